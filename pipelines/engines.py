@@ -1,0 +1,167 @@
+"""Run a bundle's model on pixels: LiteRT and TensorFlow behind one call.
+
+Each engine imports its library when it is opened: a CPU worker needs no TensorFlow, and `--help` needs neither.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import queue
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.bundle import LITERT_MODEL, SAVED_MODEL, Bundle, BundleError
+
+ENGINES = ("auto", "litert", "tensorflow")
+
+GOLDEN_TOLERANCE = 1e-3
+"""The most by which an engine's probabilities may differ from the golden ones: 50 times what float32 kernels
+of different processors were seen to differ by, a tenth of what damaged weights or another input scaling do."""
+
+# Images that one interpreter takes at a time. More would leave a core idle for longer at the end of a batch, and no
+# larger number was faster: benchmarks/engine.py.
+_IMAGES_A_CALL = 2
+
+
+class Engine(Protocol):
+    """A loaded model."""
+
+    name: str
+
+    def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Compute the probabilities of a batch.
+
+        Args:
+          pixels: uint8[N, S, S, 3], sRGB, 0 to 255.
+
+        Returns:
+          float32[N, L], 0 to 1.
+        """
+        ...
+
+
+class LiteRTEngine:
+    """A pool of single-threaded LiteRT interpreters, one a core.
+
+    The threads of one interpreter wait for one another at every layer, which costs a core whenever decoding holds it
+    for a moment; interpreters of one thread each do not. An image's probabilities are the same bits whatever the batch
+    and the number of interpreters.
+    """
+
+    name = "litert"
+
+    def __init__(self, model: bytes, threads: int | None = None) -> None:
+        """Build the interpreters.
+
+        Args:
+          model: the LiteRT file's bytes.
+          threads: interpreters that run at the same time; by default as many as there are cores to run on.
+        """
+        from ai_edge_litert.interpreter import Interpreter
+
+        threads = threads or available_cores()
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(threads):
+            interpreter = Interpreter(model_content=model, num_threads=1)
+            interpreter.allocate_tensors()
+            self._idle.put(interpreter)
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="litert")
+
+    def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Compute the probabilities of a batch; see `Engine.predict`."""
+        parts = [pixels[start : start + _IMAGES_A_CALL] for start in range(0, len(pixels), _IMAGES_A_CALL)]
+        return np.concatenate(list(self._executor.map(self._invoke, parts)))
+
+    def _invoke(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        interpreter = self._idle.get()
+        try:
+            tensor = interpreter.get_input_details()[0]
+            if tuple(tensor["shape"]) != pixels.shape:
+                interpreter.resize_tensor_input(tensor["index"], pixels.shape)
+                interpreter.allocate_tensors()
+            interpreter.set_tensor(tensor["index"], pixels)
+            interpreter.invoke()
+            probabilities: NDArray[np.float32] = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+            return probabilities
+        finally:
+            self._idle.put(interpreter)
+
+
+class TensorFlowEngine:
+    """The `serve` signature of a SavedModel, on a GPU where TensorFlow finds one."""
+
+    name = "tensorflow"
+
+    def __init__(self, folder: str) -> None:
+        """Load a SavedModel from a local folder, which may be deleted afterwards."""
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        import tensorflow as tf
+
+        self._tensorflow = tf
+        # The model owns the variables that its signature uses, and would be collected with them.
+        self._model = tf.saved_model.load(folder)
+        self._serve = self._model.signatures["serve"]
+
+    def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Compute the probabilities of a batch; see `Engine.predict`."""
+        [probabilities] = self._serve(self._tensorflow.constant(pixels)).values()
+        array: NDArray[np.float32] = probabilities.numpy()
+        return array
+
+
+def open_engine(bundle: Bundle, engine: str = "auto", threads: int | None = None) -> Engine:
+    """Load a bundle's model and make sure that it computes what it did when it was exported.
+
+    Args:
+      bundle: a verified bundle.
+      engine: one of `ENGINES`; `auto` is TensorFlow where there is a GPU for it, and LiteRT otherwise.
+      threads: cores that LiteRT may use; by default all that there are.
+
+    Raises:
+      BundleError: a file is damaged, the engine's library is not installed or refuses the model, or the
+        probabilities of the golden inputs differ by more than `GOLDEN_TOLERANCE`.
+    """
+    name = _default_engine() if engine == "auto" else engine
+    golden = bundle.golden()
+    try:
+        opened = _open_tensorflow(bundle) if name == "tensorflow" else LiteRTEngine(bundle.read(LITERT_MODEL), threads)
+        probabilities = opened.predict(golden.pixels)
+    except ImportError as error:
+        raise BundleError(f"engine {name} is not installed ({error}): pip install 'scenetags[train]'") from error
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise BundleError(f"engine {name} refuses bundle {bundle.path}: {error}") from error
+    if probabilities.shape != golden.probabilities.shape or probabilities.shape[1] != len(bundle.labels):
+        raise BundleError(
+            f"engine {name} gives {probabilities.shape[1]} probabilities, bundle {bundle.path} has "
+            f"{len(bundle.labels)} labels"
+        )
+    difference = float(np.max(np.abs(probabilities - golden.probabilities)))
+    # Written so that a NaN is refused too.
+    if not difference <= GOLDEN_TOLERANCE:
+        raise BundleError(
+            f"engine {name} does not reproduce the golden probabilities of bundle {bundle.path}: they differ by "
+            f"{difference:.2g}, more than {GOLDEN_TOLERANCE}"
+        )
+    return opened
+
+
+def available_cores() -> int:
+    """Count the cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _open_tensorflow(bundle: Bundle) -> Engine:
+    with tempfile.TemporaryDirectory(prefix="scenetags-") as folder:
+        bundle.extract(SAVED_MODEL, folder)
+        return TensorFlowEngine(os.path.join(folder, SAVED_MODEL))
+
+
+def _default_engine() -> str:
+    has_gpu = Path("/dev/nvidia0").exists() and importlib.util.find_spec("tensorflow") is not None
+    return "tensorflow" if has_gpu else "litert"

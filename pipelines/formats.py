@@ -1,0 +1,202 @@
+"""What an image file says about its own pixels, read from its header without decoding it.
+
+Decoders guess where a header is unusual, and guess differently from one another. The layout read here is what
+`pipelines.images` decides by instead.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+SIGNATURES = {
+    b"\xff\xd8\xff": "jpeg",
+    b"\x89PNG\r\n\x1a\n": "png",
+    b"II*\0": "tiff",
+    b"MM\0*": "tiff",
+    b"II+\0": "tiff",
+    b"MM\0+": "tiff",
+    b"GIF87a": "gif",
+    b"GIF89a": "gif",
+    b"BM": "bmp",
+}
+# RIFF is a container of many things, so WebP is known by two marks.
+RIFF, WEBP = b"RIFF", b"WEBP"
+
+
+class ImageError(ValueError):
+    """An image that cannot be read, or whose colours cannot be trusted; the message says why."""
+
+
+class Layout(NamedTuple):
+    """How a file stores its pixels.
+
+    Attributes:
+      format: `jpeg`, `png`, `tiff`, `gif`, `bmp` or `webp`.
+      width: columns as stored, before any EXIF rotation; None where the header is left to the decoder.
+      height: rows as stored; None where the header is left to the decoder.
+      samples: samples a pixel, alpha and other extra samples included.
+      bits: bits a sample.
+      frames: images in the file, counted up to 2; None where the header is left to the decoder.
+      gray: whether luminance is the only colour.
+      adobe_transform: the colour transform of a JPEG's Adobe marker (0, 1 or 2); None without that marker.
+      component_ids: the identifiers of a JPEG's components.
+    """
+
+    format: str
+    width: int | None = None
+    height: int | None = None
+    samples: int = 3
+    bits: int = 8
+    frames: int | None = None
+    gray: bool = False
+    adobe_transform: int | None = None
+    component_ids: bytes = b""
+
+    @property
+    def source(self) -> str:
+        """Name the layout as the output's `source` column does, e.g. `jpeg 4x8`."""
+        return f"{self.format} {self.samples}x{self.bits}"
+
+
+def read_layout(data: bytes) -> Layout:
+    """Read the layout of an image file.
+
+    Args:
+      data: the whole file, or at least its headers.
+
+    Raises:
+      ImageError: the data is no image of a known format, its header is cut short, or the header alone
+        shows that the colours cannot be trusted.
+    """
+    if not data:
+        raise ImageError("empty file")
+    readers = {"jpeg": _read_jpeg, "png": _read_png, "tiff": _read_tiff}
+    format_name = next((name for mark, name in SIGNATURES.items() if data.startswith(mark)), None)
+    if data.startswith(RIFF) and data[8:12] == WEBP:
+        format_name = "webp"
+    if format_name is None:
+        raise ImageError(f"no image: begins with {data[:8]!r}, which is none of JPEG, PNG, TIFF, GIF, BMP, WebP")
+    try:
+        return readers[format_name](data) if format_name in readers else Layout(format_name)
+    except (struct.error, IndexError) as error:
+        raise ImageError(f"truncated {format_name.upper()} header") from error
+
+
+def _read_jpeg(data: bytes) -> Layout:
+    """Read the frame header (SOF) and the Adobe marker (APP14); ITU-T T.81 annex B, T.872 section 6.5.3."""
+    layout, adobe_transform = None, None
+    for marker, segment in _jpeg_segments(data):
+        if marker == 0xEE and segment.startswith(b"Adobe"):
+            adobe_transform = segment[11]
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            bits, height, width, samples = struct.unpack_from(">BHHB", segment)
+            ids = segment[6 : 6 + 3 * samples : 3]
+            if len(ids) < samples:
+                raise IndexError
+            layout = Layout("jpeg", width, height, samples, bits, gray=samples == 1, component_ids=ids)
+    if layout is None:
+        raise ImageError("JPEG without a frame header")
+    if layout.bits != 8:
+        raise ImageError(f"{layout.bits}-bit JPEG: only 8 bits a sample are read")
+    if layout.samples not in (1, 3, 4):
+        raise ImageError(f"JPEG of {layout.samples} components: only 1, 3 and 4 have a known colour meaning")
+    return layout._replace(adobe_transform=adobe_transform)
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield marker and payload of every segment before the first scan."""
+    at = 2
+    while True:
+        while data[at] == 0xFF and data[at + 1] == 0xFF:
+            at += 1
+        if data[at] != 0xFF:
+            raise ImageError(f"damaged JPEG: no marker at byte {at}")
+        marker = data[at + 1]
+        if marker == 0xDA:
+            return
+        if marker == 0xD9:
+            raise ImageError("JPEG without image data")
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        yield marker, data[at + 4 : at + 2 + length]
+        at += 2 + length
+
+
+def _read_png(data: bytes) -> Layout:
+    """Read the IHDR chunk; PNG specification (third edition), section 11.2.1."""
+    width, height, bits, colour_type = struct.unpack_from(">IIBB", data, 16)
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour_type)
+    if data[12:16] != b"IHDR" or samples is None:
+        raise ImageError("damaged PNG header")
+    return Layout("png", width, height, samples, bits, gray=colour_type in (0, 4))
+
+
+# TIFF 6.0 tags and the NumPy types of the field types that these tags may have.
+_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA, _SAMPLE_FORMAT = 256, 257, 258, 262, 277, 338, 339
+_TIFF_TYPES = {1: "u1", 3: "u2", 4: "u4", 16: "u8"}
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
+_COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
+_ALPHA = (1, 2)
+
+
+def _read_tiff(data: bytes) -> Layout:
+    """Read the first directory of a TIFF or BigTIFF and refuse what has no certain colours."""
+    tags, next_directory = _tiff_directory(data)
+    bits = tags.get(_BITS, (1,))
+    samples = tags.get(_SAMPLES, (1,))[0]
+    photometric = tags.get(_PHOTOMETRIC, (-1,))[0]
+    if max(bits) > 8 and samples > 1:
+        raise ImageError(
+            f"{max(bits)}-bit multi-band TIFF ({samples} bands): which bands are red, green and blue, and how "
+            "bright white is, cannot be told from the file"
+        )
+    colours = _COLOURS.get(photometric)
+    if colours is None or not (samples == colours or (samples == colours + 1 and tags.get(_EXTRA, (0,))[0] in _ALPHA)):
+        raise ImageError(
+            f"TIFF of {samples} bands with photometric interpretation {photometric}: the bands have no certain colours"
+        )
+    if set(tags.get(_SAMPLE_FORMAT, (1,))) != {1} or len(set(bits)) != 1 or bits[0] not in (1, 2, 4, 8, 16):
+        raise ImageError(f"TIFF samples of {bits[0]} bits: only unsigned integers of 1, 2, 4, 8 or 16 bits are read")
+    if photometric == _WHITE_IS_ZERO and bits[0] == 16:
+        raise ImageError("16-bit TIFF in which white is zero: decoders disagree on its polarity")
+    return Layout(
+        "tiff",
+        tags[_WIDTH][0] if _WIDTH in tags else None,
+        tags[_HEIGHT][0] if _HEIGHT in tags else None,
+        samples,
+        bits[0],
+        frames=2 if next_directory else 1,
+        gray=photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO),
+    )
+
+
+def _tiff_directory(data: bytes) -> tuple[dict[int, tuple[int, ...]], int]:
+    """Read the integer tags of the first directory, and the offset of the next one (0 at the last)."""
+    order = "<" if data.startswith(b"II") else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    # BigTIFF widens offsets and counts to 8 bytes; otherwise the directories are alike.
+    offset_type, count_type, inline = ("Q", "Q", 8) if big else ("I", "H", 4)
+    (at,) = struct.unpack_from(order + offset_type, data, 8 if big else 4)
+    (entries,) = struct.unpack_from(order + count_type, data, at)
+    at += struct.calcsize(order + count_type)
+    entry_format = f"{order}HH{offset_type}"
+    entry_size = struct.calcsize(entry_format) + inline
+    tags = {}
+    for entry in range(entries):
+        tag, field_type, count = struct.unpack_from(entry_format, data, at + entry * entry_size)
+        if field_type not in _TIFF_TYPES or tag not in (
+            _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA, _SAMPLE_FORMAT
+        ):  # fmt: skip
+            continue
+        dtype = np.dtype(order + _TIFF_TYPES[field_type])
+        where = at + (entry + 1) * entry_size - inline
+        if count * dtype.itemsize > inline:
+            (where,) = struct.unpack_from(order + offset_type, data, where)
+        if not 0 < count <= 64 or where + count * dtype.itemsize > len(data):
+            raise ImageError(f"damaged TIFF: tag {tag} has {count} values at byte {where}")
+        tags[tag] = tuple(int(value) for value in np.frombuffer(data, dtype, count, where))
+    (next_directory,) = struct.unpack_from(order + offset_type, data, at + entries * entry_size)
+    return tags, next_directory

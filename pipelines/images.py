@@ -1,0 +1,215 @@
+"""Decode an image file to sRGB pixels, repairing what decoders get silently wrong; resize the pixels for a model.
+
+Training and prediction both read images through this module, so that a model sees the same pixels in both.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageChops, ImageCms, ImageOps
+
+from pipelines.formats import ImageError as ImageError
+from pipelines.formats import Layout, read_layout
+
+Pixels = NDArray[np.uint8]
+
+MAX_PIXELS = 64_000_000
+"""Pixels of the largest image that is decoded; 64 million take 256 MB as four 8-bit samples."""
+
+RESIZE_FILTERS = ("box", "bilinear", "hamming", "bicubic", "lanczos")
+"""Filters by which `resize` can make an image smaller; all of them average over the area that a pixel stands for."""
+
+# JPEG rings at the edges of a mask: it stores values beside 0 and 255 there, on a few pixels.
+_RINGING = 32
+_MASK_SHARE = 0.98
+# Spread, in levels, of the three other components where a fourth one is at its maximum. Read as CMYK such pixels
+# are solid black, and no printer would vary the ink under solid black.
+_PICTURE_SPREAD = 8.0
+# Colours that differ by one level are rounding; a profile that changes no colour by more is sRGB itself.
+_SRGB_TOLERANCE = 1
+
+
+class Decoded(NamedTuple):
+    """An image as plain RGB.
+
+    Attributes:
+      pixels: uint8[height, width, 3], sRGB, 0 to 255, upright; read-only.
+      source: format, samples a pixel and bits a sample of the file, e.g. `jpeg 4x8`.
+      repairs: names of what was done to get from the stored samples to RGB, in the order applied; empty for plain RGB.
+    """
+
+    pixels: Pixels
+    source: str
+    repairs: tuple[str, ...]
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """Decode an image file to upright sRGB pixels.
+
+    Args:
+      data: the whole file: JPEG, PNG, TIFF, GIF, BMP or WebP.
+      max_pixels: the most pixels (width x height) that are decoded.
+
+    Raises:
+      ImageError: the data is no image, is damaged or larger than `max_pixels`, or its colours cannot be trusted.
+    """
+    layout = read_layout(data)
+    _check_size(layout.width or 1, layout.height or 1, max_pixels)
+    try:
+        # Pillow is told the format: its own guess could name another one than the layout was read for.
+        image: Image.Image = Image.open(io.BytesIO(data), formats=(layout.format,))
+        _check_size(image.width, image.height, max_pixels)
+        frames = layout.frames or (2 if getattr(image, "is_animated", False) else 1)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        image.load()
+        repairs = ["first_frame"] if frames > 1 else []
+        if orientation in range(2, 9):
+            image = ImageOps.exif_transpose(image)
+            repairs.append("exif_rotated")
+        image, colour_repairs = _to_srgb(image, layout)
+    except ImageError:
+        raise
+    except Exception as error:
+        # Pillow's plugins raise a dozen types for damaged data, struct.error and IndexError among them. Any of them,
+        # let through, would stop a whole job for the sake of one file.
+        raise ImageError(f"cannot be decoded as {layout.format.upper()}: {error or type(error).__name__}") from error
+    return Decoded(np.asarray(image), layout.source, (*repairs, *colour_repairs))
+
+
+def resize(pixels: Pixels, size: int, resize_filter: str = "bilinear") -> Pixels:
+    """Resize an image to a square, without regard to its aspect ratio.
+
+    Args:
+      pixels: uint8[height, width, 3].
+      size: columns and rows of the result.
+      resize_filter: one of `RESIZE_FILTERS`.
+
+    Returns:
+      uint8[size, size, 3].
+    """
+    if pixels.shape[:2] == (size, size):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling[resize_filter.upper()]))
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageError(f"{width} x {height} pixels: more than the {max_pixels:,} that are decoded")
+
+
+def _to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]:
+    """Turn decoded samples of any layout into an sRGB image, and name each step."""
+    repairs = []
+    profile = image.info.get("icc_profile")
+    transparent = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
+    if layout.format == "jpeg" and layout.samples == 4:
+        image, repairs = _read_four_components(image, layout, profile)
+    elif image.mode == "CMYK":
+        repairs.append("cmyk")
+    if layout.bits == 16:
+        image = _scale_depth(image)
+        repairs.append("depth_scaled")
+    if image.mode in ("P", "PA"):
+        repairs.append("palette")
+    gray = layout.gray or image.mode in ("1", "L", "LA", "La")
+    if gray:
+        repairs.append("grayscale")
+    if transparent:
+        repairs.append("alpha_dropped")
+    if image.mode not in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK"):
+        raise ImageError(f"{layout.format.upper()} of Pillow mode {image.mode}, which has no certain colours")
+    if image.mode != "CMYK":
+        image = image.convert("L" if gray else "RGB")
+    if profile:
+        image, converted = _apply_profile(image, profile)
+        repairs += ["icc_to_srgb"] if converted else []
+    return image.convert("RGB"), repairs
+
+
+def _read_four_components(
+    image: Image.Image, layout: Layout, profile: bytes | None
+) -> tuple[Image.Image, list[str]]:
+    """Tell what the components of a 4-component JPEG are.
+
+    With an Adobe marker they are inverted CMYK, or YCCK, which the decoder has turned into inverted CMYK (ITU-T T.872,
+    section 6.5.3). Without one, nothing but their values tells RGB with a fourth component from CMYK. Pillow takes
+    both for inverted CMYK, and TensorFlow's decoder turns the former into black.
+
+    Args:
+      image: Pillow's decoding, mode CMYK, in which every component is inverted.
+      layout: of the same file.
+      profile: the embedded ICC profile.
+
+    Returns:
+      An image of mode RGB or CMYK (255 is full ink), and the repairs.
+    """
+    if layout.adobe_transform is not None:
+        if layout.adobe_transform not in (0, 2):
+            raise ImageError(f"4-component JPEG with unknown Adobe transform {layout.adobe_transform}")
+        return image, ["ycck" if layout.adobe_transform == 2 else "cmyk_inverted"]
+    if image.getextrema()[3] == (0, 0):
+        # With no black at all Pillow's conversion to RGB is the inversion alone, so the stored values come back exactly.
+        return image.convert("RGB"), ["unmarked_rgba_jpeg"]
+    stored = 255 - np.asarray(image)
+    if _is_mask(stored):
+        return Image.fromarray(np.ascontiguousarray(stored[..., :3])), ["unmarked_rgba_jpeg", "alpha_dropped"]
+    if layout.component_ids == b"CMYK" or (profile and _colour_space(profile) == "CMYK"):
+        return ImageChops.invert(image), ["cmyk"]
+    raise ImageError(
+        "4-component JPEG without Adobe marker whose fourth component is neither constant nor a mask: "
+        "it may be CMYK, or RGB with another band"
+    )
+
+
+def _is_mask(stored: Pixels) -> bool:
+    """Tell whether the fourth component is an opacity of 0 or 255 and the first three are a picture under it."""
+    fourth = stored[..., 3]
+    opaque = fourth >= 255 - _RINGING
+    if not opaque.any() or np.mean(opaque | (fourth <= _RINGING)) < _MASK_SHARE:
+        return False
+    return bool(stored[opaque][:, :3].std(axis=0).max() > _PICTURE_SPREAD)
+
+
+def _scale_depth(image: Image.Image) -> Image.Image:
+    """Scale 16-bit samples to 8 bits; Pillow's own conversion of 16-bit gray clips at 255 instead."""
+    if not image.mode.startswith("I;16"):
+        # Pillow has scaled 16-bit colour already, by taking the high byte.
+        return image
+    # The rounding of libpng's png_set_scale_16: exact division by 257.
+    return Image.fromarray(((np.asarray(image).astype(np.uint32) * 255 + 32895) >> 16).astype(np.uint8))
+
+
+def _apply_profile(image: Image.Image, profile: bytes) -> tuple[Image.Image, bool]:
+    """Convert an image from the colour space of its profile to sRGB, and tell whether that changed anything."""
+    mode = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}.get(_colour_space(profile))
+    if image.mode == "L" and mode == "RGB":
+        image = image.convert("RGB")
+    if image.mode != mode:
+        raise ImageError(f"{image.mode} image with an ICC profile for {_colour_space(profile) or 'nothing'}")
+    transform = _srgb_transform(profile, mode)
+    return (ImageCms.applyTransform(image, transform) or image, True) if transform else (image, False)
+
+
+@lru_cache(maxsize=16)
+def _colour_space(profile: bytes) -> str:
+    return ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space.strip()
+
+
+@lru_cache(maxsize=16)
+def _srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Build the conversion from a profile to sRGB; None when the profile is sRGB itself."""
+    transform = ImageCms.buildTransform(
+        ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), mode, "RGB"
+    )
+    if mode == "RGB":
+        levels = np.linspace(0, 255, 9).astype(np.uint8)
+        lattice = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
+        converted = np.asarray(ImageCms.applyTransform(Image.fromarray(lattice), transform))
+        if np.abs(converted.astype(int) - lattice).max() <= _SRGB_TOLERANCE:
+            return None
+    return transform

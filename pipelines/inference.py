@@ -1,0 +1,101 @@
+"""Beam's `ModelHandler` over an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from apache_beam.ml.inference.base import ModelHandler
+
+from pipelines.bundle import BundleError, load_bundle
+from pipelines.engines import Engine, open_engine
+from pipelines.records import Failure, Image, Prediction
+
+
+@dataclass
+class BundleHandler(ModelHandler[Image, Prediction | Failure, Engine]):
+    """Predict the probabilities of decoded images with a bundle's model.
+
+    Attributes:
+      path: the bundle's folder.
+      digest: of the bundle that the job was started with; a worker refuses any other.
+      engine: one of `engines.ENGINES`.
+      batch_size: images given to the engine together.
+    """
+
+    path: str
+    digest: str
+    engine: str = "auto"
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
+
+    def load_model(self) -> Engine:
+        """Open the engine, or take the one that this process has open."""
+        return load_engine(self.path, self.digest, self.engine)
+
+    def run_inference(
+        self, batch: Sequence[Image], model: Engine, inference_args: dict[str, Any] | None = None
+    ) -> Iterator[Prediction | Failure]:
+        """Predict a batch; what comes out holds no pixels any more."""
+        return predict_images(batch, model)
+
+    def get_num_bytes(self, batch: Sequence[Image]) -> int:
+        """Count the bytes of a batch; Beam's own way would pickle it."""
+        return sum(image.pixels.nbytes for image in batch)
+
+    def batch_elements_kwargs(self) -> Mapping[str, Any]:
+        """Ask for batches of one size: growing ones, Beam's default, gain nothing for an engine of known speed."""
+        return {"min_batch_size": self.batch_size, "max_batch_size": self.batch_size}
+
+    def get_metrics_namespace(self) -> str:
+        """Name the group in which Beam lists its metrics of the inference."""
+        return "scenetags"
+
+
+def predict_images(images: Sequence[Image], engine: Engine) -> Iterator[Prediction | Failure]:
+    """Predict images, so that one at which the engine fails costs no other.
+
+    Yields:
+      A `Prediction` for each image, or a `Failure` of the stage `predict`, in the order of `images`.
+    """
+    try:
+        probabilities = engine.predict(np.stack([image.pixels for image in images]))
+    except Exception as error:
+        # Engines raise whatever their kernels do. Halving finds the guilty image in few calls, and is the remedy
+        # for memory that does not suffice.
+        if len(images) == 1:
+            yield _failure(images[0], type(error).__name__, str(error))
+            return
+        middle = len(images) // 2
+        yield from predict_images(images[:middle], engine)
+        yield from predict_images(images[middle:], engine)
+        return
+    for image, row in zip(images, probabilities, strict=True):
+        if np.isfinite(row).all():
+            yield Prediction(image.ref, image.width, image.height, image.source, image.repairs, row)
+        else:
+            yield _failure(image, "NotFinite", "the model gave a probability that is not a number")
+
+
+@lru_cache(maxsize=1)
+def load_engine(path: str, digest: str, engine: str) -> Engine:
+    """Load a bundle's engine, once in a process: the waves of a local run share it.
+
+    Raises:
+      BundleError: the bundle is damaged, refused by the engine, or another one than `digest` names.
+    """
+    bundle = load_bundle(path)
+    if bundle.digest != digest:
+        raise BundleError(f"bundle {path} was replaced after the job was started")
+    return open_engine(bundle, engine)
+
+
+def _failure(image: Image, error: str, message: str) -> Failure:
+    return Failure(image.ref.path, "predict", error, message, image.ref.fingerprint)

@@ -1,0 +1,93 @@
+"""Run the pipeline: in waves on this machine, or as one job on a distributed runner."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from itertools import islice
+
+import apache_beam as beam
+from apache_beam.options import pipeline_options
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import create_runner
+
+from pipelines import progress, storage
+from pipelines.inference import BundleHandler, load_engine
+from pipelines.ledger import STAGING, Accounts, Run, read_accounts
+from pipelines.listing import list_images
+from pipelines.options import PredictOptions, UsageError
+from pipelines.transforms import ListImages, TagImages
+
+LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner")
+
+
+def check_beam_flags(flags: Sequence[str]) -> pipeline_options.PipelineOptions:
+    """Read Beam's own flags, and refuse those that Beam does not know: it would pass over them in silence.
+
+    Raises:
+      UsageError: a flag is unknown or malformed.
+    """
+    parser = argparse.ArgumentParser(prog="scenetags predict", allow_abbrev=False, exit_on_error=False, add_help=False)
+    for options in pipeline_options.PipelineOptions.__subclasses__():
+        options._add_argparse_args(parser)
+    try:
+        _, unknown = parser.parse_known_args(list(flags))
+    except argparse.ArgumentError as error:
+        raise UsageError(str(error)) from error
+    runner = pipeline_options.PipelineOptions(list(flags)).view_as(pipeline_options.StandardOptions).runner
+    if runner not in LOCAL_RUNNERS:
+        try:
+            create_runner(runner)
+        except (ValueError, ImportError) as error:
+            raise UsageError(f"--runner {runner}: {error}") from error
+    if unknown:
+        flag = unknown[0].split("=")[0]
+        known = [name for action in parser._actions for name in action.option_strings]
+        near = difflib.get_close_matches(flag, [*known, *(f"--{name}" for name in PredictOptions.__annotations__)], 1)
+        raise UsageError(f"unknown argument {flag}" + (f"; did you mean {near[0]}?" if near else ""))
+    return pipeline_options.PipelineOptions(list(flags))
+
+
+def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> Accounts | None:
+    """Run the whole job.
+
+    Returns:
+      The accounts; None where the runner goes on by itself after the job was handed over.
+
+    Raises:
+      InputError: the input names no images.
+      BundleError: the engine refuses the bundle.
+    """
+    handler = BundleHandler(run.bundle.path, run.bundle.digest, options.engine, options.batch_size)
+    runner = beam_options.view_as(pipeline_options.StandardOptions).runner
+    if runner in LOCAL_RUNNERS:
+        return _run_in_waves(run, options, handler, beam_options)
+    with beam.Pipeline(options=beam_options) as pipeline:
+        _ = pipeline | ListImages(options.input, options.input_list) | TagImages(run, handler)
+    return read_accounts(run.manifest)
+
+
+def _run_in_waves(
+    run: Run, options: PredictOptions, handler: BundleHandler, beam_options: pipeline_options.PipelineOptions
+) -> Accounts:
+    """Run one pipeline after another, each over a slice of the images and with a commit at its end.
+
+    Beam's local runner keeps all that crosses between two stages in memory, and knows no commit but the end.
+    """
+    listed = list(list_images(options.input, options.input_list))
+    load_engine(run.bundle.path, run.bundle.digest, options.engine)
+    accounts = Accounts()
+    try:
+        with progress.shown(run.name, len(listed), options.progress):
+            remaining = iter(listed)
+            while wave := list(islice(remaining, options.checkpoint_every)):
+                last = accounts.inputs + len(wave) >= len(listed)
+                # The runner is named outright: "DirectRunner" would try to download another one first.
+                with beam.Pipeline(FnApiRunner(), options=beam_options) as pipeline:
+                    created = pipeline | beam.Create(wave, reshuffle=False)
+                    _ = created | TagImages(run, handler, earlier=accounts, last=last)
+                accounts = read_accounts(run.manifest)
+    finally:
+        storage.delete_folder(storage.join(run.output, STAGING))
+    return accounts

@@ -1,0 +1,286 @@
+"""What the output holds: rows of earlier runs, the accounts of this one, and its manifest.
+
+The output is a folder with `predictions/`, `failures/` and `runs/`. A run writes its files into `_staging/` first and
+moves them into place when they are whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines import storage
+from pipelines.bundle import Bundle
+from pipelines.engines import available_cores
+
+PREDICTIONS, FAILURES, RUNS, STAGING = "predictions", "failures", "runs", "_staging"
+PACKAGES = ("scenetags", "apache-beam", "ai-edge-litert", "numpy", "pillow", "pyarrow")
+
+
+class OutputError(ValueError):
+    """An output folder that this run must not or cannot write into."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the job, as all of its steps know it.
+
+    Attributes:
+      name: begins with the UTC time of its start, so that names sort by age.
+      output: the output folder.
+      bundle: the model.
+      thresholds: the least probability of a tag, one a label.
+      overwrite: whether rows of earlier runs are replaced instead of kept.
+      options: what the user asked for, for the manifest.
+      started: seconds since the epoch.
+    """
+
+    name: str
+    output: str
+    bundle: Bundle
+    thresholds: tuple[float, ...]
+    overwrite: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    started: float = field(default_factory=time.time)
+
+    @property
+    def manifest(self) -> str:
+        """Path of the run's manifest."""
+        return storage.join(self.output, RUNS, f"{self.name}.json")
+
+    @property
+    def staging(self) -> str:
+        """Folder of files that are not yet whole."""
+        return storage.join(self.output, STAGING, self.name)
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Counts of a run, or of a part of it.
+
+    Attributes:
+      inputs: what was listed.
+      predictions: rows written to `predictions/`.
+      failures: rows written to `failures/`.
+      skipped: inputs that an earlier run has tagged.
+      tags: predictions that bear each tag.
+      repairs: predictions by the repairs that their image needed.
+      errors: failures by stage and kind of error.
+    """
+
+    inputs: int = 0
+    predictions: int = 0
+    failures: int = 0
+    skipped: int = 0
+    tags: Mapping[str, int] = field(default_factory=Counter)
+    repairs: Mapping[str, int] = field(default_factory=Counter)
+    errors: Mapping[str, int] = field(default_factory=Counter)
+
+    def __add__(self, other: Accounts) -> Accounts:
+        """Add two parts of a run."""
+        return Accounts(
+            self.inputs + other.inputs,
+            self.predictions + other.predictions,
+            self.failures + other.failures,
+            self.skipped + other.skipped,
+            Counter(self.tags) + Counter(other.tags),
+            Counter(self.repairs) + Counter(other.repairs),
+            Counter(self.errors) + Counter(other.errors),
+        )
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every input has become exactly one row or was skipped."""
+        return self.inputs == self.predictions + self.failures + self.skipped
+
+    @property
+    def failure_rate(self) -> float:
+        """Share of failures among the images that this run has worked on, 0 to 1."""
+        worked_on = self.predictions + self.failures
+        return self.failures / worked_on if worked_on else 0.0
+
+
+class StagedFile(NamedTuple):
+    """A whole file that waits to be moved into place.
+
+    Attributes:
+      staged: where it is.
+      target: where it belongs.
+      accounts: counts of its rows.
+    """
+
+    staged: str
+    target: str
+    accounts: Accounts
+
+
+class Earlier(NamedTuple):
+    """What earlier runs have left in an output.
+
+    Attributes:
+      tagged: fingerprint of each tagged image, by its path.
+      failed: paths of failures.
+    """
+
+    tagged: Mapping[str, str]
+    failed: frozenset[str]
+
+
+def new_run_name() -> str:
+    """Name a run by the time of its start."""
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.urandom(2).hex()}"
+
+
+def check_output(output: str, bundle: Bundle, overwrite: bool) -> None:
+    """Make sure that a run may and can write into an output, and leave no trace.
+
+    Raises:
+      OutputError: the folder cannot be written to, or holds what another model or another program wrote.
+    """
+    try:
+        # Probing tells more than permissions do: read-only mounts and full disks refuse too.
+        made = _make_folder(output)
+        storage.write(storage.join(output, "_probe"), b"probe")
+        storage.delete([storage.join(output, "_probe")])
+        for folder in made:
+            os.rmdir(folder)
+    except OSError as error:
+        raise OutputError(f"cannot write into output {output}: {error.strerror or error}") from error
+    if overwrite:
+        return
+    for path in _parquet_files(output):
+        digest = _bundle_digest(path)
+        if digest is None:
+            raise OutputError(f"output {output} holds {path}, which scenetags did not write: choose another --output")
+        if digest != bundle.digest:
+            raise OutputError(
+                f"output {output} holds rows of another bundle ({digest[:12]}, this one is {bundle.digest[:12]}): "
+                "choose another --output, or replace them with --overwrite"
+            )
+
+
+@lru_cache(maxsize=1)
+def read_earlier(output: str, run: str) -> Earlier:
+    """Read which images earlier runs than `run` have tagged or failed at; once in a process, for it does not change."""
+    tagged: dict[str, str] = {}
+    failed: set[str] = set()
+    for path in _earlier_files(output, run):
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=["path", "fingerprint"]):
+                names, fingerprints = (batch.column(name).to_pylist() for name in ("path", "fingerprint"))
+                if _is_predictions(path):
+                    tagged.update(zip(names, fingerprints, strict=True))
+                else:
+                    failed.update(names)
+    return Earlier(tagged, frozenset(failed))
+
+
+def commit(run: Run, files: Sequence[StagedFile], superseded: Iterable[str]) -> Accounts:
+    """Move staged files into place, then remove the earlier rows of the same images.
+
+    In this order a reader may see an image twice for a moment, but never misses it.
+
+    Returns:
+      The sum of the files' accounts.
+    """
+    for file in files:
+        storage.move(file.staged, file.target)
+    _remove_rows(run, superseded)
+    return sum((file.accounts for file in files), Accounts())
+
+
+def remove_earlier_rows(run: Run) -> None:
+    """Delete all that earlier runs have written; for `--overwrite`, once the new rows are in place."""
+    storage.delete(_earlier_files(run.output, run.name))
+
+
+def write_manifest(run: Run, accounts: Accounts, status: str) -> None:
+    """Write the run's manifest, replacing an earlier state of it."""
+    described = {
+        "run": run.name,
+        "status": status,
+        "inputs": accounts.inputs,
+        "predictions": accounts.predictions,
+        "failures": accounts.failures,
+        "skipped": accounts.skipped,
+        "tags": dict(accounts.tags),
+        "repairs": dict(accounts.repairs),
+        "errors": dict(accounts.errors),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run.started)),
+        "seconds": round(time.time() - run.started, 3),
+        "options": dict(run.options),
+        "bundle": {"path": run.bundle.path, "name": run.bundle.name, "digest": run.bundle.digest},
+        "thresholds": dict(zip(run.bundle.labels, run.thresholds, strict=True)),
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+        "machine": {"cores": available_cores(), "platform": platform.platform()},
+    }
+    storage.write(run.manifest, json.dumps(described, indent=2, ensure_ascii=False).encode())
+
+
+def read_accounts(manifest: str) -> Accounts:
+    """Read the counts back from a run's manifest."""
+    described = json.loads(storage.read(manifest))
+    counted = {name: described[name] for name in ("inputs", "predictions", "failures", "skipped")}
+    return Accounts(**counted, **{name: Counter(described[name]) for name in ("tags", "repairs", "errors")})
+
+
+def _remove_rows(run: Run, paths: Iterable[str]) -> None:
+    paths = pa.array(paths, pa.string())
+    if not len(paths):
+        return
+    for path in _earlier_files(run.output, run.name):
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+        kept = table.filter(pc.invert(pc.is_in(table["path"], value_set=paths)))
+        if kept.num_rows == 0:
+            storage.delete([path])
+        elif kept.num_rows < table.num_rows:
+            staged = storage.join(run.staging, os.path.basename(path))
+            with storage.create(staged) as file:
+                pq.write_table(kept, file, compression="zstd")
+            storage.move(staged, path)
+
+
+def _make_folder(path: str) -> list[str]:
+    """Make a folder; return the folders that had to be made, the innermost first."""
+    made = []
+    above = path
+    while not os.path.lexists(above):
+        made.append(above)
+        above = os.path.dirname(above)
+    os.makedirs(path, exist_ok=True)
+    return made
+
+
+def _parquet_files(output: str) -> list[str]:
+    folders = (storage.join(output, PREDICTIONS), storage.join(output, FAILURES))
+    return [path for folder in folders for path in storage.list_files(folder, ".parquet")]
+
+
+def _earlier_files(output: str, run: str) -> list[str]:
+    return [path for path in _parquet_files(output) if not os.path.basename(path).startswith(run)]
+
+
+def _is_predictions(path: str) -> bool:
+    return os.path.basename(os.path.dirname(path)) == PREDICTIONS
+
+
+def _bundle_digest(path: str) -> str | None:
+    try:
+        footer = pq.read_schema(path).metadata or {}
+        digest = json.loads(footer[b"scenetags"])["bundle"]
+    except (pa.ArrowException, KeyError, ValueError):
+        return None
+    return str(digest)

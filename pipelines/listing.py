@@ -1,0 +1,163 @@
+"""Turn what a user names (folders, patterns, files, lists of paths) into images, each of them once."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from pipelines import storage
+from pipelines.records import Failure, ImageRef, Listed
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".gif", ".bmp", ".webp")
+"""Endings by which a folder's files are taken for images; a file that is named itself may have any."""
+
+LIST_COLUMN = "path"
+
+
+class InputError(ValueError):
+    """An input that names nothing, or a list that cannot be read."""
+
+
+def list_images(inputs: Sequence[str], input_list: str | None = None) -> Iterator[Listed]:
+    """List the images that inputs and a list name, each path once, in a stable order.
+
+    Args:
+      inputs: folders (searched through to the bottom), patterns with `*`, `?`, `[...]` and `**`, or files. A name
+        that exists is taken as it is, whatever signs are in it.
+      input_list: a `.txt` (a path a line), `.csv` or `.parquet` file (a column `path`). Relative paths in it start at
+        the list's own folder.
+
+    Yields:
+      An `ImageRef` for each file, or a `Failure` for what is named and cannot be one.
+
+    Raises:
+      InputError: an input matches nothing, or the list cannot be read.
+    """
+    seen = set()
+    named = (listed for pattern in inputs for listed in expand(pattern))
+    from_list = read_list(input_list) if input_list else iter(())
+    for source in (named, from_list):
+        for listed in source:
+            if listed.path not in seen:
+                seen.add(listed.path)
+                yield listed
+
+
+def expand(pattern: str) -> Iterator[Listed]:
+    """List what one input names.
+
+    Raises:
+      InputError: it names nothing.
+    """
+    try:
+        root = storage.normalize(pattern)
+    except storage.UnsupportedStorageError as error:
+        raise InputError(str(error)) from error
+    if os.path.lexists(root):
+        names = [root]
+    else:
+        # The pattern is made absolute after it is matched: its own signs must not be read in the folders above it.
+        names = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
+        names = [storage.normalize(name) for name in names]
+    if not names:
+        raise InputError(f"no such file or folder, and no match: {pattern}")
+    found = False
+    for name in names:
+        for listed in _walk(name) if os.path.isdir(name) else (refer(name),):
+            found = True
+            yield listed
+    if not found:
+        raise InputError(f"no images in {pattern} (looked for names ending in {', '.join(IMAGE_ENDINGS)})")
+
+
+def read_list(path: str) -> Iterator[Listed]:
+    """List the images that a file names, without holding all of it in memory.
+
+    Raises:
+      InputError: the file cannot be read, or has no column `path`.
+    """
+    folder = os.path.dirname(storage.normalize(path))
+    empty = True
+    for name in _read_names(path):
+        if not name:
+            continue
+        empty = False
+        try:
+            yield refer(storage.normalize(os.path.join(folder, name)) if "://" not in name else storage.normalize(name))
+        except (storage.UnsupportedStorageError, ValueError) as error:
+            yield _failure(name, error)
+    if empty:
+        raise InputError(f"{path} names no images")
+
+
+def refer(path: str) -> Listed:
+    """Look a file up, without reading it."""
+    try:
+        path.encode()
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("not a regular file")
+    except UnicodeEncodeError as error:
+        return _failure(path.encode("utf-8", "backslashreplace").decode(), error, "the name is not UTF-8")
+    except OSError as error:
+        return _failure(path, error)
+    return ImageRef(path, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+
+
+def _walk(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Listed]:
+    """List a folder to the bottom, following links, but not round in circles; hidden files and folders are left out."""
+    try:
+        status = os.stat(folder)
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        yield _failure(folder, error)
+        return
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _walk(entry.path, above | {here})
+        elif entry.name.lower().endswith(IMAGE_ENDINGS):
+            yield refer(entry.path)
+
+
+def _failure(path: str, error: Exception, message: str = "") -> Failure:
+    reason = message or (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return Failure(path, "list", type(error).__name__, reason, "")
+
+
+def _read_names(path: str) -> Iterator[str]:
+    ending = os.path.splitext(path)[1].lower()
+    try:
+        if ending == ".txt":
+            # Names that are not UTF-8 pass through as they are; `refer` gives each its own failure.
+            with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as lines:
+                yield from (line.rstrip("\r\n") for line in lines)
+        elif ending == ".csv":
+            options = pyarrow.csv.ConvertOptions(
+                include_columns=[LIST_COLUMN], column_types={LIST_COLUMN: pa.string()}, strings_can_be_null=False
+            )
+            yield from _column(pyarrow.csv.open_csv(path, convert_options=options))
+        elif ending in (".parquet", ".pq"):
+            with pyarrow.parquet.ParquetFile(path) as file:
+                yield from _column(file.iter_batches(columns=[LIST_COLUMN]))
+        else:
+            raise InputError(f"{path}: a list is a .txt, .csv or .parquet file")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (pa.ArrowException, KeyError, IndexError) as error:
+        raise InputError(f"{path} has no readable column {LIST_COLUMN!r}: {error}") from error
+
+
+def _column(batches: Iterator[pa.RecordBatch]) -> Iterator[str]:
+    for batch in batches:
+        yield from (name or "" for name in batch.column(LIST_COLUMN).to_pylist())

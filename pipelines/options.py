@@ -1,0 +1,161 @@
+"""The options of `scenetags predict`: their flags, their meaning, and what is refused."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pipelines import storage
+
+DESCRIPTION = """\
+Tag every image of a folder, a pattern or a list, and write tags and probabilities to Parquet.
+
+Colours are repaired where a file is known to be read wrong, and an image whose colours cannot be trusted
+becomes a row in failures/, never a prediction. Every input becomes exactly one row. The same command run
+again goes on: images that are tagged already are skipped, new, changed and failed ones are done.
+"""
+
+EPILOG = """\
+examples:
+  Tag a folder and everything below it:
+    scenetags predict --input chips/ --model bundle/ --output tagged/
+
+  Two patterns, overlaps counted once, and a list of paths in a CSV file (column "path"):
+    scenetags predict --input 'a/*.jpg' --input 'b/**/*.tif' --model bundle/ --output tagged/
+    scenetags predict --input_list scenes.csv --model bundle/ --output tagged/
+
+output:
+  OUTPUT/predictions/*.parquet   path, tags, p_<label> ..., width, height, source, repairs, fingerprint, model, run
+  OUTPUT/failures/*.parquet      path, stage, error, message, fingerprint, model, run
+  OUTPUT/runs/<run>.json         counts, options, model and versions of each run
+
+exit codes:
+  0  done
+  2  wrong usage or configuration; nothing was written
+  3  done, but a larger share of the images failed than --max_failure_rate allows
+  4  the accounts do not balance: some input became no row, or more than one
+
+Flags that are not listed here go to Apache Beam, e.g. --runner.
+"""
+
+
+class UsageError(ValueError):
+    """A command line that cannot be carried out; the message is for the user."""
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """What the user asked for; the flags of the same names say what each means.
+
+    Attributes:
+      beam_flags: flags that go to Beam.
+    """
+
+    input: tuple[str, ...]
+    input_list: str | None
+    model: str
+    output: str
+    batch_size: int = 32
+    engine: str = "auto"
+    threshold: float | None = None
+    max_failure_rate: float = 0.05
+    checkpoint_every: int = 20_000
+    overwrite: bool = False
+    progress: str = "auto"
+    beam_flags: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense.
+
+        Raises:
+          UsageError: a value is out of its range, or options contradict one another.
+        """
+        if not self.input and not self.input_list:
+            raise UsageError("nothing to tag: give --input PATTERN or --input_list FILE")
+        if self.batch_size < 1:
+            raise UsageError(f"--batch_size must be at least 1, not {self.batch_size}")
+        if self.checkpoint_every < 1:
+            raise UsageError(f"--checkpoint_every must be at least 1, not {self.checkpoint_every}")
+        for flag, share in (("--threshold", self.threshold), ("--max_failure_rate", self.max_failure_rate)):
+            if share is not None and not 0 <= share <= 1:
+                raise UsageError(f"{flag} must lie between 0 and 1, not {share}")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def parse_predict(arguments: Sequence[str]) -> PredictOptions:
+    """Read the options of `scenetags predict` from its arguments.
+
+    Raises:
+      UsageError: an argument is missing, malformed or out of its range. Unknown flags are kept for Beam.
+    """
+    parser = _Parser(
+        prog="scenetags predict",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    what = parser.add_argument_group("what to tag")
+    what.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="a folder (searched to the bottom; names that begin with a dot are left out), a pattern with *, ?, [...] "
+        "or **, or a file; repeatable",
+    )
+    what.add_argument(
+        "--input_list",
+        metavar="FILE",
+        help="a .txt file with a path a line, or a .csv or .parquet file with a column `path`; relative paths start at "
+        "the folder of the list",
+    )
+    how = parser.add_argument_group("with what, and where to")
+    how.add_argument("--model", required=True, metavar="BUNDLE", help="the bundle that `scenetags train` made")
+    how.add_argument("--output", required=True, metavar="DIR", help="folder for the results; made if need be")
+    how.add_argument(
+        "--overwrite", action="store_true", help="replace what the output holds, once all new rows are in place"
+    )
+    how.add_argument(
+        "--threshold",
+        type=float,
+        metavar="T",
+        help="least probability of a tag, 0 to 1, for all labels; default: each label's own, from the bundle",
+    )
+    work = parser.add_argument_group("how to work")
+    work.add_argument(
+        "--engine",
+        choices=("auto", "litert", "tensorflow"),
+        default="auto",
+        help="auto: TensorFlow where it is installed beside a GPU, LiteRT otherwise (default)",
+    )
+    work.add_argument(
+        "--batch_size", type=int, default=32, metavar="N", help="images given to the engine together (default 32)"
+    )
+    work.add_argument(
+        "--checkpoint_every",
+        type=int,
+        default=20_000,
+        metavar="N",
+        help="a local run commits its rows every N images; a killed run loses no more than these (default 20000)",
+    )
+    work.add_argument(
+        "--max_failure_rate",
+        type=float,
+        default=0.05,
+        metavar="R",
+        help="share of failures, 0 to 1, above which the exit code is 3 (default 0.05)",
+    )
+    work.add_argument("--progress", choices=("auto", "off"), default="auto", help="a bar or lines while it runs")
+    known, beam_flags = parser.parse_known_args(arguments)
+    known.input = tuple(known.input)
+    try:
+        known.model, known.output = storage.normalize(known.model), storage.normalize(known.output)
+    except storage.UnsupportedStorageError as error:
+        raise UsageError(str(error)) from error
+    return PredictOptions(**vars(known), beam_flags=tuple(beam_flags))

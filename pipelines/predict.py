@@ -1,0 +1,101 @@
+"""`scenetags predict`: tag an archive of images."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from pipelines.options import PredictOptions, UsageError, parse_predict
+
+if TYPE_CHECKING:
+    from pipelines.ledger import Accounts, Run
+
+DONE, WRONG_USAGE, TOO_MANY_FAILURES, UNBALANCED = 0, 2, 3, 4
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+      arguments: of the command line, without the command's name.
+
+    Returns:
+      The exit code.
+    """
+    try:
+        options = parse_predict(sys.argv[1:] if arguments is None else arguments)
+        return _predict(options)
+    except UsageError as error:
+        print(f"scenetags predict: {error}", file=sys.stderr)
+        return WRONG_USAGE
+
+
+def _predict(options: PredictOptions) -> int:
+    # Beam warns, through the root logger, of every optional library that is not installed.
+    logging.getLogger().setLevel(logging.ERROR)
+    # Imported here: Beam takes seconds, which `--help` and a mistyped flag should not cost.
+
+    from pipelines.bundle import BundleError, load_bundle
+    from pipelines.jobs import check_beam_flags, run_job
+    from pipelines.ledger import OutputError, Run, check_output, new_run_name
+    from pipelines.listing import InputError
+
+    beam_options = check_beam_flags(options.beam_flags)
+    try:
+        bundle = load_bundle(options.model)
+        check_output(options.output, bundle, options.overwrite)
+        thresholds = bundle.thresholds if options.threshold is None else (options.threshold,) * len(bundle.labels)
+        run = Run(new_run_name(), options.output, bundle, thresholds, options.overwrite, asdict(options))
+        accounts = run_job(run, options, beam_options)
+    except (BundleError, OutputError, InputError) as error:
+        raise UsageError(str(error)) from error
+    print(summary(run, accounts))
+    if not accounts.balanced:
+        return UNBALANCED
+    if accounts.failure_rate > options.max_failure_rate:
+        print(
+            f"scenetags predict: {accounts.failure_rate:.1%} of the images failed, more than --max_failure_rate "
+            f"{options.max_failure_rate:.1%}; the reasons are in {run.output}/failures",
+            file=sys.stderr,
+        )
+        return TOO_MANY_FAILURES
+    return DONE
+
+
+def summary(run: Run, accounts: Accounts) -> str:
+    """Say what a run did and where its results are, for people."""
+    from pipelines.progress import duration
+
+    seconds = time.time() - run.started
+    worked_on = accounts.predictions + accounts.failures
+    lines = [
+        f"{accounts.inputs:,} images: {accounts.predictions:,} tagged, {accounts.failures:,} failed, "
+        f"{accounts.skipped:,} skipped as already tagged",
+        f"{duration(seconds)}, {worked_on / seconds:.1f} images a second",
+    ]
+    for title, counts in (
+        ("commonest tags", accounts.tags),
+        ("repairs", accounts.repairs),
+        ("failures", accounts.errors),
+    ):
+        if counts:
+            commonest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:5]
+            lines.append(f"{title}: " + ", ".join(f"{name} {count:,}" for name, count in commonest))
+    if not accounts.balanced:
+        lines.append(
+            f"THE ACCOUNTS DO NOT BALANCE: {accounts.inputs:,} inputs, but "
+            f"{accounts.predictions + accounts.failures + accounts.skipped:,} rows and skips"
+        )
+    for folder, count in (("predictions", accounts.predictions), ("failures", accounts.failures)):
+        if count:
+            lines.append(f"{folder}: {run.output}/{folder}/*.parquet")
+    lines.append(f"manifest: {run.manifest}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,296 @@
+"""The steps of the pipeline, each a thin transform over plain functions of other modules."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.ml.inference.base import RunInference
+from apache_beam.pvalue import AsIter, AsSingleton, PCollection, TaggedOutput
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
+
+from pipelines import progress
+from pipelines.engines import available_cores
+from pipelines.inference import BundleHandler
+from pipelines.ledger import Accounts, Run, StagedFile, commit, read_earlier, remove_earlier_rows, write_manifest
+from pipelines.listing import list_images
+from pipelines.reading import read_image
+from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
+from pipelines.writing import FailureLayout, Layout, PredictionLayout, TableWriter
+
+FAILED, SKIPPED, SUPERSEDED = "failed", "skipped", "superseded"
+
+
+@dataclass
+class ListImages(beam.PTransform):
+    """List the images that inputs name, each once.
+
+    One worker lists them all: the names must pass one place to be told apart, and listing is cheap beside the model.
+
+    Attributes:
+      inputs: folders, patterns or files.
+      input_list: a file of paths.
+    """
+
+    inputs: Sequence[str]
+    input_list: str | None = None
+
+    def expand(self, begin: beam.pvalue.PBegin) -> PCollection[Listed]:
+        """Apply the transform."""
+        return begin | "Inputs" >> beam.Create([(tuple(self.inputs), self.input_list)]) | beam.FlatMapTuple(list_images)
+
+
+@dataclass
+class SkipTagged(beam.PTransform):
+    """Leave out the images that an earlier run has tagged.
+
+    An image is known by its path and fingerprint. Outputs: the listed items that remain to be done, `skipped` (paths)
+    and `superseded`, the paths whose earlier rows go when the new ones come.
+
+    Attributes:
+      run: of the job.
+    """
+
+    run: Run
+
+    def expand(self, listed: PCollection[Listed]) -> Any:
+        """Apply the transform."""
+        return listed | "Skip" >> beam.ParDo(_SkipTagged(self.run)).with_outputs(SKIPPED, SUPERSEDED, main="todo")
+
+
+@dataclass
+class ReadImages(beam.PTransform):
+    """Fetch, decode, repair and resize images, ahead of the step that takes them.
+
+    A look-ahead of images is read by threads while the following, fused steps work: that is how decoding overlaps
+    inference without pixels ever crossing between stages. Outputs: images, and `failed`.
+
+    Attributes:
+      image_size: columns and rows of the result.
+      resize_filter: one of `images.RESIZE_FILTERS`.
+      look_ahead: images that are read or being read and not yet taken; bounds the memory.
+      threads: images that are read at the same time.
+    """
+
+    image_size: int
+    resize_filter: str
+    look_ahead: int = 64
+    threads: int = field(default_factory=lambda: available_cores() + 1)
+
+    def __post_init__(self) -> None:
+        if self.look_ahead < 1 or self.threads < 1:
+            raise ValueError(f"look_ahead {self.look_ahead} and threads {self.threads} must be at least 1")
+
+    def expand(self, refs: PCollection[ImageRef]) -> Any:
+        """Apply the transform."""
+        return refs | "Read" >> beam.ParDo(_ReadImages(self)).with_outputs(FAILED, main="images")
+
+
+@dataclass
+class PredictProbabilities(beam.PTransform):
+    """Run the model on images. Outputs: predictions, and `failed`.
+
+    Attributes:
+      handler: of the bundle.
+    """
+
+    handler: BundleHandler
+
+    def expand(self, images: PCollection[Image]) -> Any:
+        """Apply the transform."""
+        return (
+            images
+            | "RunInference" >> RunInference(self.handler)
+            | "Split" >> beam.ParDo(_SplitFailures()).with_outputs(FAILED, main="predictions")
+        )
+
+
+@dataclass
+class WritePredictions(beam.PTransform):
+    """Write predictions to staged Parquet files."""
+
+    run: Run
+
+    def expand(self, predictions: PCollection[Prediction]) -> PCollection[StagedFile]:
+        """Apply the transform."""
+        return predictions | "Write" >> beam.ParDo(_WriteTable(PredictionLayout(), self.run))
+
+
+@dataclass
+class WriteFailures(beam.PTransform):
+    """Write failures to staged Parquet files."""
+
+    run: Run
+
+    def expand(self, failures: PCollection[Failure]) -> PCollection[StagedFile]:
+        """Apply the transform."""
+        return failures | "Write" >> beam.ParDo(_WriteTable(FailureLayout(), self.run))
+
+
+@dataclass
+class WriteManifest(beam.PTransform):
+    """Move all staged files into place, balance the accounts and write the manifest, once all else is done.
+
+    Attributes:
+      run: of the job.
+      inputs: count of what was listed.
+      skipped: count of what was left out.
+      superseded: paths whose earlier rows go.
+      earlier: accounts of the run's earlier waves.
+      last: whether nothing of the run follows.
+    """
+
+    run: Run
+    inputs: PCollection[int]
+    skipped: PCollection[int]
+    superseded: PCollection[str]
+    earlier: Accounts
+    last: bool
+
+    def expand(self, files: PCollection[StagedFile]) -> PCollection[Accounts]:
+        """Apply the transform."""
+        # Side inputs are complete before the step begins: no file moves while another one may still be written.
+        return self.inputs | "Commit" >> beam.Map(
+            partial(_commit_and_account, run=self.run, earlier=self.earlier, last=self.last),
+            files=AsIter(files),
+            skipped=AsSingleton(self.skipped),
+            superseded=AsIter(self.superseded),
+        )
+
+
+@dataclass
+class TagImages(beam.PTransform):
+    """Tag listed images and write all there is to say about them: the whole job after the listing.
+
+    Attributes:
+      run: of the job.
+      handler: of the bundle.
+      earlier: accounts of the run's earlier waves.
+      last: whether nothing of the run follows.
+    """
+
+    run: Run
+    handler: BundleHandler
+    earlier: Accounts = field(default_factory=Accounts)
+    last: bool = True
+
+    def expand(self, listed: PCollection[Listed]) -> PCollection[Accounts]:
+        """Apply the transform."""
+        bundle = self.run.bundle
+        remaining = listed | SkipTagged(self.run)
+        named = remaining.todo | "SplitListed" >> beam.ParDo(_SplitFailures()).with_outputs(FAILED, main="refs")
+        # Only names cross here. From reading to writing the steps are fused: pixels stay where they were decoded.
+        read = named.refs | beam.Reshuffle() | ReadImages(bundle.image_size, bundle.resize_filter)
+        predicted = read.images | PredictProbabilities(self.handler)
+        failures = (named[FAILED], read[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
+        files = (
+            predicted.predictions | WritePredictions(self.run),
+            failures | WriteFailures(self.run),
+        ) | "AllFiles" >> beam.Flatten()
+        return files | WriteManifest(
+            self.run,
+            inputs=listed | "CountInputs" >> beam.combiners.Count.Globally(),
+            skipped=remaining[SKIPPED] | "CountSkipped" >> beam.combiners.Count.Globally(),
+            superseded=remaining[SUPERSEDED],
+            earlier=self.earlier,
+            last=self.last,
+        )
+
+
+def _commit_and_account(
+    inputs: int,
+    files: Iterable[StagedFile],
+    skipped: int,
+    superseded: Iterable[str],
+    run: Run,
+    earlier: Accounts,
+    last: bool,
+) -> Accounts:
+    accounts = earlier + Accounts(inputs=inputs, skipped=skipped) + commit(run, list(files), list(superseded))
+    status = "running" if not last else "done" if accounts.balanced else "unbalanced"
+    if last and run.overwrite and accounts.balanced:
+        remove_earlier_rows(run)
+    write_manifest(run, accounts, status)
+    return accounts
+
+
+class _SkipTagged(beam.DoFn):
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def process(self, listed: Listed) -> Iterator[Any]:
+        if self._run.overwrite:
+            yield listed
+            return
+        earlier = read_earlier(self._run.output, self._run.name)
+        fingerprint = earlier.tagged.get(listed.path)
+        if fingerprint is not None and fingerprint == listed.fingerprint:
+            progress.report(self._run.name, done=1)
+            yield TaggedOutput(SKIPPED, listed.path)
+            return
+        if fingerprint is not None or listed.path in earlier.failed:
+            yield TaggedOutput(SUPERSEDED, listed.path)
+        yield listed
+
+
+class _SplitFailures(beam.DoFn):
+    def process(self, item: Any) -> Iterator[Any]:
+        yield TaggedOutput(FAILED, item) if isinstance(item, Failure) else item
+
+
+class _ReadImages(beam.DoFn):
+    def __init__(self, settings: ReadImages) -> None:
+        self._image_size = settings.image_size
+        self._resize_filter = settings.resize_filter
+        self._look_ahead = settings.look_ahead
+        self._threads = settings.threads
+
+    def setup(self) -> None:
+        self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="read")
+
+    def start_bundle(self) -> None:
+        self._ahead: deque[Future[Image | Failure]] = deque()
+
+    def process(self, ref: ImageRef) -> Iterator[Any]:
+        self._ahead.append(self._executor.submit(read_image, ref, self._image_size, self._resize_filter))
+        if len(self._ahead) > self._look_ahead:
+            item = self._ahead.popleft().result()
+            yield TaggedOutput(FAILED, item) if isinstance(item, Failure) else item
+
+    def finish_bundle(self) -> Iterator[Any]:
+        while self._ahead:
+            item = self._ahead.popleft().result()
+            yield TaggedOutput(FAILED, _in_window(item)) if isinstance(item, Failure) else _in_window(item)
+
+    def teardown(self) -> None:
+        self._executor.shutdown(cancel_futures=True)
+
+
+class _WriteTable(beam.DoFn):
+    def __init__(self, layout: Layout, run: Run) -> None:
+        self._layout = layout
+        self._run = run
+
+    def start_bundle(self) -> None:
+        self._writer = TableWriter(self._layout, self._run)
+
+    def process(self, row: Prediction | Failure) -> None:
+        self._writer.write(row)
+        is_failure = isinstance(row, Failure)
+        progress.report(self._run.name, done=not is_failure, failures=is_failure)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        file = self._writer.close()
+        if file:
+            yield _in_window(file)
+
+
+def _in_window(value: Any) -> WindowedValue:
+    """Wrap what a bundle's end yields, which Beam cannot place in a window by itself."""
+    return GlobalWindows.windowed_value_at_end_of_window(value)

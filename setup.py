@@ -1,0 +1,38 @@
+"""Package metadata. Dataflow stages the package from this file."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+TENSORFLOW = 'tensorflow>=2.20; python_version < "3.14"'
+
+setup(
+    name="scenetags",
+    version="0.1.0",
+    description="Tag archives of satellite images in a batch job: colours repaired, nothing lost, Parquet out.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    packages=["pipelines", "model"],
+    python_requires=">=3.11",
+    install_requires=[
+        "ai-edge-litert>=2.1",
+        "apache-beam>=2.77",
+        "numpy>=2",
+        "pillow>=12.1",
+        "pyarrow>=20",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "train": [TENSORFLOW, "pandas>=2.2"],
+        "test": ["duckdb>=1.3", "hypothesis>=6.130", "mypy>=1.18", "pandas-stubs", "pytest>=8", "ruff>=0.14"],
+    },
+    entry_points={"console_scripts": ["scenetags = pipelines.cli:main"]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: GIS",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)
