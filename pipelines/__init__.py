@@ -1,0 +1,1 @@
+"""Tag archives of images with an exported model: the prediction job."""

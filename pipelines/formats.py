@@ -7,6 +7,7 @@ Decoders guess where a header is unusual, and guess differently from one another
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -36,25 +37,27 @@ class Layout(NamedTuple):
 
     Attributes:
       format: `jpeg`, `png`, `tiff`, `gif`, `bmp` or `webp`.
-      width: columns as stored, before any EXIF rotation; None where the header is left to the decoder.
-      height: rows as stored; None where the header is left to the decoder.
+      width: columns as stored, before any EXIF rotation.
+      height: rows as stored.
       samples: samples a pixel, alpha and other extra samples included.
       bits: bits a sample.
-      frames: images in the file, counted up to 2; None where the header is left to the decoder.
+      frames: images in the file, counted up to 2; None where the count is left to the decoder.
       gray: whether luminance is the only colour.
       adobe_transform: the colour transform of a JPEG's Adobe marker (0, 1 or 2); None without that marker.
       component_ids: the identifiers of a JPEG's components.
+      scan: the byte at which a JPEG's first scan begins.
     """
 
     format: str
-    width: int | None = None
-    height: int | None = None
+    width: int
+    height: int
     samples: int = 3
     bits: int = 8
     frames: int | None = None
     gray: bool = False
     adobe_transform: int | None = None
     component_ids: bytes = b""
+    scan: int = 0
 
     @property
     def source(self) -> str:
@@ -74,41 +77,71 @@ def read_layout(data: bytes) -> Layout:
     """
     if not data:
         raise ImageError("empty file")
-    readers = {"jpeg": _read_jpeg, "png": _read_png, "tiff": _read_tiff}
+    readers = {
+        "jpeg": _read_jpeg,
+        "png": _read_png,
+        "tiff": _read_tiff,
+        "gif": _read_gif,
+        "bmp": _read_bmp,
+        "webp": _read_webp,
+    }
     format_name = next((name for mark, name in SIGNATURES.items() if data.startswith(mark)), None)
     if data.startswith(RIFF) and data[8:12] == WEBP:
         format_name = "webp"
     if format_name is None:
         raise ImageError(f"no image: begins with {data[:8]!r}, which is none of JPEG, PNG, TIFF, GIF, BMP, WebP")
     try:
-        return readers[format_name](data) if format_name in readers else Layout(format_name)
-    except (struct.error, IndexError) as error:
+        return readers[format_name](data)
+    except (struct.error, IndexError, OverflowError) as error:
         raise ImageError(f"truncated {format_name.upper()} header") from error
+
+
+_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Identifiers of three components by which every decoder knows YCbCr (the numbers) or RGB.
+_KNOWN_COMPONENTS = (b"\1\2\3", b"RGB")
+
+
+class _JpegSegment(NamedTuple):
+    marker: int
+    payload: bytes
+    end: int
 
 
 def _read_jpeg(data: bytes) -> Layout:
     """Read the frame header (SOF) and the Adobe marker (APP14); ITU-T T.81 annex B, T.872 section 6.5.3."""
-    layout, adobe_transform = None, None
-    for marker, segment in _jpeg_segments(data):
-        if marker == 0xEE and segment.startswith(b"Adobe"):
-            adobe_transform = segment[11]
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            bits, height, width, samples = struct.unpack_from(">BHHB", segment)
-            ids = segment[6 : 6 + 3 * samples : 3]
-            if len(ids) < samples:
-                raise IndexError
-            layout = Layout("jpeg", width, height, samples, bits, gray=samples == 1, component_ids=ids)
-    if layout is None:
-        raise ImageError("JPEG without a frame header")
-    if layout.bits != 8:
-        raise ImageError(f"{layout.bits}-bit JPEG: only 8 bits a sample are read")
-    if layout.samples not in (1, 3, 4):
-        raise ImageError(f"JPEG of {layout.samples} components: only 1, 3 and 4 have a known colour meaning")
-    return layout._replace(adobe_transform=adobe_transform)
+    segments = list(_jpeg_segments(data))
+    frames = [segment.payload for segment in segments if segment.marker in _FRAME_MARKERS]
+    if len(frames) != 1:
+        raise ImageError(f"JPEG of {len(frames)} frame headers")
+    [frame] = frames
+    bits, height, width, samples = struct.unpack_from(">BHHB", frame)
+    if len(frame) < 6 + 3 * samples:
+        raise IndexError
+    if bits != 8:
+        raise ImageError(f"{bits}-bit JPEG: only 8 bits a sample are read")
+    if samples not in (1, 3, 4):
+        raise ImageError(f"JPEG of {samples} components: only 1, 3 and 4 have a known colour meaning")
+    adobe = [part.payload[11] for part in segments if part.marker == 0xEE and part.payload.startswith(b"Adobe")]
+    jfif = any(part.marker == 0xE0 and part.payload.startswith(b"JFIF") for part in segments)
+    ids, sampling = frame[6 : 6 + 3 * samples : 3], frame[7 : 6 + 3 * samples : 3]
+    if samples == 3 and not jfif and not adobe and ids not in _KNOWN_COMPONENTS and len(set(sampling)) == 1:
+        # The sister of the unmarked RGBA JPEG: libjpeg takes it for YCbCr, and Java for RGB.
+        raise ImageError("3-component JPEG without JFIF or Adobe marker, nothing subsampled: it may be RGB or YCbCr")
+    return Layout(
+        "jpeg",
+        width,
+        height,
+        samples,
+        bits,
+        gray=samples == 1,
+        adobe_transform=adobe[-1] if adobe else None,
+        component_ids=ids,
+        scan=segments[-1].end,
+    )
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield marker and payload of every segment before the first scan."""
+def _jpeg_segments(data: bytes) -> Iterator[_JpegSegment]:
+    """Yield every segment before the first scan."""
     at = 2
     while True:
         while data[at] == 0xFF and data[at + 1] == 0xFF:
@@ -121,25 +154,78 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         if marker == 0xD9:
             raise ImageError("JPEG without image data")
         (length,) = struct.unpack_from(">H", data, at + 2)
-        yield marker, data[at + 4 : at + 2 + length]
+        yield _JpegSegment(marker, data[at + 4 : at + 2 + length], at + 2 + length)
         at += 2 + length
 
 
 def _read_png(data: bytes) -> Layout:
-    """Read the IHDR chunk; PNG specification (third edition), section 11.2.1."""
+    """Read the IHDR chunk and check the pixels' sums; PNG specification (third edition), sections 11.2.1 and 5.3."""
     width, height, bits, colour_type = struct.unpack_from(">IIBB", data, 16)
     samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour_type)
     if data[12:16] != b"IHDR" or samples is None:
         raise ImageError("damaged PNG header")
+    _check_png_pixels(data)
     return Layout("png", width, height, samples, bits, gray=colour_type in (0, 4))
 
 
+def _check_png_pixels(data: bytes) -> None:
+    """Verify the checksum of every IDAT chunk, the only ones whose checksums Pillow does not look at."""
+    at = 8
+    while at + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        end = at + 8 + length
+        if data[at + 4 : at + 8] == b"IDAT":
+            if end + 4 > len(data):
+                raise ImageError("truncated PNG data")
+            if zlib.crc32(memoryview(data)[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
+                raise ImageError(f"damaged PNG: the checksum of the pixels at byte {at} is wrong")
+        at = end + 4
+
+
+def _read_gif(data: bytes) -> Layout:
+    """Read the logical screen descriptor; GIF89a, section 18."""
+    width, height = struct.unpack_from("<HH", data, 6)
+    return Layout("gif", width, height, samples=1)
+
+
+def _read_bmp(data: bytes) -> Layout:
+    """Read the bitmap header: the OS/2 one of 12 bytes, or one of Windows', which begin alike."""
+    (header_size,) = struct.unpack_from("<I", data, 14)
+    width, height, _, depth = struct.unpack_from("<HHHH" if header_size == 12 else "<iiHH", data, 18)
+    samples, bits = {1: (1, 1), 4: (1, 4), 8: (1, 8), 16: (3, 5), 24: (3, 8), 32: (4, 8)}.get(depth, (0, 0))
+    if not samples:
+        raise ImageError(f"BMP of {depth} bits a pixel")
+    # A negative height says that the first row is the topmost one.
+    return Layout("bmp", width, abs(height), samples, bits, frames=1)
+
+
+def _read_webp(data: bytes) -> Layout:
+    """Read the first chunk; RFC 9649, sections 2.5 to 2.7."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        flags, canvas = struct.unpack_from("<B3x6s", data, 20)
+        width, height = int.from_bytes(canvas[:3], "little") + 1, int.from_bytes(canvas[3:], "little") + 1
+        alpha = flags & 0x10
+    elif kind == b"VP8L":
+        (fields,) = struct.unpack_from("<I", data, 21)
+        width, height, alpha = (fields & 0x3FFF) + 1, (fields >> 14 & 0x3FFF) + 1, fields >> 28 & 1
+    elif kind == b"VP8 ":
+        columns, rows = struct.unpack_from("<HH", data, 26)
+        width, height, alpha = columns & 0x3FFF, rows & 0x3FFF, 0
+    else:
+        raise ImageError(f"damaged WebP: begins with a chunk {kind!r}")
+    return Layout("webp", width, height, samples=4 if alpha else 3)
+
+
 # TIFF 6.0 tags and the NumPy types of the field types that these tags may have.
-_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA, _SAMPLE_FORMAT = 256, 257, 258, 262, 277, 338, 339
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
+_SAMPLES, _INKS, _EXTRA, _SAMPLE_FORMAT = 277, 332, 338, 339
+_TIFF_TAGS = (_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _INKS, _EXTRA, _SAMPLE_FORMAT)
 _TIFF_TYPES = {1: "u1", 3: "u2", 4: "u4", 16: "u8"}
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
 _ALPHA = (1, 2)
+_CMYK_INKS = 1
 
 
 def _read_tiff(data: bytes) -> Layout:
@@ -162,10 +248,17 @@ def _read_tiff(data: bytes) -> Layout:
         raise ImageError(f"TIFF samples of {bits[0]} bits: only unsigned integers of 1, 2, 4, 8 or 16 bits are read")
     if photometric == _WHITE_IS_ZERO and bits[0] == 16:
         raise ImageError("16-bit TIFF in which white is zero: decoders disagree on its polarity")
+    if photometric == _YCBCR and tags.get(_COMPRESSION, (1,))[0] == 1:
+        # Pillow takes its samples for RGB with a fourth one between the pixels, and reads on beyond them.
+        raise ImageError("uncompressed YCbCr TIFF")
+    if photometric == _CMYK and tags.get(_INKS, (_CMYK_INKS,))[0] != _CMYK_INKS:
+        raise ImageError("TIFF of inks other than cyan, magenta, yellow and black")
+    if _WIDTH not in tags or _HEIGHT not in tags:
+        raise ImageError("damaged TIFF: no width or no height")
     return Layout(
         "tiff",
-        tags[_WIDTH][0] if _WIDTH in tags else None,
-        tags[_HEIGHT][0] if _HEIGHT in tags else None,
+        tags[_WIDTH][0],
+        tags[_HEIGHT][0],
         samples,
         bits[0],
         frames=2 if next_directory else 1,
@@ -187,15 +280,13 @@ def _tiff_directory(data: bytes) -> tuple[dict[int, tuple[int, ...]], int]:
     tags = {}
     for entry in range(entries):
         tag, field_type, count = struct.unpack_from(entry_format, data, at + entry * entry_size)
-        if field_type not in _TIFF_TYPES or tag not in (
-            _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA, _SAMPLE_FORMAT
-        ):  # fmt: skip
+        if field_type not in _TIFF_TYPES or tag not in _TIFF_TAGS:
             continue
         dtype = np.dtype(order + _TIFF_TYPES[field_type])
         where = at + (entry + 1) * entry_size - inline
         if count * dtype.itemsize > inline:
             (where,) = struct.unpack_from(order + offset_type, data, where)
-        if not 0 < count <= 64 or where + count * dtype.itemsize > len(data):
+        if not count or where + count * dtype.itemsize > len(data):
             raise ImageError(f"damaged TIFF: tag {tag} has {count} values at byte {where}")
         tags[tag] = tuple(int(value) for value in np.frombuffer(data, dtype, count, where))
     (next_directory,) = struct.unpack_from(order + offset_type, data, at + entries * entry_size)

@@ -6,15 +6,19 @@ Training and prediction both read images through this module, so that a model se
 from __future__ import annotations
 
 import io
+import warnings
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageChops, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageChops, ImageCms, ImageOps, UnidentifiedImageError
 
 from pipelines.formats import ImageError as ImageError
 from pipelines.formats import Layout, read_layout
+
+# Pillow warns of damaged metadata once a file. To silence it around each call would not be safe among threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 Pixels = NDArray[np.uint8]
 
@@ -30,6 +34,9 @@ _MASK_SHARE = 0.98
 # Spread, in levels, of the three other components where a fourth one is at its maximum. Read as CMYK such pixels
 # are solid black, and no printer would vary the ink under solid black.
 _PICTURE_SPREAD = 8.0
+# libjpeg fills what is missing at the end of a JPEG with this gray (127 where Pillow inverts), and says nothing.
+_FILLING = frozenset((127, 128))
+_MORE_DATA = b"\x55\xaa" * 64
 # Colours that differ by one level are rounding; a profile that changes no colour by more is sRGB itself.
 _SRGB_TOLERANCE = 1
 
@@ -59,7 +66,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
       ImageError: the data is no image, is damaged or larger than `max_pixels`, or its colours cannot be trusted.
     """
     layout = read_layout(data)
-    _check_size(layout.width or 1, layout.height or 1, max_pixels)
+    _check_size(layout.width, layout.height, max_pixels)
     try:
         # Pillow is told the format: its own guess could name another one than the layout was read for.
         image: Image.Image = Image.open(io.BytesIO(data), formats=(layout.format,))
@@ -67,6 +74,8 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
         frames = layout.frames or (2 if getattr(image, "is_animated", False) else 1)
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         image.load()
+        if layout.format == "jpeg":
+            _check_complete(image, data, layout)
         repairs = ["first_frame"] if frames > 1 else []
         if orientation in range(2, 9):
             image = ImageOps.exif_transpose(image)
@@ -74,6 +83,9 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
         image, colour_repairs = _to_srgb(image, layout)
     except ImageError:
         raise
+    except UnidentifiedImageError as error:
+        # Its message is an address in memory, which would differ from run to run.
+        raise ImageError(f"no {layout.format.upper()} of a kind that Pillow reads, or damaged") from error
     except Exception as error:
         # Pillow's plugins raise a dozen types for damaged data, struct.error and IndexError among them. Any of them,
         # let through, would stop a whole job for the sake of one file.
@@ -98,13 +110,34 @@ def resize(pixels: Pixels, size: int, resize_filter: str = "bilinear") -> Pixels
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise ImageError(f"{width} x {height} pixels: no pixels at all")
     if width * height > max_pixels:
         raise ImageError(f"{width} x {height} pixels: more than the {max_pixels:,} that are decoded")
 
 
+def _check_complete(image: Image.Image, data: bytes, layout: Layout) -> None:
+    """Refuse a JPEG whose pixels end too early, although its end is marked.
+
+    Decoding it once more with further data in front of the end marker gives the same pixels for a complete image, and
+    others for an incomplete one. That is worth its time only where the image ends in the filling or was sent in passes.
+    """
+    last = image.getpixel((image.width - 1, image.height - 1))
+    if not image.info.get("progressive") and not _FILLING.issuperset(last if isinstance(last, tuple) else (last,)):
+        return
+    end = data.find(b"\xff\xd9", layout.scan)
+    longer = io.BytesIO(data[:end] + _MORE_DATA + data[end:])
+    try:
+        complete = ImageChops.difference(image, Image.open(longer, formats=("jpeg",))).getbbox() is None
+    except OSError:
+        complete = False
+    if not complete:
+        raise ImageError("truncated JPEG: its pixels end before the image does")
+
+
 def _to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]:
     """Turn decoded samples of any layout into an sRGB image, and name each step."""
-    repairs = []
+    repairs: list[str] = []
     profile = image.info.get("icc_profile")
     transparent = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
     if layout.format == "jpeg" and layout.samples == 4:
@@ -124,6 +157,8 @@ def _to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]
     if image.mode not in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK"):
         raise ImageError(f"{layout.format.upper()} of Pillow mode {image.mode}, which has no certain colours")
     if image.mode != "CMYK":
+        # A palette with more than one transparent colour would make Pillow warn.
+        image.info.pop("transparency", None)
         image = image.convert("L" if gray else "RGB")
     if profile:
         image, converted = _apply_profile(image, profile)
@@ -131,9 +166,7 @@ def _to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]
     return image.convert("RGB"), repairs
 
 
-def _read_four_components(
-    image: Image.Image, layout: Layout, profile: bytes | None
-) -> tuple[Image.Image, list[str]]:
+def _read_four_components(image: Image.Image, layout: Layout, profile: bytes | None) -> tuple[Image.Image, list[str]]:
     """Tell what the components of a 4-component JPEG are.
 
     With an Adobe marker they are inverted CMYK, or YCCK, which the decoder has turned into inverted CMYK (ITU-T T.872,
@@ -152,8 +185,8 @@ def _read_four_components(
         if layout.adobe_transform not in (0, 2):
             raise ImageError(f"4-component JPEG with unknown Adobe transform {layout.adobe_transform}")
         return image, ["ycck" if layout.adobe_transform == 2 else "cmyk_inverted"]
-    if image.getextrema()[3] == (0, 0):
-        # With no black at all Pillow's conversion to RGB is the inversion alone, so the stored values come back exactly.
+    if image.getchannel("K").getextrema() == (0, 0):
+        # With no black at all Pillow's conversion to RGB is the inversion alone, so the stored values come back.
         return image.convert("RGB"), ["unmarked_rgba_jpeg"]
     stored = 255 - np.asarray(image)
     if _is_mask(stored):
@@ -206,10 +239,11 @@ def _srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | N
     transform = ImageCms.buildTransform(
         ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), mode, "RGB"
     )
-    if mode == "RGB":
-        levels = np.linspace(0, 255, 9).astype(np.uint8)
-        lattice = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
-        converted = np.asarray(ImageCms.applyTransform(Image.fromarray(lattice), transform))
-        if np.abs(converted.astype(int) - lattice).max() <= _SRGB_TOLERANCE:
-            return None
-    return transform
+    if mode == "CMYK":
+        return transform
+    levels = np.linspace(0, 255, 9).astype(np.uint8)
+    lattice = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
+    colours = Image.fromarray(lattice if mode == "RGB" else lattice[..., 0])
+    converted = ImageCms.applyTransform(colours, transform) or colours
+    changes = ImageChops.difference(converted, colours.convert("RGB"))
+    return None if np.asarray(changes).max() <= _SRGB_TOLERANCE else transform

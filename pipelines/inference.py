@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 from apache_beam.ml.inference.base import ModelHandler
 
 from pipelines.bundle import BundleError, load_bundle
 from pipelines.engines import Engine, open_engine
 from pipelines.records import Failure, Image, Prediction
+from pipelines.tagging import predict_images
 
 
 @dataclass
@@ -59,31 +59,6 @@ class BundleHandler(ModelHandler[Image, Prediction | Failure, Engine]):
         return "scenetags"
 
 
-def predict_images(images: Sequence[Image], engine: Engine) -> Iterator[Prediction | Failure]:
-    """Predict images, so that one at which the engine fails costs no other.
-
-    Yields:
-      A `Prediction` for each image, or a `Failure` of the stage `predict`, in the order of `images`.
-    """
-    try:
-        probabilities = engine.predict(np.stack([image.pixels for image in images]))
-    except Exception as error:
-        # Engines raise whatever their kernels do. Halving finds the guilty image in few calls, and is the remedy
-        # for memory that does not suffice.
-        if len(images) == 1:
-            yield _failure(images[0], type(error).__name__, str(error))
-            return
-        middle = len(images) // 2
-        yield from predict_images(images[:middle], engine)
-        yield from predict_images(images[middle:], engine)
-        return
-    for image, row in zip(images, probabilities, strict=True):
-        if np.isfinite(row).all():
-            yield Prediction(image.ref, image.width, image.height, image.source, image.repairs, row)
-        else:
-            yield _failure(image, "NotFinite", "the model gave a probability that is not a number")
-
-
 @lru_cache(maxsize=1)
 def load_engine(path: str, digest: str, engine: str) -> Engine:
     """Load a bundle's engine, once in a process: the waves of a local run share it.
@@ -95,7 +70,3 @@ def load_engine(path: str, digest: str, engine: str) -> Engine:
     if bundle.digest != digest:
         raise BundleError(f"bundle {path} was replaced after the job was started")
     return open_engine(bundle, engine)
-
-
-def _failure(image: Image, error: str, message: str) -> Failure:
-    return Failure(image.ref.path, "predict", error, message, image.ref.fingerprint)

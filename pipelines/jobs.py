@@ -49,11 +49,11 @@ def check_beam_flags(flags: Sequence[str]) -> pipeline_options.PipelineOptions:
     return pipeline_options.PipelineOptions(list(flags))
 
 
-def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> Accounts | None:
+def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> Accounts:
     """Run the whole job.
 
     Returns:
-      The accounts; None where the runner goes on by itself after the job was handed over.
+      The accounts of all that was done.
 
     Raises:
       InputError: the input names no images.

@@ -11,8 +11,8 @@ import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -187,7 +187,7 @@ def read_earlier(output: str, run: str) -> Earlier:
     return Earlier(tagged, frozenset(failed))
 
 
-def commit(run: Run, files: Sequence[StagedFile], superseded: Iterable[str]) -> Accounts:
+def commit(run: Run, files: Sequence[StagedFile], superseded: Sequence[str]) -> Accounts:
     """Move staged files into place, then remove the earlier rows of the same images.
 
     In this order a reader may see an image twice for a moment, but never misses it.
@@ -211,13 +211,7 @@ def write_manifest(run: Run, accounts: Accounts, status: str) -> None:
     described = {
         "run": run.name,
         "status": status,
-        "inputs": accounts.inputs,
-        "predictions": accounts.predictions,
-        "failures": accounts.failures,
-        "skipped": accounts.skipped,
-        "tags": dict(accounts.tags),
-        "repairs": dict(accounts.repairs),
-        "errors": dict(accounts.errors),
+        **vars(accounts),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run.started)),
         "seconds": round(time.time() - run.started, 3),
         "options": dict(run.options),
@@ -232,18 +226,17 @@ def write_manifest(run: Run, accounts: Accounts, status: str) -> None:
 def read_accounts(manifest: str) -> Accounts:
     """Read the counts back from a run's manifest."""
     described = json.loads(storage.read(manifest))
-    counted = {name: described[name] for name in ("inputs", "predictions", "failures", "skipped")}
-    return Accounts(**counted, **{name: Counter(described[name]) for name in ("tags", "repairs", "errors")})
+    return Accounts(**{counted.name: described[counted.name] for counted in fields(Accounts)})
 
 
-def _remove_rows(run: Run, paths: Iterable[str]) -> None:
-    paths = pa.array(paths, pa.string())
-    if not len(paths):
+def _remove_rows(run: Run, paths: Sequence[str]) -> None:
+    if not paths:
         return
+    superseded = pa.array(paths, pa.string())
     for path in _earlier_files(run.output, run.name):
         with pq.ParquetFile(path) as file:
             table = file.read()
-        kept = table.filter(pc.invert(pc.is_in(table["path"], value_set=paths)))
+        kept = table.filter(pc.invert(pc.is_in(table["path"], value_set=superseded)))
         if kept.num_rows == 0:
             storage.delete([path])
         elif kept.num_rows < table.num_rows:

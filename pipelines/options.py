@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from pipelines import storage
 
@@ -82,18 +83,21 @@ class PredictOptions:
                 raise UsageError(f"{flag} must lie between 0 and 1, not {share}")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
+class UsageParser(argparse.ArgumentParser):
+    """A parser that leaves the reporting of a wrong command line to its caller."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print."""
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
-def parse_predict(arguments: Sequence[str]) -> PredictOptions:
+def parse_predict(argv: Sequence[str]) -> PredictOptions:
     """Read the options of `scenetags predict` from its arguments.
 
     Raises:
       UsageError: an argument is missing, malformed or out of its range. Unknown flags are kept for Beam.
     """
-    parser = _Parser(
+    parser = UsageParser(
         prog="scenetags predict",
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -152,7 +156,7 @@ def parse_predict(arguments: Sequence[str]) -> PredictOptions:
         help="share of failures, 0 to 1, above which the exit code is 3 (default 0.05)",
     )
     work.add_argument("--progress", choices=("auto", "off"), default="auto", help="a bar or lines while it runs")
-    known, beam_flags = parser.parse_known_args(arguments)
+    known, beam_flags = parser.parse_known_args(argv)
     known.input = tuple(known.input)
     try:
         known.model, known.output = storage.normalize(known.model), storage.normalize(known.output)

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 DONE, WRONG_USAGE, TOO_MANY_FAILURES, UNBALANCED = 0, 2, 3, 4
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Args:
-      arguments: of the command line, without the command's name.
+      argv: arguments of the command line, without the command's name.
 
     Returns:
       The exit code.
     """
     try:
-        options = parse_predict(sys.argv[1:] if arguments is None else arguments)
+        options = parse_predict(sys.argv[1:] if argv is None else argv)
         return _predict(options)
     except UsageError as error:
         print(f"scenetags predict: {error}", file=sys.stderr)
@@ -75,7 +75,7 @@ def summary(run: Run, accounts: Accounts) -> str:
     lines = [
         f"{accounts.inputs:,} images: {accounts.predictions:,} tagged, {accounts.failures:,} failed, "
         f"{accounts.skipped:,} skipped as already tagged",
-        f"{duration(seconds)}, {worked_on / seconds:.1f} images a second",
+        f"{duration(seconds)}" + (f", {worked_on / seconds:.1f} images a second" if worked_on else ""),
     ]
     for title, counts in (
         ("commonest tags", accounts.tags),

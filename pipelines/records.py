@@ -119,7 +119,7 @@ def prediction_table(
     Args:
       predictions: the rows.
       schema: made by `prediction_schema`.
-      tags: of each row; see `choose_tags`.
+      tags: of each row; see `tagging.choose_tags`.
       model: the bundle's digest.
       run: the run's name.
     """
@@ -145,25 +145,6 @@ def failure_table(failures: Sequence[Failure], schema: pa.Schema, model: str, ru
     return pa.Table.from_arrays(
         [*columns, pa.repeat(model, len(failures)), pa.repeat(run, len(failures))], schema=schema
     )
-
-
-def choose_tags(
-    probabilities: NDArray[np.float32], labels: Sequence[str], thresholds: Sequence[float]
-) -> list[tuple[str, ...]]:
-    """Choose the labels whose probability reaches their threshold.
-
-    Args:
-      probabilities: float32[N, L].
-      labels: L names.
-      thresholds: L numbers, 0 to 1. They are compared as float32, the precision of the written probabilities, so that
-        a query on the `p_` columns finds the same tags.
-
-    Returns:
-      A tuple of labels for each image, in the order of `labels`.
-    """
-    chosen = probabilities >= np.asarray(thresholds, np.float32)
-    names = np.asarray(labels, object)
-    return [tuple(names[row]) for row in chosen]
 
 
 def _footer(bundle: Bundle, thresholds: Sequence[float]) -> dict[str, str]:

@@ -16,12 +16,12 @@ from pipelines.ledger import FAILURES, PREDICTIONS, Accounts, Run, StagedFile
 from pipelines.records import (
     Failure,
     Prediction,
-    choose_tags,
     failure_schema,
     failure_table,
     prediction_schema,
     prediction_table,
 )
+from pipelines.tagging import choose_tags
 
 ROWS_A_GROUP = 8192
 """Rows that are laid out at once and become one Parquet row group; 8192 predictions of 17 labels take 3 MB."""

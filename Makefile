@@ -1,0 +1,52 @@
+# make demo: set everything up, draw chips, train a small model on them, tag them and show the result.
+# make test: set everything up and run the tests.
+
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; \
+	done)
+BIN := .venv/bin
+INSTALLED := .venv/installed
+DEMO := demo
+
+.PHONY: demo test lint bench lock clean
+
+demo: $(DEMO)/bundle/bundle.json
+	$(BIN)/scenetags predict --input $(DEMO)/chips/jpg --model $(DEMO)/bundle --output $(DEMO)/tagged --overwrite
+	@echo
+	@$(BIN)/python -c 'import pandas; print(pandas.read_parquet("$(DEMO)/tagged/predictions", \
+		columns=["path", "tags", "p_clear", "p_primary", "p_water", "repairs"]) \
+		.assign(path=lambda rows: rows.path.str.split("/").str[-1]).head(8).to_string(max_colwidth=60))'
+
+$(DEMO)/bundle/bundle.json: $(DEMO)/chips/labels.csv
+	rm -rf $(DEMO)/bundle
+	$(BIN)/scenetags train --images $(DEMO)/chips/jpg --labels $(DEMO)/chips/labels.csv --output $(DEMO)/bundle \
+		--name demo --weights none --alpha 0.35 --image_size 96
+
+$(DEMO)/chips/labels.csv: | $(INSTALLED)
+	$(BIN)/python -m model.synthetic --output $(DEMO)/chips --count 400 --seed 1
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.throughput
+
+# The lock file holds the newest versions that fit together; this command is the only one that changes it.
+lock: $(INSTALLED)
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile setup.py --all-extras --universal --python-version 3.11 --upgrade --quiet \
+		--no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock
+
+$(INSTALLED): setup.py pyproject.toml requirements.lock
+	@test -n "$(PYTHON)" || { echo "scenetags needs Python 3.11, 3.12 or 3.13 (make PYTHON=/path/to/python)"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[train,test]'
+	@touch $@
+
+clean:
+	rm -rf .venv $(DEMO) build *.egg-info

@@ -1,0 +1,69 @@
+"""The `scenetags` command: find the module that does the work and hand over to it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A subcommand.
+
+    Attributes:
+      module: whose `main` takes the arguments and returns the exit code. It is imported only when the command is used;
+        training is a package of its own, and prediction must work without it.
+      purpose: one line for the overview.
+    """
+
+    module: str
+    purpose: str
+
+
+COMMANDS = {
+    "predict": Command("pipelines.predict", "tag an archive of images and write Parquet"),
+    "tag": Command("pipelines.tag", "tag a few images, on the screen"),
+    "train": Command("model.train", "train a model on labelled images and export its bundle"),
+}
+
+HELP = """\
+usage: scenetags COMMAND ...
+
+Tag satellite images with a multi-label model, and never be silently wrong about one of them.
+
+commands:
+{commands}
+
+scenetags COMMAND --help says more about each.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand.
+
+    Returns:
+      The exit code: the command's own, or 2 when there is no such command.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        overview = "\n".join(f"  {name:9} {command.purpose}" for name, command in COMMANDS.items())
+        print(HELP.format(commands=overview))
+        return 0 if argv else 2
+    command = COMMANDS.get(argv[0])
+    if command is None:
+        print(f"scenetags: no command {argv[0]}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        exit_code: int = importlib.import_module(command.module).main(argv[1:])
+        return exit_code
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("pipelines", "model"):
+            raise
+        package = "scenetags[train]" if command.module.startswith("model.") else "scenetags"
+        print(f"scenetags {argv[0]}: {error.name} is not installed: pip install '{package}'", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

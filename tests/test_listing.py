@@ -1,0 +1,214 @@
+"""What a user names becomes images, each of them once."""
+
+from __future__ import annotations
+
+import os
+import string
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.listing import InputError, list_images
+from pipelines.records import Failure, ImageRef
+
+
+def write(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return folder
+
+
+def names(folder: Path, *inputs: str, input_list: str | None = None) -> list[str]:
+    listed = list(list_images(inputs, input_list))
+    failed = [item for item in listed if isinstance(item, Failure)]
+    assert not failed, f"could not be listed: {failed}"
+    return [os.path.relpath(item.path, folder) for item in listed]
+
+
+def failures(*inputs: str, input_list: str | None = None) -> dict[str, str]:
+    return {item.path: item.message for item in list_images(inputs, input_list) if isinstance(item, Failure)}
+
+
+def test_a_folder_is_searched_to_the_bottom_in_a_stable_order(tmp_path: Path) -> None:
+    write(tmp_path, "b.jpg", "a.PNG", "deep/er/c.tiff", "deep/z.webp")
+
+    assert names(tmp_path, str(tmp_path)) == ["a.PNG", "b.jpg", "deep/er/c.tiff", "deep/z.webp"]
+
+
+def test_a_folder_gives_no_hidden_files_and_none_that_are_not_named_like_images(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg", "labels.csv", "._a.jpg", ".cache/b.jpg", "jpg")
+
+    assert names(tmp_path, str(tmp_path)) == ["a.jpg"]
+
+
+def test_a_file_may_have_any_name(tmp_path: Path) -> None:
+    write(tmp_path, "scene.dat")
+
+    assert names(tmp_path, f"{tmp_path}/scene.dat") == ["scene.dat"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("*.jpg", ["a1.jpg", "a2.jpg"]),
+        ("a[1].jpg", ["a1.jpg"]),
+        ("a?.jpg", ["a1.jpg", "a2.jpg"]),
+        ("**/*.jpg", ["a1.jpg", "a2.jpg", "b/c/a4.jpg", "b/a3.jpg"]),
+        ("b*", ["b/a3.jpg", "b/c/a4.jpg"]),
+    ],
+)
+def test_patterns_match_as_in_a_shell(tmp_path: Path, pattern: str, expected: list[str]) -> None:
+    write(tmp_path, "a1.jpg", "a2.jpg", "b/a3.jpg", "b/c/a4.jpg")
+
+    assert sorted(names(tmp_path, f"{tmp_path}/{pattern}")) == sorted(expected)
+
+
+def test_a_name_that_exists_is_not_read_as_a_pattern(tmp_path: Path) -> None:
+    write(tmp_path, "a[1].jpg", "a1.jpg")
+
+    assert names(tmp_path, f"{tmp_path}/a[1].jpg") == ["a[1].jpg"]
+
+
+def test_overlapping_inputs_count_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "x/a.jpg", "x/b.jpg")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.txt").write_text("x/b.jpg\nx/../x/a.jpg\n")
+
+    assert names(tmp_path, "x", "./x/*.jpg", f"{tmp_path}/x/a.jpg", "x/", input_list="list.txt") == ["x/a.jpg", "x/b.jpg"]
+
+
+@given(name=st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=40))
+def test_any_name_survives(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    folder = tmp_path_factory.mktemp("names")
+    path = folder / f"x{name}.jpg"
+    path.write_bytes(b"")
+    table = folder / "list.parquet"
+    pq.write_table(pa.table({"path": [path.name]}), table)
+
+    assert [item.path for item in list_images([str(folder)])] == [str(path)]
+    assert [item.path for item in list_images([str(path)])] == [str(path)]
+    assert [item.path for item in list_images([], str(table))] == [str(path)]
+
+
+@pytest.mark.parametrize("signs", [string.punctuation.replace("/", ""), " # % [a] {b} ~ ", "Ä é 森 🛰"])
+def test_names_with_signs_survive_every_list(tmp_path: Path, signs: str) -> None:
+    name = f"a{signs}.jpg"
+    write(tmp_path, name)
+    quoted = name.replace('"', '""')
+    (tmp_path / "list.txt").write_text(f"{name}\n", encoding="utf-8")
+    (tmp_path / "list.csv").write_text(f'tile,path\n7,"{quoted}"\n', encoding="utf-8")
+    pq.write_table(pa.table({"path": [name]}), tmp_path / "list.parquet")
+
+    for ending in ("txt", "csv", "parquet"):
+        assert names(tmp_path, input_list=f"{tmp_path}/list.{ending}") == [name], ending
+
+
+def test_lists_of_other_systems_are_read(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg", "b.jpg")
+    (tmp_path / "list.txt").write_bytes("\ufeffa.jpg\r\n\r\nb.jpg".encode())
+
+    assert names(tmp_path, input_list=f"{tmp_path}/list.txt") == ["a.jpg", "b.jpg"]
+
+
+def test_what_a_list_names_and_does_not_exist_is_a_failure(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg")
+    (tmp_path / "list.txt").write_text("a.jpg\ngone.jpg\ngs://bucket/b.jpg\n")
+
+    found = failures(input_list=f"{tmp_path}/list.txt")
+
+    assert found[f"{tmp_path}/gone.jpg"] == "No such file or directory"
+    assert "local paths only" in found["gs://bucket/b.jpg"]
+
+
+def test_what_is_named_like_an_image_and_is_no_file_is_a_failure(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "broken.jpg").symlink_to(tmp_path / "gone.jpg")
+
+    found = failures(str(tmp_path))
+
+    assert found == {
+        f"{tmp_path}/pipe.jpg": "not a regular file",
+        f"{tmp_path}/broken.jpg": "No such file or directory",
+    }
+
+
+def test_a_name_that_is_not_utf8_is_a_failure_that_can_be_written(tmp_path: Path) -> None:
+    with open(os.fsencode(tmp_path) + b"/\xff.jpg", "wb"):
+        pass
+
+    [(path, message)] = failures(str(tmp_path)).items()
+
+    assert path.encode(), path
+    assert message == "the name is not UTF-8"
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    write(tmp_path, "real/a.jpg")
+    (tmp_path / "real/round").symlink_to(tmp_path / "real")
+    (tmp_path / "shortcut").symlink_to(tmp_path / "real")
+
+    assert names(tmp_path, str(tmp_path)) == ["real/a.jpg", "shortcut/a.jpg"]
+
+
+def test_a_fingerprint_changes_with_the_file(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg")
+    [before] = list_images([str(tmp_path)])
+    os.utime(tmp_path / "a.jpg", ns=(0, 0))
+    [after] = list_images([str(tmp_path)])
+
+    assert isinstance(before, ImageRef)
+    assert isinstance(after, ImageRef)
+    assert before.size == after.size == 5
+    assert before.fingerprint != after.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("inputs", "reason"),
+    [
+        (["gone"], "no such file or folder, and no match: gone"),
+        (["*.gif"], "no match: *.gif"),
+        (["empty"], "no images in empty"),
+        (["a.jpg", "gone"], "no match: gone"),
+        (["s3://bucket/x"], "s3://bucket/x: this version reads and writes local paths only"),
+    ],
+)
+def test_an_input_that_names_nothing_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: list[str], reason: str
+) -> None:
+    write(tmp_path, "a.jpg", "empty/readme.txt")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(InputError) as refused:
+        list(list_images(inputs))
+
+    assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("list.csv", b"file,size\na.jpg,1\n", "no readable column 'path'"),
+        ("list.csv", b"", "no readable column 'path'"),
+        ("list.parquet", b"not parquet", "no readable column 'path'"),
+        ("list.txt", b"\n\n", "names no images"),
+        ("list.json", b"[]", "a list is a .txt, .csv or .parquet file"),
+        ("gone.txt", None, "No such file or directory"),
+        ("gone.csv", None, "cannot read"),
+        ("gone.parquet", None, "cannot read"),
+    ],
+)
+def test_a_list_that_cannot_be_read_is_refused(tmp_path: Path, name: str, content: bytes | None, reason: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(InputError) as refused:
+        list(list_images([], f"{tmp_path}/{name}"))
+
+    assert reason in str(refused.value)
+    assert "\n" not in str(refused.value)
