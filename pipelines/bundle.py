@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,18 @@ LITERT_MODEL = "model.tflite"
 SAVED_MODEL = "saved_model/"
 GOLDEN = "golden.npz"
 MODEL_CARD = "MODEL_CARD.md"
+
+_FIELDS = {
+    "name": str,
+    "labels": list,
+    "thresholds": list,
+    "image_size": int,
+    "resize_filter": str,
+    "files": dict,
+    "training": dict,
+    "metrics": dict,
+    "versions": dict,
+}
 
 
 class BundleError(ValueError):
@@ -72,9 +84,9 @@ class Bundle:
     image_size: int
     resize_filter: str
     files: Mapping[str, str]
-    training: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
+    training: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    versions: Mapping[str, str]
 
     def read(self, name: str) -> bytes:
         """Read one of the bundle's files and verify its digest.
@@ -96,10 +108,22 @@ class Bundle:
         """Read the inputs and probabilities that an engine must reproduce.
 
         Raises:
-          BundleError: they are missing or damaged.
+          BundleError: they are missing or damaged, or do not fit the bundle's image size and labels.
         """
-        with np.load(io.BytesIO(self.read(GOLDEN)), allow_pickle=False) as arrays:
-            return Golden(arrays["pixels"], arrays["probabilities"])
+        data = self.read(GOLDEN)
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+                golden = Golden(arrays["pixels"], arrays["probabilities"])
+        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            raise BundleError(f"bundle {self.path}: {GOLDEN} holds no golden pairs") from error
+        pairs, size = len(golden.pixels), self.image_size
+        expected = (pairs, size, size, 3), (pairs, len(self.labels))
+        if not pairs or (golden.pixels.shape, golden.probabilities.shape) != expected:
+            raise BundleError(
+                f"bundle {self.path}: golden pairs of shapes {golden.pixels.shape} and {golden.probabilities.shape} do "
+                f"not fit image size {size} and {len(self.labels)} labels"
+            )
+        return golden
 
     def extract(self, prefix: str, folder: str) -> None:
         """Copy every file whose name begins with `prefix` below a local folder, each one verified.
@@ -136,11 +160,12 @@ def load_bundle(path: str) -> Bundle:
     if digest != _digest(manifest):
         raise BundleError(f"bundle {path}: {MANIFEST} is damaged: its own digest does not match its content")
     del manifest["format"]
-    try:
-        labels, thresholds = tuple(manifest.pop("labels")), tuple(manifest.pop("thresholds"))
-        bundle = Bundle(path=path, digest=digest, labels=labels, thresholds=thresholds, **manifest)
-    except (KeyError, TypeError) as error:
-        raise BundleError(f"bundle {path}: {MANIFEST} has missing or unknown fields: {error}") from error
+    wrong = [name for name, kind in _FIELDS.items() if not isinstance(manifest.get(name), kind)]
+    if wrong or manifest.keys() - _FIELDS:
+        problems = ", ".join(wrong or sorted(manifest.keys() - _FIELDS))
+        raise BundleError(f"bundle {path}: {MANIFEST} has missing, unknown or wrong fields: {problems}")
+    labels, thresholds = tuple(manifest.pop("labels")), tuple(manifest.pop("thresholds"))
+    bundle = Bundle(path=path, digest=digest, labels=labels, thresholds=thresholds, **manifest)
     _check(bundle)
     for name in bundle.files:
         bundle.read(name)
@@ -207,8 +232,8 @@ def _check(bundle: Bundle) -> None:
         problem = "labels must differ from one another"
     elif len(bundle.thresholds) != len(bundle.labels):
         problem = f"{len(bundle.thresholds)} thresholds for {len(bundle.labels)} labels"
-    elif not all(math.isfinite(threshold) and 0 <= threshold <= 1 for threshold in bundle.thresholds):
-        problem = "thresholds must lie between 0 and 1"
+    elif not all(isinstance(threshold, float) and 0 <= threshold <= 1 for threshold in bundle.thresholds):
+        problem = "thresholds must be numbers between 0 and 1"
     elif bundle.image_size < 1:
         problem = f"image size {bundle.image_size}"
     elif bundle.resize_filter not in RESIZE_FILTERS:
@@ -217,5 +242,7 @@ def _check(bundle: Bundle) -> None:
         problem = "files must lie inside the bundle"
     elif GOLDEN not in bundle.files:
         problem = f"{GOLDEN} is missing"
+    elif not all(isinstance(digest, str) for digest in bundle.files.values()):
+        problem = "files must have digests"
     if problem:
         raise BundleError(f"bundle {bundle.path}: {problem}")

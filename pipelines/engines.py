@@ -127,6 +127,8 @@ def open_engine(bundle: Bundle, engine: str = "auto", threads: int | None = None
       BundleError: a file is damaged, the engine's library is not installed or refuses the model, or the
         probabilities of the golden inputs differ by more than `GOLDEN_TOLERANCE`.
     """
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine}")
     name = _default_engine() if engine == "auto" else engine
     golden = bundle.golden()
     try:
@@ -134,9 +136,12 @@ def open_engine(bundle: Bundle, engine: str = "auto", threads: int | None = None
         probabilities = opened.predict(golden.pixels)
     except ImportError as error:
         raise BundleError(f"engine {name} is not installed ({error}): pip install 'scenetags[train]'") from error
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise BundleError(f"engine {name} refuses bundle {bundle.path}: {error}") from error
-    if probabilities.shape != golden.probabilities.shape or probabilities.shape[1] != len(bundle.labels):
+    except BundleError:
+        raise
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise BundleError(f"engine {name} refuses bundle {bundle.path}: {reason}") from error
+    if probabilities.shape != golden.probabilities.shape:
         raise BundleError(
             f"engine {name} gives {probabilities.shape[1]} probabilities, bundle {bundle.path} has "
             f"{len(bundle.labels)} labels"

@@ -29,7 +29,27 @@ RIFF, WEBP = b"RIFF", b"WEBP"
 
 
 class ImageError(ValueError):
-    """An image that cannot be read, or whose colours cannot be trusted; the message says why."""
+    """An image that cannot be read, or whose colours cannot be trusted; the class says what kind, the message why."""
+
+
+class NotAnImageError(ImageError):
+    """Data of no known image format."""
+
+
+class DamagedImageError(ImageError):
+    """An image that is truncated, or contradicts itself."""
+
+
+class UnsupportedImageError(ImageError):
+    """A whole image of a kind that is not read."""
+
+
+class ImageTooLargeError(ImageError):
+    """An image of more pixels than are decoded."""
+
+
+class UntrustedColoursError(ImageError):
+    """An image that can be decoded, but not into colours that are certain."""
 
 
 class Layout(NamedTuple):
@@ -76,7 +96,7 @@ def read_layout(data: bytes) -> Layout:
         shows that the colours cannot be trusted.
     """
     if not data:
-        raise ImageError("empty file")
+        raise NotAnImageError("empty file")
     readers = {
         "jpeg": _read_jpeg,
         "png": _read_png,
@@ -89,11 +109,11 @@ def read_layout(data: bytes) -> Layout:
     if data.startswith(RIFF) and data[8:12] == WEBP:
         format_name = "webp"
     if format_name is None:
-        raise ImageError(f"no image: begins with {data[:8]!r}, which is none of JPEG, PNG, TIFF, GIF, BMP, WebP")
+        raise NotAnImageError(f"no image: begins with {data[:8]!r}, which is none of JPEG, PNG, TIFF, GIF, BMP, WebP")
     try:
         return readers[format_name](data)
     except (struct.error, IndexError, OverflowError) as error:
-        raise ImageError(f"truncated {format_name.upper()} header") from error
+        raise DamagedImageError(f"truncated {format_name.upper()} header") from error
 
 
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -112,21 +132,23 @@ def _read_jpeg(data: bytes) -> Layout:
     segments = list(_jpeg_segments(data))
     frames = [segment.payload for segment in segments if segment.marker in _FRAME_MARKERS]
     if len(frames) != 1:
-        raise ImageError(f"JPEG of {len(frames)} frame headers")
+        raise DamagedImageError(f"JPEG of {len(frames)} frame headers")
     [frame] = frames
     bits, height, width, samples = struct.unpack_from(">BHHB", frame)
     if len(frame) < 6 + 3 * samples:
         raise IndexError
     if bits != 8:
-        raise ImageError(f"{bits}-bit JPEG: only 8 bits a sample are read")
+        raise UnsupportedImageError(f"{bits}-bit JPEG: only 8 bits a sample are read")
     if samples not in (1, 3, 4):
-        raise ImageError(f"JPEG of {samples} components: only 1, 3 and 4 have a known colour meaning")
+        raise UntrustedColoursError(f"JPEG of {samples} components: only 1, 3 and 4 have a known colour meaning")
     adobe = [part.payload[11] for part in segments if part.marker == 0xEE and part.payload.startswith(b"Adobe")]
     jfif = any(part.marker == 0xE0 and part.payload.startswith(b"JFIF") for part in segments)
     ids, sampling = frame[6 : 6 + 3 * samples : 3], frame[7 : 6 + 3 * samples : 3]
     if samples == 3 and not jfif and not adobe and ids not in _KNOWN_COMPONENTS and len(set(sampling)) == 1:
         # The sister of the unmarked RGBA JPEG: libjpeg takes it for YCbCr, and Java for RGB.
-        raise ImageError("3-component JPEG without JFIF or Adobe marker, nothing subsampled: it may be RGB or YCbCr")
+        raise UntrustedColoursError(
+            "3-component JPEG without JFIF or Adobe marker, nothing subsampled: it may be RGB or YCbCr"
+        )
     return Layout(
         "jpeg",
         width,
@@ -147,12 +169,12 @@ def _jpeg_segments(data: bytes) -> Iterator[_JpegSegment]:
         while data[at] == 0xFF and data[at + 1] == 0xFF:
             at += 1
         if data[at] != 0xFF:
-            raise ImageError(f"damaged JPEG: no marker at byte {at}")
+            raise DamagedImageError(f"damaged JPEG: no marker at byte {at}")
         marker = data[at + 1]
         if marker == 0xDA:
             return
         if marker == 0xD9:
-            raise ImageError("JPEG without image data")
+            raise DamagedImageError("JPEG without image data")
         (length,) = struct.unpack_from(">H", data, at + 2)
         yield _JpegSegment(marker, data[at + 4 : at + 2 + length], at + 2 + length)
         at += 2 + length
@@ -163,7 +185,7 @@ def _read_png(data: bytes) -> Layout:
     width, height, bits, colour_type = struct.unpack_from(">IIBB", data, 16)
     samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour_type)
     if data[12:16] != b"IHDR" or samples is None:
-        raise ImageError("damaged PNG header")
+        raise DamagedImageError("damaged PNG header")
     _check_png_pixels(data)
     return Layout("png", width, height, samples, bits, gray=colour_type in (0, 4))
 
@@ -176,9 +198,9 @@ def _check_png_pixels(data: bytes) -> None:
         end = at + 8 + length
         if data[at + 4 : at + 8] == b"IDAT":
             if end + 4 > len(data):
-                raise ImageError("truncated PNG data")
+                raise DamagedImageError("truncated PNG data")
             if zlib.crc32(memoryview(data)[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
-                raise ImageError(f"damaged PNG: the checksum of the pixels at byte {at} is wrong")
+                raise DamagedImageError(f"damaged PNG: the checksum of the pixels at byte {at} is wrong")
         at = end + 4
 
 
@@ -194,7 +216,7 @@ def _read_bmp(data: bytes) -> Layout:
     width, height, _, depth = struct.unpack_from("<HHHH" if header_size == 12 else "<iiHH", data, 18)
     samples, bits = {1: (1, 1), 4: (1, 4), 8: (1, 8), 16: (3, 5), 24: (3, 8), 32: (4, 8)}.get(depth, (0, 0))
     if not samples:
-        raise ImageError(f"BMP of {depth} bits a pixel")
+        raise UnsupportedImageError(f"BMP of {depth} bits a pixel")
     # A negative height says that the first row is the topmost one.
     return Layout("bmp", width, abs(height), samples, bits, frames=1)
 
@@ -213,7 +235,7 @@ def _read_webp(data: bytes) -> Layout:
         columns, rows = struct.unpack_from("<HH", data, 26)
         width, height, alpha = columns & 0x3FFF, rows & 0x3FFF, 0
     else:
-        raise ImageError(f"damaged WebP: begins with a chunk {kind!r}")
+        raise DamagedImageError(f"damaged WebP: begins with a chunk {kind!r}")
     return Layout("webp", width, height, samples=4 if alpha else 3)
 
 
@@ -235,26 +257,28 @@ def _read_tiff(data: bytes) -> Layout:
     samples = tags.get(_SAMPLES, (1,))[0]
     photometric = tags.get(_PHOTOMETRIC, (-1,))[0]
     if max(bits) > 8 and samples > 1:
-        raise ImageError(
+        raise UntrustedColoursError(
             f"{max(bits)}-bit multi-band TIFF ({samples} bands): which bands are red, green and blue, and how "
             "bright white is, cannot be told from the file"
         )
     colours = _COLOURS.get(photometric)
     if colours is None or not (samples == colours or (samples == colours + 1 and tags.get(_EXTRA, (0,))[0] in _ALPHA)):
-        raise ImageError(
+        raise UntrustedColoursError(
             f"TIFF of {samples} bands with photometric interpretation {photometric}: the bands have no certain colours"
         )
     if set(tags.get(_SAMPLE_FORMAT, (1,))) != {1} or len(set(bits)) != 1 or bits[0] not in (1, 2, 4, 8, 16):
-        raise ImageError(f"TIFF samples of {bits[0]} bits: only unsigned integers of 1, 2, 4, 8 or 16 bits are read")
+        raise UnsupportedImageError(
+            f"TIFF samples of {bits[0]} bits: only unsigned integers of 1, 2, 4, 8 or 16 bits are read"
+        )
     if photometric == _WHITE_IS_ZERO and bits[0] == 16:
-        raise ImageError("16-bit TIFF in which white is zero: decoders disagree on its polarity")
+        raise UntrustedColoursError("16-bit TIFF in which white is zero: decoders disagree on its polarity")
     if photometric == _YCBCR and tags.get(_COMPRESSION, (1,))[0] == 1:
         # Pillow takes its samples for RGB with a fourth one between the pixels, and reads on beyond them.
-        raise ImageError("uncompressed YCbCr TIFF")
+        raise UnsupportedImageError("uncompressed YCbCr TIFF")
     if photometric == _CMYK and tags.get(_INKS, (_CMYK_INKS,))[0] != _CMYK_INKS:
-        raise ImageError("TIFF of inks other than cyan, magenta, yellow and black")
+        raise UntrustedColoursError("TIFF of inks other than cyan, magenta, yellow and black")
     if _WIDTH not in tags or _HEIGHT not in tags:
-        raise ImageError("damaged TIFF: no width or no height")
+        raise DamagedImageError("damaged TIFF: no width or no height")
     return Layout(
         "tiff",
         tags[_WIDTH][0],
@@ -287,7 +311,7 @@ def _tiff_directory(data: bytes) -> tuple[dict[int, tuple[int, ...]], int]:
         if count * dtype.itemsize > inline:
             (where,) = struct.unpack_from(order + offset_type, data, where)
         if not count or where + count * dtype.itemsize > len(data):
-            raise ImageError(f"damaged TIFF: tag {tag} has {count} values at byte {where}")
+            raise DamagedImageError(f"damaged TIFF: tag {tag} has {count} values at byte {where}")
         tags[tag] = tuple(int(value) for value in np.frombuffer(data, dtype, count, where))
     (next_directory,) = struct.unpack_from(order + offset_type, data, at + entries * entry_size)
     return tags, next_directory

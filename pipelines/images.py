@@ -14,11 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageChops, ImageCms, ImageOps, UnidentifiedImageError
 
+from pipelines.formats import (
+    DamagedImageError,
+    ImageTooLargeError,
+    Layout,
+    UntrustedColoursError,
+    read_layout,
+)
 from pipelines.formats import ImageError as ImageError
-from pipelines.formats import Layout, read_layout
-
-# Pillow warns of damaged metadata once a file. To silence it around each call would not be safe among threads.
-warnings.filterwarnings("ignore", module=r"PIL\.")
 
 Pixels = NDArray[np.uint8]
 
@@ -85,11 +88,13 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
         raise
     except UnidentifiedImageError as error:
         # Its message is an address in memory, which would differ from run to run.
-        raise ImageError(f"no {layout.format.upper()} of a kind that Pillow reads, or damaged") from error
+        raise DamagedImageError(f"no {layout.format.upper()} of a kind that Pillow reads, or damaged") from error
     except Exception as error:
         # Pillow's plugins raise a dozen types for damaged data, struct.error and IndexError among them. Any of them,
         # let through, would stop a whole job for the sake of one file.
-        raise ImageError(f"cannot be decoded as {layout.format.upper()}: {error or type(error).__name__}") from error
+        raise DamagedImageError(
+            f"cannot be decoded as {layout.format.upper()}: {error or type(error).__name__}"
+        ) from error
     return Decoded(np.asarray(image), layout.source, (*repairs, *colour_repairs))
 
 
@@ -109,11 +114,19 @@ def resize(pixels: Pixels, size: int, resize_filter: str = "bilinear") -> Pixels
     return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling[resize_filter.upper()]))
 
 
+def ignore_metadata_warnings() -> None:
+    """Silence Pillow's warnings of damaged metadata, which change no pixel.
+
+    For a command to call once: to do so around each decoding would not be safe among threads.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width < 1 or height < 1:
-        raise ImageError(f"{width} x {height} pixels: no pixels at all")
+        raise DamagedImageError(f"{width} x {height} pixels: no pixels at all")
     if width * height > max_pixels:
-        raise ImageError(f"{width} x {height} pixels: more than the {max_pixels:,} that are decoded")
+        raise ImageTooLargeError(f"{width} x {height} pixels: more than the {max_pixels:,} that are decoded")
 
 
 def _check_complete(image: Image.Image, data: bytes, layout: Layout) -> None:
@@ -132,7 +145,7 @@ def _check_complete(image: Image.Image, data: bytes, layout: Layout) -> None:
     except OSError:
         complete = False
     if not complete:
-        raise ImageError("truncated JPEG: its pixels end before the image does")
+        raise DamagedImageError("truncated JPEG: its pixels end before the image does")
 
 
 def _to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]:
@@ -155,7 +168,9 @@ def _to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]
     if transparent:
         repairs.append("alpha_dropped")
     if image.mode not in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK"):
-        raise ImageError(f"{layout.format.upper()} of Pillow mode {image.mode}, which has no certain colours")
+        raise UntrustedColoursError(
+            f"{layout.format.upper()} of Pillow mode {image.mode}, which has no certain colours"
+        )
     if image.mode != "CMYK":
         # A palette with more than one transparent colour would make Pillow warn.
         image.info.pop("transparency", None)
@@ -183,7 +198,7 @@ def _read_four_components(image: Image.Image, layout: Layout, profile: bytes | N
     """
     if layout.adobe_transform is not None:
         if layout.adobe_transform not in (0, 2):
-            raise ImageError(f"4-component JPEG with unknown Adobe transform {layout.adobe_transform}")
+            raise UntrustedColoursError(f"4-component JPEG with unknown Adobe transform {layout.adobe_transform}")
         return image, ["ycck" if layout.adobe_transform == 2 else "cmyk_inverted"]
     if image.getchannel("K").getextrema() == (0, 0):
         # With no black at all Pillow's conversion to RGB is the inversion alone, so the stored values come back.
@@ -193,7 +208,7 @@ def _read_four_components(image: Image.Image, layout: Layout, profile: bytes | N
         return Image.fromarray(np.ascontiguousarray(stored[..., :3])), ["unmarked_rgba_jpeg", "alpha_dropped"]
     if layout.component_ids == b"CMYK" or (profile and _colour_space(profile) == "CMYK"):
         return ImageChops.invert(image), ["cmyk"]
-    raise ImageError(
+    raise UntrustedColoursError(
         "4-component JPEG without Adobe marker whose fourth component is neither constant nor a mask: "
         "it may be CMYK, or RGB with another band"
     )
@@ -223,7 +238,7 @@ def _apply_profile(image: Image.Image, profile: bytes) -> tuple[Image.Image, boo
     if image.mode == "L" and mode == "RGB":
         image = image.convert("RGB")
     if image.mode != mode:
-        raise ImageError(f"{image.mode} image with an ICC profile for {_colour_space(profile) or 'nothing'}")
+        raise UntrustedColoursError(f"{image.mode} image with an ICC profile for {_colour_space(profile) or 'nothing'}")
     transform = _srgb_transform(profile, mode)
     return (ImageCms.applyTransform(image, transform) or image, True) if transform else (image, False)
 

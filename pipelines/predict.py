@@ -40,10 +40,12 @@ def _predict(options: PredictOptions) -> int:
     # Imported here: Beam takes seconds, which `--help` and a mistyped flag should not cost.
 
     from pipelines.bundle import BundleError, load_bundle
+    from pipelines.images import ignore_metadata_warnings
     from pipelines.jobs import check_beam_flags, run_job
     from pipelines.ledger import OutputError, Run, check_output, new_run_name
     from pipelines.listing import InputError
 
+    ignore_metadata_warnings()
     beam_options = check_beam_flags(options.beam_flags)
     try:
         bundle = load_bundle(options.model)

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipelines.bundle import Bundle, BundleError, load_bundle
 from pipelines.engines import ENGINES, open_engine
+from pipelines.images import ignore_metadata_warnings
 from pipelines.listing import InputError, list_images
 from pipelines.options import UsageError, UsageParser
 from pipelines.picture import Panel, draw
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _tag(options: argparse.Namespace) -> int:
+    ignore_metadata_warnings()
     bundle = load_bundle(options.model)
     read = [
         listed if isinstance(listed, Failure) else read_image(listed, bundle.image_size, bundle.resize_filter)

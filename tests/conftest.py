@@ -1,0 +1,123 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from numpy.typing import NDArray
+
+from pipelines.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, seal_bundle
+from tests import image_files
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# The same examples in every run, and no limit of time: the machines that run these tests are of all speeds.
+settings.register_profile("same", derandomize=True, deadline=None, max_examples=50)
+settings.load_profile("same")
+
+REAL_CHIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "planet"
+
+LABELS = ("bright", "green", "blue")
+IMAGE_SIZE = 32
+
+WriteChips = Callable[[Sequence[str]], Path]
+
+
+@pytest.fixture(scope="session")
+def planet() -> Path:
+    """Chips of the Planet set, which are never part of the project."""
+    if not REAL_CHIPS.is_dir():
+        pytest.skip("the real chips are not at ../shared/data/planet")
+    return REAL_CHIPS
+
+
+@pytest.fixture(scope="session")
+def tensorflow() -> Any:
+    """TensorFlow where it is installed; the base install has none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("tensorflow", reason="TensorFlow is not installed: pip install 'scenetags[train]'")
+
+
+@pytest.fixture(scope="session")
+def bundle_path(tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> str:
+    """Path of a small bundle that tells by their colour whether images are bright, green or blue."""
+    folder = tmp_path_factory.mktemp("bundle") / "tiny"
+    folder.mkdir()
+    golden = np.stack([image_files.picture(IMAGE_SIZE, IMAGE_SIZE, seed=seed) for seed in range(4)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        probabilities = _write_models(tensorflow, folder, golden)
+    np.savez_compressed(folder / GOLDEN, pixels=golden, probabilities=probabilities)
+    (folder / MODEL_CARD).write_text("A model for tests.\n")
+    seal_bundle(
+        folder,
+        name="tiny",
+        labels=LABELS,
+        thresholds=[0.5, 0.5, 0.5],
+        image_size=IMAGE_SIZE,
+        resize_filter="bilinear",
+        training={"images": 0},
+        metrics={},
+        versions={"tensorflow": tensorflow.__version__},
+    )
+    return str(folder)
+
+
+@pytest.fixture
+def bundle_copy(bundle_path: str, tmp_path: Path) -> Path:
+    """Copy the small bundle, for tests that do it harm."""
+    return Path(shutil.copytree(bundle_path, tmp_path / "bundle_copy"))
+
+
+@pytest.fixture
+def chips(tmp_path: Path) -> WriteChips:
+    """Write chips of these names, with the reference set's defect, and return their folder."""
+
+    def write(names: Sequence[str]) -> Path:
+        image_files.write_chips(tmp_path / "chips", names)
+        return tmp_path / "chips"
+
+    return write
+
+
+def _write_models(tf: Any, folder: Path, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Write the SavedModel and the LiteRT file of a small network, and return its probabilities of these pixels."""
+    rng = np.random.default_rng(0)
+    # Three channels carry the colours through the network; the others are noise of little weight.
+    first, second = (rng.normal(0, 0.2, (3, 3, inputs, 8)).astype(np.float32) for inputs in (3, 8))
+    for colour in range(3):
+        for kernel in (first, second):
+            kernel[..., colour] = 0
+            kernel[:, :, colour, colour] = 1 / 9
+    last = rng.normal(0, 0.3, (8, len(LABELS))).astype(np.float32)
+    last[:3] += np.array([[4, -6, -6], [4, 12, -6], [4, -6, 12]], np.float32)
+    bias = np.array([-6, 0, 0], np.float32)
+
+    class Network(tf.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = [tf.Variable(weights) for weights in (first, second, last, bias)]
+
+        @tf.function(input_signature=[tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 3), tf.uint8, name="pixels")])  # type: ignore[untyped-decorator]
+        def serve(self, pixels: Any) -> Any:
+            first, second, last, bias = self.weights
+            values = tf.cast(pixels, tf.float32) / 255
+            values = tf.nn.relu(tf.nn.conv2d(values, first, strides=2, padding="SAME"))
+            values = tf.nn.relu(tf.nn.conv2d(values, second, strides=2, padding="SAME"))
+            return tf.sigmoid(tf.reduce_mean(values, axis=(1, 2)) @ last + bias)
+
+    network = Network()
+    tf.saved_model.save(network, str(folder / SAVED_MODEL), signatures={"serve": network.serve})
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / SAVED_MODEL), signature_keys=["serve"])
+    (folder / LITERT_MODEL).write_bytes(converter.convert())
+    probabilities: NDArray[np.float32] = network.serve(pixels).numpy()
+    return probabilities

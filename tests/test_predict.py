@@ -1,0 +1,383 @@
+"""`scenetags predict` from the command line to the rows, on real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import jobs, predict
+from pipelines.bundle import load_bundle
+from pipelines.ledger import Accounts
+from tests.image_files import bomb, encode, picture, unmarked_rgba_jpeg
+
+CHIP = unmarked_rgba_jpeg(picture())
+ODD_NAMES = (
+    "with space.jpg",
+    "a#1.jpg",
+    "100%.jpg",
+    "[x].jpg",
+    "a?b*c.jpg",
+    "森 ä🛰.jpg",
+    "quote'\".jpg",
+    "new\nline.jpg",
+)
+
+Predict = Callable[..., int]
+
+
+def chip(seed: int) -> bytes:
+    return unmarked_rgba_jpeg(picture(seed=seed))
+
+
+@pytest.fixture
+def run(tmp_path: Path, bundle_path: str) -> Predict:
+    """Run the command on `tmp_path/chips` into `tmp_path/out`, unless the arguments say otherwise."""
+
+    def run(*arguments: str, **flags: Any) -> int:
+        flags = {"input": tmp_path / "chips", "model": bundle_path, "output": tmp_path / "out", **flags}
+        named = [f"--{name}={value}" for name, value in flags.items() if value is not None]
+        return predict.main([*named, "--progress=off", *arguments])
+
+    return run
+
+
+@pytest.fixture
+def chips(tmp_path: Path) -> Path:
+    folder = tmp_path / "chips"
+    folder.mkdir()
+    for seed in range(10):
+        (folder / f"{seed}.jpg").write_bytes(chip(seed))
+    return folder
+
+
+def rows(output: Path, table: str = "predictions") -> list[dict[str, Any]]:
+    files = sorted((output / table).glob("*.parquet"))
+    found = [row for file in files for row in pq.read_table(file).to_pylist()]
+    return sorted(found, key=lambda row: row["path"])
+
+
+def tagged(output: Path) -> list[str]:
+    return [os.path.basename(row["path"]) for row in rows(output)]
+
+
+def failed(output: Path) -> dict[str, str]:
+    return {os.path.basename(row["path"]): row["message"] for row in rows(output, "failures")}
+
+
+def manifest(output: Path) -> dict[str, Any]:
+    newest = max((output / "runs").glob("*.json"))
+    described: dict[str, Any] = json.loads(newest.read_text())
+    return described
+
+
+def without(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}
+
+
+def test_every_image_becomes_one_row(run: Predict, chips: Path, tmp_path: Path, bundle_path: str) -> None:
+    bundle = load_bundle(bundle_path)
+
+    assert run() == 0
+
+    found = rows(tmp_path / "out")
+    assert [row["path"] for row in found] == [f"{chips}/{seed}.jpg" for seed in range(10)]
+    for row in found:
+        status = os.stat(row["path"])
+        probabilities = np.array([row[f"p_{label}"] for label in bundle.labels])
+        above = [label for label, p, t in zip(bundle.labels, probabilities, bundle.thresholds, strict=True) if p >= t]
+        assert row["tags"] == above
+        assert ((probabilities >= 0) & (probabilities <= 1)).all()
+        assert without(row, "path", "tags", "run", *(f"p_{label}" for label in bundle.labels)) == {
+            "width": 64,
+            "height": 48,
+            "source": "jpeg 4x8",
+            "repairs": ["unmarked_rgba_jpeg"],
+            "fingerprint": f"{status.st_size}-{status.st_mtime_ns}",
+            "model": bundle.digest,
+        }
+    assert not (tmp_path / "out/failures").exists()
+    assert not (tmp_path / "out/_staging").exists()
+
+
+def test_good_and_bad_files_each_land_in_their_table(run: Predict, tmp_path: Path) -> None:
+    folder = tmp_path / "chips"
+    folder.mkdir()
+    for name in ODD_NAMES:
+        (folder / name).write_bytes(CHIP)
+    bad = {"empty.jpg": b"", "text.jpg": b"not an image", "cut.jpg": CHIP[: len(CHIP) // 2], "bomb.png": bomb("png")}
+    for name, data in bad.items():
+        (folder / name).write_bytes(data)
+
+    assert run("--max_failure_rate=0.5") == 0
+
+    assert sorted(tagged(tmp_path / "out")) == sorted(ODD_NAMES)
+    found = failed(tmp_path / "out")
+    assert found.keys() == bad.keys()
+    for name, reason in {
+        "empty.jpg": "empty",
+        "text.jpg": "no image",
+        "cut.jpg": "truncated",
+        "bomb.png": "60000 x",
+    }.items():
+        assert reason in found[name]
+    assert {row["stage"] for row in rows(tmp_path / "out", "failures")} == {"decode"}
+    assert [manifest(tmp_path / "out")[name] for name in ("inputs", "predictions", "failures")] == [12, 8, 4]
+
+
+def test_too_many_failures_end_with_code_3_after_all_is_written(
+    run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (chips / "empty.jpg").write_bytes(b"")
+
+    assert run("--max_failure_rate=0.09") == 3
+
+    assert len(tagged(tmp_path / "out")) == 10
+    assert failed(tmp_path / "out") == {"empty.jpg": "empty file"}
+    assert "9.1% of the images failed" in capsys.readouterr().err
+    assert run("--max_failure_rate=0.10", "--overwrite") == 0
+
+
+def test_failures_alone_leave_no_predictions_folder(run: Predict, tmp_path: Path) -> None:
+    (tmp_path / "chips").mkdir()
+    (tmp_path / "chips/empty.jpg").write_bytes(b"")
+
+    assert run() == 3
+
+    assert failed(tmp_path / "out") == {"empty.jpg": "empty file"}
+    assert not (tmp_path / "out/predictions").exists()
+
+
+def test_unbalanced_accounts_end_with_code_4(
+    run: Predict, chips: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(jobs, "run_job", lambda *_: Accounts(inputs=10, predictions=9))
+
+    assert run() == 4
+
+    assert "THE ACCOUNTS DO NOT BALANCE: 10 inputs, but 9 rows and skips" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ({"input": "gone"}, "no such file or folder, and no match: gone"),
+        ({"input": None}, "nothing to tag: give --input PATTERN or --input_list FILE"),
+        ({"input": "gs://bucket/chips"}, "gs://bucket/chips: this version reads and writes local paths only"),
+        ({"input_list": "gone.csv"}, "cannot read gone.csv"),
+        ({"model": "gone"}, "gone: bundle.json cannot be read"),
+        ({"model": None}, "the following arguments are required: --model"),
+        ({"output": "/proc/no/such"}, "cannot write into output /proc/no/such"),
+        ({"output": "chips/0.jpg"}, "cannot write into output"),
+        ({"batch_size": 0}, "--batch_size must be at least 1, not 0"),
+        ({"batch_size": "many"}, "argument --batch_size: invalid int value: 'many'"),
+        ({"checkpoint_every": 0}, "--checkpoint_every must be at least 1, not 0"),
+        ({"threshold": 1.5}, "--threshold must lie between 0 and 1, not 1.5"),
+        ({"max_failure_rate": -1}, "--max_failure_rate must lie between 0 and 1, not -1.0"),
+        ({"max_failure_rate": "nan"}, "--max_failure_rate must lie between 0 and 1, not nan"),
+        ({"engine": "abacus"}, "argument --engine: invalid choice: 'abacus'"),
+        ({"batch_sise": 1}, "unknown argument --batch_sise; did you mean --batch_size?"),
+        ({"no_such_flag": 1}, "unknown argument --no_such_flag"),
+        ({"runner": "NoRunner"}, "--runner NoRunner: Unexpected pipeline runner"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_wrong_usage_is_one_clear_line_and_writes_nothing(
+    run: Predict,
+    chips: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flags: dict[str, Any],
+    reason: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+
+    assert run(**flags) == 2
+
+    printed = capsys.readouterr()
+    assert printed.err.startswith("scenetags predict: ")
+    assert reason in printed.err
+    assert printed.err.count("\n") == 1, printed.err
+    assert printed.out == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_damaged_bundle_is_refused(
+    run: Predict, chips: Path, tmp_path: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(bundle_path, damaged)
+    model = bytearray((damaged / "model.tflite").read_bytes())
+    model[len(model) // 2] ^= 1
+    (damaged / "model.tflite").write_bytes(model)
+
+    assert run(model=damaged) == 2
+
+    assert f"bundle {damaged}: model.tflite is damaged" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_are_the_same_whatever_the_batches_waves_and_engine_threads(
+    run: Predict, chips: Path, tmp_path: Path
+) -> None:
+    expected = None
+    for batch_size, checkpoint_every in ((32, 1000), (32, 1000), (1, 1000), (3, 4), (7, 1)):
+        assert run(output=tmp_path / "x", batch_size=batch_size, checkpoint_every=checkpoint_every) == 0
+        found = [without(row, "run") for row in rows(tmp_path / "x")]
+        shutil.rmtree(tmp_path / "x")
+        expected = expected or found
+        assert found == expected, f"batches of {batch_size}, waves of {checkpoint_every}"
+
+
+def test_litert_and_tensorflow_give_the_same_rows(run: Predict, chips: Path, tmp_path: Path, bundle_path: str) -> None:
+    pytest.importorskip("tensorflow", reason="TensorFlow is an extra")
+    for engine in ("litert", "tensorflow"):
+        assert run(engine=engine, output=tmp_path / engine) == 0
+
+    for one, other in zip(rows(tmp_path / "litert"), rows(tmp_path / "tensorflow"), strict=True):
+        for label in load_bundle(bundle_path).labels:
+            assert abs(one[f"p_{label}"] - other[f"p_{label}"]) <= 2e-5, (one["path"], label)
+
+
+def test_a_threshold_for_all_labels_replaces_the_bundles_own(
+    run: Predict, chips: Path, tmp_path: Path, bundle_path: str
+) -> None:
+    labels = list(load_bundle(bundle_path).labels)
+    for threshold, expected in ((0.0, labels), (1.0, [])):
+        assert run(threshold=threshold, output=tmp_path / str(threshold)) == 0
+        assert all(row["tags"] == expected for row in rows(tmp_path / str(threshold)))
+
+
+def test_the_same_command_again_does_only_what_is_left(run: Predict, chips: Path, tmp_path: Path) -> None:
+    (chips / "bad.jpg").write_bytes(b"")
+    (chips / "worse.jpg").write_bytes(b"")
+    assert run("--max_failure_rate=1") == 0
+    first = {row["path"]: row for row in rows(tmp_path / "out")}
+
+    (chips / "bad.jpg").write_bytes(chip(20))
+    (chips / "3.jpg").write_bytes(chip(21))
+    (chips / "new.jpg").write_bytes(chip(22))
+    assert run("--max_failure_rate=1") == 0
+
+    described = manifest(tmp_path / "out")
+    assert [described[name] for name in ("inputs", "skipped", "predictions", "failures")] == [13, 9, 3, 1]
+    second = {row["path"]: row for row in rows(tmp_path / "out")}
+    assert len(second) == len(tagged(tmp_path / "out")) == 12, "each image has one row"
+    assert failed(tmp_path / "out") == {"worse.jpg": "empty file"}
+    kept = [path for path in first if os.path.basename(path) != "3.jpg"]
+    assert [second[path] for path in kept] == [first[path] for path in kept]
+    assert second[f"{chips}/3.jpg"]["fingerprint"] != first[f"{chips}/3.jpg"]["fingerprint"]
+
+
+def test_another_bundle_is_refused_unless_it_may_overwrite(
+    run: Predict, chips: Path, tmp_path: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipelines.bundle import seal_bundle
+
+    assert run() == 0
+    before = rows(tmp_path / "out")
+    other = tmp_path / "other"
+    shutil.copytree(bundle_path, other)
+    bundle = load_bundle(bundle_path)
+    sealed = seal_bundle(
+        other,
+        name="other",
+        labels=bundle.labels,
+        thresholds=[0.5] * len(bundle.labels),
+        image_size=bundle.image_size,
+        resize_filter=bundle.resize_filter,
+        training={},
+        metrics={},
+        versions={},
+    )
+
+    assert run(model=other) == 2
+    assert f"holds rows of another bundle ({bundle.digest[:12]}" in capsys.readouterr().err
+    assert rows(tmp_path / "out") == before
+
+    assert run("--overwrite", model=other) == 0
+    assert [row["model"] for row in rows(tmp_path / "out")] == [sealed.digest] * 10
+
+
+def test_an_output_of_another_program_is_refused(
+    run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out/predictions").mkdir(parents=True)
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "out/predictions/x.parquet")
+
+    assert run() == 2
+
+    assert "which scenetags did not write" in capsys.readouterr().err
+
+
+def test_the_output_loads_without_glue(run: Predict, chips: Path, tmp_path: Path, bundle_path: str) -> None:
+    bundle = load_bundle(bundle_path)
+    (chips / "bad.jpg").write_bytes(b"")
+    assert run(checkpoint_every=4) == 3
+    [failure_file] = (tmp_path / "out/failures").glob("*.parquet")
+    prediction_files = list((tmp_path / "out/predictions").glob("*.parquet"))
+
+    assert len(prediction_files) == 3
+    for file in [failure_file, *prediction_files]:
+        metadata = pq.read_metadata(file)
+        footer = json.loads(metadata.metadata[b"scenetags"])
+        assert footer["bundle"] == bundle.digest
+        assert footer["labels"] == list(bundle.labels)
+        assert footer["thresholds"] == list(bundle.thresholds)
+        codecs = {metadata.row_group(0).column(index).compression for index in range(metadata.num_columns)}
+        assert codecs == {"ZSTD"}
+    assert pq.read_schema(failure_file).names == ["path", "stage", "error", "message", "fingerprint", "model", "run"]
+    probability = f"p_{bundle.labels[0]}"
+    query = f"""
+        select count(*), count(distinct path), min({probability}) >= 0, sum(len(repairs))
+        from '{tmp_path}/out/predictions/*.parquet'
+    """
+    assert duckdb.execute(query).fetchall() == [(10, 10, True, 10)]
+
+
+def test_the_summary_says_what_happened_and_where_things_are(
+    run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (chips / "bad.jpg").write_bytes(b"")
+    run()
+
+    printed = capsys.readouterr().out
+    assert "11 images: 10 tagged, 1 failed, 0 skipped" in printed
+    assert "images a second" in printed
+    assert "repairs: unmarked_rgba_jpeg 10" in printed
+    assert f"predictions: {tmp_path}/out/predictions/*.parquet" in printed
+    assert f"failures: {tmp_path}/out/failures/*.parquet" in printed
+    assert str(max((tmp_path / "out/runs").glob("*.json"))) in printed
+
+
+def test_real_chips_are_tagged_with_true_colours(run: Predict, tmp_path: Path, planet: Path) -> None:
+    assert run(input=planet / "jpg") == 0
+    assert len(rows(tmp_path / "out")) == 20
+    assert all(row["repairs"] == ["unmarked_rgba_jpeg"] for row in rows(tmp_path / "out"))
+
+
+def test_real_analytic_tiffs_are_refused_with_a_reason(run: Predict, tmp_path: Path, planet: Path) -> None:
+    assert run(input=planet / "tif") == 3
+    assert not (tmp_path / "out/predictions").exists()
+    assert len(failed(tmp_path / "out")) == 6
+    assert all("16-bit multi-band TIFF" in reason for reason in failed(tmp_path / "out").values())
+
+
+def test_ordinary_images_need_no_repair(run: Predict, tmp_path: Path) -> None:
+    (tmp_path / "chips").mkdir()
+    (tmp_path / "chips/a.jpg").write_bytes(encode(picture(), "jpeg"))
+    (tmp_path / "chips/b.png").write_bytes(encode(picture(), "png"))
+    assert run() == 0
+    assert [row["repairs"] for row in rows(tmp_path / "out")] == [[], []]
+    assert [row["source"] for row in rows(tmp_path / "out")] == ["jpeg 3x8", "png 3x8"]

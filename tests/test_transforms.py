@@ -1,0 +1,169 @@
+"""The pipeline's steps on Beam's own runner, apart from the command."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
+from numpy.typing import NDArray
+
+from pipelines import tagging, transforms
+from pipelines.bundle import load_bundle
+from pipelines.inference import BundleHandler
+from pipelines.ledger import Run, read_accounts
+from pipelines.reading import read_image
+from pipelines.records import Failure, Image, ImageRef, Prediction
+from pipelines.transforms import ListImages, ReadImages, TagImages
+from tests.image_files import picture, unmarked_rgba_jpeg
+
+
+class FakeEngine:
+    """Answers each image with its first sample, and fails on batches that hold a forbidden one."""
+
+    name = "fake"
+
+    def __init__(self, forbidden: int = -1, not_finite: int = -1) -> None:
+        self.forbidden = forbidden
+        self.not_finite = not_finite
+        self.calls = 0
+
+    def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.calls += 1
+        first = pixels[:, 0, 0, 0]
+        if self.forbidden in first:
+            raise RuntimeError("kernel failed")
+        return np.where(first == self.not_finite, np.nan, first / 255).astype(np.float32)[:, np.newaxis]
+
+
+def image(value: int) -> Image:
+    ref = ImageRef(f"{value}.jpg", 1, f"print {value}")
+    return Image(ref, 2, 2, "png 3x8", (), np.full((2, 2, 3), value, np.uint8))
+
+
+@pytest.fixture
+def chips(tmp_path: Path) -> Path:
+    folder = tmp_path / "chips"
+    folder.mkdir()
+    for seed in range(12):
+        (folder / f"{seed:02}.jpg").write_bytes(unmarked_rgba_jpeg(picture(seed=seed)))
+    return folder
+
+
+def refs(folder: Path) -> list[ImageRef]:
+    return [ImageRef(str(path), path.stat().st_size, "") for path in sorted(folder.iterdir())]
+
+
+def test_one_failing_image_costs_no_other() -> None:
+    images = [image(value) for value in range(200)]
+    engine = FakeEngine(forbidden=77)
+
+    results = list(tagging.predict_images(images, engine))
+
+    assert [result.ref.path for result in results if isinstance(result, Prediction)] == [
+        f"{value}.jpg" for value in range(200) if value != 77
+    ]
+    assert [result for result in results if isinstance(result, Failure)] == [
+        Failure("77.jpg", "predict", "RuntimeError", "kernel failed", "print 77")
+    ]
+    assert engine.calls <= 2 * np.ceil(np.log2(200)) + 1, "the batch is halved, not taken apart"
+
+
+def test_a_probability_that_is_not_a_number_is_a_failure() -> None:
+    good, bad = tagging.predict_images([image(1), image(2)], FakeEngine(not_finite=2))
+
+    assert isinstance(good, Prediction)
+    assert isinstance(bad, Failure)
+    assert (bad.path, bad.stage, bad.error) == ("2.jpg", "predict", "NotFinite")
+
+
+def test_a_tag_is_a_probability_at_or_above_its_threshold_in_the_written_precision() -> None:
+    probabilities = np.array([[0.1, 0.5, 0.3], [0.0999, 0.0, 0.31]], np.float32)
+
+    assert tagging.choose_tags(probabilities, ("a", "b", "c"), (0.1, 0.5, 0.31)) == [("a", "b"), ("c",)]
+
+
+@pytest.mark.parametrize("look_ahead", [1, 3, 100])
+def test_reading_ahead_gives_every_image_once_and_failures_apart(chips: Path, look_ahead: int) -> None:
+    (chips / "05.jpg").write_bytes(b"")
+    (chips / "06.jpg").unlink()
+    wanted = [*refs(chips), ImageRef(f"{chips}/06.jpg", 0, "")]
+
+    with beam.Pipeline(FnApiRunner()) as pipeline:
+        read = pipeline | beam.Create(wanted) | ReadImages(32, "bilinear", look_ahead=look_ahead)
+        assert_that(
+            read.images | beam.Map(lambda item: (item.ref.path, item.pixels.shape, item.width, item.height)),
+            equal_to([(f"{chips}/{n:02}.jpg", (32, 32, 3), 64, 48) for n in range(12) if n not in (5, 6)]),
+            label="images",
+        )
+        assert_that(
+            read.failed | beam.Map(lambda failure: (failure.path, failure.stage, failure.message)),
+            equal_to(
+                [
+                    (f"{chips}/05.jpg", "decode", "empty file"),
+                    (f"{chips}/06.jpg", "read", "No such file or directory"),
+                ]
+            ),
+            label="failures",
+        )
+
+
+def test_reading_goes_on_while_the_engine_works(
+    chips: Path, tmp_path: Path, bundle_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    third_batch_is_read = threading.Event()
+
+    def read(ref: ImageRef, *settings: Any) -> Image | Failure:
+        if ref.path.endswith("08.jpg"):
+            third_batch_is_read.set()
+        return read_image(ref, *settings)
+
+    class PatientEngine:
+        name = "patient"
+
+        def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+            assert third_batch_is_read.wait(20), "nothing was read while the first batch was with the engine"
+            return np.zeros((len(pixels), len(bundle.labels)), np.float32)
+
+    bundle = load_bundle(bundle_path)
+    monkeypatch.setattr(transforms, "read_image", read)
+    monkeypatch.setattr(BundleHandler, "load_model", lambda _: PatientEngine())
+    run = Run("run", str(tmp_path / "out"), bundle, bundle.thresholds)
+
+    with beam.Pipeline(FnApiRunner()) as pipeline:
+        _ = (
+            pipeline
+            | beam.Create(refs(chips))
+            | TagImages(run, BundleHandler(bundle.path, bundle.digest, batch_size=4))
+        )
+
+    assert read_accounts(run.manifest).predictions == 12
+
+
+def test_the_whole_job_runs_as_one_pipeline(chips: Path, tmp_path: Path, bundle_path: str) -> None:
+    (chips / "05.jpg").write_bytes(b"")
+    bundle = load_bundle(bundle_path)
+    run = Run("run", str(tmp_path / "out"), bundle, bundle.thresholds)
+    (tmp_path / "list.txt").write_text("chips/00.jpg\nchips/gone.jpg\n")
+
+    with beam.Pipeline(FnApiRunner()) as pipeline:
+        listed = pipeline | ListImages([str(chips)], str(tmp_path / "list.txt"))
+        _ = listed | TagImages(run, BundleHandler(bundle.path, bundle.digest))
+
+    accounts = read_accounts(run.manifest)
+    assert (accounts.inputs, accounts.predictions, accounts.failures, accounts.skipped) == (13, 11, 2, 0)
+    assert accounts.balanced
+    assert accounts.errors == {"decode: NotAnImageError": 1, "list: FileNotFoundError": 1}
+
+
+@pytest.mark.parametrize(("look_ahead", "threads"), [(0, 1), (1, 0)])
+def test_transforms_refuse_settings_that_make_no_sense(look_ahead: int, threads: int) -> None:
+    with pytest.raises(ValueError, match=f"look_ahead {look_ahead} and threads {threads} must be at least 1"):
+        ReadImages(32, "bilinear", look_ahead, threads)
+    with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
+        BundleHandler("bundle", "digest", batch_size=0)
