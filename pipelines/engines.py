@@ -24,10 +24,6 @@ GOLDEN_TOLERANCE = 1e-3
 """The most by which an engine's probabilities may differ from the golden ones: 50 times what float32 kernels
 of different processors were seen to differ by, a tenth of what damaged weights or another input scaling do."""
 
-# Images that one interpreter takes at a time. More would leave a core idle for longer at the end of a batch, and no
-# larger number was faster: benchmarks/engine.py.
-_IMAGES_A_CALL = 2
-
 
 class Engine(Protocol):
     """A loaded model."""
@@ -71,23 +67,21 @@ class LiteRTEngine:
             interpreter = Interpreter(model_content=model, num_threads=1)
             interpreter.allocate_tensors()
             self._idle.put(interpreter)
+        self._input = interpreter.get_input_details()[0]["index"]
+        self._output = interpreter.get_output_details()[0]["index"]
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="litert")
 
     def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Compute the probabilities of a batch; see `Engine.predict`."""
-        parts = [pixels[start : start + _IMAGES_A_CALL] for start in range(0, len(pixels), _IMAGES_A_CALL)]
-        return np.concatenate(list(self._executor.map(self._invoke, parts)))
+        # One image a call: larger calls were no faster, and leave a core idle for longer at the end of a batch.
+        return np.concatenate(list(self._executor.map(self._invoke, np.split(pixels, len(pixels)))))
 
     def _invoke(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         interpreter = self._idle.get()
         try:
-            tensor = interpreter.get_input_details()[0]
-            if tuple(tensor["shape"]) != pixels.shape:
-                interpreter.resize_tensor_input(tensor["index"], pixels.shape)
-                interpreter.allocate_tensors()
-            interpreter.set_tensor(tensor["index"], pixels)
+            interpreter.set_tensor(self._input, pixels)
             interpreter.invoke()
-            probabilities: NDArray[np.float32] = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+            probabilities: NDArray[np.float32] = interpreter.get_tensor(self._output)
             return probabilities
         finally:
             self._idle.put(interpreter)

@@ -174,11 +174,16 @@ def _to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]
     if image.mode != "CMYK":
         # A palette with more than one transparent colour would make Pillow warn.
         image.info.pop("transparency", None)
-        image = image.convert("L" if gray else "RGB")
+        image = _in_mode(image, "L" if gray else "RGB")
     if profile:
         image, converted = _apply_profile(image, profile)
         repairs += ["icc_to_srgb"] if converted else []
-    return image.convert("RGB"), repairs
+    return _in_mode(image, "RGB"), repairs
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Convert an image to a mode, without the copy that Pillow makes of one that has it already."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _read_four_components(image: Image.Image, layout: Layout, profile: bytes | None) -> tuple[Image.Image, list[str]]:

@@ -1,0 +1,1 @@
+"""Train scene taggers and export them as bundles."""
