@@ -20,7 +20,8 @@ demo: $(DEMO)/bundle/bundle.json
 $(DEMO)/bundle/bundle.json: $(DEMO)/chips/labels.csv
 	rm -rf $(DEMO)/bundle
 	$(BIN)/scenetags train --images $(DEMO)/chips/jpg --labels $(DEMO)/chips/labels.csv --output $(DEMO)/bundle \
-		--name demo --weights none --alpha 0.35 --image_size 96
+		--name demo --note "Trained on synthetic chips drawn by code; says nothing about real imagery." \
+		--weights none --alpha 0.35 --image_size 96
 
 $(DEMO)/chips/labels.csv: | $(INSTALLED)
 	$(BIN)/python -m model.synthetic --output $(DEMO)/chips --count 400 --seed 1

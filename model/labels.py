@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
+from pipelines import images
+
 NAMES_SHOWN = 3
 
 
@@ -62,7 +63,7 @@ def match(rows: Sequence[Row], folder: Path) -> LabelledImages:
     Raises:
       LabelError: no row matches any image, or a name fits several images.
     """
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in images.ENDINGS and p.is_file())
     if not files:
         raise LabelError(f"{folder}: no image in this folder")
     by_name: dict[str, list[Path]] = {}

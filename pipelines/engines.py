@@ -9,7 +9,9 @@ import importlib.util
 import os
 import queue
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,10 +65,11 @@ class LiteRTEngine:
 
         threads = threads or available_cores()
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(threads):
-            interpreter = Interpreter(model_content=model, num_threads=1)
-            interpreter.allocate_tensors()
-            self._idle.put(interpreter)
+        with _native_messages_dropped():
+            for _ in range(threads):
+                interpreter = Interpreter(model_content=model, num_threads=1)
+                interpreter.allocate_tensors()
+                self._idle.put(interpreter)
         self._input = interpreter.get_input_details()[0]["index"]
         self._output = interpreter.get_output_details()[0]["index"]
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="litert")
@@ -95,7 +98,8 @@ class TensorFlowEngine:
     def __init__(self, folder: str) -> None:
         """Load a SavedModel from a local folder, which may be deleted afterwards."""
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        import tensorflow as tf
+        with _native_messages_dropped():
+            import tensorflow as tf
 
         self._tensorflow = tf
         # The model owns the variables that its signature uses, and would be collected with them.
@@ -153,6 +157,22 @@ def open_engine(bundle: Bundle, engine: str = "auto", threads: int | None = None
 def available_cores() -> int:
     """Count the cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _native_messages_dropped() -> Iterator[None]:
+    """Drop what native code writes to standard error, past Python and past any level of logging.
+
+    LiteRT and TensorFlow greet there on every start. What is wrong they raise, and that is not dropped.
+    """
+    with open(os.devnull, "wb") as nowhere:
+        kept = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _open_tensorflow(bundle: Bundle) -> Engine:

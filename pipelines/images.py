@@ -28,6 +28,9 @@ Pixels = NDArray[np.uint8]
 MAX_PIXELS = 64_000_000
 """Pixels of the largest image that is decoded; 64 million take 256 MB as four 8-bit samples."""
 
+ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".gif", ".bmp", ".webp")
+"""Endings of names, in lower case, by which the files of a folder are taken for images."""
+
 RESIZE_FILTERS = ("box", "bilinear", "hamming", "bicubic", "lanczos")
 """Filters by which `resize` can make an image smaller; all of them average over the area that a pixel stands for."""
 
@@ -206,17 +209,22 @@ def _read_four_components(image: Image.Image, layout: Layout, profile: bytes | N
             raise UntrustedColoursError(f"4-component JPEG with unknown Adobe transform {layout.adobe_transform}")
         return image, ["ycck" if layout.adobe_transform == 2 else "cmyk_inverted"]
     if image.getchannel("K").getextrema() == (0, 0):
-        # With no black at all Pillow's conversion to RGB is the inversion alone, so the stored values come back.
-        return image.convert("RGB"), ["unmarked_rgba_jpeg"]
+        return _drop_fourth(ImageChops.invert(image)), ["unmarked_rgba_jpeg"]
     stored = 255 - np.asarray(image)
     if _is_mask(stored):
-        return Image.fromarray(np.ascontiguousarray(stored[..., :3])), ["unmarked_rgba_jpeg", "alpha_dropped"]
+        return _drop_fourth(ImageChops.invert(image)), ["unmarked_rgba_jpeg", "alpha_dropped"]
     if layout.component_ids == b"CMYK" or (profile and _colour_space(profile) == "CMYK"):
         return ImageChops.invert(image), ["cmyk"]
     raise UntrustedColoursError(
         "4-component JPEG without Adobe marker whose fourth component is neither constant nor a mask: "
         "it may be CMYK, or RGB with another band"
     )
+
+
+def _drop_fourth(image: Image.Image) -> Image.Image:
+    """Take the first three components of four for red, green and blue."""
+    # Half the time of Pillow's conversion from CMYK, which multiplies each of them by the fourth.
+    return Image.frombytes("RGB", image.size, image.tobytes(), "raw", "RGBX")
 
 
 def _is_mask(stored: Pixels) -> bool:

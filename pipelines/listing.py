@@ -11,11 +11,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from pipelines import storage
+from pipelines import images, storage
 from pipelines.records import Failure, ImageRef, Listed
-
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".gif", ".bmp", ".webp")
-"""Endings by which a folder's files are taken for images; a file that is named itself may have any."""
 
 LIST_COLUMN = "path"
 
@@ -73,7 +70,7 @@ def expand(pattern: str) -> Iterator[Listed]:
             found = True
             yield listed
     if not found:
-        raise InputError(f"no images in {pattern} (looked for names ending in {', '.join(IMAGE_ENDINGS)})")
+        raise InputError(f"no images in {pattern} (looked for names ending in {', '.join(images.ENDINGS)})")
 
 
 def read_list(path: str) -> Iterator[Listed]:
@@ -126,7 +123,7 @@ def _walk(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> Itera
             continue
         if entry.is_dir():
             yield from _walk(entry.path, above | {here})
-        elif entry.name.lower().endswith(IMAGE_ENDINGS):
+        elif entry.name.lower().endswith(images.ENDINGS):
             yield refer(entry.path)
 
 
