@@ -25,7 +25,8 @@ WEATHER = ("clear", "partly_cloudy", "haze", "cloudy")
 _WEATHER_ODDS = (0.66, 0.19, 0.08, 0.07)
 
 MIN_SIZE = 32
-QUALITY = 90
+QUALITY = 75
+"""The quality at which the chips of the Planet set are stored, as their quantization tables tell."""
 
 
 class Chip(NamedTuple):

@@ -81,7 +81,7 @@ class ReadImages(beam.PTransform):
     image_size: int
     resize_filter: str
     look_ahead: int = 64
-    threads: int = field(default_factory=lambda: available_cores() + 1)
+    threads: int = field(default_factory=available_cores)
 
     def __post_init__(self) -> None:
         if self.look_ahead < 1 or self.threads < 1:
