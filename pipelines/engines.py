@@ -101,9 +101,9 @@ class TensorFlowEngine:
         with _native_messages_dropped():
             import tensorflow as tf
 
+            # The model owns the variables that its signature uses, and would be collected with them.
+            self._model = tf.saved_model.load(folder)
         self._tensorflow = tf
-        # The model owns the variables that its signature uses, and would be collected with them.
-        self._model = tf.saved_model.load(folder)
         self._serve = self._model.signatures["serve"]
 
     def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

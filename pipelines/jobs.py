@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import apache_beam as beam
@@ -13,13 +13,18 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
 
 from pipelines import progress, storage
+from pipelines.bundle import BundleError
 from pipelines.inference import BundleHandler, load_engine
 from pipelines.ledger import STAGING, Accounts, Run, read_accounts
-from pipelines.listing import list_images
+from pipelines.listing import InputError, list_images
 from pipelines.options import PredictOptions, UsageError
 from pipelines.transforms import ListImages, TagImages
 
 LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner")
+
+
+class StoppedError(RuntimeError):
+    """A run that could not go on: the storage refused. What was committed before stays."""
 
 
 def check_beam_flags(flags: Sequence[str]) -> pipeline_options.PipelineOptions:
@@ -58,14 +63,25 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
     Raises:
       InputError: the input names no images.
       BundleError: the engine refuses the bundle.
+      StoppedError: the output could not be written.
     """
     handler = BundleHandler(run.bundle.path, run.bundle.digest, options.engine, options.batch_size)
     runner = beam_options.view_as(pipeline_options.StandardOptions).runner
-    if runner in LOCAL_RUNNERS:
-        return _run_in_waves(run, options, handler, beam_options)
-    with beam.Pipeline(options=beam_options) as pipeline:
-        _ = pipeline | ListImages(options.input, options.input_list) | TagImages(run, handler)
-    return read_accounts(run.manifest)
+    try:
+        if runner in LOCAL_RUNNERS:
+            return _run_in_waves(run, options, handler, beam_options)
+        with beam.Pipeline(options=beam_options) as pipeline:
+            _ = pipeline | ListImages(options.input, options.input_list) | TagImages(run, handler)
+        return read_accounts(run.manifest)
+    except (BundleError, InputError):
+        raise
+    except Exception as error:
+        for cause in _causes(error):
+            if isinstance(cause, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
+            if isinstance(cause, OSError):
+                raise StoppedError(cause.strerror or str(cause)) from error
+        raise
 
 
 def _run_in_waves(
@@ -91,3 +107,10 @@ def _run_in_waves(
     finally:
         storage.delete_folder(storage.join(run.output, STAGING))
     return accounts
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Go down from an error of Beam's to the one that it wraps."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

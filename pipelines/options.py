@@ -33,9 +33,11 @@ output:
 
 exit codes:
   0  done
+  1  stopped before the end, e.g. by a full disk; what was committed stays, and the same command goes on
   2  wrong usage or configuration; nothing was written
   3  done, but a larger share of the images failed than --max_failure_rate allows
   4  the accounts do not balance: some input became no row, or more than one
+  130  interrupted by Ctrl-C; as 1
 
 Flags that are not listed here go to Apache Beam, e.g. --runner.
 """

@@ -14,7 +14,7 @@ from pipelines.options import PredictOptions, UsageError, parse_predict
 if TYPE_CHECKING:
     from pipelines.ledger import Accounts, Run
 
-DONE, WRONG_USAGE, TOO_MANY_FAILURES, UNBALANCED = 0, 2, 3, 4
+DONE, STOPPED, WRONG_USAGE, TOO_MANY_FAILURES, UNBALANCED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,13 +35,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _predict(options: PredictOptions) -> int:
-    # Beam warns, through the root logger, of every optional library that is not installed.
-    logging.getLogger().setLevel(logging.ERROR)
+    # Beam warns, through the root logger, of every optional library that is not installed, and logs the traceback of
+    # an error that it raises as well.
+    logging.getLogger().setLevel(logging.CRITICAL)
     # Imported here: Beam takes seconds, which `--help` and a mistyped flag should not cost.
 
     from pipelines.bundle import BundleError, load_bundle
     from pipelines.images import ignore_metadata_warnings
-    from pipelines.jobs import check_beam_flags, run_job
+    from pipelines.jobs import StoppedError, check_beam_flags, run_job
     from pipelines.ledger import OutputError, Run, check_output, new_run_name
     from pipelines.listing import InputError
 
@@ -55,6 +56,14 @@ def _predict(options: PredictOptions) -> int:
         accounts = run_job(run, options, beam_options)
     except (BundleError, OutputError, InputError) as error:
         raise UsageError(str(error)) from error
+    except (StoppedError, KeyboardInterrupt) as error:
+        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"stopped: {error}"
+        print(
+            f"scenetags predict: {reason}; the rows of finished waves are in {options.output}, and the same command "
+            "again goes on from there",
+            file=sys.stderr,
+        )
+        return INTERRUPTED if isinstance(error, KeyboardInterrupt) else STOPPED
     print(summary(run, accounts))
     if not accounts.balanced:
         return UNBALANCED

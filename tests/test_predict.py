@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -15,9 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import jobs, predict
+from pipelines import jobs, ledger, predict, transforms
 from pipelines.bundle import load_bundle
-from pipelines.ledger import Accounts
+from pipelines.ledger import Accounts, Run
+from pipelines.reading import read_image
+from pipelines.records import Failure, Image, ImageRef
 from tests.image_files import bomb, encode, picture, unmarked_rgba_jpeg
 
 CHIP = unmarked_rgba_jpeg(picture())
@@ -381,3 +384,41 @@ def test_ordinary_images_need_no_repair(run: Predict, tmp_path: Path) -> None:
     assert run() == 0
     assert [row["repairs"] for row in rows(tmp_path / "out")] == [[], []]
     assert [row["source"] for row in rows(tmp_path / "out")] == ["jpeg 3x8", "png 3x8"]
+
+
+def test_an_output_that_fails_in_mid_run_is_one_clear_line(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fill_the_disk(run: Run, accounts: Accounts, status: str) -> None:
+        if accounts.inputs > 8:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        ledger.write_manifest(run, accounts, status)
+
+    monkeypatch.setattr(transforms, "write_manifest", fill_the_disk)
+    assert run(checkpoint_every=4) == 1
+    printed = capsys.readouterr().err
+    assert "scenetags predict: stopped: No space left on device; the rows of finished waves are in" in printed
+    assert "Traceback" not in printed
+    assert manifest(tmp_path / "out")["status"] == "running"
+
+    monkeypatch.undo()
+    assert run() == 0
+    assert len(tagged(tmp_path / "out")) == len(set(tagged(tmp_path / "out"))) == 10
+
+
+def test_an_interrupted_run_says_so_and_goes_on_later(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(ref: ImageRef, *settings: Any) -> Image | Failure:
+        if ref.path.endswith("7.jpg"):
+            raise KeyboardInterrupt
+        return read_image(ref, *settings)
+
+    monkeypatch.setattr(transforms, "read_image", interrupt)
+    assert run(checkpoint_every=5) == 130
+    assert "scenetags predict: interrupted; " in capsys.readouterr().err
+    assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(5)]
+
+    monkeypatch.undo()
+    assert run() == 0
+    assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(10)]
