@@ -143,12 +143,14 @@ def new_run_name() -> str:
     return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.urandom(2).hex()}"
 
 
-def check_output(output: str, bundle: Bundle, overwrite: bool) -> None:
-    """Make sure that a run may and can write into an output, and leave no trace.
+def check_output(run: Run) -> None:
+    """Make sure that a run may and can write into its output, and leave no trace.
 
     Raises:
-      OutputError: the folder cannot be written to, or holds what another model or another program wrote.
+      OutputError: the folder cannot be written to, or holds what another program, another model or other thresholds
+        wrote, and is not to be overwritten.
     """
+    output = run.output
     try:
         # Probing tells more than permissions do: read-only mounts and full disks refuse too.
         made = _make_folder(output)
@@ -158,17 +160,18 @@ def check_output(output: str, bundle: Bundle, overwrite: bool) -> None:
             os.rmdir(folder)
     except OSError as error:
         raise OutputError(f"cannot write into output {output}: {error.strerror or error}") from error
-    if overwrite:
+    if run.overwrite:
         return
     for path in _parquet_files(output):
-        digest = _bundle_digest(path)
-        if digest is None:
+        footer = _read_footer(path)
+        if footer is None:
             raise OutputError(f"output {output} holds {path}, which scenetags did not write: choose another --output")
-        if digest != bundle.digest:
-            raise OutputError(
-                f"output {output} holds rows of another bundle ({digest[:12]}, this one is {bundle.digest[:12]}): "
-                "choose another --output, or replace them with --overwrite"
-            )
+        remedy = "choose another --output, or replace them with --overwrite"
+        if footer.get("bundle") != run.bundle.digest:
+            theirs, ours = str(footer.get("bundle"))[:12], run.bundle.digest[:12]
+            raise OutputError(f"output {output} holds rows of another bundle ({theirs}, this one is {ours}): {remedy}")
+        if footer.get("thresholds") != list(run.thresholds):
+            raise OutputError(f"output {output} holds rows that were tagged with other thresholds: {remedy}")
 
 
 @lru_cache(maxsize=1)
@@ -270,10 +273,10 @@ def _is_predictions(path: str) -> bool:
     return os.path.basename(os.path.dirname(path)) == PREDICTIONS
 
 
-def _bundle_digest(path: str) -> str | None:
+def _read_footer(path: str) -> dict[str, Any] | None:
     try:
-        footer = pq.read_schema(path).metadata or {}
-        digest = json.loads(footer[b"scenetags"])["bundle"]
+        metadata = pq.read_schema(path).metadata or {}
+        footer = json.loads(metadata[b"scenetags"])
     except (pa.ArrowException, KeyError, ValueError):
         return None
-    return str(digest)
+    return footer if isinstance(footer, dict) else None

@@ -50,9 +50,9 @@ def _predict(options: PredictOptions) -> int:
     beam_options = check_beam_flags(options.beam_flags)
     try:
         bundle = load_bundle(options.model)
-        check_output(options.output, bundle, options.overwrite)
         thresholds = bundle.thresholds if options.threshold is None else (options.threshold,) * len(bundle.labels)
         run = Run(new_run_name(), options.output, bundle, thresholds, options.overwrite, asdict(options))
+        check_output(run)
         accounts = run_job(run, options, beam_options)
     except (BundleError, OutputError, InputError) as error:
         raise UsageError(str(error)) from error

@@ -121,8 +121,8 @@ def test_rows_are_written_in_groups(run: Run, monkeypatch: pytest.MonkeyPatch) -
     assert staged.accounts.failures == 7
 
 
-def test_the_output_is_probed_without_a_trace(tmp_path: Path, bundle_path: str) -> None:
-    ledger.check_output(str(tmp_path / "a/b/c"), load_bundle(bundle_path), overwrite=False)
+def test_the_output_is_probed_without_a_trace(tmp_path: Path, run: Run) -> None:
+    ledger.check_output(replace(run, output=str(tmp_path / "a/b/c")))
 
     assert list(tmp_path.iterdir()) == []
 

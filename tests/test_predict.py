@@ -235,7 +235,7 @@ def test_rows_are_the_same_whatever_the_batches_waves_and_engine_threads(
     run: Predict, chips: Path, tmp_path: Path
 ) -> None:
     expected = None
-    for batch_size, checkpoint_every in ((32, 1000), (32, 1000), (1, 1000), (3, 4), (7, 1)):
+    for batch_size, checkpoint_every in ((32, 1000), (32, 1000), (1, 1000), (3, 4), (7, 3)):
         assert run(output=tmp_path / "x", batch_size=batch_size, checkpoint_every=checkpoint_every) == 0
         found = [without(row, "run") for row in rows(tmp_path / "x")]
         shutil.rmtree(tmp_path / "x")
@@ -311,6 +311,18 @@ def test_another_bundle_is_refused_unless_it_may_overwrite(
 
     assert run("--overwrite", model=other) == 0
     assert [row["model"] for row in rows(tmp_path / "out")] == [sealed.digest] * 10
+
+
+def test_other_thresholds_are_not_mixed_into_one_output(
+    run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run() == 0
+
+    assert run(threshold=0.9) == 2
+    assert "holds rows that were tagged with other thresholds: choose another --output" in capsys.readouterr().err
+
+    assert run("--overwrite", threshold=0.9) == 0
+    assert len(tagged(tmp_path / "out")) == 10
 
 
 def test_an_output_of_another_program_is_refused(
