@@ -8,6 +8,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 DEMO := demo
 
+.DELETE_ON_ERROR:
 .PHONY: demo test lint bench lock clean
 
 demo: $(DEMO)/bundle/bundle.json
@@ -45,6 +46,7 @@ lock: $(INSTALLED)
 
 $(INSTALLED): setup.py pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "scenetags needs Python 3.11, 3.12 or 3.13 (make PYTHON=/path/to/python)"; exit 2; }
+	@echo "Installing into .venv: Beam, TensorFlow and the rest, about 3 GB; a few minutes ..."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[train,test]'
 	@touch $@

@@ -26,7 +26,15 @@ setup(
     ],
     extras_require={
         "train": [TENSORFLOW, "pandas>=2.2"],
-        "test": ["duckdb>=1.3", "hypothesis>=6.130", "mypy>=1.18", "pandas-stubs", "pytest>=8", "ruff>=0.14"],
+        "test": [
+            "duckdb>=1.3",
+            "hypothesis>=6.130",
+            "mypy>=1.18",
+            "pandas-stubs",
+            "pytest>=8",
+            "ruff>=0.14",
+            "scikit-learn>=1.6",
+        ],
     },
     entry_points={"console_scripts": ["scenetags = pipelines.cli:main"]},
     classifiers=[

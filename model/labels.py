@@ -47,7 +47,7 @@ def read_rows(path: Path) -> list[Row]:
             columns = table.fieldnames or ()
             if not {"image_name", "tags"} <= set(columns):
                 raise LabelError(f"{path}: needs the columns image_name,tags; has {','.join(columns) or 'none'}")
-            rows = [Row(row["image_name"].strip(), frozenset((row["tags"] or "").split())) for row in table]
+            rows = [Row((row["image_name"] or "").strip(), frozenset((row["tags"] or "").split())) for row in table]
     except OSError as error:
         raise LabelError(f"{path}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:

@@ -27,11 +27,11 @@ _EPILOG = """\
 examples:
   A small network from scratch, on chips drawn by code; a minute or two on two cores:
     python -m model.synthetic --output chips --count 500 --seed 1
-    python -m model.train --images chips/jpg --labels chips/labels.csv --output bundles/demo \\
+    scenetags train --images chips/jpg --labels chips/labels.csv --output bundles/demo \\
         --image_size 96 --alpha 0.35 --weights none --note "Trained on synthetic chips only."
 
   The Planet set, from ImageNet weights:
-    python -m model.train --images train-jpg --labels train_v2.csv --output bundles/planet
+    scenetags train --images train-jpg --labels train_v2.csv --output bundles/planet
 
 exit codes:
   0  done

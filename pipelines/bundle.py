@@ -147,9 +147,11 @@ def load_bundle(path: str) -> Bundle:
     Raises:
       BundleError: there is no bundle, it is damaged, or it is of another format.
     """
-    path = storage.normalize(path)
     try:
+        path = storage.normalize(path)
         manifest = json.loads(storage.read(storage.join(path, MANIFEST)))
+    except storage.UnsupportedStorageError as error:
+        raise BundleError(str(error)) from error
     except OSError as error:
         raise BundleError(f"no bundle at {path}: {MANIFEST} cannot be read ({error.strerror or error})") from error
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -50,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         overview = "\n".join(f"  {name:9} {command.purpose}" for name, command in COMMANDS.items())
         print(HELP.format(commands=overview))
         return 0 if argv else 2
+    if argv[0] == "--version":
+        print(f"scenetags {importlib.metadata.version('scenetags')}")
+        return 0
     command = COMMANDS.get(argv[0])
     if command is None:
         print(f"scenetags: no command {argv[0]}; there are {', '.join(COMMANDS)}", file=sys.stderr)

@@ -14,14 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageChops, ImageCms, ImageOps, UnidentifiedImageError
 
-from pipelines.formats import (
-    DamagedImageError,
-    ImageTooLargeError,
-    Layout,
-    UntrustedColoursError,
-    read_layout,
-)
-from pipelines.formats import ImageError as ImageError
+from pipelines.formats import read_layout
+from pipelines.layout import DamagedImageError, ImageTooLargeError, Layout, UntrustedColoursError
+from pipelines.layout import ImageError as ImageError
 
 Pixels = NDArray[np.uint8]
 
@@ -38,7 +33,7 @@ RESIZE_FILTERS = ("box", "bilinear", "hamming", "bicubic", "lanczos")
 _RINGING = 32
 _MASK_SHARE = 0.98
 # Spread, in levels, of the three other components where a fourth one is at its maximum. Read as CMYK such pixels
-# are solid black, and no printer would vary the ink under solid black.
+# are solid black: a picture under them would be one that nobody can see.
 _PICTURE_SPREAD = 8.0
 # libjpeg fills what is missing at the end of a JPEG with this gray (127 where Pillow inverts), and says nothing.
 _FILLING = frozenset((127, 128))
@@ -210,14 +205,14 @@ def _read_four_components(image: Image.Image, layout: Layout, profile: bytes | N
         return image, ["ycck" if layout.adobe_transform == 2 else "cmyk_inverted"]
     if image.getchannel("K").getextrema() == (0, 0):
         return _drop_fourth(ImageChops.invert(image)), ["unmarked_rgba_jpeg"]
-    stored = 255 - np.asarray(image)
-    if _is_mask(stored):
-        return _drop_fourth(ImageChops.invert(image)), ["unmarked_rgba_jpeg", "alpha_dropped"]
-    if layout.component_ids == b"CMYK" or (profile and _colour_space(profile) == "CMYK"):
+    is_mask = _is_mask(255 - np.asarray(image))
+    says_cmyk = layout.component_ids == b"CMYK"
+    if (profile and _colour_space(profile) == "CMYK") or (says_cmyk and not is_mask):
         return ImageChops.invert(image), ["cmyk"]
+    if is_mask and not says_cmyk:
+        return _drop_fourth(ImageChops.invert(image)), ["unmarked_rgba_jpeg", "alpha_dropped"]
     raise UntrustedColoursError(
-        "4-component JPEG without Adobe marker whose fourth component is neither constant nor a mask: "
-        "it may be CMYK, or RGB with another band"
+        "4-component JPEG without Adobe marker whose fourth component may be black ink, opacity or another band"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -15,12 +16,13 @@ from apache_beam.runners.runner import create_runner
 from pipelines import progress, storage
 from pipelines.bundle import BundleError
 from pipelines.inference import BundleHandler, load_engine
-from pipelines.ledger import STAGING, Accounts, Run, read_accounts
+from pipelines.ledger import Accounts, Run, read_accounts, settle
 from pipelines.listing import InputError, list_images
 from pipelines.options import PredictOptions, UsageError
 from pipelines.transforms import ListImages, TagImages
 
-LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner")
+LOCAL_RUNNERS = ("directrunner", "fnapirunner", "bundlebaseddirectrunner")
+"""Names, in lower case, of runners that work in this process; all of them mean the one that we use."""
 
 
 class StoppedError(RuntimeError):
@@ -41,7 +43,7 @@ def check_beam_flags(flags: Sequence[str]) -> pipeline_options.PipelineOptions:
     except argparse.ArgumentError as error:
         raise UsageError(str(error)) from error
     runner = pipeline_options.PipelineOptions(list(flags)).view_as(pipeline_options.StandardOptions).runner
-    if runner not in LOCAL_RUNNERS:
+    if not _is_local(runner):
         try:
             create_runner(runner)
         except (ValueError, ImportError) as error:
@@ -68,7 +70,8 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
     handler = BundleHandler(run.bundle.path, run.bundle.digest, options.engine, options.batch_size)
     runner = beam_options.view_as(pipeline_options.StandardOptions).runner
     try:
-        if runner in LOCAL_RUNNERS:
+        settle(run)
+        if _is_local(runner):
             return _run_in_waves(run, options, handler, beam_options)
         with beam.Pipeline(options=beam_options) as pipeline:
             _ = pipeline | ListImages(options.input, options.input_list) | TagImages(run, handler)
@@ -91,9 +94,10 @@ def _run_in_waves(
 
     Beam's local runner keeps all that crosses between two stages in memory, and knows no commit but the end.
     """
-    listed = list(list_images(options.input, options.input_list))
+    passed_over: Counter[str] = Counter()
+    listed = list(list_images(options.input, options.input_list, passed_over))
     load_engine(run.bundle.path, run.bundle.digest, options.engine)
-    accounts = Accounts()
+    accounts = Accounts(passed_over=passed_over)
     try:
         with progress.shown(run.name, len(listed), options.progress):
             remaining = iter(listed)
@@ -105,12 +109,16 @@ def _run_in_waves(
                     _ = created | TagImages(run, handler, earlier=accounts, last=last)
                 accounts = read_accounts(run.manifest)
     finally:
-        storage.delete_folder(storage.join(run.output, STAGING))
+        storage.delete_folder(run.staging)
     return accounts
+
+
+def _is_local(runner: str | None) -> bool:
+    return runner is None or runner.lower() in LOCAL_RUNNERS
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """Go down from an error of Beam's to the one that it wraps."""
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -1,11 +1,12 @@
 """What the output holds: rows of earlier runs, the accounts of this one, and its manifest.
 
-The output is a folder with `predictions/`, `failures/` and `runs/`. A run writes its files into `_staging/` first and
-moves them into place when they are whole.
+The output is a folder with `predictions/`, `failures/` and `runs/`. A run writes its files into a folder
+`_staging-<run>` first and moves them into place when they are whole.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -25,7 +26,7 @@ from pipelines import storage
 from pipelines.bundle import Bundle
 from pipelines.engines import available_cores
 
-PREDICTIONS, FAILURES, RUNS, STAGING = "predictions", "failures", "runs", "_staging"
+PREDICTIONS, FAILURES, RUNS = "predictions", "failures", "runs"
 PACKAGES = ("scenetags", "apache-beam", "ai-edge-litert", "numpy", "pillow", "pyarrow")
 
 
@@ -63,7 +64,7 @@ class Run:
     @property
     def staging(self) -> str:
         """Folder of files that are not yet whole."""
-        return storage.join(self.output, STAGING, self.name)
+        return storage.join(self.output, f"_staging-{self.name}")
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class Accounts:
       tags: predictions that bear each tag.
       repairs: predictions by the repairs that their image needed.
       errors: failures by stage and kind of error.
+      passed_over: files in the listed folders that are not named like images, by the ending of their names; they are
+        no inputs.
     """
 
     inputs: int = 0
@@ -87,6 +90,7 @@ class Accounts:
     tags: Mapping[str, int] = field(default_factory=Counter)
     repairs: Mapping[str, int] = field(default_factory=Counter)
     errors: Mapping[str, int] = field(default_factory=Counter)
+    passed_over: Mapping[str, int] = field(default_factory=Counter)
 
     def __add__(self, other: Accounts) -> Accounts:
         """Add two parts of a run."""
@@ -98,6 +102,7 @@ class Accounts:
             Counter(self.tags) + Counter(other.tags),
             Counter(self.repairs) + Counter(other.repairs),
             Counter(self.errors) + Counter(other.errors),
+            Counter(self.passed_over) + Counter(other.passed_over),
         )
 
     @property
@@ -107,9 +112,10 @@ class Accounts:
 
     @property
     def failure_rate(self) -> float:
-        """Share of failures among the images that this run has worked on, 0 to 1."""
-        worked_on = self.predictions + self.failures
-        return self.failures / worked_on if worked_on else 0.0
+        """Share of the inputs that failed, 0 to 1."""
+        # Of all inputs: were those left out that are tagged already, an archive with one bad image would do well in
+        # its first run and badly in every later one.
+        return self.failures / self.inputs if self.inputs else 0.0
 
 
 class StagedFile(NamedTuple):
@@ -152,20 +158,15 @@ def check_output(run: Run) -> None:
     """
     output = run.output
     try:
-        # Probing tells more than permissions do: read-only mounts and full disks refuse too.
-        made = _make_folder(output)
-        storage.write(storage.join(output, "_probe"), b"probe")
-        storage.delete([storage.join(output, "_probe")])
-        for folder in made:
-            os.rmdir(folder)
+        _probe(output)
     except OSError as error:
         raise OutputError(f"cannot write into output {output}: {error.strerror or error}") from error
-    if run.overwrite:
-        return
     for path in _parquet_files(output):
         footer = _read_footer(path)
         if footer is None:
             raise OutputError(f"output {output} holds {path}, which scenetags did not write: choose another --output")
+        if run.overwrite:
+            continue
         remedy = "choose another --output, or replace them with --overwrite"
         if footer.get("bundle") != run.bundle.digest:
             theirs, ours = str(footer.get("bundle"))[:12], run.bundle.digest[:12]
@@ -188,6 +189,19 @@ def read_earlier(output: str, run: str) -> Earlier:
                 else:
                     failed.update(names)
     return Earlier(tagged, frozenset(failed))
+
+
+def settle(run: Run) -> None:
+    """Leave one row of each image, the newest: a run that was stopped in the middle of a commit has left more."""
+    newest: dict[str, str] = {}
+    doubled: dict[str, list[str]] = {}
+    for path in _earlier_files(run.output, run.name):
+        for name in pq.read_table(path, columns=["path"], partitioning=None)["path"].to_pylist():
+            if name in newest:
+                doubled.setdefault(newest[name], []).append(name)
+            newest[name] = path
+    for path, names in doubled.items():
+        _remove_rows_of_file(run, path, names)
 
 
 def commit(run: Run, files: Sequence[StagedFile], superseded: Sequence[str]) -> Accounts:
@@ -223,7 +237,7 @@ def write_manifest(run: Run, accounts: Accounts, status: str) -> None:
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
         "machine": {"cores": available_cores(), "platform": platform.platform()},
     }
-    storage.write(run.manifest, json.dumps(described, indent=2, ensure_ascii=False).encode())
+    storage.write(run.manifest, json.dumps(described, indent=2).encode())
 
 
 def read_accounts(manifest: str) -> Accounts:
@@ -233,31 +247,41 @@ def read_accounts(manifest: str) -> Accounts:
 
 
 def _remove_rows(run: Run, paths: Sequence[str]) -> None:
-    if not paths:
-        return
-    superseded = pa.array(paths, pa.string())
-    for path in _earlier_files(run.output, run.name):
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-        kept = table.filter(pc.invert(pc.is_in(table["path"], value_set=superseded)))
-        if kept.num_rows == 0:
-            storage.delete([path])
-        elif kept.num_rows < table.num_rows:
-            staged = storage.join(run.staging, os.path.basename(path))
-            with storage.create(staged) as file:
-                pq.write_table(kept, file, compression="zstd")
-            storage.move(staged, path)
+    if paths:
+        for file in _earlier_files(run.output, run.name):
+            _remove_rows_of_file(run, file, paths)
 
 
-def _make_folder(path: str) -> list[str]:
-    """Make a folder; return the folders that had to be made, the innermost first."""
-    made = []
-    above = path
-    while not os.path.lexists(above):
-        made.append(above)
-        above = os.path.dirname(above)
-    os.makedirs(path, exist_ok=True)
-    return made
+def _remove_rows_of_file(run: Run, path: str, names: Sequence[str]) -> None:
+    with pq.ParquetFile(path) as file:
+        table = file.read()
+    kept = table.filter(pc.invert(pc.is_in(table["path"], value_set=pa.array(names, pa.string()))))
+    if kept.num_rows == 0:
+        storage.delete([path])
+    elif kept.num_rows < table.num_rows:
+        staged = storage.join(run.staging, os.path.basename(path))
+        with storage.create(staged) as file:
+            pq.write_table(kept, file, compression="zstd")
+        storage.move(staged, path)
+
+
+def _probe(folder: str) -> None:
+    """Write a file into a folder, and remove it and whatever folders had to be made.
+
+    Permissions alone do not tell: read-only mounts and full disks refuse too.
+    """
+    missing = []
+    while not os.path.lexists(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    probe = storage.join(missing[0] if missing else folder, "_probe")
+    try:
+        storage.write(probe, b"probe")
+        storage.delete([probe])
+    finally:
+        for made in missing:
+            with contextlib.suppress(OSError):
+                os.rmdir(made)
 
 
 def _parquet_files(output: str) -> list[str]:
@@ -266,7 +290,9 @@ def _parquet_files(output: str) -> list[str]:
 
 
 def _earlier_files(output: str, run: str) -> list[str]:
-    return [path for path in _parquet_files(output) if not os.path.basename(path).startswith(run)]
+    """List the files of earlier runs, the oldest first."""
+    files = [path for path in _parquet_files(output) if not os.path.basename(path).startswith(run)]
+    return sorted(files, key=os.path.basename)
 
 
 def _is_predictions(path: str) -> bool:

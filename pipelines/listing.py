@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
@@ -21,7 +22,9 @@ class InputError(ValueError):
     """An input that names nothing, or a list that cannot be read."""
 
 
-def list_images(inputs: Sequence[str], input_list: str | None = None) -> Iterator[Listed]:
+def list_images(
+    inputs: Sequence[str], input_list: str | None = None, passed_over: Counter[str] | None = None
+) -> Iterator[Listed]:
     """List the images that inputs and a list name, each path once, in a stable order.
 
     Args:
@@ -29,6 +32,8 @@ def list_images(inputs: Sequence[str], input_list: str | None = None) -> Iterato
         that exists is taken as it is, whatever signs are in it.
       input_list: a `.txt` (a path a line), `.csv` or `.parquet` file (a column `path`). Relative paths in it start at
         the list's own folder.
+      passed_over: is given the count of files that a folder holds and that are not named like images, by the ending of
+        their names.
 
     Yields:
       An `ImageRef` for each file, or a `Failure` for what is named and cannot be one.
@@ -37,7 +42,7 @@ def list_images(inputs: Sequence[str], input_list: str | None = None) -> Iterato
       InputError: an input matches nothing, or the list cannot be read.
     """
     seen = set()
-    named = (listed for pattern in inputs for listed in expand(pattern))
+    named = (listed for pattern in inputs for listed in expand(pattern, passed_over))
     from_list = read_list(input_list) if input_list else iter(())
     for source in (named, from_list):
         for listed in source:
@@ -46,7 +51,7 @@ def list_images(inputs: Sequence[str], input_list: str | None = None) -> Iterato
                 yield listed
 
 
-def expand(pattern: str) -> Iterator[Listed]:
+def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Listed]:
     """List what one input names.
 
     Raises:
@@ -66,7 +71,7 @@ def expand(pattern: str) -> Iterator[Listed]:
         raise InputError(f"no such file or folder, and no match: {pattern}")
     found = False
     for name in names:
-        for listed in _walk(name) if os.path.isdir(name) else (refer(name),):
+        for listed in _walk(name, passed_over) if os.path.isdir(name) else (refer(name),):
             found = True
             yield listed
     if not found:
@@ -79,7 +84,10 @@ def read_list(path: str) -> Iterator[Listed]:
     Raises:
       InputError: the file cannot be read, or has no column `path`.
     """
-    folder = os.path.dirname(storage.normalize(path))
+    try:
+        folder = os.path.dirname(storage.normalize(path))
+    except storage.UnsupportedStorageError as error:
+        raise InputError(str(error)) from error
     empty = True
     for name in _read_names(path):
         if not name:
@@ -101,13 +109,15 @@ def refer(path: str) -> Listed:
         if not stat.S_ISREG(status.st_mode):
             raise OSError("not a regular file")
     except UnicodeEncodeError as error:
-        return _failure(path.encode("utf-8", "backslashreplace").decode(), error, "the name is not UTF-8")
-    except OSError as error:
+        return _failure(path, error, "the name is not UTF-8")
+    except (OSError, ValueError) as error:
         return _failure(path, error)
     return ImageRef(path, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
 
 
-def _walk(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Listed]:
+def _walk(
+    folder: str, passed_over: Counter[str] | None, above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[Listed]:
     """List a folder to the bottom, following links, but not round in circles; hidden files and folders are left out."""
     try:
         status = os.stat(folder)
@@ -121,15 +131,23 @@ def _walk(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> Itera
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
-            yield from _walk(entry.path, above | {here})
+        try:
+            is_folder = entry.is_dir()
+        except OSError as error:
+            yield _failure(entry.path, error)
+            continue
+        if is_folder:
+            yield from _walk(entry.path, passed_over, above | {here})
         elif entry.name.lower().endswith(images.ENDINGS):
             yield refer(entry.path)
+        elif passed_over is not None:
+            passed_over[os.path.splitext(entry.name)[1].lower() or "no ending"] += 1
 
 
 def _failure(path: str, error: Exception, message: str = "") -> Failure:
     reason = message or (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return Failure(path, "list", type(error).__name__, reason, "")
+    # Names that are not UTF-8 cannot be written as they are.
+    return Failure(path.encode("utf-8", "backslashreplace").decode(), "list", type(error).__name__, reason, "")
 
 
 def _read_names(path: str) -> Iterator[str]:
@@ -157,4 +175,4 @@ def _read_names(path: str) -> Iterator[str]:
 
 def _column(batches: Iterator[pa.RecordBatch]) -> Iterator[str]:
     for batch in batches:
-        yield from (name or "" for name in batch.column(LIST_COLUMN).to_pylist())
+        yield from (name or "" for name in batch.column(LIST_COLUMN).cast(pa.string()).to_pylist())

@@ -74,6 +74,13 @@ class PredictOptions:
         Raises:
           UsageError: a value is out of its range, or options contradict one another.
         """
+        for flag, path in (
+            *(("--input", pattern) for pattern in self.input),
+            ("--input_list", self.input_list),
+            ("--model", self.model),
+            ("--output", self.output),
+        ):
+            _check_path(flag, path)
         if not self.input and not self.input_list:
             raise UsageError("nothing to tag: give --input PATTERN or --input_list FILE")
         if self.batch_size < 1:
@@ -83,6 +90,15 @@ class PredictOptions:
         for flag, share in (("--threshold", self.threshold), ("--max_failure_rate", self.max_failure_rate)):
             if share is not None and not 0 <= share <= 1:
                 raise UsageError(f"{flag} must lie between 0 and 1, not {share}")
+
+
+def _check_path(flag: str, path: str | None) -> None:
+    if path == "":
+        raise UsageError(f"{flag} is empty")
+    try:
+        (path or "").encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{flag} {path!a} is not UTF-8, and could not be written into the output") from error
 
 
 class UsageParser(argparse.ArgumentParser):
@@ -161,7 +177,7 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
     known, beam_flags = parser.parse_known_args(argv)
     known.input = tuple(known.input)
     try:
-        known.model, known.output = storage.normalize(known.model), storage.normalize(known.output)
+        known.model, known.output = (path and storage.normalize(path) for path in (known.model, known.output))
     except storage.UnsupportedStorageError as error:
         raise UsageError(str(error)) from error
     return PredictOptions(**vars(known), beam_flags=tuple(beam_flags))

@@ -37,17 +37,18 @@ class Panel(NamedTuple):
 
 
 def draw(panels: Sequence[Panel], path: str) -> None:
-    """Draw panels one below the other and save them; the file's ending names the format.
+    """Draw panels one below the other and save them as PNG.
+
+    The bars of tags are green, those of other labels gray.
 
     Raises:
       OSError: the file cannot be written.
-      ValueError: no picture format has that ending.
     """
     height = _TITLE_HEIGHT + _SIDE + _MARGIN
     canvas = Image.new("RGB", (_SIDE + _BARS_WIDTH + 3 * _MARGIN, height * len(panels) + _MARGIN), _BACKGROUND)
     for row, panel in enumerate(panels):
         _draw_panel(canvas, panel, _MARGIN + row * height)
-    canvas.save(path)
+    canvas.save(path, "png")
 
 
 def _draw_panel(canvas: Image.Image, panel: Panel, top: int) -> None:

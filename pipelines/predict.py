@@ -91,7 +91,8 @@ def summary(run: Run, accounts: Accounts) -> str:
     for title, counts in (
         ("commonest tags", accounts.tags),
         ("repairs", accounts.repairs),
-        ("failures", accounts.errors),
+        ("reasons of failures", accounts.errors),
+        ("not images by their names, passed over", accounts.passed_over),
     ):
         if counts:
             commonest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:5]
@@ -101,7 +102,8 @@ def summary(run: Run, accounts: Accounts) -> str:
             f"THE ACCOUNTS DO NOT BALANCE: {accounts.inputs:,} inputs, but "
             f"{accounts.predictions + accounts.failures + accounts.skipped:,} rows and skips"
         )
-    for folder, count in (("predictions", accounts.predictions), ("failures", accounts.failures)):
+    tagged = accounts.predictions + accounts.skipped
+    for folder, count in (("predictions", tagged), ("failures", accounts.failures)):
         if count:
             lines.append(f"{folder}: {run.output}/{folder}/*.parquet")
     lines.append(f"manifest: {run.manifest}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -59,10 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _tag(options: argparse.Namespace) -> int:
     ignore_metadata_warnings()
+    listed = list(list_images(options.images))
+    if options.picture:
+        _check_picture(options.picture, [item.path for item in listed])
     bundle = load_bundle(options.model)
     read = [
-        listed if isinstance(listed, Failure) else read_image(listed, bundle.image_size, bundle.resize_filter)
-        for listed in list_images(options.images)
+        item if isinstance(item, Failure) else read_image(item, bundle.image_size, bundle.resize_filter)
+        for item in listed
     ]
     images = [item for item in read if isinstance(item, Image)]
     predictions = list(predict_images(images, open_engine(bundle, options.engine))) if images else []
@@ -78,10 +82,19 @@ def _tag(options: argparse.Namespace) -> int:
     if options.picture and panels:
         try:
             draw(panels, options.picture)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"--picture {options.picture}: {error}") from error
+        except OSError as error:
+            raise UsageError(f"--picture {options.picture}: {error.strerror or error}") from error
         print(f"picture: {options.picture}")
     return 1 if failures else 0
+
+
+def _check_picture(picture: str, images: Sequence[str]) -> None:
+    if not picture.lower().endswith(".png"):
+        raise UsageError(f"--picture {picture}: name a .png file")
+    if not os.path.isdir(os.path.dirname(picture) or "."):
+        raise UsageError(f"--picture {picture}: there is no such folder")
+    if os.path.realpath(picture) in map(os.path.realpath, images):
+        raise UsageError(f"--picture {picture}: would replace one of the images")
 
 
 def _panel(image: Image, prediction: Prediction, bundle: Bundle) -> Panel:
@@ -110,7 +123,7 @@ def _describe(panel: Panel, prediction: Prediction) -> str:
         (
             panel.title,
             f"  {prediction.width} x {prediction.height}, {prediction.source}{repairs}",
-            f"  tags: {', '.join(panel.tags) or 'none'}",
+            f"  tags (*): {', '.join(panel.tags) or 'none'}",
             *lines,
             "",
         )

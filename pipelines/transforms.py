@@ -22,7 +22,7 @@ from pipelines.ledger import Accounts, Run, StagedFile, commit, read_earlier, re
 from pipelines.listing import list_images
 from pipelines.reading import read_image
 from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
-from pipelines.writing import FailureLayout, Layout, PredictionLayout, TableWriter
+from pipelines.writing import FailureRows, PredictionRows, Rows, TableWriter
 
 FAILED, SKIPPED, SUPERSEDED = "failed", "skipped", "superseded"
 
@@ -76,12 +76,14 @@ class ReadImages(beam.PTransform):
       resize_filter: one of `images.RESIZE_FILTERS`.
       look_ahead: images that are read or being read and not yet taken; bounds the memory.
       threads: images that are read at the same time.
+      run: name of the run, to report failures to.
     """
 
     image_size: int
     resize_filter: str
     look_ahead: int = 64
     threads: int = field(default_factory=available_cores)
+    run: str = ""
 
     def __post_init__(self) -> None:
         if self.look_ahead < 1 or self.threads < 1:
@@ -98,16 +100,18 @@ class PredictProbabilities(beam.PTransform):
 
     Attributes:
       handler: of the bundle.
+      run: name of the run, to report failures to.
     """
 
     handler: BundleHandler
+    run: str = ""
 
     def expand(self, images: PCollection[Image]) -> Any:
         """Apply the transform."""
         return (
             images
             | "RunInference" >> RunInference(self.handler)
-            | "Split" >> beam.ParDo(_SplitFailures()).with_outputs(FAILED, main="predictions")
+            | "Split" >> beam.ParDo(_SplitFailures(self.run)).with_outputs(FAILED, main="predictions")
         )
 
 
@@ -119,7 +123,7 @@ class WritePredictions(beam.PTransform):
 
     def expand(self, predictions: PCollection[Prediction]) -> PCollection[StagedFile]:
         """Apply the transform."""
-        return predictions | "Write" >> beam.ParDo(_WriteTable(PredictionLayout(), self.run))
+        return predictions | "Write" >> beam.ParDo(_WriteTable(PredictionRows(), self.run))
 
 
 @dataclass
@@ -130,7 +134,7 @@ class WriteFailures(beam.PTransform):
 
     def expand(self, failures: PCollection[Failure]) -> PCollection[StagedFile]:
         """Apply the transform."""
-        return failures | "Write" >> beam.ParDo(_WriteTable(FailureLayout(), self.run))
+        return failures | "Write" >> beam.ParDo(_WriteTable(FailureRows(), self.run))
 
 
 @dataclass
@@ -184,10 +188,13 @@ class TagImages(beam.PTransform):
         """Apply the transform."""
         bundle = self.run.bundle
         remaining = listed | SkipTagged(self.run)
-        named = remaining.todo | "SplitListed" >> beam.ParDo(_SplitFailures()).with_outputs(FAILED, main="refs")
+        named = remaining.todo | "SplitListed" >> beam.ParDo(_SplitFailures(self.run.name)).with_outputs(
+            FAILED, main="refs"
+        )
         # Only names cross here. From reading to writing the steps are fused: pixels stay where they were decoded.
-        read = named.refs | beam.Reshuffle() | ReadImages(bundle.image_size, bundle.resize_filter)
-        predicted = read.images | PredictProbabilities(self.handler)
+        reading = ReadImages(bundle.image_size, bundle.resize_filter, run=self.run.name)
+        read = named.refs | beam.Reshuffle() | reading
+        predicted = read.images | PredictProbabilities(self.handler, self.run.name)
         failures = (named[FAILED], read[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
         files = (
             predicted.predictions | WritePredictions(self.run),
@@ -240,8 +247,11 @@ class _SkipTagged(beam.DoFn):
 
 
 class _SplitFailures(beam.DoFn):
+    def __init__(self, run: str) -> None:
+        self._run = run
+
     def process(self, item: Any) -> Iterator[Any]:
-        yield TaggedOutput(FAILED, item) if isinstance(item, Failure) else item
+        yield _sort_out(item, self._run)
 
 
 class _ReadImages(beam.DoFn):
@@ -250,6 +260,7 @@ class _ReadImages(beam.DoFn):
         self._resize_filter = settings.resize_filter
         self._look_ahead = settings.look_ahead
         self._threads = settings.threads
+        self._run = settings.run
 
     def setup(self) -> None:
         self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="read")
@@ -260,35 +271,43 @@ class _ReadImages(beam.DoFn):
     def process(self, ref: ImageRef) -> Iterator[Any]:
         self._ahead.append(self._executor.submit(read_image, ref, self._image_size, self._resize_filter))
         if len(self._ahead) > self._look_ahead:
-            item = self._ahead.popleft().result()
-            yield TaggedOutput(FAILED, item) if isinstance(item, Failure) else item
+            yield _sort_out(self._ahead.popleft().result(), self._run)
 
     def finish_bundle(self) -> Iterator[Any]:
         while self._ahead:
-            item = self._ahead.popleft().result()
-            yield TaggedOutput(FAILED, _in_window(item)) if isinstance(item, Failure) else _in_window(item)
+            item = _sort_out(self._ahead.popleft().result(), self._run)
+            failed = isinstance(item, TaggedOutput)
+            yield TaggedOutput(FAILED, _in_window(item.value)) if failed else _in_window(item)
 
     def teardown(self) -> None:
         self._executor.shutdown(cancel_futures=True)
 
 
 class _WriteTable(beam.DoFn):
-    def __init__(self, layout: Layout, run: Run) -> None:
-        self._layout = layout
+    def __init__(self, kind: Rows, run: Run) -> None:
+        self._kind = kind
         self._run = run
 
     def start_bundle(self) -> None:
-        self._writer = TableWriter(self._layout, self._run)
+        self._writer = TableWriter(self._kind, self._run)
 
     def process(self, row: Prediction | Failure) -> None:
         self._writer.write(row)
-        is_failure = isinstance(row, Failure)
-        progress.report(self._run.name, done=not is_failure, failures=is_failure)
+        if isinstance(row, Prediction):
+            progress.report(self._run.name, done=1)
 
     def finish_bundle(self) -> Iterator[Any]:
         file = self._writer.close()
         if file:
             yield _in_window(file)
+
+
+def _sort_out(item: Any, run: str) -> Any:
+    """Send a failure its own way, and report it at once: it is written only when all images of the wave are done."""
+    if not isinstance(item, Failure):
+        return item
+    progress.report(run, failures=1)
+    return TaggedOutput(FAILED, item)
 
 
 def _in_window(value: Any) -> WindowedValue:

@@ -27,8 +27,8 @@ ROWS_A_GROUP = 8192
 """Rows that are laid out at once and become one Parquet row group; 8192 predictions of 17 labels take 3 MB."""
 
 
-class Layout(Protocol):
-    """How rows of one kind become a table."""
+class Rows(Protocol):
+    """A kind of rows, and how they become a table."""
 
     folder: str
 
@@ -39,7 +39,7 @@ class Layout(Protocol):
         """Make a table of rows, and count them."""
 
 
-class PredictionLayout:
+class PredictionRows:
     """Rows of `predictions/`."""
 
     folder = PREDICTIONS
@@ -61,7 +61,7 @@ class PredictionLayout:
         return table, accounts
 
 
-class FailureLayout:
+class FailureRows:
     """Rows of `failures/`."""
 
     folder = FAILURES
@@ -79,9 +79,9 @@ class FailureLayout:
 class TableWriter:
     """Write rows of one kind to one staged file, which is begun with the first row."""
 
-    def __init__(self, layout: Layout, run: Run) -> None:
+    def __init__(self, kind: Rows, run: Run) -> None:
         """Prepare a file of a name that no other attempt at the same rows uses."""
-        self._layout = layout
+        self._kind = kind
         self._run = run
         self._name = f"{run.name}-{uuid.uuid4().hex[:12]}.parquet"
         self._rows: list[Any] = []
@@ -103,15 +103,15 @@ class TableWriter:
             return None
         self._writer.close()
         self._file.close()
-        target = storage.join(self._run.output, self._layout.folder, self._name)
+        target = storage.join(self._run.output, self._kind.folder, self._name)
         return StagedFile(self._staged, target, self._accounts)
 
     @property
     def _staged(self) -> str:
-        return storage.join(self._run.staging, self._layout.folder, self._name)
+        return storage.join(self._run.staging, self._kind.folder, self._name)
 
     def _write_group(self) -> None:
-        table, accounts = self._layout.lay_out(self._rows, self._run)
+        table, accounts = self._kind.lay_out(self._rows, self._run)
         if self._writer is None:
             self._file = storage.create(self._staged)
             self._writer = pq.ParquetWriter(self._file, table.schema, compression="zstd")

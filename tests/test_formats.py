@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipelines.formats import ImageError, Layout, read_layout
+from pipelines.formats import read_layout
+from pipelines.layout import ImageError, Layout
 from tests import image_files as files
 
 RGB = files.mosaic()

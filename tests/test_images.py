@@ -11,6 +11,7 @@ import sys
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -186,12 +187,38 @@ def test_masks_of_any_shape_give_the_stored_rgb_or_nothing(mask: list[int], seed
     ids=["all transparent", "half", "another picture", "slope"],
 )
 def test_a_fourth_component_that_is_no_mask_is_not_decided(fourth: NDArray[np.uint8]) -> None:
-    assert_refused(files.unmarked_rgba_jpeg(RGB, fourth), "neither constant nor a mask.* may be CMYK")
+    assert_refused(files.unmarked_rgba_jpeg(RGB, fourth), "may be black ink, opacity or another band")
+
+
+def test_a_file_that_says_cmyk_is_not_taken_for_a_masked_picture() -> None:
+    # A picture printed over by black, as maps are: its fourth component looks like a mask.
+    ink = np.zeros(RGB.shape[:2], np.uint8)
+    ink[8:24, 8:32] = 255
+    stored = np.dstack([RGB, ink])
+    assert_refused(files.four_component_jpeg(stored, ids=b"CMYK"), "may be black ink, opacity or another band")
+    assert decode(files.four_component_jpeg(stored, icc_profile=files.icc_cmyk())).repairs == ("cmyk", "icc_to_srgb")
+
+
+@pytest.mark.parametrize("options", [{}, {"subsampling": 2}, {"subsampling": 1}, {"optimize": True}])
+@pytest.mark.parametrize("size", [(48, 64), (37, 53)])
+@pytest.mark.parametrize(
+    "interval", [{"restart_marker_rows": 1}, {"restart_marker_blocks": 1}, {"restart_marker_blocks": 7}]
+)
+def test_a_jpeg_with_a_lost_restart_interval_is_refused(
+    options: dict[str, Any], size: tuple[int, int], interval: dict[str, int]
+) -> None:
+    for bands in (1, 3):
+        whole = files.encode(files.picture(*size, bands=bands), "jpeg", **options, **interval)
+        assert decode(whole).pixels.shape == (*size, 3)
+        markers = [found.start() for found in re.finditer(rb"\xff[\xd0-\xd7]", whole)]
+        for first, second in pairwise(markers):
+            assert_refused(whole[:first] + whole[second:], "restart markers")
+        assert_refused(whole[: markers[-1]] + b"\xff\xd9", "restart markers")
 
 
 def test_black_text_on_a_flat_ground_is_no_masked_picture() -> None:
     flat = np.full_like(RGB, (0, 20, 60)) + RGB // 32
-    assert_refused(files.unmarked_rgba_jpeg(flat, (MASKS["disc"] * 255).astype(np.uint8)), "may be CMYK")
+    assert_refused(files.unmarked_rgba_jpeg(flat, (MASKS["disc"] * 255).astype(np.uint8)), "may be black ink")
 
 
 @given(seed=st.integers(0, 2**32 - 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import string
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -45,6 +46,20 @@ def test_a_folder_gives_no_hidden_files_and_none_that_are_not_named_like_images(
     write(tmp_path, "a.jpg", "labels.csv", "._a.jpg", ".cache/b.jpg", "jpg")
 
     assert names(tmp_path, str(tmp_path)) == ["a.jpg"]
+
+
+def test_what_a_folder_passes_over_is_counted(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg", "b.JP2", "deep/c.jp2", "deep/notes", ".hidden")
+    passed_over: Counter[str] = Counter()
+
+    assert len(list(list_images([str(tmp_path)], passed_over=passed_over))) == 1
+    assert passed_over == {".jp2": 2, "no ending": 1}
+
+
+def test_a_link_to_itself_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "round.jpg").symlink_to(tmp_path / "round.jpg")
+
+    assert failures(str(tmp_path)) == {f"{tmp_path}/round.jpg": "Too many levels of symbolic links"}
 
 
 def test_a_file_may_have_any_name(tmp_path: Path) -> None:

@@ -108,8 +108,7 @@ def test_every_image_becomes_one_row(run: Predict, chips: Path, tmp_path: Path, 
             "fingerprint": f"{status.st_size}-{status.st_mtime_ns}",
             "model": bundle.digest,
         }
-    assert not (tmp_path / "out/failures").exists()
-    assert not (tmp_path / "out/_staging").exists()
+    assert sorted(os.listdir(tmp_path / "out")) == ["predictions", "runs"]
 
 
 def test_good_and_bad_files_each_land_in_their_table(run: Predict, tmp_path: Path) -> None:
@@ -143,6 +142,7 @@ def test_too_many_failures_end_with_code_3_after_all_is_written(
     (chips / "empty.jpg").write_bytes(b"")
 
     assert run("--max_failure_rate=0.09") == 3
+    assert run("--max_failure_rate=0.09") == 3, "the same again"
 
     assert len(tagged(tmp_path / "out")) == 10
     assert failed(tmp_path / "out") == {"empty.jpg": "empty file"}
@@ -179,6 +179,15 @@ def test_unbalanced_accounts_end_with_code_4(
         ({"input_list": "gone.csv"}, "cannot read gone.csv"),
         ({"model": "gone"}, "gone: bundle.json cannot be read"),
         ({"model": None}, "the following arguments are required: --model"),
+        ({"output": ""}, "--output is empty"),
+        ({"input": ""}, "--input is empty"),
+        ({"input": "nu\udcff"}, "--input 'nu\\udcff' is not UTF-8"),
+        (
+            {"input_list": "s3://bucket/list.txt"},
+            "s3://bucket/list.txt: this version reads and writes local paths only",
+        ),
+        ({"model": "s3://bucket/model"}, "s3://bucket/model: this version reads and writes local paths only"),
+        ({"output": "made/" + 300 * "x"}, "File name too long"),
         ({"output": "/proc/no/such"}, "cannot write into output /proc/no/such"),
         ({"output": "chips/0.jpg"}, "cannot write into output"),
         ({"batch_size": 0}, "--batch_size must be at least 1, not 0"),
@@ -190,6 +199,7 @@ def test_unbalanced_accounts_end_with_code_4(
         ({"engine": "abacus"}, "argument --engine: invalid choice: 'abacus'"),
         ({"batch_sise": 1}, "unknown argument --batch_sise; did you mean --batch_size?"),
         ({"no_such_flag": 1}, "unknown argument --no_such_flag"),
+        ({"runner": "directrunner", "input": "gone"}, "no such file or folder, and no match: gone"),
         ({"runner": "NoRunner"}, "--runner NoRunner: Unexpected pipeline runner"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
@@ -231,9 +241,7 @@ def test_a_damaged_bundle_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_rows_are_the_same_whatever_the_batches_waves_and_engine_threads(
-    run: Predict, chips: Path, tmp_path: Path
-) -> None:
+def test_rows_are_the_same_whatever_the_batches_and_waves(run: Predict, chips: Path, tmp_path: Path) -> None:
     expected = None
     for batch_size, checkpoint_every in ((32, 1000), (32, 1000), (1, 1000), (3, 4), (7, 3)):
         assert run(output=tmp_path / "x", batch_size=batch_size, checkpoint_every=checkpoint_every) == 0
@@ -311,6 +319,40 @@ def test_another_bundle_is_refused_unless_it_may_overwrite(
 
     assert run("--overwrite", model=other) == 0
     assert [row["model"] for row in rows(tmp_path / "out")] == [sealed.digest] * 10
+
+
+def test_an_interrupted_overwrite_leaves_no_image_twice_for_the_next_run(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (chips / "3.jpg").write_bytes(b"")
+    assert run("--max_failure_rate=1") == 0
+    (chips / "3.jpg").write_bytes(chip(3))
+
+    def interrupt(ref: ImageRef, *settings: Any) -> Image | Failure:
+        if ref.path.endswith("7.jpg"):
+            raise KeyboardInterrupt
+        return read_image(ref, *settings)
+
+    monkeypatch.setattr(transforms, "read_image", interrupt)
+    assert run("--overwrite", checkpoint_every=5) == 130
+    monkeypatch.undo()
+    assert len(tagged(tmp_path / "out")) + len(failed(tmp_path / "out")) > 10, "rows of both runs"
+
+    assert run() == 0
+    assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(10)]
+    assert failed(tmp_path / "out") == {}
+
+
+def test_foreign_files_survive_an_overwrite(
+    run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out/predictions").mkdir(parents=True)
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "out/predictions/x.parquet")
+
+    assert run("--overwrite") == 2
+
+    assert "which scenetags did not write" in capsys.readouterr().err
+    assert pq.read_table(tmp_path / "out/predictions/x.parquet").num_rows == 1
 
 
 def test_other_thresholds_are_not_mixed_into_one_output(

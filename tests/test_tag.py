@@ -28,7 +28,7 @@ def test_tags_and_probabilities_are_shown(chip: Path, bundle_path: str, capsys: 
     assert tag.main([str(chip), "--model", bundle_path]) == 0
 
     printed = capsys.readouterr().out
-    assert f"{chip}\n  64 x 48, jpeg 4x8, repaired: unmarked_rgba_jpeg\n  tags: " in printed
+    assert f"{chip}\n  64 x 48, jpeg 4x8, repaired: unmarked_rgba_jpeg\n  tags (*): " in printed
     assert "%" in printed
 
 
@@ -62,8 +62,18 @@ def test_one_bad_image_does_not_hide_the_others(
     assert tag.main([str(chip), str(tmp_path / "empty.jpg"), "--model", bundle_path]) == 1
 
     printed = capsys.readouterr()
-    assert "tags: " in printed.out
+    assert "tags (*): " in printed.out
     assert f"{tmp_path}/empty.jpg\n  failed to decode: empty file" in printed.err
+
+
+def test_a_picture_never_replaces_an_image(chip: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    image = chip.rename(chip.with_suffix(".png"))
+    before = image.read_bytes()
+
+    assert tag.main([str(image), "--model", bundle_path, "--picture", str(image)]) == 2
+
+    assert "would replace one of the images" in capsys.readouterr().err
+    assert image.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -72,8 +82,9 @@ def test_one_bad_image_does_not_hide_the_others(
         (["gone.jpg", "--model", "BUNDLE"], "no such file or folder, and no match: gone.jpg"),
         (["CHIP", "--model", "gone"], "bundle.json cannot be read"),
         (["CHIP"], "the following arguments are required: --model"),
-        (["CHIP", "--model", "BUNDLE", "--picture", "x.abc"], "--picture x.abc: unknown file extension: .abc"),
-        (["CHIP", "--model", "BUNDLE", "--picture", "/no/x.png"], "--picture /no/x.png: "),
+        (["CHIP", "--model", "BUNDLE", "--picture", "x.abc"], "--picture x.abc: name a .png file"),
+        (["CHIP", "--model", "BUNDLE", "--picture", "CHIP"], "name a .png file"),
+        (["CHIP", "--model", "BUNDLE", "--picture", "/no/x.png"], "--picture /no/x.png: there is no such folder"),
     ],
 )
 def test_wrong_usage_is_one_clear_line(
