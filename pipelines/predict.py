@@ -58,9 +58,10 @@ def _predict(options: PredictOptions) -> int:
         raise UsageError(str(error)) from error
     except (StoppedError, KeyboardInterrupt) as error:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"stopped: {error}"
+        again = "starts over" if options.overwrite else "goes on from there"
         print(
             f"scenetags predict: {reason}; the rows of finished waves are in {options.output}, and the same command "
-            "again goes on from there",
+            f"again {again}",
             file=sys.stderr,
         )
         return INTERRUPTED if isinstance(error, KeyboardInterrupt) else STOPPED
