@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from numpy.typing import NDArray
 
-from pipelines import tagging, transforms
+from pipelines import progress, tagging, transforms
 from pipelines.bundle import load_bundle
 from pipelines.inference import BundleHandler
 from pipelines.ledger import Run, read_accounts
@@ -167,3 +168,17 @@ def test_transforms_refuse_settings_that_make_no_sense(look_ahead: int, threads:
         ReadImages(32, "bilinear", look_ahead, threads)
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         BundleHandler("bundle", "digest", batch_size=0)
+
+
+def test_failures_are_shown_where_they_happen_not_where_they_are_written(
+    chips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (chips / "05.jpg").write_bytes(b"")
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.01)
+    lines = io.StringIO()
+
+    with progress.shown("run", 12, stream=lines), beam.Pipeline(FnApiRunner()) as pipeline:
+        _ = pipeline | beam.Create(refs(chips)) | ReadImages(32, "bilinear", look_ahead=1, run="run")
+
+    assert "1 of 12 images" in lines.getvalue()
+    assert lines.getvalue().rstrip().endswith("1 failures")
