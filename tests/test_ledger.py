@@ -109,6 +109,13 @@ def test_new_rows_take_the_place_of_earlier_ones(run: Run) -> None:
         assert b"scenetags" in pq.read_schema(file).metadata, "a rewritten file keeps its footer"
 
 
+def test_names_of_runs_sort_by_age() -> None:
+    names = [ledger.new_run_name() for _ in range(100)]
+
+    assert [name.rsplit("-", 1)[0] for name in names] == sorted(name.rsplit("-", 1)[0] for name in names)
+    assert len({name.rsplit("-", 1)[0] for name in names}) > 1, "runs of one second differ by more than chance"
+
+
 def test_no_rows_make_no_file(run: Run) -> None:
     assert TableWriter(FailureRows(), run).close() is None
     assert not os.path.exists(run.output)
