@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NoReturn
 
 from pipelines import storage
@@ -59,14 +59,14 @@ class PredictOptions:
     input_list: str | None
     model: str
     output: str
-    batch_size: int = 32
-    engine: str = "auto"
-    threshold: float | None = None
-    max_failure_rate: float = 0.05
-    checkpoint_every: int = 20_000
-    overwrite: bool = False
-    progress: str = "auto"
-    beam_flags: tuple[str, ...] = field(default=())
+    batch_size: int
+    engine: str
+    threshold: float | None
+    max_failure_rate: float
+    checkpoint_every: int
+    overwrite: bool
+    progress: str
+    beam_flags: tuple[str, ...]
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense.
