@@ -25,11 +25,21 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "train": [TENSORFLOW, "pandas>=2.2"],
+        "train": [
+            TENSORFLOW,
+            "iterative-stratification>=0.1.9",
+            "matplotlib>=3.10",
+            "pandas>=2.2",
+            "tensorboard>=2.20",
+        ],
         "test": [
             "duckdb>=1.3",
             "hypothesis>=6.130",
+            "ipykernel>=6.29",
+            "markdown-it-py>=3",
             "mypy>=1.18",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
             "pandas-stubs",
             "pytest>=8",
             "ruff>=0.14",

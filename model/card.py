@@ -2,113 +2,183 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
-import numpy as np
-from numpy.typing import NDArray
+from model import curves
+from model.facts import Facts, Network, Quality
 
-_TEMPLATE = """\
-# {name}
+TRAINING_CURVES = "training.png"
+PRECISION_RECALL = "precision_recall.png"
 
-A multi-label tagger for satellite image chips: MobileNetV2 (alpha {alpha:g}) at {image_size} px, {weights}.
-It gives each chip a probability for each of {label_count} labels; a label counts as a tag from {threshold:.2f}.
-{note}
-## Data and split
-
-{train_count} images to train on and {validation_count} held out, drawn at random (seed {seed}). {left_out}
-
-| label | training images | validation images |
-|---|---:|---:|
-{support}
-
-## Colours
-
-Every image was decoded by `pipelines.images`, the code that also decodes when this bundle predicts, and resized to
-{image_size} px ({resize_filter}). Repairs made on the way: {repairs}.
-
-## Measured on the held-out images
-
-| metric | value |
-|---|---:|
-| F2 over samples, at the bundle's threshold | {f2:.3f} |
-| F2 over samples, predicting the training frequencies | {f2_of_frequencies:.3f} |
-| loss (binary cross-entropy) | {loss:.4f} |
-
-The threshold and the best epoch were chosen on these same held-out images, so that these figures flatter a little.
-
-## What it is not for
-
+_NOT_FOR = """\
 - Imagery unlike its training data: another sensor, resolution, season, region or processing.
-- Labels with few training images in the table above: their probabilities mean little.
+- Labels with few images in the table above: their probabilities mean little.
 - Where things are, how large they are or how they changed: it only says that a chip shows them.
-- Decisions about people, land or law without somebody looking at the image.
-"""
+- Decisions about people, land or law without somebody looking at the image."""
+
+# What means something to Markdown wherever it stands, and underscores that are not inside of a word.
+_MARKDOWN = re.compile(r"[\\`*\[\]<>|&~$#]|(?<![^\W_])_|_(?![^\W_])")
 
 
-class Facts(NamedTuple):
-    """What a model card tells; `targets` are float32 [N, L] of the images trained on and held out."""
-
-    name: str
-    labels: tuple[str, ...]
-    alpha: float
-    image_size: int
-    resize_filter: str
-    weights: str
-    head_epochs: int
-    finetune_epochs: int
-    batch_size: int
-    note: str
-    seed: int
-    threshold: float
-    f2: float
-    f2_of_frequencies: float
-    loss: float
-    train_targets: NDArray[np.float32]
-    validation_targets: NDArray[np.float32]
-    repairs: dict[str, int]
-    unreadable: int
+def write(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> str:
+    """Write a model card in Markdown; `versions` are of what made the bundle."""
+    return "\n".join(_lines(facts, quality, versions)) + "\n"
 
 
-def write(facts: Facts) -> str:
-    """Write a model card in Markdown."""
-    train_support = facts.train_targets.sum(axis=0).astype(int)
-    validation_support = facts.validation_targets.sum(axis=0).astype(int)
-    support = zip(facts.labels, train_support, validation_support, strict=True)
-    repairs = ", ".join(f"`{name}` on {count}" for name, count in sorted(facts.repairs.items()))
-    values = facts._asdict() | {
-        "label_count": len(facts.labels),
-        "train_count": len(facts.train_targets),
-        "validation_count": len(facts.validation_targets),
-        "note": f"\n> {facts.note}\n" if facts.note else "",
-        "left_out": f"{facts.unreadable} unreadable images were left out." if facts.unreadable else "",
-        "support": "\n".join(f"| {label} | {train} | {held_out} |" for label, train, held_out in support),
-        "repairs": repairs or "none, all were plain RGB",
+def _lines(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> Iterator[str]:
+    network = facts.network
+    yield f"# {_plain(facts.name)}"
+    yield ""
+    yield (
+        f"A multi-label tagger for satellite image chips: MobileNetV2 (alpha {network.alpha:g}) at "
+        f"{network.image_size} px, {_origin(network)}. It gives each chip a probability for each of "
+        f"{len(facts.labels)} labels; a label counts as a tag from its threshold in the table below."
+    )
+    if facts.note:
+        yield ""
+        # Line by line, so that whatever Markdown it holds stays inside of the quotation.
+        yield from (f"> {line}".rstrip() for line in facts.note.splitlines())
+    yield from ("", "## Quality on the held-out images", "")
+    yield from _quality(quality)
+    yield from ("", "### Labels", "")
+    yield from _labels(facts, quality)
+    yield from ("", "## Data", "")
+    yield from _data(facts)
+    yield from ("", "## Training", "")
+    yield from _training(facts)
+    yield from ("", "## What it is not for", "", _NOT_FOR, "", "## Versions", "")
+    yield ", ".join(f"{_plain(name)} {_plain(version)}" for name, version in versions.items())
+
+
+def _quality(quality: Quality) -> Iterator[str]:
+    scores, f2 = quality.scores, "F2 over samples"
+    rows = [
+        (f"**{f2}, at the bundle's thresholds**", f"**{scores.f2_over_samples:.3f}**"),
+        (f"{f2}, at the best flat threshold ({quality.best_flat_threshold:.2f})", _number(quality.f2_at_best_flat)),
+        (f"{f2}, at a flat 0.5", _number(quality.f2_at_half)),
+        (f"{f2}, predicting the training frequencies", _number(quality.f2_of_frequencies)),
+        ("micro F1", _number(scores.micro_f1)),
+        ("macro F1", _number(scores.macro_f1)),
+        ("mean average precision", _number(scores.mean_average_precision)),
+        ("loss (binary cross-entropy)", f"{quality.validation_loss:.4f}"),
+    ]
+    if quality.f2_of_frozen_head is not None:
+        rows.insert(4, (f"{f2}, the frozen head before fine-tuning", _number(quality.f2_of_frozen_head)))
+    yield from _table(("measure", "value"), rows)
+    yield ""
+    yield (
+        f"Thresholds and epoch were chosen on these same {scores.images:,} images, so the figures flatter a little. "
+        "Frequencies and frozen head are taken at the flat threshold that is best for them. F1 and precision are at "
+        "the bundle's thresholds."
+    )
+
+
+def _labels(facts: Facts, quality: Quality) -> Iterator[str]:
+    columns = ("label", "training images", "held-out images", "threshold", "precision", "recall", "average precision")
+    rows = [
+        (
+            _plain(scores.label),
+            f"{images:,}",
+            f"{scores.support:,}",
+            f"{threshold:.2f}",
+            *map(_number, (scores.precision, scores.recall, scores.average_precision)),
+        )
+        for scores, images, threshold in zip(
+            quality.scores.labels, facts.data.train_support, facts.thresholds.each, strict=True
+        )
+    ]
+    yield from _table(columns, rows)
+    drawn = curves.labels_with_curve(quality.scores)
+    yield from ("", f"![Precision over recall of each label]({PRECISION_RECALL})")
+    left_out = [_plain(scores.label) for scores in quality.scores.labels if scores not in drawn]
+    if left_out:
+        yield ""
+        yield (
+            f"Without a curve of their own, for fewer than {curves.MIN_POSITIVES} held-out images or beyond the "
+            f"{curves.MAX_LABELS} most frequent labels: {', '.join(left_out)}."
+        )
+
+
+def _data(facts: Facts) -> Iterator[str]:
+    data = facts.data
+    train, held_out = len(data.train_targets), len(data.validation_targets)
+    yield (
+        f"{train:,} images to train on and {held_out:,} held out ({held_out / (train + held_out):.0%}), from the "
+        f"folder {_plain(data.images_name)} with the label file {_plain(data.label_file.name)}. They were divided by "
+        f"iterative stratification, each label about as frequent on both sides (seed {facts.training.seed})."
+    )
+    if data.findings:
+        yield from ("", "What was amiss with images and labels:", "")
+        yield from (f"- {_plain(str(finding))}" for finding in data.findings)
+    repairs = ", ".join(f"`{name}` on {count:,}" for name, count in sorted(data.repairs.items()))
+    yield ""
+    yield (
+        "Colours: every image was decoded by `pipelines.images`, the code that also decodes when this bundle predicts, "
+        f"and resized to {facts.network.image_size} px ({facts.network.resize_filter}). Repairs made on the way: "
+        f"{repairs or 'none, all were plain RGB'}."
+    )
+
+
+def _training(facts: Facts) -> Iterator[str]:
+    training = facts.training
+    rows = []
+    for name, group in groupby(training.history, key=lambda epoch: epoch.phase):
+        epochs = list(group)
+        numbers = (f"{epoch.epoch}" for epoch in (epochs[0], epochs[-1]))
+        rates = (f"{epoch.learning_rate:.2g}" for epoch in (epochs[0], epochs[-1]))
+        minutes = sum(epoch.seconds for epoch in epochs) / 60
+        rows.append((name, *(" to ".join(dict.fromkeys(ends)) for ends in (numbers, rates)), f"{minutes:.1f}"))
+    yield from _table(("phase", "epochs", "learning rate", "minutes"), rows)
+    yield from ("", f"![Loss and quality over the epochs]({TRAINING_CURVES})", "")
+    yield (
+        f"Kept were the weights of epoch {training.kept_epoch}, the best by {training.criterion}. Batches of "
+        f"{training.batch_size}; each image turned, mirrored, cropped and relit at random, anew in every epoch; Adam "
+        f"on binary cross-entropy. It took {training.seconds / 60:.1f} minutes in all on {_plain(training.machine)}, "
+        f"{'in mixed precision' if training.mixed_precision else 'in float32'}. With the same files:"
+    )
+    yield from ("", "```sh", _command(facts), "```")
+
+
+def _command(facts: Facts) -> str:
+    flags = {
+        "images": facts.data.images_name,
+        "labels": facts.data.label_file.name,
+        "output": "bundle",
+        "name": facts.name,
+        "image_size": facts.network.image_size,
+        "alpha": f"{facts.network.alpha:g}",
+        "weights": facts.network.weights_name,
+        "head_epochs": facts.training.head_epochs,
+        "finetune_epochs": facts.training.finetune_epochs,
+        "batch_size": facts.training.batch_size,
+        "validation_fraction": f"{facts.data.validation_fraction:g}",
+        "seed": facts.training.seed,
     }
-    return _TEMPLATE.format_map(values)
+    words = (f"--{name} {shlex.quote(' '.join(str(value).split()))}" for name, value in flags.items())
+    return f"scenetags train {' '.join(words)}"
 
 
-def training_summary(facts: Facts) -> dict[str, Any]:
-    """Tell how the model was trained, for `bundle.json`."""
-    return {
-        "architecture": "MobileNetV2",
-        "alpha": facts.alpha,
-        "weights": facts.weights,
-        "head_epochs": facts.head_epochs,
-        "finetune_epochs": facts.finetune_epochs,
-        "batch_size": facts.batch_size,
-        "seed": facts.seed,
-        "train_images": len(facts.train_targets),
-        "validation_images": len(facts.validation_targets),
-        "unreadable_images": facts.unreadable,
-        "repairs": facts.repairs,
-        "note": facts.note,
-    }
+def _origin(network: Network) -> str:
+    if network.weights is None:
+        return "trained from scratch"
+    if network.weights == "imagenet":
+        return "started from the ImageNet weights of Keras"
+    return f"started from the weights in {_plain(network.weights_name)}"
 
 
-def metrics_summary(facts: Facts) -> dict[str, Any]:
-    """Tell how good the model was on the held-out images, for `bundle.json`."""
-    return {
-        "f2_over_samples": facts.f2,
-        "f2_over_samples_of_label_frequencies": facts.f2_of_frequencies,
-        "validation_loss": facts.loss,
-    }
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lay out a table, its first column to the left, the others to the right."""
+    for cells in (columns, ("---", *["---:"] * (len(columns) - 1)), *rows):
+        yield f"| {' | '.join(cells)} |"
+
+
+def _plain(text: str) -> str:
+    """Keep Markdown from reading anything into a text, and put it on one line."""
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -23,8 +23,8 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see --help)")
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """Make a flag's type: a whole number that is not smaller than this."""
+def at_least(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Make a flag's type: a whole number that is not smaller than this, nor larger than that."""
 
     def read(text: str) -> int:
         try:
@@ -33,6 +33,8 @@ def at_least(least: int) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
         if value < least:
             raise argparse.ArgumentTypeError(f"{value} is too small, the least is {least}")
+        if most is not None and value > most:
+            raise argparse.ArgumentTypeError(f"{value} is too large, the most is {most}")
         return value
 
     return read

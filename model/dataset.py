@@ -1,127 +1,211 @@
-"""Turn labelled images into training batches."""
+"""Turn labelled images into training batches: decode once into a cache, then read, vary and batch out of it.
+
+Images are decoded by the code that also predicts. From then on a batch is a copy out of one array on disk: no network
+waits for it, and a training that was interrupted finds its images decoded when it starts again.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Sequence
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model import augmentation
 from pipelines import images
 
+RESIZE_FILTER = "bilinear"
 
-class Examples(NamedTuple):
-    """Images of one size with their labels: pixels uint8 [N, S, S, 3] and targets float32 [N, L]."""
+_PIXELS = "pixels.npy"
+_OUTCOME = "decoded.json"
 
-    pixels: NDArray[np.uint8]
-    targets: NDArray[np.float32]
 
-    def take(self, indices: NDArray[np.int64]) -> Examples:
-        """Copy the examples at these indices."""
-        return Examples(self.pixels[indices], self.targets[indices])
+class DatasetError(ValueError):
+    """Images that cannot be trained on; the message is one line for the user."""
 
 
 class Unreadable(NamedTuple):
     """An image that could not be decoded, and why."""
 
-    path: Path
+    path: str
     reason: str
 
 
-class PixelsRead(NamedTuple):
-    """What reading a list of images gave.
+class DecodedImages(NamedTuple):
+    """What decoding a list of images gave.
 
-    `pixels` is uint8 [N, S, S, 3] of the readable images and `indices` int64 [N] their places in the list;
-    `repairs` counts the images each repair of `images.decode` was applied to.
+    Attributes:
+      pixels: uint8 [M, S, S, 3], one image for each of the list; mapped from the cache, undefined where unreadable.
+      readable: int64 [N]; places in the list of the images that could be decoded.
+      repairs: how many images each repair of `images.decode` was applied to.
+      unreadable: the other images.
     """
 
     pixels: NDArray[np.uint8]
-    indices: NDArray[np.int64]
+    readable: NDArray[np.int64]
     repairs: dict[str, int]
     unreadable: tuple[Unreadable, ...]
 
 
-class Split(NamedTuple):
-    """Indices of the examples to train on and of those held out to validate, int64 each, sorted."""
+class Examples(NamedTuple):
+    """Labelled images of one size.
 
-    train: NDArray[np.int64]
-    validation: NDArray[np.int64]
+    Attributes:
+      pixels: uint8 [M, S, S, 3]; may be mapped from a file that is larger than memory.
+      rows: int64 [N]; which of those images are meant, in this order.
+      targets: float32 [N, L]; 1.0 where image n has label l, else 0.0.
+    """
 
+    pixels: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+    targets: NDArray[np.float32]
 
-def read_pixels(paths: Sequence[Path], image_size: int, resize_filter: str = "bilinear") -> PixelsRead:
-    """Decode, repair and resize images with the very code that predicts."""
-    pixels = np.empty((len(paths), image_size, image_size, 3), np.uint8)
-
-    def read(index: int) -> tuple[str, ...] | Unreadable:
-        try:
-            decoded = images.decode(paths[index].read_bytes())
-        except (images.ImageError, OSError) as error:
-            return Unreadable(paths[index], str(error))
-        pixels[index] = images.resize(decoded.pixels, image_size, resize_filter)
-        return decoded.repairs
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        outcomes = list(pool.map(read, range(len(paths))))
-    unreadable = tuple(outcome for outcome in outcomes if isinstance(outcome, Unreadable))
-    repairs: dict[str, int] = {}
-    for outcome in outcomes:
-        if not isinstance(outcome, Unreadable):
-            for repair in outcome:
-                repairs[repair] = repairs.get(repair, 0) + 1
-    readable = np.array([i for i, o in enumerate(outcomes) if not isinstance(o, Unreadable)], np.int64)
-    return PixelsRead(pixels if not unreadable else pixels[readable], readable, repairs, unreadable)
+    def take(self, indices: NDArray[np.int64]) -> Examples:
+        """Choose the examples at these indices; no pixel is copied."""
+        return Examples(self.pixels, self.rows[indices], self.targets[indices])
 
 
-def split(count: int, validation_fraction: float, seed: int) -> Split:
-    """Draw the validation images at random, at least one on each side; the same seed draws the same.
+def fingerprint(paths: Sequence[str]) -> str:
+    """Name a list of files and their state by a digest that changes when one of them does; no file is read."""
+    digest = hashlib.sha256()
+    for path in paths:
+        status = os.stat(path)
+        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def decode(paths: Sequence[str], image_size: int, folder: Path) -> DecodedImages:
+    """Decode, repair and resize images into a cache, or find them there.
+
+    Args:
+      paths: the images.
+      image_size: S, in pixels; images become squares of this side.
+      folder: where the cache is, or will be made.
 
     Raises:
-      ValueError: fewer than two images.
+      DatasetError: the disk has no room for the cache, or no image could be decoded.
     """
-    if count < 2:
-        raise ValueError(f"{count} image cannot be split into training and validation")
-    held_out = min(max(round(count * validation_fraction), 1), count - 1)
-    order = np.random.default_rng(seed).permutation(count)
-    return Split(np.sort(order[held_out:]), np.sort(order[:held_out]))
+    identity = f"{fingerprint(paths)} {image_size} {RESIZE_FILTER}"
+    outcome = _read_outcome(folder / _OUTCOME, identity)
+    if outcome is None:
+        outcome = _decode_all(paths, image_size, folder)
+        _write_json(folder / _OUTCOME, {"identity": identity, **outcome})
+    unreadable = tuple(Unreadable(*pair) for pair in outcome["unreadable"])
+    if len(unreadable) == len(paths):
+        raise DatasetError(f"none of {len(paths)} images can be decoded; the first: {' '.join(unreadable[0])}")
+    lost = {bad.path for bad in unreadable}
+    readable = np.array([i for i, path in enumerate(paths) if path not in lost], np.int64)
+    pixels = np.load(folder / _PIXELS, mmap_mode="r", allow_pickle=False)
+    return DecodedImages(pixels, readable, outcome["repairs"], unreadable)
 
 
-def turn(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Show a square image uint8 [S, S, 3] in one of its 8 orientations (0 to 7: 4 rotations, then mirrored)."""
-    rotated = np.rot90(pixels, orientation % 4)
-    return rotated[:, ::-1] if orientation >= 4 else rotated
+def batches(examples: Examples, batch_size: int) -> Any:
+    """Make a `tf.data.Dataset` of (pixels uint8 [B, S, S, 3], targets float32 [B, L]), in order, as they are."""
+
+    def gather(start: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        chosen = slice(start, start + batch_size)
+        return examples.pixels[examples.rows[chosen]], examples.targets[chosen]
+
+    return _stream(gather, examples, range(0, len(examples.rows), batch_size))
 
 
-def batches(examples: Examples, batch_size: int, *, augment_seed: int | None = None) -> Any:
-    """Make a `tf.data.Dataset` of (pixels uint8 [B, S, S, 3], targets float32 [B, L]) over the examples.
+def training_batches(examples: Examples, batch_size: int, *, seed: int, epochs: Sequence[int]) -> Any:
+    """Make a `tf.data.Dataset` like `batches` of some epochs: shuffled, and each image varied at random.
 
-    With `augment_seed`, each epoch comes in another order and each image in a random orientation (seen from
-    above, none is more right than another); without, in order and as it is.
+    What an epoch holds follows from `seed` and its number alone, so that a training that continues sees what it would
+    have seen without the interruption.
     """
+    starts = range(0, len(examples.rows), batch_size)
+
+    def gather(number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        epoch, step = divmod(int(number), len(starts))
+        chosen = _order(len(examples.rows), seed, epochs[epoch])[starts[step] : starts[step] + batch_size]
+        rng = np.random.default_rng((seed, epochs[epoch], step))
+        pixels = examples.pixels[examples.rows[chosen]]
+        return np.stack([augmentation.vary(image, rng) for image in pixels]), examples.targets[chosen]
+
+    return _stream(gather, examples, range(len(starts) * len(epochs)))
+
+
+@lru_cache(maxsize=2)
+def _order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+def _stream(
+    gather: Callable[[int], tuple[NDArray[np.uint8], NDArray[np.float32]]], examples: Examples, numbers: range
+) -> Any:
     import tensorflow as tf
 
-    count = len(examples.pixels)
-    rng = np.random.default_rng(augment_seed)
-
-    def gather(chosen: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        pixels = examples.pixels[chosen]
-        if augment_seed is not None:
-            for i, orientation in enumerate(rng.integers(8, size=len(chosen))):
-                pixels[i] = turn(pixels[i].copy(), int(orientation))
-        return pixels, examples.targets[chosen]
-
-    def batch(chosen: Any) -> tuple[Any, Any]:
-        pixels, targets = tf.numpy_function(gather, [chosen], (tf.uint8, tf.float32))
+    def batch(number: Any) -> tuple[Any, Any]:
+        pixels, targets = tf.numpy_function(gather, [number], (tf.uint8, tf.float32), stateful=False)
         pixels.set_shape((None, *examples.pixels.shape[1:]))
         targets.set_shape((None, examples.targets.shape[1]))
         return pixels, targets
 
-    # Indices through a map: under `from_generator` (and Keras' PyDataset, which is one) TensorFlow gives its memory
+    # Numbers through a map: under `from_generator` (and Keras' PyDataset, which is one) TensorFlow gives its memory
     # back after every step, and the page faults made an epoch two to four times slower.
-    indices = tf.data.Dataset.range(count)
-    if augment_seed is not None:
-        indices = indices.shuffle(count, seed=augment_seed)
-    return indices.batch(batch_size).map(batch).prefetch(2)
+    dataset = tf.data.Dataset.range(numbers.start, numbers.stop, numbers.step)
+    return dataset.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def _decode_all(paths: Sequence[str], image_size: int, folder: Path) -> dict[str, Any]:
+    from tqdm import tqdm
+
+    shape = (len(paths), image_size, image_size, 3)
+    _check_space(folder, int(np.prod(shape, dtype=object)), len(paths))
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = np.lib.format.open_memmap(folder / _PIXELS, "w+", np.uint8, shape)
+
+    def read(index: int) -> tuple[str, ...] | Unreadable:
+        try:
+            decoded = images.decode(Path(paths[index]).read_bytes())
+        except (images.ImageError, OSError) as error:
+            return Unreadable(paths[index], str(error))
+        pixels[index] = images.resize(decoded.pixels, image_size, RESIZE_FILTER)
+        return decoded.repairs
+
+    repairs: Counter[str] = Counter()
+    unreadable = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        outcomes = pool.map(read, range(len(paths)))
+        for outcome in tqdm(outcomes, "decoding", total=len(paths), unit="image", disable=None, leave=False):
+            if isinstance(outcome, Unreadable):
+                unreadable.append(outcome)
+            else:
+                repairs.update(outcome)
+    pixels.flush()
+    return {"repairs": dict(sorted(repairs.items())), "unreadable": unreadable}
+
+
+def _check_space(folder: Path, needed: int, count: int) -> None:
+    existing = next(parent for parent in (folder, *folder.resolve().parents) if parent.is_dir())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise DatasetError(
+            f"{existing}: {count} decoded images take {needed / 1e9:,.1f} GB while training, and {free / 1e9:,.1f} GB "
+            "are free; choose a smaller --image_size, or an --output on a larger disk"
+        )
+
+
+def _read_outcome(file: Path, identity: str) -> dict[str, Any] | None:
+    try:
+        outcome: dict[str, Any] = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+    return outcome if outcome.get("identity") == identity else None
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(content))
+    partial.replace(file)

@@ -1,27 +1,35 @@
-"""Train a network through its phases and keep its best weights."""
+"""Train a network through its phases, keep its best weights, and go on where an earlier attempt was interrupted."""
 
 from __future__ import annotations
 
-import sys
+import math
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model import dataset, network
+from model import dataset, metrics, network, thresholds
+from model.history import Epoch
+from model.workspace import Workspace
 
 HEAD_LEARNING_RATE = 3e-3
-FINETUNE_LEARNING_RATE = 5e-5
+FINETUNE_LEARNING_RATE = 4e-4
 SCRATCH_LEARNING_RATE = 3e-3
+# Share of a phase in which the learning rate rises to its height: its first steps would else undo what is there.
+WARM_UP = 0.1
+# Epochs without a better score after which a phase ends.
+PATIENCE = 8
 
 
 class DivergedError(RuntimeError):
-    """Training without any epoch of finite validation loss; the message is one line for the user."""
+    """Training without any epoch of finite loss; the message is one line for the user."""
 
 
 class Phase(NamedTuple):
-    """Some epochs with the same layers free to learn, at a learning rate that falls to 0 along a cosine."""
+    """Some epochs with the same layers free to learn; the learning rate rises soon, and falls to 0 along a cosine."""
 
     name: str
     epochs: int
@@ -41,73 +49,162 @@ def plan(*, from_scratch: bool, head_epochs: int, finetune_epochs: int) -> list[
     return [phase for phase in phases if phase.epochs]
 
 
-def fit(
-    model: Any,
-    phases: Sequence[Phase],
-    training: dataset.Examples,
-    validation: dataset.Examples,
-    *,
-    batch_size: int,
-    seed: int,
-) -> float:
-    """Train the model, leave it with its best weights, and return their loss on the validation examples.
+def best_epoch(history: Sequence[Epoch]) -> Epoch | None:
+    """Find the epoch with the best F2 on the held-out images, the last of equals; None where all have diverged.
 
-    Raises:
-      DivergedError: no epoch had a finite validation loss.
+    Over all phases: fine-tuning that helps nothing cannot end below the head it started from.
     """
-    import keras
-    import tensorflow as tf
-
-    on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    held_out = dataset.batches(validation, batch_size)
-    best = BestWeights(model)
-    for number, phase in enumerate(phases):
-        network.free(model, phase.layers)
-        batches = dataset.batches(training, batch_size, augment_seed=seed + number)
-        steps = phase.epochs * len(batches)
-        rate = keras.optimizers.schedules.CosineDecay(phase.learning_rate, steps)
-        optimizer = keras.optimizers.Adam(rate)
-        # Built here, its hundreds of variables do not make TensorFlow trace the training step twice.
-        optimizer.build(model.trainable_variables)
-        # XLA runs this network several times slower on a CPU.
-        model.compile(optimizer, "binary_crossentropy", jit_compile="auto" if on_gpu else False)
-        print(f"training, {phase.name}: {phase.epochs} epochs", flush=True)
-        model.fit(
-            batches,
-            validation_data=held_out,
-            epochs=phase.epochs,
-            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=best.see)],
-            shuffle=False,  # the batches come shuffled
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
-    return best.restore()
+    finite = [epoch for epoch in history if math.isfinite(epoch.validation_loss)]
+    return max(finite, key=lambda epoch: (epoch.validation_f2, epoch.epoch), default=None)
 
 
-class BestWeights:
-    """Keeps the weights of the epoch with the lowest validation loss, over all phases.
+def has_ended(phase: Phase, history: Sequence[Epoch]) -> bool:
+    """Tell whether a phase is through: all its epochs done, none better for a while, or diverged."""
+    done = [epoch for epoch in history if epoch.phase == phase.name]
+    best = best_epoch(done)
+    if done and not math.isfinite(done[-1].loss):
+        return True
+    since_best = done[-1].epoch - best.epoch if best else 0
+    return len(done) >= phase.epochs or since_best >= PATIENCE
 
-    One keeper for all of them: fine-tuning that helps nothing cannot end below the head it started from.
+
+@dataclass(frozen=True)
+class Training:
+    """One training of one model: what it learns from, and the epochs that are done.
+
+    Attributes:
+      model: `keras.Model` from pixels uint8 [B, S, S, 3] to probabilities float32 [B, L].
+      training: the examples to learn from.
+      validation: the examples to judge each epoch by.
+      batch_size: examples a step.
+      seed: of order, orientations and dropout.
+      workspace: where each epoch is committed.
+      history: the epochs that are done, in this or in an interrupted attempt; grows.
     """
 
-    def __init__(self, model: Any) -> None:
-        """Start with no epoch seen."""
-        self._model = model
-        self._loss = float("inf")
-        self._weights: list[NDArray[np.float32]] | None = None
+    model: Any
+    training: dataset.Examples
+    validation: dataset.Examples
+    batch_size: int
+    seed: int
+    workspace: Workspace
+    history: list[Epoch]
 
-    def see(self, epoch: int, logs: dict[str, float]) -> None:
-        """Keep this epoch's weights if they are the best yet."""
-        if logs["val_loss"] < self._loss:
-            self._loss = logs["val_loss"]
-            self._weights = self._model.get_weights()
-
-    def restore(self) -> float:
-        """Give the model its best weights back and return their validation loss.
+    def run(self, phases: Sequence[Phase]) -> Epoch:
+        """Train through what is left of the phases; leave the model with its best weights and return their epoch.
 
         Raises:
-          DivergedError: no epoch had a finite validation loss.
+          DivergedError: no epoch had a finite loss.
         """
-        if self._weights is None:
-            raise DivergedError("training diverged: no epoch had a finite validation loss")
-        self._model.set_weights(self._weights)
-        return self._loss
+        best = best_epoch(self.history)
+        for phase in phases:
+            if not has_ended(phase, self.history):
+                self._run(phase)
+            best = best_epoch(self.history)
+            if best is None:
+                break
+            # What comes next, be it a phase or the export, starts from the best weights so far.
+            self.workspace.restore_best(self.model, best)
+        if best is None:
+            raise DivergedError("training diverged: no epoch had a finite loss on the held-out images")
+        return best
+
+    def _run(self, phase: Phase) -> None:
+        import keras
+        from tqdm import tqdm
+
+        images = len(self.training.rows)
+        steps = math.ceil(images / self.batch_size)
+        done = sum(epoch.phase == phase.name for epoch in self.history)
+        first, end = len(self.history), len(self.history) + phase.epochs - done
+        self._compile(phase, steps)
+        if done:
+            self.workspace.restore(self.model, self.history[-1])
+        with tqdm(total=images * (end - first), unit="image", desc=phase.name, disable=None, leave=False) as bar:
+            started = time.monotonic()
+
+            def begin(epoch: int, logs: Any) -> None:
+                network.seed_dropout(self.model, self.seed, epoch)
+
+            def step(batch: int, logs: Any) -> None:
+                bar.update(min(self.batch_size, images - batch * self.batch_size))
+
+            def finish(epoch: int, logs: dict[str, float]) -> None:
+                seconds = time.monotonic() - started - sum(past.seconds for past in self.history[first:])
+                self.history.append(self._measure(phase, logs, seconds))
+                self._commit(logs)
+                left = (time.monotonic() - started) / (epoch + 1 - first) * (end - epoch - 1)
+                bar.write(self._describe(phase, left))
+                self.model.stop_training = has_ended(phase, self.history)
+
+            self.model.fit(
+                dataset.training_batches(self.training, self.batch_size, seed=self.seed, epochs=range(first, end)),
+                steps_per_epoch=steps,
+                initial_epoch=first,
+                epochs=end,
+                shuffle=False,  # the batches come shuffled
+                verbose=0,
+                callbacks=[
+                    keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_train_batch_end=step, on_epoch_end=finish),
+                    keras.callbacks.TensorBoard(self.workspace.tensorboard, write_graph=False),
+                ],
+            )
+
+    def _compile(self, phase: Phase, steps: int) -> None:
+        import keras
+
+        network.free(self.model, phase.layers)
+        warm_up = round(WARM_UP * phase.epochs * steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, phase.epochs * steps - warm_up, warmup_target=phase.learning_rate, warmup_steps=warm_up
+        )
+        # XLA runs this network several times slower on a CPU.
+        jit_compile = "auto" if network.on_gpu() else False
+        self.model.compile(keras.optimizers.Adam(rate), "binary_crossentropy", jit_compile=jit_compile)
+        # Built here, its hundreds of variables do not make TensorFlow trace the training step twice.
+        self.model.optimizer.build(self.model.trainable_variables)
+
+    def _measure(self, phase: Phase, logs: dict[str, float], seconds: float) -> Epoch:
+        truth = self.validation.targets > 0.5
+        probabilities = predict(self.model, self.validation, self.batch_size)
+        flat = probabilities >= thresholds.best_flat(truth, probabilities)
+        return Epoch(
+            phase=phase.name,
+            epoch=len(self.history) + 1,
+            learning_rate=float(self.model.optimizer.learning_rate),
+            loss=float(logs["loss"]),
+            validation_loss=_binary_crossentropy(truth, probabilities),
+            validation_f2=metrics.f2_over_samples(truth, flat),
+            validation_map=metrics.mean_average_precision(truth, probabilities) or 0.0,
+            seconds=seconds,
+        )
+
+    def _commit(self, logs: dict[str, float]) -> None:
+        last = self.history[-1]
+        # TensorBoard's callback, which comes next, writes what it finds here.
+        logs |= {"val_loss": last.validation_loss, "val_f2": last.validation_f2, "val_map": last.validation_map}
+        self.workspace.commit(self.model, self.history, best_epoch(self.history))
+
+    def _describe(self, phase: Phase, seconds_left: float) -> str:
+        from tqdm import tqdm
+
+        last = self.history[-1]
+        number = sum(epoch.phase == phase.name for epoch in self.history)
+        kept = " (best so far)" if last == best_epoch(self.history) else ""
+        return (
+            f"{phase.name} {number}/{phase.epochs}: loss {last.loss:.4f}; held out: loss {last.validation_loss:.4f}, "
+            f"F2 {last.validation_f2:.4f}{kept}, mAP {last.validation_map:.4f}; "
+            f"{last.seconds:.0f} s, at most {tqdm.format_interval(seconds_left)} left in this phase"
+        )
+
+
+def predict(model: Any, examples: dataset.Examples, batch_size: int) -> NDArray[np.float32]:
+    """Predict the probabilities of examples, float32 [N, L], through the training reader."""
+    probabilities: NDArray[np.float32] = model.predict(dataset.batches(examples, batch_size), verbose=0)
+    return probabilities
+
+
+def _binary_crossentropy(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> float:
+    """Average over images and labels how far the probabilities are off, in nats, as Keras does in training."""
+    given_to_truth = np.where(truth, probabilities, 1 - probabilities)
+    return float(-np.log(np.clip(given_to_truth, 1e-7, 1)).mean())

@@ -1,17 +1,207 @@
-"""Measure multi-label predictions."""
+"""Measure multi-label predictions; NumPy alone, so that the base install can evaluate."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+# Longer names of labels are cut in reports, so that their lines fit into 100 columns.
+_LABEL_WIDTH = 40
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """How well one label is predicted.
+
+    Attributes:
+      label: its name.
+      support: images that have it.
+      predicted: images predicted to have it.
+      precision: share of the predicted that have it, 0 to 1; None where none was predicted.
+      recall: share of the images with it that were predicted, 0 to 1; None where no image has it.
+      average_precision: see `average_precision`.
+    """
+
+    label: str
+    support: int
+    predicted: int
+    precision: float | None
+    recall: float | None
+    average_precision: float | None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well a set of images is tagged; each measure is 0 to 1, or None where it is not defined.
+
+    Attributes:
+      images: how many were measured.
+      f2_over_samples: see `f2_over_samples`.
+      micro_f1: see `micro_f1`.
+      macro_f1: see `macro_f1`.
+      mean_average_precision: see `mean_average_precision`.
+      labels: of each label.
+    """
+
+    images: int
+    f2_over_samples: float
+    micro_f1: float | None
+    macro_f1: float | None
+    mean_average_precision: float | None
+    labels: tuple[LabelScores, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Lay the scores out for JSON: what is not defined is null, never NaN; `labels` are keyed by their names."""
+        described = asdict(self)
+        described["labels"] = {of_label.pop("label"): of_label for of_label in described["labels"]}
+        return described
+
+
+def measure(
+    labels: Sequence[str],
+    truth: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
+    probabilities: NDArray[np.float32],
+) -> Scores:
+    """Measure tags and probabilities against the truth.
+
+    Args:
+      labels: L names.
+      truth: bool [N, L], N at least 1.
+      predicted: bool [N, L].
+      probabilities: float32 [N, L], 0 to 1; a column of NaN for a label that the model gives none for.
+    """
+    of_labels = tuple(
+        _measure_label(label, truth[:, column], predicted[:, column], probabilities[:, column])
+        for column, label in enumerate(labels)
+    )
+    return Scores(
+        images=len(truth),
+        f2_over_samples=f2_over_samples(truth, predicted),
+        micro_f1=micro_f1(truth, predicted),
+        macro_f1=macro_f1(truth, predicted),
+        mean_average_precision=mean_average_precision(truth, probabilities),
+        labels=of_labels,
+    )
+
+
+def fbeta_over_samples(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], beta: float = 2.0) -> float:
+    """Average over images the F-beta score of each image's tags, in [0, 1]: recall weighs beta^2 times precision.
+
+    Both arrays are bool [N, L], N at least 1. An image with no tag, predicted to have none, scores 1.
+    """
+    weight = beta**2
+    hits = (truth & predicted).sum(axis=1)
+    tags = weight * truth.sum(axis=1) + predicted.sum(axis=1)
+    scores = np.divide((1 + weight) * hits, tags, out=np.ones(len(truth)), where=tags > 0)
+    return float(scores.mean())
 
 
 def f2_over_samples(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float:
     """Average over images the F2 score of each image's tags, in [0, 1]: recall weighs four times precision.
 
-    Both arrays are bool [N, L]. An image with no tag, predicted to have none, scores 1.
+    Takes what `fbeta_over_samples` takes. It is the measure of Kaggle's competition on the Planet set.
     """
-    hits = (truth & predicted).sum(axis=1)
-    weight = 4 * truth.sum(axis=1) + predicted.sum(axis=1)
-    scores = np.divide(5.0 * hits, weight, out=np.ones(len(truth)), where=weight > 0)
-    return float(scores.mean())
+    return fbeta_over_samples(truth, predicted, beta=2.0)
+
+
+def micro_f1(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float | None:
+    """Compute the F1 score, in [0, 1], of all tags of all images together.
+
+    Both arrays are bool [N, L]. None where there is no tag at all, neither true nor predicted.
+    """
+    tags = int(truth.sum()) + int(predicted.sum())
+    return float(2 * (truth & predicted).sum() / tags) if tags else None
+
+
+def macro_f1(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float | None:
+    """Average the F1 scores of the labels, in [0, 1], over those that occur in the truth.
+
+    Both arrays are bool [N, L]. Of a label that no image has nothing can be found: to count it as 0 or 1 would move
+    the average by what was not measured. None where no label occurs.
+    """
+    occurs = truth.any(axis=0)
+    if not occurs.any():
+        return None
+    truth, predicted = truth[:, occurs], predicted[:, occurs]
+    return float(np.mean(2 * (truth & predicted).sum(axis=0) / (truth.sum(axis=0) + predicted.sum(axis=0))))
+
+
+def average_precision(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> float | None:
+    """Compute the average precision of one label: the area under its curve of precision over recall, in [0, 1].
+
+    The curve goes in steps, one for each different probability, as scikit-learn's does.
+
+    Args:
+      truth: bool [N].
+      probabilities: float32 [N].
+
+    Returns:
+      None where no image has the label, or where the probabilities are NaN.
+    """
+    if not truth.any() or np.isnan(probabilities).any():
+        return None
+    order = np.argsort(-probabilities, kind="stable")
+    hits = np.cumsum(truth[order])
+    # Images of equal probability are taken together: their order among themselves says nothing.
+    last_of_equals = np.flatnonzero(np.append(np.diff(probabilities[order]) != 0, True))
+    hits = hits[last_of_equals]
+    precision = hits / (last_of_equals + 1)
+    return float(np.sum(np.diff(hits, prepend=0) * precision) / hits[-1])
+
+
+def mean_average_precision(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> float | None:
+    """Average the labels' average precisions, in [0, 1], over those that have one; None where none has.
+
+    Takes truth bool [N, L] and probabilities float32 [N, L].
+    """
+    columns = [average_precision(truth[:, label], probabilities[:, label]) for label in range(truth.shape[1])]
+    defined = [precision for precision in columns if precision is not None]
+    return float(np.mean(defined)) if defined else None
+
+
+def report(scores: Scores) -> Iterator[str]:
+    """Lay scores out for people: a line for each measure, then a table of the labels, at most 100 columns wide."""
+    for name, value in (
+        ("F2 over samples", scores.f2_over_samples),
+        ("F1 micro", scores.micro_f1),
+        ("F1 macro", scores.macro_f1),
+        ("mean average precision", scores.mean_average_precision),
+    ):
+        yield f"{name:22}  {_number(value)}"
+    yield ""
+    names = [_shortened(of_label.label) for of_label in scores.labels]
+    width = max(map(len, ["label", *names]))
+    yield f"{'label':{width}}  support  predicted  precision  recall  average precision"
+    for name, of_label in zip(names, scores.labels, strict=True):
+        yield (
+            f"{name:{width}}  {of_label.support:7,}  {of_label.predicted:9,}  {_number(of_label.precision):>9}  "
+            f"{_number(of_label.recall):>6}  {_number(of_label.average_precision):>17}"
+        )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _shortened(label: str) -> str:
+    on_one_line = " ".join(label.split())
+    return on_one_line if len(on_one_line) <= _LABEL_WIDTH else on_one_line[: _LABEL_WIDTH - 1] + "…"
+
+
+def _measure_label(
+    label: str, truth: NDArray[np.bool_], predicted: NDArray[np.bool_], probabilities: NDArray[np.float32]
+) -> LabelScores:
+    hits, support, chosen = int((truth & predicted).sum()), int(truth.sum()), int(predicted.sum())
+    return LabelScores(
+        label=label,
+        support=support,
+        predicted=chosen,
+        precision=hits / chosen if chosen else None,
+        recall=hits / support if support else None,
+        average_precision=average_precision(truth, probabilities),
+    )

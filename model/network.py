@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 # Keras keeps each application's weights of ImageNet for these widths only.
 IMAGENET_ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 MIN_IMAGE_SIZE = 32
+MAX_IMAGE_SIZE = 2048
 DROPOUT = 0.2
 
 Trainable = Literal["head", "all but statistics", "everything"]
+Precision = Literal["float32", "mixed_float16"]
 
 _BACKBONE = "backbone"
+_DROPOUT = "dropout"
 # MobileNetV2's own momentum, 0.999, needs thousands of steps before the moving statistics mean anything.
 _MOMENTUM_FROM_SCRATCH = 0.9
 
@@ -24,7 +27,14 @@ class WeightsError(ValueError):
     """Weights that cannot be had or do not fit; the message is one line for the user."""
 
 
-def build(label_frequencies: NDArray[np.float32], *, image_size: int, alpha: float, weights: str | Path | None) -> Any:
+def build(
+    label_frequencies: NDArray[np.float32],
+    *,
+    image_size: int,
+    alpha: float,
+    weights: str | Path | None,
+    precision: Precision = "float32",
+) -> Any:
     """Build a `keras.Model` from pixels uint8 [N, S, S, 3] to probabilities float32 [N, L].
 
     Args:
@@ -32,26 +42,39 @@ def build(label_frequencies: NDArray[np.float32], *, image_size: int, alpha: flo
       image_size: S, in pixels, at least 32.
       alpha: width of the network; 1.0 is MobileNetV2 as published.
       weights: "imagenet" (downloaded by Keras), a local file of base weights, or None to start from scratch.
+      precision: of the computation; "mixed_float16" computes in float16 and keeps its weights in float32.
 
     Raises:
       WeightsError: the weights cannot be downloaded, read or fitted to this width.
     """
     import keras
 
-    backbone = _backbone(image_size, alpha, weights)
-    if weights is None:
-        for layer in _batch_normalizations(backbone):
-            layer.momentum = _MOMENTUM_FROM_SCRATCH
-    # The head starts at the labels' frequencies, so that no step is spent on learning what is rare.
-    odds = np.clip(label_frequencies, 1e-3, 1 - 1e-3)
-    bias = keras.initializers.Constant(np.log(odds / (1 - odds)))
-    pixels = keras.Input((image_size, image_size, 3), dtype="uint8", name="pixels")
-    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
-    features = keras.layers.Dropout(DROPOUT, name="dropout")(backbone(scaled))
-    head = keras.layers.Dense(
-        len(label_frequencies), "sigmoid", bias_initializer=bias, dtype="float32", name="probabilities"
-    )
-    return keras.Model(pixels, head(features), name="scenetags")
+    # Keras' applications take their precision from the global policy alone.
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        backbone = _backbone(image_size, alpha, weights)
+        if weights is None:
+            for layer in _batch_normalizations(backbone):
+                layer.momentum = _MOMENTUM_FROM_SCRATCH
+        pixels = keras.Input((image_size, image_size, 3), dtype="uint8", name="pixels")
+        scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
+        features = keras.layers.Dropout(DROPOUT, name=_DROPOUT)(backbone(scaled))
+        return keras.Model(pixels, _head(label_frequencies)(features), name="scenetags")
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def on_gpu() -> bool:
+    """Tell whether TensorFlow sees a GPU."""
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def seed_dropout(model: Any, seed: int, epoch: int) -> None:
+    """Make what dropout leaves out in an epoch follow from the seed and the epoch's number alone."""
+    model.get_layer(_DROPOUT).seed_generator.state.assign((seed, epoch))
 
 
 def free(model: Any, layers: Trainable) -> None:
@@ -66,6 +89,17 @@ def free(model: Any, layers: Trainable) -> None:
     # that is trainable already does not hand `trainable = True` on to its layers.
     for layer in _batch_normalizations(backbone):
         layer.trainable = layers == "everything"
+
+
+def _head(label_frequencies: NDArray[np.float32]) -> Any:
+    import keras
+
+    # It starts at the labels' frequencies, so that no step is spent on learning what is rare.
+    odds = np.clip(label_frequencies, 1e-3, 1 - 1e-3)
+    bias = keras.initializers.Constant(np.log(odds / (1 - odds)))
+    return keras.layers.Dense(
+        len(label_frequencies), "sigmoid", bias_initializer=bias, dtype="float32", name="probabilities"
+    )
 
 
 def _backbone(image_size: int, alpha: float, weights: str | Path | None) -> Any:

@@ -11,17 +11,24 @@ from typing import NamedTuple
 from model import network
 from model.commandline import Parser, UsageError, at_least, between
 
-_FINETUNE_EPOCHS = 6
+_FINETUNE_EPOCHS = 20
 _SCRATCH_EPOCHS = 16
 
 _DESCRIPTION = """\
 Train a multi-label tagger on labelled images and export it as a bundle, the folder that `predict` takes as --model.
 
-The labels are whatever tags the label file holds. Images are decoded by the code that also predicts, so that
-colours are repaired in the same way here and there. Training goes in two phases: first the head alone, on the
-frozen network; then the whole network at a small learning rate, its BatchNormalization layers kept as they are.
-With --weights none there is one phase of --finetune_epochs: the whole network, from scratch. The weights of the
-epoch with the lowest loss on the held-out images are exported, with the one threshold that gives the best F2 there.
+The labels are whatever tags the label file holds: a CSV file with the columns image_name,tags (tags separated by
+spaces), or with a column of 0 and 1 for each label. What is amiss with it is told, and left out. Images are decoded
+by the code that also predicts, so that colours are repaired in the same way here and there.
+
+A share of the images is held out, with every label as frequent as in the rest. Training goes in two phases: first
+the head alone, on the frozen network; then the whole network at a small learning rate, its BatchNormalization layers
+kept as they are. With --weights none there is one phase of --finetune_epochs: the whole network, from scratch. What
+is exported are the weights of the epoch with the best F2 on the held-out images, with a threshold for each label
+tuned there, and a model card that says how good it is.
+
+An interrupted training goes on when the same command is given again. What it needs for that is in BUNDLE.training
+beside the bundle; of it, history.csv and the logs for TensorBoard stay.
 """
 _EPILOG = """\
 examples:
@@ -34,9 +41,10 @@ examples:
     scenetags train --images train-jpg --labels train_v2.csv --output bundles/planet
 
 exit codes:
-  0  done
-  1  training diverged, or the exported files did not agree with one another; no bundle written
-  2  wrong usage or unusable data, in one line; nothing written
+  0    done
+  1    training diverged, or the exported files did not agree with one another; no bundle written
+  2    wrong usage or unusable data, in one line; no bundle written
+  130  interrupted by Ctrl-C; the same command goes on after the last finished epoch
 """
 
 
@@ -94,13 +102,13 @@ def _parser() -> Parser:
     )
     where = parser.add_argument_group("what to train on, and where to")
     where.add_argument("--images", type=Path, required=True, metavar="DIR", help="images, searched for recursively")
-    where.add_argument("--labels", type=Path, required=True, metavar="CSV", help="label file: image_name,tags")
+    where.add_argument("--labels", type=Path, required=True, metavar="CSV", help="label file, see above")
     where.add_argument("--output", type=Path, required=True, metavar="BUNDLE", help="folder to write, not there yet")
     where.add_argument("--name", default="", help="what to call the model (default: the name of the output folder)")
     where.add_argument("--note", default="", metavar="TEXT", help="a sentence about the data, for the model card")
 
     net = parser.add_argument_group("the network")
-    size = at_least(network.MIN_IMAGE_SIZE)
+    size = at_least(network.MIN_IMAGE_SIZE, network.MAX_IMAGE_SIZE)
     net.add_argument("--image_size", type=size, default=224, metavar="PX", help="side of what it sees (default: 224)")
     net.add_argument("--alpha", type=between(0.05, 4.0), default=1.0, help="width of MobileNetV2 (default: 1.0)")
     weights = "ImageNet weights that Keras downloads, none, or a file of weights without top (default: imagenet)"

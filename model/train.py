@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from model import card, dataset, export, fitting, labels, metrics, network, thresholds
+from model import dataset, export, facts, fitting, history, labels, network, split, thresholds, workspace
 from model.commandline import UsageError
 from model.settings import Settings, parse
+from model.workspace import Workspace
 
-RESIZE_FILTER = "bilinear"
+_UNUSABLE = (
+    UsageError,
+    labels.LabelError,
+    dataset.DatasetError,
+    network.WeightsError,
+    workspace.WorkspaceError,
+    history.HistoryError,
+)
+
+
+class Data(NamedTuple):
+    """The labelled images of a training.
+
+    Attributes:
+      labels: every label that a readable image has.
+      training: the examples to learn from.
+      validation: the examples held out.
+      repairs: on how many images each repair of `images.decode` was made.
+      findings: what was amiss with the label file and the images.
+    """
+
+    labels: tuple[str, ...]
+    training: dataset.Examples
+    validation: dataset.Examples
+    repairs: dict[str, int]
+    findings: tuple[labels.Finding, ...]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,107 +49,166 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = parse(sys.argv[1:] if argv is None else argv)
         train(settings)
-    except (UsageError, labels.LabelError, network.WeightsError) as error:
+    except _UNUSABLE as error:
         print(f"scenetags train: {error}", file=sys.stderr)
         return 2
     except (export.ExportError, fitting.DivergedError) as error:
         print(f"scenetags train: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nscenetags train: interrupted; the same command goes on after the last finished epoch", file=sys.stderr)
+        return 130
     return 0
 
 
 def train(settings: Settings) -> None:
-    """Read the images, train on them, measure and export.
+    """Read the images, train on them, measure and export; go on where an earlier attempt was interrupted.
 
     Raises:
-      LabelError: the label file or the images cannot be used.
+      LabelError: the label file cannot be used.
+      DatasetError: the images cannot be used.
+      WorkspaceError: an unfinished training of another kind is in the way.
       WeightsError: the pretrained weights cannot be used.
       ExportError: the exported files do not agree with one another.
       DivergedError: training came to nothing.
     """
-    matched = _match(settings)
-    read = _read(matched.paths, settings.image_size)
-    tags = [matched.tags[index] for index in read.indices]
+    _check_installed()
+    matched, findings = _match(settings)
+    place = workspace.open_workspace(
+        settings.output.with_name(f"{settings.output.name}.training"), _identity(settings, matched)
+    )
+    data = _read(matched, findings, settings, place)
+    run = _begin(data, settings, place)
+    best = run.run(
+        fitting.plan(
+            from_scratch=settings.weights is None,
+            head_epochs=settings.head_epochs,
+            finetune_epochs=settings.finetune_epochs,
+        )
+    )
+    model = _in_float32(run.model, settings)
+    probabilities = fitting.predict(model, data.validation, settings.batch_size)
+    told = facts.Facts(
+        name=settings.name,
+        note=settings.note,
+        labels=data.labels,
+        network=facts.Network(settings.alpha, settings.image_size, dataset.RESIZE_FILTER, settings.weights),
+        data=facts.Data(
+            images=settings.images,
+            label_file=settings.labels,
+            findings=data.findings,
+            repairs=data.repairs,
+            validation_fraction=settings.validation_fraction,
+            train_targets=data.training.targets,
+            validation_targets=data.validation.targets,
+        ),
+        training=facts.Training(
+            head_epochs=settings.head_epochs,
+            finetune_epochs=settings.finetune_epochs,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            history=tuple(run.history),
+            kept_epoch=best.epoch,
+            criterion="F2 over samples on the held-out images, at the best flat threshold",
+            machine="GPU" if network.on_gpu() else f"CPU, {os.cpu_count()} cores",
+            mixed_precision=model is not run.model,
+        ),
+        probabilities=probabilities,
+        thresholds=thresholds.tune(data.validation.targets > 0.5, probabilities),
+    )
+    sealed = export.export(model, settings.output, told, data.validation)
+    place.clear()
+    quality = facts.measure(told)
+    print(
+        f"held-out images: F2 over samples {quality.scores.f2_over_samples:.3f} "
+        f"(label frequencies alone: {quality.f2_of_frequencies:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
+    )
+    print(f"bundle {sealed.digest[:12]} written to {settings.output}; history and logs: {place.folder}")
+
+
+def _check_installed() -> None:
+    """Refuse at once what would else be missing after hours."""
+    for module in ("tensorflow", "iterstrat", "matplotlib"):
+        if importlib.util.find_spec(module) is None:
+            raise UsageError(f"{module} is not installed: pip install 'scenetags[train]'")
+
+
+def _match(settings: Settings) -> tuple[labels.LabelledImages, list[labels.Finding]]:
+    file = labels.read_labels(settings.labels)
+    images = [str(path) for path in labels.find_images(settings.images)]
+    matched = labels.match(file.rows, images, str(settings.images))
+    findings = [*file.findings, *matched.findings]
+    unused = set(file.labels) - set(labels.vocabulary(matched.tags))
+    if unused:
+        findings.append(labels.Finding("labels that no image has, left out", tuple(sorted(unused))))
+    return matched, _told(findings)
+
+
+def _read(matched: labels.LabelledImages, findings: list[labels.Finding], settings: Settings, place: Workspace) -> Data:
+    decoded = dataset.decode(matched.paths, settings.image_size, place.images)
+    for repair, count in decoded.repairs.items():
+        print(f"{count} of {len(matched.paths)} images repaired: {repair}")
+    if decoded.unreadable:
+        names = tuple(f"{os.path.basename(bad.path)} ({bad.reason})" for bad in decoded.unreadable)
+        findings = findings + _told([labels.Finding("unreadable images, left out", names)])
+    tags = [matched.tags[index] for index in decoded.readable]
     vocabulary = labels.vocabulary(tags)
     if not vocabulary or len(tags) < 2:
-        raise labels.LabelError(
+        raise dataset.DatasetError(
             f"{settings.labels}: {len(tags)} images with {len(vocabulary)} labels: too few to train on"
         )
-    examples = dataset.Examples(read.pixels, labels.multi_hot(tags, vocabulary))
-    split = dataset.split(len(tags), settings.validation_fraction, settings.seed)
-    training, validation = examples.take(split.train), examples.take(split.validation)
-    print(f"{len(split.train)} images to train on, {len(split.validation)} held out, {len(vocabulary)} labels")
-
-    model, loss = _fit(training, validation, settings)
-    probabilities = model.predict(validation.pixels, batch_size=settings.batch_size, verbose=0)
-    truth = validation.targets > 0.5
-    threshold = thresholds.best_flat(truth, probabilities)
-    facts = card.Facts(
-        name=settings.name,
-        labels=vocabulary,
-        alpha=settings.alpha,
-        image_size=settings.image_size,
-        resize_filter=RESIZE_FILTER,
-        weights=_describe(settings.weights),
-        head_epochs=settings.head_epochs,
-        finetune_epochs=settings.finetune_epochs,
-        batch_size=settings.batch_size,
-        note=settings.note,
-        seed=settings.seed,
-        threshold=threshold,
-        f2=metrics.f2_over_samples(truth, probabilities >= threshold),
-        f2_of_frequencies=_f2_of_frequencies(training.targets, truth),
-        loss=loss,
-        train_targets=training.targets,
-        validation_targets=validation.targets,
-        repairs=read.repairs,
-        unreadable=len(read.unreadable),
+    examples = dataset.Examples(decoded.pixels, decoded.readable, labels.multi_hot(tags, vocabulary))
+    drawn = split.stratified(examples.targets, settings.validation_fraction, settings.seed)
+    print(f"{len(drawn.train)} images to train on, {len(drawn.validation)} held out, {len(vocabulary)} labels")
+    return Data(
+        vocabulary, examples.take(drawn.train), examples.take(drawn.validation), decoded.repairs, tuple(findings)
     )
-    sealed = export.export(model, settings.output, facts, validation.pixels)
-    print(f"held-out images: F2 over samples {facts.f2:.3f} (label frequencies alone: {facts.f2_of_frequencies:.3f})")
-    print(f"bundle {sealed.digest[:12]} written to {settings.output}")
 
 
-def _match(settings: Settings) -> labels.LabelledImages:
-    matched = labels.match(labels.read_rows(settings.labels), settings.images)
-    for what, names in (
-        ("rows without an image", matched.rows_without_image),
-        ("images without a row", matched.images_without_row),
-    ):
-        if names:
-            print(f"{len(names)} {what}, left out: {labels.some_names(names)}")
-    return matched
+def _told(findings: Iterable[labels.Finding]) -> list[labels.Finding]:
+    """Print findings, a line each, and hand them on."""
+    findings = list(findings)
+    for finding in findings:
+        print(finding)
+    return findings
 
 
-def _read(paths: Sequence[Path], image_size: int) -> dataset.PixelsRead:
-    read = dataset.read_pixels(paths, image_size, RESIZE_FILTER)
-    if read.unreadable:
-        first = read.unreadable[0]
-        print(f"{len(read.unreadable)} unreadable images, left out; the first: {first.path.name}: {first.reason}")
-    for repair, count in sorted(read.repairs.items()):
-        print(f"{count} of {len(paths)} images repaired: {repair}")
-    return read
-
-
-def _fit(training: dataset.Examples, validation: dataset.Examples, settings: Settings) -> tuple[Any, float]:
-    """Build and train the network; return it with its best weights, and their validation loss."""
+def _begin(data: Data, settings: Settings, place: Workspace) -> fitting.Training:
+    """Build the network, and find out how far an interrupted attempt came."""
     _import_tensorflow()
     import keras
 
     keras.utils.set_random_seed(settings.seed)
+    done = list(place.read_history())
+    if done:
+        print(f"going on after epoch {done[-1].epoch} of an interrupted training ({place.folder})")
     model = network.build(
-        training.targets.mean(axis=0),
+        data.training.targets.mean(axis=0),
         image_size=settings.image_size,
         alpha=settings.alpha,
         weights=settings.weights,
+        # Twice as fast there, and of half the memory; on a CPU it is slower.
+        precision="mixed_float16" if network.on_gpu() else "float32",
     )
-    phases = fitting.plan(
-        from_scratch=settings.weights is None,
-        head_epochs=settings.head_epochs,
-        finetune_epochs=settings.finetune_epochs,
-    )
-    loss = fitting.fit(model, phases, training, validation, batch_size=settings.batch_size, seed=settings.seed)
-    return model, loss
+    return fitting.Training(model, data.training, data.validation, settings.batch_size, settings.seed, place, done)
+
+
+def _in_float32(model: Any, settings: Settings) -> Any:
+    """Give back a network that computes in float32, as bundles do, with the same weights."""
+    if model.dtype_policy.name == "float32":
+        return model
+    frequencies = np.full(model.output_shape[-1], 0.5, np.float32)
+    plain = network.build(frequencies, image_size=settings.image_size, alpha=settings.alpha, weights=None)
+    plain.set_weights(model.get_weights())
+    return plain
+
+
+def _identity(settings: Settings, matched: labels.LabelledImages) -> dict[str, str]:
+    """Describe all that decides what the training gives; an attempt goes on only where another equal one stopped."""
+    tags = hashlib.sha256(repr([sorted(of_image) for of_image in matched.tags]).encode()).hexdigest()
+    chosen = settings._asdict()
+    of_run = {flag: str(chosen[flag]) for flag in chosen if flag not in ("images", "labels", "output", "name", "note")}
+    return {**of_run, "images": dataset.fingerprint(matched.paths), "labels": tags}
 
 
 def _import_tensorflow() -> None:
@@ -138,20 +223,6 @@ def _import_tensorflow() -> None:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-
-
-def _f2_of_frequencies(train_targets: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:
-    """Score the answer that looks at no image: every label as probable as it was in training."""
-    frequencies = np.broadcast_to(train_targets.mean(axis=0), truth.shape)
-    return metrics.f2_over_samples(truth, frequencies >= thresholds.best_flat(truth, frequencies))
-
-
-def _describe(weights: str | Path | None) -> str:
-    if weights is None:
-        return "trained from scratch"
-    if weights == "imagenet":
-        return "started from the ImageNet weights of Keras"
-    return f"started from the weights in {Path(weights).name}"
 
 
 if __name__ == "__main__":

@@ -16,16 +16,19 @@ class Command(NamedTuple):
       module: whose `main` takes the arguments and returns the exit code. It is imported only when the command is used;
         training is a package of its own, and prediction must work without it.
       purpose: one line for the overview.
+      package: what to install for it.
     """
 
     module: str
     purpose: str
+    package: str = "scenetags"
 
 
 COMMANDS = {
     "predict": Command("pipelines.predict", "tag an archive of images and write Parquet"),
     "tag": Command("pipelines.tag", "tag a few images, on the screen"),
-    "train": Command("model.train", "train a model on labelled images and export its bundle"),
+    "train": Command("model.train", "train a model on labelled images and export its bundle", "scenetags[train]"),
+    "evaluate": Command("model.evaluate", "measure predictions against labels"),
 }
 
 HELP = """\
@@ -64,8 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in ("pipelines", "model"):
             raise
-        package = "scenetags[train]" if command.module.startswith("model.") else "scenetags"
-        print(f"scenetags {argv[0]}: {error.name} is not installed: pip install '{package}'", file=sys.stderr)
+        print(f"scenetags {argv[0]}: {error.name} is not installed: pip install '{command.package}'", file=sys.stderr)
         return 2
 
 

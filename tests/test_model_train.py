@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model import export, network, synthetic, train
+from model import network, synthetic, train
 from pipelines.bundle import Bundle, load_bundle
 
 pytest.importorskip("tensorflow")
@@ -48,33 +48,14 @@ def test_training_writes_a_bundle_that_describes_itself(bundle: Bundle) -> None:
     assert bundle.name == "tiny"
     assert bundle.image_size == SIZE
     assert set(synthetic.WEATHER) < set(bundle.labels)
-    assert len(set(bundle.thresholds)) == 1
     assert bundle.training["repairs"] == {"unmarked_rgba_jpeg": 48}
     assert bundle.training["train_images"] + bundle.training["validation_images"] == 48
     card = bundle.read("MODEL_CARD.md").decode()
     assert "> Drawn by code." in card
     assert "`unmarked_rgba_jpeg` on 48" in card
-    assert [path.name for path in Path(bundle.path).parent.iterdir()] == ["tiny"]
-
-
-def test_litert_and_tensorflow_agree_for_every_batch_size(bundle: Bundle) -> None:
-    pixels = some_pixels(37)
-    litert = export.litert(Path(bundle.path), pixels)
-    assert litert.shape == (37, len(bundle.labels))
-    np.testing.assert_allclose(export.saved_model(Path(bundle.path), pixels), litert, atol=2e-5)
-    np.testing.assert_array_equal(export.litert(Path(bundle.path), pixels[:1]), litert[:1])
-
-
-def test_golden_pairs_are_what_the_engines_answer(bundle: Bundle) -> None:
-    golden = bundle.golden()
-    assert 4 <= len(golden.pixels) <= 8
-    np.testing.assert_allclose(export.litert(Path(bundle.path), golden.pixels), golden.probabilities, atol=2e-5)
-
-
-def test_files_that_disagree_with_the_network_are_refused(bundle: Bundle, untrained: Any) -> None:
-    other = network.build(np.full(len(bundle.labels), 0.5, np.float32), image_size=SIZE, alpha=0.35, weights=None)
-    with pytest.raises(export.ExportError, match=r"saved_model/ differs from the Keras model by .* no bundle written"):
-        export.check_agreement(other, Path(bundle.path), some_pixels(4))
+    beside = Path(bundle.path).with_name("tiny.training")
+    assert sorted(path.name for path in beside.iterdir()) == ["history.csv", "tensorboard"]
+    assert sorted(path.name for path in beside.parent.iterdir()) == ["tiny", "tiny.training"]
 
 
 def test_fine_tuning_keeps_the_statistics_of_batch_normalization(untrained: Any) -> None:

@@ -1,0 +1,105 @@
+"""Measure whether reading keeps up with training: `python -m benchmarks.training_reader`.
+
+Every round measures each rate once, in turn, so that a machine whose speed drifts disturbs all of them alike. What
+counts are the ratios within a round; the rates alone say little on a shared machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.throughput import synthetic_chips
+from model import dataset, fitting, network
+
+BATCH = 32
+LABELS = 17
+
+
+class Round(NamedTuple):
+    """Rates of one round, in images a second.
+
+    Attributes:
+      decoding: image files into the cache, as before the first epoch.
+      reading: the cache into varied, shuffled training batches, as in every epoch.
+      step: the training step alone, on a batch that is ready.
+    """
+
+    decoding: float
+    reading: float
+    step: float
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training_reader", description=__doc__)
+    parser.add_argument("--image_size", type=int, default=96, help="side of what the network sees (default 96)")
+    parser.add_argument("--alpha", type=float, default=0.35, help="width of the network (default 0.35)")
+    parser.add_argument("--count", type=int, default=1000, help="synthetic chips to draw (default 1000)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds to measure (default 5)")
+    options = parser.parse_args()
+
+    paths = sorted(map(str, synthetic_chips(options.count).iterdir()))
+    model = trainable_network(options.image_size, options.alpha)
+    rounds = []
+    for number in range(1, options.rounds + 1):
+        rounds.append(measure(paths, model, options.image_size))
+        print(f"round {number}: " + ", ".join(f"{k} {v:.0f}" for k, v in rounds[-1]._asdict().items()), flush=True)
+    print(f"\nalpha {options.alpha:g}, {options.image_size} px, batches of {BATCH}, medians of {len(rounds)} rounds\n")
+    for name in Round._fields:
+        rates = [getattr(measured, name) for measured in rounds]
+        ratios = [getattr(measured, name) / measured.step for measured in rounds]
+        print(
+            f"{name:9} {statistics.median(rates):8.0f} images/s   {statistics.median(ratios):5.2f} of the step "
+            f"({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+
+
+def trainable_network(image_size: int, alpha: float) -> Any:
+    """Build a network that trains from scratch, every layer free: the largest step there is."""
+    import keras
+
+    model = network.build(np.full(LABELS, 0.2, np.float32), image_size=image_size, alpha=alpha, weights=None)
+    network.free(model, "everything")
+    model.compile(keras.optimizers.Adam(fitting.SCRATCH_LEARNING_RATE), "binary_crossentropy", jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def measure(paths: list[str], model: Any, image_size: int) -> Round:
+    """Measure each rate once."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        decoded = dataset.decode(paths, image_size, Path(folder))
+        decoding = len(paths) / (time.perf_counter() - began)
+        examples = dataset.Examples(decoded.pixels, decoded.readable, np.zeros((len(paths), LABELS), np.float32))
+        return Round(decoding, rate_of_reading(examples), rate_of_step(model, examples))
+
+
+def rate_of_reading(examples: dataset.Examples) -> float:
+    """Rate at which batches come when nobody does anything with them."""
+    batches = iter(dataset.training_batches(examples, BATCH, seed=0, epochs=range(3)))
+    next(batches)
+    began = time.perf_counter()
+    images = sum(len(pixels) for pixels, _ in batches)
+    return images / (time.perf_counter() - began)
+
+
+def rate_of_step(model: Any, examples: dataset.Examples) -> float:
+    """Rate of the training step as `fit` runs it, on the same batch again and again."""
+    batches = dataset.batches(examples.take(np.arange(BATCH)), BATCH).cache().repeat()
+    model.fit(batches, steps_per_epoch=2, verbose=0)
+    steps = 40
+    began = time.perf_counter()
+    model.fit(batches, steps_per_epoch=steps, verbose=0)
+    return steps * BATCH / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main()
