@@ -105,7 +105,7 @@ def test_the_command_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> N
     printed = capsys.readouterr().out
     assert [name for name in cli.COMMANDS if f"  {name} " not in printed] == []
     assert cli.main(["predikt"]) == 2
-    assert capsys.readouterr().err == "scenetags: no command predikt; there are predict, tag, train\n"
+    assert capsys.readouterr().err == "scenetags: no command predikt; there are predict, tag, train, evaluate\n"
 
 
 @pytest.mark.parametrize(
