@@ -109,7 +109,7 @@ def train(settings: Settings) -> None:
             seed=settings.seed,
             history=tuple(run.history),
             kept_epoch=best.epoch,
-            criterion="F2 over samples on the held-out images, at the best flat threshold",
+            criterion="the last within one standard error of the best F2 over samples on the held-out images",
             machine="GPU" if network.on_gpu() else f"CPU, {os.cpu_count()} cores",
             mixed_precision=model is not run.model,
         ),
