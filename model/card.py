@@ -134,7 +134,7 @@ def _training(facts: Facts) -> Iterator[str]:
     yield from _table(("phase", "epochs", "learning rate", "minutes"), rows)
     yield from ("", f"![Loss and quality over the epochs]({TRAINING_CURVES})", "")
     yield (
-        f"Kept were the weights of epoch {training.kept_epoch}, the best by {training.criterion}. Batches of "
+        f"Kept were the weights of epoch {training.kept_epoch}: {training.criterion}. Batches of "
         f"{training.batch_size}; each image turned, mirrored, cropped and relit at random, anew in every epoch; Adam "
         f"on binary cross-entropy. It took {training.seconds / 60:.1f} minutes in all on {_plain(training.machine)}, "
         f"{'in mixed precision' if training.mixed_precision else 'in float32'}. With the same files:"

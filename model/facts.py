@@ -85,7 +85,7 @@ class Training:
       seed: of split, first weights and order.
       history: the epochs there were, at least one.
       kept_epoch: the one of them whose weights are exported.
-      criterion: what that one is the best by, e.g. "F2 over samples on the held-out images".
+      criterion: by which it was chosen, e.g. "the best F2 over samples on the held-out images".
       machine: what it was trained on, e.g. "2 CPU cores".
       mixed_precision: whether layers computed in float16; the bundle never does.
     """
