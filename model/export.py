@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model import card, curves
+from model import card, curves, native
 from model.dataset import Examples
 from model.facts import Facts, measure, metrics_summary, training_summary
 from pipelines.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, load_bundle, seal_bundle
@@ -138,13 +138,15 @@ def litert(folder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Run the bundle's LiteRT file on images uint8 [N, S, S, 3]: probabilities float32 [N, L]."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(folder / LITERT_MODEL))
+    with native.quiet():
+        interpreter = Interpreter(str(folder / LITERT_MODEL))
     source = interpreter.get_input_details()[0]["index"]
     result = interpreter.get_output_details()[0]["index"]
     answers = []
     for batch in _batches(images):
         interpreter.resize_tensor_input(source, batch.shape, strict=True)
-        interpreter.allocate_tensors()
+        with native.quiet():
+            interpreter.allocate_tensors()
         interpreter.set_tensor(source, batch)
         interpreter.invoke()
         answers.append(interpreter.get_tensor(result))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from model import dataset, export, facts, fitting, history, labels, network, split, thresholds, workspace
+from model import dataset, export, facts, fitting, history, labels, native, network, split, thresholds, workspace
 from model.commandline import UsageError
 from model.settings import Settings, parse
 from model.workspace import Workspace
@@ -175,8 +175,8 @@ def _told(findings: Iterable[labels.Finding]) -> list[labels.Finding]:
 
 def _begin(data: Data, settings: Settings, place: Workspace) -> fitting.Training:
     """Build the network, and find out how far an interrupted attempt came."""
-    _import_tensorflow()
-    import keras
+    with native.quiet():
+        import keras
 
     keras.utils.set_random_seed(settings.seed)
     done = list(place.read_history())
@@ -209,20 +209,6 @@ def _identity(settings: Settings, matched: labels.LabelledImages) -> dict[str, s
     chosen = settings._asdict()
     of_run = {flag: str(chosen[flag]) for flag in chosen if flag not in ("images", "labels", "output", "name", "note")}
     return {**of_run, "images": dataset.fingerprint(matched.paths), "labels": tags}
-
-
-def _import_tensorflow() -> None:
-    """Import TensorFlow without the messages its C++ side writes on every machine without a GPU."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Some of them are written before that variable is read: only a closed standard error keeps them back.
-    with open(os.devnull, "w") as nowhere:
-        stderr = os.dup(2)
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            import tensorflow  # noqa: F401
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
 
 
 if __name__ == "__main__":
