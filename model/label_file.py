@@ -115,11 +115,12 @@ def _parse(text: str) -> list[_Line]:
         io.StringIO(text, newline=""),
         delimiter=delimiter,
         # Else the quotes of `train_0, "haze, primary"` would become part of the tags.
-        skipinitialspace=f'{delimiter} "' in text,
+        skipinitialspace=re.search(f'{delimiter} +"', text) is not None,
         # Else a quote that nothing closes would swallow the rest of the file without a word.
         strict=True,
     )
-    lines, number = [], 1
+    lines: list[_Line] = []
+    number = 1
     try:
         for cells in reader:
             if lines and reader.line_num > number and _holds_lines(cells, delimiter, len(lines[0].cells)):
@@ -164,7 +165,8 @@ def _find_columns(header: _Line, lines: Sequence[_Line]) -> _Columns:
     }
     if len(names) < 2 or (tags is None and not others):
         raise LabelError(
-            f"needs the columns image_name,tags, or image_name and one column a label; has {some_names(names)}"
+            "needs the columns image_name,tags, or image_name and one column a label, with commas, semicolons or tabs "
+            f"between them; has {some_names(names)}"
         )
     seen: dict[str, str] = {}
     for cell in filter(None, names):

@@ -50,7 +50,8 @@ def match(rows: Sequence[Row], paths: Sequence[str], where: str) -> LabelledImag
     located = [_components(path if "://" in path else os.path.abspath(path)) for path in paths]
     folders = zip(*(components[:-1] for components in located), strict=False)
     shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, folders))
-    names = ["/".join(components[shared:]) for components in located]
+    # Names of files need not be UTF-8, and what is found is written down.
+    names = ["/".join(components[shared:]).encode(errors="backslashreplace").decode() for components in located]
     fitting = _find([_components(row.name) for row in rows], located, shared)
     several = [(row.name, fits) for row, fits in zip(rows, fitting, strict=True) if len(fits) > 1]
     if several:

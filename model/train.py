@@ -141,7 +141,18 @@ def _match(settings: Settings) -> tuple[labels.LabelledImages, list[labels.Findi
     unused = set(file.labels) - set(labels.vocabulary(matched.tags))
     if unused:
         findings.append(labels.Finding("labels that no image has, left out", tuple(sorted(unused))))
-    return matched, _told(findings)
+    told = _told(findings)
+    _check_enough(settings, matched.tags)
+    return matched, told
+
+
+def _check_enough(settings: Settings, tags: Sequence[frozenset[str]]) -> None:
+    vocabulary = labels.vocabulary(tags)
+    if not vocabulary or len(tags) < 2:
+        raise dataset.DatasetError(
+            f"{settings.labels}: {len(tags)} usable images with {len(vocabulary)} labels; training takes two images and "
+            "a label at least"
+        )
 
 
 def _read(matched: labels.LabelledImages, findings: list[labels.Finding], settings: Settings, place: Workspace) -> Data:
@@ -152,11 +163,8 @@ def _read(matched: labels.LabelledImages, findings: list[labels.Finding], settin
         names = tuple(f"{os.path.basename(bad.path)} ({bad.reason})" for bad in decoded.unreadable)
         findings = findings + _told([labels.Finding("unreadable images, left out", names)])
     tags = [matched.tags[index] for index in decoded.readable]
+    _check_enough(settings, tags)
     vocabulary = labels.vocabulary(tags)
-    if not vocabulary or len(tags) < 2:
-        raise dataset.DatasetError(
-            f"{settings.labels}: {len(tags)} images with {len(vocabulary)} labels: too few to train on"
-        )
     examples = dataset.Examples(decoded.pixels, decoded.readable, labels.multi_hot(tags, vocabulary))
     drawn = split.stratified(examples.targets, settings.validation_fraction, settings.seed)
     print(f"{len(drawn.train)} images to train on, {len(drawn.validation)} held out, {len(vocabulary)} labels")

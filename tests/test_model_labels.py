@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import tempfile
+import time
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_stray_spaces_are_removed_and_reported(write: Write) -> None:
     assert tags_of(file) == {"a": {"clear"}, "b": {"clear", "water"}, "c": {"clear", "water"}}
     assert findings_of(file) == [
         "1 names with spaces around them, read without: a",
-        "1 rows with stray spaces among their tags, read without: line 3",
+        "1 rows with stray spaces or separators among their tags, read without: line 3",
     ]
 
 
@@ -123,6 +124,32 @@ def test_columns_beside_names_and_tags_are_ignored_and_reported(write: Write) ->
         "1 columns without a name, ignored: column 1",
         "1 columns beside names and tags, ignored: split",
     ]
+
+
+@pytest.mark.parametrize("cell", ["['clear', 'haze']", '["clear", "haze"]', "{'clear'}", " ('clear',) "])
+def test_a_list_of_python_or_json_is_refused(tmp_path: Path, cell: str) -> None:
+    file = tmp_path / "labels.csv"
+    with file.open("w", newline="") as lines:
+        csv.writer(lines).writerows([["image_name", "tags"], ["a", "clear"], ["b", cell]])
+    message = refusal(file)
+    assert (
+        message
+        == f"line 3: {cell} is a list as Python or JSON writes it; write its tags alone, with spaces between them"
+    )
+
+
+@pytest.mark.parametrize("index", ["", "Unnamed: 0"])
+def test_an_index_written_before_the_names_holds_no_names(write: Write, index: str) -> None:
+    file = write("3,1.jpg,clear", "7,0.jpg,haze", header=f"{index},file,tags")
+    assert tags_of(file) == {"1.jpg": {"clear"}, "0.jpg": {"haze"}}
+    assert findings_of(file) == ["1 columns without a name, ignored: column 1"]
+    assert tags_of(write("0,a.jpg,1", header=f"{index},file,clear")) == {"a.jpg": {"clear"}}
+
+
+def test_numbers_without_a_header_are_names_where_nothing_else_can_be(write: Write) -> None:
+    assert tags_of(write("0,clear", "1,haze", header=",tags")) == {"0": {"clear"}, "1": {"haze"}}
+    assert tags_of(write("0,1,0", "1,0,1", header=",clear,haze")) == {"0": {"clear"}, "1": {"haze"}}
+    assert tags_of(write("a,train,clear", header=",split,tags")) == {"a": {"clear"}}
 
 
 # One column a label
@@ -230,7 +257,9 @@ def test_delimiters_and_line_ends_may_vary(write: Write, delimiter: str, end: st
 def test_a_delimiter_within_quotes_or_labels_is_none(write: Write) -> None:
     file = write('"a"; 1;0', header='"name, or path";wet,not dry;dry')
     assert tags_of(file) == {"a": {"wet,not dry"}}
-    assert tags_of(write('a, "haze, primary"', header="image_name, tags")) == {"a": {"haze", "primary"}}
+    for space in (" ", "   "):
+        file = write(f'a,{space}"haze, primary"', header="image_name, tags")
+        assert tags_of(file) == {"a": {"haze", "primary"}}
 
 
 def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
@@ -260,7 +289,12 @@ def test_what_is_not_utf8_is_refused(tmp_path: Path, data: bytes) -> None:
         ("", "the file is empty"),
         ("\n \n,\n", "the file is empty"),
         ("image_name,tags\n\n", "has a header, but no row"),
-        ("image_name\na\n", "needs the columns image_name,tags, or image_name and one column a label; has image_name"),
+        (
+            "image_name\na\n",
+            "needs the columns image_name,tags, or image_name and one column a label, .*; has image_name",
+        ),
+        ("image_name|tags\na|clear\n", r"with commas, semicolons or tabs between them; has image_name\|tags"),
+        ("tags\n1\n", "needs the columns image_name,tags, or .*; has tags"),
         ("image_name,\na,1\n", "needs the columns image_name,tags, or .*; has image_name, ''"),
         (
             "image_name,tags\na,\n,clear\n",
@@ -271,13 +305,19 @@ def test_what_is_not_utf8_is_refused(tmp_path: Path, data: bytes) -> None:
         ('image_name,tags\na,"b\nc"\nd\n', "line 4 has not as many cells"),
         ('image_name,tags\na,"clear\nb,haze\n', "line 2: unexpected end of data; quotes come in pairs"),
         ('image_name,tags\na,"clear\nb,"haze"\n', "line 2: ',' expected after '\"'; quotes come in pairs"),
+        (
+            'image_name,tags\na,"clear\nb,haze"\nc,clear\n',
+            "line 2: a quoted cell runs on over further rows; quotes come",
+        ),
+        ('image_name,tags\r\n\r\na,"clear\r\nb,haze"\r\n', "line 3: a quoted cell runs on over further rows"),
+        ('image_name,tags,note\na,clear,"x\nb,haze,y"\n', "line 2: a quoted cell runs on over further rows"),
         ('image_name\ttags\na\t"clear"haze\n', r"line 2: .* expected after .*; quotes come in pairs"),
         (f"image_name,tags\na,{'x' * 200_000}\n", "line 2: field larger than field limit"),
         ("train_0,haze primary\ntrain_1,clear\n", r"line 1 looks like a row \(train_0, haze primary\), not like a hea"),
         ("train_0,haze,primary\ntrain_1,clear\n", "line 1 looks like a row"),
         ("a.jpg,haze\nb.jpg,clear\n", "line 1 looks like a row"),
         ("a,1,0\nb,0,1\n", "line 1 looks like a row"),
-        ("a,haze\nb,clear\n", "line 2, column haze: clear is none of .* lists of tags under tags"),
+        ("a,haze\nb,clear\n", "line 2, column haze: clear is none of .* must be a header: image_name above"),
         (f"image_name,clear\na,{'2' * 5000}\n", r"line 2, column clear: 2{200}\.\.\. is none of"),
     ],
 )
@@ -311,7 +351,8 @@ def test_a_finding_shows_its_count_and_the_first_few_names() -> None:
 NAMES = st.text(
     st.one_of(st.sampled_from(" ,;|\"'#%[]é\u0301ß"), st.characters(exclude_categories=("C", "Z"))), min_size=1
 ).map(lambda name: " ".join(name.split()))
-LABELS = NAMES.filter(lambda name: name and not spelling.key(name).startswith(("image", "tags", "labels", "unnamed")))
+RESERVED = ("image", "tags", "labels", "unnamed", "['", '["')
+LABELS = NAMES.filter(lambda name: name and not spelling.key(name).startswith(RESERVED))
 IMAGES = NAMES.filter(lambda name: name.strip("./\\ ")).map(lambda name: name.replace("/", "-").replace("\\", "-"))
 
 
@@ -384,6 +425,10 @@ def test_an_absolute_name_fits_a_relative_path(tmp_path: Path, monkeypatch: pyte
     assert matched([f"{tmp_path}/jpg/a.jpg"], ["jpg/a.jpg"]) == {f"{tmp_path}/jpg/a.jpg": "jpg/a.jpg"}
 
 
+def test_spaces_around_the_names_of_files_do_not_count() -> None:
+    assert matched(["a.jpg", "b"], ["c/ a.jpg", "c/b .jpg"]) == {"a.jpg": "c/ a.jpg", "b": "c/b .jpg"}
+
+
 @pytest.mark.parametrize("name", ["other/a", "pg/a", "a.png", "b", "jpg", ".."])
 def test_names_that_only_look_alike_do_not_fit(name: str) -> None:
     with pytest.raises(labels.LabelError, match="no row names an image"):
@@ -454,12 +499,19 @@ def test_what_has_no_counterpart_is_left_out_and_reported() -> None:
     ]
 
 
+def test_a_name_that_is_not_utf8_can_be_written_down() -> None:
+    [finding] = labels.match(rows_of("a"), ["c/a.jpg", os.fsdecode(b"c/\xff.jpg")], "chips").findings
+    assert finding.names == (r"\udcff.jpg",)
+
+
 def test_rows_that_fit_nothing_are_one_clear_line() -> None:
     with pytest.raises(labels.LabelError) as refused:
         labels.match(rows_of(*(f"train_{number}" for number in range(5))), ["c/a.jpg", "c/b.jpg"], "chips")
     assert str(refused.value) == (
         "no row names an image of chips: rows such as train_0, train_1, train_2, ...; images such as a.jpg, b.jpg"
     )
+    with pytest.raises(labels.LabelError, match=r"rows such as /elsewhere/a; images such as c/a\.jpg, c/b\.jpg"):
+        labels.match(rows_of("/elsewhere/a"), ["c/a.jpg", "c/b.jpg"], "chips")
     with pytest.raises(labels.LabelError, match="chips: no image there"):
         labels.match(rows_of("a"), [], "chips")
 
@@ -494,6 +546,27 @@ def test_the_vocabulary_is_in_alphabetical_order() -> None:
     assert marks.dtype == np.float32
     assert marks.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 0]]
     assert labels.multi_hot([], ("clear", "water")).shape == (0, 2)
+
+
+@pytest.mark.parametrize("in_columns", [False, True])
+def test_a_file_of_the_size_of_the_planet_set_reads_and_matches_quickly(tmp_path: Path, in_columns: bool) -> None:
+    # Each folder calls its image the same, which a search among images of one name would take minutes for.
+    count, every = 40_479, [f"label_{number}" for number in range(17)]
+    with (tmp_path / "labels.csv").open("w", newline="") as lines:
+        table = csv.writer(lines)
+        table.writerow(["image_name", *every] if in_columns else ["image_name", "tags"])
+        for row in range(count):
+            has = {f"label_{row % 17}", f"label_{row % 5}"}
+            table.writerow(
+                [f"{row}/rgb", *(int(label in has) for label in every)] if in_columns else [f"{row}/rgb", " ".join(has)]
+            )
+    started = time.process_time()
+    read = labels.read_labels(tmp_path / "labels.csv")
+    found = labels.match(read.rows, [f"gs://chips/{row}/rgb.png" for row in range(count)], "chips")
+    # A second or so on a slow core; the bound is one for a slow machine, not for slow code.
+    assert time.process_time() - started < 5
+    assert len(found.paths) == count
+    assert (read.findings, found.findings) == ((), ())
 
 
 def test_the_label_files_of_the_planet_set_have_nothing_amiss(planet: Path) -> None:
