@@ -150,8 +150,8 @@ def _check_enough(settings: Settings, tags: Sequence[frozenset[str]]) -> None:
     vocabulary = labels.vocabulary(tags)
     if not vocabulary or len(tags) < 2:
         raise dataset.DatasetError(
-            f"{settings.labels}: {len(tags)} usable images with {len(vocabulary)} labels; training takes two images and "
-            "a label at least"
+            f"{settings.labels}: {len(tags)} usable images with {len(vocabulary)} labels; training takes two images "
+            "and a label at least"
         )
 
 
