@@ -12,7 +12,7 @@ from model import network
 from model.commandline import Parser, UsageError, at_least, between
 
 _FINETUNE_EPOCHS = 20
-_SCRATCH_EPOCHS = 16
+_SCRATCH_EPOCHS = 18
 
 _DESCRIPTION = """\
 Train a multi-label tagger on labelled images and export it as a bundle, the folder that `predict` takes as --model.
