@@ -71,8 +71,8 @@ def _quality(quality: Quality) -> Iterator[str]:
     yield ""
     yield (
         f"Thresholds and epoch were chosen on these same {scores.images:,} images, so the figures flatter a little. "
-        "Frequencies and frozen head are taken at the flat threshold that is best for them. F1 and precision are at "
-        "the bundle's thresholds."
+        "What is compared is taken at the flat threshold that is best for it. F1, precision and recall are at the "
+        "bundle's thresholds."
     )
 
 
@@ -107,7 +107,7 @@ def _data(facts: Facts) -> Iterator[str]:
     train, held_out = len(data.train_targets), len(data.validation_targets)
     yield (
         f"{train:,} images to train on and {held_out:,} held out ({held_out / (train + held_out):.0%}), from the "
-        f"folder {_plain(data.images_name)} with the label file {_plain(data.label_file.name)}. They were divided by "
+        f"folder {_plain(data.images_name)} with the label file {_plain(data.label_file_name)}. They were divided by "
         f"iterative stratification, each label about as frequent on both sides (seed {facts.training.seed})."
     )
     if data.findings:
@@ -127,11 +127,11 @@ def _training(facts: Facts) -> Iterator[str]:
     rows = []
     for name, group in groupby(training.history, key=lambda epoch: epoch.phase):
         epochs = list(group)
-        numbers = (f"{epoch.epoch}" for epoch in (epochs[0], epochs[-1]))
-        rates = (f"{epoch.learning_rate:.2g}" for epoch in (epochs[0], epochs[-1]))
+        numbers = dict.fromkeys(str(epoch.epoch) for epoch in (epochs[0], epochs[-1]))
+        rate = max(epoch.learning_rate for epoch in epochs)
         minutes = sum(epoch.seconds for epoch in epochs) / 60
-        rows.append((name, *(" to ".join(dict.fromkeys(ends)) for ends in (numbers, rates)), f"{minutes:.1f}"))
-    yield from _table(("phase", "epochs", "learning rate", "minutes"), rows)
+        rows.append((name, " to ".join(numbers), f"{rate:.2g}", f"{minutes:.1f}"))
+    yield from _table(("phase", "epochs", "highest learning rate", "minutes"), rows)
     yield from ("", f"![Loss and quality over the epochs]({TRAINING_CURVES})", "")
     yield (
         f"Kept were the weights of epoch {training.kept_epoch}: {training.criterion}. Batches of "
@@ -145,7 +145,7 @@ def _training(facts: Facts) -> Iterator[str]:
 def _command(facts: Facts) -> str:
     flags = {
         "images": facts.data.images_name,
-        "labels": facts.data.label_file.name,
+        "labels": facts.data.label_file_name,
         "output": "bundle",
         "name": facts.name,
         "image_size": facts.network.image_size,

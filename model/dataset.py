@@ -79,7 +79,9 @@ def fingerprint(paths: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         status = os.stat(path)
-        digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+        digest.update(
+            f"{os.path.abspath(path)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
+        )
     return digest.hexdigest()
 
 
@@ -95,9 +97,11 @@ def decode(paths: Sequence[str], image_size: int, folder: Path) -> DecodedImages
       DatasetError: the disk has no room for the cache, or no image could be decoded.
     """
     identity = f"{fingerprint(paths)} {image_size} {RESIZE_FILTER}"
-    outcome = _read_outcome(folder / _OUTCOME, identity)
+    shape = (len(paths), image_size, image_size, 3)
+    outcome = _read_outcome(folder, identity, shape)
     if outcome is None:
-        outcome = _decode_all(paths, image_size, folder)
+        (folder / _OUTCOME).unlink(missing_ok=True)  # before the pixels that it speaks of are overwritten
+        outcome = _decode_all(paths, shape, folder)
         _write_json(folder / _OUTCOME, {"identity": identity, **outcome})
     unreadable = tuple(Unreadable(*pair) for pair in outcome["unreadable"])
     if len(unreadable) == len(paths):
@@ -155,16 +159,21 @@ def _stream(
     # Numbers through a map: under `from_generator` (and Keras' PyDataset, which is one) TensorFlow gives its memory
     # back after every step, and the page faults made an epoch two to four times slower.
     dataset = tf.data.Dataset.range(numbers.start, numbers.stop, numbers.step)
-    return dataset.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+    return dataset.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def _decode_all(paths: Sequence[str], image_size: int, folder: Path) -> dict[str, Any]:
+def _decode_all(paths: Sequence[str], shape: tuple[int, int, int, int], folder: Path) -> dict[str, Any]:
     from tqdm import tqdm
 
-    shape = (len(paths), image_size, image_size, 3)
-    _check_space(folder, int(np.prod(shape, dtype=object)), len(paths))
+    image_size = shape[1]
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / _PIXELS).unlink(missing_ok=True)
+    _check_space(folder, int(np.prod(shape, dtype=object)), len(paths))
     pixels = np.lib.format.open_memmap(folder / _PIXELS, "w+", np.uint8, shape)
+    if hasattr(os, "posix_fallocate"):
+        # Else a disk that fills up meanwhile would kill the process without a word.
+        with (folder / _PIXELS).open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
     def read(index: int) -> tuple[str, ...] | Unreadable:
         try:
@@ -197,12 +206,15 @@ def _check_space(folder: Path, needed: int, count: int) -> None:
         )
 
 
-def _read_outcome(file: Path, identity: str) -> dict[str, Any] | None:
+def _read_outcome(folder: Path, identity: str, shape: tuple[int, int, int, int]) -> dict[str, Any] | None:
+    """Read what decoding gave earlier, if it was of the same images and its pixels are still there."""
     try:
-        outcome: dict[str, Any] = json.loads(file.read_text())
+        outcome: dict[str, Any] = json.loads((folder / _OUTCOME).read_text())
+        pixels = np.load(folder / _PIXELS, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError):
         return None
-    return outcome if outcome.get("identity") == identity else None
+    same = outcome.get("identity") == identity and pixels.shape == shape and pixels.dtype == np.uint8
+    return outcome if same else None
 
 
 def _write_json(file: Path, content: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ class Network:
     @property
     def weights_name(self) -> str:
         """What the weights are called: "imagenet", "none", or the file's name without its folder."""
-        return "none" if self.weights is None else Path(self.weights).name
+        return "none" if self.weights is None else _in_utf8(Path(self.weights).name)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,12 @@ class Data:
     @property
     def images_name(self) -> str:
         """The last name of the images' folder, which may be given as "." too."""
-        return self.images.resolve().name
+        return _in_utf8(self.images.resolve().name)
+
+    @property
+    def label_file_name(self) -> str:
+        """The last name of the label file."""
+        return _in_utf8(self.label_file.name)
 
     @property
     def train_support(self) -> NDArray[np.int64]:
@@ -190,7 +195,7 @@ def training_summary(facts: Facts) -> dict[str, Any]:
         "alpha": facts.network.alpha,
         "weights": facts.network.weights_name,
         "image_folder": data.images_name,
-        "label_file": data.label_file.name,
+        "label_file": data.label_file_name,
         "train_images": len(data.train_targets),
         "validation_images": len(data.validation_targets),
         "findings": findings,
@@ -220,6 +225,11 @@ def metrics_summary(facts: Facts, quality: Quality) -> dict[str, Any]:
     others = asdict(quality)
     del others["scores"]
     return {**summary, **{name: _defined(value) for name, value in others.items()}, "labels": of_labels}
+
+
+def _in_utf8(name: str) -> str:
+    """Write the name of a file so that it can be told; not every name is in UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _defined(value: Any) -> Any:

@@ -61,14 +61,15 @@ def best_epoch(history: Sequence[Epoch], tolerance: float = 0.0) -> Epoch | None
     cannot end below the head it started from.
     """
     kept = None
+    reached = -math.inf
     for phase in dict.fromkeys(epoch.phase for epoch in history):
-        reached = kept.validation_f2 if kept else -math.inf
         highest = -math.inf
         for epoch in history:
             if epoch.phase == phase and math.isfinite(epoch.validation_loss):
                 highest = max(highest, epoch.validation_f2)
                 if epoch.validation_f2 >= max(reached, highest - tolerance):
                     kept = epoch
+        reached = max(reached, highest)
     return kept
 
 
@@ -130,7 +131,10 @@ class Training:
             # What comes next, be it a phase or the export, starts from the best weights so far.
             self.workspace.restore_best(self.model, best)
         if best is None:
-            raise DivergedError("training diverged: no epoch had a finite loss on the held-out images")
+            raise DivergedError(
+                "training diverged: no epoch had a finite loss on the held-out images; delete "
+                f"{self.workspace.folder} and train with a larger --batch_size, or from other weights"
+            )
         return best
 
     def _run(self, phase: Phase) -> None:

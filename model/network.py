@@ -42,7 +42,8 @@ def build(
       image_size: S, in pixels, at least 32.
       alpha: width of the network; 1.0 is MobileNetV2 as published.
       weights: "imagenet" (downloaded by Keras), a local file of base weights, or None to start from scratch.
-      precision: of the computation; "mixed_float16" computes in float16 and keeps its weights in float32.
+      precision: of the computation; "mixed_float16" computes in float16 and keeps its weights in float32: faster on a
+        GPU, slower on a CPU.
 
     Raises:
       WeightsError: the weights cannot be downloaded, read or fitted to this width.

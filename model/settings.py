@@ -24,8 +24,8 @@ by the code that also predicts, so that colours are repaired in the same way her
 A share of the images is held out, with every label as frequent as in the rest. Training goes in two phases: first
 the head alone, on the frozen network; then the whole network at a small learning rate, its BatchNormalization layers
 kept as they are. With --weights none there is one phase of --finetune_epochs: the whole network, from scratch. What
-is exported are the weights of the epoch with the best F2 on the held-out images, with a threshold for each label
-tuned there, and a model card that says how good it is.
+is exported are the weights of the last epoch that is within one standard error of the best F2 on the held-out images
+(and not below the head alone), with a threshold for each label tuned there, and a model card that says how good it is.
 
 An interrupted training goes on when the same command is given again. What it needs for that is in BUNDLE.training
 beside the bundle; of it, history.csv and the logs for TensorBoard stay.
@@ -81,7 +81,10 @@ def parse(argv: Sequence[str]) -> Settings:
     if flags.weights == "imagenet" and flags.alpha not in network.IMAGENET_ALPHAS:
         alphas = ", ".join(map(str, network.IMAGENET_ALPHAS))
         raise UsageError(f"argument --alpha: ImageNet weights exist for {alphas}, not for {flags.alpha:g}")
-    values = vars(flags) | {"name": flags.name or flags.output.resolve().name}
+    output = flags.output.resolve()
+    # A name that is not in UTF-8 could not be written into the card, after hours.
+    name = (flags.name or output.name).encode("utf-8", "backslashreplace").decode()
+    values = vars(flags) | {"name": name, "output": output}
     if flags.weights is None:
         values["head_epochs"] = 0  # nothing to put a head on yet
     if flags.finetune_epochs is None:
@@ -89,6 +92,8 @@ def parse(argv: Sequence[str]) -> Settings:
     settings = Settings(**values)
     if settings.head_epochs + settings.finetune_epochs == 0:
         raise UsageError("argument --finetune_epochs: with no epoch at all there is nothing to train")
+    if settings.weights is None and settings.batch_size < 2:
+        raise UsageError("argument --batch_size: from scratch 2 is the least, for BatchNormalization compares images")
     return settings
 
 
@@ -121,7 +126,9 @@ def _parser() -> Parser:
     how.add_argument("--finetune_epochs", type=at_least(0), metavar="N", help=epochs)
     how.add_argument("--batch_size", type=at_least(1), default=32, metavar="N", help="images a step (default: 32)")
     how.add_argument("--validation_fraction", type=fraction, default=0.2, metavar="F", help="held out (default: 0.2)")
-    how.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="of split, weights, order (default: 0)")
+    how.add_argument(
+        "--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help="of split, weights, order (default: 0)"
+    )
     return parser
 
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from model import dataset, export, facts, fitting, history, labels, native, network, split, thresholds, workspace
+from model import dataset, export, facts, fitting, labels, native, network, split, thresholds
 from model.commandline import UsageError
+from model.history import Epoch, HistoryError
 from model.settings import Settings, parse
-from model.workspace import Workspace
+from model.workspace import Workspace, WorkspaceError, open_workspace
 
 _UNUSABLE = (
     UsageError,
     labels.LabelError,
     dataset.DatasetError,
     network.WeightsError,
-    workspace.WorkspaceError,
-    history.HistoryError,
+    WorkspaceError,
+    HistoryError,
 )
 
 
@@ -55,6 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (export.ExportError, fitting.DivergedError) as error:
         print(f"scenetags train: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"scenetags train: {where}{error.strerror or error}; the same command goes on", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nscenetags train: interrupted; the same command goes on after the last finished epoch", file=sys.stderr)
         return 130
@@ -74,21 +82,39 @@ def train(settings: Settings) -> None:
     """
     _check_installed()
     matched, findings = _match(settings)
-    place = workspace.open_workspace(
-        settings.output.with_name(f"{settings.output.name}.training"), _identity(settings, matched)
+    with native.quiet():
+        import keras
+    precision: network.Precision = "mixed_float16" if network.on_gpu() else "float32"
+    workspace = open_workspace(
+        settings.output.with_name(f"{settings.output.name}.training"), _identity(settings, matched, precision)
     )
-    data = _read(matched, findings, settings, place)
-    run = _begin(data, settings, place)
-    best = run.run(
+    data = _read(matched, findings, settings, workspace)
+    keras.utils.set_random_seed(settings.seed)
+    training = _begin(data, settings, workspace, precision)
+    best = training.run(
         fitting.plan(
             from_scratch=settings.weights is None,
             head_epochs=settings.head_epochs,
             finetune_epochs=settings.finetune_epochs,
         )
     )
-    model = _in_float32(run.model, settings)
-    probabilities = fitting.predict(model, data.validation, settings.batch_size)
-    told = facts.Facts(
+    model = _in_float32(training.model, settings)
+    learnt = _gather(settings, data, training, best, fitting.predict(model, data.validation, settings.batch_size))
+    bundle = export.export(model, settings.output, learnt, data.validation)
+    workspace.clear()
+    quality = facts.measure(learnt)
+    print(
+        f"held-out images: F2 over samples {quality.scores.f2_over_samples:.3f} "
+        f"(label frequencies alone: {quality.f2_of_frequencies:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
+    )
+    print(f"bundle {bundle.digest[:12]} written to {settings.output}; history and logs: {workspace.folder}")
+
+
+def _gather(
+    settings: Settings, data: Data, training: fitting.Training, best: Epoch, probabilities: NDArray[np.float32]
+) -> facts.Facts:
+    """Gather what the bundle tells of its training; `probabilities` are the model's of the held-out images."""
+    return facts.Facts(
         name=settings.name,
         note=settings.note,
         labels=data.labels,
@@ -107,23 +133,18 @@ def train(settings: Settings) -> None:
             finetune_epochs=settings.finetune_epochs,
             batch_size=settings.batch_size,
             seed=settings.seed,
-            history=tuple(run.history),
+            history=tuple(training.history),
             kept_epoch=best.epoch,
-            criterion="the last within one standard error of the best F2 over samples on the held-out images",
+            criterion=(
+                "the last of its phase within one standard error of the best F2 over samples on the held-out images, "
+                "and not below the phase before"
+            ),
             machine="GPU" if network.on_gpu() else f"CPU, {os.cpu_count()} cores",
-            mixed_precision=model is not run.model,
+            mixed_precision=training.model.dtype_policy.name != "float32",
         ),
         probabilities=probabilities,
         thresholds=thresholds.tune(data.validation.targets > 0.5, probabilities),
     )
-    sealed = export.export(model, settings.output, told, data.validation)
-    place.clear()
-    quality = facts.measure(told)
-    print(
-        f"held-out images: F2 over samples {quality.scores.f2_over_samples:.3f} "
-        f"(label frequencies alone: {quality.f2_of_frequencies:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
-    )
-    print(f"bundle {sealed.digest[:12]} written to {settings.output}; history and logs: {place.folder}")
 
 
 def _check_installed() -> None:
@@ -155,8 +176,10 @@ def _check_enough(settings: Settings, tags: Sequence[frozenset[str]]) -> None:
         )
 
 
-def _read(matched: labels.LabelledImages, findings: list[labels.Finding], settings: Settings, place: Workspace) -> Data:
-    decoded = dataset.decode(matched.paths, settings.image_size, place.images)
+def _read(
+    matched: labels.LabelledImages, findings: list[labels.Finding], settings: Settings, workspace: Workspace
+) -> Data:
+    decoded = dataset.decode(matched.paths, settings.image_size, workspace.images)
     for repair, count in decoded.repairs.items():
         print(f"{count} of {len(matched.paths)} images repaired: {repair}")
     if decoded.unreadable:
@@ -181,24 +204,21 @@ def _told(findings: Iterable[labels.Finding]) -> list[labels.Finding]:
     return findings
 
 
-def _begin(data: Data, settings: Settings, place: Workspace) -> fitting.Training:
+def _begin(data: Data, settings: Settings, workspace: Workspace, precision: network.Precision) -> fitting.Training:
     """Build the network, and find out how far an interrupted attempt came."""
-    with native.quiet():
-        import keras
-
-    keras.utils.set_random_seed(settings.seed)
-    done = list(place.read_history())
-    if done:
-        print(f"going on after epoch {done[-1].epoch} of an interrupted training ({place.folder})")
+    history = list(workspace.read_history())
+    if history:
+        print(f"going on after epoch {history[-1].epoch} of an interrupted training ({workspace.folder})")
     model = network.build(
         data.training.targets.mean(axis=0),
         image_size=settings.image_size,
         alpha=settings.alpha,
         weights=settings.weights,
-        # Twice as fast there, and of half the memory; on a CPU it is slower.
-        precision="mixed_float16" if network.on_gpu() else "float32",
+        precision=precision,
     )
-    return fitting.Training(model, data.training, data.validation, settings.batch_size, settings.seed, place, done)
+    return fitting.Training(
+        model, data.training, data.validation, settings.batch_size, settings.seed, workspace, history
+    )
 
 
 def _in_float32(model: Any, settings: Settings) -> Any:
@@ -211,12 +231,24 @@ def _in_float32(model: Any, settings: Settings) -> Any:
     return plain
 
 
-def _identity(settings: Settings, matched: labels.LabelledImages) -> dict[str, str]:
+def _identity(settings: Settings, matched: labels.LabelledImages, precision: network.Precision) -> dict[str, str]:
     """Describe all that decides what the training gives; an attempt goes on only where another equal one stopped."""
+    flags = {
+        flag: str(value)
+        for flag, value in settings._asdict().items()
+        if flag not in ("images", "labels", "output", "name", "note", "weights")
+    }
     tags = hashlib.sha256(repr([sorted(of_image) for of_image in matched.tags]).encode()).hexdigest()
-    chosen = settings._asdict()
-    of_run = {flag: str(chosen[flag]) for flag in chosen if flag not in ("images", "labels", "output", "name", "note")}
-    return {**of_run, "images": dataset.fingerprint(matched.paths), "labels": tags}
+    weights = dataset.fingerprint([str(settings.weights)]) if isinstance(settings.weights, Path) else settings.weights
+    return {
+        **flags,
+        "weights": str(weights),
+        "images": dataset.fingerprint(matched.paths),
+        "labels": tags,
+        # An optimizer's state in one is of no use in the other: a GPU's epochs are not gone on with on a CPU.
+        "precision": precision,
+        "version": importlib.metadata.version("scenetags"),
+    }
 
 
 if __name__ == "__main__":

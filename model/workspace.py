@@ -1,6 +1,7 @@
 """The folder beside a bundle in which its training keeps what it needs to go on after an interruption.
 
     BUNDLE.training/settings.json       what is being trained; another training is refused
+                    lock                held while a training is at work
                     images/             the decoded images
                     checkpoint/         weights and optimizer after the last epoch, and the best weights
                     history.csv         a line for each epoch; an epoch counts as done once it is there
@@ -11,30 +12,38 @@ Of these, history and TensorBoard logs stay when the bundle is written.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model import history
 from model.history import Epoch
 
 _SETTINGS = "settings.json"
+_LOCK = "lock"
+_OF_UNFINISHED = ("images", "checkpoint", _LOCK)
+_OF_FINISHED = ("history.csv", "tensorboard")
 
 
 class WorkspaceError(ValueError):
-    """A folder of another training; the message is one line for the user."""
+    """A folder that this training cannot work in; the message is one line for the user."""
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder of one training; see the module."""
+    """The folder of one training; see the module. `lock` is an open file that nobody else can lock."""
 
     folder: Path
+    lock: IO[str]
 
     @property
     def images(self) -> Path:
@@ -52,7 +61,11 @@ class Workspace:
         return self.folder / "tensorboard"
 
     def read_history(self) -> tuple[Epoch, ...]:
-        """Read the epochs that are done; none in a new training."""
+        """Read the epochs that are done; none in a new training.
+
+        Raises:
+          HistoryError: the file is damaged.
+        """
         return history.read_csv(self.history_file) if self.history_file.exists() else ()
 
     def commit(self, model: Any, done: Sequence[Epoch], best: Epoch | None) -> None:
@@ -62,40 +75,77 @@ class Workspace:
           model: a compiled `keras.Model`; its optimizer's state is saved with its weights.
           done: all epochs so far; the last one is the one to save.
           best: the epoch among them whose weights are the best, if any are good; they are kept as well.
+
+        Raises:
+          OSError: the disk is full, for one.
         """
+        self._checkpoint.mkdir(exist_ok=True)
         keep = {self._weights(done[-1])}
-        (self.folder / "checkpoint").mkdir(exist_ok=True)
-        model.save_weights(self._weights(done[-1]))
+        # Not Keras' own files: HDF5 crashes the process where the disk is full.
+        _save(self._weights(done[-1]), [*model.get_weights(), *(state.numpy() for state in model.optimizer.variables)])
         if best:
             keep.add(self._best_weights(best))
             if best == done[-1]:
-                np.savez(self._best_weights(best), *model.get_weights())
+                _save(self._best_weights(best), model.get_weights())
         # From here on the new files are the ones that count, and the others are not missed.
         history.write_csv(done, self.history_file)
-        for file in (self.folder / "checkpoint").iterdir():
+        for file in self._checkpoint.iterdir():
             if file not in keep:
                 file.unlink()
 
     def restore(self, model: Any, last: Epoch) -> None:
-        """Give a model, compiled as it was then, the weights and the optimizer's state after its last epoch."""
-        model.load_weights(self._weights(last))
+        """Give a model, compiled as it was then, the weights and the optimizer's state after its last epoch.
+
+        Raises:
+          WorkspaceError: they are missing, damaged or of another network.
+        """
+        arrays = self._load(self._weights(last))
+        weights, states = len(model.get_weights()), model.optimizer.variables
+        if [array.shape for array in arrays[weights:]] != [tuple(state.shape) for state in states]:
+            raise self._damaged(self._weights(last))
+        self._set_weights(model, arrays[:weights], self._weights(last))
+        for state, array in zip(states, arrays[weights:], strict=True):
+            state.assign(array)
 
     def restore_best(self, model: Any, best: Epoch) -> None:
-        """Give a model its best weights, whatever optimizer it has."""
-        with np.load(self._best_weights(best), allow_pickle=False) as arrays:
-            model.set_weights([arrays[name] for name in arrays.files])
+        """Give a model its best weights, whatever optimizer it has.
+
+        Raises:
+          WorkspaceError: they are missing, damaged or of another network.
+        """
+        file = self._best_weights(best)
+        self._set_weights(model, self._load(file), file)
 
     def clear(self) -> None:
         """Remove what only an unfinished training needs."""
-        shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
-        shutil.rmtree(self.images, ignore_errors=True)
-        (self.folder / _SETTINGS).unlink(missing_ok=True)
+        (self.folder / _SETTINGS).unlink(missing_ok=True)  # first: without it the rest is no training to go on with
+        _remove(self.folder, _OF_UNFINISHED)
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint"
 
     def _weights(self, epoch: Epoch) -> Path:
-        return self.folder / "checkpoint" / f"epoch-{epoch.epoch}.weights.h5"
+        return self._checkpoint / f"epoch-{epoch.epoch}.npz"
 
     def _best_weights(self, epoch: Epoch) -> Path:
-        return self.folder / "checkpoint" / f"best-{epoch.epoch}.npz"
+        return self._checkpoint / f"best-{epoch.epoch}.npz"
+
+    def _load(self, file: Path) -> list[NDArray[Any]]:
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                return [arrays[name] for name in arrays.files]
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+            raise self._damaged(file) from error
+
+    def _set_weights(self, model: Any, arrays: list[NDArray[Any]], file: Path) -> None:
+        try:
+            model.set_weights(arrays)
+        except ValueError as error:
+            raise self._damaged(file) from error
+
+    def _damaged(self, file: Path) -> WorkspaceError:
+        return WorkspaceError(f"{file} is missing or damaged; delete {self.folder} to train from the start")
 
 
 def open_workspace(folder: Path, settings: Mapping[str, str]) -> Workspace:
@@ -106,31 +156,70 @@ def open_workspace(folder: Path, settings: Mapping[str, str]) -> Workspace:
       settings: all that decides what the training gives.
 
     Raises:
-      WorkspaceError: the folder holds an unfinished training with other settings, or cannot be written.
+      WorkspaceError: another training is at work there or unfinished, or the folder holds something else or cannot be
+        written.
     """
     try:
-        unfinished = json.loads((folder / _SETTINGS).read_text())
-    except (FileNotFoundError, ValueError):
-        unfinished = None
-    except OSError as error:
-        raise WorkspaceError(f"{folder}: {error.strerror}") from error
-    workspace = Workspace(folder)
-    if unfinished == settings:
-        return workspace
-    if unfinished is not None and workspace.history_file.exists():
-        changed = ", ".join(
-            f"{name} was {unfinished.get(name, 'not set')}, is {value}"
-            for name, value in settings.items()
-            if unfinished.get(name) != value
-        )
-        raise WorkspaceError(
-            f"{folder} holds an unfinished training of another kind ({changed}); finish it with its own command, "
-            "or delete that folder to begin anew"
-        )
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        (folder / _SETTINGS).write_text(json.dumps(settings, indent=2))
+        ours = {_SETTINGS, *_OF_UNFINISHED, *_OF_FINISHED}
+        there = {file.name.removesuffix(".partial") for file in folder.iterdir()} if folder.exists() else set()
+        foreign = sorted(there - ours)
+        if foreign:
+            raise WorkspaceError(f"{folder} is needed to train in, and holds other files, such as {foreign[0]}")
+        folder.mkdir(parents=True, exist_ok=True)
+        workspace = Workspace(folder, (folder / _LOCK).open("a"))
+        fcntl.flock(workspace.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unfinished = _read_settings(folder / _SETTINGS)
+        if unfinished == settings:
+            return workspace
+        if unfinished is not None and workspace.history_file.exists():
+            raise WorkspaceError(
+                f"{folder} holds an unfinished training of another kind ({_difference(unfinished, settings)}); finish "
+                "it with its own command, or delete that folder to begin anew"
+            )
+        _remove(folder, [name for name in ours if name != _LOCK])
+        partial = folder / f"{_SETTINGS}.partial"
+        partial.write_text(json.dumps(settings, indent=2))
+        partial.replace(folder / _SETTINGS)
+    except BlockingIOError:
+        raise WorkspaceError(f"{folder}: another training is at work there") from None
     except OSError as error:
         raise WorkspaceError(f"{folder}: {error.strerror}") from error
     return workspace
+
+
+def _read_settings(file: Path) -> dict[str, str] | None:
+    try:
+        settings = json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        settings = None
+    if not isinstance(settings, dict):
+        raise WorkspaceError(f"{file} is damaged; delete {file.parent} to train from the start")
+    return settings
+
+
+def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Name the settings that differ; digests, which tell nobody anything, are only said to."""
+    changed = [name for name in now if before.get(name) != now[name]]
+    told = [name if len(now[name]) == 64 else f"{name} was {before.get(name)}, is {now[name]}" for name in changed]
+    return ", ".join(f"{name} changed" if name in changed else name for name in told)
+
+
+def _save(file: Path, arrays: Iterable[NDArray[Any]]) -> None:
+    """Write arrays to a file that is there whole or not at all, even after a power cut."""
+    partial = file.with_suffix(".partial")
+    with partial.open("wb") as opened:
+        np.savez(opened, *arrays)
+        opened.flush()
+        os.fsync(opened.fileno())
+    partial.replace(file)
+
+
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

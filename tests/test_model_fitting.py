@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import math
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from model import dataset, fitting, metrics
 from model.fitting import Phase, best_epoch, has_ended
-from model.history import Epoch
+from model.history import Epoch, HistoryError
 from model.workspace import Workspace, WorkspaceError, open_workspace
 
 SIZE = 32
@@ -44,6 +45,8 @@ def test_a_later_epoch_is_kept_where_an_earlier_one_may_be_better_by_chance() ->
     assert fitting.standard_error(100) == pytest.approx(0.01)
     head_first = epochs("head", 0.895) + epochs("fine-tuning", 0.90, 0.893, first=2)
     assert best_epoch(head_first, 0.01) == head_first[1], "not below the head, be it by chance"
+    head_slipped = epochs("head", 0.900, 0.8925) + epochs("fine-tuning", 0.893, first=3)
+    assert best_epoch(head_slipped, 0.01) == head_slipped[1], "nor below the best of the head"
 
 
 @given(st.lists(st.sampled_from([0.5, 0.6, 0.61, 0.62, 0.7, math.nan]), max_size=12), st.integers(0, 12))
@@ -195,8 +198,60 @@ def test_epochs_are_in_history_and_tensorboard(uninterrupted: fitting.Training) 
 
 
 def test_another_training_does_not_take_over_an_unfinished_one(uninterrupted: fitting.Training, tmp_path: Path) -> None:
-    with pytest.raises(WorkspaceError, match=r"unfinished training of another kind \(seed was 0, is 1\); finish it"):
-        open_workspace(tmp_path / "whole", {"seed": "1"})
+    uninterrupted.workspace.lock.close()
+    digests = "a" * 64, "b" * 64
+    with pytest.raises(
+        WorkspaceError, match=r"unfinished training of another kind \(seed was 0, is 1, images changed\)"
+    ):
+        open_workspace(tmp_path / "whole", {"seed": "1", "images": digests[0]})
     assert len(uninterrupted.workspace.read_history()) == 5
     uninterrupted.workspace.clear()
     assert open_workspace(tmp_path / "whole", {"seed": "1"}).read_history() == (), "a finished one is out of the way"
+
+
+def test_two_trainings_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    first = open_workspace(tmp_path / "run", {"seed": "0"})
+    with pytest.raises(WorkspaceError, match="run: another training is at work there"):
+        open_workspace(tmp_path / "run", {"seed": "0"})
+    first.lock.close()
+    open_workspace(tmp_path / "run", {"seed": "0"})
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"mine")
+    with pytest.raises(WorkspaceError, match=r"is needed to train in, and holds other files, such as photo\.jpg"):
+        open_workspace(tmp_path, {"seed": "0"})
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.parametrize("damage", ["settings", "weights", "weights missing", "history"])
+def test_what_is_damaged_is_one_line(
+    damage: str, examples: dataset.Examples, uninterrupted: fitting.Training, tmp_path: Path
+) -> None:
+    folder = uninterrupted.workspace.folder
+    uninterrupted.workspace.lock.close()
+    best = next((folder / "checkpoint").glob("best-*"))
+    if damage == "settings":
+        (folder / "settings.json").write_text("[1]")
+    elif damage == "weights":
+        best.write_bytes(best.read_bytes()[:1000])
+    elif damage == "weights missing":
+        best.unlink()
+    else:
+        (folder / "history.csv").write_text("phase,epoch\nhead,one\n")
+    with pytest.raises((WorkspaceError, HistoryError), match=r"(delete .* to train|remove it to train) from the start"):
+        training(examples, folder).run([HEAD, FINETUNING])
+
+
+def test_a_full_disk_is_an_error_of_the_system(
+    uninterrupted: fitting.Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = uninterrupted.workspace.read_history()
+    monkeypatch.setattr(np, "savez", fail_for_want_of_space)
+    with pytest.raises(OSError, match="No space left"):
+        uninterrupted.workspace.commit(uninterrupted.model, [*before, before[-1]._replace(epoch=6)], before[-1])
+    assert uninterrupted.workspace.read_history() == before
+
+
+def fail_for_want_of_space(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
