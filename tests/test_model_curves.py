@@ -106,11 +106,11 @@ def test_a_picture_of_many_labels_stays_small() -> None:
 @pytest.mark.parametrize("labels", [1, 2, 6, 7])
 def test_every_number_of_labels_fits(labels: int) -> None:
     truth = some_probabilities(40, labels) < 0.3
-    shape(scored(truth, np.flip(some_probabilities(40, labels))))
+    assert min(shape(scored(truth, np.flip(some_probabilities(40, labels))))) > 100
 
 
 def test_held_out_images_without_any_tag_have_empty_curves() -> None:
-    shape(scored(np.zeros((3, 2), bool), np.full((3, 2), 0.1, np.float32)))
+    assert min(shape(scored(np.zeros((3, 2), bool), np.full((3, 2), 0.1, np.float32)))) > 100
 
 
 def test_names_that_a_font_or_a_formula_trips_over_are_drawn(recwarn: pytest.WarningsRecorder) -> None:
