@@ -29,6 +29,7 @@ from model import history
 from model.history import Epoch
 
 _SETTINGS = "settings.json"
+_KIND = {"kind": "scenetags training"}
 _LOCK = "lock"
 _OF_UNFINISHED = ("images", "checkpoint", _LOCK)
 _OF_FINISHED = ("history.csv", "tensorboard")
@@ -160,15 +161,19 @@ def open_workspace(folder: Path, settings: Mapping[str, str]) -> Workspace:
         written.
     """
     try:
-        ours = {_SETTINGS, *_OF_UNFINISHED, *_OF_FINISHED}
+        unfinished = _read_settings(folder / _SETTINGS)
+        # What is deleted below must be ours: without the settings, somebody's folder may be called `images` as well.
+        ours = {_SETTINGS, _LOCK, *_OF_FINISHED, *(_OF_UNFINISHED if unfinished is not None else ())}
         there = {file.name.removesuffix(".partial") for file in folder.iterdir()} if folder.exists() else set()
         foreign = sorted(there - ours)
         if foreign:
-            raise WorkspaceError(f"{folder} is needed to train in, and holds other files, such as {foreign[0]}")
+            raise WorkspaceError(
+                f"{folder} is needed to train in, and holds other files, such as {foreign[0]}; move or delete them"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         workspace = Workspace(folder, (folder / _LOCK).open("a"))
         fcntl.flock(workspace.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        unfinished = _read_settings(folder / _SETTINGS)
+        unfinished = _read_settings(folder / _SETTINGS)  # again: whoever had the lock may have changed it
         if unfinished == settings:
             return workspace
         if unfinished is not None and workspace.history_file.exists():
@@ -178,7 +183,7 @@ def open_workspace(folder: Path, settings: Mapping[str, str]) -> Workspace:
             )
         _remove(folder, [name for name in ours if name != _LOCK])
         partial = folder / f"{_SETTINGS}.partial"
-        partial.write_text(json.dumps(settings, indent=2))
+        partial.write_text(json.dumps({**_KIND, **settings}, indent=2))
         partial.replace(folder / _SETTINGS)
     except BlockingIOError:
         raise WorkspaceError(f"{folder}: another training is at work there") from None
@@ -194,9 +199,9 @@ def _read_settings(file: Path) -> dict[str, str] | None:
         return None
     except ValueError:
         settings = None
-    if not isinstance(settings, dict):
-        raise WorkspaceError(f"{file} is damaged; delete {file.parent} to train from the start")
-    return settings
+    if not isinstance(settings, dict) or not settings.items() >= _KIND.items():
+        raise WorkspaceError(f"{file} is damaged or not of a training; delete or move {file.parent} to train from the start")
+    return {name: value for name, value in settings.items() if name not in _KIND}
 
 
 def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:

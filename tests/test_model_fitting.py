@@ -224,6 +224,17 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
 
+@pytest.mark.parametrize("settings", [None, '{"editor.fontSize": 12}'])
+def test_images_that_only_lie_where_ours_would_are_left_alone(settings: str | None, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "photo.jpg").write_bytes(b"mine")
+    if settings:
+        (tmp_path / "settings.json").write_text(settings)
+    with pytest.raises(WorkspaceError, match=r"holds other files, such as images|not of a training"):
+        open_workspace(tmp_path, {"seed": "0"})
+    assert (tmp_path / "images" / "photo.jpg").read_bytes() == b"mine"
+
+
 @pytest.mark.parametrize("damage", ["settings", "weights", "weights missing", "history"])
 def test_what_is_damaged_is_one_line(
     damage: str, examples: dataset.Examples, uninterrupted: fitting.Training, tmp_path: Path
