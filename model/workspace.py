@@ -200,7 +200,9 @@ def _read_settings(file: Path) -> dict[str, str] | None:
     except ValueError:
         settings = None
     if not isinstance(settings, dict) or not settings.items() >= _KIND.items():
-        raise WorkspaceError(f"{file} is damaged or not of a training; delete or move {file.parent} to train from the start")
+        raise WorkspaceError(
+            f"{file} is damaged or not of a training; delete or move {file.parent} to train from the start"
+        )
     return {name: value for name, value in settings.items() if name not in _KIND}
 
 
