@@ -13,7 +13,7 @@ from apache_beam.options import pipeline_options
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
 
-from pipelines import progress, storage
+from pipelines import interruption, progress, storage
 from pipelines.bundle import BundleError
 from pipelines.inference import BundleHandler, load_engine
 from pipelines.ledger import Accounts, Run, read_accounts, settle
@@ -65,6 +65,7 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
     Raises:
       InputError: the input names no images.
       BundleError: the engine refuses the bundle.
+      InterruptedRunError: a signal asked to stop; the wave at work was dropped whole.
       StoppedError: the output could not be written.
     """
     handler = BundleHandler(run.bundle.path, run.bundle.digest, options.engine, options.batch_size)
@@ -80,10 +81,10 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
         raise
     except Exception as error:
         for cause in _causes(error):
-            if isinstance(cause, KeyboardInterrupt):
-                raise KeyboardInterrupt from error
+            if isinstance(cause, interruption.InterruptedRunError):
+                raise cause from None
             if isinstance(cause, OSError):
-                raise StoppedError(cause.strerror or str(cause)) from error
+                raise StoppedError(f"stopped: {cause.strerror or cause}") from error
         raise
 
 
@@ -95,13 +96,17 @@ def _run_in_waves(
     Beam's local runner keeps all that crosses between two stages in memory, and knows no commit but the end.
     """
     passed_over: Counter[str] = Counter()
-    listed = list(list_images(options.input, options.input_list, passed_over))
+    listed = []
+    for item in list_images(options.input, options.input_list, passed_over):
+        interruption.check()
+        listed.append(item)
     load_engine(run.bundle.path, run.bundle.digest, options.engine)
     accounts = Accounts(passed_over=passed_over)
     try:
         with progress.shown(run.name, len(listed), options.progress):
             remaining = iter(listed)
             while wave := list(islice(remaining, options.checkpoint_every)):
+                interruption.check()
                 last = accounts.inputs + len(wave) >= len(listed)
                 # The runner is named outright: "DirectRunner" would try to download another one first.
                 with beam.Pipeline(FnApiRunner(), options=beam_options) as pipeline:

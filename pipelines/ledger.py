@@ -1,18 +1,19 @@
 """What the output holds: rows of earlier runs, the accounts of this one, and its manifest.
 
-The output is a folder with `predictions/`, `failures/` and `runs/`. A run writes its files into a folder
-`_staging-<run>` first and moves them into place when they are whole.
+The output is a folder with `predictions/`, `failures/` and `runs/`. A run holds `_lock` while it works, writes its
+files into a folder `_staging-<run>` first, and moves them into place when they are whole.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
+import socket
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -28,6 +29,7 @@ from pipelines.bundle import Bundle
 from pipelines.engines import available_cores
 
 PREDICTIONS, FAILURES, RUNS = "predictions", "failures", "runs"
+STAGING, LOCK = "_staging-", "_lock"
 PACKAGES = ("scenetags", "apache-beam", "ai-edge-litert", "numpy", "pillow", "pyarrow")
 
 
@@ -65,7 +67,7 @@ class Run:
     @property
     def staging(self) -> str:
         """Folder of files that are not yet whole."""
-        return storage.join(self.output, f"_staging-{self.name}")
+        return storage.join(self.output, f"{STAGING}{self.name}")
 
 
 @dataclass(frozen=True)
@@ -150,18 +152,38 @@ def new_run_name() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{os.urandom(2).hex()}"
 
 
-def check_output(run: Run) -> None:
-    """Make sure that a run may and can write into its output, and leave no trace.
+@contextmanager
+def hold_output(run: Run) -> Iterator[None]:
+    """Keep other runs out of an output, and remove what a killed run has left unfinished in it.
 
     Raises:
-      OutputError: the folder cannot be written to, or holds what another program, another model or other thresholds
-        wrote, and is not to be overwritten.
+      OutputError: another run is at work in it, or it cannot be written to.
+    """
+    owner = f"run {run.name}, process {os.getpid()} on {socket.gethostname()}"
+    with ExitStack() as held:
+        try:
+            # Permissions alone do not tell whether a folder can be written to: read-only mounts and full disks refuse
+            # too, and writing the lock finds that out.
+            held.enter_context(storage.lock(storage.join(run.output, LOCK), owner))
+        except storage.LockedError as error:
+            raise OutputError(
+                f"output {run.output} is in use ({error}): wait for its end, or choose another --output"
+            ) from error
+        except OSError as error:
+            raise OutputError(f"cannot write into output {run.output}: {error.strerror or error}") from error
+        for folder in storage.list_folders(run.output, STAGING):
+            storage.delete_folder(folder)
+        yield
+
+
+def check_output(run: Run) -> None:
+    """Make sure that a run may write into its output.
+
+    Raises:
+      OutputError: the folder holds what another program, another model or other thresholds wrote, and is not to be
+        overwritten.
     """
     output = run.output
-    try:
-        _probe(output)
-    except OSError as error:
-        raise OutputError(f"cannot write into output {output}: {error.strerror or error}") from error
     for path in _parquet_files(output):
         footer = _read_footer(path)
         if footer is None:
@@ -264,25 +286,6 @@ def _remove_rows_of_file(run: Run, path: str, names: Sequence[str]) -> None:
         with storage.create(staged) as file:
             pq.write_table(kept, file, compression="zstd")
         storage.move(staged, path)
-
-
-def _probe(folder: str) -> None:
-    """Write a file into a folder, and remove it and whatever folders had to be made.
-
-    Permissions alone do not tell: read-only mounts and full disks refuse too.
-    """
-    missing = []
-    while not os.path.lexists(folder):
-        missing.append(folder)
-        folder = os.path.dirname(folder)
-    probe = storage.join(missing[0] if missing else folder, "_probe")
-    try:
-        storage.write(probe, b"probe")
-        storage.delete([probe])
-    finally:
-        for made in missing:
-            with contextlib.suppress(OSError):
-                os.rmdir(made)
 
 
 def _parquet_files(output: str) -> list[str]:

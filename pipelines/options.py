@@ -37,7 +37,7 @@ exit codes:
   2  wrong usage or configuration; nothing was written
   3  done, but a larger share of the images failed than --max_failure_rate allows
   4  the accounts do not balance: some input became no row, or more than one
-  130  interrupted by Ctrl-C; as 1
+  130, 143  interrupted by Ctrl-C, or by SIGTERM; as 1
 
 Flags that are not listed here go to Apache Beam, e.g. --runner.
 """

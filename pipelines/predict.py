@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from pipelines import interruption
 from pipelines.options import PredictOptions, UsageError, parse_predict
 
 if TYPE_CHECKING:
     from pipelines.ledger import Accounts, Run
 
-DONE, STOPPED, WRONG_USAGE, TOO_MANY_FAILURES, UNBALANCED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+DONE, STOPPED, WRONG_USAGE, TOO_MANY_FAILURES, UNBALANCED = 0, 1, 2, 3, 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,11 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
       argv: arguments of the command line, without the command's name.
 
     Returns:
-      The exit code.
+      The exit code; after a signal, 128 and its number.
     """
     try:
-        options = parse_predict(sys.argv[1:] if argv is None else argv)
-        return _predict(options)
+        with interruption.deferred():
+            return _predict(parse_predict(sys.argv[1:] if argv is None else argv))
     except UsageError as error:
         print(f"scenetags predict: {error}", file=sys.stderr)
         return WRONG_USAGE
@@ -39,11 +40,10 @@ def _predict(options: PredictOptions) -> int:
     # an error that it raises as well.
     logging.getLogger().setLevel(logging.CRITICAL)
     # Imported here: Beam takes seconds, which `--help` and a mistyped flag should not cost.
-
     from pipelines.bundle import BundleError, load_bundle
     from pipelines.images import ignore_metadata_warnings
     from pipelines.jobs import StoppedError, check_beam_flags, run_job
-    from pipelines.ledger import OutputError, Run, check_output, new_run_name
+    from pipelines.ledger import OutputError, Run, check_output, hold_output, new_run_name
     from pipelines.listing import InputError
 
     ignore_metadata_warnings()
@@ -52,19 +52,19 @@ def _predict(options: PredictOptions) -> int:
         bundle = load_bundle(options.model)
         thresholds = bundle.thresholds if options.threshold is None else (options.threshold,) * len(bundle.labels)
         run = Run(new_run_name(), options.output, bundle, thresholds, options.overwrite, asdict(options))
-        check_output(run)
-        accounts = run_job(run, options, beam_options)
+        with hold_output(run):
+            check_output(run)
+            accounts = run_job(run, options, beam_options)
     except (BundleError, OutputError, InputError) as error:
         raise UsageError(str(error)) from error
-    except (StoppedError, KeyboardInterrupt) as error:
-        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else f"stopped: {error}"
+    except (StoppedError, interruption.InterruptedRunError) as error:
         again = "starts over" if options.overwrite else "goes on from there"
         print(
-            f"scenetags predict: {reason}; the rows of finished waves are in {options.output}, and the same command "
+            f"scenetags predict: {error}; the rows of finished waves are in {options.output}, and the same command "
             f"again {again}",
             file=sys.stderr,
         )
-        return INTERRUPTED if isinstance(error, KeyboardInterrupt) else STOPPED
+        return 128 + error.signal_number if isinstance(error, interruption.InterruptedRunError) else STOPPED
     print(summary(run, accounts))
     if not accounts.balanced:
         return UNBALANCED

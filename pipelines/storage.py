@@ -1,4 +1,4 @@
-"""Whole files by their paths: read, write, move into place, delete and list them.
+"""Whole files by their paths: read, write, move into place, delete, list and lock them.
 
 Every other module reaches files through here, so that a kind of storage is added in one room.
 """
@@ -6,14 +6,37 @@ Every other module reaches files through here, so that a kind of storage is adde
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
 import shutil
+import time
 import uuid
+from collections.abc import Iterator
 from typing import IO
+
+SECONDS_BETWEEN_ATTEMPTS = (0.1, 0.5)
+
+# Of network file systems, of disks, and of a machine that lacks something for a moment.
+_TRANSIENT = frozenset(
+    (
+        *(errno.EAGAIN, errno.EBUSY, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+        *(errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH),
+        *(errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET),
+    )
+)
 
 
 class UnsupportedStorageError(ValueError):
     """A path in a kind of storage that this version does not reach."""
+
+
+class TransientError(OSError):
+    """Storage that did not do its work however often it was asked, and may do it later."""
+
+
+class LockedError(RuntimeError):
+    """A lock that somebody else holds; the message is what they say of themselves."""
 
 
 def normalize(path: str) -> str:
@@ -33,13 +56,23 @@ def join(folder: str, *names: str) -> str:
 
 
 def read(path: str) -> bytes:
-    """Read a whole file.
+    """Read a whole file; what fails for a reason that passes is tried again.
 
     Raises:
+      TransientError: it could not be read now, and may be later.
       OSError: the file is missing or cannot be read.
     """
-    with open(path, "rb") as file:
-        return file.read()
+    for pause in (*SECONDS_BETWEEN_ATTEMPTS, None):
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except OSError as error:
+            if error.errno not in _TRANSIENT:
+                raise
+            if pause is None:
+                raise TransientError(error.errno, error.strerror) from error
+            time.sleep(pause)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def write(path: str, data: bytes) -> None:
@@ -52,7 +85,7 @@ def write(path: str, data: bytes) -> None:
     try:
         with create(partial) as file:
             file.write(data)
-        os.replace(partial, path)
+        move(partial, path)
     except BaseException:
         delete([partial])
         raise
@@ -74,12 +107,16 @@ def move(source: str, target: str) -> None:
     Raises:
       OSError: the file cannot be moved.
     """
-    os.makedirs(os.path.dirname(target), exist_ok=True)
+    folder = os.path.dirname(target)
+    os.makedirs(folder, exist_ok=True)
     try:
+        # The name may reach the disk before the bytes do: a loss of power would leave an empty file in the place.
+        _sync(source)
         os.replace(source, target)
     except FileNotFoundError:
         if not os.path.exists(target):
             raise
+    _sync(folder)
 
 
 def delete(paths: list[str]) -> None:
@@ -101,3 +138,83 @@ def list_files(folder: str, ending: str = "") -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(join(folder, name) for name in names if name.endswith(ending))
+
+
+def list_folders(folder: str, beginning: str = "") -> list[str]:
+    """List the folders directly in a folder whose names have the beginning, sorted."""
+    try:
+        names = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(join(folder, name) for name in names if name.startswith(beginning))
+
+
+@contextlib.contextmanager
+def lock(path: str, owner: str) -> Iterator[None]:
+    """Hold a lock, which is a file of this path while it is held.
+
+    It is the kernel's, and ends with the process however that ends: what a killed process leaves behind is an unlocked
+    file, never a lock that somebody has to remove.
+
+    Args:
+      path: of the file; folders above it are made, and removed again where nothing was put into them.
+      owner: what others are told who holds it.
+
+    Raises:
+      LockedError: somebody else holds it.
+      OSError: the file cannot be written.
+    """
+    made = _missing_folders(os.path.dirname(path))
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with _open_locked(path) as file:
+            try:
+                file.truncate(0)
+                file.write(owner)
+                file.flush()
+                yield
+            finally:
+                # While it is still held, so that it is not another one's file that goes.
+                delete([path])
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+
+
+def _open_locked(path: str) -> IO[str]:
+    while True:
+        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - it is the caller who closes it
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):
+                # Its last holder may have removed it between the opening and the locking.
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                    return file
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read()
+            file.close()
+            raise LockedError(owner) from None
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _missing_folders(folder: str) -> list[str]:
+    """List a folder and those above it that are not there, the lowest first."""
+    missing = []
+    while not os.path.lexists(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    return missing
+
+
+def _sync(path: str) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -15,7 +15,7 @@ from apache_beam.pvalue import AsIter, AsSingleton, PCollection, TaggedOutput
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipelines import progress
+from pipelines import interruption, progress
 from pipelines.engines import available_cores
 from pipelines.inference import BundleHandler
 from pipelines.ledger import Accounts, Run, StagedFile, commit, read_earlier, remove_earlier_rows, write_manifest
@@ -269,12 +269,14 @@ class _ReadImages(beam.DoFn):
         self._ahead: deque[Future[Image | Failure]] = deque()
 
     def process(self, ref: ImageRef) -> Iterator[Any]:
+        interruption.check()
         self._ahead.append(self._executor.submit(read_image, ref, self._image_size, self._resize_filter))
         if len(self._ahead) > self._look_ahead:
             yield _sort_out(self._ahead.popleft().result(), self._run)
 
     def finish_bundle(self) -> Iterator[Any]:
         while self._ahead:
+            interruption.check()
             item = _sort_out(self._ahead.popleft().result(), self._run)
             failed = isinstance(item, TaggedOutput)
             yield TaggedOutput(FAILED, _in_window(item.value)) if failed else _in_window(item)

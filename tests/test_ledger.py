@@ -130,22 +130,28 @@ def test_rows_are_written_in_groups(run: Run, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_output_is_probed_without_a_trace(tmp_path: Path, run: Run) -> None:
-    ledger.check_output(replace(run, output=str(tmp_path / "a/b/c")))
+    run = replace(run, output=str(tmp_path / "a/b/c"))
+    with ledger.hold_output(run):
+        ledger.check_output(run)
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
-    path = str(tmp_path / "x.json")
-    storage.write(path, b"old")
+def test_an_output_in_use_is_refused_and_free_again_afterwards(run: Run) -> None:
+    with (
+        ledger.hold_output(run),
+        pytest.raises(ledger.OutputError, match=f"is in use .run {run.name}, process {os.getpid()} on "),
+        ledger.hold_output(replace(run, name="20260101T000000Z-0003")),
+    ):
+        pytest.fail("two runs hold one output")
 
-    with pytest.raises(TypeError):
-        storage.write(path, "not bytes")  # type: ignore[arg-type]
-
-    assert storage.read(path) == b"old"
-    assert os.listdir(tmp_path) == ["x.json"]
+    with ledger.hold_output(run):
+        pass
 
 
-def test_moving_a_file_that_is_nowhere_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        storage.move(str(tmp_path / "gone"), str(tmp_path / "target"))
+def test_what_a_killed_run_left_unfinished_is_removed(run: Run) -> None:
+    left = stage(run, "a")
+
+    with ledger.hold_output(replace(run, name="20260101T000000Z-0003")):
+        assert not os.path.exists(left.staged)
+        assert storage.list_folders(run.output) == []

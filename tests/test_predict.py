@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -330,7 +331,7 @@ def test_an_interrupted_overwrite_leaves_no_image_twice_for_the_next_run(
 
     def interrupt(ref: ImageRef, *settings: Any) -> Image | Failure:
         if ref.path.endswith("7.jpg"):
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return read_image(ref, *settings)
 
     monkeypatch.setattr(transforms, "read_image", interrupt)
@@ -465,12 +466,12 @@ def test_an_interrupted_run_says_so_and_goes_on_later(
 ) -> None:
     def interrupt(ref: ImageRef, *settings: Any) -> Image | Failure:
         if ref.path.endswith("7.jpg"):
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return read_image(ref, *settings)
 
     monkeypatch.setattr(transforms, "read_image", interrupt)
     assert run(checkpoint_every=5) == 130
-    assert "scenetags predict: interrupted; " in capsys.readouterr().err
+    assert "scenetags predict: interrupted by SIGINT; " in capsys.readouterr().err
     assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(5)]
 
     monkeypatch.undo()

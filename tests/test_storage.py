@@ -1,0 +1,89 @@
+"""Files that are whole or not there, locks that end with their holder, and errors that pass."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import storage
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.json")
+    storage.write(path, b"old")
+
+    with pytest.raises(TypeError):
+        storage.write(path, "not bytes")  # type: ignore[arg-type]
+
+    assert storage.read(path) == b"old"
+    assert os.listdir(tmp_path) == ["x.json"]
+
+
+def test_moving_a_file_that_is_nowhere_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        storage.move(str(tmp_path / "gone"), str(tmp_path / "target"))
+
+
+def test_a_lock_is_held_by_one_and_says_by_whom(tmp_path: Path) -> None:
+    path = str(tmp_path / "a" / "_lock")
+
+    with (
+        storage.lock(path, "the first"),
+        pytest.raises(storage.LockedError, match="the first"),
+        storage.lock(path, "the second"),
+    ):
+        pytest.fail("two hold one lock")
+
+    assert os.listdir(tmp_path) == [], "the lock or its folder was left behind"
+
+
+def test_a_lock_file_that_nobody_holds_does_not_block(tmp_path: Path) -> None:
+    path = tmp_path / "_lock"
+    path.write_text("somebody who was killed")
+
+    with storage.lock(str(path), "the next"):
+        assert path.read_text() == "the next"
+
+
+class Flaky:
+    """An `open` that fails some times before it works."""
+
+    def __init__(self, number: int, times: int) -> None:
+        self.number = number
+        self.times = times
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Any:
+        if self.times:
+            self.times -= 1
+            raise OSError(self.number, os.strerror(self.number))
+        return open(*arguments, **settings)
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(storage, "SECONDS_BETWEEN_ATTEMPTS", (0, 0))
+    (tmp_path / "x").write_bytes(b"data")
+    return str(tmp_path / "x")
+
+
+def test_an_error_that_passes_is_not_seen(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "open", Flaky(errno.ESTALE, 2), raising=False)
+
+    assert storage.read(file) == b"data"
+
+
+def test_an_error_that_may_pass_later_is_told_from_one_that_will_not(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "open", Flaky(errno.EIO, 3), raising=False)
+    with pytest.raises(storage.TransientError, match="Input/output error"):
+        storage.read(file)
+
+    monkeypatch.setattr(storage, "open", permanent := Flaky(errno.EACCES, 2), raising=False)
+    with pytest.raises(PermissionError):
+        storage.read(file)
+    assert permanent.times == 1, "what will not pass was tried again"
