@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 
 import apache_beam as beam
@@ -13,12 +16,14 @@ from apache_beam.options import pipeline_options
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
 
-from pipelines import interruption, progress, storage
+from pipelines import interruption, progress
 from pipelines.bundle import BundleError
+from pipelines.commit import replace_rows
 from pipelines.inference import BundleHandler, load_engine
-from pipelines.ledger import Accounts, Run, read_accounts, settle
+from pipelines.ledger import Accounts, Run, read_accounts
 from pipelines.listing import InputError, list_images
 from pipelines.options import PredictOptions, UsageError
+from pipelines.output import OutputError, drop_shadows, mark
 from pipelines.transforms import ListImages, TagImages
 
 LOCAL_RUNNERS = ("directrunner", "fnapirunner", "bundlebaseddirectrunner")
@@ -65,27 +70,38 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
     Raises:
       InputError: the input names no images.
       BundleError: the engine refuses the bundle.
+      OutputError: the output holds two rows of an image.
       InterruptedRunError: a signal asked to stop; the wave at work was dropped whole.
       StoppedError: the output could not be written.
     """
-    handler = BundleHandler(run.bundle.path, run.bundle.digest, options.engine, options.batch_size)
-    runner = beam_options.view_as(pipeline_options.StandardOptions).runner
+    drop_shadows(run)
     try:
-        settle(run)
-        if _is_local(runner):
-            return _run_in_waves(run, options, handler, beam_options)
-        with beam.Pipeline(options=beam_options) as pipeline:
-            _ = pipeline | ListImages(options.input, options.input_list) | TagImages(run, handler)
-        return read_accounts(run.manifest)
+        accounts = _run(run, options, beam_options)
+        if run.overwrite:
+            _replace_rows(run, accounts, options.max_failure_rate)
+        return accounts
     except (BundleError, InputError):
         raise
     except Exception as error:
         for cause in _causes(error):
+            if isinstance(cause, OutputError):
+                raise cause from None
             if isinstance(cause, interruption.InterruptedRunError):
+                _mark_quietly(run, "interrupted")
                 raise cause from None
             if isinstance(cause, OSError):
+                _mark_quietly(run, "stopped")
                 raise StoppedError(f"stopped: {cause.strerror or cause}") from error
         raise
+
+
+def _run(run: Run, options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> Accounts:
+    handler = BundleHandler(run.bundle.path, run.bundle.digest, options.engine, options.batch_size)
+    if _is_local(beam_options.view_as(pipeline_options.StandardOptions).runner):
+        return _run_in_waves(run, options, handler, beam_options)
+    with beam.Pipeline(options=beam_options) as pipeline:
+        _ = pipeline | ListImages(options.input, options.input_list) | TagImages(run, handler)
+    return read_accounts(run.manifest)
 
 
 def _run_in_waves(
@@ -97,25 +113,41 @@ def _run_in_waves(
     """
     passed_over: Counter[str] = Counter()
     listed = []
+    begun = time.monotonic()
     for item in list_images(options.input, options.input_list, passed_over):
         interruption.check()
         listed.append(item)
+    loading = time.monotonic()
     load_engine(run.bundle.path, run.bundle.digest, options.engine)
+    run = replace(run, timings={"listing": loading - begun, "loading": time.monotonic() - loading})
     accounts = Accounts(passed_over=passed_over)
-    try:
-        with progress.shown(run.name, len(listed), options.progress):
-            remaining = iter(listed)
-            while wave := list(islice(remaining, options.checkpoint_every)):
-                interruption.check()
-                last = accounts.inputs + len(wave) >= len(listed)
-                # The runner is named outright: "DirectRunner" would try to download another one first.
-                with beam.Pipeline(FnApiRunner(), options=beam_options) as pipeline:
-                    created = pipeline | beam.Create(wave, reshuffle=False)
-                    _ = created | TagImages(run, handler, earlier=accounts, last=last)
-                accounts = read_accounts(run.manifest)
-    finally:
-        storage.delete_folder(run.staging)
+    with progress.shown(run.name, len(listed), options.progress):
+        remaining = iter(listed)
+        while wave := list(islice(remaining, options.checkpoint_every)):
+            interruption.check()
+            last = accounts.inputs + len(wave) >= len(listed)
+            # The runner is named outright: "DirectRunner" would try to download another one first.
+            with beam.Pipeline(FnApiRunner(), options=beam_options) as pipeline:
+                created = pipeline | beam.Create(wave, reshuffle=False)
+                _ = created | TagImages(run, handler, earlier=accounts, last=last)
+            accounts = read_accounts(run.manifest)
     return accounts
+
+
+def _replace_rows(run: Run, accounts: Accounts, max_failure_rate: float) -> None:
+    """End an overwrite; the old rows stay where the new ones are no good."""
+    if not accounts.balanced:
+        mark(run.manifest, "unbalanced")
+    elif accounts.failure_rate > max_failure_rate:
+        mark(run.manifest, "kept_old")
+    else:
+        replace_rows(run, accounts)
+
+
+def _mark_quietly(run: Run, status: str) -> None:
+    # On a full disk even this may fail; the next run then calls it killed.
+    with suppress(OSError):
+        mark(run.manifest, status)
 
 
 def _is_local(runner: str | None) -> bool:

@@ -141,7 +141,10 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
     how.add_argument("--model", required=True, metavar="BUNDLE", help="the bundle that `scenetags train` made")
     how.add_argument("--output", required=True, metavar="DIR", help="folder for the results; made if need be")
     how.add_argument(
-        "--overwrite", action="store_true", help="replace what the output holds, once all new rows are in place"
+        "--overwrite",
+        action="store_true",
+        help="replace what the output holds, once all new rows are complete; old rows stay if more than "
+        "--max_failure_rate of the images fail",
     )
     how.add_argument(
         "--threshold",

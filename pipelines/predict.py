@@ -43,8 +43,9 @@ def _predict(options: PredictOptions) -> int:
     from pipelines.bundle import BundleError, load_bundle
     from pipelines.images import ignore_metadata_warnings
     from pipelines.jobs import StoppedError, check_beam_flags, run_job
-    from pipelines.ledger import OutputError, Run, check_output, hold_output, new_run_name
+    from pipelines.ledger import Run, new_run_name
     from pipelines.listing import InputError
+    from pipelines.output import OutputError, check_output, hold_output
 
     ignore_metadata_warnings()
     beam_options = check_beam_flags(options.beam_flags)
@@ -58,24 +59,33 @@ def _predict(options: PredictOptions) -> int:
     except (BundleError, OutputError, InputError) as error:
         raise UsageError(str(error)) from error
     except (StoppedError, interruption.InterruptedRunError) as error:
-        again = "starts over" if options.overwrite else "goes on from there"
-        print(
-            f"scenetags predict: {error}; the rows of finished waves are in {options.output}, and the same command "
-            f"again {again}",
-            file=sys.stderr,
-        )
+        print(f"scenetags predict: {error}; {standing(run)}", file=sys.stderr)
         return 128 + error.signal_number if isinstance(error, interruption.InterruptedRunError) else STOPPED
     print(summary(run, accounts))
     if not accounts.balanced:
         return UNBALANCED
     if accounts.failure_rate > options.max_failure_rate:
+        where = run.folder if run.overwrite else run.output
         print(
             f"scenetags predict: {accounts.failure_rate:.1%} of the images failed, more than --max_failure_rate "
-            f"{options.max_failure_rate:.1%}; the reasons are in {run.output}/failures",
+            f"{options.max_failure_rate:.1%}; the reasons are in {where}/failures"
+            + ("; the old rows stay, and the same command again tries what failed" if run.overwrite else ""),
             file=sys.stderr,
         )
         return TOO_MANY_FAILURES
     return DONE
+
+
+def standing(run: Run) -> str:
+    """Say where a run stands that did not come to its end, for people."""
+    from pipelines.ledger import read_accounts
+
+    try:
+        done = read_accounts(run.manifest).inputs
+    except FileNotFoundError:
+        done = 0
+    rows = "the old rows are untouched" if run.overwrite else f"their rows are in {run.output}"
+    return f"{done:,} images are done and committed, {rows}, and the same command again goes on from there"
 
 
 def summary(run: Run, accounts: Accounts) -> str:
@@ -104,9 +114,9 @@ def summary(run: Run, accounts: Accounts) -> str:
             f"{accounts.predictions + accounts.failures + accounts.skipped:,} rows and skips"
         )
     tagged = accounts.predictions + accounts.skipped
-    for folder, count in (("predictions", tagged), ("failures", accounts.failures)):
+    for table, count in (("predictions", tagged), ("failures", accounts.failures)):
         if count:
-            lines.append(f"{folder}: {run.output}/{folder}/*.parquet")
+            lines.append(f"{table}: {run.output}/{table}/*.parquet")
     lines.append(f"manifest: {run.manifest}")
     return "\n".join(lines)
 

@@ -86,17 +86,21 @@ Listed = ImageRef | Failure
 """What a listing yields: an image, or a name that cannot be one."""
 
 
+# Parquet names what is in a list "element", and a type of another name would not equal itself once it was read back.
+_NAMES = pa.list_(pa.field("element", pa.string()))
+
+
 def prediction_schema(bundle: Bundle, thresholds: Sequence[float]) -> pa.Schema:
     """Describe the columns of `predictions/`, one probability column a label."""
     return pa.schema(
         [
             ("path", pa.string()),
-            ("tags", pa.list_(pa.string())),
+            ("tags", _NAMES),
             *((f"p_{label}", pa.float32()) for label in bundle.labels),
             ("width", pa.int32()),
             ("height", pa.int32()),
             ("source", pa.string()),
-            ("repairs", pa.list_(pa.string())),
+            ("repairs", _NAMES),
             ("fingerprint", pa.string()),
             ("model", pa.string()),
             ("run", pa.string()),
@@ -126,12 +130,12 @@ def prediction_table(
     probabilities = np.stack([prediction.probabilities for prediction in predictions], axis=1)
     columns = [
         pa.array([prediction.ref.path for prediction in predictions]),
-        pa.array(tags, pa.list_(pa.string())),
+        pa.array(tags, _NAMES),
         *(pa.array(column, pa.float32()) for column in probabilities),
         pa.array([prediction.width for prediction in predictions], pa.int32()),
         pa.array([prediction.height for prediction in predictions], pa.int32()),
         pa.array([prediction.source for prediction in predictions]),
-        pa.array([prediction.repairs for prediction in predictions], pa.list_(pa.string())),
+        pa.array([prediction.repairs for prediction in predictions], _NAMES),
         pa.array([prediction.ref.fingerprint for prediction in predictions]),
         pa.repeat(model, len(predictions)),
         pa.repeat(run, len(predictions)),

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 SECONDS_BETWEEN_ATTEMPTS = (0.1, 0.5)
@@ -102,24 +102,34 @@ def create(path: str) -> IO[bytes]:
 
 
 def move(source: str, target: str) -> None:
-    """Move a file into place, replacing what is there; do nothing where an earlier attempt has moved it already.
+    """Move a file into place, replacing what is there.
 
     Raises:
       OSError: the file cannot be moved.
     """
     folder = os.path.dirname(target)
     os.makedirs(folder, exist_ok=True)
+    # The name may reach the disk before the bytes do: a loss of power would leave an empty file in the place.
+    sync(source)
+    os.replace(source, target)
+    sync(folder)
+
+
+def exists(path: str) -> bool:
+    """Tell whether there is a file."""
+    return os.path.isfile(path)
+
+
+def sync(path: str) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    opened = os.open(path, os.O_RDONLY)
     try:
-        # The name may reach the disk before the bytes do: a loss of power would leave an empty file in the place.
-        _sync(source)
-        os.replace(source, target)
-    except FileNotFoundError:
-        if not os.path.exists(target):
-            raise
-    _sync(folder)
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
-def delete(paths: list[str]) -> None:
+def delete(paths: Sequence[str]) -> None:
     """Delete files; missing ones are no error."""
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
@@ -209,12 +219,3 @@ def _missing_folders(folder: str) -> list[str]:
         missing.append(folder)
         folder = os.path.dirname(folder)
     return missing
-
-
-def _sync(path: str) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -16,10 +16,12 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines import interruption, progress
+from pipelines.commit import StagedFile, Superseded, commit
 from pipelines.engines import available_cores
 from pipelines.inference import BundleHandler
-from pipelines.ledger import Accounts, Run, StagedFile, commit, read_earlier, remove_earlier_rows, write_manifest
+from pipelines.ledger import Accounts, Run
 from pipelines.listing import list_images
+from pipelines.output import read_earlier
 from pipelines.reading import read_image
 from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
 from pipelines.writing import FailureRows, PredictionRows, Rows, TableWriter
@@ -51,7 +53,7 @@ class SkipTagged(beam.PTransform):
     """Leave out the images that an earlier run has tagged.
 
     An image is known by its path and fingerprint. Outputs: the listed items that remain to be done, `skipped` (paths)
-    and `superseded`, the paths whose earlier rows go when the new ones come.
+    and `superseded`, the earlier rows that go when the new ones come.
 
     Attributes:
       run: of the job.
@@ -145,7 +147,7 @@ class WriteManifest(beam.PTransform):
       run: of the job.
       inputs: count of what was listed.
       skipped: count of what was left out.
-      superseded: paths whose earlier rows go.
+      superseded: earlier rows that go when the new ones come.
       earlier: accounts of the run's earlier waves.
       last: whether nothing of the run follows.
     """
@@ -153,7 +155,7 @@ class WriteManifest(beam.PTransform):
     run: Run
     inputs: PCollection[int]
     skipped: PCollection[int]
-    superseded: PCollection[str]
+    superseded: PCollection[Superseded]
     earlier: Accounts
     last: bool
 
@@ -214,17 +216,12 @@ def _commit_and_account(
     inputs: int,
     files: Iterable[StagedFile],
     skipped: int,
-    superseded: Iterable[str],
+    superseded: Iterable[Superseded],
     run: Run,
     earlier: Accounts,
     last: bool,
 ) -> Accounts:
-    accounts = earlier + Accounts(inputs=inputs, skipped=skipped) + commit(run, list(files), list(superseded))
-    status = "running" if not last else "done" if accounts.balanced else "unbalanced"
-    if last and run.overwrite and accounts.balanced:
-        remove_earlier_rows(run)
-    write_manifest(run, accounts, status)
-    return accounts
+    return commit(run, list(files), list(superseded), earlier, Accounts(inputs=inputs, skipped=skipped), last)
 
 
 class _SkipTagged(beam.DoFn):
@@ -232,17 +229,13 @@ class _SkipTagged(beam.DoFn):
         self._run = run
 
     def process(self, listed: Listed) -> Iterator[Any]:
-        if self._run.overwrite:
-            yield listed
-            return
-        earlier = read_earlier(self._run.output, self._run.name)
-        fingerprint = earlier.tagged.get(listed.path)
-        if fingerprint is not None and fingerprint == listed.fingerprint:
+        earlier = read_earlier(self._run.folder, self._run.name).get(listed.path)
+        if earlier and earlier.fingerprint is not None and earlier.fingerprint == listed.fingerprint:
             progress.report(self._run.name, done=1)
             yield TaggedOutput(SKIPPED, listed.path)
             return
-        if fingerprint is not None or listed.path in earlier.failed:
-            yield TaggedOutput(SUPERSEDED, listed.path)
+        if earlier:
+            yield TaggedOutput(SUPERSEDED, Superseded(listed.path, earlier.file))
         yield listed
 
 

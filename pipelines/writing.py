@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import storage
-from pipelines.ledger import FAILURES, PREDICTIONS, Accounts, Run, StagedFile
+from pipelines.commit import ROWS_A_GROUP, StagedFile
+from pipelines.ledger import FAILURES, PREDICTIONS, Accounts, Run
 from pipelines.records import (
     Failure,
     Prediction,
@@ -23,14 +24,11 @@ from pipelines.records import (
 )
 from pipelines.tagging import choose_tags
 
-ROWS_A_GROUP = 8192
-"""Rows that are laid out at once and become one Parquet row group; 8192 predictions of 17 labels take 3 MB."""
-
 
 class Rows(Protocol):
     """A kind of rows, and how they become a table."""
 
-    folder: str
+    table: str
 
     def schema(self, run: Run) -> pa.Schema:
         """Describe the table's columns."""
@@ -42,7 +40,7 @@ class Rows(Protocol):
 class PredictionRows:
     """Rows of `predictions/`."""
 
-    folder = PREDICTIONS
+    table = PREDICTIONS
 
     def schema(self, run: Run) -> pa.Schema:
         """Describe the table's columns."""
@@ -64,7 +62,7 @@ class PredictionRows:
 class FailureRows:
     """Rows of `failures/`."""
 
-    folder = FAILURES
+    table = FAILURES
 
     def schema(self, run: Run) -> pa.Schema:
         """Describe the table's columns."""
@@ -103,12 +101,11 @@ class TableWriter:
             return None
         self._writer.close()
         self._file.close()
-        target = storage.join(self._run.output, self._kind.folder, self._name)
-        return StagedFile(self._staged, target, self._accounts)
+        return StagedFile(self._staged, self._kind.table, self._accounts)
 
     @property
     def _staged(self) -> str:
-        return storage.join(self._run.staging, self._kind.folder, self._name)
+        return storage.join(self._run.staging, self._kind.table, self._name)
 
     def _write_group(self) -> None:
         table, accounts = self._kind.lay_out(self._rows, self._run)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import jobs, ledger, predict, transforms
+from pipelines import commit, jobs, ledger, predict, transforms
 from pipelines.bundle import load_bundle
 from pipelines.ledger import Accounts, Run
 from pipelines.reading import read_image
@@ -86,6 +86,17 @@ def manifest(output: Path) -> dict[str, Any]:
 
 def without(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in names}
+
+
+def interrupt_at(name: str) -> Callable[..., Image | Failure]:
+    """Make a reader that presses Ctrl-C when it comes to an image."""
+
+    def read(ref: ImageRef, *settings: Any) -> Image | Failure:
+        if ref.path.endswith(name):
+            signal.raise_signal(signal.SIGINT)
+        return read_image(ref, *settings)
+
+    return read
 
 
 def test_every_image_becomes_one_row(run: Predict, chips: Path, tmp_path: Path, bundle_path: str) -> None:
@@ -322,26 +333,46 @@ def test_another_bundle_is_refused_unless_it_may_overwrite(
     assert [row["model"] for row in rows(tmp_path / "out")] == [sealed.digest] * 10
 
 
-def test_an_interrupted_overwrite_leaves_no_image_twice_for_the_next_run(
-    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_overwrite_keeps_the_old_rows_and_goes_on_later(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (chips / "3.jpg").write_bytes(b"")
     assert run("--max_failure_rate=1") == 0
+    old = rows(tmp_path / "out"), rows(tmp_path / "out", "failures")
     (chips / "3.jpg").write_bytes(chip(3))
 
-    def interrupt(ref: ImageRef, *settings: Any) -> Image | Failure:
-        if ref.path.endswith("7.jpg"):
-            signal.raise_signal(signal.SIGINT)
-        return read_image(ref, *settings)
-
-    monkeypatch.setattr(transforms, "read_image", interrupt)
+    monkeypatch.setattr(transforms, "read_image", interrupt_at("7.jpg"))
     assert run("--overwrite", checkpoint_every=5) == 130
     monkeypatch.undo()
-    assert len(tagged(tmp_path / "out")) + len(failed(tmp_path / "out")) > 10, "rows of both runs"
+    assert "5 images are done and committed, the old rows are untouched, and the same" in capsys.readouterr().err
+    assert (rows(tmp_path / "out"), rows(tmp_path / "out", "failures")) == old
+    assert manifest(tmp_path / "out")["status"] == "interrupted"
 
-    assert run() == 0
+    assert run("--overwrite") == 0
+    assert "5 tagged, 0 failed, 5 skipped" in capsys.readouterr().out
     assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(10)]
     assert failed(tmp_path / "out") == {}
+    assert {row["run"] for row in old[0]}.isdisjoint(row["run"] for row in rows(tmp_path / "out"))
+    assert sorted(os.listdir(tmp_path / "out")) == ["failures", "predictions", "runs"]
+
+
+def test_an_overwrite_with_too_many_failures_keeps_the_old_rows(
+    run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run() == 0
+    old = rows(tmp_path / "out")
+    (chips / "3.jpg").write_bytes(b"")
+
+    assert run("--overwrite") == 3
+    said = capsys.readouterr().err
+    assert "10.0% of the images failed, more than --max_failure_rate 5.0%; the reasons are in" in said
+    assert "the old rows stay, and the same command again tries what failed" in said
+    assert rows(tmp_path / "out") == old
+    assert manifest(tmp_path / "out")["status"] == "kept_old"
+
+    assert run("--overwrite", "--max_failure_rate=0.1") == 0
+    assert len(rows(tmp_path / "out")) == 9
+    assert failed(tmp_path / "out") == {"3.jpg": "empty file"}
 
 
 def test_foreign_files_survive_an_overwrite(
@@ -444,17 +475,17 @@ def test_ordinary_images_need_no_repair(run: Predict, tmp_path: Path) -> None:
 def test_an_output_that_fails_in_mid_run_is_one_clear_line(
     run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fill_the_disk(run: Run, accounts: Accounts, status: str) -> None:
+    def fill_the_disk(run: Run, accounts: Accounts, status: str) -> bytes:
         if accounts.inputs > 8:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        ledger.write_manifest(run, accounts, status)
+        return ledger.describe(run, accounts, status)
 
-    monkeypatch.setattr(transforms, "write_manifest", fill_the_disk)
+    monkeypatch.setattr(commit, "describe", fill_the_disk)
     assert run(checkpoint_every=4) == 1
     printed = capsys.readouterr().err
-    assert "scenetags predict: stopped: No space left on device; the rows of finished waves are in" in printed
+    assert "scenetags predict: stopped: No space left on device; 8 images are done and committed, their" in printed
     assert "Traceback" not in printed
-    assert manifest(tmp_path / "out")["status"] == "running"
+    assert manifest(tmp_path / "out")["status"] == "stopped"
 
     monkeypatch.undo()
     assert run() == 0
@@ -464,12 +495,7 @@ def test_an_output_that_fails_in_mid_run_is_one_clear_line(
 def test_an_interrupted_run_says_so_and_goes_on_later(
     run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(ref: ImageRef, *settings: Any) -> Image | Failure:
-        if ref.path.endswith("7.jpg"):
-            signal.raise_signal(signal.SIGINT)
-        return read_image(ref, *settings)
-
-    monkeypatch.setattr(transforms, "read_image", interrupt)
+    monkeypatch.setattr(transforms, "read_image", interrupt_at("7.jpg"))
     assert run(checkpoint_every=5) == 130
     assert "scenetags predict: interrupted by SIGINT; " in capsys.readouterr().err
     assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(5)]

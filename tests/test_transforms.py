@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,8 @@ def test_failures_are_shown_where_they_happen_not_where_they_are_written(
     lines = io.StringIO()
 
     with progress.shown("run", 12, stream=lines), beam.Pipeline(FnApiRunner()) as pipeline:
-        _ = pipeline | beam.Create(refs(chips)) | ReadImages(32, "bilinear", look_ahead=1, run="run")
+        read = pipeline | beam.Create(refs(chips)) | ReadImages(32, "bilinear", look_ahead=1, run="run")
+        _ = read.images | beam.Map(lambda _: time.sleep(0.05))
 
     assert "1 of 12 images" in lines.getvalue()
     assert lines.getvalue().rstrip().endswith("1 failures")

@@ -1,0 +1,181 @@
+"""The output folder between two runs: who holds it, what earlier runs have left in it, and whether a run may add to it.
+
+The output holds `predictions/`, `failures/` and `runs/`; while a run works also `_lock`, its staging folder, and the
+shadow folder of an overwrite.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import storage
+from pipelines.commit import recover, table_files
+from pipelines.ledger import PREDICTIONS, RUNS, SHADOW, Run
+from pipelines.records import failure_schema, prediction_schema
+
+LOCK = "_lock"
+
+
+class OutputError(ValueError):
+    """An output folder that this run must not or cannot write into."""
+
+
+class EarlierRow(NamedTuple):
+    """What an earlier run has left of an image.
+
+    Attributes:
+      file: that holds the row, relative to the folder of the tables.
+      fingerprint: of the image when it was tagged; None where it failed.
+    """
+
+    file: str
+    fingerprint: str | None
+
+
+@contextmanager
+def hold_output(run: Run) -> Iterator[None]:
+    """Keep other runs out of an output, and put right what a killed run has left unfinished in it.
+
+    Raises:
+      OutputError: another run is at work in it, or it cannot be written to.
+    """
+    owner = f"run {run.name}, process {os.getpid()} on {socket.gethostname()}"
+    with ExitStack() as held:
+        try:
+            # Permissions alone do not tell whether a folder can be written to: read-only mounts and full disks refuse
+            # too, and writing the lock finds that out.
+            held.enter_context(storage.lock(storage.join(run.output, LOCK), owner))
+            recover(run.output)
+            _mark_killed_runs(run.output)
+        except storage.LockedError as error:
+            raise OutputError(
+                f"output {run.output} is in use ({error}): wait for its end, or choose another --output"
+            ) from error
+        except OSError as error:
+            raise OutputError(f"cannot write into output {run.output}: {error.strerror or error}") from error
+        try:
+            yield
+        finally:
+            # What cannot be put right now, on a full disk say, is left to the next run.
+            with suppress(OSError):
+                recover(run.output)
+
+
+def check_output(run: Run) -> None:
+    """Make sure that a run may write into its output.
+
+    Raises:
+      OutputError: the folder holds what another program, another model or other thresholds wrote, and is not to be
+        overwritten.
+    """
+    output = run.output
+    expected = {table: _columns(schema) for table, schema in _schemas(run).items()}
+    for path in table_files(output):
+        schema = _read_schema(path)
+        if schema is None:
+            raise OutputError(f"output {output} holds {path}, which scenetags did not write: choose another --output")
+        if run.overwrite:
+            continue
+        footer = _footer(schema)
+        remedy = "choose another --output, or replace them with --overwrite"
+        if footer.get("bundle") != run.bundle.digest:
+            theirs, ours = str(footer.get("bundle"))[:12], run.bundle.digest[:12]
+            raise OutputError(f"output {output} holds rows of another bundle ({theirs}, this one is {ours}): {remedy}")
+        if footer.get("thresholds") != list(run.thresholds):
+            raise OutputError(f"output {output} holds rows that were tagged with other thresholds: {remedy}")
+        if _columns(schema) != expected[posixpath.basename(posixpath.dirname(path))]:
+            raise OutputError(f"output {output} holds {path}, whose columns are not those of this version: {remedy}")
+
+
+def drop_shadows(run: Run) -> None:
+    """Delete what overwrites have gathered with which this run does not go on."""
+    for folder in storage.list_folders(run.output, SHADOW):
+        if folder != run.folder:
+            storage.delete_folder(folder)
+
+
+@lru_cache(maxsize=1)
+def read_earlier(folder: str, run: str) -> Mapping[str, EarlierRow]:
+    """Read which images earlier runs than `run` have tagged or failed at; once in a process, for it does not change.
+
+    Args:
+      folder: of the tables.
+      run: name of the run that is at work.
+
+    Returns:
+      What was left of each image, by its path.
+
+    Raises:
+      OutputError: an image has two rows.
+    """
+    rows: dict[str, EarlierRow] = {}
+    for path in table_files(folder):
+        table, name = posixpath.split(path)
+        if name.startswith(run):
+            continue
+        file = posixpath.join(posixpath.basename(table), name)
+        with pq.ParquetFile(path) as parquet:
+            for batch in parquet.iter_batches(columns=["path", "fingerprint"]):
+                fingerprints = batch.column("fingerprint").to_pylist()
+                for image, fingerprint in zip(batch.column("path").to_pylist(), fingerprints, strict=True):
+                    if image in rows:
+                        raise OutputError(
+                            f"output {folder} holds two rows of {image}, in {rows[image].file} and {file}: "
+                            "delete one of these files, and what it held is tagged again"
+                        )
+                    tagged = file.startswith(PREDICTIONS)
+                    rows[image] = EarlierRow(file, fingerprint if tagged else None)
+    return rows
+
+
+def mark(manifest: str, status: str) -> None:
+    """Write into a run's manifest how the run ended; nothing where it committed nothing."""
+    with suppress(FileNotFoundError):
+        described = json.loads(storage.read(manifest))
+        storage.write(manifest, json.dumps({**described, "status": status}, indent=2).encode())
+
+
+def _mark_killed_runs(output: str) -> None:
+    for manifest in storage.list_files(storage.join(output, RUNS), ".json"):
+        # Nobody else is at work here, and so it is over with whoever says that he is.
+        with suppress(ValueError):
+            if json.loads(storage.read(manifest)).get("status") == "running":
+                mark(manifest, "killed")
+
+
+def _schemas(run: Run) -> dict[str, pa.Schema]:
+    return {
+        "predictions": prediction_schema(run.bundle, run.thresholds),
+        "failures": failure_schema(run.bundle, run.thresholds),
+    }
+
+
+def _columns(schema: pa.Schema) -> list[tuple[str, str]]:
+    return [(field.name, str(field.type)) for field in schema]
+
+
+def _read_schema(path: str) -> pa.Schema | None:
+    """Read the columns of a table of ours; None where it is another program's."""
+    try:
+        schema = pq.read_schema(path)
+    except pa.ArrowException:
+        return None
+    return schema if _footer(schema) else None
+
+
+def _footer(schema: pa.Schema) -> dict[str, Any]:
+    try:
+        footer = json.loads((schema.metadata or {})[b"scenetags"])
+    except (KeyError, ValueError):
+        return {}
+    return footer if isinstance(footer, dict) else {}

@@ -1,0 +1,246 @@
+"""A commit is seen whole or not at all, wherever it is cut off; and a row takes the place of its older one."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import storage
+from pipelines.bundle import load_bundle
+from pipelines.commit import StagedFile, Superseded, commit, recover, replace_rows
+from pipelines.ledger import FAILURES, PREDICTIONS, Accounts, Run
+from pipelines.output import read_earlier
+from pipelines.records import Failure, ImageRef, Prediction
+from pipelines.writing import FailureRows, PredictionRows, TableWriter
+
+Rows = Mapping[str, tuple[str, str]]
+"""The table and the fingerprint of each path."""
+
+FIRST: Rows = {
+    **dict.fromkeys(("stays.jpg", "changed.jpg", "broken.jpg"), (PREDICTIONS, "old")),
+    **dict.fromkeys(("still failed.jpg", "mended.jpg", "failed as before.jpg"), (FAILURES, "old")),
+}
+SECOND: Rows = {
+    **dict.fromkeys(("changed.jpg", "mended.jpg", "came.jpg"), (PREDICTIONS, "new")),
+    **dict.fromkeys(("broken.jpg", "failed as before.jpg", "came broken.jpg"), (FAILURES, "new")),
+}
+BOTH: Rows = {**FIRST, **SECOND}
+
+
+class PowerCut(BaseException):
+    """The end of everything, which nobody handles."""
+
+
+@pytest.fixture
+def first(tmp_path: Path, bundle_path: str) -> Run:
+    bundle = load_bundle(bundle_path)
+    return Run("20260101T000000Z-0001", str(tmp_path / "out"), bundle, bundle.thresholds)
+
+
+@pytest.fixture
+def second(first: Run) -> Run:
+    return replace(first, name="20260101T000000Z-0002")
+
+
+def stage(run: Run, rows: Rows) -> list[StagedFile]:
+    """Stage rows, one file a table."""
+    predictions, failures = TableWriter(PredictionRows(), run), TableWriter(FailureRows(), run)
+    for path, (table, fingerprint) in rows.items():
+        if table == PREDICTIONS:
+            probabilities = np.full(len(run.bundle.labels), 0.5, np.float32)
+            predictions.write(Prediction(ImageRef(path, 1, fingerprint), 8, 8, "jpeg 3x8", (), probabilities))
+        else:
+            failures.write(Failure(path, "decode", "DamagedImageError", "cut off", fingerprint))
+    return [file for writer in (predictions, failures) if (file := writer.close())]
+
+
+def commit_rows(run: Run, rows: Rows, last: bool = True) -> Accounts:
+    read_earlier.cache_clear()
+    earlier = read_earlier(run.folder, run.name)
+    superseded = [Superseded(path, earlier[path].file) for path in rows if path in earlier]
+    return commit(run, stage(run, rows), superseded, Accounts(), Accounts(inputs=len(rows)), last)
+
+
+def seen(output: str) -> dict[str, list[tuple[str, str]]]:
+    """Read what a plain look at the tables finds of each path; every file must open."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for table in (PREDICTIONS, FAILURES):
+        for file in sorted(Path(output, table).glob("*.parquet")):
+            for row in pq.read_table(file, partitioning=None).to_pylist():
+                found.setdefault(row["path"], []).append((table, row["fingerprint"]))
+    return found
+
+
+def once(rows: Rows) -> dict[str, list[tuple[str, str]]]:
+    return {path: [row] for path, row in rows.items()}
+
+
+@contextmanager
+def cut_off(monkeypatch: pytest.MonkeyPatch, before: int) -> Iterator[Callable[[], bool]]:
+    """Let some changes to the disk pass, and none after them; tell whether it came to that."""
+    changes = 0
+
+    def counted(change: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **settings: Any) -> Any:
+            nonlocal changes
+            changes += 1
+            if changes > before:
+                raise PowerCut
+            return change(*arguments, **settings)
+
+        return counted
+
+    def opened(path: Any, mode: str = "r", *arguments: Any, **settings: Any) -> Any:
+        change = counted(builtins.open) if "w" in mode else builtins.open
+        return change(path, mode, *arguments, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "open", opened, raising=False)
+        for name in ("replace", "remove", "unlink", "rmdir", "mkdir"):
+            patch.setattr(os, name, counted(getattr(os, name)))
+        yield lambda: changes > before
+
+
+def each_cut(
+    monkeypatch: pytest.MonkeyPatch, output: str, work: Callable[[], object], check: Callable[[str], None]
+) -> int:
+    """Do some work again and again from the same state of the output, cut off one change later each time.
+
+    Each time the check is made right after the cut, and is told at which change it came.
+    """
+    before = f"{output}.before"
+    shutil.copytree(output, before)
+    for cut in range(1000):
+        shutil.rmtree(output)
+        shutil.copytree(before, output)
+        try:
+            with cut_off(monkeypatch, cut) as was_cut:
+                work()
+        except PowerCut:
+            pass
+        check(f"cut off after {cut} changes")
+        if not was_cut():
+            return cut
+    raise AssertionError("the work has no end")
+
+
+def test_nothing_is_seen_before_the_commit_and_all_of_it_after(first: Run) -> None:
+    staged = stage(first, FIRST)
+    assert seen(first.output) == {}
+
+    committed = commit(first, staged, [], Accounts(), Accounts(inputs=len(FIRST)), last=True)
+
+    assert seen(first.output) == once(FIRST)
+    assert (committed.predictions, committed.failures) == (3, 3)
+    assert committed.balanced
+
+
+def test_newer_rows_take_the_place_of_older_ones(first: Run, second: Run) -> None:
+    commit_rows(first, FIRST)
+    accounts = commit_rows(second, SECOND)
+
+    assert seen(second.output) == once(BOTH)
+    assert (accounts.predictions, accounts.failures) == (3, 3)
+    for file in Path(second.output).glob("*/*.parquet"):
+        assert b"scenetags" in pq.read_schema(file).metadata, f"{file.name} lost its footer"
+
+
+def test_an_older_row_stays_where_no_newer_one_came(first: Run, second: Run) -> None:
+    commit_rows(first, FIRST)
+    earlier = read_earlier(first.output, second.name)
+    everything = [Superseded(path, earlier[path].file) for path in FIRST]
+
+    commit(second, stage(second, {"changed.jpg": (PREDICTIONS, "new")}), everything, Accounts(), Accounts(), last=True)
+
+    assert seen(second.output) == once({**FIRST, "changed.jpg": (PREDICTIONS, "new")})
+
+
+def test_a_commit_that_a_runner_tries_again_changes_nothing(first: Run) -> None:
+    committed = commit_rows(first, FIRST)
+
+    # The second attempt has staged the same rows under other names, as it would.
+    assert commit_rows(first, FIRST) == committed
+    assert seen(first.output) == once(FIRST)
+
+
+def test_a_commit_cut_off_anywhere_is_whole_or_nothing_after_the_repair(
+    first: Run, second: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit_rows(first, FIRST)
+    outcomes: Counter[str] = Counter()
+
+    def check(cut: str) -> None:
+        for path, places in seen(second.output).items():
+            tables = [table for table, _ in places]
+            assert len(tables) == len(set(tables)), f"{cut}, {path} is twice in one table"
+        lost = set(FIRST) - set(seen(second.output))
+        assert not lost, f"{cut}, rows are lost: {lost}"
+        recover(second.output)
+        found = seen(second.output)
+        assert found in (once(FIRST), once(BOTH)), f"{cut}, the commit is there in part: {found}"
+        assert storage.list_folders(second.output, "_") == [], f"{cut}, something is left"
+        outcomes["nothing" if found == once(FIRST) else "whole"] += 1
+        if found == once(FIRST):
+            commit_rows(second, SECOND)
+        assert seen(second.output) == once(BOTH), f"{cut}, the same work again did not end right"
+
+    cuts = each_cut(monkeypatch, second.output, lambda: commit_rows(second, SECOND), check)
+
+    assert outcomes["nothing"] > 5, outcomes
+    assert outcomes["whole"] > 5, outcomes
+    assert cuts == sum(outcomes.values()) - 1
+
+
+def test_a_repair_cut_off_anywhere_is_repaired_by_the_next_one(
+    first: Run, second: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit_rows(first, FIRST)
+
+    def cut(*_: object) -> None:
+        raise PowerCut
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.commit._carry_out", cut)
+        with pytest.raises(PowerCut):
+            commit_rows(second, SECOND)
+    assert seen(second.output) == once(FIRST)
+
+    def check(cut: str) -> None:
+        recover(second.output)
+        assert seen(second.output) == once(BOTH), cut
+        assert storage.list_folders(second.output, "_") == [], f"{cut}, something is left"
+
+    assert each_cut(monkeypatch, second.output, lambda: recover(second.output), check) > 5
+
+
+def test_an_overwrite_cut_off_anywhere_leaves_old_rows_or_new_ones(
+    first: Run, second: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = replace(second, overwrite=True)
+    commit_rows(first, FIRST)
+    gathered = commit_rows(second, SECOND)
+    assert seen(second.output) == once(FIRST), "new rows are seen before they are complete"
+
+    def check(cut: str) -> None:
+        found = seen(second.output)
+        whole = [all(row in found.get(path, []) for path, row in rows.items()) for rows in (FIRST, SECOND)]
+        assert any(whole), f"{cut}, rows are lost: {found}"
+        recover(second.output)
+        found = seen(second.output)
+        assert found in (once(FIRST), once(SECOND)), f"{cut}, old and new rows are mixed: {found}"
+        if found == once(FIRST):
+            replace_rows(second, gathered)
+            assert seen(second.output) == once(SECOND), f"{cut}, the same work again did not end right"
+
+    assert each_cut(monkeypatch, second.output, lambda: replace_rows(second, gathered), check) > 8

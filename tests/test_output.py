@@ -1,0 +1,93 @@
+"""Who may write into an output, and what earlier runs have left in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines import storage
+from pipelines.bundle import load_bundle
+from pipelines.commit import commit
+from pipelines.ledger import Accounts, Run
+from pipelines.output import EarlierRow, OutputError, check_output, drop_shadows, hold_output, read_earlier
+from tests.test_commit import FIRST, stage
+
+
+@pytest.fixture
+def run(tmp_path: Path, bundle_path: str) -> Run:
+    bundle = load_bundle(bundle_path)
+    return Run("20260101T000000Z-0002", str(tmp_path / "out"), bundle, bundle.thresholds)
+
+
+@pytest.fixture
+def earlier(run: Run) -> Run:
+    return replace(run, name="20260101T000000Z-0001")
+
+
+def test_the_output_is_probed_without_a_trace(tmp_path: Path, run: Run) -> None:
+    run = replace(run, output=str(tmp_path / "a/b/c"))
+    with hold_output(run):
+        check_output(run)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_in_use_is_refused_and_free_again_afterwards(run: Run, earlier: Run) -> None:
+    with (
+        hold_output(earlier),
+        pytest.raises(OutputError, match=f"is in use .run {earlier.name}, process {os.getpid()} on "),
+        hold_output(run),
+    ):
+        pytest.fail("two runs hold one output")
+
+    with hold_output(run):
+        pass
+
+
+def test_what_a_killed_run_left_unfinished_is_removed_and_told(run: Run, earlier: Run) -> None:
+    commit(earlier, stage(earlier, FIRST), [], Accounts(), Accounts(inputs=len(FIRST)), last=False)
+    left = stage(earlier, FIRST)
+
+    with hold_output(run):
+        assert not any(os.path.exists(file.staged) for file in left)
+        assert storage.list_folders(run.output, "_") == []
+        assert json.loads(storage.read(earlier.manifest))["status"] == "killed"
+
+
+def test_an_overwrite_goes_on_with_its_own_shadow_and_drops_the_others(run: Run) -> None:
+    ours, theirs = replace(run, overwrite=True), replace(run, overwrite=True, thresholds=(0.1, 0.2, 0.3))
+    for one in (ours, theirs):
+        storage.write(storage.join(one.folder, "predictions", "x"), b"")
+
+    drop_shadows(ours)
+
+    assert storage.list_folders(run.output, "_") == [ours.folder]
+    drop_shadows(run)
+    assert storage.list_folders(run.output, "_") == []
+
+
+def test_earlier_rows_are_found_by_their_files(run: Run, earlier: Run) -> None:
+    commit(earlier, stage(earlier, FIRST), [], Accounts(), Accounts(inputs=len(FIRST)), last=True)
+
+    rows = read_earlier(run.output, run.name)
+
+    assert set(rows) == set(FIRST)
+    files = {table: os.listdir(f"{run.output}/{table}")[0] for table in ("predictions", "failures")}
+    assert rows["stays.jpg"] == EarlierRow(f"predictions/{files['predictions']}", "old")
+    assert rows["mended.jpg"] == EarlierRow(f"failures/{files['failures']}", None)
+    read_earlier.cache_clear()
+    assert read_earlier(run.output, earlier.name) == {}, "a run's own rows are not earlier ones"
+
+
+def test_an_output_with_two_rows_of_an_image_is_refused(run: Run, earlier: Run) -> None:
+    commit(earlier, stage(earlier, FIRST), [], Accounts(), Accounts(inputs=len(FIRST)), last=True)
+    file = next(Path(run.output, "predictions").iterdir())
+    shutil.copy(file, file.with_name("copied.parquet"))
+
+    with pytest.raises(OutputError, match=r"two rows of stays.jpg, in predictions/.* and predictions/"):
+        read_earlier(run.output, run.name)
