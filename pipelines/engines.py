@@ -40,6 +40,9 @@ class Engine(Protocol):
 
         Returns:
           float32[N, L], 0 to 1.
+
+        Raises:
+          MemoryError: the batch is too large for the memory that there is.
         """
         ...
 
@@ -108,8 +111,11 @@ class TensorFlowEngine:
 
     def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Compute the probabilities of a batch; see `Engine.predict`."""
-        [probabilities] = self._serve(self._tensorflow.constant(pixels)).values()
-        array: NDArray[np.float32] = probabilities.numpy()
+        try:
+            [probabilities] = self._serve(self._tensorflow.constant(pixels)).values()
+            array: NDArray[np.float32] = probabilities.numpy()
+        except self._tensorflow.errors.ResourceExhaustedError as error:
+            raise MemoryError(error.message) from error
         return array
 
 

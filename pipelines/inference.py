@@ -10,13 +10,13 @@ from typing import Any
 from apache_beam.ml.inference.base import ModelHandler
 
 from pipelines.bundle import BundleError, load_bundle
-from pipelines.engines import Engine, open_engine
+from pipelines.engines import open_engine
 from pipelines.records import Failure, Image, Prediction
-from pipelines.tagging import predict_images
+from pipelines.tagging import Predictor
 
 
 @dataclass
-class BundleHandler(ModelHandler[Image, Prediction | Failure, Engine]):
+class BundleHandler(ModelHandler[Image, Prediction | Failure, Predictor]):
     """Predict the probabilities of decoded images with a bundle's model.
 
     Attributes:
@@ -36,15 +36,15 @@ class BundleHandler(ModelHandler[Image, Prediction | Failure, Engine]):
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
 
-    def load_model(self) -> Engine:
+    def load_model(self) -> Predictor:
         """Open the engine, or take the one that this process has open."""
-        return load_engine(self.path, self.digest, self.engine)
+        return load_predictor(self.path, self.digest, self.engine)
 
     def run_inference(
-        self, batch: Sequence[Image], model: Engine, inference_args: dict[str, Any] | None = None
+        self, batch: Sequence[Image], model: Predictor, inference_args: dict[str, Any] | None = None
     ) -> Iterator[Prediction | Failure]:
         """Predict a batch; what comes out holds no pixels any more."""
-        return predict_images(batch, model)
+        return model.predict(batch)
 
     def get_num_bytes(self, batch: Sequence[Image]) -> int:
         """Count the bytes of a batch; Beam's own way would pickle it."""
@@ -60,8 +60,8 @@ class BundleHandler(ModelHandler[Image, Prediction | Failure, Engine]):
 
 
 @lru_cache(maxsize=1)
-def load_engine(path: str, digest: str, engine: str) -> Engine:
-    """Load a bundle's engine, once in a process: the waves of a local run share it.
+def load_predictor(path: str, digest: str, engine: str) -> Predictor:
+    """Load a bundle's engine, once in a process: the waves of a local run share it, and what it has learned.
 
     Raises:
       BundleError: the bundle is damaged, refused by the engine, or another one than `digest` names.
@@ -69,4 +69,4 @@ def load_engine(path: str, digest: str, engine: str) -> Engine:
     bundle = load_bundle(path)
     if bundle.digest != digest:
         raise BundleError(f"bundle {path} was replaced after the job was started")
-    return open_engine(bundle, engine)
+    return Predictor(open_engine(bundle, engine))

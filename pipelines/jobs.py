@@ -19,7 +19,7 @@ from apache_beam.runners.runner import create_runner
 from pipelines import interruption, progress
 from pipelines.bundle import BundleError
 from pipelines.commit import replace_rows
-from pipelines.inference import BundleHandler, load_engine
+from pipelines.inference import BundleHandler, load_predictor
 from pipelines.ledger import Accounts, Run, read_accounts
 from pipelines.listing import InputError, list_images
 from pipelines.options import PredictOptions, UsageError
@@ -61,6 +61,11 @@ def check_beam_flags(flags: Sequence[str]) -> pipeline_options.PipelineOptions:
     return pipeline_options.PipelineOptions(list(flags))
 
 
+def is_local(beam_options: pipeline_options.PipelineOptions) -> bool:
+    """Tell whether a run works in this process alone."""
+    return _is_local(beam_options.view_as(pipeline_options.StandardOptions).runner)
+
+
 def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> Accounts:
     """Run the whole job.
 
@@ -72,6 +77,7 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
       BundleError: the engine refuses the bundle.
       OutputError: the output holds two rows of an image.
       InterruptedRunError: a signal asked to stop; the wave at work was dropped whole.
+      TooManyFailuresError: more images failed than may, and the run was to fail fast; the wave at work was dropped.
       StoppedError: the output could not be written.
     """
     drop_shadows(run)
@@ -89,6 +95,9 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
             if isinstance(cause, interruption.InterruptedRunError):
                 _mark_quietly(run, "interrupted")
                 raise cause from None
+            if isinstance(cause, progress.TooManyFailuresError):
+                _mark_quietly(run, "failed_fast")
+                raise cause from None
             if isinstance(cause, OSError):
                 _mark_quietly(run, "stopped")
                 raise StoppedError(f"stopped: {cause.strerror or cause}") from error
@@ -97,7 +106,7 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
 
 def _run(run: Run, options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> Accounts:
     handler = BundleHandler(run.bundle.path, run.bundle.digest, options.engine, options.batch_size)
-    if _is_local(beam_options.view_as(pipeline_options.StandardOptions).runner):
+    if is_local(beam_options):
         return _run_in_waves(run, options, handler, beam_options)
     with beam.Pipeline(options=beam_options) as pipeline:
         _ = pipeline | ListImages(options.input, options.input_list) | TagImages(run, handler)
@@ -118,10 +127,11 @@ def _run_in_waves(
         interruption.check()
         listed.append(item)
     loading = time.monotonic()
-    load_engine(run.bundle.path, run.bundle.digest, options.engine)
+    load_predictor(run.bundle.path, run.bundle.digest, options.engine)
     run = replace(run, timings={"listing": loading - begun, "loading": time.monotonic() - loading})
     accounts = Accounts(passed_over=passed_over)
-    with progress.shown(run.name, len(listed), options.progress):
+    most = options.max_failure_rate if options.fail_fast else 1.0
+    with progress.metered(run.name, len(listed), options.progress, most):
         remaining = iter(listed)
         while wave := list(islice(remaining, options.checkpoint_every)):
             interruption.check()

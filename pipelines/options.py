@@ -35,7 +35,7 @@ exit codes:
   0  done
   1  stopped before the end, e.g. by a full disk; what was committed stays, and the same command goes on
   2  wrong usage or configuration; nothing was written
-  3  done, but a larger share of the images failed than --max_failure_rate allows
+  3  done, or ended by --fail_fast, and a larger share of the images failed than --max_failure_rate allows
   4  the accounts do not balance: some input became no row, or more than one
   130, 143  interrupted by Ctrl-C, or by SIGTERM; as 1
 
@@ -63,6 +63,7 @@ class PredictOptions:
     engine: str
     threshold: float | None
     max_failure_rate: float
+    fail_fast: bool
     checkpoint_every: int
     overwrite: bool
     progress: str
@@ -175,6 +176,12 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
         default=0.05,
         metavar="R",
         help="share of failures, 0 to 1, above which the exit code is 3 (default 0.05)",
+    )
+    work.add_argument(
+        "--fail_fast",
+        action="store_true",
+        help="end a local run with code 3 as soon as more than --max_failure_rate of all images have failed, with 0 at "
+        "the first; what earlier waves have committed stays",
     )
     work.add_argument("--progress", choices=("auto", "off"), default="auto", help="a bar or lines while it runs")
     known, beam_flags = parser.parse_known_args(argv)

@@ -42,13 +42,16 @@ def _predict(options: PredictOptions) -> int:
     # Imported here: Beam takes seconds, which `--help` and a mistyped flag should not cost.
     from pipelines.bundle import BundleError, load_bundle
     from pipelines.images import ignore_metadata_warnings
-    from pipelines.jobs import StoppedError, check_beam_flags, run_job
+    from pipelines.jobs import StoppedError, check_beam_flags, is_local, run_job
     from pipelines.ledger import Run, new_run_name
     from pipelines.listing import InputError
     from pipelines.output import OutputError, check_output, hold_output
+    from pipelines.progress import TooManyFailuresError
 
     ignore_metadata_warnings()
     beam_options = check_beam_flags(options.beam_flags)
+    if options.fail_fast and not is_local(beam_options):
+        raise UsageError("--fail_fast needs a local run: workers of a distributed one do not count together")
     try:
         bundle = load_bundle(options.model)
         thresholds = bundle.thresholds if options.threshold is None else (options.threshold,) * len(bundle.labels)
@@ -61,6 +64,15 @@ def _predict(options: PredictOptions) -> int:
     except (StoppedError, interruption.InterruptedRunError) as error:
         print(f"scenetags predict: {error}; {standing(run)}", file=sys.stderr)
         return 128 + error.signal_number if isinstance(error, interruption.InterruptedRunError) else STOPPED
+    except TooManyFailuresError as error:
+        print(
+            f"scenetags predict: {error}, more than --max_failure_rate {options.max_failure_rate:.1%} allows, and "
+            f"--fail_fast ends the run; {standing(run)}",
+            *(f"  {failure.path}: {failure.stage}: {failure.message}" for failure in error.told),
+            sep="\n",
+            file=sys.stderr,
+        )
+        return TOO_MANY_FAILURES
     print(summary(run, accounts))
     if not accounts.balanced:
         return UNBALANCED

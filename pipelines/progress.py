@@ -1,4 +1,4 @@
-"""Show how far a local run has come while it runs.
+"""Show how far a local run has come while it runs, and end it where too many images fail.
 
 Steps report through a meter that they find by the run's name, as loggers are found: they are copied into the workers,
 and no reference to a meter would survive that. In any other process than the launching one there is no meter, and
@@ -10,80 +10,95 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TextIO
 
+from pipelines.records import Failure
+
+FAILURES_TOLD = 5
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_FRAMES = 0.2
 
 
+class TooManyFailuresError(RuntimeError):
+    """More images have failed than a run may have, and it was to end then."""
+
+    def __init__(self, failures: int, told: Sequence[Failure]) -> None:
+        super().__init__(f"{failures:,} images have failed")
+        self.failures = failures
+        self.told = told
+
+
 @dataclass
 class Meter:
-    """What a run has done so far, in images."""
+    """What a run has done so far, in images.
 
+    Attributes:
+      done: failures among them.
+      failures: those that failed.
+      total: that it has to do.
+      max_failure_rate: share of failures, 0 to 1, with which the run still goes on.
+      told: the first failures.
+    """
+
+    total: int
+    max_failure_rate: float = 1.0
     done: int = 0
     failures: int = 0
+    told: list[Failure] = field(default_factory=list)
 
 
 _meters: dict[str, Meter] = {}
 
 
-def report(run: str, done: int = 0, failures: int = 0) -> None:
-    """Add to what a run has done; a failure counts as done too."""
+def report(run: str, done: int) -> None:
+    """Add to what a run has done."""
     meter = _meters.get(run)
     if meter:
-        meter.done += done + failures
-        meter.failures += failures
+        meter.done += done
+
+
+def report_failure(run: str, failure: Failure) -> None:
+    """Add a failure to what a run has done.
+
+    Raises:
+      TooManyFailuresError: it is one more than the run may have.
+    """
+    meter = _meters.get(run)
+    if not meter:
+        return
+    meter.done += 1
+    meter.failures += 1
+    if len(meter.told) < FAILURES_TOLD:
+        meter.told.append(failure)
+    if meter.failures / meter.total > meter.max_failure_rate:
+        raise TooManyFailuresError(meter.failures, meter.told)
 
 
 @contextmanager
-def shown(run: str, total: int, mode: str = "auto", stream: TextIO | None = None) -> Iterator[None]:
-    """Show a run's progress: a bar on a terminal, a line every 10 s elsewhere.
+def metered(
+    run: str, total: int, mode: str = "auto", max_failure_rate: float = 1.0, stream: TextIO | None = None
+) -> Iterator[None]:
+    """Count what a run does, and show it: a bar on a terminal, a line every 10 s elsewhere.
 
     Args:
       run: the run's name.
       total: images that the run has to do.
-      mode: `auto` or `off`.
+      mode: `auto`, or `off` to show nothing.
+      max_failure_rate: share of failures, 0 to 1, with which the run still goes on.
       stream: where to show it; standard error by default.
     """
-    if mode == "off":
-        yield
-        return
-    stream = stream or sys.stderr
-    meter = _meters[run] = Meter()
-    stopped = threading.Event()
-    show = _show_bar if stream.isatty() else _show_lines
-    thread = threading.Thread(target=show, args=(meter, total, stopped, stream), name="progress", daemon=True)
-    thread.start()
+    meter = _meters[run] = Meter(total, max_failure_rate)
     try:
-        yield
+        if mode == "off":
+            yield
+        else:
+            with _shown(meter, stream or sys.stderr):
+                yield
     finally:
-        stopped.set()
-        thread.join()
         del _meters[run]
-
-
-def _show_bar(meter: Meter, total: int, stopped: threading.Event, stream: TextIO) -> None:
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit="image", file=stream, dynamic_ncols=True, smoothing=0.05) as bar:
-        while True:
-            last = stopped.wait(SECONDS_BETWEEN_FRAMES)
-            bar.set_postfix_str(f"{meter.failures:,} failures", refresh=False)
-            bar.update(meter.done - bar.n)
-            if last:
-                return
-
-
-def _show_lines(meter: Meter, total: int, stopped: threading.Event, stream: TextIO) -> None:
-    started = time.monotonic()
-    while not stopped.wait(SECONDS_BETWEEN_LINES):
-        rate = meter.done / (time.monotonic() - started)
-        left = f", {duration((total - meter.done) / rate)} left" if rate else ""
-        line = f"{meter.done:,} of {total:,} images, {rate:.1f} a second{left}, {meter.failures:,} failures"
-        print(line, file=stream, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -93,3 +108,37 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {whole} s" if minutes else f"{whole} s"
+
+
+@contextmanager
+def _shown(meter: Meter, stream: TextIO) -> Iterator[None]:
+    stopped = threading.Event()
+    show = _show_bar if stream.isatty() else _show_lines
+    thread = threading.Thread(target=show, args=(meter, stopped, stream), name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _show_bar(meter: Meter, stopped: threading.Event, stream: TextIO) -> None:
+    from tqdm import tqdm
+
+    with tqdm(total=meter.total, unit="image", file=stream, dynamic_ncols=True, smoothing=0.05) as bar:
+        while True:
+            last = stopped.wait(SECONDS_BETWEEN_FRAMES)
+            bar.set_postfix_str(f"{meter.failures:,} failures", refresh=False)
+            bar.update(meter.done - bar.n)
+            if last:
+                return
+
+
+def _show_lines(meter: Meter, stopped: threading.Event, stream: TextIO) -> None:
+    started = time.monotonic()
+    while not stopped.wait(SECONDS_BETWEEN_LINES):
+        rate = meter.done / (time.monotonic() - started)
+        left = f", {duration((meter.total - meter.done) / rate)} left" if rate else ""
+        line = f"{meter.done:,} of {meter.total:,} images, {rate:.1f} a second{left}, {meter.failures:,} failures"
+        print(line, file=stream, flush=True)

@@ -18,7 +18,7 @@ from pipelines.options import UsageError, UsageParser
 from pipelines.picture import Panel, draw
 from pipelines.reading import read_image
 from pipelines.records import Failure, Image, Prediction
-from pipelines.tagging import choose_tags, predict_images
+from pipelines.tagging import Predictor, choose_tags
 
 DESCRIPTION = """\
 Tag a few images and show tags and probabilities on the screen.
@@ -69,7 +69,7 @@ def _tag(options: argparse.Namespace) -> int:
         for item in listed
     ]
     images = [item for item in read if isinstance(item, Image)]
-    predictions = list(predict_images(images, open_engine(bundle, options.engine))) if images else []
+    predictions = list(Predictor(open_engine(bundle, options.engine)).predict(images)) if images else []
     failures = [item for item in (*read, *predictions) if isinstance(item, Failure)]
     panels = []
     for image, prediction in zip(images, predictions, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,29 +12,40 @@ from pipelines.engines import Engine
 from pipelines.records import Failure, Image, Prediction
 
 
-def predict_images(images: Sequence[Image], engine: Engine) -> Iterator[Prediction | Failure]:
-    """Predict images, so that one at which the engine fails costs no other.
+class Predictor:
+    """Predict images with an engine, so that one at which it fails costs no other."""
 
-    Yields:
-      A `Prediction` for each image, or a `Failure` of the stage `predict`, in the order of `images`.
-    """
-    try:
-        probabilities = engine.predict(np.stack([image.pixels for image in images]))
-    except Exception as error:
-        # Engines raise whatever their kernels do. Halving finds the guilty image in few calls, and is the remedy
-        # for memory that does not suffice.
-        if len(images) == 1:
-            yield _failure(images[0], type(error).__name__, str(error))
-            return
-        middle = len(images) // 2
-        yield from predict_images(images[:middle], engine)
-        yield from predict_images(images[middle:], engine)
-        return
-    for image, row in zip(images, probabilities, strict=True):
-        if np.isfinite(row).all():
-            yield Prediction(image.ref, image.width, image.height, image.source, image.repairs, row)
-        else:
-            yield _failure(image, "NotFinite", "the model gave a probability that is not a number")
+    def __init__(self, engine: Engine) -> None:
+        """Wrap an engine; by what it fails at, the predictor learns for later batches."""
+        self._engine = engine
+        self._largest_batch = sys.maxsize
+
+    def predict(self, images: Sequence[Image]) -> Iterator[Prediction | Failure]:
+        """Predict images.
+
+        Yields:
+          A `Prediction` for each image, or a `Failure` of the stage `predict`, in the order of `images`.
+        """
+        waiting = [images] if images else []
+        while waiting:
+            batch = waiting.pop()
+            if len(batch) > self._largest_batch:
+                waiting += (batch[self._largest_batch :], batch[: self._largest_batch])
+                continue
+            try:
+                probabilities = self._engine.predict(np.stack([image.pixels for image in batch]))
+            except Exception as error:
+                # Engines raise whatever their kernels do. Halving finds the guilty image in few calls.
+                if len(batch) == 1:
+                    yield _failure(batch[0], type(error).__name__, str(error))
+                    continue
+                half = len(batch) // 2
+                if isinstance(error, MemoryError):
+                    # Memory that did not suffice for a batch will not suffice for the next one either.
+                    self._largest_batch = len(batch) - half
+                waiting += (batch[half:], batch[:half])
+                continue
+            yield from _results(batch, probabilities)
 
 
 def choose_tags(
@@ -53,6 +65,14 @@ def choose_tags(
     chosen = probabilities >= np.asarray(thresholds, np.float32)
     names = np.asarray(labels, object)
     return [tuple(names[row]) for row in chosen]
+
+
+def _results(images: Sequence[Image], probabilities: NDArray[np.float32]) -> Iterator[Prediction | Failure]:
+    for image, row in zip(images, probabilities, strict=True):
+        if np.isfinite(row).all():
+            yield Prediction(image.ref, image.width, image.height, image.source, image.repairs, row)
+        else:
+            yield _failure(image, "NotFinite", "the model gave a probability that is not a number")
 
 
 def _failure(image: Image, error: str, message: str) -> Failure:

@@ -301,7 +301,7 @@ def _sort_out(item: Any, run: str) -> Any:
     """Send a failure its own way, and report it at once: it is written only when all images of the wave are done."""
     if not isinstance(item, Failure):
         return item
-    progress.report(run, failures=1)
+    progress.report_failure(run, item)
     return TaggedOutput(FAILED, item)
 
 

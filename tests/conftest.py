@@ -28,6 +28,8 @@ REAL_CHIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "planet"
 LABELS = ("bright", "green", "blue")
 IMAGE_SIZE = 32
 
+POISON = (255, 0, 255)
+
 WriteChips = Callable[[Sequence[str]], Path]
 
 
@@ -50,26 +52,13 @@ def tensorflow() -> Any:
 @pytest.fixture(scope="session")
 def bundle_path(tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> str:
     """Path of a small bundle that tells by their colour whether images are bright, green or blue."""
-    folder = tmp_path_factory.mktemp("bundle") / "tiny"
-    folder.mkdir()
-    golden = np.stack([image_files.picture(IMAGE_SIZE, IMAGE_SIZE, seed=seed) for seed in range(4)])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        probabilities = _write_models(tensorflow, folder, golden)
-    np.savez_compressed(folder / GOLDEN, pixels=golden, probabilities=probabilities)
-    (folder / MODEL_CARD).write_text("A model for tests.\n")
-    seal_bundle(
-        folder,
-        name="tiny",
-        labels=LABELS,
-        thresholds=[0.5, 0.5, 0.5],
-        image_size=IMAGE_SIZE,
-        resize_filter="bilinear",
-        training={"images": 0},
-        metrics={},
-        versions={"tensorflow": tensorflow.__version__},
-    )
-    return str(folder)
+    return _write_bundle(tmp_path_factory.mktemp("bundle") / "tiny", tensorflow)
+
+
+@pytest.fixture(scope="session")
+def poisoned_bundle_path(tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> str:
+    """Path of a bundle like the small one, in which a kernel fails when it comes to a `POISON` coloured image."""
+    return _write_bundle(tmp_path_factory.mktemp("bundle") / "poisoned", tensorflow, poisoned=True)
 
 
 @pytest.fixture
@@ -89,7 +78,29 @@ def chips(tmp_path: Path) -> WriteChips:
     return write
 
 
-def _write_models(tf: Any, folder: Path, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _write_bundle(folder: Path, tf: Any, poisoned: bool = False) -> str:
+    folder.mkdir()
+    golden = np.stack([image_files.picture(IMAGE_SIZE, IMAGE_SIZE, seed=seed) for seed in range(4)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        probabilities = _write_models(tf, folder, golden, poisoned)
+    np.savez_compressed(folder / GOLDEN, pixels=golden, probabilities=probabilities)
+    (folder / MODEL_CARD).write_text("A model for tests.\n")
+    seal_bundle(
+        folder,
+        name=folder.name,
+        labels=LABELS,
+        thresholds=[0.5, 0.5, 0.5],
+        image_size=IMAGE_SIZE,
+        resize_filter="bilinear",
+        training={"images": 0},
+        metrics={},
+        versions={"tensorflow": tf.__version__},
+    )
+    return str(folder)
+
+
+def _write_models(tf: Any, folder: Path, pixels: NDArray[np.uint8], poisoned: bool) -> NDArray[np.float32]:
     """Write the SavedModel and the LiteRT file of a small network, and return its probabilities of these pixels."""
     rng = np.random.default_rng(0)
     # Three channels carry the colours through the network; the others are noise of little weight.
@@ -113,7 +124,13 @@ def _write_models(tf: Any, folder: Path, pixels: NDArray[np.uint8]) -> NDArray[n
             values = tf.cast(pixels, tf.float32) / 255
             values = tf.nn.relu(tf.nn.conv2d(values, first, strides=2, padding="SAME"))
             values = tf.nn.relu(tf.nn.conv2d(values, second, strides=2, padding="SAME"))
-            return tf.sigmoid(tf.reduce_mean(values, axis=(1, 2)) @ last + bias)
+            logits = tf.reduce_mean(values, axis=(1, 2)) @ last + bias
+            if poisoned:
+                difference = tf.abs(tf.cast(pixels[:, 0, 0], tf.float32) - tf.constant(POISON, tf.float32))
+                poison = tf.reduce_sum(difference, axis=-1) < 1
+                # There is one number to gather from, and the poison points far past it.
+                logits += tf.gather(tf.zeros(1), tf.cast(poison, tf.int32) * 1000)[:, tf.newaxis]
+            return tf.sigmoid(logits)
 
     network = Network()
     tf.saved_model.save(network, str(folder / SAVED_MODEL), signatures={"serve": network.serve})

@@ -219,3 +219,17 @@ def seal(folder: Path, **changes: Any) -> Bundle:
 def assert_is_one_line(error: Exception) -> None:
     assert str(error).strip(), "a refusal says why"
     assert "\n" not in str(error).strip(), f"more than one line: {error}"
+
+
+def test_a_batch_too_large_for_tensorflows_memory_is_a_memory_error(
+    bundle: Bundle, tensorflow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(pixels: Any) -> Any:
+        # For real it takes TensorFlow 10 s, in which it hopes for memory that others give back.
+        raise tensorflow.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    engine = open_engine(bundle, "tensorflow")
+    monkeypatch.setattr(engine, "_serve", exhaust)
+
+    with pytest.raises(MemoryError, match="OOM when allocating tensor"):
+        engine.predict(np.zeros((2, bundle.image_size, bundle.image_size, 3), np.uint8))

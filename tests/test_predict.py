@@ -22,6 +22,7 @@ from pipelines.bundle import load_bundle
 from pipelines.ledger import Accounts, Run
 from pipelines.reading import read_image
 from pipelines.records import Failure, Image, ImageRef
+from tests.conftest import IMAGE_SIZE, POISON
 from tests.image_files import bomb, encode, picture, unmarked_rgba_jpeg
 
 CHIP = unmarked_rgba_jpeg(picture())
@@ -160,6 +161,57 @@ def test_too_many_failures_end_with_code_3_after_all_is_written(
     assert failed(tmp_path / "out") == {"empty.jpg": "empty file"}
     assert "9.1% of the images failed" in capsys.readouterr().err
     assert run("--max_failure_rate=0.10", "--overwrite") == 0
+
+
+def test_one_image_that_fails_in_the_engine_costs_no_other(
+    run: Predict, tmp_path: Path, poisoned_bundle_path: str
+) -> None:
+    (tmp_path / "chips").mkdir()
+    good = tmp_path / "chips/0.jpg"
+    good.write_bytes(CHIP)
+    for number in range(1, 999):
+        os.link(good, tmp_path / f"chips/{number}.jpg")
+    poison = np.full((IMAGE_SIZE, IMAGE_SIZE, 3), POISON, np.uint8)
+    (tmp_path / "chips/500 poison.png").write_bytes(encode(poison, "png"))
+
+    assert run(model=poisoned_bundle_path) == 0
+
+    assert len(rows(tmp_path / "out")) == 999
+    [failure] = rows(tmp_path / "out", "failures")
+    assert (os.path.basename(failure["path"]), failure["stage"], failure["error"]) == (
+        "500 poison.png",
+        "predict",
+        "RuntimeError",
+    )
+    assert "gather" in failure["message"].lower()
+    assert manifest(tmp_path / "out")["errors"] == {"predict: RuntimeError": 1}
+
+
+def test_a_run_that_fails_fast_ends_at_once_and_keeps_what_it_has_committed(
+    run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (chips / "2.jpg").write_bytes(b"")
+    (chips / "7.jpg").write_bytes(b"")
+    (chips / "8.jpg").write_bytes(b"")
+
+    assert run("--fail_fast", max_failure_rate=0.1, checkpoint_every=5) == 3
+    said = capsys.readouterr().err
+    assert "2 images have failed, more than --max_failure_rate 10.0% allows, and --fail_fast ends the run" in said
+    assert "5 images are done and committed" in said
+    assert f"\n  {chips}/2.jpg: decode: empty file\n  {chips}/7.jpg: decode: empty file\n" in said
+    assert tagged(tmp_path / "out") == ["0.jpg", "1.jpg", "3.jpg", "4.jpg"]
+    assert manifest(tmp_path / "out")["status"] == "failed_fast"
+
+    assert run("--fail_fast", max_failure_rate=0.3, checkpoint_every=5) == 0
+    assert len(tagged(tmp_path / "out")) == 7
+    assert list(failed(tmp_path / "out")) == ["2.jpg", "7.jpg", "8.jpg"]
+
+
+def test_failing_fast_at_a_rate_of_0_ends_at_the_first_failure(run: Predict, chips: Path, tmp_path: Path) -> None:
+    (chips / "0.jpg").write_bytes(b"")
+
+    assert run("--fail_fast", max_failure_rate=0) == 3
+    assert not (tmp_path / "out" / "predictions").exists()
 
 
 def test_failures_alone_leave_no_predictions_folder(run: Predict, tmp_path: Path) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines import cli, picture, progress, tag
+from pipelines import cli, picture, tag
 from tests.image_files import picture as draw_picture
 from tests.image_files import unmarked_rgba_jpeg
 
@@ -124,47 +122,3 @@ def test_modules_import_only_what_they_need(module: str, not_imported: set[str])
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
 
     assert not not_imported & set(loaded)
-
-
-def test_progress_on_a_terminal_is_a_bar_with_rate_time_left_and_failures() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    terminal = Terminal()
-    with progress.shown("run", 200, stream=terminal):
-        progress.report("run", done=148)
-        progress.report("run", failures=2)
-        progress.report("another run", done=50)
-        time.sleep(2 * progress.SECONDS_BETWEEN_FRAMES)
-
-    last = terminal.getvalue().split("\r")[-1]
-    assert "150/200" in last
-    assert "image/s, 2 failures" in last
-    assert "<" in last, "the time left"
-
-
-def test_progress_elsewhere_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.05)
-    lines = io.StringIO()
-    with progress.shown("run", 2000, stream=lines):
-        progress.report("run", done=999, failures=1)
-        time.sleep(0.2)
-
-    assert "1,000 of 2,000 images, " in lines.getvalue()
-    assert " left, 1 failures\n" in lines.getvalue()
-
-
-def test_no_progress_is_shown_when_it_is_off() -> None:
-    lines = io.StringIO()
-    with progress.shown("run", 2, mode="off", stream=lines):
-        progress.report("run", done=1)
-
-    assert lines.getvalue() == ""
-
-
-@pytest.mark.parametrize(
-    ("seconds", "written"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
-)
-def test_time_spans_are_written_for_people(seconds: float, written: str) -> None:
-    assert progress.duration(seconds) == written

@@ -15,37 +15,15 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from numpy.typing import NDArray
 
-from pipelines import progress, tagging, transforms
+from pipelines import progress, transforms
 from pipelines.bundle import load_bundle
 from pipelines.inference import BundleHandler
 from pipelines.ledger import Run, read_accounts
 from pipelines.reading import read_image
-from pipelines.records import Failure, Image, ImageRef, Prediction
+from pipelines.records import Failure, Image, ImageRef
+from pipelines.tagging import Predictor
 from pipelines.transforms import ListImages, ReadImages, TagImages
 from tests.image_files import picture, unmarked_rgba_jpeg
-
-
-class FakeEngine:
-    """Answers each image with its first sample, and fails on batches that hold a forbidden one."""
-
-    name = "fake"
-
-    def __init__(self, forbidden: int = -1, not_finite: int = -1) -> None:
-        self.forbidden = forbidden
-        self.not_finite = not_finite
-        self.calls = 0
-
-    def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        self.calls += 1
-        first = pixels[:, 0, 0, 0]
-        if self.forbidden in first:
-            raise RuntimeError("kernel failed")
-        return np.where(first == self.not_finite, np.nan, first / 255).astype(np.float32)[:, np.newaxis]
-
-
-def image(value: int) -> Image:
-    ref = ImageRef(f"{value}.jpg", 1, f"print {value}")
-    return Image(ref, 2, 2, "png 3x8", (), np.full((2, 2, 3), value, np.uint8))
 
 
 @pytest.fixture
@@ -59,35 +37,6 @@ def chips(tmp_path: Path) -> Path:
 
 def refs(folder: Path) -> list[ImageRef]:
     return [ImageRef(str(path), path.stat().st_size, "") for path in sorted(folder.iterdir())]
-
-
-def test_one_failing_image_costs_no_other() -> None:
-    images = [image(value) for value in range(200)]
-    engine = FakeEngine(forbidden=77)
-
-    results = list(tagging.predict_images(images, engine))
-
-    assert [result.ref.path for result in results if isinstance(result, Prediction)] == [
-        f"{value}.jpg" for value in range(200) if value != 77
-    ]
-    assert [result for result in results if isinstance(result, Failure)] == [
-        Failure("77.jpg", "predict", "RuntimeError", "kernel failed", "print 77")
-    ]
-    assert engine.calls <= 2 * np.ceil(np.log2(200)) + 1, "the batch is halved, not taken apart"
-
-
-def test_a_probability_that_is_not_a_number_is_a_failure() -> None:
-    good, bad = tagging.predict_images([image(1), image(2)], FakeEngine(not_finite=2))
-
-    assert isinstance(good, Prediction)
-    assert isinstance(bad, Failure)
-    assert (bad.path, bad.stage, bad.error) == ("2.jpg", "predict", "NotFinite")
-
-
-def test_a_tag_is_a_probability_at_or_above_its_threshold_in_the_written_precision() -> None:
-    probabilities = np.array([[0.1, 0.5, 0.3], [0.0999, 0.0, 0.31]], np.float32)
-
-    assert tagging.choose_tags(probabilities, ("a", "b", "c"), (0.1, 0.5, 0.31)) == [("a", "b"), ("c",)]
 
 
 @pytest.mark.parametrize("look_ahead", [1, 3, 100])
@@ -134,7 +83,7 @@ def test_reading_goes_on_while_the_engine_works(
 
     bundle = load_bundle(bundle_path)
     monkeypatch.setattr(transforms, "read_image", read)
-    monkeypatch.setattr(BundleHandler, "load_model", lambda _: PatientEngine())
+    monkeypatch.setattr(BundleHandler, "load_model", lambda _: Predictor(PatientEngine()))
     run = Run("run", str(tmp_path / "out"), bundle, bundle.thresholds)
 
     with beam.Pipeline(FnApiRunner()) as pipeline:
@@ -178,7 +127,7 @@ def test_failures_are_shown_where_they_happen_not_where_they_are_written(
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.01)
     lines = io.StringIO()
 
-    with progress.shown("run", 12, stream=lines), beam.Pipeline(FnApiRunner()) as pipeline:
+    with progress.metered("run", 12, stream=lines), beam.Pipeline(FnApiRunner()) as pipeline:
         read = pipeline | beam.Create(refs(chips)) | ReadImages(32, "bilinear", look_ahead=1, run="run")
         _ = read.images | beam.Map(lambda _: time.sleep(0.05))
 
