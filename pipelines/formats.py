@@ -26,6 +26,9 @@ SIGNATURES = {
 }
 # RIFF is a container of many things, so WebP is known by two marks.
 RIFF, WEBP = b"RIFF", b"WEBP"
+# Pillow reads chunks one by one, and a file can be made of empty ones. With pixels in chunks of 8 kB, as libpng writes
+# them, the largest image that is decoded has 63,000.
+_MOST_PNG_CHUNKS = 200_000
 
 
 def read_layout(data: bytes) -> Layout:
@@ -71,8 +74,11 @@ def _read_png(data: bytes) -> Layout:
 
 def _check_png_pixels(data: bytes) -> None:
     """Verify the checksum of every IDAT chunk, the only ones whose checksums Pillow does not look at."""
-    at = 8
+    at, chunks = 8, 0
     while at + 12 <= len(data):
+        chunks += 1
+        if chunks > _MOST_PNG_CHUNKS:
+            raise DamagedImageError(f"damaged PNG: more than {_MOST_PNG_CHUNKS:,} chunks")
         (length,) = struct.unpack_from(">I", data, at)
         end = at + 8 + length
         if data[at + 4 : at + 8] == b"IDAT":

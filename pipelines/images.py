@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import io
 import warnings
-from functools import lru_cache
+import zlib
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageChops, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from pipelines.formats import read_layout
 from pipelines.layout import DamagedImageError, ImageTooLargeError, Layout, UntrustedColoursError
 from pipelines.layout import ImageError as ImageError
+from pipelines.profiles import apply_profile, colour_space
 
 Pixels = NDArray[np.uint8]
 
@@ -38,8 +39,8 @@ _PICTURE_SPREAD = 8.0
 # libjpeg fills what is missing at the end of a JPEG with this gray (127 where Pillow inverts), and says nothing.
 _FILLING = frozenset((127, 128))
 _MORE_DATA = b"\x55\xaa" * 64
-# Colours that differ by one level are rounding; a profile that changes no colour by more is sRGB itself.
-_SRGB_TOLERANCE = 1
+# Pixels that are compared or scaled at a time: to do so with a whole image would take several times its memory.
+_STRIP_PIXELS = 4_000_000
 
 
 class Decoded(NamedTuple):
@@ -74,9 +75,9 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
         _check_size(image.width, image.height, max_pixels)
         frames = layout.frames or (2 if getattr(image, "is_animated", False) else 1)
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        image.load()
         if layout.format == "jpeg":
-            _check_complete(image, data, layout)
+            _load_complete(image, data, layout)
+        image.load()
         repairs = ["first_frame"] if frames > 1 else []
         if orientation in range(2, 9):
             image = ImageOps.exif_transpose(image)
@@ -84,6 +85,11 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
         image, colour_repairs = _to_srgb(image, layout)
     except ImageError:
         raise
+    except MemoryError as error:
+        # Not the image's fault, or not alone: where there is more memory, it may well be decoded.
+        raise ImageTooLargeError(
+            f"{layout.width} x {layout.height} pixels: more than there is memory for; run fewer workers on a machine"
+        ) from error
     except UnidentifiedImageError as error:
         # Its message is an address in memory, which would differ from run to run.
         raise DamagedImageError(f"no {layout.format.upper()} of a kind that Pillow reads, or damaged") from error
@@ -127,23 +133,41 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise ImageTooLargeError(f"{width} x {height} pixels: more than the {max_pixels:,} that are decoded")
 
 
-def _check_complete(image: Image.Image, data: bytes, layout: Layout) -> None:
-    """Refuse a JPEG whose pixels end too early, although its end is marked.
+def _load_complete(image: Image.Image, data: bytes, layout: Layout) -> None:
+    """Decode a JPEG, and refuse it if its pixels end too early although its end is marked.
 
     Decoding it once more with further data in front of the end marker gives the same pixels for a complete image, and
     others for an incomplete one. That is worth its time only where the image ends in the filling or was sent in passes.
     """
-    last = image.getpixel((image.width - 1, image.height - 1))
-    if not image.info.get("progressive") and not _FILLING.issuperset(last if isinstance(last, tuple) else (last,)):
-        return
-    end = data.find(b"\xff\xd9", layout.scan)
-    longer = io.BytesIO(data[:end] + _MORE_DATA + data[end:])
-    try:
-        complete = ImageChops.difference(image, Image.open(longer, formats=("jpeg",))).getbbox() is None
-    except OSError:
-        complete = False
-    if not complete:
+    # Passes are kept in memory until the last one, so the two decodings must not be held at once.
+    lengthened = _lengthened_checksum(data, layout) if image.info.get("progressive") else None
+    image.load()
+    if not image.info.get("progressive"):
+        last = image.getpixel((image.width - 1, image.height - 1))
+        if not _FILLING.issuperset(last if isinstance(last, tuple) else (last,)):
+            return
+        lengthened = _lengthened_checksum(data, layout)
+    if lengthened is None or lengthened != _checksum(image):
         raise DamagedImageError("truncated JPEG: its pixels end before the image does")
+
+
+def _lengthened_checksum(data: bytes, layout: Layout) -> int | None:
+    """Decode a JPEG with further data at its end; a checksum of the pixels, None where it cannot be decoded."""
+    end, view = data.find(b"\xff\xd9", layout.scan), memoryview(data)
+    longer = io.BytesIO(b"".join((view[:end], _MORE_DATA, view[end:])))
+    try:
+        with Image.open(longer, formats=("jpeg",)) as image:
+            return _checksum(image)
+    except OSError:
+        return None
+
+
+def _checksum(image: Image.Image) -> int:
+    checksum, rows = 0, max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        checksum = zlib.crc32(strip.tobytes(), checksum)
+    return checksum
 
 
 def _to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]:
@@ -174,7 +198,7 @@ def _to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]
         image.info.pop("transparency", None)
         image = _in_mode(image, "L" if gray else "RGB")
     if profile:
-        image, converted = _apply_profile(image, profile)
+        image, converted = apply_profile(image, profile)
         repairs += ["icc_to_srgb"] if converted else []
     return _in_mode(image, "RGB"), repairs
 
@@ -205,9 +229,9 @@ def _read_four_components(image: Image.Image, layout: Layout, profile: bytes | N
         return image, ["ycck" if layout.adobe_transform == 2 else "cmyk_inverted"]
     if image.getchannel("K").getextrema() == (0, 0):
         return _drop_fourth(ImageChops.invert(image)), ["unmarked_rgba_jpeg"]
-    is_mask = _is_mask(255 - np.asarray(image))
+    is_mask = _is_mask(image)
     says_cmyk = layout.component_ids == b"CMYK"
-    if (profile and _colour_space(profile) == "CMYK") or (says_cmyk and not is_mask):
+    if (profile and colour_space(profile) == "CMYK") or (says_cmyk and not is_mask):
         return ImageChops.invert(image), ["cmyk"]
     if is_mask and not says_cmyk:
         return _drop_fourth(ImageChops.invert(image)), ["unmarked_rgba_jpeg", "alpha_dropped"]
@@ -222,13 +246,23 @@ def _drop_fourth(image: Image.Image) -> Image.Image:
     return Image.frombytes("RGB", image.size, image.tobytes(), "raw", "RGBX")
 
 
-def _is_mask(stored: Pixels) -> bool:
-    """Tell whether the fourth component is an opacity of 0 or 255 and the first three are a picture under it."""
-    fourth = stored[..., 3]
-    opaque = fourth >= 255 - _RINGING
-    if not opaque.any() or np.mean(opaque | (fourth <= _RINGING)) < _MASK_SHARE:
+def _is_mask(image: Image.Image) -> bool:
+    """Tell whether the fourth component is an opacity of 0 or 255 and the first three are a picture under it.
+
+    Args:
+      image: Pillow's decoding, in which every component is inverted.
+    """
+    fourth = image.getchannel("K")
+    counts = fourth.histogram()
+    opaque, empty = sum(counts[: _RINGING + 1]), sum(counts[255 - _RINGING :])
+    if not opaque or opaque + empty < _MASK_SHARE * image.width * image.height:
         return False
-    return bool(stored[opaque][:, :3].std(axis=0).max() > _PICTURE_SPREAD)
+    # Histograms take no memory to speak of, where a standard deviation of the pixels takes 24 bytes of each.
+    shown = np.reshape(image.histogram(fourth.point([255] * (_RINGING + 1) + [0] * (255 - _RINGING))), (4, 256))[:3]
+    levels = np.arange(256)
+    means = shown @ levels / opaque
+    variances = (shown * (levels - means[:, None]) ** 2).sum(axis=1) / opaque
+    return bool(np.sqrt(variances).max() > _PICTURE_SPREAD)
 
 
 def _scale_depth(image: Image.Image) -> Image.Image:
@@ -236,37 +270,10 @@ def _scale_depth(image: Image.Image) -> Image.Image:
     if not image.mode.startswith("I;16"):
         # Pillow has scaled 16-bit colour already, by taking the high byte.
         return image
-    # The rounding of libpng's png_set_scale_16: exact division by 257.
-    return Image.fromarray(((np.asarray(image).astype(np.uint32) * 255 + 32895) >> 16).astype(np.uint8))
-
-
-def _apply_profile(image: Image.Image, profile: bytes) -> tuple[Image.Image, bool]:
-    """Convert an image from the colour space of its profile to sRGB, and tell whether that changed anything."""
-    mode = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}.get(_colour_space(profile))
-    if image.mode == "L" and mode == "RGB":
-        image = image.convert("RGB")
-    if image.mode != mode:
-        raise UntrustedColoursError(f"{image.mode} image with an ICC profile for {_colour_space(profile) or 'nothing'}")
-    transform = _srgb_transform(profile, mode)
-    return (ImageCms.applyTransform(image, transform) or image, True) if transform else (image, False)
-
-
-@lru_cache(maxsize=16)
-def _colour_space(profile: bytes) -> str:
-    return ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space.strip()
-
-
-@lru_cache(maxsize=16)
-def _srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Build the conversion from a profile to sRGB; None when the profile is sRGB itself."""
-    transform = ImageCms.buildTransform(
-        ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), mode, "RGB"
-    )
-    if mode == "CMYK":
-        return transform
-    levels = np.linspace(0, 255, 9).astype(np.uint8)
-    lattice = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
-    colours = Image.fromarray(lattice if mode == "RGB" else lattice[..., 0])
-    converted = ImageCms.applyTransform(colours, transform) or colours
-    changes = ImageChops.difference(converted, colours.convert("RGB"))
-    return None if np.asarray(changes).max() <= _SRGB_TOLERANCE else transform
+    samples = np.asarray(image)
+    scaled = np.empty(samples.shape, np.uint8)
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        # The rounding of libpng's png_set_scale_16: exact division by 257.
+        scaled[top : top + rows] = (samples[top : top + rows].astype(np.uint32) * 255 + 32895) >> 16
+    return Image.fromarray(scaled)

@@ -22,7 +22,7 @@ class UnsupportedImageError(ImageError):
 
 
 class ImageTooLargeError(ImageError):
-    """An image of more pixels than are decoded."""
+    """An image that would take more memory or time than an image may: most often of more pixels than are decoded."""
 
 
 class UntrustedColoursError(ImageError):

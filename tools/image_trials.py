@@ -1,0 +1,135 @@
+"""Decode damaged files one by one in a process of their own, and judge each outcome."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pipelines.images import MAX_PIXELS, Decoded, ImageError, decode, ignore_metadata_warnings
+from tools.image_mutations import make_case
+from tools.image_seeds import Seed
+
+MOST_SECONDS = 2.0
+"""Seconds of a core that a file may take: those of the clock would depend on what else the machine does."""
+
+MOST_BYTES = 1_000_000_000
+"""Bytes by which a file may make the process grow."""
+
+STOP_AFTER = 60
+"""Seconds of the clock after which a process is taken to hang."""
+
+REPAIRS = frozenset(("unmarked_rgba_jpeg", "cmyk", "cmyk_inverted", "ycck", "grayscale", "palette")) | {
+    "alpha_dropped",
+    "depth_scaled",
+    "icc_to_srgb",
+    "exif_rotated",
+    "first_frame",
+}
+# A file that asks for this much at once is told from one that the machine could not serve.
+_ADDRESS_SPACE = 3 * 2**30
+# Decoding once more, to compare, must not make a campaign much longer.
+_QUICK = 0.2
+
+
+class Trial(NamedTuple):
+    """What became of a file.
+
+    Attributes:
+      number: of the file in its campaign.
+      seed: name and format of the file that it was made of.
+      outcome: `decoded`, the class of the error, or `killed`.
+      seconds: of a core.
+      peak: bytes by which the process grew at most.
+      broken: how the promise was broken; empty where it was kept.
+    """
+
+    number: int
+    seed: str
+    outcome: str
+    seconds: float
+    peak: int
+    broken: str = ""
+
+
+def try_numbers(seeds: Sequence[Seed], campaign: int, numbers: Iterable[int]) -> None:
+    """Decode the files of some numbers, and print a line before and after each of them."""
+    ignore_metadata_warnings()
+    resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for number in numbers:
+        case = make_case(seeds, campaign, number)
+        print(f">{number} {case.seed.name}", flush=True)
+        # Nothing catches this signal, so it ends the process even inside a C library that never returns.
+        signal.setitimer(signal.ITIMER_REAL, STOP_AFTER)
+        trial = try_file(case.data, number, case.seed.name)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if trial.broken:
+            trial = trial._replace(broken=f"{trial.broken} [{', '.join(case.mutations)}]")
+        print(json.dumps(trial._asdict()), flush=True)
+
+
+def try_file(data: bytes, number: int = 0, name: str = "file") -> Trial:
+    """Decode a file and judge the outcome."""
+    before = _forget_peak()
+    began = time.process_time()
+    decoded, broken = None, ""
+    try:
+        decoded = decode(data)
+        outcome = "decoded"
+    except ImageError as error:
+        outcome = type(error).__name__
+        broken = "asks for more than 3 GB" if isinstance(error.__cause__, MemoryError) else _judge_message(str(error))
+    except BaseException as error:
+        outcome = "escaped"
+        broken = f"{type(error).__name__} instead of an ImageError: {error}"
+    seconds = time.process_time() - began
+    peak = max(0, _peak() - before)
+    if decoded is not None:
+        broken = _judge(decoded) or (_judge_again(data, decoded) if seconds < _QUICK else "")
+    if seconds > MOST_SECONDS:
+        broken = f"takes {seconds:.1f} s; {broken}"
+    if peak > MOST_BYTES:
+        broken = f"takes {peak / 1e6:.0f} MB; {broken}"
+    return Trial(number, name, outcome, round(seconds, 4), peak, broken)
+
+
+def _judge_message(message: str) -> str:
+    return "" if message.strip() and "\n" not in message and len(message) < 500 else f"a poor reason: {message[:200]!r}"
+
+
+def _judge(decoded: Decoded) -> str:
+    pixels = decoded.pixels
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not 0 < pixels.size <= 3 * MAX_PIXELS:
+        return f"pixels {pixels.dtype}{list(pixels.shape)}"
+    unknown = set(decoded.repairs) - REPAIRS
+    if unknown or len(set(decoded.repairs)) != len(decoded.repairs):
+        return f"repairs {decoded.repairs}"
+    return ""
+
+
+def _judge_again(data: bytes, decoded: Decoded) -> str:
+    try:
+        again = decode(data)
+    except ImageError as error:
+        return f"refused when decoded once more: {error}"
+    same = again[1:] == decoded[1:] and np.array_equal(again.pixels, decoded.pixels)
+    return "" if same else "decoded to something else when decoded once more"
+
+
+def _forget_peak() -> int:
+    """Let the kernel forget the largest size of this process, and return its present one in bytes."""
+    # Without this the peak would be that of the largest file so far. The price: the tool runs on Linux only.
+    Path("/proc/self/clear_refs").write_text("5")
+    return _peak()
+
+
+def _peak() -> int:
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
