@@ -1,0 +1,266 @@
+"""Disturb runs and look whether anything is lost, doubled or wrong: `python -m tools.kill_runs`.
+
+Each disturbed run is followed by the same command. What a plain reader sees is looked at twice: right after the
+disturbance, and after the command has come to its end, when it must be what an undisturbed run writes, bit for bit.
+
+Scenarios:
+  fresh      SIGKILL while an empty output is filled
+  changed    SIGKILL while rows of changed and of mended images are replaced in an output that is full
+  overwrite  SIGKILL while all rows of an output are replaced
+  full_disk  no kill, but an output on a disk that is full after a share of the rows, and is enlarged then (needs root)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+TABLES = ("predictions", "failures")
+SCENARIOS = ("fresh", "changed", "overwrite", "full_disk")
+_DAMAGED_SHARE, _CHANGED_SHARE = 0.01, 0.2
+# What differs from run to run, although the images and the model are the same.
+_OF_THE_RUN = {"run"}
+
+
+class Archive(NamedTuple):
+    """What is tagged again and again.
+
+    Attributes:
+      images: folder of the images, some of them damaged.
+      command: that tags them, without its output.
+      before: the output from which a disturbed run starts; None for an empty one.
+      expected: rows of an undisturbed run, by table.
+      seconds: that the undisturbed run took.
+    """
+
+    images: Path
+    command: Sequence[str]
+    before: Path | None
+    expected: dict[str, pa.Table]
+    seconds: float
+
+
+class BrokenGuaranteeError(AssertionError):
+    """Rows were lost, doubled or wrong."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Disturb runs, print a line for each, and return 1 where a guarantee was broken."""
+    options = _parse(arguments)
+    work = Path(tempfile.mkdtemp(prefix="kill_runs-"))
+    broken = 0
+    try:
+        archive = prepare(options, work)
+        rows = {table: rows.num_rows for table, rows in archive.expected.items()}
+        print(f"{options.scenario}: undisturbed {archive.seconds:.1f} s, rows {rows}", flush=True)
+        random = Random(options.seed)
+        for number in range(options.times):
+            share = (number + random.random()) / options.times
+            disturb = fill_disk if options.scenario == "full_disk" else kill
+            try:
+                print(f"{number + 1:3}  {disturb(archive, work / f'output-{number}', share)}", flush=True)
+            except BrokenGuaranteeError as error:
+                broken += 1
+                print(f"{number + 1:3}  BROKEN at {share:.1%}: {error}", flush=True)
+    finally:
+        if not broken:
+            shutil.rmtree(work)
+    print(
+        f"{options.times - broken} of {options.times} disturbed runs ended right" + (f"; see {work}" if broken else "")
+    )
+    return 1 if broken else 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.kill_runs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="images, which are left as they are")
+    parser.add_argument("--model", required=True, metavar="BUNDLE")
+    parser.add_argument("--scenario", choices=SCENARIOS, default="fresh")
+    parser.add_argument("--times", type=int, default=20, help="disturbed runs, spread over the length of a run (20)")
+    parser.add_argument("--checkpoint_every", type=int, default=500, help="images a wave (500)")
+    parser.add_argument("--seed", type=int, default=1, help="of the moments (1)")
+    return parser.parse_args(arguments)
+
+
+def prepare(options: argparse.Namespace, work: Path) -> Archive:
+    """Copy the images, damage some, and make the undisturbed run."""
+    images = work / "images"
+    shutil.copytree(options.images, images)
+    paths = sorted(path for path in images.rglob("*") if path.is_file())
+    random = Random(options.seed)
+    for path in random.sample(paths, max(1, int(len(paths) * _DAMAGED_SHARE))):
+        path.write_bytes(path.read_bytes()[:100])
+    command = [sys.executable, "-m", "pipelines.predict", f"--input={images}", f"--model={options.model}"]
+    command += ["--max_failure_rate=1", "--progress=off", f"--checkpoint_every={options.checkpoint_every}"]
+    before = None
+    if options.scenario in ("changed", "overwrite"):
+        before = work / "before"
+        _let_change(command, before, random.sample(paths, int(len(paths) * _CHANGED_SHARE)), options.scenario)
+    command += ["--overwrite"] if options.scenario == "overwrite" else []
+    undisturbed = _copy_output(before, work / "undisturbed")
+    began = time.monotonic()
+    _run_to_the_end(command, undisturbed)
+    return Archive(images, command, before, read_rows(undisturbed), time.monotonic() - began)
+
+
+def _let_change(command: Sequence[str], before: Path, changing: Sequence[Path], scenario: str) -> None:
+    """Make an output of images that change afterwards, and that failed or had other pixels until then."""
+    true = {path: path.read_bytes() for path in changing}
+    for number, path in enumerate(changing):
+        path.write_bytes(true[path][:100] if number % 2 else true[changing[number - 1]])
+    _run_to_the_end([*command, *(["--threshold=0.9"] if scenario == "overwrite" else [])], before)
+    for path, data in true.items():
+        path.write_bytes(data)
+
+
+def kill(archive: Archive, output: Path, share: float) -> str:
+    """Kill a run when a share of its time is over, and hold what it leaves against the undisturbed run."""
+    _copy_output(archive.before, output)
+    moment = share * archive.seconds
+    run = subprocess.Popen(
+        [*archive.command, f"--output={output}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        run.wait(timeout=moment)
+        disturbed = f"over before {moment:.2f} s"
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        disturbed = f"killed at {moment:.2f} s"
+    seen = look(archive, output)
+    _run_to_the_end(archive.command, output)
+    judge(archive, output)
+    shutil.rmtree(output)
+    return f"{disturbed}: {seen} rows seen, then all right"
+
+
+def fill_disk(archive: Archive, output: Path, share: float) -> str:
+    """Let the disk be full when a share of the rows is written, enlarge it, and judge the same command again."""
+    needed = sum(table.nbytes for table in archive.expected.values())
+    size = int(20_000 + share * needed)
+    with _small_disk(output, size):
+        run = subprocess.run([*archive.command, f"--output={output}"], capture_output=True, text=True, check=False)
+        if run.returncode not in (0, 1, 2) or "Traceback" in run.stderr:
+            raise BrokenGuaranteeError(f"code {run.returncode}: {run.stderr}")
+        if run.returncode and len(run.stderr.strip().splitlines()) != 1:
+            raise BrokenGuaranteeError(f"more than a line: {run.stderr}")
+        seen = look(archive, output)
+        subprocess.run(["mount", "-o", "remount,size=1G", output], check=True)
+        _run_to_the_end(archive.command, output)
+        judge(archive, output)
+    return f"disk of {size:,} bytes: code {run.returncode}, {seen} rows seen, then all right: {run.stderr.strip()}"
+
+
+@contextmanager
+def _small_disk(folder: Path, size: int) -> Iterator[None]:
+    folder.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SystemExit(f"kill_runs: a small disk can be mounted by root on Linux only: {error}") from error
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def look(archive: Archive, output: Path) -> int:
+    """Look at an output as any reader may at any time, and return the number of its rows.
+
+    Raises:
+      BrokenGuaranteeError: a file does not open, or an image has two rows in a table or has lost all of its rows.
+    """
+    rows = read_rows(output)
+    replacing = "--overwrite" in archive.command
+    for table, found in rows.items():
+        # Only while an overwrite moves its files into place are old and new rows seen together.
+        if not replacing:
+            _refuse_doubles(found, table)
+    if archive.before:
+        lost = _paths(read_rows(archive.before)) - _paths(rows)
+        if lost:
+            raise BrokenGuaranteeError(f"{len(lost)} images have lost their rows, e.g. {min(lost)}")
+    return sum(found.num_rows for found in rows.values())
+
+
+def judge(archive: Archive, output: Path) -> None:
+    """Hold a finished output against the undisturbed one.
+
+    Raises:
+      BrokenGuaranteeError: they differ.
+    """
+    for table, found in read_rows(output).items():
+        _refuse_doubles(found, table)
+        expected = archive.expected[table]
+        if not found.equals(expected):
+            wrong = set(map(str, found.to_pylist())) ^ set(map(str, expected.to_pylist()))
+            raise BrokenGuaranteeError(f"{len(wrong)} rows of {table} differ, e.g. {min(wrong)}")
+    left = {path.name for path in output.iterdir()} - {*TABLES, "runs"}
+    if left:
+        raise BrokenGuaranteeError(f"left behind: {', '.join(sorted(left))}")
+    manifest = json.loads(max((output / "runs").glob("*.json")).read_text())
+    rows = manifest["predictions"] + manifest["failures"] + manifest["skipped"]
+    if manifest["status"] != "done" or manifest["inputs"] != rows:
+        raise BrokenGuaranteeError(f"the accounts: {manifest['status']}, {manifest['inputs']} inputs, {rows} rows")
+
+
+def read_rows(output: Path) -> dict[str, pa.Table]:
+    """Read the rows of both tables in the order of their paths, without what is of a run only."""
+    rows = {}
+    for table in TABLES:
+        try:
+            files = [pq.ParquetFile(path).read() for path in sorted((output / table).glob("*.parquet"))]
+        except (OSError, pa.ArrowException) as error:
+            raise BrokenGuaranteeError(f"a file of {table} does not open: {error}") from error
+        found = pa.concat_tables(files).combine_chunks() if files else pa.table({"path": pa.array([], pa.string())})
+        found = found.drop_columns(list(_OF_THE_RUN & set(found.column_names)))
+        rows[table] = found.sort_by("path").combine_chunks().replace_schema_metadata(None)
+    return rows
+
+
+def _refuse_doubles(rows: pa.Table, table: str) -> None:
+    counts = pc.value_counts(rows["path"])
+    doubled = [count["values"].as_py() for count in counts if count["counts"].as_py() > 1]
+    if doubled:
+        raise BrokenGuaranteeError(f"{len(doubled)} images have two rows in {table}, e.g. {min(doubled)}")
+
+
+def _paths(rows: dict[str, pa.Table]) -> set[str]:
+    return {path for table in rows.values() for path in table["path"].to_pylist()}
+
+
+def _copy_output(before: Path | None, output: Path) -> Path:
+    if before:
+        shutil.copytree(before, output)
+    return output
+
+
+def _run_to_the_end(command: Sequence[str], output: Path) -> None:
+    run = subprocess.run([*command, f"--output={output}"], capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise BrokenGuaranteeError(f"the command ended with code {run.returncode}: {run.stderr}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
