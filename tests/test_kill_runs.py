@@ -1,0 +1,120 @@
+"""Real runs, really killed; and the tool that looks for what they lose must see it when they do."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.image_files import picture, unmarked_rgba_jpeg
+from tools import kill_runs
+from tools.kill_runs import Archive, BrokenGuaranteeError, judge, look, read_rows
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(150):
+        (folder / f"{number}.jpg").write_bytes(unmarked_rgba_jpeg(picture(seed=number)))
+    return folder
+
+
+@pytest.mark.parametrize(("scenario", "times"), [("fresh", 1), ("changed", 2), ("overwrite", 1)])
+def test_a_killed_run_loses_nothing(
+    scenario: str, times: int, images: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [f"--images={images}", f"--model={bundle_path}", f"--scenario={scenario}"]
+
+    code = kill_runs.main([*arguments, f"--times={times}", "--checkpoint_every=15", "--seed=3"])
+
+    printed = capsys.readouterr().out
+    assert code == 0, printed
+    assert f"{times} of {times} disturbed runs ended right" in printed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk")
+def test_a_full_disk_loses_nothing(images: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [f"--images={images}", f"--model={bundle_path}", "--scenario=full_disk", "--checkpoint_every=15"]
+
+    try:
+        code = kill_runs.main([*arguments, "--times=1"])
+    except SystemExit as refused:
+        pytest.skip(str(refused))
+
+    printed = capsys.readouterr().out
+    assert code == 0, printed
+    assert "stopped: No space left on device" in printed
+
+
+def write(output: Path, table: str, paths: list[str], name: str = "x") -> None:
+    (output / table).mkdir(parents=True, exist_ok=True)
+    rows = pa.table({"path": paths, "p_a": pa.array([0.5] * len(paths), pa.float32()), "run": [name] * len(paths)})
+    pq.write_table(rows, output / table / f"{name}.parquet")
+
+
+def finish(output: Path, **changes: object) -> None:
+    (output / "runs").mkdir(exist_ok=True)
+    manifest = {"status": "done", "inputs": 3, "predictions": 2, "failures": 1, "skipped": 0, **changes}
+    (output / "runs" / "1.json").write_text(json.dumps(manifest))
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    undisturbed = tmp_path / "undisturbed"
+    write(undisturbed, "predictions", ["a", "b"])
+    write(undisturbed, "failures", ["c"])
+    return Archive(tmp_path, (), undisturbed, read_rows(undisturbed), 1.0)
+
+
+def good(output: Path) -> None:
+    write(output, "predictions", ["b"], "another run")
+    write(output, "predictions", ["a"])
+    write(output, "failures", ["c"])
+    finish(output)
+
+
+def test_rows_of_other_files_and_runs_are_the_same_rows(archive: Archive, tmp_path: Path) -> None:
+    good(tmp_path / "output")
+
+    assert look(archive, tmp_path / "output") == 3
+    judge(archive, tmp_path / "output")
+
+
+BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "lost": (lambda output: (output / "predictions/x.parquet").unlink(), "images have lost their rows, e.g. a"),
+    "doubled": (lambda output: write(output, "predictions", ["a"], "y"), "two rows in predictions, e.g. a"),
+    "torn": (lambda output: (output / "predictions/x.parquet").write_bytes(b"PAR1"), "does not open"),
+}
+
+
+@pytest.mark.parametrize("breach", BREACHES)
+def test_the_tool_sees_what_no_reader_may_see(breach: str, archive: Archive, tmp_path: Path) -> None:
+    good(tmp_path / "output")
+    BREACHES[breach][0](tmp_path / "output")
+
+    with pytest.raises(BrokenGuaranteeError, match=BREACHES[breach][1]):
+        look(archive, tmp_path / "output")
+
+
+ENDS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "other rows": (lambda output: write(output, "predictions", ["d"], "y"), "1 rows of predictions differ, e.g. .*'d'"),
+    "other failures": (lambda output: write(output, "failures", ["d"]), "2 rows of failures differ"),
+    "a lock": (lambda output: (output / "_lock").touch(), "left behind: _lock"),
+    "the accounts": (lambda output: finish(output, skipped=1), "the accounts: done, 3 inputs, 4 rows"),
+    "the end": (lambda output: finish(output, status="running"), "the accounts: running"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_tool_sees_a_wrong_end(end: str, archive: Archive, tmp_path: Path) -> None:
+    good(tmp_path / "output")
+    ENDS[end][0](tmp_path / "output")
+
+    with pytest.raises(BrokenGuaranteeError, match=ENDS[end][1]):
+        judge(archive, tmp_path / "output")
