@@ -24,6 +24,7 @@ from pipelines.ledger import Accounts, Run, read_accounts
 from pipelines.listing import InputError, list_images
 from pipelines.options import PredictOptions, UsageError
 from pipelines.output import OutputError, drop_shadows, mark
+from pipelines.reading import Limits
 from pipelines.transforms import ListImages, TagImages
 
 LOCAL_RUNNERS = ("directrunner", "fnapirunner", "bundlebaseddirectrunner")
@@ -106,20 +107,22 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
 
 def _run(run: Run, options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> Accounts:
     handler = BundleHandler(run.bundle.path, run.bundle.digest, options.engine, options.batch_size)
+    tagging = TagImages(run, handler, _limits(options))
     if is_local(beam_options):
-        return _run_in_waves(run, options, handler, beam_options)
+        return _run_in_waves(tagging, options, beam_options)
     with beam.Pipeline(options=beam_options) as pipeline:
-        _ = pipeline | ListImages(options.input, options.input_list) | TagImages(run, handler)
+        _ = pipeline | ListImages(options.input, options.input_list) | tagging
     return read_accounts(run.manifest)
 
 
 def _run_in_waves(
-    run: Run, options: PredictOptions, handler: BundleHandler, beam_options: pipeline_options.PipelineOptions
+    tagging: TagImages, options: PredictOptions, beam_options: pipeline_options.PipelineOptions
 ) -> Accounts:
     """Run one pipeline after another, each over a slice of the images and with a commit at its end.
 
     Beam's local runner keeps all that crosses between two stages in memory, and knows no commit but the end.
     """
+    run = tagging.run
     passed_over: Counter[str] = Counter()
     listed = []
     begun = time.monotonic()
@@ -139,9 +142,15 @@ def _run_in_waves(
             # The runner is named outright: "DirectRunner" would try to download another one first.
             with beam.Pipeline(FnApiRunner(), options=beam_options) as pipeline:
                 created = pipeline | beam.Create(wave, reshuffle=False)
-                _ = created | TagImages(run, handler, earlier=accounts, last=last)
+                _ = created | replace(tagging, run=run, earlier=accounts, last=last)
             accounts = read_accounts(run.manifest)
     return accounts
+
+
+def _limits(options: PredictOptions) -> Limits:
+    given = {name: getattr(options, name) for name in ("max_bytes", "max_pixels", "max_seconds")}
+    own = {name: limit for name, limit in given.items() if limit is not None}
+    return Limits(**own, isolated=options.isolate_decoding)
 
 
 def _replace_rows(run: Run, accounts: Accounts, max_failure_rate: float) -> None:

@@ -52,6 +52,8 @@ class PredictOptions:
     """What the user asked for; the flags of the same names say what each means.
 
     Attributes:
+      max_bytes: None for the default of `reading.Limits`, which is not imported here for the sake of a quick start;
+        so are `max_pixels` and `max_seconds`.
       beam_flags: flags that go to Beam.
     """
 
@@ -66,6 +68,10 @@ class PredictOptions:
     fail_fast: bool
     checkpoint_every: int
     overwrite: bool
+    max_bytes: int | None
+    max_pixels: int | None
+    max_seconds: float | None
+    isolate_decoding: bool
     progress: str
     beam_flags: tuple[str, ...]
 
@@ -88,6 +94,14 @@ class PredictOptions:
             raise UsageError(f"--batch_size must be at least 1, not {self.batch_size}")
         if self.checkpoint_every < 1:
             raise UsageError(f"--checkpoint_every must be at least 1, not {self.checkpoint_every}")
+        for flag, limit in (
+            *(("--max_bytes", self.max_bytes), ("--max_pixels", self.max_pixels)),
+            ("--max_seconds", self.max_seconds),
+        ):
+            if limit is not None and not limit > 0:
+                raise UsageError(f"{flag} must be more than 0, not {limit}")
+        if self.max_seconds is not None and not self.isolate_decoding:
+            raise UsageError("--max_seconds needs --isolate_decoding: only a process can be stopped, not a thread")
         for flag, share in (("--threshold", self.threshold), ("--max_failure_rate", self.max_failure_rate)):
             if share is not None and not 0 <= share <= 1:
                 raise UsageError(f"{flag} must lie between 0 and 1, not {share}")
@@ -183,6 +197,7 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
         help="end a local run with code 3 as soon as more than --max_failure_rate of all images have failed, with 0 at "
         "the first; what earlier waves have committed stays",
     )
+    _add_limits(parser.add_argument_group("what one image may cost, beyond which it becomes a failure"))
     work.add_argument("--progress", choices=("auto", "off"), default="auto", help="a bar or lines while it runs")
     known, beam_flags = parser.parse_known_args(argv)
     known.input = tuple(known.input)
@@ -191,3 +206,20 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
     except storage.UnsupportedStorageError as error:
         raise UsageError(str(error)) from error
     return PredictOptions(**vars(known), beam_flags=tuple(beam_flags))
+
+
+def _add_limits(limits: argparse._ArgumentGroup) -> None:
+    limits.add_argument("--max_bytes", type=int, metavar="N", help="of its file (default 512000000)")
+    limits.add_argument("--max_pixels", type=int, metavar="N", help="columns times rows (default 64000000)")
+    limits.add_argument(
+        "--isolate_decoding",
+        action="store_true",
+        help="decode in processes of their own, one a core: for archives that nobody trusts. An image that crashes its "
+        "decoder, or hangs it, costs no other; without this it ends the run, and the same command again meets it again",
+    )
+    limits.add_argument(
+        "--max_seconds",
+        type=float,
+        metavar="S",
+        help="for decoding it, with --isolate_decoding (default 60); without, only what an image asks for is limited",
+    )

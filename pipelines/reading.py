@@ -1,31 +1,60 @@
-"""Read one image for a model: fetch, decode, repair, resize."""
+"""Read one image for a model: fetch it within limits, and decode it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pipelines import storage
-from pipelines.images import ImageError, decode, resize
+from pipelines.decoding import Decode, Refusal
+from pipelines.images import MAX_PIXELS
 from pipelines.records import Failure, Image, ImageRef
 
 
-def read_image(ref: ImageRef, image_size: int, resize_filter: str) -> Image | Failure:
+@dataclass(frozen=True)
+class Limits:
+    """What one image may cost, beyond which it becomes a failure.
+
+    Attributes:
+      max_bytes: of its file.
+      max_pixels: columns times rows.
+      max_seconds: for decoding it; holds where decoding is isolated, for nothing stops a thread.
+      isolated: whether images are decoded in processes of their own, which may crash.
+    """
+
+    max_bytes: int = 512_000_000
+    max_pixels: int = MAX_PIXELS
+    max_seconds: float = 60.0
+    isolated: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse limits that nothing could meet."""
+        for name in ("max_bytes", "max_pixels", "max_seconds"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be more than 0, not {getattr(self, name)}")
+
+
+def read_image(ref: ImageRef, decode: Decode, max_bytes: int = Limits.max_bytes) -> Image | Failure:
     """Read an image, or say why that cannot be done.
 
     Args:
       ref: the image's file.
-      image_size: columns and rows of the result.
-      resize_filter: one of `images.RESIZE_FILTERS`.
+      decode: makes pixels of the file's bytes.
+      max_bytes: of a file; a larger one is not read.
 
     Returns:
       An `Image`, or a `Failure` of the stage `read` or `decode`.
     """
     try:
-        data = storage.read(ref.path)
+        data = storage.read(ref.path, max_bytes)
+    except storage.TransientError as error:
+        return _failure(ref, "read", error, f"{error.strerror}: the same command again may succeed")
     except OSError as error:
-        return Failure(ref.path, "read", type(error).__name__, error.strerror or str(error), ref.fingerprint)
-    try:
-        decoded = decode(data)
-    except ImageError as error:
-        return Failure(ref.path, "decode", type(error).__name__, str(error), ref.fingerprint)
-    height, width = decoded.pixels.shape[:2]
-    pixels = resize(decoded.pixels, image_size, resize_filter)
-    return Image(ref, width, height, decoded.source, decoded.repairs, pixels)
+        return _failure(ref, "read", error, error.strerror or str(error))
+    decoded = decode(data)
+    if isinstance(decoded, Refusal):
+        return Failure(ref.path, "decode", decoded.error, decoded.message, ref.fingerprint)
+    return Image(ref, *decoded)
+
+
+def _failure(ref: ImageRef, stage: str, error: Exception, message: str) -> Failure:
+    return Failure(ref.path, stage, type(error).__name__, message, ref.fingerprint)

@@ -35,6 +35,10 @@ class TransientError(OSError):
     """Storage that did not do its work however often it was asked, and may do it later."""
 
 
+class FileTooLargeError(OSError):
+    """A file of more bytes than are read."""
+
+
 class LockedError(RuntimeError):
     """A lock that somebody else holds; the message is what they say of themselves."""
 
@@ -55,17 +59,21 @@ def join(folder: str, *names: str) -> str:
     return "/".join((folder.rstrip("/"), *names))
 
 
-def read(path: str) -> bytes:
+def read(path: str, max_bytes: int | None = None) -> bytes:
     """Read a whole file; what fails for a reason that passes is tried again.
 
+    Args:
+      path: of the file.
+      max_bytes: that are read at most.
+
     Raises:
+      FileTooLargeError: it is larger.
       TransientError: it could not be read now, and may be later.
       OSError: the file is missing or cannot be read.
     """
     for pause in (*SECONDS_BETWEEN_ATTEMPTS, None):
         try:
-            with open(path, "rb") as file:
-                return file.read()
+            return _read(path, max_bytes)
         except OSError as error:
             if error.errno not in _TRANSIENT:
                 raise
@@ -190,6 +198,18 @@ def lock(path: str, owner: str) -> Iterator[None]:
         for folder in made:
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
+
+
+def _read(path: str, max_bytes: int | None) -> bytes:
+    with open(path, "rb") as file:
+        if max_bytes is None:
+            return file.read()
+        size = os.fstat(file.fileno()).st_size
+        # What is no regular file may have a size of 0 and no end, and a file may grow while it is read.
+        data = file.read(max_bytes + 1) if size <= max_bytes else b""
+        if max(size, len(data)) > max_bytes:
+            raise FileTooLargeError(f"{max(size, len(data)):,} bytes: more than the {max_bytes:,} that are read")
+        return data
 
 
 def _open_locked(path: str) -> IO[str]:

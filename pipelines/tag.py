@@ -7,10 +7,12 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from pipelines.bundle import Bundle, BundleError, load_bundle
+from pipelines.decoding import DecodeSettings, decode_resized
 from pipelines.engines import ENGINES, open_engine
 from pipelines.images import ignore_metadata_warnings
 from pipelines.listing import InputError, list_images
@@ -64,10 +66,9 @@ def _tag(options: argparse.Namespace) -> int:
     if options.picture:
         _check_picture(options.picture, [item.path for item in listed])
     bundle = load_bundle(options.model)
-    read = [
-        item if isinstance(item, Failure) else read_image(item, bundle.image_size, bundle.resize_filter)
-        for item in listed
-    ]
+    settings = DecodeSettings(bundle.image_size, bundle.resize_filter)
+    decode = partial(decode_resized, settings=settings)
+    read = [item if isinstance(item, Failure) else read_image(item, decode) for item in listed]
     images = [item for item in read if isinstance(item, Image)]
     predictions = list(Predictor(open_engine(bundle, options.engine)).predict(images)) if images else []
     failures = [item for item in (*read, *predictions) if isinstance(item, Failure)]

@@ -17,12 +17,14 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines import interruption, progress
 from pipelines.commit import StagedFile, Superseded, commit
+from pipelines.decoding import Decode, DecodeSettings, decode_resized
 from pipelines.engines import available_cores
 from pipelines.inference import BundleHandler
+from pipelines.isolation import DecoderPool
 from pipelines.ledger import Accounts, Run
 from pipelines.listing import list_images
 from pipelines.output import read_earlier
-from pipelines.reading import read_image
+from pipelines.reading import Limits, read_image
 from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
 from pipelines.writing import FailureRows, PredictionRows, Rows, TableWriter
 
@@ -76,6 +78,7 @@ class ReadImages(beam.PTransform):
     Attributes:
       image_size: columns and rows of the result.
       resize_filter: one of `images.RESIZE_FILTERS`.
+      limits: what one image may cost.
       look_ahead: images that are read or being read and not yet taken; bounds the memory.
       threads: images that are read at the same time.
       run: name of the run, to report failures to.
@@ -83,6 +86,7 @@ class ReadImages(beam.PTransform):
 
     image_size: int
     resize_filter: str
+    limits: Limits = field(default_factory=Limits)
     look_ahead: int = 64
     threads: int = field(default_factory=available_cores)
     run: str = ""
@@ -177,12 +181,14 @@ class TagImages(beam.PTransform):
     Attributes:
       run: of the job.
       handler: of the bundle.
+      limits: what one image may cost.
       earlier: accounts of the run's earlier waves.
       last: whether nothing of the run follows.
     """
 
     run: Run
     handler: BundleHandler
+    limits: Limits = field(default_factory=Limits)
     earlier: Accounts = field(default_factory=Accounts)
     last: bool = True
 
@@ -194,7 +200,7 @@ class TagImages(beam.PTransform):
             FAILED, main="refs"
         )
         # Only names cross here. From reading to writing the steps are fused: pixels stay where they were decoded.
-        reading = ReadImages(bundle.image_size, bundle.resize_filter, run=self.run.name)
+        reading = ReadImages(bundle.image_size, bundle.resize_filter, self.limits, run=self.run.name)
         read = named.refs | beam.Reshuffle() | reading
         predicted = read.images | PredictProbabilities(self.handler, self.run.name)
         failures = (named[FAILED], read[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
@@ -249,21 +255,26 @@ class _SplitFailures(beam.DoFn):
 
 class _ReadImages(beam.DoFn):
     def __init__(self, settings: ReadImages) -> None:
-        self._image_size = settings.image_size
-        self._resize_filter = settings.resize_filter
+        self._decoding = DecodeSettings(settings.image_size, settings.resize_filter, settings.limits.max_pixels)
+        self._limits = settings.limits
         self._look_ahead = settings.look_ahead
         self._threads = settings.threads
         self._run = settings.run
 
     def setup(self) -> None:
         self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="read")
+        self._decode: Decode = partial(decode_resized, settings=self._decoding)
+        self._pool: DecoderPool | None = None
+        if self._limits.isolated:
+            self._pool = DecoderPool(self._decoding, self._limits.max_seconds, self._threads)
+            self._decode = self._pool.decode
 
     def start_bundle(self) -> None:
         self._ahead: deque[Future[Image | Failure]] = deque()
 
     def process(self, ref: ImageRef) -> Iterator[Any]:
         interruption.check()
-        self._ahead.append(self._executor.submit(read_image, ref, self._image_size, self._resize_filter))
+        self._ahead.append(self._executor.submit(read_image, ref, self._decode, self._limits.max_bytes))
         if len(self._ahead) > self._look_ahead:
             yield _sort_out(self._ahead.popleft().result(), self._run)
 
@@ -276,6 +287,8 @@ class _ReadImages(beam.DoFn):
 
     def teardown(self) -> None:
         self._executor.shutdown(cancel_futures=True)
+        if self._pool:
+            self._pool.close()
 
 
 class _WriteTable(beam.DoFn):

@@ -214,6 +214,18 @@ def test_failing_fast_at_a_rate_of_0_ends_at_the_first_failure(run: Predict, chi
     assert not (tmp_path / "out" / "predictions").exists()
 
 
+def test_images_beyond_the_limits_are_failures_with_a_reason(run: Predict, chips: Path, tmp_path: Path) -> None:
+    (chips / "large.png").write_bytes(encode(picture(200, 200), "png"))
+    (chips / "heavy.bmp").write_bytes(encode(picture(48, 64), "bmp"))
+
+    assert run(max_pixels=10_000, max_bytes=8000, max_failure_rate=1) == 0
+
+    assert len(tagged(tmp_path / "out")) == 10
+    assert {row["error"] for row in rows(tmp_path / "out", "failures")} == {"FileTooLargeError"}
+    assert run(max_pixels=10_000, max_failure_rate=1) == 0
+    assert failed(tmp_path / "out") == {"large.png": "200 x 200 pixels: more than the 10,000 that are decoded"}
+
+
 def test_failures_alone_leave_no_predictions_folder(run: Predict, tmp_path: Path) -> None:
     (tmp_path / "chips").mkdir()
     (tmp_path / "chips/empty.jpg").write_bytes(b"")
@@ -264,6 +276,8 @@ def test_unbalanced_accounts_end_with_code_4(
         ({"batch_sise": 1}, "unknown argument --batch_sise; did you mean --batch_size?"),
         ({"no_such_flag": 1}, "unknown argument --no_such_flag"),
         ({"runner": "directrunner", "input": "gone"}, "no such file or folder, and no match: gone"),
+        ({"max_bytes": "0"}, "--max_bytes must be more than 0, not 0"),
+        ({"max_seconds": "5"}, "--max_seconds needs --isolate_decoding"),
         ({"runner": "NoRunner"}, "--runner NoRunner: Unexpected pipeline runner"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",

@@ -87,3 +87,17 @@ def test_an_error_that_may_pass_later_is_told_from_one_that_will_not(
     with pytest.raises(PermissionError):
         storage.read(file)
     assert permanent.times == 1, "what will not pass was tried again"
+
+
+def test_a_file_larger_than_the_limit_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(bytes(1000))
+
+    assert len(storage.read(str(path), 1000)) == 1000
+    with pytest.raises(storage.FileTooLargeError, match="1,000 bytes: more than the 999 that are read"):
+        storage.read(str(path), 999)
+
+
+def test_a_file_without_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(storage.FileTooLargeError, match="1,001 bytes: more than the 1,000"):
+        storage.read("/dev/zero", 1000)

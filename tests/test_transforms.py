@@ -115,7 +115,7 @@ def test_the_whole_job_runs_as_one_pipeline(chips: Path, tmp_path: Path, bundle_
 @pytest.mark.parametrize(("look_ahead", "threads"), [(0, 1), (1, 0)])
 def test_transforms_refuse_settings_that_make_no_sense(look_ahead: int, threads: int) -> None:
     with pytest.raises(ValueError, match=f"look_ahead {look_ahead} and threads {threads} must be at least 1"):
-        ReadImages(32, "bilinear", look_ahead, threads)
+        ReadImages(32, "bilinear", look_ahead=look_ahead, threads=threads)
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         BundleHandler("bundle", "digest", batch_size=0)
 
