@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from pipelines import watchdog
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _received: list[int] = []
@@ -55,6 +57,7 @@ def check() -> None:
 def _receive(number: int, frame: FrameType | None) -> None:
     if _received:
         # Whatever is cut here, the next run of the same command puts right: it is no worse than SIGKILL.
+        watchdog.dismiss()
         os._exit(128 + number)
     _received.append(number)
     os.write(2, b"\nscenetags: stopping between two images; once more to stop at once\n")

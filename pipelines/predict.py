@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ def _predict(options: PredictOptions) -> int:
     from pipelines.listing import InputError
     from pipelines.output import OutputError, check_output, hold_output
     from pipelines.progress import TooManyFailuresError
+    from pipelines.watchdog import watching
 
     ignore_metadata_warnings()
     beam_options = check_beam_flags(options.beam_flags)
@@ -56,7 +58,8 @@ def _predict(options: PredictOptions) -> int:
         bundle = load_bundle(options.model)
         thresholds = bundle.thresholds if options.threshold is None else (options.threshold,) * len(bundle.labels)
         run = Run(new_run_name(), options.output, bundle, thresholds, options.overwrite, asdict(options))
-        with hold_output(run):
+        watched = watching(options.output) if is_local(beam_options) else nullcontext()
+        with hold_output(run), watched:
             check_output(run)
             accounts = run_job(run, options, beam_options)
     except (BundleError, OutputError, InputError) as error:

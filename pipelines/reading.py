@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipelines import storage
+from pipelines import storage, watchdog
 from pipelines.decoding import Decode, Refusal
 from pipelines.images import MAX_PIXELS
 from pipelines.records import Failure, Image, ImageRef
@@ -50,7 +50,8 @@ def read_image(ref: ImageRef, decode: Decode, max_bytes: int = Limits.max_bytes)
         return _failure(ref, "read", error, f"{error.strerror}: the same command again may succeed")
     except OSError as error:
         return _failure(ref, "read", error, error.strerror or str(error))
-    decoded = decode(data)
+    with watchdog.noted(ref.path):
+        decoded = decode(data)
     if isinstance(decoded, Refusal):
         return Failure(ref.path, "decode", decoded.error, decoded.message, ref.fingerprint)
     return Image(ref, *decoded)
