@@ -6,7 +6,7 @@ import argparse
 import difflib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -21,10 +21,11 @@ from pipelines.bundle import BundleError
 from pipelines.commit import replace_rows
 from pipelines.inference import BundleHandler, load_predictor
 from pipelines.ledger import Accounts, Run, read_accounts
-from pipelines.listing import InputError, list_images
+from pipelines.listing import InputError, Listing, list_images
 from pipelines.options import PredictOptions, UsageError
 from pipelines.output import OutputError, drop_shadows, mark
 from pipelines.reading import Limits
+from pipelines.records import Listed
 from pipelines.transforms import ListImages, TagImages
 
 LOCAL_RUNNERS = ("directrunner", "fnapirunner", "bundlebaseddirectrunner")
@@ -124,11 +125,8 @@ def _run_in_waves(
     """
     run = tagging.run
     passed_over: Counter[str] = Counter()
-    listed = []
     begun = time.monotonic()
-    for item in list_images(options.input, options.input_list, passed_over):
-        interruption.check()
-        listed.append(item)
+    listed = Listing(_interruptible(list_images(options.input, options.input_list, passed_over)))
     loading = time.monotonic()
     load_predictor(run.bundle.path, run.bundle.digest, options.engine)
     run = replace(run, timings={"listing": loading - begun, "loading": time.monotonic() - loading})
@@ -142,9 +140,15 @@ def _run_in_waves(
             # The runner is named outright: "DirectRunner" would try to download another one first.
             with beam.Pipeline(FnApiRunner(), options=beam_options) as pipeline:
                 created = pipeline | beam.Create(wave, reshuffle=False)
-                _ = created | replace(tagging, run=run, earlier=accounts, last=last)
+                _ = created | replace(tagging, run=run, earlier=accounts, last=last, spread=False)
             accounts = read_accounts(run.manifest)
     return accounts
+
+
+def _interruptible(listed: Iterable[Listed]) -> Iterator[Listed]:
+    for item in listed:
+        interruption.check()
+        yield item
 
 
 def _limits(options: PredictOptions) -> Limits:

@@ -6,7 +6,8 @@ import glob
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import pyarrow as pa
 import pyarrow.csv
@@ -16,6 +17,7 @@ from pipelines import images, storage
 from pipelines.records import Failure, ImageRef, Listed
 
 LIST_COLUMN = "path"
+_ITEMS_A_BATCH = 8192
 
 
 class InputError(ValueError):
@@ -49,6 +51,30 @@ def list_images(
             if listed.path not in seen:
                 seen.add(listed.path)
                 yield listed
+
+
+class Listing:
+    """All that was listed, in a quarter of the memory that it takes as objects."""
+
+    def __init__(self, listed: Iterable[Listed]) -> None:
+        """Take in all items."""
+        self._failures: list[Failure] = []
+        self._refs: list[pa.RecordBatch] = []
+        items = iter(listed)
+        while taken := list(islice(items, _ITEMS_A_BATCH)):
+            refs = [item for item in taken if isinstance(item, ImageRef)]
+            self._failures += (item for item in taken if isinstance(item, Failure))
+            if refs:
+                columns = map(pa.array, zip(*refs, strict=True))
+                self._refs.append(pa.RecordBatch.from_arrays(list(columns), list(ImageRef._fields)))
+
+    def __len__(self) -> int:
+        return len(self._failures) + sum(int(batch.num_rows) for batch in self._refs)
+
+    def __iter__(self) -> Iterator[Listed]:
+        yield from self._failures
+        for batch in self._refs:
+            yield from map(ImageRef, *(column.to_pylist() for column in batch.columns))
 
 
 def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Listed]:

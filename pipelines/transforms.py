@@ -184,6 +184,8 @@ class TagImages(beam.PTransform):
       limits: what one image may cost.
       earlier: accounts of the run's earlier waves.
       last: whether nothing of the run follows.
+      spread: whether other workers than the one that lists can read; where there is one only, the shuffle between them
+        would hold every name of the wave in memory for nothing.
     """
 
     run: Run
@@ -191,6 +193,7 @@ class TagImages(beam.PTransform):
     limits: Limits = field(default_factory=Limits)
     earlier: Accounts = field(default_factory=Accounts)
     last: bool = True
+    spread: bool = True
 
     def expand(self, listed: PCollection[Listed]) -> PCollection[Accounts]:
         """Apply the transform."""
@@ -200,8 +203,8 @@ class TagImages(beam.PTransform):
             FAILED, main="refs"
         )
         # Only names cross here. From reading to writing the steps are fused: pixels stay where they were decoded.
-        reading = ReadImages(bundle.image_size, bundle.resize_filter, self.limits, run=self.run.name)
-        read = named.refs | beam.Reshuffle() | reading
+        refs = named.refs | beam.Reshuffle() if self.spread else named.refs
+        read = refs | ReadImages(bundle.image_size, bundle.resize_filter, self.limits, run=self.run.name)
         predicted = read.images | PredictProbabilities(self.handler, self.run.name)
         failures = (named[FAILED], read[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
         files = (

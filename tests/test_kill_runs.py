@@ -69,7 +69,7 @@ def archive(tmp_path: Path) -> Archive:
     undisturbed = tmp_path / "undisturbed"
     write(undisturbed, "predictions", ["a", "b"])
     write(undisturbed, "failures", ["c"])
-    return Archive(tmp_path, (), undisturbed, read_rows(undisturbed), 1.0)
+    return Archive(tmp_path, (), undisturbed, read_rows(undisturbed), 1.0, 1000)
 
 
 def good(output: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.listing import InputError, list_images
+from pipelines.listing import InputError, Listing, list_images
 from pipelines.records import Failure, ImageRef
 
 
@@ -230,3 +230,15 @@ def test_a_list_that_cannot_be_read_is_refused(tmp_path: Path, name: str, conten
 
     assert reason in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_listing_gives_back_what_it_took_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.listing._ITEMS_A_BATCH", 3)
+    refs = [ImageRef(f"{number} ä.jpg", number << 40, f"print {number}") for number in range(8)]
+    failures = [Failure(f"{number}", "list", "OSError", "gone", "") for number in range(4)]
+
+    listing = Listing([*refs[:5], *failures, *refs[5:]])
+
+    assert len(listing) == 12
+    assert set(listing) == {*refs, *failures}
+    assert list(Listing([])) == []

@@ -47,6 +47,7 @@ class Archive(NamedTuple):
       before: the output from which a disturbed run starts; None for an empty one.
       expected: rows of an undisturbed run, by table.
       seconds: that the undisturbed run took.
+      bytes: of the files that it wrote.
     """
 
     images: Path
@@ -54,6 +55,7 @@ class Archive(NamedTuple):
     before: Path | None
     expected: dict[str, pa.Table]
     seconds: float
+    bytes: int
 
 
 class BrokenGuaranteeError(AssertionError):
@@ -118,7 +120,9 @@ def prepare(options: argparse.Namespace, work: Path) -> Archive:
     undisturbed = _copy_output(before, work / "undisturbed")
     began = time.monotonic()
     _run_to_the_end(command, undisturbed)
-    return Archive(images, command, before, read_rows(undisturbed), time.monotonic() - began)
+    seconds = time.monotonic() - began
+    written = sum(path.stat().st_size for path in undisturbed.rglob("*.*"))
+    return Archive(images, command, before, read_rows(undisturbed), seconds, written)
 
 
 def _let_change(command: Sequence[str], before: Path, changing: Sequence[Path], scenario: str) -> None:
@@ -157,8 +161,8 @@ def kill(archive: Archive, output: Path, share: float) -> str:
 
 def fill_disk(archive: Archive, output: Path, share: float) -> str:
     """Let the disk be full when a share of the rows is written, enlarge it, and judge the same command again."""
-    needed = sum(table.nbytes for table in archive.expected.values())
-    size = int(20_000 + share * needed)
+    # The lock, folders and a page for every file come on top of the bytes.
+    size = int(20_000 + share * archive.bytes)
     with _small_disk(output, size):
         run = subprocess.run([*archive.command, f"--output={output}"], capture_output=True, text=True, check=False)
         if run.returncode not in (0, 1, 2) or "Traceback" in run.stderr:
