@@ -1,0 +1,101 @@
+"""Measure whether memory grows with the archive: `python -m benchmarks.memory`.
+
+Peak memory of `scenetags predict` over a small and over a large archive of simulated chips, which are hard links to a
+few drawn ones. What counts is the ratio within a round: it would be 16 if all that is known of an image were kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.throughput import CACHE, synthetic_chips
+
+DRAWN = 64
+GOAL = 1.15
+
+
+class Round(NamedTuple):
+    """Peak resident memory of one round, in bytes, of the command over the small and over the large archive."""
+
+    small: int
+    large: int
+
+    @property
+    def ratio(self) -> float:
+        """The large archive's peak by the small one's."""
+        return self.large / self.small
+
+
+def main() -> int:
+    """Measure, print a table, and write JSON if asked to; 1 where memory grows by more than the goal."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
+    parser.add_argument("--model", help="a bundle; by default alpha 0.35 at 32 px, hardly trained")
+    parser.add_argument("--small", type=int, default=4000, help="images of the small archive (default 4000)")
+    parser.add_argument("--large", type=int, default=64_000, help="images of the large archive (default 64000)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds to measure (default 3)")
+    parser.add_argument("--json", type=Path, help="also write the rounds to this file")
+    options, flags = parser.parse_known_args()
+
+    model = options.model or str(small_bundle())
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        small, large = (simulate(Path(folder), count) for count in (options.small, options.large))
+        rounds = []
+        for number in range(1, options.rounds + 1):
+            rounds.append(Round(peak(model, small, flags), peak(model, large, flags)))
+            print(f"round {number}: {rounds[-1].small / 1e6:.0f} MB, {rounds[-1].large / 1e6:.0f} MB", flush=True)
+    ratios = [measured.ratio for measured in rounds]
+    print(f"\npeak memory of scenetags predict, medians of {len(rounds)} rounds")
+    for count, name in ((options.small, "small"), (options.large, "large")):
+        print(f"{count:9,} images {statistics.median(getattr(r, name) for r in rounds) / 1e6:7.0f} MB")
+    print(f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}); the goal is {GOAL} at most")
+    if options.json:
+        options.json.write_text(json.dumps([measured._asdict() for measured in rounds], indent=2))
+    return int(statistics.median(ratios) > GOAL)
+
+
+def peak(model: str, images: Path, flags: list[str]) -> int:
+    """Run the command into an empty output, and return its peak resident memory in bytes."""
+    with tempfile.TemporaryDirectory() as output:
+        command = [sys.executable, "-m", "pipelines.predict", "--engine=litert", "--progress=off", *flags]
+        command += [f"--input={images}", f"--model={model}", f"--output={output}"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} ended with code {process.returncode}")
+    return usage.ru_maxrss * 1024
+
+
+def simulate(folder: Path, count: int) -> Path:
+    """Link so many names to a few drawn chips."""
+    drawn = sorted(synthetic_chips(DRAWN).iterdir())
+    images = folder / str(count)
+    images.mkdir()
+    for number in range(count):
+        # In an archive of one folder with such names as the reference set has them.
+        os.link(drawn[number % len(drawn)], images / f"train_{number}.jpg")
+    return images
+
+
+def small_bundle() -> Path:
+    """Train MobileNetV2 at alpha 0.35 and 32 px for a moment, once; its memory does not depend on its weights."""
+    folder = CACHE / "small_bundle"
+    if not folder.exists():
+        chips = synthetic_chips(DRAWN)
+        command = [sys.executable, "-m", "pipelines.cli", "train", "--weights=none", "--alpha=0.35", "--image_size=32"]
+        flags = [f"--images={chips}", f"--labels={chips.parent / 'labels.csv'}", f"--output={folder}"]
+        # In a process of its own: the peak of this one is passed on to the processes that it starts.
+        subprocess.run([*command, *flags, "--finetune_epochs=1", "--note=For benchmarks."], check=True)
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())
