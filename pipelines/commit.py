@@ -191,8 +191,7 @@ def _take_newer(
     Returns:
       The file that holds the remaining rows; None where none remain.
     """
-    with pq.ParquetFile(file.staged) as parquet:
-        table = parquet.read()
+    table = _read_table(file.staged)
     paths = table["path"].to_pylist()
     arrived.update(path for path in paths if path in older)
     homes = [older.get(path, "") for path in paths]
@@ -206,10 +205,14 @@ def _take_newer(
 
 def _merge(run: Run, name: str, going: Sequence[str], newer: Sequence[pa.Table]) -> str | None:
     """Write an older file anew, with newer rows in the place of those that go; None where no row is left."""
-    with pq.ParquetFile(storage.join(run.folder, name)) as parquet:
-        table = parquet.read()
+    table = _read_table(storage.join(run.folder, name))
     kept = table.filter(pc.invert(pc.is_in(table["path"], value_set=pa.array(going, pa.string()))))
     return _stage_table(run, pa.concat_tables([kept, *newer]), posixpath.dirname(name))
+
+
+def _read_table(path: str) -> pa.Table:
+    with storage.open_to_read(path) as file, pq.ParquetFile(file) as parquet:
+        return parquet.read()
 
 
 def _stage_table(run: Run, table: pa.Table, folder: str) -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from apache_beam.ml.inference.base import ModelHandler
 
+from pipelines import storage
 from pipelines.bundle import BundleError, load_bundle
 from pipelines.engines import open_engine
 from pipelines.records import Failure, Image, Prediction
@@ -24,12 +25,14 @@ class BundleHandler(ModelHandler[Image, Prediction | Failure, Predictor]):
       digest: of the bundle that the job was started with; a worker refuses any other.
       engine: one of `engines.ENGINES`.
       batch_size: images given to the engine together.
+      access: how buckets are reached.
     """
 
     path: str
     digest: str
     engine: str = "auto"
     batch_size: int = 32
+    access: storage.Access = field(default_factory=storage.Access)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -38,6 +41,7 @@ class BundleHandler(ModelHandler[Image, Prediction | Failure, Predictor]):
 
     def load_model(self) -> Predictor:
         """Open the engine, or take the one that this process has open."""
+        storage.use(self.access)
         return load_predictor(self.path, self.digest, self.engine)
 
     def run_inference(

@@ -16,7 +16,7 @@ from apache_beam.options import pipeline_options
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
 
-from pipelines import interruption, progress
+from pipelines import interruption, progress, storage
 from pipelines.bundle import BundleError
 from pipelines.commit import replace_rows
 from pipelines.inference import BundleHandler, load_predictor
@@ -68,6 +68,30 @@ def is_local(beam_options: pipeline_options.PipelineOptions) -> bool:
     return _is_local(beam_options.view_as(pipeline_options.StandardOptions).runner)
 
 
+def reach_buckets(options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> storage.Access:
+    """Find out how buckets are to be reached, and reach them so in this process.
+
+    Raises:
+      UsageError: there is nobody to whom requests can be billed.
+    """
+    project = beam_options.view_as(pipeline_options.GoogleCloudOptions).project
+    given = beam_options.view_as(pipeline_options.S3Options)
+    settings = {
+        "api_version": given.s3_api_version,
+        "aws_access_key_id": given.s3_access_key_id,
+        "aws_secret_access_key": given.s3_secret_access_key,
+        "aws_session_token": given.s3_session_token,
+        "endpoint_url": given.s3_endpoint_url,
+        "region_name": given.s3_region_name,
+        "use_ssl": False if given.s3_disable_ssl else None,
+        "verify": given.s3_verify,
+    }
+    s3 = tuple((name, value) for name, value in settings.items() if value is not None)
+    access = storage.Access(options.requester_pays, project, s3)
+    storage.use(access)
+    return access
+
+
 def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> Accounts:
     """Run the whole job.
 
@@ -92,7 +116,7 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
         raise
     except Exception as error:
         for cause in _causes(error):
-            if isinstance(cause, OutputError):
+            if isinstance(cause, (OutputError, storage.NoAccessError)):
                 raise cause from None
             if isinstance(cause, interruption.InterruptedRunError):
                 _mark_quietly(run, "interrupted")
@@ -107,12 +131,12 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
 
 
 def _run(run: Run, options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> Accounts:
-    handler = BundleHandler(run.bundle.path, run.bundle.digest, options.engine, options.batch_size)
-    tagging = TagImages(run, handler, _limits(options))
+    handler = BundleHandler(run.bundle.path, run.bundle.digest, options.engine, options.batch_size, run.access)
+    tagging = TagImages(run, handler, _limits(options), options.reads_in_flight)
     if is_local(beam_options):
         return _run_in_waves(tagging, options, beam_options)
     with beam.Pipeline(options=beam_options) as pipeline:
-        _ = pipeline | ListImages(options.input, options.input_list) | tagging
+        _ = pipeline | ListImages(options.input, options.input_list, run.access) | tagging
     return read_accounts(run.manifest)
 
 
@@ -169,7 +193,7 @@ def _replace_rows(run: Run, accounts: Accounts, max_failure_rate: float) -> None
 
 def _mark_quietly(run: Run, status: str) -> None:
     # On a full disk even this may fail; the next run then calls it killed.
-    with suppress(OSError):
+    with suppress(OSError), storage.hurried():
         mark(run.manifest, status)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from pipelines import storage
 from pipelines.bundle import Bundle
 from pipelines.engines import available_cores
+from pipelines.storage import Access
 
 PREDICTIONS, FAILURES, RUNS = "predictions", "failures", "runs"
 STAGING, SHADOW = "_staging-", "_overwrite-"
@@ -36,6 +37,7 @@ class Run:
       options: what the user asked for, for the manifest.
       started: seconds since the epoch.
       timings: seconds of what came before the tagging, for the manifest.
+      access: how buckets are reached.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Run:
     options: Mapping[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
     timings: Mapping[str, float] = field(default_factory=dict)
+    access: Access = field(default_factory=Access)
 
     @property
     def manifest(self) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import glob
+import io
 import os
 import stat
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from itertools import islice
 
 import pyarrow as pa
@@ -14,14 +16,12 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from pipelines import images, storage
+from pipelines.bucket_listing import count_passed_over, expand_in_bucket, refer_in_bucket
 from pipelines.records import Failure, ImageRef, Listed
 
 LIST_COLUMN = "path"
 _ITEMS_A_BATCH = 8192
-
-
-class InputError(ValueError):
-    """An input that names nothing, or a list that cannot be read."""
+_LOOK_UPS = 32
 
 
 def list_images(
@@ -53,6 +53,10 @@ def list_images(
                 yield listed
 
 
+class InputError(ValueError):
+    """An input that names nothing, or a list that cannot be read."""
+
+
 class Listing:
     """All that was listed, in a quarter of the memory that it takes as objects."""
 
@@ -81,25 +85,18 @@ def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Li
     """List what one input names.
 
     Raises:
-      InputError: it names nothing.
+      InputError: it names nothing, or a bucket cannot be listed.
     """
-    try:
-        root = storage.normalize(pattern)
-    except storage.UnsupportedStorageError as error:
-        raise InputError(str(error)) from error
-    if os.path.lexists(root):
-        names = [root]
-    else:
-        # The pattern is made absolute after it is matched: its own signs must not be read in the folders above it.
-        names = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
-        names = [storage.normalize(name) for name in names]
-    if not names:
-        raise InputError(f"no such file or folder, and no match: {pattern}")
     found = False
-    for name in names:
-        for listed in _walk(name, passed_over) if os.path.isdir(name) else (refer(name),):
+    try:
+        in_bucket = storage.in_bucket(storage.normalize(pattern))
+        for listed in (expand_in_bucket if in_bucket else _expand)(pattern, passed_over):
             found = True
             yield listed
+    except storage.UnsupportedStorageError as error:
+        raise InputError(str(error)) from error
+    except OSError as error:
+        raise InputError(f"cannot list {pattern}: {error.strerror or error}") from error
     if not found:
         raise InputError(f"no images in {pattern} (looked for names ending in {', '.join(images.ENDINGS)})")
 
@@ -115,20 +112,37 @@ def read_list(path: str) -> Iterator[Listed]:
     except storage.UnsupportedStorageError as error:
         raise InputError(str(error)) from error
     empty = True
-    for name in _read_names(path):
-        if not name:
-            continue
-        empty = False
-        try:
-            yield refer(storage.normalize(os.path.join(folder, name)) if "://" not in name else storage.normalize(name))
-        except (storage.UnsupportedStorageError, ValueError) as error:
-            yield _failure(name, error)
+    with ThreadPoolExecutor(_LOOK_UPS, thread_name_prefix="list") as executor:
+        ahead: deque[Listed | Future[Listed]] = deque()
+        for name in _read_names(path):
+            if not name:
+                continue
+            empty = False
+            ahead.append(_refer_named(name, folder, executor))
+            if len(ahead) > 4 * _LOOK_UPS:
+                yield _result(ahead.popleft())
+        yield from map(_result, ahead)
     if empty:
         raise InputError(f"{path} names no images")
 
 
+def _refer_named(name: str, folder: str, executor: Executor) -> Listed | Future[Listed]:
+    """Look up what a list names; in a bucket, which answers slowly, beside others."""
+    try:
+        path = storage.normalize(name if "://" in name else os.path.join(folder, name))
+    except (storage.UnsupportedStorageError, ValueError) as error:
+        return _failure(storage.without_secrets(name), error)
+    return executor.submit(refer, path) if storage.in_bucket(path) else refer(path)
+
+
+def _result(listed: Listed | Future[Listed]) -> Listed:
+    return listed.result() if isinstance(listed, Future) else listed
+
+
 def refer(path: str) -> Listed:
     """Look a file up, without reading it."""
+    if storage.in_bucket(path):
+        return refer_in_bucket(path)
     try:
         path.encode()
         status = os.stat(path)
@@ -139,6 +153,20 @@ def refer(path: str) -> Listed:
     except (OSError, ValueError) as error:
         return _failure(path, error)
     return ImageRef(path, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+
+
+def _expand(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
+    root = storage.normalize(pattern)
+    if os.path.lexists(root):
+        names = [root]
+    else:
+        # The pattern is made absolute after it is matched: its own signs must not be read in the folders above it.
+        names = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
+        names = [storage.normalize(name) for name in names]
+    if not names:
+        raise InputError(f"no such file or folder, and no match: {pattern}")
+    for name in names:
+        yield from _walk(name, passed_over) if os.path.isdir(name) else (refer(name),)
 
 
 def _walk(
@@ -166,8 +194,8 @@ def _walk(
             yield from _walk(entry.path, passed_over, above | {here})
         elif entry.name.lower().endswith(images.ENDINGS):
             yield refer(entry.path)
-        elif passed_over is not None:
-            passed_over[os.path.splitext(entry.name)[1].lower() or "no ending"] += 1
+        else:
+            count_passed_over(entry.name, passed_over)
 
 
 def _failure(path: str, error: Exception, message: str = "") -> Failure:
@@ -181,16 +209,20 @@ def _read_names(path: str) -> Iterator[str]:
     try:
         if ending == ".txt":
             # Names that are not UTF-8 pass through as they are; `refer` gives each its own failure.
-            with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as lines:
+            with (
+                storage.open_to_read(path) as file,
+                io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="\n") as lines,
+            ):
                 yield from (line.rstrip("\r\n") for line in lines)
         elif ending == ".csv":
             options = pyarrow.csv.ConvertOptions(
                 include_columns=[LIST_COLUMN], column_types={LIST_COLUMN: pa.string()}, strings_can_be_null=False
             )
-            yield from _column(pyarrow.csv.open_csv(path, convert_options=options))
+            with storage.open_to_read(path) as file:
+                yield from _column(pyarrow.csv.open_csv(file, convert_options=options))
         elif ending in (".parquet", ".pq"):
-            with pyarrow.parquet.ParquetFile(path) as file:
-                yield from _column(file.iter_batches(columns=[LIST_COLUMN]))
+            with storage.open_to_read(path) as file, pyarrow.parquet.ParquetFile(file) as table:
+                yield from _column(table.iter_batches(columns=[LIST_COLUMN]))
         else:
             raise InputError(f"{path}: a list is a .txt, .csv or .parquet file")
     except OSError as error:

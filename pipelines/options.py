@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NoReturn
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NoReturn
 
 from pipelines import storage
 
@@ -43,6 +43,9 @@ Flags that are not listed here go to Apache Beam, e.g. --runner.
 """
 
 
+_SECRET = ("access_key", "secret", "token", "password", "connection_string")
+
+
 class UsageError(ValueError):
     """A command line that cannot be carried out; the message is for the user."""
 
@@ -67,6 +70,8 @@ class PredictOptions:
     max_failure_rate: float
     fail_fast: bool
     checkpoint_every: int
+    reads_in_flight: int
+    requester_pays: bool
     overwrite: bool
     max_bytes: int | None
     max_pixels: int | None
@@ -90,10 +95,13 @@ class PredictOptions:
             _check_path(flag, path)
         if not self.input and not self.input_list:
             raise UsageError("nothing to tag: give --input PATTERN or --input_list FILE")
-        if self.batch_size < 1:
-            raise UsageError(f"--batch_size must be at least 1, not {self.batch_size}")
-        if self.checkpoint_every < 1:
-            raise UsageError(f"--checkpoint_every must be at least 1, not {self.checkpoint_every}")
+        for flag, count in (
+            ("--batch_size", self.batch_size),
+            ("--checkpoint_every", self.checkpoint_every),
+            ("--reads_in_flight", self.reads_in_flight),
+        ):
+            if count < 1:
+                raise UsageError(f"{flag} must be at least 1, not {count}")
         for flag, limit in (
             *(("--max_bytes", self.max_bytes), ("--max_pixels", self.max_pixels)),
             ("--max_seconds", self.max_seconds),
@@ -105,6 +113,24 @@ class PredictOptions:
         for flag, share in (("--threshold", self.threshold), ("--max_failure_rate", self.max_failure_rate)):
             if share is not None and not 0 <= share <= 1:
                 raise UsageError(f"{flag} must lie between 0 and 1, not {share}")
+
+    def described(self) -> dict[str, Any]:
+        """Give all options by their names, without the credentials among them."""
+        return {**asdict(self), "beam_flags": tuple(_without_credentials(self.beam_flags))}
+
+
+def _without_credentials(flags: Sequence[str]) -> Iterator[str]:
+    """Cut the values of flags that hold a secret, in both spellings: `--flag=value` and `--flag value`."""
+    secret = False
+    for flag in flags:
+        if flag.startswith("--"):
+            name, separator, _ = flag.partition("=")
+            secret = any(word in name for word in _SECRET)
+            yield f"{name}=..." if secret and separator else storage.without_secrets(flag)
+            secret = secret and not separator
+        else:
+            yield "..." if secret else storage.without_secrets(flag)
+            secret = False
 
 
 def _check_path(flag: str, path: str | None) -> None:
@@ -183,6 +209,19 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
         default=20_000,
         metavar="N",
         help="a local run commits its rows every N images; a killed run loses no more than these (default 20000)",
+    )
+    work.add_argument(
+        "--reads_in_flight",
+        type=int,
+        default=32,
+        metavar="N",
+        help="images that a worker fetches at the same time (default 32); more where storage is far away",
+    )
+    work.add_argument(
+        "--requester_pays",
+        action="store_true",
+        help="have requests billed to us where a bucket wants that; in gs:// to the project of --project, or else to that "
+        "of the credentials",
     )
     work.add_argument(
         "--max_failure_rate",

@@ -10,6 +10,7 @@ import json
 import os
 import posixpath
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
@@ -51,10 +52,11 @@ def hold_output(run: Run) -> Iterator[None]:
     """
     owner = f"run {run.name}, process {os.getpid()} on {socket.gethostname()}"
     with ExitStack() as held:
+        hurry = held.enter_context(ExitStack())
         try:
             # Permissions alone do not tell whether a folder can be written to: read-only mounts and full disks refuse
             # too, and writing the lock finds that out.
-            held.enter_context(storage.lock(storage.join(run.output, LOCK), owner))
+            held.enter_context(storage.lock(storage.join(run.output, LOCK), owner, _tell_who_is_watched))
             recover(run.output)
             _mark_killed_runs(run.output)
         except storage.LockedError as error:
@@ -65,10 +67,28 @@ def hold_output(run: Run) -> Iterator[None]:
             raise OutputError(f"cannot write into output {run.output}: {error.strerror or error}") from error
         try:
             yield
+        except BaseException:
+            # A storage that has just been given up is not waited for once more.
+            hurry.enter_context(storage.hurried())
+            raise
         finally:
             # What cannot be put right now, on a full disk say, is left to the next run.
             with suppress(OSError):
                 recover(run.output)
+
+
+def check_still_held(run: Run) -> None:
+    """Make sure that the output is still this run's; in a bucket another run takes it over from one that was cut off.
+
+    Raises:
+      OutputError: it is not.
+    """
+    try:
+        owner = storage.read(storage.join(run.output, LOCK)).decode(errors="replace")
+    except FileNotFoundError:
+        owner = ""
+    if f"run {run.name}," not in owner:
+        raise OutputError(f"output {run.output} was taken over by another run ({owner or 'which has ended'})")
 
 
 def check_output(run: Run) -> None:
@@ -124,7 +144,7 @@ def read_earlier(folder: str, run: str) -> Mapping[str, EarlierRow]:
         if name.startswith(run):
             continue
         file = posixpath.join(posixpath.basename(table), name)
-        with pq.ParquetFile(path) as parquet:
+        with storage.open_to_read(path) as opened, pq.ParquetFile(opened) as parquet:
             for batch in parquet.iter_batches(columns=["path", "fingerprint"]):
                 fingerprints = batch.column("fingerprint").to_pylist()
                 for image, fingerprint in zip(batch.column("path").to_pylist(), fingerprints, strict=True):
@@ -143,6 +163,10 @@ def mark(manifest: str, status: str) -> None:
     with suppress(FileNotFoundError):
         described = json.loads(storage.read(manifest))
         storage.write(manifest, json.dumps({**described, "status": status}, indent=2).encode())
+
+
+def _tell_who_is_watched(owner: str) -> None:
+    print(f"scenetags: the output may be in use ({owner}); watching for 30 s whether that run lives", file=sys.stderr)
 
 
 def _mark_killed_runs(output: str) -> None:
@@ -167,7 +191,8 @@ def _columns(schema: pa.Schema) -> list[tuple[str, str]]:
 def _read_schema(path: str) -> pa.Schema | None:
     """Read the columns of a table of ours; None where it is another program's."""
     try:
-        schema = pq.read_schema(path)
+        with storage.open_to_read(path) as file:
+            schema = pq.read_schema(file)
     except pa.ArrowException:
         return None
     return schema if _footer(schema) else None

@@ -7,10 +7,9 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from pipelines import interruption
+from pipelines import interruption, storage
 from pipelines.options import PredictOptions, UsageError, parse_predict
 
 if TYPE_CHECKING:
@@ -43,11 +42,12 @@ def _predict(options: PredictOptions) -> int:
     # Imported here: Beam takes seconds, which `--help` and a mistyped flag should not cost.
     from pipelines.bundle import BundleError, load_bundle
     from pipelines.images import ignore_metadata_warnings
-    from pipelines.jobs import StoppedError, check_beam_flags, is_local, run_job
+    from pipelines.jobs import StoppedError, check_beam_flags, is_local, reach_buckets, run_job
     from pipelines.ledger import Run, new_run_name
     from pipelines.listing import InputError
     from pipelines.output import OutputError, check_output, hold_output
     from pipelines.progress import TooManyFailuresError
+    from pipelines.storage import NoAccessError
     from pipelines.watchdog import watching
 
     ignore_metadata_warnings()
@@ -55,14 +55,16 @@ def _predict(options: PredictOptions) -> int:
     if options.fail_fast and not is_local(beam_options):
         raise UsageError("--fail_fast needs a local run: workers of a distributed one do not count together")
     try:
+        access = reach_buckets(options, beam_options)
         bundle = load_bundle(options.model)
         thresholds = bundle.thresholds if options.threshold is None else (options.threshold,) * len(bundle.labels)
-        run = Run(new_run_name(), options.output, bundle, thresholds, options.overwrite, asdict(options))
+        described = options.described()
+        run = Run(new_run_name(), options.output, bundle, thresholds, options.overwrite, described, access=access)
         watched = watching(options.output) if is_local(beam_options) else nullcontext()
         with hold_output(run), watched:
             check_output(run)
             accounts = run_job(run, options, beam_options)
-    except (BundleError, OutputError, InputError) as error:
+    except (BundleError, OutputError, InputError, NoAccessError) as error:
         raise UsageError(str(error)) from error
     except (StoppedError, interruption.InterruptedRunError) as error:
         print(f"scenetags predict: {error}; {standing(run)}", file=sys.stderr)
@@ -96,11 +98,14 @@ def standing(run: Run) -> str:
     from pipelines.ledger import read_accounts
 
     try:
-        done = read_accounts(run.manifest).inputs
+        with storage.hurried():
+            done = f"{read_accounts(run.manifest).inputs:,} images"
     except FileNotFoundError:
-        done = 0
+        done = "0 images"
+    except OSError:
+        done = "all finished waves"
     rows = "the old rows are untouched" if run.overwrite else f"their rows are in {run.output}"
-    return f"{done:,} images are done and committed, {rows}, and the same command again goes on from there"
+    return f"{done} are done and committed, {rows}, and the same command again goes on from there"
 
 
 def summary(run: Run, accounts: Accounts) -> str:

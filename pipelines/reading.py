@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from pipelines import storage, watchdog
@@ -33,24 +34,33 @@ class Limits:
                 raise ValueError(f"{name} must be more than 0, not {getattr(self, name)}")
 
 
-def read_image(ref: ImageRef, decode: Decode, max_bytes: int = Limits.max_bytes) -> Image | Failure:
+def read_image(
+    ref: ImageRef,
+    decode: Decode,
+    max_bytes: int = Limits.max_bytes,
+    turn: AbstractContextManager[object] = nullcontext(),  # noqa: B008 - it holds nothing
+) -> Image | Failure:
     """Read an image, or say why that cannot be done.
 
     Args:
       ref: the image's file.
       decode: makes pixels of the file's bytes.
       max_bytes: of a file; a larger one is not read.
+      turn: is entered to decode, so that many threads may fetch while few decode.
 
     Returns:
       An `Image`, or a `Failure` of the stage `read` or `decode`.
     """
+    if ref.size > max_bytes:
+        message = f"{ref.size:,} bytes: more than the {max_bytes:,} that are read"
+        return Failure(ref.path, "read", storage.FileTooLargeError.__name__, message, ref.fingerprint)
     try:
         data = storage.read(ref.path, max_bytes)
     except storage.TransientError as error:
         return _failure(ref, "read", error, f"{error.strerror}: the same command again may succeed")
     except OSError as error:
         return _failure(ref, "read", error, error.strerror or str(error))
-    with watchdog.noted(ref.path):
+    with turn, watchdog.noted(ref.path):
         decoded = decode(data)
     if isinstance(decoded, Refusal):
         return Failure(ref.path, "decode", decoded.error, decoded.message, ref.fingerprint)

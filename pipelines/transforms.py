@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,7 @@ from apache_beam.pvalue import AsIter, AsSingleton, PCollection, TaggedOutput
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipelines import interruption, progress
+from pipelines import interruption, progress, storage
 from pipelines.commit import StagedFile, Superseded, commit
 from pipelines.decoding import Decode, DecodeSettings, decode_resized
 from pipelines.engines import available_cores
@@ -23,7 +24,7 @@ from pipelines.inference import BundleHandler
 from pipelines.isolation import DecoderPool
 from pipelines.ledger import Accounts, Run
 from pipelines.listing import list_images
-from pipelines.output import read_earlier
+from pipelines.output import check_still_held, read_earlier
 from pipelines.reading import Limits, read_image
 from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
 from pipelines.writing import FailureRows, PredictionRows, Rows, TableWriter
@@ -40,14 +41,16 @@ class ListImages(beam.PTransform):
     Attributes:
       inputs: folders, patterns or files.
       input_list: a file of paths.
+      access: how buckets are reached.
     """
 
     inputs: Sequence[str]
     input_list: str | None = None
+    access: storage.Access = field(default_factory=storage.Access)
 
     def expand(self, begin: beam.pvalue.PBegin) -> PCollection[Listed]:
         """Apply the transform."""
-        return begin | "Inputs" >> beam.Create([(tuple(self.inputs), self.input_list)]) | beam.FlatMapTuple(list_images)
+        return begin | "Inputs" >> beam.Create([self]) | "List" >> beam.FlatMap(_list_images)
 
 
 @dataclass
@@ -79,21 +82,24 @@ class ReadImages(beam.PTransform):
       image_size: columns and rows of the result.
       resize_filter: one of `images.RESIZE_FILTERS`.
       limits: what one image may cost.
-      look_ahead: images that are read or being read and not yet taken; bounds the memory.
-      threads: images that are read at the same time.
+      in_flight: images that are fetched at the same time. At most twice as many are read and not yet taken, which
+        bounds the memory.
+      threads: images that are decoded at the same time.
       run: name of the run, to report failures to.
+      access: how buckets are reached.
     """
 
     image_size: int
     resize_filter: str
     limits: Limits = field(default_factory=Limits)
-    look_ahead: int = 64
+    in_flight: int = 32
     threads: int = field(default_factory=available_cores)
     run: str = ""
+    access: storage.Access = field(default_factory=storage.Access)
 
     def __post_init__(self) -> None:
-        if self.look_ahead < 1 or self.threads < 1:
-            raise ValueError(f"look_ahead {self.look_ahead} and threads {self.threads} must be at least 1")
+        if self.in_flight < 1 or self.threads < 1:
+            raise ValueError(f"in_flight {self.in_flight} and threads {self.threads} must be at least 1")
 
     def expand(self, refs: PCollection[ImageRef]) -> Any:
         """Apply the transform."""
@@ -182,6 +188,7 @@ class TagImages(beam.PTransform):
       run: of the job.
       handler: of the bundle.
       limits: what one image may cost.
+      in_flight: images that are fetched at the same time.
       earlier: accounts of the run's earlier waves.
       last: whether nothing of the run follows.
       spread: whether other workers than the one that lists can read; where there is one only, the shuffle between them
@@ -191,6 +198,7 @@ class TagImages(beam.PTransform):
     run: Run
     handler: BundleHandler
     limits: Limits = field(default_factory=Limits)
+    in_flight: int = 32
     earlier: Accounts = field(default_factory=Accounts)
     last: bool = True
     spread: bool = True
@@ -204,7 +212,11 @@ class TagImages(beam.PTransform):
         )
         # Only names cross here. From reading to writing the steps are fused: pixels stay where they were decoded.
         refs = named.refs | beam.Reshuffle() if self.spread else named.refs
-        read = refs | ReadImages(bundle.image_size, bundle.resize_filter, self.limits, run=self.run.name)
+        read = refs | ReadImages(
+            *(bundle.image_size, bundle.resize_filter, self.limits, self.in_flight),
+            run=self.run.name,
+            access=self.run.access,
+        )
         predicted = read.images | PredictProbabilities(self.handler, self.run.name)
         failures = (named[FAILED], read[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
         files = (
@@ -221,6 +233,11 @@ class TagImages(beam.PTransform):
         )
 
 
+def _list_images(listing: ListImages) -> Iterator[Listed]:
+    storage.use(listing.access)
+    return list_images(listing.inputs, listing.input_list)
+
+
 def _commit_and_account(
     inputs: int,
     files: Iterable[StagedFile],
@@ -230,12 +247,17 @@ def _commit_and_account(
     earlier: Accounts,
     last: bool,
 ) -> Accounts:
+    storage.use(run.access)
+    check_still_held(run)
     return commit(run, list(files), list(superseded), earlier, Accounts(inputs=inputs, skipped=skipped), last)
 
 
 class _SkipTagged(beam.DoFn):
     def __init__(self, run: Run) -> None:
         self._run = run
+
+    def setup(self) -> None:
+        storage.use(self._run.access)
 
     def process(self, listed: Listed) -> Iterator[Any]:
         earlier = read_earlier(self._run.folder, self._run.name).get(listed.path)
@@ -260,12 +282,16 @@ class _ReadImages(beam.DoFn):
     def __init__(self, settings: ReadImages) -> None:
         self._decoding = DecodeSettings(settings.image_size, settings.resize_filter, settings.limits.max_pixels)
         self._limits = settings.limits
-        self._look_ahead = settings.look_ahead
+        self._in_flight = settings.in_flight
         self._threads = settings.threads
         self._run = settings.run
+        self._access = settings.access
 
     def setup(self) -> None:
-        self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="read")
+        storage.use(self._access)
+        self._executor = ThreadPoolExecutor(self._in_flight, thread_name_prefix="read")
+        # More threads that decode than cores would only take these from the engine.
+        self._turn = threading.Semaphore(self._threads)
         self._decode: Decode = partial(decode_resized, settings=self._decoding)
         self._pool: DecoderPool | None = None
         if self._limits.isolated:
@@ -277,8 +303,8 @@ class _ReadImages(beam.DoFn):
 
     def process(self, ref: ImageRef) -> Iterator[Any]:
         interruption.check()
-        self._ahead.append(self._executor.submit(read_image, ref, self._decode, self._limits.max_bytes))
-        if len(self._ahead) > self._look_ahead:
+        self._ahead.append(self._executor.submit(read_image, ref, self._decode, self._limits.max_bytes, self._turn))
+        if len(self._ahead) > 2 * self._in_flight:
             yield _sort_out(self._ahead.popleft().result(), self._run)
 
     def finish_bundle(self) -> Iterator[Any]:
@@ -298,6 +324,9 @@ class _WriteTable(beam.DoFn):
     def __init__(self, kind: Rows, run: Run) -> None:
         self._kind = kind
         self._run = run
+
+    def setup(self) -> None:
+        storage.use(self._run.access)
 
     def start_bundle(self) -> None:
         self._writer = TableWriter(self._kind, self._run)

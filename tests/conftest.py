@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
+from pipelines import storage
 from pipelines.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, seal_bundle
 from tests import image_files
+from tools.emulators import Emulator, amazon, environment, google
+from tools.proxy import Proxy, before
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -29,6 +33,19 @@ LABELS = ("bright", "green", "blue")
 IMAGE_SIZE = 32
 
 POISON = (255, 0, 255)
+
+
+class Bucket(NamedTuple):
+    """A folder in a bucket, of which each test has one of its own.
+
+    Attributes:
+      path: of the folder.
+      proxy: through which this process and those that it starts reach the bucket.
+    """
+
+    path: str
+    proxy: Proxy
+
 
 WriteChips = Callable[[Sequence[str]], Path]
 
@@ -59,6 +76,27 @@ def bundle_path(tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> st
 def poisoned_bundle_path(tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> str:
     """Path of a bundle like the small one, in which a kernel fails when it comes to a `POISON` coloured image."""
     return _write_bundle(tmp_path_factory.mktemp("bundle") / "poisoned", tensorflow, poisoned=True)
+
+
+@pytest.fixture(scope="session")
+def emulators() -> Iterator[Mapping[str, Emulator]]:
+    """Servers of both kinds of buckets, by the scheme of their paths."""
+    with google() as gs, amazon() as s3:
+        yield {"gs": gs, "s3": s3}
+
+
+@pytest.fixture(params=["gs", "s3"])
+def bucket(
+    request: pytest.FixtureRequest, emulators: Mapping[str, Emulator], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bucket]:
+    """Reach a bucket of each kind, through a proxy that a test can let disturb the requests."""
+    emulator = emulators[request.param]
+    with before(emulator.host) as proxy:
+        for name, value in environment(emulator.scheme, proxy.host).items():
+            monkeypatch.setenv(name, value)
+        storage._store.cache_clear()
+        yield Bucket(f"{emulator.bucket}/{uuid.uuid4().hex}", proxy)
+    storage._store.cache_clear()
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def cut_off(monkeypatch: pytest.MonkeyPatch, before: int) -> Iterator[Callable[[
         return change(path, mode, *arguments, **settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "open", opened, raising=False)
+        patch.setattr(storage.local, "open", opened, raising=False)
         for name in ("replace", "remove", "unlink", "rmdir", "mkdir"):
             patch.setattr(os, name, counted(getattr(os, name)))
         yield lambda: changes > before

@@ -136,12 +136,12 @@ def test_lists_of_other_systems_are_read(tmp_path: Path) -> None:
 
 def test_what_a_list_names_and_does_not_exist_is_a_failure(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg")
-    (tmp_path / "list.txt").write_text("a.jpg\ngone.jpg\ngs://bucket/b.jpg\n")
+    (tmp_path / "list.txt").write_text("a.jpg\ngone.jpg\nftp://bucket/b.jpg\n")
 
     found = failures(input_list=f"{tmp_path}/list.txt")
 
     assert found[f"{tmp_path}/gone.jpg"] == "No such file or directory"
-    assert "local paths only" in found["gs://bucket/b.jpg"]
+    assert "only local paths and those in gs:// and s3://" in found["ftp://bucket/b.jpg"]
 
 
 def test_what_is_named_like_an_image_and_is_no_file_is_a_failure(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_fingerprint_changes_with_the_file(tmp_path: Path) -> None:
         (["*.gif"], "no match: *.gif"),
         (["empty"], "no images in empty"),
         (["a.jpg", "gone"], "no match: gone"),
-        (["s3://bucket/x"], "s3://bucket/x: this version reads and writes local paths only"),
+        (["ftp://bucket/x"], "ftp://bucket/x: only local paths and those in gs:// and s3://"),
     ],
 )
 def test_an_input_that_names_nothing_is_refused(

@@ -251,7 +251,10 @@ def test_unbalanced_accounts_end_with_code_4(
     [
         ({"input": "gone"}, "no such file or folder, and no match: gone"),
         ({"input": None}, "nothing to tag: give --input PATTERN or --input_list FILE"),
-        ({"input": "gs://bucket/chips"}, "gs://bucket/chips: this version reads and writes local paths only"),
+        (
+            {"input": "ftp://host/chips"},
+            "ftp://host/chips: only local paths and those in gs:// and s3://",
+        ),
         ({"input_list": "gone.csv"}, "cannot read gone.csv"),
         ({"model": "gone"}, "gone: bundle.json cannot be read"),
         ({"model": None}, "the following arguments are required: --model"),
@@ -259,10 +262,13 @@ def test_unbalanced_accounts_end_with_code_4(
         ({"input": ""}, "--input is empty"),
         ({"input": "nu\udcff"}, "--input 'nu\\udcff' is not UTF-8"),
         (
-            {"input_list": "s3://bucket/list.txt"},
-            "s3://bucket/list.txt: this version reads and writes local paths only",
+            {"input_list": "ftp://host/list.txt"},
+            "ftp://host/list.txt: only local paths and those in gs:// and s3://",
         ),
-        ({"model": "s3://bucket/model"}, "s3://bucket/model: this version reads and writes local paths only"),
+        (
+            {"model": "ftp://host/model"},
+            "ftp://host/model: only local paths and those in gs:// and s3://",
+        ),
         ({"output": "made/" + 300 * "x"}, "File name too long"),
         ({"output": "/proc/no/such"}, "cannot write into output /proc/no/such"),
         ({"output": "chips/0.jpg"}, "cannot write into output"),

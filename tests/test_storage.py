@@ -65,13 +65,13 @@ class Flaky:
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(storage, "SECONDS_BETWEEN_ATTEMPTS", (0, 0))
+    monkeypatch.setattr(storage.local, "SECONDS_BETWEEN_ATTEMPTS", (0, 0))
     (tmp_path / "x").write_bytes(b"data")
     return str(tmp_path / "x")
 
 
 def test_an_error_that_passes_is_not_seen(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "open", Flaky(errno.ESTALE, 2), raising=False)
+    monkeypatch.setattr(storage.local, "open", Flaky(errno.ESTALE, 2), raising=False)
 
     assert storage.read(file) == b"data"
 
@@ -79,11 +79,11 @@ def test_an_error_that_passes_is_not_seen(file: str, monkeypatch: pytest.MonkeyP
 def test_an_error_that_may_pass_later_is_told_from_one_that_will_not(
     file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "open", Flaky(errno.EIO, 3), raising=False)
+    monkeypatch.setattr(storage.local, "open", Flaky(errno.EIO, 3), raising=False)
     with pytest.raises(storage.TransientError, match="Input/output error"):
         storage.read(file)
 
-    monkeypatch.setattr(storage, "open", permanent := Flaky(errno.EACCES, 2), raising=False)
+    monkeypatch.setattr(storage.local, "open", permanent := Flaky(errno.EACCES, 2), raising=False)
     with pytest.raises(PermissionError):
         storage.read(file)
     assert permanent.times == 1, "what will not pass was tried again"

@@ -19,6 +19,7 @@ from pipelines import progress, transforms
 from pipelines.bundle import load_bundle
 from pipelines.inference import BundleHandler
 from pipelines.ledger import Run, read_accounts
+from pipelines.output import hold_output
 from pipelines.reading import read_image
 from pipelines.records import Failure, Image, ImageRef
 from pipelines.tagging import Predictor
@@ -39,14 +40,14 @@ def refs(folder: Path) -> list[ImageRef]:
     return [ImageRef(str(path), path.stat().st_size, "") for path in sorted(folder.iterdir())]
 
 
-@pytest.mark.parametrize("look_ahead", [1, 3, 100])
-def test_reading_ahead_gives_every_image_once_and_failures_apart(chips: Path, look_ahead: int) -> None:
+@pytest.mark.parametrize("in_flight", [1, 3, 100])
+def test_reading_ahead_gives_every_image_once_and_failures_apart(chips: Path, in_flight: int) -> None:
     (chips / "05.jpg").write_bytes(b"")
     (chips / "06.jpg").unlink()
     wanted = [*refs(chips), ImageRef(f"{chips}/06.jpg", 0, "")]
 
     with beam.Pipeline(FnApiRunner()) as pipeline:
-        read = pipeline | beam.Create(wanted) | ReadImages(32, "bilinear", look_ahead=look_ahead)
+        read = pipeline | beam.Create(wanted) | ReadImages(32, "bilinear", in_flight=in_flight)
         assert_that(
             read.images | beam.Map(lambda item: (item.ref.path, item.pixels.shape, item.width, item.height)),
             equal_to([(f"{chips}/{n:02}.jpg", (32, 32, 3), 64, 48) for n in range(12) if n not in (5, 6)]),
@@ -86,7 +87,7 @@ def test_reading_goes_on_while_the_engine_works(
     monkeypatch.setattr(BundleHandler, "load_model", lambda _: Predictor(PatientEngine()))
     run = Run("run", str(tmp_path / "out"), bundle, bundle.thresholds)
 
-    with beam.Pipeline(FnApiRunner()) as pipeline:
+    with hold_output(run), beam.Pipeline(FnApiRunner()) as pipeline:
         _ = (
             pipeline
             | beam.Create(refs(chips))
@@ -102,7 +103,7 @@ def test_the_whole_job_runs_as_one_pipeline(chips: Path, tmp_path: Path, bundle_
     run = Run("run", str(tmp_path / "out"), bundle, bundle.thresholds)
     (tmp_path / "list.txt").write_text("chips/00.jpg\nchips/gone.jpg\n")
 
-    with beam.Pipeline(FnApiRunner()) as pipeline:
+    with hold_output(run), beam.Pipeline(FnApiRunner()) as pipeline:
         listed = pipeline | ListImages([str(chips)], str(tmp_path / "list.txt"))
         _ = listed | TagImages(run, BundleHandler(bundle.path, bundle.digest))
 
@@ -112,10 +113,10 @@ def test_the_whole_job_runs_as_one_pipeline(chips: Path, tmp_path: Path, bundle_
     assert accounts.errors == {"decode: NotAnImageError": 1, "list: FileNotFoundError": 1}
 
 
-@pytest.mark.parametrize(("look_ahead", "threads"), [(0, 1), (1, 0)])
-def test_transforms_refuse_settings_that_make_no_sense(look_ahead: int, threads: int) -> None:
-    with pytest.raises(ValueError, match=f"look_ahead {look_ahead} and threads {threads} must be at least 1"):
-        ReadImages(32, "bilinear", look_ahead=look_ahead, threads=threads)
+@pytest.mark.parametrize(("in_flight", "threads"), [(0, 1), (1, 0)])
+def test_transforms_refuse_settings_that_make_no_sense(in_flight: int, threads: int) -> None:
+    with pytest.raises(ValueError, match=f"in_flight {in_flight} and threads {threads} must be at least 1"):
+        ReadImages(32, "bilinear", in_flight=in_flight, threads=threads)
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         BundleHandler("bundle", "digest", batch_size=0)
 
@@ -128,7 +129,7 @@ def test_failures_are_shown_where_they_happen_not_where_they_are_written(
     lines = io.StringIO()
 
     with progress.metered("run", 12, stream=lines), beam.Pipeline(FnApiRunner()) as pipeline:
-        read = pipeline | beam.Create(refs(chips)) | ReadImages(32, "bilinear", look_ahead=1, run="run")
+        read = pipeline | beam.Create(refs(chips)) | ReadImages(32, "bilinear", in_flight=1, run="run")
         _ = read.images | beam.Map(lambda _: time.sleep(0.05))
 
     assert "1 of 12 images" in lines.getvalue()

@@ -1,7 +1,4 @@
-"""Whole files by their paths: read, write, move into place, delete, list and lock them.
-
-Every other module reaches files through here, so that a kind of storage is added in one room.
-"""
+"""Files of this machine; the functions are what `Store` describes."""
 
 from __future__ import annotations
 
@@ -12,8 +9,12 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from typing import IO
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, TypeVar
+
+from pipelines.storage.errors import FileTooLargeError, LockedError, TransientError
+
+Result = TypeVar("Result")
 
 SECONDS_BETWEEN_ATTEMPTS = (0.1, 0.5)
 
@@ -27,68 +28,13 @@ _TRANSIENT = frozenset(
 )
 
 
-class UnsupportedStorageError(ValueError):
-    """A path in a kind of storage that this version does not reach."""
-
-
-class TransientError(OSError):
-    """Storage that did not do its work however often it was asked, and may do it later."""
-
-
-class FileTooLargeError(OSError):
-    """A file of more bytes than are read."""
-
-
-class LockedError(RuntimeError):
-    """A lock that somebody else holds; the message is what they say of themselves."""
-
-
-def normalize(path: str) -> str:
-    """Give a path its one absolute spelling.
-
-    Raises:
-      UnsupportedStorageError: the path is not in this machine's file system.
-    """
-    if "://" in path:
-        raise UnsupportedStorageError(f"{path}: this version reads and writes local paths only; copy or mount it first")
-    return os.path.abspath(os.path.expanduser(path))
-
-
-def join(folder: str, *names: str) -> str:
-    """Join names to a folder."""
-    return "/".join((folder.rstrip("/"), *names))
-
-
 def read(path: str, max_bytes: int | None = None) -> bytes:
-    """Read a whole file; what fails for a reason that passes is tried again.
-
-    Args:
-      path: of the file.
-      max_bytes: that are read at most.
-
-    Raises:
-      FileTooLargeError: it is larger.
-      TransientError: it could not be read now, and may be later.
-      OSError: the file is missing or cannot be read.
-    """
-    for pause in (*SECONDS_BETWEEN_ATTEMPTS, None):
-        try:
-            return _read(path, max_bytes)
-        except OSError as error:
-            if error.errno not in _TRANSIENT:
-                raise
-            if pause is None:
-                raise TransientError(error.errno, error.strerror) from error
-            time.sleep(pause)
-    raise AssertionError("the last attempt returns or raises")
+    """Read a whole file; what fails for a reason that passes is tried again."""
+    return _patiently(lambda: _read(path, max_bytes))
 
 
 def write(path: str, data: bytes) -> None:
-    """Write a whole file so that a reader sees all of it or none of it.
-
-    Raises:
-      OSError: the file cannot be written.
-    """
+    """Write a whole file so that a reader sees all of it or none of it."""
     partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
     try:
         with create(partial) as file:
@@ -100,27 +46,24 @@ def write(path: str, data: bytes) -> None:
 
 
 def create(path: str) -> IO[bytes]:
-    """Open a new file for writing, making the folders above it.
-
-    Raises:
-      OSError: the file cannot be created.
-    """
+    """Open a new file for writing, making the folders above it."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     return open(path, "wb")
 
 
 def move(source: str, target: str) -> None:
-    """Move a file into place, replacing what is there.
-
-    Raises:
-      OSError: the file cannot be moved.
-    """
+    """Move a file into place, replacing what is there."""
     folder = os.path.dirname(target)
     os.makedirs(folder, exist_ok=True)
     # The name may reach the disk before the bytes do: a loss of power would leave an empty file in the place.
     sync(source)
     os.replace(source, target)
     sync(folder)
+
+
+def open_to_read(path: str) -> IO[bytes]:
+    """Open a file for reading."""
+    return open(path, "rb")
 
 
 def exists(path: str) -> bool:
@@ -155,7 +98,7 @@ def list_files(folder: str, ending: str = "") -> list[str]:
         names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(join(folder, name) for name in names if name.endswith(ending))
+    return sorted(f"{folder}/{name}" for name in names if name.endswith(ending))
 
 
 def list_folders(folder: str, beginning: str = "") -> list[str]:
@@ -164,23 +107,16 @@ def list_folders(folder: str, beginning: str = "") -> list[str]:
         names = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(join(folder, name) for name in names if name.startswith(beginning))
+    return sorted(f"{folder}/{name}" for name in names if name.startswith(beginning))
 
 
 @contextlib.contextmanager
-def lock(path: str, owner: str) -> Iterator[None]:
-    """Hold a lock, which is a file of this path while it is held.
+def lock(path: str, owner: str, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock, which is a file of this path while it is held; there is never anything to wait for.
 
     It is the kernel's, and ends with the process however that ends: what a killed process leaves behind is an unlocked
-    file, never a lock that somebody has to remove.
-
-    Args:
-      path: of the file; folders above it are made, and removed again where nothing was put into them.
-      owner: what others are told who holds it.
-
-    Raises:
-      LockedError: somebody else holds it.
-      OSError: the file cannot be written.
+    file, never a lock that somebody has to remove. Folders above it are made, and removed again where nothing was put
+    into them.
     """
     made = _missing_folders(os.path.dirname(path))
     try:
@@ -198,6 +134,20 @@ def lock(path: str, owner: str) -> Iterator[None]:
         for folder in made:
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
+
+
+def _patiently(work: Callable[[], Result]) -> Result:
+    # A disk that does not answer at once is broken more often than busy: seconds suffice here.
+    for pause in (*SECONDS_BETWEEN_ATTEMPTS, None):
+        try:
+            return work()
+        except OSError as error:
+            if error.errno not in _TRANSIENT:
+                raise
+            if pause is None:
+                raise TransientError(error.errno, error.strerror) from error
+            time.sleep(pause)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _read(path: str, max_bytes: int | None) -> bytes:

@@ -1,0 +1,232 @@
+"""Files by their paths, wherever they are: on this machine, in gs:// or in s3://.
+
+Every other module reaches files through here. Each kind of storage has a room of its own, and all of them do the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from typing import IO, Protocol
+
+from pipelines.storage import local
+from pipelines.storage.buckets import BucketStore
+from pipelines.storage.errors import (
+    FileTooLargeError,
+    LockedError,
+    NoAccessError,
+    TransientError,
+    UnsupportedStorageError,
+    without_secrets,
+)
+from pipelines.storage.leases import read_owner
+from pipelines.storage.objects import Access, Entry
+from pipelines.storage.patience import hurried
+
+__all__ = [
+    "Access",
+    "Entry",
+    "FileTooLargeError",
+    "LockedError",
+    "NoAccessError",
+    "TransientError",
+    "UnsupportedStorageError",
+    "hurried",
+    "read_owner",
+    "without_secrets",
+]
+
+BUCKETS = ("gs://", "s3://")
+
+_access = Access()
+
+
+class Store(Protocol):
+    """What every kind of storage does; the functions of this module say what each means."""
+
+    def read(self, path: str, max_bytes: int | None = None) -> bytes: ...
+    def open_to_read(self, path: str) -> IO[bytes]: ...
+    def write(self, path: str, data: bytes) -> None: ...
+    def create(self, path: str) -> IO[bytes]: ...
+    def move(self, source: str, target: str) -> None: ...
+    def exists(self, path: str) -> bool: ...
+    def sync(self, path: str) -> None: ...
+    def delete(self, paths: Sequence[str]) -> None: ...
+    def delete_folder(self, path: str) -> None: ...
+    def list_files(self, folder: str, ending: str = "") -> list[str]: ...
+    def list_folders(self, folder: str, beginning: str = "") -> list[str]: ...
+    def lock(self, path: str, owner: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]: ...
+
+
+def use(access: Access) -> None:
+    """Reach buckets in this way, in all of this process."""
+    global _access
+    if access != _access:
+        _access = access
+        _store.cache_clear()
+
+
+def in_bucket(path: str) -> bool:
+    """Tell whether a path is one in a bucket."""
+    return path.startswith(BUCKETS)
+
+
+def normalize(path: str) -> str:
+    """Give the path of a folder or file its one absolute spelling.
+
+    Raises:
+      UnsupportedStorageError: the path is in no kind of storage that can be reached.
+    """
+    if in_bucket(path):
+        if not path[5:].strip("/"):
+            raise UnsupportedStorageError(f"{path} names no bucket")
+        return path.rstrip("/")
+    if "://" in path:
+        raise UnsupportedStorageError(
+            f"{without_secrets(path)}: only local paths and those in {' and '.join(BUCKETS)} can be reached"
+        )
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def join(folder: str, *names: str) -> str:
+    """Join names to a folder."""
+    return "/".join((folder.rstrip("/"), *names))
+
+
+def read(path: str, max_bytes: int | None = None) -> bytes:
+    """Read a whole file; what fails for a reason that passes is tried again.
+
+    Args:
+      path: of the file.
+      max_bytes: that are read at most.
+
+    Raises:
+      FileTooLargeError: it is larger.
+      TransientError: it could not be read now, and may be later.
+      OSError: the file is missing or cannot be read.
+    """
+    return _at(path).read(path, max_bytes)
+
+
+def open_to_read(path: str) -> IO[bytes]:
+    """Open a file to read parts of it.
+
+    Raises:
+      OSError: the file is missing or cannot be read.
+    """
+    return _at(path).open_to_read(path)
+
+
+def write(path: str, data: bytes) -> None:
+    """Write a whole file so that a reader sees all of it or none of it.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    _at(path).write(path, data)
+
+
+def create(path: str) -> IO[bytes]:
+    """Open a new file for writing, making the folders above it.
+
+    Raises:
+      OSError: the file cannot be created; in a bucket that is found out when it is closed.
+    """
+    return _at(path).create(path)
+
+
+def move(source: str, target: str) -> None:
+    """Move a file into place within its kind of storage, replacing what is there.
+
+    Raises:
+      OSError: the file cannot be moved.
+    """
+    _at(source).move(source, target)
+
+
+def exists(path: str) -> bool:
+    """Tell whether there is a file."""
+    return _at(path).exists(path)
+
+
+def sync(path: str) -> None:
+    """Wait until a file, or the names in a folder, would survive a loss of power."""
+    _at(path).sync(path)
+
+
+def delete(paths: Sequence[str]) -> None:
+    """Delete files of one kind of storage; missing ones are no error."""
+    if paths:
+        _at(paths[0]).delete(paths)
+
+
+def delete_folder(path: str) -> None:
+    """Delete a folder with all that is in it; a missing one is no error, and what cannot be deleted is left."""
+    _at(path).delete_folder(path)
+
+
+def list_files(folder: str, ending: str = "") -> list[str]:
+    """List the files directly in a folder whose names have the ending, sorted; none where there is no such folder."""
+    return _at(folder).list_files(folder, ending)
+
+
+def list_folders(folder: str, beginning: str = "") -> list[str]:
+    """List the folders directly in a folder whose names have the beginning, sorted."""
+    return _at(folder).list_folders(folder, beginning)
+
+
+def walk(prefix: str) -> Iterator[Entry]:
+    """List the files in a bucket whose paths begin with a prefix, while they are asked for.
+
+    Raises:
+      OSError: they cannot be listed.
+    """
+    return _bucket_store(prefix).walk(prefix)
+
+
+def look_up(path: str) -> Entry:
+    """Tell of a file in a bucket without reading it.
+
+    Raises:
+      OSError: it is missing, or cannot be seen.
+    """
+    return _bucket_store(path).look_up(path)
+
+
+def lock(path: str, owner: str, waiting: Callable[[str], None] = lambda _: None) -> AbstractContextManager[None]:
+    """Hold a lock, which is a file of this path while it is held, and ends with its holder.
+
+    Args:
+      path: of the file.
+      owner: what others are told who holds it.
+      waiting: is told who holds a lock that has to be watched for a while, to see whether he still lives.
+
+    Raises:
+      LockedError: somebody else holds it.
+      OSError: the file cannot be written.
+    """
+    return _at(path).lock(path, owner, waiting)
+
+
+def _at(path: str) -> Store:
+    return _bucket_store(path) if in_bucket(path) else local
+
+
+def _bucket_store(path: str) -> BucketStore:
+    return _store(path[: path.index("://")])
+
+
+@lru_cache
+def _store(scheme: str) -> BucketStore:
+    # A provider's library is imported where there is a bucket of his only: they are large, and not all installed.
+    if scheme == "gs":
+        from pipelines.storage.google import GoogleObjects
+
+        return BucketStore(GoogleObjects(_access))
+    try:
+        from pipelines.storage.amazon import AmazonObjects
+    except ModuleNotFoundError as error:
+        raise NoAccessError(f"s3:// needs {error.name}: pip install 'scenetags[s3]'") from error
+    return BucketStore(AmazonObjects(_access))

@@ -1,0 +1,116 @@
+"""Buckets of S3, and of all that speak its language, s3://."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import IO, Any
+
+import boto3
+import botocore.config
+import botocore.exceptions
+import urllib3.exceptions
+
+from pipelines.storage.errors import NoAccessError, refused, unreachable
+from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page
+
+_LOGIN = "aws configure, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+_BYTES_AT_ONCE = 1 << 18
+_BROKEN = (
+    botocore.exceptions.ConnectionError,
+    botocore.exceptions.HTTPClientError,
+    botocore.exceptions.IncompleteReadError,
+    botocore.exceptions.FlexibleChecksumError,
+    urllib3.exceptions.HTTPError,
+)
+
+
+class AmazonObjects:
+    """One client with a pool of connections; see `Objects`."""
+
+    def __init__(self, access: Access) -> None:
+        """Make the client; its credentials come from boto3's own chain where `access` has none."""
+        config = botocore.config.Config(
+            max_pool_connections=CONNECTIONS,
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=ANSWER_SECONDS,
+            retries={"total_max_attempts": 1},
+        )
+        try:
+            with _errors_told():
+                self._client = boto3.session.Session().client("s3", config=config, **dict(access.s3))
+        except ValueError as error:
+            raise NoAccessError(f"s3:// cannot be reached: {error}") from error
+        self._payer = {"RequestPayer": "requester"} if access.requester_pays else {}
+
+    def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> str:
+        """Read an object, or a range of it."""
+        span = {}
+        if start or length is not None:
+            span = {"Range": f"bytes={start}-" + ("" if length is None else str(start + length - 1))}
+        with _errors_told():
+            answer = self._client.get_object(Bucket=bucket, Key=key, **span, **self._payer)
+            with closing(answer["Body"]) as body:
+                for chunk in body.iter_chunks(_BYTES_AT_ONCE):
+                    into.write(chunk)
+        return str(answer["ETag"])
+
+    def put(self, bucket: str, key: str, data: IO[bytes], expected: str | None = None) -> str:
+        """Write an object."""
+        condition = {} if expected is None else {"IfNoneMatch": "*"} if expected == ABSENT else {"IfMatch": expected}
+        data.seek(0)
+        with _errors_told():
+            return str(self._client.put_object(Bucket=bucket, Key=key, Body=data, **condition, **self._payer)["ETag"])
+
+    def copy(self, bucket: str, source: str, target: str) -> None:
+        """Copy an object."""
+        with _errors_told():
+            self._client.copy_object(
+                Bucket=bucket, Key=target, CopySource={"Bucket": bucket, "Key": source}, **self._payer
+            )
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Delete an object."""
+        with _errors_told():
+            self._client.delete_object(Bucket=bucket, Key=key, **self._payer)
+
+    def look_up(self, bucket: str, key: str) -> Entry:
+        """Tell of an object without reading it."""
+        with _errors_told():
+            answer = self._client.head_object(Bucket=bucket, Key=key, **self._payer)
+        return _entry(bucket, key, answer["ContentLength"], answer["ETag"])
+
+    def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
+        """List a page of objects."""
+        place = {"ContinuationToken": following} if following else {}
+        with _errors_told():
+            answer = self._client.list_objects_v2(
+                Bucket=bucket, Prefix=prefix, Delimiter=delimiter, **place, **self._payer
+            )
+        found = answer.get("Contents", ())
+        return Page(
+            [_entry(bucket, listed["Key"], listed["Size"], listed["ETag"]) for listed in found],
+            [folder["Prefix"] for folder in answer.get("CommonPrefixes", ())],
+            answer.get("NextContinuationToken"),
+        )
+
+
+def _entry(bucket: str, key: str, size: int, etag: str) -> Entry:
+    return Entry(f"s3://{bucket}/{key}", size, etag.strip('"'))
+
+
+@contextmanager
+def _errors_told() -> Iterator[None]:
+    try:
+        yield
+    except botocore.exceptions.ClientError as error:
+        answer: Any = error.response
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+        raise refused(status, answer.get("Error", {}).get("Message", "")) from error
+    except (botocore.exceptions.NoCredentialsError, botocore.exceptions.CredentialRetrievalError) as error:
+        raise NoAccessError(f"no credentials for s3:// ({_LOGIN}): {error}") from error
+    except _BROKEN as error:
+        raise unreachable(error) from error
+    except botocore.exceptions.BotoCoreError as error:
+        raise OSError(errno.EINVAL, " ".join(str(error).split())) from error

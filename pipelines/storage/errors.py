@@ -1,0 +1,60 @@
+"""What can go wrong with storage, in the same words for every kind of it."""
+
+from __future__ import annotations
+
+import errno
+import http
+import re
+
+
+class UnsupportedStorageError(ValueError):
+    """A path in a kind of storage that cannot be reached."""
+
+
+class NoAccessError(RuntimeError):
+    """A kind of storage for which a library or credentials are missing here."""
+
+
+class TransientError(OSError):
+    """Storage that did not do its work however often it was asked, and may do it later."""
+
+
+class FileTooLargeError(OSError):
+    """A file of more bytes than are read."""
+
+
+class ConflictError(OSError):
+    """An object that is not what it was expected to be when it was to be replaced."""
+
+
+class LockedError(RuntimeError):
+    """A lock that somebody else holds; the message is what they say of themselves."""
+
+
+def refused(status: int, reason: str) -> OSError:
+    """Make the error of a server's answer.
+
+    Args:
+      status: of HTTP.
+      reason: what the server says.
+    """
+    message = f"{without_secrets(' '.join(reason.split())) or http.HTTPStatus(status).phrase} ({status})"
+    if status == http.HTTPStatus.NOT_FOUND:
+        return FileNotFoundError(errno.ENOENT, message)
+    if status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
+        return PermissionError(errno.EACCES, message)
+    if status in (http.HTTPStatus.CONFLICT, http.HTTPStatus.PRECONDITION_FAILED):
+        return ConflictError(errno.EEXIST, message)
+    if status in (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_MANY_REQUESTS) or status >= 500:
+        return TransientError(errno.EAGAIN, message)
+    return OSError(errno.EIO, message)
+
+
+def unreachable(error: Exception) -> TransientError:
+    """Make the error of a connection that could not be made, or broke."""
+    return TransientError(errno.ECONNRESET, f"{type(error).__name__}: {without_secrets(str(error))}")
+
+
+def without_secrets(text: str) -> str:
+    """Cut the query off every URL in a text: that of a signed URL is a credential."""
+    return re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\")]*", r"\1?...", text)

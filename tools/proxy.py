@@ -1,0 +1,161 @@
+"""Stand before a server on loopback and disturb what passes: delays, refusals, connections that break in the middle."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
+
+RESET = -1
+"""In place of a status: half of the answer, and then a connection that breaks."""
+
+
+class Disturbance(NamedTuple):
+    """What happens to a request.
+
+    Attributes:
+      status: with which it is refused; `RESET` to break its answer off; None to let it pass.
+      seconds: that it waits first.
+    """
+
+    status: int | None = None
+    seconds: float = 0.0
+
+
+Disturb = Callable[[str, str], Disturbance]
+"""Decides what happens to a request, by its method and its path with the query."""
+
+
+class Proxy:
+    """A proxy for one server; `disturb` can be replaced while it serves."""
+
+    def __init__(self, server: str) -> None:
+        """Stand before a server, by its host and port."""
+        self.server = server
+        self.disturb: Disturb = lambda method, path: Disturbance()
+        self.host = ""
+
+
+@contextlib.contextmanager
+def before(server: str, port: int = 0) -> Iterator[Proxy]:
+    """Run a proxy.
+
+    Args:
+      server: host and port before which it stands.
+      port: on which it listens; by default any that is free.
+    """
+    proxy = Proxy(server)
+
+    class Handler(_Handler):
+        def pass_on(self) -> None:
+            self.serve(proxy)
+
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = pass_on  # noqa: N815
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Say nothing of clients that go in the middle: those that are killed do."""
+
+    with Server(("127.0.0.1", port), Handler) as listening:
+        proxy.host = f"127.0.0.1:{listening.server_address[1]}"
+        thread = threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield proxy
+        finally:
+            listening.shutdown()
+            thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Without it every answer waits 40 ms for the acknowledgement of its headers.
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def setup(self) -> None:
+        super().setup()
+        self._upstream: http.client.HTTPConnection | None = None
+
+    def finish(self) -> None:
+        with contextlib.suppress(OSError):
+            super().finish()
+        if self._upstream:
+            self._upstream.close()
+
+    def handle_expect_100(self) -> bool:
+        # The client waits for this line, which must not wait in a buffer for more.
+        self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.wfile.flush()
+        return True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def serve(self, proxy: Proxy) -> None:
+        body = self._read_body()
+        disturbance = proxy.disturb(self.command, self.path)
+        time.sleep(disturbance.seconds)
+        if disturbance.status is not None and disturbance.status != RESET:
+            self._answer(disturbance.status, [], b"disturbed")
+            return
+        if self._upstream is None:
+            self._upstream = http.client.HTTPConnection(proxy.server, timeout=60)
+        self._upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():
+            if name.lower() not in ("connection", "transfer-encoding", "content-length", "expect"):
+                self._upstream.putheader(name, value)
+        self._upstream.putheader("Content-Length", str(len(body)))
+        self._upstream.endheaders(body)
+        answer = self._upstream.getresponse()
+        data = answer.read()
+        dropped = ("connection", "transfer-encoding", "content-length", "keep-alive", "date", "server")
+        headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in dropped]
+        if disturbance.status == RESET:
+            self._break_off(answer.status, headers, data)
+        else:
+            length = answer.getheader("Content-Length") if self.command == "HEAD" else None
+            self._answer(answer.status, headers, data, length)
+
+    def _read_body(self) -> bytes:
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            parts = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            while self.rfile.readline().strip():
+                pass
+            return b"".join(parts)
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], data: bytes, length: str | None = None) -> None:
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        if status not in (204, 304):
+            self.send_header("Content-Length", length or str(len(data)))
+        self.end_headers()
+        if self.command != "HEAD" and status not in (204, 304):
+            self.wfile.write(data)
+        self.wfile.flush()
+
+    def _break_off(self, status: int, headers: list[tuple[str, str]], data: bytes) -> None:
+        self.send_response(status)
+        for name, value in [*headers, ("Content-Length", str(len(data) + 1))]:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data[: len(data) // 2])
+        self.wfile.flush()
+        # Lingering for no time makes the kernel send a reset instead of an orderly end.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+        self.close_connection = True
