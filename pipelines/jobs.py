@@ -115,7 +115,8 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
     except (BundleError, InputError):
         raise
     except Exception as error:
-        for cause in _causes(error):
+        # From the bottom: on its way up Beam adds to an error's message.
+        for cause in reversed(list(_causes(error))):
             if isinstance(cause, (OutputError, storage.NoAccessError)):
                 raise cause from None
             if isinstance(cause, interruption.InterruptedRunError):

@@ -220,8 +220,8 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
     work.add_argument(
         "--requester_pays",
         action="store_true",
-        help="have requests billed to us where a bucket wants that; in gs:// to the project of --project, or else to that "
-        "of the credentials",
+        help="have requests billed to us where a bucket wants that; in gs:// to --project, or else to the project of "
+        "the credentials",
     )
     work.add_argument(
         "--max_failure_rate",

@@ -83,10 +83,7 @@ def check_still_held(run: Run) -> None:
     Raises:
       OutputError: it is not.
     """
-    try:
-        owner = storage.read(storage.join(run.output, LOCK)).decode(errors="replace")
-    except FileNotFoundError:
-        owner = ""
+    owner = storage.read_lock(storage.join(run.output, LOCK))
     if f"run {run.name}," not in owner:
         raise OutputError(f"output {run.output} was taken over by another run ({owner or 'which has ended'})")
 

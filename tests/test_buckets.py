@@ -2,39 +2,238 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, repeat
+
 import pytest
 
 from pipelines import storage
+from pipelines.storage import leases, patience
 from tests.conftest import Bucket
+from tools.proxy import RESET, Disturb, Disturbance
+
+ODD_NAMES = ("a b#c?d%25é [x]{y}*.jpg", "x/../y.jpg", "//first", "a%2Fb", "q&r=s+t", "森/🛰.jpg", "'\"", "x.")
 
 
-def test_x(bucket: Bucket) -> None:
-    for name in ["a b#c?d%25é [x]{y}*.jpg", "x/../y.jpg", "//lead", "a%2Fb", "q&r=s+t", "森/🛰.jpg"]:
-        path = f"{bucket.path}/{name}"
-        storage.write(path, name.encode())
-        assert storage.read(path) == name.encode()
-        entry = storage.look_up(path)
-        assert entry.path == path
-        assert entry.size == len(name.encode())
-        assert entry in list(storage.walk(f"{bucket.path}/"))
-        storage.move(path, path + "2")
-        assert not storage.exists(path)
-        assert storage.exists(path + "2")
-        storage.delete([path + "2", path + "3"])
-        assert not storage.exists(path + "2")
-    with storage.create(bucket.path + "/big") as f:
-        f.write(bytes(range(256)) * 40000)
-    with storage.open_to_read(bucket.path + "/big") as f:
-        f.seek(256 * 20000)
-        assert f.read(5) == bytes(range(5))
-    with pytest.raises(storage.FileTooLargeError):
-        storage.read(bucket.path + "/big", 1000)
-    with pytest.raises(FileNotFoundError, match="404") as e:
-        storage.read(bucket.path + "/none")
-    print(e.value)
-    with pytest.raises(FileNotFoundError, match="404") as e:
-        storage.read(bucket.path.split("://")[0] + "://nobucket/none")
-    print(e.value)
-    with storage.lock(bucket.path + "/_lock", "me"):
-        storage.read(bucket.path + "/_lock")
-    assert not storage.exists(bucket.path + "/_lock")
+def first(*statuses: int | None) -> Disturb:
+    """Disturb the first requests with these statuses, and none after them."""
+    coming = chain(statuses, repeat(None))
+    return lambda method, path: Disturbance(next(coming))
+
+
+def counting(disturb: Disturb) -> tuple[Disturb, list[str]]:
+    """Also write down every request."""
+    requests: list[str] = []
+
+    def disturb_and_count(method: str, path: str) -> Disturbance:
+        requests.append(f"{method} {path}")
+        return disturb(method, path)
+
+    return disturb_and_count, requests
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_any_name_survives(bucket: Bucket, name: str) -> None:
+    path, moved = f"{bucket.path}/{name}", f"{bucket.path}/to/{name}"
+    storage.write(path, b"data")
+
+    assert storage.read(path) == b"data"
+    [entry] = storage.walk(f"{bucket.path}/")
+    assert (entry.path, entry.size) == (path, 4)
+    assert storage.look_up(path) == entry
+
+    storage.move(path, moved)
+    assert [entry.path for entry in storage.walk(f"{bucket.path}/")] == [moved]
+    storage.delete([moved])
+    assert not storage.exists(moved)
+
+
+def test_a_fingerprint_changes_with_the_object(bucket: Bucket) -> None:
+    path = f"{bucket.path}/x"
+    storage.write(path, b"old")
+    before = storage.look_up(path)
+    storage.write(path, b"new")
+
+    assert storage.look_up(path).fingerprint != before.fingerprint
+
+
+def test_folders_are_prefixes(bucket: Bucket) -> None:
+    for name in ("a", "b.json", "b/c", "b/d/e", "bb/f", "_x-1/g", "_x-2/h"):
+        storage.write(f"{bucket.path}/{name}", b"")
+
+    assert storage.list_files(bucket.path) == [f"{bucket.path}/a", f"{bucket.path}/b.json"]
+    assert storage.list_files(bucket.path, ".json") == [f"{bucket.path}/b.json"]
+    assert storage.list_folders(bucket.path) == [f"{bucket.path}/{name}" for name in ("_x-1", "_x-2", "b", "bb")]
+    assert storage.list_folders(bucket.path, "_x") == [f"{bucket.path}/_x-1", f"{bucket.path}/_x-2"]
+
+    storage.delete_folder(f"{bucket.path}/b")
+    assert storage.list_folders(bucket.path) == [f"{bucket.path}/{name}" for name in ("_x-1", "_x-2", "bb")]
+    assert storage.list_files(f"{bucket.path}/no/such/folder") == []
+
+
+def test_a_listing_of_many_pages_is_whole(bucket: Bucket) -> None:
+    wanted = [f"{bucket.path}/{number:04}" for number in range(1010)]
+    with ThreadPoolExecutor(8) as executor:
+        list(executor.map(lambda path: storage.write(path, b""), wanted))
+    bucket.proxy.disturb, requests = counting(first(None, 503))
+
+    assert [entry.path for entry in storage.walk(f"{bucket.path}/")] == wanted
+    assert len(requests) == 3, f"two pages, one of which is refused once: {requests}"
+
+
+def test_a_new_object_is_there_when_it_is_closed_and_not_before(bucket: Bucket) -> None:
+    path = f"{bucket.path}/x"
+    file = storage.create(path)
+    file.write(b"half of ")
+    assert not storage.exists(path)
+    file.write(b"it")
+    file.close()
+    assert storage.read(path) == b"half of it"
+
+    def fail() -> None:
+        with storage.create(f"{bucket.path}/y") as file:
+            file.write(b"half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    abandoned = storage.create(f"{bucket.path}/z")
+    abandoned.write(b"half")
+    del abandoned
+    assert storage.list_files(bucket.path) == [path], "what was not finished is there"
+
+
+def test_parts_of_a_large_object_are_read_without_the_rest(bucket: Bucket) -> None:
+    path, data = f"{bucket.path}/x", bytes(range(256)) * 40_000
+    storage.write(path, data)
+    bucket.proxy.disturb, requests = counting(first())
+
+    with storage.open_to_read(path) as file:
+        assert file.seek(-3, 2) == len(data) - 3
+        assert file.read() == data[-3:]
+        file.seek(5_000_000)
+        assert file.read(300) == data[5_000_000:5_000_300]
+        assert file.tell() == 5_000_300
+        file.seek(0)
+        assert file.read() == data
+    assert len(requests) == 4, f"once to look it up, and once for each part: {requests}"
+
+
+def test_an_object_larger_than_the_limit_is_not_read(bucket: Bucket) -> None:
+    storage.write(f"{bucket.path}/x", bytes(2_000_000))
+
+    assert len(storage.read(f"{bucket.path}/x", 2_000_000)) == 2_000_000
+    with pytest.raises(storage.FileTooLargeError, match="more than the 1,999,999 bytes that are read"):
+        storage.read(f"{bucket.path}/x", 1_999_999)
+
+
+WORK: dict[str, Callable[[str], object]] = {
+    "read": lambda path: storage.read(path),
+    "write": lambda path: storage.write(path, b"data"),
+    "look_up": lambda path: storage.look_up(path),
+    "walk": lambda path: list(storage.walk(path)),
+}
+
+
+@pytest.mark.parametrize("work", WORK)
+@pytest.mark.parametrize("status", [408, 429, 500, 503, 504, RESET])
+def test_what_passes_is_not_seen(bucket: Bucket, work: str, status: int) -> None:
+    path = f"{bucket.path}/x"
+    storage.write(path, b"data")
+    undisturbed = WORK[work](path)
+    bucket.proxy.disturb = first(status, status)
+
+    assert WORK[work](path) == undisturbed or work == "look_up"
+    bucket.proxy.disturb = first()
+    assert storage.read(path) == b"data"
+
+
+@pytest.mark.parametrize(("status", "kind"), [(403, PermissionError), (404, FileNotFoundError), (400, OSError)])
+def test_what_does_not_pass_is_not_tried_again(bucket: Bucket, status: int, kind: type[OSError]) -> None:
+    bucket.proxy.disturb, requests = counting(lambda method, path: Disturbance(status))
+
+    with pytest.raises(kind, match=f"({status})") as refused:
+        storage.read(f"{bucket.path}/x")
+
+    assert not isinstance(refused.value, storage.TransientError)
+    assert len(requests) == 1
+
+
+def test_patience_has_an_end_and_a_hurry_has_none_at_all(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "SECONDS", 1.0)
+    bucket.proxy.disturb, requests = counting(lambda method, path: Disturbance(503))
+
+    with pytest.raises(storage.TransientError, match="503"):
+        storage.read(f"{bucket.path}/x")
+    tries = len(requests)
+    assert tries > 2
+    with storage.hurried(), pytest.raises(storage.TransientError):
+        storage.read(f"{bucket.path}/x")
+    assert len(requests) == tries + 1
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.1)
+    monkeypatch.setattr(leases, "STALE_SECONDS", 1.0)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_lock_is_held_by_one_and_renewed(bucket: Bucket) -> None:
+    path = f"{bucket.path}/_lock"
+    watched: list[str] = []
+
+    with storage.lock(path, "the first"):
+        # However late somebody comes: it is renewed for as long as it is held.
+        time.sleep(1.2)
+        with pytest.raises(storage.LockedError, match="the first"), storage.lock(path, "the second", watched.append):
+            pytest.fail("two hold one lock")
+    assert watched == ["the first"]
+    assert not storage.exists(path)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_lock_that_nobody_renews_is_taken_over_and_its_late_holder_sees_that(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"{bucket.path}/_lock"
+    asleep = threading.Event()
+    renew = leases._Lease._renew
+    monkeypatch.setattr(leases._Lease, "_renew", lambda lease: asleep.is_set() or renew(lease))
+
+    with storage.lock(path, "the sleeper"):
+        asleep.set()
+        with storage.lock(path, "the next"):
+            asleep.clear()
+            time.sleep(0.5)
+            assert storage.read_lock(path) == "the next", "the sleeper took it back"
+    assert not storage.exists(path)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_lock_survives_a_storage_out_of_order(bucket: Bucket) -> None:
+    with storage.lock(f"{bucket.path}/_lock", "the first"):
+        bucket.proxy.disturb = lambda method, path: Disturbance(503)
+        time.sleep(0.5)
+        bucket.proxy.disturb = first()
+        assert storage.read_lock(f"{bucket.path}/_lock") == "the first"
+        with pytest.raises(storage.LockedError), storage.lock(f"{bucket.path}/_lock", "the second"):
+            pytest.fail("two hold one lock")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_lock_whose_answer_was_lost_is_held(bucket: Bucket) -> None:
+    bucket.proxy.disturb = first(RESET)
+
+    with storage.lock(f"{bucket.path}/_lock", "the first"):
+        assert storage.read_lock(f"{bucket.path}/_lock") == "the first"
+    assert not storage.exists(f"{bucket.path}/_lock")
+
+
+def test_the_query_of_a_signed_url_is_cut() -> None:
+    text = "GET https://host/b/o?X-Goog-Signature=abc&x=1: 'http://h?sig=2' failed"
+
+    assert storage.without_secrets(text) == "GET https://host/b/o?... 'http://h?...' failed"

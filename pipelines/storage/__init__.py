@@ -21,7 +21,6 @@ from pipelines.storage.errors import (
     UnsupportedStorageError,
     without_secrets,
 )
-from pipelines.storage.leases import read_owner
 from pipelines.storage.objects import Access, Entry
 from pipelines.storage.patience import hurried
 
@@ -34,7 +33,6 @@ __all__ = [
     "TransientError",
     "UnsupportedStorageError",
     "hurried",
-    "read_owner",
     "without_secrets",
 ]
 
@@ -58,6 +56,7 @@ class Store(Protocol):
     def list_files(self, folder: str, ending: str = "") -> list[str]: ...
     def list_folders(self, folder: str, beginning: str = "") -> list[str]: ...
     def lock(self, path: str, owner: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]: ...
+    def read_lock(self, path: str) -> str: ...
 
 
 def use(access: Access) -> None:
@@ -208,6 +207,18 @@ def lock(path: str, owner: str, waiting: Callable[[str], None] = lambda _: None)
       OSError: the file cannot be written.
     """
     return _at(path).lock(path, owner, waiting)
+
+
+def read_lock(path: str) -> str:
+    """Read who holds a lock; nothing where nobody does.
+
+    Raises:
+      OSError: that cannot be found out.
+    """
+    try:
+        return _at(path).read_lock(path)
+    except FileNotFoundError:
+        return ""
 
 
 def _at(path: str) -> Store:

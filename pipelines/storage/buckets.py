@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 from pipelines.storage.errors import UnsupportedStorageError
-from pipelines.storage.leases import lease
+from pipelines.storage.leases import lease, read_owner
 from pipelines.storage.objects import Entry, LimitedBuffer, Objects, Page
 from pipelines.storage.patience import patiently
 
@@ -120,6 +120,10 @@ class BucketStore:
         """Hold a lock that has to be renewed."""
         return lease(self._objects, *_split(path), owner, waiting)
 
+    def read_lock(self, path: str) -> str:
+        """Read who holds a lock."""
+        return read_owner(self.read(path))
+
     def _pages(self, path: str, delimiter: str = "") -> Iterator[Page]:
         bucket, prefix = _split(path)
         following = None
@@ -151,6 +155,12 @@ class _Ranges(io.RawIOBase):
 
     def tell(self) -> int:
         return self._position
+
+    def readall(self) -> bytes:
+        # In one request: the way of `io` would be one for every few kilobytes.
+        data = self._store.read_range(self._entry.path, self._position, max(0, self._entry.size - self._position))
+        self._position += len(data)
+        return data
 
     def readinto(self, buffer: Any) -> int:
         length = min(len(buffer), self._entry.size - self._position)

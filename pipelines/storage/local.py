@@ -136,6 +136,11 @@ def lock(path: str, owner: str, waiting: Callable[[str], None]) -> Iterator[None
                 os.rmdir(folder)
 
 
+def read_lock(path: str) -> str:
+    """Read who holds a lock."""
+    return read(path).decode(errors="replace")
+
+
 def _patiently(work: Callable[[], Result]) -> Result:
     # A disk that does not answer at once is broken more often than busy: seconds suffice here.
     for pause in (*SECONDS_BETWEEN_ATTEMPTS, None):
