@@ -1,0 +1,164 @@
+"""Disturb runs whose output is in a bucket, and look whether anything is lost: `python -m tools.disturb_buckets`.
+
+The bucket is an emulator on loopback, behind a proxy that can refuse. Each disturbed run is followed by the same
+command where it did not come to its end, and by the same looks as in `tools.kill_runs`.
+
+Scenarios:
+  kill    SIGKILL while an empty output is filled
+  pause   the bucket answers 503 for 10 s, which the run must survive
+  outage  the bucket answers 503 until the run has given up, which must end it in one line
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+from pipelines import storage
+from tools import emulators, kill_runs
+from tools.kill_runs import Archive, BrokenGuaranteeError
+from tools.proxy import Disturbance, Proxy, before
+
+_PAUSE_SECONDS = 10.0
+_PATIENCE_SECONDS = 300.0
+_EMULATORS = {"gs": emulators.google, "s3": emulators.amazon}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Disturb runs, print a line for each, and return 1 where a guarantee was broken."""
+    options = _parse(arguments)
+    work = Path(tempfile.mkdtemp(prefix="disturb_buckets-"))
+    broken = 0
+    try:
+        with _EMULATORS[options.storage]() as emulator, before(emulator.host) as proxy:
+            os.environ.update(emulators.environment(emulator.scheme, proxy.host))
+            archive = kill_runs.prepare(options, work)
+            print(f"{options.scenario} in {options.storage}://: undisturbed {archive.seconds:.1f} s", flush=True)
+            random = Random(options.seed)
+            for number in range(options.times):
+                share = (number + random.random()) / options.times
+                output = f"{emulator.bucket}/output-{number}"
+                try:
+                    print(f"{number + 1:3}  {SCENARIOS[options.scenario](archive, output, share, proxy)}", flush=True)
+                except BrokenGuaranteeError as error:
+                    broken += 1
+                    print(f"{number + 1:3}  BROKEN at {share:.1%}: {error}", flush=True)
+    finally:
+        shutil.rmtree(work)
+    print(f"{options.times - broken} of {options.times} disturbed runs ended right")
+    return 1 if broken else 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.disturb_buckets",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="images, which are left as they are")
+    parser.add_argument("--model", required=True, metavar="BUNDLE")
+    parser.add_argument("--scenario", choices=SCENARIOS, default="kill")
+    parser.add_argument("--storage", choices=_EMULATORS, default="gs")
+    parser.add_argument("--times", type=int, default=20, help="disturbed runs, spread over the length of a run (20)")
+    parser.add_argument("--checkpoint_every", type=int, default=500, help="images a wave (500)")
+    parser.add_argument("--seed", type=int, default=1, help="of the moments (1)")
+    return parser.parse_args(arguments)
+
+
+def kill(archive: Archive, output: str, share: float, proxy: Proxy) -> str:
+    """Kill a run when a share of its time is over."""
+    run = _start(archive, output)
+    try:
+        run.wait(timeout=share * archive.seconds)
+    except subprocess.TimeoutExpired:
+        run.kill()
+    run.communicate()
+    return f"killed at {share * archive.seconds:.2f} s: {_look_and_go_on(archive, output)}"
+
+
+def pause(archive: Archive, output: str, share: float, proxy: Proxy) -> str:
+    """Let the bucket refuse for some seconds when a share of the time is over."""
+    run = _start(archive, output)
+    refused = _refuse_after(share * archive.seconds, _PAUSE_SECONDS, proxy)
+    _, said = run.communicate()
+    if run.returncode:
+        raise BrokenGuaranteeError(f"code {run.returncode}: {said}")
+    rows = _judge(archive, output)
+    return f"refused {len(refused)} requests from {share * archive.seconds:.2f} s on: code 0, {rows} rows, all right"
+
+
+def outage(archive: Archive, output: str, share: float, proxy: Proxy) -> str:
+    """Let the bucket refuse from a share of the time until the run has ended."""
+    run = _start(archive, output)
+    _refuse_after(share * archive.seconds, _PATIENCE_SECONDS, proxy, run)
+    _, said = run.communicate()
+    if run.returncode not in (0, 1, 2) or "Traceback" in said or (run.returncode and said.count("\n") != 1):
+        raise BrokenGuaranteeError(f"code {run.returncode}: {said}")
+    return f"code {run.returncode}, {said.strip() or 'not met'}: {_look_and_go_on(archive, output)}"
+
+
+SCENARIOS = {"kill": kill, "pause": pause, "outage": outage}
+
+
+def _start(archive: Archive, output: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*archive.command, f"--output={output}"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def _refuse_after(
+    seconds: float, refusing: float, proxy: Proxy, run: subprocess.Popen[str] | None = None
+) -> Sequence[str]:
+    """Refuse all requests after some seconds, for some seconds or until a run has ended."""
+    time.sleep(seconds)
+    refused: list[str] = []
+
+    def refuse(method: str, path: str) -> Disturbance:
+        refused.append(path)
+        return Disturbance(503)
+
+    undisturbed, proxy.disturb = proxy.disturb, refuse
+    began = time.monotonic()
+    while time.monotonic() - began < refusing and not (run and run.poll() is not None):
+        time.sleep(0.1)
+    proxy.disturb = undisturbed
+    return refused
+
+
+def _look_and_go_on(archive: Archive, output: str) -> str:
+    with tempfile.TemporaryDirectory() as copy:
+        seen = kill_runs.look(archive, _fetch(output, Path(copy)))
+    again = _start(archive, output)
+    _, said = again.communicate()
+    if again.returncode:
+        raise BrokenGuaranteeError(f"the same command ended with code {again.returncode}: {said}")
+    _judge(archive, output)
+    return f"{seen} rows seen, then all right"
+
+
+def _judge(archive: Archive, output: str) -> int:
+    with tempfile.TemporaryDirectory() as copy:
+        fetched = _fetch(output, Path(copy))
+        kill_runs.judge(archive, fetched)
+        return kill_runs.look(archive, fetched)
+
+
+def _fetch(output: str, copy: Path) -> Path:
+    """Copy an output to this machine, as anybody would who wants to look at it."""
+    for entry in storage.walk(f"{output}/"):
+        path = copy / entry.path.removeprefix(f"{output}/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(storage.read(entry.path))
+    return copy
+
+
+if __name__ == "__main__":
+    sys.exit(main())
