@@ -50,6 +50,8 @@ def read_image(ref: ImageRef, decode: Decode, max_bytes: int = Limits.max_bytes)
         return _failure(ref, "read", error, f"{error.strerror}: the same command again may succeed")
     except OSError as error:
         return _failure(ref, "read", error, error.strerror or str(error))
+    except MemoryError as error:
+        return _failure(ref, "read", error, f"{ref.size:,} bytes: more than there is memory for")
     with watchdog.noted(ref.path):
         decoded = decode(data)
     if isinstance(decoded, Refusal):
