@@ -1,7 +1,7 @@
 """Measure what a bucket's delay costs: `python -m benchmarks.buckets`.
 
-Chips lie in an emulated bucket, behind a proxy that lets every read of an object wait. What counts are the ratios within
-a round: of the job with the delay to the job without, and of a reader with one request in flight to the latter.
+Chips lie in an emulated bucket, behind a proxy that lets every read of an object wait. What counts are the ratios
+within a round: of the job with the delay to the job without, and of a reader with one request in flight to the latter.
 """
 
 from __future__ import annotations

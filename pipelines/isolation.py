@@ -71,6 +71,9 @@ class _Child:
 
     def decode(self, data: bytes) -> Resized | Refusal:
         deadline = time.monotonic() + self._max_seconds
+        if self._process and self._process.poll() is not None:
+            # It was killed while it had nothing to do, for which this image is not to blame.
+            self.end()
         if self._process is None:
             self._start()
         try:

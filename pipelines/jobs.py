@@ -159,13 +159,14 @@ def _run_in_waves(
     most = options.max_failure_rate if options.fail_fast else 1.0
     with progress.metered(run.name, len(listed), options.progress, most):
         remaining = iter(listed)
-        while wave := list(islice(remaining, options.checkpoint_every)):
+        while wave := Listing(islice(remaining, options.checkpoint_every)):
             interruption.check()
             last = accounts.inputs + len(wave) >= len(listed)
             # The runner is named outright: "DirectRunner" would try to download another one first.
             with beam.Pipeline(FnApiRunner(), options=beam_options) as pipeline:
-                created = pipeline | beam.Create(wave, reshuffle=False)
-                _ = created | replace(tagging, run=run, earlier=accounts, last=last, spread=False)
+                # Packed, for Beam holds what it creates in several copies: encoded, in its plan, and in that of a step.
+                unpacked = pipeline | beam.Create([wave], reshuffle=False) | "Unpack" >> beam.FlatMap(iter)
+                _ = unpacked | replace(tagging, run=run, earlier=accounts, last=last, spread=False)
             accounts = read_accounts(run.manifest)
     return accounts
 

@@ -60,6 +60,8 @@ def read_image(
         return _failure(ref, "read", error, f"{error.strerror}: the same command again may succeed")
     except OSError as error:
         return _failure(ref, "read", error, error.strerror or str(error))
+    except MemoryError as error:
+        return _failure(ref, "read", error, f"{ref.size:,} bytes: more than there is memory for")
     with turn, watchdog.noted(ref.path):
         decoded = decode(data)
     if isinstance(decoded, Refusal):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 import os
 import shutil
 from collections import Counter
@@ -18,7 +19,7 @@ import pytest
 
 from pipelines import storage
 from pipelines.bundle import load_bundle
-from pipelines.commit import StagedFile, Superseded, commit, recover, replace_rows
+from pipelines.commit import JOURNAL, StagedFile, Superseded, commit, recover, replace_rows
 from pipelines.ledger import FAILURES, PREDICTIONS, Accounts, Run
 from pipelines.output import read_earlier
 from pipelines.records import Failure, ImageRef, Prediction
@@ -200,6 +201,50 @@ def test_a_commit_cut_off_anywhere_is_whole_or_nothing_after_the_repair(
     assert outcomes["nothing"] > 5, outcomes
     assert outcomes["whole"] > 5, outcomes
     assert cuts == sum(outcomes.values()) - 1
+
+
+def test_the_manifest_comes_after_all_rows(first: Run, second: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit_rows(first, FIRST)
+    outcomes: Counter[bool] = Counter()
+
+    def check(cut: str) -> None:
+        written = Path(second.manifest).exists()
+        outcomes[written] += 1
+        found = seen(second.output)
+        assert not written or all(row in found.get(path, []) for path, row in BOTH.items()), cut
+
+    each_cut(monkeypatch, second.output, lambda: commit_rows(second, SECOND), check)
+
+    assert outcomes.keys() == {True, False}
+
+
+def test_what_gets_its_place_is_on_the_disk_before(first: Run, second: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss of power may take whatever was not synced; the order of the calls is all that can be shown here."""
+    commit_rows(first, FIRST)
+    synced: set[str] = set()
+    sync, replaced = storage.local.sync, os.replace
+
+    def noted(path: str) -> None:
+        synced.add(path)
+        sync(path)
+
+    def place(source: str, target: str) -> None:
+        assert source in synced, f"{source} is moved before it is on the disk"
+        if target.endswith(JOURNAL):
+            spoken_of = {f"{second.output}/{move[0]}" for move in json.loads(Path(source).read_bytes())["moves"]}
+            assert spoken_of <= synced, f"the journal speaks of what may be lost: {spoken_of - synced}"
+            journals.append(target)
+        elif not target.startswith(second.staging):
+            assert os.path.dirname(journals[-1]) in synced, "a file is moved before the decision to do so is safe"
+        replaced(source, target)
+
+    journals: list[str] = []
+    monkeypatch.setattr(storage.local, "sync", noted)
+    monkeypatch.setattr(os, "replace", place)
+    commit_rows(second, SECOND)
+
+    assert len(journals) == 1
+    assert {f"{second.output}/{name}" for name in ("predictions", "failures", "runs")} <= synced
 
 
 def test_a_repair_cut_off_anywhere_is_repaired_by_the_next_one(

@@ -13,7 +13,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.image_files import picture, unmarked_rgba_jpeg
+from tests.image_files import encode, picture, unmarked_rgba_jpeg
+from tests.test_isolation import FAULTS
 
 CHIPS = 1500
 WAVE = 50
@@ -112,3 +113,31 @@ def test_the_lock_of_a_killed_run_blocks_nobody(start: Start, tmp_path: Path) ->
     assert again.returncode == 0, said
     assert len(tagged(output)) == CHIPS
     assert sorted(os.listdir(output)) == ["predictions", "runs"]
+
+
+def test_a_second_signal_ends_a_run_that_does_not_come_to_the_first(tmp_path: Path, bundle_path: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FAULTS)
+    (tmp_path / "chips").mkdir()
+    (tmp_path / "chips/hangs.jpg").write_bytes(encode(picture(), "jpeg", comment=b"HANG"))
+    flags = [f"--input={tmp_path / 'chips'}", f"--model={bundle_path}", f"--output={tmp_path / 'out'}"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.predict", *flags],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[1]}"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not (tmp_path / "out/_lock").exists():
+            assert run.poll() is None
+            time.sleep(0.02)
+        time.sleep(3)
+        run.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            run.wait(timeout=2)
+        run.send_signal(signal.SIGTERM)
+        _, said = run.communicate(timeout=60)
+    finally:
+        run.kill()
+
+    assert run.returncode == 143
+    assert said.strip() == "scenetags: stopping between two images; once more to stop at once"

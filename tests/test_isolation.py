@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -114,6 +115,16 @@ def test_real_chips_are_the_same_too(pool: DecoderPool, planet: Path) -> None:
 )  # fmt: skip
 def test_a_fault_costs_its_own_image_alone(pool: DecoderPool, fault: bytes, refusal: Refusal) -> None:
     assert pool.decode(faulty(fault)) == refusal
+    assert_same(pool.decode(CHIP), decode_resized(CHIP, SETTINGS))
+
+
+def test_a_child_that_is_killed_between_two_images_costs_none(pool: DecoderPool) -> None:
+    pool.decode(CHIP)
+    process = pool._children[0]._process
+    assert process
+    os.kill(process.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
     assert_same(pool.decode(CHIP), decode_resized(CHIP, SETTINGS))
 
 

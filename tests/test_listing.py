@@ -233,12 +233,20 @@ def test_a_list_that_cannot_be_read_is_refused(tmp_path: Path, name: str, conten
 
 
 def test_a_listing_gives_back_what_it_took_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.listing._ITEMS_A_BATCH", 3)
+    monkeypatch.setattr("pipelines.listing._ITEMS_A_PACK", 3)
     refs = [ImageRef(f"{number} ä.jpg", number << 40, f"print {number}") for number in range(8)]
     failures = [Failure(f"{number}", "list", "OSError", "gone", "") for number in range(4)]
 
     listing = Listing([*refs[:5], *failures, *refs[5:]])
 
     assert len(listing) == 12
-    assert set(listing) == {*refs, *failures}
+    assert list(listing) == [*refs[:5], *failures, *refs[5:]]
     assert list(Listing([])) == []
+
+
+def test_a_listing_is_small() -> None:
+    refs = [
+        ImageRef(f"/archive/train_{number}.jpg", 15_000, f"15000-1{number**9 % 10**18:018}") for number in range(5000)
+    ]
+
+    assert sum(map(len, Listing(refs)._packs)) < 30 * len(refs)

@@ -7,7 +7,9 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from pipelines import commit, jobs, ledger, predict, transforms
 from pipelines.bundle import load_bundle
 from pipelines.ledger import Accounts, Run
 from pipelines.reading import read_image
-from pipelines.records import Failure, Image, ImageRef
+from pipelines.records import Failure, Image, ImageRef, Prediction
+from pipelines.tagging import Predictor
 from tests.conftest import IMAGE_SIZE, POISON
 from tests.image_files import bomb, encode, picture, unmarked_rgba_jpeg
 
@@ -246,6 +249,71 @@ def test_unbalanced_accounts_end_with_code_4(
     assert "THE ACCOUNTS DO NOT BALANCE: 10 inputs, but 9 rows and skips" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("times", "rows_and_skips"), [(0, 8), (2, 12)], ids=["lost", "doubled"])
+def test_rows_lost_or_doubled_in_the_pipeline_end_with_code_4(
+    run: Predict,
+    chips: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    times: int,
+    rows_and_skips: int,
+) -> None:
+    whole = Predictor.predict
+
+    def predict_wrongly(self: Predictor, images: Sequence[Image]) -> Iterator[Prediction | Failure]:
+        for image, result in zip(images, whole(self, images), strict=True):
+            yield from [result] * (times if image.ref.path.endswith(("3.jpg", "7.jpg")) else 1)
+
+    monkeypatch.setattr(Predictor, "predict", predict_wrongly)
+
+    assert run(checkpoint_every=5) == 4
+
+    assert f"DO NOT BALANCE: 10 inputs, but {rows_and_skips} rows and skips" in capsys.readouterr().out
+    assert len(rows(tmp_path / "out")) == rows_and_skips
+    assert manifest(tmp_path / "out")["status"] == "unbalanced"
+
+
+def test_an_overwrite_that_loses_a_row_keeps_the_old_ones(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run() == 0
+    old = rows(tmp_path / "out")
+    whole = Predictor.predict
+    monkeypatch.setattr(Predictor, "predict", lambda self, images: islice(whole(self, images), len(images) - 1))
+
+    assert run("--overwrite") == 4
+
+    assert rows(tmp_path / "out") == old
+    assert manifest(tmp_path / "out")["status"] == "unbalanced"
+
+
+def test_the_manifest_says_what_was_done_and_with_what(
+    run: Predict, chips: Path, tmp_path: Path, bundle_path: str
+) -> None:
+    (chips / "bad.jpg").write_bytes(b"")
+    (chips / "notes.txt").write_text("no image")
+
+    assert run(max_failure_rate=0.5, batch_size=7) == 0
+
+    described = manifest(tmp_path / "out")
+    found = rows(tmp_path / "out")
+    bundle = load_bundle(bundle_path)
+    assert [described[name] for name in ("inputs", "predictions", "failures", "skipped")] == [11, 10, 1, 0]
+    assert described["tags"] == Counter(tag for row in found for tag in row["tags"])
+    assert described["repairs"] == {"unmarked_rgba_jpeg": 10}
+    assert described["errors"] == {"decode: NotAnImageError": 1}
+    assert described["passed_over"] == {".txt": 1}
+    assert described["options"]["batch_size"] == 7
+    assert described["bundle"]["digest"] == bundle.digest
+    assert described["thresholds"] == dict(zip(bundle.labels, bundle.thresholds, strict=True))
+    assert described["versions"].keys() == {"python", *ledger.PACKAGES}
+    assert described["timings"].keys() == {"listing", "loading", "tagging"}
+    assert sum(described["timings"].values()) == pytest.approx(described["seconds"], abs=0.01)
+    assert described["machine"]["cores"] >= 1
+    assert described["machine"]["memory_bytes"] > 0
+
+
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
@@ -373,6 +441,62 @@ def test_the_same_command_again_does_only_what_is_left(run: Predict, chips: Path
     kept = [path for path in first if os.path.basename(path) != "3.jpg"]
     assert [second[path] for path in kept] == [first[path] for path in kept]
     assert second[f"{chips}/3.jpg"]["fingerprint"] != first[f"{chips}/3.jpg"]["fingerprint"]
+
+
+def test_tagged_images_are_skipped_without_being_read(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run() == 0
+    (chips / "new.jpg").write_bytes(chip(20))
+    read = []
+
+    def noted(ref: ImageRef, *settings: Any) -> Image | Failure:
+        read.append(os.path.basename(ref.path))
+        return read_image(ref, *settings)
+
+    monkeypatch.setattr(transforms, "read_image", noted)
+    assert run() == 0
+
+    assert read == ["new.jpg"]
+    assert manifest(tmp_path / "out")["skipped"] == 10
+
+
+def test_an_image_that_is_replaced_after_it_was_listed_is_done_again_by_the_next_run(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replaced(ref: ImageRef, *settings: Any) -> Image | Failure:
+        if ref.path.endswith("3.jpg"):
+            (chips / "3.jpg").write_bytes(chip(20))
+        return read_image(ref, *settings)
+
+    monkeypatch.setattr(transforms, "read_image", replaced)
+    assert run() == 0
+    monkeypatch.undo()
+
+    assert run() == 0
+    assert [manifest(tmp_path / "out")[name] for name in ("predictions", "skipped")] == [1, 9]
+    assert run() == 0
+    assert [manifest(tmp_path / "out")[name] for name in ("predictions", "skipped")] == [0, 10]
+    assert run(output=tmp_path / "fresh") == 0
+    assert [without(row, "run") for row in rows(tmp_path / "out")] == [
+        without(row, "run") for row in rows(tmp_path / "fresh")
+    ]
+
+
+def test_after_a_stopped_overwrite_the_plain_command_goes_on_with_the_old_rows(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run() == 0
+    old = rows(tmp_path / "out")
+    monkeypatch.setattr(transforms, "read_image", interrupt_at("7.jpg"))
+    assert run("--overwrite", checkpoint_every=5, threshold=0.9) == 130
+    monkeypatch.undo()
+
+    assert run() == 0
+
+    assert manifest(tmp_path / "out")["skipped"] == 10
+    assert rows(tmp_path / "out") == old
+    assert sorted(os.listdir(tmp_path / "out")) == ["predictions", "runs"]
 
 
 def test_another_bundle_is_refused_unless_it_may_overwrite(

@@ -70,6 +70,20 @@ def test_one_that_will_not_pass_does_not(ref: ImageRef) -> None:
     assert (failure.error, failure.message) == ("FileNotFoundError", "No such file or directory")
 
 
+def test_a_file_for_which_there_is_no_memory_costs_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    # Of more bytes than any machine has memory for; they take no room on the disk.
+    size = 2**43
+    with path.open("wb") as file:
+        file.truncate(size)
+
+    failure = read_image(ImageRef(str(path), size, "print"), DECODE, max_bytes=2 * size)
+
+    assert failure == Failure(
+        str(path), "read", "MemoryError", f"{size:,} bytes: more than there is memory for", "print"
+    )
+
+
 @pytest.mark.parametrize("name", ["max_bytes", "max_pixels", "max_seconds"])
 def test_a_limit_that_nothing_meets_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be more than 0, not 0"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -101,3 +102,24 @@ def test_a_file_larger_than_the_limit_is_not_read(tmp_path: Path) -> None:
 def test_a_file_without_end_is_not_read_to_its_end() -> None:
     with pytest.raises(storage.FileTooLargeError, match="1,001 bytes: more than the 1,000"):
         storage.read("/dev/zero", 1000)
+
+
+@pytest.mark.parametrize("growth", [1, 999, 1000, 5000])
+def test_a_file_that_grows_while_it_is_read_is_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, growth: int
+) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(bytes(1000 + growth))
+    monkeypatch.setattr(os, "fstat", lambda _: SimpleNamespace(st_size=1000))
+
+    assert len(storage.read(str(path), 6000)) == 1000 + growth
+    with pytest.raises(storage.FileTooLargeError):
+        storage.read(str(path), 1000 + growth - 1)
+
+
+def test_a_small_file_takes_little_memory_however_much_may_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"data")
+
+    # More than any machine has.
+    assert storage.read(str(path), 10**15) == b"data"

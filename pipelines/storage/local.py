@@ -160,8 +160,12 @@ def _read(path: str, max_bytes: int | None) -> bytes:
         if max_bytes is None:
             return file.read()
         size = os.fstat(file.fileno()).st_size
+        # Asked for `max_bytes`, Python would set that much memory aside for the smallest file.
+        data = file.read(size + 1) if size <= max_bytes else b""
         # What is no regular file may have a size of 0 and no end, and a file may grow while it is read.
-        data = file.read(max_bytes + 1) if size <= max_bytes else b""
+        while size < len(data) <= max_bytes:
+            size = len(data)
+            data += file.read(min(size, max_bytes + 1 - size))
         if max(size, len(data)) > max_bytes:
             raise FileTooLargeError(f"{max(size, len(data)):,} bytes: more than the {max_bytes:,} that are read")
         return data
