@@ -5,11 +5,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from wcmatch import glob
-
-from pipelines import images, storage
+from pipelines import storage
+from pipelines.naming import compile_pattern, is_image
 from pipelines.records import Failure, ImageRef, Listed
 
 _PATTERN = re.compile(r"[*?\[]")
@@ -32,12 +31,6 @@ def refer_in_bucket(path: str) -> Listed:
         return Failure(path, "list", type(error).__name__, error.strerror or str(error), "")
 
 
-def count_passed_over(name: str, passed_over: Counter[str] | None) -> None:
-    """Count a file that is not named like an image."""
-    if passed_over is not None:
-        passed_over[posixpath.splitext(name)[1].lower() or "no ending"] += 1
-
-
 def _named(path: str) -> list[Listed]:
     """Find the one object of this very name, whatever signs are in it."""
     if path.endswith("/") or "/" not in path.partition("://")[2]:
@@ -54,9 +47,10 @@ def _below(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
     if magic is None:
         prefix = f"{pattern.rstrip('/')}/"
         for entry in storage.walk(prefix):
-            yield from _in_folder(entry, entry.path[len(prefix) :], passed_over)
+            if is_image(entry.path[len(prefix) :], passed_over):
+                yield ImageRef(*entry)
         return
-    matches = _compile(pattern.rstrip("/"))
+    matches = compile_pattern(pattern.rstrip("/"))
     for entry in storage.walk(pattern[: magic.start()]):
         if matches(entry.path) and not pattern.endswith("/"):
             yield ImageRef(*entry)
@@ -65,20 +59,6 @@ def _below(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
         while "/" in folder.partition("://")[2]:
             folder = posixpath.dirname(folder)
             if matches(folder):
-                yield from _in_folder(entry, entry.path[len(folder) + 1 :], passed_over)
+                if is_image(entry.path[len(folder) + 1 :], passed_over):
+                    yield ImageRef(*entry)
                 break
-
-
-def _in_folder(entry: storage.Entry, name: str, passed_over: Counter[str] | None) -> Iterator[ImageRef]:
-    """Take an object that a folder holds for an image by its name; hidden ones and markers of folders are no files."""
-    if any(part.startswith(".") for part in name.split("/")) or name.endswith("/") or not name:
-        return
-    if name.lower().endswith(images.ENDINGS):
-        yield ImageRef(*entry)
-    else:
-        count_passed_over(name, passed_over)
-
-
-def _compile(pattern: str) -> Callable[[str], re.Match[str] | None]:
-    [included], _ = glob.translate(pattern, flags=glob.GLOBSTAR | glob.FORCEUNIX)
-    return re.compile(included).match

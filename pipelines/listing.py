@@ -9,17 +9,20 @@ import os
 import stat
 import zlib
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import lru_cache
 from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from pipelines import images, storage
-from pipelines.bucket_listing import count_passed_over, expand_in_bucket, refer_in_bucket
-from pipelines.records import Failure, ImageRef, Listed
+from pipelines import archives, images, storage
+from pipelines.bucket_listing import expand_in_bucket, refer_in_bucket
+from pipelines.naming import compile_pattern, is_image
+from pipelines.records import Failure, ImageRef, Listed, Span
 
 LIST_COLUMN = "path"
 _ITEMS_A_PACK = 1024
@@ -78,7 +81,11 @@ class Listing:
     def __iter__(self) -> Iterator[Listed]:
         for pack in self._packs:
             for failed, *fields in json.loads(zlib.decompress(pack)):
-                yield Failure(*fields) if failed else ImageRef(*fields)
+                yield Failure(*fields) if failed else _unpack(*fields)
+
+
+def _unpack(path: str, size: int, fingerprint: str, span: Sequence[Any] | None) -> ImageRef:
+    return ImageRef(path, size, fingerprint, Span(*span) if span else None)
 
 
 def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Listed]:
@@ -89,8 +96,7 @@ def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Li
     """
     found = False
     try:
-        in_bucket = storage.in_bucket(storage.normalize(pattern))
-        for listed in (expand_in_bucket if in_bucket else _expand)(pattern, passed_over):
+        for listed in _expand(pattern, passed_over):
             found = True
             yield listed
     except storage.UnsupportedStorageError as error:
@@ -132,7 +138,24 @@ def _refer_named(name: str, folder: str, executor: Executor) -> Listed | Future[
         path = storage.normalize(name if "://" in name else os.path.join(folder, name))
     except (storage.UnsupportedStorageError, ValueError) as error:
         return _failure(storage.without_secrets(name), error)
+    archive, member = archives.split_member(path)
+    if member and not os.path.lexists(path):
+        return _find_member(archive, member)
     return executor.submit(refer, path) if storage.in_bucket(path) else refer(path)
+
+
+def _find_member(path: str, name: str) -> Listed:
+    """Find a member of an archive by its name."""
+    archive = refer(path)
+    if isinstance(archive, Failure):
+        return archive._replace(path=f"{path}{archives.SEPARATOR}{name}")
+    found = _directory(archive).get(name)
+    return found or _failure(f"{path}{archives.SEPARATOR}{name}", FileNotFoundError("no such member in the archive"))
+
+
+@lru_cache(maxsize=4)
+def _directory(archive: ImageRef) -> Mapping[str, Listed]:
+    return dict(archives.list_members(archive))
 
 
 def _result(listed: Listed | Future[Listed]) -> Listed:
@@ -156,6 +179,27 @@ def refer(path: str) -> Listed:
 
 
 def _expand(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
+    """List what one input names, members of archives among it."""
+    outer, inner = archives.split_member(pattern)
+    if inner and os.path.lexists(pattern):
+        outer, inner = pattern, None
+    in_bucket = storage.in_bucket(storage.normalize(outer))
+    for listed in (expand_in_bucket if in_bucket else _expand_here)(outer, passed_over):
+        if isinstance(listed, ImageRef) and archives.is_archive(listed.path):
+            yield from _members(listed, inner, passed_over)
+        else:
+            yield listed
+
+
+def _members(archive: ImageRef, pattern: str | None, passed_over: Counter[str] | None) -> Iterator[Listed]:
+    """List those members of an archive that a pattern matches; without one, those that are named like images."""
+    matches = compile_pattern(pattern) if pattern else None
+    for name, listed in archives.list_members(archive):
+        if not name or name == pattern or (matches(name) if matches else is_image(name, passed_over)):
+            yield listed
+
+
+def _expand_here(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
     root = storage.normalize(pattern)
     if os.path.lexists(root):
         names = [root]
@@ -192,10 +236,8 @@ def _walk(
             continue
         if is_folder:
             yield from _walk(entry.path, passed_over, above | {here})
-        elif entry.name.lower().endswith(images.ENDINGS):
+        elif is_image(entry.name, passed_over):
             yield refer(entry.path)
-        else:
-            count_passed_over(entry.name, passed_over)
 
 
 def _failure(path: str, error: Exception, message: str = "") -> Failure:

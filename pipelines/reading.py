@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from pipelines import storage, watchdog
+from pipelines import archives, storage, watchdog
 from pipelines.decoding import Decode, Refusal
 from pipelines.images import MAX_PIXELS
 from pipelines.records import Failure, Image, ImageRef
+
+Fetch = Callable[[], bytes]
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ def read_image(
     decode: Decode,
     max_bytes: int = Limits.max_bytes,
     turn: AbstractContextManager[object] = nullcontext(),  # noqa: B008 - it holds nothing
+    fetch: Fetch | None = None,
 ) -> Image | Failure:
     """Read an image, or say why that cannot be done.
 
@@ -47,15 +51,17 @@ def read_image(
       decode: makes pixels of the file's bytes.
       max_bytes: of a file; a larger one is not read.
       turn: is entered to decode, so that many threads may fetch while few decode.
+      fetch: brings the file's bytes, where that is not for this function to do.
 
     Returns:
       An `Image`, or a `Failure` of the stage `read` or `decode`.
     """
-    if ref.size > max_bytes:
-        message = f"{ref.size:,} bytes: more than the {max_bytes:,} that are read"
+    size = max(ref.size, ref.span.length if ref.span else 0)
+    if size > max_bytes:
+        message = f"{size:,} bytes: more than the {max_bytes:,} that are read"
         return Failure(ref.path, "read", storage.FileTooLargeError.__name__, message, ref.fingerprint)
     try:
-        data = storage.read(ref.path, max_bytes)
+        data = fetch() if fetch else fetch_image(ref, max_bytes)
     except storage.TransientError as error:
         return _failure(ref, "read", error, f"{error.strerror}: the same command again may succeed")
     except OSError as error:
@@ -67,6 +73,15 @@ def read_image(
     if isinstance(decoded, Refusal):
         return Failure(ref.path, "decode", decoded.error, decoded.message, ref.fingerprint)
     return Image(ref, *decoded)
+
+
+def fetch_image(ref: ImageRef, max_bytes: int) -> bytes:
+    """Bring the bytes of an image, wherever they are.
+
+    Raises:
+      OSError: they cannot be read, or are more than may be.
+    """
+    return archives.read_member(ref.span, ref.size) if ref.span else storage.read(ref.path, max_bytes)
 
 
 def _failure(ref: ImageRef, stage: str, error: Exception, message: str) -> Failure:

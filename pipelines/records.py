@@ -15,6 +15,24 @@ from pipelines.bundle import Bundle
 from pipelines.images import Pixels
 
 
+class Span(NamedTuple):
+    """Where in an archive a member lies.
+
+    Attributes:
+      archive: path of the archive.
+      start: byte at which it begins; of a compressed tar, in what it is uncompressed.
+      length: bytes that it takes there.
+      packing: how it lies there; see `archives`.
+      checksum: CRC-32 of its content, where the archive has one.
+    """
+
+    archive: str
+    start: int
+    length: int
+    packing: str
+    checksum: int = 0
+
+
 class ImageRef(NamedTuple):
     """An image that is known by name only.
 
@@ -27,6 +45,7 @@ class ImageRef(NamedTuple):
     path: str
     size: int
     fingerprint: str
+    span: Span | None = None
 
 
 class Image(NamedTuple):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,14 +15,14 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines import interruption, progress, storage
 from pipelines.commit import StagedFile, Superseded, commit
-from pipelines.decoding import Decode, DecodeSettings, decode_resized
+from pipelines.decoding import DecodeSettings
 from pipelines.engines import available_cores
 from pipelines.inference import BundleHandler
-from pipelines.isolation import DecoderPool
 from pipelines.ledger import Accounts, Run
 from pipelines.listing import list_images
+from pipelines.look_ahead import LookAhead
 from pipelines.output import check_still_held, read_earlier
-from pipelines.reading import Limits, read_image
+from pipelines.reading import Limits
 from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
 from pipelines.writing import FailureRows, PredictionRows, Rows, TableWriter
 
@@ -280,44 +277,28 @@ class _SplitFailures(beam.DoFn):
 
 class _ReadImages(beam.DoFn):
     def __init__(self, settings: ReadImages) -> None:
-        self._decoding = DecodeSettings(settings.image_size, settings.resize_filter, settings.limits.max_pixels)
-        self._limits = settings.limits
-        self._in_flight = settings.in_flight
-        self._threads = settings.threads
-        self._run = settings.run
-        self._access = settings.access
+        self._settings = settings
 
     def setup(self) -> None:
-        storage.use(self._access)
-        self._executor = ThreadPoolExecutor(self._in_flight, thread_name_prefix="read")
-        # More threads that decode than cores would only take these from the engine.
-        self._turn = threading.Semaphore(self._threads)
-        self._decode: Decode = partial(decode_resized, settings=self._decoding)
-        self._pool: DecoderPool | None = None
-        if self._limits.isolated:
-            self._pool = DecoderPool(self._decoding, self._limits.max_seconds, self._threads)
-            self._decode = self._pool.decode
-
-    def start_bundle(self) -> None:
-        self._ahead: deque[Future[Image | Failure]] = deque()
+        storage.use(self._settings.access)
+        limits = self._settings.limits
+        decoding = DecodeSettings(self._settings.image_size, self._settings.resize_filter, limits.max_pixels)
+        self._ahead = LookAhead(decoding, limits, self._settings.in_flight, self._settings.threads)
 
     def process(self, ref: ImageRef) -> Iterator[Any]:
         interruption.check()
-        self._ahead.append(self._executor.submit(read_image, ref, self._decode, self._limits.max_bytes, self._turn))
-        if len(self._ahead) > 2 * self._in_flight:
-            yield _sort_out(self._ahead.popleft().result(), self._run)
+        for item in self._ahead.put(ref):
+            yield _sort_out(item, self._settings.run)
 
     def finish_bundle(self) -> Iterator[Any]:
-        while self._ahead:
+        for item in self._ahead.drain():
             interruption.check()
-            item = _sort_out(self._ahead.popleft().result(), self._run)
-            failed = isinstance(item, TaggedOutput)
-            yield TaggedOutput(FAILED, _in_window(item.value)) if failed else _in_window(item)
+            sorted_out = _sort_out(item, self._settings.run)
+            failed = isinstance(sorted_out, TaggedOutput)
+            yield TaggedOutput(FAILED, _in_window(item)) if failed else _in_window(item)
 
     def teardown(self) -> None:
-        self._executor.shutdown(cancel_futures=True)
-        if self._pool:
-            self._pool.close()
+        self._ahead.close()
 
 
 class _WriteTable(beam.DoFn):

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import commit, jobs, ledger, predict, transforms
+from pipelines import commit, jobs, ledger, look_ahead, predict
 from pipelines.bundle import load_bundle
 from pipelines.ledger import Accounts, Run
 from pipelines.reading import read_image
@@ -454,7 +454,7 @@ def test_tagged_images_are_skipped_without_being_read(
         read.append(os.path.basename(ref.path))
         return read_image(ref, *settings)
 
-    monkeypatch.setattr(transforms, "read_image", noted)
+    monkeypatch.setattr(look_ahead, "read_image", noted)
     assert run() == 0
 
     assert read == ["new.jpg"]
@@ -469,7 +469,7 @@ def test_an_image_that_is_replaced_after_it_was_listed_is_done_again_by_the_next
             (chips / "3.jpg").write_bytes(chip(20))
         return read_image(ref, *settings)
 
-    monkeypatch.setattr(transforms, "read_image", replaced)
+    monkeypatch.setattr(look_ahead, "read_image", replaced)
     assert run() == 0
     monkeypatch.undo()
 
@@ -488,7 +488,7 @@ def test_after_a_stopped_overwrite_the_plain_command_goes_on_with_the_old_rows(
 ) -> None:
     assert run() == 0
     old = rows(tmp_path / "out")
-    monkeypatch.setattr(transforms, "read_image", interrupt_at("7.jpg"))
+    monkeypatch.setattr(look_ahead, "read_image", interrupt_at("7.jpg"))
     assert run("--overwrite", checkpoint_every=5, threshold=0.9) == 130
     monkeypatch.undo()
 
@@ -537,7 +537,7 @@ def test_an_interrupted_overwrite_keeps_the_old_rows_and_goes_on_later(
     old = rows(tmp_path / "out"), rows(tmp_path / "out", "failures")
     (chips / "3.jpg").write_bytes(chip(3))
 
-    monkeypatch.setattr(transforms, "read_image", interrupt_at("7.jpg"))
+    monkeypatch.setattr(look_ahead, "read_image", interrupt_at("7.jpg"))
     assert run("--overwrite", checkpoint_every=5) == 130
     monkeypatch.undo()
     assert "5 images are done and committed, the old rows are untouched, and the same" in capsys.readouterr().err
@@ -691,7 +691,7 @@ def test_an_output_that_fails_in_mid_run_is_one_clear_line(
 def test_an_interrupted_run_says_so_and_goes_on_later(
     run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(transforms, "read_image", interrupt_at("7.jpg"))
+    monkeypatch.setattr(look_ahead, "read_image", interrupt_at("7.jpg"))
     assert run(checkpoint_every=5) == 130
     assert "scenetags predict: interrupted by SIGINT; " in capsys.readouterr().err
     assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(5)]

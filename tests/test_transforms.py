@@ -15,7 +15,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from numpy.typing import NDArray
 
-from pipelines import progress, transforms
+from pipelines import look_ahead, progress
 from pipelines.bundle import load_bundle
 from pipelines.inference import BundleHandler
 from pipelines.ledger import Run, read_accounts
@@ -83,7 +83,7 @@ def test_reading_goes_on_while_the_engine_works(
             return np.zeros((len(pixels), len(bundle.labels)), np.float32)
 
     bundle = load_bundle(bundle_path)
-    monkeypatch.setattr(transforms, "read_image", read)
+    monkeypatch.setattr(look_ahead, "read_image", read)
     monkeypatch.setattr(BundleHandler, "load_model", lambda _: Predictor(PatientEngine()))
     run = Run("run", str(tmp_path / "out"), bundle, bundle.thresholds)
 

@@ -45,6 +45,7 @@ class Store(Protocol):
     """What every kind of storage does; the functions of this module say what each means."""
 
     def read(self, path: str, max_bytes: int | None = None) -> bytes: ...
+    def read_range(self, path: str, start: int, length: int) -> bytes: ...
     def open_to_read(self, path: str) -> IO[bytes]: ...
     def write(self, path: str, data: bytes) -> None: ...
     def create(self, path: str) -> IO[bytes]: ...
@@ -107,6 +108,16 @@ def read(path: str, max_bytes: int | None = None) -> bytes:
       OSError: the file is missing or cannot be read.
     """
     return _at(path).read(path, max_bytes)
+
+
+def read_range(path: str, start: int, length: int) -> bytes:
+    """Read so many bytes of a file, from byte `start` on; fewer at its end.
+
+    Raises:
+      TransientError: they could not be read now, and may be later.
+      OSError: the file is missing or cannot be read.
+    """
+    return _at(path).read_range(path, start, length)
 
 
 def open_to_read(path: str) -> IO[bytes]:

@@ -61,6 +61,17 @@ def move(source: str, target: str) -> None:
     sync(folder)
 
 
+def read_range(path: str, start: int, length: int) -> bytes:
+    """Read so many bytes of a file, fewer at its end."""
+
+    def read() -> bytes:
+        with open(path, "rb") as file:
+            file.seek(start)
+            return file.read(length)
+
+    return _patiently(read)
+
+
 def open_to_read(path: str) -> IO[bytes]:
     """Open a file for reading."""
     return open(path, "rb")

@@ -1,0 +1,67 @@
+"""Read images ahead of whoever takes them, so that fetching and decoding overlap with what he does."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+
+from pipelines.archives import IN_STREAM, Streams
+from pipelines.decoding import Decode, DecodeSettings, decode_resized
+from pipelines.isolation import DecoderPool
+from pipelines.reading import Fetch, Limits, read_image
+from pipelines.records import Failure, Image, ImageRef
+
+
+class LookAhead:
+    """A queue into which names go, and out of which images come in the same order."""
+
+    def __init__(self, decoding: DecodeSettings, limits: Limits, in_flight: int, threads: int) -> None:
+        """Start threads.
+
+        Args:
+          decoding: what the model takes.
+          limits: what one image may cost.
+          in_flight: images that are fetched at the same time; twice as many are in the queue at most.
+          threads: images that are decoded at the same time: more than cores would only take these from the engine.
+        """
+        self._limits = limits
+        self._most = 2 * in_flight
+        self._queue: deque[Future[Image | Failure]] = deque()
+        self._executor = ThreadPoolExecutor(in_flight, thread_name_prefix="read")
+        self._turn = threading.Semaphore(threads)
+        self._streams = Streams()
+        self._streaming = ThreadPoolExecutor(1, thread_name_prefix="stream")
+        self._decode: Decode = partial(decode_resized, settings=decoding)
+        self._pool: DecoderPool | None = None
+        if limits.isolated:
+            self._pool = DecoderPool(decoding, limits.max_seconds, threads)
+            self._decode = self._pool.decode
+
+    def put(self, ref: ImageRef) -> Iterator[Image | Failure]:
+        """Begin to read an image, and give back one that was put earlier once the queue is full."""
+        reading = (ref, self._decode, self._limits.max_bytes, self._turn, self._fetch(ref))
+        self._queue.append(self._executor.submit(read_image, *reading))
+        if len(self._queue) > self._most:
+            yield self._queue.popleft().result()
+
+    def drain(self) -> Iterator[Image | Failure]:
+        """Give back all that is left."""
+        while self._queue:
+            yield self._queue.popleft().result()
+
+    def close(self) -> None:
+        """End what is at work."""
+        for executor in (self._executor, self._streaming):
+            executor.shutdown(cancel_futures=True)
+        self._streams.close()
+        if self._pool:
+            self._pool.close()
+
+    def _fetch(self, ref: ImageRef) -> Fetch | None:
+        if ref.span is None or ref.span.packing != IN_STREAM or ref.size > self._limits.max_bytes:
+            return None
+        # One thread goes through a stream, in the order in which its members come.
+        return self._streaming.submit(self._streams.read, ref.span).result

@@ -1,0 +1,35 @@
+"""Which names mean what: endings by which files are taken for images, and patterns."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Callable
+
+from wcmatch import glob
+
+from pipelines import images
+
+
+def is_image(name: str, passed_over: Counter[str] | None = None) -> bool:
+    """Tell whether a file that a folder or an archive holds is taken for an image.
+
+    Args:
+      name: of the file, relative to the folder or archive.
+      passed_over: is given the count of files that are not named like images, by the ending of their names; hidden
+        ones, and markers of folders, do not count.
+    """
+    if name.endswith("/") or any(part.startswith(".") and part != ".." and part != "." for part in name.split("/")):
+        return False
+    if name.lower().endswith(images.ENDINGS):
+        return True
+    if passed_over is not None:
+        passed_over[posixpath.splitext(name)[1].lower() or "no ending"] += 1
+    return False
+
+
+def compile_pattern(pattern: str) -> Callable[[str], object]:
+    """Make a function that tells which names a pattern with `*`, `?`, `[...]` and `**` matches."""
+    [included], _ = glob.translate(pattern, flags=glob.GLOBSTAR | glob.FORCEUNIX)
+    return re.compile(included).match
