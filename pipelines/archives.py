@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from typing import IO, Any, NamedTuple
 
 from pipelines import storage
-from pipelines.records import Failure, ImageRef, Span
+from pipelines.records import Failure, ImageRef, Span, not_listed
 
 SEPARATOR = "::"
 COMPRESSED_TARS: dict[str, Callable[[Any], Any]] = {
@@ -67,6 +67,11 @@ class Found(NamedTuple):
 def is_archive(path: str) -> bool:
     """Tell by its name whether a file is an archive."""
     return path.lower().endswith(ENDINGS)
+
+
+def is_streamed(ref: ImageRef) -> bool:
+    """Tell whether an image can only be read by going through its archive."""
+    return ref.span is not None and ref.span.packing == IN_STREAM
 
 
 def split_member(path: str) -> tuple[str, str | None]:
@@ -183,14 +188,14 @@ def _list_tar(archive: ImageRef) -> Iterator[Found]:
                 yield _broken(archive, tar.offset, "is damaged" if len(mark) == _BLOCK else "breaks off")
         except _BROKEN as error:
             if last is None:
-                yield Found("", _failure(archive.path, _damaged(error), archive.fingerprint))
+                yield Found("", not_listed(archive.path, _damaged(error), archive.fingerprint))
             elif packing == IN_TAR and last.offset_data + last.size <= archive.size:
                 yield _found_in_tar(archive, last, packing)
                 yield _broken(archive, archive.size, "breaks off")
             else:
                 where = archive.size if packing == IN_TAR else last.offset_data
                 reason = DamagedArchiveError(f"the archive breaks off in this member, at or after byte {where:,}")
-                yield Found(last.name, _failure(_member_path(archive, last.name), reason, archive.fingerprint))
+                yield Found(last.name, not_listed(_member_path(archive, last.name), reason, archive.fingerprint))
 
 
 def _found_in_tar(archive: ImageRef, member: tarfile.TarInfo, packing: str) -> Found:
@@ -199,7 +204,7 @@ def _found_in_tar(archive: ImageRef, member: tarfile.TarInfo, packing: str) -> F
     fingerprint = f"{archive.fingerprint}@{member.offset_data}"
     if not member.isreg() or member.issparse():
         kind = "a link" if member.islnk() or member.issym() else "no plain file"
-        return Found(member.name, _failure(path, UnsupportedMemberError(f"{kind} in the archive"), fingerprint))
+        return Found(member.name, not_listed(path, UnsupportedMemberError(f"{kind} in the archive"), fingerprint))
     span = Span(archive.path, member.offset_data, member.size, packing)
     return Found(member.name, _refer(path, member.size, fingerprint, span))
 
@@ -209,7 +214,7 @@ def _list_zip(archive: ImageRef) -> Iterator[Found]:
         with storage.open_to_read(archive.path) as file, zipfile.ZipFile(file) as directory:
             members = directory.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, *_BROKEN) as error:
-        yield Found("", _failure(archive.path, _damaged(error), archive.fingerprint))
+        yield Found("", not_listed(archive.path, _damaged(error), archive.fingerprint))
         return
     for member in members:
         if not member.is_dir():
@@ -225,9 +230,9 @@ def _found_in_zip(archive: ImageRef, member: zipfile.ZipInfo) -> ImageRef | Fail
     elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         problem = f"compressed by method {member.compress_type} in the archive; only deflation is read"
     elif member.header_offset + member.compress_size > archive.size:
-        return _failure(path, DamagedArchiveError("the archive breaks off before this member ends"), fingerprint)
+        return not_listed(path, DamagedArchiveError("the archive breaks off before this member ends"), fingerprint)
     if problem:
-        return _failure(path, UnsupportedMemberError(problem), fingerprint)
+        return not_listed(path, UnsupportedMemberError(problem), fingerprint)
     packing = DEFLATED if member.compress_type == zipfile.ZIP_DEFLATED else STORED
     span = Span(archive.path, member.header_offset, member.compress_size, packing, member.CRC)
     return _refer(path, member.file_size, fingerprint, span)
@@ -237,7 +242,7 @@ def _refer(path: str, size: int, fingerprint: str, span: Span) -> ImageRef | Fai
     try:
         path.encode()
     except UnicodeEncodeError:
-        return _failure(path, UnsupportedMemberError("the name is not UTF-8"), fingerprint)
+        return not_listed(path, UnsupportedMemberError("the name is not UTF-8"), fingerprint)
     return ImageRef(path, size, fingerprint, span)
 
 
@@ -282,7 +287,7 @@ def _member_path(archive: ImageRef, name: str) -> str:
 
 def _broken(archive: ImageRef, place: int, how: str) -> Found:
     reason = DamagedArchiveError(f"the archive {how} at byte {place:,}; what was before is read, the rest is lost")
-    return Found("", _failure(archive.path, reason, archive.fingerprint))
+    return Found("", not_listed(archive.path, reason, archive.fingerprint))
 
 
 def _damaged(error: Exception) -> OSError:
@@ -290,9 +295,3 @@ def _damaged(error: Exception) -> OSError:
     if isinstance(error, (storage.TransientError, FileNotFoundError, PermissionError)):
         return error
     return DamagedArchiveError(f"the archive is damaged: {' '.join(str(error).split()) or type(error).__name__}")
-
-
-def _failure(path: str, error: OSError, fingerprint: str) -> Failure:
-    # Names that are not UTF-8 cannot be written as they are.
-    name = path.encode("utf-8", "backslashreplace").decode()
-    return Failure(name, "list", type(error).__name__, error.strerror or str(error), fingerprint)

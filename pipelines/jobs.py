@@ -21,7 +21,8 @@ from pipelines.bundle import BundleError
 from pipelines.commit import replace_rows
 from pipelines.inference import BundleHandler, load_predictor
 from pipelines.ledger import Accounts, Run, read_accounts
-from pipelines.listing import InputError, Listing, list_images
+from pipelines.listing import InputError, list_images
+from pipelines.listing.packed import PackedNames
 from pipelines.options import PredictOptions, UsageError
 from pipelines.output import OutputError, drop_shadows, mark
 from pipelines.reading import Limits
@@ -151,7 +152,7 @@ def _run_in_waves(
     run = tagging.run
     passed_over: Counter[str] = Counter()
     begun = time.monotonic()
-    listed = Listing(_interruptible(list_images(options.input, options.input_list, passed_over)))
+    listed = PackedNames(_interruptible(list_images(options.input, options.input_list, passed_over)))
     loading = time.monotonic()
     load_predictor(run.bundle.path, run.bundle.digest, options.engine)
     run = replace(run, timings={"listing": loading - begun, "loading": time.monotonic() - loading})
@@ -159,7 +160,7 @@ def _run_in_waves(
     most = options.max_failure_rate if options.fail_fast else 1.0
     with progress.metered(run.name, len(listed), options.progress, most):
         remaining = iter(listed)
-        while wave := Listing(islice(remaining, options.checkpoint_every)):
+        while wave := PackedNames(islice(remaining, options.checkpoint_every)):
             interruption.check()
             last = accounts.inputs + len(wave) >= len(listed)
             # The runner is named outright: "DirectRunner" would try to download another one first.

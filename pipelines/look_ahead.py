@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
-from pipelines.archives import IN_STREAM, Streams
+from pipelines.archives import Streams, is_streamed
 from pipelines.decoding import Decode, DecodeSettings, decode_resized
 from pipelines.isolation import DecoderPool
 from pipelines.reading import Fetch, Limits, read_image
@@ -61,7 +61,7 @@ class LookAhead:
             self._pool.close()
 
     def _fetch(self, ref: ImageRef) -> Fetch | None:
-        if ref.span is None or ref.span.packing != IN_STREAM or ref.size > self._limits.max_bytes:
+        if ref.span is None or not is_streamed(ref) or ref.size > self._limits.max_bytes:
             return None
         # One thread goes through a stream, in the order in which its members come.
         return self._streaming.submit(self._streams.read, ref.span).result

@@ -105,6 +105,21 @@ Listed = ImageRef | Failure
 """What a listing yields: an image, or a name that cannot be one."""
 
 
+def not_listed(path: str, error: Exception, fingerprint: str = "", message: str = "") -> Failure:
+    """Say why a name cannot be an image.
+
+    Args:
+      path: that was named.
+      error: whose kind and message are told.
+      fingerprint: of what is known of the file.
+      message: in place of the error's own.
+    """
+    reason = message or (error.strerror if isinstance(error, OSError) else None) or str(error)
+    # Names that are not UTF-8 cannot be written as they are.
+    name = path.encode("utf-8", "backslashreplace").decode()
+    return Failure(name, "list", type(error).__name__, reason, fingerprint)
+
+
 # Parquet names what is in a list "element", and a type of another name would not equal itself once it was read back.
 _NAMES = pa.list_(pa.field("element", pa.string()))
 

@@ -14,6 +14,7 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines import interruption, progress, storage
+from pipelines.archives import is_streamed
 from pipelines.commit import StagedFile, Superseded, commit
 from pipelines.decoding import DecodeSettings
 from pipelines.engines import available_cores
@@ -66,6 +67,22 @@ class SkipTagged(beam.PTransform):
     def expand(self, listed: PCollection[Listed]) -> Any:
         """Apply the transform."""
         return listed | "Skip" >> beam.ParDo(_SkipTagged(self.run)).with_outputs(SKIPPED, SUPERSEDED, main="todo")
+
+
+@dataclass
+class SpreadReads(beam.PTransform):
+    """Spread images over all workers, but those of one compressed archive to one, in their order."""
+
+    def expand(self, refs: PCollection[ImageRef]) -> PCollection[ImageRef]:
+        """Apply the transform."""
+        alone, streamed = refs | "Split" >> beam.Partition(lambda ref, _: int(is_streamed(ref)), 2)
+        return (
+            alone | beam.Reshuffle(),
+            streamed
+            | "KeyByArchive" >> beam.Map(lambda ref: (ref.span.archive, ref))
+            | beam.GroupByKey()
+            | "InOrder" >> beam.FlatMapTuple(lambda _, members: sorted(members, key=lambda ref: ref.span.start)),
+        ) | beam.Flatten()
 
 
 @dataclass
@@ -208,7 +225,7 @@ class TagImages(beam.PTransform):
             FAILED, main="refs"
         )
         # Only names cross here. From reading to writing the steps are fused: pixels stay where they were decoded.
-        refs = named.refs | beam.Reshuffle() if self.spread else named.refs
+        refs = named.refs | SpreadReads() if self.spread else named.refs
         read = refs | ReadImages(
             *(bundle.image_size, bundle.resize_filter, self.limits, self.in_flight),
             run=self.run.name,

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.listing import InputError, Listing, list_images
+from pipelines.listing import InputError, list_images
+from pipelines.listing.packed import PackedNames
 from pipelines.records import Failure, ImageRef
 
 
@@ -233,15 +234,15 @@ def test_a_list_that_cannot_be_read_is_refused(tmp_path: Path, name: str, conten
 
 
 def test_a_listing_gives_back_what_it_took_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.listing._ITEMS_A_PACK", 3)
+    monkeypatch.setattr("pipelines.listing.packed._ITEMS_A_PACK", 3)
     refs = [ImageRef(f"{number} ä.jpg", number << 40, f"print {number}") for number in range(8)]
     failures = [Failure(f"{number}", "list", "OSError", "gone", "") for number in range(4)]
 
-    listing = Listing([*refs[:5], *failures, *refs[5:]])
+    listing = PackedNames([*refs[:5], *failures, *refs[5:]])
 
     assert len(listing) == 12
     assert list(listing) == [*refs[:5], *failures, *refs[5:]]
-    assert list(Listing([])) == []
+    assert list(PackedNames([])) == []
 
 
 def test_a_listing_is_small() -> None:
@@ -249,4 +250,4 @@ def test_a_listing_is_small() -> None:
         ImageRef(f"/archive/train_{number}.jpg", 15_000, f"15000-1{number**9 % 10**18:018}") for number in range(5000)
     ]
 
-    assert sum(map(len, Listing(refs)._packs)) < 30 * len(refs)
+    assert sum(map(len, PackedNames(refs)._packs)) < 30 * len(refs)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -116,6 +119,36 @@ def test_inputs_of_every_kind_may_be_in_a_bucket(
     assert run(source, model=bundle_path, output=tmp_path / "out") == 0
 
     assert rows(str(tmp_path / "out")) == expected
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
+def test_archives_in_a_bucket_give_the_same_rows_as_a_folder(
+    everywhere: Bucket, kind: str, expected: list[dict[str, Any]], chips: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage.write(f"{everywhere.path}/all.{kind}", pack(chips, kind))
+    output = f"{everywhere.path}/out"
+
+    assert in_bucket(everywhere, input=f"{everywhere.path}/all.{kind}::*.jpg", checkpoint_every=25) == 0
+    found = rows(output)
+    assert [row.pop("path").rpartition("::")[2] for row in found] == [row.pop("path") for row in expected]
+    assert found == expected
+
+    capsys.readouterr()
+    assert in_bucket(everywhere, input=f"{everywhere.path}/all.{kind}") == 0
+    assert f"0 tagged, 0 failed, {CHIPS} skipped" in capsys.readouterr().out
+
+
+def pack(folder: Path, kind: str) -> bytes:
+    packed = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as zipped:
+            for path in sorted(folder.iterdir()):
+                zipped.write(path, path.name)
+    else:
+        with tarfile.open(fileobj=packed, mode="w:gz" if kind == "tar.gz" else "w") as tar:
+            for path in sorted(folder.iterdir()):
+                tar.add(path, path.name)
+    return packed.getvalue()
 
 
 def test_one_image_in_one_hundred_that_we_may_not_read_is_one_failure(everywhere: Bucket, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tarfile
 import threading
 import time
 from pathlib import Path
@@ -102,15 +103,17 @@ def test_the_whole_job_runs_as_one_pipeline(chips: Path, tmp_path: Path, bundle_
     bundle = load_bundle(bundle_path)
     run = Run("run", str(tmp_path / "out"), bundle, bundle.thresholds)
     (tmp_path / "list.txt").write_text("chips/00.jpg\nchips/gone.jpg\n")
+    with tarfile.open(tmp_path / "more.tar.gz", "w:gz") as archive:
+        archive.add(chips, "more")
 
     with hold_output(run), beam.Pipeline(FnApiRunner()) as pipeline:
-        listed = pipeline | ListImages([str(chips)], str(tmp_path / "list.txt"))
+        listed = pipeline | ListImages([str(chips), f"{tmp_path}/more.tar.gz"], str(tmp_path / "list.txt"))
         _ = listed | TagImages(run, BundleHandler(bundle.path, bundle.digest))
 
     accounts = read_accounts(run.manifest)
-    assert (accounts.inputs, accounts.predictions, accounts.failures, accounts.skipped) == (13, 11, 2, 0)
+    assert (accounts.inputs, accounts.predictions, accounts.failures, accounts.skipped) == (25, 22, 3, 0)
     assert accounts.balanced
-    assert accounts.errors == {"decode: NotAnImageError": 1, "list: FileNotFoundError": 1}
+    assert accounts.errors == {"decode: NotAnImageError": 2, "list: FileNotFoundError": 1}
 
 
 @pytest.mark.parametrize(("in_flight", "threads"), [(0, 1), (1, 0)])

@@ -1,4 +1,4 @@
-"""Turn names in buckets (folders, patterns, objects) into images; `listing` does the same for files of this machine."""
+"""Expand inputs in buckets: folders, patterns and objects."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from pipelines import storage
-from pipelines.naming import compile_pattern, is_image
-from pipelines.records import Failure, ImageRef, Listed
+from pipelines.listing.names import compile_pattern, is_image
+from pipelines.records import ImageRef, Listed
 
 _PATTERN = re.compile(r"[*?\[]")
 
@@ -21,14 +21,6 @@ def expand_in_bucket(pattern: str, passed_over: Counter[str] | None = None) -> I
       OSError: the bucket cannot be listed.
     """
     yield from _named(pattern) or _below(pattern, passed_over)
-
-
-def refer_in_bucket(path: str) -> Listed:
-    """Look an object up, without reading it."""
-    try:
-        return ImageRef(*storage.look_up(path))
-    except OSError as error:
-        return Failure(path, "list", type(error).__name__, error.strerror or str(error), "")
 
 
 def _named(path: str) -> list[Listed]:

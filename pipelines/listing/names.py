@@ -1,4 +1,4 @@
-"""Which names mean what: endings by which files are taken for images, and patterns."""
+"""Which names mean what: endings by which files are taken for images, patterns, and braces."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
+import bracex
 from wcmatch import glob
 
 from pipelines import images
@@ -33,3 +34,8 @@ def compile_pattern(pattern: str) -> Callable[[str], object]:
     """Make a function that tells which names a pattern with `*`, `?`, `[...]` and `**` matches."""
     [included], _ = glob.translate(pattern, flags=glob.GLOBSTAR | glob.FORCEUNIX)
     return re.compile(included).match
+
+
+def spread_braces(pattern: str) -> list[str]:
+    """Write out the braces of a pattern: `a/{b,c}/*` becomes `a/b/*` and `a/c/*`, and `{1..3}` becomes 1, 2 and 3."""
+    return list(bracex.iexpand(pattern, keep_escapes=True))

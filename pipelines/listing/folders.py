@@ -1,0 +1,59 @@
+"""Expand inputs on this machine: folders, patterns and files."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+from pipelines import storage
+from pipelines.listing.lookup import InputError, refer
+from pipelines.listing.names import is_image
+from pipelines.records import Listed, not_listed
+
+
+def expand_here(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Listed]:
+    """List what one input names.
+
+    Raises:
+      InputError: it names nothing.
+    """
+    root = storage.normalize(pattern)
+    if os.path.lexists(root):
+        names = [root]
+    else:
+        # The pattern is made absolute after it is matched: its own signs must not be read in the folders above it.
+        names = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
+        names = [storage.normalize(name) for name in names]
+    if not names:
+        raise InputError(f"no such file or folder, and no match: {pattern}")
+    for name in names:
+        yield from _walk(name, passed_over) if os.path.isdir(name) else (refer(name),)
+
+
+def _walk(
+    folder: str, passed_over: Counter[str] | None, above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[Listed]:
+    """List a folder to the bottom, following links, but not round in circles; hidden files and folders are left out."""
+    try:
+        status = os.stat(folder)
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        yield not_listed(folder, error)
+        return
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        try:
+            is_folder = entry.is_dir()
+        except OSError as error:
+            yield not_listed(entry.path, error)
+            continue
+        if is_folder:
+            yield from _walk(entry.path, passed_over, above | {here})
+        elif is_image(entry.name, passed_over):
+            yield refer(entry.path)

@@ -1,0 +1,108 @@
+"""Read the images that a list names: a .txt, .csv or .parquet file, of any length."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import lru_cache
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from pipelines import archives, storage
+from pipelines.listing.lookup import InputError, refer
+from pipelines.records import Failure, ImageRef, Listed, not_listed
+
+LIST_COLUMN = "path"
+_LOOK_UPS = 32
+
+
+def read_list(path: str) -> Iterator[Listed]:
+    """List the images that a file names, without holding all of it in memory.
+
+    Raises:
+      InputError: the file cannot be read, or has no column `path`.
+    """
+    try:
+        folder = os.path.dirname(storage.normalize(path))
+    except storage.UnsupportedStorageError as error:
+        raise InputError(str(error)) from error
+    empty = True
+    with ThreadPoolExecutor(_LOOK_UPS, thread_name_prefix="list") as executor:
+        ahead: deque[Listed | Future[Listed]] = deque()
+        for name in _read_names(path):
+            if not name:
+                continue
+            empty = False
+            ahead.append(_refer_named(name, folder, executor))
+            if len(ahead) > 4 * _LOOK_UPS:
+                yield _result(ahead.popleft())
+        yield from map(_result, ahead)
+    if empty:
+        raise InputError(f"{path} names no images")
+
+
+def _refer_named(name: str, folder: str, executor: Executor) -> Listed | Future[Listed]:
+    """Look up what a list names; in a bucket, which answers slowly, beside others."""
+    try:
+        path = storage.normalize(name if "://" in name else os.path.join(folder, name))
+    except (storage.UnsupportedStorageError, ValueError) as error:
+        return not_listed(storage.without_secrets(name), error)
+    archive, member = archives.split_member(path)
+    if member and not os.path.lexists(path):
+        return _find_member(archive, member)
+    return executor.submit(refer, path) if storage.in_bucket(path) else refer(path)
+
+
+def _find_member(path: str, name: str) -> Listed:
+    """Find a member of an archive by its name."""
+    archive = refer(path)
+    if isinstance(archive, Failure):
+        return archive._replace(path=f"{path}{archives.SEPARATOR}{name}")
+    found = _directory(archive).get(name)
+    return found or not_listed(f"{path}{archives.SEPARATOR}{name}", FileNotFoundError("no such member in the archive"))
+
+
+@lru_cache(maxsize=4)
+def _directory(archive: ImageRef) -> Mapping[str, Listed]:
+    return dict(archives.list_members(archive))
+
+
+def _result(listed: Listed | Future[Listed]) -> Listed:
+    return listed.result() if isinstance(listed, Future) else listed
+
+
+def _read_names(path: str) -> Iterator[str]:
+    ending = os.path.splitext(path)[1].lower()
+    try:
+        if ending == ".txt":
+            # Names that are not UTF-8 pass through as they are; `refer` gives each its own failure.
+            with (
+                storage.open_to_read(path) as file,
+                io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="\n") as lines,
+            ):
+                yield from (line.rstrip("\r\n") for line in lines)
+        elif ending == ".csv":
+            options = pyarrow.csv.ConvertOptions(
+                include_columns=[LIST_COLUMN], column_types={LIST_COLUMN: pa.string()}, strings_can_be_null=False
+            )
+            with storage.open_to_read(path) as file:
+                yield from _column(pyarrow.csv.open_csv(file, convert_options=options))
+        elif ending in (".parquet", ".pq"):
+            with storage.open_to_read(path) as file, pyarrow.parquet.ParquetFile(file) as table:
+                yield from _column(table.iter_batches(columns=[LIST_COLUMN]))
+        else:
+            raise InputError(f"{path}: a list is a .txt, .csv or .parquet file")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (pa.ArrowException, KeyError, IndexError) as error:
+        raise InputError(f"{path} has no readable column {LIST_COLUMN!r}: {error}") from error
+
+
+def _column(batches: Iterator[pa.RecordBatch]) -> Iterator[str]:
+    for batch in batches:
+        yield from (name or "" for name in batch.column(LIST_COLUMN).cast(pa.string()).to_pylist())

@@ -1,0 +1,36 @@
+"""Look names up, one at a time, without reading what they name."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from pipelines import storage
+from pipelines.records import ImageRef, Listed, not_listed
+
+
+class InputError(ValueError):
+    """An input that names nothing, or a list that cannot be read."""
+
+
+def refer(path: str) -> Listed:
+    """Look a file up, without reading it."""
+    if storage.in_bucket(path):
+        return _refer_in_bucket(path)
+    try:
+        path.encode()
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("not a regular file")
+    except UnicodeEncodeError as error:
+        return not_listed(path, error, message="the name is not UTF-8")
+    except (OSError, ValueError) as error:
+        return not_listed(path, error)
+    return ImageRef(path, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+
+
+def _refer_in_bucket(path: str) -> Listed:
+    try:
+        return ImageRef(*storage.look_up(path))
+    except OSError as error:
+        return not_listed(path, error)

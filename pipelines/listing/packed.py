@@ -1,0 +1,39 @@
+"""Hold millions of names in little memory."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from pipelines.records import Failure, ImageRef, Listed, Span
+
+_ITEMS_A_PACK = 1024
+
+
+class PackedNames:
+    """What was listed, packed: in a tenth of the memory that it takes as objects."""
+
+    def __init__(self, listed: Iterable[Listed]) -> None:
+        """Take in all items."""
+        self._count = 0
+        self._packs: list[bytes] = []
+        items = iter(listed)
+        while taken := list(islice(items, _ITEMS_A_PACK)):
+            self._count += len(taken)
+            rows = json.dumps([(isinstance(item, Failure), *item) for item in taken])
+            self._packs.append(zlib.compress(rows.encode(), level=1))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Listed]:
+        for pack in self._packs:
+            for failed, *fields in json.loads(zlib.decompress(pack)):
+                yield Failure(*fields) if failed else _unpack(*fields)
+
+
+def _unpack(path: str, size: int, fingerprint: str, span: Sequence[Any] | None) -> ImageRef:
+    return ImageRef(path, size, fingerprint, Span(*span) if span else None)
