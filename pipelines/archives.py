@@ -48,6 +48,10 @@ class DamagedArchiveError(OSError):
     """An archive, or a member of it, that is cut off or contradicts itself."""
 
 
+class UntrustedArchiveError(OSError):
+    """An archive whose content is not what was put into it, without its being known where."""
+
+
 class UnsupportedMemberError(OSError):
     """A member of a kind that is not read."""
 
@@ -86,20 +90,26 @@ def list_members(archive: ImageRef) -> Iterator[Found]:
     """List the files in an archive, without reading them.
 
     Of members of one name the last one counts, as it does when the archive is unpacked. Where an archive is cut off,
-    its whole members come first, and then one failure that names the place.
+    its whole members come first, and then one failure that names the place. Where its checksum tells that something is
+    wrong, but not where, all of its members are failures.
     """
     list_kind = _list_zip if archive.path.lower().endswith(".zip") else _list_tar
     members: dict[str, Found] = {}
-    broken = []
+    broken: list[Failure] = []
     for found in list_kind(archive):
         if found.name:
             # Taken out first, so that the order is that of the places in the archive, which are gone through.
             members.pop(found.name, None)
             members[found.name] = found
-        else:
-            broken.append(found)
+        elif isinstance(found.listed, Failure):
+            broken.append(found.listed)
+    if members and any(failure.error == UntrustedArchiveError.__name__ for failure in broken):
+        reason = UntrustedArchiveError("the checksum of the archive is wrong, and any member may be the damaged one")
+        for name in members:
+            yield Found(name, not_listed(_member_path(archive, name), reason, archive.fingerprint))
+        return
     yield from members.values()
-    yield from broken
+    yield from (Found("", failure) for failure in broken)
 
 
 def read_member(span: Span, size: int) -> bytes:
@@ -186,6 +196,9 @@ def _list_tar(archive: ImageRef) -> Iterator[Found]:
                 pass
             if mark.count(0) < _BLOCK:
                 yield _broken(archive, tar.offset, "is damaged" if len(mark) == _BLOCK else "breaks off")
+        except gzip.BadGzipFile as error:
+            # Raised at the end, when nobody knows any more which member the damage was in.
+            yield Found("", not_listed(archive.path, UntrustedArchiveError(str(error)), archive.fingerprint))
         except _BROKEN as error:
             if last is None:
                 yield Found("", not_listed(archive.path, _damaged(error), archive.fingerprint))

@@ -175,6 +175,18 @@ def test_a_truncated_compressed_tar_loses_nothing_in_silence(kind: str, tmp_path
             assert read(ref) == CHIPS[ref.path.partition("::")[2]]
 
 
+def test_a_wrong_checksum_of_a_whole_archive_is_the_failure_of_every_member(tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.tar.gz", CHIPS)
+    damaged = bytearray(path.read_bytes())
+    damaged[-8] ^= 0xFF
+    path.write_bytes(damaged)
+
+    found = listed(path)
+
+    assert [item.path for item in found] == [f"{path}::{name}" for name in CHIPS]
+    assert {item.error for item in found if isinstance(item, Failure)} == {"UntrustedArchiveError"}
+
+
 def test_damage_in_the_middle_of_a_tar_is_not_taken_for_its_end(tmp_path: Path) -> None:
     path = pack(tmp_path / "x.tar", CHIPS)
     second = listed(path)[1]
@@ -192,14 +204,24 @@ def test_damage_in_the_middle_of_a_tar_is_not_taken_for_its_end(tmp_path: Path) 
     assert f"is damaged at byte {second.span.start - 512:,}" in failure.message
 
 
-def test_a_zip_that_is_cut_off_or_no_zip_is_one_failure(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_archive_is_one_failure(kind: str, tmp_path: Path) -> None:
+    for content in (b"PK", b"", b"no archive" * 100):
+        (tmp_path / f"x.{kind}").write_bytes(content)
+        [failure] = listed(tmp_path / f"x.{kind}")
+        assert isinstance(failure, Failure)
+        assert failure.path == f"{tmp_path}/x.{kind}"
+
+
+def test_a_zip_that_is_cut_off_is_one_failure(tmp_path: Path) -> None:
     path = pack(tmp_path / "x.zip", CHIPS)
     data = path.read_bytes()
-    for content in (data[: len(data) // 2], b"PK", b"", bytes(1000)):
-        path.write_bytes(content)
-        [failure] = listed(path)
-        assert isinstance(failure, Failure)
-        assert (failure.path, failure.error) == (str(path), "DamagedArchiveError")
+    path.write_bytes(data[: len(data) // 2])
+
+    [failure] = listed(path)
+
+    assert isinstance(failure, Failure)
+    assert (failure.path, failure.error) == (str(path), "DamagedArchiveError")
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
