@@ -22,6 +22,9 @@ examples:
   Tag a folder and everything below it:
     scenetags predict --input chips/ --model bundle/ --output tagged/
 
+  From a bucket, members of an archive in it, to another bucket:
+    scenetags predict --input 'gs://archive/scenes.tar::2026/*.jpg' --model gs://models/amazon --output s3://tagged
+
   Two patterns, overlaps counted once, and a list of paths in a CSV file (column "path"):
     scenetags predict --input 'a/*.jpg' --input 'b/**/*.tif' --model bundle/ --output tagged/
     scenetags predict --input_list scenes.csv --model bundle/ --output tagged/
@@ -169,8 +172,9 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="a folder (searched to the bottom; names that begin with a dot are left out), a pattern with *, ?, [...] "
-        "or **, or a file; repeatable",
+        help="a folder (searched to the bottom; names that begin with a dot are left out), a pattern with *, ?, [...], "
+        "** or {a,b}, a file, an archive (.tar, .zip, .tar.gz), or members of one (scenes.tar::train-jpg/*.jpg); on "
+        "this machine, in gs:// or in s3://, like all that follows; repeatable",
     )
     what.add_argument(
         "--input_list",
