@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import islice
 
 import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options import pipeline_options
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
@@ -24,7 +25,7 @@ from pipelines.ledger import Accounts, Run, read_accounts
 from pipelines.listing import InputError, list_images
 from pipelines.listing.packed import PackedNames
 from pipelines.options import PredictOptions, UsageError
-from pipelines.output import OutputError, drop_shadows, mark
+from pipelines.output import OutputError, check_output, drop_shadows, mark
 from pipelines.reading import Limits
 from pipelines.records import Listed
 from pipelines.transforms import ListImages, TagImages
@@ -70,11 +71,7 @@ def is_local(beam_options: pipeline_options.PipelineOptions) -> bool:
 
 
 def reach_buckets(options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> storage.Access:
-    """Find out how buckets are to be reached, and reach them so in this process.
-
-    Raises:
-      UsageError: there is nobody to whom requests can be billed.
-    """
+    """Find out how buckets are to be reached, and reach them so in this process."""
     project = beam_options.view_as(pipeline_options.GoogleCloudOptions).project
     given = beam_options.view_as(pipeline_options.S3Options)
     settings = {
@@ -88,6 +85,8 @@ def reach_buckets(options: PredictOptions, beam_options: pipeline_options.Pipeli
         "verify": given.s3_verify,
     }
     s3 = tuple((name, value) for name, value in settings.items() if value is not None)
+    # Read by Beam's own file systems; later ones read it in the pipeline.
+    FileSystems.set_options(beam_options)
     access = storage.Access(options.requester_pays, project, s3)
     storage.use(access)
     return access
@@ -102,13 +101,15 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
     Raises:
       InputError: the input names no images.
       BundleError: the engine refuses the bundle.
-      OutputError: the output holds two rows of an image.
+      OutputError: the output holds what this run must not add to, or another run has taken it over.
+      NoAccessError: credentials or a library are missing.
       InterruptedRunError: a signal asked to stop; the wave at work was dropped whole.
       TooManyFailuresError: more images failed than may, and the run was to fail fast; the wave at work was dropped.
       StoppedError: the output could not be written.
     """
-    drop_shadows(run)
     try:
+        check_output(run)
+        drop_shadows(run)
         accounts = _run(run, options, beam_options)
         if run.overwrite:
             _replace_rows(run, accounts, options.max_failure_rate)

@@ -96,6 +96,8 @@ class PredictOptions:
             ("--output", self.output),
         ):
             _check_path(flag, path)
+        if not storage.can_be_written(self.output):
+            raise UsageError(f"--output {self.output}: an output can be on this machine, in gs:// or in s3://")
         if not self.input and not self.input_list:
             raise UsageError("nothing to tag: give --input PATTERN or --input_list FILE")
         for flag, count in (

@@ -45,7 +45,7 @@ def _predict(options: PredictOptions) -> int:
     from pipelines.jobs import StoppedError, check_beam_flags, is_local, reach_buckets, run_job
     from pipelines.ledger import Run, new_run_name
     from pipelines.listing import InputError
-    from pipelines.output import OutputError, check_output, hold_output
+    from pipelines.output import OutputError, hold_output
     from pipelines.progress import TooManyFailuresError
     from pipelines.storage import NoAccessError
     from pipelines.watchdog import watching
@@ -62,7 +62,6 @@ def _predict(options: PredictOptions) -> int:
         run = Run(new_run_name(), options.output, bundle, thresholds, options.overwrite, described, access=access)
         watched = watching(options.output) if is_local(beam_options) else nullcontext()
         with hold_output(run), watched:
-            check_output(run)
             accounts = run_job(run, options, beam_options)
     except (BundleError, OutputError, InputError, NoAccessError) as error:
         raise UsageError(str(error)) from error

@@ -299,3 +299,43 @@ def test_without_credentials_it_is_one_line(
         said = capsys.readouterr().err
         assert f"no credentials for {scheme}:// (" in said
         assert said.count("\n") == 1, said
+
+
+def test_a_bucket_that_refuses_at_any_moment_ends_the_run_in_one_line(
+    everywhere: Bucket,
+    chips: Path,
+    bundle_path: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Every other request of a short run once is the first that is refused for good."""
+    monkeypatch.setattr(patience, "SECONDS", 0.0)
+    monkeypatch.setattr(leases, "STALE_SECONDS", 0.2)
+    for number in range(3, CHIPS):
+        (chips / f"{number}.jpg").unlink()
+    output = f"{everywhere.path}/out"
+    assert in_bucket(everywhere, input=chips, model=bundle_path, output=output) == 0
+    (chips / "0.jpg").write_bytes((chips / "1.jpg").read_bytes())
+    capsys.readouterr()
+    refused_at = 0
+    while True:
+        requests = 0
+
+        def refuse(method: str, path: str) -> Disturbance:
+            nonlocal requests
+            requests += 1
+            return Disturbance(503 if requests > refused_at else None)  # noqa: B023 - it is called in this round
+
+        everywhere.proxy.disturb = refuse
+        code = in_bucket(everywhere, input=chips, model=bundle_path, output=output)
+        everywhere.proxy.disturb = lambda method, path: Disturbance()
+        said = capsys.readouterr().err
+        lines = [line for line in said.splitlines() if "watching" not in line]
+        if code == 0:
+            break
+        assert code in (1, 2), said
+        assert len(lines) == 1, f"refused after {refused_at} requests: {said}"
+        assert "(503)" in said
+        refused_at += 2
+    assert refused_at > 20
+    assert len(rows(output)) == 3

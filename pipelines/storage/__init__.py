@@ -1,4 +1,4 @@
-"""Files by their paths, wherever they are: on this machine, in gs:// or in s3://.
+"""Files by their paths, wherever they are: on this machine, in gs:// or s3://, or where Beam has a file system.
 
 Every other module reaches files through here. Each kind of storage has a room of its own, and all of them do the same.
 """
@@ -69,8 +69,13 @@ def use(access: Access) -> None:
 
 
 def in_bucket(path: str) -> bool:
-    """Tell whether a path is one in a bucket."""
-    return path.startswith(BUCKETS)
+    """Tell whether a path is not one of this machine."""
+    return "://" in path
+
+
+def can_be_written(path: str) -> bool:
+    """Tell whether an output can be at a path."""
+    return not in_bucket(path) or path.startswith(BUCKETS)
 
 
 def normalize(path: str) -> str:
@@ -80,13 +85,15 @@ def normalize(path: str) -> str:
       UnsupportedStorageError: the path is in no kind of storage that can be reached.
     """
     if in_bucket(path):
-        if not path[5:].strip("/"):
+        scheme, _, rest = path.partition("://")
+        if not _is_reached(scheme):
+            raise UnsupportedStorageError(
+                f"{without_secrets(path)}: only local paths and those in {' and '.join(BUCKETS)} can be reached, and "
+                "those that Beam has a file system for"
+            )
+        if not rest.strip("/"):
             raise UnsupportedStorageError(f"{path} names no bucket")
         return path.rstrip("/")
-    if "://" in path:
-        raise UnsupportedStorageError(
-            f"{without_secrets(path)}: only local paths and those in {' and '.join(BUCKETS)} can be reached"
-        )
     return os.path.abspath(os.path.expanduser(path))
 
 
@@ -241,12 +248,26 @@ def _bucket_store(path: str) -> BucketStore:
 
 
 @lru_cache
+def _is_reached(scheme: str) -> bool:
+    if f"{scheme}://" in BUCKETS:
+        return True
+    # It takes a second to import, for which those who have no such paths do not wait.
+    from pipelines.storage.beam_files import has_file_system
+
+    return has_file_system(scheme)
+
+
+@lru_cache
 def _store(scheme: str) -> BucketStore:
     # A provider's library is imported where there is a bucket of his only: they are large, and not all installed.
     if scheme == "gs":
         from pipelines.storage.google import GoogleObjects
 
         return BucketStore(GoogleObjects(_access))
+    if scheme != "s3":
+        from pipelines.storage.beam_files import BeamObjects
+
+        return BucketStore(BeamObjects(scheme))
     try:
         from pipelines.storage.amazon import AmazonObjects
     except ModuleNotFoundError as error:
