@@ -11,7 +11,7 @@ from itertools import chain, repeat
 import pytest
 
 from pipelines import storage
-from pipelines.storage import leases, patience
+from pipelines.storage import leases, objects, patience
 from tests.conftest import Bucket
 from tools.proxy import RESET, Disturb, Disturbance
 
@@ -173,6 +173,18 @@ def test_patience_has_an_end_and_a_hurry_has_none_at_all(bucket: Bucket, monkeyp
     with storage.hurried(), pytest.raises(storage.TransientError):
         storage.read(f"{bucket.path}/x")
     assert len(requests) == tries + 1
+
+
+def test_an_object_that_trickles_in_is_given_up(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "DEADLINE_SECONDS", 0.5)
+    monkeypatch.setattr(patience, "SECONDS", 0.5)
+    storage.write(f"{bucket.path}/x", bytes(1_000_000))
+    bucket.proxy.disturb = lambda method, path: Disturbance(trickle=0.01)
+
+    began = time.monotonic()
+    with pytest.raises(storage.TransientError, match="bytes came in"):
+        storage.read(f"{bucket.path}/x")
+    assert time.monotonic() - began < 5, "all of it would take 10 s"
 
 
 @pytest.fixture

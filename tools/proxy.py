@@ -22,10 +22,12 @@ class Disturbance(NamedTuple):
     Attributes:
       status: with which it is refused; `RESET` to break its answer off; None to let it pass.
       seconds: that it waits first.
+      trickle: seconds between each kilobyte of the answer.
     """
 
     status: int | None = None
     seconds: float = 0.0
+    trickle: float = 0.0
 
 
 Disturb = Callable[[str, str], Disturbance]
@@ -124,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._break_off(answer.status, headers, data)
         else:
             length = answer.getheader("Content-Length") if self.command == "HEAD" else None
-            self._answer(answer.status, headers, data, length)
+            self._answer(answer.status, headers, data, length, disturbance.trickle)
 
     def _read_body(self) -> bytes:
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
@@ -137,7 +139,14 @@ class _Handler(BaseHTTPRequestHandler):
             return b"".join(parts)
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
-    def _answer(self, status: int, headers: list[tuple[str, str]], data: bytes, length: str | None = None) -> None:
+    def _answer(
+        self,
+        status: int,
+        headers: list[tuple[str, str]],
+        data: bytes,
+        length: str | None = None,
+        trickle: float = 0.0,
+    ) -> None:
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
@@ -145,7 +154,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", length or str(len(data)))
         self.end_headers()
         if self.command != "HEAD" and status not in (204, 304):
-            self.wfile.write(data)
+            at_once = 1000 if trickle else len(data) or 1
+            for place in range(0, len(data), at_once):
+                self.wfile.write(data[place : place + at_once])
+                self.wfile.flush()
+                time.sleep(trickle)
         self.wfile.flush()
 
     def _break_off(self, status: int, headers: list[tuple[str, str]], data: bytes) -> None:

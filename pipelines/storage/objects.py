@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple, Protocol
 
-from pipelines.storage.errors import FileTooLargeError
+from pipelines.storage.errors import FileTooLargeError, TransientError
 
 ABSENT = ""
 """The version of an object that is not there."""
@@ -16,6 +18,8 @@ CONNECTIONS = 64
 """Kept open at the same time by one process."""
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 30.0
 """Without a connection, or without a byte of an answer, after which an attempt is given up."""
+DEADLINE_SECONDS, SLOWEST_BYTES_A_SECOND = 60.0, 1e6
+"""What an object may take to come: one that trickles in would hold its place in the queue for hours."""
 
 
 class Entry(NamedTuple):
@@ -105,18 +109,23 @@ class Objects(Protocol):
 
 
 class LimitedBuffer(io.BytesIO):
-    """Takes so many bytes and no more."""
+    """Takes so many bytes and no more, and only as long as they come at some speed."""
 
     def __init__(self, most: int | None = None) -> None:
         super().__init__()
         self._most = most
+        self._began = time.monotonic()
 
     def write(self, data: Any) -> int:
         """Take some bytes.
 
         Raises:
           FileTooLargeError: they are too many.
+          TransientError: they come too slowly.
         """
+        seconds = time.monotonic() - self._began
+        if seconds > DEADLINE_SECONDS + self.tell() / SLOWEST_BYTES_A_SECOND:
+            raise TransientError(errno.ETIMEDOUT, f"only {self.tell():,} bytes came in {seconds:.0f} s")
         if self._most is not None and self.tell() + len(data) > self._most:
             raise FileTooLargeError(f"more than the {self._most:,} bytes that are read")
         return super().write(data)
