@@ -10,6 +10,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import queue
 import re
 import struct
 import tarfile
@@ -17,7 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple
 
 from pipelines import storage
 from pipelines.records import Failure, ImageRef, Span, not_listed
@@ -139,22 +140,42 @@ def read_member(span: Span, size: int) -> bytes:
 class Streams:
     """Compressed tars that are gone through; members that are asked for in their order cost one pass."""
 
+    _idle: ClassVar[queue.SimpleQueue[Streams]] = queue.SimpleQueue()
+
+    @classmethod
+    def borrow(cls) -> Streams:
+        """Take streams that nobody uses, so that a wave goes on in an archive where the one before it has stopped."""
+        try:
+            return cls._idle.get_nowait()
+        except queue.Empty:
+            return cls()
+
+    def give_back(self) -> None:
+        """Let others borrow them, with what is open."""
+        self._idle.put(self)
+
     def __init__(self) -> None:
         """Open nothing yet."""
-        self._archive = ""
+        self._archive = ("", "")
         self._opened = ExitStack()
         self._stream: IO[bytes] | None = None
 
-    def read(self, span: Span) -> bytes:
+    def read(self, ref: ImageRef) -> bytes:
         """Read a member; going back costs a pass from the beginning.
+
+        Args:
+          ref: that lies `IN_STREAM`.
 
         Raises:
           DamagedArchiveError: the archive is not what it was when it was listed.
           OSError: it cannot be read.
         """
-        if self._stream is None or span.archive != self._archive:
+        assert ref.span
+        span = ref.span
+        archive = (span.archive, ref.fingerprint.rpartition("@")[0])
+        if self._stream is None or archive != self._archive:
             self.close()
-            self._archive, self._stream = span.archive, _open_tar(span.archive, self._opened)
+            self._archive, self._stream = archive, _open_tar(span.archive, self._opened)
         try:
             self._stream.seek(span.start)
             data = self._stream.read(span.length)

@@ -32,7 +32,7 @@ class LookAhead:
         self._queue: deque[Future[Image | Failure]] = deque()
         self._executor = ThreadPoolExecutor(in_flight, thread_name_prefix="read")
         self._turn = threading.Semaphore(threads)
-        self._streams = Streams()
+        self._streams = Streams.borrow()
         self._streaming = ThreadPoolExecutor(1, thread_name_prefix="stream")
         self._decode: Decode = partial(decode_resized, settings=decoding)
         self._pool: DecoderPool | None = None
@@ -56,7 +56,7 @@ class LookAhead:
         """End what is at work."""
         for executor in (self._executor, self._streaming):
             executor.shutdown(cancel_futures=True)
-        self._streams.close()
+        self._streams.give_back()
         if self._pool:
             self._pool.close()
 
@@ -64,4 +64,4 @@ class LookAhead:
         if ref.span is None or not is_streamed(ref) or ref.size > self._limits.max_bytes:
             return None
         # One thread goes through a stream, in the order in which its members come.
-        return self._streaming.submit(self._streams.read, ref.span).result
+        return self._streaming.submit(self._streams.read, ref).result

@@ -63,7 +63,7 @@ def listed(*inputs: str | Path) -> list[ImageRef | Failure]:
 def read(ref: ImageRef | Failure) -> bytes:
     assert isinstance(ref, ImageRef), ref
     assert ref.span
-    return Streams().read(ref.span) if ref.span.packing == archives.IN_STREAM else fetch_image(ref, 10**6)
+    return Streams().read(ref) if ref.span.packing == archives.IN_STREAM else fetch_image(ref, 10**6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -328,10 +328,12 @@ def test_a_compressed_tar_is_gone_through_once(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(archives, "_open_tar", counted)
 
-    ahead = LookAhead(DecodeSettings(32, "bilinear"), Limits(), in_flight=16, threads=2)
-    results = [item for ref in refs for item in ahead.put(ref)]
-    results += ahead.drain()
-    ahead.close()
+    results: list[Image | Failure] = []
+    for wave in (refs[:70], refs[70:]):
+        ahead = LookAhead(DecodeSettings(32, "bilinear"), Limits(), in_flight=16, threads=2)
+        results += (item for ref in wave for item in ahead.put(ref))
+        results += ahead.drain()
+        ahead.close()
 
     assert all(isinstance(item, Image) for item in results)
     assert [item.ref.path for item in results if isinstance(item, Image)] == [f"{path}::{name}" for name in names]
