@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
+from pipelines import storage
 from pipelines.archives import Streams, is_streamed
 from pipelines.decoding import Decode, DecodeSettings, decode_resized
 from pipelines.isolation import DecoderPool
@@ -54,8 +55,10 @@ class LookAhead:
 
     def close(self) -> None:
         """End what is at work."""
-        for executor in (self._executor, self._streaming):
-            executor.shutdown(cancel_futures=True)
+        # What is still being fetched here is wanted by nobody any more.
+        with storage.hurried():
+            for executor in (self._executor, self._streaming):
+                executor.shutdown(cancel_futures=True)
         self._streams.give_back()
         if self._pool:
             self._pool.close()
