@@ -139,7 +139,7 @@ WORK: dict[str, Callable[[str], object]] = {
 
 
 @pytest.mark.parametrize("work", WORK)
-@pytest.mark.parametrize("status", [408, 429, 500, 503, 504, RESET])
+@pytest.mark.parametrize("status", [408, 429, 500, 503, 504, 520, RESET])
 def test_what_passes_is_not_seen(bucket: Bucket, work: str, status: int) -> None:
     path = f"{bucket.path}/x"
     storage.write(path, b"data")
