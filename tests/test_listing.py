@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pipelines.listing import InputError, list_images
 from pipelines.listing.packed import PackedNames
 from pipelines.records import Failure, ImageRef
+from tests.conftest import Bucket
 
 
 def write(folder: Path, *names: str) -> Path:
@@ -165,6 +166,18 @@ def test_a_name_that_is_not_utf8_is_a_failure_that_can_be_written(tmp_path: Path
 
     assert path.encode(), path
     assert message == "the name is not UTF-8"
+
+
+def test_a_name_that_no_bucket_can_hold_is_a_failure(bucket: Bucket, tmp_path: Path) -> None:
+    root = bucket.path[: bucket.path.rindex("/")]
+    names = [root, f"{root}/", f"{root}-/x.jpg", f"{bucket.path}/\udcff.jpg"]
+    (tmp_path / "list.txt").write_bytes("\n".join(names).encode(errors="surrogateescape"))
+
+    found = failures(input_list=f"{tmp_path}/list.txt")
+
+    assert list(found) == [root, f"{root}-/x.jpg", rf"{bucket.path}/\udcff.jpg"]
+    with pytest.raises(InputError, match=f"cannot list {root}-/x.jpg: "):
+        list(list_images([f"{root}-/x.jpg"]))
 
 
 def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
