@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines import storage
 from pipelines.listing import InputError, list_images
 from pipelines.listing.packed import PackedNames
 from pipelines.records import Failure, ImageRef
@@ -90,6 +91,32 @@ def test_a_name_that_exists_is_not_read_as_a_pattern(tmp_path: Path) -> None:
     write(tmp_path, "a[1].jpg", "a1.jpg")
 
     assert names(tmp_path, f"{tmp_path}/a[1].jpg") == ["a[1].jpg"]
+
+
+IN_BUCKET = ("f/a.jpg", "f/b.txt", "f/sub/", "f/sub/c.jpg", "f/.h/d.jpg", "f2/e.jpg", "g1/f.jpg", "g[1]/h.jpg", "m//n.jpg")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("f", ["f/a.jpg", "f/sub/c.jpg"]),
+        ("f//", ["f/a.jpg", "f/sub/c.jpg"]),
+        ("f/*", ["f/a.jpg", "f/b.txt", "f/sub/c.jpg"]),
+        ("f/**", ["f/a.jpg", "f/b.txt", "f/sub/c.jpg"]),
+        ("f?/", ["f2/e.jpg"]),
+        ("{f,f2}/*.jpg", ["f/a.jpg", "f2/e.jpg"]),
+        ("g[1]", ["g[1]/h.jpg"]),
+        ("g[1]/", ["g[1]/h.jpg"]),
+        ("g[1]/*.jpg", ["g1/f.jpg"]),
+        ("m", ["m//n.jpg"]),
+        ("**/?.jpg", [name for name in IN_BUCKET if name.endswith(".jpg") and ".h" not in name]),
+    ],
+)
+def test_patterns_match_in_a_bucket_as_here(bucket: Bucket, pattern: str, expected: list[str]) -> None:
+    for name in IN_BUCKET:
+        storage.write(f"{bucket.path}/{name}", b"")
+
+    assert [item.path.removeprefix(f"{bucket.path}/") for item in list_images([f"{bucket.path}/{pattern}"])] == expected
 
 
 def test_overlapping_inputs_count_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
