@@ -93,7 +93,17 @@ def test_a_name_that_exists_is_not_read_as_a_pattern(tmp_path: Path) -> None:
     assert names(tmp_path, f"{tmp_path}/a[1].jpg") == ["a[1].jpg"]
 
 
-IN_BUCKET = ("f/a.jpg", "f/b.txt", "f/sub/", "f/sub/c.jpg", "f/.h/d.jpg", "f2/e.jpg", "g1/f.jpg", "g[1]/h.jpg", "m//n.jpg")
+IN_BUCKET = (
+    "f/a.jpg",
+    "f/b.txt",
+    "f/sub/",
+    "f/sub/c.jpg",
+    "f/.h/d.jpg",
+    "f2/e.jpg",
+    "g1/f.jpg",
+    "g[1]/h.jpg",
+    "m//n.jpg",
+)
 
 
 @pytest.mark.parametrize(
@@ -234,6 +244,7 @@ def test_a_fingerprint_changes_with_the_file(tmp_path: Path) -> None:
         (["*.gif"], "no match: *.gif"),
         (["empty"], "no images in empty"),
         (["a.jpg", "gone"], "no match: gone"),
+        (["{1..20000}.jpg"], "{1..20000}.jpg: its braces stand for more than 10,000 patterns"),
         (["ftp://bucket/x"], "ftp://bucket/x: only local paths and those in gs:// and s3://"),
     ],
 )
