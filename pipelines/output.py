@@ -72,8 +72,10 @@ def hold_output(run: Run) -> Iterator[None]:
             hurry.enter_context(storage.hurried())
             raise
         finally:
-            # What cannot be put right now, on a full disk say, is left to the next run.
-            with suppress(OSError):
+            # What cannot be put right now, on a full disk say, is left to the next run; and what lies in an output that
+            # another run has taken over is that one's work.
+            with suppress(OSError, OutputError):
+                check_still_held(run)
                 recover(run.output)
 
 

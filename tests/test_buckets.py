@@ -122,6 +122,12 @@ def test_parts_of_a_large_object_are_read_without_the_rest(bucket: Bucket) -> No
     assert len(requests) == 4, f"once to look it up, and once for each part: {requests}"
 
 
+def test_a_part_of_no_bytes_is_read(bucket: Bucket) -> None:
+    storage.write(f"{bucket.path}/x", b"data")
+
+    assert storage.read_range(f"{bucket.path}/x", 2, 0) == b""
+
+
 def test_an_object_larger_than_the_limit_is_not_read(bucket: Bucket) -> None:
     storage.write(f"{bucket.path}/x", bytes(2_000_000))
 
@@ -139,7 +145,7 @@ WORK: dict[str, Callable[[str], object]] = {
 
 
 @pytest.mark.parametrize("work", WORK)
-@pytest.mark.parametrize("status", [408, 429, 500, 503, 504, RESET])
+@pytest.mark.parametrize("status", [408, 429, 500, 503, 504, 520, RESET])
 def test_what_passes_is_not_seen(bucket: Bucket, work: str, status: int) -> None:
     path = f"{bucket.path}/x"
     storage.write(path, b"data")

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines import storage
 from pipelines.listing import InputError, list_images
 from pipelines.listing.packed import PackedNames
 from pipelines.records import Failure, ImageRef
+from tests.conftest import Bucket
 
 
 def write(folder: Path, *names: str) -> Path:
@@ -89,6 +91,42 @@ def test_a_name_that_exists_is_not_read_as_a_pattern(tmp_path: Path) -> None:
     write(tmp_path, "a[1].jpg", "a1.jpg")
 
     assert names(tmp_path, f"{tmp_path}/a[1].jpg") == ["a[1].jpg"]
+
+
+IN_BUCKET = (
+    "f/a.jpg",
+    "f/b.txt",
+    "f/sub/",
+    "f/sub/c.jpg",
+    "f/.h/d.jpg",
+    "f2/e.jpg",
+    "g1/f.jpg",
+    "g[1]/h.jpg",
+    "m//n.jpg",
+)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("f", ["f/a.jpg", "f/sub/c.jpg"]),
+        ("f//", ["f/a.jpg", "f/sub/c.jpg"]),
+        ("f/*", ["f/a.jpg", "f/b.txt", "f/sub/c.jpg"]),
+        ("f/**", ["f/a.jpg", "f/b.txt", "f/sub/c.jpg"]),
+        ("f?/", ["f2/e.jpg"]),
+        ("{f,f2}/*.jpg", ["f/a.jpg", "f2/e.jpg"]),
+        ("g[1]", ["g[1]/h.jpg"]),
+        ("g[1]/", ["g[1]/h.jpg"]),
+        ("g[1]/*.jpg", ["g1/f.jpg"]),
+        ("m", ["m//n.jpg"]),
+        ("**/?.jpg", [name for name in IN_BUCKET if name.endswith(".jpg") and ".h" not in name]),
+    ],
+)
+def test_patterns_match_in_a_bucket_as_here(bucket: Bucket, pattern: str, expected: list[str]) -> None:
+    for name in IN_BUCKET:
+        storage.write(f"{bucket.path}/{name}", b"")
+
+    assert [item.path.removeprefix(f"{bucket.path}/") for item in list_images([f"{bucket.path}/{pattern}"])] == expected
 
 
 def test_overlapping_inputs_count_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +205,18 @@ def test_a_name_that_is_not_utf8_is_a_failure_that_can_be_written(tmp_path: Path
     assert message == "the name is not UTF-8"
 
 
+def test_a_name_that_no_bucket_can_hold_is_a_failure(bucket: Bucket, tmp_path: Path) -> None:
+    root = bucket.path[: bucket.path.rindex("/")]
+    names = [root, f"{root}/", f"{root}-/x.jpg", f"{bucket.path}/\udcff.jpg"]
+    (tmp_path / "list.txt").write_bytes("\n".join(names).encode(errors="surrogateescape"))
+
+    found = failures(input_list=f"{tmp_path}/list.txt")
+
+    assert list(found) == [root, f"{root}-/x.jpg", rf"{bucket.path}/\udcff.jpg"]
+    with pytest.raises(InputError, match=f"cannot list {root}-/x.jpg: "):
+        list(list_images([f"{root}-/x.jpg"]))
+
+
 def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     write(tmp_path, "real/a.jpg")
     (tmp_path / "real/round").symlink_to(tmp_path / "real")
@@ -194,6 +244,7 @@ def test_a_fingerprint_changes_with_the_file(tmp_path: Path) -> None:
         (["*.gif"], "no match: *.gif"),
         (["empty"], "no images in empty"),
         (["a.jpg", "gone"], "no match: gone"),
+        (["{1..20000}.jpg"], "{1..20000}.jpg: its braces stand for more than 10,000 patterns"),
         (["ftp://bucket/x"], "ftp://bucket/x: only local paths and those in gs:// and s3://"),
     ],
 )

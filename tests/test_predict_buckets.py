@@ -216,12 +216,13 @@ def test_an_output_that_answers_no_more_ends_the_run_in_one_line_and_loses_nothi
 def test_a_run_whose_output_another_one_took_over_commits_nothing_more(
     everywhere: Bucket, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lock = f"{everywhere.path}/out/_lock"
+    lock, staged = f"{everywhere.path}/out/_lock", f"{everywhere.path}/out/_staging-B/predictions/B.parquet"
     write = storage.write
 
     def take_over(path: str, data: bytes) -> None:
         if "/runs/" in path:
             write(lock, json.dumps({"owner": "run B, process 1 on mars"}).encode())
+            write(staged, b"rows that run B has not committed yet")
         write(path, data)
 
     monkeypatch.setattr(storage, "write", take_over)
@@ -230,6 +231,7 @@ def test_a_run_whose_output_another_one_took_over_commits_nothing_more(
     assert "was taken over by another run (run B, process 1 on mars)" in capsys.readouterr().err
     assert len(rows(f"{everywhere.path}/out")) == 20
     assert storage.exists(lock), "the lock of the other run was deleted"
+    assert storage.exists(staged), "rows of the other run were deleted"
 
 
 def test_no_credential_reaches_the_manifest(everywhere: Bucket, tmp_path: Path) -> None:

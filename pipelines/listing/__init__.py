@@ -72,7 +72,10 @@ def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Li
 
 def _spread(written: str) -> list[str]:
     """Write out the braces of an input, unless it exists by that very name."""
-    patterns = spread_braces(written)
+    try:
+        patterns = spread_braces(written)
+    except ValueError as error:
+        raise InputError(f"{written}: {error}") from error
     if patterns == [written]:
         return patterns
     try:

@@ -34,16 +34,22 @@ def _named(path: str) -> list[Listed]:
 
 
 def _below(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
-    """List what a pattern matches, and what lies below the folders that it matches."""
-    magic = _PATTERN.search(pattern)
-    if magic is None:
-        prefix = f"{pattern.rstrip('/')}/"
-        for entry in storage.walk(prefix):
-            if is_image(entry.path[len(prefix) :], passed_over):
-                yield ImageRef(*entry)
+    """List what lies below a folder of this very name; where there is none, what a pattern matches.
+
+    Of the folders that it matches, what lies below.
+    """
+    prefix, magic, exists = f"{pattern.rstrip('/')}/", _PATTERN.search(pattern), False
+    for entry in storage.walk(prefix):
+        exists = True
+        if is_image(entry.path[len(prefix) :], passed_over):
+            yield ImageRef(*entry)
+    if exists or magic is None:
         return
     matches = compile_pattern(pattern.rstrip("/"))
     for entry in storage.walk(pattern[: magic.start()]):
+        if entry.path.endswith("/"):
+            # It marks a folder, and is none of the files in it.
+            continue
         if matches(entry.path) and not pattern.endswith("/"):
             yield ImageRef(*entry)
             continue

@@ -15,10 +15,10 @@ class InputError(ValueError):
 
 def refer(path: str) -> Listed:
     """Look a file up, without reading it."""
-    if storage.in_bucket(path):
-        return _refer_in_bucket(path)
     try:
         path.encode()
+        if storage.in_bucket(path):
+            return ImageRef(*storage.look_up(path))
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             raise OSError("not a regular file")
@@ -27,10 +27,3 @@ def refer(path: str) -> Listed:
     except (OSError, ValueError) as error:
         return not_listed(path, error)
     return ImageRef(path, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
-
-
-def _refer_in_bucket(path: str) -> Listed:
-    try:
-        return ImageRef(*storage.look_up(path))
-    except OSError as error:
-        return not_listed(path, error)

@@ -12,6 +12,8 @@ from wcmatch import glob
 
 from pipelines import images
 
+_MOST_PATTERNS = 10_000
+
 
 def is_image(name: str, passed_over: Counter[str] | None = None) -> bool:
     """Tell whether a file that a folder or an archive holds is taken for an image.
@@ -37,5 +39,12 @@ def compile_pattern(pattern: str) -> Callable[[str], object]:
 
 
 def spread_braces(pattern: str) -> list[str]:
-    """Write out the braces of a pattern: `a/{b,c}/*` becomes `a/b/*` and `a/c/*`, and `{1..3}` becomes 1, 2 and 3."""
-    return list(bracex.iexpand(pattern, keep_escapes=True))
+    """Write out the braces of a pattern: `a/{b,c}/*` becomes `a/b/*` and `a/c/*`, and `{1..3}` becomes 1, 2 and 3.
+
+    Raises:
+      ValueError: it stands for more patterns than anybody means.
+    """
+    try:
+        return list(bracex.iexpand(pattern, keep_escapes=True, limit=_MOST_PATTERNS))
+    except bracex.ExpansionLimitException as error:
+        raise ValueError(f"its braces stand for more than {_MOST_PATTERNS:,} patterns") from error

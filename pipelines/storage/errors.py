@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import http
+import http.client
 import re
 
 
@@ -38,7 +38,9 @@ def refused(status: int, reason: str) -> OSError:
       status: of HTTP.
       reason: what the server says.
     """
-    message = f"{without_secrets(' '.join(reason.split())) or http.HTTPStatus(status).phrase} ({status})"
+    # Servers and what stands before them make numbers up, which have no phrase.
+    reason = " ".join(reason.split()) or http.client.responses.get(status, "refused")
+    message = f"{without_secrets(reason)} ({status})"
     if status == http.HTTPStatus.NOT_FOUND:
         return FileNotFoundError(errno.ENOENT, message)
     if status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):

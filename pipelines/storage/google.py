@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from collections.abc import Iterator
@@ -100,7 +101,8 @@ class GoogleObjects:
             return Page(entries, sorted(listing.prefixes), listing.next_page_token)
 
     def _bucket(self, bucket: str) -> storage.Bucket:
-        return self._client.bucket(bucket, user_project=self._payer)
+        with _errors_told():
+            return self._client.bucket(bucket, user_project=self._payer)
 
     def _blob(self, bucket: str, key: str) -> storage.Blob:
         return self._bucket(bucket).blob(key)
@@ -120,6 +122,9 @@ def _errors_told() -> Iterator[None]:
         raise unreachable(error) from error
     except google.auth.exceptions.GoogleAuthError as error:
         raise NoAccessError(f"no credentials for gs:// ({_LOGIN}): {without_secrets(str(error))}") from error
+    except ValueError as error:
+        # The library refuses some names itself.
+        raise OSError(errno.EINVAL, str(error)) from error
 
 
 def _reason(error: GoogleAPICallError) -> str:
