@@ -81,7 +81,7 @@ def fetch_image(ref: ImageRef, max_bytes: int) -> bytes:
     Raises:
       OSError: they cannot be read, or are more than may be.
     """
-    return archives.read_member(ref.span, ref.size) if ref.span else storage.read(ref.path, max_bytes)
+    return archives.read_member(ref) if ref.span else storage.read(ref.path, max_bytes)
 
 
 def _failure(ref: ImageRef, stage: str, error: Exception, message: str) -> Failure:

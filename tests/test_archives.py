@@ -16,8 +16,7 @@ from typing import IO, Any
 
 import pytest
 
-from pipelines import archives
-from pipelines.archives import Streams
+from pipelines.archives import Streams, is_streamed, tars
 from pipelines.decoding import DecodeSettings, Refusal
 from pipelines.listing import list_images
 from pipelines.look_ahead import LookAhead
@@ -63,7 +62,7 @@ def listed(*inputs: str | Path) -> list[ImageRef | Failure]:
 def read(ref: ImageRef | Failure) -> bytes:
     assert isinstance(ref, ImageRef), ref
     assert ref.span
-    return Streams().read(ref) if ref.span.packing == archives.IN_STREAM else fetch_image(ref, 10**6)
+    return Streams().read(ref) if is_streamed(ref) else fetch_image(ref, 10**6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -320,13 +319,13 @@ def test_a_compressed_tar_is_gone_through_once(tmp_path: Path, monkeypatch: pyte
     path = pack(tmp_path / "x.tar.gz", dict.fromkeys(names, CHIPS["a.jpg"]))
     refs = [ref for ref in listed(path) if isinstance(ref, ImageRef)]
     opened = []
-    open_tar = archives._open_tar
+    open_tar = tars._open
 
     def counted(path: str, opening: ExitStack) -> IO[bytes]:
         opened.append(path)
         return open_tar(path, opening)
 
-    monkeypatch.setattr(archives, "_open_tar", counted)
+    monkeypatch.setattr(tars, "_open", counted)
 
     results: list[Image | Failure] = []
     for wave in (refs[:70], refs[70:]):

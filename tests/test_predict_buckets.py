@@ -151,7 +151,7 @@ def pack(folder: Path, kind: str) -> bytes:
     return packed.getvalue()
 
 
-def test_one_image_in_one_hundred_that_we_may_not_read_is_one_failure(everywhere: Bucket, tmp_path: Path) -> None:
+def test_one_image_that_we_may_not_read_is_one_failure(everywhere: Bucket, tmp_path: Path) -> None:
     everywhere.proxy.disturb = lambda method, path: Disturbance(403 if "17.jpg" in path else None)
 
     assert in_bucket(everywhere, output=tmp_path / "out") == 0

@@ -1,0 +1,171 @@
+"""Tar files: plain ones, whose members are read at their places, and compressed ones, which are gone through."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import queue
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import IO, Any, ClassVar
+
+from pipelines import storage
+from pipelines.archives.members import (
+    BROKEN,
+    IN_STREAM,
+    IN_TAR,
+    SHORTER,
+    DamagedArchiveError,
+    Found,
+    UnsupportedMemberError,
+    UntrustedArchiveError,
+    damaged,
+    member_path,
+    refer_member,
+)
+from pipelines.records import ImageRef, Span, not_listed
+
+COMPRESSED_ENDINGS: dict[str, Callable[[Any], Any]] = {
+    ".tar.gz": gzip.open,
+    ".tgz": gzip.open,
+    ".tar.bz2": bz2.open,
+    ".tar.xz": lzma.open,
+}
+_BLOCK, _READ_AHEAD = 512, 1 << 20
+
+
+class Streams:
+    """Compressed tars that are gone through; members that are asked for in their order cost one pass."""
+
+    _idle: ClassVar[queue.SimpleQueue[Streams]] = queue.SimpleQueue()
+
+    @classmethod
+    def borrow(cls) -> Streams:
+        """Take streams that nobody uses, so that a wave goes on in an archive where the one before it has stopped."""
+        try:
+            return cls._idle.get_nowait()
+        except queue.Empty:
+            return cls()
+
+    def give_back(self) -> None:
+        """Let others borrow them, with what is open."""
+        self._idle.put(self)
+
+    def __init__(self) -> None:
+        """Open nothing yet."""
+        self._archive = ("", "")
+        self._opened = ExitStack()
+        self._stream: IO[bytes] | None = None
+
+    def read(self, ref: ImageRef) -> bytes:
+        """Read a member; going back costs a pass from the beginning.
+
+        Args:
+          ref: that lies `IN_STREAM`.
+
+        Raises:
+          DamagedArchiveError: the archive is not what it was when it was listed.
+          OSError: it cannot be read.
+        """
+        assert ref.span
+        span = ref.span
+        archive = (span.archive, ref.fingerprint.rpartition("@")[0])
+        if self._stream is None or archive != self._archive:
+            self.close()
+            self._archive, self._stream = archive, _open(span.archive, self._opened)
+        try:
+            self._stream.seek(span.start)
+            data = self._stream.read(span.length)
+        except BROKEN as error:
+            self.close()
+            raise damaged(error) from error
+        if len(data) < span.length:
+            raise DamagedArchiveError(SHORTER)
+        return data
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._opened.close()
+        self._stream = None
+
+
+def read_in_tar(span: Span) -> bytes:
+    """Read a member at its place.
+
+    Raises:
+      DamagedArchiveError: the archive is not what it was when it was listed.
+      OSError: it cannot be read.
+    """
+    data = storage.read_range(span.archive, span.start, span.length)
+    if len(data) < span.length:
+        raise DamagedArchiveError(SHORTER)
+    return data
+
+
+def list_tar(archive: ImageRef) -> Iterator[Found]:
+    """List the files in a tar; see `list_members`."""
+    packing = IN_TAR if archive.path.lower().endswith(".tar") else IN_STREAM
+    last: tarfile.TarInfo | None = None
+    with ExitStack() as opened:
+        try:
+            stream = _open(archive.path, opened)
+            tar = opened.enter_context(tarfile.open(fileobj=stream, mode="r:", encoding="utf-8"))
+            while member := tar.next():
+                # That it is whole is known when the next one has been reached.
+                if last:
+                    yield _found(archive, last, packing)
+                last = None if member.isdir() else member
+                # It would keep them all.
+                tar.members = []  # type: ignore[attr-defined]
+            if last:
+                yield _found(archive, last, packing)
+                last = None
+            # It takes damage for the end, and the end of the file as well.
+            stream.seek(tar.offset)
+            mark = stream.read(_BLOCK)
+            while packing == IN_STREAM and stream.read(_READ_AHEAD):
+                # What follows is nothing but the checksum over all of it, which is looked at when it is reached.
+                pass
+            if mark.count(0) < _BLOCK:
+                yield _broken(archive, tar.offset, "is damaged" if len(mark) == _BLOCK else "breaks off")
+        except gzip.BadGzipFile as error:
+            # Raised at the end, when nobody knows any more which member the damage was in.
+            yield Found("", not_listed(archive.path, UntrustedArchiveError(str(error)), archive.fingerprint))
+        except BROKEN as error:
+            if last is None:
+                yield Found("", not_listed(archive.path, damaged(error), archive.fingerprint))
+            elif packing == IN_TAR and last.offset_data + last.size <= archive.size:
+                yield _found(archive, last, packing)
+                yield _broken(archive, archive.size, "breaks off")
+            else:
+                where = archive.size if packing == IN_TAR else last.offset_data
+                reason = DamagedArchiveError(f"the archive breaks off in this member, at or after byte {where:,}")
+                yield Found(last.name, not_listed(member_path(archive, last.name), reason, archive.fingerprint))
+
+
+def _found(archive: ImageRef, member: tarfile.TarInfo, packing: str) -> Found:
+    path = member_path(archive, member.name)
+    # A tar has no checksums of what is in it: any change of the archive may be one of every member.
+    fingerprint = f"{archive.fingerprint}@{member.offset_data}"
+    if not member.isreg() or member.issparse():
+        kind = "a link" if member.islnk() or member.issym() else "no plain file"
+        return Found(member.name, not_listed(path, UnsupportedMemberError(f"{kind} in the archive"), fingerprint))
+    span = Span(archive.path, member.offset_data, member.size, packing)
+    return Found(member.name, refer_member(path, member.size, fingerprint, span))
+
+
+def _open(path: str, opened: ExitStack) -> IO[bytes]:
+    """Open a tar, of which the bytes of members can be read at their places, also where it is compressed."""
+    file = opened.enter_context(storage.open_to_read(path))
+    for ending, decompress in COMPRESSED_ENDINGS.items():
+        if path.lower().endswith(ending):
+            stream: IO[bytes] = opened.enter_context(decompress(file))
+            return stream
+    return file
+
+
+def _broken(archive: ImageRef, place: int, how: str) -> Found:
+    reason = DamagedArchiveError(f"the archive {how} at byte {place:,}; what was before is read, the rest is lost")
+    return Found("", not_listed(archive.path, reason, archive.fingerprint))
