@@ -24,9 +24,10 @@ from pipelines.ledger import Accounts, Run, read_accounts
 from pipelines.listing import InputError, list_images
 from pipelines.listing.packed import PackedNames
 from pipelines.options import PredictOptions, UsageError
-from pipelines.output import OutputError, drop_shadows, mark
+from pipelines.output import drop_shadows, mark
 from pipelines.reading import Limits
 from pipelines.records import Listed
+from pipelines.tables import OutputError
 from pipelines.transforms import ListImages, TagImages
 
 LOCAL_RUNNERS = ("directrunner", "fnapirunner", "bundlebaseddirectrunner")
@@ -102,7 +103,7 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
     Raises:
       InputError: the input names no images.
       BundleError: the engine refuses the bundle.
-      OutputError: the output holds two rows of an image.
+      OutputError: the output holds two rows of an image, or a damaged file.
       InterruptedRunError: a signal asked to stop; the wave at work was dropped whole.
       TooManyFailuresError: more images failed than may, and the run was to fail fast; the wave at work was dropped.
       StoppedError: the output could not be written.

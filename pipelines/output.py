@@ -11,24 +11,20 @@ import os
 import posixpath
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines import storage
-from pipelines.commit import recover, table_files
+from pipelines.commit import recover
 from pipelines.ledger import PREDICTIONS, RUNS, SHADOW, Run
 from pipelines.records import failure_schema, prediction_schema
+from pipelines.tables import OutputError, open_table, read_each, table_files
 
 LOCK = "_lock"
-
-
-class OutputError(ValueError):
-    """An output folder that this run must not or cannot write into."""
 
 
 class EarlierRow(NamedTuple):
@@ -93,25 +89,10 @@ def check_output(run: Run) -> None:
 
     Raises:
       OutputError: the folder holds what another program, another model or other thresholds wrote, and is not to be
-        overwritten.
+        overwritten; or a file in it is damaged.
     """
-    output = run.output
     expected = {table: _columns(schema) for table, schema in _schemas(run).items()}
-    for path in table_files(output):
-        schema = _read_schema(path)
-        if schema is None:
-            raise OutputError(f"output {output} holds {path}, which scenetags did not write: choose another --output")
-        if run.overwrite:
-            continue
-        footer = _footer(schema)
-        remedy = "choose another --output, or replace them with --overwrite"
-        if footer.get("bundle") != run.bundle.digest:
-            theirs, ours = str(footer.get("bundle"))[:12], run.bundle.digest[:12]
-            raise OutputError(f"output {output} holds rows of another bundle ({theirs}, this one is {ours}): {remedy}")
-        if footer.get("thresholds") != list(run.thresholds):
-            raise OutputError(f"output {output} holds rows that were tagged with other thresholds: {remedy}")
-        if _columns(schema) != expected[posixpath.basename(posixpath.dirname(path))]:
-            raise OutputError(f"output {output} holds {path}, whose columns are not those of this version: {remedy}")
+    list(read_each(run.output, partial(_check_table, run, expected), table_files(run.output)))
 
 
 def drop_shadows(run: Run) -> None:
@@ -133,7 +114,7 @@ def read_earlier(folder: str, run: str) -> Mapping[str, EarlierRow]:
       What was left of each image, by its path.
 
     Raises:
-      OutputError: an image has two rows.
+      OutputError: an image has two rows, or a file is damaged.
     """
     rows: dict[str, EarlierRow] = {}
     for path in table_files(folder):
@@ -141,7 +122,7 @@ def read_earlier(folder: str, run: str) -> Mapping[str, EarlierRow]:
         if name.startswith(run):
             continue
         file = posixpath.join(posixpath.basename(table), name)
-        with storage.open_to_read(path) as opened, pq.ParquetFile(opened) as parquet:
+        with open_table(path) as parquet:
             for batch in parquet.iter_batches(columns=["path", "fingerprint"]):
                 fingerprints = batch.column("fingerprint").to_pylist()
                 for image, fingerprint in zip(batch.column("path").to_pylist(), fingerprints, strict=True):
@@ -174,6 +155,26 @@ def _mark_killed_runs(output: str) -> None:
                 mark(manifest, "killed")
 
 
+def _check_table(run: Run, expected: Mapping[str, Sequence[tuple[str, str]]], path: str) -> None:
+    """Make sure that rows may stand beside those of one file; the columns of each table are what is expected."""
+    with open_table(path) as parquet:
+        schema = parquet.schema_arrow
+    holds = f"output {run.output} holds"
+    footer = _footer(schema)
+    if not footer:
+        raise OutputError(f"{holds} {path}, which scenetags did not write: choose another --output")
+    if run.overwrite:
+        return
+    remedy = "choose another --output, or replace them with --overwrite"
+    if footer.get("bundle") != run.bundle.digest:
+        theirs, ours = str(footer.get("bundle"))[:12], run.bundle.digest[:12]
+        raise OutputError(f"{holds} rows of another bundle ({theirs}, this one is {ours}): {remedy}")
+    if footer.get("thresholds") != list(run.thresholds):
+        raise OutputError(f"{holds} rows that were tagged with other thresholds: {remedy}")
+    if _columns(schema) != expected[posixpath.basename(posixpath.dirname(path))]:
+        raise OutputError(f"{holds} {path}, whose columns are not those of this version: {remedy}")
+
+
 def _schemas(run: Run) -> dict[str, pa.Schema]:
     return {
         "predictions": prediction_schema(run.bundle, run.thresholds),
@@ -183,16 +184,6 @@ def _schemas(run: Run) -> dict[str, pa.Schema]:
 
 def _columns(schema: pa.Schema) -> list[tuple[str, str]]:
     return [(field.name, str(field.type)) for field in schema]
-
-
-def _read_schema(path: str) -> pa.Schema | None:
-    """Read the columns of a table of ours; None where it is another program's."""
-    try:
-        with storage.open_to_read(path) as file:
-            schema = pq.read_schema(file)
-    except pa.ArrowException:
-        return None
-    return schema if _footer(schema) else None
 
 
 def _footer(schema: pa.Schema) -> dict[str, Any]:

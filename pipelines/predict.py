@@ -45,9 +45,10 @@ def _predict(options: PredictOptions) -> int:
     from pipelines.jobs import StoppedError, check_beam_flags, is_local, reach_buckets, run_job
     from pipelines.ledger import Run, new_run_name
     from pipelines.listing import InputError
-    from pipelines.output import OutputError, check_output, hold_output
+    from pipelines.output import check_output, hold_output
     from pipelines.progress import TooManyFailuresError
     from pipelines.storage import NoAccessError
+    from pipelines.tables import OutputError
     from pipelines.watchdog import watching
 
     ignore_metadata_warnings()

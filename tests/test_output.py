@@ -14,7 +14,8 @@ from pipelines import storage
 from pipelines.bundle import load_bundle
 from pipelines.commit import commit
 from pipelines.ledger import Accounts, Run
-from pipelines.output import EarlierRow, OutputError, check_output, drop_shadows, hold_output, read_earlier
+from pipelines.output import EarlierRow, check_output, drop_shadows, hold_output, read_earlier
+from pipelines.tables import OutputError
 from tests.test_commit import FIRST, stage
 
 
@@ -69,6 +70,26 @@ def test_an_overwrite_goes_on_with_its_own_shadow_and_drops_the_others(run: Run)
     assert storage.list_folders(run.output, "_") == [ours.folder]
     drop_shadows(run)
     assert storage.list_folders(run.output, "_") == []
+
+
+def test_a_damaged_file_is_refused_by_name(run: Run, earlier: Run) -> None:
+    commit(earlier, stage(earlier, FIRST), [], Accounts(), Accounts(inputs=len(FIRST)), last=True)
+    [file] = Path(run.output, "predictions").iterdir()
+    data = file.read_bytes()
+    for damaged in (b"", b"not Parquet", data[: len(data) // 2], data[:-9] + bytes(9)):
+        file.write_bytes(damaged)
+        for overwrite in (False, True):
+            with pytest.raises(OutputError, match=f"^{file} is damaged, or no Parquet file at all .*: move it away, "):
+                check_output(replace(run, overwrite=overwrite))
+
+
+def test_the_first_of_many_bad_files_is_named(run: Run, earlier: Run) -> None:
+    commit(earlier, stage(earlier, FIRST), [], Accounts(), Accounts(inputs=len(FIRST)), last=True)
+    for number in range(20):
+        Path(run.output, "predictions", f"{number:02}.parquet").write_bytes(b"")
+
+    with pytest.raises(OutputError, match=r"predictions/00\.parquet is damaged"):
+        check_output(run)
 
 
 def test_earlier_rows_are_found_by_their_files(run: Run, earlier: Run) -> None:
