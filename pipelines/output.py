@@ -13,30 +13,18 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import pyarrow as pa
 
 from pipelines import storage
 from pipelines.commit import recover
-from pipelines.ledger import PREDICTIONS, RUNS, SHADOW, Run
+from pipelines.ledger import RUNS, SHADOW, Run
 from pipelines.records import failure_schema, prediction_schema
 from pipelines.tables import OutputError, open_table, read_each, table_files
 
 LOCK = "_lock"
-
-
-class EarlierRow(NamedTuple):
-    """What an earlier run has left of an image.
-
-    Attributes:
-      file: that holds the row, relative to the folder of the tables.
-      fingerprint: of the image when it was tagged; None where it failed.
-    """
-
-    file: str
-    fingerprint: str | None
 
 
 @contextmanager
@@ -100,40 +88,6 @@ def drop_shadows(run: Run) -> None:
     for folder in storage.list_folders(run.output, SHADOW):
         if folder != run.folder:
             storage.delete_folder(folder)
-
-
-@lru_cache(maxsize=1)
-def read_earlier(folder: str, run: str) -> Mapping[str, EarlierRow]:
-    """Read which images earlier runs than `run` have tagged or failed at; once in a process, for it does not change.
-
-    Args:
-      folder: of the tables.
-      run: name of the run that is at work.
-
-    Returns:
-      What was left of each image, by its path.
-
-    Raises:
-      OutputError: an image has two rows, or a file is damaged.
-    """
-    rows: dict[str, EarlierRow] = {}
-    for path in table_files(folder):
-        table, name = posixpath.split(path)
-        if name.startswith(run):
-            continue
-        file = posixpath.join(posixpath.basename(table), name)
-        with open_table(path) as parquet:
-            for batch in parquet.iter_batches(columns=["path", "fingerprint"]):
-                fingerprints = batch.column("fingerprint").to_pylist()
-                for image, fingerprint in zip(batch.column("path").to_pylist(), fingerprints, strict=True):
-                    if image in rows:
-                        raise OutputError(
-                            f"output {folder} holds two rows of {image}, in {rows[image].file} and {file}: "
-                            "delete one of these files, and what it held is tagged again"
-                        )
-                    tagged = file.startswith(PREDICTIONS)
-                    rows[image] = EarlierRow(file, fingerprint if tagged else None)
-    return rows
 
 
 def mark(manifest: str, status: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from pipelines import storage
 from pipelines.bundle import load_bundle
 from pipelines.commit import commit
 from pipelines.ledger import Accounts, Run
-from pipelines.output import EarlierRow, check_output, drop_shadows, hold_output, read_earlier
+from pipelines.output import check_output, drop_shadows, hold_output
 from pipelines.tables import OutputError
 from tests.test_commit import FIRST, stage
 
@@ -90,25 +89,3 @@ def test_the_first_of_many_bad_files_is_named(run: Run, earlier: Run) -> None:
 
     with pytest.raises(OutputError, match=r"predictions/00\.parquet is damaged"):
         check_output(run)
-
-
-def test_earlier_rows_are_found_by_their_files(run: Run, earlier: Run) -> None:
-    commit(earlier, stage(earlier, FIRST), [], Accounts(), Accounts(inputs=len(FIRST)), last=True)
-
-    rows = read_earlier(run.output, run.name)
-
-    assert set(rows) == set(FIRST)
-    files = {table: os.listdir(f"{run.output}/{table}")[0] for table in ("predictions", "failures")}
-    assert rows["stays.jpg"] == EarlierRow(f"predictions/{files['predictions']}", "old")
-    assert rows["mended.jpg"] == EarlierRow(f"failures/{files['failures']}", None)
-    read_earlier.cache_clear()
-    assert read_earlier(run.output, earlier.name) == {}, "a run's own rows are not earlier ones"
-
-
-def test_an_output_with_two_rows_of_an_image_is_refused(run: Run, earlier: Run) -> None:
-    commit(earlier, stage(earlier, FIRST), [], Accounts(), Accounts(inputs=len(FIRST)), last=True)
-    file = next(Path(run.output, "predictions").iterdir())
-    shutil.copy(file, file.with_name("copied.parquet"))
-
-    with pytest.raises(OutputError, match=r"two rows of stays.jpg, in predictions/.* and predictions/"):
-        read_earlier(run.output, run.name)
