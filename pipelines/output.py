@@ -42,7 +42,8 @@ def hold_output(run: Run) -> Iterator[None]:
             # too, and writing the lock finds that out.
             held.enter_context(storage.lock(storage.join(run.output, LOCK), owner, _tell_who_is_watched))
             recover(run.output)
-            _mark_killed_runs(run.output)
+            manifests = storage.list_files(storage.join(run.output, RUNS), ".json")
+            list(read_each(run.output, _mark_if_killed, manifests))
         except storage.LockedError as error:
             raise OutputError(
                 f"output {run.output} is in use ({error}): wait for its end, or choose another --output"
@@ -101,12 +102,13 @@ def _tell_who_is_watched(owner: str) -> None:
     print(f"scenetags: the output may be in use ({owner}); watching for 30 s whether that run lives", file=sys.stderr)
 
 
-def _mark_killed_runs(output: str) -> None:
-    for manifest in storage.list_files(storage.join(output, RUNS), ".json"):
+def _mark_if_killed(manifest: str) -> None:
+    # What is no manifest is nobody's business here.
+    with suppress(ValueError, RecursionError):
+        described = json.loads(storage.read(manifest))
         # Nobody else is at work here, and so it is over with whoever says that he is.
-        with suppress(ValueError):
-            if json.loads(storage.read(manifest)).get("status") == "running":
-                mark(manifest, "killed")
+        if isinstance(described, dict) and described.get("status") == "running":
+            mark(manifest, "killed")
 
 
 def _check_table(run: Run, expected: Mapping[str, Sequence[tuple[str, str]]], path: str) -> None:

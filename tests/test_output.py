@@ -59,6 +59,24 @@ def test_what_a_killed_run_left_unfinished_is_removed_and_told(run: Run, earlier
         assert json.loads(storage.read(earlier.manifest))["status"] == "killed"
 
 
+def test_what_is_no_manifest_is_left_alone(run: Run) -> None:
+    others = {
+        "list": b"[1]",
+        "text": b'"running"',
+        "half": b'{"status": "run',
+        "bytes": b"\xff",
+        "deep": b"[" * 100_000,
+    }
+    for name, data in others.items():
+        storage.write(storage.join(run.output, "runs", f"{name}.json"), data)
+
+    with hold_output(run):
+        pass
+
+    for name, data in others.items():
+        assert storage.read(storage.join(run.output, "runs", f"{name}.json")) == data
+
+
 def test_an_overwrite_goes_on_with_its_own_shadow_and_drops_the_others(run: Run) -> None:
     ours, theirs = replace(run, overwrite=True), replace(run, overwrite=True, thresholds=(0.1, 0.2, 0.3))
     for one in (ours, theirs):
