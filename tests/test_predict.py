@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -669,6 +671,21 @@ def test_the_summary_says_what_happened_and_where_things_are(
     assert f"predictions: {tmp_path}/out/predictions/*.parquet" in printed
     assert f"failures: {tmp_path}/out/failures/*.parquet" in printed
     assert str(max((tmp_path / "out/runs").glob("*.json"))) in printed
+
+
+def test_a_summary_that_cannot_be_printed_is_one_line_and_code_1(chips: Path, tmp_path: Path, bundle_path: str) -> None:
+    flags = [f"--input={chips}", f"--model={bundle_path}", f"--output={tmp_path / 'out'}"]
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", "predict", *flags], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+
+    assert process.returncode == 1
+    assert process.stderr == (
+        "scenetags predict: all is written, but the summary cannot be printed: No space left on device\n"
+    )
+    assert manifest(tmp_path / "out")["status"] == "done"
+    assert len(tagged(tmp_path / "out")) == 10
 
 
 def test_real_chips_are_tagged_with_true_colours(run: Predict, tmp_path: Path, planet: Path) -> None:
