@@ -40,7 +40,7 @@ class EarlierRows:
     """The rows of all images that earlier runs have tagged or failed at.
 
     Each takes 28 bytes, and up to 32 while they are read: digests of its path (16) and fingerprint (8), and the number
-    of its file (4), written after one another. All of them are one sorted array, in which a row is found in 3 to 6 µs.
+    of its file (4), written after one another. All of them are one sorted array, in which a row is found in 3 to 7 µs.
 
     Among a thousand million paths any two share a digest of 128 bits with a probability of 1e-21. An output that holds
     both is refused, as with two rows of one image. Fingerprints are compared only with one of the same path, and
