@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines import storage
@@ -14,7 +15,7 @@ from pipelines.bundle import load_bundle
 from pipelines.commit import commit
 from pipelines.ledger import Accounts, Run
 from pipelines.output import check_output, drop_shadows, hold_output
-from pipelines.tables import OutputError
+from pipelines.tables import OutputError, open_table
 from tests.test_commit import FIRST, stage
 
 
@@ -98,6 +99,26 @@ def test_a_damaged_file_is_refused_by_name(run: Run, earlier: Run) -> None:
         for overwrite in (False, True):
             with pytest.raises(OutputError, match=f"^{file} is damaged, or no Parquet file at all .*: move it away, "):
                 check_output(replace(run, overwrite=overwrite))
+
+
+def test_no_bit_of_a_row_changes_unnoticed(run: Run, earlier: Run) -> None:
+    commit(earlier, stage(earlier, FIRST), [], Accounts(), Accounts(inputs=len(FIRST)), last=True)
+    [file] = Path(run.output, "predictions").iterdir()
+    data = file.read_bytes()
+    table = pq.read_table(file, partitioning=None)
+    # What changes in the footer, that of other columns or another bundle say, is looked at by `check_output`.
+    pages = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    noticed = 0
+    for position in range(pages):
+        changed = bytearray(data)
+        changed[position] ^= 1 << position % 8
+        file.write_bytes(changed)
+        try:
+            with open_table(str(file)) as parquet:
+                assert parquet.read().equals(table), f"byte {position} of {pages}"
+        except OutputError:
+            noticed += 1
+    assert noticed > pages / 2
 
 
 def test_the_first_of_many_bad_files_is_named(run: Run, earlier: Run) -> None:
