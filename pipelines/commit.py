@@ -14,7 +14,7 @@ import json
 import posixpath
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -22,11 +22,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines import storage
-from pipelines.ledger import FAILURES, PREDICTIONS, RUNS, STAGING, Accounts, Run, describe, read_accounts
+from pipelines.ledger import RUNS, STAGING, Accounts, Run, describe, read_accounts
+from pipelines.tables import FORMAT, ROWS_A_GROUP, open_table, table_files
 
 JOURNAL = "commit.json"
-ROWS_A_GROUP = 8192
-"""Rows that are laid out at once and become one Parquet row group; 8192 predictions of 17 labels take 3 MB."""
 
 
 class StagedFile(NamedTuple):
@@ -141,12 +140,6 @@ def recover(output: str) -> None:
         storage.delete_folder(staging)
 
 
-def table_files(folder: str) -> Iterator[str]:
-    """List the files of both tables in a folder."""
-    for table in (PREDICTIONS, FAILURES):
-        yield from storage.list_files(storage.join(folder, table), ".parquet")
-
-
 def _place(
     run: Run, files: Sequence[StagedFile], superseded: Sequence[Superseded]
 ) -> tuple[Sequence[Move], Sequence[str]]:
@@ -211,7 +204,7 @@ def _merge(run: Run, name: str, going: Sequence[str], newer: Sequence[pa.Table])
 
 
 def _read_table(path: str) -> pa.Table:
-    with storage.open_to_read(path) as file, pq.ParquetFile(file) as parquet:
+    with open_table(path) as parquet:
         return parquet.read()
 
 
@@ -220,7 +213,7 @@ def _stage_table(run: Run, table: pa.Table, folder: str) -> str | None:
         return None
     staged = storage.join(run.staging, folder, f"{run.name}-{uuid.uuid4().hex[:12]}.parquet")
     with storage.create(staged) as file:
-        pq.write_table(table, file, row_group_size=ROWS_A_GROUP, compression="zstd")
+        pq.write_table(table, file, row_group_size=ROWS_A_GROUP, **FORMAT)
     return staged
 
 

@@ -25,9 +25,10 @@ from pipelines.ledger import Accounts, Run, read_accounts
 from pipelines.listing import InputError, list_images
 from pipelines.listing.packed import PackedNames
 from pipelines.options import PredictOptions, UsageError
-from pipelines.output import OutputError, check_output, drop_shadows, mark
+from pipelines.output import check_output, drop_shadows, mark
 from pipelines.reading import Limits
 from pipelines.records import Listed
+from pipelines.tables import OutputError
 from pipelines.transforms import ListImages, TagImages
 
 LOCAL_RUNNERS = ("directrunner", "fnapirunner", "bundlebaseddirectrunner")
@@ -101,7 +102,8 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
     Raises:
       InputError: the input names no images.
       BundleError: the engine refuses the bundle.
-      OutputError: the output holds what this run must not add to, or another run has taken it over.
+      OutputError: the output holds what this run must not add to, two rows of an image or a damaged file, or another
+        run has taken it over.
       NoAccessError: credentials or a library are missing.
       InterruptedRunError: a signal asked to stop; the wave at work was dropped whole.
       TooManyFailuresError: more images failed than may, and the run was to fail fast; the wave at work was dropped.
@@ -117,19 +119,18 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
     except (BundleError, InputError):
         raise
     except Exception as error:
-        # From the bottom: on its way up Beam adds to an error's message.
-        for cause in reversed(list(_causes(error))):
-            if isinstance(cause, (OutputError, storage.NoAccessError)):
-                raise cause from None
-            if isinstance(cause, interruption.InterruptedRunError):
-                _mark_quietly(run, "interrupted")
-                raise cause from None
-            if isinstance(cause, progress.TooManyFailuresError):
-                _mark_quietly(run, "failed_fast")
-                raise cause from None
-            if isinstance(cause, OSError):
-                _mark_quietly(run, "stopped")
-                raise StoppedError(f"stopped: {cause.strerror or cause}") from error
+        if refused := _innermost(error, OutputError, storage.NoAccessError):
+            raise refused from None
+        for kind, status in (
+            (interruption.InterruptedRunError, "interrupted"),
+            (progress.TooManyFailuresError, "failed_fast"),
+        ):
+            if ended := _innermost(error, kind):
+                _mark_quietly(run, status)
+                raise ended from None
+        if stopped := _innermost(error, OSError):
+            _mark_quietly(run, "stopped")
+            raise StoppedError(f"stopped: {getattr(stopped, 'strerror', None) or stopped}") from error
         raise
 
 
@@ -205,8 +206,11 @@ def _is_local(runner: str | None) -> bool:
     return runner is None or runner.lower() in LOCAL_RUNNERS
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Go down from an error of Beam's to the one that it wraps."""
+def _innermost(error: BaseException | None, *kinds: type[BaseException]) -> BaseException | None:
+    """Go down from an error of Beam's to the one of some kind that it wraps; on its way up Beam adds to its message."""
+    innermost = None
     while error is not None:
-        yield error
+        if isinstance(error, kinds):
+            innermost = error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return innermost

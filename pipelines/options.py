@@ -36,7 +36,8 @@ output:
 
 exit codes:
   0  done
-  1  stopped before the end, e.g. by a full disk; what was committed stays, and the same command goes on
+  1  stopped before the end, e.g. by a full disk; what was committed stays, and the same command goes on;
+     or all is written, and the summary could not be printed
   2  wrong usage or configuration; nothing was written
   3  done, or ended by --fail_fast, and a larger share of the images failed than --max_failure_rate allows
   4  the accounts do not balance: some input became no row, or more than one

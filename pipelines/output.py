@@ -11,36 +11,20 @@ import os
 import posixpath
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines import storage
-from pipelines.commit import recover, table_files
-from pipelines.ledger import PREDICTIONS, RUNS, SHADOW, Run
+from pipelines.commit import recover
+from pipelines.ledger import RUNS, SHADOW, Run
 from pipelines.records import failure_schema, prediction_schema
+from pipelines.tables import OutputError, open_table, read_each, table_files
 
 LOCK = "_lock"
-
-
-class OutputError(ValueError):
-    """An output folder that this run must not or cannot write into."""
-
-
-class EarlierRow(NamedTuple):
-    """What an earlier run has left of an image.
-
-    Attributes:
-      file: that holds the row, relative to the folder of the tables.
-      fingerprint: of the image when it was tagged; None where it failed.
-    """
-
-    file: str
-    fingerprint: str | None
 
 
 @contextmanager
@@ -58,7 +42,8 @@ def hold_output(run: Run) -> Iterator[None]:
             # too, and writing the lock finds that out.
             held.enter_context(storage.lock(storage.join(run.output, LOCK), owner, _tell_who_is_watched))
             recover(run.output)
-            _mark_killed_runs(run.output)
+            manifests = storage.list_files(storage.join(run.output, RUNS), ".json")
+            list(read_each(run.output, _mark_if_killed, manifests))
         except storage.LockedError as error:
             raise OutputError(
                 f"output {run.output} is in use ({error}): wait for its end, or choose another --output"
@@ -95,25 +80,10 @@ def check_output(run: Run) -> None:
 
     Raises:
       OutputError: the folder holds what another program, another model or other thresholds wrote, and is not to be
-        overwritten.
+        overwritten; or a file in it is damaged.
     """
-    output = run.output
     expected = {table: _columns(schema) for table, schema in _schemas(run).items()}
-    for path in table_files(output):
-        schema = _read_schema(path)
-        if schema is None:
-            raise OutputError(f"output {output} holds {path}, which scenetags did not write: choose another --output")
-        if run.overwrite:
-            continue
-        footer = _footer(schema)
-        remedy = "choose another --output, or replace them with --overwrite"
-        if footer.get("bundle") != run.bundle.digest:
-            theirs, ours = str(footer.get("bundle"))[:12], run.bundle.digest[:12]
-            raise OutputError(f"output {output} holds rows of another bundle ({theirs}, this one is {ours}): {remedy}")
-        if footer.get("thresholds") != list(run.thresholds):
-            raise OutputError(f"output {output} holds rows that were tagged with other thresholds: {remedy}")
-        if _columns(schema) != expected[posixpath.basename(posixpath.dirname(path))]:
-            raise OutputError(f"output {output} holds {path}, whose columns are not those of this version: {remedy}")
+    list(read_each(run.output, partial(_check_table, run, expected), table_files(run.output)))
 
 
 def drop_shadows(run: Run) -> None:
@@ -121,40 +91,6 @@ def drop_shadows(run: Run) -> None:
     for folder in storage.list_folders(run.output, SHADOW):
         if folder != run.folder:
             storage.delete_folder(folder)
-
-
-@lru_cache(maxsize=1)
-def read_earlier(folder: str, run: str) -> Mapping[str, EarlierRow]:
-    """Read which images earlier runs than `run` have tagged or failed at; once in a process, for it does not change.
-
-    Args:
-      folder: of the tables.
-      run: name of the run that is at work.
-
-    Returns:
-      What was left of each image, by its path.
-
-    Raises:
-      OutputError: an image has two rows.
-    """
-    rows: dict[str, EarlierRow] = {}
-    for path in table_files(folder):
-        table, name = posixpath.split(path)
-        if name.startswith(run):
-            continue
-        file = posixpath.join(posixpath.basename(table), name)
-        with storage.open_to_read(path) as opened, pq.ParquetFile(opened) as parquet:
-            for batch in parquet.iter_batches(columns=["path", "fingerprint"]):
-                fingerprints = batch.column("fingerprint").to_pylist()
-                for image, fingerprint in zip(batch.column("path").to_pylist(), fingerprints, strict=True):
-                    if image in rows:
-                        raise OutputError(
-                            f"output {folder} holds two rows of {image}, in {rows[image].file} and {file}: "
-                            "delete one of these files, and what it held is tagged again"
-                        )
-                    tagged = file.startswith(PREDICTIONS)
-                    rows[image] = EarlierRow(file, fingerprint if tagged else None)
-    return rows
 
 
 def mark(manifest: str, status: str) -> None:
@@ -168,12 +104,33 @@ def _tell_who_is_watched(owner: str) -> None:
     print(f"scenetags: the output may be in use ({owner}); watching for 30 s whether that run lives", file=sys.stderr)
 
 
-def _mark_killed_runs(output: str) -> None:
-    for manifest in storage.list_files(storage.join(output, RUNS), ".json"):
+def _mark_if_killed(manifest: str) -> None:
+    # What is no manifest is nobody's business here.
+    with suppress(ValueError, RecursionError):
+        described = json.loads(storage.read(manifest))
         # Nobody else is at work here, and so it is over with whoever says that he is.
-        with suppress(ValueError):
-            if json.loads(storage.read(manifest)).get("status") == "running":
-                mark(manifest, "killed")
+        if isinstance(described, dict) and described.get("status") == "running":
+            mark(manifest, "killed")
+
+
+def _check_table(run: Run, expected: Mapping[str, Sequence[tuple[str, str]]], path: str) -> None:
+    """Make sure that rows may stand beside those of one file; the columns of each table are what is expected."""
+    with open_table(path) as parquet:
+        schema = parquet.schema_arrow
+    holds = f"output {run.output} holds"
+    footer = _footer(schema)
+    if not footer:
+        raise OutputError(f"{holds} {path}, which scenetags did not write: choose another --output")
+    if run.overwrite:
+        return
+    remedy = "choose another --output, or replace them with --overwrite"
+    if footer.get("bundle") != run.bundle.digest:
+        theirs, ours = str(footer.get("bundle"))[:12], run.bundle.digest[:12]
+        raise OutputError(f"{holds} rows of another bundle ({theirs}, this one is {ours}): {remedy}")
+    if footer.get("thresholds") != list(run.thresholds):
+        raise OutputError(f"{holds} rows that were tagged with other thresholds: {remedy}")
+    if _columns(schema) != expected[posixpath.basename(posixpath.dirname(path))]:
+        raise OutputError(f"{holds} {path}, whose columns are not those of this version: {remedy}")
 
 
 def _schemas(run: Run) -> dict[str, pa.Schema]:
@@ -185,16 +142,6 @@ def _schemas(run: Run) -> dict[str, pa.Schema]:
 
 def _columns(schema: pa.Schema) -> list[tuple[str, str]]:
     return [(field.name, str(field.type)) for field in schema]
-
-
-def _read_schema(path: str) -> pa.Schema | None:
-    """Read the columns of a table of ours; None where it is another program's."""
-    try:
-        with storage.open_to_read(path) as file:
-            schema = pq.read_schema(file)
-    except pa.ArrowException:
-        return None
-    return schema if _footer(schema) else None
 
 
 def _footer(schema: pa.Schema) -> dict[str, Any]:

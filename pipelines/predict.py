@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -45,9 +46,10 @@ def _predict(options: PredictOptions) -> int:
     from pipelines.jobs import StoppedError, check_beam_flags, is_local, reach_buckets, run_job
     from pipelines.ledger import Run, new_run_name
     from pipelines.listing import InputError
-    from pipelines.output import OutputError, hold_output
+    from pipelines.output import hold_output
     from pipelines.progress import TooManyFailuresError
     from pipelines.storage import NoAccessError
+    from pipelines.tables import OutputError
     from pipelines.watchdog import watching
 
     ignore_metadata_warnings()
@@ -77,7 +79,7 @@ def _predict(options: PredictOptions) -> int:
             file=sys.stderr,
         )
         return TOO_MANY_FAILURES
-    print(summary(run, accounts))
+    told = _tell(summary(run, accounts))
     if not accounts.balanced:
         return UNBALANCED
     if accounts.failure_rate > options.max_failure_rate:
@@ -89,7 +91,22 @@ def _predict(options: PredictOptions) -> int:
             file=sys.stderr,
         )
         return TOO_MANY_FAILURES
-    return DONE
+    return DONE if told else STOPPED
+
+
+def _tell(text: str) -> bool:
+    """Print a text and return whether that could be done; where not, say so in a line."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        print(
+            f"scenetags predict: all is written, but the summary cannot be printed: {error.strerror or error}",
+            file=sys.stderr,
+        )
+        # When Python ends it tries once more to print what is left, and would add a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def standing(run: Run) -> str:

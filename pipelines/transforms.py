@@ -17,12 +17,13 @@ from pipelines import interruption, progress, storage
 from pipelines.archives import is_streamed
 from pipelines.commit import StagedFile, Superseded, commit
 from pipelines.decoding import DecodeSettings
+from pipelines.earlier import read_earlier
 from pipelines.engines import available_cores
 from pipelines.inference import BundleHandler
 from pipelines.ledger import Accounts, Run
 from pipelines.listing import list_images
 from pipelines.look_ahead import LookAhead
-from pipelines.output import check_still_held, read_earlier
+from pipelines.output import check_still_held
 from pipelines.reading import Limits
 from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
 from pipelines.writing import FailureRows, PredictionRows, Rows, TableWriter
@@ -274,8 +275,8 @@ class _SkipTagged(beam.DoFn):
         storage.use(self._run.access)
 
     def process(self, listed: Listed) -> Iterator[Any]:
-        earlier = read_earlier(self._run.folder, self._run.name).get(listed.path)
-        if earlier and earlier.fingerprint is not None and earlier.fingerprint == listed.fingerprint:
+        earlier = read_earlier(self._run.folder, self._run.name).find(listed.path, listed.fingerprint)
+        if earlier and earlier.tagged:
             progress.report(self._run.name, done=1)
             yield TaggedOutput(SKIPPED, listed.path)
             return

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import storage
-from pipelines.commit import ROWS_A_GROUP, StagedFile
+from pipelines.commit import StagedFile
 from pipelines.ledger import FAILURES, PREDICTIONS, Accounts, Run
 from pipelines.records import (
     Failure,
@@ -22,6 +22,7 @@ from pipelines.records import (
     prediction_schema,
     prediction_table,
 )
+from pipelines.tables import FORMAT, ROWS_A_GROUP
 from pipelines.tagging import choose_tags
 
 
@@ -111,7 +112,7 @@ class TableWriter:
         table, accounts = self._kind.lay_out(self._rows, self._run)
         if self._writer is None:
             self._file = storage.create(self._staged)
-            self._writer = pq.ParquetWriter(self._file, table.schema, compression="zstd")
+            self._writer = pq.ParquetWriter(self._file, table.schema, **FORMAT)
         self._writer.write_table(table)
         self._accounts += accounts
         self._rows = []

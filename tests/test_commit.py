@@ -20,8 +20,8 @@ import pytest
 from pipelines import storage
 from pipelines.bundle import load_bundle
 from pipelines.commit import JOURNAL, StagedFile, Superseded, commit, recover, replace_rows
+from pipelines.earlier import EarlierRows
 from pipelines.ledger import FAILURES, PREDICTIONS, Accounts, Run
-from pipelines.output import read_earlier
 from pipelines.records import Failure, ImageRef, Prediction
 from pipelines.writing import FailureRows, PredictionRows, TableWriter
 
@@ -67,10 +67,14 @@ def stage(run: Run, rows: Rows) -> list[StagedFile]:
 
 
 def commit_rows(run: Run, rows: Rows, last: bool = True) -> Accounts:
-    read_earlier.cache_clear()
-    earlier = read_earlier(run.folder, run.name)
-    superseded = [Superseded(path, earlier[path].file) for path in rows if path in earlier]
-    return commit(run, stage(run, rows), superseded, Accounts(), Accounts(inputs=len(rows)), last)
+    return commit(run, stage(run, rows), superseded(run, rows), Accounts(), Accounts(inputs=len(rows)), last)
+
+
+def superseded(run: Run, rows: Rows) -> list[Superseded]:
+    """Name the rows that an earlier run has left of these images."""
+    earlier = EarlierRows(run.folder, run.name)
+    found = ((path, earlier.find(path, fingerprint)) for path, (_, fingerprint) in rows.items())
+    return [Superseded(path, row.file) for path, row in found if row]
 
 
 def seen(output: str) -> dict[str, list[tuple[str, str]]]:
@@ -159,8 +163,7 @@ def test_newer_rows_take_the_place_of_older_ones(first: Run, second: Run) -> Non
 
 def test_an_older_row_stays_where_no_newer_one_came(first: Run, second: Run) -> None:
     commit_rows(first, FIRST)
-    earlier = read_earlier(first.output, second.name)
-    everything = [Superseded(path, earlier[path].file) for path in FIRST]
+    everything = superseded(second, FIRST)
 
     commit(second, stage(second, {"changed.jpg": (PREDICTIONS, "new")}), everything, Accounts(), Accounts(), last=True)
 

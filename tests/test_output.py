@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines import storage
 from pipelines.bundle import load_bundle
 from pipelines.commit import commit
 from pipelines.ledger import Accounts, Run
-from pipelines.output import EarlierRow, OutputError, check_output, drop_shadows, hold_output, read_earlier
+from pipelines.output import check_output, drop_shadows, hold_output
+from pipelines.tables import OutputError, open_table
 from tests.test_commit import FIRST, stage
 
 
@@ -59,6 +60,24 @@ def test_what_a_killed_run_left_unfinished_is_removed_and_told(run: Run, earlier
         assert json.loads(storage.read(earlier.manifest))["status"] == "killed"
 
 
+def test_what_is_no_manifest_is_left_alone(run: Run) -> None:
+    others = {
+        "list": b"[1]",
+        "text": b'"running"',
+        "half": b'{"status": "run',
+        "bytes": b"\xff",
+        "deep": b"[" * 100_000,
+    }
+    for name, data in others.items():
+        storage.write(storage.join(run.output, "runs", f"{name}.json"), data)
+
+    with hold_output(run):
+        pass
+
+    for name, data in others.items():
+        assert storage.read(storage.join(run.output, "runs", f"{name}.json")) == data
+
+
 def test_an_overwrite_goes_on_with_its_own_shadow_and_drops_the_others(run: Run) -> None:
     ours, theirs = replace(run, overwrite=True), replace(run, overwrite=True, thresholds=(0.1, 0.2, 0.3))
     for one in (ours, theirs):
@@ -71,23 +90,41 @@ def test_an_overwrite_goes_on_with_its_own_shadow_and_drops_the_others(run: Run)
     assert storage.list_folders(run.output, "_") == []
 
 
-def test_earlier_rows_are_found_by_their_files(run: Run, earlier: Run) -> None:
+def test_a_damaged_file_is_refused_by_name(run: Run, earlier: Run) -> None:
     commit(earlier, stage(earlier, FIRST), [], Accounts(), Accounts(inputs=len(FIRST)), last=True)
-
-    rows = read_earlier(run.output, run.name)
-
-    assert set(rows) == set(FIRST)
-    files = {table: os.listdir(f"{run.output}/{table}")[0] for table in ("predictions", "failures")}
-    assert rows["stays.jpg"] == EarlierRow(f"predictions/{files['predictions']}", "old")
-    assert rows["mended.jpg"] == EarlierRow(f"failures/{files['failures']}", None)
-    read_earlier.cache_clear()
-    assert read_earlier(run.output, earlier.name) == {}, "a run's own rows are not earlier ones"
+    [file] = Path(run.output, "predictions").iterdir()
+    data = file.read_bytes()
+    for damaged in (b"", b"not Parquet", data[: len(data) // 2], data[:-9] + bytes(9)):
+        file.write_bytes(damaged)
+        for overwrite in (False, True):
+            with pytest.raises(OutputError, match=f"^{file} is damaged, or no Parquet file at all .*: move it away, "):
+                check_output(replace(run, overwrite=overwrite))
 
 
-def test_an_output_with_two_rows_of_an_image_is_refused(run: Run, earlier: Run) -> None:
+def test_no_bit_of_a_row_changes_unnoticed(run: Run, earlier: Run) -> None:
     commit(earlier, stage(earlier, FIRST), [], Accounts(), Accounts(inputs=len(FIRST)), last=True)
-    file = next(Path(run.output, "predictions").iterdir())
-    shutil.copy(file, file.with_name("copied.parquet"))
+    [file] = Path(run.output, "predictions").iterdir()
+    data = file.read_bytes()
+    table = pq.read_table(file, partitioning=None)
+    # What changes in the footer, that of other columns or another bundle say, is looked at by `check_output`.
+    pages = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    noticed = 0
+    for position in range(pages):
+        changed = bytearray(data)
+        changed[position] ^= 1 << position % 8
+        file.write_bytes(changed)
+        try:
+            with open_table(str(file)) as parquet:
+                assert parquet.read().equals(table), f"byte {position} of {pages}"
+        except OutputError:
+            noticed += 1
+    assert noticed > pages / 2
 
-    with pytest.raises(OutputError, match=r"two rows of stays.jpg, in predictions/.* and predictions/"):
-        read_earlier(run.output, run.name)
+
+def test_the_first_of_many_bad_files_is_named(run: Run, earlier: Run) -> None:
+    commit(earlier, stage(earlier, FIRST), [], Accounts(), Accounts(inputs=len(FIRST)), last=True)
+    for number in range(20):
+        Path(run.output, "predictions", f"{number:02}.parquet").write_bytes(b"")
+
+    with pytest.raises(OutputError, match=r"predictions/00\.parquet is damaged"):
+        check_output(run)

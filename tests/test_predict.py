@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -606,6 +608,31 @@ def test_an_output_of_another_program_is_refused(
     assert "which scenetags did not write" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("column", ["path", "p_green"])
+def test_a_damaged_file_of_an_earlier_run_is_named_in_one_line(
+    run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], column: str
+) -> None:
+    assert run() == 0
+    [file] = (tmp_path / "out/predictions").iterdir()
+    group = pq.read_metadata(file).row_group(0)
+    [chunk] = [chunk for chunk in map(group.column, range(group.num_columns)) if chunk.path_in_schema == column]
+    data = bytearray(file.read_bytes())
+    begin = chunk.dictionary_page_offset or chunk.data_page_offset
+    data[begin : begin + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
+    file.write_bytes(data)
+    # Its row goes into that file in the place of the older one.
+    (chips / "3.jpg").write_bytes(chip(seed=33))
+    capsys.readouterr()
+
+    assert run() == 2
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"scenetags predict: {file} is damaged, or no Parquet file at all (")
+    file.rename(tmp_path / "moved away")
+    assert run() == 0
+    assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(10)]
+
+
 def test_the_output_loads_without_glue(run: Predict, chips: Path, tmp_path: Path, bundle_path: str) -> None:
     bundle = load_bundle(bundle_path)
     (chips / "bad.jpg").write_bytes(b"")
@@ -644,6 +671,21 @@ def test_the_summary_says_what_happened_and_where_things_are(
     assert f"predictions: {tmp_path}/out/predictions/*.parquet" in printed
     assert f"failures: {tmp_path}/out/failures/*.parquet" in printed
     assert str(max((tmp_path / "out/runs").glob("*.json"))) in printed
+
+
+def test_a_summary_that_cannot_be_printed_is_one_line_and_code_1(chips: Path, tmp_path: Path, bundle_path: str) -> None:
+    flags = [f"--input={chips}", f"--model={bundle_path}", f"--output={tmp_path / 'out'}"]
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", "predict", *flags], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+
+    assert process.returncode == 1
+    assert process.stderr == (
+        "scenetags predict: all is written, but the summary cannot be printed: No space left on device\n"
+    )
+    assert manifest(tmp_path / "out")["status"] == "done"
+    assert len(tagged(tmp_path / "out")) == 10
 
 
 def test_real_chips_are_tagged_with_true_colours(run: Predict, tmp_path: Path, planet: Path) -> None:
