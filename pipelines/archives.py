@@ -35,8 +35,11 @@ ENDINGS = (".tar", ".zip", *COMPRESSED_TARS)
 IN_TAR, IN_STREAM, STORED, DEFLATED = "tar", "compressed tar", "zip, stored", "zip, deflated"
 """How a member lies in its archive."""
 
-_BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, tarfile.TarError)
+# What Python's modules let out besides their own errors: of sizes beyond all bounds, and of headers for headers.
+_STRANGE = (OverflowError, RecursionError, ValueError)
+_BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, tarfile.TarError, *_STRANGE)
 _BLOCK, _READ_AHEAD = 512, 1 << 20
+_LONGEST_HEADER = 1 << 20
 _ZIP_HEADER = struct.Struct("<4s22xHH")
 # What a member's own header, with the name in it, seldom is longer than; where it is, a second read brings the rest.
 _ZIP_HEADER_GUESS = 512
@@ -161,14 +164,31 @@ class Streams:
         self._stream = None
 
 
+class _Headers:
+    """A tar of which headers are read, and nothing that claims to be one and is larger than any name."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, length: int) -> bytes:
+        if not 0 <= length <= _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {length:,} bytes")
+        return self._stream.read(length)
+
+
 def _list_tar(archive: ImageRef) -> Iterator[Found]:
     packing = IN_TAR if archive.path.lower().endswith(".tar") else IN_STREAM
     last: tarfile.TarInfo | None = None
     with ExitStack() as opened:
         try:
             stream = _open_tar(archive.path, opened)
-            tar = opened.enter_context(tarfile.open(fileobj=stream, mode="r:", encoding="utf-8"))
+            headers: Any = _Headers(stream)
+            tar = opened.enter_context(tarfile.open(fileobj=headers, mode="r:", encoding="utf-8"))
             while member := tar.next():
+                if member.size < 0:
+                    # What follows it would be itself, for ever.
+                    raise tarfile.ReadError(f"a member of {member.size} bytes")
                 # That it is whole is known when the next one has been reached.
                 if last:
                     yield _found_in_tar(archive, last, packing)
@@ -213,11 +233,12 @@ def _list_zip(archive: ImageRef) -> Iterator[Found]:
     try:
         with storage.open_to_read(archive.path) as file, zipfile.ZipFile(file) as directory:
             members = directory.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, *_BROKEN) as error:
+    except (zipfile.BadZipFile, NotImplementedError, *_BROKEN) as error:
         yield Found("", not_listed(archive.path, _damaged(error), archive.fingerprint))
         return
     for member in members:
-        if not member.is_dir():
+        # Not by `is_dir`, which takes no empty name.
+        if not member.filename.endswith("/"):
             yield Found(member.filename, _found_in_zip(archive, member))
 
 
