@@ -203,6 +203,11 @@ def test_two_columns_of_one_name_are_refused(write: Write, twin: str) -> None:
     assert refusal(write("a,1,0", header=f"image_name,c,{twin}")).startswith("two columns have the same name: ")
 
 
+def test_names_fit_the_members_of_archives() -> None:
+    paths = ["gs://b/x.tar::a.jpg", "gs://b/x.tar::./c/b.jpg"]
+    assert matched(["a", "c/b.jpg"], paths) == {"a": paths[0], "c/b.jpg": paths[1]}
+
+
 def test_spaces_around_labels_in_the_header_are_reported(write: Write) -> None:
     file = write("a,1", header="image_name, clear ")
     assert tags_of(file) == {"a": {"clear"}}
@@ -423,6 +428,11 @@ def test_a_row_names_an_image_by_the_end_of_its_path(name: str, path: str) -> No
 def test_an_absolute_name_fits_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert matched([f"{tmp_path}/jpg/a.jpg"], ["jpg/a.jpg"]) == {f"{tmp_path}/jpg/a.jpg": "jpg/a.jpg"}
+
+
+def test_names_fit_the_members_of_archives() -> None:
+    paths = ["gs://b/x.tar::a.jpg", "gs://b/x.tar::./c/b.jpg"]
+    assert matched(["a", "c/b.jpg"], paths) == {"a": paths[0], "c/b.jpg": paths[1]}
 
 
 def test_spaces_around_the_names_of_files_do_not_count() -> None:
