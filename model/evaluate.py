@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _write_json(flags.json, _described(evaluation, flags.predictions, flags.labels))
         if flags.json != "-":
             print("\n".join(_report(evaluation)))
-    except (UsageError, PredictionsError, labels.LabelError) as error:
+    except (UsageError, PredictionsError, labels.LabelError, storage.NoAccessError) as error:
         print(f"scenetags evaluate: {error}", file=sys.stderr)
         return 2
     return 0
@@ -157,13 +157,16 @@ def read_predictions(folder: str) -> Predictions:
         output = storage.normalize(folder)
     except storage.UnsupportedStorageError as error:
         raise PredictionsError(f"argument --predictions: {error}") from error
-    if not os.path.isdir(output):
+    if not storage.in_bucket(output) and not os.path.isdir(output):
         raise PredictionsError(f"argument --predictions: no folder at {folder}")
     if os.path.basename(output) == "predictions":
         output = os.path.dirname(output)
-    files, failure_files = (
-        storage.list_files(storage.join(output, of), ".parquet") for of in ("predictions", "failures")
-    )
+    try:
+        files, failure_files = (
+            storage.list_files(storage.join(output, of), ".parquet") for of in ("predictions", "failures")
+        )
+    except OSError as error:
+        raise PredictionsError(f"argument --predictions: cannot list {folder}: {error.strerror or error}") from error
     if not files:
         reason = "predict failed at every image" if failure_files else "name what predict was given as --output"
         raise PredictionsError(f"{folder}: no file predictions/*.parquet: {reason}")

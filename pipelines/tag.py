@@ -7,19 +7,22 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 
 import numpy as np
 
+from pipelines.archives import Streams, is_streamed
 from pipelines.bundle import Bundle, BundleError, load_bundle
-from pipelines.decoding import DecodeSettings, decode_resized
+from pipelines.decoding import Decode, DecodeSettings, decode_resized
 from pipelines.engines import ENGINES, open_engine
 from pipelines.images import ignore_metadata_warnings
 from pipelines.listing import InputError, list_images
 from pipelines.options import UsageError, UsageParser
 from pipelines.picture import Panel, draw
 from pipelines.reading import read_image
-from pipelines.records import Failure, Image, Prediction
+from pipelines.records import Failure, Image, ImageRef, Prediction
+from pipelines.storage import NoAccessError
 from pipelines.tagging import Predictor, choose_tags
 
 DESCRIPTION = """\
@@ -55,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = parser.parse_args(sys.argv[1:] if argv is None else argv)
         return _tag(options)
-    except (UsageError, BundleError, InputError) as error:
+    except (UsageError, BundleError, InputError, NoAccessError) as error:
         print(f"scenetags tag: {error}", file=sys.stderr)
         return 2
 
@@ -68,7 +71,8 @@ def _tag(options: argparse.Namespace) -> int:
     bundle = load_bundle(options.model)
     settings = DecodeSettings(bundle.image_size, bundle.resize_filter)
     decode = partial(decode_resized, settings=settings)
-    read = [item if isinstance(item, Failure) else read_image(item, decode) for item in listed]
+    with closing(Streams()) as streams:
+        read = [item if isinstance(item, Failure) else _read(item, decode, streams) for item in listed]
     images = [item for item in read if isinstance(item, Image)]
     predictions = list(Predictor(open_engine(bundle, options.engine)).predict(images)) if images else []
     failures = [item for item in (*read, *predictions) if isinstance(item, Failure)]
@@ -87,6 +91,11 @@ def _tag(options: argparse.Namespace) -> int:
             raise UsageError(f"--picture {options.picture}: {error.strerror or error}") from error
         print(f"picture: {options.picture}")
     return 1 if failures else 0
+
+
+def _read(ref: ImageRef, decode: Decode, streams: Streams) -> Image | Failure:
+    fetch = partial(streams.read, ref) if is_streamed(ref) else None
+    return read_image(ref, decode, fetch=fetch)
 
 
 def _check_picture(picture: str, images: Sequence[str]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import struct
 import tarfile
 import time
+import tracemalloc
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
@@ -312,6 +314,63 @@ def test_a_member_of_10_gb_is_a_failure_that_costs_nothing(tmp_path: Path) -> No
     assert refused.error == "FileTooLargeError"
     assert read(small) == CHIPS["a.jpg"]
     assert time.monotonic() - began < 2, "it was read"
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+@pytest.mark.parametrize("header", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_that_is_no_name_but_a_bomb_is_refused_unread(kind: str, header: bytes, tmp_path: Path) -> None:
+    path, huge = pack(tmp_path / "x.tar", {"a.jpg": CHIPS["a.jpg"]}), 100_000_000
+    with tarfile.open(path, "a") as archive:
+        member = tarfile.TarInfo("bomb")
+        member.type, member.size = header, huge
+        assert archive.fileobj
+        archive.fileobj.write(member.tobuf() + bytes(huge))
+    if kind == "tar.gz":
+        path = path.with_suffix(".tar.gz")
+        path.write_bytes(gzip.compress((tmp_path / "x.tar").read_bytes(), 1))
+
+    tracemalloc.start()
+    found = listed(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert isinstance(found[-1], Failure)
+    assert peak < 20_000_000
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.parametrize("size", [2**70, 2**63, -1, -600])
+def test_a_size_that_no_file_can_have_is_damage(kind: bytes, size: int, tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.tar", {"a.jpg": CHIPS["a.jpg"]})
+    with tarfile.open(path, "a") as archive:
+        member = tarfile.TarInfo("b.jpg")
+        member.type, member.size = kind, size
+        assert archive.fileobj
+        archive.fileobj.write(member.tobuf(tarfile.GNU_FORMAT))
+
+    found = listed(path)
+
+    assert isinstance(found[-1], Failure), found
+
+
+def test_a_member_of_a_zip_without_a_name_ends_nothing(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        with archive.open(zipfile.ZipInfo(""), "w") as member:
+            member.write(b"nameless")
+        archive.writestr("a.jpg", CHIPS["a.jpg"])
+
+    assert [item.path for item in listed(tmp_path / "x.zip")] == [f"{tmp_path}/x.zip::a.jpg", f"{tmp_path}/x.zip::"]
+
+
+def test_headers_for_headers_without_end_are_damage(tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.tar", {})
+    header = tarfile.TarInfo("x")
+    header.type = tarfile.GNUTYPE_LONGNAME
+    path.write_bytes(header.tobuf() * 2000)
+
+    [failure] = listed(path)
+
+    assert isinstance(failure, Failure)
 
 
 def test_a_compressed_tar_is_gone_through_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -281,7 +281,7 @@ def test_predictions_that_cannot_be_measured_are_one_line(
     ("flags", "rows", "named"),
     [
         (("--predictions=nowhere",), ("chip_0,green",), "argument --predictions: no folder at nowhere"),
-        (("--predictions=gs://bucket/out",), ("chip_0,green",), "argument --predictions: gs://bucket/out"),
+        (("--predictions=ftp://host/out",), ("chip_0,green",), "argument --predictions: ftp://host/out"),
         (("--labels=nothing.csv",), ("chip_0,green",), "nothing.csv"),
         (("--json=no/such/folder/scores.json",), ("chip_0,green",), "argument --json: cannot write no/such/folder"),
         (("--threshold=0.5",), ("chip_0,green",), "unrecognized arguments: --threshold=0.5 (see --help)"),

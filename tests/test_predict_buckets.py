@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import predict, storage
+from model import evaluate
+from pipelines import predict, storage, tag
 from pipelines.storage import leases, patience
 from tests.conftest import Bucket
 from tests.image_files import picture, unmarked_rgba_jpeg
@@ -244,6 +245,25 @@ def test_no_credential_reaches_the_manifest(everywhere: Bucket, tmp_path: Path) 
     assert "--s3_secret_access_key" in manifest.read_text()
 
 
+def test_what_is_in_a_bucket_is_tagged_on_the_screen_and_measured(
+    everywhere: Bucket, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "labels.csv").write_text("image_name,tags\n0,green\n1,blue\n")
+    measure = [f"--predictions={everywhere.path}/out", f"--labels={tmp_path}/labels.csv"]
+
+    assert in_bucket(everywhere) == 0
+    assert tag.main([f"{everywhere.path}/chips/[01].jpg", f"--model={everywhere.path}/bundle"]) == 0
+    capsys.readouterr()
+    assert evaluate.main(measure) == 0
+    assert "2 images measured" in capsys.readouterr().out
+
+    everywhere.proxy.disturb = lambda method, path: Disturbance(403)
+    assert evaluate.main(measure) == 2
+    said = capsys.readouterr().err
+    assert "(403)" in said
+    assert said.count("\n") == 1, said
+
+
 def test_requests_are_billed_to_us_where_we_say_so(everywhere: Bucket, tmp_path: Path) -> None:
     asked: list[str] = []
 
@@ -297,10 +317,15 @@ def test_without_credentials_it_is_one_line(
     storage._store.cache_clear()
 
     for scheme in ("s3", "gs"):
-        assert run(input=chips, model=bundle_path, output=f"{scheme}://bucket/out") == 2
+        for exit_code in (
+            run(input=chips, model=bundle_path, output=f"{scheme}://bucket/out"),
+            tag.main([f"{scheme}://bucket/x.jpg", f"--model={bundle_path}"]),
+            evaluate.main([f"--predictions={scheme}://bucket/out", "--labels=labels.csv"]),
+        ):
+            assert exit_code == 2
         said = capsys.readouterr().err
-        assert f"no credentials for {scheme}:// (" in said
-        assert said.count("\n") == 1, said
+        assert said.count(f"no credentials for {scheme}:// (") == 3
+        assert said.count("\n") == 3, said
 
 
 def test_a_bucket_that_refuses_at_any_moment_ends_the_run_in_one_line(

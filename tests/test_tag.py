@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,17 @@ def test_tags_and_probabilities_are_shown(chip: Path, bundle_path: str, capsys: 
     printed = capsys.readouterr().out
     assert f"{chip}\n  64 x 48, jpeg 4x8, repaired: unmarked_rgba_jpeg\n  tags (*): " in printed
     assert "%" in printed
+
+
+@pytest.mark.parametrize("kind", ["tar", "gztar", "zip"])
+def test_members_of_archives_are_tagged(
+    chip: Path, kind: str, bundle_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = shutil.make_archive(str(tmp_path / "chips"), kind, chip.parent, chip.name)
+
+    assert tag.main([archive, "--model", bundle_path]) == 0
+
+    assert f"{archive}::{chip.name}\n  64 x 48, jpeg 4x8" in capsys.readouterr().out
 
 
 def test_a_picture_shows_the_image_beside_its_bars(chip: Path, bundle_path: str, tmp_path: Path) -> None:

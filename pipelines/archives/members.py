@@ -15,7 +15,9 @@ SEPARATOR = "::"
 IN_TAR, IN_STREAM, STORED, DEFLATED = "tar", "compressed tar", "zip, stored", "zip, deflated"
 """How a member lies in its archive."""
 
-BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, tarfile.TarError)
+# What Python's modules let out besides their own errors: of sizes beyond all bounds, and of headers for headers.
+_STRANGE = (OverflowError, RecursionError, ValueError)
+BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, tarfile.TarError, *_STRANGE)
 """What the libraries raise for archives that are cut off or damaged."""
 
 SHORTER = "the archive has become shorter since it was listed"

@@ -34,6 +34,7 @@ COMPRESSED_ENDINGS: dict[str, Callable[[Any], Any]] = {
     ".tar.xz": lzma.open,
 }
 _BLOCK, _READ_AHEAD = 512, 1 << 20
+_LONGEST_HEADER = 1 << 20
 
 
 class Streams:
@@ -104,6 +105,19 @@ def read_in_tar(span: Span) -> bytes:
     return data
 
 
+class _Headers:
+    """A tar of which headers are read, and nothing that claims to be one and is larger than any name."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, length: int) -> bytes:
+        if not 0 <= length <= _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {length:,} bytes")
+        return self._stream.read(length)
+
+
 def list_tar(archive: ImageRef) -> Iterator[Found]:
     """List the files in a tar; see `list_members`."""
     packing = IN_TAR if archive.path.lower().endswith(".tar") else IN_STREAM
@@ -111,8 +125,12 @@ def list_tar(archive: ImageRef) -> Iterator[Found]:
     with ExitStack() as opened:
         try:
             stream = _open(archive.path, opened)
-            tar = opened.enter_context(tarfile.open(fileobj=stream, mode="r:", encoding="utf-8"))
+            headers: Any = _Headers(stream)
+            tar = opened.enter_context(tarfile.open(fileobj=headers, mode="r:", encoding="utf-8"))
             while member := tar.next():
+                if member.size < 0:
+                    # What follows it would be itself, for ever.
+                    raise tarfile.ReadError(f"a member of {member.size} bytes")
                 # That it is whole is known when the next one has been reached.
                 if last:
                     yield _found(archive, last, packing)

@@ -33,11 +33,12 @@ def list_zip(archive: ImageRef) -> Iterator[Found]:
     try:
         with storage.open_to_read(archive.path) as file, zipfile.ZipFile(file) as directory:
             members = directory.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, *BROKEN) as error:
+    except (zipfile.BadZipFile, NotImplementedError, *BROKEN) as error:
         yield Found("", not_listed(archive.path, damaged(error), archive.fingerprint))
         return
     for member in members:
-        if not member.is_dir():
+        # Not by `is_dir`, which takes no empty name.
+        if not member.filename.endswith("/"):
             yield Found(member.filename, _found_in_zip(archive, member))
 
 
@@ -59,7 +60,7 @@ def read_in_zip(span: Span, size: int) -> bytes:
 def _found_in_zip(archive: ImageRef, member: zipfile.ZipInfo) -> ImageRef | Failure:
     path = member_path(archive, member.filename)
     fingerprint = f"{member.file_size}-{member.CRC:08x}"
-    problem = None
+    problem = None if member.filename else "a member without a name"
     if member.flag_bits & _ENCRYPTED:
         problem = "encrypted in the archive"
     elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
