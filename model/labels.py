@@ -160,7 +160,9 @@ def _read_as(components: Components, any_case: bool, with_ending: bool) -> Compo
 
 def _components(path: str) -> Components:
     """Split a path, of whatever system, into names that compare equal where they look the same."""
-    plain = posixpath.normpath(unicodedata.normalize("NFC", path.replace("\\", "/")))
+    # A member is named ARCHIVE::MEMBER, and an archive is as good as a folder.
+    separated = path.replace("\\", "/").replace("::", "/")
+    plain = posixpath.normpath(unicodedata.normalize("NFC", separated))
     return tuple(name for name in map(str.strip, plain.split("/")) if name not in ("", ".", ".."))
 
 

@@ -425,6 +425,11 @@ def test_an_absolute_name_fits_a_relative_path(tmp_path: Path, monkeypatch: pyte
     assert matched([f"{tmp_path}/jpg/a.jpg"], ["jpg/a.jpg"]) == {f"{tmp_path}/jpg/a.jpg": "jpg/a.jpg"}
 
 
+def test_names_fit_the_members_of_archives() -> None:
+    paths = ["gs://b/x.tar::a.jpg", "gs://b/x.tar::./c/b.jpg"]
+    assert matched(["a", "c/b.jpg"], paths) == {"a": paths[0], "c/b.jpg": paths[1]}
+
+
 def test_spaces_around_the_names_of_files_do_not_count() -> None:
     assert matched(["a.jpg", "b"], ["c/ a.jpg", "c/b .jpg"]) == {"a.jpg": "c/ a.jpg", "b": "c/b .jpg"}
 
