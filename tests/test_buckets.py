@@ -239,7 +239,20 @@ def test_a_lock_whose_answer_was_lost_is_held(bucket: Bucket) -> None:
     assert not storage.exists(f"{bucket.path}/_lock")
 
 
-def test_the_query_of_a_signed_url_is_cut() -> None:
-    text = "GET https://host/b/o?X-Goog-Signature=abc&x=1: 'http://h?sig=2' failed"
-
-    assert storage.without_secrets(text) == "GET https://host/b/o?... 'http://h?...' failed"
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        (
+            "GET https://host/b/o?X-Goog-Signature=abc&x=1: 'http://h?sig=2' failed",
+            "GET https://host/b/o?... 'http://h?...' failed",
+        ),
+        (
+            "Pool(host='h', port=443): Max retries exceeded with url: /upload/b/x/o?upload_id=abc (Caused by",
+            "Pool(host='h', port=443): Max retries exceeded with url: /upload/b/x/o?... (Caused by",
+        ),
+        ("HTTPS://me:hunter2@host:1/b?x --x=http://u:p@h", "HTTPS://...@host:1/b?... --x=http://...@h"),
+        ("no URL: what? a@b.com, http://host/@a", "no URL: what? a@b.com, http://host/@a"),
+    ],
+)
+def test_what_may_be_a_credential_in_a_url_is_cut(text: str, cut: str) -> None:
+    assert storage.without_secrets(text) == cut

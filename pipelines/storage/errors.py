@@ -54,9 +54,12 @@ def refused(status: int, reason: str) -> OSError:
 
 def unreachable(error: Exception) -> TransientError:
     """Make the error of a connection that could not be made, or broke."""
-    return TransientError(errno.ECONNRESET, f"{type(error).__name__}: {without_secrets(str(error))}")
+    message = " ".join(without_secrets(str(error)).split())
+    return TransientError(errno.ECONNRESET, f"{type(error).__name__}: {message}")
 
 
 def without_secrets(text: str) -> str:
-    """Cut the query off every URL in a text: that of a signed URL is a credential."""
-    return re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\")]*", r"\1?...", text)
+    """Cut out of every URL in a text what may be a credential: the query, which may be a signature, and a password."""
+    # Where requests tells of a URL, its host stands elsewhere; the query of an upload is what lets anybody end it.
+    text = re.sub(r"((?:https?:/|\burl: )/[^\s?'\"]*)\?[^\s'\")]*", r"\1?...", text, flags=re.IGNORECASE)
+    return re.sub(r"(https?://)[^\s/?#'\"]*@", r"\1...@", text, flags=re.IGNORECASE)
