@@ -70,11 +70,7 @@ def is_local(beam_options: pipeline_options.PipelineOptions) -> bool:
 
 
 def reach_buckets(options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> storage.Access:
-    """Find out how buckets are to be reached, and reach them so in this process.
-
-    Raises:
-      UsageError: there is nobody to whom requests can be billed.
-    """
+    """Find out how buckets are to be reached, and reach them so in this process."""
     project = beam_options.view_as(pipeline_options.GoogleCloudOptions).project
     given = beam_options.view_as(pipeline_options.S3Options)
     settings = {

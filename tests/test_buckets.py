@@ -8,10 +8,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, repeat
 
+import google.auth
 import pytest
+from google.auth.credentials import AnonymousCredentials
 
 from pipelines import storage
 from pipelines.storage import leases, patience
+from pipelines.storage.google import GoogleObjects
 from tests.conftest import Bucket
 from tools.proxy import RESET, Disturb, Disturbance
 
@@ -256,3 +259,20 @@ def test_a_lock_whose_answer_was_lost_is_held(bucket: Bucket) -> None:
 )
 def test_what_may_be_a_credential_in_a_url_is_cut(text: str, cut: str) -> None:
     assert storage.without_secrets(text) == cut
+
+
+def test_requests_are_billed_to_the_project_of_the_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    nobody = AnonymousCredentials()  # type: ignore[no-untyped-call]
+    monkeypatch.setattr(google.auth, "default", lambda **_: (nobody, None))
+    pays = storage.Access(requester_pays=True)
+
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "payer")
+    assert GoogleObjects(pays)._payer == "payer"
+    assert GoogleObjects(storage.Access(requester_pays=True, project="other"))._payer == "other"
+    assert GoogleObjects(storage.Access())._payer is None
+
+    monkeypatch.delenv("GOOGLE_CLOUD_PROJECT")
+    with pytest.raises(storage.NoAccessError, match="give --project"):
+        GoogleObjects(pays)
