@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, repeat
+from typing import Any
 
-import google.auth
+import botocore.exceptions
+import google.auth as google_auth
 import pytest
 from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import RefreshError
 
 from pipelines import storage
-from pipelines.storage import leases, patience
-from pipelines.storage.google import GoogleObjects
+from pipelines.storage import amazon, google, leases, patience
 from tests.conftest import Bucket
 from tools.proxy import RESET, Disturb, Disturbance
 
@@ -160,7 +162,9 @@ def test_what_passes_is_not_seen(bucket: Bucket, work: str, status: int) -> None
     assert storage.read(path) == b"data"
 
 
-@pytest.mark.parametrize(("status", "kind"), [(403, PermissionError), (404, FileNotFoundError), (400, OSError)])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(403, PermissionError), (404, FileNotFoundError), (400, OSError), (501, OSError)]
+)
 def test_what_does_not_pass_is_not_tried_again(bucket: Bucket, status: int, kind: type[OSError]) -> None:
     bucket.proxy.disturb, requests = counting(lambda method, path: Disturbance(status))
 
@@ -265,14 +269,37 @@ def test_requests_are_billed_to_the_project_of_the_credentials(monkeypatch: pyte
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
     nobody = AnonymousCredentials()  # type: ignore[no-untyped-call]
-    monkeypatch.setattr(google.auth, "default", lambda **_: (nobody, None))
+    monkeypatch.setattr(google_auth, "default", lambda **_: (nobody, None))
     pays = storage.Access(requester_pays=True)
 
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "payer")
-    assert GoogleObjects(pays)._payer == "payer"
-    assert GoogleObjects(storage.Access(requester_pays=True, project="other"))._payer == "other"
-    assert GoogleObjects(storage.Access())._payer is None
+    assert google.GoogleObjects(pays)._payer == "payer"
+    assert google.GoogleObjects(storage.Access(requester_pays=True, project="other"))._payer == "other"
+    assert google.GoogleObjects(storage.Access())._payer is None
 
     monkeypatch.delenv("GOOGLE_CLOUD_PROJECT")
     with pytest.raises(storage.NoAccessError, match="give --project"):
-        GoogleObjects(pays)
+        google.GoogleObjects(pays)
+
+
+def refused_by_s3(code: str) -> botocore.exceptions.ClientError:
+    answer = {"Error": {"Code": code, "Message": "told"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    return botocore.exceptions.ClientError(answer, "GetObject")
+
+
+@pytest.mark.parametrize(
+    ("provider", "error", "kind"),
+    [
+        (amazon, refused_by_s3("RequestTimeout"), storage.TransientError),
+        (amazon, refused_by_s3("InvalidRequest"), OSError),
+        (amazon, botocore.exceptions.UnauthorizedSSOTokenError(), storage.NoAccessError),
+        (amazon, botocore.exceptions.PartialCredentialsError(provider="env", cred_var="x"), storage.NoAccessError),
+        (google, RefreshError("503", retryable=True), storage.TransientError),  # type: ignore[no-untyped-call]
+        (google, RefreshError("revoked"), storage.NoAccessError),  # type: ignore[no-untyped-call]
+    ],
+)
+def test_errors_of_libraries_become_ours(provider: Any, error: Exception, kind: type[Exception]) -> None:
+    with pytest.raises(kind) as told, provider._errors_told():
+        raise error
+
+    assert type(told.value) is kind

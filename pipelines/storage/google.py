@@ -126,6 +126,8 @@ def _errors_told() -> Iterator[None]:
     except (requests.RequestException, DataCorruption, google.auth.exceptions.TransportError) as error:
         raise unreachable(error) from error
     except google.auth.exceptions.GoogleAuthError as error:
+        if error.retryable:
+            raise unreachable(error) from error
         raise NoAccessError(f"no credentials for gs:// ({_LOGIN}): {without_secrets(str(error))}") from error
     except ValueError as error:
         # The library refuses some names itself.
