@@ -90,6 +90,9 @@ def list_members(archive: ImageRef) -> Iterator[Found]:
 
     Of members of one name the last one counts, as it does when the archive is unpacked. Where an archive is cut off,
     its whole members come first, and then one failure that names the place.
+
+    Raises:
+      TransientError: the archive cannot be read now, whatever is in it.
     """
     list_kind = _list_zip if archive.path.lower().endswith(".zip") else _list_tar
     members: dict[str, Found] = {}
@@ -206,6 +209,8 @@ def _list_tar(archive: ImageRef) -> Iterator[Found]:
                 pass
             if mark.count(0) < _BLOCK:
                 yield _broken(archive, tar.offset, "is damaged" if len(mark) == _BLOCK else "breaks off")
+        except storage.TransientError:
+            raise
         except _BROKEN as error:
             if last is None:
                 yield Found("", not_listed(archive.path, _damaged(error), archive.fingerprint))
@@ -233,7 +238,11 @@ def _list_zip(archive: ImageRef) -> Iterator[Found]:
     try:
         with storage.open_to_read(archive.path) as file, zipfile.ZipFile(file) as directory:
             members = directory.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, *_BROKEN) as error:
+    except (zipfile.BadZipFile, NotImplementedError, *_BROKEN) as refusal:
+        # Python's module says of a file that cannot be read that it is no zip file.
+        error = refusal.__context__ if isinstance(refusal.__context__, OSError) else refusal
+        if isinstance(error, storage.TransientError):
+            raise error from None
         yield Found("", not_listed(archive.path, _damaged(error), archive.fingerprint))
         return
     for member in members:
