@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from google.auth.exceptions import RefreshError
 
 from pipelines import storage
 from pipelines.storage import amazon, google, leases, patience
+from pipelines.storage.buckets import _split
+from pipelines.storage.errors import ConflictError
 from tests.conftest import Bucket
 from tools.proxy import RESET, Disturb, Disturbance
 
@@ -224,6 +227,15 @@ def test_a_lock_that_nobody_renews_is_taken_over_and_its_late_holder_sees_that(
             time.sleep(0.5)
             assert storage.read_lock(path) == "the next", "the sleeper took it back"
     assert not storage.exists(path)
+
+
+def test_what_is_gone_is_not_the_expected_version(bucket: Bucket) -> None:
+    objects, (name, key) = storage._bucket_store(bucket.path)._objects, _split(f"{bucket.path}/x")
+    version = objects.put(name, key, io.BytesIO(b"data"))
+    objects.delete(name, key)
+
+    with pytest.raises(ConflictError):
+        objects.put(name, key, io.BytesIO(b"data"), version)
 
 
 @pytest.mark.usefixtures("quick")

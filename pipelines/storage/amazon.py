@@ -13,7 +13,7 @@ import botocore.config
 import botocore.exceptions
 import urllib3.exceptions
 
-from pipelines.storage.errors import NoAccessError, refused, unreachable
+from pipelines.storage.errors import ConflictError, NoAccessError, refused, unreachable
 from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page
 
 _LOGIN = "aws configure, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -70,8 +70,14 @@ class AmazonObjects:
         """Write an object."""
         condition = {} if expected is None else {"IfNoneMatch": "*"} if expected == ABSENT else {"IfMatch": expected}
         data.seek(0)
-        with _errors_told():
-            return str(self._client.put_object(Bucket=bucket, Key=key, Body=data, **condition, **self._payer)["ETag"])
+        try:
+            with _errors_told():
+                answer = self._client.put_object(Bucket=bucket, Key=key, Body=data, **condition, **self._payer)
+        except FileNotFoundError as error:
+            if expected:
+                raise ConflictError(error.errno, error.strerror) from error
+            raise
+        return str(answer["ETag"])
 
     def copy(self, bucket: str, source: str, target: str) -> None:
         """Copy an object."""
