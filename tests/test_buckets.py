@@ -238,6 +238,22 @@ def test_what_is_gone_is_not_the_expected_version(bucket: Bucket) -> None:
         objects.put(name, key, io.BytesIO(b"data"), version)
 
 
+def test_threads_that_come_together_share_one_client(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[storage.Access] = []
+
+    def make(access: storage.Access) -> None:
+        made.append(access)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(google, "GoogleObjects", make)
+    monkeypatch.setattr(amazon, "AmazonObjects", make)
+
+    with ThreadPoolExecutor(4) as executor:
+        list(executor.map(storage._bucket_store, [bucket.path] * 4))
+
+    assert len(made) == 1
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_lock_survives_a_storage_out_of_order(bucket: Bucket) -> None:
     with storage.lock(f"{bucket.path}/_lock", "the first"):
