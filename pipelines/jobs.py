@@ -83,7 +83,8 @@ def reach_buckets(options: PredictOptions, beam_options: pipeline_options.Pipeli
         "endpoint_url": given.s3_endpoint_url,
         "region_name": given.s3_region_name,
         "use_ssl": False if given.s3_disable_ssl else None,
-        "verify": given.s3_verify,
+        # A flag is text: "False" would be taken for the name of a file of certificates.
+        "verify": {"true": None, "false": False}.get(str(given.s3_verify).lower(), given.s3_verify),
     }
     s3 = tuple((name, value) for name, value in settings.items() if value is not None)
     # Read by Beam's own file systems; later ones read it in the pipeline.

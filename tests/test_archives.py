@@ -18,13 +18,17 @@ from typing import IO, Any
 
 import pytest
 
+from pipelines import storage
 from pipelines.archives import Streams, is_streamed, tars
 from pipelines.decoding import DecodeSettings, Refusal
-from pipelines.listing import list_images
+from pipelines.listing import InputError, list_images
 from pipelines.look_ahead import LookAhead
 from pipelines.reading import Limits, fetch_image, read_image
 from pipelines.records import Failure, Image, ImageRef
+from pipelines.storage import patience
+from tests.conftest import Bucket
 from tests.image_files import picture, unmarked_rgba_jpeg
+from tools.proxy import Disturbance
 
 KINDS = ("tar", "tar.gz", "tgz", "tar.bz2", "tar.xz", "zip")
 
@@ -161,6 +165,31 @@ def test_a_truncated_tar_gives_its_whole_members_and_one_failure_that_names_the_
         assert len(broken) == 1, f"cut at {length}: {broken}"
         assert "breaks off" in broken[0].message, f"cut at {length}: {broken}"
         assert all(read(ref) for ref in found if isinstance(ref, ImageRef))
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_a_bucket_that_breaks_off_is_not_taken_for_an_archive_that_does(
+    kind: str, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chips = {f"{number}.jpg": os.urandom(60_000) for number in range(50)}
+    archive = f"{bucket.path}/x.{kind}"
+    storage.write(archive, pack(tmp_path / f"x.{kind}", chips).read_bytes())
+    (tmp_path / "list.txt").write_text(f"{archive}::1.jpg")
+    monkeypatch.setattr(patience, "SECONDS", 0.0)
+    ranges: list[str] = []
+
+    def disturb(method: str, path: str) -> Disturbance:
+        if "alt=media" in path or (bucket.path.startswith("s3") and method == "GET"):
+            ranges.append(path)
+        return Disturbance(503 if len(ranges) > (kind == "tar") else None)
+
+    bucket.proxy.disturb = disturb
+
+    with pytest.raises(InputError, match=rf"cannot list {archive}: .*503"):
+        listed(archive)
+    [failure] = list_images([], str(tmp_path / "list.txt"))
+    assert isinstance(failure, Failure)
+    assert failure.error == "TransientError"
 
 
 @pytest.mark.parametrize("kind", ["tar.gz", "tar.bz2", "tar.xz"])

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, repeat
+from typing import Any
 
+import botocore.exceptions
+import google.auth as google_auth
 import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import RefreshError
 
 from pipelines import storage
-from pipelines.storage import leases, objects, patience
+from pipelines.storage import amazon, google, leases, objects, patience
+from pipelines.storage.buckets import _split
+from pipelines.storage.errors import ConflictError
 from tests.conftest import Bucket
 from tools.proxy import RESET, Disturb, Disturbance
 
@@ -157,7 +165,9 @@ def test_what_passes_is_not_seen(bucket: Bucket, work: str, status: int) -> None
     assert storage.read(path) == b"data"
 
 
-@pytest.mark.parametrize(("status", "kind"), [(403, PermissionError), (404, FileNotFoundError), (400, OSError)])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(403, PermissionError), (404, FileNotFoundError), (400, OSError), (501, OSError)]
+)
 def test_what_does_not_pass_is_not_tried_again(bucket: Bucket, status: int, kind: type[OSError]) -> None:
     bucket.proxy.disturb, requests = counting(lambda method, path: Disturbance(status))
 
@@ -231,6 +241,31 @@ def test_a_lock_that_nobody_renews_is_taken_over_and_its_late_holder_sees_that(
     assert not storage.exists(path)
 
 
+def test_what_is_gone_is_not_the_expected_version(bucket: Bucket) -> None:
+    objects, (name, key) = storage._bucket_store(bucket.path)._objects, _split(f"{bucket.path}/x")
+    version = objects.put(name, key, io.BytesIO(b"data"))
+    objects.delete(name, key)
+
+    with pytest.raises(ConflictError):
+        objects.put(name, key, io.BytesIO(b"data"), version)
+
+
+def test_threads_that_come_together_share_one_client(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[storage.Access] = []
+
+    def make(access: storage.Access) -> None:
+        made.append(access)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(google, "GoogleObjects", make)
+    monkeypatch.setattr(amazon, "AmazonObjects", make)
+
+    with ThreadPoolExecutor(4) as executor:
+        list(executor.map(storage._bucket_store, [bucket.path] * 4))
+
+    assert len(made) == 1
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_lock_survives_a_storage_out_of_order(bucket: Bucket) -> None:
     with storage.lock(f"{bucket.path}/_lock", "the first"):
@@ -268,3 +303,43 @@ def test_a_lock_whose_answer_was_lost_is_held(bucket: Bucket) -> None:
 )
 def test_what_may_be_a_credential_in_a_url_is_cut(text: str, cut: str) -> None:
     assert storage.without_secrets(text) == cut
+
+
+def test_requests_are_billed_to_the_project_of_the_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
+    nobody = AnonymousCredentials()  # type: ignore[no-untyped-call]
+    monkeypatch.setattr(google_auth, "default", lambda **_: (nobody, None))
+    pays = storage.Access(requester_pays=True)
+
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "payer")
+    assert google.GoogleObjects(pays)._payer == "payer"
+    assert google.GoogleObjects(storage.Access(requester_pays=True, project="other"))._payer == "other"
+    assert google.GoogleObjects(storage.Access())._payer is None
+
+    monkeypatch.delenv("GOOGLE_CLOUD_PROJECT")
+    with pytest.raises(storage.NoAccessError, match="give --project"):
+        google.GoogleObjects(pays)
+
+
+def refused_by_s3(code: str) -> botocore.exceptions.ClientError:
+    answer = {"Error": {"Code": code, "Message": "told"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    return botocore.exceptions.ClientError(answer, "GetObject")
+
+
+@pytest.mark.parametrize(
+    ("provider", "error", "kind"),
+    [
+        (amazon, refused_by_s3("RequestTimeout"), storage.TransientError),
+        (amazon, refused_by_s3("InvalidRequest"), OSError),
+        (amazon, botocore.exceptions.UnauthorizedSSOTokenError(), storage.NoAccessError),
+        (amazon, botocore.exceptions.PartialCredentialsError(provider="env", cred_var="x"), storage.NoAccessError),
+        (google, RefreshError("503", retryable=True), storage.TransientError),  # type: ignore[no-untyped-call]
+        (google, RefreshError("revoked"), storage.NoAccessError),  # type: ignore[no-untyped-call]
+    ],
+)
+def test_errors_of_libraries_become_ours(provider: Any, error: Exception, kind: type[Exception]) -> None:
+    with pytest.raises(kind) as told, provider._errors_told():
+        raise error
+
+    assert type(told.value) is kind

@@ -14,9 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from model import evaluate
 from pipelines import predict, storage, tag
+from pipelines.jobs import reach_buckets
+from pipelines.options import parse_predict
 from pipelines.storage import leases, patience
 from tests.conftest import Bucket
 from tests.image_files import picture, unmarked_rgba_jpeg
@@ -243,6 +246,18 @@ def test_no_credential_reaches_the_manifest(everywhere: Bucket, tmp_path: Path) 
     [manifest] = (tmp_path / "out" / "runs").iterdir()
     assert "hunter" not in manifest.read_text()
     assert "--s3_secret_access_key" in manifest.read_text()
+
+
+@pytest.mark.parametrize(("flag", "value"), [("False", False), ("ca.pem", "ca.pem"), ("true", None)])
+def test_certificates_are_verified_or_not_as_the_flag_says(
+    flag: str, value: object, bundle_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "use", lambda access: None)
+    options = parse_predict(["--input=x", f"--model={bundle_path}", "--output=out", f"--s3_verify={flag}"])
+
+    access = reach_buckets(options, PipelineOptions(options.beam_flags))
+
+    assert dict(access.s3).get("verify") == value
 
 
 def test_what_is_in_a_bucket_is_tagged_on_the_screen_and_measured(

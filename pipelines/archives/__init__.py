@@ -54,6 +54,9 @@ def list_members(archive: ImageRef) -> Iterator[Found]:
     Of members of one name the last one counts, as it does when the archive is unpacked. Where an archive is cut off,
     its whole members come first, and then one failure that names the place. Where its checksum tells that something is
     wrong, but not where, all of its members are failures.
+
+    Raises:
+      TransientError: the archive cannot be read now, whatever is in it.
     """
     list_kind = list_zip if archive.path.lower().endswith(".zip") else list_tar
     members: dict[str, Found] = {}

@@ -148,6 +148,8 @@ def list_tar(archive: ImageRef) -> Iterator[Found]:
                 pass
             if mark.count(0) < _BLOCK:
                 yield _broken(archive, tar.offset, "is damaged" if len(mark) == _BLOCK else "breaks off")
+        except storage.TransientError:
+            raise
         except gzip.BadGzipFile as error:
             # Raised at the end, when nobody knows any more which member the damage was in.
             yield Found("", not_listed(archive.path, UntrustedArchiveError(str(error)), archive.fingerprint))

@@ -33,7 +33,11 @@ def list_zip(archive: ImageRef) -> Iterator[Found]:
     try:
         with storage.open_to_read(archive.path) as file, zipfile.ZipFile(file) as directory:
             members = directory.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, *BROKEN) as error:
+    except (zipfile.BadZipFile, NotImplementedError, *BROKEN) as refusal:
+        # Python's module says of a file that cannot be read that it is no zip file.
+        error = refusal.__context__ if isinstance(refusal.__context__, OSError) else refusal
+        if isinstance(error, storage.TransientError):
+            raise error from None
         yield Found("", not_listed(archive.path, damaged(error), archive.fingerprint))
         return
     for member in members:

@@ -63,7 +63,10 @@ def _find_member(path: str, name: str) -> Listed:
     archive = refer(path)
     if isinstance(archive, Failure):
         return archive._replace(path=f"{path}{archives.SEPARATOR}{name}")
-    found = _directory(archive).get(name)
+    try:
+        found = _directory(archive).get(name)
+    except OSError as error:
+        return not_listed(f"{path}{archives.SEPARATOR}{name}", error)
     return found or not_listed(f"{path}{archives.SEPARATOR}{name}", FileNotFoundError("no such member in the archive"))
 
 

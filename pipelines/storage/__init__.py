@@ -6,6 +6,7 @@ Every other module reaches files through here. Each kind of storage has a room o
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -39,6 +40,7 @@ __all__ = [
 BUCKETS = ("gs://", "s3://")
 
 _access = Access()
+_making = threading.Lock()
 
 
 class Store(Protocol):
@@ -244,7 +246,9 @@ def _at(path: str) -> Store:
 
 
 def _bucket_store(path: str) -> BucketStore:
-    return _store(path[: path.index("://")])
+    # Threads that come together would each make a client, and a client finds credentials and opens connections.
+    with _making:
+        return _store(path[: path.index("://")])
 
 
 @lru_cache

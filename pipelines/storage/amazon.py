@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http import HTTPStatus
 from typing import IO, Any
 
 import boto3
@@ -12,11 +13,20 @@ import botocore.config
 import botocore.exceptions
 import urllib3.exceptions
 
-from pipelines.storage.errors import NoAccessError, refused, unreachable
+from pipelines.storage.errors import ConflictError, NoAccessError, refused, unreachable
 from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page
 
 _LOGIN = "aws configure, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _BYTES_AT_ONCE = 1 << 18
+# What a server answers with 400, and what boto3 would try again.
+_PASSING = ("RequestTimeout", "BadDigest", "XAmzContentSHA256Mismatch")
+_NO_CREDENTIALS = (
+    botocore.exceptions.NoCredentialsError,
+    botocore.exceptions.PartialCredentialsError,
+    botocore.exceptions.CredentialRetrievalError,
+    botocore.exceptions.TokenRetrievalError,
+    botocore.exceptions.SSOError,
+)
 _BROKEN = (
     botocore.exceptions.ConnectionError,
     botocore.exceptions.HTTPClientError,
@@ -60,8 +70,14 @@ class AmazonObjects:
         """Write an object."""
         condition = {} if expected is None else {"IfNoneMatch": "*"} if expected == ABSENT else {"IfMatch": expected}
         data.seek(0)
-        with _errors_told():
-            return str(self._client.put_object(Bucket=bucket, Key=key, Body=data, **condition, **self._payer)["ETag"])
+        try:
+            with _errors_told():
+                answer = self._client.put_object(Bucket=bucket, Key=key, Body=data, **condition, **self._payer)
+        except FileNotFoundError as error:
+            if expected:
+                raise ConflictError(error.errno, error.strerror) from error
+            raise
+        return str(answer["ETag"])
 
     def copy(self, bucket: str, source: str, target: str) -> None:
         """Copy an object."""
@@ -106,9 +122,12 @@ def _errors_told() -> Iterator[None]:
         yield
     except botocore.exceptions.ClientError as error:
         answer: Any = error.response
+        told = answer.get("Error", {})
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-        raise refused(status, answer.get("Error", {}).get("Message", "")) from error
-    except (botocore.exceptions.NoCredentialsError, botocore.exceptions.CredentialRetrievalError) as error:
+        if told.get("Code") in _PASSING:
+            status = HTTPStatus.REQUEST_TIMEOUT
+        raise refused(status, told.get("Message", "")) from error
+    except _NO_CREDENTIALS as error:
         raise NoAccessError(f"no credentials for s3:// ({_LOGIN}): {error}") from error
     except _BROKEN as error:
         raise unreachable(error) from error

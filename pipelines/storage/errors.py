@@ -47,6 +47,8 @@ def refused(status: int, reason: str) -> OSError:
         return PermissionError(errno.EACCES, message)
     if status in (http.HTTPStatus.CONFLICT, http.HTTPStatus.PRECONDITION_FAILED):
         return ConflictError(errno.EEXIST, message)
+    if status == http.HTTPStatus.NOT_IMPLEMENTED:
+        return OSError(errno.ENOTSUP, message)
     if status in (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_MANY_REQUESTS) or status >= 500:
         return TransientError(errno.EAGAIN, message)
     return OSError(errno.EIO, message)

@@ -37,9 +37,14 @@ class GoogleObjects:
         # For traces that nobody here writes, the client would ask for the metadata of each bucket, which takes one more
         # permission.
         os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-        with _errors_told():
-            self._client = storage.Client(project=access.project)
-        self._payer = (access.project or self._client.project) if access.requester_pays else None
+        # Given none, the client takes it that none is needed, and looks for no project of the credentials.
+        project = {} if access.requester_pays and not access.project else {"project": access.project}
+        try:
+            with _errors_told():
+                self._client = storage.Client(**project)
+        except OSError as error:
+            raise NoAccessError(f"gs:// cannot be reached: {error}; give --project") from error
+        self._payer = self._client.project if access.requester_pays else None
         adapter = requests.adapters.HTTPAdapter(pool_connections=CONNECTIONS, pool_maxsize=CONNECTIONS)
         for scheme in ("https://", "http://"):
             self._client._http.mount(scheme, adapter)
@@ -121,6 +126,8 @@ def _errors_told() -> Iterator[None]:
     except (requests.RequestException, DataCorruption, google.auth.exceptions.TransportError) as error:
         raise unreachable(error) from error
     except google.auth.exceptions.GoogleAuthError as error:
+        if error.retryable:
+            raise unreachable(error) from error
         raise NoAccessError(f"no credentials for gs:// ({_LOGIN}): {without_secrets(str(error))}") from error
     except ValueError as error:
         # The library refuses some names itself.
