@@ -157,7 +157,7 @@ def read_predictions(folder: str) -> Predictions:
         output = storage.normalize(folder)
     except storage.UnsupportedStorageError as error:
         raise PredictionsError(f"argument --predictions: {error}") from error
-    if not storage.in_bucket(output) and not os.path.isdir(output):
+    if not storage.is_remote(output) and not os.path.isdir(output):
         raise PredictionsError(f"argument --predictions: no folder at {folder}")
     if os.path.basename(output) == "predictions":
         output = os.path.dirname(output)

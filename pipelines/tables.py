@@ -63,7 +63,7 @@ def read_each(folder: str, read: Callable[[Item], Result], items: Iterable[Item]
     In a bucket a few threads do it, for there each file costs two requests or more, which wait longer than they work.
     Here they would only take turns, and Arrow sets memory aside for each thread that uses it.
     """
-    if not storage.in_bucket(folder):
+    if not storage.is_remote(folder):
         yield from map(read, items)
         return
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="tables") as executor:

@@ -80,7 +80,7 @@ def _spread(written: str) -> list[str]:
         return patterns
     try:
         path = storage.normalize(written)
-        exists = storage.exists(path) if storage.in_bucket(path) else os.path.lexists(path)
+        exists = storage.exists(path) if storage.is_remote(path) else os.path.lexists(path)
     except (OSError, storage.UnsupportedStorageError):
         return [written]
     return [written] if exists else patterns
@@ -91,8 +91,8 @@ def _expand(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
     outer, inner = archives.split_member(pattern)
     if inner and os.path.lexists(pattern):
         outer, inner = pattern, None
-    in_bucket = storage.in_bucket(storage.normalize(outer))
-    for listed in (expand_in_bucket if in_bucket else expand_here)(outer, passed_over):
+    remote = storage.is_remote(storage.normalize(outer))
+    for listed in (expand_in_bucket if remote else expand_here)(outer, passed_over):
         if isinstance(listed, ImageRef) and archives.is_archive(listed.path):
             yield from _members(listed, inner, passed_over)
         else:

@@ -49,13 +49,13 @@ def read_list(path: str) -> Iterator[Listed]:
 def _refer_named(name: str, folder: str, executor: Executor) -> Listed | Future[Listed]:
     """Look up what a list names; in a bucket, which answers slowly, beside others."""
     try:
-        path = storage.normalize(name if "://" in name else os.path.join(folder, name))
+        path = storage.normalize(name if storage.is_remote(name) else os.path.join(folder, name))
     except (storage.UnsupportedStorageError, ValueError) as error:
         return not_listed(storage.without_secrets(name), error)
     archive, member = archives.split_member(path)
     if member and not os.path.lexists(path):
         return _find_member(archive, member)
-    return executor.submit(refer, path) if storage.in_bucket(path) else refer(path)
+    return executor.submit(refer, path) if storage.is_remote(path) else refer(path)
 
 
 def _find_member(path: str, name: str) -> Listed:

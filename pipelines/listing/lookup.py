@@ -17,7 +17,7 @@ def refer(path: str) -> Listed:
     """Look a file up, without reading it."""
     try:
         path.encode()
-        if storage.in_bucket(path):
+        if storage.is_remote(path):
             return ImageRef(*storage.look_up(path))
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):

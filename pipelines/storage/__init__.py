@@ -6,6 +6,7 @@ Every other module reaches files through here. Each kind of storage has a room o
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -39,6 +40,8 @@ __all__ = [
 
 BUCKETS = ("gs://", "s3://")
 
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
 _access = Access()
 _making = threading.Lock()
 
@@ -70,14 +73,14 @@ def use(access: Access) -> None:
         _store.cache_clear()
 
 
-def in_bucket(path: str) -> bool:
+def is_remote(path: str) -> bool:
     """Tell whether a path is not one of this machine."""
-    return "://" in path
+    return _SCHEME.match(path) is not None
 
 
 def can_be_written(path: str) -> bool:
     """Tell whether an output can be at a path."""
-    return not in_bucket(path) or path.startswith(BUCKETS)
+    return not is_remote(path) or path.startswith(BUCKETS)
 
 
 def normalize(path: str) -> str:
@@ -86,7 +89,7 @@ def normalize(path: str) -> str:
     Raises:
       UnsupportedStorageError: the path is in no kind of storage that can be reached.
     """
-    if in_bucket(path):
+    if is_remote(path):
         scheme, _, rest = path.partition("://")
         if not _is_reached(scheme):
             raise UnsupportedStorageError(
@@ -242,7 +245,7 @@ def read_lock(path: str) -> str:
 
 
 def _at(path: str) -> Store:
-    return _bucket_store(path) if in_bucket(path) else local
+    return _bucket_store(path) if is_remote(path) else local
 
 
 def _bucket_store(path: str) -> BucketStore:
