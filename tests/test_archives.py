@@ -123,6 +123,21 @@ def test_patterns_find_archives_and_lists_name_members(tmp_path: Path) -> None:
     ]
 
 
+def test_an_archive_is_looked_up_once_for_all_members_that_a_list_names(bucket: Bucket, tmp_path: Path) -> None:
+    storage.write(f"{bucket.path}/x.tar", pack(tmp_path / "x.tar", CHIPS).read_bytes())
+    (tmp_path / "list.txt").write_text("".join(f"{bucket.path}/x.tar::{name}\n" for name in CHIPS))
+    requests: list[str] = []
+
+    def count(method: str, path: str) -> Disturbance:
+        requests.append(path)
+        return Disturbance()
+
+    bucket.proxy.disturb = count
+
+    assert len(list(list_images([], str(tmp_path / "list.txt")))) == len(CHIPS)
+    assert len(requests) == 3, f"once to look it up, and twice to read its directory: {requests}"
+
+
 def test_a_file_whose_name_looks_like_that_of_a_member_is_itself(tmp_path: Path) -> None:
     (tmp_path / "x.tar::a.jpg").write_bytes(CHIPS["a.jpg"])
 

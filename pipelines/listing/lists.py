@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import lru_cache
 
@@ -19,6 +19,7 @@ from pipelines.records import Failure, ImageRef, Listed, not_listed
 
 LIST_COLUMN = "path"
 _LOOK_UPS = 32
+_ARCHIVES = 4
 
 
 def read_list(path: str) -> Iterator[Listed]:
@@ -32,13 +33,15 @@ def read_list(path: str) -> Iterator[Listed]:
     except storage.UnsupportedStorageError as error:
         raise InputError(str(error)) from error
     empty = True
+    # Once for all its members that are named: in a bucket that is a request.
+    refer_archive = lru_cache(_ARCHIVES)(refer)
     with ThreadPoolExecutor(_LOOK_UPS, thread_name_prefix="list") as executor:
         ahead: deque[Listed | Future[Listed]] = deque()
         for name in _read_names(path):
             if not name:
                 continue
             empty = False
-            ahead.append(_refer_named(name, folder, executor))
+            ahead.append(_refer_named(name, folder, executor, refer_archive))
             if len(ahead) > 4 * _LOOK_UPS:
                 yield _result(ahead.popleft())
         yield from map(_result, ahead)
@@ -46,7 +49,9 @@ def read_list(path: str) -> Iterator[Listed]:
         raise InputError(f"{path} names no images")
 
 
-def _refer_named(name: str, folder: str, executor: Executor) -> Listed | Future[Listed]:
+def _refer_named(
+    name: str, folder: str, executor: Executor, refer_archive: Callable[[str], Listed]
+) -> Listed | Future[Listed]:
     """Look up what a list names; in a bucket, which answers slowly, beside others."""
     try:
         path = storage.normalize(name if storage.is_remote(name) else os.path.join(folder, name))
@@ -54,13 +59,12 @@ def _refer_named(name: str, folder: str, executor: Executor) -> Listed | Future[
         return not_listed(storage.without_secrets(name), error)
     archive, member = archives.split_member(path)
     if member and not os.path.lexists(path):
-        return _find_member(archive, member)
+        return _find_member(refer_archive(archive), archive, member)
     return executor.submit(refer, path) if storage.is_remote(path) else refer(path)
 
 
-def _find_member(path: str, name: str) -> Listed:
+def _find_member(archive: Listed, path: str, name: str) -> Listed:
     """Find a member of an archive by its name."""
-    archive = refer(path)
     if isinstance(archive, Failure):
         return archive._replace(path=f"{path}{archives.SEPARATOR}{name}")
     try:
@@ -70,7 +74,7 @@ def _find_member(path: str, name: str) -> Listed:
     return found or not_listed(f"{path}{archives.SEPARATOR}{name}", FileNotFoundError("no such member in the archive"))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(_ARCHIVES)
 def _directory(archive: ImageRef) -> Mapping[str, Listed]:
     return dict(archives.list_members(archive))
 
