@@ -138,6 +138,22 @@ def test_an_archive_is_looked_up_once_for_all_members_that_a_list_names(bucket: 
     assert len(requests) == 3, f"once to look it up, and twice to read its directory: {requests}"
 
 
+def test_a_member_that_a_list_names_and_a_damaged_archive_has_lost_is_told_so(tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.tar", CHIPS)
+    second = listed(path)[1]
+    assert isinstance(second, ImageRef)
+    assert second.span
+    path.write_bytes(path.read_bytes()[: second.span.start - 100])
+    (tmp_path / "list.txt").write_text("x.tar::a.jpg\nx.tar::C.JPG\n")
+
+    whole, lost = list_images([], str(tmp_path / "list.txt"))
+
+    assert isinstance(whole, ImageRef)
+    assert isinstance(lost, Failure)
+    assert lost.path == f"{path}::C.JPG"
+    assert "breaks off at byte" in lost.message
+
+
 def test_a_file_whose_name_looks_like_that_of_a_member_is_itself(tmp_path: Path) -> None:
     (tmp_path / "x.tar::a.jpg").write_bytes(CHIPS["a.jpg"])
 

@@ -65,13 +65,17 @@ def _refer_named(
 
 def _find_member(archive: Listed, path: str, name: str) -> Listed:
     """Find a member of an archive by its name."""
+    member = f"{path}{archives.SEPARATOR}{name}"
     if isinstance(archive, Failure):
-        return archive._replace(path=f"{path}{archives.SEPARATOR}{name}")
+        return archive._replace(path=member)
     try:
-        found = _directory(archive).get(name)
+        directory = _directory(archive)
     except OSError as error:
-        return not_listed(f"{path}{archives.SEPARATOR}{name}", error)
-    return found or not_listed(f"{path}{archives.SEPARATOR}{name}", FileNotFoundError("no such member in the archive"))
+        return not_listed(member, error)
+    broken = directory.get("")
+    if name not in directory and isinstance(broken, Failure):
+        return broken._replace(path=member)
+    return directory.get(name) or not_listed(member, FileNotFoundError("no such member in the archive"))
 
 
 @lru_cache(_ARCHIVES)
