@@ -13,6 +13,7 @@ from typing import Any
 import botocore.exceptions
 import google.auth as google_auth
 import pytest
+import requests
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import RefreshError
 
@@ -335,6 +336,7 @@ def refused_by_s3(code: str) -> botocore.exceptions.ClientError:
         (amazon, botocore.exceptions.UnauthorizedSSOTokenError(), storage.NoAccessError),
         (amazon, botocore.exceptions.PartialCredentialsError(provider="env", cred_var="x"), storage.NoAccessError),
         (google, RefreshError("503", retryable=True), storage.TransientError),  # type: ignore[no-untyped-call]
+        (google, requests.exceptions.InvalidSchema("localhost:4443/x"), storage.NoAccessError),
         (google, RefreshError("revoked"), storage.NoAccessError),  # type: ignore[no-untyped-call]
     ],
 )

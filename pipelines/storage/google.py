@@ -123,6 +123,8 @@ def _errors_told() -> Iterator[None]:
         yield
     except GoogleAPICallError as error:
         raise refused(int(error.code or HTTPStatus.INTERNAL_SERVER_ERROR), _reason(error)) from error
+    except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as error:
+        raise NoAccessError(f"gs:// cannot be reached, look at STORAGE_EMULATOR_HOST: {error}") from error
     except (requests.RequestException, DataCorruption, google.auth.exceptions.TransportError) as error:
         raise unreachable(error) from error
     except google.auth.exceptions.GoogleAuthError as error:
