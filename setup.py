@@ -19,6 +19,7 @@ setup(
     install_requires=[
         "ai-edge-litert>=2.1",
         "apache-beam>=2.77",
+        "bracex>=2.5",
         "google-cloud-storage>=3.1",
         "numpy>=2",
         "pillow>=12.1",

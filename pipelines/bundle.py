@@ -13,6 +13,7 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,7 +98,7 @@ class Bundle:
         if name not in self.files:
             raise BundleError(f"bundle {self.path} has no {name}")
         try:
-            data = storage.read(storage.join(self.path, name))
+            data = _read(storage.join(self.path, name), self.files[name])
         except OSError as error:
             raise BundleError(f"bundle {self.path}: {name} cannot be read: {error}") from error
         if hashlib.sha256(data).hexdigest() != self.files[name]:
@@ -218,6 +219,17 @@ def seal_bundle(
     sealed = {**manifest, "digest": _digest(manifest)}
     storage.write(str(folder / MANIFEST), json.dumps(sealed, indent=2, ensure_ascii=False).encode())
     return load_bundle(str(folder))
+
+
+def _read(path: str, digest: str) -> bytes:
+    # Here the system keeps what was read.
+    return _read_once(path, digest) if storage.is_remote(path) else storage.read(path)
+
+
+@lru_cache(maxsize=64)
+def _read_once(path: str, digest: str) -> bytes:
+    """Read a file of a bundle that is elsewhere; once in a process, for each load verifies every file."""
+    return storage.read(path)
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:

@@ -7,7 +7,6 @@ import difflib
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 
@@ -25,7 +24,7 @@ from pipelines.ledger import Accounts, Run, read_accounts
 from pipelines.listing import InputError, list_images
 from pipelines.listing.packed import PackedNames
 from pipelines.options import PredictOptions, UsageError
-from pipelines.output import check_output, drop_shadows, mark
+from pipelines.output import check_output, check_still_held, drop_shadows, mark
 from pipelines.reading import Limits
 from pipelines.records import Listed
 from pipelines.tables import OutputError
@@ -104,11 +103,11 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
       InputError: the input names no images.
       BundleError: the engine refuses the bundle.
       OutputError: the output holds what this run must not add to, two rows of an image or a damaged file, or another
-        run has taken it over.
-      NoAccessError: credentials or a library are missing.
+        run has taken it over, and nothing was committed.
+      NoAccessError: credentials or a library are missing, and nothing was committed.
       InterruptedRunError: a signal asked to stop; the wave at work was dropped whole.
       TooManyFailuresError: more images failed than may, and the run was to fail fast; the wave at work was dropped.
-      StoppedError: the output could not be written.
+      StoppedError: the output could not be written, or something of the above came after a commit.
     """
     try:
         check_output(run)
@@ -121,6 +120,8 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
         raise
     except Exception as error:
         if refused := _innermost(error, OutputError, storage.NoAccessError):
+            if _mark_quietly(run, "stopped"):
+                raise StoppedError(f"stopped: {refused}") from None
             raise refused from None
         for kind, status in (
             (interruption.InterruptedRunError, "interrupted"),
@@ -194,13 +195,19 @@ def _replace_rows(run: Run, accounts: Accounts, max_failure_rate: float) -> None
     elif accounts.failure_rate > max_failure_rate:
         mark(run.manifest, "kept_old")
     else:
+        check_still_held(run)
         replace_rows(run, accounts)
 
 
-def _mark_quietly(run: Run, status: str) -> None:
-    # On a full disk even this may fail; the next run then calls it killed.
-    with suppress(OSError), storage.hurried():
-        mark(run.manifest, status)
+def _mark_quietly(run: Run, status: str) -> bool:
+    """Write into the manifest how the run ended, and tell whether there is one: whether something was committed."""
+    try:
+        with storage.hurried():
+            mark(run.manifest, status)
+            return storage.exists(run.manifest)
+    except OSError:
+        # On a full disk even this may fail; the next run then calls it killed.
+        return True
 
 
 def _is_local(runner: str | None) -> bool:

@@ -231,11 +231,26 @@ def test_a_run_whose_output_another_one_took_over_commits_nothing_more(
 
     monkeypatch.setattr(storage, "write", take_over)
 
-    assert in_bucket(everywhere, checkpoint_every=20) == 2
+    assert in_bucket(everywhere, checkpoint_every=20) == 1
     assert "was taken over by another run (run B, process 1 on mars)" in capsys.readouterr().err
     assert len(rows(f"{everywhere.path}/out")) == 20
     assert storage.exists(lock), "the lock of the other run was deleted"
     assert storage.exists(staged), "rows of the other run were deleted"
+
+
+def test_each_file_of_a_bundle_is_fetched_once(everywhere: Bucket, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def disturb(method: str, path: str) -> Disturbance:
+        asked.append(f"{method} {path}")
+        return Disturbance()
+
+    everywhere.proxy.disturb = disturb
+    assert in_bucket(everywhere, output=tmp_path / "out") == 0
+
+    files = [request for request in asked if "bundle" in request and "bundle.json" not in request]
+    assert sorted(files) == sorted(set(files))
+    assert len([request for request in files if "model.tflite" in request]) == 1
 
 
 def test_no_credential_reaches_the_manifest(everywhere: Bucket, tmp_path: Path) -> None:

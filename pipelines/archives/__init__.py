@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from pipelines import interruption
 from pipelines.archives.members import IN_STREAM, IN_TAR, SEPARATOR, Found, UntrustedArchiveError, member_path
 from pipelines.archives.tars import COMPRESSED_ENDINGS, Streams, list_tar, read_in_tar
 from pipelines.archives.zips import list_zip, read_in_zip
@@ -62,7 +63,8 @@ def list_members(archive: ImageRef) -> Iterator[Found]:
     members: dict[str, Found] = {}
     broken: list[Failure] = []
     for found in list_kind(archive):
-        if found.name:
+        interruption.check()
+        if found.name is not None:
             # Taken out first, so that the order is that of the places in the archive, which are gone through.
             members.pop(found.name, None)
             members[found.name] = found
@@ -74,7 +76,7 @@ def list_members(archive: ImageRef) -> Iterator[Found]:
             yield Found(name, not_listed(member_path(archive, name), reason, archive.fingerprint))
         return
     yield from members.values()
-    yield from (Found("", failure) for failure in broken)
+    yield from (Found(None, failure) for failure in broken)
 
 
 def read_member(ref: ImageRef) -> bytes:

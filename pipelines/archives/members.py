@@ -39,11 +39,11 @@ class Found(NamedTuple):
     """A member of an archive, or a failure of the archive itself.
 
     Attributes:
-      name: in the archive; empty where it is the archive that failed.
+      name: in the archive; None where it is the archive that failed.
       listed: the image, or the reason why it cannot be one.
     """
 
-    name: str
+    name: str | None
     listed: ImageRef | Failure
 
 

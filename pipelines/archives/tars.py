@@ -152,10 +152,10 @@ def list_tar(archive: ImageRef) -> Iterator[Found]:
             raise
         except gzip.BadGzipFile as error:
             # Raised at the end, when nobody knows any more which member the damage was in.
-            yield Found("", not_listed(archive.path, UntrustedArchiveError(str(error)), archive.fingerprint))
+            yield Found(None, not_listed(archive.path, UntrustedArchiveError(str(error)), archive.fingerprint))
         except BROKEN as error:
             if last is None:
-                yield Found("", not_listed(archive.path, damaged(error), archive.fingerprint))
+                yield Found(None, not_listed(archive.path, damaged(error), archive.fingerprint))
             elif packing == IN_TAR and last.offset_data + last.size <= archive.size:
                 yield _found(archive, last, packing)
                 yield _broken(archive, archive.size, "breaks off")
@@ -188,4 +188,4 @@ def _open(path: str, opened: ExitStack) -> IO[bytes]:
 
 def _broken(archive: ImageRef, place: int, how: str) -> Found:
     reason = DamagedArchiveError(f"the archive {how} at byte {place:,}; what was before is read, the rest is lost")
-    return Found("", not_listed(archive.path, reason, archive.fingerprint))
+    return Found(None, not_listed(archive.path, reason, archive.fingerprint))

@@ -38,7 +38,7 @@ def list_zip(archive: ImageRef) -> Iterator[Found]:
         error = refusal.__context__ if isinstance(refusal.__context__, OSError) else refusal
         if isinstance(error, storage.TransientError):
             raise error from None
-        yield Found("", not_listed(archive.path, damaged(error), archive.fingerprint))
+        yield Found(None, not_listed(archive.path, damaged(error), archive.fingerprint))
         return
     for member in members:
         # Not by `is_dir`, which takes no empty name.
@@ -64,7 +64,7 @@ def read_in_zip(span: Span, size: int) -> bytes:
 def _found_in_zip(archive: ImageRef, member: zipfile.ZipInfo) -> ImageRef | Failure:
     path = member_path(archive, member.filename)
     fingerprint = f"{member.file_size}-{member.CRC:08x}"
-    problem = None if member.filename else "a member without a name"
+    problem = None
     if member.flag_bits & _ENCRYPTED:
         problem = "encrypted in the archive"
     elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

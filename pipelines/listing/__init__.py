@@ -103,5 +103,5 @@ def _members(archive: ImageRef, pattern: str | None, passed_over: Counter[str] |
     """List those members of an archive that a pattern matches; without one, those that are named like images."""
     matches = compile_pattern(pattern) if pattern else None
     for name, listed in archives.list_members(archive):
-        if not name or name == pattern or (matches(name) if matches else is_image(name, passed_over)):
+        if name is None or name == pattern or (matches(name) if matches else is_image(name, passed_over)):
             yield listed

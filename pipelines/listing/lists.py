@@ -72,14 +72,14 @@ def _find_member(archive: Listed, path: str, name: str) -> Listed:
         directory = _directory(archive)
     except OSError as error:
         return not_listed(member, error)
-    broken = directory.get("")
+    broken = directory.get(None)
     if name not in directory and isinstance(broken, Failure):
         return broken._replace(path=member)
     return directory.get(name) or not_listed(member, FileNotFoundError("no such member in the archive"))
 
 
 @lru_cache(_ARCHIVES)
-def _directory(archive: ImageRef) -> Mapping[str, Listed]:
+def _directory(archive: ImageRef) -> Mapping[str | None, Listed]:
     return dict(archives.list_members(archive))
 
 

@@ -174,7 +174,11 @@ def exists(path: str) -> bool:
 
 
 def sync(path: str) -> None:
-    """Wait until a file, or the names in a folder, would survive a loss of power."""
+    """Wait until a file would survive a loss of power.
+
+    Raises:
+      OSError: it is missing.
+    """
     _at(path).sync(path)
 
 

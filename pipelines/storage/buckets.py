@@ -85,7 +85,8 @@ class BucketStore:
         return patiently(lambda: self._objects.look_up(*_split(path)))
 
     def sync(self, path: str) -> None:
-        """Do nothing: an object that is there is safe."""
+        """Make sure that an object is there: then it is safe."""
+        self.look_up(path)
 
     def delete(self, paths: Sequence[str]) -> None:
         """Delete objects; missing ones are no error."""
