@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipelines import storage
 from pipelines.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, seal_bundle
+from pipelines.storage import patience
 from tests import image_files
 from tools.emulators import Emulator, MissingEmulatorError, amazon, environment, google
 from tools.proxy import Proxy, before
@@ -99,6 +100,8 @@ def bucket(
     with before(emulator.host) as proxy:
         for name, value in environment(emulator.scheme, proxy.host).items():
             monkeypatch.setenv(name, value)
+        # Servers on loopback are not relieved by long pauses.
+        monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.05)
         storage._store.cache_clear()
         yield Bucket(f"{emulator.bucket}/{uuid.uuid4().hex}", proxy)
     storage._store.cache_clear()
