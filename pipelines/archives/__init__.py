@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 
 from pipelines import interruption
 from pipelines.archives.members import IN_STREAM, IN_TAR, SEPARATOR, Found, UntrustedArchiveError, member_path
@@ -80,11 +81,14 @@ def list_members(archive: ImageRef) -> Iterator[Found]:
 
 
 def read_member(ref: ImageRef) -> bytes:
-    """Read a member by its place in an archive; not one that `is_streamed`.
+    """Read a member of an archive; one that `is_streamed` costs a pass of its own, which `Streams` save.
 
     Raises:
       DamagedArchiveError: it is not what the archive's directory says.
       OSError: the archive cannot be read.
     """
     assert ref.span
+    if is_streamed(ref):
+        with closing(Streams()) as streams:
+            return streams.read(ref)
     return read_in_tar(ref.span) if ref.span.packing == IN_TAR else read_in_zip(ref.span, ref.size)
