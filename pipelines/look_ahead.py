@@ -19,19 +19,19 @@ from pipelines.records import Failure, Image, ImageRef
 class LookAhead:
     """A queue into which names go, and out of which images come in the same order."""
 
-    def __init__(self, decoding: DecodeSettings, limits: Limits, in_flight: int, threads: int) -> None:
+    def __init__(self, decoding: DecodeSettings, limits: Limits, reads_in_flight: int, threads: int) -> None:
         """Start threads.
 
         Args:
           decoding: what the model takes.
           limits: what one image may cost.
-          in_flight: images that are fetched at the same time; twice as many are in the queue at most.
+          reads_in_flight: images that are fetched at the same time; twice as many are in the queue at most.
           threads: images that are decoded at the same time: more than cores would only take these from the engine.
         """
         self._limits = limits
-        self._most = 2 * in_flight
+        self._most = 2 * reads_in_flight
         self._queue: deque[Future[Image | Failure]] = deque()
-        self._executor = ThreadPoolExecutor(in_flight, thread_name_prefix="read")
+        self._executor = ThreadPoolExecutor(reads_in_flight, thread_name_prefix="read")
         self._turn = threading.Semaphore(threads)
         self._streams = Streams.borrow()
         self._streaming = ThreadPoolExecutor(1, thread_name_prefix="stream")

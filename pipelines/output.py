@@ -22,6 +22,7 @@ from pipelines import storage
 from pipelines.commit import recover
 from pipelines.ledger import RUNS, SHADOW, Run
 from pipelines.records import failure_schema, prediction_schema
+from pipelines.storage.leases import STALE_SECONDS
 from pipelines.tables import OutputError, open_table, read_each, table_files
 
 LOCK = "_lock"
@@ -101,7 +102,10 @@ def mark(manifest: str, status: str) -> None:
 
 
 def _tell_who_is_watched(owner: str) -> None:
-    print(f"scenetags: the output may be in use ({owner}); watching for 30 s whether that run lives", file=sys.stderr)
+    print(
+        f"scenetags: the output may be in use ({owner}); watching for {STALE_SECONDS:.0f} s whether that run lives",
+        file=sys.stderr,
+    )
 
 
 def _mark_if_killed(manifest: str) -> None:

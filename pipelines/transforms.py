@@ -97,7 +97,7 @@ class ReadImages(beam.PTransform):
       image_size: columns and rows of the result.
       resize_filter: one of `images.RESIZE_FILTERS`.
       limits: what one image may cost.
-      in_flight: images that are fetched at the same time. At most twice as many are read and not yet taken, which
+      reads_in_flight: images that are fetched at the same time. At most twice as many are read and not yet taken, which
         bounds the memory.
       threads: images that are decoded at the same time.
       run: name of the run, to report failures to.
@@ -107,14 +107,14 @@ class ReadImages(beam.PTransform):
     image_size: int
     resize_filter: str
     limits: Limits = field(default_factory=Limits)
-    in_flight: int = 32
+    reads_in_flight: int = 32
     threads: int = field(default_factory=available_cores)
     run: str = ""
     access: storage.Access = field(default_factory=storage.Access)
 
     def __post_init__(self) -> None:
-        if self.in_flight < 1 or self.threads < 1:
-            raise ValueError(f"in_flight {self.in_flight} and threads {self.threads} must be at least 1")
+        if self.reads_in_flight < 1 or self.threads < 1:
+            raise ValueError(f"reads_in_flight {self.reads_in_flight} and threads {self.threads} must be at least 1")
 
     def expand(self, refs: PCollection[ImageRef]) -> Any:
         """Apply the transform."""
@@ -203,7 +203,7 @@ class TagImages(beam.PTransform):
       run: of the job.
       handler: of the bundle.
       limits: what one image may cost.
-      in_flight: images that are fetched at the same time.
+      reads_in_flight: images that are fetched at the same time.
       earlier: accounts of the run's earlier waves.
       last: whether nothing of the run follows.
       spread: whether other workers than the one that lists can read; where there is one only, the shuffle between them
@@ -213,7 +213,7 @@ class TagImages(beam.PTransform):
     run: Run
     handler: BundleHandler
     limits: Limits = field(default_factory=Limits)
-    in_flight: int = 32
+    reads_in_flight: int = 32
     earlier: Accounts = field(default_factory=Accounts)
     last: bool = True
     spread: bool = True
@@ -228,7 +228,7 @@ class TagImages(beam.PTransform):
         # Only names cross here. From reading to writing the steps are fused: pixels stay where they were decoded.
         refs = named.refs | SpreadReads() if self.spread else named.refs
         read = refs | ReadImages(
-            *(bundle.image_size, bundle.resize_filter, self.limits, self.in_flight),
+            *(bundle.image_size, bundle.resize_filter, self.limits, self.reads_in_flight),
             run=self.run.name,
             access=self.run.access,
         )
@@ -301,7 +301,7 @@ class _ReadImages(beam.DoFn):
         storage.use(self._settings.access)
         limits = self._settings.limits
         decoding = DecodeSettings(self._settings.image_size, self._settings.resize_filter, limits.max_pixels)
-        self._ahead = LookAhead(decoding, limits, self._settings.in_flight, self._settings.threads)
+        self._ahead = LookAhead(decoding, limits, self._settings.reads_in_flight, self._settings.threads)
 
     def process(self, ref: ImageRef) -> Iterator[Any]:
         interruption.check()

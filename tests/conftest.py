@@ -8,6 +8,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,8 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from pipelines import storage
-from pipelines.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, seal_bundle
+from pipelines.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, load_bundle, seal_bundle
+from pipelines.ledger import Run
 from pipelines.storage import patience
 from tests import image_files
 from tools.emulators import Emulator, MissingEmulatorError, amazon, environment, google
@@ -122,6 +124,19 @@ def chips(tmp_path: Path) -> WriteChips:
         return tmp_path / "chips"
 
     return write
+
+
+@pytest.fixture
+def run(tmp_path: Path, bundle_path: str) -> Run:
+    """Make a run of the small bundle, into a folder that is not there yet."""
+    bundle = load_bundle(bundle_path)
+    return Run("20260101T000000Z-0002", str(tmp_path / "out"), bundle, bundle.thresholds)
+
+
+@pytest.fixture
+def earlier(run: Run) -> Run:
+    """Make a run into the same folder that began before."""
+    return replace(run, name="20260101T000000Z-0001")
 
 
 def _write_bundle(folder: Path, tf: Any, poisoned: bool = False) -> str:

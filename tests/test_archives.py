@@ -19,7 +19,7 @@ from typing import IO, Any
 import pytest
 
 from pipelines import storage
-from pipelines.archives import Streams, is_streamed, tars
+from pipelines.archives import tars
 from pipelines.decoding import DecodeSettings, Refusal
 from pipelines.listing import InputError, list_images
 from pipelines.look_ahead import LookAhead
@@ -68,7 +68,7 @@ def listed(*inputs: str | Path) -> list[ImageRef | Failure]:
 def read(ref: ImageRef | Failure) -> bytes:
     assert isinstance(ref, ImageRef), ref
     assert ref.span
-    return Streams().read(ref) if is_streamed(ref) else fetch_image(ref, 10**6)
+    return fetch_image(ref, 10**6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -449,7 +449,7 @@ def test_a_compressed_tar_is_gone_through_once(tmp_path: Path, monkeypatch: pyte
 
     results: list[Image | Failure] = []
     for wave in (refs[:70], refs[70:]):
-        ahead = LookAhead(DecodeSettings(32, "bilinear"), Limits(), in_flight=16, threads=2)
+        ahead = LookAhead(DecodeSettings(32, "bilinear"), Limits(), reads_in_flight=16, threads=2)
         results += (item for ref in wave for item in ahead.put(ref))
         results += ahead.drain()
         ahead.close()

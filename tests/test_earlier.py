@@ -11,23 +11,11 @@ from typing import Any
 
 import pytest
 
-from pipelines.bundle import load_bundle
 from pipelines.commit import commit
 from pipelines.earlier import EarlierRow, EarlierRows, read_earlier
 from pipelines.ledger import FAILURES, PREDICTIONS, Accounts, Run
 from pipelines.tables import OutputError, open_table
 from tests.test_commit import FIRST, Rows, stage
-
-
-@pytest.fixture
-def run(tmp_path: Path, bundle_path: str) -> Run:
-    bundle = load_bundle(bundle_path)
-    return Run("20260101T000000Z-0002", str(tmp_path / "out"), bundle, bundle.thresholds)
-
-
-@pytest.fixture
-def earlier(run: Run) -> Run:
-    return replace(run, name="20260101T000000Z-0001")
 
 
 def put(run: Run, rows: Rows) -> None:

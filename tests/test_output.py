@@ -11,23 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import storage
-from pipelines.bundle import load_bundle
 from pipelines.commit import commit
 from pipelines.ledger import Accounts, Run
 from pipelines.output import check_output, drop_shadows, hold_output
 from pipelines.tables import OutputError, open_table
 from tests.test_commit import FIRST, stage
-
-
-@pytest.fixture
-def run(tmp_path: Path, bundle_path: str) -> Run:
-    bundle = load_bundle(bundle_path)
-    return Run("20260101T000000Z-0002", str(tmp_path / "out"), bundle, bundle.thresholds)
-
-
-@pytest.fixture
-def earlier(run: Run) -> Run:
-    return replace(run, name="20260101T000000Z-0001")
 
 
 def test_the_output_is_probed_without_a_trace(tmp_path: Path, run: Run) -> None:

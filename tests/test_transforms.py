@@ -41,14 +41,14 @@ def refs(folder: Path) -> list[ImageRef]:
     return [ImageRef(str(path), path.stat().st_size, "") for path in sorted(folder.iterdir())]
 
 
-@pytest.mark.parametrize("in_flight", [1, 3, 100])
-def test_reading_ahead_gives_every_image_once_and_failures_apart(chips: Path, in_flight: int) -> None:
+@pytest.mark.parametrize("reads_in_flight", [1, 3, 100])
+def test_reading_ahead_gives_every_image_once_and_failures_apart(chips: Path, reads_in_flight: int) -> None:
     (chips / "05.jpg").write_bytes(b"")
     (chips / "06.jpg").unlink()
     wanted = [*refs(chips), ImageRef(f"{chips}/06.jpg", 0, "")]
 
     with beam.Pipeline(FnApiRunner()) as pipeline:
-        read = pipeline | beam.Create(wanted) | ReadImages(32, "bilinear", in_flight=in_flight)
+        read = pipeline | beam.Create(wanted) | ReadImages(32, "bilinear", reads_in_flight=reads_in_flight)
         assert_that(
             read.images | beam.Map(lambda item: (item.ref.path, item.pixels.shape, item.width, item.height)),
             equal_to([(f"{chips}/{n:02}.jpg", (32, 32, 3), 64, 48) for n in range(12) if n not in (5, 6)]),
@@ -116,10 +116,10 @@ def test_the_whole_job_runs_as_one_pipeline(chips: Path, tmp_path: Path, bundle_
     assert accounts.errors == {"decode: NotAnImageError": 2, "list: FileNotFoundError": 1}
 
 
-@pytest.mark.parametrize(("in_flight", "threads"), [(0, 1), (1, 0)])
-def test_transforms_refuse_settings_that_make_no_sense(in_flight: int, threads: int) -> None:
-    with pytest.raises(ValueError, match=f"in_flight {in_flight} and threads {threads} must be at least 1"):
-        ReadImages(32, "bilinear", in_flight=in_flight, threads=threads)
+@pytest.mark.parametrize(("reads_in_flight", "threads"), [(0, 1), (1, 0)])
+def test_transforms_refuse_settings_that_make_no_sense(reads_in_flight: int, threads: int) -> None:
+    with pytest.raises(ValueError, match=f"reads_in_flight {reads_in_flight} and threads {threads} must be at least 1"):
+        ReadImages(32, "bilinear", reads_in_flight=reads_in_flight, threads=threads)
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         BundleHandler("bundle", "digest", batch_size=0)
 
@@ -132,7 +132,7 @@ def test_failures_are_shown_where_they_happen_not_where_they_are_written(
     lines = io.StringIO()
 
     with progress.metered("run", 12, stream=lines), beam.Pipeline(FnApiRunner()) as pipeline:
-        read = pipeline | beam.Create(refs(chips)) | ReadImages(32, "bilinear", in_flight=1, run="run")
+        read = pipeline | beam.Create(refs(chips)) | ReadImages(32, "bilinear", reads_in_flight=1, run="run")
         _ = read.images | beam.Map(lambda _: time.sleep(0.05))
 
     assert "1 of 12 images" in lines.getvalue()

@@ -52,9 +52,12 @@ def test_a_watchdog_that_is_gone_takes_nobody_with_it() -> None:
         [child] = set(children.read_text().split()) - before
         os.kill(int(child), signal.SIGKILL)
         time.sleep(0.2)
+        done = 0
         for _ in range(5):
             with noted("a.jpg"):
-                pass
+                done += 1
+        assert done == 5, "work stopped with the watchdog"
+        assert Path(f"/proc/{child}/status").read_text().find("(zombie)") > 0, "the watchdog lives"
 
 
 @pytest.mark.parametrize("end", ["crash", "kill"])
