@@ -6,42 +6,74 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from pipelines.watchdog import explain, noted, watching
+from pipelines.watchdog import Notes, explain, noted, watching
 from tests.image_files import encode, picture
 from tests.test_isolation import FAULTS
 
-GUILTY = b'+ 7f01 "/chips/a.jpg"\n+ 7f02 "/chips/b.jpg"\n- 7f01\n+ 7f01 "/chips/c.jpg"\n'
+FAULT = b"Fatal Python error: Segmentation fault\n\nCurrent thread 0x%016x (most recent call first):\n  File x\n"
 
 
-def said(data: bytes) -> str:
-    return explain(data.splitlines(keepends=True), "/out")
+@pytest.fixture
+def shared() -> Iterator[IO[bytes]]:
+    with tempfile.TemporaryFile() as file:
+        yield file
 
 
-def test_after_a_goodbye_nothing_is_said() -> None:
-    assert said(GUILTY + b"goodbye\n") == ""
+def read(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
 
 
-def test_a_killed_run_names_what_it_decoded() -> None:
-    assert said(GUILTY) == (
+def test_after_a_goodbye_nothing_is_said(shared: IO[bytes]) -> None:
+    with Notes(shared).note("/chips/a.jpg"):
+        assert explain([b"goodbye\n"], read(shared), "/out") == ""
+
+
+def test_a_killed_run_names_what_it_decoded(shared: IO[bytes]) -> None:
+    notes = Notes(shared)
+    with notes.note("/chips/done.jpg"):
+        pass
+    with notes.note("/chips/c.jpg"), notes.note("/chips/b.jpg"):
+        told = explain([], read(shared), "/out")
+    assert told == (
         'scenetags: the run was killed, for want of memory perhaps, while it decoded "/chips/b.jpg", "/chips/c.jpg"; '
         "finished waves are safe in /out, and the same command again goes on from there"
     )
 
 
-def test_a_crash_names_the_image_of_its_thread() -> None:
-    fault = b"Fatal Python error: Segmentation fault\n\nCurrent thread 0x00007f02 (most recent call first):\n  File x\n"
+def test_a_crash_names_the_image_of_its_thread(shared: IO[bytes]) -> None:
+    notes, thread = Notes(shared), threading.get_ident()
 
-    assert said(GUILTY + fault) == (
+    with notes.note("/chips/b.jpg"), ThreadPoolExecutor(1) as other:
+        other.submit(notes.note("/chips/a.jpg").__enter__).result()
+        at_work = read(shared)
+
+    assert explain((FAULT % thread).splitlines(keepends=True), at_work, "/out") == (
         'scenetags: the run crashed (Segmentation fault) while it decoded "/chips/b.jpg"; finished waves are safe in '
         "/out, and the same command again goes on from there; with --isolate_decoding such an image is a failure like "
         "any other"
     )
-    assert "while it decoded no image; finished" in said(GUILTY + fault.replace(b"7f02", b"7f09"))
+    unknown = explain((FAULT % 1).splitlines(keepends=True), at_work, "/out")
+    assert "while it decoded no image; finished" in unknown
+
+
+def test_notes_that_find_no_room_cost_nothing_but_themselves(shared: IO[bytes]) -> None:
+    notes = Notes(shared)
+    with ExitStack() as at_work:
+        for number in range(300):
+            at_work.enter_context(notes.note(f"{number}" * 1000))
+    assert explain([], read(shared), "/out").count("while it decoded no image") == 1
 
 
 def test_a_watchdog_that_is_gone_takes_nobody_with_it() -> None:
