@@ -33,7 +33,7 @@ class Predictor:
                 waiting += (batch[self._largest_batch :], batch[: self._largest_batch])
                 continue
             try:
-                probabilities = self._engine.predict(np.stack([image.pixels for image in batch]))
+                probabilities = self._engine.predict([image.pixels for image in batch])
             except Exception as error:
                 # Engines raise whatever their kernels do. Halving finds the guilty image in few calls.
                 if len(batch) == 1:
@@ -68,8 +68,9 @@ def choose_tags(
 
 
 def _results(images: Sequence[Image], probabilities: NDArray[np.float32]) -> Iterator[Prediction | Failure]:
-    for image, row in zip(images, probabilities, strict=True):
-        if np.isfinite(row).all():
+    finite = np.logical_and.reduce(np.isfinite(probabilities), axis=1)
+    for image, row, usable in zip(images, probabilities, finite, strict=True):
+        if usable:
             yield Prediction(image.ref, image.width, image.height, image.source, image.repairs, row)
         else:
             yield _failure(image, "NotFinite", "the model gave a probability that is not a number")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,9 +21,9 @@ class FakeEngine:
         self.not_finite = not_finite
         self.calls = 0
 
-    def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
         self.calls += 1
-        first = pixels[:, 0, 0, 0]
+        first = np.asarray(pixels)[:, 0, 0, 0]
         if self.forbidden in first:
             raise RuntimeError("kernel failed")
         return np.where(first == self.not_finite, np.nan, first / 255).astype(np.float32)[:, np.newaxis]
@@ -69,7 +71,7 @@ class SmallEngine(FakeEngine):
         self.most = most
         self.refused = 0
 
-    def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
         if len(pixels) > self.most:
             self.refused += 1
             raise MemoryError(f"no room for {len(pixels)}")

@@ -6,6 +6,7 @@ import io
 import tarfile
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def test_reading_goes_on_while_the_engine_works(
     class PatientEngine:
         name = "patient"
 
-        def predict(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
             assert third_batch_is_read.wait(20), "nothing was read while the first batch was with the engine"
             return np.zeros((len(pixels), len(bundle.labels)), np.float32)
 
