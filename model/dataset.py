@@ -177,10 +177,10 @@ def _decode_all(paths: Sequence[str], shape: tuple[int, int, int, int], folder: 
 
     def read(index: int) -> tuple[str, ...] | Unreadable:
         try:
-            decoded = images.decode(Path(paths[index]).read_bytes())
+            decoded = images.decode_resized(Path(paths[index]).read_bytes(), image_size, RESIZE_FILTER)
         except (images.ImageError, OSError) as error:
             return Unreadable(paths[index], str(error))
-        pixels[index] = images.resize(decoded.pixels, image_size, RESIZE_FILTER)
+        pixels[index] = decoded.pixels
         return decoded.repairs
 
     repairs: Counter[str] = Counter()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pipelines.images import MAX_PIXELS, ImageError, Pixels, decode, resize
+from pipelines import images
+from pipelines.images import MAX_PIXELS, ImageError, Resized
 
 
 class DecodeSettings(NamedTuple):
@@ -22,24 +23,6 @@ class DecodeSettings(NamedTuple):
     max_pixels: int = MAX_PIXELS
 
 
-class Resized(NamedTuple):
-    """A decoded image.
-
-    Attributes:
-      width: columns before resizing.
-      height: rows before resizing.
-      source: format, samples a pixel and bits a sample of the file.
-      repairs: what was done to get true colours, in the order applied.
-      pixels: uint8[S, S, 3], sRGB, 0 to 255.
-    """
-
-    width: int
-    height: int
-    source: str
-    repairs: tuple[str, ...]
-    pixels: Pixels
-
-
 class Refusal(NamedTuple):
     """The reason why an image was not decoded: the kind of error, and a message for people."""
 
@@ -51,11 +34,8 @@ Decode = Callable[[bytes], Resized | Refusal]
 
 
 def decode_resized(data: bytes, settings: DecodeSettings) -> Resized | Refusal:
-    """Decode a file and bring it to a model's size."""
+    """Decode a file and bring it to a model's size, or say why not."""
     try:
-        decoded = decode(data, max_pixels=settings.max_pixels)
+        return images.decode_resized(data, settings.image_size, settings.resize_filter, max_pixels=settings.max_pixels)
     except ImageError as error:
         return Refusal(type(error).__name__, str(error))
-    height, width = decoded.pixels.shape[:2]
-    pixels = resize(decoded.pixels, settings.image_size, settings.resize_filter)
-    return Resized(width, height, decoded.source, decoded.repairs, pixels)

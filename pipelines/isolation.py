@@ -21,7 +21,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from pipelines.decoding import DecodeSettings, Refusal, Resized, decode_resized
+from pipelines.decoding import DecodeSettings, Refusal, decode_resized
+from pipelines.images import Resized
 
 _CHILD_MEMORY = 3 * 2**30
 """Bytes that a child may take beyond those of its start; the largest image needs less than half of it."""

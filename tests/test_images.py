@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from pipelines.images import RESIZE_FILTERS, Decoded, ImageError, decode, resize
+from pipelines.images import RESIZE_FILTERS, Decoded, ImageError, decode, decode_resized, resize
 from tests import image_files as files
 
 RGB = files.mosaic()
@@ -123,6 +123,13 @@ def test_decoded_pixels_cannot_be_changed() -> None:
 @given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 6), columns=st.integers(1, 6))
 def test_unmarked_rgba_gives_back_the_stored_rgb(seed: int, rows: int, columns: int) -> None:
     rgb = files.mosaic(rows, columns, seed=seed)
+    assert_decodes(files.unmarked_rgba_jpeg(rgb), rgb, "jpeg 4x8", UNMARKED)
+
+
+def test_an_unmarked_rgba_too_large_for_one_piece_of_memory_is_read_alike() -> None:
+    rgb = np.tile(files.mosaic(10, 10), (27, 27, 1))
+    pillow_splits_images_above = 2**24
+    assert rgb.shape[0] * rgb.shape[1] * 4 > pillow_splits_images_above
     assert_decodes(files.unmarked_rgba_jpeg(rgb), rgb, "jpeg 4x8", UNMARKED)
 
 
@@ -902,6 +909,26 @@ def test_resize_is_pillows_own(resize_filter: str, size: int) -> None:
     expected = Image.fromarray(pixels).resize((size, size), Image.Resampling[resize_filter.upper()])
     assert_close(resized, np.asarray(expected))
     assert resized.shape == (size, size, 3)
+
+
+@pytest.mark.parametrize("resize_filter", RESIZE_FILTERS)
+@pytest.mark.parametrize(
+    "data",
+    [
+        files.unmarked_rgba_jpeg(RGB),
+        files.encode(RGB, "png"),
+        files.encode(GRAY, "tiff"),
+        files.encode(files.picture(40, 40), "jpeg"),
+    ],
+)
+def test_decoding_at_a_size_gives_the_pixels_of_decoding_and_resizing(data: bytes, resize_filter: str) -> None:
+    decoded = decode(data)
+    height, width = decoded.pixels.shape[:2]
+
+    resized = decode_resized(data, 40, resize_filter)
+
+    assert_close(resized.pixels, resize(decoded.pixels, 40, resize_filter))
+    assert resized[:4] == (width, height, decoded.source, decoded.repairs)
 
 
 def test_an_image_of_the_right_size_is_not_touched() -> None:

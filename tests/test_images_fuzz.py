@@ -207,7 +207,7 @@ def test_memory_that_does_not_suffice_is_told_from_damage(monkeypatch: pytest.Mo
     def exhaust(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("pipelines.images._to_srgb", exhaust)
+    monkeypatch.setattr("pipelines.images.to_srgb", exhaust)
 
     with pytest.raises(ImageTooLargeError, match="64 x 48 pixels: more than there is memory for"):
         decode(PNG)

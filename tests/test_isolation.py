@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.decoding import DecodeSettings, Refusal, Resized, decode_resized
+from pipelines.decoding import DecodeSettings, Refusal, decode_resized
+from pipelines.images import Resized
 from pipelines.isolation import DecoderPool
 from tests.image_files import encode, picture, unmarked_rgba_jpeg
 

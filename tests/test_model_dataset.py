@@ -53,14 +53,14 @@ def test_images_are_decoded_a_second_time_only_if_they_have_changed(
 ) -> None:
     Path(chips[1]).write_bytes(b"no image")
     first = dataset.decode(chips, 32, tmp_path / "cache")
-    decode = images.decode
+    decode = images.decode_resized
     reads: list[bytes] = []
 
-    def watched(data: bytes) -> images.Decoded:
+    def watched(data: bytes, size: int, resize_filter: str) -> images.Resized:
         reads.append(data)
-        return decode(data)
+        return decode(data, size, resize_filter)
 
-    monkeypatch.setattr(images, "decode", watched)
+    monkeypatch.setattr(images, "decode_resized", watched)
     again = dataset.decode(chips, 32, tmp_path / "cache")
     assert not reads
     np.testing.assert_array_equal(again.pixels, first.pixels)
