@@ -40,6 +40,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.training_reader
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.buckets
+	$(BIN)/python -m benchmarks.simulation
 
 # The lock file holds the newest versions that fit together; this command is the only one that changes it.
 lock: $(INSTALLED)

@@ -156,24 +156,29 @@ def _run_in_waves(
     run = tagging.run
     passed_over: Counter[str] = Counter()
     begun = time.monotonic()
-    listed = PackedNames(_interruptible(list_images(options.input, options.input_list, passed_over)))
+    listed = _interruptible(list_images(options.input, options.input_list, passed_over))
+    waves = list(_pack_waves(listed, options.checkpoint_every))
     loading = time.monotonic()
     load_predictor(run.bundle.path, run.bundle.digest, options.engine)
     run = replace(run, timings={"listing": loading - begun, "loading": time.monotonic() - loading})
     accounts = Accounts(passed_over=passed_over)
     most = options.max_failure_rate if options.fail_fast else 1.0
-    with progress.metered(run.name, len(listed), options.progress, most):
-        remaining = iter(listed)
-        while wave := PackedNames(islice(remaining, options.checkpoint_every)):
+    with progress.metered(run.name, sum(map(len, waves)), options.progress, most):
+        for number, wave in enumerate(waves, 1):
             interruption.check()
-            last = accounts.inputs + len(wave) >= len(listed)
             # The runner is named outright: "DirectRunner" would try to download another one first.
             with beam.Pipeline(FnApiRunner(), options=beam_options) as pipeline:
                 # Packed, for Beam holds what it creates in several copies: encoded, in its plan, and in that of a step.
                 unpacked = pipeline | beam.Create([wave], reshuffle=False) | "Unpack" >> beam.FlatMap(iter)
-                _ = unpacked | replace(tagging, run=run, earlier=accounts, last=last, spread=False)
+                _ = unpacked | replace(tagging, run=run, earlier=accounts, last=number == len(waves), spread=False)
             accounts = read_accounts(run.manifest)
     return accounts
+
+
+def _pack_waves(listed: Iterator[Listed], count: int) -> Iterator[PackedNames]:
+    """Take in all that was listed, so many items a wave."""
+    while wave := PackedNames(islice(listed, count)):
+        yield wave
 
 
 def _interruptible(listed: Iterable[Listed]) -> Iterator[Listed]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
-from apache_beam.pvalue import AsIter, AsSingleton, PCollection, TaggedOutput
+from apache_beam.pvalue import AsIter, PCollection, TaggedOutput
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
@@ -28,7 +28,7 @@ from pipelines.reading import Limits
 from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
 from pipelines.writing import FailureRows, PredictionRows, Rows, TableWriter
 
-FAILED, SKIPPED, SUPERSEDED = "failed", "skipped", "superseded"
+FAILED, SUPERSEDED, COUNTED = "failed", "superseded", "counted"
 
 
 @dataclass
@@ -54,10 +54,11 @@ class ListImages(beam.PTransform):
 
 @dataclass
 class SkipTagged(beam.PTransform):
-    """Leave out the images that an earlier run has tagged.
+    """Leave out the images that an earlier run has tagged, and the names that cannot be images.
 
-    An image is known by its path and fingerprint. Outputs: the listed items that remain to be done, `skipped` (paths)
-    and `superseded`, the earlier rows that go when the new ones come.
+    An image is known by its path and fingerprint. Outputs: the images that remain to be read; of the names that cannot
+    be images, `failed`; `superseded`, the earlier rows that go when the new ones come; and `counted`, accounts of what
+    came in and of what was left out as tagged.
 
     Attributes:
       run: of the job.
@@ -67,7 +68,8 @@ class SkipTagged(beam.PTransform):
 
     def expand(self, listed: PCollection[Listed]) -> Any:
         """Apply the transform."""
-        return listed | "Skip" >> beam.ParDo(_SkipTagged(self.run)).with_outputs(SKIPPED, SUPERSEDED, main="todo")
+        outputs = (FAILED, SUPERSEDED, COUNTED)
+        return listed | "Skip" >> beam.ParDo(_SkipTagged(self.run)).with_outputs(*outputs, main="refs")
 
 
 @dataclass
@@ -170,16 +172,14 @@ class WriteManifest(beam.PTransform):
 
     Attributes:
       run: of the job.
-      inputs: count of what was listed.
-      skipped: count of what was left out.
+      counted: accounts of what was listed and of what was left out.
       superseded: earlier rows that go when the new ones come.
       earlier: accounts of the run's earlier waves.
       last: whether nothing of the run follows.
     """
 
     run: Run
-    inputs: PCollection[int]
-    skipped: PCollection[int]
+    counted: PCollection[Accounts]
     superseded: PCollection[Superseded]
     earlier: Accounts
     last: bool
@@ -187,11 +187,16 @@ class WriteManifest(beam.PTransform):
     def expand(self, files: PCollection[StagedFile]) -> PCollection[Accounts]:
         """Apply the transform."""
         # Side inputs are complete before the step begins: no file moves while another one may still be written.
-        return self.inputs | "Commit" >> beam.Map(
-            partial(_commit_and_account, run=self.run, earlier=self.earlier, last=self.last),
-            files=AsIter(files),
-            skipped=AsSingleton(self.skipped),
-            superseded=AsIter(self.superseded),
+        return (
+            files.pipeline
+            | "Once" >> beam.Impulse()
+            | "Commit"
+            >> beam.Map(
+                partial(_commit_and_account, run=self.run, earlier=self.earlier, last=self.last),
+                files=AsIter(files),
+                counted=AsIter(self.counted),
+                superseded=AsIter(self.superseded),
+            )
         )
 
 
@@ -222,26 +227,22 @@ class TagImages(beam.PTransform):
         """Apply the transform."""
         bundle = self.run.bundle
         remaining = listed | SkipTagged(self.run)
-        named = remaining.todo | "SplitListed" >> beam.ParDo(_SplitFailures(self.run.name)).with_outputs(
-            FAILED, main="refs"
-        )
         # Only names cross here. From reading to writing the steps are fused: pixels stay where they were decoded.
-        refs = named.refs | SpreadReads() if self.spread else named.refs
+        refs = remaining.refs | SpreadReads() if self.spread else remaining.refs
         read = refs | ReadImages(
             *(bundle.image_size, bundle.resize_filter, self.limits, self.reads_in_flight),
             run=self.run.name,
             access=self.run.access,
         )
         predicted = read.images | PredictProbabilities(self.handler, self.run.name)
-        failures = (named[FAILED], read[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
+        failures = (remaining[FAILED], read[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
         files = (
             predicted.predictions | WritePredictions(self.run),
             failures | WriteFailures(self.run),
         ) | "AllFiles" >> beam.Flatten()
         return files | WriteManifest(
             self.run,
-            inputs=listed | "CountInputs" >> beam.combiners.Count.Globally(),
-            skipped=remaining[SKIPPED] | "CountSkipped" >> beam.combiners.Count.Globally(),
+            counted=remaining[COUNTED],
             superseded=remaining[SUPERSEDED],
             earlier=self.earlier,
             last=self.last,
@@ -254,9 +255,9 @@ def _list_images(listing: ListImages) -> Iterator[Listed]:
 
 
 def _commit_and_account(
-    inputs: int,
+    _: bytes,
     files: Iterable[StagedFile],
-    skipped: int,
+    counted: Iterable[Accounts],
     superseded: Iterable[Superseded],
     run: Run,
     earlier: Accounts,
@@ -264,7 +265,7 @@ def _commit_and_account(
 ) -> Accounts:
     storage.use(run.access)
     check_still_held(run)
-    return commit(run, list(files), list(superseded), earlier, Accounts(inputs=inputs, skipped=skipped), last)
+    return commit(run, list(files), list(superseded), earlier, sum(counted, Accounts()), last)
 
 
 class _SkipTagged(beam.DoFn):
@@ -274,15 +275,24 @@ class _SkipTagged(beam.DoFn):
     def setup(self) -> None:
         storage.use(self._run.access)
 
+    def start_bundle(self) -> None:
+        self._earlier = read_earlier(self._run.folder, self._run.name)
+        # Counted here, once a bundle: Beam's own counting would be a dozen steps more.
+        self._inputs = self._skipped = 0
+
     def process(self, listed: Listed) -> Iterator[Any]:
-        earlier = read_earlier(self._run.folder, self._run.name).find(listed.path, listed.fingerprint)
+        self._inputs += 1
+        earlier = self._earlier.find(listed.path, listed.fingerprint)
         if earlier and earlier.tagged:
+            self._skipped += 1
             progress.report(self._run.name, done=1)
-            yield TaggedOutput(SKIPPED, listed.path)
             return
         if earlier:
             yield TaggedOutput(SUPERSEDED, Superseded(listed.path, earlier.file))
-        yield listed
+        yield _sort_out(listed, self._run.name)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield TaggedOutput(COUNTED, _in_window(Accounts(inputs=self._inputs, skipped=self._skipped)))
 
 
 class _SplitFailures(beam.DoFn):

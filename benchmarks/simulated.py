@@ -1,0 +1,113 @@
+"""`scenetags predict` over an archive that is not there: `python -m benchmarks.simulated COUNT --model ...`.
+
+A bucket lists so many images, the reader gives the same picture for each without decoding any, and an engine gives
+probabilities without computing any. All the rest is the product's, and runs on one core.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+from unittest.mock import patch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines import decoding, inference, look_ahead, predict, reading, storage
+from pipelines.bundle import Bundle
+from pipelines.ledger import FAILURES, RUNS, read_accounts
+from pipelines.records import ImageRef
+from pipelines.storage.buckets import BucketStore
+from pipelines.storage.objects import Entry, Page
+from pipelines.tables import open_table, table_files
+
+ARCHIVE = "gs://simulated/chips"
+A_PAGE = 1000
+FAILING = 100
+"""The last one of so many images is gone when it is to be read."""
+
+
+class SimulatedBucket:
+    """A bucket of so many images, of which it can do no more than list them."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def look_up(self, bucket: str, key: str) -> Entry:
+        raise FileNotFoundError(key)
+
+    def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
+        first = int(following or 0)
+        numbers = range(first, min(first + A_PAGE, self._count))
+        entries = [Entry(f"gs://{bucket}/{prefix}train_{n}.jpg", 15_000 + n % 1000, str(10**15 + n)) for n in numbers]
+        return Page(entries, (), str(numbers.stop) if numbers.stop < self._count else None)
+
+
+class SimulatedEngine:
+    """An engine that gives row after row of a table, whatever the images are."""
+
+    name = "simulated"
+
+    def __init__(self, bundle: Bundle) -> None:
+        # To a power, so that an image has a few tags and not half of all.
+        table = np.random.default_rng(0).random((1 << 16, len(bundle.labels))) ** 4
+        self._table = table.astype(np.float32)
+        self._next = 0
+
+    def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        if self._next + len(pixels) > len(self._table):
+            self._next = 0
+        self._next += len(pixels)
+        return self._table[self._next - len(pixels) : self._next]
+
+
+def fetch(ref: ImageRef, max_bytes: int) -> bytes:
+    """Fetch no bytes, in the place of `reading.fetch_image`."""
+    if _number(ref.path) % FAILING == FAILING - 1:
+        raise FileNotFoundError(2, "No such file or directory")
+    return b""
+
+
+def simulate(count: int, argv: Sequence[str]) -> int:
+    """Run `scenetags predict` with these arguments over so many images, and return its exit code."""
+    picture = np.full((32, 32, 3), 127, np.uint8)
+    resized = decoding.Resized(256, 256, "jpeg 4x8", ("unmarked_rgba_jpeg",), picture)
+    bucket = BucketStore(SimulatedBucket(count))  # type: ignore[arg-type]
+    with ExitStack() as fakes:
+        fakes.enter_context(patch.object(storage, "_bucket_store", lambda path: bucket))
+        fakes.enter_context(patch.object(reading, "fetch_image", fetch))
+        fakes.enter_context(patch.object(look_ahead, "decode_resized", lambda data, settings: resized))
+        fakes.enter_context(patch.object(inference, "open_engine", lambda bundle, engine: SimulatedEngine(bundle)))
+        return predict.main([f"--input={ARCHIVE}", *argv])
+
+
+def check(output: str, count: int) -> None:
+    """Make sure that the output holds one row of every image, in the right table, and that the last accounts balance.
+
+    Raises:
+      AssertionError: it does not.
+    """
+    rows = np.zeros(count, np.int64)
+    for path in table_files(output):
+        with open_table(path) as table:
+            for batch in table.iter_batches(columns=["path"]):
+                numbers = np.array([_number(path) for path in batch["path"].to_pylist()])
+                assert np.all((numbers % FAILING == FAILING - 1) == (f"/{FAILURES}/" in path)), path
+                np.add.at(rows, numbers, 1)
+    assert np.all(rows == 1), f"{np.sum(rows == 0):,} images without a row, {np.sum(rows > 1):,} with several"
+    accounts = read_accounts(storage.list_files(storage.join(output, RUNS))[-1])
+    assert accounts.inputs == count, accounts
+    assert accounts.failures == count // FAILING, accounts
+    assert accounts.balanced, accounts
+
+
+def _number(path: str) -> int:
+    return int(path.rpartition("_")[2].removesuffix(".jpg"))
+
+
+if __name__ == "__main__":
+    # Threads that wait for one another cost more on several cores than on one, and how much is not the pipeline's.
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    sys.exit(simulate(int(sys.argv[1]), sys.argv[2:]))
