@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines import decoding, inference, look_ahead, predict, reading, storage
+from pipelines import inference, look_ahead, predict, reading, storage
 from pipelines.bundle import Bundle
+from pipelines.decoding import DecodeSettings
+from pipelines.engines import Engine
+from pipelines.images import Resized
 from pipelines.ledger import FAILURES, RUNS, read_accounts
 from pipelines.records import ImageRef
 from pipelines.storage.buckets import BucketStore
@@ -27,6 +30,8 @@ ARCHIVE = "gs://simulated/chips"
 A_PAGE = 1000
 FAILING = 100
 """The last one of so many images is gone when it is to be read."""
+
+_RESIZED = Resized(256, 256, "jpeg 4x8", ("unmarked_rgba_jpeg",), np.full((32, 32, 3), 127, np.uint8))
 
 
 class SimulatedBucket:
@@ -70,16 +75,29 @@ def fetch(ref: ImageRef, max_bytes: int) -> bytes:
     return b""
 
 
-def simulate(count: int, argv: Sequence[str]) -> int:
+def open_simulated(bundle: Bundle, engine: str) -> Engine:
+    """Open an engine that takes no time, in the place of `engines.open_engine`."""
+    return SimulatedEngine(bundle)
+
+
+def decode(data: bytes, settings: DecodeSettings) -> Resized:
+    """Decode nothing, in the place of `decoding.decode_resized`."""
+    return _RESIZED
+
+
+def simulate(
+    count: int,
+    argv: Sequence[str],
+    open_engine: Callable[[Bundle, str], Engine] = open_simulated,
+    decode: Callable[[bytes, DecodeSettings], Resized] = decode,
+) -> int:
     """Run `scenetags predict` with these arguments over so many images, and return its exit code."""
-    picture = np.full((32, 32, 3), 127, np.uint8)
-    resized = decoding.Resized(256, 256, "jpeg 4x8", ("unmarked_rgba_jpeg",), picture)
     bucket = BucketStore(SimulatedBucket(count))  # type: ignore[arg-type]
     with ExitStack() as fakes:
         fakes.enter_context(patch.object(storage, "_bucket_store", lambda path: bucket))
         fakes.enter_context(patch.object(reading, "fetch_image", fetch))
-        fakes.enter_context(patch.object(look_ahead, "decode_resized", lambda data, settings: resized))
-        fakes.enter_context(patch.object(inference, "open_engine", lambda bundle, engine: SimulatedEngine(bundle)))
+        fakes.enter_context(patch.object(look_ahead, "decode_resized", decode))
+        fakes.enter_context(patch.object(inference, "open_engine", open_engine))
         return predict.main([f"--input={ARCHIVE}", *argv])
 
 
