@@ -54,6 +54,8 @@ class SimulatedEngine:
     """An engine that gives row after row of a table, whatever the images are."""
 
     name = "simulated"
+    calls = 1
+    takes_batches = True
 
     def __init__(self, bundle: Bundle) -> None:
         # To a power, so that an image has a few tags and not half of all.

@@ -10,7 +10,6 @@ import os
 import queue
 import tempfile
 from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,9 +27,17 @@ of different processors were seen to differ by, a tenth of what damaged weights 
 
 
 class Engine(Protocol):
-    """A loaded model."""
+    """A loaded model.
+
+    Attributes:
+      name: one of `ENGINES`.
+      calls: calls of `predict` that are worth making at the same time.
+      takes_batches: whether many images in a call take less time than each in a call of its own.
+    """
 
     name: str
+    calls: int
+    takes_batches: bool
 
     def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Compute the probabilities of a batch.
@@ -48,14 +55,15 @@ class Engine(Protocol):
 
 
 class LiteRTEngine:
-    """A pool of single-threaded LiteRT interpreters, one a core.
+    """A pool of single-threaded LiteRT interpreters, one a core, for as many callers at the same time.
 
     The threads of one interpreter wait for one another at every layer, which costs a core whenever decoding holds it
-    for a moment; interpreters of one thread each do not. An image's probabilities are the same bits whatever the batch
+    for a moment; interpreters of one thread each do not. An image's probabilities are the same bits whatever the call
     and the number of interpreters.
     """
 
     name = "litert"
+    takes_batches = False
 
     def __init__(self, model: bytes, threads: int | None = None) -> None:
         """Build the interpreters.
@@ -66,44 +74,37 @@ class LiteRTEngine:
         """
         from ai_edge_litert.interpreter import Interpreter
 
-        threads = threads or available_cores()
+        self.calls = threads or available_cores()
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         with _native_messages_dropped():
-            for _ in range(threads):
+            for _ in range(self.calls):
                 interpreter = Interpreter(model_content=model, num_threads=1)
                 interpreter.allocate_tensors()
                 self._idle.put(interpreter)
         self._input = interpreter.get_input_details()[0]["index"]
         output = interpreter.get_output_details()[0]
         self._output, self._labels = output["index"], output["shape"][-1]
-        self._threads = threads
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="litert")
 
     def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Compute the probabilities of a batch; see `Engine.predict`."""
+        """Compute the probabilities of images, one after the other; see `Engine.predict`."""
         probabilities = np.empty((len(pixels), self._labels), np.float32)
-        # Each thread takes the next image when it is free. Larger calls were no faster, and leave a core idle for
-        # longer at the end of a batch.
-        waiting = enumerate(pixels)
-        for working in [self._executor.submit(self._work, waiting, probabilities) for _ in range(self._threads)]:
-            working.result()
-        return probabilities
-
-    def _work(self, waiting: Iterator[tuple[int, NDArray[np.uint8]]], probabilities: NDArray[np.float32]) -> None:
         interpreter = self._idle.get()
         try:
-            for row, image in waiting:
+            for row, image in enumerate(pixels):
                 interpreter.set_tensor(self._input, image[np.newaxis])
                 interpreter.invoke()
                 probabilities[row] = interpreter.get_tensor(self._output)[0]
         finally:
             self._idle.put(interpreter)
+        return probabilities
 
 
 class TensorFlowEngine:
     """The `serve` signature of a SavedModel, on a GPU where TensorFlow finds one."""
 
     name = "tensorflow"
+    calls = 1
+    takes_batches = True
 
     def __init__(self, folder: str) -> None:
         """Load a SavedModel from a local folder, which may be deleted afterwards."""

@@ -19,7 +19,7 @@ from apache_beam.runners.runner import create_runner
 from pipelines import interruption, progress, storage
 from pipelines.bundle import BundleError
 from pipelines.commit import replace_rows
-from pipelines.inference import BundleHandler, load_predictor
+from pipelines.inference import Model
 from pipelines.ledger import Accounts, Run, read_accounts
 from pipelines.listing import InputError, list_images
 from pipelines.listing.packed import PackedNames
@@ -137,8 +137,8 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
 
 
 def _run(run: Run, options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> Accounts:
-    handler = BundleHandler(run.bundle.path, run.bundle.digest, options.engine, options.batch_size, run.access)
-    tagging = TagImages(run, handler, _limits(options), options.reads_in_flight)
+    model = Model(run.bundle.path, run.bundle.digest, options.engine, options.batch_size, run.access)
+    tagging = TagImages(run, model, _limits(options), options.reads_in_flight)
     if is_local(beam_options):
         return _run_in_waves(tagging, options, beam_options)
     with beam.Pipeline(options=beam_options) as pipeline:
@@ -159,7 +159,7 @@ def _run_in_waves(
     listed = _interruptible(list_images(options.input, options.input_list, passed_over))
     waves = list(_pack_waves(listed, options.checkpoint_every))
     loading = time.monotonic()
-    load_predictor(run.bundle.path, run.bundle.digest, options.engine)
+    tagging.model.load()
     run = replace(run, timings={"listing": loading - begun, "loading": time.monotonic() - loading})
     accounts = Accounts(passed_over=passed_over)
     most = options.max_failure_rate if options.fail_fast else 1.0

@@ -208,7 +208,11 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
         help="auto: TensorFlow where it is installed beside a GPU, LiteRT otherwise (default)",
     )
     work.add_argument(
-        "--batch_size", type=int, default=32, metavar="N", help="images given to the engine together (default 32)"
+        "--batch_size",
+        type=int,
+        default=32,
+        metavar="N",
+        help="images given to TensorFlow together (default 32); LiteRT takes them one by one, a core each",
     )
     work.add_argument(
         "--checkpoint_every",

@@ -17,15 +17,18 @@ class Predictor:
 
     def __init__(self, engine: Engine) -> None:
         """Wrap an engine; by what it fails at, the predictor learns for later batches."""
-        self._engine = engine
+        self.engine = engine
         self._largest_batch = sys.maxsize
 
-    def predict(self, images: Sequence[Image]) -> Iterator[Prediction | Failure]:
-        """Predict images.
+    def predict(self, images: Sequence[Image]) -> list[Prediction | Failure]:
+        """Predict images in one call of the engine, or in several where it fails.
 
-        Yields:
+        Returns:
           A `Prediction` for each image, or a `Failure` of the stage `predict`, in the order of `images`.
         """
+        return list(self._predict(images))
+
+    def _predict(self, images: Sequence[Image]) -> Iterator[Prediction | Failure]:
         waiting = [images] if images else []
         while waiting:
             batch = waiting.pop()
@@ -33,7 +36,7 @@ class Predictor:
                 waiting += (batch[self._largest_batch :], batch[: self._largest_batch])
                 continue
             try:
-                probabilities = self._engine.predict([image.pixels for image in batch])
+                probabilities = self.engine.predict([image.pixels for image in batch])
             except Exception as error:
                 # Engines raise whatever their kernels do. Halving finds the guilty image in few calls.
                 if len(batch) == 1:

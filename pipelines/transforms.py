@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.ml.inference.base import RunInference
 from apache_beam.pvalue import AsIter, PCollection, TaggedOutput
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
@@ -19,7 +18,7 @@ from pipelines.commit import StagedFile, Superseded, commit
 from pipelines.decoding import DecodeSettings
 from pipelines.earlier import read_earlier
 from pipelines.engines import available_cores
-from pipelines.inference import BundleHandler
+from pipelines.inference import InferenceAhead, Model
 from pipelines.ledger import Accounts, Run
 from pipelines.listing import list_images
 from pipelines.look_ahead import LookAhead
@@ -125,23 +124,19 @@ class ReadImages(beam.PTransform):
 
 @dataclass
 class PredictProbabilities(beam.PTransform):
-    """Run the model on images. Outputs: predictions, and `failed`.
+    """Run the model on images, ahead of the step that takes the predictions. Outputs: predictions, and `failed`.
 
     Attributes:
-      handler: of the bundle.
+      model: of the bundle.
       run: name of the run, to report failures to.
     """
 
-    handler: BundleHandler
+    model: Model
     run: str = ""
 
     def expand(self, images: PCollection[Image]) -> Any:
         """Apply the transform."""
-        return (
-            images
-            | "RunInference" >> RunInference(self.handler)
-            | "Split" >> beam.ParDo(_SplitFailures(self.run)).with_outputs(FAILED, main="predictions")
-        )
+        return images | "Predict" >> beam.ParDo(_Predict(self)).with_outputs(FAILED, main="predictions")
 
 
 @dataclass
@@ -206,7 +201,7 @@ class TagImages(beam.PTransform):
 
     Attributes:
       run: of the job.
-      handler: of the bundle.
+      model: of the bundle.
       limits: what one image may cost.
       reads_in_flight: images that are fetched at the same time.
       earlier: accounts of the run's earlier waves.
@@ -216,7 +211,7 @@ class TagImages(beam.PTransform):
     """
 
     run: Run
-    handler: BundleHandler
+    model: Model
     limits: Limits = field(default_factory=Limits)
     reads_in_flight: int = 32
     earlier: Accounts = field(default_factory=Accounts)
@@ -234,7 +229,7 @@ class TagImages(beam.PTransform):
             run=self.run.name,
             access=self.run.access,
         )
-        predicted = read.images | PredictProbabilities(self.handler, self.run.name)
+        predicted = read.images | PredictProbabilities(self.model, self.run.name)
         failures = (remaining[FAILED], read[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
         files = (
             predicted.predictions | WritePredictions(self.run),
@@ -295,17 +290,32 @@ class _SkipTagged(beam.DoFn):
         yield TaggedOutput(COUNTED, _in_window(Accounts(inputs=self._inputs, skipped=self._skipped)))
 
 
-class _SplitFailures(beam.DoFn):
-    def __init__(self, run: str) -> None:
-        self._run = run
+class _Ahead(beam.DoFn):
+    """A step that works ahead of the next one: what it begins with an element, it gives on with a later one."""
 
-    def process(self, item: Any) -> Iterator[Any]:
-        yield _sort_out(item, self._run)
+    _ahead: LookAhead | InferenceAhead
+    _run: str
+
+    def process(self, element: Any) -> Iterator[Any]:
+        interruption.check()
+        for item in self._ahead.put(element):
+            yield _sort_out(item, self._run)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for item in self._ahead.drain():
+            interruption.check()
+            sorted_out = _sort_out(item, self._run)
+            failed = isinstance(sorted_out, TaggedOutput)
+            yield TaggedOutput(FAILED, _in_window(item)) if failed else _in_window(item)
+
+    def teardown(self) -> None:
+        self._ahead.close()
 
 
-class _ReadImages(beam.DoFn):
+class _ReadImages(_Ahead):
     def __init__(self, settings: ReadImages) -> None:
         self._settings = settings
+        self._run = settings.run
 
     def setup(self) -> None:
         storage.use(self._settings.access)
@@ -313,20 +323,14 @@ class _ReadImages(beam.DoFn):
         decoding = DecodeSettings(self._settings.image_size, self._settings.resize_filter, limits.max_pixels)
         self._ahead = LookAhead(decoding, limits, self._settings.reads_in_flight, self._settings.threads)
 
-    def process(self, ref: ImageRef) -> Iterator[Any]:
-        interruption.check()
-        for item in self._ahead.put(ref):
-            yield _sort_out(item, self._settings.run)
 
-    def finish_bundle(self) -> Iterator[Any]:
-        for item in self._ahead.drain():
-            interruption.check()
-            sorted_out = _sort_out(item, self._settings.run)
-            failed = isinstance(sorted_out, TaggedOutput)
-            yield TaggedOutput(FAILED, _in_window(item)) if failed else _in_window(item)
+class _Predict(_Ahead):
+    def __init__(self, settings: PredictProbabilities) -> None:
+        self._model = settings.model
+        self._run = settings.run
 
-    def teardown(self) -> None:
-        self._ahead.close()
+    def setup(self) -> None:
+        self._ahead = InferenceAhead(self._model.load(), self._model.batch_size)
 
 
 class _WriteTable(beam.DoFn):

@@ -15,6 +15,8 @@ class FakeEngine:
     """Answers each image with its first sample, and fails on batches that hold a forbidden one."""
 
     name = "fake"
+    calls = 1
+    takes_batches = True
 
     def __init__(self, forbidden: int = -1, not_finite: int = -1) -> None:
         self.forbidden = forbidden

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipelines import look_ahead, progress
 from pipelines.bundle import load_bundle
-from pipelines.inference import BundleHandler
+from pipelines.inference import Model
 from pipelines.ledger import Run, read_accounts
 from pipelines.output import hold_output
 from pipelines.reading import read_image
@@ -79,6 +79,8 @@ def test_reading_goes_on_while_the_engine_works(
 
     class PatientEngine:
         name = "patient"
+        calls = 1
+        takes_batches = True
 
         def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
             assert third_batch_is_read.wait(20), "nothing was read while the first batch was with the engine"
@@ -86,15 +88,11 @@ def test_reading_goes_on_while_the_engine_works(
 
     bundle = load_bundle(bundle_path)
     monkeypatch.setattr(look_ahead, "read_image", read)
-    monkeypatch.setattr(BundleHandler, "load_model", lambda _: Predictor(PatientEngine()))
+    monkeypatch.setattr(Model, "load", lambda _: Predictor(PatientEngine()))
     run = Run("run", str(tmp_path / "out"), bundle, bundle.thresholds)
 
     with hold_output(run), beam.Pipeline(FnApiRunner()) as pipeline:
-        _ = (
-            pipeline
-            | beam.Create(refs(chips))
-            | TagImages(run, BundleHandler(bundle.path, bundle.digest, batch_size=4))
-        )
+        _ = pipeline | beam.Create(refs(chips)) | TagImages(run, Model(bundle.path, bundle.digest, batch_size=4))
 
     assert read_accounts(run.manifest).predictions == 12
 
@@ -109,7 +107,7 @@ def test_the_whole_job_runs_as_one_pipeline(chips: Path, tmp_path: Path, bundle_
 
     with hold_output(run), beam.Pipeline(FnApiRunner()) as pipeline:
         listed = pipeline | ListImages([str(chips), f"{tmp_path}/more.tar.gz"], str(tmp_path / "list.txt"))
-        _ = listed | TagImages(run, BundleHandler(bundle.path, bundle.digest))
+        _ = listed | TagImages(run, Model(bundle.path, bundle.digest))
 
     accounts = read_accounts(run.manifest)
     assert (accounts.inputs, accounts.predictions, accounts.failures, accounts.skipped) == (25, 22, 3, 0)
@@ -122,7 +120,7 @@ def test_transforms_refuse_settings_that_make_no_sense(reads_in_flight: int, thr
     with pytest.raises(ValueError, match=f"reads_in_flight {reads_in_flight} and threads {threads} must be at least 1"):
         ReadImages(32, "bilinear", reads_in_flight=reads_in_flight, threads=threads)
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
-        BundleHandler("bundle", "digest", batch_size=0)
+        Model("bundle", "digest", batch_size=0)
 
 
 def test_failures_are_shown_where_they_happen_not_where_they_are_written(
