@@ -168,8 +168,8 @@ def _run_in_waves(
             interruption.check()
             # The runner is named outright: "DirectRunner" would try to download another one first.
             with beam.Pipeline(FnApiRunner(), options=beam_options) as pipeline:
-                # Packed, for Beam holds what it creates in several copies: encoded, in its plan, and in that of a step.
-                unpacked = pipeline | beam.Create([wave], reshuffle=False) | "Unpack" >> beam.FlatMap(iter)
+                # Packed, for Beam holds several copies of what a step is given. `Create` would make it twice as many.
+                unpacked = pipeline | beam.Impulse() | "Unpack" >> beam.FlatMap(lambda _, names: names, wave)
                 _ = unpacked | replace(tagging, run=run, earlier=accounts, last=number == len(waves), spread=False)
             accounts = read_accounts(run.manifest)
     return accounts
