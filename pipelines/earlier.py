@@ -79,6 +79,8 @@ class EarlierRows:
           path: of the image.
           fingerprint: that it has now.
         """
+        if not self._rows:
+            return None
         key = _digest(path, _PATH)
         row = self._row(int(self._sorted.searchsorted(key)))
         if not row.startswith(key):

@@ -19,7 +19,14 @@ Result = TypeVar("Result")
 ROWS_A_GROUP = 8192
 """Rows that are laid out at once and become one Parquet row group; 8192 predictions of 17 labels take 3 MB."""
 
-FORMAT = {"compression": "zstd", "write_page_checksum": True}
+_REPEATING = ["tags.list.element", "source", "repairs.list.element", "stage", "error", "message", "model", "run"]
+
+FORMAT = {
+    "compression": "zstd",
+    # Of values that do not repeat, a dictionary and the places in it take half as much again as the values alone.
+    "use_dictionary": _REPEATING,
+    "write_page_checksum": True,
+}
 """How tables are written. Without checksums most bits that change in a file give other rows and no error."""
 
 _AT_ONCE = 8
