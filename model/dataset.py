@@ -85,6 +85,11 @@ def fingerprint(paths: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
+def spread(count: int, most: int) -> NDArray[np.int64]:
+    """Choose indices below a count, int64 [at most `most`], in order and at even distances."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+
+
 def decode(paths: Sequence[str], image_size: int, folder: Path) -> DecodedImages:
     """Decode, repair and resize images into a cache, or find them there.
 

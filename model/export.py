@@ -1,4 +1,4 @@
-"""Export a trained network as a bundle: SavedModel, LiteRT file, golden pairs, model card, digests."""
+"""Export a trained network as a bundle: model files, golden pairs, model card, digests."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model import card, curves, native
-from model.dataset import Examples
+from model import card, curves, native, quantization
+from model.dataset import Examples, spread
 from model.facts import Facts, measure, metrics_summary, training_summary
 from pipelines.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, load_bundle, seal_bundle
 
@@ -31,7 +31,7 @@ class ExportError(RuntimeError):
     """An export that must not be used, or cannot be written; the message is one line for the user."""
 
 
-def export(model: Any, output: Path, facts: Facts, validation: Examples) -> Bundle:
+def export(model: Any, output: Path, facts: Facts, validation: Examples, calibration: Examples | None = None) -> Bundle:
     """Write a trained network as a bundle, whole or not at all.
 
     Args:
@@ -39,11 +39,15 @@ def export(model: Any, output: Path, facts: Facts, validation: Examples) -> Bund
       output: the bundle's folder; must not exist, or be empty.
       facts: what the bundle and its model card tell of the training.
       validation: the held-out images, in the order of `facts.probabilities`. Some of them, spread over all, serve to
-          check the files against the network; a few become the golden pairs. No others are read.
+          check the files against the network; a few become the golden pairs. The others are read to measure an int8
+          file, and for nothing else.
+      calibration: the training images, for a bundle in int8: its thresholds and figures are those of the int8 file, and
+          `facts`, which are of the network, tell what they were before. None for one in float32.
 
     Raises:
       ExportError: a layer does not compute in float32; the LiteRT file and the Keras model differ by more than 1e-4 on
-          these images; the facts are of another model; or the bundle cannot be written.
+          these images; the facts are of another model; the int8 file's answers are nonsense; or the bundle cannot be
+          written.
     """
     check_precision(model)
     checked = spread(len(validation.rows), CHECKED_IMAGES)
@@ -55,6 +59,9 @@ def export(model: Any, output: Path, facts: Facts, validation: Examples) -> Bund
         partial.mkdir(parents=True)
         write_models(model, partial)
         answers = check_agreement(model, partial, images)
+        if calibration is not None:
+            facts = _quantize(partial, facts, validation, calibration)
+            answers = facts.probabilities[checked]
         golden = spread(len(images), GOLDEN_IMAGES)
         np.savez_compressed(partial / GOLDEN, pixels=images[golden], probabilities=answers[golden])
         _describe(partial, facts)
@@ -64,11 +71,6 @@ def export(model: Any, output: Path, facts: Facts, validation: Examples) -> Bund
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return load_bundle(str(output))
-
-
-def spread(count: int, most: int) -> NDArray[np.int64]:
-    """Choose indices below a count, int64 [at most `most`], in order and at even distances."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
 
 
 def check_precision(model: Any) -> None:
@@ -171,6 +173,20 @@ def _check_facts(model: Any, images: NDArray[np.uint8], probabilities: NDArray[n
             f"quality was measured with other probabilities than the exported model's: they differ by {difference:.2g} "
             f"on {len(images)} validation images; no bundle written"
         )
+
+
+def _quantize(folder: Path, facts: Facts, validation: Examples, calibration: Examples) -> Facts:
+    """Put an int8 file in the place of a bundle's float32 models, and measure it."""
+    images = quantization.calibration_images(calibration)
+    print(f"quantizing to int8, calibrated on {len(images)} training images")
+    quantization.quantize(folder, images)
+    probabilities = quantization.predict(folder / LITERT_MODEL, validation)
+    if not quantization.makes_sense(probabilities, facts.probabilities):
+        raise ExportError(
+            "in int8 this network no longer tells images apart; the same command with --quantize none goes on, and "
+            "exports it in float32; no bundle written"
+        )
+    return quantization.of_quantized(facts, probabilities, len(images))
 
 
 def _describe(folder: Path, facts: Facts) -> None:

@@ -117,6 +117,21 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """What an int8 file was made with, and what it was before.
+
+    Attributes:
+      calibration_images: training images by which the range of each activation was found.
+      float32_probabilities: float32 [M, L], the network's of the held-out images.
+      float32_thresholds: those tuned for them.
+    """
+
+    calibration_images: int
+    float32_probabilities: NDArray[np.float32]
+    float32_thresholds: Thresholds
+
+
+@dataclass(frozen=True)
 class Facts:
     """All that a bundle and its model card tell.
 
@@ -126,6 +141,7 @@ class Facts:
       labels: L names, in the order of the model's outputs.
       probabilities: float32 [M, L], the exported model's of the held-out images.
       thresholds: from which probability a label counts as a tag.
+      quantization: of an int8 file; None where the exported model computes in float32.
     """
 
     name: str
@@ -136,6 +152,29 @@ class Facts:
     training: Training
     probabilities: NDArray[np.float32]
     thresholds: Thresholds
+    quantization: Quantization | None = None
+
+    @property
+    def quantization_name(self) -> str:
+        """What the flag of `train` calls it: "none" or "int8"."""
+        return "none" if self.quantization is None else "int8"
+
+
+@dataclass(frozen=True)
+class CostOfInt8:
+    """What quantization cost on the held-out images, at thresholds tuned for each of the two.
+
+    Attributes:
+      float32_f2_over_samples: the network's before.
+      float32_mean_average_precision: likewise; None where no label occurs.
+      mean_difference: by how much the probabilities differ from those before, on average.
+      largest_difference: by how much one of them does, at most.
+    """
+
+    float32_f2_over_samples: float
+    float32_mean_average_precision: float | None
+    mean_difference: float
+    largest_difference: float
 
 
 @dataclass(frozen=True)
@@ -144,7 +183,7 @@ class Quality:
 
     Attributes:
       scores: at the bundle's thresholds.
-      validation_loss: binary cross-entropy, as measured after the epoch that was kept.
+      validation_loss: binary cross-entropy, as measured after the epoch that was kept; of an int8 file, its own.
       best_flat_threshold: the one threshold for all labels that is best for these very images.
       f2_at_best_flat: F2 at that one.
       f2_at_half: F2 at 0.5 for all labels.
@@ -152,6 +191,7 @@ class Quality:
           that is best for it.
       f2_of_frozen_head: F2 of the head on the frozen network, at its best flat threshold; None where there was no such
           phase, or no other.
+      cost_of_int8: None where the exported model computes in float32.
     """
 
     scores: Scores
@@ -161,6 +201,7 @@ class Quality:
     f2_at_half: float
     f2_of_frequencies: float
     f2_of_frozen_head: float | None
+    cost_of_int8: CostOfInt8 | None
 
 
 def measure(facts: Facts) -> Quality:
@@ -168,18 +209,38 @@ def measure(facts: Facts) -> Quality:
     truth, probabilities = facts.data.validation_targets > 0.5, facts.probabilities
     frequencies = np.broadcast_to(facts.data.train_targets.mean(axis=0), truth.shape)
     flat = thresholds.best_flat(truth, probabilities)
-    # As float32, like the probabilities: so prediction compares them too.
-    tags = probabilities >= facts.thresholds.each.astype(np.float32)
+    tags = _tags(probabilities, facts.thresholds)
     phases = {epoch.phase for epoch in facts.training.history}
     of_head = [epoch.validation_f2 for epoch in facts.training.history if epoch.phase == "head"]
     return Quality(
         scores=metrics.measure(facts.labels, truth, tags, probabilities),
-        validation_loss=facts.training.kept.validation_loss,
+        validation_loss=(
+            metrics.binary_crossentropy(truth, probabilities)
+            if facts.quantization
+            else facts.training.kept.validation_loss
+        ),
         best_flat_threshold=flat,
         f2_at_best_flat=metrics.f2_over_samples(truth, probabilities >= flat),
         f2_at_half=metrics.f2_over_samples(truth, probabilities >= 0.5),
         f2_of_frequencies=metrics.f2_over_samples(truth, frequencies >= thresholds.best_flat(truth, frequencies)),
         f2_of_frozen_head=max(filter(math.isfinite, of_head), default=None) if len(phases) > 1 else None,
+        cost_of_int8=_cost(facts.quantization, truth, probabilities) if facts.quantization else None,
+    )
+
+
+def _tags(probabilities: NDArray[np.float32], thresholds: Thresholds) -> NDArray[np.bool_]:
+    # As float32, like the probabilities: so prediction compares them too.
+    return np.asarray(probabilities >= thresholds.each.astype(np.float32))
+
+
+def _cost(before: Quantization, truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> CostOfInt8:
+    differences = np.abs(probabilities - before.float32_probabilities)
+    tags = _tags(before.float32_probabilities, before.float32_thresholds)
+    return CostOfInt8(
+        float32_f2_over_samples=metrics.f2_over_samples(truth, tags),
+        float32_mean_average_precision=metrics.mean_average_precision(truth, before.float32_probabilities),
+        mean_difference=float(differences.mean()),
+        largest_difference=float(differences.max()),
     )
 
 
@@ -211,6 +272,8 @@ def training_summary(facts: Facts) -> dict[str, Any]:
         "seconds": training.seconds,
         "machine": training.machine,
         "mixed_precision": training.mixed_precision,
+        "quantization": facts.quantization_name,
+        "calibration_images": facts.quantization.calibration_images if facts.quantization else None,
         "note": facts.note,
     }
 

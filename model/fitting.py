@@ -204,7 +204,7 @@ class Training:
             epoch=len(self.history) + 1,
             learning_rate=float(self.model.optimizer.learning_rate),
             loss=float(logs["loss"]),
-            validation_loss=_binary_crossentropy(truth, probabilities),
+            validation_loss=metrics.binary_crossentropy(truth, probabilities),
             validation_f2=metrics.f2_over_samples(truth, flat),
             validation_map=metrics.mean_average_precision(truth, probabilities) or 0.0,
             seconds=seconds,
@@ -233,9 +233,3 @@ def predict(model: Any, examples: dataset.Examples, batch_size: int) -> NDArray[
     """Predict the probabilities of examples, float32 [N, L], through the training reader."""
     probabilities: NDArray[np.float32] = model.predict(dataset.batches(examples, batch_size), verbose=0)
     return probabilities
-
-
-def _binary_crossentropy(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> float:
-    """Average over images and labels how far the probabilities are off, in nats, as Keras does in training."""
-    given_to_truth = np.where(truth, probabilities, 1 - probabilities)
-    return float(-np.log(np.clip(given_to_truth, 1e-7, 1)).mean())

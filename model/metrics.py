@@ -131,6 +131,15 @@ def macro_f1(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float | 
     return float(np.mean(2 * (truth & predicted).sum(axis=0) / (truth.sum(axis=0) + predicted.sum(axis=0))))
 
 
+def binary_crossentropy(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> float:
+    """Average over images and labels how far the probabilities are off, in nats, as Keras does in training.
+
+    Takes bool [N, L] and float32 [N, L].
+    """
+    given_to_truth = np.where(truth, probabilities, 1 - probabilities)
+    return float(-np.log(np.clip(given_to_truth, 1e-7, 1)).mean())
+
+
 def average_precision(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> float | None:
     """Compute the average precision of one label: the area under its curve of precision over recall, in [0, 1].
 

@@ -6,10 +6,12 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from model import network
 from model.commandline import Parser, UsageError, at_least, between
+
+Quantize = Literal["none", "int8"]
 
 _FINETUNE_EPOCHS = 20
 _SCRATCH_EPOCHS = 18
@@ -26,6 +28,9 @@ the head alone, on the frozen network; then the whole network at a small learnin
 kept as they are. With --weights none there is one phase of --finetune_epochs: the whole network, from scratch. What
 is exported are the weights of the last epoch that is within one standard error of the best F2 on the held-out images
 (and not below the head alone), with a threshold for each label tuned there, and a model card that says how good it is.
+
+With --quantize int8 the network is rounded to integers of 8 bits when it is exported. What that costs in quality is
+measured on the held-out images, and told at the end and in the model card. The bundle then holds no SavedModel.
 
 An interrupted training goes on when the same command is given again. What it needs for that is in BUNDLE.training
 beside the bundle; of it, history.csv and the logs for TensorBoard stay.
@@ -59,6 +64,7 @@ class Settings(NamedTuple):
     image_size: int
     alpha: float
     weights: str | Path | None
+    quantize: Quantize
     head_epochs: int
     finetune_epochs: int
     batch_size: int
@@ -118,6 +124,8 @@ def _parser() -> Parser:
     net.add_argument("--alpha", type=between(0.05, 4.0), default=1.0, help="width of MobileNetV2 (default: 1.0)")
     weights = "ImageNet weights that Keras downloads, none, or a file of weights without top (default: imagenet)"
     net.add_argument("--weights", type=_weights, default="imagenet", metavar="imagenet|none|FILE", help=weights)
+    quantize = "int8: half the time an image on CPUs with VNNI, slower on most older ones, no GPU (default: none)"
+    net.add_argument("--quantize", choices=get_args(Quantize), default="none", metavar="none|int8", help=quantize)
 
     how = parser.add_argument_group("how to train")
     epochs = f"epochs of the whole network (default: {_FINETUNE_EPOCHS}, or {_SCRATCH_EPOCHS} from scratch)"

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model import dataset, export, facts, fitting, labels, native, network, split, thresholds
+from model import dataset, export, facts, fitting, labels, native, network, quantization, split, thresholds
 from model.commandline import UsageError
 from model.history import Epoch, HistoryError
 from model.settings import Settings, parse
 from model.workspace import Workspace, WorkspaceError, open_workspace
+from pipelines.bundle import Bundle
 
 _UNUSABLE = (
     UsageError,
@@ -84,6 +85,8 @@ def train(settings: Settings) -> None:
     matched, findings = _match(settings)
     with native.quiet():
         import keras
+    if settings.quantize == "int8":
+        quantization.check_available()
     precision: network.Precision = "mixed_float16" if network.on_gpu() else "float32"
     workspace = open_workspace(
         settings.output.with_name(f"{settings.output.name}.training"), _identity(settings, matched, precision)
@@ -100,14 +103,26 @@ def train(settings: Settings) -> None:
     )
     model = _in_float32(training.model, settings)
     learnt = _gather(settings, data, training, best, fitting.predict(model, data.validation, settings.batch_size))
-    bundle = export.export(model, settings.output, learnt, data.validation)
+    calibration = data.training if settings.quantize == "int8" else None
+    bundle = export.export(model, settings.output, learnt, data.validation, calibration)
     workspace.clear()
-    quality = facts.measure(learnt)
-    print(
-        f"held-out images: F2 over samples {quality.scores.f2_over_samples:.3f} "
-        f"(label frequencies alone: {quality.f2_of_frequencies:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
-    )
+    _tell(bundle, settings)
     print(f"bundle {bundle.digest[:12]} written to {settings.output}; history and logs: {workspace.folder}")
+
+
+def _tell(bundle: Bundle, settings: Settings) -> None:
+    """Print how good the exported model is on the held-out images, and what int8 cost."""
+    measured = bundle.metrics
+    print(
+        f"held-out images: F2 over samples {measured['f2_over_samples']:.3f} "
+        f"(label frequencies alone: {measured['f2_of_frequencies']:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
+    )
+    cost = measured["cost_of_int8"]
+    if cost:
+        print(
+            f"int8 cost: F2 over samples was {cost['float32_f2_over_samples']:.3f} in float32; probabilities differ by "
+            f"{cost['mean_difference']:.3f} on average, {cost['largest_difference']:.2f} at most"
+        )
 
 
 def _gather(
@@ -232,11 +247,14 @@ def _in_float32(model: Any, settings: Settings) -> Any:
 
 
 def _identity(settings: Settings, matched: labels.LabelledImages, precision: network.Precision) -> dict[str, str]:
-    """Describe all that decides what the training gives; an attempt goes on only where another equal one stopped."""
+    """Describe all that decides what the training gives; an attempt goes on only where another equal one stopped.
+
+    Quantization comes after it: a finished training can be exported in either way.
+    """
     flags = {
         flag: str(value)
         for flag, value in settings._asdict().items()
-        if flag not in ("images", "labels", "output", "name", "note", "weights")
+        if flag not in ("images", "labels", "output", "name", "note", "weights", "quantize")
     }
     tags = hashlib.sha256(repr([sorted(of_image) for of_image in matched.tags]).encode()).hexdigest()
     weights = dataset.fingerprint([str(settings.weights)]) if isinstance(settings.weights, Path) else settings.weights

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,6 +52,20 @@ class Bucket(NamedTuple):
     proxy: Proxy
 
 
+class Unfinished(NamedTuple):
+    """A training that was interrupted when all epochs were done, before it could write its bundle.
+
+    Attributes:
+      flags: of the command, all but --output.
+      workspace: the folder that goes on, if it is beside the output and called OUTPUT.training; for tests to copy.
+      told: what the command wrote to standard error.
+    """
+
+    flags: list[str]
+    workspace: Path
+    told: str
+
+
 WriteChips = Callable[[Sequence[str]], Path]
 
 
@@ -80,6 +95,24 @@ def bundle_path(tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> st
 def poisoned_bundle_path(tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> str:
     """Path of a bundle like the small one, in which a kernel fails when it comes to a `POISON` coloured image."""
     return _write_bundle(tmp_path_factory.mktemp("bundle") / "poisoned", tensorflow, poisoned=True)
+
+
+@pytest.fixture(scope="session")
+def unfinished(tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> Unfinished:
+    """Train a tiny network on chips drawn by code, for two epochs, and interrupt it before the export."""
+    from model import export, synthetic, train
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    folder = tmp_path_factory.mktemp("unfinished")
+    synthetic.write_chips(folder, 48, seed=1, size=64)
+    flags = ["--images", str(folder / "jpg"), "--labels", str(folder / "labels.csv"), "--image_size", str(IMAGE_SIZE)]
+    flags += ["--alpha", "0.35", "--weights", "none", "--finetune_epochs", "2"]
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(io.StringIO()) as told:
+        patch.setattr(export, "export", interrupt)
+        assert train.main([*flags, "--output", str(folder / "bundle")]) == 130
+    return Unfinished(flags, folder / "bundle.training", told.getvalue())
 
 
 @pytest.fixture(scope="session")

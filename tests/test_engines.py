@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from model import quantization
 from pipelines import engines
 from pipelines.bundle import GOLDEN, LITERT_MODEL, MANIFEST, Bundle, BundleError, load_bundle, seal_bundle
 from pipelines.engines import LiteRTEngine, open_engine
@@ -24,6 +26,18 @@ COLOURS = ((0, 0, 0), (255, 255, 255), (0, 255, 0), (0, 0, 255))
 @pytest.fixture(scope="module")
 def bundle(bundle_path: str) -> Bundle:
     return load_bundle(bundle_path)
+
+
+@pytest.fixture(scope="module")
+def int8_bundle(bundle_path: str, pixels: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = Path(shutil.copytree(bundle_path, tmp_path_factory.mktemp("int8") / "tiny"))
+    quantization.quantize(folder, pixels)
+
+    def answer(golden: dict[str, NDArray[Any]]) -> None:
+        golden["probabilities"] = LiteRTEngine((folder / LITERT_MODEL).read_bytes()).predict(golden["pixels"])
+
+    change_golden(folder, answer)
+    return seal(folder)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +96,34 @@ def test_auto_takes_tensorflow_only_for_a_gpu(
     assert open_engine(bundle, "auto").name == expected
 
 
+def test_a_bundle_in_int8_runs_in_litert_wherever(int8_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: str(path) == "/dev/nvidia0" or exists(path))
+    assert open_engine(int8_bundle, "auto").name == "litert"
+    with pytest.raises(
+        BundleError, match=r"has no saved_model/, as none in int8 has: run it with --engine litert"
+    ) as no:
+        open_engine(int8_bundle, "tensorflow")
+    assert_is_one_line(no.value)
+
+
+def test_an_int8_file_gives_the_same_bits_for_every_batch_size(
+    int8_bundle: Bundle, bundle: Bundle, pixels: NDArray[np.uint8], one_by_one: NDArray[np.float32]
+) -> None:
+    engine = open_engine(int8_bundle, "litert", threads=3)
+    whole = engine.predict(pixels)
+    assert np.array_equal(np.concatenate([engine.predict(pixels[at : at + 1]) for at in range(len(pixels))]), whole)
+    assert 0 < np.abs(whole - one_by_one).max() < 0.2
+
+
+@pytest.mark.parametrize("change", ["shift", "swap_colours", "forget", "scale"])
+def test_an_int8_file_is_held_to_its_golden_pairs_as_strictly(int8_bundle: Bundle, tmp_path: Path, change: str) -> None:
+    copy = Path(shutil.copytree(int8_bundle.path, tmp_path / "copy"))
+    change_golden(copy, {"shift": shift, "swap_colours": swap_colours, "forget": forget, "scale": scale}[change])
+    with pytest.raises(BundleError, match="litert does not reproduce the golden probabilities"):
+        open_engine(seal(copy))
+
+
 @pytest.mark.parametrize(("name", "module"), [("litert", "ai_edge_litert.interpreter"), ("tensorflow", "tensorflow")])
 def test_an_engine_that_is_not_installed_is_named(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, name: str, module: str
@@ -107,6 +149,10 @@ def shift(golden: dict[str, NDArray[Any]]) -> None:
 
 def swap_colours(golden: dict[str, NDArray[Any]]) -> None:
     golden["pixels"] = golden["pixels"][..., ::-1]
+
+
+def scale(golden: dict[str, NDArray[Any]]) -> None:
+    golden["pixels"] = golden["pixels"] // 2
 
 
 def forget(golden: dict[str, NDArray[Any]]) -> None:

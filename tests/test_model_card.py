@@ -6,11 +6,12 @@ import dataclasses
 import json
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model import card, facts
+from model import card, facts, quantization
 from model.facts import Facts, Quality
 from tests import model_facts
 
@@ -153,8 +154,30 @@ def test_the_command_gives_every_setting(written: str) -> None:
     assert (
         "scenetags train --images chips --labels labels.csv --output bundle --name 'made up' --image_size 32 "
         "--alpha 0.35 --weights base.h5 --head_epochs 2 --finetune_epochs 2 --batch_size 8 --validation_fraction 0.25 "
-        "--seed 7\n"
+        "--seed 7 --quantize none\n"
     ) in written
+
+
+def test_what_int8_cost_is_told_beside_float32(told: Facts, written: str) -> None:
+    quantized = quantization.of_quantized(told, np.sqrt(told.probabilities), 200)
+    quality = facts.measure(quantized)
+    text = card.write(quantized, quality, VERSIONS)
+    every = [content for inside, content in parsed(text) if inside.startswith("table")]
+    start = every.index("measure", 1)
+    assert every[start : start + 6] == [
+        *("measure", "int8", "float32"),
+        *(
+            "F2 over samples",
+            f"{quality.scores.f2_over_samples:.3f}",
+            row(written, "F2 over samples, at the bundle's thresholds")[1],
+        ),
+    ]
+    assert "started from the weights in base.h5, rounded to int8." in text
+    assert "calibrated on 200 training images" in text
+    assert quality.cost_of_int8 is not None
+    assert f"by {quality.cost_of_int8.mean_difference:.3f} on average" in text
+    assert "--quantize int8\n" in text
+    assert "int8" not in written
 
 
 @pytest.mark.parametrize(

@@ -143,3 +143,13 @@ def test_images_to_validate_on_come_in_order_and_as_they_are(examples: dataset.E
     pixels = np.concatenate([pixels for pixels, _ in dataset.batches(chosen, 2).as_numpy_iterator()])
     np.testing.assert_array_equal(pixels, examples.pixels[[8, 1, 4]])
     assert numbers_of(dataset.batches(chosen, 2)) == [8, 1, 4]
+
+
+@pytest.mark.parametrize(("count", "most"), [(1, 64), (7, 64), (64, 64), (65, 64), (1000, 8)])
+def test_images_are_chosen_from_first_to_last(count: int, most: int) -> None:
+    chosen = dataset.spread(count, most)
+    assert len(chosen) == min(count, most)
+    assert chosen[0] == 0
+    assert chosen[-1] == count - 1 or count == 1
+    assert len(set(np.diff(chosen).tolist())) <= 2
+    assert len(set(chosen.tolist())) == len(chosen)

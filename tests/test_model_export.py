@@ -156,16 +156,6 @@ def test_the_litert_file_keeps_weights_in_float32(bundle: Bundle, model: Any) ->
     assert len(bundle.read("model.tflite")) > 0.95 * 4 * model.count_params()
 
 
-@pytest.mark.parametrize(("count", "most"), [(1, 64), (7, 64), (64, 64), (65, 64), (1000, 8)])
-def test_images_are_chosen_from_first_to_last(count: int, most: int) -> None:
-    chosen = export.spread(count, most)
-    assert len(chosen) == min(count, most)
-    assert chosen[0] == 0
-    assert chosen[-1] == count - 1 or count == 1
-    assert len(set(np.diff(chosen).tolist())) <= 2
-    assert len(set(chosen.tolist())) == len(chosen)
-
-
 def test_files_that_disagree_with_the_network_are_refused(bundle: Bundle) -> None:
     with pytest.raises(export.ExportError, match=r"saved_model/ differs from the Keras model by .* no bundle written"):
         export.check_agreement(simple(), Path(bundle.path), some_pixels(4))

@@ -79,6 +79,8 @@ def test_summaries_are_json_with_null_for_what_is_not_defined(told: Facts) -> No
     assert measured["labels"]["a|b"]["threshold"] == told.thresholds.each[1]
     assert measured["f2_over_samples"] == quality.scores.f2_over_samples
     assert measured["f2_of_frozen_head"] == 0.82
+    assert measured["cost_of_int8"] is None
+    assert training["quantization"] == "none"
 
 
 def test_names_of_files_are_told_without_their_folders(told: Facts) -> None:

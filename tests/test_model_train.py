@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from model import dataset, export, fitting, network, synthetic, train
 from model.history import read_csv
 from pipelines import predict
 from pipelines.bundle import Bundle, load_bundle
+from tests.conftest import Unfinished
 
 pytest.importorskip("tensorflow")
 
@@ -129,17 +131,11 @@ def test_a_killed_training_goes_on(
 
 
 def test_an_unfinished_training_is_not_taken_over_by_another(
-    chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    unfinished: Unfinished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    command = [*flags(chips, tmp_path / "bundle"), *SMALL, "--finetune_epochs", "1"]
-    with monkeypatch.context() as patch:
-        patch.setattr(export, "export", interrupt)
-        assert train.main(command) == 130
-    assert "the same command goes on after the last finished epoch" in capsys.readouterr().err
-    assert train.main([*command, "--seed", "7"]) == 2
+    assert "the same command goes on after the last finished epoch" in unfinished.told
+    shutil.copytree(unfinished.workspace, tmp_path / "bundle.training")
+    assert train.main([*unfinished.flags, "--output", str(tmp_path / "bundle"), "--seed", "7"]) == 2
     assert "unfinished training of another kind (seed was 0, is 7)" in capsys.readouterr().err
 
 
@@ -197,6 +193,7 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path: Path, untrained: Any) ->
         (["--weights", "missing.h5"], "argument --weights: missing.h5 is neither imagenet nor none nor a file"),
         (["--alpha", "0.6"], "argument --alpha: ImageNet weights exist for"),
         (["--weights", "none", "--finetune_epochs", "0"], "nothing to train"),
+        (["--quantize", "int4"], "argument --quantize: invalid choice: 'int4' (choose from"),
         (["--output", "gs://bucket/bundle"], "is not a local folder"),
         (["--epochs", "3"], "unrecognized arguments: --epochs 3"),
     ],
