@@ -26,6 +26,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "predict": Command("pipelines.predict", "tag an archive of images and write Parquet"),
+    "plan": Command("pipelines.plan", "say what a job would take, and cost, before it is run"),
     "tag": Command("pipelines.tag", "tag a few images, on the screen"),
     "train": Command("model.train", "train a model on labelled images and export its bundle", "scenetags[train]"),
     "evaluate": Command("model.evaluate", "measure predictions against labels"),

@@ -40,8 +40,14 @@ class StoppedError(RuntimeError):
     """A run that could not go on: the storage refused. What was committed before stays."""
 
 
-def check_beam_flags(flags: Sequence[str]) -> pipeline_options.PipelineOptions:
+def check_beam_flags(
+    flags: Sequence[str], own: Iterable[str] = PredictOptions.__annotations__
+) -> pipeline_options.PipelineOptions:
     """Read Beam's own flags, and refuse those that Beam does not know: it would pass over them in silence.
+
+    Args:
+      flags: all that the command itself does not know.
+      own: names of those that it does know, one of which may be meant.
 
     Raises:
       UsageError: a flag is unknown or malformed.
@@ -62,7 +68,7 @@ def check_beam_flags(flags: Sequence[str]) -> pipeline_options.PipelineOptions:
     if unknown:
         flag = unknown[0].split("=")[0]
         known = [name for action in parser._actions for name in action.option_strings]
-        near = difflib.get_close_matches(flag, [*known, *(f"--{name}" for name in PredictOptions.__annotations__)], 1)
+        near = difflib.get_close_matches(flag, [*known, *(f"--{name}" for name in own)], 1)
         raise UsageError(f"unknown argument {flag}" + (f"; did you mean {near[0]}?" if near else ""))
     return pipeline_options.PipelineOptions(list(flags))
 

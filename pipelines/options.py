@@ -122,10 +122,10 @@ class PredictOptions:
 
     def described(self) -> dict[str, Any]:
         """Give all options by their names, without the credentials among them."""
-        return {**asdict(self), "beam_flags": tuple(_without_credentials(self.beam_flags))}
+        return {**asdict(self), "beam_flags": tuple(without_credentials(self.beam_flags))}
 
 
-def _without_credentials(flags: Sequence[str]) -> Iterator[str]:
+def without_credentials(flags: Sequence[str]) -> Iterator[str]:
     """Cut the values of flags that hold a secret, in both spellings: `--flag=value` and `--flag value`."""
     secret = False
     for flag in flags:
@@ -169,6 +169,18 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    add_flags(parser)
+    known, beam_flags = parser.parse_known_args(argv)
+    return read_options(known, beam_flags)
+
+
+def add_flags(parser: argparse.ArgumentParser, output: str | None = None) -> None:
+    """Add the flags of `scenetags predict` to a parser.
+
+    Args:
+      parser: of `predict`, or of a command that takes the same flags.
+      output: taken where no `--output` is given; None where one must be.
+    """
     what = parser.add_argument_group("what to tag")
     what.add_argument(
         "--input",
@@ -187,7 +199,8 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
     )
     how = parser.add_argument_group("with what, and where to")
     how.add_argument("--model", required=True, metavar="BUNDLE", help="the bundle that `scenetags train` made")
-    how.add_argument("--output", required=True, metavar="DIR", help="folder for the results; made if need be")
+    where = "folder for the results; made if need be"
+    how.add_argument("--output", required=output is None, default=output, metavar="DIR", help=where)
     how.add_argument(
         "--overwrite",
         action="store_true",
@@ -249,7 +262,14 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
     )
     _add_limits(parser.add_argument_group("what one image may cost, beyond which it becomes a failure"))
     work.add_argument("--progress", choices=("auto", "off"), default="auto", help="a bar or lines while it runs")
-    known, beam_flags = parser.parse_known_args(argv)
+
+
+def read_options(known: argparse.Namespace, beam_flags: Sequence[str]) -> PredictOptions:
+    """Make options of what a parser with the flags of `predict`, and no others, has read.
+
+    Raises:
+      UsageError: a value is out of its range.
+    """
     known.input = tuple(known.input)
     try:
         known.model, known.output = (path and storage.normalize(path) for path in (known.model, known.output))

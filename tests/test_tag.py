@@ -115,7 +115,7 @@ def test_the_command_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> N
     printed = capsys.readouterr().out
     assert [name for name in cli.COMMANDS if f"  {name} " not in printed] == []
     assert cli.main(["predikt"]) == 2
-    assert capsys.readouterr().err == "scenetags: no command predikt; there are predict, tag, train, evaluate\n"
+    assert capsys.readouterr().err == "scenetags: no command predikt; there are predict, plan, tag, train, evaluate\n"
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,8 @@ def test_the_command_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> N
     [
         ("pipelines.cli", {"apache_beam", "tensorflow", "ai_edge_litert", "pyarrow", "numpy"}),
         ("pipelines.predict", {"apache_beam", "tensorflow", "ai_edge_litert", "pyarrow", "numpy"}),
+        ("pipelines.plan", {"apache_beam", "tensorflow", "ai_edge_litert", "pyarrow", "numpy"}),
+        ("pipelines.planning", {"apache_beam", "tensorflow", "ai_edge_litert", "model"}),
         ("pipelines.tag", {"apache_beam", "tensorflow", "ai_edge_litert"}),
         ("pipelines.images", {"apache_beam", "tensorflow", "ai_edge_litert"}),
         ("pipelines.bundle", {"apache_beam", "tensorflow", "ai_edge_litert"}),

@@ -1,0 +1,81 @@
+"""Shapes of machines on Google Cloud, and what Dataflow asks for them.
+
+The prices are Dataflow's list prices for batch workers in us-central1, read on 2026-11-25 from Apache Beam 2.77, which
+takes them from cloud.google.com/dataflow/pricing (`apache_beam/testing/load_tests/dataflow_cost_consts.py`). Dataflow
+asks for vCPUs and memory, whatever the series of the machine. The shapes are those of Google's tables of machine types.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+REGION = "us-central1"
+DOLLARS_A_VCPU_HOUR = 0.056
+DOLLARS_A_GB_HOUR = 0.003557
+PRICES_FROM = "cloud.google.com/dataflow/pricing, as Apache Beam 2.77 quotes it; read on 2026-11-25"
+
+MOST_WORKERS = 2000
+"""Of one job, by cloud.google.com/dataflow/quotas."""
+DEFAULT_MACHINE = "n2-highcpu-16"
+
+# Series and kind, GB of memory for each vCPU, and the vCPUs that there are.
+_FAMILIES = (
+    ("e2-standard", 4, (2, 4, 8, 16, 32)),
+    ("e2-highcpu", 1, (2, 4, 8, 16, 32)),
+    ("n1-standard", 3.75, (2, 4, 8, 16, 32)),
+    ("n2-standard", 4, (2, 4, 8, 16, 32, 48, 64, 80, 96, 128)),
+    ("n2-highcpu", 1, (2, 4, 8, 16, 32, 48, 64, 80, 96)),
+    ("n2d-standard", 4, (2, 4, 8, 16, 32, 48, 64, 80, 96, 128, 224)),
+    ("n2d-highcpu", 1, (2, 4, 8, 16, 32, 48, 64, 80, 96, 128, 224)),
+    ("c2-standard", 4, (4, 8, 16, 30, 60)),
+    ("c2d-standard", 4, (2, 4, 8, 16, 32, 56, 112)),
+    ("c2d-highcpu", 2, (2, 4, 8, 16, 32, 56, 112)),
+    ("c3-highcpu", 2, (4, 8, 22, 44, 88, 176)),
+)
+
+
+class UnknownMachineError(ValueError):
+    """A name of no machine that is known here."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A shape of a worker.
+
+    Attributes:
+      name: Google's.
+      vcpus: processors; of most series, half of a core each.
+      memory: in GB.
+    """
+
+    name: str
+    vcpus: int
+    memory: float
+
+    @property
+    def dollars_an_hour(self) -> float:
+        """What Dataflow asks for a worker of this shape."""
+        return self.vcpus * DOLLARS_A_VCPU_HOUR + self.memory * DOLLARS_A_GB_HOUR
+
+
+def find_machine(name: str) -> Machine:
+    """Find a shape by its name.
+
+    Raises:
+      UnknownMachineError: there is none; the message names the nearest, and all there are.
+    """
+    machines = {machine.name: machine for machine in _machines()}
+    if name not in machines:
+        near = difflib.get_close_matches(name, machines, 1)
+        known = ", ".join(f"{family}-{{{','.join(map(str, sizes))}}}" for family, _, sizes in _FAMILIES)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise UnknownMachineError(f"no machine {name!r} is known; {meant}there are {known}")
+    return machines[name]
+
+
+def _machines() -> Iterator[Machine]:
+    for family, memory, sizes in _FAMILIES:
+        for vcpus in sizes:
+            yield Machine(f"{family}-{vcpus}", vcpus, vcpus * memory)

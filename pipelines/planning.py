@@ -1,0 +1,182 @@
+"""Make a plan: list the inputs, measure a sample of their images, and reckon what all of them take."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import pyarrow.parquet as pq
+
+from pipelines import estimate, storage
+from pipelines.bundle import load_bundle
+from pipelines.census import Census, take_census
+from pipelines.decoding import DecodeSettings
+from pipelines.engines import Engine, available_cores, open_engine
+from pipelines.estimate import CloudRun, Costs, Interval
+from pipelines.images import MAX_PIXELS
+from pipelines.ledger import Run, new_run_name
+from pipelines.listing import list_images
+from pipelines.machines import Machine
+from pipelines.options import PredictOptions
+from pipelines.proposal import Asked, Count, Found, LocalRun, Plan, Reason, Sampled
+from pipelines.reading import Limits
+from pipelines.records import Failure, Prediction
+from pipelines.sampling import BatchTrial, Sample, measure
+from pipelines.shell import BUCKET, can_run_in_cloud, cloud_flags, shell_command
+from pipelines.tables import FORMAT
+from pipelines.writing import PredictionRows
+
+_GOOD_ENOUGH = 1.03
+"""How much slower than the best a smaller batch may be."""
+
+
+def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) -> Plan:
+    """Make a plan for a run.
+
+    Args:
+      job: the run.
+      sample: images that are read and tagged for it.
+      machine: shape of a worker in the cloud.
+      asked: how many of these, or how fast.
+
+    Raises:
+      BundleError: the bundle cannot be read, or the engine refuses it.
+      InputError: the input names no images.
+      NoAccessError: credentials or a library are missing.
+    """
+    busy = _load()
+    bundle = load_bundle(job.model)
+    passed_over: Counter[str] = Counter()
+    census = take_census(list_images(job.input, job.input_list, passed_over), sample)
+    engine = open_engine(bundle, job.engine)
+    measured = measure(
+        *(census.sample, engine, DecodeSettings(bundle.image_size, bundle.resize_filter, job.max_pixels or MAX_PIXELS)),
+        *(_limits(job), job.reads_in_flight, job.batch_size),
+        trials=engine.name != "litert",
+    )
+    thresholds = bundle.thresholds if job.threshold is None else (job.threshold,) * len(bundle.labels)
+    run = Run(new_run_name(), job.output, bundle, thresholds)
+    inputs = census.images + census.failure_count
+    found = Found(inputs, census.bytes, census.failure_count, _count(passed_over), census.seconds)
+    sampled = _sampled(census, measured, run)
+    plan = Plan(found, sampled, asked, engine.name, job.reads_in_flight, measured.trials)
+    if not measured.predictions:
+        return plan
+    gpu = _on_gpu(engine)
+    costs = _costs(measured, gpu)
+    here = _local_run(costs, census, job.reads_in_flight, measured.trials, busy)
+    proposed = replace(job, batch_size=here.batch_size, reads_in_flight=here.reads_in_flight)
+    cloud = None if gpu else _cloud_run(costs, census, machine, asked)
+    return replace(
+        plan,
+        seconds_an_image=costs,
+        here=here,
+        cloud=cloud,
+        command=shell_command(proposed),
+        cloud_command=_cloud_command(job, costs, cloud) if cloud and can_run_in_cloud(job) else None,
+    )
+
+
+def _limits(job: PredictOptions) -> Limits:
+    given = {name: getattr(job, name) for name in ("max_bytes", "max_pixels", "max_seconds")}
+    return Limits(**{name: limit for name, limit in given.items() if limit is not None}, isolated=job.isolate_decoding)
+
+
+def _sampled(census: Census, measured: Sample, run: Run) -> Sampled:
+    failed = len(measured.failures)
+    expected = estimate.expected_failures(failed, measured.count, census.images) if measured.count else Interval(0, 0)
+    cannot = census.failure_count
+    return Sampled(
+        measured.count,
+        measured.bytes,
+        failed,
+        Interval(expected.low + cannot, expected.high + cannot),
+        _reasons([*measured.failures, *census.failures]),
+        _count(Counter(prediction.source for prediction in measured.predictions)),
+        _count(Counter(repair for prediction in measured.predictions for repair in prediction.repairs)),
+        _bytes_a_row(measured.predictions, run),
+    )
+
+
+def _reasons(failures: Iterable[Failure]) -> tuple[Reason, ...]:
+    first: dict[str, Failure] = {}
+    counts: Counter[str] = Counter()
+    for failure in failures:
+        error = f"{failure.stage}: {failure.error}"
+        first.setdefault(error, failure)
+        counts[error] += 1
+    return tuple(
+        Reason(error, count, first[error].message, first[error].path)
+        for error, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    )
+
+
+def _bytes_a_row(predictions: Sequence[Prediction], run: Run) -> float | None:
+    """Write rows as the job does, into memory; what a file without rows takes is not theirs."""
+    if not predictions:
+        return None
+    table, _ = PredictionRows().lay_out(predictions, run)
+    sizes = []
+    for part in (table, table.slice(0, 0)):
+        file = io.BytesIO()
+        pq.write_table(part, file, **FORMAT)
+        sizes.append(len(file.getvalue()))
+    return (sizes[0] - sizes[1]) / len(predictions)
+
+
+def _costs(measured: Sample, gpu: bool) -> Costs:
+    waiting, fetching, decoding, model = (
+        seconds / measured.count for seconds in (measured.waiting, measured.fetching, measured.decoding, measured.model)
+    )
+    return Costs(waiting, fetching, decoding, model, device=measured.model_waiting / measured.count if gpu else 0.0)
+
+
+def _local_run(
+    costs: Costs, census: Census, reads_in_flight: int, trials: Sequence[BatchTrial], busy: float
+) -> LocalRun:
+    cores = available_cores()
+    batch = _best(trials) if trials else estimate.batch_size(cores)
+    speed = estimate.speed(costs, cores, reads_in_flight)
+    reads = estimate.reads_in_flight(costs, speed.images_a_second, batch)
+    seconds = estimate.seconds_here(census.images, census.seconds, speed.images_a_second)
+    return LocalRun(cores, busy, speed, seconds, batch, reads)
+
+
+def _best(trials: Sequence[BatchTrial]) -> int:
+    fastest = min(trial.seconds for trial in trials)
+    return min(trial.batch_size for trial in trials if trial.seconds <= _GOOD_ENOUGH * fastest)
+
+
+def _cloud_run(costs: Costs, census: Census, machine: Machine, asked: Asked) -> CloudRun:
+    workers = asked.workers
+    if asked.hours is not None:
+        workers = estimate.workers_within(costs, census.images, census.seconds, machine, asked.hours * 3600)
+    workers = workers or estimate.propose_workers(costs, census.images, machine)
+    return estimate.cloud_run(costs, census.images, census.seconds, machine, workers)
+
+
+def _cloud_command(job: PredictOptions, costs: Costs, cloud: CloudRun) -> str:
+    # Of each process there, of which there is one for each vCPU.
+    reads = estimate.reads_in_flight(costs, 1 / costs.core_seconds, job.batch_size)
+    output = job.output if storage.is_remote(job.output) else f"{BUCKET}/tagged"
+    flags = cloud_flags(cloud, job.beam_flags)
+    return shell_command(replace(job, output=output, reads_in_flight=reads, beam_flags=flags))
+
+
+def _count(counts: Counter[str]) -> tuple[Count, ...]:
+    return tuple(Count(*item) for item in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _load() -> float:
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+def _on_gpu(engine: Engine) -> bool:
+    if engine.name != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
