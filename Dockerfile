@@ -9,7 +9,7 @@ WORKDIR /source
 
 # Dependencies change seldom and come first, so that a change of the code builds upon their layer.
 COPY setup.py pyproject.toml requirements.lock README.md LICENSE ./
-RUN mkdir --parents pipelines/archives pipelines/listing pipelines/storage model && pip install --no-cache-dir --constraint requirements.lock . && pip uninstall --yes scenetags
+RUN mkdir --parents pipelines/archives pipelines/listing pipelines/planning pipelines/storage model && pip install --no-cache-dir --constraint requirements.lock . && pip uninstall --yes scenetags
 
 COPY pipelines pipelines
 COPY model model

@@ -14,7 +14,14 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
-    packages=["pipelines", "pipelines.archives", "pipelines.listing", "pipelines.storage", "model"],
+    packages=[
+        "pipelines",
+        "pipelines.archives",
+        "pipelines.listing",
+        "pipelines.planning",
+        "pipelines.storage",
+        "model",
+    ],
     python_requires=">=3.11",
     install_requires=[
         "ai-edge-litert>=2.1",

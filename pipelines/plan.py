@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from pipelines import interruption, machines, storage
+from pipelines import interruption, storage
 from pipelines.options import PredictOptions, UsageError, UsageParser, add_flags, read_options
+from pipelines.planning import machines
 
 DESCRIPTION = """\
 List the images of a folder, a pattern or a list, tag a sample of them, and say what all of them would take: images
@@ -155,8 +156,8 @@ def _plan(options: PlanOptions) -> int:
     from pipelines.bundle import BundleError
     from pipelines.images import ignore_metadata_warnings
     from pipelines.listing import InputError
-    from pipelines.planning import make_plan
-    from pipelines.proposal import Asked, as_json, describe
+    from pipelines.planning.planner import make_plan
+    from pipelines.planning.proposal import Asked, as_json, describe
 
     ignore_metadata_warnings()
     try:

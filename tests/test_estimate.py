@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines import estimate
-from pipelines.estimate import Costs, Interval, wilson_interval
-from pipelines.machines import MOST_WORKERS, Machine, UnknownMachineError, find_machine
+from pipelines.planning import estimate
+from pipelines.planning.estimate import Costs, Interval, wilson_interval
+from pipelines.planning.machines import MOST_WORKERS, Machine, UnknownMachineError, find_machine
 
 SECONDS = st.floats(1e-6, 10)
 COSTS = st.builds(Costs, SECONDS, SECONDS, SECONDS, SECONDS)
@@ -117,10 +117,10 @@ def test_the_bottleneck_is_what_takes_most_or_what_is_waited_for() -> None:
 def test_reads_in_flight_follow_from_rate_and_delay() -> None:
     near, far = (Costs(waiting, 0.0005, 0.0015, 0.012) for waiting in (0.0001, 0.2))
 
-    assert estimate.reads_in_flight(near, 125, batch=32) == 16, "half a batch"
-    assert estimate.reads_in_flight(far, 125, batch=32) == 51, "twice of what is on its way"
-    assert estimate.reads_in_flight(far, 1000, batch=32) == estimate.MOST_READS
-    assert estimate.reads_in_flight(near, 125, batch=1) == 1
+    assert estimate.reads_in_flight(near, 125, cores=2, batch=32) == 16, "half a batch"
+    assert estimate.reads_in_flight(far, 125, cores=2, batch=32) == 51, "twice of what is on its way"
+    assert estimate.reads_in_flight(far, 1000, cores=2, batch=32) == estimate.MOST_READS
+    assert estimate.reads_in_flight(near, 125, cores=8, batch=1) == 16, "two a core"
 
 
 def test_a_machine_costs_what_its_vcpus_and_memory_do() -> None:

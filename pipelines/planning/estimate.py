@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pipelines.machines import MOST_WORKERS, Machine
+from pipelines.planning.machines import MOST_WORKERS, Machine
 
 PIPELINE_SECONDS = 0.0023
 """Core-seconds that go, for each image, into Beam, queues and rows, and into waiting for one another. As measured with
@@ -17,8 +17,6 @@ WORKER_START_SECONDS = 240.0
 """Of a worker in the cloud, before the first image: machine, container and packages. Seldom less than 3 minutes."""
 SECONDS_A_WORKER = 3600.0
 """Of work, for which workers are proposed. With fewer than half of them their start would be over a tenth of it all."""
-IMAGES_AN_INTERPRETER = 16
-"""Of a batch: interpreters then wait for the last of them for about a thirtieth of the time."""
 MOST_READS = 64
 """Connections that a process keeps open to a bucket."""
 _NORMAL_95 = 1.959964
@@ -134,19 +132,21 @@ def speed(costs: Costs, cores: int, reads_in_flight: int) -> Speed:
     return Speed(1 / seconds, name, None) if seconds * rate > 1 else Speed(rate, hardest, work[hardest] / all_of_it)
 
 
-def batch_size(interpreters: int) -> int:
-    """Propose how many images a pool of interpreters, each of which takes one at a time, is given together."""
-    return IMAGES_AN_INTERPRETER * interpreters
-
-
-def reads_in_flight(costs: Costs, images_a_second: float, batch: int) -> int:
+def reads_in_flight(costs: Costs, images_a_second: float, cores: int, batch: int) -> int:
     """Propose how many images are fetched at the same time.
 
     By Little's law as many are on their way as come each second, times the seconds that each takes. Twice of that, for
-    they do not come evenly; and half a batch, for twice of that is read while the model works on one.
+    they do not come evenly; two a core, for who fetches an image also decodes it; and half a batch, for twice of that
+    is read while the model works on one.
+
+    Args:
+      costs: of an image.
+      images_a_second: that are to come.
+      cores: of the process.
+      batch: images that the engine takes together.
     """
     on_their_way = images_a_second * (costs.waiting + costs.decoding)
-    return max(math.ceil(batch / 2), min(MOST_READS, math.ceil(2 * on_their_way)), 1)
+    return max(2 * cores, math.ceil(batch / 2), min(MOST_READS, math.ceil(2 * on_their_way)))
 
 
 def seconds_here(images: int, listing: float, images_a_second: float) -> float:

@@ -10,22 +10,23 @@ from dataclasses import replace
 
 import pyarrow.parquet as pq
 
-from pipelines import estimate, storage
+from pipelines import storage
 from pipelines.bundle import load_bundle
-from pipelines.census import Census, take_census
 from pipelines.decoding import DecodeSettings
 from pipelines.engines import Engine, available_cores, open_engine
-from pipelines.estimate import CloudRun, Costs, Interval
 from pipelines.images import MAX_PIXELS
 from pipelines.ledger import Run, new_run_name
 from pipelines.listing import list_images
-from pipelines.machines import Machine
 from pipelines.options import PredictOptions
-from pipelines.proposal import Asked, Count, Found, LocalRun, Plan, Reason, Sampled
+from pipelines.planning import estimate
+from pipelines.planning.census import Census, take_census
+from pipelines.planning.estimate import CloudRun, Costs, Interval
+from pipelines.planning.machines import Machine
+from pipelines.planning.proposal import Asked, Count, Found, LocalRun, Plan, Reason, Sampled
+from pipelines.planning.sampling import BatchTrial, Sample, measure
+from pipelines.planning.shell import BUCKET, can_run_in_cloud, cloud_flags, shell_command
 from pipelines.reading import Limits
 from pipelines.records import Failure, Prediction
-from pipelines.sampling import BatchTrial, Sample, measure
-from pipelines.shell import BUCKET, can_run_in_cloud, cloud_flags, shell_command
 from pipelines.tables import FORMAT
 from pipelines.writing import PredictionRows
 
@@ -55,7 +56,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     measured = measure(
         *(census.sample, engine, DecodeSettings(bundle.image_size, bundle.resize_filter, job.max_pixels or MAX_PIXELS)),
         *(_limits(job), job.reads_in_flight, job.batch_size),
-        trials=engine.name != "litert",
+        trials=engine.takes_batches,
     )
     thresholds = bundle.thresholds if job.threshold is None else (job.threshold,) * len(bundle.labels)
     run = Run(new_run_name(), job.output, bundle, thresholds)
@@ -67,7 +68,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
         return plan
     gpu = _on_gpu(engine)
     costs = _costs(measured, gpu)
-    here = _local_run(costs, census, job.reads_in_flight, measured.trials, busy)
+    here = _local_run(costs, census, job, measured.trials, busy)
     proposed = replace(job, batch_size=here.batch_size, reads_in_flight=here.reads_in_flight)
     cloud = None if gpu else _cloud_run(costs, census, machine, asked)
     return replace(
@@ -135,12 +136,13 @@ def _costs(measured: Sample, gpu: bool) -> Costs:
 
 
 def _local_run(
-    costs: Costs, census: Census, reads_in_flight: int, trials: Sequence[BatchTrial], busy: float
+    costs: Costs, census: Census, job: PredictOptions, trials: Sequence[BatchTrial], busy: float
 ) -> LocalRun:
     cores = available_cores()
-    batch = _best(trials) if trials else estimate.batch_size(cores)
-    speed = estimate.speed(costs, cores, reads_in_flight)
-    reads = estimate.reads_in_flight(costs, speed.images_a_second, batch)
+    # An engine for which there were no trials takes images one by one, whatever the size of a batch.
+    batch = _best(trials) if trials else job.batch_size
+    speed = estimate.speed(costs, cores, job.reads_in_flight)
+    reads = estimate.reads_in_flight(costs, speed.images_a_second, cores, batch if trials else 1)
     seconds = estimate.seconds_here(census.images, census.seconds, speed.images_a_second)
     return LocalRun(cores, busy, speed, seconds, batch, reads)
 
@@ -160,7 +162,7 @@ def _cloud_run(costs: Costs, census: Census, machine: Machine, asked: Asked) -> 
 
 def _cloud_command(job: PredictOptions, costs: Costs, cloud: CloudRun) -> str:
     # Of each process there, of which there is one for each vCPU.
-    reads = estimate.reads_in_flight(costs, 1 / costs.core_seconds, job.batch_size)
+    reads = estimate.reads_in_flight(costs, 1 / costs.core_seconds, cores=1, batch=1)
     output = job.output if storage.is_remote(job.output) else f"{BUCKET}/tagged"
     flags = cloud_flags(cloud, job.beam_flags)
     return shell_command(replace(job, output=output, reads_in_flight=reads, beam_flags=flags))

@@ -14,8 +14,10 @@ from types import TracebackType
 
 from pipelines import interruption
 from pipelines.archives import Streams, is_streamed
-from pipelines.decoding import Decode, DecodeSettings, Refusal, Resized, decode_resized
+from pipelines.decoding import Decode, DecodeSettings, Refusal, decode_resized
 from pipelines.engines import Engine, available_cores
+from pipelines.images import Resized
+from pipelines.inference import InferenceAhead
 from pipelines.isolation import DecoderPool
 from pipelines.reading import Fetch, Limits, fetch_image, read_image
 from pipelines.records import Failure, Image, ImageRef, Prediction
@@ -99,16 +101,25 @@ def measure(
             images = [item for item in read if isinstance(item, Image)]
             if trials and images and not tried:
                 tried += _try_batch_sizes(engine, images)
-            for start in range(0, len(images), batch_size):
-                interruption.check()
-                with running.measured(time.process_time):
-                    done += predictor.predict(images[start : start + batch_size])
+            with running.measured(time.process_time):
+                done += _predict(predictor, images, batch_size)
     return Sample(
         tuple(item for item in done if isinstance(item, Prediction)),
         tuple(item for item in done if isinstance(item, Failure)),
         *(reader.bytes, reader.fetching.waited, reader.fetching.worked, reader.decoding.worked),
         *(running.worked, running.waited, tuple(tried)),
     )
+
+
+def _predict(predictor: Predictor, images: Sequence[Image], batch_size: int) -> Iterator[Prediction | Failure]:
+    ahead = InferenceAhead(predictor, batch_size)
+    try:
+        for image in images:
+            interruption.check()
+            yield from ahead.put(image)
+        yield from ahead.drain()
+    finally:
+        ahead.close()
 
 
 def _try_batch_sizes(engine: Engine, images: Sequence[Image]) -> Iterator[BatchTrial]:
@@ -118,7 +129,7 @@ def _try_batch_sizes(engine: Engine, images: Sequence[Image]) -> Iterator[BatchT
         for _ in range(2):
             interruption.check()
             began = time.perf_counter()
-            list(Predictor(engine).predict(images[:size]))
+            Predictor(engine).predict(images[:size])
             took.append(time.perf_counter() - began)
         yield BatchTrial(size, min(took) / size)
 

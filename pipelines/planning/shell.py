@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import fields
 
-from pipelines import machines, storage
-from pipelines.estimate import CloudRun
+from pipelines import storage
 from pipelines.options import PredictOptions, parse_predict, without_credentials
+from pipelines.planning import machines
+from pipelines.planning.estimate import CloudRun
 
 PROJECT, BUCKET = "PROJECT", "gs://BUCKET"
 """What stands in a command for names that only its reader knows."""

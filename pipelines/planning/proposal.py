@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from pipelines import estimate, machines
-from pipelines.estimate import CloudRun, Costs, Interval, Speed
+from pipelines.planning import estimate, machines
+from pipelines.planning.estimate import CloudRun, Costs, Interval, Speed
+from pipelines.planning.sampling import BatchTrial
+from pipelines.planning.shell import BUCKET, PROJECT
 from pipelines.progress import duration
-from pipelines.sampling import BatchTrial
-from pipelines.shell import BUCKET, PROJECT
 
 _COMMONEST = 5
 
@@ -228,13 +228,11 @@ def _describe_here(plan: Plan, costs: Costs, here: LocalRun) -> Iterator[str]:
         tried = ", ".join(f"{trial.batch_size}: {trial.seconds * 1e3:.1f} ms" for trial in plan.trials)
         yield f"  --batch_size {here.batch_size}: the smallest within 3 % of the best of those tried ({tried} an image)"
     else:
-        yield (
-            f"  --batch_size {here.batch_size}: {estimate.IMAGES_AN_INTERPRETER} for each core; "
-            "LiteRT takes images one by one, and larger batches are hardly faster"
-        )
+        yield f"  --batch_size {here.batch_size}: as given, for LiteRT takes images one by one, a core each"
+    least = "two a core, or half a batch" if plan.trials else "two a core"
     yield (
         f"  --reads_in_flight {here.reads_in_flight}: {rate * (costs.waiting + costs.decoding):.1f} are on their way "
-        "at a time, times two, for they come unevenly; and no less than half a batch"
+        f"at a time, times two, for they come unevenly; and no less than {least}"
     )
     measured = plan.reads_in_flight
     if here.speed.bottleneck == "fetching" and here.reads_in_flight > measured:

@@ -1,0 +1,1 @@
+"""Reckon what a job would take, from a sample of its images."""
