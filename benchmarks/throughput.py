@@ -19,11 +19,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.material import large_bundle, synthetic_chips
 from pipelines.bundle import LITERT_MODEL, Bundle, load_bundle
 from pipelines.engines import LiteRTEngine, available_cores
 from pipelines.images import decode, resize
 
-CACHE = Path(__file__).resolve().parents[1] / "demo" / "benchmark"
 BATCH = 32
 
 
@@ -135,31 +135,6 @@ def report(rounds: list[Round], count: int) -> str:
     lines.append(f"{'decoding and resizing, one core':38} {decoding:7.1f} images/s")
     lines.append(f"{'start to finish of a single image':38} {statistics.median(r.start for r in rounds):7.1f} s")
     return "\n".join(lines)
-
-
-def synthetic_chips(count: int) -> Path:
-    """Draw chips of 256 px, once."""
-    from model.synthetic import write_chips
-
-    folder = CACHE / f"chips-{count}"
-    if not (folder / "labels.csv").exists():
-        write_chips(folder, count, seed=0, size=256)
-    return folder / "jpg"
-
-
-def large_bundle() -> Path:
-    """Train MobileNetV2 at alpha 1.0 and 224 px for a moment, once; its speed does not depend on its weights."""
-    from model import train
-
-    folder = CACHE / "bundle"
-    if not folder.exists():
-        chips = synthetic_chips(64)
-        flags = {"images": chips, "labels": chips.parent / "labels.csv", "output": folder, "note": "For benchmarks."}
-        settings = {"weights": "none", "alpha": 1.0, "image_size": 224, "finetune_epochs": 1}
-        exit_code = train.main([f"--{name}={value}" for name, value in {**flags, **settings}.items()])
-        if exit_code:
-            sys.exit(exit_code)
-    return folder
 
 
 if __name__ == "__main__":
