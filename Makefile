@@ -1,5 +1,6 @@
 # make demo: set everything up, draw chips, train a small model on them, tag them and show the result.
 # make test: set everything up and run the tests.
+# make bench: measure; beside its peers too once .venv has them (.venv/bin/pip install -c requirements.lock '.[bench]').
 
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; \
@@ -36,7 +37,7 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 bench: $(INSTALLED)
-	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.training_reader
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.buckets

@@ -44,6 +44,12 @@ setup(
             "pandas>=2.2",
             "tensorboard>=2.20",
         ],
+        "bench": [
+            TENSORFLOW,
+            "daft>=0.7.26",
+            "psutil>=7",
+            "ray[data]>=2.60; sys_platform != 'darwin' or platform_machine == 'arm64'",
+        ],
         "test": [
             "boto3>=1.36",
             "duckdb>=1.3",

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.throughput import large_bundle, synthetic_chips
+from benchmarks.material import large_bundle, synthetic_chips
 from pipelines import storage
 from tools import emulators
 from tools.proxy import Disturbance, Proxy, before

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.throughput import CACHE, synthetic_chips
+from benchmarks.material import CACHE, small_bundle, synthetic_chips
 
 DRAWN = 64
 GOAL = 1.15
@@ -101,18 +101,6 @@ def simulate(folder: Path, count: int) -> Path:
         # In an archive of one folder with such names as the reference set has them.
         os.link(drawn[number % len(drawn)], images / f"train_{number}.jpg")
     return images
-
-
-def small_bundle() -> Path:
-    """Train MobileNetV2 at alpha 0.35 and 32 px for a moment, once; its memory does not depend on its weights."""
-    folder = CACHE / "small_bundle"
-    if not folder.exists():
-        chips = synthetic_chips(DRAWN)
-        command = [sys.executable, "-m", "pipelines.cli", "train", "--weights=none", "--alpha=0.35", "--image_size=32"]
-        flags = [f"--images={chips}", f"--labels={chips.parent / 'labels.csv'}", f"--output={folder}"]
-        # In a process of its own: the peak of this one is passed on to the processes that it starts.
-        subprocess.run([*command, *flags, "--finetune_epochs=1", "--note=For benchmarks."], check=True)
-    return folder
 
 
 if __name__ == "__main__":

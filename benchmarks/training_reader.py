@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.throughput import synthetic_chips
+from benchmarks.material import synthetic_chips
 from model import dataset, fitting, network
 
 BATCH = 32

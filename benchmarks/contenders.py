@@ -1,0 +1,66 @@
+"""Who is measured: `scenetags predict`, and the peers that do the same job."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Contender(NamedTuple):
+    """A command that tags a list of images.
+
+    Attributes:
+      name: on the command line and in the JSON.
+      title: in the table.
+      command: with `{images}` (a file of paths), `{model}` and `{output}` in place of what changes.
+      requires: modules without which it cannot run.
+      slow: it gets fewer images, or a round would take half an hour.
+      goal: how many times its rate `scenetags predict` should reach at least.
+    """
+
+    name: str
+    title: str
+    command: tuple[str, ...]
+    requires: tuple[str, ...] = ()
+    slow: bool = False
+    goal: float | None = None
+
+    def filled(self, images: Path, model: str, output: Path) -> list[str]:
+        """Return the command for these images."""
+        return [part.format(images=images, model=model, output=output) for part in self.command]
+
+    def missing(self) -> list[str]:
+        """Name the required modules that are not installed."""
+        return [module for module in self.requires if importlib.util.find_spec(module) is None]
+
+
+def _peer(
+    name: str, title: str, requires: Sequence[str] = (), slow: bool = False, goal: float | None = None
+) -> Contender:
+    flags = ("--images={images}", "--model={model}", "--output={output}")
+    command = (sys.executable, "-m", f"benchmarks.peers.{name}", *flags)
+    return Contender(name, title, command, tuple(requires), slow, goal)
+
+
+SCENETAGS = Contender(
+    "scenetags",
+    "scenetags predict",
+    (
+        *(sys.executable, "-m", "pipelines.cli", "predict", "--engine=litert", "--progress=off"),
+        *("--input_list={images}", "--model={model}", "--output={output}"),
+    ),
+)
+
+# The closer the goal, the sooner after `scenetags predict` in a round: machines drift.
+PEERS = (
+    _peer("threaded_loop", "hand-written loop, LiteRT"),
+    _peer("daft_litert", "Daft, LiteRT", ["daft"], goal=1.15),
+    _peer("ray_litert", "Ray Data, LiteRT", ["ray"], goal=2),
+    _peer("daft_saved_model", "Daft, SavedModel", ["daft", "tensorflow"], slow=True, goal=3.5),
+    _peer("ray_saved_model", "Ray Data, SavedModel", ["ray", "tensorflow"], slow=True, goal=3.5),
+    _peer("beam_saved_model", "Beam RunInference, SavedModel", ["tensorflow"], slow=True, goal=4),
+    _peer("keras_predict", "tf.data and Keras predict", ["tensorflow"], slow=True, goal=4),
+)

@@ -1,0 +1,13 @@
+"""Daft with the SavedModel: a class of which it holds one instance, that its threads share.
+
+Tried as well: one batch at a time (`max_concurrency=1`), 20 % slower; an instance a core in a process each, with
+TensorFlow on one thread, slower still; TensorFlow on one thread, no faster.
+"""
+
+from __future__ import annotations
+
+from benchmarks.peers.daft_job import run
+from benchmarks.peers.job import parse_job
+
+if __name__ == "__main__":
+    run(parse_job(), lambda model: model.open_saved_model())

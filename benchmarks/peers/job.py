@@ -1,0 +1,118 @@
+"""What every peer is given and must write."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipelines.bundle import LITERT_MODEL, SAVED_MODEL, load_bundle
+from pipelines.decoding import DecodeSettings, Refusal, decode_resized
+from pipelines.engines import LiteRTEngine
+from pipelines.images import Pixels
+
+Predict = Callable[[Pixels], NDArray[np.float32]]
+"""Computes the probabilities, float32[N, L], of pixels, uint8[N, S, S, 3]."""
+
+
+class Job(NamedTuple):
+    """The arguments of a peer.
+
+    Attributes:
+      paths: of the images.
+      bundle: path of the bundle.
+      output: a folder that is there and empty; gets Parquet files of `columns`.
+    """
+
+    paths: list[str]
+    bundle: str
+    output: str
+
+
+class Model(NamedTuple):
+    """What a peer takes from a bundle; small, for frameworks pickle it with the functions that use it.
+
+    Attributes:
+      labels: in the order of the model's outputs.
+      decoding: what the model takes.
+      litert: path of the LiteRT file.
+      saved_model: path of the SavedModel.
+    """
+
+    labels: tuple[str, ...]
+    decoding: DecodeSettings
+    litert: str
+    saved_model: str
+
+    def open_litert(self, threads: int) -> Predict:
+        """Open our own engine with so many interpreters of one thread each; threads may share it."""
+        return LiteRTEngine(Path(self.litert).read_bytes(), threads).predict
+
+    def open_saved_model(self, threads: int = 0) -> Predict:
+        """Load the SavedModel with TensorFlow, as its guide shows it.
+
+        Args:
+          threads: cores that an operation may use; by default all that there are.
+        """
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        loaded = tf.saved_model.load(self.saved_model)
+
+        def predict(pixels: Pixels) -> NDArray[np.float32]:
+            # The model is named here to keep it alive: its signature does not.
+            [probabilities] = loaded.signatures["serve"](tf.constant(pixels)).values()
+            array: NDArray[np.float32] = probabilities.numpy()
+            return array
+
+        return predict
+
+    def decode(self, data: bytes) -> Pixels:
+        """Decode an image file: uint8[S, S, 3]."""
+        decoded = decode_resized(data, self.decoding)
+        if isinstance(decoded, Refusal):
+            raise ValueError(f"{decoded.error}: {decoded.message}")
+        return decoded.pixels
+
+    def decode_batch(self, files: Sequence[bytes]) -> Pixels:
+        """Decode image files: uint8[N, S, S, 3]."""
+        return np.stack([self.decode(data) for data in files])
+
+    def columns(self, probabilities: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Name probabilities, float32[N, L], as the columns of the output are named."""
+        return {f"p_{label}": probabilities[:, index] for index, label in enumerate(self.labels)}
+
+
+def parse_job() -> Job:
+    """Parse a peer's command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--images", type=Path, required=True, help="a folder, or a file of paths, one a line")
+    parser.add_argument("--model", required=True, help="a bundle")
+    parser.add_argument("--output", required=True, help="a folder for Parquet files")
+    options = parser.parse_args()
+    if options.images.is_dir():
+        paths = sorted(str(path.resolve()) for path in options.images.iterdir())
+    else:
+        paths = options.images.read_text().splitlines()
+    return Job(paths, options.model, options.output)
+
+
+def load_model(path: str) -> Model:
+    """Load what a peer takes from a local bundle."""
+    bundle = load_bundle(path)
+    decoding = DecodeSettings(bundle.image_size, bundle.resize_filter)
+    return Model(bundle.labels, decoding, str(Path(path, LITERT_MODEL)), str(Path(path, SAVED_MODEL)))
+
+
+def write_rows(job: Job, model: Model, probabilities: NDArray[np.float32]) -> None:
+    """Write the rows of all images, probabilities float32[N, L] in the order of their paths, as one file."""
+    table = pa.table({"path": job.paths, **model.columns(probabilities)})
+    pq.write_table(table, Path(job.output, "rows.parquet"))

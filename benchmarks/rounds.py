@@ -1,0 +1,177 @@
+"""Measure contenders in turn, round after round, and check what they write."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks import material
+from benchmarks.bare import Bare
+from benchmarks.contenders import SCENETAGS, Contender
+from benchmarks.processes import CommandError, Finished, run
+from benchmarks.rows import Probabilities, WrongRowsError, check_agreement, read_rows
+
+SIXTEEN = 16
+_BARE_IMAGES = 640
+
+
+class TooFewImagesError(ValueError):
+    """Images that took no longer than a single one, which says nothing of a rate."""
+
+
+class Figures(NamedTuple):
+    """One contender in one round.
+
+    Attributes:
+      images: that it tagged.
+      seconds: from the start of its process to its end.
+      seconds_of_one: the same for a single image.
+      peak_bytes: memory of all its processes.
+    """
+
+    images: int
+    seconds: float
+    seconds_of_one: float
+    peak_bytes: int
+
+    @property
+    def rate(self) -> float:
+        """Return images a second, start-up excluded.
+
+        That flatters whoever starts while others of his processes work already: all of it is taken off the same.
+        """
+        return (self.images - 1) / (self.seconds - self.seconds_of_one)
+
+    @property
+    def rate_with_start(self) -> float:
+        """Return images a second of the whole process."""
+        return self.images / self.seconds
+
+
+class Round(NamedTuple):
+    """All that is measured in one round.
+
+    Attributes:
+      load: processes that wanted to run in the minute before, this benchmark's own among them.
+      bare: the parts alone, means of before and after `scenetags predict`.
+      seconds_of_sixteen: `scenetags predict` from its start to the rows of 16 images.
+      figures: of each contender, by its name.
+    """
+
+    load: float
+    bare: Bare
+    seconds_of_sixteen: float
+    figures: dict[str, Figures]
+
+
+@dataclass
+class Bench:
+    """A benchmark at work.
+
+    Attributes:
+      model: path of a bundle.
+      labels: of the bundle.
+      paths: of the images, each once.
+      few: images for those that are slow.
+      peers: beside `scenetags predict`; those that turn out wrong are taken away.
+      wrong: why, of each such peer.
+      tell: is told what is going on.
+    """
+
+    model: str
+    labels: Sequence[str]
+    paths: Sequence[str]
+    few: int
+    peers: list[Contender]
+    scenetags: Contender = SCENETAGS
+    wrong: dict[str, str] = field(default_factory=dict)
+    tell: Callable[[str], None] = lambda told: print(told, file=sys.stderr, flush=True)
+
+    def __post_init__(self) -> None:
+        self._reference: Probabilities = {}
+
+    def warm_up(self) -> None:
+        """Run everything once: bytecode is compiled, files are in memory, and who is wrong has not cost an hour."""
+        self.measure_bare(1)
+        self._reference = self.tag(self.scenetags, SIXTEEN)[1]
+        self._try_peers(lambda peer: self.tag(peer, SIXTEEN))
+
+    def measure_round(self) -> Round:
+        """Measure everything once, in turn."""
+        load = os.getloadavg()[0]
+        before = self.measure_bare(_BARE_IMAGES)
+        [one, sixteen] = [self.tag(self.scenetags, count)[0].seconds for count in (1, SIXTEEN)]
+        finished, self._reference = self.tag(self.scenetags, len(self.paths))
+        figures = {self.scenetags.name: _figures(len(self.paths), finished, one)}
+        after = self.measure_bare(_BARE_IMAGES)
+
+        def measure(peer: Contender) -> None:
+            one = self.tag(peer, 1)[0].seconds
+            count = min(self.few, len(self.paths)) if peer.slow else len(self.paths)
+            figures[peer.name] = _figures(count, self.tag(peer, count)[0], one)
+
+        self._try_peers(measure)
+        bare = Bare(*(2 / (1 / first + 1 / second) for first, second in zip(before, after, strict=True)))
+        return Round(load, bare, sixteen, figures)
+
+    def measure_bare(self, count: int) -> Bare:
+        """Measure the parts of the job alone."""
+        with _folder() as folder:
+            images = material.write_list(folder / "images.txt", self.paths[:count])
+            command = [sys.executable, "-m", "benchmarks.bare", f"--images={images}", f"--model={self.model}"]
+            run([*command, f"--output={folder}"], material.environment(), folder / "log.txt")
+            return Bare(**json.loads((folder / "bare.json").read_text()))
+
+    def tag(self, contender: Contender, count: int) -> tuple[Finished, Probabilities]:
+        """Let a contender tag the first images, and check its rows.
+
+        Raises:
+          CommandError: it failed.
+          WrongRowsError: its rows are not one an image, or differ from the reference.
+        """
+        paths = self.paths[:count]
+        with _folder() as folder:
+            images, output = material.write_list(folder / "images.txt", paths), folder / "output"
+            output.mkdir()
+            command = contender.filled(images, self.model, output)
+            finished = run(command, material.environment(), folder / "log.txt")
+            rows = read_rows(output, self.labels, paths)
+        if contender is not self.scenetags:
+            check_agreement(rows, self._reference)
+        self.tell(
+            f"  {contender.title}: {count:,} images, {finished.seconds:.1f} s, {finished.peak_bytes / 1e6:,.0f} MB"
+        )
+        return finished, rows
+
+    def _try_peers(self, work: Callable[[Contender], object]) -> None:
+        """Do something with each peer, and go on without those that are wrong."""
+        for peer in list(self.peers):
+            try:
+                work(peer)
+            except (CommandError, WrongRowsError, TooFewImagesError) as error:
+                self.tell(f"  {peer.title} is wrong and gets no figures: {error}")
+                self.wrong[peer.name] = str(error)
+                self.peers.remove(peer)
+
+
+def _figures(count: int, finished: Finished, one: float) -> Figures:
+    if finished.seconds <= one:
+        raise TooFewImagesError(
+            f"{count} images took {finished.seconds:.1f} s and a single one {one:.1f} s: too few images, or a machine "
+            "that is busy with other things"
+        )
+    return Figures(count, finished.seconds, one, finished.peak_bytes)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    material.CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=material.CACHE) as folder:
+        yield Path(folder)
