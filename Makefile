@@ -42,6 +42,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.buckets
 	$(BIN)/python -m benchmarks.simulation
+	$(BIN)/python -m benchmarks.cores
 
 # The lock file holds the newest versions that fit together; this command is the only one that changes it.
 lock: $(INSTALLED)

@@ -24,7 +24,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from benchmarks.memory import small_bundle
+from benchmarks.material import small_bundle
 from benchmarks.simulated import decode, simulate
 from pipelines.bundle import Bundle
 from pipelines.decoding import DecodeSettings

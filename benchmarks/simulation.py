@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.memory import small_bundle
+from benchmarks.material import small_bundle
 from benchmarks.simulated import check
 
 SIZES = (10_000, 100_000, 1_000_000)

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from benchmarks.bare import open_pool
 from pipelines.bundle import LITERT_MODEL, SAVED_MODEL, load_bundle
 from pipelines.decoding import DecodeSettings, Refusal, decode_resized
-from pipelines.engines import LiteRTEngine
 from pipelines.images import Pixels
 
 Predict = Callable[[Pixels], NDArray[np.float32]]
@@ -53,7 +53,7 @@ class Model(NamedTuple):
 
     def open_litert(self, threads: int) -> Predict:
         """Open our own engine with so many interpreters of one thread each; threads may share it."""
-        return LiteRTEngine(Path(self.litert).read_bytes(), threads).predict
+        return open_pool(Path(self.litert).read_bytes(), threads)
 
     def open_saved_model(self, threads: int = 0) -> Predict:
         """Load the SavedModel with TensorFlow, as its guide shows it.
