@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from benchmarks.report import Report
 from benchmarks.rounds import Bench, Figures, Round
 from benchmarks.rows import WrongRowsError, check_agreement, read_rows
 
+ROOT = Path(__file__).resolve().parents[1]
 LABELS = ("bright", "green")
 
 BARE = Bare(interpreter=100.0, pool=125.0, decode=500.0, resize=1000.0)
@@ -167,10 +169,12 @@ def test_memory_is_that_of_all_processes(tmp_path: Path) -> None:
     child = "import time; taken = b'x' * 200_000_000; time.sleep(2)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
 
-    finished = run([sys.executable, "-c", parent], os.environ, tmp_path / "log.txt")
+    # By a process of its own: the peak of this one, which has run other tests, is passed on to those that it starts.
+    command, log = [sys.executable, "-c", parent], str(tmp_path / "log.txt")
+    measuring = f"from benchmarks.processes import *; print(run({command}, os.environ, Path({log!r})).peak_bytes)"
+    peak_bytes = int(subprocess.check_output([sys.executable, "-c", measuring], cwd=ROOT))
 
-    assert 200e6 < finished.peak_bytes < 400e6
-    assert 2 < finished.seconds < 30
+    assert 200e6 < peak_bytes < 400e6
 
 
 def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
