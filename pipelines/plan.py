@@ -169,7 +169,7 @@ def _plan(options: PlanOptions) -> int:
     print(as_json(plan) if options.json == "-" else describe(plan, options.job.max_failure_rate))
     if options.json and options.json != "-":
         try:
-            storage.write(options.json, f"{as_json(plan)}\n".encode())
+            storage.write(storage.normalize(options.json), f"{as_json(plan)}\n".encode())
         except OSError as error:
             raise UsageError(f"--json {options.json}: {error.strerror or error}") from error
     return DONE if plan.seconds_an_image else NOTHING_TAGGED

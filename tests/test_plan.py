@@ -112,8 +112,11 @@ def test_a_run_does_what_was_planned(
     assert sorted(os.listdir(output)) == ["failures", "predictions", "runs"]
 
 
-def test_json_says_what_the_text_says(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(json=tmp_path / "plan.json") == 0
+def test_json_says_what_the_text_says(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(json="plan.json") == 0
     printed = capsys.readouterr().out
     described = json.loads((tmp_path / "plan.json").read_text())
 
