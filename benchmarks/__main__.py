@@ -35,8 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     images = Path(options.images or material.synthetic_chips(options.count)).resolve()
     paths = sorted(str(path) for path in images.iterdir())[: options.count]
     model = str(Path(options.model or material.large_bundle()).resolve())
-    peers = [peer for peer in chosen if not peer.missing()]
-    bench = Bench(model, load_bundle(model).labels, paths, options.peer_count, peers)
+    int8 = options.int8 or ("" if options.model else str(material.int8_bundle()))
+    peers = [peer for peer in chosen if not peer.missing() and (int8 or not peer.quantized)]
+    bench = Bench(model, int8, load_bundle(model).labels, paths, options.peer_count, peers)
     try:
         return _measure(bench, options, skipped)
     except (CommandError, WrongRowsError, TooFewImagesError) as error:
@@ -62,6 +63,9 @@ def _measure(bench: Bench, options: argparse.Namespace, skipped: dict[str, list[
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--model", help="a local bundle; by default alpha 1.0 at 224 px, hardly trained")
+    parser.add_argument(
+        "--int8", help="a bundle of the same model, trained with --quantize int8; by default such a one"
+    )
     parser.add_argument("--images", help="a folder of images; by default synthetic chips of 256 px")
     parser.add_argument("--count", type=int, default=4000, help="images (default 4000)")
     parser.add_argument("--peer_count", type=int, default=400, help="images for slow peers (default 400)")

@@ -15,10 +15,12 @@ class Contender(NamedTuple):
     Attributes:
       name: on the command line and in the JSON.
       title: in the table.
-      command: with `{images}` (a file of paths), `{model}` and `{output}` in place of what changes.
+      command: with `{images}` (a file of paths), `{model}`, `{int8}` (the same in integers) and `{output}` in place of
+        what changes.
       requires: modules without which it cannot run.
       slow: it gets fewer images, or a round would take half an hour.
       goal: how many times its rate `scenetags predict` should reach at least.
+      quantized: whether it runs the model in integers, whose probabilities are others.
     """
 
     name: str
@@ -27,10 +29,11 @@ class Contender(NamedTuple):
     requires: tuple[str, ...] = ()
     slow: bool = False
     goal: float | None = None
+    quantized: bool = False
 
-    def filled(self, images: Path, model: str, output: Path) -> list[str]:
+    def filled(self, images: Path, model: str, int8: str, output: Path) -> list[str]:
         """Return the command for these images."""
-        return [part.format(images=images, model=model, output=output) for part in self.command]
+        return [part.format(images=images, model=model, int8=int8, output=output) for part in self.command]
 
     def missing(self) -> list[str]:
         """Name the required modules that are not installed."""
@@ -54,8 +57,16 @@ SCENETAGS = Contender(
     ),
 )
 
+INT8 = Contender(
+    "scenetags_int8",
+    "scenetags predict, int8 bundle",
+    tuple(part.replace("{model}", "{int8}") for part in SCENETAGS.command),
+    quantized=True,
+)
+
 # The closer the goal, the sooner after `scenetags predict` in a round: machines drift.
 PEERS = (
+    INT8,
     _peer("threaded_loop", "hand-written loop, LiteRT"),
     _peer("daft_litert", "Daft, LiteRT", ["daft"], goal=1.15),
     _peer("ray_litert", "Ray Data, LiteRT", ["ray"], goal=2),

@@ -27,6 +27,11 @@ def large_bundle() -> Path:
     return _bundle("bundle", "--alpha=1.0", "--image_size=224")
 
 
+def int8_bundle() -> Path:
+    """Train what `large_bundle` does, and keep it in integers."""
+    return _bundle("int8_bundle", "--alpha=1.0", "--image_size=224", "--quantize=int8")
+
+
 def small_bundle() -> Path:
     """Train MobileNetV2 at alpha 0.35 and 32 px for a moment, once; its memory does not depend on its weights."""
     return _bundle("small_bundle", "--alpha=0.35", "--image_size=32")

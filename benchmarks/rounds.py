@@ -77,6 +77,7 @@ class Bench:
 
     Attributes:
       model: path of a bundle.
+      int8: path of one of the same model in integers.
       labels: of the bundle.
       paths: of the images, each once.
       few: images for those that are slow.
@@ -86,6 +87,7 @@ class Bench:
     """
 
     model: str
+    int8: str
     labels: Sequence[str]
     paths: Sequence[str]
     few: int
@@ -140,10 +142,10 @@ class Bench:
         with _folder() as folder:
             images, output = material.write_list(folder / "images.txt", paths), folder / "output"
             output.mkdir()
-            command = contender.filled(images, self.model, output)
+            command = contender.filled(images, self.model, self.int8, output)
             finished = run(command, material.environment(), folder / "log.txt")
             rows = read_rows(output, self.labels, paths)
-        if contender is not self.scenetags:
+        if contender is not self.scenetags and not contender.quantized:
             check_agreement(rows, self._reference)
         self.tell(
             f"  {contender.title}: {count:,} images, {finished.seconds:.1f} s, {finished.peak_bytes / 1e6:,.0f} MB"

@@ -8,26 +8,21 @@ from functools import partial
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.pvalue import AsIter, PCollection, TaggedOutput
-from apache_beam.transforms.window import GlobalWindows
-from apache_beam.utils.windowed_value import WindowedValue
+from apache_beam.pvalue import AsIter, PCollection
 
-from pipelines import interruption, progress, storage
+from pipelines import storage
 from pipelines.archives import is_streamed
 from pipelines.commit import StagedFile, Superseded, commit
 from pipelines.decoding import DecodeSettings
-from pipelines.earlier import read_earlier
 from pipelines.engines import available_cores
-from pipelines.inference import InferenceAhead, Model
+from pipelines.inference import Model
 from pipelines.ledger import Accounts, Run
 from pipelines.listing import list_images
-from pipelines.look_ahead import LookAhead
 from pipelines.output import check_still_held
 from pipelines.reading import Limits
 from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
-from pipelines.writing import FailureRows, PredictionRows, Rows, TableWriter
-
-FAILED, SUPERSEDED, COUNTED = "failed", "superseded", "counted"
+from pipelines.steps import COUNTED, FAILED, SUPERSEDED, LeaveOutTagged, PredictAhead, ReadAhead, WriteTable
+from pipelines.writing import FailureRows, PredictionRows
 
 
 @dataclass
@@ -68,7 +63,7 @@ class SkipTagged(beam.PTransform):
     def expand(self, listed: PCollection[Listed]) -> Any:
         """Apply the transform."""
         outputs = (FAILED, SUPERSEDED, COUNTED)
-        return listed | "Skip" >> beam.ParDo(_SkipTagged(self.run)).with_outputs(*outputs, main="refs")
+        return listed | "Skip" >> beam.ParDo(LeaveOutTagged(self.run)).with_outputs(*outputs, main="refs")
 
 
 @dataclass
@@ -119,7 +114,9 @@ class ReadImages(beam.PTransform):
 
     def expand(self, refs: PCollection[ImageRef]) -> Any:
         """Apply the transform."""
-        return refs | "Read" >> beam.ParDo(_ReadImages(self)).with_outputs(FAILED, main="images")
+        decoding = DecodeSettings(self.image_size, self.resize_filter, self.limits.max_pixels)
+        read = ReadAhead(decoding, self.limits, self.reads_in_flight, self.threads, self.run, self.access)
+        return refs | "Read" >> beam.ParDo(read).with_outputs(FAILED, main="images")
 
 
 @dataclass
@@ -136,7 +133,8 @@ class PredictProbabilities(beam.PTransform):
 
     def expand(self, images: PCollection[Image]) -> Any:
         """Apply the transform."""
-        return images | "Predict" >> beam.ParDo(_Predict(self)).with_outputs(FAILED, main="predictions")
+        predict = PredictAhead(self.model, self.run)
+        return images | "Predict" >> beam.ParDo(predict).with_outputs(FAILED, main="predictions")
 
 
 @dataclass
@@ -147,7 +145,7 @@ class WritePredictions(beam.PTransform):
 
     def expand(self, predictions: PCollection[Prediction]) -> PCollection[StagedFile]:
         """Apply the transform."""
-        return predictions | "Write" >> beam.ParDo(_WriteTable(PredictionRows(), self.run))
+        return predictions | "Write" >> beam.ParDo(WriteTable(PredictionRows(), self.run))
 
 
 @dataclass
@@ -158,7 +156,7 @@ class WriteFailures(beam.PTransform):
 
     def expand(self, failures: PCollection[Failure]) -> PCollection[StagedFile]:
         """Apply the transform."""
-        return failures | "Write" >> beam.ParDo(_WriteTable(FailureRows(), self.run))
+        return failures | "Write" >> beam.ParDo(WriteTable(FailureRows(), self.run))
 
 
 @dataclass
@@ -261,108 +259,3 @@ def _commit_and_account(
     storage.use(run.access)
     check_still_held(run)
     return commit(run, list(files), list(superseded), earlier, sum(counted, Accounts()), last)
-
-
-class _SkipTagged(beam.DoFn):
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def setup(self) -> None:
-        storage.use(self._run.access)
-
-    def start_bundle(self) -> None:
-        self._earlier = read_earlier(self._run.folder, self._run.name)
-        # Counted here, once a bundle: Beam's own counting would be a dozen steps more.
-        self._inputs = self._skipped = 0
-
-    def process(self, listed: Listed) -> Iterator[Any]:
-        self._inputs += 1
-        earlier = self._earlier.find(listed.path, listed.fingerprint)
-        if earlier and earlier.tagged:
-            self._skipped += 1
-            progress.report(self._run.name, done=1)
-            return
-        if earlier:
-            yield TaggedOutput(SUPERSEDED, Superseded(listed.path, earlier.file))
-        yield _sort_out(listed, self._run.name)
-
-    def finish_bundle(self) -> Iterator[Any]:
-        yield TaggedOutput(COUNTED, _in_window(Accounts(inputs=self._inputs, skipped=self._skipped)))
-
-
-class _Ahead(beam.DoFn):
-    """A step that works ahead of the next one: what it begins with an element, it gives on with a later one."""
-
-    _ahead: LookAhead | InferenceAhead
-    _run: str
-
-    def process(self, element: Any) -> Iterator[Any]:
-        interruption.check()
-        for item in self._ahead.put(element):
-            yield _sort_out(item, self._run)
-
-    def finish_bundle(self) -> Iterator[Any]:
-        for item in self._ahead.drain():
-            interruption.check()
-            sorted_out = _sort_out(item, self._run)
-            failed = isinstance(sorted_out, TaggedOutput)
-            yield TaggedOutput(FAILED, _in_window(item)) if failed else _in_window(item)
-
-    def teardown(self) -> None:
-        self._ahead.close()
-
-
-class _ReadImages(_Ahead):
-    def __init__(self, settings: ReadImages) -> None:
-        self._settings = settings
-        self._run = settings.run
-
-    def setup(self) -> None:
-        storage.use(self._settings.access)
-        limits = self._settings.limits
-        decoding = DecodeSettings(self._settings.image_size, self._settings.resize_filter, limits.max_pixels)
-        self._ahead = LookAhead(decoding, limits, self._settings.reads_in_flight, self._settings.threads)
-
-
-class _Predict(_Ahead):
-    def __init__(self, settings: PredictProbabilities) -> None:
-        self._model = settings.model
-        self._run = settings.run
-
-    def setup(self) -> None:
-        self._ahead = InferenceAhead(self._model.load(), self._model.batch_size)
-
-
-class _WriteTable(beam.DoFn):
-    def __init__(self, kind: Rows, run: Run) -> None:
-        self._kind = kind
-        self._run = run
-
-    def setup(self) -> None:
-        storage.use(self._run.access)
-
-    def start_bundle(self) -> None:
-        self._writer = TableWriter(self._kind, self._run)
-
-    def process(self, row: Prediction | Failure) -> None:
-        self._writer.write(row)
-        if isinstance(row, Prediction):
-            progress.report(self._run.name, done=1)
-
-    def finish_bundle(self) -> Iterator[Any]:
-        file = self._writer.close()
-        if file:
-            yield _in_window(file)
-
-
-def _sort_out(item: Any, run: str) -> Any:
-    """Send a failure its own way, and report it at once: it is written only when all images of the wave are done."""
-    if not isinstance(item, Failure):
-        return item
-    progress.report_failure(run, item)
-    return TaggedOutput(FAILED, item)
-
-
-def _in_window(value: Any) -> WindowedValue:
-    """Wrap what a bundle's end yields, which Beam cannot place in a window by itself."""
-    return GlobalWindows.windowed_value_at_end_of_window(value)

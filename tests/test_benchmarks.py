@@ -50,7 +50,9 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(Bench, "measure_bare", lambda self, count: BARE)
     monkeypatch.setattr(rounds, "run", run_fake)
     paths = [f"/chips/{number}.jpg" for number in range(20)]
-    return Bench("a bundle", LABELS, paths, 5, [], scenetags=fake("scenetags"), tell=lambda told: None)
+    return Bench(
+        "a bundle", "an int8 bundle", LABELS, paths, 5, [], scenetags=fake("scenetags"), tell=lambda told: None
+    )
 
 
 def round_of(**figures: Figures) -> Round:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipelines.inference import InferenceAhead
+from pipelines.inference import IMAGES_A_CALL, InferenceAhead
 from pipelines.records import Failure, Image, ImageRef, Prediction
 from pipelines.tagging import Predictor
 
@@ -88,24 +88,26 @@ def test_every_image_has_one_answer_in_its_place(
         for item in results
         if isinstance(item, Prediction)
     )
-    assert max(engine.sizes, default=0) <= (batch_size if takes_batches else 1)
+    assert max(engine.sizes, default=0) <= (batch_size if takes_batches else IMAGES_A_CALL)
 
 
 def test_an_engine_is_called_as_often_at_once_as_it_says() -> None:
     engine = WatchedEngine(calls=3, seconds=0.01)
     ahead = InferenceAhead(Predictor(engine), 1)
-    results = [item for number in range(30) for item in ahead.put(image(number))]
+    results = [item for number in range(200) for item in ahead.put(image(number))]
     results += ahead.drain()
     ahead.close()
 
-    assert len(results) == 30
+    assert len(results) == 200
     assert engine.most_at_once == 3
 
 
 def test_no_more_than_a_few_batches_wait(ahead: InferenceAhead) -> None:
-    given_back = sum(len(list(ahead.put(image(number)))) for number in range(100))
+    given_back = sum(len(list(ahead.put(image(number)))) for number in range(200))
 
-    assert 100 - given_back <= 4 * 2, "images pile up in memory before an engine that is slower than the reading"
+    assert 200 - given_back <= (2 * 2 + 1) * IMAGES_A_CALL, (
+        "images pile up in memory before an engine that is slower than the reading"
+    )
 
 
 def test_an_engine_at_work_is_not_waited_for() -> None:
@@ -116,7 +118,7 @@ def test_an_engine_at_work_is_not_waited_for() -> None:
             assert next_image_is_read.wait(20), "the next image is not read before the engine has done with this one"
             return super().predict(pixels)
 
-    ahead = InferenceAhead(Predictor(PatientEngine()), 1)
+    ahead = InferenceAhead(Predictor(PatientEngine(takes_batches=True)), 1)
     assert list(ahead.put(image(1))) == []
     next_image_is_read.set()
     assert paths(list(ahead.drain())) == ["1.jpg"]

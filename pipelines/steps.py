@@ -1,0 +1,144 @@
+"""What a worker does in each step: the functions behind the transforms, thin around those that know no Beam."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
+
+from pipelines import interruption, progress, storage
+from pipelines.commit import Superseded
+from pipelines.decoding import DecodeSettings
+from pipelines.earlier import read_earlier
+from pipelines.inference import InferenceAhead, Model
+from pipelines.ledger import Accounts, Run
+from pipelines.look_ahead import LookAhead
+from pipelines.reading import Limits
+from pipelines.records import Failure, Listed, Prediction
+from pipelines.writing import Rows, TableWriter
+
+FAILED, SUPERSEDED, COUNTED = "failed", "superseded", "counted"
+
+
+class LeaveOutTagged(beam.DoFn):
+    """Give on what no earlier run has tagged, and count once a bundle what came in and what was left out."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def setup(self) -> None:
+        storage.use(self._run.access)
+
+    def start_bundle(self) -> None:
+        self._earlier = read_earlier(self._run.folder, self._run.name)
+        # Counted here, once a bundle: Beam's own counting would be a dozen steps more.
+        self._inputs = self._skipped = 0
+
+    def process(self, listed: Listed) -> Iterator[Any]:
+        self._inputs += 1
+        earlier = self._earlier.find(listed.path, listed.fingerprint)
+        if earlier and earlier.tagged:
+            self._skipped += 1
+            progress.report(self._run.name, done=1)
+            return
+        if earlier:
+            yield TaggedOutput(SUPERSEDED, Superseded(listed.path, earlier.file))
+        yield _sort_out(listed, self._run.name)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield TaggedOutput(COUNTED, _in_window(Accounts(inputs=self._inputs, skipped=self._skipped)))
+
+
+class _WorkAhead(beam.DoFn):
+    """A step that works ahead of the next one: what it begins with an element, it gives on with a later one."""
+
+    _ahead: LookAhead | InferenceAhead
+    _run: str
+
+    def process(self, element: Any) -> Iterator[Any]:
+        interruption.check()
+        for item in self._ahead.put(element):
+            yield _sort_out(item, self._run)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for item in self._ahead.drain():
+            interruption.check()
+            sorted_out = _sort_out(item, self._run)
+            failed = isinstance(sorted_out, TaggedOutput)
+            yield TaggedOutput(FAILED, _in_window(item)) if failed else _in_window(item)
+
+    def teardown(self) -> None:
+        self._ahead.close()
+
+
+class ReadAhead(_WorkAhead):
+    """Read images; the arguments are those of `LookAhead`."""
+
+    def __init__(
+        self,
+        decoding: DecodeSettings,
+        limits: Limits,
+        reads_in_flight: int,
+        threads: int,
+        run: str,
+        access: storage.Access,
+    ) -> None:
+        self._settings = decoding, limits, reads_in_flight, threads
+        self._run = run
+        self._access = access
+
+    def setup(self) -> None:
+        storage.use(self._access)
+        self._ahead = LookAhead(*self._settings)
+
+
+class PredictAhead(_WorkAhead):
+    """Run a model on images."""
+
+    def __init__(self, model: Model, run: str) -> None:
+        self._model = model
+        self._run = run
+
+    def setup(self) -> None:
+        self._ahead = InferenceAhead(self._model.load(), self._model.batch_size)
+
+
+class WriteTable(beam.DoFn):
+    """Write rows of one kind to a staged file a bundle."""
+
+    def __init__(self, kind: Rows, run: Run) -> None:
+        self._kind = kind
+        self._run = run
+
+    def setup(self) -> None:
+        storage.use(self._run.access)
+
+    def start_bundle(self) -> None:
+        self._writer = TableWriter(self._kind, self._run)
+
+    def process(self, row: Prediction | Failure) -> None:
+        self._writer.write(row)
+        if isinstance(row, Prediction):
+            progress.report(self._run.name, done=1)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        file = self._writer.close()
+        if file:
+            yield _in_window(file)
+
+
+def _sort_out(item: Any, run: str) -> Any:
+    """Send a failure its own way, and report it at once: it is written only when all images of the wave are done."""
+    if not isinstance(item, Failure):
+        return item
+    progress.report_failure(run, item)
+    return TaggedOutput(FAILED, item)
+
+
+def _in_window(value: Any) -> WindowedValue:
+    """Wrap what a bundle's end yields, which Beam cannot place in a window by itself."""
+    return GlobalWindows.windowed_value_at_end_of_window(value)
