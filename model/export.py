@@ -179,8 +179,17 @@ def _quantize(folder: Path, facts: Facts, validation: Examples, calibration: Exa
     """Put an int8 file in the place of a bundle's float32 models, and measure it."""
     images = quantization.calibration_images(calibration)
     print(f"quantizing to int8, calibrated on {len(images)} training images")
-    quantization.quantize(folder, images)
-    probabilities = quantization.predict(folder / LITERT_MODEL, validation)
+    try:
+        quantization.quantize(folder, images)
+        probabilities = quantization.predict(folder / LITERT_MODEL, validation)
+    except OSError:
+        raise
+    except Exception as error:
+        # The converter raises whatever its passes do, after hours of training that must not look lost.
+        raise ExportError(
+            f"cannot be quantized ({str(error).strip().partition(chr(10))[0]}); the same command with --quantize none "
+            "goes on, and exports the network in float32; no bundle written"
+        ) from error
     if not quantization.makes_sense(probabilities, facts.probabilities):
         raise ExportError(
             "in int8 this network no longer tells images apart; the same command with --quantize none goes on, and "

@@ -89,7 +89,7 @@ def predict(file: Path, examples: Examples) -> NDArray[np.float32]:
     from tqdm import tqdm
 
     with native.quiet():
-        interpreters = [_open(file) for _ in range(os.cpu_count() or 1)]
+        interpreters = [_open(file) for _ in range(_cores())]
 
     def run(interpreter: Any, rows: NDArray[np.int64]) -> list[NDArray[np.float32]]:
         source = interpreter.get_input_details()[0]["index"]
@@ -136,6 +136,10 @@ def of_quantized(before: Facts, probabilities: NDArray[np.float32], calibration_
             float32_thresholds=before.thresholds,
         ),
     )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _open(file: Path) -> Any:

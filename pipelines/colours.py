@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 from PIL import Image
 
@@ -103,12 +105,13 @@ def _read_four_components(image: Image.Image, layout: Layout, profile: bytes | N
 
 def _drop_fourth(image: Image.Image) -> Image.Image:
     """Take the first three components of four for red, green and blue."""
-    try:
-        # The same memory by another name: Pillow keeps RGB as four bytes a pixel, too.
-        return Image.fromarrow(image, "RGB", image.size)
-    except ValueError:
-        # The memory of a large image is in several pieces.
-        return Image.frombytes("RGB", image.size, image.tobytes(), "raw", "RGBX")
+    # Where Pillow has been told to align rows, it exports their memory as though there were nothing between them.
+    if Image.core.get_alignment() == 1:  # type: ignore[attr-defined]
+        # The memory of a large image is in several pieces, which cannot be exported.
+        with contextlib.suppress(ValueError):
+            # The same memory by another name: Pillow keeps RGB as four bytes a pixel, too.
+            return Image.fromarrow(image, "RGB", image.size)
+    return Image.frombytes("RGB", image.size, image.tobytes(), "raw", "RGBX")
 
 
 def _is_mask(image: Image.Image) -> bool:

@@ -172,6 +172,19 @@ def open_engine(bundle: Bundle, engine: str = "auto", threads: int | None = None
     return opened
 
 
+def check_engine(bundle: Bundle, engine: str) -> None:
+    """Make sure that a bundle has what an engine runs, without opening it.
+
+    Raises:
+      BundleError: it has not.
+    """
+    if engine == "tensorflow" and not _has_saved_model(bundle):
+        raise BundleError(
+            f"bundle {bundle.path} has no {SAVED_MODEL}, as none in int8 has: run it with --engine litert, or train "
+            "with --quantize none"
+        )
+
+
 def available_cores() -> int:
     """Count the cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -194,11 +207,7 @@ def _native_messages_dropped() -> Iterator[None]:
 
 
 def _open_tensorflow(bundle: Bundle) -> Engine:
-    if not _has_saved_model(bundle):
-        raise BundleError(
-            f"bundle {bundle.path} has no {SAVED_MODEL}, as none in int8 has: run it with --engine litert, or train "
-            "with --quantize none"
-        )
+    check_engine(bundle, "tensorflow")
     with tempfile.TemporaryDirectory(prefix="scenetags-") as folder:
         bundle.extract(SAVED_MODEL, folder)
         return TensorFlowEngine(os.path.join(folder, SAVED_MODEL))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,8 +19,8 @@ IMAGES_A_CALL = 8
 """Of an engine that takes images one by one: a thread that changes between the model and other work after each image
 loses what the processor holds of either, about 3 % of the time."""
 
-_WAITING = 2
-"""Calls that wait for each one at work, so that the engine is not idle while images are collected."""
+_CALLS_AHEAD = 2
+"""Calls at work or waiting, for each that the engine takes at the same time, so that it never waits for a next one."""
 
 _loading = threading.Lock()
 
@@ -70,7 +70,7 @@ class InferenceAhead:
         engine = predictor.engine
         self._predictor = predictor
         self._size = batch_size if engine.takes_batches else IMAGES_A_CALL
-        self._most = _WAITING * engine.calls
+        self._most = _CALLS_AHEAD * engine.calls
         self._executor = ThreadPoolExecutor(engine.calls, thread_name_prefix="model")
         self._batch: list[Image] = []
         self._queue: deque[Future[list[Prediction | Failure]]] = deque()
@@ -97,6 +97,17 @@ class InferenceAhead:
     def _submit(self) -> None:
         self._queue.append(self._executor.submit(self._predictor.predict, self._batch))
         self._batch = []
+
+
+def run_model(predictor: Predictor, images: Iterable[Image], batch_size: int = 32) -> Iterator[Prediction | Failure]:
+    """Run a model on images, as many at a time as its engine takes; what it says comes in their order."""
+    ahead = InferenceAhead(predictor, batch_size)
+    try:
+        for image in images:
+            yield from ahead.put(image)
+        yield from ahead.drain()
+    finally:
+        ahead.close()
 
 
 @lru_cache(maxsize=1)

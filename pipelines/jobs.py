@@ -21,6 +21,7 @@ from apache_beam.runners.runner import create_runner
 from pipelines import interruption, progress, storage
 from pipelines.bundle import BundleError
 from pipelines.commit import replace_rows
+from pipelines.engines import check_engine
 from pipelines.inference import Model
 from pipelines.ledger import Accounts, Run, read_accounts
 from pipelines.listing import InputError, list_images
@@ -145,6 +146,7 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
 
 
 def _run(run: Run, options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> Accounts:
+    check_engine(run.bundle, options.engine)
     model = Model(run.bundle.path, run.bundle.digest, options.engine, options.batch_size, run.access)
     tagging = TagImages(run, model, _limits(options), options.reads_in_flight)
     if is_local(beam_options):
@@ -178,7 +180,9 @@ def _run_in_waves(
             with beam.Pipeline(FnApiRunner(), options=beam_options) as pipeline:
                 # Packed, for Beam holds several copies of what a step is given. `Create` would make it twice as many.
                 unpacked = pipeline | beam.Impulse() | "Unpack" >> beam.FlatMap(lambda _, names: names, wave)
-                _ = unpacked | replace(tagging, run=run, earlier=accounts, last=number == len(waves), spread=False)
+                _ = unpacked | replace(
+                    tagging, run=run, inputs=len(wave), earlier=accounts, last=number == len(waves), spread=False
+                )
             accounts = read_accounts(run.manifest)
     return accounts
 

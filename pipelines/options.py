@@ -218,14 +218,14 @@ def add_flags(parser: argparse.ArgumentParser, output: str | None = None) -> Non
         "--engine",
         choices=("auto", "litert", "tensorflow"),
         default="auto",
-        help="auto: TensorFlow where it is installed beside a GPU, LiteRT otherwise (default)",
+        help="auto: TensorFlow where it is installed beside a GPU, LiteRT otherwise and for bundles in int8 (default)",
     )
     work.add_argument(
         "--batch_size",
         type=int,
         default=32,
         metavar="N",
-        help="images given to TensorFlow together (default 32); LiteRT takes them one by one, a core each",
+        help="images given to TensorFlow together (default 32); LiteRT takes them one by one, on every core",
     )
     work.add_argument(
         "--checkpoint_every",

@@ -17,6 +17,7 @@ from pipelines.bundle import Bundle, BundleError, load_bundle
 from pipelines.decoding import Decode, DecodeSettings, decode_resized
 from pipelines.engines import ENGINES, open_engine
 from pipelines.images import ignore_metadata_warnings
+from pipelines.inference import run_model
 from pipelines.listing import InputError, list_images
 from pipelines.options import UsageError, UsageParser
 from pipelines.picture import Panel, draw
@@ -74,7 +75,9 @@ def _tag(options: argparse.Namespace) -> int:
     with closing(Streams()) as streams:
         read = [item if isinstance(item, Failure) else _read(item, decode, streams) for item in listed]
     images = [item for item in read if isinstance(item, Image)]
-    predictions = list(Predictor(open_engine(bundle, options.engine)).predict(images)) if images else []
+    predictions: list[Prediction | Failure] = []
+    if images:
+        predictions += run_model(Predictor(open_engine(bundle, options.engine)), images)
     failures = [item for item in (*read, *predictions) if isinstance(item, Failure)]
     panels = []
     for image, prediction in zip(images, predictions, strict=True):

@@ -45,7 +45,7 @@ class Predictor:
                 half = len(batch) // 2
                 if isinstance(error, MemoryError):
                     # Memory that did not suffice for a batch will not suffice for the next one either.
-                    self._largest_batch = len(batch) - half
+                    self._largest_batch = min(self._largest_batch, len(batch) - half)
                 waiting += (batch[half:], batch[:half])
                 continue
             yield from _results(batch, probabilities)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -165,6 +165,7 @@ class WriteManifest(beam.PTransform):
 
     Attributes:
       run: of the job.
+      inputs: count of what was listed, where it is known; else it is what was counted.
       counted: accounts of what was listed and of what was left out.
       superseded: earlier rows that go when the new ones come.
       earlier: accounts of the run's earlier waves.
@@ -172,6 +173,7 @@ class WriteManifest(beam.PTransform):
     """
 
     run: Run
+    inputs: int | None
     counted: PCollection[Accounts]
     superseded: PCollection[Superseded]
     earlier: Accounts
@@ -185,7 +187,7 @@ class WriteManifest(beam.PTransform):
             | "Once" >> beam.Impulse()
             | "Commit"
             >> beam.Map(
-                partial(_commit_and_account, run=self.run, earlier=self.earlier, last=self.last),
+                partial(_commit_and_account, run=self.run, inputs=self.inputs, earlier=self.earlier, last=self.last),
                 files=AsIter(files),
                 counted=AsIter(self.counted),
                 superseded=AsIter(self.superseded),
@@ -202,6 +204,7 @@ class TagImages(beam.PTransform):
       model: of the bundle.
       limits: what one image may cost.
       reads_in_flight: images that are fetched at the same time.
+      inputs: count of what is listed, where it is known beforehand.
       earlier: accounts of the run's earlier waves.
       last: whether nothing of the run follows.
       spread: whether other workers than the one that lists can read; where there is one only, the shuffle between them
@@ -212,6 +215,7 @@ class TagImages(beam.PTransform):
     model: Model
     limits: Limits = field(default_factory=Limits)
     reads_in_flight: int = 32
+    inputs: int | None = None
     earlier: Accounts = field(default_factory=Accounts)
     last: bool = True
     spread: bool = True
@@ -235,6 +239,7 @@ class TagImages(beam.PTransform):
         ) | "AllFiles" >> beam.Flatten()
         return files | WriteManifest(
             self.run,
+            inputs=self.inputs,
             counted=remaining[COUNTED],
             superseded=remaining[SUPERSEDED],
             earlier=self.earlier,
@@ -253,9 +258,14 @@ def _commit_and_account(
     counted: Iterable[Accounts],
     superseded: Iterable[Superseded],
     run: Run,
+    inputs: int | None,
     earlier: Accounts,
     last: bool,
 ) -> Accounts:
     storage.use(run.access)
     check_still_held(run)
-    return commit(run, list(files), list(superseded), earlier, sum(counted, Accounts()), last)
+    wave = sum(counted, Accounts())
+    if inputs is not None:
+        # What was lost before it was counted would be missing on both sides of the accounts.
+        wave = replace(wave, inputs=inputs)
+    return commit(run, list(files), list(superseded), earlier, wave, last)

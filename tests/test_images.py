@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import struct
@@ -131,6 +132,22 @@ def test_an_unmarked_rgba_too_large_for_one_piece_of_memory_is_read_alike() -> N
     pillow_splits_images_above = 2**24
     assert rgb.shape[0] * rgb.shape[1] * 4 > pillow_splits_images_above
     assert_decodes(files.unmarked_rgba_jpeg(rgb), rgb, "jpeg 4x8", UNMARKED)
+
+
+@pytest.mark.parametrize("alignment", ["1", "64"])
+def test_an_unmarked_rgba_is_right_however_pillow_aligns_rows(alignment: str, tmp_path: Path) -> None:
+    rgb = files.mosaic(5, 3)
+    (tmp_path / "x.jpg").write_bytes(files.unmarked_rgba_jpeg(rgb))
+    program = (
+        "import pathlib, sys; from pipelines.images import decode;"
+        f"sys.stdout.buffer.write(decode(pathlib.Path({str(tmp_path / 'x.jpg')!r}).read_bytes()).pixels.tobytes())"
+    )
+    decoded = subprocess.check_output(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, "PILLOW_ALIGNMENT": alignment},
+    )
+    assert_close(np.frombuffer(decoded, np.uint8).reshape(rgb.shape), rgb)
 
 
 @pytest.mark.parametrize("ids", [b"\0\1\2\3", b"\1\2\3\4", b"RGBA", b"CMYK"])

@@ -310,13 +310,14 @@ def test_what_is_in_a_bucket_gets_a_command_for_the_cloud(
                 storage.write(f"{bucket.path}/{name}/{path.relative_to(source)}", path.read_bytes())
 
     keys = ("--s3_access_key_id=key", "--s3_secret_access_key=hidden")
-    assert run(*keys, input=f"{bucket.path}/chips", model=f"{bucket.path}/bundle") == 0
+    assert run("--fail_fast", *keys, input=f"{bucket.path}/chips", model=f"{bucket.path}/bundle") == 0
 
     printed = capsys.readouterr().out
     assert "hidden" not in printed
     here, there = (parse_predict(command[2:]) for command in commands(printed))
     assert here.input == there.input == (f"{bucket.path}/chips",)
     assert there.output == "gs://BUCKET/tagged"
+    assert (here.fail_fast, there.fail_fast) == (True, False), "a distributed run cannot end for its failures"
     flags = check_beam_flags([flag for flag in there.beam_flags if not flag.startswith("--runner")]).get_all_options()
     assert (flags["machine_type"], flags["num_workers"], flags["project"]) == ("n2-highcpu-16", 1, "PROJECT")
     assert "--runner=DataflowRunner" in there.beam_flags

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from pipelines.planning.machines import MOST_WORKERS, Machine
 
-PIPELINE_SECONDS = 0.0023
-"""Core-seconds that go, for each image, into Beam, queues and rows, and into waiting for one another. As measured with
-`benchmarks.throughput` on two cores: 2 / 125 images a second of the job, less 2 / 166 of the engine alone and 0.0016 of
-decoding."""
+PIPELINE_SECONDS = 0.0001
+"""Core-seconds that go, for each image, into Beam, queues, rows and commits; 0.00006 where threads do not disturb one
+another, as `benchmarks.simulation` measures on one core."""
 START_SECONDS = 3.0
 """Of `scenetags predict` on this machine, before the first image."""
 WORKER_START_SECONDS = 240.0

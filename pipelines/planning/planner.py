@@ -165,7 +165,8 @@ def _cloud_command(job: PredictOptions, costs: Costs, cloud: CloudRun) -> str:
     reads = estimate.reads_in_flight(costs, 1 / costs.core_seconds, cores=1, batch=1)
     output = job.output if storage.is_remote(job.output) else f"{BUCKET}/tagged"
     flags = cloud_flags(cloud, job.beam_flags)
-    return shell_command(replace(job, output=output, reads_in_flight=reads, beam_flags=flags))
+    # Workers do not count together, so that none of them could end the job for its failures.
+    return shell_command(replace(job, output=output, reads_in_flight=reads, fail_fast=False, beam_flags=flags))
 
 
 def _count(counts: Counter[str]) -> tuple[Count, ...]:

@@ -228,7 +228,7 @@ def _describe_here(plan: Plan, costs: Costs, here: LocalRun) -> Iterator[str]:
         tried = ", ".join(f"{trial.batch_size}: {trial.seconds * 1e3:.1f} ms" for trial in plan.trials)
         yield f"  --batch_size {here.batch_size}: the smallest within 3 % of the best of those tried ({tried} an image)"
     else:
-        yield f"  --batch_size {here.batch_size}: as given, for LiteRT takes images one by one, a core each"
+        yield f"  --batch_size {here.batch_size}: as given, for LiteRT takes images one by one, on every core"
     least = "two a core, or half a batch" if plan.trials else "two a core"
     yield (
         f"  --reads_in_flight {here.reads_in_flight}: {rate * (costs.waiting + costs.decoding):.1f} are on their way "

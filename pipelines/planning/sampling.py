@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from pipelines.archives import Streams, is_streamed
 from pipelines.decoding import Decode, DecodeSettings, Refusal, decode_resized
 from pipelines.engines import Engine, available_cores
 from pipelines.images import Resized
-from pipelines.inference import InferenceAhead
+from pipelines.inference import IMAGES_A_CALL, run_model
 from pipelines.isolation import DecoderPool
 from pipelines.reading import Fetch, Limits, fetch_image, read_image
 from pipelines.records import Failure, Image, ImageRef, Prediction
@@ -91,7 +91,8 @@ def measure(
     running, tried = _Clock(), list[BatchTrial]()
     predictor = Predictor(engine)
     # No more pixels are held than the job itself would hold, but for the largest trial.
-    at_once = max(2 * reads_in_flight, batch_size, *(BATCH_SIZES if trials else ()))
+    a_call = batch_size if engine.takes_batches else IMAGES_A_CALL
+    at_once = max(2 * reads_in_flight, a_call, *(BATCH_SIZES if trials else ()))
     done: list[Prediction | Failure] = []
     with _Reader(decoding, limits, reads_in_flight) as reader:
         remaining = iter(refs)
@@ -102,7 +103,7 @@ def measure(
             if trials and images and not tried:
                 tried += _try_batch_sizes(engine, images)
             with running.measured(time.process_time):
-                done += _predict(predictor, images, batch_size)
+                done += run_model(predictor, _interruptible(images), batch_size)
     return Sample(
         tuple(item for item in done if isinstance(item, Prediction)),
         tuple(item for item in done if isinstance(item, Failure)),
@@ -111,15 +112,10 @@ def measure(
     )
 
 
-def _predict(predictor: Predictor, images: Sequence[Image], batch_size: int) -> Iterator[Prediction | Failure]:
-    ahead = InferenceAhead(predictor, batch_size)
-    try:
-        for image in images:
-            interruption.check()
-            yield from ahead.put(image)
-        yield from ahead.drain()
-    finally:
-        ahead.close()
+def _interruptible(images: Iterable[Image]) -> Iterator[Image]:
+    for image in images:
+        interruption.check()
+        yield image
 
 
 def _try_batch_sizes(engine: Engine, images: Sequence[Image]) -> Iterator[BatchTrial]:
