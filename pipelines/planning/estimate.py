@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipelines.planning.machines import MOST_WORKERS, Machine
 
 PIPELINE_SECONDS = 0.0001
-"""Core-seconds that go, for each image, into Beam, queues, rows and commits; 0.00006 where threads do not disturb one
+"""Core-seconds that go, for each image, into Beam, queues, rows and commits; 0.00004 where threads do not disturb one
 another, as `benchmarks.simulation` measures on one core."""
 START_SECONDS = 3.0
 """Of `scenetags predict` on this machine, before the first image."""
