@@ -99,7 +99,9 @@ class InferenceAhead:
         self._batch = []
 
 
-def run_model(predictor: Predictor, images: Iterable[Image], batch_size: int = 32) -> Iterator[Prediction | Failure]:
+def run_model(
+    predictor: Predictor, images: Iterable[Image], batch_size: int = Model.batch_size
+) -> Iterator[Prediction | Failure]:
     """Run a model on images, as many at a time as its engine takes; what it says comes in their order."""
     ahead = InferenceAhead(predictor, batch_size)
     try:

@@ -148,7 +148,8 @@ def run_job(run: Run, options: PredictOptions, beam_options: pipeline_options.Pi
 def _run(run: Run, options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> Accounts:
     check_engine(run.bundle, options.engine)
     model = Model(run.bundle.path, run.bundle.digest, options.engine, options.batch_size, run.access)
-    tagging = TagImages(run, model, _limits(options), options.reads_in_flight)
+    limits = Limits.given(options.max_bytes, options.max_pixels, options.max_seconds, options.isolate_decoding)
+    tagging = TagImages(run, model, limits, options.reads_in_flight)
     if is_local(beam_options):
         return _run_in_waves(tagging, options, beam_options)
     with beam.Pipeline(options=beam_options) as pipeline:
@@ -207,12 +208,6 @@ def _interruptible(listed: Iterable[Listed]) -> Iterator[Listed]:
     for item in listed:
         interruption.check()
         yield item
-
-
-def _limits(options: PredictOptions) -> Limits:
-    given = {name: getattr(options, name) for name in ("max_bytes", "max_pixels", "max_seconds")}
-    own = {name: limit for name, limit in given.items() if limit is not None}
-    return Limits(**own, isolated=options.isolate_decoding)
 
 
 def _replace_rows(run: Run, accounts: Accounts, max_failure_rate: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines import archives, storage, watchdog
 from pipelines.decoding import Decode, Refusal
@@ -35,6 +36,12 @@ class Limits:
         for name in ("max_bytes", "max_pixels", "max_seconds"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be more than 0, not {getattr(self, name)}")
+
+    @classmethod
+    def given(cls, max_bytes: int | None, max_pixels: int | None, max_seconds: float | None, isolated: bool) -> Limits:
+        """Take the limits that somebody named, and the usual ones in place of those that are None."""
+        named: dict[str, Any] = {"max_bytes": max_bytes, "max_pixels": max_pixels, "max_seconds": max_seconds}
+        return cls(**{name: limit for name, limit in named.items() if limit is not None}, isolated=isolated)
 
 
 def read_image(

@@ -14,8 +14,7 @@ from pipelines import storage
 from pipelines.bundle import load_bundle
 from pipelines.decoding import DecodeSettings
 from pipelines.engines import Engine, available_cores, open_engine
-from pipelines.images import MAX_PIXELS
-from pipelines.ledger import Run, new_run_name
+from pipelines.ledger import Run
 from pipelines.listing import list_images
 from pipelines.options import PredictOptions
 from pipelines.planning import estimate
@@ -30,6 +29,8 @@ from pipelines.records import Failure, Prediction
 from pipelines.tables import FORMAT
 from pipelines.writing import PredictionRows
 
+_RUN = "20260101T000000.000000Z-0000"
+"""Name of a run whose rows are measured: always the same, so that the same images give the same plan."""
 _GOOD_ENOUGH = 1.03
 """How much slower than the best a smaller batch may be."""
 
@@ -53,13 +54,14 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     passed_over: Counter[str] = Counter()
     census = take_census(list_images(job.input, job.input_list, passed_over), sample)
     engine = open_engine(bundle, job.engine)
+    limits = Limits.given(job.max_bytes, job.max_pixels, job.max_seconds, job.isolate_decoding)
+    decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, limits.max_pixels)
     measured = measure(
-        *(census.sample, engine, DecodeSettings(bundle.image_size, bundle.resize_filter, job.max_pixels or MAX_PIXELS)),
-        *(_limits(job), job.reads_in_flight, job.batch_size),
+        *(census.sample, engine, decoding, limits, job.reads_in_flight, job.batch_size),
         trials=engine.takes_batches,
     )
     thresholds = bundle.thresholds if job.threshold is None else (job.threshold,) * len(bundle.labels)
-    run = Run(new_run_name(), job.output, bundle, thresholds)
+    run = Run(_RUN, job.output, bundle, thresholds)
     inputs = census.images + census.failure_count
     found = Found(inputs, census.bytes, census.failure_count, _count(passed_over), census.seconds)
     sampled = _sampled(census, measured, run)
@@ -79,11 +81,6 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
         command=shell_command(proposed),
         cloud_command=_cloud_command(job, costs, cloud) if cloud and can_run_in_cloud(job) else None,
     )
-
-
-def _limits(job: PredictOptions) -> Limits:
-    given = {name: getattr(job, name) for name in ("max_bytes", "max_pixels", "max_seconds")}
-    return Limits(**{name: limit for name, limit in given.items() if limit is not None}, isolated=job.isolate_decoding)
 
 
 def _sampled(census: Census, measured: Sample, run: Run) -> Sampled:
