@@ -54,7 +54,7 @@ $(INSTALLED): setup.py pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "scenetags needs Python 3.11, 3.12 or 3.13 (make PYTHON=/path/to/python)"; exit 2; }
 	@echo "Installing into .venv: Beam, TensorFlow and the rest, about 3 GB; a few minutes ..."
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[train,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dataflow,train,test]'
 	@touch $@
 
 clean:

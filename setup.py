@@ -36,6 +36,8 @@ setup(
         "wcmatch>=10",
     ],
     extras_require={
+        # What Beam's DataflowRunner imports. All that `apache-beam[gcp]` names would be fifty packages more.
+        "dataflow": ["google-auth-httplib2>=0.2", "google-cloud-dataflow-client>=0.13"],
         "s3": ["boto3>=1.36"],
         "train": [
             TENSORFLOW,
