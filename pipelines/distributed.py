@@ -19,7 +19,7 @@ from pipelines import interruption, storage
 from pipelines.bundle import BundleError
 from pipelines.ledger import Accounts, read_accounts
 from pipelines.listing import InputError, anchor, list_images
-from pipelines.options import PredictOptions
+from pipelines.options import PredictOptions, UsageError
 from pipelines.release import WorkerReleaseError
 from pipelines.storage import NoAccessError, TransientError
 from pipelines.tables import OutputError
@@ -40,12 +40,18 @@ def build_job(tagging: TagImages, options: PredictOptions, beam_options: Pipelin
 
     Raises:
       InputError: the input names no images.
+      UsageError: Beam refuses its flags.
     """
     inputs = [anchor(pattern) for pattern in options.input]
     input_list = options.input_list and storage.normalize(options.input_list)
     # Asked here for one image, so that a mistyped input costs no start of workers.
     next(list_images(inputs, input_list), None)
-    pipeline = beam.Pipeline(options=beam_options)
+    try:
+        pipeline = beam.Pipeline(options=beam_options)
+    except ValueError as error:
+        # It looks at its options now, and lists what it finds amiss line by line under a heading.
+        _, *amiss = str(error).strip().splitlines()
+        raise UsageError("; ".join(amiss) or str(error)) from error
     listed = pipeline | ListImages(inputs, input_list, tagging.run.access)
     _ = listed.listed | replace(tagging, passed_over=listed.counted)
     return pipeline

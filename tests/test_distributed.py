@@ -13,6 +13,7 @@ from pipelines.distributed import JobFailedError, explain
 from pipelines.listing import InputError
 from pipelines.release import WorkerReleaseError
 from pipelines.tables import OutputError
+from tests import image_files
 
 WORKER = """\
 Pipeline job-1 failed in state FAILED: java.lang.RuntimeException: Error received from SDK harness for instruction 5: \
@@ -90,13 +91,15 @@ def test_workers_out_of_reach_are_told_in_a_line() -> None:
         (["--threads", "0"], "--threads must be at least 1, not 0"),
         (["--template_location", "gs://bucket/job"], "--template_location needs --runner=DataflowRunner"),
         (["--runner=PortableRunner", "--fail_fast"], "--fail_fast needs a local run"),
+        (["--runner=PortableRunner", "--environment_type=EXTERNAL"], "Option external_service_address is required"),
         (["--runner=PortableRunner", "--job_endpoint=here"], "--job_endpoint here: give it as HOST:PORT"),
     ],
 )
 def test_what_a_runner_cannot_do_is_refused_in_a_line(
     bundle_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], refusal: str
 ) -> None:
-    where = ["--input", str(tmp_path), "--model", bundle_path, "--output", str(tmp_path / "out")]
+    image_files.write_chips(tmp_path / "chips", ["0.jpg"])
+    where = ["--input", str(tmp_path / "chips"), "--model", bundle_path, "--output", str(tmp_path / "out")]
 
     assert predict.main([*where, *flags]) == predict.WRONG_USAGE
     told = capsys.readouterr().err
