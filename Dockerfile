@@ -22,13 +22,13 @@ RUN mkdir --parents pipelines/archives pipelines/listing pipelines/planning pipe
     && touch README.md LICENSE \
     && pip install --no-compile --prefix /dependencies --constraint requirements.lock ".[$EXTRAS]" \
     && rm -r /dependencies/bin/scenetags /dependencies/lib/python3.11/site-packages/scenetags-* \
-    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /dependencies
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /dependencies/lib
 
 COPY README.md LICENSE ./
 COPY pipelines pipelines
 COPY model model
 RUN pip install --no-compile --no-deps --prefix /code . \
-    && python -m compileall -q --invalidation-mode unchecked-hash /code
+    && python -m compileall -q --invalidation-mode unchecked-hash /code/lib
 
 FROM python:3.11-slim-bookworm
 
