@@ -107,7 +107,7 @@ def test_the_whole_job_runs_as_one_pipeline(chips: Path, tmp_path: Path, bundle_
 
     with hold_output(run), beam.Pipeline(FnApiRunner()) as pipeline:
         listed = pipeline | ListImages([str(chips), f"{tmp_path}/more.tar.gz"], str(tmp_path / "list.txt"))
-        _ = listed | TagImages(run, Model(bundle.path, bundle.digest))
+        _ = listed.listed | TagImages(run, Model(bundle.path, bundle.digest), passed_over=listed.counted)
 
     accounts = read_accounts(run.manifest)
     assert (accounts.inputs, accounts.predictions, accounts.failures, accounts.skipped) == (25, 22, 3, 0)
