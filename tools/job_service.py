@@ -1,0 +1,237 @@
+"""A stand-in on loopback for the service of Google's that takes Dataflow jobs: it takes them down, and runs none."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from google.cloud.dataflow_v1beta3 import types
+from google.protobuf.json_format import ParseError
+
+_JOBS = re.compile(
+    r"/v1b3/projects/(?P<project>[^/]+)/locations/(?P<region>[^/]+)/jobs(/(?P<id>[^/]+)(?P<part>/\w+)?)?"
+)
+
+
+class Course(NamedTuple):
+    """How a job goes on.
+
+    Attributes:
+      states: of the job, one for each time that it is asked for; the last one stays.
+      errors: messages of the job's log, with the importance of errors.
+    """
+
+    states: tuple[types.JobState, ...]
+    errors: tuple[str, ...] = ()
+
+
+def done() -> Course:
+    """Give the course of a job that ends well."""
+    return Course((types.JobState.JOB_STATE_RUNNING, types.JobState.JOB_STATE_DONE))
+
+
+def failed(*errors: str) -> Course:
+    """Give the course of a job that fails and says why."""
+    return Course((types.JobState.JOB_STATE_RUNNING, types.JobState.JOB_STATE_FAILED), errors)
+
+
+def running() -> Course:
+    """Give the course of a job that runs until it is cancelled."""
+    return Course((types.JobState.JOB_STATE_RUNNING,))
+
+
+class Refusal(NamedTuple):
+    """An answer that is none.
+
+    Attributes:
+      status: of HTTP.
+      message: for people.
+    """
+
+    status: HTTPStatus
+    message: str
+
+
+class Submitted(NamedTuple):
+    """A job as it was submitted.
+
+    Attributes:
+      job: the request, with the identifier that it was given.
+      project: to which it was submitted.
+      region: where it is to run.
+    """
+
+    job: types.Job
+    project: str
+    region: str
+
+
+class JobService:
+    """What has been submitted, and what is to come of it.
+
+    Attributes:
+      endpoint: for `--dataflow_endpoint`.
+      submitted: the jobs, first to last.
+      course: of jobs that are submitted from now on.
+      refusal: of requests to create a job; None where they are granted.
+    """
+
+    def __init__(self) -> None:
+        self.endpoint = ""
+        self.submitted: list[Submitted] = []
+        self.course = done()
+        self.refusal: Refusal | None = None
+        self._courses: dict[str, Course] = {}
+
+    @property
+    def job(self) -> types.Job:
+        """The one job that was submitted."""
+        (submitted,) = self.submitted
+        return submitted.job
+
+    def answer(self, method: str, path: str, body: bytes) -> object:
+        """Answer a request with a message of the service's interface.
+
+        Raises:
+          RefusedError: the request is refused, or is none that this service knows.
+        """
+        found = _JOBS.fullmatch(path)
+        match (method, found and found["id"], found and found["part"]):
+            case ("POST", None, None) if found:
+                return self._create(_parse(body), found["project"], found["region"])
+            case ("GET", str(job_id), None):
+                return self._ask(job_id)
+            case ("PUT", str(job_id), None):
+                return self._update(job_id, _parse(body))
+            case ("GET", str(job_id), "/messages"):
+                return self._messages(job_id)
+            case ("GET", str(), "/metrics"):
+                return types.JobMetrics(metric_time=datetime.now(UTC))
+        raise RefusedError(Refusal(HTTPStatus.NOT_FOUND, f"this stand-in knows no {method} {path}"))
+
+    def _create(self, job: types.Job, project: str, region: str) -> types.Job:
+        if self.refusal:
+            raise RefusedError(self.refusal)
+        for earlier in self.submitted:
+            if earlier.job.name == job.name and not _is_terminal(self._courses[earlier.job.id].states[0]):
+                return earlier.job
+        job.id = f"job-{len(self.submitted) + 1}"
+        job.project_id, job.location = project, region
+        job.current_state = types.JobState.JOB_STATE_PENDING
+        job.create_time = datetime.now(UTC)
+        self.submitted.append(Submitted(job, project, region))
+        self._courses[job.id] = self.course
+        return job
+
+    def _ask(self, job_id: str) -> types.Job:
+        job = self._find(job_id)
+        course = self._courses[job_id]
+        job.current_state = course.states[0]
+        self._courses[job_id] = course._replace(states=course.states[1:] or course.states)
+        return job
+
+    def _update(self, job_id: str, wanted: types.Job) -> types.Job:
+        job = self._find(job_id)
+        if _is_terminal(job.current_state):
+            raise RefusedError(Refusal(HTTPStatus.BAD_REQUEST, f"({job_id}): the job has ended"))
+        self._courses[job_id] = self._courses[job_id]._replace(states=(wanted.requested_state,))
+        return job
+
+    def _messages(self, job_id: str) -> types.ListJobMessagesResponse:
+        begun = self._find(job_id).create_time
+        return types.ListJobMessagesResponse(
+            job_messages=[
+                types.JobMessage(
+                    id=str(number),
+                    time=begun + timedelta(seconds=number),
+                    message_text=text,
+                    message_importance=types.JobMessageImportance.JOB_MESSAGE_ERROR,
+                )
+                for number, text in enumerate(self._courses[job_id].errors)
+            ]
+        )
+
+    def _find(self, job_id: str) -> types.Job:
+        for submitted in self.submitted:
+            if submitted.job.id == job_id:
+                return submitted.job
+        raise RefusedError(Refusal(HTTPStatus.NOT_FOUND, f"({job_id}): no such job"))
+
+
+class RefusedError(Exception):
+    """A request that is refused."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+@contextlib.contextmanager
+def serve() -> Iterator[JobService]:
+    """Run a service to which jobs can be submitted with `--dataflow_endpoint`.
+
+    Its address is spelled `localhost`: Beam speaks REST to that name, and gRPC with TLS to any other.
+    """
+    service = JobService()
+    one_at_a_time = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            try:
+                with one_at_a_time:
+                    message = service.answer(self.command, urlsplit(self.path).path, body)
+                self._send(HTTPStatus.OK, type(message).to_json(message))  # type: ignore[attr-defined]
+            except RefusedError as error:
+                status, text = error.refusal
+                told = {"code": status.value, "message": text, "status": _STATUS.get(status, status.name)}
+                self._send(status, json.dumps({"error": told}))
+
+        do_GET = do_POST = do_PUT = answer  # noqa: N815
+
+        def _send(self, status: HTTPStatus, text: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        service.endpoint = f"http://localhost:{listening.server_address[1]}"
+        thread = threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield service
+        finally:
+            listening.shutdown()
+            thread.join()
+
+
+_STATUS = {HTTPStatus.FORBIDDEN: "PERMISSION_DENIED", HTTPStatus.BAD_REQUEST: "INVALID_ARGUMENT"}
+"""Google's names of those that have others in HTTP."""
+
+
+def _parse(body: bytes) -> types.Job:
+    """Read a job as strictly as Google does: a field that it does not know is an error."""
+    try:
+        return types.Job.from_json(body, ignore_unknown_fields=False)
+    except ParseError as error:
+        raise RefusedError(Refusal(HTTPStatus.BAD_REQUEST, f"Invalid JSON payload received. {error}")) from error
+
+
+def _is_terminal(state: types.JobState) -> bool:
+    return state in (
+        types.JobState.JOB_STATE_DONE,
+        types.JobState.JOB_STATE_FAILED,
+        types.JobState.JOB_STATE_CANCELLED,
+    )
