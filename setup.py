@@ -1,4 +1,4 @@
-"""Package metadata. Dataflow stages the package from this file."""
+"""Package metadata."""
 
 from pathlib import Path
 

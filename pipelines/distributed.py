@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, wait
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, TestOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, TestOptions
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 from apache_beam.runners.runner import PipelineResult
 
 from pipelines import interruption, progress, storage
 from pipelines.counters import read_meter
+from pipelines.dataflow import check_buckets, is_dataflow, name_job, refusals_told, withhold_secrets
 from pipelines.job_errors import explain
-from pipelines.ledger import Accounts, read_accounts
+from pipelines.ledger import Accounts, Run, read_accounts
 from pipelines.listing import anchor, list_images
 from pipelines.options import PredictOptions, UsageError
+from pipelines.staging import stage_package
 from pipelines.transforms import ListImages, TagImages
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -52,14 +58,17 @@ def rehearse(tagging: TagImages, options: PredictOptions, beam_options: Pipeline
 
     Raises:
       InputError: the input names no images.
+      UsageError: Beam or Dataflow refuse the job.
     """
-    pipeline = build_job(tagging, options, beam_options)
-    if beam_options.view_as(StandardOptions).runner.endswith("DataflowRunner"):
-        # It knows of dry runs, and checks more than others do.
-        beam_options.view_as(TestOptions).dry_run = True
-        pipeline.run()
-    else:
-        pipeline.to_runner_api()
+    # Dataflow's runner knows of dry runs, and checks more than others do. The pipeline takes a copy of the options.
+    beam_options.view_as(TestOptions).dry_run = True
+    with _prepared(tagging.run, beam_options):
+        pipeline = build_job(tagging, options, beam_options)
+        if is_dataflow(beam_options):
+            with refusals_told():
+                pipeline.run()
+        else:
+            pipeline.to_runner_api()
 
 
 def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> Accounts | None:
@@ -73,9 +82,13 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
       InterruptedRunError: a signal asked to stop; the job was cancelled.
       JobFailedError: the runner has given the job up.
       BundleError, OutputError, NoAccessError, WorkerReleaseError: a worker refused.
+      UsageError: Beam or Dataflow refuse the job.
     """
-    pipeline = build_job(tagging, options, beam_options)
-    result = pipeline.run()
+    with _prepared(tagging.run, beam_options):
+        pipeline = build_job(tagging, options, beam_options)
+        # Other runners may be done with the job when they have it, and all that went wrong with it comes out of here.
+        with refusals_told() if is_dataflow(beam_options) else nullcontext():
+            result = pipeline.run()
     if tagging.run.detached:
         return None
     # Other runners have no place to look at, and tell their counts at the end.
@@ -84,6 +97,18 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
         _tell_where(result, beam_options)
     _wait(result, tells)
     return read_accounts(tagging.run.manifest)
+
+
+@contextmanager
+def _prepared(run: Run, beam_options: PipelineOptions) -> Iterator[None]:
+    """Complete Beam's options, and keep what they name until the job is submitted."""
+    with tempfile.TemporaryDirectory(prefix="scenetags-") as folder:
+        stage_package(beam_options, folder)
+        if is_dataflow(beam_options):
+            name_job(beam_options, run.name)
+            withhold_secrets(beam_options)
+            check_buckets(beam_options)
+        yield
 
 
 def _tell_where(result: PipelineResult, beam_options: PipelineOptions) -> None:
@@ -135,6 +160,6 @@ def _wait(result: PipelineResult, tells: bool) -> None:
             raise
     try:
         ended.result()
-    except RuntimeError as error:
+    except (RuntimeError, DataflowRuntimeException) as error:
         # Runners raise what they have been told as a text.
         raise explain(str(error)) or error from None

@@ -12,7 +12,7 @@ from pipelines.inference import Model
 from pipelines.job_errors import JobFailedError
 from pipelines.ledger import Accounts, Run, mark
 from pipelines.listing import InputError
-from pipelines.options import PredictOptions
+from pipelines.options import PredictOptions, UsageError
 from pipelines.output import check_output, drop_shadows
 from pipelines.reading import Limits
 from pipelines.release import WorkerReleaseError
@@ -39,6 +39,7 @@ def run_job(run: Run, options: PredictOptions, beam_options: PipelineOptions) ->
         run has taken it over, and nothing was committed.
       NoAccessError: credentials or a library are missing, and nothing was committed.
       WorkerReleaseError: the workers run another release than this process.
+      UsageError: the runner refuses the job.
       InterruptedRunError: a signal asked to stop; the wave or the job at work was dropped whole.
       TooManyFailuresError: more images failed than may, and the run was to fail fast; the wave at work was dropped.
       StoppedError: the output could not be written, the runner gave the job up, or something of the above came after a
@@ -50,7 +51,7 @@ def run_job(run: Run, options: PredictOptions, beam_options: PipelineOptions) ->
         tagging = plan_tagging(run, options, beam_options)
         work = run_in_waves if is_local(beam_options) else run_on_workers
         return work(tagging, options, beam_options)
-    except (BundleError, InputError, WorkerReleaseError):
+    except (BundleError, InputError, UsageError, WorkerReleaseError):
         raise
     except Exception as error:
         if refused := _innermost(error, OutputError, storage.NoAccessError):

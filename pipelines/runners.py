@@ -12,6 +12,7 @@ from apache_beam.options import pipeline_options
 from apache_beam.runners.runner import create_runner
 
 from pipelines import storage
+from pipelines.dataflow import check_dataflow_options, is_dataflow
 from pipelines.options import PredictOptions, UsageError
 
 LOCAL_RUNNERS = ("directrunner", "fnapirunner", "bundlebaseddirectrunner")
@@ -65,6 +66,8 @@ def check_runner(options: PredictOptions, beam_options: pipeline_options.Pipelin
     if not is_local(beam_options):
         if options.fail_fast:
             raise UsageError("--fail_fast needs a local run: workers of a distributed one do not count together")
+        if is_dataflow(beam_options):
+            check_dataflow_options(options, beam_options)
         _check_job_service(beam_options.view_as(pipeline_options.PortableOptions).job_endpoint)
         if makes_template(beam_options) and not options.output.startswith(storage.BUCKETS):
             raise UsageError(f"--output {options.output}: a job that is started from a template needs one in a bucket")
