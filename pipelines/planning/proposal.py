@@ -171,7 +171,7 @@ def describe(plan: Plan, max_failure_rate: float) -> str:
     if plan.cloud_command:
         lines += [
             "",
-            f"or on Dataflow, with your names for {PROJECT} and {BUCKET}, from a checkout of scenetags:",
+            f"or on Dataflow, with your names for {PROJECT} and {BUCKET}:",
             plan.cloud_command,
         ]
     return "\n".join(lines)

@@ -41,7 +41,6 @@ def cloud_flags(run: CloudRun, given: Sequence[str]) -> tuple[str, ...]:
         f"--project={PROJECT}",
         f"--region={machines.REGION}",
         f"--temp_location={BUCKET}/temp",
-        "--setup_file=./setup.py",
         f"--machine_type={run.machine.name}",
         f"--num_workers={run.workers}",
         f"--max_num_workers={run.workers}",
