@@ -43,7 +43,8 @@ class ListImages(beam.PTransform):
 
     def expand(self, begin: beam.pvalue.PBegin) -> PCollection[Listed]:
         """Apply the transform."""
-        return begin | "Inputs" >> beam.Create([self]) | "List" >> beam.FlatMap(_list_images)
+        listing = begin | "Inputs" >> beam.Create([self])
+        return listing | "List" >> beam.FlatMap(_list_images).with_output_types(Listed)
 
 
 @dataclass
@@ -62,8 +63,9 @@ class SkipTagged(beam.PTransform):
 
     def expand(self, listed: PCollection[Listed]) -> Any:
         """Apply the transform."""
-        outputs = (FAILED, SUPERSEDED, COUNTED)
-        return listed | "Skip" >> beam.ParDo(LeaveOutTagged(self.run)).with_outputs(*outputs, main="refs")
+        kinds = {FAILED: Failure, SUPERSEDED: Superseded, COUNTED: Accounts}
+        skip = beam.ParDo(LeaveOutTagged(self.run)).with_output_types(ImageRef, **kinds)
+        return listed | "Skip" >> skip.with_outputs(*kinds, main="refs")
 
 
 @dataclass
@@ -72,13 +74,15 @@ class SpreadReads(beam.PTransform):
 
     def expand(self, refs: PCollection[ImageRef]) -> PCollection[ImageRef]:
         """Apply the transform."""
-        alone, streamed = refs | "Split" >> beam.Partition(lambda ref, _: int(is_streamed(ref)), 2)
+        keyed = beam.Map(lambda ref: (ref.span.archive, ref)).with_output_types(tuple[str, ImageRef])
+        in_order = beam.FlatMapTuple(lambda _, members: sorted(members, key=lambda ref: ref.span.start))
         return (
-            alone | beam.Reshuffle(),
-            streamed
-            | "KeyByArchive" >> beam.Map(lambda ref: (ref.span.archive, ref))
+            refs | "Alone" >> beam.Filter(lambda ref: not is_streamed(ref)) | beam.Reshuffle(),
+            refs
+            | "Streamed" >> beam.Filter(is_streamed)
+            | "KeyByArchive" >> keyed
             | beam.GroupByKey()
-            | "InOrder" >> beam.FlatMapTuple(lambda _, members: sorted(members, key=lambda ref: ref.span.start)),
+            | "InOrder" >> in_order.with_output_types(ImageRef),
         ) | beam.Flatten()
 
 
@@ -115,8 +119,9 @@ class ReadImages(beam.PTransform):
     def expand(self, refs: PCollection[ImageRef]) -> Any:
         """Apply the transform."""
         decoding = DecodeSettings(self.image_size, self.resize_filter, self.limits.max_pixels)
-        read = ReadAhead(decoding, self.limits, self.reads_in_flight, self.threads, self.run, self.access)
-        return refs | "Read" >> beam.ParDo(read).with_outputs(FAILED, main="images")
+        ahead = ReadAhead(decoding, self.limits, self.reads_in_flight, self.threads, self.run, self.access)
+        read = beam.ParDo(ahead).with_output_types(Image, **{FAILED: Failure})
+        return refs | "Read" >> read.with_outputs(FAILED, main="images")
 
 
 @dataclass
@@ -133,8 +138,8 @@ class PredictProbabilities(beam.PTransform):
 
     def expand(self, images: PCollection[Image]) -> Any:
         """Apply the transform."""
-        predict = PredictAhead(self.model, self.run)
-        return images | "Predict" >> beam.ParDo(predict).with_outputs(FAILED, main="predictions")
+        predict = beam.ParDo(PredictAhead(self.model, self.run)).with_output_types(Prediction, **{FAILED: Failure})
+        return images | "Predict" >> predict.with_outputs(FAILED, main="predictions")
 
 
 @dataclass
@@ -145,7 +150,8 @@ class WritePredictions(beam.PTransform):
 
     def expand(self, predictions: PCollection[Prediction]) -> PCollection[StagedFile]:
         """Apply the transform."""
-        return predictions | "Write" >> beam.ParDo(WriteTable(PredictionRows(), self.run))
+        write = beam.ParDo(WriteTable(PredictionRows(), self.run))
+        return predictions | "Write" >> write.with_output_types(StagedFile)
 
 
 @dataclass
@@ -156,7 +162,8 @@ class WriteFailures(beam.PTransform):
 
     def expand(self, failures: PCollection[Failure]) -> PCollection[StagedFile]:
         """Apply the transform."""
-        return failures | "Write" >> beam.ParDo(WriteTable(FailureRows(), self.run))
+        write = beam.ParDo(WriteTable(FailureRows(), self.run))
+        return failures | "Write" >> write.with_output_types(StagedFile)
 
 
 @dataclass
