@@ -188,18 +188,14 @@ class WriteManifest(beam.PTransform):
 
     def expand(self, files: PCollection[StagedFile]) -> PCollection[Accounts]:
         """Apply the transform."""
-        # Side inputs are complete before the step begins: no file moves while another one may still be written.
-        return (
-            files.pipeline
-            | "Once" >> beam.Impulse()
-            | "Commit"
-            >> beam.Map(
-                partial(_commit_and_account, run=self.run, inputs=self.inputs, earlier=self.earlier, last=self.last),
-                files=AsIter(files),
-                counted=AsIter(self.counted),
-                superseded=AsIter(self.superseded),
-            )
+        account = beam.Map(
+            partial(_commit_and_account, run=self.run, inputs=self.inputs, earlier=self.earlier, last=self.last),
+            # Side inputs are complete before the step begins: no file moves while another one may still be written.
+            files=AsIter(files),
+            counted=AsIter(self.counted),
+            superseded=AsIter(self.superseded),
         )
+        return files.pipeline | "Once" >> beam.Impulse() | "Commit" >> account.with_output_types(Accounts)
 
 
 @dataclass
