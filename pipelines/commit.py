@@ -15,6 +15,7 @@ import posixpath
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -26,6 +27,9 @@ from pipelines.ledger import RUNS, STAGING, Accounts, Run, describe, read_accoun
 from pipelines.tables import FORMAT, ROWS_A_GROUP, open_table, table_files
 
 JOURNAL = "commit.json"
+
+_REPLACING = -1
+"""In the journal of an overwrite that replaces rows, in the place of a wave."""
 
 
 class StagedFile(NamedTuple):
@@ -65,7 +69,7 @@ class Journal(NamedTuple):
     """All that is left to do for a commit, in this order.
 
     Attributes:
-      wave: inputs of the run before those of the commit, which tell its waves apart.
+      wave: inputs of the run before those of the commit, which tell its waves apart; or `_REPLACING`.
       moves: done first; what is in the way of a target is replaced.
       deletions: files, relative to the output.
     """
@@ -100,7 +104,7 @@ def commit(
       OSError: the output cannot be written.
     """
     begun = _read_journal(run.staging)
-    if begun and begun.wave == earlier.inputs:
+    if begun and begun.wave in (earlier.inputs, _REPLACING):
         # A runner tried this step again, and its files may be in place already.
         _carry_out(run.output, begun)
         return read_accounts(run.manifest)
@@ -115,15 +119,21 @@ def commit(
 def replace_rows(run: Run, accounts: Accounts) -> None:
     """Put the rows that an overwrite has gathered in the place of all that the output holds.
 
-    Readers see old and new rows side by side while the files are moved, and never neither.
+    Readers see old and new rows side by side while the files are moved, and never neither. Where an earlier attempt had
+    begun to, end what that one began: the rows that the output holds are the new ones by then.
 
     Raises:
       OSError: the output cannot be written.
     """
+    begun = _read_journal(run.staging)
+    if begun and begun.wave == _REPLACING:
+        _carry_out(run.output, begun)
+        storage.delete_folder(run.folder)
+        return
     old = list(table_files(run.output))
     new = [Move(_relative(run, path), posixpath.join(*_last_two(path))) for path in table_files(run.folder)]
     manifest = _stage_manifest(run, accounts, "done")
-    _conclude(run, Journal(accounts.inputs, [*new, manifest], [_relative(run, path) for path in old]))
+    _conclude(run, Journal(_REPLACING, [*new, manifest], [_relative(run, path) for path in old]))
     storage.delete_folder(run.folder)
 
 
@@ -236,9 +246,11 @@ def _conclude(run: Run, journal: Journal) -> None:
 def _carry_out(output: str, journal: Journal) -> None:
     for move in journal.moves:
         source = storage.join(output, move.source)
-        # A source that is gone was moved by an earlier attempt.
-        if storage.exists(source):
-            storage.move(source, storage.join(output, move.target))
+        # A source that is gone was moved by an earlier attempt, or by one that is at work beside this one: a runner
+        # that takes a worker for dead starts another.
+        with suppress(FileNotFoundError):
+            if storage.exists(source):
+                storage.move(source, storage.join(output, move.target))
     storage.delete([storage.join(output, name) for name in journal.deletions])
 
 

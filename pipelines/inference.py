@@ -34,6 +34,8 @@ class Model:
       digest: of the bundle that the job was started with; a worker refuses any other.
       engine: one of `engines.ENGINES`.
       batch_size: images given to an engine together, where that makes it faster.
+      threads: images that an engine which takes them one by one works on at the same time; by default one a core of the
+        machine that it is loaded on.
       access: how buckets are reached.
     """
 
@@ -41,11 +43,14 @@ class Model:
     digest: str
     engine: str = "auto"
     batch_size: int = 32
+    threads: int | None = None
     access: storage.Access = field(default_factory=storage.Access)
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads must be at least 1, not {self.threads}")
 
     def load(self) -> Predictor:
         """Open the engine, or take the one that this process has open.
@@ -55,7 +60,7 @@ class Model:
         """
         storage.use(self.access)
         with _loading:
-            return _load(self.path, self.digest, self.engine)
+            return _load(self.path, self.digest, self.engine, self.threads)
 
 
 class InferenceAhead:
@@ -113,9 +118,9 @@ def run_model(
 
 
 @lru_cache(maxsize=1)
-def _load(path: str, digest: str, engine: str) -> Predictor:
+def _load(path: str, digest: str, engine: str, threads: int | None) -> Predictor:
     """Load a bundle's engine, once in a process: the waves of a local run share it, and what it has learned."""
     bundle = load_bundle(path)
     if bundle.digest != digest:
         raise BundleError(f"bundle {path} was replaced after the job was started")
-    return Predictor(open_engine(bundle, engine))
+    return Predictor(open_engine(bundle, engine, threads))

@@ -9,6 +9,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,6 +22,8 @@ from pipelines.storage import Access
 
 PREDICTIONS, FAILURES, RUNS = "predictions", "failures", "runs"
 STAGING, SHADOW = "_staging-", "_overwrite-"
+ENDED = ("done", "unbalanced", "kept_old")
+"""Statuses of a run that has come to its end by itself."""
 PACKAGES = ("scenetags", "apache-beam", "ai-edge-litert", "numpy", "pillow", "pyarrow")
 
 
@@ -34,6 +37,8 @@ class Run:
       bundle: the model.
       thresholds: the least probability of a tag, one a label.
       overwrite: whether rows of earlier runs are replaced instead of kept.
+      max_failure_rate: share of failures, 0 to 1, with which an overwrite still replaces them.
+      detached: whether the process that launches the run ends before it does.
       options: what the user asked for, for the manifest.
       started: seconds since the epoch.
       timings: seconds of what came before the tagging, for the manifest.
@@ -45,6 +50,8 @@ class Run:
     bundle: Bundle
     thresholds: tuple[float, ...]
     overwrite: bool = False
+    max_failure_rate: float = 1.0
+    detached: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
     timings: Mapping[str, float] = field(default_factory=dict)
@@ -135,7 +142,7 @@ def describe(run: Run, accounts: Accounts, status: str) -> bytes:
     Args:
       run: the run.
       accounts: of all that it has committed.
-      status: how it stands: `running`, `done`, `unbalanced`, or `kept_old` where an overwrite did not replace.
+      status: how it stands: `running`, or one of `ENDED`; `kept_old` is an overwrite that did not replace.
     """
     now = time.time()
     described = {
@@ -163,6 +170,18 @@ def read_accounts(manifest: str) -> Accounts:
     """Read the counts back from a run's manifest."""
     described = json.loads(storage.read(manifest))
     return Accounts(**{counted.name: described[counted.name] for counted in fields(Accounts)})
+
+
+def read_status(manifest: str) -> str:
+    """Read from a run's manifest how the run stands."""
+    return str(json.loads(storage.read(manifest))["status"])
+
+
+def mark(manifest: str, status: str) -> None:
+    """Write into a run's manifest how the run ended; nothing where it committed nothing."""
+    with suppress(FileNotFoundError):
+        described = json.loads(storage.read(manifest))
+        storage.write(manifest, json.dumps({**described, "status": status}, indent=2).encode())
 
 
 def _utc(seconds: float) -> str:

@@ -6,11 +6,12 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 
 from pipelines import storage
 from pipelines.archives import Streams, is_streamed
 from pipelines.decoding import Decode, DecodeSettings, decode_resized
+from pipelines.engines import available_cores
 from pipelines.isolation import DecoderPool
 from pipelines.reading import Fetch, Limits, read_image
 from pipelines.records import Failure, Image, ImageRef
@@ -19,20 +20,24 @@ from pipelines.records import Failure, Image, ImageRef
 class LookAhead:
     """A queue into which names go, and out of which images come in the same order."""
 
-    def __init__(self, decoding: DecodeSettings, limits: Limits, reads_in_flight: int, threads: int) -> None:
+    def __init__(
+        self, decoding: DecodeSettings, limits: Limits, reads_in_flight: int, threads: int | None = None
+    ) -> None:
         """Start threads.
 
         Args:
           decoding: what the model takes.
           limits: what one image may cost.
           reads_in_flight: images that are fetched at the same time; twice as many are in the queue at most.
-          threads: images that are decoded at the same time: more than cores would only take these from the engine.
+          threads: images that are decoded at the same time, by default one a core: more would only take these from the
+            engine.
         """
+        threads = threads or available_cores()
         self._limits = limits
         self._most = 2 * reads_in_flight
         self._queue: deque[Future[Image | Failure]] = deque()
         self._executor = ThreadPoolExecutor(reads_in_flight, thread_name_prefix="read")
-        self._turn = threading.Semaphore(threads)
+        self._turn = _turn(threads)
         self._streams = Streams.borrow()
         self._streaming = ThreadPoolExecutor(1, thread_name_prefix="stream")
         self._decode: Decode = partial(decode_resized, settings=decoding)
@@ -68,3 +73,9 @@ class LookAhead:
             return None
         # One thread goes through a stream, in the order in which its members come.
         return self._streaming.submit(self._streams.read, ref).result
+
+
+@cache
+def _turn(threads: int) -> threading.Semaphore:
+    """Share the turns to decode: some runners have a process work on several bundles, each with its own look-ahead."""
+    return threading.Semaphore(threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
@@ -43,9 +44,12 @@ exit codes:
   4  the accounts do not balance: some input became no row, or more than one
   130, 143  interrupted by Ctrl-C, or by SIGTERM; as 1
 
-Flags that are not listed here go to Apache Beam, e.g. --runner.
+Flags that are not listed here go to Apache Beam, e.g. --runner, with which the job runs on a cluster. There,
+--dry_run builds the job and checks it without running it.
 """
 
+
+_ACCELERATOR = re.compile(r"type:[\w.-]+;count:[1-9]\d*(;[\w:.-]+)*", re.ASCII)
 
 _SECRET = ("access_key", "secret", "token", "password", "connection_string")
 
@@ -75,6 +79,8 @@ class PredictOptions:
     fail_fast: bool
     checkpoint_every: int
     reads_in_flight: int
+    threads: int | None
+    accelerator: str | None
     requester_pays: bool
     overwrite: bool
     max_bytes: int | None
@@ -105,8 +111,9 @@ class PredictOptions:
             ("--batch_size", self.batch_size),
             ("--checkpoint_every", self.checkpoint_every),
             ("--reads_in_flight", self.reads_in_flight),
+            ("--threads", self.threads),
         ):
-            if count < 1:
+            if count is not None and count < 1:
                 raise UsageError(f"{flag} must be at least 1, not {count}")
         for flag, limit in (
             *(("--max_bytes", self.max_bytes), ("--max_pixels", self.max_pixels)),
@@ -114,6 +121,11 @@ class PredictOptions:
         ):
             if limit is not None and not limit > 0:
                 raise UsageError(f"{flag} must be more than 0, not {limit}")
+        if self.accelerator is not None and not _ACCELERATOR.fullmatch(self.accelerator):
+            raise UsageError(
+                f"--accelerator {self.accelerator}: give it as type:T;count:N, e.g. "
+                "'type:nvidia-l4;count:1;install-nvidia-driver'"
+            )
         if self.max_seconds is not None and not self.isolate_decoding:
             raise UsageError("--max_seconds needs --isolate_decoding: only a process can be stopped, not a thread")
         for flag, share in (("--threshold", self.threshold), ("--max_failure_rate", self.max_failure_rate)):
@@ -240,6 +252,19 @@ def add_flags(parser: argparse.ArgumentParser, output: str | None = None) -> Non
         default=32,
         metavar="N",
         help="images that a worker fetches at the same time (default 32); more where storage is far away",
+    )
+    work.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="images that one process decodes, and predicts, at the same time (default: one a core on a local run; 1 "
+        "on the workers of a distributed runner, which start a process for each core)",
+    )
+    work.add_argument(
+        "--accelerator",
+        metavar="TYPE",
+        help="for those machines of a distributed runner that run the model, e.g. "
+        "'type:nvidia-l4;count:1;install-nvidia-driver'; their image must hold TensorFlow",
     )
     work.add_argument(
         "--requester_pays",

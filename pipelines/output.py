@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from pipelines import storage
 from pipelines.commit import recover
-from pipelines.ledger import RUNS, SHADOW, Run
+from pipelines.ledger import RUNS, SHADOW, Run, mark
 from pipelines.records import failure_schema, prediction_schema
 from pipelines.storage.leases import STALE_SECONDS
 from pipelines.tables import OutputError, open_table, read_each, table_files
@@ -35,13 +35,16 @@ def hold_output(run: Run) -> Iterator[None]:
     Raises:
       OutputError: another run is at work in it, or it cannot be written to.
     """
+    path = storage.join(run.output, LOCK)
     owner = f"run {run.name}, process {os.getpid()} on {socket.gethostname()}"
+    if run.detached:
+        owner = f"run {run.name}, a job of its own; should that one have ended without rows, delete {path}"
     with ExitStack() as held:
         hurry = held.enter_context(ExitStack())
         try:
             # Permissions alone do not tell whether a folder can be written to: read-only mounts and full disks refuse
             # too, and writing the lock finds that out.
-            held.enter_context(storage.lock(storage.join(run.output, LOCK), owner, _tell_who_is_watched))
+            leave = held.enter_context(storage.lock(path, owner, _tell_who_is_watched))
             recover(run.output)
             manifests = storage.list_files(storage.join(run.output, RUNS), ".json")
             list(read_each(run.output, _mark_if_killed, manifests))
@@ -56,13 +59,12 @@ def hold_output(run: Run) -> Iterator[None]:
         except BaseException:
             # A storage that has just been given up is not waited for once more.
             hurry.enter_context(storage.hurried())
+            _put_right(run)
             raise
-        finally:
-            # What cannot be put right now, on a full disk say, is left to the next run; and what lies in an output that
-            # another run has taken over is that one's work.
-            with suppress(OSError, OutputError):
-                check_still_held(run)
-                recover(run.output)
+        if run.detached:
+            leave()
+        else:
+            _put_right(run)
 
 
 def check_still_held(run: Run) -> None:
@@ -74,6 +76,11 @@ def check_still_held(run: Run) -> None:
     owner = storage.read_lock(storage.join(run.output, LOCK))
     if f"run {run.name}," not in owner:
         raise OutputError(f"output {run.output} was taken over by another run ({owner or 'which has ended'})")
+
+
+def give_back_output(run: Run) -> None:
+    """End the hold of a run whose launching process has left it behind."""
+    storage.delete([storage.join(run.output, LOCK)])
 
 
 def check_output(run: Run) -> None:
@@ -94,11 +101,12 @@ def drop_shadows(run: Run) -> None:
             storage.delete_folder(folder)
 
 
-def mark(manifest: str, status: str) -> None:
-    """Write into a run's manifest how the run ended; nothing where it committed nothing."""
-    with suppress(FileNotFoundError):
-        described = json.loads(storage.read(manifest))
-        storage.write(manifest, json.dumps({**described, "status": status}, indent=2).encode())
+def _put_right(run: Run) -> None:
+    # What cannot be put right now, on a full disk say, is left to the next run; and what lies in an output that another
+    # run has taken over is that one's work.
+    with suppress(OSError, OutputError):
+        check_still_held(run)
+        recover(run.output)
 
 
 def _tell_who_is_watched(owner: str) -> None:

@@ -184,7 +184,7 @@ def _reach_buckets(job: PredictOptions) -> None:
     # Beam warns, through the root logger, of every optional library that is not installed.
     logging.getLogger().setLevel(logging.CRITICAL)
     # It takes seconds to import, for which those who have no flags for it do not wait.
-    from pipelines.jobs import check_beam_flags, reach_buckets
+    from pipelines.runners import check_beam_flags, reach_buckets
 
     own = [field.name for options in (PlanOptions, PredictOptions) for field in fields(options)]
     reach_buckets(job, check_beam_flags(job.beam_flags, own))

@@ -43,29 +43,38 @@ def _predict(options: PredictOptions) -> int:
     # Imported here: Beam takes seconds, which `--help` and a mistyped flag should not cost.
     from pipelines.bundle import BundleError, load_bundle
     from pipelines.images import ignore_metadata_warnings
-    from pipelines.jobs import StoppedError, check_beam_flags, is_local, reach_buckets, run_job
+    from pipelines.jobs import StoppedError, rehearse_job, run_job
     from pipelines.ledger import Run, new_run_name
     from pipelines.listing import InputError
     from pipelines.output import hold_output
     from pipelines.progress import TooManyFailuresError
+    from pipelines.release import WorkerReleaseError
+    from pipelines.runners import check_beam_flags, check_runner, is_dry_run, is_local, makes_template, reach_buckets
     from pipelines.storage import NoAccessError
     from pipelines.tables import OutputError
     from pipelines.watchdog import watching
 
     ignore_metadata_warnings()
     beam_options = check_beam_flags(options.beam_flags)
-    if options.fail_fast and not is_local(beam_options):
-        raise UsageError("--fail_fast needs a local run: workers of a distributed one do not count together")
+    check_runner(options, beam_options)
     try:
         access = reach_buckets(options, beam_options)
         bundle = load_bundle(options.model)
         thresholds = bundle.thresholds if options.threshold is None else (options.threshold,) * len(bundle.labels)
         described = options.described()
-        run = Run(new_run_name(), options.output, bundle, thresholds, options.overwrite, described, access=access)
+        run = Run(
+            *(new_run_name(), options.output, bundle, thresholds, options.overwrite, options.max_failure_rate),
+            detached=makes_template(beam_options),
+            options=described,
+            access=access,
+        )
+        if is_dry_run(beam_options):
+            rehearse_job(run, options, beam_options)
+            return DONE if _tell("dry run: the job is built and checked; nothing was submitted or written") else STOPPED
         watched = watching(options.output) if is_local(beam_options) else nullcontext()
         with hold_output(run), watched:
             accounts = run_job(run, options, beam_options)
-    except (BundleError, OutputError, InputError, NoAccessError) as error:
+    except (BundleError, OutputError, InputError, NoAccessError, WorkerReleaseError) as error:
         raise UsageError(str(error)) from error
     except (StoppedError, interruption.InterruptedRunError) as error:
         print(f"scenetags predict: {error}; {standing(run)}", file=sys.stderr)
@@ -79,6 +88,8 @@ def _predict(options: PredictOptions) -> int:
             file=sys.stderr,
         )
         return TOO_MANY_FAILURES
+    if accounts is None:
+        return DONE if _tell(f"the job's template is written; at its end the job writes {run.manifest}") else STOPPED
     told = _tell(summary(run, accounts))
     if not accounts.balanced:
         return UNBALANCED

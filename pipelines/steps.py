@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -11,20 +13,44 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines import interruption, progress, storage
-from pipelines.commit import Superseded
+from pipelines.closing import check_not_ended, close_wave
+from pipelines.commit import StagedFile, Superseded
 from pipelines.decoding import DecodeSettings
 from pipelines.earlier import read_earlier
 from pipelines.inference import InferenceAhead, Model
 from pipelines.ledger import Accounts, Run
+from pipelines.listing import list_images
 from pipelines.look_ahead import LookAhead
 from pipelines.reading import Limits
 from pipelines.records import Failure, Listed, Prediction
+from pipelines.release import BoundToRelease
 from pipelines.writing import Rows, TableWriter
 
 FAILED, SUPERSEDED, COUNTED = "failed", "superseded", "counted"
 
 
-class LeaveOutTagged(beam.DoFn):
+class _Step(BoundToRelease, beam.DoFn):
+    """What a worker of the release that launched the job does, and one of another refuses."""
+
+
+class ListNames(_Step):
+    """List images; count the names that were passed over."""
+
+    def __init__(self, inputs: Sequence[str], input_list: str | None, access: storage.Access) -> None:
+        self._inputs = inputs
+        self._input_list = input_list
+        self._access = access
+
+    def setup(self) -> None:
+        storage.use(self._access)
+
+    def process(self, _: bytes) -> Iterator[Any]:
+        passed_over: Counter[str] = Counter()
+        yield from list_images(self._inputs, self._input_list, passed_over)
+        yield TaggedOutput(COUNTED, Accounts(passed_over=passed_over))
+
+
+class LeaveOutTagged(_Step):
     """Give on what no earlier run has tagged, and count once a bundle what came in and what was left out."""
 
     def __init__(self, run: Run) -> None:
@@ -34,6 +60,7 @@ class LeaveOutTagged(beam.DoFn):
         storage.use(self._run.access)
 
     def start_bundle(self) -> None:
+        check_not_ended(self._run)
         self._earlier = read_earlier(self._run.folder, self._run.name)
         # Counted here, once a bundle: Beam's own counting would be a dozen steps more.
         self._inputs = self._skipped = 0
@@ -53,7 +80,7 @@ class LeaveOutTagged(beam.DoFn):
         yield TaggedOutput(COUNTED, _in_window(Accounts(inputs=self._inputs, skipped=self._skipped)))
 
 
-class _WorkAhead(beam.DoFn):
+class _WorkAhead(_Step):
     """A step that works ahead of the next one: what it begins with an element, it gives on with a later one."""
 
     _ahead: LookAhead | InferenceAhead
@@ -83,7 +110,7 @@ class ReadAhead(_WorkAhead):
         decoding: DecodeSettings,
         limits: Limits,
         reads_in_flight: int,
-        threads: int,
+        threads: int | None,
         run: str,
         access: storage.Access,
     ) -> None:
@@ -107,7 +134,7 @@ class PredictAhead(_WorkAhead):
         self._ahead = InferenceAhead(self._model.load(), self._model.batch_size)
 
 
-class WriteTable(beam.DoFn):
+class WriteTable(_Step):
     """Write rows of one kind to a staged file a bundle."""
 
     def __init__(self, kind: Rows, run: Run) -> None:
@@ -129,6 +156,28 @@ class WriteTable(beam.DoFn):
         file = self._writer.close()
         if file:
             yield _in_window(file)
+
+
+class CloseWave(_Step):
+    """Commit what a wave has written; the arguments are those of `closing.close_wave`."""
+
+    def __init__(self, run: Run, inputs: int | None, earlier: Accounts, last: bool) -> None:
+        self._run = run
+        self._inputs = inputs
+        self._earlier = earlier
+        self._last = last
+
+    def setup(self) -> None:
+        storage.use(self._run.access)
+
+    def process(
+        self, _: bytes, files: Iterable[StagedFile], counted: Iterable[Accounts], superseded: Iterable[Superseded]
+    ) -> Iterator[Accounts]:
+        wave = sum(counted, Accounts())
+        if self._inputs is not None:
+            # What was lost before it was counted would be missing on both sides of the accounts.
+            wave = replace(wave, inputs=self._inputs)
+        yield close_wave(self._run, list(files), list(superseded), self._earlier, wave, self._last)
 
 
 def _sort_out(item: Any, run: str) -> Any:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
@@ -12,16 +11,23 @@ from apache_beam.pvalue import AsIter, PCollection
 
 from pipelines import storage
 from pipelines.archives import is_streamed
-from pipelines.commit import StagedFile, Superseded, commit
+from pipelines.commit import StagedFile, Superseded
 from pipelines.decoding import DecodeSettings
-from pipelines.engines import available_cores
 from pipelines.inference import Model
 from pipelines.ledger import Accounts, Run
-from pipelines.listing import list_images
-from pipelines.output import check_still_held
 from pipelines.reading import Limits
 from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
-from pipelines.steps import COUNTED, FAILED, SUPERSEDED, LeaveOutTagged, PredictAhead, ReadAhead, WriteTable
+from pipelines.steps import (
+    COUNTED,
+    FAILED,
+    SUPERSEDED,
+    CloseWave,
+    LeaveOutTagged,
+    ListNames,
+    PredictAhead,
+    ReadAhead,
+    WriteTable,
+)
 from pipelines.writing import FailureRows, PredictionRows
 
 
@@ -30,6 +36,7 @@ class ListImages(beam.PTransform):
     """List the images that inputs name, each once.
 
     One worker lists them all: the names must pass one place to be told apart, and listing is cheap beside the model.
+    Outputs: what is `listed`, and `counted`, accounts of what was passed over.
 
     Attributes:
       inputs: folders, patterns or files.
@@ -41,10 +48,11 @@ class ListImages(beam.PTransform):
     input_list: str | None = None
     access: storage.Access = field(default_factory=storage.Access)
 
-    def expand(self, begin: beam.pvalue.PBegin) -> PCollection[Listed]:
+    def expand(self, begin: beam.pvalue.PBegin) -> Any:
         """Apply the transform."""
-        listing = begin | "Inputs" >> beam.Create([self])
-        return listing | "List" >> beam.FlatMap(_list_images).with_output_types(Listed)
+        names = beam.ParDo(ListNames(self.inputs, self.input_list, self.access))
+        typed = names.with_output_types(Listed, **{COUNTED: Accounts})
+        return begin | "Once" >> beam.Impulse() | "List" >> typed.with_outputs(COUNTED, main="listed")
 
 
 @dataclass
@@ -99,7 +107,7 @@ class ReadImages(beam.PTransform):
       limits: what one image may cost.
       reads_in_flight: images that are fetched at the same time. At most twice as many are read and not yet taken, which
         bounds the memory.
-      threads: images that are decoded at the same time.
+      threads: images that are decoded at the same time; by default one a core of the worker.
       run: name of the run, to report failures to.
       access: how buckets are reached.
     """
@@ -108,12 +116,12 @@ class ReadImages(beam.PTransform):
     resize_filter: str
     limits: Limits = field(default_factory=Limits)
     reads_in_flight: int = 32
-    threads: int = field(default_factory=available_cores)
+    threads: int | None = None
     run: str = ""
     access: storage.Access = field(default_factory=storage.Access)
 
     def __post_init__(self) -> None:
-        if self.reads_in_flight < 1 or self.threads < 1:
+        if self.reads_in_flight < 1 or (self.threads is not None and self.threads < 1):
             raise ValueError(f"reads_in_flight {self.reads_in_flight} and threads {self.threads} must be at least 1")
 
     def expand(self, refs: PCollection[ImageRef]) -> Any:
@@ -188,14 +196,14 @@ class WriteManifest(beam.PTransform):
 
     def expand(self, files: PCollection[StagedFile]) -> PCollection[Accounts]:
         """Apply the transform."""
-        account = beam.Map(
-            partial(_commit_and_account, run=self.run, inputs=self.inputs, earlier=self.earlier, last=self.last),
+        close = beam.ParDo(
+            CloseWave(self.run, self.inputs, self.earlier, self.last),
             # Side inputs are complete before the step begins: no file moves while another one may still be written.
             files=AsIter(files),
             counted=AsIter(self.counted),
             superseded=AsIter(self.superseded),
         )
-        return files.pipeline | "Once" >> beam.Impulse() | "Commit" >> account.with_output_types(Accounts)
+        return files.pipeline | "Once" >> beam.Impulse() | "Commit" >> close.with_output_types(Accounts)
 
 
 @dataclass
@@ -208,8 +216,10 @@ class TagImages(beam.PTransform):
       limits: what one image may cost.
       reads_in_flight: images that are fetched at the same time.
       inputs: count of what is listed, where it is known beforehand.
+      passed_over: accounts of what the listing has passed over, where they are not in `earlier`.
       earlier: accounts of the run's earlier waves.
       last: whether nothing of the run follows.
+      hints: Beam's resource hints for the machines that read, predict and write, e.g. `accelerator`.
       spread: whether other workers than the one that lists can read; where there is one only, the shuffle between them
         would hold every name of the wave in memory for nothing.
     """
@@ -219,56 +229,42 @@ class TagImages(beam.PTransform):
     limits: Limits = field(default_factory=Limits)
     reads_in_flight: int = 32
     inputs: int | None = None
+    passed_over: PCollection[Accounts] | None = None
     earlier: Accounts = field(default_factory=Accounts)
     last: bool = True
+    hints: Mapping[str, str] = field(default_factory=dict)
     spread: bool = True
 
     def expand(self, listed: PCollection[Listed]) -> PCollection[Accounts]:
         """Apply the transform."""
-        bundle = self.run.bundle
         remaining = listed | SkipTagged(self.run)
-        # Only names cross here. From reading to writing the steps are fused: pixels stay where they were decoded.
+        # Only names cross here. From reading to writing the steps are fused: pixels stay where they were decoded. Beam
+        # fuses no steps whose hints differ, and so all of these have the same ones.
         refs = remaining.refs | SpreadReads() if self.spread else remaining.refs
-        read = refs | ReadImages(
-            *(bundle.image_size, bundle.resize_filter, self.limits, self.reads_in_flight),
-            run=self.run.name,
-            access=self.run.access,
-        )
-        predicted = read.images | PredictProbabilities(self.model, self.run.name)
+        read = refs | self._read().with_resource_hints(**self.hints)
+        predict = PredictProbabilities(self.model, self.run.name)
+        predicted = read.images | predict.with_resource_hints(**self.hints)
         failures = (remaining[FAILED], read[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
         files = (
-            predicted.predictions | WritePredictions(self.run),
-            failures | WriteFailures(self.run),
+            predicted.predictions | WritePredictions(self.run).with_resource_hints(**self.hints),
+            failures | WriteFailures(self.run).with_resource_hints(**self.hints),
         ) | "AllFiles" >> beam.Flatten()
+        counted = remaining[COUNTED]
+        if self.passed_over:
+            counted = (counted, self.passed_over) | "AllCounted" >> beam.Flatten()
         return files | WriteManifest(
             self.run,
             inputs=self.inputs,
-            counted=remaining[COUNTED],
+            counted=counted,
             superseded=remaining[SUPERSEDED],
             earlier=self.earlier,
             last=self.last,
         )
 
-
-def _list_images(listing: ListImages) -> Iterator[Listed]:
-    storage.use(listing.access)
-    return list_images(listing.inputs, listing.input_list)
-
-
-def _commit_and_account(
-    _: bytes,
-    files: Iterable[StagedFile],
-    counted: Iterable[Accounts],
-    superseded: Iterable[Superseded],
-    run: Run,
-    inputs: int | None,
-    earlier: Accounts,
-    last: bool,
-) -> Accounts:
-    storage.use(run.access)
-    check_still_held(run)
-    wave = sum(counted, Accounts())
-    if inputs is not None:
-        # What was lost before it was counted would be missing on both sides of the accounts.
-        wave = replace(wave, inputs=inputs)
-    return commit(run, list(files), list(superseded), earlier, wave, last)
+    def _read(self) -> ReadImages:
+        bundle = self.run.bundle
+        return ReadImages(
+            *(bundle.image_size, bundle.resize_filter, self.limits, self.reads_in_flight, self.model.threads),
+            run=self.run.name,
+            access=self.run.access,
+        )

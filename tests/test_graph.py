@@ -88,7 +88,8 @@ def graph(run: Run) -> Graph:
     """Build the job as it goes to a distributed runner."""
     pipeline = beam.Pipeline()
     model = Model(run.bundle.path, run.bundle.digest)
-    _ = pipeline | ListImages(["chips", "more.tar.gz"], "list.csv") | TagImages(run, model)
+    listed = pipeline | ListImages(["chips", "more.tar.gz"], "list.csv")
+    _ = listed.listed | TagImages(run, model, passed_over=listed.counted)
     proto, context = pipeline.to_runner_api(return_context=True)
     collections: dict[str, PCollection[Any]] = {
         name: context.pcollections.get_by_id(name) for name in proto.components.pcollections

@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import cli, interruption, plan, predict, storage
-from pipelines.jobs import check_beam_flags
 from pipelines.options import parse_predict
 from pipelines.planning import sampling, shell
 from pipelines.planning.census import take_census
 from pipelines.records import Failure, ImageRef
+from pipelines.runners import check_beam_flags
 from tests.conftest import Bucket, WriteChips
 from tests.image_files import encode, picture, unmarked_rgba_jpeg
 

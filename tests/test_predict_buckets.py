@@ -19,8 +19,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model import evaluate
 from pipelines import predict, storage, tag
-from pipelines.jobs import reach_buckets
 from pipelines.options import parse_predict
+from pipelines.runners import reach_buckets
 from pipelines.storage import leases, patience
 from tests.conftest import Bucket
 from tests.image_files import picture, unmarked_rgba_jpeg

@@ -123,7 +123,7 @@ def test_the_whole_job_runs_as_one_pipeline(begin: Pipeline, chips: Path, tmp_pa
 
     with hold_output(run), begin() as pipeline:
         listed = pipeline | ListImages([str(chips), f"{tmp_path}/more.tar.gz"], str(tmp_path / "list.txt"))
-        _ = listed | TagImages(run, Model(bundle.path, bundle.digest))
+        _ = listed.listed | TagImages(run, Model(bundle.path, bundle.digest), passed_over=listed.counted)
 
     accounts = read_accounts(run.manifest)
     assert (accounts.inputs, accounts.predictions, accounts.failures, accounts.skipped) == (25, 22, 3, 0)

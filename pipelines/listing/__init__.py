@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from pipelines.listing.names import compile_pattern, is_image, spread_braces
 from pipelines.listing.side_by_side import side_by_side
 from pipelines.records import ImageRef, Listed
 
-__all__ = ["InputError", "expand", "list_images"]
+__all__ = ["InputError", "anchor", "expand", "list_images"]
 
 
 def list_images(
@@ -49,6 +50,14 @@ def list_images(
             yield listed
     if passed_over is not None:
         passed_over.update(sum(counts, Counter()))
+
+
+def anchor(pattern: str) -> str:
+    """Write an input so that it names the same in a process that works in another folder."""
+    if storage.is_remote(pattern):
+        return pattern
+    # The signs of a pattern are not to be read in the folders above it.
+    return os.path.join(glob.escape(os.getcwd()), os.path.expanduser(pattern))
 
 
 def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Listed]:

@@ -42,6 +42,8 @@ BUCKETS = ("gs://", "s3://")
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
+Leave = Callable[[], None]
+
 _access = Access()
 _making = threading.Lock()
 
@@ -61,7 +63,7 @@ class Store(Protocol):
     def delete_folder(self, path: str) -> None: ...
     def list_files(self, folder: str, ending: str = "") -> list[str]: ...
     def list_folders(self, folder: str, beginning: str = "") -> list[str]: ...
-    def lock(self, path: str, owner: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]: ...
+    def lock(self, path: str, owner: str, waiting: Callable[[str], None]) -> AbstractContextManager[Leave]: ...
     def read_lock(self, path: str) -> str: ...
 
 
@@ -221,8 +223,11 @@ def look_up(path: str) -> Entry:
     return _bucket_store(path).look_up(path)
 
 
-def lock(path: str, owner: str, waiting: Callable[[str], None] = lambda _: None) -> AbstractContextManager[None]:
+def lock(path: str, owner: str, waiting: Callable[[str], None] = lambda _: None) -> AbstractContextManager[Leave]:
     """Hold a lock, which is a file of this path while it is held, and ends with its holder.
+
+    With it comes a function that has it left behind in the end, for whoever carries on the holder's work to delete; on
+    this machine there is nothing like that.
 
     Args:
       path: of the file.

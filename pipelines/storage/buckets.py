@@ -120,7 +120,9 @@ class BucketStore:
         for page in self._pages(prefix):
             yield from page.entries
 
-    def lock(self, path: str, owner: str, waiting: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
+    def lock(
+        self, path: str, owner: str, waiting: Callable[[str], None]
+    ) -> contextlib.AbstractContextManager[Callable[[], None]]:
         """Hold a lock that has to be renewed."""
         return lease(self._objects, *_split(path), owner, waiting)
 

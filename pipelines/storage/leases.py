@@ -11,8 +11,9 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from pipelines.storage.errors import ConflictError, LockedError
 from pipelines.storage.objects import ABSENT, Objects
@@ -24,7 +25,9 @@ STALE_SECONDS = 30.0
 
 
 @contextmanager
-def lease(objects: Objects, bucket: str, key: str, owner: str, waiting: Callable[[str], None]) -> Iterator[None]:
+def lease(
+    objects: Objects, bucket: str, key: str, owner: str, waiting: Callable[[str], None]
+) -> Iterator[Callable[[], None]]:
     """Hold a lock, which is an object while it is held.
 
     Args:
@@ -34,8 +37,11 @@ def lease(objects: Objects, bucket: str, key: str, owner: str, waiting: Callable
       owner: what others are told who holds it.
       waiting: is told the owner of a lock that has to be watched.
 
+    Yields:
+      A function that has the lock left behind in the end: then it is nobody's only when it is deleted.
+
     Raises:
-      LockedError: somebody else holds it.
+      LockedError: somebody else holds it, or has left it behind.
       OSError: the lock cannot be written.
     """
     held = _Lease(objects, bucket, key, owner)
@@ -44,7 +50,7 @@ def lease(objects: Objects, bucket: str, key: str, owner: str, waiting: Callable
     renewing = threading.Thread(target=held.renew_until, args=(over,), name="lease", daemon=True)
     renewing.start()
     try:
-        yield
+        yield held.leave
     finally:
         over.set()
         renewing.join()
@@ -53,10 +59,7 @@ def lease(objects: Objects, bucket: str, key: str, owner: str, waiting: Callable
 
 def read_owner(data: bytes) -> str:
     """Read from a lock who holds it; nothing where it is no lock of ours."""
-    try:
-        return str(json.loads(data)["owner"])
-    except (ValueError, KeyError, TypeError):
-        return ""
+    return str(_described(data).get("owner", ""))
 
 
 class _Lease:
@@ -68,6 +71,7 @@ class _Lease:
         self._token = uuid.uuid4().hex
         self._renewals = 0
         self._version = ABSENT
+        self._left = False
 
     def acquire(self, waiting: Callable[[str], None]) -> None:
         watched, since = ABSENT, 0.0
@@ -83,6 +87,8 @@ class _Lease:
                 # The attempt came through, and only its answer was lost.
                 self._version = version
                 return
+            if _described(content.encode()).get("left"):
+                raise LockedError(read_owner(content.encode()))
             if version == ABSENT:
                 watched = ABSENT
             elif watched == ABSENT:
@@ -110,7 +116,15 @@ class _Lease:
             return self._token in content
         return True
 
+    def leave(self) -> None:
+        """Leave the lock behind when it is released."""
+        self._left = True
+
     def release(self) -> None:
+        if self._left:
+            # Were it another's by now, who it is that holds it would have to be told.
+            self._version = patiently(lambda: self._put(self._version))
+            return
         with suppress(OSError):
             content, _ = self._read()
             if self._token in content:
@@ -119,8 +133,8 @@ class _Lease:
     def _put(self, expected: str) -> str:
         self._renewals += 1
         # The number makes every renewal another content, for where the version is a digest of it.
-        content = json.dumps({"owner": self._owner, "token": self._token, "renewals": self._renewals})
-        return self._objects.put(self._bucket, self._key, io.BytesIO(content.encode()), expected)
+        content = {"owner": self._owner, "token": self._token, "renewals": self._renewals, "left": self._left}
+        return self._objects.put(self._bucket, self._key, io.BytesIO(json.dumps(content).encode()), expected)
 
     def _read(self) -> tuple[str, str]:
         """Read content and version of the lock, whoever holds it; both empty where there is none."""
@@ -136,3 +150,11 @@ class _Lease:
         except FileNotFoundError:
             return "", ABSENT
         return content.getvalue().decode(errors="replace"), version
+
+
+def _described(data: bytes) -> Mapping[str, Any]:
+    try:
+        described = json.loads(data)
+    except ValueError:
+        return {}
+    return described if isinstance(described, dict) else {}

@@ -122,7 +122,7 @@ def list_folders(folder: str, beginning: str = "") -> list[str]:
 
 
 @contextlib.contextmanager
-def lock(path: str, owner: str, waiting: Callable[[str], None]) -> Iterator[None]:
+def lock(path: str, owner: str, waiting: Callable[[str], None]) -> Iterator[Callable[[], None]]:
     """Hold a lock, which is a file of this path while it is held; there is never anything to wait for.
 
     It is the kernel's, and ends with the process however that ends: what a killed process leaves behind is an unlocked
@@ -137,7 +137,7 @@ def lock(path: str, owner: str, waiting: Callable[[str], None]) -> Iterator[None
                 file.truncate(0)
                 file.write(owner)
                 file.flush()
-                yield
+                yield _leave
             finally:
                 # While it is still held, so that it is not another one's file that goes.
                 delete([path])
@@ -150,6 +150,10 @@ def lock(path: str, owner: str, waiting: Callable[[str], None]) -> Iterator[None
 def read_lock(path: str) -> str:
     """Read who holds a lock."""
     return read(path).decode(errors="replace")
+
+
+def _leave() -> None:
+    raise OSError(errno.ENOTSUP, "a lock on this machine ends with the process that holds it")
 
 
 def _patiently(work: Callable[[], Result]) -> Result:

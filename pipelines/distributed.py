@@ -1,0 +1,159 @@
+"""Run a job on the workers of a distributed runner, as one pipeline."""
+
+from __future__ import annotations
+
+import builtins
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, wait
+from dataclasses import replace
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.runner import PipelineResult
+
+from pipelines import interruption, storage
+from pipelines.bundle import BundleError
+from pipelines.ledger import Accounts, read_accounts
+from pipelines.listing import InputError, anchor, list_images
+from pipelines.options import PredictOptions
+from pipelines.release import WorkerReleaseError
+from pipelines.storage import NoAccessError, TransientError
+from pipelines.tables import OutputError
+from pipelines.transforms import ListImages, TagImages
+
+_REFUSALS = {kind.__name__: kind for kind in (BundleError, InputError, NoAccessError, OutputError, WorkerReleaseError)}
+"""What workers raise for what a user can put right."""
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+
+class JobFailedError(RuntimeError):
+    """A job that the runner has given up; the message says why, as far as that is known."""
+
+
+def build_job(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> beam.Pipeline:
+    """Build the pipeline of a whole job.
+
+    Raises:
+      InputError: the input names no images.
+    """
+    inputs = [anchor(pattern) for pattern in options.input]
+    input_list = options.input_list and storage.normalize(options.input_list)
+    # Asked here for one image, so that a mistyped input costs no start of workers.
+    next(list_images(inputs, input_list), None)
+    pipeline = beam.Pipeline(options=beam_options)
+    listed = pipeline | ListImages(inputs, input_list, tagging.run.access)
+    _ = listed.listed | replace(tagging, passed_over=listed.counted)
+    return pipeline
+
+
+def rehearse(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> None:
+    """Build a whole job and check all of it that can be checked here; submit nothing.
+
+    Raises:
+      InputError: the input names no images.
+    """
+    pipeline = build_job(tagging, options, beam_options)
+    if beam_options.view_as(StandardOptions).runner.endswith("DataflowRunner"):
+        # It knows of dry runs by itself, and checks more than others do.
+        pipeline.run()
+    else:
+        pipeline.to_runner_api()
+
+
+def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> Accounts | None:
+    """Run a whole job, and wait for its end.
+
+    Returns:
+      The accounts of all that was done; None where the job goes on without this process.
+
+    Raises:
+      InputError: the input names no images.
+      InterruptedRunError: a signal asked to stop; the job was cancelled.
+      JobFailedError: the runner has given the job up.
+      BundleError, OutputError, NoAccessError, WorkerReleaseError: a worker refused.
+    """
+    pipeline = build_job(tagging, options, beam_options)
+    result = pipeline.run()
+    if tagging.run.detached:
+        return None
+    if options.progress != "off":
+        _tell_where(result, beam_options)
+    try:
+        _wait(result)
+    except RuntimeError as error:
+        raise (explain(str(error)) or error) from None
+    return read_accounts(tagging.run.manifest)
+
+
+def explain(told: str) -> Exception | None:
+    """Make of what a runner tells about a job's end the error that a worker raised, or one that says what is known.
+
+    Args:
+      told: a text with the traceback of a worker in it, or of the runner's own.
+
+    Returns:
+      None for an error that nobody can put right but us, of which the whole text is wanted.
+    """
+    raised = list(_raised(told))
+    for kind, message in reversed(raised):
+        if kind in _REFUSALS:
+            return _REFUSALS[kind](message)
+        builtin = getattr(builtins, kind, None)
+        if kind == TransientError.__name__ or (isinstance(builtin, type) and issubclass(builtin, OSError)):
+            return OSError(message)
+        if kind == "ModuleNotFoundError" and "'pipelines" in message:
+            return WorkerReleaseError(
+                "the workers have no scenetags, or an older one: make their image from the installation that "
+                "launches the job, or leave --sdk_container_image out to have that one sent to them"
+            )
+    if "Traceback (most recent call last)" in told:
+        return None
+    return JobFailedError(" ".join(told.split()))
+
+
+def _raised(told: str) -> Iterator[tuple[str, str]]:
+    """Find the last lines of tracebacks: the names of errors and their messages, without what Beam adds to these."""
+    for match in re.finditer(r"^(?:[\w.]+\.)?(\w+): (.+?)(?: \[while running .*)?$", told, re.MULTILINE):
+        yield match[1], match[2]
+
+
+def _tell_where(result: PipelineResult, beam_options: PipelineOptions) -> None:
+    # Runners of Beam's own have no place to look at.
+    if hasattr(result, "job_id"):
+        google = beam_options.view_as(GoogleCloudOptions)
+        print(
+            f"scenetags: Dataflow job {result.job_id()} is at work; Ctrl-C cancels it: "
+            f"https://console.cloud.google.com/dataflow/jobs/{google.region}/{result.job_id()}?project={google.project}",
+            file=sys.stderr,
+        )
+
+
+def _wait(result: PipelineResult) -> None:
+    """Wait for a job, and cancel it when this process is asked to stop.
+
+    Raises:
+      InterruptedRunError: it was.
+      RuntimeError: the job failed.
+    """
+    ended: Future[Any] = Future()
+
+    def wait_until_finish() -> None:
+        try:
+            ended.set_result(result.wait_until_finish())
+        except BaseException as error:
+            ended.set_exception(error)
+
+    # Some runners hear no signal while they wait. Nobody waits for the thread of one that does not come back.
+    threading.Thread(target=wait_until_finish, name="job", daemon=True).start()
+    while not wait([ended], _SECONDS_BETWEEN_LOOKS).done:
+        try:
+            interruption.check()
+        except interruption.InterruptedRunError:
+            result.cancel()
+            raise
+    ended.result()
