@@ -6,19 +6,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2 as protos
 from apache_beam.pvalue import PCollection
 from apache_beam.runners.portability.fn_api_runner import translations
+from apache_beam.transforms.environments import Environment
 from apache_beam.typehints import typehints
 
 from pipelines.commit import StagedFile, Superseded
-from pipelines.inference import Model
+from pipelines.distributed import build_job
+from pipelines.jobs import plan_tagging
 from pipelines.ledger import Accounts, Run
+from pipelines.options import parse_predict
 from pipelines.records import Failure, Image, ImageRef, Prediction
-from pipelines.transforms import ListImages, TagImages
+from tests.conftest import WriteChips
 
 STEPS = (
     "ListImages",
@@ -83,14 +86,22 @@ def side_inputs(part: protos.PTransform) -> set[str]:
     return set(protos.ParDoPayload.FromString(part.spec.payload).side_inputs)
 
 
-@pytest.fixture
-def graph(run: Run) -> Graph:
-    """Build the job as it goes to a distributed runner."""
-    pipeline = beam.Pipeline()
-    model = Model(run.bundle.path, run.bundle.digest)
-    listed = pipeline | ListImages(["chips", "more.tar.gz"], "list.csv")
-    _ = listed.listed | TagImages(run, model, passed_over=listed.counted)
-    proto, context = pipeline.to_runner_api(return_context=True)
+HINT = "type:nvidia-l4;count:1;install-nvidia-driver"
+
+
+@pytest.fixture(params=[(), ("--accelerator", HINT)], ids=["plain", "accelerator"])
+def graph(run: Run, chips: WriteChips, request: pytest.FixtureRequest) -> Graph:
+    """Build the job as the command does for a distributed runner."""
+    folder = chips(["0.jpg"])
+    flags = [f"--input={folder}", f"--model={run.bundle.path}", f"--output={run.output}", *request.param]
+    options = parse_predict(
+        [*flags, "--runner=PortableRunner", "--environment_type=EXTERNAL", "--environment_config=host:1"]
+    )
+    beam_options = PipelineOptions(options.beam_flags)
+    pipeline = build_job(plan_tagging(run, options, beam_options), options, beam_options)
+    # The environments of steps with hints are made of the one that the runner takes for all.
+    environment = Environment.from_options(beam_options.view_as(PortableOptions))
+    proto, context = pipeline.to_runner_api(return_context=True, default_environment=environment)
     collections: dict[str, PCollection[Any]] = {
         name: context.pcollections.get_by_id(name) for name in proto.components.pcollections
     }
@@ -165,3 +176,16 @@ def test_images_are_read_predicted_and_written_in_one_stage(graph: Graph) -> Non
         for part in graph.applied(step):
             assert part.unique_name in names
     assert not [name for name in names if "Skip" in name or "List" in name], "listing would be done by one worker"
+
+
+@pytest.mark.parametrize("graph", [("--accelerator", HINT)], indirect=True, ids=["accelerator"])
+def test_an_accelerator_is_asked_for_where_the_model_runs_and_nowhere_else(graph: Graph) -> None:
+    accelerated = {
+        part.unique_name.split("/")[1]
+        for stage in graph.stages
+        for part in stage
+        if HINT.encode() in graph.proto.components.environments[part.environment_id].resource_hints.values()
+    }
+
+    assert {"ReadImages", "PredictProbabilities", "WritePredictions"} <= accelerated
+    assert not accelerated & {"SkipTagged", "SpreadReads", "WriteManifest"}
