@@ -25,7 +25,7 @@ from pipelines.storage import patience
 from tests import image_files
 from tools.emulators import Emulator, MissingEmulatorError, amazon, environment, google
 from tools.proxy import Proxy, before
-from tools.workers import Cluster, cluster
+from tools.workers import Cluster, job_service, worker_pool
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -150,17 +150,21 @@ def bucket(
 @pytest.fixture(scope="session")
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Beam's portable runner, with workers that share nothing with this process."""
-    with cluster(tmp_path_factory.mktemp("workers")) as running:
-        yield running
+    folder = tmp_path_factory.mktemp("workers")
+    with job_service(folder / "jobs") as jobs, worker_pool(folder / "workers") as workers:
+        yield Cluster(jobs, workers)
 
 
 @pytest.fixture
-def runner(request: pytest.FixtureRequest) -> Sequence[str]:
+def runner(request: pytest.FixtureRequest) -> Iterator[Sequence[str]]:
     """Beam's flags that choose the runner: none for the local one, which a test gets that does not ask for both."""
     if getattr(request, "param", "local") == "local":
-        return ()
+        yield ()
+        return
     workers: Cluster = request.getfixturevalue("workers")
-    return workers.flags
+    yield workers.flags
+    # Of a test that has failed this is shown.
+    print(workers.jobs.tail, workers.workers.tail, sep="\n")
 
 
 @pytest.fixture

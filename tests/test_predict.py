@@ -729,7 +729,6 @@ def test_real_analytic_tiffs_are_refused_with_a_reason(run: Predict, tmp_path: P
     assert all("16-bit multi-band TIFF" in reason for reason in failed(tmp_path / "out").values())
 
 
-@on_both_runners
 def test_ordinary_images_need_no_repair(run: Predict, tmp_path: Path) -> None:
     (tmp_path / "chips").mkdir()
     (tmp_path / "chips/a.jpg").write_bytes(encode(picture(), "jpeg"))

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,97 +25,98 @@ ROOT = Path(__file__).resolve().parents[1]
 SECONDS_TO_START = 60
 
 
-class Cluster(NamedTuple):
-    """A job service and its workers.
+class Server(NamedTuple):
+    """A server of Beam's.
 
     Attributes:
-      jobs: host and port of the job service.
-      workers: host and port of the pool.
-      log: what the workers' pool has written.
+      host: and port.
+      log: what it has written, and all that it has started.
     """
 
-    jobs: str
-    workers: str
+    host: str
     log: Path
+
+    @property
+    def tail(self) -> str:
+        """The end of its log."""
+        return f"{self.log}:\n{self.log.read_text(errors='replace')[-3000:]}"
+
+
+class Cluster(NamedTuple):
+    """A job service and its pool of workers."""
+
+    jobs: Server
+    workers: Server
 
     @property
     def flags(self) -> tuple[str, ...]:
         """Beam's flags that send a job there."""
-        where = f"--job_endpoint={self.jobs}", "--environment_type=EXTERNAL", f"--environment_config={self.workers}"
-        return ("--runner=PortableRunner", *where)
+        workers = "--environment_type=EXTERNAL", f"--environment_config={self.workers.host}"
+        return ("--runner=PortableRunner", f"--job_endpoint={self.jobs.host}", *workers)
+
+    @property
+    def started(self) -> int:
+        """Count of the workers that the pool has started."""
+        return self.workers.log.read_text().count("Starting worker with command")
 
 
 @contextlib.contextmanager
-def cluster(
-    folder: Path, environment: Mapping[str, str] | None = None, package: Path = ROOT, jobs: str | None = None
-) -> Iterator[Cluster]:
-    """Run a pool of workers, and a job service if there is none yet.
+def job_service(folder: Path) -> Iterator[Server]:
+    """Run a job service, which has nothing of our package.
 
     Args:
-      folder: for logs and working directories; made if need be.
-      environment: variables that workers have beside the least that they need.
-      package: folder that holds the package which workers import.
-      jobs: host and port of a job service that runs already.
+      folder: for its log and the folder in which it works; made if need be.
     """
-    with contextlib.ExitStack() as running:
-        jobs = jobs or running.enter_context(job_service(folder))
-        workers, log = running.enter_context(worker_pool(folder, environment, package))
-        yield Cluster(jobs, workers, log)
+    with _serving("apache_beam.runners.portability.local_job_service_main", "--port", folder, {}) as server:
+        yield server
 
 
 @contextlib.contextmanager
-def job_service(folder: Path) -> Iterator[str]:
-    """Run a job service, which needs nothing of the package; give its host and port."""
-    host = f"localhost:{free_port()}"
-    command = ["-m", "apache_beam.runners.portability.local_job_service_main", f"--port={host.partition(':')[2]}"]
-    with _serving(command, host, folder / "jobs", {}):
-        yield host
+def worker_pool(folder: Path, environment: Mapping[str, str] | None = None, package: Path = ROOT) -> Iterator[Server]:
+    """Run a pool, which starts a process for each worker that a job asks for.
 
-
-@contextlib.contextmanager
-def worker_pool(
-    folder: Path, environment: Mapping[str, str] | None = None, package: Path = ROOT
-) -> Iterator[tuple[str, Path]]:
-    """Run a pool that starts a process for each worker that a job asks for; give its host and port, and its log."""
-    host = f"localhost:{free_port()}"
-    command = ["-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={host.partition(':')[2]}"]
+    Args:
+      folder: for its log and the folder in which its workers work; made if need be.
+      environment: variables that workers have beside the least that they need.
+      package: folder that holds the package which they import.
+    """
     variables = {"PYTHONPATH": str(package), **(environment or {})}
-    with _serving(command, host, folder / "workers", variables) as log:
-        yield host, log
+    with _serving("apache_beam.runners.worker.worker_pool_main", "--service_port", folder, variables) as server:
+        yield server
 
 
 @contextlib.contextmanager
-def _serving(command: Sequence[str], host: str, folder: Path, environment: Mapping[str, str]) -> Iterator[Path]:
-    """Run a server of Beam's in an empty folder, until its end and that of all that it has started; give its log."""
+def _serving(module: str, flag: str, folder: Path, environment: Mapping[str, str]) -> Iterator[Server]:
+    """Run a server of Beam's in an empty folder, until its end and that of all that it has started."""
     place = folder / "empty"
     place.mkdir(parents=True)
-    log = folder / "log.txt"
+    port = free_port()
+    server = Server(f"localhost:{port}", folder / "log.txt")
     # The pool starts its workers with the `python` that it finds.
     least = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}", "HOME": str(place)}
-    with log.open("wb") as said:
-        server = subprocess.Popen(
-            [sys.executable, *command],
+    with server.log.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, f"{flag}={port}"],
             cwd=place,
             env={**least, **environment},
             stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
+            stdout=log,
+            stderr=log,
             start_new_session=True,
         )
-        try:
-            _wait_for(server, host, log)
-            yield log
-        finally:
-            # Its workers are in its process group.
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+    try:
+        _wait_for(process, port, server)
+        yield server
+    finally:
+        # Its workers are in its process group.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
-def _wait_for(server: subprocess.Popen[bytes], host: str, log: Path) -> None:
-    name, _, port = host.partition(":")
+def _wait_for(process: subprocess.Popen[bytes], port: int, server: Server) -> None:
     end = time.monotonic() + SECONDS_TO_START
-    while server.poll() is None and time.monotonic() < end:
-        with contextlib.suppress(OSError), socket.create_connection((name, int(port)), timeout=1):
+    while process.poll() is None and time.monotonic() < end:
+        with contextlib.suppress(OSError), socket.create_connection(("localhost", port), timeout=1):
             return
         time.sleep(0.05)
-    raise RuntimeError(f"no server answers at {host}; it said:\n{log.read_text(errors='replace')[-3000:]}")
+    raise RuntimeError(f"no server answers at {server.host}; {server.tail}")
