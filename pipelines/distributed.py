@@ -12,14 +12,14 @@ from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, TestOptions
 from apache_beam.runners.runner import PipelineResult
 
 from pipelines import interruption, storage
 from pipelines.bundle import BundleError
 from pipelines.ledger import Accounts, read_accounts
 from pipelines.listing import InputError, anchor, list_images
-from pipelines.options import PredictOptions
+from pipelines.options import PredictOptions, UsageError
 from pipelines.release import WorkerReleaseError
 from pipelines.storage import NoAccessError, TransientError
 from pipelines.tables import OutputError
@@ -40,12 +40,18 @@ def build_job(tagging: TagImages, options: PredictOptions, beam_options: Pipelin
 
     Raises:
       InputError: the input names no images.
+      UsageError: Beam refuses its flags.
     """
     inputs = [anchor(pattern) for pattern in options.input]
     input_list = options.input_list and storage.normalize(options.input_list)
     # Asked here for one image, so that a mistyped input costs no start of workers.
     next(list_images(inputs, input_list), None)
-    pipeline = beam.Pipeline(options=beam_options)
+    try:
+        pipeline = beam.Pipeline(options=beam_options)
+    except ValueError as error:
+        # It looks at its options now, and lists what it finds amiss line by line under a heading.
+        _, *amiss = str(error).strip().splitlines()
+        raise UsageError("; ".join(amiss) or str(error)) from error
     listed = pipeline | ListImages(inputs, input_list, tagging.run.access)
     _ = listed.listed | replace(tagging, passed_over=listed.counted)
     return pipeline
@@ -59,7 +65,8 @@ def rehearse(tagging: TagImages, options: PredictOptions, beam_options: Pipeline
     """
     pipeline = build_job(tagging, options, beam_options)
     if beam_options.view_as(StandardOptions).runner.endswith("DataflowRunner"):
-        # It knows of dry runs by itself, and checks more than others do.
+        # It knows of dry runs, and checks more than others do.
+        beam_options.view_as(TestOptions).dry_run = True
         pipeline.run()
     else:
         pipeline.to_runner_api()
@@ -83,10 +90,7 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
         return None
     if options.progress != "off":
         _tell_where(result, beam_options)
-    try:
-        _wait(result)
-    except RuntimeError as error:
-        raise (explain(str(error)) or error) from None
+    _wait(result)
     return read_accounts(tagging.run.manifest)
 
 
@@ -106,6 +110,8 @@ def explain(told: str) -> Exception | None:
         builtin = getattr(builtins, kind, None)
         if kind == TransientError.__name__ or (isinstance(builtin, type) and issubclass(builtin, OSError)):
             return OSError(message)
+        if kind == "_InactiveRpcError" and (details := re.search(r'details = "(.+)"', told)):
+            return JobFailedError(f"the runner cannot reach its workers, or they it: {details[1]}")
         if kind == "ModuleNotFoundError" and "'pipelines" in message:
             return WorkerReleaseError(
                 "the workers have no scenetags, or an older one: make their image from the installation that "
@@ -138,7 +144,7 @@ def _wait(result: PipelineResult) -> None:
 
     Raises:
       InterruptedRunError: it was.
-      RuntimeError: the job failed.
+      JobFailedError, and what workers refuse with: see `explain`.
     """
     ended: Future[Any] = Future()
 
@@ -156,4 +162,8 @@ def _wait(result: PipelineResult) -> None:
         except interruption.InterruptedRunError:
             result.cancel()
             raise
-    ended.result()
+    try:
+        ended.result()
+    except RuntimeError as error:
+        # Runners raise what they have been told as a text.
+        raise explain(str(error)) or error from None

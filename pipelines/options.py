@@ -44,8 +44,7 @@ exit codes:
   4  the accounts do not balance: some input became no row, or more than one
   130, 143  interrupted by Ctrl-C, or by SIGTERM; as 1
 
-Flags that are not listed here go to Apache Beam, e.g. --runner, with which the job runs on a cluster. There,
---dry_run builds the job and checks it without running it.
+Flags that are not listed here go to Apache Beam, e.g. --runner, with which the job runs on a cluster.
 """
 
 
@@ -81,6 +80,7 @@ class PredictOptions:
     reads_in_flight: int
     threads: int | None
     accelerator: str | None
+    dry_run: bool
     requester_pays: bool
     overwrite: bool
     max_bytes: int | None
@@ -265,6 +265,11 @@ def add_flags(parser: argparse.ArgumentParser, output: str | None = None) -> Non
         metavar="TYPE",
         help="for those machines of a distributed runner that run the model, e.g. "
         "'type:nvidia-l4;count:1;install-nvidia-driver'; their image must hold TensorFlow",
+    )
+    work.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="build the job of a distributed runner and check it, without running it",
     )
     work.add_argument(
         "--requester_pays",

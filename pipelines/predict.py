@@ -49,7 +49,7 @@ def _predict(options: PredictOptions) -> int:
     from pipelines.output import hold_output
     from pipelines.progress import TooManyFailuresError
     from pipelines.release import WorkerReleaseError
-    from pipelines.runners import check_beam_flags, check_runner, is_dry_run, is_local, makes_template, reach_buckets
+    from pipelines.runners import check_beam_flags, check_runner, is_local, makes_template, reach_buckets
     from pipelines.storage import NoAccessError
     from pipelines.tables import OutputError
     from pipelines.watchdog import watching
@@ -68,7 +68,7 @@ def _predict(options: PredictOptions) -> int:
             options=described,
             access=access,
         )
-        if is_dry_run(beam_options):
+        if options.dry_run:
             rehearse_job(run, options, beam_options)
             return DONE if _tell("dry run: the job is built and checked; nothing was submitted or written") else STOPPED
         watched = watching(options.output) if is_local(beam_options) else nullcontext()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import socket
 from collections.abc import Iterable, Sequence
 
 from apache_beam.io.filesystems import FileSystems
@@ -18,6 +19,8 @@ LOCAL_RUNNERS = ("directrunner", "fnapirunner", "bundlebaseddirectrunner")
 
 ONE_PROCESS = "no_use_multiple_sdk_containers"
 """Experiment of Dataflow's."""
+
+_SECONDS_TO_ANSWER = 10.0
 
 
 def check_beam_flags(
@@ -62,20 +65,16 @@ def check_runner(options: PredictOptions, beam_options: pipeline_options.Pipelin
     if not is_local(beam_options):
         if options.fail_fast:
             raise UsageError("--fail_fast needs a local run: workers of a distributed one do not count together")
+        _check_job_service(beam_options.view_as(pipeline_options.PortableOptions).job_endpoint)
         if makes_template(beam_options) and not options.output.startswith(storage.BUCKETS):
             raise UsageError(f"--output {options.output}: a job that is started from a template needs one in a bucket")
         return
     if options.accelerator:
         raise UsageError("--accelerator needs a distributed --runner; a local run takes what this machine has")
-    if is_dry_run(beam_options):
+    if options.dry_run:
         raise UsageError("--dry_run needs a distributed --runner; what a local run would take tells scenetags plan")
     if makes_template(beam_options):
         raise UsageError("--template_location needs --runner=DataflowRunner")
-
-
-def is_dry_run(beam_options: pipeline_options.PipelineOptions) -> bool:
-    """Tell whether a job is to be built and checked, and not to be run."""
-    return bool(beam_options.view_as(pipeline_options.TestOptions).dry_run)
 
 
 def makes_template(beam_options: pipeline_options.PipelineOptions) -> bool:
@@ -127,3 +126,21 @@ def reach_buckets(options: PredictOptions, beam_options: pipeline_options.Pipeli
 
 def _is_local(runner: str | None) -> bool:
     return runner is None or runner.lower() in LOCAL_RUNNERS
+
+
+def _check_job_service(endpoint: str | None) -> None:
+    """Make sure that somebody answers where a job is to be submitted: Beam would wait for it without end.
+
+    Raises:
+      UsageError: nobody does.
+    """
+    if endpoint is None or endpoint == "embed":
+        return
+    host, _, port = endpoint.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_ANSWER).close()
+    except ValueError as error:
+        raise UsageError(f"--job_endpoint {endpoint}: give it as HOST:PORT") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"--job_endpoint {endpoint}: no job service answers there ({reason})") from error

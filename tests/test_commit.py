@@ -17,12 +17,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import pipelines.commit
 from pipelines import storage
 from pipelines.bundle import load_bundle
+from pipelines.closing import check_not_ended, close_wave
 from pipelines.commit import JOURNAL, StagedFile, Superseded, commit, recover, replace_rows
 from pipelines.earlier import EarlierRows
-from pipelines.ledger import FAILURES, PREDICTIONS, Accounts, Run
+from pipelines.ledger import FAILURES, PREDICTIONS, Accounts, Run, read_status
+from pipelines.output import LOCK, hold_output
 from pipelines.records import Failure, ImageRef, Prediction
+from pipelines.tables import OutputError
 from pipelines.writing import FailureRows, PredictionRows, TableWriter
 
 Rows = Mapping[str, tuple[str, str]]
@@ -292,3 +296,82 @@ def test_an_overwrite_cut_off_anywhere_leaves_old_rows_or_new_ones(
             assert seen(second.output) == once(SECOND), f"{cut}, the same work again did not end right"
 
     assert each_cut(monkeypatch, second.output, lambda: replace_rows(second, gathered), check) > 8
+
+
+def test_the_end_of_a_detached_overwrite_can_be_tried_again_wherever_it_was_cut_off(
+    first: Run, second: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = replace(second, overwrite=True, detached=True)
+    commit_rows(first, FIRST)
+    hold = storage.join(second.output, LOCK)
+    storage.write(hold, f"run {second.name}, a job of its own".encode())
+
+    def close() -> Accounts:
+        return close_wave(second, stage(second, SECOND), [], Accounts(), Accounts(inputs=len(SECOND)), last=True)
+
+    def check(cut: str) -> None:
+        accounts = close()
+        assert (accounts.predictions, accounts.failures) == (3, 3), cut
+        assert seen(second.output) == once(SECOND), f"{cut}, the second attempt did not end right"
+        assert read_status(second.manifest) == "done", cut
+        assert not storage.exists(hold), f"{cut}, the output is not given back"
+        assert close() == accounts, f"{cut}, a third attempt ends otherwise"
+        assert seen(second.output) == once(SECOND), f"{cut}, a third attempt changes rows"
+
+    assert each_cut(monkeypatch, second.output, close, check) > 20
+
+
+@pytest.mark.parametrize(("most", "status", "left"), [(0.4, "kept_old", FIRST), (0.5, "done", SECOND)])
+def test_an_overwrite_keeps_old_rows_where_too_many_new_ones_failed(
+    first: Run, second: Run, most: float, status: str, left: Rows
+) -> None:
+    commit_rows(first, FIRST)
+    second = replace(second, overwrite=True, max_failure_rate=most)
+
+    with hold_output(second):
+        close_wave(second, stage(second, SECOND), [], Accounts(), Accounts(inputs=len(SECOND)), last=True)
+
+    assert read_status(second.manifest) == status
+    assert seen(second.output) == once(left)
+
+
+def test_a_job_whose_output_was_taken_over_commits_nothing(first: Run, second: Run) -> None:
+    commit_rows(first, FIRST)
+    staged = stage(second, SECOND)
+
+    with hold_output(first), pytest.raises(OutputError, match="was taken over by another run"):
+        close_wave(second, staged, [], Accounts(), Accounts(inputs=len(SECOND)), last=True)
+
+    assert seen(second.output) == once(FIRST)
+
+
+def test_a_second_job_of_one_template_is_refused_before_it_works(first: Run) -> None:
+    detached = replace(first, detached=True)
+    check_not_ended(detached)
+    commit_rows(detached, FIRST)
+
+    with pytest.raises(OutputError, match="has ended: a template starts one job"):
+        check_not_ended(detached)
+    # A launcher that waits may see its steps tried again after the end.
+    check_not_ended(first)
+
+
+def test_two_attempts_at_once_end_as_one(first: Run, second: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runner that takes a worker for dead starts another, and neither knows of the other."""
+    commit_rows(first, FIRST)
+    older = superseded(second, SECOND)
+    staged = stage(second, SECOND)
+    wave = Accounts(inputs=len(SECOND))
+    carry_out = pipelines.commit._carry_out
+
+    def overtaken(output: str, journal: pipelines.commit.Journal) -> None:
+        # The other one does all of it between the decision of this one and its first move.
+        monkeypatch.setattr("pipelines.commit._carry_out", carry_out)
+        commit(second, staged, older, Accounts(), wave, last=True)
+        carry_out(output, journal)
+
+    monkeypatch.setattr("pipelines.commit._carry_out", overtaken)
+    accounts = commit(second, staged, older, Accounts(), wave, last=True)
+
+    assert (accounts.predictions, accounts.failures) == (3, 3)
+    assert seen(second.output) == once(BOTH)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import pytest
 from pipelines import storage
 from pipelines.commit import commit
 from pipelines.ledger import Accounts, Run
-from pipelines.output import check_output, drop_shadows, hold_output
+from pipelines.output import check_output, check_still_held, drop_shadows, give_back_output, hold_output
+from pipelines.storage.leases import STALE_SECONDS
 from pipelines.tables import OutputError, open_table
+from tests.conftest import Bucket
 from tests.test_commit import FIRST, stage
 
 
@@ -116,3 +119,26 @@ def test_the_first_of_many_bad_files_is_named(run: Run, earlier: Run) -> None:
 
     with pytest.raises(OutputError, match=r"predictions/00\.parquet is damaged"):
         check_output(run)
+
+
+def test_an_output_that_was_left_to_a_job_is_held_until_the_job_gives_it_back(
+    bucket: Bucket, run: Run, earlier: Run
+) -> None:
+    job, later = (replace(one, output=f"{bucket.path}/out") for one in (earlier, run))
+    with hold_output(replace(job, detached=True)):
+        staged = storage.join(job.staging, "being written")
+        storage.write(staged, b"rows")
+
+    refused_at = time.monotonic()
+    with (
+        pytest.raises(OutputError, match=rf"in use \(run {job.name}, .* delete {job.output}/_lock\)"),
+        hold_output(later),
+    ):
+        pytest.fail("the output was taken over")
+    assert time.monotonic() - refused_at < STALE_SECONDS / 3, "a lock that was left behind was watched"
+    check_still_held(job)
+    assert storage.exists(staged), "the end of the launcher took the job's files with it"
+
+    give_back_output(job)
+    with hold_output(later):
+        check_still_held(later)
