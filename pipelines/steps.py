@@ -17,6 +17,7 @@ from pipelines.closing import check_not_ended, close_wave
 from pipelines.commit import StagedFile, Superseded
 from pipelines.decoding import DecodeSettings
 from pipelines.earlier import read_earlier
+from pipelines.images import ignore_metadata_warnings
 from pipelines.inference import InferenceAhead, Model
 from pipelines.ledger import Accounts, Run
 from pipelines.listing import list_images
@@ -120,6 +121,8 @@ class ReadAhead(_WorkAhead):
 
     def setup(self) -> None:
         storage.use(self._access)
+        # What is silenced in the process that launches is not in that of a worker.
+        ignore_metadata_warnings()
         self._ahead = LookAhead(*self._settings)
 
 

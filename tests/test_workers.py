@@ -25,7 +25,7 @@ from pipelines.bundle import LITERT_MODEL
 from pipelines.ledger import Accounts
 from pipelines.release import running_release
 from pipelines.tagging import Predictor
-from tests.image_files import encode, picture, unmarked_rgba_jpeg
+from tests.image_files import encode, exif, picture, unmarked_rgba_jpeg
 from tools.workers import ROOT, Cluster, worker_pool
 
 CHIPS = 40
@@ -43,6 +43,8 @@ def chips(tmp_path: Path) -> Path:
         drawn = picture(seed=seed)
         data = encode(drawn, kind) if seed % 8 < 4 else unmarked_rgba_jpeg(drawn)
         (folder / f"{seed:02}.{kind}").write_bytes(data)
+    # Of this one Pillow warns.
+    (folder / "exif.jpg").write_bytes(encode(picture(), "jpeg", exif=exif(6)[:18]))
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "text.png").write_text("not an image")
     (folder / "notes.txt").write_text("not named like one")
@@ -118,10 +120,13 @@ def test_rows_of_other_processes_are_the_same_bit_for_bit(
     assert found.keys() == expected.keys()
     for path, row in expected.items():
         assert found[path] == row
-    assert len(found) == 2 * (CHIPS + 2) + 1
+    assert len(found) == 2 * (CHIPS + 3) + 1
     assert accounts(tmp_path / "remote") == accounts(tmp_path / "local")
     assert workers.started - before == 1
     assert sorted(os.listdir(tmp_path / "remote")) == ["failures", "predictions", "runs"]
+    assert "PIL" not in workers.workers.log.read_text(), (
+        "a warning of each damaged image would fill the log of a cluster"
+    )
 
 
 def test_paths_are_those_of_the_folder_in_which_the_command_was_given(
