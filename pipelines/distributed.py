@@ -6,6 +6,7 @@ import builtins
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from dataclasses import replace
@@ -15,8 +16,9 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, TestOptions
 from apache_beam.runners.runner import PipelineResult
 
-from pipelines import interruption, storage
+from pipelines import interruption, progress, storage
 from pipelines.bundle import BundleError
+from pipelines.counters import read_meter
 from pipelines.ledger import Accounts, read_accounts
 from pipelines.listing import InputError, anchor, list_images
 from pipelines.options import PredictOptions, UsageError
@@ -28,6 +30,7 @@ from pipelines.transforms import ListImages, TagImages
 _REFUSALS = {kind.__name__: kind for kind in (BundleError, InputError, NoAccessError, OutputError, WorkerReleaseError)}
 """What workers raise for what a user can put right."""
 
+SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
@@ -88,9 +91,11 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
     result = pipeline.run()
     if tagging.run.detached:
         return None
-    if options.progress != "off":
+    # Other runners have no place to look at, and tell their counts at the end.
+    tells = options.progress != "off" and hasattr(result, "job_id")
+    if tells:
         _tell_where(result, beam_options)
-    _wait(result)
+    _wait(result, tells)
     return read_accounts(tagging.run.manifest)
 
 
@@ -129,18 +134,26 @@ def _raised(told: str) -> Iterator[tuple[str, str]]:
 
 
 def _tell_where(result: PipelineResult, beam_options: PipelineOptions) -> None:
-    # Runners of Beam's own have no place to look at.
-    if hasattr(result, "job_id"):
-        google = beam_options.view_as(GoogleCloudOptions)
-        print(
-            f"scenetags: Dataflow job {result.job_id()} is at work; Ctrl-C cancels it: "
-            f"https://console.cloud.google.com/dataflow/jobs/{google.region}/{result.job_id()}?project={google.project}",
-            file=sys.stderr,
-        )
+    google = beam_options.view_as(GoogleCloudOptions)
+    print(
+        f"scenetags: Dataflow job {result.job_id()} is at work; Ctrl-C cancels it: "
+        f"https://console.cloud.google.com/dataflow/jobs/{google.region}/{result.job_id()}?project={google.project}",
+        file=sys.stderr,
+    )
 
 
-def _wait(result: PipelineResult) -> None:
-    """Wait for a job, and cancel it when this process is asked to stop.
+def _tell_how_far(result: PipelineResult, seconds: float) -> None:
+    try:
+        meter = read_meter(result)
+    except Exception:
+        # Whatever ails the counts, the job is worth more than they are.
+        return
+    if meter.total:
+        print(progress.line(meter, seconds), file=sys.stderr, flush=True)
+
+
+def _wait(result: PipelineResult, tells: bool) -> None:
+    """Wait for a job, and cancel it when this process is asked to stop; tell from time to time how far it has come.
 
     Raises:
       InterruptedRunError: it was.
@@ -156,7 +169,12 @@ def _wait(result: PipelineResult) -> None:
 
     # Some runners hear no signal while they wait. Nobody waits for the thread of one that does not come back.
     threading.Thread(target=wait_until_finish, name="job", daemon=True).start()
+    begun = told = time.monotonic()
     while not wait([ended], _SECONDS_BETWEEN_LOOKS).done:
+        now = time.monotonic()
+        if tells and now - told >= SECONDS_BETWEEN_LINES:
+            _tell_how_far(result, now - begun)
+            told = now
         try:
             interruption.check()
         except interruption.InterruptedRunError:
