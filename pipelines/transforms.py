@@ -10,7 +10,6 @@ import apache_beam as beam
 from apache_beam.pvalue import AsIter, PCollection
 
 from pipelines import storage
-from pipelines.archives import is_streamed
 from pipelines.commit import StagedFile, Superseded
 from pipelines.decoding import DecodeSettings
 from pipelines.inference import Model
@@ -20,11 +19,14 @@ from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
 from pipelines.steps import (
     COUNTED,
     FAILED,
+    STREAMED,
     SUPERSEDED,
     CloseWave,
     LeaveOutTagged,
     ListNames,
+    PartStreams,
     PredictAhead,
+    PutInOrder,
     ReadAhead,
     WriteTable,
 )
@@ -82,15 +84,12 @@ class SpreadReads(beam.PTransform):
 
     def expand(self, refs: PCollection[ImageRef]) -> PCollection[ImageRef]:
         """Apply the transform."""
-        keyed = beam.Map(lambda ref: (ref.span.archive, ref)).with_output_types(tuple[str, ImageRef])
-        in_order = beam.FlatMapTuple(lambda _, members: sorted(members, key=lambda ref: ref.span.start))
+        part = beam.ParDo(PartStreams()).with_output_types(ImageRef, **{STREAMED: tuple[str, ImageRef]})
+        parted = refs | "Part" >> part.with_outputs(STREAMED, main="alone")
+        in_order = beam.ParDo(PutInOrder()).with_output_types(ImageRef)
         return (
-            refs | "Alone" >> beam.Filter(lambda ref: not is_streamed(ref)) | beam.Reshuffle(),
-            refs
-            | "Streamed" >> beam.Filter(is_streamed)
-            | "KeyByArchive" >> keyed
-            | beam.GroupByKey()
-            | "InOrder" >> in_order.with_output_types(ImageRef),
+            parted.alone | beam.Reshuffle(),
+            parted[STREAMED] | beam.GroupByKey() | "InOrder" >> in_order,
         ) | beam.Flatten()
 
 

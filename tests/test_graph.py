@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from apache_beam.internal import pickler
+from apache_beam.internal.cloudpickle import cloudpickle
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2 as protos
@@ -21,6 +23,7 @@ from pipelines.jobs import plan_tagging
 from pipelines.ledger import Accounts, Run
 from pipelines.options import parse_predict
 from pipelines.records import Failure, Image, ImageRef, Prediction
+from pipelines.release import BoundToRelease
 from tests.conftest import WriteChips
 
 STEPS = (
@@ -189,3 +192,15 @@ def test_an_accelerator_is_asked_for_where_the_model_runs_and_nowhere_else(graph
 
     assert {"ReadImages", "PredictProbabilities", "WritePredictions"} <= accelerated
     assert not accelerated & {"SkipTagged", "SpreadReads", "WriteManifest"}
+
+
+def test_every_step_of_ours_is_bound_to_its_release(graph: Graph) -> None:
+    bound = set()
+    for part in (part for stage in graph.stages for part in stage):
+        if part.spec.urn == common_urns.primitives.PAR_DO.urn:
+            step, *others = pickler.loads(protos.ParDoPayload.FromString(part.spec.payload).do_fn.payload)
+            if isinstance(step, BoundToRelease):
+                bound.add(type(step).__name__)
+            else:
+                assert b"pipelines" not in cloudpickle.dumps((step, others)), f"{part.unique_name} runs on any release"
+    assert bound >= {"ListNames", "LeaveOutTagged", "ReadAhead", "PredictAhead", "WriteTable", "CloseWave"}

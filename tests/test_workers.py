@@ -175,6 +175,11 @@ def rename_a_step(package: Path) -> None:
     transforms.write_text(transforms.read_text().replace("ListNames", "NameList"))
 
 
+def rename_what_small_steps_call(package: Path) -> None:
+    for path in package.rglob("*.py"):
+        path.write_text(path.read_text().replace("is_streamed", "lies_in_stream"))
+
+
 def make_it_older_than_releases(package: Path) -> None:
     # Were the file deleted, that of an editable installation would be found in its place.
     (package / "pipelines/release.py").write_text(
@@ -187,6 +192,10 @@ def make_it_older_than_releases(package: Path) -> None:
     [
         (alter_version, "a worker runs scenetags 9.9.9 (code "),
         (rename_a_step, f"and the job was launched with {running_release()}: make the workers' image from"),
+        (
+            rename_what_small_steps_call,
+            f"and the job was launched with {running_release()}: make the workers' image from",
+        ),
         (make_it_older_than_releases, "the workers have no scenetags, or an older one: make their image from"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
