@@ -13,20 +13,22 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines import counters, interruption, progress, storage
+from pipelines.archives import is_streamed
 from pipelines.closing import check_not_ended, close_wave
 from pipelines.commit import StagedFile, Superseded
 from pipelines.decoding import DecodeSettings
 from pipelines.earlier import read_earlier
+from pipelines.images import ignore_metadata_warnings
 from pipelines.inference import InferenceAhead, Model
 from pipelines.ledger import Accounts, Run
 from pipelines.listing import list_images
 from pipelines.look_ahead import LookAhead
 from pipelines.reading import Limits
-from pipelines.records import Failure, Listed, Prediction
+from pipelines.records import Failure, ImageRef, Listed, Prediction
 from pipelines.release import BoundToRelease
 from pipelines.writing import Rows, TableWriter
 
-FAILED, SUPERSEDED, COUNTED = "failed", "superseded", "counted"
+FAILED, SUPERSEDED, COUNTED, STREAMED = "failed", "superseded", "counted", "streamed"
 
 
 class _Step(BoundToRelease, beam.DoFn):
@@ -82,6 +84,23 @@ class LeaveOutTagged(_Step):
         yield TaggedOutput(COUNTED, _in_window(Accounts(inputs=self._inputs, skipped=self._skipped)))
 
 
+class PartStreams(_Step):
+    """Give on images that can be read by themselves; apart from them, by their archives, those of streams."""
+
+    def process(self, ref: ImageRef) -> Iterator[Any]:
+        if ref.span and is_streamed(ref):
+            yield TaggedOutput(STREAMED, (ref.span.archive, ref))
+        else:
+            yield ref
+
+
+class PutInOrder(_Step):
+    """Give on the images of one stream, as they come in it."""
+
+    def process(self, archive: tuple[str, Iterable[ImageRef]]) -> Iterator[ImageRef]:
+        yield from sorted(archive[1], key=_start)
+
+
 class _WorkAhead(_Step):
     """A step that works ahead of the next one: what it begins with an element, it gives on with a later one."""
 
@@ -122,6 +141,8 @@ class ReadAhead(_WorkAhead):
 
     def setup(self) -> None:
         storage.use(self._access)
+        # What is silenced in the process that launches is not in that of a worker.
+        ignore_metadata_warnings()
         self._ahead = LookAhead(*self._settings)
 
 
@@ -181,6 +202,11 @@ class CloseWave(_Step):
             # What was lost before it was counted would be missing on both sides of the accounts.
             wave = replace(wave, inputs=self._inputs)
         yield close_wave(self._run, list(files), list(superseded), self._earlier, wave, self._last)
+
+
+def _start(ref: ImageRef) -> int:
+    assert ref.span
+    return ref.span.start
 
 
 def _sort_out(item: Any, run: str) -> Any:

@@ -10,7 +10,6 @@ import apache_beam as beam
 from apache_beam.pvalue import AsIter, PCollection
 
 from pipelines import storage
-from pipelines.archives import is_streamed
 from pipelines.commit import StagedFile, Superseded
 from pipelines.decoding import DecodeSettings
 from pipelines.inference import Model
@@ -20,11 +19,14 @@ from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
 from pipelines.steps import (
     COUNTED,
     FAILED,
+    STREAMED,
     SUPERSEDED,
     CloseWave,
     LeaveOutTagged,
     ListNames,
+    PartStreams,
     PredictAhead,
+    PutInOrder,
     ReadAhead,
     WriteTable,
 )
@@ -50,8 +52,9 @@ class ListImages(beam.PTransform):
 
     def expand(self, begin: beam.pvalue.PBegin) -> Any:
         """Apply the transform."""
-        names = ListNames(self.inputs, self.input_list, self.access)
-        return begin | "Once" >> beam.Impulse() | "List" >> beam.ParDo(names).with_outputs(COUNTED, main="listed")
+        names = beam.ParDo(ListNames(self.inputs, self.input_list, self.access))
+        typed = names.with_output_types(Listed, **{COUNTED: Accounts})
+        return begin | "Once" >> beam.Impulse() | "List" >> typed.with_outputs(COUNTED, main="listed")
 
 
 @dataclass
@@ -70,8 +73,9 @@ class SkipTagged(beam.PTransform):
 
     def expand(self, listed: PCollection[Listed]) -> Any:
         """Apply the transform."""
-        outputs = (FAILED, SUPERSEDED, COUNTED)
-        return listed | "Skip" >> beam.ParDo(LeaveOutTagged(self.run)).with_outputs(*outputs, main="refs")
+        kinds = {FAILED: Failure, SUPERSEDED: Superseded, COUNTED: Accounts}
+        skip = beam.ParDo(LeaveOutTagged(self.run)).with_output_types(ImageRef, **kinds)
+        return listed | "Skip" >> skip.with_outputs(*kinds, main="refs")
 
 
 @dataclass
@@ -80,13 +84,12 @@ class SpreadReads(beam.PTransform):
 
     def expand(self, refs: PCollection[ImageRef]) -> PCollection[ImageRef]:
         """Apply the transform."""
-        alone, streamed = refs | "Split" >> beam.Partition(lambda ref, _: int(is_streamed(ref)), 2)
+        part = beam.ParDo(PartStreams()).with_output_types(ImageRef, **{STREAMED: tuple[str, ImageRef]})
+        parted = refs | "Part" >> part.with_outputs(STREAMED, main="alone")
+        in_order = beam.ParDo(PutInOrder()).with_output_types(ImageRef)
         return (
-            alone | beam.Reshuffle(),
-            streamed
-            | "KeyByArchive" >> beam.Map(lambda ref: (ref.span.archive, ref))
-            | beam.GroupByKey()
-            | "InOrder" >> beam.FlatMapTuple(lambda _, members: sorted(members, key=lambda ref: ref.span.start)),
+            parted.alone | beam.Reshuffle(),
+            parted[STREAMED] | beam.GroupByKey() | "InOrder" >> in_order,
         ) | beam.Flatten()
 
 
@@ -123,8 +126,9 @@ class ReadImages(beam.PTransform):
     def expand(self, refs: PCollection[ImageRef]) -> Any:
         """Apply the transform."""
         decoding = DecodeSettings(self.image_size, self.resize_filter, self.limits.max_pixels)
-        read = ReadAhead(decoding, self.limits, self.reads_in_flight, self.threads, self.run, self.access)
-        return refs | "Read" >> beam.ParDo(read).with_outputs(FAILED, main="images")
+        ahead = ReadAhead(decoding, self.limits, self.reads_in_flight, self.threads, self.run, self.access)
+        read = beam.ParDo(ahead).with_output_types(Image, **{FAILED: Failure})
+        return refs | "Read" >> read.with_outputs(FAILED, main="images")
 
 
 @dataclass
@@ -141,8 +145,8 @@ class PredictProbabilities(beam.PTransform):
 
     def expand(self, images: PCollection[Image]) -> Any:
         """Apply the transform."""
-        predict = PredictAhead(self.model, self.run)
-        return images | "Predict" >> beam.ParDo(predict).with_outputs(FAILED, main="predictions")
+        predict = beam.ParDo(PredictAhead(self.model, self.run)).with_output_types(Prediction, **{FAILED: Failure})
+        return images | "Predict" >> predict.with_outputs(FAILED, main="predictions")
 
 
 @dataclass
@@ -153,7 +157,8 @@ class WritePredictions(beam.PTransform):
 
     def expand(self, predictions: PCollection[Prediction]) -> PCollection[StagedFile]:
         """Apply the transform."""
-        return predictions | "Write" >> beam.ParDo(WriteTable(PredictionRows(), self.run))
+        write = beam.ParDo(WriteTable(PredictionRows(), self.run))
+        return predictions | "Write" >> write.with_output_types(StagedFile)
 
 
 @dataclass
@@ -164,7 +169,8 @@ class WriteFailures(beam.PTransform):
 
     def expand(self, failures: PCollection[Failure]) -> PCollection[StagedFile]:
         """Apply the transform."""
-        return failures | "Write" >> beam.ParDo(WriteTable(FailureRows(), self.run))
+        write = beam.ParDo(WriteTable(FailureRows(), self.run))
+        return failures | "Write" >> write.with_output_types(StagedFile)
 
 
 @dataclass
@@ -189,18 +195,14 @@ class WriteManifest(beam.PTransform):
 
     def expand(self, files: PCollection[StagedFile]) -> PCollection[Accounts]:
         """Apply the transform."""
-        # Side inputs are complete before the step begins: no file moves while another one may still be written.
-        return (
-            files.pipeline
-            | "Once" >> beam.Impulse()
-            | "Commit"
-            >> beam.ParDo(
-                CloseWave(self.run, self.inputs, self.earlier, self.last),
-                files=AsIter(files),
-                counted=AsIter(self.counted),
-                superseded=AsIter(self.superseded),
-            )
+        close = beam.ParDo(
+            CloseWave(self.run, self.inputs, self.earlier, self.last),
+            # Side inputs are complete before the step begins: no file moves while another one may still be written.
+            files=AsIter(files),
+            counted=AsIter(self.counted),
+            superseded=AsIter(self.superseded),
         )
+        return files.pipeline | "Once" >> beam.Impulse() | "Commit" >> close.with_output_types(Accounts)
 
 
 @dataclass

@@ -25,6 +25,7 @@ from pipelines.storage import patience
 from tests import image_files
 from tools.emulators import Emulator, MissingEmulatorError, amazon, environment, google
 from tools.proxy import Proxy, before
+from tools.workers import Cluster, job_service, worker_pool
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -67,6 +68,10 @@ class Unfinished(NamedTuple):
 
 
 WriteChips = Callable[[Sequence[str]], Path]
+
+on_both_runners = pytest.mark.parametrize("runner", ["local", "portable"], indirect=True)
+"""For tests of what a job promises wherever it runs. Those without it change something in the process that launches,
+which workers elsewhere know nothing of, or are about what a local run has alone: waves, progress, signals."""
 
 
 @pytest.fixture(scope="session")
@@ -140,6 +145,26 @@ def bucket(
         storage._store.cache_clear()
         yield Bucket(f"{emulator.bucket}/{uuid.uuid4().hex}", proxy)
     storage._store.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Beam's portable runner, with workers that share nothing with this process."""
+    folder = tmp_path_factory.mktemp("workers")
+    with job_service(folder / "jobs") as jobs, worker_pool(folder / "workers") as workers:
+        yield Cluster(jobs, workers)
+
+
+@pytest.fixture
+def runner(request: pytest.FixtureRequest) -> Iterator[Sequence[str]]:
+    """Beam's flags that choose the runner: none for the local one, which a test gets that does not ask for both."""
+    if getattr(request, "param", "local") == "local":
+        yield ()
+        return
+    workers: Cluster = request.getfixturevalue("workers")
+    yield workers.flags
+    # Of a test that has failed this is shown.
+    print(workers.jobs.tail, workers.workers.tail, sep="\n")
 
 
 @pytest.fixture

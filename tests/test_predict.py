@@ -28,7 +28,7 @@ from pipelines.listing.packed import PackedNames
 from pipelines.reading import read_image
 from pipelines.records import Failure, Image, ImageRef, Prediction
 from pipelines.tagging import Predictor
-from tests.conftest import IMAGE_SIZE, POISON
+from tests.conftest import IMAGE_SIZE, POISON, on_both_runners
 from tests.image_files import bomb, encode, picture, unmarked_rgba_jpeg
 
 CHIP = unmarked_rgba_jpeg(picture())
@@ -51,13 +51,13 @@ def chip(seed: int) -> bytes:
 
 
 @pytest.fixture
-def run(tmp_path: Path, bundle_path: str) -> Predict:
+def run(tmp_path: Path, bundle_path: str, runner: Sequence[str]) -> Predict:
     """Run the command on `tmp_path/chips` into `tmp_path/out`, unless the arguments say otherwise."""
 
     def run(*arguments: str, **flags: Any) -> int:
         flags = {"input": tmp_path / "chips", "model": bundle_path, "output": tmp_path / "out", **flags}
         named = [f"--{name}={value}" for name, value in flags.items() if value is not None]
-        return predict.main([*named, "--progress=off", *arguments])
+        return predict.main([*named, "--progress=off", *runner, *arguments])
 
     return run
 
@@ -106,6 +106,7 @@ def interrupt_at(name: str) -> Callable[..., Image | Failure]:
     return read
 
 
+@on_both_runners
 def test_every_image_becomes_one_row(run: Predict, chips: Path, tmp_path: Path, bundle_path: str) -> None:
     bundle = load_bundle(bundle_path)
 
@@ -130,6 +131,7 @@ def test_every_image_becomes_one_row(run: Predict, chips: Path, tmp_path: Path, 
     assert sorted(os.listdir(tmp_path / "out")) == ["predictions", "runs"]
 
 
+@on_both_runners
 def test_good_and_bad_files_each_land_in_their_table(run: Predict, tmp_path: Path) -> None:
     folder = tmp_path / "chips"
     folder.mkdir()
@@ -169,6 +171,7 @@ def test_too_many_failures_end_with_code_3_after_all_is_written(
     assert run("--max_failure_rate=0.10", "--overwrite") == 0
 
 
+@on_both_runners
 def test_one_image_that_fails_in_the_engine_costs_no_other(
     run: Predict, tmp_path: Path, poisoned_bundle_path: str
 ) -> None:
@@ -220,6 +223,7 @@ def test_failing_fast_at_a_rate_of_0_ends_at_the_first_failure(run: Predict, chi
     assert not (tmp_path / "out" / "predictions").exists()
 
 
+@on_both_runners
 def test_images_beyond_the_limits_are_failures_with_a_reason(run: Predict, chips: Path, tmp_path: Path) -> None:
     (chips / "large.png").write_bytes(encode(picture(200, 200), "png"))
     (chips / "heavy.bmp").write_bytes(encode(picture(48, 64), "bmp"))
@@ -232,6 +236,7 @@ def test_images_beyond_the_limits_are_failures_with_a_reason(run: Predict, chips
     assert failed(tmp_path / "out") == {"large.png": "200 x 200 pixels: more than the 10,000 that are decoded"}
 
 
+@on_both_runners
 def test_failures_alone_leave_no_predictions_folder(run: Predict, tmp_path: Path) -> None:
     (tmp_path / "chips").mkdir()
     (tmp_path / "chips/empty.jpg").write_bytes(b"")
@@ -392,6 +397,7 @@ def test_wrong_usage_is_one_clear_line_and_writes_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@on_both_runners
 def test_a_damaged_bundle_is_refused(
     run: Predict, chips: Path, tmp_path: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -436,6 +442,7 @@ def test_a_threshold_for_all_labels_replaces_the_bundles_own(
         assert all(row["tags"] == expected for row in rows(tmp_path / str(threshold)))
 
 
+@on_both_runners
 def test_the_same_command_again_does_only_what_is_left(run: Predict, chips: Path, tmp_path: Path) -> None:
     (chips / "bad.jpg").write_bytes(b"")
     (chips / "worse.jpg").write_bytes(b"")
@@ -513,6 +520,7 @@ def test_after_a_stopped_overwrite_the_plain_command_goes_on_with_the_old_rows(
     assert sorted(os.listdir(tmp_path / "out")) == ["predictions", "runs"]
 
 
+@on_both_runners
 def test_another_bundle_is_refused_unless_it_may_overwrite(
     run: Predict, chips: Path, tmp_path: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -566,6 +574,7 @@ def test_an_interrupted_overwrite_keeps_the_old_rows_and_goes_on_later(
     assert sorted(os.listdir(tmp_path / "out")) == ["failures", "predictions", "runs"]
 
 
+@on_both_runners
 def test_an_overwrite_with_too_many_failures_keeps_the_old_rows(
     run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -585,6 +594,7 @@ def test_an_overwrite_with_too_many_failures_keeps_the_old_rows(
     assert failed(tmp_path / "out") == {"3.jpg": "empty file"}
 
 
+@on_both_runners
 def test_foreign_files_survive_an_overwrite(
     run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -597,6 +607,7 @@ def test_foreign_files_survive_an_overwrite(
     assert pq.read_table(tmp_path / "out/predictions/x.parquet").num_rows == 1
 
 
+@on_both_runners
 def test_other_thresholds_are_not_mixed_into_one_output(
     run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -609,6 +620,7 @@ def test_other_thresholds_are_not_mixed_into_one_output(
     assert len(tagged(tmp_path / "out")) == 10
 
 
+@on_both_runners
 def test_an_output_of_another_program_is_refused(
     run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -620,6 +632,7 @@ def test_an_output_of_another_program_is_refused(
     assert "which scenetags did not write" in capsys.readouterr().err
 
 
+@on_both_runners
 @pytest.mark.parametrize("column", ["path", "p_green"])
 def test_a_damaged_file_of_an_earlier_run_is_named_in_one_line(
     run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], column: str
@@ -670,6 +683,7 @@ def test_the_output_loads_without_glue(run: Predict, chips: Path, tmp_path: Path
     assert duckdb.execute(query).fetchall() == [(10, 10, True, 10)]
 
 
+@on_both_runners
 def test_the_summary_says_what_happened_and_where_things_are(
     run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -700,12 +714,14 @@ def test_a_summary_that_cannot_be_printed_is_one_line_and_code_1(chips: Path, tm
     assert len(tagged(tmp_path / "out")) == 10
 
 
+@on_both_runners
 def test_real_chips_are_tagged_with_true_colours(run: Predict, tmp_path: Path, planet: Path) -> None:
     assert run(input=planet / "jpg") == 0
     assert len(rows(tmp_path / "out")) == 20
     assert all(row["repairs"] == ["unmarked_rgba_jpeg"] for row in rows(tmp_path / "out"))
 
 
+@on_both_runners
 def test_real_analytic_tiffs_are_refused_with_a_reason(run: Predict, tmp_path: Path, planet: Path) -> None:
     assert run(input=planet / "tif") == 3
     assert not (tmp_path / "out/predictions").exists()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,9 +24,10 @@ from pipelines import predict, storage, tag
 from pipelines.options import parse_predict
 from pipelines.runners import reach_buckets
 from pipelines.storage import leases, patience
-from tests.conftest import Bucket
+from tests.conftest import Bucket, on_both_runners
 from tests.image_files import picture, unmarked_rgba_jpeg
 from tools.proxy import RESET, Disturbance
+from tools.workers import Cluster, worker_pool
 
 CHIPS = 30
 
@@ -53,6 +56,20 @@ def everywhere(chips: Path, bundle_path: str, bucket: Bucket) -> Bucket:
             if path.is_file():
                 storage.write(f"{bucket.path}/{name}/{path.relative_to(folder)}", path.read_bytes())
     return bucket
+
+
+@pytest.fixture
+def runner(bucket: Bucket, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sequence[str]]:
+    """As for all tests, with workers that reach the bucket as this process does: through its proxy."""
+    if getattr(request, "param", "local") == "local":
+        yield ()
+        return
+    workers: Cluster = request.getfixturevalue("workers")
+    reach = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "STORAGE_EMULATOR_"))}
+    with worker_pool(tmp_path / "pool", reach) as pool:
+        yield Cluster(workers.jobs, pool).flags
+        # Of a test that has failed this is shown.
+        print(workers.jobs.tail, pool.tail, sep="\n")
 
 
 def run(*arguments: str, **flags: Any) -> int:
@@ -91,25 +108,26 @@ def expected(tagged: Path) -> list[dict[str, Any]]:
     return rows(str(tagged))
 
 
+@on_both_runners
 def test_a_bucket_gives_the_same_rows_as_a_folder(
-    everywhere: Bucket, expected: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    everywhere: Bucket, runner: Sequence[str], expected: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = f"{everywhere.path}/out"
 
-    assert in_bucket(everywhere, checkpoint_every=25) == 0
+    assert in_bucket(everywhere, *runner, checkpoint_every=25) == 0
     assert rows(output) == expected
     assert f"predictions: {output}/predictions/*.parquet" in capsys.readouterr().out
 
     storage.write(f"{everywhere.path}/chips/new.jpg", storage.read(f"{everywhere.path}/chips/0.jpg"))
     storage.write(f"{everywhere.path}/chips/0.jpg", storage.read(f"{everywhere.path}/chips/1.jpg"))
-    assert in_bucket(everywhere) == 0
+    assert in_bucket(everywhere, *runner) == 0
     assert f"{CHIPS + 1} images: 2 tagged, 0 failed, {CHIPS - 1} skipped" in capsys.readouterr().out
     again = rows(output)
     assert [row["path"] for row in again] == sorted([f"{n}.jpg" for n in range(CHIPS)] + ["new.jpg"])
     assert again[0]["p_green"] == again[1]["p_green"], "the changed image has its old row"
 
-    assert in_bucket(everywhere, threshold=0.9) == 2
-    assert in_bucket(everywhere, "--overwrite", threshold=0.9) == 0
+    assert in_bucket(everywhere, *runner, threshold=0.9) == 2
+    assert in_bucket(everywhere, *runner, "--overwrite", threshold=0.9) == 0
     assert len(rows(output)) == CHIPS + 1
     folders = [folder.rpartition("/")[2] for folder in storage.list_folders(output)]
     assert folders == ["predictions", "runs"], "something was left behind"
@@ -137,20 +155,30 @@ def test_inputs_of_every_kind_may_be_in_a_bucket(
     assert rows(str(tmp_path / "out")) == expected
 
 
-@pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
+@pytest.mark.parametrize(
+    ("bucket", "kind", "runner"),
+    [*product(["gs", "s3"], ["tar", "tar.gz", "zip"], ["local"]), ("s3", "tar.gz", "portable")],
+    indirect=["bucket", "runner"],
+)
 def test_archives_in_a_bucket_give_the_same_rows_as_a_folder(
-    everywhere: Bucket, kind: str, expected: list[dict[str, Any]], chips: Path, capsys: pytest.CaptureFixture[str]
+    everywhere: Bucket,
+    kind: str,
+    runner: Sequence[str],
+    expected: list[dict[str, Any]],
+    chips: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     storage.write(f"{everywhere.path}/all.{kind}", pack(chips, kind))
     output = f"{everywhere.path}/out"
 
-    assert in_bucket(everywhere, input=f"{everywhere.path}/all.{kind}::*.jpg", checkpoint_every=25) == 0
+    members = f"{everywhere.path}/all.{kind}::*.jpg"
+    assert in_bucket(everywhere, *runner, input=members, checkpoint_every=25) == 0
     found = rows(output)
     assert [row.pop("path").rpartition("::")[2] for row in found] == [row.pop("path") for row in expected]
     assert found == expected
 
     capsys.readouterr()
-    assert in_bucket(everywhere, input=f"{everywhere.path}/all.{kind}") == 0
+    assert in_bucket(everywhere, *runner, input=f"{everywhere.path}/all.{kind}") == 0
     assert f"0 tagged, 0 failed, {CHIPS} skipped" in capsys.readouterr().out
 
 
@@ -178,7 +206,10 @@ def test_one_image_that_we_may_not_read_is_one_failure(everywhere: Bucket, tmp_p
     assert len(rows(str(tmp_path / "out"))) == CHIPS - 1
 
 
-def test_faults_that_pass_leave_no_trace(everywhere: Bucket, expected: list[dict[str, Any]]) -> None:
+@on_both_runners
+def test_faults_that_pass_leave_no_trace(
+    everywhere: Bucket, runner: Sequence[str], expected: list[dict[str, Any]]
+) -> None:
     random = Random(1)
     faults = 0
 
@@ -191,7 +222,7 @@ def test_faults_that_pass_leave_no_trace(everywhere: Bucket, expected: list[dict
 
     everywhere.proxy.disturb = disturb
 
-    assert in_bucket(everywhere, checkpoint_every=20) == 0
+    assert in_bucket(everywhere, *runner, checkpoint_every=20) == 0
     everywhere.proxy.disturb = lambda method, path: Disturbance()
     assert rows(f"{everywhere.path}/out") == expected
     assert rows(f"{everywhere.path}/out", "failures") == []
@@ -306,7 +337,8 @@ def test_what_is_in_a_bucket_is_tagged_on_the_screen_and_measured(
     assert said.count("\n") == 1, said
 
 
-def test_requests_are_billed_to_us_where_we_say_so(everywhere: Bucket, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("bucket", "runner"), [("gs", "local"), ("s3", "local"), ("gs", "portable")], indirect=True)
+def test_requests_are_billed_to_us_where_we_say_so(everywhere: Bucket, runner: Sequence[str], tmp_path: Path) -> None:
     asked: list[str] = []
 
     def disturb(method: str, path: str) -> Disturbance:
@@ -314,7 +346,7 @@ def test_requests_are_billed_to_us_where_we_say_so(everywhere: Bucket, tmp_path:
         return Disturbance()
 
     everywhere.proxy.disturb = disturb
-    assert in_bucket(everywhere, "--requester_pays", project="payer", output=tmp_path / "out") == 0
+    assert in_bucket(everywhere, *runner, "--requester_pays", project="payer", output=tmp_path / "out") == 0
 
     if everywhere.path.startswith("gs://"):
         assert asked

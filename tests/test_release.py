@@ -15,7 +15,16 @@ from pipelines.inference import Model
 from pipelines.ledger import Accounts, Run
 from pipelines.reading import Limits
 from pipelines.release import BoundToRelease, Release, WorkerReleaseError, running_release
-from pipelines.steps import CloseWave, LeaveOutTagged, ListNames, PredictAhead, ReadAhead, WriteTable
+from pipelines.steps import (
+    CloseWave,
+    LeaveOutTagged,
+    ListNames,
+    PartStreams,
+    PredictAhead,
+    PutInOrder,
+    ReadAhead,
+    WriteTable,
+)
 from pipelines.storage import Access
 from pipelines.writing import PredictionRows
 
@@ -24,6 +33,8 @@ def steps(run: Run) -> list[BoundToRelease]:
     return [
         ListNames(["chips"], None, Access()),
         LeaveOutTagged(run),
+        PartStreams(),
+        PutInOrder(),
         ReadAhead(DecodeSettings(32, "bilinear", 1000), Limits(), 4, None, run.name, Access()),
         PredictAhead(Model("bundle", "digest"), run.name),
         WriteTable(PredictionRows(), run),

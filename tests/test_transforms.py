@@ -1,4 +1,4 @@
-"""The pipeline's steps on Beam's own runner, apart from the command."""
+"""The pipeline's steps on Beam's own runners, apart from the command."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import io
 import tarfile
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from numpy.typing import NDArray
@@ -26,7 +27,17 @@ from pipelines.reading import read_image
 from pipelines.records import Failure, Image, ImageRef
 from pipelines.tagging import Predictor
 from pipelines.transforms import ListImages, ReadImages, TagImages
+from tests.conftest import on_both_runners
 from tests.image_files import picture, unmarked_rgba_jpeg
+
+Pipeline = Callable[[], beam.Pipeline]
+
+
+@pytest.fixture
+def begin(runner: Sequence[str]) -> Pipeline:
+    """Begin a pipeline on the runner of the test."""
+    options = PipelineOptions(list(runner))
+    return lambda: beam.Pipeline(None if runner else FnApiRunner(), options=options)
 
 
 @pytest.fixture
@@ -42,13 +53,17 @@ def refs(folder: Path) -> list[ImageRef]:
     return [ImageRef(str(path), path.stat().st_size, "") for path in sorted(folder.iterdir())]
 
 
-@pytest.mark.parametrize("reads_in_flight", [1, 3, 100])
-def test_reading_ahead_gives_every_image_once_and_failures_apart(chips: Path, reads_in_flight: int) -> None:
+@pytest.mark.parametrize(
+    ("reads_in_flight", "runner"), [(1, "local"), (3, "local"), (100, "local"), (3, "portable")], indirect=["runner"]
+)
+def test_reading_ahead_gives_every_image_once_and_failures_apart(
+    begin: Pipeline, chips: Path, reads_in_flight: int
+) -> None:
     (chips / "05.jpg").write_bytes(b"")
     (chips / "06.jpg").unlink()
     wanted = [*refs(chips), ImageRef(f"{chips}/06.jpg", 0, "")]
 
-    with beam.Pipeline(FnApiRunner()) as pipeline:
+    with begin() as pipeline:
         read = pipeline | beam.Create(wanted) | ReadImages(32, "bilinear", reads_in_flight=reads_in_flight)
         assert_that(
             read.images | beam.Map(lambda item: (item.ref.path, item.pixels.shape, item.width, item.height)),
@@ -97,7 +112,8 @@ def test_reading_goes_on_while_the_engine_works(
     assert read_accounts(run.manifest).predictions == 12
 
 
-def test_the_whole_job_runs_as_one_pipeline(chips: Path, tmp_path: Path, bundle_path: str) -> None:
+@on_both_runners
+def test_the_whole_job_runs_as_one_pipeline(begin: Pipeline, chips: Path, tmp_path: Path, bundle_path: str) -> None:
     (chips / "05.jpg").write_bytes(b"")
     bundle = load_bundle(bundle_path)
     run = Run("run", str(tmp_path / "out"), bundle, bundle.thresholds)
@@ -105,7 +121,7 @@ def test_the_whole_job_runs_as_one_pipeline(chips: Path, tmp_path: Path, bundle_
     with tarfile.open(tmp_path / "more.tar.gz", "w:gz") as archive:
         archive.add(chips, "more")
 
-    with hold_output(run), beam.Pipeline(FnApiRunner()) as pipeline:
+    with hold_output(run), begin() as pipeline:
         listed = pipeline | ListImages([str(chips), f"{tmp_path}/more.tar.gz"], str(tmp_path / "list.txt"))
         _ = listed.listed | TagImages(run, Model(bundle.path, bundle.digest), passed_over=listed.counted)
 

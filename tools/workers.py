@@ -1,0 +1,122 @@
+"""Beam's portable runner on loopback: a job service, and a pool of workers that share nothing with this process.
+
+What a worker has is chosen here and inherited from nobody: an empty folder to work in, its environment, and the
+installation of the package. That shows what a cluster would show: whatever a job needs of the process that launches it
+must be in the job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from tools.emulators import free_port
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SECONDS_TO_START = 60
+
+
+class Server(NamedTuple):
+    """A server of Beam's.
+
+    Attributes:
+      host: and port.
+      log: what it has written, and all that it has started.
+    """
+
+    host: str
+    log: Path
+
+    @property
+    def tail(self) -> str:
+        """The end of its log."""
+        return f"{self.log}:\n{self.log.read_text(errors='replace')[-3000:]}"
+
+
+class Cluster(NamedTuple):
+    """A job service and its pool of workers."""
+
+    jobs: Server
+    workers: Server
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Beam's flags that send a job there."""
+        workers = "--environment_type=EXTERNAL", f"--environment_config={self.workers.host}"
+        return ("--runner=PortableRunner", f"--job_endpoint={self.jobs.host}", *workers)
+
+    @property
+    def started(self) -> int:
+        """Count of the workers that the pool has started."""
+        return self.workers.log.read_text().count("Starting worker with command")
+
+
+@contextlib.contextmanager
+def job_service(folder: Path) -> Iterator[Server]:
+    """Run a job service, which has nothing of our package.
+
+    Args:
+      folder: for its log and the folder in which it works; made if need be.
+    """
+    with _serving("apache_beam.runners.portability.local_job_service_main", "--port", folder, {}) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def worker_pool(folder: Path, environment: Mapping[str, str] | None = None, package: Path = ROOT) -> Iterator[Server]:
+    """Run a pool, which starts a process for each worker that a job asks for.
+
+    Args:
+      folder: for its log and the folder in which its workers work; made if need be.
+      environment: variables that workers have beside the least that they need.
+      package: folder that holds the package which they import.
+    """
+    variables = {"PYTHONPATH": str(package), **(environment or {})}
+    with _serving("apache_beam.runners.worker.worker_pool_main", "--service_port", folder, variables) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _serving(module: str, flag: str, folder: Path, environment: Mapping[str, str]) -> Iterator[Server]:
+    """Run a server of Beam's in an empty folder, until its end and that of all that it has started."""
+    place = folder / "empty"
+    place.mkdir(parents=True)
+    port = free_port()
+    server = Server(f"localhost:{port}", folder / "log.txt")
+    # The pool starts its workers with the `python` that it finds.
+    least = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}", "HOME": str(place)}
+    with server.log.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, f"{flag}={port}"],
+            cwd=place,
+            env={**least, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        _wait_for(process, port, server)
+        yield server
+    finally:
+        # Its workers are in its process group.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for(process: subprocess.Popen[bytes], port: int, server: Server) -> None:
+    end = time.monotonic() + SECONDS_TO_START
+    while process.poll() is None and time.monotonic() < end:
+        with contextlib.suppress(OSError), socket.create_connection(("localhost", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"no server answers at {server.host}; {server.tail}")
