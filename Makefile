@@ -1,5 +1,6 @@
 # make demo: set everything up, draw chips, train a small model on them, tag them and show the result.
 # make test: set everything up and run the tests.
+# make image: build the image for workers, Flex Templates and laptops, with docker or podman.
 # make bench: measure; beside its peers too once .venv has them (.venv/bin/pip install -c requirements.lock '.[bench]').
 
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -9,8 +10,13 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 DEMO := demo
 
+IMAGE ?= scenetags
+EXTRAS ?= dataflow,s3
+# That of Dataflow's machines, unless others are asked for, whatever this one is.
+PLATFORM ?= linux/amd64
+
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench lock clean
+.PHONY: demo test lint image bench lock clean
 
 demo: $(DEMO)/bundle/bundle.json
 	$(BIN)/scenetags predict --input $(DEMO)/chips/jpg --model $(DEMO)/bundle --output $(DEMO)/tagged --overwrite
@@ -35,6 +41,13 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# make image IMAGE=europe-docker.pkg.dev/PROJECT/REPOSITORY/scenetags:0.1.0 [EXTRAS=dataflow,s3,gpu] [PLATFORM=linux/arm64]
+image:
+	@engine=$$(for name in docker podman; do $$name info >/dev/null 2>&1 && echo $$name && break; done); \
+	test -n "$$engine" || { echo "make image needs docker or podman, and its engine running: see docker info"; exit 2; }; \
+	set -x; $$engine build --platform "$(PLATFORM)" --build-arg EXTRAS="$(EXTRAS)" --tag "$(IMAGE)" \
+		--label org.opencontainers.image.revision="$$(git describe --always --dirty 2>/dev/null)" .
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks

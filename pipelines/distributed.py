@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
-import re
 import sys
 import threading
-from collections.abc import Iterator
+import time
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from typing import Any
@@ -15,24 +13,16 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions, TestOptions
 from apache_beam.runners.runner import PipelineResult
 
-from pipelines import interruption, storage
-from pipelines.bundle import BundleError
+from pipelines import interruption, progress, storage
+from pipelines.counters import read_meter
+from pipelines.job_errors import explain
 from pipelines.ledger import Accounts, read_accounts
-from pipelines.listing import InputError, anchor, list_images
+from pipelines.listing import anchor, list_images
 from pipelines.options import PredictOptions, UsageError
-from pipelines.release import WorkerReleaseError
-from pipelines.storage import NoAccessError, TransientError
-from pipelines.tables import OutputError
 from pipelines.transforms import ListImages, TagImages
 
-_REFUSALS = {kind.__name__: kind for kind in (BundleError, InputError, NoAccessError, OutputError, WorkerReleaseError)}
-"""What workers raise for what a user can put right."""
-
+SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BETWEEN_LOOKS = 0.5
-
-
-class JobFailedError(RuntimeError):
-    """A job that the runner has given up; the message says why, as far as that is known."""
 
 
 def build_job(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> beam.Pipeline:
@@ -88,59 +78,35 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
     result = pipeline.run()
     if tagging.run.detached:
         return None
-    if options.progress != "off":
+    # Other runners have no place to look at, and tell their counts at the end.
+    tells = options.progress != "off" and hasattr(result, "job_id")
+    if tells:
         _tell_where(result, beam_options)
-    _wait(result)
+    _wait(result, tells)
     return read_accounts(tagging.run.manifest)
 
 
-def explain(told: str) -> Exception | None:
-    """Make of what a runner tells about a job's end the error that a worker raised, or one that says what is known.
-
-    Args:
-      told: a text with the traceback of a worker in it, or of the runner's own.
-
-    Returns:
-      None for an error that nobody can put right but us, of which the whole text is wanted.
-    """
-    raised = list(_raised(told))
-    for kind, message in reversed(raised):
-        if kind in _REFUSALS:
-            return _REFUSALS[kind](message)
-        builtin = getattr(builtins, kind, None)
-        if kind == TransientError.__name__ or (isinstance(builtin, type) and issubclass(builtin, OSError)):
-            return OSError(message)
-        if kind == "_InactiveRpcError" and (details := re.search(r'details = "(.+)"', told)):
-            return JobFailedError(f"the runner cannot reach its workers, or they it: {details[1]}")
-        if kind == "ModuleNotFoundError" and "'pipelines" in message:
-            return WorkerReleaseError(
-                "the workers have no scenetags, or an older one: make their image from the installation that "
-                "launches the job, or leave --sdk_container_image out to have that one sent to them"
-            )
-    if "Traceback (most recent call last)" in told:
-        return None
-    return JobFailedError(" ".join(told.split()))
-
-
-def _raised(told: str) -> Iterator[tuple[str, str]]:
-    """Find the last lines of tracebacks: the names of errors and their messages, without what Beam adds to these."""
-    for match in re.finditer(r"^(?:[\w.]+\.)?(\w+): (.+?)(?: \[while running .*)?$", told, re.MULTILINE):
-        yield match[1], match[2]
-
-
 def _tell_where(result: PipelineResult, beam_options: PipelineOptions) -> None:
-    # Runners of Beam's own have no place to look at.
-    if hasattr(result, "job_id"):
-        google = beam_options.view_as(GoogleCloudOptions)
-        print(
-            f"scenetags: Dataflow job {result.job_id()} is at work; Ctrl-C cancels it: "
-            f"https://console.cloud.google.com/dataflow/jobs/{google.region}/{result.job_id()}?project={google.project}",
-            file=sys.stderr,
-        )
+    google = beam_options.view_as(GoogleCloudOptions)
+    print(
+        f"scenetags: Dataflow job {result.job_id()} is at work; Ctrl-C cancels it: "
+        f"https://console.cloud.google.com/dataflow/jobs/{google.region}/{result.job_id()}?project={google.project}",
+        file=sys.stderr,
+    )
 
 
-def _wait(result: PipelineResult) -> None:
-    """Wait for a job, and cancel it when this process is asked to stop.
+def _tell_how_far(result: PipelineResult, seconds: float) -> None:
+    try:
+        meter = read_meter(result)
+    except Exception:
+        # Whatever ails the counts, the job is worth more than they are.
+        return
+    if meter.total:
+        print(progress.line(meter, seconds), file=sys.stderr, flush=True)
+
+
+def _wait(result: PipelineResult, tells: bool) -> None:
+    """Wait for a job, and cancel it when this process is asked to stop; tell from time to time how far it has come.
 
     Raises:
       InterruptedRunError: it was.
@@ -156,7 +122,12 @@ def _wait(result: PipelineResult) -> None:
 
     # Some runners hear no signal while they wait. Nobody waits for the thread of one that does not come back.
     threading.Thread(target=wait_until_finish, name="job", daemon=True).start()
+    begun = told = time.monotonic()
     while not wait([ended], _SECONDS_BETWEEN_LOOKS).done:
+        now = time.monotonic()
+        if tells and now - told >= SECONDS_BETWEEN_LINES:
+            _tell_how_far(result, now - begun)
+            told = now
         try:
             interruption.check()
         except interruption.InterruptedRunError:

@@ -109,12 +109,20 @@ class TensorFlowEngine:
     calls = 1
     takes_batches = True
 
-    def __init__(self, folder: str) -> None:
-        """Load a SavedModel from a local folder, which may be deleted afterwards."""
+    def __init__(self, folder: str, threads: int | None = None) -> None:
+        """Load a SavedModel.
+
+        Args:
+          folder: on this machine; it may be deleted afterwards.
+          threads: cores that an operation may use; by default all that there are. The first engine of a process says.
+        """
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         with _native_messages_dropped():
             import tensorflow as tf
 
+            if threads and tf.config.threading.get_intra_op_parallelism_threads() != threads:
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+                tf.config.threading.set_inter_op_parallelism_threads(threads)
             # The model owns the variables that its signature uses, and would be collected with them.
             self._model = tf.saved_model.load(folder)
         self._tensorflow = tf
@@ -137,7 +145,7 @@ def open_engine(bundle: Bundle, engine: str = "auto", threads: int | None = None
       bundle: a verified bundle.
       engine: one of `ENGINES`; `auto` is TensorFlow where there is a GPU for it and the bundle has a SavedModel, and
         LiteRT otherwise.
-      threads: cores that LiteRT may use; by default all that there are.
+      threads: cores that the engine may use; by default all that there are.
 
     Raises:
       BundleError: a file is damaged, the engine's library is not installed or refuses the model, or the
@@ -148,7 +156,10 @@ def open_engine(bundle: Bundle, engine: str = "auto", threads: int | None = None
     name = _default_engine(bundle) if engine == "auto" else engine
     golden = bundle.golden()
     try:
-        opened = _open_tensorflow(bundle) if name == "tensorflow" else LiteRTEngine(bundle.read(LITERT_MODEL), threads)
+        if name == "tensorflow":
+            opened = _open_tensorflow(bundle, threads)
+        else:
+            opened = LiteRTEngine(bundle.read(LITERT_MODEL), threads)
         probabilities = opened.predict(golden.pixels)
     except ImportError as error:
         raise BundleError(f"engine {name} is not installed ({error}): pip install 'scenetags[train]'") from error
@@ -206,11 +217,11 @@ def _native_messages_dropped() -> Iterator[None]:
             os.close(kept)
 
 
-def _open_tensorflow(bundle: Bundle) -> Engine:
+def _open_tensorflow(bundle: Bundle, threads: int | None) -> Engine:
     check_engine(bundle, "tensorflow")
     with tempfile.TemporaryDirectory(prefix="scenetags-") as folder:
         bundle.extract(SAVED_MODEL, folder)
-        return TensorFlowEngine(os.path.join(folder, SAVED_MODEL))
+        return TensorFlowEngine(os.path.join(folder, SAVED_MODEL), threads)
 
 
 def _default_engine(bundle: Bundle) -> str:

@@ -6,9 +6,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import interruption, progress, storage
 from pipelines.bundle import BundleError
-from pipelines.distributed import JobFailedError, rehearse, run_on_workers
+from pipelines.distributed import rehearse, run_on_workers
 from pipelines.engines import check_engine
 from pipelines.inference import Model
+from pipelines.job_errors import JobFailedError
 from pipelines.ledger import Accounts, Run, mark
 from pipelines.listing import InputError
 from pipelines.options import PredictOptions

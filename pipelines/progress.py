@@ -110,6 +110,13 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {whole} s" if minutes else f"{whole} s"
 
 
+def line(meter: Meter, seconds: float) -> str:
+    """Say for people how far a run has come in so many seconds."""
+    rate = meter.done / seconds
+    left = f", {duration((meter.total - meter.done) / rate)} left" if rate else ""
+    return f"{meter.done:,} of {meter.total:,} images, {rate:.1f} a second{left}, {meter.failures:,} failures"
+
+
 @contextmanager
 def _shown(meter: Meter, stream: TextIO) -> Iterator[None]:
     stopped = threading.Event()
@@ -138,7 +145,4 @@ def _show_bar(meter: Meter, stopped: threading.Event, stream: TextIO) -> None:
 def _show_lines(meter: Meter, stopped: threading.Event, stream: TextIO) -> None:
     started = time.monotonic()
     while not stopped.wait(SECONDS_BETWEEN_LINES):
-        rate = meter.done / (time.monotonic() - started)
-        left = f", {duration((meter.total - meter.done) / rate)} left" if rate else ""
-        line = f"{meter.done:,} of {meter.total:,} images, {rate:.1f} a second{left}, {meter.failures:,} failures"
-        print(line, file=stream, flush=True)
+        print(line(meter, time.monotonic() - started), file=stream, flush=True)

@@ -12,7 +12,7 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipelines import interruption, progress, storage
+from pipelines import counters, interruption, progress, storage
 from pipelines.closing import check_not_ended, close_wave
 from pipelines.commit import StagedFile, Superseded
 from pipelines.decoding import DecodeSettings
@@ -67,9 +67,11 @@ class LeaveOutTagged(_Step):
 
     def process(self, listed: Listed) -> Iterator[Any]:
         self._inputs += 1
+        counters.LISTED.inc()
         earlier = self._earlier.find(listed.path, listed.fingerprint)
         if earlier and earlier.tagged:
             self._skipped += 1
+            counters.SKIPPED.inc()
             progress.report(self._run.name, done=1)
             return
         if earlier:
@@ -150,6 +152,7 @@ class WriteTable(_Step):
     def process(self, row: Prediction | Failure) -> None:
         self._writer.write(row)
         if isinstance(row, Prediction):
+            counters.TAGGED.inc()
             progress.report(self._run.name, done=1)
 
     def finish_bundle(self) -> Iterator[Any]:
@@ -184,6 +187,7 @@ def _sort_out(item: Any, run: str) -> Any:
     """Send a failure its own way, and report it at once: it is written only when all images of the wave are done."""
     if not isinstance(item, Failure):
         return item
+    counters.FAILED.inc()
     progress.report_failure(run, item)
     return TaggedOutput(FAILED, item)
 

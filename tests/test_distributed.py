@@ -9,7 +9,7 @@ import pytest
 
 from pipelines import predict
 from pipelines.bundle import BundleError
-from pipelines.distributed import JobFailedError, explain
+from pipelines.job_errors import JobFailedError, explain
 from pipelines.listing import InputError
 from pipelines.release import WorkerReleaseError
 from pipelines.tables import OutputError
@@ -62,6 +62,17 @@ def test_the_last_refusal_counts() -> None:
 
 def test_an_error_of_ours_is_told_in_full() -> None:
     assert explain(WORKER.format(error="TypeError: 'int' object is not iterable")) is None
+
+
+def test_a_traceback_without_a_frame_of_ours_is_told_in_a_line() -> None:
+    error = explain(
+        "Pipeline job-1 failed in state FAILED: Error running pipeline.\nTraceback (most recent call last):\n"
+        '  File "apache_beam/runners/portability/local_job_service.py", line 283, in _run_job\n'
+        "RuntimeError: Channel closed prematurely.\n"
+    )
+
+    assert isinstance(error, JobFailedError)
+    assert str(error) == "RuntimeError: Channel closed prematurely."
 
 
 def test_an_end_without_a_traceback_is_the_runners_word() -> None:

@@ -279,3 +279,18 @@ def test_a_batch_too_large_for_tensorflows_memory_is_a_memory_error(
 
     with pytest.raises(MemoryError, match="OOM when allocating tensor"):
         engine.predict(np.zeros((2, bundle.image_size, bundle.image_size, 3), np.uint8))
+
+
+def test_tensorflow_is_told_how_many_cores_it_may_use(
+    bundle: Bundle, tensorflow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {}
+    for kind in ("intra", "inter"):
+        # For real it can be told once in a process, before its first operation.
+        name = f"set_{kind}_op_parallelism_threads"
+        monkeypatch.setattr(tensorflow.config.threading, name, lambda threads, kind=kind: told.update({kind: threads}))
+
+    open_engine(bundle, "tensorflow")
+    assert told == {}
+    open_engine(bundle, "tensorflow", threads=3)
+    assert told == {"intra": 3, "inter": 3}
