@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines import predict, storage
+from pipelines import storage
 from pipelines.options import UsageError, UsageParser, add_flags, parse_predict
 from pipelines.reading import Limits
 from pipelines.runners import check_beam_flags
@@ -23,7 +25,9 @@ types: Any = pytest.importorskip(
     reason="Dataflow's client is not installed: pip install 'scenetags[dataflow]'",
 )
 
-METADATA = json.loads((Path(__file__).resolve().parents[1] / "flex_template.json").read_text())
+ROOT = Path(__file__).resolve().parents[1]
+MAIN_FILE = ROOT / "flex_template.py"
+METADATA = json.loads((ROOT / "flex_template.json").read_text())
 PARAMETERS: dict[str, dict[str, Any]] = {parameter["name"]: parameter for parameter in METADATA["parameters"]}
 
 LEAST = {"input": "gs://archive/2026/", "model": "gs://models/amazon", "output": "gs://results/amazon"}
@@ -235,7 +239,7 @@ def test_a_comma_is_part_of_a_pattern() -> None:
 
 @pytest.mark.parametrize("bucket", ["gs"], indirect=True)
 def test_launched_as_a_template_it_writes_its_job_and_leaves_the_output_to_it(
-    bucket: Bucket, bundle_path: str, capsys: pytest.CaptureFixture[str]
+    bucket: Bucket, bundle_path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     storage.write(f"{bucket.path}/chips/0.jpg", unmarked_rgba_jpeg(picture(seed=0)))
     for file in Path(bundle_path).rglob("*"):
@@ -269,8 +273,12 @@ def test_launched_as_a_template_it_writes_its_job_and_leaves_the_output_to_it(
         "dataflow_endpoint": f"http://localhost:{free_port()}",
     }
 
-    assert predict.main([*named({**launcher, **parameters}), "--no_auth"]) == 0
+    monkeypatch.setattr(sys, "argv", [str(MAIN_FILE), *named({**launcher, **parameters}), "--no_auth"])
 
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(MAIN_FILE), run_name="__main__")
+
+    assert end.value.code == 0, capsys.readouterr().err
     job = types.Job.from_json(storage.read(template), ignore_unknown_fields=False)
     assert (job.name, job.labels["team"]) == ("monday", "forest")
     [pool] = job.environment.worker_pools
