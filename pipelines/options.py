@@ -213,9 +213,9 @@ def add_flags(parser: argparse.ArgumentParser, output: str | None = None) -> Non
     how.add_argument("--model", required=True, metavar="BUNDLE", help="the bundle that `scenetags train` made")
     where = "folder for the results; made if need be"
     how.add_argument("--output", required=output is None, default=output, metavar="DIR", help=where)
-    how.add_argument(
+    _add_switch(
+        how,
         "--overwrite",
-        action="store_true",
         help="replace what the output holds, once all new rows are complete; old rows stay if more than "
         "--max_failure_rate of the images fail",
     )
@@ -266,14 +266,14 @@ def add_flags(parser: argparse.ArgumentParser, output: str | None = None) -> Non
         help="for those machines of a distributed runner that run the model, e.g. "
         "'type:nvidia-l4;count:1;install-nvidia-driver'; their image must hold TensorFlow",
     )
-    work.add_argument(
+    _add_switch(
+        work,
         "--dry_run",
-        action="store_true",
         help="build the job of a distributed runner and check it, without running it",
     )
-    work.add_argument(
+    _add_switch(
+        work,
         "--requester_pays",
-        action="store_true",
         help="have requests billed to us where a bucket wants that; in gs:// to --project, or else to the project of "
         "the credentials",
     )
@@ -284,9 +284,9 @@ def add_flags(parser: argparse.ArgumentParser, output: str | None = None) -> Non
         metavar="R",
         help="share of failures, 0 to 1, above which the exit code is 3 (default 0.05)",
     )
-    work.add_argument(
+    _add_switch(
+        work,
         "--fail_fast",
-        action="store_true",
         help="end a local run with code 3 as soon as more than --max_failure_rate of all images have failed, with 0 at "
         "the first; what earlier waves have committed stays",
     )
@@ -311,9 +311,9 @@ def read_options(known: argparse.Namespace, beam_flags: Sequence[str]) -> Predic
 def _add_limits(limits: argparse._ArgumentGroup) -> None:
     limits.add_argument("--max_bytes", type=int, metavar="N", help="of its file (default 512000000)")
     limits.add_argument("--max_pixels", type=int, metavar="N", help="columns times rows (default 64000000)")
-    limits.add_argument(
+    _add_switch(
+        limits,
         "--isolate_decoding",
-        action="store_true",
         help="decode in processes of their own, one a core: for archives that nobody trusts. An image that crashes its "
         "decoder, or hangs it, costs no other; without this it ends the run, and the same command again meets it again",
     )
@@ -323,3 +323,14 @@ def _add_limits(limits: argparse._ArgumentGroup) -> None:
         metavar="S",
         help="for decoding it, with --isolate_decoding (default 60); without, only what an image asks for is limited",
     )
+
+
+def _add_switch(group: argparse._ArgumentGroup, flag: str, help: str) -> None:
+    """Add a flag that says yes where it stands, and yes or no with a value: a template gives each of its flags one."""
+    group.add_argument(flag, nargs="?", const=True, default=False, type=_read_switch, metavar="true|false", help=help)
+
+
+def _read_switch(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text} is neither true nor false")
+    return text.lower() == "true"
