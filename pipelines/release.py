@@ -7,11 +7,12 @@ it is sent would be understood by it, perhaps, and the other half taken for some
 from __future__ import annotations
 
 import hashlib
-import pickle
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from apache_beam.internal import pickler
 
 
 class WorkerReleaseError(RuntimeError):
@@ -52,7 +53,7 @@ class BoundToRelease:
 
         It is looked at before any class is looked up: in another release that one may have another name, or none.
         """
-        return _take_up, (tuple(running_release()), pickle.dumps((type(self), self.__dict__)))
+        return _take_up, (tuple(running_release()), pickler.dumps((type(self), self.__dict__)))
 
 
 def _take_up(release: tuple[str, str], pickled: bytes) -> Any:
@@ -63,7 +64,7 @@ def _take_up(release: tuple[str, str], pickled: bytes) -> Any:
             f"a worker runs {ours}, and the job was launched with {theirs}: make the workers' image from the "
             "installation that launches the job, or leave --sdk_container_image out to have that one sent to them"
         )
-    kind, state = pickle.loads(pickled)
+    kind, state = pickler.loads(pickled)
     taken_up = kind.__new__(kind)
     taken_up.__dict__.update(state)
     return taken_up
