@@ -28,7 +28,7 @@ from pipelines.records import Failure, ImageRef, Listed, Prediction
 from pipelines.release import BoundToRelease
 from pipelines.writing import Rows, TableWriter
 
-FAILED, SUPERSEDED, COUNTED, STREAMED = "failed", "superseded", "counted", "streamed"
+FAILED, SUPERSEDED, COUNTED = "failed", "superseded", "counted"
 
 
 class _Step(BoundToRelease, beam.DoFn):
@@ -84,21 +84,18 @@ class LeaveOutTagged(_Step):
         yield TaggedOutput(COUNTED, _in_window(Accounts(inputs=self._inputs, skipped=self._skipped)))
 
 
-class PartStreams(_Step):
-    """Give on images that can be read by themselves; apart from them, by their archives, those of streams."""
+class KeyByStream(_Step):
+    """Key the images that can only be read one after the other by their archive, and each other one by itself."""
 
-    def process(self, ref: ImageRef) -> Iterator[Any]:
-        if ref.span and is_streamed(ref):
-            yield TaggedOutput(STREAMED, (ref.span.archive, ref))
-        else:
-            yield ref
+    def process(self, ref: ImageRef) -> Iterator[tuple[str, ImageRef]]:
+        yield ref.span.archive if ref.span and is_streamed(ref) else ref.path, ref
 
 
 class PutInOrder(_Step):
-    """Give on the images of one stream, as they come in it."""
+    """Give on the images of one key, as they come in their stream."""
 
-    def process(self, archive: tuple[str, Iterable[ImageRef]]) -> Iterator[ImageRef]:
-        yield from sorted(archive[1], key=_start)
+    def process(self, keyed: tuple[str, Iterable[ImageRef]]) -> Iterator[ImageRef]:
+        yield from sorted(keyed[1], key=_start)
 
 
 class _WorkAhead(_Step):
@@ -205,8 +202,7 @@ class CloseWave(_Step):
 
 
 def _start(ref: ImageRef) -> int:
-    assert ref.span
-    return ref.span.start
+    return ref.span.start if ref.span else 0
 
 
 def _sort_out(item: Any, run: str) -> Any:

@@ -19,12 +19,11 @@ from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
 from pipelines.steps import (
     COUNTED,
     FAILED,
-    STREAMED,
     SUPERSEDED,
     CloseWave,
+    KeyByStream,
     LeaveOutTagged,
     ListNames,
-    PartStreams,
     PredictAhead,
     PutInOrder,
     ReadAhead,
@@ -84,13 +83,10 @@ class SpreadReads(beam.PTransform):
 
     def expand(self, refs: PCollection[ImageRef]) -> PCollection[ImageRef]:
         """Apply the transform."""
-        part = beam.ParDo(PartStreams()).with_output_types(ImageRef, **{STREAMED: tuple[str, ImageRef]})
-        parted = refs | "Part" >> part.with_outputs(STREAMED, main="alone")
+        # One shuffle for all. Flink's translation of Beam refuses two of which the outputs flow together again.
+        key = beam.ParDo(KeyByStream()).with_output_types(tuple[str, ImageRef])
         in_order = beam.ParDo(PutInOrder()).with_output_types(ImageRef)
-        return (
-            parted.alone | beam.Reshuffle(),
-            parted[STREAMED] | beam.GroupByKey() | "InOrder" >> in_order,
-        ) | beam.Flatten()
+        return refs | "KeyByStream" >> key | beam.GroupByKey() | "InOrder" >> in_order
 
 
 @dataclass

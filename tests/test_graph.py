@@ -161,13 +161,10 @@ def test_only_names_and_rows_leave_a_machine(graph: Graph) -> None:
 
 
 def test_nothing_but_names_is_shuffled(graph: Graph) -> None:
-    shuffled = [part for stage in graph.stages for part in stage if part.spec.urn == RUNNERS_OWN[0]]
+    [shuffle] = [part for stage in graph.stages for part in stage if part.spec.urn == RUNNERS_OWN[0]]
+    [collection] = shuffle.inputs.values()
 
-    assert len(shuffled) == 2, "images spread over all workers, and those of one stream to one of them"
-    for part in shuffled:
-        [collection] = part.inputs.values()
-        ours = {kind for kind in classes(graph.types[collection]) if kind.__module__.startswith("pipelines.")}
-        assert ours == {ImageRef}, part.unique_name
+    assert classes(graph.types[collection]) == {str, ImageRef}
 
 
 def test_images_are_read_predicted_and_written_in_one_stage(graph: Graph) -> None:

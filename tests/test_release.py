@@ -17,9 +17,9 @@ from pipelines.reading import Limits
 from pipelines.release import BoundToRelease, Release, WorkerReleaseError, running_release
 from pipelines.steps import (
     CloseWave,
+    KeyByStream,
     LeaveOutTagged,
     ListNames,
-    PartStreams,
     PredictAhead,
     PutInOrder,
     ReadAhead,
@@ -33,7 +33,7 @@ def steps(run: Run) -> list[BoundToRelease]:
     return [
         ListNames(["chips"], None, Access()),
         LeaveOutTagged(run),
-        PartStreams(),
+        KeyByStream(),
         PutInOrder(),
         ReadAhead(DecodeSettings(32, "bilinear", 1000), Limits(), 4, None, run.name, Access()),
         PredictAhead(Model("bundle", "digest"), run.name),

@@ -72,16 +72,22 @@ def job_service(folder: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def worker_pool(folder: Path, environment: Mapping[str, str] | None = None, package: Path = ROOT) -> Iterator[Server]:
+def worker_pool(
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    package: Path = ROOT,
+    module: str = "apache_beam.runners.worker.worker_pool_main",
+) -> Iterator[Server]:
     """Run a pool, which starts a process for each worker that a job asks for.
 
     Args:
       folder: for its log and the folder in which its workers work; made if need be.
       environment: variables that workers have beside the least that they need.
       package: folder that holds the package which they import.
+      module: that runs the pool.
     """
     variables = {"PYTHONPATH": str(package), **(environment or {})}
-    with _serving("apache_beam.runners.worker.worker_pool_main", "--service_port", folder, variables) as server:
+    with _serving(module, "--service_port", folder, variables) as server:
         yield server
 
 
@@ -109,7 +115,8 @@ def _serving(module: str, flag: str, folder: Path, environment: Mapping[str, str
         yield server
     finally:
         # Its workers are in its process group.
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

@@ -1,0 +1,226 @@
+"""A session cluster of Apache Flink on loopback, with Beam's job server before it.
+
+A job manager and task managers, each a process of its own with its own memory, as on as many machines. Flink's
+libraries are those that PyPI has, and Beam's job server is Maven's: `make test-flink` brings both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tools.emulators import free_port
+from tools.workers import Server, worker_pool
+
+SECONDS_TO_START = 120
+
+# Modules of Java 17 that Flink looks into, as its own configuration has them.
+_OPENED = ("lang", "lang.invoke", "lang.reflect", "io", "net", "nio", "text", "time", "util", "util.concurrent")
+_JAVA = ("java", *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED))
+
+_JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+_TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+
+
+class Parts(NamedTuple):
+    """What a cluster is made of.
+
+    Attributes:
+      libraries: folder with Flink's `lib` and `bin`.
+      job_server: Beam's jar.
+    """
+
+    libraries: Path
+    job_server: Path
+
+    @classmethod
+    def under(cls, folder: Path) -> Parts:
+        """Find them where `make test-flink` puts them."""
+        return cls(folder / "libraries" / "pyflink", folder / "job-server.jar")
+
+
+class TaskManager(NamedTuple):
+    """A process that works on a share of each step.
+
+    Attributes:
+      name: by which the job manager knows it.
+      process: of Java.
+    """
+
+    name: str
+    process: subprocess.Popen[bytes]
+
+
+class FlinkCluster:
+    """A running cluster."""
+
+    def __init__(self, rest: str, jobs: Server, workers: Server, task_managers: Sequence[TaskManager]) -> None:
+        self._rest = rest
+        self._jobs = jobs
+        self._workers = workers
+        self.task_managers = task_managers
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Beam's flags that send a job there, to be worked on by each task manager."""
+        return (
+            *("--runner=PortableRunner", f"--job_endpoint={self._jobs.host}"),
+            *("--environment_type=EXTERNAL", f"--environment_config={self._workers.host}"),
+            f"--parallelism={len(self.task_managers)}",
+        )
+
+    @property
+    def tail(self) -> str:
+        """The ends of its logs."""
+        return f"{self._jobs.tail}\n{self._workers.tail}"
+
+    def ask(self, path: str) -> Any:
+        """Ask the job manager; see Flink's REST API."""
+        with urllib.request.urlopen(f"http://{self._rest}{path}", timeout=10) as answer:
+            return json.load(answer)
+
+    def last_job(self) -> str:
+        """Identify the job that was started last; nothing before the first."""
+        jobs = sorted(self.ask("/jobs/overview")["jobs"], key=lambda job: job["start-time"])
+        return jobs[-1]["jid"] if jobs else ""
+
+    def shares(self, step: str) -> dict[str, tuple[str, int]]:
+        """Tell of each task manager how its share of a step of the last job stands, and how many records it took in.
+
+        Args:
+          step: a part of the step's name; several steps may be fused into one that names them all.
+        """
+        job = self.last_job()
+        vertices = self.ask(f"/jobs/{job}")["vertices"] if job else []
+        shares = {}
+        for vertex in (vertex for vertex in vertices if step in vertex["name"]):
+            for share in self.ask(f"/jobs/{job}/vertices/{vertex['id']}/taskmanagers")["taskmanagers"]:
+                shares[share["taskmanager-id"]] = share["status"], share["metrics"]["read-records"]
+        return shares
+
+    def restarts(self) -> int:
+        """Count how often parts of the last job were tried again."""
+        metrics = self.ask(f"/jobs/{self.last_job()}/metrics?get=numRestarts")
+        return sum(int(metric["value"]) for metric in metrics)
+
+
+@contextmanager
+def flink_cluster(parts: Parts, folder: Path, task_managers: int = 2, slots: int = 2) -> Iterator[FlinkCluster]:
+    """Run a cluster, its job server and the workers that it starts, until their end.
+
+    Args:
+      parts: what it is made of.
+      folder: for logs and all else; made if need be.
+      task_managers: processes of Java.
+      slots: shares of steps that a task manager works on at the same time; with one to spare, another's can move there.
+    """
+    rest, rpc = free_port(), free_port()
+    with ExitStack() as running:
+        for number in range(task_managers + 1):
+            _configure(folder / str(number), rest, rpc, slots)
+        running.enter_context(_java(parts, folder / "0", (), _JOB_MANAGER, "--executionMode", "cluster"))
+        managers = []
+        for number in range(1, task_managers + 1):
+            memory, settings = _shares_of_memory(parts, folder / str(number))
+            started = _java(parts, folder / str(number), memory, _TASK_MANAGER, *settings)
+            managers.append(TaskManager(f"task-manager-{number}", running.enter_context(started)))
+        workers = running.enter_context(worker_pool(folder / "workers", module="tools.worker_pool"))
+        jobs = running.enter_context(_job_server(parts, folder / "jobs", rest))
+        cluster = FlinkCluster(f"127.0.0.1:{rest}", jobs, workers, managers)
+        _wait_for(cluster, task_managers * slots)
+        yield cluster
+
+
+def _configure(folder: Path, rest: int, rpc: int, slots: int) -> None:
+    """Write the configuration of one process, which is the same for all but its own folder."""
+    (folder / "temp").mkdir(parents=True)
+    settings = {
+        "jobmanager": {"rpc": {"address": "127.0.0.1", "port": rpc}, "bind-host": "127.0.0.1"},
+        "rest": {"address": "127.0.0.1", "bind-address": "127.0.0.1", "port": rest},
+        "taskmanager": {
+            "bind-host": "127.0.0.1",
+            "host": "127.0.0.1",
+            "resource-id": f"task-manager-{folder.name}",
+            "numberOfTaskSlots": slots,
+            "memory": {
+                "process": {"size": "1280m"},
+                "managed": {"size": "192m"},
+                "network": {"min": "128m", "max": "128m"},
+            },
+            # The default wants more memory of the network than such a small process has.
+            "network": {"sort-shuffle": {"min-buffers": 64}},
+        },
+        "cluster": {"evenly-spread-out-slots": True},
+        "restart-strategy": {"type": "fixed-delay", "fixed-delay": {"attempts": 10, "delay": "1 s"}},
+        # By default it takes 50 s to miss one that is gone.
+        "heartbeat": {"interval": 1000, "timeout": 8000},
+        "io": {"tmp": {"dirs": str(folder / "temp")}},
+    }
+    # All JSON is YAML.
+    (folder / "config.yaml").write_text(json.dumps(settings))
+
+
+def _shares_of_memory(parts: Parts, folder: Path) -> tuple[list[str], list[str]]:
+    """Have Flink compute what its scripts would: flags of Java's, and settings of the task manager."""
+    class_path = os.pathsep.join(map(str, [parts.libraries / "bin" / "bash-java-utils.jar", *_jars(parts)]))
+    tool = "org.apache.flink.runtime.util.bash.BashJavaUtils"
+    command = ["java", "-cp", class_path, tool, "GET_TM_RESOURCE_PARAMS", "--configDir", str(folder)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=SECONDS_TO_START).stdout
+    flags, settings = (line.split(":", 1)[1].split() for line in told.splitlines() if "EXEC_RESULT:" in line)
+    return flags, settings
+
+
+def _jars(parts: Parts) -> list[Path]:
+    return sorted((parts.libraries / "lib").glob("*.jar"))
+
+
+@contextmanager
+def _java(
+    parts: Parts, folder: Path, memory: Sequence[str], entry: str, *arguments: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run one of Flink's processes."""
+    class_path = os.pathsep.join(map(str, _jars(parts)))
+    flags = [*(memory or ("-Xmx448m",)), f"-Djava.io.tmpdir={folder / 'temp'}", "-cp", class_path]
+    with _running([*_JAVA, *flags, entry, "--configDir", str(folder), *arguments], folder) as process:
+        yield process
+
+
+@contextmanager
+def _job_server(parts: Parts, folder: Path, rest: int) -> Iterator[Server]:
+    (folder / "temp").mkdir(parents=True)
+    port = free_port()
+    command = [*_JAVA, "-Xmx512m", f"-Djava.io.tmpdir={folder / 'temp'}", "-jar", str(parts.job_server)]
+    command += [f"--flink-master=127.0.0.1:{rest}", "--job-host=127.0.0.1", f"--job-port={port}"]
+    command += ["--artifact-port=0", "--expansion-port=0", f"--artifacts-dir={folder / 'artifacts'}"]
+    with _running(command, folder):
+        yield Server(f"127.0.0.1:{port}", folder / "log.txt")
+
+
+@contextmanager
+def _running(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with (folder / "log.txt").open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for(cluster: FlinkCluster, slots: int) -> None:
+    end = time.monotonic() + SECONDS_TO_START
+    while time.monotonic() < end:
+        with suppress(OSError):
+            if cluster.ask("/overview")["slots-available"] == slots and "JobService started" in cluster.tail:
+                return
+        time.sleep(0.2)
+    raise RuntimeError(f"Flink has not come up: {cluster.tail}")
