@@ -9,6 +9,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 INSTALLED := .venv/installed
 DEMO := demo
+FLINK := build/flink
+BEAM = $(shell sed -n 's/^apache-beam==//p' requirements.lock)
 
 IMAGE ?= scenetags
 EXTRAS ?= dataflow,s3
@@ -16,7 +18,7 @@ EXTRAS ?= dataflow,s3
 PLATFORM ?= linux/amd64
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint image bench lock clean
+.PHONY: demo test test-flink flink lint image bench lock clean
 
 demo: $(DEMO)/bundle/bundle.json
 	$(BIN)/scenetags predict --input $(DEMO)/chips/jpg --model $(DEMO)/bundle --output $(DEMO)/tagged --overwrite
@@ -36,6 +38,23 @@ $(DEMO)/chips/labels.csv: | $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+# A job on a Flink cluster of two task managers, on this machine. It needs Java 17 and Maven.
+test-flink: $(INSTALLED) flink
+	SCENETAGS_FLINK=$(FLINK) $(BIN)/python -m pytest tests/test_flink.py
+
+flink: $(FLINK)/job-server.jar $(FLINK)/libraries
+
+# Beam's job server, of the version of Beam that is locked; JOB_SERVER=FILE takes another.
+$(FLINK)/job-server.jar:
+	@mkdir -p $(FLINK)
+	$(if $(JOB_SERVER),cp $(JOB_SERVER) $@,mvn --batch-mode --quiet \
+		org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy -DoutputDirectory=$(FLINK) -Dmdep.stripVersion=true \
+		-Dartifact=org.apache.beam:beam-runners-flink-1.20-job-server:$(BEAM) && \
+		mv $(FLINK)/beam-runners-flink-1.20-job-server.jar $@)
+
+$(FLINK)/libraries: | $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ apache-flink-libraries==1.20.5
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -104,9 +104,9 @@ def run(machine: Machine, count: int, bundle: str, flags: Sequence[str]) -> floa
     """Tag so many simulated images, and return the seconds that it took."""
     waiting = WaitingInterpreter(machine.model / 1e3, len(load_labels(bundle)))
 
-    def open_engine(bundle: Bundle, engine: str) -> Engine:
+    def open_engine(bundle: Bundle, engine: str, threads: int | None) -> Engine:
         with patch("ai_edge_litert.interpreter.Interpreter", lambda **settings: waiting):
-            return LiteRTEngine(b"")
+            return LiteRTEngine(b"", threads)
 
     def decode_slowly(data: bytes, settings: DecodeSettings) -> Resized:
         time.sleep(machine.decoding / 1e3)

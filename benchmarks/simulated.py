@@ -77,7 +77,7 @@ def fetch(ref: ImageRef, max_bytes: int) -> bytes:
     return b""
 
 
-def open_simulated(bundle: Bundle, engine: str) -> Engine:
+def open_simulated(bundle: Bundle, engine: str, threads: int | None) -> Engine:
     """Open an engine that takes no time, in the place of `engines.open_engine`."""
     return SimulatedEngine(bundle)
 
@@ -90,7 +90,7 @@ def decode(data: bytes, settings: DecodeSettings) -> Resized:
 def simulate(
     count: int,
     argv: Sequence[str],
-    open_engine: Callable[[Bundle, str], Engine] = open_simulated,
+    open_engine: Callable[[Bundle, str, int | None], Engine] = open_simulated,
     decode: Callable[[bytes, DecodeSettings], Resized] = decode,
 ) -> int:
     """Run `scenetags predict` with these arguments over so many images, and return its exit code."""

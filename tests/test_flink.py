@@ -108,9 +108,7 @@ def test_a_task_manager_that_dies_costs_no_row_and_doubles_none(
 
     assert job.returncode == predict.DONE, errors
     assert f"{CHIPS:,} tagged, 0 failed" in told
-    finished = cluster.shares(READING)
-    assert finished[cluster.task_managers[1].name][0] == "FINISHED"
-    assert cluster.restarts() > 0, "nothing was tried again: the one that died had nothing to do"
+    assert max(cluster.attempts(READING)) > 0, "nothing was tried again: the one that died had nothing to do"
     assert accounts(output) == ("done", CHIPS, CHIPS)
     assert rows(output) == expected
     assert [path.name for path in output.iterdir() if path.name.startswith("_")] == []

@@ -98,18 +98,20 @@ class FlinkCluster:
         Args:
           step: a part of the step's name; several steps may be fused into one that names them all.
         """
+        return {
+            share["taskmanager-id"]: (share["status"], share["metrics"]["read-records"])
+            for vertex in self._vertices(step)
+            for share in self.ask(f"{vertex}/taskmanagers")["taskmanagers"]
+        }
+
+    def attempts(self, step: str) -> list[int]:
+        """Tell of each share of a step of the last job how often it was tried again."""
+        return [share["attempt"] for vertex in self._vertices(step) for share in self.ask(vertex)["subtasks"]]
+
+    def _vertices(self, step: str) -> list[str]:
         job = self.last_job()
         vertices = self.ask(f"/jobs/{job}")["vertices"] if job else []
-        shares = {}
-        for vertex in (vertex for vertex in vertices if step in vertex["name"]):
-            for share in self.ask(f"/jobs/{job}/vertices/{vertex['id']}/taskmanagers")["taskmanagers"]:
-                shares[share["taskmanager-id"]] = share["status"], share["metrics"]["read-records"]
-        return shares
-
-    def restarts(self) -> int:
-        """Count how often parts of the last job were tried again."""
-        metrics = self.ask(f"/jobs/{self.last_job()}/metrics?get=numRestarts")
-        return sum(int(metric["value"]) for metric in metrics)
+        return [f"/jobs/{job}/vertices/{vertex['id']}" for vertex in vertices if step in vertex["name"]]
 
 
 @contextmanager
