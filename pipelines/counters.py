@@ -6,6 +6,8 @@ may count twice here.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.runners.runner import PipelineResult
 
@@ -22,8 +24,9 @@ FAILED = Metrics.counter(_NAMESPACE, "images_failed")
 def read_meter(result: PipelineResult) -> Meter:
     """Read how far a job has come, from a runner that tells while it works."""
     counters = result.metrics().query(MetricsFilter().with_namespace(_NAMESPACE))["counters"]
-    counts = {counter.key.metric.name: counter.result or 0 for counter in counters}
-    listed, skipped, tagged, failed = (
-        counts.get(counter.metric_name.name, 0) for counter in (LISTED, SKIPPED, TAGGED, FAILED)
-    )
+    counts: Counter[str] = Counter()
+    for counter in counters:
+        # Each step that counts has a counter of that name.
+        counts[counter.key.metric.name] += counter.result or 0
+    listed, skipped, tagged, failed = (counts[one.metric_name.name] for one in (LISTED, SKIPPED, TAGGED, FAILED))
     return Meter(listed, done=skipped + tagged + failed, failures=failed)

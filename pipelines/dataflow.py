@@ -10,7 +10,13 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from apache_beam.io.gcp.gcsio import create_storage_client
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, S3Options, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    S3Options,
+    StandardOptions,
+)
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 from apache_beam.utils import retry
 from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound
@@ -21,6 +27,10 @@ from pipelines.options import PredictOptions, UsageError
 
 # Without one more library Beam takes a refusal of Google's for a server's trouble, and tries again for minutes.
 retry.GoogleAPICallError = GoogleAPICallError
+
+
+ONE_PROCESS = "no_use_multiple_sdk_containers"
+"""Dataflow's experiment by which a worker has one process and not one a core."""
 
 
 def is_dataflow(beam_options: PipelineOptions) -> bool:
@@ -63,6 +73,23 @@ def check_dataflow_options(options: PredictOptions, beam_options: PipelineOption
     ):
         if path and not storage.is_remote(path):
             raise UsageError(f"{flag} {path} is on this machine, where Dataflow's workers cannot reach it; see gs://")
+
+
+def shape_workers(options: PredictOptions, beam_options: PipelineOptions) -> None:
+    """Have each process of a worker take up one share of the images at a time, and one process take all of a GPU.
+
+    A share keeps a process busy by itself. Side by side, as Dataflow would have twelve of them in each process, they
+    would only take memory. The memory of a GPU goes to the first process that asks for it.
+
+    Raises:
+      UsageError: Dataflow has no accelerators for a job that is asked for in this way.
+    """
+    debug = beam_options.view_as(DebugOptions)
+    debug.number_of_worker_harness_threads = debug.number_of_worker_harness_threads or 1
+    if options.accelerator:
+        if beam_options.view_as(GoogleCloudOptions).flexrs_goal:
+            raise UsageError("--accelerator cannot be had with --flexrs_goal: leave one of them out")
+        debug.add_experiment(ONE_PROCESS)
 
 
 def check_buckets(beam_options: PipelineOptions) -> None:

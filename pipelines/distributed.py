@@ -20,10 +20,11 @@ from apache_beam.runners.runner import PipelineResult
 from pipelines import interruption, progress, storage
 from pipelines.counters import read_meter
 from pipelines.dataflow import check_buckets, is_dataflow, name_job, refusals_told, withhold_secrets
-from pipelines.job_errors import explain
+from pipelines.job_errors import JobFailedError, explain
 from pipelines.ledger import Accounts, Run, read_accounts
 from pipelines.listing import anchor, list_images
 from pipelines.options import PredictOptions, UsageError
+from pipelines.runners import makes_template
 from pipelines.staging import stage_package
 from pipelines.transforms import ListImages, TagImages
 
@@ -89,14 +90,17 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
         # Other runners may be done with the job when they have it, and all that went wrong with it comes out of here.
         with refusals_told() if is_dataflow(beam_options) else nullcontext():
             result = pipeline.run()
-    if tagging.run.detached:
-        return None
     # Other runners have no place to look at, and tell their counts at the end.
     tells = options.progress != "off" and hasattr(result, "job_id")
-    if tells:
-        _tell_where(result, beam_options)
+    if tells and not makes_template(beam_options):
+        _tell_where(result, beam_options, tagging.run.detached)
+    if tagging.run.detached:
+        return None
     _wait(result, tells)
-    return read_accounts(tagging.run.manifest)
+    try:
+        return read_accounts(tagging.run.manifest)
+    except FileNotFoundError:
+        raise JobFailedError("the job has ended and left no manifest") from None
 
 
 @contextmanager
@@ -111,13 +115,11 @@ def _prepared(run: Run, beam_options: PipelineOptions) -> Iterator[None]:
         yield
 
 
-def _tell_where(result: PipelineResult, beam_options: PipelineOptions) -> None:
+def _tell_where(result: PipelineResult, beam_options: PipelineOptions, detached: bool) -> None:
     google = beam_options.view_as(GoogleCloudOptions)
-    print(
-        f"scenetags: Dataflow job {result.job_id()} is at work; Ctrl-C cancels it: "
-        f"https://console.cloud.google.com/dataflow/jobs/{google.region}/{result.job_id()}?project={google.project}",
-        file=sys.stderr,
-    )
+    place = f"https://console.cloud.google.com/dataflow/jobs/{google.region}/{result.job_id()}?project={google.project}"
+    remedy = "" if detached else "; Ctrl-C cancels it"
+    print(f"scenetags: Dataflow job {result.job_id()} is at work{remedy}: {place}", file=sys.stderr)
 
 
 def _tell_how_far(result: PipelineResult, seconds: float) -> None:
@@ -160,6 +162,9 @@ def _wait(result: PipelineResult, tells: bool) -> None:
             raise
     try:
         ended.result()
+    except AssertionError as error:
+        # How Beam tells that Dataflow has not answered its questions any more.
+        raise JobFailedError(f"the job is out of sight, and goes on where it runs: {error}") from None
     except (RuntimeError, DataflowRuntimeException) as error:
         # Runners raise what they have been told as a text.
         raise explain(str(error)) or error from None

@@ -49,7 +49,7 @@ def _predict(options: PredictOptions) -> int:
     from pipelines.output import hold_output
     from pipelines.progress import TooManyFailuresError
     from pipelines.release import WorkerReleaseError
-    from pipelines.runners import check_beam_flags, check_runner, is_local, makes_template, reach_buckets
+    from pipelines.runners import check_beam_flags, check_runner, is_detached, is_local, makes_template, reach_buckets
     from pipelines.storage import NoAccessError
     from pipelines.tables import OutputError
     from pipelines.watchdog import watching
@@ -64,7 +64,7 @@ def _predict(options: PredictOptions) -> int:
         described = options.described()
         run = Run(
             *(new_run_name(), options.output, bundle, thresholds, options.overwrite, options.max_failure_rate),
-            detached=makes_template(beam_options),
+            detached=is_detached(beam_options),
             options=described,
             access=access,
         )
@@ -89,7 +89,8 @@ def _predict(options: PredictOptions) -> int:
         )
         return TOO_MANY_FAILURES
     if accounts is None:
-        return DONE if _tell(f"the job's template is written; at its end the job writes {run.manifest}") else STOPPED
+        so_far = "the job's template is written" if makes_template(beam_options) else "the job goes on by itself"
+        return DONE if _tell(f"{so_far}; at its end the job writes {run.manifest}") else STOPPED
     told = _tell(summary(run, accounts))
     if not accounts.balanced:
         return UNBALANCED

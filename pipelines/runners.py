@@ -12,14 +12,11 @@ from apache_beam.options import pipeline_options
 from apache_beam.runners.runner import create_runner
 
 from pipelines import storage
-from pipelines.dataflow import check_dataflow_options, is_dataflow
+from pipelines.dataflow import ONE_PROCESS, check_dataflow_options, is_dataflow, shape_workers
 from pipelines.options import PredictOptions, UsageError
 
-LOCAL_RUNNERS = ("directrunner", "fnapirunner", "bundlebaseddirectrunner")
-"""Names, in lower case, of runners that work in this process; all of them mean the one that we use."""
-
-ONE_PROCESS = "no_use_multiple_sdk_containers"
-"""Experiment of Dataflow's."""
+LOCAL_RUNNERS = ("direct", "fnapi", "bundlebaseddirect")
+"""Names, in lower case and less their `runner`, of those that work in this process; all of them mean the one we use."""
 
 _SECONDS_TO_ANSWER = 10.0
 
@@ -68,9 +65,12 @@ def check_runner(options: PredictOptions, beam_options: pipeline_options.Pipelin
             raise UsageError("--fail_fast needs a local run: workers of a distributed one do not count together")
         if is_dataflow(beam_options):
             check_dataflow_options(options, beam_options)
+            shape_workers(options, beam_options)
+        elif waits_for_nothing(beam_options):
+            raise UsageError("--no_wait_until_finish needs --runner=DataflowRunner")
         _check_job_service(beam_options.view_as(pipeline_options.PortableOptions).job_endpoint)
-        if makes_template(beam_options) and not options.output.startswith(storage.BUCKETS):
-            raise UsageError(f"--output {options.output}: a job that is started from a template needs one in a bucket")
+        if is_detached(beam_options) and not options.output.startswith(storage.BUCKETS):
+            raise UsageError(f"--output {options.output}: a job that nobody waits for needs one in a bucket")
         return
     if options.accelerator:
         raise UsageError("--accelerator needs a distributed --runner; a local run takes what this machine has")
@@ -85,6 +85,16 @@ def makes_template(beam_options: pipeline_options.PipelineOptions) -> bool:
     return bool(beam_options.view_as(pipeline_options.GoogleCloudOptions).template_location)
 
 
+def waits_for_nothing(beam_options: pipeline_options.PipelineOptions) -> bool:
+    """Tell whether the command is to end when its job is submitted."""
+    return bool(beam_options.view_as(pipeline_options.StandardOptions).no_wait_until_finish)
+
+
+def is_detached(beam_options: pipeline_options.PipelineOptions) -> bool:
+    """Tell whether the job works without the command that launches it."""
+    return makes_template(beam_options) or waits_for_nothing(beam_options)
+
+
 def is_local(beam_options: pipeline_options.PipelineOptions) -> bool:
     """Tell whether a run works in this process alone."""
     return _is_local(beam_options.view_as(pipeline_options.StandardOptions).runner)
@@ -97,11 +107,6 @@ def threads_a_process(options: PredictOptions, beam_options: pipeline_options.Pi
     # A distributed runner starts a process for each core of a worker, unless it is told not to.
     alone = beam_options.view_as(pipeline_options.DebugOptions).lookup_experiment(ONE_PROCESS)
     return None if alone else 1
-
-
-def share_accelerators(beam_options: pipeline_options.PipelineOptions) -> None:
-    """Have Dataflow start one process on a worker, which takes the memory of its accelerators for itself."""
-    beam_options.view_as(pipeline_options.DebugOptions).add_experiment(ONE_PROCESS)
 
 
 def reach_buckets(options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> storage.Access:
@@ -128,7 +133,7 @@ def reach_buckets(options: PredictOptions, beam_options: pipeline_options.Pipeli
 
 
 def _is_local(runner: str | None) -> bool:
-    return runner is None or runner.lower() in LOCAL_RUNNERS
+    return runner is None or runner.lower().removesuffix("runner") in LOCAL_RUNNERS
 
 
 def _check_job_service(endpoint: str | None) -> None:

@@ -24,7 +24,7 @@ from apache_beam.runners.dataflow import dataflow_runner
 from apache_beam.utils import retry
 from google.cloud.dataflow_v1beta3 import types
 
-from pipelines import predict, storage
+from pipelines import distributed, predict, storage
 from pipelines.staging import package_files
 from tests.image_files import picture, unmarked_rgba_jpeg
 from tools import job_service
@@ -246,6 +246,63 @@ def test_accelerators_are_asked_for_where_images_are_read_predicted_and_written(
         "TagImages/WritePredictions/Write",
         "TagImages/WriteFailures/Write",
     }
+
+
+def test_a_process_of_a_worker_takes_up_one_share_at_a_time(submit: Submit, service: JobService) -> None:
+    submit()
+    assert submitted(service).job.environment.worker_pools[0].num_threads_per_worker == 1
+    assert "use_multiple_sdk_containers" in submitted(service).job.environment.experiments
+
+
+def test_the_user_may_have_a_process_take_up_more(submit: Submit, service: JobService) -> None:
+    submit(number_of_worker_harness_threads="3")
+    assert submitted(service).job.environment.worker_pools[0].num_threads_per_worker == 3
+
+
+def test_one_process_has_all_of_an_accelerator(
+    submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gpu = "--accelerator=type:nvidia-l4;count:1;install-nvidia-driver"
+    submit(gpu)
+    assert "no_use_multiple_sdk_containers" in submitted(service).job.environment.experiments
+    assert "use_multiple_sdk_containers" not in submitted(service).job.environment.experiments
+    capsys.readouterr()
+    refused(capsys, submit(gpu, flexrs_goal="COST_OPTIMIZED"), "--accelerator cannot be had with --flexrs_goal")
+
+
+def test_a_job_that_nobody_waits_for_keeps_its_output(
+    submit: Submit, service: JobService, archive: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = f"{archive}/detached"
+    service.course = job_service.running()
+
+    assert submit("--no_wait_until_finish", output=output) == 0
+    assert "the job goes on by itself" in capsys.readouterr().out
+    assert service.job.current_state != types.JobState.JOB_STATE_CANCELLED
+    assert submit(output=output, job_name="another") == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"scenetags predict: output {output} is in use")
+    assert f"delete {output}/_lock" in told
+    assert len(service.submitted) == 1
+
+
+def test_a_job_that_is_waited_for_is_told_of(
+    submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "SECONDS_BETWEEN_LINES", 0.1)
+    service.course = Course((types.JobState.JOB_STATE_RUNNING,) * 100 + (types.JobState.JOB_STATE_DONE,))
+    service.counters = {
+        **{("s1", "images_listed"): 5000, ("s1", "images_skipped"): 100},
+        **{("s2", "images_failed"): 10, ("s3", "images_failed"): 1, ("s4", "images_tagged"): 1889},
+    }
+
+    # This job has not run.
+    assert submit("--progress=auto") == 1
+    told = capsys.readouterr().err
+    assert "Dataflow job job-1 is at work; Ctrl-C cancels it: https://console.cloud.google.com/dataflow/jobs/" in told
+    assert "2,000 of 5,000 images, " in told
+    assert ", 11 failures\n" in told
+    assert "the job has ended and left no manifest" in told
 
 
 def test_the_request_shows_nobody_the_keys_of_s3(submit: Submit, service: JobService) -> None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from google.cloud.dataflow_v1beta3 import types
+from google.protobuf import struct_pb2
 from google.protobuf.json_format import ParseError
 
 _JOBS = re.compile(
@@ -82,6 +83,7 @@ class JobService:
       submitted: the jobs, first to last.
       course: of jobs that are submitted from now on.
       refusal: of requests to create a job; None where they are granted.
+      counters: of our steps, by step and name.
     """
 
     def __init__(self) -> None:
@@ -89,6 +91,7 @@ class JobService:
         self.submitted: list[Submitted] = []
         self.course = done()
         self.refusal: Refusal | None = None
+        self.counters: dict[tuple[str, str], int] = {}
         self._courses: dict[str, Course] = {}
 
     @property
@@ -114,7 +117,7 @@ class JobService:
             case ("GET", str(job_id), "/messages"):
                 return self._messages(job_id)
             case ("GET", str(), "/metrics"):
-                return types.JobMetrics(metric_time=datetime.now(UTC))
+                return types.JobMetrics(metric_time=datetime.now(UTC), metrics=list(self._metrics()))
         raise RefusedError(Refusal(HTTPStatus.NOT_FOUND, f"this stand-in knows no {method} {path}"))
 
     def _create(self, job: types.Job, project: str, region: str) -> types.Job:
@@ -158,6 +161,14 @@ class JobService:
                 for number, text in enumerate(self._courses[job_id].errors)
             ]
         )
+
+    def _metrics(self) -> Iterator[types.MetricUpdate]:
+        for (step, name), count in self.counters.items():
+            # Of each count Dataflow tells what bundles have come to that are done, and what with those at work.
+            for standing in ({}, {"tentative": "true"}):
+                context = {"namespace": "scenetags", "step": step, **standing}
+                full_name = types.MetricStructuredName(origin="user", name=name, context=context)
+                yield types.MetricUpdate(name=full_name, scalar=struct_pb2.Value(number_value=count))
 
     def _find(self, job_id: str) -> types.Job:
         for submitted in self.submitted:
