@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from pipelines import interruption, storage
-from pipelines.options import PredictOptions, UsageError, UsageParser, add_flags, read_options
+from pipelines.flags import UsageParser, add_flags, read_options
+from pipelines.options import PredictOptions, UsageError
 from pipelines.planning import machines
 
 DESCRIPTION = """\

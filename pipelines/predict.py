@@ -11,7 +11,8 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from pipelines import interruption, storage
-from pipelines.options import PredictOptions, UsageError, parse_predict
+from pipelines.flags import parse_predict
+from pipelines.options import PredictOptions, UsageError
 
 if TYPE_CHECKING:
     from pipelines.ledger import Accounts, Run

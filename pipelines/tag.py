@@ -16,10 +16,11 @@ from pipelines.archives import Streams, is_streamed
 from pipelines.bundle import Bundle, BundleError, load_bundle
 from pipelines.decoding import Decode, DecodeSettings, decode_resized
 from pipelines.engines import ENGINES, open_engine
+from pipelines.flags import UsageParser
 from pipelines.images import ignore_metadata_warnings
 from pipelines.inference import run_model
 from pipelines.listing import InputError, list_images
-from pipelines.options import UsageError, UsageParser
+from pipelines.options import UsageError
 from pipelines.picture import Panel, draw
 from pipelines.reading import read_image
 from pipelines.records import Failure, Image, ImageRef, Prediction

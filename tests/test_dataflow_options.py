@@ -11,7 +11,8 @@ from google.api_core.exceptions import Forbidden
 from google.auth.exceptions import RefreshError
 
 from pipelines.dataflow import check_dataflow_options, is_dataflow, name_job, refusals_told
-from pipelines.options import UsageError, parse_predict
+from pipelines.flags import parse_predict
+from pipelines.options import UsageError
 
 PATHS = ("--input=gs://archive/scenes.tar::2026/*.jpg", "--model=s3://models/amazon", "--output=gs://tagged")
 NEEDED = ("--project=some-project", "--region=europe-west1", "--temp_location=gs://archive/temp")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.options import parse_predict
+from pipelines.flags import parse_predict
 from pipelines.plan import parse_plan
 from pipelines.planning import machines
 from pipelines.runners import check_beam_flags

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from pipelines import storage
-from pipelines.options import UsageError, UsageParser, add_flags, parse_predict
+from pipelines.flags import UsageParser, add_flags, parse_predict
+from pipelines.options import UsageError
 from pipelines.reading import Limits
 from pipelines.runners import check_beam_flags
 from tests.conftest import Bucket

@@ -19,9 +19,9 @@ from apache_beam.typehints import typehints
 
 from pipelines.commit import StagedFile, Superseded
 from pipelines.distributed import build_job
+from pipelines.flags import parse_predict
 from pipelines.jobs import plan_tagging
 from pipelines.ledger import Accounts, Run
-from pipelines.options import parse_predict
 from pipelines.records import Failure, Image, ImageRef, Prediction
 from pipelines.release import BoundToRelease
 from tests.conftest import WriteChips

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.options import UsageError, parse_predict
+from pipelines.flags import parse_predict
+from pipelines.options import UsageError
 
 LEAST = ["--input=chips", "--model=bundle", "--output=tagged"]
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import cli, interruption, plan, predict, storage
-from pipelines.options import parse_predict
+from pipelines.flags import parse_predict
 from pipelines.planning import sampling, shell
 from pipelines.planning.census import take_census
 from pipelines.records import Failure, ImageRef

@@ -21,7 +21,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from model import evaluate
 from pipelines import predict, storage, tag
-from pipelines.options import parse_predict
+from pipelines.flags import parse_predict
 from pipelines.runners import reach_buckets
 from pipelines.storage import leases, patience
 from tests.conftest import Bucket, on_both_runners

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines import storage
 from pipelines.decoding import DecodeSettings, decode_resized
-from pipelines.options import parse_predict
+from pipelines.flags import parse_predict
 from pipelines.reading import Limits, read_image
 from pipelines.records import Failure, Image, ImageRef
 from tests.image_files import encode, picture
