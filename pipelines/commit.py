@@ -10,6 +10,7 @@ the folder sees one row of each image at every moment, even between a crash and 
 
 from __future__ import annotations
 
+import errno
 import json
 import posixpath
 import uuid
@@ -146,7 +147,7 @@ def recover(output: str) -> None:
     for staging in storage.list_folders(output, STAGING):
         journal = _read_journal(staging)
         if journal:
-            _carry_out(output, journal)
+            _carry_out(output, journal, at_work=False)
         storage.delete_folder(staging)
 
 
@@ -243,14 +244,24 @@ def _conclude(run: Run, journal: Journal) -> None:
     _carry_out(run.output, journal)
 
 
-def _carry_out(output: str, journal: Journal) -> None:
+def _carry_out(output: str, journal: Journal, at_work: bool = True) -> None:
+    """Do what a journal lists.
+
+    Args:
+      output: the output folder.
+      journal: of a commit.
+      at_work: whether its run is. The rows of one that has ended may have been replaced since.
+    """
     for move in journal.moves:
-        source = storage.join(output, move.source)
-        # A source that is gone was moved by an earlier attempt, or by one that is at work beside this one: a runner
-        # that takes a worker for dead starts another.
+        source, target = storage.join(output, move.source), storage.join(output, move.target)
+        # A source that is gone was moved by an earlier attempt, or by one beside this one: a runner that takes a worker
+        # for dead starts another.
         with suppress(FileNotFoundError):
             if storage.exists(source):
-                storage.move(source, storage.join(output, move.target))
+                storage.move(source, target)
+        if at_work and not storage.exists(target):
+            # Somebody has ended this run and cleared up behind it. The older rows stay, for want of newer ones.
+            raise FileNotFoundError(errno.ENOENT, f"staged rows have been cleared away: {source}")
     storage.delete([storage.join(output, name) for name in journal.deletions])
 
 

@@ -30,6 +30,7 @@ from pipelines.transforms import ListImages, TagImages
 
 SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_TO_CANCEL = 300.0
 
 
 def build_job(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> beam.Pipeline:
@@ -159,6 +160,8 @@ def _wait(result: PipelineResult, tells: bool) -> None:
             interruption.check()
         except interruption.InterruptedRunError:
             result.cancel()
+            # What workers still do they do to an output that is this run's.
+            wait([ended], _SECONDS_TO_CANCEL)
             raise
     try:
         ended.result()

@@ -375,3 +375,23 @@ def test_two_attempts_at_once_end_as_one(first: Run, second: Run, monkeypatch: p
 
     assert (accounts.predictions, accounts.failures) == (3, 3)
     assert seen(second.output) == once(BOTH)
+
+
+def test_a_commit_whose_files_are_cleared_away_keeps_the_older_rows(
+    first: Run, second: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that was cancelled may still be at its commit while the command that launched it clears up."""
+    commit_rows(first, FIRST)
+    older, staged = superseded(second, SECOND), stage(second, SECOND)
+    write = storage.write
+
+    def clear_up(path: str, data: bytes) -> None:
+        if path.endswith(JOURNAL):
+            storage.delete_folder(second.staging)
+        write(path, data)
+
+    monkeypatch.setattr(storage, "write", clear_up)
+    with pytest.raises(FileNotFoundError, match="staged rows have been cleared away"):
+        commit(second, staged, older, Accounts(), Accounts(inputs=len(SECOND)), last=True)
+
+    assert seen(second.output) == once(FIRST)
