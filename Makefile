@@ -41,7 +41,7 @@ test: $(INSTALLED)
 
 # A job on a Flink cluster of two task managers, on this machine. It needs Java 17 and Maven.
 test-flink: $(INSTALLED) flink
-	SCENETAGS_FLINK=$(FLINK) $(BIN)/python -m pytest tests/test_flink.py
+	SCENETAGS_FLINK=$(FLINK) $(BIN)/python -m pytest tests/pipelines/runners/test_flink.py
 
 flink: $(FLINK)/job-server.jar $(FLINK)/libraries
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 TENSORFLOW = 'tensorflow>=2.20; python_version < "3.14"'
 
@@ -14,14 +14,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
-    packages=[
-        "pipelines",
-        "pipelines.archives",
-        "pipelines.listing",
-        "pipelines.planning",
-        "pipelines.storage",
-        "model",
-    ],
+    packages=find_packages(include=["pipelines*", "model*"]),
     python_requires=">=3.11",
     install_requires=[
         "ai-edge-litert>=2.1",

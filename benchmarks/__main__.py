@@ -18,7 +18,7 @@ from benchmarks.processes import CommandError
 from benchmarks.report import Report
 from benchmarks.rounds import Bench, TooFewImagesError
 from benchmarks.rows import WrongRowsError
-from pipelines.bundle import load_bundle
+from pipelines.inference.bundle import load_bundle
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.bundle import LITERT_MODEL, Bundle, load_bundle
-from pipelines.engines import LiteRTEngine, available_cores
-from pipelines.images import decode, resize
+from pipelines.images.decoding import decode, resize
+from pipelines.inference.bundle import LITERT_MODEL, Bundle, load_bundle
+from pipelines.inference.engines import LiteRTEngine
+from pipelines.supervision.machine import available_cores
 
 BATCH = 32
 _BATCHES_A_TURN = 4

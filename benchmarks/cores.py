@@ -26,10 +26,9 @@ import numpy as np
 
 from benchmarks.material import small_bundle
 from benchmarks.simulated import decode, simulate
-from pipelines.bundle import Bundle
-from pipelines.decoding import DecodeSettings
-from pipelines.engines import Engine, LiteRTEngine
-from pipelines.images import Resized
+from pipelines.images.decoding import DecodeSettings, Resized
+from pipelines.inference.bundle import Bundle
+from pipelines.inference.engines import Engine, LiteRTEngine
 
 SECONDS = 10
 """What a run takes at best, after its start."""

@@ -14,7 +14,7 @@ CACHE = ROOT / "demo" / "benchmark"
 
 def synthetic_chips(count: int) -> Path:
     """Draw chips of 256 px, once."""
-    from model.synthetic import write_chips
+    from model.synthetic.chips import write_chips
 
     folder = CACHE / f"chips-{count}"
     if not (folder / "labels.csv").exists():

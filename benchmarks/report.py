@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.contenders import Contender
 from benchmarks.rounds import SIXTEEN, Figures, Round
-from pipelines.engines import available_cores
+from pipelines.supervision.machine import available_cores
 
 INSTALL = "pip install 'scenetags[bench]'"
 SECONDS_OF_SIXTEEN = 4.0

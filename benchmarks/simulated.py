@@ -15,16 +15,19 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines import inference, look_ahead, predict, reading, storage
-from pipelines.bundle import Bundle
-from pipelines.decoding import DecodeSettings
-from pipelines.engines import Engine
-from pipelines.images import Resized
-from pipelines.ledger import FAILURES, RUNS, read_accounts
+from pipelines import predict, storage
+from pipelines.images import DecodeSettings, Resized
+from pipelines.inference import ahead as inference
+from pipelines.inference.bundle import Bundle
+from pipelines.inference.engines import Engine
+from pipelines.output.manifest import read_accounts
+from pipelines.output.run import FAILURES, RUNS
+from pipelines.output.tables import open_table, table_files
+from pipelines.reading import source as reading
+from pipelines.reading.source import ImageSource
 from pipelines.records import ImageRef
 from pipelines.storage.buckets import BucketStore
 from pipelines.storage.objects import Entry, Page
-from pipelines.tables import open_table, table_files
 
 ARCHIVE = "gs://simulated/chips"
 A_PAGE = 1000
@@ -70,8 +73,8 @@ class SimulatedEngine:
         return self._table[self._next - len(pixels) : self._next]
 
 
-def fetch(ref: ImageRef, max_bytes: int) -> bytes:
-    """Fetch no bytes, in the place of `reading.fetch_image`."""
+def fetch(source: ImageSource, ref: ImageRef) -> bytes:
+    """Fetch no bytes, in the place of `ImageSource.fetch`."""
     if _number(ref.path) % FAILING == FAILING - 1:
         raise FileNotFoundError(2, "No such file or directory")
     return b""
@@ -97,8 +100,8 @@ def simulate(
     bucket = BucketStore(SimulatedBucket(count))  # type: ignore[arg-type]
     with ExitStack() as fakes:
         fakes.enter_context(patch.object(storage, "_bucket_store", lambda path: bucket))
-        fakes.enter_context(patch.object(reading, "fetch_image", fetch))
-        fakes.enter_context(patch.object(look_ahead, "decode_resized", decode))
+        fakes.enter_context(patch.object(ImageSource, "fetch", fetch))
+        fakes.enter_context(patch.object(reading, "decode_resized", decode))
         fakes.enter_context(patch.object(inference, "open_engine", open_engine))
         return predict.main([f"--input={ARCHIVE}", *argv])
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.material import synthetic_chips
-from model import dataset, fitting, network
+from model.data import dataset
+from model.training import fitting, network
 
 BATCH = 32
 LABELS = 17

@@ -1,272 +1,37 @@
-"""The `train` command: labelled images in, a bundle out."""
+"""`scenetags train`: labelled images in, a bundle out."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import importlib.util
-import os
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
+from model.training.settings import parse
+from pipelines.commandline.parser import report
+from pipelines.errors import ExitCode, ScenetagsError
 
-from model import dataset, export, facts, fitting, labels, native, network, quantization, split, thresholds
-from model.commandline import UsageError
-from model.history import Epoch, HistoryError
-from model.settings import Settings, parse
-from model.workspace import Workspace, WorkspaceError, open_workspace
-from pipelines.bundle import Bundle
-
-_UNUSABLE = (
-    UsageError,
-    labels.LabelError,
-    dataset.DatasetError,
-    network.WeightsError,
-    WorkspaceError,
-    HistoryError,
-)
-
-
-class Data(NamedTuple):
-    """The labelled images of a training.
-
-    Attributes:
-      labels: every label that a readable image has.
-      training: the examples to learn from.
-      validation: the examples held out.
-      repairs: on how many images each repair of `images.decode` was made.
-      findings: what was amiss with the label file and the images.
-    """
-
-    labels: tuple[str, ...]
-    training: dataset.Examples
-    validation: dataset.Examples
-    repairs: dict[str, int]
-    findings: tuple[labels.Finding, ...]
+_NAME = "scenetags train"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     try:
         settings = parse(sys.argv[1:] if argv is None else argv)
+        # Imported here: NumPy and the rest take longer than `--help` should.
+        from model.training.session import train
+
         train(settings)
-    except _UNUSABLE as error:
-        print(f"scenetags train: {error}", file=sys.stderr)
-        return 2
-    except (export.ExportError, fitting.DivergedError) as error:
-        print(f"scenetags train: {error}", file=sys.stderr)
-        return 1
+    except ScenetagsError as error:
+        return report(_NAME, error)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"scenetags train: {where}{error.strerror or error}; the same command goes on", file=sys.stderr)
-        return 1
+        print(f"{_NAME}: {where}{error.strerror or error}; rerun the same command to resume", file=sys.stderr)
+        return ExitCode.STOPPED
     except KeyboardInterrupt:
-        print("\nscenetags train: interrupted; the same command goes on after the last finished epoch", file=sys.stderr)
-        return 130
-    return 0
-
-
-def train(settings: Settings) -> None:
-    """Read the images, train on them, measure and export; go on where an earlier attempt was interrupted.
-
-    Raises:
-      LabelError: the label file cannot be used.
-      DatasetError: the images cannot be used.
-      WorkspaceError: an unfinished training of another kind is in the way.
-      WeightsError: the pretrained weights cannot be used.
-      ExportError: the exported files do not agree with one another.
-      DivergedError: training came to nothing.
-    """
-    _check_installed()
-    matched, findings = _match(settings)
-    with native.quiet():
-        import keras
-    if settings.quantize == "int8":
-        quantization.check_available()
-    precision: network.Precision = "mixed_float16" if network.on_gpu() else "float32"
-    workspace = open_workspace(
-        settings.output.with_name(f"{settings.output.name}.training"), _identity(settings, matched, precision)
-    )
-    data = _read(matched, findings, settings, workspace)
-    keras.utils.set_random_seed(settings.seed)
-    training = _begin(data, settings, workspace, precision)
-    best = training.run(
-        fitting.plan(
-            from_scratch=settings.weights is None,
-            head_epochs=settings.head_epochs,
-            finetune_epochs=settings.finetune_epochs,
-        )
-    )
-    model = _in_float32(training.model, settings)
-    learnt = _gather(settings, data, training, best, fitting.predict(model, data.validation, settings.batch_size))
-    calibration = data.training if settings.quantize == "int8" else None
-    bundle = export.export(model, settings.output, learnt, data.validation, calibration)
-    workspace.clear()
-    _tell(bundle, settings)
-    print(f"bundle {bundle.digest[:12]} written to {settings.output}; history and logs: {workspace.folder}")
-
-
-def _tell(bundle: Bundle, settings: Settings) -> None:
-    """Print how good the exported model is on the held-out images, and what int8 cost."""
-    measured = bundle.metrics
-    print(
-        f"held-out images: F2 over samples {measured['f2_over_samples']:.3f} "
-        f"(label frequencies alone: {measured['f2_of_frequencies']:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
-    )
-    cost = measured["cost_of_int8"]
-    if cost:
         print(
-            f"int8 cost: F2 over samples was {cost['float32_f2_over_samples']:.3f} in float32; probabilities differ by "
-            f"{cost['mean_difference']:.3f} on average, {cost['largest_difference']:.2f} at most"
+            f"\n{_NAME}: interrupted; rerun the same command to resume after the last finished epoch", file=sys.stderr
         )
-
-
-def _gather(
-    settings: Settings, data: Data, training: fitting.Training, best: Epoch, probabilities: NDArray[np.float32]
-) -> facts.Facts:
-    """Gather what the bundle tells of its training; `probabilities` are the model's of the held-out images."""
-    return facts.Facts(
-        name=settings.name,
-        note=settings.note,
-        labels=data.labels,
-        network=facts.Network(settings.alpha, settings.image_size, dataset.RESIZE_FILTER, settings.weights),
-        data=facts.Data(
-            images=settings.images,
-            label_file=settings.labels,
-            findings=data.findings,
-            repairs=data.repairs,
-            validation_fraction=settings.validation_fraction,
-            train_targets=data.training.targets,
-            validation_targets=data.validation.targets,
-        ),
-        training=facts.Training(
-            head_epochs=settings.head_epochs,
-            finetune_epochs=settings.finetune_epochs,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            history=tuple(training.history),
-            kept_epoch=best.epoch,
-            criterion=(
-                "the last of its phase within one standard error of the best F2 over samples on the held-out images, "
-                "and not below the phase before"
-            ),
-            machine="GPU" if network.on_gpu() else f"CPU, {os.cpu_count()} cores",
-            mixed_precision=training.model.dtype_policy.name != "float32",
-        ),
-        probabilities=probabilities,
-        thresholds=thresholds.tune(data.validation.targets > 0.5, probabilities),
-    )
-
-
-def _check_installed() -> None:
-    """Refuse at once what would else be missing after hours."""
-    for module in ("tensorflow", "iterstrat", "matplotlib"):
-        if importlib.util.find_spec(module) is None:
-            raise UsageError(f"{module} is not installed: pip install 'scenetags[train]'")
-
-
-def _match(settings: Settings) -> tuple[labels.LabelledImages, list[labels.Finding]]:
-    file = labels.read_labels(settings.labels)
-    images = [str(path) for path in labels.find_images(settings.images)]
-    matched = labels.match(file.rows, images, str(settings.images))
-    findings = [*file.findings, *matched.findings]
-    unused = set(file.labels) - set(labels.vocabulary(matched.tags))
-    if unused:
-        findings.append(labels.Finding("labels that no image has, left out", tuple(sorted(unused))))
-    told = _told(findings)
-    _check_enough(settings, matched.tags)
-    return matched, told
-
-
-def _check_enough(settings: Settings, tags: Sequence[frozenset[str]]) -> None:
-    vocabulary = labels.vocabulary(tags)
-    if not vocabulary or len(tags) < 2:
-        raise dataset.DatasetError(
-            f"{settings.labels}: {len(tags)} usable images with {len(vocabulary)} labels; training takes two images "
-            "and a label at least"
-        )
-
-
-def _read(
-    matched: labels.LabelledImages, findings: list[labels.Finding], settings: Settings, workspace: Workspace
-) -> Data:
-    decoded = dataset.decode(matched.paths, settings.image_size, workspace.images)
-    for repair, count in decoded.repairs.items():
-        print(f"{count} of {len(matched.paths)} images repaired: {repair}")
-    if decoded.unreadable:
-        names = tuple(f"{os.path.basename(bad.path)} ({bad.reason})" for bad in decoded.unreadable)
-        findings = findings + _told([labels.Finding("unreadable images, left out", names)])
-    tags = [matched.tags[index] for index in decoded.readable]
-    _check_enough(settings, tags)
-    vocabulary = labels.vocabulary(tags)
-    examples = dataset.Examples(decoded.pixels, decoded.readable, labels.multi_hot(tags, vocabulary))
-    drawn = split.stratified(examples.targets, settings.validation_fraction, settings.seed)
-    print(f"{len(drawn.train)} images to train on, {len(drawn.validation)} held out, {len(vocabulary)} labels")
-    return Data(
-        vocabulary, examples.take(drawn.train), examples.take(drawn.validation), decoded.repairs, tuple(findings)
-    )
-
-
-def _told(findings: Iterable[labels.Finding]) -> list[labels.Finding]:
-    """Print findings, a line each, and hand them on."""
-    findings = list(findings)
-    for finding in findings:
-        print(finding)
-    return findings
-
-
-def _begin(data: Data, settings: Settings, workspace: Workspace, precision: network.Precision) -> fitting.Training:
-    """Build the network, and find out how far an interrupted attempt came."""
-    history = list(workspace.read_history())
-    if history:
-        print(f"going on after epoch {history[-1].epoch} of an interrupted training ({workspace.folder})")
-    model = network.build(
-        data.training.targets.mean(axis=0),
-        image_size=settings.image_size,
-        alpha=settings.alpha,
-        weights=settings.weights,
-        precision=precision,
-    )
-    return fitting.Training(
-        model, data.training, data.validation, settings.batch_size, settings.seed, workspace, history
-    )
-
-
-def _in_float32(model: Any, settings: Settings) -> Any:
-    """Give back a network that computes in float32, as bundles do, with the same weights."""
-    if model.dtype_policy.name == "float32":
-        return model
-    frequencies = np.full(model.output_shape[-1], 0.5, np.float32)
-    plain = network.build(frequencies, image_size=settings.image_size, alpha=settings.alpha, weights=None)
-    plain.set_weights(model.get_weights())
-    return plain
-
-
-def _identity(settings: Settings, matched: labels.LabelledImages, precision: network.Precision) -> dict[str, str]:
-    """Describe all that decides what the training gives; an attempt goes on only where another equal one stopped.
-
-    Quantization comes after it: a finished training can be exported in either way.
-    """
-    flags = {
-        flag: str(value)
-        for flag, value in settings._asdict().items()
-        if flag not in ("images", "labels", "output", "name", "note", "weights", "quantize")
-    }
-    tags = hashlib.sha256(repr([sorted(of_image) for of_image in matched.tags]).encode()).hexdigest()
-    weights = dataset.fingerprint([str(settings.weights)]) if isinstance(settings.weights, Path) else settings.weights
-    return {
-        **flags,
-        "weights": str(weights),
-        "images": dataset.fingerprint(matched.paths),
-        "labels": tags,
-        # An optimizer's state in one is of no use in the other: a GPU's epochs are not gone on with on a CPU.
-        "precision": precision,
-        "version": importlib.metadata.version("scenetags"),
-    }
+        return 130
+    return ExitCode.DONE
 
 
 if __name__ == "__main__":

@@ -10,14 +10,17 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from pipelines import interruption, storage
-from pipelines.flags import parse_predict
-from pipelines.options import PredictOptions, UsageError
+from pipelines import storage
+from pipelines.commandline.flags import parse_predict
+from pipelines.commandline.options import PredictOptions
+from pipelines.commandline.parser import report
+from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.supervision import interruption
 
 if TYPE_CHECKING:
-    from pipelines.ledger import Accounts, Run
+    from pipelines.output.run import Accounts, Run
 
-DONE, STOPPED, WRONG_USAGE, TOO_MANY_FAILURES, UNBALANCED = 0, 1, 2, 3, 4
+_NAME = "scenetags predict"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,9 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with interruption.deferred():
             return _predict(parse_predict(sys.argv[1:] if argv is None else argv))
-    except UsageError as error:
-        print(f"scenetags predict: {error}", file=sys.stderr)
-        return WRONG_USAGE
+    except ScenetagsError as error:
+        return report(_NAME, error)
 
 
 def _predict(options: PredictOptions) -> int:
@@ -42,78 +44,95 @@ def _predict(options: PredictOptions) -> int:
     # an error that it raises as well.
     logging.getLogger().setLevel(logging.CRITICAL)
     # Imported here: Beam takes seconds, which `--help` and a mistyped flag should not cost.
-    from pipelines.bundle import BundleError, load_bundle
     from pipelines.images import ignore_metadata_warnings
-    from pipelines.jobs import StoppedError, rehearse_job, run_job
-    from pipelines.ledger import Run, new_run_name
-    from pipelines.listing import InputError
-    from pipelines.output import hold_output
-    from pipelines.progress import TooManyFailuresError
-    from pipelines.release import WorkerReleaseError
-    from pipelines.runners import check_beam_flags, check_runner, is_detached, is_local, makes_template, reach_buckets
-    from pipelines.storage import NoAccessError
-    from pipelines.tables import OutputError
-    from pipelines.watchdog import watching
+    from pipelines.inference.bundle import load_bundle
+    from pipelines.output.lock import hold_output
+    from pipelines.output.run import Run, new_run_name
+    from pipelines.runners.beam_flags import (
+        check_beam_flags,
+        check_runner,
+        is_detached,
+        is_local,
+        makes_template,
+        reach_buckets,
+    )
+    from pipelines.runners.jobs import rehearse_job, run_job
+    from pipelines.supervision.watchdog import watching
 
     ignore_metadata_warnings()
     beam_options = check_beam_flags(options.beam_flags)
     check_runner(options, beam_options)
+    access = reach_buckets(options, beam_options)
+    bundle = load_bundle(options.model)
+    thresholds = bundle.thresholds if options.threshold is None else (options.threshold,) * len(bundle.labels)
+    run = Run(
+        *(new_run_name(), options.output, bundle, thresholds, options.overwrite, options.max_failure_rate),
+        detached=is_detached(beam_options),
+        options=options.described(),
+        access=access,
+    )
+    if options.dry_run:
+        rehearse_job(run, options, beam_options)
+        return _exit_code(_print("dry run: the job is built and checked; nothing was submitted or written"))
+    watched = watching(options.output) if is_local(beam_options) else nullcontext()
     try:
-        access = reach_buckets(options, beam_options)
-        bundle = load_bundle(options.model)
-        thresholds = bundle.thresholds if options.threshold is None else (options.threshold,) * len(bundle.labels)
-        described = options.described()
-        run = Run(
-            *(new_run_name(), options.output, bundle, thresholds, options.overwrite, options.max_failure_rate),
-            detached=is_detached(beam_options),
-            options=described,
-            access=access,
-        )
-        if options.dry_run:
-            rehearse_job(run, options, beam_options)
-            return DONE if _tell("dry run: the job is built and checked; nothing was submitted or written") else STOPPED
-        watched = watching(options.output) if is_local(beam_options) else nullcontext()
         with hold_output(run), watched:
             accounts = run_job(run, options, beam_options)
-    except (BundleError, OutputError, InputError, NoAccessError, WorkerReleaseError) as error:
-        raise UsageError(str(error)) from error
-    except (StoppedError, interruption.InterruptedRunError) as error:
-        print(f"scenetags predict: {error}; {standing(run)}", file=sys.stderr)
-        return 128 + error.signal_number if isinstance(error, interruption.InterruptedRunError) else STOPPED
-    except TooManyFailuresError as error:
+    except ScenetagsError as error:
+        if error.exit_code == ExitCode.WRONG_USAGE:
+            raise
+        return _report_stop(run, options, error)
+    if accounts is None:
+        so_far = "the job template is written" if makes_template(beam_options) else "the job runs on by itself"
+        return _exit_code(_print(f"{so_far}; when it ends, it writes {run.manifest}"))
+    return _conclude(run, options, accounts)
+
+
+def _report_stop(run: Run, options: PredictOptions, error: ScenetagsError) -> int:
+    """Report in a few lines why a run ended early, and what of it is committed."""
+    from pipelines.supervision.progress import TooManyFailuresError
+
+    if isinstance(error, TooManyFailuresError):
         print(
-            f"scenetags predict: {error}, more than --max_failure_rate {options.max_failure_rate:.1%} allows, and "
-            f"--fail_fast ends the run; {standing(run)}",
-            *(f"  {failure.path}: {failure.stage}: {failure.message}" for failure in error.told),
+            f"{_NAME}: {error}, more than --max_failure_rate {options.max_failure_rate:.1%} allows, and --fail_fast "
+            f"ends the run; {standing(run)}",
+            *(f"  {failure.path}: {failure.stage}: {failure.message}" for failure in error.first),
             sep="\n",
             file=sys.stderr,
         )
-        return TOO_MANY_FAILURES
-    if accounts is None:
-        so_far = "the job's template is written" if makes_template(beam_options) else "the job goes on by itself"
-        return DONE if _tell(f"{so_far}; at its end the job writes {run.manifest}") else STOPPED
-    told = _tell(summary(run, accounts))
+    else:
+        print(f"{_NAME}: {error}; {standing(run)}", file=sys.stderr)
+    return error.exit_code
+
+
+def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
+    """Print what a run did, and return the exit code that follows from it."""
+    printed = _print(summary(run, accounts))
     if not accounts.balanced:
-        return UNBALANCED
+        return ExitCode.UNBALANCED
     if accounts.failure_rate > options.max_failure_rate:
         where = run.folder if run.overwrite else run.output
         print(
-            f"scenetags predict: {accounts.failure_rate:.1%} of the images failed, more than --max_failure_rate "
+            f"{_NAME}: {accounts.failure_rate:.1%} of the images failed, more than --max_failure_rate "
             f"{options.max_failure_rate:.1%}; the reasons are in {where}/failures"
-            + ("; the old rows stay, and the same command again tries what failed" if run.overwrite else ""),
+            + ("; the old rows stay, and the same command retries what failed" if run.overwrite else ""),
             file=sys.stderr,
         )
-        return TOO_MANY_FAILURES
-    return DONE if told else STOPPED
+        return ExitCode.TOO_MANY_FAILURES
+    return _exit_code(printed)
 
 
-def _tell(text: str) -> bool:
-    """Print a text and return whether that could be done; where not, say so in a line."""
+def _exit_code(printed: bool) -> int:
+    return ExitCode.DONE if printed else ExitCode.STOPPED
+
+
+def _print(text: str) -> bool:
+    """Print a text, and return whether that was possible; if it was not, report why in one line."""
     try:
         print(text, flush=True)
     except OSError as error:
         print(
-            f"scenetags predict: all is written, but the summary cannot be printed: {error.strerror or error}",
+            f"{_NAME}: everything is written, but the summary cannot be printed: {error.strerror or error}",
             file=sys.stderr,
         )
         # When Python ends it tries once more to print what is left, and would add a traceback.
@@ -123,44 +142,44 @@ def _tell(text: str) -> bool:
 
 
 def standing(run: Run) -> str:
-    """Say where a run stands that did not come to its end, for people."""
-    from pipelines.ledger import read_accounts
+    """Describe in words what is committed of a run that ended early, and how to resume."""
+    from pipelines.output.manifest import read_accounts
 
     try:
         with storage.hurried():
-            done = f"{read_accounts(run.manifest).inputs:,} images"
+            images = f"{read_accounts(run.manifest).inputs:,} images are"
     except FileNotFoundError:
-        done = "0 images"
+        images = "0 images are"
     except OSError:
-        done = "all finished waves"
-    rows = "the old rows are untouched" if run.overwrite else f"their rows are in {run.output}"
-    return f"{done} are done and committed, {rows}, and the same command again goes on from there"
+        images = "all finished waves are"
+    where = "committed, and the old rows are untouched" if run.overwrite else f"committed to {run.output}"
+    return f"{images} {where}; run the same command again to resume"
 
 
 def summary(run: Run, accounts: Accounts) -> str:
-    """Say what a run did and where its results are, for people."""
-    from pipelines.progress import duration
+    """Describe in words what a run did and where its results are."""
+    from pipelines.supervision.progress import duration
 
     seconds = time.time() - run.started
     worked_on = accounts.predictions + accounts.failures
     lines = [
         f"{accounts.inputs:,} images: {accounts.predictions:,} tagged, {accounts.failures:,} failed, "
         f"{accounts.skipped:,} skipped as already tagged",
-        f"{duration(seconds)}" + (f", {worked_on / seconds:.1f} images a second" if worked_on else ""),
+        f"{duration(seconds)}" + (f", {worked_on / seconds:.1f} images per second" if worked_on else ""),
     ]
     for title, counts in (
-        ("commonest tags", accounts.tags),
+        ("most frequent tags", accounts.tags),
         ("repairs", accounts.repairs),
-        ("reasons of failures", accounts.errors),
-        ("not images by their names, passed over", accounts.passed_over),
+        ("reasons for failures", accounts.errors),
+        ("ignored files (not images by name)", accounts.passed_over),
     ):
         if counts:
             commonest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:5]
             lines.append(f"{title}: " + ", ".join(f"{name} {count:,}" for name, count in commonest))
     if not accounts.balanced:
         lines.append(
-            f"THE ACCOUNTS DO NOT BALANCE: {accounts.inputs:,} inputs, but "
-            f"{accounts.predictions + accounts.failures + accounts.skipped:,} rows and skips"
+            f"ROW COUNT MISMATCH: {accounts.inputs:,} inputs, but "
+            f"{accounts.predictions + accounts.failures + accounts.skipped:,} rows and skips; please report this"
         )
     tagged = accounts.predictions + accounts.skipped
     for table, count in (("predictions", tagged), ("failures", accounts.failures)):

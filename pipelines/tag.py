@@ -8,37 +8,32 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from functools import partial
+from typing import TYPE_CHECKING
 
-import numpy as np
+from pipelines.commandline.flags import add_engine, add_model
+from pipelines.commandline.options import PredictOptions
+from pipelines.commandline.parser import Parser, UsageError, report
+from pipelines.errors import ScenetagsError
 
-from pipelines.archives import Streams, is_streamed
-from pipelines.bundle import Bundle, BundleError, load_bundle
-from pipelines.decoding import Decode, DecodeSettings, decode_resized
-from pipelines.engines import ENGINES, open_engine
-from pipelines.flags import UsageParser
-from pipelines.images import ignore_metadata_warnings
-from pipelines.inference import run_model
-from pipelines.listing import InputError, list_images
-from pipelines.options import UsageError
-from pipelines.picture import Panel, draw
-from pipelines.reading import read_image
-from pipelines.records import Failure, Image, ImageRef, Prediction
-from pipelines.storage import NoAccessError
-from pipelines.tagging import Predictor, choose_tags
+if TYPE_CHECKING:
+    from pipelines.inference.bundle import Bundle
+    from pipelines.records import Image, Prediction
+    from pipelines.results.picture import Panel
 
-DESCRIPTION = """\
+_DESCRIPTION = """\
 Tag a few images and show tags and probabilities on the screen.
 
-The images are decoded, repaired and judged exactly as `scenetags predict` does it.
+The images are decoded, repaired and tagged exactly as `scenetags predict` does it.
 """
 
-EPILOG = """\
+_EPILOG = """\
 example:
   scenetags tag chips/train_1.jpg --model bundle/ --picture train_1.png
 
 exit codes: 0 every image was tagged, 1 some failed (each says why), 2 wrong usage.
 """
+
+_NAME = "scenetags tag"
 
 SHOWN_PROBABILITY = 0.02
 """Labels below it are left out on the screen, unless they are tags."""
@@ -46,40 +41,44 @@ SHOWN_PROBABILITY = 0.02
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    parser = UsageParser(
-        prog="scenetags tag",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders or patterns")
-    parser.add_argument("--model", required=True, metavar="BUNDLE", help="the bundle that `scenetags train` made")
-    parser.add_argument("--engine", choices=ENGINES, default="auto", help="what computes the model (default auto)")
-    parser.add_argument("--picture", metavar="FILE.png", help="also draw each image beside its probabilities")
+    add_model(parser)
+    add_engine(parser)
+    parser.add_argument("--picture", metavar="FILE.png", help="also draw each image next to its probabilities")
     try:
-        options = parser.parse_args(sys.argv[1:] if argv is None else argv)
-        return _tag(options)
-    except (UsageError, BundleError, InputError, NoAccessError) as error:
-        print(f"scenetags tag: {error}", file=sys.stderr)
-        return 2
+        return _tag(parser.parse_args(sys.argv[1:] if argv is None else argv))
+    except ScenetagsError as error:
+        return report(_NAME, error)
 
 
 def _tag(options: argparse.Namespace) -> int:
+    # Imported here: NumPy, Pillow and Arrow take longer than `--help` should.
+    from pipelines.images import DecodeSettings, ignore_metadata_warnings
+    from pipelines.images.limits import Limits
+    from pipelines.inference.ahead import run_model
+    from pipelines.inference.bundle import load_bundle
+    from pipelines.inference.engines import open_engine
+    from pipelines.inference.tagging import Predictor
+    from pipelines.listing import list_images
+    from pipelines.reading.ahead import LookAhead
+    from pipelines.reading.source import ImageSource
+    from pipelines.records import Failure, Image, ImageRef, Prediction
+
     ignore_metadata_warnings()
     listed = list(list_images(options.images))
     if options.picture:
         _check_picture(options.picture, [item.path for item in listed])
     bundle = load_bundle(options.model)
-    settings = DecodeSettings(bundle.image_size, bundle.resize_filter)
-    decode = partial(decode_resized, settings=settings)
-    with closing(Streams()) as streams:
-        read = [item if isinstance(item, Failure) else _read(item, decode, streams) for item in listed]
+    source = ImageSource(DecodeSettings(bundle.image_size, bundle.resize_filter), Limits())
+    with closing(LookAhead(source, PredictOptions.reads_in_flight)) as ahead:
+        read = list(ahead.read(item for item in listed if isinstance(item, ImageRef)))
     images = [item for item in read if isinstance(item, Image)]
     predictions: list[Prediction | Failure] = []
     if images:
-        predictions += run_model(Predictor(open_engine(bundle, options.engine)), images)
-    failures = [item for item in (*read, *predictions) if isinstance(item, Failure)]
+        predictor = Predictor(open_engine(bundle, options.engine))
+        predictions += run_model(predictor, images, PredictOptions.batch_size)
+    failures = [item for item in (*listed, *read, *predictions) if isinstance(item, Failure)]
     panels = []
     for image, prediction in zip(images, predictions, strict=True):
         if isinstance(prediction, Prediction):
@@ -89,29 +88,35 @@ def _tag(options: argparse.Namespace) -> int:
     for failure in failures:
         print(f"{failure.path}\n  failed to {failure.stage}: {failure.message}\n", file=sys.stderr)
     if options.picture and panels:
-        try:
-            draw(panels, options.picture)
-        except OSError as error:
-            raise UsageError(f"--picture {options.picture}: {error.strerror or error}") from error
-        print(f"picture: {options.picture}")
+        _draw(panels, options.picture)
     return 1 if failures else 0
-
-
-def _read(ref: ImageRef, decode: Decode, streams: Streams) -> Image | Failure:
-    fetch = partial(streams.read, ref) if is_streamed(ref) else None
-    return read_image(ref, decode, fetch=fetch)
 
 
 def _check_picture(picture: str, images: Sequence[str]) -> None:
     if not picture.lower().endswith(".png"):
-        raise UsageError(f"--picture {picture}: name a .png file")
+        raise UsageError(f"--picture {picture} is not a .png file")
     if not os.path.isdir(os.path.dirname(picture) or "."):
         raise UsageError(f"--picture {picture}: there is no such folder")
     if os.path.realpath(picture) in map(os.path.realpath, images):
         raise UsageError(f"--picture {picture}: would replace one of the images")
 
 
+def _draw(panels: Sequence[Panel], picture: str) -> None:
+    from pipelines.results.picture import draw
+
+    try:
+        draw(panels, picture)
+    except OSError as error:
+        raise UsageError(f"--picture {picture}: {error.strerror or error}") from error
+    print(f"picture: {picture}")
+
+
 def _panel(image: Image, prediction: Prediction, bundle: Bundle) -> Panel:
+    import numpy as np
+
+    from pipelines.inference.tagging import choose_tags
+    from pipelines.results.picture import Panel
+
     [tags] = choose_tags(prediction.probabilities[np.newaxis], bundle.labels, bundle.thresholds)
     order = np.argsort(-prediction.probabilities, kind="stable")
     probabilities = {bundle.labels[index]: float(prediction.probabilities[index]) for index in order}

@@ -19,10 +19,10 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from pipelines import storage
-from pipelines.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, load_bundle, seal_bundle
-from pipelines.ledger import Run
+from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, load_bundle, seal_bundle
+from pipelines.output.run import Run
 from pipelines.storage import patience
-from tests import image_files
+from tests import ROOT, image_files
 from tools.emulators import Emulator, MissingEmulatorError, amazon, environment, google
 from tools.proxy import Proxy, before
 from tools.workers import Cluster, job_service, worker_pool
@@ -33,7 +33,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 settings.register_profile("same", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("same")
 
-REAL_CHIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "planet"
+REAL_CHIPS = ROOT.parent / "shared" / "data" / "planet"
 
 LABELS = ("bright", "green", "blue")
 IMAGE_SIZE = 32
@@ -105,7 +105,9 @@ def poisoned_bundle_path(tmp_path_factory: pytest.TempPathFactory, tensorflow: A
 @pytest.fixture(scope="session")
 def unfinished(tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> Unfinished:
     """Train a tiny network on chips drawn by code, for two epochs, and interrupt it before the export."""
-    from model import export, synthetic, train
+    from model import train
+    from model.export import bundle as export
+    from model.synthetic import chips as synthetic
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt

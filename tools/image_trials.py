@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipelines.images import MAX_PIXELS, Decoded, ImageError, decode, ignore_metadata_warnings
+from pipelines.images import Decoded, ImageError, decode, ignore_metadata_warnings
+from pipelines.images.limits import MAX_PIXELS
 from tools.image_mutations import make_case
 from tools.image_seeds import Seed
 

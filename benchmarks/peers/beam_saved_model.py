@@ -19,8 +19,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from numpy.typing import NDArray
 
 from benchmarks.peers.job import Model, Predict, load_model, parse_job
-from pipelines.engines import available_cores
-from pipelines.images import Pixels
+from pipelines.images.decoding import Pixels
+from pipelines.supervision.machine import available_cores
 
 BATCH = 32
 

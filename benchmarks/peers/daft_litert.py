@@ -10,7 +10,7 @@ import sys
 
 from benchmarks.peers.daft_job import run
 from benchmarks.peers.job import parse_job
-from pipelines.engines import available_cores
+from pipelines.supervision.machine import available_cores
 
 if __name__ == "__main__":
     # Daft imports TensorFlow where it finds it, to tell its tensors; a user of LiteRT has none.

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from benchmarks.bare import open_pool
-from pipelines.bundle import LITERT_MODEL, SAVED_MODEL, load_bundle
-from pipelines.decoding import DecodeSettings, Refusal, decode_resized
-from pipelines.images import Pixels
+from pipelines.images import DecodeSettings, Pixels, decode_resized
+from pipelines.inference.bundle import LITERT_MODEL, SAVED_MODEL, load_bundle
+from pipelines.output.schema import probability_columns
 
 Predict = Callable[[Pixels], NDArray[np.float32]]
 """Computes the probabilities, float32[N, L], of pixels, uint8[N, S, S, 3]."""
@@ -77,10 +77,7 @@ class Model(NamedTuple):
 
     def decode(self, data: bytes) -> Pixels:
         """Decode an image file: uint8[S, S, 3]."""
-        decoded = decode_resized(data, self.decoding)
-        if isinstance(decoded, Refusal):
-            raise ValueError(f"{decoded.error}: {decoded.message}")
-        return decoded.pixels
+        return decode_resized(data, self.decoding).pixels
 
     def decode_batch(self, files: Sequence[bytes]) -> Pixels:
         """Decode image files: uint8[N, S, S, 3]."""
@@ -88,7 +85,7 @@ class Model(NamedTuple):
 
     def columns(self, probabilities: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Name probabilities, float32[N, L], as the columns of the output are named."""
-        return {f"p_{label}": probabilities[:, index] for index, label in enumerate(self.labels)}
+        return dict(zip(probability_columns(self.labels).values(), probabilities.T, strict=True))
 
 
 def parse_job() -> Job:

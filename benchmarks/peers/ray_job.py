@@ -13,7 +13,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 import ray
 
 from benchmarks.peers.job import Job, Model, Predict, load_model
-from pipelines.engines import available_cores
+from pipelines.supervision.machine import available_cores
 
 BATCH = 32
 _OBJECT_STORE = 512 * 2**20

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from benchmarks.peers.job import parse_job
 from benchmarks.peers.ray_job import run
-from pipelines.engines import available_cores
+from pipelines.supervision.machine import available_cores
 
 if __name__ == "__main__":
     run(parse_job(), lambda model: model.open_litert(1), actors=available_cores(), cpus=0.5)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers.job import Model, load_model, parse_job, write_rows
-from pipelines.engines import available_cores
+from pipelines.supervision.machine import available_cores
 
 
 class Predictor:

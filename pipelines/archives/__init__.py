@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 
-from pipelines import interruption
 from pipelines.archives.members import IN_STREAM, IN_TAR, SEPARATOR, Found, UntrustedArchiveError, member_path
 from pipelines.archives.tars import COMPRESSED_ENDINGS, Streams, list_tar, read_in_tar
 from pipelines.archives.zips import list_zip, read_in_zip
 from pipelines.records import Failure, ImageRef, not_listed
+from pipelines.supervision import interruption
 
 __all__ = [
     "ENDINGS",
@@ -39,7 +39,7 @@ def is_archive(path: str) -> bool:
 
 def is_streamed(ref: ImageRef) -> bool:
     """Tell whether an image can only be read by going through its archive."""
-    return ref.span is not None and ref.span.packing == IN_STREAM
+    return ref.place is not None and ref.place.packing == IN_STREAM
 
 
 def split_member(path: str) -> tuple[str, str | None]:
@@ -87,8 +87,8 @@ def read_member(ref: ImageRef) -> bytes:
       DamagedArchiveError: it is not what the archive's directory says.
       OSError: the archive cannot be read.
     """
-    assert ref.span
+    assert ref.place
     if is_streamed(ref):
         with closing(Streams()) as streams:
             return streams.read(ref)
-    return read_in_tar(ref.span) if ref.span.packing == IN_TAR else read_in_zip(ref.span, ref.size)
+    return read_in_tar(ref.place) if ref.place.packing == IN_TAR else read_in_zip(ref.place, ref.size)

@@ -70,8 +70,8 @@ class Streams:
           DamagedArchiveError: the archive is not what it was when it was listed.
           OSError: it cannot be read.
         """
-        assert ref.span
-        span = ref.span
+        assert ref.place
+        span = ref.place
         archive = (span.archive, ref.fingerprint.rpartition("@")[0])
         if self._stream is None or archive != self._archive:
             self.close()

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from pipelines import archives, images, storage
+from pipelines import archives, storage
+from pipelines.images.formats import ENDINGS
 from pipelines.listing.buckets import expand_in_bucket
 from pipelines.listing.folders import expand_here
 from pipelines.listing.lists import read_list
@@ -76,7 +77,7 @@ def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Li
     except OSError as error:
         raise InputError(f"cannot list {pattern}: {error.strerror or error}") from error
     if not found:
-        raise InputError(f"no images in {pattern} (looked for names ending in {', '.join(images.ENDINGS)})")
+        raise InputError(f"no images in {pattern} (looked for names ending in {', '.join(ENDINGS)})")
 
 
 def _spread(written: str) -> list[str]:

@@ -6,10 +6,11 @@ import os
 import stat
 
 from pipelines import storage
+from pipelines.errors import ScenetagsError
 from pipelines.records import ImageRef, Listed, not_listed
 
 
-class InputError(ValueError):
+class InputError(ScenetagsError):
     """An input that names nothing, or a list that cannot be read."""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import bracex
 from wcmatch import glob
 
-from pipelines import images
+from pipelines.images.formats import ENDINGS
 
 _MOST_PATTERNS = 10_000
 
@@ -25,7 +25,7 @@ def is_image(name: str, passed_over: Counter[str] | None = None) -> bool:
     """
     if name.endswith("/") or any(part.startswith(".") and part != ".." and part != "." for part in name.split("/")):
         return False
-    if name.lower().endswith(images.ENDINGS):
+    if name.lower().endswith(ENDINGS):
         return True
     if passed_over is not None:
         passed_over[posixpath.splitext(name)[1].lower() or "no ending"] += 1

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-from pipelines import interruption
 from pipelines.records import Failure, ImageRef, Listed
+from pipelines.supervision import interruption
 
 SEED = 20170420
 """Of the choice: the same sample of the same listing, each time."""

@@ -120,15 +120,28 @@ def expected_failures(failed: int, sampled: int, images: int) -> Interval:
     return Interval(max(failed, share.low * images), min(images - sampled + failed, share.high * images))
 
 
-def speed(costs: Costs, cores: int, reads_in_flight: int) -> Speed:
-    """Say how fast one process goes, and what keeps it from going faster: its cores, or what these wait for."""
+def speed(costs: Costs, cores: int, reads_in_flight: int, threads: int) -> Speed:
+    """Estimate how fast one process goes, and what keeps it from going faster: its cores, or what these wait for.
+
+    Args:
+      costs: of an image.
+      cores: of the process.
+      reads_in_flight: images that are fetched at the same time.
+      threads: images that are decoded, and predicted, at the same time.
+    """
     work = {name: getattr(costs, name) for name in ("model", "decoding", "fetching", "pipeline")}
     hardest = max(work, key=work.__getitem__)
     all_of_it = costs.core_seconds
     rate = cores / all_of_it
-    waits = (("fetching", costs.waiting / reads_in_flight), ("model", costs.device))
+    waits = (
+        ("fetching", costs.waiting / reads_in_flight),
+        ("decoding", costs.decoding / threads),
+        ("model", max(costs.device, costs.model / threads)),
+    )
     name, seconds = max(waits, key=lambda wait: wait[1])
-    return Speed(1 / seconds, name, None) if seconds * rate > 1 else Speed(rate, hardest, work[hardest] / all_of_it)
+    if seconds * rate > 1 + 1e-9:
+        return Speed(1 / seconds, name, None)
+    return Speed(rate, hardest, work[hardest] / all_of_it)
 
 
 def reads_in_flight(costs: Costs, images_a_second: float, cores: int, batch: int) -> int:

@@ -11,6 +11,8 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pipelines.errors import ScenetagsError
+
 REGION = "us-central1"
 DOLLARS_A_VCPU_HOUR = 0.056
 DOLLARS_A_GB_HOUR = 0.003557
@@ -36,7 +38,7 @@ _FAMILIES = (
 )
 
 
-class UnknownMachineError(ValueError):
+class UnknownMachineError(ScenetagsError):
     """A name of no machine that is known here."""
 
 

@@ -11,12 +11,15 @@ from dataclasses import replace
 import pyarrow.parquet as pq
 
 from pipelines import storage
-from pipelines.bundle import load_bundle
-from pipelines.decoding import DecodeSettings
-from pipelines.engines import Engine, available_cores, open_engine
-from pipelines.ledger import Run
+from pipelines.commandline.options import PredictOptions
+from pipelines.images import DecodeSettings
+from pipelines.images.limits import Limits
+from pipelines.inference.bundle import load_bundle
+from pipelines.inference.engines import Engine, open_engine
 from pipelines.listing import list_images
-from pipelines.options import PredictOptions
+from pipelines.output.run import Run
+from pipelines.output.tables import FORMAT
+from pipelines.output.writing import PredictionTable
 from pipelines.planning import estimate
 from pipelines.planning.census import Census, take_census
 from pipelines.planning.estimate import CloudRun, Costs, Interval
@@ -24,10 +27,8 @@ from pipelines.planning.machines import Machine
 from pipelines.planning.proposal import Asked, Count, Found, LocalRun, Plan, Reason, Sampled
 from pipelines.planning.sampling import BatchTrial, Sample, measure
 from pipelines.planning.shell import BUCKET, can_run_in_cloud, cloud_flags, shell_command
-from pipelines.reading import Limits
 from pipelines.records import Failure, Prediction
-from pipelines.tables import FORMAT
-from pipelines.writing import PredictionRows
+from pipelines.supervision.machine import available_cores
 
 _RUN = "20260101T000000.000000Z-0000"
 """Name of a run whose rows are measured: always the same, so that the same images give the same plan."""
@@ -53,11 +54,14 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     bundle = load_bundle(job.model)
     passed_over: Counter[str] = Counter()
     census = take_census(list_images(job.input, job.input_list, passed_over), sample)
-    engine = open_engine(bundle, job.engine)
+    engine = open_engine(bundle, job.engine, job.threads)
     limits = Limits.given(job.max_bytes, job.max_pixels, job.max_seconds, job.isolate_decoding)
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, limits.max_pixels)
     measured = measure(
-        *(census.sample, engine, decoding, limits, job.reads_in_flight, job.batch_size),
+        *(census.sample, engine, decoding, limits),
+        threads=job.threads,
+        reads_in_flight=job.reads_in_flight,
+        batch_size=job.batch_size,
         trials=engine.takes_batches,
     )
     thresholds = bundle.thresholds if job.threshold is None else (job.threshold,) * len(bundle.labels)
@@ -116,7 +120,7 @@ def _bytes_a_row(predictions: Sequence[Prediction], run: Run) -> float | None:
     """Write rows as the job does, into memory; what a file without rows takes is not theirs."""
     if not predictions:
         return None
-    table, _ = PredictionRows().lay_out(predictions, run)
+    table, _ = PredictionTable().lay_out(predictions, run)
     sizes = []
     for part in (table, table.slice(0, 0)):
         file = io.BytesIO()
@@ -138,7 +142,7 @@ def _local_run(
     cores = available_cores()
     # An engine for which there were no trials takes images one by one, whatever the size of a batch.
     batch = _best(trials) if trials else job.batch_size
-    speed = estimate.speed(costs, cores, job.reads_in_flight)
+    speed = estimate.speed(costs, cores, job.reads_in_flight, job.threads or cores)
     reads = estimate.reads_in_flight(costs, speed.images_a_second, cores, batch if trials else 1)
     seconds = estimate.seconds_here(census.images, census.seconds, speed.images_a_second)
     return LocalRun(cores, busy, speed, seconds, batch, reads)

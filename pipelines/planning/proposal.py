@@ -10,7 +10,7 @@ from pipelines.planning import estimate, machines
 from pipelines.planning.estimate import CloudRun, Costs, Interval, Speed
 from pipelines.planning.sampling import BatchTrial
 from pipelines.planning.shell import BUCKET, PROJECT
-from pipelines.progress import duration
+from pipelines.supervision.progress import duration
 
 _COMMONEST = 5
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
-from types import TracebackType
 
-from pipelines import interruption
-from pipelines.archives import Streams, is_streamed
-from pipelines.decoding import Decode, DecodeSettings, Refusal, decode_resized
-from pipelines.engines import Engine, available_cores
-from pipelines.images import Resized
-from pipelines.inference import IMAGES_A_CALL, run_model
-from pipelines.isolation import DecoderPool
-from pipelines.reading import Fetch, Limits, fetch_image, read_image
+from pipelines.archives import is_streamed
+from pipelines.images import DecodeSettings, ImageError, Resized
+from pipelines.images.limits import Limits
+from pipelines.inference.ahead import IMAGES_A_CALL, run_model
+from pipelines.inference.engines import Engine
+from pipelines.inference.tagging import Predictor
+from pipelines.reading.ahead import LookAhead
+from pipelines.reading.source import ImageSource
 from pipelines.records import Failure, Image, ImageRef, Prediction
-from pipelines.tagging import Predictor
+from pipelines.supervision import interruption
+from pipelines.supervision.machine import available_cores
 
 BATCH_SIZES = (8, 32, 128)
 """That are tried out where the engine works on a whole batch at once."""
@@ -73,6 +71,8 @@ def measure(
     engine: Engine,
     decoding: DecodeSettings,
     limits: Limits,
+    *,
+    threads: int | None,
     reads_in_flight: int,
     batch_size: int,
     trials: bool = False,
@@ -84,6 +84,7 @@ def measure(
       engine: that runs the model.
       decoding: what the model takes.
       limits: what one image may cost.
+      threads: images that are decoded at the same time; by default one per core.
       reads_in_flight: images that are fetched at the same time.
       batch_size: images given to the engine together.
       trials: whether to find out what other sizes of a batch are worth.
@@ -94,10 +95,11 @@ def measure(
     a_call = batch_size if engine.takes_batches else IMAGES_A_CALL
     at_once = max(2 * reads_in_flight, a_call, *(BATCH_SIZES if trials else ()))
     done: list[Prediction | Failure] = []
-    with _Reader(decoding, limits, reads_in_flight) as reader:
+    source = _MeasuredSource(decoding, limits, threads)
+    with closing(LookAhead(source, reads_in_flight)) as ahead:
         remaining = iter(refs)
         while some := list(islice(remaining, at_once)):
-            read = reader.read(some)
+            read = list(ahead.read(some))
             done += (item for item in read if isinstance(item, Failure))
             images = [item for item in read if isinstance(item, Image)]
             if trials and images and not tried:
@@ -107,7 +109,7 @@ def measure(
     return Sample(
         tuple(item for item in done if isinstance(item, Prediction)),
         tuple(item for item in done if isinstance(item, Failure)),
-        *(reader.bytes, reader.fetching.waited, reader.fetching.worked, reader.decoding.worked),
+        *(source.bytes, source.fetching.waited, source.fetching.worked, source.decoding.worked),
         *(running.worked, running.waited, tuple(tried)),
     )
 
@@ -151,85 +153,39 @@ class _Clock:
                 self.worked += share * worked
 
 
-class _Reader:
-    """Read images with the threads of a `LookAhead`, and with an eye on the clock."""
+class _MeasuredSource(ImageSource):
+    """A source of images with an eye on the clock."""
 
-    def __init__(self, decoding: DecodeSettings, limits: Limits, reads_in_flight: int) -> None:
+    def __init__(self, decoding: DecodeSettings, limits: Limits, threads: int | None) -> None:
+        super().__init__(decoding, limits, threads)
         self.fetching, self.decoding, self.bytes = _Clock(), _Clock(), 0
-        self._max_bytes = limits.max_bytes
-        self._executor = ThreadPoolExecutor(reads_in_flight, thread_name_prefix="read")
-        self._turn = threading.Semaphore(available_cores())
         self._counting = threading.Lock()
-        self._stream = _Stream(self.fetching)
-        self._decode: Decode = partial(decode_resized, settings=decoding)
-        self._pool: DecoderPool | None = None
+        self._place = ("", 0)
+        # Of another process only the seconds can be seen.
+        self._decoding_work = time.perf_counter if limits.isolated else time.thread_time
         if limits.isolated:
-            self._pool = DecoderPool(decoding, limits.max_seconds, available_cores())
-            self._decode = self._pool.decode
-            for _ in range(available_cores()):
-                # Its first image starts a child, which takes longer than an image does.
-                self._decode(b"")
+            for _ in range(threads or available_cores()):
+                # The first image of a child process starts it, which takes longer than an image does.
+                with suppress(ImageError):
+                    super().decode(b"")
 
-    def __enter__(self) -> _Reader:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._executor.shutdown(cancel_futures=True)
-        self._stream.close()
-        if self._pool:
-            self._pool.close()
-
-    def read(self, refs: Sequence[ImageRef]) -> list[Image | Failure]:
-        """Read images, and give them back in their order."""
-        return list(self._executor.map(self._read, refs, [self._fetch(ref) for ref in refs]))
-
-    def _read(self, ref: ImageRef, fetch: Fetch) -> Image | Failure:
-        return read_image(ref, self._decode_measured, self._max_bytes, self._turn, partial(self._counted, fetch))
-
-    def _fetch(self, ref: ImageRef) -> Fetch:
-        if is_streamed(ref) and ref.size <= self._max_bytes:
-            return self._stream.begin(ref)
-        return partial(self._fetch_measured, ref)
-
-    def _fetch_measured(self, ref: ImageRef) -> bytes:
-        with self.fetching.measured(time.thread_time):
-            return fetch_image(ref, self._max_bytes)
-
-    def _counted(self, fetch: Fetch) -> bytes:
-        data = fetch()
+    def fetch(self, ref: ImageRef) -> bytes:
+        with self.fetching.measured(time.thread_time, self._share(ref)):
+            data = super().fetch(ref)
         with self._counting:
             self.bytes += len(data)
         return data
 
-    def _decode_measured(self, data: bytes) -> Resized | Refusal:
-        with self.decoding.measured(time.perf_counter if self._pool else time.thread_time):
-            return self._decode(data)
+    def decode(self, data: bytes) -> Resized:
+        with self.decoding.measured(self._decoding_work):
+            return super().decode(data)
 
-
-class _Stream:
-    """One thread that goes through compressed archives, in the order in which their members come."""
-
-    def __init__(self, clock: _Clock) -> None:
-        self._clock = clock
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="stream")
-        self._streams = Streams()
-        self._place = ("", 0)
-
-    def begin(self, ref: ImageRef) -> Fetch:
-        """Begin to fetch a member, and give what waits for it."""
-        return self._executor.submit(self._read, ref).result
-
-    def close(self) -> None:
-        """End what is at work."""
-        self._executor.shutdown(cancel_futures=True)
-        self._streams.close()
-
-    def _read(self, ref: ImageRef) -> bytes:
-        assert ref.span
-        end = ref.span.start + ref.span.length
-        archive, place = self._place
-        passed = end - (place if archive == ref.span.archive else 0)
-        self._place = (ref.span.archive, end)
-        # What lies between two members of the sample is no cost of theirs.
-        with self._clock.measured(time.thread_time, ref.span.length / max(1, passed, ref.span.length)):
-            return self._streams.read(ref)
+    def _share(self, ref: ImageRef) -> float:
+        """Tell which share of the time a fetch takes is the image's own: what lies before it in a stream is not."""
+        if ref.place is None or not is_streamed(ref):
+            return 1.0
+        end = ref.place.start + ref.place.length
+        archive, at = self._place
+        passed = end - (at if archive == ref.place.archive else 0)
+        self._place = (ref.place.archive, end)
+        return ref.place.length / max(1, passed, ref.place.length)

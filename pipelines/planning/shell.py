@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from pipelines import storage
-from pipelines.flags import parse_predict
-from pipelines.options import PredictOptions, without_credentials
+from pipelines.commandline.flags import parse_predict
+from pipelines.commandline.options import PredictOptions, without_credentials
 from pipelines.planning import machines
 from pipelines.planning.estimate import CloudRun
 

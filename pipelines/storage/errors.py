@@ -6,12 +6,14 @@ import errno
 import http.client
 import re
 
+from pipelines.errors import ScenetagsError
 
-class UnsupportedStorageError(ValueError):
+
+class UnsupportedStorageError(ScenetagsError):
     """A path in a kind of storage that cannot be reached."""
 
 
-class NoAccessError(RuntimeError):
+class NoAccessError(ScenetagsError):
     """A kind of storage for which a library or credentials are missing here."""
 
 
@@ -27,7 +29,7 @@ class ConflictError(OSError):
     """An object that is not what it was expected to be when it was to be replaced."""
 
 
-class LockedError(RuntimeError):
+class LockedError(ScenetagsError):
     """A lock that somebody else holds; the message is what they say of themselves."""
 
 

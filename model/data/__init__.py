@@ -1,0 +1,1 @@
+"""Labelled images become training batches, and some are held out."""

@@ -1,0 +1,224 @@
+"""Turn labelled images into training batches: decode once into a cache, then read, vary and batch out of it.
+
+Images are decoded by the code that also predicts. From then on a batch is a copy out of one array on disk: no network
+waits for it, and a training that was interrupted finds its images decoded when it starts again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data import augmentation
+from pipelines import images, storage
+from pipelines.errors import ScenetagsError
+from pipelines.supervision.machine import available_cores
+
+RESIZE_FILTER = "bilinear"
+
+_PIXELS = "pixels.npy"
+_OUTCOME = "decoded.json"
+
+
+class DatasetError(ScenetagsError):
+    """Images that cannot be trained on; the message is one line for the user."""
+
+
+class Unreadable(NamedTuple):
+    """An image that could not be decoded, and why."""
+
+    path: str
+    reason: str
+
+
+class DecodedImages(NamedTuple):
+    """What decoding a list of images gave.
+
+    Attributes:
+      pixels: uint8 [M, S, S, 3], one image for each of the list; mapped from the cache, undefined where unreadable.
+      readable: int64 [N]; places in the list of the images that could be decoded.
+      repairs: how many images each repair of `images.decode` was applied to.
+      unreadable: the other images.
+    """
+
+    pixels: NDArray[np.uint8]
+    readable: NDArray[np.int64]
+    repairs: dict[str, int]
+    unreadable: tuple[Unreadable, ...]
+
+
+class Examples(NamedTuple):
+    """Labelled images of one size.
+
+    Attributes:
+      pixels: uint8 [M, S, S, 3]; may be mapped from a file that is larger than memory.
+      rows: int64 [N]; which of those images are meant, in this order.
+      targets: float32 [N, L]; 1.0 where image n has label l, else 0.0.
+    """
+
+    pixels: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+    targets: NDArray[np.float32]
+
+    def take(self, indices: NDArray[np.int64]) -> Examples:
+        """Choose the examples at these indices; no pixel is copied."""
+        return Examples(self.pixels, self.rows[indices], self.targets[indices])
+
+
+def fingerprint(paths: Sequence[str]) -> str:
+    """Name a list of files and their state by a digest that changes when one of them does; no file is read."""
+    digest = hashlib.sha256()
+    for path in paths:
+        status = os.stat(path)
+        digest.update(
+            f"{os.path.abspath(path)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
+        )
+    return digest.hexdigest()
+
+
+def spread(count: int, most: int) -> NDArray[np.int64]:
+    """Choose indices below a count, int64 [at most `most`], in order and at even distances."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
+
+
+def decode(paths: Sequence[str], image_size: int, folder: Path) -> DecodedImages:
+    """Decode, repair and resize images into a cache, or find them there.
+
+    Args:
+      paths: the images.
+      image_size: S, in pixels; images become squares of this side.
+      folder: where the cache is, or will be made.
+
+    Raises:
+      DatasetError: the disk has no room for the cache, or no image could be decoded.
+    """
+    identity = f"{fingerprint(paths)} {image_size} {RESIZE_FILTER}"
+    shape = (len(paths), image_size, image_size, 3)
+    outcome = _read_outcome(folder, identity, shape)
+    if outcome is None:
+        (folder / _OUTCOME).unlink(missing_ok=True)  # before the pixels that it speaks of are overwritten
+        outcome = _decode_all(paths, shape, folder)
+        storage.write(str(folder / _OUTCOME), json.dumps({"identity": identity, **outcome}).encode())
+    unreadable = tuple(Unreadable(*pair) for pair in outcome["unreadable"])
+    if len(unreadable) == len(paths):
+        raise DatasetError(f"none of {len(paths)} images can be decoded; the first: {' '.join(unreadable[0])}")
+    lost = {bad.path for bad in unreadable}
+    readable = np.array([i for i, path in enumerate(paths) if path not in lost], np.int64)
+    pixels = np.load(folder / _PIXELS, mmap_mode="r", allow_pickle=False)
+    return DecodedImages(pixels, readable, outcome["repairs"], unreadable)
+
+
+def batches(examples: Examples, batch_size: int) -> Any:
+    """Make a `tf.data.Dataset` of (pixels uint8 [B, S, S, 3], targets float32 [B, L]), in order, as they are."""
+
+    def gather(start: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        chosen = slice(start, start + batch_size)
+        return examples.pixels[examples.rows[chosen]], examples.targets[chosen]
+
+    return _stream(gather, examples, range(0, len(examples.rows), batch_size))
+
+
+def training_batches(examples: Examples, batch_size: int, *, seed: int, epochs: Sequence[int]) -> Any:
+    """Make a `tf.data.Dataset` like `batches` of some epochs: shuffled, and each image varied at random.
+
+    What an epoch holds follows from `seed` and its number alone, so that a training that continues sees what it would
+    have seen without the interruption.
+    """
+    starts = range(0, len(examples.rows), batch_size)
+
+    def gather(number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        epoch, step = divmod(int(number), len(starts))
+        chosen = _order(len(examples.rows), seed, epochs[epoch])[starts[step] : starts[step] + batch_size]
+        rng = np.random.default_rng((seed, epochs[epoch], step))
+        pixels = examples.pixels[examples.rows[chosen]]
+        return np.stack([augmentation.vary(image, rng) for image in pixels]), examples.targets[chosen]
+
+    return _stream(gather, examples, range(len(starts) * len(epochs)))
+
+
+@lru_cache(maxsize=2)
+def _order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+def _stream(
+    gather: Callable[[int], tuple[NDArray[np.uint8], NDArray[np.float32]]], examples: Examples, numbers: range
+) -> Any:
+    import tensorflow as tf
+
+    def batch(number: Any) -> tuple[Any, Any]:
+        pixels, targets = tf.numpy_function(gather, [number], (tf.uint8, tf.float32), stateful=False)
+        pixels.set_shape((None, *examples.pixels.shape[1:]))
+        targets.set_shape((None, examples.targets.shape[1]))
+        return pixels, targets
+
+    # Numbers through a map: under `from_generator` (and Keras' PyDataset, which is one) TensorFlow gives its memory
+    # back after every step, and the page faults made an epoch two to four times slower.
+    dataset = tf.data.Dataset.range(numbers.start, numbers.stop, numbers.step)
+    return dataset.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def _decode_all(paths: Sequence[str], shape: tuple[int, int, int, int], folder: Path) -> dict[str, Any]:
+    from tqdm import tqdm
+
+    settings = images.DecodeSettings(shape[1], RESIZE_FILTER)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _PIXELS).unlink(missing_ok=True)
+    _check_space(folder, int(np.prod(shape, dtype=object)), len(paths))
+    pixels = np.lib.format.open_memmap(folder / _PIXELS, "w+", np.uint8, shape)
+    if hasattr(os, "posix_fallocate"):
+        # Else a disk that fills up meanwhile would kill the process without a word.
+        with (folder / _PIXELS).open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+
+    def read(index: int) -> tuple[str, ...] | Unreadable:
+        try:
+            decoded = images.decode_resized(storage.read(paths[index]), settings)
+        except (images.ImageError, OSError) as error:
+            return Unreadable(paths[index], str(error))
+        pixels[index] = decoded.pixels
+        return decoded.repairs
+
+    repairs: Counter[str] = Counter()
+    unreadable = []
+    with ThreadPoolExecutor(available_cores()) as pool:
+        outcomes = pool.map(read, range(len(paths)))
+        for outcome in tqdm(outcomes, "decoding", total=len(paths), unit="image", disable=None, leave=False):
+            if isinstance(outcome, Unreadable):
+                unreadable.append(outcome)
+            else:
+                repairs.update(outcome)
+    pixels.flush()
+    return {"repairs": dict(sorted(repairs.items())), "unreadable": unreadable}
+
+
+def _check_space(folder: Path, needed: int, count: int) -> None:
+    existing = next(parent for parent in (folder, *folder.resolve().parents) if parent.is_dir())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise DatasetError(
+            f"{existing}: {count} decoded images take {needed / 1e9:,.1f} GB while training, and {free / 1e9:,.1f} GB "
+            "are free; choose a smaller --image_size, or an --output on a larger disk"
+        )
+
+
+def _read_outcome(folder: Path, identity: str, shape: tuple[int, int, int, int]) -> dict[str, Any] | None:
+    """Read what decoding gave earlier, if it was of the same images and its pixels are still there."""
+    try:
+        outcome: dict[str, Any] = json.loads((folder / _OUTCOME).read_text())
+        pixels = np.load(folder / _PIXELS, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    same = outcome.get("identity") == identity and pixels.shape == shape and pixels.dtype == np.uint8
+    return outcome if same else None

@@ -1,0 +1,1 @@
+"""A trained network becomes a bundle with its model card."""

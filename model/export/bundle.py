@@ -1,0 +1,250 @@
+"""Export a trained network as a bundle: model files, golden pairs, model card, digests."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data.dataset import Examples, spread
+from model.export import card, quantization
+from model.quality import curves
+from model.quality.facts import Facts, measure, metrics_summary, training_summary
+from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, load_bundle, seal_bundle
+from pipelines.supervision.machine import native_messages_muted
+
+GOLDEN_IMAGES = 8
+CHECKED_IMAGES = 64
+TOLERANCE = 1e-4
+# Less may be due to the precision of the machine that measured; more is another network, or other images.
+MIX_UP = 0.05
+_BATCH = 32
+_PACKAGES = ("scenetags", "tensorflow", "keras", "ai-edge-litert", "numpy", "pillow")
+
+
+class ExportError(ScenetagsError):
+    """An export that must not be used, or cannot be written; the message is one line for the user."""
+
+    exit_code = ExitCode.STOPPED
+
+
+def export(model: Any, output: Path, facts: Facts, validation: Examples, calibration: Examples | None = None) -> Bundle:
+    """Write a trained network as a bundle, whole or not at all.
+
+    Args:
+      model: `keras.Model`, pixels uint8 [N, S, S, 3] to probabilities float32 [N, L], all of it in float32.
+      output: the bundle's folder; must not exist, or be empty.
+      facts: what the bundle and its model card tell of the training.
+      validation: the held-out images, in the order of `facts.probabilities`. Some of them, spread over all, serve to
+          check the files against the network; a few become the golden pairs. The others are read to measure an int8
+          file, and for nothing else.
+      calibration: the training images, for a bundle in int8: its thresholds and figures are those of the int8 file, and
+          `facts`, which are of the network, tell what they were before. None for one in float32.
+
+    Raises:
+      ExportError: a layer does not compute in float32; the LiteRT file and the Keras model differ by more than 1e-4 on
+          these images; the facts are of another model; the int8 file's answers are nonsense; or the bundle cannot be
+          written.
+    """
+    check_precision(model)
+    checked = spread(len(validation.rows), CHECKED_IMAGES)
+    images = validation.pixels[validation.rows[checked]]
+    _check_facts(model, images, facts.probabilities[checked])
+    partial = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # what a killed export has left
+    try:
+        partial.mkdir(parents=True)
+        write_models(model, partial)
+        answers = check_agreement(model, partial, images)
+        if calibration is not None:
+            facts = _quantize(partial, facts, validation, calibration)
+            answers = facts.probabilities[checked]
+        golden = spread(len(images), GOLDEN_IMAGES)
+        np.savez_compressed(partial / GOLDEN, pixels=images[golden], probabilities=answers[golden])
+        _describe(partial, facts)
+        partial.rename(output)
+    except OSError as error:
+        raise ExportError(f"{output}: cannot be written: {error.strerror or error}; no bundle written") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return load_bundle(str(output))
+
+
+def check_precision(model: Any) -> None:
+    """Make sure that a network computes in float32, as the engines do that will run it.
+
+    Raises:
+      ExportError: a layer computes in another precision.
+    """
+    for layer in _layers(model):
+        if layer.compute_dtype != "float32":
+            raise ExportError(
+                f"layer {layer.name} computes in {layer.compute_dtype}, and a bundle must in float32: build the "
+                "network again without mixed precision, and give it the weights; no bundle written"
+            )
+
+
+def write_models(model: Any, folder: Path) -> None:
+    """Write `saved_model/` (signature `serve`) and `model.tflite`, both float32 with a free batch size.
+
+    Raises:
+      OSError: they cannot be written.
+    """
+    import keras
+    import tensorflow as tf
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    pixels = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="pixels")
+    archive.add_endpoint("serve", lambda batch: model(batch, training=False), input_signature=[pixels])
+    try:
+        archive.write_out(str(folder / SAVED_MODEL), verbose=False)
+    except tf.errors.OpError as error:  # what TensorFlow makes of a full disk
+        # "{{node ...}} FILE; REASON [Op:...]", the file being one that is gone by now.
+        raise OSError(" ".join(error.message.rpartition("; ")[2].partition(" [Op:")[0].split())) from error
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / SAVED_MODEL), signature_keys=["serve"])
+    (folder / LITERT_MODEL).write_bytes(converter.convert())
+
+
+def check_agreement(model: Any, folder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the SavedModel's answers, float32 [N, L], where the LiteRT file and the Keras model give the same.
+
+    Raises:
+      ExportError: a probability differs by more than 1e-4 on these images (uint8 [N, S, S, 3]).
+    """
+    with _full_float32():
+        expected = _keras(model, images)
+        answers = {SAVED_MODEL: saved_model(folder, images), LITERT_MODEL: litert(folder, images)}
+    for name, found in answers.items():
+        difference = float(np.abs(found - expected).max())
+        if not difference <= TOLERANCE:  # NaN is refused too
+            raise ExportError(
+                f"{name} differs from the Keras model by {difference:.2g} on {len(images)} validation images "
+                f"(at most {TOLERANCE:.0e} is allowed); no bundle written"
+            )
+    return answers[SAVED_MODEL]
+
+
+def saved_model(folder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Run the bundle's SavedModel on images uint8 [N, S, S, 3]: probabilities float32 [N, L]."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(folder / SAVED_MODEL))  # its functions do not keep its variables alive
+    return np.concatenate([loaded.serve(tf.constant(batch)).numpy() for batch in _batches(images)])
+
+
+def litert(folder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Run the bundle's LiteRT file on images uint8 [N, S, S, 3]: probabilities float32 [N, L]."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    with native_messages_muted():
+        interpreter = Interpreter(str(folder / LITERT_MODEL))
+    source = interpreter.get_input_details()[0]["index"]
+    result = interpreter.get_output_details()[0]["index"]
+    answers = []
+    for batch in _batches(images):
+        interpreter.resize_tensor_input(source, batch.shape, strict=True)
+        with native_messages_muted():
+            interpreter.allocate_tensors()
+        interpreter.set_tensor(source, batch)
+        interpreter.invoke()
+        answers.append(interpreter.get_tensor(result))
+    return np.concatenate(answers)
+
+
+def versions() -> dict[str, str]:
+    """Name the versions a bundle was made with."""
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def _keras(model: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    # Not by `predict`, which may have been compiled for a GPU's shorter floats.
+    return np.concatenate([np.asarray(model(batch, training=False)) for batch in _batches(images)])
+
+
+def _check_facts(model: Any, images: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> None:
+    """Make sure that a card's figures are of the model that is exported, by some images and their probabilities."""
+    difference = float(np.abs(_keras(model, images) - probabilities).max())
+    if not difference <= MIX_UP:
+        raise ExportError(
+            f"quality was measured with other probabilities than the exported model's: they differ by {difference:.2g} "
+            f"on {len(images)} validation images; no bundle written"
+        )
+
+
+def _quantize(folder: Path, facts: Facts, validation: Examples, calibration: Examples) -> Facts:
+    """Put an int8 file in the place of a bundle's float32 models, and measure it."""
+    images = quantization.calibration_images(calibration)
+    print(f"quantizing to int8, calibrated on {len(images)} training images")
+    try:
+        quantization.quantize(folder, images)
+        probabilities = quantization.predict(folder / LITERT_MODEL, validation)
+    except OSError:
+        raise
+    except Exception as error:
+        # The converter raises whatever its passes do, after hours of training that must not look lost.
+        raise ExportError(
+            f"cannot be quantized ({str(error).strip().partition(chr(10))[0]}); the same command with --quantize none "
+            "goes on, and exports the network in float32; no bundle written"
+        ) from error
+    if not quantization.makes_sense(probabilities, facts.probabilities):
+        raise ExportError(
+            "in int8 this network no longer tells images apart; the same command with --quantize none goes on, and "
+            "exports it in float32; no bundle written"
+        )
+    return quantization.of_quantized(facts, probabilities, len(images))
+
+
+def _describe(folder: Path, facts: Facts) -> None:
+    """Add curves, model card and manifest to the files of a bundle."""
+    quality, made_with = measure(facts), versions()
+    truth = facts.data.validation_targets > 0.5
+    precision_recall = curves.draw_precision_recall(quality.scores, truth, facts.probabilities)
+    (folder / card.PRECISION_RECALL).write_bytes(precision_recall)
+    training_curves = curves.draw_training(facts.training.history, facts.training.kept_epoch)
+    (folder / card.TRAINING_CURVES).write_bytes(training_curves)
+    (folder / MODEL_CARD).write_text(card.write(facts, quality, made_with), encoding="utf-8")
+    seal_bundle(
+        folder,
+        name=facts.name,
+        labels=facts.labels,
+        thresholds=facts.thresholds.each.tolist(),
+        image_size=facts.network.image_size,
+        resize_filter=facts.network.resize_filter,
+        training=training_summary(facts),
+        metrics=metrics_summary(facts, quality),
+        versions=made_with,
+    )
+
+
+@contextmanager
+def _full_float32() -> Iterator[None]:
+    """Let TensorFlow multiply in all 24 bits of a float32; by default a GPU keeps 11 (TF32), and differs by 1e-3."""
+    import tensorflow as tf
+
+    switch = tf.config.experimental
+    before = switch.tensor_float_32_execution_enabled()
+    switch.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        switch.enable_tensor_float_32_execution(before)
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    """Give every layer of a model, those of nested models included."""
+    for layer in model.layers:
+        yield layer
+        yield from _layers(layer) if hasattr(layer, "layers") else ()
+
+
+def _batches(images: NDArray[np.uint8]) -> Sequence[NDArray[np.uint8]]:
+    return [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]

@@ -1,0 +1,210 @@
+"""Write the model card: what a bundle was trained on, how good it is there, and what it is not for."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+from model.quality import curves
+from model.quality.facts import CostOfInt8, Facts, Network, Quality, Quantization
+from model.quality.metrics import Scores
+
+TRAINING_CURVES = "training.png"
+PRECISION_RECALL = "precision_recall.png"
+
+_NOT_FOR = """\
+- Imagery unlike its training data: another sensor, resolution, season, region or processing.
+- Labels with few images in the table above: their probabilities mean little.
+- Where things are, how large they are or how they changed: it only says that a chip shows them.
+- Decisions about people, land or law without somebody looking at the image."""
+
+# What means something to Markdown wherever it stands, and underscores that are not inside of a word.
+_MARKDOWN = re.compile(r"[\\`*\[\]<>|&~$#]|(?<![^\W_])_|_(?![^\W_])")
+
+
+def write(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> str:
+    """Write a model card in Markdown; `versions` are of what made the bundle."""
+    return "\n".join(_lines(facts, quality, versions)) + "\n"
+
+
+def _lines(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> Iterator[str]:
+    network = facts.network
+    int8 = ", rounded to int8" if facts.quantization else ""
+    yield f"# {_plain(facts.name)}"
+    yield ""
+    yield (
+        f"A multi-label tagger for satellite image chips: MobileNetV2 (alpha {network.alpha:g}) at "
+        f"{network.image_size} px, {_origin(network)}{int8}. It gives each chip a probability for each of "
+        f"{len(facts.labels)} labels; a label counts as a tag from its threshold in the table below."
+    )
+    if facts.note:
+        yield ""
+        # Line by line, so that whatever Markdown it holds stays inside of the quotation.
+        yield from (f"> {line}".rstrip() for line in facts.note.splitlines())
+    yield from ("", "## Quality on the held-out images", "")
+    yield from _quality(quality)
+    if facts.quantization and quality.cost_of_int8:
+        yield from ("", "### What int8 cost", "")
+        yield from _cost(facts.quantization, quality.scores, quality.cost_of_int8)
+    yield from ("", "### Labels", "")
+    yield from _labels(facts, quality)
+    yield from ("", "## Data", "")
+    yield from _data(facts)
+    yield from ("", "## Training", "")
+    yield from _training(facts)
+    yield from ("", "## What it is not for", "", _NOT_FOR, "", "## Versions", "")
+    yield ", ".join(f"{_plain(name)} {_plain(version)}" for name, version in versions.items())
+
+
+def _quality(quality: Quality) -> Iterator[str]:
+    scores, f2 = quality.scores, "F2 over samples"
+    rows = [
+        (f"**{f2}, at the bundle's thresholds**", f"**{scores.f2_over_samples:.3f}**"),
+        (f"{f2}, at the best flat threshold ({quality.best_flat_threshold:.2f})", _number(quality.f2_at_best_flat)),
+        (f"{f2}, at a flat 0.5", _number(quality.f2_at_half)),
+        (f"{f2}, predicting the training frequencies", _number(quality.f2_of_frequencies)),
+        ("micro F1", _number(scores.micro_f1)),
+        ("macro F1", _number(scores.macro_f1)),
+        ("mean average precision", _number(scores.mean_average_precision)),
+        ("loss (binary cross-entropy)", f"{quality.validation_loss:.4f}"),
+    ]
+    if quality.f2_of_frozen_head is not None:
+        rows.insert(4, (f"{f2}, the frozen head before fine-tuning", _number(quality.f2_of_frozen_head)))
+    yield from _table(("measure", "value"), rows)
+    yield ""
+    yield (
+        f"Thresholds and epoch were chosen on these same {scores.images:,} images, so the figures flatter a little. "
+        "What is compared is taken at the flat threshold that is best for it. F1, precision and recall are at the "
+        "bundle's thresholds."
+    )
+
+
+def _cost(quantization: Quantization, scores: Scores, cost: CostOfInt8) -> Iterator[str]:
+    rows = [
+        ("F2 over samples", f"{scores.f2_over_samples:.3f}", f"{cost.float32_f2_over_samples:.3f}"),
+        (
+            "mean average precision",
+            _number(scores.mean_average_precision),
+            _number(cost.float32_mean_average_precision),
+        ),
+    ]
+    yield from _table(("measure", "int8", "float32"), rows)
+    yield ""
+    yield (
+        f"The file `model.tflite` was rounded to integers of 8 bits, calibrated on {quantization.calibration_images:,} "
+        "training images; all figures of this card are its own, those in the last column of the network before, at "
+        f"thresholds tuned for it. Probabilities differ by {cost.mean_difference:.3f} on average and by "
+        f"{cost.largest_difference:.2f} at most. It runs on CPUs (engine `litert`), about twice as fast as float32 on "
+        "those with VNNI (`grep vnni /proc/cpuinfo`), and hardly faster, or slower, on most others."
+    )
+
+
+def _labels(facts: Facts, quality: Quality) -> Iterator[str]:
+    columns = ("label", "training images", "held-out images", "threshold", "precision", "recall", "average precision")
+    rows = [
+        (
+            _plain(scores.label),
+            f"{images:,}",
+            f"{scores.support:,}",
+            f"{threshold:.2f}",
+            *map(_number, (scores.precision, scores.recall, scores.average_precision)),
+        )
+        for scores, images, threshold in zip(
+            quality.scores.labels, facts.data.train_support, facts.thresholds.each, strict=True
+        )
+    ]
+    yield from _table(columns, rows)
+    drawn = curves.labels_with_curve(quality.scores)
+    yield from ("", f"![Precision over recall of each label]({PRECISION_RECALL})")
+    left_out = [_plain(scores.label) for scores in quality.scores.labels if scores not in drawn]
+    if left_out:
+        yield ""
+        yield (
+            f"Without a curve of their own, for fewer than {curves.MIN_POSITIVES} held-out images or beyond the "
+            f"{curves.MAX_LABELS} most frequent labels: {', '.join(left_out)}."
+        )
+
+
+def _data(facts: Facts) -> Iterator[str]:
+    data = facts.data
+    train, held_out = len(data.train_targets), len(data.validation_targets)
+    yield (
+        f"{train:,} images to train on and {held_out:,} held out ({held_out / (train + held_out):.0%}), from the "
+        f"folder {_plain(data.images_name)} with the label file {_plain(data.label_file_name)}. They were divided by "
+        f"iterative stratification, each label about as frequent on both sides (seed {facts.training.seed})."
+    )
+    if data.findings:
+        yield from ("", "What was amiss with images and labels:", "")
+        yield from (f"- {_plain(str(finding))}" for finding in data.findings)
+    repairs = ", ".join(f"`{name}` on {count:,}" for name, count in sorted(data.repairs.items()))
+    yield ""
+    yield (
+        "Colours: every image was decoded by `pipelines.images`, the code that also decodes when this bundle predicts, "
+        f"and resized to {facts.network.image_size} px ({facts.network.resize_filter}). Repairs made on the way: "
+        f"{repairs or 'none, all were plain RGB'}."
+    )
+
+
+def _training(facts: Facts) -> Iterator[str]:
+    training = facts.training
+    rows = []
+    for name, group in groupby(training.history, key=lambda epoch: epoch.phase):
+        epochs = list(group)
+        numbers = dict.fromkeys(str(epoch.epoch) for epoch in (epochs[0], epochs[-1]))
+        rate = max(epoch.learning_rate for epoch in epochs)
+        minutes = sum(epoch.seconds for epoch in epochs) / 60
+        rows.append((name, " to ".join(numbers), f"{rate:.2g}", f"{minutes:.1f}"))
+    yield from _table(("phase", "epochs", "highest learning rate", "minutes"), rows)
+    yield from ("", f"![Loss and quality over the epochs]({TRAINING_CURVES})", "")
+    yield (
+        f"Kept were the weights of epoch {training.kept_epoch}: {training.criterion}. Batches of "
+        f"{training.batch_size}; each image turned, mirrored, cropped and relit at random, anew in every epoch; Adam "
+        f"on binary cross-entropy. It took {training.seconds / 60:.1f} minutes in all on {_plain(training.machine)}, "
+        f"{'in mixed precision' if training.mixed_precision else 'in float32'}. With the same files:"
+    )
+    yield from ("", "```sh", _command(facts), "```")
+
+
+def _command(facts: Facts) -> str:
+    flags = {
+        "images": facts.data.images_name,
+        "labels": facts.data.label_file_name,
+        "output": "bundle",
+        "name": facts.name,
+        "image_size": facts.network.image_size,
+        "alpha": f"{facts.network.alpha:g}",
+        "weights": facts.network.weights_name,
+        "head_epochs": facts.training.head_epochs,
+        "finetune_epochs": facts.training.finetune_epochs,
+        "batch_size": facts.training.batch_size,
+        "validation_fraction": f"{facts.data.validation_fraction:g}",
+        "seed": facts.training.seed,
+        "quantize": facts.quantization_name,
+    }
+    words = (f"--{name} {shlex.quote(' '.join(str(value).split()))}" for name, value in flags.items())
+    return f"scenetags train {' '.join(words)}"
+
+
+def _origin(network: Network) -> str:
+    if network.weights is None:
+        return "trained from scratch"
+    if network.weights == "imagenet":
+        return "started from the ImageNet weights of Keras"
+    return f"started from the weights in {_plain(network.weights_name)}"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lay out a table, its first column to the left, the others to the right."""
+    for cells in (columns, ("---", *["---:"] * (len(columns) - 1)), *rows):
+        yield f"| {' | '.join(cells)} |"
+
+
+def _plain(text: str) -> str:
+    """Keep Markdown from reading anything into a text, and put it on one line."""
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

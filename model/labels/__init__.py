@@ -1,0 +1,20 @@
+"""Label files become rows, and rows find their images; what is wrong with either is reported."""
+
+from model.labels.file import LabelFile, Row, read_labels
+from model.labels.findings import NAMES_SHOWN, Finding, LabelError, some_names
+from model.labels.match import LabelledImages, find_images, match, multi_hot, vocabulary
+
+__all__ = [
+    "NAMES_SHOWN",
+    "Finding",
+    "LabelError",
+    "LabelFile",
+    "LabelledImages",
+    "Row",
+    "find_images",
+    "match",
+    "multi_hot",
+    "read_labels",
+    "some_names",
+    "vocabulary",
+]

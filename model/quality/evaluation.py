@@ -1,0 +1,159 @@
+"""Measure the predictions of an output against a label file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model import labels
+from model.labels import Finding
+from model.quality import metrics
+from pipelines.results.outputs import NoOutputError, open_output
+
+
+class Predictions(NamedTuple):
+    """What predict wrote into a folder: N images, L labels of the model.
+
+    Attributes:
+      model: digest of the bundle.
+      labels: L names, in the order of the bundle.
+      paths: of the N images.
+      tags: of each image.
+      probabilities: float32 [N, L].
+      failed_paths: inputs at which predict failed.
+      findings: what was amiss.
+    """
+
+    model: str
+    labels: tuple[str, ...]
+    paths: tuple[str, ...]
+    tags: tuple[frozenset[str], ...]
+    probabilities: NDArray[np.float32]
+    failed_paths: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+class Evaluation(NamedTuple):
+    """What was measured, and what was not.
+
+    Attributes:
+      model: digest of the bundle that predicted.
+      scores: of the images that have both a prediction and a row.
+      failed_paths: of images that have a row, and at which predict failed; they are not measured.
+      unknown_labels: labels of the file that the model does not know; they count as missed.
+      findings: what was amiss.
+    """
+
+    model: str
+    scores: metrics.Scores
+    failed_paths: tuple[str, ...]
+    unknown_labels: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def evaluate(folder: str, label_file: Path) -> Evaluation:
+    """Measure the predictions in a folder against a label file.
+
+    Raises:
+      NoOutputError: the folder does not hold the predictions of one model.
+      LabelError: the label file cannot be used, or has no row for any predicted image.
+    """
+    predicted = read_predictions(folder)
+    file = labels.read_labels(label_file, predicted.labels)
+    failed = set(predicted.failed_paths)
+    matched = labels.match(file.rows, (*predicted.paths, *predicted.failed_paths), folder)
+    truth = {path: tags for path, tags in zip(matched.paths, matched.tags, strict=True) if path not in failed}
+    if not truth:
+        raise labels.LabelError(f"{label_file}: names only images at which predict failed; there is nothing to measure")
+    unknown = tuple(label for label in labels.vocabulary(truth.values()) if label not in predicted.labels)
+    every = (*predicted.labels, *unknown)
+    row_of = {path: row for row, path in enumerate(predicted.paths)}
+    rows = [row_of[path] for path in truth]
+    # A label that the model does not know has no probability, rather than one of 0.
+    without = np.full((len(rows), len(unknown)), np.nan, np.float32)
+    scores = metrics.measure(
+        every,
+        labels.multi_hot(list(truth.values()), every) > 0,
+        labels.multi_hot([predicted.tags[row] for row in rows], every) > 0,
+        np.concatenate([predicted.probabilities[rows], without], axis=1),
+    )
+    return Evaluation(
+        model=predicted.model,
+        scores=scores,
+        failed_paths=tuple(path for path in matched.paths if path in failed),
+        unknown_labels=unknown,
+        findings=(*predicted.findings, *file.findings, *matched.findings),
+    )
+
+
+def read_predictions(folder: str) -> Predictions:
+    """Read what predict wrote.
+
+    Args:
+      folder: its output, or the folder `predictions` in there.
+
+    Raises:
+      NoOutputError: there is no such folder, or it does not hold the predictions of one model.
+      OutputError: a file in it is damaged.
+    """
+    output = open_output(folder)
+    if not output.prediction_files:
+        reason = "predict failed on every image" if output.failure_files else "name what predict was given as --output"
+        raise NoOutputError(f"{folder} holds no file predictions/*.parquet: {reason}")
+    footer = output.footer()
+    table = output.predictions(["path", "tags", *footer.columns.values()])
+    paths, tags = table["path"].to_pylist(), [frozenset(of_image) for of_image in table["tags"].to_pylist()]
+    probabilities = np.stack([table[footer.columns[label]].to_numpy() for label in footer.labels], axis=1)
+    failed = output.failures(["path"])["path"].to_pylist() if output.failure_files else []
+    # The names of files begin with the time of their run, so that the last row of an image is its newest. There are
+    # two when a run was stopped while it replaced rows.
+    newest = {path: row for row, path in enumerate(paths)}
+    doubled = [path for row, path in enumerate(paths) if newest[path] != row]
+    return Predictions(
+        model=footer.bundle,
+        labels=footer.labels,
+        paths=tuple(newest),
+        tags=tuple(tags[row] for row in newest.values()),
+        probabilities=probabilities[list(newest.values())],
+        failed_paths=tuple(path for path in dict.fromkeys(failed) if path not in newest),
+        findings=(Finding("images predicted twice, the newer row counted", tuple(doubled)),) if doubled else (),
+    )
+
+
+def describe(evaluation: Evaluation, folder: str, label_file: Path) -> dict[str, Any]:
+    """Describe an evaluation for JSON; `folder` and `label_file` as they were given."""
+    findings = [
+        {"what": finding.what, "count": len(finding.names), "names": finding.names[: labels.NAMES_SHOWN]}
+        for finding in evaluation.findings
+    ]
+    return {
+        "model": evaluation.model,
+        "predictions": folder,
+        "label_file": str(label_file),
+        "failed_images": len(evaluation.failed_paths),
+        "unknown_labels": evaluation.unknown_labels,
+        "findings": findings,
+        **evaluation.scores.to_json(),
+    }
+
+
+def lay_out(evaluation: Evaluation) -> Iterator[str]:
+    """Lay an evaluation out as lines to read, of at most 100 columns but for the names of images and labels."""
+    scores = evaluation.scores
+    yield f"{scores.images:,} images measured, predicted by the model {evaluation.model[:12]}"
+    yield from map(str, evaluation.findings)
+    if evaluation.failed_paths:
+        yield str(Finding("labelled images at which predict failed, not measured", evaluation.failed_paths))
+    if evaluation.unknown_labels:
+        yield f"labels the model does not know, counted as missed: {', '.join(map(_plain, evaluation.unknown_labels))}"
+    yield ""
+    yield from metrics.report(scores)
+
+
+def _plain(text: str) -> str:
+    """Put a text on one line, whatever white space it holds."""
+    return " ".join(text.split())

@@ -1,0 +1,72 @@
+"""The epochs of a training, in memory and as a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pipelines import storage
+from pipelines.errors import ScenetagsError
+
+
+class HistoryError(ScenetagsError):
+    """A file that holds no history of epochs; the message is one line for the user."""
+
+
+class Epoch(NamedTuple):
+    """One epoch, and how good the network was after it; what diverged or is not defined is NaN.
+
+    Attributes:
+      phase: "head", "fine-tuning" or "from scratch".
+      epoch: 1, 2, ... over all phases.
+      learning_rate: of the optimizer.
+      loss: binary cross-entropy of the training images, averaged over the epoch.
+      validation_loss: binary cross-entropy of the held-out images.
+      validation_f2: F2 over samples of the held-out images at the best flat threshold, 0 to 1.
+      validation_map: mean average precision of the held-out images, 0 to 1.
+      seconds: the epoch took, validation included.
+    """
+
+    phase: str
+    epoch: int
+    learning_rate: float
+    loss: float
+    validation_loss: float
+    validation_f2: float
+    validation_map: float
+    seconds: float
+
+
+_NUMBERS = Epoch._fields[2:]
+
+
+def write_csv(history: Sequence[Epoch], path: Path) -> None:
+    """Write epochs as CSV, whole or not at all; every number comes back from `read_csv` as it was."""
+    written = io.StringIO(newline="")
+    writer = csv.writer(written)
+    writer.writerow(Epoch._fields)
+    for epoch in history:
+        # As Python's own floats, which are written with all their digits; NumPy's are not always.
+        writer.writerow([epoch.phase, epoch.epoch, *(float(getattr(epoch, name)) for name in _NUMBERS)])
+    storage.write(str(path), written.getvalue().encode())
+
+
+def read_csv(path: Path) -> tuple[Epoch, ...]:
+    """Read epochs that `write_csv` has written.
+
+    Raises:
+      HistoryError: the file cannot be read, or holds something else.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            return tuple(
+                Epoch(row["phase"], int(row["epoch"]), *(float(row[name]) for name in _NUMBERS)) for row in rows
+            )
+    except OSError as error:
+        raise HistoryError(f"{path}: {error.strerror or error}") from error
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise HistoryError(f"{path}: not a history as training writes it; remove it to train from the start") from error

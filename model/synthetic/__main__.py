@@ -1,0 +1,39 @@
+"""`python -m model.synthetic`: draw labelled chips by code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from model.synthetic.chips import MIN_SIZE, write_chips
+from pipelines.commandline.parser import Parser, UsageError, at_least, report
+from pipelines.errors import ScenetagsError
+
+_NAME = "python -m model.synthetic"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    try:
+        flags = _parser().parse_args(argv)
+        write_chips(flags.output, flags.count, flags.seed, flags.size)
+    except ScenetagsError as error:
+        return report(_NAME, error)
+    except OSError as error:
+        return report(_NAME, UsageError(f"argument --output: cannot write to {flags.output}: {error.strerror}"))
+    print(f"{flags.count} synthetic chips in {flags.output / 'jpg'}, their labels in {flags.output / 'labels.csv'}")
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(_NAME, "Draw labelled satellite chips by code, as JPEGs with the Planet set's defect.")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets jpg/ and labels.csv")
+    parser.add_argument("--count", type=at_least(1), default=500, metavar="N", help="chips (default: 500)")
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="which chips (default: 0)")
+    parser.add_argument("--size", type=at_least(MIN_SIZE), default=256, metavar="PX", help="side (default: 256)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Build the tagging network: MobileNetV2 under a sigmoid head, from uint8 pixels to probabilities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    # Its constants are read for every `--help`, which needs no NumPy.
+    import numpy as np
+    from numpy.typing import NDArray
+
+from pipelines.errors import ScenetagsError
+
+# Keras keeps each application's weights of ImageNet for these widths only.
+IMAGENET_ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+MIN_IMAGE_SIZE = 32
+MAX_IMAGE_SIZE = 2048
+DROPOUT = 0.2
+
+Trainable = Literal["head", "all but statistics", "everything"]
+Precision = Literal["float32", "mixed_float16"]
+
+_BACKBONE = "backbone"
+_DROPOUT = "dropout"
+# MobileNetV2's own momentum, 0.999, needs thousands of steps before the moving statistics mean anything.
+_MOMENTUM_FROM_SCRATCH = 0.9
+
+
+class WeightsError(ScenetagsError):
+    """Weights that cannot be had or do not fit; the message is one line for the user."""
+
+
+def build(
+    label_frequencies: NDArray[np.float32],
+    *,
+    image_size: int,
+    alpha: float,
+    weights: str | Path | None,
+    precision: Precision = "float32",
+) -> Any:
+    """Build a `keras.Model` from pixels uint8 [N, S, S, 3] to probabilities float32 [N, L].
+
+    Args:
+      label_frequencies: share of the training images with each label, float32 [L]; where the head starts.
+      image_size: S, in pixels, at least 32.
+      alpha: width of the network; 1.0 is MobileNetV2 as published.
+      weights: "imagenet" (downloaded by Keras), a local file of base weights, or None to start from scratch.
+      precision: of the computation; "mixed_float16" computes in float16 and keeps its weights in float32: faster on a
+        GPU, slower on a CPU.
+
+    Raises:
+      WeightsError: the weights cannot be downloaded, read or fitted to this width.
+    """
+    import keras
+
+    # Keras' applications take their precision from the global policy alone.
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        backbone = _backbone(image_size, alpha, weights)
+        if weights is None:
+            for layer in _batch_normalizations(backbone):
+                layer.momentum = _MOMENTUM_FROM_SCRATCH
+        pixels = keras.Input((image_size, image_size, 3), dtype="uint8", name="pixels")
+        scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
+        features = keras.layers.Dropout(DROPOUT, name=_DROPOUT)(backbone(scaled))
+        return keras.Model(pixels, _head(label_frequencies)(features), name="scenetags")
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def on_gpu() -> bool:
+    """Tell whether TensorFlow sees a GPU."""
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def seed_dropout(model: Any, seed: int, epoch: int) -> None:
+    """Make what dropout leaves out in an epoch follow from the seed and the epoch's number alone."""
+    model.get_layer(_DROPOUT).seed_generator.state.assign((seed, epoch))
+
+
+def free(model: Any, layers: Trainable) -> None:
+    """Let some layers learn and freeze the others; takes effect when the model is compiled.
+
+    "head" is the head alone. "all but statistics" is the whole network except its BatchNormalization layers, which
+    would lose on a few images what pretraining gave them. "everything" is for training from scratch.
+    """
+    backbone = model.get_layer(_BACKBONE)
+    backbone.trainable = layers != "head"
+    # Layer by layer: `backbone(..., training=False)` does not stop Keras 3 from updating them in `fit`, and a base
+    # that is trainable already does not hand `trainable = True` on to its layers.
+    for layer in _batch_normalizations(backbone):
+        layer.trainable = layers == "everything"
+
+
+def _head(label_frequencies: NDArray[np.float32]) -> Any:
+    import keras
+    import numpy as np
+
+    # It starts at the labels' frequencies, so that no step is spent on learning what is rare.
+    odds = np.clip(label_frequencies, 1e-3, 1 - 1e-3)
+    bias = keras.initializers.Constant(np.log(odds / (1 - odds)))
+    return keras.layers.Dense(
+        len(label_frequencies), "sigmoid", bias_initializer=bias, dtype="float32", name="probabilities"
+    )
+
+
+def _backbone(image_size: int, alpha: float, weights: str | Path | None) -> Any:
+    import keras
+
+    try:
+        return keras.applications.MobileNetV2(
+            input_shape=(image_size, image_size, 3),
+            alpha=alpha,
+            include_top=False,
+            pooling="avg",
+            weights=None if weights is None else str(weights),
+            name=_BACKBONE,
+        )
+    except Exception as error:
+        if weights is None:
+            raise
+        # Keras wraps a failed download in a bare Exception, and unfit weights in several kinds of error.
+        cause = " ".join(str(error).split())[:200]
+        if weights == "imagenet":
+            raise WeightsError(
+                f"cannot get the ImageNet weights for alpha {alpha} ({cause}); "
+                "pass --weights FILE with weights of your own, or --weights none"
+            ) from error
+        raise WeightsError(f"{weights}: no MobileNetV2 base weights for alpha {alpha} ({cause})") from error
+
+
+def _batch_normalizations(backbone: Any) -> list[Any]:
+    import keras
+
+    return [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)]

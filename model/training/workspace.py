@@ -1,0 +1,249 @@
+"""The folder beside a bundle in which its training keeps what it needs to go on after an interruption.
+
+    BUNDLE.training/settings.json       what is being trained; another training is refused
+                    lock                held while a training is at work
+                    images/             the decoded images
+                    checkpoint/         weights and optimizer after the last epoch, and the best weights
+                    history.csv         a line for each epoch; an epoch counts as done once it is there
+                    tensorboard/        the same for TensorBoard
+
+Of these, history and TensorBoard logs stay when the bundle is written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.quality import history
+from model.quality.history import Epoch
+from pipelines import storage
+from pipelines.errors import ScenetagsError
+
+_SETTINGS = "settings.json"
+_KIND = {"kind": "scenetags training"}
+_LOCK = "lock"
+_OF_UNFINISHED = ("images", "checkpoint", _LOCK)
+_OF_FINISHED = ("history.csv", "tensorboard")
+
+
+class WorkspaceError(ScenetagsError):
+    """A folder that this training cannot work in; the message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder of one training; see the module."""
+
+    folder: Path
+
+    @property
+    def images(self) -> Path:
+        """Where the decoded images are."""
+        return self.folder / "images"
+
+    @property
+    def history_file(self) -> Path:
+        """Where the history is, as CSV."""
+        return self.folder / "history.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Where TensorBoard finds its logs."""
+        return self.folder / "tensorboard"
+
+    def read_history(self) -> tuple[Epoch, ...]:
+        """Read the epochs that are done; none in a new training.
+
+        Raises:
+          HistoryError: the file is damaged.
+        """
+        return history.read_csv(self.history_file) if self.history_file.exists() else ()
+
+    def commit(self, model: Any, done: Sequence[Epoch], best: Epoch | None) -> None:
+        """Save a model after an epoch, so that a training that is killed at any moment continues after some epoch.
+
+        Args:
+          model: a compiled `keras.Model`; its optimizer's state is saved with its weights.
+          done: all epochs so far; the last one is the one to save.
+          best: the epoch among them whose weights are the best, if any are good; they are kept as well.
+
+        Raises:
+          OSError: the disk is full, for one.
+        """
+        self._checkpoint.mkdir(exist_ok=True)
+        keep = {self._weights(done[-1])}
+        # Not Keras' own files: HDF5 crashes the process where the disk is full.
+        _save(self._weights(done[-1]), [*model.get_weights(), *(state.numpy() for state in model.optimizer.variables)])
+        if best:
+            keep.add(self._best_weights(best))
+            if best == done[-1]:
+                _save(self._best_weights(best), model.get_weights())
+        # From here on the new files are the ones that count, and the others are not missed.
+        history.write_csv(done, self.history_file)
+        for file in self._checkpoint.iterdir():
+            if file not in keep:
+                file.unlink()
+
+    def restore(self, model: Any, last: Epoch) -> None:
+        """Give a model, compiled as it was then, the weights and the optimizer's state after its last epoch.
+
+        Raises:
+          WorkspaceError: they are missing, damaged or of another network.
+        """
+        arrays = self._load(self._weights(last))
+        weights, states = len(model.get_weights()), model.optimizer.variables
+        if [array.shape for array in arrays[weights:]] != [tuple(state.shape) for state in states]:
+            raise self._damaged(self._weights(last))
+        self._set_weights(model, arrays[:weights], self._weights(last))
+        for state, array in zip(states, arrays[weights:], strict=True):
+            state.assign(array)
+
+    def restore_best(self, model: Any, best: Epoch) -> None:
+        """Give a model its best weights, whatever optimizer it has.
+
+        Raises:
+          WorkspaceError: they are missing, damaged or of another network.
+        """
+        file = self._best_weights(best)
+        self._set_weights(model, self._load(file), file)
+
+    def clear(self) -> None:
+        """Remove what only an unfinished training needs."""
+        (self.folder / _SETTINGS).unlink(missing_ok=True)  # first: without it the rest is no training to go on with
+        _remove(self.folder, _OF_UNFINISHED)
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint"
+
+    def _weights(self, epoch: Epoch) -> Path:
+        return self._checkpoint / f"epoch-{epoch.epoch}.npz"
+
+    def _best_weights(self, epoch: Epoch) -> Path:
+        return self._checkpoint / f"best-{epoch.epoch}.npz"
+
+    def _load(self, file: Path) -> list[NDArray[Any]]:
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                return [arrays[name] for name in arrays.files]
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+            raise self._damaged(file) from error
+
+    def _set_weights(self, model: Any, arrays: list[NDArray[Any]], file: Path) -> None:
+        try:
+            model.set_weights(arrays)
+        except ValueError as error:
+            raise self._damaged(file) from error
+
+    def _damaged(self, file: Path) -> WorkspaceError:
+        return WorkspaceError(f"{file} is missing or damaged; delete {self.folder} to train from the start")
+
+
+@contextmanager
+def open_workspace(folder: Path, settings: Mapping[str, str]) -> Iterator[Workspace]:
+    """Hold the folder of a training: to resume where it was interrupted or, if there is none, to begin.
+
+    Args:
+      folder: the workspace.
+      settings: all that decides what the training gives.
+
+    Raises:
+      WorkspaceError: another training is at work there or unfinished, or the folder holds something else or cannot be
+        written.
+    """
+    with ExitStack() as held:
+        try:
+            _refuse_foreign(folder)
+            held.enter_context(storage.lock(str(folder / _LOCK), f"process {os.getpid()}"))
+            _prepare(folder, settings)
+        except storage.LockedError:
+            raise WorkspaceError(f"{folder}: another training is at work there") from None
+        except OSError as error:
+            raise WorkspaceError(f"{folder}: {error.strerror}") from error
+        yield Workspace(folder)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Make sure that what may be deleted is ours: without settings, somebody's own folder may be called `images`."""
+    foreign = sorted({_whole_name(file) for file in folder.iterdir()} - _ours(folder)) if folder.exists() else []
+    if foreign:
+        raise WorkspaceError(
+            f"{folder} is needed to train in, and holds other files, such as {foreign[0]}", "move or delete them"
+        )
+
+
+def _prepare(folder: Path, settings: Mapping[str, str]) -> None:
+    """Keep what an interrupted training of the same settings has left; else begin anew."""
+    for partial in folder.glob("*.partial"):
+        partial.unlink()
+    unfinished = _read_settings(folder / _SETTINGS)
+    if unfinished == settings:
+        return
+    if unfinished is not None and Workspace(folder).history_file.exists():
+        raise WorkspaceError(
+            f"{folder} holds an unfinished training of another kind ({_difference(unfinished, settings)})",
+            "finish it with its own command, or delete that folder to begin anew",
+        )
+    _remove(folder, _ours(folder) - {_LOCK})
+    storage.write(str(folder / _SETTINGS), json.dumps({**_KIND, **settings}, indent=2).encode())
+
+
+def _ours(folder: Path) -> set[str]:
+    unfinished = _OF_UNFINISHED if _read_settings(folder / _SETTINGS) is not None else ()
+    return {_SETTINGS, _LOCK, *_OF_FINISHED, *unfinished}
+
+
+def _whole_name(file: Path) -> str:
+    """Name the file that one which is not yet whole will be."""
+    return re.sub(r"(\.[0-9a-f]{8})?\.partial$", "", file.name)
+
+
+def _read_settings(file: Path) -> dict[str, str] | None:
+    try:
+        settings = json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        settings = None
+    if not isinstance(settings, dict) or not settings.items() >= _KIND.items():
+        raise WorkspaceError(
+            f"{file} is damaged or not of a training; delete or move {file.parent} to train from the start"
+        )
+    return {name: value for name, value in settings.items() if name not in _KIND}
+
+
+def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Name the settings that differ; digests, which tell nobody anything, are only said to."""
+    changed = [name for name in now if before.get(name) != now[name]]
+    told = [name if len(now[name]) == 64 else f"{name} was {before.get(name)}, is {now[name]}" for name in changed]
+    return ", ".join(f"{name} changed" if name in changed else name for name in told)
+
+
+def _save(file: Path, arrays: Iterable[NDArray[Any]]) -> None:
+    """Write arrays to a file that is there whole or not at all, even after a power cut."""
+    # Not by `storage.write`: the weights would be in memory once more.
+    partial = file.with_suffix(".partial")
+    with partial.open("wb") as opened:
+        np.savez(opened, *arrays)
+    storage.move(str(partial), str(file))
+
+
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Command lines: one parser, the flags and options of the prediction job, and how an error reaches the user."""

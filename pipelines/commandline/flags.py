@@ -1,0 +1,230 @@
+"""The flags of `scenetags predict`: what each means to a user, and how they are read."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from pipelines import storage
+from pipelines.commandline.options import ENGINES, PredictOptions
+from pipelines.commandline.parser import Parser, UsageError, add_switch
+from pipelines.images.limits import Limits
+from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, describe
+
+_DESCRIPTION = """\
+Tag every image of a folder, a pattern or a list, and write tags and probabilities to Parquet.
+
+Colours are repaired where a file is known to be decoded wrong, and an image whose colours cannot be trusted
+becomes a row in failures/, never a prediction. Every input becomes exactly one row. Rerunning the same command
+resumes: images that are already tagged are skipped; new, changed and failed ones are processed.
+"""
+
+_EPILOG = """\
+examples:
+  Tag a folder and everything below it:
+    scenetags predict --input chips/ --model bundle/ --output tagged/
+
+  From a bucket, members of an archive in it, to another bucket:
+    scenetags predict --input 'gs://archive/scenes.tar::2026/*.jpg' --model gs://models/amazon --output s3://tagged
+
+  Two patterns, overlaps counted once, and a list of paths in a CSV file (column "path"):
+    scenetags predict --input 'a/*.jpg' --input 'b/**/*.tif' --model bundle/ --output tagged/
+    scenetags predict --input_list scenes.csv --model bundle/ --output tagged/
+
+output:
+  OUTPUT/predictions/*.parquet   {predictions}
+  OUTPUT/failures/*.parquet      {failures}
+  OUTPUT/runs/<run>.json         counts, options, model and versions of each run
+
+exit codes:
+  0  done
+  1  stopped before the end, e.g. by a full disk; what was committed stays, and the same command resumes;
+     or everything is written, and the summary could not be printed
+  2  wrong usage or configuration; nothing was written
+  3  done, or ended by --fail_fast, and a larger share of the images failed than --max_failure_rate allows
+  4  row count mismatch: some input became no row, or more than one
+  130, 143  interrupted by Ctrl-C, or by SIGTERM; otherwise as 1
+
+Flags that are not listed here go to Apache Beam, e.g. --runner, which runs the job on a cluster.
+"""
+
+
+def parse_predict(argv: Sequence[str]) -> PredictOptions:
+    """Read the options of `scenetags predict` from its arguments.
+
+    Raises:
+      UsageError: an argument is missing, malformed or out of its range. Unknown flags are kept for Beam.
+    """
+    columns = {"predictions": describe(PREDICTION_COLUMNS), "failures": describe(FAILURE_COLUMNS)}
+    parser = Parser("scenetags predict", _DESCRIPTION, _EPILOG.format(**columns))
+    add_flags(parser)
+    known, beam_flags = parser.parse_known_args(argv)
+    return read_options(known, beam_flags)
+
+
+def add_flags(parser: argparse.ArgumentParser, output: str | None = None) -> None:
+    """Add the flags of `scenetags predict` to a parser.
+
+    Args:
+      parser: of `predict`, or of a command that takes the same flags.
+      output: the default of `--output`; None where the flag must be given.
+    """
+    _add_input(parser.add_argument_group("what to tag"))
+    _add_model_and_output(parser.add_argument_group("model and output"), output)
+    _add_execution(parser.add_argument_group("execution"))
+    _add_limits(parser.add_argument_group("per-image limits (an image over a limit is recorded as a failure)"))
+
+
+def read_options(known: argparse.Namespace, beam_flags: Sequence[str]) -> PredictOptions:
+    """Make options of what a parser with the flags of `predict`, and no others, has read.
+
+    Raises:
+      UsageError: a value is out of its range.
+    """
+    known.input = tuple(known.input)
+    try:
+        known.model, known.output = (path and storage.normalize(path) for path in (known.model, known.output))
+    except storage.UnsupportedStorageError as error:
+        raise UsageError(str(error)) from error
+    return PredictOptions(**vars(known), beam_flags=tuple(beam_flags))
+
+
+def add_model(group: argparse._ActionsContainer) -> None:
+    """Add the flag that names the bundle, for every command that predicts."""
+    group.add_argument("--model", required=True, metavar="BUNDLE", help="the bundle that `scenetags train` wrote")
+
+
+def add_engine(group: argparse._ActionsContainer) -> None:
+    """Add the flag that chooses the engine, for every command that predicts."""
+    group.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=PredictOptions.engine,
+        help="auto: TensorFlow where it is installed together with a GPU, otherwise LiteRT; int8 bundles always run on "
+        f"LiteRT (default {PredictOptions.engine})",
+    )
+
+
+def _add_input(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="a folder (searched recursively; hidden files are skipped), a pattern with *, ?, [...], ** or {a,b}, a "
+        "file, an archive (.tar, .zip, .tar.gz), or members of one (scenes.tar::train-jpg/*.jpg); local, in gs:// or "
+        "in s3://, as all paths below; repeatable",
+    )
+    group.add_argument(
+        "--input_list",
+        metavar="FILE",
+        help="a .txt file with one path per line, or a .csv or .parquet file with a column `path`; relative paths are "
+        "relative to the folder of the list",
+    )
+
+
+def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) -> None:
+    add_model(group)
+    group.add_argument(
+        "--output",
+        required=output is None,
+        default=output,
+        metavar="DIR",
+        help="folder for the results (created if missing)" + (f"; default {output}" if output else ""),
+    )
+    add_switch(
+        group,
+        "--overwrite",
+        help="replace what the output holds, once all new rows are complete; the old rows stay if more than "
+        "--max_failure_rate of the images fail",
+    )
+    group.add_argument(
+        "--threshold",
+        type=float,
+        metavar="T",
+        help="least probability of a tag, 0 to 1, for all labels (default: each label's own, from the bundle)",
+    )
+
+
+def _add_execution(group: argparse._ArgumentGroup) -> None:
+    add_engine(group)
+    group.add_argument(
+        "--batch_size",
+        type=int,
+        default=PredictOptions.batch_size,
+        metavar="N",
+        help=f"images per call of TensorFlow (default {PredictOptions.batch_size}); LiteRT takes them one by one, on "
+        "every core",
+    )
+    group.add_argument(
+        "--checkpoint_every",
+        type=int,
+        default=PredictOptions.checkpoint_every,
+        metavar="N",
+        help="a local run commits its rows every N images; a killed run loses no more than these (default "
+        f"{PredictOptions.checkpoint_every})",
+    )
+    group.add_argument(
+        "--reads_in_flight",
+        type=int,
+        default=PredictOptions.reads_in_flight,
+        metavar="N",
+        help=f"images each process fetches concurrently (default {PredictOptions.reads_in_flight}); more for distant "
+        "storage",
+    )
+    group.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="images each process decodes and predicts concurrently (default: one per core locally; 1 on distributed "
+        "workers, which run one process per core)",
+    )
+    group.add_argument(
+        "--accelerator",
+        metavar="TYPE",
+        help="accelerator of the machines of a distributed runner that run the model, e.g. "
+        "'type:nvidia-l4;count:1;install-nvidia-driver'; their image must have TensorFlow",
+    )
+    add_switch(group, "--dry_run", help="build and check the job of a distributed runner without running it")
+    add_switch(
+        group,
+        "--requester_pays",
+        help="bill requests to your project or account (for requester-pays buckets); in gs:// to --project, or else to "
+        "the project of the credentials",
+    )
+    group.add_argument(
+        "--max_failure_rate",
+        type=float,
+        default=PredictOptions.max_failure_rate,
+        metavar="R",
+        help=f"share of failures, 0 to 1, above which the exit code is 3 (default {PredictOptions.max_failure_rate})",
+    )
+    add_switch(
+        group,
+        "--fail_fast",
+        help="end a local run with exit code 3 as soon as more than --max_failure_rate of all images have failed (with "
+        "0: at the first failure); what earlier waves have committed stays",
+    )
+    group.add_argument(
+        "--progress",
+        choices=("auto", "off"),
+        default=PredictOptions.progress,
+        help="auto: a progress bar on a terminal, a line every 10 s elsewhere (default auto)",
+    )
+
+
+def _add_limits(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--max_bytes", type=int, metavar="N", help=f"size of the file (default {Limits.max_bytes})")
+    group.add_argument("--max_pixels", type=int, metavar="N", help=f"columns times rows (default {Limits.max_pixels})")
+    add_switch(
+        group,
+        "--isolate_decoding",
+        help="decode in separate processes, one per core, for untrusted archives: a crash or hang then fails that "
+        "image only; otherwise it ends the run, and every rerun",
+    )
+    group.add_argument(
+        "--max_seconds",
+        type=float,
+        metavar="S",
+        help=f"decoding time per image; needs --isolate_decoding (default {Limits.max_seconds:g})",
+    )

@@ -1,0 +1,122 @@
+"""The options of `scenetags predict`: what they are, their defaults, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipelines import storage
+from pipelines.commandline.parser import UsageError
+
+ENGINES = ("auto", "litert", "tensorflow")
+
+_ACCELERATOR = re.compile(r"type:[\w.-]+;count:[1-9]\d*(;[\w:.-]+)*", re.ASCII)
+
+_SECRET = ("access_key", "secret", "token", "password", "connection_string")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """What the user asked for; the flags of the same names say what each means.
+
+    Attributes:
+      max_bytes: None for the default of `images.limits.Limits`; so are `max_pixels` and `max_seconds`.
+      beam_flags: flags that go to Beam.
+    """
+
+    input: tuple[str, ...]
+    input_list: str | None = None
+    model: str
+    output: str
+    batch_size: int = 32
+    engine: str = "auto"
+    threshold: float | None = None
+    max_failure_rate: float = 0.05
+    fail_fast: bool = False
+    checkpoint_every: int = 20_000
+    reads_in_flight: int = 32
+    threads: int | None = None
+    accelerator: str | None = None
+    dry_run: bool = False
+    requester_pays: bool = False
+    overwrite: bool = False
+    max_bytes: int | None = None
+    max_pixels: int | None = None
+    max_seconds: float | None = None
+    isolate_decoding: bool = False
+    progress: str = "auto"
+    beam_flags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense.
+
+        Raises:
+          UsageError: a value is out of its range, or options contradict one another.
+        """
+        self._check_paths()
+        for flag, count in (
+            ("--batch_size", self.batch_size),
+            ("--checkpoint_every", self.checkpoint_every),
+            ("--reads_in_flight", self.reads_in_flight),
+            ("--threads", self.threads),
+        ):
+            if count is not None and count < 1:
+                raise UsageError(f"{flag} must be at least 1, not {count}")
+        for flag, limit in (
+            *(("--max_bytes", self.max_bytes), ("--max_pixels", self.max_pixels)),
+            ("--max_seconds", self.max_seconds),
+        ):
+            if limit is not None and not limit > 0:
+                raise UsageError(f"{flag} must be more than 0, not {limit}")
+        if self.accelerator is not None and not _ACCELERATOR.fullmatch(self.accelerator):
+            raise UsageError(
+                f"--accelerator {self.accelerator} is not of the form type:T;count:N",
+                "write e.g. 'type:nvidia-l4;count:1;install-nvidia-driver'",
+            )
+        if self.max_seconds is not None and not self.isolate_decoding:
+            raise UsageError("--max_seconds needs --isolate_decoding: only a process can be stopped, not a thread")
+        for flag, share in (("--threshold", self.threshold), ("--max_failure_rate", self.max_failure_rate)):
+            if share is not None and not 0 <= share <= 1:
+                raise UsageError(f"{flag} must be between 0 and 1, not {share}")
+
+    def described(self) -> dict[str, Any]:
+        """Give all options by their names, without the credentials among them."""
+        return {**asdict(self), "beam_flags": tuple(without_credentials(self.beam_flags))}
+
+    def _check_paths(self) -> None:
+        for flag, path in (
+            *(("--input", pattern) for pattern in self.input),
+            ("--input_list", self.input_list),
+            ("--model", self.model),
+            ("--output", self.output),
+        ):
+            _check_path(flag, path)
+        if not storage.can_be_written(self.output):
+            raise UsageError(f"--output {self.output}: an output must be a local folder, or in gs:// or in s3://")
+        if not self.input and not self.input_list:
+            raise UsageError("nothing to tag", "give --input PATTERN or --input_list FILE")
+
+
+def without_credentials(flags: Sequence[str]) -> Iterator[str]:
+    """Cut the values of flags that hold a secret, in both spellings: `--flag=value` and `--flag value`."""
+    secret = False
+    for flag in flags:
+        if flag.startswith("--"):
+            name, separator, _ = flag.partition("=")
+            secret = any(word in name for word in _SECRET)
+            yield f"{name}=..." if secret and separator else storage.without_secrets(flag)
+            secret = secret and not separator
+        else:
+            yield "..." if secret else storage.without_secrets(flag)
+            secret = False
+
+
+def _check_path(flag: str, path: str | None) -> None:
+    if path == "":
+        raise UsageError(f"{flag} is empty")
+    try:
+        (path or "").encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{flag} {path!a} is not UTF-8, so it cannot be written into the output") from error

@@ -1,0 +1,143 @@
+"""Turn the decoded samples of an image, whatever they stand for, into sRGB."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+from PIL import Image
+
+from pipelines.images.layout import Layout, UntrustedColoursError
+from pipelines.images.profiles import apply_profile, colour_space
+
+STRIP_PIXELS = 4_000_000
+"""Pixels that are compared or scaled at a time: to do so with a whole image would take several times its memory."""
+
+# JPEG rings at the edges of a mask: it stores values beside 0 and 255 there, on a few pixels.
+_RINGING = 32
+_MASK_SHARE = 0.98
+# Spread, in levels, of the three other components where a fourth one is at its maximum. Read as CMYK such pixels
+# are solid black: a picture under them would be one that nobody can see.
+_PICTURE_SPREAD = 8.0
+
+
+def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]:
+    """Turn a decoded image of any layout into one of mode RGB, and name each step.
+
+    Args:
+      image: Pillow's decoding. Four components of a JPEG are inverted where it has an Adobe marker, and as they are
+        stored where not.
+      layout: of the same file.
+
+    Returns:
+      The image, and the repairs in the order applied.
+
+    Raises:
+      UntrustedColoursError: what the samples stand for is not certain.
+    """
+    repairs: list[str] = []
+    profile = image.info.get("icc_profile")
+    transparent = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
+    if layout.format == "jpeg" and layout.samples == 4:
+        image, repairs = _read_four_components(image, layout, profile)
+    elif image.mode == "CMYK":
+        repairs.append("cmyk")
+    if layout.bits == 16:
+        image = _scale_depth(image)
+        repairs.append("depth_scaled")
+    if image.mode in ("P", "PA"):
+        repairs.append("palette")
+    gray = layout.gray or image.mode in ("1", "L", "LA", "La")
+    if gray:
+        repairs.append("grayscale")
+    if transparent:
+        repairs.append("alpha_dropped")
+    if image.mode not in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK"):
+        raise UntrustedColoursError(
+            f"{layout.format.upper()} of Pillow mode {image.mode}, which has no certain colours"
+        )
+    if image.mode != "CMYK":
+        # A palette with more than one transparent colour would make Pillow warn.
+        image.info.pop("transparency", None)
+        image = _in_mode(image, "L" if gray else "RGB")
+    if profile:
+        image, converted = apply_profile(image, profile)
+        repairs += ["icc_to_srgb"] if converted else []
+    return _in_mode(image, "RGB"), repairs
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Convert an image to a mode, without the copy that Pillow makes of one that has it already."""
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _read_four_components(image: Image.Image, layout: Layout, profile: bytes | None) -> tuple[Image.Image, list[str]]:
+    """Tell what the components of a 4-component JPEG are.
+
+    With an Adobe marker they are inverted CMYK, or YCCK, which the decoder has turned into inverted CMYK (ITU-T T.872,
+    section 6.5.3). Without one, nothing but their values tells RGB with a fourth component from CMYK. Pillow takes
+    both for inverted CMYK, and TensorFlow's decoder turns the former into black.
+
+    Args:
+      image: of mode CMYK, as `images` opens it: with an Adobe marker inverted, without one as it is stored.
+      layout: of the same file.
+      profile: the embedded ICC profile.
+
+    Returns:
+      An image of mode RGB or CMYK (255 is full ink), and the repairs.
+    """
+    if layout.adobe_transform is not None:
+        if layout.adobe_transform not in (0, 2):
+            raise UntrustedColoursError(f"4-component JPEG with unknown Adobe transform {layout.adobe_transform}")
+        return image, ["ycck" if layout.adobe_transform == 2 else "cmyk_inverted"]
+    if image.getchannel("K").getextrema() == (255, 255):
+        return _drop_fourth(image), ["unmarked_rgba_jpeg"]
+    is_mask = _is_mask(image)
+    says_cmyk = layout.component_ids == b"CMYK"
+    if (profile and colour_space(profile) == "CMYK") or (says_cmyk and not is_mask):
+        return image, ["cmyk"]
+    if is_mask and not says_cmyk:
+        return _drop_fourth(image), ["unmarked_rgba_jpeg", "alpha_dropped"]
+    raise UntrustedColoursError(
+        "4-component JPEG without Adobe marker whose fourth component may be black ink, opacity or another band"
+    )
+
+
+def _drop_fourth(image: Image.Image) -> Image.Image:
+    """Take the first three components of four for red, green and blue."""
+    # Where Pillow has been told to align rows, it exports their memory as though there were nothing between them.
+    if Image.core.get_alignment() == 1:  # type: ignore[attr-defined]
+        # The memory of a large image is in several pieces, which cannot be exported.
+        with contextlib.suppress(ValueError):
+            # The same memory by another name: Pillow keeps RGB as four bytes a pixel, too.
+            return Image.fromarrow(image, "RGB", image.size)
+    return Image.frombytes("RGB", image.size, image.tobytes(), "raw", "RGBX")
+
+
+def _is_mask(image: Image.Image) -> bool:
+    """Tell whether the fourth component is an opacity of 0 or 255 and the first three are a picture under it."""
+    fourth = image.getchannel("K")
+    counts = fourth.histogram()
+    empty, opaque = sum(counts[: _RINGING + 1]), sum(counts[255 - _RINGING :])
+    if not opaque or opaque + empty < _MASK_SHARE * image.width * image.height:
+        return False
+    # Histograms take no memory to speak of, where a standard deviation of the pixels takes 24 bytes of each.
+    shown = np.reshape(image.histogram(fourth.point([0] * (255 - _RINGING) + [255] * (_RINGING + 1))), (4, 256))[:3]
+    levels = np.arange(256)
+    means = shown @ levels / opaque
+    variances = (shown * (levels - means[:, None]) ** 2).sum(axis=1) / opaque
+    return bool(np.sqrt(variances).max() > _PICTURE_SPREAD)
+
+
+def _scale_depth(image: Image.Image) -> Image.Image:
+    """Scale 16-bit samples to 8 bits; Pillow's own conversion of 16-bit gray clips at 255 instead."""
+    if not image.mode.startswith("I;16"):
+        # Pillow has scaled 16-bit colour already, by taking the high byte.
+        return image
+    samples = np.asarray(image)
+    scaled = np.empty(samples.shape, np.uint8)
+    rows = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        # The rounding of libpng's png_set_scale_16: exact division by 257.
+        scaled[top : top + rows] = (samples[top : top + rows].astype(np.uint32) * 255 + 32895) >> 16
+    return Image.fromarray(scaled)

@@ -1,0 +1,215 @@
+"""Decode an image file to sRGB pixels, repairing what decoders get silently wrong; resize the pixels for a model.
+
+Training and prediction both read images through this module, so that a model sees the same pixels in both.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zlib
+from typing import IO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from pipelines.images.colours import STRIP_PIXELS, to_srgb
+from pipelines.images.formats import read_layout
+from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLargeError, Layout
+from pipelines.images.limits import MAX_PIXELS
+
+Pixels = NDArray[np.uint8]
+
+# libjpeg fills what is missing at the end of a JPEG with this gray (127 where Pillow inverts), and says nothing.
+_FILLING = frozenset((127, 128))
+_MORE_DATA = b"\x55\xaa" * 64
+
+
+class DecodeSettings(NamedTuple):
+    """What a model takes, and how large an image may be.
+
+    Attributes:
+      image_size: columns and rows of the result.
+      resize_filter: one of `RESIZE_FILTERS`.
+      max_pixels: columns times rows above which an image is refused by its header.
+    """
+
+    image_size: int
+    resize_filter: str
+    max_pixels: int = MAX_PIXELS
+
+
+class Decoded(NamedTuple):
+    """An image as plain RGB.
+
+    Attributes:
+      pixels: uint8[height, width, 3], sRGB, 0 to 255, upright; read-only.
+      source: format, samples a pixel and bits a sample of the file, e.g. `jpeg 4x8`.
+      repairs: names of what was done to get from the stored samples to RGB, in the order applied; empty for plain RGB.
+    """
+
+    pixels: Pixels
+    source: str
+    repairs: tuple[str, ...]
+
+
+class Resized(NamedTuple):
+    """An image as plain RGB, at a model's size; the other attributes are those of `Decoded`.
+
+    Attributes:
+      width: columns before resizing.
+      height: rows before resizing.
+      pixels: uint8[size, size, 3], sRGB, 0 to 255, upright; read-only.
+    """
+
+    width: int
+    height: int
+    source: str
+    repairs: tuple[str, ...]
+    pixels: Pixels
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """Decode an image file to upright sRGB pixels.
+
+    Args:
+      data: the whole file: JPEG, PNG, TIFF, GIF, BMP or WebP.
+      max_pixels: the most pixels (width x height) that are decoded.
+
+    Raises:
+      ImageError: the data is no image, is damaged or larger than `max_pixels`, or its colours cannot be trusted.
+    """
+    image, source, repairs = _load(data, max_pixels)
+    return Decoded(np.asarray(image), source, repairs)
+
+
+def decode_resized(data: bytes, settings: DecodeSettings) -> Resized:
+    """Decode an image file and resize it: the pixels of `decode` and `resize`, without the copies between them.
+
+    Raises:
+      ImageError: as `decode` does.
+    """
+    image, source, repairs = _load(data, settings.max_pixels)
+    square = _to_square(image, settings.image_size, settings.resize_filter)
+    return Resized(image.width, image.height, source, repairs, np.asarray(square))
+
+
+def resize(pixels: Pixels, size: int, resize_filter: str = "bilinear") -> Pixels:
+    """Resize an image to a square, without regard to its aspect ratio.
+
+    Args:
+      pixels: uint8[height, width, 3].
+      size: columns and rows of the result.
+      resize_filter: one of `RESIZE_FILTERS`.
+
+    Returns:
+      uint8[size, size, 3].
+    """
+    if pixels.shape[:2] == (size, size):
+        return pixels
+    return np.asarray(_to_square(Image.fromarray(pixels), size, resize_filter))
+
+
+def ignore_metadata_warnings() -> None:
+    """Silence Pillow's warnings of damaged metadata, which change no pixel.
+
+    For a command to call once: to do so around each decoding would not be safe among threads.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, str, tuple[str, ...]]:
+    """Decode an image file to an upright image of mode RGB, and give its source and repairs as `Decoded` does."""
+    layout = read_layout(data)
+    _check_size(layout.width, layout.height, max_pixels)
+    try:
+        image = _open(io.BytesIO(data), layout)
+        _check_size(image.width, image.height, max_pixels)
+        frames = layout.frames or (2 if getattr(image, "is_animated", False) else 1)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        if layout.format == "jpeg":
+            _load_complete(image, data, layout)
+        image.load()
+        repairs = ["first_frame"] if frames > 1 else []
+        if orientation in range(2, 9):
+            image = ImageOps.exif_transpose(image)
+            repairs.append("exif_rotated")
+        image, colour_repairs = to_srgb(image, layout)
+    except ImageError:
+        raise
+    except MemoryError as error:
+        # Not the image's fault, or not alone: where there is more memory, it may well be decoded.
+        raise ImageTooLargeError(
+            f"{layout.width} x {layout.height} pixels: more than there is memory for; run fewer workers on a machine"
+        ) from error
+    except UnidentifiedImageError as error:
+        # Its message is an address in memory, which would differ from run to run.
+        raise DamagedImageError(f"no {layout.format.upper()} of a kind that Pillow reads, or damaged") from error
+    except Exception as error:
+        # Pillow's plugins raise a dozen types for damaged data, struct.error and IndexError among them. Any of them,
+        # let through, would stop a whole job for the sake of one file.
+        raise DamagedImageError(
+            f"cannot be decoded as {layout.format.upper()}: {error or type(error).__name__}"
+        ) from error
+    return image, layout.source, (*repairs, *colour_repairs)
+
+
+def _open(file: IO[bytes], layout: Layout) -> Image.Image:
+    """Open an image file without decoding it."""
+    # Pillow is told the format: its own guess could name another one than the layout was read for.
+    image = Image.open(file, formats=(layout.format,))
+    if layout.format == "jpeg" and layout.samples == 4 and layout.adobe_transform is None:
+        # It would invert all four components, which only Adobe's are; to invert them back takes as long as to decode.
+        image.tile = [tile._replace(args=("CMYK", "")) for tile in image.tile]
+    return image
+
+
+def _to_square(image: Image.Image, size: int, resize_filter: str) -> Image.Image:
+    if image.size == (size, size):
+        return image
+    return image.resize((size, size), Image.Resampling[resize_filter.upper()])
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise DamagedImageError(f"{width} x {height} pixels: no pixels at all")
+    if width * height > max_pixels:
+        raise ImageTooLargeError(f"{width} x {height} pixels: more than the {max_pixels:,} that are decoded")
+
+
+def _load_complete(image: Image.Image, data: bytes, layout: Layout) -> None:
+    """Decode a JPEG, and refuse it if its pixels end too early although its end is marked.
+
+    Decoding it once more with further data in front of the end marker gives the same pixels for a complete image, and
+    others for an incomplete one. That is worth its time only where the image ends in the filling or was sent in passes.
+    """
+    # Passes are kept in memory until the last one, so the two decodings must not be held at once.
+    lengthened = _lengthened_checksum(data, layout) if image.info.get("progressive") else None
+    image.load()
+    if not image.info.get("progressive"):
+        last = image.getpixel((image.width - 1, image.height - 1))
+        if not _FILLING.issuperset(last if isinstance(last, tuple) else (last,)):
+            return
+        lengthened = _lengthened_checksum(data, layout)
+    if lengthened is None or lengthened != _checksum(image):
+        raise DamagedImageError("truncated JPEG: its pixels end before the image does")
+
+
+def _lengthened_checksum(data: bytes, layout: Layout) -> int | None:
+    """Decode a JPEG with further data at its end; a checksum of the pixels, None where it cannot be decoded."""
+    end, view = data.find(b"\xff\xd9", layout.scan), memoryview(data)
+    longer = io.BytesIO(b"".join((view[:end], _MORE_DATA, view[end:])))
+    try:
+        with _open(longer, layout) as image:
+            return _checksum(image)
+    except OSError:
+        return None
+
+
+def _checksum(image: Image.Image) -> int:
+    checksum, rows = 0, max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        checksum = zlib.crc32(strip.tobytes(), checksum)
+    return checksum

@@ -1,0 +1,1 @@
+"""The verified bundle, the engines that run its model, and tags from probabilities."""

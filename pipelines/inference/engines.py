@@ -1,0 +1,211 @@
+"""Run a bundle's model on pixels: LiteRT and TensorFlow behind one call.
+
+Each engine imports its library when it is opened: a CPU worker needs no TensorFlow, and `--help` needs neither.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import queue
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.inference.bundle import LITERT_MODEL, SAVED_MODEL, Bundle, BundleError
+from pipelines.supervision.machine import available_cores, native_messages_muted
+
+ENGINES = ("auto", "litert", "tensorflow")
+
+GOLDEN_TOLERANCE = 1e-3
+"""The most by which an engine's probabilities may differ from the golden ones: 50 times what float32 kernels
+of different processors were seen to differ by, a tenth of what damaged weights or another input scaling do.
+
+An int8 file gave the same integers with the kernels for VNNI, AVX-512, AVX2 and SSE4.1. Where others round differently
+its probabilities move by up to 0.1: they are no longer those that its thresholds and figures were measured with."""
+
+
+class Engine(Protocol):
+    """A loaded model.
+
+    Attributes:
+      name: one of `ENGINES`.
+      calls: calls of `predict` that are worth making at the same time.
+      takes_batches: whether many images in a call take less time than each in a call of its own.
+    """
+
+    name: str
+    calls: int
+    takes_batches: bool
+
+    def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Compute the probabilities of a batch.
+
+        Args:
+          pixels: N images, each uint8[S, S, 3], sRGB, 0 to 255: a list of them, or one array of all.
+
+        Returns:
+          float32[N, L], 0 to 1.
+
+        Raises:
+          MemoryError: the batch is too large for the memory that there is.
+        """
+        ...
+
+
+class LiteRTEngine:
+    """A pool of single-threaded LiteRT interpreters, one a core, for as many callers at the same time.
+
+    The threads of one interpreter wait for one another at every layer, which costs a core whenever decoding holds it
+    for a moment; interpreters of one thread each do not. An image's probabilities are the same bits whatever the call
+    and the number of interpreters.
+    """
+
+    name = "litert"
+    takes_batches = False
+
+    def __init__(self, model: bytes, threads: int | None = None) -> None:
+        """Build the interpreters.
+
+        Args:
+          model: the LiteRT file's bytes.
+          threads: interpreters that run at the same time; by default as many as there are cores to run on.
+        """
+        from ai_edge_litert.interpreter import Interpreter
+
+        self.calls = threads or available_cores()
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        with native_messages_muted():
+            for _ in range(self.calls):
+                interpreter = Interpreter(model_content=model, num_threads=1)
+                interpreter.allocate_tensors()
+                self._idle.put(interpreter)
+        self._input = interpreter.get_input_details()[0]["index"]
+        output = interpreter.get_output_details()[0]
+        self._output, self._labels = output["index"], output["shape"][-1]
+
+    def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Compute the probabilities of images, one after the other; see `Engine.predict`."""
+        probabilities = np.empty((len(pixels), self._labels), np.float32)
+        interpreter = self._idle.get()
+        try:
+            for row, image in enumerate(pixels):
+                interpreter.set_tensor(self._input, image[np.newaxis])
+                interpreter.invoke()
+                probabilities[row] = interpreter.get_tensor(self._output)[0]
+        finally:
+            self._idle.put(interpreter)
+        return probabilities
+
+
+class TensorFlowEngine:
+    """The `serve` signature of a SavedModel, on a GPU where TensorFlow finds one."""
+
+    name = "tensorflow"
+    calls = 1
+    takes_batches = True
+
+    def __init__(self, folder: str, threads: int | None = None) -> None:
+        """Load a SavedModel.
+
+        Args:
+          folder: on this machine; it may be deleted afterwards.
+          threads: cores that an operation may use; by default all that there are. The first engine of a process says.
+        """
+        with native_messages_muted():
+            import tensorflow as tf
+
+            if threads and tf.config.threading.get_intra_op_parallelism_threads() != threads:
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+                tf.config.threading.set_inter_op_parallelism_threads(threads)
+            # The model owns the variables that its signature uses, and would be collected with them.
+            self._model = tf.saved_model.load(folder)
+        self._tensorflow = tf
+        self._serve = self._model.signatures["serve"]
+
+    def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Compute the probabilities of a batch; see `Engine.predict`."""
+        try:
+            [probabilities] = self._serve(self._tensorflow.constant(np.asarray(pixels))).values()
+            array: NDArray[np.float32] = probabilities.numpy()
+        except self._tensorflow.errors.ResourceExhaustedError as error:
+            raise MemoryError(error.message) from error
+        return array
+
+
+def open_engine(bundle: Bundle, engine: str = "auto", threads: int | None = None) -> Engine:
+    """Load a bundle's model and make sure that it computes what it did when it was exported.
+
+    Args:
+      bundle: a verified bundle.
+      engine: one of `ENGINES`; `auto` is TensorFlow where there is a GPU for it and the bundle has a SavedModel, and
+        LiteRT otherwise.
+      threads: cores that the engine may use; by default all that there are.
+
+    Raises:
+      BundleError: a file is damaged, the engine's library is not installed or refuses the model, or the
+        probabilities of the golden inputs differ by more than `GOLDEN_TOLERANCE`.
+    """
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine}")
+    name = _default_engine(bundle) if engine == "auto" else engine
+    golden = bundle.golden()
+    try:
+        if name == "tensorflow":
+            opened = _open_tensorflow(bundle, threads)
+        else:
+            opened = LiteRTEngine(bundle.read(LITERT_MODEL), threads)
+        probabilities = opened.predict(golden.pixels)
+    except ImportError as error:
+        raise BundleError(f"engine {name} is not installed ({error}): pip install 'scenetags[train]'") from error
+    except BundleError:
+        raise
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise BundleError(f"engine {name} refuses bundle {bundle.path}: {reason}") from error
+    if probabilities.shape != golden.probabilities.shape:
+        raise BundleError(
+            f"engine {name} gives {probabilities.shape[1]} probabilities, bundle {bundle.path} has "
+            f"{len(bundle.labels)} labels"
+        )
+    difference = float(np.max(np.abs(probabilities - golden.probabilities)))
+    # Written so that a NaN is refused too.
+    if not difference <= GOLDEN_TOLERANCE:
+        raise BundleError(
+            f"engine {name} does not reproduce the golden probabilities of bundle {bundle.path}: they differ by "
+            f"{difference:.2g}, more than {GOLDEN_TOLERANCE}"
+        )
+    return opened
+
+
+def check_engine(bundle: Bundle, engine: str) -> None:
+    """Make sure that a bundle has what an engine runs, without opening it.
+
+    Raises:
+      BundleError: it has not.
+    """
+    if engine == "tensorflow" and not _has_saved_model(bundle):
+        raise BundleError(
+            f"bundle {bundle.path} has no {SAVED_MODEL}, as none in int8 has: run it with --engine litert, or train "
+            "with --quantize none"
+        )
+
+
+def _open_tensorflow(bundle: Bundle, threads: int | None) -> Engine:
+    check_engine(bundle, "tensorflow")
+    with tempfile.TemporaryDirectory(prefix="scenetags-") as folder:
+        bundle.extract(SAVED_MODEL, folder)
+        return TensorFlowEngine(os.path.join(folder, SAVED_MODEL), threads)
+
+
+def _default_engine(bundle: Bundle) -> str:
+    has_gpu = Path("/dev/nvidia0").exists() and importlib.util.find_spec("tensorflow") is not None
+    return "tensorflow" if has_gpu and _has_saved_model(bundle) else "litert"
+
+
+def _has_saved_model(bundle: Bundle) -> bool:
+    return any(name.startswith(SAVED_MODEL) for name in bundle.files)

@@ -1,0 +1,83 @@
+"""From decoded images to predictions, and from probabilities to tags."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.inference.engines import Engine
+from pipelines.records import Failure, Image, Prediction
+
+
+class Predictor:
+    """Predict images with an engine, so that one at which it fails costs no other."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Wrap an engine; by what it fails at, the predictor learns for later batches."""
+        self.engine = engine
+        self._largest_batch = sys.maxsize
+
+    def predict(self, images: Sequence[Image]) -> list[Prediction | Failure]:
+        """Predict images in one call of the engine, or in several where it fails.
+
+        Returns:
+          A `Prediction` for each image, or a `Failure` of the stage `predict`, in the order of `images`.
+        """
+        return list(self._predict(images))
+
+    def _predict(self, images: Sequence[Image]) -> Iterator[Prediction | Failure]:
+        waiting = [images] if images else []
+        while waiting:
+            batch = waiting.pop()
+            if len(batch) > self._largest_batch:
+                waiting += (batch[self._largest_batch :], batch[: self._largest_batch])
+                continue
+            try:
+                probabilities = self.engine.predict([image.pixels for image in batch])
+            except Exception as error:
+                # Engines raise whatever their kernels do. Halving finds the guilty image in few calls.
+                if len(batch) == 1:
+                    yield _failure(batch[0], type(error).__name__, str(error))
+                    continue
+                half = len(batch) // 2
+                if isinstance(error, MemoryError):
+                    # Memory that did not suffice for a batch will not suffice for the next one either.
+                    self._largest_batch = min(self._largest_batch, len(batch) - half)
+                waiting += (batch[half:], batch[:half])
+                continue
+            yield from _results(batch, probabilities)
+
+
+def choose_tags(
+    probabilities: NDArray[np.float32], labels: Sequence[str], thresholds: Sequence[float]
+) -> list[tuple[str, ...]]:
+    """Choose the labels whose probability reaches their threshold.
+
+    Args:
+      probabilities: float32[N, L].
+      labels: L names.
+      thresholds: L numbers, 0 to 1. They are compared as float32, the precision of the written probabilities, so that
+        a query on the `p_` columns finds the same tags.
+
+    Returns:
+      A tuple of labels for each image, in the order of `labels`.
+    """
+    chosen = probabilities >= np.asarray(thresholds, np.float32)
+    names = np.asarray(labels, object)
+    return [tuple(names[row]) for row in chosen]
+
+
+def _results(images: Sequence[Image], probabilities: NDArray[np.float32]) -> Iterator[Prediction | Failure]:
+    finite = np.logical_and.reduce(np.isfinite(probabilities), axis=1)
+    for image, row, usable in zip(images, probabilities, finite, strict=True):
+        if usable:
+            yield Prediction(image.ref, image.width, image.height, image.source, image.repairs, row)
+        else:
+            yield _failure(image, "NotFinite", "the model gave a probability that is not a number")
+
+
+def _failure(image: Image, error: str, message: str) -> Failure:
+    return Failure(image.ref.path, "predict", error, message, image.ref.fingerprint)

@@ -1,0 +1,1 @@
+"""The pipeline: its transforms, and what a worker does in each of them."""

@@ -1,0 +1,215 @@
+"""What a worker does in each step: the functions behind the transforms, thin around those that know no Beam."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
+
+from pipelines import storage
+from pipelines.archives import is_streamed
+from pipelines.images.decoding import DecodeSettings, ignore_metadata_warnings
+from pipelines.images.limits import Limits
+from pipelines.inference.ahead import InferenceAhead, Model
+from pipelines.job import counters
+from pipelines.job.release import BoundToRelease
+from pipelines.listing import list_images
+from pipelines.output.closing import check_not_ended, close_wave
+from pipelines.output.commit import StagedFile, Superseded, Written
+from pipelines.output.earlier import read_earlier
+from pipelines.output.run import Accounts, Run, Wave
+from pipelines.output.writing import Table, TableWriter
+from pipelines.reading.ahead import LookAhead
+from pipelines.reading.source import ImageSource
+from pipelines.records import Failure, ImageRef, Listed, Prediction
+from pipelines.supervision import interruption, progress
+
+FAILED, SUPERSEDED, COUNTED = "failed", "superseded", "counted"
+
+
+class _Step(BoundToRelease, beam.DoFn):
+    """What a worker of the release that launched the job does, and one of another refuses."""
+
+
+class ListNames(_Step):
+    """List images; count the names that were passed over."""
+
+    def __init__(self, inputs: Sequence[str], input_list: str | None, access: storage.Access) -> None:
+        self._inputs = inputs
+        self._input_list = input_list
+        self._access = access
+
+    def setup(self) -> None:
+        storage.use(self._access)
+
+    def process(self, _: bytes) -> Iterator[Any]:
+        passed_over: Counter[str] = Counter()
+        yield from list_images(self._inputs, self._input_list, passed_over)
+        yield TaggedOutput(COUNTED, Accounts(passed_over=passed_over))
+
+
+class LeaveOutTagged(_Step):
+    """Give on what no earlier run has tagged, and count once a bundle what came in and what was left out."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def setup(self) -> None:
+        storage.use(self._run.access)
+
+    def start_bundle(self) -> None:
+        check_not_ended(self._run)
+        self._earlier = read_earlier(self._run.folder, self._run.name)
+        # Counted here, once a bundle: Beam's own counting would be a dozen steps more.
+        self._inputs = self._skipped = 0
+
+    def process(self, listed: Listed) -> Iterator[Any]:
+        self._inputs += 1
+        counters.LISTED.inc()
+        earlier = self._earlier.find(listed.path, listed.fingerprint)
+        if earlier and earlier.tagged:
+            self._skipped += 1
+            counters.SKIPPED.inc()
+            progress.report(self._run.name, done=1)
+            return
+        if earlier:
+            yield TaggedOutput(SUPERSEDED, Superseded(listed.path, earlier.file))
+        yield _sort_out(listed, self._run.name)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield TaggedOutput(COUNTED, _in_window(Accounts(inputs=self._inputs, skipped=self._skipped)))
+
+
+class KeyByStream(_Step):
+    """Key the images that can only be read one after the other by their archive, and each other one by itself."""
+
+    def process(self, ref: ImageRef) -> Iterator[tuple[str, ImageRef]]:
+        yield ref.place.archive if ref.place and is_streamed(ref) else ref.path, ref
+
+
+class PutInOrder(_Step):
+    """Give on the images of one key, as they come in their stream."""
+
+    def process(self, keyed: tuple[str, Iterable[ImageRef]]) -> Iterator[ImageRef]:
+        yield from sorted(keyed[1], key=_start)
+
+
+class _WorkAhead(_Step):
+    """A step that works ahead of the next one: what it begins with an element, it gives on with a later one."""
+
+    _ahead: LookAhead | InferenceAhead
+    _run: str
+
+    def process(self, element: Any) -> Iterator[Any]:
+        interruption.check()
+        for item in self._ahead.put(element):
+            yield _sort_out(item, self._run)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for item in self._ahead.drain():
+            interruption.check()
+            sorted_out = _sort_out(item, self._run)
+            failed = isinstance(sorted_out, TaggedOutput)
+            yield TaggedOutput(FAILED, _in_window(item)) if failed else _in_window(item)
+
+    def teardown(self) -> None:
+        self._ahead.close()
+
+
+class ReadAhead(_WorkAhead):
+    """Read images; the first arguments are those of `ImageSource`, `reads_in_flight` is that of `LookAhead`."""
+
+    def __init__(
+        self,
+        decoding: DecodeSettings,
+        limits: Limits,
+        threads: int | None,
+        reads_in_flight: int,
+        run: str,
+        access: storage.Access,
+    ) -> None:
+        self._settings = decoding, limits, threads
+        self._reads_in_flight = reads_in_flight
+        self._run = run
+        self._access = access
+
+    def setup(self) -> None:
+        storage.use(self._access)
+        # What is silenced in the process that launches is not in that of a worker.
+        ignore_metadata_warnings()
+        self._ahead = LookAhead(ImageSource(*self._settings), self._reads_in_flight)
+
+
+class PredictAhead(_WorkAhead):
+    """Run a model on images."""
+
+    def __init__(self, model: Model, run: str) -> None:
+        self._model = model
+        self._run = run
+
+    def setup(self) -> None:
+        self._ahead = InferenceAhead(self._model.load(), self._model.batch_size)
+
+
+class WriteTable(_Step):
+    """Write rows of one table to a staged file per bundle."""
+
+    def __init__(self, table: Table, run: Run) -> None:
+        self._table = table
+        self._run = run
+
+    def setup(self) -> None:
+        storage.use(self._run.access)
+
+    def start_bundle(self) -> None:
+        self._writer = TableWriter(self._table, self._run)
+
+    def process(self, row: Prediction | Failure) -> None:
+        self._writer.write(row)
+        if isinstance(row, Prediction):
+            counters.TAGGED.inc()
+            progress.report(self._run.name, done=1)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        file = self._writer.close()
+        if file:
+            yield _in_window(file)
+
+
+class CloseWave(_Step):
+    """Commit what a wave has written."""
+
+    def __init__(self, run: Run, wave: Wave) -> None:
+        self._run = run
+        self._wave = wave
+
+    def setup(self) -> None:
+        storage.use(self._run.access)
+
+    def process(
+        self, _: bytes, files: Iterable[StagedFile], counted: Iterable[Accounts], superseded: Iterable[Superseded]
+    ) -> Iterator[Accounts]:
+        yield close_wave(self._run, self._wave, Written(list(files), list(superseded), sum(counted, Accounts())))
+
+
+def _start(ref: ImageRef) -> int:
+    return ref.place.start if ref.place else 0
+
+
+def _sort_out(item: Any, run: str) -> Any:
+    """Send a failure its own way, and report it at once: it is written only when all images of the wave are done."""
+    if not isinstance(item, Failure):
+        return item
+    counters.FAILED.inc()
+    progress.report_failure(run, item)
+    return TaggedOutput(FAILED, item)
+
+
+def _in_window(value: Any) -> WindowedValue:
+    """Wrap what a bundle's end yields, which Beam cannot place in a window by itself."""
+    return GlobalWindows.windowed_value_at_end_of_window(value)

@@ -1,0 +1,250 @@
+"""The steps of the pipeline, each a thin transform over plain functions of other modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import AsIter, PCollection
+
+from pipelines import storage
+from pipelines.images import DecodeSettings
+from pipelines.images.limits import Limits
+from pipelines.inference.ahead import Model
+from pipelines.job.steps import (
+    COUNTED,
+    FAILED,
+    SUPERSEDED,
+    CloseWave,
+    KeyByStream,
+    LeaveOutTagged,
+    ListNames,
+    PredictAhead,
+    PutInOrder,
+    ReadAhead,
+    WriteTable,
+)
+from pipelines.output.commit import StagedFile, Superseded
+from pipelines.output.run import Accounts, Run, Wave
+from pipelines.output.writing import FailureTable, PredictionTable
+from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
+
+
+@dataclass
+class ListImages(beam.PTransform):
+    """List the images that inputs name, each once.
+
+    One worker lists them all: the names must pass one place to be told apart, and listing is cheap beside the model.
+    Outputs: what is `listed`, and `counted`, accounts of what was passed over.
+
+    Attributes:
+      inputs: folders, patterns or files.
+      input_list: a file of paths.
+      access: how buckets are reached.
+    """
+
+    inputs: Sequence[str]
+    input_list: str | None = None
+    access: storage.Access = field(default_factory=storage.Access)
+
+    def expand(self, begin: beam.pvalue.PBegin) -> Any:
+        """Apply the transform."""
+        names = beam.ParDo(ListNames(self.inputs, self.input_list, self.access))
+        typed = names.with_output_types(Listed, **{COUNTED: Accounts})
+        return begin | "Once" >> beam.Impulse() | "List" >> typed.with_outputs(COUNTED, main="listed")
+
+
+@dataclass
+class SkipTagged(beam.PTransform):
+    """Leave out the images that an earlier run has tagged, and the names that cannot be images.
+
+    An image is known by its path and fingerprint. Outputs: the images that remain to be read; of the names that cannot
+    be images, `failed`; `superseded`, the earlier rows that go when the new ones come; and `counted`, accounts of what
+    came in and of what was left out as tagged.
+
+    Attributes:
+      run: of the job.
+    """
+
+    run: Run
+
+    def expand(self, listed: PCollection[Listed]) -> Any:
+        """Apply the transform."""
+        kinds = {FAILED: Failure, SUPERSEDED: Superseded, COUNTED: Accounts}
+        skip = beam.ParDo(LeaveOutTagged(self.run)).with_output_types(ImageRef, **kinds)
+        return listed | "Skip" >> skip.with_outputs(*kinds, main="refs")
+
+
+@dataclass
+class SpreadReads(beam.PTransform):
+    """Spread images over all workers, but those of one compressed archive to one, in their order."""
+
+    def expand(self, refs: PCollection[ImageRef]) -> PCollection[ImageRef]:
+        """Apply the transform."""
+        # One shuffle for all. Flink's translation of Beam refuses two of which the outputs flow together again.
+        key = beam.ParDo(KeyByStream()).with_output_types(tuple[str, ImageRef])
+        in_order = beam.ParDo(PutInOrder()).with_output_types(ImageRef)
+        return refs | "KeyByStream" >> key | beam.GroupByKey() | "InOrder" >> in_order
+
+
+@dataclass
+class ReadImages(beam.PTransform):
+    """Fetch, decode, repair and resize images, ahead of the step that takes them.
+
+    A look-ahead of images is read by threads while the following, fused steps work: that is how decoding overlaps
+    inference without pixels ever crossing between stages. Outputs: images, and `failed`.
+
+    Attributes:
+      image_size: columns and rows of the result.
+      resize_filter: one of `images.RESIZE_FILTERS`.
+      limits: what one image may cost.
+      reads_in_flight: images that are fetched at the same time. At most twice as many are read and not yet taken, which
+        bounds the memory.
+      threads: images that are decoded at the same time; by default one a core of the worker.
+      run: name of the run, to report failures to.
+      access: how buckets are reached.
+    """
+
+    image_size: int
+    resize_filter: str
+    limits: Limits = field(default_factory=Limits)
+    reads_in_flight: int = 32
+    threads: int | None = None
+    run: str = ""
+    access: storage.Access = field(default_factory=storage.Access)
+
+    def __post_init__(self) -> None:
+        if self.reads_in_flight < 1 or (self.threads is not None and self.threads < 1):
+            raise ValueError(f"reads_in_flight {self.reads_in_flight} and threads {self.threads} must be at least 1")
+
+    def expand(self, refs: PCollection[ImageRef]) -> Any:
+        """Apply the transform."""
+        decoding = DecodeSettings(self.image_size, self.resize_filter, self.limits.max_pixels)
+        ahead = ReadAhead(decoding, self.limits, self.threads, self.reads_in_flight, self.run, self.access)
+        read = beam.ParDo(ahead).with_output_types(Image, **{FAILED: Failure})
+        return refs | "Read" >> read.with_outputs(FAILED, main="images")
+
+
+@dataclass
+class PredictProbabilities(beam.PTransform):
+    """Run the model on images, ahead of the step that takes the predictions. Outputs: predictions, and `failed`.
+
+    Attributes:
+      model: of the bundle.
+      run: name of the run, to report failures to.
+    """
+
+    model: Model
+    run: str = ""
+
+    def expand(self, images: PCollection[Image]) -> Any:
+        """Apply the transform."""
+        predict = beam.ParDo(PredictAhead(self.model, self.run)).with_output_types(Prediction, **{FAILED: Failure})
+        return images | "Predict" >> predict.with_outputs(FAILED, main="predictions")
+
+
+@dataclass
+class WritePredictions(beam.PTransform):
+    """Write predictions to staged Parquet files."""
+
+    run: Run
+
+    def expand(self, predictions: PCollection[Prediction]) -> PCollection[StagedFile]:
+        """Apply the transform."""
+        write = beam.ParDo(WriteTable(PredictionTable(), self.run))
+        return predictions | "Write" >> write.with_output_types(StagedFile)
+
+
+@dataclass
+class WriteFailures(beam.PTransform):
+    """Write failures to staged Parquet files."""
+
+    run: Run
+
+    def expand(self, failures: PCollection[Failure]) -> PCollection[StagedFile]:
+        """Apply the transform."""
+        write = beam.ParDo(WriteTable(FailureTable(), self.run))
+        return failures | "Write" >> write.with_output_types(StagedFile)
+
+
+@dataclass
+class WriteManifest(beam.PTransform):
+    """Move all staged files into place, balance the accounts and write the manifest, once all else is done.
+
+    Attributes:
+      run: of the job.
+      wave: the part of it that is committed.
+      counted: accounts of what was listed and of what was left out.
+      superseded: earlier rows that go when the new ones come.
+    """
+
+    run: Run
+    wave: Wave
+    counted: PCollection[Accounts]
+    superseded: PCollection[Superseded]
+
+    def expand(self, files: PCollection[StagedFile]) -> PCollection[Accounts]:
+        """Apply the transform."""
+        close = beam.ParDo(
+            CloseWave(self.run, self.wave),
+            # Side inputs are complete before the step begins: no file moves while another one may still be written.
+            files=AsIter(files),
+            counted=AsIter(self.counted),
+            superseded=AsIter(self.superseded),
+        )
+        return files.pipeline | "Once" >> beam.Impulse() | "Commit" >> close.with_output_types(Accounts)
+
+
+@dataclass
+class TagImages(beam.PTransform):
+    """Tag listed images and write all there is to say about them: the whole job after the listing.
+
+    Attributes:
+      run: of the job.
+      model: of the bundle.
+      limits: what one image may cost.
+      reads_in_flight: images that are fetched at the same time.
+      wave: the part of the run that is tagged.
+      passed_over: accounts of what the listing has passed over, where they are not among those of an earlier wave.
+      hints: Beam's resource hints for the machines that read, predict and write, e.g. `accelerator`.
+      spread: whether other workers than the one that lists can read; where there is one only, the shuffle between them
+        would hold every name of the wave in memory for nothing.
+    """
+
+    run: Run
+    model: Model
+    limits: Limits = field(default_factory=Limits)
+    reads_in_flight: int = 32
+    wave: Wave = field(default_factory=Wave)
+    passed_over: PCollection[Accounts] | None = None
+    hints: Mapping[str, str] = field(default_factory=dict)
+    spread: bool = True
+
+    def expand(self, listed: PCollection[Listed]) -> PCollection[Accounts]:
+        """Apply the transform."""
+        remaining = listed | SkipTagged(self.run)
+        # Only names cross here. From reading to writing the steps are fused: pixels stay where they were decoded. Beam
+        # fuses no steps whose hints differ, and so all of these have the same ones.
+        refs = remaining.refs | SpreadReads() if self.spread else remaining.refs
+        read = refs | self._read().with_resource_hints(**self.hints)
+        predict = PredictProbabilities(self.model, self.run.name)
+        predicted = read.images | predict.with_resource_hints(**self.hints)
+        failures = (remaining[FAILED], read[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
+        files = (
+            predicted.predictions | WritePredictions(self.run).with_resource_hints(**self.hints),
+            failures | WriteFailures(self.run).with_resource_hints(**self.hints),
+        ) | "AllFiles" >> beam.Flatten()
+        counted = remaining[COUNTED]
+        if self.passed_over:
+            counted = (counted, self.passed_over) | "AllCounted" >> beam.Flatten()
+        return files | WriteManifest(self.run, self.wave, counted, superseded=remaining[SUPERSEDED])
+
+    def _read(self) -> ReadImages:
+        bundle = self.run.bundle
+        return ReadImages(
+            *(bundle.image_size, bundle.resize_filter, self.limits, self.reads_in_flight, self.model.threads),
+            run=self.run.name,
+            access=self.run.access,
+        )

@@ -1,0 +1,138 @@
+"""What earlier runs have left of each image, in little memory."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import threading
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from pipelines import storage
+from pipelines.output.run import PREDICTIONS
+from pipelines.output.tables import OutputError, open_table, read_each, table_files
+from pipelines.supervision import interruption
+
+_ROWS_AT_ONCE = 1024
+"""Whose paths are Python's strings at the same time."""
+
+_PATH, _FINGERPRINT, _FILE = 16, 8, 4
+_ROW = _PATH + _FINGERPRINT + _FILE
+
+_reading = threading.Lock()
+
+
+class EarlierRow(NamedTuple):
+    """What an earlier run has left of an image.
+
+    Attributes:
+      file: that holds the row, relative to the folder of the tables.
+      tagged: whether it is a prediction, and of the image as it is now.
+    """
+
+    file: str
+    tagged: bool
+
+
+class EarlierRows:
+    """The rows of all images that earlier runs have tagged or failed at.
+
+    Each takes 28 bytes, and up to 32 while they are read: digests of its path (16) and fingerprint (8), and the number
+    of its file (4), written after one another. All of them are one sorted array, in which a row is found in 3 to 7 µs.
+
+    Among a thousand million paths any two share a digest of 128 bits with a probability of 1e-21. An output that holds
+    both is refused, as with two rows of one image. Fingerprints are compared only with one of the same path, and
+    so 64 bits do: that any of a thousand million changed images is taken for unchanged has a probability of 5e-11.
+    """
+
+    def __init__(self, folder: str, run: str) -> None:
+        """Read them.
+
+        Args:
+          folder: of the tables.
+          run: name of the run that is at work, whose own rows are not earlier ones.
+
+        Raises:
+          OutputError: an image has two rows, or a file is damaged.
+          InterruptedRunError: the run was asked to stop.
+        """
+        self._folder = folder
+        paths = [path for path in table_files(folder) if not posixpath.basename(path).startswith(run)]
+        self._files = [path.removeprefix(f"{folder}/") for path in paths]
+        self._rows = bytearray()
+        for rows in read_each(folder, self._read, range(len(self._files))):
+            interruption.check()
+            self._rows += rows
+        self._sorted = np.frombuffer(self._rows, f"S{_ROW}")
+        self._sorted.sort()
+        self._refuse_doubles()
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def find(self, path: str, fingerprint: str) -> EarlierRow | None:
+        """Find the row of an image.
+
+        Args:
+          path: of the image.
+          fingerprint: that it has now.
+        """
+        if not self._rows:
+            return None
+        key = _digest(path, _PATH)
+        row = self._row(int(self._sorted.searchsorted(key)))
+        if not row.startswith(key):
+            return None
+        file = self._file(row)
+        same = row[_PATH:-_FILE] == _digest(fingerprint, _FINGERPRINT)
+        return EarlierRow(file, same and file.startswith(PREDICTIONS))
+
+    def _read(self, number: int) -> bytearray:
+        rows = bytearray()
+        for path, fingerprint in _read_images(storage.join(self._folder, self._files[number])):
+            rows += _digest(path, _PATH) + _digest(fingerprint, _FINGERPRINT) + number.to_bytes(_FILE)
+        return rows
+
+    def _refuse_doubles(self) -> None:
+        keys = self._sorted.view([("path", f"S{_PATH}"), ("rest", f"S{_ROW - _PATH}")])["path"]
+        for index in np.flatnonzero(keys[1:] == keys[:-1]).tolist():
+            first, second = self._row(index), self._row(index + 1)
+            file, other = sorted((self._file(first), self._file(second)))
+            images = _read_images(storage.join(self._folder, file))
+            image = next(path for path, _ in images if first.startswith(_digest(path, _PATH)))
+            raise OutputError(
+                f"output {self._folder} holds two rows of {image}, in {file} and {other}: "
+                "delete one of these files, and what it held is tagged again"
+            )
+
+    def _row(self, index: int) -> bytes:
+        # Not of the array, which takes zeros at the end of a string of bytes for none.
+        return bytes(self._rows[index * _ROW : (index + 1) * _ROW])
+
+    def _file(self, row: bytes) -> str:
+        return self._files[int.from_bytes(row[-_FILE:])]
+
+
+def read_earlier(folder: str, run: str) -> EarlierRows:
+    """Read the rows of earlier runs than `run`; once in a process, for they do not change. See `EarlierRows`."""
+    # All threads of a worker come at the same time, and each would read for itself.
+    with _reading:
+        return _read_once(folder, run)
+
+
+_read_once = lru_cache(maxsize=1)(EarlierRows)
+
+
+def _read_images(path: str) -> Iterator[tuple[str, str]]:
+    """Read path and fingerprint of each row of a file."""
+    with open_table(path) as parquet:
+        # Of two narrow columns threads of Arrow's would take more memory than time off.
+        for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=["path", "fingerprint"], use_threads=False):
+            yield from zip(batch.column("path").to_pylist(), batch.column("fingerprint").to_pylist(), strict=True)
+
+
+def _digest(text: str, size: int) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=size).digest()

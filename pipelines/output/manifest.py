@@ -1,0 +1,80 @@
+"""The manifest of a run: its accounts and how it was made, written last."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import fields
+from importlib.metadata import version
+from typing import Any
+
+from pipelines import storage
+from pipelines.output.run import Accounts, Run
+from pipelines.output.schema import probability_columns
+from pipelines.supervision.machine import available_cores
+
+ENDED = ("done", "unbalanced", "kept_old")
+"""Statuses of a run that has come to its end by itself."""
+
+PACKAGES = ("scenetags", "apache-beam", "ai-edge-litert", "numpy", "pillow", "pyarrow")
+
+
+def describe(run: Run, accounts: Accounts, status: str) -> bytes:
+    """Write up a run's manifest.
+
+    Args:
+      run: the run.
+      accounts: of all that it has committed.
+      status: how it stands: `running`, or one of `ENDED`; `kept_old` is an overwrite that did not replace.
+    """
+    now = time.time()
+    described = {
+        "run": run.name,
+        "status": status,
+        **vars(accounts),
+        "started": _utc(run.started),
+        "written": _utc(now),
+        "seconds": round(now - run.started, 3),
+        "timings": {**run.timings, "tagging": round(now - run.started - sum(run.timings.values()), 3)},
+        "options": dict(run.options),
+        "bundle": {"path": run.bundle.path, "name": run.bundle.name, "digest": run.bundle.digest},
+        "thresholds": dict(zip(run.bundle.labels, run.thresholds, strict=True)),
+        "columns": probability_columns(run.bundle.labels),
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+        "machine": {
+            "cores": available_cores(),
+            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "platform": platform.platform(),
+        },
+    }
+    return json.dumps(described, indent=2).encode()
+
+
+def read_accounts(manifest: str) -> Accounts:
+    """Read the counts back from a run's manifest."""
+    return accounts_of(json.loads(storage.read(manifest)))
+
+
+def accounts_of(described: Mapping[str, Any]) -> Accounts:
+    """Take the counts out of what a manifest says."""
+    return Accounts(**{counted.name: described[counted.name] for counted in fields(Accounts)})
+
+
+def read_status(manifest: str) -> str:
+    """Read from a run's manifest how the run stands."""
+    return str(json.loads(storage.read(manifest))["status"])
+
+
+def mark(manifest: str, status: str) -> None:
+    """Write into a run's manifest how the run ended; nothing where it committed nothing."""
+    with suppress(FileNotFoundError):
+        described = json.loads(storage.read(manifest))
+        storage.write(manifest, json.dumps({**described, "status": status}, indent=2).encode())
+
+
+def _utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

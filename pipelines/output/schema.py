@@ -1,0 +1,245 @@
+"""The columns of both tables, each declared once: schema, rows, encoding, help and documentation follow from them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    # Arrow and NumPy take longer than `--help` should, which names the columns too.
+    import pyarrow as pa
+
+    from pipelines.output.run import Run
+    from pipelines.records import Failure, Prediction
+
+FOOTER = "scenetags"
+"""Key of the metadata in a file's footer."""
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+      name: in the file; a `per_label` one has `<label>` in the place of each label.
+      type: as the documentation names it, a key of `_arrow_type`.
+      documentation: one line, in Markdown.
+      take: takes the value from a row and its run; of a `per_label` column those of all labels, in their order.
+      repeats: whether a file holds few different values, so that it is written with a dictionary.
+      per_label: whether there is one such column for each label.
+    """
+
+    name: str
+    type: str
+    documentation: str
+    take: Callable[[Any, Run], Any]
+    repeats: bool = False
+    per_label: bool = False
+
+
+class Footer(NamedTuple):
+    """What the rows of a file were made with, as its footer says.
+
+    Attributes:
+      bundle: digest of the bundle.
+      labels: in the order of the model's outputs.
+      thresholds: least probability of a tag, one per label.
+      columns: name of each label's probability column.
+    """
+
+    bundle: str
+    labels: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    columns: Mapping[str, str]
+
+
+class Tagged(NamedTuple):
+    """A row of `predictions/`: what the model says of an image, and the tags that follow from it."""
+
+    prediction: Prediction
+    tags: tuple[str, ...]
+
+
+def _of_prediction(take: Callable[[Prediction], Any]) -> Callable[[Tagged, Run], Any]:
+    return lambda row, _: take(row.prediction)
+
+
+def _of_failure(take: Callable[[Failure], Any]) -> Callable[[Failure, Run], Any]:
+    return lambda row, _: take(row)
+
+
+_MODEL = Column("model", "string", "digest of the bundle", lambda _, run: run.bundle.digest, repeats=True)
+_RUN = Column("run", "string", "name of the run, begins with its UTC time", lambda _, run: run.name, repeats=True)
+
+PREDICTION_COLUMNS = (
+    Column(
+        "path",
+        "string",
+        "absolute path of the image, `ARCHIVE::MEMBER` in an archive",
+        _of_prediction(lambda prediction: prediction.ref.path),
+    ),
+    Column(
+        "tags",
+        "list<string>",
+        "labels whose probability reaches their threshold, in the order of the model's labels",
+        lambda row, _: row.tags,
+        repeats=True,
+    ),
+    Column(
+        "p_<label>",
+        "float32",
+        "probability of each label, 0 to 1, one column per label; characters outside `A-Z a-z 0-9 _` become `_`, and "
+        "names that are equal but for case get a number",
+        _of_prediction(lambda prediction: prediction.probabilities),
+        per_label=True,
+    ),
+    Column(
+        "width",
+        "int32",
+        "columns of the upright image, in pixels, before it was resized for the model",
+        _of_prediction(lambda prediction: prediction.width),
+    ),
+    Column("height", "int32", "rows of the same", _of_prediction(lambda prediction: prediction.height)),
+    Column(
+        "source",
+        "string",
+        "format, samples per pixel and bits per sample of the file, e.g. `jpeg 4x8`",
+        _of_prediction(lambda prediction: prediction.source),
+        repeats=True,
+    ),
+    Column(
+        "repairs",
+        "list<string>",
+        "what was done to get true colours, in the order applied; empty for plain RGB",
+        _of_prediction(lambda prediction: prediction.repairs),
+        repeats=True,
+    ),
+    Column(
+        "fingerprint",
+        "string",
+        "changes when the file does: size and time of change; in a bucket its generation or ETag",
+        _of_prediction(lambda prediction: prediction.ref.fingerprint),
+    ),
+    _MODEL,
+    _RUN,
+)
+
+FAILURE_COLUMNS = (
+    Column("path", "string", "of the input, as in `predictions/`", _of_failure(lambda failure: failure.path)),
+    Column(
+        "stage",
+        "string",
+        "where it failed: `list`, `read`, `decode` or `predict`",
+        _of_failure(lambda failure: failure.stage),
+        repeats=True,
+    ),
+    Column("error", "string", "the kind of error", _of_failure(lambda failure: failure.error), repeats=True),
+    Column("message", "string", "the reason", _of_failure(lambda failure: failure.message), repeats=True),
+    Column(
+        "fingerprint",
+        "string",
+        "as in `predictions/`; empty where listing failed",
+        _of_failure(lambda failure: failure.fingerprint),
+    ),
+    _MODEL,
+    _RUN,
+)
+
+
+def probability_columns(labels: Sequence[str]) -> dict[str, str]:
+    """Name the column of each label's probability.
+
+    BigQuery, Athena and Spark refuse or confuse names with other characters, and names that differ in case alone.
+
+    Returns:
+      `p_` and the label, by the label, in their order.
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for label in labels:
+        plain = name = "p_" + re.sub(r"[^A-Za-z0-9_]", "_", label)
+        number = 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{plain}_{number}"
+        taken.add(name.lower())
+        names[label] = name
+    return names
+
+
+def describe(columns: Sequence[Column]) -> str:
+    """List the columns' names in one line, for a help page."""
+    return ", ".join(f"{column.name} ..." if column.per_label else column.name for column in columns)
+
+
+def document(columns: Sequence[Column]) -> Iterator[str]:
+    """Lay the columns out as the lines of a Markdown table."""
+    yield "| column | type | |"
+    yield "|---|---|---|"
+    for column in columns:
+        yield f"| `{column.name}` | {column.type} | {column.documentation} |"
+
+
+def make_schema(columns: Sequence[Column], run: Run) -> pa.Schema:
+    """Describe a table's columns to Arrow; its metadata tells, without any row, which model a file is of."""
+    import pyarrow as pa
+
+    fields = [(name, _arrow_type(column.type)) for column in columns for name in _names(column, run)]
+    return pa.schema(fields, metadata={FOOTER: json.dumps(make_footer(run))})
+
+
+def read_footer(schema: pa.Schema) -> Footer | None:
+    """Read what the rows of a file were made with; None where scenetags did not write it."""
+    try:
+        footer = json.loads((schema.metadata or {})[FOOTER.encode()])
+        labels = tuple(footer["labels"])
+        # Older files do not name their columns: these are the labels as they are.
+        columns = footer.get("columns") or {label: f"p_{label}" for label in labels}
+        return Footer(
+            footer["bundle"], labels, tuple(footer["thresholds"]), {label: columns[label] for label in labels}
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def make_footer(run: Run) -> Mapping[str, Any]:
+    """Describe what a file's rows were made with."""
+    return {
+        "version": version("scenetags"),
+        "bundle": run.bundle.digest,
+        "labels": list(run.bundle.labels),
+        "thresholds": list(run.thresholds),
+        "columns": probability_columns(run.bundle.labels),
+    }
+
+
+def make_table(columns: Sequence[Column], rows: Sequence[Any], run: Run) -> pa.Table:
+    """Lay rows out in columns."""
+    import pyarrow as pa
+
+    arrays = []
+    for column in columns:
+        values = [column.take(row, run) for row in rows]
+        series = zip(*values, strict=True) if column.per_label else (values,)
+        arrays += [pa.array(one, _arrow_type(column.type)) for one in series]
+    return pa.Table.from_arrays(arrays, schema=make_schema(columns, run))
+
+
+def dictionary_columns(columns: Sequence[Column]) -> list[str]:
+    """Name the columns that are written with a dictionary, as Parquet does."""
+    names = {column.name: column.type for column in columns if column.repeats}
+    return [f"{name}.list.element" if kind.startswith("list") else name for name, kind in names.items()]
+
+
+def _names(column: Column, run: Run) -> Sequence[str]:
+    return list(probability_columns(run.bundle.labels).values()) if column.per_label else [column.name]
+
+
+def _arrow_type(name: str) -> pa.DataType:
+    import pyarrow as pa
+
+    # Parquet names what is in a list "element"; under another name a type would not equal itself once it is read back.
+    names = pa.list_(pa.field("element", pa.string()))
+    return {"string": pa.string(), "int32": pa.int32(), "float32": pa.float32(), "list<string>": names}[name]

@@ -1,0 +1,104 @@
+"""Write rows to staged Parquet files, and count them while they pass."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from typing import IO, Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import storage
+from pipelines.inference.tagging import choose_tags
+from pipelines.output.commit import StagedFile
+from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run
+from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, Column, Tagged, make_table
+from pipelines.output.tables import FORMAT, ROWS_A_GROUP
+from pipelines.records import Failure, Prediction
+
+
+class Table(Protocol):
+    """One of the two tables, and how its rows are laid out."""
+
+    name: str
+    columns: Sequence[Column]
+
+    def lay_out(self, rows: Sequence[Any], run: Run) -> tuple[pa.Table, Accounts]:
+        """Lay rows out in columns, and count them."""
+
+
+class PredictionTable:
+    """The rows of `predictions/`."""
+
+    name = PREDICTIONS
+    columns: Sequence[Column] = PREDICTION_COLUMNS
+
+    def lay_out(self, rows: Sequence[Prediction], run: Run) -> tuple[pa.Table, Accounts]:
+        """Lay predictions out in columns, and count them, their tags and their repairs."""
+        probabilities = np.stack([row.probabilities for row in rows])
+        tags = choose_tags(probabilities, run.bundle.labels, run.thresholds)
+        table = make_table(self.columns, list(map(Tagged, rows, tags)), run)
+        accounts = Accounts(
+            predictions=len(rows),
+            tags=Counter(tag for chosen in tags for tag in chosen),
+            repairs=Counter(repair for row in rows for repair in row.repairs),
+        )
+        return table, accounts
+
+
+class FailureTable:
+    """The rows of `failures/`."""
+
+    name = FAILURES
+    columns: Sequence[Column] = FAILURE_COLUMNS
+
+    def lay_out(self, rows: Sequence[Failure], run: Run) -> tuple[pa.Table, Accounts]:
+        """Lay failures out in columns, and count them by stage and error."""
+        accounts = Accounts(failures=len(rows), errors=Counter(f"{row.stage}: {row.error}" for row in rows))
+        return make_table(self.columns, rows, run), accounts
+
+
+class TableWriter:
+    """Write rows of one table to one staged file, which is begun with the first row."""
+
+    def __init__(self, table: Table, run: Run) -> None:
+        """Prepare a file of a name that no other attempt at the same rows uses."""
+        self._table = table
+        self._run = run
+        self._name = f"{run.name}-{uuid.uuid4().hex[:12]}.parquet"
+        self._rows: list[Any] = []
+        self._accounts = Accounts()
+        self._file: IO[bytes] | None = None
+        self._writer: pq.ParquetWriter | None = None
+
+    def write(self, row: Prediction | Failure) -> None:
+        """Take one row."""
+        self._rows.append(row)
+        if len(self._rows) >= ROWS_A_GROUP:
+            self._write_group()
+
+    def close(self) -> StagedFile | None:
+        """Finish the file; None when there were no rows, and so is no file."""
+        if self._rows:
+            self._write_group()
+        if self._file is None or self._writer is None:
+            return None
+        self._writer.close()
+        self._file.close()
+        return StagedFile(self._staged, self._table.name, self._accounts)
+
+    @property
+    def _staged(self) -> str:
+        return storage.join(self._run.staging, self._table.name, self._name)
+
+    def _write_group(self) -> None:
+        table, accounts = self._table.lay_out(self._rows, self._run)
+        if self._writer is None:
+            self._file = storage.create(self._staged)
+            self._writer = pq.ParquetWriter(self._file, table.schema, **FORMAT)
+        self._writer.write_table(table)
+        self._accounts += accounts
+        self._rows = []

@@ -1,0 +1,1 @@
+"""Images are fetched and decoded, ahead of the step that takes them."""

@@ -1,0 +1,1 @@
+"""What is made of an output, or shown of images, after a run."""

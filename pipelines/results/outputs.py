@@ -1,0 +1,157 @@
+"""Read an output, wherever it is: its predictions, failures, manifests, and the footers of its files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from pipelines import storage
+from pipelines.errors import ScenetagsError
+from pipelines.output.manifest import accounts_of
+from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, Accounts
+from pipelines.output.schema import Footer, read_footer
+from pipelines.output.tables import open_table, read_each
+
+
+class NoOutputError(ScenetagsError):
+    """A path at which there is no output of `scenetags predict`, or not one that can be read as a whole."""
+
+
+class Manifest(NamedTuple):
+    """The manifest of a run.
+
+    Attributes:
+      run: the run's name.
+      status: how it ended, e.g. `done`.
+      accounts: its counts.
+      described: all that the manifest says, as in the file.
+    """
+
+    run: str
+    status: str
+    accounts: Accounts
+    described: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output folder.
+
+    Attributes:
+      path: of the folder, local or in a bucket.
+      prediction_files: the files of `predictions/`, in the order of the runs that wrote them.
+      failure_files: those of `failures/`, likewise.
+    """
+
+    path: str
+    prediction_files: Sequence[str]
+    failure_files: Sequence[str]
+
+    def footers(self) -> Iterator[Footer]:
+        """Read the footer of each prediction file, in the order of the files.
+
+        Raises:
+          NoOutputError: scenetags did not write a file.
+          OutputError: a file is damaged.
+        """
+        return read_each(self.path, _read_footer, self.prediction_files)
+
+    def footer(self) -> Footer:
+        """Read what all predictions were made with.
+
+        Raises:
+          NoOutputError: there are none, scenetags did not write them, or they were made by several models or with
+            several thresholds.
+          OutputError: a file is damaged.
+        """
+        first: Footer | None = None
+        for footer in self.footers():
+            first = first or footer
+            for what, one, other in (
+                ("models", first.bundle, footer.bundle),
+                ("thresholds", first.thresholds, footer.thresholds),
+            ):
+                if one != other:
+                    raise NoOutputError(f"{self.path} holds the predictions of several {what}")
+        if first is None:
+            raise NoOutputError(f"{self.path} holds no file {PREDICTIONS}/*.parquet")
+        return first
+
+    def predictions(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read all predictions, or some columns of them, in the order of the files.
+
+        Raises:
+          NoOutputError: there is no file, or one lacks a column.
+          OutputError: a file is damaged.
+        """
+        return self._read(self.prediction_files, columns)
+
+    def failures(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read all failures, or some columns of them; as `predictions`."""
+        return self._read(self.failure_files, columns)
+
+    def manifests(self) -> list[Manifest]:
+        """Read the manifests of all runs, the oldest first.
+
+        Raises:
+          NoOutputError: a file in `runs/` is no manifest.
+        """
+        return [_read_manifest(path) for path in storage.list_files(storage.join(self.path, RUNS), ".json")]
+
+    def _read(self, files: Sequence[str], columns: Sequence[str] | None) -> pa.Table:
+        def read(path: str) -> pa.Table:
+            with open_table(path) as parquet:
+                if missing := set(columns or ()) - set(parquet.schema_arrow.names):
+                    raise NoOutputError(f"{path} has no column {min(missing)}: scenetags did not write it")
+                return parquet.read(columns=columns)
+
+        tables = list(read_each(self.path, read, files))
+        if not tables:
+            raise NoOutputError(f"{self.path} holds no such table")
+        # Files of several models differ in their probability columns.
+        return pa.concat_tables(tables, promote_options="default")
+
+
+def open_output(path: str) -> Output:
+    """Find the files of an output.
+
+    Args:
+      path: what `scenetags predict` was given as `--output`, or its folder `predictions/`.
+
+    Raises:
+      NoOutputError: there is no such folder, or it cannot be listed.
+    """
+    try:
+        folder = storage.normalize(path)
+        if not storage.is_remote(folder) and not os.path.isdir(folder):
+            raise NoOutputError(f"no folder at {path}")
+        if os.path.basename(folder) == PREDICTIONS:
+            folder = os.path.dirname(folder)
+        files = [storage.list_files(storage.join(folder, table), ".parquet") for table in (PREDICTIONS, FAILURES)]
+    except storage.UnsupportedStorageError as error:
+        raise NoOutputError(str(error)) from error
+    except OSError as error:
+        raise NoOutputError(f"cannot list {path}: {error.strerror or error}") from error
+    return Output(folder, *files)
+
+
+def _read_footer(path: str) -> Footer:
+    with open_table(path) as parquet:
+        footer = read_footer(parquet.schema_arrow)
+        names = parquet.schema_arrow.names
+    if footer is None or not set(footer.columns.values()) <= set(names):
+        raise NoOutputError(f"{path}: scenetags did not write it: its footer names no model, or columns are missing")
+    return footer
+
+
+def _read_manifest(path: str) -> Manifest:
+    try:
+        described = json.loads(storage.read(path))
+        return Manifest(described["run"], described["status"], accounts_of(described), described)
+    except (KeyError, TypeError, ValueError) as error:
+        raise NoOutputError(f"{path} is not a manifest: {type(error).__name__} {error}") from error

@@ -1,0 +1,155 @@
+"""Where a job runs: Beam's own flags, the runner that they name, and how its workers reach buckets."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import socket
+from collections.abc import Iterable, Sequence
+
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options import pipeline_options
+from apache_beam.runners.runner import create_runner
+
+from pipelines import storage
+from pipelines.commandline.options import PredictOptions
+from pipelines.commandline.parser import UsageError
+from pipelines.runners.dataflow import ONE_PROCESS, check_dataflow_options, is_dataflow, shape_workers
+
+LOCAL_RUNNERS = ("direct", "fnapi", "bundlebaseddirect")
+"""Names, in lower case and less their `runner`, of those that work in this process; all of them mean the one we use."""
+
+_SECONDS_TO_ANSWER = 10.0
+
+
+def check_beam_flags(
+    flags: Sequence[str], own: Iterable[str] = PredictOptions.__annotations__
+) -> pipeline_options.PipelineOptions:
+    """Read Beam's own flags, and refuse those that Beam does not know: it would pass over them in silence.
+
+    Args:
+      flags: all that the command itself does not know.
+      own: names of those that it does know, one of which may be meant.
+
+    Raises:
+      UsageError: a flag is unknown or malformed.
+    """
+    parser = argparse.ArgumentParser(prog="scenetags predict", allow_abbrev=False, exit_on_error=False, add_help=False)
+    for options in pipeline_options.PipelineOptions.__subclasses__():
+        options._add_argparse_args(parser)
+    try:
+        _, unknown = parser.parse_known_args(list(flags))
+    except argparse.ArgumentError as error:
+        raise UsageError(str(error)) from error
+    runner = pipeline_options.PipelineOptions(list(flags)).view_as(pipeline_options.StandardOptions).runner
+    if not _is_local(runner):
+        try:
+            create_runner(runner)
+        except (ValueError, ImportError) as error:
+            raise UsageError(f"--runner {runner}: {error}") from error
+    if unknown:
+        flag = unknown[0].split("=")[0]
+        known = [name for action in parser._actions for name in action.option_strings]
+        near = difflib.get_close_matches(flag, [*known, *(f"--{name}" for name in own)], 1)
+        raise UsageError(f"unknown argument {flag}" + (f"; did you mean {near[0]}?" if near else ""))
+    return pipeline_options.PipelineOptions(list(flags))
+
+
+def check_runner(options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> None:
+    """Make sure that what was asked for can be had on the runner.
+
+    Raises:
+      UsageError: it cannot.
+    """
+    if not is_local(beam_options):
+        if options.fail_fast:
+            raise UsageError("--fail_fast needs a local run: workers of a distributed one do not count together")
+        if is_dataflow(beam_options):
+            check_dataflow_options(options, beam_options)
+            shape_workers(options, beam_options)
+        elif waits_for_nothing(beam_options):
+            raise UsageError("--no_wait_until_finish needs --runner=DataflowRunner")
+        _check_job_service(beam_options.view_as(pipeline_options.PortableOptions).job_endpoint)
+        if is_detached(beam_options) and not options.output.startswith(storage.BUCKETS):
+            raise UsageError(f"--output {options.output}: a job that nobody waits for needs one in a bucket")
+        return
+    if options.accelerator:
+        raise UsageError("--accelerator needs a distributed --runner; a local run takes what this machine has")
+    if options.dry_run:
+        raise UsageError("--dry_run needs a distributed --runner; what a local run would take tells scenetags plan")
+    if makes_template(beam_options):
+        raise UsageError("--template_location needs --runner=DataflowRunner")
+
+
+def makes_template(beam_options: pipeline_options.PipelineOptions) -> bool:
+    """Tell whether a job is only to be written down, for Dataflow to start it."""
+    return bool(beam_options.view_as(pipeline_options.GoogleCloudOptions).template_location)
+
+
+def waits_for_nothing(beam_options: pipeline_options.PipelineOptions) -> bool:
+    """Tell whether the command is to end when its job is submitted."""
+    return bool(beam_options.view_as(pipeline_options.StandardOptions).no_wait_until_finish)
+
+
+def is_detached(beam_options: pipeline_options.PipelineOptions) -> bool:
+    """Tell whether the job works without the command that launches it."""
+    return makes_template(beam_options) or waits_for_nothing(beam_options)
+
+
+def is_local(beam_options: pipeline_options.PipelineOptions) -> bool:
+    """Tell whether a run works in this process alone."""
+    return _is_local(beam_options.view_as(pipeline_options.StandardOptions).runner)
+
+
+def threads_a_process(options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> int | None:
+    """Find out how many images a process decodes, and predicts, at the same time; None for one a core."""
+    if options.threads is not None or is_local(beam_options):
+        return options.threads
+    # A distributed runner starts a process for each core of a worker, unless it is told not to.
+    alone = beam_options.view_as(pipeline_options.DebugOptions).lookup_experiment(ONE_PROCESS)
+    return None if alone else 1
+
+
+def reach_buckets(options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> storage.Access:
+    """Find out how buckets are to be reached, and reach them so in this process."""
+    project = beam_options.view_as(pipeline_options.GoogleCloudOptions).project
+    given = beam_options.view_as(pipeline_options.S3Options)
+    settings = {
+        "api_version": given.s3_api_version,
+        "aws_access_key_id": given.s3_access_key_id,
+        "aws_secret_access_key": given.s3_secret_access_key,
+        "aws_session_token": given.s3_session_token,
+        "endpoint_url": given.s3_endpoint_url,
+        "region_name": given.s3_region_name,
+        "use_ssl": False if given.s3_disable_ssl else None,
+        # A flag is text: "False" would be taken for the name of a file of certificates.
+        "verify": {"true": None, "false": False}.get(str(given.s3_verify).lower(), given.s3_verify),
+    }
+    s3 = tuple((name, value) for name, value in settings.items() if value is not None)
+    # Read by Beam's own file systems; later ones read it in the pipeline.
+    FileSystems.set_options(beam_options)
+    access = storage.Access(options.requester_pays, project, s3)
+    storage.use(access)
+    return access
+
+
+def _is_local(runner: str | None) -> bool:
+    return runner is None or runner.lower().removesuffix("runner") in LOCAL_RUNNERS
+
+
+def _check_job_service(endpoint: str | None) -> None:
+    """Make sure that somebody answers where a job is to be submitted: Beam would wait for it without end.
+
+    Raises:
+      UsageError: nobody does.
+    """
+    if endpoint is None or endpoint == "embed":
+        return
+    host, _, port = endpoint.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_ANSWER).close()
+    except ValueError as error:
+        raise UsageError(f"--job_endpoint {endpoint}: give it as HOST:PORT") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"--job_endpoint {endpoint}: no job service answers there ({reason})") from error

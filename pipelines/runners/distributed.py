@@ -1,0 +1,176 @@
+"""Run a job on the workers of a distributed runner, as one pipeline."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, TestOptions
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
+from apache_beam.runners.runner import PipelineResult
+
+from pipelines import storage
+from pipelines.commandline.options import PredictOptions
+from pipelines.commandline.parser import UsageError
+from pipelines.job.counters import read_meter
+from pipelines.job.transforms import ListImages, TagImages
+from pipelines.listing import anchor, list_images
+from pipelines.output.manifest import read_accounts
+from pipelines.output.run import Accounts, Run
+from pipelines.runners.beam_flags import makes_template
+from pipelines.runners.dataflow import check_buckets, is_dataflow, name_job, refusals_told, withhold_secrets
+from pipelines.runners.job_errors import JobFailedError, explain
+from pipelines.runners.staging import stage_package
+from pipelines.supervision import interruption, progress
+
+SECONDS_BETWEEN_LINES = 30.0
+_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_TO_CANCEL = 300.0
+
+
+def build_job(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> beam.Pipeline:
+    """Build the pipeline of a whole job.
+
+    Raises:
+      InputError: the input names no images.
+      UsageError: Beam refuses its flags.
+    """
+    inputs = [anchor(pattern) for pattern in options.input]
+    input_list = options.input_list and storage.normalize(options.input_list)
+    # Asked here for one image, so that a mistyped input costs no start of workers.
+    next(list_images(inputs, input_list), None)
+    try:
+        pipeline = beam.Pipeline(options=beam_options)
+    except ValueError as error:
+        # It looks at its options now, and lists what it finds amiss line by line under a heading.
+        _, *amiss = str(error).strip().splitlines()
+        raise UsageError("; ".join(amiss) or str(error)) from error
+    listed = pipeline | ListImages(inputs, input_list, tagging.run.access)
+    _ = listed.listed | replace(tagging, passed_over=listed.counted)
+    return pipeline
+
+
+def rehearse(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> None:
+    """Build a whole job and check all of it that can be checked here; submit nothing.
+
+    Raises:
+      InputError: the input names no images.
+      UsageError: Beam or Dataflow refuse the job.
+    """
+    # Dataflow's runner knows of dry runs, and checks more than others do. The pipeline takes a copy of the options.
+    beam_options.view_as(TestOptions).dry_run = True
+    with _prepared(tagging.run, beam_options):
+        pipeline = build_job(tagging, options, beam_options)
+        if is_dataflow(beam_options):
+            with refusals_told():
+                pipeline.run()
+        else:
+            pipeline.to_runner_api()
+
+
+def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> Accounts | None:
+    """Run a whole job, and wait for its end.
+
+    Returns:
+      The accounts of all that was done; None where the job goes on without this process.
+
+    Raises:
+      InputError: the input names no images.
+      InterruptedRunError: a signal asked to stop; the job was cancelled.
+      JobFailedError: the runner has given the job up.
+      BundleError, OutputError, NoAccessError, WorkerReleaseError: a worker refused.
+      UsageError: Beam or Dataflow refuse the job.
+    """
+    with _prepared(tagging.run, beam_options):
+        pipeline = build_job(tagging, options, beam_options)
+        # Other runners may be done with the job when they have it, and all that went wrong with it comes out of here.
+        with refusals_told() if is_dataflow(beam_options) else nullcontext():
+            result = pipeline.run()
+    # Other runners have no place to look at, and tell their counts at the end.
+    tells = options.progress != "off" and hasattr(result, "job_id")
+    if tells and not makes_template(beam_options):
+        _tell_where(result, beam_options, tagging.run.detached)
+    if tagging.run.detached:
+        return None
+    _wait(result, tells)
+    try:
+        return read_accounts(tagging.run.manifest)
+    except FileNotFoundError:
+        raise JobFailedError("the job has ended and left no manifest") from None
+
+
+@contextmanager
+def _prepared(run: Run, beam_options: PipelineOptions) -> Iterator[None]:
+    """Complete Beam's options, and keep what they name until the job is submitted."""
+    with tempfile.TemporaryDirectory(prefix="scenetags-") as folder:
+        stage_package(beam_options, folder)
+        if is_dataflow(beam_options):
+            name_job(beam_options, run.name)
+            withhold_secrets(beam_options)
+            check_buckets(beam_options)
+        yield
+
+
+def _tell_where(result: PipelineResult, beam_options: PipelineOptions, detached: bool) -> None:
+    google = beam_options.view_as(GoogleCloudOptions)
+    place = f"https://console.cloud.google.com/dataflow/jobs/{google.region}/{result.job_id()}?project={google.project}"
+    remedy = "" if detached else "; Ctrl-C cancels it"
+    print(f"scenetags: Dataflow job {result.job_id()} is at work{remedy}: {place}", file=sys.stderr)
+
+
+def _tell_how_far(result: PipelineResult, seconds: float) -> None:
+    try:
+        meter = read_meter(result)
+    except Exception:
+        # Whatever ails the counts, the job is worth more than they are.
+        return
+    if meter.total:
+        print(progress.line(meter, seconds), file=sys.stderr, flush=True)
+
+
+def _wait(result: PipelineResult, tells: bool) -> None:
+    """Wait for a job, and cancel it when this process is asked to stop; tell from time to time how far it has come.
+
+    Raises:
+      InterruptedRunError: it was.
+      JobFailedError, and what workers refuse with: see `explain`.
+    """
+    ended: Future[Any] = Future()
+
+    def wait_until_finish() -> None:
+        try:
+            ended.set_result(result.wait_until_finish())
+        except BaseException as error:
+            ended.set_exception(error)
+
+    # Some runners hear no signal while they wait. Nobody waits for the thread of one that does not come back.
+    threading.Thread(target=wait_until_finish, name="job", daemon=True).start()
+    begun = told = time.monotonic()
+    while not wait([ended], _SECONDS_BETWEEN_LOOKS).done:
+        now = time.monotonic()
+        if tells and now - told >= SECONDS_BETWEEN_LINES:
+            _tell_how_far(result, now - begun)
+            told = now
+        try:
+            interruption.check()
+        except interruption.InterruptedRunError:
+            result.cancel()
+            # What workers still do they do to an output that is this run's.
+            wait([ended], _SECONDS_TO_CANCEL)
+            raise
+    try:
+        ended.result()
+    except AssertionError as error:
+        # How Beam tells that Dataflow has not answered its questions any more.
+        raise JobFailedError(f"the job is out of sight, and goes on where it runs: {error}") from None
+    except (RuntimeError, DataflowRuntimeException) as error:
+        # Runners raise what they have been told as a text.
+        raise explain(str(error)) or error from None

@@ -1,0 +1,151 @@
+"""Show how far a local run has come while it runs, and end it where too many images fail.
+
+Steps report through a meter that they find by the run's name, as loggers are found: they are copied into the workers,
+and no reference to a meter would survive that. In any other process than the launching one there is no meter, and
+nothing is reported.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.records import Failure
+
+FAILURES_REPORTED = 5
+SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_FRAMES = 0.2
+
+
+class TooManyFailuresError(ScenetagsError):
+    """More images have failed than a run may have, and it was to end then."""
+
+    exit_code = ExitCode.TOO_MANY_FAILURES
+
+    def __init__(self, failures: int, first: Sequence[Failure]) -> None:
+        super().__init__(f"{failures:,} images have failed")
+        self.failures = failures
+        self.first = first
+
+
+@dataclass
+class Meter:
+    """What a run has done so far, in images.
+
+    Attributes:
+      done: failures among them.
+      failures: those that failed.
+      total: that it has to do.
+      max_failure_rate: share of failures, 0 to 1, with which the run still goes on.
+      first: the first failures.
+    """
+
+    total: int
+    max_failure_rate: float = 1.0
+    done: int = 0
+    failures: int = 0
+    first: list[Failure] = field(default_factory=list)
+
+
+_meters: dict[str, Meter] = {}
+
+
+def report(run: str, done: int) -> None:
+    """Add to what a run has done."""
+    meter = _meters.get(run)
+    if meter:
+        meter.done += done
+
+
+def report_failure(run: str, failure: Failure) -> None:
+    """Add a failure to what a run has done.
+
+    Raises:
+      TooManyFailuresError: it is one more than the run may have.
+    """
+    meter = _meters.get(run)
+    if not meter:
+        return
+    meter.done += 1
+    meter.failures += 1
+    if len(meter.first) < FAILURES_REPORTED:
+        meter.first.append(failure)
+    if meter.failures / meter.total > meter.max_failure_rate:
+        raise TooManyFailuresError(meter.failures, meter.first)
+
+
+@contextmanager
+def metered(
+    run: str, total: int, mode: str = "auto", max_failure_rate: float = 1.0, stream: TextIO | None = None
+) -> Iterator[None]:
+    """Count what a run does, and show it: a bar on a terminal, a line every 10 s elsewhere.
+
+    Args:
+      run: the run's name.
+      total: images that the run has to do.
+      mode: `auto`, or `off` to show nothing.
+      max_failure_rate: share of failures, 0 to 1, with which the run still goes on.
+      stream: where to show it; standard error by default.
+    """
+    meter = _meters[run] = Meter(total, max_failure_rate)
+    try:
+        if mode == "off":
+            yield
+        else:
+            with _shown(meter, stream or sys.stderr):
+                yield
+    finally:
+        del _meters[run]
+
+
+def duration(seconds: float) -> str:
+    """Write a time span for people, e.g. `2 h 5 min`, `3 min 20 s`, `12 s`."""
+    minutes, whole = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {whole} s" if minutes else f"{whole} s"
+
+
+def line(meter: Meter, seconds: float) -> str:
+    """Say for people how far a run has come in so many seconds."""
+    rate = meter.done / seconds
+    left = f", {duration((meter.total - meter.done) / rate)} left" if rate else ""
+    return f"{meter.done:,} of {meter.total:,} images, {rate:.1f} a second{left}, {meter.failures:,} failures"
+
+
+@contextmanager
+def _shown(meter: Meter, stream: TextIO) -> Iterator[None]:
+    stopped = threading.Event()
+    show = _show_bar if stream.isatty() else _show_lines
+    thread = threading.Thread(target=show, args=(meter, stopped, stream), name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _show_bar(meter: Meter, stopped: threading.Event, stream: TextIO) -> None:
+    from tqdm import tqdm
+
+    with tqdm(total=meter.total, unit="image", file=stream, dynamic_ncols=True, smoothing=0.05) as bar:
+        while True:
+            last = stopped.wait(SECONDS_BETWEEN_FRAMES)
+            bar.set_postfix_str(f"{meter.failures:,} failures", refresh=False)
+            bar.update(meter.done - bar.n)
+            if last:
+                return
+
+
+def _show_lines(meter: Meter, stopped: threading.Event, stream: TextIO) -> None:
+    started = time.monotonic()
+    while not stopped.wait(SECONDS_BETWEEN_LINES):
+        print(line(meter, time.monotonic() - started), file=stream, flush=True)

@@ -1,0 +1,156 @@
+"""Images become training batches: decoded once by the code that predicts, each epoch another order and view."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.data import augmentation, dataset
+from model.synthetic import chips as synthetic
+from pipelines import images
+
+
+@pytest.fixture
+def chips(tmp_path: Path) -> list[str]:
+    synthetic.write_chips(tmp_path / "chips", 6, seed=2, size=64)
+    return [str(tmp_path / "chips" / "jpg" / f"chip_{i}.jpg") for i in range(6)]
+
+
+@pytest.fixture
+def examples() -> dataset.Examples:
+    pixels = np.random.default_rng(0).integers(0, 256, size=(12, 4, 4, 3), dtype=np.uint8)
+    return dataset.Examples(pixels, np.arange(1, 11), np.eye(12, dtype=np.float32)[1:11])
+
+
+def numbers_of(batches: Any) -> list[int]:
+    """Tell by their targets which examples come, in their order."""
+    return [int(target.argmax()) for _, targets in batches.as_numpy_iterator() for target in targets]
+
+
+def test_images_are_decoded_as_predict_decodes_them(chips: list[str], tmp_path: Path) -> None:
+    decoded = dataset.decode(chips, 32, tmp_path / "cache")
+    assert decoded.readable.tolist() == list(range(6))
+    assert decoded.repairs == {"unmarked_rgba_jpeg": 6}
+    for path, pixels in zip(chips, decoded.pixels, strict=True):
+        alone = images.resize(images.decode(Path(path).read_bytes()).pixels, 32, dataset.RESIZE_FILTER)
+        np.testing.assert_array_equal(pixels, alone)
+
+
+def test_unreadable_images_are_named_with_the_reason(chips: list[str], tmp_path: Path) -> None:
+    Path(chips[2]).write_bytes(b"no image")
+    decoded = dataset.decode(chips, 32, tmp_path / "cache")
+    assert decoded.readable.tolist() == [0, 1, 3, 4, 5]
+    assert [bad.path for bad in decoded.unreadable] == [chips[2]]
+    assert "no image" in decoded.unreadable[0].reason
+    assert decoded.repairs == {"unmarked_rgba_jpeg": 5}
+
+
+def test_images_are_decoded_a_second_time_only_if_they_have_changed(
+    chips: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(chips[1]).write_bytes(b"no image")
+    first = dataset.decode(chips, 32, tmp_path / "cache")
+    decode = images.decode_resized
+    reads: list[bytes] = []
+
+    def watched(data: bytes, settings: images.DecodeSettings) -> images.Resized:
+        reads.append(data)
+        return decode(data, settings)
+
+    monkeypatch.setattr(images, "decode_resized", watched)
+    again = dataset.decode(chips, 32, tmp_path / "cache")
+    assert not reads
+    np.testing.assert_array_equal(again.pixels, first.pixels)
+    assert (again.repairs, again.unreadable) == (first.repairs, first.unreadable)
+    shutil.copyfile(chips[0], chips[1])
+    assert len(dataset.decode(chips, 32, tmp_path / "cache").readable) == 6
+    assert len(reads) == 6
+    dataset.decode(chips, 48, tmp_path / "cache")
+    assert len(reads) == 12
+
+
+def test_a_half_written_cache_is_not_used(chips: list[str], tmp_path: Path) -> None:
+    whole = np.array(dataset.decode(chips, 32, tmp_path / "cache").pixels)
+    (tmp_path / "cache" / "decoded.json").write_text('{"identity": "')
+    (tmp_path / "cache" / "pixels.npy").write_bytes(b"half")
+    np.testing.assert_array_equal(dataset.decode(chips, 32, tmp_path / "cache").pixels, whole)
+
+
+def test_pixels_of_another_size_are_not_taken_for_these(chips: list[str], tmp_path: Path) -> None:
+    whole = np.array(dataset.decode(chips, 32, tmp_path / "cache").pixels)
+    np.save(tmp_path / "cache" / "pixels.npy", np.zeros((6, 48, 48, 3), np.uint8))
+    np.testing.assert_array_equal(dataset.decode(chips, 32, tmp_path / "cache").pixels, whole)
+
+
+def test_images_of_which_none_can_be_decoded_are_one_line(chips: list[str], tmp_path: Path) -> None:
+    for path in chips:
+        Path(path).write_bytes(b"no image")
+    with pytest.raises(dataset.DatasetError, match=r"none of 6 images can be decoded; the first: .*chip_0\.jpg"):
+        dataset.decode(chips, 32, tmp_path / "cache")
+
+
+def test_a_disk_too_small_for_the_cache_is_one_line(chips: list[str], tmp_path: Path) -> None:
+    with pytest.raises(dataset.DatasetError, match=r"6 decoded images take .* GB while training, and .* GB are free"):
+        dataset.decode(chips, 99_999_999, tmp_path / "cache")
+    assert not any((tmp_path / "cache").iterdir())
+
+
+def test_an_image_has_eight_orientations() -> None:
+    pixels = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
+    seen = {augmentation.turn(pixels, orientation).tobytes() for orientation in range(8)}
+    assert len(seen) == 8
+    assert all(sorted(view) == sorted(pixels.tobytes()) for view in seen)
+
+
+def test_a_varied_image_shows_the_same_place_in_another_light() -> None:
+    ramp = np.linspace(40, 200, 64)
+    image = np.broadcast_to(ramp[:, None, None], (64, 64, 3)).astype(np.uint8)
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        varied = augmentation.vary(image, rng)
+        assert varied.shape == image.shape
+        assert varied.dtype == np.uint8
+        # So much of the ramp is cropped at most, and its light changes by a tenth and a few levels.
+        spread = float(varied.max()) - float(varied.min())
+        kept = 1 - augmentation.LARGEST_CROP
+        assert 160 * kept * 0.9 - 4 <= spread <= 160 * 1.1 + 4
+        assert abs(float(varied.mean()) - 120) < 120 * 0.1 + 6.4 + 160 * (1 - kept) / 2
+
+
+def test_an_epoch_brings_every_example_once_in_another_order(examples: dataset.Examples, tensorflow: Any) -> None:
+    batches = dataset.training_batches(examples, 4, seed=1, epochs=range(2))
+    numbers = numbers_of(batches)
+    assert sorted(numbers[:10]) == sorted(numbers[10:]) == list(range(1, 11))
+    assert numbers[:10] != numbers[10:]
+    assert [len(targets) for _, targets in batches.as_numpy_iterator()] == [4, 4, 2, 4, 4, 2]
+
+
+def test_a_training_that_continues_sees_what_it_would_have_seen(examples: dataset.Examples, tensorflow: Any) -> None:
+    whole = list(dataset.training_batches(examples, 4, seed=1, epochs=range(3)).as_numpy_iterator())
+    rest = list(dataset.training_batches(examples, 4, seed=1, epochs=range(1, 3)).as_numpy_iterator())
+    for (pixels, targets), (expected_pixels, expected_targets) in zip(rest, whole[3:], strict=True):
+        np.testing.assert_array_equal(pixels, expected_pixels)
+        np.testing.assert_array_equal(targets, expected_targets)
+    other_seed = dataset.training_batches(examples, 4, seed=2, epochs=range(1))
+    assert numbers_of(other_seed) != [int(target.argmax()) for _, targets in whole[:3] for target in targets]
+
+
+def test_images_to_validate_on_come_in_order_and_as_they_are(examples: dataset.Examples, tensorflow: Any) -> None:
+    chosen = examples.take(np.array([7, 0, 3]))
+    pixels = np.concatenate([pixels for pixels, _ in dataset.batches(chosen, 2).as_numpy_iterator()])
+    np.testing.assert_array_equal(pixels, examples.pixels[[8, 1, 4]])
+    assert numbers_of(dataset.batches(chosen, 2)) == [8, 1, 4]
+
+
+@pytest.mark.parametrize(("count", "most"), [(1, 64), (7, 64), (64, 64), (65, 64), (1000, 8)])
+def test_images_are_chosen_from_first_to_last(count: int, most: int) -> None:
+    chosen = dataset.spread(count, most)
+    assert len(chosen) == min(count, most)
+    assert chosen[0] == 0
+    assert chosen[-1] == count - 1 or count == 1
+    assert len(set(np.diff(chosen).tolist())) <= 2
+    assert len(set(chosen.tolist())) == len(chosen)

@@ -1,0 +1,93 @@
+"""What a bundle tells of its quality is measured, and is JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from model.quality import facts, metrics
+from model.quality.facts import Facts
+from model.quality.history import Epoch
+from tests.model.quality import facts as model_facts
+
+
+@pytest.fixture(scope="module")
+def told() -> Facts:
+    return model_facts.facts()
+
+
+def trained(told: Facts, *history: Epoch) -> Facts:
+    training = dataclasses.replace(told.training, history=history, kept_epoch=history[-1].epoch)
+    return dataclasses.replace(told, training=training)
+
+
+def test_quality_is_measured_at_the_thresholds_of_the_bundle(told: Facts) -> None:
+    quality = facts.measure(told)
+    truth, probabilities = told.data.validation_targets > 0.5, told.probabilities
+    assert quality.scores.f2_over_samples == metrics.f2_over_samples(truth, probabilities >= told.thresholds.each)
+    assert quality.f2_at_half == metrics.f2_over_samples(truth, probabilities >= 0.5)
+    assert quality.scores.f2_over_samples != quality.f2_at_half
+    every_flat = [metrics.f2_over_samples(truth, probabilities >= flat) for flat in np.arange(1, 100) / 100]
+    assert quality.f2_at_best_flat == max(every_flat)
+    assert quality.validation_loss == 0.25
+
+
+def test_a_probability_that_is_its_threshold_in_float32_is_a_tag(told: Facts) -> None:
+    # 0.7 as float64 is above 0.7 as float32, in which tags are chosen.
+    probabilities = np.full_like(told.probabilities, 0.7)
+    thresholds = told.thresholds._replace(each=np.full(len(told.labels), 0.7))
+    quality = facts.measure(dataclasses.replace(told, probabilities=probabilities, thresholds=thresholds))
+    assert all(of_label.predicted == len(probabilities) for of_label in quality.scores.labels)
+
+
+def test_the_frequencies_are_those_of_training(told: Facts) -> None:
+    # In training every image has the first label alone, so that only that one is predicted.
+    train = np.zeros_like(told.data.train_targets)
+    train[:, 0] = 1
+    data = dataclasses.replace(told.data, train_targets=train)
+    truth = told.data.validation_targets > 0.5
+    only_first = np.zeros_like(truth)
+    only_first[:, 0] = True
+    quality = facts.measure(dataclasses.replace(told, data=data))
+    assert quality.f2_of_frequencies == metrics.f2_over_samples(truth, only_first)
+
+
+def test_the_frozen_head_is_its_best_epoch(told: Facts) -> None:
+    assert facts.measure(told).f2_of_frozen_head == 0.82
+
+
+def test_a_training_of_one_phase_has_no_frozen_head_to_compare_with(told: Facts) -> None:
+    assert facts.measure(trained(told, *model_facts.HISTORY[:2])).f2_of_frozen_head is None
+    from_scratch = model_facts.HISTORY[3]._replace(phase="from scratch")
+    assert facts.measure(trained(told, from_scratch)).f2_of_frozen_head is None
+
+
+def test_summaries_are_json_with_null_for_what_is_not_defined(told: Facts) -> None:
+    quality = facts.measure(told)
+    training = json.loads(json.dumps(facts.training_summary(told), allow_nan=False))
+    measured = json.loads(json.dumps(facts.metrics_summary(told, quality), allow_nan=False))
+    assert training["history"][2]["loss"] is None
+    assert training["history"][3] == model_facts.HISTORY[3]._asdict()
+    assert training["seconds"] == 300
+    assert training["train_images"] == 40
+    assert training["findings"] == [{"what": "images without a row, left out", "count": 4, "names": ["_x", "*y", "z"]}]
+    assert measured["labels"]["rare"]["recall"] is None
+    assert measured["labels"]["rare"]["train_images"] == 1
+    assert measured["labels"]["a|b"]["threshold"] == told.thresholds.each[1]
+    assert measured["f2_over_samples"] == quality.scores.f2_over_samples
+    assert measured["f2_of_frozen_head"] == 0.82
+    assert measured["cost_of_int8"] is None
+    assert training["quantization"] == "none"
+
+
+def test_names_of_files_are_told_without_their_folders(told: Facts) -> None:
+    assert "secret" not in json.dumps(facts.training_summary(told))
+
+
+@pytest.mark.parametrize(("weights", "name"), [(None, "none"), ("imagenet", "imagenet")])
+def test_weights_are_named_as_their_flag_is_given(told: Facts, weights: str | None, name: str) -> None:
+    network = dataclasses.replace(told.network, weights=weights)
+    assert facts.training_summary(dataclasses.replace(told, network=network))["weights"] == name

@@ -1,0 +1,348 @@
+"""`scenetags evaluate` measures a real prediction output, and says what it left out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from model import evaluate
+from pipelines import cli, predict
+from tests.conftest import LABELS
+from tests.image_files import picture, unmarked_rgba_jpeg
+
+IMAGES = 8
+
+
+class Chips(NamedTuple):
+    """An output of predict, with one image at which it failed."""
+
+    output: Path
+    tags: dict[str, set[str]]
+    probabilities: dict[str, dict[str, float]]
+
+
+class Told(NamedTuple):
+    """What a command said."""
+
+    exit_code: int
+    out: str
+    err: str
+
+
+Evaluate = Callable[..., Told]
+
+
+@pytest.fixture(scope="module")
+def chips(tmp_path_factory: pytest.TempPathFactory, bundle_path: str) -> Chips:
+    folder = tmp_path_factory.mktemp("evaluated")
+    (folder / "chips").mkdir()
+    for number in range(IMAGES):
+        # Reds, greens and blues of different strength, so that tags and probabilities differ.
+        pixels = picture(seed=number)
+        pixels[..., number % 3] //= 1 + number // 2
+        (folder / "chips" / f"chip_{number}.jpg").write_bytes(unmarked_rgba_jpeg(pixels))
+    (folder / "chips" / "broken.jpg").write_bytes(b"no image")
+    flags = [f"--input={folder / 'chips'}", f"--model={bundle_path}", f"--output={folder / 'out'}"]
+    assert predict.main([*flags, "--max_failure_rate=1", "--progress=off"]) == 0
+    rows = [row for file in (folder / "out" / "predictions").iterdir() for row in pq.read_table(file).to_pylist()]
+    by_name = {Path(row["path"]).stem: row for row in rows}
+    assert len(by_name) == IMAGES
+    return Chips(
+        output=folder / "out",
+        tags={name: set(row["tags"]) for name, row in by_name.items()},
+        probabilities={name: {label: row[f"p_{label}"] for label in LABELS} for name, row in by_name.items()},
+    )
+
+
+@pytest.fixture
+def run(chips: Chips, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Evaluate:
+    """Run the command on the output and on a label file of these rows, unless the flags say otherwise."""
+
+    def run(*rows: str, flags: tuple[str, ...] = (), predictions: Path = chips.output) -> Told:
+        label_file = tmp_path / "labels.csv"
+        label_file.write_text("\n".join(["image_name,tags", *rows]) + "\n")
+        capsys.readouterr()
+        exit_code = evaluate.main([f"--predictions={predictions}", f"--labels={label_file}", *flags])
+        return Told(exit_code, *capsys.readouterr())
+
+    return run
+
+
+def as_predicted(chips: Chips) -> list[str]:
+    """Make the rows of a label file that says what the model says, of the images that have tags."""
+    return [f"{name},{' '.join(sorted(tags))}" for name, tags in chips.tags.items() if tags]
+
+
+def f2(truth: set[str], predicted: set[str]) -> float:
+    return 5 * len(truth & predicted) / (4 * len(truth) + len(predicted))
+
+
+def copied(chips: Chips, folder: Path) -> Path:
+    """Copy the predictions into another output, for tests that do them harm; return their one file."""
+    [file] = (chips.output / "predictions").iterdir()
+    (folder / "predictions").mkdir(parents=True)
+    return Path(shutil.copy(file, folder / "predictions"))
+
+
+def test_the_bundle_tells_the_chips_apart(chips: Chips) -> None:
+    assert len({frozenset(tags) for tags in chips.tags.values()}) > 1
+    assert set().union(*chips.tags.values()) > {"green"}
+
+
+def test_labels_equal_to_the_predictions_score_1(run: Evaluate, chips: Chips) -> None:
+    told = json.loads(run(*as_predicted(chips), flags=("--json", "-")).out)
+    assert [told["f2_over_samples"], told["micro_f1"], told["macro_f1"]] == [1, 1, 1]
+    assert told["mean_average_precision"] == 1
+    assert told["images"] == len(as_predicted(chips))
+
+
+def test_measures_are_those_of_the_rows(run: Evaluate, chips: Chips) -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(1)
+    truth = {name: {label for label in LABELS if rng.random() < 0.5} | {"green"} for name in chips.tags}
+    truth["chip_0"] = {"blue"}
+    told = json.loads(run(*(f"{n},{' '.join(tags)}" for n, tags in truth.items()), flags=("--json", "-")).out)
+    assert told["images"] == IMAGES
+    assert told["f2_over_samples"] == pytest.approx(np.mean([f2(truth[name], chips.tags[name]) for name in truth]))
+    for label in LABELS:
+        has = {name for name in truth if label in truth[name]}
+        given = {name for name in truth if label in chips.tags[name]}
+        of_label = told["labels"][label]
+        assert (of_label["support"], of_label["predicted"]) == (len(has), len(given))
+        assert of_label["recall"] == pytest.approx(len(has & given) / len(has))
+        assert of_label["precision"] == (pytest.approx(len(has & given) / len(given)) if given else None)
+        expected = sklearn.average_precision_score(
+            [name in has for name in truth], [chips.probabilities[name][label] for name in truth]
+        )
+        assert of_label["average_precision"] == pytest.approx(expected)
+
+
+def test_the_keys_of_the_json_are_stable(run: Evaluate, chips: Chips) -> None:
+    told = json.loads(run(*as_predicted(chips), flags=("--json", "-")).out)
+    assert list(told) == [
+        "model",
+        "predictions",
+        "label_file",
+        "failed_images",
+        "unknown_labels",
+        "findings",
+        "images",
+        "f2_over_samples",
+        "micro_f1",
+        "macro_f1",
+        "mean_average_precision",
+        "labels",
+    ]
+    assert list(told["labels"]) == list(LABELS)
+    assert list(told["labels"]["blue"]) == ["support", "predicted", "precision", "recall", "average_precision"]
+
+
+def test_every_key_of_the_json_is_in_the_help(run: Evaluate, chips: Chips, capsys: pytest.CaptureFixture[str]) -> None:
+    told = json.loads(run(*as_predicted(chips), flags=("--json", "-")).out)
+    with pytest.raises(SystemExit) as exited:
+        evaluate.main(["--help"])
+    page = capsys.readouterr().out
+    assert exited.value.code == 0
+    assert [key for key in (*told, *told["labels"]["blue"]) if key not in page] == []
+
+
+def test_the_screen_shows_measures_labels_and_what_was_left_out(run: Evaluate, chips: Chips) -> None:
+    rows = as_predicted(chips)
+    told = run(*rows[1:], "broken,green", "chip_99,blue")
+    assert told.exit_code == 0
+    lines = told.out.splitlines()
+    assert lines[0].startswith(f"{len(rows) - 1} images measured, predicted by the model ")
+    assert any("labelled images at which predict failed, not measured" in line for line in lines)
+    assert any("1 rows without an image" in line and "chip_99" in line for line in lines)
+    assert any("images without a row" in line and rows[0].split(",")[0] in line for line in lines)
+    assert any(line.split() == ["F2", "over", "samples", "1.000"] for line in lines)
+    table = lines[-1 - len(LABELS) :]
+    assert table[0].split() == ["label", "support", "predicted", "precision", "recall", "average", "precision"]
+    assert [line.split()[0] for line in table[1:]] == list(LABELS)
+    assert len({len(line) for line in table}) == 1
+
+
+def test_labels_that_the_model_does_not_know_count_as_missed(run: Evaluate, chips: Chips) -> None:
+    rows = [f"{row} road" for row in as_predicted(chips)]
+    named = [row.split(",")[0] for row in rows]
+    told = run(*rows, flags=("--json", "-"))
+    scores = json.loads(told.out)
+    assert scores["unknown_labels"] == ["road"]
+    expected = np.mean([f2(chips.tags[name] | {"road"}, chips.tags[name]) for name in named])
+    assert scores["f2_over_samples"] == pytest.approx(expected)
+    unknown = {"support": len(rows), "predicted": 0, "precision": None, "recall": 0, "average_precision": None}
+    assert scores["labels"]["road"] == unknown
+    assert scores["mean_average_precision"] == 1
+    assert "labels the model does not know, counted as missed: road" in run(*rows).out
+
+
+def test_a_label_that_the_file_never_has_is_shown_with_support_0(run: Evaluate, chips: Chips) -> None:
+    told = json.loads(run("chip_0,green", "chip_1,green", flags=("--json", "-")).out)
+    assert told["labels"]["blue"]["support"] == 0
+    assert told["labels"]["blue"]["recall"] is None
+    assert told["labels"]["blue"]["average_precision"] is None
+
+
+def test_the_folder_predictions_is_as_good_as_the_output(run: Evaluate, chips: Chips) -> None:
+    rows = (*as_predicted(chips), "broken,green")
+    whole = json.loads(run(*rows, flags=("--json", "-")).out)
+    inner = json.loads(run(*rows, flags=("--json", "-"), predictions=chips.output / "predictions").out)
+    assert whole["failed_images"] == 1
+    assert {**inner, "predictions": None} == {**whole, "predictions": None}
+
+
+def test_json_goes_to_a_file_beside_the_table(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+    told = run(*as_predicted(chips), flags=("--json", str(tmp_path / "scores.json")))
+    assert "F2 over samples" in told.out
+    written = json.loads((tmp_path / "scores.json").read_text())
+    assert written == json.loads(run(*as_predicted(chips), flags=("--json", "-")).out)
+
+
+def test_of_an_image_predicted_twice_the_newer_row_counts(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+    file = copied(chips, tmp_path / "out")
+    rows = pq.read_table(file)
+    names = [Path(path).stem for path in rows["path"].to_pylist()]
+    older = rows.set_column(1, rows.schema.field("tags"), pa.array([[]] * len(names), pa.list_(pa.string())))
+    pq.write_table(older, file.with_name("2000-older.parquet"))
+    told = json.loads(run(*as_predicted(chips), flags=("--json", "-"), predictions=tmp_path / "out").out)
+    assert told["f2_over_samples"] == 1
+    [finding] = [finding for finding in told["findings"] if "twice" in finding["what"]]
+    assert finding["count"] == IMAGES
+
+
+def harm_bytes(file: Path) -> None:
+    file.write_bytes(b"PAR1 is how it begins, and PAR1 how it ends; in between: PAR1")
+
+
+def harm_pages(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[8:400] = bytes(392)
+    file.write_bytes(data)
+
+
+def harm_footer(file: Path) -> None:
+    pq.write_table(pq.read_table(file).replace_schema_metadata(None), file)
+
+
+def harm_columns(file: Path) -> None:
+    pq.write_table(pq.read_table(file).drop_columns(["p_green"]), file)
+
+
+def add_model(file: Path) -> None:
+    rows = pq.read_table(file)
+    footer = json.loads(rows.schema.metadata[b"scenetags"]) | {"bundle": "other"}
+    pq.write_table(rows.replace_schema_metadata({"scenetags": json.dumps(footer)}), file.with_name("z.parquet"))
+
+
+def add_thresholds(file: Path) -> None:
+    rows = pq.read_table(file)
+    footer = json.loads(rows.schema.metadata[b"scenetags"]) | {"thresholds": [0.1, 0.1, 0.1]}
+    pq.write_table(rows.replace_schema_metadata({"scenetags": json.dumps(footer)}), file.with_name("z.parquet"))
+
+
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [
+        (harm_bytes, "is damaged, or no Parquet file at all"),
+        (harm_pages, "is damaged, or no Parquet file at all"),
+        (harm_footer, "scenetags did not write it: its footer names no model"),
+        (harm_columns, "or columns are missing"),
+        (add_model, "predictions of several models"),
+        (add_thresholds, "predictions of several thresholds"),
+        (remove, "no file predictions/*.parquet: name what predict was given as --output"),
+    ],
+)
+def test_predictions_that_cannot_be_measured_are_one_line(
+    harm: Callable[[Path], None], named: str, run: Evaluate, chips: Chips, tmp_path: Path
+) -> None:
+    harm(copied(chips, tmp_path / "out"))
+    told = run("chip_0,green", predictions=tmp_path / "out", flags=("--json", str(tmp_path / "scores.json")))
+    assert told.exit_code == 2
+    assert named in told.err
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert not (tmp_path / "scores.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "rows", "named"),
+    [
+        (("--predictions=nowhere",), ("chip_0,green",), "no folder at nowhere"),
+        (("--predictions=ftp://host/out",), ("chip_0,green",), "ftp://host/out"),
+        (("--labels=nothing.csv",), ("chip_0,green",), "nothing.csv"),
+        (("--json=no/such/folder/scores.json",), ("chip_0,green",), "argument --json: cannot write no/such/folder"),
+        (
+            ("--threshold=0.5",),
+            ("chip_0,green",),
+            "unrecognized arguments: --threshold=0.5 (see scenetags ",
+        ),
+        ((), ("other_0,green",), "other_0"),
+        ((), ("broken,green",), "only images at which predict failed"),
+        ((), (), "labels.csv"),
+    ],
+)
+def test_wrong_usage_is_one_line(flags: tuple[str, ...], rows: tuple[str, ...], named: str, run: Evaluate) -> None:
+    told = run(*rows, flags=flags)
+    assert told.exit_code == 2
+    assert told.err.startswith("scenetags evaluate: ")
+    assert named in told.err
+    assert (told.out, told.err.count("\n")) == ("", 1)
+
+
+def test_an_output_of_failures_alone_says_so(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+    remove(copied(chips, tmp_path / "out"))
+    (tmp_path / "out" / "failures").mkdir()
+    [failures] = (chips.output / "failures").iterdir()
+    shutil.copy(failures, tmp_path / "out" / "failures")
+    told = run("chip_0,green", predictions=tmp_path / "out")
+    assert told.exit_code == 2
+    assert "predict failed on every image" in told.err
+
+
+def test_the_command_is_one_of_scenetags(
+    run: Evaluate, chips: Chips, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(*as_predicted(chips))
+    assert cli.main(["evaluate", f"--predictions={chips.output}", f"--labels={tmp_path / 'labels.csv'}"]) == 0
+    assert "F2 over samples" in capsys.readouterr().out
+
+
+def test_it_needs_nothing_that_only_training_brings(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+    run(*as_predicted(chips))
+    arguments = [f"--predictions={chips.output}", f"--labels={tmp_path / 'labels.csv'}"]
+    program = (
+        "import sys\n"
+        "for name in ('tensorflow', 'keras', 'sklearn', 'pandas', 'matplotlib', 'iterstrat'):\n"
+        "    sys.modules[name] = None\n"  # so that importing it fails, as where it is not installed
+        "from pipelines import cli\n"
+        f"sys.exit(cli.main(['evaluate', *{arguments!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_missing_library_is_told_with_what_brings_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without(command: Any) -> Any:
+        raise ModuleNotFoundError("No module named 'missing'", name="missing.part")
+
+    monkeypatch.setattr("importlib.import_module", without)
+    assert [cli.main([command]) for command in ("evaluate", "train")] == [2, 2]
+    assert capsys.readouterr().err.splitlines() == [
+        "scenetags evaluate: missing.part is not installed: pip install 'scenetags'",
+        "scenetags train: missing.part is not installed: pip install 'scenetags[train]'",
+    ]

@@ -1,0 +1,218 @@
+"""Training ends in a bundle that both engines agree on, or in one clear line."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from model import train
+from model.data import dataset
+from model.export import bundle as export
+from model.quality.history import read_csv
+from model.synthetic import chips as synthetic
+from model.training import fitting, network
+from pipelines import predict
+from pipelines.inference.bundle import Bundle, load_bundle
+from tests.conftest import Unfinished
+
+pytest.importorskip("tensorflow")
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def chips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("chips")
+    synthetic.write_chips(folder, 48, seed=1, size=64)
+    return folder
+
+
+def flags(chips: Path, output: Path) -> list[str]:
+    return ["--images", str(chips / "jpg"), "--labels", str(chips / "labels.csv"), "--output", str(output)]
+
+
+SMALL = ["--image_size", str(SIZE), "--alpha", "0.35", "--weights", "none"]
+
+
+class Trained(NamedTuple):
+    """What a training gave: the bundle, and the network that it was exported from."""
+
+    bundle: Bundle
+    model: Any
+
+
+@pytest.fixture(scope="module")
+def trained(chips: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    output = tmp_path_factory.mktemp("bundles") / "tiny"
+    exported: list[Any] = []
+    export_bundle = export.export
+
+    def watch(model: Any, *rest: Any) -> Bundle:
+        exported.append(model)
+        return export_bundle(model, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "export", watch)
+        assert train.main([*flags(chips, output), *SMALL, "--finetune_epochs", "2", "--note", "Drawn by code."]) == 0
+    return Trained(load_bundle(str(output)), exported[0])
+
+
+@pytest.fixture(scope="module")
+def bundle(trained: Trained) -> Bundle:
+    return trained.bundle
+
+
+@pytest.fixture(scope="module")
+def untrained() -> Any:
+    return network.build(np.full(3, 0.5, np.float32), image_size=SIZE, alpha=0.35, weights=None)
+
+
+def some_pixels(count: int) -> Any:
+    return np.random.default_rng(0).integers(0, 256, size=(count, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def test_training_writes_a_bundle_that_describes_itself(bundle: Bundle) -> None:
+    assert bundle.name == "tiny"
+    assert bundle.image_size == SIZE
+    assert set(synthetic.WEATHER) < set(bundle.labels)
+    assert bundle.training["repairs"] == {"unmarked_rgba_jpeg": 48}
+    assert bundle.training["train_images"] + bundle.training["validation_images"] == 48
+    card = bundle.read("MODEL_CARD.md").decode()
+    assert "> Drawn by code." in card
+    assert "`unmarked_rgba_jpeg` on 48" in card
+    beside = Path(bundle.path).with_name("tiny.training")
+    assert sorted(path.name for path in beside.iterdir()) == ["history.csv", "tensorboard"]
+    assert sorted(path.name for path in beside.parent.iterdir()) == ["tiny", "tiny.training"]
+
+
+def test_predict_gives_real_chips_the_probabilities_of_the_training_reader(
+    trained: Trained, planet: Path, tmp_path: Path
+) -> None:
+    chips = sorted(str(path) for path in (planet / "jpg").iterdir())
+    decoded = dataset.decode(chips, SIZE, tmp_path / "cache")
+    count = len(trained.bundle.labels)
+    examples = dataset.Examples(decoded.pixels, decoded.readable, np.zeros((len(chips), count), np.float32))
+    expected = dict(zip(chips, fitting.predict(trained.model, examples, batch_size=8), strict=True))
+    output = str(tmp_path / "tagged")
+    assert predict.main(["--input", str(planet / "jpg"), "--model", trained.bundle.path, "--output", output]) == 0
+    rows = pyarrow.parquet.read_table(f"{output}/predictions").to_pylist()
+    assert len(rows) == len(chips) == 20
+    for row in rows:
+        probabilities = [row[f"p_{label}"] for label in trained.bundle.labels]
+        np.testing.assert_allclose(probabilities, expected[row["path"]], atol=1e-4, err_msg=row["path"])
+
+
+def test_a_killed_training_goes_on(
+    chips: Path, untrained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "base.weights.h5"
+    untrained.get_layer("backbone").save_weights(weights)
+    epochs = ["--weights", str(weights), "--head_epochs", "1", "--finetune_epochs", "4"]
+    command = [*flags(chips, tmp_path / "bundle"), *SMALL, *epochs]
+    history = tmp_path / "bundle.training" / "history.csv"
+    with subprocess.Popen([sys.executable, "-m", "model.train", *command], stdout=subprocess.DEVNULL) as process:
+        until = time.monotonic() + 120
+        while not (history.exists() and "fine-tuning" in history.read_text()):
+            assert process.poll() is None, "training ended before it could be killed"
+            assert time.monotonic() < until, "no epoch of fine-tuning within two minutes"
+            time.sleep(0.02)
+        process.kill()
+    done = len(read_csv(history))
+    assert 2 <= done < 5
+    assert not (tmp_path / "bundle").exists()
+    assert train.main(command) == 0
+    assert f"going on after epoch {done} of an interrupted training" in capsys.readouterr().out
+    assert [epoch.epoch for epoch in read_csv(history)] == [1, 2, 3, 4, 5]
+    assert load_bundle(str(tmp_path / "bundle")).training["kept_epoch"] in range(1, 6)
+
+
+def test_an_unfinished_training_is_not_taken_over_by_another(
+    unfinished: Unfinished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "rerun the same command to resume after the last finished epoch" in unfinished.told
+    shutil.copytree(unfinished.workspace, tmp_path / "bundle.training")
+    assert train.main([*unfinished.flags, "--output", str(tmp_path / "bundle"), "--seed", "7"]) == 2
+    assert "unfinished training of another kind (seed was 0, is 7)" in capsys.readouterr().err
+
+
+def test_a_network_in_mixed_precision_has_an_equal_in_float32(untrained: Any) -> None:
+    def build(precision: network.Precision) -> Any:
+        frequencies = np.full(3, 0.5, np.float32)
+        return network.build(frequencies, image_size=SIZE, alpha=0.35, weights=None, precision=precision)
+
+    mixed = build("mixed_float16")
+    network.free(mixed, "everything")
+    mixed.compile("adam", "binary_crossentropy")
+    mixed.fit(some_pixels(8), np.ones((8, 3), np.float32), verbose=0)
+    assert mixed.get_layer("backbone").compute_dtype == "float16"
+    plain = build("float32")
+    plain.set_weights(mixed.get_weights())
+    assert plain.get_layer("backbone").compute_dtype == "float32"
+    assert {weight.dtype for weight in mixed.get_weights()} == {np.dtype("float32")}
+    pixels = some_pixels(4)
+    np.testing.assert_allclose(mixed.predict(pixels, verbose=0), plain.predict(pixels, verbose=0), atol=0.02)
+
+
+def test_fine_tuning_keeps_the_statistics_of_batch_normalization(untrained: Any) -> None:
+    def moved(layers: network.Trainable) -> tuple[bool, bool]:
+        """Train one step; tell whether statistics moved, and whether any other weight of the base did."""
+        network.free(untrained, layers)
+        untrained.compile("adam", "binary_crossentropy", run_eagerly=True)
+        backbone = untrained.get_layer("backbone")
+        before = {weight.path: weight.numpy() for weight in backbone.weights}
+        untrained.fit(some_pixels(4), np.ones((4, 3), np.float32), epochs=1, verbose=0)
+        changed = {w.path for w in backbone.weights if not np.array_equal(w.numpy(), before[w.path])}
+        return any("moving" in path for path in changed), any("moving" not in path for path in changed)
+
+    assert moved("head") == (False, False)
+    assert moved("all but statistics") == (False, True)
+    assert moved("everything") == (True, True)
+
+
+def test_weights_that_do_not_fit_are_one_line(tmp_path: Path, untrained: Any) -> None:
+    file = tmp_path / "base.weights.h5"
+    untrained.get_layer("backbone").save_weights(file)
+    network.build(np.full(2, 0.5, np.float32), image_size=SIZE, alpha=0.35, weights=file)
+    with pytest.raises(network.WeightsError, match=r"base.weights.h5: no MobileNetV2 base weights for alpha 0\.5"):
+        network.build(np.full(2, 0.5, np.float32), image_size=SIZE, alpha=0.5, weights=file)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (["--images", "nowhere"], "argument --images: no folder at nowhere"),
+        (["--labels", "nothing.csv"], "argument --labels: no file at nothing.csv"),
+        (["--batch_size", "0"], "argument --batch_size: 0 is too small"),
+        (["--image_size", "31"], "argument --image_size: 31 is too small"),
+        (["--image_size", "99999999"], "argument --image_size: 99999999 is too large, the most is 2048"),
+        (["--validation_fraction", "1.5"], "argument --validation_fraction: 1.5 is not between"),
+        (["--weights", "missing.h5"], "argument --weights: missing.h5 is neither imagenet nor none nor a file"),
+        (["--alpha", "0.6"], "argument --alpha: ImageNet weights exist for"),
+        (["--weights", "none", "--finetune_epochs", "0"], "nothing to train"),
+        (["--quantize", "int4"], "argument --quantize: invalid choice: 'int4' (choose from"),
+        (["--output", "gs://bucket/bundle"], "is not a local folder"),
+        (["--epochs", "3"], "unrecognized arguments: --epochs 3"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    wrong: list[str], named: str, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main([*flags(chips, tmp_path / "bundle"), *wrong]) == 2
+    told = capsys.readouterr().err
+    assert named in told
+    assert told.count("\n") == 1
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_an_existing_folder_is_not_overwritten(chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    assert train.main(flags(chips, tmp_path)) == 2
+    assert "exists already" in capsys.readouterr().err

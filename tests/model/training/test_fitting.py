@@ -1,0 +1,276 @@
+"""Phases keep the best weights, end in time, and go on where they were interrupted."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.data import dataset
+from model.quality import metrics
+from model.quality.history import Epoch, HistoryError
+from model.training import fitting
+from model.training.fitting import Phase, best_epoch, has_ended
+from model.training.workspace import Workspace, WorkspaceError, open_workspace
+
+SIZE = 32
+HEAD = Phase("head", 2, 1e-2, "head")
+FINETUNING = Phase("fine-tuning", 3, 1e-3, "all but statistics")
+
+
+def epochs(phase: str, *scores: float, first: int = 1) -> list[Epoch]:
+    """Make epochs with these F2 scores; NaN stands for one that has diverged."""
+    return [
+        Epoch(phase, number, 1e-3, score, score, score, 0.5, 1.0) for number, score in enumerate(scores, start=first)
+    ]
+
+
+def test_the_best_epoch_is_the_last_of_the_best_over_all_phases() -> None:
+    history = epochs("head", 0.5, 0.8) + epochs("fine-tuning", 0.7, 0.8, 0.6, first=3)
+    assert best_epoch(history) == history[3]
+    assert best_epoch(history[:3]) == history[1]
+    assert best_epoch(epochs("head", math.nan, 0.1, math.nan)) == epochs("head", math.nan, 0.1)[1]
+    assert best_epoch(epochs("head", math.nan)) is None
+
+
+def test_a_later_epoch_is_kept_where_an_earlier_one_may_be_better_by_chance() -> None:
+    history = epochs("fine-tuning", 0.80, 0.90, 0.893, 0.88)
+    assert best_epoch(history, 0.01) == history[2]
+    assert best_epoch(history, 0.001) == history[1]
+    assert fitting.standard_error(100) == pytest.approx(0.01)
+    head_first = epochs("head", 0.895) + epochs("fine-tuning", 0.90, 0.893, first=2)
+    assert best_epoch(head_first, 0.01) == head_first[1], "not below the head, be it by chance"
+    head_slipped = epochs("head", 0.900, 0.8925) + epochs("fine-tuning", 0.893, first=3)
+    assert best_epoch(head_slipped, 0.01) == head_slipped[1], "nor below the best of the head"
+
+
+@given(st.lists(st.sampled_from([0.5, 0.6, 0.61, 0.62, 0.7, math.nan]), max_size=12), st.integers(0, 12))
+def test_the_kept_epoch_is_the_one_before_or_the_newest(scores: list[float], change: int) -> None:
+    # On this rests that the files of all other epochs can go.
+    history = epochs("head", *scores[:change]) + epochs("fine-tuning", *scores[change:], first=change + 1)
+    kept = [best_epoch(history[:end], 0.015) for end in range(len(history) + 1)]
+    for end, (before, after) in enumerate(itertools.pairwise(kept)):
+        assert after in (before, history[end])
+
+
+def test_a_phase_ends_with_its_epochs_or_when_it_gets_no_better() -> None:
+    assert not has_ended(HEAD, epochs("head", 0.5))
+    assert has_ended(HEAD, epochs("head", 0.5, 0.6))
+    long = Phase("fine-tuning", 100, 1e-3, "everything")
+    falling = [0.9, *[0.8] * (fitting.PATIENCE - 1)]
+    assert not has_ended(long, epochs("fine-tuning", *falling))
+    assert has_ended(long, epochs("fine-tuning", *falling, 0.8))
+    assert not has_ended(long, epochs("head", *[0.5] * 50)), "each phase has a patience of its own"
+    assert has_ended(long, epochs("fine-tuning", 0.9, math.nan)), "nothing comes after NaN"
+
+
+@pytest.fixture
+def examples() -> dataset.Examples:
+    """Images that are dark, bright or half and half."""
+    rng = np.random.default_rng(0)
+    targets = np.zeros((48, 3), np.float32)
+    targets[np.arange(48), np.arange(48) % 3] = 1
+    level = np.array([40, 120, 200])[np.arange(48) % 3]
+    pixels = rng.normal(level[:, None, None, None], 10, (48, SIZE, SIZE, 3)).clip(0, 255).astype(np.uint8)
+    return dataset.Examples(pixels, np.arange(48), targets)
+
+
+def small_network() -> Any:
+    """Build a network with the layers that phases look for, in less time than a MobileNetV2 takes."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    backbone = keras.Sequential(
+        [
+            keras.Input((SIZE, SIZE, 3)),
+            layers.Conv2D(8, 3, strides=4),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.GlobalAveragePooling2D(),
+        ],
+        name="backbone",
+    )
+    pixels = keras.Input((SIZE, SIZE, 3), dtype="uint8")
+    features = layers.Dropout(0.2, name="dropout")(backbone(layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)))
+    return keras.Model(pixels, layers.Dense(3, "sigmoid")(features))
+
+
+def begin(folder: Path, settings: dict[str, str]) -> None:
+    with open_workspace(folder, settings):
+        pass
+
+
+def training(examples: dataset.Examples, folder: Path) -> fitting.Training:
+    """Begin a training, or go on with the one in the folder, with a freshly built network."""
+    with open_workspace(folder, {"seed": "0"}) as workspace:
+        pass
+    return fitting.Training(
+        model=small_network(),
+        training=examples.take(np.arange(40)),
+        validation=examples.take(np.arange(40, 48)),
+        batch_size=16,
+        seed=0,
+        workspace=workspace,
+        history=list(workspace.read_history()),
+    )
+
+
+@pytest.fixture
+def uninterrupted(examples: dataset.Examples, tmp_path: Path, tensorflow: Any) -> fitting.Training:
+    whole = training(examples, tmp_path / "whole")
+    whole.run([HEAD, FINETUNING])
+    return whole
+
+
+def test_a_training_that_goes_on_ends_as_if_it_had_not_been_interrupted(
+    examples: dataset.Examples,
+    uninterrupted: fitting.Training,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class PowerCutError(Exception):
+        pass
+
+    commit = Workspace.commit
+
+    def commit_until(epoch: int, after: bool) -> Any:
+        def commit_or_fail(self: Workspace, model: Any, done: list[Epoch], best: Epoch | None) -> None:
+            if done[-1].epoch == epoch and not after:
+                raise PowerCutError
+            commit(self, model, done, best)
+            if done[-1].epoch == epoch:
+                raise PowerCutError
+
+        return commit_or_fail
+
+    for epoch, after in ((1, True), (2, False), (2, True), (4, False), (4, True)):
+        monkeypatch.setattr(Workspace, "commit", commit_until(epoch, after))
+        with pytest.raises(PowerCutError):
+            training(examples, tmp_path / "cut").run([HEAD, FINETUNING])
+    monkeypatch.setattr(Workspace, "commit", commit)
+    last = training(examples, tmp_path / "cut")
+    assert [epoch.epoch for epoch in last.history] == [1, 2, 3, 4]
+    last.run([HEAD, FINETUNING])
+
+    def without_time(history: list[Epoch]) -> list[Any]:
+        return [pytest.approx(epoch[1:-1], rel=1e-3, abs=1e-9) for epoch in history]
+
+    assert [epoch[1:-1] for epoch in last.history] == without_time(uninterrupted.history)
+    assert [epoch.phase for epoch in last.history] == ["head", "head", "fine-tuning", "fine-tuning", "fine-tuning"]
+    pixels = examples.pixels[:8]
+    np.testing.assert_allclose(
+        last.model.predict(pixels, verbose=0), uninterrupted.model.predict(pixels, verbose=0), atol=1e-3
+    )
+
+
+def test_the_model_ends_with_the_weights_of_the_best_epoch(
+    examples: dataset.Examples, tmp_path: Path, tensorflow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whatever comes after the second epoch is worse: fine-tuning must not end below the head.
+    scores = iter([0.2, 0.6, 0.5, 0.4, 0.3])
+    monkeypatch.setattr(metrics, "f2_over_samples", lambda truth, predicted: next(scores))
+    kept: dict[int, Any] = {}
+    run = training(examples, tmp_path / "run")
+    commit = Workspace.commit
+
+    def watch(self: Workspace, model: Any, done: list[Epoch], best: Epoch | None) -> None:
+        kept[done[-1].epoch] = model.get_weights()
+        commit(self, model, done, best)
+
+    monkeypatch.setattr(Workspace, "commit", watch)
+    assert run.run([HEAD, FINETUNING]).epoch == 2
+    for weight, expected in zip(run.model.get_weights(), kept[2], strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    assert any(not np.array_equal(a, b) for a, b in zip(kept[2], kept[5], strict=True))
+
+
+def test_a_training_that_diverges_is_one_line(examples: dataset.Examples, tmp_path: Path, tensorflow: Any) -> None:
+    with pytest.raises(fitting.DivergedError, match="training diverged: no epoch had a finite loss"):
+        training(examples, tmp_path).run([HEAD._replace(learning_rate=math.nan)])
+
+
+def test_epochs_are_in_history_and_tensorboard(uninterrupted: fitting.Training) -> None:
+    workspace = uninterrupted.workspace
+    assert workspace.read_history() == tuple(uninterrupted.history)
+    assert [len(list(folder.glob("events.*"))) for folder in sorted(workspace.tensorboard.iterdir())] == [2, 2]
+    workspace.clear()
+    assert sorted(path.name for path in workspace.folder.iterdir()) == ["history.csv", "tensorboard"]
+
+
+def test_another_training_does_not_take_over_an_unfinished_one(uninterrupted: fitting.Training, tmp_path: Path) -> None:
+    digests = "a" * 64, "b" * 64
+    with pytest.raises(
+        WorkspaceError, match=r"unfinished training of another kind \(seed was 0, is 1, images changed\)"
+    ):
+        begin(tmp_path / "whole", {"seed": "1", "images": digests[0]})
+    assert len(uninterrupted.workspace.read_history()) == 5
+    uninterrupted.workspace.clear()
+    begin(tmp_path / "whole", {"seed": "1"})
+    assert uninterrupted.workspace.read_history() == (), "a finished one is out of the way"
+
+
+def test_two_trainings_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    with (
+        open_workspace(tmp_path / "run", {"seed": "0"}),
+        pytest.raises(WorkspaceError, match="run: another training is at work there"),
+    ):
+        begin(tmp_path / "run", {"seed": "0"})
+    begin(tmp_path / "run", {"seed": "0"})
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"mine")
+    with pytest.raises(WorkspaceError, match=r"is needed to train in, and holds other files, such as photo\.jpg"):
+        begin(tmp_path, {"seed": "0"})
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.parametrize("settings", [None, '{"editor.fontSize": 12}'])
+def test_images_that_only_lie_where_ours_would_are_left_alone(settings: str | None, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "photo.jpg").write_bytes(b"mine")
+    if settings:
+        (tmp_path / "settings.json").write_text(settings)
+    with pytest.raises(WorkspaceError, match=r"holds other files, such as images|not of a training"):
+        begin(tmp_path, {"seed": "0"})
+    assert (tmp_path / "images" / "photo.jpg").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("damage", ["settings", "weights", "weights missing", "history"])
+def test_what_is_damaged_is_one_line(
+    damage: str, examples: dataset.Examples, uninterrupted: fitting.Training, tmp_path: Path
+) -> None:
+    folder = uninterrupted.workspace.folder
+    best = next((folder / "checkpoint").glob("best-*"))
+    if damage == "settings":
+        (folder / "settings.json").write_text("[1]")
+    elif damage == "weights":
+        best.write_bytes(best.read_bytes()[:1000])
+    elif damage == "weights missing":
+        best.unlink()
+    else:
+        (folder / "history.csv").write_text("phase,epoch\nhead,one\n")
+    with pytest.raises((WorkspaceError, HistoryError), match=r"(delete .* to train|remove it to train) from the start"):
+        training(examples, folder).run([HEAD, FINETUNING])
+
+
+def test_a_full_disk_is_an_error_of_the_system(
+    uninterrupted: fitting.Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = uninterrupted.workspace.read_history()
+    monkeypatch.setattr(np, "savez", fail_for_want_of_space)
+    with pytest.raises(OSError, match="No space left"):
+        uninterrupted.workspace.commit(uninterrupted.model, [*before, before[-1]._replace(epoch=6)], before[-1])
+    assert uninterrupted.workspace.read_history() == before
+
+
+def fail_for_want_of_space(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")

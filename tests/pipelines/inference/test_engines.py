@@ -1,0 +1,296 @@
+"""Both engines on a real, small model: the same numbers, or a clear refusal."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model.export import quantization
+from pipelines.inference import engines
+from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MANIFEST, Bundle, BundleError, load_bundle, seal_bundle
+from pipelines.inference.engines import LiteRTEngine, open_engine
+from tests.image_files import picture
+
+ENGINES = ("litert", "tensorflow")
+COLOURS = ((0, 0, 0), (255, 255, 255), (0, 255, 0), (0, 0, 255))
+
+
+@pytest.fixture(scope="module")
+def bundle(bundle_path: str) -> Bundle:
+    return load_bundle(bundle_path)
+
+
+@pytest.fixture(scope="module")
+def int8_bundle(bundle_path: str, pixels: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = Path(shutil.copytree(bundle_path, tmp_path_factory.mktemp("int8") / "tiny"))
+    quantization.quantize(folder, pixels)
+
+    def answer(golden: dict[str, NDArray[Any]]) -> None:
+        golden["probabilities"] = LiteRTEngine((folder / LITERT_MODEL).read_bytes()).predict(golden["pixels"])
+
+    change_golden(folder, answer)
+    return seal(folder)
+
+
+@pytest.fixture(scope="module")
+def pixels() -> NDArray[np.uint8]:
+    noise = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    return np.concatenate([noise, flat_chips(COLOURS), np.stack([picture(32, 32, seed=seed) for seed in range(11)])])
+
+
+@pytest.fixture(scope="module")
+def one_by_one(bundle: Bundle, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    engine = LiteRTEngine(bundle.read(LITERT_MODEL), threads=1)
+    return np.concatenate([engine.predict(pixels[at : at + 1]) for at in range(len(pixels))])
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_gives_a_probability_for_every_image_and_label(
+    bundle: Bundle, pixels: NDArray[np.uint8], name: str
+) -> None:
+    probabilities = open_engine(bundle, name).predict(pixels)
+    assert probabilities.shape == (len(pixels), len(bundle.labels))
+    assert probabilities.dtype == np.float32
+    assert np.all((probabilities >= 0) & (probabilities <= 1))
+    assert np.ptp(probabilities, axis=0).min() > 0.3, "a model that always says the same would hide mistakes"
+
+
+def test_litert_agrees_with_tensorflow(bundle: Bundle, pixels: NDArray[np.uint8]) -> None:
+    litert, tensorflow = (open_engine(bundle, name).predict(pixels) for name in ENGINES)
+    np.testing.assert_allclose(litert, tensorflow, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("threads", range(1, 5))
+def test_litert_gives_the_same_bits_for_every_batch_size(
+    bundle: Bundle, pixels: NDArray[np.uint8], one_by_one: NDArray[np.float32], threads: int
+) -> None:
+    engine = LiteRTEngine(bundle.read(LITERT_MODEL), threads)
+    for size in (*range(1, 10), 3, 1):
+        batches = [engine.predict(pixels[at : at + size]) for at in range(0, len(pixels), size)]
+        assert np.array_equal(np.concatenate(batches), one_by_one), f"batches of {size} on {threads} threads"
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_colours_arrive_in_the_order_red_green_blue(bundle: Bundle, name: str) -> None:
+    tags = [
+        {label for label, probability in zip(bundle.labels, row, strict=True) if probability >= 0.6}
+        for row in open_engine(bundle, name).predict(flat_chips(COLOURS))
+    ]
+    assert tags == [set(), {"bright"}, {"green"}, {"blue"}]
+
+
+@pytest.mark.parametrize(("has_gpu", "expected"), [(False, "litert"), (True, "tensorflow")])
+def test_auto_takes_tensorflow_only_for_a_gpu(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, has_gpu: bool, expected: str
+) -> None:
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: has_gpu if str(path) == "/dev/nvidia0" else exists(path))
+    assert open_engine(bundle, "auto").name == expected
+
+
+def test_a_bundle_in_int8_runs_in_litert_wherever(int8_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: str(path) == "/dev/nvidia0" or exists(path))
+    assert open_engine(int8_bundle, "auto").name == "litert"
+    with pytest.raises(
+        BundleError, match=r"has no saved_model/, as none in int8 has: run it with --engine litert"
+    ) as no:
+        open_engine(int8_bundle, "tensorflow")
+    assert_is_one_line(no.value)
+
+
+def test_an_int8_file_gives_the_same_bits_for_every_batch_size(
+    int8_bundle: Bundle, bundle: Bundle, pixels: NDArray[np.uint8], one_by_one: NDArray[np.float32]
+) -> None:
+    engine = open_engine(int8_bundle, "litert", threads=3)
+    whole = engine.predict(pixels)
+    assert np.array_equal(np.concatenate([engine.predict(pixels[at : at + 1]) for at in range(len(pixels))]), whole)
+    assert 0 < np.abs(whole - one_by_one).max() < 0.2
+
+
+@pytest.mark.parametrize("change", ["shift", "swap_colours", "forget", "scale"])
+def test_an_int8_file_is_held_to_its_golden_pairs_as_strictly(int8_bundle: Bundle, tmp_path: Path, change: str) -> None:
+    copy = Path(shutil.copytree(int8_bundle.path, tmp_path / "copy"))
+    change_golden(copy, {"shift": shift, "swap_colours": swap_colours, "forget": forget, "scale": scale}[change])
+    with pytest.raises(BundleError, match="litert does not reproduce the golden probabilities"):
+        open_engine(seal(copy))
+
+
+@pytest.mark.parametrize(("name", "module"), [("litert", "ai_edge_litert.interpreter"), ("tensorflow", "tensorflow")])
+def test_an_engine_that_is_not_installed_is_named(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, name: str, module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(
+        BundleError, match=rf"engine {name} is not installed .*{module.split('.')[0]}.*: pip install"
+    ) as caught:
+        open_engine(bundle, name)
+    assert_is_one_line(caught.value)
+
+
+def test_importing_the_engines_imports_none_of_their_libraries() -> None:
+    assert not {"tensorflow", "ai_edge_litert"} & set(vars(engines))
+
+
+Change = Callable[[dict[str, NDArray[Any]]], None]
+
+
+def shift(golden: dict[str, NDArray[Any]]) -> None:
+    golden["probabilities"][0, 0] += 2 * engines.GOLDEN_TOLERANCE
+
+
+def swap_colours(golden: dict[str, NDArray[Any]]) -> None:
+    golden["pixels"] = golden["pixels"][..., ::-1]
+
+
+def scale(golden: dict[str, NDArray[Any]]) -> None:
+    golden["pixels"] = golden["pixels"] // 2
+
+
+def forget(golden: dict[str, NDArray[Any]]) -> None:
+    golden["probabilities"][-1, -1] = np.nan
+
+
+def add_a_label(golden: dict[str, NDArray[Any]]) -> None:
+    golden["probabilities"] = np.pad(golden["probabilities"], ((0, 0), (0, 1)))
+
+
+def drop_a_pair(golden: dict[str, NDArray[Any]]) -> None:
+    golden["probabilities"] = golden["probabilities"][1:]
+
+
+def crop(golden: dict[str, NDArray[Any]]) -> None:
+    golden["pixels"] = golden["pixels"][:, :16]
+
+
+def empty(golden: dict[str, NDArray[Any]]) -> None:
+    golden["pixels"], golden["probabilities"] = golden["pixels"][:0], golden["probabilities"][:0]
+
+
+def lose_the_pixels(golden: dict[str, NDArray[Any]]) -> None:
+    del golden["pixels"]
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("change", [shift, swap_colours, forget])
+def test_an_engine_that_does_not_reproduce_the_golden_pairs_is_refused(
+    bundle_copy: Path, name: str, change: Change
+) -> None:
+    change_golden(bundle_copy, change)
+    with pytest.raises(BundleError, match=f"{name} does not reproduce the golden probabilities") as caught:
+        open_engine(seal(bundle_copy), name)
+    assert_is_one_line(caught.value)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("change", [add_a_label, drop_a_pair, crop, empty, lose_the_pixels])
+def test_golden_pairs_that_do_not_fit_the_model_are_refused(bundle_copy: Path, name: str, change: Change) -> None:
+    change_golden(bundle_copy, change)
+    with pytest.raises(BundleError) as caught:
+        open_engine(seal(bundle_copy), name)
+    assert_is_one_line(caught.value)
+    assert "gives 3 probabilities" not in str(caught.value) or "has 3 labels" not in str(caught.value), (
+        "no reason given"
+    )
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_image_size_that_is_not_the_models_is_refused(bundle_copy: Path, name: str) -> None:
+    with pytest.raises(BundleError) as caught:
+        open_engine(seal(bundle_copy, image_size=48), name)
+    assert_is_one_line(caught.value)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("labels", [("one", "two"), ("one", "two", "three", "four")])
+def test_a_model_with_another_number_of_labels_is_refused(
+    bundle_copy: Path, name: str, labels: tuple[str, ...]
+) -> None:
+    def fit_the_labels(golden: dict[str, NDArray[Any]]) -> None:
+        golden["probabilities"] = np.resize(golden["probabilities"], (len(golden["pixels"]), len(labels)))
+
+    change_golden(bundle_copy, fit_the_labels)
+    with pytest.raises(BundleError, match=f"gives 3 probabilities.* has {len(labels)} labels") as caught:
+        open_engine(seal(bundle_copy, labels=labels, thresholds=[0.5] * len(labels)), name)
+    assert_is_one_line(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", bytes(100_000)])
+@pytest.mark.parametrize(("name", "file"), [("litert", LITERT_MODEL), ("tensorflow", "saved_model/saved_model.pb")])
+def test_a_file_that_is_no_model_is_refused(bundle_copy: Path, name: str, file: str, content: bytes) -> None:
+    (bundle_copy / file).write_bytes(content)
+    with pytest.raises(BundleError) as caught:
+        open_engine(seal(bundle_copy), name)
+    assert_is_one_line(caught.value)
+
+
+@pytest.mark.parametrize(("name", "file"), [("litert", LITERT_MODEL), ("tensorflow", "saved_model/saved_model.pb")])
+def test_a_model_damaged_after_the_bundle_was_loaded_is_refused(bundle_copy: Path, name: str, file: str) -> None:
+    bundle = load_bundle(str(bundle_copy))
+    damaged = bytearray((bundle_copy / file).read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (bundle_copy / file).write_bytes(damaged)
+    with pytest.raises(BundleError, match=f"{file} is damaged") as caught:
+        open_engine(bundle, name)
+    assert_is_one_line(caught.value)
+
+
+def flat_chips(colours: Sequence[Sequence[int]]) -> NDArray[np.uint8]:
+    return np.array(colours, np.uint8)[:, None, None].repeat(32, axis=1).repeat(32, axis=2)
+
+
+def change_golden(folder: Path, change: Change) -> None:
+    with np.load(folder / GOLDEN) as arrays:
+        golden = dict(arrays)
+    change(golden)
+    np.savez_compressed(folder / GOLDEN, **golden)
+
+
+def seal(folder: Path, **changes: Any) -> Bundle:
+    """Seal a changed copy of a bundle again."""
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    for derived in ("digest", "format", "files"):
+        del manifest[derived]
+    return seal_bundle(folder, **{**manifest, **changes})
+
+
+def assert_is_one_line(error: Exception) -> None:
+    assert str(error).strip(), "a refusal says why"
+    assert "\n" not in str(error).strip(), f"more than one line: {error}"
+
+
+def test_a_batch_too_large_for_tensorflows_memory_is_a_memory_error(
+    bundle: Bundle, tensorflow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhaust(pixels: Any) -> Any:
+        # For real it takes TensorFlow 10 s, in which it hopes for memory that others give back.
+        raise tensorflow.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    engine = open_engine(bundle, "tensorflow")
+    monkeypatch.setattr(engine, "_serve", exhaust)
+
+    with pytest.raises(MemoryError, match="OOM when allocating tensor"):
+        engine.predict(np.zeros((2, bundle.image_size, bundle.image_size, 3), np.uint8))
+
+
+def test_tensorflow_is_told_how_many_cores_it_may_use(
+    bundle: Bundle, tensorflow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {}
+    for kind in ("intra", "inter"):
+        # For real it can be told once in a process, before its first operation.
+        name = f"set_{kind}_op_parallelism_threads"
+        monkeypatch.setattr(tensorflow.config.threading, name, lambda threads, kind=kind: told.update({kind: threads}))
+
+    open_engine(bundle, "tensorflow")
+    assert told == {}
+    open_engine(bundle, "tensorflow", threads=3)
+    assert told == {"intra": 3, "inter": 3}

@@ -1,0 +1,103 @@
+"""What earlier runs have left of each image is found again, in little memory."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.output.commit import commit
+from pipelines.output.earlier import EarlierRow, EarlierRows, read_earlier
+from pipelines.output.run import FAILURES, PREDICTIONS, Run, Wave
+from pipelines.output.tables import OutputError, open_table
+from tests.pipelines.output.test_commit import FIRST, Rows, stage, written
+
+
+def put(run: Run, rows: Rows) -> None:
+    commit(run, Wave(inputs=len(rows)), written(stage(run, rows)))
+
+
+def only_file(run: Run, table: str) -> str:
+    [file] = Path(run.output, table).iterdir()
+    return f"{table}/{file.name}"
+
+
+def test_earlier_rows_are_found_with_their_files(run: Run, earlier: Run) -> None:
+    put(earlier, FIRST)
+    predictions, failures = only_file(run, PREDICTIONS), only_file(run, FAILURES)
+
+    rows = EarlierRows(run.output, run.name)
+
+    assert len(rows) == len(FIRST)
+    assert rows.find("stays.jpg", "old") == EarlierRow(predictions, tagged=True)
+    assert rows.find("stays.jpg", "new") == EarlierRow(predictions, tagged=False), "the image has changed"
+    assert rows.find("mended.jpg", "old") == EarlierRow(failures, tagged=False), "a failure is done again"
+    assert rows.find("came.jpg", "old") is None
+
+
+def test_rows_of_the_run_at_work_are_not_earlier_ones(run: Run) -> None:
+    put(run, FIRST)
+
+    rows = EarlierRows(run.output, run.name)
+
+    assert len(rows) == 0
+    assert rows.find("stays.jpg", "old") is None
+
+
+def test_every_row_is_found_in_little_memory(run: Run, earlier: Run) -> None:
+    # So many that digests begin and end with bytes of zero, which numpy takes for the end of a string.
+    named = {f"/archive/{number}.jpg": (PREDICTIONS, f"15000-{number}") for number in range(5000)}
+    put(earlier, named)
+
+    rows = EarlierRows(run.output, run.name)
+
+    file = only_file(run, PREDICTIONS)
+    for path, (_, fingerprint) in named.items():
+        assert rows.find(path, fingerprint) == EarlierRow(file, tagged=True)
+        assert rows.find(path, f"{fingerprint}0") == EarlierRow(file, tagged=False)
+        assert rows.find(f"{path}x", fingerprint) is None
+    assert len(rows._rows) == 28 * len(named)
+
+
+@pytest.mark.parametrize("table", [PREDICTIONS, FAILURES])
+def test_an_output_with_two_rows_of_an_image_is_refused(run: Run, earlier: Run, table: str) -> None:
+    put(earlier, {"a.jpg": (PREDICTIONS, "old"), "b.jpg": (FAILURES, "old")})
+    file = Path(run.output, only_file(run, table))
+    shutil.copy(file, file.with_name("copied.parquet"))
+    image = {PREDICTIONS: "a.jpg", FAILURES: "b.jpg"}[table]
+
+    with pytest.raises(OutputError, match=f"two rows of {image}, in {table}/{file.name} and {table}/copied.parquet"):
+        EarlierRows(run.output, run.name)
+
+
+def test_an_image_in_both_tables_is_refused(run: Run, earlier: Run) -> None:
+    put(earlier, {"a.jpg": (PREDICTIONS, "old"), "b.jpg": (PREDICTIONS, "old")})
+    put(replace(earlier, name="20260101T000000Z-0000"), {"b.jpg": (FAILURES, "older")})
+
+    with pytest.raises(
+        OutputError, match=r"two rows of b.jpg, in failures/.*parquet and predictions/.*parquet: delete"
+    ):
+        EarlierRows(run.output, run.name)
+
+
+def test_a_process_reads_them_once_however_many_threads_ask(
+    run: Run, earlier: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(earlier, FIRST)
+    read = []
+
+    def open_and_note(path: str) -> AbstractContextManager[Any]:
+        read.append(path)
+        return open_table(path)
+
+    monkeypatch.setattr("pipelines.output.earlier.open_table", open_and_note)
+    with ThreadPoolExecutor(8) as executor:
+        asked = list(executor.map(lambda _: read_earlier(run.output, run.name), range(8)))
+
+    assert all(rows is asked[0] for rows in asked)
+    assert len(read) == len(set(read)) == 2

@@ -1,0 +1,105 @@
+"""Reading within limits."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pipelines import storage
+from pipelines.commandline.flags import parse_predict
+from pipelines.images import DecodeSettings, Resized
+from pipelines.images.limits import Limits
+from pipelines.reading.ahead import LookAhead
+from pipelines.reading.source import ImageSource, Refusal
+from pipelines.records import Failure, Image, ImageRef
+from tests.image_files import encode, picture
+
+DECODING = DecodeSettings(32, "bilinear", 5000)
+
+
+@pytest.fixture
+def ref(tmp_path: Path) -> ImageRef:
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(picture(48, 64), "png"))
+    return ImageRef(str(path), path.stat().st_size, "print")
+
+
+def read(ref: ImageRef, **limits: int) -> Resized | Refusal:
+    with closing(ImageSource(DECODING, Limits(**limits))) as source:  # type: ignore[arg-type]
+        return source.read(ref)
+
+
+def test_an_image_is_read_and_brought_to_the_models_size(ref: ImageRef) -> None:
+    image = read(ref)
+
+    assert isinstance(image, Resized)
+    assert (image.width, image.height, image.source, image.pixels.shape) == (64, 48, "png 3x8", (32, 32, 3))
+
+
+def test_an_image_beyond_a_limit_is_refused(ref: ImageRef, tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    large.write_bytes(encode(picture(80, 80), "png"))
+
+    refused = read(ref, max_bytes=100)
+    assert refused == Refusal("read", "FileTooLargeError", f"{ref.size:,} bytes: more than the 100 that are read")
+    refused = read(ImageRef(str(large), 1, "print"))
+    assert isinstance(refused, Refusal)
+    assert (refused.stage, refused.error) == ("decode", "ImageTooLargeError")
+    assert refused.message == "80 x 80 pixels: more than the 5,000 that are decoded"
+
+
+def test_a_failure_that_may_pass_says_so(ref: ImageRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: str, max_bytes: int) -> bytes:
+        raise storage.TransientError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(storage, "read", fail)
+
+    message = "Input/output error (temporary; rerun the same command to retry)"
+    assert read(ref) == Refusal("read", "TransientError", message)
+
+
+def test_one_that_will_not_pass_does_not(ref: ImageRef) -> None:
+    refused = read(ref._replace(path=f"{ref.path}.gone"))
+
+    assert refused == Refusal("read", "FileNotFoundError", "No such file or directory")
+
+
+def test_a_file_for_which_there_is_no_memory_costs_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    # Of more bytes than any machine has memory for; they take no room on the disk.
+    size = 2**43
+    with path.open("wb") as file:
+        file.truncate(size)
+
+    refused = read(ImageRef(str(path), size, "print"), max_bytes=2 * size)
+
+    assert refused == Refusal("read", "MemoryError", f"{size:,} bytes: more than there is memory for")
+
+
+def test_what_was_read_ahead_is_told_apart(ref: ImageRef) -> None:
+    gone = ref._replace(path=f"{ref.path}.gone")
+    with closing(LookAhead(ImageSource(DECODING, Limits()), 2)) as ahead:
+        image, failure = ahead.read([ref, gone])
+
+    assert isinstance(image, Image)
+    assert image.ref == ref
+    assert failure == Failure(gone.path, "read", "FileNotFoundError", "No such file or directory", "print")
+
+
+@pytest.mark.parametrize("name", ["max_bytes", "max_pixels", "max_seconds"])
+def test_a_limit_that_nothing_meets_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be more than 0, not 0"):
+        Limits(**{name: 0})  # type: ignore[arg-type]
+
+
+def test_the_help_tells_the_true_limits(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_predict(["--help"])
+
+    printed = capsys.readouterr().out
+    for limit in (Limits.max_bytes, Limits.max_pixels, Limits.max_seconds):
+        assert f"(default {limit:g})" in printed.replace(f"{limit:.0f}", f"{limit:g}"), limit

@@ -1,0 +1,144 @@
+"""Runs that are told to stop, killed, or started twice: real processes, real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests import ROOT
+from tests.image_files import encode, picture, unmarked_rgba_jpeg
+from tests.pipelines.images.test_isolation import FAULTS
+
+CHIPS = 1500
+WAVE = 50
+
+Start = Callable[[], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path, bundle_path: str) -> Iterator[Start]:
+    """Start the command in a process of its own, which does not outlive the test."""
+    folder = tmp_path / "chips"
+    folder.mkdir()
+    (folder / "0.jpg").write_bytes(unmarked_rgba_jpeg(picture()))
+    for number in range(1, CHIPS):
+        os.link(folder / "0.jpg", folder / f"{number}.jpg")
+    flags = {"input": folder, "model": bundle_path, "output": tmp_path / "out", "checkpoint_every": WAVE}
+    started = []
+
+    def start() -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipelines.predict", *(f"--{name}={value}" for name, value in flags.items())],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_for_a_wave(output: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until a run has committed its first wave; many follow it."""
+    while not (output / "runs").exists():
+        assert process.poll() is None, f"the run ended before its first commit: {process.communicate()}"
+        time.sleep(0.02)
+
+
+def tagged(output: Path) -> list[str]:
+    files = (output / "predictions").glob("*.parquet")
+    return sorted(path for file in files for path in pq.read_table(file)["path"].to_pylist())
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_drops_the_wave_at_work_and_the_same_command_goes_on(
+    start: Start, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    output = tmp_path / "out"
+    run = start()
+    wait_for_a_wave(output, run)
+    run.send_signal(number)
+    _, said = run.communicate(timeout=60)
+
+    assert run.returncode == code, said
+    assert f"scenetags predict: interrupted by {number.name}; " in said
+    assert "Traceback" not in said
+    done = tagged(output)
+    assert 0 < len(done) < CHIPS
+    assert f"{len(done):,} images are committed to {output}; run the same command again to resume" in said
+    assert len(done) % WAVE == 0, "a wave was committed in part"
+    assert sorted(os.listdir(output)) == ["predictions", "runs"]
+
+    again = start()
+    summary, said = again.communicate(timeout=120)
+    assert again.returncode == 0, said
+    assert f"{len(done):,} skipped as already tagged" in summary
+    assert tagged(output) == sorted(f"{tmp_path}/chips/{number}.jpg" for number in range(CHIPS))
+
+
+def test_a_second_run_into_the_same_output_is_refused(start: Start, tmp_path: Path) -> None:
+    first = start()
+    wait_for_a_wave(tmp_path / "out", first)
+    second = start()
+    _, said = second.communicate(timeout=60)
+
+    assert first.poll() is None, "the first run was over too soon to prove anything"
+    assert second.returncode == 2
+    assert f"process {first.pid} on " in said, said
+    assert "is in use" in said, said
+
+
+def test_the_lock_of_a_killed_run_blocks_nobody(start: Start, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    killed = start()
+    wait_for_a_wave(output, killed)
+    killed.kill()
+    killed.communicate()
+    assert (output / "_lock").exists(), "the run was killed without its lock, which proves nothing"
+
+    again = start()
+    _, said = again.communicate(timeout=120)
+
+    assert again.returncode == 0, said
+    assert len(tagged(output)) == CHIPS
+    assert sorted(os.listdir(output)) == ["predictions", "runs"]
+
+
+def test_a_second_signal_ends_a_run_that_does_not_come_to_the_first(tmp_path: Path, bundle_path: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FAULTS)
+    (tmp_path / "chips").mkdir()
+    (tmp_path / "chips/hangs.jpg").write_bytes(encode(picture(), "jpeg", comment=b"HANG"))
+    flags = [f"--input={tmp_path / 'chips'}", f"--model={bundle_path}", f"--output={tmp_path / 'out'}"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.predict", *flags],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not (tmp_path / "out/_lock").exists():
+            assert run.poll() is None
+            time.sleep(0.02)
+        time.sleep(3)
+        run.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            run.wait(timeout=2)
+        run.send_signal(signal.SIGTERM)
+        _, said = run.communicate(timeout=60)
+    finally:
+        run.kill()
+
+    assert run.returncode == 143
+    assert said.strip() == "scenetags: stopping after the current images; press Ctrl-C again to quit now"

@@ -1,0 +1,70 @@
+"""What is shown while a run works, and where it ends for its failures."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import pytest
+
+from pipelines.records import Failure
+from pipelines.supervision import progress
+
+FAILURE = Failure("a.jpg", "decode", "DamagedImageError", "cut off", "print")
+
+
+def test_progress_on_a_terminal_is_a_bar_with_rate_time_left_and_failures() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    with progress.metered("run", 200, stream=terminal):
+        progress.report("run", done=148)
+        progress.report_failure("run", FAILURE)
+        progress.report_failure("run", FAILURE)
+        progress.report("another run", done=50)
+        time.sleep(2 * progress.SECONDS_BETWEEN_FRAMES)
+
+    last = terminal.getvalue().split("\r")[-1]
+    assert "150/200" in last
+    assert "image/s, 2 failures" in last
+    assert "<" in last, "the time left"
+
+
+def test_progress_elsewhere_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.05)
+    lines = io.StringIO()
+    with progress.metered("run", 2000, stream=lines):
+        progress.report("run", done=999)
+        progress.report_failure("run", FAILURE)
+        time.sleep(0.2)
+
+    assert "1,000 of 2,000 images, " in lines.getvalue()
+    assert " left, 1 failures\n" in lines.getvalue()
+
+
+def test_no_progress_is_shown_when_it_is_off() -> None:
+    lines = io.StringIO()
+    with progress.metered("run", 2, mode="off", stream=lines):
+        progress.report("run", done=1)
+
+    assert lines.getvalue() == ""
+
+
+@pytest.mark.parametrize(("total", "rate", "most"), [(100, 0.29, 29), (100, 0, 0), (3, 0.34, 1), (10, 1, 10)])
+def test_a_run_ends_with_the_first_failure_too_many(total: int, rate: float, most: int) -> None:
+    with progress.metered("run", total, mode="off", max_failure_rate=rate):
+        for _ in range(most):
+            progress.report_failure("run", FAILURE)
+        if most < total:
+            with pytest.raises(progress.TooManyFailuresError, match=f"^{most + 1} images have failed") as ended:
+                progress.report_failure("run", FAILURE)
+            assert list(ended.value.first) == [FAILURE] * min(most + 1, progress.FAILURES_REPORTED)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
+)
+def test_time_spans_are_written_for_people(seconds: float, written: str) -> None:
+    assert progress.duration(seconds) == written

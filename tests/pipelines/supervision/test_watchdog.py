@@ -1,0 +1,125 @@
+"""What is said of a run that ends without a word."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from pipelines.supervision.watchdog import Notes, explain, noted, watching
+from tests import ROOT
+from tests.image_files import encode, picture
+from tests.pipelines.images.test_isolation import FAULTS
+
+FAULT = b"Fatal Python error: Segmentation fault\n\nCurrent thread 0x%016x (most recent call first):\n  File x\n"
+
+
+@pytest.fixture
+def shared() -> Iterator[IO[bytes]]:
+    with tempfile.TemporaryFile() as file:
+        yield file
+
+
+def read(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
+def test_after_a_goodbye_nothing_is_said(shared: IO[bytes]) -> None:
+    with Notes(shared).note("/chips/a.jpg"):
+        assert explain([b"goodbye\n"], read(shared), "/out") == ""
+
+
+def test_a_killed_run_names_what_it_decoded(shared: IO[bytes]) -> None:
+    notes = Notes(shared)
+    with notes.note("/chips/done.jpg"):
+        pass
+    with notes.note("/chips/c.jpg"), notes.note("/chips/b.jpg"):
+        told = explain([], read(shared), "/out")
+    assert told == (
+        'scenetags: the run was killed, for want of memory perhaps, while it decoded "/chips/b.jpg", "/chips/c.jpg"; '
+        "finished waves are safe in /out, and the same command again goes on from there"
+    )
+
+
+def test_a_crash_names_the_image_of_its_thread(shared: IO[bytes]) -> None:
+    notes, thread = Notes(shared), threading.get_ident()
+
+    with notes.note("/chips/b.jpg"), ThreadPoolExecutor(1) as other:
+        other.submit(notes.note("/chips/a.jpg").__enter__).result()
+        at_work = read(shared)
+
+    assert explain((FAULT % thread).splitlines(keepends=True), at_work, "/out") == (
+        'scenetags: the run crashed (Segmentation fault) while it decoded "/chips/b.jpg"; finished waves are safe in '
+        "/out, and the same command again goes on from there; with --isolate_decoding such an image is a failure like "
+        "any other"
+    )
+    unknown = explain((FAULT % 1).splitlines(keepends=True), at_work, "/out")
+    assert "while it decoded no image; finished" in unknown
+
+
+def test_notes_that_find_no_room_cost_nothing_but_themselves(shared: IO[bytes]) -> None:
+    notes = Notes(shared)
+    with ExitStack() as at_work:
+        for number in range(300):
+            at_work.enter_context(notes.note(f"{number}" * 1000))
+    assert explain([], read(shared), "/out").count("while it decoded no image") == 1
+
+
+def test_a_watchdog_that_is_gone_takes_nobody_with_it() -> None:
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    # Other tests' servers may be among them.
+    before = set(children.read_text().split())
+    with watching("/out"):
+        [child] = set(children.read_text().split()) - before
+        os.kill(int(child), signal.SIGKILL)
+        time.sleep(0.2)
+        done = 0
+        for _ in range(5):
+            with noted("a.jpg"):
+                done += 1
+        assert done == 5, "work stopped with the watchdog"
+        assert Path(f"/proc/{child}/status").read_text().find("(zombie)") > 0, "the watchdog lives"
+
+
+@pytest.mark.parametrize("end", ["crash", "kill"])
+def test_a_run_that_ends_in_the_middle_is_explained_in_a_line(end: str, tmp_path: Path, bundle_path: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FAULTS)
+    (tmp_path / "chips").mkdir()
+    for number in range(3):
+        (tmp_path / f"chips/{number}.png").write_bytes(encode(picture(seed=number), "png"))
+    guilty = tmp_path / "chips/guilty\n.jpg"
+    guilty.write_bytes(encode(picture(), "jpeg", comment=b"CRASH" if end == "crash" else b"HANG"))
+    run = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "pipelines.predict", f"--input={tmp_path / 'chips'}", f"--model={bundle_path}"),
+            *(f"--output={tmp_path / 'out'}", "--progress=off"),
+        ],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if end == "kill":
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("out/_lock")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(3)
+        run.kill()
+    _, printed = run.communicate(timeout=60)
+
+    assert run.returncode == (-signal.SIGSEGV if end == "crash" else -signal.SIGKILL)
+    [line] = printed.splitlines()
+    assert ("crashed (Segmentation fault)" if end == "crash" else "was killed") in line
+    assert 'guilty\\n.jpg"; finished waves are safe in' in line

@@ -1,0 +1,139 @@
+"""`scenetags tag`, `scenetags` itself, and what they print."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipelines import cli, tag
+from pipelines.results import picture
+from tests.image_files import picture as draw_picture
+from tests.image_files import unmarked_rgba_jpeg
+
+
+@pytest.fixture
+def chip(tmp_path: Path) -> Path:
+    path = tmp_path / "chip #1.jpg"
+    path.write_bytes(unmarked_rgba_jpeg(draw_picture()))
+    return path
+
+
+def test_tags_and_probabilities_are_shown(chip: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tag.main([str(chip), "--model", bundle_path]) == 0
+
+    printed = capsys.readouterr().out
+    assert f"{chip}\n  64 x 48, jpeg 4x8, repaired: unmarked_rgba_jpeg\n  tags (*): " in printed
+    assert "%" in printed
+
+
+@pytest.mark.parametrize("kind", ["tar", "gztar", "zip"])
+def test_members_of_archives_are_tagged(
+    chip: Path, kind: str, bundle_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = shutil.make_archive(str(tmp_path / "chips"), kind, chip.parent, chip.name)
+
+    assert tag.main([archive, "--model", bundle_path]) == 0
+
+    assert f"{archive}::{chip.name}\n  64 x 48, jpeg 4x8" in capsys.readouterr().out
+
+
+def test_a_picture_shows_the_image_beside_its_bars(chip: Path, bundle_path: str, tmp_path: Path) -> None:
+    drawn = tmp_path / "look.png"
+
+    assert tag.main([str(chip), str(chip.parent), "--model", bundle_path, "--picture", str(drawn)]) == 0
+
+    with Image.open(drawn) as image:
+        colours = np.asarray(image).reshape(-1, 3)
+    assert len(np.unique(colours, axis=0)) > 100, "the chip is in the picture"
+
+
+def test_bars_are_as_long_as_their_probabilities(tmp_path: Path) -> None:
+    panel = picture.Panel("x.jpg", np.zeros((8, 8, 3), np.uint8), {"a": 1.0, "b": 0.5, "c": 0.0}, ("a", "b"))
+    picture.draw([panel], str(tmp_path / "x.png"))
+
+    with Image.open(tmp_path / "x.png") as image:
+        pixels = np.asarray(image.convert("RGB"))
+    green = (pixels == (0x2F, 0x7D, 0x4F)).all(axis=2).sum(axis=1)
+    lengths = sorted(set(green[green > 0]))
+    assert len(lengths) == 2
+    assert lengths[1] == pytest.approx(2 * lengths[0], abs=2)
+
+
+def test_one_bad_image_does_not_hide_the_others(
+    chip: Path, bundle_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.jpg").write_bytes(b"")
+
+    assert tag.main([str(chip), str(tmp_path / "empty.jpg"), "--model", bundle_path]) == 1
+
+    printed = capsys.readouterr()
+    assert "tags (*): " in printed.out
+    assert f"{tmp_path}/empty.jpg\n  failed to decode: empty file" in printed.err
+
+
+def test_a_picture_never_replaces_an_image(chip: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    image = chip.rename(chip.with_suffix(".png"))
+    before = image.read_bytes()
+
+    assert tag.main([str(image), "--model", bundle_path, "--picture", str(image)]) == 2
+
+    assert "would replace one of the images" in capsys.readouterr().err
+    assert image.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["gone.jpg", "--model", "BUNDLE"], "no such file or folder, and no match: gone.jpg"),
+        (["CHIP", "--model", "gone"], "bundle.json cannot be read"),
+        (["CHIP"], "the following arguments are required: --model"),
+        (["CHIP", "--model", "BUNDLE", "--picture", "x.abc"], "--picture x.abc is not a .png file"),
+        (["CHIP", "--model", "BUNDLE", "--picture", "CHIP"], "is not a .png file"),
+        (["CHIP", "--model", "BUNDLE", "--picture", "/no/x.png"], "--picture /no/x.png: there is no such folder"),
+    ],
+)
+def test_wrong_usage_is_one_clear_line(
+    chip: Path, bundle_path: str, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str
+) -> None:
+    named = {"CHIP": str(chip), "BUNDLE": bundle_path}
+
+    assert tag.main([named.get(argument, argument) for argument in arguments]) == 2
+
+    printed = capsys.readouterr().err
+    assert printed.startswith("scenetags tag: ")
+    assert reason in printed
+    assert printed.count("\n") == 1
+
+
+def test_the_command_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert [name for name in cli.COMMANDS if f"  {name} " not in printed] == []
+    assert cli.main(["predikt"]) == 2
+    assert capsys.readouterr().err == "scenetags: no command predikt; there are predict, plan, tag, train, evaluate\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "not_imported"),
+    [
+        ("pipelines.cli", {"apache_beam", "tensorflow", "ai_edge_litert", "pyarrow", "numpy"}),
+        ("pipelines.predict", {"apache_beam", "tensorflow", "ai_edge_litert", "pyarrow", "numpy"}),
+        ("pipelines.plan", {"apache_beam", "tensorflow", "ai_edge_litert", "pyarrow", "numpy"}),
+        ("pipelines.planning", {"apache_beam", "tensorflow", "ai_edge_litert", "model"}),
+        ("pipelines.tag", {"apache_beam", "tensorflow", "ai_edge_litert", "pyarrow", "numpy"}),
+        ("pipelines.images", {"apache_beam", "tensorflow", "ai_edge_litert"}),
+        ("pipelines.inference.bundle", {"apache_beam", "tensorflow", "ai_edge_litert"}),
+        ("pipelines.runners.jobs", {"tensorflow", "ai_edge_litert", "model"}),
+    ],
+)
+def test_modules_import_only_what_they_need(module: str, not_imported: set[str]) -> None:
+    script = f"import sys, {module}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+
+    assert not not_imported & set(loaded)
