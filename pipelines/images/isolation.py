@@ -106,7 +106,8 @@ class _Child:
         paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         # The messages of native libraries about damaged files would drown everything else.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.images.isolation", json.dumps(self._settings)],
+            # -P: the working folder may hold packages of these names that are not ours.
+            [sys.executable, "-P", "-m", "pipelines.images.isolation", json.dumps(self._settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
