@@ -18,7 +18,7 @@ EXTRAS ?= dataflow,s3
 PLATFORM ?= linux/amd64
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-flink flink lint image bench lock clean
+.PHONY: demo test test-flink flink lint docs image bench lock clean
 
 demo: $(DEMO)/bundle/bundle.json
 	$(BIN)/scenetags predict --input $(DEMO)/chips/jpg --model $(DEMO)/bundle --output $(DEMO)/tagged --overwrite
@@ -61,6 +61,13 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+# The site of the documentation, in build/site; a dead link or anchor, or a page outside the navigation, is an error.
+docs: $(INSTALLED)
+	@$(BIN)/python -c 'import mkdocs' 2>/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check \
+		--constraint requirements.lock --editable '.[docs]'
+	$(BIN)/python -m tools.document_columns
+	$(BIN)/python -m mkdocs build --strict
 
 # make image IMAGE=europe-docker.pkg.dev/PROJECT/REPOSITORY/scenetags:0.1.0 [EXTRAS=dataflow,s3,gpu] [PLATFORM=linux/arm64]
 image:

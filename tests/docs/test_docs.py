@@ -161,7 +161,7 @@ def test_what_the_page_points_to_is_there() -> None:
             assert anchor in headings, target
         elif "://" not in path:
             assert (PAGE.parent / path).is_file(), target
-    for name in re.findall(r"tests/\w+\.py", text):
+    for name in re.findall(r"tests/[\w/]+\.py", text):
         assert (ROOT / name).is_file(), name
 
 

@@ -1,0 +1,72 @@
+"""The site of the documentation builds, and no dead link gets through."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+
+pytest.importorskip("mkdocs", reason="MkDocs is not installed: pip install 'scenetags[docs]'")
+
+
+def build(checkout: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Copy the pages of this checkout; everything else is only linked to."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    for path in ROOT.iterdir():
+        if path.name == "docs":
+            shutil.copytree(path, folder / "docs")
+        elif path.suffix == ".md":
+            shutil.copy(path, folder)
+        else:
+            (folder / path.name).symlink_to(path)
+    return folder
+
+
+def test_the_site_builds(tmp_path: Path) -> None:
+    done = build(ROOT, tmp_path / "site")
+
+    assert done.returncode == 0, done.stderr
+    for page in ("index", "readme", "architecture", "contributing", "changelog", "output", "guarantees"):
+        assert (tmp_path / "site" / f"{page}.html").is_file(), page
+    assert not list((tmp_path / "site").rglob("*.py"))
+
+
+@pytest.mark.parametrize(
+    ("page", "planted", "culprit"),
+    [
+        ("docs/speed.md", "[a page](missing.md)", "missing.md"),
+        ("docs/speed.md", "[a heading](output.md#no-such-heading)", "#no-such-heading"),
+        ("docs/speed.md", "[a file](../pipelines/missing.py)", "../pipelines/missing.py"),
+        ("docs/speed.md", "[an absolute path](/docs/output.md)", "/docs/output.md"),
+        ("README.md", "[a page](docs/missing.md)", "missing.md"),
+        ("README.md", "[a heading](CONTRIBUTING.md#no-such-heading)", "#no-such-heading"),
+        ("docs/orphan.md", "A page that is not in the navigation.", "orphan.md"),
+    ],
+)
+def test_a_dead_link_or_an_orphan_page_fails_the_build(checkout: Path, page: str, planted: str, culprit: str) -> None:
+    with open(checkout / page, "a") as file:
+        file.write(f"\n{planted}\n")
+
+    done = build(checkout, checkout.parent / "site")
+
+    assert done.returncode != 0
+    [warning] = re.findall(r"WARNING .*(?:\n +.*)*", done.stderr)
+    assert culprit in warning
