@@ -47,7 +47,7 @@ setup(
             "psutil>=7",
             "ray[data]>=2.60; sys_platform != 'darwin' or platform_machine == 'arm64'",
         ],
-        # Version 2 has another configuration and no hooks.
+        # docs/hooks.py is written for version 1.
         "docs": ["mkdocs>=1.6,<2"],
         "test": [
             "boto3>=1.36",
