@@ -64,8 +64,6 @@ lint: $(INSTALLED)
 
 # The site of the documentation, in build/site; a dead link or anchor, or a page outside the navigation, is an error.
 docs: $(INSTALLED)
-	@$(BIN)/python -c 'import mkdocs' 2>/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check \
-		--constraint requirements.lock --editable '.[docs]'
 	$(BIN)/python -m tools.document_columns
 	$(BIN)/python -m mkdocs build --strict
 
@@ -94,7 +92,7 @@ $(INSTALLED): setup.py pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "scenetags needs Python 3.11, 3.12 or 3.13 (make PYTHON=/path/to/python)"; exit 2; }
 	@echo "Installing into .venv: Beam, TensorFlow and the rest, about 3 GB; a few minutes ..."
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dataflow,train,test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dataflow,docs,train,test]'
 	@touch $@
 
 clean:

@@ -18,8 +18,7 @@ def rewrite(text: str, table: str, columns: Sequence[schema.Column]) -> str:
       ValueError: the text does not have exactly one such block.
     """
     block = re.compile(rf"(<!-- columns: {table} -->\n).*?(<!-- end -->\n)", re.DOTALL)
-    # Outside of backticks Markdown takes `list<string>` for a tag of HTML.
-    lines = "\n".join(re.sub(r"\| (\w+<\w+>) \|", r"| `\1` |", line) for line in schema.document(columns))
+    lines = "\n".join(schema.document(columns))
     text, count = block.subn(lambda markers: f"{markers[1]}\n{lines}\n\n{markers[2]}", text)
     if count != 1:
         raise ValueError(f"{count} blocks '<!-- columns: {table} -->' to '<!-- end -->', and not one")
@@ -33,7 +32,7 @@ def rewrite_page(text: str) -> str:
 
 
 def main(page: Path = PAGE) -> None:
-    """Write the page anew."""
+    """Rewrite the page."""
     page.write_text(rewrite_page(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 

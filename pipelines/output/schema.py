@@ -179,7 +179,7 @@ def document(columns: Sequence[Column]) -> Iterator[str]:
     yield "| column | type | |"
     yield "|---|---|---|"
     for column in columns:
-        yield f"| `{column.name}` | {column.type} | {column.documentation} |"
+        yield f"| `{column.name}` | `{column.type}` | {column.documentation} |"
 
 
 def make_schema(columns: Sequence[Column], run: Run) -> pa.Schema:

@@ -24,7 +24,7 @@ def test_an_added_column_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     document_columns.main(page)
 
-    row = "| `clouds` | float32 | share of the image under clouds |"
+    row = "| `clouds` | `float32` | share of the image under clouds |"
     assert row in page.read_text().splitlines()
     assert row not in document_columns.PAGE.read_text()
 
