@@ -27,6 +27,9 @@ from tools.emulators import Emulator, MissingEmulatorError, amazon, environment,
 from tools.proxy import Proxy, before
 from tools.workers import Cluster, job_service, worker_pool
 
+# Helpers beside the tests assert too, and say as much of what they have found.
+pytest.register_assert_rewrite("tests.deployment", "tests.model", "tests.pipelines")
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # The same examples in every run, and no limit of time: the machines that run these tests are of all speeds.

@@ -17,8 +17,8 @@ from pipelines.commandline.flags import add_flags, parse_predict
 from pipelines.commandline.parser import Parser, UsageError
 from pipelines.images.limits import Limits
 from pipelines.runners.beam_flags import check_beam_flags
-from tests import ROOT
 from tests.conftest import Bucket
+from tests.deployment.flex_template import MAIN_FILE, METADATA, PARAMETERS, accepts
 from tests.image_files import picture, unmarked_rgba_jpeg
 from tools.emulators import free_port
 
@@ -26,13 +26,7 @@ types: Any = pytest.importorskip(
     "google.cloud.dataflow_v1beta3.types",
     reason="Dataflow's client is not installed: pip install 'scenetags[dataflow]'",
 )
-
-MAIN_FILE = ROOT / "flex_template.py"
-METADATA = json.loads((ROOT / "flex_template.json").read_text())
-PARAMETERS: dict[str, dict[str, Any]] = {parameter["name"]: parameter for parameter in METADATA["parameters"]}
-
 LEAST = {"input": "gs://archive/2026/", "model": "gs://models/amazon", "output": "gs://results/amazon"}
-
 LEFT_OUT = {
     "checkpoint_every": "waves are those of a local run; a job commits once, at its end",
     "dry_run": "it writes no job for the launcher to start; gcloud asks for one with validateOnly",
@@ -106,11 +100,6 @@ ACTIONS = {action.dest: action for action in command()._actions if action.dest !
 def named(parameters: dict[str, str]) -> list[str]:
     """Write parameters as the launcher does."""
     return [f"--{name}={value}" for name, value in parameters.items()]
-
-
-def accepts(name: str, value: str) -> bool:
-    """Tell whether Dataflow takes a value; whether it asks for all of it or for a part, anchors make the same."""
-    return all(re.search(regex, value) for regex in PARAMETERS[name]["regexes"])
 
 
 def with_value(name: str, value: str) -> dict[str, str]:

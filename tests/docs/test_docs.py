@@ -18,7 +18,7 @@ from pipelines.plan import parse_plan
 from pipelines.planning import machines
 from pipelines.runners.beam_flags import check_beam_flags
 from tests import ROOT
-from tests.deployment.test_flex_template import PARAMETERS, accepts
+from tests.deployment.flex_template import PARAMETERS, accepts
 
 markdown_it = pytest.importorskip(
     "markdown_it", reason="markdown-it-py is not installed: pip install 'scenetags[test]'"

@@ -15,7 +15,7 @@ from pipelines.output.commit import commit
 from pipelines.output.earlier import EarlierRow, EarlierRows, read_earlier
 from pipelines.output.run import FAILURES, PREDICTIONS, Run, Wave
 from pipelines.output.tables import OutputError, open_table
-from tests.pipelines.output.test_commit import FIRST, Rows, stage, written
+from tests.pipelines.output.rows import FIRST, Rows, stage, written
 
 
 def put(run: Run, rows: Rows) -> None:

@@ -19,7 +19,7 @@ from pipelines.output.run import Run, Wave
 from pipelines.output.tables import OutputError, open_table
 from pipelines.storage.leases import STALE_SECONDS
 from tests.conftest import Bucket
-from tests.pipelines.output.test_commit import FIRST, stage, written
+from tests.pipelines.output.rows import FIRST, stage, written
 
 
 def test_the_output_is_probed_without_a_trace(tmp_path: Path, run: Run) -> None:

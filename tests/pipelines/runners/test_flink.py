@@ -21,6 +21,7 @@ from tools.flink import FlinkCluster, Parts, flink_cluster
 from tools.workers import ROOT
 
 CHIPS = 2000
+
 READING = "Predict"
 """A part of the name of the step that reads, predicts and writes."""
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests import ROOT
 from tests.image_files import encode, picture, unmarked_rgba_jpeg
-from tests.pipelines.images.test_isolation import FAULTS
+from tests.pipelines.images.faults import FAULTS
 
 CHIPS = 1500
 WAVE = 50

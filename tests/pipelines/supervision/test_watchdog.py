@@ -20,7 +20,7 @@ import pytest
 from pipelines.supervision.watchdog import Notes, explain, noted, watching
 from tests import ROOT
 from tests.image_files import encode, picture
-from tests.pipelines.images.test_isolation import FAULTS
+from tests.pipelines.images.faults import FAULTS
 
 FAULT = b"Fatal Python error: Segmentation fault\n\nCurrent thread 0x%016x (most recent call first):\n  File x\n"
 

@@ -1,0 +1,29 @@
+"""What tests of label files ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from model import labels
+
+Write = Callable[..., Path]
+
+
+def tags_of(file: Path, known: Sequence[str] = ()) -> dict[str, set[str]]:
+    return {row.name: set(row.tags) for row in labels.read_labels(file, known).rows}
+
+
+def findings_of(file: Path, known: Sequence[str] = ()) -> list[str]:
+    return [str(finding) for finding in labels.read_labels(file, known).findings]
+
+
+def refusal(file: Path) -> str:
+    with pytest.raises(labels.LabelError) as refused:
+        labels.read_labels(file)
+    message = str(refused.value)
+    assert message.isprintable()
+    assert message.startswith(f"{file}: ")
+    return message.removeprefix(f"{file}: ")

@@ -1,0 +1,65 @@
+"""Any names of labels and images survive being written, read and matched."""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model import labels
+from model.labels import spelling
+from model.labels.match import Row
+
+NAMES = st.text(
+    st.one_of(st.sampled_from(" ,;|\"'#%[]é\u0301ß"), st.characters(exclude_categories=("C", "Z"))), min_size=1
+).map(lambda name: " ".join(name.split()))
+RESERVED = ("image", "tags", "labels", "unnamed", "['", '["')
+LABELS = NAMES.filter(lambda name: name and not spelling.key(name).startswith(RESERVED))
+IMAGES = NAMES.filter(lambda name: name.strip("./\\ ")).map(lambda name: name.replace("/", "-").replace("\\", "-"))
+
+
+def image_key(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", os.path.splitext(name)[0]).casefold())
+
+
+def write_read_and_match(
+    header: Sequence[str], rows: Sequence[Sequence[str]], names: Sequence[str]
+) -> tuple[labels.LabelFile, labels.LabelledImages]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "labels.csv")
+        with file.open("w", newline="", encoding="utf-8") as lines:
+            csv.writer(lines).writerows([header, *rows])
+        read = labels.read_labels(file)
+    return read, labels.match(read.rows, [f"/chips/{name}.jpg" for name in names], "chips")
+
+
+@given(st.data())
+def test_any_names_survive_one_column_a_label(data: st.DataObject) -> None:
+    known = data.draw(st.lists(LABELS, min_size=1, max_size=5, unique_by=spelling.key))
+    names = data.draw(st.lists(IMAGES, min_size=1, max_size=5, unique_by=image_key))
+    given_tags = [data.draw(st.frozensets(st.sampled_from(known))) for _ in names]
+    rows = [
+        [name, *("1" if label in of_image else "0" for label in known)]
+        for name, of_image in zip(names, given_tags, strict=True)
+    ]
+    read, found = write_read_and_match(["image_name", *known], rows, names)
+    assert read == (tuple(map(Row, names, given_tags)), tuple(sorted(known)), ())
+    assert found == (tuple(f"/chips/{name}.jpg" for name in names), tuple(given_tags), ())
+
+
+@given(st.data())
+def test_any_names_survive_one_column_of_tags(data: st.DataObject) -> None:
+    unmarked = LABELS.map(lambda label: label.translate(dict.fromkeys(map(ord, " ,;|"), "_")))
+    known = data.draw(st.lists(unmarked, min_size=1, max_size=5, unique_by=spelling.key))
+    names = data.draw(st.lists(IMAGES, min_size=1, max_size=5, unique_by=image_key))
+    given_tags = [data.draw(st.frozensets(st.sampled_from(known), min_size=1)) for _ in names]
+    rows = [[name, " ".join(of_image)] for name, of_image in zip(names, given_tags, strict=True)]
+    read, found = write_read_and_match(["image_name", "tags"], rows, names)
+    assert read == (tuple(map(Row, names, given_tags)), labels.vocabulary(given_tags), ())
+    assert found == (tuple(f"/chips/{name}.jpg" for name in names), tuple(given_tags), ())

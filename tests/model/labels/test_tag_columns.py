@@ -1,0 +1,193 @@
+"""Label files with a column of tags or a column per label give tags and findings."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from model import labels
+from tests.model.labels.reading import Write, findings_of, refusal, tags_of
+
+# One column of tags
+
+
+def test_tags_are_separated_by_spaces(write: Write) -> None:
+    file = write("train_0,haze primary", "train_1,clear clear")
+    assert tags_of(file) == {"train_0": {"haze", "primary"}, "train_1": {"clear"}}
+    assert labels.read_labels(file).labels == ("clear", "haze", "primary")
+    assert findings_of(file) == []
+
+
+@pytest.mark.parametrize("separator", [";", "|", ",", "; ", " | "])
+def test_another_separator_holds_for_the_whole_file_and_allows_spaces_in_labels(write: Write, separator: str) -> None:
+    file = write(f'a,"bare ground{separator}water"', "b,bare ground", "c,water")
+    assert tags_of(file) == {"a": {"bare ground", "water"}, "b": {"bare ground"}, "c": {"water"}}
+    assert findings_of(file) == []
+
+
+def test_two_separators_are_refused(write: Write) -> None:
+    message = refusal(write("a,haze;primary", "b,clear|water"))
+    assert message == "tags are separated by ; (line 2) and by | (line 3); use one of them in the whole file"
+
+
+@pytest.mark.parametrize("rows", [("haze primary", "haze", "primary"), ("a b", "b c", "c d", "a c", "d b")])
+def test_one_row_with_a_comma_makes_no_label_of_the_cells_without(write: Write, rows: Sequence[str]) -> None:
+    message = refusal(write('x,"clear, water"', *(f"{number},{tags}" for number, tags in enumerate(rows))))
+    assert message.startswith(f"tags are separated by spaces in line 3 ({rows[0]}) and by , in line 2; ")
+
+
+def test_labels_of_several_words_that_stand_alone_are_reported(write: Write) -> None:
+    file = write("a,clear;water", "b,dense forest", "c,dense forest")
+    assert tags_of(file)["b"] == {"dense forest"}
+    assert findings_of(file) == [
+        "1 labels of several words that never stand beside ;, taken for one label: dense forest"
+    ]
+
+
+def test_rows_without_tags_are_left_out(write: Write) -> None:
+    file = write("a,clear", "b,", "c,  ")
+    assert set(tags_of(file)) == {"a"}
+    assert findings_of(file) == ["2 rows without tags, left out: b, c"]
+
+
+def test_stray_spaces_are_removed_and_reported(write: Write) -> None:
+    file = write(" a ,clear", "b, clear  water", "c,clear water")
+    assert tags_of(file) == {"a": {"clear"}, "b": {"clear", "water"}, "c": {"clear", "water"}}
+    assert findings_of(file) == [
+        "1 names with spaces around them, read without: a",
+        "1 rows with stray spaces or separators among their tags, read without: line 3",
+    ]
+
+
+@pytest.mark.parametrize("header", ["Image_Name,TAGS", "image name , Labels", "tags of the image,image_name,tags"])
+def test_the_header_may_vary(write: Write, header: str) -> None:
+    file = write(*(["x,a,clear"] if header.count(",") == 2 else ["a,clear"]), header=header)
+    assert tags_of(file) == {"a": {"clear"}}
+
+
+def test_columns_beside_names_and_tags_are_ignored_and_reported(write: Write) -> None:
+    file = write("0,a,clear,train", header=",image_name,tags,split")
+    assert tags_of(file) == {"a": {"clear"}}
+    assert findings_of(file) == [
+        "1 columns without a name, ignored: column 1",
+        "1 columns beside names and tags, ignored: split",
+    ]
+
+
+@pytest.mark.parametrize("cell", ["['clear', 'haze']", '["clear", "haze"]', "{'clear'}", " ('clear',) "])
+def test_a_list_of_python_or_json_is_refused(tmp_path: Path, cell: str) -> None:
+    file = tmp_path / "labels.csv"
+    with file.open("w", newline="") as lines:
+        csv.writer(lines).writerows([["image_name", "tags"], ["a", "clear"], ["b", cell]])
+    message = refusal(file)
+    assert (
+        message
+        == f"line 3: {cell} is a list as Python or JSON writes it; write its tags alone, with spaces between them"
+    )
+
+
+@pytest.mark.parametrize("index", ["", "Unnamed: 0"])
+def test_an_index_written_before_the_names_holds_no_names(write: Write, index: str) -> None:
+    file = write("3,1.jpg,clear", "7,0.jpg,haze", header=f"{index},file,tags")
+    assert tags_of(file) == {"1.jpg": {"clear"}, "0.jpg": {"haze"}}
+    assert findings_of(file) == ["1 columns without a name, ignored: column 1"]
+    assert tags_of(write("0,a.jpg,1", header=f"{index},file,clear")) == {"a.jpg": {"clear"}}
+
+
+def test_numbers_without_a_header_are_names_where_nothing_else_can_be(write: Write) -> None:
+    assert tags_of(write("0,clear", "1,haze", header=",tags")) == {"0": {"clear"}, "1": {"haze"}}
+    assert tags_of(write("0,1,0", "1,0,1", header=",clear,haze")) == {"0": {"clear"}, "1": {"haze"}}
+    assert tags_of(write("a,train,clear", header=",split,tags")) == {"a": {"clear"}}
+
+
+# One column a label
+
+
+def test_a_column_may_stand_for_a_label(write: Write) -> None:
+    file = write(
+        "a,1,0,1.0", "b,TRUE,false,No", "c,0.0, yes ,0", "d,0,0,0", header='image_name,clear,bare ground,"dry, really"'
+    )
+    assert tags_of(file) == {"a": {"clear", "dry, really"}, "b": {"clear"}, "c": {"bare ground"}, "d": set()}
+    assert labels.read_labels(file).labels == ("bare ground", "clear", "dry, really")
+    assert findings_of(file) == []
+
+
+def test_without_a_column_image_name_the_first_holds_the_names(write: Write) -> None:
+    assert tags_of(write("a.jpg,1", header="file,clear")) == {"a.jpg": {"clear"}}
+    assert tags_of(write("a.jpg,1", header=",clear")) == {"a.jpg": {"clear"}}
+    assert tags_of(write("1,a.jpg", header="clear,image_name")) == {"a.jpg": {"clear"}}
+
+
+def test_a_label_that_no_row_has_is_known(write: Write) -> None:
+    assert labels.read_labels(write("a,1,0", header="image_name,water,clear")).labels == ("clear", "water")
+
+
+def test_labels_may_be_numbers(write: Write) -> None:
+    assert tags_of(write("a,1,0", header="image_name,0,1")) == {"a": {"0"}}
+    assert tags_of(write("a,1 2.5")) == {"a": {"1", "2.5"}}
+
+
+def test_a_cell_of_another_kind_is_refused(write: Write) -> None:
+    message = refusal(write("a,1,3", "b,0,2.5", header="image_name,clear,area"))
+    assert message.startswith("line 2, column area: 3 is none of 0, 1, true, false, yes, no; correct it, or remove")
+    message = refusal(write('a,"x\ny"', header="file,label"))
+    assert message.startswith(r"line 2, column label: 'x\ny' is none of 0, 1")
+
+
+def test_an_empty_cell_is_not_a_0(write: Write) -> None:
+    file = write("a,1,0", "b,1,", "c, ,1", header="image_name,clear,water")
+    assert set(tags_of(file)) == {"a"}
+    assert findings_of(file) == ["2 rows with an empty cell, left out: b, c"]
+
+
+def test_columns_without_a_name_are_ignored_and_reported(write: Write) -> None:
+    file = write("7,a,9,1", header=",image_name,Unnamed: 0,clear")
+    assert tags_of(file) == {"a": {"clear"}}
+    assert findings_of(file) == ["2 columns without a name, ignored: column 1, column 3"]
+
+
+@pytest.mark.parametrize("twin", ["c", " c", "C", "image_name"])
+def test_two_columns_of_one_name_are_refused(write: Write, twin: str) -> None:
+    assert refusal(write("a,1,0", header=f"image_name,c,{twin}")).startswith("two columns have the same name: ")
+
+
+def test_spaces_around_labels_in_the_header_are_reported(write: Write) -> None:
+    file = write("a,1", header="image_name, clear ")
+    assert tags_of(file) == {"a": {"clear"}}
+    assert findings_of(file) == ["1 labels with stray spaces in the header, read without them: clear"]
+
+
+# Spellings
+
+
+def test_spellings_of_a_label_become_the_most_frequent(write: Write) -> None:
+    file = write("a,clear", "b,Clear water", "c,clear", "d,CLEAR Clear", "e,Water", "f,clear Water")
+    assert tags_of(file)["d"] == {"clear"}
+    assert labels.read_labels(file).labels == ("Water", "clear")
+    assert findings_of(file) == [
+        "3 spellings of labels, merged: CLEAR (1 row) into clear, Clear (2 rows) into clear, water (1 row) into Water"
+    ]
+
+
+def test_a_tie_goes_to_the_alphabetically_first_and_capitals_alone_are_kept(write: Write) -> None:
+    assert labels.read_labels(write("a,clear", "b,Clear Water")).labels == ("Clear", "Water")
+
+
+def test_known_spellings_win(write: Write) -> None:
+    assert tags_of(write("a,Clear", "b,Clear"), known=["clear"]) == {"a": {"clear"}, "b": {"clear"}}
+    assert findings_of(write("a,Clear", "b,Clear"), known=["clear"]) == [
+        "1 spellings of labels, merged: Clear (2 rows) into clear"
+    ]
+    in_columns = labels.read_labels(write("a,1,0", header="image_name,Clear,WATER"), known=["clear", "water"])
+    assert in_columns.labels == ("clear", "water")
+    assert tags_of(write("a,a", "b,A"), known=["A", "a"]) == {"a": {"a"}, "b": {"A"}}
+
+
+def test_unicode_forms_of_a_label_are_one(write: Write) -> None:
+    one, two = "for\u00eat", "fore\u0302t"
+    file = write(f"a,{one}", f"b,{two}", f"c,{two}")
+    assert labels.read_labels(file).labels == (two,)
+    assert findings_of(file) == [r"1 spellings of labels, merged: 'for\xeat' (1 row) into 'fore\u0302t'"]

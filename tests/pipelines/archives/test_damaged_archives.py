@@ -1,0 +1,281 @@
+"""Whatever is wrong with an archive is a failure of what it concerns, and of nothing else."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import struct
+import tarfile
+import time
+import tracemalloc
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import storage
+from pipelines.images.limits import Limits
+from pipelines.listing import InputError, list_images
+from pipelines.reading.source import Refusal
+from pipelines.records import Failure, ImageRef
+from pipelines.storage import patience
+from tests.conftest import Bucket
+from tests.pipelines.archives.packing import CHIPS, KINDS, listed, pack, read, source
+from tools.proxy import Disturbance
+
+
+def test_a_member_that_a_list_names_and_a_damaged_archive_has_lost_is_told_so(tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.tar", CHIPS)
+    second = listed(path)[1]
+    assert isinstance(second, ImageRef)
+    assert second.place
+    path.write_bytes(path.read_bytes()[: second.place.start - 100])
+    (tmp_path / "list.txt").write_text("x.tar::a.jpg\nx.tar::C.JPG\n")
+
+    whole, lost = list_images([], str(tmp_path / "list.txt"))
+
+    assert isinstance(whole, ImageRef)
+    assert isinstance(lost, Failure)
+    assert lost.path == f"{path}::C.JPG"
+    assert "breaks off at byte" in lost.message
+
+
+def test_a_truncated_tar_gives_its_whole_members_and_one_failure_that_names_the_place(tmp_path: Path) -> None:
+    whole = pack(tmp_path / "whole.tar", CHIPS).read_bytes()
+    members = [(ref.path.partition("::")[2], ref.place) for ref in listed(tmp_path / "whole.tar")]  # type: ignore[union-attr]
+    end = max(span.start + span.length for _, span in members if span)
+    cut = tmp_path / "cut.tar"
+
+    for length in [*range(512, end, 1021), *(span.start for _, span in members if span), end, end + 100]:
+        cut.write_bytes(whole[:length])
+        found = listed(cut)
+        intact = [name for name, span in members if span and span.start + span.length <= length]
+        broken = [item for item in found if isinstance(item, Failure)]
+        assert [ref.path.partition("::")[2] for ref in found if isinstance(ref, ImageRef)] == intact, length
+        assert len(broken) == 1, f"cut at {length}: {broken}"
+        assert "breaks off" in broken[0].message, f"cut at {length}: {broken}"
+        assert all(read(ref) for ref in found if isinstance(ref, ImageRef))
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_a_bucket_that_breaks_off_is_not_taken_for_an_archive_that_does(
+    kind: str, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chips = {f"{number}.jpg": os.urandom(60_000) for number in range(50)}
+    archive = f"{bucket.path}/x.{kind}"
+    storage.write(archive, pack(tmp_path / f"x.{kind}", chips).read_bytes())
+    (tmp_path / "list.txt").write_text(f"{archive}::1.jpg")
+    monkeypatch.setattr(patience, "SECONDS", 0.0)
+    ranges: list[str] = []
+
+    def disturb(method: str, path: str) -> Disturbance:
+        if "alt=media" in path or (bucket.path.startswith("s3") and method == "GET"):
+            ranges.append(path)
+        return Disturbance(503 if len(ranges) > (kind == "tar") else None)
+
+    bucket.proxy.disturb = disturb
+
+    with pytest.raises(InputError, match=rf"cannot list {archive}: .*503"):
+        listed(archive)
+    [failure] = list_images([], str(tmp_path / "list.txt"))
+    assert isinstance(failure, Failure)
+    assert failure.error == "TransientError"
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "tar.bz2", "tar.xz"])
+def test_a_truncated_compressed_tar_loses_nothing_in_silence(kind: str, tmp_path: Path) -> None:
+    whole = pack(tmp_path / f"whole.{kind}", CHIPS).read_bytes()
+    cut = tmp_path / f"cut.{kind}"
+
+    for length in range(10, len(whole) - 1, len(whole) // 23):
+        cut.write_bytes(whole[:length])
+        found = listed(cut)
+        assert [type(item) for item in found] == [ImageRef] * (len(found) - 1) + [Failure], f"cut at {length}: {found}"
+        for ref in found[:-1]:
+            assert read(ref) == CHIPS[ref.path.partition("::")[2]]
+
+
+def test_a_wrong_checksum_of_a_whole_archive_is_the_failure_of_every_member(tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.tar.gz", CHIPS)
+    damaged = bytearray(path.read_bytes())
+    damaged[-8] ^= 0xFF
+    path.write_bytes(damaged)
+
+    found = listed(path)
+
+    assert [item.path for item in found] == [f"{path}::{name}" for name in CHIPS]
+    assert {item.error for item in found if isinstance(item, Failure)} == {"UntrustedArchiveError"}
+
+
+def test_damage_in_the_middle_of_a_tar_is_not_taken_for_its_end(tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.tar", CHIPS)
+    second = listed(path)[1]
+    assert isinstance(second, ImageRef)
+    assert second.place
+    damaged = bytearray(path.read_bytes())
+    damaged[second.place.start - 512] ^= 0xFF
+    path.write_bytes(damaged)
+
+    first, failure = listed(path)
+
+    assert first.path.endswith("::a.jpg")
+    assert isinstance(failure, Failure)
+    assert failure.path == str(path)
+    assert f"is damaged at byte {second.place.start - 512:,}" in failure.message
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_archive_is_one_failure(kind: str, tmp_path: Path) -> None:
+    for content in (b"PK", b"", b"no archive" * 100):
+        (tmp_path / f"x.{kind}").write_bytes(content)
+        [failure] = listed(tmp_path / f"x.{kind}")
+        assert isinstance(failure, Failure)
+        assert failure.path == f"{tmp_path}/x.{kind}"
+
+
+def test_a_zip_that_is_cut_off_is_one_failure(tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.zip", CHIPS)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+    [failure] = listed(path)
+
+    assert isinstance(failure, Failure)
+    assert (failure.path, failure.error) == (str(path), "DamagedArchiveError")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_damaged_member_of_a_zip_is_one_failure(compression: int, tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.zip", CHIPS, compression)
+    second = listed(path)[1]
+    assert isinstance(second, ImageRef)
+    assert second.place
+    damaged = bytearray(path.read_bytes())
+    damaged[second.place.start + 500] ^= 0xFF
+    path.write_bytes(damaged)
+
+    results = {ref.path: source().read(ref) for ref in listed(path) if isinstance(ref, ImageRef)}
+
+    wrong = {path: result for path, result in results.items() if isinstance(result, Refusal)}
+    assert {path: refusal[:2] for path, refusal in wrong.items()} == {second.path: ("read", "DamagedArchiveError")}
+
+
+def test_what_is_no_plain_file_in_an_archive_is_a_failure(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name, kind in (
+            ("link.jpg", tarfile.SYMTYPE),
+            ("hard.jpg", tarfile.LNKTYPE),
+            ("fifo.jpg", tarfile.FIFOTYPE),
+        ):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "/etc/passwd"
+            archive.addfile(member)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_BZIP2) as zipped:
+        zipped.writestr("bzip2.jpg", CHIPS["a.jpg"])
+
+    found = listed(tmp_path / "x.tar", tmp_path / "x.zip")
+
+    assert [item.message for item in found if isinstance(item, Failure)] == [
+        "a link in the archive",
+        "a link in the archive",
+        "no plain file in the archive",
+        "compressed by method 12 in the archive; only deflation is read",
+    ]
+
+
+def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("honest.jpg", "w") as member:
+            for _ in range(300):
+                member.write(bytes(1_000_000))
+        archive.writestr("liar.jpg", bytes(50_000_000))
+    # The size in the directory, made smaller than what comes out.
+    data = path.read_bytes()
+    place = data.rindex(b"PK\x01\x02")
+    path.write_bytes(data[: place + 24] + struct.pack("<I", 1000) + data[place + 28 :])
+
+    honest, liar = listed(path)
+    assert isinstance(honest, ImageRef)
+    assert isinstance(liar, ImageRef)
+    refused = source(10**8).read(honest)
+    assert isinstance(refused, Refusal)
+    assert refused.message == "300,000,000 bytes: more than the 100,000,000 that are read"
+    refused = source(10**8).read(liar)
+    assert isinstance(refused, Refusal)
+    assert refused.message == "the member does not unpack to the 1,000 bytes of the archive's directory"
+
+
+def test_a_member_of_10_gb_is_a_failure_that_costs_nothing(tmp_path: Path) -> None:
+    path, huge = tmp_path / "x.tar", 10 * 2**30
+    with tarfile.open(path, "w") as archive:
+        member = tarfile.TarInfo("huge.jpg")
+        member.size = huge
+        # A hole in the file, which takes no disk.
+        file: Any = archive.fileobj
+        file.write(member.tobuf())
+        file.seek(huge, os.SEEK_CUR)
+        archive.offset = file.tell()
+        member = tarfile.TarInfo("small.jpg")
+        member.size = len(CHIPS["a.jpg"])
+        archive.addfile(member, io.BytesIO(CHIPS["a.jpg"]))
+
+    began = time.monotonic()
+    large, small = listed(path)
+    assert isinstance(large, ImageRef)
+    refused = source(Limits.max_bytes).read(large)
+
+    assert isinstance(refused, Refusal)
+    assert refused.error == "FileTooLargeError"
+    assert read(small) == CHIPS["a.jpg"]
+    assert time.monotonic() - began < 2, "it was read"
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+@pytest.mark.parametrize("header", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_that_is_no_name_but_a_bomb_is_refused_unread(kind: str, header: bytes, tmp_path: Path) -> None:
+    path, huge = pack(tmp_path / "x.tar", {"a.jpg": CHIPS["a.jpg"]}), 100_000_000
+    with tarfile.open(path, "a") as archive:
+        member = tarfile.TarInfo("bomb")
+        member.type, member.size = header, huge
+        assert archive.fileobj
+        archive.fileobj.write(member.tobuf() + bytes(huge))
+    if kind == "tar.gz":
+        path = path.with_suffix(".tar.gz")
+        path.write_bytes(gzip.compress((tmp_path / "x.tar").read_bytes(), 1))
+
+    tracemalloc.start()
+    found = listed(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert isinstance(found[-1], Failure)
+    assert peak < 20_000_000
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.parametrize("size", [2**70, 2**63, -1, -600])
+def test_a_size_that_no_file_can_have_is_damage(kind: bytes, size: int, tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.tar", {"a.jpg": CHIPS["a.jpg"]})
+    with tarfile.open(path, "a") as archive:
+        member = tarfile.TarInfo("b.jpg")
+        member.type, member.size = kind, size
+        assert archive.fileobj
+        archive.fileobj.write(member.tobuf(tarfile.GNU_FORMAT))
+
+    found = listed(path)
+
+    assert isinstance(found[-1], Failure), found
+
+
+def test_headers_for_headers_without_end_are_damage(tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.tar", {})
+    header = tarfile.TarInfo("x")
+    header.type = tarfile.GNUTYPE_LONGNAME
+    path.write_bytes(header.tobuf() * 2000)
+
+    [failure] = listed(path)
+
+    assert isinstance(failure, Failure)

@@ -1,0 +1,67 @@
+"""Cut the power off at every change to the disk."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from pipelines import storage
+
+
+class PowerCut(BaseException):
+    """The end of everything, which nobody handles."""
+
+
+@contextmanager
+def cut_off(monkeypatch: pytest.MonkeyPatch, before: int) -> Iterator[Callable[[], bool]]:
+    """Let some changes to the disk pass, and none after them; tell whether it came to that."""
+    changes = 0
+
+    def counted(change: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **settings: Any) -> Any:
+            nonlocal changes
+            changes += 1
+            if changes > before:
+                raise PowerCut
+            return change(*arguments, **settings)
+
+        return counted
+
+    def opened(path: Any, mode: str = "r", *arguments: Any, **settings: Any) -> Any:
+        change = counted(builtins.open) if "w" in mode else builtins.open
+        return change(path, mode, *arguments, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.local, "open", opened, raising=False)
+        for name in ("replace", "remove", "unlink", "rmdir", "mkdir"):
+            patch.setattr(os, name, counted(getattr(os, name)))
+        yield lambda: changes > before
+
+
+def each_cut(
+    monkeypatch: pytest.MonkeyPatch, output: str, work: Callable[[], object], check: Callable[[str], None]
+) -> int:
+    """Do some work again and again from the same state of the output, cut off one change later each time.
+
+    Each time the check is made right after the cut, and is told at which change it came.
+    """
+    before = f"{output}.before"
+    shutil.copytree(output, before)
+    for cut in range(1000):
+        shutil.rmtree(output)
+        shutil.copytree(before, output)
+        try:
+            with cut_off(monkeypatch, cut) as was_cut:
+                work()
+        except PowerCut:
+            pass
+        check(f"cut off after {cut} changes")
+        if not was_cut():
+            return cut
+    raise AssertionError("the work has no end")

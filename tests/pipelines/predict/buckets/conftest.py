@@ -1,0 +1,68 @@
+"""Chips and a bundle in a bucket, and what the same chips in a folder give."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import storage
+from tests.conftest import Bucket
+from tests.image_files import picture, unmarked_rgba_jpeg
+from tests.pipelines.predict.buckets.tagging import CHIPS, rows, run
+from tools.workers import Cluster, worker_pool
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Draw chips, which no test changes."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for seed in range(CHIPS):
+        (folder / f"{seed}.jpg").write_bytes(unmarked_rgba_jpeg(picture(seed=seed)))
+    return folder
+
+
+@pytest.fixture
+def chips(drawn: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(drawn, tmp_path / "chips"))
+
+
+@pytest.fixture
+def everywhere(chips: Path, bundle_path: str, bucket: Bucket) -> Bucket:
+    """Put chips and bundle into the bucket."""
+    for name, folder in (("chips", chips), ("bundle", Path(bundle_path))):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                storage.write(f"{bucket.path}/{name}/{path.relative_to(folder)}", path.read_bytes())
+    return bucket
+
+
+@pytest.fixture
+def runner(bucket: Bucket, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sequence[str]]:
+    """As for all tests, with workers that reach the bucket as this process does: through its proxy."""
+    if getattr(request, "param", "local") == "local":
+        yield ()
+        return
+    workers: Cluster = request.getfixturevalue("workers")
+    reach = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "STORAGE_EMULATOR_"))}
+    with worker_pool(tmp_path / "pool", reach) as pool:
+        yield Cluster(workers.jobs, pool).flags
+        # Of a test that has failed this is shown.
+        print(workers.jobs.tail, pool.tail, sep="\n")
+
+
+@pytest.fixture(scope="session")
+def tagged(drawn: Path, bundle_path: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tag the same chips from a folder."""
+    output = tmp_path_factory.mktemp("tagged") / "out"
+    assert run(input=drawn, model=bundle_path, output=output) == 0
+    return output
+
+
+@pytest.fixture
+def expected(tagged: Path) -> list[dict[str, Any]]:
+    return rows(str(tagged))

@@ -1,0 +1,38 @@
+"""Run `scenetags predict` in a bucket, and read what it wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import predict, storage
+from tests.conftest import Bucket
+
+CHIPS = 30
+Predict = Callable[..., int]
+
+
+def run(*arguments: str, **flags: Any) -> int:
+    return predict.main([*(f"--{name}={value}" for name, value in flags.items()), "--progress=off", *arguments])
+
+
+def in_bucket(bucket: Bucket, *arguments: str, **flags: Any) -> int:
+    """Run with everything in the bucket, unless the flags say otherwise."""
+    here = {name: f"{bucket.path}/{folder}" for name, folder in PLACES.items()}
+    return run(*arguments, **{**here, **flags})
+
+
+PLACES = {"input": "chips", "model": "bundle", "output": "out"}
+
+
+def rows(output: str, table: str = "predictions") -> list[dict[str, Any]]:
+    """Read a table's rows by the names of the images, without what differs from storage to storage and run to run."""
+    files = storage.list_files(f"{output}/{table}", ".parquet")
+    found = [row for file in files for row in pq.read_table(pa.BufferReader(storage.read(file))).to_pylist()]
+    for row in found:
+        row["path"] = row["path"].rpartition("/")[2]
+        del row["run"], row["fingerprint"]
+    return sorted(found, key=lambda row: str(row["path"]))

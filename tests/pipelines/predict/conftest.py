@@ -1,0 +1,33 @@
+"""Run `scenetags predict` on chips in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import predict
+from tests.pipelines.predict.predicting import Predict, chip
+
+
+@pytest.fixture
+def run(tmp_path: Path, bundle_path: str, runner: Sequence[str]) -> Predict:
+    """Run the command on `tmp_path/chips` into `tmp_path/out`, unless the arguments say otherwise."""
+
+    def run(*arguments: str, **flags: Any) -> int:
+        flags = {"input": tmp_path / "chips", "model": bundle_path, "output": tmp_path / "out", **flags}
+        named = [f"--{name}={value}" for name, value in flags.items() if value is not None]
+        return predict.main([*named, "--progress=off", *runner, *arguments])
+
+    return run
+
+
+@pytest.fixture
+def chips(tmp_path: Path) -> Path:
+    folder = tmp_path / "chips"
+    folder.mkdir()
+    for seed in range(10):
+        (folder / f"{seed}.jpg").write_bytes(chip(seed))
+    return folder

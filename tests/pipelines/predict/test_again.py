@@ -1,0 +1,168 @@
+"""The same command again does what is left, whatever ended the run before, and mixes nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.images import Resized
+from pipelines.output import commit
+from pipelines.output import manifest as manifest_of
+from pipelines.output.run import Accounts, Run
+from pipelines.reading.source import ImageSource, Refusal
+from pipelines.records import ImageRef
+from tests.conftest import on_both_runners
+from tests.pipelines.predict.predicting import Predict, chip, failed, interrupt_at, manifest, rows, tagged, without
+
+
+@on_both_runners
+def test_the_same_command_again_does_only_what_is_left(run: Predict, chips: Path, tmp_path: Path) -> None:
+    (chips / "bad.jpg").write_bytes(b"")
+    (chips / "worse.jpg").write_bytes(b"")
+    assert run("--max_failure_rate=1") == 0
+    first = {row["path"]: row for row in rows(tmp_path / "out")}
+
+    (chips / "bad.jpg").write_bytes(chip(20))
+    (chips / "3.jpg").write_bytes(chip(21))
+    (chips / "new.jpg").write_bytes(chip(22))
+    assert run("--max_failure_rate=1") == 0
+
+    described = manifest(tmp_path / "out")
+    assert [described[name] for name in ("inputs", "skipped", "predictions", "failures")] == [13, 9, 3, 1]
+    second = {row["path"]: row for row in rows(tmp_path / "out")}
+    assert len(second) == len(tagged(tmp_path / "out")) == 12, "each image has one row"
+    assert failed(tmp_path / "out") == {"worse.jpg": "empty file"}
+    kept = [path for path in first if os.path.basename(path) != "3.jpg"]
+    assert [second[path] for path in kept] == [first[path] for path in kept]
+    assert second[f"{chips}/3.jpg"]["fingerprint"] != first[f"{chips}/3.jpg"]["fingerprint"]
+
+
+def test_tagged_images_are_skipped_without_being_read(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run() == 0
+    (chips / "new.jpg").write_bytes(chip(20))
+    names, read = [], ImageSource.read
+
+    def noted(source: ImageSource, ref: ImageRef) -> Resized | Refusal:
+        names.append(os.path.basename(ref.path))
+        return read(source, ref)
+
+    monkeypatch.setattr(ImageSource, "read", noted)
+    assert run() == 0
+
+    assert names == ["new.jpg"]
+    assert manifest(tmp_path / "out")["skipped"] == 10
+
+
+def test_an_image_that_is_replaced_after_it_was_listed_is_done_again_by_the_next_run(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = ImageSource.read
+
+    def replaced(source: ImageSource, ref: ImageRef) -> Resized | Refusal:
+        if ref.path.endswith("3.jpg"):
+            (chips / "3.jpg").write_bytes(chip(20))
+        return read(source, ref)
+
+    monkeypatch.setattr(ImageSource, "read", replaced)
+    assert run() == 0
+    monkeypatch.undo()
+
+    assert run() == 0
+    assert [manifest(tmp_path / "out")[name] for name in ("predictions", "skipped")] == [1, 9]
+    assert run() == 0
+    assert [manifest(tmp_path / "out")[name] for name in ("predictions", "skipped")] == [0, 10]
+    assert run(output=tmp_path / "fresh") == 0
+    assert [without(row, "run") for row in rows(tmp_path / "out")] == [
+        without(row, "run") for row in rows(tmp_path / "fresh")
+    ]
+
+
+@on_both_runners
+def test_other_thresholds_are_not_mixed_into_one_output(
+    run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run() == 0
+
+    assert run(threshold=0.9) == 2
+    assert "holds rows that were tagged with other thresholds: choose another --output" in capsys.readouterr().err
+
+    assert run("--overwrite", threshold=0.9) == 0
+    assert len(tagged(tmp_path / "out")) == 10
+
+
+@on_both_runners
+def test_an_output_of_another_program_is_refused(
+    run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out/predictions").mkdir(parents=True)
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "out/predictions/x.parquet")
+
+    assert run() == 2
+
+    assert "which scenetags did not write" in capsys.readouterr().err
+
+
+@on_both_runners
+@pytest.mark.parametrize("column", ["path", "p_green"])
+def test_a_damaged_file_of_an_earlier_run_is_named_in_one_line(
+    run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], column: str
+) -> None:
+    assert run() == 0
+    [file] = (tmp_path / "out/predictions").iterdir()
+    group = pq.read_metadata(file).row_group(0)
+    [chunk] = [chunk for chunk in map(group.column, range(group.num_columns)) if chunk.path_in_schema == column]
+    data = bytearray(file.read_bytes())
+    begin = chunk.dictionary_page_offset or chunk.data_page_offset
+    data[begin : begin + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
+    file.write_bytes(data)
+    # Its row goes into that file in the place of the older one.
+    (chips / "3.jpg").write_bytes(chip(seed=33))
+    capsys.readouterr()
+
+    assert run() == 2
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"scenetags predict: {file} is damaged, or no Parquet file at all (")
+    file.rename(tmp_path / "moved away")
+    assert run() == 0
+    assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(10)]
+
+
+def test_an_output_that_fails_in_mid_run_is_one_clear_line(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fill_the_disk(run: Run, accounts: Accounts, status: str) -> bytes:
+        if accounts.inputs > 8:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return manifest_of.describe(run, accounts, status)
+
+    monkeypatch.setattr(commit, "describe", fill_the_disk)
+    assert run(checkpoint_every=4) == 1
+    printed = capsys.readouterr().err
+    assert "scenetags predict: stopped: No space left on device; 8 images are committed to" in printed
+    assert "Traceback" not in printed
+    assert manifest(tmp_path / "out")["status"] == "stopped"
+
+    monkeypatch.undo()
+    assert run() == 0
+    assert len(tagged(tmp_path / "out")) == len(set(tagged(tmp_path / "out"))) == 10
+
+
+def test_an_interrupted_run_says_so_and_goes_on_later(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ImageSource, "read", interrupt_at("7.jpg"))
+    assert run(checkpoint_every=5) == 130
+    assert "scenetags predict: interrupted by SIGINT; " in capsys.readouterr().err
+    assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(5)]
+
+    monkeypatch.undo()
+    assert run() == 0
+    assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(10)]

@@ -1,0 +1,135 @@
+"""An overwrite keeps the old rows until the new ones are complete."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.inference.bundle import load_bundle
+from pipelines.inference.tagging import Predictor
+from pipelines.reading.source import ImageSource
+from tests.conftest import on_both_runners
+from tests.pipelines.predict.predicting import Predict, chip, failed, interrupt_at, manifest, rows, tagged
+
+
+def test_an_overwrite_that_loses_a_row_keeps_the_old_ones(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run() == 0
+    old = rows(tmp_path / "out")
+    whole = Predictor.predict
+    monkeypatch.setattr(Predictor, "predict", lambda self, images: islice(whole(self, images), len(images) - 1))
+
+    assert run("--overwrite") == 4
+
+    assert rows(tmp_path / "out") == old
+    assert manifest(tmp_path / "out")["status"] == "unbalanced"
+
+
+def test_after_a_stopped_overwrite_the_plain_command_goes_on_with_the_old_rows(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run() == 0
+    old = rows(tmp_path / "out")
+    monkeypatch.setattr(ImageSource, "read", interrupt_at("7.jpg"))
+    assert run("--overwrite", checkpoint_every=5, threshold=0.9) == 130
+    monkeypatch.undo()
+
+    assert run() == 0
+
+    assert manifest(tmp_path / "out")["skipped"] == 10
+    assert rows(tmp_path / "out") == old
+    assert sorted(os.listdir(tmp_path / "out")) == ["predictions", "runs"]
+
+
+@on_both_runners
+def test_another_bundle_is_refused_unless_it_may_overwrite(
+    run: Predict, chips: Path, tmp_path: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipelines.inference.bundle import seal_bundle
+
+    assert run() == 0
+    before = rows(tmp_path / "out")
+    other = tmp_path / "other"
+    shutil.copytree(bundle_path, other)
+    bundle = load_bundle(bundle_path)
+    sealed = seal_bundle(
+        other,
+        name="other",
+        labels=bundle.labels,
+        thresholds=[0.5] * len(bundle.labels),
+        image_size=bundle.image_size,
+        resize_filter=bundle.resize_filter,
+        training={},
+        metrics={},
+        versions={},
+    )
+
+    assert run(model=other) == 2
+    assert f"holds rows of another bundle ({bundle.digest[:12]}" in capsys.readouterr().err
+    assert rows(tmp_path / "out") == before
+
+    assert run("--overwrite", model=other) == 0
+    assert [row["model"] for row in rows(tmp_path / "out")] == [sealed.digest] * 10
+
+
+def test_an_interrupted_overwrite_keeps_the_old_rows_and_goes_on_later(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (chips / "3.jpg").write_bytes(b"")
+    assert run("--max_failure_rate=1") == 0
+    old = rows(tmp_path / "out"), rows(tmp_path / "out", "failures")
+    (chips / "3.jpg").write_bytes(chip(3))
+
+    monkeypatch.setattr(ImageSource, "read", interrupt_at("7.jpg"))
+    assert run("--overwrite", checkpoint_every=5) == 130
+    monkeypatch.undo()
+    assert "5 images are committed, and the old rows are untouched; run the same command" in capsys.readouterr().err
+    assert (rows(tmp_path / "out"), rows(tmp_path / "out", "failures")) == old
+    assert manifest(tmp_path / "out")["status"] == "interrupted"
+
+    assert run("--overwrite") == 0
+    assert "5 tagged, 0 failed, 5 skipped" in capsys.readouterr().out
+    assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(10)]
+    assert failed(tmp_path / "out") == {}
+    assert {row["run"] for row in old[0]}.isdisjoint(row["run"] for row in rows(tmp_path / "out"))
+    assert sorted(os.listdir(tmp_path / "out")) == ["failures", "predictions", "runs"]
+
+
+@on_both_runners
+def test_an_overwrite_with_too_many_failures_keeps_the_old_rows(
+    run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run() == 0
+    old = rows(tmp_path / "out")
+    (chips / "3.jpg").write_bytes(b"")
+
+    assert run("--overwrite") == 3
+    said = capsys.readouterr().err
+    assert "10.0% of the images failed, more than --max_failure_rate 5.0%; the reasons are in" in said
+    assert "the old rows stay, and the same command retries what failed" in said
+    assert rows(tmp_path / "out") == old
+    assert manifest(tmp_path / "out")["status"] == "kept_old"
+
+    assert run("--overwrite", "--max_failure_rate=0.1") == 0
+    assert len(rows(tmp_path / "out")) == 9
+    assert failed(tmp_path / "out") == {"3.jpg": "empty file"}
+
+
+@on_both_runners
+def test_foreign_files_survive_an_overwrite(
+    run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out/predictions").mkdir(parents=True)
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "out/predictions/x.parquet")
+
+    assert run("--overwrite") == 2
+
+    assert "which scenetags did not write" in capsys.readouterr().err
+    assert pq.read_table(tmp_path / "out/predictions/x.parquet").num_rows == 1

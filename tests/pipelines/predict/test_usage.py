@@ -1,0 +1,92 @@
+"""`scenetags predict` refuses wrong usage and damaged bundles before it writes anything."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import on_both_runners
+from tests.pipelines.predict.predicting import Predict
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ({"input": "gone"}, "no such file or folder, and no match: gone"),
+        ({"input": None}, "nothing to tag; give --input PATTERN or --input_list FILE"),
+        (
+            {"input": "ftp://host/chips"},
+            "ftp://host/chips: only local paths and those in gs:// and s3://",
+        ),
+        ({"input_list": "gone.csv"}, "cannot read gone.csv"),
+        ({"model": "gone"}, "gone: bundle.json cannot be read"),
+        ({"model": None}, "the following arguments are required: --model"),
+        ({"output": ""}, "--output is empty"),
+        ({"input": ""}, "--input is empty"),
+        ({"input": "nu\udcff"}, "--input 'nu\\udcff' is not UTF-8"),
+        (
+            {"input_list": "ftp://host/list.txt"},
+            "ftp://host/list.txt: only local paths and those in gs:// and s3://",
+        ),
+        (
+            {"model": "ftp://host/model"},
+            "ftp://host/model: only local paths and those in gs:// and s3://",
+        ),
+        ({"output": "made/" + 300 * "x"}, "File name too long"),
+        ({"output": "/proc/no/such"}, "cannot write into output /proc/no/such"),
+        ({"output": "chips/0.jpg"}, "cannot write into output"),
+        ({"batch_size": 0}, "--batch_size must be at least 1, not 0"),
+        ({"batch_size": "many"}, "argument --batch_size: invalid int value: 'many'"),
+        ({"checkpoint_every": 0}, "--checkpoint_every must be at least 1, not 0"),
+        ({"threshold": 1.5}, "--threshold must be between 0 and 1, not 1.5"),
+        ({"max_failure_rate": -1}, "--max_failure_rate must be between 0 and 1, not -1.0"),
+        ({"max_failure_rate": "nan"}, "--max_failure_rate must be between 0 and 1, not nan"),
+        ({"engine": "abacus"}, "argument --engine: invalid choice: 'abacus'"),
+        ({"batch_sise": 1}, "unknown argument --batch_sise; did you mean --batch_size?"),
+        ({"no_such_flag": 1}, "unknown argument --no_such_flag"),
+        ({"runner": "directrunner", "input": "gone"}, "no such file or folder, and no match: gone"),
+        ({"max_bytes": "0"}, "--max_bytes must be more than 0, not 0"),
+        ({"max_seconds": "5"}, "--max_seconds needs --isolate_decoding"),
+        ({"runner": "NoRunner"}, "--runner NoRunner: Unexpected pipeline runner"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_wrong_usage_is_one_clear_line_and_writes_nothing(
+    run: Predict,
+    chips: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flags: dict[str, Any],
+    reason: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+
+    assert run(**flags) == 2
+
+    printed = capsys.readouterr()
+    assert printed.err.startswith("scenetags predict: ")
+    assert reason in printed.err
+    assert printed.err.count("\n") == 1, printed.err
+    assert printed.out == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@on_both_runners
+def test_a_damaged_bundle_is_refused(
+    run: Predict, chips: Path, tmp_path: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(bundle_path, damaged)
+    model = bytearray((damaged / "model.tflite").read_bytes())
+    model[len(model) // 2] ^= 1
+    (damaged / "model.tflite").write_bytes(model)
+
+    assert run(model=damaged) == 2
+
+    assert f"bundle {damaged}: model.tflite is damaged" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

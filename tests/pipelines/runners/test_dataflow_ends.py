@@ -1,0 +1,164 @@
+"""How jobs on Dataflow are waited for and end, and what is refused before and by the service."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+from apache_beam.utils import retry
+from google.cloud.dataflow_v1beta3 import types
+
+from pipelines.runners import distributed
+from tests.pipelines.runners.submitting import Submit, refused
+from tools import job_service
+from tools.emulators import free_port
+from tools.job_service import Course, JobService, Refusal
+
+REFUSAL = "pipelines.job.release.WorkerReleaseError: a worker runs scenetags 0.0.9"
+
+
+def test_a_job_that_nobody_waits_for_keeps_its_output(
+    submit: Submit, service: JobService, archive: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = f"{archive}/detached"
+    service.course = job_service.running()
+
+    assert submit("--no_wait_until_finish", output=output) == 0
+    assert "the job runs on by itself" in capsys.readouterr().out
+    assert service.job.current_state != types.JobState.JOB_STATE_CANCELLED
+    assert submit(output=output, job_name="another") == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"scenetags predict: output {output} is in use")
+    assert f"delete {output}/_lock" in told
+    assert len(service.submitted) == 1
+
+
+def test_a_job_that_is_waited_for_is_told_of(
+    submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "SECONDS_BETWEEN_LINES", 0.1)
+    service.course = Course((types.JobState.JOB_STATE_RUNNING,) * 100 + (types.JobState.JOB_STATE_DONE,))
+    service.counters = {
+        **{("s1", "images_listed"): 5000, ("s1", "images_skipped"): 100},
+        **{("s2", "images_failed"): 10, ("s3", "images_failed"): 1, ("s4", "images_tagged"): 1889},
+    }
+
+    # This job has not run.
+    assert submit("--progress=auto") == 1
+    told = capsys.readouterr().err
+    assert "Dataflow job job-1 is at work; Ctrl-C cancels it: https://console.cloud.google.com/dataflow/jobs/" in told
+    assert "2,000 of 5,000 images, " in told
+    assert ", 11 failures\n" in told
+    assert "the job has ended and left no manifest" in told
+
+
+def test_what_a_worker_refuses_with_is_said_as_it_was_raised(
+    submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.course = job_service.failed("Workflow failed.", f"Traceback (most recent call last):\n  ...\n{REFUSAL}")
+    refused(capsys, submit(), "a worker runs scenetags 0.0.9")
+
+
+@pytest.mark.parametrize(
+    ("course", "why"),
+    [
+        (job_service.failed("Workflow failed. Causes: no quota for GPUs"), "no quota for GPUs"),
+        (Course((types.JobState.JOB_STATE_RUNNING, types.JobState.JOB_STATE_CANCELLED)), "State: CANCELLED"),
+    ],
+    ids=["failed", "cancelled by somebody"],
+)
+def test_a_job_that_google_ends_is_a_run_that_stopped(
+    course: Course, why: str, submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.course = course
+    assert submit() == 1
+    told = capsys.readouterr().err
+    assert why in told
+    assert "Traceback" not in told
+    assert "run the same command again to resume" in told
+
+
+def test_ctrl_c_cancels_the_job(submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str]) -> None:
+    service.course = job_service.running()
+
+    def interrupt() -> None:
+        while not service.submitted or service.job.current_state != types.JobState.JOB_STATE_RUNNING:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    user = threading.Thread(target=interrupt, daemon=True)
+    user.start()
+    assert submit() == 130
+    user.join()
+    assert service.job.current_state == types.JobState.JOB_STATE_CANCELLED
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["project", "region", "temp_location"])
+def test_what_must_be_given_is_asked_for(
+    flag: str, submit: Submit, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CLOUDSDK_COMPUTE_REGION", raising=False)
+    # A gcloud would be asked for the region.
+    monkeypatch.setenv("PATH", "")
+    refused(capsys, submit(**{flag: None}), f"Dataflow needs --{flag}, e.g. ")
+
+
+@pytest.mark.parametrize("flag", ["input", "input_list", "model", "output"])
+def test_paths_of_this_machine_are_refused(
+    flag: str, submit: Submit, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code = submit(**{flag: str(tmp_path)})
+    refused(
+        capsys, code, f"--{flag} {tmp_path} is on this machine, where Dataflow's workers cannot reach it; see gs://"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", ["temp_location", "staging_location", "template_location"])
+def test_a_bucket_for_staging_that_is_missing_is_named(
+    flag: str, submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = submit(**{flag: "gs://no-such-bucket/temp"})
+    refused(capsys, code, f"--{flag} gs://no-such-bucket/temp: there is no bucket no-such-bucket")
+    assert service.submitted == []
+
+
+def test_what_google_refuses_is_said_in_its_words(
+    submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry.Clock, "sleep", lambda *_: pytest.fail("Beam tries again what was refused"))
+    service.refusal = Refusal(HTTPStatus.FORBIDDEN, "(e1f2): The caller lacks dataflow.jobs.create.")
+    refused(capsys, submit(), "the job cannot be submitted: (e1f2): The caller lacks dataflow.jobs.create.")
+
+
+def test_a_service_that_cannot_be_reached_is_said(submit: Submit, capsys: pytest.CaptureFixture[str]) -> None:
+    nobody = f"http://localhost:{free_port()}"
+    refused(
+        capsys, submit(dataflow_endpoint=nobody), "the job cannot be submitted: HTTPConnectionPool(host='localhost'"
+    )
+
+
+def test_a_job_of_the_same_name_that_runs_is_named(
+    submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.course = job_service.running()
+    service.answer(
+        "POST", "/v1b3/projects/some-project/locations/europe-west1/jobs", b'{"name": "monday", "clientRequestId": "1"}'
+    )
+    code = submit(job_name="monday")
+    refused(capsys, code, "the job cannot be submitted: There is already active job named monday with id: job-1.")
+
+
+def test_what_beam_finds_wrong_with_its_flags_is_said_in_its_words(
+    submit: Submit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = submit(setup_file="/no/such/setup.py")
+    refused(
+        capsys, code, "the job cannot be submitted: The file /no/such/setup.py cannot be found. It was specified in"
+    )
