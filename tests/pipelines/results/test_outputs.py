@@ -1,0 +1,200 @@
+"""The one reader of outputs: what it finds, wherever they are, and what it refuses to mix up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import storage
+from pipelines.output.run import FAILURES, PREDICTIONS, Run
+from pipelines.output.tables import OutputError
+from pipelines.results.outputs import NoOutputError, Output, open_output
+from tests.conftest import LABELS, Bucket
+from tests.pipelines.output.rows import FIRST, commit_rows
+
+THIRD = {"later.jpg": (PREDICTIONS, "new")}
+
+
+@pytest.fixture
+def output(earlier: Run, run: Run) -> Output:
+    """Make an output of two runs, with a file of failures and one of predictions by each."""
+    commit_rows(earlier, FIRST)
+    commit_rows(run, THIRD)
+    return open_output(run.output)
+
+
+def reseal(file: str, **changes: object) -> None:
+    """Let the footer of a file say other things, or leave out what is None."""
+    table = pq.read_table(file, partitioning=None)
+    footer: Mapping[str, Any] = json.loads(table.schema.metadata[b"scenetags"]) | changes
+    kept = {name: value for name, value in footer.items() if value is not None}
+    pq.write_table(table.replace_schema_metadata({"scenetags": json.dumps(kept)}), file)
+
+
+def test_footers_say_what_each_file_was_made_with(output: Output, run: Run) -> None:
+    footers = list(output.footers())
+
+    assert len(footers) == len(output.prediction_files) == 2
+    assert footers == [output.footer()] * 2
+    footer = output.footer()
+    assert (footer.bundle, footer.labels, footer.thresholds) == (run.bundle.digest, LABELS, run.thresholds)
+    assert footer.columns == {label: f"p_{label}" for label in LABELS}
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"), [({"bundle": "another"}, "models"), ({"thresholds": [0.1, 0.1, 0.1]}, "thresholds")]
+)
+def test_an_output_of_several_models_has_no_footer_of_its_own(
+    output: Output, changes: dict[str, object], what: str
+) -> None:
+    reseal(output.prediction_files[1], **changes)
+
+    with pytest.raises(NoOutputError, match=f"holds the predictions of several {what}"):
+        output.footer()
+    assert len(list(output.footers())) == 2
+    assert output.predictions().num_rows == 4
+
+
+def test_predictions_come_in_the_order_of_the_runs_with_the_columns_that_are_asked_for(output: Output) -> None:
+    assert output.predictions(["fingerprint", "path"]).to_pydict() == {
+        "fingerprint": ["old", "old", "old", "new"],
+        "path": ["stays.jpg", "changed.jpg", "broken.jpg", "later.jpg"],
+    }
+    assert {"path", "tags", "p_green", "run"} < set(output.predictions().column_names)
+
+
+def test_failures_are_read_likewise(output: Output) -> None:
+    assert output.failures(["path", "stage"]).to_pylist() == [
+        {"path": path, "stage": "decode"} for path, (table, _) in FIRST.items() if table == FAILURES
+    ]
+    assert output.failures()["message"].to_pylist() == ["cut off"] * 3
+
+
+def test_a_column_that_is_not_there_is_named(output: Output) -> None:
+    with pytest.raises(NoOutputError, match=r"\.parquet has no column novelty: scenetags did not write it"):
+        output.predictions(["path", "novelty"])
+
+
+def test_files_that_differ_in_their_columns_are_read_as_one(output: Output) -> None:
+    file = output.prediction_files[1]
+    pq.write_table(pq.read_table(file, partitioning=None).rename_columns({"p_green": "p_forest"}), file)
+
+    rows = output.predictions().to_pylist()
+
+    assert [row["p_green"] is None for row in rows] == [False, False, False, True]
+    assert [row["p_forest"] is None for row in rows] == [True, True, True, False]
+
+
+def test_manifests_are_those_of_all_runs_the_oldest_first(output: Output, earlier: Run, run: Run) -> None:
+    first, second = output.manifests()
+
+    assert (first.run, second.run) == (earlier.name, run.name)
+    assert (first.status, first.accounts.predictions, first.accounts.failures) == ("done", 3, 3)
+    assert (second.accounts.inputs, second.accounts.predictions) == (1, 1)
+    assert second.described["bundle"]["digest"] == run.bundle.digest
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b'{"run": "x"}', b"\xff", b'{"run": "x", "status": "done"}'])
+def test_what_is_no_manifest_is_named(output: Output, content: bytes) -> None:
+    Path(output.path, "runs", "zzz.json").write_bytes(content)
+
+    with pytest.raises(NoOutputError, match=r"zzz\.json is not a manifest"):
+        output.manifests()
+
+
+def test_a_damaged_file_is_named(output: Output) -> None:
+    file = Path(output.prediction_files[0])
+    file.write_bytes(file.read_bytes()[:-20])
+
+    for read in (output.footer, output.predictions, lambda: list(output.footers())):
+        with pytest.raises(OutputError, match=f"^{file} is damaged, or no Parquet file at all"):
+            read()
+    assert output.failures().num_rows == 3
+
+
+def test_a_damaged_page_is_not_taken_for_rows(output: Output) -> None:
+    file = Path(output.prediction_files[0])
+    group = pq.read_metadata(file).row_group(0)
+    [chunk] = [chunk for chunk in map(group.column, range(group.num_columns)) if chunk.path_in_schema == "p_green"]
+    data = bytearray(file.read_bytes())
+    data[chunk.data_page_offset + chunk.total_compressed_size - 1] ^= 1
+    file.write_bytes(data)
+
+    with pytest.raises(OutputError, match=f"^{file} is damaged"):
+        output.predictions()
+
+
+@pytest.mark.parametrize("kind", ["no footer", "a footer of nonsense", "a column less"])
+def test_a_file_of_another_program_has_no_footer_of_ours(output: Output, kind: str) -> None:
+    file = output.prediction_files[1]
+    table = pq.read_table(file, partitioning=None)
+    if kind == "a column less":
+        pq.write_table(table.drop_columns(["p_blue"]), file)
+    else:
+        pq.write_table(table.replace_schema_metadata({"scenetags": "[]"} if kind != "no footer" else None), file)
+
+    with pytest.raises(NoOutputError, match=f"^{file}: scenetags did not write it: its footer names no model"):
+        output.footer()
+
+
+def test_an_older_footer_names_no_columns_and_means_the_labels_as_they_are(output: Output) -> None:
+    for file in output.prediction_files:
+        reseal(file, labels=["bright", "bare ground", "blue"], columns=None)
+        table = pq.read_table(file, partitioning=None)
+        renamed = table.rename_columns({"p_green": "p_bare ground"})
+        pq.write_table(renamed.replace_schema_metadata(table.schema.metadata), file)
+
+    columns = {"bright": "p_bright", "bare ground": "p_bare ground", "blue": "p_blue"}
+    assert output.footer().columns == columns
+    assert output.predictions(list(columns.values())).num_rows == 4
+
+
+@pytest.mark.parametrize("named", ["", "/", "/predictions", "/predictions/"])
+def test_an_output_is_found_by_its_folder_or_that_of_its_predictions(output: Output, named: str) -> None:
+    assert open_output(output.path + named) == output
+
+
+def test_an_output_in_a_bucket_is_read_likewise(bucket: Bucket, earlier: Run, run: Run) -> None:
+    here = replace(run, output=f"{bucket.path}/out")
+    commit_rows(replace(earlier, output=here.output), FIRST)
+    commit_rows(here, THIRD)
+
+    for path in (here.output, f"{here.output}/predictions/"):
+        output = open_output(path)
+        assert output.path == here.output
+        assert output.footer().bundle == run.bundle.digest
+        assert output.predictions(["path"])["path"].to_pylist()[-1] == "later.jpg"
+        assert output.failures().num_rows == 3
+        assert [manifest.run for manifest in output.manifests()] == [earlier.name, run.name]
+    storage.write(f"{here.output}/predictions/x.parquet", b"PAR1")
+    with pytest.raises(OutputError, match=r"x\.parquet is damaged"):
+        open_output(here.output).footer()
+
+
+def test_where_there_is_no_output_it_is_said(tmp_path: Path) -> None:
+    with pytest.raises(NoOutputError, match=f"no folder at {tmp_path}/gone"):
+        open_output(f"{tmp_path}/gone")
+    with pytest.raises(NoOutputError, match="ftp://host/out: only local paths"):
+        open_output("ftp://host/out")
+    empty = open_output(str(tmp_path))
+    with pytest.raises(NoOutputError, match=rf"{tmp_path} holds no file predictions/\*\.parquet"):
+        empty.footer()
+    for read in (empty.predictions, empty.failures):
+        with pytest.raises(NoOutputError, match=f"{tmp_path} holds no such table"):
+            read()
+    assert list(empty.footers()) == []
+    assert empty.manifests() == []
+
+
+def test_files_of_other_kinds_are_passed_over(output: Output) -> None:
+    Path(output.path, "predictions", "_SUCCESS").touch()
+    pq.write_table(pa.table({"x": [1]}), Path(output.path, "x.parquet"))
+
+    assert open_output(output.path) == output
