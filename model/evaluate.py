@@ -1,4 +1,4 @@
-"""`scenetags evaluate`: measure what `predict` wrote against labels."""
+"""`scenetags evaluate`: measure predictions against labels."""
 
 from __future__ import annotations
 
@@ -8,31 +8,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines import storage
 from pipelines.commandline.parser import Parser, UsageError, report
 from pipelines.errors import ScenetagsError
 
 _DESCRIPTION = """\
 Measure predictions against labels.
 
-Tags are taken as `predict` chose them, by the thresholds of its run; average precision comes from the probabilities
-and depends on no threshold. Images are matched with the rows of the label file by their names, with or without
-extension. Only images that have both a prediction and a row are measured; what is left out is counted and named.
+Tags are those that `predict` chose, at the thresholds of its run; average precision is computed from the
+probabilities and depends on no threshold. Images are matched with the rows of the label file by name, with or without
+extension. Only images that have both a prediction and a row are measured; all others are counted and reported.
 """
 _EPILOG = """\
-measures, each 0 to 1:
-  F2 over samples         of each image's tags, averaged over images; recall weighs four times precision
-  F1 micro, F1 macro      of all tags together; averaged over the labels that occur
+measures, from 0 to 1:
+  F2 over samples         computed per image, then averaged; recall weighs four times as much as precision
+  F1 micro, F1 macro      over all tags together; averaged over the labels that occur
   mean average precision  averaged over the labels that occur and that the model knows
 
---json writes one object with the keys:
-  model, predictions, label_file       digest of the bundle that predicted; what was measured, as given
-  images, failed_images                images measured; images with a row at which predict failed, not measured
-  unknown_labels                       labels of the file that the model does not know, counted as missed
-  findings                             what was amiss: a list of {what, count, names}, with the first few names
+--json writes one object with these keys:
+  model, predictions, label_file       digest of the bundle that predicted; the two arguments as given
+  images, failed_images                images measured; labelled images that predict failed on, not measured
+  unknown_labels                       labels in the file that the model does not know, counted as missed
+  findings                             problems found: a list of {what, count, names}, with the first few names
   f2_over_samples, micro_f1, macro_f1, mean_average_precision
   labels                               by name: support, predicted, precision, recall, average_precision
-A measure that is not defined, such as the recall of a label that no image has, is null.
+An undefined measure, such as the recall of a label that no image has, is null.
 
 examples:
   scenetags evaluate --predictions out --labels train_v2.csv
@@ -40,7 +39,7 @@ examples:
 
 exit codes:
   0  done
-  2  wrong usage or unusable data, in one line
+  2  wrong usage or unusable data, explained in one line
 """
 
 _NAME = "scenetags evaluate"
@@ -50,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     try:
         flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
-        # Imported here: NumPy and Arrow take longer than `--help` should.
+        # Imported here: NumPy and Arrow would make `--help` slow.
         from model.quality.evaluation import describe, evaluate, lay_out
 
         evaluation = evaluate(flags.predictions, flags.labels)
@@ -68,9 +67,11 @@ def _write_json(target: str, described: dict[str, Any]) -> None:
     if target == "-":
         print(text)
         return
+    from pipelines import storage
+
     path = Path(target)
     try:
-        # A folder that is not there is a slip of the pen, and is not made.
+        # A missing folder is probably a typo, and not created.
         path.parent.stat()
         storage.write(str(path.absolute()), f"{text}\n".encode())
     except OSError as error:
@@ -79,9 +80,9 @@ def _write_json(target: str, described: dict[str, Any]) -> None:
 
 def _parser() -> Parser:
     parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
-    folder = "the --output of predict, or its folder predictions"
+    folder = "the --output of predict, or its subfolder predictions"
     file = "label file: image_name,tags or one column per label"
-    target = "write the measures here as JSON; - for standard output, without the table"
+    target = "write the measures to this file as JSON (- for standard output, without the table)"
     parser.add_argument("--predictions", required=True, metavar="DIR", help=folder)
     parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help=file)
     parser.add_argument("--json", metavar="FILE", help=target)

@@ -1,1 +1,1 @@
-"""How good a model is, and from which probability a label counts as a tag."""
+"""Measure how good a model is, and choose the thresholds of its labels."""

@@ -1,4 +1,4 @@
-"""Draw how a training went and how good its outcome is, as PNG pictures for the model card."""
+"""Draw the course of a training and the quality of its outcome, as PNG pictures for the model card."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from numpy.typing import NDArray
 from model.quality.history import Epoch
 from model.quality.metrics import LabelScores, Scores, average_precision
 
-# The curve of fewer images says more about these images than about the label.
+# A curve from fewer images says more about these images than about the label.
 MIN_POSITIVES = 5
-# More panels than these would be too small to read, or the picture too large for a page.
+# More panels would be too small to read, or the picture too large for a page.
 MAX_LABELS = 29
 
-# Of the palette of Okabe and Ito, "Color Universal Design" (2008), which colour-blind people can tell apart.
+# From the palette of Okabe and Ito, "Color Universal Design" (2008), which colour-blind people can distinguish.
 _BLUE, _VERMILION = "#0072B2", "#D55E00"
 _GREY, _INK = "#9a9a9a", "#333333"
 _DPI = 120
-# Of a picture in the end: enough for lines and letters, and less than half of the bytes.
+# Colours of the final picture: enough for lines and letters, and less than half of the bytes.
 _PALETTE = 128
 _COLUMNS = 6
 _TITLE_WIDTH = 22
 
 
 class Curve(NamedTuple):
-    """Precision over recall, at each different probability from the highest down; float64 [K] each, 0 to 1."""
+    """Precision and recall at each distinct probability from the highest down; float64 [K] each, 0 to 1."""
 
     recall: NDArray[np.float64]
     precision: NDArray[np.float64]
 
 
 def labels_with_curve(scores: Scores) -> tuple[LabelScores, ...]:
-    """Choose the labels that `draw_precision_recall` draws: enough images, the most frequent ones first."""
+    """Return the labels that `draw_precision_recall` draws: those with enough images, most frequent first."""
     enough = [of_label for of_label in scores.labels if of_label.support >= MIN_POSITIVES]
     return tuple(sorted(enough, key=lambda of_label: -of_label.support)[:MAX_LABELS])
 
 
 def draw_training(history: Sequence[Epoch], kept_epoch: int) -> bytes:
-    """Draw losses and validation measures over the epochs of a training, as a PNG.
+    """Draw losses and validation measures by epoch, as a PNG.
 
     Args:
-      history: all epochs, at least one; a gap in a line is an epoch that diverged.
-      kept_epoch: the one whose weights were kept; it is marked.
+      history: all epochs, at least one; an epoch that diverged leaves a gap in the line.
+      kept_epoch: the epoch whose weights were kept; it is marked.
     """
 
     def draw(figure: Any) -> None:
@@ -70,10 +70,10 @@ def draw_training(history: Sequence[Epoch], kept_epoch: int) -> bytes:
 
 
 def draw_precision_recall(scores: Scores, truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> bytes:
-    """Draw precision over recall of all labels together and of each label that has enough images, as a PNG.
+    """Draw the precision-recall curves of all labels together and of each label with enough images, as a PNG.
 
     Args:
-      scores: of these images at the bundle's thresholds, its labels in the order of the columns; where the dots go.
+      scores: of these images at the bundle's thresholds, for the dots; its labels are in the order of the columns.
       truth: bool [N, L].
       probabilities: float32 [N, L], 0 to 1.
     """
@@ -94,7 +94,7 @@ def draw_precision_recall(scores: Scores, truth: NDArray[np.bool_], probabilitie
             _draw_panel(panel, of_label.label, curve, of_label, together)
         for panel in panels[1 + len(shown) :]:
             panel.axis("off")
-        # Below the last panel of a column there may be no other to carry the ticks.
+        # The last panel of a column may have no panel below it to show the tick labels.
         for panel in panels[1 + len(shown) - across : 1 + len(shown)] if down > 1 else ():
             panel.tick_params(labelbottom=True)
         figure.supxlabel("recall", color=_INK, fontsize=9)
@@ -105,9 +105,9 @@ def draw_precision_recall(scores: Scores, truth: NDArray[np.bool_], probabilitie
 
 
 def precision_recall(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> Curve:
-    """Compute precision over recall of a label; the area under its steps is `metrics.average_precision`.
+    """Compute the precision-recall curve of a label; the area under its steps is `metrics.average_precision`.
 
-    Takes truth bool [N] and probabilities float32 [N]. The first point, of recall 0, starts the first step.
+    Takes truth bool [N] and probabilities float32 [N]. The first point, at recall 0, starts the first step.
     """
     order = np.argsort(-probabilities, kind="stable")
     last_of_equals = np.flatnonzero(np.append(np.diff(probabilities[order]) != 0, True))
@@ -124,7 +124,7 @@ def _caption(figure: Any, text: str) -> None:
 def _draw_epochs(
     axes: Any, history: Sequence[Epoch], kept_epoch: int, lines: dict[str, tuple[str, list[float]]]
 ) -> None:
-    """Draw lines over epochs, each named at its end, with the phases and the epoch that was kept."""
+    """Draw lines by epoch, each named at its end, with the phases and the epoch that was kept."""
     from matplotlib.ticker import MaxNLocator
 
     epochs = [epoch.epoch for epoch in history]
@@ -143,7 +143,7 @@ def _draw_epochs(
 
 
 def _name_at_end(axes: Any, last_epoch: int, lines: dict[str, tuple[str, list[float]]]) -> None:
-    """Write each line's name beside its last finite value, two that are close one above the other."""
+    """Write each line's name next to its last finite value, moving two close names apart."""
     ends = []
     for name, (colour, values) in lines.items():
         finite = [value for value in values if math.isfinite(value)]
@@ -172,7 +172,7 @@ def _mark_phases(axes: Any, history: Sequence[Epoch]) -> None:
 
 
 def _draw_panel(panel: Any, name: str, curve: Curve, of_label: LabelScores, behind: Curve | None) -> None:
-    """Draw one curve with its name, its average precision and the point where the bundle's threshold puts it."""
+    """Draw one curve with its name, its average precision and the point at the bundle's threshold."""
     if behind is not None:
         panel.plot(*behind, color=_GREY, linewidth=0.7, drawstyle="steps-pre", alpha=0.7)
     panel.plot(*curve, color=_BLUE, linewidth=1.3, drawstyle="steps-pre")
@@ -193,7 +193,7 @@ def _draw_panel(panel: Any, name: str, curve: Curve, of_label: LabelScores, behi
 
 
 def _all_together(scores: Scores, truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> LabelScores:
-    """Pool the tags of all labels, as if they were of one."""
+    """Pool the tags of all labels as if they were one label."""
     support, predicted = (sum(getattr(label, name) for label in scores.labels) for name in ("support", "predicted"))
     hits = sum((label.recall or 0) * label.support for label in scores.labels)
     return LabelScores(
@@ -207,7 +207,7 @@ def _all_together(scores: Scores, truth: NDArray[np.bool_], probabilities: NDArr
 
 
 def _png(draw: Callable[[Any], None], width: float, height: float) -> bytes:
-    """Draw a figure of this size, in inches, and give its PNG: the same bytes for the same figure."""
+    """Draw a figure of this size in inches and return its PNG: the same bytes for the same figure."""
     import matplotlib.style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -226,9 +226,9 @@ def _png(draw: Callable[[Any], None], width: float, height: float) -> bytes:
         "ytick.labelsize": 8,
     }
     picture = io.BytesIO()
-    # From the defaults: somebody's own matplotlibrc must not change the bundle.
+    # From the defaults: a user's matplotlibrc must not change the bundle.
     with matplotlib.style.context(["default", style]), warnings.catch_warnings():
-        # A label in a script that the font lacks is drawn as boxes; the tables of the card spell it out.
+        # A label in a script missing from the font is drawn as boxes; the card's tables show it properly.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
         canvas: Any = FigureCanvasAgg(figure)

@@ -16,7 +16,7 @@ from pipelines.results.outputs import NoOutputError, open_output
 
 
 class Predictions(NamedTuple):
-    """What predict wrote into a folder: N images, L labels of the model.
+    """The predictions in a folder: N images, L labels of the model.
 
     Attributes:
       model: digest of the bundle.
@@ -24,8 +24,8 @@ class Predictions(NamedTuple):
       paths: of the N images.
       tags: of each image.
       probabilities: float32 [N, L].
-      failed_paths: inputs at which predict failed.
-      findings: what was amiss.
+      failed_paths: inputs that predict failed on.
+      findings: problems found.
     """
 
     model: str
@@ -38,14 +38,14 @@ class Predictions(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What was measured, and what was not.
+    """What was measured, and what could not be.
 
     Attributes:
       model: digest of the bundle that predicted.
       scores: of the images that have both a prediction and a row.
-      failed_paths: of images that have a row, and at which predict failed; they are not measured.
-      unknown_labels: labels of the file that the model does not know; they count as missed.
-      findings: what was amiss.
+      failed_paths: of images with a row that predict failed on; they are not measured.
+      unknown_labels: labels in the file that the model does not know; they count as missed.
+      findings: problems found.
     """
 
     model: str
@@ -59,7 +59,7 @@ def evaluate(folder: str, label_file: Path) -> Evaluation:
     """Measure the predictions in a folder against a label file.
 
     Raises:
-      NoOutputError: the folder does not hold the predictions of one model.
+      NoOutputError: the folder does not contain the predictions of one model.
       LabelError: the label file cannot be used, or has no row for any predicted image.
     """
     predicted = read_predictions(folder)
@@ -68,12 +68,14 @@ def evaluate(folder: str, label_file: Path) -> Evaluation:
     matched = labels.match(file.rows, (*predicted.paths, *predicted.failed_paths), folder)
     truth = {path: tags for path, tags in zip(matched.paths, matched.tags, strict=True) if path not in failed}
     if not truth:
-        raise labels.LabelError(f"{label_file}: names only images at which predict failed; there is nothing to measure")
+        raise labels.LabelError(
+            f"{label_file}: names only images that predict failed on", "add rows of images that have predictions"
+        )
     unknown = tuple(label for label in labels.vocabulary(truth.values()) if label not in predicted.labels)
     every = (*predicted.labels, *unknown)
     row_of = {path: row for row, path in enumerate(predicted.paths)}
     rows = [row_of[path] for path in truth]
-    # A label that the model does not know has no probability, rather than one of 0.
+    # A label that the model does not know has no probability, which is not the same as 0.
     without = np.full((len(rows), len(unknown)), np.nan, np.float32)
     scores = metrics.measure(
         every,
@@ -91,26 +93,29 @@ def evaluate(folder: str, label_file: Path) -> Evaluation:
 
 
 def read_predictions(folder: str) -> Predictions:
-    """Read what predict wrote.
+    """Read the predictions that predict wrote.
 
     Args:
-      folder: its output, or the folder `predictions` in there.
+      folder: its output, or the subfolder `predictions`.
 
     Raises:
-      NoOutputError: there is no such folder, or it does not hold the predictions of one model.
+      NoOutputError: there is no such folder, or it does not contain the predictions of one model.
       OutputError: a file in it is damaged.
     """
     output = open_output(folder)
     if not output.prediction_files:
-        reason = "predict failed on every image" if output.failure_files else "name what predict was given as --output"
-        raise NoOutputError(f"{folder} holds no file predictions/*.parquet: {reason}")
+        if output.failure_files:
+            raise NoOutputError(f"{folder} has no predictions: predict failed on every image", "see failures/*.parquet")
+        raise NoOutputError(
+            f"{folder} has no files predictions/*.parquet", "pass the --output of predict as --predictions"
+        )
     footer = output.footer()
     table = output.predictions(["path", "tags", *footer.columns.values()])
     paths, tags = table["path"].to_pylist(), [frozenset(of_image) for of_image in table["tags"].to_pylist()]
     probabilities = np.stack([table[footer.columns[label]].to_numpy() for label in footer.labels], axis=1)
     failed = output.failures(["path"])["path"].to_pylist() if output.failure_files else []
-    # The names of files begin with the time of their run, so that the last row of an image is its newest. There are
-    # two when a run was stopped while it replaced rows.
+    # File names begin with the time of their run, so the last row of an image is its newest. There are two rows if a
+    # run was stopped while it was replacing rows.
     newest = {path: row for row, path in enumerate(paths)}
     doubled = [path for row, path in enumerate(paths) if newest[path] != row]
     return Predictions(
@@ -120,12 +125,12 @@ def read_predictions(folder: str) -> Predictions:
         tags=tuple(tags[row] for row in newest.values()),
         probabilities=probabilities[list(newest.values())],
         failed_paths=tuple(path for path in dict.fromkeys(failed) if path not in newest),
-        findings=(Finding("images predicted twice, the newer row counted", tuple(doubled)),) if doubled else (),
+        findings=(Finding("images predicted twice, newer row used", tuple(doubled)),) if doubled else (),
     )
 
 
 def describe(evaluation: Evaluation, folder: str, label_file: Path) -> dict[str, Any]:
-    """Describe an evaluation for JSON; `folder` and `label_file` as they were given."""
+    """Return an evaluation for JSON; `folder` and `label_file` are as given on the command line."""
     findings = [
         {"what": finding.what, "count": len(finding.names), "names": finding.names[: labels.NAMES_SHOWN]}
         for finding in evaluation.findings
@@ -142,12 +147,13 @@ def describe(evaluation: Evaluation, folder: str, label_file: Path) -> dict[str,
 
 
 def lay_out(evaluation: Evaluation) -> Iterator[str]:
-    """Lay an evaluation out as lines to read, of at most 100 columns but for the names of images and labels."""
+    """Lay out an evaluation as lines of text, at most 100 columns wide except for names of images and labels."""
     scores = evaluation.scores
-    yield f"{scores.images:,} images measured, predicted by the model {evaluation.model[:12]}"
+    images = "1 image" if scores.images == 1 else f"{scores.images:,} images"
+    yield f"{images} measured, predicted by the model {evaluation.model[:12]}"
     yield from map(str, evaluation.findings)
     if evaluation.failed_paths:
-        yield str(Finding("labelled images at which predict failed, not measured", evaluation.failed_paths))
+        yield str(Finding("labelled images that predict failed on, not measured", evaluation.failed_paths))
     if evaluation.unknown_labels:
         yield f"labels the model does not know, counted as missed: {', '.join(map(_plain, evaluation.unknown_labels))}"
     yield ""
@@ -155,5 +161,5 @@ def lay_out(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Put a text on one line, whatever white space it holds."""
+    """Put a text on one line, whatever white space it contains."""
     return " ".join(text.split())

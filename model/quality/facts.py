@@ -1,4 +1,4 @@
-"""What a bundle tells of its training and its quality: gathered, measured, and laid out for `bundle.json`."""
+"""The facts about a bundle's training and quality: gathered, measured, and laid out for `bundle.json`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.labels.match import NAMES_SHOWN, Finding
+from model.labels import NAMES_SHOWN, Finding
 from model.quality import metrics, thresholds
 from model.quality.history import Epoch
 from model.quality.metrics import Scores
@@ -25,8 +25,8 @@ class Network:
     Attributes:
       alpha: width of MobileNetV2.
       image_size: side of its images, in pixels.
-      resize_filter: by which images are brought to that size.
-      weights: "imagenet", a file of weights, or None where it was trained from scratch.
+      resize_filter: the filter that resizes images to that size.
+      weights: "imagenet", a file of weights, or None if it was trained from scratch.
     """
 
     alpha: float
@@ -36,7 +36,7 @@ class Network:
 
     @property
     def weights_name(self) -> str:
-        """What the weights are called: "imagenet", "none", or the file's name without its folder."""
+        """The name of the weights: "imagenet", "none", or the file's name without its folder."""
         return "none" if self.weights is None else _in_utf8(Path(self.weights).name)
 
 
@@ -45,12 +45,12 @@ class Data:
     """The images, their labels and the split.
 
     Attributes:
-      images: the folder they are from; only its name is told.
-      label_file: the file their labels are from; only its name is told.
-      findings: what was amiss with either, and what became of it.
-      repairs: on how many images each repair of `images.decode` was made.
+      images: their folder; only its name is published.
+      label_file: the file of their labels; only its name is published.
+      findings: problems with either, and what was done about them.
+      repairs: number of images per repair of `images.decode`.
       validation_fraction: the share that was to be held out, 0 to 1.
-      train_targets: float32 [N, L], 1.0 where training image n has label l.
+      train_targets: float32 [N, L], 1.0 if training image n has label l.
       validation_targets: float32 [M, L], of the held-out images.
     """
 
@@ -64,17 +64,17 @@ class Data:
 
     @property
     def images_name(self) -> str:
-        """The last name of the images' folder, which may be given as "." too."""
+        """The name of the images' folder without its parents, even if it was given as "."."""
         return _in_utf8(self.images.resolve().name)
 
     @property
     def label_file_name(self) -> str:
-        """The last name of the label file."""
+        """The name of the label file without its folder."""
         return _in_utf8(self.label_file.name)
 
     @property
     def train_support(self) -> NDArray[np.int64]:
-        """How many training images have each label, int64 [L]."""
+        """The number of training images with each label, int64 [L]."""
         support: NDArray[np.int64] = (self.train_targets > 0.5).sum(axis=0)
         return support
 
@@ -84,13 +84,13 @@ class Training:
     """How the network was trained.
 
     Attributes:
-      head_epochs: the most that the head alone was to have.
-      finetune_epochs: the most that the whole network was to have.
-      batch_size: images a step.
-      seed: of split, first weights and order.
-      history: the epochs there were, at least one.
-      kept_epoch: the one of them whose weights are exported.
-      criterion: by which it was chosen, e.g. "the best F2 over samples on the held-out images".
+      head_epochs: the maximum for the head alone.
+      finetune_epochs: the maximum for the whole network.
+      batch_size: images per step.
+      seed: of split, initial weights and order.
+      history: all epochs, at least one.
+      kept_epoch: the epoch whose weights are exported.
+      criterion: how it was chosen, e.g. "the best F2 over samples on the held-out images".
       machine: what it was trained on, e.g. "2 CPU cores".
       mixed_precision: whether layers computed in float16; the bundle never does.
     """
@@ -112,18 +112,18 @@ class Training:
 
     @property
     def seconds(self) -> float:
-        """What all epochs took together."""
+        """The time of all epochs together."""
         return sum(epoch.seconds for epoch in self.history)
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """What an int8 file was made with, and what it was before.
+    """How an int8 file was made, and what its network was like before.
 
     Attributes:
-      calibration_images: training images by which the range of each activation was found.
-      float32_probabilities: float32 [M, L], the network's of the held-out images.
-      float32_thresholds: those tuned for them.
+      calibration_images: number of training images that the activation ranges were found on.
+      float32_probabilities: float32 [M, L], those of the network on the held-out images.
+      float32_thresholds: the thresholds tuned for these.
     """
 
     calibration_images: int
@@ -133,15 +133,15 @@ class Quantization:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a bundle and its model card tell.
+    """Everything that a bundle and its model card report.
 
     Attributes:
-      name: what people call the model.
-      note: a remark of whoever trained it, in Markdown; may be empty.
+      name: of the model.
+      note: a remark about the training, in Markdown; may be empty.
       labels: L names, in the order of the model's outputs.
-      probabilities: float32 [M, L], the exported model's of the held-out images.
-      thresholds: from which probability a label counts as a tag.
-      quantization: of an int8 file; None where the exported model computes in float32.
+      probabilities: float32 [M, L], those of the exported model on the held-out images.
+      thresholds: the least probability at which a label becomes a tag.
+      quantization: of an int8 file; None if the exported model computes in float32.
     """
 
     name: str
@@ -156,19 +156,19 @@ class Facts:
 
     @property
     def quantization_name(self) -> str:
-        """What the flag of `train` calls it: "none" or "int8"."""
+        """The value of the flag of `train`: "none" or "int8"."""
         return "none" if self.quantization is None else "int8"
 
 
 @dataclass(frozen=True)
 class CostOfInt8:
-    """What quantization cost on the held-out images, at thresholds tuned for each of the two.
+    """The cost of quantization on the held-out images; thresholds are tuned separately before and after.
 
     Attributes:
-      float32_f2_over_samples: the network's before.
-      float32_mean_average_precision: likewise; None where no label occurs.
-      mean_difference: by how much the probabilities differ from those before, on average.
-      largest_difference: by how much one of them does, at most.
+      float32_f2_over_samples: F2 of the network before quantization.
+      float32_mean_average_precision: likewise; None if no label occurs.
+      mean_difference: mean absolute change of the probabilities.
+      largest_difference: largest absolute change of a probability.
     """
 
     float32_f2_over_samples: float
@@ -179,19 +179,19 @@ class CostOfInt8:
 
 @dataclass(frozen=True)
 class Quality:
-    """How good a model is on the held-out images, beside what takes less effort; F2 is over samples, 0 to 1.
+    """How good a model is on the held-out images, compared with simpler baselines; F2 is over samples, 0 to 1.
 
     Attributes:
       scores: at the bundle's thresholds.
-      validation_loss: binary cross-entropy, as measured after the epoch that was kept; of an int8 file, its own.
-      best_flat_threshold: the one threshold for all labels that is best for these very images.
-      f2_at_best_flat: F2 at that one.
+      validation_loss: binary cross-entropy, as measured after the epoch that was kept; for an int8 file, its own.
+      best_flat_threshold: the single threshold for all labels that is best on these very images.
+      f2_at_best_flat: F2 at that threshold.
       f2_at_half: F2 at 0.5 for all labels.
-      f2_of_frequencies: F2 of predicting for every image how frequent each label is in training, at the flat threshold
-          that is best for it.
-      f2_of_frozen_head: F2 of the head on the frozen network, at its best flat threshold; None where there was no such
+      f2_of_frequencies: F2 of predicting the training frequency of each label for every image, at its best flat
+          threshold.
+      f2_of_frozen_head: F2 of the head on the frozen network, at its best flat threshold; None if there was no such
           phase, or no other.
-      cost_of_int8: None where the exported model computes in float32.
+      cost_of_int8: None if the exported model computes in float32.
     """
 
     scores: Scores
@@ -229,7 +229,7 @@ def measure(facts: Facts) -> Quality:
 
 
 def _tags(probabilities: NDArray[np.float32], thresholds: Thresholds) -> NDArray[np.bool_]:
-    # As float32, like the probabilities: so prediction compares them too.
+    # As float32 like the probabilities, because prediction compares them in the same way.
     return np.asarray(probabilities >= thresholds.each.astype(np.float32))
 
 
@@ -245,7 +245,7 @@ def _cost(before: Quantization, truth: NDArray[np.bool_], probabilities: NDArray
 
 
 def training_summary(facts: Facts) -> dict[str, Any]:
-    """Tell how the model was trained, for `bundle.json`: what is not a number is null, and times are in seconds."""
+    """Describe how the model was trained, for `bundle.json`: NaN becomes null, and times are in seconds."""
     data, training = facts.data, facts.training
     findings = [
         {"what": finding.what, "count": len(finding.names), "names": list(finding.names[:NAMES_SHOWN])}
@@ -279,7 +279,7 @@ def training_summary(facts: Facts) -> dict[str, Any]:
 
 
 def metrics_summary(facts: Facts, quality: Quality) -> dict[str, Any]:
-    """Tell how good the model is on the held-out images, for `bundle.json`: what is not defined is null."""
+    """Describe how good the model is on the held-out images, for `bundle.json`: undefined values are null."""
     summary = quality.scores.to_json()
     of_labels = {
         label: {"train_images": int(images), "threshold": float(threshold), **summary["labels"][label]}
@@ -291,7 +291,7 @@ def metrics_summary(facts: Facts, quality: Quality) -> dict[str, Any]:
 
 
 def _in_utf8(name: str) -> str:
-    """Write the name of a file so that it can be told; not every name is in UTF-8."""
+    """Return a file name in UTF-8, with bytes that are not UTF-8 escaped."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 

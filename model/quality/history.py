@@ -1,4 +1,4 @@
-"""The epochs of a training, in memory and as a CSV file."""
+"""The epochs of a training, in memory and in a CSV file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pipelines.errors import ScenetagsError
 
 
 class HistoryError(ScenetagsError):
-    """A file that holds no history of epochs; the message is one line for the user."""
+    """A file that is not a history of epochs; the message is one line for the user."""
 
 
 class Epoch(NamedTuple):
-    """One epoch, and how good the network was after it; what diverged or is not defined is NaN.
+    """One epoch, and how good the network was after it; NaN if diverged or undefined.
 
     Attributes:
       phase: "head", "fine-tuning" or "from scratch".
@@ -27,7 +27,7 @@ class Epoch(NamedTuple):
       validation_loss: binary cross-entropy of the held-out images.
       validation_f2: F2 over samples of the held-out images at the best flat threshold, 0 to 1.
       validation_map: mean average precision of the held-out images, 0 to 1.
-      seconds: the epoch took, validation included.
+      seconds: duration of the epoch, including validation.
     """
 
     phase: str
@@ -44,21 +44,21 @@ _NUMBERS = Epoch._fields[2:]
 
 
 def write_csv(history: Sequence[Epoch], path: Path) -> None:
-    """Write epochs as CSV, whole or not at all; every number comes back from `read_csv` as it was."""
+    """Write epochs as CSV, completely or not at all; `read_csv` restores every number exactly."""
     written = io.StringIO(newline="")
     writer = csv.writer(written)
     writer.writerow(Epoch._fields)
     for epoch in history:
-        # As Python's own floats, which are written with all their digits; NumPy's are not always.
+        # As Python floats, which are written with all their digits; NumPy's are not always.
         writer.writerow([epoch.phase, epoch.epoch, *(float(getattr(epoch, name)) for name in _NUMBERS)])
     storage.write(str(path), written.getvalue().encode())
 
 
 def read_csv(path: Path) -> tuple[Epoch, ...]:
-    """Read epochs that `write_csv` has written.
+    """Read epochs written by `write_csv`.
 
     Raises:
-      HistoryError: the file cannot be read, or holds something else.
+      HistoryError: the file cannot be read, or is not a history.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -69,4 +69,4 @@ def read_csv(path: Path) -> tuple[Epoch, ...]:
     except OSError as error:
         raise HistoryError(f"{path}: {error.strerror or error}") from error
     except (KeyError, TypeError, ValueError, csv.Error) as error:
-        raise HistoryError(f"{path}: not a history as training writes it; remove it to train from the start") from error
+        raise HistoryError(f"{path}: not a history written by training", "remove it to start over") from error

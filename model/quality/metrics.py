@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Longer names of labels are cut in reports, so that their lines fit into 100 columns.
+# Longer label names are cut in reports, so that lines fit into 100 columns.
 _LABEL_WIDTH = 40
 
 
@@ -19,10 +19,10 @@ class LabelScores:
 
     Attributes:
       label: its name.
-      support: images that have it.
-      predicted: images predicted to have it.
-      precision: share of the predicted that have it, 0 to 1; None where none was predicted.
-      recall: share of the images with it that were predicted, 0 to 1; None where no image has it.
+      support: number of images that have it.
+      predicted: number of images predicted to have it.
+      precision: share of the predicted images that have it, 0 to 1; None if none was predicted.
+      recall: share of the images with it that were predicted, 0 to 1; None if no image has it.
       average_precision: see `average_precision`.
     """
 
@@ -36,15 +36,15 @@ class LabelScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """How well a set of images is tagged; each measure is 0 to 1, or None where it is not defined.
+    """How well a set of images is tagged; each measure is 0 to 1, or None if undefined.
 
     Attributes:
-      images: how many were measured.
+      images: number of images measured.
       f2_over_samples: see `f2_over_samples`.
       micro_f1: see `micro_f1`.
       macro_f1: see `macro_f1`.
       mean_average_precision: see `mean_average_precision`.
-      labels: of each label.
+      labels: the scores of each label.
     """
 
     images: int
@@ -55,7 +55,7 @@ class Scores:
     labels: tuple[LabelScores, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Lay the scores out for JSON: what is not defined is null, never NaN; `labels` are keyed by their names."""
+        """Return the scores for JSON: undefined values are null, never NaN; `labels` are keyed by name."""
         described = asdict(self)
         described["labels"] = {of_label.pop("label"): of_label for of_label in described["labels"]}
         return described
@@ -73,7 +73,7 @@ def measure(
       labels: L names.
       truth: bool [N, L], N at least 1.
       predicted: bool [N, L].
-      probabilities: float32 [N, L], 0 to 1; a column of NaN for a label that the model gives none for.
+      probabilities: float32 [N, L], 0 to 1; a column of NaN for a label that the model does not know.
     """
     of_labels = tuple(
         _measure_label(label, truth[:, column], predicted[:, column], probabilities[:, column])
@@ -90,9 +90,9 @@ def measure(
 
 
 def fbeta_over_samples(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], beta: float = 2.0) -> float:
-    """Average over images the F-beta score of each image's tags, in [0, 1]: recall weighs beta^2 times precision.
+    """Average the F-beta scores of the images, in [0, 1]: recall weighs beta^2 times as much as precision.
 
-    Both arrays are bool [N, L], N at least 1. An image with no tag, predicted to have none, scores 1.
+    Both arrays are bool [N, L], N at least 1. An image without tags, predicted to have none, scores 1.
     """
     weight = beta**2
     hits = (truth & predicted).sum(axis=1)
@@ -102,9 +102,9 @@ def fbeta_over_samples(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], b
 
 
 def f2_over_samples(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float:
-    """Average over images the F2 score of each image's tags, in [0, 1]: recall weighs four times precision.
+    """Average the F2 scores of the images, in [0, 1]: recall weighs four times as much as precision.
 
-    Takes what `fbeta_over_samples` takes. It is the measure of Kaggle's competition on the Planet set.
+    Takes the arguments of `fbeta_over_samples`. It is the measure of the Kaggle competition on the Planet set.
     """
     return fbeta_over_samples(truth, predicted, beta=2.0)
 
@@ -112,7 +112,7 @@ def f2_over_samples(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> f
 def micro_f1(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float | None:
     """Compute the F1 score, in [0, 1], of all tags of all images together.
 
-    Both arrays are bool [N, L]. None where there is no tag at all, neither true nor predicted.
+    Both arrays are bool [N, L]. None if there are no tags at all, neither true nor predicted.
     """
     tags = int(truth.sum()) + int(predicted.sum())
     return float(2 * (truth & predicted).sum() / tags) if tags else None
@@ -121,8 +121,8 @@ def micro_f1(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float | 
 def macro_f1(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float | None:
     """Average the F1 scores of the labels, in [0, 1], over those that occur in the truth.
 
-    Both arrays are bool [N, L]. Of a label that no image has nothing can be found: to count it as 0 or 1 would move
-    the average by what was not measured. None where no label occurs.
+    Both arrays are bool [N, L]. A label that no image has cannot be measured: counting it as 0 or 1 would distort the
+    average. None if no label occurs.
     """
     occurs = truth.any(axis=0)
     if not occurs.any():
@@ -132,7 +132,7 @@ def macro_f1(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float | 
 
 
 def binary_crossentropy(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> float:
-    """Average over images and labels how far the probabilities are off, in nats, as Keras does in training.
+    """Average the binary cross-entropy over images and labels, in nats, as Keras does in training.
 
     Takes bool [N, L] and float32 [N, L].
     """
@@ -141,22 +141,22 @@ def binary_crossentropy(truth: NDArray[np.bool_], probabilities: NDArray[np.floa
 
 
 def average_precision(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> float | None:
-    """Compute the average precision of one label: the area under its curve of precision over recall, in [0, 1].
+    """Compute the average precision of one label: the area under its precision-recall curve, in [0, 1].
 
-    The curve goes in steps, one for each different probability, as scikit-learn's does.
+    The curve has one step per distinct probability, as in scikit-learn.
 
     Args:
       truth: bool [N].
       probabilities: float32 [N].
 
     Returns:
-      None where no image has the label, or where the probabilities are NaN.
+      None if no image has the label, or if the probabilities are NaN.
     """
     if not truth.any() or np.isnan(probabilities).any():
         return None
     order = np.argsort(-probabilities, kind="stable")
     hits = np.cumsum(truth[order])
-    # Images of equal probability are taken together: their order among themselves says nothing.
+    # Images of equal probability are taken together, because their order means nothing.
     last_of_equals = np.flatnonzero(np.append(np.diff(probabilities[order]) != 0, True))
     hits = hits[last_of_equals]
     precision = hits / (last_of_equals + 1)
@@ -164,7 +164,7 @@ def average_precision(truth: NDArray[np.bool_], probabilities: NDArray[np.float3
 
 
 def mean_average_precision(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> float | None:
-    """Average the labels' average precisions, in [0, 1], over those that have one; None where none has.
+    """Average the average precisions of the labels that have one, in [0, 1]; None if none has.
 
     Takes truth bool [N, L] and probabilities float32 [N, L].
     """
@@ -174,7 +174,7 @@ def mean_average_precision(truth: NDArray[np.bool_], probabilities: NDArray[np.f
 
 
 def report(scores: Scores) -> Iterator[str]:
-    """Lay scores out for people: a line for each measure, then a table of the labels, at most 100 columns wide."""
+    """Lay out scores in readable form: one line per measure, then a table of the labels, at most 100 columns wide."""
     for name, value in (
         ("F2 over samples", scores.f2_over_samples),
         ("F1 micro", scores.micro_f1),

@@ -1,4 +1,4 @@
-"""Choose the probability from which a label counts as a tag."""
+"""Choose the probabilities at which labels become tags."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from numpy.typing import NDArray
 
 from model.quality.metrics import fbeta_over_samples
 
-# Candidates, 0.01 to 0.99 in even steps of log-odds, which are finer where F2 wants its thresholds: at the low end.
+# Candidates, 0.01 to 0.99 in even steps of log-odds, which are finer at the low end, where F2 has its best thresholds.
 _LOG_ODDS = np.linspace(-4.6, 4.6, 93)
 _CANDIDATES = 1 / (1 + np.exp(-_LOG_ODDS))
 
-# How far, in log-odds, neighbours support a candidate: the curve of 120 images is jagged, its highest point luck.
-# Measured on out-of-fold probabilities of 600 real chips, tuned on 120 and judged on others, mean of 192 draws: the
-# flat threshold gains 0.0008 of F2 over the highest point with 0.3, 0.0015 with 0.5, 0.0017 with 0.7. Wider is too
-# blunt for large sets: on 1,000 simulated images 0.3 gains 0.0010, 0.5 gains 0.0007, 0.7 nothing, and 1.0 loses 0.003.
+# Width of the smoothing, in log-odds: the curve of 120 images is jagged, and its highest point is luck. Measured on
+# out-of-fold probabilities of 600 real chips, tuned on 120 and scored on others, mean of 192 draws: the flat threshold
+# gains 0.0008 of F2 over the highest point with 0.3, 0.0015 with 0.5, 0.0017 with 0.7. Wider is too blunt for large
+# sets: on 1,000 simulated images 0.3 gains 0.0010, 0.5 gains 0.0007, 0.7 nothing, and 1.0 loses 0.003.
 _SMOOTHING = 0.5
 
-# What it costs a label to leave the flat threshold by 1 in log-odds (from 0.2 to 0.4), in images whose score would
-# rise from 0 to 1. What a label's own threshold gains over the flat one on other images, with 1, 2 and 5: nothing on
-# 120 real chips, whose labels are calibrated alike, whatever the pull; mean of 40 simulations tuned on 120 images
+# Penalty for moving a label's threshold from the flat one by 1 in log-odds (from 0.2 to 0.4), in images whose score
+# would rise from 0 to 1. Gain of a threshold per label over the flat one on other images, with 1, 2 and 5: nothing on
+# 120 real chips, whose labels are calibrated alike, whatever the penalty; mean of 40 simulations tuned on 120 images
 #   -0.0010, -0.0005, -0.0002 where labels are calibrated alike, +0.007, +0.005, +0.002 where they differ by 0.8;
 # and tuned on 1,000
 #   -0.0009, -0.0006, -0.0004 and +0.015, +0.013, +0.009.
 _PULL = 2.0
 
-# Rounds over the labels: it settles after two to four. A limit is needed where smoothed curves take turns.
+# Rounds over the labels: two to four suffice. The limit is needed in case smoothed curves alternate.
 _ROUNDS = 10
 
 
@@ -35,8 +35,8 @@ class Thresholds(NamedTuple):
     """The least probability of a tag.
 
     Attributes:
-      flat: the same for all labels.
-      each: float64 [L], one a label.
+      flat: one for all labels.
+      each: float64 [L], one per label.
     """
 
     flat: float
@@ -44,34 +44,34 @@ class Thresholds(NamedTuple):
 
 
 def best_flat(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> float:
-    """Find the one threshold for all labels that gives these very images the best F2 over samples.
+    """Find the single threshold for all labels that gives these very images the best F2 over samples.
 
-    Takes truth bool [N, L] and probabilities float32 [N, L]; searches 0.01 to 0.99 in steps of 0.01. The middle of the
-    best, where several are equally good. It flatters: `tune` finds one that holds better on other images.
+    Takes truth bool [N, L] and probabilities float32 [N, L]; searches 0.01 to 0.99 in steps of 0.01. If several are
+    equally good, returns the middle one. It flatters: `tune` finds one that holds up better on other images.
     """
     grid = np.arange(1, 100) / 100
     return float(grid[_middle_of_highest(_flat_curve(truth, probabilities, grid, beta=2.0))])
 
 
 def tune(truth: NDArray[np.bool_], probabilities: NDArray[np.float32], beta: float = 2.0) -> Thresholds:
-    """Tune thresholds for F-beta over samples, so that they hold on images other than these.
+    """Tune thresholds for F-beta over samples so that they hold up on images other than these.
 
-    First the flat threshold: the highest point of the smoothed curve of the score. From there each label's own, one
-    label after the other with the rest held fixed, until none moves: the one that gains most, less a pull toward the
-    flat threshold. The gain is summed over images, the pull is not: a label moves as far as its images bear witness.
-    One without positives keeps the flat threshold; all are from 0.01 to 0.99.
+    First the flat threshold: the highest point of the smoothed score curve. From there each label's own, one label
+    after another with the rest fixed, until none moves: the one with the largest gain, minus a pull toward the flat
+    threshold. The gain is summed over images and the pull is not, so a label moves as far as its images justify. A
+    label without positives keeps the flat threshold; all thresholds are from 0.01 to 0.99.
 
-    Why a pull: the best threshold of a few positives is extreme by chance, and does harm on other images. What it and
-    the smoothing gain was measured, see `_PULL` and `_SMOOTHING`.
+    The pull is needed because the best threshold of a few positives is extreme by chance, and does harm on other
+    images. For measurements of pull and smoothing see `_PULL` and `_SMOOTHING`.
 
     Args:
       truth: bool [N, L], N at least 1.
       probabilities: float32 [N, L], 0 to 1.
-      beta: recall weighs beta^2 times precision.
+      beta: recall weighs beta^2 times as much as precision.
     """
     flat_at = _middle_of_highest(_smooth(_flat_curve(truth, probabilities, _CANDIDATES, beta)))
     pull = _PULL * (_LOG_ODDS - _LOG_ODDS[flat_at]) ** 2
-    # For each probability the number of candidates that it reaches; in float32, as tags are chosen.
+    # The number of candidates that each probability reaches; in float32, as in prediction.
     reached = np.searchsorted(_CANDIDATES.astype(np.float32), probabilities, side="right")
     chosen_at = np.full(truth.shape[1], flat_at)
     for _ in range(_ROUNDS):
@@ -89,14 +89,14 @@ def tune(truth: NDArray[np.bool_], probabilities: NDArray[np.float32], beta: flo
 def _flat_curve(
     truth: NDArray[np.bool_], probabilities: NDArray[np.float32], grid: NDArray[np.float64], beta: float
 ) -> NDArray[np.float64]:
-    """Compute the score of each threshold of the grid, applied to all labels."""
+    """Compute the score of each threshold in the grid, applied to all labels."""
     return np.array([fbeta_over_samples(truth, probabilities >= threshold, beta) for threshold in grid])
 
 
 def _label_curve(
     truth: NDArray[np.bool_], others: NDArray[np.bool_], label: int, reached: NDArray[np.int64], beta: float
 ) -> NDArray[np.float64]:
-    """Compute what each candidate as a label's threshold gains, summed over images, beside never giving the label.
+    """Compute the gain of each candidate threshold of a label over never giving the label, summed over images.
 
     Args:
       truth: bool [N, L].
@@ -111,8 +111,8 @@ def _label_curve(
     without = np.divide((1 + weight) * hits, tags, out=np.ones(len(truth)), where=tags > 0)
     gain = (1 + weight) * (hits + truth[:, label]) / (tags + 1) - without
     gain_by_reach = np.bincount(reached, weights=gain, minlength=len(_CANDIDATES) + 1)
-    # A candidate gives the label to the images that reach it or a higher one.
-    # NumPy's types take every count for one of integers.
+    # A candidate gives the label to the images that reach it or a higher one. The cast is for NumPy's types, which take
+    # every bincount for integers.
     return np.asarray(np.cumsum(gain_by_reach[::-1])[::-1][1:], np.float64)
 
 
@@ -124,6 +124,6 @@ def _smooth(curve: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _middle_of_highest(curve: NDArray[np.float64]) -> int:
-    # Few validation images give a plateau of equal scores: its middle holds best on other images.
+    # Few validation images give a plateau of equal scores; its middle holds up best on other images.
     highest = np.flatnonzero(curve >= curve.max() - 1e-12)
     return int(highest[len(highest) // 2])
