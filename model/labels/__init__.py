@@ -1,4 +1,4 @@
-"""Label files become rows, and rows find their images; what is wrong with either is reported."""
+"""Read label files, match their rows with images, and report what is wrong with either."""
 
 from model.labels.file import LabelFile, Row, read_labels
 from model.labels.findings import NAMES_SHOWN, Finding, LabelError, some_names

@@ -1,7 +1,8 @@
-"""Say what is amiss with label files and images, each in one line."""
+"""Describe what is wrong with label files and images, one line each."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from pipelines.errors import ScenetagsError
 NAMES_SHOWN = 3
 
 _LENGTH_SHOWN = 200
+# The noun of a finding, such as "rows": the first word that ends in s.
+_PLURAL = re.compile(r"(\w)s\b")
 
 
 class LabelError(ScenetagsError):
@@ -17,18 +20,20 @@ class LabelError(ScenetagsError):
 
 
 class Finding(NamedTuple):
-    """Something amiss that did not stop us.
+    """A problem that did not stop the run.
 
     Attributes:
-      what: what it is and what became of it, in the plural.
-      names: one for each case; a name may come again.
+      what: the problem and what was done about it, in the plural: "rows without tags, skipped".
+      names: one per case; a name may occur more than once.
     """
 
     what: str
     names: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{len(self.names)} {self.what}: {some_names(self.names)}"
+        """Put the count in front, and the first few names behind."""
+        what = _PLURAL.sub(r"\1", self.what, count=1) if len(self.names) == 1 else self.what
+        return f"{len(self.names)} {what}: {some_names(self.names)}"
 
 
 def some_names(names: Iterable[str]) -> str:
@@ -38,6 +43,6 @@ def some_names(names: Iterable[str]) -> str:
 
 
 def shown(text: str) -> str:
-    """Show a cell, a name or a path in one line of bearable length, whatever it holds."""
+    """Show a cell, a name or a path on one line of limited length, whatever it holds."""
     line = text if text.isprintable() and text else repr(text)
     return line if len(line) <= _LENGTH_SHOWN else f"{line[:_LENGTH_SHOWN]}..."

@@ -1,18 +1,26 @@
-"""Tell which spellings stand for one label, and choose among them."""
+"""Recognize different spellings of one label, and choose among them."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
 
+# Unicode categories of control and format characters and of spaces.
+_INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
+
 
 def tidy(text: str) -> str:
-    """Drop the white space around a text, and make one space of any within."""
+    """Trim a text and collapse its inner white space; a text of invisible characters alone is empty.
+
+    Zero-width spaces and byte order marks within a text are kept: some scripts need characters like them.
+    """
+    if all(unicodedata.category(character) in _INVISIBLE for character in text):
+        return ""
     return " ".join(text.split())
 
 
 def key(label: str) -> str:
-    """Give what all spellings of a label have in common.
+    """Return what all spellings of a label have in common.
 
     Source: canonical caseless matching, definition D145 in section 3.13 of the Unicode Standard.
     """
@@ -20,11 +28,11 @@ def key(label: str) -> str:
 
 
 def choose(counts: Mapping[str, int], known: Sequence[str] = ()) -> dict[str, str]:
-    """Choose for each spelling the one that stands for all: a known one, the most frequent, the alphabetically first.
+    """Map each spelling to the one chosen for its label: known, else most frequent, else alphabetically first.
 
     Args:
       counts: how many rows have each spelling.
-      known: spellings to prefer; each stands for itself, even where two of them differ in capitals only.
+      known: spellings to prefer; each maps to itself, even if two of them differ only in case.
     """
     chosen: dict[str, str] = {}
     for label in (*known, *sorted(counts, key=lambda label: (-counts[label], label))):
@@ -33,7 +41,7 @@ def choose(counts: Mapping[str, int], known: Sequence[str] = ()) -> dict[str, st
 
 
 def describe(label: str, rows: int, chosen: str) -> str:
-    """Say that the label of so many rows was read as another one, in ASCII where the two look the same."""
+    """Describe which spelling was read as which, and in how many rows; in ASCII if the two look the same."""
     alike = unicodedata.normalize("NFC", label) == unicodedata.normalize("NFC", chosen)
     before, after = (ascii(label), ascii(chosen)) if alike else (label, chosen)
     return f"{before} ({rows} {'row' if rows == 1 else 'rows'}) into {after}"
