@@ -1,1 +1,1 @@
-"""Labelled images become training batches, and some are held out."""
+"""Turn labelled images into training batches, and hold some out."""

@@ -1,7 +1,7 @@
-"""Turn labelled images into training batches: decode once into a cache, then read, vary and batch out of it.
+"""Turn labelled images into training batches: decode once into a cache, then read, vary and batch from it.
 
-Images are decoded by the code that also predicts. From then on a batch is a copy out of one array on disk: no network
-waits for it, and a training that was interrupted finds its images decoded when it starts again.
+Images are decoded by the same code as in prediction. After that, a batch is a copy from one array on disk: the network
+never waits for decoding, and an interrupted training finds its images decoded when it resumes.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Unreadable(NamedTuple):
 
 
 class DecodedImages(NamedTuple):
-    """What decoding a list of images gave.
+    """The result of decoding a list of images.
 
     Attributes:
-      pixels: uint8 [M, S, S, 3], one image for each of the list; mapped from the cache, undefined where unreadable.
-      readable: int64 [N]; places in the list of the images that could be decoded.
-      repairs: how many images each repair of `images.decode` was applied to.
+      pixels: uint8 [M, S, S, 3], one image per entry of the list; mapped from the cache, undefined if unreadable.
+      readable: int64 [N]; indices in the list of the images that could be decoded.
+      repairs: number of images per repair of `images.decode`.
       unreadable: the other images.
     """
 
@@ -62,9 +62,9 @@ class Examples(NamedTuple):
     """Labelled images of one size.
 
     Attributes:
-      pixels: uint8 [M, S, S, 3]; may be mapped from a file that is larger than memory.
-      rows: int64 [N]; which of those images are meant, in this order.
-      targets: float32 [N, L]; 1.0 where image n has label l, else 0.0.
+      pixels: uint8 [M, S, S, 3]; may be mapped from a file larger than memory.
+      rows: int64 [N]; indices in `pixels` of the examples, in order.
+      targets: float32 [N, L]; 1.0 if example n has label l, else 0.0.
     """
 
     pixels: NDArray[np.uint8]
@@ -72,12 +72,12 @@ class Examples(NamedTuple):
     targets: NDArray[np.float32]
 
     def take(self, indices: NDArray[np.int64]) -> Examples:
-        """Choose the examples at these indices; no pixel is copied."""
+        """Return the examples at these indices, without copying pixels."""
         return Examples(self.pixels, self.rows[indices], self.targets[indices])
 
 
 def fingerprint(paths: Sequence[str]) -> str:
-    """Name a list of files and their state by a digest that changes when one of them does; no file is read."""
+    """Return a digest of a list of files that changes when one of them does; no file is read."""
     digest = hashlib.sha256()
     for path in paths:
         status = os.stat(path)
@@ -88,7 +88,7 @@ def fingerprint(paths: Sequence[str]) -> str:
 
 
 def spread(count: int, most: int) -> NDArray[np.int64]:
-    """Choose indices below a count, int64 [at most `most`], in order and at even distances."""
+    """Return evenly spaced indices below a count, int64 [at most `most`], in order."""
     return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
 
 
@@ -98,21 +98,25 @@ def decode(paths: Sequence[str], image_size: int, folder: Path) -> DecodedImages
     Args:
       paths: the images.
       image_size: S, in pixels; images become squares of this side.
-      folder: where the cache is, or will be made.
+      folder: the cache; created if missing.
 
     Raises:
-      DatasetError: the disk has no room for the cache, or no image could be decoded.
+      DatasetError: the disk is too small for the cache, or no image could be decoded.
     """
     identity = f"{fingerprint(paths)} {image_size} {RESIZE_FILTER}"
     shape = (len(paths), image_size, image_size, 3)
     outcome = _read_outcome(folder, identity, shape)
     if outcome is None:
-        (folder / _OUTCOME).unlink(missing_ok=True)  # before the pixels that it speaks of are overwritten
+        (folder / _OUTCOME).unlink(missing_ok=True)  # before the pixels it describes are overwritten
         outcome = _decode_all(paths, shape, folder)
         storage.write(str(folder / _OUTCOME), json.dumps({"identity": identity, **outcome}).encode())
     unreadable = tuple(Unreadable(*pair) for pair in outcome["unreadable"])
     if len(unreadable) == len(paths):
-        raise DatasetError(f"none of {len(paths)} images can be decoded; the first: {' '.join(unreadable[0])}")
+        first = unreadable[0]
+        raise DatasetError(
+            f"none of {len(paths)} images can be decoded, e.g. {first.path}: {first.reason}",
+            "check that --images is the right folder",
+        )
     lost = {bad.path for bad in unreadable}
     readable = np.array([i for i, path in enumerate(paths) if path not in lost], np.int64)
     pixels = np.load(folder / _PIXELS, mmap_mode="r", allow_pickle=False)
@@ -120,7 +124,7 @@ def decode(paths: Sequence[str], image_size: int, folder: Path) -> DecodedImages
 
 
 def batches(examples: Examples, batch_size: int) -> Any:
-    """Make a `tf.data.Dataset` of (pixels uint8 [B, S, S, 3], targets float32 [B, L]), in order, as they are."""
+    """Return a `tf.data.Dataset` of (pixels uint8 [B, S, S, 3], targets float32 [B, L]), in order and unvaried."""
 
     def gather(start: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         chosen = slice(start, start + batch_size)
@@ -130,10 +134,10 @@ def batches(examples: Examples, batch_size: int) -> Any:
 
 
 def training_batches(examples: Examples, batch_size: int, *, seed: int, epochs: Sequence[int]) -> Any:
-    """Make a `tf.data.Dataset` like `batches` of some epochs: shuffled, and each image varied at random.
+    """Return a `tf.data.Dataset` like that of `batches` for some epochs: shuffled, and each image varied at random.
 
-    What an epoch holds follows from `seed` and its number alone, so that a training that continues sees what it would
-    have seen without the interruption.
+    The content of an epoch depends only on `seed` and its number, so that resumed training sees what it would have seen
+    without the interruption.
     """
     starts = range(0, len(examples.rows), batch_size)
 
@@ -163,8 +167,8 @@ def _stream(
         targets.set_shape((None, examples.targets.shape[1]))
         return pixels, targets
 
-    # Numbers through a map: under `from_generator` (and Keras' PyDataset, which is one) TensorFlow gives its memory
-    # back after every step, and the page faults made an epoch two to four times slower.
+    # Numbers through a map: with `from_generator` (and Keras' PyDataset, which uses it) TensorFlow frees its memory
+    # after every step, and the page faults made an epoch two to four times slower.
     dataset = tf.data.Dataset.range(numbers.start, numbers.stop, numbers.step)
     return dataset.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
@@ -178,7 +182,7 @@ def _decode_all(paths: Sequence[str], shape: tuple[int, int, int, int], folder: 
     _check_space(folder, int(np.prod(shape, dtype=object)), len(paths))
     pixels = np.lib.format.open_memmap(folder / _PIXELS, "w+", np.uint8, shape)
     if hasattr(os, "posix_fallocate"):
-        # Else a disk that fills up meanwhile would kill the process without a word.
+        # Otherwise a disk that fills up in the meantime would kill the process without a message.
         with (folder / _PIXELS).open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
@@ -208,13 +212,14 @@ def _check_space(folder: Path, needed: int, count: int) -> None:
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise DatasetError(
-            f"{existing}: {count} decoded images take {needed / 1e9:,.1f} GB while training, and {free / 1e9:,.1f} GB "
-            "are free; choose a smaller --image_size, or an --output on a larger disk"
+            f"{existing}: {count} decoded images need {needed / 1e9:,.1f} GB during training, but only "
+            f"{free / 1e9:,.1f} GB are free",
+            "choose a smaller --image_size, or an --output on a larger disk",
         )
 
 
 def _read_outcome(folder: Path, identity: str, shape: tuple[int, int, int, int]) -> dict[str, Any] | None:
-    """Read what decoding gave earlier, if it was of the same images and its pixels are still there."""
+    """Return the cached result of decoding the same images, if its pixels are still there; else None."""
     try:
         outcome: dict[str, Any] = json.loads((folder / _OUTCOME).read_text())
         pixels = np.load(folder / _PIXELS, mmap_mode="r", allow_pickle=False)

@@ -1,4 +1,4 @@
-"""Hold images out to validate on, so that every label is found on both sides."""
+"""Hold images out for validation, with every label on both sides if possible."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from numpy.typing import NDArray
 
 
 class Split(NamedTuple):
-    """Indices of the examples to train on and of those held out to validate, int64 each, sorted."""
+    """Indices of the examples to train on and of those held out for validation, int64 each, sorted."""
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
 
 
 def stratified(targets: NDArray[np.float32], validation_fraction: float, seed: int) -> Split:
-    """Hold out a share of the examples in which each label is about as frequent as in all of them.
+    """Hold out a share of the examples in which each label is about as frequent as overall.
 
-    A label of at least two examples is on both sides wherever that takes no other label off a side; a label of a
-    single example is trained on. The same seed draws the same split.
+    A label with two or more examples ends up on both sides, unless that would remove another label from one side. A
+    label with a single example is trained on. The same seed gives the same split.
 
     Args:
-      targets: float32 [N, L], above 0 where example n has label l.
-      validation_fraction: share to hold out, 0 to 1; at least one example is on each side.
-      seed: of the draw.
+      targets: float32 [N, L], above 0 if example n has label l.
+      validation_fraction: share to hold out, 0 to 1; each side gets at least one example.
+      seed: of the random split.
 
     Raises:
       ValueError: fewer than two examples.
@@ -46,7 +46,7 @@ def stratified(targets: NDArray[np.float32], validation_fraction: float, seed: i
 def _draw(has: NDArray[np.bool_], validation_fraction: float, seed: int) -> NDArray[np.int64]:
     from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 
-    # The library takes examples without any label last, and wants two columns at least.
+    # The library assigns examples without labels last, and needs at least two columns.
     without = ~has.any(axis=1, keepdims=True)
     columns = np.concatenate([has, without, np.ones_like(without)], axis=1).astype(int)
     size = min(max(round(len(has) * validation_fraction), 1), len(has) - 1)
@@ -56,10 +56,10 @@ def _draw(has: NDArray[np.bool_], validation_fraction: float, seed: int) -> NDAr
 
 
 def _spread_rare_labels(has: NDArray[np.bool_], held_out: NDArray[np.bool_]) -> None:
-    """Move an example across for each label that is on one side only, the rarest first.
+    """Move an example to the other side for each label that is on one side only, the rarest label first.
 
-    Iterative stratification fills the side that wants a label most, and so leaves a label of two or three examples
-    out of a small validation set: its probabilities would be trained, and never looked at.
+    Iterative stratification fills the side that needs a label most, and thus leaves a label with two or three examples
+    out of a small validation set: the label would be trained but never validated.
     """
     for label in np.argsort(has.sum(axis=0), kind="stable"):
         carriers = np.flatnonzero(has[:, label])
@@ -67,9 +67,9 @@ def _spread_rare_labels(has: NDArray[np.bool_], held_out: NDArray[np.bool_]) -> 
         if not on_one_side:
             continue
         side = held_out[carriers[0]]
-        # An example may go where it leaves no label behind without one.
+        # An example may move if each of its labels keeps another example on this side.
         stays = has[held_out == side].sum(axis=0)
         movable = [i for i in carriers if (stays[has[i]] >= 2).all()]
         if movable:
-            # The plainest one: each further label it carries would be moved as well.
+            # The one with the fewest labels, because all of them move with it.
             held_out[min(movable, key=lambda i: int(has[i].sum()))] = not side
