@@ -1,1 +1,1 @@
-"""A trained network becomes a bundle with its model card."""
+"""Turn a trained network into a bundle with a model card."""

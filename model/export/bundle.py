@@ -24,42 +24,43 @@ from pipelines.supervision.machine import native_messages_muted
 GOLDEN_IMAGES = 8
 CHECKED_IMAGES = 64
 TOLERANCE = 1e-4
-# Less may be due to the precision of the machine that measured; more is another network, or other images.
+# Smaller differences may come from the precision of the machine; larger ones mean a different network or images.
 MIX_UP = 0.05
 _BATCH = 32
+_IN_FLOAT32 = "run the same command with --quantize none to resume and export in float32"
 _PACKAGES = ("scenetags", "tensorflow", "keras", "ai-edge-litert", "numpy", "pillow")
 
 
 class ExportError(ScenetagsError):
-    """An export that must not be used, or cannot be written; the message is one line for the user."""
+    """An export that failed its checks, or cannot be written; the message is one line for the user."""
 
     exit_code = ExitCode.STOPPED
 
 
 def export(model: Any, output: Path, facts: Facts, validation: Examples, calibration: Examples | None = None) -> Bundle:
-    """Write a trained network as a bundle, whole or not at all.
+    """Write a trained network as a bundle, completely or not at all.
 
     Args:
-      model: `keras.Model`, pixels uint8 [N, S, S, 3] to probabilities float32 [N, L], all of it in float32.
-      output: the bundle's folder; must not exist, or be empty.
-      facts: what the bundle and its model card tell of the training.
-      validation: the held-out images, in the order of `facts.probabilities`. Some of them, spread over all, serve to
-          check the files against the network; a few become the golden pairs. The others are read to measure an int8
-          file, and for nothing else.
-      calibration: the training images, for a bundle in int8: its thresholds and figures are those of the int8 file, and
-          `facts`, which are of the network, tell what they were before. None for one in float32.
+      model: `keras.Model`, pixels uint8 [N, S, S, 3] to probabilities float32 [N, L], entirely in float32.
+      output: the bundle's folder; must be empty or not exist.
+      facts: what the bundle and its model card say about the training.
+      validation: the held-out images, in the order of `facts.probabilities`. An evenly spaced selection serves to check
+          the files against the network, and a few of these become the golden pairs. The others are read only to measure
+          an int8 file.
+      calibration: the training images, for an int8 bundle: its thresholds and figures are those of the int8 file, and
+          `facts`, which describe the network, are what they were before. None for a float32 bundle.
 
     Raises:
-      ExportError: a layer does not compute in float32; the LiteRT file and the Keras model differ by more than 1e-4 on
-          these images; the facts are of another model; the int8 file's answers are nonsense; or the bundle cannot be
-          written.
+      ExportError: a layer does not compute in float32; an exported file and the Keras model differ by more than
+          `TOLERANCE` on these images; the facts describe a different model; the int8 file's answers are nonsense; or
+          the bundle cannot be written.
     """
     check_precision(model)
     checked = spread(len(validation.rows), CHECKED_IMAGES)
     images = validation.pixels[validation.rows[checked]]
     _check_facts(model, images, facts.probabilities[checked])
     partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed export has left
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed export
     try:
         partial.mkdir(parents=True)
         write_models(model, partial)
@@ -72,14 +73,17 @@ def export(model: Any, output: Path, facts: Facts, validation: Examples, calibra
         _describe(partial, facts)
         partial.rename(output)
     except OSError as error:
-        raise ExportError(f"{output}: cannot be written: {error.strerror or error}; no bundle written") from error
+        raise ExportError(
+            f"{output}: cannot be written: {error.strerror or error}; no bundle written",
+            "fix this, then run the same command again to resume with the export",
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return load_bundle(str(output))
 
 
 def check_precision(model: Any) -> None:
-    """Make sure that a network computes in float32, as the engines do that will run it.
+    """Make sure that a network computes in float32, as the engines that will run it do.
 
     Raises:
       ExportError: a layer computes in another precision.
@@ -87,8 +91,8 @@ def check_precision(model: Any) -> None:
     for layer in _layers(model):
         if layer.compute_dtype != "float32":
             raise ExportError(
-                f"layer {layer.name} computes in {layer.compute_dtype}, and a bundle must in float32: build the "
-                "network again without mixed precision, and give it the weights; no bundle written"
+                f"layer {layer.name} computes in {layer.compute_dtype}, not in float32; no bundle written",
+                "rebuild the network without mixed precision and load the weights into it",
             )
 
 
@@ -107,18 +111,18 @@ def write_models(model: Any, folder: Path) -> None:
     archive.add_endpoint("serve", lambda batch: model(batch, training=False), input_signature=[pixels])
     try:
         archive.write_out(str(folder / SAVED_MODEL), verbose=False)
-    except tf.errors.OpError as error:  # what TensorFlow makes of a full disk
-        # "{{node ...}} FILE; REASON [Op:...]", the file being one that is gone by now.
+    except tf.errors.OpError as error:  # e.g. because the disk is full
+        # "{{node ...}} FILE; REASON [Op:...]", where the file is already gone.
         raise OSError(" ".join(error.message.rpartition("; ")[2].partition(" [Op:")[0].split())) from error
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / SAVED_MODEL), signature_keys=["serve"])
     (folder / LITERT_MODEL).write_bytes(converter.convert())
 
 
 def check_agreement(model: Any, folder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the SavedModel's answers, float32 [N, L], where the LiteRT file and the Keras model give the same.
+    """Return the SavedModel's answers, float32 [N, L], if it, the LiteRT file and the Keras model agree.
 
     Raises:
-      ExportError: a probability differs by more than 1e-4 on these images (uint8 [N, S, S, 3]).
+      ExportError: a probability differs by more than `TOLERANCE` on these images (uint8 [N, S, S, 3]).
     """
     with _full_float32():
         expected = _keras(model, images)
@@ -128,13 +132,14 @@ def check_agreement(model: Any, folder: Path, images: NDArray[np.uint8]) -> NDAr
         if not difference <= TOLERANCE:  # NaN is refused too
             raise ExportError(
                 f"{name} differs from the Keras model by {difference:.2g} on {len(images)} validation images "
-                f"(at most {TOLERANCE:.0e} is allowed); no bundle written"
+                f"(at most {TOLERANCE:.0e} is allowed); no bundle written",
+                "install the package versions in requirements.lock, then run the same command again",
             )
     return answers[SAVED_MODEL]
 
 
 def saved_model(folder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Run the bundle's SavedModel on images uint8 [N, S, S, 3]: probabilities float32 [N, L]."""
+    """Run the bundle's SavedModel on images uint8 [N, S, S, 3] and return probabilities float32 [N, L]."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(folder / SAVED_MODEL))  # its functions do not keep its variables alive
@@ -142,7 +147,7 @@ def saved_model(folder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def litert(folder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Run the bundle's LiteRT file on images uint8 [N, S, S, 3]: probabilities float32 [N, L]."""
+    """Run the bundle's LiteRT file on images uint8 [N, S, S, 3] and return probabilities float32 [N, L]."""
     from ai_edge_litert.interpreter import Interpreter
 
     with native_messages_muted():
@@ -161,27 +166,27 @@ def litert(folder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def versions() -> dict[str, str]:
-    """Name the versions a bundle was made with."""
+    """Return the versions of the packages that made a bundle."""
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def _keras(model: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    # Not by `predict`, which may have been compiled for a GPU's shorter floats.
+    # Not with `predict`, which may have been compiled for a GPU's shorter floats.
     return np.concatenate([np.asarray(model(batch, training=False)) for batch in _batches(images)])
 
 
 def _check_facts(model: Any, images: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> None:
-    """Make sure that a card's figures are of the model that is exported, by some images and their probabilities."""
+    """Make sure that the card's figures describe the exported model, by its probabilities of some images."""
     difference = float(np.abs(_keras(model, images) - probabilities).max())
     if not difference <= MIX_UP:
         raise ExportError(
-            f"quality was measured with other probabilities than the exported model's: they differ by {difference:.2g} "
-            f"on {len(images)} validation images; no bundle written"
+            f"the measured probabilities are not those of the exported model: they differ by {difference:.2g} on "
+            f"{len(images)} validation images; no bundle written"
         )
 
 
 def _quantize(folder: Path, facts: Facts, validation: Examples, calibration: Examples) -> Facts:
-    """Put an int8 file in the place of a bundle's float32 models, and measure it."""
+    """Replace a bundle's float32 models by an int8 file, and measure it."""
     images = quantization.calibration_images(calibration)
     print(f"quantizing to int8, calibrated on {len(images)} training images")
     try:
@@ -190,21 +195,17 @@ def _quantize(folder: Path, facts: Facts, validation: Examples, calibration: Exa
     except OSError:
         raise
     except Exception as error:
-        # The converter raises whatever its passes do, after hours of training that must not look lost.
+        # The converter can raise anything, after hours of training that must not look lost.
         raise ExportError(
-            f"cannot be quantized ({str(error).strip().partition(chr(10))[0]}); the same command with --quantize none "
-            "goes on, and exports the network in float32; no bundle written"
+            f"cannot be quantized ({str(error).strip().partition(chr(10))[0]}); no bundle written", _IN_FLOAT32
         ) from error
     if not quantization.makes_sense(probabilities, facts.probabilities):
-        raise ExportError(
-            "in int8 this network no longer tells images apart; the same command with --quantize none goes on, and "
-            "exports it in float32; no bundle written"
-        )
+        raise ExportError("in int8 this network no longer tells images apart; no bundle written", _IN_FLOAT32)
     return quantization.of_quantized(facts, probabilities, len(images))
 
 
 def _describe(folder: Path, facts: Facts) -> None:
-    """Add curves, model card and manifest to the files of a bundle."""
+    """Add curves, model card and manifest to a bundle."""
     quality, made_with = measure(facts), versions()
     truth = facts.data.validation_targets > 0.5
     precision_recall = curves.draw_precision_recall(quality.scores, truth, facts.probabilities)
@@ -227,7 +228,7 @@ def _describe(folder: Path, facts: Facts) -> None:
 
 @contextmanager
 def _full_float32() -> Iterator[None]:
-    """Let TensorFlow multiply in all 24 bits of a float32; by default a GPU keeps 11 (TF32), and differs by 1e-3."""
+    """Make TensorFlow multiply with all 24 bits of a float32; by default a GPU keeps 11 (TF32), and differs by 1e-3."""
     import tensorflow as tf
 
     switch = tf.config.experimental
@@ -240,7 +241,7 @@ def _full_float32() -> Iterator[None]:
 
 
 def _layers(model: Any) -> Iterator[Any]:
-    """Give every layer of a model, those of nested models included."""
+    """Yield every layer of a model, including those of nested models."""
     for layer in model.layers:
         yield layer
         yield from _layers(layer) if hasattr(layer, "layers") else ()

@@ -1,4 +1,4 @@
-"""Write the model card: what a bundle was trained on, how good it is there, and what it is not for."""
+"""Write the model card: what a bundle was trained on, how good it is, and what it is not for."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ TRAINING_CURVES = "training.png"
 PRECISION_RECALL = "precision_recall.png"
 
 _NOT_FOR = """\
-- Imagery unlike its training data: another sensor, resolution, season, region or processing.
+- Imagery unlike its training data: a different sensor, resolution, season, region or processing.
 - Labels with few images in the table above: their probabilities mean little.
-- Where things are, how large they are or how they changed: it only says that a chip shows them.
-- Decisions about people, land or law without somebody looking at the image."""
+- Where things are, how large they are or how they changed: it only says whether a chip shows them.
+- Decisions about people, land or law unless a person has looked at the image."""
 
-# What means something to Markdown wherever it stands, and underscores that are not inside of a word.
+# Characters with a meaning in Markdown anywhere, and underscores that are not inside a word.
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|&~$#]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def write(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> str:
-    """Write a model card in Markdown; `versions` are of what made the bundle."""
+    """Return a model card in Markdown; `versions` are those of the packages that made the bundle."""
     return "\n".join(_lines(facts, quality, versions)) + "\n"
 
 
@@ -37,16 +37,17 @@ def _lines(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> Itera
     yield (
         f"A multi-label tagger for satellite image chips: MobileNetV2 (alpha {network.alpha:g}) at "
         f"{network.image_size} px, {_origin(network)}{int8}. It gives each chip a probability for each of "
-        f"{len(facts.labels)} labels; a label counts as a tag from its threshold in the table below."
+        f"{len(facts.labels)} labels; a label becomes a tag if its probability reaches the threshold in the table "
+        "below."
     )
     if facts.note:
         yield ""
-        # Line by line, so that whatever Markdown it holds stays inside of the quotation.
+        # Line by line, so that any Markdown in it stays inside the quotation.
         yield from (f"> {line}".rstrip() for line in facts.note.splitlines())
     yield from ("", "## Quality on the held-out images", "")
     yield from _quality(quality)
     if facts.quantization and quality.cost_of_int8:
-        yield from ("", "### What int8 cost", "")
+        yield from ("", "### Cost of int8", "")
         yield from _cost(facts.quantization, quality.scores, quality.cost_of_int8)
     yield from ("", "### Labels", "")
     yield from _labels(facts, quality)
@@ -76,7 +77,7 @@ def _quality(quality: Quality) -> Iterator[str]:
     yield ""
     yield (
         f"Thresholds and epoch were chosen on these same {scores.images:,} images, so the figures flatter a little. "
-        "What is compared is taken at the flat threshold that is best for it. F1, precision and recall are at the "
+        "Each baseline is measured at the flat threshold that is best for it. F1, precision and recall are at the "
         "bundle's thresholds."
     )
 
@@ -93,11 +94,11 @@ def _cost(quantization: Quantization, scores: Scores, cost: CostOfInt8) -> Itera
     yield from _table(("measure", "int8", "float32"), rows)
     yield ""
     yield (
-        f"The file `model.tflite` was rounded to integers of 8 bits, calibrated on {quantization.calibration_images:,} "
-        "training images; all figures of this card are its own, those in the last column of the network before, at "
-        f"thresholds tuned for it. Probabilities differ by {cost.mean_difference:.3f} on average and by "
-        f"{cost.largest_difference:.2f} at most. It runs on CPUs (engine `litert`), about twice as fast as float32 on "
-        "those with VNNI (`grep vnni /proc/cpuinfo`), and hardly faster, or slower, on most others."
+        f"The file `model.tflite` was rounded to 8-bit integers, calibrated on {quantization.calibration_images:,} "
+        "training images. All figures in this card are those of this file; only the last column shows the network "
+        f"before rounding, at thresholds tuned for it. Probabilities differ by {cost.mean_difference:.3f} on average "
+        f"and by {cost.largest_difference:.2f} at most. The file runs on CPUs (engine `litert`), about twice as fast "
+        "as float32 on those with VNNI (`grep vnni /proc/cpuinfo`), and hardly faster, or even slower, on most others."
     )
 
 
@@ -117,13 +118,13 @@ def _labels(facts: Facts, quality: Quality) -> Iterator[str]:
     ]
     yield from _table(columns, rows)
     drawn = curves.labels_with_curve(quality.scores)
-    yield from ("", f"![Precision over recall of each label]({PRECISION_RECALL})")
+    yield from ("", f"![Precision-recall curve of each label]({PRECISION_RECALL})")
     left_out = [_plain(scores.label) for scores in quality.scores.labels if scores not in drawn]
     if left_out:
         yield ""
         yield (
-            f"Without a curve of their own, for fewer than {curves.MIN_POSITIVES} held-out images or beyond the "
-            f"{curves.MAX_LABELS} most frequent labels: {', '.join(left_out)}."
+            f"Labels without a curve, because they have fewer than {curves.MIN_POSITIVES} held-out images or are not "
+            f"among the {curves.MAX_LABELS} most frequent: {', '.join(left_out)}."
         )
 
 
@@ -132,18 +133,18 @@ def _data(facts: Facts) -> Iterator[str]:
     train, held_out = len(data.train_targets), len(data.validation_targets)
     yield (
         f"{train:,} images to train on and {held_out:,} held out ({held_out / (train + held_out):.0%}), from the "
-        f"folder {_plain(data.images_name)} with the label file {_plain(data.label_file_name)}. They were divided by "
-        f"iterative stratification, each label about as frequent on both sides (seed {facts.training.seed})."
+        f"folder {_plain(data.images_name)} with the label file {_plain(data.label_file_name)}. They were split by "
+        f"iterative stratification, with each label about as frequent on both sides (seed {facts.training.seed})."
     )
     if data.findings:
-        yield from ("", "What was amiss with images and labels:", "")
+        yield from ("", "Problems with images and labels:", "")
         yield from (f"- {_plain(str(finding))}" for finding in data.findings)
     repairs = ", ".join(f"`{name}` on {count:,}" for name, count in sorted(data.repairs.items()))
     yield ""
     yield (
-        "Colours: every image was decoded by `pipelines.images`, the code that also decodes when this bundle predicts, "
-        f"and resized to {facts.network.image_size} px ({facts.network.resize_filter}). Repairs made on the way: "
-        f"{repairs or 'none, all were plain RGB'}."
+        "Colours: every image was decoded by `pipelines.images`, the code that also decodes for prediction, and "
+        f"resized to {facts.network.image_size} px ({facts.network.resize_filter}). Repairs made: "
+        f"{repairs or 'none, all images were plain RGB'}."
     )
 
 
@@ -157,12 +158,13 @@ def _training(facts: Facts) -> Iterator[str]:
         minutes = sum(epoch.seconds for epoch in epochs) / 60
         rows.append((name, " to ".join(numbers), f"{rate:.2g}", f"{minutes:.1f}"))
     yield from _table(("phase", "epochs", "highest learning rate", "minutes"), rows)
-    yield from ("", f"![Loss and quality over the epochs]({TRAINING_CURVES})", "")
+    yield from ("", f"![Loss and quality by epoch]({TRAINING_CURVES})", "")
     yield (
-        f"Kept were the weights of epoch {training.kept_epoch}: {training.criterion}. Batches of "
-        f"{training.batch_size}; each image turned, mirrored, cropped and relit at random, anew in every epoch; Adam "
-        f"on binary cross-entropy. It took {training.seconds / 60:.1f} minutes in all on {_plain(training.machine)}, "
-        f"{'in mixed precision' if training.mixed_precision else 'in float32'}. With the same files:"
+        f"The bundle has the weights of epoch {training.kept_epoch}: {training.criterion}. Batches of "
+        f"{training.batch_size} images; each image was randomly turned, mirrored, cropped and relit in every epoch; "
+        f"Adam on binary cross-entropy. It took {training.seconds / 60:.1f} minutes in total on "
+        f"{_plain(training.machine)}, in {'mixed precision' if training.mixed_precision else 'float32'}. To repeat it "
+        "with the same files:"
     )
     yield from ("", "```sh", _command(facts), "```")
 
@@ -196,13 +198,13 @@ def _origin(network: Network) -> str:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lay out a table, its first column to the left, the others to the right."""
+    """Lay out a table with its first column left-aligned and the others right-aligned."""
     for cells in (columns, ("---", *["---:"] * (len(columns) - 1)), *rows):
         yield f"| {' | '.join(cells)} |"
 
 
 def _plain(text: str) -> str:
-    """Keep Markdown from reading anything into a text, and put it on one line."""
+    """Escape a text for Markdown and put it on one line."""
     return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
 
 

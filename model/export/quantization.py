@@ -1,7 +1,7 @@
-"""Round an exported network to integers of 8 bits, and keep what it was before, so that the cost can be told.
+"""Round an exported network to 8-bit integers, and keep its earlier figures so that the cost can be reported.
 
-On processors with instructions for it such a file takes half the time. What it costs in quality depends on the network
-and the images: so all figures of the bundle, thresholds too, are those of the rounded file, beside the ones before.
+On processors with instructions for it such a file takes half the time. The cost in quality depends on the network and
+the images, so all figures of the bundle, including thresholds, are those of the rounded file, next to the earlier ones.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ from pipelines.inference.bundle import LITERT_MODEL, SAVED_MODEL
 from pipelines.supervision.machine import available_cores, native_messages_muted
 
 CALIBRATION_IMAGES = 200
-# In integers too, the head would give probabilities in steps of 1/256, a coarse order for rare labels: mean average
-# precision was lower by 0.011 on 122 real chips, and no time was won.
+# As integers, the head would give probabilities in steps of 1/256, which rank rare labels coarsely: mean average
+# precision was lower by 0.011 on 122 real chips, and no time was saved.
 _KEPT_IN_FLOAT32 = ["FULLY_CONNECTED", "LOGISTIC"]
-# A network that gives some images a probability so much higher than others is expected to tell them apart when rounded.
-_TOLD_APART = 0.1
+# If the probabilities of a label range this far over the images, the rounded network must tell images apart as well.
+_DISTINCT = 0.1
 
 
 def check_available() -> None:
-    """Refuse at once what would else be missing after hours.
+    """Fail right away if TensorFlow lacks what quantization needs, instead of after hours.
 
     Raises:
-      UsageError: this TensorFlow cannot quantize some operations and leave others.
+      UsageError: this TensorFlow cannot leave single operations unquantized.
     """
     import tensorflow as tf
 
     if not hasattr(tf.lite.experimental, "QuantizationDebugger"):
         raise UsageError(
-            f"argument --quantize: TensorFlow {tf.__version__} has no tf.lite.experimental.QuantizationDebugger; "
-            "install the version in requirements.lock, or train with --quantize none"
+            f"argument --quantize: TensorFlow {tf.__version__} has no tf.lite.experimental.QuantizationDebugger",
+            "install the version in requirements.lock, or train with --quantize none",
         )
 
 
 def calibration_images(training: Examples) -> NDArray[np.uint8]:
-    """Choose the images by which the range of each activation is found: uint8 [at most 200, S, S, 3], spread evenly."""
+    """Return evenly spaced images to find activation ranges, uint8 [at most `CALIBRATION_IMAGES`, S, S, 3]."""
     return training.pixels[training.rows[spread(len(training.rows), CALIBRATION_IMAGES)]]
 
 
 def quantize(folder: Path, calibration: NDArray[np.uint8]) -> None:
-    """Write `model.tflite` anew, in int8 from pixels to features, and remove `saved_model/`: it is another model now.
+    """Rewrite `model.tflite` in int8 from pixels to features, and remove `saved_model/`, now a different model.
 
     Args:
-      folder: holds `saved_model/` with signature `serve`, in float32.
+      folder: contains `saved_model/` with signature `serve`, in float32.
       calibration: see `calibration_images`.
 
     Raises:
@@ -69,11 +69,11 @@ def quantize(folder: Path, calibration: NDArray[np.uint8]) -> None:
             yield [image[np.newaxis]]
 
     with native_messages_muted(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it builds an interpreter of TensorFlow's own, which is deprecated
+        warnings.simplefilter("ignore")  # it uses TensorFlow's own interpreter, which is deprecated
         converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / SAVED_MODEL), signature_keys=["serve"])
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = represent
-        # The converter alone cannot leave out an operation; the debugger is also its documented way to do that.
+        # The converter itself cannot exclude operations; the debugger is the documented way to do so.
         debugger = tf.lite.experimental.QuantizationDebugger(
             converter=converter,
             debug_dataset=represent,
@@ -85,7 +85,7 @@ def quantize(folder: Path, calibration: NDArray[np.uint8]) -> None:
 
 
 def predict(file: Path, examples: Examples) -> NDArray[np.float32]:
-    """Predict the probabilities of examples, float32 [N, L], as the LiteRT engine does: image by image on all cores."""
+    """Return the probabilities of examples, float32 [N, L], as the LiteRT engine does: image by image on all cores."""
     from tqdm import tqdm
 
     with native_messages_muted():
@@ -111,20 +111,20 @@ def predict(file: Path, examples: Examples) -> NDArray[np.float32]:
 
 
 def makes_sense(found: NDArray[np.float32], before: NDArray[np.float32]) -> bool:
-    """Tell whether probabilities after quantization, float32 [N, L], say anything about images that differed before."""
+    """Return whether probabilities after quantization, float32 [N, L], still tell apart images that differed before."""
     if not np.isfinite(found).all():
         return False
-    told_apart = float(np.ptp(before, axis=0).max()) > _TOLD_APART
-    return not told_apart or float(np.ptp(found, axis=0).max()) > 0
+    distinct = float(np.ptp(before, axis=0).max()) > _DISTINCT
+    return not distinct or float(np.ptp(found, axis=0).max()) > 0
 
 
 def of_quantized(before: Facts, probabilities: NDArray[np.float32], calibration_images: int) -> Facts:
-    """Turn the facts of a float32 network into those of its int8 file.
+    """Turn the facts about a float32 network into those about its int8 file.
 
     Args:
-      before: of the network.
+      before: the facts about the network.
       probabilities: the file's, of the held-out images, float32 [M, L].
-      calibration_images: how many the file was calibrated on.
+      calibration_images: number of images used for calibration.
     """
     return dataclasses.replace(
         before,
