@@ -1,4 +1,4 @@
-"""`scenetags train`: labelled images in, a bundle out."""
+"""`scenetags train`: turn labelled images into a bundle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     try:
         settings = parse(sys.argv[1:] if argv is None else argv)
-        # Imported here: NumPy and the rest take longer than `--help` should.
+        # Imported here: NumPy and the rest would make `--help` slow.
         from model.training.session import train
 
         train(settings)

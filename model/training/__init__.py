@@ -1,1 +1,1 @@
-"""The network, the phases of its training, and the folder from which an interrupted training resumes."""
+"""The network, the phases of its training, and the folder from which interrupted training resumes."""

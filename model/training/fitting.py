@@ -1,4 +1,4 @@
-"""Train a network through its phases, keep its best weights, and go on where an earlier attempt was interrupted."""
+"""Train a network in phases, keep its best weights, and resume where an earlier attempt was interrupted."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from pipelines.errors import ExitCode, ScenetagsError
 HEAD_LEARNING_RATE = 3e-3
 FINETUNE_LEARNING_RATE = 4e-4
 SCRATCH_LEARNING_RATE = 3e-3
-# Share of a phase in which the learning rate rises to its height: its first steps would else undo what is there.
+# Share of a phase in which the learning rate rises to its peak: the first steps would otherwise undo earlier learning.
 WARM_UP = 0.1
-# Epochs without a better score after which a phase ends. Long, for the score jumps about while the learning rate is
-# high, and rises once more when it falls: what is gained last would be lost.
+# Epochs without a better score after which a phase ends. Long, because the score fluctuates while the learning rate is
+# high, and rises once more when it falls: a shorter patience would lose that last gain.
 PATIENCE = 12
-# Standard deviation over images of what their F2 differs by between one epoch and the fifth after it; measured on 360
-# real chips in three trainings: 0.04 to 0.13 in the later half of fine-tuning.
+# Standard deviation over images of the difference in F2 between one epoch and the fifth after it; measured on 360 real
+# chips in three trainings: 0.04 to 0.13 in the later half of fine-tuning.
 DEVIATION = 0.1
 
 
 class DivergedError(ScenetagsError):
-    """Training without any epoch of finite loss; the message is one line for the user."""
+    """Training in which no epoch had a finite loss; the message is one line for the user."""
 
     exit_code = ExitCode.STOPPED
 
 
 class Phase(NamedTuple):
-    """Some epochs with the same layers free to learn; the learning rate rises soon, and falls to 0 along a cosine."""
+    """Epochs with the same trainable layers; the learning rate warms up, then falls to 0 along a cosine."""
 
     name: str
     epochs: int
@@ -47,7 +47,7 @@ class Phase(NamedTuple):
 
 
 def plan(*, from_scratch: bool, head_epochs: int, finetune_epochs: int) -> list[Phase]:
-    """Plan the phases: head, then everything gently; or everything at once where nothing is learnt yet."""
+    """Plan the phases: the head, then fine-tuning; or everything at once from scratch."""
     if from_scratch:
         phases = [Phase("from scratch", finetune_epochs, SCRATCH_LEARNING_RATE, "everything")]
     else:
@@ -59,11 +59,11 @@ def plan(*, from_scratch: bool, head_epochs: int, finetune_epochs: int) -> list[
 
 
 def best_epoch(history: Sequence[Epoch], tolerance: float = 0.0) -> Epoch | None:
-    """Find the epoch whose weights to keep; None where all have diverged.
+    """Find the epoch whose weights to keep; None if all have diverged.
 
-    In each phase it is the last epoch whose F2 on the held-out images is the phase's best, or lower by no more than
-    `tolerance`; but none that is below what the phases before have reached, so that fine-tuning that helps nothing
-    cannot end below the head it started from.
+    In each phase it is the last epoch whose F2 on the held-out images is at most `tolerance` below the phase's best. An
+    epoch below the best of the phases before is never kept, so that fine-tuning that does not help cannot end below the
+    head it started from.
     """
     kept = None
     reached = -math.inf
@@ -79,17 +79,17 @@ def best_epoch(history: Sequence[Epoch], tolerance: float = 0.0) -> Epoch | None
 
 
 def standard_error(images: int) -> float:
-    """Estimate by how much the F2 of two epochs on so many held-out images differs by chance.
+    """Estimate by how much the F2 of two epochs differs by chance on this many held-out images.
 
-    The best of twenty epochs is often an early one that was lucky, while those at a low learning rate are better on
-    other images; what lies within one standard error counts as equal for that reason, as in the rule of Breiman and
-    others, "Classification and Regression Trees", 1984.
+    The best of twenty epochs is often a lucky early one, while those at a low learning rate do better on other images.
+    Scores within one standard error therefore count as equal, as in the rule of Breiman and others, "Classification and
+    Regression Trees", 1984.
     """
     return DEVIATION / math.sqrt(images)
 
 
 def has_ended(phase: Phase, history: Sequence[Epoch]) -> bool:
-    """Tell whether a phase is through: all its epochs done, none better for a while, or diverged."""
+    """Return whether a phase has ended: all its epochs done, no improvement for a while, or diverged."""
     done = [epoch for epoch in history if epoch.phase == phase.name]
     best = best_epoch(done)
     if done and not math.isfinite(done[-1].loss):
@@ -100,16 +100,16 @@ def has_ended(phase: Phase, history: Sequence[Epoch]) -> bool:
 
 @dataclass(frozen=True)
 class Training:
-    """One training of one model: what it learns from, and the epochs that are done.
+    """The training of one model: its data, and the epochs done so far.
 
     Attributes:
       model: `keras.Model` from pixels uint8 [B, S, S, 3] to probabilities float32 [B, L].
       training: the examples to learn from.
-      validation: the examples to judge each epoch by.
-      batch_size: examples a step.
+      validation: the held-out examples that score each epoch.
+      batch_size: examples per step.
       seed: of order, orientations and dropout.
       workspace: where each epoch is committed.
-      history: the epochs that are done, in this or in an interrupted attempt; grows.
+      history: the epochs done so far, in this attempt or an interrupted one; grows.
     """
 
     model: Any
@@ -121,7 +121,7 @@ class Training:
     history: list[Epoch]
 
     def run(self, phases: Sequence[Phase]) -> Epoch:
-        """Train through what is left of the phases; leave the model with its best weights and return their epoch.
+        """Run what is left of the phases, set the model to its best weights, and return their epoch.
 
         Raises:
           DivergedError: no epoch had a finite loss.
@@ -133,12 +133,12 @@ class Training:
             best = self._best()
             if best is None:
                 break
-            # What comes next, be it a phase or the export, starts from the best weights so far.
+            # The next phase, or the export, starts from the best weights so far.
             self.workspace.restore_best(self.model, best)
         if best is None:
             raise DivergedError(
-                "training diverged: no epoch had a finite loss on the held-out images; delete "
-                f"{self.workspace.folder} and train with a larger --batch_size, or from other weights"
+                "training diverged: no epoch had a finite loss on the held-out images",
+                f"delete {self.workspace.folder} and train with a larger --batch_size or different --weights",
             )
         return best
 
@@ -175,7 +175,7 @@ class Training:
                 steps_per_epoch=steps,
                 initial_epoch=first,
                 epochs=end,
-                shuffle=False,  # the batches come shuffled
+                shuffle=False,  # the batches are already shuffled
                 verbose=0,
                 callbacks=[
                     keras.callbacks.LambdaCallback(on_epoch_begin=begin, on_train_batch_end=step, on_epoch_end=finish),
@@ -197,7 +197,7 @@ class Training:
         # XLA runs this network several times slower on a CPU.
         jit_compile = "auto" if network.on_gpu() else False
         self.model.compile(keras.optimizers.Adam(rate), "binary_crossentropy", jit_compile=jit_compile)
-        # Built here, its hundreds of variables do not make TensorFlow trace the training step twice.
+        # Built here: its hundreds of variables would otherwise make TensorFlow trace the training step twice.
         self.model.optimizer.build(self.model.trainable_variables)
 
     def _measure(self, phase: Phase, logs: dict[str, float], seconds: float) -> Epoch:
@@ -217,7 +217,7 @@ class Training:
 
     def _commit(self, logs: dict[str, float]) -> None:
         last = self.history[-1]
-        # TensorBoard's callback, which comes next, writes what it finds here.
+        # TensorBoard's callback runs next and writes what it finds here.
         logs |= {"val_loss": last.validation_loss, "val_f2": last.validation_f2, "val_map": last.validation_map}
         self.workspace.commit(self.model, self.history, self._best())
 
@@ -235,6 +235,6 @@ class Training:
 
 
 def predict(model: Any, examples: dataset.Examples, batch_size: int) -> NDArray[np.float32]:
-    """Predict the probabilities of examples, float32 [N, L], through the training reader."""
+    """Return the probabilities of examples, float32 [N, L], read as in training."""
     probabilities: NDArray[np.float32] = model.predict(dataset.batches(examples, batch_size), verbose=0)
     return probabilities

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    # Its constants are read for every `--help`, which needs no NumPy.
+    # `--help` imports this module for its constants, and must not import NumPy.
     import numpy as np
     from numpy.typing import NDArray
 
 from pipelines.errors import ScenetagsError
 
-# Keras keeps each application's weights of ImageNet for these widths only.
+# Keras has ImageNet weights for these widths only.
 IMAGENET_ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 MIN_IMAGE_SIZE = 32
 MAX_IMAGE_SIZE = 2048
@@ -28,7 +28,7 @@ _MOMENTUM_FROM_SCRATCH = 0.9
 
 
 class WeightsError(ScenetagsError):
-    """Weights that cannot be had or do not fit; the message is one line for the user."""
+    """Weights that cannot be downloaded, read or loaded; the message is one line for the user."""
 
 
 def build(
@@ -42,7 +42,7 @@ def build(
     """Build a `keras.Model` from pixels uint8 [N, S, S, 3] to probabilities float32 [N, L].
 
     Args:
-      label_frequencies: share of the training images with each label, float32 [L]; where the head starts.
+      label_frequencies: share of the training images with each label, float32 [L]; the head's initial output.
       image_size: S, in pixels, at least 32.
       alpha: width of the network; 1.0 is MobileNetV2 as published.
       weights: "imagenet" (downloaded by Keras), a local file of base weights, or None to start from scratch.
@@ -50,11 +50,11 @@ def build(
         GPU, slower on a CPU.
 
     Raises:
-      WeightsError: the weights cannot be downloaded, read or fitted to this width.
+      WeightsError: the weights cannot be downloaded or read, or are for a different width.
     """
     import keras
 
-    # Keras' applications take their precision from the global policy alone.
+    # Keras applications take their precision from the global policy only.
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
@@ -71,27 +71,27 @@ def build(
 
 
 def on_gpu() -> bool:
-    """Tell whether TensorFlow sees a GPU."""
+    """Return whether TensorFlow sees a GPU."""
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
 
 
 def seed_dropout(model: Any, seed: int, epoch: int) -> None:
-    """Make what dropout leaves out in an epoch follow from the seed and the epoch's number alone."""
+    """Make the dropout of an epoch depend only on the seed and the epoch's number."""
     model.get_layer(_DROPOUT).seed_generator.state.assign((seed, epoch))
 
 
 def free(model: Any, layers: Trainable) -> None:
-    """Let some layers learn and freeze the others; takes effect when the model is compiled.
+    """Make some layers trainable and freeze the others; takes effect when the model is compiled.
 
     "head" is the head alone. "all but statistics" is the whole network except its BatchNormalization layers, which
-    would lose on a few images what pretraining gave them. "everything" is for training from scratch.
+    would lose their pretrained statistics on a few images. "everything" is for training from scratch.
     """
     backbone = model.get_layer(_BACKBONE)
     backbone.trainable = layers != "head"
     # Layer by layer: `backbone(..., training=False)` does not stop Keras 3 from updating them in `fit`, and a base
-    # that is trainable already does not hand `trainable = True` on to its layers.
+    # that is already trainable does not pass `trainable = True` on to its layers.
     for layer in _batch_normalizations(backbone):
         layer.trainable = layers == "everything"
 
@@ -100,7 +100,7 @@ def _head(label_frequencies: NDArray[np.float32]) -> Any:
     import keras
     import numpy as np
 
-    # It starts at the labels' frequencies, so that no step is spent on learning what is rare.
+    # The head starts at the label frequencies, so that no steps are spent on learning which labels are rare.
     odds = np.clip(label_frequencies, 1e-3, 1 - 1e-3)
     bias = keras.initializers.Constant(np.log(odds / (1 - odds)))
     return keras.layers.Dense(
@@ -123,14 +123,16 @@ def _backbone(image_size: int, alpha: float, weights: str | Path | None) -> Any:
     except Exception as error:
         if weights is None:
             raise
-        # Keras wraps a failed download in a bare Exception, and unfit weights in several kinds of error.
+        # Keras raises a bare Exception if a download fails, and various errors for weights that do not fit.
         cause = " ".join(str(error).split())[:200]
         if weights == "imagenet":
             raise WeightsError(
-                f"cannot get the ImageNet weights for alpha {alpha} ({cause}); "
-                "pass --weights FILE with weights of your own, or --weights none"
+                f"cannot download the ImageNet weights for alpha {alpha} ({cause})",
+                "pass your own with --weights FILE, or --weights none",
             ) from error
-        raise WeightsError(f"{weights}: no MobileNetV2 base weights for alpha {alpha} ({cause})") from error
+        raise WeightsError(
+            f"{weights}: not MobileNetV2 weights without top for alpha {alpha} ({cause})", "check --alpha and the file"
+        ) from error
 
 
 def _batch_normalizations(backbone: Any) -> list[Any]:

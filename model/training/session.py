@@ -34,8 +34,8 @@ class Data(NamedTuple):
       labels: every label that a readable image has.
       training: the examples to learn from.
       validation: the examples held out.
-      repairs: on how many images each repair of `images.decode` was made.
-      findings: what was amiss with the label file and the images.
+      repairs: number of images per repair of `images.decode`.
+      findings: problems of the label file and the images.
     """
 
     labels: tuple[str, ...]
@@ -46,15 +46,15 @@ class Data(NamedTuple):
 
 
 def train(settings: Settings) -> None:
-    """Read the images, train on them, measure and export; go on where an earlier attempt was interrupted.
+    """Read the images, train on them, measure and export; resume where an earlier attempt was interrupted.
 
     Raises:
       LabelError: the label file cannot be used.
       DatasetError: the images cannot be used.
-      WorkspaceError: an unfinished training of another kind is in the way.
+      WorkspaceError: an unfinished training with different settings is in the way.
       WeightsError: the pretrained weights cannot be used.
-      ExportError: the exported files do not agree with one another.
-      DivergedError: training came to nothing.
+      ExportError: the export failed its checks, or cannot be written.
+      DivergedError: no epoch had a finite loss.
     """
     _check_installed()
     matched, findings = _match(settings)
@@ -74,7 +74,7 @@ def train(settings: Settings) -> None:
 
 
 def _train(data: Data, settings: Settings, workspace: Workspace, precision: network.Precision) -> Bundle:
-    """Train on what was read, and export the result."""
+    """Train on the data and export the result."""
     training = _begin(data, settings, workspace, precision)
     best = training.run(
         fitting.plan(
@@ -107,7 +107,7 @@ def _print_quality(bundle: Bundle, settings: Settings) -> None:
 def _gather(
     settings: Settings, data: Data, training: fitting.Training, best: Epoch, probabilities: NDArray[np.float32]
 ) -> facts.Facts:
-    """Gather what the bundle tells of its training; `probabilities` are the model's of the held-out images."""
+    """Gather the facts about the training for the bundle; `probabilities` are those of the held-out images."""
     return facts.Facts(
         name=settings.name,
         note=settings.note,
@@ -142,10 +142,10 @@ def _gather(
 
 
 def _check_installed() -> None:
-    """Refuse at once what would else be missing after hours."""
+    """Fail right away if a library is missing that would otherwise be missed after hours."""
     for module in ("tensorflow", "iterstrat", "matplotlib"):
         if importlib.util.find_spec(module) is None:
-            raise UsageError(f"{module} is not installed: pip install 'scenetags[train]'")
+            raise UsageError(f"{module} is not installed", "run pip install 'scenetags[train]'")
 
 
 def _match(settings: Settings) -> tuple[labels.LabelledImages, list[labels.Finding]]:
@@ -155,18 +155,18 @@ def _match(settings: Settings) -> tuple[labels.LabelledImages, list[labels.Findi
     findings = [*file.findings, *matched.findings]
     unused = set(file.labels) - set(labels.vocabulary(matched.tags))
     if unused:
-        findings.append(labels.Finding("labels that no image has, left out", tuple(sorted(unused))))
-    told = _told(findings)
+        findings.append(labels.Finding("labels without images, dropped", tuple(sorted(unused))))
+    _report(findings)
     _check_enough(settings, matched.tags)
-    return matched, told
+    return matched, findings
 
 
 def _check_enough(settings: Settings, tags: Sequence[frozenset[str]]) -> None:
     vocabulary = labels.vocabulary(tags)
     if not vocabulary or len(tags) < 2:
         raise dataset.DatasetError(
-            f"{settings.labels}: {len(tags)} usable images with {len(vocabulary)} labels; training takes two images "
-            "and a label at least"
+            f"{settings.labels}: usable images: {len(tags)}, labels: {len(vocabulary)}",
+            "training needs at least two images and one label",
         )
 
 
@@ -178,7 +178,9 @@ def _read(
         print(f"{count} of {len(matched.paths)} images repaired: {repair}")
     if decoded.unreadable:
         names = tuple(f"{os.path.basename(bad.path)} ({bad.reason})" for bad in decoded.unreadable)
-        findings = findings + _told([labels.Finding("unreadable images, left out", names)])
+        unreadable = labels.Finding("unreadable images, skipped", names)
+        _report([unreadable])
+        findings = [*findings, unreadable]
     tags = [matched.tags[index] for index in decoded.readable]
     _check_enough(settings, tags)
     vocabulary = labels.vocabulary(tags)
@@ -190,19 +192,17 @@ def _read(
     )
 
 
-def _told(findings: Iterable[labels.Finding]) -> list[labels.Finding]:
-    """Print findings, a line each, and hand them on."""
-    findings = list(findings)
+def _report(findings: Iterable[labels.Finding]) -> None:
+    """Print findings, one per line."""
     for finding in findings:
         print(finding)
-    return findings
 
 
 def _begin(data: Data, settings: Settings, workspace: Workspace, precision: network.Precision) -> fitting.Training:
-    """Build the network, and find out how far an interrupted attempt came."""
+    """Build the network, and find out how far an interrupted attempt got."""
     history = list(workspace.read_history())
     if history:
-        print(f"going on after epoch {history[-1].epoch} of an interrupted training ({workspace.folder})")
+        print(f"resuming after epoch {history[-1].epoch} of an interrupted training ({workspace.folder})")
     model = network.build(
         data.training.targets.mean(axis=0),
         image_size=settings.image_size,
@@ -216,7 +216,7 @@ def _begin(data: Data, settings: Settings, workspace: Workspace, precision: netw
 
 
 def _in_float32(model: Any, settings: Settings) -> Any:
-    """Give back a network that computes in float32, as bundles do, with the same weights."""
+    """Return a network with the same weights that computes in float32, as bundles do."""
     if model.dtype_policy.name == "float32":
         return model
     frequencies = np.full(model.output_shape[-1], 0.5, np.float32)
@@ -226,9 +226,9 @@ def _in_float32(model: Any, settings: Settings) -> Any:
 
 
 def _identity(settings: Settings, matched: labels.LabelledImages, precision: network.Precision) -> dict[str, str]:
-    """Describe all that decides what the training gives; an attempt goes on only where another equal one stopped.
+    """Describe everything that determines the outcome; training resumes only an attempt of the same identity.
 
-    Quantization comes after it: a finished training can be exported in either way.
+    Quantization comes after training: a finished training can be exported either way.
     """
     flags = {
         flag: str(value)
@@ -242,7 +242,7 @@ def _identity(settings: Settings, matched: labels.LabelledImages, precision: net
         "weights": str(weights),
         "images": dataset.fingerprint(matched.paths),
         "labels": tags,
-        # An optimizer's state in one is of no use in the other: a GPU's epochs are not gone on with on a CPU.
+        # The optimizer's state differs between precisions, so epochs on a GPU cannot be resumed on a CPU.
         "precision": precision,
         "version": importlib.metadata.version("scenetags"),
     }

@@ -1,13 +1,13 @@
-"""The folder beside a bundle in which its training keeps what it needs to go on after an interruption.
+"""The folder next to a bundle in which its training keeps what it needs to resume after an interruption.
 
-    BUNDLE.training/settings.json       what is being trained; another training is refused
-                    lock                held while a training is at work
+    BUNDLE.training/settings.json       what is being trained; different settings are refused
+                    lock                held while training runs
                     images/             the decoded images
                     checkpoint/         weights and optimizer after the last epoch, and the best weights
-                    history.csv         a line for each epoch; an epoch counts as done once it is there
+                    history.csv         one line per epoch; an epoch counts as done once it is there
                     tensorboard/        the same for TensorBoard
 
-Of these, history and TensorBoard logs stay when the bundle is written.
+History and TensorBoard logs stay when the bundle has been written.
 """
 
 from __future__ import annotations
@@ -36,35 +36,37 @@ _KIND = {"kind": "scenetags training"}
 _LOCK = "lock"
 _OF_UNFINISHED = ("images", "checkpoint", _LOCK)
 _OF_FINISHED = ("history.csv", "tensorboard")
+# Of a SHA-256 in hexadecimal, as settings identify images and labels.
+_DIGEST_LENGTH = 64
 
 
 class WorkspaceError(ScenetagsError):
-    """A folder that this training cannot work in; the message is one line for the user."""
+    """A folder that this training cannot use; the message is one line for the user."""
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder of one training; see the module."""
+    """The folder of one training; see the module docstring."""
 
     folder: Path
 
     @property
     def images(self) -> Path:
-        """Where the decoded images are."""
+        """The folder of the decoded images."""
         return self.folder / "images"
 
     @property
     def history_file(self) -> Path:
-        """Where the history is, as CSV."""
+        """The history as a CSV file."""
         return self.folder / "history.csv"
 
     @property
     def tensorboard(self) -> Path:
-        """Where TensorBoard finds its logs."""
+        """The folder of the TensorBoard logs."""
         return self.folder / "tensorboard"
 
     def read_history(self) -> tuple[Epoch, ...]:
-        """Read the epochs that are done; none in a new training.
+        """Read the epochs done so far; none in a new training.
 
         Raises:
           HistoryError: the file is damaged.
@@ -72,32 +74,32 @@ class Workspace:
         return history.read_csv(self.history_file) if self.history_file.exists() else ()
 
     def commit(self, model: Any, done: Sequence[Epoch], best: Epoch | None) -> None:
-        """Save a model after an epoch, so that a training that is killed at any moment continues after some epoch.
+        """Save a model after an epoch, so that training killed at any moment can resume after its last saved epoch.
 
         Args:
           model: a compiled `keras.Model`; its optimizer's state is saved with its weights.
-          done: all epochs so far; the last one is the one to save.
-          best: the epoch among them whose weights are the best, if any are good; they are kept as well.
+          done: all epochs so far; the last one is saved.
+          best: the best of them, or None if all have diverged; its weights are kept as well.
 
         Raises:
-          OSError: the disk is full, for one.
+          OSError: the files cannot be written, e.g. because the disk is full.
         """
         self._checkpoint.mkdir(exist_ok=True)
         keep = {self._weights(done[-1])}
-        # Not Keras' own files: HDF5 crashes the process where the disk is full.
+        # Not in Keras' own format: HDF5 crashes the process if the disk is full.
         _save(self._weights(done[-1]), [*model.get_weights(), *(state.numpy() for state in model.optimizer.variables)])
         if best:
             keep.add(self._best_weights(best))
             if best == done[-1]:
                 _save(self._best_weights(best), model.get_weights())
-        # From here on the new files are the ones that count, and the others are not missed.
+        # From here on only the new files count, and the others can go.
         history.write_csv(done, self.history_file)
         for file in self._checkpoint.iterdir():
             if file not in keep:
                 file.unlink()
 
     def restore(self, model: Any, last: Epoch) -> None:
-        """Give a model, compiled as it was then, the weights and the optimizer's state after its last epoch.
+        """Load the weights and the optimizer's state of the last epoch into a model that is compiled as it was then.
 
         Raises:
           WorkspaceError: they are missing, damaged or of another network.
@@ -111,7 +113,7 @@ class Workspace:
             state.assign(array)
 
     def restore_best(self, model: Any, best: Epoch) -> None:
-        """Give a model its best weights, whatever optimizer it has.
+        """Load the best weights into a model, whatever its optimizer.
 
         Raises:
           WorkspaceError: they are missing, damaged or of another network.
@@ -120,8 +122,8 @@ class Workspace:
         self._set_weights(model, self._load(file), file)
 
     def clear(self) -> None:
-        """Remove what only an unfinished training needs."""
-        (self.folder / _SETTINGS).unlink(missing_ok=True)  # first: without it the rest is no training to go on with
+        """Remove what only unfinished training needs."""
+        (self.folder / _SETTINGS).unlink(missing_ok=True)  # first: without it there is nothing to resume
         _remove(self.folder, _OF_UNFINISHED)
 
     @property
@@ -148,20 +150,20 @@ class Workspace:
             raise self._damaged(file) from error
 
     def _damaged(self, file: Path) -> WorkspaceError:
-        return WorkspaceError(f"{file} is missing or damaged; delete {self.folder} to train from the start")
+        return WorkspaceError(f"{file} is missing or damaged", f"delete {self.folder} to start over")
 
 
 @contextmanager
 def open_workspace(folder: Path, settings: Mapping[str, str]) -> Iterator[Workspace]:
-    """Hold the folder of a training: to resume where it was interrupted or, if there is none, to begin.
+    """Lock the folder of a training and prepare it: to resume interrupted training, or to start.
 
     Args:
       folder: the workspace.
-      settings: all that decides what the training gives.
+      settings: everything that determines the outcome of the training.
 
     Raises:
-      WorkspaceError: another training is at work there or unfinished, or the folder holds something else or cannot be
-        written.
+      WorkspaceError: another training is running there, or one with different settings is unfinished, or the folder
+        holds other files or cannot be written.
     """
     with ExitStack() as held:
         try:
@@ -169,23 +171,25 @@ def open_workspace(folder: Path, settings: Mapping[str, str]) -> Iterator[Worksp
             held.enter_context(storage.lock(str(folder / _LOCK), f"process {os.getpid()}"))
             _prepare(folder, settings)
         except storage.LockedError:
-            raise WorkspaceError(f"{folder}: another training is at work there") from None
+            raise WorkspaceError(
+                f"{folder}: another training is running there", "wait for it to finish, or choose another --output"
+            ) from None
         except OSError as error:
             raise WorkspaceError(f"{folder}: {error.strerror}") from error
         yield Workspace(folder)
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Make sure that what may be deleted is ours: without settings, somebody's own folder may be called `images`."""
+    """Make sure that what may be deleted is ours: without settings, a folder `images` may be the user's own."""
     foreign = sorted({_whole_name(file) for file in folder.iterdir()} - _ours(folder)) if folder.exists() else []
     if foreign:
         raise WorkspaceError(
-            f"{folder} is needed to train in, and holds other files, such as {foreign[0]}", "move or delete them"
+            f"{folder} is needed for training, but holds other files, such as {foreign[0]}", "move or delete them"
         )
 
 
 def _prepare(folder: Path, settings: Mapping[str, str]) -> None:
-    """Keep what an interrupted training of the same settings has left; else begin anew."""
+    """Keep what interrupted training with the same settings has left; otherwise start over."""
     for partial in folder.glob("*.partial"):
         partial.unlink()
     unfinished = _read_settings(folder / _SETTINGS)
@@ -193,8 +197,8 @@ def _prepare(folder: Path, settings: Mapping[str, str]) -> None:
         return
     if unfinished is not None and Workspace(folder).history_file.exists():
         raise WorkspaceError(
-            f"{folder} holds an unfinished training of another kind ({_difference(unfinished, settings)})",
-            "finish it with its own command, or delete that folder to begin anew",
+            f"{folder} holds an unfinished training with different settings ({_difference(unfinished, settings)})",
+            "finish it with its own command, or delete that folder to start over",
         )
     _remove(folder, _ours(folder) - {_LOCK})
     storage.write(str(folder / _SETTINGS), json.dumps({**_KIND, **settings}, indent=2).encode())
@@ -206,7 +210,7 @@ def _ours(folder: Path) -> set[str]:
 
 
 def _whole_name(file: Path) -> str:
-    """Name the file that one which is not yet whole will be."""
+    """Return the name that a partly written file will have once it is complete."""
     return re.sub(r"(\.[0-9a-f]{8})?\.partial$", "", file.name)
 
 
@@ -219,21 +223,23 @@ def _read_settings(file: Path) -> dict[str, str] | None:
         settings = None
     if not isinstance(settings, dict) or not settings.items() >= _KIND.items():
         raise WorkspaceError(
-            f"{file} is damaged or not of a training; delete or move {file.parent} to train from the start"
+            f"{file} is damaged, or not from a training", f"move or delete {file.parent} to start over"
         )
     return {name: value for name, value in settings.items() if name not in _KIND}
 
 
 def _difference(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Name the settings that differ; digests, which tell nobody anything, are only said to."""
+    """List the settings that differ, with their values unless these are digests."""
     changed = [name for name in now if before.get(name) != now[name]]
-    told = [name if len(now[name]) == 64 else f"{name} was {before.get(name)}, is {now[name]}" for name in changed]
-    return ", ".join(f"{name} changed" if name in changed else name for name in told)
+    return ", ".join(
+        f"{name} changed" if len(now[name]) == _DIGEST_LENGTH else f"{name} was {before.get(name)}, is {now[name]}"
+        for name in changed
+    )
 
 
 def _save(file: Path, arrays: Iterable[NDArray[Any]]) -> None:
-    """Write arrays to a file that is there whole or not at all, even after a power cut."""
-    # Not by `storage.write`: the weights would be in memory once more.
+    """Write arrays to a file, completely or not at all, even after a power cut."""
+    # Not with `storage.write`, which would need a second copy of the weights in memory.
     partial = file.with_suffix(".partial")
     with partial.open("wb") as opened:
         np.savez(opened, *arrays)
