@@ -1,4 +1,4 @@
-"""`python -m model.synthetic`: draw labelled chips by code."""
+"""`python -m model.synthetic`: draw synthetic labelled chips."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.synthetic.chips import MIN_SIZE, write_chips
+from model.synthetic.chips import MIN_SIZE, SIZE, write_chips
 from pipelines.commandline.parser import Parser, UsageError, at_least, report
 from pipelines.errors import ScenetagsError
 
@@ -27,11 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(_NAME, "Draw labelled satellite chips by code, as JPEGs with the Planet set's defect.")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets jpg/ and labels.csv")
-    parser.add_argument("--count", type=at_least(1), default=500, metavar="N", help="chips (default: 500)")
-    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="which chips (default: 0)")
-    parser.add_argument("--size", type=at_least(MIN_SIZE), default=256, metavar="PX", help="side (default: 256)")
+    parser = Parser(_NAME, "Draw synthetic labelled satellite chips, as JPEGs with the defect of the Planet set.")
+    default = "(default: %(default)s)"
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for jpg/ and labels.csv")
+    parser.add_argument("--count", type=at_least(1), default=500, metavar="N", help=f"number of chips {default}")
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help=f"random seed {default}")
+    parser.add_argument("--size", type=at_least(MIN_SIZE), default=SIZE, metavar="PX", help=f"side of a chip {default}")
     return parser
 
 

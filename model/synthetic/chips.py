@@ -1,4 +1,4 @@
-"""Draw labelled chips, and write them with the defect of the Planet set."""
+"""Draw labelled chips and write them with the defect of the Planet set."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from model.synthetic.scenery import Canvas, Point
 WEATHER = ("clear", "partly_cloudy", "haze", "cloudy")
 _WEATHER_ODDS = (0.66, 0.19, 0.08, 0.07)
 
+SIZE = 256
 MIN_SIZE = 32
 QUALITY = 75
-"""The quality at which the chips of the Planet set are stored, as their quantization tables tell."""
+"""The JPEG quality of the Planet set, according to its quantization tables."""
 
 
 class Chip(NamedTuple):
@@ -29,8 +30,8 @@ class Chip(NamedTuple):
     labels: frozenset[str]
 
 
-def draw_chip(rng: np.random.Generator, size: int = 256) -> Chip:
-    """Draw one chip with labels that go together; the state of `rng` decides everything."""
+def draw_chip(rng: np.random.Generator, size: int = SIZE) -> Chip:
+    """Draw one chip with a plausible set of labels; the state of `rng` determines everything."""
     labels = draw_labels(rng)
     canvas = Canvas(rng, size, forest="primary" in labels)
     sites = _sites(rng)
@@ -42,10 +43,10 @@ def draw_chip(rng: np.random.Generator, size: int = 256) -> Chip:
 
 
 def draw_labels(rng: np.random.Generator) -> frozenset[str]:
-    """Draw the labels of one chip: one of the four of weather, alone if it is `cloudy`.
+    """Draw the labels of one chip: one of the four weather labels, alone if it is `cloudy`.
 
-    The common ones are about as frequent and as often together as in the Planet set; the rare ones (mines, burns,
-    storms, blossom) are several times more frequent, for a few hundred chips to show each of them.
+    Common labels occur, alone and together, about as often as in the Planet set. Rare ones (mines, burns, storms,
+    blossom) are several times more frequent, so that a few hundred chips show each of them.
     """
     weather = str(rng.choice(WEATHER, p=_WEATHER_ODDS))
     if weather == "cloudy":
@@ -75,33 +76,33 @@ def draw_labels(rng: np.random.Generator) -> frozenset[str]:
         "blow_down": untouched and chance(0.04),
     }
     if not drawn["primary"]:
-        # Flowers, skid trails and storm damage are seen in forest only.
+        # Flowers, skid trails and storm damage only occur in forest.
         drawn |= dict.fromkeys(("selective_logging", "blooming", "blow_down"), False)
     return frozenset(label for label, is_there in drawn.items() if is_there)
 
 
 def encode_unmarked_rgba_jpeg(pixels: NDArray[np.uint8], quality: int = QUALITY) -> bytes:
-    """Encode pixels uint8 [h, w, 3] as the Planet set's JPEGs are.
+    """Encode pixels uint8 [h, w, 3] like the JPEGs of the Planet set.
 
-    That is a baseline JPEG of four components (ids 0 to 3, sampling 1x1) that are plain red, green, blue and a
-    constant 255, without a single APP segment to say so: TensorFlow decodes it to black, others take it for CMYK.
+    This is a baseline JPEG with four components (ids 0 to 3, sampling 1x1): plain red, green, blue and a constant 255,
+    without any APP segment that says so. TensorFlow decodes it to black, other libraries take it for CMYK.
     """
     alpha = np.full((*pixels.shape[:2], 1), 255, np.uint8)
-    # Pillow stores the inverse of what it is given as CMYK.
+    # Pillow inverts CMYK when it writes a JPEG.
     inverted = 255 - np.concatenate([pixels, alpha], axis=2)
     written = io.BytesIO()
     Image.fromarray(inverted, "CMYK").save(written, "JPEG", quality=quality, subsampling=0)
     return _unmarked(written.getvalue())
 
 
-def write_chips(folder: Path, count: int, seed: int, size: int = 256) -> None:
-    """Write `jpg/chip_<n>.jpg` and `labels.csv` (Kaggle's format); a seed always gives the same bytes."""
+def write_chips(folder: Path, count: int, seed: int, size: int = SIZE) -> None:
+    """Write `jpg/chip_<n>.jpg` and `labels.csv` (Kaggle's format); the same seed always gives the same bytes."""
     (folder / "jpg").mkdir(parents=True, exist_ok=True)
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as lines:
         table = csv.writer(lines, lineterminator="\n")
         table.writerow(("image_name", "tags"))
         for number in range(count):
-            # A generator of its own a chip: chip 7 is the same in a set of 10 and in one of 1,000.
+            # One generator per chip, so that chip 7 is the same in a set of 10 and in one of 1,000.
             chip = draw_chip(np.random.default_rng((seed, number)), size)
             name = f"chip_{number}"
             (folder / "jpg" / f"{name}.jpg").write_bytes(encode_unmarked_rgba_jpeg(chip.pixels))
@@ -109,14 +110,14 @@ def write_chips(folder: Path, count: int, seed: int, size: int = 256) -> None:
 
 
 def _sites(rng: np.random.Generator) -> list[Point]:
-    """Deal places in the nine cells of a grid, so that what is painted at them does not hide one another."""
+    """Draw one place in each of nine grid cells, so that features painted there do not hide each other."""
     cells = [Point(0.2 + 0.3 * column, 0.2 + 0.3 * row) for column in range(3) for row in range(3)]
     jitter = rng.uniform(-0.04, 0.04, size=(9, 2))
     return [Point(cells[i].x + jitter[i, 0], cells[i].y + jitter[i, 1]) for i in rng.permutation(9)]
 
 
 def _unmarked(jpeg: bytes) -> bytes:
-    """Drop every APP segment of a JPEG and number its components from 0, as the Planet set's are."""
+    """Drop every APP segment of a JPEG and number its components from 0, as in the Planet set."""
     kept = [jpeg[:2]]
     position = 2
     while True:

@@ -1,4 +1,4 @@
-"""Paint the labels of the Planet set, each so that a person sees why the chip has it."""
+"""Paint the labels of the Planet set so that a person can see why a chip has them."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def cultivation(canvas: Canvas, site: Point) -> None:
 
 
 def bare_ground(canvas: Canvas, site: Point) -> None:
-    """Paint a patch of naked, pale soil."""
+    """Paint a patch of bare, pale soil."""
     canvas.paint(canvas.blob(site, canvas.rng.uniform(0.12, 0.18), softness=0.03), _SAND, roughness=3.0)
 
 
 def slash_burn(canvas: Canvas, site: Point) -> None:
-    """Paint a charred clearing with ash in it and a rusty rim."""
+    """Paint a charred clearing with ash and a rusty rim."""
     radius = canvas.rng.uniform(0.12, 0.17)
     canvas.paint(canvas.blob(site, radius), (118, 84, 60))
     canvas.paint(canvas.blob(site, 0.84 * radius, softness=0.03), (38, 31, 32), roughness=5.0)
@@ -66,7 +66,7 @@ def selective_logging(canvas: Canvas, site: Point) -> None:
 
 
 def blow_down(canvas: Canvas, site: Point) -> None:
-    """Paint a fan of trees that a storm has laid down, all one way."""
+    """Paint a fan of trees that a storm has blown down in one direction."""
     angle = canvas.rng.uniform(0, 2 * math.pi)
     fan = np.zeros((canvas.size, canvas.size), np.float32)
     for spread in canvas.rng.uniform(-0.55, 0.55, size=24):
@@ -133,7 +133,7 @@ def habitation(canvas: Canvas, site: Point) -> None:
 
 
 def haze(canvas: Canvas, site: Point) -> None:
-    """Veil everything: bluish grey, low in contrast, the ground still to be guessed."""
+    """Veil everything in bluish, low-contrast grey, with the ground still visible."""
     veil = canvas.rng.uniform(0.55, 0.72) + 0.05 * canvas.warp
     canvas.paint(veil, (158, 168, 172), roughness=0.0)
 
@@ -155,8 +155,8 @@ def cloudy(canvas: Canvas, site: Point) -> None:
 def _plots(rng: np.random.Generator) -> NDArray[np.float64]:
     """Place houses on both sides of three streets, some plots empty; offsets [N, 2] from the settlement's middle."""
     along = np.linspace(-0.14, 0.14, 9)
-    beside = np.array([-0.09, -0.05, -0.02, 0.02, 0.05, 0.09])
-    plots = np.stack(np.meshgrid(along, beside), axis=-1).reshape(-1, 2)
+    across = np.array([-0.09, -0.05, -0.02, 0.02, 0.05, 0.09])
+    plots = np.stack(np.meshgrid(along, across), axis=-1).reshape(-1, 2)
     built = plots[rng.random(len(plots)) < 0.7]
     return built + rng.normal(0, 0.004, size=built.shape)
 
@@ -182,4 +182,4 @@ PAINTERS: tuple[tuple[str, Callable[[Canvas, Point], None]], ...] = (
     ("partly_cloudy", partly_cloudy),
     ("cloudy", cloudy),
 )
-"""Every label that is painted, from the ground up: what comes later covers what came before."""
+"""Every painted label, from the ground up: later ones cover earlier ones."""

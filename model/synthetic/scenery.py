@@ -1,6 +1,6 @@
-"""Paint what a satellite sees of a rain forest: ground, water, works of people, and clouds over all of it.
+"""Paint what a satellite sees of a rain forest: ground, water, human structures, and clouds above.
 
-Lengths are fractions of the chip's side, so that a chip of any size shows the same scene.
+Lengths are fractions of the chip's side, so that chips of any size show the same scene.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ Colour = tuple[float, float, float]
 
 
 class Point(NamedTuple):
-    """A place on the chip: x to the right and y down, 0 to 1."""
+    """A place on the chip: x to the right and y downwards, 0 to 1."""
 
     x: float
     y: float
 
 
 class Canvas:
-    """A chip while it is painted, first nothing but canopy or pasture.
+    """A chip while it is painted, at first plain canopy or pasture.
 
-    `planes` is float32 [3, S, S], 0 to 255; `warp` and `grain`, float32 [S, S] around 0, are its coarse and its
-    fine relief.
+    `planes` is float32 [3, S, S], 0 to 255; `warp` and `grain`, float32 [S, S] around 0, are its coarse and fine
+    relief.
     """
 
     def __init__(self, rng: np.random.Generator, size: int, *, forest: bool) -> None:
@@ -40,20 +40,20 @@ class Canvas:
         self.grain = 0.6 * _noise(rng, size, size // 3) + 0.4 * _noise(rng, size, size // 7)
         ground: Colour = (46.0, 68.0, 43.0) if forest else (139.0, 134.0, 92.0)
         roughness = 16.0 if forest else 5.0
-        # Season and sun give every scene its own tint.
+        # Season and sun give each scene its own tint.
         tint = rng.uniform(-8.0, 8.0, size=3) + rng.uniform(-6.0, 14.0)
         shade = roughness * self.grain + 5.0 * self.warp
         self.planes = (np.array(ground) + tint).astype(np.float32)[:, None, None] + shade
 
     def paint(self, cover: Plane, colour: Colour | Plane, *, roughness: float = 4.0) -> None:
-        """Paint where cover [S, S] is 1, and in part where it lies between 0 and 1.
+        """Paint where cover [S, S] is 1, and partly where it is between 0 and 1.
 
-        The colour is one for all, or planes [3, S, S].
+        The colour is a single one, or planes [3, S, S].
         """
         rows, columns = np.flatnonzero(cover.any(axis=1)), np.flatnonzero(cover.any(axis=0))
         if not rows.size:
             return
-        # Most covers are small: only the box around one is touched.
+        # Most covers are small, so only the bounding box is touched.
         box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
         relief = roughness * self.grain[box]
         for channel, plane in enumerate(self.planes):
@@ -67,7 +67,7 @@ class Canvas:
         return np.clip(rim / softness, 0.0, 1.0)
 
     def polygon(self, corners: Sequence[Point]) -> Plane:
-        """Cover what lies within straight edges."""
+        """Cover a polygon."""
         image, draw = self._mask()
         draw.polygon([self._pixel(corner) for corner in corners], fill=255)
         return _plane(image)
@@ -111,7 +111,7 @@ class Canvas:
 
 
 def meander(rng: np.random.Generator, through: Point, *, bends: float) -> list[Point]:
-    """Draw a way across the chip through a place; `bends` is how far it sways, 0 is a straight line."""
+    """Draw a path across the chip through a place; `bends` is how far it sways, 0 for a straight line."""
     angle = rng.uniform(0, math.pi)
     along = np.linspace(-1.1, 1.1, 60)
     waves = np.zeros_like(along)
@@ -123,19 +123,19 @@ def meander(rng: np.random.Generator, through: Point, *, bends: float) -> list[P
 
 
 def turned(offsets: NDArray[np.float64], centre: Point, angle: float) -> list[Point]:
-    """Turn offsets [N, 2] by an angle in radians and set them around a place."""
+    """Rotate offsets [N, 2] by an angle in radians and add them to a place."""
     cos, sin = math.cos(angle), math.sin(angle)
     return [Point(centre.x + cos * x - sin * y, centre.y + sin * x + cos * y) for x, y in offsets]
 
 
 def rectangle(centre: Point, width: float, height: float, angle: float) -> list[Point]:
-    """Give the corners of a turned rectangle."""
+    """Return the corners of a rotated rectangle."""
     half = np.array([[-width, -height], [width, -height], [width, height], [-width, height]]) / 2
     return turned(half, centre, angle)
 
 
 def cloud_cover(rng: np.random.Generator, size: int, share: float) -> tuple[Plane, Plane]:
-    """Draw clouds over about this share of the chip, and their shadow on the ground; both planes 0 to 1."""
+    """Draw clouds over about this share of the chip and their shadow on the ground; both planes are 0 to 1."""
     coarse, margin = 64, 8
     grid = coarse + margin
     billows = _noise(rng, grid, 5) + 0.5 * _noise(rng, grid, 11) + 0.25 * _noise(rng, grid, 24)
@@ -147,7 +147,7 @@ def cloud_cover(rng: np.random.Generator, size: int, share: float) -> tuple[Plan
 
 
 def _noise(rng: np.random.Generator, size: int, cells: int) -> Plane:
-    """Draw smooth noise [S, S] around 0, mostly within -1 and 1, that varies over `cells` lengths a side."""
+    """Draw smooth noise [S, S] around 0, mostly between -1 and 1, with `cells` periods per side."""
     grid = rng.standard_normal((max(cells, 2), max(cells, 2)), dtype=np.float32)
     return np.asarray(np.clip(0.6 * _upsampled(grid, size), -1.2, 1.2))
 
