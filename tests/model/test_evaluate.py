@@ -162,9 +162,9 @@ def test_the_screen_shows_measures_labels_and_what_was_left_out(run: Evaluate, c
     assert told.exit_code == 0
     lines = told.out.splitlines()
     assert lines[0].startswith(f"{len(rows) - 1} images measured, predicted by the model ")
-    assert any("labelled images at which predict failed, not measured" in line for line in lines)
-    assert any("1 rows without an image" in line and "chip_99" in line for line in lines)
-    assert any("images without a row" in line and rows[0].split(",")[0] in line for line in lines)
+    assert any("labelled image that predict failed on, not measured" in line for line in lines)
+    assert any("1 row without an image" in line and "chip_99" in line for line in lines)
+    assert any("1 image without a row" in line and rows[0].split(",")[0] in line for line in lines)
     assert any(line.split() == ["F2", "over", "samples", "1.000"] for line in lines)
     table = lines[-1 - len(LABELS) :]
     assert table[0].split() == ["label", "support", "predicted", "precision", "recall", "average", "precision"]
@@ -263,7 +263,7 @@ def remove(file: Path) -> None:
         (harm_columns, "or columns are missing"),
         (add_model, "predictions of several models"),
         (add_thresholds, "predictions of several thresholds"),
-        (remove, "no file predictions/*.parquet: name what predict was given as --output"),
+        (remove, "no files predictions/*.parquet; pass the --output of predict as --predictions"),
     ],
 )
 def test_predictions_that_cannot_be_measured_are_one_line(
@@ -290,7 +290,7 @@ def test_predictions_that_cannot_be_measured_are_one_line(
             "unrecognized arguments: --threshold=0.5 (see scenetags ",
         ),
         ((), ("other_0,green",), "other_0"),
-        ((), ("broken,green",), "only images at which predict failed"),
+        ((), ("broken,green",), "only images that predict failed on; add rows"),
         ((), (), "labels.csv"),
     ],
 )

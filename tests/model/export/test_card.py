@@ -113,7 +113,7 @@ def test_what_is_not_defined_is_a_dash(written: str) -> None:
 
 
 def test_labels_without_a_curve_are_named(written: str) -> None:
-    (told,) = (content for _, content in parsed(written) if content.startswith("Without a curve of their own"))
+    (told,) = (content for _, content in parsed(written) if content.startswith("Labels without a curve"))
     assert told.endswith("rare.")
     assert "primary" not in told
 
@@ -126,7 +126,7 @@ def test_data_split_and_repairs_are_told(written: str) -> None:
     assert (
         "40 images to train on and 20 held out (33%), from the folder chips with the label file labels.csv" in written
     )
-    assert ("ul li p", "4 images without a row, left out: _x, *y, z, ...") in parsed(written)
+    assert ("ul li p", "4 images without a row, skipped: _x, *y, z, ...") in parsed(written)
     assert "`grayscale` on 3, `unmarked_rgba_jpeg` on 57" in written
     assert "secret" not in written
 
@@ -134,15 +134,15 @@ def test_data_split_and_repairs_are_told(written: str) -> None:
 def test_images_without_repairs_are_told_too(told: Facts, quality: Quality) -> None:
     data = dataclasses.replace(told.data, repairs={}, findings=())
     text = card.write(dataclasses.replace(told, data=data), quality, VERSIONS)
-    assert "Repairs made on the way: none, all were plain RGB." in text
-    assert "amiss" not in text
+    assert "Repairs made: none, all images were plain RGB." in text
+    assert "Problems with" not in text
 
 
 def test_training_is_told_phase_by_phase(told: Facts, written: str) -> None:
     assert row(written, "head")[:4] == ["head", "1 to 2", "0.003", "2.0"]
     assert row(written, "fine-tuning")[:4] == ["fine-tuning", "3 to 4", "0.0002", "3.0"]
     assert "the weights of epoch 4: the best F2 over samples on the held-out images" in written
-    assert "5.0 minutes in all on 2 CPU cores, in float32" in written
+    assert "5.0 minutes in total on 2 CPU cores, in float32" in written
     training = dataclasses.replace(told.training, history=model_facts.HISTORY[:1], kept_epoch=1, mixed_precision=True)
     told = dataclasses.replace(told, training=training)
     short = card.write(told, facts.measure(told), VERSIONS)

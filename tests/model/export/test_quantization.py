@@ -32,7 +32,7 @@ pytest.importorskip("tensorflow")
 
 
 class Quantized(NamedTuple):
-    """What a training gave that was interrupted before it was exported in float32, and went on to int8.
+    """What a training gave that was interrupted before it was exported in float32, and resumed for int8.
 
     Attributes:
       bundle: in int8.
@@ -82,7 +82,7 @@ def probabilities(quantized: Quantized) -> NDArray[np.float32]:
 
 
 def test_a_finished_training_is_exported_in_another_way_without_training_again(quantized: Quantized) -> None:
-    assert "going on after epoch 2 of an interrupted training" in quantized.printed
+    assert "resuming after epoch 2 of an interrupted training" in quantized.printed
     assert [epoch["epoch"] for epoch in quantized.bundle.training["history"]] == [1, 2]
 
 
@@ -141,7 +141,7 @@ def test_what_int8_cost_is_in_the_bundle_the_card_and_the_output(
     }
     assert quantized.bundle.training["quantization"] == "int8"
     card = quantized.bundle.read("MODEL_CARD.md").decode()
-    assert "### What int8 cost" in card
+    assert "### Cost of int8" in card
     assert "--quantize int8\n" in card
     assert f"int8 cost: F2 over samples was {cost['float32_f2_over_samples']:.3f} in float32" in quantized.printed
 

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model import labels
-from model.labels import spelling
-from model.labels.match import Row
+from model.labels import Row, spelling
 
 NAMES = st.text(
     st.one_of(st.sampled_from(" ,;|\"'#%[]é\u0301ß"), st.characters(exclude_categories=("C", "Z"))), min_size=1

@@ -47,7 +47,7 @@ def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
 )
 def test_what_is_not_utf8_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "labels.csv").write_bytes(data)
-    assert refusal(tmp_path / "labels.csv") == "not text in UTF-8; save it as CSV in UTF-8"
+    assert refusal(tmp_path / "labels.csv") == "not UTF-8 text; save it as CSV in UTF-8"
 
 
 @pytest.mark.parametrize(
@@ -55,37 +55,37 @@ def test_what_is_not_utf8_is_refused(tmp_path: Path, data: bytes) -> None:
     [
         ("", "the file is empty"),
         ("\n \n,\n", "the file is empty"),
-        ("image_name,tags\n\n", "has a header, but no row"),
+        ("image_name,tags\n\n", "has a header but no rows"),
         (
             "image_name\na\n",
-            "needs the columns image_name,tags, or image_name and one column a label, .*; has image_name",
+            "unusable header: image_name; use image_name,tags, or image_name and one column per label",
         ),
-        ("image_name|tags\na|clear\n", r"with commas, semicolons or tabs between them; has image_name\|tags"),
-        ("tags\n1\n", "needs the columns image_name,tags, or .*; has tags"),
-        ("image_name,\na,1\n", "needs the columns image_name,tags, or .*; has image_name, ''"),
+        ("image_name|tags\na|clear\n", r"unusable header: image_name\|tags; .* commas, semicolons or tabs"),
+        ("tags\n1\n", "unusable header: tags; use image_name,tags, or "),
+        ("image_name,\na,1\n", "unusable header: image_name, ''; use image_name,tags, or "),
         (
             "image_name,tags\na,\n,clear\n",
-            "no row can be used; 1 rows without an image name, left out: line 3; 1 rows wi",
+            "no usable row: 1 row without an image name, skipped: line 3; 1 row wi",
         ),
-        ("image_name,tags\na,haze,primary\n", "line 2 has not as many cells as the header: 3, not 2; put quotes"),
-        ("image_name,tags\n\n\na\n", "line 4 has not as many cells as the header: 1, not 2; put quotes"),
-        ('image_name,tags\na,"b\nc"\nd\n', "line 4 has not as many cells"),
-        ('image_name,tags\na,"clear\nb,haze\n', "line 2: unexpected end of data; quotes come in pairs"),
-        ('image_name,tags\na,"clear\nb,"haze"\n', "line 2: ',' expected after '\"'; quotes come in pairs"),
+        ("image_name,tags\na,haze,primary\n", "line 2: number of cells is 3, but the header has 2; put quotes"),
+        ("image_name,tags\n\n\na\n", "line 4: number of cells is 1, but the header has 2; put quotes"),
+        ('image_name,tags\na,"b\nc"\nd\n', "line 4: number of cells is 1"),
+        ('image_name,tags\na,"clear\nb,haze\n', "line 2: unexpected end of data; check that quotes come in pairs"),
+        ('image_name,tags\na,"clear\nb,"haze"\n', "line 2: ',' expected after '\"'; check that quotes come in pairs"),
         (
             'image_name,tags\na,"clear\nb,haze"\nc,clear\n',
-            "line 2: a quoted cell runs on over further rows; quotes come",
+            "line 2: a quoted cell runs into the next rows; check that quotes come",
         ),
-        ('image_name,tags\r\n\r\na,"clear\r\nb,haze"\r\n', "line 3: a quoted cell runs on over further rows"),
-        ('image_name,tags,note\na,clear,"x\nb,haze,y"\n', "line 2: a quoted cell runs on over further rows"),
-        ('image_name\ttags\na\t"clear"haze\n', r"line 2: .* expected after .*; quotes come in pairs"),
+        ('image_name,tags\r\n\r\na,"clear\r\nb,haze"\r\n', "line 3: a quoted cell runs into the next rows"),
+        ('image_name,tags,note\na,clear,"x\nb,haze,y"\n', "line 2: a quoted cell runs into the next rows"),
+        ('image_name\ttags\na\t"clear"haze\n', r"line 2: .* expected after .*; check that quotes come in pairs"),
         (f"image_name,tags\na,{'x' * 200_000}\n", "line 2: field larger than field limit"),
-        ("train_0,haze primary\ntrain_1,clear\n", r"line 1 looks like a row \(train_0, haze primary\), not like a hea"),
+        ("train_0,haze primary\ntrain_1,clear\n", r"line 1 looks like a row \(train_0, haze primary\), not a hea"),
         ("train_0,haze,primary\ntrain_1,clear\n", "line 1 looks like a row"),
         ("a.jpg,haze\nb.jpg,clear\n", "line 1 looks like a row"),
         ("a,1,0\nb,0,1\n", "line 1 looks like a row"),
-        ("a,haze\nb,clear\n", "line 2, column haze: clear is none of .* must be a header: image_name above"),
-        (f"image_name,clear\na,{'2' * 5000}\n", r"line 2, column clear: 2{200}\.\.\. is none of"),
+        ("a,haze\nb,clear\n", "line 2, column haze: clear is not 0, .* must be a header, with image_name above"),
+        (f"image_name,clear\na,{'2' * 5000}\n", r"line 2, column clear: 2{200}\.\.\. is not 0"),
     ],
 )
 def test_what_cannot_be_understood_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
@@ -104,13 +104,13 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_rows_without_a_name_are_reported_by_line(write: Write) -> None:
     file = write('a,"clear\nwater"', "", ",haze", '" ",clear')
     assert tags_of(file) == {"a": {"clear", "water"}}
-    assert "2 rows without an image name, left out: line 5, line 6" in findings_of(file)
+    assert "2 rows without an image name, skipped: line 5, line 6" in findings_of(file)
 
 
 def test_a_finding_shows_its_count_and_the_first_few_names() -> None:
     assert str(labels.Finding("rows, left out", ("a", "b", "a", "c"))) == "4 rows, left out: a, b, c"
     assert str(labels.Finding("rows, left out", tuple("abcd"))) == "4 rows, left out: a, b, c, ..."
-    assert str(labels.Finding("rows, left out", ("a\nb",))) == r"1 rows, left out: 'a\nb'"
+    assert str(labels.Finding("rows, left out", ("a\nb",))) == r"1 row, left out: 'a\nb'"
 
 
 @pytest.mark.parametrize("in_columns", [False, True])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from model import labels
-from model.labels.match import Row
+from model.labels import Row
 
 
 def rows_of(*names: str) -> list[Row]:
@@ -87,7 +87,7 @@ def test_a_path_from_the_folder_of_all_images_takes_precedence() -> None:
 )
 def test_a_row_that_fits_several_images_is_refused(name: str, paths: Sequence[str]) -> None:
     shown = ", ".join(path.removeprefix("c/") for path in paths)
-    expected = rf"^{name} fits several images of chips: {shown} \(1 such rows in all\); name a folder .* write paths"
+    expected = rf"^{name} matches several images in chips: {shown} \(1 such row in total\); choose .* write paths"
     with pytest.raises(labels.LabelError, match=expected):
         labels.match(rows_of(name), paths, "chips")
 
@@ -105,15 +105,15 @@ def test_duplicate_rows_count_once_and_contradictory_ones_not_at_all() -> None:
     assert found.paths == ("c/a.jpg", "c/b.jpg")
     assert found.tags == (frozenset({"clear"}), frozenset({"haze"}))
     assert list(map(str, found.findings)) == [
-        "1 duplicate rows, counted once: a.jpg",
-        "1 images whose rows contradict one another, left out: c.jpg",
+        "1 duplicate row, counted once: a.jpg",
+        "1 image with contradictory rows, skipped: c.jpg",
     ]
 
 
 def test_contradictory_rows_alone_are_refused() -> None:
     rows = [Row("a", frozenset({"clear"})), Row("a", frozenset({"haze"}))]
     with pytest.raises(
-        labels.LabelError, match=r"no image of chips is left: 1 images whose rows contradict .*: a\.jpg"
+        labels.LabelError, match=r"no usable image in chips: 1 image with contradictory rows, skipped: a\.jpg"
     ):
         labels.match(rows, ["c/a.jpg"], "chips")
 
@@ -122,8 +122,8 @@ def test_what_has_no_counterpart_is_left_out_and_reported() -> None:
     found = labels.match(rows_of("d", "b", "e"), ["c/a.jpg", "c/b.jpg", "c/x/a.jpg"], "chips")
     assert found.paths == ("c/b.jpg",)
     assert list(map(str, found.findings)) == [
-        "2 rows without an image, left out: d, e",
-        "2 images without a row, left out: a.jpg, x/a.jpg",
+        "2 rows without an image, skipped: d, e",
+        "2 images without a row, skipped: a.jpg, x/a.jpg",
     ]
 
 
@@ -136,11 +136,12 @@ def test_rows_that_fit_nothing_are_one_clear_line() -> None:
     with pytest.raises(labels.LabelError) as refused:
         labels.match(rows_of(*(f"train_{number}" for number in range(5))), ["c/a.jpg", "c/b.jpg"], "chips")
     assert str(refused.value) == (
-        "no row names an image of chips: rows such as train_0, train_1, train_2, ...; images such as a.jpg, b.jpg"
+        "no row names an image in chips: rows such as train_0, train_1, train_2, ...; images such as a.jpg, b.jpg; "
+        "rows must hold file names, or the ends of paths"
     )
     with pytest.raises(labels.LabelError, match=r"rows such as /elsewhere/a; images such as c/a\.jpg, c/b\.jpg"):
         labels.match(rows_of("/elsewhere/a"), ["c/a.jpg", "c/b.jpg"], "chips")
-    with pytest.raises(labels.LabelError, match="chips: no image there"):
+    with pytest.raises(labels.LabelError, match="chips: no images there"):
         labels.match(rows_of("a"), [], "chips")
 
 
@@ -161,7 +162,7 @@ def test_images_are_found_to_the_bottom_of_a_folder(tmp_path: Path) -> None:
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").touch()
-    with pytest.raises(labels.LabelError, match=r"no image in this folder \(endings: \.jpg "):
+    with pytest.raises(labels.LabelError, match=r"no images in this folder \(extensions: \.jpg "):
         labels.find_images(tmp_path)
     with pytest.raises(labels.LabelError, match="nowhere: No such file or directory"):
         labels.find_images(tmp_path / "nowhere")

@@ -30,7 +30,7 @@ def test_another_separator_holds_for_the_whole_file_and_allows_spaces_in_labels(
 
 def test_two_separators_are_refused(write: Write) -> None:
     message = refusal(write("a,haze;primary", "b,clear|water"))
-    assert message == "tags are separated by ; (line 2) and by | (line 3); use one of them in the whole file"
+    assert message == "tags are separated by ; (line 2) and by | (line 3); use the same separator in the whole file"
 
 
 @pytest.mark.parametrize("rows", [("haze primary", "haze", "primary"), ("a b", "b c", "c d", "a c", "d b")])
@@ -42,23 +42,21 @@ def test_one_row_with_a_comma_makes_no_label_of_the_cells_without(write: Write, 
 def test_labels_of_several_words_that_stand_alone_are_reported(write: Write) -> None:
     file = write("a,clear;water", "b,dense forest", "c,dense forest")
     assert tags_of(file)["b"] == {"dense forest"}
-    assert findings_of(file) == [
-        "1 labels of several words that never stand beside ;, taken for one label: dense forest"
-    ]
+    assert findings_of(file) == ["1 multi-word label never seen next to a ';', not split: dense forest"]
 
 
 def test_rows_without_tags_are_left_out(write: Write) -> None:
     file = write("a,clear", "b,", "c,  ")
     assert set(tags_of(file)) == {"a"}
-    assert findings_of(file) == ["2 rows without tags, left out: b, c"]
+    assert findings_of(file) == ["2 rows without tags, skipped: b, c"]
 
 
 def test_stray_spaces_are_removed_and_reported(write: Write) -> None:
     file = write(" a ,clear", "b, clear  water", "c,clear water")
     assert tags_of(file) == {"a": {"clear"}, "b": {"clear", "water"}, "c": {"clear", "water"}}
     assert findings_of(file) == [
-        "1 names with spaces around them, read without: a",
-        "1 rows with stray spaces or separators among their tags, read without: line 3",
+        "1 image name with surrounding spaces, trimmed: a",
+        "1 row with stray spaces or separators in the tags, cleaned: line 3",
     ]
 
 
@@ -72,8 +70,8 @@ def test_columns_beside_names_and_tags_are_ignored_and_reported(write: Write) ->
     file = write("0,a,clear,train", header=",image_name,tags,split")
     assert tags_of(file) == {"a": {"clear"}}
     assert findings_of(file) == [
-        "1 columns without a name, ignored: column 1",
-        "1 columns beside names and tags, ignored: split",
+        "1 column without a name, ignored: column 1",
+        "1 column other than names and tags, ignored: split",
     ]
 
 
@@ -83,17 +81,14 @@ def test_a_list_of_python_or_json_is_refused(tmp_path: Path, cell: str) -> None:
     with file.open("w", newline="") as lines:
         csv.writer(lines).writerows([["image_name", "tags"], ["a", "clear"], ["b", cell]])
     message = refusal(file)
-    assert (
-        message
-        == f"line 3: {cell} is a list as Python or JSON writes it; write its tags alone, with spaces between them"
-    )
+    assert message == f"line 3: {cell} is a Python or JSON list; write the tags alone, separated by spaces"
 
 
 @pytest.mark.parametrize("index", ["", "Unnamed: 0"])
 def test_an_index_written_before_the_names_holds_no_names(write: Write, index: str) -> None:
     file = write("3,1.jpg,clear", "7,0.jpg,haze", header=f"{index},file,tags")
     assert tags_of(file) == {"1.jpg": {"clear"}, "0.jpg": {"haze"}}
-    assert findings_of(file) == ["1 columns without a name, ignored: column 1"]
+    assert findings_of(file) == ["1 column without a name, ignored: column 1"]
     assert tags_of(write("0,a.jpg,1", header=f"{index},file,clear")) == {"a.jpg": {"clear"}}
 
 
@@ -132,15 +127,15 @@ def test_labels_may_be_numbers(write: Write) -> None:
 
 def test_a_cell_of_another_kind_is_refused(write: Write) -> None:
     message = refusal(write("a,1,3", "b,0,2.5", header="image_name,clear,area"))
-    assert message.startswith("line 2, column area: 3 is none of 0, 1, true, false, yes, no; correct it, or remove")
+    assert message.startswith("line 2, column area: 3 is not 0, 1, true, false, yes or no; correct it, or remove")
     message = refusal(write('a,"x\ny"', header="file,label"))
-    assert message.startswith(r"line 2, column label: 'x\ny' is none of 0, 1")
+    assert message.startswith(r"line 2, column label: 'x\ny' is not 0, 1")
 
 
 def test_an_empty_cell_is_not_a_0(write: Write) -> None:
     file = write("a,1,0", "b,1,", "c, ,1", header="image_name,clear,water")
     assert set(tags_of(file)) == {"a"}
-    assert findings_of(file) == ["2 rows with an empty cell, left out: b, c"]
+    assert findings_of(file) == ["2 rows with an empty cell, skipped: b, c"]
 
 
 def test_columns_without_a_name_are_ignored_and_reported(write: Write) -> None:
@@ -157,7 +152,7 @@ def test_two_columns_of_one_name_are_refused(write: Write, twin: str) -> None:
 def test_spaces_around_labels_in_the_header_are_reported(write: Write) -> None:
     file = write("a,1", header="image_name, clear ")
     assert tags_of(file) == {"a": {"clear"}}
-    assert findings_of(file) == ["1 labels with stray spaces in the header, read without them: clear"]
+    assert findings_of(file) == ["1 label with stray spaces in the header, trimmed: clear"]
 
 
 # Spellings
@@ -168,7 +163,7 @@ def test_spellings_of_a_label_become_the_most_frequent(write: Write) -> None:
     assert tags_of(file)["d"] == {"clear"}
     assert labels.read_labels(file).labels == ("Water", "clear")
     assert findings_of(file) == [
-        "3 spellings of labels, merged: CLEAR (1 row) into clear, Clear (2 rows) into clear, water (1 row) into Water"
+        "3 label spellings merged: CLEAR (1 row) into clear, Clear (2 rows) into clear, water (1 row) into Water"
     ]
 
 
@@ -179,7 +174,7 @@ def test_a_tie_goes_to_the_alphabetically_first_and_capitals_alone_are_kept(writ
 def test_known_spellings_win(write: Write) -> None:
     assert tags_of(write("a,Clear", "b,Clear"), known=["clear"]) == {"a": {"clear"}, "b": {"clear"}}
     assert findings_of(write("a,Clear", "b,Clear"), known=["clear"]) == [
-        "1 spellings of labels, merged: Clear (2 rows) into clear"
+        "1 label spelling merged: Clear (2 rows) into clear"
     ]
     in_columns = labels.read_labels(write("a,1,0", header="image_name,Clear,WATER"), known=["clear", "water"])
     assert in_columns.labels == ("clear", "water")
@@ -190,4 +185,4 @@ def test_unicode_forms_of_a_label_are_one(write: Write) -> None:
     one, two = "for\u00eat", "fore\u0302t"
     file = write(f"a,{one}", f"b,{two}", f"c,{two}")
     assert labels.read_labels(file).labels == (two,)
-    assert findings_of(file) == [r"1 spellings of labels, merged: 'for\xeat' (1 row) into 'fore\u0302t'"]
+    assert findings_of(file) == [r"1 label spelling merged: 'for\xeat' (1 row) into 'fore\u0302t'"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.labels.match import Finding
+from model.labels import Finding
 from model.quality.facts import Data, Facts, Network, Training
 from model.quality.history import Epoch
 from model.quality.thresholds import Thresholds
@@ -39,7 +39,7 @@ def facts(training_images: int = 40, held_out_images: int = 20) -> Facts:
         data=Data(
             images=Path("/secret/chips"),
             label_file=Path("/secret/labels.csv"),
-            findings=(Finding("images without a row, left out", ("_x", "*y", "z", "w")),),
+            findings=(Finding("images without a row, skipped", ("_x", "*y", "z", "w")),),
             repairs={"unmarked_rgba_jpeg": 57, "grayscale": 3},
             validation_fraction=0.25,
             train_targets=train.astype(np.float32),

@@ -1,4 +1,4 @@
-"""Phases keep the best weights, end in time, and go on where they were interrupted."""
+"""Phases keep the best weights, end in time, and resume where they were interrupted."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def begin(folder: Path, settings: dict[str, str]) -> None:
 
 
 def training(examples: dataset.Examples, folder: Path) -> fitting.Training:
-    """Begin a training, or go on with the one in the folder, with a freshly built network."""
+    """Begin a training, or resume the one in the folder, with a freshly built network."""
     with open_workspace(folder, {"seed": "0"}) as workspace:
         pass
     return fitting.Training(
@@ -130,7 +130,7 @@ def uninterrupted(examples: dataset.Examples, tmp_path: Path, tensorflow: Any) -
     return whole
 
 
-def test_a_training_that_goes_on_ends_as_if_it_had_not_been_interrupted(
+def test_a_training_that_resumes_ends_as_if_it_had_not_been_interrupted(
     examples: dataset.Examples,
     uninterrupted: fitting.Training,
     tmp_path: Path,
@@ -208,7 +208,7 @@ def test_epochs_are_in_history_and_tensorboard(uninterrupted: fitting.Training) 
 def test_another_training_does_not_take_over_an_unfinished_one(uninterrupted: fitting.Training, tmp_path: Path) -> None:
     digests = "a" * 64, "b" * 64
     with pytest.raises(
-        WorkspaceError, match=r"unfinished training of another kind \(seed was 0, is 1, images changed\)"
+        WorkspaceError, match=r"unfinished training with different settings \(seed was 0, is 1, images changed\)"
     ):
         begin(tmp_path / "whole", {"seed": "1", "images": digests[0]})
     assert len(uninterrupted.workspace.read_history()) == 5
@@ -220,7 +220,7 @@ def test_another_training_does_not_take_over_an_unfinished_one(uninterrupted: fi
 def test_two_trainings_do_not_work_in_one_folder(tmp_path: Path) -> None:
     with (
         open_workspace(tmp_path / "run", {"seed": "0"}),
-        pytest.raises(WorkspaceError, match="run: another training is at work there"),
+        pytest.raises(WorkspaceError, match="run: another training is running there; wait for it"),
     ):
         begin(tmp_path / "run", {"seed": "0"})
     begin(tmp_path / "run", {"seed": "0"})
@@ -228,7 +228,7 @@ def test_two_trainings_do_not_work_in_one_folder(tmp_path: Path) -> None:
 
 def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"mine")
-    with pytest.raises(WorkspaceError, match=r"is needed to train in, and holds other files, such as photo\.jpg"):
+    with pytest.raises(WorkspaceError, match=r"is needed for training, but holds other files, such as photo\.jpg"):
         begin(tmp_path, {"seed": "0"})
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
@@ -239,7 +239,7 @@ def test_images_that_only_lie_where_ours_would_are_left_alone(settings: str | No
     (tmp_path / "images" / "photo.jpg").write_bytes(b"mine")
     if settings:
         (tmp_path / "settings.json").write_text(settings)
-    with pytest.raises(WorkspaceError, match=r"holds other files, such as images|not of a training"):
+    with pytest.raises(WorkspaceError, match=r"holds other files, such as images|not from a training"):
         begin(tmp_path, {"seed": "0"})
     assert (tmp_path / "images" / "photo.jpg").read_bytes() == b"mine"
 
@@ -258,7 +258,7 @@ def test_what_is_damaged_is_one_line(
         best.unlink()
     else:
         (folder / "history.csv").write_text("phase,epoch\nhead,one\n")
-    with pytest.raises((WorkspaceError, HistoryError), match=r"(delete .* to train|remove it to train) from the start"):
+    with pytest.raises((WorkspaceError, HistoryError), match=r"(delete .*|remove it) to start over"):
         training(examples, folder).run([HEAD, FINETUNING])
 
 
