@@ -1,6 +1,6 @@
-"""Files by their paths, wherever they are: on this machine, in gs:// or s3://, or where Beam has a file system.
+"""Access files by path: on this machine, in gs:// or s3://, or wherever Beam has a file system.
 
-Every other module reaches files through here. Each kind of storage has a room of its own, and all of them do the same.
+Every other module accesses files through this one. Each kind of storage has its own module with the same interface.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _making = threading.Lock()
 
 
 class Store(Protocol):
-    """What every kind of storage does; the functions of this module say what each means."""
+    """Interface of every kind of storage; this module's functions of the same names document each method."""
 
     def read(self, path: str, max_bytes: int | None = None) -> bytes: ...
     def read_range(self, path: str, start: int, length: int) -> bytes: ...
@@ -68,7 +68,7 @@ class Store(Protocol):
 
 
 def use(access: Access) -> None:
-    """Reach buckets in this way, in all of this process."""
+    """Set how this process accesses buckets."""
     global _access
     if access != _access:
         _access = access
@@ -76,30 +76,30 @@ def use(access: Access) -> None:
 
 
 def is_remote(path: str) -> bool:
-    """Tell whether a path is not one of this machine."""
+    """Return whether a path is not on this machine."""
     return _SCHEME.match(path) is not None
 
 
 def can_be_written(path: str) -> bool:
-    """Tell whether an output can be at a path."""
+    """Return whether an output can be written to a path."""
     return not is_remote(path) or path.startswith(BUCKETS)
 
 
 def normalize(path: str) -> str:
-    """Give the path of a folder or file its one absolute spelling.
+    """Normalize a path, so that every file and folder has exactly one spelling.
 
     Raises:
-      UnsupportedStorageError: the path is in no kind of storage that can be reached.
+      UnsupportedStorageError: the path is in an unsupported kind of storage, or lacks a bucket.
     """
     if is_remote(path):
         scheme, _, rest = path.partition("://")
         if not _is_reached(scheme):
             raise UnsupportedStorageError(
-                f"{without_secrets(path)}: only local paths and those in {' and '.join(BUCKETS)} can be reached, and "
-                "those that Beam has a file system for"
+                f"{without_secrets(path)}: {scheme}:// is not supported",
+                f"use a local path, {' or '.join(BUCKETS)}, or install Beam's file system for it",
             )
         if not rest.strip("/"):
-            raise UnsupportedStorageError(f"{path} names no bucket")
+            raise UnsupportedStorageError(f"{path} names no bucket", f"write {scheme}://BUCKET/PATH")
         return path.rstrip("/")
     return os.path.abspath(os.path.expanduser(path))
 
@@ -110,32 +110,32 @@ def join(folder: str, *names: str) -> str:
 
 
 def read(path: str, max_bytes: int | None = None) -> bytes:
-    """Read a whole file; what fails for a reason that passes is tried again.
+    """Read a whole file, retrying transient errors.
 
     Args:
       path: of the file.
-      max_bytes: that are read at most.
+      max_bytes: upper limit on its size.
 
     Raises:
-      FileTooLargeError: it is larger.
-      TransientError: it could not be read now, and may be later.
+      FileTooLargeError: the file is larger than `max_bytes`.
+      TransientError: the file cannot be read now, but may be readable later.
       OSError: the file is missing or cannot be read.
     """
     return _at(path).read(path, max_bytes)
 
 
 def read_range(path: str, start: int, length: int) -> bytes:
-    """Read so many bytes of a file, from byte `start` on; fewer at its end.
+    """Read `length` bytes of a file from byte `start`; fewer if it ends before.
 
     Raises:
-      TransientError: they could not be read now, and may be later.
+      TransientError: the file cannot be read now, but may be readable later.
       OSError: the file is missing or cannot be read.
     """
     return _at(path).read_range(path, start, length)
 
 
 def open_to_read(path: str) -> IO[bytes]:
-    """Open a file to read parts of it.
+    """Open a file for random access.
 
     Raises:
       OSError: the file is missing or cannot be read.
@@ -153,16 +153,16 @@ def write(path: str, data: bytes) -> None:
 
 
 def create(path: str) -> IO[bytes]:
-    """Open a new file for writing, making the folders above it.
+    """Open a new file for writing, creating its parent folders.
 
     Raises:
-      OSError: the file cannot be created; in a bucket that is found out when it is closed.
+      OSError: the file cannot be created; in a bucket this is raised on close.
     """
     return _at(path).create(path)
 
 
 def move(source: str, target: str) -> None:
-    """Move a file into place within its kind of storage, replacing what is there.
+    """Move a file within its kind of storage, replacing any existing target.
 
     Raises:
       OSError: the file cannot be moved.
@@ -171,81 +171,81 @@ def move(source: str, target: str) -> None:
 
 
 def exists(path: str) -> bool:
-    """Tell whether there is a file."""
+    """Return whether a file exists."""
     return _at(path).exists(path)
 
 
 def sync(path: str) -> None:
-    """Wait until a file would survive a loss of power.
+    """Wait until a file would survive a power failure.
 
     Raises:
-      OSError: it is missing.
+      OSError: the file is missing.
     """
     _at(path).sync(path)
 
 
 def delete(paths: Sequence[str]) -> None:
-    """Delete files of one kind of storage; missing ones are no error."""
+    """Delete files in one kind of storage, ignoring missing ones."""
     if paths:
         _at(paths[0]).delete(paths)
 
 
 def delete_folder(path: str) -> None:
-    """Delete a folder with all that is in it; a missing one is no error, and what cannot be deleted is left."""
+    """Delete a folder and its contents, leaving whatever cannot be deleted; a missing folder is ignored."""
     _at(path).delete_folder(path)
 
 
 def list_files(folder: str, ending: str = "") -> list[str]:
-    """List the files directly in a folder whose names have the ending, sorted; none where there is no such folder."""
+    """List the files directly in a folder whose names end with `ending`, sorted; none if the folder is missing."""
     return _at(folder).list_files(folder, ending)
 
 
 def list_folders(folder: str, beginning: str = "") -> list[str]:
-    """List the folders directly in a folder whose names have the beginning, sorted."""
+    """List the folders directly in a folder whose names start with `beginning`, sorted."""
     return _at(folder).list_folders(folder, beginning)
 
 
 def walk(prefix: str) -> Iterator[Entry]:
-    """List the files in a bucket whose paths begin with a prefix, while they are asked for.
+    """List the files in a bucket whose paths start with a prefix, lazily.
 
     Raises:
-      OSError: they cannot be listed.
+      OSError: the bucket cannot be listed.
     """
     return _bucket_store(prefix).walk(prefix)
 
 
 def look_up(path: str) -> Entry:
-    """Tell of a file in a bucket without reading it.
+    """Return the metadata of a file in a bucket without reading it.
 
     Raises:
-      OSError: it is missing, or cannot be seen.
+      OSError: the file is missing or inaccessible.
     """
     return _bucket_store(path).look_up(path)
 
 
 def lock(path: str, owner: str, waiting: Callable[[str], None] = lambda _: None) -> AbstractContextManager[Leave]:
-    """Hold a lock, which is a file of this path while it is held, and ends with its holder.
+    """Hold a lock: a file that exists while the lock is held, and is released when its holder ends.
 
-    With it comes a function that has it left behind in the end, for whoever carries on the holder's work to delete; on
-    this machine there is nothing like that.
+    The context manager yields a function that leaves the lock behind on exit, for the process that continues the
+    holder's work to delete. On this machine that is not supported.
 
     Args:
       path: of the file.
-      owner: what others are told who holds it.
-      waiting: is told who holds a lock that has to be watched for a while, to see whether he still lives.
+      owner: description of the holder, shown to others that want the lock.
+      waiting: called with the owner of an existing lock when it has to be watched to see whether its holder is alive.
 
     Raises:
-      LockedError: somebody else holds it.
+      LockedError: another process holds the lock.
       OSError: the file cannot be written.
     """
     return _at(path).lock(path, owner, waiting)
 
 
 def read_lock(path: str) -> str:
-    """Read who holds a lock; nothing where nobody does.
+    """Return the owner of a lock; empty if it is not held.
 
     Raises:
-      OSError: that cannot be found out.
+      OSError: the lock cannot be read.
     """
     try:
         return _at(path).read_lock(path)
@@ -258,7 +258,7 @@ def _at(path: str) -> Store:
 
 
 def _bucket_store(path: str) -> BucketStore:
-    # Threads that come together would each make a client, and a client finds credentials and opens connections.
+    # Concurrent threads would each create a client, and a client looks up credentials and opens connections.
     with _making:
         return _store(path[: path.index("://")])
 
@@ -267,7 +267,7 @@ def _bucket_store(path: str) -> BucketStore:
 def _is_reached(scheme: str) -> bool:
     if f"{scheme}://" in BUCKETS:
         return True
-    # It takes a second to import, for which those who have no such paths do not wait.
+    # The import takes a second; only runs with such paths pay for it.
     from pipelines.storage.beam_files import has_file_system
 
     return has_file_system(scheme)
@@ -275,7 +275,7 @@ def _is_reached(scheme: str) -> bool:
 
 @lru_cache
 def _store(scheme: str) -> BucketStore:
-    # A provider's library is imported where there is a bucket of his only: they are large, and not all installed.
+    # A provider's library is imported only when one of its buckets is used: they are large, and not all installed.
     if scheme == "gs":
         from pipelines.storage.google import GoogleObjects
 
@@ -287,5 +287,5 @@ def _store(scheme: str) -> BucketStore:
     try:
         from pipelines.storage.amazon import AmazonObjects
     except ModuleNotFoundError as error:
-        raise NoAccessError(f"s3:// needs {error.name}: pip install 'scenetags[s3]'") from error
+        raise NoAccessError(f"s3:// needs {error.name}", "run pip install 'scenetags[s3]'") from error
     return BucketStore(AmazonObjects(_access))

@@ -1,4 +1,4 @@
-"""Buckets of S3, and of all that speak its language, s3://."""
+"""Buckets of Amazon S3 and compatible services, s3://."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import urllib3.exceptions
 from pipelines.storage.errors import ConflictError, NoAccessError, refused, unreachable
 from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page
 
-_LOGIN = "aws configure, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+_LOGIN = "run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _BYTES_AT_ONCE = 1 << 18
-# What a server answers with 400, and what boto3 would try again.
-_PASSING = ("RequestTimeout", "BadDigest", "XAmzContentSHA256Mismatch")
+# Error codes with status 400 that boto3 would retry.
+_TRANSIENT_CODES = ("RequestTimeout", "BadDigest", "XAmzContentSHA256Mismatch")
 _NO_CREDENTIALS = (
     botocore.exceptions.NoCredentialsError,
     botocore.exceptions.PartialCredentialsError,
@@ -40,7 +40,11 @@ class AmazonObjects:
     """One client with a pool of connections; see `Objects`."""
 
     def __init__(self, access: Access) -> None:
-        """Make the client; its credentials come from boto3's own chain where `access` has none."""
+        """Create the client, with credentials from boto3's own chain unless `access` has them.
+
+        Raises:
+          NoAccessError: the settings are invalid.
+        """
         config = botocore.config.Config(
             max_pool_connections=CONNECTIONS,
             connect_timeout=CONNECT_SECONDS,
@@ -48,10 +52,10 @@ class AmazonObjects:
             retries={"total_max_attempts": 1},
         )
         try:
-            with _errors_told():
+            with _translated_errors():
                 self._client = boto3.session.Session().client("s3", config=config, **dict(access.s3))
         except ValueError as error:
-            raise NoAccessError(f"s3:// cannot be reached: {error}") from error
+            raise NoAccessError(f"cannot access s3://: {error}", "check the --s3_* flags and AWS settings") from error
         self._payer = {"RequestPayer": "requester"} if access.requester_pays else {}
 
     def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> str:
@@ -59,7 +63,7 @@ class AmazonObjects:
         span = {}
         if start or length is not None:
             span = {"Range": f"bytes={start}-" + ("" if length is None else str(start + length - 1))}
-        with _errors_told():
+        with _translated_errors():
             answer = self._client.get_object(Bucket=bucket, Key=key, **span, **self._payer)
             with closing(answer["Body"]) as body:
                 for chunk in body.iter_chunks(_BYTES_AT_ONCE):
@@ -71,7 +75,7 @@ class AmazonObjects:
         condition = {} if expected is None else {"IfNoneMatch": "*"} if expected == ABSENT else {"IfMatch": expected}
         data.seek(0)
         try:
-            with _errors_told():
+            with _translated_errors():
                 answer = self._client.put_object(Bucket=bucket, Key=key, Body=data, **condition, **self._payer)
         except FileNotFoundError as error:
             if expected:
@@ -81,26 +85,26 @@ class AmazonObjects:
 
     def copy(self, bucket: str, source: str, target: str) -> None:
         """Copy an object."""
-        with _errors_told():
+        with _translated_errors():
             self._client.copy_object(
                 Bucket=bucket, Key=target, CopySource={"Bucket": bucket, "Key": source}, **self._payer
             )
 
     def delete(self, bucket: str, key: str) -> None:
         """Delete an object."""
-        with _errors_told():
+        with _translated_errors():
             self._client.delete_object(Bucket=bucket, Key=key, **self._payer)
 
     def look_up(self, bucket: str, key: str) -> Entry:
-        """Tell of an object without reading it."""
-        with _errors_told():
+        """Return an object's metadata without reading it."""
+        with _translated_errors():
             answer = self._client.head_object(Bucket=bucket, Key=key, **self._payer)
         return _entry(bucket, key, answer["ContentLength"], answer["ETag"])
 
     def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
         """List a page of objects."""
         place = {"ContinuationToken": following} if following else {}
-        with _errors_told():
+        with _translated_errors():
             answer = self._client.list_objects_v2(
                 Bucket=bucket, Prefix=prefix, Delimiter=delimiter, **place, **self._payer
             )
@@ -117,18 +121,18 @@ def _entry(bucket: str, key: str, size: int, etag: str) -> Entry:
 
 
 @contextmanager
-def _errors_told() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     try:
         yield
     except botocore.exceptions.ClientError as error:
         answer: Any = error.response
-        told = answer.get("Error", {})
+        details = answer.get("Error", {})
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-        if told.get("Code") in _PASSING:
+        if details.get("Code") in _TRANSIENT_CODES:
             status = HTTPStatus.REQUEST_TIMEOUT
-        raise refused(status, told.get("Message", "")) from error
+        raise refused(status, details.get("Message", "")) from error
     except _NO_CREDENTIALS as error:
-        raise NoAccessError(f"no credentials for s3:// ({_LOGIN}): {error}") from error
+        raise NoAccessError(f"no credentials for s3://: {error}", _LOGIN) from error
     except _BROKEN as error:
         raise unreachable(error) from error
     except botocore.exceptions.BotoCoreError as error:

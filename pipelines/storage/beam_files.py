@@ -1,6 +1,6 @@
-"""Storage that Beam has a file system for, e.g. hdfs:// or azfs://; it can be read, and not written to.
+"""Read-only access to storage that Beam has a file system for, e.g. hdfs:// or azfs://.
 
-An output needs writes that are seen whole or not at all, and a lock. What Beam's file systems promise is less.
+An output needs atomic writes and a lock, which Beam's file systems do not promise.
 """
 
 from __future__ import annotations
@@ -23,30 +23,32 @@ _MISSING = re.compile(r"not found|no such|does not exist|404", re.IGNORECASE)
 
 
 def has_file_system(scheme: str) -> bool:
-    """Tell whether Beam has a file system for a scheme, its libraries being installed."""
+    """Return whether Beam has a file system for a scheme, with its libraries installed."""
     return any(system.scheme() == scheme for system in FileSystem.get_all_subclasses())
 
 
 class BeamObjects:
-    """One of Beam's file systems as a provider of buckets; see `Objects`."""
+    """A Beam file system as a bucket provider; see `Objects`."""
 
     def __init__(self, scheme: str) -> None:
         """Find the file system.
 
         Raises:
-          NoAccessError: Beam has none for the scheme, or a library is missing that it needs.
+          NoAccessError: Beam has none for the scheme, or one of its libraries is missing.
         """
         self._scheme = scheme
         try:
             self._system: Any = FileSystems.get_filesystem(f"{scheme}://")
         except (ValueError, ImportError, BeamIOError) as error:
-            raise NoAccessError(f"{scheme}:// cannot be reached: {without_secrets(str(error))}") from error
+            raise NoAccessError(
+                f"cannot access {scheme}://: {without_secrets(str(error))}", "install the library Beam needs for it"
+            ) from error
 
     def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> str:
         """Read a file, or a range of it."""
         path = self._path(bucket, key)
-        # Left to itself, Beam would unpack what is named like a compressed file.
-        with _errors_told(), self._system.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        # By default Beam decompresses files that are named like compressed ones.
+        with _translated_errors(), self._system.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             if start:
                 file.seek(start)
             missing = length
@@ -59,20 +61,20 @@ class BeamObjects:
         return ""
 
     def look_up(self, bucket: str, key: str) -> Entry:
-        """Tell of a file without reading it."""
+        """Return a file's metadata without reading it."""
         path = self._path(bucket, key)
-        with _errors_told():
-            # Asked for the metadata of what is not there, every file system raises something else.
+        with _translated_errors():
+            # For the metadata of a missing file, every file system raises a different error.
             if not self._system.exists(path):
                 raise FileNotFoundError(errno.ENOENT, "Not Found")
             return _entry(self._system.metadata(path))
 
     def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
-        """List all files whose names begin with a prefix, as one page; folders are never asked for."""
+        """List all files whose names start with a prefix, as one page; folders are never requested."""
         path = self._path(bucket, prefix)
-        # Where there are folders, what is listed is one.
+        # A file system with folders lists a folder, not a prefix.
         folder = posixpath.dirname(path) if self._system.has_dirs() else path
-        with _errors_told():
+        with _translated_errors():
             try:
                 listed = list(self._system._list(folder))
             except FileNotFoundError:
@@ -96,7 +98,7 @@ class BeamObjects:
         return f"{self._scheme}://{bucket}/{key}"
 
     def _refuse(self) -> NoReturn:
-        raise OSError(errno.EROFS, f"{self._scheme}:// can be read, and not written to")
+        raise OSError(errno.EROFS, f"{self._scheme}:// is read-only")
 
 
 def _entry(metadata: Any) -> Entry:
@@ -106,7 +108,7 @@ def _entry(metadata: Any) -> Entry:
 
 
 @contextmanager
-def _errors_told() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     try:
         yield
     except BeamIOError as error:

@@ -1,4 +1,4 @@
-"""Objects in buckets as files: the names of folders are prefixes of keys, and nothing is ever half written."""
+"""Objects in buckets as files: folders are key prefixes, and nothing is ever half written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BucketStore:
     """The buckets of one provider; see `Store`."""
 
     def __init__(self, objects: Objects) -> None:
-        """Put a store on top of single attempts."""
+        """Wrap a provider's single attempts."""
         self._objects = objects
 
     def read(self, path: str, max_bytes: int | None = None) -> bytes:
@@ -37,9 +37,9 @@ class BucketStore:
         return patiently(get)
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
-        """Read so many bytes of an object, fewer at its end."""
+        """Read a range of an object; fewer bytes if it ends before."""
         if not length:
-            # There is no such range in HTTP: the whole object would come.
+            # HTTP has no empty range: the whole object would be sent.
             return b""
 
         def get() -> bytes:
@@ -50,9 +50,9 @@ class BucketStore:
         return patiently(get)
 
     def open_to_read(self, path: str) -> IO[bytes]:
-        """Open an object; what is read of it is fetched by ranges."""
+        """Open an object, fetching ranges as they are read."""
         entry = self.look_up(path)
-        # Too small to be worth two requests.
+        # Too small to be worth further requests.
         if entry.size <= _READ_AHEAD:
             return io.BytesIO(self.read(path))
         return io.BufferedReader(_Ranges(self, entry), _READ_AHEAD)
@@ -62,18 +62,18 @@ class BucketStore:
         patiently(lambda: self._objects.put(*_split(path), io.BytesIO(data)))
 
     def create(self, path: str) -> IO[bytes]:
-        """Open a new object for writing, which is there once it is closed."""
+        """Open a new object for writing; it exists once it is closed."""
         bucket, key = _split(path)
         return _Upload(lambda data: patiently(lambda: self._objects.put(bucket, key, data)))  # type: ignore[return-value]
 
     def move(self, source: str, target: str) -> None:
-        """Copy an object to its new place, and delete it in its old one."""
+        """Copy an object to its new key and delete the old one."""
         (bucket, key), (_, new_key) = _split(source), _split(target)
         patiently(lambda: self._objects.copy(bucket, key, new_key))
         self.delete([source])
 
     def exists(self, path: str) -> bool:
-        """Tell whether there is an object."""
+        """Return whether an object exists."""
         try:
             self.look_up(path)
         except FileNotFoundError:
@@ -81,15 +81,15 @@ class BucketStore:
         return True
 
     def look_up(self, path: str) -> Entry:
-        """Tell of an object without reading it."""
+        """Return an object's metadata without reading it."""
         return patiently(lambda: self._objects.look_up(*_split(path)))
 
     def sync(self, path: str) -> None:
-        """Make sure that an object is there: then it is safe."""
+        """Check that an object exists: then it is durable."""
         self.look_up(path)
 
     def delete(self, paths: Sequence[str]) -> None:
-        """Delete objects; missing ones are no error."""
+        """Delete objects, ignoring missing ones."""
 
         def delete(path: str) -> None:
             with contextlib.suppress(FileNotFoundError):
@@ -100,7 +100,7 @@ class BucketStore:
                 list(executor.map(delete, paths))
 
     def delete_folder(self, path: str) -> None:
-        """Delete all objects below a prefix; what cannot be deleted is left."""
+        """Delete all objects below a prefix, leaving whatever cannot be deleted."""
         with contextlib.suppress(OSError):
             self.delete([entry.path for entry in self.walk(f"{path}/")])
 
@@ -116,7 +116,7 @@ class BucketStore:
         return sorted(f"{scheme_and_bucket}/{name.rstrip('/')}" for name in below)
 
     def walk(self, prefix: str) -> Iterator[Entry]:
-        """List all objects whose paths begin with a prefix, page by page."""
+        """List all objects whose paths start with a prefix, page by page."""
         for page in self._pages(prefix):
             yield from page.entries
 
@@ -127,7 +127,7 @@ class BucketStore:
         return lease(self._objects, *_split(path), owner, waiting)
 
     def read_lock(self, path: str) -> str:
-        """Read who holds a lock."""
+        """Return the owner of a lock."""
         return read_owner(self.read(path))
 
     def _pages(self, path: str, delimiter: str = "") -> Iterator[Page]:
@@ -142,7 +142,7 @@ class BucketStore:
 
 
 class _Ranges(io.RawIOBase):
-    """An object as a file, of which only those bytes are fetched that are read."""
+    """An object as a file that fetches only the bytes that are read."""
 
     def __init__(self, store: BucketStore, entry: Entry) -> None:
         self._store = store
@@ -163,7 +163,7 @@ class _Ranges(io.RawIOBase):
         return self._position
 
     def readall(self) -> bytes:
-        # In one request: the way of `io` would be one for every few kilobytes.
+        # One request; the default of `io` would be one for every few kilobytes.
         data = self._store.read_range(self._entry.path, self._position, max(0, self._entry.size - self._position))
         self._position += len(data)
         return data
@@ -179,9 +179,9 @@ class _Ranges(io.RawIOBase):
 
 
 class _Upload:
-    """A file that becomes an object when it is closed, and nothing when it is not.
+    """A file that becomes an object when it is closed, and is discarded otherwise.
 
-    It is none of `io`'s, for those close themselves when they are collected.
+    Not a subclass of `io.IOBase`, because those close themselves when they are garbage-collected.
     """
 
     def __init__(self, put: Callable[[IO[bytes]], object]) -> None:
@@ -220,8 +220,8 @@ class _Upload:
 
 
 def _split(path: str) -> tuple[str, str]:
-    """Take a path apart into bucket and key, with every sign as it is: none is special."""
+    """Split a path into bucket and key, verbatim: no character is special."""
     bucket, _, key = path.partition("://")[2].partition("/")
     if not bucket:
-        raise UnsupportedStorageError(f"{path} names no bucket")
+        raise UnsupportedStorageError(f"{path} names no bucket", f"write {path.partition('://')[0]}://BUCKET/PATH")
     return bucket, key

@@ -1,4 +1,4 @@
-"""What can go wrong with storage, in the same words for every kind of it."""
+"""Storage errors, the same for every kind of storage."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from pipelines.errors import ScenetagsError
 
 
 class UnsupportedStorageError(ScenetagsError):
-    """A path in a kind of storage that cannot be reached."""
+    """A path in an unsupported kind of storage."""
 
 
 class NoAccessError(ScenetagsError):
-    """A kind of storage for which a library or credentials are missing here."""
+    """A kind of storage for which a library or credentials are missing."""
 
 
 class TransientError(OSError):
-    """Storage that did not do its work however often it was asked, and may do it later."""
+    """A storage error that persisted through all retries, but may pass later."""
 
 
 class FileTooLargeError(OSError):
-    """A file of more bytes than are read."""
+    """A file that exceeds the size limit."""
 
 
 class ConflictError(OSError):
-    """An object that is not what it was expected to be when it was to be replaced."""
+    """An object that was not the expected version when it was to be replaced."""
 
 
 class LockedError(ScenetagsError):
-    """A lock that somebody else holds; the message is what they say of themselves."""
+    """A lock held by another process; the message is the owner's description of itself."""
 
 
 def refused(status: int, reason: str) -> OSError:
-    """Make the error of a server's answer.
+    """Translate a server's error response into an exception.
 
     Args:
-      status: of HTTP.
-      reason: what the server says.
+      status: HTTP status code.
+      reason: the server's message.
     """
-    # Servers and what stands before them make numbers up, which have no phrase.
+    # Servers and proxies invent status codes that have no standard phrase.
     reason = " ".join(reason.split()) or http.client.responses.get(status, "refused")
     message = f"{without_secrets(reason)} ({status})"
     if status == http.HTTPStatus.NOT_FOUND:
@@ -57,13 +57,13 @@ def refused(status: int, reason: str) -> OSError:
 
 
 def unreachable(error: Exception) -> TransientError:
-    """Make the error of a connection that could not be made, or broke."""
+    """Translate a connection that failed or broke into an exception."""
     message = " ".join(without_secrets(str(error)).split())
     return TransientError(errno.ECONNRESET, f"{type(error).__name__}: {message}")
 
 
 def without_secrets(text: str) -> str:
-    """Cut out of every URL in a text what may be a credential: the query, which may be a signature, and a password."""
-    # Where requests tells of a URL, its host stands elsewhere; the query of an upload is what lets anybody end it.
+    """Remove possible credentials from every URL in a text: the query, which may be a signature, and a password."""
+    # `requests` reports URLs without their host; the query of an upload URL lets anyone complete the upload.
     text = re.sub(r"((?:https?:/|\burl: )/[^\s?'\"]*)\?[^\s'\")]*", r"\1?...", text, flags=re.IGNORECASE)
     return re.sub(r"(https?://)[^\s/?#'\"]*@", r"\1...@", text, flags=re.IGNORECASE)

@@ -1,7 +1,7 @@
-"""Locks in buckets, which have none of their own: objects that their holder renews while he lives.
+"""Locks in buckets, which have no native ones: objects that their holder renews while it is alive.
 
-Whether a holder lives is not told by clocks, which differ between machines: whoever finds a lock watches it, and it is
-held as long as its version changes.
+Whether a holder is alive is not decided by clocks, which differ between machines: a process that finds a lock watches
+it, and the lock is held as long as its version changes.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from pipelines.storage.patience import patiently
 
 RENEWAL_SECONDS = 5.0
 STALE_SECONDS = 30.0
-"""Without a renewal, after which a lock is nobody's: a holder survives that long a pause, or a storage out of order."""
+"""Time without renewal after which a lock has expired: a holder survives a pause or a storage outage of this length."""
 
 
 @contextmanager
 def lease(
     objects: Objects, bucket: str, key: str, owner: str, waiting: Callable[[str], None]
 ) -> Iterator[Callable[[], None]]:
-    """Hold a lock, which is an object while it is held.
+    """Hold a lock: an object that exists while the lock is held.
 
     Args:
-      objects: of the bucket's provider.
-      bucket: that holds the lock.
+      objects: the bucket's provider.
+      bucket: that contains the lock.
       key: of the lock.
-      owner: what others are told who holds it.
-      waiting: is told the owner of a lock that has to be watched.
+      owner: description of the holder, shown to others that want the lock.
+      waiting: called with the owner of an existing lock when it has to be watched.
 
     Yields:
-      A function that has the lock left behind in the end: then it is nobody's only when it is deleted.
+      A function that leaves the lock behind on exit: it is then held until it is deleted.
 
     Raises:
-      LockedError: somebody else holds it, or has left it behind.
+      LockedError: another process holds the lock, or has left it behind.
       OSError: the lock cannot be written.
     """
     held = _Lease(objects, bucket, key, owner)
@@ -58,7 +58,7 @@ def lease(
 
 
 def read_owner(data: bytes) -> str:
-    """Read from a lock who holds it; nothing where it is no lock of ours."""
+    """Return the owner named in a lock's content; empty if the content is not a lock of ours."""
     return str(_described(data).get("owner", ""))
 
 
@@ -76,15 +76,15 @@ class _Lease:
     def acquire(self, waiting: Callable[[str], None]) -> None:
         watched, since = ABSENT, 0.0
         while True:
-            # Only a lock that nobody has renewed for long is replaced, and only if it is still that very one.
+            # Only an expired lock is replaced, and only if it has not changed since.
             stale = watched != ABSENT and time.monotonic() - since >= STALE_SECONDS
             with suppress(ConflictError):
                 if watched == ABSENT or stale:
-                    self._version = patiently(lambda: self._put(watched))  # noqa: B023 - it is called here
+                    self._version = patiently(lambda: self._put(watched))  # noqa: B023 - called within this iteration
                     return
             content, version = self._read()
             if self._token in content:
-                # The attempt came through, and only its answer was lost.
+                # The write succeeded, and only its response was lost.
                 self._version = version
                 return
             if _described(content.encode()).get("left"):
@@ -101,13 +101,13 @@ class _Lease:
 
     def renew_until(self, over: threading.Event) -> None:
         while not over.wait(RENEWAL_SECONDS):
-            # Whether a storage out of order is back in time is seen at the next renewal.
+            # If storage is down, the next renewal shows whether it is back in time.
             with suppress(OSError):
                 if not self._renew():
                     return
 
     def _renew(self) -> bool:
-        """Renew the lock; False where it is another's now: the commit looks whose it is, and goes no further."""
+        """Renew the lock; return False if another process holds it now: the commit checks the owner and stops."""
         try:
             self._version = self._put(self._version)
         except ConflictError:
@@ -117,12 +117,12 @@ class _Lease:
         return True
 
     def leave(self) -> None:
-        """Leave the lock behind when it is released."""
+        """Leave the lock behind on release."""
         self._left = True
 
     def release(self) -> None:
         if self._left:
-            # Were it another's by now, who it is that holds it would have to be told.
+            # Errors are not suppressed: if another process held the lock by now, that must be reported.
             self._version = patiently(lambda: self._put(self._version))
             return
         with suppress(OSError):
@@ -132,12 +132,12 @@ class _Lease:
 
     def _put(self, expected: str) -> str:
         self._renewals += 1
-        # The number makes every renewal another content, for where the version is a digest of it.
+        # The counter makes every renewal's content different, because a version may be a digest of the content.
         content = {"owner": self._owner, "token": self._token, "renewals": self._renewals, "left": self._left}
         return self._objects.put(self._bucket, self._key, io.BytesIO(json.dumps(content).encode()), expected)
 
     def _read(self) -> tuple[str, str]:
-        """Read content and version of the lock, whoever holds it; both empty where there is none."""
+        """Return the content and version of the lock, whichever process holds it; both are empty if there is none."""
         content = io.BytesIO()
 
         def get() -> str:

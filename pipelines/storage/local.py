@@ -1,4 +1,4 @@
-"""Files of this machine; the functions are what `Store` describes."""
+"""Files on this machine; the functions implement `Store`."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import errno
 import fcntl
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TypeVar
 
 from pipelines.storage.errors import FileTooLargeError, LockedError, TransientError
+from pipelines.storage.patience import patiently
 
 Result = TypeVar("Result")
 
 SECONDS_BETWEEN_ATTEMPTS = (0.1, 0.5)
+"""Short pauses: a disk that does not answer at once is more likely broken than busy."""
 
-# Of network file systems, of disks, and of a machine that lacks something for a moment.
+# Raised by network file systems, by disks, and by a machine that is short of resources for a moment.
 _TRANSIENT = frozenset(
     (
         *(errno.EAGAIN, errno.EBUSY, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
@@ -29,12 +30,12 @@ _TRANSIENT = frozenset(
 
 
 def read(path: str, max_bytes: int | None = None) -> bytes:
-    """Read a whole file; what fails for a reason that passes is tried again."""
-    return _patiently(lambda: _read(path, max_bytes))
+    """Read a whole file, retrying transient errors."""
+    return _retried(lambda: _read(path, max_bytes))
 
 
 def write(path: str, data: bytes) -> None:
-    """Write a whole file so that a reader sees all of it or none of it."""
+    """Write a whole file atomically."""
     partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
     try:
         with create(partial) as file:
@@ -46,30 +47,30 @@ def write(path: str, data: bytes) -> None:
 
 
 def create(path: str) -> IO[bytes]:
-    """Open a new file for writing, making the folders above it."""
+    """Open a new file for writing, creating its parent folders."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     return open(path, "wb")
 
 
 def move(source: str, target: str) -> None:
-    """Move a file into place, replacing what is there."""
+    """Move a file, replacing any existing target."""
     folder = os.path.dirname(target)
     os.makedirs(folder, exist_ok=True)
-    # The name may reach the disk before the bytes do: a loss of power would leave an empty file in the place.
+    # The name may reach the disk before the data does: a power failure would then leave an empty file.
     sync(source)
     os.replace(source, target)
     sync(folder)
 
 
 def read_range(path: str, start: int, length: int) -> bytes:
-    """Read so many bytes of a file, fewer at its end."""
+    """Read a range of a file; fewer bytes if it ends before."""
 
     def read() -> bytes:
         with open(path, "rb") as file:
             file.seek(start)
             return file.read(length)
 
-    return _patiently(read)
+    return _retried(read)
 
 
 def open_to_read(path: str) -> IO[bytes]:
@@ -78,12 +79,12 @@ def open_to_read(path: str) -> IO[bytes]:
 
 
 def exists(path: str) -> bool:
-    """Tell whether there is a file."""
+    """Return whether a file exists."""
     return os.path.isfile(path)
 
 
 def sync(path: str) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Wait until a file, or a folder's entries, are on disk."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -92,19 +93,19 @@ def sync(path: str) -> None:
 
 
 def delete(paths: Sequence[str]) -> None:
-    """Delete files; missing ones are no error."""
+    """Delete files, ignoring missing ones."""
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
             os.remove(path)
 
 
 def delete_folder(path: str) -> None:
-    """Delete a folder with all that is in it; a missing one is no error."""
+    """Delete a folder and its contents; a missing folder is ignored."""
     shutil.rmtree(path, ignore_errors=True)
 
 
 def list_files(folder: str, ending: str = "") -> list[str]:
-    """List the files directly in a folder whose names have the ending, sorted; none where there is no such folder."""
+    """List the files directly in a folder whose names end with `ending`, sorted; none if the folder is missing."""
     try:
         names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
     except (FileNotFoundError, NotADirectoryError):
@@ -113,7 +114,7 @@ def list_files(folder: str, ending: str = "") -> list[str]:
 
 
 def list_folders(folder: str, beginning: str = "") -> list[str]:
-    """List the folders directly in a folder whose names have the beginning, sorted."""
+    """List the folders directly in a folder whose names start with `beginning`, sorted."""
     try:
         names = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
     except (FileNotFoundError, NotADirectoryError):
@@ -123,11 +124,10 @@ def list_folders(folder: str, beginning: str = "") -> list[str]:
 
 @contextlib.contextmanager
 def lock(path: str, owner: str, waiting: Callable[[str], None]) -> Iterator[Callable[[], None]]:
-    """Hold a lock, which is a file of this path while it is held; there is never anything to wait for.
+    """Hold a lock: a file that exists while the lock is held. It is never waited for.
 
-    It is the kernel's, and ends with the process however that ends: what a killed process leaves behind is an unlocked
-    file, never a lock that somebody has to remove. Folders above it are made, and removed again where nothing was put
-    into them.
+    The kernel releases the lock however the process ends: a killed process leaves an unlocked file behind, never a lock
+    to be removed by hand. Parent folders are created, and removed again if they stay empty.
     """
     made = _missing_folders(os.path.dirname(path))
     try:
@@ -139,7 +139,7 @@ def lock(path: str, owner: str, waiting: Callable[[str], None]) -> Iterator[Call
                 file.flush()
                 yield _leave
             finally:
-                # While it is still held, so that it is not another one's file that goes.
+                # Deleted while still locked, so that another process's file is never removed.
                 delete([path])
     finally:
         for folder in made:
@@ -148,26 +148,24 @@ def lock(path: str, owner: str, waiting: Callable[[str], None]) -> Iterator[Call
 
 
 def read_lock(path: str) -> str:
-    """Read who holds a lock."""
+    """Return the owner of a lock."""
     return read(path).decode(errors="replace")
 
 
 def _leave() -> None:
-    raise OSError(errno.ENOTSUP, "a lock on this machine ends with the process that holds it")
+    raise OSError(errno.ENOTSUP, "a local lock ends with the process that holds it and cannot be left behind")
 
 
-def _patiently(work: Callable[[], Result]) -> Result:
-    # A disk that does not answer at once is broken more often than busy: seconds suffice here.
-    for pause in (*SECONDS_BETWEEN_ATTEMPTS, None):
+def _retried(work: Callable[[], Result]) -> Result:
+    def attempt() -> Result:
         try:
             return work()
         except OSError as error:
             if error.errno not in _TRANSIENT:
                 raise
-            if pause is None:
-                raise TransientError(error.errno, error.strerror) from error
-            time.sleep(pause)
-    raise AssertionError("the last attempt returns or raises")
+            raise TransientError(error.errno, error.strerror) from error
+
+    return patiently(attempt, SECONDS_BETWEEN_ATTEMPTS)
 
 
 def _read(path: str, max_bytes: int | None) -> bytes:
@@ -175,24 +173,24 @@ def _read(path: str, max_bytes: int | None) -> bytes:
         if max_bytes is None:
             return file.read()
         size = os.fstat(file.fileno()).st_size
-        # Asked for `max_bytes`, Python would set that much memory aside for the smallest file.
+        # `file.read(max_bytes)` would allocate that much memory even for the smallest file.
         data = file.read(size + 1) if size <= max_bytes else b""
-        # What is no regular file may have a size of 0 and no end, and a file may grow while it is read.
+        # A file that is not regular may have size 0 and no end, and any file may grow while it is read.
         while size < len(data) <= max_bytes:
             size = len(data)
             data += file.read(min(size, max_bytes + 1 - size))
         if max(size, len(data)) > max_bytes:
-            raise FileTooLargeError(f"{max(size, len(data)):,} bytes: more than the {max_bytes:,} that are read")
+            raise FileTooLargeError(f"{max(size, len(data)):,} bytes exceed the limit of {max_bytes:,}")
         return data
 
 
 def _open_locked(path: str) -> IO[str]:
     while True:
-        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - it is the caller who closes it
+        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - the caller closes it
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with contextlib.suppress(FileNotFoundError):
-                # Its last holder may have removed it between the opening and the locking.
+                # Its last holder may have removed it between open and flock.
                 if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                     return file
         except BlockingIOError:
@@ -207,7 +205,7 @@ def _open_locked(path: str) -> IO[str]:
 
 
 def _missing_folders(folder: str) -> list[str]:
-    """List a folder and those above it that are not there, the lowest first."""
+    """List the folder and its ancestors that do not exist, deepest first."""
     missing = []
     while not os.path.lexists(folder):
         missing.append(folder)

@@ -1,4 +1,4 @@
-"""What every kind of bucket can do, in single attempts: the border behind which the providers' libraries are."""
+"""Interface of bucket providers, in single attempts; the providers' libraries are used only behind it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import IO, Any, NamedTuple, Protocol
 from pipelines.storage.errors import FileTooLargeError, TransientError
 
 ABSENT = ""
-"""The version of an object that is not there."""
+"""Version of an object that does not exist."""
 
 CONNECTIONS = 64
-"""Kept open at the same time by one process."""
+"""Maximum open connections per process."""
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 30.0
-"""Without a connection, or without a byte of an answer, after which an attempt is given up."""
-DEADLINE_SECONDS, SLOWEST_BYTES_A_SECOND = 60.0, 1e6
-"""What an object may take to come: one that trickles in would hold its place in the queue for hours."""
+"""Timeouts of an attempt: without a connection, and without a byte of the response."""
+DEADLINE_SECONDS, SLOWEST_BYTES_PER_SECOND = 60.0, 1e6
+"""Time an object may take to arrive; one that trickles in would otherwise hold its place in the queue for hours."""
 
 
 class Entry(NamedTuple):
-    """A file, as a listing tells of it.
+    """A file, as a listing reports it.
 
     Attributes:
       path: of the file.
@@ -37,12 +37,12 @@ class Entry(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A part of a listing.
+    """A page of a listing.
 
     Attributes:
-      entries: files, by their whole paths.
-      folders: names of what lies directly below the prefix and holds files, up to and with their last slash.
-      following: token of the next page; None where there is none.
+      entries: files, with full paths.
+      folders: keys of the non-empty folders directly below the prefix, each with its trailing slash.
+      following: token of the next page; None on the last one.
     """
 
     entries: Sequence[Entry]
@@ -52,12 +52,12 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True)
 class Access:
-    """How buckets are reached; the same in every process of a job.
+    """How buckets are accessed; the same in every process of a job.
 
     Attributes:
-      requester_pays: whether requests are billed to us.
-      project: Google's, to which they are billed then.
-      s3: settings of boto3's client, in the order of their names; what is not here comes from boto3's own chain.
+      requester_pays: whether requests are billed to the user's project or account.
+      project: Google Cloud project, to which they are then billed.
+      s3: settings of boto3's client, sorted by name; anything missing comes from boto3's own chain.
     """
 
     requester_pays: bool = False
@@ -69,14 +69,14 @@ class Access:
 class Objects(Protocol):
     """The buckets of one provider.
 
-    Every method is one attempt, safe to be made by several threads.
+    Every method is a single attempt and is thread-safe.
 
     Raises:
       TransientError: the attempt failed for a reason that may pass.
-      FileNotFoundError: there is no such object or bucket.
-      PermissionError: we may not.
-      NoAccessError: we have no credentials.
-      OSError: it failed for any other reason.
+      FileNotFoundError: the object or bucket does not exist.
+      PermissionError: access is denied.
+      NoAccessError: no credentials are found.
+      OSError: the attempt failed for any other reason.
     """
 
     def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> str:
@@ -100,16 +100,16 @@ class Objects(Protocol):
         ...
 
     def look_up(self, bucket: str, key: str) -> Entry:
-        """Tell of an object without reading it."""
+        """Return an object's metadata without reading it."""
         ...
 
     def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
-        """List the objects whose keys begin with a prefix; with a delimiter, only those directly below it."""
+        """List the objects whose keys start with a prefix; with a delimiter, only those directly below it."""
         ...
 
 
 class LimitedBuffer(io.BytesIO):
-    """Takes so many bytes and no more, and only as long as they come at some speed."""
+    """A buffer that limits how many bytes arrive, and how slowly."""
 
     def __init__(self, most: int | None = None) -> None:
         super().__init__()
@@ -117,15 +117,15 @@ class LimitedBuffer(io.BytesIO):
         self._began = time.monotonic()
 
     def write(self, data: Any) -> int:
-        """Take some bytes.
+        """Append some bytes.
 
         Raises:
-          FileTooLargeError: they are too many.
-          TransientError: they come too slowly.
+          FileTooLargeError: they exceed the limit.
+          TransientError: they arrive too slowly.
         """
         seconds = time.monotonic() - self._began
-        if seconds > DEADLINE_SECONDS + self.tell() / SLOWEST_BYTES_A_SECOND:
-            raise TransientError(errno.ETIMEDOUT, f"only {self.tell():,} bytes came in {seconds:.0f} s")
+        if seconds > DEADLINE_SECONDS + self.tell() / SLOWEST_BYTES_PER_SECOND:
+            raise TransientError(errno.ETIMEDOUT, f"only {self.tell():,} bytes arrived in {seconds:.0f} s")
         if self._most is not None and self.tell() + len(data) > self._most:
-            raise FileTooLargeError(f"more than the {self._most:,} bytes that are read")
+            raise FileTooLargeError(f"the file exceeds the limit of {self._most:,} bytes")
         return super().write(data)

@@ -1,8 +1,8 @@
-"""Try again what fails for a reason that may pass, but not for ever."""
+"""Retry transient errors, but not forever."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -13,31 +13,41 @@ from pipelines.storage.errors import TransientError
 Result = TypeVar("Result")
 
 SECONDS = 60.0
-"""For which one piece of work is tried, its pauses included: servers that restart or shed load are back by then."""
+"""Time limit for one piece of work, pauses included: servers that restart or shed load are back by then."""
 LONGEST_PAUSE = 5.0
+"""In seconds."""
 
 _hurried = 0
 
 
-def patiently(work: Callable[[], Result]) -> Result:
-    """Do some work, and while it raises a `TransientError` do it again after a pause, which grows and is random.
+def patiently(work: Callable[[], Result], pauses: Sequence[float] = ()) -> Result:
+    """Call a function, and again after a pause while it raises a `TransientError`.
+
+    Args:
+      work: the function.
+      pauses: seconds before each retry; by default random and growing, for `SECONDS` in total.
 
     Raises:
-      TransientError: it failed for longer than `SECONDS`, or once where there is a hurry.
+      TransientError: the last attempt failed; inside `hurried`, the only one.
     """
+    stop: tenacity.stop.stop_base
+    wait: tenacity.wait.wait_base
+    if pauses:
+        stop = tenacity.stop_after_attempt(len(pauses) + 1)
+        wait = tenacity.wait_chain(*map(tenacity.wait_fixed, pauses))
+    else:
+        stop = tenacity.stop_before_delay(SECONDS)
+        # Random over the whole span, so that workers refused together do not retry together.
+        wait = tenacity.wait_random_exponential(multiplier=0.2, max=LONGEST_PAUSE)
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(TransientError),
-        stop=tenacity.stop_before_delay(SECONDS) | _InAHurry(),
-        # Random over the whole span: workers that were refused together do not come back together.
-        wait=tenacity.wait_random_exponential(multiplier=0.2, max=LONGEST_PAUSE),
-        reraise=True,
+        retry=tenacity.retry_if_exception_type(TransientError), stop=stop | _InAHurry(), wait=wait, reraise=True
     )
     return retrying(work)
 
 
 @contextmanager
 def hurried() -> Iterator[None]:
-    """Try everything once only, for somebody whose patience is at its end already."""
+    """Try everything only once, because the caller has waited long enough already."""
     global _hurried
     _hurried += 1
     try:
