@@ -1,8 +1,7 @@
-"""Images in archives: the members of tar and zip files, named `ARCHIVE::MEMBER`, listed and read where they lie.
+"""List and read images in tar and zip files in place; members are named `ARCHIVE::MEMBER`.
 
-Nothing is unpacked to disk, and the names of members are names only. Members of a zip, and of a tar that is not
-compressed, are read by their place in it, so that many workers can share one archive. A compressed tar can only be gone
-through from its beginning, by one of them.
+Nothing is unpacked to disk, and member names are never used as paths. Members of zips and uncompressed tars are read by
+offset, so that many workers can share one archive. A compressed tar has to be read from its start, by one worker.
 """
 
 from __future__ import annotations
@@ -29,21 +28,21 @@ __all__ = [
 ]
 
 ENDINGS = (".tar", ".zip", *COMPRESSED_ENDINGS)
-"""Endings of names, in lower case, by which files are taken for archives."""
+"""File name endings, in lower case, of archives."""
 
 
 def is_archive(path: str) -> bool:
-    """Tell by its name whether a file is an archive."""
+    """Return whether a file is an archive, judging by its name."""
     return path.lower().endswith(ENDINGS)
 
 
 def is_streamed(ref: ImageRef) -> bool:
-    """Tell whether an image can only be read by going through its archive."""
+    """Return whether an image can only be read by streaming its archive from the start."""
     return ref.place is not None and ref.place.packing == IN_STREAM
 
 
 def split_member(path: str) -> tuple[str, str | None]:
-    """Take the name of a member, or a pattern of names, off the path of its archive; None where there is none."""
+    """Split a path into the archive and the member name or pattern; None if there is no member."""
     for match in re.finditer(SEPARATOR, path):
         if is_archive(path[: match.start()]):
             return path[: match.start()], path[match.end() :]
@@ -51,14 +50,14 @@ def split_member(path: str) -> tuple[str, str | None]:
 
 
 def list_members(archive: ImageRef) -> Iterator[Found]:
-    """List the files in an archive, without reading them.
+    """List the files in an archive without reading them.
 
-    Of members of one name the last one counts, as it does when the archive is unpacked. Where an archive is cut off,
-    its whole members come first, and then one failure that names the place. Where its checksum tells that something is
-    wrong, but not where, all of its members are failures.
+    If several members share a name, the last one counts, as when unpacking. A truncated archive yields its intact
+    members, then one failure that names the offset. If its checksum shows damage but not where, all members are
+    failures.
 
     Raises:
-      TransientError: the archive cannot be read now, whatever is in it.
+      TransientError: the archive cannot be read now, whatever it contains.
     """
     list_kind = list_zip if archive.path.lower().endswith(".zip") else list_tar
     members: dict[str, Found] = {}
@@ -66,13 +65,13 @@ def list_members(archive: ImageRef) -> Iterator[Found]:
     for found in list_kind(archive):
         interruption.check()
         if found.name is not None:
-            # Taken out first, so that the order is that of the places in the archive, which are gone through.
+            # Removed first, so that the order is that of the offsets: a compressed tar is read in that order.
             members.pop(found.name, None)
             members[found.name] = found
         elif isinstance(found.listed, Failure):
             broken.append(found.listed)
     if members and any(failure.error == UntrustedArchiveError.__name__ for failure in broken):
-        reason = UntrustedArchiveError("the checksum of the archive is wrong, and any member may be the damaged one")
+        reason = UntrustedArchiveError("the archive's checksum is wrong, so any member may be damaged")
         for name in members:
             yield Found(name, not_listed(member_path(archive, name), reason, archive.fingerprint))
         return
@@ -81,10 +80,10 @@ def list_members(archive: ImageRef) -> Iterator[Found]:
 
 
 def read_member(ref: ImageRef) -> bytes:
-    """Read a member of an archive; one that `is_streamed` costs a pass of its own, which `Streams` save.
+    """Read a member of an archive; one that `is_streamed` costs a separate pass, which `Streams` avoid.
 
     Raises:
-      DamagedArchiveError: it is not what the archive's directory says.
+      DamagedArchiveError: the member does not match the archive's directory.
       OSError: the archive cannot be read.
     """
     assert ref.place

@@ -1,4 +1,4 @@
-"""What archives of all kinds have in common: members, their names, and what can be wrong with them."""
+"""Members of archives, their names and errors, common to all kinds of archives."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from pipelines.records import Failure, ImageRef, Span, not_listed
 SEPARATOR = "::"
 
 IN_TAR, IN_STREAM, STORED, DEFLATED = "tar", "compressed tar", "zip, stored", "zip, deflated"
-"""How a member lies in its archive."""
+"""How a member is stored in its archive."""
 
-# What Python's modules let out besides their own errors: of sizes beyond all bounds, and of headers for headers.
+# Raised by Python's modules besides their own errors, for absurd sizes and for headers nested in headers.
 _STRANGE = (OverflowError, RecursionError, ValueError)
 BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, tarfile.TarError, *_STRANGE)
-"""What the libraries raise for archives that are cut off or damaged."""
+"""Errors that the libraries raise for truncated or damaged archives."""
 
-SHORTER = "the archive has become shorter since it was listed"
+SHORTER = "the archive shrank after it was listed"
 
 
 class DamagedArchiveError(OSError):
-    """An archive, or a member of it, that is cut off or contradicts itself."""
+    """An archive or member that is truncated or inconsistent."""
 
 
 class UntrustedArchiveError(OSError):
-    """An archive whose content is not what was put into it, without its being known where."""
+    """An archive whose content was altered at an unknown place."""
 
 
 class UnsupportedMemberError(OSError):
-    """A member of a kind that is not read."""
+    """A member of an unsupported kind."""
 
 
 class Found(NamedTuple):
     """A member of an archive, or a failure of the archive itself.
 
     Attributes:
-      name: in the archive; None where it is the archive that failed.
-      listed: the image, or the reason why it cannot be one.
+      name: in the archive; None if the archive itself failed.
+      listed: the image, or why it cannot be one.
     """
 
     name: str | None
@@ -48,12 +48,12 @@ class Found(NamedTuple):
 
 
 def member_path(archive: ImageRef, name: str) -> str:
-    """Name a member as the output does."""
+    """Return the path of a member as written to the output."""
     return f"{archive.path}{SEPARATOR}{name}"
 
 
 def refer_member(path: str, size: int, fingerprint: str, span: Span) -> ImageRef | Failure:
-    """Make a name of a member's, if it can be written into the output."""
+    """Refer to a member, or return a failure if its name cannot be written to the output."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -62,8 +62,8 @@ def refer_member(path: str, size: int, fingerprint: str, span: Span) -> ImageRef
 
 
 def damaged(error: Exception) -> OSError:
-    """Make the error of a damaged archive of what a library raised."""
-    # What storage refused is told as it is.
+    """Translate a library's error into that of a damaged archive."""
+    # Storage errors are reported as they are.
     if isinstance(error, (storage.TransientError, FileNotFoundError, PermissionError)):
         return error
     return DamagedArchiveError(f"the archive is damaged: {' '.join(str(error).split()) or type(error).__name__}")

@@ -1,4 +1,4 @@
-"""Tar files: plain ones, whose members are read at their places, and compressed ones, which are gone through."""
+"""Tar files: members of plain ones are read by offset, compressed ones are streamed."""
 
 from __future__ import annotations
 
@@ -38,37 +38,37 @@ _LONGEST_HEADER = 1 << 20
 
 
 class Streams:
-    """Compressed tars that are gone through; members that are asked for in their order cost one pass."""
+    """Open compressed tars; members read in archive order cost one pass."""
 
     _idle: ClassVar[queue.SimpleQueue[Streams]] = queue.SimpleQueue()
 
     @classmethod
     def borrow(cls) -> Streams:
-        """Take streams that nobody uses, so that a wave goes on in an archive where the one before it has stopped."""
+        """Return idle streams if there are any, so that a wave resumes in an archive where the last one stopped."""
         try:
             return cls._idle.get_nowait()
         except queue.Empty:
             return cls()
 
     def give_back(self) -> None:
-        """Let others borrow them, with what is open."""
+        """Make these streams available to others, still open."""
         self._idle.put(self)
 
     def __init__(self) -> None:
-        """Open nothing yet."""
+        """Create streams with nothing open yet."""
         self._archive = ("", "")
         self._opened = ExitStack()
         self._stream: IO[bytes] | None = None
 
     def read(self, ref: ImageRef) -> bytes:
-        """Read a member; going back costs a pass from the beginning.
+        """Read a member; going backwards costs a pass from the start.
 
         Args:
-          ref: that lies `IN_STREAM`.
+          ref: a member stored `IN_STREAM`.
 
         Raises:
-          DamagedArchiveError: the archive is not what it was when it was listed.
-          OSError: it cannot be read.
+          DamagedArchiveError: the archive changed after it was listed.
+          OSError: the archive cannot be read.
         """
         assert ref.place
         span = ref.place
@@ -87,17 +87,17 @@ class Streams:
         return data
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the open archive."""
         self._opened.close()
         self._stream = None
 
 
 def read_in_tar(span: Span) -> bytes:
-    """Read a member at its place.
+    """Read a member by offset.
 
     Raises:
-      DamagedArchiveError: the archive is not what it was when it was listed.
-      OSError: it cannot be read.
+      DamagedArchiveError: the archive shrank after it was listed.
+      OSError: the archive cannot be read.
     """
     data = storage.read_range(span.archive, span.start, span.length)
     if len(data) < span.length:
@@ -106,7 +106,7 @@ def read_in_tar(span: Span) -> bytes:
 
 
 class _Headers:
-    """A tar of which headers are read, and nothing that claims to be one and is larger than any name."""
+    """A tar stream that refuses to read headers larger than any name."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -129,55 +129,55 @@ def list_tar(archive: ImageRef) -> Iterator[Found]:
             tar = opened.enter_context(tarfile.open(fileobj=headers, mode="r:", encoding="utf-8"))
             while member := tar.next():
                 if member.size < 0:
-                    # What follows it would be itself, for ever.
+                    # The next member would be this one again, forever.
                     raise tarfile.ReadError(f"a member of {member.size} bytes")
-                # That it is whole is known when the next one has been reached.
+                # A member is known to be complete only when the next one has been reached.
                 if last:
                     yield _found(archive, last, packing)
                 last = None if member.isdir() else member
-                # It would keep them all.
+                # `TarFile` would keep them all.
                 tar.members = []  # type: ignore[attr-defined]
             if last:
                 yield _found(archive, last, packing)
                 last = None
-            # It takes damage for the end, and the end of the file as well.
+            # `TarFile` takes damage, and the end of the file, for the end of the archive.
             stream.seek(tar.offset)
             mark = stream.read(_BLOCK)
             while packing == IN_STREAM and stream.read(_READ_AHEAD):
-                # What follows is nothing but the checksum over all of it, which is looked at when it is reached.
+                # Reading to the end verifies the checksum over everything, which is all that follows.
                 pass
             if mark.count(0) < _BLOCK:
-                yield _broken(archive, tar.offset, "is damaged" if len(mark) == _BLOCK else "breaks off")
+                yield _broken(archive, tar.offset, "is damaged" if len(mark) == _BLOCK else "is truncated")
         except storage.TransientError:
             raise
         except gzip.BadGzipFile as error:
-            # Raised at the end, when nobody knows any more which member the damage was in.
+            # Raised at the end, when it is no longer known which member is damaged.
             yield Found(None, not_listed(archive.path, UntrustedArchiveError(str(error)), archive.fingerprint))
         except BROKEN as error:
             if last is None:
                 yield Found(None, not_listed(archive.path, damaged(error), archive.fingerprint))
             elif packing == IN_TAR and last.offset_data + last.size <= archive.size:
                 yield _found(archive, last, packing)
-                yield _broken(archive, archive.size, "breaks off")
+                yield _broken(archive, archive.size, "is truncated")
             else:
                 where = archive.size if packing == IN_TAR else last.offset_data
-                reason = DamagedArchiveError(f"the archive breaks off in this member, at or after byte {where:,}")
+                reason = DamagedArchiveError(f"the archive is truncated in this member, at or after byte {where:,}")
                 yield Found(last.name, not_listed(member_path(archive, last.name), reason, archive.fingerprint))
 
 
 def _found(archive: ImageRef, member: tarfile.TarInfo, packing: str) -> Found:
     path = member_path(archive, member.name)
-    # A tar has no checksums of what is in it: any change of the archive may be one of every member.
+    # A tar has no checksums of its members: any change to the archive may have changed any of them.
     fingerprint = f"{archive.fingerprint}@{member.offset_data}"
     if not member.isreg() or member.issparse():
-        kind = "a link" if member.islnk() or member.issym() else "no plain file"
-        return Found(member.name, not_listed(path, UnsupportedMemberError(f"{kind} in the archive"), fingerprint))
+        problem = ("a link, " if member.islnk() or member.issym() else "") + "not a regular file"
+        return Found(member.name, not_listed(path, UnsupportedMemberError(problem), fingerprint))
     span = Span(archive.path, member.offset_data, member.size, packing)
     return Found(member.name, refer_member(path, member.size, fingerprint, span))
 
 
 def _open(path: str, opened: ExitStack) -> IO[bytes]:
-    """Open a tar, of which the bytes of members can be read at their places, also where it is compressed."""
+    """Open a tar, decompressing it if need be, so that its members can be read by offset."""
     file = opened.enter_context(storage.open_to_read(path))
     for ending, decompress in COMPRESSED_ENDINGS.items():
         if path.lower().endswith(ending):
@@ -187,5 +187,5 @@ def _open(path: str, opened: ExitStack) -> IO[bytes]:
 
 
 def _broken(archive: ImageRef, place: int, how: str) -> Found:
-    reason = DamagedArchiveError(f"the archive {how} at byte {place:,}; what was before is read, the rest is lost")
+    reason = DamagedArchiveError(f"the archive {how} at byte {place:,}; members before it are read, the rest is lost")
     return Found(None, not_listed(archive.path, reason, archive.fingerprint))

@@ -1,4 +1,4 @@
-"""Turn what a user names (folders, patterns, files, lists of paths) into images, each of them once."""
+"""Expand the inputs a user names (folders, patterns, files, lists of paths) into images, each once."""
 
 from __future__ import annotations
 
@@ -27,22 +27,21 @@ def list_images(
     """List the images that inputs and a list name, each path once, in a stable order.
 
     Args:
-      inputs: folders (searched through to the bottom), patterns with `*`, `?`, `[...]`, `**` and `{a,b}`, files,
-        archives, and members of archives. A name that exists is taken as it is, whatever signs are in it.
-      input_list: a `.txt` (a path a line), `.csv` or `.parquet` file (a column `path`). Relative paths in it start at
-        the list's own folder.
-      passed_over: is given the count of files that a folder holds and that are not named like images, by the ending of
-        their names.
+      inputs: folders (searched recursively), patterns with `*`, `?`, `[...]`, `**` and `{a,b}`, files, archives, and
+        members of archives. A name that exists is taken literally.
+      input_list: a `.txt` (one path per line), `.csv` or `.parquet` file (a column `path`). Relative paths in it start
+        at the list's folder.
+      passed_over: receives the number of files in folders that are not named like images, by file name ending.
 
     Yields:
-      An `ImageRef` for each file, or a `Failure` for what is named and cannot be one.
+      An `ImageRef` for each file, or a `Failure` for a name that cannot be one.
 
     Raises:
       InputError: an input matches nothing, or the list cannot be read.
     """
     seen = set()
     patterns = [pattern for written in inputs for pattern in _spread(written)]
-    # Each thread counts for itself: adding to a shared counter is not safe.
+    # Each thread has its own counter: a shared one would not be thread-safe.
     counts = [Counter[str]() for _ in patterns]
     named = side_by_side([expand(pattern, count) for pattern, count in zip(patterns, counts, strict=True)])
     for listed in chain(named, read_list(input_list) if input_list else ()):
@@ -54,18 +53,18 @@ def list_images(
 
 
 def anchor(pattern: str) -> str:
-    """Write an input so that it names the same in a process that works in another folder."""
+    """Make an input absolute, so that it means the same in a process with a different working directory."""
     if storage.is_remote(pattern):
         return pattern
-    # The signs of a pattern are not to be read in the folders above it.
+    # Special characters in the folders above are not part of the pattern.
     return os.path.join(glob.escape(os.getcwd()), os.path.expanduser(pattern))
 
 
 def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Listed]:
-    """List what one input names.
+    """List the images that one input names.
 
     Raises:
-      InputError: it names nothing, or a bucket cannot be listed.
+      InputError: the input matches nothing, or a bucket cannot be listed.
     """
     found = False
     try:
@@ -73,15 +72,15 @@ def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Li
             found = True
             yield listed
     except storage.UnsupportedStorageError as error:
-        raise InputError(str(error)) from error
+        raise InputError(error.message, error.remedy) from error
     except OSError as error:
         raise InputError(f"cannot list {pattern}: {error.strerror or error}") from error
     if not found:
-        raise InputError(f"no images in {pattern} (looked for names ending in {', '.join(ENDINGS)})")
+        raise InputError(f"no images in {pattern} (looked for files ending in {', '.join(ENDINGS)})")
 
 
 def _spread(written: str) -> list[str]:
-    """Write out the braces of an input, unless it exists by that very name."""
+    """Expand the braces of an input, unless a file of that literal name exists."""
     try:
         patterns = spread_braces(written)
     except ValueError as error:
@@ -97,7 +96,7 @@ def _spread(written: str) -> list[str]:
 
 
 def _expand(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
-    """List what one input names, members of archives among it."""
+    """List what one input names, including members of archives."""
     outer, inner = archives.split_member(pattern)
     if inner and os.path.lexists(pattern):
         outer, inner = pattern, None
@@ -110,7 +109,7 @@ def _expand(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
 
 
 def _members(archive: ImageRef, pattern: str | None, passed_over: Counter[str] | None) -> Iterator[Listed]:
-    """List those members of an archive that a pattern matches; without one, those that are named like images."""
+    """List the members of an archive that match a pattern; without one, those named like images."""
     matches = compile_pattern(pattern) if pattern else None
     for name, listed in archives.list_members(archive):
         if name is None or name == pattern or (matches(name) if matches else is_image(name, passed_over)):

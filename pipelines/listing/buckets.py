@@ -15,7 +15,7 @@ _PATTERN = re.compile(r"[*?\[]")
 
 
 def expand_in_bucket(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Listed]:
-    """List what one input in a bucket names, while its pages come in; sizes and fingerprints come with them.
+    """List what one input in a bucket names, lazily; the listing includes sizes and fingerprints.
 
     Raises:
       OSError: the bucket cannot be listed.
@@ -24,7 +24,7 @@ def expand_in_bucket(pattern: str, passed_over: Counter[str] | None = None) -> I
 
 
 def _named(path: str) -> list[Listed]:
-    """Find the one object of this very name, whatever signs are in it."""
+    """Find the object with this literal name."""
     if path.endswith("/") or "/" not in path.partition("://")[2]:
         return []
     try:
@@ -34,9 +34,9 @@ def _named(path: str) -> list[Listed]:
 
 
 def _below(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
-    """List what lies below a folder of this very name; where there is none, what a pattern matches.
+    """List the images below a folder with this literal name; if there is none, match the name as a pattern.
 
-    Of the folders that it matches, what lies below.
+    A pattern yields the objects it matches, and the images below the folders it matches.
     """
     prefix, magic, exists = f"{pattern.rstrip('/')}/", _PATTERN.search(pattern), False
     for entry in storage.walk(prefix):
@@ -48,7 +48,7 @@ def _below(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
     matches = compile_pattern(pattern.rstrip("/"))
     for entry in storage.walk(pattern[: magic.start()]):
         if entry.path.endswith("/"):
-            # It marks a folder, and is none of the files in it.
+            # A folder marker, not a file in it.
             continue
         if matches(entry.path) and not pattern.endswith("/"):
             yield ImageRef(*entry)

@@ -17,17 +17,17 @@ def expand_here(pattern: str, passed_over: Counter[str] | None = None) -> Iterat
     """List what one input names.
 
     Raises:
-      InputError: it names nothing.
+      InputError: the input matches nothing.
     """
     root = storage.normalize(pattern)
     if os.path.lexists(root):
         names = [root]
     else:
-        # The pattern is made absolute after it is matched: its own signs must not be read in the folders above it.
+        # Made absolute only after matching: special characters in the folders above are not part of the pattern.
         names = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
         names = [storage.normalize(name) for name in names]
     if not names:
-        raise InputError(f"no such file or folder, and no match: {pattern}")
+        raise InputError(f"no file or folder matches {pattern}")
     for name in names:
         yield from _walk(name, passed_over) if os.path.isdir(name) else (refer(name),)
 
@@ -35,7 +35,7 @@ def expand_here(pattern: str, passed_over: Counter[str] | None = None) -> Iterat
 def _walk(
     folder: str, passed_over: Counter[str] | None, above: frozenset[tuple[int, int]] = frozenset()
 ) -> Iterator[Listed]:
-    """List a folder to the bottom, following links, but not round in circles; hidden files and folders are left out."""
+    """List a folder recursively, following links but not cycles; hidden files and folders are skipped."""
     try:
         status = os.stat(folder)
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)

@@ -1,4 +1,4 @@
-"""Read the images that a list names: a .txt, .csv or .parquet file, of any length."""
+"""Read lists of images: .txt, .csv or .parquet files of any length."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _ARCHIVES = 4
 
 
 def read_list(path: str) -> Iterator[Listed]:
-    """List the images that a file names, without holding all of it in memory.
+    """List the images that a file names, without loading the whole file into memory.
 
     Raises:
-      InputError: the file cannot be read, or has no column `path`.
+      InputError: the file cannot be read, is empty or has no column `path`.
     """
     try:
         folder = os.path.dirname(storage.normalize(path))
     except storage.UnsupportedStorageError as error:
-        raise InputError(str(error)) from error
+        raise InputError(error.message, error.remedy) from error
     empty = True
-    # Once for all its members that are named: in a bucket that is a request.
+    # Looked up once for all its members: in a bucket each look-up is a request.
     refer_archive = lru_cache(_ARCHIVES)(refer)
     with ThreadPoolExecutor(_LOOK_UPS, thread_name_prefix="list") as executor:
         ahead: deque[Listed | Future[Listed]] = deque()
@@ -46,13 +46,13 @@ def read_list(path: str) -> Iterator[Listed]:
                 yield _result(ahead.popleft())
         yield from map(_result, ahead)
     if empty:
-        raise InputError(f"{path} names no images")
+        raise InputError(f"{path} lists no images")
 
 
 def _refer_named(
     name: str, folder: str, executor: Executor, refer_archive: Callable[[str], Listed]
 ) -> Listed | Future[Listed]:
-    """Look up what a list names; in a bucket, which answers slowly, beside others."""
+    """Look up a listed name; in a bucket, which responds slowly, concurrently with others."""
     try:
         path = storage.normalize(name if storage.is_remote(name) else os.path.join(folder, name))
     except (storage.UnsupportedStorageError, ValueError) as error:
@@ -91,7 +91,7 @@ def _read_names(path: str) -> Iterator[str]:
     ending = os.path.splitext(path)[1].lower()
     try:
         if ending == ".txt":
-            # Names that are not UTF-8 pass through as they are; `refer` gives each its own failure.
+            # Names that are not UTF-8 pass through unchanged; `refer` turns each into a failure.
             with (
                 storage.open_to_read(path) as file,
                 io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="\n") as lines,
@@ -107,11 +107,13 @@ def _read_names(path: str) -> Iterator[str]:
             with storage.open_to_read(path) as file, pyarrow.parquet.ParquetFile(file) as table:
                 yield from _column(table.iter_batches(columns=[LIST_COLUMN]))
         else:
-            raise InputError(f"{path}: a list is a .txt, .csv or .parquet file")
+            raise InputError(f"{path} is not a list of images", "give a .txt, .csv or .parquet file")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except (pa.ArrowException, KeyError, IndexError) as error:
-        raise InputError(f"{path} has no readable column {LIST_COLUMN!r}: {error}") from error
+        raise InputError(
+            f"{path} has no readable column {LIST_COLUMN!r}: {error}", f"name the column of paths {LIST_COLUMN!r}"
+        ) from error
 
 
 def _column(batches: Iterator[pa.RecordBatch]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Look names up, one at a time, without reading what they name."""
+"""Look up single files without reading them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pipelines.records import ImageRef, Listed, not_listed
 
 
 class InputError(ScenetagsError):
-    """An input that names nothing, or a list that cannot be read."""
+    """An input that matches nothing, or a list that cannot be read."""
 
 
 def refer(path: str) -> Listed:
-    """Look a file up, without reading it."""
+    """Look up a file without reading it."""
     try:
         path.encode()
         if storage.is_remote(path):

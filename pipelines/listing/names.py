@@ -1,4 +1,4 @@
-"""Which names mean what: endings by which files are taken for images, patterns, and braces."""
+"""Rules for names: file name endings of images, patterns, and braces."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _MOST_PATTERNS = 10_000
 
 
 def is_image(name: str, passed_over: Counter[str] | None = None) -> bool:
-    """Tell whether a file that a folder or an archive holds is taken for an image.
+    """Return whether a file in a folder or an archive is an image, judging by its name.
 
     Args:
       name: of the file, relative to the folder or archive.
-      passed_over: is given the count of files that are not named like images, by the ending of their names; hidden
-        ones, and markers of folders, do not count.
+      passed_over: receives the number of files not named like images, by file name ending; hidden files and folder
+        markers are not counted.
     """
     if name.endswith("/") or any(part.startswith(".") and part != ".." and part != "." for part in name.split("/")):
         return False
@@ -33,18 +33,18 @@ def is_image(name: str, passed_over: Counter[str] | None = None) -> bool:
 
 
 def compile_pattern(pattern: str) -> Callable[[str], object]:
-    """Make a function that tells which names a pattern with `*`, `?`, `[...]` and `**` matches."""
+    """Return a function that matches names against a pattern with `*`, `?`, `[...]` and `**`."""
     [included], _ = glob.translate(pattern, flags=glob.GLOBSTAR | glob.FORCEUNIX)
     return re.compile(included).match
 
 
 def spread_braces(pattern: str) -> list[str]:
-    """Write out the braces of a pattern: `a/{b,c}/*` becomes `a/b/*` and `a/c/*`, and `{1..3}` becomes 1, 2 and 3.
+    """Expand the braces of a pattern: `a/{b,c}/*` becomes `a/b/*` and `a/c/*`, and `{1..3}` becomes 1, 2 and 3.
 
     Raises:
-      ValueError: it stands for more patterns than anybody means.
+      ValueError: the pattern expands to more than 10,000 patterns.
     """
     try:
         return list(bracex.iexpand(pattern, keep_escapes=True, limit=_MOST_PATTERNS))
     except bracex.ExpansionLimitException as error:
-        raise ValueError(f"its braces stand for more than {_MOST_PATTERNS:,} patterns") from error
+        raise ValueError(f"its braces expand to more than {_MOST_PATTERNS:,} patterns") from error

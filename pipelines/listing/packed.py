@@ -10,18 +10,18 @@ from typing import Any
 
 from pipelines.records import Failure, ImageRef, Listed, Span
 
-_ITEMS_A_PACK = 1024
+_ITEMS_PER_PACK = 1024
 
 
 class PackedNames:
-    """What was listed, packed: in a tenth of the memory that it takes as objects."""
+    """A listing, packed into a tenth of the memory that its objects take."""
 
     def __init__(self, listed: Iterable[Listed]) -> None:
-        """Take in all items."""
+        """Pack all items."""
         self._count = 0
         self._packs: list[bytes] = []
         items = iter(listed)
-        while taken := list(islice(items, _ITEMS_A_PACK)):
+        while taken := list(islice(items, _ITEMS_PER_PACK)):
             self._count += len(taken)
             rows = json.dumps([(isinstance(item, Failure), *item) for item in taken])
             self._packs.append(zlib.compress(rows.encode(), level=1))

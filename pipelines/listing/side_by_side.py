@@ -1,4 +1,4 @@
-"""Go through several iterators at the same time, where each of them spends its time waiting."""
+"""Consume several iterators concurrently, where each spends its time waiting."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 _THREADS = 8
-_ITEMS_A_BATCH, _BATCHES_AHEAD = 1000, 10
+_ITEMS_PER_BATCH, _BATCHES_AHEAD = 1000, 10
 
 
 def side_by_side(sources: Sequence[Iterator[Item]]) -> Iterator[Item]:
-    """Give what iterators give, one after the other in their order, while threads go ahead in those that follow.
+    """Chain iterators in order, while threads prefetch from the later ones.
 
-    So far ahead only: what nobody has taken yet is bounded. What an iterator raises is raised in its place.
+    Prefetching is bounded. An iterator's exception is raised in its place.
     """
     queues: list[Queue[list[Item] | BaseException]] = [Queue(_BATCHES_AHEAD) for _ in sources]
     over = threading.Event()
-    # The first in the order are begun first: whichever is waited for is at work or done.
+    # Started in order: the iterator being waited for is always running or done.
     with ThreadPoolExecutor(min(_THREADS, max(1, len(sources))), thread_name_prefix="ahead") as executor:
         for source, queue in zip(sources, queues, strict=True):
-            executor.submit(_go_ahead, source, queue, over)
+            executor.submit(_prefetch, source, queue, over)
         try:
             for queue in queues:
                 while batch := queue.get():
@@ -36,12 +36,12 @@ def side_by_side(sources: Sequence[Iterator[Item]]) -> Iterator[Item]:
             over.set()
 
 
-def _go_ahead(source: Iterator[Item], queue: Queue[list[Item] | BaseException], over: threading.Event) -> None:
-    """Put what an iterator gives into a queue, with an empty batch at its end."""
+def _prefetch(source: Iterator[Item], queue: Queue[list[Item] | BaseException], over: threading.Event) -> None:
+    """Put an iterator's items into a queue in batches, with an empty batch at the end."""
     batch: list[Item] | BaseException = []
     while not over.is_set():
         try:
-            batch = list(islice(source, _ITEMS_A_BATCH))
+            batch = list(islice(source, _ITEMS_PER_BATCH))
         except BaseException as error:
             batch = error
         while not over.is_set():
