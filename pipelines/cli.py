@@ -1,4 +1,4 @@
-"""The `scenetags` command: find the module that does the work and hand over to it."""
+"""The `scenetags` command: dispatch to the module of each subcommand."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Command(NamedTuple):
     """A subcommand.
 
     Attributes:
-      module: whose `main` takes the arguments and returns the exit code. It is imported only when the command is used;
-        training is a package of its own, and prediction must work without it.
+      module: its `main` takes the arguments and returns the exit code. It is imported only when the command is used:
+        training is a separate package, and prediction must work without it.
       purpose: one line for the overview.
-      package: what to install for it.
+      package: to install for it.
     """
 
     module: str
@@ -25,10 +25,10 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "predict": Command("pipelines.predict", "tag an archive of images and write Parquet"),
-    "plan": Command("pipelines.plan", "say what a job would take, and cost, before it is run"),
-    "tag": Command("pipelines.tag", "tag a few images, on the screen"),
-    "train": Command("model.train", "train a model on labelled images and export its bundle", "scenetags[train]"),
+    "predict": Command("pipelines.predict", "tag an archive of images and write Parquet files"),
+    "plan": Command("pipelines.plan", "estimate the time and cost of a job before running it"),
+    "tag": Command("pipelines.tag", "tag a few images and print the result"),
+    "train": Command("model.train", "train a model on labelled images and export a bundle", "scenetags[train]"),
     "evaluate": Command("model.evaluate", "measure predictions against labels"),
 }
 
@@ -40,7 +40,7 @@ Tag satellite images with a multi-label model, and never be silently wrong about
 commands:
 {commands}
 
-scenetags COMMAND --help says more about each.
+Run `scenetags COMMAND --help` for details.
 """
 
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand.
 
     Returns:
-      The exit code: the command's own, or 2 when there is no such command.
+      The exit code: the command's own, or 2 if there is no such command.
     """
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     command = COMMANDS.get(argv[0])
     if command is None:
-        print(f"scenetags: no command {argv[0]}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        print(f"scenetags: unknown command {argv[0]}; use one of {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     try:
         exit_code: int = importlib.import_module(command.module).main(argv[1:])
@@ -68,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in ("pipelines", "model"):
             raise
-        print(f"scenetags {argv[0]}: {error.name} is not installed: pip install '{command.package}'", file=sys.stderr)
+        remedy = f"run pip install '{command.package}'"
+        print(f"scenetags {argv[0]}: {error.name} is not installed; {remedy}", file=sys.stderr)
         return 2
 
 

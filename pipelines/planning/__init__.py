@@ -1,1 +1,1 @@
-"""Reckon what a job would take, from a sample of its images."""
+"""Estimate the time and cost of a job from a sample of its images."""

@@ -1,4 +1,4 @@
-"""Count what a listing holds, and choose a sample of its images."""
+"""Count the images of a listing, and choose a sample of them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pipelines.records import Failure, ImageRef, Listed
 from pipelines.supervision import interruption
 
 SEED = 20170420
-"""Of the choice: the same sample of the same listing, each time."""
+"""Fixed, so that a listing always gives the same sample."""
 
 
 @dataclass(frozen=True)
 class Census:
-    """What a listing holds.
+    """Contents of a listing.
 
     Attributes:
-      images: count of files.
-      bytes: of all of them.
-      failures: names that cannot be images; the first of them, as many as images were to be chosen.
-      failure_count: of all of them.
-      sample: some of the images, in the order of the listing.
-      seconds: that the listing took.
+      images: number of images.
+      bytes: total size of the images.
+      failures: the first inputs that cannot be images, at most as many as the sample size.
+      failure_count: number of all such inputs.
+      sample: the chosen images, in the order of the listing.
+      seconds: duration of the listing.
     """
 
     images: int
@@ -36,14 +36,14 @@ class Census:
 
 
 def take_census(listed: Iterable[Listed], count: int) -> Census:
-    """Go through a listing once, and choose some of its images, each as likely as any other.
+    """Count a listing in one pass, and choose a uniform random sample of its images.
 
     Nothing else of the listing is kept: Algorithm R of J. S. Vitter, "Random Sampling with a Reservoir", ACM
     Transactions on Mathematical Software 11 (1985).
 
     Args:
-      listed: what is listed, in a stable order.
-      count: of images to choose; all of them where there are no more.
+      listed: the listing, in a stable order.
+      count: sample size; all images if there are no more.
     """
     began = time.perf_counter()
     random = Random(SEED)
@@ -63,6 +63,6 @@ def take_census(listed: Iterable[Listed], count: int) -> Census:
             chosen[place] = (images, item)
         images += 1
         size += item.size
-    # In the order of the listing, in which members of a compressed archive cost one pass.
+    # In the order of the listing, so that members of a compressed archive cost one pass.
     sample = tuple(ref for _, ref in sorted(chosen))
     return Census(images, size, tuple(failures), failure_count, sample, time.perf_counter() - began)

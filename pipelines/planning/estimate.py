@@ -1,4 +1,4 @@
-"""Reckon what a job takes from what a sample of its images took: arithmetic, and nothing measured."""
+"""Estimate a job from the costs of a sample: arithmetic only, no measurements."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pipelines.planning.machines import MOST_WORKERS, Machine
 
 PIPELINE_SECONDS = 0.0001
-"""Core-seconds that go, for each image, into Beam, queues, rows and commits; 0.00004 where threads do not disturb one
-another, as `benchmarks.simulation` measures on one core."""
+"""Core-seconds per image for Beam, queues, rows and commits; 0.00004 if threads do not contend, as
+`benchmarks.simulation` measures on one core."""
 START_SECONDS = 3.0
-"""Of `scenetags predict` on this machine, before the first image."""
+"""Start-up of `scenetags predict` on this machine, before the first image."""
 WORKER_START_SECONDS = 240.0
-"""Of a worker in the cloud, before the first image: machine, container and packages. Seldom less than 3 minutes."""
-SECONDS_A_WORKER = 3600.0
-"""Of work, for which workers are proposed. With fewer than half of them their start would be over a tenth of it all."""
+"""Start-up of a cloud worker, before the first image: machine, container and packages. Seldom less than 3 minutes."""
+SECONDS_PER_WORKER = 3600.0
+"""Work per proposed worker. With less than half of it, start-up would take over a tenth of the time."""
 MOST_READS = 64
 """Connections that a process keeps open to a bucket."""
 _NORMAL_95 = 1.959964
@@ -23,7 +23,7 @@ _NORMAL_95 = 1.959964
 
 @dataclass(frozen=True)
 class Interval:
-    """Where a number lies with 95 % confidence."""
+    """A 95 % confidence interval."""
 
     low: float
     high: float
@@ -31,15 +31,15 @@ class Interval:
 
 @dataclass(frozen=True)
 class Costs:
-    """What one image costs on average, those that fail among them.
+    """Average cost per image, including failed ones.
 
     Attributes:
       waiting: seconds until it is fetched.
       fetching: core-seconds to fetch it.
       decoding: core-seconds to decode and resize it.
       model: core-seconds to run the model on it.
-      pipeline: core-seconds of everything else, not of the sample; see `PIPELINE_SECONDS`.
-      device: seconds of a GPU, where the model runs on one; 0 elsewhere.
+      pipeline: core-seconds of everything else, not measured on the sample; see `PIPELINE_SECONDS`.
+      device: GPU seconds; 0 if the model does not run on a GPU.
     """
 
     waiting: float
@@ -51,18 +51,18 @@ class Costs:
 
     @property
     def core_seconds(self) -> float:
-        """All work of processors."""
+        """Total core-seconds."""
         return self.fetching + self.decoding + self.model + self.pipeline
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast one machine goes.
+    """Throughput of one machine.
 
     Attributes:
-      images_a_second: in all.
-      bottleneck: what would have to be faster: `model`, `decoding`, `fetching` or `pipeline`.
-      share: of the cores' work that goes into it, 0 to 1; None where the cores wait for it.
+      images_a_second: total rate.
+      bottleneck: the limiting step: `model`, `decoding`, `fetching` or `pipeline`.
+      share: of the core time spent in it, 0 to 1; None if the cores wait for it.
     """
 
     images_a_second: float
@@ -72,13 +72,13 @@ class Speed:
 
 @dataclass(frozen=True)
 class CloudRun:
-    """A run on workers in the cloud.
+    """A run on cloud workers.
 
     Attributes:
-      machine: shape of a worker.
-      workers: that many.
+      machine: machine type of a worker.
+      workers: number of workers.
       seconds: from the start of the workers to their end.
-      start_share: of these seconds, 0 to 1, in which the workers start.
+      start_share: share of these seconds spent starting up, 0 to 1.
       dollars: for vCPUs and memory.
     """
 
@@ -90,44 +90,44 @@ class CloudRun:
 
 
 def wilson_interval(hits: int, trials: int) -> Interval:
-    """Give the share of hits that trials speak for, with 95 % confidence.
+    """Return the 95 % confidence interval of a hit rate.
 
-    Unlike the normal approximation it holds where there was no hit at all. E. B. Wilson, "Probable Inference, the Law
+    Unlike the normal approximation, it is valid even without a single hit. E. B. Wilson, "Probable Inference, the Law
     of Succession, and Statistical Inference", Journal of the American Statistical Association 22 (1927).
 
     Raises:
-      ValueError: there were no trials, or more hits than trials.
+      ValueError: there are no trials, or more hits than trials.
     """
     if not 0 <= hits <= trials or not trials:
         raise ValueError(f"{hits} hits of {trials} trials")
     share, square = hits / trials, _NORMAL_95**2
     middle = (share + square / (2 * trials)) / (1 + square / trials)
     reach = _NORMAL_95 / (1 + square / trials) * math.sqrt(share * (1 - share) / trials + square / (4 * trials**2))
-    # At the ends the formula gives the share itself, but for rounding.
+    # At 0 and 1 the formula gives the share itself, apart from rounding.
     low = 0.0 if hits == 0 else min(share, middle - reach)
     return Interval(low, 1.0 if hits == trials else max(share, middle + reach))
 
 
 def expected_failures(failed: int, sampled: int, images: int) -> Interval:
-    """Say how many of all images will fail, where so many of a sample did.
+    """Estimate how many of all images will fail from the failures in a sample.
 
-    Of a sample that holds all of them that is known.
+    The number is exact if the sample contains all images.
     """
     if sampled == images:
         return Interval(failed, failed)
     share = wilson_interval(failed, sampled)
-    # Those of the sample are known, whatever the others do.
+    # The outcomes in the sample are known.
     return Interval(max(failed, share.low * images), min(images - sampled + failed, share.high * images))
 
 
 def speed(costs: Costs, cores: int, reads_in_flight: int, threads: int) -> Speed:
-    """Estimate how fast one process goes, and what keeps it from going faster: its cores, or what these wait for.
+    """Estimate the throughput of one process, and whether its cores or something they wait for limits it.
 
     Args:
-      costs: of an image.
+      costs: per image.
       cores: of the process.
-      reads_in_flight: images that are fetched at the same time.
-      threads: images that are decoded, and predicted, at the same time.
+      reads_in_flight: images fetched concurrently.
+      threads: images decoded, and predicted, concurrently.
     """
     work = {name: getattr(costs, name) for name in ("model", "decoding", "fetching", "pipeline")}
     hardest = max(work, key=work.__getitem__)
@@ -145,36 +145,36 @@ def speed(costs: Costs, cores: int, reads_in_flight: int, threads: int) -> Speed
 
 
 def reads_in_flight(costs: Costs, images_a_second: float, cores: int, batch: int) -> int:
-    """Propose how many images are fetched at the same time.
+    """Propose how many images to fetch concurrently.
 
-    By Little's law as many are on their way as come each second, times the seconds that each takes. Twice of that, for
-    they do not come evenly; two a core, for who fetches an image also decodes it; and half a batch, for twice of that
-    is read while the model works on one.
+    By Little's law, the number in flight is the rate times the seconds per image. It is doubled for bursts. It is at
+    least two per core, because the thread that fetches an image also decodes it, and at least half a batch, because
+    twice as many are read while the model works on a batch.
 
     Args:
-      costs: of an image.
-      images_a_second: that are to come.
+      costs: per image.
+      images_a_second: target rate.
       cores: of the process.
-      batch: images that the engine takes together.
+      batch: images per call of the engine.
     """
-    on_their_way = images_a_second * (costs.waiting + costs.decoding)
-    return max(2 * cores, math.ceil(batch / 2), min(MOST_READS, math.ceil(2 * on_their_way)))
+    in_flight = images_a_second * (costs.waiting + costs.decoding)
+    return max(2 * cores, math.ceil(batch / 2), min(MOST_READS, math.ceil(2 * in_flight)))
 
 
 def seconds_here(images: int, listing: float, images_a_second: float) -> float:
-    """Say how long the whole command takes on this machine."""
+    """Estimate how long the whole command takes on this machine."""
     return START_SECONDS + listing + images / images_a_second
 
 
 def cloud_run(costs: Costs, images: int, listing: float, machine: Machine, workers: int) -> CloudRun:
-    """Reckon a run on so many workers, of which more than there is work for gain nothing and cost all the same.
+    """Estimate a run on cloud workers; workers without work gain nothing, but still cost.
 
     Args:
-      costs: of an image; a vCPU is taken for a core.
-      images: in all.
-      listing: seconds that one worker takes to list them, while the others wait.
-      machine: shape of a worker.
-      workers: that many.
+      costs: per image; a vCPU is assumed to be as fast as a core.
+      images: total number.
+      listing: seconds that one worker takes to list them while the others wait.
+      machine: machine type of a worker.
+      workers: number of workers.
     """
     at_work = min(workers, most_workers(images, machine))
     idle = WORKER_START_SECONDS + listing
@@ -184,13 +184,13 @@ def cloud_run(costs: Costs, images: int, listing: float, machine: Machine, worke
 
 
 def propose_workers(costs: Costs, images: int, machine: Machine) -> int:
-    """Propose workers so that each has about an hour of work, beside which its start costs little."""
+    """Propose a number of workers that gives each about an hour of work, so that start-up costs little."""
     alone = images * costs.core_seconds / machine.vcpus
-    return max(1, min(most_workers(images, machine), round(alone / SECONDS_A_WORKER)))
+    return max(1, min(most_workers(images, machine), round(alone / SECONDS_PER_WORKER)))
 
 
 def workers_within(costs: Costs, images: int, listing: float, machine: Machine, seconds: float) -> int | None:
-    """Give the fewest workers that are done in time; None where no number of them is."""
+    """Return the fewest workers that finish in time; None if no number does."""
     left = seconds - WORKER_START_SECONDS - listing
     if left <= 0:
         return None
@@ -199,5 +199,5 @@ def workers_within(costs: Costs, images: int, listing: float, machine: Machine, 
 
 
 def most_workers(images: int, machine: Machine) -> int:
-    """Give the most workers that one job can have, and that have work: an image for each vCPU."""
+    """Return the most workers that one job can have and keep busy, with an image per vCPU."""
     return max(1, min(MOST_WORKERS, images // machine.vcpus))

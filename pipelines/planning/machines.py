@@ -1,8 +1,8 @@
-"""Shapes of machines on Google Cloud, and what Dataflow asks for them.
+"""Google Cloud machine types, and what Dataflow charges for them.
 
-The prices are Dataflow's list prices for batch workers in us-central1, read on 2026-11-25 from Apache Beam 2.77, which
-takes them from cloud.google.com/dataflow/pricing (`apache_beam/testing/load_tests/dataflow_cost_consts.py`). Dataflow
-asks for vCPUs and memory, whatever the series of the machine. The shapes are those of Google's tables of machine types.
+The prices are Dataflow's list prices for batch workers in us-central1, retrieved on 2026-11-25 from Apache Beam 2.77,
+which takes them from cloud.google.com/dataflow/pricing (`apache_beam/testing/load_tests/dataflow_cost_consts.py`).
+Dataflow charges for vCPUs and memory, regardless of the machine series. The machine types are from Google's tables.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pipelines.errors import ScenetagsError
 REGION = "us-central1"
 DOLLARS_A_VCPU_HOUR = 0.056
 DOLLARS_A_GB_HOUR = 0.003557
-PRICES_FROM = "cloud.google.com/dataflow/pricing, as Apache Beam 2.77 quotes it; read on 2026-11-25"
+PRICES_FROM = "cloud.google.com/dataflow/pricing, as quoted by Apache Beam 2.77 on 2026-11-25"
 
 MOST_WORKERS = 2000
-"""Of one job, by cloud.google.com/dataflow/quotas."""
+"""Per job; see cloud.google.com/dataflow/quotas."""
 DEFAULT_MACHINE = "n2-highcpu-16"
 
-# Series and kind, GB of memory for each vCPU, and the vCPUs that there are.
+# Family, GB of memory per vCPU, and available vCPU counts.
 _FAMILIES = (
     ("e2-standard", 4, (2, 4, 8, 16, 32)),
     ("e2-highcpu", 1, (2, 4, 8, 16, 32)),
@@ -39,16 +39,16 @@ _FAMILIES = (
 
 
 class UnknownMachineError(ScenetagsError):
-    """A name of no machine that is known here."""
+    """A name that is not a known machine type."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A shape of a worker.
+    """A machine type of a worker.
 
     Attributes:
-      name: Google's.
-      vcpus: processors; of most series, half of a core each.
+      name: Google's name.
+      vcpus: virtual CPUs; in most series, half a core each.
       memory: in GB.
     """
 
@@ -58,22 +58,22 @@ class Machine:
 
     @property
     def dollars_an_hour(self) -> float:
-        """What Dataflow asks for a worker of this shape."""
+        """What Dataflow charges for a worker of this type."""
         return self.vcpus * DOLLARS_A_VCPU_HOUR + self.memory * DOLLARS_A_GB_HOUR
 
 
 def find_machine(name: str) -> Machine:
-    """Find a shape by its name.
+    """Find a machine type by name.
 
     Raises:
-      UnknownMachineError: there is none; the message names the nearest, and all there are.
+      UnknownMachineError: it is unknown; the remedy names the nearest match, and all known types.
     """
     machines = {machine.name: machine for machine in _machines()}
     if name not in machines:
         near = difflib.get_close_matches(name, machines, 1)
         known = ", ".join(f"{family}-{{{','.join(map(str, sizes))}}}" for family, _, sizes in _FAMILIES)
         meant = f"did you mean {near[0]}? " if near else ""
-        raise UnknownMachineError(f"no machine {name!r} is known; {meant}there are {known}")
+        raise UnknownMachineError(f"unknown machine type {name!r}", f"{meant}use one of {known}")
     return machines[name]
 
 

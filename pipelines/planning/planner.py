@@ -1,4 +1,4 @@
-"""Make a plan: list the inputs, measure a sample of their images, and reckon what all of them take."""
+"""Make a plan: list the inputs, measure a sample of the images, and estimate the whole job."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from pipelines.records import Failure, Prediction
 from pipelines.supervision.machine import available_cores
 
 _RUN = "20260101T000000.000000Z-0000"
-"""Name of a run whose rows are measured: always the same, so that the same images give the same plan."""
+"""Name of the run in the rows that are measured; fixed, so that the same images give the same plan."""
 _GOOD_ENOUGH = 1.03
-"""How much slower than the best a smaller batch may be."""
+"""A smaller batch may take this many times as long as the fastest one."""
 
 
 def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) -> Plan:
@@ -41,13 +41,13 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
 
     Args:
       job: the run.
-      sample: images that are read and tagged for it.
-      machine: shape of a worker in the cloud.
-      asked: how many of these, or how fast.
+      sample: number of images to read and tag for it.
+      machine: machine type of a cloud worker.
+      asked: how many workers, or how fast.
 
     Raises:
-      BundleError: the bundle cannot be read, or the engine refuses it.
-      InputError: the input names no images.
+      BundleError: the bundle cannot be read, or the engine rejects it.
+      InputError: the input contains no images.
       NoAccessError: credentials or a library are missing.
     """
     busy = _load()
@@ -117,7 +117,7 @@ def _reasons(failures: Iterable[Failure]) -> tuple[Reason, ...]:
 
 
 def _bytes_a_row(predictions: Sequence[Prediction], run: Run) -> float | None:
-    """Write rows as the job does, into memory; what a file without rows takes is not theirs."""
+    """Measure the size of rows as the job writes them, less that of a file without rows."""
     if not predictions:
         return None
     table, _ = PredictionTable().lay_out(predictions, run)
@@ -140,7 +140,7 @@ def _local_run(
     costs: Costs, census: Census, job: PredictOptions, trials: Sequence[BatchTrial], busy: float
 ) -> LocalRun:
     cores = available_cores()
-    # An engine for which there were no trials takes images one by one, whatever the size of a batch.
+    # An engine without trials takes images one at a time, whatever the batch size.
     batch = _best(trials) if trials else job.batch_size
     speed = estimate.speed(costs, cores, job.reads_in_flight, job.threads or cores)
     reads = estimate.reads_in_flight(costs, speed.images_a_second, cores, batch if trials else 1)
@@ -162,11 +162,11 @@ def _cloud_run(costs: Costs, census: Census, machine: Machine, asked: Asked) -> 
 
 
 def _cloud_command(job: PredictOptions, costs: Costs, cloud: CloudRun) -> str:
-    # Of each process there, of which there is one for each vCPU.
+    # Per process: a worker runs one per vCPU.
     reads = estimate.reads_in_flight(costs, 1 / costs.core_seconds, cores=1, batch=1)
     output = job.output if storage.is_remote(job.output) else f"{BUCKET}/tagged"
     flags = cloud_flags(cloud, job.beam_flags)
-    # Workers do not count together, so that none of them could end the job for its failures.
+    # Workers share no failure count, so none of them could end the job because of failures.
     return shell_command(replace(job, output=output, reads_in_flight=reads, fail_fast=False, beam_flags=flags))
 
 

@@ -1,4 +1,4 @@
-"""Read some images and run the model on them as the job does, and measure what each step takes."""
+"""Read and tag a sample of images as the job does, and measure each step."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from pipelines.supervision import interruption
 from pipelines.supervision.machine import available_cores
 
 BATCH_SIZES = (8, 32, 128)
-"""That are tried out where the engine works on a whole batch at once."""
+"""Tried if the engine processes a whole batch at once."""
 
 
 @dataclass(frozen=True)
 class BatchTrial:
-    """What a size of a batch is worth: seconds that the model takes for an image."""
+    """Measurement of a batch size: seconds of the model per image."""
 
     batch_size: int
     seconds: float
@@ -35,19 +35,19 @@ class BatchTrial:
 
 @dataclass(frozen=True)
 class Sample:
-    """What came of some images, and what they took in all.
+    """Outcomes and total costs of a sample of images.
 
     Attributes:
-      predictions: of those that could be tagged.
+      predictions: of the images that could be tagged.
       failures: of the others.
-      bytes: that were fetched.
-      waiting: seconds until they were fetched, added up.
+      bytes: fetched.
+      waiting: seconds until each was fetched, summed.
       fetching: core-seconds to fetch them.
-      decoding: core-seconds to decode and resize them; where that is isolated, seconds, for of another process no more
-        can be seen.
+      decoding: core-seconds to decode and resize them; seconds if decoding is isolated, because the core time of
+        another process is not visible.
       model: core-seconds to run the model on them.
-      model_waiting: seconds in which the model ran.
-      trials: of sizes of a batch, where they were wanted.
+      model_waiting: seconds during which the model ran.
+      trials: of batch sizes, if requested.
     """
 
     predictions: tuple[Prediction, ...]
@@ -62,7 +62,7 @@ class Sample:
 
     @property
     def count(self) -> int:
-        """Images in it."""
+        """Number of images in the sample."""
         return len(self.predictions) + len(self.failures)
 
 
@@ -77,21 +77,21 @@ def measure(
     batch_size: int,
     trials: bool = False,
 ) -> Sample:
-    """Read images, then run the model on them: one after the other, so that each is known to have cost what it did.
+    """Read images, then run the model on them: in turn, so that the cost of each step can be told apart.
 
     Args:
       refs: the images.
       engine: that runs the model.
-      decoding: what the model takes.
-      limits: what one image may cost.
-      threads: images that are decoded at the same time; by default one per core.
-      reads_in_flight: images that are fetched at the same time.
-      batch_size: images given to the engine together.
-      trials: whether to find out what other sizes of a batch are worth.
+      decoding: input size and resizing of the model.
+      limits: per image.
+      threads: images decoded concurrently; by default one per core.
+      reads_in_flight: images fetched concurrently.
+      batch_size: images per call of the engine.
+      trials: whether to measure other batch sizes.
     """
     running, tried = _Clock(), list[BatchTrial]()
     predictor = Predictor(engine)
-    # No more pixels are held than the job itself would hold, but for the largest trial.
+    # Except for the largest trial, no more pixels are held than by the job itself.
     a_call = batch_size if engine.takes_batches else IMAGES_A_CALL
     at_once = max(2 * reads_in_flight, a_call, *(BATCH_SIZES if trials else ()))
     done: list[Prediction | Failure] = []
@@ -123,7 +123,7 @@ def _interruptible(images: Iterable[Image]) -> Iterator[Image]:
 def _try_batch_sizes(engine: Engine, images: Sequence[Image]) -> Iterator[BatchTrial]:
     for size in sorted({min(size, len(images)) for size in BATCH_SIZES}):
         took = []
-        # The first of a size is slower: the engine prepares itself for it.
+        # The first call with a size is slower: the engine prepares for it.
         for _ in range(2):
             interruption.check()
             began = time.perf_counter()
@@ -134,7 +134,7 @@ def _try_batch_sizes(engine: Engine, images: Sequence[Image]) -> Iterator[BatchT
 
 @dataclass
 class _Clock:
-    """Seconds that pieces of work took, and core-seconds of those who did it."""
+    """Accumulated seconds and core-seconds of pieces of work."""
 
     waited: float = 0.0
     worked: float = 0.0
@@ -142,7 +142,7 @@ class _Clock:
 
     @contextmanager
     def measured(self, work: Callable[[], float], share: float = 1.0) -> Iterator[None]:
-        """Add what is done to the seconds, or a share of it; `work` tells the core-seconds of a thread or process."""
+        """Add the duration of the block, or a share of it; `work` returns the core-seconds of a thread or process."""
         began, work_began = time.perf_counter(), work()
         try:
             yield
@@ -154,18 +154,18 @@ class _Clock:
 
 
 class _MeasuredSource(ImageSource):
-    """A source of images with an eye on the clock."""
+    """A source of images that measures fetching and decoding."""
 
     def __init__(self, decoding: DecodeSettings, limits: Limits, threads: int | None) -> None:
         super().__init__(decoding, limits, threads)
         self.fetching, self.decoding, self.bytes = _Clock(), _Clock(), 0
         self._counting = threading.Lock()
         self._place = ("", 0)
-        # Of another process only the seconds can be seen.
+        # Of another process only the seconds are visible.
         self._decoding_work = time.perf_counter if limits.isolated else time.thread_time
         if limits.isolated:
             for _ in range(threads or available_cores()):
-                # The first image of a child process starts it, which takes longer than an image does.
+                # The first image starts the child process, which takes longer than decoding an image.
                 with suppress(ImageError):
                     super().decode(b"")
 
@@ -181,7 +181,7 @@ class _MeasuredSource(ImageSource):
             return super().decode(data)
 
     def _share(self, ref: ImageRef) -> float:
-        """Tell which share of the time a fetch takes is the image's own: what lies before it in a stream is not."""
+        """Return the image's share of the time a fetch takes, excluding what precedes it in a stream."""
         if ref.place is None or not is_streamed(ref):
             return 1.0
         end = ref.place.start + ref.place.length

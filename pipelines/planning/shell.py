@@ -1,4 +1,4 @@
-"""Write options as the command of `scenetags predict` that they are those of."""
+"""Write options as a `scenetags predict` command."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pipelines.planning import machines
 from pipelines.planning.estimate import CloudRun
 
 PROJECT, BUCKET = "PROJECT", "gs://BUCKET"
-"""What stands in a command for names that only its reader knows."""
+"""Placeholders in a command for names that only the user knows."""
 
 _ALWAYS = ("model", "output", "batch_size", "reads_in_flight")
 
 
 def command_line(options: PredictOptions) -> list[str]:
-    """Write options as arguments of `scenetags predict`, without the credentials among them."""
+    """Write options as arguments of `scenetags predict`, without credentials."""
     usual = parse_predict(["--input=-", "--model=-", "--output=-"])
     arguments = [part for pattern in options.input for part in _flag("input", pattern)]
     for field in fields(options):
@@ -31,12 +31,12 @@ def command_line(options: PredictOptions) -> list[str]:
 
 
 def shell_command(options: PredictOptions) -> str:
-    """Write options as a command for a shell."""
+    """Write options as a shell command."""
     return shlex.join(["scenetags", "predict", *command_line(options)])
 
 
 def cloud_flags(run: CloudRun, given: Sequence[str]) -> tuple[str, ...]:
-    """Give Beam's flags for a run in the cloud, those already given first and unchanged."""
+    """Return Beam's flags for a cloud run: the given ones first and unchanged."""
     wanted = (
         "--runner=DataflowRunner",
         f"--project={PROJECT}",
@@ -51,7 +51,7 @@ def cloud_flags(run: CloudRun, given: Sequence[str]) -> tuple[str, ...]:
 
 
 def can_run_in_cloud(options: PredictOptions) -> bool:
-    """Tell whether all that workers need is where they can reach it."""
+    """Return whether all files that workers need are in storage they can access."""
     paths = (*options.input, options.model, *filter(None, [options.input_list]))
     return all(storage.is_remote(path) for path in paths)
 
