@@ -1,1 +1,1 @@
-"""Checks of the project that take too long for its tests; each is a command of its own."""
+"""Checks that take too long for the tests, each a separate command, and servers for tests and checks."""

@@ -1,12 +1,12 @@
-"""Disturb runs whose output is in a bucket, and look whether anything is lost: `python -m tools.disturb_buckets`.
+"""Disrupt runs whose output is in a bucket, and check that nothing is lost: `python -m tools.disturb_buckets`.
 
-The bucket is an emulator on loopback, behind a proxy that can refuse. Each disturbed run is followed by the same
-command where it did not come to its end, and by the same looks as in `tools.kill_runs`.
+The bucket is an emulator on loopback, behind a proxy that can reject requests. After each disrupted run, the same
+command is run again if need be, and the output is checked as in `tools.kill_runs`.
 
 Scenarios:
   kill    SIGKILL while an empty output is filled
-  pause   the bucket answers 503 for 10 s, which the run must survive
-  outage  the bucket answers 503 until the run has given up, which must end it in one line
+  pause   the bucket responds with 503 for 10 s, which the run must survive
+  outage  the bucket responds with 503 until the run gives up, with a one-line error
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _EMULATORS = {"gs": emulators.google, "s3": emulators.amazon}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Disturb runs, print a line for each, and return 1 where a guarantee was broken."""
+    """Disrupt runs, print a line for each, and return 1 if a guarantee was broken."""
     options = _parse(arguments)
     work = Path(tempfile.mkdtemp(prefix="disturb_buckets-"))
     broken = 0
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(f"{number + 1:3}  BROKEN at {share:.1%}: {error}", flush=True)
     finally:
         shutil.rmtree(work)
-    print(f"{options.times - broken} of {options.times} disturbed runs ended right")
+    print(f"{options.times - broken} of {options.times} disrupted runs passed")
     return 1 if broken else 0
 
 
@@ -63,46 +63,47 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="images, which are left as they are")
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of images; not modified")
     parser.add_argument("--model", required=True, metavar="BUNDLE")
     parser.add_argument("--scenario", choices=SCENARIOS, default="kill")
     parser.add_argument("--storage", choices=_EMULATORS, default="gs")
-    parser.add_argument("--times", type=int, default=20, help="disturbed runs, spread over the length of a run (20)")
-    parser.add_argument("--checkpoint_every", type=int, default=500, help="images a wave (500)")
-    parser.add_argument("--seed", type=int, default=1, help="of the moments (1)")
+    parser.add_argument("--times", type=int, default=20, help="runs to disrupt, spread over a run's time (default 20)")
+    parser.add_argument("--checkpoint_every", type=int, default=500, help="images per wave (default 500)")
+    parser.add_argument("--seed", type=int, default=1, help="random seed of the times (default 1)")
     return parser.parse_args(arguments)
 
 
 def kill(archive: Archive, output: str, share: float, proxy: Proxy) -> str:
-    """Kill a run when a share of its time is over."""
+    """Kill a run after a share of its time."""
     run = _start(archive, output)
     try:
         run.wait(timeout=share * archive.seconds)
     except subprocess.TimeoutExpired:
         run.kill()
     run.communicate()
-    return f"killed at {share * archive.seconds:.2f} s: {_look_and_go_on(archive, output)}"
+    return f"killed at {share * archive.seconds:.2f} s: {_check_and_resume(archive, output)}"
 
 
 def pause(archive: Archive, output: str, share: float, proxy: Proxy) -> str:
-    """Let the bucket refuse for some seconds when a share of the time is over."""
+    """Have the bucket reject requests for some seconds after a share of the time."""
     run = _start(archive, output)
     refused = _refuse_after(share * archive.seconds, _PAUSE_SECONDS, proxy)
     _, said = run.communicate()
     if run.returncode:
-        raise BrokenGuaranteeError(f"code {run.returncode}: {said}")
+        raise BrokenGuaranteeError(f"exit code {run.returncode}: {said}")
     rows = _judge(archive, output)
-    return f"refused {len(refused)} requests from {share * archive.seconds:.2f} s on: code 0, {rows} rows, all right"
+    moment = f"{share * archive.seconds:.2f} s"
+    return f"{len(refused)} requests rejected from {moment} on: exit code 0, {rows} rows, correct"
 
 
 def outage(archive: Archive, output: str, share: float, proxy: Proxy) -> str:
-    """Let the bucket refuse from a share of the time until the run has ended."""
+    """Have the bucket reject requests after a share of the time, until the run ends."""
     run = _start(archive, output)
     _refuse_after(share * archive.seconds, _PATIENCE_SECONDS, proxy, run)
     _, said = run.communicate()
     if run.returncode not in (0, 1, 2) or "Traceback" in said or (run.returncode and said.count("\n") != 1):
-        raise BrokenGuaranteeError(f"code {run.returncode}: {said}")
-    return f"code {run.returncode}, {said.strip() or 'not met'}: {_look_and_go_on(archive, output)}"
+        raise BrokenGuaranteeError(f"exit code {run.returncode}: {said}")
+    return f"exit code {run.returncode}, {said.strip() or 'not affected'}: {_check_and_resume(archive, output)}"
 
 
 SCENARIOS = {"kill": kill, "pause": pause, "outage": outage}
@@ -117,7 +118,7 @@ def _start(archive: Archive, output: str) -> subprocess.Popen[str]:
 def _refuse_after(
     seconds: float, refusing: float, proxy: Proxy, run: subprocess.Popen[str] | None = None
 ) -> Sequence[str]:
-    """Refuse all requests after some seconds, for some seconds or until a run has ended."""
+    """Reject all requests after some seconds, for some seconds or until a run has ended."""
     time.sleep(seconds)
     refused: list[str] = []
 
@@ -133,15 +134,15 @@ def _refuse_after(
     return refused
 
 
-def _look_and_go_on(archive: Archive, output: str) -> str:
+def _check_and_resume(archive: Archive, output: str) -> str:
     with tempfile.TemporaryDirectory() as copy:
         seen = kill_runs.look(archive, _fetch(output, Path(copy)))
     again = _start(archive, output)
     _, said = again.communicate()
     if again.returncode:
-        raise BrokenGuaranteeError(f"the same command ended with code {again.returncode}: {said}")
+        raise BrokenGuaranteeError(f"the same command ended with exit code {again.returncode}: {said}")
     _judge(archive, output)
-    return f"{seen} rows seen, then all right"
+    return f"{seen} rows visible, then correct"
 
 
 def _judge(archive: Archive, output: str) -> int:
@@ -152,7 +153,7 @@ def _judge(archive: Archive, output: str) -> int:
 
 
 def _fetch(output: str, copy: Path) -> Path:
-    """Copy an output to this machine, as anybody would who wants to look at it."""
+    """Copy an output to this machine, as a reader would."""
     for entry in storage.walk(f"{output}/"):
         path = copy / entry.path.removeprefix(f"{output}/")
         path.parent.mkdir(parents=True, exist_ok=True)

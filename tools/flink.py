@@ -1,7 +1,7 @@
-"""A session cluster of Apache Flink on loopback, with Beam's job server before it.
+"""Run an Apache Flink session cluster on loopback, with Beam's job server in front of it.
 
-A job manager and task managers, each a process of its own with its own memory, as on as many machines. Flink's
-libraries are those that PyPI has, and Beam's job server is Maven's: `make test-flink` brings both.
+The job manager and the task managers are separate processes with their own memory, as on separate machines. Flink's
+libraries come from PyPI and Beam's job server from Maven; `make test-flink` downloads both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tools.workers import Server, worker_pool
 
 SECONDS_TO_START = 120
 
-# Modules of Java 17 that Flink looks into, as its own configuration has them.
+# Packages of Java 17 that Flink accesses by reflection, as in its own configuration.
 _OPENED = ("lang", "lang.invoke", "lang.reflect", "io", "net", "nio", "text", "time", "util", "util.concurrent")
 _JAVA = ("java", *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED))
 
@@ -31,11 +31,11 @@ _TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 
 
 class Parts(NamedTuple):
-    """What a cluster is made of.
+    """The parts of a cluster.
 
     Attributes:
       libraries: folder with Flink's `lib` and `bin`.
-      job_server: Beam's jar.
+      job_server: jar of Beam's job server.
     """
 
     libraries: Path
@@ -43,16 +43,16 @@ class Parts(NamedTuple):
 
     @classmethod
     def under(cls, folder: Path) -> Parts:
-        """Find them where `make test-flink` puts them."""
+        """Find the parts where `make test-flink` puts them."""
         return cls(folder / "libraries" / "pyflink", folder / "job-server.jar")
 
 
 class TaskManager(NamedTuple):
-    """A process that works on a share of each step.
+    """A task manager, which processes a share of each step.
 
     Attributes:
-      name: by which the job manager knows it.
-      process: of Java.
+      name: its ID at the job manager.
+      process: the Java process.
     """
 
     name: str
@@ -70,7 +70,7 @@ class FlinkCluster:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Beam's flags that send a job there, to be worked on by each task manager."""
+        """Beam flags that submit a job to this cluster, with a share for each task manager."""
         return (
             *("--runner=PortableRunner", f"--job_endpoint={self._jobs.host}"),
             *("--environment_type=EXTERNAL", f"--environment_config={self._workers.host}"),
@@ -79,24 +79,24 @@ class FlinkCluster:
 
     @property
     def tail(self) -> str:
-        """The ends of its logs."""
+        """The last lines of its logs."""
         return f"{self._jobs.tail}\n{self._workers.tail}"
 
     def ask(self, path: str) -> Any:
-        """Ask the job manager; see Flink's REST API."""
+        """Query the job manager; see Flink's REST API."""
         with urllib.request.urlopen(f"http://{self._rest}{path}", timeout=10) as answer:
             return json.load(answer)
 
     def last_job(self) -> str:
-        """Identify the job that was started last; nothing before the first."""
+        """Return the ID of the last job; empty if there is none."""
         jobs = sorted(self.ask("/jobs/overview")["jobs"], key=lambda job: job["start-time"])
         return jobs[-1]["jid"] if jobs else ""
 
     def shares(self, step: str) -> dict[str, tuple[str, int]]:
-        """Tell of each task manager how its share of a step of the last job stands, and how many records it took in.
+        """Return, by task manager, the status of its share of a step of the last job and the number of records read.
 
         Args:
-          step: a part of the step's name; several steps may be fused into one that names them all.
+          step: part of the step's name; fused steps share one name.
         """
         return {
             share["taskmanager-id"]: (share["status"], share["metrics"]["read-records"])
@@ -105,7 +105,7 @@ class FlinkCluster:
         }
 
     def attempts(self, step: str) -> list[int]:
-        """Tell of each share of a step of the last job how often it was tried again."""
+        """Return how often each share of a step of the last job was retried."""
         return [share["attempt"] for vertex in self._vertices(step) for share in self.ask(vertex)["subtasks"]]
 
     def _vertices(self, step: str) -> list[str]:
@@ -116,13 +116,13 @@ class FlinkCluster:
 
 @contextmanager
 def flink_cluster(parts: Parts, folder: Path, task_managers: int = 2, slots: int = 2) -> Iterator[FlinkCluster]:
-    """Run a cluster, its job server and the workers that it starts, until their end.
+    """Run a cluster with its job server and workers.
 
     Args:
-      parts: what it is made of.
-      folder: for logs and all else; made if need be.
-      task_managers: processes of Java.
-      slots: shares of steps that a task manager works on at the same time; with one to spare, another's can move there.
+      parts: of the cluster.
+      folder: for logs and all other files; created if missing.
+      task_managers: number of task managers.
+      slots: shares of steps that a task manager processes concurrently; a spare one can take over another's share.
     """
     rest, rpc = free_port(), free_port()
     with ExitStack() as running:
@@ -142,7 +142,7 @@ def flink_cluster(parts: Parts, folder: Path, task_managers: int = 2, slots: int
 
 
 def _configure(folder: Path, rest: int, rpc: int, slots: int) -> None:
-    """Write the configuration of one process, which is the same for all but its own folder."""
+    """Write the configuration of one process; only the folder differs between processes."""
     (folder / "temp").mkdir(parents=True)
     settings = {
         "jobmanager": {"rpc": {"address": "127.0.0.1", "port": rpc}, "bind-host": "127.0.0.1"},
@@ -157,12 +157,12 @@ def _configure(folder: Path, rest: int, rpc: int, slots: int) -> None:
                 "managed": {"size": "192m"},
                 "network": {"min": "128m", "max": "128m"},
             },
-            # The default wants more memory of the network than such a small process has.
+            # The default needs more network memory than such a small process has.
             "network": {"sort-shuffle": {"min-buffers": 64}},
         },
         "cluster": {"evenly-spread-out-slots": True},
         "restart-strategy": {"type": "fixed-delay", "fixed-delay": {"attempts": 10, "delay": "1 s"}},
-        # By default it takes 50 s to miss one that is gone.
+        # By default it takes 50 s to notice that a task manager is gone.
         "heartbeat": {"interval": 1000, "timeout": 8000},
         "io": {"tmp": {"dirs": str(folder / "temp")}},
     }
@@ -171,12 +171,12 @@ def _configure(folder: Path, rest: int, rpc: int, slots: int) -> None:
 
 
 def _shares_of_memory(parts: Parts, folder: Path) -> tuple[list[str], list[str]]:
-    """Have Flink compute what its scripts would: flags of Java's, and settings of the task manager."""
+    """Have Flink compute, as its scripts do, the Java flags and the settings of a task manager."""
     class_path = os.pathsep.join(map(str, [parts.libraries / "bin" / "bash-java-utils.jar", *_jars(parts)]))
     tool = "org.apache.flink.runtime.util.bash.BashJavaUtils"
     command = ["java", "-cp", class_path, tool, "GET_TM_RESOURCE_PARAMS", "--configDir", str(folder)]
-    told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=SECONDS_TO_START).stdout
-    flags, settings = (line.split(":", 1)[1].split() for line in told.splitlines() if "EXEC_RESULT:" in line)
+    output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=SECONDS_TO_START).stdout
+    flags, settings = (line.split(":", 1)[1].split() for line in output.splitlines() if "EXEC_RESULT:" in line)
     return flags, settings
 
 
@@ -225,4 +225,4 @@ def _wait_for(cluster: FlinkCluster, slots: int) -> None:
             if cluster.ask("/overview")["slots-available"] == slots and "JobService started" in cluster.tail:
                 return
         time.sleep(0.2)
-    raise RuntimeError(f"Flink has not come up: {cluster.tail}")
+    raise RuntimeError(f"Flink has not started: {cluster.tail}")

@@ -1,10 +1,11 @@
-"""Damage image files by the thousand and hold `images.decode` to its promise: `python -m tools.fuzz_images`.
+"""Damage thousands of image files and check that `images.decode` keeps its promise: `python -m tools.fuzz_images`.
 
-The promise: whatever the bytes, the outcome is an image or an `ImageError`, after no more than 2 seconds of a core and
-with no more than 1 GB. Every file is made of the campaign's seed and its own number, so any of them can be made again.
+The promise: whatever the bytes, the outcome is an image or an `ImageError`, after at most 2 core-seconds and with at
+most 1 GB. Every file is determined by the campaign's seed and its own number, so each can be reproduced.
 
-Files are decoded in child processes, which name each one before they touch it: whatever kills a child is known by
-number. What breaks the promise is reported, and saved where `--keep` says; the exit code is then 1.
+Files are decoded in child processes, which print the number of each file first: a file that kills its process is known
+by number. Files that break the promise are reported, and saved to the folder given by `--keep`; the exit code is then
+1.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _SIGALRM = 14
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a campaign, or the part of one that a child process is given."""
+    """Run a campaign, or a child process's part of one."""
     options = _parse(arguments)
     seeds = [*draw_seeds(), *_read_corpus(options.corpus)]
     if options.child:
@@ -68,12 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.fuzz_images", description=__doc__.split("\n")[0])
-    parser.add_argument("--count", type=int, default=5000, help="files to make and decode (default: 5000)")
-    parser.add_argument("--seed", type=int, default=1, help="of the campaign; another one makes other files")
+    parser.add_argument("--count", type=int, default=5000, help="files to generate and decode (default 5000)")
+    parser.add_argument("--seed", type=int, default=1, help="random seed of the campaign (default 1)")
     parser.add_argument("--first", type=int, default=0, help="number of the first file, e.g. to repeat a single one")
-    parser.add_argument("--corpus", type=Path, help="folder of further files to damage; they renumber a campaign")
-    parser.add_argument("--keep", type=Path, help="folder for the files that break the promise")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="child processes (default: cores)")
+    parser.add_argument("--corpus", type=Path, help="folder of more files to damage; changes the file of each number")
+    parser.add_argument("--keep", type=Path, help="folder for files that break the promise")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -90,13 +91,13 @@ def _read_corpus(folder: Path | None) -> list[Seed]:
 
 
 def _run_slot(options: argparse.Namespace, numbers: range, results: queue.SimpleQueue[Trial | None]) -> None:
-    """Run child processes one after the other, each from where its predecessor died."""
+    """Run child processes in succession, each resuming where the last one died."""
     while numbers:
         command = [sys.executable, "-m", "tools.fuzz_images", "--seed", str(options.seed)]
         command += ["--child", f"{numbers.start}:{numbers.stop}:{numbers.step}"]
         command += ["--corpus", str(options.corpus)] if options.corpus else []
         started = None
-        # libtiff writes a line for most damaged TIFFs; of a child that dies, the last ones tell why.
+        # libtiff prints a line for most damaged TIFFs; the last lines of a child that dies show why.
         with (
             tempfile.TemporaryFile() as messages,
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages, text=True) as child,
@@ -117,14 +118,14 @@ def _run_slot(options: argparse.Namespace, numbers: range, results: queue.Simple
             results.put(started._replace(broken=f"{cause}: {last_words}"))
             numbers = range(started.number + numbers.step, numbers.stop, numbers.step)
         elif numbers:
-            # It died between two files, so it would do so again.
-            results.put(Trial(numbers.start, "none", "killed", 0.0, 0, f"no child runs: {last_words}"))
+            # The child died between two files, so it would do so again.
+            results.put(Trial(numbers.start, "none", "killed", 0.0, 0, f"child processes do not start: {last_words}"))
             break
     results.put(None)
 
 
 class _Report:
-    """Counts the outcomes, keeps the extremes, and says how far the campaign is."""
+    """Count outcomes, keep the extremes, and report progress."""
 
     def __init__(self, count: int) -> None:
         self.done = 0
@@ -147,7 +148,7 @@ class _Report:
             self._said = time.monotonic()
             rate = self.done / (self._said - self._began)
             left = (self._count - self.done) / rate / 60
-            print(f"{self.done:,} of {self._count:,}, {rate:.0f} a second, {left:.1f} minutes left", flush=True)
+            print(f"{self.done:,} of {self._count:,}, {rate:.0f} files/s, {left:.1f} minutes left", flush=True)
 
     def print(self) -> None:
         minutes = (time.monotonic() - self._began) / 60
@@ -163,13 +164,13 @@ class _Report:
             print(f"\n{title}:")
             for trial in trials:
                 print(f"  {_describe(trial)}")
-        limits = f"{MOST_SECONDS:.0f} s of a core, {MOST_BYTES / 1e9:.0f} GB"
+        limits = f"{MOST_SECONDS:.0f} core-seconds, {MOST_BYTES / 1e9:.0f} GB"
         print(f"\n{len(self.broken)} of {self.done:,} broke the promise (an image or an ImageError; {limits})")
 
 
 def _describe(trial: Trial) -> str:
     return (
-        f"file {trial.number} ({trial.seed}): {trial.outcome}, {trial.seconds:.2f} s of a core, "
+        f"file {trial.number} ({trial.seed}): {trial.outcome}, {trial.seconds:.2f} core-seconds, "
         f"{trial.peak / 1e6:.0f} MB"
     )
 

@@ -1,7 +1,7 @@
-"""Damage image files, blindly and along their structure.
+"""Damage image files, blindly and following their structure.
 
-Blind damage seldom passes a checksum or a length, so most of it is refused at the door. The mutations that know a
-format put those right again, and so reach the code behind them.
+Blind damage seldom passes a checksum or length check, so most of it is rejected early. The mutations that know a format
+correct those, and so reach the code behind the checks.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ from typing import NamedTuple
 
 from tools.image_seeds import Seed
 
-# Sizes and counts at which code breaks: the ends of integer types, and the sizes that are just too large to decode.
+# Sizes and counts at which code tends to break: limits of integer types, and sizes just too large to decode.
 _INTERESTING = (
     *(0, 1, 2, 3, 7, 8, 127, 128, 255, 256, 1000, 4096, 8000, 8001, 32767, 32768, 60_000, 65_535, 65_536),
     *(1_000_000, 16_777_216, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1),
 )
 _MOST_BLOCK = 400
-_PNG_NAMES = (b"PLTE", b"acTL", b"fcTL", b"fdAT", b"iCCP", b"tRNS", b"eXIf", b"zTXt")
 
 
 class Case(NamedTuple):
-    """A damaged file: the seed that it was made of, what was done to it, and its bytes."""
+    """A damaged file: its seed, the names of its mutations, and its bytes."""
 
     seed: Seed
     mutations: tuple[str, ...]
@@ -36,10 +35,10 @@ Mutation = Callable[[bytes, Random, Sequence[Seed]], bytes]
 
 
 def make_case(seeds: Sequence[Seed], campaign: int, number: int) -> Case:
-    """Make the file of a number: the same one for the same seeds, campaign and number."""
+    """Generate the file with a number; the same seeds, campaign and number always give the same file."""
     rng = Random(f"{campaign} {number}")
-    # Formats take turns, so that one of which there are many seeds does not crowd out the others. GIF, BMP and WebP
-    # share a turn: the archives that this is for hold JPEG, PNG and TIFF.
+    # Formats take turns, so that one with many seeds does not crowd out the others. GIF, BMP and WebP share a turn: the
+    # intended archives consist of JPEG, PNG and TIFF.
     turns = (("jpeg",), ("png",), ("tiff",), ("jpeg",), ("png",), ("tiff",), ("gif", "bmp", "webp"))
     kinds = turns[number % len(turns)]
     seed = rng.choice([seed for seed in seeds if seed.format in kinds] or seeds)
@@ -61,7 +60,7 @@ def flip_bits(data: bytes, rng: Random, _: Sequence[Seed]) -> bytes:
 
 
 def set_integer(data: bytes, rng: Random, _: Sequence[Seed]) -> bytes:
-    """Write an integer at which code breaks."""
+    """Overwrite an integer with one at which code tends to break."""
     order, (code, size) = rng.choice("<>"), rng.choice((("B", 1), ("H", 2), ("I", 4), ("Q", 8)))
     at = _place(data, rng)
     return data[:at] + struct.pack(order + code, _number(rng) % (1 << 8 * size)) + data[at + size :]
@@ -79,7 +78,7 @@ def delete_block(data: bytes, rng: Random, _: Sequence[Seed]) -> bytes:
 
 
 def repeat_block(data: bytes, rng: Random, _: Sequence[Seed]) -> bytes:
-    """Write a block several times."""
+    """Repeat a block."""
     start, end = _block(data, rng)
     return data[:end] + data[start:end] * rng.choice((1, 1, 2, 10, 300)) + data[end:]
 
@@ -93,13 +92,13 @@ def move_block(data: bytes, rng: Random, _: Sequence[Seed]) -> bytes:
 
 
 def splice(data: bytes, rng: Random, seeds: Sequence[Seed]) -> bytes:
-    """Let another file begin in the middle."""
+    """Replace the end with that of another file."""
     other = rng.choice(seeds).data
     return data[: _place(data, rng)] + other[_place(other, rng) :]
 
 
 def change_png_chunk(data: bytes, rng: Random, seeds: Sequence[Seed]) -> bytes:
-    """Damage the inside of a chunk, or its name, under a checksum that is right."""
+    """Damage a chunk's data or name, with a correct checksum."""
     chunks = _png_chunks(data)
     if not chunks:
         return flip_bits(data, rng, seeds)
@@ -113,7 +112,7 @@ def change_png_chunk(data: bytes, rng: Random, seeds: Sequence[Seed]) -> bytes:
     elif name == b"IHDR" and kind < 5:
         payload = _change_png_header(payload, rng)
     elif name == b"IDAT" and kind < 5:
-        # The pixels of another file, or damaged ones that unpack: what lies behind zlib is otherwise never reached.
+        # Damaged pixels that decompress: the code behind zlib is otherwise never reached.
         payload = _repack(payload, rng)
     else:
         payload = rng.choice((flip_bits, set_integer, cut_short, repeat_block))(payload, rng, seeds)
@@ -147,7 +146,7 @@ def reorder_png_chunks(data: bytes, rng: Random, seeds: Sequence[Seed]) -> bytes
 
 
 def change_jpeg_segment(data: bytes, rng: Random, seeds: Sequence[Seed]) -> bytes:
-    """Damage a segment's inside or its length: of the frame the sizes above all."""
+    """Damage a segment's data or length, and the frame's sizes above all."""
     found = [found.start() for found in re.finditer(rb"\xff[\xc0-\xcf\xda-\xef\xfe]", data)]
     if not found:
         return flip_bits(data, rng, seeds)
@@ -171,7 +170,7 @@ def change_jpeg_segment(data: bytes, rng: Random, seeds: Sequence[Seed]) -> byte
 
 
 def repeat_jpeg_segment(data: bytes, rng: Random, seeds: Sequence[Seed]) -> bytes:
-    """Write a segment, or a whole scan, up to thousands of times; or move one."""
+    """Repeat a segment or a whole scan, up to thousands of times, or copy one elsewhere."""
     found = [found.start() for found in re.finditer(rb"\xff[\xc0-\xc7\xda-\xdd\xe0-\xef]", data)]
     if len(found) < 2:
         return flip_bits(data, rng, seeds)
@@ -183,7 +182,7 @@ def repeat_jpeg_segment(data: bytes, rng: Random, seeds: Sequence[Seed]) -> byte
 
 
 def change_tiff_entry(data: bytes, rng: Random, seeds: Sequence[Seed]) -> bytes:
-    """Change tag, type, count or value of an entry of the first directory, or how many entries there are."""
+    """Change the tag, type, count or value of an entry in the first directory, or the number of entries."""
     order = "<" if data.startswith(b"II") else ">"
     big = data[2:3] == b"+" or data[3:4] == b"+"
     offset, count, inline = ("Q", "Q", 8) if big else ("I", "H", 4)
@@ -205,7 +204,7 @@ def change_tiff_entry(data: bytes, rng: Random, seeds: Sequence[Seed]) -> bytes:
     elif kind in (2, 3):
         struct.pack_into(order + offset, changed, entry + 4, value)
     elif kind == 4:
-        # In a big-endian file a short value stands in the first half of its field.
+        # In a big-endian file a short value is in the first half of its field.
         struct.pack_into(order + "H", changed, entry + 4 + inline, value % 65536)
     elif kind == 5:
         changed[entry : entry + size] = changed[start + size * rng.randrange(max(1, min(entries, 40))) :][:size]
@@ -225,7 +224,7 @@ STRUCTURED: dict[str, tuple[Mutation, ...]] = {
 
 
 def _place(data: bytes | bytearray, rng: Random) -> int:
-    """Choose a byte, most often one of the first: headers are short and decide the most."""
+    """Choose an offset, usually near the start: headers are short and matter most."""
     return rng.randrange(max(1, min(len(data), rng.choice((32, 256, len(data))))))
 
 

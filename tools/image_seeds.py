@@ -1,7 +1,7 @@
-"""Draw small image files of every layout that an encoder at hand can write, as the start of a fuzz campaign.
+"""Draw small image files in every layout that the available encoders can write, as seeds for fuzzing.
 
-Nothing is read from disk, so that a campaign needs no data; and nothing here reads through `pipelines`, whose decoder
-is what is on trial.
+Nothing is read from disk, so that a campaign needs no data, and `pipelines` is not used, since its decoder is under
+test.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 WIDTH, HEIGHT = 40, 28
-# The first row, the first column, and the steps of both in each of the seven passes of an interlaced PNG.
+# First row, first column, and their steps in the seven passes of an interlaced PNG.
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 _PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 
 
 class Seed(NamedTuple):
-    """A file to damage: what it is called in reports, its format, and its bytes."""
+    """A file to damage: its name in reports, its format, and its bytes."""
 
     name: str
     format: str
@@ -30,7 +30,7 @@ class Seed(NamedTuple):
 
 
 def draw_seeds() -> list[Seed]:
-    """Draw one file of each layout; the same ones on every call by the same version of Pillow."""
+    """Draw one file per layout; the same version of Pillow always gives the same files."""
     files = {
         "jpeg": _draw_jpegs(),
         "png": _draw_pngs(),
@@ -43,7 +43,7 @@ def draw_seeds() -> list[Seed]:
 
 
 def _waves(mode: str) -> Image.Image:
-    """Draw smooth waves with some noise, in a mode of Pillow's."""
+    """Draw smooth waves with some noise, in a Pillow mode."""
     bands = len(Image.new("P" if mode == "I;16" else mode, (1, 1)).getbands())
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
     waves = np.stack(
@@ -69,7 +69,7 @@ def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 def _profile(space: str) -> bytes:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB" if space == "LAB" else "sRGB")).tobytes()
-    # The time of its making is in it, with which all files of a campaign would change from second to second.
+    # The creation time is removed: it would change all files of a campaign every second.
     return profile[:24] + bytes(12) + profile[36:]
 
 
@@ -112,7 +112,7 @@ def _chunk(name: bytes, payload: bytes) -> bytes:
 
 
 def _png(samples: NDArray[Any], *, interlaced: bool = False, chunks: bytes = b"") -> bytes:
-    """Write a PNG of what Pillow does not: 16-bit colour and passes; uint8 or uint16 [rows, columns, bands]."""
+    """Write PNGs that Pillow cannot, with 16-bit colour or interlaced; uint8 or uint16[rows, columns, bands]."""
     passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
     big_endian = samples.astype(samples.dtype.newbyteorder(">"))
     lines = b"".join(
@@ -151,7 +151,7 @@ def _draw_pngs() -> dict[str, bytes]:
 
 
 def _tiled_tiff(samples: NDArray[np.uint8], side: int = 16, *, deflate: bool) -> bytes:
-    """Write a TIFF in tiles, which Pillow does not: uint8[rows, columns, 3]."""
+    """Write a tiled TIFF, which Pillow cannot: uint8[rows, columns, 3]."""
     rows, columns, bands = samples.shape
     down, right = -(-rows // side), -(-columns // side)
     padded = np.pad(samples, ((0, down * side - rows), (0, right * side - columns), (0, 0)))
@@ -194,7 +194,7 @@ def _draw_tiffs() -> dict[str, bytes]:
         try:
             drawn[name] = _encode(_waves(mode), "tiff", compression=compression)
         except (OSError, KeyError, ValueError):
-            # Which compressions libtiff knows differs from build to build.
+            # The supported compressions depend on the build of libtiff.
             continue
     return {
         **drawn,

@@ -1,4 +1,4 @@
-"""Decode damaged files one by one in a process of their own, and judge each outcome."""
+"""Decode damaged files one at a time in a separate process, and judge each outcome."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tools.image_mutations import make_case
 from tools.image_seeds import Seed
 
 MOST_SECONDS = 2.0
-"""Seconds of a core that a file may take: those of the clock would depend on what else the machine does."""
+"""Core-seconds that a file may take; wall-clock time would depend on the machine's load."""
 
 MOST_BYTES = 1_000_000_000
-"""Bytes by which a file may make the process grow."""
+"""Bytes by which the process may grow for a file."""
 
 STOP_AFTER = 60
-"""Seconds of the clock after which a process is taken to hang."""
+"""Wall-clock seconds after which a process counts as hung."""
 
 REPAIRS = frozenset(("unmarked_rgba_jpeg", "cmyk", "cmyk_inverted", "ycck", "grayscale", "palette")) | {
     "alpha_dropped",
@@ -33,22 +33,22 @@ REPAIRS = frozenset(("unmarked_rgba_jpeg", "cmyk", "cmyk_inverted", "ycck", "gra
     "exif_rotated",
     "first_frame",
 }
-# A file that asks for this much at once is told from one that the machine could not serve.
+# Distinguishes a file that requests this much memory at once from one for which the machine has too little.
 _ADDRESS_SPACE = 3 * 2**30
-# Decoding once more, to compare, must not make a campaign much longer.
+# Only fast files are decoded again for comparison, so that a campaign does not take much longer.
 _QUICK = 0.2
 
 
 class Trial(NamedTuple):
-    """What became of a file.
+    """The outcome of a file.
 
     Attributes:
       number: of the file in its campaign.
-      seed: name and format of the file that it was made of.
+      seed: name and format of its seed.
       outcome: `decoded`, the class of the error, or `killed`.
-      seconds: of a core.
-      peak: bytes by which the process grew at most.
-      broken: how the promise was broken; empty where it was kept.
+      seconds: core-seconds.
+      peak: largest growth of the process, in bytes.
+      broken: how the promise was broken; empty if it was kept.
     """
 
     number: int
@@ -60,14 +60,14 @@ class Trial(NamedTuple):
 
 
 def try_numbers(seeds: Sequence[Seed], campaign: int, numbers: Iterable[int]) -> None:
-    """Decode the files of some numbers, and print a line before and after each of them."""
+    """Decode the files with these numbers, and print a line before and after each."""
     ignore_metadata_warnings()
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for number in numbers:
         case = make_case(seeds, campaign, number)
         print(f">{number} {case.seed.name}", flush=True)
-        # Nothing catches this signal, so it ends the process even inside a C library that never returns.
+        # The signal is not caught, so it ends the process even inside a C library that never returns.
         signal.setitimer(signal.ITIMER_REAL, STOP_AFTER)
         trial = try_file(case.data, number, case.seed.name)
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -86,7 +86,7 @@ def try_file(data: bytes, number: int = 0, name: str = "file") -> Trial:
         outcome = "decoded"
     except ImageError as error:
         outcome = type(error).__name__
-        broken = "asks for more than 3 GB" if isinstance(error.__cause__, MemoryError) else _judge_message(str(error))
+        broken = "requests more than 3 GB" if isinstance(error.__cause__, MemoryError) else _judge_message(str(error))
     except BaseException as error:
         outcome = "escaped"
         broken = f"{type(error).__name__} instead of an ImageError: {error}"
@@ -95,14 +95,15 @@ def try_file(data: bytes, number: int = 0, name: str = "file") -> Trial:
     if decoded is not None:
         broken = _judge(decoded) or (_judge_again(data, decoded) if seconds < _QUICK else "")
     if seconds > MOST_SECONDS:
-        broken = f"takes {seconds:.1f} s; {broken}"
+        broken = f"takes {seconds:.1f} s of core time; {broken}"
     if peak > MOST_BYTES:
         broken = f"takes {peak / 1e6:.0f} MB; {broken}"
     return Trial(number, name, outcome, round(seconds, 4), peak, broken)
 
 
 def _judge_message(message: str) -> str:
-    return "" if message.strip() and "\n" not in message and len(message) < 500 else f"a poor reason: {message[:200]!r}"
+    suitable = message.strip() and "\n" not in message and len(message) < 500
+    return "" if suitable else f"unsuitable message: {message[:200]!r}"
 
 
 def _judge(decoded: Decoded) -> str:
@@ -119,14 +120,14 @@ def _judge_again(data: bytes, decoded: Decoded) -> str:
     try:
         again = decode(data)
     except ImageError as error:
-        return f"refused when decoded once more: {error}"
+        return f"rejected when decoded again: {error}"
     same = again[1:] == decoded[1:] and np.array_equal(again.pixels, decoded.pixels)
-    return "" if same else "decoded to something else when decoded once more"
+    return "" if same else "different result when decoded again"
 
 
 def _forget_peak() -> int:
-    """Let the kernel forget the largest size of this process, and return its present one in bytes."""
-    # Without this the peak would be that of the largest file so far. The price: the tool runs on Linux only.
+    """Reset the kernel's peak size of this process, and return its current size in bytes."""
+    # Otherwise the peak would be that of the largest file so far. As a consequence, the tool runs only on Linux.
     Path("/proc/self/clear_refs").write_text("5")
     return _peak()
 

@@ -1,4 +1,4 @@
-"""A stand-in on loopback for the service of Google's that takes Dataflow jobs: it takes them down, and runs none."""
+"""A fake Dataflow service on loopback, which records submitted jobs but runs none."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _JOBS = re.compile(
 
 
 class Course(NamedTuple):
-    """How a job goes on.
+    """The course of a job.
 
     Attributes:
-      states: of the job, one for each time that it is asked for; the last one stays.
-      errors: messages of the job's log, with the importance of errors.
+      states: of the job, one per request; the last one stays.
+      errors: error messages in the job's log.
     """
 
     states: tuple[types.JobState, ...]
@@ -35,26 +35,26 @@ class Course(NamedTuple):
 
 
 def done() -> Course:
-    """Give the course of a job that ends well."""
+    """Return the course of a job that succeeds."""
     return Course((types.JobState.JOB_STATE_RUNNING, types.JobState.JOB_STATE_DONE))
 
 
 def failed(*errors: str) -> Course:
-    """Give the course of a job that fails and says why."""
+    """Return the course of a job that fails with these errors."""
     return Course((types.JobState.JOB_STATE_RUNNING, types.JobState.JOB_STATE_FAILED), errors)
 
 
 def running() -> Course:
-    """Give the course of a job that runs until it is cancelled."""
+    """Return the course of a job that runs until it is cancelled."""
     return Course((types.JobState.JOB_STATE_RUNNING,))
 
 
 class Refusal(NamedTuple):
-    """An answer that is none.
+    """An error response.
 
     Attributes:
-      status: of HTTP.
-      message: for people.
+      status: HTTP status code.
+      message: human-readable.
     """
 
     status: HTTPStatus
@@ -62,12 +62,12 @@ class Refusal(NamedTuple):
 
 
 class Submitted(NamedTuple):
-    """A job as it was submitted.
+    """A submitted job.
 
     Attributes:
-      job: the request, with the identifier that it was given.
+      job: the request, with the assigned ID.
       project: to which it was submitted.
-      region: where it is to run.
+      region: in which it is to run.
     """
 
     job: types.Job
@@ -76,13 +76,13 @@ class Submitted(NamedTuple):
 
 
 class JobService:
-    """What has been submitted, and what is to come of it.
+    """The submitted jobs and their courses.
 
     Attributes:
       endpoint: for `--dataflow_endpoint`.
-      submitted: the jobs, first to last.
-      course: of jobs that are submitted from now on.
-      refusal: of requests to create a job; None where they are granted.
+      submitted: the jobs, in order.
+      course: of jobs submitted from now on.
+      refusal: response to requests to create a job; None to accept them.
       counters: of our steps, by step and name.
     """
 
@@ -96,15 +96,15 @@ class JobService:
 
     @property
     def job(self) -> types.Job:
-        """The one job that was submitted."""
+        """The only submitted job."""
         (submitted,) = self.submitted
         return submitted.job
 
     def answer(self, method: str, path: str, body: bytes) -> object:
-        """Answer a request with a message of the service's interface.
+        """Return the response message to a request.
 
         Raises:
-          RefusedError: the request is refused, or is none that this service knows.
+          RefusedError: the request is refused or unknown.
         """
         found = _JOBS.fullmatch(path)
         match (method, found and found["id"], found and found["part"]):
@@ -118,7 +118,7 @@ class JobService:
                 return self._messages(job_id)
             case ("GET", str(), "/metrics"):
                 return types.JobMetrics(metric_time=datetime.now(UTC), metrics=list(self._metrics()))
-        raise RefusedError(Refusal(HTTPStatus.NOT_FOUND, f"this stand-in knows no {method} {path}"))
+        raise RefusedError(Refusal(HTTPStatus.NOT_FOUND, f"the fake service does not support {method} {path}"))
 
     def _create(self, job: types.Job, project: str, region: str) -> types.Job:
         if self.refusal:
@@ -164,7 +164,7 @@ class JobService:
 
     def _metrics(self) -> Iterator[types.MetricUpdate]:
         for (step, name), count in self.counters.items():
-            # Of each count Dataflow tells what bundles have come to that are done, and what with those at work.
+            # Dataflow reports each counter twice: of finished bundles only, and including those in progress.
             for standing in ({}, {"tentative": "true"}):
                 context = {"namespace": "scenetags", "step": step, **standing}
                 full_name = types.MetricStructuredName(origin="user", name=name, context=context)
@@ -178,7 +178,7 @@ class JobService:
 
 
 class RefusedError(Exception):
-    """A request that is refused."""
+    """A refused request."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.message)
@@ -187,9 +187,9 @@ class RefusedError(Exception):
 
 @contextlib.contextmanager
 def serve() -> Iterator[JobService]:
-    """Run a service to which jobs can be submitted with `--dataflow_endpoint`.
+    """Run a service that accepts jobs submitted with `--dataflow_endpoint`.
 
-    Its address is spelled `localhost`: Beam speaks REST to that name, and gRPC with TLS to any other.
+    Its address is `localhost`: Beam uses REST for that name, and gRPC with TLS for any other.
     """
     service = JobService()
     one_at_a_time = threading.Lock()
@@ -203,8 +203,8 @@ def serve() -> Iterator[JobService]:
                 self._send(HTTPStatus.OK, type(message).to_json(message))  # type: ignore[attr-defined]
             except RefusedError as error:
                 status, text = error.refusal
-                told = {"code": status.value, "message": text, "status": _STATUS.get(status, status.name)}
-                self._send(status, json.dumps({"error": told}))
+                details = {"code": status.value, "message": text, "status": _STATUS.get(status, status.name)}
+                self._send(status, json.dumps({"error": details}))
 
         do_GET = do_POST = do_PUT = answer  # noqa: N815
 
@@ -229,11 +229,11 @@ def serve() -> Iterator[JobService]:
 
 
 _STATUS = {HTTPStatus.FORBIDDEN: "PERMISSION_DENIED", HTTPStatus.BAD_REQUEST: "INVALID_ARGUMENT"}
-"""Google's names of those that have others in HTTP."""
+"""Google's names of status codes, where they differ from HTTP's."""
 
 
 def _parse(body: bytes) -> types.Job:
-    """Read a job as strictly as Google does: a field that it does not know is an error."""
+    """Parse a job as strictly as Google does: an unknown field is an error."""
     try:
         return types.Job.from_json(body, ignore_unknown_fields=False)
     except ParseError as error:

@@ -1,13 +1,13 @@
-"""Disturb runs and look whether anything is lost, doubled or wrong: `python -m tools.kill_runs`.
+"""Disrupt runs and check that no row is lost, duplicated or wrong: `python -m tools.kill_runs`.
 
-Each disturbed run is followed by the same command. What a plain reader sees is looked at twice: right after the
-disturbance, and after the command has come to its end, when it must be what an undisturbed run writes, bit for bit.
+After each disrupted run the same command is run again. The rows visible to a reader are checked twice: right after the
+disruption, and after the command has finished, when they must be those of an undisturbed run, bit for bit.
 
 Scenarios:
   fresh      SIGKILL while an empty output is filled
-  changed    SIGKILL while rows of changed and of mended images are replaced in an output that is full
+  changed    SIGKILL while rows of changed and repaired images are replaced in a complete output
   overwrite  SIGKILL while all rows of an output are replaced
-  full_disk  no kill, but an output on a disk that is full after a share of the rows, and is enlarged then (needs root)
+  full_disk  no kill, but the output's disk is full after a share of the rows, and is then enlarged (needs root)
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ import pyarrow.parquet as pq
 TABLES = ("predictions", "failures")
 SCENARIOS = ("fresh", "changed", "overwrite", "full_disk")
 _DAMAGED_SHARE, _CHANGED_SHARE = 0.01, 0.2
-# What differs from run to run, although the images and the model are the same.
+# Columns that differ between runs of the same images and model.
 _OF_THE_RUN = {"run"}
 
 
 class Archive(NamedTuple):
-    """What is tagged again and again.
+    """The images that all runs tag.
 
     Attributes:
       images: folder of the images, some of them damaged.
       command: that tags them, without its output.
-      before: the output from which a disturbed run starts; None for an empty one.
+      before: initial output of a disrupted run; None for an empty one.
       expected: rows of an undisturbed run, by table.
-      seconds: that the undisturbed run took.
-      bytes: of the files that it wrote.
+      seconds: duration of the undisturbed run.
+      bytes: total size of the files it wrote.
     """
 
     images: Path
@@ -59,11 +59,11 @@ class Archive(NamedTuple):
 
 
 class BrokenGuaranteeError(AssertionError):
-    """Rows were lost, doubled or wrong."""
+    """Rows were lost, duplicated or wrong."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Disturb runs, print a line for each, and return 1 where a guarantee was broken."""
+    """Disrupt runs, print a line for each, and return 1 if a guarantee was broken."""
     options = _parse(arguments)
     work = Path(tempfile.mkdtemp(prefix="kill_runs-"))
     broken = 0
@@ -83,9 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         if not broken:
             shutil.rmtree(work)
-    print(
-        f"{options.times - broken} of {options.times} disturbed runs ended right" + (f"; see {work}" if broken else "")
-    )
+    print(f"{options.times - broken} of {options.times} disrupted runs passed" + (f"; see {work}" if broken else ""))
     return 1 if broken else 0
 
 
@@ -93,17 +91,17 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tools.kill_runs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="images, which are left as they are")
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of images; not modified")
     parser.add_argument("--model", required=True, metavar="BUNDLE")
     parser.add_argument("--scenario", choices=SCENARIOS, default="fresh")
-    parser.add_argument("--times", type=int, default=20, help="disturbed runs, spread over the length of a run (20)")
-    parser.add_argument("--checkpoint_every", type=int, default=500, help="images a wave (500)")
-    parser.add_argument("--seed", type=int, default=1, help="of the moments (1)")
+    parser.add_argument("--times", type=int, default=20, help="runs to disrupt, spread over a run's time (default 20)")
+    parser.add_argument("--checkpoint_every", type=int, default=500, help="images per wave (default 500)")
+    parser.add_argument("--seed", type=int, default=1, help="random seed of the times (default 1)")
     return parser.parse_args(arguments)
 
 
 def prepare(options: argparse.Namespace, work: Path) -> Archive:
-    """Copy the images, damage some, and make the undisturbed run."""
+    """Copy the images, damage some, and do the undisturbed run."""
     images = work / "images"
     shutil.copytree(options.images, images)
     paths = sorted(path for path in images.rglob("*") if path.is_file())
@@ -126,7 +124,7 @@ def prepare(options: argparse.Namespace, work: Path) -> Archive:
 
 
 def _let_change(command: Sequence[str], before: Path, changing: Sequence[Path], scenario: str) -> None:
-    """Make an output of images that change afterwards, and that failed or had other pixels until then."""
+    """Write an output of images that change afterwards, and failed or had different pixels before."""
     true = {path: path.read_bytes() for path in changing}
     for number, path in enumerate(changing):
         path.write_bytes(true[path][:100] if number % 2 else true[changing[number - 1]])
@@ -136,7 +134,7 @@ def _let_change(command: Sequence[str], before: Path, changing: Sequence[Path], 
 
 
 def kill(archive: Archive, output: Path, share: float) -> str:
-    """Kill a run when a share of its time is over, and hold what it leaves against the undisturbed run."""
+    """Kill a run after a share of its time, and compare what it leaves with the undisturbed run."""
     _copy_output(archive.before, output)
     moment = share * archive.seconds
     run = subprocess.Popen(
@@ -147,7 +145,7 @@ def kill(archive: Archive, output: Path, share: float) -> str:
     )
     try:
         run.wait(timeout=moment)
-        disturbed = f"over before {moment:.2f} s"
+        disturbed = f"finished before {moment:.2f} s"
     except subprocess.TimeoutExpired:
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
@@ -156,24 +154,25 @@ def kill(archive: Archive, output: Path, share: float) -> str:
     _run_to_the_end(archive.command, output)
     judge(archive, output)
     shutil.rmtree(output)
-    return f"{disturbed}: {seen} rows seen, then all right"
+    return f"{disturbed}: {seen} rows visible, then correct"
 
 
 def fill_disk(archive: Archive, output: Path, share: float) -> str:
-    """Let the disk be full when a share of the rows is written, enlarge it, and judge the same command again."""
-    # The lock, folders and a page for every file come on top of the bytes.
+    """Run on a disk that is full after a share of the rows, enlarge it, and check the same command again."""
+    # The lock, the folders and a page per file come on top of the bytes.
     size = int(20_000 + share * archive.bytes)
     with _small_disk(output, size):
         run = subprocess.run([*archive.command, f"--output={output}"], capture_output=True, text=True, check=False)
         if run.returncode not in (0, 1, 2) or "Traceback" in run.stderr:
-            raise BrokenGuaranteeError(f"code {run.returncode}: {run.stderr}")
+            raise BrokenGuaranteeError(f"exit code {run.returncode}: {run.stderr}")
         if run.returncode and len(run.stderr.strip().splitlines()) != 1:
-            raise BrokenGuaranteeError(f"more than a line: {run.stderr}")
+            raise BrokenGuaranteeError(f"more than one line: {run.stderr}")
         seen = look(archive, output)
         subprocess.run(["mount", "-o", "remount,size=1G", output], check=True)
         _run_to_the_end(archive.command, output)
         judge(archive, output)
-    return f"disk of {size:,} bytes: code {run.returncode}, {seen} rows seen, then all right: {run.stderr.strip()}"
+    outcome = f"exit code {run.returncode}, {seen} rows visible, then correct"
+    return f"disk of {size:,} bytes: {outcome}: {run.stderr.strip()}"
 
 
 @contextmanager
@@ -182,7 +181,7 @@ def _small_disk(folder: Path, size: int) -> Iterator[None]:
     try:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise SystemExit(f"kill_runs: a small disk can be mounted by root on Linux only: {error}") from error
+        raise SystemExit(f"kill_runs: cannot mount a small disk (needs root on Linux): {error}") from error
     try:
         yield
     finally:
@@ -190,15 +189,15 @@ def _small_disk(folder: Path, size: int) -> Iterator[None]:
 
 
 def look(archive: Archive, output: Path) -> int:
-    """Look at an output as any reader may at any time, and return the number of its rows.
+    """Check an output as a reader may see it at any time, and return its number of rows.
 
     Raises:
-      BrokenGuaranteeError: a file does not open, or an image has two rows in a table or has lost all of its rows.
+      BrokenGuaranteeError: a file cannot be opened, or an image has two rows in a table or has lost all of its rows.
     """
     rows = read_rows(output)
     replacing = "--overwrite" in archive.command
     for table, found in rows.items():
-        # Only while an overwrite moves its files into place are old and new rows seen together.
+        # Old and new rows are visible together only while an overwrite moves its files into place.
         if not replacing:
             _refuse_doubles(found, table)
     if archive.before:
@@ -209,7 +208,7 @@ def look(archive: Archive, output: Path) -> int:
 
 
 def judge(archive: Archive, output: Path) -> None:
-    """Hold a finished output against the undisturbed one.
+    """Compare a finished output with the undisturbed one.
 
     Raises:
       BrokenGuaranteeError: they differ.
@@ -226,17 +225,17 @@ def judge(archive: Archive, output: Path) -> None:
     manifest = json.loads(max((output / "runs").glob("*.json")).read_text())
     rows = manifest["predictions"] + manifest["failures"] + manifest["skipped"]
     if manifest["status"] != "done" or manifest["inputs"] != rows:
-        raise BrokenGuaranteeError(f"the accounts: {manifest['status']}, {manifest['inputs']} inputs, {rows} rows")
+        raise BrokenGuaranteeError(f"manifest: {manifest['status']}, {manifest['inputs']} inputs, {rows} rows")
 
 
 def read_rows(output: Path) -> dict[str, pa.Table]:
-    """Read the rows of both tables in the order of their paths, without what is of a run only."""
+    """Read the rows of both tables, sorted by path, without the columns that differ between runs."""
     rows = {}
     for table in TABLES:
         try:
             files = [pq.ParquetFile(path).read() for path in sorted((output / table).glob("*.parquet"))]
         except (OSError, pa.ArrowException) as error:
-            raise BrokenGuaranteeError(f"a file of {table} does not open: {error}") from error
+            raise BrokenGuaranteeError(f"a file of {table} cannot be opened: {error}") from error
         found = pa.concat_tables(files).combine_chunks() if files else pa.table({"path": pa.array([], pa.string())})
         found = found.drop_columns(list(_OF_THE_RUN & set(found.column_names)))
         rows[table] = found.sort_by("path").combine_chunks().replace_schema_metadata(None)
@@ -263,7 +262,7 @@ def _copy_output(before: Path | None, output: Path) -> Path:
 def _run_to_the_end(command: Sequence[str], output: Path) -> None:
     run = subprocess.run([*command, f"--output={output}"], capture_output=True, text=True, check=False)
     if run.returncode:
-        raise BrokenGuaranteeError(f"the command ended with code {run.returncode}: {run.stderr}")
+        raise BrokenGuaranteeError(f"the command ended with exit code {run.returncode}: {run.stderr}")
 
 
 if __name__ == "__main__":

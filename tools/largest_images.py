@@ -1,6 +1,6 @@
-"""Decode whole images of 64 million pixels in each layout and report what they cost: `python -m tools.largest_images`.
+"""Decode intact images of 64 million pixels in each layout and report their cost: `python -m tools.largest_images`.
 
-The other half of the promise that `tools.fuzz_images` checks: what an image costs that is merely large.
+This is the other half of the promise that `tools.fuzz_images` checks: the cost of images that are merely large.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ SIDE = 8000
 
 
 def main() -> int:
-    """Print a table of all layouts, or the measurement of the one that is named; 1 where any takes too much memory."""
+    """Print a table of all layouts, or measure the named one; return 1 if any takes too much memory."""
     if sys.argv[1:]:
         data = LAYOUTS[sys.argv[1]]()
         print(json.dumps([len(data), try_file(data, 0, sys.argv[1])]))
         return 0
-    print("| layout | file, MB | seconds of a core | peak, MB | outcome |")
-    print("|--------|---------:|------------------:|---------:|---------|")
+    print("| layout | file, MB | core-seconds | peak, MB | outcome |")
+    print("|--------|---------:|-------------:|---------:|---------|")
     exceeded = False
     for name in LAYOUTS:
-        # A process each: what an allocator keeps of one image would flatter the next.
+        # Each in a separate process: memory that the allocator keeps from one image would distort the next.
         command = [sys.executable, "-m", "tools.largest_images", name]
         size, fields = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
         trial = Trial(*fields)
@@ -60,7 +60,7 @@ def _encode(mode: str, kind: str, **options: Any) -> bytes:
 
 
 def _chip(mask: bool, **options: Any) -> bytes:
-    """Draw a 4-component JPEG without Adobe marker: the fourth is 255 throughout, or a mask of 0 and 255."""
+    """Draw a 4-component JPEG without an Adobe marker; the fourth is 255 throughout, or a mask of 0 and 255."""
     fourth = Image.new("L", (SIDE, SIDE), 0)
     if mask:
         fourth.paste(255, (0, 0, SIDE, SIDE // 2))
@@ -69,7 +69,7 @@ def _chip(mask: bool, **options: Any) -> bytes:
     data = buffer.getvalue()
     adobe = data.index(b"\xff\xee")
     unmarked = bytearray(data[:adobe] + data[adobe + 16 :])
-    # Pillow calls the components C, M, Y and K, which would make CMYK of them.
+    # Pillow names the components C, M, Y and K, which would make the file CMYK.
     frame = max(unmarked.find(b"\xff\xc0"), unmarked.find(b"\xff\xc2"))
     renamed = {name: number for number, name in enumerate(unmarked[frame + 10 : frame + 22 : 3])}
     unmarked[frame + 10 : frame + 22 : 3] = bytes(range(4))
@@ -94,7 +94,7 @@ def _deep_png(bands: int) -> bytes:
 
 
 def _profile() -> bytes:
-    """Write a profile that differs from sRGB, so that colours are converted."""
+    """Build a profile that differs from sRGB, so that colours are converted."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     red, blue = profile.index(b"rXYZ", 128), profile.index(b"bXYZ", 128)
     profile[red + 4 : red + 8], profile[blue + 4 : blue + 8] = profile[blue + 4 : blue + 8], profile[red + 4 : red + 8]
@@ -132,7 +132,7 @@ LAYOUTS: dict[str, Callable[[], bytes]] = {
     "WebP": lambda: _encode("RGB", "webp", method=0),
     "WebP, lossless": lambda: _encode("RGBA", "webp", lossless=True, method=0, quality=0),
 }
-"""How to draw the largest file of each layout that is decoded."""
+"""Functions that draw the largest decodable file of each layout."""
 
 if __name__ == "__main__":
     sys.exit(main())

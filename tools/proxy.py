@@ -1,4 +1,4 @@
-"""Stand before a server on loopback and disturb what passes: delays, refusals, connections that break in the middle."""
+"""Proxy a server on loopback and disturb its traffic: delays, refusals, and connections that break midway."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
 RESET = -1
-"""In place of a status: half of the answer, and then a connection that breaks."""
+"""In place of a status: send half of the response, then reset the connection."""
 
 
 class Disturbance(NamedTuple):
-    """What happens to a request.
+    """What is done to a request.
 
     Attributes:
-      status: with which it is refused; `RESET` to break its answer off; None to let it pass.
-      seconds: that it waits first.
-      trickle: seconds between each kilobyte of the answer.
+      status: with which it is refused; `RESET` to reset the connection midway; None to let it pass.
+      seconds: delay before anything else.
+      trickle: seconds per kilobyte of the response.
     """
 
     status: int | None = None
@@ -31,14 +31,14 @@ class Disturbance(NamedTuple):
 
 
 Disturb = Callable[[str, str], Disturbance]
-"""Decides what happens to a request, by its method and its path with the query."""
+"""Decides what is done to a request, given its method and its path with the query."""
 
 
 class Proxy:
     """A proxy for one server; `disturb` can be replaced while it serves."""
 
     def __init__(self, server: str) -> None:
-        """Stand before a server, by its host and port."""
+        """Create a proxy for a server, given as host and port."""
         self.server = server
         self.disturb: Disturb = lambda method, path: Disturbance()
         self.host = ""
@@ -49,8 +49,8 @@ def before(server: str, port: int = 0) -> Iterator[Proxy]:
     """Run a proxy.
 
     Args:
-      server: host and port before which it stands.
-      port: on which it listens; by default any that is free.
+      server: host and port of the server.
+      port: on which the proxy listens; by default any free port.
     """
     proxy = Proxy(server)
 
@@ -65,7 +65,7 @@ def before(server: str, port: int = 0) -> Iterator[Proxy]:
         request_queue_size = 128
 
         def handle_error(self, request: object, client_address: object) -> None:
-            """Say nothing of clients that go in the middle: those that are killed do."""
+            """Ignore clients that disconnect midway, as killed ones do."""
 
     with Server(("127.0.0.1", port), Handler) as listening:
         proxy.host = f"127.0.0.1:{listening.server_address[1]}"
@@ -80,7 +80,7 @@ def before(server: str, port: int = 0) -> Iterator[Proxy]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Without it every answer waits 40 ms for the acknowledgement of its headers.
+    # Otherwise every response waits 40 ms for the acknowledgement of its headers.
     disable_nagle_algorithm = True
     wbufsize = -1
 
@@ -95,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._upstream.close()
 
     def handle_expect_100(self) -> bool:
-        # The client waits for this line, which must not wait in a buffer for more.
+        # The client waits for this line, so it must not stay in a buffer.
         self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self.wfile.flush()
         return True
@@ -168,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data[: len(data) // 2])
         self.wfile.flush()
-        # Lingering for no time makes the kernel send a reset instead of an orderly end.
+        # A linger time of 0 makes the kernel send a reset instead of closing in order.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
         self.close_connection = True

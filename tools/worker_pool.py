@@ -1,7 +1,7 @@
-"""A pool of Beam's workers for runners with several machines, each of which counts its workers by itself.
+"""A Beam worker pool for runners whose machines number their workers independently.
 
-Beam's own pool knows a worker by its number alone. Where two task managers share the pool, the end of one's worker 1-1
-ends the other's worker 1-1 as well, and the job waits for it without end.
+Beam's own pool identifies a worker only by its number. If two task managers share a pool, stopping worker 1-1 of one
+also stops worker 1-1 of the other, and the job waits for it forever.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from apache_beam.runners.worker import worker_pool_main
 
 
 class SharedWorkerPool(worker_pool_main.BeamFnExternalWorkerPoolServicer):
-    """A pool that ends no worker: each ends by itself when the task manager that asked for it closes its channel."""
+    """A pool that stops no worker: each exits when the task manager that requested it closes its channel."""
 
     def StopWorker(self, request: Any, context: Any) -> Any:  # noqa: N802 - Beam's name
-        """Agree, and do nothing."""
+        """Report success, but do nothing."""
         return beam_fn_api_pb2.StopWorkerResponse()
 
 

@@ -1,8 +1,7 @@
-"""Beam's portable runner on loopback: a job service, and a pool of workers that share nothing with this process.
+"""Run Beam's portable runner on loopback: a job service, and a worker pool that shares nothing with this process.
 
-What a worker has is chosen here and inherited from nobody: an empty folder to work in, its environment, and the
-installation of the package. That shows what a cluster would show: whatever a job needs of the process that launches it
-must be in the job.
+Workers inherit nothing: they get an empty working folder, a minimal environment, and the package. This shows what a
+cluster would show: everything that a job needs from the launching process must be part of the job.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ SECONDS_TO_START = 60
 
 
 class Server(NamedTuple):
-    """A server of Beam's.
+    """A Beam server.
 
     Attributes:
-      host: and port.
-      log: what it has written, and all that it has started.
+      host: host and port.
+      log: output of the server and of all processes it has started.
     """
 
     host: str
@@ -38,34 +37,34 @@ class Server(NamedTuple):
 
     @property
     def tail(self) -> str:
-        """The end of its log."""
+        """The last lines of its log."""
         return f"{self.log}:\n{self.log.read_text(errors='replace')[-3000:]}"
 
 
 class Cluster(NamedTuple):
-    """A job service and its pool of workers."""
+    """A job service and its worker pool."""
 
     jobs: Server
     workers: Server
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Beam's flags that send a job there."""
+        """Beam flags that submit a job to this cluster."""
         workers = "--environment_type=EXTERNAL", f"--environment_config={self.workers.host}"
         return ("--runner=PortableRunner", f"--job_endpoint={self.jobs.host}", *workers)
 
     @property
     def started(self) -> int:
-        """Count of the workers that the pool has started."""
+        """Number of workers that the pool has started."""
         return self.workers.log.read_text().count("Starting worker with command")
 
 
 @contextlib.contextmanager
 def job_service(folder: Path) -> Iterator[Server]:
-    """Run a job service, which has nothing of our package.
+    """Run a job service, without access to our package.
 
     Args:
-      folder: for its log and the folder in which it works; made if need be.
+      folder: for its log and its working folder; created if missing.
     """
     with _serving("apache_beam.runners.portability.local_job_service_main", "--port", folder, {}) as server:
         yield server
@@ -78,12 +77,12 @@ def worker_pool(
     package: Path = ROOT,
     module: str = "apache_beam.runners.worker.worker_pool_main",
 ) -> Iterator[Server]:
-    """Run a pool, which starts a process for each worker that a job asks for.
+    """Run a worker pool, which starts a process for each worker that a job requests.
 
     Args:
-      folder: for its log and the folder in which its workers work; made if need be.
-      environment: variables that workers have beside the least that they need.
-      package: folder that holds the package which they import.
+      folder: for its log and the workers' working folder; created if missing.
+      environment: variables of the workers, in addition to the minimum they need.
+      package: folder with the package that they import.
       module: that runs the pool.
     """
     variables = {"PYTHONPATH": str(package), **(environment or {})}
@@ -93,12 +92,12 @@ def worker_pool(
 
 @contextlib.contextmanager
 def _serving(module: str, flag: str, folder: Path, environment: Mapping[str, str]) -> Iterator[Server]:
-    """Run a server of Beam's in an empty folder, until its end and that of all that it has started."""
+    """Run a Beam server in an empty folder, and end it with all processes it has started."""
     place = folder / "empty"
     place.mkdir(parents=True)
     port = free_port()
     server = Server(f"localhost:{port}", folder / "log.txt")
-    # The pool starts its workers with the `python` that it finds.
+    # The pool starts its workers with the `python` on its PATH.
     least = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}", "HOME": str(place)}
     with server.log.open("wb") as log:
         process = subprocess.Popen(
@@ -126,4 +125,4 @@ def _wait_for(process: subprocess.Popen[bytes], port: int, server: Server) -> No
         with contextlib.suppress(OSError), socket.create_connection(("localhost", port), timeout=1):
             return
         time.sleep(0.05)
-    raise RuntimeError(f"no server answers at {server.host}; {server.tail}")
+    raise RuntimeError(f"no server responds at {server.host}; {server.tail}")
