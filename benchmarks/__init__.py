@@ -1,1 +1,1 @@
-"""Measurements of speed; each is a command of its own."""
+"""Speed and memory benchmarks, each a separate command."""

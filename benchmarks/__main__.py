@@ -1,7 +1,7 @@
-"""Measure `scenetags predict` beside its parts and its peers: `python -m benchmarks`.
+"""Benchmark `scenetags predict` against its parts and its peers: `python -m benchmarks`.
 
-Every round measures everything once, in turn, so that a machine whose speed drifts disturbs all alike. What counts are
-the ratios within a round; the rates alone say little on a shared machine.
+Every round measures everything once, in turn, so that drift in the machine's speed affects all alike. What counts are
+the ratios within a round; absolute rates mean little on a shared machine.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from pipelines.inference.bundle import load_bundle
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print a table, and write JSON if asked to.
+    """Measure, print a table, and optionally write JSON.
 
     Returns:
-      1 where a contender was wrong, or with `--check` where a goal is missed.
+      1 if a contender was wrong or, with `--check`, a goal was missed; 0 otherwise.
     """
     options = _parser().parse_args(argv)
     if options.quick:
@@ -62,19 +62,23 @@ def _measure(bench: Bench, options: argparse.Namespace, skipped: dict[str, list[
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--model", help="a local bundle; by default alpha 1.0 at 224 px, hardly trained")
+    parser.add_argument("--model", help="a local bundle (default: alpha 1.0 at 224 px, hardly trained)")
     parser.add_argument(
-        "--int8", help="a bundle of the same model, trained with --quantize int8; by default such a one"
+        "--int8", help="a bundle of the same model trained with --quantize int8 (default: one is trained)"
     )
-    parser.add_argument("--images", help="a folder of images; by default synthetic chips of 256 px")
-    parser.add_argument("--count", type=int, default=4000, help="images (default 4000)")
-    parser.add_argument("--peer_count", type=int, default=400, help="images for slow peers (default 400)")
+    parser.add_argument("--images", help="a folder of images (default: synthetic chips of 256 px)")
+    parser.add_argument("--count", type=int, default=4000, help="number of images (default 4000)")
+    parser.add_argument("--peer_count", type=int, default=400, help="number of images for slow peers (default 400)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds to measure (default 5)")
     parser.add_argument(
-        "--only", nargs="*", metavar="PEER", choices=[peer.name for peer in PEERS], help="these peers; none without any"
+        "--only",
+        nargs="*",
+        metavar="PEER",
+        choices=[peer.name for peer in PEERS],
+        help="measure only these peers, or none if no name is given",
     )
-    parser.add_argument("--quick", action="store_true", help="one round of few images, to see that all runs")
-    parser.add_argument("--check", action="store_true", help="exit with code 1 where a goal is missed")
+    parser.add_argument("--quick", action="store_true", help="one round of few images, to check that everything runs")
+    parser.add_argument("--check", action="store_true", help="exit with code 1 if a goal is missed")
     parser.add_argument("--json", type=Path, help="also write all figures to this file")
     return parser
 

@@ -1,7 +1,7 @@
-"""Measure what a bucket's delay costs: `python -m benchmarks.buckets`.
+"""Measure the cost of a bucket's latency: `python -m benchmarks.buckets`.
 
-Chips lie in an emulated bucket, behind a proxy that lets every read of an object wait. What counts are the ratios
-within a round: of the job with the delay to the job without, and of a reader with one request in flight to the latter.
+Chips are in an emulated bucket, behind a proxy that delays every read of an object. What counts are the ratios within a
+round: of the delayed job to the undelayed one, and of a delayed job with one request in flight to the undelayed one.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Round(NamedTuple):
     """Seconds of `scenetags predict` in one round.
 
     Attributes:
-      undelayed: with nothing in the way.
+      undelayed: without delays.
       delayed: with every read delayed.
-      serial: with every read delayed, and one in flight.
+      serial: with every read delayed, and one read in flight.
     """
 
     undelayed: float
@@ -42,10 +42,10 @@ class Round(NamedTuple):
 
 
 def main() -> int:
-    """Measure, print a table, and write JSON if asked to; 1 where the delay costs more than the goal."""
+    """Measure, print a table, and optionally write JSON; return 1 if the delay costs more than the goal."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.buckets", description=__doc__)
-    parser.add_argument("--model", help="a bundle; by default alpha 1.0 at 224 px, hardly trained")
-    parser.add_argument("--count", type=int, default=1000, help="chips (default 1000)")
+    parser.add_argument("--model", help="a bundle (default: alpha 1.0 at 224 px, hardly trained)")
+    parser.add_argument("--count", type=int, default=1000, help="number of chips (default 1000)")
     parser.add_argument("--delay", type=float, default=0.05, help="seconds before each read (default 0.05)")
     parser.add_argument("--storage", choices=("gs", "s3"), default="gs", help="kind of bucket (default gs)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds to measure (default 3)")
@@ -66,15 +66,17 @@ def main() -> int:
                 f"round {number}: " + ", ".join(f"{k} {v:.1f} s" for k, v in rounds[-1]._asdict().items()), flush=True
             )
     for name, ratio in (("delayed", lambda r: r.delayed / r.undelayed), ("serial", lambda r: r.serial / r.undelayed)):
-        print(f"{name} by undelayed: {_spread(rounds, ratio)}")
-    print(f"the goal is {GOAL} at most for a delay of {options.delay * 1000:.0f} ms before each read")
+        print(f"{name} / undelayed: {_spread(rounds, ratio)}")
+    print(
+        f"goal for delayed / undelayed: at most {GOAL} with a delay of {options.delay * 1000:.0f} ms before each read"
+    )
     if options.json:
         options.json.write_text(json.dumps([measured._asdict() for measured in rounds], indent=2))
     return int(statistics.median(r.delayed / r.undelayed for r in rounds) > GOAL)
 
 
 def measure(model: str, bucket: str, proxy: Proxy, delay: float) -> Round:
-    """Measure each time once."""
+    """Measure each duration once."""
     undelayed = seconds(model, bucket)
     undisturbed = proxy.disturb
     proxy.disturb = lambda method, path: Disturbance(seconds=delay if method == "GET" and ".jpg" in path else 0.0)
@@ -87,7 +89,7 @@ def measure(model: str, bucket: str, proxy: Proxy, delay: float) -> Round:
 
 
 def seconds(model: str, images: str, *flags: str) -> float:
-    """Run the command into an empty output."""
+    """Run the command with an empty output, and return its duration."""
     with tempfile.TemporaryDirectory() as output:
         command = [sys.executable, "-m", "pipelines.predict", "--engine=litert", "--progress=off", *flags]
         began = time.perf_counter()

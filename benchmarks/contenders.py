@@ -1,4 +1,4 @@
-"""Who is measured: `scenetags predict`, and the peers that do the same job."""
+"""The contenders: `scenetags predict`, and the peers that do the same job."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ class Contender(NamedTuple):
     Attributes:
       name: on the command line and in the JSON.
       title: in the table.
-      command: with `{images}` (a file of paths), `{model}`, `{int8}` (the same in integers) and `{output}` in place of
-        what changes.
-      requires: modules without which it cannot run.
-      slow: it gets fewer images, or a round would take half an hour.
-      goal: how many times its rate `scenetags predict` should reach at least.
-      quantized: whether it runs the model in integers, whose probabilities are others.
+      command: with placeholders `{images}` (a file of paths), `{model}`, `{int8}` (the same, quantized) and `{output}`.
+      requires: modules it needs.
+      slow: whether it gets fewer images, because a round would take half an hour otherwise.
+      goal: least factor by which `scenetags predict` should be faster.
+      quantized: whether it runs the quantized model, whose probabilities differ.
     """
 
     name: str
@@ -32,11 +31,11 @@ class Contender(NamedTuple):
     quantized: bool = False
 
     def filled(self, images: Path, model: str, int8: str, output: Path) -> list[str]:
-        """Return the command for these images."""
+        """Return the command with its placeholders filled in."""
         return [part.format(images=images, model=model, int8=int8, output=output) for part in self.command]
 
     def missing(self) -> list[str]:
-        """Name the required modules that are not installed."""
+        """Return the required modules that are not installed."""
         return [module for module in self.requires if importlib.util.find_spec(module) is None]
 
 
@@ -64,7 +63,7 @@ INT8 = Contender(
     quantized=True,
 )
 
-# The closer the goal, the sooner after `scenetags predict` in a round: machines drift.
+# Peers with tight goals come soonest after `scenetags predict` in a round, because the machine's speed drifts.
 PEERS = (
     INT8,
     _peer("threaded_loop", "hand-written loop, LiteRT"),

@@ -1,9 +1,9 @@
 """Measure how many cores one process keeps busy: `python -m benchmarks.cores`.
 
-The whole job over simulated images, on a simulated machine: interpreters and decoders of as many threads as it has
-cores, each of which waits as long as its work would take instead of doing it. Waiting takes no core, so two real ones
-show what many would do, as long as Python itself, which runs on one at a time, needs less than that. What counts is the
-share of the rate that the interpreters would have if they never waited for an image.
+The whole job runs over simulated images on a simulated machine: it has an interpreter thread and a decoder thread per
+core, which sleep as long as their work would take. Sleeping takes no core, so two real cores show what many would do,
+as long as Python itself, which runs on one at a time, needs less than that. What counts is the share of the rate that
+the interpreters would reach if they never waited for an image.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from pipelines.inference.bundle import Bundle
 from pipelines.inference.engines import Engine, LiteRTEngine
 
 SECONDS = 10
-"""What a run takes at best, after its start."""
+"""Ideal duration of a run, excluding start-up."""
 
 
 class Machine(NamedTuple):
-    """A machine that is simulated.
+    """A simulated machine.
 
     Attributes:
-      cores: that it has.
-      model: milliseconds of a core that the model takes for an image.
-      decoding: milliseconds of a core that decoding and resizing take.
+      cores: number of cores.
+      model: core-milliseconds of the model per image.
+      decoding: core-milliseconds of decoding and resizing per image.
     """
 
     cores: int
@@ -49,17 +49,17 @@ class Machine(NamedTuple):
 
     @property
     def images_per_second(self) -> float:
-        """The rate of its interpreters where they never wait."""
+        """Rate of its interpreters if they never wait."""
         return 1e3 * self.cores / self.model
 
 
 def main() -> None:
-    """Measure, print a table, and write JSON if asked to."""
+    """Measure, print a table, and optionally write JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cores", description=__doc__)
-    parser.add_argument("--bundle", help="gives the labels; by default alpha 0.35 at 32 px, hardly trained")
-    parser.add_argument("--cores", type=int, nargs="+", default=(2, 8, 16, 32), help="of the machines to simulate")
-    parser.add_argument("--model", type=float, nargs="+", default=(7.0, 3.5), help="ms an image (default: 7 and 3.5)")
-    parser.add_argument("--decoding", type=float, default=1.2, help="ms an image (default: 1.2)")
+    parser.add_argument("--bundle", help="a bundle, for its labels (default: alpha 0.35 at 32 px, hardly trained)")
+    parser.add_argument("--cores", type=int, nargs="+", default=(2, 8, 16, 32), help="cores of the simulated machines")
+    parser.add_argument("--model", type=float, nargs="+", default=(7.0, 3.5), help="ms per image (default 7 and 3.5)")
+    parser.add_argument("--decoding", type=float, default=1.2, help="ms per image (default 1.2)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds to measure (default 3)")
     parser.add_argument("--json", type=Path, help="also write the shares to this file")
     parser.add_argument("--run", type=float, nargs=3, help=argparse.SUPPRESS)
@@ -72,7 +72,7 @@ def main() -> None:
         return
     machines = [Machine(cores, model, options.decoding) for model in options.model for cores in options.cores]
     rounds = [[measure(machine, bundle, flags) for machine in machines] for _ in range(options.rounds)]
-    print(f"one process, medians of {len(rounds)} rounds\n\n cores   model   at best        of that")
+    print(f"one process, medians of {len(rounds)} rounds\n\n cores   model     ideal        reached")
     for machine, shares in zip(machines, zip(*rounds, strict=True), strict=True):
         print(
             f"{machine.cores:6} {machine.model:4.1f} ms {machine.images_per_second:7,.0f}/s   "
@@ -84,23 +84,23 @@ def main() -> None:
 
 
 def measure(machine: Machine, bundle: str, flags: Sequence[str]) -> float:
-    """Measure a machine's share in a process of its own."""
+    """Measure a machine's share in a separate process."""
     command = [sys.executable, "-m", "benchmarks.cores", "--bundle", bundle, "--run", *map(str, machine), *flags]
     return float(subprocess.check_output(command, text=True).splitlines()[-1])
 
 
 def share(machine: Machine, bundle: str, flags: Sequence[str]) -> float:
-    """Run the job on a simulated machine, and tell by how much of its best rate it went, start-up excluded."""
+    """Run the job on a simulated machine, and return the share of the ideal rate reached, excluding start-up."""
     count = int(SECONDS * machine.images_per_second)
     with ExitStack() as fakes:
         fakes.enter_context(patch.object(os, "sched_getaffinity", lambda pid: range(machine.cores)))
-        # The first run imports what the others have by then.
+        # The first run also imports modules.
         _, start, whole = (run(machine, images, bundle, flags) for images in (1, 1, count))
     return (count - 1) / (whole - start) / machine.images_per_second
 
 
 def run(machine: Machine, count: int, bundle: str, flags: Sequence[str]) -> float:
-    """Tag so many simulated images, and return the seconds that it took."""
+    """Tag `count` simulated images, and return the duration in seconds."""
     waiting = WaitingInterpreter(machine.model / 1e3, len(load_labels(bundle)))
 
     def open_engine(bundle: Bundle, engine: str, threads: int | None) -> Engine:
@@ -121,7 +121,7 @@ def run(machine: Machine, count: int, bundle: str, flags: Sequence[str]) -> floa
 
 
 class WaitingInterpreter:
-    """A LiteRT interpreter that waits instead of computing, and copies what a real one would."""
+    """A fake LiteRT interpreter that sleeps instead of computing, and copies what a real one would."""
 
     def __init__(self, seconds: float, labels: int) -> None:
         self._seconds = seconds

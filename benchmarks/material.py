@@ -1,4 +1,4 @@
-"""What benchmarks measure with: chips drawn by code and bundles hardly trained, made once and kept."""
+"""Synthetic chips and hardly trained bundles for benchmarks, created once and cached."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CACHE = ROOT / "demo" / "benchmark"
 
 
 def synthetic_chips(count: int) -> Path:
-    """Draw chips of 256 px, once."""
+    """Return a folder of chips of 256 px, drawn once."""
     from model.synthetic.chips import write_chips
 
     folder = CACHE / f"chips-{count}"
@@ -23,25 +23,25 @@ def synthetic_chips(count: int) -> Path:
 
 
 def large_bundle() -> Path:
-    """Train MobileNetV2 at alpha 1.0 and 224 px for a moment, once; its speed does not depend on its weights."""
+    """Return MobileNetV2 at alpha 1.0 and 224 px, trained briefly and once; its speed is independent of its weights."""
     return _bundle("bundle", "--alpha=1.0", "--image_size=224")
 
 
 def int8_bundle() -> Path:
-    """Train what `large_bundle` does, and keep it in integers."""
+    """Return the model of `large_bundle`, quantized."""
     return _bundle("int8_bundle", "--alpha=1.0", "--image_size=224", "--quantize=int8")
 
 
 def small_bundle() -> Path:
-    """Train MobileNetV2 at alpha 0.35 and 32 px for a moment, once; its memory does not depend on its weights."""
+    """Return MobileNetV2 at alpha 0.35 and 32 px, trained briefly and once; memory is independent of its weights."""
     return _bundle("small_bundle", "--alpha=0.35", "--image_size=32")
 
 
 def environment() -> dict[str, str]:
-    """Return an environment in which every process finds its bytecode compiled, once the same has run before.
+    """Return an environment in which processes cache their compiled bytecode.
 
-    An installer compiles packages, but what is imported from a checkout, or where `PYTHONDONTWRITEBYTECODE` is set, is
-    compiled anew by every process: seconds of start-up that no user would see twice.
+    An installer compiles packages. Modules imported from a checkout, or under `PYTHONDONTWRITEBYTECODE`, would be
+    compiled again by every process: seconds of start-up that no user would see twice.
     """
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     search = os.pathsep.join(filter(None, (str(ROOT), inherited.get("PYTHONPATH"))))
@@ -54,12 +54,12 @@ def _bundle(name: str, *flags: str) -> Path:
         chips = synthetic_chips(64)
         command = [sys.executable, "-m", "pipelines.cli", "train", f"--output={folder}", f"--images={chips}"]
         command += [f"--labels={chips.parent / 'labels.csv'}", "--weights=none", "--finetune_epochs=1", *flags]
-        # In a process of its own: the peak memory of this one is passed on to the processes that it starts.
+        # In a separate process, because child processes inherit the peak memory of this one.
         subprocess.run([*command, "--note=For benchmarks."], check=True)
     return folder
 
 
 def write_list(file: Path, paths: Sequence[str]) -> Path:
-    """Write a list of images as `--input_list` takes it."""
+    """Write a list of images for `--input_list`."""
     file.write_text("".join(f"{path}\n" for path in paths), encoding="utf-8")
     return file

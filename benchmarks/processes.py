@@ -1,4 +1,4 @@
-"""Run a command, and measure its time and the peak memory of all its processes."""
+"""Run a command and measure its time and the peak memory of all its processes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_SAMPLES_A_SECOND = 2
+_SAMPLES_PER_SECOND = 2
 _PATIENCE = 30.0
 
 
 class CommandError(RuntimeError):
-    """A command that failed or hung; the message has the end of what it said."""
+    """A command that failed or hung; the message contains the end of its output."""
 
 
 class Finished(NamedTuple):
-    """What a command cost.
+    """The cost of a command.
 
     Attributes:
       seconds: from its start to its end.
-      peak_bytes: resident memory at its highest, of the process and all that it started.
+      peak_bytes: peak resident memory of the process and its descendants.
     """
 
     seconds: float
@@ -37,11 +37,11 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path, limit
     Args:
       command: program and arguments.
       environment: of the process.
-      log: gets what it says.
-      limit: seconds after which it is ended.
+      log: receives its output.
+      limit: seconds after which it is killed.
 
     Raises:
-      CommandError: it ended with another code than 0, or did not end in time.
+      CommandError: it ended with a nonzero exit code, or not in time.
     """
     with log.open("wb") as said:
         began = time.perf_counter()
@@ -62,17 +62,17 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path, limit
             tree.close()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        reason = "did not end in time" if seconds >= limit else f"ended with code {process.returncode}"
+        reason = f"did not end within {limit:g} s" if seconds >= limit else f"ended with exit code {process.returncode}"
         said_last = log.read_text(errors="replace").strip()[-2000:]
         raise CommandError(f"{reason}: {' '.join(command)}\n{said_last}")
     return Finished(seconds, max(usage.ru_maxrss * 1024, tree.peak_bytes))
 
 
 class _Tree:
-    """The memory of a process and its descendants, sampled; of the process alone where psutil is not installed.
+    """Sampler of the memory of a process and its descendants; of the process alone if psutil is not installed.
 
-    What processes share is counted once, as the largest part that one of them shares: less than it may be, but a sum
-    would count Ray's object store once a worker.
+    Shared memory is counted once, as the largest shared part of any process: that may be too low, but a sum would count
+    Ray's object store once per worker.
     """
 
     def __init__(self, pid: int) -> None:
@@ -85,7 +85,7 @@ class _Tree:
             self._thread.start()
 
     def close(self) -> None:
-        """Stop sampling, and let no process outlive the command: it would disturb whoever comes next."""
+        """Stop sampling, and kill processes that outlive the command: they would disturb the next measurement."""
         self._ended.set()
         if self._thread:
             self._thread.join()
@@ -101,7 +101,7 @@ class _Tree:
 
         try:
             root = psutil.Process(pid)
-            while not self._ended.wait(1 / _SAMPLES_A_SECOND):
+            while not self._ended.wait(1 / _SAMPLES_PER_SECOND):
                 descendants = root.children(recursive=True)
                 self._seen.update((process.pid, process) for process in descendants)
                 self.peak_bytes = max(self.peak_bytes, _resident([root, *descendants]))
@@ -118,7 +118,7 @@ def _resident(processes: Sequence[Any]) -> int:
             memory = process.memory_info()
         except psutil.NoSuchProcess:
             continue
-        part = getattr(memory, "shared", 0)  # only Linux tells it apart
+        part = getattr(memory, "shared", 0)  # only reported on Linux
         private += memory.rss - part
         shared.append(part)
     return private + max(shared)

@@ -1,4 +1,4 @@
-"""Lay out what was measured: ratios within a round, their medians and spreads, and what they should be."""
+"""Format the results: ratios within a round, their medians and ranges, and goals."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _PACKAGES = (
 
 
 class Spread(NamedTuple):
-    """A figure over all rounds."""
+    """Median and range of a figure over all rounds."""
 
     median: float
     least: float
     most: float
 
     def shown(self, digits: int = 2) -> str:
-        """Write the figure for people."""
+        """Format the figure."""
         return f"{self.median:.{digits}f} ({self.least:.{digits}f} to {self.most:.{digits}f})"
 
 
 class Goal(NamedTuple):
-    """A figure that should be reached.
+    """A goal for a figure.
 
     Attributes:
-      title: what it is, for people.
+      title: human-readable name.
       reached: over all rounds.
-      wanted: of its median.
-      at_least: whether the median should be so much at least, or else at most.
+      wanted: target for the median.
+      at_least: whether the target is a minimum; a maximum otherwise.
     """
 
     title: str
@@ -51,18 +51,18 @@ class Goal(NamedTuple):
 
     @property
     def met(self) -> bool:
-        """Return whether the median is as wanted."""
+        """Return whether the median meets the target."""
         return self.reached.median >= self.wanted if self.at_least else self.reached.median <= self.wanted
 
 
 class Report(NamedTuple):
-    """What was measured.
+    """The results.
 
     Attributes:
-      rounds: all of them.
-      measured: `scenetags predict`, and the peers that were measured to the end.
-      skipped: peers that are not installed, by their titles, and the modules that they lack.
-      wrong: why peers that were wrong have no figures, by their names.
+      rounds: all rounds.
+      measured: `scenetags predict`, and the peers measured in all rounds.
+      skipped: missing modules of peers that are not installed, by title.
+      wrong: reasons why wrong peers have no figures, by name.
     """
 
     rounds: Sequence[Round]
@@ -75,11 +75,11 @@ class Report(NamedTuple):
         return _spread(figure(measured) for measured in self.rounds)
 
     def times(self, peer: str) -> Spread:
-        """Return how many times the rate of a peer `scenetags predict` reaches, start-up excluded in both."""
+        """Return how many times as fast as a peer `scenetags predict` is, excluding start-up."""
         return self.over_rounds(lambda r: _scenetags(r).rate / r.figures[peer].rate)
 
     def of_engines(self) -> dict[str, tuple[Spread, Spread]]:
-        """Return what part of each bare engine's rate `scenetags predict` reaches: start-up excluded, and with it."""
+        """Return the share of each bare engine's rate that `scenetags predict` reaches, without and with start-up."""
         return {
             title: (
                 _spread(_scenetags(measured).rate / rate(measured) for measured in self.rounds),
@@ -89,14 +89,14 @@ class Report(NamedTuple):
         }
 
     def goals(self) -> list[Goal]:
-        """Return all goals that the measured contenders have."""
+        """Return the goals of all measured contenders."""
         without, whole = self.of_engines()[BARE_ENGINE]
         return [
-            Goal("of the bare engine, start-up excluded", without, 0.93),
-            Goal("of the bare engine, whole process", whole, 0.80),
+            Goal("of the bare engine, excluding start-up", without, 0.93),
+            Goal("of the bare engine, including start-up", whole, 0.80),
             *(Goal(f"times {peer.title}", self.times(peer.name), peer.goal) for peer in self.measured if peer.goal),
             Goal(
-                f"seconds for {SIXTEEN} images, from start to rows",
+                f"seconds for {SIXTEEN} images, from start to output",
                 self.over_rounds(lambda r: r.seconds_of_sixteen),
                 SECONDS_OF_SIXTEEN,
                 at_least=False,
@@ -104,36 +104,39 @@ class Report(NamedTuple):
         ]
 
     def table(self) -> str:
-        """Lay everything out for people."""
-        lines = [f"{described()['cpu']}, {available_cores()} cores; medians of {len(self.rounds)} rounds in turn", ""]
+        """Format everything as text."""
+        lines = [f"{described()['cpu']}, {available_cores()} cores; medians of {len(self.rounds)} rounds", ""]
         lines.append(f"{'':33}  images  images/s  start-up  peak memory  scenetags predict is")
         lines += [self._row(contender) for contender in self.measured]
-        lines += [f"{title:33} skipped: no {', '.join(lacks)}; {INSTALL}" for title, lacks in self.skipped.items()]
+        lines += [
+            f"{title:33} skipped: {', '.join(lacks)} not installed; run {INSTALL}"
+            for title, lacks in self.skipped.items()
+        ]
         lines += [f"{name:33} wrong: {reason.splitlines()[0]}" for name, reason in self.wrong.items()]
-        lines += ["", f"{'the engine alone':33} images/s  of it: start-up excluded  of it: whole process"]
+        lines += ["", f"{'bare engine':33} images/s  share reached, excluding start-up  including start-up"]
         for title, (without, whole) in self.of_engines().items():
             rate = self.over_rounds(_ENGINES[title]).median
-            lines.append(f"{title:33} {rate:8.1f}  {without.shown():23}  {whole.shown()}")
+            lines.append(f"{title:33} {rate:8.1f}  {without.shown():33}  {whole.shown()}")
         lines.append("")
         for part in ("decode", "resize"):
             spread = _spread(1000 / getattr(measured.bare, part) for measured in self.rounds)
-            lines.append(f"{part}, one core: {spread.shown()} ms an image")
+            lines.append(f"{part}, one core: {spread.shown()} ms per image")
         lines.append("")
         for goal in self.goals():
             word = "at least" if goal.at_least else "at most"
             lines.append(
                 f"{'met   ' if goal.met else 'MISSED'} {goal.reached.shown()} {goal.title}; "
-                f"the goal is {word} {goal.wanted:g}"
+                f"goal: {word} {goal.wanted:g}"
             )
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything for machines."""
+        """Return everything as JSON-compatible objects."""
         return {
             "machine": described(),
             "rounds": [
                 measured._asdict()
-                | {"bare": measured.bare._asdict(), "figures": {n: _told(f) for n, f in measured.figures.items()}}
+                | {"bare": measured.bare._asdict(), "figures": {n: _as_json(f) for n, f in measured.figures.items()}}
                 for measured in self.rounds
             ],
             "times": {peer.name: self.times(peer.name)._asdict() for peer in self.measured[1:]},
@@ -157,16 +160,16 @@ class Report(NamedTuple):
         )
 
 
-BARE_ENGINE = "one interpreter, a thread a core"
+BARE_ENGINE = "one interpreter, a thread per core"
 _ENGINES: dict[str, Callable[[Round], float]] = {
     BARE_ENGINE: lambda measured: measured.bare.interpreter,
-    "our pool, an interpreter a core": lambda measured: measured.bare.pool,
+    "our pool, an interpreter per core": lambda measured: measured.bare.pool,
     "the better of both": lambda measured: measured.bare.better,
 }
 
 
 def described() -> dict[str, Any]:
-    """Describe the machine, and the versions that were measured."""
+    """Describe the machine and the versions measured."""
     info = Path("/proc/cpuinfo")
     models = [line.partition(":")[2].strip() for line in _lines(info) if line.startswith("model name")]
     return {
@@ -198,5 +201,5 @@ def _scenetags(measured: Round) -> Figures:
     return measured.figures["scenetags"]
 
 
-def _told(figures: Figures) -> dict[str, float]:
+def _as_json(figures: Figures) -> dict[str, float]:
     return figures._asdict() | {"rate": figures.rate, "rate_with_start": figures.rate_with_start}

@@ -1,4 +1,4 @@
-"""Measure contenders in turn, round after round, and check what they write."""
+"""Measure contenders in turn, round after round, and check their output."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _BARE_IMAGES = 640
 
 
 class TooFewImagesError(ValueError):
-    """Images that took no longer than a single one, which says nothing of a rate."""
+    """Images that took no longer than a single one, so that no rate can be computed."""
 
 
 class Figures(NamedTuple):
     """One contender in one round.
 
     Attributes:
-      images: that it tagged.
+      images: number of images tagged.
       seconds: from the start of its process to its end.
       seconds_of_one: the same for a single image.
-      peak_bytes: memory of all its processes.
+      peak_bytes: peak memory of all its processes.
     """
 
     images: int
@@ -43,26 +43,26 @@ class Figures(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """Return images a second, start-up excluded.
+        """Return images per second, excluding start-up.
 
-        That flatters whoever starts while others of his processes work already: all of it is taken off the same.
+        This flatters contenders that start up while some of their processes already work: all start-up is subtracted.
         """
         return (self.images - 1) / (self.seconds - self.seconds_of_one)
 
     @property
     def rate_with_start(self) -> float:
-        """Return images a second of the whole process."""
+        """Return images per second of the whole process."""
         return self.images / self.seconds
 
 
 class Round(NamedTuple):
-    """All that is measured in one round.
+    """The measurements of one round.
 
     Attributes:
-      load: processes that wanted to run in the minute before, this benchmark's own among them.
-      bare: the parts alone, means of before and after `scenetags predict`.
-      seconds_of_sixteen: `scenetags predict` from its start to the rows of 16 images.
-      figures: of each contender, by its name.
+      load: load average of the minute before, including this benchmark's processes.
+      bare: the parts alone, averaged from before and after `scenetags predict`.
+      seconds_of_sixteen: duration of `scenetags predict` for 16 images, including start-up.
+      figures: of each contender, by name.
     """
 
     load: float
@@ -73,17 +73,17 @@ class Round(NamedTuple):
 
 @dataclass
 class Bench:
-    """A benchmark at work.
+    """A benchmark in progress.
 
     Attributes:
       model: path of a bundle.
-      int8: path of one of the same model in integers.
+      int8: path of a bundle with the same model, quantized.
       labels: of the bundle.
       paths: of the images, each once.
-      few: images for those that are slow.
-      peers: beside `scenetags predict`; those that turn out wrong are taken away.
-      wrong: why, of each such peer.
-      tell: is told what is going on.
+      few: number of images for slow peers.
+      peers: to compare with `scenetags predict`; wrong ones are removed.
+      wrong: reasons, by name of the removed peer.
+      tell: called with progress messages.
     """
 
     model: str
@@ -94,13 +94,13 @@ class Bench:
     peers: list[Contender]
     scenetags: Contender = SCENETAGS
     wrong: dict[str, str] = field(default_factory=dict)
-    tell: Callable[[str], None] = lambda told: print(told, file=sys.stderr, flush=True)
+    tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)
 
     def __post_init__(self) -> None:
         self._reference: Probabilities = {}
 
     def warm_up(self) -> None:
-        """Run everything once: bytecode is compiled, files are in memory, and who is wrong has not cost an hour."""
+        """Run everything once, to compile bytecode, cache files, and find wrong peers before they cost an hour."""
         self.measure_bare(1)
         self._reference = self.tag(self.scenetags, SIXTEEN)[1]
         self._try_peers(lambda peer: self.tag(peer, SIXTEEN))
@@ -124,7 +124,7 @@ class Bench:
         return Round(load, bare, sixteen, figures)
 
     def measure_bare(self, count: int) -> Bare:
-        """Measure the parts of the job alone."""
+        """Measure the parts of the job separately."""
         with _folder() as folder:
             images = material.write_list(folder / "images.txt", self.paths[:count])
             command = [sys.executable, "-m", "benchmarks.bare", f"--images={images}", f"--model={self.model}"]
@@ -132,11 +132,11 @@ class Bench:
             return Bare(**json.loads((folder / "bare.json").read_text()))
 
     def tag(self, contender: Contender, count: int) -> tuple[Finished, Probabilities]:
-        """Let a contender tag the first images, and check its rows.
+        """Have a contender tag the first images, and check its rows.
 
         Raises:
           CommandError: it failed.
-          WrongRowsError: its rows are not one an image, or differ from the reference.
+          WrongRowsError: it did not write one row per image, or its rows differ from the reference.
         """
         paths = self.paths[:count]
         with _folder() as folder:
@@ -153,12 +153,12 @@ class Bench:
         return finished, rows
 
     def _try_peers(self, work: Callable[[Contender], object]) -> None:
-        """Do something with each peer, and go on without those that are wrong."""
+        """Do something with each peer, and remove those that are wrong."""
         for peer in list(self.peers):
             try:
                 work(peer)
             except (CommandError, WrongRowsError, TooFewImagesError) as error:
-                self.tell(f"  {peer.title} is wrong and gets no figures: {error}")
+                self.tell(f"  {peer.title} is wrong and excluded: {error}")
                 self.wrong[peer.name] = str(error)
                 self.peers.remove(peer)
 
@@ -166,8 +166,8 @@ class Bench:
 def _figures(count: int, finished: Finished, one: float) -> Figures:
     if finished.seconds <= one:
         raise TooFewImagesError(
-            f"{count} images took {finished.seconds:.1f} s and a single one {one:.1f} s: too few images, or a machine "
-            "that is busy with other things"
+            f"{count} images took {finished.seconds:.1f} s and a single one {one:.1f} s: too few images or a busy "
+            "machine; increase --count or --peer_count"
         )
     return Figures(count, finished.seconds, one, finished.peak_bytes)
 

@@ -1,7 +1,7 @@
-"""`scenetags predict` over an archive that is not there: `python -m benchmarks.simulated COUNT --model ...`.
+"""`scenetags predict` on a simulated archive: `python -m benchmarks.simulated COUNT --model ...`.
 
-A bucket lists so many images, the reader gives the same picture for each without decoding any, and an engine gives
-probabilities without computing any. All the rest is the product's, and runs on one core.
+A fake bucket lists COUNT images, the reader returns the same picture for each without decoding, and an engine returns
+probabilities without computing them. Everything else is the real product, running on one core.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from pipelines.storage.buckets import BucketStore
 from pipelines.storage.objects import Entry, Page
 
 ARCHIVE = "gs://simulated/chips"
-A_PAGE = 1000
+PAGE_SIZE = 1000
 FAILING = 100
-"""The last one of so many images is gone when it is to be read."""
+"""The last of every this many images is missing when it is read."""
 
 _RESIZED = Resized(256, 256, "jpeg 4x8", ("unmarked_rgba_jpeg",), np.full((32, 32, 3), 127, np.uint8))
 
 
 class SimulatedBucket:
-    """A bucket of so many images, of which it can do no more than list them."""
+    """A bucket that can only list its images."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -48,20 +48,20 @@ class SimulatedBucket:
 
     def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
         first = int(following or 0)
-        numbers = range(first, min(first + A_PAGE, self._count))
+        numbers = range(first, min(first + PAGE_SIZE, self._count))
         entries = [Entry(f"gs://{bucket}/{prefix}train_{n}.jpg", 15_000 + n % 1000, str(10**15 + n)) for n in numbers]
         return Page(entries, (), str(numbers.stop) if numbers.stop < self._count else None)
 
 
 class SimulatedEngine:
-    """An engine that gives row after row of a table, whatever the images are."""
+    """An engine that returns successive rows of a table, whatever the images."""
 
     name = "simulated"
     calls = 1
     takes_batches = True
 
     def __init__(self, bundle: Bundle) -> None:
-        # To a power, so that an image has a few tags and not half of all.
+        # Raised to a power, so that an image has a few tags rather than half of all.
         table = np.random.default_rng(0).random((1 << 16, len(bundle.labels))) ** 4
         self._table = table.astype(np.float32)
         self._next = 0
@@ -74,19 +74,19 @@ class SimulatedEngine:
 
 
 def fetch(source: ImageSource, ref: ImageRef) -> bytes:
-    """Fetch no bytes, in the place of `ImageSource.fetch`."""
+    """Replace `ImageSource.fetch`, fetching nothing."""
     if _number(ref.path) % FAILING == FAILING - 1:
         raise FileNotFoundError(2, "No such file or directory")
     return b""
 
 
 def open_simulated(bundle: Bundle, engine: str, threads: int | None) -> Engine:
-    """Open an engine that takes no time, in the place of `engines.open_engine`."""
+    """Replace `engines.open_engine` with an engine that takes no time."""
     return SimulatedEngine(bundle)
 
 
 def decode(data: bytes, settings: DecodeSettings) -> Resized:
-    """Decode nothing, in the place of `decoding.decode_resized`."""
+    """Replace `decoding.decode_resized`, decoding nothing."""
     return _RESIZED
 
 
@@ -96,7 +96,7 @@ def simulate(
     open_engine: Callable[[Bundle, str, int | None], Engine] = open_simulated,
     decode: Callable[[bytes, DecodeSettings], Resized] = decode,
 ) -> int:
-    """Run `scenetags predict` with these arguments over so many images, and return its exit code."""
+    """Run `scenetags predict` with these arguments on `count` images, and return its exit code."""
     bucket = BucketStore(SimulatedBucket(count))  # type: ignore[arg-type]
     with ExitStack() as fakes:
         fakes.enter_context(patch.object(storage, "_bucket_store", lambda path: bucket))
@@ -107,10 +107,10 @@ def simulate(
 
 
 def check(output: str, count: int) -> None:
-    """Make sure that the output holds one row of every image, in the right table, and that the last accounts balance.
+    """Check that the output has one row per image, in the right table, and that the last run's counts add up.
 
     Raises:
-      AssertionError: it does not.
+      AssertionError: the check failed.
     """
     rows = np.zeros(count, np.int64)
     for path in table_files(output):
@@ -131,6 +131,6 @@ def _number(path: str) -> int:
 
 
 if __name__ == "__main__":
-    # Threads that wait for one another cost more on several cores than on one, and how much is not the pipeline's.
+    # Contending threads cost more on several cores than on one, and that cost is not the pipeline's.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     sys.exit(simulate(int(sys.argv[1]), sys.argv[2:]))

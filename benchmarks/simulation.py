@@ -1,9 +1,9 @@
-"""Measure what the pipeline itself costs an image, and whether that grows: `python -m benchmarks.simulation`.
+"""Measure what the pipeline itself costs per image, and whether that grows: `python -m benchmarks.simulation`.
 
-`scenetags predict` over archives of simulated images, which are neither read nor computed on: what remains is the
-listing, Beam's part, the look-ahead, batches, Parquet, commits and accounts. Every run has a process of its own on one
-core. What counts is the processor's time, for the clock's is the neighbours' as well, without that of starting, which
-an archive of a single image tells; growth is measured within a round.
+Runs `scenetags predict` on archives of simulated images, which are neither read nor computed on: what remains is the
+listing, Beam, the look-ahead, batches, Parquet, commits and counts. Every run is a separate process on one core. What
+counts is CPU time, because wall-clock time depends on other processes, without start-up, which an archive of a single
+image measures. Growth is measured within a round.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from benchmarks.simulated import check
 SIZES = (10_000, 100_000, 1_000_000)
 
 MILLISECONDS, MEGABYTES, GROWTH = 0.2, 1000.0, 1.1
-"""Goals for the largest archive: of the core an image, peak memory, and the former by that of the archive before it."""
+"""Goals for the largest archive: CPU time per image, peak memory, and CPU time relative to the next smaller archive."""
 
 
 class Cost(NamedTuple):
-    """What one run cost.
+    """The cost of one run.
 
     Attributes:
-      core_seconds: of the processor, what the system did for it included.
-      seconds: by the clock.
-      peak: resident memory in bytes.
+      core_seconds: user and system CPU time.
+      seconds: wall-clock time.
+      peak: peak resident memory, in bytes.
     """
 
     core_seconds: float
@@ -44,21 +44,21 @@ class Cost(NamedTuple):
 
 
 class Runs(NamedTuple):
-    """What it cost to tag an archive, and the same command once more, which skips all but the failures."""
+    """The cost of tagging an archive, and of the same command again, which skips everything except failures."""
 
     first: Cost
     again: Cost
 
 
 class Figures(NamedTuple):
-    """What a run over one archive cost in each round.
+    """The costs of a run on one archive, in each round.
 
     Attributes:
-      images: of the archive.
-      core: milliseconds of the processor an image.
-      clock: milliseconds by the clock an image.
+      images: number of images in the archive.
+      core: CPU milliseconds per image.
+      clock: wall-clock milliseconds per image.
       megabytes: peak memory.
-      growth: `core` by that of the archive before; nothing for the first.
+      growth: `core` relative to that of the next smaller archive; empty for the first.
     """
 
     images: int
@@ -69,10 +69,10 @@ class Figures(NamedTuple):
 
 
 def main() -> int:
-    """Measure, print a table, and write JSON if asked to; 1 where a goal is missed."""
+    """Measure, print a table, and optionally write JSON; return 1 if a goal is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulation", description=__doc__)
-    parser.add_argument("--model", help="a bundle; by default alpha 0.35 at 32 px, hardly trained")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="images of each archive, growing")
+    parser.add_argument("--model", help="a bundle (default: alpha 0.35 at 32 px, hardly trained)")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="images per archive, in increasing order")
     parser.add_argument("--rounds", type=int, default=3, help="rounds to measure (default 3)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options, flags = parser.parse_known_args()
@@ -81,13 +81,13 @@ def main() -> int:
     rounds = []
     for number in range(1, options.rounds + 1):
         rounds.append([measure(size, model, flags) for size in sizes])
-        told = (f"{cost.core_seconds:.1f} s {cost.peak / 1e6:.0f} MB" for runs in rounds[-1] for cost in runs)
-        print(f"round {number}: {', '.join(told)}", flush=True)
+        shown = (f"{cost.core_seconds:.1f} s {cost.peak / 1e6:.0f} MB" for runs in rounds[-1] for cost in runs)
+        print(f"round {number}: {', '.join(shown)}", flush=True)
     first, again = (
         tabulate([[getattr(runs, run) for runs in taken] for taken in rounds], sizes) for run in Runs._fields
     )
-    print(f"\none core, medians of {len(rounds)} rounds, times an image and without the start\n")
-    print(f"{'':23}of the core  by the clock  peak memory  of the core by the archive before")
+    print(f"\none core, medians of {len(rounds)} rounds, times per image and without start-up\n")
+    print(f"{'':23}   CPU time     wall time  peak memory  CPU time / that of the archive before")
     for title, rows in (("images", first), ("again", again)):
         print("\n".join(written(row, title) for row in rows))
     if options.json:
@@ -98,7 +98,7 @@ def main() -> int:
 
 
 def measure(count: int, model: str, flags: Sequence[str]) -> Runs:
-    """Tag a simulated archive into an empty output, do so once more, and see that every row is right."""
+    """Tag a simulated archive twice with the same output, empty at first, and check every row."""
     with tempfile.TemporaryDirectory() as output:
         command = [sys.executable, "-m", "benchmarks.simulated", str(count), "--progress=off", *flags]
         command += [f"--model={model}", f"--output={output}"]
@@ -110,18 +110,18 @@ def measure(count: int, model: str, flags: Sequence[str]) -> Runs:
 
 
 def cost_of(command: Sequence[str]) -> Cost:
-    """Run a command, and see what it cost."""
+    """Run a command and return its cost."""
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit(f"{' '.join(command)} ended with code {process.returncode}")
+        sys.exit(f"{' '.join(command)} ended with exit code {process.returncode}")
     return Cost(usage.ru_utime + usage.ru_stime, time.perf_counter() - began, usage.ru_maxrss * 1024)
 
 
 def tabulate(rounds: Sequence[Sequence[Cost]], sizes: Sequence[int]) -> list[Figures]:
-    """Make figures of what each archive cost in each round; the first of them tells what a start costs."""
+    """Compute figures from the costs of each archive in each round; the first archive measures start-up."""
     starts, *archives = zip(*rounds, strict=True)
     table: list[Figures] = []
     for images, costs in zip(sizes[1:], archives, strict=True):
@@ -134,7 +134,7 @@ def tabulate(rounds: Sequence[Sequence[Cost]], sizes: Sequence[int]) -> list[Fig
 
 
 def written(row: Figures, title: str) -> str:
-    """Write figures in a line: medians, and growth with its range."""
+    """Format figures as a line: medians, and growth with its range."""
     core, clock, megabytes = map(statistics.median, (row.core, row.clock, row.megabytes))
     line = f"{row.images:13,} {title:6} {core:10.4f} ms {clock:10.4f} ms {megabytes:9.0f} MB"
     if not row.growth:
@@ -143,17 +143,17 @@ def written(row: Figures, title: str) -> str:
 
 
 def reach_goals(largest: Figures) -> bool:
-    """Say which goals are met, and tell whether all of them are."""
+    """Print which goals are met, and return whether all are."""
     reached = True
     for title, values, goal in (
-        ("ms of the core an image", largest.core, MILLISECONDS),
+        ("ms of CPU time per image", largest.core, MILLISECONDS),
         ("MB of peak memory", largest.megabytes, MEGABYTES),
-        ("times that of the archive before", largest.growth, GROWTH),
+        ("times the CPU time of the archive before", largest.growth, GROWTH),
     ):
         if values:
             met = statistics.median(values) <= goal
             reached = reached and met
-            print(f"{statistics.median(values):.3g} {title}, where the goal is {goal:g}: {'met' if met else 'MISSED'}")
+            print(f"{statistics.median(values):.3g} {title}; goal: at most {goal:g}: {'met' if met else 'MISSED'}")
     return reached
 
 

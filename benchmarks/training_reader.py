@@ -1,7 +1,7 @@
 """Measure whether reading keeps up with training: `python -m benchmarks.training_reader`.
 
-Every round measures each rate once, in turn, so that a machine whose speed drifts disturbs all of them alike. What
-counts are the ratios within a round; the rates alone say little on a shared machine.
+Every round measures each rate once, in turn, so that drift in the machine's speed affects all alike. What counts are
+the ratios within a round; absolute rates mean little on a shared machine.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ LABELS = 17
 
 
 class Round(NamedTuple):
-    """Rates of one round, in images a second.
+    """Rates of one round, in images per second.
 
     Attributes:
-      decoding: image files into the cache, as before the first epoch.
-      reading: the cache into varied, shuffled training batches, as in every epoch.
-      step: the training step alone, on a batch that is ready.
+      decoding: from image files into the cache, as before the first epoch.
+      reading: from the cache into augmented, shuffled training batches, as in every epoch.
+      step: the training step alone, on a prepared batch.
     """
 
     decoding: float
@@ -40,9 +40,9 @@ class Round(NamedTuple):
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training_reader", description=__doc__)
-    parser.add_argument("--image_size", type=int, default=96, help="side of what the network sees (default 96)")
-    parser.add_argument("--alpha", type=float, default=0.35, help="width of the network (default 0.35)")
-    parser.add_argument("--count", type=int, default=1000, help="synthetic chips to draw (default 1000)")
+    parser.add_argument("--image_size", type=int, default=96, help="input size of the network, in pixels (default 96)")
+    parser.add_argument("--alpha", type=float, default=0.35, help="width multiplier of the network (default 0.35)")
+    parser.add_argument("--count", type=int, default=1000, help="number of synthetic chips (default 1000)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds to measure (default 5)")
     options = parser.parse_args()
 
@@ -57,13 +57,13 @@ def main() -> None:
         rates = [getattr(measured, name) for measured in rounds]
         ratios = [getattr(measured, name) / measured.step for measured in rounds]
         print(
-            f"{name:9} {statistics.median(rates):8.0f} images/s   {statistics.median(ratios):5.2f} of the step "
+            f"{name:9} {statistics.median(rates):8.0f} images/s   {statistics.median(ratios):5.2f} times the step "
             f"({min(ratios):.2f} to {max(ratios):.2f})"
         )
 
 
 def trainable_network(image_size: int, alpha: float) -> Any:
-    """Build a network that trains from scratch, every layer free: the largest step there is."""
+    """Build a network to train from scratch with every layer unfrozen, the most expensive step."""
     import keras
 
     model = network.build(np.full(LABELS, 0.2, np.float32), image_size=image_size, alpha=alpha, weights=None)
@@ -84,7 +84,7 @@ def measure(paths: list[str], model: Any, image_size: int) -> Round:
 
 
 def rate_of_reading(examples: dataset.Examples) -> float:
-    """Rate at which batches come when nobody does anything with them."""
+    """Return the rate at which batches arrive if they are discarded."""
     batches = iter(dataset.training_batches(examples, BATCH, seed=0, epochs=range(3)))
     next(batches)
     began = time.perf_counter()
@@ -93,7 +93,7 @@ def rate_of_reading(examples: dataset.Examples) -> float:
 
 
 def rate_of_step(model: Any, examples: dataset.Examples) -> float:
-    """Rate of the training step as `fit` runs it, on the same batch again and again."""
+    """Return the rate of the training step as `fit` runs it, repeatedly on the same batch."""
     batches = dataset.batches(examples.take(np.arange(BATCH)), BATCH).cache().repeat()
     model.fit(batches, steps_per_epoch=2, verbose=0)
     steps = 40

@@ -1,5 +1,5 @@
-"""The same job done by other means, each module a command: `python -m benchmarks.peers.NAME`.
+"""The same job done with other tools, each module a command: `python -m benchmarks.peers.NAME`.
 
-Each is written as its project's documentation has a careful user write it. All of them decode with our decoder, as
-their own give other colours for these files, and write the same columns.
+Each is written as a careful user would after reading the tool's documentation. All use our decoder, because their own
+decode these files to different colours, and all write the same columns.
 """

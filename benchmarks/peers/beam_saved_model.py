@@ -1,8 +1,9 @@
-"""Beam's RunInference over the SavedModel, by a handler such as its guide has for a framework of one's own.
+"""Beam's RunInference with the SavedModel, using a custom handler as its guide shows.
 
-Its own handler for TensorFlow imports `tensorflow_hub`, and loads with what Keras 3 refuses a SavedModel.
+Beam's own TensorFlow handler imports `tensorflow_hub`, and loads models with a function that rejects a SavedModel in
+Keras 3.
 
-Tried as well: one worker instead of one a core, up to a third slower; batches that begin small and grow, no faster.
+Also tried: one worker instead of one per core, up to a third slower; batches that start small and grow, no faster.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ BATCH = 32
 
 
 class Handler(ModelHandler[Pixels, NDArray[np.float32], Predict]):
-    """A SavedModel, once a process."""
+    """A SavedModel, loaded once per process."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -60,7 +61,7 @@ def main() -> None:
     def row(path: str, probabilities: NDArray[np.float32]) -> dict[str, Any]:
         return {"path": path, **dict(zip(names, probabilities.tolist(), strict=True))}
 
-    # The `DirectRunner` would first try to download another one.
+    # The `DirectRunner` would first try to download a different runner.
     options = PipelineOptions(
         runner="FnApiRunner", direct_running_mode="multi_threading", direct_num_workers=available_cores()
     )

@@ -1,11 +1,11 @@
-"""A Daft job around a model that stays in the process, where threads can share it."""
+"""A Daft job with the model in its own process, where threads can share it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 
-# Daft tells its makers of every run otherwise.
+# Disables Daft's usage reports.
 os.environ["DO_NOT_TRACK"] = "true"
 
 import daft
@@ -24,7 +24,7 @@ def run(job: Job, open_model: Callable[[Model], Predict]) -> None:
 
     Args:
       job: of the peer.
-      open_model: loads what predicts.
+      open_model: function that loads the model.
     """
     model = load_model(job.bundle)
     names = list(model.columns(np.empty((0, len(model.labels)), np.float32)))

@@ -1,6 +1,6 @@
-"""Daft with the SavedModel: a class of which it holds one instance, that its threads share.
+"""Daft with the SavedModel: one instance of a class, which Daft's threads share.
 
-Tried as well: one batch at a time (`max_concurrency=1`), 20 % slower; an instance a core in a process each, with
+Also tried: one batch at a time (`max_concurrency=1`), 20 % slower; one instance per core, each in a process with
 TensorFlow on one thread, slower still; TensorFlow on one thread, no faster.
 """
 

@@ -1,4 +1,4 @@
-"""What every peer is given and must write."""
+"""Input and output of every peer."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from pipelines.inference.bundle import LITERT_MODEL, SAVED_MODEL, load_bundle
 from pipelines.output.schema import probability_columns
 
 Predict = Callable[[Pixels], NDArray[np.float32]]
-"""Computes the probabilities, float32[N, L], of pixels, uint8[N, S, S, 3]."""
+"""Computes probabilities, float32[N, L], from pixels, uint8[N, S, S, 3]."""
 
 
 class Job(NamedTuple):
-    """The arguments of a peer.
+    """Arguments of a peer.
 
     Attributes:
       paths: of the images.
       bundle: path of the bundle.
-      output: a folder that is there and empty; gets Parquet files of `columns`.
+      output: an existing, empty folder, for Parquet files with the columns of `Model.columns`.
     """
 
     paths: list[str]
@@ -37,11 +37,11 @@ class Job(NamedTuple):
 
 
 class Model(NamedTuple):
-    """What a peer takes from a bundle; small, for frameworks pickle it with the functions that use it.
+    """The parts of a bundle that a peer needs; small, because frameworks pickle it with the functions that use it.
 
     Attributes:
       labels: in the order of the model's outputs.
-      decoding: what the model takes.
+      decoding: input size and resizing of the model.
       litert: path of the LiteRT file.
       saved_model: path of the SavedModel.
     """
@@ -52,14 +52,14 @@ class Model(NamedTuple):
     saved_model: str
 
     def open_litert(self, threads: int) -> Predict:
-        """Open our own engine with so many interpreters of one thread each; threads may share it."""
+        """Open our engine with `threads` single-threaded interpreters; threads may share it."""
         return open_pool(Path(self.litert).read_bytes(), threads)
 
     def open_saved_model(self, threads: int = 0) -> Predict:
-        """Load the SavedModel with TensorFlow, as its guide shows it.
+        """Load the SavedModel with TensorFlow, as its guide shows.
 
         Args:
-          threads: cores that an operation may use; by default all that there are.
+          threads: cores that an operation may use; by default all.
         """
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         import tensorflow as tf
@@ -68,7 +68,7 @@ class Model(NamedTuple):
         loaded = tf.saved_model.load(self.saved_model)
 
         def predict(pixels: Pixels) -> NDArray[np.float32]:
-            # The model is named here to keep it alive: its signature does not.
+            # Referring to the model keeps it alive; its signature does not.
             [probabilities] = loaded.signatures["serve"](tf.constant(pixels)).values()
             array: NDArray[np.float32] = probabilities.numpy()
             return array
@@ -84,14 +84,14 @@ class Model(NamedTuple):
         return np.stack([self.decode(data) for data in files])
 
     def columns(self, probabilities: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Name probabilities, float32[N, L], as the columns of the output are named."""
+        """Return probabilities, float32[N, L], by output column."""
         return dict(zip(probability_columns(self.labels).values(), probabilities.T, strict=True))
 
 
 def parse_job() -> Job:
     """Parse a peer's command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--images", type=Path, required=True, help="a folder, or a file of paths, one a line")
+    parser.add_argument("--images", type=Path, required=True, help="a folder, or a file with one path per line")
     parser.add_argument("--model", required=True, help="a bundle")
     parser.add_argument("--output", required=True, help="a folder for Parquet files")
     options = parser.parse_args()
@@ -103,13 +103,13 @@ def parse_job() -> Job:
 
 
 def load_model(path: str) -> Model:
-    """Load what a peer takes from a local bundle."""
+    """Load the parts of a local bundle that a peer needs."""
     bundle = load_bundle(path)
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter)
     return Model(bundle.labels, decoding, str(Path(path, LITERT_MODEL)), str(Path(path, SAVED_MODEL)))
 
 
 def write_rows(job: Job, model: Model, probabilities: NDArray[np.float32]) -> None:
-    """Write the rows of all images, probabilities float32[N, L] in the order of their paths, as one file."""
+    """Write one file with the rows of all images; probabilities are float32[N, L], in the order of the job's paths."""
     table = pa.table({"path": job.paths, **model.columns(probabilities)})
     pq.write_table(table, Path(job.output, "rows.parquet"))

@@ -1,6 +1,6 @@
-"""tf.data with Keras: `model.predict` over the SavedModel in a `TFSMLayer`, which is what Keras 3 loads one with.
+"""tf.data with Keras: `model.predict` with the SavedModel in a `TFSMLayer`, Keras 3's way to load one.
 
-Tried as well: batches of 16 and of 64, no faster.
+Also tried: batches of 16 and of 64, no faster.
 """
 
 from __future__ import annotations

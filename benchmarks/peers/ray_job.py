@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-# Ray tells its makers of every run otherwise.
+# Disables Ray's usage reports.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 import ray
@@ -37,9 +37,9 @@ def run(job: Job, open_model: Callable[[Model], Predict], actors: int, cpus: flo
 
     Args:
       job: of the peer.
-      open_model: loads what predicts.
-      actors: that predict.
-      cpus: that each of them reserves; some must be left for the tasks, or Ray waits forever.
+      open_model: function that loads the model.
+      actors: number of actors that predict.
+      cpus: reserved by each of them; some must be left for the tasks, or Ray waits forever.
     """
     model = load_model(job.bundle)
 

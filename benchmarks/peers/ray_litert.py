@@ -1,7 +1,7 @@
-"""Ray Data with our LiteRT engine: an actor a core with an interpreter each, which reserves half a core.
+"""Ray Data with our LiteRT engine: an actor per core, each with one interpreter and half a core reserved.
 
-Tried as well: one actor with an interpreter a core; a quarter of a core each; decoding in the actors instead of in
-tasks before them. None was faster.
+Also tried: one actor with an interpreter per core; a quarter of a core each; decoding in the actors instead of in tasks
+before them. None was faster.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Ray Data with the SavedModel: one actor, in which TensorFlow takes all cores, and which reserves one.
+"""Ray Data with the SavedModel: one actor, which reserves one core and in which TensorFlow uses all.
 
-Tried as well: an actor a core with TensorFlow on one thread, 20 % slower or more.
+Also tried: an actor per core with TensorFlow on one thread, at least 20 % slower.
 """
 
 from __future__ import annotations

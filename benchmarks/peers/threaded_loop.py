@@ -1,6 +1,6 @@
-"""The loop that one writes by hand: threads that read, decode and predict, each with a LiteRT interpreter of its own.
+"""A hand-written loop: threads that read, decode and predict, each with its own LiteRT interpreter.
 
-Tried as well: one interpreter with a thread a core, on batches of 32 that other threads decode ahead (25 % slower), and
+Also tried: one interpreter with a thread per core, on batches of 32 decoded ahead by other threads (25 % slower), and
 more threads than interpreters (no faster).
 """
 
@@ -19,14 +19,14 @@ from pipelines.supervision.machine import available_cores
 
 
 class Predictor:
-    """Interpreters, one a thread."""
+    """Interpreters, one per thread."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self._mine = threading.local()
 
     def start(self) -> None:
-        """Build the interpreter of a thread."""
+        """Build the interpreter of the calling thread."""
         from ai_edge_litert.interpreter import Interpreter
 
         self._mine.interpreter = Interpreter(self._model.litert, num_threads=1)
