@@ -77,7 +77,7 @@ def measure(
     batch_size: int,
     trials: bool = False,
 ) -> Sample:
-    """Read images, then run the model on them: in turn, so that the cost of each step can be told apart.
+    """Read images, then run the model on them, in turn, so that the cost of each step is measured separately.
 
     Args:
       refs: the images.

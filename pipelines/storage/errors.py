@@ -18,7 +18,7 @@ class NoAccessError(ScenetagsError):
 
 
 class TransientError(OSError):
-    """A storage error that persisted through all retries, but may pass later."""
+    """A storage error that may pass; callers see it only after all retries have failed."""
 
 
 class FileTooLargeError(OSError):

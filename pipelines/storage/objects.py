@@ -15,7 +15,7 @@ ABSENT = ""
 """Version of an object that does not exist."""
 
 CONNECTIONS = 64
-"""Maximum open connections per process."""
+"""Connections that a process keeps open."""
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 30.0
 """Timeouts of an attempt: without a connection, and without a byte of the response."""
 DEADLINE_SECONDS, SLOWEST_BYTES_PER_SECOND = 60.0, 1e6
