@@ -343,6 +343,6 @@ def test_a_missing_library_is_told_with_what_brings_it(
     monkeypatch.setattr("importlib.import_module", without)
     assert [cli.main([command]) for command in ("evaluate", "train")] == [2, 2]
     assert capsys.readouterr().err.splitlines() == [
-        "scenetags evaluate: missing.part is not installed: pip install 'scenetags'",
-        "scenetags train: missing.part is not installed: pip install 'scenetags[train]'",
+        "scenetags evaluate: missing.part is not installed; run pip install 'scenetags'",
+        "scenetags train: missing.part is not installed; run pip install 'scenetags[train]'",
     ]

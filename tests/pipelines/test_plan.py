@@ -69,25 +69,25 @@ def ref(number: int) -> ImageRef:
     return ImageRef(f"/chips/{number:06}.jpg", 100, "")
 
 
-def test_a_plan_tells_what_the_input_holds(run: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_reports_what_the_input_holds(run: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--input", str(folder / "*.jpg")) == 0
 
     printed = capsys.readouterr().out
     size = sum(path.stat().st_size for path in folder.iterdir() if path.suffix != ".txt")
     assert printed.startswith(f"15 images, {size / 1000:.1f} kB, listed in ")
     for line in (
-        "not images by their names, passed over: .txt 1\n",
-        "sample: all 15\n",
+        "ignored, not named like images: .txt 1\n",
+        "sample: all 15 images\n",
         "  formats   jpeg 4x8 92.3%, png 3x8 7.7%\n",
         "  repairs   unmarked_rgba_jpeg 92.3%\n",
-        "  failures  2 of 15: 2 of all 15\n",
+        "  failures  2 of 15 sampled; expected in total: 2 of 15\n",
         f"e.g. {folder}/empty.jpg: empty file\n",
-        "more than --max_failure_rate 5.0% allows: a run would end with code 3\n",
+        "exceeds --max_failure_rate 5.0%: a run would end with exit code 3\n",
         "bottleneck: ",
-        "on Dataflow, 1 worker n2-highcpu-16 (16 vCPUs, 16 GB): 4 min 0 s, $0.06\n",
+        "on Dataflow, 1 worker of type n2-highcpu-16 (16 vCPUs, 16 GB): 4 min 0 s, $0.06\n",
         "cloud.google.com/dataflow/pricing",
-        "assumed: a vCPU works as fast as a core here",
-        "a command, have images, list and bundle in gs:// or s3://",
+        "assumes vCPUs as fast as cores here",
+        "a Dataflow command, move images, list and bundle to gs:// or s3://",
     ):
         assert line in printed
 
@@ -106,8 +106,8 @@ def test_a_run_does_what_was_planned(
 
     told = capsys.readouterr().out
     assert "15 images, " in printed
-    assert "; 1 more names cannot be images\n" in printed
-    assert "  failures  2 of 15: 3 of all 16\n" in printed
+    assert "; 1 more input could not be listed\n" in printed
+    assert "  failures  2 of 15 sampled; expected in total: 3 of 16\n" in printed
     assert told.startswith("16 images: 13 tagged, 3 failed")
     assert f"repairs: unmarked_rgba_jpeg {12}" in told
     assert sorted(os.listdir(output)) == ["failures", "predictions", "runs"]
@@ -128,9 +128,9 @@ def test_json_says_what_the_text_says(
     costs = described["seconds_an_image"]
     for step in ("fetching", "decoding", "model", "pipeline"):
         assert f"  {step:9} {costs[step] * 1e3:6.2f}  " in printed
-    assert f"{described['here']['speed']['images_a_second']:.1f} images a second" in printed
+    assert f"{described['here']['speed']['images_a_second']:.1f} images/s" in printed
     assert f"bottleneck: {described['here']['speed']['bottleneck']}, " in printed
-    assert f"{described['sampled']['bytes_a_row']:.0f} bytes a row" in printed
+    assert f"{described['sampled']['bytes_a_row']:.0f} bytes per row" in printed
     assert f"${described['cloud']['dollars']:.2f}" in printed
     assert described["command"] in printed.splitlines()
     assert described["cloud_command"] is None
@@ -213,8 +213,8 @@ def test_nothing_that_can_be_tagged_ends_with_code_3(
     assert run(input=tmp_path / "bad") == 3
 
     printed = capsys.readouterr().out
-    assert "  failures  3 of 3: 3 of all 3\n" in printed
-    assert "NOTHING OF THE SAMPLE COULD BE TAGGED" in printed
+    assert "  failures  3 of 3 sampled; expected in total: 3 of 3\n" in printed
+    assert "NO IMAGE IN THE SAMPLE COULD BE TAGGED" in printed
     assert not commands(printed)
     assert run(input=tmp_path / "bad", json="-") == 3
     assert json.loads(capsys.readouterr().out)["here"] is None
@@ -229,27 +229,30 @@ def test_names_that_are_all_missing_end_with_code_3(
 
     printed = capsys.readouterr().out
     assert printed.startswith("0 images, 0 bytes, ")
-    assert "  failures  0 of 0: 1 of all 1\n" in printed
+    assert "  failures  0 of 0 sampled; expected in total: 1 of 1\n" in printed
 
 
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        ({"input": "gone"}, "no such file or folder, and no match: gone"),
+        ({"input": "gone"}, "no file or folder matches gone"),
         ({"input": "EMPTY"}, "no images in "),
         ({"input": None}, "nothing to tag; give --input PATTERN or --input_list FILE"),
         ({"model": "gone"}, "bundle.json cannot be read"),
         ({"model": None}, "the following arguments are required: --model"),
-        ({"machine": "n2-highcp-16"}, "no machine 'n2-highcp-16' is known; did you mean n2-highcpu-16? there are e2-"),
-        ({"workers": 2, "hours": 1}, "--workers and --hours exclude one another; give one of them"),
+        (
+            {"machine": "n2-highcp-16"},
+            "unknown machine type 'n2-highcp-16'; did you mean n2-highcpu-16? use one of",
+        ),
+        ({"workers": 2, "hours": 1}, "--workers and --hours are mutually exclusive; give one of them"),
         ({"workers": 0}, "--workers must be at least 1, not 0"),
-        ({"workers": 3000}, "--workers 3000: a Dataflow job has at most 2,000"),
-        ({"hours": "nan"}, "--hours must be more than 0, not nan"),
+        ({"workers": 3000}, "--workers 3000 exceeds Dataflow's limit of 2,000 per job"),
+        ({"hours": "nan"}, "--hours must be greater than 0, not nan"),
         ({"sample": 0}, "--sample must be at least 1, not 0"),
         ({"reads_in_flight": 0}, "--reads_in_flight must be at least 1, not 0"),
-        ({"json": "plan.txt"}, "--json plan.txt is not a local .json file, nor -"),
-        ({"json": "gone/plan.json"}, "--json gone/plan.json: there is no such folder"),
-        ({"json": "BUNDLE/bundle.json"}, "would be a file of the bundle"),
+        ({"json": "plan.txt"}, "--json plan.txt is neither a local .json file nor -"),
+        ({"json": "gone/plan.json"}, "--json gone/plan.json: the folder does not exist; create it first"),
+        ({"json": "BUNDLE/bundle.json"}, "is inside the model bundle; choose another file"),
         ({"sampel": 3}, "unknown argument --sampel; did you mean --sample?"),
     ],
 )
@@ -285,14 +288,14 @@ def test_an_interrupted_plan_says_so(
 
 def test_workers_are_as_was_asked(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     for flags, workers, reason in (
-        ({}, "1 worker", "one for each hour of work"),
-        ({"workers": 3}, "3 workers", "as many as --workers says"),
-        ({"hours": 5}, "1 worker", "the fewest that are done within --hours 5"),
-        ({"hours": 0.01}, "1 worker", "no number of them is done within --hours 0.01; without it, one for each hour"),
+        ({}, "1 worker", "one per hour of work"),
+        ({"workers": 3}, "3 workers", "as set by --workers"),
+        ({"hours": 5}, "1 worker", "the fewest that finish within --hours 5"),
+        ({"hours": 0.01}, "1 worker", "no number of workers finishes within --hours 0.01; using one per hour"),
     ):
         assert run(machine="e2-standard-4", **flags) == 0
         printed = capsys.readouterr().out
-        assert f"on Dataflow, {workers} e2-standard-4 (4 vCPUs, 16 GB): 4 min 0 s, " in printed
+        assert f"on Dataflow, {workers} of type e2-standard-4 (4 vCPUs, 16 GB): 4 min 0 s, " in printed
         assert f"\n  {reason}" in printed
 
 
@@ -349,7 +352,7 @@ def test_a_command_means_the_options_that_it_was_made_of(
     assert parse_predict(command[2:]) == options
 
 
-def test_help_tells_every_exit_code_and_an_example_that_can_be_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_exit_code_and_an_example_that_can_be_run(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         plan.main(["--help"])
     printed = capsys.readouterr().out

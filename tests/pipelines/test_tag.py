@@ -90,7 +90,7 @@ def test_a_picture_never_replaces_an_image(chip: Path, bundle_path: str, capsys:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["gone.jpg", "--model", "BUNDLE"], "no such file or folder, and no match: gone.jpg"),
+        (["gone.jpg", "--model", "BUNDLE"], "no file or folder matches gone.jpg"),
         (["CHIP", "--model", "gone"], "bundle.json cannot be read"),
         (["CHIP"], "the following arguments are required: --model"),
         (["CHIP", "--model", "BUNDLE", "--picture", "x.abc"], "--picture x.abc is not a .png file"),
@@ -116,7 +116,10 @@ def test_the_command_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> N
     printed = capsys.readouterr().out
     assert [name for name in cli.COMMANDS if f"  {name} " not in printed] == []
     assert cli.main(["predikt"]) == 2
-    assert capsys.readouterr().err == "scenetags: no command predikt; there are predict, plan, tag, train, evaluate\n"
+    assert (
+        capsys.readouterr().err
+        == "scenetags: unknown command predikt; use one of predict, plan, tag, train, evaluate\n"
+    )
 
 
 @pytest.mark.parametrize(

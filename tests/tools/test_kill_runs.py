@@ -35,7 +35,7 @@ def test_a_killed_run_loses_nothing(
 
     printed = capsys.readouterr().out
     assert code == 0, printed
-    assert f"{times} of {times} disturbed runs ended right" in printed
+    assert f"{times} of {times} disrupted runs passed" in printed
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk")
@@ -89,7 +89,7 @@ def test_rows_of_other_files_and_runs_are_the_same_rows(archive: Archive, tmp_pa
 BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
     "lost": (lambda output: (output / "predictions/x.parquet").unlink(), "images have lost their rows, e.g. a"),
     "doubled": (lambda output: write(output, "predictions", ["a"], "y"), "two rows in predictions, e.g. a"),
-    "torn": (lambda output: (output / "predictions/x.parquet").write_bytes(b"PAR1"), "does not open"),
+    "torn": (lambda output: (output / "predictions/x.parquet").write_bytes(b"PAR1"), "cannot be opened"),
 }
 
 
@@ -106,8 +106,8 @@ ENDS: dict[str, tuple[Callable[[Path], object], str]] = {
     "other rows": (lambda output: write(output, "predictions", ["d"], "y"), "1 rows of predictions differ, e.g. .*'d'"),
     "other failures": (lambda output: write(output, "failures", ["d"]), "2 rows of failures differ"),
     "a lock": (lambda output: (output / "_lock").touch(), "left behind: _lock"),
-    "the accounts": (lambda output: finish(output, skipped=1), "the accounts: done, 3 inputs, 4 rows"),
-    "the end": (lambda output: finish(output, status="running"), "the accounts: running"),
+    "the accounts": (lambda output: finish(output, skipped=1), "manifest: done, 3 inputs, 4 rows"),
+    "the end": (lambda output: finish(output, status="running"), "manifest: running"),
 }
 
 

@@ -65,12 +65,12 @@ def test_a_file_can_be_made_again_from_its_number() -> None:
     ("outcome", "reason"),
     [
         (ValueError("no ImageError"), "ValueError instead of an ImageError"),
-        (DamagedImageError(""), "a poor reason"),
+        (DamagedImageError(""), "unsuitable message"),
         (Decoded(np.zeros((2, 2, 4), np.uint8), "jpeg 3x8", ()), "pixels uint8"),
         (Decoded(np.zeros((2, 2, 3), np.uint8), "jpeg 3x8", ("made_up",)), "repairs"),
         ("slow", "takes 0.2 s"),
         ("large", "takes 2"),
-        ("random", "decoded to something else when decoded once more"),
+        ("random", "different result when decoded again"),
     ],
     ids=str,
 )

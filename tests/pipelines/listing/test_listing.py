@@ -180,7 +180,7 @@ def test_what_a_list_names_and_does_not_exist_is_a_failure(tmp_path: Path) -> No
     found = failures(input_list=f"{tmp_path}/list.txt")
 
     assert found[f"{tmp_path}/gone.jpg"] == "No such file or directory"
-    assert "only local paths and those in gs:// and s3://" in found["ftp://bucket/b.jpg"]
+    assert "ftp:// is not supported; use a local path, gs:// or s3://" in found["ftp://bucket/b.jpg"]
 
 
 def test_what_is_named_like_an_image_and_is_no_file_is_a_failure(tmp_path: Path) -> None:
@@ -240,12 +240,12 @@ def test_a_fingerprint_changes_with_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("inputs", "reason"),
     [
-        (["gone"], "no such file or folder, and no match: gone"),
-        (["*.gif"], "no match: *.gif"),
+        (["gone"], "no file or folder matches gone"),
+        (["*.gif"], "no file or folder matches *.gif"),
         (["empty"], "no images in empty"),
-        (["a.jpg", "gone"], "no match: gone"),
-        (["{1..20000}.jpg"], "{1..20000}.jpg: its braces stand for more than 10,000 patterns"),
-        (["ftp://bucket/x"], "ftp://bucket/x: only local paths and those in gs:// and s3://"),
+        (["a.jpg", "gone"], "no file or folder matches gone"),
+        (["{1..20000}.jpg"], "{1..20000}.jpg: its braces expand to more than 10,000 patterns"),
+        (["ftp://bucket/x"], "ftp://bucket/x: ftp:// is not supported; use a local path, gs:// or s3://"),
     ],
 )
 def test_an_input_that_names_nothing_is_refused(
@@ -266,8 +266,8 @@ def test_an_input_that_names_nothing_is_refused(
         ("list.csv", b"file,size\na.jpg,1\n", "no readable column 'path'"),
         ("list.csv", b"", "no readable column 'path'"),
         ("list.parquet", b"not parquet", "no readable column 'path'"),
-        ("list.txt", b"\n\n", "names no images"),
-        ("list.json", b"[]", "a list is a .txt, .csv or .parquet file"),
+        ("list.txt", b"\n\n", "lists no images"),
+        ("list.json", b"[]", "is not a list of images; give a .txt, .csv or .parquet file"),
         ("gone.txt", None, "No such file or directory"),
         ("gone.csv", None, "cannot read"),
         ("gone.parquet", None, "cannot read"),
@@ -285,7 +285,7 @@ def test_a_list_that_cannot_be_read_is_refused(tmp_path: Path, name: str, conten
 
 
 def test_a_listing_gives_back_what_it_took_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.listing.packed._ITEMS_A_PACK", 3)
+    monkeypatch.setattr("pipelines.listing.packed._ITEMS_PER_PACK", 3)
     refs = [ImageRef(f"{number} ä.jpg", number << 40, f"print {number}") for number in range(8)]
     failures = [Failure(f"{number}", "list", "OSError", "gone", "") for number in range(4)]
 

@@ -1,4 +1,4 @@
-"""What a job takes, reckoned from what an image takes."""
+"""What a job takes, estimated from what an image takes."""
 
 from __future__ import annotations
 

@@ -15,11 +15,11 @@ from tests.pipelines.predict.predicting import Predict
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        ({"input": "gone"}, "no such file or folder, and no match: gone"),
+        ({"input": "gone"}, "no file or folder matches gone"),
         ({"input": None}, "nothing to tag; give --input PATTERN or --input_list FILE"),
         (
             {"input": "ftp://host/chips"},
-            "ftp://host/chips: only local paths and those in gs:// and s3://",
+            "ftp://host/chips: ftp:// is not supported; use a local path, gs:// or s3://",
         ),
         ({"input_list": "gone.csv"}, "cannot read gone.csv"),
         ({"model": "gone"}, "gone: bundle.json cannot be read"),
@@ -29,11 +29,11 @@ from tests.pipelines.predict.predicting import Predict
         ({"input": "nu\udcff"}, "--input 'nu\\udcff' is not UTF-8"),
         (
             {"input_list": "ftp://host/list.txt"},
-            "ftp://host/list.txt: only local paths and those in gs:// and s3://",
+            "ftp://host/list.txt: ftp:// is not supported; use a local path, gs:// or s3://",
         ),
         (
             {"model": "ftp://host/model"},
-            "ftp://host/model: only local paths and those in gs:// and s3://",
+            "ftp://host/model: ftp:// is not supported; use a local path, gs:// or s3://",
         ),
         ({"output": "made/" + 300 * "x"}, "File name too long"),
         ({"output": "/proc/no/such"}, "cannot write into output /proc/no/such"),
@@ -47,7 +47,7 @@ from tests.pipelines.predict.predicting import Predict
         ({"engine": "abacus"}, "argument --engine: invalid choice: 'abacus'"),
         ({"batch_sise": 1}, "unknown argument --batch_sise; did you mean --batch_size?"),
         ({"no_such_flag": 1}, "unknown argument --no_such_flag"),
-        ({"runner": "directrunner", "input": "gone"}, "no such file or folder, and no match: gone"),
+        ({"runner": "directrunner", "input": "gone"}, "no file or folder matches gone"),
         ({"max_bytes": "0"}, "--max_bytes must be more than 0, not 0"),
         ({"max_seconds": "5"}, "--max_seconds needs --isolate_decoding"),
         ({"runner": "NoRunner"}, "--runner NoRunner: Unexpected pipeline runner"),

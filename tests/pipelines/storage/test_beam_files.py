@@ -98,5 +98,5 @@ def test_an_output_there_is_refused(tmp_path: Path, bundle_path: str, capsys: py
 
     said = capsys.readouterr().err
     assert "--output shelf://top/out: an output must be a local folder, or in gs:// or in s3://" in said
-    with pytest.raises(OSError, match="can be read, and not written to"):
+    with pytest.raises(OSError, match="is read-only"):
         storage.write("shelf://top/y", b"")

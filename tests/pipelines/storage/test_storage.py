@@ -95,12 +95,12 @@ def test_a_file_larger_than_the_limit_is_not_read(tmp_path: Path) -> None:
     path.write_bytes(bytes(1000))
 
     assert len(storage.read(str(path), 1000)) == 1000
-    with pytest.raises(storage.FileTooLargeError, match="1,000 bytes: more than the 999 that are read"):
+    with pytest.raises(storage.FileTooLargeError, match="1,000 bytes exceed the limit of 999"):
         storage.read(str(path), 999)
 
 
 def test_a_file_without_end_is_not_read_to_its_end() -> None:
-    with pytest.raises(storage.FileTooLargeError, match="1,001 bytes: more than the 1,000"):
+    with pytest.raises(storage.FileTooLargeError, match="1,001 bytes exceed the limit of 1,000"):
         storage.read("/dev/zero", 1000)
 
 

@@ -122,7 +122,7 @@ def test_without_credentials_it_is_one_line(
         ):
             assert exit_code == 2
         said = capsys.readouterr().err
-        assert said.count(f"no credentials for {scheme}:// (") == 3
+        assert said.count(f"no credentials for {scheme}://: ") == 3
         assert said.count("\n") == 3, said
 
 
