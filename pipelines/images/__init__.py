@@ -1,7 +1,7 @@
-"""Image files become true sRGB pixels, or a reason why not; this room knows neither Beam nor TensorFlow.
+"""Decode image files to true sRGB pixels, or report why not; independent of Beam and TensorFlow.
 
-`decode` gives the pixels of a file as they are, `decode_resized` those that a model takes. Both repair what decoders
-get silently wrong, and raise an `ImageError` where the colours cannot be trusted.
+`decode` returns a file's pixels at their own size, `decode_resized` at the size a model takes. Both repair what
+decoders silently get wrong, and raise an `ImageError` where the colours cannot be trusted.
 """
 
 from __future__ import annotations
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
     )
     from pipelines.images.layout import ImageError
 
-_ROOMS = {
-    **dict.fromkeys(
-        ("DecodeSettings", "Decoded", "Pixels", "Resized", "decode", "decode_resized", "resize"), "decoding"
-    ),
-    "ImageError": "layout",
-}
-
 __all__ = [
     "DecodeSettings",
     "Decoded",
@@ -42,10 +35,10 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # a checker would take every name for a public one
+if not TYPE_CHECKING:  # a type checker would accept any name as public
 
     def __getattr__(name: str) -> Any:
-        """Import a public name when it is first used: every `--help` reads the limits in here, and needs no Pillow."""
+        """Import a public name on first use: every `--help` reads the limits in here and must not load Pillow."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         module = "layout" if name == "ImageError" else "decoding"

@@ -1,4 +1,4 @@
-"""Turn the decoded samples of an image, whatever they stand for, into sRGB."""
+"""Convert the decoded samples of an image, whatever they represent, to sRGB."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from pipelines.images.layout import Layout, UntrustedColoursError
 from pipelines.images.profiles import apply_profile, colour_space
 
 STRIP_PIXELS = 4_000_000
-"""Pixels that are compared or scaled at a time: to do so with a whole image would take several times its memory."""
+"""Pixels compared or scaled at a time; doing so with a whole image would take several times its memory."""
 
-# JPEG rings at the edges of a mask: it stores values beside 0 and 255 there, on a few pixels.
+# JPEG rings at the edges of a mask: a few pixels there have values near 0 and 255 instead.
 _RINGING = 32
 _MASK_SHARE = 0.98
-# Spread, in levels, of the three other components where a fourth one is at its maximum. Read as CMYK such pixels
-# are solid black: a picture under them would be one that nobody can see.
+# Spread, in levels, of the other three components where the fourth is at its maximum. Read as CMYK, such pixels are
+# solid black, and any picture under them would be invisible.
 _PICTURE_SPREAD = 8.0
 
 
 def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]:
-    """Turn a decoded image of any layout into one of mode RGB, and name each step.
+    """Convert a decoded image of any layout to mode RGB, and name each step.
 
     Args:
-      image: Pillow's decoding. Four components of a JPEG are inverted where it has an Adobe marker, and as they are
-        stored where not.
+      image: as decoded by Pillow. The four components of a JPEG are inverted if it has an Adobe marker, and as stored
+        otherwise.
       layout: of the same file.
 
     Returns:
       The image, and the repairs in the order applied.
 
     Raises:
-      UntrustedColoursError: what the samples stand for is not certain.
+      UntrustedColoursError: the meaning of the samples is ambiguous.
     """
     repairs: list[str] = []
     profile = image.info.get("icc_profile")
@@ -53,9 +53,7 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
     if transparent:
         repairs.append("alpha_dropped")
     if image.mode not in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK"):
-        raise UntrustedColoursError(
-            f"{layout.format.upper()} of Pillow mode {image.mode}, which has no certain colours"
-        )
+        raise UntrustedColoursError(f"{layout.format.upper()} in Pillow mode {image.mode}: its colours are ambiguous")
     if image.mode != "CMYK":
         # A palette with more than one transparent colour would make Pillow warn.
         image.info.pop("transparency", None)
@@ -67,19 +65,19 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
-    """Convert an image to a mode, without the copy that Pillow makes of one that has it already."""
+    """Convert an image to a mode, without the copy Pillow makes if the image already has it."""
     return image if image.mode == mode else image.convert(mode)
 
 
 def _read_four_components(image: Image.Image, layout: Layout, profile: bytes | None) -> tuple[Image.Image, list[str]]:
-    """Tell what the components of a 4-component JPEG are.
+    """Determine what the components of a 4-component JPEG are.
 
-    With an Adobe marker they are inverted CMYK, or YCCK, which the decoder has turned into inverted CMYK (ITU-T T.872,
-    section 6.5.3). Without one, nothing but their values tells RGB with a fourth component from CMYK. Pillow takes
-    both for inverted CMYK, and TensorFlow's decoder turns the former into black.
+    With an Adobe marker they are inverted CMYK, or YCCK, which the decoder has converted to inverted CMYK (ITU-T T.872,
+    section 6.5.3). Without one, only their values distinguish RGB with a fourth component from CMYK. Pillow reads both
+    as inverted CMYK, and TensorFlow's decoder turns the former black.
 
     Args:
-      image: of mode CMYK, as `images` opens it: with an Adobe marker inverted, without one as it is stored.
+      image: of mode CMYK, as `images` opens it: inverted with an Adobe marker, as stored without one.
       layout: of the same file.
       profile: the embedded ICC profile.
 
@@ -99,29 +97,29 @@ def _read_four_components(image: Image.Image, layout: Layout, profile: bytes | N
     if is_mask and not says_cmyk:
         return _drop_fourth(image), ["unmarked_rgba_jpeg", "alpha_dropped"]
     raise UntrustedColoursError(
-        "4-component JPEG without Adobe marker whose fourth component may be black ink, opacity or another band"
+        "4-component JPEG without an Adobe marker: its fourth component may be black ink, opacity or another band"
     )
 
 
 def _drop_fourth(image: Image.Image) -> Image.Image:
-    """Take the first three components of four for red, green and blue."""
-    # Where Pillow has been told to align rows, it exports their memory as though there were nothing between them.
+    """Take the first three of four components as red, green and blue."""
+    # If Pillow is configured to align rows, it exports their memory as if there were no gaps between them.
     if Image.core.get_alignment() == 1:  # type: ignore[attr-defined]
-        # The memory of a large image is in several pieces, which cannot be exported.
+        # The memory of a large image is split into several blocks, which cannot be exported.
         with contextlib.suppress(ValueError):
-            # The same memory by another name: Pillow keeps RGB as four bytes a pixel, too.
+            # The same memory under another mode: Pillow stores RGB as four bytes per pixel, too.
             return Image.fromarrow(image, "RGB", image.size)
     return Image.frombytes("RGB", image.size, image.tobytes(), "raw", "RGBX")
 
 
 def _is_mask(image: Image.Image) -> bool:
-    """Tell whether the fourth component is an opacity of 0 or 255 and the first three are a picture under it."""
+    """Return whether the fourth component is an opacity of 0 or 255, with a picture in the first three under it."""
     fourth = image.getchannel("K")
     counts = fourth.histogram()
     empty, opaque = sum(counts[: _RINGING + 1]), sum(counts[255 - _RINGING :])
     if not opaque or opaque + empty < _MASK_SHARE * image.width * image.height:
         return False
-    # Histograms take no memory to speak of, where a standard deviation of the pixels takes 24 bytes of each.
+    # Histograms take negligible memory; a standard deviation over the pixels takes 24 bytes per pixel.
     shown = np.reshape(image.histogram(fourth.point([0] * (255 - _RINGING) + [255] * (_RINGING + 1))), (4, 256))[:3]
     levels = np.arange(256)
     means = shown @ levels / opaque
@@ -132,7 +130,7 @@ def _is_mask(image: Image.Image) -> bool:
 def _scale_depth(image: Image.Image) -> Image.Image:
     """Scale 16-bit samples to 8 bits; Pillow's own conversion of 16-bit gray clips at 255 instead."""
     if not image.mode.startswith("I;16"):
-        # Pillow has scaled 16-bit colour already, by taking the high byte.
+        # Pillow has already scaled 16-bit colour, by taking the high byte.
         return image
     samples = np.asarray(image)
     scaled = np.empty(samples.shape, np.uint8)

@@ -1,6 +1,6 @@
-"""Decode an image file to sRGB pixels, repairing what decoders get silently wrong; resize the pixels for a model.
+"""Decode an image file to sRGB pixels, repairing what decoders silently get wrong; resize the pixels for a model.
 
-Training and prediction both read images through this module, so that a model sees the same pixels in both.
+Training and prediction both read images through this module, so a model sees the same pixels in both.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipelines.images.limits import MAX_PIXELS
 
 Pixels = NDArray[np.uint8]
 
-# libjpeg fills what is missing at the end of a JPEG with this gray (127 where Pillow inverts), and says nothing.
+# libjpeg silently fills what is missing at the end of a JPEG with this gray (127 where Pillow inverts).
 _FILLING = frozenset((127, 128))
 _MORE_DATA = b"\x55\xaa" * 64
 
@@ -32,7 +32,7 @@ class DecodeSettings(NamedTuple):
     Attributes:
       image_size: columns and rows of the result.
       resize_filter: one of `RESIZE_FILTERS`.
-      max_pixels: columns times rows above which an image is refused by its header.
+      max_pixels: columns times rows; an image whose header exceeds it is refused.
     """
 
     image_size: int
@@ -45,8 +45,8 @@ class Decoded(NamedTuple):
 
     Attributes:
       pixels: uint8[height, width, 3], sRGB, 0 to 255, upright; read-only.
-      source: format, samples a pixel and bits a sample of the file, e.g. `jpeg 4x8`.
-      repairs: names of what was done to get from the stored samples to RGB, in the order applied; empty for plain RGB.
+      source: format, samples per pixel and bits per sample of the file, e.g. `jpeg 4x8`.
+      repairs: names of the steps from the stored samples to RGB, in the order applied; empty for plain RGB.
     """
 
     pixels: Pixels
@@ -55,7 +55,7 @@ class Decoded(NamedTuple):
 
 
 class Resized(NamedTuple):
-    """An image as plain RGB, at a model's size; the other attributes are those of `Decoded`.
+    """An image as plain RGB, at a model's size; the other attributes are as in `Decoded`.
 
     Attributes:
       width: columns before resizing.
@@ -75,17 +75,17 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
 
     Args:
       data: the whole file: JPEG, PNG, TIFF, GIF, BMP or WebP.
-      max_pixels: the most pixels (width x height) that are decoded.
+      max_pixels: the most pixels (width x height) to decode.
 
     Raises:
-      ImageError: the data is no image, is damaged or larger than `max_pixels`, or its colours cannot be trusted.
+      ImageError: the data is not an image, is damaged or larger than `max_pixels`, or its colours cannot be trusted.
     """
     image, source, repairs = _load(data, max_pixels)
     return Decoded(np.asarray(image), source, repairs)
 
 
 def decode_resized(data: bytes, settings: DecodeSettings) -> Resized:
-    """Decode an image file and resize it: the pixels of `decode` and `resize`, without the copies between them.
+    """Decode and resize an image file: the pixels of `decode` and `resize`, without the copies in between.
 
     Raises:
       ImageError: as `decode` does.
@@ -96,7 +96,7 @@ def decode_resized(data: bytes, settings: DecodeSettings) -> Resized:
 
 
 def resize(pixels: Pixels, size: int, resize_filter: str = "bilinear") -> Pixels:
-    """Resize an image to a square, without regard to its aspect ratio.
+    """Resize an image to a square, ignoring its aspect ratio.
 
     Args:
       pixels: uint8[height, width, 3].
@@ -112,15 +112,15 @@ def resize(pixels: Pixels, size: int, resize_filter: str = "bilinear") -> Pixels
 
 
 def ignore_metadata_warnings() -> None:
-    """Silence Pillow's warnings of damaged metadata, which change no pixel.
+    """Silence Pillow's warnings about damaged metadata, which change no pixel.
 
-    For a command to call once: to do so around each decoding would not be safe among threads.
+    A command calls this once; doing so around each decoding would not be thread-safe.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, str, tuple[str, ...]]:
-    """Decode an image file to an upright image of mode RGB, and give its source and repairs as `Decoded` does."""
+    """Decode an image file to an upright image of mode RGB; return it with source and repairs as in `Decoded`."""
     layout = read_layout(data)
     _check_size(layout.width, layout.height, max_pixels)
     try:
@@ -139,16 +139,16 @@ def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, str, tuple[str, ..
     except ImageError:
         raise
     except MemoryError as error:
-        # Not the image's fault, or not alone: where there is more memory, it may well be decoded.
+        # Not only the image's fault: with more memory, it may well be decoded.
         raise ImageTooLargeError(
-            f"{layout.width} x {layout.height} pixels: more than there is memory for; run fewer workers on a machine"
+            f"{layout.width} x {layout.height} pixels do not fit in memory", "run fewer workers per machine"
         ) from error
     except UnidentifiedImageError as error:
-        # Its message is an address in memory, which would differ from run to run.
-        raise DamagedImageError(f"no {layout.format.upper()} of a kind that Pillow reads, or damaged") from error
+        # Its message is a memory address, which would differ from run to run.
+        raise DamagedImageError(f"damaged {layout.format.upper()}, or a variant that Pillow cannot read") from error
     except Exception as error:
-        # Pillow's plugins raise a dozen types for damaged data, struct.error and IndexError among them. Any of them,
-        # let through, would stop a whole job for the sake of one file.
+        # Pillow's plugins raise a dozen types for damaged data, including struct.error and IndexError. Any that got
+        # through would stop a whole job because of one file.
         raise DamagedImageError(
             f"cannot be decoded as {layout.format.upper()}: {error or type(error).__name__}"
         ) from error
@@ -157,10 +157,11 @@ def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, str, tuple[str, ..
 
 def _open(file: IO[bytes], layout: Layout) -> Image.Image:
     """Open an image file without decoding it."""
-    # Pillow is told the format: its own guess could name another one than the layout was read for.
+    # Pillow must not guess the format: its guess could differ from the format the layout was read for.
     image = Image.open(file, formats=(layout.format,))
     if layout.format == "jpeg" and layout.samples == 4 and layout.adobe_transform is None:
-        # It would invert all four components, which only Adobe's are; to invert them back takes as long as to decode.
+        # Pillow would invert all four components, but only Adobe's are stored inverted; inverting them back takes as
+        # long as decoding.
         image.tile = [tile._replace(args=("CMYK", "")) for tile in image.tile]
     return image
 
@@ -173,18 +174,18 @@ def _to_square(image: Image.Image, size: int, resize_filter: str) -> Image.Image
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width < 1 or height < 1:
-        raise DamagedImageError(f"{width} x {height} pixels: no pixels at all")
+        raise DamagedImageError(f"{width} x {height} pixels: the image is empty")
     if width * height > max_pixels:
-        raise ImageTooLargeError(f"{width} x {height} pixels: more than the {max_pixels:,} that are decoded")
+        raise ImageTooLargeError(f"{width} x {height} pixels: exceeds --max_pixels {max_pixels}")
 
 
 def _load_complete(image: Image.Image, data: bytes, layout: Layout) -> None:
-    """Decode a JPEG, and refuse it if its pixels end too early although its end is marked.
+    """Decode a JPEG, and refuse it if its pixels end too early although it has an end marker.
 
-    Decoding it once more with further data in front of the end marker gives the same pixels for a complete image, and
-    others for an incomplete one. That is worth its time only where the image ends in the filling or was sent in passes.
+    Decoding it again with extra data before the end marker yields the same pixels for a complete image, and different
+    ones for an incomplete one. That is worth the time only if the image ends in the filling or is progressive.
     """
-    # Passes are kept in memory until the last one, so the two decodings must not be held at once.
+    # A progressive decoding keeps all passes in memory, so the two decodings must not be held at once.
     lengthened = _lengthened_checksum(data, layout) if image.info.get("progressive") else None
     image.load()
     if not image.info.get("progressive"):
@@ -193,11 +194,11 @@ def _load_complete(image: Image.Image, data: bytes, layout: Layout) -> None:
             return
         lengthened = _lengthened_checksum(data, layout)
     if lengthened is None or lengthened != _checksum(image):
-        raise DamagedImageError("truncated JPEG: its pixels end before the image does")
+        raise DamagedImageError("truncated JPEG: its data ends before the last pixel")
 
 
 def _lengthened_checksum(data: bytes, layout: Layout) -> int | None:
-    """Decode a JPEG with further data at its end; a checksum of the pixels, None where it cannot be decoded."""
+    """Decode a JPEG with extra data at its end; return a checksum of the pixels, or None if it cannot be decoded."""
     end, view = data.find(b"\xff\xd9", layout.scan), memoryview(data)
     longer = io.BytesIO(b"".join((view[:end], _MORE_DATA, view[end:])))
     try:

@@ -1,7 +1,7 @@
-"""What an image file says about its own pixels, read from its header without decoding it.
+"""Read what an image file says about its own pixels from its header, without decoding it.
 
-Decoders guess where a header is unusual, and guess differently from one another. The layout read here is what
-`pipelines.images` decides by instead.
+Where a header is unusual, decoders guess, and their guesses differ. `pipelines.images` relies on the layout read here
+instead.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ SIGNATURES = {
     b"BM": "bmp",
 }
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".gif", ".bmp", ".webp")
-"""Endings of names, in lower case, by which the files of a folder are taken for images."""
+"""Lowercase name endings of files that are listed as images in a folder."""
 
-# RIFF is a container of many things, so WebP is known by two marks.
+# RIFF is a container for many formats, so WebP is recognized by two marks.
 RIFF, WEBP = b"RIFF", b"WEBP"
-# Pillow reads chunks one by one, and a file can be made of empty ones. With pixels in chunks of 8 kB, as libpng writes
+# Pillow reads chunks one by one, and a file can consist of empty ones. With pixels in chunks of 8 kB, as libpng writes
 # them, the largest image that is decoded has 63,000.
 _MOST_PNG_CHUNKS = 200_000
 
@@ -41,8 +41,8 @@ def read_layout(data: bytes) -> Layout:
       data: the whole file, or at least its headers.
 
     Raises:
-      ImageError: the data is no image of a known format, its header is cut short, or the header alone
-        shows that the colours cannot be trusted.
+      ImageError: the data is not an image in a known format, its header is truncated, or the header alone shows that
+        the colours cannot be trusted.
     """
     if not data:
         raise NotAnImageError("empty file")
@@ -58,7 +58,7 @@ def read_layout(data: bytes) -> Layout:
     if data.startswith(RIFF) and data[8:12] == WEBP:
         format_name = "webp"
     if format_name is None:
-        raise NotAnImageError(f"no image: begins with {data[:8]!r}, which is none of JPEG, PNG, TIFF, GIF, BMP, WebP")
+        raise NotAnImageError(f"not a JPEG, PNG, TIFF, GIF, BMP or WebP file: begins with {data[:8]!r}")
     try:
         return readers[format_name](data)
     except (struct.error, IndexError, OverflowError) as error:
@@ -66,7 +66,7 @@ def read_layout(data: bytes) -> Layout:
 
 
 def _read_png(data: bytes) -> Layout:
-    """Read the IHDR chunk and check the pixels' sums; PNG specification (third edition), sections 11.2.1 and 5.3."""
+    """Read the IHDR chunk and verify pixel checksums; PNG specification (third edition), sections 11.2.1 and 5.3."""
     width, height, bits, colour_type = struct.unpack_from(">IIBB", data, 16)
     samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour_type)
     if data[12:16] != b"IHDR" or samples is None:
@@ -76,7 +76,7 @@ def _read_png(data: bytes) -> Layout:
 
 
 def _check_png_pixels(data: bytes) -> None:
-    """Verify the checksum of every IDAT chunk, the only ones whose checksums Pillow does not look at."""
+    """Verify the checksum of every IDAT chunk, the only ones whose checksums Pillow ignores."""
     at, chunks = 8, 0
     while at + 12 <= len(data):
         chunks += 1
@@ -88,7 +88,7 @@ def _check_png_pixels(data: bytes) -> None:
             if end + 4 > len(data):
                 raise DamagedImageError("truncated PNG data")
             if zlib.crc32(memoryview(data)[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
-                raise DamagedImageError(f"damaged PNG: the checksum of the pixels at byte {at} is wrong")
+                raise DamagedImageError(f"damaged PNG: wrong checksum of the pixel data at byte {at}")
         at = end + 4
 
 
@@ -99,13 +99,13 @@ def _read_gif(data: bytes) -> Layout:
 
 
 def _read_bmp(data: bytes) -> Layout:
-    """Read the bitmap header: the OS/2 one of 12 bytes, or one of Windows', which begin alike."""
+    """Read the bitmap header: OS/2's of 12 bytes, or one of Windows', which all begin alike."""
     (header_size,) = struct.unpack_from("<I", data, 14)
     width, height, _, depth = struct.unpack_from("<HHHH" if header_size == 12 else "<iiHH", data, 18)
     samples, bits = {1: (1, 1), 4: (1, 4), 8: (1, 8), 16: (3, 5), 24: (3, 8), 32: (4, 8)}.get(depth, (0, 0))
     if not samples:
-        raise UnsupportedImageError(f"BMP of {depth} bits a pixel")
-    # A negative height says that the first row is the topmost one.
+        raise UnsupportedImageError(f"{depth}-bit BMP: only 1, 4, 8, 16, 24 or 32 bits per pixel are supported")
+    # A negative height means that the first row is the top one.
     return Layout("bmp", width, abs(height), samples, bits, frames=1)
 
 
@@ -123,5 +123,5 @@ def _read_webp(data: bytes) -> Layout:
         columns, rows = struct.unpack_from("<HH", data, 26)
         width, height, alpha = columns & 0x3FFF, rows & 0x3FFF, 0
     else:
-        raise DamagedImageError(f"damaged WebP: begins with a chunk {kind!r}")
+        raise DamagedImageError(f"damaged WebP: its first chunk is {kind!r}")
     return Layout("webp", width, height, samples=4 if alpha else 3)

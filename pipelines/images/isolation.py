@@ -1,8 +1,8 @@
-"""Decode images in child processes, so that one that crashes or hangs its decoder costs no other.
+"""Decode images in child processes, so that an image that crashes or hangs its decoder affects no other.
 
-Parent and child speak through pipes, in frames of a line of JSON and raw bytes, and nothing is unpickled: a child that
-a hostile image has taken over can answer nonsense, and nothing else. A child dies with its parent, at the end of its
-input.
+Parent and child communicate through pipes, in frames of a line of JSON and raw bytes. Nothing is unpickled: a child
+taken over by a hostile image can send invalid answers, but nothing worse. A child exits with its parent, when its input
+ends.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from pipelines.images.decoding import DecodeSettings, Resized, decode_resized
 from pipelines.images.layout import DecoderCrashError, DecoderTimeoutError, ImageError
 
 _CHILD_MEMORY = 3 * 2**30
-"""Bytes that a child may take beyond those of its start; the largest image needs less than half of it."""
+"""Bytes a child may allocate beyond those it starts with; the largest image needs less than half of them."""
 _LONGEST_HEADER = 10_000
 
 
 class DecoderPool:
-    """Child processes that decode, each one image at a time; used by several threads."""
+    """Child processes that each decode one image at a time; safe to share among threads."""
 
     def __init__(self, settings: DecodeSettings, max_seconds: float, size: int) -> None:
-        """Make room for children, which start when they are needed.
+        """Prepare the children, which start when they are needed.
 
         Args:
           settings: of the decoding.
-          max_seconds: after which a child is killed.
-          size: children that work at the same time.
+          max_seconds: decoding time per image, after which the child is killed.
+          size: number of children that work concurrently.
         """
         self._idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
         self._children = [_Child(settings, max_seconds) for _ in range(size)]
@@ -47,10 +47,10 @@ class DecoderPool:
             self._idle.put(child)
 
     def decode(self, data: bytes) -> Resized:
-        """Decode a file and bring it to a model's size.
+        """Decode a file and resize it for a model.
 
         Raises:
-          ImageError: as `decode_resized` does; also where the decoder crashed, or took too long.
+          ImageError: as in `decode_resized`; also if the decoder crashed or took too long.
         """
         child = self._idle.get()
         try:
@@ -64,8 +64,8 @@ class DecoderPool:
             child.end()
 
 
-class _NonsenseError(Exception):
-    """An answer that no sane child gives."""
+class _InvalidAnswerError(Exception):
+    """An answer that no intact child sends."""
 
 
 class _Child:
@@ -78,7 +78,7 @@ class _Child:
     def decode(self, data: bytes) -> Resized:
         deadline = time.monotonic() + self._max_seconds
         if self._process and self._process.poll() is not None:
-            # It was killed while it had nothing to do, for which this image is not to blame.
+            # It was killed while idle, so this image is not to blame.
             self.end()
         if self._process is None:
             self._start()
@@ -87,15 +87,15 @@ class _Child:
             return self._receive(deadline)
         except TimeoutError:
             self.end()
-            raise DecoderTimeoutError(f"not decoded within {self._max_seconds:g} s") from None
+            raise DecoderTimeoutError(f"decoding took longer than --max_seconds {self._max_seconds:g}") from None
         except (BrokenPipeError, EOFError):
             raise DecoderCrashError(f"the decoder crashed ({self._cause_of_death()})") from None
-        except _NonsenseError as error:
+        except _InvalidAnswerError as error:
             self.end()
-            raise DecoderCrashError(f"the decoder answered nonsense ({error})") from None
+            raise DecoderCrashError(f"the decoder sent an invalid answer ({error})") from None
 
     def end(self) -> None:
-        """Kill the process, if there is one; there is nothing that it should still do."""
+        """Kill the process, if any; it has no work left."""
         process, self._process = self._process, None
         if process:
             process.kill()
@@ -104,14 +104,14 @@ class _Child:
     def _start(self) -> None:
         self._received = b""
         paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        # The messages of native libraries about damaged files would drown everything else.
+        # Native libraries' messages about damaged files would drown out everything else.
         self._process = subprocess.Popen(
             # -P: the working folder may hold packages of these names that are not ours.
             [sys.executable, "-P", "-m", "pipelines.images.isolation", json.dumps(self._settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # One thread: numpy's library would reserve memory, of which a child has little, for each core.
+            # One thread: numpy's library would reserve memory per core, and a child has little.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"},
         )
         for pipe in (self._process.stdin, self._process.stdout):
@@ -126,14 +126,14 @@ class _Child:
             view = memoryview(part)
             while view:
                 _wait(deadline, writing=pipe)
-                # A pipe that can be written to may still have less room than what is to be written.
+                # A writable pipe may still have too little room for all of the data.
                 with contextlib.suppress(BlockingIOError):
                     view = view[os.write(pipe, view) :]
 
     def _receive(self, deadline: float) -> Resized:
         while b"\n" not in self._received:
             if len(self._received) > _LONGEST_HEADER:
-                raise _NonsenseError("no header")
+                raise _InvalidAnswerError("no header")
             self._received += self._read(deadline)
         header, self._received = self._received.split(b"\n", 1)
         answer = _check_answer(header, self._settings.image_size)
@@ -143,7 +143,7 @@ class _Child:
             parts.append(self._read(deadline))
             missing -= len(parts[-1])
         if missing:
-            raise _NonsenseError("more pixels than there are")
+            raise _InvalidAnswerError("more pixel data than expected")
         self._received = b""
         pixels = np.frombuffer(b"".join(parts), np.uint8).reshape(size, size, 3)
         return answer._replace(pixels=pixels)
@@ -175,10 +175,10 @@ def _wait(deadline: float, reading: int | None = None, writing: int | None = Non
 
 
 def _check_answer(header: bytes, image_size: int) -> Resized:
-    """Believe nothing that a child says before it is looked at; the pixels follow.
+    """Validate a child's answer before using any of it; the pixels follow.
 
     Raises:
-      ImageError: the child has refused the image.
+      ImageError: the child refused the image.
     """
     try:
         match json.loads(header):
@@ -190,7 +190,7 @@ def _check_answer(header: bytes, image_size: int) -> Resized:
                 return Resized(width, height, source, tuple(repairs), np.empty((image_size, image_size, 3), np.uint8))
     except ValueError:
         pass
-    raise _NonsenseError("not a header")
+    raise _InvalidAnswerError("malformed header")
 
 
 @cache
@@ -199,7 +199,7 @@ def _refusals() -> dict[str, type[ImageError]]:
 
 
 def main() -> None:
-    """Be a child: decode what comes in, one file after the other."""
+    """Run as a child: decode incoming files one by one."""
     _give_up_rights()
     settings = DecodeSettings(*json.loads(sys.argv[1]))
     answers = sys.stdout.buffer
@@ -213,7 +213,7 @@ def main() -> None:
 
 
 def _give_up_rights() -> None:
-    # Ctrl-C goes to the whole group of processes; it is the parent who decides.
+    # Ctrl-C goes to the whole process group; the parent decides what to do.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(ImportError):

@@ -17,17 +17,17 @@ from pipelines.images.layout import (
 )
 
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# Identifiers of three components by which every decoder knows YCbCr (the numbers) or RGB.
+# Identifiers of three components that every decoder recognizes as YCbCr (the numbers) or RGB.
 _KNOWN_COMPONENTS = (b"\1\2\3", b"RGB")
-# Segments and fill bytes before the first scan: Pillow reads them one by one, and a file can be made of nothing else.
+# Segments and fill bytes before the first scan: Pillow reads them one by one, and a file can consist of nothing else.
 _MOST_SEGMENTS = 4096
-# Pillow joins the parts of EXIF one by one, in a time that grows with the square of their number.
+# Pillow joins the parts of EXIF one by one, which takes time quadratic in their number.
 _MOST_EXIF_BYTES = 1_000_000
-# Every scan visits every pixel, and 10 bytes make a scan. What encoders write has 18 of them at most; at the largest
-# size that is decoded, this allows 31.
+# Every scan visits every pixel, and 10 bytes make a scan. Encoders write at most 18 scans; at the largest size that is
+# decoded, this limit allows 31.
 _MOST_SCANS = 500
 _MOST_SCANNED_PIXELS = 2_000_000_000
-# The header of a scan: its length is bound to its number of components, so that little else looks like it.
+# The header of a scan: its length is tied to its number of components, so little else looks like it.
 _SCAN = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _FILL = re.compile(rb"\xff*(?=\xff)")
@@ -48,25 +48,25 @@ def read_jpeg(data: bytes) -> Layout:
         raise DamagedImageError(f"damaged JPEG: more than {_MOST_EXIF_BYTES:,} bytes of EXIF")
     frames = [segment.payload for segment in segments if segment.marker in _FRAME_MARKERS]
     if len(frames) != 1:
-        raise DamagedImageError(f"JPEG of {len(frames)} frame headers")
+        raise DamagedImageError(f"damaged JPEG: {len(frames)} frame headers")
     [frame] = frames
     bits, height, width, samples = struct.unpack_from(">BHHB", frame)
     if len(frame) < 6 + 3 * samples:
         raise IndexError
     if bits != 8:
-        raise UnsupportedImageError(f"{bits}-bit JPEG: only 8 bits a sample are read")
+        raise UnsupportedImageError(f"{bits}-bit JPEG: only 8 bits per sample are supported")
     if samples not in (1, 3, 4):
-        raise UntrustedColoursError(f"JPEG of {samples} components: only 1, 3 and 4 have a known colour meaning")
+        raise UntrustedColoursError(f"JPEG with {samples} components: only 1, 3 or 4 have a known colour meaning")
     adobe = [part.payload[11] for part in segments if part.marker == 0xEE and part.payload.startswith(b"Adobe")]
     jfif = any(part.marker == 0xE0 and part.payload.startswith(b"JFIF") for part in segments)
     ids, sampling = frame[6 : 6 + 3 * samples : 3], frame[7 : 6 + 3 * samples : 3]
     if samples == 3 and not jfif and not adobe and ids not in _KNOWN_COMPONENTS and len(set(sampling)) == 1:
-        # The sister of the unmarked RGBA JPEG: libjpeg takes it for YCbCr, and Java for RGB.
+        # Like the unmarked RGBA JPEG: libjpeg reads it as YCbCr, and Java as RGB.
         raise UntrustedColoursError(
-            "3-component JPEG without JFIF or Adobe marker, nothing subsampled: it may be RGB or YCbCr"
+            "3-component JPEG without JFIF or Adobe marker and without subsampling: it may be RGB or YCbCr"
         )
     if any(not 1 <= factor <= 4 for factors in sampling for factor in divmod(factors, 16)):
-        raise DamagedImageError("damaged JPEG: a component with no samples, or with more than 4 x 4")
+        raise DamagedImageError("damaged JPEG: a component's sampling factors are not between 1 and 4")
     scan = segments[-1].end
     check_scans(data, width * height, scan)
     restarts = [part.payload for part in segments if part.marker == 0xDD]
@@ -91,14 +91,14 @@ def read_jpeg(data: bytes) -> Layout:
 
 
 def _check_restarts(data: bytes, scan: int, samples: int, mcus: int, interval: int) -> None:
-    """Refuse a JPEG of one scan in which restart markers are missing: decoders fill what was between them with gray.
+    """Refuse a single-scan JPEG with missing restart markers: decoders fill the gaps between them with gray.
 
     Args:
       data: the file.
       scan: where its first scan begins.
       samples: components of the frame.
       mcus: minimum coded units of the scan.
-      interval: of them between two markers; 0 for no markers.
+      interval: minimum coded units between two markers; 0 for no markers.
     """
     if not interval or data[scan + 4] != samples:
         return
@@ -106,31 +106,33 @@ def _check_restarts(data: bytes, scan: int, samples: int, mcus: int, interval: i
     end = data.find(b"\xff\xd9", scan)
     found = _RESTART.finditer(data, scan, end if end >= 0 else len(data))
     markers = [data[mark.start() + 1] for mark in islice(found, expected + 1)]
-    # The header can claim millions of markers; so their number is compared before any list of them is made.
+    # The header can claim millions of markers, so their number is compared before they are listed.
     if len(markers) != expected or any(mark != 0xD0 + number % 8 for number, mark in enumerate(markers)):
-        raise DamagedImageError(f"damaged JPEG: {len(markers)} restart markers of {expected}, or not in their order")
+        raise DamagedImageError(f"damaged JPEG: {len(markers)} restart markers instead of {expected}, or out of order")
 
 
 def check_scans(data: bytes, pixels: int, start: int = 0, end: int | None = None) -> None:
-    """Refuse a JPEG with so many scans that decoding it would take minutes.
+    """Refuse a JPEG with so many scans that decoding would take minutes.
 
     Args:
       data: a file.
       pixels: of the image in it.
-      start: the byte at which its first scan begins, or any before it.
-      end: the byte at which it ends; None for the file's end.
+      start: byte at which its first scan begins, or any byte before it.
+      end: byte at which it ends; None for the end of the file.
 
     Raises:
-      ImageTooLargeError: so many scans are more than are decoded.
+      ImageTooLargeError: it has more scans than are decoded.
     """
     most = min(_MOST_SCANS, _MOST_SCANNED_PIXELS // max(1, pixels))
     scans = sum(1 for _ in islice(_SCAN.finditer(data, start, len(data) if end is None else end), most + 1))
     if scans > max(1, most):
-        raise ImageTooLargeError(f"JPEG of more than {most} scans of {pixels:,} pixels each: they would take too long")
+        raise ImageTooLargeError(
+            f"JPEG with more than {most} scans of {pixels:,} pixels each: decoding would take too long"
+        )
 
 
 def frame_size(data: bytes, start: int, end: int) -> tuple[int, int] | None:
-    """Read width and height of a JPEG that lies inside a file; None where no frame header is found."""
+    """Read width and height of a JPEG inside a file; None if no frame header is found."""
     for segment in _jpeg_segments(data, start, end):
         if segment.marker in _FRAME_MARKERS and len(segment.payload) >= 6:
             _, height, width = struct.unpack_from(">BHH", segment.payload)
@@ -139,13 +141,13 @@ def frame_size(data: bytes, start: int, end: int) -> tuple[int, int] | None:
 
 
 def _jpeg_segments(data: bytes, start: int = 0, end: int | None = None) -> Iterator[_JpegSegment]:
-    """Yield every segment before the first scan, of a JPEG between two bytes of a file."""
+    """Yield every segment before the first scan of a JPEG that lies between two bytes of a file."""
     at, steps = start + 2, 0
     while True:
         filled = _FILL.match(data, at)
         steps += 1 + (filled.end() - at if filled else 0)
         if steps > _MOST_SEGMENTS:
-            raise DamagedImageError(f"damaged JPEG: more than {_MOST_SEGMENTS} segments before its pixels")
+            raise DamagedImageError(f"damaged JPEG: more than {_MOST_SEGMENTS} segments before the pixel data")
         at = filled.end() if filled else at
         if data[at] != 0xFF or (end is not None and at >= end):
             raise DamagedImageError(f"damaged JPEG: no marker at byte {at}")

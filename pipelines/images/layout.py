@@ -1,4 +1,4 @@
-"""How a file stores its pixels, and the reasons for which an image is refused."""
+"""How a file stores its pixels, and the reasons why an image is refused."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from pipelines.errors import ScenetagsError
 
 
 class ImageError(ScenetagsError):
-    """An image that cannot be read, or whose colours cannot be trusted; the class says what kind, the message why."""
+    """An image that cannot be read or whose colours cannot be trusted; the class is the kind, the message the cause."""
 
 
 class NotAnImageError(ImageError):
-    """Data of no known image format."""
+    """Data that is not in a known image format."""
 
 
 class DamagedImageError(ImageError):
-    """An image that is truncated, or contradicts itself."""
+    """An image that is truncated or contradicts itself."""
 
 
 class UnsupportedImageError(ImageError):
-    """A whole image of a kind that is not read."""
+    """An intact image in a variant that is not supported."""
 
 
 class ImageTooLargeError(ImageError):
-    """An image that would take more memory or time than an image may: most often of more pixels than are decoded."""
+    """An image that would take too much memory or time, usually because it has too many pixels."""
 
 
 class DecoderTimeoutError(ImageError):
-    """An image that was not decoded in the time that it may take."""
+    """An image that was not decoded within the time limit."""
 
 
 class DecoderCrashError(ImageError):
-    """An image at which its decoder crashed, or answered nonsense."""
+    """An image whose decoder crashed or sent an invalid answer."""
 
 
 class UntrustedColoursError(ImageError):
-    """An image that can be decoded, but not into colours that are certain."""
+    """An image that can be decoded, but whose colours are ambiguous."""
 
 
 class Layout(NamedTuple):
@@ -46,13 +46,13 @@ class Layout(NamedTuple):
       format: `jpeg`, `png`, `tiff`, `gif`, `bmp` or `webp`.
       width: columns as stored, before any EXIF rotation.
       height: rows as stored.
-      samples: samples a pixel, alpha and other extra samples included.
-      bits: bits a sample.
-      frames: images in the file, counted up to 2; None where the count is left to the decoder.
+      samples: samples per pixel, including alpha and other extra samples.
+      bits: bits per sample.
+      frames: images in the file, counted up to 2; None if the decoder must count.
       gray: whether luminance is the only colour.
       adobe_transform: the colour transform of a JPEG's Adobe marker (0, 1 or 2); None without that marker.
-      component_ids: the identifiers of a JPEG's components.
-      scan: the byte at which a JPEG's first scan begins.
+      component_ids: identifiers of a JPEG's components.
+      scan: byte at which a JPEG's first scan begins.
     """
 
     format: str

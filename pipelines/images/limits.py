@@ -1,4 +1,4 @@
-"""What one image may cost, and how it can be resized: names that cost no import of a decoder."""
+"""Per-image limits and resize filters, importable without a decoder."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_PIXELS = 64_000_000
-"""Pixels of the largest image that is decoded; 64 million take 256 MB as four 8-bit samples."""
+"""Pixels of the largest image that is decoded; 64 million take 256 MB as four 8-bit samples each."""
 
 RESIZE_FILTERS = ("box", "bilinear", "hamming", "bicubic", "lanczos")
-"""Filters by which an image can be resized; all of them average over the area that a pixel stands for."""
+"""Filters for resizing; all of them average over the area that a pixel covers."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Limits:
     Attributes:
       max_bytes: size of its file.
       max_pixels: columns times rows.
-      max_seconds: decoding time; holds where decoding is isolated, since a thread cannot be stopped.
+      max_seconds: decoding time; applies only if decoding is isolated, since a thread cannot be stopped.
       isolated: whether images are decoded in separate processes, which may crash.
     """
 
@@ -29,13 +29,13 @@ class Limits:
     isolated: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse limits that nothing could meet."""
+        """Refuse limits that no image could meet."""
         for name in ("max_bytes", "max_pixels", "max_seconds"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be more than 0, not {getattr(self, name)}")
 
     @classmethod
     def given(cls, max_bytes: int | None, max_pixels: int | None, max_seconds: float | None, isolated: bool) -> Limits:
-        """Take the limits that were given, and the defaults in place of those that are None."""
+        """Return the given limits, with defaults in place of those that are None."""
         named: dict[str, Any] = {"max_bytes": max_bytes, "max_pixels": max_pixels, "max_seconds": max_seconds}
         return cls(**{name: limit for name, limit in named.items() if limit is not None}, isolated=isolated)

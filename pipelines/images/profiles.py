@@ -10,21 +10,22 @@ from PIL import Image, ImageChops, ImageCms
 
 from pipelines.images.layout import ImageTooLargeError, UntrustedColoursError
 
-# The largest printer profiles have some megabytes. They are kept for the next image, so that more would add up.
+# The largest printer profiles have a few megabytes. Profiles are cached for later images, so larger ones would add up.
 _MOST_PROFILE_BYTES = 8_000_000
-# Colours that differ by one level are rounding; a profile that changes no colour by more is sRGB itself.
+# A difference of one level is rounding; a profile that changes no colour by more is sRGB itself.
 _SRGB_TOLERANCE = 1
 
 
 def apply_profile(image: Image.Image, profile: bytes) -> tuple[Image.Image, bool]:
-    """Convert an image from the colour space of its profile to sRGB, and tell whether that changed anything."""
+    """Convert an image from the colour space of its profile to sRGB; return it and whether it was converted."""
     if len(profile) > _MOST_PROFILE_BYTES:
-        raise ImageTooLargeError(f"ICC profile of {len(profile):,} bytes: more than the {_MOST_PROFILE_BYTES:,} read")
+        raise ImageTooLargeError(f"ICC profile of {len(profile):,} bytes: the limit is {_MOST_PROFILE_BYTES:,}")
     mode = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}.get(colour_space(profile))
     if image.mode == "L" and mode == "RGB":
         image = image.convert("RGB")
     if image.mode != mode:
-        raise UntrustedColoursError(f"{image.mode} image with an ICC profile for {colour_space(profile) or 'nothing'}")
+        space = colour_space(profile) or "an unknown colour space"
+        raise UntrustedColoursError(f"{image.mode} image with an ICC profile for {space}")
     transform = _srgb_transform(profile, mode)
     return (ImageCms.applyTransform(image, transform) or image, True) if transform else (image, False)
 
@@ -37,7 +38,7 @@ def colour_space(profile: bytes) -> str:
 
 @lru_cache(maxsize=16)
 def _srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Build the conversion from a profile to sRGB; None when the profile is sRGB itself."""
+    """Build the conversion from a profile to sRGB; None if the profile is sRGB itself."""
     transform = ImageCms.buildTransform(
         ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), mode, "RGB"
     )

@@ -1,1 +1,1 @@
-"""Images are fetched and decoded, ahead of the step that takes them."""
+"""Fetch and decode images ahead of the step that consumes them."""

@@ -1,4 +1,4 @@
-"""Read images ahead of the step that takes them, so that fetching and decoding overlap with what that step does."""
+"""Read images ahead of the step that consumes them, so that fetching and decoding overlap with its work."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pipelines.records import Failure, Image, ImageRef
 
 
 class LookAhead:
-    """A queue into which names go, and out of which images come in the same order."""
+    """A queue that takes names and yields their images in the same order."""
 
     def __init__(self, source: Source, reads_in_flight: int) -> None:
-        """Start threads.
+        """Start the threads.
 
         Args:
-          source: of the images; it is closed with the queue.
-          reads_in_flight: images that are fetched at the same time; twice as many are in the queue at most.
+          source: of the images; closed together with the queue.
+          reads_in_flight: images fetched concurrently; the queue holds at most twice as many.
         """
         self._source = source
         self._most = 2 * reads_in_flight
@@ -27,25 +27,25 @@ class LookAhead:
         self._executor = ThreadPoolExecutor(reads_in_flight, thread_name_prefix="read")
 
     def put(self, ref: ImageRef) -> Iterator[Image | Failure]:
-        """Begin to read an image, and give back one that was put earlier once the queue is full."""
+        """Begin to read an image; once the queue is full, yield one that was put earlier."""
         self._source.expect(ref)
         self._queue.append(self._executor.submit(self._read, ref))
         if len(self._queue) > self._most:
             yield self._queue.popleft().result()
 
     def drain(self) -> Iterator[Image | Failure]:
-        """Give back all that is left."""
+        """Yield the remaining images."""
         while self._queue:
             yield self._queue.popleft().result()
 
     def read(self, refs: Iterable[ImageRef]) -> Iterator[Image | Failure]:
-        """Read images, and give them back in their order."""
+        """Read images and yield them in their order."""
         for ref in refs:
             yield from self.put(ref)
         yield from self.drain()
 
     def close(self) -> None:
-        """End what is at work."""
+        """Abandon reads in progress and close the source."""
         with storage.hurried():
             self._executor.shutdown(cancel_futures=True)
         self._source.close()

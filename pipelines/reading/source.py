@@ -1,4 +1,4 @@
-"""Where images come from: fetch one within limits, from a file or an archive, and decode it for a model."""
+"""Fetch an image from a file or an archive, within limits, and decode it for a model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Refusal(NamedTuple):
     Attributes:
       stage: `read` or `decode`.
       error: the kind of error, a Python exception's name.
-      message: the reason, for people.
+      message: the reason, in words.
     """
 
     stage: str
@@ -31,32 +31,31 @@ class Refusal(NamedTuple):
 
 
 class Source(Protocol):
-    """Images that can be read, each on its own, by several threads at the same time."""
+    """Images that several threads can read independently."""
 
     def expect(self, ref: ImageRef) -> None:
-        """Take note that an image will be read soon; the calls come in the order of the images."""
+        """Announce that an image will be read soon; the calls come in the order of the images."""
         ...
 
     def read(self, ref: ImageRef) -> Resized | Refusal:
-        """Read an image, or give the reason why that cannot be done."""
+        """Read an image, or return the reason why it cannot be read."""
         ...
 
     def close(self) -> None:
-        """End what is at work."""
+        """Abandon work in progress."""
         ...
 
 
 class ImageSource:
-    """Images that are files, or members of archives."""
+    """Images that are files or members of archives."""
 
     def __init__(self, decoding: DecodeSettings, limits: Limits, threads: int | None = None) -> None:
         """Prepare to read.
 
         Args:
           decoding: what the model takes.
-          limits: what one image may cost.
-          threads: images that are decoded at the same time, by default one per core: more would only take cores from
-            the engine.
+          limits: per-image limits.
+          threads: images decoded concurrently, by default one per core: more would only take cores from the engine.
         """
         threads = threads or available_cores()
         self._decoding = decoding
@@ -64,21 +63,21 @@ class ImageSource:
         self._turn = _turn(threads)
         self._pool = DecoderPool(decoding, limits.max_seconds, threads) if limits.isolated else None
         self._streams = archives.Streams.borrow()
-        # One thread goes through a stream, in the order in which its members come.
+        # A single thread reads the streams, in the order of their members.
         self._streaming = ThreadPoolExecutor(1, thread_name_prefix="stream")
         self._begun: dict[str, Future[bytes]] = {}
 
     def expect(self, ref: ImageRef) -> None:
-        """Begin to fetch what lies in a stream: it can only be gone through in order."""
+        """Begin to fetch an image in a stream, which can only be read in order."""
         if archives.is_streamed(ref) and ref.size <= self._limits.max_bytes:
             self._begun[ref.path] = self._streaming.submit(self.fetch, ref)
 
     def read(self, ref: ImageRef) -> Resized | Refusal:
-        """Read an image, or give the reason why that cannot be done."""
+        """Read an image, or return the reason why it cannot be read."""
         begun = self._begun.pop(ref.path, None)
         size = max(ref.size, ref.place.length if ref.place else 0)
         if size > self._limits.max_bytes:
-            message = f"{size:,} bytes: more than the {self._limits.max_bytes:,} that are read"
+            message = f"{size:,} bytes: exceeds --max_bytes {self._limits.max_bytes}"
             return Refusal("read", storage.FileTooLargeError.__name__, message)
         try:
             data = begun.result() if begun else self.fetch(ref)
@@ -87,8 +86,8 @@ class ImageSource:
         except OSError as error:
             return _refusal("read", error, error.strerror or str(error))
         except MemoryError as error:
-            return _refusal("read", error, f"{ref.size:,} bytes: more than there is memory for")
-        # Many threads may fetch while few decode.
+            return _refusal("read", error, f"{ref.size:,} bytes do not fit in memory")
+        # Many threads may fetch, but few may decode.
         with self._turn, watchdog.noted(ref.path):
             try:
                 return self.decode(data)
@@ -96,26 +95,26 @@ class ImageSource:
                 return _refusal("decode", error, str(error))
 
     def fetch(self, ref: ImageRef) -> bytes:
-        """Bring the bytes of an image; of a stream in one thread at a time.
+        """Fetch the bytes of an image; in a stream, from one thread at a time.
 
         Raises:
-          OSError: they cannot be read, or are more than may be.
+          OSError: they cannot be read, or there are too many.
         """
         if archives.is_streamed(ref):
             return self._streams.read(ref)
         return archives.read_member(ref) if ref.place else storage.read(ref.path, self._limits.max_bytes)
 
     def decode(self, data: bytes) -> Resized:
-        """Make pixels of a file's bytes.
+        """Decode a file's bytes to pixels.
 
         Raises:
-          ImageError: that cannot be done.
+          ImageError: they cannot be decoded.
         """
         return self._pool.decode(data) if self._pool else decode_resized(data, self._decoding)
 
     def close(self) -> None:
-        """End what is at work."""
-        # What is still being fetched here is wanted by nobody any more.
+        """Abandon work in progress and release the streams and children."""
+        # Nothing needs the images that are still being fetched.
         with storage.hurried():
             self._streaming.shutdown(cancel_futures=True)
         self._streams.give_back()
@@ -125,7 +124,7 @@ class ImageSource:
 
 @cache
 def _turn(threads: int) -> threading.Semaphore:
-    """Share the turns to decode: some runners have a process work on several bundles, each with a source of its own."""
+    """Share the turns to decode among the sources of a process: some runners give it several bundles at once."""
     return threading.Semaphore(threads)
 
 
