@@ -1,1 +1,1 @@
-"""The verified bundle, the engines that run its model, and tags from probabilities."""
+"""Verify bundles, run their models on engines, and turn probabilities into tags."""

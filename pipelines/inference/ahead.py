@@ -1,4 +1,4 @@
-"""Run a bundle's model on images, ahead of whoever takes what it says about them."""
+"""Run a bundle's model on images, ahead of the step that consumes the predictions."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from pipelines.inference.tagging import Predictor
 from pipelines.records import Failure, Image, Prediction
 
 IMAGES_A_CALL = 8
-"""Of an engine that takes images one by one: a thread that changes between the model and other work after each image
-loses what the processor holds of either, about 3 % of the time."""
+"""Images per call of an engine that takes them one by one: a thread that alternates between the model and other work
+after each image loses the processor's caches, which costs about 3 % of the time."""
 
 _CALLS_AHEAD = 2
-"""Calls at work or waiting, for each that the engine takes at the same time, so that it never waits for a next one."""
+"""Calls running or waiting per concurrent call of the engine, so that the engine never waits for the next one."""
 
 _loading = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle's model, and how it is to be run.
+    """A bundle's model, and how to run it.
 
     Attributes:
       path: the bundle's folder.
-      digest: of the bundle that the job was started with; a worker refuses any other.
+      digest: of the bundle that the job was started with; workers refuse any other.
       engine: one of `engines.ENGINES`.
-      batch_size: images given to an engine together, where that makes it faster.
-      threads: images that an engine which takes them one by one works on at the same time; by default one a core of the
-        machine that it is loaded on.
+      batch_size: images per call of an engine that is faster with batches.
+      threads: concurrent images of an engine that takes them one by one; by default one per core of the machine that
+        loads it.
       access: how buckets are reached.
     """
 
@@ -53,10 +53,10 @@ class Model:
             raise ValueError(f"threads must be at least 1, not {self.threads}")
 
     def load(self) -> Predictor:
-        """Open the engine, or take the one that this process has open.
+        """Open the engine, or return the one that is already open in this process.
 
         Raises:
-          BundleError: the bundle is damaged, refused by the engine, or another one than `digest` names.
+          BundleError: the bundle is damaged, refused by the engine, or not the one that `digest` names.
         """
         storage.use(self.access)
         with _loading:
@@ -64,14 +64,14 @@ class Model:
 
 
 class InferenceAhead:
-    """A queue into which images go, and out of which predictions come in the same order.
+    """A queue that takes images and yields their predictions in the same order.
 
-    The engine is never without work while images come in. Beam's `RunInference` gives it a batch, and the next one only
-    when the predictions of this one have gone all the way to the output: on 16 cores a quarter of the time.
+    The engine always has work while images come in. Beam's `RunInference` gives it the next batch only when the
+    predictions of the previous one have reached the output: on 16 cores, a quarter of the time.
     """
 
     def __init__(self, predictor: Predictor, batch_size: int) -> None:
-        """Start a thread for each call that the engine takes at the same time."""
+        """Start a thread per concurrent call of the engine."""
         engine = predictor.engine
         self._predictor = predictor
         self._size = batch_size if engine.takes_batches else IMAGES_A_CALL
@@ -81,7 +81,7 @@ class InferenceAhead:
         self._queue: deque[Future[list[Prediction | Failure]]] = deque()
 
     def put(self, image: Image) -> Iterator[Prediction | Failure]:
-        """Take an image, and give back what is known of earlier ones once the queue is full."""
+        """Take an image; once the queue is full, yield the results for earlier ones."""
         self._batch.append(image)
         if len(self._batch) >= self._size:
             self._submit()
@@ -89,14 +89,14 @@ class InferenceAhead:
             yield from self._queue.popleft().result()
 
     def drain(self) -> Iterator[Prediction | Failure]:
-        """Give back all that is left."""
+        """Yield the remaining results."""
         if self._batch:
             self._submit()
         while self._queue:
             yield from self._queue.popleft().result()
 
     def close(self) -> None:
-        """End what is at work."""
+        """Abandon calls that have not started."""
         self._executor.shutdown(cancel_futures=True)
 
     def _submit(self) -> None:
@@ -107,7 +107,7 @@ class InferenceAhead:
 def run_model(
     predictor: Predictor, images: Iterable[Image], batch_size: int = Model.batch_size
 ) -> Iterator[Prediction | Failure]:
-    """Run a model on images, as many at a time as its engine takes; what it says comes in their order."""
+    """Run a model on images, with as much concurrency as its engine takes; yield the results in their order."""
     ahead = InferenceAhead(predictor, batch_size)
     try:
         for image in images:
@@ -119,8 +119,8 @@ def run_model(
 
 @lru_cache(maxsize=1)
 def _load(path: str, digest: str, engine: str, threads: int | None) -> Predictor:
-    """Load a bundle's engine, once in a process: the waves of a local run share it, and what it has learned."""
+    """Load a bundle's engine once per process: the waves of a local run share it, and what it has learned."""
     bundle = load_bundle(path)
     if bundle.digest != digest:
-        raise BundleError(f"bundle {path} was replaced after the job was started")
+        raise BundleError(f"bundle {path} was replaced after the job was started", "run the same command again")
     return Predictor(open_engine(bundle, engine, threads))

@@ -1,7 +1,7 @@
-"""Seal, load and verify a bundle: the folder in which training hands a model over to prediction.
+"""Seal, load and verify a bundle: the folder through which training hands a model to prediction.
 
-`bundle.json` names every other file with its digest, and carries a digest of itself. That last one is the model's
-identity: it changes with any byte of the bundle, labels and thresholds included.
+`bundle.json` lists every other file with its digest, and contains a digest of itself. The latter is the model's
+identity: it changes with any byte of the bundle, including labels and thresholds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import io
 import json
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +32,8 @@ SAVED_MODEL = "saved_model/"
 GOLDEN = "golden.npz"
 MODEL_CARD = "MODEL_CARD.md"
 
+_REMEDY = "copy the bundle again, or train it again"
+
 _FIELDS = {
     "name": str,
     "labels": list,
@@ -49,7 +52,7 @@ class BundleError(ScenetagsError):
 
 
 class Golden(NamedTuple):
-    """A few inputs and what the model made of them when it was exported.
+    """A few inputs and the model's outputs for them at the time of export.
 
     Attributes:
       pixels: uint8[N, S, S, 3].
@@ -67,14 +70,14 @@ class Bundle:
     Attributes:
       path: the bundle's folder, local or in a bucket.
       digest: SHA-256 of the manifest, in hexadecimal; the model's identity.
-      name: what people call the model.
+      name: human-readable name of the model.
       labels: in the order of the model's outputs.
-      thresholds: the least probability, 0 to 1, at which a label becomes a tag; one a label.
+      thresholds: least probability, 0 to 1, at which a label becomes a tag; one per label.
       image_size: columns and rows that the model takes.
-      resize_filter: how images are brought to that size; one of `images.RESIZE_FILTERS`.
+      resize_filter: how images are resized to that size; one of `images.RESIZE_FILTERS`.
       files: SHA-256 of every other file, in hexadecimal, by its name relative to the folder.
-      training: how the model was trained, for people.
-      metrics: quality on validation data, for people.
+      training: how the model was trained, human-readable.
+      metrics: quality on validation data, human-readable.
       versions: of the libraries that made the bundle.
     """
 
@@ -94,7 +97,7 @@ class Bundle:
         """Read one of the bundle's files and verify its digest.
 
         Raises:
-          BundleError: the file is not part of the bundle, is missing, or is not as it was when sealed.
+          BundleError: the file is not part of the bundle, is missing, or has changed since it was sealed.
         """
         if name not in self.files:
             raise BundleError(f"bundle {self.path} has no {name}")
@@ -103,32 +106,34 @@ class Bundle:
         except OSError as error:
             raise BundleError(f"bundle {self.path}: {name} cannot be read: {error}") from error
         if hashlib.sha256(data).hexdigest() != self.files[name]:
-            raise BundleError(f"bundle {self.path}: {name} is damaged: its digest is not the one in {MANIFEST}")
+            raise BundleError(
+                f"bundle {self.path}: {name} is damaged: its digest is not the one in {MANIFEST}", _REMEDY
+            )
         return data
 
     def golden(self) -> Golden:
         """Read the inputs and probabilities that an engine must reproduce.
 
         Raises:
-          BundleError: they are missing or damaged, or do not fit the bundle's image size and labels.
+          BundleError: they are missing or damaged, or do not match the bundle's image size and labels.
         """
         data = self.read(GOLDEN)
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 golden = Golden(arrays["pixels"], arrays["probabilities"])
         except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-            raise BundleError(f"bundle {self.path}: {GOLDEN} holds no golden pairs") from error
+            raise BundleError(f"bundle {self.path}: {GOLDEN} has no valid golden pairs") from error
         pairs, size = len(golden.pixels), self.image_size
         expected = (pairs, size, size, 3), (pairs, len(self.labels))
         if not pairs or (golden.pixels.shape, golden.probabilities.shape) != expected:
             raise BundleError(
                 f"bundle {self.path}: golden pairs of shapes {golden.pixels.shape} and {golden.probabilities.shape} do "
-                f"not fit image size {size} and {len(self.labels)} labels"
+                f"not match image size {size} and {len(self.labels)} labels"
             )
         return golden
 
     def extract(self, prefix: str, folder: str) -> None:
-        """Copy every file whose name begins with `prefix` below a local folder, each one verified.
+        """Copy every file whose name begins with `prefix` to a local folder, verifying each.
 
         Raises:
           BundleError: a file is missing or damaged, or there is none.
@@ -141,13 +146,13 @@ class Bundle:
 
 
 def load_bundle(path: str) -> Bundle:
-    """Load a bundle and verify every file of it.
+    """Load a bundle and verify all of its files.
 
     Args:
       path: the bundle's folder, local or in a bucket.
 
     Raises:
-      BundleError: there is no bundle, it is damaged, or it is of another format.
+      BundleError: there is no bundle, or it is damaged, inconsistent or in a different format.
     """
     try:
         path = storage.normalize(path)
@@ -157,20 +162,8 @@ def load_bundle(path: str) -> Bundle:
     except OSError as error:
         raise BundleError(f"no bundle at {path}: {MANIFEST} cannot be read ({error.strerror or error})") from error
     except ValueError as error:
-        raise BundleError(f"bundle {path}: {MANIFEST} is damaged: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise BundleError(f"bundle {path}: {MANIFEST} is not of format {FORMAT}, the one that this version reads")
-    digest = manifest.pop("digest", None)
-    if digest != _digest(manifest):
-        raise BundleError(f"bundle {path}: {MANIFEST} is damaged: its own digest does not match its content")
-    del manifest["format"]
-    wrong = [name for name, kind in _FIELDS.items() if not isinstance(manifest.get(name), kind)]
-    if wrong or manifest.keys() - _FIELDS:
-        problems = ", ".join(wrong or sorted(manifest.keys() - _FIELDS))
-        raise BundleError(f"bundle {path}: {MANIFEST} has missing, unknown or wrong fields: {problems}")
-    labels, thresholds = tuple(manifest.pop("labels")), tuple(manifest.pop("thresholds"))
-    bundle = Bundle(path=path, digest=digest, labels=labels, thresholds=thresholds, **manifest)
-    _check(bundle)
+        raise BundleError(f"bundle {path}: {MANIFEST} is damaged: {error}", _REMEDY) from error
+    bundle = _parse(path, manifest)
     for name in bundle.files:
         bundle.read(name)
     return bundle
@@ -188,13 +181,13 @@ def seal_bundle(
     metrics: Mapping[str, Any],
     versions: Mapping[str, str],
 ) -> Bundle:
-    """Write the manifest of a folder that holds all other files of a bundle, and load the result.
+    """Write the manifest of a folder that holds all other files of a bundle, and load the bundle.
 
     Args:
       folder: holds the model files, the golden pairs and the model card.
-      name: what people call the model.
+      name: human-readable name of the model.
       labels: in the order of the model's outputs.
-      thresholds: one a label, 0 to 1.
+      thresholds: one per label, 0 to 1.
       image_size: columns and rows that the model takes.
       resize_filter: one of `images.RESIZE_FILTERS`.
       training: how the model was trained; any JSON.
@@ -202,7 +195,7 @@ def seal_bundle(
       versions: of the libraries that made the bundle.
 
     Raises:
-      BundleError: the fields contradict one another.
+      BundleError: the fields are inconsistent; nothing was written.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     manifest = {
@@ -218,18 +211,44 @@ def seal_bundle(
         "versions": versions,
     }
     sealed = {**manifest, "digest": _digest(manifest)}
-    storage.write(str(folder / MANIFEST), json.dumps(sealed, indent=2, ensure_ascii=False).encode())
+    encoded = json.dumps(sealed, indent=2, ensure_ascii=False).encode()
+    # Checked before it is written: no one must find a manifest that cannot be loaded.
+    _parse(str(folder), json.loads(encoded))
+    storage.write(str(folder / MANIFEST), encoded)
     return load_bundle(str(folder))
 
 
+def _parse(path: str, manifest: Any) -> Bundle:
+    """Build a bundle from its manifest, without reading the other files.
+
+    Raises:
+      BundleError: the manifest is damaged, inconsistent or in a different format.
+    """
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise BundleError(f"bundle {path}: {MANIFEST} is not in format {FORMAT}, the only one that this version reads")
+    fields = dict(manifest)
+    digest = fields.pop("digest", None)
+    if digest != _digest(fields):
+        raise BundleError(f"bundle {path}: {MANIFEST} is damaged: its own digest does not match its content", _REMEDY)
+    del fields["format"]
+    wrong = [name for name, kind in _FIELDS.items() if not isinstance(fields.get(name), kind)]
+    if wrong or fields.keys() - _FIELDS:
+        problems = ", ".join(wrong or sorted(fields.keys() - _FIELDS))
+        raise BundleError(f"bundle {path}: {MANIFEST} has missing, unknown or malformed fields: {problems}")
+    labels, thresholds = tuple(fields.pop("labels")), tuple(fields.pop("thresholds"))
+    bundle = Bundle(path=path, digest=digest, labels=labels, thresholds=thresholds, **fields)
+    _check(bundle)
+    return bundle
+
+
 def _read(path: str, digest: str) -> bytes:
-    # Here the system keeps what was read.
+    # Local files are cached by the operating system.
     return _read_once(path, digest) if storage.is_remote(path) else storage.read(path)
 
 
 @lru_cache(maxsize=64)
 def _read_once(path: str, digest: str) -> bytes:
-    """Read a file of a bundle that is elsewhere; once in a process, for each load verifies every file."""
+    """Read a file of a remote bundle once per process, since each load verifies every file."""
     return storage.read(path)
 
 
@@ -239,20 +258,27 @@ def _digest(manifest: Mapping[str, Any]) -> str:
 
 
 def _check(bundle: Bundle) -> None:
-    """Refuse a manifest whose fields contradict one another or what the output can hold."""
+    """Refuse a manifest whose fields are inconsistent or cannot be represented in the output.
+
+    Raises:
+      BundleError: they are.
+    """
     problem = None
-    if not bundle.labels or not all(isinstance(label, str) and label for label in bundle.labels):
-        problem = "labels must be names, at least one"
-    elif len(set(bundle.labels)) < len(bundle.labels):
-        problem = "labels must differ from one another"
+    blank = [label for label in bundle.labels if not isinstance(label, str) or not label.strip()]
+    if not bundle.labels:
+        problem = "labels are missing: at least one is needed"
+    elif blank:
+        problem = f"label {bundle.labels.index(blank[0]) + 1} is {blank[0]!r}: labels must be text and not blank"
+    elif repeated := [label for label, count in Counter(bundle.labels).items() if count > 1]:
+        problem = f"label {repeated[0]!r} is repeated"
     elif len(bundle.thresholds) != len(bundle.labels):
         problem = f"{len(bundle.thresholds)} thresholds for {len(bundle.labels)} labels"
     elif not all(isinstance(threshold, float) and 0 <= threshold <= 1 for threshold in bundle.thresholds):
         problem = "thresholds must be numbers between 0 and 1"
     elif bundle.image_size < 1:
-        problem = f"image size {bundle.image_size}"
+        problem = f"image_size must be at least 1, not {bundle.image_size}"
     elif bundle.resize_filter not in RESIZE_FILTERS:
-        problem = f"resize filter {bundle.resize_filter!r} is none of {', '.join(RESIZE_FILTERS)}"
+        problem = f"resize_filter must be one of {', '.join(RESIZE_FILTERS)}, not {bundle.resize_filter!r}"
     elif any(name.startswith("/") or ".." in name.split("/") for name in bundle.files):
         problem = "files must lie inside the bundle"
     elif GOLDEN not in bundle.files:

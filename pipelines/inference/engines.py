@@ -1,6 +1,6 @@
-"""Run a bundle's model on pixels: LiteRT and TensorFlow behind one call.
+"""Run a bundle's model on pixels, with LiteRT or TensorFlow behind one interface.
 
-Each engine imports its library when it is opened: a CPU worker needs no TensorFlow, and `--help` needs neither.
+Each engine imports its library when it is opened: a CPU worker does not need TensorFlow, and `--help` needs neither.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pipelines.supervision.machine import available_cores, native_messages_muted
 ENGINES = ("auto", "litert", "tensorflow")
 
 GOLDEN_TOLERANCE = 1e-3
-"""The most by which an engine's probabilities may differ from the golden ones: 50 times what float32 kernels
-of different processors were seen to differ by, a tenth of what damaged weights or another input scaling do.
+"""The most by which an engine's probabilities may differ from the golden ones: 50 times the largest difference observed
+between float32 kernels of different processors, a tenth of that caused by damaged weights or a different input scaling.
 
-An int8 file gave the same integers with the kernels for VNNI, AVX-512, AVX2 and SSE4.1. Where others round differently
-its probabilities move by up to 0.1: they are no longer those that its thresholds and figures were measured with."""
+An int8 file gave the same integers with the kernels for VNNI, AVX-512, AVX2 and SSE4.1. With kernels that round
+differently, its probabilities move by up to 0.1, and its thresholds and metrics no longer apply."""
 
 
 class Engine(Protocol):
@@ -34,8 +34,8 @@ class Engine(Protocol):
 
     Attributes:
       name: one of `ENGINES`.
-      calls: calls of `predict` that are worth making at the same time.
-      takes_batches: whether many images in a call take less time than each in a call of its own.
+      calls: number of concurrent calls of `predict` that pay off.
+      takes_batches: whether one call with many images is faster than a call per image.
     """
 
     name: str
@@ -46,23 +46,23 @@ class Engine(Protocol):
         """Compute the probabilities of a batch.
 
         Args:
-          pixels: N images, each uint8[S, S, 3], sRGB, 0 to 255: a list of them, or one array of all.
+          pixels: N images, each uint8[S, S, 3], sRGB, 0 to 255, as a list or as one array.
 
         Returns:
           float32[N, L], 0 to 1.
 
         Raises:
-          MemoryError: the batch is too large for the memory that there is.
+          MemoryError: the batch does not fit in memory.
         """
         ...
 
 
 class LiteRTEngine:
-    """A pool of single-threaded LiteRT interpreters, one a core, for as many callers at the same time.
+    """A pool of single-threaded LiteRT interpreters, one per core, for as many concurrent callers.
 
-    The threads of one interpreter wait for one another at every layer, which costs a core whenever decoding holds it
-    for a moment; interpreters of one thread each do not. An image's probabilities are the same bits whatever the call
-    and the number of interpreters.
+    The threads of one interpreter would wait for one another at every layer, so decoding that occupies one core for a
+    moment would stall them all; single-threaded interpreters do not wait. An image's probabilities are identical to the
+    bit whatever the call and the number of interpreters.
     """
 
     name = "litert"
@@ -73,7 +73,7 @@ class LiteRTEngine:
 
         Args:
           model: the LiteRT file's bytes.
-          threads: interpreters that run at the same time; by default as many as there are cores to run on.
+          threads: number of concurrent interpreters; by default one per available core.
         """
         from ai_edge_litert.interpreter import Interpreter
 
@@ -89,7 +89,7 @@ class LiteRTEngine:
         self._output, self._labels = output["index"], output["shape"][-1]
 
     def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Compute the probabilities of images, one after the other; see `Engine.predict`."""
+        """Compute the probabilities of images one by one; see `Engine.predict`."""
         probabilities = np.empty((len(pixels), self._labels), np.float32)
         interpreter = self._idle.get()
         try:
@@ -103,7 +103,7 @@ class LiteRTEngine:
 
 
 class TensorFlowEngine:
-    """The `serve` signature of a SavedModel, on a GPU where TensorFlow finds one."""
+    """The `serve` signature of a SavedModel, on a GPU if TensorFlow finds one."""
 
     name = "tensorflow"
     calls = 1
@@ -113,8 +113,8 @@ class TensorFlowEngine:
         """Load a SavedModel.
 
         Args:
-          folder: on this machine; it may be deleted afterwards.
-          threads: cores that an operation may use; by default all that there are. The first engine of a process says.
+          folder: on this machine; may be deleted afterwards.
+          threads: cores per operation; by default all. The first engine of a process decides.
         """
         with native_messages_muted():
             import tensorflow as tf
@@ -122,7 +122,7 @@ class TensorFlowEngine:
             if threads and tf.config.threading.get_intra_op_parallelism_threads() != threads:
                 tf.config.threading.set_intra_op_parallelism_threads(threads)
                 tf.config.threading.set_inter_op_parallelism_threads(threads)
-            # The model owns the variables that its signature uses, and would be collected with them.
+            # The model owns the variables that its signature uses; without this reference, both would be collected.
             self._model = tf.saved_model.load(folder)
         self._tensorflow = tf
         self._serve = self._model.signatures["serve"]
@@ -138,17 +138,17 @@ class TensorFlowEngine:
 
 
 def open_engine(bundle: Bundle, engine: str = "auto", threads: int | None = None) -> Engine:
-    """Load a bundle's model and make sure that it computes what it did when it was exported.
+    """Load a bundle's model and verify that it computes what it did when it was exported.
 
     Args:
       bundle: a verified bundle.
-      engine: one of `ENGINES`; `auto` is TensorFlow where there is a GPU for it and the bundle has a SavedModel, and
-        LiteRT otherwise.
-      threads: cores that the engine may use; by default all that there are.
+      engine: one of `ENGINES`; `auto` is TensorFlow if it has a GPU and the bundle has a SavedModel, and LiteRT
+        otherwise.
+      threads: cores that the engine may use; by default all.
 
     Raises:
-      BundleError: a file is damaged, the engine's library is not installed or refuses the model, or the
-        probabilities of the golden inputs differ by more than `GOLDEN_TOLERANCE`.
+      BundleError: a file is damaged, the engine's library is not installed or refuses the model, or the probabilities
+        of the golden inputs differ by more than `GOLDEN_TOLERANCE`.
     """
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine}")
@@ -161,19 +161,19 @@ def open_engine(bundle: Bundle, engine: str = "auto", threads: int | None = None
             opened = LiteRTEngine(bundle.read(LITERT_MODEL), threads)
         probabilities = opened.predict(golden.pixels)
     except ImportError as error:
-        raise BundleError(f"engine {name} is not installed ({error}): pip install 'scenetags[train]'") from error
+        raise BundleError(f"engine {name} is not installed ({error})", "run pip install 'scenetags[train]'") from error
     except BundleError:
         raise
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise BundleError(f"engine {name} refuses bundle {bundle.path}: {reason}") from error
+        raise BundleError(f"engine {name} cannot run bundle {bundle.path}: {reason}") from error
     if probabilities.shape != golden.probabilities.shape:
         raise BundleError(
-            f"engine {name} gives {probabilities.shape[1]} probabilities, bundle {bundle.path} has "
+            f"engine {name} returns {probabilities.shape[1]} probabilities per image, but bundle {bundle.path} has "
             f"{len(bundle.labels)} labels"
         )
     difference = float(np.max(np.abs(probabilities - golden.probabilities)))
-    # Written so that a NaN is refused too.
+    # Written this way to refuse NaN as well.
     if not difference <= GOLDEN_TOLERANCE:
         raise BundleError(
             f"engine {name} does not reproduce the golden probabilities of bundle {bundle.path}: they differ by "
@@ -183,15 +183,15 @@ def open_engine(bundle: Bundle, engine: str = "auto", threads: int | None = None
 
 
 def check_engine(bundle: Bundle, engine: str) -> None:
-    """Make sure that a bundle has what an engine runs, without opening it.
+    """Verify that a bundle has the files an engine needs, without opening the engine.
 
     Raises:
-      BundleError: it has not.
+      BundleError: it does not.
     """
     if engine == "tensorflow" and not _has_saved_model(bundle):
         raise BundleError(
-            f"bundle {bundle.path} has no {SAVED_MODEL}, as none in int8 has: run it with --engine litert, or train "
-            "with --quantize none"
+            f"bundle {bundle.path} has no {SAVED_MODEL}; int8 bundles never do",
+            "use --engine litert, or train with --quantize none",
         )
 
 

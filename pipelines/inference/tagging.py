@@ -1,4 +1,4 @@
-"""From decoded images to predictions, and from probabilities to tags."""
+"""Turn decoded images into predictions, and probabilities into tags."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pipelines.records import Failure, Image, Prediction
 
 
 class Predictor:
-    """Predict images with an engine, so that one at which it fails costs no other."""
+    """Predict images with an engine, so that an image that fails affects no other."""
 
     def __init__(self, engine: Engine) -> None:
-        """Wrap an engine; by what it fails at, the predictor learns for later batches."""
+        """Wrap an engine; its failures teach the predictor which batch size to use later."""
         self.engine = engine
         self._largest_batch = sys.maxsize
 
     def predict(self, images: Sequence[Image]) -> list[Prediction | Failure]:
-        """Predict images in one call of the engine, or in several where it fails.
+        """Predict images in one call of the engine, or in several if that call fails.
 
         Returns:
-          A `Prediction` for each image, or a `Failure` of the stage `predict`, in the order of `images`.
+          A `Prediction` or a `Failure` of stage `predict` per image, in the order of `images`.
         """
         return list(self._predict(images))
 
@@ -38,13 +38,13 @@ class Predictor:
             try:
                 probabilities = self.engine.predict([image.pixels for image in batch])
             except Exception as error:
-                # Engines raise whatever their kernels do. Halving finds the guilty image in few calls.
+                # Engines raise whatever their kernels raise. Halving finds the image at fault in few calls.
                 if len(batch) == 1:
                     yield _failure(batch[0], type(error).__name__, str(error))
                     continue
                 half = len(batch) // 2
                 if isinstance(error, MemoryError):
-                    # Memory that did not suffice for a batch will not suffice for the next one either.
+                    # If memory ran out for this batch, it would run out for the next one as well.
                     self._largest_batch = min(self._largest_batch, len(batch) - half)
                 waiting += (batch[half:], batch[:half])
                 continue
@@ -59,11 +59,11 @@ def choose_tags(
     Args:
       probabilities: float32[N, L].
       labels: L names.
-      thresholds: L numbers, 0 to 1. They are compared as float32, the precision of the written probabilities, so that
-        a query on the `p_` columns finds the same tags.
+      thresholds: L numbers, 0 to 1; compared as float32, the precision of the written probabilities, so that a query on
+        the `p_` columns finds the same tags.
 
     Returns:
-      A tuple of labels for each image, in the order of `labels`.
+      A tuple of labels per image, in the order of `labels`.
     """
     chosen = probabilities >= np.asarray(thresholds, np.float32)
     names = np.asarray(labels, object)
@@ -76,7 +76,7 @@ def _results(images: Sequence[Image], probabilities: NDArray[np.float32]) -> Ite
         if usable:
             yield Prediction(image.ref, image.width, image.height, image.source, image.repairs, row)
         else:
-            yield _failure(image, "NotFinite", "the model gave a probability that is not a number")
+            yield _failure(image, "NotFinite", "the model returned a probability that is not finite")
 
 
 def _failure(image: Image, error: str, message: str) -> Failure:
