@@ -1,1 +1,1 @@
-"""The pipeline: its transforms, and what a worker does in each of them."""
+"""The Beam pipeline: its transforms, and the functions that workers run in them."""

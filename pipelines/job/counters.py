@@ -1,7 +1,7 @@
-"""Counts of images that a distributed runner gathers from all workers while a job is at work, and shows.
+"""Counts of images that a distributed runner collects from all workers and shows while a job is running.
 
-They are for looking at. What the accounts say is counted in the rows that are committed: a bundle that is tried again
-may count twice here.
+They are for display only: a bundle that is retried may count twice here. The accounts of a run are counted from the
+committed rows.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ FAILED = Metrics.counter(_NAMESPACE, "images_failed")
 
 
 def read_meter(result: PipelineResult) -> Meter:
-    """Read how far a job has come, from a runner that tells while it works."""
+    """Read the progress of a job from a runner that reports it while the job runs."""
     counters = result.metrics().query(MetricsFilter().with_namespace(_NAMESPACE))["counters"]
     counts: Counter[str] = Counter()
     for counter in counters:
-        # Each step that counts has a counter of that name.
+        # Every step that counts has its own counter of that name.
         counts[counter.key.metric.name] += counter.result or 0
     listed, skipped, tagged, failed = (counts[one.metric_name.name] for one in (LISTED, SKIPPED, TAGGED, FAILED))
     return Meter(listed, done=skipped + tagged + failed, failures=failed)

@@ -1,7 +1,7 @@
-"""Which release of this package a process runs, and steps of the pipeline that only the same one takes up.
+"""The release of this package that a process runs, and pipeline steps that only the same release unpickles.
 
-A worker may have another installation than the process that launched the job: an image of last week, say. Half of what
-it is sent would be understood by it, perhaps, and the other half taken for something else.
+A worker may have a different installation from the process that launched the job, e.g. last week's image. It might
+understand half of what it is sent, and misinterpret the other half.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ from apache_beam.internal import pickler
 
 from pipelines.errors import ScenetagsError
 
+WORKER_REMEDY = (
+    "build the workers' image from the installation that launches the job, or omit --sdk_container_image to have that "
+    "installation sent to them"
+)
+
 
 class WorkerReleaseError(ScenetagsError):
-    """A worker runs another release than the process that launched the job."""
+    """A worker runs a different release from the process that launched the job."""
 
 
 class Release(NamedTuple):
-    """A version of this package, and its code, which says more than the version where somebody is at work on it.
+    """A version of this package, and a digest of its code, which also identifies releases under development.
 
     Attributes:
       version: of the installed distribution.
@@ -33,14 +38,14 @@ class Release(NamedTuple):
     code: str
 
     def __str__(self) -> str:
-        """Name it for people."""
+        """Name the release in words."""
         return f"scenetags {self.version} (code {self.code})"
 
 
 @cache
 def running_release() -> Release:
-    """Tell which release this process runs."""
-    # Of the whole package: two different codes must not have one digest.
+    """Return the release that this process runs."""
+    # Over the whole package: different code must have a different digest.
     folder = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for name in sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.py")):
@@ -49,24 +54,22 @@ def running_release() -> Release:
 
 
 class BoundToRelease:
-    """An object that is unpickled by the release that pickled it, and by no other."""
+    """An object that only the release that pickled it can unpickle."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Put the release before all else.
+        """Put the release before everything else.
 
-        It is looked at before any class is looked up: in another release that one may have another name, or none.
+        It is checked before any class is looked up: in a different release, the class may have a different name or not
+        exist.
         """
         return _take_up, (tuple(running_release()), pickler.dumps((type(self), self.__dict__)))
 
 
 def _take_up(release: tuple[str, str], pickled: bytes) -> Any:
-    """Unpickle an object. Name and arguments stay as they are in all releases, which is how they tell one another."""
+    """Unpickle an object. Its name and arguments must never change, so that releases recognize one another."""
     theirs, ours = Release(*release), running_release()
     if theirs != ours:
-        raise WorkerReleaseError(
-            f"a worker runs {ours}, and the job was launched with {theirs}: make the workers' image from the "
-            "installation that launches the job, or leave --sdk_container_image out to have that one sent to them"
-        )
+        raise WorkerReleaseError(f"a worker runs {ours}, but the job was launched with {theirs}", WORKER_REMEDY)
     kind, state = pickler.loads(pickled)
     taken_up = kind.__new__(kind)
     taken_up.__dict__.update(state)

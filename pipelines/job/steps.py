@@ -1,4 +1,4 @@
-"""What a worker does in each step: the functions behind the transforms, thin around those that know no Beam."""
+"""The functions behind the transforms, which workers run: thin wrappers around code that is independent of Beam."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ FAILED, SUPERSEDED, COUNTED = "failed", "superseded", "counted"
 
 
 class _Step(BoundToRelease, beam.DoFn):
-    """What a worker of the release that launched the job does, and one of another refuses."""
+    """A function that only workers of the release that launched the job run; others refuse it."""
 
 
 class ListNames(_Step):
-    """List images; count the names that were passed over."""
+    """List images, and count the names that were passed over."""
 
     def __init__(self, inputs: Sequence[str], input_list: str | None, access: storage.Access) -> None:
         self._inputs = inputs
@@ -54,7 +54,7 @@ class ListNames(_Step):
 
 
 class LeaveOutTagged(_Step):
-    """Give on what no earlier run has tagged, and count once a bundle what came in and what was left out."""
+    """Pass on untagged images; count per bundle what came in and what was left out."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -65,7 +65,7 @@ class LeaveOutTagged(_Step):
     def start_bundle(self) -> None:
         check_not_ended(self._run)
         self._earlier = read_earlier(self._run.folder, self._run.name)
-        # Counted here, once a bundle: Beam's own counting would be a dozen steps more.
+        # Counted here, per bundle: counting with Beam would take a dozen more steps.
         self._inputs = self._skipped = 0
 
     def process(self, listed: Listed) -> Iterator[Any]:
@@ -86,21 +86,21 @@ class LeaveOutTagged(_Step):
 
 
 class KeyByStream(_Step):
-    """Key the images that can only be read one after the other by their archive, and each other one by itself."""
+    """Key images that must be read sequentially by their archive, and all others by their own path."""
 
     def process(self, ref: ImageRef) -> Iterator[tuple[str, ImageRef]]:
         yield ref.place.archive if ref.place and is_streamed(ref) else ref.path, ref
 
 
 class PutInOrder(_Step):
-    """Give on the images of one key, as they come in their stream."""
+    """Pass on the images of one key in the order of their stream."""
 
     def process(self, keyed: tuple[str, Iterable[ImageRef]]) -> Iterator[ImageRef]:
         yield from sorted(keyed[1], key=_start)
 
 
 class _WorkAhead(_Step):
-    """A step that works ahead of the next one: what it begins with an element, it gives on with a later one."""
+    """A step that works ahead of the next one: it passes on the result of an element along with a later element."""
 
     _ahead: LookAhead | InferenceAhead
     _run: str
@@ -122,7 +122,7 @@ class _WorkAhead(_Step):
 
 
 class ReadAhead(_WorkAhead):
-    """Read images; the first arguments are those of `ImageSource`, `reads_in_flight` is that of `LookAhead`."""
+    """Read images; the first three arguments are those of `ImageSource`, `reads_in_flight` is that of `LookAhead`."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class ReadAhead(_WorkAhead):
 
     def setup(self) -> None:
         storage.use(self._access)
-        # What is silenced in the process that launches is not in that of a worker.
+        # Warnings silenced in the launching process are not silenced in a worker.
         ignore_metadata_warnings()
         self._ahead = LookAhead(ImageSource(*self._settings), self._reads_in_flight)
 
@@ -182,7 +182,7 @@ class WriteTable(_Step):
 
 
 class CloseWave(_Step):
-    """Commit what a wave has written."""
+    """Commit the files of a wave."""
 
     def __init__(self, run: Run, wave: Wave) -> None:
         self._run = run
@@ -202,7 +202,7 @@ def _start(ref: ImageRef) -> int:
 
 
 def _sort_out(item: Any, run: str) -> Any:
-    """Send a failure its own way, and report it at once: it is written only when all images of the wave are done."""
+    """Tag a failure with its own output, and report it now: it is written only when the whole wave is done."""
     if not isinstance(item, Failure):
         return item
     counters.FAILED.inc()
@@ -211,5 +211,5 @@ def _sort_out(item: Any, run: str) -> Any:
 
 
 def _in_window(value: Any) -> WindowedValue:
-    """Wrap what a bundle's end yields, which Beam cannot place in a window by itself."""
+    """Wrap a value yielded at the end of a bundle, which Beam cannot assign to a window by itself."""
     return GlobalWindows.windowed_value_at_end_of_window(value)

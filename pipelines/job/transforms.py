@@ -34,10 +34,10 @@ from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
 
 @dataclass
 class ListImages(beam.PTransform):
-    """List the images that inputs name, each once.
+    """List the images that the inputs name, each once.
 
-    One worker lists them all: the names must pass one place to be told apart, and listing is cheap beside the model.
-    Outputs: what is `listed`, and `counted`, accounts of what was passed over.
+    A single worker lists them all: duplicates are found only where all names meet, and listing is cheap compared with
+    the model. Outputs: `listed`, and `counted`, accounts of what was passed over.
 
     Attributes:
       inputs: folders, patterns or files.
@@ -58,11 +58,11 @@ class ListImages(beam.PTransform):
 
 @dataclass
 class SkipTagged(beam.PTransform):
-    """Leave out the images that an earlier run has tagged, and the names that cannot be images.
+    """Leave out images that an earlier run has tagged, and names that cannot be images.
 
-    An image is known by its path and fingerprint. Outputs: the images that remain to be read; of the names that cannot
-    be images, `failed`; `superseded`, the earlier rows that go when the new ones come; and `counted`, accounts of what
-    came in and of what was left out as tagged.
+    An image is identified by its path and fingerprint. Outputs: the images to read; `failed`, the names that cannot be
+    images; `superseded`, the earlier rows that the new ones replace; and `counted`, accounts of what came in and what
+    was left out as already tagged.
 
     Attributes:
       run: of the job.
@@ -79,11 +79,11 @@ class SkipTagged(beam.PTransform):
 
 @dataclass
 class SpreadReads(beam.PTransform):
-    """Spread images over all workers, but those of one compressed archive to one, in their order."""
+    """Spread images over all workers, but send those of one compressed archive to one worker, in their order."""
 
     def expand(self, refs: PCollection[ImageRef]) -> PCollection[ImageRef]:
         """Apply the transform."""
-        # One shuffle for all. Flink's translation of Beam refuses two of which the outputs flow together again.
+        # One shuffle for all: Flink's translation of Beam refuses two whose outputs are merged again.
         key = beam.ParDo(KeyByStream()).with_output_types(tuple[str, ImageRef])
         in_order = beam.ParDo(PutInOrder()).with_output_types(ImageRef)
         return refs | "KeyByStream" >> key | beam.GroupByKey() | "InOrder" >> in_order
@@ -91,18 +91,17 @@ class SpreadReads(beam.PTransform):
 
 @dataclass
 class ReadImages(beam.PTransform):
-    """Fetch, decode, repair and resize images, ahead of the step that takes them.
+    """Fetch, decode, repair and resize images, ahead of the step that consumes them.
 
-    A look-ahead of images is read by threads while the following, fused steps work: that is how decoding overlaps
-    inference without pixels ever crossing between stages. Outputs: images, and `failed`.
+    Threads read ahead while the following, fused steps work, so decoding overlaps inference and pixels never cross
+    between stages. Outputs: images, and `failed`.
 
     Attributes:
       image_size: columns and rows of the result.
       resize_filter: one of `images.RESIZE_FILTERS`.
-      limits: what one image may cost.
-      reads_in_flight: images that are fetched at the same time. At most twice as many are read and not yet taken, which
-        bounds the memory.
-      threads: images that are decoded at the same time; by default one a core of the worker.
+      limits: per-image limits.
+      reads_in_flight: images fetched concurrently. At most twice as many wait to be consumed, which bounds the memory.
+      threads: images decoded concurrently; by default one per core of the worker.
       run: name of the run, to report failures to.
       access: how buckets are reached.
     """
@@ -129,7 +128,7 @@ class ReadImages(beam.PTransform):
 
 @dataclass
 class PredictProbabilities(beam.PTransform):
-    """Run the model on images, ahead of the step that takes the predictions. Outputs: predictions, and `failed`.
+    """Run the model on images, ahead of the step that consumes the predictions. Outputs: predictions, and `failed`.
 
     Attributes:
       model: of the bundle.
@@ -171,13 +170,13 @@ class WriteFailures(beam.PTransform):
 
 @dataclass
 class WriteManifest(beam.PTransform):
-    """Move all staged files into place, balance the accounts and write the manifest, once all else is done.
+    """Move all staged files into place, balance the accounts and write the manifest, after everything else.
 
     Attributes:
       run: of the job.
-      wave: the part of it that is committed.
-      counted: accounts of what was listed and of what was left out.
-      superseded: earlier rows that go when the new ones come.
+      wave: the part of the run to commit.
+      counted: accounts of what was listed and what was left out.
+      superseded: earlier rows that the new ones replace.
     """
 
     run: Run
@@ -189,7 +188,7 @@ class WriteManifest(beam.PTransform):
         """Apply the transform."""
         close = beam.ParDo(
             CloseWave(self.run, self.wave),
-            # Side inputs are complete before the step begins: no file moves while another one may still be written.
+            # Side inputs are complete before the step begins, so no file moves while another may still be written.
             files=AsIter(files),
             counted=AsIter(self.counted),
             superseded=AsIter(self.superseded),
@@ -199,18 +198,18 @@ class WriteManifest(beam.PTransform):
 
 @dataclass
 class TagImages(beam.PTransform):
-    """Tag listed images and write all there is to say about them: the whole job after the listing.
+    """Tag listed images and write the results: the whole job after the listing.
 
     Attributes:
       run: of the job.
       model: of the bundle.
-      limits: what one image may cost.
-      reads_in_flight: images that are fetched at the same time.
-      wave: the part of the run that is tagged.
-      passed_over: accounts of what the listing has passed over, where they are not among those of an earlier wave.
+      limits: per-image limits.
+      reads_in_flight: images fetched concurrently.
+      wave: the part of the run to tag.
+      passed_over: accounts of what the listing passed over, unless an earlier wave includes them.
       hints: Beam's resource hints for the machines that read, predict and write, e.g. `accelerator`.
-      spread: whether other workers than the one that lists can read; where there is one only, the shuffle between them
-        would hold every name of the wave in memory for nothing.
+      spread: whether workers other than the one that lists can read; with a single worker, the shuffle would hold every
+        name of the wave in memory for nothing.
     """
 
     run: Run
@@ -225,8 +224,8 @@ class TagImages(beam.PTransform):
     def expand(self, listed: PCollection[Listed]) -> PCollection[Accounts]:
         """Apply the transform."""
         remaining = listed | SkipTagged(self.run)
-        # Only names cross here. From reading to writing the steps are fused: pixels stay where they were decoded. Beam
-        # fuses no steps whose hints differ, and so all of these have the same ones.
+        # Only names cross here. From reading to writing, the steps are fused: pixels stay where they were decoded. Beam
+        # does not fuse steps with different hints, so all of these have the same ones.
         refs = remaining.refs | SpreadReads() if self.spread else remaining.refs
         read = refs | self._read().with_resource_hints(**self.hints)
         predict = PredictProbabilities(self.model, self.run.name)

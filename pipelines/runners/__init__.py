@@ -1,1 +1,1 @@
-"""Where a job runs: in waves on this machine, or on the workers of a distributed runner."""
+"""Run a job, in waves on this machine or on the workers of a distributed runner."""

@@ -1,4 +1,4 @@
-"""Where a job runs: Beam's own flags, the runner that they name, and how its workers reach buckets."""
+"""Read Beam's own flags, check the runner they name, and configure access to buckets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipelines.commandline.parser import UsageError
 from pipelines.runners.dataflow import ONE_PROCESS, check_dataflow_options, is_dataflow, shape_workers
 
 LOCAL_RUNNERS = ("direct", "fnapi", "bundlebaseddirect")
-"""Names, in lower case and less their `runner`, of those that work in this process; all of them mean the one we use."""
+"""Names of in-process runners, in lower case without `runner`; all of them stand for the one that scenetags uses."""
 
 _SECONDS_TO_ANSWER = 10.0
 
@@ -25,11 +25,11 @@ _SECONDS_TO_ANSWER = 10.0
 def check_beam_flags(
     flags: Sequence[str], own: Iterable[str] = PredictOptions.__annotations__
 ) -> pipeline_options.PipelineOptions:
-    """Read Beam's own flags, and refuse those that Beam does not know: it would pass over them in silence.
+    """Read Beam's own flags, and refuse those Beam does not know, which it would silently ignore.
 
     Args:
-      flags: all that the command itself does not know.
-      own: names of those that it does know, one of which may be meant.
+      flags: all flags that the command itself does not know.
+      own: names of the flags it does know, to suggest one instead of a mistyped flag.
 
     Raises:
       UsageError: a flag is unknown or malformed.
@@ -51,19 +51,19 @@ def check_beam_flags(
         flag = unknown[0].split("=")[0]
         known = [name for action in parser._actions for name in action.option_strings]
         near = difflib.get_close_matches(flag, [*known, *(f"--{name}" for name in own)], 1)
-        raise UsageError(f"unknown argument {flag}" + (f"; did you mean {near[0]}?" if near else ""))
+        raise UsageError(f"unknown argument {flag}", f"did you mean {near[0]}?" if near else "")
     return pipeline_options.PipelineOptions(list(flags))
 
 
 def check_runner(options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> None:
-    """Make sure that what was asked for can be had on the runner.
+    """Verify that the runner supports the options.
 
     Raises:
-      UsageError: it cannot.
+      UsageError: it does not.
     """
     if not is_local(beam_options):
         if options.fail_fast:
-            raise UsageError("--fail_fast needs a local run: workers of a distributed one do not count together")
+            raise UsageError("--fail_fast needs a local run: distributed workers share no failure count")
         if is_dataflow(beam_options):
             check_dataflow_options(options, beam_options)
             shape_workers(options, beam_options)
@@ -71,47 +71,49 @@ def check_runner(options: PredictOptions, beam_options: pipeline_options.Pipelin
             raise UsageError("--no_wait_until_finish needs --runner=DataflowRunner")
         _check_job_service(beam_options.view_as(pipeline_options.PortableOptions).job_endpoint)
         if is_detached(beam_options) and not options.output.startswith(storage.BUCKETS):
-            raise UsageError(f"--output {options.output}: a job that nobody waits for needs one in a bucket")
+            raise UsageError(f"--output {options.output}: a detached job needs an output in gs:// or s3://")
         return
     if options.accelerator:
-        raise UsageError("--accelerator needs a distributed --runner; a local run takes what this machine has")
+        raise UsageError("--accelerator needs a distributed --runner: a local run uses what this machine has")
     if options.dry_run:
-        raise UsageError("--dry_run needs a distributed --runner; what a local run would take tells scenetags plan")
+        raise UsageError(
+            "--dry_run needs a distributed --runner", "use `scenetags plan` to see what a local run would take"
+        )
     if makes_template(beam_options):
         raise UsageError("--template_location needs --runner=DataflowRunner")
 
 
 def makes_template(beam_options: pipeline_options.PipelineOptions) -> bool:
-    """Tell whether a job is only to be written down, for Dataflow to start it."""
+    """Return whether to write the job as a template, for Dataflow to start it later."""
     return bool(beam_options.view_as(pipeline_options.GoogleCloudOptions).template_location)
 
 
 def waits_for_nothing(beam_options: pipeline_options.PipelineOptions) -> bool:
-    """Tell whether the command is to end when its job is submitted."""
+    """Return whether the command ends as soon as its job is submitted."""
     return bool(beam_options.view_as(pipeline_options.StandardOptions).no_wait_until_finish)
 
 
 def is_detached(beam_options: pipeline_options.PipelineOptions) -> bool:
-    """Tell whether the job works without the command that launches it."""
+    """Return whether the job runs without the command that launches it."""
     return makes_template(beam_options) or waits_for_nothing(beam_options)
 
 
 def is_local(beam_options: pipeline_options.PipelineOptions) -> bool:
-    """Tell whether a run works in this process alone."""
+    """Return whether a run stays in this process."""
     return _is_local(beam_options.view_as(pipeline_options.StandardOptions).runner)
 
 
 def threads_a_process(options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> int | None:
-    """Find out how many images a process decodes, and predicts, at the same time; None for one a core."""
+    """Return how many images each process decodes and predicts concurrently; None for one per core."""
     if options.threads is not None or is_local(beam_options):
         return options.threads
-    # A distributed runner starts a process for each core of a worker, unless it is told not to.
+    # A distributed runner starts one process per core of a worker, unless this experiment says otherwise.
     alone = beam_options.view_as(pipeline_options.DebugOptions).lookup_experiment(ONE_PROCESS)
     return None if alone else 1
 
 
 def reach_buckets(options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> storage.Access:
-    """Find out how buckets are to be reached, and reach them so in this process."""
+    """Return how to access buckets, and configure this process accordingly."""
     project = beam_options.view_as(pipeline_options.GoogleCloudOptions).project
     given = beam_options.view_as(pipeline_options.S3Options)
     settings = {
@@ -122,11 +124,11 @@ def reach_buckets(options: PredictOptions, beam_options: pipeline_options.Pipeli
         "endpoint_url": given.s3_endpoint_url,
         "region_name": given.s3_region_name,
         "use_ssl": False if given.s3_disable_ssl else None,
-        # A flag is text: "False" would be taken for the name of a file of certificates.
+        # Flags are text: "False" would be read as the name of a certificate file.
         "verify": {"true": None, "false": False}.get(str(given.s3_verify).lower(), given.s3_verify),
     }
     s3 = tuple((name, value) for name, value in settings.items() if value is not None)
-    # Read by Beam's own file systems; later ones read it in the pipeline.
+    # For Beam's own file systems in this process; those of the workers get the options with the pipeline.
     FileSystems.set_options(beam_options)
     access = storage.Access(options.requester_pays, project, s3)
     storage.use(access)
@@ -138,10 +140,10 @@ def _is_local(runner: str | None) -> bool:
 
 
 def _check_job_service(endpoint: str | None) -> None:
-    """Make sure that somebody answers where a job is to be submitted: Beam would wait for it without end.
+    """Verify that a job service answers at the endpoint: Beam would wait for it forever.
 
     Raises:
-      UsageError: nobody does.
+      UsageError: none does.
     """
     if endpoint is None or endpoint == "embed":
         return
@@ -149,7 +151,7 @@ def _check_job_service(endpoint: str | None) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_ANSWER).close()
     except ValueError as error:
-        raise UsageError(f"--job_endpoint {endpoint}: give it as HOST:PORT") from error
+        raise UsageError(f"--job_endpoint {endpoint} is not of the form HOST:PORT") from error
     except OSError as error:
         reason = error.strerror or error
-        raise UsageError(f"--job_endpoint {endpoint}: no job service answers there ({reason})") from error
+        raise UsageError(f"--job_endpoint {endpoint}: no job service answers ({reason})") from error

@@ -45,27 +45,27 @@ def build_job(tagging: TagImages, options: PredictOptions, beam_options: Pipelin
     """
     inputs = [anchor(pattern) for pattern in options.input]
     input_list = options.input_list and storage.normalize(options.input_list)
-    # Asked here for one image, so that a mistyped input costs no start of workers.
+    # List one image here, so that a mistyped input is found before workers start.
     next(list_images(inputs, input_list), None)
     try:
         pipeline = beam.Pipeline(options=beam_options)
     except ValueError as error:
-        # It looks at its options now, and lists what it finds amiss line by line under a heading.
-        _, *amiss = str(error).strip().splitlines()
-        raise UsageError("; ".join(amiss) or str(error)) from error
+        # Beam checks its options here, and lists the problems line by line under a heading.
+        _, *problems = str(error).strip().splitlines()
+        raise UsageError("; ".join(problems) or str(error)) from error
     listed = pipeline | ListImages(inputs, input_list, tagging.run.access)
     _ = listed.listed | replace(tagging, passed_over=listed.counted)
     return pipeline
 
 
 def rehearse(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> None:
-    """Build a whole job and check all of it that can be checked here; submit nothing.
+    """Build a whole job and check it as far as possible without submitting it.
 
     Raises:
       InputError: the input names no images.
       UsageError: Beam or Dataflow refuse the job.
     """
-    # Dataflow's runner knows of dry runs, and checks more than others do. The pipeline takes a copy of the options.
+    # Dataflow's runner supports dry runs and checks more than others. The pipeline copies the options.
     beam_options.view_as(TestOptions).dry_run = True
     with _prepared(tagging.run, beam_options):
         pipeline = build_job(tagging, options, beam_options)
@@ -77,39 +77,39 @@ def rehearse(tagging: TagImages, options: PredictOptions, beam_options: Pipeline
 
 
 def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> Accounts | None:
-    """Run a whole job, and wait for its end.
+    """Run a whole job, and wait for it to end.
 
     Returns:
-      The accounts of all that was done; None where the job goes on without this process.
+      The accounts of the run; None if the job continues without this process.
 
     Raises:
       InputError: the input names no images.
       InterruptedRunError: a signal asked to stop; the job was cancelled.
-      JobFailedError: the runner has given the job up.
+      JobFailedError: the job failed, or contact with it was lost.
       BundleError, OutputError, NoAccessError, WorkerReleaseError: a worker refused.
       UsageError: Beam or Dataflow refuse the job.
     """
     with _prepared(tagging.run, beam_options):
         pipeline = build_job(tagging, options, beam_options)
-        # Other runners may be done with the job when they have it, and all that went wrong with it comes out of here.
+        # Other runners may finish the whole job here, and raise whatever went wrong with it.
         with refusals_told() if is_dataflow(beam_options) else nullcontext():
             result = pipeline.run()
-    # Other runners have no place to look at, and tell their counts at the end.
-    tells = options.progress != "off" and hasattr(result, "job_id")
-    if tells and not makes_template(beam_options):
-        _tell_where(result, beam_options, tagging.run.detached)
+    # Other runners have no page to link to, and report their counts at the end.
+    reports = options.progress != "off" and hasattr(result, "job_id")
+    if reports and not makes_template(beam_options):
+        _report_job(result, beam_options, tagging.run.detached)
     if tagging.run.detached:
         return None
-    _wait(result, tells)
+    _wait(result, reports)
     try:
         return read_accounts(tagging.run.manifest)
     except FileNotFoundError:
-        raise JobFailedError("the job has ended and left no manifest") from None
+        raise JobFailedError("the job ended without writing a manifest") from None
 
 
 @contextmanager
 def _prepared(run: Run, beam_options: PipelineOptions) -> Iterator[None]:
-    """Complete Beam's options, and keep what they name until the job is submitted."""
+    """Complete Beam's options, and keep the files they name until the job is submitted."""
     with tempfile.TemporaryDirectory(prefix="scenetags-") as folder:
         stage_package(beam_options, folder)
         if is_dataflow(beam_options):
@@ -119,29 +119,29 @@ def _prepared(run: Run, beam_options: PipelineOptions) -> Iterator[None]:
         yield
 
 
-def _tell_where(result: PipelineResult, beam_options: PipelineOptions, detached: bool) -> None:
+def _report_job(result: PipelineResult, beam_options: PipelineOptions, detached: bool) -> None:
     google = beam_options.view_as(GoogleCloudOptions)
     place = f"https://console.cloud.google.com/dataflow/jobs/{google.region}/{result.job_id()}?project={google.project}"
     remedy = "" if detached else "; Ctrl-C cancels it"
-    print(f"scenetags: Dataflow job {result.job_id()} is at work{remedy}: {place}", file=sys.stderr)
+    print(f"scenetags: Dataflow job {result.job_id()} is running{remedy}: {place}", file=sys.stderr)
 
 
-def _tell_how_far(result: PipelineResult, seconds: float) -> None:
+def _report_progress(result: PipelineResult, seconds: float) -> None:
     try:
         meter = read_meter(result)
     except Exception:
-        # Whatever ails the counts, the job is worth more than they are.
+        # The job must not fail because its counts cannot be read.
         return
     if meter.total:
         print(progress.line(meter, seconds), file=sys.stderr, flush=True)
 
 
-def _wait(result: PipelineResult, tells: bool) -> None:
-    """Wait for a job, and cancel it when this process is asked to stop; tell from time to time how far it has come.
+def _wait(result: PipelineResult, reports: bool) -> None:
+    """Wait for a job, and cancel it if this process is asked to stop; with `reports`, report progress regularly.
 
     Raises:
-      InterruptedRunError: it was.
-      JobFailedError, and what workers refuse with: see `explain`.
+      InterruptedRunError: this process was asked to stop.
+      JobFailedError: the job failed, or contact with it was lost; for errors of workers, see `explain`.
     """
     ended: Future[Any] = Future()
 
@@ -151,26 +151,26 @@ def _wait(result: PipelineResult, tells: bool) -> None:
         except BaseException as error:
             ended.set_exception(error)
 
-    # Some runners hear no signal while they wait. Nobody waits for the thread of one that does not come back.
+    # Some runners ignore signals while they wait. A daemon thread, so that one that never returns blocks no exit.
     threading.Thread(target=wait_until_finish, name="job", daemon=True).start()
-    begun = told = time.monotonic()
+    begun = reported = time.monotonic()
     while not wait([ended], _SECONDS_BETWEEN_LOOKS).done:
         now = time.monotonic()
-        if tells and now - told >= SECONDS_BETWEEN_LINES:
-            _tell_how_far(result, now - begun)
-            told = now
+        if reports and now - reported >= SECONDS_BETWEEN_LINES:
+            _report_progress(result, now - begun)
+            reported = now
         try:
             interruption.check()
         except interruption.InterruptedRunError:
             result.cancel()
-            # What workers still do they do to an output that is this run's.
+            # Keep the lock until then: workers may still write to the output.
             wait([ended], _SECONDS_TO_CANCEL)
             raise
     try:
         ended.result()
     except AssertionError as error:
-        # How Beam tells that Dataflow has not answered its questions any more.
-        raise JobFailedError(f"the job is out of sight, and goes on where it runs: {error}") from None
+        # Beam raises this when Dataflow no longer answers its requests.
+        raise JobFailedError(f"lost contact with the job; it is still running on Dataflow ({error})") from None
     except (RuntimeError, DataflowRuntimeException) as error:
-        # Runners raise what they have been told as a text.
+        # Runners raise the errors of workers as text.
         raise explain(str(error)) or error from None

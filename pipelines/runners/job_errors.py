@@ -1,4 +1,4 @@
-"""Make errors of what a distributed runner tells about the end of a job, which is a text whatever was raised."""
+"""Rebuild errors from the text with which a distributed runner reports the end of a job."""
 
 from __future__ import annotations
 
@@ -6,43 +6,46 @@ import builtins
 import re
 
 from pipelines.errors import ExitCode, ScenetagsError
-from pipelines.job.release import WorkerReleaseError
+from pipelines.job.release import WORKER_REMEDY, WorkerReleaseError
 from pipelines.storage import TransientError
 
-# Where a traceback ends; Beam adds the step to the message.
-_RAISED = re.compile(r"^(?:[\w.]+\.)?(\w+): (.+?)(?: \[while running .*)?$", re.MULTILINE)
+# The last line of a traceback.
+_RAISED = re.compile(r"^(?:[\w.]+\.)?(\w+): (.+)$", re.MULTILINE)
+
+# Beam adds the step to the message; a remedy may follow.
+_STEP = re.compile(r" \[while running '.*?'\]")
 
 _FRAME_OF_OURS = re.compile(r'File ".*\bpipelines[/\\][\w/\\]+\.py"')
 
 
 class JobFailedError(ScenetagsError):
-    """A job that the runner has given up; the message says why, as far as that is known."""
+    """A job that failed, or that contact was lost with; the message says why, as far as that is known."""
 
     exit_code = ExitCode.STOPPED
 
 
-def explain(told: str) -> Exception | None:
-    """Rebuild the worker's exception from the runner's message, or make one that says what is known.
+def explain(text: str) -> Exception | None:
+    """Rebuild the worker's exception from the runner's message, or return one that says what is known.
 
     Args:
-      told: with the traceback of a worker in it, or of the runner's own.
+      text: the runner's message, which includes a traceback of a worker or of the runner itself.
 
     Returns:
-      None for an error that nobody can put right but us, of which the whole text is wanted.
+      None for a bug in scenetags, for which the whole text is needed.
     """
-    raised = _RAISED.findall(told)
+    raised = _RAISED.findall(_STEP.sub("", text))
     for kind, message in reversed(raised):
-        if error := _known(kind, message, told):
+        if error := _known(kind, message, text):
             return error
-    if _FRAME_OF_OURS.search(told):
+    if _FRAME_OF_OURS.search(text):
         return None
-    if raised and "Traceback (most recent call last)" in told:
-        # A worker that was killed, say, of which the runner tells with a traceback of its own.
+    if raised and "Traceback (most recent call last)" in text:
+        # E.g. a worker that was killed, which the runner reports with a traceback of its own.
         return JobFailedError(": ".join(raised[-1]))
-    return JobFailedError(" ".join(told.split()))
+    return JobFailedError(" ".join(text.split()))
 
 
-def _known(kind: str, message: str, told: str) -> Exception | None:
+def _known(kind: str, message: str, text: str) -> Exception | None:
     if refusal := _find_refusal(kind):
         return refusal(message)
     builtin = getattr(builtins, kind, None)
@@ -50,16 +53,15 @@ def _known(kind: str, message: str, told: str) -> Exception | None:
         return OSError(message)
     if kind == "ModuleNotFoundError" and "'pipelines" in message:
         return WorkerReleaseError(
-            "the workers have no scenetags, or an older one: make their image from the installation that launches the "
-            "job, or leave --sdk_container_image out to have that one sent to them"
+            "scenetags is missing on the workers, or older than in the launching process", WORKER_REMEDY
         )
-    if kind == "_InactiveRpcError" and (details := re.search(r'details = "(.+)"', told)):
+    if kind == "_InactiveRpcError" and (details := re.search(r'details = "(.+)"', text)):
         return JobFailedError(f"the runner and its workers cannot reach each other: {details[1]}")
     return None
 
 
 def _find_refusal(name: str, base: type[ScenetagsError] = ScenetagsError) -> type[ScenetagsError] | None:
-    """Find the class of an error that a user can mend by its name, among those that are made of a message alone."""
+    """Find the class of a user error by its name, among those that are constructed from message and remedy alone."""
     for kind in base.__subclasses__():
         if kind.__name__ == name and kind.__init__ is ScenetagsError.__init__:
             return kind

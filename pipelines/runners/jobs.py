@@ -1,4 +1,4 @@
-"""Run a job, on this machine or on a distributed runner, and find out how it ended."""
+"""Run a job, on this machine or on a distributed runner, and report how it ended."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Kind = TypeVar("Kind", bound=BaseException)
 
 
 class StoppedError(ScenetagsError):
-    """A run that stopped before its end; what was committed before stays."""
+    """A run that stopped early; what it had committed stays."""
 
     exit_code = ExitCode.STOPPED
 
@@ -36,20 +36,19 @@ def run_job(run: Run, options: PredictOptions, beam_options: PipelineOptions) ->
     """Run the whole job.
 
     Returns:
-      The accounts of all that was done; None where the job goes on without this process.
+      The accounts of the run; None if the job continues without this process.
 
     Raises:
       InputError: the input names no images.
       BundleError: the engine refuses the bundle.
-      OutputError: the output holds what this run must not add to, two rows of an image or a damaged file, or another
-        run has taken it over, and nothing was committed.
-      NoAccessError: credentials or a library are missing, and nothing was committed.
+      OutputError: nothing was committed, since the output holds rows this run must not add to, two rows for an image
+        or a damaged file, or another run has taken it over.
+      NoAccessError: nothing was committed, since credentials or a library are missing.
       WorkerReleaseError: the workers run a different release from this process.
       UsageError: the runner refuses the job.
-      InterruptedRunError: a signal asked to stop; the wave or the job at work was dropped whole.
-      TooManyFailuresError: more images failed than may, and the run was to fail fast; the wave at work was dropped.
-      StoppedError: the output could not be written, the runner gave the job up, or something of the above came after a
-        commit.
+      InterruptedRunError: a signal asked to stop; the current wave or job was dropped as a whole.
+      TooManyFailuresError: too many images failed with `fail_fast`; the current wave was dropped.
+      StoppedError: the output could not be written, the job failed, or one of the above happened after a commit.
     """
     try:
         check_output(run)
@@ -65,22 +64,22 @@ def run_job(run: Run, options: PredictOptions, beam_options: PipelineOptions) ->
 
 
 def rehearse_job(run: Run, options: PredictOptions, beam_options: PipelineOptions) -> None:
-    """Check all of a distributed job that can be checked without running it, and write nothing.
+    """Check a distributed job as far as possible without running it, and write nothing.
 
     Raises:
       InputError: the input names no images.
-      BundleError: the bundle has nothing that the engine runs.
-      OutputError: the output holds what the run must not add to, or a damaged file.
+      BundleError: the bundle has no model for the engine.
+      OutputError: the output holds rows the run must not add to, or a damaged file.
     """
     check_output(run)
     rehearse(plan_tagging(run, options, beam_options), options, beam_options)
 
 
 def plan_tagging(run: Run, options: PredictOptions, beam_options: PipelineOptions) -> TagImages:
-    """Say how a job's images are tagged.
+    """Configure the transform that tags a job's images.
 
     Raises:
-      BundleError: the bundle has nothing that the engine runs.
+      BundleError: the bundle has no model for the engine.
     """
     check_engine(run.bundle, options.engine)
     threads = threads_a_process(options, beam_options)
@@ -91,10 +90,10 @@ def plan_tagging(run: Run, options: PredictOptions, beam_options: PipelineOption
 
 
 def _how_it_ended(run: Run, error: Exception) -> ScenetagsError | None:
-    """Find the error to report of a run that ended early, and write into the manifest how it ended.
+    """Return the error to report for a run that ended early, and write its status to the manifest.
 
     Returns:
-      None for a bug of ours, of which the traceback is wanted.
+      None for a bug in scenetags, whose traceback is needed.
     """
     ended = _innermost(error, ScenetagsError) or _innermost(error, OSError)
     if isinstance(ended, InterruptedRunError):
@@ -111,7 +110,7 @@ def _how_it_ended(run: Run, error: Exception) -> ScenetagsError | None:
 
 
 def _mark_quietly(run: Run, status: str) -> bool:
-    """Write into the manifest how the run ended, and return whether there is one: whether something was committed."""
+    """Write a status to the manifest, and return whether it exists, i.e. whether something was committed."""
     try:
         with storage.hurried():
             mark(run.manifest, status)
@@ -119,12 +118,12 @@ def _mark_quietly(run: Run, status: str) -> bool:
     except storage.NoAccessError:
         return False
     except OSError:
-        # On a full disk even this may fail; the next run then calls it killed.
+        # On a full disk even this may fail; the next run then marks this one as killed.
         return True
 
 
 def _innermost(error: BaseException | None, kind: type[Kind]) -> Kind | None:
-    """Return the innermost cause of this type: on its way up Beam wraps what was raised, and adds to its message."""
+    """Return the innermost cause of this type: Beam wraps exceptions and adds to their messages on the way up."""
     innermost = None
     while error is not None:
         if isinstance(error, kind):

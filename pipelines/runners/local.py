@@ -1,4 +1,4 @@
-"""Run a job on this machine, in waves of images of which each is committed."""
+"""Run a job on this machine, in waves of images that are committed one by one."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from pipelines.supervision import interruption, progress
 
 
 def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> Accounts:
-    """Run one pipeline after another, each over a slice of the images and with a commit at its end.
+    """Run pipelines one after another, each over a slice of the images and with a commit at its end.
 
-    Beam's local runner keeps all that crosses between two stages in memory, and knows no commit but the end.
+    Beam's local runner keeps everything that crosses between two stages in memory, and commits only at the end.
 
     Returns:
       The accounts of all waves.
@@ -36,7 +36,7 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
       InputError: the input names no images.
       BundleError: the engine refuses the bundle.
       InterruptedRunError: a signal asked to stop.
-      TooManyFailuresError: more images failed than may, and the run was to fail fast.
+      TooManyFailuresError: too many images failed with `fail_fast`.
     """
     run = tagging.run
     passed_over: Counter[str] = Counter()
@@ -51,9 +51,9 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     with progress.metered(run.name, sum(map(len, waves)), options.progress, most), _kept_from_collector():
         for number, names in enumerate(waves, 1):
             interruption.check()
-            # The runner is named outright: "DirectRunner" would try to download another one first.
+            # An explicit runner: "DirectRunner" would first try to download a different one.
             with beam.Pipeline(FnApiRunner(), options=beam_options) as pipeline:
-                # Packed, for Beam holds several copies of what a step is given. `Create` would make it twice as many.
+                # Packed, since Beam holds several copies of a step's arguments. `Create` would double their number.
                 unpacked = pipeline | beam.Impulse() | "Unpack" >> beam.FlatMap(lambda _, names: names, names)
                 place = Wave(accounts, inputs=len(names), last=number == len(waves))
                 _ = unpacked | replace(tagging, run=run, wave=place, spread=False)
@@ -62,14 +62,14 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
 
 
 def _pack_waves(listed: Iterator[Listed], count: int) -> Iterator[PackedNames]:
-    """Take in all that was listed, so many items a wave."""
+    """Split the listing into waves of this many items."""
     while wave := PackedNames(islice(listed, count)):
         yield wave
 
 
 @contextmanager
 def _kept_from_collector() -> Iterator[None]:
-    """Spare the garbage collector what there is by now: Beam's modules alone would cost it 0.1 s in every wave."""
+    """Exempt all existing objects from garbage collection: Beam's modules alone would cost 0.1 s in every wave."""
     gc.freeze()
     try:
         yield

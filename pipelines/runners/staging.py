@@ -1,4 +1,4 @@
-"""Give workers whose image has no scenetags the package that runs here, packed as a wheel."""
+"""Stage the running package as a wheel, for workers whose image has no scenetags."""
 
 from __future__ import annotations
 
@@ -17,36 +17,37 @@ from apache_beam.options.pipeline_options import PipelineOptions, PortableOption
 DISTRIBUTION, PACKAGES = "scenetags", ("model", "pipelines")
 
 _UNPINNED = ("apache-beam",)
-"""Brought by the image of the worker; Beam itself compares it with the launcher's."""
+"""Part of the worker's image; Beam itself compares its version with the launcher's."""
 
 _TAG = "py3-none-any"
 
 
 def stage_package(beam_options: PipelineOptions, folder: str | Path) -> None:
-    """Have workers install the package that runs here, unless the user brings it to them himself.
+    """Have workers install the running package, unless the user provides it.
 
-    An image of his, a `--setup_file` or an `--extra_package` with scenetags in it is his way to bring it. A
-    `--requirements_file` is not: workers install it first, and then take this package in place of what it names.
+    Users provide it with their own image, a `--setup_file`, or an `--extra_package` of scenetags. A
+    `--requirements_file` does not count: workers install it first, and then this package over what it names.
 
     Args:
-      beam_options: their `extra_packages` are added to.
-      folder: for the wheel, to be kept until the job is submitted.
+      beam_options: the wheel is added to their `extra_packages`.
+      folder: for the wheel; keep it until the job is submitted.
     """
-    if not _is_brought(beam_options):
+    if not _is_provided(beam_options):
         setup = beam_options.view_as(SetupOptions)
         setup.extra_packages = [*(setup.extra_packages or ()), str(pack_wheel(folder))]
 
 
 def pack_wheel(folder: str | Path) -> Path:
-    """Write the package that runs here to a wheel, the same bytes for the same code and dependencies.
+    """Write the running package to a wheel, with identical bytes for identical code and dependencies.
 
-    Its dependencies are those that run here, version by version: workers compute with what the launcher computes with.
+    Its dependencies are pinned to the versions installed here, so that workers compute with the same code as the
+    launcher.
 
     Args:
       folder: for the wheel.
 
     Returns:
-      The wheel, called `scenetags-<version>-py3-none-any.whl`.
+      Path of the wheel, named `scenetags-<version>-py3-none-any.whl`.
     """
     release = f"{DISTRIBUTION}-{metadata.version(DISTRIBUTION)}"
     files = dict(package_files())
@@ -71,7 +72,7 @@ def pack_wheel(folder: str | Path) -> Path:
 
 
 def package_files() -> Iterator[tuple[str, bytes]]:
-    """Read all files of the package from where it was imported: their paths as in a wheel, in order, and contents."""
+    """Yield path and content of each file of the imported package, with paths as in a wheel, in order."""
     for package in PACKAGES:
         yield from _files(importlib.resources.files(package), package)
 
@@ -94,7 +95,7 @@ def _describe() -> str:
 
 
 def _requirements() -> Iterator[str]:
-    """Give what the package needs, pinned, and boto3 where it is installed: the image is not asked for extras."""
+    """Yield the package's requirements, pinned, and boto3 if it is installed, since workers install no extras."""
     for requirement in metadata.requires(DISTRIBUTION) or ():
         wanted, _, marker = (part.strip() for part in requirement.partition(";"))
         if "extra" not in marker:
@@ -104,13 +105,13 @@ def _requirements() -> Iterator[str]:
 
 
 def _pin(wanted: str) -> str:
-    """Replace the versions that are wanted by the one that is installed here, if one is."""
+    """Replace a requirement's versions by the one installed here, if any."""
     name = re.match(r"[\w.-]+(\[.*\])?", wanted)[0]  # type: ignore[index]
     try:
         version = metadata.version(name.partition("[")[0])
     except metadata.PackageNotFoundError:
         return wanted
-    # A version's local part, after the +, is known to no index.
+    # Package indexes do not know local version parts, after the +.
     return wanted if name in _UNPINNED else f"{name}=={version.partition('+')[0]}"
 
 
@@ -118,7 +119,7 @@ def _digest(data: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
 
 
-def _is_brought(beam_options: PipelineOptions) -> bool:
+def _is_provided(beam_options: PipelineOptions) -> bool:
     setup, portable = beam_options.view_as(SetupOptions), beam_options.view_as(PortableOptions)
     worker = beam_options.view_as(WorkerOptions)
     image = worker.sdk_container_image or worker.worker_harness_container_image
