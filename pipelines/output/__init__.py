@@ -1,1 +1,1 @@
-"""Rows become Parquet files, and get into the output whole, one row of each image."""
+"""Write rows to Parquet files and commit them to the output atomically, one row per image."""

@@ -1,4 +1,4 @@
-"""Close the books of a wave and, with the last one, of the run: what comes after all rows are written."""
+"""Close a wave and, with the last one, the run: what follows once all rows are written."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pipelines.output.tables import OutputError
 
 
 def close_wave(run: Run, wave: Wave, written: Written) -> Accounts:
-    """Commit a wave; after the last one, replace the rows of an overwrite where the new ones are any good.
+    """Commit a wave; after the last one, let an overwrite replace the old rows if few enough images failed.
 
-    A runner may try this again, whatever came of it before, and the outcome is the same.
+    Idempotent: a runner may retry this, whatever the earlier attempt achieved.
 
     Returns:
       The accounts of the run so far.
 
     Raises:
-      OutputError: another run has taken the output over.
+      OutputError: another run has taken over the output.
       OSError: the output cannot be written.
     """
     try:
@@ -28,7 +28,7 @@ def close_wave(run: Run, wave: Wave, written: Written) -> Accounts:
     except OutputError:
         with suppress(FileNotFoundError):
             if run.detached and read_status(run.manifest) in ENDED:
-                # An earlier attempt came to its end, gave the output back, and could not say so any more.
+                # An earlier attempt finished and gave back the output, but could not report it.
                 return read_accounts(run.manifest)
         raise
     accounts = commit(run, wave, written)
@@ -40,15 +40,16 @@ def close_wave(run: Run, wave: Wave, written: Written) -> Accounts:
 
 
 def check_not_ended(run: Run) -> None:
-    """Make sure that a run that was detached has not ended already.
+    """Verify that a detached run has not already ended.
 
     Raises:
-      OutputError: it has: a template was started twice, and what the second job writes would belong to nobody.
+      OutputError: it has: a template was started twice, and the rows of the second job would belong to no run.
     """
     with suppress(FileNotFoundError):
         if run.detached and read_status(run.manifest) in ENDED:
             raise OutputError(
-                f"run {run.name} has ended: a template starts one job; make another with the same command"
+                f"run {run.name} has already ended",
+                "a template starts one job only; create a new one with the same command",
             )
 
 

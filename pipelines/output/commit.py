@@ -1,11 +1,11 @@
-"""Put a wave's rows into the output, all of them or none, whatever happens in between.
+"""Commit a wave's rows to the output, all or none, whatever happens in between.
 
-One atomic write decides: that of a journal, which lists the files to move and to delete. Before it, nothing of a wave
-is to be seen. After it, the wave is done: whoever is cut off while he carries the journal out leaves it in his staging
-folder, and the next run begins by carrying it out once more, which does no harm to what is done already.
+A single atomic write decides: that of a journal, which lists the files to move and to delete. Before it, nothing of the
+wave is visible. After it, the wave is committed: a run that is killed while it applies the journal leaves it in its
+staging folder, and the next run begins by applying it again, which is idempotent.
 
-A newer row takes the place of an older one of the same image within the older one's file, so that a plain `SELECT` over
-the folder sees one row of each image at every moment, even between a crash and its repair.
+A newer row replaces the older row of the same image within the older row's file, so that a plain `SELECT` over the
+folder sees one row per image at any time, even between a crash and its repair.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from pipelines.output.tables import FORMAT, ROWS_A_GROUP, open_table, table_file
 JOURNAL = "commit.json"
 
 _REPLACING = -1
-"""In the journal of an overwrite that replaces rows, in the place of a wave."""
+"""Stands in for the wave in the journal of an overwrite that replaces rows."""
 
 
 class StagedFile(NamedTuple):
-    """A whole file that waits to be moved into place.
+    """A complete file, ready to be moved into place.
 
     Attributes:
       staged: where it is.
-      table: the folder in which it belongs, `predictions` or `failures`.
+      table: the folder it belongs in, `predictions` or `failures`.
       accounts: counts of its rows.
     """
 
@@ -50,11 +50,11 @@ class StagedFile(NamedTuple):
 
 
 class Superseded(NamedTuple):
-    """An older row, which goes when the newer one of the same image comes.
+    """An older row, to be replaced by a newer one of the same image.
 
     Attributes:
       path: of the image.
-      file: that holds the row, relative to the folder of the tables, e.g. `failures/x.parquet`.
+      file: file with the row, relative to the folder of the tables, e.g. `failures/x.parquet`.
     """
 
     path: str
@@ -62,12 +62,12 @@ class Superseded(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What came of a wave.
+    """The results of a wave.
 
     Attributes:
       files: its rows, in staged files.
       superseded: older rows of its images.
-      counted: what was counted besides the rows of the files.
+      counted: accounts of everything except the rows of the files.
     """
 
     files: Sequence[StagedFile]
@@ -76,18 +76,18 @@ class Written(NamedTuple):
 
 
 class Move(NamedTuple):
-    """A file and its new place, both relative to the output."""
+    """A file and its destination, both relative to the output."""
 
     source: str
     target: str
 
 
 class Journal(NamedTuple):
-    """All that is left to do for a commit, in this order.
+    """The operations of a commit, in this order.
 
     Attributes:
-      wave: inputs of the run before those of the commit, which tell its waves apart; or `_REPLACING`.
-      moves: done first; what is in the way of a target is replaced.
+      wave: number of the run's inputs before this commit, which identifies the wave; or `_REPLACING`.
+      moves: done first; existing targets are replaced.
       deletions: files, relative to the output.
     """
 
@@ -97,7 +97,7 @@ class Journal(NamedTuple):
 
 
 def commit(run: Run, wave: Wave, written: Written) -> Accounts:
-    """Put the rows of a wave into the output; where an earlier attempt had begun to, end what that one began.
+    """Commit the rows of a wave to the output, or complete the commit that an earlier attempt began.
 
     Returns:
       The accounts of the run so far.
@@ -107,13 +107,13 @@ def commit(run: Run, wave: Wave, written: Written) -> Accounts:
     """
     begun = _read_journal(run.staging)
     if begun and begun.wave in (wave.earlier.inputs, _REPLACING):
-        # A runner tried this step again, and its files may be in place already.
+        # The runner retried this step, and its files may already be in place.
         _carry_out(run.output, begun)
         return read_accounts(run.manifest)
-    # What was lost before it was counted would be missing on both sides of the accounts.
+    # Images lost before they were counted would be missing on both sides of the accounts.
     counted = written.counted if wave.inputs is None else replace(written.counted, inputs=wave.inputs)
     accounts = sum((file.accounts for file in written.files), wave.earlier + counted)
-    # An overwrite is done when its rows have left the shadow, and not before.
+    # An overwrite is done only once its rows have left the shadow folder.
     status = "running" if not wave.last or run.overwrite else "done" if accounts.balanced else "unbalanced"
     moves, deletions = _place(run, written.files, written.superseded)
     _conclude(run, Journal(wave.earlier.inputs, [*moves, _stage_manifest(run, accounts, status)], deletions))
@@ -121,10 +121,10 @@ def commit(run: Run, wave: Wave, written: Written) -> Accounts:
 
 
 def replace_rows(run: Run, accounts: Accounts) -> None:
-    """Put the rows that an overwrite has gathered in the place of all that the output holds.
+    """Replace all rows of the output with those that an overwrite has gathered.
 
-    Readers see old and new rows side by side while the files are moved, and never neither. Where an earlier attempt had
-    begun to, end what that one began: the rows that the output holds are the new ones by then.
+    While the files are moved, readers may see old and new rows together, but never neither. If an earlier attempt had
+    begun, complete it instead: by then, the output holds the new rows.
 
     Raises:
       OSError: the output cannot be written.
@@ -142,7 +142,7 @@ def replace_rows(run: Run, accounts: Accounts) -> None:
 
 
 def recover(output: str) -> None:
-    """Carry out what interrupted commits have left to do, and delete what was never committed.
+    """Complete interrupted commits, and delete what was never committed.
 
     Raises:
       OSError: the output cannot be written.
@@ -157,10 +157,10 @@ def recover(output: str) -> None:
 def _place(
     run: Run, files: Sequence[StagedFile], superseded: Sequence[Superseded]
 ) -> tuple[Sequence[Move], Sequence[str]]:
-    """Plan where the rows of staged files go: into files of their own, or to where older rows of their images are.
+    """Plan where the rows of staged files go: into new files, or into the files with older rows of their images.
 
-    Where the older row is in the other table, newer files come first: such an image may be seen in both tables for a
-    moment, and never in neither.
+    If the older row is in the other table, the newer file is moved first: for a moment, such an image may be visible in
+    both tables, but never in neither.
     """
     older = {row.path: row.file for row in superseded}
     arrived: set[str] = set()
@@ -186,17 +186,17 @@ def _place(
 def _take_newer(
     run: Run, file: StagedFile, older: Mapping[str, str], newer: dict[str, list[pa.Table]], arrived: set[str]
 ) -> str | None:
-    """Take those rows out of a staged file that belong into older files of the same table.
+    """Take the rows that belong in older files of the same table out of a staged file.
 
     Args:
       run: of the job.
       file: the staged file.
       older: the file of each superseded row, by the image's path.
-      newer: receives the rows, by the older file.
-      arrived: receives the paths of all superseded images of which the file holds the newer row.
+      newer: receives the rows, by older file.
+      arrived: receives the paths of all superseded images whose newer row is in the staged file.
 
     Returns:
-      The file that holds the remaining rows; None where none remain.
+      The file with the remaining rows; None if none remain.
     """
     table = _read_table(file.staged)
     paths = table["path"].to_pylist()
@@ -211,7 +211,7 @@ def _take_newer(
 
 
 def _merge(run: Run, name: str, going: Sequence[str], newer: Sequence[pa.Table]) -> str | None:
-    """Write an older file anew, with newer rows in the place of those that go; None where no row is left."""
+    """Rewrite an older file, with newer rows in place of superseded ones; return None if no row is left."""
     table = _read_table(storage.join(run.folder, name))
     kept = table.filter(pc.invert(pc.is_in(table["path"], value_set=pa.array(going, pa.string()))))
     return _stage_table(run, pa.concat_tables([kept, *newer]), posixpath.dirname(name))
@@ -238,9 +238,9 @@ def _stage_manifest(run: Run, accounts: Accounts, status: str) -> Move:
 
 
 def _conclude(run: Run, journal: Journal) -> None:
-    """Decide for a commit and carry it out."""
+    """Write the journal, which decides the commit, and apply it."""
     for move in journal.moves:
-        # The journal must not outlive, in a loss of power, the files of which it speaks.
+        # After a power failure, the journal must not exist without the files it lists.
         storage.sync(storage.join(run.output, move.source))
     described = {"wave": journal.wave, "moves": journal.moves, "deletions": journal.deletions}
     storage.write(storage.join(run.staging, JOURNAL), json.dumps(described).encode())
@@ -248,23 +248,23 @@ def _conclude(run: Run, journal: Journal) -> None:
 
 
 def _carry_out(output: str, journal: Journal, at_work: bool = True) -> None:
-    """Do what a journal lists.
+    """Apply a journal.
 
     Args:
       output: the output folder.
       journal: of a commit.
-      at_work: whether its run is. The rows of one that has ended may have been replaced since.
+      at_work: whether its run is still running; the rows of an ended run may have been replaced since.
     """
     for move in journal.moves:
         source, target = storage.join(output, move.source), storage.join(output, move.target)
-        # A source that is gone was moved by an earlier attempt, or by one beside this one: a runner that takes a worker
-        # for dead starts another.
+        # A missing source was moved by an earlier attempt or a concurrent one: a runner that believes a worker is dead
+        # starts another.
         with suppress(FileNotFoundError):
             if storage.exists(source):
                 storage.move(source, target)
         if at_work and not storage.exists(target):
-            # Somebody has ended this run and cleared up behind it. The older rows stay, for want of newer ones.
-            raise FileNotFoundError(errno.ENOENT, f"staged rows have been cleared away: {source}")
+            # Another run took over and cleaned up after this one. The older rows stay, as there are no newer ones.
+            raise FileNotFoundError(errno.ENOENT, f"staged rows were deleted by another run: {source}")
     storage.delete([storage.join(output, name) for name in journal.deletions])
 
 
@@ -281,7 +281,7 @@ def _relative(run: Run, path: str) -> str:
 
 
 def _in_output(run: Run, *names: str) -> str:
-    """Name a file of the tables relative to the output."""
+    """Return the path of a table file relative to the output."""
     return posixpath.join(_relative(run, run.folder), *names)
 
 

@@ -1,4 +1,4 @@
-"""Whether a run may add its rows to those that an output holds."""
+"""Check whether a run may add its rows to those in the output."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from pipelines.output.tables import OutputError, open_table, read_each, table_fi
 
 
 def check_output(run: Run) -> None:
-    """Make sure that a run may write into its output.
+    """Verify that a run may write to its output.
 
     Raises:
-      OutputError: the folder holds what another program, another model or other thresholds wrote, and is not to be
-        overwritten; or a file in it is damaged.
+      OutputError: a file in it is damaged or was not written by scenetags; or, without `overwrite`, its rows were made
+        with a different model, different thresholds or different columns.
     """
     expected = {table: _columns(schema) for table, schema in _schemas(run).items()}
     list(read_each(run.output, partial(_check_table, run, expected), table_files(run.output)))
 
 
 def _check_table(run: Run, expected: Mapping[str, Sequence[tuple[str, str]]], path: str) -> None:
-    """Make sure that rows may stand beside those of one file; the columns of each table are what is expected."""
+    """Verify that the run's rows may join those of one file; `expected` holds the columns of each table."""
     with open_table(path) as parquet:
         schema = parquet.schema_arrow
     holds = f"output {run.output} holds"
     footer = read_footer(schema)
     if footer is None:
-        raise OutputError(f"{holds} {path}, which scenetags did not write: choose another --output")
+        raise OutputError(f"{holds} {path}, which scenetags did not write", "choose another --output")
     if run.overwrite:
         return
-    remedy = "choose another --output, or replace them with --overwrite"
+    remedy = "choose another --output, or replace the rows with --overwrite"
     if footer.bundle != run.bundle.digest:
         theirs, ours = footer.bundle[:12], run.bundle.digest[:12]
-        raise OutputError(f"{holds} rows of another bundle ({theirs}, this one is {ours}): {remedy}")
+        raise OutputError(f"{holds} rows of a different bundle ({theirs}, not {ours})", remedy)
     if footer.thresholds != run.thresholds:
-        raise OutputError(f"{holds} rows that were tagged with other thresholds: {remedy}")
+        raise OutputError(f"{holds} rows tagged with different thresholds", remedy)
     if _columns(schema) != expected[posixpath.basename(posixpath.dirname(path))]:
-        raise OutputError(f"{holds} {path}, whose columns are not those of this version: {remedy}")
+        raise OutputError(f"{holds} {path}, whose columns differ from those of this version", remedy)
 
 
 def _schemas(run: Run) -> dict[str, pa.Schema]:

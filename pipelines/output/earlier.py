@@ -1,4 +1,4 @@
-"""What earlier runs have left of each image, in little memory."""
+"""The rows of earlier runs, in little memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipelines.output.tables import OutputError, open_table, read_each, table_fi
 from pipelines.supervision import interruption
 
 _ROWS_AT_ONCE = 1024
-"""Whose paths are Python's strings at the same time."""
+"""Rows whose paths exist as Python strings at a time."""
 
 _PATH, _FINGERPRINT, _FILE = 16, 8, 4
 _ROW = _PATH + _FINGERPRINT + _FILE
@@ -26,11 +26,11 @@ _reading = threading.Lock()
 
 
 class EarlierRow(NamedTuple):
-    """What an earlier run has left of an image.
+    """The row of an image from an earlier run.
 
     Attributes:
-      file: that holds the row, relative to the folder of the tables.
-      tagged: whether it is a prediction, and of the image as it is now.
+      file: file with the row, relative to the folder of the tables.
+      tagged: whether the row is a prediction, and of the image in its current state.
     """
 
     file: str
@@ -38,22 +38,22 @@ class EarlierRow(NamedTuple):
 
 
 class EarlierRows:
-    """The rows of all images that earlier runs have tagged or failed at.
+    """The rows of all images that earlier runs have tagged or failed to tag.
 
-    Each takes 28 bytes, and up to 32 while they are read: digests of its path (16) and fingerprint (8), and the number
-    of its file (4), written after one another. All of them are one sorted array, in which a row is found in 3 to 7 µs.
+    A row takes 28 bytes, and up to 32 while reading: the digests of its path (16) and fingerprint (8), followed by the
+    number of its file (4). All rows form one sorted array, in which a lookup takes 3 to 7 µs.
 
-    Among a thousand million paths any two share a digest of 128 bits with a probability of 1e-21. An output that holds
-    both is refused, as with two rows of one image. Fingerprints are compared only with one of the same path, and
-    so 64 bits do: that any of a thousand million changed images is taken for unchanged has a probability of 5e-11.
+    The probability that any two of a billion paths share a digest of 128 bits is 1e-21. An output with both is refused,
+    like one with two rows for one image. Fingerprints are compared only for the same path, so 64 bits suffice: the
+    probability that any of a billion changed images is considered unchanged is 5e-11.
     """
 
     def __init__(self, folder: str, run: str) -> None:
-        """Read them.
+        """Read the rows.
 
         Args:
           folder: of the tables.
-          run: name of the run that is at work, whose own rows are not earlier ones.
+          run: name of the current run, whose own rows are ignored.
 
         Raises:
           OutputError: an image has two rows, or a file is damaged.
@@ -78,7 +78,10 @@ class EarlierRows:
 
         Args:
           path: of the image.
-          fingerprint: that it has now.
+          fingerprint: its current one.
+
+        Returns:
+          None if it has no row.
         """
         if not self._rows:
             return None
@@ -104,12 +107,12 @@ class EarlierRows:
             images = _read_images(storage.join(self._folder, file))
             image = next(path for path, _ in images if first.startswith(_digest(path, _PATH)))
             raise OutputError(
-                f"output {self._folder} holds two rows of {image}, in {file} and {other}: "
-                "delete one of these files, and what it held is tagged again"
+                f"output {self._folder} holds two rows for {image}, in {file} and {other}",
+                "delete one of these files; its images are then tagged again",
             )
 
     def _row(self, index: int) -> bytes:
-        # Not of the array, which takes zeros at the end of a string of bytes for none.
+        # Not from the array: NumPy strips zeros at the end of byte strings.
         return bytes(self._rows[index * _ROW : (index + 1) * _ROW])
 
     def _file(self, row: bytes) -> str:
@@ -117,8 +120,8 @@ class EarlierRows:
 
 
 def read_earlier(folder: str, run: str) -> EarlierRows:
-    """Read the rows of earlier runs than `run`; once in a process, for they do not change. See `EarlierRows`."""
-    # All threads of a worker come at the same time, and each would read for itself.
+    """Read the rows of runs before `run`, once per process, since they do not change; see `EarlierRows`."""
+    # All threads of a worker get here at once, and each would read the rows again.
     with _reading:
         return _read_once(folder, run)
 
@@ -127,9 +130,9 @@ _read_once = lru_cache(maxsize=1)(EarlierRows)
 
 
 def _read_images(path: str) -> Iterator[tuple[str, str]]:
-    """Read path and fingerprint of each row of a file."""
+    """Yield path and fingerprint of each row of a file."""
     with open_table(path) as parquet:
-        # Of two narrow columns threads of Arrow's would take more memory than time off.
+        # For two narrow columns, Arrow's threads would cost more memory than the time they save.
         for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=["path", "fingerprint"], use_threads=False):
             yield from zip(batch.column("path").to_pylist(), batch.column("fingerprint").to_pylist(), strict=True)
 

@@ -18,18 +18,18 @@ from pipelines.output.schema import probability_columns
 from pipelines.supervision.machine import available_cores
 
 ENDED = ("done", "unbalanced", "kept_old")
-"""Statuses of a run that has come to its end by itself."""
+"""Statuses of a run that was not stopped early."""
 
 PACKAGES = ("scenetags", "apache-beam", "ai-edge-litert", "numpy", "pillow", "pyarrow")
 
 
 def describe(run: Run, accounts: Accounts, status: str) -> bytes:
-    """Write up a run's manifest.
+    """Return the content of a run's manifest, as JSON.
 
     Args:
       run: the run.
-      accounts: of all that it has committed.
-      status: how it stands: `running`, or one of `ENDED`; `kept_old` is an overwrite that did not replace.
+      accounts: of everything it has committed.
+      status: `running`, or one of `ENDED`; `kept_old` is an overwrite that did not replace the old rows.
     """
     now = time.time()
     described = {
@@ -55,22 +55,22 @@ def describe(run: Run, accounts: Accounts, status: str) -> bytes:
 
 
 def read_accounts(manifest: str) -> Accounts:
-    """Read the counts back from a run's manifest."""
+    """Read the counts from a run's manifest."""
     return accounts_of(json.loads(storage.read(manifest)))
 
 
 def accounts_of(described: Mapping[str, Any]) -> Accounts:
-    """Take the counts out of what a manifest says."""
+    """Extract the counts from the content of a manifest."""
     return Accounts(**{counted.name: described[counted.name] for counted in fields(Accounts)})
 
 
 def read_status(manifest: str) -> str:
-    """Read from a run's manifest how the run stands."""
+    """Read the status from a run's manifest."""
     return str(json.loads(storage.read(manifest))["status"])
 
 
 def mark(manifest: str, status: str) -> None:
-    """Write into a run's manifest how the run ended; nothing where it committed nothing."""
+    """Write the status to a run's manifest; do nothing if the run has committed nothing."""
     with suppress(FileNotFoundError):
         described = json.loads(storage.read(manifest))
         storage.write(manifest, json.dumps({**described, "status": status}, indent=2).encode())

@@ -1,4 +1,4 @@
-"""One run of the job: what all of its steps know of it, and its accounts."""
+"""One run of the job, as all of its steps know it, and its accounts."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Run:
       name: begins with the UTC time of its start, so that names sort by age.
       output: the output folder.
       bundle: the model.
-      thresholds: the least probability of a tag, one a label.
+      thresholds: least probability of a tag, one per label.
       overwrite: whether rows of earlier runs are replaced instead of kept.
-      max_failure_rate: share of failures, 0 to 1, with which an overwrite still replaces them.
-      detached: whether the process that launches the run ends before it does.
+      max_failure_rate: largest share of failures, 0 to 1, at which an overwrite still replaces them.
+      detached: whether the launching process ends before the run does.
       options: what the user asked for, for the manifest.
       started: seconds since the epoch.
-      timings: seconds of what came before the tagging, for the manifest.
+      timings: seconds spent before the tagging, by phase, for the manifest.
       access: how buckets are reached.
     """
 
@@ -58,15 +58,14 @@ class Run:
 
     @property
     def staging(self) -> str:
-        """Folder of files that are not yet whole."""
+        """Folder of files that are not yet committed."""
         return storage.join(self.output, f"{STAGING}{self.name}")
 
     @property
     def folder(self) -> str:
-        """Folder of the tables: the output, or one in its shadow where an overwrite gathers its rows.
+        """Folder of the tables: the output, or the shadow folder in which an overwrite gathers its rows.
 
-        The shadow is the same for every run that would write the same rows, so that an overwrite that was stopped can
-        go on.
+        All runs that would write the same rows share a shadow folder, so that an interrupted overwrite can resume.
         """
         if not self.overwrite:
             return self.output
@@ -79,15 +78,15 @@ class Accounts:
     """Counts of a run, or of a part of it.
 
     Attributes:
-      inputs: what was listed.
+      inputs: images and other names listed.
       predictions: rows written to `predictions/`.
       failures: rows written to `failures/`.
       skipped: inputs that an earlier run has tagged.
-      tags: predictions that bear each tag.
+      tags: predictions with each tag.
       repairs: predictions by the repairs that their image needed.
       errors: failures by stage and kind of error.
-      passed_over: files in the listed folders that are not named like images, by the ending of their names; they are
-        no inputs.
+      passed_over: files in the listed folders that are not images by name, by the ending of their names; they are not
+        inputs.
     """
 
     inputs: int = 0
@@ -114,25 +113,25 @@ class Accounts:
 
     @property
     def balanced(self) -> bool:
-        """Whether every input has become exactly one row or was skipped."""
+        """Whether every input became exactly one row or was skipped."""
         return self.inputs == self.predictions + self.failures + self.skipped
 
     @property
     def failure_rate(self) -> float:
         """Share of the inputs that failed, 0 to 1."""
-        # Of all inputs: were those left out that are tagged already, an archive with one bad image would do well in
-        # its first run and badly in every later one.
+        # Of all inputs: if those already tagged did not count, an archive with one bad image would pass in its first
+        # run and fail in every later one.
         return self.failures / self.inputs if self.inputs else 0.0
 
 
 @dataclass(frozen=True)
 class Wave:
-    """The images of a run that are committed at once: a slice of them on this machine, all of them elsewhere.
+    """The images that a run commits together: a slice of them on a local run, all of them on a distributed one.
 
     Attributes:
-      earlier: accounts of the run's waves before.
-      inputs: count of what was listed for the wave, where it is known; else it is what was counted on the way.
-      last: whether no wave follows.
+      earlier: accounts of the run's earlier waves.
+      inputs: number of names listed for the wave; None to use the number that the steps counted.
+      last: whether this is the last wave.
     """
 
     earlier: Accounts = field(default_factory=Accounts)

@@ -1,4 +1,4 @@
-"""The columns of both tables, each declared once: schema, rows, encoding, help and documentation follow from them."""
+"""The columns of both tables, declared once: schema, rows, encoding, help and documentation derive from them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    # Arrow and NumPy take longer than `--help` should, which names the columns too.
+    # `--help` names the columns, and importing Arrow and NumPy would make it slow.
     import pyarrow as pa
 
     from pipelines.output.run import Run
@@ -23,12 +23,12 @@ class Column(NamedTuple):
     """A column of a table.
 
     Attributes:
-      name: in the file; a `per_label` one has `<label>` in the place of each label.
-      type: as the documentation names it, a key of `_arrow_type`.
+      name: in the file; a `per_label` column has `<label>` in place of the label.
+      type: as in the documentation, a key of `_arrow_type`.
       documentation: one line, in Markdown.
-      take: takes the value from a row and its run; of a `per_label` column those of all labels, in their order.
-      repeats: whether a file holds few different values, so that it is written with a dictionary.
-      per_label: whether there is one such column for each label.
+      take: returns the value from a row and its run; for a `per_label` column, the values of all labels, in order.
+      repeats: whether a file has few distinct values, so that the column is written with a dictionary.
+      per_label: whether there is one such column per label.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Footer(NamedTuple):
 
 
 class Tagged(NamedTuple):
-    """A row of `predictions/`: what the model says of an image, and the tags that follow from it."""
+    """A row of `predictions/`: the model's output for an image, and the resulting tags."""
 
     prediction: Prediction
     tags: tuple[str, ...]
@@ -154,7 +154,7 @@ def probability_columns(labels: Sequence[str]) -> dict[str, str]:
     BigQuery, Athena and Spark refuse or confuse names with other characters, and names that differ in case alone.
 
     Returns:
-      `p_` and the label, by the label, in their order.
+      Column names by label, in the order of the labels.
     """
     names: dict[str, str] = {}
     taken: set[str] = set()
@@ -175,7 +175,7 @@ def describe(columns: Sequence[Column]) -> str:
 
 
 def document(columns: Sequence[Column]) -> Iterator[str]:
-    """Lay the columns out as the lines of a Markdown table."""
+    """Yield the lines of a Markdown table of the columns."""
     yield "| column | type | |"
     yield "|---|---|---|"
     for column in columns:
@@ -183,7 +183,7 @@ def document(columns: Sequence[Column]) -> Iterator[str]:
 
 
 def make_schema(columns: Sequence[Column], run: Run) -> pa.Schema:
-    """Describe a table's columns to Arrow; its metadata tells, without any row, which model a file is of."""
+    """Return a table's Arrow schema; its metadata identify the model of a file even without rows."""
     import pyarrow as pa
 
     fields = [(name, _arrow_type(column.type)) for column in columns for name in _names(column, run)]
@@ -191,11 +191,11 @@ def make_schema(columns: Sequence[Column], run: Run) -> pa.Schema:
 
 
 def read_footer(schema: pa.Schema) -> Footer | None:
-    """Read what the rows of a file were made with; None where scenetags did not write it."""
+    """Read what the rows of a file were made with; None if scenetags did not write it."""
     try:
         footer = json.loads((schema.metadata or {})[FOOTER.encode()])
         labels = tuple(footer["labels"])
-        # Older files do not name their columns: these are the labels as they are.
+        # Older files do not name their columns, which are the unchanged labels.
         columns = footer.get("columns") or {label: f"p_{label}" for label in labels}
         return Footer(
             footer["bundle"], labels, tuple(footer["thresholds"]), {label: columns[label] for label in labels}
@@ -216,7 +216,7 @@ def make_footer(run: Run) -> Mapping[str, Any]:
 
 
 def make_table(columns: Sequence[Column], rows: Sequence[Any], run: Run) -> pa.Table:
-    """Lay rows out in columns."""
+    """Convert rows to an Arrow table."""
     import pyarrow as pa
 
     arrays = []
@@ -228,7 +228,7 @@ def make_table(columns: Sequence[Column], rows: Sequence[Any], run: Run) -> pa.T
 
 
 def dictionary_columns(columns: Sequence[Column]) -> list[str]:
-    """Name the columns that are written with a dictionary, as Parquet does."""
+    """Return the Parquet names of the columns that are written with a dictionary."""
     names = {column.name: column.type for column in columns if column.repeats}
     return [f"{name}.list.element" if kind.startswith("list") else name for name, kind in names.items()]
 
@@ -240,6 +240,6 @@ def _names(column: Column, run: Run) -> Sequence[str]:
 def _arrow_type(name: str) -> pa.DataType:
     import pyarrow as pa
 
-    # Parquet names what is in a list "element"; under another name a type would not equal itself once it is read back.
+    # Parquet names the items of a list "element"; with any other name, a type would change when it is read back.
     names = pa.list_(pa.field("element", pa.string()))
     return {"string": pa.string(), "int32": pa.int32(), "float32": pa.float32(), "list<string>": names}[name]

@@ -19,21 +19,21 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 ROWS_A_GROUP = 8192
-"""Rows that are laid out at once and become one Parquet row group; 8192 predictions of 17 labels take 3 MB."""
+"""Rows per Parquet row group, held in memory until it is written; 8192 predictions with 17 labels take 3 MB."""
 
 FORMAT = {
     "compression": "zstd",
-    # Of values that do not repeat, a dictionary and the places in it take half as much again as the values alone.
+    # For values that do not repeat, a dictionary with its indices takes 1.5 times as much as the values alone.
     "use_dictionary": dictionary_columns([*PREDICTION_COLUMNS, *FAILURE_COLUMNS]),
     "write_page_checksum": True,
 }
-"""How tables are written. Without checksums most bits that change in a file give other rows and no error."""
+"""How tables are written. Without checksums, most flipped bits in a file yield wrong rows and no error."""
 
 _AT_ONCE = 8
 
 
 class OutputError(ScenetagsError):
-    """An output folder that this run must not or cannot write into."""
+    """An output folder that this run must not or cannot write to."""
 
 
 def table_files(folder: str) -> Iterator[str]:
@@ -44,7 +44,7 @@ def table_files(folder: str) -> Iterator[str]:
 
 @contextmanager
 def open_table(path: str) -> Iterator[pq.ParquetFile]:
-    """Open a file of a table, to read from it as long as it is open.
+    """Open a file of a table for reading.
 
     Raises:
       OutputError: it is damaged.
@@ -54,21 +54,21 @@ def open_table(path: str) -> Iterator[pq.ParquetFile]:
         with storage.open_to_read(path) as file, pq.ParquetFile(file, page_checksum_verification=True) as parquet:
             yield parquet
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        # Arrow raises OSError for what cannot be decompressed as well; one of the storage's has a number.
+        # Arrow also raises OSError for data that cannot be decompressed; only the storage's errors have an errno.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        # It is told in our words alone: who looks for the cause of a run's end would take Arrow's for the storage's.
+        # Raised from None: the search for the cause of a run's end would mistake Arrow's OSError for the storage's.
         reason = str(error).partition("\n")[0].rstrip(".")
         raise OutputError(
-            f"{path} is damaged, or no Parquet file at all ({reason}): move it away, and what it held is tagged again"
+            f"{path} is damaged or not a Parquet file ({reason})", "move it away; its images are then tagged again"
         ) from None
 
 
 def read_each(folder: str, read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Read several files of a folder, and give what is read in their order.
+    """Read several files of a folder, and yield the results in their order.
 
-    In a bucket a few threads do it, for there each file costs two requests or more, which wait longer than they work.
-    Here they would only take turns, and Arrow sets memory aside for each thread that uses it.
+    In a bucket, a few threads read, since each file takes two or more requests, which mostly wait. For local files,
+    threads would only take turns, and Arrow reserves memory for each thread that uses it.
     """
     if not storage.is_remote(folder):
         yield from map(read, items)

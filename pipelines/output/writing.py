@@ -1,4 +1,4 @@
-"""Write rows to staged Parquet files, and count them while they pass."""
+"""Write rows to staged Parquet files, and count them on the way."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from pipelines.records import Failure, Prediction
 
 
 class Table(Protocol):
-    """One of the two tables, and how its rows are laid out."""
+    """One of the two tables, and how its rows are converted to columns."""
 
     name: str
     columns: Sequence[Column]
 
     def lay_out(self, rows: Sequence[Any], run: Run) -> tuple[pa.Table, Accounts]:
-        """Lay rows out in columns, and count them."""
+        """Convert rows to an Arrow table, and count them."""
 
 
 class PredictionTable:
@@ -37,7 +37,7 @@ class PredictionTable:
     columns: Sequence[Column] = PREDICTION_COLUMNS
 
     def lay_out(self, rows: Sequence[Prediction], run: Run) -> tuple[pa.Table, Accounts]:
-        """Lay predictions out in columns, and count them, their tags and their repairs."""
+        """Convert predictions to an Arrow table, and count them, their tags and their repairs."""
         probabilities = np.stack([row.probabilities for row in rows])
         tags = choose_tags(probabilities, run.bundle.labels, run.thresholds)
         table = make_table(self.columns, list(map(Tagged, rows, tags)), run)
@@ -56,16 +56,16 @@ class FailureTable:
     columns: Sequence[Column] = FAILURE_COLUMNS
 
     def lay_out(self, rows: Sequence[Failure], run: Run) -> tuple[pa.Table, Accounts]:
-        """Lay failures out in columns, and count them by stage and error."""
+        """Convert failures to an Arrow table, and count them by stage and error."""
         accounts = Accounts(failures=len(rows), errors=Counter(f"{row.stage}: {row.error}" for row in rows))
         return make_table(self.columns, rows, run), accounts
 
 
 class TableWriter:
-    """Write rows of one table to one staged file, which is begun with the first row."""
+    """Write rows of one table to one staged file, which is created with the first row group."""
 
     def __init__(self, table: Table, run: Run) -> None:
-        """Prepare a file of a name that no other attempt at the same rows uses."""
+        """Choose a file name that no other attempt at the same rows uses."""
         self._table = table
         self._run = run
         self._name = f"{run.name}-{uuid.uuid4().hex[:12]}.parquet"
@@ -81,7 +81,7 @@ class TableWriter:
             self._write_group()
 
     def close(self) -> StagedFile | None:
-        """Finish the file; None when there were no rows, and so is no file."""
+        """Finish the file; return None if there were no rows, and hence no file."""
         if self._rows:
             self._write_group()
         if self._file is None or self._writer is None:

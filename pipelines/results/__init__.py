@@ -1,1 +1,1 @@
-"""What is made of an output, or shown of images, after a run."""
+"""Read an output and draw pictures of images after a run."""

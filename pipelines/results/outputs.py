@@ -1,4 +1,4 @@
-"""Read an output, wherever it is: its predictions, failures, manifests, and the footers of its files."""
+"""Read an output, local or in a bucket: its predictions, failures, manifests, and file footers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipelines.output.tables import open_table, read_each
 
 
 class NoOutputError(ScenetagsError):
-    """A path at which there is no output of `scenetags predict`, or not one that can be read as a whole."""
+    """A path without an output of `scenetags predict`, or with one that cannot be read as a whole."""
 
 
 class Manifest(NamedTuple):
@@ -29,7 +29,7 @@ class Manifest(NamedTuple):
       run: the run's name.
       status: how it ended, e.g. `done`.
       accounts: its counts.
-      described: all that the manifest says, as in the file.
+      described: the whole content of the file.
     """
 
     run: str
@@ -44,8 +44,8 @@ class Output:
 
     Attributes:
       path: of the folder, local or in a bucket.
-      prediction_files: the files of `predictions/`, in the order of the runs that wrote them.
-      failure_files: those of `failures/`, likewise.
+      prediction_files: files of `predictions/`, in the order of the runs that wrote them.
+      failure_files: files of `failures/`, likewise.
     """
 
     path: str
@@ -65,8 +65,8 @@ class Output:
         """Read what all predictions were made with.
 
         Raises:
-          NoOutputError: there are none, scenetags did not write them, or they were made by several models or with
-            several thresholds.
+          NoOutputError: there are none, scenetags did not write them, or they were made with several models or
+            thresholds.
           OutputError: a file is damaged.
         """
         first: Footer | None = None
@@ -77,42 +77,42 @@ class Output:
                 ("thresholds", first.thresholds, footer.thresholds),
             ):
                 if one != other:
-                    raise NoOutputError(f"{self.path} holds the predictions of several {what}")
+                    raise NoOutputError(f"{self.path} holds predictions made with several {what}")
         if first is None:
-            raise NoOutputError(f"{self.path} holds no file {PREDICTIONS}/*.parquet")
+            raise NoOutputError(f"{self.path} has no {PREDICTIONS}/*.parquet")
         return first
 
     def predictions(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read all predictions, or some columns of them, in the order of the files.
+        """Read all predictions, or some of their columns, in the order of the files.
 
         Raises:
           NoOutputError: there is no file, or one lacks a column.
           OutputError: a file is damaged.
         """
-        return self._read(self.prediction_files, columns)
+        return self._read(PREDICTIONS, self.prediction_files, columns)
 
     def failures(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read all failures, or some columns of them; as `predictions`."""
-        return self._read(self.failure_files, columns)
+        """Read all failures, or some of their columns; raises as `predictions` does."""
+        return self._read(FAILURES, self.failure_files, columns)
 
     def manifests(self) -> list[Manifest]:
-        """Read the manifests of all runs, the oldest first.
+        """Read the manifests of all runs, oldest first.
 
         Raises:
-          NoOutputError: a file in `runs/` is no manifest.
+          NoOutputError: a file in `runs/` is not a manifest.
         """
         return [_read_manifest(path) for path in storage.list_files(storage.join(self.path, RUNS), ".json")]
 
-    def _read(self, files: Sequence[str], columns: Sequence[str] | None) -> pa.Table:
+    def _read(self, table: str, files: Sequence[str], columns: Sequence[str] | None) -> pa.Table:
         def read(path: str) -> pa.Table:
             with open_table(path) as parquet:
                 if missing := set(columns or ()) - set(parquet.schema_arrow.names):
-                    raise NoOutputError(f"{path} has no column {min(missing)}: scenetags did not write it")
+                    raise NoOutputError(f"{path} has no column {min(missing)}, so scenetags did not write it")
                 return parquet.read(columns=columns)
 
         tables = list(read_each(self.path, read, files))
         if not tables:
-            raise NoOutputError(f"{self.path} holds no such table")
+            raise NoOutputError(f"{self.path} has no {table}/*.parquet")
         # Files of several models differ in their probability columns.
         return pa.concat_tables(tables, promote_options="default")
 
@@ -121,7 +121,7 @@ def open_output(path: str) -> Output:
     """Find the files of an output.
 
     Args:
-      path: what `scenetags predict` was given as `--output`, or its folder `predictions/`.
+      path: the `--output` of `scenetags predict`, or its folder `predictions/`.
 
     Raises:
       NoOutputError: there is no such folder, or it cannot be listed.
@@ -129,7 +129,7 @@ def open_output(path: str) -> Output:
     try:
         folder = storage.normalize(path)
         if not storage.is_remote(folder) and not os.path.isdir(folder):
-            raise NoOutputError(f"no folder at {path}")
+            raise NoOutputError(f"no folder at {path}", "give the --output of `scenetags predict`")
         if os.path.basename(folder) == PREDICTIONS:
             folder = os.path.dirname(folder)
         files = [storage.list_files(storage.join(folder, table), ".parquet") for table in (PREDICTIONS, FAILURES)]
@@ -145,7 +145,7 @@ def _read_footer(path: str) -> Footer:
         footer = read_footer(parquet.schema_arrow)
         names = parquet.schema_arrow.names
     if footer is None or not set(footer.columns.values()) <= set(names):
-        raise NoOutputError(f"{path}: scenetags did not write it: its footer names no model, or columns are missing")
+        raise NoOutputError(f"scenetags did not write {path}: its footer names no model, or columns are missing")
     return footer
 
 

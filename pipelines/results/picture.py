@@ -1,4 +1,4 @@
-"""Draw images beside the bars of their probabilities."""
+"""Draw images next to bars of their probabilities."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _TAG_BAR, _OTHER_BAR = "#2f7d4f", "#cbd2d9"
 
 
 class Panel(NamedTuple):
-    """One image of a picture.
+    """One image in a picture.
 
     Attributes:
-      title: written above it; the last part of a path is shown.
+      title: written above the image; only the last part of a path is shown.
       pixels: uint8[height, width, 3], sRGB, as the model saw them.
-      probabilities: 0 to 1, by label, the greatest first.
+      probabilities: 0 to 1, by label, in descending order.
       tags: labels that reached their thresholds.
     """
 
@@ -37,9 +37,9 @@ class Panel(NamedTuple):
 
 
 def draw(panels: Sequence[Panel], path: str) -> None:
-    """Draw panels one below the other and save them as PNG.
+    """Draw panels below one another and save them as PNG.
 
-    The bars of tags are green, those of other labels gray.
+    Bars of tags are green, those of other labels gray.
 
     Raises:
       OSError: the file cannot be written.
@@ -56,7 +56,7 @@ def _draw_panel(canvas: Image.Image, panel: Panel, top: int) -> None:
     title, text = ImageFont.load_default(18), ImageFont.load_default(14)
     drawing.text((_MARGIN, top), os.path.basename(panel.title), _INK, title)
     top += _TITLE_HEIGHT
-    # Nearest neighbour: the picture shows the very pixels that the model was given.
+    # Nearest neighbour, so that the picture shows the exact pixels the model was given.
     chip = Image.fromarray(panel.pixels).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
     canvas.paste(chip, (_MARGIN, top))
     rows = list(panel.probabilities.items())[:_ROWS]
