@@ -1,7 +1,7 @@
-# make demo: set everything up, draw chips, train a small model on them, tag them and show the result.
-# make test: set everything up and run the tests.
+# make demo: install everything, draw synthetic chips, train a small model on them, tag them and show the result.
+# make test: install everything and run the tests.
 # make image: build the image for workers, Flex Templates and laptops, with docker or podman.
-# make bench: measure; beside its peers too once .venv has them (.venv/bin/pip install -c requirements.lock '.[bench]').
+# make bench: run the benchmarks; with the peers if installed (.venv/bin/pip install -c requirements.lock '.[bench]').
 
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; \
@@ -14,7 +14,7 @@ BEAM = $(shell sed -n 's/^apache-beam==//p' requirements.lock)
 
 IMAGE ?= scenetags
 EXTRAS ?= dataflow,s3
-# That of Dataflow's machines, unless others are asked for, whatever this one is.
+# The platform of Dataflow's default machines, whatever this machine is.
 PLATFORM ?= linux/amd64
 
 .DELETE_ON_ERROR:
@@ -39,13 +39,13 @@ $(DEMO)/chips/labels.csv: | $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
-# A job on a Flink cluster of two task managers, on this machine. It needs Java 17 and Maven.
+# Runs a job on a local Flink cluster with two task managers; needs Java 17 and Maven.
 test-flink: $(INSTALLED) flink
 	SCENETAGS_FLINK=$(FLINK) $(BIN)/python -m pytest tests/pipelines/runners/test_flink.py
 
 flink: $(FLINK)/job-server.jar $(FLINK)/libraries
 
-# Beam's job server, of the version of Beam that is locked; JOB_SERVER=FILE takes another.
+# Beam's job server, in the locked version of Beam; JOB_SERVER=FILE uses a different one.
 $(FLINK)/job-server.jar:
 	@mkdir -p $(FLINK)
 	$(if $(JOB_SERVER),cp $(JOB_SERVER) $@,mvn --batch-mode --quiet \
@@ -70,7 +70,7 @@ docs: $(INSTALLED)
 # make image IMAGE=europe-docker.pkg.dev/PROJECT/REPOSITORY/scenetags:0.1.0 [EXTRAS=dataflow,s3,gpu] [PLATFORM=linux/arm64]
 image:
 	@engine=$$(for name in docker podman; do $$name info >/dev/null 2>&1 && echo $$name && break; done); \
-	test -n "$$engine" || { echo "make image needs docker or podman, and its engine running: see docker info"; exit 2; }; \
+	test -n "$$engine" || { echo "make image needs docker or podman with its engine running; see docker info"; exit 2; }; \
 	set -x; $$engine build --platform "$(PLATFORM)" --build-arg EXTRAS="$(EXTRAS)" --tag "$(IMAGE)" \
 		--label org.opencontainers.image.revision="$$(git describe --always --dirty 2>/dev/null)" .
 
@@ -82,15 +82,15 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.simulation
 	$(BIN)/python -m benchmarks.cores
 
-# The lock file holds the newest versions that fit together; this command is the only one that changes it.
+# The lock file holds the newest compatible versions; only this command changes it.
 lock: $(INSTALLED)
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile setup.py --all-extras --universal --python-version 3.11 --upgrade --quiet \
 		--no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock
 
 $(INSTALLED): setup.py pyproject.toml requirements.lock
-	@test -n "$(PYTHON)" || { echo "scenetags needs Python 3.11, 3.12 or 3.13 (make PYTHON=/path/to/python)"; exit 2; }
-	@echo "Installing into .venv: Beam, TensorFlow and the rest, about 3 GB; a few minutes ..."
+	@test -n "$(PYTHON)" || { echo "scenetags needs Python 3.11, 3.12 or 3.13; name one with make PYTHON=/path/to/python"; exit 2; }
+	@echo "Installing Beam, TensorFlow and the rest into .venv: about 3 GB, a few minutes ..."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dataflow,docs,train,test]'
 	@touch $@

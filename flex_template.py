@@ -1,7 +1,7 @@
 """The main file of the Dataflow Flex Template: `scenetags predict`, with the template's parameters as its flags.
 
-The launcher runs a file. A file in `pipelines/` would put that folder's modules at the head of Python's path, and be
-the module `__main__`, whose classes a worker cannot find.
+The launcher runs a file. A file in `pipelines/` would put that folder first on Python's path and be the module
+`__main__`, whose classes a worker cannot find.
 """
 
 import sys

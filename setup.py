@@ -29,9 +29,9 @@ setup(
         "wcmatch>=10",
     ],
     extras_require={
-        # What Beam's DataflowRunner imports. All that `apache-beam[gcp]` names would be fifty packages more.
+        # What Beam's DataflowRunner imports; `apache-beam[gcp]` would install fifty more packages.
         "dataflow": ["google-auth-httplib2>=0.2", "google-cloud-dataflow-client>=0.13"],
-        # The engine for GPUs, with NVIDIA's libraries; on a CPU the base install is more than twice as fast.
+        # The engine for GPUs, with NVIDIA's libraries; on a CPU, the base install is more than twice as fast.
         "gpu": ['tensorflow[and-cuda]>=2.20; python_version < "3.14"'],
         "s3": ["boto3>=1.36"],
         "train": [

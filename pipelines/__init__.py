@@ -1,1 +1,1 @@
-"""Tag archives of images with an exported model: the prediction job."""
+"""The prediction job: tag archives of images with an exported model."""

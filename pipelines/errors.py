@@ -1,4 +1,4 @@
-"""The one base of errors that a user can mend, and the exit codes with which commands end."""
+"""The base class of errors a user can fix, and the exit codes of all commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a command ended; after a signal it is 128 and the signal's number instead."""
+    """How a command ended; after a signal, the exit code is 128 plus the signal's number instead."""
 
     DONE = 0
     STOPPED = 1
@@ -16,14 +16,14 @@ class ExitCode(IntEnum):
 
 
 class ScenetagsError(Exception):
-    """Something that a user can mend; a command reports it in one line. Everything else is a bug of ours.
+    """An error a user can fix; a command reports it in one line. Any other error is a bug in scenetags.
 
-    What storage and archives cannot give is an `OSError` instead, as in Python itself: the image becomes a failure row,
-    or the run stops.
+    Storage and archives raise an `OSError` instead, as Python itself does: the image becomes a failure row, or the run
+    stops.
 
     Attributes:
       message: what is wrong, with the value at fault.
-      remedy: what to do about it; may be empty where the message says it all.
+      remedy: what to do about it; empty if the message says it all.
       exit_code: of the command that ends with the error.
     """
 
@@ -35,5 +35,5 @@ class ScenetagsError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        """Join message and remedy to the line that is printed."""
+        """Join message and remedy into the line that is printed."""
         return f"{self.message}; {self.remedy}" if self.remedy else self.message

@@ -83,7 +83,7 @@ def _predict(options: PredictOptions) -> int:
             raise
         return _report_stop(run, options, error)
     if accounts is None:
-        so_far = "the job template is written" if makes_template(beam_options) else "the job runs on by itself"
+        so_far = "the job template is written" if makes_template(beam_options) else "the job continues on its own"
         return _exit_code(_print(f"{so_far}; when it ends, it writes {run.manifest}"))
     return _conclude(run, options, accounts)
 

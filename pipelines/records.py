@@ -1,4 +1,4 @@
-"""What flows through the pipeline."""
+"""The records that flow through the pipeline."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 
 class Span(NamedTuple):
-    """Where in an archive a member lies.
+    """The location of a member in its archive.
 
     Attributes:
       archive: path of the archive.
-      start: byte at which it begins; of a compressed tar, in what it is uncompressed.
-      length: bytes that it takes there.
-      packing: how it lies there; see `archives`.
-      checksum: CRC-32 of its content, where the archive has one.
+      start: byte at which the member begins; for a compressed tar, in the uncompressed data.
+      length: bytes it occupies there.
+      packing: how it is stored; see `archives`.
+      checksum: CRC-32 of its content, if the archive has one.
     """
 
     archive: str
@@ -27,13 +27,13 @@ class Span(NamedTuple):
 
 
 class ImageRef(NamedTuple):
-    """An image that is known by name only.
+    """An image known by name only.
 
     Attributes:
       path: where its bytes are.
       size: in bytes.
-      fingerprint: changes when the bytes do; made from what a listing tells, without reading them.
-      place: where in an archive it lies; None where it is a file of its own.
+      fingerprint: changes when the bytes do; derived from the listing, without reading them.
+      place: its location in an archive; None for a file.
     """
 
     path: str
@@ -49,8 +49,8 @@ class Image(NamedTuple):
       ref: the image's file.
       width: columns of the decoded image, before resizing.
       height: rows of the decoded image, before resizing.
-      source: format, samples a pixel and bits a sample of the file.
-      repairs: what was done to get true colours, in the order applied.
+      source: format, samples per pixel and bits per sample of the file.
+      repairs: steps taken to get true colours, in the order applied.
       pixels: uint8[S, S, 3], sRGB, 0 to 255.
     """
 
@@ -63,7 +63,7 @@ class Image(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What the model says about an image; like `Image`, with the probabilities in place of the pixels.
+    """The model's output for an image; like `Image`, with probabilities in place of the pixels.
 
     Attributes:
       probabilities: float32[L], 0 to 1, in the order of the bundle's labels.
@@ -84,8 +84,8 @@ class Failure(NamedTuple):
       path: of the input.
       stage: where it failed: `list`, `read`, `decode` or `predict`.
       error: the kind of error, a Python exception's name.
-      message: the reason, for people.
-      fingerprint: of the image; empty where listing failed.
+      message: the reason, in words.
+      fingerprint: of the image; empty if listing failed.
     """
 
     path: str
@@ -96,19 +96,19 @@ class Failure(NamedTuple):
 
 
 Listed = ImageRef | Failure
-"""What a listing yields: an image, or a name that cannot be one."""
+"""What a listing yields: an image, or a name that cannot be an image."""
 
 
 def not_listed(path: str, error: Exception, fingerprint: str = "", message: str = "") -> Failure:
-    """Say why a name cannot be an image.
+    """Describe why a name cannot be an image.
 
     Args:
-      path: that was named.
-      error: whose kind and message are told.
-      fingerprint: of what is known of the file.
-      message: in place of the error's own.
+      path: the name.
+      error: its kind and message become those of the failure.
+      fingerprint: of the file, as far as it is known.
+      message: replaces the error's own message.
     """
     reason = message or (error.strerror if isinstance(error, OSError) else None) or str(error)
-    # Names that are not UTF-8 cannot be written as they are.
+    # Names that are not UTF-8 cannot be written unchanged.
     name = path.encode("utf-8", "backslashreplace").decode()
     return Failure(name, "list", type(error).__name__, reason, fingerprint)

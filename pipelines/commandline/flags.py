@@ -76,7 +76,7 @@ def add_flags(parser: argparse.ArgumentParser, output: str | None = None) -> Non
 
 
 def read_options(known: argparse.Namespace, beam_flags: Sequence[str]) -> PredictOptions:
-    """Make options of what a parser with the flags of `predict`, and no others, has read.
+    """Build options from what a parser with exactly the flags of `predict` has read.
 
     Raises:
       UsageError: a value is out of its range.

@@ -82,7 +82,7 @@ class PredictOptions:
                 raise UsageError(f"{flag} must be between 0 and 1, not {share}")
 
     def described(self) -> dict[str, Any]:
-        """Give all options by their names, without the credentials among them."""
+        """Return all options by name, without credentials."""
         return {**asdict(self), "beam_flags": tuple(without_credentials(self.beam_flags))}
 
     def _check_paths(self) -> None:
@@ -100,7 +100,7 @@ class PredictOptions:
 
 
 def without_credentials(flags: Sequence[str]) -> Iterator[str]:
-    """Cut the values of flags that hold a secret, in both spellings: `--flag=value` and `--flag value`."""
+    """Yield flags with the values of secrets cut out, in both spellings: `--flag=value` and `--flag value`."""
     secret = False
     for flag in flags:
         if flag.startswith("--"):
@@ -115,7 +115,7 @@ def without_credentials(flags: Sequence[str]) -> Iterator[str]:
 
 def _check_path(flag: str, path: str | None) -> None:
     if path == "":
-        raise UsageError(f"{flag} is empty")
+        raise UsageError(f"{flag} is empty", "give it a path")
     try:
         (path or "").encode()
     except UnicodeEncodeError as error:

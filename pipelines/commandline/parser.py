@@ -1,4 +1,4 @@
-"""The one parser of all commands, the kinds of values that flags take, and how an error reaches the user."""
+"""The parser shared by all commands, the types of flag values, and error reporting."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class UsageError(ScenetagsError):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises where argparse prints its usage over several lines and exits."""
+    """A parser that raises an error, where argparse prints several lines of usage and exits."""
 
     def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
-        """Prepare a parser whose help is laid out as it is written, and that takes no abbreviations of flags."""
+        """Create a parser that prints its help as written and accepts no abbreviated flags."""
         super().__init__(
             prog=prog,
             description=description,
@@ -37,18 +37,18 @@ class Parser(argparse.ArgumentParser):
 
 
 def report(command: str, error: ScenetagsError) -> int:
-    """Print an error in one line to standard error, and return the exit code of the command that ends with it."""
+    """Print an error to standard error in one line, and return the command's exit code."""
     print(f"{command}: {error}", file=sys.stderr)
     return error.exit_code
 
 
 def add_switch(group: argparse._ActionsContainer, flag: str, help: str) -> None:
-    """Add a flag that says yes where it stands, and yes or no with a value: a template gives each of its flags one."""
+    """Add a boolean flag, true if given without a value; templates give every flag a value, `true` or `false`."""
     group.add_argument(flag, nargs="?", const=True, default=False, type=_read_switch, metavar="true|false", help=help)
 
 
 def at_least(least: int, most: int | None = None) -> Callable[[str], int]:
-    """Make a flag's type: a whole number that is not smaller than this, nor larger than that."""
+    """Return a flag type: a whole number within these bounds."""
 
     def read(text: str) -> int:
         try:
@@ -56,16 +56,16 @@ def at_least(least: int, most: int | None = None) -> Callable[[str], int]:
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
         if value < least:
-            raise argparse.ArgumentTypeError(f"{value} is too small, the least is {least}")
+            raise argparse.ArgumentTypeError(f"{value} is too small; the minimum is {least}")
         if most is not None and value > most:
-            raise argparse.ArgumentTypeError(f"{value} is too large, the most is {most}")
+            raise argparse.ArgumentTypeError(f"{value} is too large; the maximum is {most}")
         return value
 
     return read
 
 
 def between(low: float, high: float) -> Callable[[str], float]:
-    """Make a flag's type: a number within these bounds."""
+    """Return a flag type: a number within these bounds."""
 
     def read(text: str) -> float:
         try:

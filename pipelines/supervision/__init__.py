@@ -1,1 +1,1 @@
-"""What watches over a run: progress, signals, crashes, and the machine's cores."""
+"""Supervise a run: progress, signals, crashes, and the machine's cores."""

@@ -1,6 +1,6 @@
-"""Turn SIGINT and SIGTERM into a request that a local run meets between two images.
+"""Turn SIGINT and SIGTERM into a request that a local run honours between two images.
 
-An exception in the middle of anything, which is what Python makes of Ctrl-C, could cut a commit in two.
+Python turns Ctrl-C into an exception at an arbitrary point, which could interrupt a commit halfway.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _received: list[int] = []
 
 
 class InterruptedRunError(ScenetagsError):
-    """A run that was asked to stop by a signal."""
+    """A run that a signal asked to stop."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(signal_number).name}")
@@ -30,9 +30,9 @@ class InterruptedRunError(ScenetagsError):
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Take the first signal as a request that `check` meets, and the second one as an order to end at once."""
+    """Treat the first signal as a request that `check` honours, and the second as an order to quit immediately."""
     if threading.current_thread() is not threading.main_thread():
-        # Python hands signals to the main thread alone, and only it may say what becomes of them.
+        # Python delivers signals to the main thread only, and only it may set their handlers.
         yield
         return
     before = {number: signal.signal(number, _receive) for number in SIGNALS}
@@ -46,7 +46,7 @@ def deferred() -> Iterator[None]:
 
 
 def check() -> None:
-    """Go on, unless the run was asked to stop.
+    """Raise an error if the run was asked to stop.
 
     Raises:
       InterruptedRunError: it was.
@@ -57,7 +57,7 @@ def check() -> None:
 
 def _receive(number: int, frame: FrameType | None) -> None:
     if _received:
-        # Whatever is cut here, the next run of the same command puts right: it is no worse than SIGKILL.
+        # The next run of the same command repairs whatever this interrupts: it is no worse than SIGKILL.
         watchdog.dismiss()
         os._exit(128 + number)
     _received.append(number)

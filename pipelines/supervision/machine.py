@@ -1,4 +1,4 @@
-"""The machine that this process runs on: its cores, and what native libraries write about it."""
+"""The machine that this process runs on: its cores, and the messages of native libraries about it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def available_cores() -> int:
-    """Count the cores that this process may keep busy: those it may run on, or fewer where a container has a quota."""
+    """Count the cores that this process may keep busy: those it may run on, or fewer if a container has a quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota()
     return cores if quota is None else max(1, min(cores, math.ceil(quota)))
 
 
 def cpu_quota(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> float | None:
-    """Read how many cores' worth of time the control groups of this process allow; None where they set no limit.
+    """Return the CPU time that the control groups of this process allow, in cores; None if they set no limit.
 
     Source: `cpu.max` in the kernel's Documentation/admin-guide/cgroup-v2.rst, and `cpu.cfs_quota_us` of version 1 in
-    Documentation/scheduler/sched-bwc.rst. A group is bound by all groups above it as well.
+    Documentation/scheduler/sched-bwc.rst. A group is also limited by all groups above it.
 
     Args:
-      cgroups: where the hierarchy is mounted.
+      cgroups: mount point of the hierarchy.
       own: file that names the groups of this process.
     """
     try:
@@ -39,7 +39,7 @@ def cpu_quota(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> float | Non
         if controllers and "cpu" not in controllers.split(","):
             continue
         mounted = cgroups if not controllers else cgroups / "cpu"
-        # In a container the path may be that of the host, where nothing of it is mounted but the root.
+        # In a container, the path may be the host's, of which only the root is mounted.
         for part in (PurePosixPath(group), *PurePosixPath(group).parents):
             quotas += _read_quota(mounted / part.relative_to("/"))
     return min(quotas, default=None)
@@ -47,9 +47,9 @@ def cpu_quota(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> float | Non
 
 @contextmanager
 def native_messages_muted() -> Iterator[None]:
-    """Drop what native code writes to standard error, past Python and past any level of logging.
+    """Drop what native code writes to standard error, bypassing Python and any logging level.
 
-    LiteRT and TensorFlow greet there on every start. What is wrong they raise, and that is not dropped.
+    LiteRT and TensorFlow print a greeting there at every start. Errors they raise are not dropped.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with open(os.devnull, "wb") as nowhere:
@@ -63,7 +63,7 @@ def native_messages_muted() -> Iterator[None]:
 
 
 def _read_quota(folder: Path) -> list[float]:
-    """Read the quota of one control group, in cores; empty where it has none."""
+    """Read the quota of one control group, in cores; empty if it has none."""
     try:
         if (folder / "cpu.max").exists():
             quota, period = (folder / "cpu.max").read_text().split()
@@ -71,5 +71,5 @@ def _read_quota(folder: Path) -> list[float]:
             quota, period = ((folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
         return [int(quota) / int(period)] if int(quota) > 0 else []
     except (OSError, ValueError):
-        # `max` is no number, and stands for no limit.
+        # `max` is not a number, and means no limit.
         return []

@@ -1,8 +1,7 @@
-"""Show how far a local run has come while it runs, and end it where too many images fail.
+"""Show the progress of a local run, and end the run if too many images fail.
 
-Steps report through a meter that they find by the run's name, as loggers are found: they are copied into the workers,
-and no reference to a meter would survive that. In any other process than the launching one there is no meter, and
-nothing is reported.
+Steps look up the meter by the run's name, as loggers are looked up: they are copied to the workers, and a reference to
+a meter would not survive that. Processes other than the launching one have no meter, and report nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ SECONDS_BETWEEN_FRAMES = 0.2
 
 
 class TooManyFailuresError(ScenetagsError):
-    """More images have failed than a run may have, and it was to end then."""
+    """More images failed than the run allows, and it was to stop then."""
 
     exit_code = ExitCode.TOO_MANY_FAILURES
 
@@ -36,13 +35,13 @@ class TooManyFailuresError(ScenetagsError):
 
 @dataclass
 class Meter:
-    """What a run has done so far, in images.
+    """The progress of a run, in images.
 
     Attributes:
-      done: failures among them.
-      failures: those that failed.
-      total: that it has to do.
-      max_failure_rate: share of failures, 0 to 1, with which the run still goes on.
+      total: images of the run.
+      max_failure_rate: largest share of failures, 0 to 1, at which the run continues.
+      done: images processed so far, including failures.
+      failures: images that failed so far.
       first: the first failures.
     """
 
@@ -57,17 +56,17 @@ _meters: dict[str, Meter] = {}
 
 
 def report(run: str, done: int) -> None:
-    """Add to what a run has done."""
+    """Add images to a run's progress."""
     meter = _meters.get(run)
     if meter:
         meter.done += done
 
 
 def report_failure(run: str, failure: Failure) -> None:
-    """Add a failure to what a run has done.
+    """Add a failure to a run's progress.
 
     Raises:
-      TooManyFailuresError: it is one more than the run may have.
+      TooManyFailuresError: it exceeds the failures that the run allows.
     """
     meter = _meters.get(run)
     if not meter:
@@ -84,13 +83,13 @@ def report_failure(run: str, failure: Failure) -> None:
 def metered(
     run: str, total: int, mode: str = "auto", max_failure_rate: float = 1.0, stream: TextIO | None = None
 ) -> Iterator[None]:
-    """Count what a run does, and show it: a bar on a terminal, a line every 10 s elsewhere.
+    """Count and show the progress of a run: a bar on a terminal, a line every 10 s elsewhere.
 
     Args:
       run: the run's name.
-      total: images that the run has to do.
+      total: images of the run.
       mode: `auto`, or `off` to show nothing.
-      max_failure_rate: share of failures, 0 to 1, with which the run still goes on.
+      max_failure_rate: largest share of failures, 0 to 1, at which the run continues.
       stream: where to show it; standard error by default.
     """
     meter = _meters[run] = Meter(total, max_failure_rate)
@@ -105,7 +104,7 @@ def metered(
 
 
 def duration(seconds: float) -> str:
-    """Write a time span for people, e.g. `2 h 5 min`, `3 min 20 s`, `12 s`."""
+    """Format a time span, e.g. as `2 h 5 min`, `3 min 20 s` or `12 s`."""
     minutes, whole = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -114,10 +113,10 @@ def duration(seconds: float) -> str:
 
 
 def line(meter: Meter, seconds: float) -> str:
-    """Say for people how far a run has come in so many seconds."""
+    """Describe a run's progress after this many seconds."""
     rate = meter.done / seconds
     left = f", {duration((meter.total - meter.done) / rate)} left" if rate else ""
-    return f"{meter.done:,} of {meter.total:,} images, {rate:.1f} a second{left}, {meter.failures:,} failures"
+    return f"{meter.done:,} of {meter.total:,} images, {rate:.1f} per second{left}, {meter.failures:,} failures"
 
 
 @contextmanager

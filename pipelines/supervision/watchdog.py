@@ -1,8 +1,8 @@
-"""Say what happened to a run that ends without a word, because a native library crashed or the system killed it.
+"""Explain a run that dies without a message, because a native library crashed or the system killed it.
 
-A small child process holds the other end of a pipe. Python's fault handler writes into it which thread has crashed, and
-its end without a goodbye is the end of the run. What threads decode they note in memory that the child shares and reads
-only then: notes through the pipe would wake it twice an image, which cost 40 microseconds.
+A small child process holds the other end of a pipe. Python's fault handler writes the crashed thread to it, and if it
+closes without a goodbye, the run has died. Threads note what they decode in shared memory, which the child reads only
+then: notes through the pipe would wake it twice per image, which cost 40 microseconds.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from typing import IO
 
 _GOODBYE = b"goodbye\n"
 _NOTES = 256
-"""Images that are noted at the same time, one a core at most."""
+"""Images that can be noted concurrently; there is at most one per core."""
 _NOTE = 512
-"""Bytes of a note, of which a longer path fills the first."""
+"""Bytes per note; longer paths are cut off."""
 _HEADER = struct.Struct("<QH")
-"""Of a note: the thread, 0 where it has ended, and the bytes of the path that follows."""
+"""Header of a note: the thread, or 0 once it is done, and the length in bytes of the path that follows."""
 
 
 class Notes:
-    """What threads decode at the moment, in memory that outlives this process."""
+    """The images that threads are decoding, in memory that outlives this process."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        """Take a file of no size for the memory."""
-        # In full, for where there is no room to write to later, a mapped file kills.
+        """Allocate the memory in an empty file."""
+        # Written in full, since a mapped file without room on its disk would kill the process later.
         file.write(bytes(_NOTES * _NOTE))
         file.flush()
         self._memory = mmap.mmap(file.fileno(), _NOTES * _NOTE)
@@ -44,7 +44,7 @@ class Notes:
 
     @contextmanager
     def note(self, path: str) -> Iterator[None]:
-        """Note that this thread works on an image."""
+        """Note that this thread is decoding an image."""
         noted = path.encode("utf-8", "backslashreplace")[: _NOTE - _HEADER.size]
         try:
             at = self._free.pop()
@@ -66,7 +66,7 @@ _notes: Notes | None = None
 
 @contextmanager
 def watching(output: str) -> Iterator[None]:
-    """Have somebody say what happened, should this process end in the middle.
+    """Have a child process explain what happened if this process dies.
 
     Args:
       output: where the rows of the run are.
@@ -74,7 +74,7 @@ def watching(output: str) -> Iterator[None]:
     global _pipe, _notes
     with _shared_file() as shared:
         _notes = Notes(shared)
-        # Without the site's modules it starts in 10 ms.
+        # Without site packages, it starts in 10 ms.
         watchdog = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__, output, str(shared.fileno())],
             stdin=subprocess.PIPE,
@@ -82,7 +82,7 @@ def watching(output: str) -> Iterator[None]:
             pass_fds=[shared.fileno()],
         )
     assert watchdog.stdin
-    # Somebody else's fault handler is not taken from him; then the crashed thread is not known.
+    # Leave a fault handler that is already enabled alone; the crashed thread is then unknown.
     takes_faults = not faulthandler.is_enabled()
     if takes_faults:
         faulthandler.enable(watchdog.stdin.fileno())
@@ -98,30 +98,30 @@ def watching(output: str) -> Iterator[None]:
 
 
 def noted(path: str) -> AbstractContextManager[None]:
-    """Note that this thread works on an image, where anybody is watching."""
+    """Note that this thread is decoding an image, if a watchdog is running."""
     return _notes.note(path) if _notes else nullcontext()
 
 
 def dismiss() -> None:
-    """Say goodbye: what comes now is no accident."""
+    """Say goodbye to the watchdog: whatever follows is intended."""
     global _pipe, _notes
     if _pipe is not None:
-        # A watchdog that is gone must not take the run with it.
+        # A dead watchdog must not end the run.
         with contextlib.suppress(BrokenPipeError):
             os.write(_pipe, _GOODBYE)
     _pipe = _notes = None
 
 
 def explain(lines: Iterable[bytes], notes: bytes, output: str) -> str:
-    """Say what happened.
+    """Explain how a run died.
 
     Args:
-      lines: all that came through the pipe.
-      notes: the memory in which threads noted what they decoded.
+      lines: everything that came through the pipe.
+      notes: the memory in which threads noted what they decode.
       output: where the rows of the run are.
 
     Returns:
-      A line for people; nothing after a goodbye.
+      A human-readable line; empty after a goodbye.
     """
     fault = crashed = ""
     for line in lines:
@@ -135,12 +135,12 @@ def explain(lines: Iterable[bytes], notes: bytes, output: str) -> str:
                 crashed = where.split()[0].removeprefix("0x").lstrip("0")
     decoding = list(_read_notes(notes))
     images = sorted(path for thread, path in decoding if crashed in ("", thread))
-    happened = f"crashed ({fault})" if fault else "was killed, for want of memory perhaps,"
-    during = f"while it decoded {', '.join(images)}" if images else "while it decoded no image"
-    remedy = "; with --isolate_decoding such an image is a failure like any other" if fault and images else ""
+    happened = f"crashed ({fault})" if fault else "was killed (out of memory?)"
+    during = f"while decoding {', '.join(images)}" if images else "while no image was being decoded"
+    remedy = "; with --isolate_decoding, a crash fails only the image that causes it" if fault and images else ""
     return (
-        f"scenetags: the run {happened} {during}; finished waves are safe in {output}, and the same command again "
-        f"goes on from there{remedy}"
+        f"scenetags: the run {happened} {during}; committed rows are safe in {output}; run the same command again to "
+        f"resume{remedy}"
     )
 
 
@@ -153,12 +153,12 @@ def _read_notes(notes: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _shared_file() -> IO[bytes]:
-    # In memory where the system can do that: a disk may be full.
+    # In memory if the system supports that: a disk may be full.
     return os.fdopen(os.memfd_create("scenetags"), "r+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
 
 
 def main() -> None:
-    """Watch: be the other end of the pipe."""
+    """Run as the watchdog, at the other end of the pipe."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     output, shared = sys.argv[1:]
