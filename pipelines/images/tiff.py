@@ -57,7 +57,7 @@ def read_tiff(data: bytes) -> Layout:
     colours = _COLOURS.get(photometric)
     if colours is None or not (samples == colours or (samples == colours + 1 and tags.get(_EXTRA, (0,))[0] in _ALPHA)):
         raise UntrustedColoursError(
-            f"TIFF with {samples} bands and photometric interpretation {photometric}: its colours are ambiguous"
+            f"{samples}-band TIFF with photometric interpretation {photometric}: its colours are ambiguous"
         )
     if set(tags.get(_SAMPLE_FORMAT, (1,))) != {1} or len(set(bits)) != 1 or bits[0] not in (1, 2, 4, 8, 16):
         raise UnsupportedImageError(

@@ -190,7 +190,7 @@ def check_engine(bundle: Bundle, engine: str) -> None:
     """
     if engine == "tensorflow" and not _has_saved_model(bundle):
         raise BundleError(
-            f"bundle {bundle.path} has no {SAVED_MODEL}; int8 bundles never do",
+            f"bundle {bundle.path} has no {SAVED_MODEL}, like every int8 bundle",
             "use --engine litert, or train with --quantize none",
         )
 

@@ -48,8 +48,8 @@ def check_not_ended(run: Run) -> None:
     with suppress(FileNotFoundError):
         if run.detached and read_status(run.manifest) in ENDED:
             raise OutputError(
-                f"run {run.name} has already ended",
-                "a template starts one job only; create a new one with the same command",
+                f"run {run.name} has already ended, and a template starts one job only",
+                "create a new template with the same command",
             )
 
 

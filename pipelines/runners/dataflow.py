@@ -59,7 +59,7 @@ def check_dataflow_options(options: PredictOptions, beam_options: PipelineOption
     google.region = google.region or _configured_region()
     for flag, value, meaning in (
         ("--project", google.project, "the ID of the project to bill"),
-        ("--region", google.region, "e.g. europe-west1; best the region of the images' bucket"),
+        ("--region", google.region, "e.g. europe-west1, ideally the region of the images' bucket"),
         ("--temp_location", google.temp_location, "e.g. gs://BUCKET/temp, for the files that workers need to start"),
     ):
         if not value:
