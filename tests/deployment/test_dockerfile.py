@@ -212,7 +212,7 @@ def test_make_image_without_an_engine_says_what_it_needs(tmp_path: Path) -> None
         write_engine(tmp_path, name, "exit 1")
     made = make_image(tmp_path)
     assert made.returncode == 2
-    assert made.stdout == "make image needs docker or podman, and its engine running: see docker info\n"
+    assert made.stdout == "make image needs docker or podman with its engine running; see docker info\n"
 
 
 def test_make_image_takes_the_engine_that_runs(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ LEAST = {"input": "gs://archive/2026/", "model": "gs://models/amazon", "output":
 LEFT_OUT = {
     "checkpoint_every": "waves are those of a local run; a job commits once, at its end",
     "dry_run": "it writes no job for the launcher to start; gcloud asks for one with validateOnly",
-    "fail_fast": "workers do not count together",
+    "fail_fast": "distributed workers share no failure count",
     "progress": "nobody looks at the launcher",
 }
 """Flags that no parameter stands for, and why."""

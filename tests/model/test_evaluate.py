@@ -257,12 +257,12 @@ def remove(file: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "named"),
     [
-        (harm_bytes, "is damaged, or no Parquet file at all"),
-        (harm_pages, "is damaged, or no Parquet file at all"),
-        (harm_footer, "scenetags did not write it: its footer names no model"),
+        (harm_bytes, "is damaged or not a Parquet file"),
+        (harm_pages, "is damaged or not a Parquet file"),
+        (harm_footer, ": its footer names no model"),
         (harm_columns, "or columns are missing"),
-        (add_model, "predictions of several models"),
-        (add_thresholds, "predictions of several thresholds"),
+        (add_model, "predictions made with several models"),
+        (add_thresholds, "predictions made with several thresholds"),
         (remove, "no files predictions/*.parquet; pass the --output of predict as --predictions"),
     ],
 )

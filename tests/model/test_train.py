@@ -192,7 +192,7 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path: Path, untrained: Any) ->
         (["--labels", "nothing.csv"], "argument --labels: no file at nothing.csv"),
         (["--batch_size", "0"], "argument --batch_size: 0 is too small"),
         (["--image_size", "31"], "argument --image_size: 31 is too small"),
-        (["--image_size", "99999999"], "argument --image_size: 99999999 is too large, the most is 2048"),
+        (["--image_size", "99999999"], "argument --image_size: 99999999 is too large; the maximum is 2048"),
         (["--validation_fraction", "1.5"], "argument --validation_fraction: 1.5 is not between"),
         (["--weights", "missing.h5"], "argument --weights: missing.h5 is not imagenet, none or an existing file"),
         (["--alpha", "0.6"], "argument --alpha: there are no ImageNet weights for 0.6; use one of 0.35, "),

@@ -45,7 +45,7 @@ def test_unreadable_images_are_named_with_the_reason(chips: list[str], tmp_path:
     decoded = dataset.decode(chips, 32, tmp_path / "cache")
     assert decoded.readable.tolist() == [0, 1, 3, 4, 5]
     assert [bad.path for bad in decoded.unreadable] == [chips[2]]
-    assert "no image" in decoded.unreadable[0].reason
+    assert "not a JPEG" in decoded.unreadable[0].reason
     assert decoded.repairs == {"unmarked_rgba_jpeg": 5}
 
 

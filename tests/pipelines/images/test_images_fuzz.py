@@ -45,8 +45,8 @@ def test_every_seed_is_decoded_or_refused_for_what_it_is() -> None:
 
     assert len(draw_seeds()) > 60
     assert refused == {
-        "fax tiff": "TIFF of compression 4, whose decoder hides damage",
-        "old fax tiff": "TIFF of compression 3, whose decoder hides damage",
+        "fax tiff": "TIFF compression 4 is not supported: its decoder hides damage",
+        "old fax tiff": "TIFF compression 3 is not supported: its decoder hides damage",
         "other profile jpeg": "RGB image with an ICC profile for Lab",
     }
 
@@ -171,15 +171,15 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], type[ImageError], str]] = {
     "a compression that hides damage": (
         lambda: tagged_tiff(259, "H", [4]),
         UnsupportedImageError,
-        "compression 4, whose decoder hides damage",
+        "compression 4 is not supported: its decoder hides damage",
     ),
-    "many values": (lambda: tagged_tiff(33000, "I", [0] * 300_000), ImageTooLargeError, "tag 33000 has 300000 values"),
+    "many values": (lambda: tagged_tiff(33000, "I", [0] * 300_000), ImageTooLargeError, "tag 33000 has 300,000 values"),
     "a large tile": (
         lambda: files.tiff(PICTURE, files.RGB, tags={322: ("I", [60_000]), 323: ("I", [60_000])}),
         ImageTooLargeError,
-        "in tiles of 60000 x 60000",
+        "its tiles of 60000 x 60000 are too large",
     ),
-    "a strip of a smaller JPEG": (lambda: jpeg_tiff((480, 640)), DamagedImageError, "is not of 640 x 480"),
+    "a strip of a smaller JPEG": (lambda: jpeg_tiff((480, 640)), DamagedImageError, "is not 640 x 480"),
     "a large profile": (
         lambda: tagged_tiff(34675, "B", files.icc_rgb(2.2, PRIMARIES) + bytes(9_000_000)),
         ImageTooLargeError,
@@ -204,13 +204,13 @@ def test_a_tiff_of_a_jpeg_of_its_own_size_is_decoded() -> None:
     assert decode(jpeg_tiff(PICTURE.shape[:2])).source == "tiff 3x8"
 
 
-def test_memory_that_does_not_suffice_is_told_from_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_distinguished_from_damage(monkeypatch: pytest.MonkeyPatch) -> None:
     def exhaust(*_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr("pipelines.images.decoding.to_srgb", exhaust)
 
-    with pytest.raises(ImageTooLargeError, match="64 x 48 pixels: more than there is memory for"):
+    with pytest.raises(ImageTooLargeError, match="64 x 48 pixels do not fit in memory"):
         decode(PNG)
 
 

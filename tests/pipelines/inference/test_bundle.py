@@ -248,7 +248,7 @@ def test_a_file_that_is_not_part_of_the_bundle_cannot_be_read(folder: Path) -> N
 @pytest.mark.parametrize("format_number", [0, 2, "1", None, 1.5])
 def test_another_format_is_refused(folder: Path, format_number: Any) -> None:
     rewrite(folder, lambda manifest: manifest.update(format=format_number))
-    assert_refused(folder, "is not of format 1")
+    assert_refused(folder, "is not in format 1")
 
 
 def test_a_manifest_without_digest_is_refused(folder: Path) -> None:
@@ -259,12 +259,12 @@ def test_a_manifest_without_digest_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize("name", [*FIELDS, "files"])
 def test_a_missing_field_is_named(folder: Path, name: str) -> None:
     rewrite(folder, lambda manifest: manifest.pop(name))
-    assert_refused(folder, f"missing, unknown or wrong fields: {name}")
+    assert_refused(folder, f"missing, unknown or malformed fields: {name}")
 
 
 def test_an_unknown_field_is_named(folder: Path) -> None:
     rewrite(folder, lambda manifest: manifest.update(colour="blue"))
-    assert_refused(folder, "missing, unknown or wrong fields: colour")
+    assert_refused(folder, "missing, unknown or malformed fields: colour")
 
 
 @pytest.mark.parametrize(
@@ -272,9 +272,9 @@ def test_an_unknown_field_is_named(folder: Path) -> None:
     [
         ("labels", [], "labels"),
         ("labels", ["a", "b"], "3 thresholds for 2 labels"),
-        ("labels", ["a", "b", "b"], "labels must differ"),
-        ("labels", ["a", "b", ""], "labels must be names"),
-        ("labels", ["a", "b", 3], "labels must be names"),
+        ("labels", ["a", "b", "b"], "label 'b' is repeated"),
+        ("labels", ["a", "b", ""], "labels must be text"),
+        ("labels", ["a", "b", 3], "labels must be text"),
         ("labels", None, "labels|fields"),
         ("thresholds", [0.5, 0.5], "2 thresholds for 3 labels"),
         ("thresholds", [0.5, 0.5, 1.5], "thresholds must be numbers between 0 and 1"),
@@ -282,14 +282,14 @@ def test_an_unknown_field_is_named(folder: Path) -> None:
         ("thresholds", [0.5, 0.5, float("nan")], "thresholds must be numbers between 0 and 1"),
         ("thresholds", [0.5, 0.5, "0.5"], "thresholds"),
         ("thresholds", [0.5, 0.5, None], "thresholds"),
-        ("image_size", 0, "image size 0"),
-        ("image_size", -8, "image size -8"),
-        ("image_size", 7.5, "wrong fields: image_size"),
-        ("image_size", "8", "wrong fields: image_size"),
-        ("image_size", None, "wrong fields: image_size"),
-        ("resize_filter", "nearest", "resize filter 'nearest' is none of"),
-        ("resize_filter", None, "wrong fields: resize_filter"),
-        ("resize_filter", ["box"], "wrong fields: resize_filter"),
+        ("image_size", 0, "image_size must be at least 1, not 0"),
+        ("image_size", -8, "image_size must be at least 1, not -8"),
+        ("image_size", 7.5, "malformed fields: image_size"),
+        ("image_size", "8", "malformed fields: image_size"),
+        ("image_size", None, "malformed fields: image_size"),
+        ("resize_filter", "nearest", "resize_filter must be one of .*, not 'nearest'"),
+        ("resize_filter", None, "malformed fields: resize_filter"),
+        ("resize_filter", ["box"], "malformed fields: resize_filter"),
         ("files", {}, "golden.npz is missing"),
         ("files", None, "files"),
         ("files", [GOLDEN], "files"),

@@ -100,9 +100,7 @@ def test_a_bundle_in_int8_runs_in_litert_wherever(int8_bundle: Bundle, monkeypat
     exists = Path.exists
     monkeypatch.setattr(Path, "exists", lambda path: str(path) == "/dev/nvidia0" or exists(path))
     assert open_engine(int8_bundle, "auto").name == "litert"
-    with pytest.raises(
-        BundleError, match=r"has no saved_model/, as none in int8 has: run it with --engine litert"
-    ) as no:
+    with pytest.raises(BundleError, match=r"has no saved_model/, like every int8 bundle; use --engine litert") as no:
         open_engine(int8_bundle, "tensorflow")
     assert_is_one_line(no.value)
 
@@ -130,7 +128,7 @@ def test_an_engine_that_is_not_installed_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(
-        BundleError, match=rf"engine {name} is not installed .*{module.split('.')[0]}.*: pip install"
+        BundleError, match=rf"engine {name} is not installed .*{module.split('.')[0]}.*; run pip install"
     ) as caught:
         open_engine(bundle, name)
     assert_is_one_line(caught.value)
@@ -218,7 +216,7 @@ def test_a_model_with_another_number_of_labels_is_refused(
         golden["probabilities"] = np.resize(golden["probabilities"], (len(golden["pixels"]), len(labels)))
 
     change_golden(bundle_copy, fit_the_labels)
-    with pytest.raises(BundleError, match=f"gives 3 probabilities.* has {len(labels)} labels") as caught:
+    with pytest.raises(BundleError, match=f"returns 3 probabilities.* has {len(labels)} labels") as caught:
         open_engine(seal(bundle_copy, labels=labels, thresholds=[0.5] * len(labels)), name)
     assert_is_one_line(caught.value)
 

@@ -142,7 +142,7 @@ def test_the_end_of_a_detached_overwrite_can_be_tried_again_wherever_it_was_cut_
     second = replace(second, overwrite=True, detached=True)
     commit_rows(first, FIRST)
     hold = storage.join(second.output, LOCK)
-    storage.write(hold, f"run {second.name}, a job of its own".encode())
+    storage.write(hold, f"run {second.name}, a detached job".encode())
 
     def close() -> Accounts:
         return close_wave(second, Wave(inputs=len(SECOND)), written(stage(second, SECOND)))

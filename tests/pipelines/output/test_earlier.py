@@ -71,7 +71,7 @@ def test_an_output_with_two_rows_of_an_image_is_refused(run: Run, earlier: Run, 
     shutil.copy(file, file.with_name("copied.parquet"))
     image = {PREDICTIONS: "a.jpg", FAILURES: "b.jpg"}[table]
 
-    with pytest.raises(OutputError, match=f"two rows of {image}, in {table}/{file.name} and {table}/copied.parquet"):
+    with pytest.raises(OutputError, match=f"two rows for {image}, in {table}/{file.name} and {table}/copied.parquet"):
         EarlierRows(run.output, run.name)
 
 
@@ -80,7 +80,7 @@ def test_an_image_in_both_tables_is_refused(run: Run, earlier: Run) -> None:
     put(replace(earlier, name="20260101T000000Z-0000"), {"b.jpg": (FAILURES, "older")})
 
     with pytest.raises(
-        OutputError, match=r"two rows of b.jpg, in failures/.*parquet and predictions/.*parquet: delete"
+        OutputError, match=r"two rows for b.jpg, in failures/.*parquet and predictions/.*parquet; delete"
     ):
         EarlierRows(run.output, run.name)
 

@@ -33,7 +33,7 @@ def test_the_output_is_probed_without_a_trace(tmp_path: Path, run: Run) -> None:
 def test_an_output_in_use_is_refused_and_free_again_afterwards(run: Run, earlier: Run) -> None:
     with (
         hold_output(earlier),
-        pytest.raises(OutputError, match=f"is in use .run {earlier.name}, process {os.getpid()} on "),
+        pytest.raises(OutputError, match=f"is in use by run {earlier.name}, process {os.getpid()} on "),
         hold_output(run),
     ):
         pytest.fail("two runs hold one output")
@@ -42,7 +42,7 @@ def test_an_output_in_use_is_refused_and_free_again_afterwards(run: Run, earlier
         pass
 
 
-def test_what_a_killed_run_left_unfinished_is_removed_and_told(run: Run, earlier: Run) -> None:
+def test_unfinished_work_of_a_killed_run_is_removed_and_marked(run: Run, earlier: Run) -> None:
     commit(earlier, Wave(inputs=len(FIRST), last=False), written(stage(earlier, FIRST)))
     left = stage(earlier, FIRST)
 
@@ -52,7 +52,7 @@ def test_what_a_killed_run_left_unfinished_is_removed_and_told(run: Run, earlier
         assert json.loads(storage.read(earlier.manifest))["status"] == "killed"
 
 
-def test_what_is_no_manifest_is_left_alone(run: Run) -> None:
+def test_files_that_are_not_manifests_are_left_alone(run: Run) -> None:
     others = {
         "list": b"[1]",
         "text": b'"running"',
@@ -70,7 +70,7 @@ def test_what_is_no_manifest_is_left_alone(run: Run) -> None:
         assert storage.read(storage.join(run.output, "runs", f"{name}.json")) == data
 
 
-def test_an_overwrite_goes_on_with_its_own_shadow_and_drops_the_others(run: Run) -> None:
+def test_an_overwrite_resumes_its_own_shadow_and_drops_the_others(run: Run) -> None:
     ours, theirs = replace(run, overwrite=True), replace(run, overwrite=True, thresholds=(0.1, 0.2, 0.3))
     for one in (ours, theirs):
         storage.write(storage.join(one.folder, "predictions", "x"), b"")
@@ -89,7 +89,7 @@ def test_a_damaged_file_is_refused_by_name(run: Run, earlier: Run) -> None:
     for damaged in (b"", b"not Parquet", data[: len(data) // 2], data[:-9] + bytes(9)):
         file.write_bytes(damaged)
         for overwrite in (False, True):
-            with pytest.raises(OutputError, match=f"^{file} is damaged, or no Parquet file at all .*: move it away, "):
+            with pytest.raises(OutputError, match=f"^{file} is damaged or not a Parquet file .*; move it away; "):
                 check_output(replace(run, overwrite=overwrite))
 
 
@@ -132,7 +132,7 @@ def test_an_output_that_was_left_to_a_job_is_held_until_the_job_gives_it_back(
 
     refused_at = time.monotonic()
     with (
-        pytest.raises(OutputError, match=rf"in use \(run {job.name}, .* delete {job.output}/_lock\)"),
+        pytest.raises(OutputError, match=rf"in use by run {job.name}, .* delete {job.output}/_lock\)"),
         hold_output(later),
     ):
         pytest.fail("the output was taken over")

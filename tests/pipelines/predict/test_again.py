@@ -91,7 +91,7 @@ def test_other_thresholds_are_not_mixed_into_one_output(
     assert run() == 0
 
     assert run(threshold=0.9) == 2
-    assert "holds rows that were tagged with other thresholds: choose another --output" in capsys.readouterr().err
+    assert "holds rows tagged with different thresholds; choose another --output" in capsys.readouterr().err
 
     assert run("--overwrite", threshold=0.9) == 0
     assert len(tagged(tmp_path / "out")) == 10
@@ -129,7 +129,7 @@ def test_a_damaged_file_of_an_earlier_run_is_named_in_one_line(
     assert run() == 2
 
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"scenetags predict: {file} is damaged, or no Parquet file at all (")
+    assert line.startswith(f"scenetags predict: {file} is damaged or not a Parquet file (")
     file.rename(tmp_path / "moved away")
     assert run() == 0
     assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(10)]

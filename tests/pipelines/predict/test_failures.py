@@ -48,7 +48,7 @@ def test_good_and_bad_files_each_land_in_their_table(run: Predict, tmp_path: Pat
     assert found.keys() == bad.keys()
     for name, reason in {
         "empty.jpg": "empty",
-        "text.jpg": "no image",
+        "text.jpg": "not a JPEG",
         "cut.jpg": "truncated",
         "bomb.png": "60000 x",
     }.items():
@@ -133,7 +133,7 @@ def test_images_beyond_the_limits_are_failures_with_a_reason(run: Predict, chips
     assert len(tagged(tmp_path / "out")) == 10
     assert {row["error"] for row in rows(tmp_path / "out", "failures")} == {"FileTooLargeError"}
     assert run(max_pixels=10_000, max_failure_rate=1) == 0
-    assert failed(tmp_path / "out") == {"large.png": "200 x 200 pixels: more than the 10,000 that are decoded"}
+    assert failed(tmp_path / "out") == {"large.png": "200 x 200 pixels: exceeds --max_pixels 10000"}
 
 
 @on_both_runners

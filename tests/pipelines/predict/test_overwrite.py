@@ -72,7 +72,7 @@ def test_another_bundle_is_refused_unless_it_may_overwrite(
     )
 
     assert run(model=other) == 2
-    assert f"holds rows of another bundle ({bundle.digest[:12]}" in capsys.readouterr().err
+    assert f"holds rows of a different bundle ({bundle.digest[:12]}" in capsys.readouterr().err
     assert rows(tmp_path / "out") == before
 
     assert run("--overwrite", model=other) == 0

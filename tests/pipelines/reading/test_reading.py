@@ -45,11 +45,11 @@ def test_an_image_beyond_a_limit_is_refused(ref: ImageRef, tmp_path: Path) -> No
     large.write_bytes(encode(picture(80, 80), "png"))
 
     refused = read(ref, max_bytes=100)
-    assert refused == Refusal("read", "FileTooLargeError", f"{ref.size:,} bytes: more than the 100 that are read")
+    assert refused == Refusal("read", "FileTooLargeError", f"{ref.size:,} bytes: exceeds --max_bytes 100")
     refused = read(ImageRef(str(large), 1, "print"))
     assert isinstance(refused, Refusal)
     assert (refused.stage, refused.error) == ("decode", "ImageTooLargeError")
-    assert refused.message == "80 x 80 pixels: more than the 5,000 that are decoded"
+    assert refused.message == "80 x 80 pixels: exceeds --max_pixels 5000"
 
 
 def test_a_failure_that_may_pass_says_so(ref: ImageRef, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_one_that_will_not_pass_does_not(ref: ImageRef) -> None:
     assert refused == Refusal("read", "FileNotFoundError", "No such file or directory")
 
 
-def test_a_file_for_which_there_is_no_memory_costs_no_other(tmp_path: Path) -> None:
+def test_a_file_that_does_not_fit_in_memory_affects_no_other(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     # Of more bytes than any machine has memory for; they take no room on the disk.
     size = 2**43
@@ -77,7 +77,7 @@ def test_a_file_for_which_there_is_no_memory_costs_no_other(tmp_path: Path) -> N
 
     refused = read(ImageRef(str(path), size, "print"), max_bytes=2 * size)
 
-    assert refused == Refusal("read", "MemoryError", f"{size:,} bytes: more than there is memory for")
+    assert refused == Refusal("read", "MemoryError", f"{size:,} bytes do not fit in memory")
 
 
 def test_what_was_read_ahead_is_told_apart(ref: ImageRef) -> None:

@@ -164,7 +164,7 @@ def test_one_process_has_all_of_an_accelerator(
     assert "no_use_multiple_sdk_containers" in submitted(service).job.environment.experiments
     assert "use_multiple_sdk_containers" not in submitted(service).job.environment.experiments
     capsys.readouterr()
-    refused(capsys, submit(gpu, flexrs_goal="COST_OPTIMIZED"), "--accelerator cannot be had with --flexrs_goal")
+    refused(capsys, submit(gpu, flexrs_goal="COST_OPTIMIZED"), "--accelerator and --flexrs_goal exclude each other")
 
 
 def test_the_request_shows_nobody_the_keys_of_s3(submit: Submit, service: JobService) -> None:

@@ -29,7 +29,7 @@ def test_a_job_that_nobody_waits_for_keeps_its_output(
     service.course = job_service.running()
 
     assert submit("--no_wait_until_finish", output=output) == 0
-    assert "the job runs on by itself" in capsys.readouterr().out
+    assert "the job continues on its own" in capsys.readouterr().out
     assert service.job.current_state != types.JobState.JOB_STATE_CANCELLED
     assert submit(output=output, job_name="another") == 2
     told = capsys.readouterr().err
@@ -51,10 +51,10 @@ def test_a_job_that_is_waited_for_is_told_of(
     # This job has not run.
     assert submit("--progress=auto") == 1
     told = capsys.readouterr().err
-    assert "Dataflow job job-1 is at work; Ctrl-C cancels it: https://console.cloud.google.com/dataflow/jobs/" in told
+    assert "Dataflow job job-1 is running; Ctrl-C cancels it: https://console.cloud.google.com/dataflow/jobs/" in told
     assert "2,000 of 5,000 images, " in told
     assert ", 11 failures\n" in told
-    assert "the job has ended and left no manifest" in told
+    assert "the job ended without writing a manifest" in told
 
 
 def test_what_a_worker_refuses_with_is_said_as_it_was_raised(
@@ -106,7 +106,7 @@ def test_what_must_be_given_is_asked_for(
     monkeypatch.delenv("CLOUDSDK_COMPUTE_REGION", raising=False)
     # A gcloud would be asked for the region.
     monkeypatch.setenv("PATH", "")
-    refused(capsys, submit(**{flag: None}), f"Dataflow needs --{flag}, e.g. ")
+    refused(capsys, submit(**{flag: None}), f"Dataflow needs --{flag}: ")
 
 
 @pytest.mark.parametrize("flag", ["input", "input_list", "model", "output"])
@@ -114,9 +114,7 @@ def test_paths_of_this_machine_are_refused(
     flag: str, submit: Submit, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     code = submit(**{flag: str(tmp_path)})
-    refused(
-        capsys, code, f"--{flag} {tmp_path} is on this machine, where Dataflow's workers cannot reach it; see gs://"
-    )
+    refused(capsys, code, f"--{flag} {tmp_path} is on this machine, where Dataflow's workers cannot reach it; use ")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -125,7 +123,7 @@ def test_a_bucket_for_staging_that_is_missing_is_named(
     flag: str, submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = submit(**{flag: "gs://no-such-bucket/temp"})
-    refused(capsys, code, f"--{flag} gs://no-such-bucket/temp: there is no bucket no-such-bucket")
+    refused(capsys, code, f"--{flag} gs://no-such-bucket/temp: bucket no-such-bucket does not exist")
     assert service.submitted == []
 
 

@@ -53,7 +53,9 @@ def test_the_region_of_the_environment_is_taken(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("path", ["s3://archive/temp", "temp", "gs://archive", "gs://archive/"])
 def test_a_place_in_which_beam_cannot_stage_is_refused(path: str) -> None:
-    with pytest.raises(UsageError, match=rf"--temp_location {re.escape(path)}: .* in gs:// only, as in gs://BUCKET"):
+    with pytest.raises(
+        UsageError, match=rf"--temp_location {re.escape(path)}: .* in gs:// only; use a folder such as gs://BUCKET"
+    ):
         checked("--project=some-project", "--region=europe-west1", f"--temp_location={path}")
 
 

@@ -41,7 +41,7 @@ Traceback (most recent call last):
         (
             "ModuleNotFoundError: No module named 'pipelines.job.release'",
             WorkerReleaseError,
-            "the workers have no scenetags",
+            "scenetags is missing on the workers",
         ),
     ],
 )
@@ -61,11 +61,11 @@ def test_the_last_refusal_counts() -> None:
     assert isinstance(error, BundleError)
 
 
-def test_an_error_of_ours_is_told_in_full() -> None:
+def test_a_bug_is_reported_in_full() -> None:
     assert explain(WORKER.format(error="TypeError: 'int' object is not iterable")) is None
 
 
-def test_a_traceback_without_a_frame_of_ours_is_told_in_a_line() -> None:
+def test_a_traceback_without_a_frame_of_ours_is_reported_in_one_line() -> None:
     error = explain(
         "Pipeline job-1 failed in state FAILED: Error running pipeline.\nTraceback (most recent call last):\n"
         '  File "apache_beam/runners/portability/local_job_service.py", line 283, in _run_job\n'
@@ -83,7 +83,7 @@ def test_an_end_without_a_traceback_is_the_runners_word() -> None:
     assert str(error) == "Dataflow pipeline failed. State: FAILED, Error: Quota exceeded: 8 of 8 CPUs in use"
 
 
-def test_workers_out_of_reach_are_told_in_a_line() -> None:
+def test_unreachable_workers_are_reported_in_one_line() -> None:
     error = explain(
         "Traceback (most recent call last):\n  File x\n"
         "grpc._channel._InactiveRpcError: <_InactiveRpcError of RPC that terminated with:\n"
@@ -99,15 +99,15 @@ def test_workers_out_of_reach_are_told_in_a_line() -> None:
     [
         (["--dry_run"], "--dry_run needs a distributed --runner"),
         (["--accelerator", "type:nvidia-l4;count:1"], "--accelerator needs a distributed --runner"),
-        (["--accelerator", "nvidia-l4"], "--accelerator nvidia-l4: is not of the form type:T;count:N"),
+        (["--accelerator", "nvidia-l4"], "--accelerator nvidia-l4 is not of the form type:T;count:N"),
         (["--threads", "0"], "--threads must be at least 1, not 0"),
         (["--template_location", "gs://bucket/job"], "--template_location needs --runner=DataflowRunner"),
         (["--runner=PortableRunner", "--fail_fast"], "--fail_fast needs a local run"),
         (["--runner=PortableRunner", "--environment_type=EXTERNAL"], "Option external_service_address is required"),
-        (["--runner=PortableRunner", "--job_endpoint=here"], "--job_endpoint here: give it as HOST:PORT"),
+        (["--runner=PortableRunner", "--job_endpoint=here"], "--job_endpoint here is not of the form HOST:PORT"),
     ],
 )
-def test_what_a_runner_cannot_do_is_refused_in_a_line(
+def test_options_a_runner_cannot_honour_are_refused_in_one_line(
     bundle_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], refusal: str
 ) -> None:
     image_files.write_chips(tmp_path / "chips", ["0.jpg"])
@@ -120,7 +120,7 @@ def test_what_a_runner_cannot_do_is_refused_in_a_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_job_service_that_is_not_there_is_told_at_once(
+def test_a_missing_job_service_is_reported_at_once(
     bundle_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as unused:
@@ -130,4 +130,4 @@ def test_a_job_service_that_is_not_there_is_told_at_once(
         where = ["--input", str(tmp_path), "--model", bundle_path, "--output", str(tmp_path / "out")]
 
         assert predict.main([*where, "--runner=PortableRunner", f"--job_endpoint={endpoint}"]) == ExitCode.WRONG_USAGE
-    assert f"--job_endpoint {endpoint}: no job service answers there" in capsys.readouterr().err
+    assert f"--job_endpoint {endpoint}: no job service answers (" in capsys.readouterr().err

@@ -192,12 +192,12 @@ def make_it_older_than_releases(package: Path) -> None:
     ("alter", "line"),
     [
         (alter_version, "a worker runs scenetags 9.9.9 (code "),
-        (rename_a_step, f"and the job was launched with {running_release()}: make the workers' image from"),
+        (rename_a_step, f"but the job was launched with {running_release()}; build the workers' image from"),
         (
             rename_what_small_steps_call,
-            f"and the job was launched with {running_release()}: make the workers' image from",
+            f"but the job was launched with {running_release()}; build the workers' image from",
         ),
-        (make_it_older_than_releases, "the workers have no scenetags, or an older one: make their image from"),
+        (make_it_older_than_releases, "scenetags is missing on the workers, or older than in the launching process; "),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )

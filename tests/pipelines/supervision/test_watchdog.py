@@ -48,8 +48,8 @@ def test_a_killed_run_names_what_it_decoded(shared: IO[bytes]) -> None:
     with notes.note("/chips/c.jpg"), notes.note("/chips/b.jpg"):
         told = explain([], read(shared), "/out")
     assert told == (
-        'scenetags: the run was killed, for want of memory perhaps, while it decoded "/chips/b.jpg", "/chips/c.jpg"; '
-        "finished waves are safe in /out, and the same command again goes on from there"
+        'scenetags: the run was killed (out of memory?) while decoding "/chips/b.jpg", "/chips/c.jpg"; '
+        "committed rows are safe in /out; run the same command again to resume"
     )
 
 
@@ -61,12 +61,12 @@ def test_a_crash_names_the_image_of_its_thread(shared: IO[bytes]) -> None:
         at_work = read(shared)
 
     assert explain((FAULT % thread).splitlines(keepends=True), at_work, "/out") == (
-        'scenetags: the run crashed (Segmentation fault) while it decoded "/chips/b.jpg"; finished waves are safe in '
-        "/out, and the same command again goes on from there; with --isolate_decoding such an image is a failure like "
-        "any other"
+        'scenetags: the run crashed (Segmentation fault) while decoding "/chips/b.jpg"; committed rows are safe in '
+        "/out; run the same command again to resume; with --isolate_decoding, a crash fails only the image that "
+        "causes it"
     )
     unknown = explain((FAULT % 1).splitlines(keepends=True), at_work, "/out")
-    assert "while it decoded no image; finished" in unknown
+    assert "while no image was being decoded; committed" in unknown
 
 
 def test_notes_that_find_no_room_cost_nothing_but_themselves(shared: IO[bytes]) -> None:
@@ -74,10 +74,10 @@ def test_notes_that_find_no_room_cost_nothing_but_themselves(shared: IO[bytes]) 
     with ExitStack() as at_work:
         for number in range(300):
             at_work.enter_context(notes.note(f"{number}" * 1000))
-    assert explain([], read(shared), "/out").count("while it decoded no image") == 1
+    assert explain([], read(shared), "/out").count("while no image was being decoded") == 1
 
 
-def test_a_watchdog_that_is_gone_takes_nobody_with_it() -> None:
+def test_a_dead_watchdog_does_not_end_the_run() -> None:
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
     # Other tests' servers may be among them.
     before = set(children.read_text().split())
@@ -122,4 +122,4 @@ def test_a_run_that_ends_in_the_middle_is_explained_in_a_line(end: str, tmp_path
     assert run.returncode == (-signal.SIGSEGV if end == "crash" else -signal.SIGKILL)
     [line] = printed.splitlines()
     assert ("crashed (Segmentation fault)" if end == "crash" else "was killed") in line
-    assert 'guilty\\n.jpg"; finished waves are safe in' in line
+    assert 'guilty\\n.jpg"; committed rows are safe in' in line
