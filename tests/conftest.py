@@ -28,7 +28,7 @@ from tools.proxy import Proxy, before
 from tools.workers import Cluster, job_service, worker_pool
 
 # Helpers beside the tests assert too, and say as much of what they have found.
-pytest.register_assert_rewrite("tests.deployment", "tests.model", "tests.pipelines")
+pytest.register_assert_rewrite("tests.deployment", "tests.model", "tests.outputs", "tests.pipelines")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from dockerfile_parse import DockerfileParser
 from PIL import Image
 
 from tests import ROOT
 from tests.deployment.dockerfile import build, is_sent, moved, read_stages, run
+from tests.outputs import rows
 
 STAGES = read_stages()
 FINAL = STAGES[-1]
@@ -153,8 +153,8 @@ def test_the_image_tags_images(image: Path, empty: Path, bundle_path: str, tmp_p
     flags = f"--input {chips} --model {bundle_path} --output {tmp_path / 'tagged'}"
     done = run(f"scenetags predict {flags}", image, empty)
     assert done.returncode == 0, done.stderr
-    rows = pq.read_table(tmp_path / "tagged" / "predictions").to_pylist()
-    assert {Path(row["path"]).stem: row["tags"] for row in rows} == {"green": ["green"], "blue": ["blue"]}
+    found = rows(tmp_path / "tagged")
+    assert {Path(row["path"]).stem: row["tags"] for row in found} == {"green": ["green"], "blue": ["blue"]}
     assert not list(empty.iterdir()), "something was left in the working folder"
 
 

@@ -19,6 +19,7 @@ from model import evaluate
 from pipelines import cli, predict
 from tests.conftest import LABELS
 from tests.image_files import picture, unmarked_rgba_jpeg
+from tests.outputs import rows
 
 IMAGES = 8
 
@@ -54,8 +55,7 @@ def chips(tmp_path_factory: pytest.TempPathFactory, bundle_path: str) -> Chips:
     (folder / "chips" / "broken.jpg").write_bytes(b"no image")
     flags = [f"--input={folder / 'chips'}", f"--model={bundle_path}", f"--output={folder / 'out'}"]
     assert predict.main([*flags, "--max_failure_rate=1", "--progress=off"]) == 0
-    rows = [row for file in (folder / "out" / "predictions").iterdir() for row in pq.read_table(file).to_pylist()]
-    by_name = {Path(row["path"]).stem: row for row in rows}
+    by_name = {Path(row["path"]).stem: row for row in rows(folder / "out")}
     assert len(by_name) == IMAGES
     return Chips(
         output=folder / "out",

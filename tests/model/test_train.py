@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet
 import pytest
 
 from model import train
@@ -22,6 +21,7 @@ from model.training import fitting, network
 from pipelines import predict
 from pipelines.inference.bundle import Bundle, load_bundle
 from tests.conftest import Unfinished
+from tests.outputs import rows
 
 pytest.importorskip("tensorflow")
 
@@ -103,9 +103,9 @@ def test_predict_gives_real_chips_the_probabilities_of_the_training_reader(
     expected = dict(zip(chips, fitting.predict(trained.model, examples, batch_size=8), strict=True))
     output = str(tmp_path / "tagged")
     assert predict.main(["--input", str(planet / "jpg"), "--model", trained.bundle.path, "--output", output]) == 0
-    rows = pyarrow.parquet.read_table(f"{output}/predictions").to_pylist()
-    assert len(rows) == len(chips) == 20
-    for row in rows:
+    found = rows(output)
+    assert len(found) == len(chips) == 20
+    for row in found:
         probabilities = [row[f"p_{label}"] for label in trained.bundle.labels]
         np.testing.assert_allclose(probabilities, expected[row["path"]], atol=1e-4, err_msg=row["path"])
 

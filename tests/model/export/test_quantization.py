@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -27,6 +26,7 @@ from pipelines.inference.bundle import LITERT_MODEL, Bundle, load_bundle
 from pipelines.inference.engines import open_engine
 from tests.conftest import Unfinished
 from tests.model.quality import facts as model_facts
+from tests.outputs import rows
 
 pytest.importorskip("tensorflow")
 
@@ -154,8 +154,8 @@ def test_predict_gives_the_golden_probabilities_bit_for_bit(quantized: Quantized
     output = str(tmp_path / "tagged")
     flags = ["--input", str(tmp_path / "chips"), "--model", quantized.bundle.path, "--output", output]
     assert predict.main(flags) == 0
-    rows = sorted(pyarrow.parquet.read_table(f"{output}/predictions").to_pylist(), key=lambda row: row["path"])
-    found = np.array([[row[f"p_{label}"] for label in quantized.bundle.labels] for row in rows], np.float32)
+    probabilities = [[row[f"p_{label}"] for label in quantized.bundle.labels] for row in rows(output)]
+    found = np.array(probabilities, np.float32)
     np.testing.assert_array_equal(found, golden.probabilities)
 
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from pipelines.images import DecodeSettings, ImageError, Resized, decode_resized
 from pipelines.images.isolation import DecoderPool
 from tests import ROOT
 from tests.image_files import encode, picture, unmarked_rgba_jpeg
+from tests.outputs import rows
 from tests.pipelines.images.faults import FAULTS, faulty
 
 SETTINGS = DecodeSettings(32, "bilinear", 1_000_000)
@@ -172,10 +172,6 @@ def command(tmp_path: Path, bundle_path: str, *flags: str) -> subprocess.Complet
     )
 
 
-def rows(output: Path, table: str) -> list[dict[str, Any]]:
-    return [row for file in (output / table).glob("*.parquet") for row in pq.read_table(file).to_pylist()]
-
-
 @pytest.fixture
 def chips(tmp_path: Path) -> Path:
     folder = tmp_path / "chips"
@@ -194,7 +190,7 @@ def test_a_run_survives_images_that_crash_and_hang_the_decoder(
     run = command(tmp_path, bundle_path, "--isolate_decoding", "--max_seconds=3")
 
     assert run.returncode == 0, run.stderr
-    assert len(rows(tmp_path / "out", "predictions")) == 18
+    assert len(rows(tmp_path / "out")) == 18
     assert {row["path"][-6:]: (row["stage"], row["error"]) for row in rows(tmp_path / "out", "failures")} == {
         "05.jpg": ("decode", "DecoderCrashError"),
         "11.jpg": ("decode", "DecoderTimeoutError"),
@@ -204,8 +200,6 @@ def test_a_run_survives_images_that_crash_and_hang_the_decoder(
 def test_isolated_rows_are_the_same_bits(chips: Path, tmp_path: Path, bundle_path: str) -> None:
     def tag(*flags: str) -> list[dict[str, Any]]:
         assert command(tmp_path, bundle_path, "--overwrite", *flags).returncode == 0
-        return sorted(
-            ({**row, "run": ""} for row in rows(tmp_path / "out", "predictions")), key=lambda row: row["path"]
-        )
+        return [{**row, "run": ""} for row in rows(tmp_path / "out")]
 
     assert json.dumps(tag()) == json.dumps(tag("--isolate_decoding"))

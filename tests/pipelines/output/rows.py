@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from pipelines.output.commit import StagedFile, Superseded, Written, commit
 from pipelines.output.earlier import EarlierRows
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.writing import FailureTable, PredictionTable, TableWriter
 from pipelines.records import Failure, ImageRef, Prediction
+from tests import outputs
 
 Rows = Mapping[str, tuple[str, str]]
 """The table and the fingerprint of each path."""
@@ -59,9 +58,8 @@ def seen(output: str) -> dict[str, list[tuple[str, str]]]:
     """Read what a plain look at the tables finds of each path; every file must open."""
     found: dict[str, list[tuple[str, str]]] = {}
     for table in (PREDICTIONS, FAILURES):
-        for file in sorted(Path(output, table).glob("*.parquet")):
-            for row in pq.read_table(file, partitioning=None).to_pylist():
-                found.setdefault(row["path"], []).append((table, row["fingerprint"]))
+        for row in outputs.rows(output, table):
+            found.setdefault(row["path"], []).append((table, row["fingerprint"]))
     return found
 
 

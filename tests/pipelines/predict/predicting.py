@@ -1,15 +1,10 @@
-"""What tests of `scenetags predict` share: chips, and readers of what the command has written."""
+"""What tests of `scenetags predict` share: chips, and hands on Ctrl-C."""
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
-
-import pyarrow.parquet as pq
 
 from pipelines.images import Resized
 from pipelines.reading.source import ImageSource, Refusal
@@ -22,26 +17,6 @@ Predict = Callable[..., int]
 
 def chip(seed: int) -> bytes:
     return unmarked_rgba_jpeg(picture(seed=seed))
-
-
-def rows(output: Path, table: str = "predictions") -> list[dict[str, Any]]:
-    files = sorted((output / table).glob("*.parquet"))
-    found = [row for file in files for row in pq.read_table(file).to_pylist()]
-    return sorted(found, key=lambda row: row["path"])
-
-
-def tagged(output: Path) -> list[str]:
-    return [os.path.basename(row["path"]) for row in rows(output)]
-
-
-def failed(output: Path) -> dict[str, str]:
-    return {os.path.basename(row["path"]): row["message"] for row in rows(output, "failures")}
-
-
-def manifest(output: Path) -> dict[str, Any]:
-    newest = max((output / "runs").glob("*.json"))
-    described: dict[str, Any] = json.loads(newest.read_text())
-    return described
 
 
 def without(row: Mapping[str, Any], *names: str) -> dict[str, Any]:

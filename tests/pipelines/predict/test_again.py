@@ -17,7 +17,8 @@ from pipelines.output.run import Accounts, Run
 from pipelines.reading.source import ImageSource, Refusal
 from pipelines.records import ImageRef
 from tests.conftest import on_both_runners
-from tests.pipelines.predict.predicting import Predict, chip, failed, interrupt_at, manifest, rows, tagged, without
+from tests.outputs import failed, manifest, rows, tagged
+from tests.pipelines.predict.predicting import Predict, chip, interrupt_at, without
 
 
 @on_both_runners

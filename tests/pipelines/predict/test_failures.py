@@ -17,7 +17,8 @@ from pipelines.records import Failure, Image, Prediction
 from pipelines.runners import jobs
 from tests.conftest import IMAGE_SIZE, POISON, on_both_runners
 from tests.image_files import bomb, encode, picture
-from tests.pipelines.predict.predicting import CHIP, Predict, failed, manifest, rows, tagged
+from tests.outputs import failed, manifest, rows, tagged
+from tests.pipelines.predict.predicting import CHIP, Predict
 
 ODD_NAMES = (
     "with space.jpg",

@@ -15,7 +15,8 @@ from pipelines.inference.bundle import load_bundle
 from pipelines.inference.tagging import Predictor
 from pipelines.reading.source import ImageSource
 from tests.conftest import on_both_runners
-from tests.pipelines.predict.predicting import Predict, chip, failed, interrupt_at, manifest, rows, tagged
+from tests.outputs import failed, manifest, rows, tagged
+from tests.pipelines.predict.predicting import Predict, chip, interrupt_at
 
 
 def test_an_overwrite_that_loses_a_row_keeps_the_old_ones(

@@ -19,7 +19,8 @@ from pipelines.inference.bundle import load_bundle
 from pipelines.output import manifest as manifest_of
 from tests.conftest import on_both_runners
 from tests.image_files import encode, picture
-from tests.pipelines.predict.predicting import Predict, manifest, rows, tagged, without
+from tests.outputs import manifest, rows, tagged
+from tests.pipelines.predict.predicting import Predict, without
 
 
 @on_both_runners

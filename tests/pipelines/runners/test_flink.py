@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,12 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.material import large_bundle, synthetic_chips
 from pipelines import predict
 from pipelines.errors import ExitCode
+from tests.outputs import accounts, rows_by_path
 from tools.flink import FlinkCluster, Parts, flink_cluster
 from tools.workers import ROOT
 
@@ -51,22 +50,7 @@ def flags() -> list[str]:
 def expected(parts: Parts, flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     output = tmp_path_factory.mktemp("local") / "out"
     assert predict.main([*flags, f"--output={output}"]) == ExitCode.DONE
-    return rows(output)
-
-
-def rows(output: Path) -> dict[str, Any]:
-    """Read the rows by their paths, without the names of their runs."""
-    found = [row for file in output.glob("*/*.parquet") for row in pq.read_table(file).to_pylist()]
-    by_path = {row["path"]: {**row, "run": None} for row in found}
-    assert len(by_path) == len(found), "an image has two rows"
-    return by_path
-
-
-def accounts(output: Path) -> tuple[str, int, int]:
-    """Read how the only run ended, and its counts of inputs and predictions."""
-    [manifest] = (output / "runs").iterdir()
-    described = json.loads(manifest.read_text())
-    return described["status"], described["inputs"], described["predictions"]
+    return rows_by_path(output)
 
 
 def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -87,9 +71,10 @@ def test_the_rows_are_those_of_a_local_run_and_both_task_managers_have_worked(
     shares = cluster.shares(READING)
     assert sorted(shares) == sorted(manager.name for manager in cluster.task_managers)
     assert min(records for _, records in shares.values()) > CHIPS / 4, f"one had next to nothing to do: {shares}"
-    assert accounts(output) == ("done", CHIPS, CHIPS)
+    counted = accounts(output)
+    assert (counted["status"], counted["inputs"], counted["predictions"]) == ("done", CHIPS, CHIPS)
     # Floats are compared as they are: probabilities are the same bit for bit.
-    assert rows(output) == expected
+    assert rows_by_path(output) == expected
 
 
 def test_a_task_manager_that_dies_costs_no_row_and_doubles_none(
@@ -111,8 +96,9 @@ def test_a_task_manager_that_dies_costs_no_row_and_doubles_none(
     assert job.returncode == ExitCode.DONE, errors
     assert f"{CHIPS:,} tagged, 0 failed" in told
     assert max(cluster.attempts(READING)) > 0, "nothing was tried again: the one that died had nothing to do"
-    assert accounts(output) == ("done", CHIPS, CHIPS)
-    assert rows(output) == expected
+    counted = accounts(output)
+    assert (counted["status"], counted["inputs"], counted["predictions"]) == ("done", CHIPS, CHIPS)
+    assert rows_by_path(output) == expected
     assert [path.name for path in output.iterdir() if path.name.startswith("_")] == []
 
 

@@ -11,12 +11,10 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -24,9 +22,9 @@ from pipelines import predict
 from pipelines.inference.bundle import LITERT_MODEL
 from pipelines.inference.tagging import Predictor
 from pipelines.job.release import running_release
-from pipelines.output.run import Accounts
 from pipelines.runners import jobs
 from tests.image_files import encode, exif, picture, unmarked_rgba_jpeg
+from tests.outputs import accounts, rows_by_path
 from tools.workers import ROOT, Cluster, worker_pool
 
 CHIPS = 40
@@ -62,23 +60,6 @@ def flags(chips: Path, tmp_path: Path, bundle_path: str) -> list[str]:
     return [*named, f"--model={bundle_path}", "--max_failure_rate=1", "--progress=off"]
 
 
-def rows(output: Path) -> dict[str, dict[str, Any]]:
-    """Read the rows of both tables by their paths, without the names of their runs."""
-    found = [row for file in output.glob("*/*.parquet") for row in pq.read_table(file).to_pylist()]
-    by_path = {row["path"]: row for row in found}
-    assert len(by_path) == len(found), "an image has two rows"
-    for row in found:
-        del row["run"]
-    return by_path
-
-
-def accounts(output: Path) -> dict[str, Any]:
-    """Read what the manifest of the only run counts."""
-    [manifest] = (output / "runs").iterdir()
-    described = json.loads(manifest.read_text())
-    return {"status": described["status"], **{field.name: described[field.name] for field in fields(Accounts)}}
-
-
 def test_workers_share_nothing_with_this_process(
     workers: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,13 +92,13 @@ def test_rows_of_other_processes_are_the_same_bit_for_bit(
         raise AssertionError("the launching process has predicted something")
 
     assert predict.main([*flags, f"--output={tmp_path}/local"]) == 0
-    expected = rows(tmp_path / "local")
+    expected = rows_by_path(tmp_path / "local")
     monkeypatch.setattr(Predictor, "predict", sing)
     before = workers.started
 
     assert predict.main([*flags, f"--output={tmp_path}/remote", *workers.flags, *more]) == 0
 
-    found = rows(tmp_path / "remote")
+    found = rows_by_path(tmp_path / "remote")
     assert found.keys() == expected.keys()
     for path, row in expected.items():
         assert found[path] == row
@@ -141,8 +122,8 @@ def test_paths_are_those_of_the_folder_in_which_the_command_was_given(
 
     assert predict.main([*named, "--model=bundle", "--output=out", "--progress=off", *workers.flags]) == 0
 
-    assert {os.path.dirname(path) for path in rows(tmp_path / "out")} == {str(chips)}
-    assert {"00.jpeg", "01.png", "04.jpeg"} <= {os.path.basename(path) for path in rows(tmp_path / "out")}
+    assert {os.path.dirname(path) for path in rows_by_path(tmp_path / "out")} == {str(chips)}
+    assert {"00.jpeg", "01.png", "04.jpeg"} <= {os.path.basename(path) for path in rows_by_path(tmp_path / "out")}
 
 
 def test_a_bundle_that_is_replaced_after_the_launch_is_refused_in_one_line(
@@ -160,7 +141,7 @@ def test_a_bundle_that_is_replaced_after_the_launch_is_refused_in_one_line(
     said = capsys.readouterr().err
     assert said.startswith(f"scenetags predict: bundle {bundle_copy}: {LITERT_MODEL} is damaged: ")
     assert said.count("\n") == 1, said
-    assert rows(tmp_path / "out") == {}
+    assert not (tmp_path / "out").exists()
 
 
 def alter_version(package: Path) -> None:
@@ -222,7 +203,7 @@ def test_workers_with_another_release_refuse_in_one_line(
     assert said.startswith("scenetags predict: ")
     assert line in said
     assert said.count("\n") == 1, said
-    assert rows(tmp_path / "out") == {}
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_job_that_is_interrupted_commits_nothing_and_is_done_by_the_next_one(
@@ -247,6 +228,6 @@ def test_a_job_that_is_interrupted_commits_nothing_and_is_done_by_the_next_one(
     assert job.returncode == 130, said
     assert "interrupted by SIGINT; 0 images are committed" in said
     assert predict.main(flags) == 0
-    assert len(rows(out)) == count
+    assert len(rows_by_path(out)) == count
     # Beam's own job service goes on with a job that was cancelled, and what it still writes is never committed.
     assert sorted(name for name in os.listdir(out) if not name.startswith("_staging")) == ["predictions", "runs"]

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from tests import ROOT
 from tests.image_files import encode, picture, unmarked_rgba_jpeg
+from tests.outputs import rows
 from tests.pipelines.images.faults import FAULTS
 
 CHIPS = 1500
@@ -50,16 +50,15 @@ def start(tmp_path: Path, bundle_path: str) -> Iterator[Start]:
         process.communicate()
 
 
+def tagged(output: Path) -> list[str]:
+    return [row["path"] for row in rows(output)]
+
+
 def wait_for_a_wave(output: Path, process: subprocess.Popen[str]) -> None:
     """Wait until a run has committed its first wave; many follow it."""
     while not (output / "runs").exists():
         assert process.poll() is None, f"the run ended before its first commit: {process.communicate()}"
         time.sleep(0.02)
-
-
-def tagged(output: Path) -> list[str]:
-    files = (output / "predictions").glob("*.parquet")
-    return sorted(path for file in files for path in pq.read_table(file)["path"].to_pylist())
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from pipelines import predict, storage
+from pipelines import predict
+from tests import outputs
 from tests.conftest import Bucket
 
 CHIPS = 30
@@ -30,8 +28,7 @@ PLACES = {"input": "chips", "model": "bundle", "output": "out"}
 
 def rows(output: str, table: str = "predictions") -> list[dict[str, Any]]:
     """Read a table's rows by the names of the images, without what differs from storage to storage and run to run."""
-    files = storage.list_files(f"{output}/{table}", ".parquet")
-    found = [row for file in files for row in pq.read_table(pa.BufferReader(storage.read(file))).to_pylist()]
+    found = outputs.rows(output, table)
     for row in found:
         row["path"] = row["path"].rpartition("/")[2]
         del row["run"], row["fingerprint"]
