@@ -17,7 +17,7 @@ import pytest
 
 from model import evaluate
 from pipelines import cli, predict
-from tests.conftest import LABELS
+from tests.bundles import LABELS
 from tests.image_files import picture, unmarked_rgba_jpeg
 from tests.outputs import rows
 

@@ -23,8 +23,9 @@ from pipelines.planning.census import take_census
 from pipelines.records import Failure, ImageRef
 from pipelines.runners.beam_flags import check_beam_flags
 from pipelines.supervision import interruption
-from tests.conftest import Bucket, WriteChips
+from tests.conftest import Bucket
 from tests.image_files import encode, picture, unmarked_rgba_jpeg
+from tests.pipelines.conftest import WriteChips
 
 CHIPS = [f"{number}.jpg" for number in range(12)]
 

@@ -24,11 +24,13 @@ from pipelines import predict
 from pipelines.commandline.parser import UsageError
 from pipelines.inference.bundle import LITERT_MODEL, Bundle, load_bundle
 from pipelines.inference.engines import open_engine
-from tests.conftest import Unfinished
+from tests.model.conftest import Unfinished
 from tests.model.quality import facts as model_facts
 from tests.outputs import rows
 
 pytest.importorskip("tensorflow")
+
+pytestmark = pytest.mark.xdist_group("training")
 
 
 class Quantized(NamedTuple):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import itertools
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,7 @@ def test_a_phase_ends_with_its_epochs_or_when_it_gets_no_better() -> None:
     assert has_ended(long, epochs("fine-tuning", 0.9, math.nan)), "nothing comes after NaN"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def examples() -> dataset.Examples:
     """Images that are dark, bright or half and half."""
     rng = np.random.default_rng(0)
@@ -123,14 +125,21 @@ def training(examples: dataset.Examples, folder: Path) -> fitting.Training:
     )
 
 
-@pytest.fixture
-def uninterrupted(examples: dataset.Examples, tmp_path: Path, tensorflow: Any) -> fitting.Training:
-    whole = training(examples, tmp_path / "whole")
+@pytest.fixture(scope="module")
+def trained(examples: dataset.Examples, tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> fitting.Training:
+    """Train to the end, once; each test gets a copy of what that left."""
+    whole = training(examples, tmp_path_factory.mktemp("trained") / "whole")
     whole.run([HEAD, FINETUNING])
     return whole
 
 
-def test_a_training_that_resumes_ends_as_if_it_had_not_been_interrupted(
+@pytest.fixture
+def uninterrupted(trained: fitting.Training, tmp_path: Path) -> fitting.Training:
+    folder = Path(shutil.copytree(trained.workspace.folder, tmp_path / "whole"))
+    return replace(trained, workspace=replace(trained.workspace, folder=folder), history=list(trained.history))
+
+
+def test_a_training_that_goes_on_ends_as_if_it_had_not_been_interrupted(
     examples: dataset.Examples,
     uninterrupted: fitting.Training,
     tmp_path: Path,

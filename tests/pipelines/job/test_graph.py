@@ -24,7 +24,7 @@ from pipelines.output.run import Accounts, Run
 from pipelines.records import Failure, Image, ImageRef, Prediction
 from pipelines.runners.distributed import build_job
 from pipelines.runners.jobs import plan_tagging
-from tests.conftest import WriteChips
+from tests.pipelines.conftest import WriteChips
 
 STEPS = (
     "ListImages",

@@ -23,7 +23,7 @@ from pipelines.job.steps import PredictAhead, ReadAhead
 from pipelines.listing import list_images
 from pipelines.records import ImageRef
 from pipelines.storage import Access
-from tests.conftest import WriteChips
+from tests.pipelines.conftest import WriteChips
 
 BUNDLES_AT_A_TIME = 6
 

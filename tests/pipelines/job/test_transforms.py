@@ -28,8 +28,8 @@ from pipelines.output.run import Run
 from pipelines.reading.source import ImageSource, Refusal
 from pipelines.records import ImageRef
 from pipelines.supervision import progress
-from tests.conftest import on_both_runners
 from tests.image_files import picture, unmarked_rgba_jpeg
+from tests.pipelines.conftest import on_both_runners
 
 Pipeline = Callable[[], beam.Pipeline]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from tests.conftest import WriteChips
 from tests.outputs import rows
+from tests.pipelines.conftest import WriteChips
 
 HEIGHT = '    Column("height", '
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from pipelines import predict
+from tests.bundles import write_bundle
 from tests.pipelines.predict.predicting import Predict, chip
+from tests.sharing import made_once
 
 
 @pytest.fixture
@@ -31,3 +33,10 @@ def chips(tmp_path: Path) -> Path:
     for seed in range(10):
         (folder / f"{seed}.jpg").write_bytes(chip(seed))
     return folder
+
+
+@pytest.fixture(scope="session")
+def poisoned_bundle_path(tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> str:
+    """Path of a bundle like the small one, in which a kernel fails when it comes to a `POISON` coloured image."""
+    made = made_once(tmp_path_factory, "poisoned", lambda folder: write_bundle(folder / "poisoned", tensorflow, True))
+    return str(made / "poisoned")

@@ -16,8 +16,8 @@ from pipelines.output import manifest as manifest_of
 from pipelines.output.run import Accounts, Run
 from pipelines.reading.source import ImageSource, Refusal
 from pipelines.records import ImageRef
-from tests.conftest import on_both_runners
 from tests.outputs import failed, manifest, rows, tagged
+from tests.pipelines.conftest import on_both_runners
 from tests.pipelines.predict.predicting import Predict, chip, interrupt_at, without
 
 

@@ -15,9 +15,10 @@ from pipelines.listing.packed import PackedNames
 from pipelines.output.run import Accounts
 from pipelines.records import Failure, Image, Prediction
 from pipelines.runners import jobs
-from tests.conftest import IMAGE_SIZE, POISON, on_both_runners
+from tests.bundles import IMAGE_SIZE, POISON
 from tests.image_files import bomb, encode, picture
 from tests.outputs import failed, manifest, rows, tagged
+from tests.pipelines.conftest import on_both_runners
 from tests.pipelines.predict.predicting import CHIP, Predict
 
 ODD_NAMES = (

@@ -14,8 +14,8 @@ import pytest
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.tagging import Predictor
 from pipelines.reading.source import ImageSource
-from tests.conftest import on_both_runners
 from tests.outputs import failed, manifest, rows, tagged
+from tests.pipelines.conftest import on_both_runners
 from tests.pipelines.predict.predicting import Predict, chip, interrupt_at
 
 

@@ -17,9 +17,9 @@ import pytest
 
 from pipelines.inference.bundle import load_bundle
 from pipelines.output import manifest as manifest_of
-from tests.conftest import on_both_runners
 from tests.image_files import encode, picture
 from tests.outputs import manifest, rows, tagged
+from tests.pipelines.conftest import on_both_runners
 from tests.pipelines.predict.predicting import Predict, without
 
 

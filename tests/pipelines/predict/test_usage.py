@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import on_both_runners
+from tests.pipelines.conftest import on_both_runners
 from tests.pipelines.predict.predicting import Predict
 
 

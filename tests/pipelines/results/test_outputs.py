@@ -16,7 +16,8 @@ from pipelines import storage
 from pipelines.output.run import FAILURES, PREDICTIONS, Run
 from pipelines.output.tables import OutputError
 from pipelines.results.outputs import NoOutputError, Output, open_output
-from tests.conftest import LABELS, Bucket
+from tests.bundles import LABELS
+from tests.conftest import Bucket
 from tests.pipelines.output.rows import FIRST, commit_rows
 
 THIRD = {"later.jpg": (PREDICTIONS, "new")}

@@ -13,7 +13,8 @@ import pytest
 from model import evaluate
 from pipelines import storage, tag
 from pipelines.storage import leases, patience
-from tests.conftest import Bucket, on_both_runners
+from tests.conftest import Bucket
+from tests.pipelines.conftest import on_both_runners
 from tests.pipelines.predict.buckets.tagging import CHIPS, in_bucket, rows, run
 from tools.proxy import RESET, Disturbance
 

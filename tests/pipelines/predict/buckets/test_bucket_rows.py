@@ -19,7 +19,8 @@ from model import evaluate
 from pipelines import storage, tag
 from pipelines.commandline.flags import parse_predict
 from pipelines.runners.beam_flags import reach_buckets
-from tests.conftest import Bucket, on_both_runners
+from tests.conftest import Bucket
+from tests.pipelines.conftest import on_both_runners
 from tests.pipelines.predict.buckets.tagging import CHIPS, in_bucket, rows, run
 from tools.proxy import Disturbance
 

@@ -1,0 +1,80 @@
+"""A small bundle that tells by their colour whether images are bright, green or blue."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, seal_bundle
+from tests import image_files
+
+LABELS = ("bright", "green", "blue")
+IMAGE_SIZE = 32
+
+POISON = (255, 0, 255)
+
+
+def write_bundle(folder: Path, tf: Any, poisoned: bool = False) -> None:
+    """Write a bundle, with one of whose kernels a `POISON` coloured image fails if it is to be poisoned."""
+    folder.mkdir()
+    golden = np.stack([image_files.picture(IMAGE_SIZE, IMAGE_SIZE, seed=seed) for seed in range(4)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        probabilities = _write_models(tf, folder, golden, poisoned)
+    np.savez_compressed(folder / GOLDEN, pixels=golden, probabilities=probabilities)
+    (folder / MODEL_CARD).write_text("A model for tests.\n")
+    seal_bundle(
+        folder,
+        name=folder.name,
+        labels=LABELS,
+        thresholds=[0.5, 0.5, 0.5],
+        image_size=IMAGE_SIZE,
+        resize_filter="bilinear",
+        training={"images": 0},
+        metrics={},
+        versions={"tensorflow": tf.__version__},
+    )
+
+
+def _write_models(tf: Any, folder: Path, pixels: NDArray[np.uint8], poisoned: bool) -> NDArray[np.float32]:
+    """Write the SavedModel and the LiteRT file of a small network, and return its probabilities of these pixels."""
+    rng = np.random.default_rng(0)
+    # Three channels carry the colours through the network; the others are noise of little weight.
+    first, second = (rng.normal(0, 0.2, (3, 3, inputs, 8)).astype(np.float32) for inputs in (3, 8))
+    for colour in range(3):
+        for kernel in (first, second):
+            kernel[..., colour] = 0
+            kernel[:, :, colour, colour] = 1 / 9
+    last = rng.normal(0, 0.3, (8, len(LABELS))).astype(np.float32)
+    last[:3] += np.array([[4, -6, -6], [4, 12, -6], [4, -6, 12]], np.float32)
+    bias = np.array([-6, 0, 0], np.float32)
+
+    class Network(tf.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = [tf.Variable(weights) for weights in (first, second, last, bias)]
+
+        @tf.function(input_signature=[tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 3), tf.uint8, name="pixels")])  # type: ignore[untyped-decorator]
+        def serve(self, pixels: Any) -> Any:
+            first, second, last, bias = self.weights
+            values = tf.cast(pixels, tf.float32) / 255
+            values = tf.nn.relu(tf.nn.conv2d(values, first, strides=2, padding="SAME"))
+            values = tf.nn.relu(tf.nn.conv2d(values, second, strides=2, padding="SAME"))
+            logits = tf.reduce_mean(values, axis=(1, 2)) @ last + bias
+            if poisoned:
+                difference = tf.abs(tf.cast(pixels[:, 0, 0], tf.float32) - tf.constant(POISON, tf.float32))
+                poison = tf.reduce_sum(difference, axis=-1) < 1
+                # There is one number to gather from, and the poison points far past it.
+                logits += tf.gather(tf.zeros(1), tf.cast(poison, tf.int32) * 1000)[:, tf.newaxis]
+            return tf.sigmoid(logits)
+
+    network = Network()
+    tf.saved_model.save(network, str(folder / SAVED_MODEL), signatures={"serve": network.serve})
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / SAVED_MODEL), signature_keys=["serve"])
+    (folder / LITERT_MODEL).write_bytes(converter.convert())
+    probabilities: NDArray[np.float32] = network.serve(pixels).numpy()
+    return probabilities

@@ -1,0 +1,71 @@
+"""Fixtures of the tests of `pipelines`: chips, runs, and workers that are other processes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.inference.bundle import load_bundle
+from pipelines.output.run import Run
+from tests import image_files
+from tools.workers import Cluster, job_service, worker_pool
+
+WriteChips = Callable[[Sequence[str]], Path]
+
+on_both_runners = pytest.mark.parametrize("runner", ["local", "portable"], indirect=True)
+"""For tests of what a job promises wherever it runs. Those without it change something in the process that launches,
+which workers elsewhere know nothing of, or are about what a local run has alone: waves, progress, signals."""
+
+
+@pytest.fixture(scope="session")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Beam's portable runner, with workers that share nothing with this process."""
+    folder = tmp_path_factory.mktemp("workers")
+    with job_service(folder / "jobs") as jobs, worker_pool(folder / "workers") as workers:
+        yield Cluster(jobs, workers)
+
+
+@pytest.fixture
+def runner(request: pytest.FixtureRequest) -> Iterator[Sequence[str]]:
+    """Beam's flags that choose the runner: none for the local one, which a test gets that does not ask for both."""
+    if getattr(request, "param", "local") == "local":
+        yield ()
+        return
+    workers: Cluster = request.getfixturevalue("workers")
+    yield workers.flags
+    # Of a test that has failed this is shown.
+    print(workers.jobs.tail, workers.workers.tail, sep="\n")
+
+
+@pytest.fixture
+def bundle_copy(bundle_path: str, tmp_path: Path) -> Path:
+    """Copy the small bundle, for tests that do it harm."""
+    return Path(shutil.copytree(bundle_path, tmp_path / "bundle_copy"))
+
+
+@pytest.fixture
+def chips(tmp_path: Path) -> WriteChips:
+    """Write chips of these names, with the reference set's defect, and return their folder."""
+
+    def write(names: Sequence[str]) -> Path:
+        image_files.write_chips(tmp_path / "chips", names)
+        return tmp_path / "chips"
+
+    return write
+
+
+@pytest.fixture
+def run(tmp_path: Path, bundle_path: str) -> Run:
+    """Make a run of the small bundle, into a folder that is not there yet."""
+    bundle = load_bundle(bundle_path)
+    return Run("20260101T000000Z-0002", str(tmp_path / "out"), bundle, bundle.thresholds)
+
+
+@pytest.fixture
+def earlier(run: Run) -> Run:
+    """Make a run into the same folder that began before."""
+    return replace(run, name="20260101T000000Z-0001")
