@@ -60,6 +60,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(available_cores(), WORKERS)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep together what shares a fixture that costs much."""
+    from tests.scheduling import Grouped
+
+    return Grouped(config, log)
+
+
 @pytest.fixture(scope="session")
 def planet() -> Path:
     """Chips of the Planet set, which are never part of the project."""

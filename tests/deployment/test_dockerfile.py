@@ -20,8 +20,6 @@ from tests import ROOT
 from tests.deployment.dockerfile import build, is_sent, moved, read_stages, run
 from tests.outputs import rows
 
-pytestmark = pytest.mark.xdist_group("image")
-
 STAGES = read_stages()
 FINAL = STAGES[-1]
 ENVIRONMENT: dict[str, str] = DockerfileParser(str(ROOT)).envs

@@ -18,8 +18,6 @@ import pytest
 from pipelines.inference.bundle import load_bundle
 from tests import ROOT
 
-pytestmark = pytest.mark.xdist_group("notebook")
-
 NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
 SMALL = {"COUNT": 48, "CHIP_SIZE": 64, "IMAGE_SIZE": 32, "EPOCHS": 1}
 

@@ -26,8 +26,6 @@ from tests.outputs import rows
 
 pytest.importorskip("tensorflow")
 
-pytestmark = pytest.mark.xdist_group("training")
-
 SIZE = IMAGE_SIZE
 
 

@@ -23,8 +23,6 @@ from tests.model.quality import facts as model_facts
 
 pytest.importorskip("tensorflow")
 
-pytestmark = pytest.mark.xdist_group("export")
-
 SIZE = model_facts.IMAGE_SIZE
 LABELS = len(model_facts.LABELS)
 IMAGES = 150

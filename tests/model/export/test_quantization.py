@@ -30,8 +30,6 @@ from tests.outputs import rows
 
 pytest.importorskip("tensorflow")
 
-pytestmark = pytest.mark.xdist_group("training")
-
 
 class Quantized(NamedTuple):
     """What a training gave that was interrupted before it was exported in float32, and resumed for int8.
