@@ -12,7 +12,8 @@ import pytest
 from pipelines.inference.bundle import load_bundle
 from pipelines.output.run import Run
 from tests import image_files
-from tools.workers import Cluster, job_service, worker_pool
+from tests.pipelines import forking_pool
+from tools.workers import Cluster, Server, job_service, worker_pool
 
 WriteChips = Callable[[Sequence[str]], Path]
 
@@ -22,10 +23,23 @@ which workers elsewhere know nothing of, or are about what a local run has alone
 
 
 @pytest.fixture(scope="session")
-def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Beam's portable runner, with workers that share nothing with this process."""
-    folder = tmp_path_factory.mktemp("workers")
-    with job_service(folder / "jobs") as jobs, worker_pool(folder / "workers") as workers:
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Beam's portable runner, which has no workers of its own."""
+    with job_service(tmp_path_factory.mktemp("jobs") / "service") as jobs:
+        yield jobs
+
+
+@pytest.fixture(scope="session")
+def workers(jobs: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Beam's own pool, whose workers share nothing with this process."""
+    with worker_pool(tmp_path_factory.mktemp("workers") / "pool") as workers:
+        yield Cluster(jobs, workers)
+
+
+@pytest.fixture(scope="session")
+def forked_workers(jobs: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Workers that share as little, and begin at once."""
+    with worker_pool(tmp_path_factory.mktemp("forked") / "pool", module=forking_pool.__name__) as workers:
         yield Cluster(jobs, workers)
 
 
@@ -35,7 +49,7 @@ def runner(request: pytest.FixtureRequest) -> Iterator[Sequence[str]]:
     if getattr(request, "param", "local") == "local":
         yield ()
         return
-    workers: Cluster = request.getfixturevalue("workers")
+    workers: Cluster = request.getfixturevalue("forked_workers")
     yield workers.flags
     # Of a test that has failed this is shown.
     print(workers.jobs.tail, workers.workers.tail, sep="\n")

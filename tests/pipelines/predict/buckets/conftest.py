@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -13,8 +14,9 @@ import pytest
 from pipelines import storage
 from tests.conftest import Bucket
 from tests.image_files import picture, unmarked_rgba_jpeg
+from tests.pipelines.forking_pool import ENVIRONMENT
 from tests.pipelines.predict.buckets.tagging import CHIPS, rows, run
-from tools.workers import Cluster, worker_pool
+from tools.workers import Cluster
 
 
 @pytest.fixture(scope="session")
@@ -42,17 +44,19 @@ def everywhere(chips: Path, bundle_path: str, bucket: Bucket) -> Bucket:
 
 
 @pytest.fixture
-def runner(bucket: Bucket, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sequence[str]]:
+def runner(bucket: Bucket, request: pytest.FixtureRequest) -> Iterator[Sequence[str]]:
     """As for all tests, with workers that reach the bucket as this process does: through its proxy."""
     if getattr(request, "param", "local") == "local":
         yield ()
         return
-    workers: Cluster = request.getfixturevalue("workers")
+    workers: Cluster = request.getfixturevalue("forked_workers")
     reach = {name: value for name, value in os.environ.items() if name.startswith(("AWS_", "STORAGE_EMULATOR_"))}
-    with worker_pool(tmp_path / "pool", reach) as pool:
-        yield Cluster(workers.jobs, pool).flags
-        # Of a test that has failed this is shown.
-        print(workers.jobs.tail, pool.tail, sep="\n")
+    environment = workers.workers.log.with_name(ENVIRONMENT.name)
+    environment.write_text(json.dumps(reach))
+    yield workers.flags
+    environment.unlink()
+    # Of a test that has failed this is shown.
+    print(workers.jobs.tail, workers.workers.tail, sep="\n")
 
 
 @pytest.fixture(scope="session")
