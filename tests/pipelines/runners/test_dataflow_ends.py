@@ -41,8 +41,8 @@ def test_a_job_that_nobody_waits_for_keeps_its_output(
 def test_a_job_that_is_waited_for_is_told_of(
     submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributed, "SECONDS_BETWEEN_LINES", 0.1)
-    service.course = Course((types.JobState.JOB_STATE_RUNNING,) * 100 + (types.JobState.JOB_STATE_DONE,))
+    monkeypatch.setattr(distributed, "SECONDS_BETWEEN_LINES", 0.01)
+    service.course = Course((types.JobState.JOB_STATE_RUNNING,) * 20 + (types.JobState.JOB_STATE_DONE,))
     service.counters = {
         **{("s1", "images_listed"): 5000, ("s1", "images_skipped"): 100},
         **{("s2", "images_failed"): 10, ("s3", "images_failed"): 1, ("s4", "images_tagged"): 1889},

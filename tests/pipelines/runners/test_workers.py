@@ -10,9 +10,9 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pytest
@@ -25,7 +25,7 @@ from pipelines.job.release import running_release
 from pipelines.runners import jobs
 from tests.image_files import encode, exif, picture, unmarked_rgba_jpeg
 from tests.outputs import accounts, rows_by_path
-from tools.workers import ROOT, Cluster, worker_pool
+from tools.workers import ROOT, Cluster, Server, worker_pool
 
 CHIPS = 40
 
@@ -144,6 +144,31 @@ def test_a_bundle_that_is_replaced_after_the_launch_is_refused_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
+class Others(NamedTuple):
+    """A cluster whose workers import what they are given.
+
+    Attributes:
+      cluster: whose pool looks for the package behind a link.
+      link: to the folder that holds the package.
+    """
+
+    cluster: Cluster
+    link: Path
+
+    def give(self, package: Path) -> None:
+        self.link.unlink(missing_ok=True)
+        self.link.symlink_to(package)
+
+
+@pytest.fixture(scope="module")
+def others(jobs: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Others]:
+    folder = tmp_path_factory.mktemp("others")
+    link = folder / "package"
+    link.symlink_to(ROOT)
+    with worker_pool(folder / "pool", package=link) as pool:
+        yield Others(Cluster(jobs, pool), link)
+
+
 def alter_version(package: Path) -> None:
     folder = package / "scenetags-9.9.9.dist-info"
     folder.mkdir()
@@ -183,7 +208,7 @@ def make_it_older_than_releases(package: Path) -> None:
     ids=lambda value: value.__name__ if callable(value) else "",
 )
 def test_workers_with_another_release_refuse_in_one_line(
-    workers: Cluster,
+    others: Others,
     flags: list[str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -193,11 +218,11 @@ def test_workers_with_another_release_refuse_in_one_line(
     package = tmp_path / "package"
     shutil.copytree(ROOT / "pipelines", package / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
     alter(package)
+    others.give(package)
+    before = others.cluster.started
 
-    with worker_pool(tmp_path / "pool", package=package) as pool:
-        others = Cluster(workers.jobs, pool)
-        assert predict.main([*flags, f"--output={tmp_path}/out", *others.flags]) == 2
-        assert others.started == 1
+    assert predict.main([*flags, f"--output={tmp_path}/out", *others.cluster.flags]) == 2
+    assert others.cluster.started == before + 1
 
     said = capsys.readouterr().err
     assert said.startswith("scenetags predict: ")
