@@ -106,16 +106,15 @@ def test_a_run_that_ends_in_the_middle_is_explained_in_a_line(end: str, tmp_path
             *(sys.executable, "-m", "pipelines.predict", f"--input={tmp_path / 'chips'}", f"--model={bundle_path}"),
             *(f"--output={tmp_path / 'out'}", "--progress=off"),
         ],
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "HANGING": str(tmp_path / "hanging")},
         stderr=subprocess.PIPE,
         text=True,
     )
     if end == "kill":
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("out/_lock")):
+        while not (tmp_path / "hanging").exists():
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        time.sleep(3)
         run.kill()
     _, printed = run.communicate(timeout=60)
 
