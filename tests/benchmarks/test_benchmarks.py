@@ -168,7 +168,7 @@ def test_a_probability_that_is_no_number_does_not_agree() -> None:
 
 def test_memory_is_that_of_all_processes(tmp_path: Path) -> None:
     pytest.importorskip("psutil")
-    child = "import time; taken = b'x' * 200_000_000; time.sleep(2)"
+    child = "import time; taken = b'x' * 200_000_000; time.sleep(1)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
 
     # By a process of its own: the peak of this one, which has run other tests, is passed on to those that it starts.
