@@ -103,7 +103,7 @@ def test_predict_gives_real_chips_the_probabilities_of_the_training_reader(
         np.testing.assert_allclose(probabilities, expected[row["path"]], atol=1e-4, err_msg=row["path"])
 
 
-def test_a_killed_training_goes_on(
+def test_a_killed_training_resumes(
     training_chips: Path, untrained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = tmp_path / "base.weights.h5"
@@ -123,7 +123,7 @@ def test_a_killed_training_goes_on(
     assert not (tmp_path / "bundle").exists()
     with eagerly():
         assert train.main(command) == 0
-    assert f"going on after epoch {done} of an interrupted training" in capsys.readouterr().out
+    assert f"resuming after epoch {done} of an interrupted training" in capsys.readouterr().out
     assert [epoch.epoch for epoch in read_csv(history)] == [1, 2, 3, 4, 5]
     assert load_bundle(str(tmp_path / "bundle")).training["kept_epoch"] in range(1, 6)
 

@@ -139,7 +139,7 @@ def uninterrupted(trained: fitting.Training, tmp_path: Path) -> fitting.Training
     return replace(trained, workspace=replace(trained.workspace, folder=folder), history=list(trained.history))
 
 
-def test_a_training_that_goes_on_ends_as_if_it_had_not_been_interrupted(
+def test_a_training_that_resumes_ends_as_if_it_had_not_been_interrupted(
     examples: dataset.Examples,
     uninterrupted: fitting.Training,
     tmp_path: Path,

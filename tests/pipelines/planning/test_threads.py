@@ -14,7 +14,7 @@ from pipelines.inference.bundle import Bundle
 from pipelines.inference.engines import Engine, open_engine
 from pipelines.planning import planner
 from pipelines.reading import source
-from tests.conftest import WriteChips
+from tests.pipelines.conftest import WriteChips
 
 
 def noted(function: Callable[..., Any], into: list[Any]) -> Callable[..., Any]:
