@@ -212,4 +212,4 @@ def test_an_existing_folder_is_not_overwritten(
 ) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     assert train.main(flags(training_chips, tmp_path)) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists; remove it or choose another --output" in capsys.readouterr().err

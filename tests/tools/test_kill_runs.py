@@ -46,17 +46,22 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize(("scenario", "times"), [("fresh", 1), ("changed", 2), ("overwrite", 1)])
+@pytest.mark.parametrize("scenario", ["fresh", "changed", "overwrite"])
 def test_a_killed_run_loses_nothing(
-    scenario: str, times: int, images: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
+    scenario: str, images: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # By this seed the moment is after four fifths of a run: the half before them is the start of Python.
     arguments = [f"--images={images}", f"--model={bundle_path}", f"--scenario={scenario}"]
 
-    code = kill_runs.main([*arguments, f"--times={times}", "--checkpoint_every=15", "--seed=3"])
+    code = kill_runs.main([*arguments, "--times=1", "--checkpoint_every=15", "--seed=6"])
 
     printed = capsys.readouterr().out
     assert code == 0, printed
+<<<<<<< HEAD
     assert f"{times} of {times} disrupted runs passed" in printed
+=======
+    assert "1 of 1 disturbed runs ended right" in printed
+>>>>>>> ceb1fe7 (Killed runs are killed in the midst of their waves)
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -325,7 +325,7 @@ def test_a_folder_without_golden_pairs_cannot_be_sealed(folder: Path) -> None:
 
 @shared_folder
 @given(
-    labels=st.lists(st.text(min_size=1, max_size=9), min_size=1, max_size=20, unique=True),
+    labels=st.lists(st.text(min_size=1, max_size=9).filter(str.strip), min_size=1, max_size=20, unique=True),
     threshold=st.floats(0, 1),
     size=st.integers(1, 4096),
 )

@@ -72,4 +72,4 @@ def test_a_column_that_is_declared_is_in_rows_schema_help_and_documentation(
     names = list(found[0])
     assert names[names.index("height") : names.index("height") + 3] == ["height", "megapixels", "source"]
     assert "height, megapixels, source" in " ".join(facts["help"].split())
-    assert "| `megapixels` | float32 | millions of pixels of the upright image |" in facts["table"]
+    assert "| `megapixels` | `float32` | millions of pixels of the upright image |" in facts["table"]

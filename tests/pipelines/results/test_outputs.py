@@ -57,7 +57,7 @@ def test_an_output_of_several_models_has_no_footer_of_its_own(
 ) -> None:
     reseal(output.prediction_files[1], **changes)
 
-    with pytest.raises(NoOutputError, match=f"holds the predictions of several {what}"):
+    with pytest.raises(NoOutputError, match=f"holds predictions made with several {what}"):
         output.footer()
     assert len(list(output.footers())) == 2
     assert output.predictions().num_rows == 4
@@ -79,7 +79,7 @@ def test_failures_are_read_likewise(output: Output) -> None:
 
 
 def test_a_column_that_is_not_there_is_named(output: Output) -> None:
-    with pytest.raises(NoOutputError, match=r"\.parquet has no column novelty: scenetags did not write it"):
+    with pytest.raises(NoOutputError, match=r"\.parquet has no column novelty, so scenetags did not write it"):
         output.predictions(["path", "novelty"])
 
 
@@ -115,7 +115,7 @@ def test_a_damaged_file_is_named(output: Output) -> None:
     file.write_bytes(file.read_bytes()[:-20])
 
     for read in (output.footer, output.predictions, lambda: list(output.footers())):
-        with pytest.raises(OutputError, match=f"^{file} is damaged, or no Parquet file at all"):
+        with pytest.raises(OutputError, match=f"^{file} is damaged or not a Parquet file"):
             read()
     assert output.failures().num_rows == 3
 
@@ -141,7 +141,7 @@ def test_a_file_of_another_program_has_no_footer_of_ours(output: Output, kind: s
     else:
         pq.write_table(table.replace_schema_metadata({"scenetags": "[]"} if kind != "no footer" else None), file)
 
-    with pytest.raises(NoOutputError, match=f"^{file}: scenetags did not write it: its footer names no model"):
+    with pytest.raises(NoOutputError, match=f"^scenetags did not write {file}: its footer names no model"):
         output.footer()
 
 
@@ -182,7 +182,7 @@ def test_an_output_in_a_bucket_is_read_likewise(bucket: Bucket, earlier: Run, ru
 def test_where_there_is_no_output_it_is_said(tmp_path: Path) -> None:
     with pytest.raises(NoOutputError, match=f"no folder at {tmp_path}/gone"):
         open_output(f"{tmp_path}/gone")
-    with pytest.raises(NoOutputError, match="ftp://host/out: only local paths"):
+    with pytest.raises(NoOutputError, match="ftp://host/out: ftp:// is not supported"):
         open_output("ftp://host/out")
     empty = open_output(str(tmp_path))
     with pytest.raises(NoOutputError, match=rf"{tmp_path} holds no file predictions/\*\.parquet"):
