@@ -57,11 +57,7 @@ def test_a_killed_run_loses_nothing(
 
     printed = capsys.readouterr().out
     assert code == 0, printed
-<<<<<<< HEAD
-    assert f"{times} of {times} disrupted runs passed" in printed
-=======
-    assert "1 of 1 disturbed runs ended right" in printed
->>>>>>> ceb1fe7 (Killed runs are killed in the midst of their waves)
+    assert "1 of 1 disrupted runs passed" in printed
 
 
 @pytest.mark.usefixtures("in_this_process")

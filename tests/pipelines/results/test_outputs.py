@@ -185,10 +185,10 @@ def test_where_there_is_no_output_it_is_said(tmp_path: Path) -> None:
     with pytest.raises(NoOutputError, match="ftp://host/out: ftp:// is not supported"):
         open_output("ftp://host/out")
     empty = open_output(str(tmp_path))
-    with pytest.raises(NoOutputError, match=rf"{tmp_path} holds no file predictions/\*\.parquet"):
+    with pytest.raises(NoOutputError, match=rf"{tmp_path} has no predictions/\*\.parquet"):
         empty.footer()
-    for read in (empty.predictions, empty.failures):
-        with pytest.raises(NoOutputError, match=f"{tmp_path} holds no such table"):
+    for read, table in ((empty.predictions, "predictions"), (empty.failures, "failures")):
+        with pytest.raises(NoOutputError, match=rf"{tmp_path} has no {table}/\*\.parquet"):
             read()
     assert list(empty.footers()) == []
     assert empty.manifests() == []

@@ -42,6 +42,7 @@ def test_a_job_that_is_waited_for_is_told_of(
     submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(distributed, "SECONDS_BETWEEN_LINES", 0.01)
+    monkeypatch.setattr(distributed, "_SECONDS_BETWEEN_LOOKS", 0.01)
     service.course = Course((types.JobState.JOB_STATE_RUNNING,) * 20 + (types.JobState.JOB_STATE_DONE,))
     service.counters = {
         **{("s1", "images_listed"): 5000, ("s1", "images_skipped"): 100},
