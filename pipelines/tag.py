@@ -11,7 +11,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from pipelines.commandline.flags import add_engine, add_model
-from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import Parser, UsageError, report
 from pipelines.errors import ScenetagsError
 
@@ -61,6 +60,7 @@ def _tag(options: argparse.Namespace) -> int:
     from pipelines.inference.engines import open_engine
     from pipelines.inference.tagging import Predictor
     from pipelines.listing import list_images
+    from pipelines.reading import READS_IN_FLIGHT
     from pipelines.reading.ahead import LookAhead
     from pipelines.reading.source import ImageSource
     from pipelines.records import Failure, Image, ImageRef, Prediction
@@ -71,13 +71,13 @@ def _tag(options: argparse.Namespace) -> int:
         _check_picture(options.picture, [item.path for item in listed])
     bundle = load_bundle(options.model)
     source = ImageSource(DecodeSettings(bundle.image_size, bundle.resize_filter), Limits())
-    with closing(LookAhead(source, PredictOptions.reads_in_flight)) as ahead:
+    with closing(LookAhead(source, READS_IN_FLIGHT)) as ahead:
         read = list(ahead.read(item for item in listed if isinstance(item, ImageRef)))
     images = [item for item in read if isinstance(item, Image)]
     predictions: list[Prediction | Failure] = []
     if images:
         predictor = Predictor(open_engine(bundle, options.engine))
-        predictions += run_model(predictor, images, PredictOptions.batch_size)
+        predictions += run_model(predictor, images)
     failures = [item for item in (*listed, *read, *predictions) if isinstance(item, Failure)]
     panels = []
     for image, prediction in zip(images, predictions, strict=True):

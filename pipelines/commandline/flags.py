@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Sequence
 
 from pipelines import storage
-from pipelines.commandline.options import ENGINES, PredictOptions
+from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import Parser, UsageError, add_switch
 from pipelines.images.limits import Limits
+from pipelines.inference import ENGINES
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, describe
 
 _DESCRIPTION = """\

@@ -9,8 +9,8 @@ from typing import Any
 
 from pipelines import storage
 from pipelines.commandline.parser import UsageError
-
-ENGINES = ("auto", "litert", "tensorflow")
+from pipelines.inference import BATCH_SIZE
+from pipelines.reading import READS_IN_FLIGHT
 
 _ACCELERATOR = re.compile(r"type:[\w.-]+;count:[1-9]\d*(;[\w:.-]+)*", re.ASCII)
 
@@ -30,13 +30,13 @@ class PredictOptions:
     input_list: str | None = None
     model: str
     output: str
-    batch_size: int = 32
+    batch_size: int = BATCH_SIZE
     engine: str = "auto"
     threshold: float | None = None
     max_failure_rate: float = 0.05
     fail_fast: bool = False
     checkpoint_every: int = 20_000
-    reads_in_flight: int = 32
+    reads_in_flight: int = READS_IN_FLIGHT
     threads: int | None = None
     accelerator: str | None = None
     dry_run: bool = False

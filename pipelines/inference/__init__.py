@@ -1,1 +1,7 @@
 """Verify bundles, run their models on engines, and turn probabilities into tags."""
+
+ENGINES = ("auto", "litert", "tensorflow")
+"""What runs a model; see `engines.open_engine`. Here, and not there, for help pages that load no engine."""
+
+BATCH_SIZE = 32
+"""Images per call of an engine for which many of them take less time than one by one."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from pipelines import storage
+from pipelines.inference import BATCH_SIZE
 from pipelines.inference.bundle import BundleError, load_bundle
 from pipelines.inference.engines import open_engine
 from pipelines.inference.tagging import Predictor
@@ -32,7 +33,7 @@ class Model:
     Attributes:
       path: the bundle's folder.
       digest: of the bundle that the job was started with; workers refuse any other.
-      engine: one of `engines.ENGINES`.
+      engine: one of `ENGINES`.
       batch_size: images per call of an engine that is faster with batches.
       threads: concurrent images of an engine that takes them one by one; by default one per core of the machine that
         loads it.
@@ -42,7 +43,7 @@ class Model:
     path: str
     digest: str
     engine: str = "auto"
-    batch_size: int = 32
+    batch_size: int = BATCH_SIZE
     threads: int | None = None
     access: storage.Access = field(default_factory=storage.Access)
 
@@ -105,7 +106,7 @@ class InferenceAhead:
 
 
 def run_model(
-    predictor: Predictor, images: Iterable[Image], batch_size: int = Model.batch_size
+    predictor: Predictor, images: Iterable[Image], batch_size: int = BATCH_SIZE
 ) -> Iterator[Prediction | Failure]:
     """Run a model on images, with as much concurrency as its engine takes; yield the results in their order."""
     ahead = InferenceAhead(predictor, batch_size)

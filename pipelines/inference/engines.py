@@ -16,10 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.inference import ENGINES
 from pipelines.inference.bundle import LITERT_MODEL, SAVED_MODEL, Bundle, BundleError
 from pipelines.supervision.machine import available_cores, native_messages_muted
-
-ENGINES = ("auto", "litert", "tensorflow")
 
 GOLDEN_TOLERANCE = 1e-3
 """The most by which an engine's probabilities may differ from the golden ones: 50 times the largest difference observed

@@ -29,6 +29,7 @@ from pipelines.job.steps import (
 from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import FailureTable, PredictionTable
+from pipelines.reading import READS_IN_FLIGHT
 from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
 
 
@@ -109,7 +110,7 @@ class ReadImages(beam.PTransform):
     image_size: int
     resize_filter: str
     limits: Limits = field(default_factory=Limits)
-    reads_in_flight: int = 32
+    reads_in_flight: int = READS_IN_FLIGHT
     threads: int | None = None
     run: str = ""
     access: storage.Access = field(default_factory=storage.Access)
@@ -215,7 +216,7 @@ class TagImages(beam.PTransform):
     run: Run
     model: Model
     limits: Limits = field(default_factory=Limits)
-    reads_in_flight: int = 32
+    reads_in_flight: int = READS_IN_FLIGHT
     wave: Wave = field(default_factory=Wave)
     passed_over: PCollection[Accounts] | None = None
     hints: Mapping[str, str] = field(default_factory=dict)

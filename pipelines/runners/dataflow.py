@@ -25,6 +25,7 @@ from google.auth.exceptions import GoogleAuthError
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
+from pipelines.storage.google import server_message
 
 # Unless an additional library is installed, Beam mistakes a refusal by Google for a server error, and retries for
 # minutes.
@@ -143,7 +144,7 @@ def withhold_secrets(beam_options: PipelineOptions) -> None:
 
 
 @contextmanager
-def refusals_told() -> Iterator[None]:
+def refusals_reported() -> Iterator[None]:
     """Report in one line why Beam or Google refuse a job while it is submitted.
 
     Raises:
@@ -168,11 +169,7 @@ def _refuse(reason: str, error: Exception) -> NoReturn:
 
 
 def _reason(error: Exception) -> str:
-    """Return Google's own message, without the request that its library puts before it."""
-    try:
-        return str(error.response.json()["error"]["message"])  # type: ignore[attr-defined]
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return storage.without_secrets(str(getattr(error, "message", error)))
+    return server_message(error) or storage.without_secrets(str(getattr(error, "message", error)))
 
 
 def _configured_region() -> str | None:

@@ -26,7 +26,7 @@ from pipelines.listing import anchor, list_images
 from pipelines.output.manifest import read_accounts
 from pipelines.output.run import Accounts, Run
 from pipelines.runners.beam_flags import makes_template
-from pipelines.runners.dataflow import check_buckets, is_dataflow, name_job, refusals_told, withhold_secrets
+from pipelines.runners.dataflow import check_buckets, is_dataflow, name_job, refusals_reported, withhold_secrets
 from pipelines.runners.job_errors import JobFailedError, explain
 from pipelines.runners.staging import stage_package
 from pipelines.supervision import interruption, progress
@@ -70,7 +70,7 @@ def rehearse(tagging: TagImages, options: PredictOptions, beam_options: Pipeline
     with _prepared(tagging.run, beam_options):
         pipeline = build_job(tagging, options, beam_options)
         if is_dataflow(beam_options):
-            with refusals_told():
+            with refusals_reported():
                 pipeline.run()
         else:
             pipeline.to_runner_api()
@@ -92,7 +92,7 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
     with _prepared(tagging.run, beam_options):
         pipeline = build_job(tagging, options, beam_options)
         # Other runners may finish the whole job here, and raise whatever went wrong with it.
-        with refusals_told() if is_dataflow(beam_options) else nullcontext():
+        with refusals_reported() if is_dataflow(beam_options) else nullcontext():
             result = pipeline.run()
     # Other runners have no page to link to, and report their counts at the end.
     reports = options.progress != "off" and hasattr(result, "job_id")

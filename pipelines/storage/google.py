@@ -122,7 +122,7 @@ def _translated_errors() -> Iterator[None]:
     try:
         yield
     except GoogleAPICallError as error:
-        raise refused(int(error.code or HTTPStatus.INTERNAL_SERVER_ERROR), _reason(error)) from error
+        raise refused(int(error.code or HTTPStatus.INTERNAL_SERVER_ERROR), server_message(error)) from error
     except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as error:
         raise NoAccessError(f"cannot access gs://: {error}", "check STORAGE_EMULATOR_HOST") from error
     except (requests.RequestException, DataCorruption, google.auth.exceptions.TransportError) as error:
@@ -136,9 +136,9 @@ def _translated_errors() -> Iterator[None]:
         raise OSError(errno.EINVAL, str(error)) from error
 
 
-def _reason(error: GoogleAPICallError) -> str:
-    """Return the server's message, without the request that the library prefixes to it."""
+def server_message(error: Exception) -> str:
+    """Return the server's message, without the request that the library prefixes to it; empty if there is none."""
     try:
-        return str(error.response.json()["error"]["message"])
+        return str(error.response.json()["error"]["message"])  # type: ignore[attr-defined]
     except (AttributeError, KeyError, TypeError, ValueError):
         return ""

@@ -12,7 +12,7 @@ from google.auth.exceptions import RefreshError
 
 from pipelines.commandline.flags import parse_predict
 from pipelines.commandline.parser import UsageError
-from pipelines.runners.dataflow import check_dataflow_options, is_dataflow, name_job, refusals_told
+from pipelines.runners.dataflow import check_dataflow_options, is_dataflow, name_job, refusals_reported
 
 PATHS = ("--input=gs://archive/scenes.tar::2026/*.jpg", "--model=s3://models/amazon", "--output=gs://tagged")
 NEEDED = ("--project=some-project", "--region=europe-west1", "--temp_location=gs://archive/temp")
@@ -84,7 +84,7 @@ def test_the_users_name_and_labels_are_kept() -> None:
     ],
 )
 def test_a_refusal_of_any_kind_becomes_one_line(error: Exception, told: str) -> None:
-    with pytest.raises(UsageError) as refused, refusals_told():
+    with pytest.raises(UsageError) as refused, refusals_reported():
         raise error
     assert str(refused.value) == f"the job cannot be submitted: {told}"
 
@@ -96,5 +96,5 @@ def test_a_library_that_is_missing_is_asked_for(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_error_of_our_own_is_no_refusal() -> None:
-    with pytest.raises(ValueError, match=r"^not enough values$"), refusals_told():
+    with pytest.raises(ValueError, match=r"^not enough values$"), refusals_reported():
         raise ValueError("not enough values")
