@@ -62,10 +62,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep together what shares a fixture that costs much."""
+    """Keep together what shares a fixture that costs much, unless another `--dist` is asked for."""
     from tests.scheduling import Grouped
 
-    return Grouped(config, log)
+    return Grouped(config, log) if config.getoption("dist") == "load" else None
 
 
 @pytest.fixture(scope="session")
