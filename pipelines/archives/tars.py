@@ -40,7 +40,7 @@ _LONGEST_HEADER = 1 << 20
 class Streams:
     """Open compressed tars; members read in archive order cost one pass."""
 
-    _idle: ClassVar[queue.SimpleQueue[Streams]] = queue.SimpleQueue()
+    _idle: ClassVar[queue.LifoQueue[Streams]] = queue.LifoQueue()
 
     @classmethod
     def borrow(cls) -> Streams:

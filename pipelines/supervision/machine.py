@@ -70,6 +70,6 @@ def _read_quota(folder: Path) -> list[float]:
         else:
             quota, period = ((folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
         return [int(quota) / int(period)] if int(quota) > 0 else []
-    except (OSError, ValueError):
+    except (OSError, ValueError, ZeroDivisionError):
         # `max` is not a number, and means no limit.
         return []
