@@ -6,10 +6,9 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from pipelines.commandline.parser import Parser, UsageError, report
-from pipelines.errors import ScenetagsError
+from pipelines.commandline.parser import Parser, print_error
+from pipelines.errors import ExitCode, ScenetagsError
 
 _DESCRIPTION = """\
 Measure predictions against labels.
@@ -51,31 +50,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
         # Imported here: NumPy and Arrow would make `--help` slow.
         from model.quality.evaluation import describe, evaluate, lay_out
+        from pipelines.commandline.files import write_named
 
         evaluation = evaluate(flags.predictions, flags.labels)
-        if flags.json is not None:
-            _write_json(flags.json, describe(evaluation, flags.predictions, flags.labels))
-        if flags.json != "-":
-            print("\n".join(lay_out(evaluation)))
+        text = json.dumps(
+            describe(evaluation, flags.predictions, flags.labels), indent=2, ensure_ascii=False, allow_nan=False
+        )
+        if flags.json not in (None, "-"):
+            write_named("--json", flags.json, f"{text}\n")
+        print(text if flags.json == "-" else "\n".join(lay_out(evaluation)))
     except ScenetagsError as error:
-        return report(_NAME, error)
-    return 0
-
-
-def _write_json(target: str, described: dict[str, Any]) -> None:
-    text = json.dumps(described, indent=2, ensure_ascii=False, allow_nan=False)
-    if target == "-":
-        print(text)
-        return
-    from pipelines import storage
-
-    path = Path(target)
-    try:
-        # A missing folder is probably a typo, and not created.
-        path.parent.stat()
-        storage.write(str(path.absolute()), f"{text}\n".encode())
-    except OSError as error:
-        raise UsageError(f"argument --json: cannot write {target}: {error.strerror or error}") from error
+        return print_error(_NAME, error)
+    return ExitCode.DONE
 
 
 def _parser() -> Parser:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from model.training.settings import parse
-from pipelines.commandline.parser import report
+from pipelines.commandline.parser import print_error
 from pipelines.errors import ExitCode, ScenetagsError
 
 _NAME = "scenetags train"
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         train(settings)
     except ScenetagsError as error:
-        return report(_NAME, error)
+        return print_error(_NAME, error)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"{_NAME}: {where}{error.strerror or error}; rerun the same command to resume", file=sys.stderr)

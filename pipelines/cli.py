@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pipelines.errors import ExitCode
+
 
 class Command(NamedTuple):
     """A subcommand.
@@ -54,14 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         overview = "\n".join(f"  {name:9} {command.purpose}" for name, command in COMMANDS.items())
         print(HELP.format(commands=overview))
-        return 0 if argv else 2
+        return ExitCode.DONE if argv else ExitCode.WRONG_USAGE
     if argv[0] == "--version":
         print(f"scenetags {importlib.metadata.version('scenetags')}")
-        return 0
+        return ExitCode.DONE
     command = COMMANDS.get(argv[0])
     if command is None:
         print(f"scenetags: unknown command {argv[0]}; use one of {', '.join(COMMANDS)}", file=sys.stderr)
-        return 2
+        return ExitCode.WRONG_USAGE
     try:
         exit_code: int = importlib.import_module(command.module).main(argv[1:])
         return exit_code
@@ -70,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         remedy = f"run pip install '{command.package}'"
         print(f"scenetags {argv[0]}: {error.name} is not installed; {remedy}", file=sys.stderr)
-        return 2
+        return ExitCode.WRONG_USAGE
 
 
 if __name__ == "__main__":

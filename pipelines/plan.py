@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from pipelines import storage
+from pipelines.commandline.files import write_named
 from pipelines.commandline.flags import add_flags, read_options
 from pipelines.commandline.options import PredictOptions
-from pipelines.commandline.parser import Parser, UsageError, report
+from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.planning import machines
 from pipelines.supervision import interruption
@@ -103,7 +104,9 @@ def parse_plan(argv: Sequence[str]) -> PlanOptions:
     """
     parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
     plan = parser.add_argument_group("plan")
-    plan.add_argument("--sample", type=int, default=256, metavar="N", help="images to read and tag (default 256)")
+    plan.add_argument(
+        "--sample", type=int, default=256, metavar="N", help="images to read and tag (default %(default)s)"
+    )
     plan.add_argument(
         "--machine",
         default=machines.DEFAULT_MACHINE,
@@ -140,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with interruption.deferred():
             return _plan(parse_plan(sys.argv[1:] if argv is None else argv))
     except ScenetagsError as error:
-        return report(_NAME, error)
+        return print_error(_NAME, error)
 
 
 def _plan(options: PlanOptions) -> int:
@@ -154,11 +157,8 @@ def _plan(options: PlanOptions) -> int:
     plan = make_plan(options.job, options.sample, options.machine, Asked(options.workers, options.hours))
     print(as_json(plan) if options.json == "-" else describe(plan, options.job.max_failure_rate))
     if options.json and options.json != "-":
-        try:
-            storage.write(storage.normalize(options.json), f"{as_json(plan)}\n".encode())
-        except OSError as error:
-            raise UsageError(f"--json {options.json}: {error.strerror or error}") from error
-    return ExitCode.DONE if plan.seconds_an_image else _NOTHING_TAGGED
+        write_named("--json", options.json, f"{as_json(plan)}\n")
+    return ExitCode.DONE if plan.seconds_per_image else _NOTHING_TAGGED
 
 
 def _reach_buckets(job: PredictOptions) -> None:

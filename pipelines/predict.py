@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pipelines import storage
 from pipelines.commandline.flags import parse_predict
 from pipelines.commandline.options import PredictOptions
-from pipelines.commandline.parser import report
+from pipelines.commandline.parser import print_error
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.supervision import interruption
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with interruption.deferred():
             return _predict(parse_predict(sys.argv[1:] if argv is None else argv))
     except ScenetagsError as error:
-        return report(_NAME, error)
+        return print_error(_NAME, error)
 
 
 def _predict(options: PredictOptions) -> int:
@@ -64,7 +64,7 @@ def _predict(options: PredictOptions) -> int:
     check_runner(options, beam_options)
     access = reach_buckets(options, beam_options)
     bundle = load_bundle(options.model)
-    thresholds = bundle.thresholds if options.threshold is None else (options.threshold,) * len(bundle.labels)
+    thresholds = bundle.thresholds_at(options.threshold)
     run = Run(
         *(new_run_name(), options.output, bundle, thresholds, options.overwrite, options.max_failure_rate),
         detached=is_detached(beam_options),
@@ -147,10 +147,11 @@ def standing(run: Run) -> str:
 
     try:
         with storage.hurried():
-            images = f"{read_accounts(run.manifest).inputs:,} images are"
+            count = read_accounts(run.manifest).inputs
+        images = "1 image is" if count == 1 else f"{count:,} images are"
     except FileNotFoundError:
         images = "0 images are"
-    except OSError:
+    except (OSError, storage.NoAccessError):
         images = "all finished waves are"
     where = "committed, and the old rows are untouched" if run.overwrite else f"committed to {run.output}"
     return f"{images} {where}; run the same command again to resume"
@@ -163,8 +164,8 @@ def summary(run: Run, accounts: Accounts) -> str:
     seconds = time.time() - run.started
     worked_on = accounts.predictions + accounts.failures
     lines = [
-        f"{accounts.inputs:,} images: {accounts.predictions:,} tagged, {accounts.failures:,} failed, "
-        f"{accounts.skipped:,} skipped as already tagged",
+        f"{accounts.inputs:,} {'image' if accounts.inputs == 1 else 'images'}: {accounts.predictions:,} tagged, "
+        f"{accounts.failures:,} failed, {accounts.skipped:,} skipped as already tagged",
         f"{duration(seconds)}" + (f", {worked_on / seconds:.1f} images per second" if worked_on else ""),
     ]
     for title, counts in (

@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from pipelines.commandline.flags import add_engine, add_model
-from pipelines.commandline.parser import Parser, UsageError, report
+from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.errors import ScenetagsError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _tag(parser.parse_args(sys.argv[1:] if argv is None else argv))
     except ScenetagsError as error:
-        return report(_NAME, error)
+        return print_error(_NAME, error)
 
 
 def _tag(options: argparse.Namespace) -> int:
@@ -78,7 +78,9 @@ def _tag(options: argparse.Namespace) -> int:
     if images:
         predictor = Predictor(open_engine(bundle, options.engine))
         predictions += run_model(predictor, images)
+    places = {item.path: place for place, item in enumerate(listed)}
     failures = [item for item in (*listed, *read, *predictions) if isinstance(item, Failure)]
+    failures.sort(key=lambda failure: places[failure.path])
     panels = []
     for image, prediction in zip(images, predictions, strict=True):
         if isinstance(prediction, Prediction):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.synthetic.chips import MIN_SIZE, SIZE, write_chips
-from pipelines.commandline.parser import Parser, UsageError, at_least, report
+from pipelines.commandline.parser import Parser, UsageError, at_least, print_error
 from pipelines.errors import ScenetagsError
 
 _NAME = "python -m model.synthetic"
@@ -19,9 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags = _parser().parse_args(argv)
         write_chips(flags.output, flags.count, flags.seed, flags.size)
     except ScenetagsError as error:
-        return report(_NAME, error)
+        return print_error(_NAME, error)
     except OSError as error:
-        return report(_NAME, UsageError(f"argument --output: cannot write to {flags.output}: {error.strerror}"))
+        return print_error(_NAME, UsageError(f"argument --output: cannot write to {flags.output}: {error.strerror}"))
     print(f"{flags.count} synthetic chips in {flags.output / 'jpg'}, their labels in {flags.output / 'labels.csv'}")
     return 0
 

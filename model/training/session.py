@@ -58,6 +58,8 @@ def train(settings: Settings) -> None:
     """
     _check_installed()
     matched, findings = _match(settings)
+    # Errors of its own included: without a GPU it reports one.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with native_messages_muted():
         import keras
     if settings.quantize == "int8":

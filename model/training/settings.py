@@ -124,17 +124,19 @@ def _parser() -> Parser:
     net = parser.add_argument_group("network")
     size = at_least(network.MIN_IMAGE_SIZE, network.MAX_IMAGE_SIZE)
     net.add_argument("--image_size", type=size, default=224, metavar="PX", help=f"side of its input images {_DEFAULT}")
-    net.add_argument("--alpha", type=between(0.05, 4.0), default=1.0, help=f"width of MobileNetV2 {_DEFAULT}")
-    weights = f"initial weights: ImageNet's, downloaded by Keras; none; or a file of weights without top {_DEFAULT}"
+    net.add_argument(
+        "--alpha", type=between(0.05, 4.0), default=1.0, help=f"width multiplier of MobileNetV2 {_DEFAULT}"
+    )
+    weights = f"initial weights: ImageNet's, downloaded by Keras; none; or a weights file without the head {_DEFAULT}"
     net.add_argument("--weights", type=_weights, default="imagenet", metavar="imagenet|none|FILE", help=weights)
-    quantize = f"int8 halves prediction time on CPUs with VNNI, but is slower on most older ones; no GPU {_DEFAULT}"
+    quantize = f"int8 halves prediction time on CPUs with VNNI, but is slower on most older ones; CPU only {_DEFAULT}"
     net.add_argument("--quantize", choices=get_args(Quantize), default="none", metavar="none|int8", help=quantize)
 
     how = parser.add_argument_group("training")
-    head = f"epochs of the head alone {_DEFAULT}"
+    head = f"epochs that train only the head {_DEFAULT}"
     epochs = f"epochs of the whole network (default: {_FINETUNE_EPOCHS}, or {_SCRATCH_EPOCHS} from scratch)"
     fraction = f"share of the images to hold out {_DEFAULT}"
-    seed = f"seed of the split, the initial weights and the order {_DEFAULT}"
+    seed = f"random seed for the split, the initial weights and shuffling {_DEFAULT}"
     how.add_argument("--head_epochs", type=at_least(0), default=5, metavar="N", help=head)
     how.add_argument("--finetune_epochs", type=at_least(0), metavar="N", help=epochs)
     how.add_argument("--batch_size", type=at_least(1), default=32, metavar="N", help=f"images per step {_DEFAULT}")

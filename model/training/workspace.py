@@ -34,7 +34,7 @@ from pipelines.errors import ScenetagsError
 _SETTINGS = "settings.json"
 _KIND = {"kind": "scenetags training"}
 _LOCK = "lock"
-_OF_UNFINISHED = ("images", "checkpoint", _LOCK)
+_OF_UNFINISHED = ("images", "checkpoint")
 _OF_FINISHED = ("history.csv", "tensorboard")
 # Of a SHA-256 in hexadecimal, as settings identify images and labels.
 _DIGEST_LENGTH = 64

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import closing
 
 from pipelines.archives.members import IN_STREAM, IN_TAR, SEPARATOR, Found, UntrustedArchiveError, member_path
 from pipelines.archives.tars import COMPRESSED_ENDINGS, Streams, list_tar, read_in_tar
@@ -80,14 +79,11 @@ def list_members(archive: ImageRef) -> Iterator[Found]:
 
 
 def read_member(ref: ImageRef) -> bytes:
-    """Read a member of an archive; one that `is_streamed` costs a separate pass, which `Streams` avoid.
+    """Read a member of an archive at its place; one that `is_streamed` is read through `Streams` instead.
 
     Raises:
       DamagedArchiveError: the member does not match the archive's directory.
       OSError: the archive cannot be read.
     """
     assert ref.place
-    if is_streamed(ref):
-        with closing(Streams()) as streams:
-            return streams.read(ref)
     return read_in_tar(ref.place) if ref.place.packing == IN_TAR else read_in_zip(ref.place, ref.size)

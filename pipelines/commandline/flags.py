@@ -42,9 +42,9 @@ exit codes:
   1  stopped before the end, e.g. by a full disk; what was committed stays, and the same command resumes;
      or everything is written, and the summary could not be printed
   2  wrong usage or configuration; nothing was written
-  3  done, or ended by --fail_fast, and a larger share of the images failed than --max_failure_rate allows
+  3  more images failed than --max_failure_rate allows (with --fail_fast, the run ended early)
   4  row count mismatch: some input became no row, or more than one
-  130, 143  interrupted by Ctrl-C, or by SIGTERM; otherwise as 1
+  130, 143  interrupted by Ctrl-C or SIGTERM; committed rows stay, as with 1
 
 Flags that are not listed here go to Apache Beam, e.g. --runner, which runs the job on a cluster.
 """
@@ -143,7 +143,7 @@ def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) ->
         "--threshold",
         type=float,
         metavar="T",
-        help="least probability of a tag, 0 to 1, for all labels (default: each label's own, from the bundle)",
+        help="minimum probability for a tag, 0 to 1, for all labels (default: each label's own, from the bundle)",
     )
 
 
@@ -183,7 +183,7 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--accelerator",
         metavar="TYPE",
-        help="accelerator of the machines of a distributed runner that run the model, e.g. "
+        help="accelerator for the workers that run the model, e.g. "
         "'type:nvidia-l4;count:1;install-nvidia-driver'; their image must have TensorFlow",
     )
     add_switch(group, "--dry_run", help="build and check the job of a distributed runner without running it")
@@ -210,13 +210,17 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         "--progress",
         choices=("auto", "off"),
         default=PredictOptions.progress,
-        help="auto: a progress bar on a terminal, a line every 10 s elsewhere (default auto)",
+        help="auto: a progress bar on a terminal, a line every 10 s elsewhere (default %(default)s)",
     )
 
 
 def _add_limits(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--max_bytes", type=int, metavar="N", help=f"size of the file (default {Limits.max_bytes})")
-    group.add_argument("--max_pixels", type=int, metavar="N", help=f"columns times rows (default {Limits.max_pixels})")
+    group.add_argument(
+        "--max_bytes", type=int, metavar="N", help=f"maximum file size in bytes (default {Limits.max_bytes})"
+    )
+    group.add_argument(
+        "--max_pixels", type=int, metavar="N", help=f"maximum width x height (default {Limits.max_pixels})"
+    )
     add_switch(
         group,
         "--isolate_decoding",

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipelines import storage
 from pipelines.commandline.parser import UsageError
+from pipelines.images.limits import Limits
 from pipelines.inference import BATCH_SIZE
 from pipelines.reading import READS_IN_FLIGHT
 
@@ -80,6 +81,11 @@ class PredictOptions:
         for flag, share in (("--threshold", self.threshold), ("--max_failure_rate", self.max_failure_rate)):
             if share is not None and not 0 <= share <= 1:
                 raise UsageError(f"{flag} must be between 0 and 1, not {share}")
+
+    @property
+    def limits(self) -> Limits:
+        """The per-image limits: those given, and the defaults for the others."""
+        return Limits.given(self.max_bytes, self.max_pixels, self.max_seconds, self.isolate_decoding)
 
     def described(self) -> dict[str, Any]:
         """Return all options by name, without credentials."""

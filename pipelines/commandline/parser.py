@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
-def report(command: str, error: ScenetagsError) -> int:
+def print_error(command: str, error: ScenetagsError) -> int:
     """Print an error to standard error in one line, and return the command's exit code."""
     print(f"{command}: {error}", file=sys.stderr)
     return error.exit_code

@@ -16,7 +16,7 @@ from pipelines.inference.engines import open_engine
 from pipelines.inference.tagging import Predictor
 from pipelines.records import Failure, Image, Prediction
 
-IMAGES_A_CALL = 8
+IMAGES_PER_CALL = 8
 """Images per call of an engine that takes them one by one: a thread that alternates between the model and other work
 after each image loses the processor's caches, which costs about 3 % of the time."""
 
@@ -75,7 +75,7 @@ class InferenceAhead:
         """Start a thread per concurrent call of the engine."""
         engine = predictor.engine
         self._predictor = predictor
-        self._size = batch_size if engine.takes_batches else IMAGES_A_CALL
+        self._size = batch_size if engine.takes_batches else IMAGES_PER_CALL
         self._most = _CALLS_AHEAD * engine.calls
         self._executor = ThreadPoolExecutor(engine.calls, thread_name_prefix="model")
         self._batch: list[Image] = []
@@ -123,5 +123,5 @@ def _load(path: str, digest: str, engine: str, threads: int | None) -> Predictor
     """Load a bundle's engine once per process: the waves of a local run share it, and what it has learned."""
     bundle = load_bundle(path)
     if bundle.digest != digest:
-        raise BundleError(f"bundle {path} was replaced after the job was started", "run the same command again")
+        raise BundleError(f"bundle {path} was replaced after the job was started")
     return Predictor(open_engine(bundle, engine, threads))

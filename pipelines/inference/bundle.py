@@ -93,6 +93,10 @@ class Bundle:
     metrics: Mapping[str, Any]
     versions: Mapping[str, str]
 
+    def thresholds_at(self, flat: float | None) -> tuple[float, ...]:
+        """Return one threshold for all labels, 0 to 1, or the bundle's own if none is given."""
+        return self.thresholds if flat is None else (flat,) * len(self.labels)
+
     def read(self, name: str) -> bytes:
         """Read one of the bundle's files and verify its digest.
 

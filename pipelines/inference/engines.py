@@ -115,6 +115,7 @@ class TensorFlowEngine:
           folder: on this machine; may be deleted afterwards.
           threads: cores per operation; by default all. The first engine of a process decides.
         """
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         with native_messages_muted():
             import tensorflow as tf
 

@@ -1,7 +1,7 @@
 """Counts of images that a distributed runner collects from all workers and shows while a job is running.
 
-They are for display only: a bundle that is retried may count twice here. The accounts of a run are counted from the
-committed rows.
+They are for display only: a Beam bundle that is retried may count twice here. The accounts of a run are counted from
+the committed rows.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class ListNames(_Step):
 
 
 class LeaveOutTagged(_Step):
-    """Pass on untagged images; count per bundle what came in and what was left out."""
+    """Pass on untagged images; count per Beam bundle what came in and what was left out."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -157,7 +157,7 @@ class PredictAhead(_WorkAhead):
 
 
 class WriteTable(_Step):
-    """Write rows of one table to a staged file per bundle."""
+    """Write rows of one table to a staged file per Beam bundle."""
 
     def __init__(self, table: Table, run: Run) -> None:
         self._table = table
@@ -211,5 +211,5 @@ def _sort_out(item: Any, run: str) -> Any:
 
 
 def _in_window(value: Any) -> WindowedValue:
-    """Wrap a value yielded at the end of a bundle, which Beam cannot assign to a window by itself."""
+    """Wrap a value yielded at the end of a Beam bundle, which Beam cannot assign to a window by itself."""
     return GlobalWindows.windowed_value_at_end_of_window(value)

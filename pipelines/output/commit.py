@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from pipelines import storage
 from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.run import RUNS, STAGING, Accounts, Run, Wave
-from pipelines.output.tables import FORMAT, ROWS_A_GROUP, open_table, table_files
+from pipelines.output.tables import FORMAT, ROWS_PER_GROUP, open_table, table_files
 
 JOURNAL = "commit.json"
 
@@ -227,7 +227,7 @@ def _stage_table(run: Run, table: pa.Table, folder: str) -> str | None:
         return None
     staged = storage.join(run.staging, folder, f"{run.name}-{uuid.uuid4().hex[:12]}.parquet")
     with storage.create(staged) as file:
-        pq.write_table(table, file, row_group_size=ROWS_A_GROUP, **FORMAT)
+        pq.write_table(table, file, row_group_size=ROWS_PER_GROUP, **FORMAT)
     return staged
 
 

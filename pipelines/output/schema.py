@@ -91,17 +91,22 @@ PREDICTION_COLUMNS = (
         "p_<label>",
         "float32",
         "probability of each label, 0 to 1, one column per label; characters outside `A-Z a-z 0-9 _` become `_`, and "
-        "names that are equal but for case get a number",
+        "names that differ only in case get a number",
         _of_prediction(lambda prediction: prediction.probabilities),
         per_label=True,
     ),
     Column(
         "width",
         "int32",
-        "columns of the upright image, in pixels, before it was resized for the model",
+        "width of the upright image, in pixels, before it was resized for the model",
         _of_prediction(lambda prediction: prediction.width),
     ),
-    Column("height", "int32", "rows of the same", _of_prediction(lambda prediction: prediction.height)),
+    Column(
+        "height",
+        "int32",
+        "height of the upright image, in pixels, before it was resized for the model",
+        _of_prediction(lambda prediction: prediction.height),
+    ),
     Column(
         "source",
         "string",
@@ -119,7 +124,7 @@ PREDICTION_COLUMNS = (
     Column(
         "fingerprint",
         "string",
-        "changes when the file does: size and time of change; in a bucket its generation or ETag",
+        "identifies the version of the file: size and modification time, or generation or ETag in a bucket",
         _of_prediction(lambda prediction: prediction.ref.fingerprint),
     ),
     _MODEL,
@@ -127,7 +132,7 @@ PREDICTION_COLUMNS = (
 )
 
 FAILURE_COLUMNS = (
-    Column("path", "string", "of the input, as in `predictions/`", _of_failure(lambda failure: failure.path)),
+    Column("path", "string", "path of the input, as in `predictions/`", _of_failure(lambda failure: failure.path)),
     Column(
         "stage",
         "string",

@@ -18,7 +18,7 @@ from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, diction
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-ROWS_A_GROUP = 8192
+ROWS_PER_GROUP = 8192
 """Rows per Parquet row group, held in memory until it is written; 8192 predictions with 17 labels take 3 MB."""
 
 FORMAT = {

@@ -16,7 +16,7 @@ from pipelines.inference.tagging import choose_tags
 from pipelines.output.commit import StagedFile
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, Column, Tagged, make_table
-from pipelines.output.tables import FORMAT, ROWS_A_GROUP
+from pipelines.output.tables import FORMAT, ROWS_PER_GROUP
 from pipelines.records import Failure, Prediction
 
 
@@ -77,7 +77,7 @@ class TableWriter:
     def write(self, row: Prediction | Failure) -> None:
         """Take one row."""
         self._rows.append(row)
-        if len(self._rows) >= ROWS_A_GROUP:
+        if len(self._rows) >= ROWS_PER_GROUP:
             self._write_group()
 
     def close(self) -> StagedFile | None:

@@ -60,12 +60,12 @@ class Speed:
     """Throughput of one machine.
 
     Attributes:
-      images_a_second: total rate.
+      images_per_second: total rate.
       bottleneck: the limiting step: `model`, `decoding`, `fetching` or `pipeline`.
       share: of the core time spent in it, 0 to 1; None if the cores wait for it.
     """
 
-    images_a_second: float
+    images_per_second: float
     bottleneck: str
     share: float | None
 
@@ -144,7 +144,7 @@ def speed(costs: Costs, cores: int, reads_in_flight: int, threads: int) -> Speed
     return Speed(rate, hardest, work[hardest] / all_of_it)
 
 
-def reads_in_flight(costs: Costs, images_a_second: float, cores: int, batch: int) -> int:
+def reads_in_flight(costs: Costs, images_per_second: float, cores: int, batch: int) -> int:
     """Propose how many images to fetch concurrently.
 
     By Little's law, the number in flight is the rate times the seconds per image. It is doubled for bursts. It is at
@@ -153,17 +153,17 @@ def reads_in_flight(costs: Costs, images_a_second: float, cores: int, batch: int
 
     Args:
       costs: per image.
-      images_a_second: target rate.
+      images_per_second: target rate.
       cores: of the process.
       batch: images per call of the engine.
     """
-    in_flight = images_a_second * (costs.waiting + costs.decoding)
+    in_flight = images_per_second * (costs.waiting + costs.decoding)
     return max(2 * cores, math.ceil(batch / 2), min(MOST_READS, math.ceil(2 * in_flight)))
 
 
-def seconds_here(images: int, listing: float, images_a_second: float) -> float:
+def seconds_here(images: int, listing: float, images_per_second: float) -> float:
     """Estimate how long the whole command takes on this machine."""
-    return START_SECONDS + listing + images / images_a_second
+    return START_SECONDS + listing + images / images_per_second
 
 
 def cloud_run(costs: Costs, images: int, listing: float, machine: Machine, workers: int) -> CloudRun:
@@ -179,7 +179,7 @@ def cloud_run(costs: Costs, images: int, listing: float, machine: Machine, worke
     at_work = min(workers, most_workers(images, machine))
     idle = WORKER_START_SECONDS + listing
     seconds = idle + images * costs.core_seconds / (machine.vcpus * at_work)
-    dollars = workers * seconds / 3600 * machine.dollars_an_hour
+    dollars = workers * seconds / 3600 * machine.dollars_per_hour
     return CloudRun(machine, workers, seconds, WORKER_START_SECONDS / seconds, dollars)
 
 

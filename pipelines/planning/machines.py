@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pipelines.errors import ScenetagsError
 
 REGION = "us-central1"
-DOLLARS_A_VCPU_HOUR = 0.056
-DOLLARS_A_GB_HOUR = 0.003557
+DOLLARS_PER_VCPU_HOUR = 0.056
+DOLLARS_PER_GB_HOUR = 0.003557
 PRICES_FROM = "cloud.google.com/dataflow/pricing, as quoted by Apache Beam 2.77 on 2026-11-25"
 
 MOST_WORKERS = 2000
@@ -57,9 +57,9 @@ class Machine:
     memory: float
 
     @property
-    def dollars_an_hour(self) -> float:
+    def dollars_per_hour(self) -> float:
         """What Dataflow charges for a worker of this type."""
-        return self.vcpus * DOLLARS_A_VCPU_HOUR + self.memory * DOLLARS_A_GB_HOUR
+        return self.vcpus * DOLLARS_PER_VCPU_HOUR + self.memory * DOLLARS_PER_GB_HOUR
 
 
 def find_machine(name: str) -> Machine:

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.images import DecodeSettings
-from pipelines.images.limits import Limits
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.engines import Engine, open_engine
 from pipelines.listing import list_images
@@ -55,7 +54,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     passed_over: Counter[str] = Counter()
     census = take_census(list_images(job.input, job.input_list, passed_over), sample)
     engine = open_engine(bundle, job.engine, job.threads)
-    limits = Limits.given(job.max_bytes, job.max_pixels, job.max_seconds, job.isolate_decoding)
+    limits = job.limits
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, limits.max_pixels)
     measured = measure(
         *(census.sample, engine, decoding, limits),
@@ -64,8 +63,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
         batch_size=job.batch_size,
         trials=engine.takes_batches,
     )
-    thresholds = bundle.thresholds if job.threshold is None else (job.threshold,) * len(bundle.labels)
-    run = Run(_RUN, job.output, bundle, thresholds)
+    run = Run(_RUN, job.output, bundle, bundle.thresholds_at(job.threshold))
     inputs = census.images + census.failure_count
     found = Found(inputs, census.bytes, census.failure_count, _count(passed_over), census.seconds)
     sampled = _sampled(census, measured, run)
@@ -79,7 +77,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     cloud = None if gpu else _cloud_run(costs, census, machine, asked)
     return replace(
         plan,
-        seconds_an_image=costs,
+        seconds_per_image=costs,
         here=here,
         cloud=cloud,
         command=shell_command(proposed),
@@ -99,7 +97,7 @@ def _sampled(census: Census, measured: Sample, run: Run) -> Sampled:
         _reasons([*measured.failures, *census.failures]),
         _count(Counter(prediction.source for prediction in measured.predictions)),
         _count(Counter(repair for prediction in measured.predictions for repair in prediction.repairs)),
-        _bytes_a_row(measured.predictions, run),
+        _bytes_per_row(measured.predictions, run),
     )
 
 
@@ -116,7 +114,7 @@ def _reasons(failures: Iterable[Failure]) -> tuple[Reason, ...]:
     )
 
 
-def _bytes_a_row(predictions: Sequence[Prediction], run: Run) -> float | None:
+def _bytes_per_row(predictions: Sequence[Prediction], run: Run) -> float | None:
     """Measure the size of rows as the job writes them, less that of a file without rows."""
     if not predictions:
         return None
@@ -143,8 +141,8 @@ def _local_run(
     # An engine without trials takes images one at a time, whatever the batch size.
     batch = _best(trials) if trials else job.batch_size
     speed = estimate.speed(costs, cores, job.reads_in_flight, job.threads or cores)
-    reads = estimate.reads_in_flight(costs, speed.images_a_second, cores, batch if trials else 1)
-    seconds = estimate.seconds_here(census.images, census.seconds, speed.images_a_second)
+    reads = estimate.reads_in_flight(costs, speed.images_per_second, cores, batch if trials else 1)
+    seconds = estimate.seconds_here(census.images, census.seconds, speed.images_per_second)
     return LocalRun(cores, busy, speed, seconds, batch, reads)
 
 

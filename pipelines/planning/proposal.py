@@ -71,7 +71,7 @@ class Sampled:
       reasons: of failures, including those that could not be listed.
       sources: formats of the tagged images.
       repairs: colour repairs of the tagged images.
-      bytes_a_row: of output per tagged image; None if none was tagged.
+      bytes_per_row: of output per tagged image; None if none was tagged.
     """
 
     images: int
@@ -81,7 +81,7 @@ class Sampled:
     reasons: tuple[Reason, ...]
     sources: tuple[Count, ...]
     repairs: tuple[Count, ...]
-    bytes_a_row: float | None
+    bytes_per_row: float | None
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Plan:
       engine: that ran the model.
       reads_in_flight: used to read the sample.
       trials: of batch sizes.
-      seconds_an_image: cost per image.
+      seconds_per_image: cost per image.
       here: a run on this machine.
       cloud: a run on cloud workers; None also if the model ran on a GPU, which the known machine types lack.
       command: to run here.
@@ -142,7 +142,7 @@ class Plan:
     engine: str
     reads_in_flight: int
     trials: tuple[BatchTrial, ...]
-    seconds_an_image: Costs | None = None
+    seconds_per_image: Costs | None = None
     here: LocalRun | None = None
     cloud: CloudRun | None = None
     command: str | None = None
@@ -162,9 +162,9 @@ def describe(plan: Plan, max_failure_rate: float) -> str:
       max_failure_rate: share of failures above which a run ends with exit code 3.
     """
     lines = [*_describe_found(plan.found), "", *_describe_sample(plan, max_failure_rate)]
-    if plan.seconds_an_image and plan.here:
-        lines += ["", *_describe_costs(plan, plan.seconds_an_image, plan.here), ""]
-        lines += [*_describe_here(plan, plan.seconds_an_image, plan.here), "", *_describe_cloud(plan)]
+    if plan.seconds_per_image and plan.here:
+        lines += ["", *_describe_costs(plan, plan.seconds_per_image, plan.here), ""]
+        lines += [*_describe_here(plan, plan.seconds_per_image, plan.here), "", *_describe_cloud(plan)]
         lines += ["", "to run it:", plan.command or ""]
     else:
         lines += ["", "NO IMAGE IN THE SAMPLE COULD BE TAGGED: time and cost cannot be estimated"]
@@ -229,7 +229,7 @@ def _describe_costs(plan: Plan, costs: Costs, here: LocalRun) -> Iterator[str]:
 
 
 def _describe_here(plan: Plan, costs: Costs, here: LocalRun) -> Iterator[str]:
-    rate = here.speed.images_a_second
+    rate = here.speed.images_per_second
     yield f"on this machine, {_many(here.cores, 'core')}: {duration(here.seconds)}, {rate:.1f} images/s"
     if plan.trials:
         tried = ", ".join(f"{trial.batch_size}: {trial.seconds * 1e3:.1f} ms" for trial in plan.trials)
@@ -245,10 +245,10 @@ def _describe_here(plan: Plan, costs: Costs, here: LocalRun) -> Iterator[str]:
     measured = plan.reads_in_flight
     if here.speed.bottleneck == "fetching" and here.reads_in_flight > measured:
         yield f"    {measured} limit the rate; plan again with --reads_in_flight {here.reads_in_flight} to see the gain"
-    if plan.sampled.bytes_a_row:
+    if plan.sampled.bytes_per_row:
         tagged = 1 - plan.sampled.failed / plan.sampled.images
-        size = plan.sampled.bytes_a_row * (plan.found.inputs - plan.found.not_listed) * tagged
-        yield f"  predictions: {plan.sampled.bytes_a_row:.0f} bytes per row, {_size(size)} in total"
+        size = plan.sampled.bytes_per_row * (plan.found.inputs - plan.found.not_listed) * tagged
+        yield f"  predictions: {plan.sampled.bytes_per_row:.0f} bytes per row, {_size(size)} in total"
 
 
 def _describe_cloud(plan: Plan) -> Iterator[str]:
@@ -266,7 +266,7 @@ def _describe_cloud(plan: Plan) -> Iterator[str]:
         f"{estimate.WORKER_START_SECONDS / 60:.0f} minutes"
         + ("; this machine would finish sooner" if plan.here and plan.here.seconds < run.seconds else "")
     )
-    prices = f"${machines.DOLLARS_A_VCPU_HOUR} per vCPU-hour, ${machines.DOLLARS_A_GB_HOUR} per GB-hour"
+    prices = f"${machines.DOLLARS_PER_VCPU_HOUR} per vCPU-hour, ${machines.DOLLARS_PER_GB_HOUR} per GB-hour"
     yield f"  {prices}, batch, {machines.REGION}"
     yield f"  ({machines.PRICES_FROM})"
     yield "  assumes vCPUs as fast as cores here, images that arrive as fast, and sufficient memory;"

@@ -12,7 +12,7 @@ from itertools import islice
 from pipelines.archives import is_streamed
 from pipelines.images import DecodeSettings, ImageError, Resized
 from pipelines.images.limits import Limits
-from pipelines.inference.ahead import IMAGES_A_CALL, run_model
+from pipelines.inference.ahead import IMAGES_PER_CALL, run_model
 from pipelines.inference.engines import Engine
 from pipelines.inference.tagging import Predictor
 from pipelines.reading.ahead import LookAhead
@@ -92,7 +92,7 @@ def measure(
     running, tried = _Clock(), list[BatchTrial]()
     predictor = Predictor(engine)
     # Except for the largest trial, no more pixels are held than by the job itself.
-    a_call = batch_size if engine.takes_batches else IMAGES_A_CALL
+    a_call = batch_size if engine.takes_batches else IMAGES_PER_CALL
     at_once = max(2 * reads_in_flight, a_call, *(BATCH_SIZES if trials else ()))
     done: list[Prediction | Failure] = []
     source = _MeasuredSource(decoding, limits, threads)

@@ -70,7 +70,7 @@ class ImageSource:
     def expect(self, ref: ImageRef) -> None:
         """Begin to fetch an image in a stream, which can only be read in order."""
         if archives.is_streamed(ref) and ref.size <= self._limits.max_bytes:
-            self._begun[ref.path] = self._streaming.submit(self.fetch, ref)
+            self._begun[ref.path] = self._begin(ref)
 
     def read(self, ref: ImageRef) -> Resized | Refusal:
         """Read an image, or return the reason why it cannot be read."""
@@ -80,7 +80,7 @@ class ImageSource:
             message = f"{size:,} bytes: exceeds --max_bytes {self._limits.max_bytes}"
             return Refusal("read", storage.FileTooLargeError.__name__, message)
         try:
-            data = begun.result() if begun else self.fetch(ref)
+            data = (begun or self._begin(ref)).result() if archives.is_streamed(ref) else self.fetch(ref)
         except storage.TransientError as error:
             return _refusal("read", error, f"{error.strerror} (temporary; rerun the same command to retry)")
         except OSError as error:
@@ -121,10 +121,13 @@ class ImageSource:
         if self._pool:
             self._pool.close()
 
+    def _begin(self, ref: ImageRef) -> Future[bytes]:
+        return self._streaming.submit(self.fetch, ref)
+
 
 @cache
 def _turn(threads: int) -> threading.Semaphore:
-    """Share the turns to decode among the sources of a process: some runners give it several bundles at once."""
+    """Share the turns to decode among the sources of a process: some runners give it several Beam bundles at once."""
     return threading.Semaphore(threads)
 
 

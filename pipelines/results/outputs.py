@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -105,7 +106,7 @@ class Output:
 
     def _read(self, table: str, files: Sequence[str], columns: Sequence[str] | None) -> pa.Table:
         def read(path: str) -> pa.Table:
-            with open_table(path) as parquet:
+            with _readable(path), open_table(path) as parquet:
                 if missing := set(columns or ()) - set(parquet.schema_arrow.names):
                     raise NoOutputError(f"{path} has no column {min(missing)}, so scenetags did not write it")
                 return parquet.read(columns=columns)
@@ -141,7 +142,7 @@ def open_output(path: str) -> Output:
 
 
 def _read_footer(path: str) -> Footer:
-    with open_table(path) as parquet:
+    with _readable(path), open_table(path) as parquet:
         footer = read_footer(parquet.schema_arrow)
         names = parquet.schema_arrow.names
     if footer is None or not set(footer.columns.values()) <= set(names):
@@ -149,9 +150,23 @@ def _read_footer(path: str) -> Footer:
     return footer
 
 
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """Report a file that the storage refuses as one that cannot be read.
+
+    Raises:
+      NoOutputError: it does.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise NoOutputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
 def _read_manifest(path: str) -> Manifest:
     try:
-        described = json.loads(storage.read(path))
+        with _readable(path):
+            described = json.loads(storage.read(path))
         return Manifest(described["run"], described["status"], accounts_of(described), described)
     except (KeyError, TypeError, ValueError) as error:
         raise NoOutputError(f"{path} is not a manifest: {type(error).__name__} {error}") from error

@@ -103,7 +103,7 @@ def is_local(beam_options: pipeline_options.PipelineOptions) -> bool:
     return _is_local(beam_options.view_as(pipeline_options.StandardOptions).runner)
 
 
-def threads_a_process(options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> int | None:
+def threads_per_process(options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> int | None:
     """Return how many images each process decodes and predicts concurrently; None for one per core."""
     if options.threads is not None or is_local(beam_options):
         return options.threads

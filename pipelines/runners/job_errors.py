@@ -6,6 +6,7 @@ import builtins
 import re
 
 from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.images import ImageError
 from pipelines.job.release import WORKER_REMEDY, WorkerReleaseError
 from pipelines.storage import TransientError
 
@@ -19,7 +20,7 @@ _FRAME_OF_OURS = re.compile(r'File ".*\bpipelines[/\\][\w/\\]+\.py"')
 
 
 class JobFailedError(ScenetagsError):
-    """A job that failed, or that contact was lost with; the message says why, as far as that is known."""
+    """A job that failed, or with which contact was lost; the message says why, as far as that is known."""
 
     exit_code = ExitCode.STOPPED
 
@@ -37,6 +38,9 @@ def explain(text: str) -> Exception | None:
     for kind, message in reversed(raised):
         if error := _known(kind, message, text):
             return error
+        if kind != "RuntimeError" and isinstance(getattr(builtins, kind, None), type):
+            # A bug: what was raised before it was handled by then. A RuntimeError may be Beam's own, around another.
+            break
     if _FRAME_OF_OURS.search(text):
         return None
     if raised and "Traceback (most recent call last)" in text:
@@ -63,6 +67,9 @@ def _known(kind: str, message: str, text: str) -> Exception | None:
 def _find_refusal(name: str, base: type[ScenetagsError] = ScenetagsError) -> type[ScenetagsError] | None:
     """Find the class of a user error by its name, among those that are constructed from message and remedy alone."""
     for kind in base.__subclasses__():
+        if kind is ImageError:
+            # It becomes a failure row; where it ends a job, that is a bug.
+            continue
         if kind.__name__ == name and kind.__init__ is ScenetagsError.__init__:
             return kind
         if found := _find_refusal(name, kind):

@@ -9,7 +9,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.errors import ExitCode, ScenetagsError
-from pipelines.images.limits import Limits
+from pipelines.images import ImageError
 from pipelines.inference.ahead import Model
 from pipelines.inference.engines import check_engine
 from pipelines.job.transforms import TagImages
@@ -17,11 +17,14 @@ from pipelines.output.compatible import check_output
 from pipelines.output.lock import drop_shadows
 from pipelines.output.manifest import mark
 from pipelines.output.run import Accounts, Run
-from pipelines.runners.beam_flags import is_local, threads_a_process
+from pipelines.runners.beam_flags import is_local, threads_per_process
 from pipelines.runners.distributed import rehearse, run_on_workers
 from pipelines.runners.local import run_in_waves
 from pipelines.supervision.interruption import InterruptedRunError
 from pipelines.supervision.progress import TooManyFailuresError
+
+_STEP = "[while running"
+"""What Beam adds to the message of an exception that a step raises."""
 
 Kind = TypeVar("Kind", bound=BaseException)
 
@@ -50,14 +53,16 @@ def run_job(run: Run, options: PredictOptions, beam_options: PipelineOptions) ->
       TooManyFailuresError: too many images failed with `fail_fast`; the current wave was dropped.
       StoppedError: the output could not be written, the job failed, or one of the above happened after a commit.
     """
+    begun = False
     try:
         check_output(run)
         drop_shadows(run)
         tagging = plan_tagging(run, options, beam_options)
+        begun = True
         work = run_in_waves if is_local(beam_options) else run_on_workers
         return work(tagging, options, beam_options)
     except Exception as error:
-        ended = _how_it_ended(run, error)
+        ended = _how_it_ended(run, error, begun)
         if ended is None:
             raise
         raise ended from None
@@ -82,26 +87,33 @@ def plan_tagging(run: Run, options: PredictOptions, beam_options: PipelineOption
       BundleError: the bundle has no model for the engine.
     """
     check_engine(run.bundle, options.engine)
-    threads = threads_a_process(options, beam_options)
+    threads = threads_per_process(options, beam_options)
     model = Model(run.bundle.path, run.bundle.digest, options.engine, options.batch_size, threads, run.access)
-    limits = Limits.given(options.max_bytes, options.max_pixels, options.max_seconds, options.isolate_decoding)
     hints = {"accelerator": options.accelerator} if options.accelerator else {}
-    return TagImages(run, model, limits, options.reads_in_flight, hints=hints)
+    return TagImages(run, model, options.limits, options.reads_in_flight, hints=hints)
 
 
-def _how_it_ended(run: Run, error: Exception) -> ScenetagsError | None:
+def _how_it_ended(run: Run, error: Exception, begun: bool) -> ScenetagsError | None:
     """Return the error to report for a run that ended early, and write its status to the manifest.
+
+    Args:
+      run: of the job.
+      error: that ended it.
+      begun: whether it had begun to tag, so that something may be committed.
 
     Returns:
       None for a bug in scenetags, whose traceback is needed.
     """
     ended = _innermost(error, ScenetagsError) or _innermost(error, OSError)
+    if isinstance(ended, ImageError):
+        # It should have become a failure row.
+        return None
     if isinstance(ended, InterruptedRunError):
         _mark_quietly(run, "interrupted")
     elif isinstance(ended, TooManyFailuresError):
         _mark_quietly(run, "failed_fast")
     elif isinstance(ended, ScenetagsError):
-        if _mark_quietly(run, "stopped") or ended.exit_code != ExitCode.WRONG_USAGE:
+        if _mark_quietly(run, "stopped", begun) or ended.exit_code != ExitCode.WRONG_USAGE:
             return StoppedError(f"stopped: {ended}")
     elif isinstance(ended, OSError):
         _mark_quietly(run, "stopped")
@@ -109,24 +121,30 @@ def _how_it_ended(run: Run, error: Exception) -> ScenetagsError | None:
     return ended
 
 
-def _mark_quietly(run: Run, status: str) -> bool:
+def _mark_quietly(run: Run, status: str, begun: bool = True) -> bool:
     """Write a status to the manifest, and return whether it exists, i.e. whether something was committed."""
     try:
         with storage.hurried():
             mark(run.manifest, status)
             return storage.exists(run.manifest)
     except storage.NoAccessError:
-        return False
+        return begun
     except OSError:
         # On a full disk even this may fail; the next run then marks this one as killed.
         return True
 
 
 def _innermost(error: BaseException | None, kind: type[Kind]) -> Kind | None:
-    """Return the innermost cause of this type: Beam wraps exceptions and adds to their messages on the way up."""
+    """Return the innermost cause of this type, through what Beam wraps around it on the way up."""
     innermost = None
     while error is not None:
         if isinstance(error, kind):
             innermost = error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        error = error.__cause__ or _wrapped(error)
     return innermost
+
+
+def _wrapped(error: BaseException) -> BaseException | None:
+    """Return the exception whose message Beam has extended by its step; None for any other that was just handled."""
+    wrapped = None if error.__suppress_context__ else error.__context__
+    return wrapped if _STEP in str(error) else None

@@ -51,7 +51,6 @@ def native_messages_muted() -> Iterator[None]:
 
     LiteRT and TensorFlow print a greeting there at every start. Errors they raise are not dropped.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with open(os.devnull, "wb") as nowhere:
         kept = os.dup(2)
         os.dup2(nowhere.fileno(), 2)

@@ -167,5 +167,5 @@ def test_what_the_page_points_to_is_there() -> None:
 
 def test_prices_are_those_of_the_plan() -> None:
     text = PAGE.read_text()
-    assert f"${machines.DOLLARS_A_VCPU_HOUR} per vCPU-hour, ${machines.DOLLARS_A_GB_HOUR} per GB-hour" in text
+    assert f"${machines.DOLLARS_PER_VCPU_HOUR} per vCPU-hour, ${machines.DOLLARS_PER_GB_HOUR} per GB-hour" in text
     assert f"--machine_type={machines.DEFAULT_MACHINE}" in text

@@ -283,7 +283,11 @@ def test_predictions_that_cannot_be_measured_are_one_line(
         (("--predictions=nowhere",), ("chip_0,green",), "no folder at nowhere"),
         (("--predictions=ftp://host/out",), ("chip_0,green",), "ftp://host/out"),
         (("--labels=nothing.csv",), ("chip_0,green",), "nothing.csv"),
-        (("--json=no/such/folder/scores.json",), ("chip_0,green",), "argument --json: cannot write no/such/folder"),
+        (
+            ("--json=no/such/folder/scores.json",),
+            ("chip_0,green",),
+            "--json no/such/folder/scores.json cannot be written: No such file",
+        ),
         (
             ("--threshold=0.5",),
             ("chip_0,green",),

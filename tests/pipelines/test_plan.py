@@ -126,12 +126,12 @@ def test_json_says_what_the_text_says(
     assert described["found"]["passed_over"] == [{"name": ".txt", "count": 1}]
     assert described["sampled"]["sources"] == [{"name": "jpeg 4x8", "count": 12}, {"name": "png 3x8", "count": 1}]
     assert described["sampled"]["expected_failures"] == {"low": 2, "high": 2}
-    costs = described["seconds_an_image"]
+    costs = described["seconds_per_image"]
     for step in ("fetching", "decoding", "model", "pipeline"):
         assert f"  {step:9} {costs[step] * 1e3:6.2f}  " in printed
-    assert f"{described['here']['speed']['images_a_second']:.1f} images/s" in printed
+    assert f"{described['here']['speed']['images_per_second']:.1f} images/s" in printed
     assert f"bottleneck: {described['here']['speed']['bottleneck']}, " in printed
-    assert f"{described['sampled']['bytes_a_row']:.0f} bytes per row" in printed
+    assert f"{described['sampled']['bytes_per_row']:.0f} bytes per row" in printed
     assert f"${described['cloud']['dollars']:.2f}" in printed
     assert described["command"] in printed.splitlines()
     assert described["cloud_command"] is None
@@ -175,8 +175,8 @@ def test_members_of_archives_are_sampled(
 
 
 def test_work_is_measured_where_it_is_done(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    threads = planned(run, capsys)["seconds_an_image"]
-    processes = planned(run, capsys, "--isolate_decoding")["seconds_an_image"]
+    threads = planned(run, capsys)["seconds_per_image"]
+    processes = planned(run, capsys, "--isolate_decoding")["seconds_per_image"]
 
     for costs in (threads, processes):
         assert all(costs[step] > 0 for step in ("waiting", "fetching", "decoding", "model", "pipeline"))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipelines.inference.ahead import IMAGES_A_CALL, InferenceAhead
+from pipelines.inference.ahead import IMAGES_PER_CALL, InferenceAhead
 from pipelines.inference.tagging import Predictor
 from pipelines.records import Failure, Image, ImageRef, Prediction
 
@@ -88,7 +88,7 @@ def test_every_image_has_one_answer_in_its_place(
         for item in results
         if isinstance(item, Prediction)
     )
-    assert max(engine.sizes, default=0) <= (batch_size if takes_batches else IMAGES_A_CALL)
+    assert max(engine.sizes, default=0) <= (batch_size if takes_batches else IMAGES_PER_CALL)
 
 
 def test_an_engine_is_called_as_often_at_once_as_it_says() -> None:
@@ -105,7 +105,7 @@ def test_an_engine_is_called_as_often_at_once_as_it_says() -> None:
 def test_no_more_than_a_few_batches_wait(ahead: InferenceAhead) -> None:
     given_back = sum(len(list(ahead.put(image(number)))) for number in range(200))
 
-    assert 200 - given_back <= (2 * 2 + 1) * IMAGES_A_CALL, (
+    assert 200 - given_back <= (2 * 2 + 1) * IMAGES_PER_CALL, (
         "images pile up in memory before an engine that is slower than the reading"
     )
 

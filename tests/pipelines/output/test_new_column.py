@@ -15,7 +15,10 @@ from tests import ROOT
 from tests.outputs import rows
 from tests.pipelines.conftest import WriteChips
 
-HEIGHT = '    Column("height", '
+SOURCE = """\
+    Column(
+        "source",
+"""
 
 MEGAPIXELS = """\
     Column(
@@ -30,13 +33,13 @@ USE = """
 import contextlib, io, json, sys
 import pipelines
 from pipelines import cli
-from pipelines.output.schema import PREDICTION_COLUMNS, document
+from tools import document_columns
 
 done = cli.main(["predict", "--progress=off", *sys.argv[1:]])
 with contextlib.redirect_stdout(io.StringIO()) as help_page, contextlib.suppress(SystemExit):
     cli.main(["predict", "--help"])
-facts = {"from": pipelines.__file__, "done": done, "help": help_page.getvalue()}
-print("\\n" + json.dumps({**facts, "table": list(document(PREDICTION_COLUMNS))}))
+document_columns.main()
+print("\\n" + json.dumps({"from": pipelines.__file__, "done": done, "help": help_page.getvalue()}))
 """
 
 
@@ -47,10 +50,11 @@ def test_a_column_that_is_declared_is_in_rows_schema_help_and_documentation(
     for package in ("pipelines", "model"):
         shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
     schema = copy / "pipelines" / "output" / "schema.py"
-    before, height, after = schema.read_text().partition(HEIGHT)
-    entry, end, rest = after.partition("\n")
-    assert entry.endswith("),"), "the entry of `height` is one line"
-    schema.write_text(before + height + entry + end + MEGAPIXELS + rest)
+    before, source, after = schema.read_text().partition(SOURCE)
+    assert source, "the entry of `source` is written otherwise"
+    schema.write_text(before + MEGAPIXELS + source + after)
+    for folder in ("docs", "tools"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     flags = [f"--input={chips(['a.jpg', 'b.jpg'])}", f"--model={bundle_path}", f"--output={tmp_path / 'out'}"]
 
     told = subprocess.run(
@@ -72,4 +76,5 @@ def test_a_column_that_is_declared_is_in_rows_schema_help_and_documentation(
     names = list(found[0])
     assert names[names.index("height") : names.index("height") + 3] == ["height", "megapixels", "source"]
     assert "height, megapixels, source" in " ".join(facts["help"].split())
-    assert "| `megapixels` | `float32` | millions of pixels of the upright image |" in facts["table"]
+    page = (copy / "docs" / "output.md").read_text()
+    assert "| `megapixels` | `float32` | millions of pixels of the upright image |" in page.splitlines()

@@ -25,7 +25,7 @@ def test_no_rows_make_no_file(run: Run) -> None:
 
 
 def test_rows_are_written_in_groups_and_counted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.output.writing.ROWS_A_GROUP", 3)
+    monkeypatch.setattr("pipelines.output.writing.ROWS_PER_GROUP", 3)
     writer = TableWriter(FailureTable(), run)
     for number in range(7):
         writer.write(Failure(f"{number}.jpg", "read", "OSError", "no reason", "print"))

@@ -96,11 +96,11 @@ def test_a_machine_is_as_fast_as_its_cores_or_as_what_they_wait_for(
 ) -> None:
     speed = estimate.speed(costs, cores, reads, threads)
 
-    assert 0 < speed.images_a_second <= cores / costs.core_seconds * (1 + 1e-9)
-    assert speed.images_a_second <= reads / costs.waiting * (1 + 1e-9)
-    assert speed.images_a_second <= threads / max(costs.decoding, costs.model) * (1 + 1e-9)
-    assert estimate.speed(costs, cores, reads + 1, threads).images_a_second >= speed.images_a_second
-    assert estimate.speed(costs, cores, reads, threads + 1).images_a_second >= speed.images_a_second
+    assert 0 < speed.images_per_second <= cores / costs.core_seconds * (1 + 1e-9)
+    assert speed.images_per_second <= reads / costs.waiting * (1 + 1e-9)
+    assert speed.images_per_second <= threads / max(costs.decoding, costs.model) * (1 + 1e-9)
+    assert estimate.speed(costs, cores, reads + 1, threads).images_per_second >= speed.images_per_second
+    assert estimate.speed(costs, cores, reads, threads + 1).images_per_second >= speed.images_per_second
 
 
 def test_the_bottleneck_is_what_takes_most_or_what_is_waited_for() -> None:
@@ -114,7 +114,7 @@ def test_the_bottleneck_is_what_takes_most_or_what_is_waited_for() -> None:
         (on_gpu, 16, 16, 32, 100, "model", None),
     ):
         speed = estimate.speed(case, cores, reads, threads)
-        assert speed.images_a_second == pytest.approx(rate)
+        assert speed.images_per_second == pytest.approx(rate)
         assert speed.bottleneck == bottleneck
         assert speed.share == (share and pytest.approx(share))
 
@@ -132,9 +132,9 @@ def test_a_machine_costs_what_its_vcpus_and_memory_do() -> None:
     machine = find_machine("n2-highcpu-16")
 
     assert (machine.vcpus, machine.memory) == (16, 16)
-    assert machine.dollars_an_hour == pytest.approx(16 * 0.056 + 16 * 0.003557)
+    assert machine.dollars_per_hour == pytest.approx(16 * 0.056 + 16 * 0.003557)
     run = estimate.cloud_run(Costs(0, 0, 0, 0.016, 0), 3_600_000, 0, machine, 1)
-    assert (run.seconds, run.dollars) == pytest.approx((3600 + 240, machine.dollars_an_hour * 3840 / 3600))
+    assert (run.seconds, run.dollars) == pytest.approx((3600 + 240, machine.dollars_per_hour * 3840 / 3600))
 
 
 def test_an_unknown_machine_is_refused_with_the_nearest_and_all_known() -> None:

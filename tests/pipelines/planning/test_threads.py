@@ -44,7 +44,7 @@ def test_a_plan_decodes_and_predicts_with_the_threads_of_the_run(
 
     assert (decoding, predicting) == ([1], [1])
     made = json.loads(capsys.readouterr().out)
-    costs, speed = made["seconds_an_image"], made["here"]["speed"]
+    costs, speed = made["seconds_per_image"], made["here"]["speed"]
     slowest = max(costs["decoding"], costs["model"])
-    assert speed["images_a_second"] == pytest.approx(1 / slowest), "one thread does each, whatever the cores"
+    assert speed["images_per_second"] == pytest.approx(1 / slowest), "one thread does each, whatever the cores"
     assert "--threads 1" in made["command"]

@@ -199,3 +199,15 @@ def test_files_of_other_kinds_are_passed_over(output: Output) -> None:
     pq.write_table(pa.table({"x": [1]}), Path(output.path, "x.parquet"))
 
     assert open_output(output.path) == output
+
+
+def test_a_file_that_the_storage_refuses_is_named(output: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(storage, "open_to_read", refuse)
+    monkeypatch.setattr(storage, "read", refuse)
+
+    for read in (output.footer, output.predictions, output.failures, output.manifests):
+        with pytest.raises(NoOutputError, match=r"^cannot read .*: Permission denied$"):
+            read()

@@ -1,0 +1,29 @@
+"""Write the files that flags name."""
+
+from __future__ import annotations
+
+import os
+
+from pipelines import storage
+from pipelines.commandline.parser import UsageError
+
+
+def write_named(flag: str, path: str, text: str) -> None:
+    """Write a text to the local file that a flag names: whole or not at all, where it is or becomes a regular file.
+
+    A link keeps its name, and its target is written. A pipe or a device, such as /dev/stdout, is written to as it is.
+
+    Raises:
+      UsageError: the file cannot be written, or its folder does not exist.
+    """
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+        else:
+            target = os.path.realpath(path)
+            # A missing folder is more likely a typo than a wish.
+            os.stat(os.path.dirname(target))
+            storage.write(target, text.encode())
+    except OSError as error:
+        raise UsageError(f"{flag} {path} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,46 @@
+"""Files that flags name are written where they lead, and links and devices are left what they are."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from pipelines.commandline.files import write_named
+from pipelines.commandline.parser import UsageError
+
+
+def test_a_link_stays_one_and_its_target_is_written(tmp_path: Path) -> None:
+    (tmp_path / "target.json").write_text("old")
+    (tmp_path / "link.json").symlink_to("target.json")
+
+    write_named("--json", str(tmp_path / "link.json"), "new")
+
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "target.json").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.json", "target.json"]
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    received: list[str] = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_text()), daemon=True)
+    reader.start()
+
+    write_named("--json", str(pipe), "new")
+
+    reader.join(10)
+    assert received == ["new"]
+    assert pipe.is_fifo()
+
+
+def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    for path, reason in ((tmp_path / "missing" / "x.json", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(UsageError, match=f"--json {path} cannot be written: {reason}"):
+            write_named("--json", str(path), "new")
+    with pytest.raises(UsageError, match="/dev/full cannot be written: No space left"):
+        write_named("--json", "/dev/full", "new" * 10_000)
+    assert list(tmp_path.iterdir()) == []
