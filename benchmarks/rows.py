@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipelines.output.schema import probability_columns
+
 TOLERANCE = 1e-3
 
 Probabilities = Mapping[str, NDArray[np.float32]]
@@ -34,7 +36,7 @@ def read_rows(folder: Path, labels: Sequence[str], paths: Sequence[str]) -> Prob
     """
     # Some contenders write files without rows, whose columns have no types.
     files = [file for file in sorted(folder.rglob("*.parquet")) if pq.read_metadata(file).num_rows]
-    columns = ["path", *(f"p_{label}" for label in labels)]
+    columns = ["path", *probability_columns(labels).values()]
     tables = [pq.ParquetFile(file).read(columns) for file in files]
     for table in tables:
         if absent := set(columns) - set(table.schema.names):

@@ -13,7 +13,6 @@ Scenarios:
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import signal
@@ -29,9 +28,11 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-TABLES = ("predictions", "failures")
+from pipelines.errors import ScenetagsError
+from pipelines.output.run import FAILURES, PREDICTIONS, RUNS
+from pipelines.results.outputs import open_output
+
 SCENARIOS = ("fresh", "changed", "overwrite", "full_disk")
 _DAMAGED_SHARE, _CHANGED_SHARE = 0.01, 0.2
 # Columns that differ between runs of the same images and model.
@@ -219,24 +220,28 @@ def judge(archive: Archive, output: Path) -> None:
         if not found.equals(expected):
             wrong = set(map(str, found.to_pylist())) ^ set(map(str, expected.to_pylist()))
             raise BrokenGuaranteeError(f"{len(wrong)} rows of {table} differ, e.g. {min(wrong)}")
-    left = {path.name for path in output.iterdir()} - {*TABLES, "runs"}
+    left = {path.name for path in output.iterdir()} - {PREDICTIONS, FAILURES, RUNS}
     if left:
         raise BrokenGuaranteeError(f"left behind: {', '.join(sorted(left))}")
-    manifest = json.loads(max((output / "runs").glob("*.json")).read_text())
-    rows = manifest["predictions"] + manifest["failures"] + manifest["skipped"]
-    if manifest["status"] != "done" or manifest["inputs"] != rows:
-        raise BrokenGuaranteeError(f"manifest: {manifest['status']}, {manifest['inputs']} inputs, {rows} rows")
+    last = open_output(str(output)).manifests()[-1]
+    counts = last.accounts
+    if last.status != "done" or not counts.balanced:
+        rows = counts.predictions + counts.failures + counts.skipped
+        raise BrokenGuaranteeError(f"manifest: {last.status}, {counts.inputs} inputs, {rows} rows")
 
 
 def read_rows(output: Path) -> dict[str, pa.Table]:
     """Read the rows of both tables, sorted by path, without the columns that differ between runs."""
+    opened = open_output(str(output))
     rows = {}
-    for table in TABLES:
+    for table, files, read in (
+        (PREDICTIONS, opened.prediction_files, opened.predictions),
+        (FAILURES, opened.failure_files, opened.failures),
+    ):
         try:
-            files = [pq.ParquetFile(path).read() for path in sorted((output / table).glob("*.parquet"))]
-        except (OSError, pa.ArrowException) as error:
-            raise BrokenGuaranteeError(f"a file of {table} cannot be opened: {error}") from error
-        found = pa.concat_tables(files).combine_chunks() if files else pa.table({"path": pa.array([], pa.string())})
+            found = read() if files else pa.table({"path": pa.array([], pa.string())})
+        except ScenetagsError as error:
+            raise BrokenGuaranteeError(str(error)) from error
         found = found.drop_columns(list(_OF_THE_RUN & set(found.column_names)))
         rows[table] = found.sort_by("path").combine_chunks().replace_schema_metadata(None)
     return rows

@@ -66,7 +66,7 @@ def test_a_rate_leaves_the_start_out_and_another_does_not() -> None:
     assert figures.rate_with_start == pytest.approx(101 / 12)
 
 
-def test_ratios_are_taken_within_a_round_and_told_with_their_spread() -> None:
+def test_ratios_are_taken_within_a_round_and_reported_with_their_spread() -> None:
     peer = Contender("peer", "Peer", (), goal=2.5)
     measured = [
         round_of(scenetags=Figures(101, 11, 1, 0), peer=Figures(101, seconds, 1, 0)) for seconds in (21.0, 31.0, 41.0)

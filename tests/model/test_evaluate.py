@@ -338,7 +338,7 @@ def test_it_needs_nothing_that_only_training_brings(run: Evaluate, chips: Chips,
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_missing_library_is_told_with_what_brings_it(
+def test_a_missing_library_is_reported_with_the_extra_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def without(command: Any) -> Any:

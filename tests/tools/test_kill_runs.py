@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import predict
+from pipelines.output.run import Accounts
 from tests.image_files import picture, unmarked_rgba_jpeg
 from tools import kill_runs
 from tools.kill_runs import Archive, BrokenGuaranteeError, judge, look, read_rows
@@ -83,7 +85,8 @@ def write(output: Path, table: str, paths: list[str], name: str = "x") -> None:
 
 def finish(output: Path, **changes: object) -> None:
     (output / "runs").mkdir(exist_ok=True)
-    manifest = {"status": "done", "inputs": 3, "predictions": 2, "failures": 1, "skipped": 0, **changes}
+    counts = asdict(Accounts(inputs=3, predictions=2, failures=1))
+    manifest = {"run": "1", "status": "done", **counts, **changes}
     (output / "runs" / "1.json").write_text(json.dumps(manifest))
 
 
@@ -112,7 +115,10 @@ def test_rows_of_other_files_and_runs_are_the_same_rows(archive: Archive, tmp_pa
 BREACHES: dict[str, tuple[Callable[[Path], object], str]] = {
     "lost": (lambda output: (output / "predictions/x.parquet").unlink(), "images have lost their rows, e.g. a"),
     "doubled": (lambda output: write(output, "predictions", ["a"], "y"), "two rows in predictions, e.g. a"),
-    "torn": (lambda output: (output / "predictions/x.parquet").write_bytes(b"PAR1"), "cannot be opened"),
+    "torn": (
+        lambda output: (output / "predictions/x.parquet").write_bytes(b"PAR1"),
+        "is damaged or not a Parquet file",
+    ),
 }
 
 

@@ -84,7 +84,7 @@ def test_no_name_and_no_note_breaks_the_card(name: str, note: str) -> None:
     assert len([inside for inside, _ in contents if inside == "table thead tr th"]) == 2 + 7 + 4
 
 
-def test_quality_is_told_beside_what_takes_less_effort(written: str, quality: Quality) -> None:
+def test_quality_is_reported_next_to_simpler_baselines(written: str, quality: Quality) -> None:
     # Cells in bold are read as they are.
     assert row(written, "F2 over samples, at the bundle's thresholds")[1] == f"{quality.scores.f2_over_samples:.3f}"
     assert row(written, f"F2 over samples, at the best flat threshold ({quality.best_flat_threshold:.2f})")[1]
@@ -95,7 +95,7 @@ def test_quality_is_told_beside_what_takes_less_effort(written: str, quality: Qu
     assert "chosen on these same 20 images, so the figures flatter" in written
 
 
-def test_labels_are_told_with_images_threshold_and_measures(told: Facts, quality: Quality, written: str) -> None:
+def test_labels_are_listed_with_images_threshold_and_measures(told: Facts, quality: Quality, written: str) -> None:
     of_label = quality.scores.labels[0]
     assert row(written, "primary") == [
         "primary",
@@ -122,7 +122,7 @@ def test_pictures_are_linked_beside_the_card(written: str) -> None:
     assert re.findall(r"!\[[^]]+\]\(([^)]+)\)", written) == ["precision_recall.png", "training.png"]
 
 
-def test_data_split_and_repairs_are_told(written: str) -> None:
+def test_data_split_and_repairs_are_reported(written: str) -> None:
     assert (
         "40 images to train on and 20 held out (33%), from the folder chips with the label file labels.csv" in written
     )
@@ -131,14 +131,14 @@ def test_data_split_and_repairs_are_told(written: str) -> None:
     assert "secret" not in written
 
 
-def test_images_without_repairs_are_told_too(told: Facts, quality: Quality) -> None:
+def test_images_without_repairs_are_reported_too(told: Facts, quality: Quality) -> None:
     data = dataclasses.replace(told.data, repairs={}, findings=())
     text = card.write(dataclasses.replace(told, data=data), quality, VERSIONS)
     assert "Repairs made: none, all images were plain RGB." in text
     assert "Problems with" not in text
 
 
-def test_training_is_told_phase_by_phase(told: Facts, written: str) -> None:
+def test_training_is_described_phase_by_phase(told: Facts, written: str) -> None:
     assert row(written, "head")[:4] == ["head", "1 to 2", "0.003", "2.0"]
     assert row(written, "fine-tuning")[:4] == ["fine-tuning", "3 to 4", "0.0002", "3.0"]
     assert "the weights of epoch 4: the best F2 over samples on the held-out images" in written
@@ -159,7 +159,7 @@ def test_the_command_gives_every_setting(written: str) -> None:
     ) in written
 
 
-def test_what_int8_cost_is_told_beside_float32(told: Facts, written: str) -> None:
+def test_the_cost_of_int8_is_reported_next_to_float32(told: Facts, written: str) -> None:
     quantized = quantization.of_quantized(told, np.sqrt(told.probabilities), 200)
     quality = facts.measure(quantized)
     text = card.write(quantized, quality, VERSIONS)
@@ -185,7 +185,9 @@ def test_what_int8_cost_is_told_beside_float32(told: Facts, written: str) -> Non
     ("weights", "words"),
     [(None, "trained from scratch"), ("imagenet", "started from the ImageNet weights of Keras")],
 )
-def test_what_training_started_from_is_told(told: Facts, quality: Quality, weights: str | None, words: str) -> None:
+def test_the_starting_point_of_training_is_named(
+    told: Facts, quality: Quality, weights: str | None, words: str
+) -> None:
     network = dataclasses.replace(told.network, weights=weights)
     assert words in card.write(dataclasses.replace(told, network=network), quality, VERSIONS)
 

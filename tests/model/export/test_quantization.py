@@ -159,7 +159,7 @@ def test_predict_gives_the_golden_probabilities_bit_for_bit(quantized: Quantized
     np.testing.assert_array_equal(found, golden.probabilities)
 
 
-def test_nonsense_is_told_from_a_loss() -> None:
+def test_nonsense_is_distinguished_from_a_loss() -> None:
     before = np.array([[0.1, 0.5], [0.9, 0.5]], np.float32)
     assert quantization.makes_sense(before + np.array([0.2, -0.2], np.float32), before)
     assert not quantization.makes_sense(np.full_like(before, 0.5), before)

@@ -134,7 +134,7 @@ def test_a_file_of_the_size_of_the_planet_set_reads_and_matches_quickly(tmp_path
     assert (read.findings, found.findings) == ((), ())
 
 
-def test_the_label_files_of_the_planet_set_have_nothing_amiss(planet: Path) -> None:
+def test_the_label_files_of_the_planet_set_have_no_findings(planet: Path) -> None:
     file = labels.read_labels(planet / "train_v2.csv")
     assert (len(file.rows), len(file.labels), file.findings) == (40_479, 17, ())
     sample = labels.match(file.rows, [str(path) for path in labels.find_images(planet / "sample")], "sample")

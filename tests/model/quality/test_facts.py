@@ -83,7 +83,7 @@ def test_summaries_are_json_with_null_for_what_is_not_defined(told: Facts) -> No
     assert training["quantization"] == "none"
 
 
-def test_names_of_files_are_told_without_their_folders(told: Facts) -> None:
+def test_file_names_are_reported_without_their_folders(told: Facts) -> None:
     assert "secret" not in json.dumps(facts.training_summary(told))
 
 

@@ -26,7 +26,7 @@ from tests.pipelines.archives.packing import CHIPS, KINDS, listed, pack, read, s
 from tools.proxy import Disturbance
 
 
-def test_a_member_that_a_list_names_and_a_damaged_archive_has_lost_is_told_so(tmp_path: Path) -> None:
+def test_a_listed_member_that_a_damaged_archive_has_lost_is_a_failure_that_says_so(tmp_path: Path) -> None:
     path = pack(tmp_path / "x.tar", CHIPS)
     second = listed(path)[1]
     assert isinstance(second, ImageRef)

@@ -96,7 +96,7 @@ def test_the_campaign_sees_a_broken_promise(monkeypatch: pytest.MonkeyPatch, out
     assert reason in try_file(b"").broken
 
 
-def test_what_kills_a_child_is_told_by_its_number(
+def test_the_signal_that_kills_a_child_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(

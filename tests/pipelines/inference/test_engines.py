@@ -279,7 +279,7 @@ def test_a_batch_too_large_for_tensorflows_memory_is_a_memory_error(
         engine.predict(np.zeros((2, bundle.image_size, bundle.image_size, 3), np.uint8))
 
 
-def test_tensorflow_is_told_how_many_cores_it_may_use(
+def test_tensorflow_gets_the_number_of_cores_it_may_use(
     bundle: Bundle, tensorflow: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = {}

@@ -83,7 +83,7 @@ def test_reading_ahead_gives_every_image_once_and_failures_apart(
         )
 
 
-def test_reading_goes_on_while_the_engine_works(
+def test_reading_continues_while_the_engine_works(
     chips: Path, tmp_path: Path, bundle_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     third_batch_is_read = threading.Event()

@@ -156,7 +156,7 @@ def test_an_output_that_fails_in_mid_run_is_one_clear_line(
     assert len(tagged(tmp_path / "out")) == len(set(tagged(tmp_path / "out"))) == 10
 
 
-def test_an_interrupted_run_says_so_and_goes_on_later(
+def test_an_interrupted_run_says_so_and_resumes_later(
     run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(ImageSource, "read", interrupt_at("7.jpg"))

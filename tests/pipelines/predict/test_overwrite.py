@@ -33,7 +33,7 @@ def test_an_overwrite_that_loses_a_row_keeps_the_old_ones(
     assert manifest(tmp_path / "out")["status"] == "unbalanced"
 
 
-def test_after_a_stopped_overwrite_the_plain_command_goes_on_with_the_old_rows(
+def test_after_a_stopped_overwrite_the_plain_command_continues_with_the_old_rows(
     run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run() == 0
@@ -80,7 +80,7 @@ def test_another_bundle_is_refused_unless_it_may_overwrite(
     assert [row["model"] for row in rows(tmp_path / "out")] == [sealed.digest] * 10
 
 
-def test_an_interrupted_overwrite_keeps_the_old_rows_and_goes_on_later(
+def test_an_interrupted_overwrite_keeps_the_old_rows_and_resumes_later(
     run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (chips / "3.jpg").write_bytes(b"")

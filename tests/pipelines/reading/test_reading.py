@@ -80,7 +80,7 @@ def test_a_file_that_does_not_fit_in_memory_affects_no_other(tmp_path: Path) -> 
     assert refused == Refusal("read", "MemoryError", f"{size:,} bytes do not fit in memory")
 
 
-def test_what_was_read_ahead_is_told_apart(ref: ImageRef) -> None:
+def test_what_was_read_ahead_is_an_image_or_a_failure(ref: ImageRef) -> None:
     gone = ref._replace(path=f"{ref.path}.gone")
     with closing(LookAhead(ImageSource(DECODING, Limits()), 2)) as ahead:
         image, failure = ahead.read([ref, gone])

@@ -38,7 +38,7 @@ def test_a_job_that_nobody_waits_for_keeps_its_output(
     assert len(service.submitted) == 1
 
 
-def test_a_job_that_is_waited_for_is_told_of(
+def test_the_progress_of_a_job_that_is_waited_for_is_reported(
     submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(distributed, "SECONDS_BETWEEN_LINES", 0.01)

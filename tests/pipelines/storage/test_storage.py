@@ -77,9 +77,7 @@ def test_an_error_that_passes_is_not_seen(file: str, monkeypatch: pytest.MonkeyP
     assert storage.read(file) == b"data"
 
 
-def test_an_error_that_may_pass_later_is_told_from_one_that_will_not(
-    file: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_temporary_error_is_distinguished_from_a_permanent_one(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage.local, "open", Flaky(errno.EIO, 3), raising=False)
     with pytest.raises(storage.TransientError, match="Input/output error"):
         storage.read(file)

@@ -65,7 +65,7 @@ def wait_for_a_wave(output: Path, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_drops_the_wave_at_work_and_the_same_command_goes_on(
+def test_a_signal_drops_the_current_wave_and_the_same_command_resumes(
     start: Start,
     flags: list[str],
     tmp_path: Path,
