@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -336,17 +336,3 @@ def test_it_needs_nothing_that_only_training_brings(run: Evaluate, chips: Chips,
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_a_missing_library_is_reported_with_the_extra_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def without(command: Any) -> Any:
-        raise ModuleNotFoundError("No module named 'missing'", name="missing.part")
-
-    monkeypatch.setattr("importlib.import_module", without)
-    assert [cli.main([command]) for command in ("evaluate", "train")] == [2, 2]
-    assert capsys.readouterr().err.splitlines() == [
-        "scenetags evaluate: missing.part is not installed; run pip install 'scenetags'",
-        "scenetags train: missing.part is not installed; run pip install 'scenetags[train]'",
-    ]

@@ -8,17 +8,14 @@ import shlex
 import shutil
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipelines import cli, plan, storage
 from pipelines.commandline.flags import parse_predict
-from pipelines.planning import sampling, shell
+from pipelines.planning import sampling
 from pipelines.planning.census import take_census
 from pipelines.records import Failure, ImageRef
 from pipelines.runners.beam_flags import check_beam_flags
@@ -326,31 +323,6 @@ def test_what_is_in_a_bucket_gets_a_command_for_the_cloud(
     flags = check_beam_flags([flag for flag in there.beam_flags if not flag.startswith("--runner")]).get_all_options()
     assert (flags["machine_type"], flags["num_workers"], flags["project"]) == ("n2-highcpu-16", 1, "PROJECT")
     assert "--runner=DataflowRunner" in there.beam_flags
-
-
-TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1)
-
-
-@given(st.lists(TEXTS, min_size=1), TEXTS, st.booleans(), st.none() | st.floats(0, 1), st.integers(1, 10**6))
-def test_a_command_means_the_options_that_it_was_made_of(
-    inputs: list[str], name: str, overwrite: bool, threshold: float | None, count: int
-) -> None:
-    options = replace(
-        parse_predict(["--input=x", "--model=/bundle", "--output=/out"]),
-        input=tuple(inputs),
-        input_list=name,
-        output=f"/{name.replace('/', '')}x",
-        overwrite=overwrite,
-        threshold=threshold,
-        batch_size=count,
-        max_pixels=count,
-        beam_flags=("--s3_verify", "false"),
-    )
-
-    command = shlex.split(shell.shell_command(options))
-
-    assert command[:2] == ["scenetags", "predict"]
-    assert parse_predict(command[2:]) == options
 
 
 def test_help_lists_every_exit_code_and_an_example_that_can_be_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipelines.images import ImageError, decode
+from tests import icc_profiles
 from tests import image_files as files
 
 RGB = files.mosaic()
@@ -67,5 +68,5 @@ def to_eight_bits(deep: NDArray[Any]) -> NDArray[Any]:
     return np.rint(deep / 257)
 
 
-WIDE = files.icc_rgb(1.8, [(0.6097, 0.3111, 0.0195), (0.2053, 0.6257, 0.0609), (0.1492, 0.0632, 0.7446)])
-PRINTER = files.icc_cmyk()
+WIDE = icc_profiles.rgb(1.8, [(0.6097, 0.3111, 0.0195), (0.2053, 0.6257, 0.0609), (0.1492, 0.0632, 0.7446)])
+PRINTER = icc_profiles.cmyk()

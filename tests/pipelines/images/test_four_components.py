@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.images import ImageError, decode
-from tests import ROOT
+from tests import ROOT, icc_profiles
 from tests import image_files as files
 from tests.pipelines.images.decoding import (
     GRAY,
@@ -131,7 +131,7 @@ def test_a_file_that_says_cmyk_is_not_taken_for_a_masked_picture() -> None:
     ink[8:24, 8:32] = 255
     stored = np.dstack([RGB, ink])
     assert_refused(files.four_component_jpeg(stored, ids=b"CMYK"), "may be black ink, opacity or another band")
-    assert decode(files.four_component_jpeg(stored, icc_profile=files.icc_cmyk())).repairs == ("cmyk", "icc_to_srgb")
+    assert decode(files.four_component_jpeg(stored, icc_profile=icc_profiles.cmyk())).repairs == ("cmyk", "icc_to_srgb")
 
 
 def test_black_text_on_a_flat_ground_is_no_masked_picture() -> None:

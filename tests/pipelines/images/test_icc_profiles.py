@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from tests import icc_profiles
 from tests import image_files as files
 from tests.pipelines.images.decoding import (
     DEEP_GRAY,
@@ -29,7 +30,7 @@ from tests.pipelines.images.decoding import (
     to_eight_bits,
 )
 
-LINEAR_GRAY = files.icc_gray(1.0)
+LINEAR_GRAY = icc_profiles.gray(1.0)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
@@ -124,8 +125,8 @@ def test_the_profiles_of_these_tests_are_far_from_srgb() -> None:
         (files.encode(RGB, "png", icc_profile=SRGB), RGB, "png 3x8", ()),
         (files.unmarked_rgba_jpeg(RGB, icc_profile=SRGB), RGB, "jpeg 4x8", UNMARKED),
         (files.encode(GRAY, "png", icc_profile=SRGB), GRAY_RGB, "png 1x8", ["grayscale"]),
-        (files.encode(GRAY, "png", icc_profile=files.icc_gray_like_srgb(1024)), GRAY_RGB, "png 1x8", ["grayscale"]),
-        (files.encode(GRAY, "png", icc_profile=files.icc_gray_like_srgb(16)), GRAY_RGB, "png 1x8", ["grayscale"]),
+        (files.encode(GRAY, "png", icc_profile=icc_profiles.gray_like_srgb(1024)), GRAY_RGB, "png 1x8", ["grayscale"]),
+        (files.encode(GRAY, "png", icc_profile=icc_profiles.gray_like_srgb(16)), GRAY_RGB, "png 1x8", ["grayscale"]),
     ],
 )
 def test_an_srgb_profile_changes_nothing(

@@ -14,7 +14,7 @@ import pytest
 
 from pipelines.images.decoding import Decoded, decode
 from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLargeError, UnsupportedImageError
-from tests import ROOT
+from tests import ROOT, icc_profiles
 from tests import image_files as files
 from tools import fuzz_images, image_trials
 from tools.image_mutations import make_case
@@ -181,7 +181,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], type[ImageError], str]] = {
     ),
     "a strip of a smaller JPEG": (lambda: jpeg_tiff((480, 640)), DamagedImageError, "is not 640 x 480"),
     "a large profile": (
-        lambda: tagged_tiff(34675, "B", files.icc_rgb(2.2, PRIMARIES) + bytes(9_000_000)),
+        lambda: tagged_tiff(34675, "B", icc_profiles.rgb(2.2, PRIMARIES) + bytes(9_000_000)),
         ImageTooLargeError,
         "ICC profile of 9,000,",
     ),
