@@ -11,7 +11,6 @@ folder sees one row per image at any time, even between a crash and its repair.
 from __future__ import annotations
 
 import errno
-import json
 import posixpath
 import uuid
 from collections import defaultdict
@@ -25,14 +24,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines import storage
+from pipelines.output.journal import REPLACING, Journal, Move, read_journal, staging_folders, write_journal
 from pipelines.output.manifest import describe, read_accounts
-from pipelines.output.run import RUNS, STAGING, Accounts, Run, Wave
-from pipelines.output.tables import FORMAT, ROWS_PER_GROUP, open_table, table_files
-
-JOURNAL = "commit.json"
-
-_REPLACING = -1
-"""Stands in for the wave in the journal of an overwrite that replaces rows."""
+from pipelines.output.run import RUNS, Accounts, Run, Wave
+from pipelines.output.tables import FORMAT, ROWS_PER_GROUP, OutputError, open_table, table_files
 
 
 class StagedFile(NamedTuple):
@@ -75,27 +70,6 @@ class Written(NamedTuple):
     counted: Accounts
 
 
-class Move(NamedTuple):
-    """A file and its destination, both relative to the output."""
-
-    source: str
-    target: str
-
-
-class Journal(NamedTuple):
-    """The operations of a commit, in this order.
-
-    Attributes:
-      wave: number of the run's inputs before this commit, which identifies the wave; or `_REPLACING`.
-      moves: done first; existing targets are replaced.
-      deletions: files, relative to the output.
-    """
-
-    wave: int
-    moves: Sequence[Move]
-    deletions: Sequence[str]
-
-
 def commit(run: Run, wave: Wave, written: Written) -> Accounts:
     """Commit the rows of a wave to the output, or complete the commit that an earlier attempt began.
 
@@ -105,8 +79,8 @@ def commit(run: Run, wave: Wave, written: Written) -> Accounts:
     Raises:
       OSError: the output cannot be written.
     """
-    begun = _read_journal(run.staging)
-    if begun and begun.wave in (wave.earlier.inputs, _REPLACING):
+    begun = read_journal(run.staging)
+    if begun and begun.wave in (wave.earlier.inputs, REPLACING):
         # The runner retried this step, and its files may already be in place.
         _carry_out(run.output, begun)
         return read_accounts(run.manifest)
@@ -129,15 +103,15 @@ def replace_rows(run: Run, accounts: Accounts) -> None:
     Raises:
       OSError: the output cannot be written.
     """
-    begun = _read_journal(run.staging)
-    if begun and begun.wave == _REPLACING:
+    begun = read_journal(run.staging)
+    if begun and begun.wave == REPLACING:
         _carry_out(run.output, begun)
         storage.delete_folder(run.folder)
         return
     old = list(table_files(run.output))
     new = [Move(_relative(run, path), posixpath.join(*_last_two(path))) for path in table_files(run.folder)]
     manifest = _stage_manifest(run, accounts, "done")
-    _conclude(run, Journal(_REPLACING, [*new, manifest], [_relative(run, path) for path in old]))
+    _conclude(run, Journal(REPLACING, [*new, manifest], [_relative(run, path) for path in old]))
     storage.delete_folder(run.folder)
 
 
@@ -145,10 +119,11 @@ def recover(output: str) -> None:
     """Complete interrupted commits, and delete what was never committed.
 
     Raises:
+      OutputError: what is left to do is none of the output's own files.
       OSError: the output cannot be written.
     """
-    for staging in storage.list_folders(output, STAGING):
-        journal = _read_journal(staging)
+    for staging in staging_folders(output):
+        journal = read_journal(staging)
         if journal:
             _carry_out(output, journal, at_work=False)
         storage.delete_folder(staging)
@@ -242,8 +217,7 @@ def _conclude(run: Run, journal: Journal) -> None:
     for move in journal.moves:
         # After a power failure, the journal must not exist without the files it lists.
         storage.sync(storage.join(run.output, move.source))
-    described = {"wave": journal.wave, "moves": journal.moves, "deletions": journal.deletions}
-    storage.write(storage.join(run.staging, JOURNAL), json.dumps(described).encode())
+    write_journal(run.staging, journal)
     _carry_out(run.output, journal)
 
 
@@ -257,6 +231,10 @@ def _carry_out(output: str, journal: Journal, at_work: bool = True) -> None:
     """
     for move in journal.moves:
         source, target = storage.join(output, move.source), storage.join(output, move.target)
+        if storage.crosses_link(output, source):
+            raise OutputError(
+                f"{source} is, or lies behind, a link", "remove it: scenetags moves only files of its own"
+            )
         # A missing source was moved by an earlier attempt or a concurrent one: a runner that believes a worker is dead
         # starts another.
         with suppress(FileNotFoundError):
@@ -266,14 +244,6 @@ def _carry_out(output: str, journal: Journal, at_work: bool = True) -> None:
             # Another run took over and cleaned up after this one. The older rows stay, as there are no newer ones.
             raise FileNotFoundError(errno.ENOENT, f"staged rows were deleted by another run: {source}")
     storage.delete([storage.join(output, name) for name in journal.deletions])
-
-
-def _read_journal(staging: str) -> Journal | None:
-    try:
-        described = json.loads(storage.read(storage.join(staging, JOURNAL)))
-    except FileNotFoundError:
-        return None
-    return Journal(described["wave"], [Move(*move) for move in described["moves"]], described["deletions"])
 
 
 def _relative(run: Run, path: str) -> str:

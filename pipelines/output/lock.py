@@ -15,8 +15,9 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from pipelines import storage
 from pipelines.output.commit import recover
+from pipelines.output.journal import shadow_folders
 from pipelines.output.manifest import mark
-from pipelines.output.run import RUNS, SHADOW, Run
+from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, Run
 from pipelines.output.tables import OutputError, read_each
 from pipelines.storage.leases import STALE_SECONDS
 
@@ -40,6 +41,7 @@ def hold_output(run: Run) -> Iterator[None]:
             # Permissions do not show whether a folder can be written to, as read-only mounts and full disks refuse too;
             # writing the lock does.
             leave = held.enter_context(storage.lock(path, owner, _report_wait))
+            _refuse_links(run.output)
             recover(run.output)
             manifests = storage.list_files(storage.join(run.output, RUNS), ".json")
             list(read_each(run.output, _mark_if_killed, manifests))
@@ -81,9 +83,17 @@ def give_back_output(run: Run) -> None:
 
 def drop_shadows(run: Run) -> None:
     """Delete the rows of unfinished overwrites that this run does not resume."""
-    for folder in storage.list_folders(run.output, SHADOW):
+    for folder in shadow_folders(run.output):
         if folder != run.folder:
             storage.delete_folder(folder)
+
+
+def _refuse_links(output: str) -> None:
+    """Make sure that what is written to the output, moved in it or deleted from it stays in it."""
+    for name in (PREDICTIONS, FAILURES, RUNS):
+        path = storage.join(output, name)
+        if storage.crosses_link(output, path):
+            raise OutputError(f"{path} is a link", "scenetags writes only below --output: name the folder it leads to")
 
 
 def _repair(run: Run) -> None:

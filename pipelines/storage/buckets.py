@@ -84,6 +84,10 @@ class BucketStore:
         """Return an object's metadata without reading it."""
         return patiently(lambda: self._objects.look_up(*_split(path)))
 
+    def crosses_link(self, folder: str, path: str) -> bool:
+        """Return False: buckets have no links."""
+        return False
+
     def sync(self, path: str) -> None:
         """Check that an object exists: then it is durable."""
         self.look_up(path)

@@ -83,6 +83,11 @@ def exists(path: str) -> bool:
     return os.path.isfile(path)
 
 
+def crosses_link(folder: str, path: str) -> bool:
+    """Return whether a path below a folder is a link, or lies behind one."""
+    return os.path.realpath(path) != os.path.join(os.path.realpath(folder), os.path.relpath(path, folder))
+
+
 def sync(path: str) -> None:
     """Wait until a file, or a folder's entries, are on disk."""
     opened = os.open(path, os.O_RDONLY)
@@ -114,9 +119,9 @@ def list_files(folder: str, ending: str = "") -> list[str]:
 
 
 def list_folders(folder: str, beginning: str = "") -> list[str]:
-    """List the folders directly in a folder whose names start with `beginning`, sorted."""
+    """List the folders directly in a folder whose names start with `beginning`, sorted; links are not folders."""
     try:
-        names = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
+        names = [entry.name for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(f"{folder}/{name}" for name in names if name.startswith(beginning))
@@ -186,7 +191,9 @@ def _read(path: str, max_bytes: int | None) -> bytes:
 
 def _open_locked(path: str) -> IO[str]:
     while True:
-        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - the caller closes it
+        # A link would have a file elsewhere truncated.
+        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+        file = open(opened, "a+", encoding="utf-8")  # noqa: SIM115 - the caller closes it
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with contextlib.suppress(FileNotFoundError):

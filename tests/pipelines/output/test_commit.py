@@ -11,7 +11,8 @@ import pytest
 import pipelines.output.commit
 from pipelines import storage
 from pipelines.output.closing import check_not_ended, close_wave
-from pipelines.output.commit import JOURNAL, commit
+from pipelines.output.commit import commit
+from pipelines.output.journal import JOURNAL, Journal
 from pipelines.output.lock import hold_output
 from pipelines.output.manifest import read_status
 from pipelines.output.run import PREDICTIONS, Run, Wave
@@ -100,7 +101,7 @@ def test_two_attempts_at_once_end_as_one(first: Run, second: Run, monkeypatch: p
     wave = Wave(inputs=len(SECOND))
     carry_out = pipelines.output.commit._carry_out
 
-    def overtaken(output: str, journal: pipelines.output.commit.Journal) -> None:
+    def overtaken(output: str, journal: Journal) -> None:
         # The other one does all of it between the decision of this one and its first move.
         monkeypatch.setattr("pipelines.output.commit._carry_out", carry_out)
         commit(second, wave, written(staged, older))

@@ -12,7 +12,8 @@ import pytest
 
 from pipelines import storage
 from pipelines.output.closing import close_wave
-from pipelines.output.commit import JOURNAL, recover, replace_rows
+from pipelines.output.commit import recover, replace_rows
+from pipelines.output.journal import JOURNAL
 from pipelines.output.lock import LOCK
 from pipelines.output.manifest import read_status
 from pipelines.output.run import Accounts, Run, Wave

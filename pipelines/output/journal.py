@@ -1,0 +1,107 @@
+"""The journal of a commit: the moves and deletions that are left to do, and which of them may be done.
+
+A journal that is found in an output may come from a stranger. Its names are checked one by one: nothing outside of the
+output's own tables is moved or deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from pipelines import storage
+from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, SHADOW, STAGING
+from pipelines.output.tables import OutputError
+
+JOURNAL = "commit.json"
+
+REPLACING = -1
+"""Stands for the wave in the journal of an overwrite that replaces rows."""
+
+_STAGING = rf"{STAGING}\d{{8}}T\d{{6}}(?:\.\d{{6}})?Z-[0-9a-f]{{4}}"
+_SHADOW = rf"{SHADOW}[0-9a-f]{{12}}"
+_TABLE_FILE = rf"(?:{PREDICTIONS}|{FAILURES})/[^/]+\.parquet"
+_MANIFEST = rf"{RUNS}/[^/]+\.json"
+_SOURCE = re.compile(rf"{_STAGING}/(?:{_TABLE_FILE}|{_MANIFEST})|{_SHADOW}/{_TABLE_FILE}")
+_TARGET = re.compile(rf"(?:{_SHADOW}/)?{_TABLE_FILE}|{_MANIFEST}")
+_DELETION = re.compile(rf"(?:{_SHADOW}/)?{_TABLE_FILE}")
+
+
+class Move(NamedTuple):
+    """A file and its new place, both relative to the output."""
+
+    source: str
+    target: str
+
+
+class Journal(NamedTuple):
+    """What a commit still has to do, in this order.
+
+    Attributes:
+      wave: inputs of the run before those of the commit, which identify the wave; or `REPLACING`.
+      moves: done first; existing targets are replaced.
+      deletions: files to delete, relative to the output.
+    """
+
+    wave: int
+    moves: Sequence[Move]
+    deletions: Sequence[str]
+
+
+def staging_folders(output: str) -> list[str]:
+    """List the folders in which runs have staged files; folders that are merely named alike are a user's own."""
+    return _ours(output, STAGING, _STAGING)
+
+
+def shadow_folders(output: str) -> list[str]:
+    """List the folders in which overwrites have collected rows; as `staging_folders`."""
+    return _ours(output, SHADOW, _SHADOW)
+
+
+def write_journal(staging: str, journal: Journal) -> None:
+    """Write a journal, which decides the commit.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    described = {"wave": journal.wave, "moves": journal.moves, "deletions": journal.deletions}
+    storage.write(storage.join(staging, JOURNAL), json.dumps(described).encode())
+
+
+def read_journal(staging: str) -> Journal | None:
+    """Read the journal of a staging folder; None if it has none.
+
+    Raises:
+      OutputError: it is not a journal, or it names files that are none of the output's tables and manifests.
+    """
+    path = storage.join(staging, JOURNAL)
+    try:
+        journal = _check(json.loads(storage.read(path)))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        journal = None
+    if journal is None:
+        raise OutputError(f"{path} is not the journal of a commit", f"move {staging} out of the output")
+    return journal
+
+
+def _ours(output: str, beginning: str, pattern: str) -> list[str]:
+    named = storage.list_folders(output, beginning)
+    return [folder for folder in named if re.fullmatch(pattern, posixpath.basename(folder))]
+
+
+def _check(described: Any) -> Journal | None:
+    """Take a journal from what a file says, field by field; None if one of them is wrong."""
+    wave, deletions = described["wave"], described["deletions"]
+    moves = [Move(source, target) for source, target in described["moves"]]
+    sound = (
+        isinstance(wave, int)
+        and isinstance(deletions, list)
+        and all(_SOURCE.fullmatch(move.source) and _TARGET.fullmatch(move.target) for move in moves)
+        and all(_DELETION.fullmatch(name) for name in deletions)
+    )
+    return Journal(wave, moves, deletions) if sound else None

@@ -1,0 +1,171 @@
+"""An output folder from a stranger moves, deletes and overwrites nothing outside of its own tables."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.output.journal import JOURNAL
+from pipelines.output.lock import LOCK, drop_shadows, hold_output
+from pipelines.output.run import PREDICTIONS, RUNS, SHADOW, STAGING, Run
+from pipelines.output.tables import OutputError
+from tests.pipelines.output.rows import FIRST, commit_rows
+
+OURS = f"{STAGING}20260101T000000.000000Z-beef"
+ROWS = f"{OURS}/predictions/a.parquet"
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """Make a folder next to the output, in which nothing may change."""
+    folder = tmp_path / "victim"
+    for name in ("predictions/mine.parquet", "precious.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def stage(run: Run, journal: object) -> None:
+    staging = Path(run.output, OURS)
+    (staging / "predictions").mkdir(parents=True)
+    (staging / "predictions" / "a.parquet").write_text("rows")
+    (staging / JOURNAL).write_text(journal if isinstance(journal, str) else json.dumps(journal))
+
+
+def journal(moves: object = (), deletions: object = (), wave: object = 0) -> dict[str, object]:
+    return {"wave": wave, "moves": moves, "deletions": deletions}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        journal(moves=[[ROWS, "../victim/precious.txt"]]),
+        journal(moves=[["../victim/precious.txt", "predictions/a.parquet"]]),
+        journal(moves=[[f"{OURS}/predictions/../../../victim/precious.txt", "predictions/a.parquet"]]),
+        journal(moves=[["/etc/passwd", "predictions/a.parquet"]]),
+        journal(moves=[[ROWS, "predictions/../../victim/x.parquet"]]),
+        journal(moves=[[ROWS, "_lock"]]),
+        journal(moves=[["predictions/a.parquet", "predictions/b.parquet"]]),
+        journal(deletions=["../victim/precious.txt"]),
+        journal(deletions=["../victim/predictions/mine.parquet"]),
+        journal(deletions=["predictions/../../victim/predictions/mine.parquet"]),
+        journal(deletions=["predictions"]),
+        journal(deletions=[7]),
+        journal(deletions="predictions/a.parquet"),
+        journal(moves=[[ROWS]]),
+        journal(wave="0"),
+        {"wave": 0},
+        [],
+        "no JSON",
+        "[" * 100_000,
+    ],
+    ids=lambda written: json.dumps(written)[:60],
+)
+def test_a_journal_that_names_other_files_is_refused(written: object, run: Run, victim: Path) -> None:
+    before = contents(victim)
+    stage(run, written)
+
+    with pytest.raises(OutputError, match=rf"{OURS}/{JOURNAL} is not the journal of a commit"), hold_output(run):
+        pass
+
+    assert contents(victim) == before
+    assert Path(run.output, ROWS).read_text() == "rows", "it is left for its owner to look at"
+
+
+def test_a_journal_of_ours_is_carried_out(run: Run) -> None:
+    stage(run, journal(moves=[[ROWS, "predictions/a.parquet"]], deletions=["failures/b.parquet"]))
+
+    with hold_output(run):
+        assert contents(Path(run.output, PREDICTIONS)) == {"a.parquet": "rows"}
+        assert not Path(run.output, OURS).exists()
+
+
+def link_staging(output: Path, victim: Path) -> None:
+    (victim / JOURNAL).write_text(json.dumps(journal(moves=[[ROWS, "predictions/a.parquet"]])))
+    (victim / "predictions" / "a.parquet").write_text("mine")
+    (output / OURS).symlink_to(victim)
+
+
+def link_staged_table(output: Path, victim: Path) -> None:
+    (output / OURS).mkdir()
+    (output / OURS / JOURNAL).write_text(
+        json.dumps(journal(moves=[[f"{OURS}/predictions/mine.parquet", "predictions/a.parquet"]]))
+    )
+    (output / OURS / "predictions").symlink_to(victim / "predictions")
+
+
+def link_staged_file(output: Path, victim: Path) -> None:
+    (output / OURS / "predictions").mkdir(parents=True)
+    (output / OURS / JOURNAL).write_text(json.dumps(journal(moves=[[ROWS, "predictions/a.parquet"]])))
+    (output / ROWS).symlink_to(victim / "precious.txt")
+
+
+def link_table(output: Path, victim: Path) -> None:
+    (output / OURS).mkdir()
+    (output / OURS / JOURNAL).write_text(json.dumps(journal(deletions=["predictions/mine.parquet"])))
+    (output / PREDICTIONS).symlink_to(victim / "predictions")
+
+
+def link_manifests(output: Path, victim: Path) -> None:
+    (victim / "1.json").write_text(json.dumps({"status": "running"}))
+    (output / RUNS).symlink_to(victim)
+
+
+def link_lock(output: Path, victim: Path) -> None:
+    (output / LOCK).symlink_to(victim / "precious.txt")
+
+
+def link_shadow(output: Path, victim: Path) -> None:
+    (output / f"{SHADOW}0123456789ab").symlink_to(victim)
+
+
+@pytest.mark.parametrize(
+    ("link", "refusal"),
+    [
+        (link_staging, None),
+        (link_staged_table, "predictions/mine.parquet is, or lies behind, a link"),
+        (link_staged_file, "predictions/a.parquet is, or lies behind, a link"),
+        (link_table, "predictions is a link"),
+        (link_manifests, "runs is a link"),
+        (link_lock, "cannot write to output .*: Too many levels of symbolic links"),
+        (link_shadow, None),
+    ],
+)
+def test_no_link_is_followed(link: Callable[[Path, Path], None], refusal: str | None, run: Run, victim: Path) -> None:
+    Path(run.output).mkdir()
+    link(Path(run.output), victim)
+    before = contents(victim)
+
+    if refusal:
+        with pytest.raises(OutputError, match=refusal), hold_output(run):
+            pass
+    else:
+        with hold_output(run):
+            drop_shadows(run)
+
+    assert contents(victim) == before
+
+
+def test_a_user_s_own_folders_of_similar_names_stay(run: Run) -> None:
+    for name in (f"{STAGING}notes", f"{SHADOW}notes", f"{STAGING}20260101", f"{SHADOW}0123456789abcdef"):
+        folder = Path(run.output, name)
+        folder.mkdir(parents=True)
+        (folder / "mine.txt").write_text("mine")
+    before = contents(Path(run.output))
+
+    with hold_output(run):
+        drop_shadows(run)
+        commit_rows(replace(run, name="20260101T000000.000000Z-0003"), FIRST)
+
+    for name, text in before.items():
+        assert Path(run.output, name).read_text() == text
+    shutil.rmtree(run.output)
