@@ -119,6 +119,14 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
             file=sys.stderr,
         )
         return ExitCode.TOO_MANY_FAILURES
+    if not accounts.listing_is_complete:
+        where = run.folder if run.overwrite else run.output
+        print(
+            f"{_NAME}: the listing is incomplete: an archive or a folder may hold images that were not seen; the "
+            f"places are in {where}/failures" + ("; the old rows stay" if run.overwrite else ""),
+            file=sys.stderr,
+        )
+        return ExitCode.TOO_MANY_FAILURES
     return _exit_code(printed)
 
 

@@ -99,6 +99,14 @@ Listed = ImageRef | Failure
 """What a listing yields: an image, or a name that cannot be an image."""
 
 
+HIDING = ("DamagedArchiveError", "UntrustedArchiveError", "UnlistedFolderError")
+"""Errors of a listing behind which images may be hidden: how many there were is not known."""
+
+
+class UnlistedFolderError(OSError):
+    """A folder that cannot be listed."""
+
+
 def not_listed(path: str, error: Exception, fingerprint: str = "", message: str = "") -> Failure:
     """Describe why a name cannot be an image.
 

@@ -9,7 +9,7 @@ import queue
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, NamedTuple
 
 from pipelines import storage
 from pipelines.archives.members import (
@@ -105,6 +105,25 @@ def read_in_tar(span: Span) -> bytes:
     return data
 
 
+class _Gap(NamedTuple):
+    """What lies between a place in a tar and the next header.
+
+    Attributes:
+      header: the byte at which the next member begins; None if none does.
+      zeros: whether a block of zeros lies there, as at the end of a tar.
+      damaged: whether something else lies there.
+    """
+
+    header: int | None
+    zeros: bool
+    damaged: bool
+
+    @property
+    def ends_archive(self) -> bool:
+        """Whether this is the end of a whole tar."""
+        return self.header is None and self.zeros and not self.damaged
+
+
 class _Headers:
     """A tar stream that refuses to read headers larger than any name."""
 
@@ -125,29 +144,34 @@ def list_tar(archive: ImageRef) -> Iterator[Found]:
     with ExitStack() as opened:
         try:
             stream = _open(archive.path, opened)
+            first = _look_past(stream, 0)
+            if first.header:
+                yield _broken(archive, 0, first)
+            stream.seek(first.header or 0)
             headers: Any = _Headers(stream)
-            tar = opened.enter_context(tarfile.open(fileobj=headers, mode="r:", encoding="utf-8"))
-            while member := tar.next():
-                if member.size < 0:
-                    # The next member would be this one again, forever.
-                    raise tarfile.ReadError(f"a member of {member.size} bytes")
-                # A member is known to be complete only when the next one has been reached.
+            tar = opened.enter_context(tarfile.TarFile(fileobj=headers, encoding="utf-8"))
+            while True:
+                while member := tar.next():
+                    if member.size < 0:
+                        # The next member would be this one again, forever.
+                        raise tarfile.ReadError(f"a member of {member.size} bytes")
+                    # A member is known to be complete only when the next one has been reached.
+                    if last:
+                        yield _found(archive, last, packing)
+                    last = None if member.isdir() else member
+                    # `TarFile` would keep them all.
+                    tar.members = []  # type: ignore[attr-defined]
                 if last:
                     yield _found(archive, last, packing)
-                last = None if member.isdir() else member
-                # `TarFile` would keep them all.
-                tar.members = []  # type: ignore[attr-defined]
-            if last:
-                yield _found(archive, last, packing)
-                last = None
-            # `TarFile` takes damage, and the end of the file, for the end of the archive.
-            stream.seek(tar.offset)
-            mark = stream.read(_BLOCK)
-            while packing == IN_STREAM and stream.read(_READ_AHEAD):
-                # Reading to the end verifies the checksum over everything, which is all that follows.
-                pass
-            if mark.count(0) < _BLOCK:
-                yield _broken(archive, tar.offset, "is damaged" if len(mark) == _BLOCK else "is truncated")
+                    last = None
+                # `TarFile` takes damage, zeros and the end of the file for the end of the archive. Members may follow.
+                place = tar.offset
+                gap = _look_past(stream, place)
+                if not gap.ends_archive:
+                    yield _broken(archive, place, gap)
+                if gap.header is None:
+                    return
+                tar.offset = gap.header
         except storage.TransientError:
             raise
         except gzip.BadGzipFile as error:
@@ -158,11 +182,35 @@ def list_tar(archive: ImageRef) -> Iterator[Found]:
                 yield Found(None, not_listed(archive.path, damaged(error), archive.fingerprint))
             elif packing == IN_TAR and last.offset_data + last.size <= archive.size:
                 yield _found(archive, last, packing)
-                yield _broken(archive, archive.size, "is truncated")
+                yield _broken(archive, archive.size, _Gap(None, zeros=False, damaged=False))
             else:
                 where = archive.size if packing == IN_TAR else last.offset_data
                 reason = DamagedArchiveError(f"the archive is truncated in this member, at or after byte {where:,}")
                 yield Found(last.name, not_listed(member_path(archive, last.name), reason, archive.fingerprint))
+
+
+def _look_past(stream: IO[bytes], place: int) -> _Gap:
+    """Look from a block that is not known to be a header for the next one that is; of a stream, to its checksum."""
+    stream.seek(place)
+    zeros = damaged = False
+    while block := stream.read(_BLOCK):
+        if block.count(0) == len(block):
+            zeros = zeros or len(block) == _BLOCK
+        elif _is_header(block):
+            return _Gap(place, zeros, damaged)
+        else:
+            # A piece of a block is where a tar was cut off, but not behind its end.
+            damaged = damaged or zeros or len(block) == _BLOCK
+        place += len(block)
+    return _Gap(None, zeros, damaged)
+
+
+def _is_header(block: bytes) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except BROKEN:
+        return False
+    return True
 
 
 def _found(archive: ImageRef, member: tarfile.TarInfo, packing: str) -> Found:
@@ -186,6 +234,15 @@ def _open(path: str, opened: ExitStack) -> IO[bytes]:
     return file
 
 
-def _broken(archive: ImageRef, place: int, how: str) -> Found:
-    reason = DamagedArchiveError(f"the archive {how} at byte {place:,}; members before it are read, the rest is lost")
-    return Found(None, not_listed(archive.path, reason, archive.fingerprint))
+def _broken(archive: ImageRef, place: int, gap: _Gap) -> Found:
+    """Name the place at which members of a tar may be lost."""
+    if gap.header is None:
+        how = "is damaged" if gap.damaged else "is truncated"
+        message = f"the archive {how} at byte {place:,}; members before it are read, the rest is lost"
+    elif gap.damaged:
+        message = (
+            f"the archive is damaged at byte {place:,}; members before it and from byte {gap.header:,} on are read"
+        )
+    else:
+        message = f"the archive ends at byte {place:,}, but members follow at byte {gap.header:,}; all are read"
+    return Found(None, not_listed(archive.path, DamagedArchiveError(message), archive.fingerprint))

@@ -42,7 +42,8 @@ exit codes:
   1  stopped before the end, e.g. by a full disk; what was committed stays, and the same command resumes;
      or everything is written, and the summary could not be printed
   2  wrong usage or configuration; nothing was written
-  3  more images failed than --max_failure_rate allows (with --fail_fast, the run ended early)
+  3  more images failed than --max_failure_rate allows (with --fail_fast, the run ended early), or the listing is
+     incomplete: a damaged archive or an unreadable folder may hold images that were not seen
   4  row count mismatch: some input became no row, or more than one
   130, 143  interrupted by Ctrl-C or SIGTERM; committed rows stay, as with 1
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pipelines import storage
 from pipelines.listing.lookup import InputError, refer
 from pipelines.listing.names import is_image
-from pipelines.records import Listed, not_listed
+from pipelines.records import Listed, UnlistedFolderError, not_listed
 
 
 def expand_here(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Listed]:
@@ -40,7 +40,7 @@ def _walk(
         status = os.stat(folder)
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        yield not_listed(folder, error)
+        yield not_listed(folder, UnlistedFolderError(error.strerror or str(error)))
         return
     here = (status.st_dev, status.st_ino)
     if here in above:

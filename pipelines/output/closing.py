@@ -56,7 +56,7 @@ def check_not_ended(run: Run) -> None:
 def _end_overwrite(run: Run, accounts: Accounts) -> None:
     if not accounts.balanced:
         mark(run.manifest, "unbalanced")
-    elif accounts.failure_rate > run.max_failure_rate:
+    elif accounts.failure_rate > run.max_failure_rate or not accounts.listing_is_complete:
         mark(run.manifest, "kept_old")
     else:
         replace_rows(run, accounts)

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipelines import storage
 from pipelines.inference.bundle import Bundle
+from pipelines.records import HIDING
 from pipelines.storage import Access
 
 PREDICTIONS, FAILURES, RUNS = "predictions", "failures", "runs"
@@ -115,6 +116,11 @@ class Accounts:
     def balanced(self) -> bool:
         """Whether every input became exactly one row or was skipped."""
         return self.inputs == self.predictions + self.failures + self.skipped
+
+    @property
+    def listing_is_complete(self) -> bool:
+        """Whether all images were listed, as far as is known: nothing that failed may hide others."""
+        return not any(self.errors.get(f"list: {error}") for error in HIDING)
 
     @property
     def failure_rate(self) -> float:

@@ -1,0 +1,113 @@
+"""Zeros, damage and further archives inside of a tar hide no member in silence."""
+
+from __future__ import annotations
+
+import gzip
+import random
+from pathlib import Path
+
+import pytest
+
+from pipelines.records import Failure, ImageRef
+from tests.pipelines.archives.packing import CHIPS, listed, pack, read
+
+BLOCK = 512
+NAMES = [f"{number:02}.jpg" for number in range(20)]
+FILES = {name: CHIPS["a.jpg"][: 400 + 137 * number] for number, name in enumerate(NAMES)}
+
+
+def members(path: Path) -> list[str]:
+    return [item.path.partition("::")[2] for item in listed(path) if isinstance(item, ImageRef)]
+
+
+def places(path: Path) -> list[str]:
+    """Return the messages of failures of the archive itself."""
+    return [item.message for item in listed(path) if isinstance(item, Failure) and item.path == str(path)]
+
+
+@pytest.fixture
+def tar(tmp_path: Path) -> Path:
+    return pack(tmp_path / "x.tar", FILES)
+
+
+def start_of(path: Path, name: str) -> int:
+    [ref] = [item for item in listed(path) if item.path.endswith(f"::{name}")]
+    assert isinstance(ref, ImageRef)
+    assert ref.place
+    return ref.place.start
+
+
+@pytest.mark.parametrize("lost", ["00.jpg", "09.jpg", "19.jpg"])
+def test_a_zeroed_header_costs_its_own_member_and_is_a_failure(lost: str, tar: Path) -> None:
+    at = start_of(tar, lost) - BLOCK
+    data = bytearray(tar.read_bytes())
+    data[at : at + BLOCK] = bytes(BLOCK)
+    tar.write_bytes(data)
+
+    assert members(tar) == [name for name in NAMES if name != lost]
+    [place] = places(tar)
+    assert f"byte {at:,}" in place
+
+
+def test_a_zeroed_first_block_costs_no_other(tar: Path) -> None:
+    tar.write_bytes(bytes(BLOCK) + tar.read_bytes()[BLOCK:])
+
+    assert members(tar) == NAMES, "the first block is that of a folder"
+    assert len(places(tar)) == 1
+
+
+def test_a_zeroed_page_costs_what_lies_in_it(tar: Path) -> None:
+    data = bytearray(tar.read_bytes())
+    data[8192:12288] = bytes(4096)
+    tar.write_bytes(data)
+
+    # Whose data was zeroed is listed all the same: a tar has no checksums, and decoding finds that out.
+    assert len(members(tar)) >= len(NAMES) - 4096 // (2 * BLOCK)
+    assert len(places(tar)) >= 1
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+def test_tars_one_behind_another_are_all_read(kind: str, tar: Path, tmp_path: Path) -> None:
+    second = pack(tmp_path / "second.tar", {"last.jpg": CHIPS["a.jpg"]})
+    path = tmp_path / f"both.{kind}"
+    parts = [tar.read_bytes(), second.read_bytes()]
+    path.write_bytes(b"".join(map(gzip.compress, parts) if kind == "tar.gz" else parts))
+
+    assert members(path) == [*NAMES, "last.jpg"]
+    [place] = places(path)
+    assert "ends at byte" in place
+    assert "but members follow at byte" in place
+    assert read(listed(path)[len(NAMES)]) == CHIPS["a.jpg"]
+
+
+def test_what_follows_the_end_and_is_no_tar_is_a_failure(tar: Path) -> None:
+    tar.write_bytes(tar.read_bytes() + b"what is this?" * 100)
+
+    assert members(tar) == NAMES
+    assert len(places(tar)) == 1
+
+
+def test_zeros_that_fill_up_a_tape_are_its_end(tar: Path) -> None:
+    tar.write_bytes(tar.read_bytes() + bytes(1_000_000))
+
+    assert members(tar) == NAMES
+    assert places(tar) == []
+
+
+@pytest.mark.parametrize("harm", ["zeroed", "dropped", "doubled"])
+def test_whatever_happens_to_a_block_no_member_is_lost_in_silence(harm: str, tar: Path) -> None:
+    rng, whole = random.Random(7), tar.read_bytes()
+    path = tar.with_name("harmed.tar")
+    for number in range(150):
+        at = BLOCK * rng.randrange(len(whole) // BLOCK)
+        # Several blocks that are dropped may be whole members, and zeros up to the end are the end: no reader can tell.
+        length = BLOCK * (rng.choice((1, 1, 2, 8)) if harm != "dropped" else 1)
+        if harm == "zeroed" and not any(whole[at + length :]):
+            continue
+        piece = whole[at : at + length]
+        changed = {"zeroed": bytes(len(piece)), "dropped": b"", "doubled": 2 * piece}[harm]
+        path.write_bytes(whole[:at] + changed + whole[at + length :])
+        lost = set(NAMES) - {item.path.partition("::")[2] for item in listed(path)}
+        assert not lost or places(path), (
+            f"{harm} {length} bytes at {at} of trial {number}: {sorted(lost)} lost in silence"
+        )
