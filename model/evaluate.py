@@ -39,6 +39,7 @@ examples:
 exit codes:
   0  done
   2  wrong usage or unusable data, explained in one line
+  130  interrupted by Ctrl-C
 """
 
 _NAME = "scenetags evaluate"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
+import select
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -50,9 +53,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand.
 
     Returns:
-      The exit code: the command's own, or 2 if there is no such command.
+      The exit code: the command's own, or 2 if there is no such command. After a signal, 128 plus its number: also if
+      nobody reads the rest of the output, as in `| head`.
     """
-    argv = sys.argv[1:] if argv is None else argv
+    try:
+        try:
+            return _run(sys.argv[1:] if argv is None else argv)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_output_closed():
+            raise
+        # When Python ends, it tries once more to print what is left, and would add a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _is_output_closed() -> bool:
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))
+
+
+def _run(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         overview = "\n".join(f"  {name:9} {command.purpose}" for name, command in COMMANDS.items())
         print(HELP.format(commands=overview))
@@ -67,6 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         exit_code: int = importlib.import_module(command.module).main(argv[1:])
         return exit_code
+    except KeyboardInterrupt:
+        print(f"\nscenetags {argv[0]}: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in ("pipelines", "model"):
             raise

@@ -94,8 +94,8 @@ def _report_stop(run: Run, options: PredictOptions, error: ScenetagsError) -> in
 
     if isinstance(error, TooManyFailuresError):
         print(
-            f"{_NAME}: {error}, more than --max_failure_rate {options.max_failure_rate:.1%} allows, and --fail_fast "
-            f"ends the run; {standing(run)}",
+            f"{_NAME}: {error}, more than --max_failure_rate {options.max_failure_rate:g} allows; --fail_fast ended "
+            f"the run; {standing(run)}",
             *(f"  {failure.path}: {failure.stage}: {failure.message}" for failure in error.first),
             sep="\n",
             file=sys.stderr,
@@ -114,7 +114,7 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
         where = run.folder if run.overwrite else run.output
         print(
             f"{_NAME}: {accounts.failure_rate:.1%} of the images failed, more than --max_failure_rate "
-            f"{options.max_failure_rate:.1%}; the reasons are in {where}/failures"
+            f"{options.max_failure_rate:g} allows; the reasons are in {where}/failures"
             + ("; the old rows stay, and the same command retries what failed" if run.overwrite else ""),
             file=sys.stderr,
         )
@@ -158,7 +158,7 @@ def standing(run: Run) -> str:
             count = read_accounts(run.manifest).inputs
         images = "1 image is" if count == 1 else f"{count:,} images are"
     except FileNotFoundError:
-        images = "0 images are"
+        return "this run committed nothing; run the same command again to start over"
     except (OSError, storage.NoAccessError):
         images = "all finished waves are"
     where = "committed, and the old rows are untouched" if run.overwrite else f"committed to {run.output}"

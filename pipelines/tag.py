@@ -29,7 +29,7 @@ _EPILOG = """\
 example:
   scenetags tag chips/train_1.jpg --model bundle/ --picture train_1.png
 
-exit codes: 0 every image was tagged, 1 some failed (each says why), 2 wrong usage.
+exit codes: 0 every image was tagged, 1 some failed (each says why), 2 wrong usage, 130 interrupted by Ctrl-C.
 """
 
 _NAME = "scenetags tag"
@@ -98,7 +98,7 @@ def _check_picture(picture: str, images: Sequence[str]) -> None:
     if not picture.lower().endswith(".png"):
         raise UsageError(f"--picture {picture} is not a .png file")
     if not os.path.isdir(os.path.dirname(picture) or "."):
-        raise UsageError(f"--picture {picture}: there is no such folder")
+        raise UsageError(f"--picture {picture}: the folder does not exist", "create it first")
     if os.path.realpath(picture) in map(os.path.realpath, images):
         raise UsageError(f"--picture {picture}: would replace one of the images")
 

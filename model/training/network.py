@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -124,7 +125,7 @@ def _backbone(image_size: int, alpha: float, weights: str | Path | None) -> Any:
         if weights is None:
             raise
         # Keras raises a bare Exception if a download fails, and various errors for weights that do not fit.
-        cause = " ".join(str(error).split())[:200]
+        cause = textwrap.shorten(str(error), 300, placeholder="…")
         if weights == "imagenet":
             raise WeightsError(
                 f"cannot download the ImageNet weights for alpha {alpha} ({cause})",

@@ -9,15 +9,15 @@ from pipelines.commandline.parser import UsageError
 
 
 def write_named(flag: str, path: str, text: str) -> None:
-    """Write a text to the local file that a flag names: whole or not at all, where it is or becomes a regular file.
+    """Write a text to the local file that a flag names; a new file is written whole or not at all.
 
-    A link keeps its name, and its target is written. A pipe or a device, such as /dev/stdout, is written to as it is.
+    What exists is written to as it is, be it a file, a link to one, a pipe or a mounted file: it keeps its mode.
 
     Raises:
       UsageError: the file cannot be written, or its folder does not exist.
     """
     try:
-        if os.path.exists(path) and not os.path.isfile(path):
+        if os.path.exists(path):
             with open(path, "w", encoding="utf-8") as file:
                 file.write(text)
         else:

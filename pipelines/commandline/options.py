@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from pipelines import storage
-from pipelines.commandline.parser import UsageError
+from pipelines.commandline.parser import UsageError, mistyped
 from pipelines.images.limits import Limits
 from pipelines.inference import BATCH_SIZE
 from pipelines.reading import READS_IN_FLIGHT
@@ -101,8 +101,15 @@ class PredictOptions:
             _check_path(flag, path)
         if not storage.can_be_written(self.output):
             raise UsageError(f"--output {self.output}: an output must be a local folder, or in gs:// or in s3://")
+        if storage.join(self.output, "").startswith(storage.join(self.model, "")):
+            raise UsageError(f"--output {self.output} is inside the model bundle", "choose another folder")
         if not self.input and not self.input_list:
-            raise UsageError("nothing to tag", "give --input PATTERN or --input_list FILE")
+            stray = "" if not self.beam_flags or self.beam_flags[0].startswith("-") else self.beam_flags[0]
+            raise (
+                mistyped(self.beam_flags, (f"--{field.name}" for field in fields(self)))
+                or (UsageError(f"unexpected argument {stray}", f"did you mean --input {stray}?") if stray else None)
+                or UsageError("nothing to tag", "give --input PATTERN or --input_list FILE")
+            )
 
 
 def without_credentials(flags: Sequence[str]) -> Iterator[str]:

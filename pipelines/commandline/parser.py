@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
 
 from pipelines.errors import ScenetagsError
 
@@ -27,6 +28,18 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments; if that fails and one of them is a mistyped flag, say so.
+
+        Raises:
+          UsageError: the arguments cannot be carried out.
+        """
+        try:
+            return super().parse_known_args(args, namespace)
+        except UsageError as error:
+            # The cause, where argparse reports a consequence: that the flag meant is missing.
+            raise mistyped(args, self._option_string_actions) or error from None
+
     def error(self, message: str) -> NoReturn:
         """Refuse the command line.
 
@@ -34,6 +47,17 @@ class Parser(argparse.ArgumentParser):
           UsageError: always.
         """
         raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def mistyped(words: Sequence[str], flags: Iterable[str]) -> UsageError | None:
+    """Return an error that names the first unknown flag that resembles a known one; None if none does."""
+    known = list(flags)
+    for flag in (word.partition("=")[0] for word in words if word.startswith("--") and word != "--"):
+        # Beam has flags of its own: `--num_workers` is not meant to be `--workers`.
+        near = [name for name in known if name.startswith(flag)] or difflib.get_close_matches(flag, known, 1, 0.85)
+        if near and flag not in known:
+            return UsageError(f"unknown argument {flag}", f"did you mean {near[0]}?")
+    return None
 
 
 def print_error(command: str, error: ScenetagsError) -> int:

@@ -176,7 +176,9 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise DamagedImageError(f"{width} x {height} pixels: the image is empty")
     if width * height > max_pixels:
-        raise ImageTooLargeError(f"{width} x {height} pixels: exceeds --max_pixels {max_pixels}")
+        raise ImageTooLargeError(
+            f"{width} x {height} pixels: exceeds the limit of {max_pixels:,} (predict --max_pixels)"
+        )
 
 
 def _load_complete(image: Image.Image, data: bytes, layout: Layout) -> None:

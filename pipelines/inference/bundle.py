@@ -164,7 +164,10 @@ def load_bundle(path: str) -> Bundle:
     except storage.UnsupportedStorageError as error:
         raise BundleError(str(error)) from error
     except OSError as error:
-        raise BundleError(f"no bundle at {path}: {MANIFEST} cannot be read ({error.strerror or error})") from error
+        raise BundleError(
+            f"no bundle at {path}: {MANIFEST} cannot be read ({error.strerror or error})",
+            "name the folder of a bundle" if isinstance(error, NotADirectoryError) else "",
+        ) from error
     except ValueError as error:
         raise BundleError(f"bundle {path}: {MANIFEST} is damaged: {error}", _REMEDY) from error
     bundle = _parse(path, manifest)

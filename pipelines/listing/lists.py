@@ -110,10 +110,12 @@ def _read_names(path: str) -> Iterator[str]:
             raise InputError(f"{path} is not a list of images", "give a .txt, .csv or .parquet file")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (pa.ArrowException, KeyError, IndexError) as error:
+    except KeyError as error:
         raise InputError(
-            f"{path} has no readable column {LIST_COLUMN!r}: {error}", f"name the column of paths {LIST_COLUMN!r}"
+            f"{path} has no column {LIST_COLUMN!r}", f"rename the column that holds the paths to {LIST_COLUMN!r}"
         ) from error
+    except (pa.ArrowException, IndexError) as error:
+        raise InputError(f"cannot read {path}: {str(error).rstrip('.')}") from error
 
 
 def _column(batches: Iterator[pa.RecordBatch]) -> Iterator[str]:

@@ -51,7 +51,10 @@ def hold_output(run: Run) -> Iterator[None]:
                 "wait for that run to finish, or choose another --output",
             ) from error
         except OSError as error:
-            raise OutputError(f"cannot write to output {run.output}: {error.strerror or error}") from error
+            taken = isinstance(error, FileExistsError | NotADirectoryError)
+            raise OutputError(
+                f"cannot write to output {run.output}: {error.strerror or error}", "name a folder" if taken else ""
+            ) from error
         try:
             yield
         except BaseException:

@@ -15,6 +15,7 @@ from typing import Any
 
 from pipelines import storage
 from pipelines.inference.bundle import Bundle
+from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, probability_columns
 from pipelines.records import HIDING
 from pipelines.storage import Access
 
@@ -70,7 +71,9 @@ class Run:
         """
         if not self.overwrite:
             return self.output
-        rows = json.dumps([self.bundle.digest, self.thresholds, version("scenetags")])
+        columns = [column.name for column in (*PREDICTION_COLUMNS, *FAILURE_COLUMNS)]
+        columns += probability_columns(self.bundle.labels).values()
+        rows = json.dumps([self.bundle.digest, self.thresholds, version("scenetags"), columns])
         return storage.join(self.output, f"{SHADOW}{hashlib.sha256(rows.encode()).hexdigest()[:12]}")
 
 

@@ -60,7 +60,8 @@ def open_table(path: str) -> Iterator[pq.ParquetFile]:
         # Raised from None: the search for the cause of a run's end would mistake Arrow's OSError for the storage's.
         reason = str(error).partition("\n")[0].rstrip(".")
         raise OutputError(
-            f"{path} is damaged or not a Parquet file ({reason})", "move it away; its images are then tagged again"
+            f"{path} is damaged or not a Parquet file ({reason})",
+            "move it away, and `scenetags predict` tags its images again",
         ) from None
 
 

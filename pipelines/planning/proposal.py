@@ -206,7 +206,7 @@ def _describe_sample(plan: Plan, max_failure_rate: float) -> Iterator[str]:
     for reason in sampled.reasons[:_COMMONEST]:
         yield f"    {reason.error} {reason.count:,}, e.g. {reason.path}: {reason.message}"
     if low > max_failure_rate * plan.found.inputs:
-        yield f"    exceeds --max_failure_rate {max_failure_rate:.1%}: a run would end with exit code 3"
+        yield f"    exceeds --max_failure_rate {max_failure_rate:g}: a run would end with exit code 3"
 
 
 def _describe_costs(plan: Plan, costs: Costs, here: LocalRun) -> Iterator[str]:

@@ -20,7 +20,7 @@ _ALWAYS = ("model", "output", "batch_size", "reads_in_flight")
 
 def command_line(options: PredictOptions) -> list[str]:
     """Write options as arguments of `scenetags predict`, without credentials."""
-    usual = parse_predict(["--input=-", "--model=-", "--output=-"])
+    usual = parse_predict(["--input=input", "--model=model", "--output=output"])
     arguments = [part for pattern in options.input for part in _flag("input", pattern)]
     for field in fields(options):
         value = getattr(options, field.name)

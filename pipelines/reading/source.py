@@ -77,7 +77,7 @@ class ImageSource:
         begun = self._begun.pop(ref.path, None)
         size = max(ref.size, ref.place.length if ref.place else 0)
         if size > self._limits.max_bytes:
-            message = f"{size:,} bytes: exceeds --max_bytes {self._limits.max_bytes}"
+            message = f"{size:,} bytes: exceeds the limit of {self._limits.max_bytes:,} (predict --max_bytes)"
             return Refusal("read", storage.FileTooLargeError.__name__, message)
         try:
             data = (begun or self._begin(ref)).result() if archives.is_streamed(ref) else self.fetch(ref)

@@ -78,7 +78,9 @@ class Output:
                 ("thresholds", first.thresholds, footer.thresholds),
             ):
                 if one != other:
-                    raise NoOutputError(f"{self.path} holds predictions made with several {what}")
+                    raise NoOutputError(
+                        f"{self.path} holds predictions made with several {what}", "measure each in a folder of its own"
+                    )
         if first is None:
             raise NoOutputError(f"{self.path} has no {PREDICTIONS}/*.parquet")
         return first

@@ -50,7 +50,7 @@ def check_beam_flags(
     if unknown:
         flag = unknown[0].split("=")[0]
         known = [name for action in parser._actions for name in action.option_strings]
-        near = difflib.get_close_matches(flag, [*known, *(f"--{name}" for name in own)], 1)
+        near = difflib.get_close_matches(flag, [*known, *(f"--{name}" for name in own)], 1, 0.7)
         raise UsageError(f"unknown argument {flag}", f"did you mean {near[0]}?" if near else "")
     return pipeline_options.PipelineOptions(list(flags))
 

@@ -16,6 +16,9 @@ _RAISED = re.compile(r"^(?:[\w.]+\.)?(\w+): (.+)$", re.MULTILINE)
 # Beam adds the step to the message; a remedy may follow.
 _STEP = re.compile(r" \[while running '.*?'\]")
 
+# Beam and Java raise these around others.
+_AROUND_OTHERS = ("RuntimeError", "Exception", "SystemExit")
+
 _FRAME_OF_OURS = re.compile(r'File ".*\bpipelines[/\\][\w/\\]+\.py"')
 
 
@@ -38,8 +41,8 @@ def explain(text: str) -> Exception | None:
     for kind, message in reversed(raised):
         if error := _known(kind, message, text):
             return error
-        if kind != "RuntimeError" and isinstance(getattr(builtins, kind, None), type):
-            # A bug: what was raised before it was handled by then. A RuntimeError may be Beam's own, around another.
+        if kind not in _AROUND_OTHERS and isinstance(getattr(builtins, kind, None), type):
+            # A bug: what was raised before it was handled by then.
             break
     if _FRAME_OF_OURS.search(text):
         return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TypeVar
+from urllib.error import URLError
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -117,7 +119,9 @@ def _how_it_ended(run: Run, error: Exception, begun: bool) -> ScenetagsError | N
             return StoppedError(f"stopped: {ended}")
     elif isinstance(ended, OSError):
         _mark_quietly(run, "stopped")
-        return StoppedError(f"stopped: {ended.strerror or ended}")
+        # Of a job server that cannot be downloaded, only Beam's own message says what it is.
+        reason = error if isinstance(ended, URLError) else ended.strerror or ended
+        return StoppedError(f"stopped: {reason}")
     return ended
 
 
@@ -145,6 +149,13 @@ def _innermost(error: BaseException | None, kind: type[Kind]) -> Kind | None:
 
 
 def _wrapped(error: BaseException) -> BaseException | None:
-    """Return the exception whose message Beam has extended by its step; None for any other that was just handled."""
+    """Return the exception around which Beam raised this one; None for any other that was just handled."""
     wrapped = None if error.__suppress_context__ else error.__context__
-    return wrapped if _STEP in str(error) else None
+    return wrapped if _STEP in str(error) or _is_from_beam(error) else None
+
+
+def _is_from_beam(error: BaseException) -> bool:
+    """Return whether Beam raised an error, rather than code of ours that Beam called: in that, it would be a bug."""
+    modules = (str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__))
+    packages = [package for package, _, _ in (module.partition(".") for module in modules)]
+    return [package for package in packages if package in ("apache_beam", "pipelines")][-1:] == ["apache_beam"]

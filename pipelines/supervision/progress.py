@@ -28,7 +28,7 @@ class TooManyFailuresError(ScenetagsError):
     exit_code = ExitCode.TOO_MANY_FAILURES
 
     def __init__(self, failures: int, first: Sequence[Failure]) -> None:
-        super().__init__(f"{failures:,} images have failed")
+        super().__init__(f"{failures:,} {'image' if failures == 1 else 'images'} failed")
         self.failures = failures
         self.first = first
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -21,3 +25,44 @@ def test_a_missing_library_is_reported_with_the_extra_to_install(
         "scenetags evaluate: missing.part is not installed; run pip install 'scenetags'",
         "scenetags train: missing.part is not installed; run pip install 'scenetags[train]'",
     ]
+
+
+SCENETAGS = [sys.executable, "-m", "pipelines.cli"]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_nobody_reads_on_is_no_error(unbuffered: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    ended = [
+        subprocess.run([*SCENETAGS, *arguments], stdout=writing, stderr=subprocess.PIPE, text=True, env=environment)
+        for arguments in (["--help"], ["tag", "--help"])
+    ]
+
+    os.close(writing)
+    assert [each.stderr for each in ended] == ["", ""]
+    assert ended[0].returncode == 128 + signal.SIGPIPE
+
+
+def test_a_broken_pipe_elsewhere_is_not_taken_for_a_closed_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose_connection(arguments: Any) -> int:
+        raise BrokenPipeError("to a server")
+
+    monkeypatch.setattr("pipelines.tag.main", lose_connection)
+    with pytest.raises(BrokenPipeError, match="to a server"):
+        cli.main(["tag"])
+
+
+@pytest.mark.parametrize("command", ["tag", "evaluate"])
+def test_ctrl_c_ends_a_command_in_one_line(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(arguments: Any) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"{cli.COMMANDS[command].module}.main", interrupt)
+
+    assert cli.main([command]) == 130
+    assert capsys.readouterr().err == f"\nscenetags {command}: interrupted\n"

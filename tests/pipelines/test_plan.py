@@ -80,7 +80,7 @@ def test_a_plan_reports_what_the_input_holds(run: Run, folder: Path, capsys: pyt
         "  repairs   unmarked_rgba_jpeg 92.3%\n",
         "  failures  2 of 15 sampled; expected in total: 2 of 15\n",
         f"e.g. {folder}/empty.jpg: empty file\n",
-        "exceeds --max_failure_rate 5.0%: a run would end with exit code 3\n",
+        "exceeds --max_failure_rate 0.05: a run would end with exit code 3\n",
         "bottleneck: ",
         "on Dataflow, 1 worker of type n2-highcpu-16 (16 vCPUs, 16 GB): 4 min 0 s, $0.06\n",
         "cloud.google.com/dataflow/pricing",

@@ -95,7 +95,10 @@ def test_a_picture_never_replaces_an_image(chip: Path, bundle_path: str, capsys:
         (["CHIP"], "the following arguments are required: --model"),
         (["CHIP", "--model", "BUNDLE", "--picture", "x.abc"], "--picture x.abc is not a .png file"),
         (["CHIP", "--model", "BUNDLE", "--picture", "CHIP"], "is not a .png file"),
-        (["CHIP", "--model", "BUNDLE", "--picture", "/no/x.png"], "--picture /no/x.png: there is no such folder"),
+        (
+            ["CHIP", "--model", "BUNDLE", "--picture", "/no/x.png"],
+            "--picture /no/x.png: the folder does not exist; create it first",
+        ),
     ],
 )
 def test_wrong_usage_is_one_clear_line(

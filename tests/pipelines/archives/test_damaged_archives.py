@@ -202,7 +202,7 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
     assert isinstance(liar, ImageRef)
     refused = source(10**8).read(honest)
     assert isinstance(refused, Refusal)
-    assert refused.message == "300,000,000 bytes: exceeds --max_bytes 100000000"
+    assert refused.message == "300,000,000 bytes: exceeds the limit of 100,000,000 (predict --max_bytes)"
     refused = source(10**8).read(liar)
     assert isinstance(refused, Refusal)
     assert refused.message == "the member does not unpack to 1,000 bytes, as the archive's directory says"

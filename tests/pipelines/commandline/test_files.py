@@ -23,6 +23,18 @@ def test_a_link_stays_one_and_its_target_is_written(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.json", "target.json"]
 
 
+def test_an_existing_file_keeps_its_mode_and_its_other_names(tmp_path: Path) -> None:
+    path, other = tmp_path / "x.json", tmp_path / "other.json"
+    path.write_text("old, and longer")
+    path.chmod(0o600)
+    os.link(path, other)
+
+    write_named("--json", str(path), "new")
+
+    assert other.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

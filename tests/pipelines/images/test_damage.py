@@ -59,14 +59,17 @@ def test_a_bomb_is_refused_by_its_header(
         raise AssertionError("the image was opened")
 
     monkeypatch.setattr(Image, "open", refuse)
-    assert_refused(files.bomb(format_name, width, height), r"\d+ x \d+ pixels: exceeds --max_pixels 64000000")
+    assert_refused(
+        files.bomb(format_name, width, height),
+        r"\d+ x \d+ pixels: exceeds the limit of 64,000,000 \(predict --max_pixels\)",
+    )
 
 
 @pytest.mark.parametrize("format_name", ["jpeg", "png", "tiff", "gif", "bmp", "webp"])
 def test_the_limit_on_pixels_is_the_callers(format_name: str) -> None:
     data = files.encode(RGB, format_name)
     assert decode(data, max_pixels=GRAY.size).pixels.shape == RGB.shape
-    assert_refused(data, f"48 x 32 pixels: exceeds --max_pixels {GRAY.size - 1}", max_pixels=GRAY.size - 1)
+    assert_refused(data, f"48 x 32 pixels: exceeds the limit of {GRAY.size - 1:,} ", max_pixels=GRAY.size - 1)
 
 
 @pytest.mark.parametrize(

@@ -263,9 +263,9 @@ def test_an_input_that_names_nothing_is_refused(
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("list.csv", b"file,size\na.jpg,1\n", "no readable column 'path'"),
-        ("list.csv", b"", "no readable column 'path'"),
-        ("list.parquet", b"not parquet", "no readable column 'path'"),
+        ("list.csv", b"file,size\na.jpg,1\n", "has no column 'path'; rename"),
+        ("list.csv", b"", "list.csv: Empty CSV file"),
+        ("list.parquet", b"not parquet", "cannot read "),
         ("list.txt", b"\n\n", "lists no images"),
         ("list.json", b"[]", "is not a list of images; give a .txt, .csv or .parquet file"),
         ("gone.txt", None, "No such file or directory"),

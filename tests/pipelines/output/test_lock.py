@@ -16,6 +16,7 @@ from pipelines.output.commit import commit
 from pipelines.output.compatible import check_output
 from pipelines.output.lock import check_still_held, drop_shadows, give_back_output, hold_output
 from pipelines.output.run import Run, Wave
+from pipelines.output.schema import FAILURE_COLUMNS
 from pipelines.output.tables import OutputError, open_table
 from pipelines.storage.leases import STALE_SECONDS
 from tests.conftest import Bucket
@@ -82,6 +83,13 @@ def test_an_overwrite_resumes_its_own_shadow_and_drops_the_others(run: Run) -> N
     assert storage.list_folders(run.output, "_") == []
 
 
+def test_an_overwrite_does_not_resume_rows_with_other_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = replace(run, overwrite=True)
+    folder = ours.folder
+    monkeypatch.setattr("pipelines.output.run.FAILURE_COLUMNS", FAILURE_COLUMNS[:-1])
+    assert ours.folder != folder
+
+
 def test_a_damaged_file_is_refused_by_name(run: Run, earlier: Run) -> None:
     commit(earlier, Wave(inputs=len(FIRST)), written(stage(earlier, FIRST)))
     [file] = Path(run.output, "predictions").iterdir()
@@ -89,7 +97,7 @@ def test_a_damaged_file_is_refused_by_name(run: Run, earlier: Run) -> None:
     for damaged in (b"", b"not Parquet", data[: len(data) // 2], data[:-9] + bytes(9)):
         file.write_bytes(damaged)
         for overwrite in (False, True):
-            with pytest.raises(OutputError, match=f"^{file} is damaged or not a Parquet file .*; move it away; "):
+            with pytest.raises(OutputError, match=f"^{file} is damaged or not a Parquet file .*; move it away, and "):
                 check_output(replace(run, overwrite=overwrite))
 
 

@@ -107,7 +107,7 @@ def test_a_run_that_fails_fast_ends_at_once_and_keeps_what_it_has_committed(
 
     assert run("--fail_fast", max_failure_rate=0.1, checkpoint_every=5) == 3
     said = capsys.readouterr().err
-    assert "2 images have failed, more than --max_failure_rate 10.0% allows, and --fail_fast ends the run" in said
+    assert "2 images failed, more than --max_failure_rate 0.1 allows; --fail_fast ended the run" in said
     assert "5 images are committed to" in said
     assert f"\n  {chips}/2.jpg: decode: empty file\n  {chips}/7.jpg: decode: empty file\n" in said
     assert tagged(tmp_path / "out") == ["0.jpg", "1.jpg", "3.jpg", "4.jpg"]
@@ -135,7 +135,9 @@ def test_images_beyond_the_limits_are_failures_with_a_reason(run: Predict, chips
     assert len(tagged(tmp_path / "out")) == 10
     assert {row["error"] for row in rows(tmp_path / "out", "failures")} == {"FileTooLargeError"}
     assert run(max_pixels=10_000, max_failure_rate=1) == 0
-    assert failed(tmp_path / "out") == {"large.png": "200 x 200 pixels: exceeds --max_pixels 10000"}
+    assert failed(tmp_path / "out") == {
+        "large.png": "200 x 200 pixels: exceeds the limit of 10,000 (predict --max_pixels)"
+    }
 
 
 @on_both_runners

@@ -113,7 +113,7 @@ def test_an_overwrite_with_too_many_failures_keeps_the_old_rows(
 
     assert run("--overwrite") == 3
     said = capsys.readouterr().err
-    assert "10.0% of the images failed, more than --max_failure_rate 5.0%; the reasons are in" in said
+    assert "10.0% of the images failed, more than --max_failure_rate 0.05 allows; the reasons are in" in said
     assert "the old rows stay, and the same command retries what failed" in said
     assert rows(tmp_path / "out") == old
     assert manifest(tmp_path / "out")["status"] == "kept_old"

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from pipelines.commandline.flags import parse_predict
+from pipelines.commandline.parser import UsageError
 from tests.pipelines.conftest import on_both_runners
 from tests.pipelines.predict.predicting import Predict
 
@@ -47,6 +49,9 @@ from tests.pipelines.predict.predicting import Predict
         ({"engine": "abacus"}, "argument --engine: invalid choice: 'abacus'"),
         ({"batch_sise": 1}, "unknown argument --batch_sise; did you mean --batch_size?"),
         ({"no_such_flag": 1}, "unknown argument --no_such_flag"),
+        ({"input": None, "inputs": "chips"}, "unknown argument --inputs; did you mean --input?"),
+        ({"model": None, "mdoel": "bundle"}, "unknown argument --mdoel; did you mean --model?"),
+        ({"output": None, "out": "made"}, "unknown argument --out; did you mean --output?"),
         ({"runner": "directrunner", "input": "gone"}, "no file or folder matches gone"),
         ({"max_bytes": "0"}, "--max_bytes must be more than 0, not 0"),
         ({"max_seconds": "5"}, "--max_seconds needs --isolate_decoding"),
@@ -74,6 +79,22 @@ def test_wrong_usage_is_one_clear_line_and_writes_nothing(
     assert printed.err.count("\n") == 1, printed.err
     assert printed.out == ""
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_path_without_its_flag_and_an_output_inside_the_bundle_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"^unexpected argument chips; did you mean --input chips\?$"):
+        parse_predict(["chips", "--model=bundle", "--output=tagged"])
+    for output in ("bundle", "bundle/tagged", str(Path("bundle").absolute())):
+        with pytest.raises(
+            UsageError, match=r"^--output .*bundle.* is inside the model bundle; choose another folder$"
+        ):
+            parse_predict(["--input=chips", "--model=bundle", f"--output={output}"])
+    assert parse_predict(["--input=chips", "--model=bundle", "--output=bundle2"]).output.endswith("/bundle2")
+
+
+def test_a_flag_of_beam_is_not_taken_for_one_of_ours() -> None:
+    with pytest.raises(UsageError, match="the following arguments are required: --model"):
+        parse_predict(["--input=chips", "--output=tagged", "--num_workers=3"])
 
 
 @on_both_runners

@@ -45,11 +45,13 @@ def test_an_image_beyond_a_limit_is_refused(ref: ImageRef, tmp_path: Path) -> No
     large.write_bytes(encode(picture(80, 80), "png"))
 
     refused = read(ref, max_bytes=100)
-    assert refused == Refusal("read", "FileTooLargeError", f"{ref.size:,} bytes: exceeds --max_bytes 100")
+    assert refused == Refusal(
+        "read", "FileTooLargeError", f"{ref.size:,} bytes: exceeds the limit of 100 (predict --max_bytes)"
+    )
     refused = read(ImageRef(str(large), 1, "print"))
     assert isinstance(refused, Refusal)
     assert (refused.stage, refused.error) == ("decode", "ImageTooLargeError")
-    assert refused.message == "80 x 80 pixels: exceeds --max_pixels 5000"
+    assert refused.message == "80 x 80 pixels: exceeds the limit of 5,000 (predict --max_pixels)"
 
 
 def test_a_failure_that_may_pass_says_so(ref: ImageRef, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,7 @@ def test_a_job_that_google_ends_is_a_run_that_stopped(
     told = capsys.readouterr().err
     assert why in told
     assert "Traceback" not in told
-    assert "run the same command again to resume" in told
+    assert "this run committed nothing; run the same command again to start over" in told
 
 
 def test_ctrl_c_cancels_the_job(submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str]) -> None:

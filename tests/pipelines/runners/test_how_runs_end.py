@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 
@@ -73,6 +74,29 @@ def test_a_worker_s_bug_that_comes_up_while_an_error_is_handled_keeps_its_traceb
     for first in ("pipelines.images.layout.DamagedImageError: truncated JPEG", "OSError: Input/output error"):
         assert explain(f"{FRAMES}{first}\n{again}{FRAMES}TypeError: object has no len [while running 'Read']") is None
     assert explain(f"{FRAMES}pipelines.images.layout.DamagedImageError: truncated JPEG [while running 'Read']") is None
+
+
+@pytest.mark.parametrize("around", ["java.lang.Exception: the worker failed", "SystemExit: 1", "RuntimeError: failed"])
+def test_what_a_runner_raises_around_a_worker_s_error_does_not_hide_it(around: str) -> None:
+    error = explain(f"{FRAMES}pipelines.output.tables.OutputError: output x was taken over\n\n{FRAMES}{around}")
+
+    assert isinstance(error, OutputError)
+
+
+def test_a_job_server_that_cannot_be_had_is_one_line(
+    flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("apache_beam.utils.subprocess_server.urlopen", refuse_download)
+
+    assert predict.main([*flags, "--runner=FlinkRunner"]) == ExitCode.STOPPED
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("scenetags predict: stopped: Unable to fetch remote job server jar at https://")
+    assert line.endswith("this run committed nothing; run the same command again to start over")
+
+
+def refuse_download(*_: object, **__: object) -> None:
+    raise URLError("no network")
 
 
 def test_a_worker_s_remedy_survives_the_step_that_beam_adds() -> None:
