@@ -247,4 +247,9 @@ def _arrow_type(name: str) -> pa.DataType:
 
     # Parquet names the items of a list "element"; with any other name, a type would change when it is read back.
     names = pa.list_(pa.field("element", pa.string()))
-    return {"string": pa.string(), "int32": pa.int32(), "float32": pa.float32(), "list<string>": names}[name]
+    return {
+        "string": pa.string(),
+        "int32": pa.int32(),
+        "float32": pa.float32(),
+        "list<string>": names,
+    }[name]

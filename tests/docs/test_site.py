@@ -40,13 +40,32 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_site_builds(tmp_path: Path) -> None:
-    done = build(ROOT, tmp_path / "site")
-
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("built") / "site"
+    done = build(ROOT, folder)
     assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_site_builds(site: Path) -> None:
     for page in ("index", "readme", "architecture", "contributing", "changelog", "output", "guarantees"):
-        assert (tmp_path / "site" / f"{page}.html").is_file(), page
-    assert not list((tmp_path / "site").rglob("*.py"))
+        assert (site / f"{page}.html").is_file(), page
+    assert not list(site.rglob("*.py"))
+
+
+def test_code_in_tables_is_shown_as_it_is_typed(site: Path) -> None:
+    training = (site / "training.html").read_text()
+    assert "<code>7z x -so train-jpg.tar.7z | tar xf -</code>" in training
+    for page in site.glob("*.html"):
+        cells = re.findall(r"<td.*?</td>", page.read_text(), re.DOTALL)
+        assert not [cell for cell in cells if r"\|" in cell], page.name
+
+
+def test_the_first_page_shows_the_example_of_the_readme(site: Path) -> None:
+    first, readme = ((site / f"{name}.html").read_text() for name in ("index", "readme"))
+    [table] = re.findall(r"<table>.*?chip_10\.jpg.*?</table>", readme, re.DOTALL)
+    assert table in first
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.output.schema import PREDICTION_COLUMNS
 from tests import ROOT
 from tests.outputs import rows
 from tests.pipelines.conftest import WriteChips
@@ -73,8 +74,10 @@ def test_a_column_that_is_declared_is_in_rows_schema_help_and_documentation(
     found = rows(tmp_path / "out")
     assert [row["megapixels"] for row in found] == pytest.approx([row["width"] * row["height"] / 1e6 for row in found])
     assert len(found) == 2
+    declared = [column.name for column in PREDICTION_COLUMNS]
+    before_it = declared[declared.index("source") - 1]
     names = list(found[0])
-    assert names[names.index("height") : names.index("height") + 3] == ["height", "megapixels", "source"]
-    assert "height, megapixels, source" in " ".join(facts["help"].split())
+    assert names[names.index("source") - 2 : names.index("source") + 1] == [before_it, "megapixels", "source"]
+    assert f"{before_it}, megapixels, source" in " ".join(facts["help"].split())
     page = (copy / "docs" / "output.md").read_text()
     assert "| `megapixels` | `float32` | millions of pixels of the upright image |" in page.splitlines()
