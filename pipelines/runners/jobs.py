@@ -120,7 +120,7 @@ def _how_it_ended(run: Run, error: Exception, begun: bool) -> ScenetagsError | N
     elif isinstance(ended, OSError):
         _mark_quietly(run, "stopped")
         # Of a job server that cannot be downloaded, only Beam's own message says what it is.
-        reason = error if isinstance(ended, URLError) else ended.strerror or ended
+        reason = error if _innermost(error, URLError) else ended.strerror or ended
         return StoppedError(f"stopped: {reason}")
     return ended
 

@@ -96,7 +96,10 @@ def test_a_job_server_that_cannot_be_had_is_one_line(
 
 
 def refuse_download(*_: object, **__: object) -> None:
-    raise URLError("no network")
+    try:
+        raise OSError(-2, "Name or service not known")
+    except OSError as error:
+        raise URLError(error) from error
 
 
 def test_a_worker_s_remedy_survives_the_step_that_beam_adds() -> None:
