@@ -244,5 +244,8 @@ def _broken(archive: ImageRef, place: int, gap: _Gap) -> Found:
             f"the archive is damaged at byte {place:,}; members before it and from byte {gap.header:,} on are read"
         )
     else:
-        message = f"the archive ends at byte {place:,}, but members follow at byte {gap.header:,}; all are read"
+        message = (
+            f"the archive ends at byte {place:,}, but members follow at byte {gap.header:,}; they are read, "
+            "but not what the zeros in between may have overwritten"
+        )
     return Found(None, not_listed(archive.path, DamagedArchiveError(message), archive.fingerprint))
