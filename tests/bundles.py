@@ -1,4 +1,4 @@
-"""A small bundle that tells by their colour whether images are bright, green or blue."""
+"""A small bundle that recognizes bright, green and blue images by their colour."""
 
 from __future__ import annotations
 

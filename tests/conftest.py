@@ -22,7 +22,7 @@ from tests.sharing import made_once
 from tools.emulators import Emulator, MissingEmulatorError, amazon, environment, google
 from tools.proxy import Proxy, before
 
-# Helpers beside the tests assert too, and say as much of what they have found.
+# Helpers next to the tests assert too, and report failures as fully.
 pytest.register_assert_rewrite("tests.deployment", "tests.model", "tests.outputs", "tests.pipelines")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -200,7 +200,7 @@ def _quantize(folder: Path, facts: Facts, validation: Examples, calibration: Exa
             f"cannot be quantized ({str(error).strip().partition(chr(10))[0]}); no bundle written", _IN_FLOAT32
         ) from error
     if not quantization.makes_sense(probabilities, facts.probabilities):
-        raise ExportError("in int8 this network no longer tells images apart; no bundle written", _IN_FLOAT32)
+        raise ExportError("in int8 this network no longer distinguishes images; no bundle written", _IN_FLOAT32)
     return quantization.of_quantized(facts, probabilities, len(images))
 
 

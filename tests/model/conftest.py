@@ -21,7 +21,7 @@ SMALL = ("--image_size", str(IMAGE_SIZE), "--alpha", "0.35", "--weights", "none"
 
 @contextmanager
 def eagerly() -> Iterator[None]:
-    """Let TensorFlow do what it is told at once: to compile it would take longer than a few batches take."""
+    """Run TensorFlow eagerly: compiling takes longer than a few batches do."""
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)
@@ -36,7 +36,7 @@ class Unfinished(NamedTuple):
 
     Attributes:
       flags: of the command, all but --output.
-      workspace: the folder that goes on, if it is beside the output and called OUTPUT.training; for tests to copy.
+      workspace: the folder from which training resumes if it is copied to OUTPUT.training, next to the output.
       told: what the command wrote to standard error.
     """
 

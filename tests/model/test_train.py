@@ -42,7 +42,7 @@ class Trained(NamedTuple):
 
 @pytest.fixture(scope="module")
 def trained(unfinished: Unfinished, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Let the training that was interrupted go on to its bundle."""
+    """Resume the interrupted training, up to its bundle."""
     output = tmp_path_factory.mktemp("bundles") / "tiny"
     shutil.copytree(unfinished.workspace, output.with_name("tiny.training"))
     exported: list[Any] = []

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from typing import IO, Any
 
 ENVIRONMENT = Path("../environment.json")
-"""Variables that workers have from now on; beside the folder in which the pool works."""
+"""File with the variables that workers have from now on, next to the folder in which the pool works."""
 
 
 class Nursery:

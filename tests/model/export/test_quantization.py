@@ -175,7 +175,7 @@ def test_nonsense_is_refused_in_one_line_and_leaves_nothing(
     constant = np.full_like(before.probabilities, np.nan)
     monkeypatch.setattr(quantization, "quantize", lambda *_: None)
     monkeypatch.setattr(quantization, "predict", lambda *_: constant)
-    with pytest.raises(export.ExportError, match=r"no longer tells images apart; .* --quantize none") as refused:
+    with pytest.raises(export.ExportError, match=r"no longer distinguishes images; .* --quantize none") as refused:
         export._quantize(tmp_path, before, quantized.validation, quantized.training)
     assert "\n" not in str(refused.value)
 

@@ -27,7 +27,7 @@ OTHERS = {"notes.txt": b"text", ".hidden.jpg": b"", "__MACOSX/._a.jpg": b"", "RE
 
 
 def pack(path: Path, files: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
-    """Write an archive of the kind that its name tells."""
+    """Write an archive of the kind that its name's ending says."""
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w", compression) as archive:
             archive.mkdir("folder.jpg")

@@ -49,7 +49,7 @@ def each_cut(
 ) -> int:
     """Do some work again and again from the same state of the output, cut off one change later each time.
 
-    Each time the check is made right after the cut, and is told at which change it came.
+    The check runs right after each cut, and gets the number of the change at which it came.
     """
     before = f"{output}.before"
     shutil.copytree(output, before)
