@@ -20,6 +20,7 @@ from apache_beam.runners.runner import PipelineResult
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
+from pipelines.commandline.printing import show
 from pipelines.job.counters import read_meter
 from pipelines.job.transforms import ListImages, TagImages
 from pipelines.listing import anchor, list_images
@@ -123,7 +124,7 @@ def _report_job(result: PipelineResult, beam_options: PipelineOptions, detached:
     google = beam_options.view_as(GoogleCloudOptions)
     place = f"https://console.cloud.google.com/dataflow/jobs/{google.region}/{result.job_id()}?project={google.project}"
     remedy = "" if detached else "; Ctrl-C cancels it"
-    print(f"scenetags: Dataflow job {result.job_id()} is running{remedy}: {place}", file=sys.stderr)
+    show(f"scenetags: Dataflow job {result.job_id()} is running{remedy}: {place}", file=sys.stderr)
 
 
 def _report_progress(result: PipelineResult, seconds: float) -> None:
@@ -133,7 +134,7 @@ def _report_progress(result: PipelineResult, seconds: float) -> None:
         # The job must not fail because its counts cannot be read.
         return
     if meter.total:
-        print(progress.line(meter, seconds), file=sys.stderr, flush=True)
+        show(progress.line(meter, seconds), file=sys.stderr, flush=True)
 
 
 def _wait(result: PipelineResult, reports: bool) -> None:
