@@ -58,6 +58,7 @@ def _predict(options: PredictOptions) -> int:
         reach_buckets,
     )
     from pipelines.runners.jobs import rehearse_job, run_job
+    from pipelines.supervision.temporary import temporary_files
     from pipelines.supervision.watchdog import watching
 
     ignore_metadata_warnings()
@@ -77,7 +78,7 @@ def _predict(options: PredictOptions) -> int:
         return _exit_code(_print("dry run: the job is built and checked; nothing was submitted or written"))
     watched = watching(options.output) if is_local(beam_options) else nullcontext()
     try:
-        with hold_output(run), watched:
+        with temporary_files(), hold_output(run), watched:
             accounts = run_job(run, options, beam_options)
     except ScenetagsError as error:
         if error.exit_code == ExitCode.WRONG_USAGE:

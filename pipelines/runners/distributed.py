@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from pipelines.runners.dataflow import check_buckets, is_dataflow, name_job, ref
 from pipelines.runners.job_errors import JobFailedError, explain
 from pipelines.runners.staging import stage_package
 from pipelines.supervision import interruption, progress
+from pipelines.supervision.temporary import temporary_folder
 
 SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -111,7 +111,7 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
 @contextmanager
 def _prepared(run: Run, beam_options: PipelineOptions) -> Iterator[None]:
     """Complete Beam's options, and keep the files they name until the job is submitted."""
-    with tempfile.TemporaryDirectory(prefix="scenetags-") as folder:
+    with temporary_folder() as folder:
         stage_package(beam_options, folder)
         if is_dataflow(beam_options):
             name_job(beam_options, run.name)
