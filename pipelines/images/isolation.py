@@ -259,10 +259,20 @@ def _check_answer(header: bytes, number: str, max_pixels: int) -> _Answer:
     match answer:
         case {"number": other} if other != number:
             raise _BrokenChildError("sent an invalid answer (to another image)")
-        case {"number": _, "error": str(error), "message": str(message)} if error in _refusals() and _is_text(message):
+        case {"number": _, "error": str(error), "message": str(message), **others} if (
+            not others and error in _refusals() and _is_text(message)
+        ):
             raise _refusals()[error](message)
-        case {"number": _, "width": width, "height": height, "source": str(source), "repairs": [*repairs]} if (
-            _is_count(width)
+        case {
+            "number": _,
+            "width": width,
+            "height": height,
+            "source": str(source),
+            "repairs": [*repairs],
+            **others,
+        } if (
+            not others
+            and _is_count(width)
             and _is_count(height)
             and width * height <= max_pixels
             and len(repairs) <= _MOST_REPAIRS

@@ -131,6 +131,7 @@ def test_a_decoder_that_does_not_come_to_an_end_is_stopped(faults: Path, fault: 
         *({"repairs": repairs} for repairs in (["\ud800"], [["cmyk"]], [1], ["cmyk"] * 21, "cmyk", {"cmyk": 1}, None)),
         *({"error": "DamagedImageError", "message": message} for message in ("\ud800", 3, None)),
         *({"error": error, "message": ""} for error in ("KeyboardInterrupt", "ImageError", "\ud800", 3)),
+        {"other": 1},
         *({"number": number} for number in ("", "0" * 16, 0, True, None)),
     ],
     ids=str,
