@@ -85,10 +85,8 @@ def unpack_bombs(folder: Path) -> Seen:
 def _tar(rng: Random) -> tuple[list[str], bytes]:
     """Write a tar of 3 to 20 images, some with long names; no content is all zeros."""
     file, form = io.BytesIO(), rng.choice(_FORMATS)
-    names = [
-        f"{'folder/' * (rng.randrange(10, 40) if form != tarfile.USTAR_FORMAT and rng.random() < 0.3 else 1)}{number}.jpg"
-        for number in range(rng.randrange(3, 20))
-    ]
+    longest = 1 if form == tarfile.USTAR_FORMAT else 40
+    names = [f"{'folder/' * rng.choice((1, 1, longest))}{number}.jpg" for number in range(rng.randrange(3, 20))]
     with tarfile.open(fileobj=file, mode="w", format=form) as archive:
         for name in names:
             member = tarfile.TarInfo(name)
@@ -108,21 +106,25 @@ def _one(name: str) -> bytes:
 
 
 def _harmed(whole: bytes, rng: Random) -> bytes:
-    """Harm one to three places within the members; zeros up to the end of a tar would be its end."""
-    end = len(whole.rstrip(b"\0"))
+    """Harm one to three places, in ways that can be told from a tar that never had the member."""
+    if rng.random() < 0.3:
+        # One block only: several may be a whole member.
+        at = _BLOCK * rng.randrange(_blocks(whole))
+        return whole[:at] + whole[at + _BLOCK :]
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        blocks = rng.choice((1, 1, 1, 2, 8))
-        at = _BLOCK * rng.randrange(-(-end // _BLOCK))
-        harm = rng.choice(("zeroed", "dropped", "doubled"))
-        if harm == "dropped":
-            # Several may be a whole member.
-            blocks = 1
-        after = at + blocks * _BLOCK
-        if harm == "zeroed" and after >= end:
-            continue
-        piece = whole[at:after]
-        whole = whole[:at] + {"zeroed": bytes(len(piece)), "dropped": b"", "doubled": 2 * piece}[harm] + whole[after:]
+        at = _BLOCK * rng.randrange(_blocks(whole))
+        after = at + _BLOCK * rng.choice((1, 1, 1, 2, 8))
+        if rng.random() < 0.5:
+            whole = whole[:after] + whole[at:]
+        elif after < _BLOCK * _blocks(whole):
+            # Zeros up to the end are the end.
+            whole = whole[:at] + bytes(after - at) + whole[after:]
     return whole
+
+
+def _blocks(tar: bytes) -> int:
+    """Count the blocks of a tar up to its end."""
+    return -(-len(tar.rstrip(b"\0")) // _BLOCK)
 
 
 ATTACKS = (
