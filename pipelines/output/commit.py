@@ -219,7 +219,7 @@ def carry_out(output: str, journal: Journal, at_work: bool = True) -> None:
     """
     for move in journal.moves:
         source, target = storage.join(output, move.source), storage.join(output, move.target)
-        if storage.crosses_link(output, source):
+        if storage.leads_away(output, source):
             raise OutputError(
                 f"{source} is, or lies behind, a link", "remove it: scenetags moves only files of its own"
             )

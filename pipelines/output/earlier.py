@@ -173,7 +173,13 @@ def _read_images(path: str) -> Iterator[tuple[str, str]]:
     with open_table(path) as parquet:
         # For two narrow columns, Arrow's threads would cost more memory than the time they save.
         for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=["path", "fingerprint"], use_threads=False):
-            yield from zip(batch.column("path").to_pylist(), batch.column("fingerprint").to_pylist(), strict=True)
+            paths, fingerprints = batch.column("path"), batch.column("fingerprint")
+            if paths.null_count or fingerprints.null_count:
+                raise OutputError(
+                    f"{path} holds a row without a path or without a fingerprint",
+                    "move it away, and `scenetags predict` tags its images again",
+                )
+            yield from zip(paths.to_pylist(), fingerprints.to_pylist(), strict=True)
 
 
 def _digest(text: str, size: int) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from pipelines import storage
 from pipelines.output.commit import carry_out, conclude, read_table, stage_manifest, stage_table
+from pipelines.output.compatible import check_written_by_us
 from pipelines.output.earlier import EarlierRows, read_earlier
 from pipelines.output.journal import REPLACING, Journal, Move, read_journal
 from pipelines.output.run import Accounts, Run, Wave
@@ -51,17 +52,20 @@ def replace_rows(run: Run, accounts: Accounts) -> None:
     begun, complete it instead: by then, the output holds the new rows.
 
     Raises:
-      OutputError: the shadow folder does not hold exactly one row for each input; nothing is replaced.
+      OutputError: the shadow folder does not hold exactly one row for each input, or a file in the output's tables is
+        not of scenetags; nothing is replaced.
       OSError: the output cannot be written.
     """
     begun = read_journal(run.staging)
     if begun and begun.wave == REPLACING:
         carry_out(run.output, begun)
     else:
-        old = [run.relative(path) for path in table_files(run.output)]
+        old = list(table_files(run.output))
+        # Again, since files may have come in since the run began.
+        check_written_by_us(run, old)
         moves, emptied = _gather(run, accounts)
         targets = {move.target for move in moves}
-        deletions = [*emptied, *(path for path in old if path not in targets)]
+        deletions = [*emptied, *(path for path in map(run.relative, old) if path not in targets)]
         conclude(run, Journal(REPLACING, [*moves, stage_manifest(run, accounts, "done")], deletions))
     storage.delete_folder(run.folder)
 

@@ -121,7 +121,7 @@ def copy(file: Path) -> None:
 def test_an_overwrite_whose_files_were_changed_replaces_nothing(left: Run, change: Callable[[Path], object]) -> None:
     with hold_output(left):
         accounts = tag(left, TAGGED, NEWER, Wave(inputs=len(LISTED), last=False))
-        change(next(Path(left.folder, PREDICTIONS).iterdir()))
+        change(next(Path(left.folder, PREDICTIONS).glob(f"{left.name}*")))
 
         with pytest.raises(OutputError, match="rows for 7 inputs: its files were changed during the run"):
             tag(left, {}, {"last.jpg": (PREDICTIONS, "new")}, Wave(accounts, 1))
