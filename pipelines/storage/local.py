@@ -155,8 +155,10 @@ def lock(path: str, owner: str, waiting: Callable[[str], None]) -> Iterator[Call
                 file.flush()
                 yield _leave
             finally:
-                # Deleted while still locked, so that another process's file is never removed.
-                delete([path])
+                # Deleted while still locked, so that another process's file is never removed. One that stays blocks
+                # nobody, and is no reason to report a finished run as failed.
+                with contextlib.suppress(OSError):
+                    _retried(lambda: delete([path]))
     finally:
         for folder in made:
             with contextlib.suppress(OSError):
