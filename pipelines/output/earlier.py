@@ -120,8 +120,11 @@ class EarlierRows:
     def files_with_unlisted(self) -> list[str]:
         """Name the files with rows that were not marked, relative to the folder of the tables."""
         fields = self._fields()
-        unlisted = fields[fields[:, _FILE_AT] < _LISTED, _FILE_AT:]
-        return [self._files[number] for number in np.unique(unlisted.copy().view(">u4")).tolist()]
+        numbers: set[int] = set()
+        for start in range(0, len(fields), _ROWS_AT_ONCE):
+            some = fields[start : start + _ROWS_AT_ONCE, _FILE_AT:]
+            numbers.update(some[some[:, 0] < _LISTED].copy().view(">u4").ravel().tolist())
+        return [self._files[number] for number in sorted(numbers)]
 
     def _fields(self) -> NDArray[np.uint8]:
         """View the rows as bytes: uint8[rows, 28]."""
