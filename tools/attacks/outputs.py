@@ -25,6 +25,7 @@ from tools.kill_runs import Archive, BrokenGuaranteeError
 
 _PAIRS, _SEED = 20, 1
 _FOLDERS, _IMAGES, _WAVE = ("a", "b", "c", "d"), 30, 12
+_SIDE = 40
 _PATIENCE_SECONDS = 120.0
 
 
@@ -51,6 +52,11 @@ def overwrite_in_pairs(folder: Path) -> Seen:
         seen["rows left"] += sum(map(_count, output.glob("_overwrite-*")))
         _change(work, random)
         second = _choose(work, random)
+        between = random.choice(("nothing", "a plain run", "a kill of the second one"))
+        if between == "a plain run":
+            _run([f"--input={work / random.choice(_FOLDERS)}", f"--output={output}"])
+        elif between == "a kill of the second one":
+            _kill([*second, f"--output={output}"], output, 1, random)
         try:
             _check(second, output, work / "expected")
         except BrokenGuaranteeError as error:
@@ -72,7 +78,8 @@ def _draw(folder: Path, name: str, random: Random) -> None:
 def _image(random: Random) -> bytes:
     pixels = np.random.default_rng(random.getrandbits(32)).integers(0, 256, (8, 8, 3), np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(np.asarray(pixels)).resize((40, 40)).save(buffer, "PNG")
+    side = random.choice((_SIDE, _SIDE // 2))
+    Image.fromarray(np.asarray(pixels)).resize((side, side)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -88,14 +95,18 @@ def _change(work: Path, random: Random) -> None:
 
 
 def _choose(work: Path, random: Random) -> list[str]:
-    """Choose the images of the second overwrite, which may be other ones, some of the same, or all of them."""
+    """Choose the images of the second overwrite, which may be other ones, some of the same, or all of them.
+
+    A quarter of the times, only the smaller ones may be decoded.
+    """
+    limit = [f"--max_pixels={_SIDE * _SIDE - 1}"] if random.random() < 0.25 else []
     names = random.sample(_FOLDERS, random.randint(1, 3))
     if random.random() < 0.7:
-        return [f"--input={work / name}" for name in names]
+        return [*limit, *(f"--input={work / name}" for name in names)]
     files = [file for name in names for file in sorted((work / name).iterdir())]
     listed = work / "list.txt"
     listed.write_text("".join(f"{file}\n" for file in random.sample(files, random.randint(1, len(files)))))
-    return [f"--input_list={listed}"]
+    return [*limit, f"--input_list={listed}"]
 
 
 def _kill(arguments: Sequence[str], output: Path, files: int, random: Random) -> bool:
@@ -148,7 +159,7 @@ ATTACKS = (
     Attack(
         "overwrite_in_pairs",
         f"{_PAIRS} times an overwrite is killed or rejected, images are deleted and changed, and another one follows "
-        "over other images",
+        "over other images; in between, some have a plain run, and some second ones are killed too",
         "the rows are exactly those of the second overwrite",
         overwrite_in_pairs,
     ),
