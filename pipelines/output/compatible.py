@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -49,6 +50,8 @@ def check_written_by_us(run: Run, files: Iterable[str]) -> None:
 
 def _describe(run: Run, path: str) -> tuple[Footer, Sequence[pa.Field]]:
     """Return the footer and the columns of a file, if scenetags wrote it."""
+    if not path.isascii() and path != os.fsencode(path).decode(errors="replace"):
+        raise OutputError(f"output {run.output} holds {path!a}, whose name is not UTF-8", "rename that file")
     with open_table(path) as parquet:
         schema = parquet.schema_arrow
         fields = list(schema)

@@ -24,8 +24,8 @@ REPLACING = -1
 
 _STAGING = rf"{STAGING}\d{{8}}T\d{{6}}(?:\.\d{{6}})?Z-[0-9a-f]{{4}}"
 _SHADOW = rf"{SHADOW}[0-9a-f]{{12}}"
-# No file has a name with other characters: the last of these stand for bytes that are not UTF-8.
-_NAME = r"[^/\0\ud800-\udc7f\udd00-\udfff]+"
+# No name in UTF-8 has other characters.
+_NAME = r"[^/\0\ud800-\udfff]+"
 _TABLE_FILE = rf"(?:{PREDICTIONS}|{FAILURES})/{_NAME}\.parquet"
 _MANIFEST = rf"{RUNS}/{_NAME}\.json"
 _SOURCE = re.compile(rf"{_STAGING}/(?:{_TABLE_FILE}|{_MANIFEST})|{_SHADOW}/{_TABLE_FILE}")

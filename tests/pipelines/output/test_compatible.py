@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -132,6 +133,17 @@ def test_a_row_without_path_or_fingerprint_is_refused_by_name(run: Run, ours: Pa
 
     with pytest.raises(OutputError, match=f"^{ours} holds a row without a path or without a fingerprint; move it away"):
         EarlierRows(run.output, run.name)
+
+
+@pytest.mark.parametrize("overwrite", [False, True], ids=["add", "overwrite"])
+def test_a_file_whose_name_is_not_utf_8_is_refused_by_name(run: Run, ours: Path, overwrite: bool) -> None:
+    check_output(replace(run, overwrite=overwrite))
+    ours.rename(ours.with_name("Überblick.parquet"))
+    check_output(replace(run, overwrite=overwrite))
+    ours.with_name("Überblick.parquet").rename(os.fsdecode(os.fsencode(ours.parent) + b"/\xff.parquet"))
+
+    with pytest.raises(OutputError, match=r"predictions/.udcff.parquet', whose name is not UTF-8; rename that file"):
+        check_output(replace(run, overwrite=overwrite))
 
 
 def into_a_folder(file: Path) -> Path:
