@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -50,18 +51,35 @@ def test_a_lock_file_that_nobody_holds_does_not_block(tmp_path: Path) -> None:
         assert path.read_text() == "the next"
 
 
-class Flaky:
-    """An `open` that fails some times before it works."""
+@pytest.mark.parametrize(("number", "times", "left"), [(errno.EBUSY, 1, []), (errno.EACCES, 9, ["_lock"])])
+def test_a_lock_whose_deletion_is_refused_blocks_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, times: int, left: list[str]
+) -> None:
+    monkeypatch.setattr(storage.local, "SECONDS_BETWEEN_ATTEMPTS", (0, 0))
+    path = str(tmp_path / "_lock")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "remove", Flaky(number, times, os.remove))
+        with storage.lock(path, "the first"):
+            pass
 
-    def __init__(self, number: int, times: int) -> None:
+    assert os.listdir(tmp_path) == left
+    with storage.lock(path, "the next"):
+        assert storage.read_lock(path) == "the next"
+
+
+class Flaky:
+    """A function, `open` unless another is named, that fails some times before it works."""
+
+    def __init__(self, number: int, times: int, function: Callable[..., Any] = open) -> None:
         self.number = number
         self.times = times
+        self.function = function
 
     def __call__(self, *arguments: Any, **settings: Any) -> Any:
         if self.times:
             self.times -= 1
             raise OSError(self.number, os.strerror(self.number))
-        return open(*arguments, **settings)
+        return self.function(*arguments, **settings)
 
 
 @pytest.fixture
