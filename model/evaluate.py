@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.commandline.parser import Parser, print_error
+from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
 
 _DESCRIPTION = """\
@@ -54,12 +55,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         from pipelines.commandline.files import write_named
 
         evaluation = evaluate(flags.predictions, flags.labels)
+        # JSON has escapes of its own for what a terminal must not get.
         text = json.dumps(
-            describe(evaluation, flags.predictions, flags.labels), indent=2, ensure_ascii=False, allow_nan=False
+            describe(evaluation, flags.predictions, flags.labels),
+            indent=2,
+            ensure_ascii=flags.json == "-",
+            allow_nan=False,
         )
         if flags.json not in (None, "-"):
             write_named("--json", flags.json, f"{text}\n")
-        print(text if flags.json == "-" else "\n".join(lay_out(evaluation)))
+        if flags.json == "-":
+            print(text)
+        else:
+            show(*lay_out(evaluation))
     except ScenetagsError as error:
         return print_error(_NAME, error)
     return ExitCode.DONE

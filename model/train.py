@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from model.training.settings import parse
 from pipelines.commandline.parser import print_error
+from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
 
 _NAME = "scenetags train"
@@ -24,11 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return print_error(_NAME, error)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"{_NAME}: {where}{error.strerror or error}; rerun the same command to resume", file=sys.stderr)
+        show(f"{_NAME}: {where}{error.strerror or error}; rerun the same command to resume", file=sys.stderr)
         return ExitCode.STOPPED
     except KeyboardInterrupt:
-        print(
-            f"\n{_NAME}: interrupted; rerun the same command to resume after the last finished epoch", file=sys.stderr
+        show(
+            "",
+            f"{_NAME}: interrupted; rerun the same command to resume after the last finished epoch",
+            file=sys.stderr,
         )
         return 130
     return ExitCode.DONE

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode
 
 
@@ -78,26 +79,26 @@ def _is_output_closed() -> bool:
 def _run(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         overview = "\n".join(f"  {name:9} {command.purpose}" for name, command in COMMANDS.items())
-        print(HELP.format(commands=overview))
+        show(*HELP.format(commands=overview).split("\n"))
         return ExitCode.DONE if argv else ExitCode.WRONG_USAGE
     if argv[0] == "--version":
-        print(f"scenetags {importlib.metadata.version('scenetags')}")
+        show(f"scenetags {importlib.metadata.version('scenetags')}")
         return ExitCode.DONE
     command = COMMANDS.get(argv[0])
     if command is None:
-        print(f"scenetags: unknown command {argv[0]}; use one of {', '.join(COMMANDS)}", file=sys.stderr)
+        show(f"scenetags: unknown command {argv[0]}; use one of {', '.join(COMMANDS)}", file=sys.stderr)
         return ExitCode.WRONG_USAGE
     try:
         exit_code: int = importlib.import_module(command.module).main(argv[1:])
         return exit_code
     except KeyboardInterrupt:
-        print(f"\nscenetags {argv[0]}: interrupted", file=sys.stderr)
+        show("", f"scenetags {argv[0]}: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in ("pipelines", "model"):
             raise
         remedy = f"run pip install '{command.package}'"
-        print(f"scenetags {argv[0]}: {error.name} is not installed; {remedy}", file=sys.stderr)
+        show(f"scenetags {argv[0]}: {error.name} is not installed; {remedy}", file=sys.stderr)
         return ExitCode.WRONG_USAGE
 
 

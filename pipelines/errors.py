@@ -1,7 +1,8 @@
-"""The base class of errors a user can fix, and the exit codes of all commands."""
+"""The base class of errors a user can fix, the exit codes of all commands, and text that is safe to print."""
 
 from __future__ import annotations
 
+import unicodedata
 from enum import IntEnum
 
 
@@ -37,3 +38,16 @@ class ScenetagsError(Exception):
     def __str__(self) -> str:
         """Join message and remedy into the line that is printed."""
         return f"{self.message}; {self.remedy}" if self.remedy else self.message
+
+
+def printable(text: str) -> str:
+    r"""Escape what could control a terminal or change the order of what it shows, e.g. as `\x1b` or `\u202e`."""
+    if text.isprintable():
+        return text
+    # Spaces of other widths are part of honest names.
+    return "".join(
+        character
+        if character.isprintable() or unicodedata.category(character) == "Zs"
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )

@@ -12,6 +12,7 @@ from pipelines.commandline.files import write_named
 from pipelines.commandline.flags import add_flags, read_options
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import Parser, UsageError, print_error
+from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.planning import machines
 from pipelines.supervision import interruption
@@ -155,7 +156,10 @@ def _plan(options: PlanOptions) -> int:
     ignore_metadata_warnings()
     _reach_buckets(options.job)
     plan = make_plan(options.job, options.sample, options.machine, Asked(options.workers, options.hours))
-    print(as_json(plan) if options.json == "-" else describe(plan, options.job.max_failure_rate))
+    if options.json == "-":
+        print(as_json(plan))
+    else:
+        show(*describe(plan, options.job.max_failure_rate))
     if options.json and options.json != "-":
         write_named("--json", options.json, f"{as_json(plan)}\n")
     return ExitCode.DONE if plan.seconds_per_image else _NOTHING_TAGGED

@@ -14,6 +14,7 @@ from pipelines import storage
 from pipelines.commandline.flags import parse_predict
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import print_error
+from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.supervision import interruption
 
@@ -57,6 +58,7 @@ def _predict(options: PredictOptions) -> int:
         reach_buckets,
     )
     from pipelines.runners.jobs import rehearse_job, run_job
+    from pipelines.supervision.temporary import temporary_files
     from pipelines.supervision.watchdog import watching
 
     ignore_metadata_warnings()
@@ -77,7 +79,7 @@ def _predict(options: PredictOptions) -> int:
         return _exit_code(_print("dry run: the job is built and checked; nothing was submitted or written"))
     watched = watching(options.output) if is_local(beam_options) else nullcontext()
     try:
-        with hold_output(run), watched:
+        with temporary_files(), hold_output(run), watched:
             accounts = run_job(run, options, beam_options)
     except ScenetagsError as error:
         if error.exit_code == ExitCode.WRONG_USAGE:
@@ -94,26 +96,25 @@ def _report_stop(run: Run, options: PredictOptions, error: ScenetagsError) -> in
     from pipelines.supervision.progress import TooManyFailuresError
 
     if isinstance(error, TooManyFailuresError):
-        print(
+        show(
             f"{_NAME}: {error}, more than --max_failure_rate {options.max_failure_rate:g} allows; --fail_fast ended "
             f"the run; {standing(run)}",
             *(f"  {failure.path}: {failure.stage}: {failure.message}" for failure in error.first),
-            sep="\n",
             file=sys.stderr,
         )
     else:
-        print(f"{_NAME}: {error}; {standing(run)}", file=sys.stderr)
+        show(f"{_NAME}: {error}; {standing(run)}", file=sys.stderr)
     return error.exit_code
 
 
 def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
     """Print what a run did, and return the exit code that follows from it."""
-    printed = _print(summary(run, accounts))
+    printed = _print(*summary(run, accounts))
     if not accounts.balanced:
         return ExitCode.UNBALANCED
     if accounts.failure_rate > options.max_failure_rate:
         where = run.folder if run.overwrite else run.output
-        print(
+        show(
             f"{_NAME}: {accounts.failure_rate:.1%} of the images failed, more than --max_failure_rate "
             f"{options.max_failure_rate:g} allows; the reasons are in {where}/failures"
             + ("; the old rows stay, and the same command retries what failed" if run.overwrite else ""),
@@ -122,7 +123,7 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
         return ExitCode.TOO_MANY_FAILURES
     if not accounts.listing_is_complete:
         where = run.folder if run.overwrite else run.output
-        print(
+        show(
             f"{_NAME}: the listing is incomplete: an archive or a folder may hold images that were not seen; the "
             f"places are in {where}/failures" + ("; the old rows stay" if run.overwrite else ""),
             file=sys.stderr,
@@ -135,12 +136,12 @@ def _exit_code(printed: bool) -> int:
     return ExitCode.DONE if printed else ExitCode.STOPPED
 
 
-def _print(text: str) -> bool:
-    """Print a text, and return whether that was possible; if it was not, report why in one line."""
+def _print(*lines: str) -> bool:
+    """Print lines, and return whether that was possible; if it was not, report why in one line."""
     try:
-        print(text, flush=True)
+        show(*lines, flush=True)
     except OSError as error:
-        print(
+        show(
             f"{_NAME}: everything is written, but the summary cannot be printed: {error.strerror or error}",
             file=sys.stderr,
         )
@@ -166,8 +167,8 @@ def standing(run: Run) -> str:
     return f"{images} {where}; run the same command again to resume"
 
 
-def summary(run: Run, accounts: Accounts) -> str:
-    """Describe in words what a run did and where its results are."""
+def summary(run: Run, accounts: Accounts) -> list[str]:
+    """Describe in lines of text what a run did and where its results are."""
     from pipelines.supervision.progress import duration
 
     seconds = time.time() - run.started
@@ -196,7 +197,7 @@ def summary(run: Run, accounts: Accounts) -> str:
         if count:
             lines.append(f"{table}: {run.output}/{table}/*.parquet")
     lines.append(f"manifest: {run.manifest}")
-    return "\n".join(lines)
+    return lines
 
 
 if __name__ == "__main__":

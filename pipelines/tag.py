@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.commandline.flags import add_engine, add_model
 from pipelines.commandline.parser import Parser, UsageError, print_error
+from pipelines.commandline.printing import show
 from pipelines.errors import ScenetagsError
 
 if TYPE_CHECKING:
@@ -86,9 +87,9 @@ def _tag(options: argparse.Namespace) -> int:
         if isinstance(prediction, Prediction):
             panel = _panel(image, prediction, bundle)
             panels.append(panel)
-            print(_describe(panel, prediction))
+            show(*_describe(panel, prediction))
     for failure in failures:
-        print(f"{failure.path}\n  failed to {failure.stage}: {failure.message}\n", file=sys.stderr)
+        show(failure.path, f"  failed to {failure.stage}: {failure.message}", "", file=sys.stderr)
     if options.picture and panels:
         _draw(panels, options.picture)
     return 1 if failures else 0
@@ -110,7 +111,7 @@ def _draw(panels: Sequence[Panel], picture: str) -> None:
         draw(panels, picture)
     except OSError as error:
         raise UsageError(f"--picture {picture}: {error.strerror or error}") from error
-    print(f"picture: {picture}")
+    show(f"picture: {picture}")
 
 
 def _panel(image: Image, prediction: Prediction, bundle: Bundle) -> Panel:
@@ -125,8 +126,8 @@ def _panel(image: Image, prediction: Prediction, bundle: Bundle) -> Panel:
     return Panel(image.ref.path, image.pixels, probabilities, tags)
 
 
-def _describe(panel: Panel, prediction: Prediction) -> str:
-    """Write an image's tags and its likelier labels, with a bar each."""
+def _describe(panel: Panel, prediction: Prediction) -> list[str]:
+    """Write an image's tags and its likelier labels in lines of text, with a bar each."""
     repairs = f", repaired: {', '.join(prediction.repairs)}" if prediction.repairs else ""
     shown = {
         label: probability
@@ -140,15 +141,13 @@ def _describe(panel: Panel, prediction: Prediction) -> str:
         f"{'█' * round(probability * bar_width)}"
         for label, probability in shown.items()
     ]
-    return "\n".join(
-        (
-            panel.title,
-            f"  {prediction.width} x {prediction.height}, {prediction.source}{repairs}",
-            f"  tags (*): {', '.join(panel.tags) or 'none'}",
-            *lines,
-            "",
-        )
-    )
+    return [
+        panel.title,
+        f"  {prediction.width} x {prediction.height}, {prediction.source}{repairs}",
+        f"  tags (*): {', '.join(panel.tags) or 'none'}",
+        *lines,
+        "",
+    ]
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from model.data.dataset import Examples, spread
 from model.export import card, quantization
 from model.quality import curves
 from model.quality.facts import Facts, measure, metrics_summary, training_summary
+from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, load_bundle, seal_bundle
 from pipelines.supervision.machine import native_messages_muted
@@ -188,7 +189,7 @@ def _check_facts(model: Any, images: NDArray[np.uint8], probabilities: NDArray[n
 def _quantize(folder: Path, facts: Facts, validation: Examples, calibration: Examples) -> Facts:
     """Replace a bundle's float32 models by an int8 file, and measure it."""
     images = quantization.calibration_images(calibration)
-    print(f"quantizing to int8, calibrated on {len(images)} training images")
+    show(f"quantizing to int8, calibrated on {len(images)} training images")
     try:
         quantization.quantize(folder, images)
         probabilities = quantization.predict(folder / LITERT_MODEL, validation)

@@ -23,6 +23,7 @@ from model.training import fitting, network
 from model.training.settings import Settings
 from model.training.workspace import Workspace, open_workspace
 from pipelines.commandline.parser import UsageError
+from pipelines.commandline.printing import show
 from pipelines.inference.bundle import Bundle
 from pipelines.supervision.machine import available_cores, native_messages_muted
 
@@ -72,7 +73,7 @@ def train(settings: Settings) -> None:
         bundle = _train(data, settings, workspace, precision)
         workspace.clear()
     _print_quality(bundle, settings)
-    print(f"bundle {bundle.digest[:12]} written to {settings.output}; history and logs: {folder}")
+    show(f"bundle {bundle.digest[:12]} written to {settings.output}; history and logs: {folder}")
 
 
 def _train(data: Data, settings: Settings, workspace: Workspace, precision: network.Precision) -> Bundle:
@@ -94,13 +95,13 @@ def _train(data: Data, settings: Settings, workspace: Workspace, precision: netw
 def _print_quality(bundle: Bundle, settings: Settings) -> None:
     """Print how good the exported model is on the held-out images, and what int8 cost."""
     measured = bundle.metrics
-    print(
+    show(
         f"held-out images: F2 over samples {measured['f2_over_samples']:.3f} "
         f"(label frequencies alone: {measured['f2_of_frequencies']:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
     )
     cost = measured["cost_of_int8"]
     if cost:
-        print(
+        show(
             f"int8 cost: F2 over samples was {cost['float32_f2_over_samples']:.3f} in float32; probabilities differ by "
             f"{cost['mean_difference']:.3f} on average, {cost['largest_difference']:.2f} at most"
         )
@@ -177,7 +178,7 @@ def _read(
 ) -> Data:
     decoded = dataset.decode(matched.paths, settings.image_size, workspace.images)
     for repair, count in decoded.repairs.items():
-        print(f"{count} of {len(matched.paths)} images repaired: {repair}")
+        show(f"{count} of {len(matched.paths)} images repaired: {repair}")
     if decoded.unreadable:
         names = tuple(f"{os.path.basename(bad.path)} ({bad.reason})" for bad in decoded.unreadable)
         unreadable = labels.Finding("unreadable images, skipped", names)
@@ -188,7 +189,7 @@ def _read(
     vocabulary = labels.vocabulary(tags)
     examples = dataset.Examples(decoded.pixels, decoded.readable, labels.multi_hot(tags, vocabulary))
     drawn = split.stratified(examples.targets, settings.validation_fraction, settings.seed)
-    print(f"{len(drawn.train)} images to train on, {len(drawn.validation)} held out, {len(vocabulary)} labels")
+    show(f"{len(drawn.train)} images to train on, {len(drawn.validation)} held out, {len(vocabulary)} labels")
     return Data(
         vocabulary, examples.take(drawn.train), examples.take(drawn.validation), decoded.repairs, tuple(findings)
     )
@@ -197,14 +198,14 @@ def _read(
 def _report(findings: Iterable[labels.Finding]) -> None:
     """Print findings, one per line."""
     for finding in findings:
-        print(finding)
+        show(str(finding))
 
 
 def _begin(data: Data, settings: Settings, workspace: Workspace, precision: network.Precision) -> fitting.Training:
     """Build the network, and find out how far an interrupted attempt got."""
     history = list(workspace.read_history())
     if history:
-        print(f"resuming after epoch {history[-1].epoch} of an interrupted training ({workspace.folder})")
+        show(f"resuming after epoch {history[-1].epoch} of an interrupted training ({workspace.folder})")
     model = network.build(
         data.training.targets.mean(axis=0),
         image_size=settings.image_size,

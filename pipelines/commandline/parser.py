@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
+from pipelines.commandline.printing import show
 from pipelines.errors import ScenetagsError
 
 
@@ -62,7 +63,7 @@ def mistyped(words: Sequence[str], flags: Iterable[str]) -> UsageError | None:
 
 def print_error(command: str, error: ScenetagsError) -> int:
     """Print an error to standard error in one line, and return the command's exit code."""
-    print(f"{command}: {error}", file=sys.stderr)
+    show(f"{command}: {error}", file=sys.stderr)
     return error.exit_code
 
 

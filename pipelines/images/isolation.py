@@ -1,8 +1,7 @@
 """Decode images in child processes, so that an image that crashes or hangs its decoder affects no other.
 
-Parent and child communicate through pipes, in frames of a line of JSON and raw bytes. Nothing is unpickled: a child
-taken over by a hostile image can send invalid answers, but nothing worse. A child exits with its parent, when its input
-ends.
+Parent and child communicate through pipes, in frames of a line of JSON and raw bytes. Nothing is unpickled, and every
+field of an answer is checked. `decoder_process` is the child's side.
 """
 
 from __future__ import annotations
@@ -11,23 +10,41 @@ import contextlib
 import json
 import os
 import queue
+import re
+import secrets
 import select
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipelines.images.decoding import DecodeSettings, Resized, decode_resized
+from pipelines.images.decoder_process import READY
+from pipelines.images.decoding import DecodeSettings, Resized
 from pipelines.images.layout import DecoderCrashError, DecoderTimeoutError, ImageError
 
-_CHILD_MEMORY = 3 * 2**30
-"""Bytes a child may allocate beyond those it starts with; the largest image needs less than half of them."""
+_SECONDS_TO_START = 60.0
+"""Not counted as an image's decoding time; a start takes a tenth of a second on an idle machine."""
 _LONGEST_HEADER = 10_000
+_LONGEST_WAIT = 2**31 - 1
+"""Milliseconds that `poll` can wait."""
+
+_ENVIRONMENT = frozenset(
+    (
+        *("HOME", "PATH", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
+        *("PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "__PYVENV_LAUNCHER__"),
+        *("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONMALLOC", "PYTHONUTF8", "OPENBLAS_CORETYPE"),
+    )
+)
+"""Variables that Python and its libraries need to start; no others are passed on, since they hold credentials."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_ ]{0,49}")
+_MOST_REPAIRS = 20
 
 
 class DecoderPool:
@@ -41,8 +58,10 @@ class DecoderPool:
           max_seconds: decoding time per image, after which the child is killed.
           size: number of children that work concurrently.
         """
+        # The kernel kills a child when the thread that started it ends, so none of the callers' threads may do it.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="decoders")
         self._idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
-        self._children = [_Child(settings, max_seconds) for _ in range(size)]
+        self._children = [_Child(settings, max_seconds, self._starter) for _ in range(size)]
         for child in self._children:
             self._idle.put(child)
 
@@ -62,61 +81,112 @@ class DecoderPool:
         """End the children."""
         for child in self._children:
             child.end()
+        self._starter.shutdown()
 
 
-class _InvalidAnswerError(Exception):
-    """An answer that no intact child sends."""
+class _BrokenChildError(Exception):
+    """A child that died, or did what no intact child does; the message completes "the decoder ..."."""
+
+
+class _Answer(NamedTuple):
+    width: int
+    height: int
+    source: str
+    repairs: tuple[str, ...]
 
 
 class _Child:
-    def __init__(self, settings: DecodeSettings, max_seconds: float) -> None:
+    def __init__(self, settings: DecodeSettings, max_seconds: float, starter: Executor) -> None:
         self._settings = settings
         self._max_seconds = max_seconds
+        self._starter = starter
         self._process: subprocess.Popen[bytes] | None = None
         self._received = b""
 
     def decode(self, data: bytes) -> Resized:
-        deadline = time.monotonic() + self._max_seconds
-        if self._process and self._process.poll() is not None:
-            # It was killed while idle, so this image is not to blame.
+        if self._process and self._has_stirred():
             self.end()
-        if self._process is None:
-            self._start()
-        try:
-            self._send({"bytes": len(data)}, data, deadline)
-            return self._receive(deadline)
-        except TimeoutError:
-            self.end()
-            raise DecoderTimeoutError(f"decoding took longer than --max_seconds {self._max_seconds:g}") from None
-        except (BrokenPipeError, EOFError):
-            raise DecoderCrashError(f"the decoder crashed ({self._cause_of_death()})") from None
-        except _InvalidAnswerError as error:
-            self.end()
-            raise DecoderCrashError(f"the decoder sent an invalid answer ({error})") from None
+        while True:
+            fresh = self._process is None
+            try:
+                if fresh:
+                    self._start()
+                return self._ask(data)
+            except _BrokenChildError as error:
+                self.end()
+                # An earlier image may have damaged the child. Only a fresh one shows whether this image is to blame.
+                if fresh:
+                    raise DecoderCrashError(f"the decoder {error}") from None
 
-    def end(self) -> None:
-        """Kill the process, if any; it has no work left."""
-        process, self._process = self._process, None
-        if process:
-            process.kill()
-            process.communicate()
+    def end(self) -> int:
+        """Kill the process, if any, and return its exit code; of one that had already ended, its own."""
+        process, self._process, self._received = self._process, None, b""
+        if process is None:
+            return 0
+        assert process.stdin
+        assert process.stdout
+        # Closed, not read to their ends: what the child has started may hold the other ends.
+        process.stdin.close()
+        process.stdout.close()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        # It may have left its group.
+        process.kill()
+        return process.wait()
+
+    def _has_stirred(self) -> bool:
+        """Return whether an idle child has died or said something unasked."""
+        assert self._process
+        assert self._process.stdout
+        return _is_ready(self._process.stdout.fileno(), select.POLLIN, 0.0)
 
     def _start(self) -> None:
-        self._received = b""
-        paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        # Native libraries' messages about damaged files would drown out everything else.
-        self._process = subprocess.Popen(
-            # -P: the working folder may hold packages of these names that are not ours.
-            [sys.executable, "-P", "-m", "pipelines.images.isolation", json.dumps(self._settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            # One thread: numpy's library would reserve memory per core, and a child has little.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"},
-        )
+        try:
+            self._process = self._starter.submit(self._spawn).result()
+        except OSError as error:
+            raise _BrokenChildError(f"cannot be started ({error.strerror or error})") from error
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe
             os.set_blocking(pipe.fileno(), False)
+        deadline = time.monotonic() + _SECONDS_TO_START
+        try:
+            while len(self._received) < len(READY):
+                self._received += self._read(deadline)
+        except TimeoutError:
+            raise _BrokenChildError(f"did not start within {_SECONDS_TO_START:g} s") from None
+        if self._received != READY:
+            raise _BrokenChildError("sent an invalid answer (not ready)")
+        self._received = b""
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
+        paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        arguments = json.dumps([self._settings, self._max_seconds, os.getpid()])
+        return subprocess.Popen(
+            # -P: the working folder may hold packages of these names that are not ours.
+            [sys.executable, "-P", "-m", "pipelines.images.decoder_process", arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # Native libraries' messages about damaged files would drown out everything else.
+            stderr=subprocess.DEVNULL,
+            # One thread: numpy's library would reserve memory per core, and a child has little.
+            env={**environment, "PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"},
+            # A group of its own is killed together with whatever a hostile image makes it start.
+            process_group=0,
+        )
+
+    def _ask(self, data: bytes) -> Resized:
+        deadline = time.monotonic() + self._max_seconds
+        # Unpredictable, so that no answer sent before this question can pass for the answer to it.
+        number = secrets.token_hex(8)
+        try:
+            self._send({"number": number, "bytes": len(data)}, data, deadline)
+            return self._receive(number, deadline)
+        except TimeoutError:
+            self.end()
+            raise DecoderTimeoutError(f"decoding took longer than --max_seconds {self._max_seconds:g}") from None
+        except BrokenPipeError:
+            raise self._death() from None
 
     def _send(self, header: dict[str, Any], payload: bytes, deadline: float) -> None:
         assert self._process
@@ -125,116 +195,97 @@ class _Child:
         for part in (json.dumps(header).encode() + b"\n", payload):
             view = memoryview(part)
             while view:
-                _wait(deadline, writing=pipe)
+                _wait(pipe, select.POLLOUT, deadline)
                 # A writable pipe may still have too little room for all of the data.
                 with contextlib.suppress(BlockingIOError):
                     view = view[os.write(pipe, view) :]
 
-    def _receive(self, deadline: float) -> Resized:
+    def _receive(self, number: str, deadline: float) -> Resized:
         while b"\n" not in self._received:
             if len(self._received) > _LONGEST_HEADER:
-                raise _InvalidAnswerError("no header")
+                raise _BrokenChildError("sent an invalid answer (no header)")
             self._received += self._read(deadline)
         header, self._received = self._received.split(b"\n", 1)
-        answer = _check_answer(header, self._settings.image_size)
+        answer = _check_answer(header, number, self._settings.max_pixels)
         size = self._settings.image_size
         parts, missing = [self._received], 3 * size * size - len(self._received)
         while missing > 0:
             parts.append(self._read(deadline))
             missing -= len(parts[-1])
         if missing:
-            raise _InvalidAnswerError("more pixel data than expected")
+            raise _BrokenChildError("sent an invalid answer (more pixel data than expected)")
         self._received = b""
-        pixels = np.frombuffer(b"".join(parts), np.uint8).reshape(size, size, 3)
-        return answer._replace(pixels=pixels)
+        return Resized(*answer, np.frombuffer(b"".join(parts), np.uint8).reshape(size, size, 3))
 
     def _read(self, deadline: float) -> bytes:
         assert self._process
         assert self._process.stdout
         pipe = self._process.stdout.fileno()
-        _wait(deadline, reading=pipe)
+        _wait(pipe, select.POLLIN, deadline)
         received = os.read(pipe, 1 << 20)
         if not received:
-            raise EOFError
+            raise self._death()
         return received
 
-    def _cause_of_death(self) -> str:
-        assert self._process
-        try:
-            code = self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            code = 0
-        self.end()
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    def _death(self) -> _BrokenChildError:
+        # A process that is ending keeps its cause of death, even if it is killed before it has ended.
+        code = self.end()
+        return _BrokenChildError(f"crashed ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})")
 
 
-def _wait(deadline: float, reading: int | None = None, writing: int | None = None) -> None:
-    waiting = [pipe for pipe in (reading,) if pipe is not None], [pipe for pipe in (writing,) if pipe is not None]
-    if not any(select.select(*waiting, [], max(0.0, deadline - time.monotonic()))):
+def _is_ready(pipe: int, event: int, seconds: float) -> bool:
+    # `select` refuses descriptors from 1,024 on, which a process with many open files has.
+    poll = select.poll()
+    poll.register(pipe, event)
+    return bool(poll.poll(min(1000 * seconds, _LONGEST_WAIT)))
+
+
+def _wait(pipe: int, event: int, deadline: float) -> None:
+    if not _is_ready(pipe, event, max(0.0, deadline - time.monotonic())):
         raise TimeoutError
 
 
-def _check_answer(header: bytes, image_size: int) -> Resized:
+def _check_answer(header: bytes, number: str, max_pixels: int) -> _Answer:
     """Validate a child's answer before using any of it; the pixels follow.
 
     Raises:
       ImageError: the child refused the image.
+      _BrokenChildError: no intact child sends such an answer.
     """
     try:
-        match json.loads(header):
-            case {"error": str(error), "message": str(message)} if error in _refusals():
-                raise _refusals()[error](message)
-            case {"width": int(width), "height": int(height), "source": str(source), "repairs": [*repairs]} if (
-                width > 0 and height > 0 and all(isinstance(repair, str) for repair in repairs)
-            ):
-                return Resized(width, height, source, tuple(repairs), np.empty((image_size, image_size, 3), np.uint8))
-    except ValueError:
-        pass
-    raise _InvalidAnswerError("malformed header")
+        answer = json.loads(header)
+    except (ValueError, RecursionError):
+        answer = None
+    match answer:
+        case {"number": other} if other != number:
+            raise _BrokenChildError("sent an invalid answer (to another image)")
+        case {"number": _, "error": str(error), "message": str(message)} if error in _refusals() and _is_text(message):
+            raise _refusals()[error](message)
+        case {"number": _, "width": width, "height": height, "source": str(source), "repairs": [*repairs]} if (
+            _is_count(width)
+            and _is_count(height)
+            and width * height <= max_pixels
+            and len(repairs) <= _MOST_REPAIRS
+            and all(isinstance(name, str) and _NAME.fullmatch(name) for name in (source, *repairs))
+        ):
+            return _Answer(width, height, source, tuple(repairs))
+    raise _BrokenChildError("sent an invalid answer (malformed header)")
+
+
+def _is_count(value: object) -> bool:
+    # Not `isinstance`: to Python, True is a number. The columns of the output hold 32 bits.
+    return type(value) is int and 0 < value < 2**31
+
+
+def _is_text(value: str) -> bool:
+    """Return whether a string can be written as UTF-8; JSON can express halves of characters, which cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @cache
 def _refusals() -> dict[str, type[ImageError]]:
     return {kind.__name__: kind for kind in ImageError.__subclasses__()}
-
-
-def main() -> None:
-    """Run as a child: decode incoming files one by one."""
-    _give_up_rights()
-    settings = DecodeSettings(*json.loads(sys.argv[1]))
-    answers = sys.stdout.buffer
-    while header := sys.stdin.buffer.readline():
-        data = sys.stdin.buffer.read(json.loads(header)["bytes"])
-        try:
-            _answer(answers, decode_resized(data, settings))
-        except ImageError as error:
-            _send_line(answers, {"error": type(error).__name__, "message": str(error)})
-        del data
-
-
-def _give_up_rights() -> None:
-    # Ctrl-C goes to the whole process group; the parent decides what to do.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    with contextlib.suppress(ImportError):
-        import resource
-
-        own = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (own + _CHILD_MEMORY,) * 2)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _answer(answers: IO[bytes], image: Resized) -> None:
-    header = image._asdict()
-    pixels = header.pop("pixels")
-    _send_line(answers, header, np.ascontiguousarray(pixels).data)
-
-
-def _send_line(answers: IO[bytes], header: dict[str, Any], payload: memoryview | bytes = b"") -> None:
-    answers.write(json.dumps(header).encode() + b"\n")
-    answers.write(payload)
-    answers.flush()
-
-
-if __name__ == "__main__":
-    main()

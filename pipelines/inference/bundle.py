@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import os
-import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,11 @@ SAVED_MODEL = "saved_model/"
 GOLDEN = "golden.npz"
 MODEL_CARD = "MODEL_CARD.md"
 
+LARGEST_IMAGE = 4096
+"""Columns and rows; an image of that size takes 50 MB in each place of every queue."""
+
 _REMEDY = "copy the bundle again, or train it again"
+_LONGEST_MANIFEST = 100_000_000
 
 _FIELDS = {
     "name": str,
@@ -105,10 +108,14 @@ class Bundle:
         """
         if name not in self.files:
             raise BundleError(f"bundle {self.path} has no {name}")
+        path = storage.join(self.path, name)
+        _refuse_link(self.path, path)
         try:
-            data = _read(storage.join(self.path, name), self.files[name])
+            data = _read(path, self.files[name])
         except OSError as error:
             raise BundleError(f"bundle {self.path}: {name} cannot be read: {error}") from error
+        except MemoryError as error:
+            raise BundleError(f"bundle {self.path}: {name} does not fit in memory") from error
         if hashlib.sha256(data).hexdigest() != self.files[name]:
             raise BundleError(
                 f"bundle {self.path}: {name} is damaged: its digest is not the one in {MANIFEST}", _REMEDY
@@ -125,10 +132,13 @@ class Bundle:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 golden = Golden(arrays["pixels"], arrays["probabilities"])
-        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        except Exception as error:
+            # NumPy and the zip module raise a dozen types for what is no archive of arrays.
             raise BundleError(f"bundle {self.path}: {GOLDEN} has no valid golden pairs") from error
-        pairs, size = len(golden.pixels), self.image_size
+        pairs, size = golden.pixels.shape[0] if golden.pixels.shape else 0, self.image_size
         expected = (pairs, size, size, 3), (pairs, len(self.labels))
+        if golden.pixels.dtype != np.uint8 or golden.probabilities.dtype != np.float32:
+            raise BundleError(f"bundle {self.path}: golden pairs must be uint8 and float32")
         if not pairs or (golden.pixels.shape, golden.probabilities.shape) != expected:
             raise BundleError(
                 f"bundle {self.path}: golden pairs of shapes {golden.pixels.shape} and {golden.probabilities.shape} do "
@@ -160,7 +170,8 @@ def load_bundle(path: str) -> Bundle:
     """
     try:
         path = storage.normalize(path)
-        manifest = json.loads(storage.read(storage.join(path, MANIFEST)))
+        _refuse_link(path, storage.join(path, MANIFEST))
+        bundle = _parse(path, json.loads(storage.read(storage.join(path, MANIFEST), _LONGEST_MANIFEST)))
     except storage.UnsupportedStorageError as error:
         raise BundleError(str(error)) from error
     except OSError as error:
@@ -168,9 +179,9 @@ def load_bundle(path: str) -> Bundle:
             f"no bundle at {path}: {MANIFEST} cannot be read ({error.strerror or error})",
             "name the folder of a bundle" if isinstance(error, NotADirectoryError) else "",
         ) from error
-    except ValueError as error:
-        raise BundleError(f"bundle {path}: {MANIFEST} is damaged: {error}", _REMEDY) from error
-    bundle = _parse(path, manifest)
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise BundleError(f"bundle {path}: {MANIFEST} is damaged: {reason}", _REMEDY) from error
     for name in bundle.files:
         bundle.read(name)
     return bundle
@@ -238,14 +249,27 @@ def _parse(path: str, manifest: Any) -> Bundle:
     if digest != _digest(fields):
         raise BundleError(f"bundle {path}: {MANIFEST} is damaged: its own digest does not match its content", _REMEDY)
     del fields["format"]
-    wrong = [name for name, kind in _FIELDS.items() if not isinstance(fields.get(name), kind)]
+    # Not `isinstance`: to Python, true is a number.
+    wrong = [name for name, kind in _FIELDS.items() if type(fields.get(name)) is not kind]
     if wrong or fields.keys() - _FIELDS:
         problems = ", ".join(wrong or sorted(fields.keys() - _FIELDS))
         raise BundleError(f"bundle {path}: {MANIFEST} has missing, unknown or malformed fields: {problems}")
+    if not _is_text(fields):
+        raise BundleError(f"bundle {path}: {MANIFEST} has text that is not Unicode")
     labels, thresholds = tuple(fields.pop("labels")), tuple(fields.pop("thresholds"))
     bundle = Bundle(path=path, digest=digest, labels=labels, thresholds=thresholds, **fields)
     _check(bundle)
     return bundle
+
+
+def _refuse_link(folder: str, path: str) -> None:
+    """Refuse a file that leads elsewhere: the bundle would be a different one wherever it is copied.
+
+    Raises:
+      BundleError: it does.
+    """
+    if storage.crosses_link(folder, path):
+        raise BundleError(f"{path} is a link", "copy the bundle with what it links to, e.g. with cp -rL")
 
 
 def _read(path: str, digest: str) -> bytes:
@@ -262,6 +286,15 @@ def _read_once(path: str, digest: str) -> bytes:
 def _digest(manifest: Mapping[str, Any]) -> str:
     canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _is_text(manifest: Mapping[str, Any]) -> bool:
+    """Return whether all text can be written as UTF-8; JSON can express halves of characters, which cannot."""
+    try:
+        json.dumps(manifest, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check(bundle: Bundle) -> None:
@@ -282,11 +315,11 @@ def _check(bundle: Bundle) -> None:
         problem = f"{len(bundle.thresholds)} thresholds for {len(bundle.labels)} labels"
     elif not all(isinstance(threshold, float) and 0 <= threshold <= 1 for threshold in bundle.thresholds):
         problem = "thresholds must be numbers between 0 and 1"
-    elif bundle.image_size < 1:
-        problem = f"image_size must be at least 1, not {bundle.image_size}"
+    elif not 1 <= bundle.image_size <= LARGEST_IMAGE:
+        problem = f"image_size must be between 1 and {LARGEST_IMAGE:,}, not {bundle.image_size}"
     elif bundle.resize_filter not in RESIZE_FILTERS:
         problem = f"resize_filter must be one of {', '.join(RESIZE_FILTERS)}, not {bundle.resize_filter!r}"
-    elif any(name.startswith("/") or ".." in name.split("/") for name in bundle.files):
+    elif any(name.startswith("/") or ".." in name.split("/") or "\0" in name for name in bundle.files):
         problem = "files must lie inside the bundle"
     elif GOLDEN not in bundle.files:
         problem = f"{GOLDEN} is missing"

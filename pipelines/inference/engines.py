@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import queue
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from pipelines.inference import ENGINES
 from pipelines.inference.bundle import LITERT_MODEL, SAVED_MODEL, Bundle, BundleError
 from pipelines.supervision.machine import available_cores, native_messages_muted
+from pipelines.supervision.temporary import temporary_folder
 
 GOLDEN_TOLERANCE = 1e-3
 """The most by which an engine's probabilities may differ from the golden ones: 50 times the largest difference observed
@@ -197,7 +197,7 @@ def check_engine(bundle: Bundle, engine: str) -> None:
 
 def _open_tensorflow(bundle: Bundle, threads: int | None) -> Engine:
     check_engine(bundle, "tensorflow")
-    with tempfile.TemporaryDirectory(prefix="scenetags-") as folder:
+    with temporary_folder() as folder:
         bundle.extract(SAVED_MODEL, folder)
         return TensorFlowEngine(os.path.join(folder, SAVED_MODEL), threads)
 

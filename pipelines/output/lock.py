@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from pipelines import storage
+from pipelines.errors import printable
 from pipelines.output.commit import recover
 from pipelines.output.journal import shadow_folders
 from pipelines.output.manifest import mark
@@ -111,9 +112,10 @@ def _repair(run: Run) -> None:
 
 
 def _report_wait(owner: str) -> None:
+    holder = printable(owner) or "another run"
     print(
-        f"scenetags: the output is locked by {owner or 'another run'}; waiting {STALE_SECONDS:.0f} s to see whether "
-        "that run is still alive",
+        f"scenetags: the output is locked by {holder}; waiting {STALE_SECONDS:.0f} s to see whether that run is still "
+        "alive",
         file=sys.stderr,
     )
 

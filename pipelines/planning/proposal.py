@@ -154,8 +154,8 @@ def as_json(plan: Plan) -> str:
     return json.dumps(asdict(plan), indent=2)
 
 
-def describe(plan: Plan, max_failure_rate: float) -> str:
-    """Format a plan as text, its commands last.
+def describe(plan: Plan, max_failure_rate: float) -> list[str]:
+    """Format a plan as lines of text, its commands last.
 
     Args:
       plan: to format.
@@ -174,7 +174,7 @@ def describe(plan: Plan, max_failure_rate: float) -> str:
             f"or on Dataflow, after filling in {PROJECT} and {BUCKET}:",
             plan.cloud_command,
         ]
-    return "\n".join(lines)
+    return lines
 
 
 def _describe_found(found: Found) -> Iterator[str]:

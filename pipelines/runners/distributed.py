@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from apache_beam.runners.runner import PipelineResult
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
+from pipelines.commandline.printing import show
 from pipelines.job.counters import read_meter
 from pipelines.job.transforms import ListImages, TagImages
 from pipelines.listing import anchor, list_images
@@ -30,6 +30,7 @@ from pipelines.runners.dataflow import check_buckets, is_dataflow, name_job, ref
 from pipelines.runners.job_errors import JobFailedError, explain
 from pipelines.runners.staging import stage_package
 from pipelines.supervision import interruption, progress
+from pipelines.supervision.temporary import temporary_folder
 
 SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -110,7 +111,7 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
 @contextmanager
 def _prepared(run: Run, beam_options: PipelineOptions) -> Iterator[None]:
     """Complete Beam's options, and keep the files they name until the job is submitted."""
-    with tempfile.TemporaryDirectory(prefix="scenetags-") as folder:
+    with temporary_folder() as folder:
         stage_package(beam_options, folder)
         if is_dataflow(beam_options):
             name_job(beam_options, run.name)
@@ -123,7 +124,7 @@ def _report_job(result: PipelineResult, beam_options: PipelineOptions, detached:
     google = beam_options.view_as(GoogleCloudOptions)
     place = f"https://console.cloud.google.com/dataflow/jobs/{google.region}/{result.job_id()}?project={google.project}"
     remedy = "" if detached else "; Ctrl-C cancels it"
-    print(f"scenetags: Dataflow job {result.job_id()} is running{remedy}: {place}", file=sys.stderr)
+    show(f"scenetags: Dataflow job {result.job_id()} is running{remedy}: {place}", file=sys.stderr)
 
 
 def _report_progress(result: PipelineResult, seconds: float) -> None:
@@ -133,7 +134,7 @@ def _report_progress(result: PipelineResult, seconds: float) -> None:
         # The job must not fail because its counts cannot be read.
         return
     if meter.total:
-        print(progress.line(meter, seconds), file=sys.stderr, flush=True)
+        show(progress.line(meter, seconds), file=sys.stderr, flush=True)
 
 
 def _wait(result: PipelineResult, reports: bool) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from pipelines.storage.errors import FileTooLargeError, LockedError, TransientError
 from pipelines.storage.patience import patiently
@@ -66,7 +68,7 @@ def read_range(path: str, start: int, length: int) -> bytes:
     """Read a range of a file; fewer bytes if it ends before."""
 
     def read() -> bytes:
-        with open(path, "rb") as file:
+        with _open(path) as file:
             file.seek(start)
             return file.read(length)
 
@@ -74,8 +76,8 @@ def read_range(path: str, start: int, length: int) -> bytes:
 
 
 def open_to_read(path: str) -> IO[bytes]:
-    """Open a file for reading."""
-    return open(path, "rb")
+    """Open a file for reading, retrying transient errors."""
+    return _retried(lambda: _open(path))
 
 
 def exists(path: str) -> bool:
@@ -93,7 +95,7 @@ def leads_away(folder: str, path: str) -> bool:
 
 def sync(path: str) -> None:
     """Wait until a file, or a folder's entries, are on disk."""
-    opened = os.open(path, os.O_RDONLY)
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         os.fsync(opened)
     finally:
@@ -186,14 +188,53 @@ def _retried(work: Callable[[], Result]) -> Result:
     return patiently(attempt, SECONDS_BETWEEN_ATTEMPTS)
 
 
+class _RegularFile(io.FileIO):
+    """A file that is read without waiting: files of strangers may be pipes, or files of the kernel that never end."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "rb", opener=_open_regular)
+
+    def readinto(self, buffer: Any) -> int:
+        read: int | None = super().readinto(buffer)
+        return _come(read)
+
+    def readall(self) -> bytes:
+        return _come(super().readall())
+
+
+def _open(path: str) -> IO[bytes]:
+    return io.BufferedReader(_RegularFile(path))
+
+
+def _open_regular(path: str, flags: int) -> int:
+    # What it leads to is known only once it is open, and opening a pipe would wait for its writer.
+    opened = os.open(path, flags | os.O_NONBLOCK)
+    try:
+        mode = os.fstat(opened).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not stat.S_ISREG(mode):
+            raise OSError("not a regular file")
+    except BaseException:
+        os.close(opened)
+        raise
+    return opened
+
+
+def _come(read: Result | None) -> Result:
+    if read is None:
+        raise OSError("not a regular file: its content is not there yet")
+    return read
+
+
 def _read(path: str, max_bytes: int | None) -> bytes:
-    with open(path, "rb") as file:
+    with _open(path) as file:
         if max_bytes is None:
             return file.read()
         size = os.fstat(file.fileno()).st_size
         # `file.read(max_bytes)` would allocate that much memory even for the smallest file.
         data = file.read(size + 1) if size <= max_bytes else b""
-        # A file that is not regular may have size 0 and no end, and any file may grow while it is read.
+        # The kernel's files have size 0 and may have no end, and any file may grow while it is read.
         while size < len(data) <= max_bytes:
             size = len(data)
             data += file.read(min(size, max_bytes + 1 - size))

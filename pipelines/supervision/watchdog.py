@@ -60,6 +60,9 @@ class Notes:
             self._free.append(at)
 
 
+_SECONDS_TO_LEAVE = 10.0
+"""Given to the watchdog at the end of a run; it needs a few milliseconds."""
+
 _pipe: int | None = None
 _notes: Notes | None = None
 
@@ -94,7 +97,12 @@ def watching(output: str) -> Iterator[None]:
         if takes_faults:
             faulthandler.disable()
         watchdog.stdin.close()
-        watchdog.wait()
+        try:
+            watchdog.wait(_SECONDS_TO_LEAVE)
+        except subprocess.TimeoutExpired:
+            # Somebody has stopped it, and it has nothing to say.
+            watchdog.kill()
+            watchdog.wait()
 
 
 def noted(path: str) -> AbstractContextManager[None]:

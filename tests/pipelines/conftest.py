@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -83,3 +84,17 @@ def run(tmp_path: Path, bundle_path: str) -> Run:
 def earlier(run: Run) -> Run:
     """Make a run into the same folder that began before."""
     return replace(run, name="20260101T000000Z-0001")
+
+
+@pytest.fixture
+def in_time() -> Iterator[None]:
+    """Interrupt what waits for longer than any test should."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise TimeoutError("it is waited for")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 5)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)

@@ -183,7 +183,11 @@ def test_what_is_legitimate_is_no_failure(kind: str, tar: Path, tmp_path: Path) 
     path = tmp_path / f"y.{kind}"
     data = tar.read_bytes()[:end] + shared + bytes(10_240)
     pad = {"tar": bytes(512), "tar.xz": bytes(4096)}.get(kind, bytes(999))
-    compressors: dict[str, Callable[[bytes], bytes]] = {"tar.gz": gzip.compress, "tar.bz2": bz2.compress, "tar.xz": lzma.compress}
+    compressors: dict[str, Callable[[bytes], bytes]] = {
+        "tar.gz": gzip.compress,
+        "tar.bz2": bz2.compress,
+        "tar.xz": lzma.compress,
+    }
     path.write_bytes((compressors[kind](data) if kind in compressors else data) + pad)
 
     assert members(path) == [*NAMES, "attributes.jpg"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -11,15 +12,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipelines import predict
-from pipelines.images import DecodeSettings, ImageError, Resized, decode_resized
+from pipelines.images import DecodeSettings, ImageError, Resized, decode_resized, decoder_process, isolation
 from pipelines.images.isolation import DecoderPool
 from tests.image_files import encode, picture, unmarked_rgba_jpeg
 from tests.outputs import rows
@@ -27,6 +31,13 @@ from tests.pipelines.images.faults import FAULTS, faulty
 
 SETTINGS = DecodeSettings(32, "bilinear", 1_000_000)
 CHIP = unmarked_rgba_jpeg(picture())
+
+FIELDS = st.sampled_from(("number", "width", "height", "source", "repairs", "error", "message"))
+JSON = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | FIELDS
+
+
+def nested(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(values, max_size=3) | st.dictionaries(FIELDS, values, max_size=6)
 
 
 @pytest.fixture
@@ -89,13 +100,141 @@ def test_real_chips_are_the_same_too(pool: DecoderPool, planet: Path) -> None:
         (b"EXIT", ("DecoderCrashError", "the decoder crashed (exit code 3)")),
         (b"SWELL", ("ImageTooLargeError", "64 x 48 pixels do not fit in memory; run fewer workers per machine")),
         (b"NONSENSE", ("DecoderCrashError", "the decoder sent an invalid answer (malformed header)")),
+        (b"DEEP", ("DecoderCrashError", "the decoder sent an invalid answer (malformed header)")),
         (b"FLOOD", ("DecoderCrashError", "the decoder sent an invalid answer (no header)")),
         (b"MORE", ("DecoderCrashError", "the decoder sent an invalid answer (more pixel data than expected)")),
+        (b"DEAF", ("DecoderCrashError", "the decoder crashed (SIGKILL)")),
     ],
 )  # fmt: skip
 def test_a_fault_costs_its_own_image_alone(pool: DecoderPool, fault: bytes, refusal: tuple[str, str]) -> None:
     assert decoded(pool.decode, faulty(fault)) == refusal
     assert_same(pool.decode(CHIP), here(CHIP))
+
+
+@pytest.mark.parametrize("fault", [b"HANG", b"STOPPED", b"BUSY", b"FORKING"])
+def test_a_decoder_that_does_not_come_to_an_end_is_stopped(faults: Path, fault: bytes) -> None:
+    with closing(DecoderPool(SETTINGS, max_seconds=0.3, size=1)) as pool:
+        began = time.monotonic()
+        refused = decoded(pool.decode, faulty(fault))
+        assert refused == ("DecoderTimeoutError", "decoding took longer than --max_seconds 0.3")
+        assert time.monotonic() - began < 10
+        pool._children[0]._max_seconds = 20
+        assert_same(pool.decode(CHIP), here(CHIP))
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        *({"width": width} for width in (0, -1, True, 1.0, float("nan"), 10**400, 2**31, "64", None)),
+        {"width": 1_001, "height": 1_000},
+        *({"source": source} for source in ("", "\ud800", "jpeg\x1b[31m", "JPEG", "j" * 51, 3, None)),
+        *({"repairs": repairs} for repairs in (["\ud800"], [["cmyk"]], [1], ["cmyk"] * 21, "cmyk", {"cmyk": 1}, None)),
+        *({"error": "DamagedImageError", "message": message} for message in ("\ud800", 3, None)),
+        *({"error": error, "message": ""} for error in ("KeyboardInterrupt", "ImageError", "\ud800", 3)),
+        *({"number": number} for number in ("", "0" * 16, 0, True, None)),
+    ],
+    ids=str,
+)
+def test_no_lie_of_a_decoder_gets_into_a_row(lie: dict[str, Any]) -> None:
+    """Check each field of an answer, which the pixels follow; `Resized` is what a row is made of."""
+    truth = {"number": "ab", "width": 64, "height": 48, "source": "jpeg 3x8", "repairs": ["cmyk"]}
+    assert isolation._check_answer(json.dumps(truth).encode(), "ab", 1_000_000) == (64, 48, "jpeg 3x8", ("cmyk",))
+    if "error" in lie:
+        truth = {"number": "ab"}
+    with pytest.raises(isolation._BrokenChildError, match="sent an invalid answer"):
+        isolation._check_answer(json.dumps({**truth, **lie}).encode(), "ab", 1_000_000)
+
+
+@settings(max_examples=25)
+@given(
+    st.binary(max_size=200) | st.recursive(JSON, nested, max_leaves=20).map(lambda value: json.dumps(value).encode())
+)
+def test_whatever_a_decoder_answers_is_an_error_of_its_image(header: bytes) -> None:
+    with pytest.raises(isolation._BrokenChildError, match="sent an invalid answer"):
+        isolation._check_answer(header, "ab", 1_000_000)
+
+
+def test_a_lie_is_a_failure_of_its_image_alone(pool: DecoderPool) -> None:
+    refused = decoded(pool.decode, faulty(b'LYING{"source": "\\ud800"}LYING'))
+    assert refused == ("DecoderCrashError", "the decoder sent an invalid answer (malformed header)")
+    assert_same(pool.decode(CHIP), here(CHIP))
+
+
+def test_a_decoder_that_answers_twice_lends_its_pixels_to_no_other_image(pool: DecoderPool) -> None:
+    other = encode(picture(seed=5), "png")
+
+    assert isinstance(pool.decode(faulty(b"TWICE")), Resized)
+    assert_same(pool.decode(other), here(other))
+    assert_same(pool.decode(CHIP), here(CHIP))
+
+
+def test_a_child_that_an_earlier_image_has_damaged_fails_no_later_one(pool: DecoderPool) -> None:
+    pool.decode(CHIP)
+    # Killed while it works, which is what a child does whose memory an earlier image has overwritten.
+    child = pool._children[0]
+    assert child._process
+    child._has_stirred = lambda: False  # type: ignore[method-assign]
+    os.kill(child._process.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, child._process.pid, os.WEXITED | os.WNOWAIT)
+
+    assert_same(pool.decode(CHIP), here(CHIP))
+
+
+def test_a_child_knows_no_credentials_and_holds_no_files(pool: DecoderPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = ("AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "HF_TOKEN", "PYTHON_TOKEN", "https_proxy")
+    for name in secrets:
+        monkeypatch.setenv(name, "secret")
+    with open(os.devnull) as file:
+        os.set_inheritable(file.fileno(), True)
+        refused = str(decoded(pool.decode, faulty(b"SPYING")))
+    names, files = json.loads(refused[refused.index("[") : refused.rindex("]") + 1])
+
+    assert "PYTHONPATH" in names
+    assert set(names) <= isolation._ENVIRONMENT | {"PYTHONPATH", "OPENBLAS_NUM_THREADS"}
+    # Its three pipes, and the listing itself.
+    assert files == 4
+
+
+def test_a_child_writes_to_no_file(pool: DecoderPool, tmp_path: Path) -> None:
+    refused = decoded(pool.decode, faulty(b"SCRIBBLE" + str(tmp_path / "new").encode() + b"SCRIBBLE"))
+    assert "File too large" in str(refused)
+    assert (tmp_path / "new").stat().st_size == 0
+
+
+def test_many_open_files_end_no_run(pool: DecoderPool) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] < 1200:
+        pytest.skip("this system does not let a process open 1,200 files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1200, before[1]))
+    with ExitStack() as opened:
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        while opened.enter_context(open(os.devnull)).fileno() < 1100:
+            pass
+        assert_same(pool.decode(CHIP), here(CHIP))
+        pool._children[0].end()
+        with suppress(OSError):
+            while True:
+                opened.enter_context(open(os.devnull))
+        refused = decoded(pool.decode, CHIP)
+    assert refused == ("DecoderCrashError", "the decoder cannot be started (Too many open files)")
+    assert_same(pool.decode(CHIP), here(CHIP))
+
+
+def test_a_child_outlives_the_thread_that_needed_it_first(pool: DecoderPool) -> None:
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def decode() -> None:
+        pool.decode(CHIP)
+        started = pool._children[0]._process
+        assert started
+        processes.append(started)
+
+    for _ in range(2):
+        thread = threading.Thread(target=decode)
+        thread.start()
+        thread.join()
+    assert processes[0] is processes[1]
+    assert processes[0].poll() is None
 
 
 def test_a_child_that_is_killed_between_two_images_costs_none(pool: DecoderPool) -> None:
@@ -108,21 +247,9 @@ def test_a_child_that_is_killed_between_two_images_costs_none(pool: DecoderPool)
     assert_same(pool.decode(CHIP), here(CHIP))
 
 
-def test_a_decoder_that_hangs_is_stopped(faults: Path) -> None:
-    pool = DecoderPool(SETTINGS, max_seconds=2, size=1)
-    try:
-        began = time.monotonic()
-        refused = decoded(pool.decode, faulty(b"HANG"))
-        assert refused == ("DecoderTimeoutError", "decoding took longer than --max_seconds 2")
-        assert time.monotonic() - began < 10
-        assert isinstance(pool.decode(CHIP), Resized)
-    finally:
-        pool.close()
-
-
 def test_threads_share_a_pool(faults: Path) -> None:
     pool = DecoderPool(SETTINGS, max_seconds=30, size=2)
-    files = [faulty(b"CRASH") if number % 7 == 3 else encode(picture(seed=number), "png") for number in range(40)]
+    files = [faulty(b"CRASH") if number % 13 == 3 else encode(picture(seed=number), "png") for number in range(40)]
     try:
         with ThreadPoolExecutor(4) as threads:
             results = list(threads.map(partial(decoded, pool.decode), files))
@@ -130,35 +257,68 @@ def test_threads_share_a_pool(faults: Path) -> None:
         pool.close()
 
     for number, result in enumerate(results):
-        if number % 7 == 3:
+        if number % 13 == 3:
             assert not isinstance(result, Resized)
         else:
             assert_same(result, here(files[number]))
 
 
-def test_children_end_with_the_pool_and_with_their_parent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_work", [False, True], ids=["idle", "busy"])
+def test_children_end_with_their_parent(faults: Path, at_work: bool) -> None:
     script = (
-        "import os, signal\n"
+        "import os, signal, threading, time\n"
         "from pipelines.images import DecodeSettings, ImageError\n"
         "from pipelines.images.isolation import DecoderPool\n"
-        "pool = DecoderPool(DecodeSettings(32, 'bilinear'), 20, 1)\n"
+        "from tests.pipelines.images.faults import faulty\n"
+        "pool = DecoderPool(DecodeSettings(32, 'bilinear'), 600, 1)\n"
         "try: pool.decode(b'')\n"
         "except ImageError: pass\n"
-        "print(pool._children[0]._process.pid, flush=True)\n"
+        f"threading.Thread(target=pool.decode, args=(faulty(b'BUSY'),), daemon=True).start() if {at_work} else None\n"
+        "child = pool._children[0]._process.pid\n"
+        "ticks = lambda: int(open(f'/proc/{child}/stat').read().split()[13])\n"
+        f"while {at_work} and ticks() < 50: time.sleep(0.01)\n"
+        "print(child, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     child = int(subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).stdout)
 
     deadline = time.monotonic() + 10
-    while Path(f"/proc/{child}").exists():
+    while is_alive(child):
         assert time.monotonic() < deadline, "the child has outlived its parent"
         time.sleep(0.05)
 
+
+def is_alive(process: int) -> bool:
+    """Return whether a process runs; one that nobody has waited for yet does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_children_end_with_the_pool() -> None:
     threads = threading.active_count()
     pool = DecoderPool(SETTINGS, 20, 2)
     pool.decode(CHIP)
+    process = pool._children[0]._process
     pool.close()
+    assert process
+    assert process.poll() is not None
     assert threading.active_count() == threads
+
+
+def test_a_busy_child_has_an_end_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no kernel kills a child with its parent, only the limit of its time on the processor does."""
+    limits: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limit: limits.append(limit))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    for seconds in (0.1, 60, 1e300, float("inf")):
+        decoder_process._limit_time(seconds)
+    soft = [limit[0] - used for limit in limits]
+    assert 1 < soft[0] < 5
+    assert 200 < soft[1] < 300
+    assert soft[2] == soft[3] < 2**31
 
 
 def run(tmp_path: Path, bundle_path: str, *flags: str) -> int:

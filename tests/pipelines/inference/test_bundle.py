@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,14 @@ FIELDS: dict[str, Any] = {
 
 # Hypothesis wants fixtures that every example may share; what these examples write, they put back.
 shared_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+TEXT = st.text(st.characters(exclude_categories=()), max_size=5)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | TEXT,
+    lambda values: st.lists(values, max_size=4) | st.dictionaries(TEXT, values, max_size=4),
+    max_leaves=8,
+)
 
 
 @pytest.fixture
@@ -124,7 +133,27 @@ def test_golden_pairs_are_never_unpickled(folder: Path) -> None:
         assert_is_clear(caught.value, folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\3\4 no archive", bytes(200)])
+def archive(pixels: Any, probabilities: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, pixels=pixels, probabilities=probabilities)
+    return buffer.getvalue()
+
+
+PIXELS = np.zeros((2, 8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"PK\3\4 no archive", bytes(200)),
+        archive(PIXELS, np.array([["a"] * 3] * 2)),
+        archive(PIXELS.astype(float), np.zeros((2, 3), np.float32)),
+        archive(PIXELS, np.zeros((2, 3))),
+        archive(np.uint8(3), np.float32(3)),
+        # The same length, and so a header that asks for more than any machine has.
+        archive(PIXELS, np.zeros((2, 3), np.float32)).replace(b"(2, 8, 8, 3), }", b"(9999999999,)}"),
+    ],
+)
 def test_golden_pairs_that_are_none_are_refused(folder: Path, content: bytes) -> None:
     (folder / GOLDEN).write_bytes(content)
     with pytest.raises(BundleError) as caught:
@@ -215,6 +244,49 @@ def test_a_manifest_that_is_none_is_refused(folder: Path, content: bytes) -> Non
     assert_refused(folder, f"{MANIFEST} is")
 
 
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"format":' * 100_000, b"1" * 5_000])
+def test_a_manifest_that_is_hard_to_read_is_refused(folder: Path, content: bytes) -> None:
+    (folder / MANIFEST).write_bytes(content)
+    assert_refused(folder, f"{MANIFEST} is damaged")
+
+
+@pytest.mark.parametrize("depth", [100, 500, 990, 2_000, 30_000])
+def test_a_manifest_nested_deeply_is_refused_or_loaded(folder: Path, depth: int) -> None:
+    """Reading takes less of the stack than writing, which the digest needs."""
+    content = (folder / MANIFEST).read_text()
+    nested = content.replace('"training": {', '"training": {"deep": ' + "[" * depth + "]" * depth + ",")
+    (folder / MANIFEST).write_text(nested)
+    assert_refused(folder, f"{MANIFEST} is damaged")
+
+
+def test_a_manifest_longer_than_any_is_not_read(folder: Path) -> None:
+    with (folder / MANIFEST).open("wb") as file:
+        # It takes no room on the disk.
+        file.truncate(2**40)
+    assert_refused(folder, "exceed the limit of 100,000,000")
+
+
+@pytest.mark.parametrize("name", [MANIFEST, GOLDEN, LITERT_MODEL, "saved_model/variables/data"])
+def test_a_pipe_in_the_place_of_a_file_is_refused(folder: Path, name: str, in_time: None) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert_refused(folder, f"{name} cannot be read.*not a regular file")
+
+
+@pytest.mark.parametrize("name", [MANIFEST, MODEL_CARD, "saved_model/variables/data", "saved_model"])
+def test_a_link_in_a_bundle_is_refused_unread(folder: Path, name: str) -> None:
+    """Even if what it leads to is the very file: the digest would be that of a file elsewhere."""
+    target = folder.with_name("elsewhere")
+    (folder / name).rename(target)
+    (folder / name).symlink_to(target)
+    assert_refused(folder, "is a link; copy the bundle with what it links to")
+
+
+def test_a_link_to_a_whole_bundle_is_followed(folder: Path) -> None:
+    folder.with_name("latest").symlink_to(folder)
+    assert load_bundle(str(folder.with_name("latest"))).digest == load_bundle(str(folder)).digest
+
+
 @pytest.mark.parametrize("name", [LITERT_MODEL, GOLDEN, MODEL_CARD, "saved_model/variables/data"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
@@ -282,8 +354,18 @@ def test_an_unknown_field_is_named(folder: Path) -> None:
         ("thresholds", [0.5, 0.5, float("nan")], "thresholds must be numbers between 0 and 1"),
         ("thresholds", [0.5, 0.5, "0.5"], "thresholds"),
         ("thresholds", [0.5, 0.5, None], "thresholds"),
-        ("image_size", 0, "image_size must be at least 1, not 0"),
-        ("image_size", -8, "image_size must be at least 1, not -8"),
+        ("image_size", 0, "image_size must be between 1 and 4,096, not 0"),
+        ("image_size", -8, "image_size must be between 1 and 4,096, not -8"),
+        ("image_size", 4097, "image_size must be between 1 and 4,096, not 4097"),
+        ("image_size", 10**400, "image_size must be between 1 and 4,096"),
+        ("image_size", True, "malformed fields: image_size"),
+        ("labels", ["a", "b", "\ud800"], "text that is not Unicode"),
+        ("labels", ["a", "b", ["c"]], "labels must be text"),
+        ("name", "\ud800", "text that is not Unicode"),
+        ("training", {"\ud800": 1}, "text that is not Unicode"),
+        ("thresholds", [0.5, 0.5, True], "thresholds must be numbers between 0 and 1"),
+        ("thresholds", [0.5, 0.5, 10**400], "thresholds must be numbers between 0 and 1"),
+        ("files", {GOLDEN: "", "a\0b": ""}, "files must lie inside the bundle"),
         ("image_size", 7.5, "malformed fields: image_size"),
         ("image_size", "8", "malformed fields: image_size"),
         ("image_size", None, "malformed fields: image_size"),
@@ -298,6 +380,28 @@ def test_an_unknown_field_is_named(folder: Path) -> None:
 def test_fields_that_contradict_one_another_are_refused(folder: Path, name: str, value: Any, reason: str) -> None:
     rewrite(folder, lambda manifest: manifest.update({name: value}))
     assert_refused(folder, reason)
+
+
+@settings(shared_folder, max_examples=100)
+@given(data=st.data())
+def test_whatever_a_manifest_says_it_is_loaded_or_refused_in_one_line(folder: Path, data: st.DataObject) -> None:
+    content = (folder / MANIFEST).read_bytes()
+
+    def change(manifest: dict[str, Any]) -> None:
+        within: Any = manifest
+        name: Any = data.draw(st.sampled_from([*manifest, "other"]), label="field")
+        if isinstance(manifest.get(name), dict | list) and manifest[name] and data.draw(st.booleans(), label="within"):
+            within = manifest[name]
+            name = data.draw(st.sampled_from(list(within) if isinstance(within, dict) else range(len(within))))
+        within[name] = data.draw(ANYTHING, label="value")
+
+    rewrite(folder, change)
+    try:
+        load_bundle(str(folder)).golden()
+    except BundleError as error:
+        assert_is_clear(error, folder)
+    finally:
+        (folder / MANIFEST).write_bytes(content)
 
 
 @pytest.mark.parametrize("name", ["../outside", "saved_model/../../outside", "/outside", "saved_model/.."])

@@ -70,6 +70,13 @@ def test_one_that_will_not_pass_does_not(ref: ImageRef) -> None:
     assert refused == Refusal("read", "FileNotFoundError", "No such file or directory")
 
 
+def test_an_image_that_a_pipe_has_replaced_since_it_was_listed_is_a_failure(ref: ImageRef, in_time: None) -> None:
+    os.remove(ref.path)
+    os.mkfifo(ref.path)
+
+    assert read(ref) == Refusal("read", "OSError", "not a regular file")
+
+
 def test_a_file_that_does_not_fit_in_memory_affects_no_other(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     # Of more bytes than any machine has memory for; they take no room on the disk.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -68,18 +69,18 @@ def test_a_lock_whose_deletion_is_refused_blocks_nobody(
 
 
 class Flaky:
-    """A function, `open` unless another is named, that fails some times before it works."""
+    """A function, the opening of a file unless another is named, that fails some times before it works."""
 
-    def __init__(self, number: int, times: int, function: Callable[..., Any] = open) -> None:
+    def __init__(self, number: int, times: int, function: Callable[[str], Any] = storage.local._open) -> None:
         self.number = number
         self.times = times
         self.function = function
 
-    def __call__(self, *arguments: Any, **settings: Any) -> Any:
+    def __call__(self, path: str) -> Any:
         if self.times:
             self.times -= 1
             raise OSError(self.number, os.strerror(self.number))
-        return self.function(*arguments, **settings)
+        return self.function(path)
 
 
 @pytest.fixture
@@ -90,17 +91,17 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_an_error_that_passes_is_not_seen(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage.local, "open", Flaky(errno.ESTALE, 2), raising=False)
+    monkeypatch.setattr(storage.local, "_open", Flaky(errno.ESTALE, 2))
 
     assert storage.read(file) == b"data"
 
 
 def test_a_temporary_error_is_distinguished_from_a_permanent_one(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage.local, "open", Flaky(errno.EIO, 3), raising=False)
+    monkeypatch.setattr(storage.local, "_open", Flaky(errno.EIO, 3))
     with pytest.raises(storage.TransientError, match="Input/output error"):
         storage.read(file)
 
-    monkeypatch.setattr(storage.local, "open", permanent := Flaky(errno.EACCES, 2), raising=False)
+    monkeypatch.setattr(storage.local, "_open", permanent := Flaky(errno.EACCES, 2))
     with pytest.raises(PermissionError):
         storage.read(file)
     assert permanent.times == 1, "what will not pass was tried again"
@@ -115,9 +116,60 @@ def test_a_file_larger_than_the_limit_is_not_read(tmp_path: Path) -> None:
         storage.read(str(path), 999)
 
 
-def test_a_file_without_end_is_not_read_to_its_end() -> None:
+def sized(size: int) -> Callable[[int], SimpleNamespace]:
+    """Return an `fstat` that gives every file this size."""
+    return lambda _: SimpleNamespace(st_size=size, st_mode=stat.S_IFREG)
+
+
+def test_a_file_without_end_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(bytes(5000))
+    # As the kernel says of its own files.
+    monkeypatch.setattr(os, "fstat", sized(0))
+
     with pytest.raises(storage.FileTooLargeError, match="1,001 bytes exceed the limit of 1,000"):
-        storage.read("/dev/zero", 1000)
+        storage.read(str(path), 1000)
+
+
+READERS = {
+    "read": storage.read,
+    "read_range": lambda path: storage.read_range(path, 0, 10),
+    "open_to_read": storage.open_to_read,
+}
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+def test_no_pipe_socket_or_device_is_waited_for(tmp_path: Path, reader: Callable[[str], object], in_time: None) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        before = os.getcwd()
+        os.chdir(tmp_path)
+        listener.bind("socket")
+        os.chdir(before)
+        for path in (tmp_path / "pipe", tmp_path / "link", "/dev/zero", "/dev/tty"):
+            with pytest.raises(OSError, match=r"not a regular file|No such device"):
+                reader(str(path))
+        with pytest.raises(OSError, match=r"No such device or address|not supported"):
+            reader(str(tmp_path / "socket"))
+    with pytest.raises(IsADirectoryError, match="Is a directory"):
+        reader(str(tmp_path))
+
+
+@pytest.mark.parametrize("length", [-1, 10])
+def test_a_file_whose_content_is_still_to_come_is_not_waited_for(
+    length: int, in_time: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The kernel's log is such a file, which only few may open; an empty pipe reads the same.
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    monkeypatch.setattr(storage.local, "_open_regular", lambda path, flags: reading)
+    with (
+        os.fdopen(writing, "wb"),
+        storage.open_to_read("log") as file,
+        pytest.raises(OSError, match="its content is not there yet"),
+    ):
+        file.read(length)
 
 
 @pytest.mark.parametrize("growth", [1, 999, 1000, 5000])
@@ -126,7 +178,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_to_its_end(
 ) -> None:
     path = tmp_path / "x"
     path.write_bytes(bytes(1000 + growth))
-    monkeypatch.setattr(os, "fstat", lambda _: SimpleNamespace(st_size=1000))
+    monkeypatch.setattr(os, "fstat", sized(1000))
 
     assert len(storage.read(str(path), 6000)) == 1000 + growth
     with pytest.raises(storage.FileTooLargeError):

@@ -17,6 +17,7 @@ from typing import IO
 
 import pytest
 
+from pipelines.supervision import watchdog
 from pipelines.supervision.watchdog import Notes, explain, noted, watching
 from tests import ROOT
 from tests.image_files import encode, picture
@@ -77,12 +78,25 @@ def test_notes_that_find_no_room_cost_nothing_but_themselves(shared: IO[bytes]) 
     assert explain([], read(shared), "/out").count("while no image was being decoded") == 1
 
 
-def test_a_dead_watchdog_does_not_end_the_run() -> None:
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
-    # Other tests' servers may be among them.
-    before = set(children.read_text().split())
+CHILDREN = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+
+
+def test_a_watchdog_that_is_stopped_keeps_no_finished_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "_SECONDS_TO_LEAVE", 0.1)
+    before = set(CHILDREN.read_text().split())
+    began = time.monotonic()
     with watching("/out"):
-        [child] = set(children.read_text().split()) - before
+        [child] = set(CHILDREN.read_text().split()) - before
+        os.kill(int(child), signal.SIGSTOP)
+    assert time.monotonic() - began < 10
+    assert not Path(f"/proc/{child}").exists(), "the watchdog is left behind"
+
+
+def test_a_dead_watchdog_does_not_end_the_run() -> None:
+    # Other tests' servers may be among them.
+    before = set(CHILDREN.read_text().split())
+    with watching("/out"):
+        [child] = set(CHILDREN.read_text().split()) - before
         os.kill(int(child), signal.SIGKILL)
         time.sleep(0.2)
         done = 0
