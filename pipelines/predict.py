@@ -72,6 +72,7 @@ def _predict(options: PredictOptions) -> int:
         detached=is_detached(beam_options),
         options=options.described(),
         access=access,
+        settings=(options.engine, options.limits.max_bytes, options.limits.max_pixels),
     )
     if options.dry_run:
         rehearse_job(run, options, beam_options)

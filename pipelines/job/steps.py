@@ -21,7 +21,7 @@ from pipelines.job.release import BoundToRelease
 from pipelines.listing import list_images
 from pipelines.output.closing import check_not_ended, close_wave
 from pipelines.output.commit import StagedFile, Superseded, Written
-from pipelines.output.earlier import read_earlier
+from pipelines.output.earlier import digest_path, read_earlier
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import Table, TableWriter
 from pipelines.reading.ahead import LookAhead
@@ -29,7 +29,10 @@ from pipelines.reading.source import ImageSource
 from pipelines.records import Failure, ImageRef, Listed, Prediction
 from pipelines.supervision import interruption, progress
 
-FAILED, SUPERSEDED, COUNTED = "failed", "superseded", "counted"
+FAILED, SUPERSEDED, COUNTED, FOUND = "failed", "superseded", "counted", "found"
+
+_FOUND_AT_ONCE = 1 << 16
+"""Bytes of digests that are passed on together: Beam's overhead per element is larger than a digest."""
 
 
 class _Step(BoundToRelease, beam.DoFn):
@@ -54,7 +57,10 @@ class ListNames(_Step):
 
 
 class LeaveOutTagged(_Step):
-    """Pass on untagged images; count per Beam bundle what came in and what was left out."""
+    """Pass on untagged images; count per Beam bundle what came in and what was left out.
+
+    An overwrite also passes on the digests of the paths of all images that have a row in its shadow folder.
+    """
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -67,11 +73,17 @@ class LeaveOutTagged(_Step):
         self._earlier = read_earlier(self._run.folder, self._run.name)
         # Counted here, per bundle: counting with Beam would take a dozen more steps.
         self._inputs = self._skipped = 0
+        self._found = bytearray()
 
     def process(self, listed: Listed) -> Iterator[Any]:
         self._inputs += 1
         counters.LISTED.inc()
         earlier = self._earlier.find(listed.path, listed.fingerprint)
+        if earlier and self._run.overwrite:
+            self._found += digest_path(listed.path)
+            if len(self._found) >= _FOUND_AT_ONCE:
+                yield TaggedOutput(FOUND, bytes(self._found))
+                self._found.clear()
         if earlier and earlier.tagged:
             self._skipped += 1
             counters.SKIPPED.inc()
@@ -83,6 +95,8 @@ class LeaveOutTagged(_Step):
 
     def finish_bundle(self) -> Iterator[Any]:
         yield TaggedOutput(COUNTED, _in_window(Accounts(inputs=self._inputs, skipped=self._skipped)))
+        if self._found:
+            yield TaggedOutput(FOUND, _in_window(bytes(self._found)))
 
 
 class KeyByStream(_Step):
@@ -192,9 +206,15 @@ class CloseWave(_Step):
         storage.use(self._run.access)
 
     def process(
-        self, _: bytes, files: Iterable[StagedFile], counted: Iterable[Accounts], superseded: Iterable[Superseded]
+        self,
+        _: bytes,
+        files: Iterable[StagedFile],
+        counted: Iterable[Accounts],
+        superseded: Iterable[Superseded],
+        found: Iterable[bytes],
     ) -> Iterator[Accounts]:
-        yield close_wave(self._run, self._wave, Written(list(files), list(superseded), sum(counted, Accounts())))
+        written = Written(list(files), list(superseded), sum(counted, Accounts()), found)
+        yield close_wave(self._run, self._wave, written)
 
 
 def _start(ref: ImageRef) -> int:

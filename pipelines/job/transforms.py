@@ -16,6 +16,7 @@ from pipelines.inference.ahead import Model
 from pipelines.job.steps import (
     COUNTED,
     FAILED,
+    FOUND,
     SUPERSEDED,
     CloseWave,
     KeyByStream,
@@ -62,8 +63,8 @@ class SkipTagged(beam.PTransform):
     """Leave out images that an earlier run has tagged, and names that cannot be images.
 
     An image is identified by its path and fingerprint. Outputs: the images to read; `failed`, the names that cannot be
-    images; `superseded`, the earlier rows that the new ones replace; and `counted`, accounts of what came in and what
-    was left out as already tagged.
+    images; `superseded`, the earlier rows that the new ones replace; `counted`, accounts of what came in and what was
+    left out as already tagged; and `found`, in an overwrite, the digests of the paths of images that have earlier rows.
 
     Attributes:
       run: of the job.
@@ -73,7 +74,7 @@ class SkipTagged(beam.PTransform):
 
     def expand(self, listed: PCollection[Listed]) -> Any:
         """Apply the transform."""
-        kinds = {FAILED: Failure, SUPERSEDED: Superseded, COUNTED: Accounts}
+        kinds = {FAILED: Failure, SUPERSEDED: Superseded, COUNTED: Accounts, FOUND: bytes}
         skip = beam.ParDo(LeaveOutTagged(self.run)).with_output_types(ImageRef, **kinds)
         return listed | "Skip" >> skip.with_outputs(*kinds, main="refs")
 
@@ -178,12 +179,14 @@ class WriteManifest(beam.PTransform):
       wave: the part of the run to commit.
       counted: accounts of what was listed and what was left out.
       superseded: earlier rows that the new ones replace.
+      found: digests of the paths of images that have earlier rows.
     """
 
     run: Run
     wave: Wave
     counted: PCollection[Accounts]
     superseded: PCollection[Superseded]
+    found: PCollection[bytes]
 
     def expand(self, files: PCollection[StagedFile]) -> PCollection[Accounts]:
         """Apply the transform."""
@@ -193,6 +196,7 @@ class WriteManifest(beam.PTransform):
             files=AsIter(files),
             counted=AsIter(self.counted),
             superseded=AsIter(self.superseded),
+            found=AsIter(self.found),
         )
         return files.pipeline | "Once" >> beam.Impulse() | "Commit" >> close.with_output_types(Accounts)
 
@@ -239,7 +243,7 @@ class TagImages(beam.PTransform):
         counted = remaining[COUNTED]
         if self.passed_over:
             counted = (counted, self.passed_over) | "AllCounted" >> beam.Flatten()
-        return files | WriteManifest(self.run, self.wave, counted, superseded=remaining[SUPERSEDED])
+        return files | WriteManifest(self.run, self.wave, counted, remaining[SUPERSEDED], remaining[FOUND])
 
     def _read(self) -> ReadImages:
         bundle = self.run.bundle

@@ -14,7 +14,7 @@ from pipelines.listing.buckets import expand_in_bucket
 from pipelines.listing.folders import expand_here
 from pipelines.listing.lists import read_list
 from pipelines.listing.lookup import InputError
-from pipelines.listing.names import compile_pattern, is_image, spread_braces
+from pipelines.listing.names import compile_pattern, is_image, keep_commonest, spread_braces
 from pipelines.listing.side_by_side import side_by_side
 from pipelines.records import ImageRef, Listed
 
@@ -49,7 +49,9 @@ def list_images(
             seen.add(listed.path)
             yield listed
     if passed_over is not None:
-        passed_over.update(sum(counts, Counter()))
+        for count in counts:
+            passed_over.update(count)
+            keep_commonest(passed_over)
 
 
 def anchor(pattern: str) -> str:

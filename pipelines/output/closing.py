@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from pipelines.output.commit import Written, commit, replace_rows
+from pipelines.output.commit import Written, commit
 from pipelines.output.lock import check_still_held, give_back_output
 from pipelines.output.manifest import ENDED, mark, read_accounts, read_status
+from pipelines.output.replacing import note_found, replace_rows
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.tables import OutputError
 
@@ -31,6 +32,8 @@ def close_wave(run: Run, wave: Wave, written: Written) -> Accounts:
                 # An earlier attempt finished and gave back the output, but could not report it.
                 return read_accounts(run.manifest)
         raise
+    if run.overwrite:
+        note_found(run, wave, written.found)
     accounts = commit(run, wave, written)
     if wave.last and run.overwrite:
         _end_overwrite(run, accounts)

@@ -14,7 +14,7 @@ import errno
 import posixpath
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from pipelines import storage
 from pipelines.output.journal import REPLACING, Journal, Move, read_journal, staging_folders, write_journal
 from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.run import RUNS, Accounts, Run, Wave
-from pipelines.output.tables import FORMAT, ROWS_PER_GROUP, OutputError, open_table, table_files
+from pipelines.output.tables import FORMAT, ROWS_PER_GROUP, OutputError, open_table
 
 
 class StagedFile(NamedTuple):
@@ -63,11 +63,13 @@ class Written(NamedTuple):
       files: its rows, in staged files.
       superseded: older rows of its images.
       counted: accounts of everything except the rows of the files.
+      found: in an overwrite, digests of the paths of images that have a row in its shadow folder.
     """
 
     files: Sequence[StagedFile]
     superseded: Sequence[Superseded]
     counted: Accounts
+    found: Iterable[bytes] = ()
 
 
 def commit(run: Run, wave: Wave, written: Written) -> Accounts:
@@ -82,7 +84,7 @@ def commit(run: Run, wave: Wave, written: Written) -> Accounts:
     begun = read_journal(run.staging)
     if begun and begun.wave in (wave.earlier.inputs, REPLACING):
         # The runner retried this step, and its files may already be in place.
-        _carry_out(run.output, begun)
+        carry_out(run.output, begun)
         return read_accounts(run.manifest)
     # Images lost before they were counted would be missing on both sides of the accounts.
     counted = written.counted if wave.inputs is None else replace(written.counted, inputs=wave.inputs)
@@ -90,29 +92,8 @@ def commit(run: Run, wave: Wave, written: Written) -> Accounts:
     # An overwrite is done only once its rows have left the shadow folder.
     status = "running" if not wave.last or run.overwrite else "done" if accounts.balanced else "unbalanced"
     moves, deletions = _place(run, written.files, written.superseded)
-    _conclude(run, Journal(wave.earlier.inputs, [*moves, _stage_manifest(run, accounts, status)], deletions))
+    conclude(run, Journal(wave.earlier.inputs, [*moves, stage_manifest(run, accounts, status)], deletions))
     return accounts
-
-
-def replace_rows(run: Run, accounts: Accounts) -> None:
-    """Replace all rows of the output with those that an overwrite has gathered.
-
-    While the files are moved, readers may see old and new rows together, but never neither. If an earlier attempt had
-    begun, complete it instead: by then, the output holds the new rows.
-
-    Raises:
-      OSError: the output cannot be written.
-    """
-    begun = read_journal(run.staging)
-    if begun and begun.wave == REPLACING:
-        _carry_out(run.output, begun)
-        storage.delete_folder(run.folder)
-        return
-    old = list(table_files(run.output))
-    new = [Move(_relative(run, path), posixpath.join(*_last_two(path))) for path in table_files(run.folder)]
-    manifest = _stage_manifest(run, accounts, "done")
-    _conclude(run, Journal(REPLACING, [*new, manifest], [_relative(run, path) for path in old]))
-    storage.delete_folder(run.folder)
 
 
 def recover(output: str) -> None:
@@ -125,7 +106,7 @@ def recover(output: str) -> None:
     for staging in staging_folders(output):
         journal = read_journal(staging)
         if journal:
-            _carry_out(output, journal, at_work=False)
+            carry_out(output, journal, at_work=False)
         storage.delete_folder(staging)
 
 
@@ -146,13 +127,13 @@ def _place(
         if older:
             staged = _take_newer(run, file, older, newer, arrived)
         if staged:
-            moves.append(Move(_relative(run, staged), _in_output(run, file.table, posixpath.basename(staged))))
+            moves.append(Move(run.relative(staged), _in_output(run, file.table, posixpath.basename(staged))))
     deletions = []
     for name in sorted({older[path] for path in arrived}):
         going = [path for path in arrived if older[path] == name]
         merged = _merge(run, name, going, newer[name])
         if merged:
-            moves.append(Move(_relative(run, merged), _in_output(run, name)))
+            moves.append(Move(run.relative(merged), _in_output(run, name)))
         else:
             deletions.append(_in_output(run, name))
     return moves, deletions
@@ -173,7 +154,7 @@ def _take_newer(
     Returns:
       The file with the remaining rows; None if none remain.
     """
-    table = _read_table(file.staged)
+    table = read_table(file.staged)
     paths = table["path"].to_pylist()
     arrived.update(path for path in paths if path in older)
     homes = [older.get(path, "") for path in paths]
@@ -182,22 +163,28 @@ def _take_newer(
     for home in set(homes) - {""}:
         newer[home].append(table.filter(pc.equal(column, home)))
     kept = table.filter(pc.equal(column, ""))
-    return file.staged if kept.num_rows == table.num_rows else _stage_table(run, kept, file.table)
+    return file.staged if kept.num_rows == table.num_rows else stage_table(run, kept, file.table)
 
 
 def _merge(run: Run, name: str, going: Sequence[str], newer: Sequence[pa.Table]) -> str | None:
     """Rewrite an older file, with newer rows in place of superseded ones; return None if no row is left."""
-    table = _read_table(storage.join(run.folder, name))
+    table = read_table(storage.join(run.folder, name))
     kept = table.filter(pc.invert(pc.is_in(table["path"], value_set=pa.array(going, pa.string()))))
-    return _stage_table(run, pa.concat_tables([kept, *newer]), posixpath.dirname(name))
+    return stage_table(run, pa.concat_tables([kept, *newer]), posixpath.dirname(name))
 
 
-def _read_table(path: str) -> pa.Table:
+def read_table(path: str) -> pa.Table:
+    """Read a whole file of a table.
+
+    Raises:
+      OutputError: it is damaged.
+    """
     with open_table(path) as parquet:
         return parquet.read()
 
 
-def _stage_table(run: Run, table: pa.Table, folder: str) -> str | None:
+def stage_table(run: Run, table: pa.Table, folder: str) -> str | None:
+    """Write rows to a new staged file, and return its path; None if there are no rows, and hence no file."""
     if table.num_rows == 0:
         return None
     staged = storage.join(run.staging, folder, f"{run.name}-{uuid.uuid4().hex[:12]}.parquet")
@@ -206,22 +193,23 @@ def _stage_table(run: Run, table: pa.Table, folder: str) -> str | None:
     return staged
 
 
-def _stage_manifest(run: Run, accounts: Accounts, status: str) -> Move:
+def stage_manifest(run: Run, accounts: Accounts, status: str) -> Move:
+    """Write the manifest to the staging folder, and return its way from there."""
     staged = storage.join(run.staging, RUNS, f"{uuid.uuid4().hex[:12]}.json")
     storage.write(staged, describe(run, accounts, status))
-    return Move(_relative(run, staged), _relative(run, run.manifest))
+    return Move(run.relative(staged), run.relative(run.manifest))
 
 
-def _conclude(run: Run, journal: Journal) -> None:
+def conclude(run: Run, journal: Journal) -> None:
     """Write the journal, which decides the commit, and apply it."""
     for move in journal.moves:
         # After a power failure, the journal must not exist without the files it lists.
         storage.sync(storage.join(run.output, move.source))
     write_journal(run.staging, journal)
-    _carry_out(run.output, journal)
+    carry_out(run.output, journal)
 
 
-def _carry_out(output: str, journal: Journal, at_work: bool = True) -> None:
+def carry_out(output: str, journal: Journal, at_work: bool = True) -> None:
     """Apply a journal.
 
     Args:
@@ -231,7 +219,7 @@ def _carry_out(output: str, journal: Journal, at_work: bool = True) -> None:
     """
     for move in journal.moves:
         source, target = storage.join(output, move.source), storage.join(output, move.target)
-        if storage.crosses_link(output, source):
+        if storage.leads_away(output, source):
             raise OutputError(
                 f"{source} is, or lies behind, a link", "remove it: scenetags moves only files of its own"
             )
@@ -246,15 +234,6 @@ def _carry_out(output: str, journal: Journal, at_work: bool = True) -> None:
     storage.delete([storage.join(output, name) for name in journal.deletions])
 
 
-def _relative(run: Run, path: str) -> str:
-    return path.removeprefix(run.output).lstrip("/")
-
-
 def _in_output(run: Run, *names: str) -> str:
     """Return the path of a table file relative to the output."""
-    return posixpath.join(_relative(run, run.folder), *names)
-
-
-def _last_two(path: str) -> tuple[str, str]:
-    folder, name = posixpath.split(path)
-    return posixpath.basename(folder), name
+    return posixpath.join(run.relative(run.folder), *names)

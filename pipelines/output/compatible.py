@@ -1,55 +1,99 @@
-"""Check whether a run may add its rows to those in the output."""
+"""Check whether a run may add its rows to those in the output, or replace them."""
 
 from __future__ import annotations
 
+import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from importlib.metadata import version
 
 import pyarrow as pa
 
+from pipelines import storage
 from pipelines.output.run import FAILURES, PREDICTIONS, Run
-from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, make_schema, read_footer
+from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, Column, Footer, make_schema, read_footer
 from pipelines.output.tables import OutputError, open_table, read_each, table_files
+
+_TABLES: Mapping[str, Sequence[Column]] = {PREDICTIONS: PREDICTION_COLUMNS, FAILURES: FAILURE_COLUMNS}
+
+_IN_EVERY_VERSION = {"path", "fingerprint", "model", "run"}
 
 
 def check_output(run: Run) -> None:
     """Verify that a run may write to its output.
 
     Raises:
-      OutputError: a file in it is damaged or was not written by scenetags; or, without `overwrite`, its rows were made
-        with a different model, different thresholds or different columns.
+      OutputError: a file in it is damaged, was not written by scenetags, or is where its rows are not looked for; or,
+        without `overwrite`, its rows were made with a different model, different thresholds or different columns.
     """
-    expected = {table: _columns(schema) for table, schema in _schemas(run).items()}
-    list(read_each(run.output, partial(_check_table, run, expected), table_files(run.output)))
+    for table in (PREDICTIONS, FAILURES):
+        for path in storage.list_deeper(storage.join(run.output, table), ".parquet"):
+            raise OutputError(
+                f"{path} is in a folder of its own, where scenetags does not look for rows",
+                f"move it up into {table}/, or out of the output",
+            )
+    expected = _expected(run)
+    if run.overwrite:
+        check_written_by_us(run, table_files(run.output))
+    list(read_each(run.output, partial(_check_joins, run, expected), table_files(run.folder)))
 
 
-def _check_table(run: Run, expected: Mapping[str, Sequence[tuple[str, str]]], path: str) -> None:
-    """Verify that the run's rows may join those of one file; `expected` holds the columns of each table."""
+def check_written_by_us(run: Run, files: Iterable[str]) -> None:
+    """Verify that a run may delete files of its output's tables.
+
+    Raises:
+      OutputError: one is damaged, or was not written by scenetags.
+    """
+    list(read_each(run.output, partial(_describe, run), files))
+
+
+def _describe(run: Run, path: str) -> tuple[Footer, Sequence[pa.Field]]:
+    """Return the footer and the columns of a file, if scenetags wrote it."""
+    if not path.isascii() and path != os.fsencode(path).decode(errors="replace"):
+        raise OutputError(f"output {run.output} holds {path!a}, whose name is not UTF-8", "rename that file")
     with open_table(path) as parquet:
         schema = parquet.schema_arrow
+        fields = list(schema)
+        footer = read_footer(schema)
+    if footer is None or not _are_ours(_table_of(path), footer, fields):
+        raise OutputError(
+            f"output {run.output} holds {path}, which scenetags did not write",
+            "move it away, or choose another --output",
+        )
+    return footer, fields
+
+
+def _are_ours(table: str, footer: Footer, fields: Sequence[pa.Field]) -> bool:
+    """Return whether scenetags, of any version, may have written these columns."""
+    names = [field.name for field in fields]
+    probabilities = set(footer.columns.values()) if table == PREDICTIONS else set()
+    known = {column.name for column in _TABLES[table]} | probabilities
+    strange = set(names) - known if footer.version == version("scenetags") else set()
+    complete = set(names) >= _IN_EVERY_VERSION | probabilities
+    texts = all(str(field.type) == "string" for field in fields if field.name in _IN_EVERY_VERSION)
+    return complete and texts and not strange and len(names) == len(set(names))
+
+
+def _check_joins(run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str) -> None:
+    """Verify that the run's rows may join those of one file; `expected` holds the columns of each table."""
+    footer, fields = _describe(run, path)
     holds = f"output {run.output} holds"
-    footer = read_footer(schema)
-    if footer is None:
-        raise OutputError(f"{holds} {path}, which scenetags did not write", "choose another --output")
-    if run.overwrite:
-        return
     remedy = "choose another --output, or replace the rows with --overwrite"
+    if run.overwrite:
+        remedy = f"delete {run.folder}, in which an overwrite gathers its rows"
     if footer.bundle != run.bundle.digest:
         theirs, ours = footer.bundle[:12], run.bundle.digest[:12]
         raise OutputError(f"{holds} rows of a different bundle ({theirs}, not {ours})", remedy)
     if footer.thresholds != run.thresholds:
         raise OutputError(f"{holds} rows tagged with different thresholds", remedy)
-    if _columns(schema) != expected[posixpath.basename(posixpath.dirname(path))]:
+    if fields != expected[_table_of(path)]:
         raise OutputError(f"{holds} {path}, whose columns differ from those of this version", remedy)
 
 
-def _schemas(run: Run) -> dict[str, pa.Schema]:
-    return {
-        PREDICTIONS: make_schema(PREDICTION_COLUMNS, run),
-        FAILURES: make_schema(FAILURE_COLUMNS, run),
-    }
+def _expected(run: Run) -> dict[str, list[pa.Field]]:
+    return {table: list(make_schema(columns, run)) for table, columns in _TABLES.items()}
 
 
-def _columns(schema: pa.Schema) -> list[tuple[str, str]]:
-    return [(field.name, str(field.type)) for field in schema]
+def _table_of(path: str) -> str:
+    return posixpath.basename(posixpath.dirname(path))

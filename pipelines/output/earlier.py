@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines import storage
 from pipelines.output.run import PREDICTIONS
@@ -21,6 +22,9 @@ _ROWS_AT_ONCE = 1024
 
 _PATH, _FINGERPRINT, _FILE = 16, 8, 4
 _ROW = _PATH + _FINGERPRINT + _FILE
+_FILE_AT = _PATH + _FINGERPRINT
+_LISTED = 0x80
+"""Marks, in the highest byte of the file's number, a row whose image has been listed again."""
 
 _reading = threading.Lock()
 
@@ -85,18 +89,51 @@ class EarlierRows:
         """
         if not self._rows:
             return None
-        key = _digest(path, _PATH)
+        key = digest_path(path)
         row = self._row(int(self._sorted.searchsorted(key)))
         if not row.startswith(key):
             return None
         file = self._file(row)
-        same = row[_PATH:-_FILE] == _digest(fingerprint, _FINGERPRINT)
+        same = row[_PATH:_FILE_AT] == _digest(fingerprint, _FINGERPRINT)
         return EarlierRow(file, same and file.startswith(PREDICTIONS))
+
+    def mark_listed(self, digests: bytes) -> None:
+        """Mark the rows of images that have been listed again.
+
+        Args:
+          digests: of their paths, joined.
+        """
+        if not self._rows:
+            return
+        fields = self._fields()
+        keys = np.frombuffer(digests, f"S{_PATH}")
+        found = np.minimum(self._sorted.searchsorted(keys.astype(self._sorted.dtype)), len(self) - 1)
+        same = (fields[found, :_PATH] == np.frombuffer(digests, np.uint8).reshape(-1, _PATH)).all(axis=1)
+        fields[found[same], _FILE_AT] |= _LISTED
+
+    def is_listed(self, path: str) -> bool:
+        """Return whether an image has no row, or one that was marked."""
+        key = digest_path(path)
+        row = self._row(int(self._sorted.searchsorted(key))) if self._rows else b""
+        return not row.startswith(key) or bool(row[_FILE_AT] & _LISTED)
+
+    def files_with_unlisted(self) -> list[str]:
+        """Name the files with rows that were not marked, relative to the folder of the tables."""
+        fields = self._fields()
+        numbers: set[int] = set()
+        for start in range(0, len(fields), _ROWS_AT_ONCE):
+            some = fields[start : start + _ROWS_AT_ONCE, _FILE_AT:]
+            numbers.update(some[some[:, 0] < _LISTED].copy().view(">u4").ravel().tolist())
+        return [self._files[number] for number in sorted(numbers)]
+
+    def _fields(self) -> NDArray[np.uint8]:
+        """View the rows as bytes: uint8[rows, 28]."""
+        return np.frombuffer(self._rows, np.uint8).reshape(-1, _ROW)
 
     def _read(self, number: int) -> bytearray:
         rows = bytearray()
         for path, fingerprint in _read_images(storage.join(self._folder, self._files[number])):
-            rows += _digest(path, _PATH) + _digest(fingerprint, _FINGERPRINT) + number.to_bytes(_FILE)
+            rows += digest_path(path) + _digest(fingerprint, _FINGERPRINT) + number.to_bytes(_FILE)
         return rows
 
     def _refuse_doubles(self) -> None:
@@ -105,7 +142,7 @@ class EarlierRows:
             first, second = self._row(index), self._row(index + 1)
             file, other = sorted((self._file(first), self._file(second)))
             images = _read_images(storage.join(self._folder, file))
-            image = next(path for path, _ in images if first.startswith(_digest(path, _PATH)))
+            image = next(path for path, _ in images if first.startswith(digest_path(path)))
             raise OutputError(
                 f"output {self._folder} holds two rows for {image}, in {file} and {other}",
                 "delete one of these files; its images are then tagged again",
@@ -116,7 +153,12 @@ class EarlierRows:
         return bytes(self._rows[index * _ROW : (index + 1) * _ROW])
 
     def _file(self, row: bytes) -> str:
-        return self._files[int.from_bytes(row[-_FILE:])]
+        return self._files[int.from_bytes(row[_FILE_AT:]) & ~(_LISTED << 24)]
+
+
+def digest_path(path: str) -> bytes:
+    """Return the digest that stands for a path."""
+    return _digest(path, _PATH)
 
 
 def read_earlier(folder: str, run: str) -> EarlierRows:
@@ -134,7 +176,13 @@ def _read_images(path: str) -> Iterator[tuple[str, str]]:
     with open_table(path) as parquet:
         # For two narrow columns, Arrow's threads would cost more memory than the time they save.
         for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=["path", "fingerprint"], use_threads=False):
-            yield from zip(batch.column("path").to_pylist(), batch.column("fingerprint").to_pylist(), strict=True)
+            paths, fingerprints = batch.column("path"), batch.column("fingerprint")
+            if paths.null_count or fingerprints.null_count:
+                raise OutputError(
+                    f"{path} holds a row without a path or without a fingerprint",
+                    "move it away, and `scenetags predict` tags its images again",
+                )
+            yield from zip(paths.to_pylist(), fingerprints.to_pylist(), strict=True)
 
 
 def _digest(text: str, size: int) -> bytes:

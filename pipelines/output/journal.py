@@ -6,6 +6,7 @@ output's own tables is moved or deleted.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import posixpath
 import re
@@ -23,8 +24,10 @@ REPLACING = -1
 
 _STAGING = rf"{STAGING}\d{{8}}T\d{{6}}(?:\.\d{{6}})?Z-[0-9a-f]{{4}}"
 _SHADOW = rf"{SHADOW}[0-9a-f]{{12}}"
-_TABLE_FILE = rf"(?:{PREDICTIONS}|{FAILURES})/[^/]+\.parquet"
-_MANIFEST = rf"{RUNS}/[^/]+\.json"
+# No name in UTF-8 has other characters.
+_NAME = r"[^/\0\ud800-\udfff]+"
+_TABLE_FILE = rf"(?:{PREDICTIONS}|{FAILURES})/{_NAME}\.parquet"
+_MANIFEST = rf"{RUNS}/{_NAME}\.json"
 _SOURCE = re.compile(rf"{_STAGING}/(?:{_TABLE_FILE}|{_MANIFEST})|{_SHADOW}/{_TABLE_FILE}")
 _TARGET = re.compile(rf"(?:{_SHADOW}/)?{_TABLE_FILE}|{_MANIFEST}")
 _DELETION = re.compile(rf"(?:{_SHADOW}/)?{_TABLE_FILE}")
@@ -67,7 +70,7 @@ def write_journal(staging: str, journal: Journal) -> None:
     Raises:
       OSError: it cannot be written.
     """
-    described = {"wave": journal.wave, "moves": journal.moves, "deletions": journal.deletions}
+    described = {**journal._asdict(), "digest": _digest(journal)}
     storage.write(storage.join(staging, JOURNAL), json.dumps(described).encode())
 
 
@@ -75,7 +78,7 @@ def read_journal(staging: str) -> Journal | None:
     """Read the journal of a staging folder; None if it has none.
 
     Raises:
-      OutputError: it is not a journal, or it names files that are none of the output's tables and manifests.
+      OutputError: it is not a journal, is damaged, or names files that are none of the output's tables and manifests.
     """
     path = storage.join(staging, JOURNAL)
     try:
@@ -104,4 +107,12 @@ def _check(described: Any) -> Journal | None:
         and all(_SOURCE.fullmatch(move.source) and _TARGET.fullmatch(move.target) for move in moves)
         and all(_DELETION.fullmatch(name) for name in deletions)
     )
-    return Journal(wave, moves, deletions) if sound else None
+    if not sound:
+        return None
+    journal = Journal(wave, moves, deletions)
+    # A source whose name has changed would pass for one that was moved already. Earlier builds wrote no digest.
+    return journal if described.get("digest", _digest(journal)) == _digest(journal) else None
+
+
+def _digest(journal: Journal) -> str:
+    return hashlib.sha256(json.dumps(journal).encode()).hexdigest()

@@ -42,7 +42,7 @@ def hold_output(run: Run) -> Iterator[None]:
             # Permissions do not show whether a folder can be written to, as read-only mounts and full disks refuse too;
             # writing the lock does.
             leave = held.enter_context(storage.lock(path, owner, _report_wait))
-            _refuse_links(run.output)
+            _refuse_links(run)
             recover(run.output)
             manifests = storage.list_files(storage.join(run.output, RUNS), ".json")
             list(read_each(run.output, _mark_if_killed, manifests))
@@ -92,12 +92,15 @@ def drop_shadows(run: Run) -> None:
             storage.delete_folder(folder)
 
 
-def _refuse_links(output: str) -> None:
+def _refuse_links(run: Run) -> None:
     """Make sure that what is written to the output, moved in it or deleted from it stays in it."""
-    for name in (PREDICTIONS, FAILURES, RUNS):
-        path = storage.join(output, name)
-        if storage.crosses_link(output, path):
-            raise OutputError(f"{path} is a link", "scenetags writes only below --output: name the folder it leads to")
+    tables = [storage.join(folder, table) for folder in (run.output, run.folder) for table in (PREDICTIONS, FAILURES)]
+    for path in (*tables, storage.join(run.output, RUNS)):
+        if storage.leads_away(run.output, path):
+            raise OutputError(
+                f"{path} is a link or on another disk, and scenetags moves files only within --output",
+                "move the folder back, or keep the whole --output on the other disk",
+            )
 
 
 def _repair(run: Run) -> None:

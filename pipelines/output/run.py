@@ -39,6 +39,7 @@ class Run:
       started: seconds since the epoch.
       timings: seconds spent before the tagging, by phase, for the manifest.
       access: how buckets are reached.
+      settings: what decides its rows besides bundle and thresholds: the engine, and the limits of images.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Run:
     started: float = field(default_factory=time.time)
     timings: Mapping[str, float] = field(default_factory=dict)
     access: Access = field(default_factory=Access)
+    settings: tuple[str | int, ...] = ()
 
     @property
     def manifest(self) -> str:
@@ -67,14 +69,19 @@ class Run:
     def folder(self) -> str:
         """Folder of the tables: the output, or the shadow folder in which an overwrite gathers its rows.
 
-        All runs that would write the same rows share a shadow folder, so that an interrupted overwrite can resume.
+        All runs that would write the same row for an image share a shadow folder, so that an interrupted overwrite can
+        resume. Their images may differ: in the end, an overwrite drops the rows of those that it did not list.
         """
         if not self.overwrite:
             return self.output
         columns = [column.name for column in (*PREDICTION_COLUMNS, *FAILURE_COLUMNS)]
         columns += probability_columns(self.bundle.labels).values()
-        rows = json.dumps([self.bundle.digest, self.thresholds, version("scenetags"), columns])
+        rows = json.dumps([self.bundle.digest, self.thresholds, self.settings, version("scenetags"), columns])
         return storage.join(self.output, f"{SHADOW}{hashlib.sha256(rows.encode()).hexdigest()[:12]}")
+
+    def relative(self, path: str) -> str:
+        """Return a path in the output relative to it."""
+        return path.removeprefix(self.output).lstrip("/")
 
 
 @dataclass(frozen=True)

@@ -47,12 +47,14 @@ class Footer(NamedTuple):
       labels: in the order of the model's outputs.
       thresholds: least probability of a tag, one per label.
       columns: name of each label's probability column.
+      version: of scenetags.
     """
 
     bundle: str
     labels: tuple[str, ...]
     thresholds: tuple[float, ...]
     columns: Mapping[str, str]
+    version: str = ""
 
 
 class Tagged(NamedTuple):
@@ -198,15 +200,19 @@ def make_schema(columns: Sequence[Column], run: Run) -> pa.Schema:
 def read_footer(schema: pa.Schema) -> Footer | None:
     """Read what the rows of a file were made with; None if scenetags did not write it."""
     try:
-        footer = json.loads((schema.metadata or {})[FOOTER.encode()])
-        labels = tuple(footer["labels"])
+        described = json.loads((schema.metadata or {})[FOOTER.encode()])
+        labels = tuple(described["labels"])
         # Older files do not name their columns, which are the unchanged labels.
-        columns = footer.get("columns") or {label: f"p_{label}" for label in labels}
-        return Footer(
-            footer["bundle"], labels, tuple(footer["thresholds"]), {label: columns[label] for label in labels}
+        columns = described.get("columns") or {label: f"p_{label}" for label in labels}
+        columns = {label: columns[label] for label in labels}
+        footer = Footer(
+            described["bundle"], labels, tuple(described["thresholds"]), columns, described.get("version", "")
         )
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
+    texts = (footer.bundle, footer.version, *labels, *columns.values())
+    sound = all(isinstance(text, str) for text in texts) and all(map(_is_number, footer.thresholds))
+    return footer if sound else None
 
 
 def make_footer(run: Run) -> Mapping[str, Any]:
@@ -236,6 +242,10 @@ def dictionary_columns(columns: Sequence[Column]) -> list[str]:
     """Return the Parquet names of the columns that are written with a dictionary."""
     names = {column.name: column.type for column in columns if column.repeats}
     return [f"{name}.list.element" if kind.startswith("list") else name for name, kind in names.items()]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _names(column: Column, run: Run) -> Sequence[str]:

@@ -65,6 +65,16 @@ def open_table(path: str) -> Iterator[pq.ParquetFile]:
         ) from None
 
 
+def count_rows(path: str) -> int:
+    """Return the number of rows of a file.
+
+    Raises:
+      OutputError: it is damaged.
+    """
+    with open_table(path) as parquet:
+        return int(parquet.metadata.num_rows)
+
+
 def read_each(folder: str, read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Read several files of a folder, and yield the results in their order.
 

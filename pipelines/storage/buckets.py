@@ -84,7 +84,7 @@ class BucketStore:
         """Return an object's metadata without reading it."""
         return patiently(lambda: self._objects.look_up(*_split(path)))
 
-    def crosses_link(self, folder: str, path: str) -> bool:
+    def leads_away(self, folder: str, path: str) -> bool:
         """Return False: buckets have no links."""
         return False
 
@@ -112,6 +112,11 @@ class BucketStore:
         """List the objects directly below a prefix."""
         below = [entry.path for page in self._pages(f"{folder}/", "/") for entry in page.entries]
         return sorted(path for path in below if path.endswith(ending) and not path.endswith("/"))
+
+    def list_deeper(self, folder: str, ending: str) -> Iterator[str]:
+        """List the objects below the prefixes below a prefix."""
+        for below in self.list_folders(folder):
+            yield from (entry.path for entry in self.walk(f"{below}/") if entry.path.endswith(ending))
 
     def list_folders(self, folder: str, beginning: str = "") -> list[str]:
         """List the prefixes directly below a prefix."""

@@ -126,9 +126,13 @@ class _Lease:
             self._version = patiently(lambda: self._put(self._version))
             return
         with suppress(OSError):
-            content, _ = self._read()
-            if self._token in content:
-                self._objects.delete(self._bucket, self._key)
+            patiently(self._delete)
+
+    def _delete(self) -> None:
+        # Looked at before each attempt: after one whose response was lost, another process may hold the lock.
+        content, _ = self._read()
+        if self._token in content:
+            self._objects.delete(self._bucket, self._key)
 
     def _put(self, expected: str) -> str:
         self._renewals += 1

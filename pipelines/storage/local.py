@@ -85,9 +85,12 @@ def exists(path: str) -> bool:
     return os.path.isfile(path)
 
 
-def crosses_link(folder: str, path: str) -> bool:
-    """Return whether a path below a folder is a link, or lies behind one."""
-    return os.path.realpath(path) != os.path.join(os.path.realpath(folder), os.path.relpath(path, folder))
+def leads_away(folder: str, path: str) -> bool:
+    """Return whether a path below a folder is a link, lies behind one, or is a folder on another disk."""
+    if os.path.realpath(path) != os.path.join(os.path.realpath(folder), os.path.relpath(path, folder)):
+        return True
+    # No file can be moved there, and some file systems number the disk of files otherwise than that of folders.
+    return os.path.isdir(path) and os.stat(path).st_dev != os.stat(folder).st_dev
 
 
 def sync(path: str) -> None:
@@ -120,6 +123,14 @@ def list_files(folder: str, ending: str = "") -> list[str]:
     return sorted(f"{folder}/{name}" for name in names if name.endswith(ending))
 
 
+def list_deeper(folder: str, ending: str) -> Iterator[str]:
+    """List the files in sub-folders whose names end with `ending`, and sub-folders that are links."""
+    for parent, folders, files in os.walk(folder):
+        yield from (path for name in sorted(folders) if os.path.islink(path := f"{parent}/{name}"))
+        if parent != folder:
+            yield from (f"{parent}/{name}" for name in sorted(files) if name.endswith(ending))
+
+
 def list_folders(folder: str, beginning: str = "") -> list[str]:
     """List the folders directly in a folder whose names start with `beginning`, sorted; links are not folders."""
     try:
@@ -146,8 +157,10 @@ def lock(path: str, owner: str, waiting: Callable[[str], None]) -> Iterator[Call
                 file.flush()
                 yield _leave
             finally:
-                # Deleted while still locked, so that another process's file is never removed.
-                delete([path])
+                # Deleted while still locked, so that another process's file is never removed. One that stays blocks
+                # nobody, and is no reason to report a finished run as failed.
+                with contextlib.suppress(OSError):
+                    _retried(lambda: delete([path]))
     finally:
         for folder in made:
             with contextlib.suppress(OSError):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pipelines import storage
 from pipelines.listing import InputError, list_images
+from pipelines.listing.names import is_image
 from pipelines.listing.packed import PackedNames
 from pipelines.records import Failure, ImageRef
 from tests.conftest import Bucket
@@ -57,6 +58,42 @@ def test_what_a_folder_passes_over_is_counted(tmp_path: Path) -> None:
 
     assert len(list(list_images([str(tmp_path)], passed_over=passed_over))) == 1
     assert passed_over == {".jp2": 2, "no ending": 1}
+
+
+def test_files_of_ever_different_endings_are_counted_in_little_memory(tmp_path: Path) -> None:
+    folders = [tmp_path / "a", tmp_path / "b"]
+    written = [*(f"scan.{number:04}" for number in range(300)), *(f"{number}.xml" for number in range(5)), "a.jpg"]
+    for folder in folders:
+        write(folder, *written)
+    passed_over: Counter[str] = Counter()
+
+    assert len(list(list_images(list(map(str, folders)), passed_over=passed_over))) == 2
+    assert passed_over.total() == 2 * 305
+    assert len(passed_over) <= 101
+    assert passed_over[".xml"] == 10, "those that come often are counted by themselves, however late they come"
+    assert passed_over["other endings"] >= 2 * 305 - 10 - 100 * 2
+
+    counter: Counter[str] = Counter()
+    for number in range(10_000):
+        is_image(f"scan.{number}", counter)
+        assert len(counter) <= 202
+    assert counter.total() == 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [
+        (f"x.{'e' * 300}", f".{'e' * 15}..."),
+        ("x.a\x1b[31m\n", ".a?[31m?"),
+        (os.fsdecode(b"x.\xff"), ".?"),
+        ("x.ÄÖ", ".äö"),
+        ("x.", "."),
+    ],
+)
+def test_an_ending_is_short_and_can_be_printed(name: str, ending: str) -> None:
+    passed_over: Counter[str] = Counter()
+    assert not is_image(name, passed_over)
+    assert passed_over == {ending: 1}
 
 
 def test_a_link_to_itself_is_a_failure(tmp_path: Path) -> None:

@@ -99,15 +99,15 @@ def test_two_attempts_at_once_end_as_one(first: Run, second: Run, monkeypatch: p
     older = superseded(second, SECOND)
     staged = stage(second, SECOND)
     wave = Wave(inputs=len(SECOND))
-    carry_out = pipelines.output.commit._carry_out
+    carry_out = pipelines.output.commit.carry_out
 
     def overtaken(output: str, journal: Journal) -> None:
         # The other one does all of it between the decision of this one and its first move.
-        monkeypatch.setattr("pipelines.output.commit._carry_out", carry_out)
+        monkeypatch.setattr("pipelines.output.commit.carry_out", carry_out)
         commit(second, wave, written(staged, older))
         carry_out(output, journal)
 
-    monkeypatch.setattr("pipelines.output.commit._carry_out", overtaken)
+    monkeypatch.setattr("pipelines.output.commit.carry_out", overtaken)
     accounts = commit(second, wave, written(staged, older))
 
     assert (accounts.predictions, accounts.failures) == (3, 3)

@@ -12,10 +12,11 @@ import pytest
 
 from pipelines import storage
 from pipelines.output.closing import close_wave
-from pipelines.output.commit import recover, replace_rows
+from pipelines.output.commit import recover
 from pipelines.output.journal import JOURNAL
 from pipelines.output.lock import LOCK
 from pipelines.output.manifest import read_status
+from pipelines.output.replacing import replace_rows
 from pipelines.output.run import Accounts, Run, Wave
 from tests.pipelines.output.power_cuts import PowerCut, each_cut
 from tests.pipelines.output.rows import BOTH, FIRST, SECOND, commit_rows, once, seen, stage, written
@@ -102,7 +103,7 @@ def test_a_repair_cut_off_anywhere_is_repaired_by_the_next_one(
         raise PowerCut
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.output.commit._carry_out", cut)
+        patch.setattr("pipelines.output.commit.carry_out", cut)
         with pytest.raises(PowerCut):
             commit_rows(second, SECOND)
     assert seen(second.output) == once(FIRST)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipelines.output.commit import commit
-from pipelines.output.earlier import EarlierRow, EarlierRows, read_earlier
+from pipelines.output.earlier import EarlierRow, EarlierRows, digest_path, read_earlier
 from pipelines.output.run import FAILURES, PREDICTIONS, Run, Wave
 from pipelines.output.tables import OutputError, open_table
 from tests.pipelines.output.rows import FIRST, Rows, stage, written
@@ -62,6 +62,25 @@ def test_every_row_is_found_in_little_memory(run: Run, earlier: Run) -> None:
         assert rows.find(path, f"{fingerprint}0") == EarlierRow(file, tagged=False)
         assert rows.find(f"{path}x", fingerprint) is None
     assert len(rows._rows) == 28 * len(named)
+
+
+def test_rows_of_images_that_were_listed_again_are_told_from_the_others(run: Run, earlier: Run) -> None:
+    named = {f"/archive/{number}.jpg": (PREDICTIONS, "old") for number in range(2000)}
+    put(earlier, named)
+    put(replace(earlier, name="20260101T000000Z-0000"), {"/other.jpg": (FAILURES, "old")})
+    rows = EarlierRows(run.output, run.name)
+    listed = [path for number, path in enumerate(named) if number % 3]
+
+    for path in (*listed, "/never tagged.jpg"):
+        rows.mark_listed(digest_path(path))
+
+    assert [path for path in named if rows.is_listed(path)] == listed
+    assert rows.files_with_unlisted() == [only_file(run, PREDICTIONS), only_file(run, FAILURES)]
+    rows.mark_listed(b"".join(map(digest_path, named)))
+    assert rows.files_with_unlisted() == [only_file(run, FAILURES)]
+    assert rows.find(listed[0], "old") == EarlierRow(only_file(run, PREDICTIONS), tagged=True)
+    assert not rows.is_listed("/other.jpg")
+    assert len(rows._rows) == 28 * 2001
 
 
 @pytest.mark.parametrize("table", [PREDICTIONS, FAILURES])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipelines.output.journal import JOURNAL
+from pipelines.output.journal import JOURNAL, Journal, Move, read_journal, write_journal
 from pipelines.output.lock import LOCK, drop_shadows, hold_output
 from pipelines.output.run import PREDICTIONS, RUNS, SHADOW, STAGING, Run
 from pipelines.output.tables import OutputError
@@ -62,6 +64,17 @@ def journal(moves: object = (), deletions: object = (), wave: object = 0) -> dic
         journal(deletions=[7]),
         journal(deletions="predictions/a.parquet"),
         journal(moves=[[ROWS]]),
+        journal(moves=[[ROWS, "predictions/\0.parquet"]]),
+        journal(moves=[[ROWS, "predictions/\ud800.parquet"]]),
+        journal(deletions=["predictions/\0.parquet"]),
+        journal(deletions=["failures/\ud800.parquet"]),
+        journal(moves={"ab": 1}),
+        journal(moves=None),
+        journal(moves=[None]),
+        '{"wave": ' + "9" * 5000 + ', "moves": [], "deletions": []}',
+        '{"wave": 0, "moves": ' + "[" * 100_000,
+        json.dumps(journal(moves=[[ROWS, "predictions/a.parquet"]]))[:-2],
+        "",
         journal(wave="0"),
         {"wave": 0},
         [],
@@ -87,6 +100,25 @@ def test_a_journal_of_ours_is_carried_out(run: Run) -> None:
     with hold_output(run):
         assert contents(Path(run.output, PREDICTIONS)) == {"a.parquet": "rows"}
         assert not Path(run.output, OURS).exists()
+
+
+def test_whatever_bit_of_a_journal_changes_it_is_refused_or_says_the_same(run: Run) -> None:
+    written = Journal(20, [Move(ROWS, "predictions/a.parquet")], ["failures/b.parquet"])
+    write_journal(run.staging, written)
+    file = Path(run.staging, JOURNAL)
+    data = file.read_bytes()
+    refused = 0
+    for position in range(len(data)):
+        changed = bytearray(data)
+        changed[position] ^= 1 << position % 8
+        file.write_bytes(changed)
+        try:
+            assert read_journal(run.staging) == written, f"byte {position} of {data!r}"
+        except OutputError:
+            refused += 1
+    assert refused > len(data) / 2
+    file.write_bytes(data)
+    assert read_journal(run.staging) == written
 
 
 def link_staging(output: Path, victim: Path) -> None:
@@ -153,6 +185,47 @@ def test_no_link_is_followed(link: Callable[[Path, Path], None], refusal: str | 
             drop_shadows(run)
 
     assert contents(victim) == before
+
+
+def test_a_link_in_place_of_the_folder_of_an_overwrite_is_refused(run: Run, victim: Path) -> None:
+    overwrite = replace(run, overwrite=True)
+    Path(run.output).mkdir()
+    Path(overwrite.folder).symlink_to(victim)
+    before = contents(victim)
+
+    with (
+        pytest.raises(
+            OutputError, match=r"predictions is a link or on another disk, .*; move the folder back, or keep"
+        ),
+        hold_output(overwrite),
+    ):
+        pass
+
+    assert contents(victim) == before
+
+
+def test_an_output_that_is_itself_a_link_is_an_output(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    Path(run.output).symlink_to(tmp_path / "elsewhere")
+
+    with hold_output(run):
+        commit_rows(run, FIRST)
+
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["failures", "predictions", "runs"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a disk")
+def test_tables_on_another_disk_are_refused_before_rows_are_made(run: Run) -> None:
+    predictions = Path(run.output, PREDICTIONS)
+    predictions.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", predictions], check=False)
+    if mounted.returncode:
+        pytest.skip("this machine mounts no disks")
+    try:
+        with pytest.raises(OutputError, match="predictions is a link or on another disk"), hold_output(run):
+            pass
+    finally:
+        subprocess.run(["umount", predictions], check=True)
 
 
 def test_a_user_s_own_folders_of_similar_names_stay(run: Run) -> None:

@@ -124,6 +124,30 @@ def test_an_overwrite_with_too_many_failures_keeps_the_old_rows(
 
 
 @on_both_runners
+def test_an_overwrite_publishes_only_what_it_has_listed_itself(
+    run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run() == 0
+    (chips / "3.jpg").write_bytes(b"")
+    assert run("--overwrite", checkpoint_every=5) == 3
+    few = tmp_path / "few"
+    few.mkdir()
+    (few / "new.jpg").write_bytes(chip(20))
+    for name in ("3.jpg", "7.jpg"):
+        (few / name).symlink_to(chips / name)
+    (chips / "8.jpg").unlink()
+    listed = f"--input={chips}/[89].jpg"
+
+    assert run("--overwrite", listed, "--max_failure_rate=0.5", input=few, checkpoint_every=1) == 0
+
+    assert tagged(tmp_path / "out") == ["9.jpg", "7.jpg", "new.jpg"]
+    assert failed(tmp_path / "out") == {"3.jpg": "empty file"}
+    counts = manifest(tmp_path / "out")
+    assert [counts[name] for name in ("inputs", "predictions", "failures", "skipped")] == [4, 2, 1, 1]
+    assert sorted(os.listdir(tmp_path / "out")) == ["failures", "predictions", "runs"]
+
+
+@on_both_runners
 def test_foreign_files_survive_an_overwrite(
     run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -279,6 +279,24 @@ def test_a_lock_survives_a_storage_out_of_order(bucket: Bucket) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("refusal", [503, RESET])
+def test_a_lock_whose_deletion_is_refused_once_is_deleted_nevertheless(bucket: Bucket, refusal: int) -> None:
+    refused: list[str] = []
+
+    def refuse(method: str, path: str) -> Disturbance:
+        if method != "DELETE" or refused:
+            return Disturbance()
+        refused.append(path)
+        return Disturbance(refusal)
+
+    with storage.lock(f"{bucket.path}/_lock", "the first"):
+        bucket.proxy.disturb = refuse
+
+    assert len(refused) == 1
+    assert not storage.exists(f"{bucket.path}/_lock")
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_lock_whose_answer_was_lost_is_held(bucket: Bucket) -> None:
     bucket.proxy.disturb = first(RESET)
 

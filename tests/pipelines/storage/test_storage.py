@@ -9,7 +9,6 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO
 
 import pytest
 
@@ -53,19 +52,35 @@ def test_a_lock_file_that_nobody_holds_does_not_block(tmp_path: Path) -> None:
         assert path.read_text() == "the next"
 
 
-class Flaky:
-    """An opening that fails some times before it works."""
+@pytest.mark.parametrize(("number", "times", "left"), [(errno.EBUSY, 1, []), (errno.EACCES, 9, ["_lock"])])
+def test_a_lock_whose_deletion_is_refused_blocks_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, times: int, left: list[str]
+) -> None:
+    monkeypatch.setattr(storage.local, "SECONDS_BETWEEN_ATTEMPTS", (0, 0))
+    path = str(tmp_path / "_lock")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "remove", Flaky(number, times, os.remove))
+        with storage.lock(path, "the first"):
+            pass
 
-    def __init__(self, number: int, times: int) -> None:
+    assert os.listdir(tmp_path) == left
+    with storage.lock(path, "the next"):
+        assert storage.read_lock(path) == "the next"
+
+
+class Flaky:
+    """A function, the opening of a file unless another is named, that fails some times before it works."""
+
+    def __init__(self, number: int, times: int, function: Callable[[str], Any] = storage.local._open) -> None:
         self.number = number
         self.times = times
-        self.open = storage.local._open
+        self.function = function
 
-    def __call__(self, path: str) -> IO[bytes]:
+    def __call__(self, path: str) -> Any:
         if self.times:
             self.times -= 1
             raise OSError(self.number, os.strerror(self.number))
-        return self.open(path)
+        return self.function(path)
 
 
 @pytest.fixture

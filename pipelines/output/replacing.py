@@ -1,0 +1,115 @@
+"""Replace all rows of an output with those that an overwrite has gathered in its shadow folder.
+
+An overwrite that was stopped, or kept out for its failures, leaves its rows in the shadow folder for the next one,
+which may have other images. So each wave notes which of these rows are of images that were listed again. In the end the
+other rows are dropped: what replaces the old rows is exactly what the last overwrite has listed.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+
+from pipelines import storage
+from pipelines.output.commit import carry_out, conclude, read_table, stage_manifest, stage_table
+from pipelines.output.compatible import check_written_by_us
+from pipelines.output.earlier import EarlierRows, read_earlier
+from pipelines.output.journal import REPLACING, Journal, Move, read_journal
+from pipelines.output.run import Accounts, Run, Wave
+from pipelines.output.tables import OutputError, count_rows, read_each, table_files
+
+_NOTES = "found"
+_BYTES_AT_ONCE = 1 << 20
+
+
+def note_found(run: Run, wave: Wave, found: Iterable[bytes]) -> None:
+    """Note which rows of the shadow folder are of images in this wave.
+
+    On disk, not in memory: the next wave may be closed by another process.
+
+    Args:
+      run: an overwrite.
+      wave: of the run.
+      found: digests of paths, joined; see `earlier.digest_path`.
+
+    Raises:
+      OSError: the output cannot be written.
+    """
+    pieces = iter(found)
+    first = next(pieces, None)
+    if first is None:
+        return
+    with storage.create(storage.join(run.staging, _NOTES, str(wave.earlier.inputs))) as file:
+        file.write(first)
+        for piece in pieces:
+            file.write(piece)
+
+
+def replace_rows(run: Run, accounts: Accounts) -> None:
+    """Replace all rows of the output with those of the run, which are in its shadow folder.
+
+    While the files are moved, readers may see old and new rows together, but never neither. If an earlier attempt had
+    begun, complete it instead: by then, the output holds the new rows.
+
+    Raises:
+      OutputError: the shadow folder does not hold exactly one row for each input, or a file in the output's tables is
+        not of scenetags; nothing is replaced.
+      OSError: the output cannot be written.
+    """
+    begun = read_journal(run.staging)
+    if begun and begun.wave == REPLACING:
+        carry_out(run.output, begun)
+    else:
+        old = list(table_files(run.output))
+        # Again, since files may have come in since the run began.
+        check_written_by_us(run, old)
+        moves, emptied = _gather(run, accounts)
+        targets = {move.target for move in moves}
+        deletions = [*emptied, *(path for path in map(run.relative, old) if path not in targets)]
+        conclude(run, Journal(REPLACING, [*moves, stage_manifest(run, accounts, "done")], deletions))
+    storage.delete_folder(run.folder)
+
+
+def _gather(run: Run, accounts: Accounts) -> tuple[list[Move], list[str]]:
+    """Plan where the files of the shadow folder go, without the rows of images that the run did not list.
+
+    Returns:
+      What to move, and the files of which a copy with fewer rows is moved instead, or none.
+    """
+    earlier = _listed_again(run)
+    partly = {storage.join(run.folder, file) for file in earlier.files_with_unlisted()}
+    moves, emptied = [], []
+    rows = 0
+    whole = [path for path in table_files(run.folder) if path not in partly]
+    for path, count in zip(whole, read_each(run.folder, count_rows, whole), strict=True):
+        rows += count
+        moves.append(Move(run.relative(path), posixpath.join(*_last_two(path))))
+    for path in sorted(partly):
+        table = read_table(path)
+        table = table.filter([earlier.is_listed(image) for image in table["path"].to_pylist()])
+        rows += table.num_rows
+        folder, name = _last_two(path)
+        emptied.append(run.relative(path))
+        if staged := stage_table(run, table, folder):
+            moves.append(Move(run.relative(staged), posixpath.join(folder, name)))
+    if rows != accounts.inputs:
+        raise OutputError(
+            f"{run.folder} holds {rows:,} rows for {accounts.inputs:,} inputs: its files were changed during the run",
+            f"delete {run.folder}; the old rows are untouched",
+        )
+    return moves, emptied
+
+
+def _listed_again(run: Run) -> EarlierRows:
+    """Read the rows that the shadow folder held before the run, and mark those of images that the run has listed."""
+    earlier = read_earlier(run.folder, run.name)
+    for notes in storage.list_files(storage.join(run.staging, _NOTES)):
+        with storage.open_to_read(notes) as file:
+            while digests := file.read(_BYTES_AT_ONCE):
+                earlier.mark_listed(digests)
+    return earlier
+
+
+def _last_two(path: str) -> tuple[str, str]:
+    folder, name = posixpath.split(path)
+    return posixpath.basename(folder), name
