@@ -250,7 +250,7 @@ def test_a_child_that_is_killed_between_two_images_costs_none(pool: DecoderPool)
 
 def test_threads_share_a_pool(faults: Path) -> None:
     pool = DecoderPool(SETTINGS, max_seconds=30, size=2)
-    files = [faulty(b"CRASH") if number % 13 == 3 else encode(picture(seed=number), "png") for number in range(40)]
+    files = [faulty(b"CRASH") if number % 13 == 3 else encode(picture(seed=number), "png") for number in range(20)]
     try:
         with ThreadPoolExecutor(4) as threads:
             results = list(threads.map(partial(decoded, pool.decode), files))
@@ -277,7 +277,7 @@ def test_children_end_with_their_parent(faults: Path, at_work: bool) -> None:
         f"threading.Thread(target=pool.decode, args=(faulty(b'BUSY'),), daemon=True).start() if {at_work} else None\n"
         "child = pool._children[0]._process.pid\n"
         "ticks = lambda: int(open(f'/proc/{child}/stat').read().split()[13])\n"
-        f"while {at_work} and ticks() < 50: time.sleep(0.01)\n"
+        f"while {at_work} and ticks() < 20: time.sleep(0.01)\n"
         "print(child, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
