@@ -24,7 +24,7 @@ from pipelines.storage.errors import (
     without_secrets,
 )
 from pipelines.storage.objects import Access, Entry
-from pipelines.storage.patience import hurried
+from pipelines.storage.patience import hurried, patiently
 
 __all__ = [
     "Access",
@@ -264,9 +264,12 @@ def _at(path: str) -> Store:
 
 
 def _bucket_store(path: str) -> BucketStore:
-    # Concurrent threads would each create a client, and a client looks up credentials and opens connections.
-    with _making:
-        return _store(path[: path.index("://")])
+    def make() -> BucketStore:
+        # Concurrent threads would each create a client, and a client looks up credentials and opens connections.
+        with _making:
+            return _store(path[: path.index("://")])
+
+    return patiently(make)
 
 
 @lru_cache
