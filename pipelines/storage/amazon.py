@@ -31,8 +31,8 @@ _LOGIN = "run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KE
 _BYTES_AT_ONCE = 1 << 18
 # Error codes with status 400 that boto3 would retry.
 _TRANSIENT_CODES = ("RequestTimeout", "BadDigest", "XAmzContentSHA256Mismatch")
-# Error codes with status 400 that mean the end of temporary credentials.
-_EXPIRED_CODES = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired")
+# Error codes with which the credentials themselves are refused, not access to the object.
+_REFUSAL_CODES = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId")
 _NO_CREDENTIALS = (
     botocore.exceptions.NoCredentialsError,
     botocore.exceptions.PartialCredentialsError,
@@ -189,7 +189,7 @@ def _refused(error: botocore.exceptions.ClientError) -> Exception:
     answer: Any = error.response
     details = answer.get("Error", {})
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-    if details.get("Code") in _EXPIRED_CODES:
+    if details.get("Code") in _REFUSAL_CODES:
         return NoAccessError(f"no credentials for s3://: {details.get('Message', '')}", _LOGIN)
     if details.get("Code") in _TRANSIENT_CODES:
         status = HTTPStatus.REQUEST_TIMEOUT

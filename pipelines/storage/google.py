@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import google.auth.exceptions
 import requests
-from google.api_core.exceptions import GoogleAPICallError
+from google.api_core.exceptions import GoogleAPICallError, Unauthorized
 from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption
 
@@ -86,8 +86,8 @@ class GoogleObjects:
         """Write an object."""
         blob = self._blob(bucket, key)
         size = data.seek(0, io.SEEK_END)
-        generation = None if expected is None else 0 if expected == ABSENT else int(expected)
         with _translated_errors():
+            generation = None if expected is None else 0 if expected == ABSENT else int(expected)
             blob.upload_from_file(data, rewind=True, size=size, if_generation_match=generation, **_ATTEMPT)
         return str(blob.generation)
 
@@ -143,6 +143,10 @@ def _entry(bucket: str, blob: storage.Blob) -> Entry:
 def _translated_errors() -> Iterator[None]:
     try:
         yield
+    except Unauthorized as error:
+        # The credentials themselves were refused, not access to this object.
+        reason = refused(HTTPStatus.UNAUTHORIZED, server_message(error)).strerror
+        raise NoAccessError(f"no credentials for gs://: {reason}", _LOGIN) from error
     except GoogleAPICallError as error:
         raise refused(int(error.code or HTTPStatus.INTERNAL_SERVER_ERROR), server_message(error)) from error
     except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as error:

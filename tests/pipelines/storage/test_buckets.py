@@ -10,9 +10,11 @@ from itertools import chain, repeat
 from typing import Any
 
 import botocore.exceptions
+import botocore.parsers
 import google.auth as google_auth
 import pytest
 import requests
+from google.api_core.exceptions import Unauthorized
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import RefreshError
 
@@ -274,6 +276,11 @@ def refused_by_s3(code: str) -> botocore.exceptions.ClientError:
     [
         (amazon, refused_by_s3("RequestTimeout"), storage.TransientError),
         (amazon, refused_by_s3("InvalidRequest"), OSError),
+        (amazon, refused_by_s3("ExpiredToken"), storage.NoAccessError),
+        (amazon, refused_by_s3("InvalidAccessKeyId"), storage.NoAccessError),
+        (amazon, KeyError("ETag"), storage.TransientError),
+        (amazon, botocore.parsers.ResponseParserError("not XML"), storage.TransientError),
+        (google, Unauthorized("Invalid Credentials"), storage.NoAccessError),  # type: ignore[no-untyped-call]
         (amazon, botocore.exceptions.UnauthorizedSSOTokenError(), storage.NoAccessError),
         (amazon, botocore.exceptions.PartialCredentialsError(provider="env", cred_var="x"), storage.NoAccessError),
         (google, RefreshError("503", retryable=True), CredentialsOutageError),  # type: ignore[no-untyped-call]
