@@ -15,9 +15,10 @@ from google.auth.exceptions import DefaultCredentialsError, OAuthError, RefreshE
 from google.oauth2.credentials import Credentials
 
 from pipelines import storage
-from pipelines.storage import amazon, google, patience
+from pipelines.storage import amazon, google, leases, patience
 from pipelines.storage.errors import CredentialsOutageError
 from tests.conftest import Bucket
+from tests.pipelines.storage.waiting import wait_for
 from tools.issuer import Issuer, issuing, valid
 
 _TOKEN_FILE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
@@ -65,6 +66,25 @@ def test_an_outage_of_credentials_is_not_seen(bucket: Bucket, issuer: Issuer) ->
         issuer.answer = answering(*outage)
         work(f"{bucket.path}/x")
     assert storage.read(f"{bucket.path}/x") == b"data"
+
+
+def test_a_lock_survives_an_outage_of_credentials(
+    bucket: Bucket, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.01)
+    path, lost = f"{bucket.path}/_lock", 0
+
+    def lose() -> tuple[int, str]:
+        nonlocal lost
+        lost += 1
+        return (500, "disturbed") if lost < 10 else valid()
+
+    with storage.lock(path, "the first"):
+        issuer.answer = lose
+        wait_for(lambda: lost >= 10)
+        before = storage.look_up(path)
+        wait_for(lambda: storage.look_up(path) != before)
+    assert not storage.exists(path)
 
 
 def test_an_outage_of_credentials_that_does_not_pass_is_one_line(
