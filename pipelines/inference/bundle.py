@@ -268,7 +268,7 @@ def _refuse_link(folder: str, path: str) -> None:
     Raises:
       BundleError: it does.
     """
-    if storage.crosses_link(folder, path):
+    if storage.leads_away(folder, path):
         raise BundleError(f"{path} is a link", "copy the bundle with what it links to, e.g. with cp -rL")
 
 

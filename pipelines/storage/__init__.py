@@ -24,7 +24,7 @@ from pipelines.storage.errors import (
     without_secrets,
 )
 from pipelines.storage.objects import Access, Entry
-from pipelines.storage.patience import hurried
+from pipelines.storage.patience import hurried, patiently
 
 __all__ = [
     "Access",
@@ -65,7 +65,7 @@ class Store(Protocol):
     def list_files(self, folder: str, ending: str = "") -> list[str]: ...
     def list_deeper(self, folder: str, ending: str) -> Iterator[str]: ...
     def list_folders(self, folder: str, beginning: str = "") -> list[str]: ...
-    def lock(self, path: str, owner: str, waiting: Callable[[str], None]) -> AbstractContextManager[Leave]: ...
+    def lock(self, path: str, owner: str, tell: Callable[[str], None]) -> AbstractContextManager[Leave]: ...
     def read_lock(self, path: str) -> str: ...
 
 
@@ -238,7 +238,7 @@ def look_up(path: str) -> Entry:
     return _bucket_store(path).look_up(path)
 
 
-def lock(path: str, owner: str, waiting: Callable[[str], None] = lambda _: None) -> AbstractContextManager[Leave]:
+def lock(path: str, owner: str, tell: Callable[[str], None] = lambda _: None) -> AbstractContextManager[Leave]:
     """Hold a lock: a file that exists while the lock is held, and is released when its holder ends.
 
     The context manager yields a function that leaves the lock behind on exit, for the process that continues the
@@ -247,13 +247,15 @@ def lock(path: str, owner: str, waiting: Callable[[str], None] = lambda _: None)
     Args:
       path: of the file.
       owner: description of the holder, shown to others that want the lock.
-      waiting: called with the owner of an existing lock when it has to be watched to see whether its holder is alive.
+      tell: called, from any thread, with what happens to the lock, e.g. that it has to be watched to see whether its
+        holder is alive, or that it was taken over.
 
     Raises:
       LockedError: another process holds the lock.
+      UnsupportedStorageError: the store does not honour the conditions of writes.
       OSError: the file cannot be written.
     """
-    return _at(path).lock(path, owner, waiting)
+    return _at(path).lock(path, owner, tell)
 
 
 def read_lock(path: str) -> str:
@@ -273,9 +275,12 @@ def _at(path: str) -> Store:
 
 
 def _bucket_store(path: str) -> BucketStore:
-    # Concurrent threads would each create a client, and a client looks up credentials and opens connections.
-    with _making:
-        return _store(path[: path.index("://")])
+    def make() -> BucketStore:
+        # Concurrent threads would each create a client, and a client looks up credentials and opens connections.
+        with _making:
+            return _store(path[: path.index("://")])
+
+    return patiently(make)
 
 
 @lru_cache

@@ -30,6 +30,8 @@ def has_file_system(scheme: str) -> bool:
 class BeamObjects:
     """A Beam file system as a bucket provider; see `Objects`."""
 
+    conditions = "conditions"
+
     def __init__(self, scheme: str) -> None:
         """Find the file system.
 
@@ -37,6 +39,7 @@ class BeamObjects:
           NoAccessError: Beam has none for the scheme, or one of its libraries is missing.
         """
         self._scheme = scheme
+        self.endpoint = f"{scheme}://"
         try:
             self._system: Any = FileSystems.get_filesystem(f"{scheme}://")
         except (ValueError, ImportError, BeamIOError) as error:

@@ -21,6 +21,10 @@ class TransientError(OSError):
     """A storage error that may pass; callers see it only after all retries have failed."""
 
 
+class CredentialsOutageError(NoAccessError):
+    """Credentials that cannot be fetched for a reason that may pass; callers see it only after all retries."""
+
+
 class FileTooLargeError(OSError):
     """A file that exceeds the size limit."""
 
