@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pipelines import storage
 from pipelines.commandline.flags import parse_predict
 from pipelines.commandline.options import PredictOptions
-from pipelines.commandline.parser import print_error
+from pipelines.commandline.parser import print_error, print_line
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.supervision import interruption
 
@@ -93,15 +93,14 @@ def _report_stop(run: Run, options: PredictOptions, error: ScenetagsError) -> in
     from pipelines.supervision.progress import TooManyFailuresError
 
     if isinstance(error, TooManyFailuresError):
-        print(
+        lines = (
             f"{_NAME}: {error}, more than --max_failure_rate {options.max_failure_rate:g} allows; --fail_fast ended "
             f"the run; {standing(run)}",
             *(f"  {failure.path}: {failure.stage}: {failure.message}" for failure in error.first),
-            sep="\n",
-            file=sys.stderr,
         )
+        print_line("\n".join(lines))
     else:
-        print(f"{_NAME}: {error}; {standing(run)}", file=sys.stderr)
+        print_line(f"{_NAME}: {error}; {standing(run)}")
     return error.exit_code
 
 
@@ -112,19 +111,17 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
         return ExitCode.UNBALANCED
     if accounts.failure_rate > options.max_failure_rate:
         where = run.folder if run.overwrite else run.output
-        print(
+        print_line(
             f"{_NAME}: {accounts.failure_rate:.1%} of the images failed, more than --max_failure_rate "
             f"{options.max_failure_rate:g} allows; the reasons are in {where}/failures"
-            + ("; the old rows stay, and the same command retries what failed" if run.overwrite else ""),
-            file=sys.stderr,
+            + ("; the old rows stay, and the same command retries what failed" if run.overwrite else "")
         )
         return ExitCode.TOO_MANY_FAILURES
     if not accounts.listing_is_complete:
         where = run.folder if run.overwrite else run.output
-        print(
+        print_line(
             f"{_NAME}: the listing is incomplete: an archive or a folder may hold images that were not seen; the "
-            f"places are in {where}/failures" + ("; the old rows stay" if run.overwrite else ""),
-            file=sys.stderr,
+            f"places are in {where}/failures" + ("; the old rows stay" if run.overwrite else "")
         )
         return ExitCode.TOO_MANY_FAILURES
     return _exit_code(printed)
@@ -139,10 +136,7 @@ def _print(text: str) -> bool:
     try:
         print(text, flush=True)
     except OSError as error:
-        print(
-            f"{_NAME}: everything is written, but the summary cannot be printed: {error.strerror or error}",
-            file=sys.stderr,
-        )
+        print_line(f"{_NAME}: everything is written, but the summary cannot be printed: {error.strerror or error}")
         # When Python ends it tries once more to print what is left, and would add a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False

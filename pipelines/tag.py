@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from pipelines.commandline.flags import add_engine, add_model
-from pipelines.commandline.parser import Parser, UsageError, print_error
+from pipelines.commandline.parser import Parser, UsageError, print_error, print_line
 from pipelines.errors import ScenetagsError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _tag(options: argparse.Namespace) -> int:
             panels.append(panel)
             print(_describe(panel, prediction))
     for failure in failures:
-        print(f"{failure.path}\n  failed to {failure.stage}: {failure.message}\n", file=sys.stderr)
+        print_line(f"{failure.path}\n  failed to {failure.stage}: {failure.message}\n")
     if options.picture and panels:
         _draw(panels, options.picture)
     return 1 if failures else 0

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from pipelines import storage
 from pipelines.commandline.parser import UsageError, mistyped
+from pipelines.credentials import flags_without_secrets, url_without_secrets
 from pipelines.images.limits import Limits
 from pipelines.inference import BATCH_SIZE
 from pipelines.reading import READS_IN_FLIGHT
 
 _ACCELERATOR = re.compile(r"type:[\w.-]+;count:[1-9]\d*(;[\w:.-]+)*", re.ASCII)
-
-_SECRET = ("access_key", "secret", "token", "password", "connection_string")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +87,12 @@ class PredictOptions:
 
     def described(self) -> dict[str, Any]:
         """Return all options by name, without credentials."""
-        return {**asdict(self), "beam_flags": tuple(without_credentials(self.beam_flags))}
+        return {
+            **asdict(self),
+            "input": tuple(map(url_without_secrets, self.input)),
+            "input_list": self.input_list and url_without_secrets(self.input_list),
+            "beam_flags": tuple(flags_without_secrets(self.beam_flags)),
+        }
 
     def _check_paths(self) -> None:
         for flag, path in (
@@ -110,20 +113,6 @@ class PredictOptions:
                 or (UsageError(f"unexpected argument {stray}", f"did you mean --input {stray}?") if stray else None)
                 or UsageError("nothing to tag", "give --input PATTERN or --input_list FILE")
             )
-
-
-def without_credentials(flags: Sequence[str]) -> Iterator[str]:
-    """Yield flags with the values of secrets cut out, in both spellings: `--flag=value` and `--flag value`."""
-    secret = False
-    for flag in flags:
-        if flag.startswith("--"):
-            name, separator, _ = flag.partition("=")
-            secret = any(word in name for word in _SECRET)
-            yield f"{name}=..." if secret and separator else storage.without_secrets(flag)
-            secret = secret and not separator
-        else:
-            yield "..." if secret else storage.without_secrets(flag)
-            secret = False
 
 
 def _check_path(flag: str, path: str | None) -> None:

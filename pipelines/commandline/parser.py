@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
+from pipelines.credentials import without_secrets
 from pipelines.errors import ScenetagsError
 
 
@@ -62,8 +63,13 @@ def mistyped(words: Sequence[str], flags: Iterable[str]) -> UsageError | None:
 
 def print_error(command: str, error: ScenetagsError) -> int:
     """Print an error to standard error in one line, and return the command's exit code."""
-    print(f"{command}: {error}", file=sys.stderr)
+    print_line(f"{command}: {error}")
     return error.exit_code
+
+
+def print_line(text: str) -> None:
+    """Print what a command has to say to standard error, without credentials."""
+    print(without_secrets(text), file=sys.stderr, flush=True)
 
 
 def add_switch(group: argparse._ActionsContainer, flag: str, help: str) -> None:

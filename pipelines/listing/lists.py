@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from pipelines import archives, storage
+from pipelines.credentials import url_without_secrets
 from pipelines.listing.lookup import InputError, refer
 from pipelines.records import Failure, ImageRef, Listed, not_listed
 
@@ -56,7 +57,7 @@ def _refer_named(
     try:
         path = storage.normalize(name if storage.is_remote(name) else os.path.join(folder, name))
     except (storage.UnsupportedStorageError, ValueError) as error:
-        return not_listed(storage.without_secrets(name), error)
+        return not_listed(url_without_secrets(name), error)
     archive, member = archives.split_member(path)
     if member and not os.path.lexists(path):
         return _find_member(refer_archive(archive), archive, member)

@@ -8,7 +8,8 @@ from dataclasses import fields
 
 from pipelines import storage
 from pipelines.commandline.flags import parse_predict
-from pipelines.commandline.options import PredictOptions, without_credentials
+from pipelines.commandline.options import PredictOptions
+from pipelines.credentials import flags_without_secrets
 from pipelines.planning import machines
 from pipelines.planning.estimate import CloudRun
 
@@ -27,7 +28,7 @@ def command_line(options: PredictOptions) -> list[str]:
         if field.name in ("input", "beam_flags") or (value == getattr(usual, field.name) and field.name not in _ALWAYS):
             continue
         arguments += [f"--{field.name}"] if value is True else _flag(field.name, str(value))
-    return [*arguments, *without_credentials(options.beam_flags)]
+    return [*arguments, *flags_without_secrets(options.beam_flags)]
 
 
 def shell_command(options: PredictOptions) -> str:

@@ -25,6 +25,7 @@ from google.auth.exceptions import GoogleAuthError
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
+from pipelines.credentials import without_secrets
 from pipelines.storage.google import server_message
 
 # Unless an additional library is installed, Beam mistakes a refusal by Google for a server error, and retries for
@@ -169,7 +170,7 @@ def _refuse(reason: str, error: Exception) -> NoReturn:
 
 
 def _reason(error: Exception) -> str:
-    return server_message(error) or storage.without_secrets(str(getattr(error, "message", error)))
+    return server_message(error) or without_secrets(str(getattr(error, "message", error)))
 
 
 def _configured_region() -> str | None:

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import IO, Protocol
 
+from pipelines.credentials import without_secrets
 from pipelines.storage import local
 from pipelines.storage.buckets import BucketStore
 from pipelines.storage.errors import (
@@ -21,7 +22,6 @@ from pipelines.storage.errors import (
     NoAccessError,
     TransientError,
     UnsupportedStorageError,
-    without_secrets,
 )
 from pipelines.storage.objects import Access, Entry
 from pipelines.storage.patience import hurried
@@ -35,7 +35,6 @@ __all__ = [
     "TransientError",
     "UnsupportedStorageError",
     "hurried",
-    "without_secrets",
 ]
 
 BUCKETS = ("gs://", "s3://")
