@@ -131,6 +131,19 @@ def not_listed(path: str, error: Exception, fingerprint: str = "", message: str 
       message: replaces the error's own message.
     """
     reason = message or (error.strerror if isinstance(error, OSError) else None) or str(error)
-    # Names that are not UTF-8 cannot be written unchanged.
-    name = path.encode("utf-8", "backslashreplace").decode()
-    return Failure(name, "list", type(error).__name__, without_secrets(reason), fingerprint)
+    return Failure(writable(path), "list", type(error).__name__, without_secrets(reason), fingerprint)
+
+
+def writable(path: str) -> str:
+    r"""Return how a path is written to a row: unchanged if it is UTF-8.
+
+    Any other path is written with escapes behind an empty name, as in `//folder/\udcff.jpg` and `gs:///bucket/...`: no
+    path that is UTF-8 has one there, so none is taken for it. Backslashes are doubled in it.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        root = path.find("://") + 3 if "://" in path and not path.startswith("/") else 0
+        escaped = path[root:].replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode()
+        return f"{path[:root]}/{escaped}"
+    return path
