@@ -8,9 +8,11 @@ import os
 import select
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pipelines.commandline.parser import print_line
 from pipelines.errors import ExitCode
 
 
@@ -53,8 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand.
 
     Returns:
-      The exit code: the command's own, or 2 if there is no such command. After a signal, 128 plus its number: also if
-      nobody reads the rest of the output, as in `| head`.
+      The exit code: the command's own, 2 if there is no such command, or 1 after a bug. After a signal, 128 plus its
+      number: also if nobody reads the rest of the output, as in `| head`.
     """
     try:
         try:
@@ -67,6 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # When Python ends, it tries once more to print what is left, and would add a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except Exception:
+        # A bug, of which the traceback is needed; but libraries put URLs with signatures into their messages.
+        print_line(traceback.format_exc().rstrip())
+        return ExitCode.STOPPED
 
 
 def _is_output_closed() -> bool:
