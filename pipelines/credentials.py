@@ -24,6 +24,9 @@ _SHARED_ACCESS = frozenset(
 )
 """Parameters of Azure's signed URLs, which change with each signature."""
 
+KEYS = ("s3_access_key_id", "s3_secret_access_key", "s3_session_token", "azure_connection_string")
+"""Beam's flags that are keys of a storage."""
+
 _FOR_OTHERS = re.compile(r"environment_(config|options?)|job_server_jvm_propert|profiler_extra|.*_conf(ig)?$")
 """Flags that hold the settings of another program."""
 

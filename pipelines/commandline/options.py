@@ -15,6 +15,8 @@ from pipelines.reading import READS_IN_FLIGHT
 
 _ACCELERATOR = re.compile(r"type:[\w.-]+;count:[1-9]\d*(;[\w:.-]+)*", re.ASCII)
 
+_DAY = 86_400
+
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions:
@@ -55,14 +57,17 @@ class PredictOptions:
           UsageError: a value is out of its range, or options contradict one another.
         """
         self._check_paths()
-        for flag, count in (
-            ("--batch_size", self.batch_size),
-            ("--checkpoint_every", self.checkpoint_every),
-            ("--reads_in_flight", self.reads_in_flight),
-            ("--threads", self.threads),
+        # The limits keep a slip of the finger from starting so many threads that the system ends the run, or hangs.
+        for flag, count, most in (
+            ("--batch_size", self.batch_size, 1_000_000),
+            ("--checkpoint_every", self.checkpoint_every, 1_000_000_000),
+            ("--reads_in_flight", self.reads_in_flight, 4096),
+            ("--threads", self.threads, 1024),
         ):
             if count is not None and count < 1:
                 raise UsageError(f"{flag} must be at least 1, not {count}")
+            if count is not None and count > most:
+                raise UsageError(f"{flag} must be at most {most:,}, not {count:,}")
         for flag, limit in (
             *(("--max_bytes", self.max_bytes), ("--max_pixels", self.max_pixels)),
             ("--max_seconds", self.max_seconds),
@@ -74,6 +79,8 @@ class PredictOptions:
                 f"--accelerator {self.accelerator} is not of the form type:T;count:N",
                 "write e.g. 'type:nvidia-l4;count:1;install-nvidia-driver'",
             )
+        if self.max_seconds is not None and self.max_seconds > _DAY:
+            raise UsageError(f"--max_seconds must be at most {_DAY:,}, a day, not {self.max_seconds}")
         if self.max_seconds is not None and not self.isolate_decoding:
             raise UsageError("--max_seconds needs --isolate_decoding: only a process can be stopped, not a thread")
         for flag, share in (("--threshold", self.threshold), ("--max_failure_rate", self.max_failure_rate)):

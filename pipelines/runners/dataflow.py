@@ -14,7 +14,6 @@ from apache_beam.options.pipeline_options import (
     DebugOptions,
     GoogleCloudOptions,
     PipelineOptions,
-    S3Options,
     StandardOptions,
 )
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
@@ -133,15 +132,6 @@ def name_job(beam_options: PipelineOptions, run: str) -> None:
     release = re.sub("[^-_a-z0-9]", "-", version("scenetags"))
     # First, so that the user's own label of this name wins.
     google.labels = [f"scenetags-version={release}", *(google.labels or ())]
-
-
-def withhold_secrets(beam_options: PipelineOptions) -> None:
-    """Remove the S3 keys from the options, which Dataflow shows to everyone who may view the job.
-
-    Workers receive the keys within the steps.
-    """
-    s3 = beam_options.view_as(S3Options)
-    s3.s3_access_key_id = s3.s3_secret_access_key = s3.s3_session_token = None
 
 
 @contextmanager
