@@ -33,31 +33,32 @@ _FOR_OTHERS = re.compile(r"environment_(config|options?)|job_server_jvm_propert|
 _PLAIN = re.compile(r"[\w./:-]*(@sha256:\w+)?")
 """An image, an address or a program."""
 
-_URL = r"[a-z][a-z0-9+.-]*://"
-# A secret key of S3 may have slashes in it. A colon and digits are a port.
-_USER = re.compile(rf"({_URL})(?:[^\s/?#'\"]*@|[^\s/?#'\":@]*:(?!\d*(?:[/?#\s]|$))[^\s'\"@]*@)", re.IGNORECASE)
-_PARAMETER = re.compile(r"([?&;#])([^=&;#?/\s'\"]+)=([^&;#\s'\"]*)")
-_IN_QUERY = re.compile(r"([?&#])([^=&;#?/]+)=([^?&;#]*)")
-_IN_PATH = re.compile(r"(;)([^=&;#?/]+)=([^&;#?/]*)")
-_ENCODED = re.compile(r"(?<==)[^?&;#=]*%(?:25)*3F[^?&;#=]*", re.IGNORECASE)
-_IN_FLAG = re.compile(r"(^|[,;\s])([\w.-]+)=([^,;\s]*)")
-_QUERY = re.compile(r"((?:https?:/|\burl: )/[^\s?'\"]*)\?[^\s'\")]*", re.IGNORECASE)
-_SETTING = re.compile(
-    r"""(?<![\w/.?&-])([\w.-]*(?:secret|passw|passphrase|access_?key|account_?key|private_?key|api_?key|
-    access_?signature|connection_?string|(?:access|session|auth|refresh|id|security)_?token)[\w.-]*
-    \\?["']?\s?[=:]\s?)(\\?"[^"]*"?|'[^']*'?|[^\s'",;&]+)""",
+# Repetitions are bounded: the time to search a long text would grow with the square of its length.
+_URL = r"[a-z][a-z0-9+.-]{0,20}://"
+_TOKEN = r"(?:access|session|auth|refresh|id|security)_?token"
+# A secret key of S3 may have slashes in it. A colon and digits are a port. Azure's containers stand before the account.
+_USER = re.compile(
+    rf"""({_URL})(?:(?<!wasb://)(?<!wasbs://)(?<!abfs://)(?<!abfss://)[^\s/?#'"]{{0,512}}@|
+    [^\s/?#'":@]{{0,256}}:(?!\d{{0,5}}(?:[/?#\s]|$))[^\s'"@]{{0,512}}@)""",
     re.IGNORECASE | re.VERBOSE,
 )
-_KNOWN = (
-    (re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)(?:[\sA-Za-z0-9+/=]|\\n)*"), rf"\1{WITHHELD}"),
-    (
-        re.compile(r"\b(Bearer|Basic|AWS4-HMAC-SHA256)\s+(?=\S*[\d=+/_])[\w.~+/=-]{8,}", re.IGNORECASE),
-        rf"\1 {WITHHELD}",
-    ),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|\bya29\.[\w-]{8,}|\bAKIA[A-Z0-9]{16}\b"), WITHHELD),
-    # A proxy or an endpoint, as environment variables have it, may lack the scheme.
-    (re.compile(r"(?<![\w/.:@-])[\w.%+~-]+:(?![:/])[^\s/@'\"]+@(?=[\w-]+(?:\.[\w-]+)*:\d)"), f"{WITHHELD}@"),
+_PARAMETER = re.compile(r"([?&;#])([^=&;#?/\s'\"]{1,256})=([^&;#\s'\"]*?)(?=:?(?:[&;#\s'\"]|$))")
+_IN_URL = re.compile(r"([?&;#])([^=&;#?/]+)=([^?&;#]*)")
+_ENCODED = re.compile(r"(?<==)[^?&;#=]*%(?:25)*(?:3F|40)[^?&;#=]*", re.IGNORECASE)
+_IN_FLAG = re.compile(r"(^|[,;\s])([\w.-]+)=([^,;\s]*)")
+# `requests` reports URLs without their host; the query of an upload URL lets anyone complete the upload.
+_QUERY = re.compile(r"((?:https?:/|\burl: )/[^\s?'\"]{0,1024})\?[^\s'\")]*?(?=:?(?:[\s'\")]|$))", re.IGNORECASE)
+_SETTING = re.compile(
+    rf"""(?<![\w/.?&-])([\w.-]{{0,64}}(?:secret|passw|passphrase|access_?key|account_?key|private_?key|api_?key|
+    access_?signature|connection_?string|{_TOKEN})[\w.-]{{0,64}}\\?["']?\s?[=:]\s?)
+    (\\?"[^"]*"?|'[^']*'?|[^\s'",;&]+)""",
+    re.IGNORECASE | re.VERBOSE,
 )
+_PRIVATE_KEY = re.compile(r"(-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----)(?:[\sA-Za-z0-9+/=]|\\n)*")
+_LOGIN = re.compile(r"\b(Bearer|Basic)\s+(?=\S{0,512}[\d=+/_])[\w.~+/=-]{8,}", re.IGNORECASE)
+_TOKENS = re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|\bya29\.[\w-]{8,}|\bAKIA[A-Z0-9]{16}\b")
+# A proxy or an endpoint, as environment variables have it, may lack the scheme.
+_USER_ALONE = re.compile(r"(?<![\w/.:@%+~-])[\w.%+~-]{1,256}:(?![:/])[^\s/@'\"]{1,256}@(?=[\w.-]{1,256}:\d)")
 
 
 def is_credential(name: str) -> bool:
@@ -77,12 +78,10 @@ def is_credential(name: str) -> bool:
 
 def without_secrets(text: str) -> str:
     """Remove what may be a credential from a text for people, above all the queries of its URLs."""
-    for pattern, replacement in _KNOWN:
-        text = pattern.sub(replacement, text)
-    # `requests` reports URLs without their host; the query of an upload URL lets anyone complete the upload.
-    text = _QUERY.sub(rf"\1?{WITHHELD}", text)
-    text = _SETTING.sub(rf"\1{WITHHELD}", _USER.sub(rf"\1{WITHHELD}@", text))
-    return _PARAMETER.sub(_without_value, text) if "=" in text else text
+    text = _LOGIN.sub(rf"\1 {WITHHELD}", _PRIVATE_KEY.sub(rf"\1{WITHHELD}", text))
+    text = _USER_ALONE.sub(f"{WITHHELD}@", _TOKENS.sub(WITHHELD, text))
+    text = _SETTING.sub(rf"\1{WITHHELD}", _QUERY.sub(rf"\1?{WITHHELD}", _USER.sub(rf"\1{WITHHELD}@", text)))
+    return _PARAMETER.sub(_without_value, text)
 
 
 def url_without_secrets(url: str, instead: str = WITHHELD) -> str:
@@ -96,7 +95,6 @@ def url_without_secrets(url: str, instead: str = WITHHELD) -> str:
     """
     if "://" not in url or url.startswith("/"):
         return url
-    url = _USER.sub(rf"\1{instead}@", url, count=1)
     return _ENCODED.sub(lambda match: _without_inner(match[0], instead), _without_values(url, instead))
 
 
@@ -138,9 +136,7 @@ def _json_without_secrets(value: Any) -> Any:
 
 
 def _without_values(url: str, instead: str) -> str:
-    for parameter in (_IN_QUERY, _IN_PATH):
-        url = parameter.sub(lambda match: _without_value(match, instead), url)
-    return url
+    return _IN_URL.sub(lambda match: _without_value(match, instead), _USER.sub(rf"\1{instead}@", url))
 
 
 def _without_value(match: re.Match[str], instead: str = WITHHELD) -> str:

@@ -20,7 +20,7 @@ from apache_beam.utils.secret import Secret
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
-from pipelines.credentials import KEYS, WITHHELD
+from pipelines.credentials import KEYS, WITHHELD, flags_without_secrets
 from pipelines.runners.dataflow import ONE_PROCESS, check_dataflow_options, is_dataflow, shape_workers
 
 LOCAL_RUNNERS = ("direct", "fnapi", "bundlebaseddirect")
@@ -53,7 +53,8 @@ def check_beam_flags(
             # Importing a runner raises whatever its libraries raise, e.g. for one another's versions.
             raise UsageError(f"--runner {runner}: {' '.join(str(error).split())}") from error
     if unknown:
-        flag = unknown[0].split("=")[0]
+        # A word of its own may be the rest of a password with a space in it.
+        flag = list(flags_without_secrets(flags))[list(flags).index(unknown[0])].split("=")[0]
         known = [name for action in parser._actions for name in action.option_strings]
         near = difflib.get_close_matches(flag, [*known, *(f"--{name}" for name in own)], 1, 0.7)
         raise UsageError(f"unknown argument {flag}", f"did you mean {near[0]}?" if near else "")

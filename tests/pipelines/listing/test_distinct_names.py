@@ -15,6 +15,7 @@ from pipelines import archives, storage
 from pipelines.archives.members import member_path
 from pipelines.credentials import url_without_secrets
 from pipelines.listing import list_images
+from pipelines.listing.masking import MaskedNames
 from pipelines.records import Failure, ImageRef, Listed, writable
 from tests.conftest import Bucket
 from tests.pipelines.archives.packing import CHIPS, pack
@@ -171,6 +172,42 @@ def test_urls_that_differ_are_told_apart_without_their_secrets(tmp_path: Path) -
     assert "hunter" not in str(listed)
     assert paths(listed)[:4] == urls[:4]
     assert paths(listed)[4:8] == [f"https://host/x.jpg?id=1&sig=...{number}" for number in ("", 2, 3, 4)]
+
+
+QUERIES = st.lists(
+    st.sampled_from(
+        [
+            "?sig=",
+            "&token=",
+            ";key=",
+            "#",
+            "?",
+            "&",
+            "a",
+            "b",
+            "...",
+            "...2",
+            "=",
+            "%3Fsig%3D",
+            "%3fsig%3d",
+            "me:p@",
+            " ",
+        ]
+    ),
+    max_size=6,
+).map("".join)
+
+
+@given(st.sets(QUERIES, max_size=20))
+@example({"?sig=a", "?sig=b", "?sig=...", "?sig=...2"})
+@example({"?a=%3Fsig%3Da", "?a=%3fsig%3db", "?a=%3Fsig%3D...", "?a=%3Fsig%3D...2"})
+def test_masks_tell_all_urls_apart(queries: set[str]) -> None:
+    masked, names = MaskedNames(), [f"https://h/{query}" for query in sorted(queries)]
+
+    rows = [masked.mask(Failure(name, "list", "", "", "")).path for name in (*names, *names)]
+
+    assert len(set(rows)) == len(names), dict(zip(names, rows, strict=False))
+    assert rows[: len(names)] == rows[len(names) :], "a name that is listed twice is one input"
 
 
 @pytest.mark.parametrize("name", ["/data/token=abc/x.jpg", "gs://b/token=abc/x.jpg", "/data/a?sig=1&token=2.jpg"])
