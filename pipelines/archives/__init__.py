@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from pipelines import storage
 from pipelines.archives.compression import COMPRESSED_ENDINGS
 from pipelines.archives.members import IN_STREAM, IN_TAR, SEPARATOR, Found, UntrustedArchiveError, member_path
 from pipelines.archives.tars import Streams, list_tar, read_in_tar
@@ -23,6 +24,7 @@ __all__ = [
     "is_archive",
     "is_streamed",
     "list_members",
+    "name_file",
     "read_member",
     "split_member",
 ]
@@ -47,6 +49,18 @@ def split_member(path: str) -> tuple[str, str | None]:
         if is_archive(path[: match.start()]):
             return path[: match.start()], path[match.end() :]
     return path, None
+
+
+def name_file(path: str) -> str:
+    """Return a spelling of a file's path that no member of an archive has.
+
+    It is the path itself, unless that reads like the path of a member, as of a file named `x.tar::m.jpg`. Such a path
+    gets a mark for each `ARCHIVE::` in it: `/./x.tar::m.jpg` is the file, and `/x.tar::m.jpg` the member of `/x.tar`.
+    """
+    if SEPARATOR not in path:
+        return path
+    separators = re.finditer(SEPARATOR, path)
+    return storage.marked(path, sum(is_archive(path[: separator.start()]) for separator in separators))
 
 
 def list_members(archive: ImageRef) -> Iterator[Found]:

@@ -6,6 +6,7 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 
 from pipelines import archives, storage
@@ -90,19 +91,28 @@ def _spread(written: str) -> list[str]:
     if patterns == [written]:
         return patterns
     try:
-        path = storage.normalize(written)
-        exists = storage.exists(path) if storage.is_remote(path) else os.path.lexists(path)
+        return [written] if _exists(written) else patterns
     except (OSError, storage.UnsupportedStorageError):
         return [written]
-    return [written] if exists else patterns
+
+
+def _exists(name: str) -> bool:
+    """Return whether there is a file of this literal name."""
+    if storage.is_remote(name):
+        return storage.exists(storage.normalize(name))
+    return os.path.lexists(os.path.expanduser(name))
 
 
 def _expand(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
     """List what one input names, including members of archives."""
     outer, inner = archives.split_member(pattern)
-    if inner and os.path.lexists(pattern):
-        outer, inner = pattern, None
+    # Who may not look up a name may still read the archive.
+    with suppress(OSError):
+        if inner and _exists(pattern):
+            outer, inner = pattern, None
     remote = storage.is_remote(storage.normalize(outer))
+    if remote:
+        outer = storage.unmarked(outer)
     for listed in (expand_in_bucket if remote else expand_here)(outer, passed_over):
         if isinstance(listed, ImageRef) and archives.is_archive(listed.path):
             yield from _members(listed, inner, passed_over)

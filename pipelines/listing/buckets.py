@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from pipelines import storage
+from pipelines.listing.lookup import refer_entry
 from pipelines.listing.names import compile_pattern, is_image
-from pipelines.records import ImageRef, Listed
+from pipelines.records import Listed
 
 _PATTERN = re.compile(r"[*?\[]")
 
@@ -28,7 +29,7 @@ def _named(path: str) -> list[Listed]:
     if path.endswith("/") or "/" not in path.partition("://")[2]:
         return []
     try:
-        return [ImageRef(*storage.look_up(path))]
+        return [refer_entry(storage.look_up(path))]
     except FileNotFoundError:
         return []
 
@@ -42,7 +43,7 @@ def _below(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
     for entry in storage.walk(prefix):
         exists = True
         if is_image(entry.path[len(prefix) :], passed_over):
-            yield ImageRef(*entry)
+            yield refer_entry(entry)
     if exists or magic is None:
         return
     matches = compile_pattern(pattern.rstrip("/"))
@@ -51,12 +52,12 @@ def _below(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
             # A folder marker, not a file in it.
             continue
         if matches(entry.path) and not pattern.endswith("/"):
-            yield ImageRef(*entry)
+            yield refer_entry(entry)
             continue
         folder = entry.path
         while "/" in folder.partition("://")[2]:
             folder = posixpath.dirname(folder)
             if matches(folder):
                 if is_image(entry.path[len(folder) + 1 :], passed_over):
-                    yield ImageRef(*entry)
+                    yield refer_entry(entry)
                 break

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 
-from pipelines import storage
+from pipelines import archives, storage
 from pipelines.listing.lookup import InputError, refer
 from pipelines.listing.names import is_image
 from pipelines.records import Listed, UnlistedFolderError, not_listed
@@ -25,7 +25,8 @@ def expand_here(pattern: str, passed_over: Counter[str] | None = None) -> Iterat
     else:
         # Made absolute only after matching: special characters in the folders above are not part of the pattern.
         names = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
-        names = [storage.normalize(name) for name in names]
+        # Joined first: in a match, `~` is a character like any other.
+        names = [storage.normalize(os.path.join(os.getcwd(), name)) for name in names]
     if not names:
         raise InputError(f"no file or folder matches {pattern}")
     for name in names:
@@ -40,7 +41,7 @@ def _walk(
         status = os.stat(folder)
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        yield not_listed(folder, UnlistedFolderError(error.strerror or str(error)))
+        yield not_listed(archives.name_file(folder), UnlistedFolderError(error.strerror or str(error)))
         return
     here = (status.st_dev, status.st_ino)
     if here in above:
@@ -51,7 +52,7 @@ def _walk(
         try:
             is_folder = entry.is_dir()
         except OSError as error:
-            yield not_listed(entry.path, error)
+            yield not_listed(archives.name_file(entry.path), error)
             continue
         if is_folder:
             yield from _walk(entry.path, passed_over, above | {here})

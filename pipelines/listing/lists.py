@@ -15,7 +15,8 @@ import pyarrow.parquet
 
 from pipelines import archives, storage
 from pipelines.listing.lookup import InputError, refer
-from pipelines.records import Failure, ImageRef, Listed, not_listed
+from pipelines.listing.masking import MaskedNames
+from pipelines.records import Failure, ImageRef, Listed, not_listed, writable
 
 LIST_COLUMN = "path"
 _LOOK_UPS = 32
@@ -32,7 +33,7 @@ def read_list(path: str) -> Iterator[Listed]:
         folder = os.path.dirname(storage.normalize(path))
     except storage.UnsupportedStorageError as error:
         raise InputError(error.message, error.remedy) from error
-    empty = True
+    empty, masked = True, MaskedNames()
     # Looked up once for all its members: in a bucket each look-up is a request.
     refer_archive = lru_cache(_ARCHIVES)(refer)
     with ThreadPoolExecutor(_LOOK_UPS, thread_name_prefix="list") as executor:
@@ -43,8 +44,8 @@ def read_list(path: str) -> Iterator[Listed]:
             empty = False
             ahead.append(_refer_named(name, folder, executor, refer_archive))
             if len(ahead) > 4 * _LOOK_UPS:
-                yield _result(ahead.popleft())
-        yield from map(_result, ahead)
+                yield masked.mask(_result(ahead.popleft()))
+        yield from (masked.mask(_result(listed)) for listed in ahead)
     if empty:
         raise InputError(f"{path} lists no images")
 
@@ -53,28 +54,43 @@ def _refer_named(
     name: str, folder: str, executor: Executor, refer_archive: Callable[[str], Listed]
 ) -> Listed | Future[Listed]:
     """Look up a listed name; in a bucket, which responds slowly, concurrently with others."""
-    try:
-        path = storage.normalize(name if storage.is_remote(name) else os.path.join(folder, name))
-    except (storage.UnsupportedStorageError, ValueError) as error:
-        return not_listed(storage.without_secrets(name), error)
+    path = name if storage.is_remote(name) else os.path.join(folder, name)
+    # Split before it is normalized: the name of a member is no path, and `a//b.jpg` another member than `a/b.jpg`.
     archive, member = archives.split_member(path)
-    if member and not os.path.lexists(path):
-        return _find_member(refer_archive(archive), archive, member)
+    try:
+        if member and not os.path.lexists(path):
+            archive = storage.normalize(archive)
+            found = _find_member(refer_archive(archive), archive, member)
+            # In a bucket it takes a request to see whether an object has this very name: only made if no member has.
+            itself = refer(_normalize(path)) if isinstance(found, Failure) and storage.is_remote(path) else None
+            return itself if isinstance(itself, ImageRef) else found
+        path = _normalize(path)
+    except (storage.UnsupportedStorageError, ValueError) as error:
+        # It names nothing that could be escaped as a path is.
+        escaped = name.replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode()
+        return not_listed(escaped, error)
     return executor.submit(refer, path) if storage.is_remote(path) else refer(path)
+
+
+def _normalize(path: str) -> str:
+    """Normalize a path, but keep the slash at the end of an object's name: it is a part of it."""
+    normalized = storage.normalize(path)
+    is_object = storage.is_remote(path) and "/" in normalized.partition("://")[2]
+    return f"{normalized}/" if is_object and path.endswith("/") else normalized
 
 
 def _find_member(archive: Listed, path: str, name: str) -> Listed:
     """Find a member of an archive by its name."""
-    member = f"{path}{archives.SEPARATOR}{name}"
+    member = f"{archives.name_file(path)}{archives.SEPARATOR}{name}"
     if isinstance(archive, Failure):
-        return archive._replace(path=member)
+        return archive._replace(path=writable(member))
     try:
         directory = _directory(archive)
     except OSError as error:
         return not_listed(member, error)
     broken = directory.get(None)
     if name not in directory and isinstance(broken, Failure):
-        return broken._replace(path=member)
+        return broken._replace(path=writable(member))
     return directory.get(name) or not_listed(member, FileNotFoundError("no such member in the archive"))
 
 

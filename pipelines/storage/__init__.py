@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import IO, Protocol
 
+from pipelines.credentials import url_without_secrets
 from pipelines.storage import local
 from pipelines.storage.buckets import BucketStore
 from pipelines.storage.errors import (
@@ -21,10 +22,10 @@ from pipelines.storage.errors import (
     NoAccessError,
     TransientError,
     UnsupportedStorageError,
-    without_secrets,
 )
 from pipelines.storage.objects import Access, Entry
 from pipelines.storage.patience import hurried, patiently
+from pipelines.storage.spelling import absolute, is_remote, marked, unmarked
 
 __all__ = [
     "Access",
@@ -35,12 +36,12 @@ __all__ = [
     "TransientError",
     "UnsupportedStorageError",
     "hurried",
-    "without_secrets",
+    "is_remote",
+    "marked",
+    "unmarked",
 ]
 
 BUCKETS = ("gs://", "s3://")
-
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 Leave = Callable[[], None]
 
@@ -77,11 +78,6 @@ def use(access: Access) -> None:
         _store.cache_clear()
 
 
-def is_remote(path: str) -> bool:
-    """Return whether a path is not on this machine."""
-    return _SCHEME.match(path) is not None
-
-
 def can_be_written(path: str) -> bool:
     """Return whether an output can be written to a path."""
     return not is_remote(path) or path.startswith(BUCKETS)
@@ -91,19 +87,26 @@ def normalize(path: str) -> str:
     """Normalize a path, so that every file and folder has exactly one spelling.
 
     Raises:
-      UnsupportedStorageError: the path is in an unsupported kind of storage, or lacks a bucket.
+      UnsupportedStorageError: the path is in an unsupported kind of storage, or names a bucket that cannot exist.
     """
     if is_remote(path):
-        scheme, _, rest = path.partition("://")
+        scheme = path.partition("://")[0]
         if not _is_reached(scheme):
             raise UnsupportedStorageError(
-                f"{without_secrets(path)}: {scheme}:// is not supported",
+                f"{url_without_secrets(path)}: {scheme}:// is not supported",
                 f"use a local path, {' or '.join(BUCKETS)}, or install Beam's file system for it",
             )
-        if not rest.strip("/"):
+        place = unmarked(path)
+        bucket = place.removeprefix(f"{scheme}://").partition("/")[0]
+        if not bucket:
             raise UnsupportedStorageError(f"{path} names no bucket", f"write {scheme}://BUCKET/PATH")
-        return path.rstrip("/")
-    return os.path.abspath(os.path.expanduser(path))
+        if re.search(":" if place.startswith(BUCKETS) else ":.*@", bucket):
+            raise UnsupportedStorageError(
+                f"{url_without_secrets(path)}: no bucket has a colon in its name",
+                "give credentials as the provider's own tools take them, not in a path",
+            )
+        return place.rstrip("/")
+    return absolute(os.path.expanduser(path))
 
 
 def join(folder: str, *names: str) -> str:

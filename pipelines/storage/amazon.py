@@ -16,6 +16,7 @@ import botocore.exceptions
 import botocore.parsers
 import urllib3.exceptions
 
+from pipelines.credentials import without_secrets
 from pipelines.storage.errors import (
     ConflictError,
     CredentialsOutageError,
@@ -23,7 +24,6 @@ from pipelines.storage.errors import (
     TransientError,
     refused,
     unreachable,
-    without_secrets,
 )
 from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page
 

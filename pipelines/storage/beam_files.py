@@ -15,7 +15,8 @@ from typing import IO, Any, NoReturn
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.storage.errors import NoAccessError, refused, unreachable, without_secrets
+from pipelines.credentials import without_secrets
+from pipelines.storage.errors import NoAccessError, refused, unreachable
 from pipelines.storage.objects import Entry, Page
 
 _BYTES_AT_ONCE = 1 << 20

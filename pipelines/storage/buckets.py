@@ -14,6 +14,7 @@ from pipelines.storage.leases import lease
 from pipelines.storage.lock_objects import read_owner
 from pipelines.storage.objects import Entry, LimitedBuffer, Objects, Page
 from pipelines.storage.patience import patiently
+from pipelines.storage.spelling import unmarked
 
 _READ_AHEAD = 1 << 20
 _IN_MEMORY = 1 << 24
@@ -231,7 +232,7 @@ class _Upload:
 
 def _split(path: str) -> tuple[str, str]:
     """Split a path into bucket and key, verbatim: no character is special."""
-    bucket, _, key = path.partition("://")[2].partition("/")
+    bucket, _, key = unmarked(path).partition("://")[2].partition("/")
     if not bucket:
         raise UnsupportedStorageError(f"{path} names no bucket", f"write {path.partition('://')[0]}://BUCKET/PATH")
     return bucket, key

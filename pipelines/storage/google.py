@@ -17,13 +17,8 @@ from google.api_core.exceptions import GoogleAPICallError, Unauthorized
 from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption
 
-from pipelines.storage.errors import (
-    CredentialsOutageError,
-    NoAccessError,
-    refused,
-    unreachable,
-    without_secrets,
-)
+from pipelines.credentials import without_secrets
+from pipelines.storage.errors import CredentialsOutageError, NoAccessError, refused, unreachable
 from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page
 
 _ATTEMPT: dict[str, Any] = {"retry": None, "timeout": (CONNECT_SECONDS, ANSWER_SECONDS)}

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from pipelines.storage.errors import ConflictError, LockedError, without_secrets
+from pipelines.credentials import without_secrets
+from pipelines.storage.errors import ConflictError, LockedError
 from pipelines.storage.lock_objects import Found, LockObject
 from pipelines.storage.objects import ABSENT, Objects
 from pipelines.storage.patience import patiently

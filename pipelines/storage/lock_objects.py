@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from itertools import count
 from typing import Any, NamedTuple
 
-from pipelines.storage.errors import UnsupportedStorageError, without_secrets
+from pipelines.credentials import without_secrets
+from pipelines.storage.errors import UnsupportedStorageError
 from pipelines.storage.objects import ABSENT, Objects
 
 

@@ -230,25 +230,6 @@ def test_threads_that_come_together_share_one_client(bucket: Bucket, monkeypatch
     assert len(made) == 1
 
 
-@pytest.mark.parametrize(
-    ("text", "cut"),
-    [
-        (
-            "GET https://host/b/o?X-Goog-Signature=abc&x=1: 'http://h?sig=2' failed",
-            "GET https://host/b/o?... 'http://h?...' failed",
-        ),
-        (
-            "Pool(host='h', port=443): Max retries exceeded with url: /upload/b/x/o?upload_id=abc (Caused by",
-            "Pool(host='h', port=443): Max retries exceeded with url: /upload/b/x/o?... (Caused by",
-        ),
-        ("HTTPS://me:hunter2@host:1/b?x --x=http://u:p@h", "HTTPS://...@host:1/b?... --x=http://...@h"),
-        ("no URL: what? a@b.com, http://host/@a", "no URL: what? a@b.com, http://host/@a"),
-    ],
-)
-def test_what_may_be_a_credential_in_a_url_is_cut(text: str, cut: str) -> None:
-    assert storage.without_secrets(text) == cut
-
-
 def test_requests_are_billed_to_the_project_of_the_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
