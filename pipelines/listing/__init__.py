@@ -38,18 +38,10 @@ def list_images(
 
     Raises:
       InputError: an input matches nothing, or the list cannot be read.
+      InterruptedRunError: the run was asked to stop.
     """
-    seen = set()
-    patterns = [pattern for written in inputs for pattern in _spread(written)]
-    # Each thread has its own counter: a shared one would not be thread-safe.
-    counts = [Counter[str]() for _ in patterns]
-    named = side_by_side([expand(pattern, count) for pattern, count in zip(patterns, counts, strict=True)])
-    for listed in chain(named, read_list(input_list) if input_list else ()):
-        if listed.path not in seen:
-            seen.add(listed.path)
-            yield listed
-    if passed_over is not None:
-        passed_over.update(sum(counts, Counter()))
+    # In a thread, so that a signal is met even while a server keeps everything waiting.
+    yield from side_by_side([_list_each_once(inputs, input_list, passed_over)])
 
 
 def anchor(pattern: str) -> str:
@@ -77,6 +69,22 @@ def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Li
         raise InputError(f"cannot list {pattern}: {error.strerror or error}") from error
     if not found:
         raise InputError(f"no images in {pattern} (looked for files ending in {', '.join(ENDINGS)})")
+
+
+def _list_each_once(
+    inputs: Sequence[str], input_list: str | None, passed_over: Counter[str] | None
+) -> Iterator[Listed]:
+    seen = set()
+    patterns = [pattern for written in inputs for pattern in _spread(written)]
+    # Each thread has its own counter: a shared one would not be thread-safe.
+    counts = [Counter[str]() for _ in patterns]
+    named = side_by_side([expand(pattern, count) for pattern, count in zip(patterns, counts, strict=True)])
+    for listed in chain(named, read_list(input_list) if input_list else ()):
+        if listed.path not in seen:
+            seen.add(listed.path)
+            yield listed
+    if passed_over is not None:
+        passed_over.update(sum(counts, Counter()))
 
 
 def _spread(written: str) -> list[str]:

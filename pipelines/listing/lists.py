@@ -6,7 +6,7 @@ import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import lru_cache
 
 import pyarrow as pa
@@ -15,7 +15,9 @@ import pyarrow.parquet
 
 from pipelines import archives, storage
 from pipelines.listing.lookup import InputError, refer
+from pipelines.listing.threads import UnawaitedPool
 from pipelines.records import Failure, ImageRef, Listed, not_listed
+from pipelines.supervision import interruption
 
 LIST_COLUMN = "path"
 _LOOK_UPS = 32
@@ -35,13 +37,14 @@ def read_list(path: str) -> Iterator[Listed]:
     empty = True
     # Looked up once for all its members: in a bucket each look-up is a request.
     refer_archive = lru_cache(_ARCHIVES)(refer)
-    with ThreadPoolExecutor(_LOOK_UPS, thread_name_prefix="list") as executor:
+    with UnawaitedPool(_LOOK_UPS, "list") as pool:
         ahead: deque[Listed | Future[Listed]] = deque()
         for name in _read_names(path):
+            interruption.check()
             if not name:
                 continue
             empty = False
-            ahead.append(_refer_named(name, folder, executor, refer_archive))
+            ahead.append(_refer_named(name, folder, pool, refer_archive))
             if len(ahead) > 4 * _LOOK_UPS:
                 yield _result(ahead.popleft())
         yield from map(_result, ahead)
@@ -50,7 +53,7 @@ def read_list(path: str) -> Iterator[Listed]:
 
 
 def _refer_named(
-    name: str, folder: str, executor: Executor, refer_archive: Callable[[str], Listed]
+    name: str, folder: str, pool: UnawaitedPool, refer_archive: Callable[[str], Listed]
 ) -> Listed | Future[Listed]:
     """Look up a listed name; in a bucket, which responds slowly, concurrently with others."""
     try:
@@ -60,7 +63,7 @@ def _refer_named(
     archive, member = archives.split_member(path)
     if member and not os.path.lexists(path):
         return _find_member(refer_archive(archive), archive, member)
-    return executor.submit(refer, path) if storage.is_remote(path) else refer(path)
+    return pool.submit(refer, path) if storage.is_remote(path) else refer(path)
 
 
 def _find_member(archive: Listed, path: str, name: str) -> Listed:
