@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import lru_cache
 
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
-
 from pipelines import archives, storage
+from pipelines.listing.list_files import LongName, read_names
 from pipelines.listing.lookup import InputError, refer
 from pipelines.listing.threads import UnawaitedPool
 from pipelines.records import Failure, ImageRef, Listed, not_listed
 from pipelines.supervision import interruption
 
-LIST_COLUMN = "path"
 _LOOK_UPS = 32
 _ARCHIVES = 4
 
@@ -39,17 +34,26 @@ def read_list(path: str) -> Iterator[Listed]:
     refer_archive = lru_cache(_ARCHIVES)(refer)
     with UnawaitedPool(_LOOK_UPS, "list") as pool:
         ahead: deque[Listed | Future[Listed]] = deque()
-        for name in _read_names(path):
+        for number, name in enumerate(read_names(path), 1):
             interruption.check()
             if not name:
                 continue
             empty = False
+            if isinstance(name, LongName):
+                ahead.append(_refuse(name, number))
+                continue
             ahead.append(_refer_named(name, folder, pool, refer_archive))
             if len(ahead) > 4 * _LOOK_UPS:
                 yield _result(ahead.popleft())
         yield from map(_result, ahead)
     if empty:
         raise InputError(f"{path} lists no images")
+
+
+def _refuse(name: LongName, number: int) -> Failure:
+    # With its number, because another one may begin alike, and each has to become a row.
+    shortened = f"{name.beginning}... (entry {number:,} of the list)"
+    return not_listed(shortened, ValueError(f"a name of {name.length:,} bytes is not a path"))
 
 
 def _refer_named(
@@ -88,39 +92,3 @@ def _directory(archive: ImageRef) -> Mapping[str | None, Listed]:
 
 def _result(listed: Listed | Future[Listed]) -> Listed:
     return listed.result() if isinstance(listed, Future) else listed
-
-
-def _read_names(path: str) -> Iterator[str]:
-    ending = os.path.splitext(path)[1].lower()
-    try:
-        if ending == ".txt":
-            # Names that are not UTF-8 pass through unchanged; `refer` turns each into a failure.
-            with (
-                storage.open_to_read(path) as file,
-                io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="\n") as lines,
-            ):
-                yield from (line.rstrip("\r\n") for line in lines)
-        elif ending == ".csv":
-            options = pyarrow.csv.ConvertOptions(
-                include_columns=[LIST_COLUMN], column_types={LIST_COLUMN: pa.string()}, strings_can_be_null=False
-            )
-            with storage.open_to_read(path) as file:
-                yield from _column(pyarrow.csv.open_csv(file, convert_options=options))
-        elif ending in (".parquet", ".pq"):
-            with storage.open_to_read(path) as file, pyarrow.parquet.ParquetFile(file) as table:
-                yield from _column(table.iter_batches(columns=[LIST_COLUMN]))
-        else:
-            raise InputError(f"{path} is not a list of images", "give a .txt, .csv or .parquet file")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except KeyError as error:
-        raise InputError(
-            f"{path} has no column {LIST_COLUMN!r}", f"rename the column that holds the paths to {LIST_COLUMN!r}"
-        ) from error
-    except (pa.ArrowException, IndexError) as error:
-        raise InputError(f"cannot read {path}: {str(error).rstrip('.')}") from error
-
-
-def _column(batches: Iterator[pa.RecordBatch]) -> Iterator[str]:
-    for batch in batches:
-        yield from (name or "" for name in batch.column(LIST_COLUMN).cast(pa.string()).to_pylist())
