@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from pipelines import archives, storage
+from pipelines.archives.packed import SeenPaths
 from pipelines.images.formats import ENDINGS
 from pipelines.listing.buckets import expand_in_bucket
 from pipelines.listing.folders import expand_here
@@ -74,14 +75,13 @@ def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Li
 def _list_each_once(
     inputs: Sequence[str], input_list: str | None, passed_over: Counter[str] | None
 ) -> Iterator[Listed]:
-    seen = set()
+    seen = SeenPaths()
     patterns = [pattern for written in inputs for pattern in _spread(written)]
     # Each thread has its own counter: a shared one would not be thread-safe.
     counts = [Counter[str]() for _ in patterns]
     named = side_by_side([expand(pattern, count) for pattern, count in zip(patterns, counts, strict=True)])
     for listed in chain(named, read_list(input_list) if input_list else ()):
-        if listed.path not in seen:
-            seen.add(listed.path)
+        if seen.add(listed.path):
             yield listed
     if passed_over is not None:
         passed_over.update(sum(counts, Counter()))
@@ -118,7 +118,7 @@ def _expand(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
 
 def _members(archive: ImageRef, pattern: str | None, passed_over: Counter[str] | None) -> Iterator[Listed]:
     """List the members of an archive that match a pattern; without one, those named like images."""
-    matches = compile_pattern(pattern) if pattern else None
-    for name, listed in archives.list_members(archive):
-        if name is None or name == pattern or (matches(name) if matches else is_image(name, passed_over)):
-            yield listed
+    if pattern is None:
+        return archives.list_members(archive, lambda name: is_image(name, passed_over))
+    matches = compile_pattern(pattern)
+    return archives.list_members(archive, lambda name: name == pattern or matches(name))

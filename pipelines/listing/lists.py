@@ -79,15 +79,16 @@ def _find_member(archive: Listed, path: str, name: str) -> Listed:
         directory = _directory(archive)
     except OSError as error:
         return not_listed(member, error)
-    broken = directory.get(None)
-    if name not in directory and isinstance(broken, Failure):
-        return broken._replace(path=member)
-    return directory.get(name) or not_listed(member, FileNotFoundError("no such member in the archive"))
+    missing = not_listed(member, FileNotFoundError("no such member in the archive"))
+    broken = directory.get(archive.path)
+    if isinstance(broken, Failure):
+        missing = broken._replace(path=missing.path)
+    return directory.get(missing.path) or missing
 
 
 @lru_cache(_ARCHIVES)
-def _directory(archive: ImageRef) -> Mapping[str | None, Listed]:
-    return dict(archives.list_members(archive))
+def _directory(archive: ImageRef) -> Mapping[str, Listed]:
+    return {listed.path: listed for listed in archives.list_members(archive, lambda name: True)}
 
 
 def _result(listed: Listed | Future[Listed]) -> Listed:

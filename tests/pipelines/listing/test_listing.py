@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import storage
+from pipelines.archives.packed import PackedNames
 from pipelines.listing import InputError, list_images
-from pipelines.listing.packed import PackedNames
 from pipelines.records import Failure, ImageRef
 from tests.conftest import Bucket
 
@@ -285,7 +285,7 @@ def test_a_list_that_cannot_be_read_is_refused(tmp_path: Path, name: str, conten
 
 
 def test_a_listing_gives_back_what_it_took_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.listing.packed._ITEMS_PER_PACK", 3)
+    monkeypatch.setattr("pipelines.archives.packed._ITEMS_PER_PACK", 3)
     refs = [ImageRef(f"{number} ä.jpg", number << 40, f"print {number}") for number in range(8)]
     failures = [Failure(f"{number}", "list", "OSError", "gone", "") for number in range(4)]
 
