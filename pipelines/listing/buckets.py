@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections import Counter
 from collections.abc import Iterator
 
 from pipelines import storage
 from pipelines.listing.lookup import refer_entry
-from pipelines.listing.names import compile_pattern, is_image
+from pipelines.listing.names import MAGIC, compile_pattern, is_image
 from pipelines.records import Listed
-
-_PATTERN = re.compile(r"[*?\[]")
 
 
 def expand_in_bucket(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Listed]:
@@ -39,7 +36,7 @@ def _below(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
 
     A pattern yields the objects it matches, and the images below the folders it matches.
     """
-    prefix, magic, exists = f"{pattern.rstrip('/')}/", _PATTERN.search(pattern), False
+    prefix, magic, exists = f"{pattern.rstrip('/')}/", MAGIC.search(pattern), False
     for entry in storage.walk(prefix):
         exists = True
         if is_image(entry.path[len(prefix) :], passed_over):
@@ -57,7 +54,8 @@ def _below(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
         folder = entry.path
         while "/" in folder.partition("://")[2]:
             folder = posixpath.dirname(folder)
-            if matches(folder):
+            # With its slash: a `**` at the end of a pattern may match no folder.
+            if matches(f"{folder}/"):
                 if is_image(entry.path[len(folder) + 1 :], passed_over):
                     yield refer_entry(entry)
                 break
