@@ -8,10 +8,12 @@ import os
 import select
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipelines.commandline.printing import show
+from pipelines.credentials import without_secrets
 from pipelines.errors import ExitCode
 
 
@@ -54,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand.
 
     Returns:
-      The exit code: the command's own, or 2 if there is no such command. After a signal, 128 plus its number: also if
-      nobody reads the rest of the output, as in `| head`.
+      The exit code: the command's own, 2 if there is no such command, or 1 after a bug. After a signal, 128 plus its
+      number: also if nobody reads the rest of the output, as in `| head`.
     """
     try:
         try:
@@ -68,6 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # When Python ends, it tries once more to print what is left, and would add a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except Exception:
+        # A bug, of which the traceback is needed; but libraries put URLs with signatures into their messages.
+        show(*without_secrets(traceback.format_exc()).rstrip().split("\n"), file=sys.stderr)
+        return ExitCode.STOPPED
 
 
 def _is_output_closed() -> bool:

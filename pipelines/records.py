@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.credentials import without_secrets
+
 
 class Span(NamedTuple):
     """The location of a member in its archive.
@@ -107,6 +109,18 @@ class UnlistedFolderError(OSError):
     """A folder that cannot be listed."""
 
 
+def failed(ref: ImageRef, stage: str, error: str, message: str) -> Failure:
+    """Describe why an image could not be tagged, without the credentials that a library may have put into its message.
+
+    Args:
+      ref: the image.
+      stage: `read`, `decode` or `predict`.
+      error: the kind of error.
+      message: the reason.
+    """
+    return Failure(ref.path, stage, error, without_secrets(message), ref.fingerprint)
+
+
 def not_listed(path: str, error: Exception, fingerprint: str = "", message: str = "") -> Failure:
     """Describe why a name cannot be an image.
 
@@ -117,6 +131,19 @@ def not_listed(path: str, error: Exception, fingerprint: str = "", message: str 
       message: replaces the error's own message.
     """
     reason = message or (error.strerror if isinstance(error, OSError) else None) or str(error)
-    # Names that are not UTF-8 cannot be written unchanged.
-    name = path.encode("utf-8", "backslashreplace").decode()
-    return Failure(name, "list", type(error).__name__, reason, fingerprint)
+    return Failure(writable(path), "list", type(error).__name__, without_secrets(reason), fingerprint)
+
+
+def writable(path: str) -> str:
+    r"""Return how a path is written to a row: unchanged if it is UTF-8.
+
+    Any other path is written with escapes behind an empty name, as in `//folder/\udcff.jpg` and `gs:///bucket/...`: no
+    path that is UTF-8 has one there, so none is taken for it. Backslashes are doubled in it.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        root = path.find("://") + 3 if "://" in path and not path.startswith("/") else 0
+        escaped = path[root:].replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode()
+        return f"{path[:root]}/{escaped}"
+    return path

@@ -1,4 +1,4 @@
-"""Proxy a server on loopback and disturb its traffic: delays, refusals, and connections that break midway."""
+"""Proxy a server on loopback and disturb its traffic: delays, refusals, lost conditions, connections that break off."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
@@ -23,11 +23,13 @@ class Disturbance(NamedTuple):
       status: with which it is refused; `RESET` to reset the connection midway; None to let it pass.
       seconds: delay before anything else.
       trickle: seconds per kilobyte of the response.
+      ignored: headers and query parameters that the server does not see, in lower case.
     """
 
     status: int | None = None
     seconds: float = 0.0
     trickle: float = 0.0
+    ignored: Collection[str] = ()
 
 
 Disturb = Callable[[str, str], Disturbance]
@@ -112,9 +114,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if self._upstream is None:
             self._upstream = http.client.HTTPConnection(proxy.server, timeout=60)
-        self._upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        path = _without(self.path, disturbance.ignored)
+        self._upstream.putrequest(self.command, path, skip_host=True, skip_accept_encoding=True)
+        ignored = {"connection", "transfer-encoding", "content-length", "expect", *disturbance.ignored}
         for name, value in self.headers.items():
-            if name.lower() not in ("connection", "transfer-encoding", "content-length", "expect"):
+            if name.lower() not in ignored:
                 self._upstream.putheader(name, value)
         self._upstream.putheader("Content-Length", str(len(body)))
         self._upstream.endheaders(body)
@@ -172,3 +176,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
         self.close_connection = True
+
+
+def _without(path: str, ignored: Collection[str]) -> str:
+    """Remove parameters from the query of a path."""
+    bare, mark, query = path.partition("?")
+    kept = [part for part in query.split("&") if part.partition("=")[0].lower() not in ignored]
+    return bare + mark + "&".join(kept)

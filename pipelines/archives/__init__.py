@@ -7,13 +7,15 @@ offset, so that many workers can share one archive. A compressed tar has to be r
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from pipelines import storage
 from pipelines.archives.compression import COMPRESSED_ENDINGS
-from pipelines.archives.members import IN_STREAM, IN_TAR, SEPARATOR, Found, UntrustedArchiveError, member_path
+from pipelines.archives.members import IN_STREAM, IN_TAR, SEPARATOR, UntrustedArchiveError
+from pipelines.archives.packed import PackedNames, SeenPaths
 from pipelines.archives.tars import Streams, list_tar, read_in_tar
 from pipelines.archives.zips import list_zip, read_in_zip
-from pipelines.records import Failure, ImageRef, not_listed
+from pipelines.records import Failure, ImageRef, Listed, not_listed
 from pipelines.supervision import interruption
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "is_archive",
     "is_streamed",
     "list_members",
+    "name_file",
     "read_member",
     "split_member",
 ]
@@ -49,34 +52,61 @@ def split_member(path: str) -> tuple[str, str | None]:
     return path, None
 
 
-def list_members(archive: ImageRef) -> Iterator[Found]:
+def name_file(path: str) -> str:
+    """Return a spelling of a file's path that no member of an archive has.
+
+    It is the path itself, unless that reads like the path of a member, as of a file named `x.tar::m.jpg`. Such a path
+    gets a mark for each `ARCHIVE::` in it: `/./x.tar::m.jpg` is the file, and `/x.tar::m.jpg` the member of `/x.tar`.
+    """
+    if SEPARATOR not in path:
+        return path
+    separators = re.finditer(SEPARATOR, path)
+    return storage.marked(path, sum(is_archive(path[: separator.start()]) for separator in separators))
+
+
+def list_members(archive: ImageRef, wanted: Callable[[str], object]) -> Iterator[Listed]:
     """List the files in an archive without reading them.
 
     If several members share a name, the last one counts, as when unpacking. A truncated archive yields its intact
     members, then one failure that names the offset. If its checksum shows damage but not where, all members are
     failures.
 
+    Args:
+      archive: its file.
+      wanted: returns whether a member is to be listed, given its name.
+
+    Yields:
+      Members, in the order in which they are stored; then failures of the archive itself, under its own path.
+
     Raises:
       TransientError: the archive cannot be read now, whatever it contains.
     """
     list_kind = list_zip if archive.path.lower().endswith(".zip") else list_tar
-    members: dict[str, Found] = {}
+    seen, last = SeenPaths(), dict[str, int]()
     broken: list[Failure] = []
-    for found in list_kind(archive):
-        interruption.check()
-        if found.name is not None:
-            # Removed first, so that the order is that of the offsets: a compressed tar is read in that order.
-            members.pop(found.name, None)
-            members[found.name] = found
-        elif isinstance(found.listed, Failure):
-            broken.append(found.listed)
-    if members and any(failure.error == UntrustedArchiveError.__name__ for failure in broken):
-        reason = UntrustedArchiveError("the archive's checksum is wrong, so any member may be damaged")
-        for name in members:
-            yield Found(name, not_listed(member_path(archive, name), reason, archive.fingerprint))
-        return
-    yield from members.values()
-    yield from (Found(None, failure) for failure in broken)
+
+    def read() -> Iterator[Listed]:
+        number = 0
+        for name, listed in list_kind(archive):
+            interruption.check()
+            if name is None:
+                assert isinstance(listed, Failure)
+                broken.append(listed)
+            elif wanted(name):
+                if not seen.add(listed.path):
+                    last[listed.path] = number
+                number += 1
+                yield listed
+
+    # To the end, since only there is it known whether a compressed archive can be trusted.
+    members = PackedNames(read())
+    untrusted = len(members) > 0 and any(failure.error == UntrustedArchiveError.__name__ for failure in broken)
+    reason = UntrustedArchiveError("the archive's checksum is wrong, so any member may be damaged")
+    for number, listed in enumerate(members):
+        if last.get(listed.path, number) == number:
+            yield not_listed(listed.path, reason, archive.fingerprint) if untrusted else listed
+    if not untrusted:
+        yield from broken
 
 
 def read_member(ref: ImageRef) -> bytes:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zipfile
 import zlib
+from array import array
 from collections.abc import Iterator
+
+import numpy as np
 
 from pipelines import storage
 from pipelines.archives.members import (
@@ -20,30 +24,30 @@ from pipelines.archives.members import (
     member_path,
     refer_member,
 )
+from pipelines.archives.zip_directory import Entry, ZipDirectory
 from pipelines.records import Failure, ImageRef, Span, not_listed
+from pipelines.supervision import interruption
 
 _HEADER = struct.Struct("<4s22xHH")
 # A member's local header, which contains its name, is seldom longer; if it is, a second read fetches the rest.
 _HEADER_GUESS = 512
-_ENCRYPTED = 1
+# The second bit is that of strong encryption.
+_ENCRYPTED = 0x41
 
 
 def list_zip(archive: ImageRef) -> Iterator[Found]:
     """List the files in a zip; see `list_members`."""
     try:
-        with storage.open_to_read(archive.path) as file, zipfile.ZipFile(file) as directory:
-            members = directory.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, *BROKEN) as refusal:
-        # Python's module reports a file that cannot be read as not a zip file.
-        error = refusal.__context__ if isinstance(refusal.__context__, OSError) else refusal
-        if isinstance(error, storage.TransientError):
-            raise error from None
+        with storage.open_to_read(archive.path) as file:
+            directory = ZipDirectory(file, archive.size)
+            overlapping = _find_overlapping(directory)
+            for number, entry in enumerate(directory):
+                if not entry.name.endswith("/"):
+                    yield Found(entry.name, _found_in_zip(archive, entry, overlaps=number in overlapping))
+    except storage.TransientError:
+        raise
+    except BROKEN as error:
         yield Found(None, not_listed(archive.path, damaged(error), archive.fingerprint))
-        return
-    for member in members:
-        # Not `is_dir`, which fails on an empty name.
-        if not member.filename.endswith("/"):
-            yield Found(member.filename, _found_in_zip(archive, member))
 
 
 def read_in_zip(span: Span, size: int) -> bytes:
@@ -61,21 +65,43 @@ def read_in_zip(span: Span, size: int) -> bytes:
     return data
 
 
-def _found_in_zip(archive: ImageRef, member: zipfile.ZipInfo) -> ImageRef | Failure:
-    path = member_path(archive, member.filename)
-    fingerprint = f"{member.file_size}-{member.CRC:08x}"
+def _find_overlapping(directory: ZipDirectory) -> frozenset[int]:
+    """Return the numbers of the entries whose data reach into those of the next member.
+
+    Otherwise a small zip could name the same data a million times, to be unpacked as often.
+    """
+    # Not integers: sizes may be anything up to 2**64.
+    starts, ends = array("d"), array("d")
+    # What follows a damaged entry is lost, and reported when the members are listed.
+    with contextlib.suppress(DamagedArchiveError):
+        for entry in directory:
+            interruption.check()
+            starts.append(entry.start)
+            ends.append(entry.start + _HEADER.size + entry.packed)
+    order = np.argsort(starts, kind="stable")
+    reaching = np.take(ends, order)[:-1] > np.take(starts, order)[1:]
+    return frozenset(order[:-1][reaching].tolist())
+
+
+def _found_in_zip(archive: ImageRef, member: Entry, *, overlaps: bool) -> ImageRef | Failure:
+    path = member_path(archive, member.name)
+    fingerprint = f"{member.size}-{member.checksum:08x}"
     problem = None
-    if member.flag_bits & _ENCRYPTED:
+    if member.flags & _ENCRYPTED:
         problem = "the member is encrypted"
-    elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        problem = f"compression method {member.compress_type} is not supported, only deflate (8)"
-    elif member.header_offset + member.compress_size > archive.size:
+    elif member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        problem = f"compression method {member.method} is not supported, only deflate (8)"
+    elif member.damaged or not 0 <= member.start <= archive.size:
+        return not_listed(path, DamagedArchiveError("the archive's directory does not say where it is"), fingerprint)
+    elif member.start + member.packed > archive.size:
         return not_listed(path, DamagedArchiveError("the archive ends before this member does"), fingerprint)
+    elif overlaps:
+        problem = "the member's data overlap with another's, as in a zip bomb"
     if problem:
         return not_listed(path, UnsupportedMemberError(problem), fingerprint)
-    packing = DEFLATED if member.compress_type == zipfile.ZIP_DEFLATED else STORED
-    span = Span(archive.path, member.header_offset, member.compress_size, packing, member.CRC)
-    return refer_member(path, member.file_size, fingerprint, span)
+    packing = DEFLATED if member.method == zipfile.ZIP_DEFLATED else STORED
+    span = Span(archive.path, member.start, member.packed, packing, member.checksum)
+    return refer_member(path, member.size, fingerprint, span)
 
 
 def _read_stored(span: Span) -> bytes:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from pipelines import storage
 from pipelines.commandline.parser import UsageError, mistyped
+from pipelines.credentials import flags_without_secrets, url_without_secrets
 from pipelines.images.limits import Limits
 from pipelines.inference import BATCH_SIZE
 from pipelines.reading import READS_IN_FLIGHT
 
 _ACCELERATOR = re.compile(r"type:[\w.-]+;count:[1-9]\d*(;[\w:.-]+)*", re.ASCII)
 
-_SECRET = ("access_key", "secret", "token", "password", "connection_string")
+_DAY = 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +57,17 @@ class PredictOptions:
           UsageError: a value is out of its range, or options contradict one another.
         """
         self._check_paths()
-        for flag, count in (
-            ("--batch_size", self.batch_size),
-            ("--checkpoint_every", self.checkpoint_every),
-            ("--reads_in_flight", self.reads_in_flight),
-            ("--threads", self.threads),
+        # The limits keep a slip of the finger from starting so many threads that the system ends the run, or hangs.
+        for flag, count, most in (
+            ("--batch_size", self.batch_size, 1_000_000),
+            ("--checkpoint_every", self.checkpoint_every, 1_000_000_000),
+            ("--reads_in_flight", self.reads_in_flight, 4096),
+            ("--threads", self.threads, 1024),
         ):
             if count is not None and count < 1:
                 raise UsageError(f"{flag} must be at least 1, not {count}")
+            if count is not None and count > most:
+                raise UsageError(f"{flag} must be at most {most:,}, not {count:,}")
         for flag, limit in (
             *(("--max_bytes", self.max_bytes), ("--max_pixels", self.max_pixels)),
             ("--max_seconds", self.max_seconds),
@@ -76,6 +79,8 @@ class PredictOptions:
                 f"--accelerator {self.accelerator} is not of the form type:T;count:N",
                 "write e.g. 'type:nvidia-l4;count:1;install-nvidia-driver'",
             )
+        if self.max_seconds is not None and self.max_seconds > _DAY:
+            raise UsageError(f"--max_seconds must be at most {_DAY:,}, a day, not {self.max_seconds}")
         if self.max_seconds is not None and not self.isolate_decoding:
             raise UsageError("--max_seconds needs --isolate_decoding: only a process can be stopped, not a thread")
         for flag, share in (("--threshold", self.threshold), ("--max_failure_rate", self.max_failure_rate)):
@@ -89,7 +94,12 @@ class PredictOptions:
 
     def described(self) -> dict[str, Any]:
         """Return all options by name, without credentials."""
-        return {**asdict(self), "beam_flags": tuple(without_credentials(self.beam_flags))}
+        return {
+            **asdict(self),
+            "input": tuple(map(url_without_secrets, self.input)),
+            "input_list": self.input_list and url_without_secrets(self.input_list),
+            "beam_flags": tuple(flags_without_secrets(self.beam_flags)),
+        }
 
     def _check_paths(self) -> None:
         for flag, path in (
@@ -110,20 +120,6 @@ class PredictOptions:
                 or (UsageError(f"unexpected argument {stray}", f"did you mean --input {stray}?") if stray else None)
                 or UsageError("nothing to tag", "give --input PATTERN or --input_list FILE")
             )
-
-
-def without_credentials(flags: Sequence[str]) -> Iterator[str]:
-    """Yield flags with the values of secrets cut out, in both spellings: `--flag=value` and `--flag value`."""
-    secret = False
-    for flag in flags:
-        if flag.startswith("--"):
-            name, separator, _ = flag.partition("=")
-            secret = any(word in name for word in _SECRET)
-            yield f"{name}=..." if secret and separator else storage.without_secrets(flag)
-            secret = secret and not separator
-        else:
-            yield "..." if secret else storage.without_secrets(flag)
-            secret = False
 
 
 def _check_path(flag: str, path: str | None) -> None:

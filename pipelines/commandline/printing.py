@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
+from pipelines.credentials import without_secrets
 from pipelines.errors import printable
 
 
 def show(*lines: str, file: TextIO | None = None, flush: bool = False) -> None:
-    """Print lines of which none can end early, control a terminal, or fail because of its encoding.
+    """Print lines without credentials, of which none can end early, control a terminal, or fail to be encoded.
 
     Args:
       lines: without line breaks of their own; those in a name are escaped.
@@ -22,6 +23,6 @@ def show(*lines: str, file: TextIO | None = None, flush: bool = False) -> None:
     stream = file or sys.stdout
     encoding = stream.encoding or "utf-8"
     for line in lines:
-        print(printable(line).encode(encoding, "backslashreplace").decode(encoding), file=stream)
+        print(printable(without_secrets(line)).encode(encoding, "backslashreplace").decode(encoding), file=stream)
     if flush:
         stream.flush()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.inference.engines import Engine
-from pipelines.records import Failure, Image, Prediction
+from pipelines.records import Failure, Image, Prediction, failed
 
 
 class Predictor:
@@ -80,4 +80,4 @@ def _results(images: Sequence[Image], probabilities: NDArray[np.float32]) -> Ite
 
 
 def _failure(image: Image, error: str, message: str) -> Failure:
-    return Failure(image.ref.path, "predict", error, message, image.ref.fingerprint)
+    return failed(image.ref, "predict", error, message)

@@ -6,9 +6,11 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 
 from pipelines import archives, storage
+from pipelines.archives.packed import SeenPaths
 from pipelines.images.formats import ENDINGS
 from pipelines.listing.buckets import expand_in_bucket
 from pipelines.listing.folders import expand_here
@@ -38,20 +40,10 @@ def list_images(
 
     Raises:
       InputError: an input matches nothing, or the list cannot be read.
+      InterruptedRunError: the run was asked to stop.
     """
-    seen = set()
-    patterns = [pattern for written in inputs for pattern in _spread(written)]
-    # Each thread has its own counter: a shared one would not be thread-safe.
-    counts = [Counter[str]() for _ in patterns]
-    named = side_by_side([expand(pattern, count) for pattern, count in zip(patterns, counts, strict=True)])
-    for listed in chain(named, read_list(input_list) if input_list else ()):
-        if listed.path not in seen:
-            seen.add(listed.path)
-            yield listed
-    if passed_over is not None:
-        for count in counts:
-            passed_over.update(count)
-            keep_commonest(passed_over)
+    # In a thread, so that a signal is met even while a server keeps everything waiting.
+    yield from side_by_side([_list_each_once(inputs, input_list, passed_over)])
 
 
 def anchor(pattern: str) -> str:
@@ -81,6 +73,23 @@ def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Li
         raise InputError(f"no images in {pattern} (looked for files ending in {', '.join(ENDINGS)})")
 
 
+def _list_each_once(
+    inputs: Sequence[str], input_list: str | None, passed_over: Counter[str] | None
+) -> Iterator[Listed]:
+    seen = SeenPaths()
+    patterns = [pattern for written in inputs for pattern in _spread(written)]
+    # Each thread has its own counter: a shared one would not be thread-safe.
+    counts = [Counter[str]() for _ in patterns]
+    named = side_by_side([expand(pattern, count) for pattern, count in zip(patterns, counts, strict=True)])
+    for listed in chain(named, read_list(input_list) if input_list else ()):
+        if seen.add(listed.path):
+            yield listed
+    if passed_over is not None:
+        for count in counts:
+            passed_over.update(count)
+            keep_commonest(passed_over)
+
+
 def _spread(written: str) -> list[str]:
     """Expand the braces of an input, unless a file of that literal name exists."""
     try:
@@ -90,19 +99,28 @@ def _spread(written: str) -> list[str]:
     if patterns == [written]:
         return patterns
     try:
-        path = storage.normalize(written)
-        exists = storage.exists(path) if storage.is_remote(path) else os.path.lexists(path)
+        return [written] if _exists(written) else patterns
     except (OSError, storage.UnsupportedStorageError):
         return [written]
-    return [written] if exists else patterns
+
+
+def _exists(name: str) -> bool:
+    """Return whether there is a file of this literal name."""
+    if storage.is_remote(name):
+        return storage.exists(storage.normalize(name))
+    return os.path.lexists(os.path.expanduser(name))
 
 
 def _expand(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
     """List what one input names, including members of archives."""
     outer, inner = archives.split_member(pattern)
-    if inner and os.path.lexists(pattern):
-        outer, inner = pattern, None
+    # Who may not look up a name may still read the archive.
+    with suppress(OSError):
+        if inner and _exists(pattern):
+            outer, inner = pattern, None
     remote = storage.is_remote(storage.normalize(outer))
+    if remote:
+        outer = storage.unmarked(outer)
     for listed in (expand_in_bucket if remote else expand_here)(outer, passed_over):
         if isinstance(listed, ImageRef) and archives.is_archive(listed.path):
             yield from _members(listed, inner, passed_over)
@@ -112,7 +130,7 @@ def _expand(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
 
 def _members(archive: ImageRef, pattern: str | None, passed_over: Counter[str] | None) -> Iterator[Listed]:
     """List the members of an archive that match a pattern; without one, those named like images."""
-    matches = compile_pattern(pattern) if pattern else None
-    for name, listed in archives.list_members(archive):
-        if name is None or name == pattern or (matches(name) if matches else is_image(name, passed_over)):
-            yield listed
+    if pattern is None:
+        return archives.list_members(archive, lambda name: is_image(name, passed_over))
+    matches = compile_pattern(pattern)
+    return archives.list_members(archive, lambda name: name == pattern or matches(name))

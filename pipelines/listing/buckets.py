@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections import Counter
 from collections.abc import Iterator
 
 from pipelines import storage
-from pipelines.listing.names import compile_pattern, is_image
-from pipelines.records import ImageRef, Listed
-
-_PATTERN = re.compile(r"[*?\[]")
+from pipelines.listing.lookup import refer_entry
+from pipelines.listing.names import MAGIC, compile_pattern, is_image
+from pipelines.records import Listed
 
 
 def expand_in_bucket(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Listed]:
@@ -28,7 +26,7 @@ def _named(path: str) -> list[Listed]:
     if path.endswith("/") or "/" not in path.partition("://")[2]:
         return []
     try:
-        return [ImageRef(*storage.look_up(path))]
+        return [refer_entry(storage.look_up(path))]
     except FileNotFoundError:
         return []
 
@@ -38,11 +36,11 @@ def _below(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
 
     A pattern yields the objects it matches, and the images below the folders it matches.
     """
-    prefix, magic, exists = f"{pattern.rstrip('/')}/", _PATTERN.search(pattern), False
+    prefix, magic, exists = f"{pattern.rstrip('/')}/", MAGIC.search(pattern), False
     for entry in storage.walk(prefix):
         exists = True
         if is_image(entry.path[len(prefix) :], passed_over):
-            yield ImageRef(*entry)
+            yield refer_entry(entry)
     if exists or magic is None:
         return
     matches = compile_pattern(pattern.rstrip("/"))
@@ -51,12 +49,13 @@ def _below(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
             # A folder marker, not a file in it.
             continue
         if matches(entry.path) and not pattern.endswith("/"):
-            yield ImageRef(*entry)
+            yield refer_entry(entry)
             continue
         folder = entry.path
         while "/" in folder.partition("://")[2]:
             folder = posixpath.dirname(folder)
-            if matches(folder):
+            # With its slash: a `**` at the end of a pattern may match no folder.
+            if matches(f"{folder}/"):
                 if is_image(entry.path[len(folder) + 1 :], passed_over):
-                    yield ImageRef(*entry)
+                    yield refer_entry(entry)
                 break

@@ -2,58 +2,189 @@
 
 from __future__ import annotations
 
-import glob
+import errno
 import os
-from collections import Counter
+import stat
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from pipelines import storage
+from pipelines import archives, storage
 from pipelines.listing.lookup import InputError, refer
-from pipelines.listing.names import is_image
-from pipelines.records import Listed, UnlistedFolderError, not_listed
+from pipelines.listing.names import Steps, is_image
+from pipelines.records import Failure, Listed, UnlistedFolderError, not_listed
+from pipelines.supervision import interruption
+
+_DOTS = (".", "..")
+_LEADS_NOWHERE = (errno.ENOENT, errno.ELOOP)
 
 
 def expand_here(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Listed]:
-    """List what one input names.
+    """List what one input names, each folder once: by its real path if that is within the input.
 
     Raises:
       InputError: the input matches nothing.
     """
     root = storage.normalize(pattern)
     if os.path.lexists(root):
-        names = [root]
+        begin, steps = root, Steps("")
     else:
-        # Made absolute only after matching: special characters in the folders above are not part of the pattern.
-        names = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
-        names = [storage.normalize(name) for name in names]
-    if not names:
+        # Made absolute only after splitting: special characters in the folders above are not part of the pattern.
+        above, below = _split(os.path.expanduser(pattern))
+        begin, steps = os.path.abspath(above), Steps(below)
+    search = _Search(steps, passed_over)
+    yield from search.begin_at(begin)
+    if not search.matched:
         raise InputError(f"no file or folder matches {pattern}")
-    for name in names:
-        yield from _walk(name, passed_over) if os.path.isdir(name) else (refer(name),)
 
 
-def _walk(
-    folder: str, passed_over: Counter[str] | None, above: frozenset[tuple[int, int]] = frozenset()
-) -> Iterator[Listed]:
-    """List a folder recursively, following links but not cycles; hidden files and folders are skipped."""
-    try:
-        status = os.stat(folder)
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        yield not_listed(folder, UnlistedFolderError(error.strerror or str(error)))
-        return
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
+class _Folder(NamedTuple):
+    """A folder to look into.
+
+    Attributes:
+      path: by which it was found.
+      real: its path without links.
+      at: the places in the pattern that have been reached with it.
+    """
+
+    path: str
+    real: str
+    at: frozenset[int]
+
+
+class _Search:
+    """A search that looks into each folder once, however many links lead to it, and follows links last.
+
+    Otherwise a few links between folders would multiply their images, or never end. The search keeps a stack of its
+    own, since folders can be nested deeper than Python calls.
+    """
+
+    def __init__(self, steps: Steps, passed_over: Counter[str] | None) -> None:
+        self.matched = False
+        self._steps = steps
+        self._passed_over = passed_over
+        self._links: deque[_Folder] = deque()
+        # By real paths, since some network file systems number two folders alike.
+        self._seen: defaultdict[str, frozenset[int]] = defaultdict(frozenset)
+
+    def begin_at(self, path: str) -> Iterator[Listed]:
+        """List what the pattern matches from here on."""
+        if os.path.isdir(path):
+            self._links.append(_Folder(path, "", self._steps.begin()))
+        elif not self._steps.end:
+            self.matched = True
+            yield refer(path)
+        while self._links:
+            folder = self._links.popleft()
+            yield from self._search(folder._replace(real=os.path.realpath(folder.path)))
+
+    def _search(self, folder: _Folder) -> Iterator[Listed]:
+        """List what is in a folder and below it, and collect the links to other folders."""
+        open_folders = [self._look_into(folder)]
+        while open_folders:
+            found = next(open_folders[-1], None)
+            if found is None:
+                open_folders.pop()
+            elif isinstance(found, _Folder):
+                open_folders.append(self._look_into(found))
+            else:
+                yield found
+
+    def _look_into(self, folder: _Folder) -> Iterator[_Folder | Listed]:
+        """Find the folders in a folder, and what is to be listed."""
+        # A folder reached at another place in the pattern may match other files.
+        at = folder.at - self._seen[folder.real]
+        if not at:
+            return
+        self._seen[folder.real] |= at
+        self.matched |= self._steps.end in at
         try:
-            is_folder = entry.is_dir()
+            names, others = _read(folder.path, self._steps.literals(at))
         except OSError as error:
-            yield not_listed(entry.path, error)
-            continue
+            self.matched = True
+            yield _unlisted(folder.path, error)
+            return
+        for name in names:
+            found = self._sort_out(folder._replace(at=at), name, is_file=name not in others)
+            if found is not None:
+                yield found
+
+    def _sort_out(self, folder: _Folder, name: str, *, is_file: bool) -> _Folder | Listed | None:
+        """Return what an entry of a folder is to the search: a folder to look into, to be listed, or nothing."""
+        interruption.check()
+        below = self._steps.end in folder.at
+        reached = self._steps.advance(folder.at, name)
+        if not reached and (not below or name.startswith(".")):
+            return None
+        path = os.path.join(folder.path, name)
+        try:
+            is_folder = not is_file and _is_folder(path)
+        except OSError as error:
+            # It may be a folder. Of what is named like an image, `refer` gives the reason.
+            if not is_image(name):
+                self.matched = True
+                return _unlisted(path, error)
+            is_folder = False
         if is_folder:
-            yield from _walk(entry.path, passed_over, above | {here})
-        elif is_image(entry.name, passed_over):
-            yield refer(entry.path)
+            at = self._steps.enter(reached | {self._steps.end} if below else reached)
+            found = _Folder(path, os.path.join(folder.real, name), at)
+            if not os.path.islink(path) and name not in _DOTS:
+                return found
+            self._links.append(found._replace(path=os.path.normpath(path)))
+            return None
+        if (self._steps.end in reached and not self._steps.only_folders) or (
+            below and is_image(name, self._passed_over)
+        ):
+            self.matched = True
+            return refer(path)
+        return None
+
+
+def _split(pattern: str) -> tuple[str, str]:
+    """Split a pattern into the folder to begin at and the rest, which is not empty."""
+    parts = pattern.rstrip("/").split("/")
+    count = next((place for place, part in enumerate(parts) if Steps.is_magic(part)), len(parts) - 1)
+    above = "/".join(parts[:count]) or ("/" if pattern.startswith("/") else ".")
+    return above, "/".join(parts[count:]) + "/" * pattern.endswith("/")
+
+
+def _read(folder: str, literals: frozenset[str] | None) -> tuple[list[str], frozenset[str] | set[str]]:
+    """Return the names in a folder, sorted, and those of them that are not regular files.
+
+    Args:
+      folder: to read.
+      literals: names to look for; None for all. A folder may be closed to reading, but not to looking for names.
+    """
+    if literals is not None:
+        found = frozenset(name for name in literals if _exists(os.path.join(folder, name)))
+        return sorted(found), found
+    names, others = [], set()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            interruption.check()
+            names.append(entry.name)
+            if not entry.is_file(follow_symlinks=False):
+                others.add(entry.name)
+    names.sort()
+    return names, others
+
+
+def _exists(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except OSError as error:
+        if error.errno in _LEADS_NOWHERE:
+            return False
+        raise
+
+
+def _unlisted(path: str, error: OSError) -> Failure:
+    return not_listed(archives.name_file(path), UnlistedFolderError(error.strerror or str(error)))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import stat
 
-from pipelines import storage
+from pipelines import archives, storage
 from pipelines.errors import ScenetagsError
 from pipelines.records import ImageRef, Listed, not_listed
+from pipelines.storage import Entry
 
 
 class InputError(ScenetagsError):
@@ -16,15 +17,21 @@ class InputError(ScenetagsError):
 
 def refer(path: str) -> Listed:
     """Look up a file without reading it."""
+    name = archives.name_file(path)
     try:
         path.encode()
         if storage.is_remote(path):
-            return ImageRef(*storage.look_up(path))
+            return refer_entry(storage.look_up(path))
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             raise OSError("not a regular file")
     except UnicodeEncodeError as error:
-        return not_listed(path, error, message="the name is not UTF-8")
+        return not_listed(name, error, message="the name is not UTF-8")
     except (OSError, ValueError) as error:
-        return not_listed(path, error)
-    return ImageRef(path, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+        return not_listed(name, error)
+    return ImageRef(name, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+
+
+def refer_entry(entry: Entry) -> ImageRef:
+    """Refer to a file that a bucket has listed."""
+    return ImageRef(archives.name_file(entry.path), entry.size, entry.fingerprint)

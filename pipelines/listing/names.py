@@ -12,6 +12,9 @@ from wcmatch import glob
 
 from pipelines.images.formats import ENDINGS
 
+MAGIC = re.compile(r"[*?\[]")
+"""What makes a name a pattern."""
+
 _MOST_PATTERNS = 10_000
 
 _MOST_ENDINGS, _LONGEST_ENDING = 100, 16
@@ -60,8 +63,64 @@ def _ending(name: str) -> str:
 
 def compile_pattern(pattern: str) -> Callable[[str], object]:
     """Return a function that matches names against a pattern with `*`, `?`, `[...]` and `**`."""
-    [included], _ = glob.translate(pattern, flags=glob.GLOBSTAR | glob.FORCEUNIX)
-    return re.compile(included).match
+    # No character is special besides these, so that a name with a backslash can be written as it is.
+    [included], _ = glob.translate(pattern.replace("\\", r"\\"), flags=glob.GLOBSTAR | glob.FORCEUNIX)
+    return re.compile(included).fullmatch
+
+
+class Steps:
+    """A pattern that is matched folder by folder, at several places at a time: `**` matches any number of folders.
+
+    A place is the number of steps behind it. The last one, `end`, is reached with what the whole pattern matches.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        """Compile a pattern; the empty one is at its end from the beginning."""
+        names = [name for name in pattern.split("/") if name]
+        self.end = len(names)
+        self.only_folders = pattern.endswith("/")
+        self._steps = [compile_pattern(name) if self.is_magic(name) else name for name in names]
+        self._repeated = frozenset(place for place, name in enumerate(names) if name == "**")
+
+    @staticmethod
+    def is_magic(name: str) -> bool:
+        """Return whether a pattern is more than the name of one file."""
+        return MAGIC.search(name) is not None
+
+    def begin(self) -> frozenset[int]:
+        """Return the places where a match begins."""
+        return self.enter({0})
+
+    def advance(self, at: frozenset[int], name: str) -> set[int]:
+        """Return the places reached with a name in a folder that was reached at these places."""
+        reached = set()
+        for place in at:
+            if self._takes(place, name):
+                reached |= {place, self.end} & self.enter({place}) if place in self._repeated else {place + 1}
+        return reached
+
+    def enter(self, reached: set[int]) -> frozenset[int]:
+        """Return the places in a folder that was reached at these: also behind each `**`, which may match nothing."""
+        places = set(reached)
+        for place in reached:
+            while place in self._repeated:
+                place += 1
+                places.add(place)
+        return frozenset(places)
+
+    def literals(self, at: frozenset[int]) -> frozenset[str] | None:
+        """Return the only names that match at these places; None if others may."""
+        steps = [self._steps[place] for place in at if place < self.end]
+        names = frozenset(step for step in steps if isinstance(step, str))
+        return names if len(names) == len(at) else None
+
+    def _takes(self, place: int, name: str) -> bool:
+        if place == self.end:
+            return False
+        step = self._steps[place]
+        if place in self._repeated:
+            return not name.startswith(".")
+        return step == name if isinstance(step, str) else step(name) is not None
 
 
 def spread_braces(pattern: str) -> list[str]:

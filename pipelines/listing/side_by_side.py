@@ -4,36 +4,51 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from queue import Full, Queue
+from queue import Empty, Full, Queue
 from typing import TypeVar
+
+from pipelines.listing.threads import UnawaitedPool
+from pipelines.supervision import interruption
 
 Item = TypeVar("Item")
 
 _THREADS = 8
 _ITEMS_PER_BATCH, _BATCHES_AHEAD = 1000, 10
+_SECONDS_BETWEEN_CHECKS = 0.1
 
 
 def side_by_side(sources: Sequence[Iterator[Item]]) -> Iterator[Item]:
     """Chain iterators in order, while threads prefetch from the later ones.
 
     Prefetching is bounded. An iterator's exception is raised in its place.
+
+    Raises:
+      InterruptedRunError: the run was asked to stop; whatever the threads are waiting for is not waited for.
     """
     queues: list[Queue[list[Item] | BaseException]] = [Queue(_BATCHES_AHEAD) for _ in sources]
     over = threading.Event()
     # Started in order: the iterator being waited for is always running or done.
-    with ThreadPoolExecutor(min(_THREADS, max(1, len(sources))), thread_name_prefix="ahead") as executor:
+    with UnawaitedPool(min(_THREADS, len(sources)), "ahead") as pool:
         for source, queue in zip(sources, queues, strict=True):
-            executor.submit(_prefetch, source, queue, over)
+            pool.submit(_prefetch, source, queue, over)
         try:
             for queue in queues:
-                while batch := queue.get():
+                while batch := _get(queue):
                     if isinstance(batch, BaseException):
                         raise batch
                     yield from batch
         finally:
             over.set()
+
+
+def _get(queue: Queue[Item]) -> Item:
+    while True:
+        interruption.check()
+        try:
+            return queue.get(timeout=_SECONDS_BETWEEN_CHECKS)
+        except Empty:
+            continue
 
 
 def _prefetch(source: Iterator[Item], queue: Queue[list[Item] | BaseException], over: threading.Event) -> None:
@@ -46,7 +61,7 @@ def _prefetch(source: Iterator[Item], queue: Queue[list[Item] | BaseException], 
             batch = error
         while not over.is_set():
             try:
-                queue.put(batch, timeout=0.1)
+                queue.put(batch, timeout=_SECONDS_BETWEEN_CHECKS)
                 break
             except Full:
                 continue

@@ -14,13 +14,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from pipelines import storage
-from pipelines.errors import printable
+from pipelines.errors import ScenetagsError, printable
 from pipelines.output.commit import recover
 from pipelines.output.journal import shadow_folders
 from pipelines.output.manifest import mark
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, Run
 from pipelines.output.tables import OutputError, read_each
-from pipelines.storage.leases import STALE_SECONDS
 
 LOCK = "_lock"
 
@@ -41,7 +40,7 @@ def hold_output(run: Run) -> Iterator[None]:
         try:
             # Permissions do not show whether a folder can be written to, as read-only mounts and full disks refuse too;
             # writing the lock does.
-            leave = held.enter_context(storage.lock(path, owner, _report_wait))
+            leave = held.enter_context(storage.lock(path, owner, lambda what: _tell(path, what)))
             _refuse_links(run)
             recover(run.output)
             manifests = storage.list_files(storage.join(run.output, RUNS), ".json")
@@ -105,19 +104,14 @@ def _refuse_links(run: Run) -> None:
 
 def _repair(run: Run) -> None:
     # What cannot be repaired now, e.g. on a full disk, is left to the next run. An output that another run has taken
-    # over belongs to that run.
-    with suppress(OSError, OutputError):
+    # over belongs to that run. Whoever finished everything else does not fail here for want of credentials.
+    with suppress(OSError, ScenetagsError):
         check_still_held(run)
         recover(run.output)
 
 
-def _report_wait(owner: str) -> None:
-    holder = printable(owner) or "another run"
-    print(
-        f"scenetags: the output is locked by {holder}; waiting {STALE_SECONDS:.0f} s to see whether that run is still "
-        "alive",
-        file=sys.stderr,
-    )
+def _tell(path: str, what: str) -> None:
+    print(f"scenetags: {printable(path)} {printable(what)}", file=sys.stderr, flush=True)
 
 
 def _mark_if_killed(manifest: str) -> None:

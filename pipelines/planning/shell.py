@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 
 from pipelines import storage
 from pipelines.commandline.flags import parse_predict
-from pipelines.commandline.options import PredictOptions, without_credentials
+from pipelines.commandline.options import PredictOptions
+from pipelines.credentials import KEYS, flags_without_secrets
 from pipelines.planning import machines
 from pipelines.planning.estimate import CloudRun
 
@@ -27,7 +28,7 @@ def command_line(options: PredictOptions) -> list[str]:
         if field.name in ("input", "beam_flags") or (value == getattr(usual, field.name) and field.name not in _ALWAYS):
             continue
         arguments += [f"--{field.name}"] if value is True else _flag(field.name, str(value))
-    return [*arguments, *without_credentials(options.beam_flags)]
+    return [*arguments, *flags_without_secrets(options.beam_flags)]
 
 
 def shell_command(options: PredictOptions) -> str:
@@ -36,7 +37,7 @@ def shell_command(options: PredictOptions) -> str:
 
 
 def cloud_flags(run: CloudRun, given: Sequence[str]) -> tuple[str, ...]:
-    """Return Beam's flags for a cloud run: the given ones first and unchanged."""
+    """Return Beam's flags for a cloud run: the given ones first and unchanged, without keys, which it would refuse."""
     wanted = (
         "--runner=DataflowRunner",
         f"--project={PROJECT}",
@@ -47,13 +48,22 @@ def cloud_flags(run: CloudRun, given: Sequence[str]) -> tuple[str, ...]:
         f"--max_num_workers={run.workers}",
     )
     named = {flag.partition("=")[0] for flag in given}
-    return (*given, *(flag for flag in wanted if flag.partition("=")[0] not in named))
+    return (*_without_keys(given), *(flag for flag in wanted if flag.partition("=")[0] not in named))
 
 
 def can_run_in_cloud(options: PredictOptions) -> bool:
     """Return whether all files that workers need are in storage they can access."""
     paths = (*options.input, options.model, *filter(None, [options.input_list]))
     return all(storage.is_remote(path) for path in paths)
+
+
+def _without_keys(flags: Sequence[str]) -> Iterator[str]:
+    left_out = False
+    for word in flags:
+        if word.startswith("--"):
+            left_out = word[2:].partition("=")[0] in KEYS
+        if not left_out:
+            yield word
 
 
 def _flag(name: str, value: str) -> list[str]:

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from pipelines import storage
 from pipelines.reading.source import Refusal, Source
-from pipelines.records import Failure, Image, ImageRef
+from pipelines.records import Failure, Image, ImageRef, failed
 
 
 class LookAhead:
@@ -53,5 +53,5 @@ class LookAhead:
     def _read(self, ref: ImageRef) -> Image | Failure:
         read = self._source.read(ref)
         if isinstance(read, Refusal):
-            return Failure(ref.path, read.stage, read.error, read.message, ref.fingerprint)
+            return failed(ref, read.stage, read.error, read.message)
         return Image(ref, *read)

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options import pipeline_options
+from apache_beam.pipeline import Pipeline
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
+from apache_beam.transforms.environments import Environment
+from apache_beam.utils.secret import Secret
 
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
+from pipelines.credentials import KEYS, WITHHELD, flags_without_secrets
 from pipelines.runners.dataflow import ONE_PROCESS, check_dataflow_options, is_dataflow, shape_workers
 
 LOCAL_RUNNERS = ("direct", "fnapi", "bundlebaseddirect")
@@ -37,22 +44,27 @@ def check_beam_flags(
     parser = argparse.ArgumentParser(prog="scenetags predict", allow_abbrev=False, exit_on_error=False, add_help=False)
     for options in pipeline_options.PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)
-    try:
-        _, unknown = parser.parse_known_args(list(flags))
-    except argparse.ArgumentError as error:
-        raise UsageError(str(error)) from error
+    unknown = _find_unknown(parser, flags)
     runner = pipeline_options.PipelineOptions(list(flags)).view_as(pipeline_options.StandardOptions).runner
     if not _is_local(runner):
         try:
             create_runner(runner)
-        except (ValueError, ImportError) as error:
-            raise UsageError(f"--runner {runner}: {error}") from error
+        except Exception as error:
+            # Importing a runner raises whatever its libraries raise, e.g. for one another's versions.
+            raise UsageError(f"--runner {runner}: {' '.join(str(error).split())}") from error
     if unknown:
-        flag = unknown[0].split("=")[0]
+        # A word of its own may be the rest of a password with a space in it.
+        flag = list(flags_without_secrets(flags))[list(flags).index(unknown[0])].split("=")[0]
         known = [name for action in parser._actions for name in action.option_strings]
         near = difflib.get_close_matches(flag, [*known, *(f"--{name}" for name in own)], 1, 0.7)
         raise UsageError(f"unknown argument {flag}", f"did you mean {near[0]}?" if near else "")
-    return pipeline_options.PipelineOptions(list(flags))
+    beam_options = pipeline_options.PipelineOptions(list(flags))
+    if encrypted := beam_options.view_as(pipeline_options.SetupOptions).gbek:
+        try:
+            Secret.parse_secret_option(encrypted)
+        except ValueError as error:
+            raise UsageError(f"--gbek: {error}") from error
+    return beam_options
 
 
 def check_runner(options: PredictOptions, beam_options: pipeline_options.PipelineOptions) -> None:
@@ -64,12 +76,12 @@ def check_runner(options: PredictOptions, beam_options: pipeline_options.Pipelin
     if not is_local(beam_options):
         if options.fail_fast:
             raise UsageError("--fail_fast needs a local run: distributed workers share no failure count")
+        _refuse_keys(beam_options)
         if is_dataflow(beam_options):
             check_dataflow_options(options, beam_options)
             shape_workers(options, beam_options)
-        elif waits_for_nothing(beam_options):
-            raise UsageError("--no_wait_until_finish needs --runner=DataflowRunner")
-        _check_job_service(beam_options.view_as(pipeline_options.PortableOptions).job_endpoint)
+        else:
+            _check_portable(beam_options)
         if is_detached(beam_options) and not options.output.startswith(storage.BUCKETS):
             raise UsageError(f"--output {options.output}: a detached job needs an output in gs:// or s3://")
         return
@@ -79,8 +91,30 @@ def check_runner(options: PredictOptions, beam_options: pipeline_options.Pipelin
         raise UsageError(
             "--dry_run needs a distributed --runner", "use `scenetags plan` to see what a local run would take"
         )
-    if makes_template(beam_options):
-        raise UsageError("--template_location needs --runner=DataflowRunner")
+    for flag, given in (
+        ("--template_location", makes_template(beam_options)),
+        ("--no_wait_until_finish", waits_for_nothing(beam_options)),
+    ):
+        if given:
+            raise UsageError(f"{flag} needs --runner=DataflowRunner")
+    with refused_flags_reported():
+        # The local runner, as it is used later; see `run_in_waves`.
+        Pipeline(FnApiRunner(), options=beam_options)
+
+
+@contextmanager
+def refused_flags_reported() -> Iterator[None]:
+    """Report in one line which flags Beam refuses when it creates a pipeline.
+
+    Raises:
+      UsageError: it refuses some.
+    """
+    try:
+        yield
+    except ValueError as error:
+        # Beam lists the problems line by line under a heading.
+        heading, *problems = (line.strip() for line in str(error).strip().splitlines())
+        raise UsageError("; ".join(problems) or heading) from error
 
 
 def makes_template(beam_options: pipeline_options.PipelineOptions) -> bool:
@@ -137,6 +171,73 @@ def reach_buckets(options: PredictOptions, beam_options: pipeline_options.Pipeli
 
 def _is_local(runner: str | None) -> bool:
     return runner is None or runner.lower().removesuffix("runner") in LOCAL_RUNNERS
+
+
+def _find_unknown(parser: argparse.ArgumentParser, flags: Sequence[str]) -> list[str]:
+    """Return the flags that a parser does not know.
+
+    Raises:
+      UsageError: a flag that it knows is malformed.
+    """
+    try:
+        return parser.parse_known_args(list(flags))[1]
+    except argparse.ArgumentError as error:
+        raise UsageError(str(error)) from error
+    except (AttributeError, TypeError, ValueError) as error:
+        # Beam reads the JSON of some flags without checking it; which one it was, the error does not say.
+        raise UsageError(f"{_find_malformed(parser, flags)} is malformed: {error}") from error
+
+
+def _find_malformed(parser: argparse.ArgumentParser, flags: Sequence[str]) -> str:
+    flag = ""
+    for count, word in enumerate(flags, 1):
+        flag = word.partition("=")[0] if word.startswith("--") else flag
+        try:
+            parser.parse_known_args(list(flags[:count]))
+        except argparse.ArgumentError:
+            # Its value is the next word.
+            continue
+        except (AttributeError, TypeError, ValueError):
+            break
+    return flag
+
+
+def _check_portable(beam_options: pipeline_options.PipelineOptions) -> None:
+    """Verify what a runner other than Dataflow's would report late, in many lines or not at all.
+
+    Raises:
+      UsageError: it cannot run the job.
+    """
+    if waits_for_nothing(beam_options):
+        raise UsageError("--no_wait_until_finish needs --runner=DataflowRunner")
+    portable = beam_options.view_as(pipeline_options.PortableOptions)
+    runner = str(beam_options.view_as(pipeline_options.StandardOptions).runner)
+    if runner.lower().rpartition(".")[2] in ("portable", "portablerunner") and not portable.job_endpoint:
+        raise UsageError(f"--runner {runner} needs --job_endpoint", "give HOST:PORT of the job service")
+    try:
+        # What is missing, a `TypeError` here, Beam names by itself when it creates the pipeline.
+        with suppress(TypeError):
+            Environment.from_options(portable)
+    except (AttributeError, KeyError, ValueError) as error:
+        # What is quoted is the value, which may set a worker's password.
+        reason = re.sub('"[^"]*"', f'"{WITHHELD}"', str(error))
+        raise UsageError(f"--environment_type, --environment_config or --environment_options: {reason}") from error
+    _check_job_service(portable.job_endpoint)
+
+
+def _refuse_keys(beam_options: pipeline_options.PipelineOptions) -> None:
+    """Keep keys out of a job: its request and its steps are stored, and shown to others.
+
+    Raises:
+      UsageError: a flag holds a key.
+    """
+    given = beam_options.get_all_options(drop_default=True)
+    for name in KEYS:
+        if given.get(name):
+            raise UsageError(
+                f"--{name} would be stored with the job, where others may read it",
+                "omit it: this process and the workers find keys of their own, e.g. in their environments",
+            )
 
 
 def _check_job_service(endpoint: str | None) -> None:

@@ -14,7 +14,6 @@ from apache_beam.options.pipeline_options import (
     DebugOptions,
     GoogleCloudOptions,
     PipelineOptions,
-    S3Options,
     StandardOptions,
 )
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
@@ -25,6 +24,7 @@ from google.auth.exceptions import GoogleAuthError
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
+from pipelines.credentials import without_secrets
 from pipelines.storage.google import server_message
 
 # Unless an additional library is installed, Beam mistakes a refusal by Google for a server error, and retries for
@@ -134,15 +134,6 @@ def name_job(beam_options: PipelineOptions, run: str) -> None:
     google.labels = [f"scenetags-version={release}", *(google.labels or ())]
 
 
-def withhold_secrets(beam_options: PipelineOptions) -> None:
-    """Remove the S3 keys from the options, which Dataflow shows to everyone who may view the job.
-
-    Workers receive the keys within the steps.
-    """
-    s3 = beam_options.view_as(S3Options)
-    s3.s3_access_key_id = s3.s3_secret_access_key = s3.s3_session_token = None
-
-
 @contextmanager
 def refusals_reported() -> Iterator[None]:
     """Report in one line why Beam or Google refuse a job while it is submitted.
@@ -169,7 +160,7 @@ def _refuse(reason: str, error: Exception) -> NoReturn:
 
 
 def _reason(error: Exception) -> str:
-    return server_message(error) or storage.without_secrets(str(getattr(error, "message", error)))
+    return server_message(error) or without_secrets(str(getattr(error, "message", error)))
 
 
 def _configured_region() -> str | None:

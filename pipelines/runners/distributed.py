@@ -18,15 +18,14 @@ from apache_beam.runners.runner import PipelineResult
 
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
-from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import show
 from pipelines.job.counters import read_meter
 from pipelines.job.transforms import ListImages, TagImages
 from pipelines.listing import anchor, list_images
 from pipelines.output.manifest import read_accounts
 from pipelines.output.run import Accounts, Run
-from pipelines.runners.beam_flags import makes_template
-from pipelines.runners.dataflow import check_buckets, is_dataflow, name_job, refusals_reported, withhold_secrets
+from pipelines.runners.beam_flags import makes_template, refused_flags_reported
+from pipelines.runners.dataflow import check_buckets, is_dataflow, name_job, refusals_reported
 from pipelines.runners.job_errors import JobFailedError, explain
 from pipelines.runners.staging import stage_package
 from pipelines.supervision import interruption, progress
@@ -48,12 +47,8 @@ def build_job(tagging: TagImages, options: PredictOptions, beam_options: Pipelin
     input_list = options.input_list and storage.normalize(options.input_list)
     # List one image here, so that a mistyped input is found before workers start.
     next(list_images(inputs, input_list), None)
-    try:
+    with refused_flags_reported():
         pipeline = beam.Pipeline(options=beam_options)
-    except ValueError as error:
-        # Beam checks its options here, and lists the problems line by line under a heading.
-        _, *problems = str(error).strip().splitlines()
-        raise UsageError("; ".join(problems) or str(error)) from error
     listed = pipeline | ListImages(inputs, input_list, tagging.run.access)
     _ = listed.listed | replace(tagging, passed_over=listed.counted)
     return pipeline
@@ -115,7 +110,6 @@ def _prepared(run: Run, beam_options: PipelineOptions) -> Iterator[None]:
         stage_package(beam_options, folder)
         if is_dataflow(beam_options):
             name_job(beam_options, run.name)
-            withhold_secrets(beam_options)
             check_buckets(beam_options)
         yield
 

@@ -14,10 +14,10 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from pipelines.archives.packed import PackedNames
 from pipelines.commandline.options import PredictOptions
 from pipelines.job.transforms import TagImages
 from pipelines.listing import list_images
-from pipelines.listing.packed import PackedNames
 from pipelines.output.manifest import read_accounts
 from pipelines.output.run import Accounts, Wave
 from pipelines.records import Listed

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import IO, Protocol
 
+from pipelines.credentials import url_without_secrets
 from pipelines.storage import local
 from pipelines.storage.buckets import BucketStore
 from pipelines.storage.errors import (
@@ -21,10 +22,10 @@ from pipelines.storage.errors import (
     NoAccessError,
     TransientError,
     UnsupportedStorageError,
-    without_secrets,
 )
 from pipelines.storage.objects import Access, Entry
-from pipelines.storage.patience import hurried
+from pipelines.storage.patience import hurried, patiently
+from pipelines.storage.spelling import absolute, is_remote, marked, unmarked
 
 __all__ = [
     "Access",
@@ -35,12 +36,12 @@ __all__ = [
     "TransientError",
     "UnsupportedStorageError",
     "hurried",
-    "without_secrets",
+    "is_remote",
+    "marked",
+    "unmarked",
 ]
 
 BUCKETS = ("gs://", "s3://")
-
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 Leave = Callable[[], None]
 
@@ -65,7 +66,7 @@ class Store(Protocol):
     def list_files(self, folder: str, ending: str = "") -> list[str]: ...
     def list_deeper(self, folder: str, ending: str) -> Iterator[str]: ...
     def list_folders(self, folder: str, beginning: str = "") -> list[str]: ...
-    def lock(self, path: str, owner: str, waiting: Callable[[str], None]) -> AbstractContextManager[Leave]: ...
+    def lock(self, path: str, owner: str, tell: Callable[[str], None]) -> AbstractContextManager[Leave]: ...
     def read_lock(self, path: str) -> str: ...
 
 
@@ -77,11 +78,6 @@ def use(access: Access) -> None:
         _store.cache_clear()
 
 
-def is_remote(path: str) -> bool:
-    """Return whether a path is not on this machine."""
-    return _SCHEME.match(path) is not None
-
-
 def can_be_written(path: str) -> bool:
     """Return whether an output can be written to a path."""
     return not is_remote(path) or path.startswith(BUCKETS)
@@ -91,19 +87,26 @@ def normalize(path: str) -> str:
     """Normalize a path, so that every file and folder has exactly one spelling.
 
     Raises:
-      UnsupportedStorageError: the path is in an unsupported kind of storage, or lacks a bucket.
+      UnsupportedStorageError: the path is in an unsupported kind of storage, or names a bucket that cannot exist.
     """
     if is_remote(path):
-        scheme, _, rest = path.partition("://")
+        scheme = path.partition("://")[0]
         if not _is_reached(scheme):
             raise UnsupportedStorageError(
-                f"{without_secrets(path)}: {scheme}:// is not supported",
+                f"{url_without_secrets(path)}: {scheme}:// is not supported",
                 f"use a local path, {' or '.join(BUCKETS)}, or install Beam's file system for it",
             )
-        if not rest.strip("/"):
+        place = unmarked(path)
+        bucket = place.removeprefix(f"{scheme}://").partition("/")[0]
+        if not bucket:
             raise UnsupportedStorageError(f"{path} names no bucket", f"write {scheme}://BUCKET/PATH")
-        return path.rstrip("/")
-    return os.path.abspath(os.path.expanduser(path))
+        if re.search(":" if place.startswith(BUCKETS) else ":.*@", bucket):
+            raise UnsupportedStorageError(
+                f"{url_without_secrets(path)}: no bucket has a colon in its name",
+                "give credentials as the provider's own tools take them, not in a path",
+            )
+        return place.rstrip("/")
+    return absolute(os.path.expanduser(path))
 
 
 def join(folder: str, *names: str) -> str:
@@ -238,7 +241,7 @@ def look_up(path: str) -> Entry:
     return _bucket_store(path).look_up(path)
 
 
-def lock(path: str, owner: str, waiting: Callable[[str], None] = lambda _: None) -> AbstractContextManager[Leave]:
+def lock(path: str, owner: str, tell: Callable[[str], None] = lambda _: None) -> AbstractContextManager[Leave]:
     """Hold a lock: a file that exists while the lock is held, and is released when its holder ends.
 
     The context manager yields a function that leaves the lock behind on exit, for the process that continues the
@@ -247,13 +250,15 @@ def lock(path: str, owner: str, waiting: Callable[[str], None] = lambda _: None)
     Args:
       path: of the file.
       owner: description of the holder, shown to others that want the lock.
-      waiting: called with the owner of an existing lock when it has to be watched to see whether its holder is alive.
+      tell: called, from any thread, with what happens to the lock, e.g. that it has to be watched to see whether its
+        holder is alive, or that it was taken over.
 
     Raises:
       LockedError: another process holds the lock.
+      UnsupportedStorageError: the store does not honour the conditions of writes.
       OSError: the file cannot be written.
     """
-    return _at(path).lock(path, owner, waiting)
+    return _at(path).lock(path, owner, tell)
 
 
 def read_lock(path: str) -> str:
@@ -273,9 +278,12 @@ def _at(path: str) -> Store:
 
 
 def _bucket_store(path: str) -> BucketStore:
-    # Concurrent threads would each create a client, and a client looks up credentials and opens connections.
-    with _making:
-        return _store(path[: path.index("://")])
+    def make() -> BucketStore:
+        # Concurrent threads would each create a client, and a client looks up credentials and opens connections.
+        with _making:
+            return _store(path[: path.index("://")])
+
+    return patiently(make)
 
 
 @lru_cache

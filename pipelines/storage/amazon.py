@@ -3,47 +3,66 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import IO, Any
 
 import boto3
 import botocore.config
 import botocore.exceptions
+import botocore.parsers
 import urllib3.exceptions
 
-from pipelines.storage.errors import ConflictError, NoAccessError, refused, unreachable
+from pipelines.credentials import without_secrets
+from pipelines.storage.errors import (
+    ConflictError,
+    CredentialsOutageError,
+    NoAccessError,
+    TransientError,
+    refused,
+    unreachable,
+)
 from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page
 
 _LOGIN = "run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _BYTES_AT_ONCE = 1 << 18
 # Error codes with status 400 that boto3 would retry.
 _TRANSIENT_CODES = ("RequestTimeout", "BadDigest", "XAmzContentSHA256Mismatch")
+# Error codes with which the credentials themselves are refused, not access to the object.
+_REFUSAL_CODES = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId")
 _NO_CREDENTIALS = (
     botocore.exceptions.NoCredentialsError,
     botocore.exceptions.PartialCredentialsError,
-    botocore.exceptions.CredentialRetrievalError,
+    botocore.exceptions.ProfileNotFound,
     botocore.exceptions.TokenRetrievalError,
     botocore.exceptions.SSOError,
+    botocore.exceptions.LoginError,
 )
+_REFUSED_CREDENTIALS = re.compile(r"\bresponse 4(?!08|29)\d\d\b")
 _BROKEN = (
     botocore.exceptions.ConnectionError,
     botocore.exceptions.HTTPClientError,
     botocore.exceptions.IncompleteReadError,
     botocore.exceptions.FlexibleChecksumError,
     urllib3.exceptions.HTTPError,
+    botocore.parsers.ResponseParserError,
 )
 
 
 class AmazonObjects:
     """One client with a pool of connections; see `Objects`."""
 
+    conditions = "If-None-Match and If-Match"
+
     def __init__(self, access: Access) -> None:
         """Create the client, with credentials from boto3's own chain unless `access` has them.
 
         Raises:
-          NoAccessError: the settings are invalid.
+          CredentialsOutageError: the credentials cannot be fetched now.
+          NoAccessError: the settings are invalid, or the credentials are refused.
         """
         config = botocore.config.Config(
             max_pool_connections=CONNECTIONS,
@@ -52,10 +71,16 @@ class AmazonObjects:
             retries={"total_max_attempts": 1},
         )
         try:
-            with _translated_errors():
-                self._client = boto3.session.Session().client("s3", config=config, **dict(access.s3))
-        except ValueError as error:
+            session = boto3.session.Session()
+            self._client = session.client("s3", config=config, **dict(access.s3))
+        except (*_NO_CREDENTIALS, botocore.exceptions.CredentialRetrievalError, LookupError, TypeError) as error:
+            # boto3 takes it that an endpoint of credentials answers with what it asked for.
+            raise _no_credentials(error) from error
+        except (botocore.exceptions.BotoCoreError, ValueError, OSError) as error:
             raise NoAccessError(f"cannot access s3://: {error}", "check the --s3_* flags and AWS settings") from error
+        if "aws_access_key_id" not in dict(access.s3):
+            self._client.meta.events.register("before-sign.s3", partial(_renew_credentials, session.get_credentials()))
+        self.endpoint = str(self._client.meta.endpoint_url)
         self._payer = {"RequestPayer": "requester"} if access.requester_pays else {}
 
     def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> str:
@@ -116,6 +141,31 @@ class AmazonObjects:
         )
 
 
+def _renew_credentials(credentials: Any, **_: object) -> None:
+    """Renew temporary credentials that are about to expire.
+
+    boto3 would do so when it signs the request, and an error would look like the bucket's: without the file of a token,
+    for example, an object would seem to be missing.
+    """
+    try:
+        if credentials:
+            credentials.get_frozen_credentials()
+    except Exception as error:
+        raise _no_credentials(error) from error
+
+
+def _no_credentials(error: Exception) -> NoAccessError:
+    """Translate an error in fetching credentials: it may pass unless they are known to be missing or refused."""
+    refused = isinstance(error, _NO_CREDENTIALS) or _REFUSED_CREDENTIALS.search(str(error)) is not None
+    if isinstance(error, botocore.exceptions.ClientError):
+        refused = not isinstance(_refused(error), TransientError)
+    of_library = isinstance(error, botocore.exceptions.BotoCoreError | botocore.exceptions.ClientError)
+    said = " ".join(without_secrets(str(error) if of_library else f"{type(error).__name__}: {error}").split())
+    # What follows is the answer of an endpoint of credentials, which may hold some.
+    said = said.partition(" from container metadata: ")[0]
+    return (NoAccessError if refused else CredentialsOutageError)(f"no credentials for s3://: {said}", _LOGIN)
+
+
 def _entry(bucket: str, key: str, size: int, etag: str) -> Entry:
     return Entry(f"s3://{bucket}/{key}", size, etag.strip('"'))
 
@@ -125,15 +175,22 @@ def _translated_errors() -> Iterator[None]:
     try:
         yield
     except botocore.exceptions.ClientError as error:
-        answer: Any = error.response
-        details = answer.get("Error", {})
-        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-        if details.get("Code") in _TRANSIENT_CODES:
-            status = HTTPStatus.REQUEST_TIMEOUT
-        raise refused(status, details.get("Message", "")) from error
-    except _NO_CREDENTIALS as error:
-        raise NoAccessError(f"no credentials for s3://: {error}", _LOGIN) from error
-    except _BROKEN as error:
+        raise _refused(error) from error
+    except (*_NO_CREDENTIALS, botocore.exceptions.CredentialRetrievalError) as error:
+        raise _no_credentials(error) from error
+    except (*_BROKEN, LookupError, TypeError) as error:
+        # boto3 takes it that every endpoint answers with what it asked for.
         raise unreachable(error) from error
     except botocore.exceptions.BotoCoreError as error:
         raise OSError(errno.EINVAL, " ".join(str(error).split())) from error
+
+
+def _refused(error: botocore.exceptions.ClientError) -> Exception:
+    answer: Any = error.response
+    details = answer.get("Error", {})
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    if details.get("Code") in _REFUSAL_CODES:
+        return NoAccessError(f"no credentials for s3://: {details.get('Message', '')}", _LOGIN)
+    if details.get("Code") in _TRANSIENT_CODES:
+        status = HTTPStatus.REQUEST_TIMEOUT
+    return refused(status, details.get("Message", ""))

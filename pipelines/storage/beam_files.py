@@ -15,7 +15,8 @@ from typing import IO, Any, NoReturn
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
 
-from pipelines.storage.errors import NoAccessError, refused, unreachable, without_secrets
+from pipelines.credentials import without_secrets
+from pipelines.storage.errors import NoAccessError, refused, unreachable
 from pipelines.storage.objects import Entry, Page
 
 _BYTES_AT_ONCE = 1 << 20
@@ -30,6 +31,8 @@ def has_file_system(scheme: str) -> bool:
 class BeamObjects:
     """A Beam file system as a bucket provider; see `Objects`."""
 
+    conditions = "conditions"
+
     def __init__(self, scheme: str) -> None:
         """Find the file system.
 
@@ -37,6 +40,7 @@ class BeamObjects:
           NoAccessError: Beam has none for the scheme, or one of its libraries is missing.
         """
         self._scheme = scheme
+        self.endpoint = f"{scheme}://"
         try:
             self._system: Any = FileSystems.get_filesystem(f"{scheme}://")
         except (ValueError, ImportError, BeamIOError) as error:

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
-from pipelines.storage.errors import UnsupportedStorageError
-from pipelines.storage.leases import lease, read_owner
+from pipelines.storage.errors import NoAccessError, UnsupportedStorageError
+from pipelines.storage.leases import lease
+from pipelines.storage.lock_objects import read_owner
 from pipelines.storage.objects import Entry, LimitedBuffer, Objects, Page
 from pipelines.storage.patience import patiently
+from pipelines.storage.spelling import unmarked
 
 _READ_AHEAD = 1 << 20
 _IN_MEMORY = 1 << 24
@@ -105,7 +107,7 @@ class BucketStore:
 
     def delete_folder(self, path: str) -> None:
         """Delete all objects below a prefix, leaving whatever cannot be deleted."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, NoAccessError):
             self.delete([entry.path for entry in self.walk(f"{path}/")])
 
     def list_files(self, folder: str, ending: str = "") -> list[str]:
@@ -130,10 +132,10 @@ class BucketStore:
             yield from page.entries
 
     def lock(
-        self, path: str, owner: str, waiting: Callable[[str], None]
+        self, path: str, owner: str, tell: Callable[[str], None]
     ) -> contextlib.AbstractContextManager[Callable[[], None]]:
         """Hold a lock that has to be renewed."""
-        return lease(self._objects, *_split(path), owner, waiting)
+        return lease(self._objects, *_split(path), owner, tell)
 
     def read_lock(self, path: str) -> str:
         """Return the owner of a lock."""
@@ -230,7 +232,7 @@ class _Upload:
 
 def _split(path: str) -> tuple[str, str]:
     """Split a path into bucket and key, verbatim: no character is special."""
-    bucket, _, key = path.partition("://")[2].partition("/")
+    bucket, _, key = unmarked(path).partition("://")[2].partition("/")
     if not bucket:
         raise UnsupportedStorageError(f"{path} names no bucket", f"write {path.partition('://')[0]}://BUCKET/PATH")
     return bucket, key

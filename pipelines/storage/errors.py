@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import http.client
-import re
 
+from pipelines.credentials import without_secrets
 from pipelines.errors import ScenetagsError
 
 
@@ -19,6 +19,10 @@ class NoAccessError(ScenetagsError):
 
 class TransientError(OSError):
     """A storage error that may pass; callers see it only after all retries have failed."""
+
+
+class CredentialsOutageError(NoAccessError):
+    """Credentials that cannot be fetched for a reason that may pass; callers see it only after all retries."""
 
 
 class FileTooLargeError(OSError):
@@ -60,10 +64,3 @@ def unreachable(error: Exception) -> TransientError:
     """Translate a connection that failed or broke into an exception."""
     message = " ".join(without_secrets(str(error)).split())
     return TransientError(errno.ECONNRESET, f"{type(error).__name__}: {message}")
-
-
-def without_secrets(text: str) -> str:
-    """Remove possible credentials from every URL in a text: the query, which may be a signature, and a password."""
-    # `requests` reports URLs without their host; the query of an upload URL lets anyone complete the upload.
-    text = re.sub(r"((?:https?:/|\burl: )/[^\s?'\"]*)\?[^\s'\")]*", r"\1?...", text, flags=re.IGNORECASE)
-    return re.sub(r"(https?://)[^\s/?#'\"]*@", r"\1...@", text, flags=re.IGNORECASE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -12,15 +13,27 @@ from typing import IO, Any
 
 import google.auth.exceptions
 import requests
-from google.api_core.exceptions import GoogleAPICallError
+from google.api_core.exceptions import GoogleAPICallError, Unauthorized
 from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption
 
-from pipelines.storage.errors import NoAccessError, refused, unreachable, without_secrets
+from pipelines.credentials import without_secrets
+from pipelines.storage.errors import CredentialsOutageError, NoAccessError, refused, unreachable
 from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page
 
 _ATTEMPT: dict[str, Any] = {"retry": None, "timeout": (CONNECT_SECONDS, ANSWER_SECONDS)}
 _LOGIN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
+_OUTAGES = (
+    google.auth.exceptions.TransportError,
+    google.auth.exceptions.RefreshError,
+    google.auth.exceptions.OAuthError,
+    google.auth.exceptions.TimeoutError,
+    google.auth.exceptions.ResponseError,
+)
+# The errors hold the answer only as text, e.g. "Response status: 403" or '"code": 403'.
+_REFUSED_CREDENTIALS = re.compile(
+    r"\b(status|code)\W+4(?!08|29)\d\d\b|invalid_|denied|revoked|reauth|was not found", re.IGNORECASE
+)
 _PAGE_SIZE = 1000
 _LISTED = "items(name,size,generation),prefixes,nextPageToken"
 
@@ -28,10 +41,13 @@ _LISTED = "items(name,size,generation),prefixes,nextPageToken"
 class GoogleObjects:
     """One client with a pool of connections; see `Objects`."""
 
+    conditions = "ifGenerationMatch"
+
     def __init__(self, access: Access) -> None:
         """Create the client with Application Default Credentials, or none for the emulator at `STORAGE_EMULATOR_HOST`.
 
         Raises:
+          CredentialsOutageError: the credentials cannot be fetched now.
           NoAccessError: no credentials or no project are found.
         """
         # For tracing, which is not used here, the client would request each bucket's metadata, and that needs another
@@ -44,6 +60,7 @@ class GoogleObjects:
                 self._client = storage.Client(**project)
         except OSError as error:
             raise NoAccessError(f"cannot access gs://: {error}", "give --project") from error
+        self.endpoint = str(self._client.api_endpoint)
         self._payer = self._client.project if access.requester_pays else None
         adapter = requests.adapters.HTTPAdapter(pool_connections=CONNECTIONS, pool_maxsize=CONNECTIONS)
         for scheme in ("https://", "http://"):
@@ -64,8 +81,8 @@ class GoogleObjects:
         """Write an object."""
         blob = self._blob(bucket, key)
         size = data.seek(0, io.SEEK_END)
-        generation = None if expected is None else 0 if expected == ABSENT else int(expected)
         with _translated_errors():
+            generation = None if expected is None else 0 if expected == ABSENT else int(expected)
             blob.upload_from_file(data, rewind=True, size=size, if_generation_match=generation, **_ATTEMPT)
         return str(blob.generation)
 
@@ -121,19 +138,32 @@ def _entry(bucket: str, blob: storage.Blob) -> Entry:
 def _translated_errors() -> Iterator[None]:
     try:
         yield
+    except Unauthorized as error:
+        # The credentials themselves were refused, not access to this object.
+        reason = refused(HTTPStatus.UNAUTHORIZED, server_message(error)).strerror
+        raise NoAccessError(f"no credentials for gs://: {reason}", _LOGIN) from error
     except GoogleAPICallError as error:
         raise refused(int(error.code or HTTPStatus.INTERNAL_SERVER_ERROR), server_message(error)) from error
     except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as error:
         raise NoAccessError(f"cannot access gs://: {error}", "check STORAGE_EMULATOR_HOST") from error
-    except (requests.RequestException, DataCorruption, google.auth.exceptions.TransportError) as error:
+    except (requests.RequestException, DataCorruption) as error:
         raise unreachable(error) from error
     except google.auth.exceptions.GoogleAuthError as error:
-        if error.retryable:
-            raise unreachable(error) from error
-        raise NoAccessError(f"no credentials for gs://: {without_secrets(str(error))}", _LOGIN) from error
+        raise _no_credentials(error) from error
+    except (LookupError, TypeError) as error:
+        # The library takes it that every endpoint, also one of credentials, answers with what it asked for.
+        raise unreachable(error) from error
     except ValueError as error:
         # The library itself rejects some names.
         raise OSError(errno.EINVAL, str(error)) from error
+
+
+def _no_credentials(error: google.auth.exceptions.GoogleAuthError) -> NoAccessError:
+    """Translate an error in fetching credentials: it may pass unless they are missing or refused."""
+    passes = error.retryable or (isinstance(error, _OUTAGES) and not _REFUSED_CREDENTIALS.search(str(error)))
+    # What follows the first argument is the answer of an endpoint of credentials, which may hold some.
+    said = " ".join(without_secrets(str(error.args[0] if error.args else error)).split())
+    return (CredentialsOutageError if passes else NoAccessError)(f"no credentials for gs://: {said}", _LOGIN)
 
 
 def server_message(error: Exception) -> str:

@@ -1,21 +1,22 @@
 """Locks in buckets, which have no native ones: objects that their holder renews while it is alive.
 
 Whether a holder is alive is not decided by clocks, which differ between machines: a process that finds a lock watches
-it, and the lock is held as long as its version changes.
+it, and the lock is held as long as its version changes. Every write of a lock has a condition, so that only one of two
+processes that write it at the same time succeeds.
 """
 
 from __future__ import annotations
 
-import io
-import json
+import errno
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import NamedTuple
 
+from pipelines.credentials import without_secrets
 from pipelines.storage.errors import ConflictError, LockedError
+from pipelines.storage.lock_objects import Found, LockObject
 from pipelines.storage.objects import ABSENT, Objects
 from pipelines.storage.patience import patiently
 
@@ -23,10 +24,24 @@ RENEWAL_SECONDS = 5.0
 STALE_SECONDS = 30.0
 """Time without renewal after which a lock has expired: a holder survives a pause or a storage outage of this length."""
 
+_WORRY_SECONDS, _REMINDER_SECONDS = 15.0, 60.0
+"""Time without renewal after which its holder says so, and time between two such lines."""
+_HANGING = 6
+"""Renewals that may hang at the same time."""
+_TRIES, _FIRST_PAUSE = 7, 0.1
+"""Refused writes after which a lock is given up, and seconds after the first of them; each pause is twice as long."""
+
+
+class Clock(NamedTuple):
+    """What time it is, and how to let it pass; both in seconds."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
 
 @contextmanager
 def lease(
-    objects: Objects, bucket: str, key: str, owner: str, waiting: Callable[[str], None]
+    objects: Objects, bucket: str, key: str, owner: str, tell: Callable[[str], None]
 ) -> Iterator[Callable[[], None]]:
     """Hold a lock: an object that exists while the lock is held.
 
@@ -35,130 +50,241 @@ def lease(
       bucket: that contains the lock.
       key: of the lock.
       owner: description of the holder, shown to others that want the lock.
-      waiting: called with the owner of an existing lock when it has to be watched.
+      tell: called, from any thread, with what happens to the lock, e.g. "is locked by ...".
 
     Yields:
       A function that leaves the lock behind on exit: it is then held until it is deleted.
 
     Raises:
       LockedError: another process holds the lock, or has left it behind.
+      UnsupportedStorageError: the store does not honour the conditions of writes.
       OSError: the lock cannot be written.
     """
-    held = _Lease(objects, bucket, key, owner)
-    held.acquire(waiting)
+    held = Lease(LockObject(objects, bucket, key, owner), tell)
+    held.acquire()
     over = threading.Event()
     renewing = threading.Thread(target=held.renew_until, args=(over,), name="lease", daemon=True)
-    renewing.start()
+    done = False
     try:
+        _start(renewing)
+        held.check_conditions()
         yield held.leave
+        done = True
     finally:
         over.set()
-        renewing.join()
-        held.release()
+        held.release(done)
 
 
-def read_owner(data: bytes) -> str:
-    """Return the owner named in a lock's content; empty if the content is not a lock of ours."""
-    return str(_described(data).get("owner", ""))
+class Lease:
+    """A lock that has to be renewed."""
 
+    def __init__(self, lock: LockObject, tell: Callable[[str], None], clock: Clock | None = None) -> None:
+        """Describe a lock that is not held yet.
 
-class _Lease:
-    def __init__(self, objects: Objects, bucket: str, key: str, owner: str) -> None:
-        self._objects = objects
-        self._bucket = bucket
-        self._key = key
-        self._owner = owner
-        self._token = uuid.uuid4().hex
-        self._renewals = 0
+        Args:
+          lock: the object.
+          tell: see `lease`.
+          clock: by default the system's.
+        """
+        self._lock = lock
+        self._tell = tell
+        self._clock = clock or Clock()
         self._version = ABSENT
+        self._renewed = self._clock.now()
+        self._told: float | None = None
+        self._trouble = "no answer"
+        self._over = False
         self._left = False
 
-    def acquire(self, waiting: Callable[[str], None]) -> None:
-        watched, since = ABSENT, 0.0
-        while True:
+    def acquire(self) -> None:
+        """Write the lock, once it is certain that nobody else holds it.
+
+        Raises:
+          LockedError: another process holds the lock, or has left it behind.
+          UnsupportedStorageError: the store refuses to write the lock, although nobody holds it.
+          OSError: the lock cannot be written.
+        """
+        watched = _Watched(Found(), self._clock)
+        for attempt in range(_TRIES):
             # Only an expired lock is replaced, and only if it has not changed since.
-            stale = watched != ABSENT and time.monotonic() - since >= STALE_SECONDS
-            with suppress(ConflictError):
-                if watched == ABSENT or stale:
-                    self._version = patiently(lambda: self._put(watched))  # noqa: B023 - called within this iteration
-                    return
-            content, version = self._read()
-            if self._token in content:
-                # The write succeeded, and only its response was lost.
-                self._version = version
+            found = self._write_or_read(watched.lock.version)
+            if found.ours:
+                self._version, self._renewed, self._trouble = found.version, self._clock.now(), "no answer"
                 return
-            if _described(content.encode()).get("left"):
-                raise LockedError(read_owner(content.encode()))
-            if version == ABSENT:
-                watched = ABSENT
-            elif watched == ABSENT:
-                watched, since = version, time.monotonic()
-                waiting(read_owner(content.encode()))
-            elif version != watched:
-                raise LockedError(read_owner(content.encode()))
-            if version != ABSENT:
-                time.sleep(min(1.0, STALE_SECONDS / 10))
+            self._clock.sleep(_FIRST_PAUSE * 2**attempt)
+            watched = self._watch(watched, found)
+        raise self._lock.unsupported(f"refuses every write of the lock as a conflict ({self._trouble})")
+
+    def check_conditions(self) -> None:
+        """Make sure that the store honours the conditions of writes: otherwise two processes could hold one lock.
+
+        Raises:
+          UnsupportedStorageError: it writes whatever the condition.
+          OSError: the lock cannot be written.
+        """
+        for expected in (ABSENT, _another(self._version)):
+            # Twice: the first may succeed rightly if this process was suspended for so long that it lost the lock.
+            for _ in range(2):
+                try:
+                    self._version = patiently(lambda: self._lock.write(expected))  # noqa: B023 - called here
+                except ConflictError:
+                    break
+            else:
+                raise self._lock.unsupported("ignores the conditions of writes")
 
     def renew_until(self, over: threading.Event) -> None:
-        while not over.wait(RENEWAL_SECONDS):
-            # If storage is down, the next renewal shows whether it is back in time.
-            with suppress(OSError):
-                if not self._renew():
-                    return
+        """Renew the lock every few seconds, whatever happens, until it is over or another process holds the lock."""
+        attempts: list[threading.Thread] = []
+        while not (over.wait(RENEWAL_SECONDS) or self._over):
+            attempts = [attempt for attempt in attempts if attempt.is_alive()]
+            # An attempt that hangs, e.g. in a name server, must not keep the next one from succeeding.
+            if len(attempts) < _HANGING:
+                try:
+                    attempts.append(attempt := threading.Thread(target=self.renew, name="lease renewal", daemon=True))
+                    attempt.start()
+                except (RuntimeError, MemoryError) as error:
+                    self._trouble = _reason(error)
+            self.voice_worries()
 
-    def _renew(self) -> bool:
-        """Renew the lock; return False if another process holds it now: the commit checks the owner and stops."""
+    def renew(self) -> None:
+        """Try once to renew the lock; the next attempt shows whether what went wrong has passed."""
         try:
-            self._version = self._put(self._version)
-        except ConflictError:
-            content, version = self._read()
-            self._version = version
-            return self._token in content
-        return True
+            taker = self._renew()
+        except Exception as error:
+            # Credentials, TLS, memory: a renewal that ends with any of them ends the lock.
+            self._trouble = _reason(error)
+            return
+        if self._over:
+            # It was released, or lost, while this attempt was under way.
+            return
+        if taker is not None:
+            self._over = True
+            self._tell(f"was taken over by {taker.owner or 'another run, which has ended'}: this run commits no more")
+            return
+        self._renewed, self._trouble = self._clock.now(), "no answer"
+        if self._told is not None:
+            self._told = None
+            self._tell("is renewed again")
+
+    def voice_worries(self) -> None:
+        """Say now and then that the lock has not been renewed for some time."""
+        now = self._clock.now()
+        reminded = self._told is None or now - self._told >= _REMINDER_SECONDS
+        if now - self._renewed >= _WORRY_SECONDS and reminded:
+            self._told = now
+            self._tell(f"could not be renewed for {now - self._renewed:.0f} s ({self._trouble}); trying again")
 
     def leave(self) -> None:
         """Leave the lock behind on release."""
         self._left = True
 
-    def release(self) -> None:
+    def release(self, done: bool) -> None:
+        """Delete the lock, or leave it behind, unless another process holds it now.
+
+        Args:
+          done: whether the work is, so that it is worth a line if the lock cannot be deleted.
+        """
+        self._over = True
         if self._left:
             # Errors are not suppressed: if another process held the lock by now, that must be reported.
-            self._version = patiently(lambda: self._put(self._version))
+            if (taker := patiently(self._renew)) is not None:
+                raise LockedError(f"the lock was taken over by {taker.owner or 'another run'}")
             return
-        with suppress(OSError):
-            patiently(self._delete)
-
-    def _delete(self) -> None:
-        # Looked at before each attempt: after one whose response was lost, another process may hold the lock.
-        content, _ = self._read()
-        if self._token in content:
-            self._objects.delete(self._bucket, self._key)
-
-    def _put(self, expected: str) -> str:
-        self._renewals += 1
-        # The counter makes every renewal's content different, because a version may be a digest of the content.
-        content = {"owner": self._owner, "token": self._token, "renewals": self._renewals, "left": self._left}
-        return self._objects.put(self._bucket, self._key, io.BytesIO(json.dumps(content).encode()), expected)
-
-    def _read(self) -> tuple[str, str]:
-        """Return the content and version of the lock, whichever process holds it; both are empty if there is none."""
-        content = io.BytesIO()
-
-        def get() -> str:
-            content.seek(0)
-            content.truncate()
-            return self._objects.get(self._bucket, self._key, content)
-
         try:
-            version = patiently(get)
-        except FileNotFoundError:
-            return "", ABSENT
-        return content.getvalue().decode(errors="replace"), version
+            patiently(self._delete_if_ours)
+        except Exception as error:
+            if done:
+                self._tell(f"cannot be removed ({_reason(error)}): the next run waits {STALE_SECONDS:.0f} s for it")
+
+    def _delete_if_ours(self) -> None:
+        # Looked at before each attempt: after one whose response was lost, another process may hold the lock.
+        if self._lock.read().ours:
+            with suppress(FileNotFoundError):
+                self._lock.delete()
+
+    def _write_or_read(self, expected: str) -> Found:
+        """Write the lock if it has the expected version; otherwise return the one that is there."""
+        try:
+            return Found(patiently(lambda: self._lock.write(expected)), ours=True)
+        except ConflictError as refusal:
+            self._trouble = _reason(refusal)
+        except OSError as error:
+            if error.errno == errno.ENOTSUP:
+                raise self._lock.unsupported(f"refuses conditional writes ({_reason(error)})") from error
+            raise
+        # It is ours if an earlier attempt succeeded, and only its response was lost.
+        return patiently(self._lock.read)
+
+    def _watch(self, watched: _Watched, found: Found) -> _Watched:
+        """Watch a lock until it has gone or expired.
+
+        Raises:
+          LockedError: it is held, or was left behind.
+        """
+        while found.version != ABSENT:
+            if found.left or watched.lock.version not in (ABSENT, found.version):
+                raise LockedError(found.owner)
+            if watched.lock.version == ABSENT:
+                watched = _Watched(found, self._clock)
+                waiting = f"waiting {STALE_SECONDS:.0f} s to see whether it is still alive"
+                self._tell(f"is locked by {found.owner or 'another run'}; {waiting}")
+            elif watched.has_expired():
+                return watched
+            self._clock.sleep(min(1.0, STALE_SECONDS / 10))
+            found = patiently(self._lock.read)
+        return _Watched(found, self._clock)
+
+    def _renew(self) -> Found | None:
+        """Renew the lock; return None, or the lock of another process if that holds it now."""
+        for _ in range(2):
+            expected = self._version
+            try:
+                self._version = self._lock.write(expected, self._left)
+                return None
+            except ConflictError as refusal:
+                found = self._lock.read()
+                if found.version != ABSENT and not found.owner:
+                    raise OSError(errno.EIO, "it reads as something else") from refusal
+                if not found.ours:
+                    return found
+                if found.version == expected:
+                    raise OSError(refusal.errno, f"refused, although it is unchanged: {refusal.strerror}") from refusal
+                # An earlier write succeeded, and only its response was lost or is late.
+                self._version = found.version
+        return None
 
 
-def _described(data: bytes) -> Mapping[str, Any]:
+class _Watched:
+    """A lock, or its absence, and for how long it has been seen unchanged."""
+
+    def __init__(self, lock: Found, clock: Clock) -> None:
+        self.lock = lock
+        self._clock = clock
+        self._seen = clock.now()
+        self._unchanged = 0.0
+
+    def has_expired(self) -> bool:
+        """Return whether the lock, which has just been seen unchanged, has expired."""
+        now = self._clock.now()
+        # Of a time in which this process was suspended or without storage, little counts: the holder may have been so,
+        # too, and needs some seconds to renew the lock.
+        self._unchanged += min(now - self._seen, STALE_SECONDS / 3)
+        self._seen = now
+        return self._unchanged >= STALE_SECONDS
+
+
+def _start(thread: threading.Thread) -> None:
     try:
-        described = json.loads(data)
-    except ValueError:
-        return {}
-    return described if isinstance(described, dict) else {}
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from error
+
+
+def _another(version: str) -> str:
+    """Return a version of the same form that no object has."""
+    return version.translate(str.maketrans("0123456789", "1234567890"))
+
+
+def _reason(error: Exception) -> str:
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(without_secrets(said).split()) or type(error).__name__

@@ -141,7 +141,7 @@ def list_folders(folder: str, beginning: str = "") -> list[str]:
 
 
 @contextlib.contextmanager
-def lock(path: str, owner: str, waiting: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+def lock(path: str, owner: str, tell: Callable[[str], None]) -> Iterator[Callable[[], None]]:
     """Hold a lock: a file that exists while the lock is held. It is never waited for.
 
     The kernel releases the lock however the process ends: a killed process leaves an unlocked file behind, never a lock

@@ -71,13 +71,21 @@ class Objects(Protocol):
 
     Every method is a single attempt and is thread-safe.
 
+    Attributes:
+      endpoint: URL of the service, for messages.
+      conditions: what it must honour in a `put` with an expected version.
+
     Raises:
       TransientError: the attempt failed for a reason that may pass.
       FileNotFoundError: the object or bucket does not exist.
       PermissionError: access is denied.
+      CredentialsOutageError: no credentials can be fetched, for a reason that may pass.
       NoAccessError: no credentials are found.
       OSError: the attempt failed for any other reason.
     """
+
+    endpoint: str
+    conditions: str
 
     def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> str:
         """Read an object, or a range of it, and return its version."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import tenacity
 
-from pipelines.storage.errors import TransientError
+from pipelines.storage.errors import CredentialsOutageError, TransientError
 
 Result = TypeVar("Result")
 
@@ -18,25 +18,27 @@ SECONDS = 60.0
 LONGEST_PAUSE = 5.0
 """In seconds."""
 
+_PASSING = (TransientError, CredentialsOutageError)
+
 _hurried = 0
 
 
 def patiently(work: Callable[[], Result], pauses: Sequence[float] = ()) -> Result:
-    """Call a function, and again after a pause while it raises a `TransientError`.
+    """Call a function, and again after a pause while it raises an error that may pass.
 
     Args:
       work: the function.
       pauses: seconds before each retry; by default random and growing, for `SECONDS` in total.
 
     Raises:
-      TransientError: the last attempt failed; inside `hurried`, the only one.
+      TransientError, CredentialsOutageError: the last attempt failed; inside `hurried`, the only one.
     """
     began = time.monotonic()
-    failed: list[TransientError] = []
+    failed: list[Exception] = []
     try:
         # Most work succeeds at once, and tenacity costs 12 µs per call, more than reading a small file.
         return work()
-    except TransientError as error:
+    except _PASSING as error:
         failed.append(error)
 
     def attempt() -> Result:
@@ -54,7 +56,7 @@ def patiently(work: Callable[[], Result], pauses: Sequence[float] = ()) -> Resul
         # Random over the whole span, so that workers refused together do not retry together.
         wait = tenacity.wait_random_exponential(multiplier=0.2, max=LONGEST_PAUSE)
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(TransientError), stop=stop | _InAHurry(), wait=wait, reraise=True
+        retry=tenacity.retry_if_exception_type(_PASSING), stop=stop | _InAHurry(), wait=wait, reraise=True
     )
     return retrying(attempt)
 

@@ -66,3 +66,16 @@ def test_ctrl_c_ends_a_command_in_one_line(
 
     assert cli.main([command]) == 130
     assert capsys.readouterr().err == f"\nscenetags {command}: interrupted\n"
+
+
+def test_a_bug_is_shown_whole_but_for_credentials(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(arguments: Any) -> int:
+        raise TypeError("GET https://me:hunter1@host/b?sig=hunter2, secret_key='hunter3'")
+
+    monkeypatch.setattr("pipelines.tag.main", fail)
+    assert cli.main(["tag"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback (most recent call last):\n")
+    assert said.endswith("TypeError: GET https://...@host/b?... secret_key=...\n")

@@ -320,6 +320,8 @@ def test_what_is_in_a_bucket_gets_a_command_for_the_cloud(
     assert here.input == there.input == (f"{bucket.path}/chips",)
     assert there.output == "gs://BUCKET/tagged"
     assert (here.fail_fast, there.fail_fast) == (True, False), "a distributed run cannot end for its failures"
+    assert "s3_" in str(here.beam_flags)
+    assert "s3_" not in str(there.beam_flags), "a distributed run refuses keys"
     flags = check_beam_flags([flag for flag in there.beam_flags if not flag.startswith("--runner")]).get_all_options()
     assert (flags["machine_type"], flags["num_workers"], flags["project"]) == ("n2-highcpu-16", 1, "PROJECT")
     assert "--runner=DataflowRunner" in there.beam_flags

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import storage
+from pipelines.archives.packed import PackedNames
 from pipelines.listing import InputError, list_images
 from pipelines.listing.names import is_image
-from pipelines.listing.packed import PackedNames
 from pipelines.records import Failure, ImageRef
 from tests.conftest import Bucket
 
@@ -249,17 +249,18 @@ def test_a_name_that_no_bucket_can_hold_is_a_failure(bucket: Bucket, tmp_path: P
 
     found = failures(input_list=f"{tmp_path}/list.txt")
 
-    assert list(found) == [root, f"{root}-/x.jpg", rf"{bucket.path}/\udcff.jpg"]
+    written = bucket.path.replace("://", ":///")
+    assert list(found) == [root, f"{root}-/x.jpg", rf"{written}/\udcff.jpg"]
     with pytest.raises(InputError, match=f"cannot list {root}-/x.jpg: "):
         list(list_images([f"{root}-/x.jpg"]))
 
 
-def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+def test_a_folder_is_listed_once_by_its_real_path_however_many_links_lead_to_it(tmp_path: Path) -> None:
     write(tmp_path, "real/a.jpg")
     (tmp_path / "real/round").symlink_to(tmp_path / "real")
     (tmp_path / "shortcut").symlink_to(tmp_path / "real")
 
-    assert names(tmp_path, str(tmp_path)) == ["real/a.jpg", "shortcut/a.jpg"]
+    assert names(tmp_path, str(tmp_path)) == ["real/a.jpg"]
 
 
 def test_a_fingerprint_changes_with_the_file(tmp_path: Path) -> None:
@@ -322,7 +323,7 @@ def test_a_list_that_cannot_be_read_is_refused(tmp_path: Path, name: str, conten
 
 
 def test_a_listing_gives_back_what_it_took_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.listing.packed._ITEMS_PER_PACK", 3)
+    monkeypatch.setattr("pipelines.archives.packed._ITEMS_PER_PACK", 3)
     refs = [ImageRef(f"{number} ä.jpg", number << 40, f"print {number}") for number in range(8)]
     failures = [Failure(f"{number}", "list", "OSError", "gone", "") for number in range(4)]
 

@@ -15,7 +15,7 @@ import sys
 
 from pipelines import storage
 from pipelines.listing import list_images
-from pipelines.listing.packed import PackedNames
+from pipelines.archives.packed import PackedNames
 from pipelines.storage.buckets import BucketStore
 from pipelines.storage.objects import Entry, Page
 

@@ -43,6 +43,14 @@ def test_an_output_in_use_is_refused_and_free_again_afterwards(run: Run, earlier
         pass
 
 
+def test_a_finished_run_does_not_fail_when_credentials_end(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> str:
+        raise storage.NoAccessError("no credentials for gs://")
+
+    with hold_output(run):
+        monkeypatch.setattr(storage, "read_lock", refuse)
+
+
 def test_unfinished_work_of_a_killed_run_is_removed_and_marked(run: Run, earlier: Run) -> None:
     commit(earlier, Wave(inputs=len(FIRST), last=False), written(stage(earlier, FIRST)))
     left = stage(earlier, FIRST)

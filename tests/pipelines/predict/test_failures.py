@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipelines.archives.packed import PackedNames
 from pipelines.inference.tagging import Predictor
-from pipelines.listing.packed import PackedNames
 from pipelines.output.run import Accounts
 from pipelines.records import Failure, Image, Prediction
 from pipelines.runners import jobs

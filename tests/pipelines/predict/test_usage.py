@@ -13,6 +13,9 @@ from pipelines.commandline.parser import UsageError
 from tests.pipelines.conftest import on_both_runners
 from tests.pipelines.predict.predicting import Predict
 
+EMBEDDED = {"runner": "PortableRunner", "job_endpoint": "embed"}
+PROCESS = EMBEDDED | {"environment_type": "PROCESS"}
+
 
 @pytest.mark.parametrize(
     ("flags", "reason"),
@@ -55,7 +58,21 @@ from tests.pipelines.predict.predicting import Predict
         ({"runner": "directrunner", "input": "gone"}, "no file or folder matches gone"),
         ({"max_bytes": "0"}, "--max_bytes must be more than 0, not 0"),
         ({"max_seconds": "5"}, "--max_seconds needs --isolate_decoding"),
+        ({"max_seconds": "inf", "isolate_decoding": "true"}, "--max_seconds must be at most 86,400, a day, not inf"),
+        ({"threads": 99_999_999}, "--threads must be at most 1,024, not 99,999,999"),
+        ({"reads_in_flight": 10**20}, "--reads_in_flight must be at most 4,096, not 100,000,000,000,000,000,000"),
+        ({"checkpoint_every": 10**20}, "--checkpoint_every must be at most 1,000,000,000, not 100,000,"),
         ({"runner": "NoRunner"}, "--runner NoRunner: Unexpected pipeline runner"),
+        ({"runner": "PortableRunner"}, "--runner PortableRunner needs --job_endpoint; give HOST:PORT"),
+        ({"gcs_custom_audit_entries": "x"}, "--gcs_custom_audit_entries is malformed: Expecting value"),
+        ({"resource_hints": "x"}, "Unknown resource hint: x."),
+        ({"type_check_additional": "x"}, "Unrecognized --type_check_additional feature: x"),
+        ({"gbek": "x"}, "--gbek: Secret string must contain a valid type parameter"),
+        (EMBEDDED | {"environment_type": "foo"}, "--environment_options: Unknown environment type: foo"),
+        (PROCESS | {"environment_config": "{"}, "--environment_options: Expecting property name"),
+        (PROCESS | {"environment_options": "process_variables=hunter"}, 'Invalid process_variables "..."'),
+        (EMBEDDED | {"s3_secret_access_key": "hunter"}, "--s3_secret_access_key would be stored with the job"),
+        (EMBEDDED | {"azure_connection_string": "hunter"}, "--azure_connection_string would be stored with the job"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -76,6 +93,7 @@ def test_wrong_usage_is_one_clear_line_and_writes_nothing(
     printed = capsys.readouterr()
     assert printed.err.startswith("scenetags predict: ")
     assert reason in printed.err
+    assert "hunter" not in printed.err
     assert printed.err.count("\n") == 1, printed.err
     assert printed.out == ""
     assert sorted(tmp_path.rglob("*")) == before

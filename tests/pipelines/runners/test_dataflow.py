@@ -14,6 +14,7 @@ from apache_beam.portability.api import beam_runner_api_pb2 as beam_proto
 from google.cloud.dataflow_v1beta3 import types
 
 from pipelines import storage
+from pipelines.credentials import KEYS
 from pipelines.runners.staging import package_files
 from tests.pipelines.runners.submitting import PAR_DO, Submission, Submit, refused, submitted
 from tools.job_service import JobService
@@ -167,10 +168,12 @@ def test_one_process_has_all_of_an_accelerator(
     refused(capsys, submit(gpu, flexrs_goal="COST_OPTIMIZED"), "--accelerator and --flexrs_goal exclude each other")
 
 
-def test_the_request_shows_nobody_the_keys_of_s3(submit: Submit, service: JobService) -> None:
-    keys = {"s3_access_key_id": "opensesame1", "s3_secret_access_key": "opensesame2", "s3_session_token": "opensesame3"}
-    submit(**keys)
-    assert "opensesame" not in types.Job.to_json(service.job)
+@pytest.mark.parametrize("flag", KEYS)
+def test_a_job_is_given_no_keys(
+    flag: str, submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused(capsys, submit(f"--{flag}", "opensesame"), f"--{flag} would be stored with the job")
+    assert service.submitted == []
 
 
 def test_workers_of_no_image_are_given_the_package_and_those_of_an_image_are_not(

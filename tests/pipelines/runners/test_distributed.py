@@ -103,7 +103,11 @@ def test_unreachable_workers_are_reported_in_one_line() -> None:
         (["--threads", "0"], "--threads must be at least 1, not 0"),
         (["--template_location", "gs://bucket/job"], "--template_location needs --runner=DataflowRunner"),
         (["--runner=PortableRunner", "--fail_fast"], "--fail_fast needs a local run"),
-        (["--runner=PortableRunner", "--environment_type=EXTERNAL"], "Option external_service_address is required"),
+        (["--no_wait_until_finish"], "--no_wait_until_finish needs --runner=DataflowRunner"),
+        (
+            ["--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=EXTERNAL"],
+            "Option external_service_address is required",
+        ),
         (["--runner=PortableRunner", "--job_endpoint=here"], "--job_endpoint here is not of the form HOST:PORT"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,16 +10,18 @@ from itertools import chain, repeat
 from typing import Any
 
 import botocore.exceptions
+import botocore.parsers
 import google.auth as google_auth
 import pytest
 import requests
+from google.api_core.exceptions import Unauthorized
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import RefreshError
 
 from pipelines import storage
-from pipelines.storage import amazon, google, leases, objects, patience
+from pipelines.storage import amazon, google, objects, patience
 from pipelines.storage.buckets import _split
-from pipelines.storage.errors import ConflictError
+from pipelines.storage.errors import ConflictError, CredentialsOutageError
 from tests.conftest import Bucket
 from tools.proxy import RESET, Disturb, Disturbance
 
@@ -180,7 +181,7 @@ def test_what_does_not_pass_is_not_tried_again(bucket: Bucket, status: int, kind
 
 
 def test_patience_has_an_end_and_a_hurry_has_none_at_all(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "SECONDS", 1.0)
+    monkeypatch.setattr(patience, "SECONDS", 0.2)
     bucket.proxy.disturb, requests = counting(lambda method, path: Disturbance(503))
 
     with pytest.raises(storage.TransientError, match="503"):
@@ -193,53 +194,15 @@ def test_patience_has_an_end_and_a_hurry_has_none_at_all(bucket: Bucket, monkeyp
 
 
 def test_an_object_that_trickles_in_is_given_up(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "DEADLINE_SECONDS", 0.5)
-    monkeypatch.setattr(patience, "SECONDS", 0.5)
+    monkeypatch.setattr(objects, "DEADLINE_SECONDS", 0.1)
+    monkeypatch.setattr(patience, "SECONDS", 0.1)
     storage.write(f"{bucket.path}/x", bytes(1_000_000))
-    bucket.proxy.disturb = lambda method, path: Disturbance(trickle=0.01)
+    bucket.proxy.disturb = lambda method, path: Disturbance(trickle=0.002)
 
     began = time.monotonic()
     with pytest.raises(storage.TransientError, match="bytes arrived in"):
         storage.read(f"{bucket.path}/x")
-    assert time.monotonic() - began < 5, "all of it would take 10 s"
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.1)
-    monkeypatch.setattr(leases, "STALE_SECONDS", 1.0)
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_lock_is_held_by_one_and_renewed(bucket: Bucket) -> None:
-    path = f"{bucket.path}/_lock"
-    watched: list[str] = []
-
-    with storage.lock(path, "the first"):
-        # However late somebody comes: it is renewed for as long as it is held.
-        time.sleep(1.2)
-        with pytest.raises(storage.LockedError, match="the first"), storage.lock(path, "the second", watched.append):
-            pytest.fail("two hold one lock")
-    assert watched == ["the first"]
-    assert not storage.exists(path)
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_lock_that_nobody_renews_is_taken_over_and_its_late_holder_sees_that(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = f"{bucket.path}/_lock"
-    asleep = threading.Event()
-    renew = leases._Lease._renew
-    monkeypatch.setattr(leases._Lease, "_renew", lambda lease: asleep.is_set() or renew(lease))
-
-    with storage.lock(path, "the sleeper"):
-        asleep.set()
-        with storage.lock(path, "the next"):
-            asleep.clear()
-            time.sleep(0.5)
-            assert storage.read_lock(path) == "the next", "the sleeper took it back"
-    assert not storage.exists(path)
+    assert time.monotonic() - began < 1.8, "all of it would take 2 s"
 
 
 def test_what_is_gone_is_not_the_expected_version(bucket: Bucket) -> None:
@@ -265,63 +228,6 @@ def test_threads_that_come_together_share_one_client(bucket: Bucket, monkeypatch
         list(executor.map(storage._bucket_store, [bucket.path] * 4))
 
     assert len(made) == 1
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_lock_survives_a_storage_out_of_order(bucket: Bucket) -> None:
-    with storage.lock(f"{bucket.path}/_lock", "the first"):
-        bucket.proxy.disturb = lambda method, path: Disturbance(503)
-        time.sleep(0.5)
-        bucket.proxy.disturb = first()
-        assert storage.read_lock(f"{bucket.path}/_lock") == "the first"
-        with pytest.raises(storage.LockedError), storage.lock(f"{bucket.path}/_lock", "the second"):
-            pytest.fail("two hold one lock")
-
-
-@pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("refusal", [503, RESET])
-def test_a_lock_whose_deletion_is_refused_once_is_deleted_nevertheless(bucket: Bucket, refusal: int) -> None:
-    refused: list[str] = []
-
-    def refuse(method: str, path: str) -> Disturbance:
-        if method != "DELETE" or refused:
-            return Disturbance()
-        refused.append(path)
-        return Disturbance(refusal)
-
-    with storage.lock(f"{bucket.path}/_lock", "the first"):
-        bucket.proxy.disturb = refuse
-
-    assert len(refused) == 1
-    assert not storage.exists(f"{bucket.path}/_lock")
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_lock_whose_answer_was_lost_is_held(bucket: Bucket) -> None:
-    bucket.proxy.disturb = first(RESET)
-
-    with storage.lock(f"{bucket.path}/_lock", "the first"):
-        assert storage.read_lock(f"{bucket.path}/_lock") == "the first"
-    assert not storage.exists(f"{bucket.path}/_lock")
-
-
-@pytest.mark.parametrize(
-    ("text", "cut"),
-    [
-        (
-            "GET https://host/b/o?X-Goog-Signature=abc&x=1: 'http://h?sig=2' failed",
-            "GET https://host/b/o?... 'http://h?...' failed",
-        ),
-        (
-            "Pool(host='h', port=443): Max retries exceeded with url: /upload/b/x/o?upload_id=abc (Caused by",
-            "Pool(host='h', port=443): Max retries exceeded with url: /upload/b/x/o?... (Caused by",
-        ),
-        ("HTTPS://me:hunter2@host:1/b?x --x=http://u:p@h", "HTTPS://...@host:1/b?... --x=http://...@h"),
-        ("no URL: what? a@b.com, http://host/@a", "no URL: what? a@b.com, http://host/@a"),
-    ],
-)
-def test_what_may_be_a_credential_in_a_url_is_cut(text: str, cut: str) -> None:
-    assert storage.without_secrets(text) == cut
 
 
 def test_requests_are_billed_to_the_project_of_the_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,9 +257,14 @@ def refused_by_s3(code: str) -> botocore.exceptions.ClientError:
     [
         (amazon, refused_by_s3("RequestTimeout"), storage.TransientError),
         (amazon, refused_by_s3("InvalidRequest"), OSError),
+        (amazon, refused_by_s3("ExpiredToken"), storage.NoAccessError),
+        (amazon, refused_by_s3("InvalidAccessKeyId"), storage.NoAccessError),
+        (amazon, KeyError("ETag"), storage.TransientError),
+        (amazon, botocore.parsers.ResponseParserError("not XML"), storage.TransientError),
+        (google, Unauthorized("Invalid Credentials"), storage.NoAccessError),  # type: ignore[no-untyped-call]
         (amazon, botocore.exceptions.UnauthorizedSSOTokenError(), storage.NoAccessError),
         (amazon, botocore.exceptions.PartialCredentialsError(provider="env", cred_var="x"), storage.NoAccessError),
-        (google, RefreshError("503", retryable=True), storage.TransientError),  # type: ignore[no-untyped-call]
+        (google, RefreshError("503", retryable=True), CredentialsOutageError),  # type: ignore[no-untyped-call]
         (google, requests.exceptions.InvalidSchema("localhost:4443/x"), storage.NoAccessError),
         (google, RefreshError("revoked"), storage.NoAccessError),  # type: ignore[no-untyped-call]
     ],

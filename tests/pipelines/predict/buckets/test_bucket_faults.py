@@ -61,8 +61,8 @@ def test_an_output_that_answers_no_more_ends_the_run_in_one_line_and_loses_nothi
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(patience, "SECONDS", 1.0)
-    monkeypatch.setattr(leases, "STALE_SECONDS", 1.0)
+    monkeypatch.setattr(patience, "SECONDS", 0.1)
+    monkeypatch.setattr(leases, "STALE_SECONDS", 0.05)
     runs = 0
 
     def disturb(method: str, path: str) -> Disturbance:
@@ -105,6 +105,21 @@ def test_a_run_whose_output_another_one_took_over_commits_nothing_more(
     assert storage.exists(staged), "rows of the other run were deleted"
 
 
+def test_a_store_that_cannot_keep_a_lock_is_refused_in_one_line(
+    everywhere: Bucket, chips: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    everywhere.proxy.disturb = lambda method, path: Disturbance(ignored=("if-match", "ifgenerationmatch"))
+
+    assert in_bucket(everywhere, input=chips, model=bundle_path) == 2
+
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"scenetags predict: http://{everywhere.proxy.host} ignores the conditions of writes, so two "
+    )
+    assert said.count("\n") == 1, said
+    assert list(storage.walk(f"{everywhere.path}/out")) == []
+
+
 def test_without_credentials_it_is_one_line(
     monkeypatch: pytest.MonkeyPatch, chips: Path, bundle_path: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -136,7 +151,7 @@ def test_a_bucket_that_refuses_at_any_moment_ends_the_run_in_one_line(
 ) -> None:
     """Every third request of a short run once is the first that is refused for good."""
     monkeypatch.setattr(patience, "SECONDS", 0.0)
-    monkeypatch.setattr(leases, "STALE_SECONDS", 0.2)
+    monkeypatch.setattr(leases, "STALE_SECONDS", 0.01)
     for number in range(3, CHIPS):
         (chips / f"{number}.jpg").unlink()
     output = f"{everywhere.path}/out"

@@ -1,7 +1,8 @@
-"""Hold millions of names in little memory."""
+"""Hold and compare millions of names in little memory."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +12,21 @@ from typing import Any
 from pipelines.records import Failure, ImageRef, Listed, Span
 
 _ITEMS_PER_PACK = 1024
+
+
+class SeenPaths:
+    """Paths that have been seen, as digests: the probability that two of a billion are taken for one is 1e-21."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._digests: set[bytes] = set()
+
+    def add(self, path: str) -> bool:
+        """Add a path, and return whether it is new."""
+        digest = _digest(path)
+        new = digest not in self._digests
+        self._digests.add(digest)
+        return new
 
 
 class PackedNames:
@@ -33,6 +49,10 @@ class PackedNames:
         for pack in self._packs:
             for failed, *fields in json.loads(zlib.decompress(pack)):
                 yield Failure(*fields) if failed else _unpack(*fields)
+
+
+def _digest(path: str) -> bytes:
+    return hashlib.blake2b(path.encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 
 def _unpack(path: str, size: int, fingerprint: str, span: Sequence[Any] | None) -> ImageRef:

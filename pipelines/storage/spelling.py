@@ -1,0 +1,50 @@
+"""Spell paths so that every file has one spelling, and no two files share it."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_MARKED = re.compile(rf"({_SCHEME.pattern})(?:\.?/)+", re.IGNORECASE)
+
+
+def is_remote(path: str) -> bool:
+    """Return whether a path is not on this machine."""
+    return _SCHEME.match(path) is not None
+
+
+def marked(path: str, marks: int) -> str:
+    """Put marks behind the root of a path: it still names the same file, in a spelling that no other path has."""
+    root = _SCHEME.match(path)
+    place = root.end() if root else 1
+    return f"{path[:place]}{'./' * marks}{path[place:]}"
+
+
+def unmarked(path: str) -> str:
+    """Remove marks, and empty names, between the scheme and the bucket; behind the bucket every character counts."""
+    return _MARKED.sub(r"\1", path, count=1) if _MARKED.match(path) else path
+
+
+def absolute(path: str) -> str:
+    """Make a path on this machine absolute.
+
+    A `..` behind a link leads to the folder above the link's target, and not above the link.
+    """
+    joined = os.path.join(os.getcwd(), path)
+    spelled = os.path.abspath(joined)
+    # The system takes `//x` for `/x`, and Python leaves it.
+    spelled = f"/{spelled.lstrip('/')}"
+    if ".." not in joined.split("/"):
+        return spelled
+    folder, _, name = f"{joined}/".rpartition("/../")
+    led_to = _where_links_lead(folder)
+    return os.path.normpath(os.path.join(led_to, name)) if led_to else spelled
+
+
+@lru_cache
+def _where_links_lead(folder: str) -> str | None:
+    """Return the folder above `folder`, if its links lead elsewhere than its spelling says."""
+    above = os.path.realpath(f"{folder}/..")
+    return above if above != os.path.realpath(os.path.abspath(f"{folder}/..")) else None

@@ -1,0 +1,91 @@
+"""Lists whose lines no path could fill: they cost no memory, and no other line."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.listing import InputError, list_images
+from pipelines.listing.list_files import LONGEST
+from pipelines.records import Failure
+
+LONG = "x" * (LONGEST + 1)
+
+
+def write_list(folder: Path, ending: str, names: list[str], dictionary: bool = False) -> str:
+    path = folder / f"list.{ending}"
+    if ending == "parquet":
+        # Where values are not gathered in a dictionary, each is in its own row.
+        pq.write_table(pa.table({"path": names}), path, use_dictionary=dictionary)
+    else:
+        path.write_text("\n".join(["path"] * (ending == "csv") + names))
+    return str(path)
+
+
+@pytest.mark.parametrize("ending", ["txt", "csv", "parquet"])
+def test_a_line_too_long_for_a_path_is_a_failure_of_its_own(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "a.jpg").touch()
+    longest = "y" * (LONGEST - 1)
+
+    listed = list(list_images([], write_list(tmp_path, ending, ["a.jpg", LONG, LONG, longest, "", "a.jpg"])))
+
+    failures = [item for item in listed if isinstance(item, Failure)]
+    assert len(listed) == 4, "two that begin alike are two, and one that is named twice is one"
+    assert [(item.path, item.error) for item in failures[:2]] == [
+        (f"{'x' * 1000}... (entry {number} of the list)", "ValueError") for number in (2, 3)
+    ]
+    assert "bytes is not a path" in failures[0].message
+    assert failures[2].message == "File name too long"
+
+
+def test_a_line_without_end_is_not_kept(tmp_path: Path) -> None:
+    path = write_list(tmp_path, "txt", ["x" * 20_000_000, "a.jpg"])
+
+    tracemalloc.start()
+    long, _ = list_images([], path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert isinstance(long, Failure)
+    assert long.message == "a name of 20,000,001 bytes is not a path"
+    assert peak < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("ending", "names", "reason"),
+    [
+        ("csv", ["x" * 3_000_000], "list.csv: a line is longer than 1,048,576 bytes"),
+        ("parquet", [LONG], "list.parquet: its column 'path' has values longer than any path, 131,072 bytes"),
+        ("parquet", [LONG * 10, *map(str, range(20))], "has values longer than any path"),
+    ],
+)
+def test_a_list_that_would_unpack_to_more_than_paths_is_refused(
+    tmp_path: Path, ending: str, names: list[str], reason: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        list(list_images([], write_list(tmp_path, ending, names, dictionary=True)))
+
+    assert reason in str(refused.value)
+
+
+def test_a_small_list_of_a_hundred_thousand_copies_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.parquet"
+    copies = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), pa.array(["x" * 4_000_000]))
+    pq.write_table(pa.table({"path": copies}), path, compression="zstd", store_schema=False)
+
+    assert path.stat().st_size < 1000
+    with pytest.raises(InputError, match="has values longer than any path"):
+        list(list_images([], str(path)))
+
+
+def test_groups_of_rows_are_read_one_after_another(tmp_path: Path) -> None:
+    names = [f"{number}.jpg" for number in range(3000)]
+    pq.write_table(pa.table({"path": [*names, None]}), tmp_path / "list.parquet", row_group_size=1100)
+
+    listed = [item.path for item in list_images([], f"{tmp_path}/list.parquet")]
+
+    assert listed == [f"{tmp_path}/{name}" for name in names]
