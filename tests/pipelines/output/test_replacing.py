@@ -18,6 +18,7 @@ from pipelines.output.manifest import read_status
 from pipelines.output.replacing import note_found, replace_rows
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.tables import OutputError
+from tests.conftest import Bucket
 from tests.pipelines.output.power_cuts import each_cut
 from tests.pipelines.output.rows import FIRST, Rows, commit_rows, once, seen, stage, superseded
 
@@ -37,6 +38,10 @@ LISTED: Rows = {**TAGGED, **NEWER}
 
 @pytest.fixture
 def left(first: Run) -> Run:
+    return leave(first)
+
+
+def leave(first: Run) -> Run:
     """Leave an output with old rows, and the rows of an overwrite that was stopped."""
     commit_rows(first, FIRST)
     left = replace(first, name="20260101T000000Z-0002", overwrite=True)
@@ -62,6 +67,16 @@ def test_an_overwrite_over_other_images_leaves_no_row_of_the_earlier_one(left: R
     assert seen(left.output) == once(LISTED)
     assert storage.list_folders(left.output, "_") == []
     assert read_status(left.manifest) == "done"
+
+
+def test_rows_in_a_bucket_are_dropped_likewise(bucket: Bucket, first: Run) -> None:
+    left = leave(replace(first, output=f"{bucket.path}/out"))
+    with hold_output(left):
+        accounts = tag(left, TAGGED, {}, Wave(inputs=1, last=False))
+        tag(left, {}, NEWER, Wave(accounts, len(NEWER)))
+
+    assert seen(left.output) == once(LISTED)
+    assert storage.list_folders(left.output, "_") == []
 
 
 def test_an_overwrite_without_any_image_of_the_earlier_one_takes_none_of_its_rows(left: Run) -> None:

@@ -274,3 +274,15 @@ def test_errors_of_libraries_become_ours(provider: Any, error: Exception, kind: 
         raise error
 
     assert type(told.value) is kind
+
+
+def test_files_in_folders_below_a_folder_are_listed_and_no_others(bucket: Bucket) -> None:
+    folder = f"{bucket.path}/predictions"
+    for name in ("a.parquet", "day=1/b.parquet", "day=1/notes.txt", "year/month/c.parquet", "empty/"):
+        storage.write(f"{folder}/{name}", b"data")
+    storage.write(f"{bucket.path}/predictions too/d/e.parquet", b"data")
+
+    assert list(storage.list_deeper(folder, ".parquet")) == [
+        f"{folder}/day=1/b.parquet",
+        f"{folder}/year/month/c.parquet",
+    ]
