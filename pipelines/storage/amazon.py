@@ -29,8 +29,8 @@ from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, C
 
 _LOGIN = "run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _BYTES_AT_ONCE = 1 << 18
-# Error codes with status 400 that boto3 would retry.
-_TRANSIENT_CODES = ("RequestTimeout", "BadDigest", "XAmzContentSHA256Mismatch")
+# Error codes that may pass, although their statuses, 400 and 409, do not say so.
+_TRANSIENT_CODES = ("RequestTimeout", "BadDigest", "XAmzContentSHA256Mismatch", "OperationAborted")
 # Error codes with which the credentials themselves are refused, not access to the object.
 _REFUSAL_CODES = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId")
 _NO_CREDENTIALS = (

@@ -28,7 +28,7 @@ _WORRY_SECONDS, _REMINDER_SECONDS = 15.0, 60.0
 """Time without renewal after which its holder says so, and time between two such lines."""
 _HANGING = 6
 """Renewals that may hang at the same time."""
-_TRIES, _FIRST_PAUSE = 7, 0.1
+_TRIES, _FIRST_PAUSE = 6, 0.1
 """Refused writes after which a lock is given up, and seconds after the first of them; each pause is twice as long."""
 
 

@@ -256,6 +256,7 @@ def refused_by_s3(code: str) -> botocore.exceptions.ClientError:
     ("provider", "error", "kind"),
     [
         (amazon, refused_by_s3("RequestTimeout"), storage.TransientError),
+        (amazon, refused_by_s3("OperationAborted"), storage.TransientError),
         (amazon, refused_by_s3("InvalidRequest"), OSError),
         (amazon, refused_by_s3("ExpiredToken"), storage.NoAccessError),
         (amazon, refused_by_s3("InvalidAccessKeyId"), storage.NoAccessError),
