@@ -101,7 +101,7 @@ Listed = ImageRef | Failure
 """What a listing yields: an image, or a name that cannot be an image."""
 
 
-HIDING = ("DamagedArchiveError", "UntrustedArchiveError", "UnlistedFolderError")
+HIDING = ("ArchiveBombError", "DamagedArchiveError", "UntrustedArchiveError", "UnlistedFolderError")
 """Errors of a listing behind which images may be hidden: how many there were is not known."""
 
 

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator
 
 from pipelines import storage
+from pipelines.archives.compression import COMPRESSED_ENDINGS
 from pipelines.archives.members import IN_STREAM, IN_TAR, SEPARATOR, Found, UntrustedArchiveError, member_path
-from pipelines.archives.tars import COMPRESSED_ENDINGS, Streams, list_tar, read_in_tar
+from pipelines.archives.tars import Streams, list_tar, read_in_tar
 from pipelines.archives.zips import list_zip, read_in_zip
 from pipelines.records import Failure, ImageRef, not_listed
 from pipelines.supervision import interruption

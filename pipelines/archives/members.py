@@ -31,6 +31,10 @@ class UntrustedArchiveError(OSError):
     """An archive whose content was altered at an unknown place."""
 
 
+class ArchiveBombError(OSError):
+    """A small archive that unpacks to more than images would."""
+
+
 class UnsupportedMemberError(OSError):
     """A member of an unsupported kind."""
 
@@ -61,9 +65,12 @@ def refer_member(path: str, size: int, fingerprint: str, span: Span) -> ImageRef
     return ImageRef(path, size, fingerprint, span)
 
 
+_OWN = (ArchiveBombError, DamagedArchiveError, UntrustedArchiveError)
+
+
 def damaged(error: Exception) -> OSError:
     """Translate a library's error into that of a damaged archive."""
     # Storage errors are reported as they are.
-    if isinstance(error, (storage.TransientError, FileNotFoundError, PermissionError)):
+    if isinstance(error, (storage.TransientError, FileNotFoundError, PermissionError, *_OWN)):
         return error
     return DamagedArchiveError(f"the archive is damaged: {' '.join(str(error).split()) or type(error).__name__}")

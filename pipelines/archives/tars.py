@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
+import math
 import queue
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import IO, Any, ClassVar, NamedTuple
+from typing import IO, ClassVar
 
 from pipelines import storage
+from pipelines.archives.compression import COMPRESSED_ENDINGS, open_compressed
+from pipelines.archives.headers import Gap, Member, find_members
 from pipelines.archives.members import (
     BROKEN,
     IN_STREAM,
@@ -20,21 +20,13 @@ from pipelines.archives.members import (
     DamagedArchiveError,
     Found,
     UnsupportedMemberError,
-    UntrustedArchiveError,
     damaged,
     member_path,
     refer_member,
 )
 from pipelines.records import ImageRef, Span, not_listed
 
-COMPRESSED_ENDINGS: dict[str, Callable[[Any], Any]] = {
-    ".tar.gz": gzip.open,
-    ".tgz": gzip.open,
-    ".tar.bz2": bz2.open,
-    ".tar.xz": lzma.open,
-}
-_BLOCK, _READ_AHEAD = 512, 1 << 20
-_LONGEST_HEADER = 1 << 20
+_LINKS = (tarfile.LNKTYPE, tarfile.SYMTYPE)
 
 
 class Streams:
@@ -105,147 +97,80 @@ def read_in_tar(span: Span) -> bytes:
     return data
 
 
-class _Gap(NamedTuple):
-    """What lies between a place in a tar and the next header.
-
-    Attributes:
-      header: the byte at which the next member begins; None if none does.
-      zeros: whether a block of zeros lies there, as at the end of a tar.
-      damaged: whether something else lies there.
-    """
-
-    header: int | None
-    zeros: bool
-    damaged: bool
-
-    @property
-    def ends_archive(self) -> bool:
-        """Whether this is the end of a whole tar."""
-        return self.header is None and self.zeros and not self.damaged
-
-
-class _Headers:
-    """A tar stream that refuses to read headers larger than any name."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.seek, self.tell = stream.seek, stream.tell
-
-    def read(self, length: int) -> bytes:
-        if not 0 <= length <= _LONGEST_HEADER:
-            raise tarfile.ReadError(f"a header of {length:,} bytes")
-        return self._stream.read(length)
-
-
 def list_tar(archive: ImageRef) -> Iterator[Found]:
     """List the files in a tar; see `list_members`."""
     packing = IN_TAR if archive.path.lower().endswith(".tar") else IN_STREAM
-    last: tarfile.TarInfo | None = None
+    last: Member | None = None
+    gaps, first_gap, error = 0, None, None
     with ExitStack() as opened:
         try:
-            stream = _open(archive.path, opened)
-            first = _look_past(stream, 0)
-            if first.header:
-                yield _broken(archive, 0, first)
-            stream.seek(first.header or 0)
-            headers: Any = _Headers(stream)
-            tar = opened.enter_context(tarfile.TarFile(fileobj=headers, encoding="utf-8"))
-            while True:
-                while member := tar.next():
-                    if member.size < 0:
-                        # The next member would be this one again, forever.
-                        raise tarfile.ReadError(f"a member of {member.size} bytes")
-                    # A member is known to be complete only when the next one has been reached.
-                    if last:
-                        yield _found(archive, last, packing)
-                    last = None if member.isdir() else member
-                    # `TarFile` would keep them all.
-                    tar.members = []  # type: ignore[attr-defined]
+            stream = _open(archive.path, opened, archive.size)
+            for item in find_members(stream):
+                # A member is known to be whole only when the next thing has been reached.
                 if last:
-                    yield _found(archive, last, packing)
-                    last = None
-                # `TarFile` takes damage, zeros and the end of the file for the end of the archive. Members may follow.
-                place = tar.offset
-                gap = _look_past(stream, place)
-                if not gap.ends_archive:
-                    yield _broken(archive, place, gap)
-                if gap.header is None:
-                    return
-                tar.offset = gap.header
+                    yield _found(archive, last, packing, stream.tell())
+                last = item if isinstance(item, Member) else None
+                if isinstance(item, Gap):
+                    gaps, first_gap = gaps + 1, first_gap or item
+            if last:
+                yield _found(archive, last, packing, stream.tell())
         except storage.TransientError:
             raise
-        except gzip.BadGzipFile as error:
-            # Raised at the end, when it is no longer known which member is damaged.
-            yield Found(None, not_listed(archive.path, UntrustedArchiveError(str(error)), archive.fingerprint))
-        except BROKEN as error:
-            if last is None:
-                yield Found(None, not_listed(archive.path, damaged(error), archive.fingerprint))
-            elif packing == IN_TAR and last.offset_data + last.size <= archive.size:
-                yield _found(archive, last, packing)
-                yield _broken(archive, archive.size, _Gap(None, zeros=False, damaged=False))
-            else:
-                where = archive.size if packing == IN_TAR else last.offset_data
-                reason = DamagedArchiveError(f"the archive is truncated in this member, at or after byte {where:,}")
-                yield Found(last.name, not_listed(member_path(archive, last.name), reason, archive.fingerprint))
+        except BROKEN as reason:
+            if last:
+                yield _found(archive, last, packing, stream.tell())
+            error = damaged(reason)
+    if first_gap and not error:
+        first_gap = first_gap._replace(start=min(first_gap.start, archive.size)) if packing == IN_TAR else first_gap
+        error = DamagedArchiveError(_describe(first_gap, gaps - 1))
+    if error:
+        # One for all places: an archive is one input.
+        yield Found(None, not_listed(archive.path, error, archive.fingerprint))
 
 
-def _look_past(stream: IO[bytes], place: int) -> _Gap:
-    """Look from a block that is not known to be a header for the next one that is; of a stream, to its checksum."""
-    stream.seek(place)
-    zeros = damaged = False
-    while block := stream.read(_BLOCK):
-        if block.count(0) == len(block):
-            zeros = zeros or len(block) == _BLOCK
-        elif _is_header(block):
-            return _Gap(place, zeros, damaged)
-        else:
-            # A piece of a block is where a tar was cut off, but not behind its end.
-            damaged = damaged or zeros or len(block) == _BLOCK
-        place += len(block)
-    return _Gap(None, zeros, damaged)
-
-
-def _is_header(block: bytes) -> bool:
-    try:
-        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-    except BROKEN:
-        return False
-    return True
-
-
-def _found(archive: ImageRef, member: tarfile.TarInfo, packing: str) -> Found:
+def _found(archive: ImageRef, member: Member, packing: str, reached: int) -> Found:
+    """Refer to a member of a tar that could be read up to a byte."""
     path = member_path(archive, member.name)
     # A tar has no checksums of its members: any change to the archive may have changed any of them.
-    fingerprint = f"{archive.fingerprint}@{member.offset_data}"
-    if not member.isreg() or member.issparse():
-        problem = ("a link, " if member.islnk() or member.issym() else "") + "not a regular file"
-        return Found(member.name, not_listed(path, UnsupportedMemberError(problem), fingerprint))
-    span = Span(archive.path, member.offset_data, member.size, packing)
+    fingerprint = f"{archive.fingerprint}@{member.start}"
+    problem: OSError | None = None
+    if member.end > (archive.size if packing == IN_TAR else reached):
+        problem = DamagedArchiveError(
+            f"the archive is truncated or damaged in this member, which begins at byte {member.start:,}"
+        )
+    elif not member.is_named:
+        problem = DamagedArchiveError("the archive is damaged in front of this member, whose name may be longer")
+    elif member.kind in _LINKS:
+        problem = UnsupportedMemberError("a link, not a regular file")
+    elif member.kind == tarfile.GNUTYPE_SPARSE or member.kind not in tarfile.REGULAR_TYPES:
+        problem = UnsupportedMemberError("not a regular file")
+    if problem:
+        return Found(member.name, not_listed(path, problem, fingerprint))
+    span = Span(archive.path, member.start, member.size, packing)
     return Found(member.name, refer_member(path, member.size, fingerprint, span))
 
 
-def _open(path: str, opened: ExitStack) -> IO[bytes]:
+def _describe(gap: Gap, others: int) -> str:
+    """Name the place at which members of a tar may be lost."""
+    more = f" ({others:,} more such place{'s' if others > 1 else ''})" if others else ""
+    if gap.header is None:
+        if gap.start == 0 and gap.damaged:
+            return "this is not a tar file"
+        how = "damaged" if gap.damaged else "truncated"
+        return f"the archive is {how} at byte {gap.start:,}; members before it are read, the rest is lost{more}"
+    if gap.damaged:
+        place = f"byte {gap.start:,}; members before it and from byte {gap.header:,} on are read"
+        return f"the archive is damaged at {place}{more}"
+    return (
+        f"the archive ends at byte {gap.start:,}, but members follow at byte {gap.header:,}; they are read, "
+        f"but not what the zeros in between may have overwritten{more}"
+    )
+
+
+def _open(path: str, opened: ExitStack, size: float = math.inf) -> IO[bytes]:
     """Open a tar, decompressing it if need be, so that its members can be read by offset."""
     file = opened.enter_context(storage.open_to_read(path))
-    for ending, decompress in COMPRESSED_ENDINGS.items():
+    for ending in COMPRESSED_ENDINGS:
         if path.lower().endswith(ending):
-            stream: IO[bytes] = opened.enter_context(decompress(file))
-            return stream
+            return opened.enter_context(open_compressed(file, ending, size))
     return file
-
-
-def _broken(archive: ImageRef, place: int, gap: _Gap) -> Found:
-    """Name the place at which members of a tar may be lost."""
-    if gap.header is None:
-        how = "is damaged" if gap.damaged else "is truncated"
-        message = f"the archive {how} at byte {place:,}; members before it are read, the rest is lost"
-    elif gap.damaged:
-        message = (
-            f"the archive is damaged at byte {place:,}; members before it and from byte {gap.header:,} on are read"
-        )
-    else:
-        message = (
-            f"the archive ends at byte {place:,}, but members follow at byte {gap.header:,}; they are read, "
-            "but not what the zeros in between may have overwritten"
-        )
-    return Found(None, not_listed(archive.path, DamagedArchiveError(message), archive.fingerprint))

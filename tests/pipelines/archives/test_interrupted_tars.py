@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
+import lzma
 import random
+import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -111,3 +116,79 @@ def test_whatever_happens_to_a_block_no_member_is_lost_in_silence(harm: str, tar
         assert not lost or places(path), (
             f"{harm} {length} bytes at {at} of trial {number}: {sorted(lost)} lost in silence"
         )
+
+
+def test_all_damaged_places_are_one_failure_that_counts_them(tar: Path) -> None:
+    data = bytearray(tar.read_bytes())
+    starts = [start_of(tar, name) - BLOCK for name in ("03.jpg", "07.jpg", "11.jpg")]
+    for start in starts:
+        data[start] ^= 0xFF
+    tar.write_bytes(data)
+
+    assert len(members(tar)) == len(NAMES) - 3
+    [place] = places(tar)
+    assert f"byte {starts[0]:,}" in place
+    assert place.endswith("(2 more such places)")
+
+
+@pytest.mark.parametrize("last", ["notes.txt", "last.jpg"])
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz"])
+def test_a_tar_cut_off_in_a_file_that_is_no_image_is_a_failure_too(kind: str, last: str, tmp_path: Path) -> None:
+    path = pack(tmp_path / f"x.{kind}", {"a.jpg": CHIPS["a.jpg"], last: random.Random(1).randbytes(60_000)})
+    path.write_bytes(path.read_bytes()[:-40_000])
+
+    assert len(places(path)) == 1
+
+
+def long_names(path: Path, form: int) -> tuple[Path, list[str], list[int]]:
+    """Write a tar of long names; return it, the names, and the byte at which each one's extended header begins."""
+    names = [f"{'folder/' * 20}{number}.jpg" for number in range(6)]
+    starts = []
+    with tarfile.open(path, "w", format=form) as archive:
+        for name in names:
+            starts.append(archive.offset)
+            member = tarfile.TarInfo(name)
+            member.size = len(CHIPS["a.jpg"])
+            archive.addfile(member, io.BytesIO(CHIPS["a.jpg"]))
+    return path, names, starts
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("harm", ["zeroed", "scribbled", "dropped", "doubled"])
+@pytest.mark.parametrize("block", [0, 1, 2], ids=["extended header", "long name", "header"])
+def test_a_member_with_a_damaged_long_name_is_a_failure_and_costs_no_other(
+    form: int, harm: str, block: int, tmp_path: Path
+) -> None:
+    path, names, starts = long_names(tmp_path / "x.tar", form)
+    data, at = path.read_bytes(), starts[2] + block * BLOCK
+    piece = data[at : at + BLOCK]
+    harmed = {"zeroed": bytes(BLOCK), "scribbled": b"\xfe" * 20 + piece[20:], "dropped": b"", "doubled": 2 * piece}
+    path.write_bytes(data[:at] + harmed[harm] + data[at + BLOCK :])
+
+    found = set(members(path))
+
+    assert found - {names[2]} == {*names} - {names[2]}, "a shorter name is not its own"
+    assert found == {*names} or any(isinstance(item, Failure) for item in listed(path))
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.bz2", "tar.xz"])
+def test_what_is_legitimate_is_no_failure(kind: str, tar: Path, tmp_path: Path) -> None:
+    """Headers for all members behind the last one (`git archive`), headers of a megabyte, padding of a tape."""
+    with tarfile.open(tar, "a", format=tarfile.PAX_FORMAT) as archive:
+        attributes = tarfile.TarInfo("attributes.jpg")
+        attributes.pax_headers = {f"SCHILY.xattr.user.{number}": "x" * 50_000 for number in range(20)}
+        archive.addfile(attributes)
+        end = archive.offset
+    shared = tarfile.TarInfo.create_pax_global_header({"comment": "0" * 40})
+    path = tmp_path / f"y.{kind}"
+    data = tar.read_bytes()[:end] + shared + bytes(10_240)
+    pad = {"tar": bytes(512), "tar.xz": bytes(4096)}.get(kind, bytes(999))
+    compressors: dict[str, Callable[[bytes], bytes]] = {
+        "tar.gz": gzip.compress,
+        "tar.bz2": bz2.compress,
+        "tar.xz": lzma.compress,
+    }
+    path.write_bytes((compressors[kind](data) if kind in compressors else data) + pad)
+
+    assert members(path) == [*NAMES, "attributes.jpg"]
+    assert places(path) == []
