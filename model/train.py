@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from model.training.settings import parse
-from pipelines.commandline.parser import print_error
+from pipelines.commandline.parser import print_error, print_line
 from pipelines.errors import ExitCode, ScenetagsError
 
 _NAME = "scenetags train"
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return print_error(_NAME, error)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"{_NAME}: {where}{error.strerror or error}; rerun the same command to resume", file=sys.stderr)
+        print_line(f"{_NAME}: {where}{error.strerror or error}; rerun the same command to resume")
         return ExitCode.STOPPED
     except KeyboardInterrupt:
         print(
