@@ -22,7 +22,7 @@ _ELSEWHERE = 0xFFFFFFFF
 """A number too large for its field; it follows in the entry's extra data."""
 _ZIP64 = 1
 
-_IN_MEMORY = 1 << 25
+_IN_MEMORY = 1 << 22
 """Bytes of a directory up to which it is read at once."""
 
 
