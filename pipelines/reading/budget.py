@@ -10,8 +10,8 @@ from pipelines.supervision.machine import available_cores, return_freed_memory, 
 
 _PARTS = 4
 """The budget is one part in so many of the memory that may be used: the model, Arrow and Beam need the others."""
-# Too much to be kept by the C library; trimming takes a fraction of a millisecond, a hundredth of the decoding.
-_LARGE = 1 << 25
+LARGE = 1 << 25
+"""Bytes of memory from which an image is large: so much that it matters how much of it the C library keeps."""
 
 
 class Budget:
@@ -30,6 +30,7 @@ class Budget:
         self.capacity = capacity
         self.memory = memory
         self._free = capacity
+        self._kept = 0
         self._waiting: deque[tuple[int, threading.Event]] = deque()
         self._lock = threading.Lock()
 
@@ -47,12 +48,24 @@ class Budget:
 
     def give_back(self, taken: int) -> None:
         """Free bytes that were taken, and grant what others wait for."""
+        if taken >= LARGE:
+            self._return_freed(taken)
         with self._lock:
             self._free += taken
             while self._waiting and self._waiting[0][0] <= self._free:
                 wanted, granted = self._waiting.popleft()
                 self._free -= wanted
                 granted.set()
+
+    def _return_freed(self, freed: int) -> None:
+        """Keep the C library from keeping more than half of the budget; it is not worth the time for every image."""
+        with self._lock:
+            self._kept += freed
+            due = self._kept > self.capacity // 2
+            if due:
+                self._kept = 0
+        if due:
+            return_freed_memory()
 
 
 class Allowance:
@@ -67,8 +80,6 @@ class Allowance:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.taken >= _LARGE:
-            return_freed_memory()
         self.give_back()
 
     def take(self, wanted: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import NamedTuple, Protocol
 
@@ -13,7 +14,7 @@ from pipelines.images.head import Cost, judge_head
 from pipelines.images.isolation import DecoderPool
 from pipelines.images.layout import ImageTooLargeError
 from pipelines.images.limits import Limits
-from pipelines.reading.budget import Allowance, Budget, process_budget
+from pipelines.reading.budget import LARGE, Allowance, Budget, process_budget
 from pipelines.reading.fetching import Prefetch, fetch
 from pipelines.records import ImageRef
 from pipelines.supervision import watchdog
@@ -74,6 +75,9 @@ class ImageSource:
         self._handing_over = 2 if limits.isolated else 1
         self._streams = archives.Streams.borrow()
         self._prefetch = Prefetch(self.fetch)
+        # The C library keeps freed memory for the thread that had it, and too much of it if every thread that reads
+        # decoded a large image now and then.
+        self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
 
     def expect(self, ref: ImageRef) -> None:
         """Begin to fetch an image in a stream, which can only be read in order."""
@@ -115,6 +119,7 @@ class ImageSource:
         # Nothing needs the images that are still being fetched.
         with storage.hurried():
             self._prefetch.close()
+        self._decoders.shutdown()
         self._streams.give_back()
         if self._pool:
             self._pool.close()
@@ -131,7 +136,13 @@ class ImageSource:
         except MemoryError as error:
             return _refusal("read", error, f"{ref.size:,} bytes do not fit in memory")
         # Many threads may fetch, but few may decode.
-        with self._turn, watchdog.noted(ref.path):
+        with self._turn:
+            if allowance.taken < LARGE or self._pool:
+                return self._decode_noted(ref, data)
+            return self._decoders.submit(self._decode_noted, ref, data).result()
+
+    def _decode_noted(self, ref: ImageRef, data: bytes) -> Resized | Refusal:
+        with watchdog.noted(ref.path):
             try:
                 return self.decode(data)
             except ImageError as error:

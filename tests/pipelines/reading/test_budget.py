@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from pipelines.reading import budget as budgets
-from pipelines.reading.budget import Allowance, Budget, process_budget
+from pipelines.reading.budget import LARGE, Allowance, Budget, process_budget
 
 
 def waiting(budget: Budget, executor: ThreadPoolExecutor, wanted: int) -> Future[int]:
@@ -77,6 +77,20 @@ def test_threads_never_hold_more_than_the_budget_and_all_come_to_an_end() -> Non
 
     assert most[0] <= 100
     assert budget.take(100) == 100
+
+
+def test_freed_memory_is_returned_before_it_amounts_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    returned: list[None] = []
+    monkeypatch.setattr(budgets, "return_freed_memory", lambda: returned.append(None))
+    budget = Budget(10 * LARGE, 10**9)
+
+    seen = []
+    for size in (*[LARGE] * 10, *[LARGE - 1] * 100):
+        budget.give_back(budget.take(size))
+        seen.append(len(returned))
+
+    assert seen[:10] == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]
+    assert seen[-1] == 1, "small images are not worth the time"
 
 
 @pytest.mark.parametrize(
