@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import predict, storage
+from pipelines.archives import Admit
 from pipelines.images import DecodeSettings, Resized
 from pipelines.inference import ahead as inference
 from pipelines.inference.bundle import Bundle
@@ -73,7 +74,7 @@ class SimulatedEngine:
         return self._table[self._next - len(pixels) : self._next]
 
 
-def fetch(source: ImageSource, ref: ImageRef) -> bytes:
+def fetch(source: ImageSource, ref: ImageRef, admit: Admit) -> bytes:
     """Replace `ImageSource.fetch`, fetching nothing."""
     if _number(ref.path) % FAILING == FAILING - 1:
         raise FileNotFoundError(2, "No such file or directory")

@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterator
 
 from pipelines import storage
 from pipelines.archives.compression import COMPRESSED_ENDINGS
-from pipelines.archives.members import IN_STREAM, IN_TAR, SEPARATOR, UntrustedArchiveError
+from pipelines.archives.members import IN_STREAM, IN_TAR, SEPARATOR, Admit, UntrustedArchiveError
 from pipelines.archives.packed import PackedNames, SeenPaths
 from pipelines.archives.tars import Streams, list_tar, read_in_tar
 from pipelines.archives.zips import list_zip, read_in_zip
+from pipelines.images.limits import HEAD, SMALL_FILE
 from pipelines.records import Failure, ImageRef, Listed, not_listed
 from pipelines.supervision import interruption
 
 __all__ = [
     "ENDINGS",
     "SEPARATOR",
+    "Admit",
     "Streams",
     "is_archive",
     "is_streamed",
@@ -109,12 +111,20 @@ def list_members(archive: ImageRef, wanted: Callable[[str], object]) -> Iterator
         yield from broken
 
 
-def read_member(ref: ImageRef) -> bytes:
+def read_member(ref: ImageRef, admit: Admit) -> bytes:
     """Read a member of an archive at its place; one that `is_streamed` is read through `Streams` instead.
+
+    Args:
+      ref: the member.
+      admit: asked before a large one is read or unpacked; what it raises passes through.
 
     Raises:
       DamagedArchiveError: the member does not match the archive's directory.
       OSError: the archive cannot be read.
     """
     assert ref.place
-    return read_in_tar(ref.place) if ref.place.packing == IN_TAR else read_in_zip(ref.place, ref.size)
+    if ref.place.packing != IN_TAR:
+        return read_in_zip(ref.place, ref.size, admit)
+    if ref.size > SMALL_FILE:
+        admit(read_in_tar(ref.place._replace(length=HEAD)), ref.size)
+    return read_in_tar(ref.place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import tarfile
 import zlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 from pipelines import storage
@@ -21,6 +22,12 @@ BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError, tarfile.TarError, *_STR
 """Errors that the libraries raise for truncated or damaged archives."""
 
 SHORTER = "the archive shrank after it was listed"
+
+
+Admit = Callable[[bytes, int], None]
+"""Called with the head of a file larger than `SMALL_FILE`, and the bytes of memory that reading all of it takes.
+
+It returns when they are there, and raises whatever is wrong with the file."""
 
 
 class DamagedArchiveError(OSError):

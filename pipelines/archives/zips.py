@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import struct
 import zipfile
 import zlib
@@ -17,6 +18,7 @@ from pipelines.archives.members import (
     DEFLATED,
     SHORTER,
     STORED,
+    Admit,
     DamagedArchiveError,
     Found,
     UnsupportedMemberError,
@@ -25,6 +27,7 @@ from pipelines.archives.members import (
     refer_member,
 )
 from pipelines.archives.zip_directory import Entry, ZipDirectory
+from pipelines.images.limits import HEAD, SMALL_FILE
 from pipelines.records import Failure, ImageRef, Span, not_listed
 from pipelines.supervision import interruption
 
@@ -33,6 +36,7 @@ _HEADER = struct.Struct("<4s22xHH")
 _HEADER_GUESS = 512
 # The second bit is that of strong encryption.
 _ENCRYPTED = 0x41
+_PIECE = 1 << 20
 
 
 def list_zip(archive: ImageRef) -> Iterator[Found]:
@@ -50,16 +54,35 @@ def list_zip(archive: ImageRef) -> Iterator[Found]:
         yield Found(None, not_listed(archive.path, damaged(error), archive.fingerprint))
 
 
-def read_in_zip(span: Span, size: int) -> bytes:
+def read_in_zip(span: Span, size: int, admit: Admit) -> bytes:
     """Read a member by offset, and unpack it to the size given in the archive's directory.
+
+    Args:
+      span: where it is.
+      size: that it unpacks to, in bytes.
+      admit: asked before a large one is read and unpacked; what it raises passes through.
 
     Raises:
       DamagedArchiveError: the member does not match the directory.
       OSError: the archive cannot be read.
     """
-    data = _read_stored(span)
+    if max(span.length, size) > SMALL_FILE:
+        start, beginning = _read_stored(span, min(span.length, HEAD))
+        deflated = span.packing == DEFLATED
+        head = _inflate(beginning, HEAD) if deflated else beginning
+        # Without any, it is not the image that is at fault.
+        if head:
+            admit(head, span.length + (size if deflated else 0))
+        data = storage.read_range(span.archive, start, span.length)
+    else:
+        _, data = _read_stored(span, span.length)
+    if len(data) < span.length:
+        raise DamagedArchiveError(SHORTER)
     if span.packing == DEFLATED:
-        data = _inflate(data, size)
+        data = _inflate(data, size + 1)
+        # Never more than the directory says, or a zip bomb would go off here.
+        if len(data) != size:
+            raise DamagedArchiveError(f"the member does not unpack to {size:,} bytes, as the archive's directory says")
     if zlib.crc32(data) != span.checksum:
         raise DamagedArchiveError("the member is damaged: its checksum differs from the archive's directory")
     return data
@@ -104,26 +127,34 @@ def _found_in_zip(archive: ImageRef, member: Entry, *, overlaps: bool) -> ImageR
     return refer_member(path, member.size, fingerprint, span)
 
 
-def _read_stored(span: Span) -> bytes:
-    """Read a member's stored data, which follows a local header of varying length."""
-    raw = storage.read_range(span.archive, span.start, _HEADER_GUESS + span.length)
+def _read_stored(span: Span, length: int) -> tuple[int, bytes]:
+    """Read the beginning of a member's stored data, which follows a local header of varying length.
+
+    Returns:
+      The byte of the archive at which the data begins, and as many bytes of it, fewer if the archive ends before.
+    """
+    raw = storage.read_range(span.archive, span.start, _HEADER_GUESS + length)
     if len(raw) < _HEADER.size or not raw.startswith(b"PK\x03\x04"):
         raise DamagedArchiveError("the member is not at the offset given in the archive's directory")
     _, name, extra = _HEADER.unpack_from(raw)
     begin = _HEADER.size + name + extra
-    if len(raw) < begin + span.length:
-        raw += storage.read_range(span.archive, span.start + len(raw), begin + span.length - len(raw))
-    if len(raw) < begin + span.length:
-        raise DamagedArchiveError(SHORTER)
-    return raw[begin : begin + span.length]
+    if len(raw) < begin + length:
+        raw += storage.read_range(span.archive, span.start + len(raw), begin + length - len(raw))
+    return span.start + begin, raw[begin : begin + length]
 
 
-def _inflate(data: bytes, size: int) -> bytes:
+def _inflate(data: bytes, most: int) -> bytes:
+    """Inflate data to at most so many bytes, piece by piece: zlib would hold the whole result twice."""
+    inflating, inflated, packed = zlib.decompressobj(-zlib.MAX_WBITS), io.BytesIO(), memoryview(data)
     try:
-        # Never more than the directory says, or a zip bomb would go off here.
-        inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
+        for begin in range(0, len(packed), _PIECE):
+            rest: memoryview | bytes = packed[begin : begin + _PIECE]
+            while rest and (missing := most - inflated.tell()):
+                inflated.write(inflating.decompress(rest, min(missing, _PIECE)))
+                rest = inflating.unconsumed_tail
+        # What zlib has read, but had no room to write.
+        while (missing := most - inflated.tell()) and (last := inflating.decompress(b"", min(missing, _PIECE))):
+            inflated.write(last)
     except zlib.error as error:
         raise DamagedArchiveError(f"the member is damaged: {error}") from error
-    if len(inflated) != size:
-        raise DamagedArchiveError(f"the member does not unpack to {size:,} bytes, as the archive's directory says")
-    return inflated
+    return inflated.getvalue()

@@ -16,8 +16,9 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from pipelines.images.colours import STRIP_PIXELS, to_srgb
 from pipelines.images.formats import read_layout
+from pipelines.images.head import check_size, judge_head
 from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLargeError, Layout
-from pipelines.images.limits import MAX_PIXELS
+from pipelines.images.limits import HEAD, MAX_PIXELS, SMALL_FILE
 
 Pixels = NDArray[np.uint8]
 
@@ -121,11 +122,14 @@ def ignore_metadata_warnings() -> None:
 
 def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, str, tuple[str, ...]]:
     """Decode an image file to an upright image of mode RGB; return it with source and repairs as in `Decoded`."""
+    if len(data) > SMALL_FILE:
+        # First, because a reader may have judged it before it fetched the rest.
+        judge_head(data[:HEAD], max_pixels)
     layout = read_layout(data)
-    _check_size(layout.width, layout.height, max_pixels)
+    check_size(layout.width, layout.height, max_pixels)
     try:
         image = _open(io.BytesIO(data), layout)
-        _check_size(image.width, image.height, max_pixels)
+        check_size(image.width, image.height, max_pixels)
         frames = layout.frames or (2 if getattr(image, "is_animated", False) else 1)
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         if layout.format == "jpeg":
@@ -170,15 +174,6 @@ def _to_square(image: Image.Image, size: int, resize_filter: str) -> Image.Image
     if image.size == (size, size):
         return image
     return image.resize((size, size), Image.Resampling[resize_filter.upper()])
-
-
-def _check_size(width: int, height: int, max_pixels: int) -> None:
-    if width < 1 or height < 1:
-        raise DamagedImageError(f"{width} x {height} pixels: the image is empty")
-    if width * height > max_pixels:
-        raise ImageTooLargeError(
-            f"{width} x {height} pixels: exceeds the limit of {max_pixels:,} (predict --max_pixels)"
-        )
 
 
 def _load_complete(image: Image.Image, data: bytes, layout: Layout) -> None:

@@ -44,8 +44,7 @@ def read_layout(data: bytes) -> Layout:
       ImageError: the data is not an image in a known format, its header is truncated, or the header alone shows that
         the colours cannot be trusted.
     """
-    if not data:
-        raise NotAnImageError("empty file")
+    format_name = recognize(data)
     readers = {
         "jpeg": read_jpeg,
         "png": _read_png,
@@ -54,15 +53,26 @@ def read_layout(data: bytes) -> Layout:
         "bmp": _read_bmp,
         "webp": _read_webp,
     }
+    try:
+        return readers[format_name](data)
+    except (struct.error, IndexError, OverflowError) as error:
+        raise DamagedImageError(f"truncated {format_name.upper()} header") from error
+
+
+def recognize(data: bytes) -> str:
+    """Return the name of an image file's format, by its first bytes.
+
+    Raises:
+      NotAnImageError: it is in none of the known formats.
+    """
+    if not data:
+        raise NotAnImageError("empty file")
     format_name = next((name for mark, name in SIGNATURES.items() if data.startswith(mark)), None)
     if data.startswith(RIFF) and data[8:12] == WEBP:
         format_name = "webp"
     if format_name is None:
         raise NotAnImageError(f"not a JPEG, PNG, TIFF, GIF, BMP or WebP file: begins with {data[:8]!r}")
-    try:
-        return readers[format_name](data)
-    except (struct.error, IndexError, OverflowError) as error:
-        raise DamagedImageError(f"truncated {format_name.upper()} header") from error
+    return format_name
 
 
 def _read_png(data: bytes) -> Layout:

@@ -131,6 +131,31 @@ def check_scans(data: bytes, pixels: int, start: int = 0, end: int | None = None
         )
 
 
+class Frame(NamedTuple):
+    """The frame header of a JPEG.
+
+    Attributes:
+      width: columns.
+      height: rows.
+      samples: components.
+      progressive: whether its pixels come in passes, or in a rarer way than one after the other.
+    """
+
+    width: int
+    height: int
+    samples: int
+    progressive: bool
+
+
+def find_frame(data: bytes) -> Frame | None:
+    """Read the first frame header of a JPEG, whatever follows it; None if there is none."""
+    for segment in _jpeg_segments(data):
+        if segment.marker in _FRAME_MARKERS and len(segment.payload) >= 6:
+            _, height, width, samples = struct.unpack_from(">BHHB", segment.payload)
+            return Frame(width, height, samples, progressive=segment.marker not in (0xC0, 0xC1))
+    return None
+
+
 def frame_size(data: bytes, start: int, end: int) -> tuple[int, int] | None:
     """Read width and height of a JPEG inside a file; None if no frame header is found."""
     for segment in _jpeg_segments(data, start, end):

@@ -8,6 +8,11 @@ from typing import Any
 MAX_PIXELS = 64_000_000
 """Pixels of the largest image that is decoded; 64 million take 256 MB as four 8-bit samples each."""
 
+SMALL_FILE = 1 << 20
+"""Bytes of a file that is fetched without being judged by its head: a second request would cost more."""
+HEAD = 1 << 16
+"""Bytes by which a larger file is judged before the rest of it is fetched or unpacked."""
+
 RESIZE_FILTERS = ("box", "bilinear", "hamming", "bicubic", "lanczos")
 """Filters for resizing; all of them average over the area that a pixel covers."""
 

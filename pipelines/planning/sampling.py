@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
-from pipelines.archives import is_streamed
+from pipelines.archives import Admit, is_streamed
 from pipelines.images import DecodeSettings, ImageError, Resized
 from pipelines.images.limits import Limits
 from pipelines.inference.ahead import IMAGES_PER_CALL, run_model
@@ -169,9 +169,9 @@ class _MeasuredSource(ImageSource):
                 with suppress(ImageError):
                     super().decode(b"")
 
-    def fetch(self, ref: ImageRef) -> bytes:
+    def fetch(self, ref: ImageRef, admit: Admit) -> bytes:
         with self.fetching.measured(time.thread_time, self._share(ref)):
-            data = super().fetch(ref)
+            data = super().fetch(ref, admit)
         with self._counting:
             self.bytes += len(data)
         return data

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import NamedTuple, Protocol
 
 from pipelines import archives, storage
+from pipelines.archives import Admit
 from pipelines.images import DecodeSettings, ImageError, Resized, decode_resized
+from pipelines.images.head import Cost, judge_head
 from pipelines.images.isolation import DecoderPool
+from pipelines.images.layout import ImageTooLargeError
 from pipelines.images.limits import Limits
+from pipelines.reading.budget import LARGE, Allowance, Budget, process_budget
+from pipelines.reading.fetching import Prefetch, fetch
 from pipelines.records import ImageRef
 from pipelines.supervision import watchdog
 from pipelines.supervision.machine import available_cores
@@ -49,60 +54,57 @@ class Source(Protocol):
 class ImageSource:
     """Images that are files or members of archives."""
 
-    def __init__(self, decoding: DecodeSettings, limits: Limits, threads: int | None = None) -> None:
+    def __init__(
+        self, decoding: DecodeSettings, limits: Limits, threads: int | None = None, budget: Budget | None = None
+    ) -> None:
         """Prepare to read.
 
         Args:
           decoding: what the model takes.
           limits: per-image limits.
           threads: images decoded concurrently, by default one per core: more would only take cores from the engine.
+          budget: of the memory for images; by default that of the process.
         """
         threads = threads or available_cores()
         self._decoding = decoding
         self._limits = limits
         self._turn = _turn(threads)
+        self._budget = budget or process_budget(threads)
         self._pool = DecoderPool(decoding, limits.max_seconds, threads) if limits.isolated else None
+        # Decoders copy some files once, and a child has a copy of its own.
+        self._handing_over = 2 if limits.isolated else 1
         self._streams = archives.Streams.borrow()
-        # A single thread reads the streams, in the order of their members.
-        self._streaming = ThreadPoolExecutor(1, thread_name_prefix="stream")
-        self._begun: dict[str, Future[bytes]] = {}
+        self._prefetch = Prefetch(self.fetch)
+        # The C library keeps freed memory for the thread that had it, and too much of it if every thread that reads
+        # decoded a large image now and then.
+        self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
 
     def expect(self, ref: ImageRef) -> None:
         """Begin to fetch an image in a stream, which can only be read in order."""
         if archives.is_streamed(ref) and ref.size <= self._limits.max_bytes:
-            self._begun[ref.path] = self._begin(ref)
+            self._prefetch.begin(ref)
 
     def read(self, ref: ImageRef) -> Resized | Refusal:
         """Read an image, or return the reason why it cannot be read."""
-        begun = self._begun.pop(ref.path, None)
         size = max(ref.size, ref.place.length if ref.place else 0)
         if size > self._limits.max_bytes:
             message = f"{size:,} bytes: exceeds the limit of {self._limits.max_bytes:,} (predict --max_bytes)"
             return Refusal("read", storage.FileTooLargeError.__name__, message)
-        try:
-            data = (begun or self._begin(ref)).result() if archives.is_streamed(ref) else self.fetch(ref)
-        except storage.TransientError as error:
-            return _refusal("read", error, f"{error.strerror} (temporary; rerun the same command to retry)")
-        except OSError as error:
-            return _refusal("read", error, error.strerror or str(error))
-        except MemoryError as error:
-            return _refusal("read", error, f"{ref.size:,} bytes do not fit in memory")
-        # Many threads may fetch, but few may decode.
-        with self._turn, watchdog.noted(ref.path):
-            try:
-                return self.decode(data)
-            except ImageError as error:
-                return _refusal("decode", error, str(error))
+        with Allowance(self._budget) as allowance:
+            # In a function of its own: its memory is free when the allowance ends.
+            return self._read(ref, allowance)
 
-    def fetch(self, ref: ImageRef) -> bytes:
+    def fetch(self, ref: ImageRef, admit: Admit) -> bytes:
         """Fetch the bytes of an image; in a stream, from one thread at a time.
+
+        Args:
+          ref: the image.
+          admit: asked before the rest of a large image is fetched.
 
         Raises:
           OSError: they cannot be read, or there are too many.
         """
-        if archives.is_streamed(ref):
-            return self._streams.read(ref)
-        return archives.read_member(ref) if ref.place else storage.read(ref.path, self._limits.max_bytes)
+        return fetch(ref, self._limits.max_bytes, self._streams, admit)
 
     def decode(self, data: bytes) -> Resized:
         """Decode a file's bytes to pixels.
@@ -116,13 +118,69 @@ class ImageSource:
         """Abandon work in progress and release the streams and children."""
         # Nothing needs the images that are still being fetched.
         with storage.hurried():
-            self._streaming.shutdown(cancel_futures=True)
+            self._prefetch.close()
+        self._decoders.shutdown()
         self._streams.give_back()
         if self._pool:
             self._pool.close()
 
-    def _begin(self, ref: ImageRef) -> Future[bytes]:
-        return self._streaming.submit(self.fetch, ref)
+    def _read(self, ref: ImageRef, allowance: Allowance) -> Resized | Refusal:
+        try:
+            data = self._fetch_admitted(ref, allowance)
+        except ImageError as error:
+            return _refusal("decode", error, str(error))
+        except storage.TransientError as error:
+            return _refusal("read", error, f"{error.strerror} (temporary; rerun the same command to retry)")
+        except OSError as error:
+            return _refusal("read", error, error.strerror or str(error))
+        except MemoryError as error:
+            return _refusal("read", error, f"{ref.size:,} bytes do not fit in memory")
+        # Many threads may fetch, but few may decode.
+        with self._turn:
+            if allowance.taken < LARGE or self._pool:
+                return self._decode_noted(ref, data)
+            return self._decoders.submit(self._decode_noted, ref, data).result()
+
+    def _decode_noted(self, ref: ImageRef, data: bytes) -> Resized | Refusal:
+        with watchdog.noted(ref.path):
+            try:
+                return self.decode(data)
+            except ImageError as error:
+                return _refusal("decode", error, str(error))
+
+    def _fetch_admitted(self, ref: ImageRef, allowance: Allowance) -> bytes:
+        """Fetch an image, with an allowance for all that it takes until it is decoded.
+
+        Raises:
+          ImageError: its head shows that it cannot be decoded.
+          MemoryError: there is less memory than its bytes take.
+          OSError: it cannot be read.
+        """
+
+        def admit(head: bytes, fetching: int) -> None:
+            cost = judge_head(head, self._limits.max_pixels)
+            self._allow(allowance, fetching + self._handing_over * ref.size, cost)
+
+        data = self._prefetch.wait(ref, admit) if archives.is_streamed(ref) else self.fetch(ref, admit)
+        if not allowance.taken:
+            try:
+                cost = judge_head(data, self._limits.max_pixels)
+            except ImageError:
+                # Decoding begins with a closer look, and may have another reason.
+                return data
+            self._allow(allowance, (1 + self._handing_over) * len(data), cost)
+        return data
+
+    def _allow(self, allowance: Allowance, size: int, decoding: Cost) -> None:
+        needed, memory = size + decoding.bytes, self._budget.memory
+        if size > memory:
+            raise MemoryError
+        if decoding.known and needed > memory:
+            raise ImageTooLargeError(
+                f"decoding takes {needed / 1e6:,.0f} MB of memory, but only {memory / 1e6:,.0f} MB may be used",
+                "use a machine with more memory",
+            )
+        allowance.take(needed)
 
 
 @cache

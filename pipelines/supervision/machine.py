@@ -1,9 +1,11 @@
-"""The machine that this process runs on: its cores, and the messages of native libraries about it."""
+"""The machine that this process runs on: its cores, its memory, and the messages of native libraries about it."""
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -23,26 +25,44 @@ def cpu_quota(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> float | Non
     """Return the CPU time that the control groups of this process allow, in cores; None if they set no limit.
 
     Source: `cpu.max` in the kernel's Documentation/admin-guide/cgroup-v2.rst, and `cpu.cfs_quota_us` of version 1 in
-    Documentation/scheduler/sched-bwc.rst. A group is also limited by all groups above it.
+    Documentation/scheduler/sched-bwc.rst.
 
     Args:
       cgroups: mount point of the hierarchy.
       own: file that names the groups of this process.
     """
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:
-        return None
-    quotas = []
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        mounted = cgroups if not controllers else cgroups / "cpu"
-        # In a container, the path may be the host's, of which only the root is mounted.
-        for part in (PurePosixPath(group), *PurePosixPath(group).parents):
-            quotas += _read_quota(mounted / part.relative_to("/"))
-    return min(quotas, default=None)
+    return min((quota for folder in _groups("cpu", cgroups, own) for quota in _read_quota(folder)), default=None)
+
+
+def usable_memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
+    """Return the bytes of memory that this process may use: the machine's, or fewer if a container or `ulimit -v` says.
+
+    Source: `memory.max` in the kernel's Documentation/admin-guide/cgroup-v2.rst, and `memory.limit_in_bytes` of
+    version 1 in Documentation/admin-guide/cgroup-v1/memory.rst.
+
+    Args:
+      cgroups: mount point of the hierarchy.
+      own: file that names the groups of this process.
+    """
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    limits += (limit for folder in _groups("memory", cgroups, own) for limit in _read_limit(folder))
+    address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if address_space != resource.RLIM_INFINITY:
+        # Libraries reserve far more address space than they use, and none of that is left for anything else.
+        limits.append(max(1, address_space - _address_space()))
+    return min(limits)
+
+
+def return_freed_memory() -> None:
+    """Return to the system what the C library keeps of freed memory.
+
+    It keeps up to 64 MB per thread that has decoded an image, and several per core: gigabytes, of which the next image,
+    in another thread, gets nothing.
+    """
+    library = ctypes.CDLL(None)
+    # Only glibc has it, and only glibc needs it.
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)
 
 
 @contextmanager
@@ -61,6 +81,25 @@ def native_messages_muted() -> Iterator[None]:
             os.close(kept)
 
 
+def _groups(controller: str, cgroups: Path, own: Path) -> Iterator[Path]:
+    """Yield the folders of the control groups with this controller: those of this process, and all groups above them.
+
+    A group is also limited by all groups above it.
+    """
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        mounted = cgroups if not controllers else cgroups / controller
+        # In a container, the path may be the host's, of which only the root is mounted.
+        for part in (PurePosixPath(group), *PurePosixPath(group).parents):
+            yield mounted / part.relative_to("/")
+
+
 def _read_quota(folder: Path) -> list[float]:
     """Read the quota of one control group, in cores; empty if it has none."""
     try:
@@ -72,3 +111,22 @@ def _read_quota(folder: Path) -> list[float]:
     except (OSError, ValueError, ZeroDivisionError):
         # `max` is not a number, and means no limit.
         return []
+
+
+def _read_limit(folder: Path) -> list[int]:
+    """Read the memory limit of one control group, in bytes; empty if it has none."""
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        try:
+            return [int((folder / name).read_text())]
+        except (OSError, ValueError):
+            # `max` is not a number, and means no limit.
+            continue
+    return []
+
+
+def _address_space() -> int:
+    """Return the bytes of address space that this process has reserved; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 0

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from pipelines import storage
-from pipelines.images.limits import Limits
+from pipelines.archives.members import DamagedArchiveError
+from pipelines.images.limits import SMALL_FILE, Limits
 from pipelines.listing import InputError, list_images
 from pipelines.reading.source import Refusal
 from pipelines.records import Failure, ImageRef
@@ -211,6 +212,38 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
     refused = source(10**8).read(liar)
     assert isinstance(refused, Refusal)
     assert refused.message == "the member does not unpack to 1,000 bytes, as the archive's directory says"
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("size", [SMALL_FILE, SMALL_FILE + 1, 3 * SMALL_FILE])
+def test_a_large_member_of_a_zip_is_read_whole_or_refused(size: int, compression: int, tmp_path: Path) -> None:
+    # What does not deflate, and then what deflates a thousandfold.
+    content = os.urandom(size // 2) + bytes(size - size // 2)
+    path = pack(tmp_path / "x.zip", {"a.jpg": content, "b.jpg": content}, compression)
+    first, second = listed(path)
+    assert isinstance(first, ImageRef)
+    assert isinstance(second, ImageRef)
+    assert first.place
+    assert second.place
+    assert (read(first), read(second)) == (content, content)
+
+    empty = bytearray(path.read_bytes())
+    empty[second.place.start + 35 : second.place.start + 37] = b"\x03\0"
+    path.write_bytes(empty)
+    with pytest.raises(DamagedArchiveError, match=r"does not unpack to|checksum"):
+        read(second)
+
+    damaged = bytearray(empty)
+    damaged[second.place.start + 100_000] ^= 0xFF
+    path.write_bytes(damaged)
+    assert read(first) == content
+    with pytest.raises(DamagedArchiveError):
+        read(second)
+    path.write_bytes(damaged[: second.place.start + 100_000])
+    with pytest.raises(DamagedArchiveError, match="shrank"):
+        read(second)
+    with pytest.raises(DamagedArchiveError, match=r"does not unpack to|checksum"):
+        read(first._replace(size=size - 1, place=first.place._replace(length=first.place.length - 1)))
 
 
 def test_a_member_of_10_gb_is_a_failure_that_costs_nothing(tmp_path: Path) -> None:

@@ -77,14 +77,14 @@ def test_an_image_that_a_pipe_has_replaced_since_it_was_listed_is_a_failure(ref:
     assert read(ref) == Refusal("read", "OSError", "not a regular file")
 
 
-def test_a_file_that_does_not_fit_in_memory_affects_no_other(tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
+def test_a_file_that_does_not_fit_in_memory_affects_no_other(ref: ImageRef) -> None:
+    path = Path(ref.path)
     # Of more bytes than any machine has memory for; they take no room on the disk.
     size = 2**43
-    with path.open("wb") as file:
+    with path.open("r+b") as file:
         file.truncate(size)
 
-    refused = read(ImageRef(str(path), size, "print"), max_bytes=2 * size)
+    refused = read(ref._replace(size=size), max_bytes=2 * size)
 
     assert refused == Refusal("read", "MemoryError", f"{size:,} bytes do not fit in memory")
 

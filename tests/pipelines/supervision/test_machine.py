@@ -1,24 +1,32 @@
-"""Cores are those that may be used, whatever sets the limit; and only native code's greetings are dropped."""
+"""Cores and memory are those that may be used, whatever sets the limit; only native code's greetings are dropped."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from pipelines.supervision import machine
-from pipelines.supervision.machine import available_cores, cpu_quota, native_messages_muted
+from pipelines.supervision.machine import (
+    available_cores,
+    cpu_quota,
+    native_messages_muted,
+    return_freed_memory,
+    usable_memory,
+)
 
 
-def write(root: Path, groups: str, files: Mapping[str, str]) -> float | None:
-    """Write a tree of control groups and the file that names those of the process, and read the quota."""
+def write(root: Path, groups: str, files: Mapping[str, str]) -> tuple[Path, Path]:
+    """Write a tree of control groups, and the file that names those of the process."""
     (root / "own").write_text(groups)
     for name, content in files.items():
         (root / "cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
         (root / "cgroup" / name).write_text(content)
-    return cpu_quota(root / "cgroup", root / "own")
+    return root / "cgroup", root / "own"
 
 
 V1 = "12:memory:/docker/box\n4:cpu,cpuacct:/docker/box\n"
@@ -60,15 +68,16 @@ V1 = "12:memory:/docker/box\n4:cpu,cpuacct:/docker/box\n"
 def test_the_quota_is_the_tightest_of_all_groups_above(
     groups: str, files: Mapping[str, str], quota: float | None, tmp_path: Path
 ) -> None:
-    assert write(tmp_path, groups, files) == quota
+    assert cpu_quota(*write(tmp_path, groups, files)) == quota
 
 
 def test_what_cannot_be_read_sets_no_limit(tmp_path: Path) -> None:
     assert cpu_quota(tmp_path, tmp_path / "nowhere") is None
-    assert write(tmp_path, "0::/a\n", {"a/cpu.max": "half of it\n", "cpu.max": "one"}) is None
+    assert cpu_quota(*write(tmp_path, "0::/a\n", {"a/cpu.max": "half of it\n", "cpu.max": "one"})) is None
     (tmp_path / "cgroup/b/cpu.max").mkdir(parents=True)
-    assert write(tmp_path, "0::/b\n", {}) is None
-    assert write(tmp_path, "3:cpu:/\n", {"cpu/cpu.cfs_quota_us": "50000"}) is None, "a quota without its period"
+    assert cpu_quota(*write(tmp_path, "0::/b\n", {})) is None
+    without_period = write(tmp_path, "3:cpu:/\n", {"cpu/cpu.cfs_quota_us": "50000"})
+    assert cpu_quota(*without_period) is None, "a quota without its period"
 
 
 @pytest.mark.parametrize(
@@ -92,6 +101,45 @@ def test_where_the_system_names_no_cores_all_are_counted(
     monkeypatch.setattr(machine, "cpu_quota", lambda: None)
 
     assert available_cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "limit"),
+    [
+        ("0::/\n", {"memory.max": "70000000\n"}, 70_000_000),
+        ("0::/\n", {"memory.max": "max\n"}, None),
+        ("0::/\n", {}, None),
+        ("0::/a/b\n", {"a/b/memory.max": "5000000", "a/memory.max": "4000000", "memory.max": "max"}, 4_000_000),
+        ("0::/of/the/host\n", {"memory.max": "6000000"}, 6_000_000),
+        ("4:memory:/docker/box\n", {"memory/docker/box/memory.limit_in_bytes": "80000000"}, 80_000_000),
+        ("4:memory:/docker/box\n", {"memory/docker/box/memory.limit_in_bytes": "9223372036854771712"}, None),
+        ("4:memory:/docker/box\n", {"memory/memory.limit_in_bytes": "90000000"}, 90_000_000),
+        ("3:cpu:/\n", {"cpu/memory.limit_in_bytes": "100"}, None),
+    ],
+    ids=[
+        *("limit", "max", "no file", "tighter parent", "path of the host"),
+        *("v1 limit", "v1 none", "v1 path of the host", "v1 other controllers"),
+    ],
+)  # fmt: skip
+def test_memory_is_the_machines_or_less_by_the_tightest_group(
+    groups: str, files: Mapping[str, str], limit: int | None, tmp_path: Path
+) -> None:
+    machines = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+    assert usable_memory(*write(tmp_path, groups, files)) == (limit or machines)
+
+
+def test_of_limited_address_space_only_what_is_left_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    for limit, least, most in ((taken + 50_000_000, 1, 50_000_000), (1000, 1, 1)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, resource.RLIM_INFINITY))
+        assert least <= usable_memory(tmp_path, tmp_path / "nowhere") <= most
+
+
+def test_freed_memory_is_returned_and_a_library_that_keeps_none_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    return_freed_memory()
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    return_freed_memory()
 
 
 def test_native_messages_are_dropped_and_nothing_before_or_after(

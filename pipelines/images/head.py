@@ -1,0 +1,148 @@
+"""Judge an image by the beginning of its file, before the rest of it is fetched or unpacked."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from pipelines.images.formats import recognize
+from pipelines.images.jpeg import find_frame
+from pipelines.images.layout import DamagedImageError, ImageTooLargeError
+
+# Bytes per pixel that decoding, converting to RGB and resizing hold at a time, measured with the images of
+# `tools.largest_images`. A progressive JPEG keeps its coefficients, and WebP's decoder further copies.
+_JPEG, _JPEG_OF_4, _PROGRESSIVE_JPEG, _WEBP, _OTHERS = 8, 11, 12, 17, 9
+_MOST = {"jpeg": _PROGRESSIVE_JPEG, "webp": _WEBP}
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
+
+
+class Cost(NamedTuple):
+    """The memory that decoding an image takes, besides its file.
+
+    Attributes:
+      bytes: at a time.
+      known: whether the image's size is known; if it is not, the cost is that of the largest image.
+    """
+
+    bytes: int
+    known: bool
+
+
+class _Size(NamedTuple):
+    width: int
+    height: int
+    bytes_per_pixel: int = _OTHERS
+
+
+def judge_head(head: bytes, max_pixels: int) -> Cost:
+    """Return what decoding takes, or refuse what surely is no image or has too many pixels.
+
+    Of a file larger than `SMALL_FILE`, `decode` judges the head before anything else. So the reason does not depend on
+    whether the rest of the file has been fetched.
+
+    Args:
+      head: the first bytes of a file, or all of it.
+      max_pixels: the most pixels that are decoded.
+
+    Raises:
+      ImageError: the file is not an image, or its pixels are none or too many.
+    """
+    format_name = recognize(head)
+    try:
+        size = _READERS[format_name](head)
+    except (struct.error, IndexError, KeyError, OverflowError):
+        size = None
+    if size is None:
+        return Cost(max_pixels * _MOST.get(format_name, _OTHERS), known=False)
+    check_size(size.width, size.height, max_pixels)
+    return Cost(size.width * size.height * size.bytes_per_pixel, known=True)
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Refuse an image that is empty or has too many pixels.
+
+    Raises:
+      ImageError: it is one of these.
+    """
+    if width < 1 or height < 1:
+        raise DamagedImageError(f"{width} x {height} pixels: the image is empty")
+    if width * height > max_pixels:
+        raise ImageTooLargeError(
+            f"{width} x {height} pixels: exceeds the limit of {max_pixels:,} (predict --max_pixels)"
+        )
+
+
+def _jpeg_size(head: bytes) -> _Size | None:
+    frame = find_frame(head)
+    if frame is None:
+        return None
+    kind = _PROGRESSIVE_JPEG if frame.progressive else _JPEG if frame.samples <= 3 else _JPEG_OF_4
+    return _Size(frame.width, frame.height, kind)
+
+
+def _png_size(head: bytes) -> _Size | None:
+    width, height = struct.unpack_from(">II", head, 16)
+    return _Size(width, height) if head[12:16] == b"IHDR" else None
+
+
+def _tiff_size(head: bytes) -> _Size:
+    """Read width and height from the first directory, if it and both values are in the head."""
+    order, big = "<" if head.startswith(b"II") else ">", 43 in head[2:4]
+    offset, count, first, inline = ("Q", "Q", 8, 8) if big else ("I", "H", 4, 4)
+    (at,) = struct.unpack_from(order + offset, head, first)
+    (entries,) = struct.unpack_from(order + count, head, at)
+    entry = struct.Struct(f"{order}HH{offset}{inline}s")
+    values: dict[int, int] = {}
+    for number in range(entries):
+        place = at + struct.calcsize(count) + number * entry.size
+        tag, kind, length, value = entry.unpack_from(head, place)
+        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT) and length == 1:
+            (values[tag],) = struct.unpack_from(order + _TIFF_INTEGERS[kind], value)
+    return _Size(values[_TIFF_WIDTH], values[_TIFF_HEIGHT])
+
+
+def _gif_size(head: bytes) -> _Size | None:
+    """Read the size of the screen, which Pillow extends to hold the first frame."""
+    width, height, flags = struct.unpack_from("<HHB", head, 6)
+    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    while head[at] == 0x21:
+        at += 2
+        while head[at]:
+            at += 1 + head[at]
+        at += 1
+    if head[at] != 0x2C:
+        return None
+    left, top, columns, rows = struct.unpack_from("<HHHH", head, at + 1)
+    return _Size(max(width, left + columns), max(height, top + rows))
+
+
+def _bmp_size(head: bytes) -> _Size:
+    (header_size,) = struct.unpack_from("<I", head, 14)
+    width, height = struct.unpack_from("<HH" if header_size == 12 else "<ii", head, 18)
+    return _Size(width, abs(height))
+
+
+def _webp_size(head: bytes) -> _Size | None:
+    kind = head[12:16]
+    if kind == b"VP8X":
+        low_width, high_width, low_height, high_height = struct.unpack_from("<HBHB", head, 24)
+        return _Size((high_width << 16 | low_width) + 1, (high_height << 16 | low_height) + 1, _WEBP)
+    if kind == b"VP8L":
+        (fields,) = struct.unpack_from("<I", head, 21)
+        return _Size((fields & 0x3FFF) + 1, (fields >> 14 & 0x3FFF) + 1, _WEBP)
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", head, 26)
+        return _Size(width & 0x3FFF, height & 0x3FFF, _WEBP)
+    return None
+
+
+_READERS: Mapping[str, Callable[[bytes], _Size | None]] = {
+    "jpeg": _jpeg_size,
+    "png": _png_size,
+    "tiff": _tiff_size,
+    "gif": _gif_size,
+    "bmp": _bmp_size,
+    "webp": _webp_size,
+}
