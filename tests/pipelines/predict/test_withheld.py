@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import storage
+from pipelines.archives import Admit
 from pipelines.reading.source import ImageSource
 from pipelines.records import ImageRef
 from tests.pipelines.predict.predicting import Predict
@@ -48,11 +49,11 @@ def test_no_secret_is_written_or_printed(
 ) -> None:
     fetch = ImageSource.fetch
 
-    def fail(source: ImageSource, ref: ImageRef) -> bytes:
+    def fail(source: ImageSource, ref: ImageRef, admit: Admit) -> bytes:
         number = int(Path(ref.path).stem)
         if number < len(MESSAGES):
             raise (OSError, storage.TransientError)[number % 2](5, MESSAGES[number])
-        return fetch(source, ref)
+        return fetch(source, ref, admit)
 
     monkeypatch.setattr(ImageSource, "fetch", fail)
     monkeypatch.setattr(storage, "_access", storage.Access())
