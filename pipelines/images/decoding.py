@@ -12,18 +12,27 @@ from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from pipelines.images.colours import STRIP_PIXELS, to_srgb
 from pipelines.images.formats import read_layout
 from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLargeError, Layout
 from pipelines.images.limits import MAX_PIXELS
+from pipelines.images.scans import lengthen
 
 Pixels = NDArray[np.uint8]
 
 # libjpeg silently fills what is missing at the end of a JPEG with this gray (127 where Pillow inverts).
 _FILLING = frozenset((127, 128))
-_MORE_DATA = b"\x55\xaa" * 64
+_TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class DecodeSettings(NamedTuple):
@@ -124,16 +133,17 @@ def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, str, tuple[str, ..
     layout = read_layout(data)
     _check_size(layout.width, layout.height, max_pixels)
     try:
-        image = _open(io.BytesIO(data), layout)
+        # Pillow reads only what makes pixels: what it would do with the rest can take minutes.
+        pixels = layout.to_pixels(data)
+        image = _open(io.BytesIO(pixels), layout)
         _check_size(image.width, image.height, max_pixels)
         frames = layout.frames or (2 if getattr(image, "is_animated", False) else 1)
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         if layout.format == "jpeg":
-            _load_complete(image, data, layout)
+            _load_complete(image, pixels, layout)
         image.load()
         repairs = ["first_frame"] if frames > 1 else []
-        if orientation in range(2, 9):
-            image = ImageOps.exif_transpose(image)
+        if layout.orientation != 1:
+            image = image.transpose(_TO_UPRIGHT[layout.orientation])
             repairs.append("exif_rotated")
         image, colour_repairs = to_srgb(image, layout)
     except ImageError:
@@ -184,13 +194,13 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 def _load_complete(image: Image.Image, data: bytes, layout: Layout) -> None:
     """Decode a JPEG, and refuse it if its pixels end too early although it has an end marker.
 
-    Decoding it again with extra data before the end marker yields the same pixels for a complete image, and different
-    ones for an incomplete one. That is worth the time only if the image ends in the filling or is progressive.
+    Decoding it again with extra data at the end of each scan yields the same pixels for a complete image, and different
+    ones for an incomplete one. That is worth the time only if the image ends in the filling or has several scans.
     """
-    # A progressive decoding keeps all passes in memory, so the two decodings must not be held at once.
-    lengthened = _lengthened_checksum(data, layout) if image.info.get("progressive") else None
+    # With several scans a decoding keeps all of them in memory, so the two decodings must not be held at once.
+    lengthened = None if layout.in_one_scan else _lengthened_checksum(data, layout)
     image.load()
-    if not image.info.get("progressive"):
+    if layout.in_one_scan:
         last = image.getpixel((image.width - 1, image.height - 1))
         if not _FILLING.issuperset(last if isinstance(last, tuple) else (last,)):
             return
@@ -200,9 +210,8 @@ def _load_complete(image: Image.Image, data: bytes, layout: Layout) -> None:
 
 
 def _lengthened_checksum(data: bytes, layout: Layout) -> int | None:
-    """Decode a JPEG with extra data at its end; return a checksum of the pixels, or None if it cannot be decoded."""
-    end, view = data.find(b"\xff\xd9", layout.scan), memoryview(data)
-    longer = io.BytesIO(b"".join((view[:end], _MORE_DATA, view[end:])))
+    """Decode a JPEG with extra data in its scans; return a checksum of the pixels, or None if it cannot be decoded."""
+    longer = io.BytesIO(lengthen(data, layout.scan, one_scan=layout.in_one_scan))
     try:
         with _open(longer, layout) as image:
             return _checksum(image)

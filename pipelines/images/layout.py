@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from pipelines.errors import ScenetagsError
@@ -53,6 +54,11 @@ class Layout(NamedTuple):
       adobe_transform: the colour transform of a JPEG's Adobe marker (0, 1 or 2); None without that marker.
       component_ids: identifiers of a JPEG's components.
       scan: byte at which a JPEG's first scan begins.
+      in_one_scan: whether that scan of a JPEG holds the whole picture.
+      orientation: how to turn the picture upright, as EXIF numbers it, 1 to 8.
+      profile: the embedded ICC profile.
+      to_pixels: turns the file into one that holds its pixels and nothing else, in which `scan` is a place; raises an
+        `ImageError` if some of the pixels are missing.
     """
 
     format: str
@@ -65,6 +71,10 @@ class Layout(NamedTuple):
     adobe_transform: int | None = None
     component_ids: bytes = b""
     scan: int = 0
+    in_one_scan: bool = True
+    orientation: int = 1
+    profile: bytes | None = None
+    to_pixels: Callable[[bytes], bytes] = bytes
 
     @property
     def source(self) -> str:
