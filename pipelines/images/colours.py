@@ -8,10 +8,8 @@ import numpy as np
 from PIL import Image
 
 from pipelines.images.layout import Layout, UntrustedColoursError
+from pipelines.images.loading import STRIP_PIXELS
 from pipelines.images.profiles import apply_profile, colour_space
-
-STRIP_PIXELS = 4_000_000
-"""Pixels compared or scaled at a time; doing so with a whole image would take several times its memory."""
 
 # JPEG rings at the edges of a mask: a few pixels there have values near 0 and 255 instead.
 _RINGING = 32

@@ -24,10 +24,13 @@ def read_gif(data: bytes) -> Layout:
     pixels = image + 11 + (3 << (data[image + 9] & 7) + 1 if data[image + 9] & 0x80 else 0)
     try:
         end, left = _skip(data, pixels, left)
+    except IndexError as error:
+        raise DamagedImageError("truncated GIF: its pixels end too early") from error
+    try:
         following, _, _ = _find_image(data, end, left)
     except IndexError:
-        # The pixels may be there nevertheless, which only the decoder knows.
-        end, following = len(data), None
+        # What is behind the first image may be damaged.
+        following = None
     return Layout(
         "gif",
         width,

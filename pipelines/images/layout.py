@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from pipelines.errors import ScenetagsError
@@ -40,6 +40,10 @@ class UntrustedColoursError(ImageError):
     """An image that can be decoded, but whose colours are ambiguous."""
 
 
+def _without_jpegs(_: bytes) -> Iterable[tuple[int, int, bytes]]:
+    return ()
+
+
 class Layout(NamedTuple):
     """How a file stores its pixels.
 
@@ -59,6 +63,7 @@ class Layout(NamedTuple):
       profile: the embedded ICC profile.
       to_pixels: turns the file into one that holds its pixels and nothing else, in which `scan` is a place; raises an
         `ImageError` if some of the pixels are missing.
+      read_jpegs: yields, of a TIFF's strips or tiles that are JPEGs, the column and row of the last pixel and the JPEG.
     """
 
     format: str
@@ -75,6 +80,7 @@ class Layout(NamedTuple):
     orientation: int = 1
     profile: bytes | None = None
     to_pixels: Callable[[bytes], bytes] = bytes
+    read_jpegs: Callable[[bytes], Iterable[tuple[int, int, bytes]]] = _without_jpegs
 
     @property
     def source(self) -> str:

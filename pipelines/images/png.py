@@ -15,10 +15,14 @@ from pipelines.images.profiles import MOST_PROFILE_BYTES
 # them, the largest image that is decoded has 63,000.
 _MOST_CHUNKS = 200_000
 _MOST_TEXT = 1_000_000
+_PALETTE = 3
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _Chunks = dict[bytes, list[bytes]]
 # The chunks on which pixels depend, so that Pillow need not see the others: it would unpack each text and profile.
 _PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
+_MOST_UNPACKED = 1_000_000
+# First row, first column, and their steps in the seven passes of an interlaced PNG; section 8.1.
+_ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 _RAW_EXIF = b"Raw profile type exif"
 _XMP = b"XML:com.adobe.xmp"
 
@@ -30,6 +34,8 @@ def read_png(data: bytes) -> Layout:
     if data[12:16] != b"IHDR" or samples is None:
         raise DamagedImageError("damaged PNG header")
     chunks, kept, whole = _read_chunks(data)
+    if colour_type == _PALETTE and b"PLTE" not in chunks:
+        raise DamagedImageError("damaged PNG: its palette is missing")
     return Layout(
         "png",
         width,
@@ -76,7 +82,9 @@ def _read_chunks(data: bytes) -> tuple[_Chunks, list[tuple[int, int]], bool]:
             kept[-1] = (kept[-1][0], end)
         else:
             kept.append((at, end))
-        if name == b"IDAT":
+        if name == b"PLTE":
+            chunks.setdefault(name, [b""])
+        elif name == b"IDAT":
             _check(view, at, end)
             chunks.setdefault(name, [b""])
         elif name in (b"iCCP", b"eXIf", b"acTL", b"fcTL") or (
@@ -91,6 +99,25 @@ def _read_chunks(data: bytes) -> tuple[_Chunks, list[tuple[int, int]], bool]:
         if name == b"IEND":
             break
     return chunks, kept, whole
+
+
+def holds_all_rows(data: bytes, layout: Layout) -> bool:
+    """Unpack the pixels of a PNG once more, and return whether there are as many as its header says."""
+    width, height, bits = layout.width, layout.height, layout.bits * layout.samples
+    interlaced = data[28]
+    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sizes = [(-(-(height - y) // down), -(-(width - x) // right)) for y, x, down, right in passes]
+    missing = sum(rows * (1 + -(-columns * bits // 8)) for rows, columns in sizes if rows > 0 and columns > 0)
+    unpacker = zlib.decompressobj()
+    at = 8
+    while missing > 0 and at + 12 <= len(data) and not unpacker.eof:
+        (length,) = struct.unpack_from(">I", data, at)
+        packed = data[at + 8 : at + 8 + length] if data[at + 4 : at + 8] == b"IDAT" else b""
+        while packed and missing > 0 and not unpacker.eof:
+            missing -= len(unpacker.decompress(packed, _MOST_UNPACKED))
+            packed = unpacker.unconsumed_tail
+        at += 12 + length
+    return missing <= 0
 
 
 def _check(data: memoryview, at: int, end: int) -> None:

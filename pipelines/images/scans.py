@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ _SCAN = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 # In a scan 0xFF stands before a stuffed 0, a restart marker or another 0xFF; anything else ends the scan.
 _MARKER = re.compile(rb"\xff[^\0\xd0-\xd7\xff]")
+_END, _FIRST_RESTART = b"\xff\xd9", b"\xff\xd0"
 _MORE_DATA = b"\x55\xaa" * 64
 
 
@@ -126,17 +127,32 @@ def check_scans(data: bytes, frame: Frame, interval: int, start: int, end: int |
         raise DamagedImageError(
             f"truncated JPEG: {end - start:,} bytes cannot hold {frame.width} x {frame.height} pixels"
         )
-    if in_one_scan(data, frame, start) and not interval:
-        return
-    precision = {component: [-1] * 64 for component in frame.ids}
-    for scan in _read_scans(data, start, end, interval):
+    # Without its end, the zeros that a broken copy left behind would be read as pixels.
+    end_marker = data.find(_END, start, end)
+    if end_marker < 0:
+        raise DamagedImageError("truncated JPEG: its end marker is missing")
+    if not in_one_scan(data, frame, start):
+        _check_passes(data, frame, list(_read_scans(data, start, end, interval)))
+    elif interval or data.find(_FIRST_RESTART, start, end_marker) >= 0:
+        _check_scan(data, frame, next(_read_scans(data, start, end, interval)))
+
+
+def _check_passes(data: bytes, frame: Frame, scans: Sequence[_Scan]) -> None:
+    """Refuse scans that leave out a component, frequencies or bits; T.81, annex G.1.1.1.
+
+    libjpeg shows a picture of less detail instead.
+    """
+    # The lowest bit known of each frequency of each component; none is known at first.
+    known: dict[int, list[int | None]] = {component: [None] * 64 for component in frame.ids}
+    for scan in scans:
         _check_scan(data, frame, scan)
-        first, last, low = (*scan.header[-3:-1], scan.header[-1] % 16) if frame.progressive else (0, 63, 0)
+        first, last, bits = scan.header[-3:] if frame.progressive else (0, 63, 0)
+        before, after = divmod(bits, 16)
         for component in scan.header[1:-3:2]:
-            precision[component][first : last + 1] = [low] * (last + 1 - first)
-        if in_one_scan(data, frame, start):
-            return
-    missing = sum(any(precision[component]) for component in frame.ids)
+            if set(known[component][first : last + 1]) != {before if before else None}:
+                raise DamagedImageError(f"damaged JPEG: the scan at byte {scan.start} refines one that is missing")
+            known[component][first : last + 1] = [after] * (last + 1 - first)
+    missing = sum(set(lowest) != {0} for lowest in known.values())
     if missing:
         raise DamagedImageError(f"truncated JPEG: scans of {missing} of its {len(frame.ids)} components are missing")
 
@@ -150,7 +166,7 @@ def lengthen(data: bytes, start: int, *, one_scan: bool) -> bytes:
       one_scan: whether that scan is the only one.
     """
     # Nothing but the end of the image can follow the only scan, and it is found faster.
-    ends = [data.find(b"\xff\xd9", start)] if one_scan else [scan.end for scan in _read_scans(data, start, len(data))]
+    ends = [data.find(_END, start)] if one_scan else [scan.end for scan in _read_scans(data, start, len(data))]
     view = memoryview(data)
     return _MORE_DATA.join(view[begin:end] for begin, end in pairwise((0, *ends, len(data))))
 
@@ -185,9 +201,8 @@ def _check_scan(data: bytes, frame: Frame, scan: _Scan) -> None:
     needed = sum(blocks) * (1 if frame.progressive else 2) // 8 if means else 1
     if scan.end - scan.start < needed:
         raise DamagedImageError(f"truncated JPEG: a scan of {scan.end - scan.start:,} bytes at byte {scan.start}")
-    if scan.interval:
-        units = blocks[0] if len(components) == 1 else frame.units()
-        _check_restarts(data, scan, -(-units // scan.interval) - 1)
+    units = blocks[0] if len(components) == 1 else frame.units()
+    _check_restarts(data, scan, -(-units // scan.interval) - 1 if scan.interval else 0)
 
 
 def _check_restarts(data: bytes, scan: _Scan, expected: int) -> None:

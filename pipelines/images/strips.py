@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from pipelines.images.jpeg import read_piece
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UnsupportedImageError
-from pipelines.images.scans import check_scans
+from pipelines.images.scans import check_scans, in_one_scan
 
 WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANES = 256, 257, 258, 259, 277, 284
 STRIP_OFFSETS, STRIP_ROWS, STRIP_SIZES = 273, 278, 279
@@ -43,8 +43,13 @@ class _Grid(NamedTuple):
     sizes: tuple[int, ...]
 
 
-def check_pieces(data: bytes, tags: Tags) -> None:
+def check_pieces(data: bytes, tags: Tags, tables: bytes) -> None:
     """Refuse a TIFF with missing or short strips or tiles, or with tiles too large to unpack.
+
+    Args:
+      data: the file.
+      tags: of the file.
+      tables: a JPEG of tables alone, which those in the file share; empty if there is none.
 
     Raises:
       DamagedImageError: a strip or tile is missing, or ends before its last pixel.
@@ -62,7 +67,24 @@ def check_pieces(data: bytes, tags: Tags) -> None:
     if tags.get(COMPRESSION, (1,))[0] == _UNCOMPRESSED:
         _check_uncompressed(data, tags, grid)
     if tags.get(COMPRESSION, (1,))[0] == JPEG:
-        _check_jpegs(data, tags, grid)
+        _check_jpegs(data, tags, tables, grid)
+
+
+def read_jpegs(tags: Tags, tables: bytes, data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield the last pixel (column, row) and the JPEG of every strip or tile that is one.
+
+    Args:
+      tags: of the file.
+      tables: as for `check_pieces`.
+      data: the file.
+    """
+    grid = _read_grid(tags)
+    across = grid.number // grid.down
+    for number, (start, size) in enumerate(zip(grid.offsets, grid.sizes, strict=True)):
+        column = min(tags[WIDTH][0], (number % across + 1) * grid.columns) - 1
+        row = min(tags[HEIGHT][0], (number // across + 1) * grid.rows) - 1
+        jpeg = data[start : start + size]
+        yield column, row, tables.rstrip(b"\0")[:-2] + jpeg[2:] if tables else jpeg
 
 
 def _read_grid(tags: Tags) -> _Grid:
@@ -102,11 +124,13 @@ def _check_uncompressed(data: bytes, tags: Tags, grid: _Grid) -> None:
             )
 
 
-def _check_jpegs(data: bytes, tags: Tags, grid: _Grid) -> None:
+def _check_jpegs(data: bytes, tags: Tags, tables: bytes, grid: _Grid) -> None:
     """Refuse JPEGs that are not of the size of their strip or tile, or do not hold it.
 
     libtiff silently leaves uninitialized memory where a smaller JPEG does not fill its strip or tile.
     """
+    if tables and not (tables.startswith(b"\xff\xd8") and tables.rstrip(b"\0").endswith(b"\xff\xd9")):
+        raise DamagedImageError("damaged TIFF: the tables that its JPEGs share are incomplete")
     if tags.get(PLANES, (1,))[0] != 1:
         raise UnsupportedImageError("JPEG-compressed TIFF with one plane per band is not supported")
     if len(grid.offsets) != len(grid.sizes) or sum(grid.sizes) > 2 * len(data):
@@ -116,4 +140,6 @@ def _check_jpegs(data: bytes, tags: Tags, grid: _Grid) -> None:
         piece = read_piece(data, start, start + size)
         if piece is None or (piece[0].width, piece[0].height) != (grid.columns, rows):
             raise DamagedImageError(f"damaged TIFF: the JPEG at byte {start} is not {grid.columns} x {rows}")
+        if not in_one_scan(data, piece[0], piece[2]):
+            raise UnsupportedImageError("TIFF of JPEGs with several scans is not supported")
         check_scans(data, *piece, start + size)

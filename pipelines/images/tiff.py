@@ -20,6 +20,7 @@ from pipelines.images.strips import (
     BITS,
     COMPRESSION,
     HEIGHT,
+    JPEG,
     PLANES,
     SAMPLES,
     STRIP_OFFSETS,
@@ -31,18 +32,19 @@ from pipelines.images.strips import (
     TILE_WIDTH,
     WIDTH,
     check_pieces,
+    read_jpegs,
 )
 
 # TIFF 6.0 tags, and NumPy types for the field types that these tags may have.
 _PHOTOMETRIC, _ORIENTATION, _INKS, _EXTRA, _SAMPLE_FORMAT = 262, 274, 332, 338, 339
-_XMP, _PROFILE = 700, 34675
+_TABLES, _XMP, _PROFILE = 347, 700, 34675
 _INTEGER_TAGS = (
     *(WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANES, STRIP_OFFSETS, STRIP_ROWS, STRIP_SIZES),
     *(TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES),
     *(_PHOTOMETRIC, _ORIENTATION, _INKS, _EXTRA, _SAMPLE_FORMAT),
 )
 # Further tags on which pixels depend: the order of bits, prediction, the palette, the tables of JPEGs, and YCbCr.
-_FURTHER_TAGS = (266, 317, 320, 347, 529, 530, 531, 532)
+_FURTHER_TAGS = (266, 317, 320, _TABLES, 529, 530, 531, 532)
 # Pillow and libtiff read every entry they see, and thousands of them can share the same megabytes; these are all that
 # they need.
 _PIXEL_TAGS = frozenset((*_INTEGER_TAGS, *_FURTHER_TAGS)) - {_ORIENTATION}
@@ -97,7 +99,7 @@ def read_tiff(data: bytes) -> Layout:
         raise UnsupportedImageError(f"TIFF compression {compression} is not supported: its decoder hides damage")
     if WIDTH not in tags or HEIGHT not in tags:
         raise DamagedImageError("damaged TIFF: its width or height is missing")
-    return Layout(
+    layout = Layout(
         "tiff",
         tags[WIDTH][0],
         tags[HEIGHT][0],
@@ -109,6 +111,7 @@ def read_tiff(data: bytes) -> Layout:
         profile=bytes(directory.texts[_PROFILE]) if _PROFILE in directory.texts else None,
         to_pixels=partial(_to_pixels, directory),
     )
+    return layout._replace(read_jpegs=partial(read_jpegs, tags, directory.tables)) if compression == JPEG else layout
 
 
 class _Directory(NamedTuple):
@@ -116,7 +119,8 @@ class _Directory(NamedTuple):
 
     Attributes:
       tags: its integers.
-      texts: XMP and the ICC profile, where they are.
+      texts: XMP and the ICC profile.
+      tables: those that JPEGs in it share.
       start: byte at which it begins.
       bare: the directory without entries on which no pixel depends; None if that is the whole directory.
       following: where the next one begins; 0 if there is none.
@@ -124,6 +128,7 @@ class _Directory(NamedTuple):
 
     tags: dict[int, tuple[int, ...]]
     texts: dict[int, memoryview]
+    tables: bytes
     start: int
     bare: bytes | None
     following: int
@@ -138,7 +143,7 @@ def _read_orientation(directory: _Directory) -> int:
 
 def _to_pixels(directory: _Directory, data: bytes) -> bytes:
     """Check the strips or tiles, and leave out the other entries of the directory."""
-    check_pieces(data, directory.tags)
+    check_pieces(data, directory.tags, directory.tables)
     if directory.bare is None:
         return data
     view, start, bare = memoryview(data), directory.start, directory.bare
@@ -160,7 +165,7 @@ def _read_directory(data: bytes) -> _Directory:
         raise DamagedImageError(f"damaged TIFF: a directory with {entries} entries")
     tags: dict[int, tuple[int, ...]] = {}
     texts: dict[int, memoryview] = {}
-    kept = []
+    kept, tables = [], b""
     for at in range(begin, begin + entries * entry_size, entry_size):
         tag, field_type, count = struct.unpack_from(entry_format, data, at)
         if tag not in _READ_TAGS:
@@ -180,12 +185,14 @@ def _read_directory(data: bytes) -> _Directory:
             raise ImageTooLargeError(f"TIFF whose tag {tag} has {count:,} values: the limit is {_MOST_VALUES:,}")
         if tag in _PIXEL_TAGS:
             kept.append(data[at : at + entry_size])
-        if tag in _INTEGER_TAGS:
+        if tag == _TABLES:
+            tables = data[where : where + size]
+        elif tag in _INTEGER_TAGS:
             tags[tag] = _read_integers(data, order, tag, field_type, count, where)
     (following,) = struct.unpack_from(order + offset_type, data, begin + entries * entry_size)
     # Pillow need not see further images.
     bare = struct.pack(order + count_type, len(kept)) + b"".join(kept) + bytes(inline)
-    return _Directory(tags, texts, start, bare if len(kept) < entries or following else None, following)
+    return _Directory(tags, texts, tables, start, bare if len(kept) < entries or following else None, following)
 
 
 def _read_integers(data: bytes, order: str, tag: int, field_type: int, count: int, where: int) -> tuple[int, ...]:
