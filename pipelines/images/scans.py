@@ -20,12 +20,11 @@ _HUFFMAN = (0xC0, 0xC1, _PROGRESSIVE)
 # decoded, this limit allows 31.
 _MOST_SCANS = 500
 _MOST_SCANNED_PIXELS = 2_000_000_000
-# The header of a scan: its length is tied to its number of components, so little else looks like it.
-_SCAN = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
+_RESTARTS = range(0xD0, 0xD8)
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 # In a scan 0xFF stands before a stuffed 0, a restart marker or another 0xFF; anything else ends the scan.
-_MARKER = re.compile(rb"\xff[^\0\xd0-\xd7\xff]")
-_END, _FIRST_RESTART = b"\xff\xd9", b"\xff\xd0"
+_MARKER = re.compile(rb"\xff[^\0\xff]")
+_NO_RESTART = re.compile(rb"\xff[^\0\xd0-\xd7\xff]")
 _MORE_DATA = b"\x55\xaa" * 64
 
 
@@ -63,12 +62,21 @@ class Frame(NamedTuple):
 
 
 class _Scan(NamedTuple):
-    """A scan: its header without the length, where its coded data begin and end, and its restart interval."""
+    """A scan.
+
+    Attributes:
+      header: without its length.
+      start: byte at which its coded data begin.
+      end: byte at which they end.
+      interval: minimum coded units between two restart markers; 0 for no markers.
+      restarts: whether there are any.
+    """
 
     header: bytes
     start: int
     end: int
     interval: int
+    restarts: bool
 
 
 def read_frame(marker: int, payload: bytes) -> Frame:
@@ -113,28 +121,17 @@ def check_scans(data: bytes, frame: Frame, interval: int, start: int, end: int |
       ImageTooLargeError: it has more scans than are decoded.
       DamagedImageError: a part of the picture is missing.
     """
-    end = len(data) if end is None else end
     pixels = frame.width * frame.height
     most = min(_MOST_SCANS, _MOST_SCANNED_PIXELS // max(1, pixels))
-    scans = sum(1 for _ in islice(_SCAN.finditer(data, start, end), most + 1))
-    if scans > max(1, most):
+    scans = list(islice(_read_scans(data, start, len(data) if end is None else end, interval), max(1, most) + 1))
+    if len(scans) > max(1, most):
         raise ImageTooLargeError(
             f"JPEG with more than {most} scans of {pixels:,} pixels each: decoding would take too long"
         )
-    # A block takes at least one bit for its mean, and in a baseline JPEG another one for all that it has not.
-    needed = sum(map(frame.blocks, range(len(frame.ids)))) * (1 if frame.progressive else 2) // 8
-    if end - start < needed:
-        raise DamagedImageError(
-            f"truncated JPEG: {end - start:,} bytes cannot hold {frame.width} x {frame.height} pixels"
-        )
-    # Without its end, the zeros that a broken copy left behind would be read as pixels.
-    end_marker = data.find(_END, start, end)
-    if end_marker < 0:
-        raise DamagedImageError("truncated JPEG: its end marker is missing")
-    if not in_one_scan(data, frame, start):
-        _check_passes(data, frame, list(_read_scans(data, start, end, interval)))
-    elif interval or data.find(_FIRST_RESTART, start, end_marker) >= 0:
-        _check_scan(data, frame, next(_read_scans(data, start, end, interval)))
+    if in_one_scan(data, frame, start):
+        _check_scan(data, frame, scans[0])
+    else:
+        _check_passes(data, frame, scans)
 
 
 def _check_passes(data: bytes, frame: Frame, scans: Sequence[_Scan]) -> None:
@@ -150,7 +147,9 @@ def _check_passes(data: bytes, frame: Frame, scans: Sequence[_Scan]) -> None:
         before, after = divmod(bits, 16)
         for component in scan.header[1:-3:2]:
             if set(known[component][first : last + 1]) != {before if before else None}:
-                raise DamagedImageError(f"damaged JPEG: the scan at byte {scan.start} refines one that is missing")
+                raise DamagedImageError(
+                    f"damaged JPEG: the scan at byte {scan.start} does not continue those before it"
+                )
             known[component][first : last + 1] = [after] * (last + 1 - first)
     missing = sum(set(lowest) != {0} for lowest in known.values())
     if missing:
@@ -163,28 +162,37 @@ def lengthen(data: bytes, start: int, *, one_scan: bool) -> bytes:
     Args:
       data: the file.
       start: byte at which its first scan begins.
-      one_scan: whether that scan is the only one.
+      one_scan: whether that scan holds the whole picture.
     """
-    # Nothing but the end of the image can follow the only scan, and it is found faster.
-    ends = [data.find(_END, start)] if one_scan else [scan.end for scan in _read_scans(data, start, len(data))]
+    ends = [scan.end for scan in islice(_read_scans(data, start, len(data)), 1 if one_scan else None)]
     view = memoryview(data)
     return _MORE_DATA.join(view[begin:end] for begin, end in pairwise((0, *ends, len(data))))
 
 
 def _read_scans(data: bytes, at: int, end: int, interval: int = 0) -> Iterator[_Scan]:
-    """Yield the scans of a JPEG from the first one, which begins at a byte, to the end of the image."""
+    """Yield the scans of a JPEG from the first one, which begins at a byte, to the end of the image.
+
+    Raises:
+      DamagedImageError: the end is missing, or there is far more than scans.
+    """
     for _ in range(MOST_SEGMENTS):
         (length,) = struct.unpack_from(">H", data, at + 2)
         marker, payload, start = data[at + 1], data[at + 4 : at + 2 + length], at + 2 + length
         if marker == 0xDD and length == 4:
             (interval,) = struct.unpack(">H", payload)
         found = _MARKER.search(data, start, end)
-        following = found.start() if found else end
+        restarts = found is not None and found[0][1] in _RESTARTS
+        if restarts:
+            found = _NO_RESTART.search(data, start, end)
+        if not found:
+            # Without its end, the zeros that a broken copy left behind would be read as pixels.
+            raise DamagedImageError("truncated JPEG: its end marker is missing")
+        following = found.start()
         if marker == 0xDA:
             if length < 6:
                 raise DamagedImageError(f"damaged JPEG: a scan header of {length} bytes at byte {at}")
-            yield _Scan(payload, start, following, interval)
-        if not found or data[following + 1] == 0xD9:
+            yield _Scan(payload, start, following, interval, restarts)
+        if data[following + 1] == 0xD9:
             return
         at = following
     raise DamagedImageError(f"damaged JPEG: more than {MOST_SEGMENTS} segments behind the first scan")
@@ -196,9 +204,10 @@ def _check_scan(data: bytes, frame: Frame, scan: _Scan) -> None:
     if -1 in components or len(components) != scan.header[0]:
         raise DamagedImageError("damaged JPEG: a scan of components that it does not have")
     blocks = [frame.blocks(component) for component in components]
-    # The scans of the means have a bit for every block; those of other frequencies skip any number of blocks at once.
-    means = not frame.progressive or scan.header[-3] == 0
-    needed = sum(blocks) * (1 if frame.progressive else 2) // 8 if means else 1
+    # A block takes at least one bit for its mean, and in a baseline JPEG another one for all that it does not have. The
+    # scans of other frequencies skip any number of blocks at once.
+    bits = (scan.header[-3] == 0) if frame.progressive else 2
+    needed = max(1, -(-sum(blocks) * bits // 8))
     if scan.end - scan.start < needed:
         raise DamagedImageError(f"truncated JPEG: a scan of {scan.end - scan.start:,} bytes at byte {scan.start}")
     units = blocks[0] if len(components) == 1 else frame.units()
@@ -206,6 +215,8 @@ def _check_scan(data: bytes, frame: Frame, scan: _Scan) -> None:
 
 
 def _check_restarts(data: bytes, scan: _Scan, expected: int) -> None:
+    if not expected and not scan.restarts:
+        return
     found = _RESTART.finditer(data, scan.start, scan.end)
     # The header can claim millions of markers, so their number is compared before they are listed.
     places = [mark.start() for mark in islice(found, expected + 1)]
