@@ -179,7 +179,7 @@ def bare_jpeg(process: int, width: int, height: int, scans: bytes, components: i
 
 def _many_scans(number: int) -> bytes:
     side = 4 * number
-    means = _scan([1], 0, 0) + bytes(side * side // 512 + 1)
+    means = _scan([1], 0, 0) + bytes((-(-side // 8)) ** 2 // 8 + 1)
     return bare_jpeg(0xC2, side, side, means + (_scan([1], 1, 63) + b"\0") * number, components=1)
 
 

@@ -17,6 +17,8 @@ from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLarge
 from tests import ROOT, icc_profiles
 from tests import image_files as files
 from tools import fuzz_images, image_trials
+from tools.hostile_images import HOSTILE as HOSTILE_FILES
+from tools.hostile_images import Hostile
 from tools.image_mutations import make_case
 from tools.image_seeds import draw_seeds
 from tools.image_trials import try_file
@@ -193,6 +195,34 @@ def test_a_file_built_to_cost_much_is_refused_at_little_cost(name: str) -> None:
     trial = try_file(data)
     assert (trial.outcome, trial.broken) == (error.__name__, "")
     assert trial.seconds < 1
+
+
+@pytest.mark.parametrize("kind", HOSTILE_FILES, ids=lambda kind: f"{kind.name} {kind.format}")
+def test_a_small_file_never_costs_much_more_than_its_pixels(kind: Hostile) -> None:
+    trial = try_file(kind.build(kind.many // 4))
+
+    assert trial.broken == ""
+    assert trial.seconds < 1, f"{trial.seconds} core-seconds"
+    assert trial.peak < 200_000_000, f"{trial.peak:,} bytes"
+
+
+@pytest.mark.parametrize("kind", HOSTILE_FILES, ids=lambda kind: f"{kind.name} {kind.format}")
+def test_an_expensive_file_in_small_is_as_good_as_any(kind: Hostile) -> None:
+    refused = {
+        "profiles": "3 colour profiles",
+        "jumps": "leaves out pixels",
+        "short lines": "leaves out pixels",
+        "no data, arithmetic": "process 9",
+        "no data, arithmetic progressive": "process 10",
+        "no data, progressive": "a scan of 0 bytes",
+        "no data": "a scan of 0 bytes",
+        "scans": "does not continue those before it",
+    }
+    if kind.name in refused:
+        with pytest.raises(ImageError, match=refused[kind.name]):
+            decode(kind.build(kind.few))
+    else:
+        assert decode(kind.build(kind.few)).pixels.size > 0
 
 
 def test_a_tiff_of_a_jpeg_of_its_own_size_is_decoded() -> None:
