@@ -45,9 +45,12 @@ _INTEGER_TAGS = (
 )
 # Further tags on which pixels depend: the order of bits, prediction, the palette, the tables of JPEGs, and YCbCr.
 _FURTHER_TAGS = (266, 317, 320, _TABLES, 529, 530, 531, 532)
-# Pillow and libtiff read every entry they see, and thousands of them can share the same megabytes; these are all that
-# they need.
+# Pillow and libtiff read every entry they see, and thousands of them can share the same megabytes.
 _PIXEL_TAGS = frozenset((*_INTEGER_TAGS, *_FURTHER_TAGS)) - {_ORIENTATION}
+# Further directories, and what makes Pillow turn the image.
+_FOLLOWED = frozenset((330, 34665, 34853, 40965, _XMP))
+# To leave out less than this is not worth a copy of the file.
+_MOST_LEFT_IN = 1_000_000
 _READ_TAGS = _PIXEL_TAGS | {_ORIENTATION, _XMP, _PROFILE}
 _TIFF_TYPES = {1: "u1", 3: "u2", 4: "u4", 16: "u8"}
 # Bytes per value of each field type.
@@ -122,7 +125,7 @@ class _Directory(NamedTuple):
       texts: XMP and the ICC profile.
       tables: those that JPEGs in it share.
       start: byte at which it begins.
-      bare: the directory without entries on which no pixel depends; None if that is the whole directory.
+      bare: the directory without entries on which no pixel depends; None if it may stay as it is.
       following: where the next one begins; 0 if there is none.
     """
 
@@ -165,12 +168,14 @@ def _read_directory(data: bytes) -> _Directory:
         raise DamagedImageError(f"damaged TIFF: a directory with {entries} entries")
     tags: dict[int, tuple[int, ...]] = {}
     texts: dict[int, memoryview] = {}
-    kept, tables = [], b""
+    kept, others, tables = [], 0, b""
     for at in range(begin, begin + entries * entry_size, entry_size):
         tag, field_type, count = struct.unpack_from(entry_format, data, at)
+        size = count * _TYPE_SIZES.get(field_type, 0)
+        if tag not in _PIXEL_TAGS:
+            others += _MOST_LEFT_IN + 1 if tag in _FOLLOWED else size
         if tag not in _READ_TAGS:
             continue
-        size = count * _TYPE_SIZES.get(field_type, 0)
         where = at + entry_size - inline
         if size > inline:
             (where,) = struct.unpack_from(order + offset_type, data, where)
@@ -190,9 +195,10 @@ def _read_directory(data: bytes) -> _Directory:
         elif tag in _INTEGER_TAGS:
             tags[tag] = _read_integers(data, order, tag, field_type, count, where)
     (following,) = struct.unpack_from(order + offset_type, data, begin + entries * entry_size)
-    # Pillow need not see further images.
+    if others <= _MOST_LEFT_IN and tags.get(_ORIENTATION, (1,)) == (1,):
+        return _Directory(tags, texts, tables, start, None, following)
     bare = struct.pack(order + count_type, len(kept)) + b"".join(kept) + bytes(inline)
-    return _Directory(tags, texts, tables, start, bare if len(kept) < entries or following else None, following)
+    return _Directory(tags, texts, tables, start, bare, following)
 
 
 def _read_integers(data: bytes, order: str, tag: int, field_type: int, count: int, where: int) -> tuple[int, ...]:
