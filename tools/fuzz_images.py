@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.hostile_images import hostile_seeds
 from tools.image_mutations import make_case
 from tools.image_seeds import Seed, draw_seeds
 from tools.image_trials import MOST_BYTES, MOST_SECONDS, STOP_AFTER, Trial, try_numbers
@@ -36,7 +37,7 @@ _SIGALRM = 14
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a campaign, or a child process's part of one."""
     options = _parse(arguments)
-    seeds = [*draw_seeds(), *_read_corpus(options.corpus)]
+    seeds = [*draw_seeds(), *hostile_seeds(), *_read_corpus(options.corpus)]
     if options.child:
         first, last, step = map(int, options.child.split(":"))
         try_numbers(seeds, options.seed, range(first, last, step))

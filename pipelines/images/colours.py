@@ -8,10 +8,8 @@ import numpy as np
 from PIL import Image
 
 from pipelines.images.layout import Layout, UntrustedColoursError
+from pipelines.images.loading import STRIP_PIXELS
 from pipelines.images.profiles import apply_profile, colour_space
-
-STRIP_PIXELS = 4_000_000
-"""Pixels compared or scaled at a time; doing so with a whole image would take several times its memory."""
 
 # JPEG rings at the edges of a mask: a few pixels there have values near 0 and 255 instead.
 _RINGING = 32
@@ -36,10 +34,9 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
       UntrustedColoursError: the meaning of the samples is ambiguous.
     """
     repairs: list[str] = []
-    profile = image.info.get("icc_profile")
     transparent = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
     if layout.format == "jpeg" and layout.samples == 4:
-        image, repairs = _read_four_components(image, layout, profile)
+        image, repairs = _read_four_components(image, layout)
     elif image.mode == "CMYK":
         repairs.append("cmyk")
     if layout.bits == 16:
@@ -58,8 +55,8 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
         # A palette with more than one transparent colour would make Pillow warn.
         image.info.pop("transparency", None)
         image = _in_mode(image, "L" if gray else "RGB")
-    if profile:
-        image, converted = apply_profile(image, profile)
+    if layout.profile:
+        image, converted = apply_profile(image, layout.profile)
         repairs += ["icc_to_srgb"] if converted else []
     return _in_mode(image, "RGB"), repairs
 
@@ -69,7 +66,7 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _read_four_components(image: Image.Image, layout: Layout, profile: bytes | None) -> tuple[Image.Image, list[str]]:
+def _read_four_components(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]:
     """Determine what the components of a 4-component JPEG are.
 
     With an Adobe marker they are inverted CMYK, or YCCK, which the decoder has converted to inverted CMYK (ITU-T T.872,
@@ -79,7 +76,6 @@ def _read_four_components(image: Image.Image, layout: Layout, profile: bytes | N
     Args:
       image: of mode CMYK, as `images` opens it: inverted with an Adobe marker, as stored without one.
       layout: of the same file.
-      profile: the embedded ICC profile.
 
     Returns:
       An image of mode RGB or CMYK (255 is full ink), and the repairs.
@@ -92,7 +88,7 @@ def _read_four_components(image: Image.Image, layout: Layout, profile: bytes | N
         return _drop_fourth(image), ["unmarked_rgba_jpeg"]
     is_mask = _is_mask(image)
     says_cmyk = layout.component_ids == b"CMYK"
-    if (profile and colour_space(profile) == "CMYK") or (says_cmyk and not is_mask):
+    if (layout.profile and colour_space(layout.profile) == "CMYK") or (says_cmyk and not is_mask):
         return image, ["cmyk"]
     if is_mask and not says_cmyk:
         return _drop_fourth(image), ["unmarked_rgba_jpeg", "alpha_dropped"]

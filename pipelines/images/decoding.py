@@ -5,26 +5,31 @@ Training and prediction both read images through this module, so a model sees th
 
 from __future__ import annotations
 
-import io
 import warnings
-import zlib
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from pipelines.images.colours import STRIP_PIXELS, to_srgb
+from pipelines.images.colours import to_srgb
 from pipelines.images.formats import read_layout
 from pipelines.images.head import check_size, judge_head
-from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLargeError, Layout
+from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLargeError
 from pipelines.images.limits import HEAD, MAX_PIXELS, SMALL_FILE
+from pipelines.images.loading import load_whole, open_image
 
 Pixels = NDArray[np.uint8]
 
-# libjpeg silently fills what is missing at the end of a JPEG with this gray (127 where Pillow inverts).
-_FILLING = frozenset((127, 128))
-_MORE_DATA = b"\x55\xaa" * 64
+_TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class DecodeSettings(NamedTuple):
@@ -128,16 +133,15 @@ def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, str, tuple[str, ..
     layout = read_layout(data)
     check_size(layout.width, layout.height, max_pixels)
     try:
-        image = _open(io.BytesIO(data), layout)
+        # Pillow reads only what makes pixels: what it would do with the rest can take minutes.
+        pixels = layout.to_pixels(data)
+        image = open_image(pixels, layout)
         check_size(image.width, image.height, max_pixels)
         frames = layout.frames or (2 if getattr(image, "is_animated", False) else 1)
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-        if layout.format == "jpeg":
-            _load_complete(image, data, layout)
-        image.load()
+        load_whole(image, pixels, layout)
         repairs = ["first_frame"] if frames > 1 else []
-        if orientation in range(2, 9):
-            image = ImageOps.exif_transpose(image)
+        if layout.orientation != 1:
+            image = image.transpose(_TO_UPRIGHT[layout.orientation])
             repairs.append("exif_rotated")
         image, colour_repairs = to_srgb(image, layout)
     except ImageError:
@@ -159,55 +163,7 @@ def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, str, tuple[str, ..
     return image, layout.source, (*repairs, *colour_repairs)
 
 
-def _open(file: IO[bytes], layout: Layout) -> Image.Image:
-    """Open an image file without decoding it."""
-    # Pillow must not guess the format: its guess could differ from the format the layout was read for.
-    image = Image.open(file, formats=(layout.format,))
-    if layout.format == "jpeg" and layout.samples == 4 and layout.adobe_transform is None:
-        # Pillow would invert all four components, but only Adobe's are stored inverted; inverting them back takes as
-        # long as decoding.
-        image.tile = [tile._replace(args=("CMYK", "")) for tile in image.tile]
-    return image
-
-
 def _to_square(image: Image.Image, size: int, resize_filter: str) -> Image.Image:
     if image.size == (size, size):
         return image
     return image.resize((size, size), Image.Resampling[resize_filter.upper()])
-
-
-def _load_complete(image: Image.Image, data: bytes, layout: Layout) -> None:
-    """Decode a JPEG, and refuse it if its pixels end too early although it has an end marker.
-
-    Decoding it again with extra data before the end marker yields the same pixels for a complete image, and different
-    ones for an incomplete one. That is worth the time only if the image ends in the filling or is progressive.
-    """
-    # A progressive decoding keeps all passes in memory, so the two decodings must not be held at once.
-    lengthened = _lengthened_checksum(data, layout) if image.info.get("progressive") else None
-    image.load()
-    if not image.info.get("progressive"):
-        last = image.getpixel((image.width - 1, image.height - 1))
-        if not _FILLING.issuperset(last if isinstance(last, tuple) else (last,)):
-            return
-        lengthened = _lengthened_checksum(data, layout)
-    if lengthened is None or lengthened != _checksum(image):
-        raise DamagedImageError("truncated JPEG: its data ends before the last pixel")
-
-
-def _lengthened_checksum(data: bytes, layout: Layout) -> int | None:
-    """Decode a JPEG with extra data at its end; return a checksum of the pixels, or None if it cannot be decoded."""
-    end, view = data.find(b"\xff\xd9", layout.scan), memoryview(data)
-    longer = io.BytesIO(b"".join((view[:end], _MORE_DATA, view[end:])))
-    try:
-        with _open(longer, layout) as image:
-            return _checksum(image)
-    except OSError:
-        return None
-
-
-def _checksum(image: Image.Image) -> int:
-    checksum, rows = 0, max(1, STRIP_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        checksum = zlib.crc32(strip.tobytes(), checksum)
-    return checksum

@@ -7,10 +7,13 @@ instead.
 from __future__ import annotations
 
 import struct
-import zlib
 
+from pipelines.images.bmp import read_bmp
+from pipelines.images.gif import read_gif
 from pipelines.images.jpeg import read_jpeg
-from pipelines.images.layout import DamagedImageError, Layout, NotAnImageError, UnsupportedImageError
+from pipelines.images.layout import DamagedImageError, Layout, NotAnImageError
+from pipelines.images.metadata import read_orientation
+from pipelines.images.png import read_png
 from pipelines.images.tiff import read_tiff
 
 SIGNATURES = {
@@ -29,9 +32,8 @@ ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".gif", ".
 
 # RIFF is a container for many formats, so WebP is recognized by two marks.
 RIFF, WEBP = b"RIFF", b"WEBP"
-# Pillow reads chunks one by one, and a file can consist of empty ones. With pixels in chunks of 8 kB, as libpng writes
-# them, the largest image that is decoded has 63,000.
-_MOST_PNG_CHUNKS = 200_000
+# Frames of an animation, above all; their decoder keeps a record of each.
+_MOST_WEBP_CHUNKS = 200_000
 
 
 def read_layout(data: bytes) -> Layout:
@@ -47,10 +49,10 @@ def read_layout(data: bytes) -> Layout:
     format_name = recognize(data)
     readers = {
         "jpeg": read_jpeg,
-        "png": _read_png,
+        "png": read_png,
         "tiff": read_tiff,
-        "gif": _read_gif,
-        "bmp": _read_bmp,
+        "gif": read_gif,
+        "bmp": read_bmp,
         "webp": _read_webp,
     }
     try:
@@ -75,50 +77,6 @@ def recognize(data: bytes) -> str:
     return format_name
 
 
-def _read_png(data: bytes) -> Layout:
-    """Read the IHDR chunk and verify pixel checksums; PNG specification (third edition), sections 11.2.1 and 5.3."""
-    width, height, bits, colour_type = struct.unpack_from(">IIBB", data, 16)
-    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour_type)
-    if data[12:16] != b"IHDR" or samples is None:
-        raise DamagedImageError("damaged PNG header")
-    _check_png_pixels(data)
-    return Layout("png", width, height, samples, bits, gray=colour_type in (0, 4))
-
-
-def _check_png_pixels(data: bytes) -> None:
-    """Verify the checksum of every IDAT chunk, the only ones whose checksums Pillow ignores."""
-    at, chunks = 8, 0
-    while at + 12 <= len(data):
-        chunks += 1
-        if chunks > _MOST_PNG_CHUNKS:
-            raise DamagedImageError(f"damaged PNG: more than {_MOST_PNG_CHUNKS:,} chunks")
-        (length,) = struct.unpack_from(">I", data, at)
-        end = at + 8 + length
-        if data[at + 4 : at + 8] == b"IDAT":
-            if end + 4 > len(data):
-                raise DamagedImageError("truncated PNG data")
-            if zlib.crc32(memoryview(data)[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
-                raise DamagedImageError(f"damaged PNG: wrong checksum of the pixel data at byte {at}")
-        at = end + 4
-
-
-def _read_gif(data: bytes) -> Layout:
-    """Read the logical screen descriptor; GIF89a, section 18."""
-    width, height = struct.unpack_from("<HH", data, 6)
-    return Layout("gif", width, height, samples=1)
-
-
-def _read_bmp(data: bytes) -> Layout:
-    """Read the bitmap header: OS/2's of 12 bytes, or one of Windows', which all begin alike."""
-    (header_size,) = struct.unpack_from("<I", data, 14)
-    width, height, _, depth = struct.unpack_from("<HHHH" if header_size == 12 else "<iiHH", data, 18)
-    samples, bits = {1: (1, 1), 4: (1, 4), 8: (1, 8), 16: (3, 5), 24: (3, 8), 32: (4, 8)}.get(depth, (0, 0))
-    if not samples:
-        raise UnsupportedImageError(f"{depth}-bit BMP: only 1, 4, 8, 16, 24 or 32 bits per pixel are supported")
-    # A negative height means that the first row is the top one.
-    return Layout("bmp", width, abs(height), samples, bits, frames=1)
-
-
 def _read_webp(data: bytes) -> Layout:
     """Read the first chunk; RFC 9649, sections 2.5 to 2.7."""
     kind = data[12:16]
@@ -134,4 +92,27 @@ def _read_webp(data: bytes) -> Layout:
         width, height, alpha = columns & 0x3FFF, rows & 0x3FFF, 0
     else:
         raise DamagedImageError(f"damaged WebP: its first chunk is {kind!r}")
-    return Layout("webp", width, height, samples=4 if alpha else 3)
+    chunks = _webp_chunks(data) if kind == b"VP8X" else {}
+    return Layout(
+        "webp",
+        width,
+        height,
+        samples=4 if alpha else 3,
+        orientation=read_orientation(chunks.get(b"EXIF", b""), chunks.get(b"XMP ", b"")),
+        profile=chunks.get(b"ICCP"),
+    )
+
+
+def _webp_chunks(data: bytes) -> dict[bytes, bytes]:
+    """Read the chunks that say something about the image; of several with a name, the first counts."""
+    chunks: dict[bytes, bytes] = {}
+    at, number = 12, 0
+    while at + 8 <= len(data):
+        number += 1
+        if number > _MOST_WEBP_CHUNKS:
+            raise DamagedImageError(f"damaged WebP: more than {_MOST_WEBP_CHUNKS:,} chunks")
+        name, size = struct.unpack_from("<4sI", data, at)
+        if name in (b"EXIF", b"XMP ", b"ICCP"):
+            chunks.setdefault(name, data[at + 8 : at + 8 + size])
+        at += 8 + size + size % 2
+    return chunks

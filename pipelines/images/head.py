@@ -78,7 +78,7 @@ def _jpeg_size(head: bytes) -> _Size | None:
     frame = find_frame(head)
     if frame is None:
         return None
-    kind = _PROGRESSIVE_JPEG if frame.progressive else _JPEG if frame.samples <= 3 else _JPEG_OF_4
+    kind = _PROGRESSIVE_JPEG if frame.progressive else _JPEG if len(frame.ids) <= 3 else _JPEG_OF_4
     return _Size(frame.width, frame.height, kind)
 
 

@@ -4,176 +4,149 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from pipelines.images.layout import (
-    DamagedImageError,
-    ImageTooLargeError,
-    Layout,
-    UnsupportedImageError,
-    UntrustedColoursError,
-)
+from pipelines.images.layout import DamagedImageError, Layout, UnsupportedImageError, UntrustedColoursError
+from pipelines.images.metadata import find_integer, read_orientation
+from pipelines.images.scans import FRAME_MARKERS, MOST_SEGMENTS, Frame, check_scans, in_one_scan, read_frame
 
-_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Identifiers of three components that every decoder recognizes as YCbCr (the numbers) or RGB.
 _KNOWN_COMPONENTS = (b"\1\2\3", b"RGB")
-# Segments and fill bytes before the first scan: Pillow reads them one by one, and a file can consist of nothing else.
-_MOST_SEGMENTS = 4096
-# Pillow joins the parts of EXIF one by one, which takes time quadratic in their number.
-_MOST_EXIF_BYTES = 1_000_000
-# Every scan visits every pixel, and 10 bytes make a scan. Encoders write at most 18 scans; at the largest size that is
-# decoded, this limit allows 31.
-_MOST_SCANS = 500
-_MOST_SCANNED_PIXELS = 2_000_000_000
-# The header of a scan: its length is tied to its number of components, so little else looks like it.
-_SCAN = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)")
-_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _FILL = re.compile(rb"\xff*(?=\xff)")
+_APP0, _APP1, _APP2, _APP14, _COMMENT, _RESTART_INTERVAL = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE, 0xDD
+# Segments on which no pixel depends once they are read here, so that Pillow need not see them.
+_ABOUT = (frozenset(range(0xE0, 0xF0)) | {_COMMENT}) - {_APP0, _APP14}
+_EXIF, _XMP, _PROFILE, _PICTURES = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0", b"MPF\0"
+_NUMBER_OF_PICTURES = 0xB001
+# Names the second picture as a map of brightness, not as another frame.
+_GAIN_MAP = b' hdrgm:Version="'
 
 
-class _JpegSegment(NamedTuple):
+class _Segment(NamedTuple):
     marker: int
     payload: bytes
+    start: int
     end: int
 
 
 def read_jpeg(data: bytes) -> Layout:
     """Read the frame header (SOF) and the Adobe marker (APP14); ITU-T T.81 annex B, T.872 section 6.5.3."""
-    segments = list(_jpeg_segments(data))
-    if sum(len(part.payload) for part in segments if part.marker == 0xE1 and part.payload[:4] == b"Exif") > (
-        _MOST_EXIF_BYTES
-    ):
-        raise DamagedImageError(f"damaged JPEG: more than {_MOST_EXIF_BYTES:,} bytes of EXIF")
-    frames = [segment.payload for segment in segments if segment.marker in _FRAME_MARKERS]
+    segments = list(_read_segments(data))
+    frames = [segment for segment in segments if segment.marker in FRAME_MARKERS]
     if len(frames) != 1:
         raise DamagedImageError(f"damaged JPEG: {len(frames)} frame headers")
-    [frame] = frames
-    bits, height, width, samples = struct.unpack_from(">BHHB", frame)
-    if len(frame) < 6 + 3 * samples:
-        raise IndexError
-    if bits != 8:
-        raise UnsupportedImageError(f"{bits}-bit JPEG: only 8 bits per sample are supported")
+    frame = read_frame(frames[0].marker, frames[0].payload)
+    samples = len(frame.ids)
+    if frame.bits != 8:
+        raise UnsupportedImageError(f"{frame.bits}-bit JPEG: only 8 bits per sample are supported")
     if samples not in (1, 3, 4):
         raise UntrustedColoursError(f"JPEG with {samples} components: only 1, 3 or 4 have a known colour meaning")
-    adobe = [part.payload[11] for part in segments if part.marker == 0xEE and part.payload.startswith(b"Adobe")]
-    jfif = any(part.marker == 0xE0 and part.payload.startswith(b"JFIF") for part in segments)
-    ids, sampling = frame[6 : 6 + 3 * samples : 3], frame[7 : 6 + 3 * samples : 3]
-    if samples == 3 and not jfif and not adobe and ids not in _KNOWN_COMPONENTS and len(set(sampling)) == 1:
+    adobe = [part.payload[11] for part in segments if part.marker == _APP14 and part.payload.startswith(b"Adobe")]
+    jfif = any(part.marker == _APP0 and part.payload.startswith(b"JFIF") for part in segments)
+    if samples == 3 and not jfif and not adobe and frame.ids not in _KNOWN_COMPONENTS and len(set(frame.sampling)) == 1:
         # Like the unmarked RGBA JPEG: libjpeg reads it as YCbCr, and Java as RGB.
         raise UntrustedColoursError(
             "3-component JPEG without JFIF or Adobe marker and without subsampling: it may be RGB or YCbCr"
         )
-    if any(not 1 <= factor <= 4 for factors in sampling for factor in divmod(factors, 16)):
-        raise DamagedImageError("damaged JPEG: a component's sampling factors are not between 1 and 4")
-    scan = segments[-1].end
-    check_scans(data, width * height, scan)
-    restarts = [part.payload for part in segments if part.marker == 0xDD]
-    if restarts and any(part.marker in (0xC0, 0xC1) for part in segments):
-        mcu = [
-            8 * max(factors) if samples > 1 else 8 for factors in zip(*(divmod(s, 16) for s in sampling), strict=True)
-        ]
-        _check_restarts(
-            data, scan, samples, -(-width // mcu[0]) * -(-height // mcu[1]), *struct.unpack(">H", restarts[-1])
-        )
+    scan = _skip_fill(data, segments[-1].end)
+    about = [part for part in segments if part.marker in _ABOUT]
+    kept = [(part.start, part.end) for part in segments if part.marker not in _ABOUT] if about else [(2, scan)]
     return Layout(
         "jpeg",
-        width,
-        height,
+        frame.width,
+        frame.height,
         samples,
-        bits,
+        frame.bits,
+        frames=_count_pictures(about),
         gray=samples == 1,
         adobe_transform=adobe[-1] if adobe else None,
-        component_ids=ids,
-        scan=scan,
+        component_ids=frame.ids,
+        scan=2 + sum(end - start for start, end in kept),
+        in_one_scan=in_one_scan(data, frame, scan),
+        orientation=_read_orientation(about),
+        profile=_join_profile(about),
+        to_pixels=partial(_to_pixels, frame, _restart_interval(segments), scan, kept),
     )
 
 
-def _check_restarts(data: bytes, scan: int, samples: int, mcus: int, interval: int) -> None:
-    """Refuse a single-scan JPEG with missing restart markers: decoders fill the gaps between them with gray.
-
-    Args:
-      data: the file.
-      scan: where its first scan begins.
-      samples: components of the frame.
-      mcus: minimum coded units of the scan.
-      interval: minimum coded units between two markers; 0 for no markers.
-    """
-    if not interval or data[scan + 4] != samples:
-        return
-    expected = -(-mcus // interval) - 1
-    end = data.find(b"\xff\xd9", scan)
-    found = _RESTART.finditer(data, scan, end if end >= 0 else len(data))
-    markers = [data[mark.start() + 1] for mark in islice(found, expected + 1)]
-    # The header can claim millions of markers, so their number is compared before they are listed.
-    if len(markers) != expected or any(mark != 0xD0 + number % 8 for number, mark in enumerate(markers)):
-        raise DamagedImageError(f"damaged JPEG: {len(markers)} restart markers instead of {expected}, or out of order")
+def _to_pixels(frame: Frame, interval: int, scan: int, kept: Sequence[tuple[int, int]], data: bytes) -> bytes:
+    """Check the scans, and leave out the segments that say something about the image."""
+    check_scans(data, frame, interval, scan)
+    if kept == [(2, scan)]:
+        return data
+    view = memoryview(data)
+    return b"".join((view[:2], *(view[start:end] for start, end in kept), view[scan:]))
 
 
-def check_scans(data: bytes, pixels: int, start: int = 0, end: int | None = None) -> None:
-    """Refuse a JPEG with so many scans that decoding would take minutes.
-
-    Args:
-      data: a file.
-      pixels: of the image in it.
-      start: byte at which its first scan begins, or any byte before it.
-      end: byte at which it ends; None for the end of the file.
-
-    Raises:
-      ImageTooLargeError: it has more scans than are decoded.
-    """
-    most = min(_MOST_SCANS, _MOST_SCANNED_PIXELS // max(1, pixels))
-    scans = sum(1 for _ in islice(_SCAN.finditer(data, start, len(data) if end is None else end), most + 1))
-    if scans > max(1, most):
-        raise ImageTooLargeError(
-            f"JPEG with more than {most} scans of {pixels:,} pixels each: decoding would take too long"
-        )
-
-
-class Frame(NamedTuple):
-    """The frame header of a JPEG.
-
-    Attributes:
-      width: columns.
-      height: rows.
-      samples: components.
-      progressive: whether its pixels come in passes, or in a rarer way than one after the other.
-    """
-
-    width: int
-    height: int
-    samples: int
-    progressive: bool
+def read_piece(data: bytes, start: int, end: int) -> tuple[Frame, int, int] | None:
+    """Read a JPEG inside a file; its frame, its restart interval and where its first scan begins, if it has a frame."""
+    segments = list(_read_segments(data, start, end))
+    frames = [segment for segment in segments if segment.marker in FRAME_MARKERS and len(segment.payload) >= 6]
+    if not frames:
+        return None
+    frame = read_frame(frames[0].marker, frames[0].payload)
+    return frame, _restart_interval(segments), _skip_fill(data, segments[-1].end)
 
 
 def find_frame(data: bytes) -> Frame | None:
     """Read the first frame header of a JPEG, whatever follows it; None if there is none."""
-    for segment in _jpeg_segments(data):
-        if segment.marker in _FRAME_MARKERS and len(segment.payload) >= 6:
-            _, height, width, samples = struct.unpack_from(">BHHB", segment.payload)
-            return Frame(width, height, samples, progressive=segment.marker not in (0xC0, 0xC1))
+    for segment in _read_segments(data):
+        if segment.marker in FRAME_MARKERS and len(segment.payload) >= 6:
+            return read_frame(segment.marker, segment.payload)
     return None
 
 
-def frame_size(data: bytes, start: int, end: int) -> tuple[int, int] | None:
-    """Read width and height of a JPEG inside a file; None if no frame header is found."""
-    for segment in _jpeg_segments(data, start, end):
-        if segment.marker in _FRAME_MARKERS and len(segment.payload) >= 6:
-            _, height, width = struct.unpack_from(">BHH", segment.payload)
-            return width, height
-    return None
+def _restart_interval(segments: Sequence[_Segment]) -> int:
+    intervals = [part.payload for part in segments if part.marker == _RESTART_INTERVAL]
+    return int.from_bytes(intervals[-1][:2], "big") if intervals else 0
 
 
-def _jpeg_segments(data: bytes, start: int = 0, end: int | None = None) -> Iterator[_JpegSegment]:
+def _skip_fill(data: bytes, at: int) -> int:
+    filled = _FILL.match(data, at)
+    return filled.end() if filled else at
+
+
+def _read_orientation(segments: Sequence[_Segment]) -> int:
+    if not segments:
+        return 1
+    parts = [part.payload for part in segments if part.marker == _APP1 and part.payload.startswith(_EXIF)]
+    exif = b"".join(part[len(_EXIF) :] for part in parts)
+    return read_orientation(exif, _last(segments, _APP1, _XMP))
+
+
+def _join_profile(segments: Sequence[_Segment]) -> bytes | None:
+    """Join the numbered parts of an ICC profile; its specification, annex B.4."""
+    parts = sorted(part.payload for part in segments if part.marker == _APP2 and part.payload.startswith(_PROFILE))
+    if not parts or parts[0][13] != len(parts):
+        return None
+    return b"".join(part[14:] for part in parts)
+
+
+def _count_pictures(segments: Sequence[_Segment]) -> int:
+    """Count the pictures of a file in CIPA's Multi-Picture Format, up to 2."""
+    index = _last(segments, _APP2, _PICTURES)
+    pictures = find_integer(index, _NUMBER_OF_PICTURES) if index else None
+    if not pictures or any(part.marker == _APP1 and _GAIN_MAP in part.payload for part in segments):
+        return 1
+    return min(pictures, 2)
+
+
+def _last(segments: Sequence[_Segment], marker: int, start: bytes) -> bytes:
+    """Return what follows such a start in the last segment that has it."""
+    found = [part.payload for part in segments if part.marker == marker and part.payload.startswith(start)]
+    return found[-1][len(start) :] if found else b""
+
+
+def _read_segments(data: bytes, start: int = 0, end: int | None = None) -> Iterator[_Segment]:
     """Yield every segment before the first scan of a JPEG that lies between two bytes of a file."""
     at, steps = start + 2, 0
     while True:
-        filled = _FILL.match(data, at)
-        steps += 1 + (filled.end() - at if filled else 0)
-        if steps > _MOST_SEGMENTS:
-            raise DamagedImageError(f"damaged JPEG: more than {_MOST_SEGMENTS} segments before the pixel data")
-        at = filled.end() if filled else at
+        begin, at = at, _skip_fill(data, at)
+        steps += 1 + at - begin
+        if steps > MOST_SEGMENTS:
+            raise DamagedImageError(f"damaged JPEG: more than {MOST_SEGMENTS} segments before the pixel data")
         if data[at] != 0xFF or (end is not None and at >= end):
             raise DamagedImageError(f"damaged JPEG: no marker at byte {at}")
         marker = data[at + 1]
@@ -184,5 +157,5 @@ def _jpeg_segments(data: bytes, start: int = 0, end: int | None = None) -> Itera
         (length,) = struct.unpack_from(">H", data, at + 2)
         if length < 2:
             raise DamagedImageError(f"damaged JPEG: a segment of {length} bytes at byte {at}")
-        yield _JpegSegment(marker, data[at + 4 : at + 2 + length], at + 2 + length)
+        yield _Segment(marker, data[at + 4 : at + 2 + length], at, at + 2 + length)
         at += 2 + length

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from pipelines.errors import ScenetagsError
@@ -39,6 +40,10 @@ class UntrustedColoursError(ImageError):
     """An image that can be decoded, but whose colours are ambiguous."""
 
 
+def _without_jpegs(_: bytes) -> Iterable[tuple[int, int, bytes]]:
+    return ()
+
+
 class Layout(NamedTuple):
     """How a file stores its pixels.
 
@@ -53,6 +58,12 @@ class Layout(NamedTuple):
       adobe_transform: the colour transform of a JPEG's Adobe marker (0, 1 or 2); None without that marker.
       component_ids: identifiers of a JPEG's components.
       scan: byte at which a JPEG's first scan begins.
+      in_one_scan: whether that scan of a JPEG holds the whole picture.
+      orientation: how to turn the picture upright, as EXIF numbers it, 1 to 8.
+      profile: the embedded ICC profile.
+      to_pixels: turns the file into one that holds its pixels and nothing else, in which `scan` is a place; raises an
+        `ImageError` if some of the pixels are missing.
+      read_jpegs: yields, of a TIFF's strips or tiles that are JPEGs, the column and row of the last pixel and the JPEG.
     """
 
     format: str
@@ -65,6 +76,11 @@ class Layout(NamedTuple):
     adobe_transform: int | None = None
     component_ids: bytes = b""
     scan: int = 0
+    in_one_scan: bool = True
+    orientation: int = 1
+    profile: bytes | None = None
+    to_pixels: Callable[[bytes], bytes] = bytes
+    read_jpegs: Callable[[bytes], Iterable[tuple[int, int, bytes]]] = _without_jpegs
 
     @property
     def source(self) -> str:

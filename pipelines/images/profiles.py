@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from functools import lru_cache
 
 import numpy as np
@@ -10,24 +11,43 @@ from PIL import Image, ImageChops, ImageCms
 
 from pipelines.images.layout import ImageTooLargeError, UntrustedColoursError
 
-# The largest printer profiles have a few megabytes. Profiles are cached for later images, so larger ones would add up.
-_MOST_PROFILE_BYTES = 8_000_000
+MOST_PROFILE_BYTES = 16_000_000
+"""The largest printer profiles have nine megabytes. Profiles are cached for later images, so larger ones would add up.
+"""
+
+# The tags from which conversions to sRGB are made: tables, curves, primaries and white. The library need not see the
+# others. Above all, a floating-point pipeline (D2B0) of 33 KB can have thousands of stages, which take half a minute;
+# a profile that has one has tables or curves as well (ICC.1:2022, section 9.1).
+_CONVERSION = frozenset((b"A2B0", b"A2B1", b"A2B2", b"wtpt", b"bkpt", b"chad")) | {
+    colour + kind for colour in (b"r", b"g", b"b", b"k") for kind in (b"XYZ", b"TRC")
+}
+# The library's own limit.
+_MOST_TAGS = 100
 # A difference of one level is rounding; a profile that changes no colour by more is sRGB itself.
 _SRGB_TOLERANCE = 1
 
 
 def apply_profile(image: Image.Image, profile: bytes) -> tuple[Image.Image, bool]:
     """Convert an image from the colour space of its profile to sRGB; return it and whether it was converted."""
-    if len(profile) > _MOST_PROFILE_BYTES:
-        raise ImageTooLargeError(f"ICC profile of {len(profile):,} bytes: the limit is {_MOST_PROFILE_BYTES:,}")
+    if len(profile) > MOST_PROFILE_BYTES:
+        raise ImageTooLargeError(f"ICC profile of {len(profile):,} bytes: the limit is {MOST_PROFILE_BYTES:,}")
     mode = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}.get(colour_space(profile))
     if image.mode == "L" and mode == "RGB":
         image = image.convert("RGB")
     if image.mode != mode:
         space = colour_space(profile) or "an unknown colour space"
         raise UntrustedColoursError(f"{image.mode} image with an ICC profile for {space}")
-    transform = _srgb_transform(profile, mode)
+    transform = _srgb_transform(_without_other_tags(profile), mode)
     return (ImageCms.applyTransform(image, transform) or image, True) if transform else (image, False)
+
+
+def _without_other_tags(profile: bytes) -> bytes:
+    """Leave out of a profile's table all tags on which no conversion to sRGB depends; ICC.1:2022, section 7.3."""
+    (number,) = struct.unpack_from(">I", profile, 128)
+    entries = [profile[at : at + 12] for at in range(132, 132 + 12 * min(number, _MOST_TAGS), 12)]
+    kept = [entry for entry in entries if entry[:4] in _CONVERSION]
+    table = struct.pack(">I", len(kept)) + b"".join(kept)
+    return profile[:128] + table + profile[128 + len(table) :]
 
 
 @lru_cache(maxsize=16)

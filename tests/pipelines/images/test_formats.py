@@ -80,7 +80,7 @@ def test_a_jpegs_first_scan_is_found_behind_a_thumbnail() -> None:
     thumbnail = files.encode(GRAY, "jpeg")
     data = files.encode(RGB, "jpeg", exif=b"Exif\0\0" + thumbnail)
     layout = read_layout(data)
-    assert data[layout.scan : layout.scan + 2] == b"\xff\xda"
+    assert layout.to_pixels(data)[layout.scan : layout.scan + 2] == b"\xff\xda"
     assert (layout.samples, layout.width) == (3, WIDTH)
 
 
@@ -171,9 +171,9 @@ def test_a_png_whose_pixels_fail_their_checksum_is_refused() -> None:
 @pytest.mark.parametrize("format_name", ["jpeg", "png", "tiff", "gif", "bmp", "webp"])
 def test_a_header_cut_anywhere_is_refused_or_still_whole(format_name: str) -> None:
     data = files.encode(RGB, format_name)
-    whole = read_layout(data)
+    whole = read_layout(data)._replace(to_pixels=bytes)
     for length in range(min(len(data), 700)):
         try:
-            assert read_layout(data[:length]) == whole, f"{length} bytes"
+            assert read_layout(data[:length])._replace(to_pixels=bytes) == whole, f"{length} bytes"
         except ImageError as error:
             assert str(error), f"no reason for {length} bytes"  # noqa: PT017

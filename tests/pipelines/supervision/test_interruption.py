@@ -124,7 +124,7 @@ def test_the_lock_of_a_killed_run_blocks_nobody(start: Start, flags: list[str], 
 def test_a_second_signal_ends_a_run_that_does_not_come_to_the_first(tmp_path: Path, bundle_path: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(FAULTS)
     (tmp_path / "chips").mkdir()
-    (tmp_path / "chips/hangs.jpg").write_bytes(encode(picture(), "jpeg", comment=b"HANG"))
+    (tmp_path / "chips/hangs.jpg").write_bytes(encode(picture(), "jpeg") + b"HANG")
     flags = [f"--input={tmp_path / 'chips'}", f"--model={bundle_path}", f"--output={tmp_path / 'out'}"]
     run = subprocess.Popen(
         [sys.executable, "-m", "pipelines.predict", *flags],

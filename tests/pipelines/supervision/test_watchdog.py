@@ -114,7 +114,7 @@ def test_a_run_that_ends_in_the_middle_is_explained_in_a_line(end: str, tmp_path
     for number in range(3):
         (tmp_path / f"chips/{number}.png").write_bytes(encode(picture(seed=number), "png"))
     guilty = tmp_path / "chips/guilty\n.jpg"
-    guilty.write_bytes(encode(picture(), "jpeg", comment=b"CRASH" if end == "crash" else b"HANG"))
+    guilty.write_bytes(encode(picture(), "jpeg") + (b"CRASH" if end == "crash" else b"HANG"))
     run = subprocess.Popen(
         [
             *(sys.executable, "-m", "pipelines.predict", f"--input={tmp_path / 'chips'}", f"--model={bundle_path}"),

@@ -1,0 +1,113 @@
+"""Open and load image files, and let none pass of which a part is missing: decoders fill gaps without an error."""
+
+from __future__ import annotations
+
+import io
+import zlib
+
+from PIL import Image
+
+from pipelines.images.jpeg import read_piece
+from pipelines.images.layout import DamagedImageError, Layout
+from pipelines.images.png import holds_all_rows
+from pipelines.images.scans import lengthen
+
+STRIP_PIXELS = 4_000_000
+"""Pixels compared or scaled at a time; doing so with a whole image would take several times its memory."""
+
+# libjpeg silently fills what is missing at the end of a JPEG with this gray (127 where Pillow inverts).
+_FILLING = frozenset((127, 128))
+
+
+def open_image(data: bytes, layout: Layout) -> Image.Image:
+    """Open an image file without decoding it."""
+    # Pillow must not guess the format: its guess could differ from the format the layout was read for.
+    image = Image.open(io.BytesIO(data), formats=(layout.format,))
+    if layout.format == "jpeg" and layout.samples == 4 and layout.adobe_transform is None:
+        # Pillow would invert all four components, but only Adobe's are stored inverted; inverting them back takes as
+        # long as decoding.
+        image.tile = [tile._replace(args=("CMYK", "")) for tile in image.tile]
+    return image
+
+
+def load_whole(image: Image.Image, data: bytes, layout: Layout) -> None:
+    """Decode an image.
+
+    Args:
+      image: as `open_image` opened it.
+      data: its file.
+      layout: of the same file.
+
+    Raises:
+      DamagedImageError: its pixels end too early.
+    """
+    if layout.format == "jpeg":
+        _load_jpeg(image, data, layout)
+    image.load()
+    if layout.format == "png" and _may_lack_rows(image, data) and not holds_all_rows(data, layout):
+        raise DamagedImageError("truncated PNG: its data end before the last pixel")
+    for column, row, jpeg in layout.read_jpegs(data):
+        if _is_filling(image, column, row) and not _is_whole(jpeg):
+            raise DamagedImageError(f"truncated TIFF: the JPEG of pixel {column}, {row} ends before it")
+
+
+def _load_jpeg(image: Image.Image, data: bytes, layout: Layout) -> None:
+    """Decode a JPEG, and refuse it if its pixels end too early although it has an end marker.
+
+    Decoding it again with extra data at the end of each scan yields the same pixels for a complete image, and different
+    ones for an incomplete one. That is worth the time only if the image ends in the filling or has several scans.
+    """
+    # With several scans a decoding keeps all of them in memory, so the two decodings must not be held at once.
+    lengthened = None if layout.in_one_scan else _lengthened_checksum(data, layout)
+    image.load()
+    if layout.in_one_scan:
+        if not _is_filling(image, image.width - 1, image.height - 1):
+            return
+        lengthened = _lengthened_checksum(data, layout)
+    if lengthened is None or lengthened != _checksum(image):
+        raise DamagedImageError("truncated JPEG: its data ends before the last pixel")
+
+
+def _lengthened_checksum(data: bytes, layout: Layout) -> int | None:
+    """Decode a JPEG with extra data in its scans; return a checksum of the pixels, or None if it cannot be decoded."""
+    try:
+        with open_image(lengthen(data, layout.scan, one_scan=layout.in_one_scan), layout) as image:
+            return _checksum(image)
+    except OSError:
+        return None
+
+
+def _is_filling(image: Image.Image, column: int, row: int) -> bool:
+    pixel = image.getpixel((column, row))
+    return _FILLING.issuperset(pixel if isinstance(pixel, tuple) else (pixel,))
+
+
+def _checksum(image: Image.Image) -> int:
+    checksum, rows = 0, max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        checksum = zlib.crc32(strip.tobytes(), checksum)
+    return checksum
+
+
+def _may_lack_rows(image: Image.Image, data: bytes) -> bool:
+    """Return whether a PNG's last row is zero, as Pillow leaves what it does not find, or its rows are interlaced."""
+    if data[28]:
+        return True
+    # Few images end in a black pixel, and a look at one is cheaper than one at a row.
+    corner = image.getpixel((image.width - 1, image.height - 1))
+    if any(corner if isinstance(corner, tuple) else (corner,)):
+        return False
+    return not any(image.crop((0, image.height - 1, *image.size)).tobytes())
+
+
+def _is_whole(jpeg: bytes) -> bool:
+    """Return whether a JPEG in a TIFF holds all of its pixels."""
+    piece = read_piece(jpeg, 0, len(jpeg))
+    if piece is None:
+        return False
+    sums = []
+    for data in (jpeg, lengthen(jpeg, piece[-1], one_scan=True)):
+        with Image.open(io.BytesIO(data), formats=("jpeg",)) as image:
+            sums.append(_checksum(image))
+    return sums[0] == sums[1]

@@ -1,0 +1,179 @@
+"""Read the layout of a PNG from its chunks; PNG specification (third edition)."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from functools import partial
+
+from pipelines.images.layout import DamagedImageError, Layout
+from pipelines.images.metadata import inflate, read_orientation
+from pipelines.images.profiles import MOST_PROFILE_BYTES
+
+# Pillow reads chunks one by one, and a file can consist of empty ones. With pixels in chunks of 8 kB, as libpng writes
+# them, the largest image that is decoded has 63,000.
+_MOST_CHUNKS = 200_000
+_MOST_TEXT = 1_000_000
+_PALETTE = 3
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_Chunks = dict[bytes, list[bytes]]
+# The chunks on which pixels depend, so that Pillow need not see the others: it would unpack each text and profile.
+_PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
+_MOST_UNPACKED = 1_000_000
+# First row, first column, and their steps in the seven passes of an interlaced PNG; section 8.1.
+_ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+_RAW_EXIF = b"Raw profile type exif"
+_XMP = b"XML:com.adobe.xmp"
+
+
+def read_png(data: bytes) -> Layout:
+    """Read the header and what turns or recolours the pixels, and verify checksums."""
+    width, height, bits, colour_type = struct.unpack_from(">IIBB", data, 16)
+    samples = _SAMPLES.get(colour_type)
+    if data[12:16] != b"IHDR" or samples is None:
+        raise DamagedImageError("damaged PNG header")
+    chunks, kept, whole = _read_chunks(data)
+    if colour_type == _PALETTE and b"PLTE" not in chunks:
+        raise DamagedImageError("damaged PNG: its palette is missing")
+    return Layout(
+        "png",
+        width,
+        height,
+        samples,
+        bits,
+        frames=_count_frames(chunks),
+        gray=colour_type in (0, 4),
+        orientation=_read_orientation(chunks),
+        profile=_read_profile(chunks),
+        to_pixels=bytes if whole else partial(_to_pixels, kept),
+    )
+
+
+def _to_pixels(kept: Sequence[tuple[int, int]], data: bytes) -> bytes:
+    view = memoryview(data)
+    return b"".join(view[start:end] for start, end in kept)
+
+
+def _read_chunks(data: bytes) -> tuple[_Chunks, list[tuple[int, int]], bool]:
+    """Sort the chunks of a PNG.
+
+    Returns:
+      The payloads of chunks that say something about the image, by name; where the chunks that hold its pixels begin
+      and end, contiguous ones together; and whether there are no others.
+    """
+    view = memoryview(data)
+    chunks: _Chunks = {}
+    kept, whole = [(0, 8)], True
+    at, number = 8, 0
+    while at + 12 <= len(data):
+        number += 1
+        if number > _MOST_CHUNKS:
+            raise DamagedImageError(f"damaged PNG: more than {_MOST_CHUNKS:,} chunks")
+        (length,) = struct.unpack_from(">I", data, at)
+        name, end = data[at + 4 : at + 8], at + 12 + length
+        if end > len(data):
+            if b"IDAT" in chunks and name != b"IDAT":
+                break
+            raise DamagedImageError("truncated PNG data")
+        if name not in _PIXELS:
+            whole = False
+        elif kept[-1][1] == at:
+            kept[-1] = (kept[-1][0], end)
+        else:
+            kept.append((at, end))
+        if name == b"PLTE":
+            chunks.setdefault(name, [b""])
+        elif name == b"IDAT":
+            _check(view, at, end)
+            chunks.setdefault(name, [b""])
+        elif name in (b"iCCP", b"eXIf", b"acTL", b"fcTL") or (
+            name in (b"tEXt", b"zTXt", b"iTXt") and data.startswith((_RAW_EXIF, _XMP), at + 8)
+        ):
+            if name != b"fcTL":
+                _check(view, at, end)
+            # Frames behind the pixels do not matter: those of the first one are the pixels.
+            if b"IDAT" not in chunks or name not in (b"acTL", b"fcTL"):
+                chunks.setdefault(name, []).append(data[at + 8 : end - 4])
+        at = end
+        if name == b"IEND":
+            break
+    return chunks, kept, whole
+
+
+def holds_all_rows(data: bytes, layout: Layout) -> bool:
+    """Unpack the pixels of a PNG once more, and return whether there are as many as its header says."""
+    width, height, bits = layout.width, layout.height, layout.bits * layout.samples
+    interlaced = data[28]
+    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sizes = [(-(-(height - y) // down), -(-(width - x) // right)) for y, x, down, right in passes]
+    missing = sum(rows * (1 + -(-columns * bits // 8)) for rows, columns in sizes if rows > 0 and columns > 0)
+    unpacker = zlib.decompressobj()
+    at = 8
+    while missing > 0 and at + 12 <= len(data) and not unpacker.eof:
+        (length,) = struct.unpack_from(">I", data, at)
+        packed = data[at + 8 : at + 8 + length] if data[at + 4 : at + 8] == b"IDAT" else b""
+        while packed and missing > 0 and not unpacker.eof:
+            missing -= len(unpacker.decompress(packed, _MOST_UNPACKED))
+            packed = unpacker.unconsumed_tail
+        at += 12 + length
+    return missing <= 0
+
+
+def _check(data: memoryview, at: int, end: int) -> None:
+    """Verify the checksum of a chunk; Pillow ignores those of the pixels."""
+    if zlib.crc32(data[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
+        name = bytes(data[at + 4 : at + 8])
+        what = "pixel data" if name == b"IDAT" else name.decode("ascii")
+        raise DamagedImageError(f"damaged PNG: wrong checksum of the {what} at byte {at}")
+
+
+def _count_frames(chunks: _Chunks) -> int:
+    """Count the images, up to 2."""
+    controls = chunks.get(b"acTL", ())
+    if len(controls) != 1:
+        return 1
+    (frames,) = struct.unpack_from(">I", controls[0])
+    # Without a frame control in front of them, the pixels are not part of the animation.
+    return 1 if frames in (0, 1) and (b"fcTL" in chunks or not frames) else 2
+
+
+def _read_profile(chunks: _Chunks) -> bytes | None:
+    """Unpack the ICC profile; section 11.3.2.3."""
+    profiles = chunks.get(b"iCCP", ())
+    if len(profiles) > 1:
+        # The specification allows one. Pillow takes the last, and libpng the first.
+        raise DamagedImageError(f"damaged PNG: {len(profiles):,} colour profiles")
+    if not profiles:
+        return None
+    _, _, packed = profiles[0].partition(b"\0")
+    if packed[:1] != b"\0":
+        raise DamagedImageError("damaged PNG: its colour profile is packed by an unknown method")
+    return inflate(packed[1:], MOST_PROFILE_BYTES + 1) or None
+
+
+def _read_orientation(chunks: _Chunks) -> int:
+    """Read the orientation from EXIF, from the text in which ImageMagick stores it, or from XMP."""
+    exif = chunks.get(b"eXIf", [b""])[-1]
+    texts = [(name, text) for name in (b"tEXt", b"zTXt") for text in chunks.get(name, ())]
+    if not exif and (raw := [(name, text) for name, text in texts if text.startswith(_RAW_EXIF + b"\0")]):
+        name, text = raw[-1]
+        text = text[len(_RAW_EXIF) + 1 :]
+        text = inflate(text[1:], _MOST_TEXT) if name == b"zTXt" else text
+        exif = _from_hex(b"".join(text.split(b"\n")[3:]))
+    packets = [text for text in chunks.get(b"iTXt", ()) if text.startswith(_XMP + b"\0")]
+    return read_orientation(exif, _read_packet(packets[-1]) if packets else b"")
+
+
+def _from_hex(text: bytes) -> bytes:
+    try:
+        return bytes.fromhex(text.decode("ascii"))
+    except ValueError:
+        return b""
+
+
+def _read_packet(text: bytes) -> bytes:
+    """Unpack an iTXt chunk; section 11.3.3.4."""
+    packed = text[len(_XMP) + 1 : len(_XMP) + 2] == b"\1"
+    _, _, content = text[len(_XMP) + 3 :].partition(b"\0")[2].partition(b"\0")
+    return inflate(content, _MOST_TEXT) if packed else content

@@ -1,0 +1,227 @@
+"""Check that the scans of a JPEG hold its whole picture: libjpeg fills what is missing with gray, without an error."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
+from typing import NamedTuple
+
+from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UnsupportedImageError
+
+FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+MOST_SEGMENTS = 4096
+"""Segments and fill bytes in a row: they are read one by one, and a file can consist of nothing else."""
+
+_PROGRESSIVE = 0xC2
+_HUFFMAN = (0xC0, 0xC1, _PROGRESSIVE)
+# Every scan visits every pixel, and 10 bytes make a scan. Encoders write at most 18 scans; at the largest size that is
+# decoded, this limit allows 31.
+_MOST_SCANS = 500
+_MOST_SCANNED_PIXELS = 2_000_000_000
+_RESTARTS = range(0xD0, 0xD8)
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+# In a scan 0xFF stands before a stuffed 0, a restart marker or another 0xFF; anything else ends the scan.
+_MARKER = re.compile(rb"\xff[^\0\xff]")
+_NO_RESTART = re.compile(rb"\xff[^\0\xd0-\xd7\xff]")
+_MORE_DATA = b"\x55\xaa" * 64
+
+
+class Frame(NamedTuple):
+    """A frame header.
+
+    Attributes:
+      progressive: whether each scan holds a part of the frequencies or of their bits.
+      bits: per sample.
+      width: columns.
+      height: rows.
+      ids: identifier of each component.
+      sampling: horizontal and vertical sampling factors of each component.
+      across: the largest horizontal one.
+      down: the largest vertical one.
+    """
+
+    progressive: bool
+    bits: int
+    width: int
+    height: int
+    ids: bytes
+    sampling: tuple[tuple[int, int], ...]
+    across: int
+    down: int
+
+    def blocks(self, component: int) -> int:
+        """Count the blocks of 8 x 8 samples of a component."""
+        across, down = self.sampling[component]
+        return -(-self.width * across // (8 * self.across)) * -(-self.height * down // (8 * self.down))
+
+    def units(self) -> int:
+        """Count the minimum coded units of a scan of several components."""
+        return -(-self.width // (8 * self.across)) * -(-self.height // (8 * self.down))
+
+
+class _Scan(NamedTuple):
+    """A scan.
+
+    Attributes:
+      header: without its length.
+      start: byte at which its coded data begin.
+      end: byte at which they end.
+      interval: minimum coded units between two restart markers; 0 for no markers.
+      restarts: whether there are any.
+    """
+
+    header: bytes
+    start: int
+    end: int
+    interval: int
+    restarts: bool
+
+
+def read_frame(marker: int, payload: bytes) -> Frame:
+    """Read a frame header; ITU-T T.81, annex B.2.2.
+
+    Raises:
+      UnsupportedImageError: it belongs to a process whose decoder does not notice that data are missing.
+      DamagedImageError: its sampling factors are impossible.
+    """
+    if marker not in _HUFFMAN:
+        # An arithmetic decoder reads zeros behind the end, and they mean something; browsers read none of these.
+        raise UnsupportedImageError(
+            f"JPEG of process {marker - 0xC0}: only Huffman-coded baseline, extended and progressive are supported"
+        )
+    bits, height, width, samples = struct.unpack_from(">BHHB", payload)
+    if len(payload) < 6 + 3 * samples:
+        raise IndexError
+    sampling = tuple(divmod(factors, 16) for factors in payload[7 : 6 + 3 * samples : 3])
+    if any(not 1 <= factor <= 4 for factors in sampling for factor in factors):
+        raise DamagedImageError("damaged JPEG: a component's sampling factors are not between 1 and 4")
+    across, down = (max(factors) for factors in zip(*sampling, strict=True)) if sampling else (1, 1)
+    ids = payload[6 : 6 + 3 * samples : 3]
+    return Frame(marker == _PROGRESSIVE, bits, width, height, ids, sampling, across, down)
+
+
+def in_one_scan(data: bytes, frame: Frame, scan: int) -> bool:
+    """Return whether the scan that begins at a byte holds the whole picture."""
+    return not frame.progressive and data[scan + 4] == len(frame.ids)
+
+
+def check_scans(data: bytes, frame: Frame, interval: int, start: int, end: int | None = None) -> None:
+    """Refuse a JPEG whose scans cannot hold the whole picture, or are so many that decoding would take minutes.
+
+    Args:
+      data: a file.
+      frame: of the JPEG in it.
+      interval: the restart interval in front of the first scan, in minimum coded units; 0 for none.
+      start: byte at which the first scan begins.
+      end: byte at which the JPEG ends; None for the end of the file.
+
+    Raises:
+      ImageTooLargeError: it has more scans than are decoded.
+      DamagedImageError: a part of the picture is missing.
+    """
+    pixels = frame.width * frame.height
+    most = min(_MOST_SCANS, _MOST_SCANNED_PIXELS // max(1, pixels))
+    scans = list(islice(_read_scans(data, start, len(data) if end is None else end, interval), max(1, most) + 1))
+    if len(scans) > max(1, most):
+        raise ImageTooLargeError(
+            f"JPEG with more than {most} scans of {pixels:,} pixels each: decoding would take too long"
+        )
+    if in_one_scan(data, frame, start):
+        _check_scan(data, frame, scans[0])
+    else:
+        _check_passes(data, frame, scans)
+
+
+def _check_passes(data: bytes, frame: Frame, scans: Sequence[_Scan]) -> None:
+    """Refuse scans that leave out a component, frequencies or bits; T.81, annex G.1.1.1.
+
+    libjpeg shows a picture of less detail instead.
+    """
+    # The lowest bit known of each frequency of each component; none is known at first.
+    known: dict[int, list[int | None]] = {component: [None] * 64 for component in frame.ids}
+    for scan in scans:
+        _check_scan(data, frame, scan)
+        first, last, bits = scan.header[-3:] if frame.progressive else (0, 63, 0)
+        before, after = divmod(bits, 16)
+        for component in scan.header[1:-3:2]:
+            if set(known[component][first : last + 1]) != {before if before else None}:
+                raise DamagedImageError(
+                    f"damaged JPEG: the scan at byte {scan.start} does not continue those before it"
+                )
+            known[component][first : last + 1] = [after] * (last + 1 - first)
+    missing = sum(set(lowest) != {0} for lowest in known.values())
+    if missing:
+        raise DamagedImageError(f"truncated JPEG: scans of {missing} of its {len(frame.ids)} components are missing")
+
+
+def lengthen(data: bytes, start: int, *, one_scan: bool) -> bytes:
+    """Add data to the end of every scan of a JPEG, which change a picture only if the scan ends too early.
+
+    Args:
+      data: the file.
+      start: byte at which its first scan begins.
+      one_scan: whether that scan holds the whole picture.
+    """
+    ends = [scan.end for scan in islice(_read_scans(data, start, len(data)), 1 if one_scan else None)]
+    view = memoryview(data)
+    return _MORE_DATA.join(view[begin:end] for begin, end in pairwise((0, *ends, len(data))))
+
+
+def _read_scans(data: bytes, at: int, end: int, interval: int = 0) -> Iterator[_Scan]:
+    """Yield the scans of a JPEG from the first one, which begins at a byte, to the end of the image.
+
+    Raises:
+      DamagedImageError: the end is missing, or there is far more than scans.
+    """
+    for _ in range(MOST_SEGMENTS):
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        marker, payload, start = data[at + 1], data[at + 4 : at + 2 + length], at + 2 + length
+        if marker == 0xDD and length == 4:
+            (interval,) = struct.unpack(">H", payload)
+        found = _MARKER.search(data, start, end)
+        restarts = found is not None and found[0][1] in _RESTARTS
+        if restarts:
+            found = _NO_RESTART.search(data, start, end)
+        if not found:
+            # Without its end, the zeros that a broken copy left behind would be read as pixels.
+            raise DamagedImageError("truncated JPEG: its end marker is missing")
+        following = found.start()
+        if marker == 0xDA:
+            if length < 6:
+                raise DamagedImageError(f"damaged JPEG: a scan header of {length} bytes at byte {at}")
+            yield _Scan(payload, start, following, interval, restarts)
+        if data[following + 1] == 0xD9:
+            return
+        at = following
+    raise DamagedImageError(f"damaged JPEG: more than {MOST_SEGMENTS} segments behind the first scan")
+
+
+def _check_scan(data: bytes, frame: Frame, scan: _Scan) -> None:
+    """Refuse a scan with too few bytes, or with missing restart markers: decoders fill the gaps between them."""
+    components = [frame.ids.find(component) for component in scan.header[1:-3:2]]
+    if -1 in components or len(components) != scan.header[0]:
+        raise DamagedImageError("damaged JPEG: a scan of components that it does not have")
+    blocks = [frame.blocks(component) for component in components]
+    # A block takes at least one bit for its mean, and in a baseline JPEG another one for all that it does not have. The
+    # scans of other frequencies skip any number of blocks at once.
+    bits = (scan.header[-3] == 0) if frame.progressive else 2
+    needed = max(1, -(-sum(blocks) * bits // 8))
+    if scan.end - scan.start < needed:
+        raise DamagedImageError(f"truncated JPEG: a scan of {scan.end - scan.start:,} bytes at byte {scan.start}")
+    units = blocks[0] if len(components) == 1 else frame.units()
+    _check_restarts(data, scan, -(-units // scan.interval) - 1 if scan.interval else 0)
+
+
+def _check_restarts(data: bytes, scan: _Scan, expected: int) -> None:
+    if not expected and not scan.restarts:
+        return
+    found = _RESTART.finditer(data, scan.start, scan.end)
+    # The header can claim millions of markers, so their number is compared before they are listed.
+    places = [mark.start() for mark in islice(found, expected + 1)]
+    if len(places) != expected or any(data[at + 1] != 0xD0 + number % 8 for number, at in enumerate(places)):
+        raise DamagedImageError(f"damaged JPEG: {len(places)} restart markers instead of {expected}, or out of order")
+    starts = [scan.start, *(at + 2 for at in places)]
+    if any(start >= end for start, end in zip(starts, [*places, scan.end], strict=True)):
+        raise DamagedImageError("damaged JPEG: nothing between two of its restart markers")

@@ -1,0 +1,145 @@
+"""Check that the strips or tiles of a TIFF hold its whole picture: decoders fill what is missing with anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from pipelines.images.jpeg import read_piece
+from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UnsupportedImageError
+from pipelines.images.scans import check_scans, in_one_scan
+
+WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANES = 256, 257, 258, 259, 277, 284
+STRIP_OFFSETS, STRIP_ROWS, STRIP_SIZES = 273, 278, 279
+TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 322, 323, 324, 325
+JPEG = 7
+_UNCOMPRESSED = 1
+_SEPARATE_PLANES = 2
+# A tile is unpacked whole, however small the image is; 16 million pixels take 64 MB.
+_MOST_TILE_PIXELS = 4096 * 4096
+
+Tags = Mapping[int, tuple[int, ...]]
+
+
+class _Grid(NamedTuple):
+    """How an image is divided.
+
+    Attributes:
+      what: `strip` or `tile`.
+      columns: of a piece.
+      rows: of a piece; the last strip may have fewer.
+      number: of pieces.
+      down: pieces one below the other.
+      offsets: byte at which each piece begins.
+      sizes: bytes of each piece; empty if the file does not say.
+    """
+
+    what: str
+    columns: int
+    rows: int
+    number: int
+    down: int
+    offsets: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+
+def check_pieces(data: bytes, tags: Tags, tables: bytes) -> None:
+    """Refuse a TIFF with missing or short strips or tiles, or with tiles too large to unpack.
+
+    Args:
+      data: the file.
+      tags: of the file.
+      tables: a JPEG of tables alone, which those in the file share; empty if there is none.
+
+    Raises:
+      DamagedImageError: a strip or tile is missing, or ends before its last pixel.
+      ImageTooLargeError: the tiles are far larger than the image.
+      UnsupportedImageError: the file leaves out strips or tiles on purpose.
+    """
+    grid = _read_grid(tags)
+    if len(grid.offsets) != grid.number or (grid.sizes and len(grid.sizes) != grid.number):
+        raise DamagedImageError(
+            f"damaged TIFF: offsets of {len(grid.offsets):,} and sizes of {len(grid.sizes):,} {grid.what}s instead of "
+            f"{grid.number:,}"
+        )
+    if 0 in grid.offsets or 0 in grid.sizes:
+        raise UnsupportedImageError(f"TIFF that leaves out {grid.what}s: their pixels are not in the file")
+    if tags.get(COMPRESSION, (1,))[0] == _UNCOMPRESSED:
+        _check_uncompressed(data, tags, grid)
+    if tags.get(COMPRESSION, (1,))[0] == JPEG:
+        _check_jpegs(data, tags, tables, grid)
+
+
+def read_jpegs(tags: Tags, tables: bytes, data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield the last pixel (column, row) and the JPEG of every strip or tile that is one.
+
+    Args:
+      tags: of the file.
+      tables: as for `check_pieces`.
+      data: the file.
+    """
+    grid = _read_grid(tags)
+    across = grid.number // grid.down
+    for number, (start, size) in enumerate(zip(grid.offsets, grid.sizes, strict=True)):
+        column = min(tags[WIDTH][0], (number % across + 1) * grid.columns) - 1
+        row = min(tags[HEIGHT][0], (number // across + 1) * grid.rows) - 1
+        jpeg = data[start : start + size]
+        yield column, row, tables.rstrip(b"\0")[:-2] + jpeg[2:] if tables else jpeg
+
+
+def _read_grid(tags: Tags) -> _Grid:
+    width, height = tags[WIDTH][0], tags[HEIGHT][0]
+    planes = tags.get(SAMPLES, (1,))[0] if tags.get(PLANES, (1,))[0] == _SEPARATE_PLANES else 1
+    tiled = TILE_WIDTH in tags and TILE_HEIGHT in tags
+    columns, rows = width, min(height, tags.get(STRIP_ROWS, (height,))[0])
+    if tiled:
+        columns, rows = tags[TILE_WIDTH][0], tags[TILE_HEIGHT][0]
+    if tiled and columns * rows > max(_MOST_TILE_PIXELS, 4 * width * height):
+        raise ImageTooLargeError(f"TIFF of {width} x {height} pixels: its tiles of {columns} x {rows} are too large")
+    if columns < 1 or rows < 1 or (STRIP_OFFSETS if tiled else TILE_OFFSETS) in tags:
+        raise DamagedImageError(f"damaged TIFF: contradictory strips and tiles of {columns} x {rows} pixels")
+    down = -(-height // rows)
+    return _Grid(
+        "tile" if tiled else "strip",
+        columns,
+        rows,
+        -(-width // columns) * down * planes,
+        down,
+        tags.get(TILE_OFFSETS if tiled else STRIP_OFFSETS, ()),
+        tags.get(TILE_SIZES if tiled else STRIP_SIZES, ()),
+    )
+
+
+def _check_uncompressed(data: bytes, tags: Tags, grid: _Grid) -> None:
+    """Pillow reads a strip from its offset on, whatever its size, and so what follows a short one."""
+    samples = 1 if tags.get(PLANES, (1,))[0] == _SEPARATE_PLANES else tags.get(SAMPLES, (1,))[0]
+    row = -(-grid.columns * samples * tags.get(BITS, (1,))[0] // 8)
+    last_rows = grid.rows if grid.what == "tile" else tags[HEIGHT][0] - grid.rows * (grid.down - 1)
+    for number, start in enumerate(grid.offsets):
+        needed = row * (last_rows if number % grid.down == grid.down - 1 else grid.rows)
+        size = min(grid.sizes[number] if grid.sizes else needed, len(data) - start)
+        if size < needed:
+            raise DamagedImageError(
+                f"truncated TIFF: {grid.what} {number + 1} of {grid.number} has {max(0, size):,} of {needed:,} bytes"
+            )
+
+
+def _check_jpegs(data: bytes, tags: Tags, tables: bytes, grid: _Grid) -> None:
+    """Refuse JPEGs that are not of the size of their strip or tile, or do not hold it.
+
+    libtiff silently leaves uninitialized memory where a smaller JPEG does not fill its strip or tile.
+    """
+    if tables and not (tables.startswith(b"\xff\xd8") and tables.rstrip(b"\0").endswith(b"\xff\xd9")):
+        raise DamagedImageError("damaged TIFF: the tables that its JPEGs share are incomplete")
+    if tags.get(PLANES, (1,))[0] != 1:
+        raise UnsupportedImageError("JPEG-compressed TIFF with one plane per band is not supported")
+    if len(grid.offsets) != len(grid.sizes) or sum(grid.sizes) > 2 * len(data):
+        raise DamagedImageError("damaged TIFF: offsets and sizes of its JPEGs contradict each other")
+    for number, (start, size) in enumerate(zip(grid.offsets, grid.sizes, strict=True)):
+        rows = grid.rows if grid.what == "tile" else min(grid.rows, tags[HEIGHT][0] - number * grid.rows)
+        piece = read_piece(data, start, start + size)
+        if piece is None or (piece[0].width, piece[0].height) != (grid.columns, rows):
+            raise DamagedImageError(f"damaged TIFF: the JPEG at byte {start} is not {grid.columns} x {rows}")
+        if not in_one_scan(data, piece[0], piece[2]):
+            raise UnsupportedImageError("TIFF of JPEGs with several scans is not supported")
+        check_scans(data, *piece, start + size)
