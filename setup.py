@@ -47,6 +47,8 @@ setup(
             "psutil>=7",
             "ray[data]>=2.60; sys_platform != 'darwin' or platform_machine == 'arm64'",
         ],
+        # The decoders that tools/decode_corpus.py compares with.
+        "corpus": ["imagecodecs>=2026.1", "opencv-python-headless>=4.11", "pyvips[binary]>=3", "tifffile>=2026.1"],
         # docs/hooks.py is written for version 1.
         "docs": ["mkdocs>=1.6,<2"],
         "test": [
