@@ -96,7 +96,7 @@ def _read_grid(tags: Tags) -> _Grid:
         columns, rows = tags[TILE_WIDTH][0], tags[TILE_HEIGHT][0]
     if tiled and columns * rows > max(_MOST_TILE_PIXELS, 4 * width * height):
         raise ImageTooLargeError(f"TIFF of {width} x {height} pixels: its tiles of {columns} x {rows} are too large")
-    if columns < 1 or rows < 1 or (STRIP_OFFSETS if tiled else TILE_OFFSETS) in tags:
+    if columns < 1 or rows < 1 or (TILE_OFFSETS in tags and (STRIP_OFFSETS in tags or not tiled)):
         raise DamagedImageError(f"damaged TIFF: contradictory strips and tiles of {columns} x {rows} pixels")
     down = -(-height // rows)
     return _Grid(
@@ -105,8 +105,9 @@ def _read_grid(tags: Tags) -> _Grid:
         rows,
         -(-width // columns) * down * planes,
         down,
-        tags.get(TILE_OFFSETS if tiled else STRIP_OFFSETS, ()),
-        tags.get(TILE_SIZES if tiled else STRIP_SIZES, ()),
+        # Some old programs write the offsets of tiles as those of strips, and decoders read them.
+        tags.get(TILE_OFFSETS) or tags.get(STRIP_OFFSETS, ()),
+        tags.get(TILE_SIZES) or tags.get(STRIP_SIZES, ()),
     )
 
 

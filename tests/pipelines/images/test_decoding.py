@@ -62,6 +62,11 @@ def test_every_kind_of_rgb_tiff_is_plain(order: str, big: bool, planar: bool, de
         assert_decodes(data, RGB, "tiff 3x8")
 
 
+def test_offsets_of_tiles_may_be_written_as_those_of_strips() -> None:
+    tile = files.picture(16, 16)
+    assert_decodes(files.tiff(tile, files.RGB, tags={322: ("H", [16]), 323: ("H", [16])}), tile, "tiff 3x8")
+
+
 def test_decoded_pixels_cannot_be_changed() -> None:
     assert not decode(files.encode(RGB, "png")).pixels.flags.writeable
 
