@@ -80,10 +80,10 @@ def _refer_named(
 
 
 def _normalize(path: str) -> str:
-    """Normalize a path, but keep the slash at the end of an object's name: it is a part of it."""
+    """Normalize a path, but keep slashes at the end of an object's name: they are a part of it."""
     normalized = storage.normalize(path)
-    is_object = storage.is_remote(path) and "/" in normalized.partition("://")[2]
-    return f"{normalized}/" if is_object and path.endswith("/") else normalized
+    is_object = path.endswith("/") and storage.is_remote(path) and "/" in normalized.partition("://")[2]
+    return storage.unmarked(path) if is_object else normalized
 
 
 def _find_member(archive: Listed, path: str, name: str) -> Listed:

@@ -32,13 +32,13 @@ def absolute(path: str) -> str:
 
     A `..` behind a link leads to the folder above the link's target, and not above the link.
     """
-    joined = os.path.join(os.getcwd(), path)
-    spelled = os.path.abspath(joined)
-    # The system takes `//x` for `/x`, and Python leaves it.
-    spelled = f"/{spelled.lstrip('/')}"
-    if ".." not in joined.split("/"):
+    spelled = os.path.abspath(path)
+    if spelled.startswith("//"):
+        # Python leaves it, and the system takes it for one slash.
+        spelled = spelled[1:]
+    if ".." not in path or ".." not in path.split("/"):
         return spelled
-    folder, _, name = f"{joined}/".rpartition("/../")
+    folder, _, name = f"{os.path.join(os.getcwd(), path)}/".rpartition("/../")
     led_to = _where_links_lead(folder)
     return os.path.normpath(os.path.join(led_to, name)) if led_to else spelled
 

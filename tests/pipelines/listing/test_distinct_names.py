@@ -127,11 +127,11 @@ def test_objects_whose_names_differ_as_paths_do_not_are_different(bucket: Bucket
 def test_an_object_is_not_taken_for_one_with_a_slash_behind_its_name(bucket: Bucket, tmp_path: Path) -> None:
     storage.write(f"{bucket.path}/a.jpg", CHIP)
 
-    image, missing = from_list(tmp_path, f"{bucket.path}/a.jpg", f"{bucket.path}/a.jpg/")
+    image, *missing = from_list(tmp_path, *(f"{bucket.path}/a.jpg{slashes}" for slashes in ("", "/", "//")))
 
     assert isinstance(image, ImageRef)
-    assert isinstance(missing, Failure)
-    assert missing.path == f"{bucket.path}/a.jpg/"
+    assert all(isinstance(item, Failure) for item in missing)
+    assert paths(missing) == [f"{bucket.path}/a.jpg/", f"{bucket.path}/a.jpg//"]
 
 
 def test_a_list_names_members_exactly(tmp_path: Path) -> None:
