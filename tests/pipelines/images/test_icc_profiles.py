@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from collections.abc import Sequence
 
@@ -151,3 +152,41 @@ def test_an_srgb_profile_changes_nothing(
 )
 def test_a_profile_that_does_not_fit_or_is_damaged_is_refused(data: bytes, reason: str) -> None:
     assert_refused(data, reason)
+
+
+def test_the_profile_of_a_large_printer_is_applied() -> None:
+    inks = files.mosaic(bands=4)
+    image = Image.frombytes("CMYK", inks.shape[1::-1], inks.tobytes())
+    # What tables for printing add to a profile counts for nothing, but takes its room.
+    data = files.encode(image, "tiff", icc_profile=PRINTER + bytes(9_000_000))
+    assert_decodes(data, by_image_cms(inks, "CMYK", PRINTER), "tiff 4x8", ["cmyk", "icc_to_srgb"])
+
+
+def test_tags_that_do_not_make_the_conversion_do_not_change_it() -> None:
+    (number,) = struct.unpack_from(">I", WIDE, 128)
+    at = 132 + 12 * number
+    # A floating-point pipeline, which Little CMS would prefer to the matrix.
+    entry = b"D2B0" + struct.pack(">II", len(WIDE) + 12, 16)
+    moved = [WIDE[place : place + 4] + struct.pack(">II", *shifted(WIDE, place)) for place in range(132, at, 12)]
+    more = (
+        struct.pack(">I", len(WIDE) + 28)
+        + WIDE[4:128]
+        + struct.pack(">I", number + 1)
+        + b"".join(moved)
+        + entry
+        + WIDE[at:]
+        + b"mpet"
+        + bytes(12)
+    )
+    assert_decodes(files.encode(RGB, "png", icc_profile=more), WIDE_RGB, "png 3x8", ["icc_to_srgb"])
+
+
+def shifted(profile: bytes, place: int) -> tuple[int, int]:
+    """Read where a tag is, and its size, when the table of tags has another entry."""
+    where, size = struct.unpack_from(">II", profile, place + 4)
+    return where + 12, size
+
+
+def test_two_profiles_in_a_png_are_refused() -> None:
+    data = files.encode(RGB, "png", icc_profile=WIDE)
+    assert_refused(data[:33] + files.png_chunk(*icc_chunk(SRGB).popitem()) + data[33:], "2 colour profiles")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
+from pipelines.images.formats import read_layout
+from pipelines.images.metadata import read_orientation
 from tests import image_files as files
 from tests.pipelines.images.decoding import BEST, DEEP_GRAY, LOSSLESS, RGB, UNMARKED, assert_decodes, to_eight_bits
 
@@ -42,6 +47,34 @@ def test_tiffs_are_turned_upright_once(orientation: int, pages: int, deflate: bo
     data = files.tiff(DEEP_GRAY, files.BLACK_IS_ZERO, order=">", pages=pages, deflate=deflate, tags=tags)
     upright = files.turned(to_eight_bits(np.dstack([DEEP_GRAY] * 3)), orientation)
     assert_decodes(data, upright, "tiff 1x16", [*repairs, "depth_scaled", "grayscale"])
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+HEX = b"\nexif\n      34\n" + files.exif(6).hex().encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        files.png(RGB, "RGB", chunks={b"tEXt": b"Raw profile type exif\0" + HEX}),
+        files.png(RGB, "RGB", chunks={b"zTXt": b"Raw profile type exif\0\0" + zlib.compress(HEX)}),
+        files.png(RGB, "RGB", chunks={b"iTXt": b"XML:com.adobe.xmp\0\0\0\0\0" + XMP}),
+        files.png(RGB, "RGB", chunks={b"iTXt": b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(XMP)}),
+        files.tiff(RGB, files.RGB, tags={700: ("B", XMP)}),
+        files.encode(RGB, "webp", xmp=XMP, **LOSSLESS),
+        files.encode(RGB, "jpeg", xmp=XMP, **BEST),
+    ],
+    ids=["text", "packed text", "xmp", "packed xmp", "tiff", "webp", "jpeg"],
+)
+def test_an_orientation_is_read_wherever_it_is(data: bytes) -> None:
+    source = read_layout(data).source
+    assert_decodes(data, files.turned(RGB, 6), source, ["exif_rotated"], within=1)
+
+
+@given(block=st.binary(max_size=200))
+def test_any_exif_has_an_orientation(block: bytes) -> None:
+    assert read_orientation(block) == 1 or b"\x12\x01" in block or b"\x01\x12" in block
+    assert read_orientation(b"Exif\0\0II*\0\x08\0\0\0" + block, block) in range(1, 9)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
