@@ -52,7 +52,7 @@ class PackedNames:
 
 
 def _digest(path: str) -> bytes:
-    return hashlib.blake2b(path.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+    return hashlib.blake2b(path.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _unpack(path: str, size: int, fingerprint: str, span: Sequence[Any] | None) -> ImageRef:
