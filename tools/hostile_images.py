@@ -216,6 +216,15 @@ def _strips(number: int, strip: bytes, compression: int) -> bytes:
     return _tiff((1, number), [(8, len(strip))] * number, strip, compression)
 
 
+def _gray_jpegs(number: int) -> bytes:
+    """Write strips of JPEGs in the gray that also stands for missing data, so that each is looked at twice."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16), (128, 128, 128)).save(buffer, "jpeg", subsampling=0)
+    jpeg = buffer.getvalue()
+    pieces = [(8 + len(jpeg) * piece, len(jpeg)) for piece in range(number)]
+    return _tiff((16, 16 * number), pieces, jpeg * number, 7, rows=16)
+
+
 def _shared_tags(number: int) -> bytes:
     size = 192 + 250 * number
     return _tiff((8, 8), [(8, 192)], bytes(size), rows=8, more=[(40_000 + tag, 7, size, 8) for tag in range(number)])
@@ -268,6 +277,7 @@ HOSTILE = (
     Hostile("comments", "jpeg", lambda n: _encode("jpeg")[:-2] + _segment(0xFE, b"") * n + b"\xff\xd9", 2_000_000, 30),
     Hostile("strips", "tiff", lambda n: _strips(n, b"abc", 1), 249_000, 30),
     Hostile("packed strips", "tiff", lambda n: _strips(n, zlib.compress(b"abc"), 8), 249_000, 30),
+    Hostile("gray strips", "tiff", _gray_jpegs, 9_900, 3),
     Hostile("shared tags", "tiff", _shared_tags, 4_000, 30),
     Hostile("chunks", "webp", lambda n: _webp(b"JUNK\0\0\0\0" * n), 1_200_000, 30),
 )

@@ -17,6 +17,10 @@ _UNCOMPRESSED = 1
 _SEPARATE_PLANES = 2
 # A tile is unpacked whole, however small the image is; 16 million pixels take 64 MB.
 _MOST_TILE_PIXELS = 4096 * 4096
+# Each JPEG may have to be decoded with the tables to see whether it is whole. The largest image that is decoded has
+# 3,900 tiles of the usual size, and all tables that a JPEG can have are 2,700 bytes.
+_MOST_JPEGS = 10_000
+_MOST_TABLE_BYTES = 4096
 
 Tags = Mapping[int, tuple[int, ...]]
 
@@ -132,6 +136,11 @@ def _check_jpegs(data: bytes, tags: Tags, tables: bytes, grid: _Grid) -> None:
     """
     if tables and not (tables.startswith(b"\xff\xd8") and tables.rstrip(b"\0").endswith(b"\xff\xd9")):
         raise DamagedImageError("damaged TIFF: the tables that its JPEGs share are incomplete")
+    if len(tables) > _MOST_TABLE_BYTES or grid.number > _MOST_JPEGS:
+        raise ImageTooLargeError(
+            f"TIFF of {grid.number:,} JPEGs with tables of {len(tables):,} bytes: the limits are {_MOST_JPEGS:,} and "
+            f"{_MOST_TABLE_BYTES:,}"
+        )
     if tags.get(PLANES, (1,))[0] != 1:
         raise UnsupportedImageError("JPEG-compressed TIFF with one plane per band is not supported")
     if len(grid.offsets) != len(grid.sizes) or sum(grid.sizes) > 2 * len(data):

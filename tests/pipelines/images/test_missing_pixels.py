@@ -16,7 +16,7 @@ from PIL import Image
 from pipelines.images import ImageError, decode
 from tests import image_files as files
 from tests.pipelines.images.decoding import GRAY, RGB, assert_decodes, assert_refused
-from tools.hostile_images import bare_jpeg, rle_bmp
+from tools.hostile_images import HOSTILE, bare_jpeg, rle_bmp
 from tools.image_seeds import Seed, draw_seeds
 
 SEEDS = {seed.name: seed for seed in draw_seeds() if "fax" not in seed.name and "other" not in seed.name}
@@ -189,3 +189,9 @@ def test_what_a_restart_interval_lacks_is_noticed_between_any_two_markers() -> N
     markers = [at for at, byte in enumerate(data[:-1]) if byte == 0xFF and 0xD0 <= data[at + 1] <= 0xD7]
     for first, second in pairwise(markers):
         assert_refused(data[: first + 2] + data[second:], "nothing between two of its restart markers")
+
+
+def test_a_tiff_of_more_jpegs_than_can_be_checked_is_refused() -> None:
+    [gray] = [kind for kind in HOSTILE if kind.name == "gray strips"]
+    assert decode(gray.build(3)).pixels.shape == (48, 16, 3)
+    assert_refused(gray.build(10_001), "TIFF of 10,001 JPEGs with tables of 0 bytes: the limits are 10,000 and 4,096")
