@@ -75,12 +75,12 @@ def test_bundles_that_a_process_works_on_side_by_side_share_the_engine_and_nothi
             predict.teardown()
             read.teardown()
 
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with ThreadPoolExecutor(BUNDLES_AT_A_TIME) as bundles:
         found = list(bundles.map(work_on_a_bundle, range(BUNDLES_AT_A_TIME)))
 
     assert len(opened) == 1
     assert [path for path, _ in found[0]] == [ref.path for ref in refs]
     assert all(rows == found[0] for rows in found)
-    assert threading.active_count() == before
+    assert not set(threading.enumerate()) - before
     inference._load.cache_clear()
