@@ -53,11 +53,12 @@ class Bucket(NamedTuple):
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Run the tests on all cores, and those of one module, which would be over before another process is at work, here.
 
-    `-n 0` runs all of them here, one after another.
+    One process more than there are cores: tests wait for processes that they start, and for servers. `-n 0` runs all of
+    them here, one after another.
     """
     if len(config.args) == 1 and config.args[0].partition("::")[0].endswith(".py"):
         return 0
-    return min(available_cores(), WORKERS)
+    return min(available_cores() + 1, WORKERS)
 
 
 @pytest.hookimpl(optionalhook=True)
