@@ -14,6 +14,8 @@ from pipelines.images.profiles import apply_profile, colour_space
 # JPEG rings at the edges of a mask: a few pixels there have values near 0 and 255 instead.
 _RINGING = 32
 _MASK_SHARE = 0.98
+# Share of the samples of 16 bits in the brighter half. Satellites' bands seldom reach it: white is at 10,000 or so.
+_BRIGHT_SHARE = 0.01
 # Spread, in levels, of the other three components where the fourth is at its maximum. Read as CMYK, such pixels are
 # solid black, and any picture under them would be invisible.
 _PICTURE_SPREAD = 8.0
@@ -42,12 +44,22 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
     if layout.bits == 16:
         image = _scale_depth(image)
         repairs.append("depth_scaled")
+        if not layout.is_scaled and not _fills_range(image):
+            raise UntrustedColoursError(
+                f"16-bit {layout.format.upper()} with values in the darker half of the range only: how bright white is "
+                "cannot be told"
+            )
     if image.mode in ("P", "PA"):
         repairs.append("palette")
+    if layout.bands != (0, 1, 2):
+        repairs.append("bands_" + "".join(str(band + 1) for band in layout.bands))
+        image = Image.merge("RGB", [image.getchannel(band) for band in layout.bands])
     gray = layout.gray or image.mode in ("1", "L", "LA", "La")
     if gray:
         repairs.append("grayscale")
-    if transparent:
+    if layout.has_extra_band:
+        repairs.append("extra_band_dropped")
+    elif transparent:
         repairs.append("alpha_dropped")
     if image.mode not in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK"):
         raise UntrustedColoursError(f"{layout.format.upper()} in Pillow mode {image.mode}: its colours are ambiguous")
@@ -121,6 +133,13 @@ def _is_mask(image: Image.Image) -> bool:
     means = shown @ levels / opaque
     variances = (shown * (levels - means[:, None]) ** 2).sum(axis=1) / opaque
     return bool(np.sqrt(variances).max() > _PICTURE_SPREAD)
+
+
+def _fills_range(image: Image.Image) -> bool:
+    """Return whether the samples of an image, scaled to 8 bits, are those of a picture from black to white."""
+    opaque = image.getbands()[: -1 if image.mode in ("LA", "RGBA") else None]
+    counts = np.array([image.getchannel(band).histogram() for band in opaque])
+    return bool(counts[:, 128:].sum() >= _BRIGHT_SHARE * counts.sum())
 
 
 def _scale_depth(image: Image.Image) -> Image.Image:

@@ -44,6 +44,8 @@ def read_png(data: bytes) -> Layout:
         bits,
         frames=_count_frames(chunks),
         gray=colour_type in (0, 4),
+        # Where samples had fewer bits, they were scaled, as the specification demands.
+        is_scaled=b"sBIT" in chunks,
         orientation=_read_orientation(chunks),
         profile=_read_profile(chunks),
         to_pixels=bytes if whole else partial(_to_pixels, kept),
@@ -82,7 +84,7 @@ def _read_chunks(data: bytes) -> tuple[_Chunks, list[tuple[int, int]], bool]:
             kept[-1] = (kept[-1][0], end)
         else:
             kept.append((at, end))
-        if name == b"PLTE":
+        if name == b"PLTE" or (name == b"sBIT" and b"IDAT" not in chunks):
             chunks.setdefault(name, [b""])
         elif name == b"IDAT":
             _check(view, at, end)
