@@ -30,6 +30,7 @@ REPAIRS = frozenset(("unmarked_rgba_jpeg", "cmyk", "cmyk_inverted", "ycck", "gra
     "alpha_dropped",
     "depth_scaled",
     "extra_band_dropped",
+    "icc_ignored",
     "icc_to_srgb",
     "exif_rotated",
     "first_frame",

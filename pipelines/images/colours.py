@@ -67,9 +67,13 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
         # A palette with more than one transparent colour would make Pillow warn.
         image.info.pop("transparency", None)
         image = _in_mode(image, "L" if gray else "RGB")
-    if layout.profile:
-        image, converted = apply_profile(image, layout.profile)
-        repairs += ["icc_to_srgb"] if converted else []
+    if layout.profile is not None:
+        image, repair = apply_profile(image, layout.profile)
+        if repair == "icc_ignored" and "unmarked_rgba_jpeg" in repairs:
+            raise UntrustedColoursError(
+                "4-component JPEG without an Adobe marker, with an ICC profile that does not fit"
+            )
+        repairs += [repair] if repair else []
     return _in_mode(image, "RGB"), repairs
 
 
@@ -100,7 +104,7 @@ def _read_four_components(image: Image.Image, layout: Layout) -> tuple[Image.Ima
         return _drop_fourth(image), ["unmarked_rgba_jpeg"]
     is_mask = _is_mask(image)
     says_cmyk = layout.component_ids == b"CMYK"
-    if (layout.profile and colour_space(layout.profile) == "CMYK") or (says_cmyk and not is_mask):
+    if colour_space(layout.profile or b"") == "CMYK" or (says_cmyk and not is_mask):
         return image, ["cmyk"]
     if is_mask and not says_cmyk:
         return _drop_fourth(image), ["unmarked_rgba_jpeg", "alpha_dropped"]

@@ -40,6 +40,10 @@ class UntrustedColoursError(ImageError):
     """An image that can be decoded, but whose colours are ambiguous."""
 
 
+DAMAGED_PROFILE = b""
+"""Stands for an ICC profile that is there but not whole."""
+
+
 def _without_jpegs(_: bytes) -> Iterable[tuple[int, int, bytes]]:
     return ()
 
@@ -63,7 +67,7 @@ class Layout(NamedTuple):
       has_extra_band: whether there is a band besides red, green and blue that is no opacity.
       is_scaled: whether the file says that the largest value of its samples is white.
       orientation: how to turn the picture upright, as EXIF numbers it, 1 to 8.
-      profile: the embedded ICC profile.
+      profile: the embedded ICC profile; `DAMAGED_PROFILE` if it is not whole, None if there is none.
       to_pixels: turns the file into one that holds its pixels and nothing else, in which `scan` is a place; raises an
         `ImageError` if some of the pixels are missing.
       read_jpegs: yields, of a TIFF's strips or tiles that are JPEGs, the column and row of the last pixel and the JPEG.

@@ -13,7 +13,6 @@ from pipelines.images.layout import (
     UnsupportedImageError,
     UntrustedColoursError,
 )
-from pipelines.images.metadata import read_orientation
 from pipelines.images.sparse import fill_missing
 from pipelines.images.strips import BITS, COMPRESSION, HEIGHT, JPEG, SAMPLES, WIDTH, check_pieces, read_jpegs
 from pipelines.images.tiff_directories import (
@@ -25,7 +24,6 @@ from pipelines.images.tiff_directories import (
     PHOTOMETRIC,
     PROFILE,
     SAMPLE_FORMAT,
-    XMP,
     Directory,
     leave_pixels,
     read_directory,
@@ -134,9 +132,7 @@ def _kind(tags: Mapping[int, tuple[int, ...]]) -> str:
 
 
 def _read_orientation(directory: Directory) -> int:
-    [orientation, *_] = directory.tags.get(ORIENTATION, (0,))
-    if ORIENTATION not in directory.tags and XMP in directory.texts:
-        return read_orientation(b"", directory.texts[XMP])
+    [orientation, *_] = directory.tags.get(ORIENTATION, (1,))
     return orientation if orientation in range(1, 9) else 1
 
 

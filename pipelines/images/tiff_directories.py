@@ -28,8 +28,8 @@ from pipelines.images.strips import (
 
 # TIFF 6.0 tags, and NumPy types for the field types that these tags may have.
 KIND, OLD_KIND, PHOTOMETRIC, ORIENTATION, COLOUR_MAP = 254, 255, 262, 274, 320
-INKS, EXTRA, SAMPLE_FORMAT, TABLES, XMP, PROFILE = 332, 338, 339, 347, 700, 34675
-_DIRECTORIES = 330
+INKS, EXTRA, SAMPLE_FORMAT, TABLES, PROFILE = 332, 338, 339, 347, 34675
+_DIRECTORIES, _XMP = 330, 700
 METADATA, NO_DATA = 42112, 42113
 """GDAL's."""
 _INTEGERS = (
@@ -43,13 +43,13 @@ _ABOUT = (KIND, OLD_KIND, ORIENTATION)
 _FURTHER = (266, TABLES, 529, 530, 531, 532)
 # Pillow and libtiff read every entry they see, and thousands of them can share the same megabytes.
 _PIXELS = frozenset((*_INTEGERS, *_FURTHER))
-_TEXTS = (XMP, PROFILE, METADATA, NO_DATA)
+_TEXTS = (PROFILE, METADATA, NO_DATA)
 _READ = frozenset((*_PIXELS, *_ABOUT, *_TEXTS))
 # Further directories, and what makes Pillow turn the image.
-_FOLLOWED = frozenset((_DIRECTORIES, 34665, 34853, 40965, XMP))
+_FOLLOWED = frozenset((_DIRECTORIES, 34665, 34853, 40965, _XMP))
 # To leave out less than this is not worth a copy of the file.
 _MOST_LEFT_IN = 1_000_000
-_TYPES = {1: "u1", 3: "u2", 4: "u4", 16: "u8"}
+_TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 16: "u8"}
 # Bytes per value of each field type.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 # libtiff's limit for a directory, and more directories than an image has overviews and masks.
@@ -108,7 +108,7 @@ class Directory(NamedTuple):
       form: of the file.
       start: byte at which it begins.
       tags: its integers.
-      texts: XMP, the ICC profile, the names of bands, and the value that stands for no data.
+      texts: the ICC profile, the names of bands, and the value that stands for no data.
       tables: those that JPEGs in it share.
       entries: those on which pixels depend, by tag.
       is_bare: whether there is so little else in it that Pillow may see it.
@@ -269,7 +269,10 @@ def _read(data: bytes, form: Form, start: int) -> Directory:
 def _read_integers(data: bytes, form: Form, entry: _Entry) -> tuple[int, ...]:
     if entry.type not in _TYPES or not entry.number or entry.start + entry.size > len(data):
         raise DamagedImageError(f"damaged TIFF: {entry.number} values of type {entry.type} in tag {entry.tag}")
-    return tuple(np.frombuffer(data, form.order + _TYPES[entry.type], entry.number, entry.start).tolist())
+    integers = np.frombuffer(data, form.order + _TYPES[entry.type], entry.number, entry.start)
+    if integers.min() < 0:
+        raise DamagedImageError(f"damaged TIFF: the value {integers.min()} in tag {entry.tag}")
+    return tuple(integers.tolist())
 
 
 def _read_header(data: bytes) -> tuple[Form, int]:
