@@ -127,7 +127,8 @@ def _join_profile(segments: Sequence[_Segment]) -> bytes | None:
     parts = sorted(part.payload for part in segments if part.marker == _APP2 and part.payload.startswith(_PROFILE))
     if not parts:
         return None
-    if any(len(part) < 14 or part[12:14] != bytes((number, len(parts))) for number, part in enumerate(parts, 1)):
+    numbers = [tuple(part[12:14]) for part in parts]
+    if numbers != [(number, len(parts)) for number in range(1, len(parts) + 1)]:
         return DAMAGED_PROFILE
     return b"".join(part[14:] for part in parts)
 

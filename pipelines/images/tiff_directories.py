@@ -245,13 +245,15 @@ def _read(data: bytes, form: Form, start: int) -> Directory:
             continue
         if entry.tag in tags or entry.tag in texts or entry.tag in entries:
             raise DamagedImageError(f"damaged TIFF: tag {entry.tag} occurs twice")
-        if entry.start + entry.size > len(data):
+        is_there = entry.start + entry.size <= len(data)
+        if entry.tag in _TEXTS:
+            # What says something about the pixels, and is not there, changes none of them.
+            texts[entry.tag] = memoryview(data)[entry.start : entry.start + entry.size * is_there]
+            continue
+        if not is_there:
             raise DamagedImageError(
                 f"damaged TIFF: the file does not hold the {entry.number:,} values of tag {entry.tag}"
             )
-        if entry.tag in _TEXTS:
-            texts[entry.tag] = memoryview(data)[entry.start : entry.start + entry.size]
-            continue
         if entry.number > _MOST_VALUES:
             raise ImageTooLargeError(
                 f"TIFF whose tag {entry.tag} has {entry.number:,} values: the limit is {_MOST_VALUES:,}"
