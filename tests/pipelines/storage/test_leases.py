@@ -247,6 +247,22 @@ def test_threads_that_cannot_be_started_do_not_end_the_renewal(monkeypatch: pyte
         wait_for(lambda: shelf.written > written + 2)
 
 
+def test_a_renewal_goes_on_when_nobody_can_be_told_of_its_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.001)
+    monkeypatch.setattr(leases, "_WORRY_SECONDS", 0.0)
+    shelf, told = Shelf(), 0
+
+    def tell(what: str) -> None:
+        nonlocal told
+        told += 1
+        raise BrokenPipeError
+
+    with lease(shelf, "bucket", "_lock", "the first", tell):  # type: ignore[arg-type]
+        wait_for(lambda: told > 0)
+        written = shelf.written
+        wait_for(lambda: shelf.written > written + 2)
+
+
 def test_a_holder_that_cannot_renew_says_so_now_and_then_and_when_it_is_over() -> None:
     shelf, time_passes, said = Shelf(), Hours(), list[str]()
     lock = acquired(at(shelf, "the first", said, time_passes.clock))
