@@ -154,10 +154,12 @@ def _find_end(file: IO[bytes], length: int) -> _End:
 
 def _read_long_numbers(extra: bytes) -> tuple[int, ...]:
     """Return the numbers in an entry's extra data that were too large for their fields."""
-    while len(extra) >= _EXTRA.size:
-        kind, length = _EXTRA.unpack_from(extra)
-        data, extra = extra[_EXTRA.size : _EXTRA.size + length], extra[_EXTRA.size + length :]
+    at = 0
+    while at + _EXTRA.size <= len(extra):
+        kind, length = _EXTRA.unpack_from(extra, at)
+        at += _EXTRA.size + length
         if kind == _ZIP64:
+            data = extra[at - length : at]
             return struct.unpack_from(f"<{len(data) // 8}Q", data)
     return ()
 
