@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -147,3 +148,8 @@ def writable(path: str) -> str:
         escaped = path[root:].replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode()
         return f"{path[:root]}/{escaped}"
     return path
+
+
+def digest_path(path: str) -> bytes:
+    """Return 16 bytes that stand for a path: the probability that any two of a billion paths share them is 1e-21."""
+    return hashlib.blake2b(path.encode("utf-8", "surrogatepass"), digest_size=16).digest()
