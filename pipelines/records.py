@@ -138,7 +138,7 @@ def not_listed(path: str, error: Exception, fingerprint: str = "", message: str 
 def writable(path: str) -> str:
     r"""Return how a path is written to a row: unchanged if it is UTF-8.
 
-    Any other path is written with escapes behind an empty name, as in `//folder/\udcff.jpg` and `gs:///bucket/...`: no
+    Any other path is written with escapes after an empty name, as in `//folder/\udcff.jpg` and `gs:///bucket/...`: no
     path that is UTF-8 has one there, so none is taken for it. Backslashes are doubled in it.
     """
     try:

@@ -82,7 +82,7 @@ class _Gunzip:
         return inflated
 
     def _end(self, data: bytes) -> None:
-        """Compare the checksum and the length with those behind the data."""
+        """Compare the checksum and the length with those after the data."""
         self._tail += data
         self.needs_input = len(self._tail) < _GZIP_TRAILER
         if self.needs_input:
@@ -166,7 +166,7 @@ class _Unpacked(io.RawIOBase):
         return unpacked
 
     def _find_stream(self) -> bool:
-        """Begin to unpack the next stream; return whether there is one behind the padding."""
+        """Begin to unpack the next stream; return whether there is one after the padding."""
         while not (packed := self._packed.lstrip(b"\0")):
             self._packed = self._file.read(_CHUNK)
             if not self._packed:

@@ -16,7 +16,7 @@ from pipelines.images.layout import DamagedImageError, Layout, UnsupportedImageE
 _SAMPLES = {1: (1, 1), 4: (1, 4), 8: (1, 8), 16: (3, 5), 24: (3, 8), 32: (4, 8)}
 _OS2_HEADER = 12
 _RLE8, _RLE4 = 1, 2
-# Behind a zero: the end of a line or of the bitmap (1), a jump; anything higher is a number of literal pixels.
+# After a zero: the end of a line or of the bitmap (1), a jump; anything higher is a number of literal pixels.
 _END_OF_LINE, _DELTA = 0, 2
 
 
@@ -79,7 +79,7 @@ def _to_plain_rows(header_size: int, layout: Layout, data: bytes) -> bytes:
 
 
 def _first_pixel(data: bytes, header_size: int, bits: int) -> int:
-    """Find the byte at which the pixels begin, as Pillow does: behind the palette where the header is vague."""
+    """Find the byte at which the pixels begin, as Pillow does: after the palette where the header is vague."""
     (offset,) = struct.unpack_from("<I", data, 10)
     (colours,) = struct.unpack_from("<I", data, 46)
     header_end: int = 14 + header_size

@@ -92,7 +92,7 @@ def _read_chunks(data: bytes) -> tuple[_Chunks, list[tuple[int, int]], bool]:
         ):
             if name != b"fcTL":
                 _check(view, at, end)
-            # Frames behind the pixels do not matter: those of the first one are the pixels.
+            # Frames after the pixels do not matter: those of the first one are the pixels.
             if b"IDAT" not in chunks or name not in (b"acTL", b"fcTL"):
                 chunks.setdefault(name, []).append(data[at + 8 : end - 4])
         at = end
@@ -141,7 +141,7 @@ def _count_frames(chunks: _Chunks) -> int:
     if len(controls) != 1:
         return 1
     (frames,) = struct.unpack_from(">I", controls[0])
-    # Without a frame control in front of them, the pixels are not part of the animation.
+    # Without a frame control before them, the pixels are not part of the animation.
     return 1 if frames in (0, 1) and (b"fcTL" in chunks or not frames) else 2
 
 

@@ -53,14 +53,14 @@ def normalize(path: str) -> str:
 
 
 def marked(path: str, marks: int) -> str:
-    """Put marks behind the root of a path: it still names the same file, in a spelling that no other path has."""
+    """Put marks after the root of a path: it still names the same file, in a spelling that no other path has."""
     root = _SCHEME.match(path)
     place = root.end() if root else 1
     return f"{path[:place]}{'./' * marks}{path[place:]}"
 
 
 def unmarked(path: str) -> str:
-    """Remove marks, and empty names, between the scheme and the bucket; behind the bucket every character counts."""
+    """Remove marks, and empty names, between the scheme and the bucket; after the bucket every character counts."""
     return _MARKED.sub(r"\1", path, count=1) if _MARKED.match(path) else path
 
 

@@ -25,7 +25,7 @@ from pipelines.images import DecodeSettings, ImageError, Resized, decode_resized
 from pipelines.images.isolation import DecoderPool
 from tests.image_files import encode, picture, unmarked_rgba_jpeg
 from tests.outputs import rows
-from tests.pipelines.images.faults import FAULTS, faulty
+from tests.pipelines.images.faults import FAULTS, faulty, is_alive
 
 SETTINGS = DecodeSettings(32, "bilinear", 1_000_000)
 CHIP = unmarked_rgba_jpeg(picture())
@@ -245,14 +245,6 @@ def test_children_end_with_their_parent(faults: Path, at_work: bool) -> None:
     while is_alive(child):
         assert time.monotonic() < deadline, "the child has outlived its parent"
         time.sleep(0.05)
-
-
-def is_alive(process: int) -> bool:
-    """Return whether a process runs; one that nobody has waited for yet does not."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_children_end_with_the_pool() -> None:
