@@ -26,6 +26,7 @@ from pipelines.inference.bundle_manifest import (
     MANIFEST,
     REMEDY,
     BundleError,
+    BundleManifest,
     check_manifest,
     digest_manifest,
 )
@@ -63,34 +64,14 @@ class Golden(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """A verified description of a bundle.
+class Bundle(BundleManifest):
+    """A verified bundle; the other attributes are those of its manifest.
 
     Attributes:
-      path: the bundle's folder, local or in a bucket.
-      digest: SHA-256 of the manifest, in hexadecimal; the model's identity.
-      name: human-readable name of the model.
-      labels: in the order of the model's outputs.
-      thresholds: least probability, 0 to 1, at which a label becomes a tag; one per label.
-      image_size: columns and rows that the model takes.
-      resize_filter: how images are resized to that size; one of `images.RESIZE_FILTERS`.
-      files: SHA-256 of every other file, in hexadecimal, by its name relative to the folder.
-      training: how the model was trained, human-readable.
-      metrics: quality on validation data, human-readable.
-      versions: of the libraries that made the bundle.
+      path: its folder, local or in a bucket.
     """
 
     path: str
-    digest: str
-    name: str
-    labels: tuple[str, ...]
-    thresholds: tuple[float, ...]
-    image_size: int
-    resize_filter: str
-    files: Mapping[str, str]
-    training: Mapping[str, Any]
-    metrics: Mapping[str, Any]
-    versions: Mapping[str, str]
 
     def thresholds_at(self, flat: float | None) -> tuple[float, ...]:
         """Return one threshold for all labels, 0 to 1, or the bundle's own if none is given."""
@@ -166,7 +147,7 @@ def load_bundle(path: str) -> Bundle:
         path = storage.normalize(path)
         _refuse_link(path, storage.join(path, MANIFEST))
         content = storage.read(storage.join(path, MANIFEST), _LONGEST_MANIFEST)
-        bundle = Bundle(path, *check_manifest(path, json.loads(content)))
+        bundle = Bundle(**vars(check_manifest(path, json.loads(content))), path=path)
     except storage.UnsupportedStorageError as error:
         raise BundleError(str(error)) from error
     except OSError as error:

@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from pipelines.errors import ScenetagsError
 from pipelines.images.limits import RESIZE_FILTERS
@@ -37,8 +38,22 @@ class BundleError(ScenetagsError):
     """A bundle that cannot be used; the message says why."""
 
 
-class Manifest(NamedTuple):
-    """What a manifest says; `bundle.Bundle` documents the fields."""
+@dataclass(frozen=True)
+class BundleManifest:
+    """What the manifest of a bundle says.
+
+    Attributes:
+      digest: SHA-256 of the manifest, in hexadecimal; the model's identity.
+      name: human-readable name of the model.
+      labels: in the order of the model's outputs.
+      thresholds: least probability, 0 to 1, at which a label becomes a tag; one per label.
+      image_size: columns and rows that the model takes.
+      resize_filter: how images are resized to that size; one of `images.RESIZE_FILTERS`.
+      files: SHA-256 of every other file, in hexadecimal, by its name relative to the folder.
+      training: how the model was trained, human-readable.
+      metrics: quality on validation data, human-readable.
+      versions: of the libraries that made the bundle.
+    """
 
     digest: str
     name: str
@@ -52,7 +67,7 @@ class Manifest(NamedTuple):
     versions: Mapping[str, str]
 
 
-def check_manifest(path: str, manifest: Any) -> Manifest:
+def check_manifest(path: str, manifest: Any) -> BundleManifest:
     """Take the fields of a bundle from the JSON in its manifest, and make sure that they are consistent.
 
     Args:
@@ -77,7 +92,7 @@ def check_manifest(path: str, manifest: Any) -> Manifest:
     if not _is_text(fields):
         raise BundleError(f"bundle {path}: {MANIFEST} has text that is not Unicode")
     labels, thresholds = tuple(fields.pop("labels")), tuple(fields.pop("thresholds"))
-    checked = Manifest(digest=digest, labels=labels, thresholds=thresholds, **fields)
+    checked = BundleManifest(digest=digest, labels=labels, thresholds=thresholds, **fields)
     if problem := _find_problem(checked):
         raise BundleError(f"bundle {path}: {problem}")
     return checked
@@ -98,7 +113,7 @@ def _is_text(manifest: Mapping[str, Any]) -> bool:
     return True
 
 
-def _find_problem(manifest: Manifest) -> str | None:
+def _find_problem(manifest: BundleManifest) -> str | None:
     """Say how the fields contradict each other, or what of them the output cannot represent."""
     problem = None
     blank = [label for label in manifest.labels if not isinstance(label, str) or not label.strip()]
