@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -137,7 +138,7 @@ def not_listed(path: str, error: Exception, fingerprint: str = "", message: str 
 def writable(path: str) -> str:
     r"""Return how a path is written to a row: unchanged if it is UTF-8.
 
-    Any other path is written with escapes behind an empty name, as in `//folder/\udcff.jpg` and `gs:///bucket/...`: no
+    Any other path is written with escapes after an empty name, as in `//folder/\udcff.jpg` and `gs:///bucket/...`: no
     path that is UTF-8 has one there, so none is taken for it. Backslashes are doubled in it.
     """
     try:
@@ -147,3 +148,8 @@ def writable(path: str) -> str:
         escaped = path[root:].replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode()
         return f"{path[:root]}/{escaped}"
     return path
+
+
+def digest_path(path: str) -> bytes:
+    """Return 16 bytes that stand for a path: the probability that any two of a billion paths share them is 1e-21."""
+    return hashlib.blake2b(path.encode("utf-8", "surrogatepass"), digest_size=16).digest()

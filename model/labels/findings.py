@@ -31,7 +31,7 @@ class Finding(NamedTuple):
     names: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Put the count in front, and the first few names behind."""
+        """Put the count first, and a few of the names after it."""
         what = _PLURAL.sub(r"\1", self.what, count=1) if len(self.names) == 1 else self.what
         return f"{len(self.names)} {what}: {some_names(self.names)}"
 

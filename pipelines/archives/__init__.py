@@ -34,6 +34,7 @@ __all__ = [
 
 ENDINGS = (".tar", ".zip", *COMPRESSED_ENDINGS)
 """File name endings, in lower case, of archives."""
+_LONGEST_ENDING = max(map(len, ENDINGS))
 
 
 def is_archive(path: str) -> bool:
@@ -48,9 +49,8 @@ def is_streamed(ref: ImageRef) -> bool:
 
 def split_member(path: str) -> tuple[str, str | None]:
     """Split a path into the archive and the member name or pattern; None if there is no member."""
-    for match in re.finditer(SEPARATOR, path):
-        if is_archive(path[: match.start()]):
-            return path[: match.start()], path[match.end() :]
+    for match in _ends_of_archives(path):
+        return path[: match.start()], path[match.end() :]
     return path, None
 
 
@@ -60,10 +60,8 @@ def name_file(path: str) -> str:
     It is the path itself, unless that reads like the path of a member, as of a file named `x.tar::m.jpg`. Such a path
     gets a mark for each `ARCHIVE::` in it: `/./x.tar::m.jpg` is the file, and `/x.tar::m.jpg` the member of `/x.tar`.
     """
-    if SEPARATOR not in path:
-        return path
-    separators = re.finditer(SEPARATOR, path)
-    return storage.marked(path, sum(is_archive(path[: separator.start()]) for separator in separators))
+    marks = sum(1 for _ in _ends_of_archives(path))
+    return storage.marked(path, marks) if marks else path
 
 
 def list_members(archive: ImageRef, wanted: Callable[[str], object]) -> Iterator[Listed]:
@@ -128,3 +126,11 @@ def read_member(ref: ImageRef, admit: Admit) -> bytes:
     if ref.size > SMALL_FILE:
         admit(read_in_tar(ref.place._replace(length=HEAD)), ref.size)
     return read_in_tar(ref.place)
+
+
+def _ends_of_archives(path: str) -> Iterator[re.Match[str]]:
+    """Find the separators in a path that follow the name of an archive."""
+    for match in re.finditer(SEPARATOR, path):
+        # A path can consist of separators, so each look has to be short.
+        if is_archive(path[max(0, match.start() - _LONGEST_ENDING) : match.start()]):
+            yield match

@@ -82,7 +82,7 @@ class _Gunzip:
         return inflated
 
     def _end(self, data: bytes) -> None:
-        """Compare the checksum and the length with those behind the data."""
+        """Compare the checksum and the length with those after the data."""
         self._tail += data
         self.needs_input = len(self._tail) < _GZIP_TRAILER
         if self.needs_input:
@@ -95,7 +95,7 @@ class _Gunzip:
 
 def _end_of_gzip_header(data: bytes) -> int | None:
     """Find the end of a gzip header, RFC 1952, section 2.3; None if it is not there yet."""
-    if not b"\x1f\x8b\x08".startswith(data[:3]) or len(data) > _LONGEST_GZIP_HEADER:
+    if not b"\x1f\x8b\x08".startswith(data[:3]):
         raise zlib.error("no gzip header")
     if len(data) < _GZIP_HEADER:
         return None
@@ -107,7 +107,11 @@ def _end_of_gzip_header(data: bytes) -> int | None:
         if flags & flag:
             end = data.find(b"\0", end) + 1 or len(data) + 1
     end += 2 if flags & 2 else 0
-    return end if end <= len(data) else None
+    if end <= len(data):
+        return end
+    if len(data) > _LONGEST_GZIP_HEADER:
+        raise zlib.error("the gzip header has no end")
+    return None
 
 
 class _Unpacked(io.RawIOBase):
@@ -148,9 +152,10 @@ class _Unpacked(io.RawIOBase):
 
     def _read(self, length: int) -> bytes:
         """Read some bytes; none at the end."""
-        interruption.check()
         unpacked = b""
         while not unpacked and (self._stream or self._find_stream()):
+            # Each time, since a file can consist of streams that unpack to nothing.
+            interruption.check()
             unpacked = self._unpack(length)
         self._position += len(unpacked)
         if self._position > self._limit:
@@ -161,7 +166,7 @@ class _Unpacked(io.RawIOBase):
         return unpacked
 
     def _find_stream(self) -> bool:
-        """Begin to unpack the next stream; return whether there is one behind the padding."""
+        """Begin to unpack the next stream; return whether there is one after the padding."""
         while not (packed := self._packed.lstrip(b"\0")):
             self._packed = self._file.read(_CHUNK)
             if not self._packed:

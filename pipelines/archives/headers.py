@@ -1,4 +1,4 @@
-"""Find the headers in a tar, forwards in one pass, also behind damage.
+"""Find the headers in a tar, forwards in one pass, also after damage.
 
 Python's `tarfile` takes zeros, damage and the end of the file alike for the end of the archive, and seeks backwards,
 which in a compressed tar costs a pass from the start.
@@ -51,7 +51,7 @@ class Member(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Byte behind its content."""
+        """Byte after its content."""
         return self.start + self.size
 
 
@@ -146,7 +146,7 @@ class _Blocks:
 
 
 class _Extension:
-    """What extended headers say of the member behind them.
+    """What extended headers say of the member after them.
 
     Attributes:
       place: byte at which the first one begins; None if there is none.
@@ -160,7 +160,7 @@ class _Extension:
         self.is_damaged = False
 
     def read(self, header: tarfile.TarInfo, blocks: _Blocks, shared: dict[str, str]) -> None:
-        """Read a header behind which the stream stands; what it says of all members goes to `shared`."""
+        """Read a header that the stream has just passed; what it says of all members goes to `shared`."""
         place = blocks.place - BLOCK
         if header.size > _LONGEST_EXTENSION:
             blocks.skip(header.size)
@@ -237,7 +237,7 @@ def _look_past(blocks: _Blocks, place: int, block: bytes) -> tuple[Gap, bytes]:
         elif _parse(block):
             break
         else:
-            # A piece of a block is where a tar was cut off, but not behind its end.
+            # A piece of a block is where a tar was cut off, but not after its end.
             damaged = damaged or zeros or len(block) == BLOCK
         place = blocks.place
         block = blocks.next()

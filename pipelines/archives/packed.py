@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from pipelines.records import Failure, ImageRef, Listed, Span
+from pipelines.records import Failure, ImageRef, Listed, Span, digest_path
 
 _ITEMS_PER_PACK = 1024
 
 
 class SeenPaths:
-    """Paths that have been seen, as digests: the probability that two of a billion are taken for one is 1e-21."""
+    """Paths that have been seen, as digests."""
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -23,7 +22,7 @@ class SeenPaths:
 
     def add(self, path: str) -> bool:
         """Add a path, and return whether it is new."""
-        digest = _digest(path)
+        digest = digest_path(path)
         new = digest not in self._digests
         self._digests.add(digest)
         return new
@@ -49,10 +48,6 @@ class PackedNames:
         for pack in self._packs:
             for failed, *fields in json.loads(zlib.decompress(pack)):
                 yield Failure(*fields) if failed else _unpack(*fields)
-
-
-def _digest(path: str) -> bytes:
-    return hashlib.blake2b(path.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _unpack(path: str, size: int, fingerprint: str, span: Sequence[Any] | None) -> ImageRef:

@@ -139,7 +139,7 @@ def _found(archive: ImageRef, member: Member, packing: str, reached: int) -> Fou
             f"the archive is truncated or damaged in this member, which begins at byte {member.start:,}"
         )
     elif not member.is_named:
-        problem = DamagedArchiveError("the archive is damaged in front of this member, whose name may be longer")
+        problem = DamagedArchiveError("the archive is damaged before this member, whose name may be longer")
     elif member.kind in _LINKS:
         problem = UnsupportedMemberError("a link, not a regular file")
     elif member.kind == tarfile.GNUTYPE_SPARSE or member.kind not in tarfile.REGULAR_TYPES:

@@ -1,7 +1,7 @@
 """Read the directory at the end of a zip entry by entry, as APPNOTE.TXT of PKWARE describes it.
 
 Python's `zipfile` holds the whole directory, at 900 bytes per entry, and refuses all of it for one entry that it cannot
-decode. Directories are found as `zipfile` finds them, also behind other data and in front of a comment.
+decode. Directories are found as `zipfile` finds them, also after other data and before a comment.
 """
 
 from __future__ import annotations
@@ -87,13 +87,13 @@ class ZipDirectory:
         while left:
             header = self._file.read(min(_ENTRY.size, left))
             if len(header) < _ENTRY.size or not header.startswith(b"PK\x01\x02"):
-                raise _lost_behind(count)
+                raise _lost_after(count)
             *fields, name, extra, comment, start = _ENTRY.unpack(header)
             length = name + extra + comment
             variable = self._file.read(length)
             left -= _ENTRY.size + length
             if len(variable) < length or left < 0:
-                raise _lost_behind(count)
+                raise _lost_after(count)
             yield self._decode(fields, start, variable[:name], variable[name : name + extra])
             count += 1
         if count & self._end.given_bits != self._end.entries:
@@ -154,13 +154,15 @@ def _find_end(file: IO[bytes], length: int) -> _End:
 
 def _read_long_numbers(extra: bytes) -> tuple[int, ...]:
     """Return the numbers in an entry's extra data that were too large for their fields."""
-    while len(extra) >= _EXTRA.size:
-        kind, length = _EXTRA.unpack_from(extra)
-        data, extra = extra[_EXTRA.size : _EXTRA.size + length], extra[_EXTRA.size + length :]
+    at = 0
+    while at + _EXTRA.size <= len(extra):
+        kind, length = _EXTRA.unpack_from(extra, at)
+        at += _EXTRA.size + length
         if kind == _ZIP64:
+            data = extra[at - length : at]
             return struct.unpack_from(f"<{len(data) // 8}Q", data)
     return ()
 
 
-def _lost_behind(count: int) -> DamagedArchiveError:
-    return DamagedArchiveError(f"the archive's directory is damaged behind its entry {count:,}; the rest is lost")
+def _lost_after(count: int) -> DamagedArchiveError:
+    return DamagedArchiveError(f"the archive's directory is damaged after its entry {count:,}; the rest is lost")

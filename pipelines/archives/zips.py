@@ -89,7 +89,7 @@ def read_in_zip(span: Span, size: int, admit: Admit) -> bytes:
 
 
 def _find_overlapping(directory: ZipDirectory) -> frozenset[int]:
-    """Return the numbers of the entries whose data reach into those of the next member.
+    """Return the numbers of the entries whose data reaches into that of the next member.
 
     Otherwise a small zip could name the same data a million times, to be unpacked as often.
     """
@@ -119,7 +119,7 @@ def _found_in_zip(archive: ImageRef, member: Entry, *, overlaps: bool) -> ImageR
     elif member.start + member.packed > archive.size:
         return not_listed(path, DamagedArchiveError("the archive ends before this member does"), fingerprint)
     elif overlaps:
-        problem = "the member's data overlap with another's, as in a zip bomb"
+        problem = "the member's data overlaps with another's, as in a zip bomb"
     if problem:
         return not_listed(path, UnsupportedMemberError(problem), fingerprint)
     packing = DEFLATED if member.method == zipfile.ZIP_DEFLATED else STORED

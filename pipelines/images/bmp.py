@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,25 +16,47 @@ from pipelines.images.layout import DamagedImageError, Layout, UnsupportedImageE
 _SAMPLES = {1: (1, 1), 4: (1, 4), 8: (1, 8), 16: (3, 5), 24: (3, 8), 32: (4, 8)}
 _OS2_HEADER = 12
 _RLE8, _RLE4 = 1, 2
-# Behind a zero: the end of a line or of the bitmap (1), a jump; anything higher is a number of literal pixels.
+# After a zero: the end of a line or of the bitmap (1), a jump; anything higher is a number of literal pixels.
 _END_OF_LINE, _DELTA = 0, 2
 
 
-def read_bmp(data: bytes) -> Layout:
+class Header(NamedTuple):
+    """The size of a BMP, and how its pixels are stored.
+
+    Attributes:
+      length: bytes of the bitmap header.
+      width: columns.
+      height: rows.
+      depth: bits per pixel.
+    """
+
+    length: int
+    width: int
+    height: int
+    depth: int
+
+
+def read_header(data: bytes) -> Header:
     """Read the bitmap header: OS/2's of 12 bytes, or one of Windows', which all begin alike."""
-    (header_size,) = struct.unpack_from("<I", data, 14)
-    width, height, _, depth = struct.unpack_from("<HHHH" if header_size == _OS2_HEADER else "<iiHH", data, 18)
-    samples, bits = _SAMPLES.get(depth, (0, 0))
-    if not samples:
-        raise UnsupportedImageError(f"{depth}-bit BMP: only 1, 4, 8, 16, 24 or 32 bits per pixel are supported")
+    (length,) = struct.unpack_from("<I", data, 14)
+    width, height, _, depth = struct.unpack_from("<HHHH" if length == _OS2_HEADER else "<iiHH", data, 18)
     # A negative height means that the first row is the top one.
-    layout = Layout("bmp", width, abs(height), samples, bits, frames=1)
-    compression = 0 if header_size == _OS2_HEADER else struct.unpack_from("<I", data, 30)[0]
+    return Header(length, width, abs(height), depth)
+
+
+def read_bmp(data: bytes) -> Layout:
+    """Read the bitmap header, and have a run-length encoding unpacked."""
+    header = read_header(data)
+    samples, bits = _SAMPLES.get(header.depth, (0, 0))
+    if not samples:
+        raise UnsupportedImageError(f"{header.depth}-bit BMP: only 1, 4, 8, 16, 24 or 32 bits per pixel are supported")
+    layout = Layout("bmp", header.width, header.height, samples, bits, frames=1)
+    compression = 0 if header.length == _OS2_HEADER else struct.unpack_from("<I", data, 30)[0]
     if compression not in (_RLE8, _RLE4):
         return layout
     if bits != (8 if compression == _RLE8 else 4):
         raise DamagedImageError(f"damaged BMP: {bits}-bit pixels in a run-length encoding for others")
-    return layout._replace(to_pixels=partial(_to_plain_rows, header_size, layout))
+    return layout._replace(to_pixels=partial(_to_plain_rows, header.length, layout))
 
 
 def _to_plain_rows(header_size: int, layout: Layout, data: bytes) -> bytes:
@@ -56,7 +79,7 @@ def _to_plain_rows(header_size: int, layout: Layout, data: bytes) -> bytes:
 
 
 def _first_pixel(data: bytes, header_size: int, bits: int) -> int:
-    """Find the byte at which the pixels begin, as Pillow does: behind the palette where the header is vague."""
+    """Find the byte at which the pixels begin, as Pillow does: after the palette where the header is vague."""
     (offset,) = struct.unpack_from("<I", data, 10)
     (colours,) = struct.unpack_from("<I", data, 46)
     header_end: int = 14 + header_size

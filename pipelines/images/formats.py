@@ -12,9 +12,9 @@ from pipelines.images.bmp import read_bmp
 from pipelines.images.gif import read_gif
 from pipelines.images.jpeg import read_jpeg
 from pipelines.images.layout import DamagedImageError, Layout, NotAnImageError
-from pipelines.images.metadata import read_orientation
 from pipelines.images.png import read_png
 from pipelines.images.tiff import read_tiff
+from pipelines.images.webp import read_webp
 
 SIGNATURES = {
     b"\xff\xd8\xff": "jpeg",
@@ -31,9 +31,7 @@ ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".gif", ".
 """Lowercase name endings of files that are listed as images in a folder."""
 
 # RIFF is a container for many formats, so WebP is recognized by two marks.
-RIFF, WEBP = b"RIFF", b"WEBP"
-# Frames of an animation, above all; their decoder keeps a record of each.
-_MOST_WEBP_CHUNKS = 200_000
+_RIFF, _WEBP = b"RIFF", b"WEBP"
 
 
 def read_layout(data: bytes) -> Layout:
@@ -53,7 +51,7 @@ def read_layout(data: bytes) -> Layout:
         "tiff": read_tiff,
         "gif": read_gif,
         "bmp": read_bmp,
-        "webp": _read_webp,
+        "webp": read_webp,
     }
     try:
         return readers[format_name](data)
@@ -70,49 +68,8 @@ def recognize(data: bytes) -> str:
     if not data:
         raise NotAnImageError("empty file")
     format_name = next((name for mark, name in SIGNATURES.items() if data.startswith(mark)), None)
-    if data.startswith(RIFF) and data[8:12] == WEBP:
+    if data.startswith(_RIFF) and data[8:12] == _WEBP:
         format_name = "webp"
     if format_name is None:
         raise NotAnImageError(f"not a JPEG, PNG, TIFF, GIF, BMP or WebP file: begins with {data[:8]!r}")
     return format_name
-
-
-def _read_webp(data: bytes) -> Layout:
-    """Read the first chunk; RFC 9649, sections 2.5 to 2.7."""
-    kind = data[12:16]
-    if kind == b"VP8X":
-        flags, canvas = struct.unpack_from("<B3x6s", data, 20)
-        width, height = int.from_bytes(canvas[:3], "little") + 1, int.from_bytes(canvas[3:], "little") + 1
-        alpha = flags & 0x10
-    elif kind == b"VP8L":
-        (fields,) = struct.unpack_from("<I", data, 21)
-        width, height, alpha = (fields & 0x3FFF) + 1, (fields >> 14 & 0x3FFF) + 1, fields >> 28 & 1
-    elif kind == b"VP8 ":
-        columns, rows = struct.unpack_from("<HH", data, 26)
-        width, height, alpha = columns & 0x3FFF, rows & 0x3FFF, 0
-    else:
-        raise DamagedImageError(f"damaged WebP: its first chunk is {kind!r}")
-    chunks = _webp_chunks(data) if kind == b"VP8X" else {}
-    return Layout(
-        "webp",
-        width,
-        height,
-        samples=4 if alpha else 3,
-        orientation=read_orientation(chunks.get(b"EXIF", b"")),
-        profile=chunks.get(b"ICCP"),
-    )
-
-
-def _webp_chunks(data: bytes) -> dict[bytes, bytes]:
-    """Read the chunks that say something about the image; of several with a name, the first counts."""
-    chunks: dict[bytes, bytes] = {}
-    at, number = 12, 0
-    while at + 8 <= len(data):
-        number += 1
-        if number > _MOST_WEBP_CHUNKS:
-            raise DamagedImageError(f"damaged WebP: more than {_MOST_WEBP_CHUNKS:,} chunks")
-        name, size = struct.unpack_from("<4sI", data, at)
-        if name in (b"EXIF", b"ICCP"):
-            chunks.setdefault(name, data[at + 8 : at + 8 + size])
-        at += 8 + size + size % 2
-    return chunks

@@ -29,7 +29,7 @@ def read_gif(data: bytes) -> Layout:
     try:
         following, _, _ = _find_image(data, end, left)
     except IndexError:
-        # What is behind the first image may be damaged.
+        # What follows the first image may be damaged.
         following = None
     return Layout(
         "gif",
@@ -55,7 +55,7 @@ def _find_image(data: bytes, at: int, left: int) -> tuple[int | None, bytes, int
       left: blocks that may still be read.
 
     Returns:
-      The byte at which the image begins, or None if there is none; the last graphic control extension in front of it;
+      The byte at which the image begins, or None if there is none; the last graphic control extension before it;
       and the blocks left.
     """
     control = b""
@@ -75,7 +75,7 @@ def _find_image(data: bytes, at: int, left: int) -> tuple[int | None, bytes, int
 
 
 def _skip(data: bytes, at: int, left: int) -> tuple[int, int]:
-    """Skip the sub-blocks that begin at a byte; return the byte behind them, and the blocks left."""
+    """Skip the sub-blocks that begin at a byte; return the byte after them, and the blocks left."""
     while size := data[at]:
         at += size + 1
         left -= 1

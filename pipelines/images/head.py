@@ -6,9 +6,11 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from pipelines.images.bmp import read_header
 from pipelines.images.formats import recognize
 from pipelines.images.jpeg import find_frame
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError
+from pipelines.images.webp import read_canvas
 
 # Bytes per pixel that decoding, converting to RGB and resizing hold at a time, measured with the images of
 # `tools.largest_images`. A progressive JPEG keeps its coefficients, and WebP's decoder further copies.
@@ -119,23 +121,13 @@ def _gif_size(head: bytes) -> _Size | None:
 
 
 def _bmp_size(head: bytes) -> _Size:
-    (header_size,) = struct.unpack_from("<I", head, 14)
-    width, height = struct.unpack_from("<HH" if header_size == 12 else "<ii", head, 18)
-    return _Size(width, abs(height))
+    header = read_header(head)
+    return _Size(header.width, header.height)
 
 
-def _webp_size(head: bytes) -> _Size | None:
-    kind = head[12:16]
-    if kind == b"VP8X":
-        low_width, high_width, low_height, high_height = struct.unpack_from("<HBHB", head, 24)
-        return _Size((high_width << 16 | low_width) + 1, (high_height << 16 | low_height) + 1, _WEBP)
-    if kind == b"VP8L":
-        (fields,) = struct.unpack_from("<I", head, 21)
-        return _Size((fields & 0x3FFF) + 1, (fields >> 14 & 0x3FFF) + 1, _WEBP)
-    if kind == b"VP8 ":
-        width, height = struct.unpack_from("<HH", head, 26)
-        return _Size(width & 0x3FFF, height & 0x3FFF, _WEBP)
-    return None
+def _webp_size(head: bytes) -> _Size:
+    canvas = read_canvas(head)
+    return _Size(canvas.width, canvas.height, _WEBP)
 
 
 _READERS: Mapping[str, Callable[[bytes], _Size | None]] = {

@@ -52,7 +52,7 @@ def find_integer(block: bytes, tag: int) -> int | None:
 
 
 def inflate(packed: bytes, most: int) -> bytes:
-    """Unpack at most this many bytes of zlib data; damaged data yield nothing."""
+    """Unpack at most this many bytes of zlib data; damaged data yields nothing."""
     try:
         return zlib.decompressobj().decompress(packed, most)
     except zlib.error:

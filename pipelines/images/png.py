@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from pipelines.images.layout import DAMAGED_PROFILE, DamagedImageError, Layout
@@ -20,7 +20,7 @@ _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _Chunks = dict[bytes, list[bytes]]
 # The chunks on which pixels depend, so that Pillow need not see the others: it would unpack each text and profile.
 _PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
-_MOST_UNPACKED = 1_000_000
+_MOST_UNPACKED, _PIECE = 1_000_000, 1 << 16
 # First row, first column, and their steps in the seven passes of an interlaced PNG; section 8.1.
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 _RAW_EXIF = b"Raw profile type exif"
@@ -92,7 +92,7 @@ def _read_chunks(data: bytes) -> tuple[_Chunks, list[tuple[int, int]], bool]:
         elif name in (b"iCCP", b"eXIf", b"acTL", b"fcTL") or (
             name in (b"tEXt", b"zTXt") and data.startswith(_RAW_EXIF, at + 8)
         ):
-            # A profile behind the pixels is not theirs; frames there do not matter.
+            # A profile after the pixels is not theirs; frames there do not matter.
             if b"IDAT" in chunks and name in (b"iCCP", b"acTL", b"fcTL"):
                 pass
             elif name == b"fcTL" or _is_intact(view, at, end):
@@ -113,14 +113,10 @@ def holds_all_rows(data: bytes, layout: Layout) -> bool:
     sizes = [(-(-(height - y) // down), -(-(width - x) // right)) for y, x, down, right in passes]
     missing = sum(rows * (1 + -(-columns * bits // 8)) for rows, columns in sizes if rows > 0 and columns > 0)
     unpacker = zlib.decompressobj()
-    at = 8
-    while missing > 0 and at + 12 <= len(data) and not unpacker.eof:
-        (length,) = struct.unpack_from(">I", data, at)
-        packed = data[at + 8 : at + 8 + length] if data[at + 4 : at + 8] == b"IDAT" else b""
+    for packed in _packed_pixels(data):
         while packed and missing > 0 and not unpacker.eof:
             missing -= len(unpacker.decompress(packed, _MOST_UNPACKED))
             packed = unpacker.unconsumed_tail
-        at += 12 + length
     return missing <= 0
 
 
@@ -129,13 +125,24 @@ def _is_intact(data: memoryview, at: int, end: int) -> bool:
     return bool(zlib.crc32(data[at + 4 : end - 4]) == struct.unpack_from(">I", data, end - 4)[0])
 
 
+def _packed_pixels(data: bytes) -> Iterator[memoryview | bytes]:
+    """Yield the packed pixels in small pieces: zlib copies what it has not unpacked yet, each time."""
+    view, at = memoryview(data), 8
+    while at + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        begin, end = at + 8, at + 8 + length
+        if data[at + 4 : begin] == b"IDAT":
+            yield from (view[piece : min(piece + _PIECE, end)] for piece in range(begin, end, _PIECE))
+        at = end + 4
+
+
 def _count_frames(chunks: _Chunks) -> int:
     """Count the images, up to 2."""
     controls = chunks.get(b"acTL", ())
     if len(controls) != 1:
         return 1
     (frames,) = struct.unpack_from(">I", controls[0])
-    # Without a frame control in front of them, the pixels are not part of the animation.
+    # Without a frame control before them, the pixels are not part of the animation.
     return 1 if frames in (0, 1) and (b"fcTL" in chunks or not frames) else 2
 
 

@@ -66,7 +66,7 @@ class _Scan(NamedTuple):
 
     Attributes:
       header: without its length.
-      start: byte at which its coded data begin.
+      start: byte at which its coded data begins.
       end: byte at which they end.
       interval: minimum coded units between two restart markers; 0 for no markers.
       restarts: whether there are any.
@@ -83,11 +83,11 @@ def read_frame(marker: int, payload: bytes) -> Frame:
     """Read a frame header; ITU-T T.81, annex B.2.2.
 
     Raises:
-      UnsupportedImageError: it belongs to a process whose decoder does not notice that data are missing.
+      UnsupportedImageError: it belongs to a process whose decoder does not notice that data is missing.
       DamagedImageError: its sampling factors are impossible.
     """
     if marker not in _HUFFMAN:
-        # An arithmetic decoder reads zeros behind the end, and they mean something; browsers read none of these.
+        # An arithmetic decoder reads zeros after the end, and they mean something; browsers read none of these.
         raise UnsupportedImageError(
             f"JPEG of process {marker - 0xC0}: only Huffman-coded baseline, extended and progressive are supported"
         )
@@ -113,7 +113,7 @@ def check_scans(data: bytes, frame: Frame, interval: int, start: int, end: int |
     Args:
       data: a file.
       frame: of the JPEG in it.
-      interval: the restart interval in front of the first scan, in minimum coded units; 0 for none.
+      interval: the restart interval before the first scan, in minimum coded units; 0 for none.
       start: byte at which the first scan begins.
       end: byte at which the JPEG ends; None for the end of the file.
 
@@ -195,7 +195,7 @@ def _read_scans(data: bytes, at: int, end: int, interval: int = 0) -> Iterator[_
         if data[following + 1] == 0xD9:
             return
         at = following
-    raise DamagedImageError(f"damaged JPEG: more than {MOST_SEGMENTS} segments behind the first scan")
+    raise DamagedImageError(f"damaged JPEG: more than {MOST_SEGMENTS} segments after the first scan")
 
 
 def _check_scan(data: bytes, frame: Frame, scan: _Scan) -> None:

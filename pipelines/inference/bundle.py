@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,37 +20,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import storage
-from pipelines.errors import ScenetagsError
-from pipelines.images.limits import RESIZE_FILTERS
+from pipelines.inference.bundle_manifest import (
+    FORMAT,
+    GOLDEN,
+    MANIFEST,
+    REMEDY,
+    BundleError,
+    BundleManifest,
+    check_manifest,
+    digest_manifest,
+)
 
-FORMAT = 1
-MANIFEST = "bundle.json"
+__all__ = [
+    "GOLDEN",
+    "LITERT_MODEL",
+    "MANIFEST",
+    "MODEL_CARD",
+    "SAVED_MODEL",
+    "Bundle",
+    "BundleError",
+    "Golden",
+    "load_bundle",
+    "seal_bundle",
+]
+
 LITERT_MODEL = "model.tflite"
 SAVED_MODEL = "saved_model/"
-GOLDEN = "golden.npz"
 MODEL_CARD = "MODEL_CARD.md"
 
-LARGEST_IMAGE = 4096
-"""Columns and rows; an image of that size takes 50 MB in each place of every queue."""
-
-_REMEDY = "copy the bundle again, or train it again"
 _LONGEST_MANIFEST = 100_000_000
-
-_FIELDS = {
-    "name": str,
-    "labels": list,
-    "thresholds": list,
-    "image_size": int,
-    "resize_filter": str,
-    "files": dict,
-    "training": dict,
-    "metrics": dict,
-    "versions": dict,
-}
-
-
-class BundleError(ScenetagsError):
-    """A bundle that cannot be used; the message says why."""
 
 
 class Golden(NamedTuple):
@@ -67,34 +64,14 @@ class Golden(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """A verified description of a bundle.
+class Bundle(BundleManifest):
+    """A verified bundle; the other attributes are those of its manifest.
 
     Attributes:
-      path: the bundle's folder, local or in a bucket.
-      digest: SHA-256 of the manifest, in hexadecimal; the model's identity.
-      name: human-readable name of the model.
-      labels: in the order of the model's outputs.
-      thresholds: least probability, 0 to 1, at which a label becomes a tag; one per label.
-      image_size: columns and rows that the model takes.
-      resize_filter: how images are resized to that size; one of `images.RESIZE_FILTERS`.
-      files: SHA-256 of every other file, in hexadecimal, by its name relative to the folder.
-      training: how the model was trained, human-readable.
-      metrics: quality on validation data, human-readable.
-      versions: of the libraries that made the bundle.
+      path: its folder, local or in a bucket.
     """
 
     path: str
-    digest: str
-    name: str
-    labels: tuple[str, ...]
-    thresholds: tuple[float, ...]
-    image_size: int
-    resize_filter: str
-    files: Mapping[str, str]
-    training: Mapping[str, Any]
-    metrics: Mapping[str, Any]
-    versions: Mapping[str, str]
 
     def thresholds_at(self, flat: float | None) -> tuple[float, ...]:
         """Return one threshold for all labels, 0 to 1, or the bundle's own if none is given."""
@@ -117,9 +94,7 @@ class Bundle:
         except MemoryError as error:
             raise BundleError(f"bundle {self.path}: {name} does not fit in memory") from error
         if hashlib.sha256(data).hexdigest() != self.files[name]:
-            raise BundleError(
-                f"bundle {self.path}: {name} is damaged: its digest is not the one in {MANIFEST}", _REMEDY
-            )
+            raise BundleError(f"bundle {self.path}: {name} is damaged: its digest is not the one in {MANIFEST}", REMEDY)
         return data
 
     def golden(self) -> Golden:
@@ -171,7 +146,8 @@ def load_bundle(path: str) -> Bundle:
     try:
         path = storage.normalize(path)
         _refuse_link(path, storage.join(path, MANIFEST))
-        bundle = _parse(path, json.loads(storage.read(storage.join(path, MANIFEST), _LONGEST_MANIFEST)))
+        content = storage.read(storage.join(path, MANIFEST), _LONGEST_MANIFEST)
+        bundle = Bundle(**vars(check_manifest(path, json.loads(content))), path=path)
     except storage.UnsupportedStorageError as error:
         raise BundleError(str(error)) from error
     except OSError as error:
@@ -181,7 +157,7 @@ def load_bundle(path: str) -> Bundle:
         ) from error
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise BundleError(f"bundle {path}: {MANIFEST} is damaged: {reason}", _REMEDY) from error
+        raise BundleError(f"bundle {path}: {MANIFEST} is damaged: {reason}", REMEDY) from error
     for name in bundle.files:
         bundle.read(name)
     return bundle
@@ -228,38 +204,12 @@ def seal_bundle(
         "metrics": metrics,
         "versions": versions,
     }
-    sealed = {**manifest, "digest": _digest(manifest)}
+    sealed = {**manifest, "digest": digest_manifest(manifest)}
     encoded = json.dumps(sealed, indent=2, ensure_ascii=False).encode()
     # Checked before it is written: no one must find a manifest that cannot be loaded.
-    _parse(str(folder), json.loads(encoded))
+    check_manifest(str(folder), json.loads(encoded))
     storage.write(str(folder / MANIFEST), encoded)
     return load_bundle(str(folder))
-
-
-def _parse(path: str, manifest: Any) -> Bundle:
-    """Build a bundle from its manifest, without reading the other files.
-
-    Raises:
-      BundleError: the manifest is damaged, inconsistent or in a different format.
-    """
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise BundleError(f"bundle {path}: {MANIFEST} is not in format {FORMAT}, the only one that this version reads")
-    fields = dict(manifest)
-    digest = fields.pop("digest", None)
-    if digest != _digest(fields):
-        raise BundleError(f"bundle {path}: {MANIFEST} is damaged: its own digest does not match its content", _REMEDY)
-    del fields["format"]
-    # Not `isinstance`: to Python, true is a number.
-    wrong = [name for name, kind in _FIELDS.items() if type(fields.get(name)) is not kind]
-    if wrong or fields.keys() - _FIELDS:
-        problems = ", ".join(wrong or sorted(fields.keys() - _FIELDS))
-        raise BundleError(f"bundle {path}: {MANIFEST} has missing, unknown or malformed fields: {problems}")
-    if not _is_text(fields):
-        raise BundleError(f"bundle {path}: {MANIFEST} has text that is not Unicode")
-    labels, thresholds = tuple(fields.pop("labels")), tuple(fields.pop("thresholds"))
-    bundle = Bundle(path=path, digest=digest, labels=labels, thresholds=thresholds, **fields)
-    _check(bundle)
-    return bundle
 
 
 def _refuse_link(folder: str, path: str) -> None:
@@ -281,49 +231,3 @@ def _read(path: str, digest: str) -> bytes:
 def _read_once(path: str, digest: str) -> bytes:
     """Read a file of a remote bundle once per process, since each load verifies every file."""
     return storage.read(path)
-
-
-def _digest(manifest: Mapping[str, Any]) -> str:
-    canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _is_text(manifest: Mapping[str, Any]) -> bool:
-    """Return whether all text can be written as UTF-8; JSON can express halves of characters, which cannot."""
-    try:
-        json.dumps(manifest, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _check(bundle: Bundle) -> None:
-    """Refuse a manifest whose fields are inconsistent or cannot be represented in the output.
-
-    Raises:
-      BundleError: they are.
-    """
-    problem = None
-    blank = [label for label in bundle.labels if not isinstance(label, str) or not label.strip()]
-    if not bundle.labels:
-        problem = "labels are missing: at least one is needed"
-    elif blank:
-        problem = f"label {bundle.labels.index(blank[0]) + 1} is {blank[0]!r}: labels must be text and not blank"
-    elif repeated := [label for label, count in Counter(bundle.labels).items() if count > 1]:
-        problem = f"label {repeated[0]!r} is repeated"
-    elif len(bundle.thresholds) != len(bundle.labels):
-        problem = f"{len(bundle.thresholds)} thresholds for {len(bundle.labels)} labels"
-    elif not all(isinstance(threshold, float) and 0 <= threshold <= 1 for threshold in bundle.thresholds):
-        problem = "thresholds must be numbers between 0 and 1"
-    elif not 1 <= bundle.image_size <= LARGEST_IMAGE:
-        problem = f"image_size must be between 1 and {LARGEST_IMAGE:,}, not {bundle.image_size}"
-    elif bundle.resize_filter not in RESIZE_FILTERS:
-        problem = f"resize_filter must be one of {', '.join(RESIZE_FILTERS)}, not {bundle.resize_filter!r}"
-    elif any(name.startswith("/") or ".." in name.split("/") or "\0" in name for name in bundle.files):
-        problem = "files must lie inside the bundle"
-    elif GOLDEN not in bundle.files:
-        problem = f"{GOLDEN} is missing"
-    elif not all(isinstance(digest, str) for digest in bundle.files.values()):
-        problem = "files must have digests"
-    if problem:
-        raise BundleError(f"bundle {bundle.path}: {problem}")

@@ -21,12 +21,12 @@ from pipelines.job.release import BoundToRelease
 from pipelines.listing import list_images
 from pipelines.output.closing import check_not_ended, close_wave
 from pipelines.output.commit import StagedFile, Superseded, Written
-from pipelines.output.earlier import digest_path, read_earlier
+from pipelines.output.earlier import read_earlier
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import Table, TableWriter
 from pipelines.reading.ahead import LookAhead
 from pipelines.reading.source import ImageSource
-from pipelines.records import Failure, ImageRef, Listed, Prediction
+from pipelines.records import Failure, ImageRef, Listed, Prediction, digest_path
 from pipelines.supervision import interruption, progress
 
 FAILED, SUPERSEDED, COUNTED, FOUND = "failed", "superseded", "counted", "found"

@@ -71,7 +71,7 @@ def compile_pattern(pattern: str) -> Callable[[str], object]:
 class Steps:
     """A pattern that is matched folder by folder, at several places at a time: `**` matches any number of folders.
 
-    A place is the number of steps behind it. The last one, `end`, is reached with what the whole pattern matches.
+    A place is the number of steps before it. The last one, `end`, is reached with what the whole pattern matches.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -100,7 +100,7 @@ class Steps:
         return reached
 
     def enter(self, reached: set[int]) -> frozenset[int]:
-        """Return the places in a folder that was reached at these: also behind each `**`, which may match nothing."""
+        """Return the places in a folder that was reached at these: also after each `**`, which may match nothing."""
         places = set(reached)
         for place in reached:
             while place in self._repeated:

@@ -216,13 +216,15 @@ def carry_out(output: str, journal: Journal, at_work: bool = True) -> None:
       output: the output folder.
       journal: of a commit.
       at_work: whether its run is still running; the rows of an ended run may have been replaced since.
+
+    Raises:
+      OutputError: a file or a folder that it names is a link, or lies behind one; nothing is changed.
+      OSError: the output cannot be written.
     """
+    changed = {posixpath.dirname(name) for name in (*(move.target for move in journal.moves), *journal.deletions)}
+    _refuse_links(output, [*(move.source for move in journal.moves), *sorted(changed)])
     for move in journal.moves:
         source, target = storage.join(output, move.source), storage.join(output, move.target)
-        if storage.leads_away(output, source):
-            raise OutputError(
-                f"{source} is, or lies behind, a link", "remove it: scenetags moves only files of its own"
-            )
         # A missing source was moved by an earlier attempt or a concurrent one: a runner that believes a worker is dead
         # starts another.
         with suppress(FileNotFoundError):
@@ -232,6 +234,12 @@ def carry_out(output: str, journal: Journal, at_work: bool = True) -> None:
             # Another run took over and cleaned up after this one. The older rows stay, as there are no newer ones.
             raise FileNotFoundError(errno.ENOENT, f"staged rows were deleted by another run: {source}")
     storage.delete([storage.join(output, name) for name in journal.deletions])
+
+
+def _refuse_links(output: str, names: Iterable[str]) -> None:
+    for name in names:
+        if storage.leads_away(output, path := storage.join(output, name)):
+            raise OutputError(f"{path} is, or lies behind, a link", "remove it: scenetags moves only files of its own")
 
 
 def _in_output(run: Run, *names: str) -> str:

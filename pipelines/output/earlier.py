@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pipelines import storage
 from pipelines.output.run import PREDICTIONS
 from pipelines.output.tables import OutputError, open_table, read_each, table_files
+from pipelines.records import digest_path
 from pipelines.supervision import interruption
 
 _ROWS_AT_ONCE = 1024
@@ -47,9 +48,9 @@ class EarlierRows:
     A row takes 28 bytes, and up to 32 while reading: the digests of its path (16) and fingerprint (8), followed by the
     number of its file (4). All rows form one sorted array, in which a lookup takes 3 to 7 µs.
 
-    The probability that any two of a billion paths share a digest of 128 bits is 1e-21. An output with both is refused,
-    like one with two rows for one image. Fingerprints are compared only for the same path, so 64 bits suffice: the
-    probability that any of a billion changed images is considered unchanged is 5e-11.
+    An output with two paths of one digest is refused, like one with two rows for one image. Fingerprints are compared
+    only for the same path, so 64 bits suffice: the probability that any of a billion changed images is considered
+    unchanged is 5e-11.
     """
 
     def __init__(self, folder: str, run: str) -> None:
@@ -94,7 +95,7 @@ class EarlierRows:
         if not row.startswith(key):
             return None
         file = self._file(row)
-        same = row[_PATH:_FILE_AT] == _digest(fingerprint, _FINGERPRINT)
+        same = row[_PATH:_FILE_AT] == _digest_fingerprint(fingerprint)
         return EarlierRow(file, same and file.startswith(PREDICTIONS))
 
     def mark_listed(self, digests: bytes) -> None:
@@ -133,7 +134,7 @@ class EarlierRows:
     def _read(self, number: int) -> bytearray:
         rows = bytearray()
         for path, fingerprint in _read_images(storage.join(self._folder, self._files[number])):
-            rows += digest_path(path) + _digest(fingerprint, _FINGERPRINT) + number.to_bytes(_FILE)
+            rows += digest_path(path) + _digest_fingerprint(fingerprint) + number.to_bytes(_FILE)
         return rows
 
     def _refuse_doubles(self) -> None:
@@ -154,11 +155,6 @@ class EarlierRows:
 
     def _file(self, row: bytes) -> str:
         return self._files[int.from_bytes(row[_FILE_AT:]) & ~(_LISTED << 24)]
-
-
-def digest_path(path: str) -> bytes:
-    """Return the digest that stands for a path."""
-    return _digest(path, _PATH)
 
 
 def read_earlier(folder: str, run: str) -> EarlierRows:
@@ -185,5 +181,5 @@ def _read_images(path: str) -> Iterator[tuple[str, str]]:
             yield from zip(paths.to_pylist(), fingerprints.to_pylist(), strict=True)
 
 
-def _digest(text: str, size: int) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=size).digest()
+def _digest_fingerprint(fingerprint: str) -> bytes:
+    return hashlib.blake2b(fingerprint.encode(), digest_size=_FINGERPRINT).digest()

@@ -30,7 +30,7 @@ def note_found(run: Run, wave: Wave, found: Iterable[bytes]) -> None:
     Args:
       run: an overwrite.
       wave: of the run.
-      found: digests of paths, joined; see `earlier.digest_path`.
+      found: digests of paths, joined; see `records.digest_path`.
 
     Raises:
       OSError: the output cannot be written.

@@ -170,5 +170,5 @@ def _read_manifest(path: str) -> Manifest:
         with _readable(path):
             described = json.loads(storage.read(path))
         return Manifest(described["run"], described["status"], accounts_of(described), described)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise NoOutputError(f"{path} is not a manifest: {type(error).__name__} {error}") from error

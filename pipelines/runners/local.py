@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -41,7 +41,7 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     run = tagging.run
     passed_over: Counter[str] = Counter()
     begun = time.monotonic()
-    listed = _interruptible(list_images(options.input, options.input_list, passed_over))
+    listed = list_images(options.input, options.input_list, passed_over)
     waves = list(_pack_waves(listed, options.checkpoint_every))
     loading = time.monotonic()
     tagging.model.load()
@@ -75,9 +75,3 @@ def _kept_from_collector() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-def _interruptible(listed: Iterable[Listed]) -> Iterator[Listed]:
-    for item in listed:
-        interruption.check()
-        yield item

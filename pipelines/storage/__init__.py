@@ -5,15 +5,12 @@ Every other module accesses files through this one. Each kind of storage has its
 
 from __future__ import annotations
 
-import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import IO, Protocol
 
-from pipelines.credentials import url_without_secrets
 from pipelines.storage import local
 from pipelines.storage.buckets import BucketStore
 from pipelines.storage.errors import (
@@ -25,9 +22,10 @@ from pipelines.storage.errors import (
 )
 from pipelines.storage.objects import Access, Entry
 from pipelines.storage.patience import hurried, patiently
-from pipelines.storage.spelling import absolute, is_remote, marked, unmarked
+from pipelines.storage.spelling import BUCKETS, can_be_written, is_remote, marked, normalize, unmarked
 
 __all__ = [
+    "BUCKETS",
     "Access",
     "Entry",
     "FileTooLargeError",
@@ -35,13 +33,13 @@ __all__ = [
     "NoAccessError",
     "TransientError",
     "UnsupportedStorageError",
+    "can_be_written",
     "hurried",
     "is_remote",
     "marked",
+    "normalize",
     "unmarked",
 ]
-
-BUCKETS = ("gs://", "s3://")
 
 Leave = Callable[[], None]
 
@@ -76,37 +74,6 @@ def use(access: Access) -> None:
     if access != _access:
         _access = access
         _store.cache_clear()
-
-
-def can_be_written(path: str) -> bool:
-    """Return whether an output can be written to a path."""
-    return not is_remote(path) or path.startswith(BUCKETS)
-
-
-def normalize(path: str) -> str:
-    """Normalize a path, so that every file and folder has exactly one spelling.
-
-    Raises:
-      UnsupportedStorageError: the path is in an unsupported kind of storage, or names a bucket that cannot exist.
-    """
-    if is_remote(path):
-        scheme = path.partition("://")[0]
-        if not _is_reached(scheme):
-            raise UnsupportedStorageError(
-                f"{url_without_secrets(path)}: {scheme}:// is not supported",
-                f"use a local path, {' or '.join(BUCKETS)}, or install Beam's file system for it",
-            )
-        place = unmarked(path)
-        bucket = place.removeprefix(f"{scheme}://").partition("/")[0]
-        if not bucket:
-            raise UnsupportedStorageError(f"{path} names no bucket", f"write {scheme}://BUCKET/PATH")
-        if re.search(":" if place.startswith(BUCKETS) else ":.*@", bucket):
-            raise UnsupportedStorageError(
-                f"{url_without_secrets(path)}: no bucket has a colon in its name",
-                "give credentials as the provider's own tools take them, not in a path",
-            )
-        return place.rstrip("/")
-    return absolute(os.path.expanduser(path))
 
 
 def join(folder: str, *names: str) -> str:
@@ -284,16 +251,6 @@ def _bucket_store(path: str) -> BucketStore:
             return _store(path[: path.index("://")])
 
     return patiently(make)
-
-
-@lru_cache
-def _is_reached(scheme: str) -> bool:
-    if f"{scheme}://" in BUCKETS:
-        return True
-    # The import takes a second; only runs with such paths pay for it.
-    from pipelines.storage.beam_files import has_file_system
-
-    return has_file_system(scheme)
 
 
 @lru_cache

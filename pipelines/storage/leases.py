@@ -159,12 +159,12 @@ class Lease:
             return
         if taker is not None:
             self._over = True
-            self._tell(f"was taken over by {taker.owner or 'another run, which has ended'}: this run commits no more")
+            self._say(f"was taken over by {taker.owner or 'another run, which has ended'}: this run commits no more")
             return
         self._renewed, self._trouble = self._clock.now(), "no answer"
         if self._told is not None:
             self._told = None
-            self._tell("is renewed again")
+            self._say("is renewed again")
 
     def voice_worries(self) -> None:
         """Say now and then that the lock has not been renewed for some time."""
@@ -172,7 +172,7 @@ class Lease:
         reminded = self._told is None or now - self._told >= _REMINDER_SECONDS
         if now - self._renewed >= _WORRY_SECONDS and reminded:
             self._told = now
-            self._tell(f"could not be renewed for {now - self._renewed:.0f} s ({self._trouble}); trying again")
+            self._say(f"could not be renewed for {now - self._renewed:.0f} s ({self._trouble}); trying again")
 
     def leave(self) -> None:
         """Leave the lock behind on release."""
@@ -194,7 +194,12 @@ class Lease:
             patiently(self._delete_if_ours)
         except Exception as error:
             if done:
-                self._tell(f"cannot be removed ({_reason(error)}): the next run waits {STALE_SECONDS:.0f} s for it")
+                self._say(f"cannot be removed ({_reason(error)}): the next run waits {STALE_SECONDS:.0f} s for it")
+
+    def _say(self, what: str) -> None:
+        # Whoever listens may have gone, e.g. from the other end of a pipe, and the lock must be renewed all the same.
+        with suppress(Exception):
+            self._tell(what)
 
     def _delete_if_ours(self) -> None:
         # Looked at before each attempt: after one whose response was lost, another process may hold the lock.
@@ -227,7 +232,7 @@ class Lease:
             if watched.lock.version == ABSENT:
                 watched = _Watched(found, self._clock)
                 waiting = f"waiting {STALE_SECONDS:.0f} s to see whether it is still alive"
-                self._tell(f"is locked by {found.owner or 'another run'}; {waiting}")
+                self._say(f"is locked by {found.owner or 'another run'}; {waiting}")
             elif watched.has_expired():
                 return watched
             self._clock.sleep(min(1.0, STALE_SECONDS / 10))

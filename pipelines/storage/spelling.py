@@ -6,6 +6,12 @@ import os
 import re
 from functools import lru_cache
 
+from pipelines.credentials import url_without_secrets
+from pipelines.storage.errors import UnsupportedStorageError
+
+BUCKETS = ("gs://", "s3://")
+"""Storage that can hold an output."""
+
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _MARKED = re.compile(rf"({_SCHEME.pattern})(?:\.?/)+", re.IGNORECASE)
 
@@ -15,19 +21,50 @@ def is_remote(path: str) -> bool:
     return _SCHEME.match(path) is not None
 
 
+def can_be_written(path: str) -> bool:
+    """Return whether an output can be written to a path."""
+    return not is_remote(path) or path.startswith(BUCKETS)
+
+
+def normalize(path: str) -> str:
+    """Normalize a path, so that every file and folder has exactly one spelling.
+
+    Raises:
+      UnsupportedStorageError: the path is in an unsupported kind of storage, or names a bucket that cannot exist.
+    """
+    if is_remote(path):
+        scheme = path.partition("://")[0]
+        if not _is_reached(scheme):
+            raise UnsupportedStorageError(
+                f"{url_without_secrets(path)}: {scheme}:// is not supported",
+                f"use a local path, {' or '.join(BUCKETS)}, or install Beam's file system for it",
+            )
+        place = unmarked(path)
+        bucket = place.removeprefix(f"{scheme}://").partition("/")[0]
+        if not bucket:
+            raise UnsupportedStorageError(f"{path} names no bucket", f"write {scheme}://BUCKET/PATH")
+        if re.search(":" if place.startswith(BUCKETS) else ":.*@", bucket):
+            raise UnsupportedStorageError(
+                f"{url_without_secrets(path)}: no bucket has a colon in its name",
+                "give credentials as the provider's own tools take them, not in a path",
+            )
+        return place.rstrip("/")
+    return _absolute(os.path.expanduser(path))
+
+
 def marked(path: str, marks: int) -> str:
-    """Put marks behind the root of a path: it still names the same file, in a spelling that no other path has."""
+    """Put marks after the root of a path: it still names the same file, in a spelling that no other path has."""
     root = _SCHEME.match(path)
     place = root.end() if root else 1
     return f"{path[:place]}{'./' * marks}{path[place:]}"
 
 
 def unmarked(path: str) -> str:
-    """Remove marks, and empty names, between the scheme and the bucket; behind the bucket every character counts."""
+    """Remove marks, and empty names, between the scheme and the bucket; after the bucket every character counts."""
     return _MARKED.sub(r"\1", path, count=1) if _MARKED.match(path) else path
 
 
-def absolute(path: str) -> str:
+def _absolute(path: str) -> str:
     """Make a path on this machine absolute.
 
     A `..` behind a link leads to the folder above the link's target, and not above the link.
@@ -41,6 +78,16 @@ def absolute(path: str) -> str:
     folder, _, name = f"{os.path.join(os.getcwd(), path)}/".rpartition("/../")
     led_to = _where_links_lead(folder)
     return os.path.normpath(os.path.join(led_to, name)) if led_to else spelled
+
+
+@lru_cache
+def _is_reached(scheme: str) -> bool:
+    if f"{scheme}://" in BUCKETS:
+        return True
+    # The import takes a second; only runs with such paths pay for it.
+    from pipelines.storage.beam_files import has_file_system
+
+    return has_file_system(scheme)
 
 
 @lru_cache

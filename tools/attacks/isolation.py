@@ -22,7 +22,7 @@ from pipelines.reading.ahead import LookAhead
 from pipelines.reading.source import ImageSource
 from pipelines.records import Failure, Image, ImageRef
 from tests.image_files import encode, picture
-from tests.pipelines.images.faults import FAULTS, faulty
+from tests.pipelines.images.faults import FAULTS, faulty, is_alive
 from tools.attacks import Attack, Seen
 
 _SETTINGS = DecodeSettings(32, "bilinear", 1_000_000)
@@ -78,9 +78,9 @@ def orphans(folder: Path) -> Seen:
             run.kill()
             run.communicate()
             deadline = time.monotonic() + 2
-            while any(map(_is_alive, children)) and time.monotonic() < deadline:
+            while any(map(is_alive, children)) and time.monotonic() < deadline:
                 time.sleep(0.01)
-            for child in filter(_is_alive, children):
+            for child in filter(is_alive, children):
                 left += 1
                 os.kill(child, signal.SIGKILL)
     return Seen(left == 0, f"{left} of 20 decoders left after 2 s")
@@ -144,13 +144,6 @@ def _is_right(name: str, item: Image | Failure, data: bytes) -> bool:
         return False
     expected: Resized = decode_resized(data, _SETTINGS)
     return item[1:5] == expected[:4] and np.array_equal(item.pixels, expected.pixels)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 ATTACKS = (

@@ -43,6 +43,18 @@ def test_joined_streams_unpack_to_all_their_content(kind: str, parts: list[bytes
     assert unpack(packed, kind) == b"".join(parts)
 
 
+@pytest.mark.parametrize("reached", range(1, 12))
+def test_a_gzip_header_that_spans_two_reads_is_a_header(reached: int) -> None:
+    last = gzip.compress(b"last") + bytes(compression._CHUNK)
+    first = next(
+        packed
+        for size in range(compression._CHUNK, 0, -1)
+        if len(packed := gzip.compress(NOISE[:size], compresslevel=0)) == compression._CHUNK - reached
+    )
+
+    assert unpack(first + last, ".tar.gz").endswith(b"last")
+
+
 @given(
     places=st.lists(st.tuples(st.integers(0, 400_000), st.integers(0, 5000)), max_size=8), kind=st.sampled_from(KINDS)
 )

@@ -129,7 +129,7 @@ def test_damage_in_a_directory_costs_what_follows_and_is_a_failure(tmp_path: Pat
     assert isinstance(failure, Failure)
     assert (failure.path, failure.error) == (str(path), "DamagedArchiveError")
     # A folder comes first.
-    assert failure.message == "the archive's directory is damaged behind its entry 2; the rest is lost"
+    assert failure.message == "the archive's directory is damaged after its entry 2; the rest is lost"
 
 
 @pytest.mark.parametrize("entries", [0, 2, 65_534])
@@ -182,7 +182,7 @@ def test_members_that_share_their_data_are_refused_but_one(tmp_path: Path) -> No
     refused = {item.message for item in found if isinstance(item, Failure)}
     assert len(found) == 11
     assert images == [f"{path}::a.jpg", f"{path}::b.jpg"]
-    assert refused == {"the member's data overlap with another's, as in a zip bomb"}
+    assert refused == {"the member's data overlaps with another's, as in a zip bomb"}
 
 
 def test_members_that_are_passed_over_take_no_memory(tmp_path: Path) -> None:

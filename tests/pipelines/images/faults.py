@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.image_files import encode, picture
 
 # Runs at the start of every Python process, and gives the decoder the faults of a bad native library.
@@ -71,3 +73,11 @@ Image.open = open
 def faulty(fault: bytes) -> bytes:
     """Write an image that names a fault behind its end, where decoders do not look."""
     return encode(picture(), "jpeg") + fault
+
+
+def is_alive(process: int) -> bool:
+    """Return whether a process runs; one that nobody has waited for yet does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

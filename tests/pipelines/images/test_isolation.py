@@ -19,25 +19,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipelines import predict
 from pipelines.images import DecodeSettings, ImageError, Resized, decode_resized, decoder_process, isolation
 from pipelines.images.isolation import DecoderPool
 from tests.image_files import encode, picture, unmarked_rgba_jpeg
 from tests.outputs import rows
-from tests.pipelines.images.faults import FAULTS, faulty
+from tests.pipelines.images.faults import FAULTS, faulty, is_alive
 
 SETTINGS = DecodeSettings(32, "bilinear", 1_000_000)
 CHIP = unmarked_rgba_jpeg(picture())
-
-FIELDS = st.sampled_from(("number", "width", "height", "source", "repairs", "error", "message"))
-JSON = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | FIELDS
-
-
-def nested(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.lists(values, max_size=3) | st.dictionaries(FIELDS, values, max_size=6)
 
 
 @pytest.fixture
@@ -120,39 +111,6 @@ def test_a_decoder_that_does_not_come_to_an_end_is_stopped(faults: Path, fault: 
         assert time.monotonic() - began < 10
         pool._children[0]._max_seconds = 20
         assert_same(pool.decode(CHIP), here(CHIP))
-
-
-@pytest.mark.parametrize(
-    "lie",
-    [
-        *({"width": width} for width in (0, -1, True, 1.0, float("nan"), 10**400, 2**31, "64", None)),
-        {"width": 1_001, "height": 1_000},
-        *({"source": source} for source in ("", "\ud800", "jpeg\x1b[31m", "JPEG", "j" * 51, 3, None)),
-        *({"repairs": repairs} for repairs in (["\ud800"], [["cmyk"]], [1], ["cmyk"] * 21, "cmyk", {"cmyk": 1}, None)),
-        *({"error": "DamagedImageError", "message": message} for message in ("\ud800", 3, None)),
-        *({"error": error, "message": ""} for error in ("KeyboardInterrupt", "ImageError", "\ud800", 3)),
-        {"other": 1},
-        *({"number": number} for number in ("", "0" * 16, 0, True, None)),
-    ],
-    ids=str,
-)
-def test_no_lie_of_a_decoder_gets_into_a_row(lie: dict[str, Any]) -> None:
-    """Check each field of an answer, which the pixels follow; `Resized` is what a row is made of."""
-    truth = {"number": "ab", "width": 64, "height": 48, "source": "jpeg 3x8", "repairs": ["cmyk"]}
-    assert isolation._check_answer(json.dumps(truth).encode(), "ab", 1_000_000) == (64, 48, "jpeg 3x8", ("cmyk",))
-    if "error" in lie:
-        truth = {"number": "ab"}
-    with pytest.raises(isolation._BrokenChildError, match="sent an invalid answer"):
-        isolation._check_answer(json.dumps({**truth, **lie}).encode(), "ab", 1_000_000)
-
-
-@settings(max_examples=25)
-@given(
-    st.binary(max_size=200) | st.recursive(JSON, nested, max_leaves=20).map(lambda value: json.dumps(value).encode())
-)
-def test_whatever_a_decoder_answers_is_an_error_of_its_image(header: bytes) -> None:
-    with pytest.raises(isolation._BrokenChildError, match="sent an invalid answer"):
-        isolation._check_answer(header, "ab", 1_000_000)
 
 
 def test_a_lie_is_a_failure_of_its_image_alone(pool: DecoderPool) -> None:
@@ -287,14 +245,6 @@ def test_children_end_with_their_parent(faults: Path, at_work: bool) -> None:
     while is_alive(child):
         assert time.monotonic() < deadline, "the child has outlived its parent"
         time.sleep(0.05)
-
-
-def is_alive(process: int) -> bool:
-    """Return whether a process runs; one that nobody has waited for yet does not."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_children_end_with_the_pool() -> None:

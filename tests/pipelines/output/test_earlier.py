@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from pipelines.output.commit import commit
-from pipelines.output.earlier import EarlierRow, EarlierRows, digest_path, read_earlier
+from pipelines.output.earlier import EarlierRow, EarlierRows, read_earlier
 from pipelines.output.run import FAILURES, PREDICTIONS, Run, Wave
 from pipelines.output.tables import OutputError, open_table
+from pipelines.records import digest_path
 from tests.pipelines.output.rows import FIRST, Rows, stage, written
 
 

@@ -204,6 +204,21 @@ def test_a_link_in_place_of_the_folder_of_an_overwrite_is_refused(run: Run, vict
     assert contents(victim) == before
 
 
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_journal_that_leads_through_a_link_is_refused(moved: bool, run: Run, victim: Path) -> None:
+    linked = f"{SHADOW}0123456789ab"
+    Path(run.output).mkdir()
+    Path(run.output, linked).symlink_to(victim)
+    theirs = f"{linked}/predictions/mine.parquet"
+    stage(run, journal(moves=[[ROWS, theirs]]) if moved else journal(deletions=[theirs]))
+    before = contents(victim)
+
+    with pytest.raises(OutputError, match=f"{linked}/predictions is, or lies behind, a link"), hold_output(run):
+        pass
+
+    assert contents(victim) == before
+
+
 def test_an_output_that_is_itself_a_link_is_an_output(run: Run, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     Path(run.output).symlink_to(tmp_path / "elsewhere")

@@ -1,14 +1,11 @@
-"""Locks in buckets: who holds them, what a renewal survives, and stores that cannot keep them."""
+"""Locks in buckets: who holds them, and what a renewal survives."""
 
 from __future__ import annotations
 
 import errno
-import io
 import socket
 import ssl
 import threading
-from collections.abc import Callable
-from typing import IO
 
 import botocore.exceptions
 import google.auth.exceptions
@@ -17,73 +14,15 @@ import urllib3.exceptions
 
 from pipelines import storage
 from pipelines.storage import leases
-from pipelines.storage.buckets import _split
 from pipelines.storage.errors import ConflictError, CredentialsOutageError
-from pipelines.storage.leases import Clock, Lease, lease
-from pipelines.storage.lock_objects import LockObject, read_owner
-from pipelines.storage.objects import ABSENT
+from pipelines.storage.leases import lease
+from pipelines.storage.lock_objects import read_owner
 from tests.conftest import Bucket
+from tests.pipelines.storage.locking import Hours, Shelf, acquired, at
 from tests.pipelines.storage.waiting import wait_for
 from tools.proxy import RESET, Disturbance
 
 MINUTE = 60.0
-
-
-class Hours:
-    """Time that passes only when somebody sleeps, and what happens meanwhile."""
-
-    def __init__(self, meanwhile: Callable[[float], None] = lambda now: None) -> None:
-        self.now = 0.0
-        self.meanwhile = meanwhile
-        self.clock = Clock(lambda: self.now, self.sleep)
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        self.meanwhile(self.now)
-
-
-class Shelf:
-    """A store of one object, which can be told to forget conditions, to fail or to hang."""
-
-    endpoint, conditions = "https://store.example", "If-None-Match and If-Match"
-
-    def __init__(self) -> None:
-        self.data, self.version = b"", ABSENT
-        self.written = 0
-        self.before_put: Callable[[str], None] = lambda expected: None
-        self.honours: Callable[[str | None], bool] = lambda expected: True
-        self.before_delete: Callable[[], None] = lambda: None
-
-    def put(self, bucket: str, key: str, data: IO[bytes], expected: str | None = None) -> str:
-        self.before_put(expected or "")
-        if expected != self.version and self.honours(expected):
-            raise ConflictError(errno.EEXIST, "changed (412)")
-        self.written += 1
-        self.data, self.version = data.read(), f'"{self.written}"'
-        return self.version
-
-    def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> str:
-        if not self.version:
-            raise FileNotFoundError(errno.ENOENT, "gone")
-        into.write(self.data)
-        return self.version
-
-    def delete(self, bucket: str, key: str) -> None:
-        self.before_delete()
-        self.version = ABSENT
-
-
-def at(place: Bucket | Shelf, owner: str, said: list[str] | None = None, clock: Clock | None = None) -> Lease:
-    tell: Callable[[str], None] = (lambda what: None) if said is None else said.append
-    if isinstance(place, Shelf):
-        return Lease(LockObject(place, "bucket", "_lock", owner), tell, clock or Hours().clock)  # type: ignore[arg-type]
-    objects = storage._bucket_store(place.path)._objects
-    return Lease(LockObject(objects, *_split(f"{place.path}/_lock"), owner), tell, clock or Hours().clock)
-
-
-def acquired(lock: Lease) -> Lease:
-    lock.acquire()
-    return lock
 
 
 def test_a_lock_is_held_by_one_and_renewed(bucket: Bucket) -> None:
@@ -247,6 +186,22 @@ def test_threads_that_cannot_be_started_do_not_end_the_renewal(monkeypatch: pyte
         wait_for(lambda: shelf.written > written + 2)
 
 
+def test_a_renewal_goes_on_when_nobody_can_be_told_of_its_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.001)
+    monkeypatch.setattr(leases, "_WORRY_SECONDS", 0.0)
+    shelf, told = Shelf(), 0
+
+    def tell(what: str) -> None:
+        nonlocal told
+        told += 1
+        raise BrokenPipeError
+
+    with lease(shelf, "bucket", "_lock", "the first", tell):  # type: ignore[arg-type]
+        wait_for(lambda: told > 0)
+        written = shelf.written
+        wait_for(lambda: shelf.written > written + 2)
+
+
 def test_a_holder_that_cannot_renew_says_so_now_and_then_and_when_it_is_over() -> None:
     shelf, time_passes, said = Shelf(), Hours(), list[str]()
     lock = acquired(at(shelf, "the first", said, time_passes.clock))
@@ -299,103 +254,6 @@ def test_a_lock_that_reads_as_something_else_is_not_lost() -> None:
 
     assert shelf.written == 2
     assert said == []
-
-
-@pytest.mark.parametrize(("bucket", "status"), [("gs", 412), ("s3", 409), ("s3", 501)], indirect=["bucket"])
-def test_a_store_that_refuses_every_lock_is_refused_by_name_after_a_few_tries(bucket: Bucket, status: int) -> None:
-    writes = 0
-
-    def refuse(method: str, path: str) -> Disturbance:
-        nonlocal writes
-        writes += method in ("PUT", "POST")
-        return Disturbance(status if method in ("PUT", "POST") else None)
-
-    bucket.proxy.disturb = refuse
-    backing_off = Hours()
-    with pytest.raises(storage.UnsupportedStorageError, match=rf"{bucket.proxy.host} refuses .*\({status}\).*; use a"):
-        at(bucket, "the first", clock=backing_off.clock).acquire()
-
-    assert writes < 10
-    assert backing_off.now < 15
-
-
-def test_an_expired_lock_that_cannot_be_replaced_is_given_up() -> None:
-    shelf = Shelf()
-    acquired(at(shelf, "the dead"))
-
-    def refuse(expected: str) -> None:
-        raise ConflictError(errno.EEXIST, "changed (412)")
-
-    shelf.before_put = refuse
-    with pytest.raises(storage.UnsupportedStorageError, match="refuses every write of the lock as a conflict"):
-        at(shelf, "the next").acquire()
-
-
-def test_a_lock_that_others_hold_for_moments_is_waited_for() -> None:
-    shelf, others = Shelf(), 4
-
-    def come_first(expected: str) -> None:
-        nonlocal others
-        if others:
-            others -= 1
-            raise ConflictError(errno.EEXIST, "changed (412)")
-
-    shelf.before_put = come_first
-    at(shelf, "the last").acquire()
-
-
-FORGOTTEN = [
-    ("gs", ["ifgenerationmatch"]),
-    ("s3", ["if-match"]),
-    ("s3", ["if-none-match"]),
-    ("s3", ["if-match", "if-none-match"]),
-]
-
-
-@pytest.mark.parametrize(
-    ("bucket", "forgotten"),
-    FORGOTTEN,
-    indirect=["bucket"],
-)
-def test_a_store_that_forgets_conditions_is_refused_by_name(bucket: Bucket, forgotten: list[str]) -> None:
-    bucket.proxy.disturb = lambda method, path: Disturbance(ignored=forgotten)
-
-    with (
-        pytest.raises(storage.UnsupportedStorageError, match=rf"^http://{bucket.proxy.host} ignores .*; use a store"),
-        storage.lock(f"{bucket.path}/_lock", "the first"),
-    ):
-        pytest.fail("two may hold this lock")
-    assert list(storage.walk(bucket.path)) == []
-
-
-@pytest.mark.parametrize("first_to_ask", [0, 1])
-def test_two_at_once_in_a_store_that_forgets_conditions_are_both_refused(first_to_ask: int) -> None:
-    shelf = Shelf()
-    shelf.honours = lambda expected: False
-    both = [acquired(at(shelf, owner)) for owner in ("the first", "the second")]
-
-    for lock in (both[first_to_ask], both[1 - first_to_ask]):
-        with pytest.raises(storage.UnsupportedStorageError, match=r"^https://store.example ignores the conditions"):
-            lock.check_conditions()
-        lock.release(done=False)
-    assert not shelf.version
-
-
-def test_a_store_that_honours_conditions_is_asked_twice(bucket: Bucket) -> None:
-    lock = acquired(at(bucket, "the first"))
-    requests: list[str] = []
-
-    def note(method: str, path: str) -> Disturbance:
-        requests.append(method)
-        return Disturbance()
-
-    bucket.proxy.disturb = note
-    before = storage._bucket_store(bucket.path)._objects.get(*_split(f"{bucket.path}/_lock"), io.BytesIO())
-    requests.clear()
-    lock.check_conditions()
-
-    assert len(requests) == 2, requests
-    assert storage._bucket_store(bucket.path)._objects.get(*_split(f"{bucket.path}/_lock"), io.BytesIO()) == before
 
 
 def test_a_lock_that_is_not_deleted_at_once_is_deleted_later_or_the_run_says_so(bucket: Bucket) -> None:
