@@ -255,7 +255,7 @@ def _parse(path: str, manifest: Any) -> Bundle:
         problems = ", ".join(wrong or sorted(fields.keys() - _FIELDS))
         raise BundleError(f"bundle {path}: {MANIFEST} has missing, unknown or malformed fields: {problems}")
     if not _is_text(fields):
-        raise BundleError(f"bundle {path}: {MANIFEST} has text that is not Unicode")
+        raise BundleError(f"bundle {path}: {MANIFEST} holds text that is not valid Unicode")
     labels, thresholds = tuple(fields.pop("labels")), tuple(fields.pop("thresholds"))
     bundle = Bundle(path=path, digest=digest, labels=labels, thresholds=thresholds, **fields)
     _check(bundle)
@@ -269,7 +269,9 @@ def _refuse_link(folder: str, path: str) -> None:
       BundleError: it does.
     """
     if storage.leads_away(folder, path):
-        raise BundleError(f"{path} is a link", "copy the bundle with what it links to, e.g. with cp -rL")
+        raise BundleError(
+            f"{path} is a link", "copy the bundle together with the files that it links to, e.g. with cp -rL"
+        )
 
 
 def _read(path: str, digest: str) -> bytes:

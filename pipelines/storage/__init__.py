@@ -102,8 +102,8 @@ def normalize(path: str) -> str:
             raise UnsupportedStorageError(f"{path} names no bucket", f"write {scheme}://BUCKET/PATH")
         if re.search(":" if place.startswith(BUCKETS) else ":.*@", bucket):
             raise UnsupportedStorageError(
-                f"{url_without_secrets(path)}: no bucket has a colon in its name",
-                "give credentials as the provider's own tools take them, not in a path",
+                f"{url_without_secrets(path)}: a bucket's name cannot contain a colon",
+                "give credentials the way the provider's own tools take them, not in the path",
             )
         return place.rstrip("/")
     return absolute(os.path.expanduser(path))

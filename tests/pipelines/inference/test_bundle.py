@@ -279,7 +279,7 @@ def test_a_link_in_a_bundle_is_refused_unread(folder: Path, name: str) -> None:
     target = folder.with_name("elsewhere")
     (folder / name).rename(target)
     (folder / name).symlink_to(target)
-    assert_refused(folder, "is a link; copy the bundle with what it links to")
+    assert_refused(folder, "is a link; copy the bundle together with the files that it links to")
 
 
 def test_a_link_to_a_whole_bundle_is_followed(folder: Path) -> None:
@@ -359,10 +359,10 @@ def test_an_unknown_field_is_named(folder: Path) -> None:
         ("image_size", 4097, "image_size must be between 1 and 4,096, not 4097"),
         ("image_size", 10**400, "image_size must be between 1 and 4,096"),
         ("image_size", True, "malformed fields: image_size"),
-        ("labels", ["a", "b", "\ud800"], "text that is not Unicode"),
+        ("labels", ["a", "b", "\ud800"], "text that is not valid Unicode"),
         ("labels", ["a", "b", ["c"]], "labels must be text"),
-        ("name", "\ud800", "text that is not Unicode"),
-        ("training", {"\ud800": 1}, "text that is not Unicode"),
+        ("name", "\ud800", "text that is not valid Unicode"),
+        ("training", {"\ud800": 1}, "text that is not valid Unicode"),
         ("thresholds", [0.5, 0.5, True], "thresholds must be numbers between 0 and 1"),
         ("thresholds", [0.5, 0.5, 10**400], "thresholds must be numbers between 0 and 1"),
         ("files", {GOLDEN: "", "a\0b": ""}, "files must lie inside the bundle"),

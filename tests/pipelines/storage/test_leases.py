@@ -122,7 +122,7 @@ def test_a_lock_that_nobody_renews_is_taken_over_and_its_late_holder_sees_that()
 
     sleeper.renew()
     sleeper.renew()
-    assert said == ["was taken over by the next: this run commits no more"]
+    assert said == ["was taken over by the next: this run commits nothing more"]
     sleeper.release(done=True)
     assert shelf.version, "the sleeper deleted the lock of the next"
     assert read_owner(shelf.data) == "the next", "the sleeper took it back"
@@ -263,8 +263,8 @@ def test_a_holder_that_cannot_renew_says_so_now_and_then_and_when_it_is_over() -
     lock.renew()
 
     assert said == [
-        "could not be renewed for 15 s (no credentials for s3://: timed out; log in); trying again",
-        "could not be renewed for 75 s (no credentials for s3://: timed out; log in); trying again",
+        "has not been renewed for 15 s (no credentials for s3://: timed out; log in); still trying",
+        "has not been renewed for 75 s (no credentials for s3://: timed out; log in); still trying",
         "is renewed again",
     ]
 
@@ -281,7 +281,7 @@ def test_a_renewal_that_is_refused_although_nobody_else_wrote_is_trouble() -> No
     lock.renew()
     lock.voice_worries()
 
-    assert said == ["could not be renewed for 20 s (refused, although it is unchanged: changed (412)); trying again"]
+    assert said == ["has not been renewed for 20 s (refused, although it is unchanged: changed (412)); still trying"]
 
 
 def test_a_lock_that_reads_as_something_else_is_not_lost() -> None:
@@ -312,7 +312,7 @@ def test_a_store_that_refuses_every_lock_is_refused_by_name_after_a_few_tries(bu
 
     bucket.proxy.disturb = refuse
     backing_off = Hours()
-    with pytest.raises(storage.UnsupportedStorageError, match=rf"{bucket.proxy.host} refuses .*\({status}\).*; use a"):
+    with pytest.raises(storage.UnsupportedStorageError, match=rf"{bucket.proxy.host} rejects .*\({status}\).*; use a"):
         at(bucket, "the first", clock=backing_off.clock).acquire()
 
     assert writes < 10
@@ -327,7 +327,7 @@ def test_an_expired_lock_that_cannot_be_replaced_is_given_up() -> None:
         raise ConflictError(errno.EEXIST, "changed (412)")
 
     shelf.before_put = refuse
-    with pytest.raises(storage.UnsupportedStorageError, match="refuses every write of the lock as a conflict"):
+    with pytest.raises(storage.UnsupportedStorageError, match="rejects every write of the lock as a conflict"):
         at(shelf, "the next").acquire()
 
 
@@ -361,7 +361,7 @@ def test_a_store_that_forgets_conditions_is_refused_by_name(bucket: Bucket, forg
     bucket.proxy.disturb = lambda method, path: Disturbance(ignored=forgotten)
 
     with (
-        pytest.raises(storage.UnsupportedStorageError, match=rf"^http://{bucket.proxy.host} ignores .*; use a store"),
+        pytest.raises(storage.UnsupportedStorageError, match=rf"^http://{bucket.proxy.host} does not honour .*; use"),
         storage.lock(f"{bucket.path}/_lock", "the first"),
     ):
         pytest.fail("two may hold this lock")
@@ -375,7 +375,9 @@ def test_two_at_once_in_a_store_that_forgets_conditions_are_both_refused(first_t
     both = [acquired(at(shelf, owner)) for owner in ("the first", "the second")]
 
     for lock in (both[first_to_ask], both[1 - first_to_ask]):
-        with pytest.raises(storage.UnsupportedStorageError, match=r"^https://store.example ignores the conditions"):
+        with pytest.raises(
+            storage.UnsupportedStorageError, match=r"^https://store.example does not honour conditional writes"
+        ):
             lock.check_conditions()
         lock.release(done=False)
     assert not shelf.version
@@ -418,7 +420,7 @@ def test_a_lock_that_is_not_deleted_at_once_is_deleted_later_or_the_run_says_so(
         storage.delete([f"{bucket.path}/_lock"])
     [line] = said
     assert line.startswith("cannot be removed (")
-    assert line.endswith("(403)): the next run waits 30 s for it")
+    assert line.endswith("(403)): the next run will wait 30 s for it")
 
 
 def test_a_lock_that_was_left_behind_is_held_until_it_is_deleted() -> None:
