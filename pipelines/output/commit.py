@@ -221,7 +221,7 @@ def carry_out(output: str, journal: Journal, at_work: bool = True) -> None:
         source, target = storage.join(output, move.source), storage.join(output, move.target)
         if storage.leads_away(output, source):
             raise OutputError(
-                f"{source} is, or lies behind, a link", "remove it: scenetags moves only files of its own"
+                f"{source} is a link, or is reached through one", "remove it: scenetags moves only files of its own"
             )
         # A missing source was moved by an earlier attempt or a concurrent one: a runner that believes a worker is dead
         # starts another.

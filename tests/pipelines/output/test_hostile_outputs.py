@@ -87,7 +87,7 @@ def test_a_journal_that_names_other_files_is_refused(written: object, run: Run, 
     before = contents(victim)
     stage(run, written)
 
-    with pytest.raises(OutputError, match=rf"{OURS}/{JOURNAL} is not the journal of a commit"), hold_output(run):
+    with pytest.raises(OutputError, match=rf"{OURS}/{JOURNAL} is not a valid journal of a commit"), hold_output(run):
         pass
 
     assert contents(victim) == before
@@ -164,8 +164,8 @@ def link_shadow(output: Path, victim: Path) -> None:
     ("link", "refusal"),
     [
         (link_staging, None),
-        (link_staged_table, "predictions/mine.parquet is, or lies behind, a link"),
-        (link_staged_file, "predictions/a.parquet is, or lies behind, a link"),
+        (link_staged_table, "predictions/mine.parquet is a link, or is reached through one"),
+        (link_staged_file, "predictions/a.parquet is a link, or is reached through one"),
         (link_table, "predictions is a link"),
         (link_manifests, "runs is a link"),
         (link_lock, "cannot write to output .*: .*/_lock is a link$"),
