@@ -29,6 +29,8 @@ STOP_AFTER = 60
 REPAIRS = frozenset(("unmarked_rgba_jpeg", "cmyk", "cmyk_inverted", "ycck", "grayscale", "palette")) | {
     "alpha_dropped",
     "depth_scaled",
+    "extra_band_dropped",
+    "icc_ignored",
     "icc_to_srgb",
     "exif_rotated",
     "first_frame",
@@ -110,7 +112,7 @@ def _judge(decoded: Decoded) -> str:
     pixels = decoded.pixels
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not 0 < pixels.size <= 3 * MAX_PIXELS:
         return f"pixels {pixels.dtype}{list(pixels.shape)}"
-    unknown = set(decoded.repairs) - REPAIRS
+    unknown = {repair for repair in decoded.repairs if repair not in REPAIRS and not repair.startswith("bands_")}
     if unknown or len(set(decoded.repairs)) != len(decoded.repairs):
         return f"repairs {decoded.repairs}"
     return ""

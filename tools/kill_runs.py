@@ -232,6 +232,8 @@ def judge(archive: Archive, output: Path) -> None:
 
 def read_rows(output: Path) -> dict[str, pa.Table]:
     """Read the rows of both tables, sorted by path, without the columns that differ between runs."""
+    # A run that is killed early has not made its output yet.
+    output.mkdir(exist_ok=True)
     opened = open_output(str(output))
     rows = {}
     for table, files, read in (

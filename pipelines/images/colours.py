@@ -14,6 +14,8 @@ from pipelines.images.profiles import apply_profile, colour_space
 # JPEG rings at the edges of a mask: a few pixels there have values near 0 and 255 instead.
 _RINGING = 32
 _MASK_SHARE = 0.98
+# Share of the samples of 16 bits in the brighter half. Satellites' bands seldom reach it: white is at 10,000 or so.
+_BRIGHT_SHARE = 0.01
 # Spread, in levels, of the other three components where the fourth is at its maximum. Read as CMYK, such pixels are
 # solid black, and any picture under them would be invisible.
 _PICTURE_SPREAD = 8.0
@@ -42,12 +44,22 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
     if layout.bits == 16:
         image = _scale_depth(image)
         repairs.append("depth_scaled")
+        if not layout.is_scaled and not _fills_range(image):
+            raise UntrustedColoursError(
+                f"16-bit {layout.format.upper()} with values in the darker half of the range only: how bright white is "
+                "cannot be told"
+            )
     if image.mode in ("P", "PA"):
         repairs.append("palette")
+    if layout.bands != (0, 1, 2):
+        repairs.append("bands_" + "".join(str(band + 1) for band in layout.bands))
+        image = Image.merge("RGB", [image.getchannel(band) for band in layout.bands])
     gray = layout.gray or image.mode in ("1", "L", "LA", "La")
     if gray:
         repairs.append("grayscale")
-    if transparent:
+    if layout.has_extra_band:
+        repairs.append("extra_band_dropped")
+    elif transparent:
         repairs.append("alpha_dropped")
     if image.mode not in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK"):
         raise UntrustedColoursError(f"{layout.format.upper()} in Pillow mode {image.mode}: its colours are ambiguous")
@@ -55,9 +67,13 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
         # A palette with more than one transparent colour would make Pillow warn.
         image.info.pop("transparency", None)
         image = _in_mode(image, "L" if gray else "RGB")
-    if layout.profile:
-        image, converted = apply_profile(image, layout.profile)
-        repairs += ["icc_to_srgb"] if converted else []
+    if layout.profile is not None:
+        image, repair = apply_profile(image, layout.profile)
+        if repair == "icc_ignored" and "unmarked_rgba_jpeg" in repairs:
+            raise UntrustedColoursError(
+                "4-component JPEG without an Adobe marker, with an ICC profile that does not fit"
+            )
+        repairs += [repair] if repair else []
     return _in_mode(image, "RGB"), repairs
 
 
@@ -88,7 +104,7 @@ def _read_four_components(image: Image.Image, layout: Layout) -> tuple[Image.Ima
         return _drop_fourth(image), ["unmarked_rgba_jpeg"]
     is_mask = _is_mask(image)
     says_cmyk = layout.component_ids == b"CMYK"
-    if (layout.profile and colour_space(layout.profile) == "CMYK") or (says_cmyk and not is_mask):
+    if colour_space(layout.profile or b"") == "CMYK" or (says_cmyk and not is_mask):
         return image, ["cmyk"]
     if is_mask and not says_cmyk:
         return _drop_fourth(image), ["unmarked_rgba_jpeg", "alpha_dropped"]
@@ -121,6 +137,13 @@ def _is_mask(image: Image.Image) -> bool:
     means = shown @ levels / opaque
     variances = (shown * (levels - means[:, None]) ** 2).sum(axis=1) / opaque
     return bool(np.sqrt(variances).max() > _PICTURE_SPREAD)
+
+
+def _fills_range(image: Image.Image) -> bool:
+    """Return whether the samples of an image, scaled to 8 bits, are those of a picture from black to white."""
+    opaque = image.getbands()[: -1 if image.mode in ("LA", "RGBA") else None]
+    counts = np.array([image.getchannel(band).histogram() for band in opaque])
+    return bool(counts[:, 128:].sum() >= _BRIGHT_SHARE * counts.sum())
 
 
 def _scale_depth(image: Image.Image) -> Image.Image:

@@ -98,7 +98,7 @@ def _read_webp(data: bytes) -> Layout:
         width,
         height,
         samples=4 if alpha else 3,
-        orientation=read_orientation(chunks.get(b"EXIF", b""), chunks.get(b"XMP ", b"")),
+        orientation=read_orientation(chunks.get(b"EXIF", b"")),
         profile=chunks.get(b"ICCP"),
     )
 
@@ -112,7 +112,7 @@ def _webp_chunks(data: bytes) -> dict[bytes, bytes]:
         if number > _MOST_WEBP_CHUNKS:
             raise DamagedImageError(f"damaged WebP: more than {_MOST_WEBP_CHUNKS:,} chunks")
         name, size = struct.unpack_from("<4sI", data, at)
-        if name in (b"EXIF", b"XMP ", b"ICCP"):
+        if name in (b"EXIF", b"ICCP"):
             chunks.setdefault(name, data[at + 8 : at + 8 + size])
         at += 8 + size + size % 2
     return chunks

@@ -8,7 +8,13 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from pipelines.images.layout import DamagedImageError, Layout, UnsupportedImageError, UntrustedColoursError
+from pipelines.images.layout import (
+    DAMAGED_PROFILE,
+    DamagedImageError,
+    Layout,
+    UnsupportedImageError,
+    UntrustedColoursError,
+)
 from pipelines.images.metadata import find_integer, read_orientation
 from pipelines.images.scans import FRAME_MARKERS, MOST_SEGMENTS, Frame, check_scans, in_one_scan, read_frame
 
@@ -18,7 +24,7 @@ _FILL = re.compile(rb"\xff*(?=\xff)")
 _APP0, _APP1, _APP2, _APP14, _COMMENT, _RESTART_INTERVAL = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE, 0xDD
 # Segments on which no pixel depends once they are read here, so that Pillow need not see them.
 _ABOUT = (frozenset(range(0xE0, 0xF0)) | {_COMMENT}) - {_APP0, _APP14}
-_EXIF, _XMP, _PROFILE, _PICTURES = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0", b"MPF\0"
+_EXIF, _PROFILE, _PICTURES = b"Exif\0\0", b"ICC_PROFILE\0", b"MPF\0"
 _NUMBER_OF_PICTURES = 0xB001
 # Names the second picture as a map of brightness, not as another frame.
 _GAIN_MAP = b' hdrgm:Version="'
@@ -113,14 +119,17 @@ def _read_orientation(segments: Sequence[_Segment]) -> int:
         return 1
     parts = [part.payload for part in segments if part.marker == _APP1 and part.payload.startswith(_EXIF)]
     exif = b"".join(part[len(_EXIF) :] for part in parts)
-    return read_orientation(exif, _last(segments, _APP1, _XMP))
+    return read_orientation(exif)
 
 
 def _join_profile(segments: Sequence[_Segment]) -> bytes | None:
-    """Join the numbered parts of an ICC profile; its specification, annex B.4."""
+    """Join the numbered parts of an ICC profile, wherever they are; its specification, annex B.4."""
     parts = sorted(part.payload for part in segments if part.marker == _APP2 and part.payload.startswith(_PROFILE))
-    if not parts or parts[0][13] != len(parts):
+    if not parts:
         return None
+    numbers = [tuple(part[12:14]) for part in parts]
+    if numbers != [(number, len(parts)) for number in range(1, len(parts) + 1)]:
+        return DAMAGED_PROFILE
     return b"".join(part[14:] for part in parts)
 
 

@@ -40,6 +40,10 @@ class UntrustedColoursError(ImageError):
     """An image that can be decoded, but whose colours are ambiguous."""
 
 
+DAMAGED_PROFILE = b""
+"""Stands for an ICC profile that is there but not whole."""
+
+
 def _without_jpegs(_: bytes) -> Iterable[tuple[int, int, bytes]]:
     return ()
 
@@ -59,8 +63,11 @@ class Layout(NamedTuple):
       component_ids: identifiers of a JPEG's components.
       scan: byte at which a JPEG's first scan begins.
       in_one_scan: whether that scan of a JPEG holds the whole picture.
+      bands: numbers of the bands that are red, green and blue, from 0.
+      has_extra_band: whether there is a band besides red, green and blue that is no opacity.
+      is_scaled: whether the file says that the largest value of its samples is white.
       orientation: how to turn the picture upright, as EXIF numbers it, 1 to 8.
-      profile: the embedded ICC profile.
+      profile: the embedded ICC profile; `DAMAGED_PROFILE` if it is not whole, None if there is none.
       to_pixels: turns the file into one that holds its pixels and nothing else, in which `scan` is a place; raises an
         `ImageError` if some of the pixels are missing.
       read_jpegs: yields, of a TIFF's strips or tiles that are JPEGs, the column and row of the last pixel and the JPEG.
@@ -77,6 +84,9 @@ class Layout(NamedTuple):
     component_ids: bytes = b""
     scan: int = 0
     in_one_scan: bool = True
+    bands: tuple[int, int, int] = (0, 1, 2)
+    has_extra_band: bool = False
+    is_scaled: bool = False
     orientation: int = 1
     profile: bytes | None = None
     to_pixels: Callable[[bytes], bytes] = bytes

@@ -1,4 +1,4 @@
-"""Read the few facts of EXIF and XMP that change pixels.
+"""Read the few facts of EXIF that change pixels.
 
 Pillow reads all of it: 1 MB of EXIF whose entries share one value would cost it 20 GB.
 """
@@ -10,26 +10,23 @@ import struct
 import zlib
 
 _ORIENTATION = 0x0112
-_XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 _PREFIXES = re.compile(rb"(?:Exif\0\0)*")
-# struct's codes of the field types SHORT and LONG.
-_INTEGERS = {3: "H", 4: "I"}
+# struct's codes of the integers among the field types; the orientation should be a SHORT, but is not always.
+_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 
 
-def read_orientation(exif: bytes, xmp: bytes | memoryview = b"") -> int:
+def read_orientation(exif: bytes) -> int:
     """Read how an image must be turned to be upright.
+
+    XMP may name an orientation, too. It is not followed: no other decoder does.
 
     Args:
       exif: an EXIF block, with or without its prefix; empty if there is none.
-      xmp: an XMP packet, which counts only if EXIF does not name an orientation.
 
     Returns:
       The orientation as EXIF numbers it, 1 to 8; 1 if it is missing, unreadable or undefined.
     """
-    orientation = find_integer(exif, _ORIENTATION)
-    if orientation is None:
-        found = _XMP_ORIENTATION.search(xmp)
-        orientation = int(found[1]) if found else 1
+    orientation = find_integer(exif, _ORIENTATION) or 1
     return orientation if 1 <= orientation <= 8 else 1
 
 

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Sequence
 from functools import partial
 
-from pipelines.images.layout import DamagedImageError, Layout
+from pipelines.images.layout import DAMAGED_PROFILE, DamagedImageError, Layout
 from pipelines.images.metadata import inflate, read_orientation
 from pipelines.images.profiles import MOST_PROFILE_BYTES
 
@@ -24,7 +24,6 @@ _MOST_UNPACKED = 1_000_000
 # First row, first column, and their steps in the seven passes of an interlaced PNG; section 8.1.
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 _RAW_EXIF = b"Raw profile type exif"
-_XMP = b"XML:com.adobe.xmp"
 
 
 def read_png(data: bytes) -> Layout:
@@ -44,6 +43,8 @@ def read_png(data: bytes) -> Layout:
         bits,
         frames=_count_frames(chunks),
         gray=colour_type in (0, 4),
+        # Where samples had fewer bits, they were scaled, as the specification demands.
+        is_scaled=b"sBIT" in chunks,
         orientation=_read_orientation(chunks),
         profile=_read_profile(chunks),
         to_pixels=bytes if whole else partial(_to_pixels, kept),
@@ -82,19 +83,22 @@ def _read_chunks(data: bytes) -> tuple[_Chunks, list[tuple[int, int]], bool]:
             kept[-1] = (kept[-1][0], end)
         else:
             kept.append((at, end))
-        if name == b"PLTE":
+        if name == b"PLTE" or (name == b"sBIT" and b"IDAT" not in chunks):
             chunks.setdefault(name, [b""])
         elif name == b"IDAT":
-            _check(view, at, end)
+            if not _is_intact(view, at, end):
+                raise DamagedImageError(f"damaged PNG: wrong checksum of the pixel data at byte {at}")
             chunks.setdefault(name, [b""])
         elif name in (b"iCCP", b"eXIf", b"acTL", b"fcTL") or (
-            name in (b"tEXt", b"zTXt", b"iTXt") and data.startswith((_RAW_EXIF, _XMP), at + 8)
+            name in (b"tEXt", b"zTXt") and data.startswith(_RAW_EXIF, at + 8)
         ):
-            if name != b"fcTL":
-                _check(view, at, end)
-            # Frames behind the pixels do not matter: those of the first one are the pixels.
-            if b"IDAT" not in chunks or name not in (b"acTL", b"fcTL"):
+            # A profile behind the pixels is not theirs; frames there do not matter.
+            if b"IDAT" in chunks and name in (b"iCCP", b"acTL", b"fcTL"):
+                pass
+            elif name == b"fcTL" or _is_intact(view, at, end):
                 chunks.setdefault(name, []).append(data[at + 8 : end - 4])
+            elif name == b"iCCP":
+                chunks.setdefault(name, []).append(b"")
         at = end
         if name == b"IEND":
             break
@@ -120,12 +124,9 @@ def holds_all_rows(data: bytes, layout: Layout) -> bool:
     return missing <= 0
 
 
-def _check(data: memoryview, at: int, end: int) -> None:
-    """Verify the checksum of a chunk; Pillow ignores those of the pixels."""
-    if zlib.crc32(data[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
-        name = bytes(data[at + 4 : at + 8])
-        what = "pixel data" if name == b"IDAT" else name.decode("ascii")
-        raise DamagedImageError(f"damaged PNG: wrong checksum of the {what} at byte {at}")
+def _is_intact(data: memoryview, at: int, end: int) -> bool:
+    """Compare the checksum of a chunk; Pillow ignores those of the pixels."""
+    return bool(zlib.crc32(data[at + 4 : end - 4]) == struct.unpack_from(">I", data, end - 4)[0])
 
 
 def _count_frames(chunks: _Chunks) -> int:
@@ -141,19 +142,17 @@ def _count_frames(chunks: _Chunks) -> int:
 def _read_profile(chunks: _Chunks) -> bytes | None:
     """Unpack the ICC profile; section 11.3.2.3."""
     profiles = chunks.get(b"iCCP", ())
-    if len(profiles) > 1:
-        # The specification allows one. Pillow takes the last, and libpng the first.
-        raise DamagedImageError(f"damaged PNG: {len(profiles):,} colour profiles")
     if not profiles:
         return None
     _, _, packed = profiles[0].partition(b"\0")
-    if packed[:1] != b"\0":
-        raise DamagedImageError("damaged PNG: its colour profile is packed by an unknown method")
-    return inflate(packed[1:], MOST_PROFILE_BYTES + 1) or None
+    # The specification allows one. Of several, Pillow takes the last, and libpng the first.
+    if len(profiles) > 1 or packed[:1] != b"\0":
+        return DAMAGED_PROFILE
+    return inflate(packed[1:], MOST_PROFILE_BYTES + 1)
 
 
 def _read_orientation(chunks: _Chunks) -> int:
-    """Read the orientation from EXIF, from the text in which ImageMagick stores it, or from XMP."""
+    """Read the orientation from EXIF, or from the text in which ImageMagick stores it."""
     exif = chunks.get(b"eXIf", [b""])[-1]
     texts = [(name, text) for name in (b"tEXt", b"zTXt") for text in chunks.get(name, ())]
     if not exif and (raw := [(name, text) for name, text in texts if text.startswith(_RAW_EXIF + b"\0")]):
@@ -161,8 +160,7 @@ def _read_orientation(chunks: _Chunks) -> int:
         text = text[len(_RAW_EXIF) + 1 :]
         text = inflate(text[1:], _MOST_TEXT) if name == b"zTXt" else text
         exif = _from_hex(b"".join(text.split(b"\n")[3:]))
-    packets = [text for text in chunks.get(b"iTXt", ()) if text.startswith(_XMP + b"\0")]
-    return read_orientation(exif, _read_packet(packets[-1]) if packets else b"")
+    return read_orientation(exif)
 
 
 def _from_hex(text: bytes) -> bytes:
@@ -170,10 +168,3 @@ def _from_hex(text: bytes) -> bytes:
         return bytes.fromhex(text.decode("ascii"))
     except ValueError:
         return b""
-
-
-def _read_packet(text: bytes) -> bytes:
-    """Unpack an iTXt chunk; section 11.3.3.4."""
-    packed = text[len(_XMP) + 1 : len(_XMP) + 2] == b"\1"
-    _, _, content = text[len(_XMP) + 3 :].partition(b"\0")[2].partition(b"\0")
-    return inflate(content, _MOST_TEXT) if packed else content

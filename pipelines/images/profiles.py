@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageChops, ImageCms
 
-from pipelines.images.layout import ImageTooLargeError, UntrustedColoursError
+from pipelines.images.layout import ImageTooLargeError
 
 MOST_PROFILE_BYTES = 16_000_000
 """The largest printer profiles have nine megabytes. Profiles are cached for later images, so larger ones would add up.
@@ -27,18 +27,33 @@ _MOST_TAGS = 100
 _SRGB_TOLERANCE = 1
 
 
-def apply_profile(image: Image.Image, profile: bytes) -> tuple[Image.Image, bool]:
-    """Convert an image from the colour space of its profile to sRGB; return it and whether it was converted."""
+def apply_profile(image: Image.Image, profile: bytes) -> tuple[Image.Image, str | None]:
+    """Convert an image from the colour space of its profile to sRGB.
+
+    A profile that is damaged, or made for other colours than the image has, is ignored: the image is then in the space
+    that its format presumes.
+
+    Args:
+      image: of mode L, RGB or CMYK.
+      profile: as in `Layout`.
+
+    Returns:
+      The image, and the name of the repair; None if the profile is sRGB itself.
+
+    Raises:
+      ImageTooLargeError: the profile is larger than any printer's.
+    """
     if len(profile) > MOST_PROFILE_BYTES:
         raise ImageTooLargeError(f"ICC profile of {len(profile):,} bytes: the limit is {MOST_PROFILE_BYTES:,}")
-    mode = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}.get(colour_space(profile))
-    if image.mode == "L" and mode == "RGB":
-        image = image.convert("RGB")
-    if image.mode != mode:
-        space = colour_space(profile) or "an unknown colour space"
-        raise UntrustedColoursError(f"{image.mode} image with an ICC profile for {space}")
-    transform = _srgb_transform(_without_other_tags(profile), mode)
-    return (ImageCms.applyTransform(image, transform) or image, True) if transform else (image, False)
+    try:
+        mode = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}.get(colour_space(profile))
+        fitting = image.convert("RGB") if image.mode == "L" and mode == "RGB" else image
+        if fitting.mode != mode:
+            return image, "icc_ignored"
+        transform = _srgb_transform(_without_other_tags(profile), mode)
+    except (ImageCms.PyCMSError, OSError, struct.error):
+        return image, "icc_ignored"
+    return (ImageCms.applyTransform(fitting, transform) or fitting, "icc_to_srgb") if transform else (fitting, None)
 
 
 def _without_other_tags(profile: bytes) -> bytes:
@@ -50,10 +65,9 @@ def _without_other_tags(profile: bytes) -> bytes:
     return profile[:128] + table + profile[128 + len(table) :]
 
 
-@lru_cache(maxsize=16)
 def colour_space(profile: bytes) -> str:
-    """Name the colour space of a profile as ICC does, e.g. `RGB` or `CMYK`."""
-    return ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space.strip()
+    """Name the colour space of a profile as ICC does, e.g. `RGB` or `CMYK`; ICC.1:2022, section 7.2.6."""
+    return profile[16:20].decode("latin-1").strip() if profile[36:40] == b"acsp" else ""
 
 
 @lru_cache(maxsize=16)

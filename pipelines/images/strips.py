@@ -11,7 +11,7 @@ from pipelines.images.scans import check_scans, in_one_scan
 
 WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANES = 256, 257, 258, 259, 277, 284
 STRIP_OFFSETS, STRIP_ROWS, STRIP_SIZES = 273, 278, 279
-TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 322, 323, 324, 325
+PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 317, 322, 323, 324, 325
 JPEG = 7
 _UNCOMPRESSED = 1
 _SEPARATE_PLANES = 2
@@ -58,7 +58,6 @@ def check_pieces(data: bytes, tags: Tags, tables: bytes) -> None:
     Raises:
       DamagedImageError: a strip or tile is missing, or ends before its last pixel.
       ImageTooLargeError: the tiles are far larger than the image.
-      UnsupportedImageError: the file leaves out strips or tiles on purpose.
     """
     grid = _read_grid(tags)
     if len(grid.offsets) != grid.number or (grid.sizes and len(grid.sizes) != grid.number):
@@ -66,12 +65,17 @@ def check_pieces(data: bytes, tags: Tags, tables: bytes) -> None:
             f"damaged TIFF: offsets of {len(grid.offsets):,} and sizes of {len(grid.sizes):,} {grid.what}s instead of "
             f"{grid.number:,}"
         )
-    if 0 in grid.offsets or 0 in grid.sizes:
-        raise UnsupportedImageError(f"TIFF that leaves out {grid.what}s: their pixels are not in the file")
     if tags.get(COMPRESSION, (1,))[0] == _UNCOMPRESSED:
         _check_uncompressed(data, tags, grid)
     if tags.get(COMPRESSION, (1,))[0] == JPEG:
         _check_jpegs(data, tags, tables, grid)
+
+
+def piece_shape(tags: Tags) -> tuple[int, int, int]:
+    """Return the rows, columns and samples per pixel of a strip or tile."""
+    grid = _read_grid(tags)
+    separate = tags.get(PLANES, (1,))[0] == _SEPARATE_PLANES
+    return grid.rows, grid.columns, 1 if separate else tags.get(SAMPLES, (1,))[0]
 
 
 def read_jpegs(tags: Tags, tables: bytes, data: bytes) -> Iterator[tuple[int, int, bytes]]:

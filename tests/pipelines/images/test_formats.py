@@ -116,8 +116,7 @@ NOT_UNSIGNED = "only unsigned integers"
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (files.tiff(RGBA, files.RGB), UNCERTAIN),
-        (files.tiff(RGBA, files.RGB, tags={338: ("H", [0])}), UNCERTAIN),
+        (files.tiff(RGBA, files.BLACK_IS_ZERO), UNCERTAIN),
         (files.tiff(files.mosaic(bands=5), files.RGB, tags={338: ("H", [2, 0])}), UNCERTAIN),
         (files.tiff(RGB, files.BLACK_IS_ZERO), UNCERTAIN),
         (files.tiff(files.mosaic(bands=2), files.BLACK_IS_ZERO), UNCERTAIN),

@@ -15,6 +15,7 @@ from PIL import Image, ImageCms
 from tests import icc_profiles
 from tests import image_files as files
 from tests.pipelines.images.decoding import (
+    BEST,
     DEEP_GRAY,
     GRAY,
     GRAY_RGB,
@@ -136,22 +137,69 @@ def test_an_srgb_profile_changes_nothing(
     assert_decodes(data, expected, source, repairs)
 
 
+def with_a_wrong_checksum(png: bytes, name: bytes) -> bytes:
+    at = png.index(name)
+    end = at + 4 + int.from_bytes(png[at - 4 : at], "big")
+    return png[:end] + bytes(byte ^ 0xFF for byte in png[end : end + 4]) + png[end + 4 :]
+
+
+def parted(profile: bytes, numbers: Sequence[int], count: int) -> bytes:
+    """Write a JPEG with parts of a profile in front of and behind the frame header, of these numbers."""
+    segments = files.jpeg_segments(files.encode(RGB, "jpeg", **BEST))
+    size = -(-len(profile) // count)
+    frame = next(place for place, segment in enumerate(segments) if segment.marker in (0xC0, 0xC2))
+    parts = [
+        files.JpegSegment(0xE2, b"ICC_PROFILE\0" + bytes((number, count)) + profile[size * (number - 1) :][:size])
+        for number in numbers
+    ]
+    return files.join_jpeg([*segments[:frame], *parts[:1], segments[frame], *parts[1:], *segments[frame + 1 :]])
+
+
 @pytest.mark.parametrize(
-    ("data", "reason"),
+    ("data", "expected", "source", "repairs"),
     [
-        (files.encode(RGB, "png", icc_profile=PRINTER), "RGB image with an ICC profile for CMYK"),
-        (files.encode(RGB, "png", icc_profile=LINEAR_GRAY), "RGB image with an ICC profile for GRAY"),
-        (files.encode(GRAY, "png", icc_profile=PRINTER), "L image with an ICC profile for CMYK"),
-        (files.four_component_jpeg(RGBA, adobe=0, icc_profile=WIDE), "CMYK image with an ICC profile for RGB"),
-        (files.unmarked_rgba_jpeg(RGB, icc_profile=PRINTER), "RGB image with an ICC profile for CMYK"),
-        (files.encode(RGB, "png", icc_profile=WIDE.replace(b"RGB XYZ", b"Lab XYZ")), "ICC profile for nothing|Lab"),
-        (files.encode(RGB, "png", icc_profile=b"no profile"), "profile"),
-        (files.encode(RGB, "png", icc_profile=WIDE[:200]), "profile"),
-        (files.encode(RGB, "png", icc_profile=WIDE.replace(b"gTRC", b"xTRC")), "transform"),
+        (files.encode(RGB, "png", icc_profile=PRINTER), RGB, "png 3x8", ()),
+        (files.encode(RGB, "png", icc_profile=LINEAR_GRAY), RGB, "png 3x8", ()),
+        (files.encode(GRAY, "png", icc_profile=PRINTER), GRAY_RGB, "png 1x8", ["grayscale"]),
+        (
+            files.four_component_jpeg(RGBA, adobe=0, icc_profile=WIDE),
+            from_inks(255 - RGBA),
+            "jpeg 4x8",
+            ["cmyk_inverted"],
+        ),
+        (files.encode(RGB, "png", icc_profile=WIDE.replace(b"RGB XYZ", b"Lab XYZ")), RGB, "png 3x8", ()),
+        (files.encode(RGB, "png", icc_profile=b"no profile"), RGB, "png 3x8", ()),
+        (files.encode(RGB, "png", icc_profile=WIDE[:200]), RGB, "png 3x8", ()),
+        (files.encode(RGB, "png", icc_profile=WIDE.replace(b"gTRC", b"xTRC")), RGB, "png 3x8", ()),
+        (files.encode(RGB, "tiff", icc_profile=WIDE[:200]), RGB, "tiff 3x8", ()),
+        (files.encode(RGB, "webp", icc_profile=WIDE[:200], **LOSSLESS), RGB, "webp 3x8", ()),
+        (files.png(RGB, "RGB", chunks={b"iCCP": b"x\0\0not compressed"}), RGB, "png 3x8", ()),
+        (files.png(RGB, "RGB", chunks={b"iCCP": b"x\0\1" + zlib.compress(WIDE)}), RGB, "png 3x8", ()),
+        (with_a_wrong_checksum(files.encode(RGB, "png", icc_profile=WIDE), b"iCCP"), RGB, "png 3x8", ()),
+        (parted(WIDE, (1, 2), 3), RGB, "jpeg 3x8", ()),
+        (parted(WIDE, (1, 1, 2), 2), RGB, "jpeg 3x8", ()),
+        (parted(WIDE, (2, 3), 2), RGB, "jpeg 3x8", ()),
     ],
 )
-def test_a_profile_that_does_not_fit_or_is_damaged_is_refused(data: bytes, reason: str) -> None:
-    assert_refused(data, reason)
+def test_a_profile_that_does_not_fit_or_is_damaged_is_ignored_and_named(
+    data: bytes, expected: NDArray[np.uint8], source: str, repairs: Sequence[str]
+) -> None:
+    assert_decodes(data, expected, source, [*repairs, "icc_ignored"], within=1)
+
+
+@pytest.mark.parametrize("numbers", [(1,), (1, 2), (2, 1), (3, 1, 2)])
+def test_the_parts_of_a_profile_may_stand_around_the_frame_header(numbers: Sequence[int]) -> None:
+    assert_decodes(parted(WIDE, numbers, len(numbers)), WIDE_RGB, "jpeg 3x8", ["icc_to_srgb"], within=3)
+
+
+def test_a_profile_behind_the_pixels_is_not_theirs() -> None:
+    data = files.encode(RGB, "png")
+    end = data.index(b"IEND") - 4
+    assert_decodes(data[:end] + files.png_chunk(*icc_chunk(WIDE).popitem()) + data[end:], RGB, "png 3x8")
+
+
+def test_a_profile_for_inks_leaves_it_open_what_unmarked_components_are() -> None:
+    assert_refused(files.unmarked_rgba_jpeg(RGB, icc_profile=PRINTER), "ICC profile that does not fit")
 
 
 def test_the_profile_of_a_large_printer_is_applied() -> None:
@@ -187,6 +235,7 @@ def shifted(profile: bytes, place: int) -> tuple[int, int]:
     return where + 12, size
 
 
-def test_two_profiles_in_a_png_are_refused() -> None:
+def test_of_two_profiles_in_a_png_none_counts() -> None:
     data = files.encode(RGB, "png", icc_profile=WIDE)
-    assert_refused(data[:33] + files.png_chunk(*icc_chunk(SRGB).popitem()) + data[33:], "2 colour profiles")
+    two = data[:33] + files.png_chunk(*icc_chunk(SRGB).popitem()) + data[33:]
+    assert_decodes(two, RGB, "png 3x8", ["icc_ignored"])

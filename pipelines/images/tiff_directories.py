@@ -1,0 +1,307 @@
+"""Read the directories of a TIFF or BigTIFF; TIFF 6.0, section 2."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UnsupportedImageError
+from pipelines.images.strips import (
+    BITS,
+    COMPRESSION,
+    HEIGHT,
+    PLANES,
+    PREDICTOR,
+    SAMPLES,
+    STRIP_OFFSETS,
+    STRIP_ROWS,
+    STRIP_SIZES,
+    TILE_HEIGHT,
+    TILE_OFFSETS,
+    TILE_SIZES,
+    TILE_WIDTH,
+    WIDTH,
+)
+
+# TIFF 6.0 tags, and NumPy types for the field types that these tags may have.
+KIND, OLD_KIND, PHOTOMETRIC, ORIENTATION, COLOUR_MAP = 254, 255, 262, 274, 320
+INKS, EXTRA, SAMPLE_FORMAT, TABLES, PROFILE = 332, 338, 339, 347, 34675
+_DIRECTORIES, _XMP = 330, 700
+METADATA, NO_DATA = 42112, 42113
+"""GDAL's."""
+_INTEGERS = (
+    *(WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANES, STRIP_OFFSETS, STRIP_ROWS, STRIP_SIZES),
+    *(TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES),
+    *(PHOTOMETRIC, PREDICTOR, COLOUR_MAP, INKS, EXTRA, SAMPLE_FORMAT),
+)
+# Integers on which no pixel depends, but which picture it is, and how it is turned.
+_ABOUT = (KIND, OLD_KIND, ORIENTATION)
+# Further tags on which pixels depend: the order of bits, the tables of JPEGs, and YCbCr.
+_FURTHER = (266, TABLES, 529, 530, 531, 532)
+# Pillow and libtiff read every entry they see, and thousands of them can share the same megabytes.
+_PIXELS = frozenset((*_INTEGERS, *_FURTHER))
+_TEXTS = (PROFILE, METADATA, NO_DATA)
+_READ = frozenset((*_PIXELS, *_ABOUT, *_TEXTS))
+# Further directories, and what makes Pillow turn the image.
+_FOLLOWED = frozenset((_DIRECTORIES, 34665, 34853, 40965, _XMP))
+# To leave out less than this is not worth a copy of the file.
+_MOST_LEFT_IN = 1_000_000
+_TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 16: "u8"}
+# Bytes per value of each field type.
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
+# libtiff's limit for a directory, and more directories than an image has overviews and masks.
+_MOST_ENTRIES, _MOST_DIRECTORIES = 4096, 64
+# The number of tiles of 16 x 16 pixels in 64 million pixels. Pillow creates an object per value.
+_MOST_VALUES = 250_000
+# What makes a picture a smaller version or a mask of another one: bits of its kind, or its old kind.
+_REDUCED, _MASK, _OLD_REDUCED = 1, 4, 2
+
+
+class Form(NamedTuple):
+    """How a file writes its directories; BigTIFF widens offsets and counts, and is alike otherwise.
+
+    Attributes:
+      order: of bytes, as `struct` names it.
+      offset: `struct`'s code of an offset.
+      number: that of the number of entries in a directory.
+      inline: bytes of a value that an entry holds itself.
+    """
+
+    order: str
+    offset: str
+    number: str
+    inline: int
+
+    @property
+    def pointer(self) -> int:
+        """Byte at which the place of the first directory stands."""
+        return self.inline
+
+
+class _Entry(NamedTuple):
+    """An entry of a directory.
+
+    Attributes:
+      tag: what it is about.
+      type: of its values.
+      number: of its values.
+      start: byte at which the values begin.
+      size: bytes that they take.
+      stored: the entry itself.
+    """
+
+    tag: int
+    type: int
+    number: int
+    start: int
+    size: int
+    stored: bytes
+
+
+class Directory(NamedTuple):
+    """The directory of an image.
+
+    Attributes:
+      form: of the file.
+      start: byte at which it begins.
+      tags: its integers.
+      texts: the ICC profile, the names of bands, and the value that stands for no data.
+      tables: those that JPEGs in it share.
+      entries: those on which pixels depend, by tag.
+      is_bare: whether there is so little else in it that Pillow may see it.
+      pictures: images in the file, counted up to 2; overviews and masks are none.
+    """
+
+    form: Form
+    start: int
+    tags: dict[int, tuple[int, ...]]
+    texts: dict[int, memoryview]
+    tables: bytes
+    entries: dict[int, _Entry]
+    is_bare: bool
+    pictures: int
+
+
+def read_directory(data: bytes) -> Directory:
+    """Read the directory of the main image.
+
+    Some programs write a thumbnail first; many write overviews and masks behind the image.
+
+    Raises:
+      ImageError: it is damaged, or has more in it than any image.
+      struct.error: the file ends in it.
+    """
+    form, first = _read_header(data)
+    mains: list[int] = []
+    seen: set[int] = set()
+    start, has_others = first, False
+    while start and start not in seen and len(mains) < 2 and len(seen) < _MOST_DIRECTORIES:
+        seen.add(start)
+        try:
+            is_main, start_of_next, has_directories = _look_at(data, form, start)
+        except (DamagedImageError, struct.error, IndexError):
+            if start == first:
+                raise
+            # What is behind the main image changes none of its pixels.
+            break
+        if is_main:
+            mains.append(start)
+        has_others |= has_directories
+        start = start_of_next
+    if not mains and has_others:
+        raise UnsupportedImageError("TIFF of a thumbnail; the image itself is in a directory below it")
+    return _read(data, form, mains[0] if mains else first)._replace(pictures=max(1, len(mains)))
+
+
+def leave_pixels(directory: Directory, data: bytes, tags: Mapping[int, tuple[int, ...]]) -> bytes:
+    """Make a file that holds this image as its first, without entries on which no pixel depends.
+
+    Where decoders take a file at its word, it says what is meant: a single band is not stored band by band, and levels
+    of a colour map go up to 65535, although some programs write them up to 255. Pillow does not read BigTIFF in
+    Motorola byte order, so that becomes a TIFF.
+
+    Args:
+      directory: of the image.
+      data: the file.
+      tags: those of the directory, or others that take their place; an entry without values is left out.
+
+    Raises:
+      DamagedImageError: the directory lies within its own values.
+    """
+    form, tags = directory.form, dict(tags)
+    if tags.get(SAMPLES, (1,))[0] == 1 and PLANES in tags:
+        tags[PLANES] = (1,)
+    if max(tags.get(COLOUR_MAP, (256,))) < 256:
+        tags[COLOUR_MAP] = tuple(level * 257 for level in tags[COLOUR_MAP])
+    if tags != directory.tags or (form.inline == 8 and form.order == ">"):
+        return _rewritten(directory._replace(tags=tags), data)
+    changes: list[tuple[int, bytes]] = []
+    if not directory.is_bare:
+        kept = [entry.stored for entry in directory.entries.values()]
+        bare = struct.pack(form.order + form.number, len(kept)) + b"".join(kept) + bytes(form.inline)
+        changes.append((directory.start, bare))
+    if directory.start != _read_header(data)[1]:
+        changes.append((form.pointer, struct.pack(form.order + form.offset, directory.start)))
+    return _changed(data, sorted(changes))
+
+
+def _rewritten(directory: Directory, data: bytes) -> bytes:
+    """Append a directory with other values to a file; it becomes a TIFF if it was a BigTIFF."""
+    order = directory.form.order
+    table, values, start = b"", b"", len(data) + len(data) % 2
+    entries = {tag: entry for tag, entry in directory.entries.items() if directory.tags.get(tag) != ()}
+    values_at = start + 2 + 12 * len(entries) + 4
+    for tag, entry in sorted(entries.items()):
+        kind, number, stored = entry.type, entry.number, data[entry.start : entry.start + entry.size]
+        if tag in directory.tags:
+            integers = directory.tags[tag]
+            kind, code = (3, "H") if max(integers) < 1 << 16 else (4, "I")
+            number, stored = len(integers), struct.pack(f"{order}{len(integers)}{code}", *integers)
+        if len(stored) > 4:
+            values, stored = values + stored + bytes(len(stored) % 2), struct.pack(order + "I", values_at + len(values))
+        table += struct.pack(f"{order}HHI", tag, kind, number) + stored.ljust(4, b"\0")
+    header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", start)
+    number_of_entries = struct.pack(order + "H", len(entries))
+    return b"".join((header, memoryview(data)[8:], bytes(len(data) % 2), number_of_entries, table, bytes(4), values))
+
+
+def _changed(data: bytes, changes: list[tuple[int, bytes]]) -> bytes:
+    if not changes:
+        return data
+    view, parts, end = memoryview(data), list[bytes | memoryview](), 0
+    for start, replacement in changes:
+        if start < end:
+            raise DamagedImageError("damaged TIFF: its directory lies within its own values")
+        parts += [view[end:start], replacement]
+        end = start + len(replacement)
+    return b"".join((*parts, view[end:]))
+
+
+def _look_at(data: bytes, form: Form, start: int) -> tuple[bool, int, bool]:
+    """Return whether a directory is that of a main image, where the next one is, and whether others are below it."""
+    kinds = {KIND: 0, OLD_KIND: 0}
+    has_directories = False
+    for entry in _entries(data, form, start):
+        has_directories |= entry.tag == _DIRECTORIES
+        if entry.tag in kinds:
+            kinds[entry.tag] = _read_integers(data, form, entry)[0]
+    following: int = struct.unpack_from(form.order + form.offset, data, _end(data, form, start))[0]
+    is_part = kinds[KIND] & (_REDUCED | _MASK) or kinds[OLD_KIND] == _OLD_REDUCED
+    return not is_part, following, has_directories
+
+
+def _read(data: bytes, form: Form, start: int) -> Directory:
+    tags: dict[int, tuple[int, ...]] = {}
+    texts: dict[int, memoryview] = {}
+    entries: dict[int, _Entry] = {}
+    others, tables = 0, b""
+    for entry in _entries(data, form, start):
+        if entry.tag not in _PIXELS:
+            others += _MOST_LEFT_IN + 1 if entry.tag in _FOLLOWED else entry.size
+        if entry.tag not in _READ:
+            continue
+        if entry.tag in tags or entry.tag in texts or entry.tag in entries:
+            raise DamagedImageError(f"damaged TIFF: tag {entry.tag} occurs twice")
+        is_there = entry.start + entry.size <= len(data)
+        if entry.tag in _TEXTS:
+            # What says something about the pixels, and is not there, changes none of them.
+            texts[entry.tag] = memoryview(data)[entry.start : entry.start + entry.size * is_there]
+            continue
+        if not is_there:
+            raise DamagedImageError(
+                f"damaged TIFF: the file does not hold the {entry.number:,} values of tag {entry.tag}"
+            )
+        if entry.number > _MOST_VALUES:
+            raise ImageTooLargeError(
+                f"TIFF whose tag {entry.tag} has {entry.number:,} values: the limit is {_MOST_VALUES:,}"
+            )
+        if entry.tag in _PIXELS:
+            entries[entry.tag] = entry
+        if entry.tag == TABLES:
+            tables = data[entry.start : entry.start + entry.size]
+        elif entry.tag not in _FURTHER:
+            tags[entry.tag] = _read_integers(data, form, entry)
+    is_bare = others <= _MOST_LEFT_IN and tags.get(ORIENTATION, (1,)) == (1,)
+    return Directory(form, start, tags, texts, tables, entries, is_bare, 1)
+
+
+def _read_integers(data: bytes, form: Form, entry: _Entry) -> tuple[int, ...]:
+    if entry.type not in _TYPES or not entry.number or entry.start + entry.size > len(data):
+        raise DamagedImageError(f"damaged TIFF: {entry.number} values of type {entry.type} in tag {entry.tag}")
+    integers = np.frombuffer(data, form.order + _TYPES[entry.type], entry.number, entry.start)
+    if integers.min() < 0:
+        raise DamagedImageError(f"damaged TIFF: the value {integers.min()} in tag {entry.tag}")
+    return tuple(integers.tolist())
+
+
+def _read_header(data: bytes) -> tuple[Form, int]:
+    """Read how a file writes its directories, and where the first one begins."""
+    order = "<" if data.startswith(b"II") else ">"
+    form = Form(order, "Q", "Q", 8) if data[2:4] in (b"+\0", b"\0+") else Form(order, "I", "H", 4)
+    (start,) = struct.unpack_from(order + form.offset, data, form.pointer)
+    return form, start
+
+
+def _entries(data: bytes, form: Form, start: int) -> Iterator[_Entry]:
+    """Yield the entries of a directory; their values may lie beyond the end of the file."""
+    (number,) = struct.unpack_from(form.order + form.number, data, start)
+    if number > _MOST_ENTRIES:
+        raise DamagedImageError(f"damaged TIFF: a directory with {number} entries")
+    head = struct.Struct(f"{form.order}HH{form.offset}")
+    size = head.size + form.inline
+    begin = start + struct.calcsize(form.order + form.number)
+    for at in range(begin, begin + number * size, size):
+        tag, kind, count = head.unpack_from(data, at)
+        length, values = count * _SIZES.get(kind, 0), at + head.size
+        if length > form.inline:
+            (values,) = struct.unpack_from(form.order + form.offset, data, values)
+        yield _Entry(tag, kind, count, values, length, data[at : at + size])
+
+
+def _end(data: bytes, form: Form, start: int) -> int:
+    """Return the byte behind the entries of a directory, at which the place of the next one stands."""
+    number: int = struct.unpack_from(form.order + form.number, data, start)[0]
+    return start + struct.calcsize(form.order + form.number) + number * (4 + 2 * form.inline)
