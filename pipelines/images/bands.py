@@ -32,6 +32,8 @@ def find_colours(metadata: bytes, samples: int) -> tuple[int, int, int] | None:
       UntrustedColoursError: it names others, but not all three.
     """
     names = _read_names(metadata)
+    if not names:
+        return None
     found = {
         colour: [band for band, name in names.items() if band < samples and _colour(name) == colour]
         for colour in _COLOURS

@@ -49,6 +49,7 @@ _READ = frozenset((*_PIXELS, *_ABOUT, *_TEXTS))
 _FOLLOWED = frozenset((_DIRECTORIES, 34665, 34853, 40965, _XMP))
 # To leave out less than this is not worth a copy of the file.
 _MOST_LEFT_IN = 1_000_000
+_SIGNED = (6, 8, 9)
 _TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 16: "u8"}
 # Bytes per value of each field type.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
@@ -272,7 +273,7 @@ def _read_integers(data: bytes, form: Form, entry: _Entry) -> tuple[int, ...]:
     if entry.type not in _TYPES or not entry.number or entry.start + entry.size > len(data):
         raise DamagedImageError(f"damaged TIFF: {entry.number} values of type {entry.type} in tag {entry.tag}")
     integers = np.frombuffer(data, form.order + _TYPES[entry.type], entry.number, entry.start)
-    if integers.min() < 0:
+    if entry.type in _SIGNED and integers.min() < 0:
         raise DamagedImageError(f"damaged TIFF: the value {integers.min()} in tag {entry.tag}")
     return tuple(integers.tolist())
 
