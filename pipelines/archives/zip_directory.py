@@ -66,7 +66,7 @@ class ZipDirectory:
         """
         end = _find_end(file, length)
         if end.size > end.place:
-            raise DamagedArchiveError("the archive is damaged: its directory does not fit into it")
+            raise DamagedArchiveError("the archive is damaged: its directory is larger than the archive")
         self._end = end
         # Offsets do not count what precedes the zip in its file.
         self._shift = end.place - end.size - end.offset
@@ -98,7 +98,8 @@ class ZipDirectory:
             count += 1
         if count & self._end.given_bits != self._end.entries:
             raise DamagedArchiveError(
-                f"the archive is damaged: its directory has {count:,} entries, but its end says {self._end.entries:,}"
+                f"the archive is damaged: its directory has {count:,} entries, "
+                f"but its end record says {self._end.entries:,}"
             )
 
     def _decode(self, fields: Sequence[int], start: int, name: bytes, extra: bytes) -> Entry:
@@ -143,7 +144,7 @@ def _find_end(file: IO[bytes], length: int) -> _End:
     if not (tail[max(0, end) :].startswith(b"PK\x05\x06") and tail.endswith(b"\0\0")):
         end = tail.rfind(b"PK\x05\x06", 0, max(0, end) + 4)
     if end < 0:
-        raise DamagedArchiveError("the archive is damaged: a zip's directory is not found")
+        raise DamagedArchiveError("the archive is damaged: it has no zip directory")
     *_, count, size, offset, _ = _END.unpack_from(tail, end)
     end64 = end - _LOCATOR.size - _END64.size
     if end64 >= 0 and tail.startswith(b"PK\x06\x06", end64) and tail.startswith(b"PK\x06\x07", end - _LOCATOR.size):
@@ -165,4 +166,4 @@ def _read_long_numbers(extra: bytes) -> tuple[int, ...]:
 
 
 def _lost_after(count: int) -> DamagedArchiveError:
-    return DamagedArchiveError(f"the archive's directory is damaged after its entry {count:,}; the rest is lost")
+    return DamagedArchiveError(f"the archive's directory is damaged after entry {count:,}; the rest is lost")

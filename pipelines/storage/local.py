@@ -223,7 +223,7 @@ def _open_regular(path: str, flags: int) -> int:
 
 def _come(read: Result | None) -> Result:
     if read is None:
-        raise OSError("not a regular file: its content is not there yet")
+        raise OSError("not a regular file: it has no content yet")
     return read
 
 

@@ -81,7 +81,7 @@ def test_tars_one_behind_another_are_all_read(kind: str, tar: Path, tmp_path: Pa
     assert members(path) == [*NAMES, "last.jpg"]
     [place] = places(path)
     assert "ends at byte" in place
-    assert "but members follow at byte" in place
+    assert "but more members follow at byte" in place
     assert read(listed(path)[len(NAMES)]) == CHIPS["a.jpg"]
 
 

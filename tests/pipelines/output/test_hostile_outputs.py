@@ -87,7 +87,7 @@ def test_a_journal_that_names_other_files_is_refused(written: object, run: Run, 
     before = contents(victim)
     stage(run, written)
 
-    with pytest.raises(OutputError, match=rf"{OURS}/{JOURNAL} is not the journal of a commit"), hold_output(run):
+    with pytest.raises(OutputError, match=rf"{OURS}/{JOURNAL} is not a valid journal of a commit"), hold_output(run):
         pass
 
     assert contents(victim) == before
@@ -168,7 +168,7 @@ def link_shadow(output: Path, victim: Path) -> None:
         (link_staged_file, "predictions/a.parquet is, or lies behind, a link"),
         (link_table, "predictions is a link"),
         (link_manifests, "runs is a link"),
-        (link_lock, "cannot write to output .*: Too many levels of symbolic links"),
+        (link_lock, "cannot write to output .*: .*/_lock is a link$"),
         (link_shadow, None),
     ],
 )
@@ -194,9 +194,7 @@ def test_a_link_in_place_of_the_folder_of_an_overwrite_is_refused(run: Run, vict
     before = contents(victim)
 
     with (
-        pytest.raises(
-            OutputError, match=r"predictions is a link or on another disk, .*; move the folder back, or keep"
-        ),
+        pytest.raises(OutputError, match=r"predictions is a link or on another disk, .*; move it back, or keep"),
         hold_output(overwrite),
     ):
         pass
