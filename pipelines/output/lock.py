@@ -96,6 +96,8 @@ def _refuse_links(run: Run) -> None:
     """Make sure that what is written to the output, moved in it or deleted from it stays in it."""
     tables = [storage.join(folder, table) for folder in (run.output, run.folder) for table in (PREDICTIONS, FAILURES)]
     for path in (*tables, storage.join(run.output, RUNS)):
+        if not storage.is_remote(path) and storage.exists(path):
+            raise OutputError(f"{path} is a file, and scenetags needs a folder there", "move it away")
         if storage.leads_away(run.output, path):
             raise OutputError(
                 f"{path} is a link or on another disk, and scenetags moves files only within --output",

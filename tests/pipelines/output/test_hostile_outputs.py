@@ -156,6 +156,10 @@ def link_lock(output: Path, victim: Path) -> None:
     (output / LOCK).symlink_to(victim / "precious.txt")
 
 
+def file_as_table(output: Path, victim: Path) -> None:
+    (output / PREDICTIONS).write_text("a file")
+
+
 def hard_link_lock(output: Path, victim: Path) -> None:
     (output / LOCK).hardlink_to(victim / "precious.txt")
 
@@ -172,6 +176,7 @@ def link_shadow(output: Path, victim: Path) -> None:
         (link_staged_file, "predictions/a.parquet is, or lies behind, a link"),
         (link_table, "predictions is a link"),
         (link_manifests, "runs is a link"),
+        (file_as_table, "predictions is a file, and scenetags needs a folder there; move it away"),
         (hard_link_lock, "cannot write to output .*: .*/_lock is a hard link to another file$"),
         (link_lock, "cannot write to output .*: .*/_lock is a link$"),
         (link_shadow, None),
