@@ -79,7 +79,7 @@ class ZipDirectory:
         self._file, self._held = file, (-1, io.BytesIO())
         end = _find_end(file, length)
         if end is None:
-            raise DamagedArchiveError("the archive is damaged: a zip's directory is not found")
+            raise DamagedArchiveError("the archive is damaged: it has no zip directory")
         self._ends = [end]
         while end := self._find_end_before(self._ends[-1]):
             self._ends.append(end)
@@ -113,9 +113,11 @@ class ZipDirectory:
     def _find_end_before(self, end: _End) -> _End | None:
         """Return the end of the zip that another follows; None if at most a program precedes the latter."""
         if end.size > end.place:
-            raise DamagedArchiveError("the archive is damaged: its directory does not fit into it")
+            raise DamagedArchiveError("the archive is damaged: its directory is larger than the archive")
         if end.shift < 0:
-            raise _cut(f"its directory is at byte {end.place - end.size:,}, and not at {end.offset:,}, as its end says")
+            raise _cut(
+                f"its directory is at byte {end.place - end.size:,}, and not at {end.offset:,}, as its end record says"
+            )
         begin = self._find_begin(end)
         if not begin:
             return None
@@ -170,7 +172,7 @@ class ZipDirectory:
             count += 1
         if count & end.given_bits != end.entries:
             raise DamagedArchiveError(
-                f"the archive is damaged: its directory has {count:,} entries, but its end says {end.entries:,}"
+                f"the archive is damaged: its directory has {count:,} entries, but its end record says {end.entries:,}"
             )
 
     def _open(self, end: _End) -> IO[bytes]:
@@ -281,7 +283,7 @@ def _read_long_numbers(extra: bytes) -> tuple[int, ...]:
 
 
 def _lost_after(count: int) -> DamagedArchiveError:
-    return DamagedArchiveError(f"the archive's directory is damaged after its entry {count:,}; the rest is lost")
+    return DamagedArchiveError(f"the archive's directory is damaged after entry {count:,}; the rest is lost")
 
 
 def _cut(problem: str) -> DamagedArchiveError:

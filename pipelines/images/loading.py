@@ -48,7 +48,7 @@ def load_whole(image: Image.Image, data: bytes, layout: Layout) -> None:
         raise DamagedImageError("truncated PNG: its data ends before the last pixel")
     for column, row, jpeg in layout.read_jpegs(data):
         if _is_filling(image, column, row) and not _is_whole(jpeg):
-            raise DamagedImageError(f"truncated TIFF: the JPEG of pixel {column}, {row} ends before it")
+            raise DamagedImageError(f"truncated TIFF: the JPEG data ends before pixel {column}, {row}")
 
 
 def _load_jpeg(image: Image.Image, data: bytes, layout: Layout) -> None:

@@ -130,9 +130,9 @@ def test_a_name_that_is_not_utf8_costs_its_own_member_alone(tmp_path: Path) -> N
         (6, 99, ""),
         (8, 1, "the member is encrypted"),
         (8, 0x40, "the member is encrypted"),
-        (20, 0xFFFFFFFF, "the archive's directory does not say where it is"),
+        (20, 0xFFFFFFFF, "the archive's directory does not say where this member is"),
         (20, 10**6, "the archive ends before this member does"),
-        (42, 10**6, "the archive's directory does not say where it is"),
+        (42, 10**6, "the archive's directory does not say where this member is"),
     ],
 )
 def test_a_strange_entry_costs_its_own_member_alone(tmp_path: Path, field: int, value: int, reason: str) -> None:
@@ -156,7 +156,7 @@ def test_damage_in_a_directory_costs_what_follows_and_is_a_failure(tmp_path: Pat
     assert isinstance(failure, Failure)
     assert (failure.path, failure.error) == (str(path), "DamagedArchiveError")
     # A folder comes first.
-    assert failure.message == "the archive's directory is damaged after its entry 2; the rest is lost"
+    assert failure.message == "the archive's directory is damaged after entry 2; the rest is lost"
 
 
 @pytest.mark.parametrize("entries", [0, 2, 65_534])
@@ -168,7 +168,7 @@ def test_a_directory_with_more_or_fewer_entries_than_it_says_is_a_failure(tmp_pa
 
     assert len(members) == 2
     assert isinstance(failure, Failure)
-    assert failure.message.endswith(f"its directory has 3 entries, but its end says {entries:,}")
+    assert failure.message.endswith(f"its directory has 3 entries, but its end record says {entries:,}")
 
 
 @pytest.mark.parametrize(("size", "claimed"), [(4, 0xFFFFFFFF), (4, 0x7FFFFFFF), (8, 2**60)])
@@ -186,7 +186,7 @@ def test_a_directory_larger_than_its_file_is_refused_unread(tmp_path: Path, size
     tracemalloc.stop()
 
     assert isinstance(failure, Failure)
-    assert failure.message == "the archive is damaged: its directory does not fit into it"
+    assert failure.message == "the archive is damaged: its directory is larger than the archive"
     assert peak < 1_000_000
 
 
@@ -209,7 +209,7 @@ def test_members_that_share_their_data_are_refused_but_one(tmp_path: Path) -> No
     refused = {item.message for item in found if isinstance(item, Failure)}
     assert len(found) == 11
     assert images == [f"{path}::a.jpg", f"{path}::b.jpg"]
-    assert refused == {"the member's data overlaps with another's, as in a zip bomb"}
+    assert refused == {"the member's data overlaps another's, as in a zip bomb"}
 
 
 INNER = packed(images("inner", 5))

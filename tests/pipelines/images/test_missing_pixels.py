@@ -70,7 +70,7 @@ def test_a_jpeg_with_a_scan_per_component_needs_all_of_them(missing: int) -> Non
 
 @pytest.mark.parametrize("process", [0xC3, 0xC9, 0xCA, 0xCB])
 def test_a_jpeg_whose_decoder_makes_up_what_is_missing_is_refused(process: int) -> None:
-    assert_refused(bare_jpeg(process, 16, 16, scan([1, 2, 3], bytes(9))), f"JPEG of process {process - 0xC0}")
+    assert_refused(bare_jpeg(process, 16, 16, scan([1, 2, 3], bytes(9))), f"JPEG of type SOF{process - 0xC0}")
 
 
 def test_a_jpeg_with_less_than_two_bits_per_block_is_refused() -> None:
@@ -188,7 +188,7 @@ def test_what_a_restart_interval_lacks_is_noticed_between_any_two_markers() -> N
     data = files.encode(PICTURE, "jpeg", restart_marker_blocks=1)
     markers = [at for at, byte in enumerate(data[:-1]) if byte == 0xFF and 0xD0 <= data[at + 1] <= 0xD7]
     for first, second in pairwise(markers):
-        assert_refused(data[: first + 2] + data[second:], "nothing between two of its restart markers")
+        assert_refused(data[: first + 2] + data[second:], "no data between two of its restart markers")
 
 
 def test_a_tiff_of_more_jpegs_than_can_be_checked_is_refused() -> None:
