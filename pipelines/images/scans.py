@@ -16,10 +16,9 @@ MOST_SEGMENTS = 4096
 
 _PROGRESSIVE = 0xC2
 _HUFFMAN = (0xC0, 0xC1, _PROGRESSIVE)
-# Every scan visits every pixel, and 10 bytes make a scan. Encoders write at most 18 scans; at the largest size that is
-# decoded, this limit allows 31.
-_MOST_SCANS = 500
-_MOST_SCANNED_PIXELS = 2_000_000_000
+# Every scan visits every pixel, and 10 bytes make a scan. Encoders write at most 18, which are decoded at any size.
+_MOST_SCANS, _USUAL_SCANS = 500, 18
+_MOST_SCANNED_PIXELS = 1_000_000_000
 _RESTARTS = range(0xD0, 0xD8)
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 # In a scan 0xFF stands before a stuffed 0, a restart marker or another 0xFF; anything else ends the scan.
@@ -126,9 +125,9 @@ def check_scans(data: bytes, frame: Frame, interval: int, start: int, end: int |
       DamagedImageError: a part of the picture is missing.
     """
     pixels = frame.width * frame.height
-    most = min(_MOST_SCANS, _MOST_SCANNED_PIXELS // max(1, pixels))
-    scans = list(islice(_read_scans(data, start, len(data) if end is None else end, interval), max(1, most) + 1))
-    if len(scans) > max(1, most):
+    most = min(_MOST_SCANS, max(_USUAL_SCANS, _MOST_SCANNED_PIXELS // max(1, pixels)))
+    scans = list(islice(_read_scans(data, start, len(data) if end is None else end, interval), most + 1))
+    if len(scans) > most:
         raise ImageTooLargeError(
             f"JPEG with more than {most} scans of {pixels:,} pixels each: decoding would take too long"
         )
