@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       The exit code: the command's own, 2 if there is no such command, or 1 after a bug. After a signal, 128 plus its
       number: also if nobody reads the rest of the output, as in `| head`.
     """
+    _open_missing_streams()
     try:
         try:
             return _run(sys.argv[1:] if argv is None else argv)
@@ -74,6 +75,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A bug, of which the traceback is needed; but libraries put URLs with signatures into their messages.
         show(*without_secrets(traceback.format_exc()).rstrip().split("\n"), file=sys.stderr)
         return ExitCode.STOPPED
+
+
+def _open_missing_streams() -> None:
+    """Open the standard streams that the caller has closed, e.g. by `2>&-`, to nowhere.
+
+    Otherwise the next file that is opened would take the place of one, and receive what a library prints to it.
+    """
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(opened)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - open as long as the process
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 def _is_output_closed() -> bool:

@@ -117,6 +117,7 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
         show(
             f"{_NAME}: {accounts.failure_rate:.1%} of the images failed, more than --max_failure_rate "
             f"{options.max_failure_rate:g} allows; the reasons are in {where}/failures"
+            + ("" if accounts.listing_is_complete else "; the listing is incomplete, too")
             + ("; the old rows stay, and the same command retries what failed" if run.overwrite else ""),
             file=sys.stderr,
         )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Tag a few images and show tags and probabilities on the screen.
 
-The images are decoded, repaired and tagged exactly as `scenetags predict` does it.
+The images are decoded, repaired and tagged exactly as by `scenetags predict`.
 """
 
 _EPILOG = """\

@@ -188,7 +188,9 @@ class _Unpacked(io.RawIOBase):
             unpacked = self._stream.decompress(data, length)
         except (OSError, zlib.error, lzma.LZMAError) as error:
             if self._position == self._begun_at and self._streams > 1:
-                raise DamagedArchiveError("what follows the compressed data is damaged, or not compressed") from error
+                raise DamagedArchiveError(
+                    "the bytes after the compressed data are damaged or not compressed"
+                ) from error
             # bzip2 verifies each block before it returns it, and raises an OSError; the others verify the whole stream.
             if self._position > self._begun_at and not isinstance(error, OSError):
                 raise UntrustedArchiveError(str(error)) from error

@@ -20,9 +20,16 @@ BLOCK = 512
 _LONGEST_EXTENSION = 1 << 20
 """Bytes of the longest extended header that is read; it holds a name, and perhaps extended attributes."""
 
+_LONGEST_NAME, _MOST_RECORDS = 1 << 14, 10_000
+"""Bytes of the longest name in it, four times as many as a path may have, and records."""
+
+_MOST_READ_AGAIN = 1 << 16
+"""Blocks of an archive that are looked through a second time: each of a million headers could ask for 2,048."""
+
 _LARGEST, _LONGEST_SIZE = 1 << 62, 18
 """Bytes of the largest member that could be, and digits of its size."""
 
+_MAGIC, _POSIX = 257, b"ustar\0"
 _CHECKSUM = re.compile(rb"[ \0]*[0-7]+[ \0]*\Z")
 _RECORD = re.compile(rb"(\d{1,8}) ([^=]+)=")
 _SPARSE, _SPARSE_NAME = "GNU.sparse.", "GNU.sparse.name"
@@ -122,6 +129,7 @@ class _Blocks:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._again: deque[bytes] = deque()
+        self._read_again = 0
         self.place = 0
 
     def next(self) -> bytes:
@@ -132,9 +140,11 @@ class _Blocks:
         return block
 
     def put_back(self, blocks: list[bytes]) -> None:
-        """Undo the reading of the last blocks."""
-        self._again.extendleft(reversed(blocks))
-        self.place -= sum(map(len, blocks))
+        """Undo the reading of the last blocks, unless too many were read again already."""
+        self._read_again += len(blocks)
+        if self._read_again <= _MOST_READ_AGAIN:
+            self._again.extendleft(reversed(blocks))
+            self.place -= sum(map(len, blocks))
 
     def skip(self, size: int) -> None:
         """Pass the content of a member; the stream may end before."""
@@ -186,24 +196,27 @@ def _records(header: tarfile.TarInfo, body: bytes) -> dict[str, str] | None:
     if header.type in _PAX:
         return _pax_records(body)
     name = body.rstrip(b"\0")
-    if not name or b"\0" in name or len(name) < len(body) - 1:
+    if not name or b"\0" in name or len(name) < len(body) - 1 or len(name) > _LONGEST_NAME:
         return None
     return {"path": _text(name)} if header.type == tarfile.GNUTYPE_LONGNAME else {}
 
 
 def _pax_records(body: bytes) -> dict[str, str] | None:
     r"""Read the records of a pax header, `LENGTH KEYWORD=VALUE\n` each; None if it is damaged."""
-    records, place = dict[str, str](), 0
+    records, place, number = dict[str, str](), 0, 0
     while place < len(body):
+        number += 1
         begin = _RECORD.match(body, place)
         end = place + int(begin[1]) if begin else 0
-        if not begin or end <= begin.end() - 1 or body[end - 1 : end] != b"\n":
+        if number > _MOST_RECORDS or not begin or end <= begin.end() - 1 or body[end - 1 : end] != b"\n":
             return None
-        keyword, value = _text(begin[2]), _text(body[begin.end() : end - 1])
+        keyword = _text(begin[2])
         if keyword.startswith(_SPARSE):
             records[_SPARSE] = ""
         if keyword in _USED:
-            records[keyword] = value
+            if end - begin.end() > _LONGEST_NAME:
+                return None
+            records[keyword] = _text(body[begin.end() : end - 1])
         place = end
     size = records.get("size", "0")
     if records.get("path") == "" or not size.isdecimal() or len(size) > _LONGEST_SIZE:
@@ -253,4 +266,9 @@ def _parse(block: bytes) -> tarfile.TarInfo | None:
         header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except BROKEN:
         return None
-    return header if 0 <= header.size <= _LARGEST else None
+    if not 0 <= header.size <= _LARGEST:
+        return None
+    if not block.startswith(_POSIX, _MAGIC):
+        # GNU tar stores times where POSIX has the beginning of a long name, in incremental archives.
+        header.name = _text(block[:100].partition(b"\0")[0])
+    return header

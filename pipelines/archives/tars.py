@@ -136,10 +136,10 @@ def _found(archive: ImageRef, member: Member, packing: str, reached: int) -> Fou
     problem: OSError | None = None
     if member.end > (archive.size if packing == IN_TAR else reached):
         problem = DamagedArchiveError(
-            f"the archive is truncated or damaged in this member, which begins at byte {member.start:,}"
+            f"the archive is truncated or damaged within this member, which begins at byte {member.start:,}"
         )
     elif not member.is_named:
-        problem = DamagedArchiveError("the archive is damaged before this member, whose name may be longer")
+        problem = DamagedArchiveError("the archive is damaged just before this member, whose name may be incomplete")
     elif member.kind in _LINKS:
         problem = UnsupportedMemberError("a link, not a regular file")
     elif member.kind == tarfile.GNUTYPE_SPARSE or member.kind not in tarfile.REGULAR_TYPES:
@@ -162,8 +162,8 @@ def _describe(gap: Gap, others: int) -> str:
         place = f"byte {gap.start:,}; members before it and from byte {gap.header:,} on are read"
         return f"the archive is damaged at {place}{more}"
     return (
-        f"the archive ends at byte {gap.start:,}, but members follow at byte {gap.header:,}; they are read, "
-        f"but not what the zeros in between may have overwritten{more}"
+        f"the archive ends at byte {gap.start:,}, but more members follow at byte {gap.header:,}; these are read, "
+        f"but any that the zeros in between have overwritten are lost{more}"
     )
 
 

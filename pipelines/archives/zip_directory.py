@@ -1,21 +1,28 @@
 """Read the directory at the end of a zip entry by entry, as APPNOTE.TXT of PKWARE describes it.
 
 Python's `zipfile` holds the whole directory, at 900 bytes per entry, and refuses all of it for one entry that it cannot
-decode. Directories are found as `zipfile` finds them, also after other data and before a comment.
+decode. It also takes whatever precedes a zip for a harmless prefix. But the last directory in a truncated zip may be
+that of a zip among its members, whose images would take the place of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple
 
 from pipelines.archives.members import DamagedArchiveError
+from pipelines.supervision import interruption
 
 _END, _END64, _LOCATOR = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
 _ENTRY = struct.Struct("<4s4x2H4xL2L3H8xL")
 _EXTRA = struct.Struct("<HH")
+_MEMBER = b"PK\x03\x04"
+# With the version needed, the flags and the method, which tell a header from a constant in a program.
+_MEMBER_HEADER = re.compile(_MEMBER + rb"[\x0a-\x3f]\0..[\0-\x63]\0", re.DOTALL)
 _LONGEST_COMMENT = 0xFFFF
 _IN_UTF8 = 1 << 11
 _ELSEWHERE = 0xFFFFFFFF
@@ -24,6 +31,11 @@ _ZIP64 = 1
 
 _IN_MEMORY = 1 << 22
 """Bytes of a directory up to which it is read at once."""
+
+_MOST_JOINED = 1_000
+"""Zips in one file; of an empty one every 22 bytes, the end of the one before is looked for in 64 KB."""
+
+_PIECE = 1 << 20
 
 
 class Entry(NamedTuple):
@@ -51,70 +63,129 @@ class Entry(NamedTuple):
 
 
 class ZipDirectory:
-    """The directory of an open zip. It can be iterated over more than once."""
+    """The directories of an open zip, and of zips joined in front of it. They can be iterated over more than once."""
 
     def __init__(self, file: IO[bytes], length: int) -> None:
-        """Find the directory.
+        """Find the directories.
 
         Args:
           file: the zip.
-          length: of the zip, in bytes.
+          length: of the file, in bytes.
 
         Raises:
-          DamagedArchiveError: there is none.
+          DamagedArchiveError: there is none, or it is that of another zip within a truncated one.
           OSError: the file cannot be read.
         """
+        self._file, self._held = file, (-1, io.BytesIO())
         end = _find_end(file, length)
-        if end.size > end.place:
-            raise DamagedArchiveError("the archive is damaged: its directory does not fit into it")
-        self._end = end
-        # Offsets do not count what precedes the zip in its file.
-        self._shift = end.place - end.size - end.offset
-        self._begin, self._file = end.place - end.size, file
-        if end.size <= _IN_MEMORY:
-            file.seek(self._begin)
-            self._begin, self._file = 0, io.BytesIO(file.read(end.size))
+        if end is None:
+            raise DamagedArchiveError("the archive is damaged: it has no zip directory")
+        self._ends = [end]
+        while end := self._find_end_before(self._ends[-1]):
+            self._ends.append(end)
+            if len(self._ends) > _MOST_JOINED:
+                raise DamagedArchiveError(f"the archive consists of more than {_MOST_JOINED:,} zips")
+        self._ends.reverse()
 
     def __iter__(self) -> Iterator[Entry]:
         """Read the entries.
 
         Raises:
-          DamagedArchiveError: an entry is not where it should be, so that the following are lost.
+          DamagedArchiveError: an entry is not where it should be, so that the following are lost; or what follows the
+            directory does not belong to it.
           OSError: the file cannot be read.
         """
-        self._file.seek(self._begin)
-        left, count = self._end.size, 0
+        problem: DamagedArchiveError | None = None
+        for end in self._ends:
+            try:
+                yield from self._read(end)
+            except DamagedArchiveError as error:
+                problem = problem or error
+        if problem:
+            raise problem
+        last = self._ends[-1]
+        if not last.fits:
+            raise DamagedArchiveError(
+                f"the archive is damaged behind its directory, which ends at byte {last.place:,}: "
+                "what follows does not belong to it"
+            )
+
+    def _find_end_before(self, end: _End) -> _End | None:
+        """Return the end of the zip that another follows; None if at most a program precedes the latter."""
+        if end.size > end.place:
+            raise DamagedArchiveError("the archive is damaged: its directory is larger than the archive")
+        if end.shift < 0:
+            raise _cut(
+                f"its directory is at byte {end.place - end.size:,}, and not at {end.offset:,}, as its end record says"
+            )
+        begin = self._find_begin(end)
+        if not begin:
+            return None
+        before = _find_end(self._file, begin)
+        if before and before.fits:
+            return before
+        # Offsets from the beginning of the file are not those of a zip within another.
+        if end.shift:
+            self._check_begin(begin, end)
+        return None
+
+    def _check_begin(self, begin: int, end: _End) -> None:
+        """Refuse a zip before which members of another lie, or within which bytes are missing."""
+        if _contains_members(self._file, begin):
+            raise _cut(
+                f"its last directory is that of a zip from byte {begin:,} on; that of the members before is missing"
+            )
+        if end.size:
+            self._file.seek(begin)
+            if self._file.read(len(_MEMBER)) != _MEMBER:
+                raise _cut(f"no member begins at byte {begin:,}, from which its directory counts")
+
+    def _find_begin(self, end: _End) -> int:
+        """Return the byte at which a zip begins, after what precedes it."""
+        if end.shift:
+            return end.shift
+        # No directory is in two zips, or reading them all would take the square of the time.
+        first = end.place - end.size
+        # What follows a damaged entry is reported when the entries are read.
+        with contextlib.suppress(DamagedArchiveError):
+            for entry in self._read(end):
+                interruption.check()
+                first = min(first, entry.start)
+                # Nearly always the very first entry.
+                if not first:
+                    break
+        return first
+
+    def _read(self, end: _End) -> Iterator[Entry]:
+        file, left, count = self._open(end), end.size, 0
         while left:
-            header = self._file.read(min(_ENTRY.size, left))
+            header = file.read(min(_ENTRY.size, left))
             if len(header) < _ENTRY.size or not header.startswith(b"PK\x01\x02"):
                 raise _lost_after(count)
             *fields, name, extra, comment, start = _ENTRY.unpack(header)
             length = name + extra + comment
-            variable = self._file.read(length)
+            variable = file.read(length)
             left -= _ENTRY.size + length
             if len(variable) < length or left < 0:
                 raise _lost_after(count)
-            yield self._decode(fields, start, variable[:name], variable[name : name + extra])
+            yield _decode(fields, start, variable[:name], variable[name : name + extra], end.shift)
             count += 1
-        if count & self._end.given_bits != self._end.entries:
+        if count & end.given_bits != end.entries:
             raise DamagedArchiveError(
-                f"the archive is damaged: its directory has {count:,} entries, but its end says {self._end.entries:,}"
+                f"the archive is damaged: its directory has {count:,} entries, but its end record says {end.entries:,}"
             )
 
-    def _decode(self, fields: Sequence[int], start: int, name: bytes, extra: bytes) -> Entry:
-        _, flags, method, checksum, packed, size = fields
-        encoding, errors = ("utf-8", "surrogateescape") if flags & _IN_UTF8 else ("cp437", "strict")
-        # Like other programs, which take a zero byte for the end of the name.
-        text = name.decode(encoding, errors).partition("\0")[0]
-        numbers, damaged = [size, packed, start], False
-        if _ELSEWHERE in numbers:
-            missing = [place for place, number in enumerate(numbers) if number == _ELSEWHERE]
-            found = _read_long_numbers(extra)
-            damaged = len(found) < len(missing)
-            for place, number in zip(missing, found, strict=False):
-                numbers[place] = number
-        size, packed, start = numbers
-        return Entry(text, flags, method, checksum, packed, size, start + self._shift, damaged)
+    def _open(self, end: _End) -> IO[bytes]:
+        """Return a file at the beginning of a directory; a small directory is held until another is read."""
+        begin = end.place - end.size
+        if end.size > _IN_MEMORY:
+            self._file.seek(begin)
+            return self._file
+        if self._held[0] != begin:
+            self._file.seek(begin)
+            self._held = begin, io.BytesIO(self._file.read(end.size))
+        self._held[1].seek(0)
+        return self._held[1]
 
 
 class _End(NamedTuple):
@@ -126,6 +197,7 @@ class _End(NamedTuple):
       offset: of the directory, in the zip without what precedes it.
       entries: their number.
       given_bits: bits of the number that are given.
+      fits: whether its comment follows, and nothing else but zeros.
     """
 
     place: int
@@ -133,23 +205,69 @@ class _End(NamedTuple):
     offset: int
     entries: int
     given_bits: int
+    fits: bool
+
+    @property
+    def shift(self) -> int:
+        """Bytes that precede the zip, and that its offsets do not count."""
+        return self.place - self.size - self.offset
 
 
-def _find_end(file: IO[bytes], length: int) -> _End:
+def _find_end(file: IO[bytes], length: int) -> _End | None:
+    """Find the end of the zip that ends at a byte of a file; one that does not fit if there is no other."""
     begin = max(0, length - _LONGEST_COMMENT - _END.size - _LOCATOR.size - _END64.size)
     file.seek(begin)
     tail = file.read(length - begin)
-    end = len(tail) - _END.size
-    if not (tail[max(0, end) :].startswith(b"PK\x05\x06") and tail.endswith(b"\0\0")):
-        end = tail.rfind(b"PK\x05\x06", 0, max(0, end) + 4)
-    if end < 0:
-        raise DamagedArchiveError("the archive is damaged: a zip's directory is not found")
-    *_, count, size, offset, _ = _END.unpack_from(tail, end)
-    end64 = end - _LOCATOR.size - _END64.size
-    if end64 >= 0 and tail.startswith(b"PK\x06\x06", end64) and tail.startswith(b"PK\x06\x07", end - _LOCATOR.size):
-        *_, count, size, offset = _END64.unpack_from(tail, end64)
-        return _End(begin + end64, size, offset, count, (1 << 64) - 1)
-    return _End(begin + end, size, offset, count, 0xFFFF)
+    content = len(tail.rstrip(b"\0"))
+    last = at = tail.rfind(b"PK\x05\x06", 0, max(0, len(tail) - _END.size) + 4)
+    # A comment may contain anything.
+    while at >= 0 and not _fits(tail, at, content):
+        at = tail.rfind(b"PK\x05\x06", 0, at)
+    if last < 0:
+        return None
+    fits, at = at >= 0, at if at >= 0 else last
+    *_, count, size, offset, _ = _END.unpack_from(tail, at)
+    at64 = at - _LOCATOR.size - _END64.size
+    if at64 >= 0 and tail.startswith(b"PK\x06\x06", at64) and tail.startswith(b"PK\x06\x07", at - _LOCATOR.size):
+        *_, count, size, offset = _END64.unpack_from(tail, at64)
+        return _End(begin + at64, size, offset, count, (1 << 64) - 1, fits)
+    return _End(begin + at, size, offset, count, 0xFFFF, fits)
+
+
+def _fits(tail: bytes, at: int, content: int) -> bool:
+    """Return whether an end record and its comment reach to the end of the file, or to the zeros there."""
+    after: int = at + _END.size + _END.unpack_from(tail, at)[-1]
+    return content <= after <= len(tail)
+
+
+def _contains_members(file: IO[bytes], length: int) -> bool:
+    """Return whether the beginning of a file is that of a zip, or contains headers of members."""
+    file.seek(0)
+    last = b""
+    for begin in range(0, length, _PIECE):
+        interruption.check()
+        piece = file.read(min(_PIECE, length - begin))
+        if (not begin and piece.startswith(_MEMBER)) or _MEMBER_HEADER.search(last + piece):
+            return True
+        # A header may begin in one piece and end in the next.
+        last = piece[-9:]
+    return False
+
+
+def _decode(fields: Sequence[int], start: int, name: bytes, extra: bytes, shift: int) -> Entry:
+    _, flags, method, checksum, packed, size = fields
+    encoding, errors = ("utf-8", "surrogateescape") if flags & _IN_UTF8 else ("cp437", "strict")
+    # Like other programs, which take a zero byte for the end of the name.
+    text = name.decode(encoding, errors).partition("\0")[0]
+    numbers, damaged = [size, packed, start], False
+    if _ELSEWHERE in numbers:
+        missing = [place for place, number in enumerate(numbers) if number == _ELSEWHERE]
+        found = _read_long_numbers(extra)
+        damaged = len(found) < len(missing)
+        for place, number in zip(missing, found, strict=False):
+            numbers[place] = number
+    size, packed, start = numbers
+    return Entry(text, flags, method, checksum, packed, size, start + shift, damaged)
 
 
 def _read_long_numbers(extra: bytes) -> tuple[int, ...]:
@@ -165,4 +283,8 @@ def _read_long_numbers(extra: bytes) -> tuple[int, ...]:
 
 
 def _lost_after(count: int) -> DamagedArchiveError:
-    return DamagedArchiveError(f"the archive's directory is damaged after its entry {count:,}; the rest is lost")
+    return DamagedArchiveError(f"the archive's directory is damaged after entry {count:,}; the rest is lost")
+
+
+def _cut(problem: str) -> DamagedArchiveError:
+    return DamagedArchiveError(f"the archive is truncated or damaged: {problem}")

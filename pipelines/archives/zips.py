@@ -115,11 +115,13 @@ def _found_in_zip(archive: ImageRef, member: Entry, *, overlaps: bool) -> ImageR
     elif member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         problem = f"compression method {member.method} is not supported, only deflate (8)"
     elif member.damaged or not 0 <= member.start <= archive.size:
-        return not_listed(path, DamagedArchiveError("the archive's directory does not say where it is"), fingerprint)
+        return not_listed(
+            path, DamagedArchiveError("the archive's directory does not say where this member is"), fingerprint
+        )
     elif member.start + member.packed > archive.size:
         return not_listed(path, DamagedArchiveError("the archive ends before this member does"), fingerprint)
     elif overlaps:
-        problem = "the member's data overlaps with another's, as in a zip bomb"
+        problem = "the member's data overlaps another's, as in a zip bomb"
     if problem:
         return not_listed(path, UnsupportedMemberError(problem), fingerprint)
     packing = DEFLATED if member.method == zipfile.ZIP_DEFLATED else STORED

@@ -138,7 +138,7 @@ def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) ->
         group,
         "--overwrite",
         help="replace what the output holds, once all new rows are complete; the old rows stay if more than "
-        "--max_failure_rate of the images fail",
+        "--max_failure_rate of the images fail, or the listing is incomplete",
     )
     group.add_argument(
         "--threshold",

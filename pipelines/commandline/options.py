@@ -80,7 +80,7 @@ class PredictOptions:
                 "write e.g. 'type:nvidia-l4;count:1;install-nvidia-driver'",
             )
         if self.max_seconds is not None and self.max_seconds > _DAY:
-            raise UsageError(f"--max_seconds must be at most {_DAY:,}, a day, not {self.max_seconds}")
+            raise UsageError(f"--max_seconds must be at most {_DAY:,} (a day), not {self.max_seconds}")
         if self.max_seconds is not None and not self.isolate_decoding:
             raise UsageError("--max_seconds needs --isolate_decoding: only a process can be stopped, not a thread")
         for flag, share in (("--threshold", self.threshold), ("--max_failure_rate", self.max_failure_rate)):

@@ -45,7 +45,7 @@ def find_colours(metadata: bytes, samples: int) -> tuple[int, int, int] | None:
         name = names.get(band, "")
         if _colour(name) not in (None, _COLOURS[band]):
             raise UntrustedColoursError(
-                f"TIFF whose band {band + 1} is named {name!r}: it is not what decoders show it as"
+                f"TIFF whose band {band + 1} is named {name!r}: decoders show it as something else"
             )
     return None
 

@@ -55,7 +55,7 @@ def read_bmp(data: bytes) -> Layout:
     if compression not in (_RLE8, _RLE4):
         return layout
     if bits != (8 if compression == _RLE8 else 4):
-        raise DamagedImageError(f"damaged BMP: {bits}-bit pixels in a run-length encoding for others")
+        raise DamagedImageError(f"damaged BMP: {bits}-bit pixels in a run-length encoding for a different depth")
     return layout._replace(to_pixels=partial(_to_plain_rows, header.length, layout))
 
 

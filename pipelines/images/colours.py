@@ -46,8 +46,8 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
         repairs.append("depth_scaled")
         if not layout.is_scaled and not _fills_range(image):
             raise UntrustedColoursError(
-                f"16-bit {layout.format.upper()} with values in the darker half of the range only: how bright white is "
-                "cannot be told"
+                f"16-bit {layout.format.upper()} whose values are all in the darker half of the range: "
+                "it is unknown how bright white is"
             )
     if image.mode in ("P", "PA"):
         repairs.append("palette")

@@ -20,7 +20,7 @@ def read_gif(data: bytes) -> Layout:
     begin = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     image, control, left = _find_image(data, begin, _MOST_BLOCKS)
     if image is None:
-        raise DamagedImageError("damaged GIF: no image in it")
+        raise DamagedImageError("damaged GIF: it holds no image")
     pixels = image + 11 + (3 << (data[image + 9] & 7) + 1 if data[image + 9] & 0x80 else 0)
     try:
         end, left = _skip(data, pixels, left)

@@ -49,7 +49,7 @@ def load_whole(image: Image.Image, data: bytes, layout: Layout) -> None:
         raise DamagedImageError("truncated PNG: its data ends before the last pixel")
     for number, (jpeg, ends) in enumerate(layout.read_jpegs(data), 1):
         if _may_end_early(image, ends) and not _is_whole(jpeg):
-            raise DamagedImageError(f"truncated TIFF: JPEG {number} in it ends before its last pixel")
+            raise DamagedImageError(f"truncated TIFF: the data of JPEG {number} in it ends before its last pixel")
 
 
 def _load_jpeg(image: Image.Image, data: bytes, layout: Layout) -> None:

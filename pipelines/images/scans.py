@@ -92,7 +92,7 @@ def read_frame(marker: int, payload: bytes) -> Frame:
     if marker not in _HUFFMAN:
         # An arithmetic decoder reads zeros after the end, and they mean something; browsers read none of these.
         raise UnsupportedImageError(
-            f"JPEG of process {marker - 0xC0}: only Huffman-coded baseline, extended and progressive are supported"
+            f"JPEG of type SOF{marker - 0xC0}: only Huffman-coded baseline, extended and progressive JPEGs are read"
         )
     bits, height, width, samples = struct.unpack_from(">BHHB", payload)
     if len(payload) < 6 + 3 * samples:
@@ -248,7 +248,7 @@ def _check_scan(data: bytes, frame: Frame, scan: _Scan) -> None:
     """Refuse a scan with too few bytes, or with missing restart markers: decoders fill the gaps between them."""
     components = [frame.ids.find(component) for component in scan.header[1:-3:2]]
     if -1 in components or len(components) != scan.header[0]:
-        raise DamagedImageError("damaged JPEG: a scan of components that it does not have")
+        raise DamagedImageError("damaged JPEG: a scan names components that the image does not have")
     blocks = [frame.blocks(component) for component in components]
     # A block takes at least one bit for its mean, and in a baseline JPEG another one for all that it does not have. The
     # scans of other frequencies skip any number of blocks at once.

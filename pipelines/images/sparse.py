@@ -87,7 +87,7 @@ def _pack(samples: bytes, tags: Tags) -> bytes:
         )
     if compression == _LZW:
         return b"".join(_lzw(samples[at : at + _LITERALS]) for at in range(0, len(samples), _LITERALS))
-    raise UnsupportedImageError(f"TIFF of compression {compression} that leaves out strips or tiles")
+    raise UnsupportedImageError(f"TIFF with compression {compression} that leaves out strips or tiles")
 
 
 def _lzw(samples: bytes) -> bytes:

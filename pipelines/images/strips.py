@@ -171,5 +171,5 @@ def _check_jpegs(data: bytes, tags: Tags, tables: bytes, grid: Grid) -> None:
         if piece is None or (piece[0].width, piece[0].height) != (grid.columns, rows):
             raise DamagedImageError(f"damaged TIFF: the JPEG at byte {start} is not {grid.columns} x {rows}")
         if not in_one_scan(data, piece[0], piece[2]):
-            raise UnsupportedImageError("TIFF of JPEGs with several scans is not supported")
+            raise UnsupportedImageError("TIFF whose JPEGs have several scans is not supported")
         check_scans(data, *piece, start + size)

@@ -219,7 +219,9 @@ def _refuse_link(folder: str, path: str) -> None:
       BundleError: it does.
     """
     if storage.leads_away(folder, path):
-        raise BundleError(f"{path} is a link", "copy the bundle with what it links to, e.g. with cp -rL")
+        raise BundleError(
+            f"{path} is a link", "copy the bundle together with the files that it links to, e.g. with cp -rL"
+        )
 
 
 def _read(path: str, digest: str) -> bytes:

@@ -94,7 +94,7 @@ def _spread(written: str) -> list[str]:
     """Expand the braces of an input, unless a file of that literal name exists."""
     try:
         patterns = spread_braces(written)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{written}: {error}") from error
     if patterns == [written]:
         return patterns

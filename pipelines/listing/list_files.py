@@ -103,7 +103,7 @@ def _read_parquet(file: IO[bytes]) -> Iterator[str | LongName]:
     ):
         for group in range(table.num_row_groups):
             if table.metadata.row_group(group).num_rows and _is_too_large(packed, group):
-                raise OSError(f"its column {LIST_COLUMN!r} has values longer than any path, {LONGEST:,} bytes")
+                raise OSError(f"its column {LIST_COLUMN!r} has values too long for a path, over {LONGEST:,} bytes")
             for batch in table.iter_batches(_BATCH, [group], [LIST_COLUMN]):
                 yield from _texts(batch)
 

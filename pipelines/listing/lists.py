@@ -54,7 +54,7 @@ def read_list(path: str) -> Iterator[Listed]:
 def _refuse(name: LongName, number: int) -> Failure:
     # With its number, because another one may begin alike, and each has to become a row.
     shortened = f"{name.beginning}... (entry {number:,} of the list)"
-    return not_listed(shortened, ValueError(f"a name of {name.length:,} bytes is not a path"))
+    return not_listed(shortened, ValueError(f"a name of {name.length:,} bytes is too long for a path"))
 
 
 def _refer_named(

@@ -30,7 +30,7 @@ def check_output(run: Run) -> None:
     for table in (PREDICTIONS, FAILURES):
         for path in storage.list_deeper(storage.join(run.output, table), ".parquet"):
             raise OutputError(
-                f"{path} is in a folder of its own, where scenetags does not look for rows",
+                f"{path} is in a sub-folder, where scenetags does not look for rows",
                 f"move it up into {table}/, or out of the output",
             )
     expected = _expected(run)

@@ -88,7 +88,7 @@ def read_journal(staging: str) -> Journal | None:
     except (ValueError, TypeError, KeyError, RecursionError):
         journal = None
     if journal is None:
-        raise OutputError(f"{path} is not the journal of a commit", f"move {staging} out of the output")
+        raise OutputError(f"{path} is not a valid journal of a commit", f"move {staging} out of the output")
     return journal
 
 

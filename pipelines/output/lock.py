@@ -52,8 +52,9 @@ def hold_output(run: Run) -> Iterator[None]:
             ) from error
         except OSError as error:
             taken = isinstance(error, FileExistsError | NotADirectoryError)
+            reason = f"{path} is a link" if os.path.islink(path) else error.strerror or error
             raise OutputError(
-                f"cannot write to output {run.output}: {error.strerror or error}", "name a folder" if taken else ""
+                f"cannot write to output {run.output}: {reason}", "name a folder" if taken else ""
             ) from error
         try:
             yield
@@ -95,10 +96,12 @@ def _refuse_links(run: Run) -> None:
     """Make sure that what is written to the output, moved in it or deleted from it stays in it."""
     tables = [storage.join(folder, table) for folder in (run.output, run.folder) for table in (PREDICTIONS, FAILURES)]
     for path in (*tables, storage.join(run.output, RUNS)):
+        if not storage.is_remote(path) and storage.exists(path):
+            raise OutputError(f"{path} is a file, and scenetags needs a folder there", "move it away")
         if storage.leads_away(run.output, path):
             raise OutputError(
                 f"{path} is a link or on another disk, and scenetags moves files only within --output",
-                "move the folder back, or keep the whole --output on the other disk",
+                "move it back, or keep the whole --output on the other disk",
             )
 
 

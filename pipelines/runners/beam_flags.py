@@ -236,7 +236,7 @@ def _refuse_keys(beam_options: pipeline_options.PipelineOptions) -> None:
         if given.get(name):
             raise UsageError(
                 f"--{name} would be stored with the job, where others may read it",
-                "omit it: this process and the workers find keys of their own, e.g. in their environments",
+                "omit it: this process and the workers find their own keys, e.g. in their environments",
             )
 
 

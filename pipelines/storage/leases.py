@@ -113,7 +113,7 @@ class Lease:
                 return
             self._clock.sleep(_FIRST_PAUSE * 2**attempt)
             watched = self._watch(watched, found)
-        raise self._lock.unsupported(f"refuses every write of the lock as a conflict ({self._trouble})")
+        raise self._lock.unsupported(f"rejects every write of the lock as a conflict ({self._trouble})")
 
     def check_conditions(self) -> None:
         """Make sure that the store honours the conditions of writes: otherwise two processes could hold one lock.
@@ -130,7 +130,7 @@ class Lease:
                 except ConflictError:
                     break
             else:
-                raise self._lock.unsupported("ignores the conditions of writes")
+                raise self._lock.unsupported("does not honour conditional writes")
 
     def renew_until(self, over: threading.Event) -> None:
         """Renew the lock every few seconds, whatever happens, until it is over or another process holds the lock."""
@@ -159,7 +159,9 @@ class Lease:
             return
         if taker is not None:
             self._over = True
-            self._say(f"was taken over by {taker.owner or 'another run, which has ended'}: this run commits no more")
+            self._say(
+                f"was taken over by {taker.owner or 'another run, which has ended'}: this run commits nothing more"
+            )
             return
         self._renewed, self._trouble = self._clock.now(), "no answer"
         if self._told is not None:
@@ -172,7 +174,7 @@ class Lease:
         reminded = self._told is None or now - self._told >= _REMINDER_SECONDS
         if now - self._renewed >= _WORRY_SECONDS and reminded:
             self._told = now
-            self._say(f"could not be renewed for {now - self._renewed:.0f} s ({self._trouble}); trying again")
+            self._say(f"has not been renewed for {now - self._renewed:.0f} s ({self._trouble}); still trying")
 
     def leave(self) -> None:
         """Leave the lock behind on release."""
@@ -194,7 +196,7 @@ class Lease:
             patiently(self._delete_if_ours)
         except Exception as error:
             if done:
-                self._say(f"cannot be removed ({_reason(error)}): the next run waits {STALE_SECONDS:.0f} s for it")
+                self._say(f"cannot be removed ({_reason(error)}): the next run will wait {STALE_SECONDS:.0f} s for it")
 
     def _say(self, what: str) -> None:
         # Whoever listens may have gone, e.g. from the other end of a pipe, and the lock must be renewed all the same.
@@ -215,7 +217,7 @@ class Lease:
             self._trouble = _reason(refusal)
         except OSError as error:
             if error.errno == errno.ENOTSUP:
-                raise self._lock.unsupported(f"refuses conditional writes ({_reason(error)})") from error
+                raise self._lock.unsupported(f"rejects conditional writes ({_reason(error)})") from error
             raise
         # It is ours if an earlier attempt succeeded, and only its response was lost.
         return patiently(self._lock.read)
@@ -249,7 +251,7 @@ class Lease:
             except ConflictError as refusal:
                 found = self._lock.read()
                 if found.version != ABSENT and not found.owner:
-                    raise OSError(errno.EIO, "it reads as something else") from refusal
+                    raise OSError(errno.EIO, "it reads back as something else") from refusal
                 if not found.ours:
                     return found
                 if found.version == expected:

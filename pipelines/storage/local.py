@@ -223,7 +223,7 @@ def _open_regular(path: str, flags: int) -> int:
 
 def _come(read: Result | None) -> Result:
     if read is None:
-        raise OSError("not a regular file: its content is not there yet")
+        raise OSError("not a regular file: it has no content yet")
     return read
 
 
@@ -250,6 +250,8 @@ def _open_locked(path: str) -> IO[str]:
         file = open(opened, "a+", encoding="utf-8")  # noqa: SIM115 - the caller closes it
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(opened).st_nlink > 1:
+                raise OSError(errno.EMLINK, f"{path} is a hard link to another file")
             with contextlib.suppress(FileNotFoundError):
                 # Its last holder may have removed it between open and flock.
                 if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):

@@ -34,7 +34,7 @@ def temporary_folder() -> Iterator[str]:
         folder, lock = _make_locked()
     except OSError as error:
         raise TemporaryFolderError(
-            f"no temporary folder can be made: {error.strerror or error}", "set TMPDIR to a folder with room"
+            f"cannot create a temporary folder: {error.strerror or error}", "set TMPDIR to a folder with free space"
         ) from error
     try:
         yield folder

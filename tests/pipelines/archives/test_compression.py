@@ -94,7 +94,7 @@ def test_a_cut_or_a_changed_byte_is_never_unnoticed(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_follows_the_compressed_data_is_not_taken_for_padding(kind: str) -> None:
-    with pytest.raises(DamagedArchiveError, match="what follows the compressed data is damaged, or not compressed"):
+    with pytest.raises(DamagedArchiveError, match="the bytes after the compressed data are damaged or not compressed"):
         unpack(COMPRESS[kind](NOISE) + b"x" + COMPRESS[kind](NOISE), kind)
 
 

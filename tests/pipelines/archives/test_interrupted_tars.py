@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.archives import headers
 from pipelines.records import Failure, ImageRef
 from tests.pipelines.archives.packing import CHIPS, listed, pack, read
 
@@ -81,7 +82,7 @@ def test_tars_one_behind_another_are_all_read(kind: str, tar: Path, tmp_path: Pa
     assert members(path) == [*NAMES, "last.jpg"]
     [place] = places(path)
     assert "ends at byte" in place
-    assert "but members follow at byte" in place
+    assert "but more members follow at byte" in place
     assert read(listed(path)[len(NAMES)]) == CHIPS["a.jpg"]
 
 
@@ -192,3 +193,48 @@ def test_what_is_legitimate_is_no_failure(kind: str, tar: Path, tmp_path: Path) 
 
     assert members(path) == [*NAMES, "attributes.jpg"]
     assert places(path) == []
+
+
+def test_a_name_that_no_path_can_be_is_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        for name in ("a.jpg", "ü" * 500_000 + ".jpg", "b.jpg"):
+            archive.addfile(tarfile.TarInfo(name))
+
+    found = listed(path)
+
+    assert members(path) == ["a.jpg", "b.jpg"]
+    assert len(places(path)) == 1
+    assert max(len(item.path) for item in found) < 10_000
+
+
+def test_a_million_damaged_headers_are_passed_in_time_that_grows_with_their_number(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, 1 << 20
+    path = pack(tmp_path / "x.tar", {"a.jpg": CHIPS["a.jpg"]})
+    path.write_bytes(path.read_bytes() + header.tobuf() * 20_000)
+    read = []
+
+    class Counting(io.FileIO):
+        def read(self, size: int | None = -1) -> bytes:
+            read.append(size)
+            return super().read(size)
+
+    with Counting(path) as file:
+        assert sum(isinstance(item, headers.Gap) for item in headers.find_members(file)) > 0
+    assert len(read) < 30_000
+    assert members(path) == ["a.jpg"]
+
+
+@pytest.mark.parametrize("magic", [b"ustar  \0", b"ustar\x0000"])
+def test_times_of_an_incremental_archive_are_no_part_of_a_name(magic: bytes, tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.tar", {"a.jpg": CHIPS["a.jpg"]})
+    data = bytearray(path.read_bytes())
+    header = memoryview(data)[BLOCK : 2 * BLOCK]
+    header[257:265], header[345:356] = magic, b"15302106770"
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    header.release()
+    path.write_bytes(data)
+
+    assert members(path) == ["a.jpg" if magic.endswith(b" \0") else "15302106770/a.jpg"]

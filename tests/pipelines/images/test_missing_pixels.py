@@ -71,7 +71,7 @@ def test_a_jpeg_with_a_scan_per_component_needs_all_of_them(missing: int) -> Non
 
 @pytest.mark.parametrize("process", [0xC3, 0xC9, 0xCA, 0xCB])
 def test_a_jpeg_whose_decoder_makes_up_what_is_missing_is_refused(process: int) -> None:
-    assert_refused(bare_jpeg(process, 16, 16, scan([1, 2, 3], bytes(9))), f"JPEG of process {process - 0xC0}")
+    assert_refused(bare_jpeg(process, 16, 16, scan([1, 2, 3], bytes(9))), f"JPEG of type SOF{process - 0xC0}")
 
 
 def test_a_jpeg_with_less_than_two_bits_per_block_is_refused() -> None:

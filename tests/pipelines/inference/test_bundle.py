@@ -167,7 +167,7 @@ def test_a_link_in_a_bundle_is_refused_unread(folder: Path, name: str) -> None:
     target = folder.with_name("elsewhere")
     (folder / name).rename(target)
     (folder / name).symlink_to(target)
-    assert_refused(folder, "is a link; copy the bundle with what it links to")
+    assert_refused(folder, "is a link; copy the bundle together with the files that it links to")
 
 
 def test_a_link_to_a_whole_bundle_is_followed(folder: Path) -> None:

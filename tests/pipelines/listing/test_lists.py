@@ -38,7 +38,7 @@ def test_a_line_too_long_for_a_path_is_a_failure_of_its_own(tmp_path: Path, endi
     assert [(item.path, item.error) for item in failures[:2]] == [
         (f"{'x' * 1000}... (entry {number} of the list)", "ValueError") for number in (2, 3)
     ]
-    assert "bytes is not a path" in failures[0].message
+    assert "bytes is too long for a path" in failures[0].message
     assert failures[2].message == "File name too long"
 
 
@@ -51,7 +51,7 @@ def test_a_line_without_end_is_not_kept(tmp_path: Path) -> None:
     tracemalloc.stop()
 
     assert isinstance(long, Failure)
-    assert long.message == "a name of 20,000,001 bytes is not a path"
+    assert long.message == "a name of 20,000,001 bytes is too long for a path"
     assert peak < 2_000_000
 
 
@@ -59,8 +59,8 @@ def test_a_line_without_end_is_not_kept(tmp_path: Path) -> None:
     ("ending", "names", "reason"),
     [
         ("csv", ["x" * 3_000_000], "list.csv: a line is longer than 1,048,576 bytes"),
-        ("parquet", [LONG], "list.parquet: its column 'path' has values longer than any path, 131,072 bytes"),
-        ("parquet", [LONG * 10, *map(str, range(20))], "has values longer than any path"),
+        ("parquet", [LONG], "list.parquet: its column 'path' has values too long for a path, over 131,072 bytes"),
+        ("parquet", [LONG * 10, *map(str, range(20))], "has values too long for a path"),
     ],
 )
 def test_a_list_that_would_unpack_to_more_than_paths_is_refused(
@@ -78,7 +78,7 @@ def test_a_small_list_of_a_hundred_thousand_copies_is_refused_unread(tmp_path: P
     pq.write_table(pa.table({"path": copies}), path, compression="zstd", store_schema=False)
 
     assert path.stat().st_size < 1000
-    with pytest.raises(InputError, match="has values longer than any path"):
+    with pytest.raises(InputError, match="has values too long for a path"):
         list(list_images([], str(path)))
 
 

@@ -169,7 +169,7 @@ def test_rows_in_folders_of_their_own_are_refused_and_not_tagged_again(
     check_output(replace(run, overwrite=overwrite))
     moved = move(ours)
 
-    with pytest.raises(OutputError, match=f"^{moved} is in a folder of its own, .*; move it up into predictions/, or"):
+    with pytest.raises(OutputError, match=f"^{moved} is in a sub-folder, .*; move it up into predictions/, or"):
         check_output(replace(run, overwrite=overwrite))
 
 

@@ -87,7 +87,7 @@ def test_a_journal_that_names_other_files_is_refused(written: object, run: Run, 
     before = contents(victim)
     stage(run, written)
 
-    with pytest.raises(OutputError, match=rf"{OURS}/{JOURNAL} is not the journal of a commit"), hold_output(run):
+    with pytest.raises(OutputError, match=rf"{OURS}/{JOURNAL} is not a valid journal of a commit"), hold_output(run):
         pass
 
     assert contents(victim) == before
@@ -156,6 +156,14 @@ def link_lock(output: Path, victim: Path) -> None:
     (output / LOCK).symlink_to(victim / "precious.txt")
 
 
+def file_as_table(output: Path, victim: Path) -> None:
+    (output / PREDICTIONS).write_text("a file")
+
+
+def hard_link_lock(output: Path, victim: Path) -> None:
+    (output / LOCK).hardlink_to(victim / "precious.txt")
+
+
 def link_shadow(output: Path, victim: Path) -> None:
     (output / f"{SHADOW}0123456789ab").symlink_to(victim)
 
@@ -168,7 +176,9 @@ def link_shadow(output: Path, victim: Path) -> None:
         (link_staged_file, "predictions/a.parquet is, or lies behind, a link"),
         (link_table, "predictions is a link"),
         (link_manifests, "runs is a link"),
-        (link_lock, "cannot write to output .*: Too many levels of symbolic links"),
+        (file_as_table, "predictions is a file, and scenetags needs a folder there; move it away"),
+        (hard_link_lock, "cannot write to output .*: .*/_lock is a hard link to another file$"),
+        (link_lock, "cannot write to output .*: .*/_lock is a link$"),
         (link_shadow, None),
     ],
 )
@@ -194,9 +204,7 @@ def test_a_link_in_place_of_the_folder_of_an_overwrite_is_refused(run: Run, vict
     before = contents(victim)
 
     with (
-        pytest.raises(
-            OutputError, match=r"predictions is a link or on another disk, .*; move the folder back, or keep"
-        ),
+        pytest.raises(OutputError, match=r"predictions is a link or on another disk, .*; move it back, or keep"),
         hold_output(overwrite),
     ):
         pass

@@ -58,7 +58,7 @@ PROCESS = EMBEDDED | {"environment_type": "PROCESS"}
         ({"runner": "directrunner", "input": "gone"}, "no file or folder matches gone"),
         ({"max_bytes": "0"}, "--max_bytes must be more than 0, not 0"),
         ({"max_seconds": "5"}, "--max_seconds needs --isolate_decoding"),
-        ({"max_seconds": "inf", "isolate_decoding": "true"}, "--max_seconds must be at most 86,400, a day, not inf"),
+        ({"max_seconds": "inf", "isolate_decoding": "true"}, "--max_seconds must be at most 86,400 (a day), not inf"),
         ({"threads": 99_999_999}, "--threads must be at most 1,024, not 99,999,999"),
         ({"reads_in_flight": 10**20}, "--reads_in_flight must be at most 4,096, not 100,000,000,000,000,000,000"),
         ({"checkpoint_every": 10**20}, "--checkpoint_every must be at most 1,000,000,000, not 100,000,"),

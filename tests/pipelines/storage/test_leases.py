@@ -61,7 +61,7 @@ def test_a_lock_that_nobody_renews_is_taken_over_and_its_late_holder_sees_that()
 
     sleeper.renew()
     sleeper.renew()
-    assert said == ["was taken over by the next: this run commits no more"]
+    assert said == ["was taken over by the next: this run commits nothing more"]
     sleeper.release(done=True)
     assert shelf.version, "the sleeper deleted the lock of the next"
     assert read_owner(shelf.data) == "the next", "the sleeper took it back"
@@ -218,8 +218,8 @@ def test_a_holder_that_cannot_renew_says_so_now_and_then_and_when_it_is_over() -
     lock.renew()
 
     assert said == [
-        "could not be renewed for 15 s (no credentials for s3://: timed out; log in); trying again",
-        "could not be renewed for 75 s (no credentials for s3://: timed out; log in); trying again",
+        "has not been renewed for 15 s (no credentials for s3://: timed out; log in); still trying",
+        "has not been renewed for 75 s (no credentials for s3://: timed out; log in); still trying",
         "is renewed again",
     ]
 
@@ -236,7 +236,7 @@ def test_a_renewal_that_is_refused_although_nobody_else_wrote_is_trouble() -> No
     lock.renew()
     lock.voice_worries()
 
-    assert said == ["could not be renewed for 20 s (refused, although it is unchanged: changed (412)); trying again"]
+    assert said == ["has not been renewed for 20 s (refused, although it is unchanged: changed (412)); still trying"]
 
 
 def test_a_lock_that_reads_as_something_else_is_not_lost() -> None:
@@ -276,7 +276,7 @@ def test_a_lock_that_is_not_deleted_at_once_is_deleted_later_or_the_run_says_so(
         storage.delete([f"{bucket.path}/_lock"])
     [line] = said
     assert line.startswith("cannot be removed (")
-    assert line.endswith("(403)): the next run waits 30 s for it")
+    assert line.endswith("(403)): the next run will wait 30 s for it")
 
 
 def test_a_lock_that_was_left_behind_is_held_until_it_is_deleted() -> None:

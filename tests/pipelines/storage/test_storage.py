@@ -168,7 +168,7 @@ def test_a_file_whose_content_is_still_to_come_is_not_waited_for(
     with (
         os.fdopen(writing, "wb"),
         storage.open_to_read("log") as file,
-        pytest.raises(OSError, match="its content is not there yet"),
+        pytest.raises(OSError, match="it has no content yet"),
     ):
         file.read(length)
 

@@ -26,7 +26,7 @@ def test_a_store_that_refuses_every_lock_is_refused_by_name_after_a_few_tries(bu
 
     bucket.proxy.disturb = refuse
     backing_off = Hours()
-    with pytest.raises(storage.UnsupportedStorageError, match=rf"{bucket.proxy.host} refuses .*\({status}\).*; use a"):
+    with pytest.raises(storage.UnsupportedStorageError, match=rf"{bucket.proxy.host} rejects .*\({status}\).*; use a"):
         at(bucket, "the first", clock=backing_off.clock).acquire()
 
     assert writes < 10
@@ -41,7 +41,7 @@ def test_an_expired_lock_that_cannot_be_replaced_is_given_up() -> None:
         raise ConflictError(errno.EEXIST, "changed (412)")
 
     shelf.before_put = refuse
-    with pytest.raises(storage.UnsupportedStorageError, match="refuses every write of the lock as a conflict"):
+    with pytest.raises(storage.UnsupportedStorageError, match="rejects every write of the lock as a conflict"):
         at(shelf, "the next").acquire()
 
 
@@ -75,7 +75,10 @@ def test_a_store_that_forgets_conditions_is_refused_by_name(bucket: Bucket, forg
     bucket.proxy.disturb = lambda method, path: Disturbance(ignored=forgotten)
 
     with (
-        pytest.raises(storage.UnsupportedStorageError, match=rf"^http://{bucket.proxy.host} ignores .*; use a store"),
+        pytest.raises(
+            storage.UnsupportedStorageError,
+            match=rf"^http://{bucket.proxy.host} does not honour conditional writes.*; use a store",
+        ),
         storage.lock(f"{bucket.path}/_lock", "the first"),
     ):
         pytest.fail("two may hold this lock")
@@ -89,7 +92,9 @@ def test_two_at_once_in_a_store_that_forgets_conditions_are_both_refused(first_t
     both = [acquired(at(shelf, owner)) for owner in ("the first", "the second")]
 
     for lock in (both[first_to_ask], both[1 - first_to_ask]):
-        with pytest.raises(storage.UnsupportedStorageError, match=r"^https://store.example ignores the conditions"):
+        with pytest.raises(
+            storage.UnsupportedStorageError, match=r"^https://store.example does not honour conditional writes"
+        ):
             lock.check_conditions()
         lock.release(done=False)
     assert not shelf.version

@@ -114,7 +114,7 @@ def test_a_store_that_cannot_keep_a_lock_is_refused_in_one_line(
 
     said = capsys.readouterr().err
     assert said.startswith(
-        f"scenetags predict: http://{everywhere.proxy.host} ignores the conditions of writes, so two "
+        f"scenetags predict: http://{everywhere.proxy.host} does not honour conditional writes, so two "
     )
     assert said.count("\n") == 1, said
     assert list(storage.walk(f"{everywhere.path}/out")) == []
