@@ -183,6 +183,13 @@ def _many_scans(number: int) -> bytes:
     return bare_jpeg(0xC2, side, side, means + (_scan([1], 1, 63) + b"\0") * number, components=1)
 
 
+def _restarts(side: int) -> bytes:
+    """Write a JPEG with a restart marker behind each unit."""
+    units = (-(-side // 8)) ** 2
+    coded = b"".join(bytes((0, 0xFF, 0xD0 + unit % 8)) for unit in range(units - 1)) + b"\0"
+    return bare_jpeg(0xC0, side, side, _segment(0xDD, b"\0\1") + _scan([1, 2, 3]) + coded)
+
+
 # TIFF
 
 
@@ -212,8 +219,28 @@ def _tiff(
     return b"II*\0" + struct.pack("<I", arrays + len(lists)) + data + lists + directory
 
 
-def _strips(number: int, strip: bytes, compression: int) -> bytes:
+def _strips(number: int) -> bytes:
+    return _tiff((1, number), [(8 + 3 * strip, 3) for strip in range(number)], b"abc" * number)
+
+
+def _shared_strips(number: int, strip: bytes, compression: int) -> bytes:
     return _tiff((1, number), [(8, len(strip))] * number, strip, compression)
+
+
+def _empty_blocks(number: int) -> bytes:
+    """Write deflated blocks of nothing before three bytes."""
+    return b"\x78\x9c" + b"\0\0\0\xff\xff" * number + zlib.compress(b"abc")[2:]
+
+
+def _clear_codes(number: int) -> bytes:
+    """Write 8 times as many LZW codes that clear the table before three bytes."""
+    codes = np.array([*[256] * 8 * number, *b"abc", 257], np.uint16)
+    return np.packbits(codes[:, None] >> np.arange(8, -1, -1, dtype=np.uint16) & 1).tobytes()
+
+
+def tiff_of_its_own_directory(rows: int) -> bytes:
+    """Write a TIFF each row of which is the directory and what else is in the file."""
+    return _tiff((100, rows), [(8, 300)] * rows, b"")
 
 
 def _gray_jpegs(number: int) -> bytes:
@@ -273,10 +300,14 @@ HOSTILE = (
     Hostile("no data, arithmetic progressive", "jpeg", partial(_without_data, 0xCA), SIDE, 16),
     Hostile("no data, progressive", "jpeg", partial(_without_data, 0xC2), SIDE, 16),
     Hostile("no data", "jpeg", partial(_without_data, 0xC0), SIDE, 16),
+    Hostile("restarts", "jpeg", _restarts, SIDE, 16),
     Hostile("scans", "jpeg", _many_scans, 490, 5),
     Hostile("comments", "jpeg", lambda n: _encode("jpeg")[:-2] + _segment(0xFE, b"") * n + b"\xff\xd9", 2_000_000, 30),
-    Hostile("strips", "tiff", lambda n: _strips(n, b"abc", 1), 249_000, 30),
-    Hostile("packed strips", "tiff", lambda n: _strips(n, zlib.compress(b"abc"), 8), 249_000, 30),
+    Hostile("strips", "tiff", _strips, 249_000, 30),
+    Hostile("packed strips", "tiff", lambda n: _shared_strips(n, zlib.compress(b"abc"), 8), 249_000, 30),
+    Hostile("empty blocks", "tiff", lambda n: _shared_strips(n, _empty_blocks(4 * n), 8), 50_000, 3),
+    Hostile("no runs", "tiff", lambda n: _shared_strips(n, b"\x80" * 20 * n + b"\2abc", 32773), 50_000, 3),
+    Hostile("clear codes", "tiff", lambda n: _shared_strips(n, _clear_codes(2 * n), 5), 50_000, 3),
     Hostile("gray strips", "tiff", _gray_jpegs, 9_900, 3),
     Hostile("shared tags", "tiff", _shared_tags, 4_000, 30),
     Hostile("chunks", "webp", lambda n: _webp(b"JUNK\0\0\0\0" * n), 1_200_000, 30),

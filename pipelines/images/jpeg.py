@@ -16,7 +16,15 @@ from pipelines.images.layout import (
     UntrustedColoursError,
 )
 from pipelines.images.metadata import find_integer, read_orientation
-from pipelines.images.scans import FRAME_MARKERS, MOST_SEGMENTS, Frame, check_scans, in_one_scan, read_frame
+from pipelines.images.scans import (
+    FRAME_MARKERS,
+    MOST_SEGMENTS,
+    Frame,
+    check_scans,
+    in_one_scan,
+    interval_ends,
+    read_frame,
+)
 
 # Identifiers of three components that every decoder recognizes as YCbCr (the numbers) or RGB.
 _KNOWN_COMPONENTS = (b"\1\2\3", b"RGB")
@@ -56,7 +64,7 @@ def read_jpeg(data: bytes) -> Layout:
         raise UntrustedColoursError(
             "3-component JPEG without JFIF or Adobe marker and without subsampling: it may be RGB or YCbCr"
         )
-    scan = _skip_fill(data, segments[-1].end)
+    scan, interval = _skip_fill(data, segments[-1].end), _restart_interval(segments)
     about = [part for part in segments if part.marker in _ABOUT]
     kept = [(part.start, part.end) for part in segments if part.marker not in _ABOUT] if about else [(2, scan)]
     return Layout(
@@ -73,7 +81,8 @@ def read_jpeg(data: bytes) -> Layout:
         in_one_scan=in_one_scan(data, frame, scan),
         orientation=_read_orientation(about),
         profile=_join_profile(about),
-        to_pixels=partial(_to_pixels, frame, _restart_interval(segments), scan, kept),
+        ends=partial(interval_ends, frame, interval),
+        to_pixels=partial(_to_pixels, frame, interval, scan, kept),
     )
 
 

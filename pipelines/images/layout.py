@@ -44,7 +44,7 @@ DAMAGED_PROFILE = b""
 """Stands for an ICC profile that is there but not whole."""
 
 
-def _without_jpegs(_: bytes) -> Iterable[tuple[int, int, bytes]]:
+def _without_jpegs(_: bytes) -> Iterable[tuple[bytes, Iterable[tuple[int, int]]]]:
     return ()
 
 
@@ -68,9 +68,11 @@ class Layout(NamedTuple):
       is_scaled: whether the file says that the largest value of its samples is white.
       orientation: how to turn the picture upright, as EXIF numbers it, 1 to 8.
       profile: the embedded ICC profile; `DAMAGED_PROFILE` if it is not whole, None if there is none.
+      ends: yields column and row of pixels of a JPEG in one scan of which one is gray if data is missing; none if none
+        need be.
       to_pixels: turns the file into one that holds its pixels and nothing else, in which `scan` is a place; raises an
         `ImageError` if some of the pixels are missing.
-      read_jpegs: yields, of a TIFF's strips or tiles that are JPEGs, the column and row of the last pixel and the JPEG.
+      read_jpegs: yields, each strip or tile of a TIFF that is a JPEG, and `ends` for it.
     """
 
     format: str
@@ -90,7 +92,8 @@ class Layout(NamedTuple):
     orientation: int = 1
     profile: bytes | None = None
     to_pixels: Callable[[bytes], bytes] = bytes
-    read_jpegs: Callable[[bytes], Iterable[tuple[int, int, bytes]]] = _without_jpegs
+    ends: Callable[[], Iterable[tuple[int, int]]] = tuple
+    read_jpegs: Callable[[bytes], Iterable[tuple[bytes, Iterable[tuple[int, int]]]]] = _without_jpegs
 
     @property
     def source(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Iterable
 
 from PIL import Image
 
@@ -46,22 +47,23 @@ def load_whole(image: Image.Image, data: bytes, layout: Layout) -> None:
     image.load()
     if layout.format == "png" and _may_lack_rows(image, data) and not holds_all_rows(data, layout):
         raise DamagedImageError("truncated PNG: its data ends before the last pixel")
-    for column, row, jpeg in layout.read_jpegs(data):
-        if _is_filling(image, column, row) and not _is_whole(jpeg):
-            raise DamagedImageError(f"truncated TIFF: the JPEG data ends before pixel {column}, {row}")
+    for number, (jpeg, ends) in enumerate(layout.read_jpegs(data), 1):
+        if _may_end_early(image, ends) and not _is_whole(jpeg):
+            raise DamagedImageError(f"truncated TIFF: the data of JPEG {number} in it ends before its last pixel")
 
 
 def _load_jpeg(image: Image.Image, data: bytes, layout: Layout) -> None:
     """Decode a JPEG, and refuse it if its pixels end too early although it has an end marker.
 
-    Decoding it again with extra data at the end of each scan yields the same pixels for a complete image, and different
-    ones for an incomplete one. That is worth the time only if the image ends in the filling or has several scans.
+    Decoding it again with extra data at the end of each scan and restart interval yields the same pixels for a complete
+    image, and different ones for an incomplete one. That is worth the time only if one of them ends in the filling or
+    is too short for that, or if the image has several scans.
     """
     # With several scans a decoding keeps all of them in memory, so the two decodings must not be held at once.
     lengthened = None if layout.in_one_scan else _lengthened_checksum(data, layout)
     image.load()
     if layout.in_one_scan:
-        if not _is_filling(image, image.width - 1, image.height - 1):
+        if not _may_end_early(image, layout.ends()):
             return
         lengthened = _lengthened_checksum(data, layout)
     if lengthened is None or lengthened != _checksum(image):
@@ -75,6 +77,12 @@ def _lengthened_checksum(data: bytes, layout: Layout) -> int | None:
             return _checksum(image)
     except OSError:
         return None
+
+
+def _may_end_early(image: Image.Image, ends: Iterable[tuple[int, int]]) -> bool:
+    """Return whether one of these pixels is filling, or there are none to tell by."""
+    pixels = [_is_filling(image, *end) for end in ends]
+    return not pixels or any(pixels)
 
 
 def _is_filling(image: Image.Image, column: int, row: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Sequence
-from itertools import islice, pairwise
+from itertools import islice
 from typing import NamedTuple
 
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UnsupportedImageError
@@ -16,16 +16,19 @@ MOST_SEGMENTS = 4096
 
 _PROGRESSIVE = 0xC2
 _HUFFMAN = (0xC0, 0xC1, _PROGRESSIVE)
-# Every scan visits every pixel, and 10 bytes make a scan. Encoders write at most 18 scans; at the largest size that is
-# decoded, this limit allows 31.
-_MOST_SCANS = 500
-_MOST_SCANNED_PIXELS = 2_000_000_000
+# Every scan visits every pixel, and 10 bytes make a scan. Encoders write at most 18, which are decoded at any size.
+_MOST_SCANS, _USUAL_SCANS = 500, 18
+_MOST_SCANNED_PIXELS = 1_000_000_000
 _RESTARTS = range(0xD0, 0xD8)
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 # In a scan 0xFF stands before a stuffed 0, a restart marker or another 0xFF; anything else ends the scan.
 _MARKER = re.compile(rb"\xff[^\0\xff]")
 _NO_RESTART = re.compile(rb"\xff[^\0\xd0-\xd7\xff]")
+# Of longer restart intervals, cut anywhere, most end in gray.
+_FEW_UNITS = 8
 _MORE_DATA = b"\x55\xaa" * 64
+# There can be a million intervals.
+_MORE_IN_INTERVAL = b"\x55\xaa" * 8
 
 
 class Frame(NamedTuple):
@@ -122,9 +125,9 @@ def check_scans(data: bytes, frame: Frame, interval: int, start: int, end: int |
       DamagedImageError: a part of the picture is missing.
     """
     pixels = frame.width * frame.height
-    most = min(_MOST_SCANS, _MOST_SCANNED_PIXELS // max(1, pixels))
-    scans = list(islice(_read_scans(data, start, len(data) if end is None else end, interval), max(1, most) + 1))
-    if len(scans) > max(1, most):
+    most = min(_MOST_SCANS, max(_USUAL_SCANS, _MOST_SCANNED_PIXELS // max(1, pixels)))
+    scans = list(islice(_read_scans(data, start, len(data) if end is None else end, interval), most + 1))
+    if len(scans) > most:
         raise ImageTooLargeError(
             f"JPEG with more than {most} scans of {pixels:,} pixels each: decoding would take too long"
         )
@@ -157,16 +160,59 @@ def _check_passes(data: bytes, frame: Frame, scans: Sequence[_Scan]) -> None:
 
 
 def lengthen(data: bytes, start: int, *, one_scan: bool) -> bytes:
-    """Add data to the end of every scan of a JPEG, which change a picture only if the scan ends too early.
+    """Add data to each scan and restart interval of a JPEG, which change a picture only if one of them ends too early.
 
     Args:
       data: the file.
       start: byte at which its first scan begins.
       one_scan: whether that scan holds the whole picture.
     """
-    ends = [scan.end for scan in islice(_read_scans(data, start, len(data)), 1 if one_scan else None)]
-    view = memoryview(data)
-    return _MORE_DATA.join(view[begin:end] for begin, end in pairwise((0, *ends, len(data))))
+    parts, behind = [], 0
+    for scan in islice(_read_scans(data, start, len(data)), 1 if one_scan else None):
+        coded = data[scan.start : scan.end].rstrip(b"\xff")
+        # Data behind a fill byte would be read as a marker.
+        while b"\xff\xff" in coded:
+            coded = coded.replace(b"\xff\xff", b"\xff")
+        if scan.restarts:
+            # Several times as fast as a regular expression.
+            for marker in _RESTARTS:
+                coded = coded.replace(bytes((0xFF, marker)), _MORE_IN_INTERVAL + bytes((0xFF, marker)))
+        parts += [data[behind : scan.start], coded, _MORE_DATA]
+        behind = scan.end
+    return b"".join((*parts, data[behind:]))
+
+
+def interval_ends(frame: Frame, interval: int) -> Iterator[tuple[int, int]]:
+    """Yield pixels of a picture in one scan of which one is gray if its scan or a restart interval ends early.
+
+    A decoder makes up the rest of a unit, and only the following ones are gray; so nothing is yielded if intervals have
+    so few units that pictures could lack much and not be gray.
+
+    Args:
+      frame: of the JPEG.
+      interval: minimum coded units between two restart markers; 0 for no markers.
+
+    Yields:
+      Column and row of a pixel in the middle of the last unit of each interval, where the colour of the next one is not
+      blended in; of the last interval, the last pixel.
+    """
+    if interval:
+        across, down = (8 * frame.across, 8 * frame.down) if len(frame.ids) > 1 else (8, 8)
+        columns, (units, _) = -(-frame.width // across), _count_units(frame, range(len(frame.ids)))
+        if interval < min(units, _FEW_UNITS):
+            return
+        for unit in range(interval - 1, units - 1, interval):
+            row, column = divmod(unit, columns)
+            at_column, at_row = column * across + across // 2, row * down + down // 2
+            yield min(frame.width - 1, at_column), min(frame.height - 1, at_row)
+    yield frame.width - 1, frame.height - 1
+
+
+def _count_units(frame: Frame, components: Sequence[int]) -> tuple[int, int]:
+    """Count the minimum coded units of a scan of some components, and the blocks of a unit."""
+    if len(components) == 1:
+        return frame.blocks(components[0]), 1
+    return frame.units(), sum(across * down for across, down in map(frame.sampling.__getitem__, components))
 
 
 def _read_scans(data: bytes, at: int, end: int, interval: int = 0) -> Iterator[_Scan]:
@@ -210,18 +256,23 @@ def _check_scan(data: bytes, frame: Frame, scan: _Scan) -> None:
     needed = max(1, -(-sum(blocks) * bits // 8))
     if scan.end - scan.start < needed:
         raise DamagedImageError(f"truncated JPEG: a scan of {scan.end - scan.start:,} bytes at byte {scan.start}")
-    units = blocks[0] if len(components) == 1 else frame.units()
-    _check_restarts(data, scan, -(-units // scan.interval) - 1 if scan.interval else 0)
-
-
-def _check_restarts(data: bytes, scan: _Scan, expected: int) -> None:
-    if not expected and not scan.restarts:
+    if not scan.interval and not scan.restarts:
         return
+    units, per_unit = _count_units(frame, components)
+    _check_restarts(data, scan, units, per_unit * bits)
+
+
+def _check_restarts(data: bytes, scan: _Scan, units: int, bits: int) -> None:
+    """Refuse intervals between restart markers that have too few bytes for so many units of at least so many bits."""
+    expected = -(-units // scan.interval) - 1 if scan.interval else 0
     found = _RESTART.finditer(data, scan.start, scan.end)
     # The header can claim millions of markers, so their number is compared before they are listed.
     places = [mark.start() for mark in islice(found, expected + 1)]
     if len(places) != expected or any(data[at + 1] != 0xD0 + number % 8 for number, at in enumerate(places)):
         raise DamagedImageError(f"damaged JPEG: {len(places)} restart markers instead of {expected}, or out of order")
     starts = [scan.start, *(at + 2 for at in places)]
-    if any(start >= end for start, end in zip(starts, [*places, scan.end], strict=True)):
-        raise DamagedImageError("damaged JPEG: no data between two of its restart markers")
+    needed = max(1, -(-min(units, scan.interval) * bits // 8))
+    if any(end - start < needed for start, end in zip(starts, places, strict=False)):
+        raise DamagedImageError(f"damaged JPEG: less than {needed:,} bytes between two of its restart markers")
+    if scan.end - starts[-1] < max(1, -(-(units - expected * scan.interval) * bits // 8)):
+        raise DamagedImageError("damaged JPEG: too little behind the last of its restart markers")

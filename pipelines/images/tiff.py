@@ -13,6 +13,7 @@ from pipelines.images.layout import (
     UnsupportedImageError,
     UntrustedColoursError,
 )
+from pipelines.images.places import check_places
 from pipelines.images.sparse import fill_missing
 from pipelines.images.strips import BITS, COMPRESSION, HEIGHT, JPEG, SAMPLES, WIDTH, check_pieces, read_jpegs
 from pipelines.images.tiff_directories import (
@@ -138,6 +139,7 @@ def _read_orientation(directory: Directory) -> int:
 
 def _to_pixels(directory: Directory, told: dict[int, tuple[int, ...]], data: bytes) -> bytes:
     """Check the strips or tiles, leave out what no pixel depends on, and tell Pillow some tags in its own words."""
+    check_places(data, directory)
     no_data = bytes(directory.texts.get(NO_DATA, b""))
     data, tags = fill_missing(data, directory.tags, no_data, directory.form.order)
     check_pieces(data, tags, directory.tables)

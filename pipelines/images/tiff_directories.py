@@ -108,6 +108,7 @@ class Directory(NamedTuple):
     Attributes:
       form: of the file.
       start: byte at which it begins.
+      end: byte behind its entries.
       tags: its integers.
       texts: the ICC profile, the names of bands, and the value that stands for no data.
       tables: those that JPEGs in it share.
@@ -118,12 +119,19 @@ class Directory(NamedTuple):
 
     form: Form
     start: int
+    end: int
     tags: dict[int, tuple[int, ...]]
     texts: dict[int, memoryview]
     tables: bytes
     entries: dict[int, _Entry]
     is_bare: bool
     pictures: int
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Return the first byte of the header, the directory and each value outside it, and the byte behind them."""
+        outside = [entry for entry in self.entries.values() if entry.size > self.form.inline]
+        values = [(entry.start, entry.start + entry.size) for entry in outside]
+        return [(0, 2 * self.form.inline), (self.start, self.end), *values]
 
 
 def read_directory(data: bytes) -> Directory:
@@ -266,7 +274,7 @@ def _read(data: bytes, form: Form, start: int) -> Directory:
         elif entry.tag not in _FURTHER:
             tags[entry.tag] = _read_integers(data, form, entry)
     is_bare = others <= _MOST_LEFT_IN and tags.get(ORIENTATION, (1,)) == (1,)
-    return Directory(form, start, tags, texts, tables, entries, is_bare, 1)
+    return Directory(form, start, _end(data, form, start), tags, texts, tables, entries, is_bare, 1)
 
 
 def _read_integers(data: bytes, form: Form, entry: _Entry) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ _FOLDER = Path(__file__).parents[2]
 _MOST_MADE_UP = 0.13
 _TRY = """
 import json, resource, sys
+from itertools import pairwise
 from pathlib import Path
 from tools.image_trials import try_file
 resource.setrlimit(resource.RLIMIT_AS, (8_000_000_000, 8_000_000_000))
@@ -93,6 +95,7 @@ def _lacking(seed: Seed) -> Iterator[bytes]:
                 yield data[:start] + data[following.start() :]
                 header = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
                 yield data[:header] + data[following.start() :]
+        yield from _lacking_in_intervals(data)
     if seed.format == "png" and data.count(b"IDAT") == 1:
         at = data.index(b"IDAT") - 4
         size = int.from_bytes(data[at : at + 4], "big")
@@ -101,6 +104,16 @@ def _lacking(seed: Seed) -> Iterator[bytes]:
             packed = zlib.compress(lines[: len(lines) * number // 28])
             checksum = struct.pack(">I", zlib.crc32(b"IDAT" + packed))
             yield data[:at] + struct.pack(">I", len(packed)) + b"IDAT" + packed + checksum + data[at + 12 + size :]
+
+
+def _lacking_in_intervals(data: bytes) -> Iterator[bytes]:
+    """Cut each interval between restart markers by itself, and all of them."""
+    edges = [0, *(edge for mark in re.finditer(rb"\xff[\xd0-\xd7]", data) for edge in mark.span()), len(data)]
+    parts = [data[start:end] for start, end in pairwise(edges)]
+    intervals = range(2, len(parts) - 1, 2)
+    for size in (0, 1, 2, 3, 5, 10, 20):
+        for cut in [*([number] for number in intervals), intervals]:
+            yield b"".join(part[:size] if number in cut else part for number, part in enumerate(parts))
 
 
 ATTACKS = (
@@ -112,7 +125,7 @@ ATTACKS = (
     ),
     Attack(
         "missing_pixels",
-        "cut files of every layout, mark the end, zero the rest, drop scans and rows",
+        "cut files of every layout, and restart intervals; mark the end, zero the rest, drop scans and rows",
         "refused, or the pixels are those of the whole file",
         remove_pixels,
     ),

@@ -170,9 +170,9 @@ def test_a_png_whose_pixels_fail_their_checksum_is_refused() -> None:
 @pytest.mark.parametrize("format_name", ["jpeg", "png", "tiff", "gif", "bmp", "webp"])
 def test_a_header_cut_anywhere_is_refused_or_still_whole(format_name: str) -> None:
     data = files.encode(RGB, format_name)
-    whole = read_layout(data)._replace(to_pixels=bytes)
+    whole = read_layout(data)._replace(to_pixels=bytes, ends=tuple)
     for length in range(min(len(data), 700)):
         try:
-            assert read_layout(data[:length])._replace(to_pixels=bytes) == whole, f"{length} bytes"
+            assert read_layout(data[:length])._replace(to_pixels=bytes, ends=tuple) == whole, f"{length} bytes"
         except ImageError as error:
             assert str(error), f"no reason for {length} bytes"  # noqa: PT017

@@ -155,7 +155,7 @@ def tagged_tiff(tag: int, code: str, values: Sequence[int], **options: Any) -> b
 
 HOSTILE: dict[str, tuple[Callable[[], bytes], type[ImageError], str]] = {
     "many scans": (lambda: many_scans(64, 48, 501), ImageTooLargeError, "more than 500 scans"),
-    "few scans of many pixels": (lambda: many_scans(8000, 8000, 32), ImageTooLargeError, "more than 31 scans"),
+    "few scans of many pixels": (lambda: many_scans(8000, 8000, 19), ImageTooLargeError, "more than 18 scans"),
     "many segments": (lambda: in_front(JPEG, marker(0xFE, b"") * 5000), DamagedImageError, "more than 4096 segments"),
     "much filling": (lambda: in_front(JPEG, b"\xff" * 5000), DamagedImageError, "more than 4096 segments"),
     "a segment without its length": (lambda: in_front(JPEG, b"\xff\xe2\0\0"), DamagedImageError, "a segment of 0 byte"),

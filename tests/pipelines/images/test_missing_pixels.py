@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from PIL import Image
 from pipelines.images import ImageError, decode
 from tests import image_files as files
 from tests.pipelines.images.decoding import GRAY, RGB, assert_decodes, assert_refused
-from tools.hostile_images import HOSTILE, bare_jpeg, rle_bmp
+from tools.hostile_images import HOSTILE, bare_jpeg, rle_bmp, tiff_of_its_own_directory
 from tools.image_seeds import Seed, draw_seeds
 
 SEEDS = {seed.name: seed for seed in draw_seeds() if "fax" not in seed.name and "other" not in seed.name}
@@ -133,6 +134,26 @@ def test_a_tiff_with_missing_or_short_strips_is_refused() -> None:
     assert_refused(strips_of(RGB, places, [size, size - 1, size, size]), f"strip 2 of 4 has {size - 1:,} of {size:,}")
 
 
+def test_a_tiff_whose_strips_are_no_pixels_is_refused() -> None:
+    size = 8 * RGB.shape[1] * 3
+    places = [8 + size * number for number in range(4)]
+    for rows in (1, 100, 8000):
+        assert_refused(tiff_of_its_own_directory(rows), "lies upon another one, or upon the directory")
+    for start in (4, 8, 9, places[2] - 1):
+        moved = strips_of(RGB, [places[0], start, *places[2:]], [size] * 4)
+        assert_refused(moved, "lies upon another one, or upon the directory")
+    assert_refused(files.tiff(RGB, files.RGB, tags={273: ("I", [9])}), "upon the directory")
+
+
+def test_strips_may_share_bytes_if_they_are_compressed() -> None:
+    strip = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    one = files.tiff(strip, files.RGB, deflate=True)
+    size = int.from_bytes(one[4:8], "little") - 8
+    places = {257: ("I", [640]), 278: ("I", [16]), 273: ("I", [8] * 40), 279: ("I", [size] * 40)}
+    shared = files.tiff(strip, files.RGB, deflate=True, tags=places)
+    assert_decodes(shared, np.tile(strip, (40, 1, 1)), "tiff 3x8")
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_a_tiff_whose_jpeg_ends_early_is_refused(mode: str) -> None:
     buffer = io.BytesIO()
@@ -188,7 +209,50 @@ def test_what_a_restart_interval_lacks_is_noticed_between_any_two_markers() -> N
     data = files.encode(PICTURE, "jpeg", restart_marker_blocks=1)
     markers = [at for at, byte in enumerate(data[:-1]) if byte == 0xFF and 0xD0 <= data[at + 1] <= 0xD7]
     for first, second in pairwise(markers):
-        assert_refused(data[: first + 2] + data[second:], "no data between two of its restart markers")
+        assert_refused(data[: first + 2] + data[second:], "less than 2 bytes between two of its restart markers")
+
+
+MARKER = re.compile(rb"\xff[\xd0-\xd7]")
+INTERVALS = [{"restart_marker_blocks": 1}, {"restart_marker_blocks": 10}, {"restart_marker_rows": 1}]
+
+
+def in_tiff(jpeg: bytes, height: int, width: int, bands: int) -> bytes:
+    """Write a TIFF of one strip, which is a JPEG."""
+    tags = {256: ("I", [width]), 257: ("I", [height]), 258: ("H", [8] * bands), 259: ("H", [7]), 277: ("H", [bands])}
+    shape = {262: ("H", [6 if bands == 3 else 1]), 278: ("I", [height]), 279: ("I", [len(jpeg)])}
+    return files.tiff(np.frombuffer(jpeg, np.uint8)[None], files.RGB, tags={**tags, **shape})
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+@pytest.mark.parametrize("options", INTERVALS)
+def test_a_jpeg_whose_restart_intervals_end_early_is_refused(options: dict[str, int], bands: int) -> None:
+    jpeg = files.encode(files.picture(96, 160, bands=bands), "jpeg", **options)
+    whole = decode(jpeg).pixels.astype(int)
+    assert np.abs(decode(in_tiff(jpeg, 96, 160, bands)).pixels - whole).max() <= 1
+    edges = [0, *(edge for mark in MARKER.finditer(jpeg) for edge in mark.span()), len(jpeg)]
+    parts = [jpeg[start:end] for start, end in pairwise(edges)]
+    intervals = range(2, len(parts) - 1, 2)
+    cuts = [{number: len(parts[number]) // 2} for number in intervals]
+    for cut in [*cuts, *(dict.fromkeys(intervals, length) for length in (1, 2, 3, 10, 30))]:
+        data = b"".join(part[: cut.get(number)] for number, part in enumerate(parts))
+        for file in (data, in_tiff(data, 96, 160, bands)):
+            try:
+                pixels = decode(file).pixels
+            except ImageError:
+                continue
+            # What a unit lacks may be made up.
+            wrong = (np.abs(pixels - whole).max(axis=-1) > 16).sum()
+            assert wrong <= 256, f"{wrong} wrong pixels, although intervals {cut} are cut"
+
+
+@pytest.mark.parametrize("options", [*INTERVALS, {}, {"progressive": True}])
+def test_a_jpeg_with_fill_bytes_before_its_markers_is_whole(options: dict[str, int]) -> None:
+    gray = np.full((32, 48, 3), 128, np.uint8)
+    for picture in (PICTURE, gray):
+        data = files.encode(picture, "jpeg", **options)
+        filled = re.sub(rb"\xff[\xd0-\xd7\xd9\xda]", lambda mark: b"\xff\xff" + mark[0], data)
+        assert len(filled) > len(data)
+        assert_decodes(filled, decode(data).pixels, "jpeg 3x8")
 
 
 def test_a_tiff_of_more_jpegs_than_can_be_checked_is_refused() -> None:
