@@ -63,13 +63,15 @@ def change(path: Path, place: int, data: bytes) -> Path:
     return path
 
 
+# Without the marks of a zip: `zipfile` ignores members of another one in front.
+UNMARKED = st.binary(max_size=40).filter(lambda data: b"PK" not in data)
 NAMES = st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), max_size=20)
 
 
 @given(
     members=st.lists(st.tuples(NAMES, st.binary(max_size=40)), max_size=8),
-    before=st.binary(max_size=40),
-    comment=st.binary(max_size=40),
+    before=UNMARKED,
+    comment=UNMARKED,
     compression=st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]),
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
