@@ -50,6 +50,7 @@ class Entry(NamedTuple):
       size: bytes of the unpacked data.
       start: byte at which the member's header begins.
       damaged: whether a size or the place is missing.
+      is_named: whether the name is whole; one with zero bytes in it ends at the first of them.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Entry(NamedTuple):
     size: int
     start: int
     damaged: bool = False
+    is_named: bool = True
 
 
 class ZipDirectory:
@@ -258,7 +260,7 @@ def _decode(fields: Sequence[int], start: int, name: bytes, extra: bytes, shift:
     _, flags, method, checksum, packed, size = fields
     encoding, errors = ("utf-8", "surrogateescape") if flags & _IN_UTF8 else ("cp437", "strict")
     # Like other programs, which take a zero byte for the end of the name.
-    text = name.decode(encoding, errors).partition("\0")[0]
+    text, zero, _ = name.decode(encoding, errors).partition("\0")
     numbers, damaged = [size, packed, start], False
     if _ELSEWHERE in numbers:
         missing = [place for place, number in enumerate(numbers) if number == _ELSEWHERE]
@@ -267,7 +269,7 @@ def _decode(fields: Sequence[int], start: int, name: bytes, extra: bytes, shift:
         for place, number in zip(missing, found, strict=False):
             numbers[place] = number
     size, packed, start = numbers
-    return Entry(text, flags, method, checksum, packed, size, start + shift, damaged)
+    return Entry(text, flags, method, checksum, packed, size, start + shift, damaged, is_named=not zero)
 
 
 def _read_long_numbers(extra: bytes) -> tuple[int, ...]:

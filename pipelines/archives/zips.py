@@ -45,9 +45,14 @@ def list_zip(archive: ImageRef) -> Iterator[Found]:
         with storage.open_to_read(archive.path) as file:
             directory = ZipDirectory(file, archive.size)
             overlapping = _find_overlapping(directory)
+            unnamed = 0
             for number, entry in enumerate(directory):
+                unnamed += not entry.is_named
                 if not entry.name.endswith("/"):
                     yield Found(entry.name, _found_in_zip(archive, entry, overlaps=number in overlapping))
+            if unnamed:
+                problem = DamagedArchiveError(f"the archive's directory has zeros in member names: {unnamed:,}")
+                yield Found(None, not_listed(archive.path, problem, archive.fingerprint))
     except storage.TransientError:
         raise
     except BROKEN as error:

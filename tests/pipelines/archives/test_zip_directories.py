@@ -99,6 +99,19 @@ def test_a_directory_is_read_as_by_python(
     assert entries(data) == expected
 
 
+def test_a_zeroed_name_is_a_failure_of_the_archive(tmp_path: Path) -> None:
+    path = pack(tmp_path / "x.zip", {"a.jpg": CHIPS["a.jpg"], "b.jpg": CHIPS["a.jpg"]})
+    data = path.read_bytes()
+    at = data.rindex(b"b.jpg")
+    path.write_bytes(data[:at] + bytes(5) + data[at + 5 :])
+
+    image, failure = listed(path)
+
+    assert image.path == f"{path}::a.jpg"
+    assert isinstance(failure, Failure)
+    assert (failure.path, failure.message) == (str(path), "the archive's directory has zeros in member names: 1")
+
+
 def test_numbers_beyond_4_gb_and_65535_entries_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
     monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 2)
