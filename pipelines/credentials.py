@@ -77,7 +77,7 @@ def is_credential(name: str) -> bool:
 
 
 def without_secrets(text: str) -> str:
-    """Remove what may be a credential from a text for people, above all the queries of its URLs."""
+    """Remove what may be a credential from a message, above all the queries of its URLs."""
     text = _LOGIN.sub(rf"\1 {WITHHELD}", _PRIVATE_KEY.sub(rf"\1{WITHHELD}", text))
     text = _USER_ALONE.sub(f"{WITHHELD}@", _TOKENS.sub(WITHHELD, text))
     text = _SETTING.sub(rf"\1{WITHHELD}", _QUERY.sub(rf"\1?{WITHHELD}", _USER.sub(rf"\1{WITHHELD}@", text)))

@@ -1,4 +1,4 @@
-"""Decode every file of a folder beside other decoders, and compare: `python -m tools.decode_corpus FOLDER`.
+"""Compare what decoders make of every file in a folder: `python -m tools.decode_corpus FOLDER`.
 
 It needs the extra `corpus`: libvips, OpenCV and tifffile. Pillow is compared as most programs use it, by its
 `convert("RGB")`. Each file is counted in one class:
@@ -7,7 +7,7 @@ It needs the extra `corpus`: libvips, OpenCV and tifffile. Pillow is compared as
   equal to some   some do, others give different ones: the decoders disagree among themselves
   equal to none   none does: look at these first
   alone           no other decoder reads it
-  refused         by scenetags, with the error; how many of the others read it is counted beside it
+  refused         by scenetags, with the error and the number of decoders that read it
 
 Pixels are equal if 99% of their samples differ by at most 4 of 255 levels: decoders round differently, and interpolate
 chroma differently. Opacity is left out, EXIF orientation and colour profiles are applied where a decoder can.

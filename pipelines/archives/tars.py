@@ -11,7 +11,6 @@ from typing import IO, ClassVar
 
 from pipelines import storage
 from pipelines.archives.compression import COMPRESSED_ENDINGS, open_compressed
-from pipelines.archives.headers import Gap, Member, find_members
 from pipelines.archives.members import (
     BROKEN,
     IN_STREAM,
@@ -24,6 +23,7 @@ from pipelines.archives.members import (
     member_path,
     refer_member,
 )
+from pipelines.archives.tar_headers import Gap, Member, find_members
 from pipelines.records import ImageRef, Span, not_listed
 
 _LINKS = (tarfile.LNKTYPE, tarfile.SYMTYPE)

@@ -8,15 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from pipelines.images.layout import (
-    DAMAGED_PROFILE,
-    DamagedImageError,
-    Layout,
-    UnsupportedImageError,
-    UntrustedColoursError,
-)
-from pipelines.images.metadata import find_integer, read_orientation
-from pipelines.images.scans import (
+from pipelines.images.jpeg_scans import (
     FRAME_MARKERS,
     MOST_SEGMENTS,
     Frame,
@@ -25,6 +17,14 @@ from pipelines.images.scans import (
     interval_ends,
     read_frame,
 )
+from pipelines.images.layout import (
+    DAMAGED_PROFILE,
+    DamagedImageError,
+    Layout,
+    UnsupportedImageError,
+    UntrustedColoursError,
+)
+from pipelines.images.metadata import find_integer, read_orientation
 
 # Identifiers of three components that every decoder recognizes as YCbCr (the numbers) or RGB.
 _KNOWN_COMPONENTS = (b"\1\2\3", b"RGB")

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from PIL import Image
 
 from pipelines.images.jpeg import read_piece
+from pipelines.images.jpeg_scans import lengthen
 from pipelines.images.layout import DamagedImageError, Layout
 from pipelines.images.png import holds_all_rows
-from pipelines.images.scans import lengthen
 
 STRIP_PIXELS = 4_000_000
 """Pixels compared or scaled at a time; doing so with a whole image would take several times its memory."""

@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
-from pipelines.images.bands import find_colours
 from pipelines.images.layout import (
     DamagedImageError,
     Layout,
     UnsupportedImageError,
     UntrustedColoursError,
 )
-from pipelines.images.places import check_places
-from pipelines.images.sparse import fill_missing
-from pipelines.images.strips import BITS, COMPRESSION, HEIGHT, JPEG, SAMPLES, WIDTH, check_pieces, read_jpegs
+from pipelines.images.tiff_bands import find_colours
 from pipelines.images.tiff_directories import (
     EXTRA,
     INKS,
@@ -29,6 +26,9 @@ from pipelines.images.tiff_directories import (
     leave_pixels,
     read_directory,
 )
+from pipelines.images.tiff_places import check_places
+from pipelines.images.tiff_sparse import fill_missing
+from pipelines.images.tiff_strips import BITS, COMPRESSION, HEIGHT, JPEG, SAMPLES, WIDTH, check_pieces, read_jpegs
 
 # Uncompressed, LZW, JPEG, deflate (two codes), PackBits, LZMA, Zstandard. Other decoders, above all those of fax codes,
 # silently leave uninitialized memory where they cannot read: perhaps the pixels of another image.

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from pipelines import storage
+from pipelines.credentials import without_secrets
 from pipelines.errors import ScenetagsError, printable
 from pipelines.output.commit import recover
 from pipelines.output.journal import shadow_folders
@@ -114,7 +115,7 @@ def _repair(run: Run) -> None:
 
 
 def _tell(path: str, what: str) -> None:
-    print(f"scenetags: {printable(path)} {printable(what)}", file=sys.stderr, flush=True)
+    print(f"scenetags: {printable(without_secrets(f'{path} {what}'))}", file=sys.stderr, flush=True)
 
 
 def _mark_if_killed(manifest: str) -> None:

@@ -99,8 +99,8 @@ def process_budget(threads: int) -> Budget:
     """Return the budget that all sources of this process share: some runners give it several Beam bundles at once.
 
     Args:
-      threads: images decoded concurrently. A process that is to keep only some of the cores busy has others beside it,
-        and gets as large a part of the memory.
+      threads: images decoded concurrently. A process that uses only some of the cores shares the machine with
+        others, and gets the same share of the memory.
     """
     memory, cores = usable_memory(), available_cores()
     return Budget(max(1, memory // _PARTS * min(threads, cores) // cores), memory)

@@ -36,7 +36,7 @@ def fetch(ref: ImageRef, max_bytes: int, streams: archives.Streams, admit: Admit
     except storage.FileTooLargeError:
         if expected == max_bytes:
             raise
-        # It has grown since it was listed, and may go on growing.
+        # It has grown since it was listed, and may still be growing.
         return _fetch_file(ref.path, max_bytes, admit)
 
 

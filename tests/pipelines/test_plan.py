@@ -276,7 +276,7 @@ def test_an_interrupted_plan_says_so(
     check, pressed = interruption.check, threading.Event()
 
     def press() -> None:
-        # Once: threads that list go on for a moment, when nobody defers signals any more.
+        # Once: threads that list images may still be running when signals are no longer deferred.
         if not pressed.is_set() and signal.getsignal(signal.SIGINT) is interruption._receive:
             pressed.set()
             signal.raise_signal(signal.SIGINT)

@@ -49,6 +49,7 @@ def test_a_finished_run_does_not_fail_when_credentials_end(run: Run, monkeypatch
 
     with hold_output(run):
         monkeypatch.setattr(storage, "read_lock", refuse)
+    assert storage.list_files(run.output) == [], "the lock stays behind"
 
 
 def test_unfinished_work_of_a_killed_run_is_removed_and_marked(run: Run, earlier: Run) -> None:

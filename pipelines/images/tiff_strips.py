@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from pipelines.images.jpeg import read_piece
+from pipelines.images.jpeg_scans import check_scans, in_one_scan, interval_ends
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UnsupportedImageError
-from pipelines.images.scans import check_scans, in_one_scan, interval_ends
 
 WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANES = 256, 257, 258, 259, 277, 284
 STRIP_OFFSETS, STRIP_ROWS, STRIP_SIZES = 273, 278, 279

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError
-from pipelines.images.strips import (
+from pipelines.images.tiff_strips import (
     BITS,
     COMPRESSION,
     PREDICTOR,
