@@ -23,10 +23,10 @@ from pipelines.images.tiff_directories import (
     PROFILE,
     SAMPLE_FORMAT,
     Directory,
-    leave_pixels,
     read_directory,
 )
 from pipelines.images.tiff_places import check_places
+from pipelines.images.tiff_rewriting import leave_pixels
 from pipelines.images.tiff_sparse import fill_missing
 from pipelines.images.tiff_strips import BITS, COMPRESSION, HEIGHT, JPEG, SAMPLES, WIDTH, check_pieces, read_jpegs
 
