@@ -81,7 +81,8 @@ def _read_lines(file: IO[bytes]) -> Iterator[str | LongName]:
 
 
 def _read_csv(file: IO[bytes]) -> Iterator[str | LongName]:
-    read = pyarrow.csv.ReadOptions(block_size=_CSV_LINE)
+    # Without threads, here and for Parquet; see `output.tables.open_table`.
+    read = pyarrow.csv.ReadOptions(block_size=_CSV_LINE, use_threads=False)
     convert = pyarrow.csv.ConvertOptions(
         include_columns=[LIST_COLUMN], column_types={LIST_COLUMN: pa.string()}, strings_can_be_null=False
     )
@@ -96,7 +97,7 @@ def _read_csv(file: IO[bytes]) -> Iterator[str | LongName]:
 
 def _read_parquet(file: IO[bytes]) -> Iterator[str | LongName]:
     with (
-        pyarrow.parquet.ParquetFile(file) as table,
+        pyarrow.parquet.ParquetFile(file, pre_buffer=False) as table,
         pyarrow.parquet.ParquetFile(
             file, read_dictionary=[LIST_COLUMN], pre_buffer=False, buffer_size=_READ_AHEAD
         ) as packed,
@@ -104,7 +105,7 @@ def _read_parquet(file: IO[bytes]) -> Iterator[str | LongName]:
         for group in range(table.num_row_groups):
             if table.metadata.row_group(group).num_rows and _is_too_large(packed, group):
                 raise OSError(f"its column {LIST_COLUMN!r} has values too long for a path, over {LONGEST:,} bytes")
-            for batch in table.iter_batches(_BATCH, [group], [LIST_COLUMN]):
+            for batch in table.iter_batches(_BATCH, [group], [LIST_COLUMN], use_threads=False):
                 yield from _texts(batch)
 
 
@@ -123,7 +124,7 @@ def _is_too_large(table: pyarrow.parquet.ParquetFile, group: int) -> bool:
     if size > LONGEST * described.num_rows:
         return True
     # The first row comes with the dictionary of the whole group.
-    column = next(table.iter_batches(1, [group], [LIST_COLUMN])).column(LIST_COLUMN)
+    column = next(table.iter_batches(1, [group], [LIST_COLUMN], use_threads=False)).column(LIST_COLUMN)
     return isinstance(column, pa.DictionaryArray) and _longest(column.dictionary) > LONGEST
 
 

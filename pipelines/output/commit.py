@@ -180,7 +180,7 @@ def read_table(path: str) -> pa.Table:
       OutputError: it is damaged.
     """
     with open_table(path) as parquet:
-        return parquet.read()
+        return parquet.read(use_threads=False)
 
 
 def stage_table(run: Run, table: pa.Table, folder: str) -> str | None:

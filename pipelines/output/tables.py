@@ -46,12 +46,18 @@ def table_files(folder: str) -> Iterator[str]:
 def open_table(path: str) -> Iterator[pq.ParquetFile]:
     """Open a file of a table for reading.
 
+    Read it with `use_threads=False`. A thread of Arrow that still holds a Python file when the process ends aborts it
+    once in a few hundred times (https://github.com/apache/arrow/issues/34314); reading in advance takes threads, too.
+
     Raises:
       OutputError: it is damaged.
       OSError: it cannot be read.
     """
     try:
-        with storage.open_to_read(path) as file, pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+        with (
+            storage.open_to_read(path) as file,
+            pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False) as parquet,
+        ):
             yield parquet
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         # Arrow also raises OSError for data that cannot be decompressed; only the storage's errors have an errno.

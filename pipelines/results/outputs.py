@@ -111,7 +111,7 @@ class Output:
             with _readable(path), open_table(path) as parquet:
                 if missing := set(columns or ()) - set(parquet.schema_arrow.names):
                     raise NoOutputError(f"{path} has no column {min(missing)}, so scenetags did not write it")
-                return parquet.read(columns=columns)
+                return parquet.read(columns=columns, use_threads=False)
 
         tables = list(read_each(self.path, read, files))
         if not tables:
