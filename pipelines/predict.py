@@ -35,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         with interruption.deferred():
-            return _predict(parse_predict(sys.argv[1:] if argv is None else argv))
+            code = _predict(parse_predict(sys.argv[1:] if argv is None else argv))
+            interruption.leave_if_overdue(code)
+            return code
     except ScenetagsError as error:
         return print_error(_NAME, error)
 
@@ -77,9 +79,10 @@ def _predict(options: PredictOptions) -> int:
     if options.dry_run:
         rehearse_job(run, options, beam_options)
         return _exit_code(_print("dry run: the job is built and checked; nothing was submitted or written"))
-    watched = watching(options.output) if is_local(beam_options) else nullcontext()
+    local = is_local(beam_options)
+    deferred, watched = (interruption.more_deferred(), watching(options.output)) if local else [nullcontext()] * 2
     try:
-        with temporary_files(), hold_output(run), watched:
+        with temporary_files(), hold_output(run), deferred, watched:
             accounts = run_job(run, options, beam_options)
     except ScenetagsError as error:
         if error.exit_code == ExitCode.WRONG_USAGE:
@@ -156,12 +159,15 @@ def standing(run: Run) -> str:
     """Describe in words what is committed of a run that ended early, and how to resume."""
     from pipelines.output.manifest import read_accounts
 
+    nothing = "this run committed nothing; run the same command again to start over"
     try:
         with storage.hurried():
             count = read_accounts(run.manifest).inputs
         images = "1 image is" if count == 1 else f"{count:,} images are"
+        if not count:
+            return nothing
     except FileNotFoundError:
-        return "this run committed nothing; run the same command again to start over"
+        return nothing
     except (OSError, storage.NoAccessError):
         images = "all finished waves are"
     where = "committed, and the old rows are untouched" if run.overwrite else f"committed to {run.output}"

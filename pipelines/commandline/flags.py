@@ -45,7 +45,7 @@ exit codes:
   3  more images failed than --max_failure_rate allows (with --fail_fast, the run ended early), or the listing is
      incomplete: a damaged archive or an unreadable folder may hold images that were not seen
   4  row count mismatch: some input became no row, or more than one
-  130, 143  interrupted by Ctrl-C or SIGTERM; committed rows stay, as with 1
+  130, 143  interrupted by Ctrl-C or SIGTERM; what was finished is committed, and the same command resumes
 
 Flags that are not listed here go to Apache Beam, e.g. --runner, which runs the job on a cluster.
 """
@@ -163,8 +163,15 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=PredictOptions.checkpoint_every,
         metavar="N",
-        help="a local run commits its rows every N images; a killed run loses no more than these (default "
-        f"{PredictOptions.checkpoint_every})",
+        help=f"a local run commits its rows every N images (default {PredictOptions.checkpoint_every})",
+    )
+    group.add_argument(
+        "--checkpoint_seconds",
+        type=float,
+        default=PredictOptions.checkpoint_seconds,
+        metavar="S",
+        help="and after S seconds at the latest; a killed run loses no more than what it did since (default "
+        f"{PredictOptions.checkpoint_seconds:g})",
     )
     group.add_argument(
         "--reads_in_flight",

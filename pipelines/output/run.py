@@ -8,7 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -153,6 +153,12 @@ class Wave:
     earlier: Accounts = field(default_factory=Accounts)
     inputs: int | None = None
     last: bool = True
+
+    def without(self, postponed: int) -> Wave:
+        """Return the wave without so many images, which it leaves to a later wave or run."""
+        if not postponed:
+            return self
+        return replace(self, inputs=None if self.inputs is None else self.inputs - postponed, last=False)
 
 
 def new_run_name() -> str:

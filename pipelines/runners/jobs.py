@@ -51,7 +51,8 @@ def run_job(run: Run, options: PredictOptions, beam_options: PipelineOptions) ->
       NoAccessError: nothing was committed, since credentials or a library are missing.
       WorkerReleaseError: the workers run a different release from this process.
       UsageError: the runner refuses the job.
-      InterruptedRunError: a signal asked to stop; the current wave or job was dropped as a whole.
+      InterruptedRunError: a signal asked to stop; a local run has committed what it had finished, and the job of a
+        distributed one was dropped.
       TooManyFailuresError: too many images failed with `fail_fast`; the current wave was dropped.
       StoppedError: the output could not be written, the job failed, or one of the above happened after a commit.
     """
