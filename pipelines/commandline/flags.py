@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import Parser, UsageError, add_switch
+from pipelines.commandline.printing import LOG_FORMATS, use_log_format
 from pipelines.images.limits import Limits
 from pipelines.inference import ENGINES
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, describe
@@ -59,9 +61,19 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
     """
     columns = {"predictions": describe(PREDICTION_COLUMNS), "failures": describe(FAILURE_COLUMNS)}
     parser = Parser("scenetags predict", _DESCRIPTION, _EPILOG.format(**columns))
+    choose_log_format(argv)
     add_flags(parser)
     known, beam_flags = parser.parse_known_args(argv)
     return read_options(known, beam_flags)
+
+
+def choose_log_format(argv: Sequence[str]) -> None:
+    """Find the format of messages before all other arguments, so that what is wrong with those is told in it."""
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    finder.add_argument("--log_format", choices=LOG_FORMATS, default=PredictOptions.log_format)
+    # The true parser reports it.
+    with suppress(argparse.ArgumentError):
+        use_log_format(finder.parse_known_args(argv)[0].log_format)
 
 
 def add_flags(parser: argparse.ArgumentParser, output: str | None = None) -> None:
@@ -219,6 +231,16 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         choices=("auto", "off"),
         default=PredictOptions.progress,
         help="auto: a progress bar on a terminal, a line every 10 s elsewhere (default %(default)s)",
+    )
+    group.add_argument(
+        "--log_format",
+        choices=LOG_FORMATS,
+        default=PredictOptions.log_format,
+        help="json: one object per message, with time, severity and message, for a scheduler that collects logs; the "
+        "summary is an object on standard output (default %(default)s)",
+    )
+    add_switch(
+        group, "--verbose", help="also log each failure as it happens, each commit and retry, and what Beam warns of"
     )
 
 

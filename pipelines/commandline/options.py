@@ -49,6 +49,8 @@ class PredictOptions:
     max_seconds: float | None = None
     isolate_decoding: bool = False
     progress: str = "auto"
+    log_format: str = "text"
+    verbose: bool = False
     beam_flags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import logging
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import apache_beam as beam
@@ -16,6 +19,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines.archives.packed import PackedNames
 from pipelines.commandline.options import PredictOptions
+from pipelines.commandline.printing import log
 from pipelines.job.steps import POSTPONED, TakeNames
 from pipelines.job.transforms import TagImages
 from pipelines.listing import list_images
@@ -23,6 +27,8 @@ from pipelines.output.manifest import read_accounts
 from pipelines.output.run import Accounts, Wave
 from pipelines.records import Listed
 from pipelines.supervision import interruption, progress
+
+_log = logging.getLogger(__name__)
 
 
 def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> Accounts:
@@ -50,7 +56,9 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     run = replace(run, timings={"listing": loading - begun, "loading": time.monotonic() - loading})
     accounts = Accounts(passed_over=passed_over)
     most = options.max_failure_rate if options.fail_fast else 1.0
-    with progress.metered(run.name, sum(map(len, waves)), options.progress, most), _kept_from_collector():
+    count = sum(map(len, waves))
+    _log.info("listed %d images in %.1f s, loaded the model in %.1f s", count, *run.timings.values())
+    with progress.metered(run.name, count, _display(options), most), _kept_from_collector():
         while waves:
             interruption.check()
             names = waves.popleft()
@@ -62,11 +70,24 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
                 taken = pipeline | beam.Impulse() | take.with_outputs(POSTPONED, main="names")
                 _ = taken.names | replace(tagging, run=run, wave=place, spread=False, postponed=taken[POSTPONED])
             accounts = read_accounts(run.manifest)
+            _log.info("committed %d of %d images", accounts.inputs, count)
             if remaining := place.earlier.inputs + len(names) - accounts.inputs:
                 # Which images were postponed is known only of a wave whose time was up: those at its end.
                 interruption.check()
                 waves.appendleft(PackedNames(islice(names, len(names) - remaining, None)))
     return accounts
+
+
+def _display(options: PredictOptions) -> progress.Display | None:
+    if options.progress == "off":
+        return None
+    if sys.stderr.isatty() and options.log_format == "text":
+        return partial(progress.show_bar, stream=sys.stderr)
+    return partial(progress.show_lines, report=_log_progress)
+
+
+def _log_progress(meter: progress.Meter, seconds: float) -> None:
+    log(progress.line(meter, seconds), severity="INFO", **meter.described(seconds))
 
 
 def _pack_waves(listed: Iterator[Listed], count: int) -> Iterator[PackedNames]:

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -26,6 +26,7 @@ SECONDS_TO_FINISH = 5.0
 
 _received: list[int] = []
 _received_at = 0.0
+_announce: Callable[[str], None] | None = None
 
 
 class InterruptedRunError(ScenetagsError):
@@ -37,13 +38,19 @@ class InterruptedRunError(ScenetagsError):
 
 
 @contextmanager
-def deferred() -> Iterator[None]:
-    """Treat the first signal as a request that `check` honours, and the second as an order to quit immediately."""
+def deferred(announce: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Treat the first signal as a request that `check` honours, and the second as an order to quit immediately.
+
+    Args:
+      announce: called with a message, from within a signal handler.
+    """
+    global _announce
     if threading.current_thread() is not threading.main_thread():
         # Python delivers signals to the main thread only, and only it may set their handlers.
         yield
         return
     _received.clear()
+    _announce = announce
     try:
         with _received_from(SIGNALS):
             yield
@@ -108,4 +115,5 @@ def _receive(number: int, frame: FrameType | None) -> None:
         os._exit(128 + number)
     _received_at = time.monotonic()
     _received.append(number)
-    os.write(2, b"\nscenetags: stopping after the current images; press Ctrl-C again to quit now\n")
+    if _announce:
+        _announce("stopping after the current images; press Ctrl-C again to quit now")
