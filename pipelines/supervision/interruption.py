@@ -60,11 +60,11 @@ def deferred(announce: Callable[[str], None] | None = None) -> Iterator[None]:
 
 @contextmanager
 def more_deferred() -> Iterator[None]:
-    """Within `deferred`, treat the signals of terminals and schedulers likewise."""
+    """Within `deferred`, treat the signals of terminals and schedulers likewise; SIGQUIT is an order to quit."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    with _received_from(MORE_SIGNALS):
+    with _received_from((*MORE_SIGNALS, signal.SIGQUIT)):
         yield
 
 
@@ -109,7 +109,7 @@ def check() -> None:
 
 def _receive(number: int, frame: FrameType | None) -> None:
     global _received_at
-    if _received:
+    if _received or number == signal.SIGQUIT:
         # The next run of the same command repairs whatever this interrupts: it is no worse than SIGKILL.
         watchdog.dismiss()
         os._exit(128 + number)

@@ -114,6 +114,18 @@ def test_terminals_and_schedulers_may_ask_to_stop_as_well(number: signal.Signals
     assert interrupted.value.exit_code == 128 + number
 
 
+def test_a_quit_signal_is_an_order_that_the_watchdog_does_not_take_for_a_crash() -> None:
+    run = """if True:
+        import signal
+        from pipelines.supervision import interruption, watchdog
+        with interruption.deferred(), interruption.more_deferred(), watchdog.watching("/out", "text", print):
+            signal.raise_signal(signal.SIGQUIT)
+    """
+    quit = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=False, timeout=60)
+
+    assert (quit.returncode, quit.stdout, quit.stderr) == (131, "", "")
+
+
 def test_a_signal_that_is_ignored_stays_so(hangup: None) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with interruption.deferred(), interruption.more_deferred():
