@@ -32,6 +32,9 @@ def close_wave(run: Run, wave: Wave, written: Written) -> Accounts:
                 # An earlier attempt finished and gave back the output, but could not report it.
                 return read_accounts(run.manifest)
         raise
+    if wave.inputs == 0 and not wave.last:
+        # The run was asked to stop, and all images are postponed.
+        return wave.earlier
     if run.overwrite:
         note_found(run, wave, written.found)
     accounts = commit(run, wave, written)

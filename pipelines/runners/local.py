@@ -69,7 +69,12 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
                 take = beam.ParDo(TakeNames(names, options.checkpoint_seconds))
                 taken = pipeline | beam.Impulse() | take.with_outputs(POSTPONED, main="names")
                 _ = taken.names | replace(tagging, run=run, wave=place, spread=False, postponed=taken[POSTPONED])
-            accounts = read_accounts(run.manifest)
+            try:
+                accounts = read_accounts(run.manifest)
+            except FileNotFoundError:
+                # A wave that has finished nothing commits nothing.
+                interruption.check()
+                raise
             _log.info("committed %d of %d images", accounts.inputs, count)
             if remaining := place.earlier.inputs + len(names) - accounts.inputs:
                 # Which images were postponed is known only of a wave whose time was up: those at its end.

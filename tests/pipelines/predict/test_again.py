@@ -188,6 +188,17 @@ def test_an_overwrite_in_waves_whose_time_is_up_replaces_the_old_rows_at_its_end
     assert manifest(tmp_path / "out")["status"] == "done"
 
 
+def test_a_run_that_is_interrupted_before_its_first_image_is_done_leaves_nothing(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ImageSource, "read", interrupt_at("0.jpg"))
+
+    assert run(reads_in_flight=1) == 130
+
+    assert "this run committed nothing; run the same command again to start over" in capsys.readouterr().err
+    assert list(tmp_path.glob("out/*")) == []
+
+
 def test_an_interrupted_run_says_so_and_resumes_later(
     run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
