@@ -197,10 +197,12 @@ def summary(run: Run, accounts: Accounts) -> list[str]:
             f"ROW COUNT MISMATCH: {accounts.inputs:,} inputs, but "
             f"{accounts.predictions + accounts.failures + accounts.skipped:,} rows and skips; please report this"
         )
+    kept_old = run.overwrite and not accounts.may_replace(run.max_failure_rate)
+    where = run.folder if kept_old else run.output
     tagged = accounts.predictions + accounts.skipped
     for table, count in (("predictions", tagged), ("failures", accounts.failures)):
         if count:
-            lines.append(f"{table}: {run.output}/{table}/*.parquet")
+            lines.append(f"{table}: {where}/{table}/*.parquet")
     lines.append(f"manifest: {run.manifest}")
     return lines
 

@@ -62,7 +62,7 @@ def check_not_ended(run: Run) -> None:
 def _end_overwrite(run: Run, accounts: Accounts) -> None:
     if not accounts.balanced:
         mark(run.manifest, "unbalanced")
-    elif accounts.failure_rate > run.max_failure_rate or not accounts.listing_is_complete:
+    elif not accounts.may_replace(run.max_failure_rate):
         mark(run.manifest, "kept_old")
     else:
         replace_rows(run, accounts)

@@ -132,6 +132,10 @@ class Accounts:
         """Whether all images were listed, as far as is known: nothing that failed may hide others."""
         return not any(self.errors.get(f"list: {error}") for error in HIDING)
 
+    def may_replace(self, max_failure_rate: float) -> bool:
+        """Return whether the rows of an overwrite with these counts replace the old ones."""
+        return self.balanced and self.listing_is_complete and self.failure_rate <= max_failure_rate
+
     @property
     def failure_rate(self) -> float:
         """Share of the inputs that failed, 0 to 1."""

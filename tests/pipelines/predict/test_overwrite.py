@@ -110,9 +110,14 @@ def test_an_overwrite_with_too_many_failures_keeps_the_old_rows(
     assert run() == 0
     old = rows(tmp_path / "out")
     (chips / "3.jpg").write_bytes(b"")
+    capsys.readouterr()
 
     assert run("--overwrite") == 3
-    said = capsys.readouterr().err
+    summary, said = capsys.readouterr()
+    for table in ("predictions", "failures"):
+        [named] = [line for line in summary.splitlines() if line.startswith(f"{table}: ")]
+        [folder] = tmp_path.glob(f"out/_overwrite-*/{table}")
+        assert named == f"{table}: {folder}/*.parquet"
     assert "10.0% of the images failed, more than --max_failure_rate 0.05 allows; the reasons are in" in said
     assert "the old rows stay, and the same command retries what failed" in said
     assert rows(tmp_path / "out") == old
