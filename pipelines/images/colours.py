@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from pipelines.images.layout import Layout, UntrustedColoursError
 from pipelines.images.loading import STRIP_PIXELS
@@ -36,6 +36,8 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
       UntrustedColoursError: the meaning of the samples is ambiguous.
     """
     repairs: list[str] = []
+    if layout.no_data is not None and _holds(image, layout.no_data):
+        repairs.append("no_data_kept")
     transparent = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
     if layout.format == "jpeg" and layout.samples == 4:
         image, repairs = _read_four_components(image, layout)
@@ -44,29 +46,30 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
     if layout.bits == 16:
         image = _scale_depth(image)
         repairs.append("depth_scaled")
-        if not layout.is_scaled and not _fills_range(image):
+        if not layout.is_scaled and not _fills_range(image, layout.no_data):
             raise UntrustedColoursError(
-                f"16-bit {layout.format.upper()} whose values are all in the darker half of the range: "
+                f"16-bit {layout.format.upper()} whose values are nearly all in the darker half of the range: "
                 "it is unknown how bright white is"
             )
     if image.mode in ("P", "PA"):
         repairs.append("palette")
+    if layout.is_premultiplied:
+        _divide_by_opacity(image)
     if layout.bands != (0, 1, 2):
         repairs.append("bands_" + "".join(str(band + 1) for band in layout.bands))
         image = Image.merge("RGB", [image.getchannel(band) for band in layout.bands])
     gray = layout.gray or image.mode in ("1", "L", "LA", "La")
     if gray:
         repairs.append("grayscale")
-    if layout.has_extra_band:
-        repairs.append("extra_band_dropped")
-    elif transparent:
-        repairs.append("alpha_dropped")
+    repairs += ["alpha_dropped"] * transparent if layout.left_out is None else layout.left_out
     if image.mode not in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK"):
         raise UntrustedColoursError(f"{layout.format.upper()} in Pillow mode {image.mode}: its colours are ambiguous")
     if image.mode != "CMYK":
         # A palette with more than one transparent colour would make Pillow warn.
         image.info.pop("transparency", None)
         image = _in_mode(image, "L" if gray else "RGB")
+    if layout.is_inverted:
+        image = ImageChops.invert(image)
     if layout.profile is not None:
         image, repair = apply_profile(image, layout.profile)
         if repair == "icc_ignored" and "unmarked_rgba_jpeg" in repairs:
@@ -139,11 +142,46 @@ def _is_mask(image: Image.Image) -> bool:
     return bool(np.sqrt(variances).max() > _PICTURE_SPREAD)
 
 
-def _fills_range(image: Image.Image) -> bool:
-    """Return whether the samples of an image, scaled to 8 bits, are those of a picture from black to white."""
+def _holds(image: Image.Image, value: int) -> bool:
+    """Return whether all colours of a pixel have a value."""
+    colours = 3 if image.mode == "RGBA" else 1 if image.mode in ("LA", "PA") else None
+    rows = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        samples = np.asarray(_in_mode(strip, "L") if image.mode == "1" else strip)
+        found = samples == value
+        if (found if found.ndim == 2 else found[..., :colours].all(axis=-1)).any():
+            return True
+    return False
+
+
+def _divide_by_opacity(image: Image.Image) -> None:
+    """Undo, in place, the multiplication of colours by the opacity that follows them."""
+    rows = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = np.array(image.crop((0, top, image.width, min(top + rows, image.height))))
+        opacity = strip[..., -1:].astype(np.uint16)
+        # Nothing is known of what is wholly transparent.
+        opacity[opacity == 0] = 255
+        colours = (strip[..., :-1].astype(np.uint16) * 255 + opacity // 2) // opacity
+        strip[..., :-1] = np.minimum(colours, 255)
+        image.paste(Image.fromarray(strip), (0, top))
+
+
+def _fills_range(image: Image.Image, no_data: int | None) -> bool:
+    """Return whether the samples of an image, scaled to 8 bits, are those of a picture from black to white.
+
+    Black and white themselves do not count as long as there is anything between: satellites' bands have them where
+    there is no data, or too much light.
+    """
     opaque = image.getbands()[: -1 if image.mode in ("LA", "RGBA") else None]
-    counts = np.array([image.getchannel(band).histogram() for band in opaque])
-    return bool(counts[:, 128:].sum() >= _BRIGHT_SHARE * counts.sum())
+    counts = np.sum([image.getchannel(band).histogram() for band in opaque], axis=0)
+    if no_data is not None:
+        counts[(no_data * 255 + 32895) >> 16] = 0
+    between = counts[1:255].sum()
+    if not between:
+        return bool(counts[255])
+    return bool(counts[128:255].sum() >= _BRIGHT_SHARE * between)
 
 
 def _scale_depth(image: Image.Image) -> Image.Image:
