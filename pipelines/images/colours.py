@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageChops
@@ -144,28 +145,36 @@ def _is_mask(image: Image.Image) -> bool:
 
 def _holds(image: Image.Image, value: int) -> bool:
     """Return whether all colours of a pixel have a value."""
-    colours = 3 if image.mode == "RGBA" else 1 if image.mode in ("LA", "PA") else None
-    rows = max(1, STRIP_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+    for _, strip in _strips(image):
         samples = np.asarray(_in_mode(strip, "L") if image.mode == "1" else strip)
-        found = samples == value
-        if (found if found.ndim == 2 else found[..., :colours].all(axis=-1)).any():
+        samples = np.atleast_3d(samples)
+        colours = samples.shape[2] - (image.mode in ("LA", "PA", "RGBA"))
+        found = samples[..., 0] == value
+        # Few pixels have the value in one band, and a look at the others costs as much again.
+        for band in range(1, colours):
+            found &= samples[..., band] == value
+            if not found.any():
+                break
+        if found.any():
             return True
     return False
 
 
 def _divide_by_opacity(image: Image.Image) -> None:
     """Undo, in place, the multiplication of colours by the opacity that follows them."""
+    for top, strip in _strips(image):
+        multiplied = Image.frombytes({"LA": "La", "RGBA": "RGBa"}[image.mode], strip.size, strip.tobytes())
+        image.paste(multiplied.convert(image.mode), (0, top))
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield rows of an image, few enough to be copied, and the number of the first."""
     rows = max(1, STRIP_PIXELS // image.width)
+    if rows >= image.height:
+        yield 0, image
+        return
     for top in range(0, image.height, rows):
-        strip = np.array(image.crop((0, top, image.width, min(top + rows, image.height))))
-        opacity = strip[..., -1:].astype(np.uint16)
-        # Nothing is known of what is wholly transparent.
-        opacity[opacity == 0] = 255
-        colours = (strip[..., :-1].astype(np.uint16) * 255 + opacity // 2) // opacity
-        strip[..., :-1] = np.minimum(colours, 255)
-        image.paste(Image.fromarray(strip), (0, top))
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def _fills_range(image: Image.Image, no_data: int | None) -> bool:

@@ -13,8 +13,8 @@ _ROLES = (b'role="description"', b'role="colorinterp"')
 
 _COLOURS = ("red", "green", "blue")
 _NO_PICTURE = (
-    r"mask|class(es)?|classification|land.?cover|lulc|segmentation|labels?|elevation|altitude|height|d[est]m|slope|aspect|qa|quality|probability|"
-    r"temperature|nd[a-z]i|m?savi|evi"
+    r"mask|class(es)?|classification|land.?cover|lulc|segmentation|labels?|elevation|altitude|height|d[est]m|slope|"
+    r"aspect|qa|quality|probability|temperature|nd[a-z]i|m?savi|evi"
 )
 _NO_PICTURES = re.compile(rf"\b({_NO_PICTURE})\b")
 _OTHERS = re.compile(
