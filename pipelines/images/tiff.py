@@ -106,8 +106,8 @@ def _to_pixels(directory: Directory, tags: Tags, planes: tuple[int, ...], no_dat
     check_places(data, directory, tags)
     # Some programs end the file without saying that no directory follows.
     data += bytes(max(0, directory.end + directory.form.inline - len(data)))
+    data, tags = put_highest_first(data, tags)
     data, tags = fill_missing(data, tags, directory.tables, no_data, directory.form.order)
     tags = pick_planes(tags, planes)
     check_pieces(data, tags, directory.tables)
-    data, tags = put_highest_first(data, tags)
     return leave_pixels(directory, data, tags)

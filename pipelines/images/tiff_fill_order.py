@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from pipelines.images.layout import DamagedImageError
 from pipelines.images.tiff_directories import FILL_ORDER
 from pipelines.images.tiff_strips import (
     COMPRESSION,
+    JPEG,
     STRIP_OFFSETS,
     STRIP_SIZES,
     TILE_OFFSETS,
@@ -22,23 +22,35 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def put_highest_first(data: bytes, tags: Tags) -> tuple[bytes, Tags]:
-    """Append the strips or tiles of an uncompressed TIFF with the highest bit first, if they have the lowest first.
+    """Append the strips or tiles of a TIFF with the highest bit first, if they have the lowest first.
 
-    Pillow turns neither bytes of palettes nor of bands that follow one another; libtiff turns all that are compressed.
+    Pillow and libtiff do so for some layouts only. JPEGs are never turned.
 
     Args:
       data: the file.
-      tags: of the file, of which every strip or tile is whole.
+      tags: of the file, with as many strips or tiles as it must have.
 
     Returns:
       File and tags; unchanged if there is nothing to turn.
+
+    Raises:
+      DamagedImageError: the sizes of compressed ones are missing.
     """
-    if tags.get(COMPRESSION, (1,))[0] != UNCOMPRESSED or tags.get(FILL_ORDER, (1,))[0] != _LOWEST_FIRST:
+    if tags.get(FILL_ORDER, (1,))[0] != _LOWEST_FIRST:
         return data, tags
-    grid = read_grid(tags)
-    sizes = unpacked_sizes(tags, grid)
-    turned = [data[start : start + size].translate(_REVERSED) for start, size in zip(grid.offsets, sizes, strict=True)]
-    offsets = (len(data) + np.cumsum([0, *sizes[:-1]])).tolist()
+    tags = {**tags, FILL_ORDER: (1,)}
+    compression, grid = tags.get(COMPRESSION, (1,))[0], read_grid(tags)
+    if compression == JPEG:
+        return data, tags
+    # Only of uncompressed ones, sizes may be missing or too large.
+    sizes = unpacked_sizes(tags, grid) if compression == UNCOMPRESSED and 0 not in grid.sizes else grid.sizes
+    if len(sizes) != grid.number:
+        raise DamagedImageError(f"damaged TIFF: it does not say how large its {grid.what}s are")
+    parts, offsets, end = [data], [], len(data)
+    for start, size in zip(grid.offsets, sizes, strict=True):
+        parts.append(data[start : start + size].translate(_REVERSED) if start else b"")
+        offsets.append(end if start and size else 0)
+        end += len(parts[-1])
     offsets_tag, sizes_tag = (TILE_OFFSETS, TILE_SIZES) if grid.what == "tile" else (STRIP_OFFSETS, STRIP_SIZES)
-    changed = {offsets_tag: tuple(offsets), sizes_tag: tuple(sizes), FILL_ORDER: (1,)}
-    return b"".join((data, *turned)), {**tags, **changed}
+    turned = {offsets_tag: tuple(offsets), sizes_tag: tuple(len(part) for part in parts[1:])}
+    return b"".join(parts), {**tags, **turned}
