@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from pipelines.errors import ScenetagsError
@@ -44,7 +44,21 @@ DAMAGED_PROFILE = b""
 """Stands for an ICC profile that is there but not whole."""
 
 
-def _without_jpegs(_: bytes) -> Iterable[tuple[bytes, Iterable[tuple[int, int]]]]:
+class JpegPiece(NamedTuple):
+    """A strip or tile of a TIFF that is a JPEG.
+
+    Attributes:
+      jpeg: a whole file.
+      ends: column and row of pixels of the TIFF of which one is gray if data is missing; none if no pixel can tell.
+      band: the only one of the TIFF that the JPEG holds, from 0; None if it holds all.
+    """
+
+    jpeg: bytes
+    ends: Sequence[tuple[int, int]]
+    band: int | None
+
+
+def _without_jpegs(_: bytes) -> Iterable[JpegPiece]:
     return ()
 
 
@@ -75,7 +89,7 @@ class Layout(NamedTuple):
         need be.
       to_pixels: turns the file into one that holds its pixels and nothing else, in which `scan` is a place; raises an
         `ImageError` if some of the pixels are missing.
-      read_jpegs: yields, each strip or tile of a TIFF that is a JPEG, and `ends` for it.
+      read_jpegs: yields each strip or tile of a TIFF that is a JPEG.
     """
 
     format: str
@@ -99,7 +113,7 @@ class Layout(NamedTuple):
     profile: bytes | None = None
     to_pixels: Callable[[bytes], bytes] = bytes
     ends: Callable[[], Iterable[tuple[int, int]]] = tuple
-    read_jpegs: Callable[[bytes], Iterable[tuple[bytes, Iterable[tuple[int, int]]]]] = _without_jpegs
+    read_jpegs: Callable[[bytes], Iterable[JpegPiece]] = _without_jpegs
 
     @property
     def source(self) -> str:

@@ -21,9 +21,10 @@ from pipelines.images.tiff_strips import (
     pick_planes,
     read_jpegs,
 )
+from pipelines.images.tiff_webp import unpack_webps
 
-# Uncompressed, LZW, JPEG, deflate (two codes), PackBits, LZMA, Zstandard.
-_COMPRESSIONS = (1, 5, 7, 8, 32773, 32946, 34925, 50000)
+# Uncompressed, LZW, JPEG, deflate (two codes), PackBits, LZMA, Zstandard, WebP.
+_COMPRESSIONS = (1, 5, 7, 8, 32773, 32946, 34925, 50000, 50001)
 # Their decoders silently leave uninitialized memory where they cannot read: perhaps the pixels of another image.
 _FAX_CODES = {2: "modified Huffman code", 3: "group 3 fax code", 4: "group 4 fax code", 32771: "modified Huffman code"}
 # Pillow has no decoder for most of these.
@@ -32,7 +33,7 @@ _NOT_READ = {
     **{32908: "the code of Pixar", 32909: "the code of Pixar", 32947: "the code of Kodak DCS", 34661: "JBIG"},
     **{33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34676: "the code of SGI"},
     **{34677: "the code of SGI", 34887: "LERC", 34892: "lossy JPEG of DNG", 34933: "PNG", 34934: "JPEG XR"},
-    **{22610: "JPEG XR", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL"},
+    **{22610: "JPEG XR", 50002: "JPEG XL", 52546: "JPEG XL"},
 }
 
 
@@ -63,7 +64,8 @@ def read_tiff(data: bytes) -> Layout:
         profile=bytes(directory.texts[PROFILE]) if PROFILE in directory.texts else None,
         to_pixels=partial(_to_pixels, directory, tags, samples.planes, no_data),
     )
-    return layout._replace(read_jpegs=partial(read_jpegs, tags, directory.tables)) if compression == JPEG else layout
+    jpegs = partial(read_jpegs, tags, samples.planes, directory.tables)
+    return layout._replace(read_jpegs=jpegs) if compression == JPEG else layout
 
 
 def _tell(directory: Directory, samples: Samples) -> Tags:
@@ -107,6 +109,7 @@ def _to_pixels(directory: Directory, tags: Tags, planes: tuple[int, ...], no_dat
     # Some programs end the file without saying that no directory follows.
     data += bytes(max(0, directory.end + directory.form.inline - len(data)))
     data, tags = put_highest_first(data, tags)
+    data, tags = unpack_webps(data, tags)
     data, tags = fill_missing(data, tags, directory.tables, no_data, directory.form.order)
     tags = pick_planes(tags, planes)
     check_pieces(data, tags, directory.tables)

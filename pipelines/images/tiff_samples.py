@@ -13,11 +13,10 @@ from pipelines.images.tiff_directories import (
     INKS,
     MASK_PHOTOMETRIC,
     METADATA,
-    PHOTOMETRIC,
     SAMPLE_FORMAT,
     Directory,
 )
-from pipelines.images.tiff_strips import BITS, COMPRESSION, PLANES, SAMPLES, SEPARATE_PLANES, UNCOMPRESSED
+from pipelines.images.tiff_strips import BITS, COMPRESSION, PHOTOMETRIC, PLANES, SAMPLES, SEPARATE_PLANES, UNCOMPRESSED
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = 0, 1, 2, 3
 _CMYK, _YCBCR = 5, 6

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError
-from pipelines.images.tiff_directories import PHOTOMETRIC, SUBSAMPLING
+from pipelines.images.tiff_directories import SUBSAMPLING
 from pipelines.images.tiff_strips import (
     BITS,
     COMPRESSION,
     HEIGHT,
     JPEG,
     PACK_BITS,
+    PHOTOMETRIC,
     PREDICTOR,
     STRIP_OFFSETS,
     STRIP_SIZES,
