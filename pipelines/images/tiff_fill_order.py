@@ -43,7 +43,7 @@ def put_highest_first(data: bytes, tags: Tags) -> tuple[bytes, Tags]:
     if compression == JPEG:
         return data, tags
     # Only of uncompressed ones, sizes may be missing or too large.
-    sizes = unpacked_sizes(tags, grid) if compression == UNCOMPRESSED and 0 not in grid.sizes else grid.sizes
+    sizes = unpacked_sizes(tags, grid) if compression == UNCOMPRESSED else grid.sizes
     if len(sizes) != grid.number:
         raise DamagedImageError(f"damaged TIFF: it does not say how large its {grid.what}s are")
     parts, offsets, end = [data], [], len(data)

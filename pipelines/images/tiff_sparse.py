@@ -74,7 +74,11 @@ def fill_missing(data: bytes, tags: Tags, tables: bytes, no_data: int | None, or
     offsets, sizes = tags.get(offsets_tag, ()), tags.get(sizes_tag, ())
     if len(offsets) != len(sizes) or not (0 in offsets or 0 in sizes):
         return data, tags
-    missing = [not offset or not size for offset, size in zip(offsets, sizes, strict=True)]
+    # Where nothing is compressed, some programs write no sizes.
+    needs_size = tags.get(COMPRESSION, (1,))[0] != UNCOMPRESSED
+    missing = [not offset or (needs_size and not size) for offset, size in zip(offsets, sizes, strict=True)]
+    if not any(missing):
+        return data, tags
     if all(missing):
         raise DamagedImageError("TIFF that leaves out all of its pixels")
     places, grid = list(zip(offsets, sizes, strict=True)), read_grid(tags)

@@ -189,7 +189,7 @@ def unpacked_sizes(tags: Tags, grid: Grid) -> list[int]:
 def _check_uncompressed(data: bytes, tags: Tags, grid: Grid) -> None:
     """Pillow reads a strip from its offset on, whatever its size, and so what follows a short one."""
     for number, (start, needed) in enumerate(zip(grid.offsets, unpacked_sizes(tags, grid), strict=True)):
-        size = min(grid.sizes[number] if grid.sizes else needed, len(data) - start)
+        size = min((grid.sizes[number] if grid.sizes else 0) or needed, len(data) - start)
         if size < needed:
             raise DamagedImageError(
                 f"truncated TIFF: {grid.what} {number + 1} of {grid.number} has {max(0, size):,} of {needed:,} bytes"

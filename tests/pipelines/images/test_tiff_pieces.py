@@ -151,6 +151,17 @@ def test_what_a_sparse_tiff_of_webps_leaves_out_is_black() -> None:
     assert_decodes(tiff_files.of_strips(strips, RGB.shape, files.RGB, tags), expected, "tiff 3x8")
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_sizes_may_be_missing_if_nothing_is_compressed(compressed: bool) -> None:
+    strips = [zlib.compress(RGB.tobytes()) if compressed else RGB.tobytes()]
+    tags = {COMPRESSION: ("H", [8 if compressed else 1]), STRIP_SIZES: ("I", [0])}
+    data = tiff_files.of_strips(strips, RGB.shape, files.RGB, tags)
+    if compressed:
+        assert_refused(data, "leaves out all of its pixels")
+    else:
+        assert_decodes(data, RGB, "tiff 3x8")
+
+
 def test_tiles_may_be_listed_as_strips() -> None:
     padded = np.pad(RGB, ((0, 8), (0, 8), (0, 0)))
     tiles = [padded[y : y + 16, x : x + 16].tobytes() for y in range(0, 48, 16) for x in range(0, 64, 16)]
