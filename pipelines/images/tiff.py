@@ -9,12 +9,13 @@ from pipelines.images.tiff_directories import FILL_ORDER, NO_DATA, ORIENTATION, 
 from pipelines.images.tiff_fill_order import put_highest_first
 from pipelines.images.tiff_places import check_places
 from pipelines.images.tiff_rewriting import leave_pixels
-from pipelines.images.tiff_samples import PALETTE, WHITE_IS_ZERO, Samples, Tags, read_samples
+from pipelines.images.tiff_samples import PALETTE, WHITE_IS_ZERO, YCBCR, Samples, Tags, read_samples
 from pipelines.images.tiff_sparse import fill_missing, read_no_data
 from pipelines.images.tiff_strips import (
     COMPRESSION,
     HEIGHT,
     JPEG,
+    PHOTOMETRIC,
     WIDTH,
     check_pieces,
     name_tiles,
@@ -22,6 +23,7 @@ from pipelines.images.tiff_strips import (
     read_jpegs,
 )
 from pipelines.images.tiff_webp import unpack_webps
+from pipelines.images.tiff_ycbcr import make_ycbcr_whole
 
 # Uncompressed, LZW, JPEG, deflate (two codes), PackBits, LZMA, Zstandard, WebP.
 _COMPRESSIONS = (1, 5, 7, 8, 32773, 32946, 34925, 50000, 50001)
@@ -105,9 +107,11 @@ def _read_orientation(directory: Directory) -> int:
 
 def _to_pixels(directory: Directory, tags: Tags, planes: tuple[int, ...], no_data: int | None, data: bytes) -> bytes:
     """Check the strips or tiles, leave out what no pixel depends on, and tell Pillow some tags in its own words."""
-    check_places(data, directory, tags)
     # Some programs end the file without saying that no directory follows.
     data += bytes(max(0, directory.end + directory.form.inline - len(data)))
+    if tags[PHOTOMETRIC][0] == YCBCR and tags.get(COMPRESSION, (1,))[0] != JPEG:
+        return make_ycbcr_whole(directory, data, tags)
+    check_places(data, directory, tags)
     data, tags = put_highest_first(data, tags)
     data, tags = unpack_webps(data, tags)
     data, tags = fill_missing(data, tags, directory.tables, no_data, directory.form.order)

@@ -117,7 +117,7 @@ def _pack(samples: bytes, compression: int) -> bytes:
     if compression in (_DEFLATE, _OLD_DEFLATE):
         return zlib.compress(samples)
     if compression == PACK_BITS:
-        return _pack_bits(samples)
+        return pack_bits(samples)
     if compression == _LZW:
         return b"".join(_lzw(samples[at : at + _LITERALS]) for at in range(0, len(samples), _LITERALS))
     if compression == _LZMA:
@@ -125,7 +125,7 @@ def _pack(samples: bytes, compression: int) -> bytes:
     return _zstd(samples)
 
 
-def _pack_bits(samples: bytes) -> bytes:
+def pack_bits(samples: bytes) -> bytes:
     """Write samples as runs of up to 128 literal bytes: the length less one, then the bytes."""
     return b"".join(
         bytes((len(run) - 1,)) + run for run in (samples[at : at + 128] for at in range(0, len(samples), 128))

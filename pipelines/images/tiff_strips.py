@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from pipelines.images.jpeg import read_piece
@@ -177,6 +178,14 @@ def pick_planes(tags: Tags, planes: Sequence[int]) -> Tags:
         BITS: tags[BITS][:1] * number,
         PLANES: (min(number, SEPARATE_PLANES),),
     }
+
+
+def place_pieces(data: bytes, tags: Tags, pieces: Sequence[bytes]) -> tuple[bytes, Tags]:
+    """Append strips or tiles to a file in the place of those that it has; empty ones are left out."""
+    offsets_tag, sizes_tag = (TILE_OFFSETS, TILE_SIZES) if TILE_OFFSETS in tags else (STRIP_OFFSETS, STRIP_SIZES)
+    starts = accumulate((len(piece) for piece in pieces[:-1]), initial=len(data))
+    offsets = tuple(start if piece else 0 for start, piece in zip(starts, pieces, strict=True))
+    return b"".join((data, *pieces)), {**tags, offsets_tag: offsets, sizes_tag: tuple(map(len, pieces))}
 
 
 def unpacked_sizes(tags: Tags, grid: Grid) -> list[int]:

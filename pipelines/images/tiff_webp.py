@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from itertools import accumulate
 
 from PIL import Image
 
@@ -13,13 +12,10 @@ from pipelines.images.tiff_strips import (
     COMPRESSION,
     HEIGHT,
     PREDICTOR,
-    STRIP_OFFSETS,
-    STRIP_SIZES,
-    TILE_OFFSETS,
-    TILE_SIZES,
     UNCOMPRESSED,
     WEBP,
     Tags,
+    place_pieces,
     read_grid,
     samples_per_piece,
 )
@@ -60,15 +56,8 @@ def unpack_webps(data: bytes, tags: Tags) -> tuple[bytes, Tags]:
         if start and size:
             rows = grid.rows_of(number, tags[HEIGHT][0])
             pieces[number] = _unpack(data[start : start + size], mode, (grid.columns, rows), grid.rows)
-    places = [start if piece else 0 for start, piece in zip(_starts(len(data), pieces), pieces, strict=True)]
-    offsets_tag, sizes_tag = (TILE_OFFSETS, TILE_SIZES) if grid.what == "tile" else (STRIP_OFFSETS, STRIP_SIZES)
     unpacked = {tag: values for tag, values in tags.items() if tag not in (PREDICTOR, FILL_ORDER)}
-    unpacked |= {COMPRESSION: (UNCOMPRESSED,), offsets_tag: tuple(places), sizes_tag: tuple(map(len, pieces))}
-    return b"".join((data, *pieces)), unpacked
-
-
-def _starts(first: int, pieces: list[bytes]) -> list[int]:
-    return list(accumulate((len(piece) for piece in pieces[:-1]), initial=first))
+    return place_pieces(data, {**unpacked, COMPRESSION: (UNCOMPRESSED,)}, pieces)
 
 
 def _unpack(piece: bytes, mode: str, size: tuple[int, int], most_rows: int) -> bytes:

@@ -128,7 +128,7 @@ NOT_UNSIGNED = "only unsigned integers"
         (files.tiff(GRAY.astype(np.uint32), files.BLACK_IS_ZERO), NOT_UNSIGNED),
         (files.tiff(RGB, files.RGB, tags={258: ("H", [5, 6, 5])}), NOT_UNSIGNED),
         (files.tiff(files.deep(GRAY), files.WHITE_IS_ZERO), "polarity"),
-        (files.tiff(RGB, files.YCBCR) + bytes(5000), "uncompressed YCbCr"),
+        (files.tiff(RGB, files.YCBCR) + bytes(5000), "does not say how its colours are subsampled"),
         (files.tiff(RGBA, files.CMYK, tags={332: ("H", [2])}), "inks"),
         (files.tiff(RGBA, files.CMYK, tags={256: ("H", [])}), "damaged TIFF"),
         (files.four_component_jpeg(RGBA).replace(b"\xff\xc0\0\x14\x08", b"\xff\xc0\0\x14\x0c"), "12-bit JPEG"),
