@@ -42,10 +42,10 @@ _NOT_READ = {
 def read_tiff(data: bytes) -> Layout:
     """Read the directory of the main image of a TIFF or BigTIFF, and refuse it if its colours are ambiguous."""
     directory = read_directory(data)
+    compression = directory.tags.get(COMPRESSION, (1,))[0]
+    _check_compression(compression)
     samples = read_samples(directory)
     tags = name_tiles(_tell(directory, samples))
-    compression = tags.get(COMPRESSION, (1,))[0]
-    _check_compression(compression)
     if WIDTH not in tags or HEIGHT not in tags:
         raise DamagedImageError("damaged TIFF: its width or height is missing")
     no_data = read_no_data(bytes(directory.texts.get(NO_DATA, b"")), samples.bits)
