@@ -115,7 +115,7 @@ def _pack(samples: bytes, compression: int) -> bytes:
     if compression == UNCOMPRESSED:
         return samples
     if compression in (_DEFLATE, _OLD_DEFLATE):
-        return zlib.compress(samples)
+        return zlib.compress(samples, 1)
     if compression == PACK_BITS:
         return pack_bits(samples)
     if compression == _LZW:

@@ -35,7 +35,7 @@ from pipelines.images.tiff_strips import (
 
 _BLACK_IS_ZERO, _RGB = 1, 2
 # Of others, libtiff misreads the last pixels.
-_SUBSAMPLINGS = ((1, 1), (1, 2), (2, 1), (2, 2), (4, 1), (4, 2))
+_SUBSAMPLINGS = ((1, 2), (2, 1), (2, 2), (4, 1), (4, 2))
 
 
 def make_ycbcr_whole(directory: Directory, data: bytes, tags: Tags) -> bytes:
@@ -64,19 +64,22 @@ def make_ycbcr_whole(directory: Directory, data: bytes, tags: Tags) -> bytes:
 
 
 def _as_stored(tags: Tags) -> Tags:
-    """Describe samples as gray, in the order in which they are stored, or as RGB if bands follow one another."""
+    """Describe samples as RGB or, if they are subsampled, as gray of 16 bits: two of them a pixel.
+
+    Gray of 8 bits would have more pixels than Pillow decodes.
+    """
     across, down = (*tags[SUBSAMPLING], 1)[:2]
     others = {tag: values for tag, values in tags.items() if tag not in (SUBSAMPLING, PREDICTOR)}
-    if tags.get(PLANES, (1,))[0] == SEPARATE_PLANES:
-        if (across, down) != (1, 1):
-            raise UnsupportedImageError("TIFF in subsampled YCbCr whose bands follow one another is not supported")
+    if (across, down) == (1, 1):
         return {**others, PHOTOMETRIC: (_RGB,)}
+    if tags.get(PLANES, (1,))[0] == SEPARATE_PLANES:
+        raise UnsupportedImageError("TIFF in subsampled YCbCr whose bands follow one another is not supported")
     if (across, down) not in _SUBSAMPLINGS:
         raise UnsupportedImageError(f"TIFF in YCbCr with subsampling {across} x {down} is not supported")
     grid = read_grid(tags)
-    # A unit of brightness for each of its pixels and two of colour for all of them.
-    columns, rows = -(-grid.columns // across) * (across * down + 2), -(-grid.rows // down)
-    shape = {SAMPLES: (1,), BITS: (8,), PHOTOMETRIC: (_BLACK_IS_ZERO,)}
+    # A unit has the brightness of each of its pixels and two samples of colour for all of them.
+    columns, rows = -(-grid.columns // across) * (across * down + 2) // 2, -(-grid.rows // down)
+    shape = {SAMPLES: (1,), BITS: (16,), PHOTOMETRIC: (_BLACK_IS_ZERO,)}
     if grid.what == "tile":
         width, height = grid.number // grid.down * columns, grid.down * rows
         return {**others, **shape, WIDTH: (width,), HEIGHT: (height,), TILE_WIDTH: (columns,), TILE_HEIGHT: (rows,)}
