@@ -38,6 +38,7 @@ def draw_seeds() -> list[Seed]:
         "gif": _draw_gifs(),
         "bmp": {mode: _encode(_waves(mode), "bmp") for mode in ("1", "L", "P", "RGB")},
         "webp": _draw_webps(),
+        "jpeg2000": _draw_jpeg2000s(),
     }
     return [Seed(f"{name} {kind}", kind, data) for kind, named in files.items() for name, data in named.items()]
 
@@ -223,4 +224,16 @@ def _draw_webps() -> dict[str, bytes]:
         "lossless": _encode(_waves("RGBA"), "webp", lossless=True),
         "alpha": _encode(_waves("RGBA"), "webp", exif=_exif(), icc_profile=_profile("sRGB")),
         "moving": _encode(colour, "webp", save_all=True, append_images=[colour.rotate(180)]),
+    }
+
+
+def _draw_jpeg2000s() -> dict[str, bytes]:
+    colour = _waves("RGB")
+    return {
+        "jp2": _encode(colour, "jpeg2000"),
+        "gray": _encode(_waves("L"), "jpeg2000"),
+        "alpha": _encode(_waves("RGBA"), "jpeg2000"),
+        "codestream": _encode(colour, "jpeg2000", no_jp2=True, irreversible=True, quality_layers=[20, 10]),
+        "tiled": _encode(colour, "jpeg2000", tile_size=(16, 16), progression="RPCL", codeblock_size=(16, 16)),
+        "deep": _encode(_waves("I;16"), "jpeg2000"),
     }

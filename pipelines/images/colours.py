@@ -49,6 +49,8 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
                 f"16-bit {layout.format.upper()} whose values are all in the darker half of the range: "
                 "it is unknown how bright white is"
             )
+    if layout.palette is not None:
+        image.putpalette(layout.palette)
     if image.mode in ("P", "PA"):
         repairs.append("palette")
     if layout.bands != (0, 1, 2):

@@ -52,7 +52,7 @@ class Layout(NamedTuple):
     """How a file stores its pixels.
 
     Attributes:
-      format: `jpeg`, `png`, `tiff`, `gif`, `bmp` or `webp`.
+      format: `jpeg`, `jpeg2000`, `png`, `tiff`, `gif`, `bmp` or `webp`.
       width: columns as stored, before any EXIF rotation.
       height: rows as stored.
       samples: samples per pixel, including alpha and other extra samples.
@@ -67,6 +67,8 @@ class Layout(NamedTuple):
       has_extra_band: whether there is a band besides red, green and blue that is no opacity.
       is_scaled: whether the file says that the largest value of its samples is white.
       orientation: how to turn the picture upright, as EXIF numbers it, 1 to 8.
+      palette: red, green and blue of each of 256 values, where Pillow decodes a palette's indices as if they were gray;
+        None if it does not.
       profile: the embedded ICC profile; `DAMAGED_PROFILE` if it is not whole, None if there is none.
       ends: yields column and row of pixels of a JPEG in one scan of which one is gray if data is missing; none if none
         need be.
@@ -90,6 +92,7 @@ class Layout(NamedTuple):
     has_extra_band: bool = False
     is_scaled: bool = False
     orientation: int = 1
+    palette: bytes | None = None
     profile: bytes | None = None
     to_pixels: Callable[[bytes], bytes] = bytes
     ends: Callable[[], Iterable[tuple[int, int]]] = tuple
