@@ -36,7 +36,7 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
       UntrustedColoursError: the meaning of the samples is ambiguous.
     """
     repairs: list[str] = []
-    transparent = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
+    transparent = layout.has_opacity or "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
     if layout.format == "jpeg" and layout.samples == 4:
         image, repairs = _read_four_components(image, layout)
     elif image.mode == "CMYK":
@@ -76,6 +76,8 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
                 "4-component JPEG without an Adobe marker, with an ICC profile that does not fit"
             )
         repairs += [repair] if repair else []
+    elif layout.ignores_space:
+        repairs.append("colour_space_ignored")
     return _in_mode(image, "RGB"), repairs
 
 

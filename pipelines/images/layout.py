@@ -65,11 +65,13 @@ class Layout(NamedTuple):
       in_one_scan: whether that scan of a JPEG holds the whole picture.
       bands: numbers of the bands that are red, green and blue, from 0.
       has_extra_band: whether there is a band besides red, green and blue that is no opacity.
+      has_opacity: whether pixels can be transparent although Pillow does not say so.
       is_scaled: whether the file says that the largest value of its samples is white.
       orientation: how to turn the picture upright, as EXIF numbers it, 1 to 8.
       palette: red, green and blue of each of 256 values, where Pillow decodes a palette's indices as if they were gray;
         None if it does not.
       profile: the embedded ICC profile; `DAMAGED_PROFILE` if it is not whole, None if there is none.
+      ignores_space: whether the file states, other than by a profile, that its colours are not in sRGB.
       ends: yields column and row of pixels of a JPEG in one scan of which one is gray if data is missing; none if none
         need be.
       to_pixels: turns the file into one that holds its pixels and nothing else, in which `scan` is a place; raises an
@@ -90,10 +92,12 @@ class Layout(NamedTuple):
     in_one_scan: bool = True
     bands: tuple[int, int, int] = (0, 1, 2)
     has_extra_band: bool = False
+    has_opacity: bool = False
     is_scaled: bool = False
     orientation: int = 1
     palette: bytes | None = None
     profile: bytes | None = None
+    ignores_space: bool = False
     to_pixels: Callable[[bytes], bytes] = bytes
     ends: Callable[[], Iterable[tuple[int, int]]] = tuple
     read_jpegs: Callable[[bytes], Iterable[tuple[bytes, Iterable[tuple[int, int]]]]] = _without_jpegs

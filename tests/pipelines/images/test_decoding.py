@@ -195,6 +195,12 @@ def test_alpha_is_dropped(data: bytes, expected: NDArray[Any], source: str, repa
     assert_decodes(data, expected, source, repairs)
 
 
+def test_transparency_with_a_wrong_checksum_changes_no_colour() -> None:
+    data = bytearray(files.png(RGB, "RGB", chunks={b"tRNS": TRANSPARENT_RGB}))
+    data[data.index(b"tRNS") + 4] ^= 1
+    assert_decodes(bytes(data), RGB, "png 3x8")
+
+
 def test_premultiplied_alpha_is_divided_out() -> None:
     alpha = np.maximum(RGBA[..., 3:], 64)
     stored = np.rint(RGBA[..., :3] * (alpha / 255)).astype(np.uint8)

@@ -140,6 +140,7 @@ NOT_UNSIGNED = "only unsigned integers"
         (files.join_jpeg([*files.jpeg_segments(files.encode(RGB, "jpeg"))[:1]]), "without image data"),
         (b"\xff\xd8\xff\xfe\0\4ab" + b"\0" * 20, "no marker at byte 8"),
         (files.png_header(8, 8, colour_type=5), "damaged PNG"),
+        (files.png_header(8, 8)[:8] + files.png_chunk(b"CgBI", bytes(16)), "CgBI"),
         (b"BM" + bytes(40), "0-bit BMP"),
         (b"RIFF\0\0\0\0WEBPJUNK" + bytes(20), "damaged WebP"),
         (b"RIFF\0\0\0\0WAVEfmt " + bytes(20), "not a JPEG"),
@@ -160,6 +161,14 @@ def test_three_components_with_telling_ids_need_no_marker(ids: bytes) -> None:
 
 def test_three_components_with_subsampled_chroma_need_no_marker() -> None:
     assert read_layout(files.rename_components(files.encode(RGB, "jpeg", subsampling=2), b"\0\1\2")).samples == 3
+
+
+@pytest.mark.parametrize("name", [b"IHDR", b"PLTE"])
+def test_a_png_whose_header_or_palette_fails_its_checksum_is_refused(name: bytes) -> None:
+    data = bytearray(files.png(GRAY, "P", chunks={b"PLTE": bytes(768)}))
+    data[data.index(name) + 5] ^= 1
+    with pytest.raises(ImageError, match=f"wrong checksum of {name.decode()}"):
+        read_layout(bytes(data))
 
 
 def test_a_png_whose_pixels_fail_their_checksum_is_refused() -> None:
