@@ -256,10 +256,19 @@ def _check_scan(data: bytes, frame: Frame, scan: _Scan) -> None:
     needed = max(1, -(-sum(blocks) * bits // 8))
     if scan.end - scan.start < needed:
         raise DamagedImageError(f"truncated JPEG: a scan of {scan.end - scan.start:,} bytes at byte {scan.start}")
+    scan = _without_last_marker(data, scan)
     if not scan.interval and not scan.restarts:
         return
     units, per_unit = _count_units(frame, components)
     _check_restarts(data, scan, units, per_unit * bits)
+
+
+def _without_last_marker(data: bytes, scan: _Scan) -> _Scan:
+    """Leave out a restart marker after the last interval, as some encoders write it."""
+    end = scan.end - 2
+    if not scan.restarts or not _RESTART.fullmatch(data, end, scan.end):
+        return scan
+    return scan._replace(end=end, restarts=_RESTART.search(data, scan.start, end) is not None)
 
 
 def _check_restarts(data: bytes, scan: _Scan, units: int, bits: int) -> None:
