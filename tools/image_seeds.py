@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from base64 import b64decode
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,15 @@ WIDTH, HEIGHT = 40, 28
 # First row, first column, and their steps in the seven passes of an interlaced PNG.
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 _PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+
+# What `jpegtran -arithmetic` makes of a picture of waves, in base 64: Pillow cannot write such a file.
+_ARITHMETIC = (
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDABQODxIPDRQSEBIXFRQYHjIhHhwcHj0sLiQySUBMS0dARkVQWnNiUFVtVkVGZIhlbXd7gYKBTmCNl4"
+    "x9lnN+gXz/2wBDARUXFx4aHjshITt8U0ZTfHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHz/yQARCAAc"
+    "ACgDASIAAhEBAxEB/8wACgAQEAUBEBEF/9oADAMBAAIRAxEAPwDRAVqiQr5+zrzvbBIstbpLsIWlwrl7NuKne64mhsYzIUwfnqJsrIp3z9fb1q"
+    "4RSVHx1HqC4OH3NsD6q0Vh8/xSzeJ09u2UwJ6uery5J0DIa1b98j+rio/vPXwpCtSKS+PHkJ9bdrgv6F23BGfoKp6TerW217Mb/wBTpMv/AEOL"
+    "FLW1nnObs5TZI8qrznKco/mHIxJ6s0XbuQZEn5kOGzMqcfXyrTMCOQ5cWEpn4hMpRNjjwP/Z"
+)
 
 
 class Seed(NamedTuple):
@@ -104,6 +114,7 @@ def _draw_jpegs() -> dict[str, bytes]:
         "cmyk progressive": _encode(cmyk, "jpeg", progressive=True),
         "unmarked": unmarked,
         "chip": chip[: chip.index(b"\xff\xee")] + chip[chip.index(b"\xff\xee") + 16 :],
+        "arithmetic": b64decode(_ARITHMETIC),
         "two pictures": _encode(colour, "mpo", save_all=True, append_images=[colour]),
     }
 

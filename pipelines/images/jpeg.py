@@ -89,7 +89,9 @@ def read_jpeg(data: bytes) -> Layout:
         adobe_transform=adobe[-1] if adobe else None,
         component_ids=frame.ids,
         scan=2 + sum(end - start for start, end in kept),
-        in_one_scan=in_one_scan(data, frame, scan),
+        # The end of an arithmetic code shows only by decoding the file twice.
+        in_one_scan=not frame.arithmetic and in_one_scan(data, frame, scan),
+        arithmetic=frame.arithmetic,
         orientation=_read_orientation(about),
         profile=_join_profile(about),
         ends=partial(interval_ends, frame, interval),
@@ -113,6 +115,8 @@ def read_piece(data: bytes, start: int, end: int) -> tuple[Frame, int, int] | No
     if not frames:
         return None
     frame = read_frame(frames[0].marker, frames[0].payload)
+    if frame.arithmetic:
+        raise UnsupportedImageError("arithmetic-coded JPEG in another file is not supported")
     return frame, _restart_interval(segments), _next_marker(data, segments[-1].end)
 
 

@@ -17,7 +17,7 @@ _COD, _COC, _SOT, _SOD, _EOC = b"\xff\x52", b"\xff\x53", b"\xff\x90", b"\xff\x93
 _MOST_COMPONENTS = 16384
 # A decoder keeps a record of each tile (10 KB) and of each code block (200 bytes) and packet of a tile.
 _MOST_TILES, _MOST_PARTS, _MOST_RECORDS = 20_000, 100_000, 500_000
-_MOST_SEGMENTS = 4096
+_MOST_SEGMENTS = 200_000
 # A decoder takes four bytes per sample of a tile, however little data there is. No picture has so many pixels per byte.
 _FEW_PIXELS, _MOST_PER_BYTE = 16_000_000, 2000
 # As bits of a packet header, ones alone: more bits of length than there may be.
@@ -135,11 +135,12 @@ def read_codestream(data: bytes, start: int, end: int, size: Size) -> Codestream
     if pixels > max(_FEW_PIXELS, _MOST_PER_BYTE * (end - start)):
         raise ImageTooLargeError(f"JPEG 2000 of {pixels:,} pixels in {end - start:,} bytes: it holds no picture")
     codings: list[Coding] = []
-    at = _read_segments(data, start + 2, end, _SOT, codings)
+    at, left = _read_segments(data, start + 2, end, _SOT, codings, _MOST_SEGMENTS)
     parts: list[TilePart] = []
     while data[at : at + 2] == _SOT:
         tile, length = struct.unpack_from(">4xHI", data, at)
-        packets = _read_segments(data, at + 12, end, _SOD, codings) + 2
+        packets, left = _read_segments(data, at + 12, end, _SOD, codings, left)
+        packets += 2
         # The last part may leave its length open. No data of a packet looks like an end marker.
         part_end = at + length if length else data.find(_EOC, packets, end)
         if not packets <= part_end <= end:
@@ -157,12 +158,16 @@ def read_codestream(data: bytes, start: int, end: int, size: Size) -> Codestream
     return Codestream(tuple(parts), tuple(codings), at)
 
 
-def _read_segments(data: bytes, at: int, end: int, last: bytes, codings: list[Coding]) -> int:
-    """Read marker segments up to a marker, and note the codings they name; return the byte of that marker."""
-    for _ in range(_MOST_SEGMENTS):
+def _read_segments(data: bytes, at: int, end: int, last: bytes, codings: list[Coding], most: int) -> tuple[int, int]:
+    """Read marker segments up to a marker, and note the codings they name.
+
+    Returns:
+      The byte of that marker, and how many more segments may follow.
+    """
+    for number in range(most):
         marker = data[at : at + 2]
         if marker == last:
-            return at
+            return at, most - number
         (length,) = struct.unpack_from(">H", data, at + 2)
         if marker[0] != 0xFF or marker[1] < 0x4F or length < 2 or at + 2 + length > end:
             raise DamagedImageError(f"damaged JPEG 2000: no marker segment at byte {at}")
@@ -170,10 +175,10 @@ def _read_segments(data: bytes, at: int, end: int, last: bytes, codings: list[Co
         if marker == _COD:
             codings.append(_read_coding(payload[0], struct.unpack_from(">H", payload, 2)[0], payload[5:]))
         elif marker == _COC and codings:
-            # The number of the component takes one byte, or two if there are more than 256.
+            # The number of the component takes one byte, since there are at most four.
             codings.append(_read_coding(payload[1], codings[0].layers, payload[2:]))
         at += 2 + length
-    raise DamagedImageError(f"damaged JPEG 2000: more than {_MOST_SEGMENTS} marker segments in a row")
+    raise DamagedImageError(f"damaged JPEG 2000: more than {_MOST_SEGMENTS:,} marker segments")
 
 
 def _read_coding(style: int, layers: int, parameters: bytes) -> Coding:

@@ -63,6 +63,7 @@ class Layout(NamedTuple):
       component_ids: identifiers of a JPEG's components.
       scan: byte at which a JPEG's first scan begins.
       in_one_scan: whether that scan of a JPEG holds the whole picture.
+      arithmetic: whether the code of a JPEG is arithmetic.
       bands: numbers of the bands that are red, green and blue, from 0.
       has_extra_band: whether there is a band besides red, green and blue that is no opacity.
       has_opacity: whether pixels can be transparent although Pillow does not say so.
@@ -90,6 +91,7 @@ class Layout(NamedTuple):
     component_ids: bytes = b""
     scan: int = 0
     in_one_scan: bool = True
+    arithmetic: bool = False
     bands: tuple[int, int, int] = (0, 1, 2)
     has_extra_band: bool = False
     has_opacity: bool = False

@@ -30,6 +30,9 @@ def open_image(data: bytes, layout: Layout) -> Image.Image:
         # Pillow would invert all four components, but only Adobe's are stored inverted; inverting them back takes as
         # long as decoding.
         image.tile = [tile._replace(args=("CMYK", "")) for tile in image.tile]
+    if layout.arithmetic:
+        # libjpeg cannot wait for more data in an arithmetic code.
+        image.decodermaxblock = len(data)
     return image
 
 
@@ -71,13 +74,17 @@ def _load_jpeg(image: Image.Image, data: bytes, layout: Layout) -> None:
             return
         lengthened = _lengthened_checksum(data, layout)
     if lengthened is None or lengthened != _checksum(image):
+        if layout.arithmetic:
+            # By its standard, what is missing stands for zeros, which are also the shortest code of a plain area.
+            raise DamagedImageError("arithmetic-coded JPEG whose last pixels need no data: they may be missing")
         raise DamagedImageError("truncated JPEG: its data ends before the last pixel")
 
 
 def _lengthened_checksum(data: bytes, layout: Layout) -> int | None:
     """Decode a JPEG with extra data in its scans; return a checksum of the pixels, or None if it cannot be decoded."""
     try:
-        with open_image(lengthen(data, layout.scan, one_scan=layout.in_one_scan), layout) as image:
+        longer = lengthen(data, layout.scan, one_scan=layout.in_one_scan, arithmetic=layout.arithmetic)
+        with open_image(longer, layout) as image:
             return _checksum(image)
     except OSError:
         return None
