@@ -100,7 +100,7 @@ def _read_chunks(data: bytes) -> tuple[_Chunks, list[tuple[int, int]], bool]:
             kept[-1] = (kept[-1][0], end)
         else:
             kept.append((at, end))
-        if name == b"PLTE" or (name == b"sBIT" and b"IDAT" not in chunks):
+        if name == b"PLTE" or (name == b"sBIT" and b"IDAT" not in chunks and _is_intact(view, at, end)):
             chunks.setdefault(name, [b""])
         elif name == b"IDAT":
             if not _is_intact(view, at, end):
