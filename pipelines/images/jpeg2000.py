@@ -86,7 +86,10 @@ def find_size(head: bytes) -> Size | None:
 
 def _to_pixels(start: int, end: int, size: Size, space: int, data: bytes) -> bytes:
     """Check that all tiles are there, and leave out all boxes on which no pixel depends."""
-    codestream = read_codestream(data, start, end, size)
+    try:
+        codestream = read_codestream(data, start, end, size)
+    except (struct.error, IndexError) as error:
+        raise DamagedImageError("truncated JPEG 2000: it ends before its pixels") from error
     header = struct.pack(">IIHBBBB", size.height, size.width, len(size.bits), size.bits[0] - 1, _WAVELET, 0, 0)
     colours = struct.pack(">BBBI", _ENUMERATED, 0, 0, space)
     boxes = _box(b"ftyp", b"jp2 \0\0\0\0jp2 ") + _box(b"jp2h", _box(b"ihdr", header) + _box(b"colr", colours))
@@ -239,6 +242,9 @@ def _read_channels(boxes: _Boxes, samples: int, space: int) -> _Channels:
         if any(kind == _PREMULTIPLIED for _, kind, _ in channels):
             raise UnsupportedImageError("JPEG 2000 whose colours are multiplied by its opacity is not supported")
         named = {colour: component for component, kind, colour in channels if kind == _COLOUR}
+        if colours == 1:
+            # The only colour may be that of the whole image.
+            named.setdefault(1, named.get(0, samples))
         order = tuple(named.get(colour, samples) for colour in range(1, colours + 1))
         opacity = any(kind == _OPACITY for _, kind, _ in channels)
     # As in a TIFF, only beside red, green and blue may there be a band without a name.
