@@ -93,8 +93,8 @@ def _read_chunks(data: bytes) -> tuple[_Chunks, list[tuple[int, int]], bool]:
             raise DamagedImageError("truncated PNG data")
         if name in (b"IHDR", b"PLTE") and not _is_intact(view, at, end):
             raise DamagedImageError(f"damaged PNG: wrong checksum of {name.decode()} at byte {at}")
-        # Transparency changes no colour.
-        if name not in _PIXELS or (name == b"tRNS" and not _is_intact(view, at, end)):
+        # Transparency changes no colour, so it need not be whole.
+        if name not in _PIXELS or (name == b"tRNS" and (b"IDAT" in chunks or not _is_transparency(view, at, end))):
             whole = False
         elif kept[-1][1] == at:
             kept[-1] = (kept[-1][0], end)
@@ -142,6 +142,13 @@ def _is_intact(data: memoryview, at: int, end: int) -> bool:
     return bool(zlib.crc32(data[at + 4 : end - 4]) == struct.unpack_from(">I", data, end - 4)[0])
 
 
+def _is_transparency(data: memoryview, at: int, end: int) -> bool:
+    """Return whether a chunk is intact and as long as the transparency of its colour type is; section 11.3.1.1."""
+    length, colour_type = end - at - 12, data[25]
+    fits = length == 2 * _SAMPLES[colour_type] if colour_type != _PALETTE else 0 < length <= 256
+    return fits and _is_intact(data, at, end)
+
+
 def _packed_pixels(data: bytes) -> Iterator[memoryview | bytes]:
     """Yield the packed pixels in small pieces: zlib copies what it has not unpacked yet, each time."""
     view, at = memoryview(data), 8
@@ -156,7 +163,7 @@ def _packed_pixels(data: bytes) -> Iterator[memoryview | bytes]:
 def _count_frames(chunks: _Chunks) -> int:
     """Count the images, up to 2."""
     controls = chunks.get(b"acTL", ())
-    if len(controls) != 1:
+    if len(controls) != 1 or len(controls[0]) < 4:
         return 1
     (frames,) = struct.unpack_from(">I", controls[0])
     # Without a frame control before them, the pixels are not part of the animation.
