@@ -53,11 +53,11 @@ def test_a_folder_gives_no_hidden_files_and_none_that_are_not_named_like_images(
 
 
 def test_what_a_folder_passes_over_is_counted(tmp_path: Path) -> None:
-    write(tmp_path, "a.jpg", "b.JP2", "deep/c.jp2", "deep/notes", ".hidden")
+    write(tmp_path, "a.jpg", "b.HEIC", "deep/c.heic", "deep/notes", ".hidden")
     passed_over: Counter[str] = Counter()
 
     assert len(list(list_images([str(tmp_path)], passed_over=passed_over))) == 1
-    assert passed_over == {".jp2": 2, "no ending": 1}
+    assert passed_over == {".heic": 2, "no ending": 1}
 
 
 def test_files_of_ever_different_endings_are_counted_in_little_memory(tmp_path: Path) -> None:
