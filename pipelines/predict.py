@@ -183,7 +183,7 @@ def summary(run: Run, accounts: Accounts) -> list[str]:
         ("most frequent tags", accounts.tags),
         ("repairs", accounts.repairs),
         ("reasons for failures", accounts.errors),
-        ("ignored files (not images by name)", accounts.passed_over),
+        ("passed over", accounts.passed_over),
     ):
         if counts:
             commonest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:5]

@@ -11,7 +11,16 @@ from typing import NamedTuple
 
 from pipelines import archives, storage
 from pipelines.listing.lookup import InputError, refer
-from pipelines.listing.names import Steps, is_image
+from pipelines.listing.names import (
+    BUNDLE_FILES,
+    BUNDLE_PICTURES,
+    CURVES,
+    HIDDEN,
+    Steps,
+    count,
+    hides,
+    is_image,
+)
 from pipelines.records import Failure, Listed, UnlistedFolderError, not_listed
 from pipelines.supervision import interruption
 
@@ -104,7 +113,11 @@ class _Search:
             self.matched = True
             yield _unlisted(folder.path, error)
             return
+        drawn = BUNDLE_PICTURES if all(name in names for name in BUNDLE_FILES) else ()
         for name in names:
+            if name in drawn:
+                count(self._passed_over, CURVES)
+                continue
             found = self._sort_out(folder._replace(at=at), name, is_file=name not in others)
             if found is not None:
                 yield found
@@ -114,7 +127,10 @@ class _Search:
         interruption.check()
         below = self._steps.end in folder.at
         reached = self._steps.advance(folder.at, name)
-        if not reached and (not below or name.startswith(".")):
+        hidden = None if reached else hides(name)
+        if not reached and (not below or hidden):
+            if hidden and (below or (hidden != HIDDEN and self._steps.goes_deep(folder.at))):
+                count(self._passed_over, hidden)
             return None
         path = os.path.join(folder.path, name)
         try:
