@@ -67,7 +67,7 @@ def _tag(options: argparse.Namespace) -> int:
     from pipelines.records import Failure, Image, ImageRef, Prediction
 
     ignore_metadata_warnings()
-    listed = list(list_images(options.images))
+    listed = list(list_images(options.images, tell=lambda line: show(f"{_NAME}: {line}", file=sys.stderr)))
     if options.picture:
         _check_picture(options.picture, [item.path for item in listed])
     bundle = load_bundle(options.model)

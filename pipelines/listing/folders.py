@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipelines import archives, storage
-from pipelines.listing.lookup import InputError, refer
+from pipelines.listing.lookup import EmptyInputError, InputError, refer
 from pipelines.listing.names import (
     BUNDLE_FILES,
     BUNDLE_PICTURES,
     CURVES,
     HIDDEN,
+    MAGIC,
     Steps,
     count,
     hides,
+    hint_at_brackets,
     is_image,
 )
 from pipelines.records import Failure, Listed, UnlistedFolderError, not_listed
@@ -44,7 +46,9 @@ def expand_here(pattern: str, passed_over: Counter[str] | None = None) -> Iterat
     search = _Search(steps, passed_over)
     yield from search.begin_at(begin)
     if not search.matched:
-        raise InputError(f"no file or folder matches {pattern}")
+        # Below a folder that is missing, a pattern is mistyped rather than without images for once.
+        kind = EmptyInputError if os.path.isdir(begin) and MAGIC.search(pattern) else InputError
+        raise kind(f"no file or folder matches {pattern}", hint_at_brackets(pattern))
 
 
 class _Folder(NamedTuple):

@@ -107,6 +107,12 @@ def compile_pattern(pattern: str) -> Callable[[str], object]:
     return re.compile(included).fullmatch
 
 
+def hint_at_brackets(pattern: str) -> str:
+    """Return what may be wrong with a pattern that matches nothing: brackets can be meant as a part of a name."""
+    found = re.search(r"\[([^]/]+)\]", pattern)
+    return f"[{found[1]}] is one of these characters; write [[]{found[1]}] if it is part of the name" if found else ""
+
+
 class Steps:
     """A pattern that is matched folder by folder, at several places at a time: `**` matches any number of folders.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines.archives.packed import PackedNames
 from pipelines.commandline.options import PredictOptions
+from pipelines.commandline.printing import show
 from pipelines.job.transforms import TagImages
 from pipelines.listing import list_images
 from pipelines.output.manifest import read_accounts
@@ -41,8 +43,14 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     run = tagging.run
     passed_over: Counter[str] = Counter()
     begun = time.monotonic()
-    listed = list_images(options.input, options.input_list, passed_over)
-    waves = list(_pack_waves(listed, options.checkpoint_every))
+    listed = list_images(
+        *(options.input, options.input_list, passed_over),
+        path_column=options.path_column,
+        allow_empty=options.allow_empty,
+        tell=lambda line: show(f"scenetags predict: {line}", file=sys.stderr),
+    )
+    # One of nothing writes a manifest, too.
+    waves = list(_pack_waves(listed, options.checkpoint_every)) or [PackedNames(())]
     loading = time.monotonic()
     tagging.model.load()
     run = replace(run, timings={"listing": loading - begun, "loading": time.monotonic() - loading})

@@ -22,7 +22,7 @@ from pipelines.storage.errors import (
 )
 from pipelines.storage.objects import Access, Entry
 from pipelines.storage.patience import hurried, patiently
-from pipelines.storage.spelling import BUCKETS, can_be_written, is_remote, marked, normalize, unmarked
+from pipelines.storage.spelling import BUCKETS, can_be_written, is_remote, marked, normalize, plain, unmarked
 
 __all__ = [
     "BUCKETS",
@@ -38,6 +38,7 @@ __all__ = [
     "is_remote",
     "marked",
     "normalize",
+    "plain",
     "unmarked",
 ]
 

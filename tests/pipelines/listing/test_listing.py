@@ -278,11 +278,19 @@ def test_an_input_that_names_nothing_is_refused(
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("list.csv", b"file,size\na.jpg,1\n", "has no column 'path'; rename"),
-        ("list.csv", b"", "list.csv: Empty CSV file"),
+        (
+            "list.csv",
+            b"file,size\na.jpg,1\n",
+            "has no column 'path', but 'file', 'size'; name the one",
+        ),
+        ("list.csv", b"", "list.csv lists no images"),
         ("list.parquet", b"not parquet", "cannot read "),
         ("list.txt", b"\n\n", "lists no images"),
-        ("list.json", b"[]", "is not a list of images; give a .txt, .csv or .parquet file"),
+        (
+            "list.json",
+            b"[]",
+            "is not a list of images; give a .txt, .csv, .tsv, .jsonl (each also .gz or .zst) or .pa",
+        ),
         ("gone.txt", None, "No such file or directory"),
         ("gone.csv", None, "cannot read"),
         ("gone.parquet", None, "cannot read"),
