@@ -6,7 +6,7 @@ import gc
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -21,7 +21,8 @@ from pipelines.commandline.printing import show
 from pipelines.job.transforms import TagImages
 from pipelines.listing import list_images
 from pipelines.output.manifest import read_accounts
-from pipelines.output.run import Accounts, Wave
+from pipelines.output.moved import SAMPLE, find_moved
+from pipelines.output.run import Accounts, Run, Wave
 from pipelines.records import Listed
 from pipelines.supervision import interruption, progress
 
@@ -51,6 +52,7 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     )
     # One of nothing writes a manifest, too.
     waves = list(_pack_waves(listed, options.checkpoint_every)) or [PackedNames(())]
+    _warn_of_moved(run, waves)
     loading = time.monotonic()
     tagging.model.load()
     run = replace(run, timings={"listing": loading - begun, "loading": time.monotonic() - loading})
@@ -67,6 +69,22 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
                 _ = unpacked | replace(tagging, run=run, wave=place, spread=False)
             accounts = read_accounts(run.manifest)
     return accounts
+
+
+def _warn_of_moved(run: Run, waves: Sequence[PackedNames]) -> None:
+    """Warn before the images of a folder that was renamed are tagged a second time."""
+    if run.overwrite:
+        return
+    # Of each wave its beginning: the rest is packed.
+    sample = [item for names in waves for item in islice(names, max(1, SAMPLE // len(waves)))]
+    moved = find_moved(run, sample, sum(map(len, waves)))
+    if moved:
+        show(
+            f"scenetags predict: no image has a row under its path, but {moved.path} has the name and the fingerprint "
+            f"of {moved.earlier}, which has one; if their folder has moved, each gets a second row: stop this run, and "
+            "name the images by their old path",
+            file=sys.stderr,
+        )
 
 
 def _pack_waves(listed: Iterator[Listed], count: int) -> Iterator[PackedNames]:
