@@ -6,8 +6,8 @@ import errno
 import os
 import stat
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
 
 from pipelines import archives, storage
 from pipelines.listing.lookup import EmptyInputError, InputError, refer
@@ -27,7 +27,10 @@ from pipelines.records import Failure, Listed, UnlistedFolderError, not_listed
 from pipelines.supervision import interruption
 
 _DOTS = (".", "..")
-_LEADS_NOWHERE = (errno.ENOENT, errno.ELOOP)
+_LEADS_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_MOST_RETRIED = 10
+
+Result = TypeVar("Result")
 
 
 def expand_here(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Listed]:
@@ -74,6 +77,7 @@ class _Search:
 
     def __init__(self, steps: Steps, passed_over: Counter[str] | None) -> None:
         self.matched = False
+        self._failed = 0
         self._steps = steps
         self._passed_over = passed_over
         self._links: deque[_Folder] = deque()
@@ -82,7 +86,7 @@ class _Search:
 
     def begin_at(self, path: str) -> Iterator[Listed]:
         """List what the pattern matches from here on."""
-        if os.path.isdir(path):
+        if self._patiently(lambda: _is_folder(path)):
             self._links.append(_Folder(path, "", self._steps.begin()))
         elif not self._steps.end:
             self.matched = True
@@ -111,8 +115,9 @@ class _Search:
             return
         self._seen[folder.real] |= at
         self.matched |= self._steps.end in at
+        literals = self._steps.literals(at)
         try:
-            names, others = _read(folder.path, self._steps.literals(at))
+            names, others = self._patiently(lambda: _read(folder.path, literals))
         except OSError as error:
             self.matched = True
             yield _unlisted(folder.path, error)
@@ -126,6 +131,20 @@ class _Search:
             if found is not None:
                 yield found
 
+    def _patiently(self, look: Callable[[], Result]) -> Result:
+        """Look at a folder again where that fails for a reason that may pass, as network file systems do now and then.
+
+        Raises:
+          OSError: it still fails. If many do, a disk is gone, and the others are not waited for.
+        """
+        if self._failed >= _MOST_RETRIED:
+            return look()
+        try:
+            return storage.retried(look)
+        except storage.TransientError:
+            self._failed += 1
+            raise
+
     def _sort_out(self, folder: _Folder, name: str, *, is_file: bool) -> _Folder | Listed | None:
         """Return what an entry of a folder is to the search: a folder to look into, to be listed, or nothing."""
         interruption.check()
@@ -138,7 +157,7 @@ class _Search:
             return None
         path = os.path.join(folder.path, name)
         try:
-            is_folder = not is_file and _is_folder(path)
+            is_folder = not is_file and self._patiently(lambda: _is_folder(path))
         except OSError as error:
             # It may be a folder. Of what is named like an image, `refer` gives the reason.
             if not is_image(name):

@@ -20,6 +20,7 @@ from pipelines.storage.errors import (
     TransientError,
     UnsupportedStorageError,
 )
+from pipelines.storage.local import retried
 from pipelines.storage.objects import Access, Entry
 from pipelines.storage.patience import hurried, patiently
 from pipelines.storage.spelling import BUCKETS, can_be_written, is_remote, marked, normalize, plain, unmarked
@@ -39,6 +40,7 @@ __all__ = [
     "marked",
     "normalize",
     "plain",
+    "retried",
     "unmarked",
 ]
 
