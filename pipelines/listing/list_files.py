@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -38,16 +39,22 @@ def read_names(path: str, column: str, passed_over: Counter[str] | None = None) 
     Raises:
       InputError: the list cannot be read, has no such column, or has it twice.
     """
+    name = describe(path)
     try:
         yield from _read(path, column, passed_over)
     except ListError as error:
-        raise InputError(f"{path}{error.message}", error.remedy) from error
+        raise InputError(f"{name}{error.message}", error.remedy) from error
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot read {name}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"cannot read {path}: it is damaged {error.encoding}: {error.reason}") from error
+        raise InputError(f"cannot read {name}: it is damaged {error.encoding}: {error.reason}") from error
     except (EOFError, zlib.error, IndexError, KeyError, pa.ArrowException) as error:
-        raise InputError(f"cannot read {path}: {str(error).rstrip('.')}") from error
+        raise InputError(f"cannot read {name}: {str(error).rstrip('.')}") from error
+
+
+def describe(path: str) -> str:
+    """Return what a list is called in messages and rows."""
+    return "standard input" if path == STANDARD_INPUT else path
 
 
 def _read(path: str, column: str, passed_over: Counter[str] | None) -> Iterator[Named]:
@@ -55,6 +62,8 @@ def _read(path: str, column: str, passed_over: Counter[str] | None) -> Iterator[
     packing = packing.lower()
     kind = os.path.splitext(base)[1].lower() if packing in _UNPACK else packing
     if path == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise ListError(" is closed", "pipe the list into the command, or name a file")
         # Not Python's own, which would be closed at the end.
         with open(0, "rb", closefd=False) as file:
             yield from read_lines(as_text(file, newline="\n"))

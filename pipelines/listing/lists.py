@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from functools import lru_cache
 
 from pipelines import archives, storage
-from pipelines.listing.list_files import PATH_COLUMN, STANDARD_INPUT, read_names
+from pipelines.listing.list_files import PATH_COLUMN, STANDARD_INPUT, describe, read_names
 from pipelines.listing.list_names import Blank, Named, NoName
 from pipelines.listing.lookup import EmptyInputError, InputError, refer
 from pipelines.listing.masking import MaskedNames
@@ -58,11 +58,11 @@ def read_list(
         else:
             yield masked.mask(listed)
     if blank.count:
-        tell(f"{path}: {blank}")
+        tell(f"{describe(path)}: {blank}")
         if passed_over is not None:
             passed_over[BLANK_LINES] += blank.count
     if empty:
-        raise EmptyInputError(f"{path} lists no images")
+        raise EmptyInputError(f"{describe(path)} lists no images")
 
 
 def _look_up_each(names: Iterable[Named], path: str, folder: str, blank: _BlankLines) -> Iterator[Listed]:
@@ -103,7 +103,7 @@ class _BlankLines:
 
 def _refuse(named: NoName, path: str) -> Failure:
     # With its place, because another one may be alike, and each has to become a row. No path begins like this.
-    place = f"{named.place} of {'standard input' if path == STANDARD_INPUT else path}"
+    place = f"{named.place} of {describe(path)}"
     return not_listed(f"{named.beginning}... ({place})" if named.beginning else place, ValueError(named.reason))
 
 

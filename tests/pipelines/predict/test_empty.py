@@ -28,11 +28,6 @@ def test_an_empty_run_writes_a_manifest_of_zeros(
     assert (described["status"], described["inputs"], described["passed_over"]) == ("done", 0, {".txt": 1})
 
 
-def test_an_empty_input_replaces_nothing(run: Predict, chips: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--allow_empty", "--overwrite") == 2
-    assert "--allow_empty and --overwrite exclude each other" in capsys.readouterr().err
-
-
 def test_an_empty_input_among_others_is_named_in_a_line(
     run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
