@@ -107,6 +107,17 @@ def add_engine(group: argparse._ActionsContainer) -> None:
     )
 
 
+class _Once(argparse.Action):
+    """A flag that may be given once: argparse itself would forget all but the last value."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, flag: str | None = None
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{flag} is given twice")
+        setattr(namespace, self.dest, values)
+
+
 def _add_input(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--input",
@@ -119,6 +130,7 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--input_list",
+        action=_Once,
         metavar="FILE",
         help="a .txt file with one path per line; a .csv, .tsv, .jsonl or .parquet file with a column `path`, or a "
         "folder of .parquet files; texts also as .gz or .zst; - for lines of standard input. Relative paths are "

@@ -32,8 +32,15 @@ def read_folder(folder: str, column: str, passed_over: Counter[str] | None) -> I
     if not files:
         raise ListError(" is a folder without .parquet files")
     for path in files:
-        with storage.open_to_read(path) as file:
-            yield from read_parquet(file, column, f" in {path[len(folder.rstrip('/')) + 1 :]}")
+        name = path[len(folder.rstrip("/")) + 1 :]
+        try:
+            with storage.open_to_read(path) as file:
+                yield from read_parquet(file, column, f" in {name}")
+        except ListError as error:
+            raise ListError(f": {name}{error.message}", error.remedy) from error
+        except (OSError, pa.ArrowException) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error).rstrip(".")
+            raise ListError(f": {name}: {reason}") from error
 
 
 def _find_files(folder: str, passed_over: Counter[str] | None) -> list[str]:
@@ -68,13 +75,9 @@ def read_parquet(file: IO[bytes], column: str, where: str = "") -> Iterator[Name
       OSError: its values are too long.
     """
     row = 0
-    with (
-        pyarrow.parquet.ParquetFile(file, pre_buffer=False) as table,
-        pyarrow.parquet.ParquetFile(
-            file, read_dictionary=[column], pre_buffer=False, buffer_size=_READ_AHEAD
-        ) as packed,
-    ):
+    with pyarrow.parquet.ParquetFile(file, pre_buffer=False) as table:
         find_column(table.schema_arrow.names, column)
+        packed = pyarrow.parquet.ParquetFile(file, read_dictionary=[column], pre_buffer=False, buffer_size=_READ_AHEAD)
         for group in range(table.num_row_groups):
             if table.metadata.row_group(group).num_rows and _is_too_large(packed, group, column):
                 raise OSError(f"its column {column!r} has values too long for a path, over {LONGEST:,} bytes")

@@ -146,6 +146,17 @@ def test_rows_without_a_path_in_a_folder_of_tables_are_told_apart(folder: Path) 
     assert failures == [f"row 2 in {name}.parquet of {folder}/scenes" for name in ("1", "2")]
 
 
+def test_what_is_wrong_with_a_file_in_a_folder_of_tables_is_said_with_its_name(folder: Path) -> None:
+    (folder / "scenes").mkdir()
+    pq.write_table(pa.table({"path": ["a.jpg"]}), folder / "scenes/1.parquet")
+    pq.write_table(pa.table({"file": ["a.jpg"]}), folder / "scenes/2.parquet")
+    with pytest.raises(InputError, match=r"scenes: 2\.parquet has no column 'path', but 'file'; name the one"):
+        listed(folder / "scenes")
+    (folder / "scenes/2.parquet").write_bytes(b"")
+    with pytest.raises(InputError, match=r"scenes: 2\.parquet: Parquet file size is 0 bytes"):
+        listed(folder / "scenes")
+
+
 @pytest.mark.parametrize(
     ("names", "reason"),
     [

@@ -153,6 +153,8 @@ def test_two_columns_of_a_name_are_refused_in_a_table(folder: Path) -> None:
 
     with pytest.raises(InputError, match=r"list\.parquet has 2 columns 'path'"):
         read(folder / "list.parquet")
+    with pytest.raises(InputError, match=r"list\.parquet has no column 'name', but 'path', 'path'; name the one"):
+        read(folder / "list.parquet", "name")
 
 
 def test_cells_with_line_breaks_are_read_wherever_they_lie(folder: Path) -> None:

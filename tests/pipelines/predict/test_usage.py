@@ -119,6 +119,11 @@ def test_a_path_without_its_flag_and_an_output_inside_the_bundle_are_refused() -
     assert parse_predict(["--input=chips", "--model=bundle", "--output=bundle2"]).output.endswith("/bundle2")
 
 
+def test_a_second_list_is_not_forgotten() -> None:
+    with pytest.raises(UsageError, match="--input_list is given twice"):
+        parse_predict(["--input_list=a.txt", "--input_list=b.txt", "--model=bundle", "--output=tagged"])
+
+
 def test_a_flag_of_beam_is_not_taken_for_one_of_ours() -> None:
     with pytest.raises(UsageError, match="the following arguments are required: --model"):
         parse_predict(["--input=chips", "--output=tagged", "--num_workers=3"])
