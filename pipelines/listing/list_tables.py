@@ -77,14 +77,16 @@ def read_parquet(file: IO[bytes], column: str, where: str = "") -> Iterator[Name
     row = 0
     with pyarrow.parquet.ParquetFile(file, pre_buffer=False) as table:
         find_column(table.schema_arrow.names, column)
-        packed = pyarrow.parquet.ParquetFile(file, read_dictionary=[column], pre_buffer=False, buffer_size=_READ_AHEAD)
-        for group in range(table.num_row_groups):
-            if table.metadata.row_group(group).num_rows and _is_too_large(packed, group, column):
-                raise OSError(f"its column {column!r} has values too long for a path, over {LONGEST:,} bytes")
-            # Without threads; see `output.tables.open_table`.
-            for batch in table.iter_batches(_BATCH, [group], [column], use_threads=False):
-                yield from _names(batch.column(column), row, where)
-                row += batch.num_rows
+        with pyarrow.parquet.ParquetFile(
+            file, read_dictionary=[column], pre_buffer=False, buffer_size=_READ_AHEAD
+        ) as packed:
+            for group in range(table.num_row_groups):
+                if table.metadata.row_group(group).num_rows and _is_too_large(packed, group, column):
+                    raise OSError(f"its column {column!r} has values too long for a path, over {LONGEST:,} bytes")
+                # Without threads; see `output.tables.open_table`.
+                for batch in table.iter_batches(_BATCH, [group], [column], use_threads=False):
+                    yield from _names(batch.column(column), row, where)
+                    row += batch.num_rows
 
 
 def _is_too_large(table: pyarrow.parquet.ParquetFile, group: int, name: str) -> bool:
