@@ -15,7 +15,7 @@ from typing import IO, Any, cast
 import pyarrow as pa
 
 from pipelines import storage
-from pipelines.listing.list_names import ListError, Named
+from pipelines.listing.list_names import ListError, Named, reason
 from pipelines.listing.list_tables import read_folder, read_parquet
 from pipelines.listing.list_texts import as_text, read_cells, read_json, read_lines
 from pipelines.listing.lookup import InputError
@@ -44,12 +44,10 @@ def read_names(path: str, column: str, passed_over: Counter[str] | None = None) 
         yield from _read(path, column, passed_over)
     except ListError as error:
         raise InputError(f"{name}{error.message}", error.remedy) from error
-    except OSError as error:
-        raise InputError(f"cannot read {name}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"cannot read {name}: it is damaged {error.encoding}: {error.reason}") from error
-    except (EOFError, zlib.error, IndexError, KeyError, pa.ArrowException) as error:
-        raise InputError(f"cannot read {name}: {str(error).rstrip('.')}") from error
+    except (OSError, EOFError, zlib.error, IndexError, KeyError, pa.ArrowException) as error:
+        raise InputError(f"cannot read {name}: {reason(error)}") from error
 
 
 def describe(path: str) -> str:

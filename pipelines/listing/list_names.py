@@ -90,6 +90,12 @@ def find_column(columns: Sequence[str], column: str) -> int:
     )
 
 
+def reason(error: Exception) -> str:
+    """Return in one line why a list cannot be read: what Arrow says has more."""
+    described = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return described.strip().partition("\n")[0].rstrip(".")
+
+
 def byte_length(text: str) -> int:
     """Return how many bytes a text takes in UTF-8."""
     return len(text.encode("utf-8", "surrogatepass"))

@@ -12,7 +12,7 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from pipelines import storage
-from pipelines.listing.list_names import LONGEST, ListError, Named, check_name, find_column, too_long
+from pipelines.listing.list_names import LONGEST, ListError, Named, check_name, find_column, reason, too_long
 from pipelines.listing.names import is_image
 
 # A batch takes up to this many times `LONGEST`. Fewer rows would be slower.
@@ -39,8 +39,7 @@ def read_folder(folder: str, column: str, passed_over: Counter[str] | None) -> I
         except ListError as error:
             raise ListError(f": {name}{error.message}", error.remedy) from error
         except (OSError, pa.ArrowException) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error).rstrip(".")
-            raise ListError(f": {name}: {reason}") from error
+            raise ListError(f": {name}: {reason(error)}") from error
 
 
 def _find_files(folder: str, passed_over: Counter[str] | None) -> list[str]:
