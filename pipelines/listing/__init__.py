@@ -25,6 +25,10 @@ from pipelines.records import ImageRef, Listed
 __all__ = ["PATH_COLUMN", "STANDARD_INPUT", "EmptyInputError", "InputError", "anchor", "expand", "list_images"]
 
 
+EMPTY_INPUTS = "inputs without images"
+"""Under which they are counted among what is passed over: what workers tell is only in their logs."""
+
+
 def list_images(
     inputs: Sequence[str],
     input_list: str | None = None,
@@ -108,11 +112,14 @@ class _Emptiness:
         except EmptyInputError as error:
             self._empty.append(error)
 
-    def judge(self, found: bool) -> None:
+    def judge(self, found: bool) -> int:
         """Tell which inputs are empty.
 
         Args:
           found: whether any other is not.
+
+        Returns:
+          Their number.
 
         Raises:
           EmptyInputError: none has images, and that is not allowed.
@@ -124,6 +131,7 @@ class _Emptiness:
             raise EmptyInputError(f"{first.message}{others}", first.remedy or remedy)
         for error in self._empty:
             self._tell(error.message)
+        return len(self._empty)
 
 
 def _list_each_once(
@@ -138,11 +146,13 @@ def _list_each_once(
         found = True
         if seen.add(item.path):
             yield item
-    emptiness.judge(found)
+    empty = emptiness.judge(found)
     if passed_over is not None:
         for count in counts:
             passed_over.update(count)
             keep_commonest(passed_over)
+        if empty:
+            passed_over[EMPTY_INPUTS] += empty
 
 
 def _plain(written: str) -> str:

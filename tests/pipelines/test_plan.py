@@ -238,7 +238,8 @@ def test_a_plan_for_nothing_is_one_where_that_is_allowed(
 
     assert run("--allow_empty", input=tmp_path / "none") == 0
 
-    assert capsys.readouterr().out == "0 images, 0 bytes, listed in 0.0 s\n"
+    printed = capsys.readouterr().out
+    assert printed == "0 images, 0 bytes, listed in 0.0 s\npassed over: inputs without images 1\n"
 
 
 @pytest.mark.parametrize(
