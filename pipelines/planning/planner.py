@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
-from pipelines.commandline.printing import show
+from pipelines.commandline.printing import log
 from pipelines.images import DecodeSettings
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.engines import Engine, open_engine
@@ -58,7 +57,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
         *(job.input, job.input_list, passed_over),
         path_column=job.path_column,
         allow_empty=job.allow_empty,
-        tell=lambda line: show(f"scenetags plan: {line}", file=sys.stderr),
+        tell=lambda line: log(f"scenetags plan: {line}", severity="WARNING"),
     )
     census = take_census(listed, sample)
     engine = open_engine(bundle, job.engine, job.threads)
