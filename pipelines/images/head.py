@@ -16,7 +16,7 @@ from pipelines.images.webp import read_canvas
 # `tools.largest_images`. A progressive JPEG keeps its coefficients, and WebP's decoder further copies.
 _JPEG, _JPEG_OF_4, _PROGRESSIVE_JPEG, _WEBP, _OTHERS = 8, 11, 12, 17, 9
 _MOST = {"jpeg": _PROGRESSIVE_JPEG, "webp": _WEBP}
-_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_COMPRESSION, _TIFF_WEBP = 256, 257, 259, 50001
 _TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 
@@ -100,9 +100,11 @@ def _tiff_size(head: bytes) -> _Size:
     for number in range(entries):
         place = at + struct.calcsize(count) + number * entry.size
         tag, kind, length, value = entry.unpack_from(head, place)
-        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT) and length == 1:
+        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_COMPRESSION) and length == 1:
             (values[tag],) = struct.unpack_from(order + _TIFF_INTEGERS[kind], value)
-    return _Size(values[_TIFF_WIDTH], values[_TIFF_HEIGHT])
+    # The samples of WebP files in a TIFF are unpacked before they are decoded.
+    packed = values.get(_TIFF_COMPRESSION) == _TIFF_WEBP
+    return _Size(values[_TIFF_WIDTH], values[_TIFF_HEIGHT], _WEBP if packed else _OTHERS)
 
 
 def _gif_size(head: bytes) -> _Size | None:

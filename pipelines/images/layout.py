@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from pipelines.errors import ScenetagsError
@@ -44,7 +44,21 @@ DAMAGED_PROFILE = b""
 """Stands for an ICC profile that is there but not whole."""
 
 
-def _without_jpegs(_: bytes) -> Iterable[tuple[bytes, Iterable[tuple[int, int]]]]:
+class JpegPiece(NamedTuple):
+    """A strip or tile of a TIFF that is a JPEG.
+
+    Attributes:
+      jpeg: a whole file.
+      ends: column and row of pixels of the TIFF of which one is gray if data is missing; none if no pixel can tell.
+      band: the only one of the TIFF that the JPEG holds, from 0; None if it holds all.
+    """
+
+    jpeg: bytes
+    ends: Sequence[tuple[int, int]]
+    band: int | None
+
+
+def _without_jpegs(_: bytes) -> Iterable[JpegPiece]:
     return ()
 
 
@@ -64,7 +78,10 @@ class Layout(NamedTuple):
       scan: byte at which a JPEG's first scan begins.
       in_one_scan: whether that scan of a JPEG holds the whole picture.
       bands: numbers of the bands that are red, green and blue, from 0.
-      has_extra_band: whether there is a band besides red, green and blue that is no opacity.
+      left_out: repairs that name bands besides the colours, and masks; None if the decoder must look for opacity.
+      is_premultiplied: whether colours are multiplied by the opacity that is decoded with them.
+      is_inverted: whether the brightest decoded gray is black.
+      no_data: value of decoded samples that stands for no data; None if none does.
       is_scaled: whether the file says that the largest value of its samples is white.
       orientation: how to turn the picture upright, as EXIF numbers it, 1 to 8.
       profile: the embedded ICC profile; `DAMAGED_PROFILE` if it is not whole, None if there is none.
@@ -72,7 +89,7 @@ class Layout(NamedTuple):
         need be.
       to_pixels: turns the file into one that holds its pixels and nothing else, in which `scan` is a place; raises an
         `ImageError` if some of the pixels are missing.
-      read_jpegs: yields, each strip or tile of a TIFF that is a JPEG, and `ends` for it.
+      read_jpegs: yields each strip or tile of a TIFF that is a JPEG.
     """
 
     format: str
@@ -87,13 +104,16 @@ class Layout(NamedTuple):
     scan: int = 0
     in_one_scan: bool = True
     bands: tuple[int, int, int] = (0, 1, 2)
-    has_extra_band: bool = False
+    left_out: tuple[str, ...] | None = None
+    is_premultiplied: bool = False
+    is_inverted: bool = False
+    no_data: int | None = None
     is_scaled: bool = False
     orientation: int = 1
     profile: bytes | None = None
     to_pixels: Callable[[bytes], bytes] = bytes
     ends: Callable[[], Iterable[tuple[int, int]]] = tuple
-    read_jpegs: Callable[[bytes], Iterable[tuple[bytes, Iterable[tuple[int, int]]]]] = _without_jpegs
+    read_jpegs: Callable[[bytes], Iterable[JpegPiece]] = _without_jpegs
 
     @property
     def source(self) -> str:

@@ -47,8 +47,8 @@ def load_whole(image: Image.Image, data: bytes, layout: Layout) -> None:
     image.load()
     if layout.format == "png" and _may_lack_rows(image, data) and not holds_all_rows(data, layout):
         raise DamagedImageError("truncated PNG: its data ends before the last pixel")
-    for number, (jpeg, ends) in enumerate(layout.read_jpegs(data), 1):
-        if _may_end_early(image, ends) and not _is_whole(jpeg):
+    for number, (jpeg, ends, band) in enumerate(layout.read_jpegs(data), 1):
+        if _may_end_early(image, ends, band) and not _is_whole(jpeg):
             raise DamagedImageError(f"truncated TIFF: the data of JPEG {number} in it ends before its last pixel")
 
 
@@ -79,15 +79,16 @@ def _lengthened_checksum(data: bytes, layout: Layout) -> int | None:
         return None
 
 
-def _may_end_early(image: Image.Image, ends: Iterable[tuple[int, int]]) -> bool:
-    """Return whether one of these pixels is filling, or there are none to tell by."""
-    pixels = [_is_filling(image, *end) for end in ends]
+def _may_end_early(image: Image.Image, ends: Iterable[tuple[int, int]], band: int | None = None) -> bool:
+    """Return whether one of these pixels is filling in a band or, if none is given, in all; or there are no pixels."""
+    pixels = [_is_filling(image, *end, band) for end in ends]
     return not pixels or any(pixels)
 
 
-def _is_filling(image: Image.Image, column: int, row: int) -> bool:
+def _is_filling(image: Image.Image, column: int, row: int, band: int | None) -> bool:
     pixel = image.getpixel((column, row))
-    return _FILLING.issuperset(pixel if isinstance(pixel, tuple) else (pixel,))
+    levels = pixel if isinstance(pixel, tuple) else (pixel,)
+    return _FILLING.issuperset(levels if band is None else levels[band : band + 1])
 
 
 def _checksum(image: Image.Image) -> int:
