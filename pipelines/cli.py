@@ -60,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
       number: also if nobody reads the rest of the output, as in `| head`.
     """
     _open_missing_streams()
+    if argv is None and sys.getfilesystemencoding() != "utf-8":
+        _restart_in_utf8()
     try:
         try:
             return _run(sys.argv[1:] if argv is None else argv)
@@ -87,6 +89,18 @@ def _open_missing_streams() -> None:
     os.close(opened)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - open as long as the process
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def _restart_in_utf8() -> None:
+    """Start again so that names of files are read as UTF-8: in a locale of ISO-8859-1, rows would hold other names.
+
+    What is printed remains in the encoding of the locale. Nothing happens if Python was told to ignore the setting.
+    """
+    if os.environ.get("PYTHONUTF8") == "1":
+        return
+    printed = f"{sys.stdout.encoding}:{sys.stdout.errors}"
+    environment = {"PYTHONIOENCODING": printed, **os.environ, "PYTHONUTF8": "1"}
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
 def _is_output_closed() -> bool:
