@@ -74,8 +74,11 @@ class ListNames(_Step):
         yield TaggedOutput(COUNTED, Accounts(passed_over=passed_over))
 
 
-class TakeNames(_Step):
-    """Pass on the names of a wave, until its time is up or the run is asked to stop; count those it postpones."""
+class TakeNames(beam.DoFn):
+    """Pass on the names of a wave, until its time is up or the run is asked to stop; count those it postpones.
+
+    It never leaves this process. Bound to a release, its names would be compressed twice.
+    """
 
     def __init__(self, names: PackedNames, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._names = names
@@ -261,6 +264,9 @@ class CloseWave(_Step):
         found: Iterable[bytes],
         postponed: Iterable[int],
     ) -> Iterator[Accounts]:
+        if self._wave.inputs is None:
+            # Workers in the launching process know of its signals, but a distributed job is dropped as a whole.
+            interruption.check()
         written = Written(list(files), list(superseded), sum(counted, Accounts()), found)
         yield close_wave(self._run, self._wave.without(sum(postponed)), written)
 
