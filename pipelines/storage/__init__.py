@@ -212,7 +212,7 @@ def lock(path: str, owner: str, tell: Callable[[str], None] = lambda _: None) ->
     """Hold a lock: a file that exists while the lock is held, and is released when its holder ends.
 
     The context manager yields a function that leaves the lock behind on exit, for the process that continues the
-    holder's work to delete. On this machine that is not supported.
+    holder's work to delete.
 
     Args:
       path: of the file.

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from pipelines.storage.errors import NoAccessError, UnsupportedStorageError
 from pipelines.storage.leases import lease
-from pipelines.storage.lock_objects import read_owner
+from pipelines.storage.lock_objects import LockObject, read_owner
 from pipelines.storage.objects import Entry, LimitedBuffer, Objects, Page
 from pipelines.storage.patience import patiently
 from pipelines.storage.spelling import unmarked
@@ -135,7 +135,7 @@ class BucketStore:
         self, path: str, owner: str, tell: Callable[[str], None]
     ) -> contextlib.AbstractContextManager[Callable[[], None]]:
         """Hold a lock that has to be renewed."""
-        return lease(self._objects, *_split(path), owner, tell)
+        return lease(LockObject(self._objects, *_split(path), owner), tell)
 
     def read_lock(self, path: str) -> str:
         """Return the owner of a lock."""
