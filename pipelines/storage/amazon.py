@@ -25,7 +25,8 @@ from pipelines.storage.errors import (
     refused,
     unreachable,
 )
-from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page
+from pipelines.storage.gzipped import is_marked
+from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page, Stored
 
 _LOGIN = "run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _BYTES_AT_ONCE = 1 << 18
@@ -83,7 +84,7 @@ class AmazonObjects:
         self.endpoint = str(self._client.meta.endpoint_url)
         self._payer = {"RequestPayer": "requester"} if access.requester_pays else {}
 
-    def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> str:
+    def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> Stored:
         """Read an object, or a range of it."""
         span = {}
         if start or length is not None:
@@ -93,7 +94,7 @@ class AmazonObjects:
             with closing(answer["Body"]) as body:
                 for chunk in body.iter_chunks(_BYTES_AT_ONCE):
                     into.write(chunk)
-        return str(answer["ETag"])
+        return Stored(str(answer["ETag"]), is_marked(answer.get("ContentEncoding")))
 
     def put(self, bucket: str, key: str, data: IO[bytes], expected: str | None = None) -> str:
         """Write an object."""
@@ -124,7 +125,8 @@ class AmazonObjects:
         """Return an object's metadata without reading it."""
         with _translated_errors():
             answer = self._client.head_object(Bucket=bucket, Key=key, **self._payer)
-        return _entry(bucket, key, answer["ContentLength"], answer["ETag"])
+        entry = _entry(bucket, key, answer["ContentLength"], answer["ETag"])
+        return entry._replace(marked=is_marked(answer.get("ContentEncoding")))
 
     def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
         """List a page of objects."""

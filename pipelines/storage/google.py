@@ -19,7 +19,8 @@ from google.cloud.storage.exceptions import DataCorruption
 
 from pipelines.credentials import without_secrets
 from pipelines.storage.errors import CredentialsOutageError, NoAccessError, refused, unreachable
-from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page
+from pipelines.storage.gzipped import is_marked
+from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page, Stored
 
 _ATTEMPT: dict[str, Any] = {"retry": None, "timeout": (CONNECT_SECONDS, ANSWER_SECONDS)}
 _LOGIN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
@@ -66,16 +67,16 @@ class GoogleObjects:
         for scheme in ("https://", "http://"):
             self._client._http.mount(scheme, adapter)
 
-    def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> str:
+    def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> Stored:
         """Read an object, or a range of it; a whole object is checked against its checksum."""
         blob = self._blob(bucket, key)
         with _translated_errors():
             if length is None and not start:
-                blob.download_to_file(into, **_ATTEMPT)
+                blob.download_to_file(into, raw_download=True, **_ATTEMPT)
             else:
                 end = None if length is None else start + length - 1
-                blob.download_to_file(into, start=start, end=end, checksum=None, **_ATTEMPT)
-        return str(blob.generation)
+                blob.download_to_file(into, start=start, end=end, checksum=None, raw_download=True, **_ATTEMPT)
+        return Stored(str(blob.generation), is_marked(blob.content_encoding))
 
     def put(self, bucket: str, key: str, data: IO[bytes], expected: str | None = None) -> str:
         """Write an object."""
@@ -104,7 +105,7 @@ class GoogleObjects:
         blob = self._blob(bucket, key)
         with _translated_errors():
             blob.reload(**_ATTEMPT)
-        return _entry(bucket, blob)
+        return _entry(bucket, blob)._replace(marked=is_marked(blob.content_encoding))
 
     def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
         """List a page of objects."""

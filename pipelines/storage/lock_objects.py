@@ -69,7 +69,7 @@ class LockObject:
         """Read the lock, whichever process holds it."""
         data = io.BytesIO()
         try:
-            version = self._objects.get(self._bucket, self._key, data)
+            version = self._objects.get(self._bucket, self._key, data).version
         except FileNotFoundError:
             return Found()
         said = described(data.getvalue())
