@@ -167,7 +167,8 @@ def _plan(options: PlanOptions) -> int:
 
 def _reach_buckets(job: PredictOptions) -> None:
     if not job.beam_flags:
-        storage.use(storage.Access(job.requester_pays))
+        signed = storage.bucket_of(job.output)
+        storage.use(storage.Access(job.requester_pays, anonymous=job.anonymous, signed=signed))
         return
     import logging
 

@@ -164,7 +164,8 @@ def reach_buckets(options: PredictOptions, beam_options: pipeline_options.Pipeli
     s3 = tuple((name, value) for name, value in settings.items() if value is not None)
     # For Beam's own file systems in this process; those of the workers get the options with the pipeline.
     FileSystems.set_options(beam_options)
-    access = storage.Access(options.requester_pays, project, s3)
+    signed = storage.bucket_of(options.output)
+    access = storage.Access(options.requester_pays, project, s3, options.anonymous, signed)
     storage.use(access)
     return access
 

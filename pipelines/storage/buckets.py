@@ -141,7 +141,9 @@ class BucketStore:
         self, path: str, owner: str, tell: Callable[[str], None]
     ) -> contextlib.AbstractContextManager[Callable[[], None]]:
         """Hold a lock that has to be renewed."""
-        return lease(LockObject(self._objects, *_split(path), owner), tell)
+        lock = LockObject(self._objects, *_split(path), owner)
+        lock.check_deletion()
+        return lease(lock, tell)
 
     def read_lock(self, path: str) -> str:
         """Return the owner of a lock."""

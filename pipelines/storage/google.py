@@ -13,7 +13,9 @@ from typing import IO, Any
 
 import google.auth.exceptions
 import requests
+import urllib3.exceptions
 from google.api_core.exceptions import GoogleAPICallError, Unauthorized
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption
 
@@ -55,10 +57,14 @@ class GoogleObjects:
         # permission.
         os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
         # With `project=None` the client takes it that no project is needed, and does not ask the credentials for one.
-        project = {} if access.requester_pays and not access.project else {"project": access.project}
+        settings: dict[str, Any] = {"project": access.project}
+        if access.requester_pays and not access.project:
+            del settings["project"]
+        if access.anonymous:
+            settings = {"project": "none", "credentials": AnonymousCredentials()}  # type: ignore[no-untyped-call]
         try:
             with _translated_errors():
-                self._client = storage.Client(**project)
+                self._client = storage.Client(**settings)
         except OSError as error:
             raise NoAccessError(f"cannot access gs://: {error}", "give --project") from error
         self.endpoint = str(self._client.api_endpoint)
@@ -147,7 +153,7 @@ def _translated_errors() -> Iterator[None]:
         raise refused(int(error.code or HTTPStatus.INTERNAL_SERVER_ERROR), server_message(error)) from error
     except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as error:
         raise NoAccessError(f"cannot access gs://: {error}", "check STORAGE_EMULATOR_HOST") from error
-    except (requests.RequestException, DataCorruption) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, DataCorruption) as error:
         raise unreachable(error) from error
     except google.auth.exceptions.GoogleAuthError as error:
         raise _no_credentials(error) from error

@@ -114,7 +114,7 @@ class Lease:
         """Make sure that the store honours the conditions of writes: otherwise two processes could hold one lock.
 
         Raises:
-          UnsupportedStorageError: it writes whatever the condition.
+          UnsupportedStorageError: it writes whatever the condition, or does not replace what it has written.
           OSError: the lock cannot be written.
         """
         for expected in (ABSENT, _another(self._version)):
@@ -126,6 +126,11 @@ class Lease:
                     break
             else:
                 raise self._lock.unsupported("does not honour conditional writes")
+        try:
+            with suppress(ConflictError):
+                self._version = patiently(lambda: self._lock.write(self._version))
+        except PermissionError as error:
+            raise self._lock.unsupported(f"does not let the lock be renewed ({_reason(error)})") from error
 
     def renew_until(self, over: threading.Event) -> None:
         """Renew the lock every few seconds, whatever happens, until it is over or another process holds the lock."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import posixpath
 import uuid
 from collections.abc import Mapping
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
 from pipelines.credentials import without_secrets
-from pipelines.storage.errors import UnsupportedStorageError
+from pipelines.storage.errors import TransientError, UnsupportedStorageError
 from pipelines.storage.objects import ABSENT, Objects
+from pipelines.storage.patience import patiently
 
 
 class Found(NamedTuple):
@@ -78,6 +80,28 @@ class LockObject:
     def delete(self) -> None:
         """Delete the lock."""
         self._objects.delete(self._bucket, self._key)
+
+    def check_deletion(self) -> None:
+        """Make sure that objects may be deleted, by deleting one that does not exist.
+
+        Without that, files could be copied into an output, but neither moved there nor replaced.
+
+        Raises:
+          UnsupportedStorageError: the store, or a policy, forbids it.
+          OSError: the store cannot be reached.
+        """
+        try:
+            patiently(lambda: self._objects.delete(self._bucket, f"{self._key}.deletable"))
+        except (FileNotFoundError, TransientError) as error:
+            if isinstance(error, TransientError):
+                raise
+        except OSError as error:
+            folder = posixpath.dirname(self._key)
+            raise UnsupportedStorageError(
+                f"{without_secrets(self._objects.endpoint)} lets nothing be deleted in {self._bucket}/{folder} "
+                f"({error.strerror or error}), and an output moves and replaces files",
+                "allow s3:DeleteObject or storage.objects.delete there, or choose another --output",
+            ) from error
 
     def unsupported(self, what: str) -> UnsupportedStorageError:
         """Return the error for a store that cannot keep locks.

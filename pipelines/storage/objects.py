@@ -72,12 +72,16 @@ class Access:
       requester_pays: whether requests are billed to the user's project or account.
       project: Google Cloud project, to which they are then billed.
       s3: settings of boto3's client, sorted by name; anything missing comes from boto3's own chain.
+      anonymous: whether buckets are read without credentials.
+      signed: the bucket for which credentials are used nevertheless: that of the output.
     """
 
     requester_pays: bool = False
     project: str | None = None
     # A secret key may be among them.
     s3: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+    anonymous: bool = False
+    signed: str = ""
 
 
 class Objects(Protocol):
