@@ -212,7 +212,7 @@ def _default_engine(bundle: Bundle) -> str:
 
 
 def _tensorflow_has_gpu() -> bool:
-    """Return whether TensorFlow can use a GPU, which only it can say; its import takes seconds, so look for one first."""
+    """Return whether TensorFlow can use a GPU: only it can say, but its import takes seconds, so look for one first."""
     found = any(path for pattern in _GPUS for path in _DEVICES.glob(pattern))
     if not found or importlib.util.find_spec("tensorflow") is None:
         return False
