@@ -56,14 +56,10 @@ def bytes_of_head(length: int) -> int:
 def unpack_head(data: bytes, length: int) -> bytes:
     """Unpack the first `length` bytes of an object from its own first bytes."""
     head = bytearray()
-    try:
-        for piece in _inflate([data]):
-            head += piece
-            if len(head) >= length:
-                break
-    except EOFError:
-        # The rest has not been fetched.
-        pass
+    for piece in _inflate([data], whole=False):
+        head += piece
+        if len(head) >= length:
+            break
     return bytes(head[:length])
 
 
@@ -89,11 +85,7 @@ def unpack_to_disk(pieces: Iterable[bytes]) -> IO[bytes]:
     return file
 
 
-class TruncatedError(EOFError, OSError):
-    """A compressed object that ends before its data does."""
-
-
-def _inflate(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _inflate(pieces: Iterable[bytes], whole: bool = True) -> Iterator[bytes]:
     inflating = zlib.decompressobj(_WITH_HEADER)
     for piece in pieces:
         rest = piece
@@ -112,5 +104,5 @@ def _inflate(pieces: Iterable[bytes]) -> Iterator[bytes]:
             rest = inflating.unconsumed_tail or inflating.unused_data
             if not rest and not inflating.eof and len(data) < _AT_ONCE:
                 break
-    if not inflating.eof:
-        raise TruncatedError(errno.EIO, "truncated: its Content-Encoding is gzip, and it ends too early")
+    if whole and not inflating.eof:
+        raise OSError(errno.EIO, "truncated: its Content-Encoding is gzip, and it ends too early")

@@ -84,7 +84,12 @@ def _absolute(path: str) -> str:
 
     A `..` behind a link leads to the folder above the link's target, and not above the link.
     """
-    spelled = os.path.abspath(path)
+    try:
+        spelled = os.path.abspath(path)
+    except FileNotFoundError as error:
+        raise UnsupportedStorageError(
+            f"{path} is relative to the working folder, which has been deleted", "cd to a folder, or give a full path"
+        ) from error
     if spelled.startswith("//"):
         # Python leaves it, and the system takes it for one slash.
         spelled = spelled[1:]

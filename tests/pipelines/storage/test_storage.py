@@ -192,3 +192,15 @@ def test_a_small_file_takes_little_memory_however_much_may_be_read(tmp_path: Pat
 
     # More than any machine has.
     assert storage.read(str(path), 10**15) == b"data"
+
+
+def test_a_relative_path_in_a_deleted_folder_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    for path in ("chips", "../chips", "./a/../b"):
+        with pytest.raises(storage.UnsupportedStorageError, match=r"is relative to the working folder.*; cd to"):
+            storage.normalize(path)
+    assert storage.normalize("/chips") == "/chips"
