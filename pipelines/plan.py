@@ -9,10 +9,10 @@ from dataclasses import dataclass, fields
 
 from pipelines import storage
 from pipelines.commandline.files import write_named
-from pipelines.commandline.flags import add_flags, read_options
+from pipelines.commandline.flags import add_flags, choose_log_format, read_options
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import Parser, UsageError, print_error
-from pipelines.commandline.printing import show
+from pipelines.commandline.printing import announce, log_libraries, show
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.planning import machines
 from pipelines.supervision import interruption
@@ -104,6 +104,7 @@ def parse_plan(argv: Sequence[str]) -> PlanOptions:
       UsageError: an argument is missing, malformed or out of range.
     """
     parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
+    choose_log_format(argv)
     plan = parser.add_argument_group("plan")
     plan.add_argument(
         "--sample", type=int, default=256, metavar="N", help="images to read and tag (default %(default)s)"
@@ -141,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
       The exit code; after a signal, 128 plus its number.
     """
     try:
-        with interruption.deferred():
+        with interruption.deferred(announce):
             return _plan(parse_plan(sys.argv[1:] if argv is None else argv))
     except ScenetagsError as error:
         return print_error(_NAME, error)
@@ -154,6 +155,7 @@ def _plan(options: PlanOptions) -> int:
     from pipelines.planning.proposal import Asked, as_json, describe
 
     ignore_metadata_warnings()
+    log_libraries(options.job.verbose)
     _reach_buckets(options.job)
     plan = make_plan(options.job, options.sample, options.machine, Asked(options.workers, options.hours))
     if options.json == "-":
@@ -170,10 +172,6 @@ def _reach_buckets(job: PredictOptions) -> None:
         signed = storage.bucket_of(job.output)
         storage.use(storage.Access(job.requester_pays, anonymous=job.anonymous, signed=signed))
         return
-    import logging
-
-    # Beam warns about every missing optional library through the root logger.
-    logging.getLogger().setLevel(logging.CRITICAL)
     # The import takes seconds; only runs with Beam flags pay for it.
     from pipelines.runners.beam_flags import check_beam_flags, reach_buckets
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines import storage
 from pipelines.commandline.flags import parse_predict
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import print_error
-from pipelines.commandline.printing import show
+from pipelines.commandline.printing import announce, log, log_libraries, show_result
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.supervision import interruption
 
@@ -34,16 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
       The exit code; after a signal, 128 and its number.
     """
     try:
-        with interruption.deferred():
-            return _predict(parse_predict(sys.argv[1:] if argv is None else argv))
+        with interruption.deferred(announce):
+            code = _predict(parse_predict(sys.argv[1:] if argv is None else argv))
+            interruption.leave_if_overdue(code)
+            return code
     except ScenetagsError as error:
         return print_error(_NAME, error)
 
 
 def _predict(options: PredictOptions) -> int:
-    # Beam warns, through the root logger, of every optional library that is not installed, and logs the traceback of
-    # an error that it raises as well.
-    logging.getLogger().setLevel(logging.CRITICAL)
+    log_libraries(options.verbose)
     # Imported here: Beam takes seconds, which `--help` and a mistyped flag should not cost.
     from pipelines.images import ignore_metadata_warnings
     from pipelines.inference.bundle import load_bundle
@@ -77,9 +76,14 @@ def _predict(options: PredictOptions) -> int:
     if options.dry_run:
         rehearse_job(run, options, beam_options)
         return _exit_code(_print("dry run: the job is built and checked; nothing was submitted or written"))
-    watched = watching(options.output) if is_local(beam_options) else nullcontext()
+    local = is_local(beam_options)
     try:
-        with temporary_files(), hold_output(run), watched:
+        with (
+            temporary_files(),
+            hold_output(run),
+            interruption.more_deferred() if local else nullcontext(),
+            watching(options.output, options.log_format, log) if local else nullcontext(),
+        ):
             accounts = run_job(run, options, beam_options)
     except ScenetagsError as error:
         if error.exit_code == ExitCode.WRONG_USAGE:
@@ -96,38 +100,38 @@ def _report_stop(run: Run, options: PredictOptions, error: ScenetagsError) -> in
     from pipelines.supervision.progress import TooManyFailuresError
 
     if isinstance(error, TooManyFailuresError):
-        show(
+        log(
             f"{_NAME}: {error}, more than --max_failure_rate {options.max_failure_rate:g} allows; --fail_fast ended "
             f"the run; {standing(run)}",
             *(f"  {failure.path}: {failure.stage}: {failure.message}" for failure in error.first),
-            file=sys.stderr,
+            exit_code=int(error.exit_code),
         )
     else:
-        show(f"{_NAME}: {error}; {standing(run)}", file=sys.stderr)
+        log(f"{_NAME}: {error}; {standing(run)}", exit_code=int(error.exit_code))
     return error.exit_code
 
 
 def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
     """Print what a run did, and return the exit code that follows from it."""
-    printed = _print(*summary(run, accounts))
+    printed = _print(*summary(run, accounts), **vars(accounts), output=run.output, manifest=run.manifest)
     if not accounts.balanced:
         return ExitCode.UNBALANCED
     if accounts.failure_rate > options.max_failure_rate:
         where = run.folder if run.overwrite else run.output
-        show(
+        log(
             f"{_NAME}: {accounts.failure_rate:.1%} of the images failed, more than --max_failure_rate "
             f"{options.max_failure_rate:g} allows; the reasons are in {where}/failures"
             + ("" if accounts.listing_is_complete else "; the listing is incomplete, too")
             + ("; the old rows stay, and the same command retries what failed" if run.overwrite else ""),
-            file=sys.stderr,
+            exit_code=int(ExitCode.TOO_MANY_FAILURES),
         )
         return ExitCode.TOO_MANY_FAILURES
     if not accounts.listing_is_complete:
         where = run.folder if run.overwrite else run.output
-        show(
+        log(
             f"{_NAME}: the listing is incomplete: an archive or a folder may hold images that were not seen; the "
             f"places are in {where}/failures" + ("; the old rows stay" if run.overwrite else ""),
-            file=sys.stderr,
+            exit_code=int(ExitCode.TOO_MANY_FAILURES),
         )
         return ExitCode.TOO_MANY_FAILURES
     return _exit_code(printed)
@@ -137,15 +141,12 @@ def _exit_code(printed: bool) -> int:
     return ExitCode.DONE if printed else ExitCode.STOPPED
 
 
-def _print(*lines: str) -> bool:
-    """Print lines, and return whether that was possible; if it was not, report why in one line."""
+def _print(*lines: str, **fields: Any) -> bool:
+    """Print lines, or JSON with these fields as well, and return whether it was possible; otherwise report why."""
     try:
-        show(*lines, flush=True)
+        show_result(*lines, **fields)
     except OSError as error:
-        show(
-            f"{_NAME}: everything is written, but the summary cannot be printed: {error.strerror or error}",
-            file=sys.stderr,
-        )
+        log(f"{_NAME}: everything is written, but the summary cannot be printed: {error.strerror or error}")
         # When Python ends it tries once more to print what is left, and would add a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False
@@ -157,6 +158,7 @@ def standing(run: Run) -> str:
     from pipelines.output.journal import JOURNAL
     from pipelines.output.manifest import read_accounts
 
+    nothing = "this run committed nothing; run the same command again to start over"
     try:
         with storage.hurried():
             if storage.exists(storage.join(run.staging, JOURNAL)):
@@ -166,8 +168,10 @@ def standing(run: Run) -> str:
                 )
             count = read_accounts(run.manifest).inputs
         images = "1 image is" if count == 1 else f"{count:,} images are"
+        if not count:
+            return nothing
     except FileNotFoundError:
-        return "this run committed nothing; run the same command again to start over"
+        return nothing
     except (OSError, storage.NoAccessError):
         images = "all finished waves are"
     where = "committed, and the old rows are untouched" if run.overwrite else f"committed to {run.output}"
@@ -199,10 +203,12 @@ def summary(run: Run, accounts: Accounts) -> list[str]:
             f"ROW COUNT MISMATCH: {accounts.inputs:,} inputs, but "
             f"{accounts.predictions + accounts.failures + accounts.skipped:,} rows and skips; please report this"
         )
+    kept_old = run.overwrite and not accounts.may_replace(run.max_failure_rate)
+    where = run.folder if kept_old else run.output
     tagged = accounts.predictions + accounts.skipped
     for table, count in (("predictions", tagged), ("failures", accounts.failures)):
         if count:
-            lines.append(f"{table}: {run.output}/{table}/*.parquet")
+            lines.append(f"{table}: {where}/{table}/*.parquet")
     lines.append(f"manifest: {run.manifest}")
     return lines
 

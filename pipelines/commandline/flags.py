@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import Parser, UsageError, add_switch
+from pipelines.commandline.printing import LOG_FORMATS, use_log_format
 from pipelines.images.limits import Limits
 from pipelines.inference import ENGINES
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, describe
@@ -45,7 +47,7 @@ exit codes:
   3  more images failed than --max_failure_rate allows (with --fail_fast, the run ended early), or the listing is
      incomplete: a damaged archive or an unreadable folder may hold images that were not seen
   4  row count mismatch: some input became no row, or more than one
-  130, 143  interrupted by Ctrl-C or SIGTERM; committed rows stay, as with 1
+  130, 143  interrupted by Ctrl-C or SIGTERM; what was finished is committed, and the same command resumes
 
 Flags that are not listed here go to Apache Beam, e.g. --runner, which runs the job on a cluster.
 """
@@ -59,9 +61,19 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
     """
     columns = {"predictions": describe(PREDICTION_COLUMNS), "failures": describe(FAILURE_COLUMNS)}
     parser = Parser("scenetags predict", _DESCRIPTION, _EPILOG.format(**columns))
+    choose_log_format(argv)
     add_flags(parser)
     known, beam_flags = parser.parse_known_args(argv)
     return read_options(known, beam_flags)
+
+
+def choose_log_format(argv: Sequence[str]) -> None:
+    """Find the format of messages before all other arguments, so that what is wrong with those is told in it."""
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    finder.add_argument("--log_format", choices=LOG_FORMATS, default=PredictOptions.log_format)
+    # The true parser reports it.
+    with suppress(argparse.ArgumentError):
+        use_log_format(finder.parse_known_args(argv)[0].log_format)
 
 
 def add_flags(parser: argparse.ArgumentParser, output: str | None = None) -> None:
@@ -163,8 +175,15 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=PredictOptions.checkpoint_every,
         metavar="N",
-        help="a local run commits its rows every N images; a killed run loses no more than these (default "
-        f"{PredictOptions.checkpoint_every})",
+        help=f"a local run commits its rows every N images (default {PredictOptions.checkpoint_every})",
+    )
+    group.add_argument(
+        "--checkpoint_seconds",
+        type=float,
+        default=PredictOptions.checkpoint_seconds,
+        metavar="S",
+        help="and after S seconds at the latest; a killed run loses no more than what it did since (default "
+        f"{PredictOptions.checkpoint_seconds:g})",
     )
     group.add_argument(
         "--reads_in_flight",
@@ -217,6 +236,16 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         choices=("auto", "off"),
         default=PredictOptions.progress,
         help="auto: a progress bar on a terminal, a line every 10 s elsewhere (default %(default)s)",
+    )
+    group.add_argument(
+        "--log_format",
+        choices=LOG_FORMATS,
+        default=PredictOptions.log_format,
+        help="json: one object per message, with time, severity and message, for a scheduler that collects logs; the "
+        "summary is an object on standard output (default %(default)s)",
+    )
+    add_switch(
+        group, "--verbose", help="also log each failure as it happens, each commit and retry, and what Beam warns of"
     )
 
 

@@ -37,6 +37,7 @@ class PredictOptions:
     max_failure_rate: float = 0.05
     fail_fast: bool = False
     checkpoint_every: int = 20_000
+    checkpoint_seconds: float = 600.0
     reads_in_flight: int = READS_IN_FLIGHT
     threads: int | None = None
     accelerator: str | None = None
@@ -49,6 +50,8 @@ class PredictOptions:
     max_seconds: float | None = None
     isolate_decoding: bool = False
     progress: str = "auto"
+    log_format: str = "text"
+    verbose: bool = False
     beam_flags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -71,7 +74,7 @@ class PredictOptions:
                 raise UsageError(f"{flag} must be at most {most:,}, not {count:,}")
         for flag, limit in (
             *(("--max_bytes", self.max_bytes), ("--max_pixels", self.max_pixels)),
-            ("--max_seconds", self.max_seconds),
+            *(("--max_seconds", self.max_seconds), ("--checkpoint_seconds", self.checkpoint_seconds)),
         ):
             if limit is not None and not limit > 0:
                 raise UsageError(f"{flag} must be more than 0, not {limit}")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
-from pipelines.commandline.printing import show
+from pipelines.commandline.printing import log
 from pipelines.errors import ScenetagsError
 
 
@@ -63,7 +62,7 @@ def mistyped(words: Sequence[str], flags: Iterable[str]) -> UsageError | None:
 
 def print_error(command: str, error: ScenetagsError) -> int:
     """Print an error to standard error in one line, and return the command's exit code."""
-    show(f"{command}: {error}", file=sys.stderr)
+    log(f"{command}: {error}", exit_code=int(error.exit_code))
     return error.exit_code
 
 

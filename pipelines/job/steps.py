@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -13,6 +14,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines import storage
 from pipelines.archives import is_streamed
+from pipelines.archives.packed import PackedNames
 from pipelines.images.decoding import DecodeSettings, ignore_metadata_warnings
 from pipelines.images.limits import Limits
 from pipelines.inference.ahead import InferenceAhead, Model
@@ -29,7 +31,7 @@ from pipelines.reading.source import ImageSource
 from pipelines.records import Failure, ImageRef, Listed, Prediction, digest_path
 from pipelines.supervision import interruption, progress
 
-FAILED, SUPERSEDED, COUNTED, FOUND = "failed", "superseded", "counted", "found"
+FAILED, SUPERSEDED, COUNTED, FOUND, POSTPONED = "failed", "superseded", "counted", "found", "postponed"
 
 _FOUND_AT_ONCE = 1 << 16
 """Bytes of digests that are passed on together: Beam's overhead per element is larger than a digest."""
@@ -54,6 +56,24 @@ class ListNames(_Step):
         passed_over: Counter[str] = Counter()
         yield from list_images(self._inputs, self._input_list, passed_over)
         yield TaggedOutput(COUNTED, Accounts(passed_over=passed_over))
+
+
+class TakeNames(_Step):
+    """Pass on the names of a wave, until its time is up or the run is asked to stop; count those it postpones."""
+
+    def __init__(self, names: PackedNames, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._names = names
+        self._seconds = seconds
+        self._clock = clock
+
+    def process(self, _: bytes) -> Iterator[Any]:
+        end = self._clock() + self._seconds
+        for taken, listed in enumerate(self._names):
+            # At least one, or a run might never end.
+            if interruption.asked() or (taken and self._clock() >= end):
+                yield TaggedOutput(POSTPONED, len(self._names) - taken)
+                return
+            yield listed
 
 
 class LeaveOutTagged(_Step):
@@ -120,13 +140,11 @@ class _WorkAhead(_Step):
     _run: str
 
     def process(self, element: Any) -> Iterator[Any]:
-        interruption.check()
         for item in self._ahead.put(element):
             yield _sort_out(item, self._run)
 
     def finish_bundle(self) -> Iterator[Any]:
         for item in self._ahead.drain():
-            interruption.check()
             sorted_out = _sort_out(item, self._run)
             failed = isinstance(sorted_out, TaggedOutput)
             yield TaggedOutput(FAILED, _in_window(item)) if failed else _in_window(item)
@@ -136,7 +154,12 @@ class _WorkAhead(_Step):
 
 
 class ReadAhead(_WorkAhead):
-    """Read images; the first three arguments are those of `ImageSource`, `reads_in_flight` is that of `LookAhead`."""
+    """Read images, and count those it postpones because the run is asked to stop.
+
+    The first three arguments are those of `ImageSource`, `reads_in_flight` is that of `LookAhead`.
+    """
+
+    _ahead: LookAhead
 
     def __init__(
         self,
@@ -157,6 +180,14 @@ class ReadAhead(_WorkAhead):
         # Warnings silenced in the launching process are not silenced in a worker.
         ignore_metadata_warnings()
         self._ahead = LookAhead(ImageSource(*self._settings), self._reads_in_flight)
+
+    def start_bundle(self) -> None:
+        self._ahead.postponed = 0
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield from super().finish_bundle()
+        if self._ahead.postponed:
+            yield TaggedOutput(POSTPONED, _in_window(self._ahead.postponed))
 
 
 class PredictAhead(_WorkAhead):
@@ -212,9 +243,10 @@ class CloseWave(_Step):
         counted: Iterable[Accounts],
         superseded: Iterable[Superseded],
         found: Iterable[bytes],
+        postponed: Iterable[int],
     ) -> Iterator[Accounts]:
         written = Written(list(files), list(superseded), sum(counted, Accounts()), found)
-        yield close_wave(self._run, self._wave, written)
+        yield close_wave(self._run, self._wave.without(sum(postponed)), written)
 
 
 def _start(ref: ImageRef) -> int:

@@ -17,6 +17,7 @@ from pipelines.job.steps import (
     COUNTED,
     FAILED,
     FOUND,
+    POSTPONED,
     SUPERSEDED,
     CloseWave,
     KeyByStream,
@@ -96,7 +97,8 @@ class ReadImages(beam.PTransform):
     """Fetch, decode, repair and resize images, ahead of the step that consumes them.
 
     Threads read ahead while the following, fused steps work, so decoding overlaps inference and pixels never cross
-    between stages. Outputs: images, and `failed`.
+    between stages. Outputs: images, `failed`, and `postponed`, numbers of images that were not read because the run was
+    asked to stop.
 
     Attributes:
       image_size: columns and rows of the result.
@@ -124,8 +126,9 @@ class ReadImages(beam.PTransform):
         """Apply the transform."""
         decoding = DecodeSettings(self.image_size, self.resize_filter, self.limits.max_pixels)
         ahead = ReadAhead(decoding, self.limits, self.threads, self.reads_in_flight, self.run, self.access)
-        read = beam.ParDo(ahead).with_output_types(Image, **{FAILED: Failure})
-        return refs | "Read" >> read.with_outputs(FAILED, main="images")
+        kinds = {FAILED: Failure, POSTPONED: int}
+        read = beam.ParDo(ahead).with_output_types(Image, **kinds)
+        return refs | "Read" >> read.with_outputs(*kinds, main="images")
 
 
 @dataclass
@@ -180,6 +183,7 @@ class WriteManifest(beam.PTransform):
       counted: accounts of what was listed and what was left out.
       superseded: earlier rows that the new ones replace.
       found: digests of the paths of images that have earlier rows.
+      postponed: numbers of images that the wave leaves to a later one.
     """
 
     run: Run
@@ -187,6 +191,7 @@ class WriteManifest(beam.PTransform):
     counted: PCollection[Accounts]
     superseded: PCollection[Superseded]
     found: PCollection[bytes]
+    postponed: PCollection[int]
 
     def expand(self, files: PCollection[StagedFile]) -> PCollection[Accounts]:
         """Apply the transform."""
@@ -197,6 +202,7 @@ class WriteManifest(beam.PTransform):
             counted=AsIter(self.counted),
             superseded=AsIter(self.superseded),
             found=AsIter(self.found),
+            postponed=AsIter(self.postponed),
         )
         return files.pipeline | "Once" >> beam.Impulse() | "Commit" >> close.with_output_types(Accounts)
 
@@ -212,6 +218,7 @@ class TagImages(beam.PTransform):
       reads_in_flight: images fetched concurrently.
       wave: the part of the run to tag.
       passed_over: accounts of what the listing passed over, unless an earlier wave includes them.
+      postponed: numbers of images that the wave left to a later one even before they came here.
       hints: Beam's resource hints for the machines that read, predict and write, e.g. `accelerator`.
       spread: whether workers other than the one that lists can read; with a single worker, the shuffle would hold every
         name of the wave in memory for nothing.
@@ -223,6 +230,7 @@ class TagImages(beam.PTransform):
     reads_in_flight: int = READS_IN_FLIGHT
     wave: Wave = field(default_factory=Wave)
     passed_over: PCollection[Accounts] | None = None
+    postponed: PCollection[int] | None = None
     hints: Mapping[str, str] = field(default_factory=dict)
     spread: bool = True
 
@@ -243,7 +251,11 @@ class TagImages(beam.PTransform):
         counted = remaining[COUNTED]
         if self.passed_over:
             counted = (counted, self.passed_over) | "AllCounted" >> beam.Flatten()
-        return files | WriteManifest(self.run, self.wave, counted, remaining[SUPERSEDED], remaining[FOUND])
+        postponed = read[POSTPONED]
+        if self.postponed:
+            postponed = (postponed, self.postponed) | "AllPostponed" >> beam.Flatten()
+        close = WriteManifest(self.run, self.wave, counted, remaining[SUPERSEDED], remaining[FOUND], postponed)
+        return files | close
 
     def _read(self) -> ReadImages:
         bundle = self.run.bundle

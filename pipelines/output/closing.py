@@ -32,6 +32,9 @@ def close_wave(run: Run, wave: Wave, written: Written) -> Accounts:
                 # An earlier attempt finished and gave back the output, but could not report it.
                 return read_accounts(run.manifest)
         raise
+    if wave.inputs == 0 and not wave.last:
+        # The run was asked to stop, and all images are postponed.
+        return wave.earlier
     if run.overwrite:
         note_found(run, wave, written.found)
     accounts = commit(run, wave, written)
@@ -59,7 +62,7 @@ def check_not_ended(run: Run) -> None:
 def _end_overwrite(run: Run, accounts: Accounts) -> None:
     if not accounts.balanced:
         mark(run.manifest, "unbalanced")
-    elif accounts.failure_rate > run.max_failure_rate or not accounts.listing_is_complete:
+    elif not accounts.may_replace(run.max_failure_rate):
         mark(run.manifest, "kept_old")
     else:
         replace_rows(run, accounts)

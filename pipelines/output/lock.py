@@ -7,15 +7,14 @@ shadow folder of an overwrite.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from pipelines import storage
-from pipelines.credentials import without_secrets
-from pipelines.errors import ScenetagsError, printable
+from pipelines.errors import ScenetagsError
 from pipelines.output.commit import recover
 from pipelines.output.journal import shadow_folders
 from pipelines.output.manifest import MOST_BYTES, mark
@@ -27,6 +26,8 @@ LOCK = "_lock"
 _RECENT = 8
 """Manifests, the last by name, that are looked at; in a bucket, each is a request. Each run marks the one before it, so
 that only the last can still say "running". The others are for machines whose clocks differ."""
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def hold_output(run: Run) -> Iterator[None]:
         try:
             # Permissions do not show whether a folder can be written to, as read-only mounts and full disks refuse too;
             # writing the lock does.
-            leave = held.enter_context(storage.lock(path, owner, lambda what: _tell(path, what)))
+            leave = held.enter_context(storage.lock(path, owner, lambda what: _log.warning("%s %s", path, what)))
             _refuse_links(run)
             recover(run.output)
             manifests = storage.list_files(storage.join(run.output, RUNS), ".json")
@@ -116,10 +117,6 @@ def _repair(run: Run) -> None:
     with suppress(OSError, ScenetagsError):
         check_still_held(run)
         recover(run.output)
-
-
-def _tell(path: str, what: str) -> None:
-    print(f"scenetags: {printable(without_secrets(f'{path} {what}'))}", file=sys.stderr, flush=True)
 
 
 def _mark_if_killed(manifest: str) -> None:

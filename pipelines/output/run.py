@@ -8,7 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -132,6 +132,10 @@ class Accounts:
         """Whether all images were listed, as far as is known: nothing that failed may hide others."""
         return not any(self.errors.get(f"list: {error}") for error in HIDING)
 
+    def may_replace(self, max_failure_rate: float) -> bool:
+        """Return whether the rows of an overwrite with these counts replace the old ones."""
+        return self.balanced and self.listing_is_complete and self.failure_rate <= max_failure_rate
+
     @property
     def failure_rate(self) -> float:
         """Share of the inputs that failed, 0 to 1."""
@@ -153,6 +157,12 @@ class Wave:
     earlier: Accounts = field(default_factory=Accounts)
     inputs: int | None = None
     last: bool = True
+
+    def without(self, postponed: int) -> Wave:
+        """Return the wave without so many images, which it leaves to a later wave or run."""
+        if not postponed:
+            return self
+        return replace(self, inputs=None if self.inputs is None else self.inputs - postponed, last=False)
 
 
 def new_run_name() -> str:

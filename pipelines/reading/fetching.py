@@ -101,11 +101,15 @@ class Prefetch:
             begun.admitted.set_result(None)
         return data.result()
 
-    def close(self) -> None:
-        """Abandon what nobody has waited for."""
+    def close(self, wait: bool = True) -> None:
+        """Abandon what nobody has waited for.
+
+        Args:
+          wait: for the image that is being fetched.
+        """
         for begun, _ in self._begun.values():
             begun.admitted.cancel()
-        self._executor.shutdown(cancel_futures=True)
+        self._executor.shutdown(wait, cancel_futures=True)
 
 
 class _Begun:

@@ -17,7 +17,7 @@ from pipelines.images.limits import Limits
 from pipelines.reading.budget import LARGE, Allowance, Budget, process_budget
 from pipelines.reading.fetching import Prefetch, fetch
 from pipelines.records import ImageRef
-from pipelines.supervision import watchdog
+from pipelines.supervision import interruption, watchdog
 from pipelines.supervision.machine import available_cores
 
 
@@ -85,7 +85,11 @@ class ImageSource:
             self._prefetch.begin(ref)
 
     def read(self, ref: ImageRef) -> Resized | Refusal:
-        """Read an image, or return the reason why it cannot be read."""
+        """Read an image, or return the reason why it cannot be read.
+
+        Raises:
+          InterruptedRunError: the run was asked to stop before the image was decoded.
+        """
         size = max(ref.size, ref.place.length if ref.place else 0)
         if size > self._limits.max_bytes:
             message = f"{size:,} bytes: exceeds the limit of {self._limits.max_bytes:,} (predict --max_bytes)"
@@ -117,9 +121,10 @@ class ImageSource:
     def close(self) -> None:
         """Abandon work in progress and release the streams and children."""
         # Nothing needs the images that are still being fetched.
+        abandoning = interruption.overdue()
         with storage.hurried():
-            self._prefetch.close()
-        self._decoders.shutdown()
+            self._prefetch.close(wait=not abandoning)
+        self._decoders.shutdown(wait=not abandoning)
         self._streams.give_back()
         if self._pool:
             self._pool.close()
@@ -130,6 +135,7 @@ class ImageSource:
         except ImageError as error:
             return _refusal("decode", error, str(error))
         except storage.TransientError as error:
+            interruption.check()
             return _refusal("read", error, f"{error.strerror} (temporary; rerun the same command to retry)")
         except OSError as error:
             return _refusal("read", error, error.strerror or str(error))
@@ -137,6 +143,7 @@ class ImageSource:
             return _refusal("read", error, f"{ref.size:,} bytes do not fit in memory")
         # Many threads may fetch, but few may decode.
         with self._turn:
+            interruption.check()
             if allowance.taken < LARGE or self._pool:
                 return self._decode_noted(ref, data)
             return self._decoders.submit(self._decode_noted, ref, data).result()
@@ -181,6 +188,7 @@ class ImageSource:
                 "use a machine with more memory",
             )
         allowance.take(needed)
+        interruption.check()
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from apache_beam.runners.runner import PipelineResult
 
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
-from pipelines.commandline.printing import show
+from pipelines.commandline.printing import log
 from pipelines.job.counters import read_meter
 from pipelines.job.transforms import ListImages, TagImages
 from pipelines.listing import anchor, list_images
@@ -118,7 +117,8 @@ def _report_job(result: PipelineResult, beam_options: PipelineOptions, detached:
     google = beam_options.view_as(GoogleCloudOptions)
     place = f"https://console.cloud.google.com/dataflow/jobs/{google.region}/{result.job_id()}?project={google.project}"
     remedy = "" if detached else "; Ctrl-C cancels it"
-    show(f"scenetags: Dataflow job {result.job_id()} is running{remedy}: {place}", file=sys.stderr)
+    running = f"scenetags: Dataflow job {result.job_id()} is running{remedy}: {place}"
+    log(running, severity="INFO", job=result.job_id())
 
 
 def _report_progress(result: PipelineResult, seconds: float) -> None:
@@ -128,7 +128,7 @@ def _report_progress(result: PipelineResult, seconds: float) -> None:
         # The job must not fail because its counts cannot be read.
         return
     if meter.total:
-        show(progress.line(meter, seconds), file=sys.stderr, flush=True)
+        log(progress.line(meter, seconds), severity="INFO", **meter.described(seconds))
 
 
 def _wait(result: PipelineResult, reports: bool) -> None:

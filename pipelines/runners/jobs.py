@@ -28,6 +28,9 @@ from pipelines.supervision.progress import TooManyFailuresError
 _STEP = "[while running"
 """What Beam adds to the message of an exception that a step raises."""
 
+_NO_THREADS = "can't start new thread"
+"""Python's message; it has no error of its own for this."""
+
 Kind = TypeVar("Kind", bound=BaseException)
 
 
@@ -51,7 +54,8 @@ def run_job(run: Run, options: PredictOptions, beam_options: PipelineOptions) ->
       NoAccessError: nothing was committed, since credentials or a library are missing.
       WorkerReleaseError: the workers run a different release from this process.
       UsageError: the runner refuses the job.
-      InterruptedRunError: a signal asked to stop; the current wave or job was dropped as a whole.
+      InterruptedRunError: a signal asked to stop; a local run has committed what it had finished, and the job of a
+        distributed one was dropped.
       TooManyFailuresError: too many images failed with `fail_fast`; the current wave was dropped.
       StoppedError: the output could not be written, the job failed, or one of the above happened after a commit.
     """
@@ -107,6 +111,12 @@ def _how_it_ended(run: Run, error: Exception, begun: bool) -> ScenetagsError | N
       None for a bug in scenetags, whose traceback is needed.
     """
     ended = _innermost(error, ScenetagsError) or _innermost(error, OSError)
+    if _NO_THREADS in str(error):
+        _mark_quietly(run, "stopped")
+        return StoppedError(
+            "stopped: the system refuses to start another thread",
+            "raise the limit on processes (ulimit -u, or the container's), or lower --reads_in_flight and --threads",
+        )
     if isinstance(ended, ImageError):
         # It should have become a failure row.
         return None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import logging
+import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import apache_beam as beam
@@ -16,6 +19,8 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines.archives.packed import PackedNames
 from pipelines.commandline.options import PredictOptions
+from pipelines.commandline.printing import log
+from pipelines.job.steps import POSTPONED, TakeNames
 from pipelines.job.transforms import TagImages
 from pipelines.listing import list_images
 from pipelines.output.manifest import read_accounts
@@ -23,11 +28,14 @@ from pipelines.output.run import Accounts, Wave
 from pipelines.records import Listed
 from pipelines.supervision import interruption, progress
 
+_log = logging.getLogger(__name__)
+
 
 def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> Accounts:
     """Run pipelines one after another, each over a slice of the images and with a commit at its end.
 
-    Beam's local runner keeps everything that crosses between two stages in memory, and commits only at the end.
+    Beam's local runner keeps everything that crosses between two stages in memory, and commits only at the end. A wave
+    that takes too long, or is asked to stop, commits what it has finished; the next one goes on with the rest.
 
     Returns:
       The accounts of all waves.
@@ -42,23 +50,49 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     passed_over: Counter[str] = Counter()
     begun = time.monotonic()
     listed = list_images(options.input, options.input_list, passed_over)
-    waves = list(_pack_waves(listed, options.checkpoint_every))
+    waves = deque(_pack_waves(listed, options.checkpoint_every))
     loading = time.monotonic()
     tagging.model.load()
     run = replace(run, timings={"listing": loading - begun, "loading": time.monotonic() - loading})
     accounts = Accounts(passed_over=passed_over)
     most = options.max_failure_rate if options.fail_fast else 1.0
-    with progress.metered(run.name, sum(map(len, waves)), options.progress, most), _kept_from_collector():
-        for number, names in enumerate(waves, 1):
+    count = sum(map(len, waves))
+    _log.info("listed %d images in %.1f s, loaded the model in %.1f s", count, *run.timings.values())
+    with progress.metered(run.name, count, _display(options), most), _kept_from_collector():
+        while waves:
             interruption.check()
+            names = waves.popleft()
+            place = Wave(accounts, inputs=len(names), last=not waves)
             # An explicit runner: "DirectRunner" would first try to download a different one.
             with beam.Pipeline(FnApiRunner(), options=beam_options) as pipeline:
-                # Packed, since Beam holds several copies of a step's arguments. `Create` would double their number.
-                unpacked = pipeline | beam.Impulse() | "Unpack" >> beam.FlatMap(lambda _, names: names, names)
-                place = Wave(accounts, inputs=len(names), last=number == len(waves))
-                _ = unpacked | replace(tagging, run=run, wave=place, spread=False)
-            accounts = read_accounts(run.manifest)
+                # Packed, since Beam holds several copies of a step. `Create` would double their number.
+                take = beam.ParDo(TakeNames(names, options.checkpoint_seconds))
+                taken = pipeline | beam.Impulse() | take.with_outputs(POSTPONED, main="names")
+                _ = taken.names | replace(tagging, run=run, wave=place, spread=False, postponed=taken[POSTPONED])
+            try:
+                accounts = read_accounts(run.manifest)
+            except FileNotFoundError:
+                # A wave that has finished nothing commits nothing.
+                interruption.check()
+                raise
+            _log.info("committed %d of %d images", accounts.inputs, count)
+            if remaining := place.earlier.inputs + len(names) - accounts.inputs:
+                # Which images were postponed is known only of a wave whose time was up: those at its end.
+                interruption.check()
+                waves.appendleft(PackedNames(islice(names, len(names) - remaining, None)))
     return accounts
+
+
+def _display(options: PredictOptions) -> progress.Display | None:
+    if options.progress == "off":
+        return None
+    if sys.stderr.isatty() and options.log_format == "text":
+        return partial(progress.show_bar, stream=sys.stderr)
+    return partial(progress.show_lines, report=_log_progress)
+
+
+def _log_progress(meter: progress.Meter, seconds: float) -> None:
+    log(progress.line(meter, seconds), severity="INFO", **meter.described(seconds))
 
 
 def _pack_waves(listed: Iterator[Listed], count: int) -> Iterator[PackedNames]:

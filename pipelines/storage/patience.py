@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ LONGEST_PAUSE = 5.0
 """In seconds."""
 
 _PASSING = (TransientError, CredentialsOutageError)
+
+_log = logging.getLogger(__name__)
 
 _hurried = 0
 
@@ -56,7 +59,11 @@ def patiently(work: Callable[[], Result], pauses: Sequence[float] = ()) -> Resul
         # Random over the whole span, so that workers refused together do not retry together.
         wait = tenacity.wait_random_exponential(multiplier=0.2, max=LONGEST_PAUSE)
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(_PASSING), stop=stop | _InAHurry(), wait=wait, reraise=True
+        retry=tenacity.retry_if_exception_type(_PASSING),
+        stop=stop | _InAHurry(),
+        wait=wait,
+        before_sleep=tenacity.before_sleep_log(_log, logging.INFO),
+        reraise=True,
     )
     return retrying(attempt)
 

@@ -1,14 +1,17 @@
-"""Turn SIGINT and SIGTERM into a request that a local run honours between two images.
+"""Turn the signals that ask a process to stop into a request that a local run honours between two images.
 
-Python turns Ctrl-C into an exception at an arbitrary point, which could interrupt a commit halfway.
+Python turns Ctrl-C into an exception at an arbitrary point, which could interrupt a commit halfway. Other signals would
+kill the process, and what it has finished since its last commit would be lost.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -16,8 +19,14 @@ from pipelines.errors import ScenetagsError
 from pipelines.supervision import watchdog
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+MORE_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+"""From terminals that close, and from schedulers whose job has little time left; a job elsewhere outlives them."""
+SECONDS_TO_FINISH = 5.0
+"""Given to images in progress: containers get 10 s from SIGTERM to SIGKILL, and the commit needs some of them."""
 
 _received: list[int] = []
+_received_at = 0.0
+_announce: Callable[[str], None] | None = None
 
 
 class InterruptedRunError(ScenetagsError):
@@ -29,20 +38,63 @@ class InterruptedRunError(ScenetagsError):
 
 
 @contextmanager
-def deferred() -> Iterator[None]:
-    """Treat the first signal as a request that `check` honours, and the second as an order to quit immediately."""
+def deferred(announce: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Treat the first signal as a request that `check` honours, and the second as an order to quit immediately.
+
+    Args:
+      announce: called with a message, from within a signal handler.
+    """
+    global _announce
     if threading.current_thread() is not threading.main_thread():
         # Python delivers signals to the main thread only, and only it may set their handlers.
         yield
         return
-    before = {number: signal.signal(number, _receive) for number in SIGNALS}
     _received.clear()
+    _announce = announce
+    try:
+        with _received_from(SIGNALS):
+            yield
+    finally:
+        _received.clear()
+
+
+@contextmanager
+def more_deferred() -> Iterator[None]:
+    """Within `deferred`, treat the signals of terminals and schedulers likewise; SIGQUIT is an order to quit."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with _received_from((*MORE_SIGNALS, signal.SIGQUIT)):
+        yield
+
+
+@contextmanager
+def _received_from(signals: Sequence[signal.Signals]) -> Iterator[None]:
+    # One that is ignored stays so: `nohup` has its reasons.
+    heeded = [number for number in signals if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _receive) for number in heeded}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _received.clear()
+
+
+def asked() -> bool:
+    """Return whether the run was asked to stop."""
+    return bool(_received)
+
+
+def overdue() -> bool:
+    """Return whether the run was asked to stop so long ago that what is in progress is abandoned."""
+    return bool(_received) and time.monotonic() - _received_at > SECONDS_TO_FINISH
+
+
+def leave_if_overdue(code: int) -> None:
+    """Leave the process with this exit code if something may still be in progress: Python would wait for its thread."""
+    if overdue():
+        sys.stdout.flush()
+        os._exit(code)
 
 
 def check() -> None:
@@ -56,9 +108,12 @@ def check() -> None:
 
 
 def _receive(number: int, frame: FrameType | None) -> None:
-    if _received:
+    global _received_at
+    if _received or number == signal.SIGQUIT:
         # The next run of the same command repairs whatever this interrupts: it is no worse than SIGKILL.
         watchdog.dismiss()
         os._exit(128 + number)
+    _received_at = time.monotonic()
     _received.append(number)
-    os.write(2, b"\nscenetags: stopping after the current images; press Ctrl-C again to quit now\n")
+    if _announce:
+        _announce("stopping after the current images; press Ctrl-C again to quit now")

@@ -6,11 +6,11 @@ a meter would not survive that. Processes other than the launching one have no m
 
 from __future__ import annotations
 
-import sys
+import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -51,8 +51,19 @@ class Meter:
     failures: int = 0
     first: list[Failure] = field(default_factory=list)
 
+    def described(self, seconds: float) -> dict[str, float]:
+        """Return the progress after this many seconds as numbers, by name."""
+        rate = self.done / seconds
+        left = {"seconds_left": round((self.total - self.done) / rate)} if rate else {}
+        counts = {"done": self.done, "total": self.total, "failures": self.failures}
+        return {**counts, "images_per_second": round(rate, 1), **left}
+
+
+Display = Callable[[Meter, threading.Event], None]
+"""Shows a meter until an event is set."""
 
 _meters: dict[str, Meter] = {}
+_log = logging.getLogger(__name__)
 
 
 def report(run: str, done: int) -> None:
@@ -73,6 +84,7 @@ def report_failure(run: str, failure: Failure) -> None:
         return
     meter.done += 1
     meter.failures += 1
+    _log.info("%s: %s: %s", failure.path, failure.stage, failure.message)
     if len(meter.first) < FAILURES_REPORTED:
         meter.first.append(failure)
     if meter.failures / meter.total > meter.max_failure_rate:
@@ -81,26 +93,45 @@ def report_failure(run: str, failure: Failure) -> None:
 
 @contextmanager
 def metered(
-    run: str, total: int, mode: str = "auto", max_failure_rate: float = 1.0, stream: TextIO | None = None
+    run: str,
+    total: int,
+    display: Display | None = None,
+    max_failure_rate: float = 1.0,
 ) -> Iterator[None]:
-    """Count and show the progress of a run: a bar on a terminal, a line every 10 s elsewhere.
+    """Count and show the progress of a run.
 
     Args:
       run: the run's name.
       total: images of the run.
-      mode: `auto`, or `off` to show nothing.
+      display: `show_bar` or `show_lines` with their last argument; None shows nothing.
       max_failure_rate: largest share of failures, 0 to 1, at which the run continues.
-      stream: where to show it; standard error by default.
     """
     meter = _meters[run] = Meter(total, max_failure_rate)
     try:
-        if mode == "off":
+        with _shown(meter, display) if display else nullcontext():
             yield
-        else:
-            with _shown(meter, stream or sys.stderr):
-                yield
     finally:
         del _meters[run]
+
+
+def show_bar(meter: Meter, stopped: threading.Event, stream: TextIO) -> None:
+    """Show a bar on a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(total=meter.total, unit="image", file=stream, dynamic_ncols=True, smoothing=0.05) as bar:
+        while True:
+            last = stopped.wait(SECONDS_BETWEEN_FRAMES)
+            bar.set_postfix_str(f"{meter.failures:,} failures", refresh=False)
+            bar.update(meter.done - bar.n)
+            if last:
+                return
+
+
+def show_lines(meter: Meter, stopped: threading.Event, report: Callable[[Meter, float], None]) -> None:
+    """Report the meter and the seconds since the start, every 10 s."""
+    started = time.monotonic()
+    while not stopped.wait(SECONDS_BETWEEN_LINES):
+        report(meter, time.monotonic() - started)
 
 
 def duration(seconds: float) -> str:
@@ -120,31 +151,12 @@ def line(meter: Meter, seconds: float) -> str:
 
 
 @contextmanager
-def _shown(meter: Meter, stream: TextIO) -> Iterator[None]:
+def _shown(meter: Meter, display: Display) -> Iterator[None]:
     stopped = threading.Event()
-    show = _show_bar if stream.isatty() else _show_lines
-    thread = threading.Thread(target=show, args=(meter, stopped, stream), name="progress", daemon=True)
+    thread = threading.Thread(target=display, args=(meter, stopped), name="progress", daemon=True)
     thread.start()
     try:
         yield
     finally:
         stopped.set()
         thread.join()
-
-
-def _show_bar(meter: Meter, stopped: threading.Event, stream: TextIO) -> None:
-    from tqdm import tqdm
-
-    with tqdm(total=meter.total, unit="image", file=stream, dynamic_ncols=True, smoothing=0.05) as bar:
-        while True:
-            last = stopped.wait(SECONDS_BETWEEN_FRAMES)
-            bar.set_postfix_str(f"{meter.failures:,} failures", refresh=False)
-            bar.update(meter.done - bar.n)
-            if last:
-                return
-
-
-def _show_lines(meter: Meter, stopped: threading.Event, stream: TextIO) -> None:
-    started = time.monotonic()
-    while not stopped.wait(SECONDS_BETWEEN_LINES):
-        print(line(meter, time.monotonic() - started), file=stream, flush=True)

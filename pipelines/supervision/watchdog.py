@@ -18,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import IO
 
@@ -68,22 +69,21 @@ _notes: Notes | None = None
 
 
 @contextmanager
-def watching(output: str) -> Iterator[None]:
+def watching(output: str, log_format: str, warn: Callable[[str], None]) -> Iterator[None]:
     """Have a child process explain what happened if this process dies.
 
     Args:
       output: where the rows of the run are.
+      log_format: `text` or `json`.
+      warn: called if the system refuses another process; the run then goes on without.
     """
-    global _pipe, _notes
-    with _shared_file() as shared:
-        _notes = Notes(shared)
-        # Without site packages, it starts in 10 ms.
-        watchdog = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__, output, str(shared.fileno())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            pass_fds=[shared.fileno()],
-        )
+    global _pipe
+    try:
+        watchdog = _start(output, log_format)
+    except OSError as error:
+        warn(f"scenetags: no process to explain a crash of this run can be started ({error.strerror})")
+        yield
+        return
     assert watchdog.stdin
     # Leave a fault handler that is already enabled alone; the crashed thread is then unknown.
     takes_faults = not faulthandler.is_enabled()
@@ -103,6 +103,21 @@ def watching(output: str) -> Iterator[None]:
             # Somebody has stopped it, and it has nothing to say.
             watchdog.kill()
             watchdog.wait()
+
+
+def _start(output: str, log_format: str) -> subprocess.Popen[bytes]:
+    global _notes
+    with _shared_file() as shared:
+        notes = Notes(shared)
+        # Without site packages, it starts in 10 ms.
+        watchdog = subprocess.Popen(
+            [sys.executable, "-I", "-S", __file__, output, log_format, str(shared.fileno())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[shared.fileno()],
+        )
+    _notes = notes
+    return watchdog
 
 
 def noted(path: str) -> AbstractContextManager[None]:
@@ -169,9 +184,12 @@ def main() -> None:
     """Run as the watchdog, at the other end of the pipe."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    output, shared = sys.argv[1:]
+    output, log_format, shared = sys.argv[1:]
     said = sys.stdin.buffer.readlines()
     explanation = explain(said, os.pread(int(shared), _NOTES * _NOTE, 0), output)
+    if explanation and log_format == "json":
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        explanation = json.dumps({"time": now, "severity": "ERROR", "message": explanation})
     if explanation:
         print(explanation, file=sys.stderr)
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ast
 import io
+import json
+import logging
 import os
 import unicodedata
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ from hypothesis import strategies as st
 
 from pipelines import predict, tag
 from pipelines.commandline.parser import print_error
-from pipelines.commandline.printing import show
+from pipelines.commandline.printing import announce, log, log_libraries, show, use_log_format
 from pipelines.errors import ScenetagsError, printable
 from tests import ROOT
 from tests.image_files import encode, picture
@@ -25,10 +29,10 @@ PRINTS = {
     "pipelines/commandline/printing.py",
     # JSON, which has escapes of its own.
     *("pipelines/plan.py", "model/evaluate.py"),
-    # Only numbers, or the path that the user gave.
-    *("pipelines/supervision/progress.py", "model/synthetic/__main__.py"),
-    # They escape themselves, because they cannot import the room of the command line.
-    *("pipelines/supervision/watchdog.py", "pipelines/output/lock.py"),
+    # The path that the user gave.
+    "model/synthetic/__main__.py",
+    # It escapes by itself, because it cannot import the room of the command line.
+    "pipelines/supervision/watchdog.py",
 }
 
 
@@ -92,6 +96,46 @@ def test_no_name_controls_the_terminal(tmp_path: Path, bundle_path: str, capsys:
     assert is_text(printed), ascii(printed)
     assert r"\x1b]0;owned\x07\x1b[2K\rfake\n\u202egnp\u2066\x9b31m\u2028.jpg" in printed
     assert HOSTILE in os.listdir(folder)
+
+
+@pytest.fixture
+def in_json() -> Iterator[None]:
+    use_log_format("json")
+    yield
+    use_log_format("text")
+
+
+def test_a_message_in_json_is_one_object_without_secrets(in_json: None, capfd: pytest.CaptureFixture[str]) -> None:
+    log_libraries(verbose=False)
+    log(f"{HOSTILE}: gone", "second line https://host/a?X-Amz-Signature=abc", exit_code=1)
+    announce("stopping")
+    logging.getLogger("pipelines.output.lock").warning("%s is slow", HOSTILE)
+
+    lines = capfd.readouterr().err.splitlines()
+    first, second, third = map(json.loads, lines)
+    assert all(map(is_text, lines))
+    assert first["message"].startswith(f"{HOSTILE}: gone\nsecond line https://host/a")
+    assert "abc" not in lines[0]
+    assert [first["severity"], first["exit_code"]] == ["ERROR", 1]
+    assert [second["severity"], second["message"]] == ["WARNING", "scenetags: stopping"]
+    assert [third["severity"], third["message"]] == ["WARNING", f"scenetags: {HOSTILE} is slow"]
+    assert datetime.fromisoformat(first["time"]).tzinfo == UTC
+
+
+def test_libraries_log_what_they_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    def logged(verbose: bool) -> list[str]:
+        log_libraries(verbose)
+        for name in ("pipelines.output.lock", "apache_beam.io", "root", "apache_beam.runners.dataflow.x"):
+            for level in (logging.INFO, logging.WARNING):
+                logging.getLogger(name).log(level, "%s %d", HOSTILE, level)
+        return [line.replace(printable(HOSTILE), "*") for line in capsys.readouterr().err.splitlines()]
+
+    assert logged(verbose=False) == ["scenetags: * 30"]
+    assert logged(verbose=True) == [
+        *("scenetags: * 20", "scenetags: * 30", "apache_beam.io: * 30"),
+        *("apache_beam.runners.dataflow.x: * 20", "apache_beam.runners.dataflow.x: * 30"),
+    ]
+    log_libraries(verbose=False)
 
 
 def test_no_other_module_prints() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tarfile
 import threading
 from collections.abc import Iterable, Iterator
@@ -11,18 +12,21 @@ from typing import Any
 
 import pytest
 from apache_beam.internal import pickler
+from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
+from pipelines.archives.packed import PackedNames
 from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
 from pipelines.inference import ahead as inference
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.engines import open_engine
-from pipelines.job.steps import PredictAhead, ReadAhead
+from pipelines.job.steps import PredictAhead, ReadAhead, TakeNames
 from pipelines.listing import list_images
 from pipelines.records import ImageRef
 from pipelines.storage import Access
+from pipelines.supervision import interruption
 from tests.pipelines.conftest import WriteChips
 
 BUNDLES_AT_A_TIME = 6
@@ -35,6 +39,36 @@ def passed_through(step: ReadAhead | PredictAhead, elements: Iterable[Any]) -> I
     for item in step.finish_bundle():
         assert isinstance(item, WindowedValue), item
         yield item.value
+
+
+def names(count: int) -> PackedNames:
+    return PackedNames(ImageRef(f"{number}.jpg", 1, "print") for number in range(count))
+
+
+def taken(step: TakeNames) -> tuple[int, list[int]]:
+    """Take the names of a wave; give the number of those taken, and the numbers of those postponed."""
+    items = list(step.process(b""))
+    postponed = [item.value for item in items if isinstance(item, TaggedOutput)]
+    assert all(isinstance(item, ImageRef) for item in items[: len(items) - len(postponed)])
+    return len(items) - len(postponed), postponed
+
+
+def test_a_wave_takes_no_more_names_once_its_time_is_up_but_always_one() -> None:
+    # The time of the start, and of the look before each name but the first.
+    assert taken(TakeNames(names(3000), 600, iter([0.0, 200.0, 400.0, 600.0]).__next__)) == (3, [2997])
+    assert taken(TakeNames(names(3), 600, iter([0.0, 200.0, 400.0]).__next__)) == (3, [])
+    assert taken(TakeNames(names(2), 600, iter([0.0, 700.0]).__next__)) == (1, [1])
+    assert taken(TakeNames(names(1), 600, iter([0.0]).__next__)) == (1, [])
+
+
+def test_a_wave_that_is_asked_to_stop_takes_no_more_names() -> None:
+    with interruption.deferred():
+        taking = TakeNames(names(2000), 600).process(b"")
+        assert [next(taking).path for _ in range(2)] == ["0.jpg", "1.jpg"]
+        signal.raise_signal(signal.SIGTERM)
+        [postponed] = taking
+        assert postponed.value == 1998
+        assert taken(TakeNames(names(2000), 600)) == (0, [2000])
 
 
 def test_bundles_that_a_process_works_on_side_by_side_share_the_engine_and_nothing_else(

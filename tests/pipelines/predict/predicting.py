@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipelines.images import Resized
 from pipelines.reading.source import ImageSource, Refusal
 from pipelines.records import ImageRef
+from pipelines.supervision import interruption
 from tests.image_files import picture, unmarked_rgba_jpeg
 
 CHIP = unmarked_rgba_jpeg(picture())
@@ -24,12 +27,16 @@ def without(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def interrupt_at(name: str) -> Callable[[ImageSource, ImageRef], Resized | Refusal]:
-    """Make a reader that presses Ctrl-C when it comes to an image."""
+    """Make a reader that presses Ctrl-C when it comes to an image, and does not read it any more."""
     read = ImageSource.read
 
     def interrupted(source: ImageSource, ref: ImageRef) -> Resized | Refusal:
-        if ref.path.endswith(name):
-            signal.raise_signal(signal.SIGINT)
+        if ref.path.endswith(name) and not interruption.asked():
+            main = threading.main_thread().ident
+            assert main
+            signal.pthread_kill(main, signal.SIGINT)
+            while not interruption.asked():
+                time.sleep(0.001)
         return read(source, ref)
 
     return interrupted

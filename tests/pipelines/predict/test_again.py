@@ -156,14 +156,59 @@ def test_an_output_that_fails_in_mid_run_is_one_clear_line(
     assert len(tagged(tmp_path / "out")) == len(set(tagged(tmp_path / "out"))) == 10
 
 
+def test_a_wave_whose_time_is_up_commits_what_it_has_and_the_next_goes_on(
+    run: Predict, chips: Path, tmp_path: Path
+) -> None:
+    (chips / "3.jpg").write_bytes(b"")
+    assert run("--max_failure_rate=1") == 0
+    (chips / "3.jpg").write_bytes(chip(3))
+    for seed in (1, 4):
+        (chips / f"{seed}.jpg").write_bytes(chip(seed + 100))
+
+    assert run(checkpoint_every=8, checkpoint_seconds=1e-9) == 0
+
+    counts = manifest(tmp_path / "out")
+    assert [counts[name] for name in ("status", "inputs", "predictions", "skipped")] == ["done", 10, 3, 7]
+    assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(10)]
+    assert failed(tmp_path / "out") == {}
+
+
+def test_an_overwrite_in_waves_whose_time_is_up_replaces_the_old_rows_at_its_end(
+    run: Predict, chips: Path, tmp_path: Path
+) -> None:
+    for seed in range(4, 10):
+        (chips / f"{seed}.jpg").unlink()
+    assert run() == 0
+    old = {row["run"] for row in rows(tmp_path / "out")}
+
+    assert run("--overwrite", checkpoint_seconds=1e-9) == 0
+
+    assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(4)]
+    assert old.isdisjoint(row["run"] for row in rows(tmp_path / "out"))
+    assert manifest(tmp_path / "out")["status"] == "done"
+
+
+def test_a_run_that_is_interrupted_before_its_first_image_is_done_leaves_nothing(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ImageSource, "read", interrupt_at("0.jpg"))
+
+    assert run(reads_in_flight=1) == 130
+
+    assert "this run committed nothing; run the same command again to start over" in capsys.readouterr().err
+    assert list(tmp_path.glob("out/*")) == []
+
+
 def test_an_interrupted_run_says_so_and_resumes_later(
     run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(ImageSource, "read", interrupt_at("7.jpg"))
-    assert run(checkpoint_every=5) == 130
-    assert "scenetags predict: interrupted by SIGINT; " in capsys.readouterr().err
-    assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(5)]
+    assert run(checkpoint_every=5, reads_in_flight=1) == 130
+    assert "scenetags predict: interrupted by SIGINT; 7 images are committed to" in capsys.readouterr().err
+    assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(7)]
+    assert manifest(tmp_path / "out")["status"] == "interrupted"
 
     monkeypatch.undo()
     assert run() == 0
+    assert manifest(tmp_path / "out")["skipped"] == 7
     assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(10)]

@@ -39,7 +39,7 @@ def test_after_a_stopped_overwrite_the_plain_command_continues_with_the_old_rows
     assert run() == 0
     old = rows(tmp_path / "out")
     monkeypatch.setattr(ImageSource, "read", interrupt_at("7.jpg"))
-    assert run("--overwrite", checkpoint_every=5, threshold=0.9) == 130
+    assert run("--overwrite", checkpoint_every=5, reads_in_flight=1, threshold=0.9) == 130
     monkeypatch.undo()
 
     assert run() == 0
@@ -89,14 +89,14 @@ def test_an_interrupted_overwrite_keeps_the_old_rows_and_resumes_later(
     (chips / "3.jpg").write_bytes(chip(3))
 
     monkeypatch.setattr(ImageSource, "read", interrupt_at("7.jpg"))
-    assert run("--overwrite", checkpoint_every=5) == 130
+    assert run("--overwrite", checkpoint_every=5, reads_in_flight=1) == 130
     monkeypatch.undo()
-    assert "5 images are committed, and the old rows are untouched; run the same command" in capsys.readouterr().err
+    assert "7 images are committed, and the old rows are untouched; run the same command" in capsys.readouterr().err
     assert (rows(tmp_path / "out"), rows(tmp_path / "out", "failures")) == old
     assert manifest(tmp_path / "out")["status"] == "interrupted"
 
     assert run("--overwrite") == 0
-    assert "5 tagged, 0 failed, 5 skipped" in capsys.readouterr().out
+    assert "3 tagged, 0 failed, 7 skipped" in capsys.readouterr().out
     assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(10)]
     assert failed(tmp_path / "out") == {}
     assert {row["run"] for row in old[0]}.isdisjoint(row["run"] for row in rows(tmp_path / "out"))
@@ -110,9 +110,14 @@ def test_an_overwrite_with_too_many_failures_keeps_the_old_rows(
     assert run() == 0
     old = rows(tmp_path / "out")
     (chips / "3.jpg").write_bytes(b"")
+    capsys.readouterr()
 
     assert run("--overwrite") == 3
-    said = capsys.readouterr().err
+    summary, said = capsys.readouterr()
+    for table in ("predictions", "failures"):
+        [named] = [line for line in summary.splitlines() if line.startswith(f"{table}: ")]
+        [folder] = tmp_path.glob(f"out/_overwrite-*/{table}")
+        assert named == f"{table}: {folder}/*.parquet"
     assert "10.0% of the images failed, more than --max_failure_rate 0.05 allows; the reasons are in" in said
     assert "the old rows stay, and the same command retries what failed" in said
     assert rows(tmp_path / "out") == old

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from urllib.error import URLError
 
@@ -60,6 +61,26 @@ def test_credentials_that_are_lost_after_a_commit_end_with_code_1_and_how_to_res
     printed = capsys.readouterr().err
     assert "stopped: no credentials for gs://; all finished waves are committed to" in printed
     assert "run the same command again to resume" in printed
+
+
+def test_a_system_that_refuses_more_threads_is_one_line(
+    flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("read_"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    assert predict.main(flags) == ExitCode.STOPPED
+    assert capsys.readouterr().err == (
+        "scenetags predict: stopped: the system refuses to start another thread; raise the limit on processes (ulimit "
+        "-u, or the container's), or lower --reads_in_flight and --threads; this run committed nothing; run the same "
+        "command again to start over\n"
+    )
 
 
 FRAMES = """\

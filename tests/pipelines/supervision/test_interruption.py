@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from pipelines import predict
+from pipelines.supervision import interruption
+from pipelines.supervision.interruption import InterruptedRunError
 from tests import ROOT
 from tests.image_files import encode, picture, unmarked_rgba_jpeg
 from tests.outputs import rows
@@ -65,7 +67,7 @@ def wait_for_a_wave(output: Path, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_drops_the_current_wave_and_the_same_command_resumes(
+def test_a_signal_commits_what_is_finished_and_the_same_command_resumes(
     start: Start,
     flags: list[str],
     tmp_path: Path,
@@ -85,12 +87,50 @@ def test_a_signal_drops_the_current_wave_and_the_same_command_resumes(
     done = tagged(output)
     assert 0 < len(done) < CHIPS
     assert f"{len(done):,} images are committed to {output}; run the same command again to resume" in said
-    assert len(done) % WAVE == 0, "a wave was committed in part"
     assert sorted(os.listdir(output)) == ["predictions", "runs"]
 
     assert predict.main(flags) == 0
     assert f"{len(done):,} skipped as already tagged" in capsys.readouterr().out
     assert tagged(output) == sorted(f"{tmp_path}/chips/{number}.jpg" for number in range(CHIPS))
+
+
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """Let the terminal's signal kill, as it does unless somebody says otherwise."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [*interruption.SIGNALS, *interruption.MORE_SIGNALS])
+def test_terminals_and_schedulers_may_ask_to_stop_as_well(number: signal.Signals, hangup: None) -> None:
+    with interruption.deferred(), interruption.more_deferred():
+        interruption.check()
+        signal.raise_signal(number)
+        assert interruption.asked()
+        assert not interruption.overdue()
+        with pytest.raises(InterruptedRunError, match=f"interrupted by {number.name}") as interrupted:
+            interruption.check()
+    assert interrupted.value.exit_code == 128 + number
+
+
+def test_a_quit_signal_is_an_order_that_the_watchdog_does_not_take_for_a_crash() -> None:
+    run = """if True:
+        import signal
+        from pipelines.supervision import interruption, watchdog
+        with interruption.deferred(), interruption.more_deferred(), watchdog.watching("/out", "text", print):
+            signal.raise_signal(signal.SIGQUIT)
+    """
+    quit = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=False, timeout=60)
+
+    assert (quit.returncode, quit.stdout, quit.stderr) == (131, "", "")
+
+
+def test_a_signal_that_is_ignored_stays_so(hangup: None) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with interruption.deferred(), interruption.more_deferred():
+        signal.raise_signal(signal.SIGHUP)
+        assert not interruption.asked()
 
 
 def test_a_second_run_into_the_same_output_is_refused(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 import time
+from functools import partial
 
 import pytest
 
 from pipelines.records import Failure
 from pipelines.supervision import progress
+from pipelines.supervision.progress import Meter
 
 FAILURE = Failure("a.jpg", "decode", "DamagedImageError", "cut off", "print")
 
@@ -19,7 +22,7 @@ def test_progress_on_a_terminal_is_a_bar_with_rate_time_left_and_failures() -> N
             return True
 
     terminal = Terminal()
-    with progress.metered("run", 200, stream=terminal):
+    with progress.metered("run", 200, partial(progress.show_bar, stream=terminal)):
         progress.report("run", done=148)
         progress.report_failure("run", FAILURE)
         progress.report_failure("run", FAILURE)
@@ -34,27 +37,30 @@ def test_progress_on_a_terminal_is_a_bar_with_rate_time_left_and_failures() -> N
 
 def test_progress_elsewhere_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.05)
-    lines = io.StringIO()
-    with progress.metered("run", 2000, stream=lines):
+    lines: list[str] = []
+
+    def report(meter: Meter, seconds: float) -> None:
+        lines.append(progress.line(meter, seconds))
+
+    with progress.metered("run", 2000, partial(progress.show_lines, report=report)):
         progress.report("run", done=999)
         progress.report_failure("run", FAILURE)
         time.sleep(0.2)
 
-    assert "1,000 of 2,000 images, " in lines.getvalue()
-    assert " left, 1 failures\n" in lines.getvalue()
+    assert re.fullmatch(r"1,000 of 2,000 images, [\d.]+ per second, \d+ s left, 1 failures", lines[-1])
 
 
-def test_no_progress_is_shown_when_it_is_off() -> None:
-    lines = io.StringIO()
-    with progress.metered("run", 2, mode="off", stream=lines):
-        progress.report("run", done=1)
-
-    assert lines.getvalue() == ""
+def test_progress_is_described_in_numbers_as_well() -> None:
+    assert Meter(2000, done=1000, failures=3).described(50) == {
+        **{"done": 1000, "total": 2000, "failures": 3},
+        **{"images_per_second": 20.0, "seconds_left": 50},
+    }
+    assert "seconds_left" not in Meter(2000).described(50)
 
 
 @pytest.mark.parametrize(("total", "rate", "most"), [(100, 0.29, 29), (100, 0, 0), (3, 0.34, 1), (10, 1, 10)])
 def test_a_run_ends_with_the_first_failure_too_many(total: int, rate: float, most: int) -> None:
-    with progress.metered("run", total, mode="off", max_failure_rate=rate):
+    with progress.metered("run", total, max_failure_rate=rate):
         for _ in range(most):
             progress.report_failure("run", FAILURE)
         if most < total:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import signal
 import subprocess
@@ -85,7 +87,7 @@ def test_a_watchdog_that_is_stopped_keeps_no_finished_run(monkeypatch: pytest.Mo
     monkeypatch.setattr(watchdog, "_SECONDS_TO_LEAVE", 0.1)
     before = set(CHILDREN.read_text().split())
     began = time.monotonic()
-    with watching("/out"):
+    with watching("/out", "text", pytest.fail):
         [child] = set(CHILDREN.read_text().split()) - before
         os.kill(int(child), signal.SIGSTOP)
     assert time.monotonic() - began < 10
@@ -95,7 +97,7 @@ def test_a_watchdog_that_is_stopped_keeps_no_finished_run(monkeypatch: pytest.Mo
 def test_a_dead_watchdog_does_not_end_the_run() -> None:
     # Other tests' servers may be among them.
     before = set(CHILDREN.read_text().split())
-    with watching("/out"):
+    with watching("/out", "text", pytest.fail):
         [child] = set(CHILDREN.read_text().split()) - before
         os.kill(int(child), signal.SIGKILL)
         time.sleep(0.2)
@@ -105,6 +107,19 @@ def test_a_dead_watchdog_does_not_end_the_run() -> None:
                 done += 1
         assert done == 5, "work stopped with the watchdog"
         assert Path(f"/proc/{child}/status").read_text().find("(zombie)") > 0, "the watchdog lives"
+
+
+def test_a_run_that_may_have_no_watchdog_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    warned: list[str] = []
+    with watching("/out", "text", warned.append), noted("a.jpg"):
+        pass
+    assert warned == [
+        "scenetags: no process to explain a crash of this run can be started (Resource temporarily unavailable)"
+    ]
 
 
 @pytest.mark.parametrize("end", ["crash", "kill"])
@@ -118,7 +133,7 @@ def test_a_run_that_ends_in_the_middle_is_explained_in_a_line(end: str, tmp_path
     run = subprocess.Popen(
         [
             *(sys.executable, "-m", "pipelines.predict", f"--input={tmp_path / 'chips'}", f"--model={bundle_path}"),
-            *(f"--output={tmp_path / 'out'}", "--progress=off"),
+            *(f"--output={tmp_path / 'out'}", "--progress=off", f"--log_format={'json' if end == 'kill' else 'text'}"),
         ],
         env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "HANGING": str(tmp_path / "hanging")},
         stderr=subprocess.PIPE,
@@ -134,5 +149,9 @@ def test_a_run_that_ends_in_the_middle_is_explained_in_a_line(end: str, tmp_path
 
     assert run.returncode == (-signal.SIGSEGV if end == "crash" else -signal.SIGKILL)
     [line] = printed.splitlines()
+    if end == "kill":
+        logged = json.loads(line)
+        assert logged["severity"] == "ERROR"
+        line = logged["message"]
     assert ("crashed (Segmentation fault)" if end == "crash" else "was killed") in line
     assert 'guilty\\n.jpg"; committed rows are safe in' in line
