@@ -14,6 +14,7 @@ import hashlib
 import io
 import os
 import stat
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -28,6 +29,7 @@ _MOST_BYTES = 1 << 16
 """That are read of a lock; a stranger's file may be of any size."""
 _BLOCK = 1024
 """A lock is filled up to a multiple of this, so that a renewal overwrites all of the one before."""
+_SECONDS_TO_WRITE = 1.0
 _TRIES, _PAUSE = 5, 0.01
 """For an flock, in which whoever looks at the new file may come first for a moment; seconds."""
 
@@ -47,6 +49,7 @@ class LockFile:
         self._token = uuid.uuid4().hex
         self._writes = count()
         self._file: io.FileIO | None = None
+        self._writing = threading.Lock()
         self._flock = ""
 
     def write(self, expected: str, left: bool = False) -> str:
@@ -89,8 +92,10 @@ class LockFile:
 
     def close(self) -> None:
         """Release the flock."""
-        if self._file is not None:
+        # A renewal that hangs keeps the file, whose number must not come to mean another one meanwhile.
+        if self._file is not None and self._writing.acquire(timeout=_SECONDS_TO_WRITE):
             self._file.close()
+            self._writing.release()
 
     def unsupported(self, what: str) -> UnsupportedStorageError:
         """Return the error for a file system that cannot keep locks.
@@ -120,9 +125,10 @@ class LockFile:
         if self._file is None:
             raise _conflict("not held")
         data = content(self._owner, self._token, next(self._writes), left, flock=self._flock)
-        os.pwrite(self._file.fileno(), data.ljust(-(-len(data) // _BLOCK) * _BLOCK), 0)
-        # File systems on networks send what was written when a file is closed. It need not reach a disk.
-        os.close(os.dup(self._file.fileno()))
+        with self._writing:
+            os.pwrite(self._file.fileno(), data.ljust(-(-len(data) // _BLOCK) * _BLOCK), 0)
+            # File systems on networks send what was written when a file is closed. It need not reach a disk.
+            os.close(os.dup(self._file.fileno()))
 
     def _read(self, path: str) -> Found:
         try:
