@@ -28,12 +28,15 @@ STOP_AFTER = 60
 
 REPAIRS = frozenset(("unmarked_rgba_jpeg", "cmyk", "cmyk_inverted", "ycck", "grayscale", "palette")) | {
     "alpha_dropped",
+    "colour_space_ignored",
     "depth_scaled",
     "extra_band_dropped",
     "icc_ignored",
     "icc_to_srgb",
     "exif_rotated",
     "first_frame",
+    "mask_dropped",
+    "no_data_kept",
 }
 # Distinguishes a file that requests this much memory at once from one for which the machine has too little.
 _ADDRESS_SPACE = 3 * 2**30

@@ -28,7 +28,7 @@ _CANNOT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF)
 
 def read(path: str, max_bytes: int | None = None) -> bytes:
     """Read a whole file, retrying transient errors."""
-    return _retried(lambda: _read(path, max_bytes))
+    return retried(lambda: _read(path, max_bytes))
 
 
 def write(path: str, data: bytes) -> None:
@@ -67,12 +67,12 @@ def read_range(path: str, start: int, length: int) -> bytes:
             file.seek(start)
             return file.read(length)
 
-    return _retried(read)
+    return retried(read)
 
 
 def open_to_read(path: str) -> IO[bytes]:
     """Open a file for reading, retrying transient errors."""
-    return _retried(lambda: _open(path))
+    return retried(lambda: _open(path))
 
 
 def exists(path: str) -> bool:
@@ -160,7 +160,13 @@ def read_lock(path: str) -> str:
     return read_owner(path)
 
 
-def _retried(work: Callable[[], Result]) -> Result:
+def retried(work: Callable[[], Result]) -> Result:
+    """Do something with files on this machine, and again after a pause where it fails for a reason that may pass.
+
+    Raises:
+      TransientError: it has failed every time.
+    """
+
     def attempt() -> Result:
         try:
             return work()
