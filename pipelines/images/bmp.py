@@ -54,6 +54,8 @@ def read_bmp(data: bytes) -> Layout:
     """Read the bitmap header, and have a run-length encoding unpacked."""
     header = read_header(data)
     samples, bits = _SAMPLES.get(header.depth, (0, 0))
+    if not header.depth:
+        raise UnsupportedImageError("BMP that holds a JPEG or a PNG is not supported")
     if not samples:
         raise UnsupportedImageError(f"{header.depth}-bit BMP: only 1, 4, 8, 16, 24 or 32 bits per pixel are supported")
     layout = Layout("bmp", header.width, header.height, samples, bits, frames=1)

@@ -86,3 +86,8 @@ def test_other_fields_are_refused_by_their_bits(masks: tuple[int, int, int]) -> 
 def test_other_codes_of_a_bmp_are_refused_by_number(compression: int) -> None:
     data = files.encode(PICTURE, "bmp")
     assert_refused(data[:30] + struct.pack("<I", compression) + data[34:], f"BMP compression {compression} is not")
+
+
+def test_a_bmp_of_no_bits_holds_another_file() -> None:
+    data = files.encode(PICTURE, "bmp")
+    assert_refused(data[:28] + struct.pack("<HI", 0, 4) + data[34:], "BMP that holds a JPEG or a PNG")
