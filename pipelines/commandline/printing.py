@@ -20,6 +20,9 @@ from pipelines.errors import printable
 
 LOG_FORMATS = ("text", "json")
 
+# Beam logs what Google refuses as critical, and raises an error that says it as well.
+_NOTHING = logging.CRITICAL + 1
+
 _log_format = "text"
 
 
@@ -65,11 +68,11 @@ def log_libraries(verbose: bool) -> None:
     """Pass on what this package logs from `WARNING` on; with `verbose`, from `INFO` on, and Beam's warnings."""
     # Beam warns, through the root logger, of every optional library that is not installed, and logs the traceback of
     # an error that it raises as well.
-    logging.getLogger().setLevel(logging.CRITICAL)
+    logging.getLogger().setLevel(_NOTHING)
     logging.getLogger("pipelines").setLevel(logging.INFO if verbose else logging.WARNING)
-    logging.getLogger("apache_beam").setLevel(logging.WARNING if verbose else logging.CRITICAL)
+    logging.getLogger("apache_beam").setLevel(logging.WARNING if verbose else _NOTHING)
     # The states of a job.
-    logging.getLogger("apache_beam.runners.dataflow").setLevel(logging.INFO if verbose else logging.CRITICAL)
+    logging.getLogger("apache_beam.runners.dataflow").setLevel(logging.INFO if verbose else _NOTHING)
     logging.getLogger().addHandler(_HANDLER)
 
 
