@@ -9,7 +9,7 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -190,6 +190,7 @@ def tiff(
     pages: int = 1,
     deflate: bool = False,
     tags: Mapping[int, tuple[str, Sequence[int]]] | None = None,
+    without: Collection[int] = (),
 ) -> bytes:
     """Write a TIFF of one strip (one a plane).
 
@@ -202,6 +203,7 @@ def tiff(
       pages: how often the image is written.
       deflate: compress the strips.
       tags: further tags, or other values than the usual ones: struct code (B, H, I, Q) and values.
+      without: usual tags to leave out.
     """
     samples = samples[..., None] if samples.ndim == 2 else samples
     height, width, bands = samples.shape
@@ -231,6 +233,7 @@ def tiff(
             284: ("H", [2 if planar else 1]),
             **(tags or {}),
         }
+        entries = {tag: values for tag, values in entries.items() if tag not in without}
         data += _tiff_directory(entries, len(data), order, big, last=page == pages - 1, strips=sum(map(len, strips)))
     return data
 

@@ -34,6 +34,8 @@ REPAIRS = frozenset(("unmarked_rgba_jpeg", "cmyk", "cmyk_inverted", "ycck", "gra
     "icc_to_srgb",
     "exif_rotated",
     "first_frame",
+    "mask_dropped",
+    "no_data_kept",
 }
 # Distinguishes a file that requests this much memory at once from one for which the machine has too little.
 _ADDRESS_SPACE = 3 * 2**30

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from pipelines.images.layout import Layout, UntrustedColoursError
 from pipelines.images.loading import STRIP_PIXELS
@@ -36,6 +37,8 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
       UntrustedColoursError: the meaning of the samples is ambiguous.
     """
     repairs: list[str] = []
+    if layout.no_data is not None and _holds(image, layout.no_data):
+        repairs.append("no_data_kept")
     transparent = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
     if layout.format == "jpeg" and layout.samples == 4:
         image, repairs = _read_four_components(image, layout)
@@ -44,29 +47,30 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
     if layout.bits == 16:
         image = _scale_depth(image)
         repairs.append("depth_scaled")
-        if not layout.is_scaled and not _fills_range(image):
+        if not layout.is_scaled and not _fills_range(image, layout.no_data):
             raise UntrustedColoursError(
-                f"16-bit {layout.format.upper()} whose values are all in the darker half of the range: "
+                f"16-bit {layout.format.upper()} whose values are nearly all in the darker half of the range: "
                 "it is unknown how bright white is"
             )
     if image.mode in ("P", "PA"):
         repairs.append("palette")
+    if layout.is_premultiplied:
+        _divide_by_opacity(image)
     if layout.bands != (0, 1, 2):
         repairs.append("bands_" + "".join(str(band + 1) for band in layout.bands))
         image = Image.merge("RGB", [image.getchannel(band) for band in layout.bands])
     gray = layout.gray or image.mode in ("1", "L", "LA", "La")
     if gray:
         repairs.append("grayscale")
-    if layout.has_extra_band:
-        repairs.append("extra_band_dropped")
-    elif transparent:
-        repairs.append("alpha_dropped")
+    repairs += ["alpha_dropped"] * transparent if layout.left_out is None else layout.left_out
     if image.mode not in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK"):
         raise UntrustedColoursError(f"{layout.format.upper()} in Pillow mode {image.mode}: its colours are ambiguous")
     if image.mode != "CMYK":
         # A palette with more than one transparent colour would make Pillow warn.
         image.info.pop("transparency", None)
         image = _in_mode(image, "L" if gray else "RGB")
+    if layout.is_inverted:
+        image = ImageChops.invert(image)
     if layout.profile is not None:
         image, repair = apply_profile(image, layout.profile)
         if repair == "icc_ignored" and "unmarked_rgba_jpeg" in repairs:
@@ -139,11 +143,54 @@ def _is_mask(image: Image.Image) -> bool:
     return bool(np.sqrt(variances).max() > _PICTURE_SPREAD)
 
 
-def _fills_range(image: Image.Image) -> bool:
-    """Return whether the samples of an image, scaled to 8 bits, are those of a picture from black to white."""
+def _holds(image: Image.Image, value: int) -> bool:
+    """Return whether all colours of a pixel have a value."""
+    for _, strip in _strips(image):
+        samples = np.asarray(_in_mode(strip, "L") if image.mode == "1" else strip)
+        samples = np.atleast_3d(samples)
+        colours = samples.shape[2] - (image.mode in ("LA", "PA", "RGBA"))
+        found = samples[..., 0] == value
+        # Few pixels have the value in one band, and a look at the others costs as much again.
+        for band in range(1, colours):
+            found &= samples[..., band] == value
+            if not found.any():
+                break
+        if found.any():
+            return True
+    return False
+
+
+def _divide_by_opacity(image: Image.Image) -> None:
+    """Undo, in place, the multiplication of colours by the opacity that follows them."""
+    for top, strip in _strips(image):
+        multiplied = Image.frombytes({"LA": "La", "RGBA": "RGBa"}[image.mode], strip.size, strip.tobytes())
+        image.paste(multiplied.convert(image.mode), (0, top))
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield rows of an image, few enough to be copied, and the number of the first."""
+    rows = max(1, STRIP_PIXELS // image.width)
+    if rows >= image.height:
+        yield 0, image
+        return
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _fills_range(image: Image.Image, no_data: int | None) -> bool:
+    """Return whether the samples of an image, scaled to 8 bits, are those of a picture from black to white.
+
+    Black and white themselves do not count as long as there is anything between: satellites' bands have them where
+    there is no data, or too much light.
+    """
     opaque = image.getbands()[: -1 if image.mode in ("LA", "RGBA") else None]
-    counts = np.array([image.getchannel(band).histogram() for band in opaque])
-    return bool(counts[:, 128:].sum() >= _BRIGHT_SHARE * counts.sum())
+    counts = np.sum([image.getchannel(band).histogram() for band in opaque], axis=0)
+    if no_data is not None:
+        counts[(no_data * 255 + 32895) >> 16] = 0
+    between = counts[1:255].sum()
+    if not between:
+        return bool(counts[255])
+    return bool(counts[128:255].sum() >= _BRIGHT_SHARE * between)
 
 
 def _scale_depth(image: Image.Image) -> Image.Image:

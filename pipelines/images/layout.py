@@ -64,7 +64,10 @@ class Layout(NamedTuple):
       scan: byte at which a JPEG's first scan begins.
       in_one_scan: whether that scan of a JPEG holds the whole picture.
       bands: numbers of the bands that are red, green and blue, from 0.
-      has_extra_band: whether there is a band besides red, green and blue that is no opacity.
+      left_out: repairs that name bands besides the colours, and masks; None if the decoder must look for opacity.
+      is_premultiplied: whether colours are multiplied by the opacity that is decoded with them.
+      is_inverted: whether the brightest decoded gray is black.
+      no_data: value of decoded samples that stands for no data; None if none does.
       is_scaled: whether the file says that the largest value of its samples is white.
       orientation: how to turn the picture upright, as EXIF numbers it, 1 to 8.
       profile: the embedded ICC profile; `DAMAGED_PROFILE` if it is not whole, None if there is none.
@@ -87,7 +90,10 @@ class Layout(NamedTuple):
     scan: int = 0
     in_one_scan: bool = True
     bands: tuple[int, int, int] = (0, 1, 2)
-    has_extra_band: bool = False
+    left_out: tuple[str, ...] | None = None
+    is_premultiplied: bool = False
+    is_inverted: bool = False
+    no_data: int | None = None
     is_scaled: bool = False
     orientation: int = 1
     profile: bytes | None = None

@@ -2,134 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
 
-from pipelines.images.layout import (
-    DamagedImageError,
-    Layout,
-    UnsupportedImageError,
-    UntrustedColoursError,
-)
-from pipelines.images.tiff_bands import find_colours
-from pipelines.images.tiff_directories import (
-    EXTRA,
-    INKS,
-    METADATA,
-    NO_DATA,
-    ORIENTATION,
-    PHOTOMETRIC,
-    PROFILE,
-    SAMPLE_FORMAT,
-    Directory,
-    read_directory,
-)
+from pipelines.images.layout import DamagedImageError, Layout, UnsupportedImageError
+from pipelines.images.tiff_directories import FILL_ORDER, NO_DATA, ORIENTATION, PROFILE, Directory, read_directory
+from pipelines.images.tiff_fill_order import put_highest_first
 from pipelines.images.tiff_places import check_places
 from pipelines.images.tiff_rewriting import leave_pixels
-from pipelines.images.tiff_sparse import fill_missing
-from pipelines.images.tiff_strips import BITS, COMPRESSION, HEIGHT, JPEG, SAMPLES, WIDTH, check_pieces, read_jpegs
+from pipelines.images.tiff_samples import PALETTE, WHITE_IS_ZERO, Samples, Tags, read_samples
+from pipelines.images.tiff_sparse import fill_missing, read_no_data
+from pipelines.images.tiff_strips import (
+    COMPRESSION,
+    HEIGHT,
+    JPEG,
+    WIDTH,
+    check_pieces,
+    name_tiles,
+    pick_planes,
+    read_jpegs,
+)
 
-# Uncompressed, LZW, JPEG, deflate (two codes), PackBits, LZMA, Zstandard. Other decoders, above all those of fax codes,
-# silently leave uninitialized memory where they cannot read: perhaps the pixels of another image.
+# Uncompressed, LZW, JPEG, deflate (two codes), PackBits, LZMA, Zstandard.
 _COMPRESSIONS = (1, 5, 7, 8, 32773, 32946, 34925, 50000)
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
-_COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
-_ALPHA = (1, 2)
-_CMYK_INKS = 1
+# Their decoders silently leave uninitialized memory where they cannot read: perhaps the pixels of another image.
+_FAX_CODES = {2: "modified Huffman code", 3: "group 3 fax code", 4: "group 4 fax code", 32771: "modified Huffman code"}
+# Pillow has no decoder for most of these.
+_NOT_READ = {
+    **{6: "old-style JPEG", 9: "JBIG", 10: "JBIG", 32766: "the code of NeXT", 32809: "the code of ThunderScan"},
+    **{32908: "the code of Pixar", 32909: "the code of Pixar", 32947: "the code of Kodak DCS", 34661: "JBIG"},
+    **{33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34676: "the code of SGI"},
+    **{34677: "the code of SGI", 34887: "LERC", 34892: "lossy JPEG of DNG", 34933: "PNG", 34934: "JPEG XR"},
+    **{22610: "JPEG XR", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL"},
+}
 
 
 def read_tiff(data: bytes) -> Layout:
     """Read the directory of the main image of a TIFF or BigTIFF, and refuse it if its colours are ambiguous."""
     directory = read_directory(data)
-    tags = directory.tags
-    bits, samples = tags.get(BITS, (1,)), tags.get(SAMPLES, (1,))[0]
-    if max(bits) > 8 and samples > 1:
-        raise UntrustedColoursError(
-            f"{max(bits)}-bit multi-band TIFF ({samples} bands): the file does not say which bands are red, green and "
-            "blue, or how bright white is"
-        )
-    bands = _read_bands(directory, samples)
-    _check_samples(tags, bands.photometric, bits)
+    samples = read_samples(directory)
+    tags = name_tiles(_tell(directory, samples))
     compression = tags.get(COMPRESSION, (1,))[0]
-    if compression not in _COMPRESSIONS:
-        raise UnsupportedImageError(f"TIFF compression {compression} is not supported: its decoder hides damage")
+    _check_compression(compression)
     if WIDTH not in tags or HEIGHT not in tags:
         raise DamagedImageError("damaged TIFF: its width or height is missing")
+    no_data = read_no_data(bytes(directory.texts.get(NO_DATA, b"")), samples.bits)
     layout = Layout(
         "tiff",
         tags[WIDTH][0],
         tags[HEIGHT][0],
-        samples,
-        bits[0],
+        samples.number,
+        samples.bits,
         frames=directory.pictures,
-        bands=bands.order,
-        has_extra_band=bands.has_extra,
-        gray=bands.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO),
+        bands=samples.bands,
+        left_out=(*samples.left_out, *["mask_dropped"] * directory.has_mask),
+        gray=samples.gray,
+        is_premultiplied=samples.is_premultiplied,
+        is_inverted=samples.is_inverted,
+        no_data=_decoded_level(no_data, samples),
         orientation=_read_orientation(directory),
         profile=bytes(directory.texts[PROFILE]) if PROFILE in directory.texts else None,
-        to_pixels=partial(_to_pixels, directory, bands.told),
+        to_pixels=partial(_to_pixels, directory, tags, samples.planes, no_data),
     )
     return layout._replace(read_jpegs=partial(read_jpegs, tags, directory.tables)) if compression == JPEG else layout
 
 
-class _Bands(NamedTuple):
-    """What the bands of a file are.
-
-    Attributes:
-      photometric: their photometric interpretation.
-      order: numbers of those that are red, green and blue.
-      has_extra: whether there is a fourth one that is no opacity.
-      told: tags that say so in the words of decoders.
-    """
-
-    photometric: int
-    order: tuple[int, int, int]
-    has_extra: bool
-    told: dict[int, tuple[int, ...]]
+def _tell(directory: Directory, samples: Samples) -> Tags:
+    """Return the tags of a file in the words of decoders."""
+    tags = {**directory.tags, **samples.told}
+    if tags.get(FILL_ORDER, (1,))[0] not in (1, 2):
+        # Other decoders ignore what is undefined.
+        tags[FILL_ORDER] = (1,)
+    return {tag: values for tag, values in tags.items() if values}
 
 
-def _read_bands(directory: Directory, samples: int) -> _Bands:
-    tags = directory.tags
-    photometric, extra = tags.get(PHOTOMETRIC, (-1,))[0], tags.get(EXTRA, (0,))[0]
-    order = None
-    told: dict[int, tuple[int, ...]] = {}
-    if samples in (3, 4) and photometric in (_RGB, _BLACK_IS_ZERO):
-        order = find_colours(bytes(directory.texts.get(METADATA, b"")), samples)
-        if order and photometric == _BLACK_IS_ZERO:
-            photometric, told = _RGB, {PHOTOMETRIC: (_RGB,)}
-    # In RGB, the first three are red, green and blue, whatever the fourth is: near infrared, in aerial images.
-    has_fourth = samples == 4 and photometric == _RGB
-    if EXTRA in tags and photometric == _RGB and extra not in _ALPHA:
-        # Pillow reads a fourth band as opacity or not at all. It is left out in any case.
-        told[EXTRA] = _ALPHA[1:] if has_fourth else ()
-    colours = _COLOURS.get(photometric)
-    if colours is None or not (samples == colours or has_fourth or (samples == colours + 1 and extra in _ALPHA)):
-        raise UntrustedColoursError(
-            f"{samples}-band TIFF with photometric interpretation {photometric}: its colours are ambiguous"
-        )
-    return _Bands(photometric, order or (0, 1, 2), has_fourth and extra not in _ALPHA, told)
-
-
-def _check_samples(tags: Mapping[int, tuple[int, ...]], photometric: int, bits: tuple[int, ...]) -> None:
-    """Refuse samples that Pillow does not read, or that decoders read differently."""
-    if set(tags.get(SAMPLE_FORMAT, (1,))) != {1} or len(set(bits)) != 1 or bits[0] not in (1, 2, 4, 8, 16):
+def _check_compression(compression: int) -> None:
+    if compression in _FAX_CODES:
         raise UnsupportedImageError(
-            f"TIFF with {_kind(tags)} samples of {bits[0]} bits: only unsigned integers of 1, 2, 4, 8 or 16 bits, the "
-            "same in all bands, are supported"
+            f"TIFF compressed with the {_FAX_CODES[compression]} is not supported: its decoder hides damage"
         )
-    if photometric == _WHITE_IS_ZERO and bits[0] == 16:
-        raise UntrustedColoursError("16-bit TIFF in which zero is white: decoders disagree about its polarity")
-    if photometric == _YCBCR and tags.get(COMPRESSION, (1,))[0] == 1:
-        # Pillow reads its samples as RGB with a fourth one between the pixels, and reads beyond their end.
-        raise UnsupportedImageError("uncompressed YCbCr TIFF is not supported")
-    if photometric == _CMYK and tags.get(INKS, (_CMYK_INKS,))[0] != _CMYK_INKS:
-        raise UntrustedColoursError("TIFF with inks other than cyan, magenta, yellow and black")
+    if compression in _NOT_READ:
+        raise UnsupportedImageError(f"TIFF compressed with {_NOT_READ[compression]} is not supported")
+    if compression not in _COMPRESSIONS:
+        raise UnsupportedImageError(f"TIFF of unknown compression {compression} is not supported")
 
 
-def _kind(tags: Mapping[int, tuple[int, ...]]) -> str:
-    [kind, *_] = tags.get(SAMPLE_FORMAT, (1,))
-    return {1: "integer", 2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}.get(kind, "undefined")
+def _decoded_level(no_data: int | None, samples: Samples) -> int | None:
+    """Return what Pillow makes of the value that stands for no data."""
+    if no_data is None:
+        return None
+    if samples.bits < 8 and samples.photometric != PALETTE:
+        no_data *= 255 // ((1 << samples.bits) - 1)
+    is_turned = samples.photometric == WHITE_IS_ZERO and not samples.is_inverted
+    return 255 - no_data if is_turned else no_data
 
 
 def _read_orientation(directory: Directory) -> int:
@@ -137,10 +101,13 @@ def _read_orientation(directory: Directory) -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def _to_pixels(directory: Directory, told: dict[int, tuple[int, ...]], data: bytes) -> bytes:
+def _to_pixels(directory: Directory, tags: Tags, planes: tuple[int, ...], no_data: int | None, data: bytes) -> bytes:
     """Check the strips or tiles, leave out what no pixel depends on, and tell Pillow some tags in its own words."""
-    check_places(data, directory)
-    no_data = bytes(directory.texts.get(NO_DATA, b""))
-    data, tags = fill_missing(data, directory.tags, no_data, directory.form.order)
+    check_places(data, directory, tags)
+    # Some programs end the file without saying that no directory follows.
+    data += bytes(max(0, directory.end + directory.form.inline - len(data)))
+    data, tags = put_highest_first(data, tags)
+    data, tags = fill_missing(data, tags, directory.tables, no_data, directory.form.order)
+    tags = pick_planes(tags, planes)
     check_pieces(data, tags, directory.tables)
-    return leave_pixels(directory, data, {**tags, **told})
+    return leave_pixels(directory, data, tags)

@@ -12,10 +12,18 @@ _ROLES = (b'role="description"', b'role="colorinterp"')
 """A description is a user's, and counts more than what GDAL takes a band for."""
 
 _COLOURS = ("red", "green", "blue")
-_OTHERS = re.compile(
-    r"\b(nir|infrared|red.?edge|swir|mwir|lwir|tir|thermal|panchromatic|coastal|cirrus|ndvi|evi|ndwi|mask|classes|"
-    r"classification|elevation|height|slope|aspect|qa|quality)\b"
+_NO_PICTURE = (
+    r"mask|class(es)?|classification|land.?cover|lulc|segmentation|labels?|elevation|altitude|height|d[est]m|slope|"
+    r"aspect|qa|quality|probability|temperature|nd[a-z]i|m?savi|evi"
 )
+_NO_PICTURES = re.compile(rf"\b({_NO_PICTURE})\b")
+_OTHERS = re.compile(
+    rf"\b(v?nir|[smlt]w?ir|ir|infra.?red|red.?edge|uv|ultra.?violet|thermal|panchromatic|pan|coastal|aerosol|cirrus|"
+    rf"{_NO_PICTURE})\d*\b"
+)
+_NUMBERED = re.compile(r"b\d{1,2}a?")
+# Sentinel-2 and Landsat 8 number red, green and blue 4, 3 and 2; the others are no more than the order.
+_LIKELY_NUMBERS = (["b4", "b3", "b2"], ["b04", "b03", "b02"], ["b1", "b2", "b3"])
 
 
 def find_colours(metadata: bytes, samples: int) -> tuple[int, int, int] | None:
@@ -29,7 +37,7 @@ def find_colours(metadata: bytes, samples: int) -> tuple[int, int, int] | None:
       Their numbers, from 0; None if the file does not name all three.
 
     Raises:
-      UntrustedColoursError: it names others, but not all three.
+      UntrustedColoursError: it names others, but not all three, or numbers them as no satellite numbers these three.
     """
     names = _read_names(metadata)
     if not names:
@@ -47,7 +55,23 @@ def find_colours(metadata: bytes, samples: int) -> tuple[int, int, int] | None:
             raise UntrustedColoursError(
                 f"TIFF whose band {band + 1} is named {name!r}: decoders show it as something else"
             )
+    first = [names.get(band, "").lower() for band in range(3)]
+    if all(_NUMBERED.fullmatch(name) for name in first) and first not in _LIKELY_NUMBERS:
+        raise UntrustedColoursError(
+            f"TIFF whose bands are named {', '.join(first).upper()}: they may not be red, green and blue"
+        )
     return None
+
+
+def check_single(metadata: bytes) -> None:
+    """Refuse a file whose only band is named as something that is no picture.
+
+    Raises:
+      UntrustedColoursError: it is.
+    """
+    name = _read_names(metadata).get(0, "")
+    if _NO_PICTURES.search(_plain(name)):
+        raise UntrustedColoursError(f"TIFF whose band is named {name!r}: it is no picture")
 
 
 def _read_names(metadata: bytes) -> dict[int, str]:
@@ -57,15 +81,21 @@ def _read_names(metadata: bytes) -> dict[int, str]:
     for role in _ROLES:
         for attributes, name in items:
             sample = _SAMPLE.search(attributes)
-            if role in attributes and sample:
+            if role in attributes and sample and name.strip():
                 names.setdefault(int(sample[1]), name.decode("utf-8", "replace").strip())
     return names
 
 
 def _colour(name: str) -> str | None:
     """Return the colour that a name stands for, `other` for something that is no visible colour, None if unknown."""
-    plain = name.lower().replace("_", " ")
+    plain = _plain(name)
+    if len(plain) == 1:
+        return next((colour for colour in _COLOURS if colour.startswith(plain)), None)
     if _OTHERS.search(plain):
         return "other"
     named = [colour for colour in _COLOURS if re.search(rf"\b{colour}\b", plain)]
     return named[0] if len(named) == 1 else None
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", " ")

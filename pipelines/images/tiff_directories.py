@@ -27,22 +27,25 @@ from pipelines.images.tiff_strips import (
 )
 
 # TIFF 6.0 tags, and NumPy types for the field types that these tags may have.
-KIND, OLD_KIND, PHOTOMETRIC, ORIENTATION, COLOUR_MAP = 254, 255, 262, 274, 320
-INKS, EXTRA, SAMPLE_FORMAT, TABLES, PROFILE = 332, 338, 339, 347, 34675
+KIND, OLD_KIND, PHOTOMETRIC, FILL_ORDER, ORIENTATION, COLOUR_MAP = 254, 255, 262, 266, 274, 320
+INKS, EXTRA, SAMPLE_FORMAT, TABLES, SUBSAMPLING, PROFILE = 332, 338, 339, 347, 530, 34675
 _DIRECTORIES, _XMP = 330, 700
 METADATA, NO_DATA = 42112, 42113
 """GDAL's."""
-_INTEGERS = (
-    *(WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANES, STRIP_OFFSETS, STRIP_ROWS, STRIP_SIZES),
-    *(TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES),
-    *(PHOTOMETRIC, PREDICTOR, COLOUR_MAP, INKS, EXTRA, SAMPLE_FORMAT),
+INTEGERS = frozenset(
+    (
+        *(WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANES, STRIP_OFFSETS, STRIP_ROWS, STRIP_SIZES),
+        *(TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES),
+        *(PHOTOMETRIC, PREDICTOR, FILL_ORDER, COLOUR_MAP, INKS, EXTRA, SAMPLE_FORMAT, SUBSAMPLING),
+    )
 )
+"""Tags of integers on which pixels depend."""
 # Integers on which no pixel depends, but which picture it is, and how it is turned.
 _ABOUT = (KIND, OLD_KIND, ORIENTATION)
-# Further tags on which pixels depend: the order of bits, the tables of JPEGs, and YCbCr.
-_FURTHER = (266, TABLES, 529, 530, 531, 532)
+# Further tags on which pixels depend: the tables of JPEGs, and YCbCr.
+_FURTHER = (TABLES, 529, 531, 532)
 # Pillow and libtiff read every entry they see, and thousands of them can share the same megabytes.
-_PIXELS = frozenset((*_INTEGERS, *_FURTHER))
+_PIXELS = frozenset((*INTEGERS, *_FURTHER))
 _TEXTS = (PROFILE, METADATA, NO_DATA)
 _READ = frozenset((*_PIXELS, *_ABOUT, *_TEXTS))
 # Further directories, and what makes Pillow turn the image.
@@ -59,6 +62,7 @@ _MOST_ENTRIES, _MOST_DIRECTORIES = 4096, 64
 _MOST_VALUES = 250_000
 # What makes a picture a smaller version or a mask of another one: bits of its kind, or its old kind.
 _REDUCED, _MASK, _OLD_REDUCED = 1, 4, 2
+MASK_PHOTOMETRIC = 4
 
 
 class Form(NamedTuple):
@@ -115,6 +119,7 @@ class Directory(NamedTuple):
       entries: those on which pixels depend, by tag.
       is_bare: whether there is so little else in it that Pillow may see it.
       pictures: images in the file, counted up to 2; overviews and masks are none.
+      has_mask: whether there is a mask of one of them.
     """
 
     form: Form
@@ -126,6 +131,7 @@ class Directory(NamedTuple):
     entries: dict[int, _Entry]
     is_bare: bool
     pictures: int
+    has_mask: bool
 
     def spans(self) -> list[tuple[int, int]]:
         """Return the first byte of the header, the directory and each value outside it, and the byte behind them."""
@@ -146,36 +152,42 @@ def read_directory(data: bytes) -> Directory:
     form, first = read_header(data)
     mains: list[int] = []
     seen: set[int] = set()
-    start, has_others = first, False
+    start, has_others, has_mask = first, False, False
     while start and start not in seen and len(mains) < 2 and len(seen) < _MOST_DIRECTORIES:
         seen.add(start)
         try:
-            is_main, start_of_next, has_directories = _look_at(data, form, start)
+            kind, start_of_next, has_directories = _look_at(data, form, start)
         except (DamagedImageError, struct.error, IndexError):
             if start == first:
                 raise
             # What is behind the main image changes none of its pixels.
             break
-        if is_main:
+        if not kind:
             mains.append(start)
+        has_mask |= kind == _MASK
         has_others |= has_directories
         start = start_of_next
     if not mains and has_others:
         raise UnsupportedImageError("TIFF of a thumbnail; the image itself is in a directory below it")
-    return _read(data, form, mains[0] if mains else first)._replace(pictures=max(1, len(mains)))
+    main = _read(data, form, mains[0] if mains else first)
+    return main._replace(pictures=max(1, len(mains)), has_mask=has_mask)
 
 
-def _look_at(data: bytes, form: Form, start: int) -> tuple[bool, int, bool]:
-    """Return whether a directory is that of a main image, where the next one is, and whether others are below it."""
-    kinds = {KIND: 0, OLD_KIND: 0}
+def _look_at(data: bytes, form: Form, start: int) -> tuple[int, int, bool]:
+    """Return what makes an image a part of another, 0 if nothing; where the next one is; whether others are below."""
+    kinds = {KIND: 0, OLD_KIND: 0, PHOTOMETRIC: 0}
     has_directories = False
     for entry in _entries(data, form, start):
         has_directories |= entry.tag == _DIRECTORIES
         if entry.tag in kinds:
             kinds[entry.tag] = _read_integers(data, form, entry)[0]
-    following: int = struct.unpack_from(form.order + form.offset, data, _end(data, form, start))[0]
-    is_part = kinds[KIND] & (_REDUCED | _MASK) or kinds[OLD_KIND] == _OLD_REDUCED
-    return not is_part, following, has_directories
+    end = _end(data, form, start)
+    # Some programs end the file without saying that no directory follows.
+    pointer = data[end : end + form.inline].ljust(form.inline, b"\0")
+    following: int = struct.unpack(form.order + form.offset, pointer)[0]
+    kind = kinds[KIND] & (_REDUCED | _MASK)
+    kind |= _REDUCED * (kinds[OLD_KIND] == _OLD_REDUCED) | _MASK * (kinds[PHOTOMETRIC] == MASK_PHOTOMETRIC)
+    return kind, following, has_directories
 
 
 def _read(data: bytes, form: Form, start: int) -> Directory:
@@ -210,7 +222,7 @@ def _read(data: bytes, form: Form, start: int) -> Directory:
         elif entry.tag not in _FURTHER:
             tags[entry.tag] = _read_integers(data, form, entry)
     is_bare = others <= _MOST_LEFT_IN and tags.get(ORIENTATION, (1,)) == (1,)
-    return Directory(form, start, _end(data, form, start), tags, texts, tables, entries, is_bare, 1)
+    return Directory(form, start, _end(data, form, start), tags, texts, tables, entries, is_bare, 1, has_mask=False)
 
 
 def _read_integers(data: bytes, form: Form, entry: _Entry) -> tuple[int, ...]:
@@ -243,7 +255,7 @@ def _entries(data: bytes, form: Form, start: int) -> Iterator[_Entry]:
         length, values = count * _SIZES.get(kind, 0), at + head.size
         if length > form.inline:
             (values,) = struct.unpack_from(form.order + form.offset, data, values)
-        yield _Entry(tag, kind, count, values, length, data[at : at + size])
+        yield _Entry(tag, kind, count, values, length, data[at : at + size].ljust(size, b"\0"))
 
 
 def _end(data: bytes, form: Form, start: int) -> int:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError
 from pipelines.images.tiff_directories import Directory
-from pipelines.images.tiff_strips import COMPRESSION, UNCOMPRESSED, read_grid, unpacked_sizes
+from pipelines.images.tiff_strips import COMPRESSION, UNCOMPRESSED, Tags, read_grid, unpacked_sizes
 
 
-def check_places(data: bytes, directory: Directory) -> None:
+def check_places(data: bytes, directory: Directory, tags: Tags) -> None:
     """Refuse a TIFF that lacks strips or tiles, or whose strips or tiles are something else as well.
 
     Args:
       data: the file.
-      directory: of its image; offsets and sizes of 0 stand for blank strips or tiles, which are left out.
+      directory: of its image.
+      tags: of the directory, as decoders are told; offsets and sizes of 0 stand for strips or tiles that are left out.
 
     Raises:
       DamagedImageError: their number is wrong, or they lie upon the directory or, uncompressed, upon one another.
       ImageTooLargeError: they share so many bytes that unpacking them would take minutes.
     """
-    tags = directory.tags
     grid = read_grid(tags)
     if len(grid.offsets) != grid.number or (grid.sizes and len(grid.sizes) != grid.number):
         raise DamagedImageError(

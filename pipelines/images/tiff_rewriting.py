@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 
 from pipelines.images.layout import DamagedImageError
-from pipelines.images.tiff_directories import COLOUR_MAP, Directory, read_header
-from pipelines.images.tiff_strips import PLANES, SAMPLES
+from pipelines.images.tiff_directories import INTEGERS, Directory, read_header
+from pipelines.images.tiff_strips import Tags
+
+_BYTE = 1
 
 
-def leave_pixels(directory: Directory, data: bytes, tags: Mapping[int, tuple[int, ...]]) -> bytes:
+def leave_pixels(directory: Directory, data: bytes, tags: Tags) -> bytes:
     """Make a file that holds this image as its first, without entries on which no pixel depends.
 
-    Where decoders take a file at its word, it says what is meant: a single band is not stored band by band, and levels
-    of a colour map go up to 65535, although some programs write them up to 255. Pillow does not read BigTIFF in
-    Motorola byte order, so that becomes a TIFF.
+    Pillow does not read BigTIFF in Motorola byte order, so that becomes a TIFF.
 
     Args:
       directory: of the image.
       data: the file.
-      tags: those of the directory, or others that take their place; an entry without values is left out.
+      tags: integers that take the place of those in the directory; those that are not among them are left out.
 
     Raises:
       DamagedImageError: the directory lies within its own values.
     """
-    form, tags = directory.form, dict(tags)
-    if tags.get(SAMPLES, (1,))[0] == 1 and PLANES in tags:
-        tags[PLANES] = (1,)
-    if max(tags.get(COLOUR_MAP, (256,))) < 256:
-        tags[COLOUR_MAP] = tuple(level * 257 for level in tags[COLOUR_MAP])
-    if tags != directory.tags or (form.inline == 8 and form.order == ">"):
-        return _rewritten(directory._replace(tags=tags), data)
+    form = directory.form
+    # Pillow takes some integers for text if they are bytes.
+    has_bytes = any(entry.type == _BYTE for tag, entry in directory.entries.items() if tag in INTEGERS)
+    if tags != directory.tags or has_bytes or (form.inline == 8 and form.order == ">"):
+        return _rewritten(directory, data, tags)
     changes: list[tuple[int, bytes]] = []
     if not directory.is_bare:
         kept = [entry.stored for entry in directory.entries.values()]
@@ -42,18 +39,20 @@ def leave_pixels(directory: Directory, data: bytes, tags: Mapping[int, tuple[int
     return _changed(data, sorted(changes))
 
 
-def _rewritten(directory: Directory, data: bytes) -> bytes:
+def _rewritten(directory: Directory, data: bytes, tags: Tags) -> bytes:
     """Append a directory with other values to a file; it becomes a TIFF if it was a BigTIFF."""
     order = directory.form.order
     table, values, start = b"", b"", len(data) + len(data) % 2
-    entries = {tag: entry for tag, entry in directory.entries.items() if directory.tags.get(tag) != ()}
+    entries = [*(set(tags) & INTEGERS), *(set(directory.entries) - INTEGERS)]
     values_at = start + 2 + 12 * len(entries) + 4
-    for tag, entry in sorted(entries.items()):
-        kind, number, stored = entry.type, entry.number, data[entry.start : entry.start + entry.size]
-        if tag in directory.tags:
-            integers = directory.tags[tag]
+    for tag in sorted(entries):
+        if tag in tags:
+            integers = tags[tag]
             kind, code = (3, "H") if max(integers) < 1 << 16 else (4, "I")
             number, stored = len(integers), struct.pack(f"{order}{len(integers)}{code}", *integers)
+        else:
+            entry = directory.entries[tag]
+            kind, number, stored = entry.type, entry.number, data[entry.start : entry.start + entry.size]
         if len(stored) > 4:
             values, stored = values + stored + bytes(len(stored) % 2), struct.pack(order + "I", values_at + len(values))
         table += struct.pack(f"{order}HHI", tag, kind, number) + stored.ljust(4, b"\0")

@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
+import io
+import lzma
+import struct
 import zlib
-from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError
+from pipelines.images.tiff_directories import PHOTOMETRIC, SUBSAMPLING
 from pipelines.images.tiff_strips import (
     BITS,
     COMPRESSION,
+    HEIGHT,
+    JPEG,
+    PACK_BITS,
     PREDICTOR,
     STRIP_OFFSETS,
     STRIP_SIZES,
     TILE_OFFSETS,
     TILE_SIZES,
-    piece_shape,
+    UNCOMPRESSED,
+    Tags,
+    read_grid,
+    samples_per_piece,
 )
 
-_NO_COMPRESSION, _LZW, _DEFLATE, _PACK_BITS, _OLD_DEFLATE = 1, 5, 8, 32773, 32946
+_LZW, _DEFLATE, _OLD_DEFLATE, _LZMA, _ZSTD = 5, 8, 32946, 34925, 50000
+_PREDICTED = (_LZW, _DEFLATE, _OLD_DEFLATE, _LZMA, _ZSTD)
 _HORIZONTAL = 2
 # A code table that is cleared this often never needs codes of more than 9 bits; 8 times as many codes are whole bytes.
 _LITERALS = 8 * 250
+# The largest block of Zstandard, RFC 8878.
+_ZSTD_BLOCK = 1 << 17
+_YCBCR = 6
+_END_OF_JPEG = b"\xff\xd9"
+# Pillow's numbers of the subsamplings that it writes.
+_SUBSAMPLINGS: dict[tuple[int, ...], int] = {(1, 1): 0, (2, 1): 1, (2, 2): 2}
 
-Tags = Mapping[int, tuple[int, ...]]
+
+def read_no_data(text: bytes, bits: int) -> int | None:
+    """Read GDAL's tag of the value that stands for no data; None if no sample of so many bits can have it."""
+    try:
+        value = float(text.strip(b"\0 \n"))
+    except ValueError:
+        return None
+    return int(value) if value.is_integer() and 0 <= value < 1 << bits else None
 
 
-def fill_missing(data: bytes, tags: Tags, nodata: bytes, order: str) -> tuple[bytes, Tags]:
+def fill_missing(data: bytes, tags: Tags, tables: bytes, no_data: int | None, order: str) -> tuple[bytes, Tags]:
     """Append a blank strip or tile to a TIFF, and let those that are left out begin there.
 
     Args:
       data: the file.
       tags: of the file.
-      nodata: GDAL's tag of the value that stands for no data; empty for 0.
+      tables: a JPEG of tables alone, which those in the file share; empty if there is none.
+      no_data: the value that stands for no data; None for 0.
       order: of bytes, as `struct` names it.
 
     Returns:
@@ -50,44 +76,55 @@ def fill_missing(data: bytes, tags: Tags, nodata: bytes, order: str) -> tuple[by
     missing = [not offset or not size for offset, size in zip(offsets, sizes, strict=True)]
     if all(missing):
         raise DamagedImageError("TIFF that leaves out all of its pixels")
-    blank, start = _pack(_blank(tags, nodata, order), tags), len(data)
-    filled = {
-        offsets_tag: tuple(start if lacks else offset for lacks, offset in zip(missing, offsets, strict=True)),
-        sizes_tag: tuple(len(blank) if lacks else size for lacks, size in zip(missing, sizes, strict=True)),
-    }
-    return data + blank, {**tags, **filled}
+    places, grid = list(zip(offsets, sizes, strict=True)), read_grid(tags)
+    blanks: dict[int, tuple[int, int]] = {}
+    for number, lacks in enumerate(missing):
+        if lacks:
+            rows = grid.rows_of(number, tags[HEIGHT][0])
+            if rows not in blanks:
+                blank = _write_blank(tags, rows, tables, no_data or 0, order)
+                blanks[rows], data = (len(data), len(blank)), data + blank
+            places[number] = blanks[rows]
+    filled_offsets, filled_sizes = zip(*places, strict=True)
+    return data, {**tags, offsets_tag: filled_offsets, sizes_tag: filled_sizes}
 
 
-def _blank(tags: Tags, nodata: bytes, order: str) -> bytes:
-    """Return the samples of a blank piece, before compression."""
-    rows, columns, samples = piece_shape(tags)
-    bits = tags.get(BITS, (1,))[0]
+def _write_blank(tags: Tags, rows: int, tables: bytes, value: int, order: str) -> bytes:
+    """Return a strip or tile whose samples all have a value."""
+    columns, samples = read_grid(tags).columns, samples_per_piece(tags)
+    bits, compression = tags.get(BITS, (1,))[0], tags.get(COMPRESSION, (1,))[0]
+    if compression == JPEG:
+        return _write_jpeg(tags, (rows, columns, samples), tables, value)
     if bits < 8:
-        return bytes(rows * -(-columns * samples * bits // 8))
-    try:
-        value = min(max(int(float(nodata.strip(b"\0 "))), 0), (1 << bits) - 1)
-    except (ValueError, OverflowError):
-        value = 0
-    piece = np.full((rows, columns, samples), value, f"{order}u{bits // 8}")
-    if tags.get(PREDICTOR, (1,))[0] == _HORIZONTAL:
-        piece[:, 1:] = 0
-    return piece.tobytes()
+        # As many samples as a byte has, next to one another.
+        value *= 255 // ((1 << bits) - 1)
+        piece: NDArray[np.uint8 | np.uint16] = np.full(rows * -(-columns * samples * bits // 8), value, np.uint8)
+    else:
+        piece = np.full((rows, columns, samples), value, f"{order}u{bits // 8}")
+        if tags.get(PREDICTOR, (1,))[0] == _HORIZONTAL and compression in _PREDICTED:
+            piece[:, 1:] = 0
+    return _pack(piece.tobytes(), compression)
 
 
-def _pack(samples: bytes, tags: Tags) -> bytes:
-    compression = tags.get(COMPRESSION, (1,))[0]
-    if compression == _NO_COMPRESSION:
+def _pack(samples: bytes, compression: int) -> bytes:
+    if compression == UNCOMPRESSED:
         return samples
     if compression in (_DEFLATE, _OLD_DEFLATE):
         return zlib.compress(samples)
-    if compression == _PACK_BITS:
-        # Runs of one byte each: a literal run is its length less one, then the bytes.
-        return b"".join(
-            bytes((len(run) - 1,)) + run for run in (samples[at : at + 128] for at in range(0, len(samples), 128))
-        )
+    if compression == PACK_BITS:
+        return _pack_bits(samples)
     if compression == _LZW:
         return b"".join(_lzw(samples[at : at + _LITERALS]) for at in range(0, len(samples), _LITERALS))
-    raise UnsupportedImageError(f"TIFF with compression {compression} that leaves out strips or tiles")
+    if compression == _LZMA:
+        return lzma.compress(samples, preset=0)
+    return _zstd(samples)
+
+
+def _pack_bits(samples: bytes) -> bytes:
+    """Write samples as runs of up to 128 literal bytes: the length less one, then the bytes."""
+    return b"".join(
+        bytes((len(run) - 1,)) + run for run in (samples[at : at + 128] for at in range(0, len(samples), 128))
+    )
 
 
 def _lzw(samples: bytes) -> bytes:
@@ -95,3 +132,28 @@ def _lzw(samples: bytes) -> bytes:
     padded = np.frombuffer(samples.ljust(_LITERALS, b"\0"), np.uint8).astype(np.uint16).reshape(8, -1)
     codes = np.hstack([np.full((8, 1), 256, np.uint16), padded]).ravel()
     return np.packbits(codes[:, None] >> np.arange(8, -1, -1, dtype=np.uint16) & 1).tobytes()
+
+
+def _zstd(samples: bytes) -> bytes:
+    """Write samples as they are in a frame of Zstandard, in a single segment with its size; RFC 8878, section 3.1.1."""
+    frame = bytes.fromhex("28b52ffd a0") + struct.pack("<I", len(samples))
+    for at in range(0, len(samples), _ZSTD_BLOCK):
+        block = samples[at : at + _ZSTD_BLOCK]
+        is_last = at + _ZSTD_BLOCK >= len(samples)
+        frame += struct.pack("<I", len(block) << 3 | is_last)[:3] + block
+    return frame
+
+
+def _write_jpeg(tags: Tags, shape: tuple[int, int, int], tables: bytes, value: int) -> bytes:
+    """Write a JPEG; tables that others share follow its pixels, for libtiff does not set them up for each JPEG."""
+    rows, columns, samples = shape
+    is_ycbcr = tags.get(PHOTOMETRIC, (1,))[0] == _YCBCR and samples == 3
+    subsampling = _SUBSAMPLINGS.get(tags.get(SUBSAMPLING, (2, 2))[:2]) if is_ycbcr else 0
+    mode = {1: "L", 3: "RGB"}.get(samples)
+    if mode is None or subsampling is None:
+        raise UnsupportedImageError(f"JPEG-compressed TIFF of {samples} bands that leaves out strips or tiles")
+    blank = Image.new(mode, (columns, rows), (value,) * samples if samples > 1 else value)
+    buffer = io.BytesIO()
+    kind = {"keep_rgb": True} if samples == 3 and not is_ycbcr else {}
+    blank.save(buffer, "jpeg", quality=100, subsampling=subsampling, **kind)
+    return b"".join((buffer.getvalue()[:-2], tables.rstrip(b"\0")[2:-2], _END_OF_JPEG))

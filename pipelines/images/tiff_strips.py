@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pipelines.images.jpeg import read_piece
@@ -12,9 +12,8 @@ from pipelines.images.layout import DamagedImageError, ImageTooLargeError, Unsup
 WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANES = 256, 257, 258, 259, 277, 284
 STRIP_OFFSETS, STRIP_ROWS, STRIP_SIZES = 273, 278, 279
 PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 317, 322, 323, 324, 325
-JPEG = 7
-UNCOMPRESSED = 1
-_SEPARATE_PLANES = 2
+UNCOMPRESSED, JPEG, PACK_BITS = 1, 7, 32773
+SEPARATE_PLANES = 2
 # A tile is unpacked whole, however small the image is; 16 million pixels take 64 MB.
 _MOST_TILE_PIXELS = 4096 * 4096
 # Each JPEG may have to be decoded with the tables to see whether it is whole. The largest image that is decoded has
@@ -47,6 +46,11 @@ class Grid(NamedTuple):
     offsets: tuple[int, ...]
     sizes: tuple[int, ...]
 
+    def rows_of(self, number: int, height: int) -> int:
+        """Return the rows of a piece of an image of this height."""
+        is_last_strip = self.what == "strip" and number % self.down == self.down - 1
+        return height - self.rows * (self.down - 1) if is_last_strip else self.rows
+
 
 def check_pieces(data: bytes, tags: Tags, tables: bytes) -> None:
     """Refuse a TIFF with short strips or tiles.
@@ -67,14 +71,12 @@ def check_pieces(data: bytes, tags: Tags, tables: bytes) -> None:
         _check_jpegs(data, tags, tables, grid)
 
 
-def piece_shape(tags: Tags) -> tuple[int, int, int]:
-    """Return the rows, columns and samples per pixel of a strip or tile."""
-    grid = read_grid(tags)
-    separate = tags.get(PLANES, (1,))[0] == _SEPARATE_PLANES
-    return grid.rows, grid.columns, 1 if separate else tags.get(SAMPLES, (1,))[0]
+def samples_per_piece(tags: Tags) -> int:
+    """Return the samples per pixel of a strip or tile."""
+    return 1 if tags.get(PLANES, (1,))[0] == SEPARATE_PLANES else tags.get(SAMPLES, (1,))[0]
 
 
-def read_jpegs(tags: Tags, tables: bytes, data: bytes) -> Iterator[tuple[bytes, list[tuple[int, int]]]]:
+def read_jpegs(tags: Tags, tables: bytes, data: bytes) -> Iterator[tuple[bytes, Sequence[tuple[int, int]]]]:
     """Yield the JPEG of every strip or tile, and pixels (column, row) of which one is gray if data is missing.
 
     Args:
@@ -85,9 +87,15 @@ def read_jpegs(tags: Tags, tables: bytes, data: bytes) -> Iterator[tuple[bytes, 
     grid = read_grid(tags)
     across = grid.number // grid.down
     for number, (start, size) in enumerate(zip(grid.offsets, grid.sizes, strict=True)):
+        if not (start and size):
+            continue
         jpeg = data[start : start + size]
         jpeg = tables.rstrip(b"\0")[:-2] + jpeg[2:] if tables else jpeg
         left, top = number % across * grid.columns, number // across * grid.rows
+        if tags.get(PLANES, (1,))[0] == SEPARATE_PLANES:
+            # A pixel has other bands than that of the JPEG, and cannot tell.
+            yield jpeg, ()
+            continue
         ends: Iterable[tuple[int, int]] = [(grid.columns - 1, grid.rows - 1)]
         piece = read_piece(jpeg, 0, len(jpeg)) if _RESTART_INTERVAL in jpeg else None
         if piece:
@@ -107,15 +115,14 @@ def read_grid(tags: Tags) -> Grid:
       ImageTooLargeError: the tiles are far larger than the image.
     """
     width, height = tags[WIDTH][0], tags[HEIGHT][0]
-    planes = tags.get(SAMPLES, (1,))[0] if tags.get(PLANES, (1,))[0] == _SEPARATE_PLANES else 1
+    planes = tags.get(SAMPLES, (1,))[0] if tags.get(PLANES, (1,))[0] == SEPARATE_PLANES else 1
     tiled = TILE_WIDTH in tags and TILE_HEIGHT in tags
     columns, rows = width, min(height, tags.get(STRIP_ROWS, (height,))[0])
     if tiled:
         columns, rows = tags[TILE_WIDTH][0], tags[TILE_HEIGHT][0]
     if tiled and columns * rows > max(_MOST_TILE_PIXELS, 4 * width * height):
         raise ImageTooLargeError(f"TIFF of {width} x {height} pixels: its tiles of {columns} x {rows} are too large")
-    twice = (TILE_OFFSETS in tags and STRIP_OFFSETS in tags) or (TILE_SIZES in tags and STRIP_SIZES in tags)
-    if columns < 1 or rows < 1 or twice or (TILE_OFFSETS in tags and not tiled):
+    if columns < 1 or rows < 1 or ((TILE_OFFSETS if tiled else STRIP_OFFSETS) not in tags):
         raise DamagedImageError(f"damaged TIFF: contradictory strips and tiles of {columns} x {rows} pixels")
     down = -(-height // rows)
     return Grid(
@@ -124,18 +131,57 @@ def read_grid(tags: Tags) -> Grid:
         rows,
         -(-width // columns) * down * planes,
         down,
-        # Some old programs write the offsets of tiles as those of strips, and decoders read them.
-        tags.get(TILE_OFFSETS) or tags.get(STRIP_OFFSETS, ()),
-        tags.get(TILE_SIZES) or tags.get(STRIP_SIZES, ()),
+        tags.get(TILE_OFFSETS if tiled else STRIP_OFFSETS, ()),
+        tags.get(TILE_SIZES if tiled else STRIP_SIZES, ()),
     )
+
+
+def name_tiles(tags: Tags) -> dict[int, tuple[int, ...]]:
+    """Call the places of tiles those of tiles: some old programs write them as those of strips.
+
+    Raises:
+      DamagedImageError: the file has both.
+    """
+    if TILE_OFFSETS in tags and (STRIP_OFFSETS in tags or TILE_WIDTH not in tags or TILE_HEIGHT not in tags):
+        raise DamagedImageError("damaged TIFF: contradictory strips and tiles")
+    named = dict(tags)
+    if TILE_WIDTH in tags and TILE_HEIGHT in tags:
+        for tile, strip in ((TILE_OFFSETS, STRIP_OFFSETS), (TILE_SIZES, STRIP_SIZES)):
+            if strip in named:
+                named[tile] = named.pop(strip)
+    return named
+
+
+def pick_planes(tags: Tags, planes: Sequence[int]) -> Tags:
+    """Return the tags of a file with some of its bands, which must follow one another; all of them if none is picked.
+
+    Args:
+      tags: of the file.
+      planes: numbers of bands, from 0.
+    """
+    samples = tags.get(SAMPLES, (1,))[0]
+    if not planes or tuple(planes) == tuple(range(samples)):
+        return tags
+    pieces = read_grid(tags).number // samples
+    picked = {
+        tag: tuple(value for plane in planes for value in tags[tag][plane * pieces : (plane + 1) * pieces])
+        for tag in (STRIP_OFFSETS, STRIP_SIZES, TILE_OFFSETS, TILE_SIZES)
+        if tag in tags
+    }
+    number = len(planes)
+    return {
+        **tags,
+        **picked,
+        SAMPLES: (number,),
+        BITS: tags[BITS][:1] * number,
+        PLANES: (min(number, SEPARATE_PLANES),),
+    }
 
 
 def unpacked_sizes(tags: Tags, grid: Grid) -> list[int]:
     """Return the bytes of the samples of each strip or tile."""
-    samples = 1 if tags.get(PLANES, (1,))[0] == _SEPARATE_PLANES else tags.get(SAMPLES, (1,))[0]
-    row = -(-grid.columns * samples * tags.get(BITS, (1,))[0] // 8)
-    last_rows = grid.rows if grid.what == "tile" else tags[HEIGHT][0] - grid.rows * (grid.down - 1)
-    plane = [row * grid.rows] * (grid.down - 1) + [row * last_rows]
+    row = -(-grid.columns * samples_per_piece(tags) * tags.get(BITS, (1,))[0] // 8)
+    plane = [row * grid.rows] * (grid.down - 1) + [row * grid.rows_of(grid.down - 1, tags[HEIGHT][0])]
     return plane * (grid.number // grid.down)
 
 
@@ -161,14 +207,14 @@ def _check_jpegs(data: bytes, tags: Tags, tables: bytes, grid: Grid) -> None:
             f"TIFF of {grid.number:,} JPEGs with tables of {len(tables):,} bytes: the limits are {_MOST_JPEGS:,} and "
             f"{_MOST_TABLE_BYTES:,}"
         )
-    if tags.get(PLANES, (1,))[0] != 1:
-        raise UnsupportedImageError("JPEG-compressed TIFF with one plane per band is not supported")
     if len(grid.offsets) != len(grid.sizes) or sum(grid.sizes) > 2 * len(data):
         raise DamagedImageError("damaged TIFF: offsets and sizes of its JPEGs contradict each other")
     for number, (start, size) in enumerate(zip(grid.offsets, grid.sizes, strict=True)):
-        rows = grid.rows if grid.what == "tile" else min(grid.rows, tags[HEIGHT][0] - number * grid.rows)
+        rows = grid.rows_of(number, tags[HEIGHT][0])
         piece = read_piece(data, start, start + size)
-        if piece is None or (piece[0].width, piece[0].height) != (grid.columns, rows):
+        # Some programs write the last strip as high as the others; what is below the picture is not read.
+        fits = piece and piece[0].width == grid.columns and piece[0].height in (rows, grid.rows)
+        if not piece or not fits:
             raise DamagedImageError(f"damaged TIFF: the JPEG at byte {start} is not {grid.columns} x {rows}")
         if not in_one_scan(data, piece[0], piece[2]):
             raise UnsupportedImageError("TIFF whose JPEGs have several scans is not supported")

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.images import ImageError, decode, ignore_metadata_warnings
+from tests.pipelines.images.test_tiff_layouts import find_difference
 from tools.attacks import Attack, Seen
 from tools.hostile_images import HOSTILE
 from tools.image_seeds import Seed, draw_seeds
@@ -31,6 +32,7 @@ resource.setrlimit(resource.RLIMIT_AS, (8_000_000_000, 8_000_000_000))
 print(json.dumps(try_file(Path(sys.argv[1]).read_bytes())._asdict()))
 """
 _STOP_AFTER = 20
+_LAYOUTS = 5_000
 
 
 def decode_expensive_files(folder: Path) -> Seen:
@@ -116,12 +118,24 @@ def _lacking_in_intervals(data: bytes) -> Iterator[bytes]:
             yield b"".join(part[:size] if number in cut else part for number, part in enumerate(parts))
 
 
+def draw_tiff_layouts(_: Path) -> Seen:
+    """Decode TIFFs whose bands, bits, planes, pieces, codes and orders are drawn, and compare what was stored."""
+    wrong = [f"{seed}: {difference}" for seed in range(_LAYOUTS) if (difference := find_difference(seed))]
+    return Seen(not wrong, "; ".join([f"{len(wrong):,} of {_LAYOUTS:,} differ", *wrong[:3]]))
+
+
 ATTACKS = (
     Attack(
         "expensive_images",
         "decode files below 11 MB that repeat or share what a decoder reads again and again",
         "at most 2 core-seconds and 1 GB for each",
         decode_expensive_files,
+    ),
+    Attack(
+        "tiff_layouts",
+        f"decode {_LAYOUTS:,} TIFFs of drawn layouts: bands, bits, planes, strips, tiles, codes, orders, opacity, gaps",
+        "the pixels are those that were stored",
+        draw_tiff_layouts,
     ),
     Attack(
         "missing_pixels",

@@ -47,8 +47,8 @@ def test_every_seed_is_decoded_or_refused_for_what_it_is() -> None:
 
     assert len(draw_seeds()) > 60
     assert refused == {
-        "fax tiff": "TIFF compression 4 is not supported: its decoder hides damage",
-        "old fax tiff": "TIFF compression 3 is not supported: its decoder hides damage",
+        "fax tiff": "TIFF compressed with the group 4 fax code is not supported: its decoder hides damage",
+        "old fax tiff": "TIFF compressed with the group 3 fax code is not supported: its decoder hides damage",
     }
 
 
@@ -167,7 +167,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], type[ImageError], str]] = {
     "a compression that hides damage": (
         lambda: tagged_tiff(259, "H", [4]),
         UnsupportedImageError,
-        "compression 4 is not supported: its decoder hides damage",
+        "group 4 fax code is not supported: its decoder hides damage",
     ),
     "many values": (lambda: tagged_tiff(273, "I", [8] * 300_000), ImageTooLargeError, "tag 273 has 300,000 values"),
     "a large tile": (

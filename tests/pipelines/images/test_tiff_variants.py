@@ -73,6 +73,8 @@ def named(*names: str, role: str = "description") -> dict[int, tuple[str, list[i
         (("blue", "green", "red"), ["bands_321"]),
         (("Band 2 (Blue)", "Band 3 (Green)", "Band 4 (Red)", "NIR"), ["bands_321", "extra_band_dropped"]),
         (("near_infrared", "red", "green", "blue"), ["bands_234", "extra_band_dropped"]),
+        (("infra-red", "red", "green", "blue"), ["bands_234", "extra_band_dropped"]),
+        (("nir08", "red", "green", "blue"), ["bands_234", "extra_band_dropped"]),
     ],
 )
 def test_bands_are_those_that_the_file_names(
@@ -87,17 +89,56 @@ def test_bands_are_those_that_the_file_names(
 
 
 @pytest.mark.parametrize(
-    "names", [("NIR", "Red", "Green"), ("blue", "x", "y"), ("NDVI", "", ""), ("red", "green", "mask")]
+    "names",
+    [
+        *[("NIR", "Red", "Green"), ("blue", "x", "y"), ("NDVI", "", ""), ("red", "green", "mask")],
+        *[("nir08", "red", "green"), ("NIR_1", "red", "green"), ("Infra Red", "red", "green"), ("SWIR2", "NIR", "red")],
+        *[("near-IR", "", ""), ("lwir11", "", ""), ("", "", "DEM"), ("label", "", ""), ("Thermal", "", "")],
+    ],
 )
 def test_bands_named_otherwise_than_decoders_show_them_are_refused(names: tuple[str, ...]) -> None:
     assert_refused(files.tiff(RGB, files.RGB, tags=named(*names)), "decoders show it as something else")
 
 
 @pytest.mark.parametrize(
-    "names", [("Band 1", "Band 2", "Band 3"), ("", "", ""), ("redundant", "greenhouse", "bluetooth")]
+    "names",
+    [
+        *[("Band 1", "Band 2", "Band 3"), ("", "", ""), ("redundant", "greenhouse", "bluetooth")],
+        *[("B1", "B2", "B3"), ("B4", "B3", "B2"), ("B04", "B03", "B02")],
+    ],
 )
 def test_names_that_say_nothing_change_nothing(names: tuple[str, ...]) -> None:
     assert_decodes(files.tiff(RGB, files.RGB, tags=named(*names)), RGB, "tiff 3x8")
+
+
+@pytest.mark.parametrize("names", [("B2", "B3", "B4"), ("B8", "B4", "B3"), ("B08", "B04", "B03"), ("B8A", "B5", "B4")])
+def test_bands_numbered_as_no_satellite_numbers_red_green_and_blue_are_refused(names: tuple[str, ...]) -> None:
+    assert_refused(files.tiff(RGB, files.RGB, tags=named(*names)), f"{', '.join(names)}: they may not be red")
+
+
+def test_letters_may_stand_for_colours() -> None:
+    assert_decodes(files.tiff(RGB[..., ::-1], files.RGB, tags=named("B", "G", "R")), RGB, "tiff 3x8", ["bands_321"])
+
+
+def test_a_band_without_a_description_is_what_gdal_takes_it_for() -> None:
+    unnamed = "".join(f'<Item name="D" sample="{band}" role="description"></Item>' for band in range(3))
+    [(tag, (code, text))] = named("Blue", "Green", "Red", role="colorinterp").items()
+    both = bytes(text).replace(b"<GDALMetadata>", b"<GDALMetadata>" + unnamed.encode())
+    data = files.tiff(RGB[..., ::-1], files.RGB, tags={tag: (code, list(both))})
+    assert_decodes(data, RGB, "tiff 3x8", ["bands_321"])
+
+
+@pytest.mark.parametrize(
+    "name", ["NDVI", "Land cover classes", "elevation", "cloud_mask", "DEM", "Probability", "slope"]
+)
+def test_a_single_band_that_is_no_picture_is_refused(name: str) -> None:
+    assert_refused(files.tiff(GRAY, files.BLACK_IS_ZERO, tags=named(name)), f"named '{name}': it is no picture")
+
+
+@pytest.mark.parametrize("name", ["", "Gray", "Panchromatic", "Band 1", "red", "masked Landsat"])
+def test_a_single_band_with_another_name_is_gray(name: str) -> None:
+    data = files.tiff(GRAY, files.BLACK_IS_ZERO, tags=named(name))
+    assert_decodes(data, GRAY_RGB, "tiff 1x8", ["grayscale"])
 
 
 SMALL = RGB[::2, ::2]
@@ -107,12 +148,13 @@ SMALL = RGB[::2, ::2]
     ("pictures", "shown", "repairs"),
     [
         ([(RGB, 0), (SMALL, 0)], RGB, ["first_frame"]),
-        ([(RGB, 0), (SMALL, 1), (SMALL, 4), (SMALL, 5)], RGB, []),
+        ([(RGB, 0), (SMALL, 1), (SMALL, 5)], RGB, []),
+        ([(RGB, 0), (SMALL, 1), (RGB, 4), (SMALL, 5)], RGB, ["mask_dropped"]),
         ([(SMALL, 1), (RGB, 0)], RGB, []),
-        ([(SMALL, 4), (SMALL, 1), (RGB, 0), (SMALL, 0)], RGB, ["first_frame"]),
+        ([(SMALL, 4), (SMALL, 1), (RGB, 0), (SMALL, 0)], RGB, ["first_frame", "mask_dropped"]),
         ([(SMALL, 1)], SMALL, []),
     ],
-    ids=["pages", "overviews and masks", "thumbnail first", "all", "thumbnail alone"],
+    ids=["pages", "overviews", "overviews and masks", "thumbnail first", "all", "thumbnail alone"],
 )
 def test_overviews_and_masks_are_not_the_image(
     pictures: list[tuple[Samples, int]], shown: Samples, repairs: list[str]
@@ -149,7 +191,9 @@ def sparse(compression: str, missing: int, value: int = 0, **options: Any) -> tu
     return data, left
 
 
-@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "packbits"])
+@pytest.mark.parametrize(
+    "compression", ["raw", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "packbits", "lzma", "zstd"]
+)
 @pytest.mark.parametrize("missing", [0, 3, 5])
 def test_what_a_sparse_tiff_leaves_out_is_black(compression: str, missing: int) -> None:
     data, left = sparse(compression, missing, tiffinfo={278: 8})
@@ -160,12 +204,7 @@ def test_what_a_sparse_tiff_leaves_out_is_black(compression: str, missing: int) 
 @pytest.mark.parametrize("predictor", [1, 2])
 def test_what_a_sparse_tiff_leaves_out_has_the_value_of_no_data(compression: str, predictor: int) -> None:
     data, left = sparse(compression, 2, 200, tiffinfo={278: 8, 317: predictor, 42113: "200"})
-    assert_decodes(data, left, "tiff 3x8")
-
-
-def test_a_sparse_tiff_in_another_compression_is_refused() -> None:
-    data, _ = sparse("zstd", 1, tiffinfo={278: 8})
-    assert_refused(data, "TIFF with compression 50000 that leaves out strips or tiles")
+    assert_decodes(data, left, "tiff 3x8", ["no_data_kept"])
 
 
 DARK = np.minimum(files.deep(files.mosaic(8, 8, 1))[..., 0] // 6, 12_000)

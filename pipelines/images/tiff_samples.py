@@ -1,0 +1,206 @@
+"""Determine what the samples of a TIFF stand for, and say it in Pillow's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from pipelines.images.layout import DamagedImageError, UnsupportedImageError, UntrustedColoursError
+from pipelines.images.tiff_bands import check_single, find_colours
+from pipelines.images.tiff_directories import (
+    COLOUR_MAP,
+    EXTRA,
+    INKS,
+    MASK_PHOTOMETRIC,
+    METADATA,
+    PHOTOMETRIC,
+    SAMPLE_FORMAT,
+    Directory,
+)
+from pipelines.images.tiff_strips import BITS, COMPRESSION, PLANES, SAMPLES, SEPARATE_PLANES, UNCOMPRESSED
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = 0, 1, 2, 3
+_CMYK, _YCBCR = 5, 6
+_GRAY = (WHITE_IS_ZERO, BLACK_IS_ZERO)
+_COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, _CMYK: 4, _YCBCR: 3}
+_NAMES = {WHITE_IS_ZERO: "gray", BLACK_IS_ZERO: "gray", RGB: "RGB", PALETTE: "palette", _CMYK: "CMYK", _YCBCR: "YCbCr"}
+_BITS = {WHITE_IS_ZERO: (1, 2, 4, 8, 16), BLACK_IS_ZERO: (1, 2, 4, 8, 16), PALETTE: (1, 2, 4, 8)}
+# The most bands that Pillow passes over, if they follow the others pixel by pixel.
+_MOST_EXTRA = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, _CMYK: 2}
+_MOST_BANDS = 250
+# What is known, and not read.
+_NOT_READ = {
+    **{MASK_PHOTOMETRIC: "a mask", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32803: "colour filter array"},
+    **{32844: "LogL", 32845: "LogLuv", 34892: "linear raw", 51177: "depth map"},
+}
+_UNSPECIFIED, _PREMULTIPLIED, _ALPHA = 0, 1, 2
+_OPACITY = (_PREMULTIPLIED, _ALPHA)
+_CMYK_INKS = 1
+_UNSIGNED, _UNDEFINED = 1, 4
+_KINDS = {_UNSIGNED: "integer", 2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
+
+Tags = Mapping[int, tuple[int, ...]]
+
+
+class Samples(NamedTuple):
+    """What the samples of a file stand for.
+
+    Attributes:
+      number: per pixel.
+      bits: of each.
+      photometric: their photometric interpretation.
+      bands: numbers of those that are red, green and blue.
+      planes: numbers of the bands that are decoded, if they follow one another; none if all of them are.
+      left_out: repairs that name the others.
+      is_premultiplied: whether the colours are multiplied by the opacity that follows them.
+      is_inverted: whether Pillow takes white for black.
+      told: tags in the words of decoders; those without values are left out.
+    """
+
+    number: int
+    bits: int
+    photometric: int
+    bands: tuple[int, int, int]
+    planes: tuple[int, ...]
+    left_out: tuple[str, ...]
+    is_premultiplied: bool
+    is_inverted: bool
+    told: dict[int, tuple[int, ...]]
+
+    @property
+    def gray(self) -> bool:
+        """Whether they are brightness alone."""
+        return self.photometric in _GRAY
+
+
+def read_samples(directory: Directory) -> Samples:
+    """Read what the samples of an image stand for.
+
+    Raises:
+      ImageError: it is unknown, not supported, or decoders disagree about it.
+    """
+    tags = directory.tags
+    number = tags.get(SAMPLES, (1,))[0]
+    bits = _read_bits(tags, number)
+    photometric, bands = _read_colours(directory, number)
+    # GDAL counts all bands but the first as extra where it takes none for a colour.
+    begin = 2 if photometric == RGB and tags[PHOTOMETRIC] == (BLACK_IS_ZERO,) else 0
+    extra = _read_extra(tags, photometric, number, begin)
+    _check(tags, photometric, bits, extra)
+    is_premultiplied = extra[:1] == (_PREMULTIPLIED,) and photometric != PALETTE
+    colours = _COLOURS[photometric]
+    needed = colours + 1 if is_premultiplied or (bands and 3 in bands) else colours
+    separate = number > 1 and tags.get(PLANES, (1,))[0] == SEPARATE_PLANES
+    shown = extra[: needed - colours] if separate else extra
+    if len(shown) > _MOST_EXTRA.get(photometric, 0):
+        raise UnsupportedImageError(
+            f"{number}-band TIFF in {_NAMES[photometric]}: {len(extra)} bands besides the colours are not supported"
+        )
+    is_inverted = photometric == WHITE_IS_ZERO and len(shown) > 0
+    as_pillow = BLACK_IS_ZERO if is_inverted else photometric
+    planes = tuple(range(needed)) if separate else ()
+    if separate and is_premultiplied and photometric == BLACK_IS_ZERO:
+        # Pillow does not find opacity that follows gray band by band, but it does where gray is red, green and blue.
+        as_pillow, planes = RGB, (0, 0, 0, 1)
+    told: dict[int, tuple[int, ...]] = {
+        BITS: (bits,) * number,
+        # The first extra band is read as opacity, because that is what Pillow reads band by band, too.
+        EXTRA: (_ALPHA if photometric in (*_GRAY, RGB) else _UNSPECIFIED, *(_UNSPECIFIED for _ in shown[1:]))
+        if shown
+        else (),
+        PHOTOMETRIC: (as_pillow,),
+        PLANES: (SEPARATE_PLANES if separate else 1,),
+    }
+    if planes or set(tags.get(SAMPLE_FORMAT, (_UNSIGNED,))) != {_UNSIGNED}:
+        told[SAMPLE_FORMAT] = ()
+    if max(tags.get(COLOUR_MAP, (256,))) < 256:
+        # Some programs write levels up to 255.
+        told[COLOUR_MAP] = tuple(level * 257 for level in tags[COLOUR_MAP])
+    return Samples(
+        number,
+        bits,
+        photometric,
+        bands or (0, 1, 2),
+        planes,
+        _name_left_out(extra),
+        is_premultiplied,
+        is_inverted,
+        {tag: values for tag, values in told.items() if tag in tags or tag == EXTRA},
+    )
+
+
+def _read_bits(tags: Tags, number: int) -> int:
+    """Return the bits of each sample, or refuse samples whose range is unknown or that Pillow does not read."""
+    # Programs write too few or too many values.
+    bits = tags.get(BITS, (1,))[: max(1, number)]
+    formats = {_UNSIGNED if kind == _UNDEFINED else kind for kind in tags.get(SAMPLE_FORMAT, (1,))[: max(1, number)]}
+    if formats == {_UNSIGNED} and max(bits) > 8 and number > 1:
+        raise UntrustedColoursError(
+            f"{max(bits)}-bit multi-band TIFF ({number} bands): the file does not say which bands are red, green and "
+            "blue, or how bright white is"
+        )
+    if formats != {_UNSIGNED} or len(set(bits)) != 1 or bits[0] not in (1, 2, 4, 8, 16):
+        others = [kind for kind in formats if kind != _UNSIGNED]
+        raise UnsupportedImageError(
+            f"TIFF with {_KINDS.get(others[0] if others else _UNSIGNED, 'undefined')} samples of {bits[0]} bits: only "
+            "unsigned integers of 1, 2, 4, 8 or 16 bits, the same in all bands, are supported"
+        )
+    return bits[0]
+
+
+def _read_colours(directory: Directory, number: int) -> tuple[int, tuple[int, int, int] | None]:
+    """Return the photometric interpretation, and numbers of red, green and blue if the bands are named."""
+    tags, metadata = directory.tags, bytes(directory.texts.get(METADATA, b""))
+    if PHOTOMETRIC not in tags:
+        raise UntrustedColoursError("TIFF without a photometric interpretation: its colours are unknown")
+    [photometric, *_] = tags[PHOTOMETRIC]
+    if photometric in _NOT_READ:
+        raise UnsupportedImageError(f"TIFF with photometric interpretation {_NOT_READ[photometric]} is not supported")
+    if number == 1:
+        check_single(metadata)
+    if number in (3, 4) and photometric in (RGB, BLACK_IS_ZERO):
+        bands = find_colours(metadata, number)
+        return RGB if bands else photometric, bands
+    if photometric == RGB and find_colours(metadata, number) not in (None, (0, 1, 2)):
+        raise UntrustedColoursError(f"{number}-band TIFF whose first three are not named red, green and blue")
+    return photometric, None
+
+
+def _read_extra(tags: Tags, photometric: int, number: int, begin: int) -> tuple[int, ...]:
+    """Return what the bands are that follow the colours."""
+    kinds = tags.get(EXTRA, ())[begin:]
+    extra = number - _COLOURS.get(photometric, number + 1)
+    # In RGB and CMYK, the first bands are the colours, whatever follows: near infrared, in aerial images. As gray and
+    # something else, GDAL writes any bands.
+    is_certain = photometric in (RGB, PALETTE, _CMYK) or (extra == 1 and kinds[:1] and kinds[0] in _OPACITY)
+    if not 0 <= extra <= _MOST_BANDS or (extra and not is_certain):
+        raise UntrustedColoursError(
+            f"{number}-band TIFF with photometric interpretation {photometric}: its colours are ambiguous"
+        )
+    return (*kinds, *[_UNSPECIFIED] * extra)[:extra]
+
+
+def _name_left_out(extra: tuple[int, ...]) -> tuple[str, ...]:
+    names = ("alpha_dropped" if kind in _OPACITY else "extra_band_dropped" for kind in extra)
+    return tuple(sorted(set(names), reverse=True))
+
+
+def _check(tags: Tags, photometric: int, bits: int, extra: tuple[int, ...]) -> None:
+    """Refuse samples that Pillow does not read, or that decoders read differently."""
+    name = _NAMES[photometric]
+    if bits not in _BITS.get(photometric, (8,)) or (extra and bits != 8):
+        more = f" and {len(extra)} more bands" if extra else ""
+        raise UnsupportedImageError(f"TIFF in {name}{more} with samples of {bits} bits is not supported")
+    if photometric == WHITE_IS_ZERO and bits == 16:
+        raise UntrustedColoursError("16-bit TIFF in which zero is white: decoders disagree about its polarity")
+    if photometric == _YCBCR and tags.get(COMPRESSION, (1,))[0] == UNCOMPRESSED:
+        # Pillow reads its samples as RGB with a fourth one between the pixels, and reads beyond their end.
+        raise UnsupportedImageError("uncompressed YCbCr TIFF is not supported")
+    if photometric == _CMYK and tags.get(INKS, (_CMYK_INKS,))[0] != _CMYK_INKS:
+        raise UntrustedColoursError("TIFF with inks other than cyan, magenta, yellow and black")
+    if extra[:1] == (_PREMULTIPLIED,) and photometric in (WHITE_IS_ZERO, _CMYK):
+        where = "CMYK" if photometric == _CMYK else "gray, where zero is white,"
+        raise UnsupportedImageError(f"TIFF in {where} multiplied by opacity is not supported")
+    levels = len(tags.get(COLOUR_MAP, ()))
+    if photometric == PALETTE and levels != 3 << bits:
+        raise DamagedImageError(f"damaged TIFF: a colour map of {levels} values instead of {3 << bits}")
