@@ -146,6 +146,8 @@ def _data(facts: Facts) -> Iterator[str]:
         f"resized to {facts.network.image_size} px ({facts.network.resize_filter}). Repairs made: "
         f"{repairs or 'none, all images were plain RGB'}."
     )
+    if facts.network.rendering:
+        yield f"Rasters were shown with {facts.network.rendering}; prediction shows them in the same way."
 
 
 def _training(facts: Facts) -> Iterator[str]:

@@ -7,12 +7,15 @@ instead.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from pipelines.images.bmp import read_bmp
 from pipelines.images.gif import read_gif
 from pipelines.images.jpeg import read_jpeg
 from pipelines.images.layout import DamagedImageError, Layout, NotAnImageError
 from pipelines.images.png import read_png
+from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.images.tiff import read_tiff
 from pipelines.images.webp import read_webp
 
@@ -30,25 +33,27 @@ SIGNATURES = {
 ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".gif", ".bmp", ".webp")
 """Lowercase name endings of files that are listed as images in a folder."""
 
+
 # RIFF is a container for many formats, so WebP is recognized by two marks.
 _RIFF, _WEBP = b"RIFF", b"WEBP"
 
 
-def read_layout(data: bytes) -> Layout:
+def read_layout(data: bytes, rendering: Rendering = NO_RENDERING) -> Layout:
     """Read the layout of an image file.
 
     Args:
       data: the whole file, or at least its headers.
+      rendering: of rasters that are no picture by themselves.
 
     Raises:
       ImageError: the data is not an image in a known format, its header is truncated, or the header alone shows that
         the colours cannot be trusted.
     """
     format_name = recognize(data)
-    readers = {
+    readers: Mapping[str, Callable[[bytes], Layout]] = {
         "jpeg": read_jpeg,
         "png": read_png,
-        "tiff": read_tiff,
+        "tiff": partial(read_tiff, rendering=rendering),
         "gif": read_gif,
         "bmp": read_bmp,
         "webp": read_webp,

@@ -137,7 +137,8 @@ def _read_bits(tags: Tags, number: int) -> int:
     if formats == {_UNSIGNED} and max(bits) > 8 and number > 1:
         raise UntrustedColoursError(
             f"{max(bits)}-bit multi-band TIFF ({number} bands): the file does not say which bands are red, green and "
-            "blue, or how bright white is"
+            "blue, or how bright white is",
+            "say it with --bands and --stretch, or --product",
         )
     if formats != {_UNSIGNED} or len(set(bits)) != 1 or bits[0] not in (1, 2, 4, 8, 16):
         others = [kind for kind in formats if kind != _UNSIGNED]

@@ -1,0 +1,208 @@
+"""Read bands of a TIFF as numbers, whatever they are, and make a picture of them as the user says.
+
+Pillow reads no more than one band of 16 bits. But a row of pixels of several bands is, byte by byte, a longer row of
+one band; so that is what Pillow is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.images.layout import Layout, UnsupportedImageError, UntrustedColoursError
+from pipelines.images.loading import STRIP_PIXELS, open_image
+from pipelines.images.rendering import Rendering
+from pipelines.images.tiff_bands import find_colours
+from pipelines.images.tiff_directories import (
+    COLOUR_MAP,
+    EXTRA,
+    METADATA,
+    NO_DATA,
+    PHOTOMETRIC,
+    SAMPLE_FORMAT,
+    Directory,
+)
+from pipelines.images.tiff_fill_order import put_highest_first
+from pipelines.images.tiff_places import check_places
+from pipelines.images.tiff_rewriting import leave_pixels
+from pipelines.images.tiff_samples import BLACK_IS_ZERO, RGB
+from pipelines.images.tiff_sparse import fill_missing, read_no_data
+from pipelines.images.tiff_strips import (
+    BITS,
+    COMPRESSION,
+    HEIGHT,
+    JPEG,
+    PLANES,
+    PREDICTOR,
+    SAMPLES,
+    SEPARATE_PLANES,
+    TILE_WIDTH,
+    UNCOMPRESSED,
+    WIDTH,
+    Tags,
+    check_pieces,
+    pick_planes,
+)
+
+_UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
+_TYPES = {(_UNSIGNED, 8): "u1", (_UNSIGNED, 16): "u2", (_SIGNED, 16): "i2", (_FLOAT, 32): "f4"}
+_HORIZONTAL = 2
+_MOST_BANDS = 250
+_UNSTRETCHED = (None,) * 3
+
+
+class Raster(NamedTuple):
+    """Bands of a file that are rendered.
+
+    Attributes:
+      bands: numbers of those that are red, green and blue, or the number of the only one, from 0.
+      number: of bands in the file.
+      type: of their samples, as NumPy names it, without the order of bytes.
+      stretch: for each of `bands`; empty for samples of 8 bits, which are levels.
+    """
+
+    bands: tuple[int, ...]
+    number: int
+    type: str
+    stretch: tuple[tuple[float, float], ...]
+
+
+def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
+    """Return the bands of a file that are rendered; None for a picture that needs no rendering.
+
+    Raises:
+      ImageError: it is unknown which bands are colours, or how bright white is, or they are not supported.
+    """
+    tags = directory.tags
+    number, photometric = tags.get(SAMPLES, (1,))[0], tags.get(PHOTOMETRIC, (BLACK_IS_ZERO,))[0]
+    deep = max(tags.get(BITS, (1,))) > 8
+    if photometric not in (BLACK_IS_ZERO, RGB) or not (deep or (number >= 3 and rendering.bands)):
+        return None
+    if deep and not rendering.stretch:
+        return None
+    kind = _read_type(tags, number)
+    if number == 1:
+        if len(set(rendering.stretch)) != 1:
+            raise UntrustedColoursError("TIFF of one band, but --stretch says three ranges", "give it one range")
+        return Raster((0,), number, kind, rendering.stretch[:1])
+    return Raster(_find_bands(directory, number, rendering), number, kind, rendering.stretch if deep else ())
+
+
+def render(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> tuple[Image.Image, list[str]]:
+    """Make a picture of the bands of a raster.
+
+    Args:
+      directory: of the image.
+      raster: its bands.
+      tags: of the directory, with tiles named so.
+      data: the file.
+
+    Returns:
+      An image of mode RGB, and the repairs in the order applied.
+
+    Raises:
+      ImageError: some of the pixels are missing.
+    """
+    check_places(data, directory, tags)
+    data += bytes(max(0, directory.end + directory.form.inline - len(data)))
+    data, tags = put_highest_first(data, tags)
+    no_data = read_no_data(bytes(directory.texts.get(NO_DATA, b"")), tags[BITS][0])
+    data, tags = fill_missing(data, tags, directory.tables, no_data, directory.form.order)
+    repairs = set[str]()
+    levels = []
+    for plane, stretch in zip(_planes(directory, raster, tags, data), raster.stretch or _UNSTRETCHED, strict=False):
+        if no_data is not None and (plane == no_data).any():
+            repairs.add("no_data_kept")
+        levels.append(Image.fromarray(_stretched(plane, *stretch) if stretch else np.ascontiguousarray(plane)))
+    named = sorted(repairs)
+    if raster.number > 1:
+        numbers = "".join(str(band + 1) for band in raster.bands)
+        named += [f"bands_{numbers}"] * (raster.bands != (0, 1, 2)) + ["extra_band_dropped"] * (raster.number > 3)
+    named += ["stretched"] * bool(raster.stretch) + ["grayscale"] * (raster.number == 1)
+    return Image.merge("RGB", levels * (3 // len(levels))), named
+
+
+def _planes(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> Iterator[NDArray[Any]]:
+    if raster.number > 1 and tags.get(PLANES, (1,))[0] == SEPARATE_PLANES:
+        for band in raster.bands:
+            yield _read_band(directory, pick_planes(tags, [band]), raster, data)[..., 0]
+        return
+    samples = _read_band(directory, tags, raster, data)
+    for band in raster.bands:
+        yield samples[..., band]
+
+
+def _read_type(tags: Tags, number: int) -> str:
+    bits = set(tags.get(BITS, (1,))[:number])
+    formats = {_UNSIGNED if kind == _UNDEFINED else kind for kind in tags.get(SAMPLE_FORMAT, (_UNSIGNED,))[:number]}
+    kind = _TYPES.get((min(formats), min(bits))) if len(bits) == len(formats) == 1 else None
+    if kind is None or number > _MOST_BANDS:
+        raise UnsupportedImageError(
+            f"TIFF of {number} bands with samples of {max(bits)} bits: of rasters, unsigned integers of 8 and 16 bits, "
+            "signed ones of 16 and floating-point numbers of 32 are supported, the same in all bands"
+        )
+    if tags.get(COMPRESSION, (1,))[0] == JPEG:
+        raise UnsupportedImageError("JPEG-compressed raster is not supported")
+    if kind == "f4" and tags.get(PREDICTOR, (1,))[0] != 1 and number > 1:
+        raise UnsupportedImageError("TIFF of floating-point numbers with a predictor is not supported")
+    return kind
+
+
+def _find_bands(directory: Directory, number: int, rendering: Rendering) -> tuple[int, ...]:
+    bands = tuple(band - 1 for band in rendering.bands)
+    bands = bands or find_colours(bytes(directory.texts.get(METADATA, b"")), number) or ()
+    if not bands:
+        raise UntrustedColoursError(
+            f"TIFF of {number} bands that does not say which are red, green and blue", "say it with --bands"
+        )
+    if max(bands) >= number:
+        raise UntrustedColoursError(f"TIFF of {number} bands, but --bands names band {max(bands) + 1}")
+    return bands
+
+
+def _read_band(directory: Directory, tags: Tags, raster: Raster, data: bytes) -> NDArray[Any]:
+    """Read bands that follow one another pixel by pixel, or a single one: [height, width, bands]."""
+    number, width, height = tags.get(SAMPLES, (1,))[0], tags[WIDTH][0], tags[HEIGHT][0]
+    told = {tag: values for tag, values in tags.items() if tag not in (EXTRA, COLOUR_MAP, SAMPLE_FORMAT)}
+    told |= {SAMPLES: (1,), BITS: tags[BITS][:1], PHOTOMETRIC: (BLACK_IS_ZERO,), PLANES: (1,)}
+    told |= {tag: (tags[tag][0] * number,) for tag in (WIDTH, TILE_WIDTH) if tag in tags}
+    if raster.type == "f4":
+        told[SAMPLE_FORMAT] = (_FLOAT,)
+    is_predicted = number > 1 and tags.get(PREDICTOR, (1,))[0] == _HORIZONTAL
+    if is_predicted:
+        # The difference is that to the same band of the pixel before, which Pillow does not know of.
+        told[PREDICTOR] = (1,)
+    check_pieces(data, told, b"")
+    with open_image(leave_pixels(directory, data, told), Layout("tiff", width * number, height)) as image:
+        image.load()
+        samples = np.asarray(image).reshape(height, width, number)
+    if raster.type == "f4" and directory.form.order == ">" and tags.get(COMPRESSION, (1,))[0] != UNCOMPRESSED:
+        # libtiff turns the bytes of what it unpacks around, and Pillow does so again.
+        samples = samples.byteswap()
+    if is_predicted:
+        samples = _unpredicted(samples, tags)
+    return samples.view(samples.dtype.str.replace("u", "i")) if raster.type == "i2" else samples
+
+
+def _unpredicted(differences: NDArray[Any], tags: Tags) -> NDArray[Any]:
+    """Sum up the differences along each row of each strip or tile; they wrap around."""
+    step = tags.get(TILE_WIDTH, (differences.shape[1],))[0]
+    samples = np.empty_like(differences)
+    for left in range(0, differences.shape[1], step):
+        piece = slice(left, left + step)
+        np.cumsum(differences[:, piece], axis=1, dtype=differences.dtype, out=samples[:, piece])
+    return samples
+
+
+def _stretched(plane: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """Scale values so that `low` becomes 0 and `high` 255; what is beyond them, or no number, is 0 or 255 as well."""
+    levels = np.empty(plane.shape, np.uint8)
+    rows = max(1, STRIP_PIXELS // plane.shape[1])
+    for top in range(0, plane.shape[0], rows):
+        scaled = (plane[top : top + rows].astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
+        levels[top : top + rows] = np.nan_to_num(np.rint(scaled), nan=0).clip(0, 255)
+    return levels
