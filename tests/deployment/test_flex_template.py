@@ -29,9 +29,12 @@ types: Any = pytest.importorskip(
 LEAST = {"input": "gs://archive/2026/", "model": "gs://models/amazon", "output": "gs://results/amazon"}
 LEFT_OUT = {
     "checkpoint_every": "waves are those of a local run; a job commits once, at its end",
+    "checkpoint_seconds": "the same",
     "dry_run": "it writes no job for the launcher to start; gcloud asks for one with validateOnly",
     "fail_fast": "distributed workers share no failure count",
+    "log_format": "Google's launcher takes the lines into its log as they are",
     "progress": "nobody looks at the launcher",
+    "verbose": "the launcher submits the job and ends; what it could add is in the job's own log",
 }
 """Flags that no parameter stands for, and why."""
 

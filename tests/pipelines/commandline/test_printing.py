@@ -106,17 +106,19 @@ def in_json() -> Iterator[None]:
 
 
 def test_a_message_in_json_is_one_object_without_secrets(in_json: None, capfd: pytest.CaptureFixture[str]) -> None:
+    log_libraries(verbose=False)
     log(f"{HOSTILE}: gone", "second line https://host/a?X-Amz-Signature=abc", exit_code=1)
     announce("stopping")
     logging.getLogger("pipelines.output.lock").warning("%s is slow", HOSTILE)
 
     lines = capfd.readouterr().err.splitlines()
-    first, second = map(json.loads, lines)
+    first, second, third = map(json.loads, lines)
     assert all(map(is_text, lines))
     assert first["message"].startswith(f"{HOSTILE}: gone\nsecond line https://host/a")
     assert "abc" not in lines[0]
     assert [first["severity"], first["exit_code"]] == ["ERROR", 1]
     assert [second["severity"], second["message"]] == ["WARNING", "scenetags: stopping"]
+    assert [third["severity"], third["message"]] == ["WARNING", f"scenetags: {HOSTILE} is slow"]
     assert datetime.fromisoformat(first["time"]).tzinfo == UTC
 
 

@@ -279,6 +279,15 @@ def test_a_batch_too_large_for_tensorflows_memory_is_a_memory_error(
         engine.predict(np.zeros((2, bundle.image_size, bundle.image_size, 3), np.uint8))
 
 
+def test_tensorflow_computes_in_full_float32_on_a_gpu_too(bundle: Bundle, tensorflow: Any) -> None:
+    switch = tensorflow.config.experimental
+    switch.enable_tensor_float_32_execution(True)
+
+    open_engine(bundle, "tensorflow")
+
+    assert not switch.tensor_float_32_execution_enabled()
+
+
 def test_tensorflow_gets_the_number_of_cores_it_may_use(
     bundle: Bundle, tensorflow: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
