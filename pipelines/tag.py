@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders or patterns")
     add_model(parser)
     add_engine(parser)
-    add_rasters(parser, default="as the bundle's training images")
+    add_rasters(parser, default="as the bundle's training images did")
     parser.add_argument("--picture", metavar="FILE.png", help="also draw each image next to its probabilities")
     try:
         return _tag(parser.parse_args(sys.argv[1:] if argv is None else argv))

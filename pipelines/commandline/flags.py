@@ -87,7 +87,7 @@ def add_flags(parser: argparse.ArgumentParser, output: str | None = None) -> Non
     _add_input(parser.add_argument_group("what to tag"))
     _add_model_and_output(parser.add_argument_group("model and output"), output)
     _add_execution(parser.add_argument_group("execution"))
-    add_rasters(parser, default="as the bundle's training images")
+    add_rasters(parser, default="as the bundle's training images did")
     _add_limits(parser.add_argument_group("per-image limits (an image over a limit is recorded as a failure)"))
 
 

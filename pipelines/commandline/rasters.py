@@ -15,7 +15,11 @@ def add_rasters(parser: argparse.ArgumentParser, default: str) -> None:
       parser: of the command.
       default: what holds without them, in words.
     """
-    group = parser.add_argument_group(f"rasters: TIFFs of 16 bits, or of other bands than red, green, blue ({default})")
+    group = parser.add_argument_group(
+        "rasters",
+        "How TIFFs of 16 bits, or of other bands than red, green and blue, become pictures; by default "
+        f"{default}. See docs/rasters.md.",
+    )
     group.add_argument(
         "--bands",
         metavar="R,G,B",
