@@ -73,7 +73,8 @@ def _tag(options: argparse.Namespace) -> int:
     if options.picture:
         _check_picture(options.picture, [item.path for item in listed])
     bundle = load_bundle(options.model)
-    rendering = read_rendering(options.bands, options.stretch, options.product) or bundle.rendering
+    said = read_rendering(options.bands, options.stretch, options.product)
+    rendering = said.over(bundle.rendering)
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, rendering=rendering)
     source = ImageSource(decoding, Limits())
     with closing(LookAhead(source, READS_IN_FLIGHT)) as ahead:

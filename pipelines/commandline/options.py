@@ -103,7 +103,7 @@ class PredictOptions:
 
     @property
     def rendering(self) -> Rendering:
-        """How rasters become pictures; empty for what the bundle says."""
+        """How rasters become pictures, as far as it was said; the bundle says the rest."""
         return read_rendering(self.bands, self.stretch, self.product)
 
     def described(self) -> dict[str, Any]:

@@ -17,8 +17,8 @@ def add_rasters(parser: argparse.ArgumentParser, default: str) -> None:
     """
     group = parser.add_argument_group(
         "rasters",
-        "How TIFFs of 16 bits, or of other bands than red, green and blue, become pictures; by default "
-        f"{default}. See docs/rasters.md.",
+        "How TIFFs of 16 bits, or of other bands than red, green and blue, become pictures;\n"
+        f"by default, {default}. See docs/rasters.md.",
     )
     group.add_argument(
         "--bands",

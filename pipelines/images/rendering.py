@@ -28,6 +28,10 @@ class Rendering(NamedTuple):
         flags += [f"--stretch {','.join(f'{low:g}:{high:g}' for low, high in self.stretch)}"] if self.stretch else []
         return " ".join(flags)
 
+    def over(self, other: Rendering) -> Rendering:
+        """Complete it by what another one says."""
+        return Rendering(self.bands or other.bands, self.stretch or other.stretch)
+
     def described(self) -> dict[str, Any]:
         """Return it as JSON."""
         return {"bands": list(self.bands), "stretch": [list(pair) for pair in self.stretch]}

@@ -55,7 +55,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     census = take_census(list_images(job.input, job.input_list, passed_over), sample)
     engine = open_engine(bundle, job.engine, job.threads)
     limits = job.limits
-    rendering = job.rendering or bundle.rendering
+    rendering = job.rendering.over(bundle.rendering)
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, limits.max_pixels, rendering)
     measured = measure(
         *(census.sample, engine, decoding, limits),
