@@ -80,7 +80,7 @@ def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
     tags = directory.tags
     number, photometric = tags.get(SAMPLES, (1,))[0], tags.get(PHOTOMETRIC, (BLACK_IS_ZERO,))[0]
     deep = max(tags.get(BITS, (1,))) > 8
-    if photometric not in (BLACK_IS_ZERO, RGB) or not (deep or (number >= 3 and rendering.bands)):
+    if not number or photometric not in (BLACK_IS_ZERO, RGB) or not (deep or (number >= 3 and rendering.bands)):
         return None
     if deep and not rendering.stretch:
         return None
