@@ -147,8 +147,9 @@ def _read_type(tags: Tags, number: int) -> str:
         )
     if tags.get(COMPRESSION, (1,))[0] == JPEG:
         raise UnsupportedImageError("JPEG-compressed raster is not supported")
-    if kind == "f4" and tags.get(PREDICTOR, (1,))[0] != 1 and number > 1:
-        raise UnsupportedImageError("TIFF of floating-point numbers with a predictor is not supported")
+    interleaved = number > 1 and tags.get(PLANES, (1,))[0] != SEPARATE_PLANES
+    if kind == "f4" and tags.get(PREDICTOR, (1,))[0] != 1 and interleaved:
+        raise UnsupportedImageError("TIFF of floating-point numbers, pixel by pixel, with a predictor is not supported")
     return kind
 
 
