@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pipelines.commandline.parser import UsageError
-from pipelines.images.rendering import COLOURS, NO_RENDERING, PRODUCTS, Rendering
+from pipelines.images.rendering import COLOURS, NO_RENDERING, PRODUCTS, Rendering, is_range
 
 
 def add_rasters(parser: argparse.ArgumentParser, default: str) -> None:
@@ -51,6 +51,7 @@ def read_rendering(bands: str | None, stretch: str | None, product: str | None) 
     return Rendering(
         _read_bands(bands) if bands is not None else known.bands,
         _read_stretch(stretch) if stretch is not None else known.stretch,
+        known.product,
     )
 
 
@@ -69,9 +70,7 @@ def _read_stretch(text: str) -> tuple[tuple[float, float], ...]:
         ranges = tuple((float(low), float(high)) for low, high in (part.split(":") for part in text.split(",")))
     except ValueError:
         ranges = ()
-    # Not infinite, and no NaN.
-    sound = all(low < high and abs(low) < 1e30 and abs(high) < 1e30 for low, high in ranges)
-    if len(ranges) not in (1, COLOURS) or not sound:
+    if len(ranges) not in (1, COLOURS) or not all(is_range(*ends) for ends in ranges):
         raise UsageError(
             f"--stretch {text}: not LOW:HIGH, or three of them, with LOW below HIGH", "write e.g. --stretch 0:3000"
         )

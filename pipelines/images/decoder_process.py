@@ -40,8 +40,8 @@ def main() -> None:
     settings, max_seconds, parent = json.loads(sys.argv[1])
     _die_with(parent)
     _give_up_rights()
-    size, resize_filter, max_pixels, (bands, stretch) = settings
-    rendering = Rendering(tuple(bands), tuple((low, high) for low, high in stretch))
+    size, resize_filter, max_pixels, (bands, stretch, product) = settings
+    rendering = Rendering(tuple(bands), tuple((low, high) for low, high in stretch), product)
     settings = DecodeSettings(size, resize_filter, max_pixels, rendering)
     answers = sys.stdout.buffer
     answers.write(READY)

@@ -16,9 +16,8 @@ from pipelines.images.webp import read_canvas
 # `tools.largest_images`. A progressive JPEG keeps its coefficients, and WebP's decoder further copies.
 _JPEG, _JPEG_OF_4, _PROGRESSIVE_JPEG, _WEBP, _OTHERS = 8, 11, 12, 17, 9
 _MOST = {"jpeg": _PROGRESSIVE_JPEG, "webp": _WEBP}
-_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_SAMPLES = 256, 257, 258, 277
-# Per band; of 16 bits, which are the usual ones.
-_RASTER_BYTES = 4
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_COMPRESSION, _TIFF_SAMPLES = 256, 257, 258, 259, 277
+_UNCOMPRESSED = 1
 _SAMPLES_OF_A_PICTURE, _BITS_OF_A_PICTURE = 4, 8
 _TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
@@ -100,18 +99,19 @@ def _tiff_size(head: bytes) -> _Size:
     (entries,) = struct.unpack_from(order + count, head, at)
     entry = struct.Struct(f"{order}HH{offset}{inline}s")
     values: dict[int, int] = {}
-    deep = False
+    bits = 1
     for number in range(entries):
         place = at + struct.calcsize(count) + number * entry.size
         tag, kind, length, value = entry.unpack_from(head, place)
-        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_SAMPLES) and length == 1:
+        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_COMPRESSION, _TIFF_SAMPLES) and length == 1:
             (values[tag],) = struct.unpack_from(order + _TIFF_INTEGERS[kind], value)
         elif tag == _TIFF_BITS:
-            deep |= _bits(order, head, kind, length, value) > _BITS_OF_A_PICTURE
+            bits = _bits(order, head, kind, length, value)
     size, samples = _Size(values[_TIFF_WIDTH], values[_TIFF_HEIGHT]), values.get(_TIFF_SAMPLES, 1)
-    if deep or samples > _SAMPLES_OF_A_PICTURE:
-        # All bands of a raster are held at a time, and once more while a predictor is undone.
-        return size._replace(bytes_per_pixel=_OTHERS + _RASTER_BYTES * samples)
+    if bits > _BITS_OF_A_PICTURE or samples > _SAMPLES_OF_A_PICTURE:
+        # All bands of a raster are held while three of them become a picture, and once more in a copy of the file.
+        copies = 2 if values.get(_TIFF_COMPRESSION, _UNCOMPRESSED) == _UNCOMPRESSED else 1
+        return size._replace(bytes_per_pixel=_OTHERS + copies * -(-bits // 8) * samples)
     return size
 
 

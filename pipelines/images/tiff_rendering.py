@@ -15,14 +15,15 @@ from PIL import Image
 
 from pipelines.images.layout import Layout, UnsupportedImageError, UntrustedColoursError
 from pipelines.images.loading import STRIP_PIXELS, open_image
-from pipelines.images.rendering import Rendering
-from pipelines.images.tiff_bands import find_colours
+from pipelines.images.rendering import COLOURS, PRODUCTS, Rendering
+from pipelines.images.tiff_bands import check_single, find_colours
 from pipelines.images.tiff_directories import (
     COLOUR_MAP,
     EXTRA,
     METADATA,
     NO_DATA,
     PHOTOMETRIC,
+    PROFILE,
     SAMPLE_FORMAT,
     Directory,
 )
@@ -30,7 +31,7 @@ from pipelines.images.tiff_fill_order import put_highest_first
 from pipelines.images.tiff_places import check_places
 from pipelines.images.tiff_rewriting import leave_pixels
 from pipelines.images.tiff_samples import BLACK_IS_ZERO, RGB
-from pipelines.images.tiff_sparse import fill_missing, read_no_data
+from pipelines.images.tiff_sparse import fill_missing
 from pipelines.images.tiff_strips import (
     BITS,
     COMPRESSION,
@@ -52,7 +53,6 @@ _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
 _TYPES = {(_UNSIGNED, 8): "u1", (_UNSIGNED, 16): "u2", (_SIGNED, 16): "i2", (_FLOAT, 32): "f4"}
 _HORIZONTAL = 2
 _MOST_BANDS = 250
-_UNSTRETCHED = (None,) * 3
 
 
 class Raster(NamedTuple):
@@ -80,12 +80,19 @@ def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
     tags = directory.tags
     number, photometric = tags.get(SAMPLES, (1,))[0], tags.get(PHOTOMETRIC, (BLACK_IS_ZERO,))[0]
     deep = max(tags.get(BITS, (1,))) > 8
-    if not number or photometric not in (BLACK_IS_ZERO, RGB) or not (deep or (number >= 3 and rendering.bands)):
-        return None
-    if deep and not rendering.stretch:
+    # All products are deep: a picture beside their files has its colours in its own order.
+    is_concerned = rendering.stretch if deep else number >= 3 and rendering.bands and not rendering.product
+    if not number or photometric not in (BLACK_IS_ZERO, RGB) or not is_concerned:
         return None
     kind = _read_type(tags, number)
+    if rendering.product and number != PRODUCTS[rendering.product].number:
+        raise UntrustedColoursError(
+            f"TIFF of {number} band{'s' * (number > 1)}, but files of {rendering.product} have "
+            f"{PRODUCTS[rendering.product].number}",
+            "choose its product, or say --bands and --stretch",
+        )
     if number == 1:
+        check_single(bytes(directory.texts.get(METADATA, b"")))
         if len(set(rendering.stretch)) != 1:
             raise UntrustedColoursError("TIFF of one band, but --stretch says three ranges", "give it one range")
         return Raster((0,), number, kind, rendering.stretch[:1])
@@ -110,30 +117,47 @@ def render(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> tup
     check_places(data, directory, tags)
     data += bytes(max(0, directory.end + directory.form.inline - len(data)))
     data, tags = put_highest_first(data, tags)
-    no_data = read_no_data(bytes(directory.texts.get(NO_DATA, b"")), tags[BITS][0])
-    data, tags = fill_missing(data, tags, directory.tables, no_data, directory.form.order)
-    repairs = set[str]()
-    levels = []
-    for plane, stretch in zip(_planes(directory, raster, tags, data), raster.stretch or _UNSTRETCHED, strict=False):
-        if no_data is not None and (plane == no_data).any():
-            repairs.add("no_data_kept")
-        levels.append(Image.fromarray(_stretched(plane, *stretch) if stretch else np.ascontiguousarray(plane)))
-    named = sorted(repairs)
+    no_data = _read_no_data(directory, raster.type)
+    data, tags = fill_missing(data, tags, directory.tables, no_data, directory.form.order, raster.type)
+    levels = np.empty((len(raster.bands), tags[HEIGHT][0], tags[WIDTH][0]), np.uint8)
+    lacks_data = False
+    for colour, top, samples in _read(directory, raster, tags, data):
+        lacks_data |= raster.type == "f4" and bool(np.isnan(samples).any())
+        lacks_data |= no_data is not None and bool((samples == no_data).any())
+        shown = _stretched(samples, *raster.stretch[colour]) if raster.stretch else samples
+        levels[colour, top : top + len(samples)] = shown
+    named = ["no_data_kept"] * lacks_data
     if raster.number > 1:
-        numbers = "".join(str(band + 1) for band in raster.bands)
-        named += [f"bands_{numbers}"] * (raster.bands != (0, 1, 2)) + ["extra_band_dropped"] * (raster.number > 3)
+        numbers = [str(band + 1) for band in raster.bands]
+        between = "" if max(raster.bands) < 9 else "_"
+        named += [f"bands_{between.join(numbers)}"] * (raster.bands != (0, 1, 2))
+        named += ["extra_band_dropped"] * (raster.number > 3)
     named += ["stretched"] * bool(raster.stretch) + ["grayscale"] * (raster.number == 1)
-    return Image.merge("RGB", levels * (3 // len(levels))), named
+    named += ["mask_dropped"] * directory.has_mask + ["icc_ignored"] * (PROFILE in directory.texts)
+    planes = [Image.fromarray(plane) for plane in levels]
+    return Image.merge("RGB", planes * (COLOURS // len(planes))), named
 
 
-def _planes(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> Iterator[NDArray[Any]]:
+def _read_no_data(directory: Directory, kind: str) -> float | None:
+    """Return the value that stands for no data, if a sample can have it."""
+    try:
+        value = float(bytes(directory.texts.get(NO_DATA, b"")).strip(b"\0 \n"))
+        # In the precision of the samples: GDAL writes more digits.
+        return float(np.array(value, kind)) if kind == "f4" or float(np.array(value).astype(kind)) == value else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _read(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> Iterator[tuple[int, int, NDArray[Any]]]:
+    """Yield for each colour, from 0, and each strip of some rows the first of them and its samples: [rows, width]."""
     if raster.number > 1 and tags.get(PLANES, (1,))[0] == SEPARATE_PLANES:
-        for band in raster.bands:
-            yield _read_band(directory, pick_planes(tags, [band]), raster, data)[..., 0]
+        for colour, band in enumerate(raster.bands):
+            for top, samples in _read_strips(directory, pick_planes(tags, [band]), raster, data):
+                yield colour, top, samples[..., 0]
         return
-    samples = _read_band(directory, tags, raster, data)
-    for band in raster.bands:
-        yield samples[..., band]
+    for top, samples in _read_strips(directory, tags, raster, data):
+        for colour, band in enumerate(raster.bands):
+            yield colour, top, samples[..., band]
 
 
 def _read_type(tags: Tags, number: int) -> str:
@@ -154,8 +178,16 @@ def _read_type(tags: Tags, number: int) -> str:
 
 
 def _find_bands(directory: Directory, number: int, rendering: Rendering) -> tuple[int, ...]:
-    bands = tuple(band - 1 for band in rendering.bands)
-    bands = bands or find_colours(bytes(directory.texts.get(METADATA, b"")), number) or ()
+    bands, metadata = tuple(band - 1 for band in rendering.bands), bytes(directory.texts.get(METADATA, b""))
+    if not bands or rendering.product:
+        named = find_colours(metadata, number) or ()
+        if rendering.product and named and named != bands:
+            raise UntrustedColoursError(
+                f"TIFF that names bands {', '.join(str(band + 1) for band in named)} red, green and blue, but in "
+                f"{rendering.product} they are {', '.join(map(str, rendering.bands))}",
+                "say --bands and --stretch",
+            )
+        bands = bands or named
     if not bands:
         raise UntrustedColoursError(
             f"TIFF of {number} bands that does not say which are red, green and blue", "say it with --bands"
@@ -165,8 +197,11 @@ def _find_bands(directory: Directory, number: int, rendering: Rendering) -> tupl
     return bands
 
 
-def _read_band(directory: Directory, tags: Tags, raster: Raster, data: bytes) -> NDArray[Any]:
-    """Read bands that follow one another pixel by pixel, or a single one: [height, width, bands]."""
+def _read_strips(directory: Directory, tags: Tags, raster: Raster, data: bytes) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Read bands that follow one another pixel by pixel, or a single one; yield row and [rows, width, bands].
+
+    An array of all samples would be held besides Pillow's image of them, twice while it is made.
+    """
     number, width, height = tags.get(SAMPLES, (1,))[0], tags[WIDTH][0], tags[HEIGHT][0]
     told = {tag: values for tag, values in tags.items() if tag not in (EXTRA, COLOUR_MAP, SAMPLE_FORMAT)}
     told |= {SAMPLES: (1,), BITS: tags[BITS][:1], PHOTOMETRIC: (BLACK_IS_ZERO,), PLANES: (1,)}
@@ -178,15 +213,19 @@ def _read_band(directory: Directory, tags: Tags, raster: Raster, data: bytes) ->
         # The difference is that to the same band of the pixel before, which Pillow does not know of.
         told[PREDICTOR] = (1,)
     check_pieces(data, told, b"")
+    # libtiff turns the bytes of what it unpacks around, and Pillow does so again.
+    is_turned = raster.type == "f4" and directory.form.order == ">" and tags.get(COMPRESSION, (1,))[0] != UNCOMPRESSED
+    # Pillow would count samples, not pixels, and those have been counted.
+    Image.MAX_IMAGE_PIXELS = None
     with open_image(leave_pixels(directory, data, told), Layout("tiff", width * number, height)) as image:
         image.load()
-        samples = np.asarray(image).reshape(height, width, number)
-    if raster.type == "f4" and directory.form.order == ">" and tags.get(COMPRESSION, (1,))[0] != UNCOMPRESSED:
-        # libtiff turns the bytes of what it unpacks around, and Pillow does so again.
-        samples = samples.byteswap()
-    if is_predicted:
-        samples = _unpredicted(samples, tags)
-    return samples.view(samples.dtype.str.replace("u", "i")) if raster.type == "i2" else samples
+        rows = max(1, STRIP_PIXELS // image.width)
+        for top in range(0, height, rows):
+            strip = image.crop((0, top, image.width, min(top + rows, height)))
+            samples = np.asarray(strip).reshape(-1, width, number)
+            samples = samples.byteswap() if is_turned else samples
+            samples = _unpredicted(samples, tags) if is_predicted else samples
+            yield top, samples.view(samples.dtype.str.replace("u", "i")) if raster.type == "i2" else samples
 
 
 def _unpredicted(differences: NDArray[Any], tags: Tags) -> NDArray[Any]:
@@ -199,11 +238,11 @@ def _unpredicted(differences: NDArray[Any], tags: Tags) -> NDArray[Any]:
     return samples
 
 
-def _stretched(plane: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+def _stretched(samples: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     """Scale values so that `low` becomes 0 and `high` 255; what is beyond them, or no number, is 0 or 255 as well."""
-    levels = np.empty(plane.shape, np.uint8)
-    rows = max(1, STRIP_PIXELS // plane.shape[1])
-    for top in range(0, plane.shape[0], rows):
-        scaled = (plane[top : top + rows].astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
-        levels[top : top + rows] = np.nan_to_num(np.rint(scaled), nan=0).clip(0, 255)
+    scaled = np.subtract(samples, np.float32(low), dtype=np.float32)
+    scaled *= np.float32(255 / (high - low))
+    np.clip(scaled, 0, 255, out=scaled)
+    scaled[np.isnan(scaled)] = 0
+    levels: NDArray[np.uint8] = np.rint(scaled, out=scaled).astype(np.uint8)
     return levels

@@ -89,7 +89,8 @@ def check_manifest(path: str, manifest: Any) -> BundleManifest:
     del fields["format"]
     # Not `isinstance`: to Python, true is a number.
     wrong = [name for name, kind in _FIELDS.items() if type(fields.get(name)) is not kind]
-    if unknown := fields.keys() - _FIELDS - {"rendering"} or wrong:
+    unknown = fields.keys() - _FIELDS - {"rendering"}
+    if wrong or unknown:
         problems = ", ".join(wrong or sorted(unknown))
         raise BundleError(f"bundle {path}: {MANIFEST} has missing, unknown or malformed fields: {problems}")
     if not _is_text(fields):

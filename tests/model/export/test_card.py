@@ -166,8 +166,8 @@ def test_how_rasters_were_shown_is_told_and_in_the_command(told: Facts, quality:
         dataclasses.replace(told, network=dataclasses.replace(told.network, rendering=rendering)), quality, VERSIONS
     )
 
-    assert "--quantize none --bands 3,2,1 --stretch 0:3000,0:2500.5,0:3000\n" in text
-    assert "Rasters were shown with `--bands 3,2,1 --stretch 0:3000,0:2500.5,0:3000`" in text
+    assert "--quantize none --bands=3,2,1 --stretch=0:3000,0:2500.5,0:3000\n" in text
+    assert "Rasters were shown with `--bands=3,2,1 --stretch=0:3000,0:2500.5,0:3000`" in text
 
 
 def test_the_cost_of_int8_is_reported_next_to_float32(told: Facts, written: str) -> None:

@@ -38,8 +38,8 @@ THREE = ((0.0, 3000.0),) * 3
         ([], NO_RENDERING),
         (["--bands=3,2,1", "--stretch=0:3000"], Rendering((3, 2, 1), THREE)),
         (["--stretch=0:1,-2:2.5,0:3e3"], Rendering((), ((0, 1), (-2, 2.5), (0, 3000)))),
-        (["--product=planet-analytic-sr"], Rendering((3, 2, 1), THREE)),
-        (["--product=planet-analytic", "--stretch=0:3000"], Rendering((3, 2, 1), THREE)),
+        (["--product=planet-analytic-sr"], Rendering((3, 2, 1), THREE, "planet-analytic-sr")),
+        (["--product=planet-analytic", "--stretch=0:3000"], Rendering((3, 2, 1), THREE, "planet-analytic")),
     ],
 )
 def test_what_is_said_of_rasters(flags: Sequence[str], rendering: Rendering) -> None:

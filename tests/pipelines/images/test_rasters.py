@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from pipelines.images import DecodeSettings, decode, decode_resized
 from pipelines.images.isolation import DecoderPool
 from pipelines.images.rendering import NO_RENDERING, PRODUCTS, Rendering, read_rendering
+from tests import icc_profiles
 from tests import image_files as files
 from tests.pipelines.images.decoding import assert_refused
 from tests.pipelines.images.test_tiff_layouts import CODES, PREDICTED, TILE_HEIGHT, TILE_WIDTH, Tags, write
@@ -27,7 +30,7 @@ from tests.pipelines.images.tiff_files import (
     WIDTH,
 )
 
-SAMPLE_FORMAT, METADATA = 339, 42112
+SAMPLE_FORMAT, PROFILE, METADATA = 339, 34675, 42112
 FORMATS = {"u": 1, "i": 2, "f": 3}
 STRETCH = ((1000.0, 4000.0), (500.0, 3000.0), (0.0, 6000.0))
 BGR = Rendering((3, 2, 1), STRETCH)
@@ -37,6 +40,16 @@ def scene(bands: int, dtype: Any = np.uint16, height: int = 33, width: int = 47,
     random = np.random.default_rng(seed)
     low, high = (0, 256) if dtype == np.uint8 else (-500 if dtype == np.int16 else 0, 7000)
     return random.integers(low, high, (height, width, bands)).astype(dtype)
+
+
+def named(samples: NDArray[Any], *names: str) -> bytes:
+    """Write a TIFF whose bands GDAL has named."""
+    items = "".join(
+        f'<Item name="DESCRIPTION" sample="{number}" role="description">{name}</Item>'
+        for number, name in enumerate(names)
+    )
+    metadata = f"<GDALMetadata>{items}</GDALMetadata>\0".encode()
+    return files.tiff(samples, files.BLACK_IS_ZERO, tags={METADATA: ("B", list(metadata))})
 
 
 def shown(samples: NDArray[Any], rendering: Rendering) -> NDArray[Any]:
@@ -111,12 +124,7 @@ def test_bands_of_8_bits_are_levels_already(planar: bool) -> None:
 
 def test_bands_that_the_file_names_need_only_a_stretch() -> None:
     samples = scene(4)
-    items = "".join(
-        f'<Item name="DESCRIPTION" sample="{number}" role="description">{name}</Item>'
-        for number, name in enumerate(("Blue", "Green", "Red", "NIR"))
-    )
-    metadata = f"<GDALMetadata>{items}</GDALMetadata>\0".encode()
-    data = files.tiff(samples, files.BLACK_IS_ZERO, tags={METADATA: ("B", list(metadata))})
+    data = named(samples, "Blue", "Green", "Red", "NIR")
 
     repairs = ["bands_321", "extra_band_dropped", "stretched"]
     decoded = decode(data, rendering=Rendering(stretch=STRETCH))
@@ -146,12 +154,106 @@ def test_values_that_are_no_numbers_are_black_and_those_beyond_the_range_are_its
     assert decoded.pixels[..., 0].tolist() == [[0, 0, 255], [128, 0, 0]]
 
 
-def test_pixels_without_data_are_named() -> None:
-    samples = scene(4)
-    samples[:5] = 0
-    data = files.tiff(samples, files.RGB, tags={NO_DATA: ("B", list(b"0\0"))})
+@pytest.mark.parametrize(
+    ("dtype", "value", "written"),
+    [
+        *(
+            (np.uint16, 0, b"0"),
+            (np.uint16, 65535, b"65535"),
+            (np.int16, -9999, b"-9999"),
+            (np.float32, np.nan, b"nan"),
+        ),
+        *(
+            (np.float32, -9999, b"-9999"),
+            (np.float32, np.nan, b"0"),
+            (np.float32, -3.4028235e38, b"-3.40282346638529e+38"),
+        ),
+    ],
+)
+def test_pixels_without_data_are_named(dtype: Any, value: float, written: bytes) -> None:
+    samples = scene(4, dtype)
+    # Other values than this one.
+    samples[samples == 0] = 1
+    tags: Tags = {NO_DATA: ("B", list(written + b"\0")), SAMPLE_FORMAT: ("H", [FORMATS[samples.dtype.kind]] * 4)}
+    repairs = ["bands_321", "extra_band_dropped", "stretched"]
+    assert_shown(files.tiff(samples, files.RGB, tags=tags), samples, BGR, repairs)
 
-    assert_shown(data, samples, BGR, ["no_data_kept", "bands_321", "extra_band_dropped", "stretched"])
+    samples[:5] = value
+    decoded = decode(files.tiff(samples, files.RGB, tags=tags), rendering=BGR)
+    assert decoded.repairs == ("no_data_kept", *repairs)
+    assert np.abs(decoded.pixels - np.nan_to_num(shown(samples, BGR))).max() <= 0.51
+
+
+@pytest.mark.parametrize("predictor", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("dtype", "value", "written"),
+    [(np.uint16, 1500, b"1500"), (np.int16, -1500, b"-1500"), (np.float32, 1234.5, b"1234.5"), (np.uint16, 0, b"")],
+)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_strips_that_are_left_out_hold_no_data_in_the_type_of_the_samples(
+    order: str, dtype: Any, value: float, written: bytes, predictor: int
+) -> None:
+    samples = np.full((4, 6), value, dtype)
+    samples[:2] = 1000 if predictor == 1 else 0
+    stored = zlib.compress(samples[:2].astype(samples.dtype.newbyteorder(order)).tobytes())
+    tags: Tags = {
+        **{BITS: ("H", [samples.dtype.itemsize * 8]), COMPRESSION: ("H", [8])},
+        **{SAMPLE_FORMAT: ("H", [FORMATS[samples.dtype.kind]]), NO_DATA: ("B", list(written + b"\0"))},
+        **{WIDTH: ("I", [6]), HEIGHT: ("I", [4]), STRIP_ROWS: ("I", [2]), SAMPLES: ("H", [1])},
+        PREDICTOR: ("H", [predictor if predictor < 3 or dtype == np.float32 else 2]),
+    }
+    data, _ = write([stored, b""], tags, files.BLACK_IS_ZERO, order=order, big=False, as_tiles=False)
+
+    one_range = Rendering((1, 1, 1), ((-3000, 3000),) * 3)
+    decoded = decode(data, rendering=one_range)
+    assert np.abs(decoded.pixels - shown(samples[..., None], one_range)).max() <= 0.51
+
+
+def test_masks_and_profiles_of_rasters_are_named() -> None:
+    samples = scene(4)
+    profile = icc_profiles.rgb(1.8, [(0.6097, 0.3111, 0.0195), (0.2053, 0.6257, 0.0609), (0.1492, 0.0632, 0.7446)])
+    data = files.tiff(samples, files.RGB, tags={PROFILE: ("B", list(profile))})
+
+    assert_shown(data, samples, BGR, ["bands_321", "extra_band_dropped", "stretched", "icc_ignored"])
+
+
+def test_numbers_of_bands_beyond_9_are_kept_apart() -> None:
+    samples = scene(12)
+    for bands, repair in (((12, 1, 2), "bands_12_1_2"), ((1, 12, 2), "bands_1_12_2")):
+        rendering = Rendering(bands, STRETCH)
+        assert_shown(files.tiff(samples, files.RGB), samples, rendering, [repair, "extra_band_dropped", "stretched"])
+
+
+def test_a_product_is_that_of_its_files_alone() -> None:
+    product = PRODUCTS["planet-analytic"].rendering
+    picture = files.tiff(files.picture(), files.RGB)
+    assert np.array_equal(decode(picture, rendering=product).pixels, decode(picture).pixels)
+    assert decode(picture, rendering=product).repairs == ()
+
+    for bands in (1, 3, 8):
+        reason = f"{bands} bands?, but files of planet-analytic have 4; choose its product"
+        assert_refused(files.tiff(scene(bands), files.BLACK_IS_ZERO), reason, rendering=product)
+
+
+def test_a_product_does_not_contradict_the_names_of_bands() -> None:
+    product = PRODUCTS["planet-analytic"].rendering
+    assert decode(named(scene(4), "Blue", "Green", "Red", "NIR"), rendering=product).repairs[0] == "bands_321"
+    reason = "names bands 1, 2, 3 red, green and blue, but in planet-analytic they are 3, 2, 1"
+    assert_refused(named(scene(4), "Red", "Green", "Blue", "NIR"), reason, rendering=product)
+
+
+def test_a_single_band_that_is_no_picture_is_not_shown() -> None:
+    assert_refused(named(scene(1), "elevation"), "it is no picture", rendering=Rendering(stretch=((0, 5000),) * 3))
+
+
+def test_many_bands_are_not_counted_as_pixels() -> None:
+    samples = np.zeros((600, 600, 250), np.uint8)
+    samples[..., 0] = 200
+    with warnings.catch_warnings():
+        # Pillow's, of as many pixels as there are samples here.
+        warnings.simplefilter("error")
+        decoded = decode(files.tiff(samples, files.BLACK_IS_ZERO), rendering=Rendering((1, 2, 3)))
+    assert decoded.pixels.reshape(-1, 3).min(axis=0).tolist() == [200, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -200,9 +302,39 @@ def test_a_rendering_survives_json(rendering: Rendering) -> None:
         *(None, [], {}, {"bands": [1, 2], "stretch": []}, {"bands": [0, 1, 2], "stretch": []}),
         *({"bands": ["1", 2, 3], "stretch": []}, {"bands": [1, 2, True], "stretch": []}),
         *({"bands": [], "stretch": [[1, 1]] * 3}, {"bands": [], "stretch": [[0, "x"]] * 3}),
-        {"bands": [], "stretch": [[0, 1, 2]] * 3},
+        *({"bands": [], "stretch": ["ab"] * 3}, {"bands": [], "stretch": [[0, float("inf")]] * 3}),
+        *({"bands": [], "stretch": [[0, 10**400]] * 3}, {"bands": [], "stretch": [[False, True]] * 3}),
+        *({"bands": [], "stretch": [[0, 1e-40]] * 3}, {"bands": [], "stretch": [[0, 1, 2]] * 3}),
+        *(
+            {"bands": [3, 2, 1], "stretch": [], "product": "landsat"},
+            {"bands": [3, 2, 1], "stretch": [], "product": []},
+        ),
+        *({"bands": [3, 2, 1], "stretch": [], "product": {}}, {"bands": [3, 2, 1], "stretch": [], "product": 1}),
+        {"bands": [1, 2, 3], "stretch": [], "product": "planet-analytic"},
     ],
 )
 def test_a_malformed_rendering_is_refused(described: Any) -> None:
     with pytest.raises(ValueError, match=r"malformed|neither"):
         read_rendering(described)
+
+
+@pytest.mark.parametrize(
+    ("rendering", "flags"),
+    [
+        (NO_RENDERING, ""),
+        (PRODUCTS["planet-analytic"].rendering, "--product=planet-analytic"),
+        (
+            Rendering((3, 2, 1), STRETCH, "planet-analytic"),
+            "--product=planet-analytic --stretch=1000:4000,500:3000,0:6000",
+        ),
+        (Rendering((), ((-1234.5678, 1000001),) * 3), f"--stretch={','.join(['-1234.5678:1000001'] * 3)}"),
+    ],
+)
+def test_a_rendering_is_written_as_the_flags_that_say_it(rendering: Rendering, flags: str) -> None:
+    assert str(rendering) == flags
+
+
+def test_bands_that_are_said_are_not_those_of_a_product() -> None:
+    product = PRODUCTS["planet-analytic"].rendering
+    assert Rendering((1, 2, 3)).over(product) == Rendering((1, 2, 3), product.stretch)
+    assert Rendering(stretch=STRETCH).over(product) == Rendering((3, 2, 1), STRETCH, "planet-analytic")
