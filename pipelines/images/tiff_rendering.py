@@ -30,7 +30,7 @@ from pipelines.images.tiff_directories import (
 from pipelines.images.tiff_fill_order import put_highest_first
 from pipelines.images.tiff_places import check_places
 from pipelines.images.tiff_rewriting import leave_pixels
-from pipelines.images.tiff_samples import BLACK_IS_ZERO, RGB
+from pipelines.images.tiff_samples import BLACK_IS_ZERO, KINDS, RGB
 from pipelines.images.tiff_sparse import fill_missing
 from pipelines.images.tiff_strips import (
     BITS,
@@ -87,10 +87,11 @@ def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
     kind = _read_type(tags, number)
     if rendering.product and number != PRODUCTS[rendering.product].number:
         raise UntrustedColoursError(
-            f"TIFF of {number} band{'s' * (number > 1)}, but files of {rendering.product} have "
-            f"{PRODUCTS[rendering.product].number}",
+            f"TIFF of {_count(number)}, but files of {rendering.product} have {PRODUCTS[rendering.product].number}",
             "choose its product, or say --bands and --stretch",
         )
+    if max(rendering.bands, default=0) > number:
+        raise UntrustedColoursError(f"TIFF of {_count(number)}, but --bands names band {max(rendering.bands)}")
     if number == 1:
         check_single(bytes(directory.texts.get(METADATA, b"")))
         if len(set(rendering.stretch)) != 1:
@@ -164,10 +165,13 @@ def _read_type(tags: Tags, number: int) -> str:
     bits = set(tags.get(BITS, (1,))[:number])
     formats = {_UNSIGNED if kind == _UNDEFINED else kind for kind in tags.get(SAMPLE_FORMAT, (_UNSIGNED,))[:number]}
     kind = _TYPES.get((min(formats), min(bits))) if len(bits) == len(formats) == 1 else None
-    if kind is None or number > _MOST_BANDS:
+    if number > _MOST_BANDS:
+        raise UnsupportedImageError(f"TIFF of {number} bands: more than {_MOST_BANDS} are not supported")
+    if kind is None:
         raise UnsupportedImageError(
-            f"TIFF of {number} bands with samples of {max(bits)} bits: of rasters, unsigned integers of 8 and 16 bits, "
-            "signed ones of 16 and floating-point numbers of 32 are supported, the same in all bands"
+            f"TIFF of {_count(number)} with {KINDS.get(max(formats), 'undefined')} samples of {max(bits)} bits: of "
+            "rasters, unsigned integers of 8 and 16 bits, signed ones of 16 and floating-point numbers of 32 are "
+            "supported, the same in all bands"
         )
     if tags.get(COMPRESSION, (1,))[0] == JPEG:
         raise UnsupportedImageError("JPEG-compressed raster is not supported")
@@ -192,9 +196,11 @@ def _find_bands(directory: Directory, number: int, rendering: Rendering) -> tupl
         raise UntrustedColoursError(
             f"TIFF of {number} bands that does not say which are red, green and blue", "say it with --bands"
         )
-    if max(bands) >= number:
-        raise UntrustedColoursError(f"TIFF of {number} bands, but --bands names band {max(bands) + 1}")
     return bands
+
+
+def _count(bands: int) -> str:
+    return f"{bands} band{'s' * (bands > 1)}"
 
 
 def _read_strips(directory: Directory, tags: Tags, raster: Raster, data: bytes) -> Iterator[tuple[int, NDArray[Any]]]:

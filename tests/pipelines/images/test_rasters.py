@@ -261,6 +261,13 @@ def test_many_bands_are_not_counted_as_pixels() -> None:
     [
         (files.tiff(scene(4), files.RGB), Rendering(stretch=STRETCH), "does not say which are red, green and blue"),
         (files.tiff(scene(2), files.BLACK_IS_ZERO), BGR, "2 bands, but --bands names band 3"),
+        (files.tiff(scene(1), files.BLACK_IS_ZERO), BGR, "1 band, but --bands names band 3"),
+        (files.tiff(scene(251), files.BLACK_IS_ZERO), BGR, "251 bands: more than 250"),
+        (
+            files.tiff(scene(4), files.RGB, tags={SAMPLE_FORMAT: ("H", [3] * 4)}),
+            BGR,
+            "floating-point samples of 16 bits",
+        ),
         (files.tiff(scene(4), files.RGB), NO_RENDERING, "--bands and --stretch, or --product"),
         (files.tiff(scene(4), files.RGB), Rendering((3, 2, 1)), "--bands and --stretch"),
         (files.tiff(scene(3, np.float64), files.RGB, tags={SAMPLE_FORMAT: ("H", [3] * 3)}), BGR, "64 bits"),
