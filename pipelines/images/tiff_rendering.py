@@ -143,10 +143,12 @@ def _read_no_data(directory: Directory, kind: str) -> float | None:
     """Return the value that stands for no data, if a sample can have it."""
     try:
         value = float(bytes(directory.texts.get(NO_DATA, b"")).strip(b"\0 \n"))
-        # In the precision of the samples: GDAL writes more digits.
-        return float(np.array(value, kind)) if kind == "f4" or float(np.array(value).astype(kind)) == value else None
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
+    with np.errstate(all="ignore"):
+        stored = float(np.array(value).astype(kind))
+    # GDAL writes floating-point numbers with more or fewer digits than samples have.
+    return stored if kind == "f4" or stored == value else None
 
 
 def _read(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> Iterator[tuple[int, int, NDArray[Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin
 
 from pipelines.images import DecodeSettings, decode, decode_resized, tiff_rendering
 from pipelines.images.isolation import DecoderPool
@@ -186,6 +188,15 @@ def test_pixels_without_data_are_named(dtype: Any, value: float, written: bytes)
     assert np.abs(decoded.pixels - np.nan_to_num(shown(samples, BGR))).max() <= 0.51
 
 
+@pytest.mark.parametrize("written", [b"-9999", b"nan", b"1e300", b"0.5", b"65536", b"none", b""])
+def test_no_data_that_no_sample_can_hold_changes_nothing(written: bytes) -> None:
+    samples = scene(4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = files.tiff(samples, files.RGB, tags={NO_DATA: ("B", list(written + b"\0"))})
+        assert_shown(data, samples, BGR, ["bands_321", "extra_band_dropped", "stretched"])
+
+
 @pytest.mark.parametrize("predictor", [1, 2, 3])
 @pytest.mark.parametrize(
     ("dtype", "value", "written"),
@@ -217,6 +228,13 @@ def test_masks_and_profiles_of_rasters_are_named() -> None:
     data = files.tiff(samples, files.RGB, tags={PROFILE: ("B", list(profile))})
 
     assert_shown(data, samples, BGR, ["bands_321", "extra_band_dropped", "stretched", "icc_ignored"])
+
+    buffer = io.BytesIO()
+    with TiffImagePlugin.AppendingTiffWriter(buffer, new=True) as writer:
+        for kind, picture in ((0, files.picture()), (4, files.picture())):
+            Image.fromarray(picture).save(writer, "tiff", tiffinfo={254: kind})
+            writer.newFrame()
+    assert decode(buffer.getvalue(), rendering=Rendering((3, 2, 1))).repairs == ("bands_321", "mask_dropped")
 
 
 def test_numbers_of_bands_beyond_9_are_kept_apart() -> None:
