@@ -80,8 +80,10 @@ def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
     tags = directory.tags
     number, photometric = tags.get(SAMPLES, (1,))[0], tags.get(PHOTOMETRIC, (BLACK_IS_ZERO,))[0]
     deep = max(tags.get(BITS, (1,))) > 8
-    # All products are deep: a picture beside their files has its colours in its own order.
-    is_concerned = rendering.stretch if deep else number >= 3 and rendering.bands and not rendering.product
+    is_concerned = rendering.stretch if deep else number >= 3 and rendering.bands
+    if rendering.product and not (deep and number > 1):
+        # All products are deep and have several bands. A picture beside their files has its own colours.
+        return None
     if not number or photometric not in (BLACK_IS_ZERO, RGB) or not is_concerned:
         return None
     kind = _read_type(tags, number)

@@ -250,8 +250,11 @@ def test_a_product_is_that_of_its_files_alone() -> None:
     assert np.array_equal(decode(picture, rendering=product).pixels, decode(picture).pixels)
     assert decode(picture, rendering=product).repairs == ()
 
-    for bands in (1, 3, 8):
-        reason = f"{bands} bands?, but files of planet-analytic have 4; choose its product"
+    gray = files.tiff(files.deep(files.picture()[..., 0]), files.BLACK_IS_ZERO)
+    assert decode(gray, rendering=product).repairs == ("depth_scaled", "grayscale")
+
+    for bands in (2, 3, 8):
+        reason = f"{bands} bands, but files of planet-analytic have 4; choose its product"
         assert_refused(files.tiff(scene(bands), files.BLACK_IS_ZERO), reason, rendering=product)
 
 
