@@ -164,7 +164,7 @@ def _plan(options: PlanOptions) -> int:
         show(*describe(plan, options.job.max_failure_rate))
     if options.json and options.json != "-":
         write_named("--json", options.json, f"{as_json(plan)}\n")
-    return ExitCode.DONE if plan.seconds_per_image else _NOTHING_TAGGED
+    return ExitCode.DONE if plan.seconds_per_image or not plan.found.inputs else _NOTHING_TAGGED
 
 
 def _reach_buckets(job: PredictOptions) -> None:

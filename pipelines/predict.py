@@ -184,11 +184,12 @@ def summary(run: Run, accounts: Accounts) -> list[str]:
         f"{accounts.failures:,} failed, {accounts.skipped:,} skipped as already tagged",
         f"{duration(seconds)}" + (f", {worked_on / seconds:.1f} images per second" if worked_on else ""),
     ]
+    passed_over = sum(accounts.passed_over.values())
     for title, counts in (
         ("most frequent tags", accounts.tags),
         ("repairs", accounts.repairs),
         ("reasons for failures", accounts.errors),
-        ("ignored files (not images by name)", accounts.passed_over),
+        (f"{passed_over:,} passed over", accounts.passed_over),
     ):
         if counts:
             commonest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:5]

@@ -31,6 +31,8 @@ class PredictOptions:
 
     input: tuple[str, ...]
     input_list: str | None = None
+    path_column: str = "path"
+    allow_empty: bool = False
     model: str
     output: str
     batch_size: int = BATCH_SIZE
@@ -88,6 +90,11 @@ class PredictOptions:
                 f"--accelerator {self.accelerator} is not of the form type:T;count:N",
                 "write e.g. 'type:nvidia-l4;count:1;install-nvidia-driver'",
             )
+        if self.allow_empty and self.overwrite:
+            raise UsageError(
+                "--allow_empty and --overwrite exclude each other: an empty input would delete all rows",
+                "omit one of them",
+            )
         if self.max_seconds is not None and self.max_seconds > _DAY:
             raise UsageError(f"--max_seconds must be at most {_DAY:,} (a day), not {self.max_seconds}")
         if self.max_seconds is not None and not self.isolate_decoding:
@@ -125,6 +132,11 @@ class PredictOptions:
             _check_path(flag, path)
         if not storage.can_be_written(self.output):
             raise UsageError(f"--output {self.output}: an output must be a local folder, or in gs:// or in s3://")
+        if self.beam_flags and not self.beam_flags[0].startswith("-") and self.input:
+            raise UsageError(
+                f"unexpected argument {self.beam_flags[0]}",
+                "if the shell has expanded a pattern, put quotes around it, as in --input 'chips/*.jpg'",
+            )
         if storage.join(self.output, "").startswith(storage.join(self.model, "")):
             raise UsageError(f"--output {self.output} is inside the model bundle", "choose another folder")
         if not self.input and not self.input_list:

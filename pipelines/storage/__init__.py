@@ -20,9 +20,10 @@ from pipelines.storage.errors import (
     TransientError,
     UnsupportedStorageError,
 )
+from pipelines.storage.local import retried
 from pipelines.storage.objects import Access, Entry
 from pipelines.storage.patience import hurried, patiently
-from pipelines.storage.spelling import BUCKETS, can_be_written, is_remote, marked, normalize, unmarked
+from pipelines.storage.spelling import BUCKETS, can_be_written, is_remote, marked, normalize, plain, unmarked
 
 __all__ = [
     "BUCKETS",
@@ -38,6 +39,8 @@ __all__ = [
     "is_remote",
     "marked",
     "normalize",
+    "plain",
+    "retried",
     "unmarked",
 ]
 

@@ -33,7 +33,7 @@ _TRANSIENT = frozenset(
 
 def read(path: str, max_bytes: int | None = None) -> bytes:
     """Read a whole file, retrying transient errors."""
-    return _retried(lambda: _read(path, max_bytes))
+    return retried(lambda: _read(path, max_bytes))
 
 
 def write(path: str, data: bytes) -> None:
@@ -72,12 +72,12 @@ def read_range(path: str, start: int, length: int) -> bytes:
             file.seek(start)
             return file.read(length)
 
-    return _retried(read)
+    return retried(read)
 
 
 def open_to_read(path: str) -> IO[bytes]:
     """Open a file for reading, retrying transient errors."""
-    return _retried(lambda: _open(path))
+    return retried(lambda: _open(path))
 
 
 def exists(path: str) -> bool:
@@ -160,7 +160,7 @@ def lock(path: str, owner: str, tell: Callable[[str], None]) -> Iterator[Callabl
                 # Deleted while still locked, so that another process's file is never removed. One that stays blocks
                 # nobody, and is no reason to report a finished run as failed.
                 with contextlib.suppress(OSError):
-                    _retried(lambda: delete([path]))
+                    retried(lambda: delete([path]))
     finally:
         for folder in made:
             with contextlib.suppress(OSError):
@@ -176,7 +176,13 @@ def _leave() -> None:
     raise OSError(errno.ENOTSUP, "a local lock ends with the process that holds it and cannot be left behind")
 
 
-def _retried(work: Callable[[], Result]) -> Result:
+def retried(work: Callable[[], Result]) -> Result:
+    """Do something with files on this machine, and again after a pause where it fails for a reason that may pass.
+
+    Raises:
+      TransientError: it has failed every time.
+    """
+
     def attempt() -> Result:
         try:
             return work()

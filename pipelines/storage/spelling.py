@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from functools import lru_cache
+from urllib.parse import unquote_to_bytes
 
 from pipelines.credentials import url_without_secrets
 from pipelines.storage.errors import UnsupportedStorageError
@@ -13,12 +14,34 @@ BUCKETS = ("gs://", "s3://")
 """Storage that can hold an output."""
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_SAME_SCHEMES = {"gcs": "gs", "s3a": "s3", "s3n": "s3"}
+"""What Hadoop and fsspec call buckets, in the lists that they write."""
+_FILE = re.compile(r"file:(?://|(?=/))", re.IGNORECASE)
 _MARKED = re.compile(rf"({_SCHEME.pattern})(?:\.?/)+", re.IGNORECASE)
 
 
 def is_remote(path: str) -> bool:
     """Return whether a path is not on this machine."""
-    return _SCHEME.match(path) is not None
+    return _SCHEME.match(path) is not None and _FILE.match(path) is None
+
+
+def plain(path: str) -> str:
+    """Write a path without `file://`, and with its scheme in the usual spelling; any other path stays as it is.
+
+    A `file://` URL is decoded as a whole: in it, `%20` is a space.
+
+    Raises:
+      UnsupportedStorageError: the URL of a file names another machine.
+    """
+    if (url := _FILE.match(path)) is not None:
+        machine, slash, place = path[url.end() :].partition("/")
+        if not slash or machine.lower() not in ("", "localhost"):
+            raise UnsupportedStorageError(f"{path} names a file of another machine", "write file:///PATH, or the path")
+        return os.fsdecode(b"/" + unquote_to_bytes(place.encode("utf-8", "surrogateescape")))
+    if (root := _SCHEME.match(path)) is None:
+        return path
+    scheme = path[: root.end() - 3].lower()
+    return f"{_SAME_SCHEMES.get(scheme, scheme)}{path[root.end() - 3 :]}"
 
 
 def can_be_written(path: str) -> bool:
@@ -32,6 +55,7 @@ def normalize(path: str) -> str:
     Raises:
       UnsupportedStorageError: the path is in an unsupported kind of storage, or names a bucket that cannot exist.
     """
+    path = plain(path)
     if is_remote(path):
         scheme = path.partition("://")[0]
         if not _is_reached(scheme):

@@ -27,6 +27,10 @@ PROCESS = EMBEDDED | {"environment_type": "PROCESS"}
             "ftp://host/chips: ftp:// is not supported; use a local path, gs:// or s3://",
         ),
         ({"input_list": "gone.csv"}, "cannot read gone.csv"),
+        (EMBEDDED | {"input_list": "-"}, "--input_list -: workers cannot read the standard input of this command; "),
+        ({"input": "file://host/chips"}, "file://host/chips names a file of another machine; write file:///PATH"),
+        ({"input": "chips/a[1].jpg"}, "chips/a[1].jpg; [1] is one of these characters; write [[]1] if it is part of"),
+        ({"allow_empty": "true", "overwrite": "true"}, "--allow_empty and --overwrite exclude each other: an empty"),
         ({"model": "gone"}, "gone: bundle.json cannot be read"),
         ({"model": None}, "the following arguments are required: --model"),
         ({"output": ""}, "--output is empty"),
@@ -102,12 +106,22 @@ def test_wrong_usage_is_one_clear_line_and_writes_nothing(
 def test_a_path_without_its_flag_and_an_output_inside_the_bundle_are_refused() -> None:
     with pytest.raises(UsageError, match=r"^unexpected argument chips; did you mean --input chips\?$"):
         parse_predict(["chips", "--model=bundle", "--output=tagged"])
+    with pytest.raises(
+        UsageError,
+        match=r"^unexpected argument b.jpg; if the shell has expanded a pattern, put quotes around it, as in --input '",
+    ):
+        parse_predict(["--input", "a.jpg", "b.jpg", "c.jpg", "--model=bundle", "--output=tagged"])
     for output in ("bundle", "bundle/tagged", str(Path("bundle").absolute())):
         with pytest.raises(
             UsageError, match=r"^--output .*bundle.* is inside the model bundle; choose another folder$"
         ):
             parse_predict(["--input=chips", "--model=bundle", f"--output={output}"])
     assert parse_predict(["--input=chips", "--model=bundle", "--output=bundle2"]).output.endswith("/bundle2")
+
+
+def test_a_second_list_is_not_forgotten() -> None:
+    with pytest.raises(UsageError, match="--input_list is given twice"):
+        parse_predict(["--input_list=a.txt", "--input_list=b.txt", "--model=bundle", "--output=tagged"])
 
 
 def test_a_flag_of_beam_is_not_taken_for_one_of_ours() -> None:
