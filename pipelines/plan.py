@@ -169,7 +169,8 @@ def _plan(options: PlanOptions) -> int:
 
 def _reach_buckets(job: PredictOptions) -> None:
     if not job.beam_flags:
-        storage.use(storage.Access(job.requester_pays))
+        signed = storage.bucket_of(job.output)
+        storage.use(storage.Access(job.requester_pays, anonymous=job.anonymous, signed=signed))
         return
     # The import takes seconds; only runs with Beam flags pay for it.
     from pipelines.runners.beam_flags import check_beam_flags, reach_buckets

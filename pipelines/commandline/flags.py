@@ -240,6 +240,11 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         help="bill requests to your project or account (for requester-pays buckets); in gs:// to --project, or else to "
         "the project of the credentials",
     )
+    add_switch(
+        group,
+        "--anonymous",
+        help="read public buckets without credentials; credentials are used only for the bucket of --output",
+    )
     group.add_argument(
         "--max_failure_rate",
         type=float,

@@ -47,6 +47,7 @@ class PredictOptions:
     accelerator: str | None = None
     dry_run: bool = False
     requester_pays: bool = False
+    anonymous: bool = False
     overwrite: bool = False
     max_bytes: int | None = None
     max_pixels: int | None = None
@@ -99,6 +100,8 @@ class PredictOptions:
             raise UsageError(f"--max_seconds must be at most {_DAY:,} (a day), not {self.max_seconds}")
         if self.max_seconds is not None and not self.isolate_decoding:
             raise UsageError("--max_seconds needs --isolate_decoding: only a process can be stopped, not a thread")
+        if self.anonymous and self.requester_pays:
+            raise UsageError("--anonymous and --requester_pays exclude each other: only an account can pay")
         for flag, share in (("--threshold", self.threshold), ("--max_failure_rate", self.max_failure_rate)):
             if share is not None and not 0 <= share <= 1:
                 raise UsageError(f"{flag} must be between 0 and 1, not {share}")

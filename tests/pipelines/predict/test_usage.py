@@ -77,6 +77,11 @@ PROCESS = EMBEDDED | {"environment_type": "PROCESS"}
         (PROCESS | {"environment_options": "process_variables=hunter"}, 'Invalid process_variables "..."'),
         (EMBEDDED | {"s3_secret_access_key": "hunter"}, "--s3_secret_access_key would be stored with the job"),
         (EMBEDDED | {"azure_connection_string": "hunter"}, "--azure_connection_string would be stored with the job"),
+        ({"direct_running_mode": "multi_processing"}, "take several times as long; omit it"),
+        ({"direct_num_workers": -1}, "--direct_num_workers=-1: a number of workers is meant"),
+        ({"direct_test_splits": '{"x": 3}'}, "it is for tests of Beam itself; omit it"),
+        ({"type_check_strictness": "ALL_REQUIRED"}, "--type_check_strictness=ALL_REQUIRED: scenetags' steps do not"),
+        ({"pickle_library": "dill"}, "dill is not installed"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -101,6 +106,24 @@ def test_wrong_usage_is_one_clear_line_and_writes_nothing(
     assert printed.err.count("\n") == 1, printed.err
     assert printed.out == ""
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("flag", "reason"),
+    [
+        ("--profile_cpu", "--profile_cpu needs --profile_location; name a folder"),
+        ("--profile_memory", "--profile_memory needs --profile_location; name a folder"),
+        ("--runtime_type_check", "--runtime_type_check: scenetags' steps do not declare the types"),
+        ("--performance_runtime_type_check", "do not declare the types that Beam would check; omit it"),
+    ],
+)
+def test_a_switch_of_beam_with_which_no_job_runs_is_refused_in_one_line(
+    run: Predict, capsys: pytest.CaptureFixture[str], flag: str, reason: str
+) -> None:
+    assert run(flag) == 2
+    said = capsys.readouterr().err
+    assert reason in said
+    assert said.count("\n") == 1, said
 
 
 def test_a_path_without_its_flag_and_an_output_inside_the_bundle_are_refused() -> None:
