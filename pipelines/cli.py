@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pipelines.commandline.printing import show
+from pipelines.commandline.printing import log, show
 from pipelines.credentials import without_secrets
 from pipelines.errors import ExitCode
 
@@ -60,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
       number: also if nobody reads the rest of the output, as in `| head`.
     """
     _open_missing_streams()
+    if argv is None and sys.getfilesystemencoding() != "utf-8":
+        _restart_in_utf8()
     try:
         try:
             return _run(sys.argv[1:] if argv is None else argv)
@@ -73,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
     except Exception:
         # A bug, of which the traceback is needed; but libraries put URLs with signatures into their messages.
-        show(*without_secrets(traceback.format_exc()).rstrip().split("\n"), file=sys.stderr)
+        log(*without_secrets(traceback.format_exc()).rstrip().split("\n"), exit_code=int(ExitCode.STOPPED))
         return ExitCode.STOPPED
 
 
@@ -87,6 +89,18 @@ def _open_missing_streams() -> None:
     os.close(opened)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - open as long as the process
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def _restart_in_utf8() -> None:
+    """Start again so that names of files are read as UTF-8: in a locale of ISO-8859-1, rows would hold other names.
+
+    What is printed remains in the encoding of the locale. Nothing happens if Python was told to ignore the setting.
+    """
+    if os.environ.get("PYTHONUTF8") == "1":
+        return
+    printed = f"{sys.stdout.encoding}:{sys.stdout.errors}"
+    environment = {"PYTHONIOENCODING": printed, **os.environ, "PYTHONUTF8": "1"}
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
 def _is_output_closed() -> bool:
@@ -105,19 +119,19 @@ def _run(argv: Sequence[str]) -> int:
         return ExitCode.DONE
     command = COMMANDS.get(argv[0])
     if command is None:
-        show(f"scenetags: unknown command {argv[0]}; use one of {', '.join(COMMANDS)}", file=sys.stderr)
+        log(f"scenetags: unknown command {argv[0]}; use one of {', '.join(COMMANDS)}")
         return ExitCode.WRONG_USAGE
     try:
         exit_code: int = importlib.import_module(command.module).main(argv[1:])
         return exit_code
     except KeyboardInterrupt:
-        show("", f"scenetags {argv[0]}: interrupted", file=sys.stderr)
+        log("", f"scenetags {argv[0]}: interrupted", exit_code=128 + signal.SIGINT)
         return 128 + signal.SIGINT
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in ("pipelines", "model"):
             raise
         remedy = f"run pip install '{command.package}'"
-        show(f"scenetags {argv[0]}: {error.name} is not installed; {remedy}", file=sys.stderr)
+        log(f"scenetags {argv[0]}: {error.name} is not installed; {remedy}", exit_code=int(ExitCode.WRONG_USAGE))
         return ExitCode.WRONG_USAGE
 
 

@@ -164,12 +164,13 @@ def _plan(options: PlanOptions) -> int:
         show(*describe(plan, options.job.max_failure_rate))
     if options.json and options.json != "-":
         write_named("--json", options.json, f"{as_json(plan)}\n")
-    return ExitCode.DONE if plan.seconds_per_image else _NOTHING_TAGGED
+    return ExitCode.DONE if plan.seconds_per_image or not plan.found.inputs else _NOTHING_TAGGED
 
 
 def _reach_buckets(job: PredictOptions) -> None:
     if not job.beam_flags:
-        storage.use(storage.Access(job.requester_pays))
+        signed = storage.bucket_of(job.output)
+        storage.use(storage.Access(job.requester_pays, anonymous=job.anonymous, signed=signed))
         return
     # The import takes seconds; only runs with Beam flags pay for it.
     from pipelines.runners.beam_flags import check_beam_flags, reach_buckets

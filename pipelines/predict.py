@@ -156,11 +156,17 @@ def _print(*lines: str, **fields: Any) -> bool:
 
 def standing(run: Run) -> str:
     """Describe in words what is committed of a run that ended early, and how to resume."""
+    from pipelines.output.journal import JOURNAL
     from pipelines.output.manifest import read_accounts
 
     nothing = "this run committed nothing; run the same command again to start over"
     try:
         with storage.hurried():
+            if storage.exists(storage.join(run.staging, JOURNAL)):
+                return (
+                    f"its last wave is committed, but some of its rows still wait in {run.staging} to be moved into "
+                    f"place; run the same command again to move them, and to resume"
+                )
             count = read_accounts(run.manifest).inputs
         images = "1 image is" if count == 1 else f"{count:,} images are"
         if not count:
@@ -184,11 +190,12 @@ def summary(run: Run, accounts: Accounts) -> list[str]:
         f"{accounts.failures:,} failed, {accounts.skipped:,} skipped as already tagged",
         f"{duration(seconds)}" + (f", {worked_on / seconds:.1f} images per second" if worked_on else ""),
     ]
+    passed_over = sum(accounts.passed_over.values())
     for title, counts in (
         ("most frequent tags", accounts.tags),
         ("repairs", accounts.repairs),
         ("reasons for failures", accounts.errors),
-        ("ignored files (not images by name)", accounts.passed_over),
+        (f"{passed_over:,} passed over", accounts.passed_over),
     ):
         if counts:
             commonest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:5]

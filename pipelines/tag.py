@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.commandline.flags import add_engine, add_model
 from pipelines.commandline.parser import Parser, UsageError, print_error
-from pipelines.commandline.printing import show
+from pipelines.commandline.printing import log, show
 from pipelines.commandline.rasters import add_rasters, read_rendering
 from pipelines.errors import ScenetagsError
 
@@ -69,7 +69,7 @@ def _tag(options: argparse.Namespace) -> int:
     from pipelines.records import Failure, Image, ImageRef, Prediction
 
     ignore_metadata_warnings()
-    listed = list(list_images(options.images))
+    listed = list(list_images(options.images, tell=lambda line: log(f"{_NAME}: {line}", severity="WARNING")))
     if options.picture:
         _check_picture(options.picture, [item.path for item in listed])
     bundle = load_bundle(options.model)

@@ -113,6 +113,8 @@ def bucket(
             monkeypatch.setenv(name, value)
         # Servers on loopback are not relieved by long pauses.
         monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.05)
+        # A run that reads anonymously, or has others pay, leaves that to its process.
+        monkeypatch.setattr(storage, "_access", storage.Access())
         storage._store.cache_clear()
         yield Bucket(f"{emulator.bucket}/{uuid.uuid4().hex}", proxy)
     storage._store.cache_clear()

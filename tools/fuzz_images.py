@@ -82,7 +82,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _read_corpus(folder: Path | None) -> list[Seed]:
     kinds = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".tif": "tiff", ".tiff": "tiff"}
-    kinds |= {".gif": "gif", ".bmp": "bmp", ".webp": "webp"}
+    kinds |= {".gif": "gif", ".bmp": "bmp", ".webp": "webp", ".jp2": "jpeg2000", ".j2k": "jpeg2000"}
     paths = sorted(folder.rglob("*")) if folder else []
     return [
         Seed(f"{path.name} {kinds[path.suffix.lower()]}", kinds[path.suffix.lower()], path.read_bytes())

@@ -37,9 +37,9 @@ Mutation = Callable[[bytes, Random, Sequence[Seed]], bytes]
 def make_case(seeds: Sequence[Seed], campaign: int, number: int) -> Case:
     """Generate the file with a number; the same seeds, campaign and number always give the same file."""
     rng = Random(f"{campaign} {number}")
-    # Formats take turns, so that one with many seeds does not crowd out the others. GIF, BMP and WebP share a turn: the
-    # intended archives consist of JPEG, PNG and TIFF.
-    turns = (("jpeg",), ("png",), ("tiff",), ("jpeg",), ("png",), ("tiff",), ("gif", "bmp", "webp"))
+    # Formats take turns, so that one with many seeds does not crowd out the others. GIF, BMP, WebP and JPEG 2000 share
+    # a turn: the intended archives consist of JPEG, PNG and TIFF.
+    turns = (("jpeg",), ("png",), ("tiff",), ("jpeg",), ("png",), ("tiff",), ("gif", "bmp", "webp", "jpeg2000"))
     kinds = turns[number % len(turns)]
     seed = rng.choice([seed for seed in seeds if seed.format in kinds] or seeds)
     data, done = seed.data, []
@@ -213,6 +213,16 @@ def change_tiff_entry(data: bytes, rng: Random, seeds: Sequence[Seed]) -> bytes:
     return bytes(changed)
 
 
+def change_jpeg2000_segment(data: bytes, rng: Random, seeds: Sequence[Seed]) -> bytes:
+    """Change a number in the size, the coding, the quantization or the header of a tile part, or in a box."""
+    found = [found.end() for found in re.finditer(rb"\xff[\x51-\x53\x5c\x90]|ihdr|colr|cdef|pclr|cmap|jp2c|jp2h", data)]
+    if not found:
+        return flip_bits(data, rng, seeds)
+    size = rng.choice((1, 1, 2, 4))
+    at = rng.choice(found) + rng.randrange(40)
+    return data[:at] + (_number(rng) % (1 << 8 * size)).to_bytes(size, "big") + data[at + size :]
+
+
 BLIND: tuple[Mutation, ...] = (
     flip_bits, set_integer, set_integer, cut_short, delete_block, repeat_block, move_block, splice
 )  # fmt: skip
@@ -220,6 +230,7 @@ STRUCTURED: dict[str, tuple[Mutation, ...]] = {
     "jpeg": (change_jpeg_segment, change_jpeg_segment, repeat_jpeg_segment),
     "png": (change_png_chunk, change_png_chunk, reorder_png_chunks),
     "tiff": (change_tiff_entry,),
+    "jpeg2000": (change_jpeg2000_segment,),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from base64 import b64decode
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,15 @@ WIDTH, HEIGHT = 40, 28
 # First row, first column, and their steps in the seven passes of an interlaced PNG.
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 _PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+
+# What `jpegtran -arithmetic` makes of a picture of waves, in base 64: Pillow cannot write such a file.
+_ARITHMETIC = (
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDABQODxIPDRQSEBIXFRQYHjIhHhwcHj0sLiQySUBMS0dARkVQWnNiUFVtVkVGZIhlbXd7gYKBTmCNl4"
+    "x9lnN+gXz/2wBDARUXFx4aHjshITt8U0ZTfHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHx8fHz/yQARCAAc"
+    "ACgDASIAAhEBAxEB/8wACgAQEAUBEBEF/9oADAMBAAIRAxEAPwDRAVqiQr5+zrzvbBIstbpLsIWlwrl7NuKne64mhsYzIUwfnqJsrIp3z9fb1q"
+    "4RSVHx1HqC4OH3NsD6q0Vh8/xSzeJ09u2UwJ6uery5J0DIa1b98j+rio/vPXwpCtSKS+PHkJ9bdrgv6F23BGfoKp6TerW217Mb/wBTpMv/AEOL"
+    "FLW1nnObs5TZI8qrznKco/mHIxJ6s0XbuQZEn5kOGzMqcfXyrTMCOQ5cWEpn4hMpRNjjwP/Z"
+)
 
 
 class Seed(NamedTuple):
@@ -38,6 +48,7 @@ def draw_seeds() -> list[Seed]:
         "gif": _draw_gifs(),
         "bmp": {mode: _encode(_waves(mode), "bmp") for mode in ("1", "L", "P", "RGB")},
         "webp": _draw_webps(),
+        "jpeg2000": _draw_jpeg2000s(),
     }
     return [Seed(f"{name} {kind}", kind, data) for kind, named in files.items() for name, data in named.items()]
 
@@ -103,6 +114,7 @@ def _draw_jpegs() -> dict[str, bytes]:
         "cmyk progressive": _encode(cmyk, "jpeg", progressive=True),
         "unmarked": unmarked,
         "chip": chip[: chip.index(b"\xff\xee")] + chip[chip.index(b"\xff\xee") + 16 :],
+        "arithmetic": b64decode(_ARITHMETIC),
         "two pictures": _encode(colour, "mpo", save_all=True, append_images=[colour]),
     }
 
@@ -223,4 +235,16 @@ def _draw_webps() -> dict[str, bytes]:
         "lossless": _encode(_waves("RGBA"), "webp", lossless=True),
         "alpha": _encode(_waves("RGBA"), "webp", exif=_exif(), icc_profile=_profile("sRGB")),
         "moving": _encode(colour, "webp", save_all=True, append_images=[colour.rotate(180)]),
+    }
+
+
+def _draw_jpeg2000s() -> dict[str, bytes]:
+    colour = _waves("RGB")
+    return {
+        "jp2": _encode(colour, "jpeg2000"),
+        "gray": _encode(_waves("L"), "jpeg2000"),
+        "alpha": _encode(_waves("RGBA"), "jpeg2000"),
+        "codestream": _encode(colour, "jpeg2000", no_jp2=True, irreversible=True, quality_layers=[20, 10]),
+        "tiled": _encode(colour, "jpeg2000", tile_size=(16, 16), progression="RPCL", codeblock_size=(16, 16)),
+        "deep": _encode(_waves("I;16"), "jpeg2000"),
     }

@@ -28,6 +28,7 @@ STOP_AFTER = 60
 
 REPAIRS = frozenset(("unmarked_rgba_jpeg", "cmyk", "cmyk_inverted", "ycck", "grayscale", "palette")) | {
     "alpha_dropped",
+    "colour_space_ignored",
     "depth_scaled",
     "extra_band_dropped",
     "icc_ignored",

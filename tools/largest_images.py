@@ -129,6 +129,10 @@ LAYOUTS: dict[str, Callable[[], bytes]] = {
     ),
     "GIF": lambda: _encode("P", "gif"),
     "BMP": lambda: _encode("RGB", "bmp"),
+    "JPEG 2000": lambda: _encode("RGB", "jpeg2000", irreversible=True, quality_layers=[8]),
+    "JPEG 2000, tiled": lambda: _encode(
+        "RGB", "jpeg2000", irreversible=True, quality_layers=[8], tile_size=(1024, 1024)
+    ),
     "WebP": lambda: _encode("RGB", "webp", method=0),
     "WebP, lossless": lambda: _encode("RGBA", "webp", lossless=True, method=0, quality=0),
 }

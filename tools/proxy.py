@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
@@ -37,12 +37,17 @@ Disturb = Callable[[str, str], Disturbance]
 
 
 class Proxy:
-    """A proxy for one server; `disturb` can be replaced while it serves."""
+    """A proxy for one server.
+
+    `disturb` can be replaced while it serves, and so can `judge`, which also sees the headers, with names in lower
+    case, and returns the status of a refusal.
+    """
 
     def __init__(self, server: str) -> None:
         """Create a proxy for a server, given as host and port."""
         self.server = server
         self.disturb: Disturb = lambda method, path: Disturbance()
+        self.judge: Callable[[str, str, Mapping[str, str]], int | None] = lambda method, path, headers: None
         self.host = ""
 
 
@@ -108,6 +113,9 @@ class _Handler(BaseHTTPRequestHandler):
     def serve(self, proxy: Proxy) -> None:
         body = self._read_body()
         disturbance = proxy.disturb(self.command, self.path)
+        asked = {name.lower(): value for name, value in self.headers.items()}
+        if (status := proxy.judge(self.command, self.path, asked)) is not None:
+            disturbance = Disturbance(status)
         time.sleep(disturbance.seconds)
         if disturbance.status is not None and disturbance.status != RESET:
             self._answer(disturbance.status, [], b"disturbed")

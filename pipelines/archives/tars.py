@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import queue
 import tarfile
 from collections.abc import Iterator
@@ -105,6 +106,10 @@ def list_tar(archive: ImageRef) -> Iterator[Found]:
     with ExitStack() as opened:
         try:
             stream = _open(archive.path, opened, archive.size)
+            if packing == IN_TAR:
+                # A store may keep the whole archive compressed; the size that was listed is then that of less.
+                archive = archive._replace(size=stream.seek(0, os.SEEK_END))
+                stream.seek(0)
             for item in find_members(stream):
                 # A member is known to be whole only when the next thing has been reached.
                 if last:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import struct
 import zipfile
 import zlib
@@ -43,6 +44,8 @@ def list_zip(archive: ImageRef) -> Iterator[Found]:
     """List the files in a zip; see `list_members`."""
     try:
         with storage.open_to_read(archive.path) as file:
+            # A store may keep the whole archive compressed; the size that was listed is then that of less.
+            archive = archive._replace(size=file.seek(0, os.SEEK_END))
             directory = ZipDirectory(file, archive.size)
             overlapping = _find_overlapping(directory)
             unnamed = 0

@@ -121,6 +121,17 @@ def add_engine(group: argparse._ActionsContainer) -> None:
     )
 
 
+class _Once(argparse.Action):
+    """A flag that may be given once: argparse itself would forget all but the last value."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, flag: str | None = None
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{flag} is given twice")
+        setattr(namespace, self.dest, values)
+
+
 def _add_input(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--input",
@@ -133,9 +144,23 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--input_list",
+        action=_Once,
         metavar="FILE",
-        help="a .txt file with one path per line, or a .csv or .parquet file with a column `path`; relative paths are "
+        help="a .txt file with one path per line; a .csv, .tsv, .jsonl or .parquet file with a column `path`, or a "
+        "folder of .parquet files; texts also as .gz or .zst; - for lines of standard input. Relative paths are "
         "relative to the folder of the list",
+    )
+    group.add_argument(
+        "--path_column",
+        default=PredictOptions.path_column,
+        metavar="NAME",
+        help=f"column of the list that holds the paths (default {PredictOptions.path_column})",
+    )
+    add_switch(
+        group,
+        "--allow_empty",
+        help="end with exit code 0, and write a manifest, if there is no image at all; otherwise that is an error. A "
+        "file or folder on this machine must exist nevertheless",
     )
 
 
@@ -214,6 +239,11 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         "--requester_pays",
         help="bill requests to your project or account (for requester-pays buckets); in gs:// to --project, or else to "
         "the project of the credentials",
+    )
+    add_switch(
+        group,
+        "--anonymous",
+        help="read public buckets without credentials; credentials are used only for the bucket of --output",
     )
     group.add_argument(
         "--max_failure_rate",

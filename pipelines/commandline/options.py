@@ -31,6 +31,8 @@ class PredictOptions:
 
     input: tuple[str, ...]
     input_list: str | None = None
+    path_column: str = "path"
+    allow_empty: bool = False
     model: str
     output: str
     batch_size: int = BATCH_SIZE
@@ -45,6 +47,7 @@ class PredictOptions:
     accelerator: str | None = None
     dry_run: bool = False
     requester_pays: bool = False
+    anonymous: bool = False
     overwrite: bool = False
     max_bytes: int | None = None
     max_pixels: int | None = None
@@ -88,10 +91,17 @@ class PredictOptions:
                 f"--accelerator {self.accelerator} is not of the form type:T;count:N",
                 "write e.g. 'type:nvidia-l4;count:1;install-nvidia-driver'",
             )
+        if self.allow_empty and self.overwrite:
+            raise UsageError(
+                "--allow_empty and --overwrite exclude each other: an empty input would delete all rows",
+                "omit one of them",
+            )
         if self.max_seconds is not None and self.max_seconds > _DAY:
             raise UsageError(f"--max_seconds must be at most {_DAY:,} (a day), not {self.max_seconds}")
         if self.max_seconds is not None and not self.isolate_decoding:
             raise UsageError("--max_seconds needs --isolate_decoding: only a process can be stopped, not a thread")
+        if self.anonymous and self.requester_pays:
+            raise UsageError("--anonymous and --requester_pays exclude each other: only an account can pay")
         for flag, share in (("--threshold", self.threshold), ("--max_failure_rate", self.max_failure_rate)):
             if share is not None and not 0 <= share <= 1:
                 raise UsageError(f"{flag} must be between 0 and 1, not {share}")
@@ -125,6 +135,11 @@ class PredictOptions:
             _check_path(flag, path)
         if not storage.can_be_written(self.output):
             raise UsageError(f"--output {self.output}: an output must be a local folder, or in gs:// or in s3://")
+        if self.beam_flags and not self.beam_flags[0].startswith("-") and self.input:
+            raise UsageError(
+                f"unexpected argument {self.beam_flags[0]}",
+                "if the shell has expanded a pattern, put quotes around it, as in --input 'chips/*.jpg'",
+            )
         if storage.join(self.output, "").startswith(storage.join(self.model, "")):
             raise UsageError(f"--output {self.output} is inside the model bundle", "choose another folder")
         if not self.input and not self.input_list:

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -29,25 +30,35 @@ def use_log_format(name: str) -> None:
 
 
 def log(*lines: str, severity: str = "ERROR", **fields: Any) -> None:
-    """Write a message to standard error.
+    """Write a message to standard error; if nobody reads it any more, neither this nor any later one matters.
 
     Args:
       lines: of the message.
       severity: `INFO`, `WARNING` or `ERROR`; only JSON shows it.
-      fields: that only JSON shows; numbers, strings, and lists and objects of them.
+      fields: that only JSON shows; numbers, strings, and objects of numbers.
     """
-    show(*(lines if _log_format == "text" else [_as_json(lines, severity, fields)]), file=sys.stderr, flush=True)
+    try:
+        _write(lines, severity, fields, sys.stderr)
+    except OSError:
+        # Otherwise Python would try again when it ends, and change the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def announce(message: str) -> None:
     """Write a message to standard error from a signal handler, which may have interrupted whoever else writes there."""
     text = f"\nscenetags: {message}" if _log_format == "text" else _as_json([f"scenetags: {message}"], "WARNING", {})
-    os.write(2, f"{text}\n".encode())
+    # The reader may have ended by the same signal: `| tee` by Ctrl-C, a terminal by its SIGHUP.
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode())
 
 
 def show_result(*lines: str, **fields: Any) -> None:
-    """Write the result of a command to standard output; arguments and errors are those of `log` and `show`."""
-    show(*(lines if _log_format == "text" else [_as_json(lines, "INFO", fields)]), flush=True)
+    """Write the result of a command to standard output; arguments are those of `log`.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    _write(lines, "INFO", fields, sys.stdout)
 
 
 def log_libraries(verbose: bool) -> None:
@@ -72,25 +83,34 @@ class _Handler(logging.Handler):
 _HANDLER = _Handler()
 
 
-def _as_json(lines: Sequence[str], severity: str, fields: Mapping[str, Any]) -> str:
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return json.dumps({"time": now, "severity": severity, "message": "\n".join(lines), **fields})
-
-
-def show(*lines: str, file: TextIO | None = None, flush: bool = False) -> None:
+def show(*lines: str, file: TextIO | None = None) -> None:
     """Print lines without credentials, of which none can end early, control a terminal, or fail to be encoded.
 
     Args:
       lines: without line breaks of their own; those in a name are escaped.
       file: where to print; standard output by default.
-      flush: whether to raise at once if it cannot be printed.
 
     Raises:
       OSError: it cannot be printed.
     """
     stream = file or sys.stdout
     encoding = stream.encoding or "utf-8"
-    for line in lines:
-        print(printable(without_secrets(line)).encode(encoding, "backslashreplace").decode(encoding), file=stream)
-    if flush:
-        stream.flush()
+    text = "".join(f"{printable(without_secrets(line))}\n" for line in lines)
+    # At once: between the pieces of `print`, other threads may write.
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _write(lines: Sequence[str], severity: str, fields: Mapping[str, Any], stream: TextIO) -> None:
+    if _log_format == "text":
+        show(*lines, file=stream)
+    else:
+        stream.write(f"{_as_json(lines, severity, fields)}\n")
+    stream.flush()
+
+
+def _as_json(lines: Sequence[str], severity: str, fields: Mapping[str, Any]) -> str:
+    # Before it is JSON: in that, credentials are harder to recognize, and what is withheld may be the end of a string.
+    message = "\n".join(map(without_secrets, lines))
+    shown = {name: without_secrets(value) if isinstance(value, str) else value for name, value in fields.items()}
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return json.dumps({"time": now, "severity": severity, "message": message, **shown})

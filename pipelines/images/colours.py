@@ -39,7 +39,7 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
     repairs: list[str] = []
     if layout.no_data is not None and _holds(image, layout.no_data):
         repairs.append("no_data_kept")
-    transparent = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
+    transparent = layout.has_opacity or "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
     if layout.format == "jpeg" and layout.samples == 4:
         image, repairs = _read_four_components(image, layout)
     elif image.mode == "CMYK":
@@ -53,6 +53,8 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
                 "it is unknown how bright white is",
                 "say it with --stretch" if layout.format == "tiff" else "",
             )
+    if layout.palette is not None:
+        image.putpalette(layout.palette)
     if image.mode in ("P", "PA"):
         repairs.append("palette")
     if layout.is_premultiplied:
@@ -79,6 +81,8 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
                 "4-component JPEG without an Adobe marker, with an ICC profile that does not fit"
             )
         repairs += [repair] if repair else []
+    elif layout.ignores_space:
+        repairs.append("colour_space_ignored")
     return _in_mode(image, "RGB"), repairs
 
 

@@ -68,9 +68,6 @@ def _die_with(parent: int) -> None:
 
 
 def _give_up_rights() -> None:
-    # A service manager may send signals to all processes of a service; the parent decides what to do.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     with contextlib.suppress(ImportError):

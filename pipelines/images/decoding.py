@@ -84,7 +84,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, rendering: Rendering = 
     """Decode an image file to upright sRGB pixels.
 
     Args:
-      data: the whole file: JPEG, PNG, TIFF, GIF, BMP or WebP.
+      data: the whole file: JPEG, JPEG 2000, PNG, TIFF, GIF, BMP or WebP.
       max_pixels: the most pixels (width x height) to decode.
       rendering: of rasters that are no picture by themselves.
 

@@ -13,7 +13,9 @@ from functools import partial
 from pipelines.images.bmp import read_bmp
 from pipelines.images.gif import read_gif
 from pipelines.images.jpeg import read_jpeg
-from pipelines.images.layout import DamagedImageError, Layout, NotAnImageError
+from pipelines.images.jpeg2000 import MARK, read_jpeg2000
+from pipelines.images.jpeg2000_codestream import SIGNATURE
+from pipelines.images.layout import DamagedImageError, Layout, NotAnImageError, UnsupportedImageError
 from pipelines.images.png import read_png
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.images.tiff import read_tiff
@@ -29,10 +31,46 @@ SIGNATURES = {
     b"GIF87a": "gif",
     b"GIF89a": "gif",
     b"BM": "bmp",
+    MARK: "jpeg2000",
+    SIGNATURE: "jpeg2000",
 }
-ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".gif", ".bmp", ".webp")
+ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".gif", ".bmp", ".webp"),
+    *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+)
 """Lowercase name endings of files that are listed as images in a folder."""
 
+_READ = "JPEG, JPEG 2000, PNG, TIFF, GIF, BMP or WebP"
+_BRAND = 8
+# Formats that are not read, by where a mark of theirs is; more special ones first.
+_OTHERS = (
+    *((_BRAND, brand, "AVIF") for brand in (b"avif", b"avis")),
+    *((_BRAND, brand, "HEIC") for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")),
+    *((_BRAND, brand, "HEIF") for brand in (b"mif1", b"msf1")),
+    (_BRAND, b"crx ", "CR3"),
+    (4, b"ftyp", "MP4"),
+    *((0, mark, "JPEG XL") for mark in (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")),
+    (0, b"II\xbc\x01", "JPEG XR"),
+    (0, b"8BPS", "PSD"),
+    (0, b"%PDF", "PDF"),
+    *((0, mark, "PostScript") for mark in (b"%!PS", b"\xc5\xd0\xd3\xc6")),
+    (0, b"<svg", "SVG"),
+    *((0, mark, "NetCDF") for mark in (b"CDF\1", b"CDF\2", b"CDF\5")),
+    (0, b"\x89HDF\r\n\x1a\n", "HDF5"),
+    (0, b"NITF", "NITF"),
+    (0, b"GRIB", "GRIB"),
+    (0, b"SIMPLE  =", "FITS"),
+    (0, b"msid", "MrSID"),
+    (128, b"DICM", "DICOM"),
+    (0, b"v/1\1", "OpenEXR"),
+    (0, b"DDS ", "DDS"),
+    (0, b"qoif", "QOI"),
+    (0, b"\0\0\1\0", "ICO"),
+    (0, b"FUJIFILMCCD-RAW", "RAF"),
+    *((0, mark, "ORF") for mark in (b"IIRO", b"IIRS", b"MMOR")),
+    (0, b"IIU\0", "RW2"),
+    *((0, f"P{kind}".encode() + space, "PNM") for kind in range(1, 8) for space in (b"\n", b" ", b"\r")),
+)
 
 # RIFF is a container for many formats, so WebP is recognized by two marks.
 _RIFF, _WEBP = b"RIFF", b"WEBP"
@@ -57,6 +95,7 @@ def read_layout(data: bytes, rendering: Rendering = NO_RENDERING) -> Layout:
         "gif": read_gif,
         "bmp": read_bmp,
         "webp": read_webp,
+        "jpeg2000": read_jpeg2000,
     }
     try:
         return readers[format_name](data)
@@ -68,6 +107,7 @@ def recognize(data: bytes) -> str:
     """Return the name of an image file's format, by its first bytes.
 
     Raises:
+      UnsupportedImageError: it is in a format that is known, but not read.
       NotAnImageError: it is in none of the known formats.
     """
     if not data:
@@ -76,5 +116,8 @@ def recognize(data: bytes) -> str:
     if data.startswith(_RIFF) and data[8:12] == _WEBP:
         format_name = "webp"
     if format_name is None:
-        raise NotAnImageError(f"not a JPEG, PNG, TIFF, GIF, BMP or WebP file: begins with {data[:8]!r}")
+        other = next((name for at, mark, name in _OTHERS if data.startswith(mark, at)), None)
+        if other is not None:
+            raise UnsupportedImageError(f"{other} file: this format is not supported, only {_READ} is")
+        raise NotAnImageError(f"not a {_READ} file: begins with {data[:8]!r}")
     return format_name

@@ -9,6 +9,7 @@ from pipelines.images.layout import DamagedImageError, Layout
 
 _EXTENSION, _IMAGE, _TRAILER = b"!,;"
 _GRAPHIC_CONTROL = 0xF9
+_PROFILE = b"!\xff\x0bICCRGBG1012"
 # The largest image that is decoded has 400,000 blocks of pixels, of up to 255 bytes each. A file can consist of blocks
 # of one byte, and Pillow would join those of a comment one by one, which takes time quadratic in their number.
 _MOST_BLOCKS = 2_000_000
@@ -18,27 +19,43 @@ def read_gif(data: bytes) -> Layout:
     """Read the logical screen descriptor, and find the first image; sections 17 to 20."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     begin = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
-    image, control, left = _find_image(data, begin, _MOST_BLOCKS)
+    image, control, blocks = _find_image(data, begin, _MOST_BLOCKS)
     if image is None:
         raise DamagedImageError("damaged GIF: it holds no image")
     pixels = image + 11 + (3 << (data[image + 9] & 7) + 1 if data[image + 9] & 0x80 else 0)
     try:
-        end, left = _skip(data, pixels, left)
+        end, blocks = _skip(data, pixels, blocks)
     except IndexError as error:
         raise DamagedImageError("truncated GIF: its pixels end too early") from error
     try:
-        following, _, _ = _find_image(data, end, left)
+        following, _, _ = _find_image(data, end, blocks)
     except IndexError:
         # What follows the first image may be damaged.
         following = None
+    left, top, columns, rows = struct.unpack_from("<4H", data, image + 1)
     return Layout(
         "gif",
         width,
         height,
         samples=1,
+        # What the first image leaves uncovered is transparent.
+        has_opacity=left > 0 or top > 0 or columns < width or rows < height,
         frames=2 if following else 1,
+        profile=_read_profile(data, begin, image),
         to_pixels=partial(_to_pixels, begin, control, image, end),
     )
+
+
+def _read_profile(data: bytes, begin: int, end: int) -> bytes | None:
+    """Join the blocks of the ICC profile in front of an image; ICC.1:2022, annex B.6."""
+    at = data.find(_PROFILE, begin, end)
+    if at < 0:
+        return None
+    blocks, at = [], at + len(_PROFILE)
+    while size := data[at]:
+        blocks.append(data[at + 1 : at + 1 + size])
+        at += 1 + size
+    return b"".join(blocks)
 
 
 def _to_pixels(begin: int, control: bytes, image: int, end: int, data: bytes) -> bytes:

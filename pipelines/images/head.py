@@ -9,14 +9,17 @@ from typing import NamedTuple
 from pipelines.images.bmp import read_header
 from pipelines.images.formats import recognize
 from pipelines.images.jpeg import find_frame
+from pipelines.images.jpeg2000 import find_size
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError
 from pipelines.images.webp import read_canvas
 
 # Bytes per pixel that decoding, converting to RGB and resizing hold at a time, measured with the images of
-# `tools.largest_images`. A progressive JPEG keeps its coefficients, and WebP's decoder further copies.
+# `tools.largest_images`. A progressive JPEG keeps its coefficients, WebP's decoder further copies, and a JPEG 2000 the
+# samples of a tile.
 _JPEG, _JPEG_OF_4, _PROGRESSIVE_JPEG, _WEBP, _OTHERS = 8, 11, 12, 17, 9
-_MOST = {"jpeg": _PROGRESSIVE_JPEG, "webp": _WEBP}
-_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_COMPRESSION, _TIFF_SAMPLES = 256, 257, 258, 259, 277
+_JPEG2000, _JPEG2000_SAMPLE = 5, 5
+_MOST = {"jpeg": _PROGRESSIVE_JPEG, "webp": _WEBP, "jpeg2000": _JPEG2000 + 4 * _JPEG2000_SAMPLE}
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_COMPRESSION, _TIFF_SAMPLES, _TIFF_WEBP = 256, 257, 258, 259, 277, 50001
 _UNCOMPRESSED = 1
 _SAMPLES_OF_A_PICTURE, _BITS_OF_A_PICTURE = 4, 8
 _TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
@@ -86,6 +89,15 @@ def _jpeg_size(head: bytes) -> _Size | None:
     return _Size(frame.width, frame.height, kind)
 
 
+def _jpeg2000_size(head: bytes) -> _Size | None:
+    size = find_size(head)
+    if size is None:
+        return None
+    across, down = size.tile
+    of_tile = _JPEG2000_SAMPLE * len(size.bits) * across * down
+    return _Size(size.width, size.height, max(_OTHERS, _JPEG2000 + -(-of_tile // (size.width * size.height))))
+
+
 def _png_size(head: bytes) -> _Size | None:
     width, height = struct.unpack_from(">II", head, 16)
     return _Size(width, height) if head[12:16] == b"IHDR" else None
@@ -112,7 +124,8 @@ def _tiff_size(head: bytes) -> _Size:
         # All bands of a raster are held while three of them become a picture, and once more in a copy of the file.
         copies = 2 if values.get(_TIFF_COMPRESSION, _UNCOMPRESSED) == _UNCOMPRESSED else 1
         return size._replace(bytes_per_pixel=_OTHERS + copies * -(-bits // 8) * samples)
-    return size
+    # The samples of WebP files in a TIFF are unpacked before they are decoded.
+    return size._replace(bytes_per_pixel=_WEBP) if values.get(_TIFF_COMPRESSION) == _TIFF_WEBP else size
 
 
 def _bits(order: str, head: bytes, kind: int, length: int, value: bytes) -> int:
@@ -151,6 +164,7 @@ def _webp_size(head: bytes) -> _Size:
 
 _READERS: Mapping[str, Callable[[bytes], _Size | None]] = {
     "jpeg": _jpeg_size,
+    "jpeg2000": _jpeg2000_size,
     "png": _png_size,
     "tiff": _tiff_size,
     "gif": _gif_size,

@@ -29,9 +29,17 @@ from pipelines.images.metadata import find_integer, read_orientation
 # Identifiers of three components that every decoder recognizes as YCbCr (the numbers) or RGB.
 _KNOWN_COMPONENTS = (b"\1\2\3", b"RGB")
 _FILL = re.compile(rb"\xff*(?=\xff)")
+# Stray bytes between segments that are passed over, as decoders do. More of them are a wrong length, and what follows
+# could be the segments of a thumbnail.
+_MOST_STRAY = 16
+# Markers without a segment: TEM and those of restart intervals.
+_BARE = frozenset((0x01, *range(0xD0, 0xD8)))
+_START = 0xD8
 _APP0, _APP1, _APP2, _APP14, _COMMENT, _RESTART_INTERVAL = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE, 0xDD
 # Segments on which no pixel depends once they are read here, so that Pillow need not see them.
 _ABOUT = (frozenset(range(0xE0, 0xF0)) | {_COMMENT}) - {_APP0, _APP14}
+# Decoders pass over shorter ones.
+_JFIF_BYTES, _ADOBE_BYTES = 14, 12
 _EXIF, _PROFILE, _PICTURES = b"Exif\0\0", b"ICC_PROFILE\0", b"MPF\0"
 _NUMBER_OF_PICTURES = 0xB001
 # Names the second picture as a map of brightness, not as another frame.
@@ -57,16 +65,19 @@ def read_jpeg(data: bytes) -> Layout:
         raise UnsupportedImageError(f"{frame.bits}-bit JPEG: only 8 bits per sample are supported")
     if samples not in (1, 3, 4):
         raise UntrustedColoursError(f"JPEG with {samples} components: only 1, 3 or 4 have a known colour meaning")
-    adobe = [part.payload[11] for part in segments if part.marker == _APP14 and part.payload.startswith(b"Adobe")]
-    jfif = any(part.marker == _APP0 and part.payload.startswith(b"JFIF") for part in segments)
-    if samples == 3 and not jfif and not adobe and frame.ids not in _KNOWN_COMPONENTS and len(set(frame.sampling)) == 1:
-        # Like the unmarked RGBA JPEG: libjpeg reads it as YCbCr, and Java as RGB.
-        raise UntrustedColoursError(
-            "3-component JPEG without JFIF or Adobe marker and without subsampling: it may be RGB or YCbCr"
-        )
-    scan, interval = _skip_fill(data, segments[-1].end), _restart_interval(segments)
+    adobe = [part.payload[11] for part in segments if part.marker == _APP14 and _matters(part)]
+    jfif = any(part.marker == _APP0 and _matters(part) for part in segments)
     about = [part for part in segments if part.marker in _ABOUT]
-    kept = [(part.start, part.end) for part in segments if part.marker not in _ABOUT] if about else [(2, scan)]
+    unmarked = samples == 3 and not jfif and not adobe and frame.ids not in _KNOWN_COMPONENTS
+    if unmarked and len(set(frame.sampling)) == 1 and not any(part.payload.startswith(_EXIF) for part in about):
+        # Like the unmarked RGBA JPEG: libjpeg reads it as YCbCr, which EXIF demands, and Java as RGB.
+        raise UntrustedColoursError(
+            "3-component JPEG without JFIF, EXIF or Adobe marker and without subsampling: it may be RGB or YCbCr"
+        )
+    scan, interval = _next_marker(data, segments[-1].end), _restart_interval(segments)
+    kept = [(part.start, part.end) for part in segments if _matters(part)]
+    if sum(end - start for start, end in kept) == scan - 2:
+        kept = [(2, scan)]
     return Layout(
         "jpeg",
         frame.width,
@@ -78,7 +89,9 @@ def read_jpeg(data: bytes) -> Layout:
         adobe_transform=adobe[-1] if adobe else None,
         component_ids=frame.ids,
         scan=2 + sum(end - start for start, end in kept),
-        in_one_scan=in_one_scan(data, frame, scan),
+        # The end of an arithmetic code shows only by decoding the file twice.
+        in_one_scan=not frame.arithmetic and in_one_scan(data, frame, scan),
+        arithmetic=frame.arithmetic,
         orientation=_read_orientation(about),
         profile=_join_profile(about),
         ends=partial(interval_ends, frame, interval),
@@ -102,7 +115,9 @@ def read_piece(data: bytes, start: int, end: int) -> tuple[Frame, int, int] | No
     if not frames:
         return None
     frame = read_frame(frames[0].marker, frames[0].payload)
-    return frame, _restart_interval(segments), _skip_fill(data, segments[-1].end)
+    if frame.arithmetic:
+        raise UnsupportedImageError("arithmetic-coded JPEG in another file is not supported")
+    return frame, _restart_interval(segments), _next_marker(data, segments[-1].end)
 
 
 def find_frame(data: bytes) -> Frame | None:
@@ -118,9 +133,28 @@ def _restart_interval(segments: Sequence[_Segment]) -> int:
     return int.from_bytes(intervals[-1][:2], "big") if intervals else 0
 
 
-def _skip_fill(data: bytes, at: int) -> int:
-    filled = _FILL.match(data, at)
-    return filled.end() if filled else at
+def _matters(segment: _Segment) -> bool:
+    """Return whether pixels depend on a segment."""
+    if segment.marker == _APP0:
+        return segment.payload.startswith(b"JFIF\0") and len(segment.payload) >= _JFIF_BYTES
+    if segment.marker == _APP14:
+        return segment.payload.startswith(b"Adobe") and len(segment.payload) >= _ADOBE_BYTES
+    return segment.marker not in _ABOUT
+
+
+def _next_marker(data: bytes, at: int) -> int:
+    """Return the byte at which the next marker begins, behind fill bytes and a few stray ones."""
+    begin, stray = at, 0
+    while True:
+        filled = _FILL.match(data, at)
+        at = filled.end() if filled else at
+        if data[at] == 0xFF and data[at + 1]:
+            return at
+        # A marker of zero is none.
+        passed = 2 if data[at] == 0xFF else 1
+        at, stray = at + passed, stray + passed
+        if stray > _MOST_STRAY:
+            raise DamagedImageError(f"damaged JPEG: no marker at byte {begin}")
 
 
 def _read_orientation(segments: Sequence[_Segment]) -> int:
@@ -161,17 +195,22 @@ def _read_segments(data: bytes, start: int = 0, end: int | None = None) -> Itera
     """Yield every segment before the first scan of a JPEG that lies between two bytes of a file."""
     at, steps = start + 2, 0
     while True:
-        begin, at = at, _skip_fill(data, at)
+        begin, at = at, _next_marker(data, at)
         steps += 1 + at - begin
         if steps > MOST_SEGMENTS:
             raise DamagedImageError(f"damaged JPEG: more than {MOST_SEGMENTS} segments before the pixel data")
-        if data[at] != 0xFF or (end is not None and at >= end):
-            raise DamagedImageError(f"damaged JPEG: no marker at byte {at}")
+        if end is not None and at >= end:
+            raise DamagedImageError(f"damaged JPEG: no marker at byte {begin}")
         marker = data[at + 1]
         if marker == 0xDA:
             return
+        if marker in _BARE:
+            at += 2
+            continue
         if marker == 0xD9:
             raise DamagedImageError("JPEG without image data")
+        if marker == _START:
+            raise DamagedImageError(f"damaged JPEG: another one begins at byte {at} before its pixel data")
         (length,) = struct.unpack_from(">H", data, at + 2)
         if length < 2:
             raise DamagedImageError(f"damaged JPEG: a segment of {length} bytes at byte {at}")

@@ -14,8 +14,9 @@ FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 MOST_SEGMENTS = 4096
 """Segments and fill bytes in a row: they are read one by one, and a file can consist of nothing else."""
 
-_PROGRESSIVE = 0xC2
-_HUFFMAN = (0xC0, 0xC1, _PROGRESSIVE)
+_PROGRESSIVE, _ARITHMETIC = 0xC2, 0xC9
+_READ = (0xC0, 0xC1, _PROGRESSIVE, _ARITHMETIC)
+_OTHERS = {0xC3: "lossless", 0xCA: "arithmetic-coded progressive", 0xCB: "lossless"}
 # Every scan visits every pixel, and 10 bytes make a scan. Encoders write at most 18, which are decoded at any size.
 _MOST_SCANS, _USUAL_SCANS = 500, 18
 _MOST_SCANNED_PIXELS = 1_000_000_000
@@ -35,6 +36,7 @@ class Frame(NamedTuple):
     """A frame header.
 
     Attributes:
+      arithmetic: whether its code is arithmetic, not Huffman's.
       progressive: whether each scan holds a part of the frequencies or of their bits.
       bits: per sample.
       width: columns.
@@ -45,6 +47,7 @@ class Frame(NamedTuple):
       down: the largest vertical one.
     """
 
+    arithmetic: bool
     progressive: bool
     bits: int
     width: int
@@ -86,13 +89,15 @@ def read_frame(marker: int, payload: bytes) -> Frame:
     """Read a frame header; ITU-T T.81, annex B.2.2.
 
     Raises:
-      UnsupportedImageError: it belongs to a process whose decoder does not notice that data is missing.
+      UnsupportedImageError: it belongs to a lossless process, about whose colours decoders do not agree, to an
+        arithmetic progressive one, in which nobody can tell what is missing, or to a hierarchical one, which no decoder
+        reads.
       DamagedImageError: its sampling factors are impossible.
     """
-    if marker not in _HUFFMAN:
-        # An arithmetic decoder reads zeros after the end, and they mean something; browsers read none of these.
+    if marker not in _READ:
         raise UnsupportedImageError(
-            f"JPEG of type SOF{marker - 0xC0}: only Huffman-coded baseline, extended and progressive JPEGs are read"
+            f"{_OTHERS.get(marker, 'hierarchical')} JPEG (SOF{marker - 0xC0}): "
+            "only baseline, extended, progressive and arithmetic-coded sequential JPEGs are read"
         )
     bits, height, width, samples = struct.unpack_from(">BHHB", payload)
     if len(payload) < 6 + 3 * samples:
@@ -102,7 +107,8 @@ def read_frame(marker: int, payload: bytes) -> Frame:
         raise DamagedImageError("damaged JPEG: a component's sampling factors are not between 1 and 4")
     across, down = (max(factors) for factors in zip(*sampling, strict=True)) if sampling else (1, 1)
     ids = payload[6 : 6 + 3 * samples : 3]
-    return Frame(marker == _PROGRESSIVE, bits, width, height, ids, sampling, across, down)
+    arithmetic, progressive = marker == _ARITHMETIC, marker == _PROGRESSIVE
+    return Frame(arithmetic, progressive, bits, width, height, ids, sampling, across, down)
 
 
 def in_one_scan(data: bytes, frame: Frame, scan: int) -> bool:
@@ -159,14 +165,19 @@ def _check_passes(data: bytes, frame: Frame, scans: Sequence[_Scan]) -> None:
         raise DamagedImageError(f"truncated JPEG: scans of {missing} of its {len(frame.ids)} components are missing")
 
 
-def lengthen(data: bytes, start: int, *, one_scan: bool) -> bytes:
+def lengthen(data: bytes, start: int, *, one_scan: bool, arithmetic: bool = False) -> bytes:
     """Add data to each scan and restart interval of a JPEG, which change a picture only if one of them ends too early.
 
     Args:
       data: the file.
       start: byte at which its first scan begins.
       one_scan: whether that scan holds the whole picture.
+      arithmetic: whether its code is arithmetic.
     """
+    # An arithmetic code ends with the shortest number in an interval of 16 bits. So a small fraction changes nothing at
+    # its true end (but in one of 13,000), and changes what follows if decoding has gone on for 14 bits or more.
+    between = b"\0\5" if arithmetic else b""
+    more, more_in_interval = between + _MORE_DATA, between + _MORE_IN_INTERVAL
     parts, behind = [], 0
     for scan in islice(_read_scans(data, start, len(data)), 1 if one_scan else None):
         coded = data[scan.start : scan.end].rstrip(b"\xff")
@@ -176,8 +187,8 @@ def lengthen(data: bytes, start: int, *, one_scan: bool) -> bytes:
         if scan.restarts:
             # Several times as fast as a regular expression.
             for marker in _RESTARTS:
-                coded = coded.replace(bytes((0xFF, marker)), _MORE_IN_INTERVAL + bytes((0xFF, marker)))
-        parts += [data[behind : scan.start], coded, _MORE_DATA]
+                coded = coded.replace(bytes((0xFF, marker)), more_in_interval + bytes((0xFF, marker)))
+        parts += [data[behind : scan.start], coded, more]
         behind = scan.end
     return b"".join((*parts, data[behind:]))
 
@@ -252,18 +263,34 @@ def _check_scan(data: bytes, frame: Frame, scan: _Scan) -> None:
     blocks = [frame.blocks(component) for component in components]
     # A block takes at least one bit for its mean, and in a baseline JPEG another one for all that it does not have. The
     # scans of other frequencies skip any number of blocks at once.
-    bits = (scan.header[-3] == 0) if frame.progressive else 2
-    needed = max(1, -(-sum(blocks) * bits // 8))
+    if frame.arithmetic:
+        # Such a code takes any fraction of a bit, but that of a picture hardly takes so little.
+        bits, least, needed = 0, 0, sum(blocks) // 64
+    else:
+        bits, least = (scan.header[-3] == 0) if frame.progressive else 2, 1
+        needed = max(1, -(-sum(blocks) * bits // 8))
     if scan.end - scan.start < needed:
         raise DamagedImageError(f"truncated JPEG: a scan of {scan.end - scan.start:,} bytes at byte {scan.start}")
+    scan = _without_last_marker(data, scan)
     if not scan.interval and not scan.restarts:
         return
     units, per_unit = _count_units(frame, components)
-    _check_restarts(data, scan, units, per_unit * bits)
+    _check_restarts(data, scan, units, per_unit * bits, least)
 
 
-def _check_restarts(data: bytes, scan: _Scan, units: int, bits: int) -> None:
-    """Refuse intervals between restart markers that have too few bytes for so many units of at least so many bits."""
+def _without_last_marker(data: bytes, scan: _Scan) -> _Scan:
+    """Leave out a restart marker after the last interval, as some encoders write it."""
+    end = scan.end - 2
+    if not scan.restarts or not _RESTART.fullmatch(data, end, scan.end):
+        return scan
+    return scan._replace(end=end, restarts=_RESTART.search(data, scan.start, end) is not None)
+
+
+def _check_restarts(data: bytes, scan: _Scan, units: int, bits: int, least: int) -> None:
+    """Refuse intervals between restart markers that have too few bytes for so many units of at least so many bits.
+
+    `least` is the smallest number of bytes.
+    """
     expected = -(-units // scan.interval) - 1 if scan.interval else 0
     found = _RESTART.finditer(data, scan.start, scan.end)
     # The header can claim millions of markers, so their number is compared before they are listed.
@@ -271,8 +298,8 @@ def _check_restarts(data: bytes, scan: _Scan, units: int, bits: int) -> None:
     if len(places) != expected or any(data[at + 1] != 0xD0 + number % 8 for number, at in enumerate(places)):
         raise DamagedImageError(f"damaged JPEG: {len(places)} restart markers instead of {expected}, or out of order")
     starts = [scan.start, *(at + 2 for at in places)]
-    needed = max(1, -(-min(units, scan.interval) * bits // 8))
+    needed = max(least, -(-min(units, scan.interval) * bits // 8))
     if any(end - start < needed for start, end in zip(starts, places, strict=False)):
         raise DamagedImageError(f"damaged JPEG: less than {needed:,} bytes between two of its restart markers")
-    if scan.end - starts[-1] < max(1, -(-(units - expected * scan.interval) * bits // 8)):
+    if scan.end - starts[-1] < max(least, -(-(units - expected * scan.interval) * bits // 8)):
         raise DamagedImageError("damaged JPEG: too little behind the last of its restart markers")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import ScenetagsError
@@ -48,7 +48,21 @@ DAMAGED_PROFILE = b""
 """Stands for an ICC profile that is there but not whole."""
 
 
-def _without_jpegs(_: bytes) -> Iterable[tuple[bytes, Iterable[tuple[int, int]]]]:
+class JpegPiece(NamedTuple):
+    """A strip or tile of a TIFF that is a JPEG.
+
+    Attributes:
+      jpeg: a whole file.
+      ends: column and row of pixels of the TIFF of which one is gray if data is missing; none if no pixel can tell.
+      band: the only one of the TIFF that the JPEG holds, from 0; None if it holds all.
+    """
+
+    jpeg: bytes
+    ends: Sequence[tuple[int, int]]
+    band: int | None
+
+
+def _without_jpegs(_: bytes) -> Iterable[JpegPiece]:
     return ()
 
 
@@ -56,7 +70,7 @@ class Layout(NamedTuple):
     """How a file stores its pixels.
 
     Attributes:
-      format: `jpeg`, `png`, `tiff`, `gif`, `bmp` or `webp`.
+      format: `jpeg`, `jpeg2000`, `png`, `tiff`, `gif`, `bmp` or `webp`.
       width: columns as stored, before any EXIF rotation.
       height: rows as stored.
       samples: samples per pixel, including alpha and other extra samples.
@@ -67,21 +81,26 @@ class Layout(NamedTuple):
       component_ids: identifiers of a JPEG's components.
       scan: byte at which a JPEG's first scan begins.
       in_one_scan: whether that scan of a JPEG holds the whole picture.
+      arithmetic: whether the code of a JPEG is arithmetic.
       bands: numbers of the bands that are red, green and blue, from 0.
       left_out: repairs that name bands besides the colours, and masks; None if the decoder must look for opacity.
       is_premultiplied: whether colours are multiplied by the opacity that is decoded with them.
       is_inverted: whether the brightest decoded gray is black.
       no_data: value of decoded samples that stands for no data; None if none does.
+      has_opacity: whether pixels can be transparent although Pillow does not say so.
       is_scaled: whether the file says that the largest value of its samples is white.
       orientation: how to turn the picture upright, as EXIF numbers it, 1 to 8.
+      palette: red, green and blue of each of 256 values, where Pillow decodes a palette's indices as if they were gray;
+        None if it does not.
       profile: the embedded ICC profile; `DAMAGED_PROFILE` if it is not whole, None if there is none.
+      ignores_space: whether the file states, other than by a profile, that its colours are not in sRGB.
       ends: yields column and row of pixels of a JPEG in one scan of which one is gray if data is missing; none if none
         need be.
       to_pixels: turns the file into one that holds its pixels and nothing else, in which `scan` is a place; raises an
         `ImageError` if some of the pixels are missing.
       render: makes a picture of the bands of a raster and names what it did; raises an `ImageError` if some of the
         pixels are missing. None for a file that is a picture by itself.
-      read_jpegs: yields, each strip or tile of a TIFF that is a JPEG, and `ends` for it.
+      read_jpegs: yields each strip or tile of a TIFF that is a JPEG.
     """
 
     format: str
@@ -95,18 +114,22 @@ class Layout(NamedTuple):
     component_ids: bytes = b""
     scan: int = 0
     in_one_scan: bool = True
+    arithmetic: bool = False
     bands: tuple[int, int, int] = (0, 1, 2)
     left_out: tuple[str, ...] | None = None
     is_premultiplied: bool = False
     is_inverted: bool = False
     no_data: int | None = None
+    has_opacity: bool = False
     is_scaled: bool = False
     orientation: int = 1
+    palette: bytes | None = None
     profile: bytes | None = None
+    ignores_space: bool = False
     to_pixels: Callable[[bytes], bytes] = bytes
     ends: Callable[[], Iterable[tuple[int, int]]] = tuple
     render: Callable[[bytes], tuple[Image, list[str]]] | None = None
-    read_jpegs: Callable[[bytes], Iterable[tuple[bytes, Iterable[tuple[int, int]]]]] = _without_jpegs
+    read_jpegs: Callable[[bytes], Iterable[JpegPiece]] = _without_jpegs
 
     @property
     def source(self) -> str:

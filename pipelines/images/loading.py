@@ -7,8 +7,10 @@ import zlib
 from collections.abc import Iterable
 
 from PIL import Image
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
 from pipelines.images.jpeg import read_piece
+from pipelines.images.jpeg2000 import without_missing_packets
 from pipelines.images.jpeg_scans import lengthen
 from pipelines.images.layout import DamagedImageError, Layout
 from pipelines.images.png import holds_all_rows
@@ -28,6 +30,9 @@ def open_image(data: bytes, layout: Layout) -> Image.Image:
         # Pillow would invert all four components, but only Adobe's are stored inverted; inverting them back takes as
         # long as decoding.
         image.tile = [tile._replace(args=("CMYK", "")) for tile in image.tile]
+    if layout.arithmetic:
+        # libjpeg cannot wait for more data in an arithmetic code.
+        image.decodermaxblock = len(data)
     return image
 
 
@@ -47,8 +52,10 @@ def load_whole(image: Image.Image, data: bytes, layout: Layout) -> None:
     image.load()
     if layout.format == "png" and _may_lack_rows(image, data) and not holds_all_rows(data, layout):
         raise DamagedImageError("truncated PNG: its data ends before the last pixel")
-    for number, (jpeg, ends) in enumerate(layout.read_jpegs(data), 1):
-        if _may_end_early(image, ends) and not _is_whole(jpeg):
+    if layout.format == "jpeg2000" and not _holds_all_packets(data):
+        raise DamagedImageError("truncated JPEG 2000: a tile's data ends before its last packet")
+    for number, (jpeg, ends, band) in enumerate(layout.read_jpegs(data), 1):
+        if _may_end_early(image, ends, band) and not _is_whole(jpeg):
             raise DamagedImageError(f"truncated TIFF: the data of JPEG {number} in it ends before its last pixel")
 
 
@@ -67,27 +74,32 @@ def _load_jpeg(image: Image.Image, data: bytes, layout: Layout) -> None:
             return
         lengthened = _lengthened_checksum(data, layout)
     if lengthened is None or lengthened != _checksum(image):
+        if layout.arithmetic:
+            # By its standard, what is missing stands for zeros, which are also the shortest code of a plain area.
+            raise DamagedImageError("arithmetic-coded JPEG whose last pixels need no data: they may be missing")
         raise DamagedImageError("truncated JPEG: its data ends before the last pixel")
 
 
 def _lengthened_checksum(data: bytes, layout: Layout) -> int | None:
     """Decode a JPEG with extra data in its scans; return a checksum of the pixels, or None if it cannot be decoded."""
     try:
-        with open_image(lengthen(data, layout.scan, one_scan=layout.in_one_scan), layout) as image:
+        longer = lengthen(data, layout.scan, one_scan=layout.in_one_scan, arithmetic=layout.arithmetic)
+        with open_image(longer, layout) as image:
             return _checksum(image)
     except OSError:
         return None
 
 
-def _may_end_early(image: Image.Image, ends: Iterable[tuple[int, int]]) -> bool:
-    """Return whether one of these pixels is filling, or there are none to tell by."""
-    pixels = [_is_filling(image, *end) for end in ends]
+def _may_end_early(image: Image.Image, ends: Iterable[tuple[int, int]], band: int | None = None) -> bool:
+    """Return whether one of these pixels is filling in a band or, if none is given, in all; or there are no pixels."""
+    pixels = [_is_filling(image, *end, band) for end in ends]
     return not pixels or any(pixels)
 
 
-def _is_filling(image: Image.Image, column: int, row: int) -> bool:
+def _is_filling(image: Image.Image, column: int, row: int, band: int | None) -> bool:
     pixel = image.getpixel((column, row))
-    return _FILLING.issuperset(pixel if isinstance(pixel, tuple) else (pixel,))
+    levels = pixel if isinstance(pixel, tuple) else (pixel,)
+    return _FILLING.issuperset(levels if band is None else levels[band : band + 1])
 
 
 def _checksum(image: Image.Image) -> int:
@@ -107,6 +119,18 @@ def _may_lack_rows(image: Image.Image, data: bytes) -> bool:
     if any(corner if isinstance(corner, tuple) else (corner,)):
         return False
     return not any(image.crop((0, image.height - 1, *image.size)).tobytes())
+
+
+def _holds_all_packets(data: bytes) -> bool:
+    """Read a JPEG 2000 once more, at a small size, so that packets cannot be missing without an error."""
+    codestream, halvings = without_missing_packets(data)
+    try:
+        with Jpeg2KImageFile(io.BytesIO(codestream)) as image:
+            image.reduce = halvings  # type: ignore[method-assign, assignment]
+            image.load()
+    except OSError:
+        return False
+    return True
 
 
 def _is_whole(jpeg: bytes) -> bool:

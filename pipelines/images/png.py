@@ -7,15 +7,26 @@ import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from pipelines.images.layout import DAMAGED_PROFILE, DamagedImageError, Layout
+from pipelines.images.layout import (
+    DAMAGED_PROFILE,
+    DamagedImageError,
+    Layout,
+    UnsupportedImageError,
+    UntrustedColoursError,
+)
 from pipelines.images.metadata import inflate, read_orientation
-from pipelines.images.profiles import MOST_PROFILE_BYTES
+from pipelines.images.profiles import MOST_PROFILE_BYTES, is_like_srgb
 
 # Pillow reads chunks one by one, and a file can consist of empty ones. With pixels in chunks of 8 kB, as libpng writes
 # them, the largest image that is decoded has 63,000.
 _MOST_CHUNKS = 200_000
 _MOST_TEXT = 1_000_000
 _PALETTE = 3
+# Code points of cICP: primaries, transfer, matrix, full range. Those of high dynamic range leave most levels to what is
+# brighter than white.
+_SRGB_CODES = (1, 13, 0, 1)
+_HIGH_RANGE = {16: "PQ", 18: "HLG"}
+_SPACES = frozenset((b"cICP", b"sRGB", b"gAMA", b"cHRM"))
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _Chunks = dict[bytes, list[bytes]]
 # The chunks on which pixels depend, so that Pillow need not see the others: it would unpack each text and profile.
@@ -30,6 +41,8 @@ def read_png(data: bytes) -> Layout:
     """Read the header and what turns or recolours the pixels, and verify checksums."""
     width, height, bits, colour_type = struct.unpack_from(">IIBB", data, 16)
     samples = _SAMPLES.get(colour_type)
+    if data[12:16] == b"CgBI":
+        raise UnsupportedImageError("PNG in Apple's own variant (CgBI) is not supported")
     if data[12:16] != b"IHDR" or samples is None:
         raise DamagedImageError("damaged PNG header")
     chunks, kept, whole = _read_chunks(data)
@@ -47,6 +60,7 @@ def read_png(data: bytes) -> Layout:
         is_scaled=b"sBIT" in chunks,
         orientation=_read_orientation(chunks),
         profile=_read_profile(chunks),
+        ignores_space=_ignores_space(chunks, gray=colour_type in (0, 4)),
         to_pixels=bytes if whole else partial(_to_pixels, kept),
     )
 
@@ -77,23 +91,26 @@ def _read_chunks(data: bytes) -> tuple[_Chunks, list[tuple[int, int]], bool]:
             if b"IDAT" in chunks and name != b"IDAT":
                 break
             raise DamagedImageError("truncated PNG data")
-        if name not in _PIXELS:
+        if name in (b"IHDR", b"PLTE") and not _is_intact(view, at, end):
+            raise DamagedImageError(f"damaged PNG: wrong checksum of {name.decode()} at byte {at}")
+        # Transparency changes no colour, so it need not be whole.
+        if name not in _PIXELS or (name == b"tRNS" and (b"IDAT" in chunks or not _is_transparency(view, at, end))):
             whole = False
         elif kept[-1][1] == at:
             kept[-1] = (kept[-1][0], end)
         else:
             kept.append((at, end))
-        if name == b"PLTE" or (name == b"sBIT" and b"IDAT" not in chunks):
+        if name == b"PLTE" or (name == b"sBIT" and b"IDAT" not in chunks and _is_intact(view, at, end)):
             chunks.setdefault(name, [b""])
         elif name == b"IDAT":
             if not _is_intact(view, at, end):
                 raise DamagedImageError(f"damaged PNG: wrong checksum of the pixel data at byte {at}")
             chunks.setdefault(name, [b""])
-        elif name in (b"iCCP", b"eXIf", b"acTL", b"fcTL") or (
+        elif name in (b"iCCP", b"eXIf", b"acTL", b"fcTL", *_SPACES) or (
             name in (b"tEXt", b"zTXt") and data.startswith(_RAW_EXIF, at + 8)
         ):
             # A profile after the pixels is not theirs; frames there do not matter.
-            if b"IDAT" in chunks and name in (b"iCCP", b"acTL", b"fcTL"):
+            if b"IDAT" in chunks and name in (b"iCCP", b"acTL", b"fcTL", *_SPACES):
                 pass
             elif name == b"fcTL" or _is_intact(view, at, end):
                 chunks.setdefault(name, []).append(data[at + 8 : end - 4])
@@ -125,6 +142,13 @@ def _is_intact(data: memoryview, at: int, end: int) -> bool:
     return bool(zlib.crc32(data[at + 4 : end - 4]) == struct.unpack_from(">I", data, end - 4)[0])
 
 
+def _is_transparency(data: memoryview, at: int, end: int) -> bool:
+    """Return whether a chunk is intact and as long as the transparency of its colour type is; section 11.3.1.1."""
+    length, colour_type = end - at - 12, data[25]
+    fits = length == 2 * _SAMPLES[colour_type] if colour_type != _PALETTE else 0 < length <= 256
+    return fits and _is_intact(data, at, end)
+
+
 def _packed_pixels(data: bytes) -> Iterator[memoryview | bytes]:
     """Yield the packed pixels in small pieces: zlib copies what it has not unpacked yet, each time."""
     view, at = memoryview(data), 8
@@ -139,7 +163,7 @@ def _packed_pixels(data: bytes) -> Iterator[memoryview | bytes]:
 def _count_frames(chunks: _Chunks) -> int:
     """Count the images, up to 2."""
     controls = chunks.get(b"acTL", ())
-    if len(controls) != 1:
+    if len(controls) != 1 or len(controls[0]) < 4:
         return 1
     (frames,) = struct.unpack_from(">I", controls[0])
     # Without a frame control before them, the pixels are not part of the animation.
@@ -156,6 +180,28 @@ def _read_profile(chunks: _Chunks) -> bytes | None:
     if len(profiles) > 1 or packed[:1] != b"\0":
         return DAMAGED_PROFILE
     return inflate(packed[1:], MOST_PROFILE_BYTES + 1)
+
+
+def _ignores_space(chunks: _Chunks, *, gray: bool) -> bool:
+    """Return whether chunks other than a profile state a colour space that is not sRGB; of these, the first one counts.
+
+    As in other decoders, but unlike in browsers, they are not followed. Section 4.3.
+
+    Raises:
+      UntrustedColoursError: it is one of high dynamic range.
+    """
+    codes, gamma, places = (chunks.get(name, [b""])[0] for name in (b"cICP", b"gAMA", b"cHRM"))
+    if b"iCCP" in chunks:
+        return False
+    if len(codes) == 4:
+        if codes[1] in _HIGH_RANGE:
+            raise UntrustedColoursError(f"PNG of high dynamic range ({_HIGH_RANGE[codes[1]]}): it is not in sRGB")
+        return tuple(codes) != _SRGB_CODES
+    if b"sRGB" in chunks:
+        return False
+    exponent = int.from_bytes(gamma, "big") / 100_000 if len(gamma) == 4 else 0
+    white_and_primaries = [place / 100_000 for place in struct.unpack(">8I", places)] if len(places) == 32 else None
+    return not is_like_srgb(exponent or None, None if gray else white_and_primaries)
 
 
 def _read_orientation(chunks: _Chunks) -> int:

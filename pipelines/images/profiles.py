@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -23,6 +24,10 @@ _CONVERSION = frozenset((b"A2B0", b"A2B1", b"A2B2", b"wtpt", b"bkpt", b"chad")) 
 }
 # The library's own limit.
 _MOST_TAGS = 100
+# White, red, green and blue: x and y of each.
+_SRGB_PLACES = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+# What changes no colour by more than four levels.
+_SAME_PLACE, _SAME_EXPONENT = 0.01, 0.04
 # A difference of one level is rounding; a profile that changes no colour by more is sRGB itself.
 _SRGB_TOLERANCE = 1
 
@@ -68,6 +73,18 @@ def _without_other_tags(profile: bytes) -> bytes:
 def colour_space(profile: bytes) -> str:
     """Name the colour space of a profile as ICC does, e.g. `RGB` or `CMYK`; ICC.1:2022, section 7.2.6."""
     return profile[16:20].decode("latin-1").strip() if profile[36:40] == b"acsp" else ""
+
+
+def is_like_srgb(gamma: float | None, places: Sequence[float] | None) -> bool:
+    """Return whether a colour space that a file states by numbers is sRGB but for a few levels.
+
+    Args:
+      gamma: exponent by which samples were made from light, about 1 / 2.2 in sRGB; None if not stated.
+      places: x and y of white, red, green and blue, or of the last three; None if not stated.
+    """
+    same_gamma = gamma is None or abs(1 / (2.2 * gamma) - 1) <= _SAME_EXPONENT
+    pairs = zip(places or (), _SRGB_PLACES[-len(places or ()) :], strict=False)
+    return same_gamma and all(abs(place - srgb) <= _SAME_PLACE for place, srgb in pairs)
 
 
 @lru_cache(maxsize=16)

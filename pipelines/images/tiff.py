@@ -11,22 +11,25 @@ from pipelines.images.tiff_fill_order import put_highest_first
 from pipelines.images.tiff_places import check_places
 from pipelines.images.tiff_rendering import Raster, find_raster, render
 from pipelines.images.tiff_rewriting import leave_pixels
-from pipelines.images.tiff_samples import PALETTE, WHITE_IS_ZERO, Samples, Tags, read_samples
+from pipelines.images.tiff_samples import PALETTE, WHITE_IS_ZERO, YCBCR, Samples, Tags, read_samples
 from pipelines.images.tiff_sparse import fill_missing, read_no_data
 from pipelines.images.tiff_strips import (
     BITS,
     COMPRESSION,
     HEIGHT,
     JPEG,
+    PHOTOMETRIC,
     WIDTH,
     check_pieces,
     name_tiles,
     pick_planes,
     read_jpegs,
 )
+from pipelines.images.tiff_webp import unpack_webps
+from pipelines.images.tiff_ycbcr import make_ycbcr_whole
 
-# Uncompressed, LZW, JPEG, deflate (two codes), PackBits, LZMA, Zstandard.
-_COMPRESSIONS = (1, 5, 7, 8, 32773, 32946, 34925, 50000)
+# Uncompressed, LZW, JPEG, deflate (two codes), PackBits, LZMA, Zstandard, WebP.
+_COMPRESSIONS = (1, 5, 7, 8, 32773, 32946, 34925, 50000, 50001)
 # Their decoders silently leave uninitialized memory where they cannot read: perhaps the pixels of another image.
 _FAX_CODES = {2: "modified Huffman code", 3: "group 3 fax code", 4: "group 4 fax code", 32771: "modified Huffman code"}
 # Pillow has no decoder for most of these.
@@ -35,7 +38,7 @@ _NOT_READ = {
     **{32908: "the code of Pixar", 32909: "the code of Pixar", 32947: "the code of Kodak DCS", 34661: "JBIG"},
     **{33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34676: "the code of SGI"},
     **{34677: "the code of SGI", 34887: "LERC", 34892: "lossy JPEG of DNG", 34933: "PNG", 34934: "JPEG XR"},
-    **{22610: "JPEG XR", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL"},
+    **{22610: "JPEG XR", 50002: "JPEG XL", 52546: "JPEG XL"},
 }
 
 
@@ -50,12 +53,12 @@ def read_tiff(data: bytes, rendering: Rendering = NO_RENDERING) -> Layout:
       ImageError: it is damaged, not supported, or its colours are unknown.
     """
     directory = read_directory(data)
+    compression = directory.tags.get(COMPRESSION, (1,))[0]
+    _check_compression(compression)
     if raster := find_raster(directory, rendering):
         return _rendered(directory, raster)
     samples = read_samples(directory)
-    tags = name_tiles(_tell(directory, samples))
-    compression = tags.get(COMPRESSION, (1,))[0]
-    _check_compression(compression)
+    tags = name_tiles(_tell(directory, samples.told))
     _check_sides(tags)
     no_data = read_no_data(bytes(directory.texts.get(NO_DATA, b"")), samples.bits)
     layout = Layout(
@@ -75,12 +78,12 @@ def read_tiff(data: bytes, rendering: Rendering = NO_RENDERING) -> Layout:
         profile=bytes(directory.texts[PROFILE]) if PROFILE in directory.texts else None,
         to_pixels=partial(_to_pixels, directory, tags, samples.planes, no_data),
     )
-    return layout._replace(read_jpegs=partial(read_jpegs, tags, directory.tables)) if compression == JPEG else layout
+    jpegs = partial(read_jpegs, tags, samples.planes, directory.tables)
+    return layout._replace(read_jpegs=jpegs) if compression == JPEG else layout
 
 
 def _rendered(directory: Directory, raster: Raster) -> Layout:
-    tags = name_tiles(directory.tags)
-    _check_compression(tags.get(COMPRESSION, (1,))[0])
+    tags = name_tiles(_tell(directory, {}))
     _check_sides(tags)
     return Layout(
         "tiff",
@@ -99,9 +102,9 @@ def _check_sides(tags: Tags) -> None:
         raise DamagedImageError("damaged TIFF: its width or height is missing")
 
 
-def _tell(directory: Directory, samples: Samples) -> Tags:
+def _tell(directory: Directory, told: Tags) -> Tags:
     """Return the tags of a file in the words of decoders."""
-    tags = {**directory.tags, **samples.told}
+    tags = {**directory.tags, **told}
     if tags.get(FILL_ORDER, (1,))[0] not in (1, 2):
         # Other decoders ignore what is undefined.
         tags[FILL_ORDER] = (1,)
@@ -136,10 +139,13 @@ def _read_orientation(directory: Directory) -> int:
 
 def _to_pixels(directory: Directory, tags: Tags, planes: tuple[int, ...], no_data: int | None, data: bytes) -> bytes:
     """Check the strips or tiles, leave out what no pixel depends on, and tell Pillow some tags in its own words."""
-    check_places(data, directory, tags)
     # Some programs end the file without saying that no directory follows.
     data += bytes(max(0, directory.end + directory.form.inline - len(data)))
+    if tags[PHOTOMETRIC][0] == YCBCR and tags.get(COMPRESSION, (1,))[0] != JPEG:
+        return make_ycbcr_whole(directory, data, tags)
+    check_places(data, directory, tags)
     data, tags = put_highest_first(data, tags)
+    data, tags = unpack_webps(data, tags)
     data, tags = fill_missing(data, tags, directory.tables, no_data, directory.form.order)
     tags = pick_planes(tags, planes)
     check_pieces(data, tags, directory.tables)

@@ -13,6 +13,7 @@ from pipelines.images.tiff_strips import (
     BITS,
     COMPRESSION,
     HEIGHT,
+    PHOTOMETRIC,
     PLANES,
     PREDICTOR,
     SAMPLES,
@@ -27,7 +28,7 @@ from pipelines.images.tiff_strips import (
 )
 
 # TIFF 6.0 tags, and NumPy types for the field types that these tags may have.
-KIND, OLD_KIND, PHOTOMETRIC, FILL_ORDER, ORIENTATION, COLOUR_MAP = 254, 255, 262, 266, 274, 320
+KIND, OLD_KIND, FILL_ORDER, ORIENTATION, COLOUR_MAP = 254, 255, 266, 274, 320
 INKS, EXTRA, SAMPLE_FORMAT, TABLES, SUBSAMPLING, PROFILE = 332, 338, 339, 347, 530, 34675
 _DIRECTORIES, _XMP = 330, 700
 METADATA, NO_DATA = 42112, 42113

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipelines.images.layout import DamagedImageError
 from pipelines.images.tiff_directories import FILL_ORDER
 from pipelines.images.tiff_strips import (
     COMPRESSION,
     JPEG,
-    STRIP_OFFSETS,
-    STRIP_SIZES,
-    TILE_OFFSETS,
-    TILE_SIZES,
     UNCOMPRESSED,
     Tags,
+    place_pieces,
     read_grid,
     unpacked_sizes,
 )
@@ -42,15 +41,15 @@ def put_highest_first(data: bytes, tags: Tags) -> tuple[bytes, Tags]:
     compression, grid = tags.get(COMPRESSION, (1,))[0], read_grid(tags)
     if compression == JPEG:
         return data, tags
-    # Only of uncompressed ones, sizes may be missing or too large.
-    sizes = unpacked_sizes(tags, grid) if compression == UNCOMPRESSED and 0 not in grid.sizes else grid.sizes
+    sizes: Sequence[int] = grid.sizes
+    if compression == UNCOMPRESSED:
+        # Some programs write none, or too large ones.
+        needed = unpacked_sizes(tags, grid)
+        sizes = [min(size or most, most) for size, most in zip(sizes or needed, needed, strict=True)]
     if len(sizes) != grid.number:
         raise DamagedImageError(f"damaged TIFF: it does not say how large its {grid.what}s are")
-    parts, offsets, end = [data], [], len(data)
-    for start, size in zip(grid.offsets, sizes, strict=True):
-        parts.append(data[start : start + size].translate(_REVERSED) if start else b"")
-        offsets.append(end if start and size else 0)
-        end += len(parts[-1])
-    offsets_tag, sizes_tag = (TILE_OFFSETS, TILE_SIZES) if grid.what == "tile" else (STRIP_OFFSETS, STRIP_SIZES)
-    turned = {offsets_tag: tuple(offsets), sizes_tag: tuple(len(part) for part in parts[1:])}
-    return b"".join(parts), {**tags, **turned}
+    pieces = [
+        data[start : start + size].translate(_REVERSED) if start else b""
+        for start, size in zip(grid.offsets, sizes, strict=True)
+    ]
+    return place_pieces(data, tags, pieces)

@@ -29,8 +29,8 @@ def check_places(data: bytes, directory: Directory, tags: Tags) -> None:
     sizes = grid.sizes or unpacked
     if tags.get(COMPRESSION, (1,))[0] == UNCOMPRESSED:
         # Some programs write too large a size; what is behind the last pixel is not read.
-        sizes = [min(size, needed) for size, needed in zip(sizes, unpacked, strict=True)]
-        pieces = [(start, start + size) for start, size in zip(grid.offsets, sizes, strict=True) if start and size]
+        sizes = [min(size or needed, needed) for size, needed in zip(sizes, unpacked, strict=True)]
+        pieces = [(start, start + size) for start, size in zip(grid.offsets, sizes, strict=True) if start]
     else:
         # Equal tiles may be written once.
         pieces = [(start, start + 1) for start in set(grid.offsets) if start]

@@ -22,7 +22,6 @@ from pipelines.images.tiff_directories import (
     EXTRA,
     METADATA,
     NO_DATA,
-    PHOTOMETRIC,
     PROFILE,
     SAMPLE_FORMAT,
     Directory,
@@ -37,12 +36,14 @@ from pipelines.images.tiff_strips import (
     COMPRESSION,
     HEIGHT,
     JPEG,
+    PHOTOMETRIC,
     PLANES,
     PREDICTOR,
     SAMPLES,
     SEPARATE_PLANES,
     TILE_WIDTH,
     UNCOMPRESSED,
+    WEBP,
     WIDTH,
     Tags,
     check_pieces,
@@ -117,8 +118,9 @@ def render(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> tup
     Raises:
       ImageError: some of the pixels are missing.
     """
-    check_places(data, directory, tags)
+    # Some programs end the file without saying that no directory follows.
     data += bytes(max(0, directory.end + directory.form.inline - len(data)))
+    check_places(data, directory, tags)
     data, tags = put_highest_first(data, tags)
     no_data = _read_no_data(directory, raster.type)
     data, tags = fill_missing(data, tags, directory.tables, no_data, directory.form.order, raster.type)
@@ -177,8 +179,8 @@ def _read_type(tags: Tags, number: int) -> str:
             "rasters, unsigned integers of 8 and 16 bits, signed ones of 16 and floating-point numbers of 32 are "
             "supported, the same in all bands"
         )
-    if tags.get(COMPRESSION, (1,))[0] == JPEG:
-        raise UnsupportedImageError("JPEG-compressed raster is not supported")
+    if tags.get(COMPRESSION, (1,))[0] in (JPEG, WEBP):
+        raise UnsupportedImageError("raster compressed with JPEG or WebP is not supported")
     interleaved = number > 1 and tags.get(PLANES, (1,))[0] != SEPARATE_PLANES
     if kind == "f4" and tags.get(PREDICTOR, (1,))[0] != 1 and interleaved:
         raise UnsupportedImageError("TIFF of floating-point numbers, pixel by pixel, with a predictor is not supported")

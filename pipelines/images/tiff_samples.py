@@ -13,24 +13,24 @@ from pipelines.images.tiff_directories import (
     INKS,
     MASK_PHOTOMETRIC,
     METADATA,
-    PHOTOMETRIC,
     SAMPLE_FORMAT,
+    SUBSAMPLING,
     Directory,
 )
-from pipelines.images.tiff_strips import BITS, COMPRESSION, PLANES, SAMPLES, SEPARATE_PLANES, UNCOMPRESSED
+from pipelines.images.tiff_strips import BITS, COMPRESSION, JPEG, PHOTOMETRIC, PLANES, SAMPLES, SEPARATE_PLANES
 
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE = 0, 1, 2, 3
-_CMYK, _YCBCR = 5, 6
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
+_CMYK = 5
 _GRAY = (WHITE_IS_ZERO, BLACK_IS_ZERO)
-_COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, _CMYK: 4, _YCBCR: 3}
-_NAMES = {WHITE_IS_ZERO: "gray", BLACK_IS_ZERO: "gray", RGB: "RGB", PALETTE: "palette", _CMYK: "CMYK", _YCBCR: "YCbCr"}
+_COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, _CMYK: 4, YCBCR: 3}
+_NAMES = {WHITE_IS_ZERO: "gray", BLACK_IS_ZERO: "gray", RGB: "RGB", PALETTE: "palette", _CMYK: "CMYK", YCBCR: "YCbCr"}
 _BITS = {WHITE_IS_ZERO: (1, 2, 4, 8, 16), BLACK_IS_ZERO: (1, 2, 4, 8, 16), PALETTE: (1, 2, 4, 8)}
 # The most bands that Pillow passes over, if they follow the others pixel by pixel.
 _MOST_EXTRA = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, _CMYK: 2}
 _MOST_BANDS = 250
 # What is known, and not read.
 _NOT_READ = {
-    **{MASK_PHOTOMETRIC: "a mask", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32803: "colour filter array"},
+    **{MASK_PHOTOMETRIC: "mask", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32803: "colour filter array"},
     **{32844: "LogL", 32845: "LogLuv", 34892: "linear raw", 51177: "depth map"},
 }
 _UNSPECIFIED, _PREMULTIPLIED, _ALPHA = 0, 1, 2
@@ -194,9 +194,9 @@ def _check(tags: Tags, photometric: int, bits: int, extra: tuple[int, ...]) -> N
         raise UnsupportedImageError(f"TIFF in {name}{more} with samples of {bits} bits is not supported")
     if photometric == WHITE_IS_ZERO and bits == 16:
         raise UntrustedColoursError("16-bit TIFF in which zero is white: decoders disagree about its polarity")
-    if photometric == _YCBCR and tags.get(COMPRESSION, (1,))[0] == UNCOMPRESSED:
-        # Pillow reads its samples as RGB with a fourth one between the pixels, and reads beyond their end.
-        raise UnsupportedImageError("uncompressed YCbCr TIFF is not supported")
+    if photometric == YCBCR and tags.get(COMPRESSION, (1,))[0] != JPEG and SUBSAMPLING not in tags:
+        # It should then be 2 x 2, but some programs forget to say that it is not.
+        raise UntrustedColoursError("TIFF in YCbCr that does not say how its colours are subsampled")
     if photometric == _CMYK and tags.get(INKS, (_CMYK_INKS,))[0] != _CMYK_INKS:
         raise UntrustedColoursError("TIFF with inks other than cyan, magenta, yellow and black")
     if extra[:1] == (_PREMULTIPLIED,) and photometric in (WHITE_IS_ZERO, _CMYK):

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError
-from pipelines.images.tiff_directories import PHOTOMETRIC, SUBSAMPLING
+from pipelines.images.tiff_directories import SUBSAMPLING
 from pipelines.images.tiff_strips import (
     BITS,
     COMPRESSION,
     HEIGHT,
     JPEG,
     PACK_BITS,
+    PHOTOMETRIC,
     PREDICTOR,
     STRIP_OFFSETS,
     STRIP_SIZES,
@@ -77,7 +78,11 @@ def fill_missing(
     offsets, sizes = tags.get(offsets_tag, ()), tags.get(sizes_tag, ())
     if len(offsets) != len(sizes) or not (0 in offsets or 0 in sizes):
         return data, tags
-    missing = [not offset or not size for offset, size in zip(offsets, sizes, strict=True)]
+    # Where nothing is compressed, some programs write no sizes.
+    needs_size = tags.get(COMPRESSION, (1,))[0] != UNCOMPRESSED
+    missing = [not offset or (needs_size and not size) for offset, size in zip(offsets, sizes, strict=True)]
+    if not any(missing):
+        return data, tags
     if all(missing):
         raise DamagedImageError("TIFF that leaves out all of its pixels")
     places, grid = list(zip(offsets, sizes, strict=True)), read_grid(tags)
@@ -123,9 +128,9 @@ def _pack(samples: bytes, compression: int) -> bytes:
     if compression == UNCOMPRESSED:
         return samples
     if compression in (_DEFLATE, _OLD_DEFLATE):
-        return zlib.compress(samples)
+        return zlib.compress(samples, 1)
     if compression == PACK_BITS:
-        return _pack_bits(samples)
+        return pack_bits(samples)
     if compression == _LZW:
         return b"".join(_lzw(samples[at : at + _LITERALS]) for at in range(0, len(samples), _LITERALS))
     if compression == _LZMA:
@@ -133,7 +138,7 @@ def _pack(samples: bytes, compression: int) -> bytes:
     return _zstd(samples)
 
 
-def _pack_bits(samples: bytes) -> bytes:
+def pack_bits(samples: bytes) -> bytes:
     """Write samples as runs of up to 128 literal bytes: the length less one, then the bytes."""
     return b"".join(
         bytes((len(run) - 1,)) + run for run in (samples[at : at + 128] for at in range(0, len(samples), 128))

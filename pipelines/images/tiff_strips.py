@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from pipelines.images.jpeg import read_piece
 from pipelines.images.jpeg_scans import check_scans, in_one_scan, interval_ends
-from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UnsupportedImageError
+from pipelines.images.layout import DamagedImageError, ImageTooLargeError, JpegPiece, UnsupportedImageError
 
-WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANES = 256, 257, 258, 259, 277, 284
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANES = 256, 257, 258, 259, 262, 277, 284
 STRIP_OFFSETS, STRIP_ROWS, STRIP_SIZES = 273, 278, 279
 PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 317, 322, 323, 324, 325
-UNCOMPRESSED, JPEG, PACK_BITS = 1, 7, 32773
+UNCOMPRESSED, JPEG, PACK_BITS, WEBP = 1, 7, 32773, 50001
 SEPARATE_PLANES = 2
+_RGB = 2
 # A tile is unpacked whole, however small the image is; 16 million pixels take 64 MB.
 _MOST_TILE_PIXELS = 4096 * 4096
 # Each JPEG may have to be decoded with the tables to see whether it is whole. The largest image that is decoded has
@@ -76,35 +78,35 @@ def samples_per_piece(tags: Tags) -> int:
     return 1 if tags.get(PLANES, (1,))[0] == SEPARATE_PLANES else tags.get(SAMPLES, (1,))[0]
 
 
-def read_jpegs(tags: Tags, tables: bytes, data: bytes) -> Iterator[tuple[bytes, Sequence[tuple[int, int]]]]:
-    """Yield the JPEG of every strip or tile, and pixels (column, row) of which one is gray if data is missing.
+def read_jpegs(tags: Tags, planes: Sequence[int], tables: bytes, data: bytes) -> Iterator[JpegPiece]:
+    """Yield the JPEG of every strip or tile that is decoded.
 
     Args:
       tags: of the file.
+      planes: as for `pick_planes`.
       tables: as for `check_pieces`.
       data: the file.
     """
     grid = read_grid(tags)
-    across = grid.number // grid.down
+    separate = tags.get(PLANES, (1,))[0] == SEPARATE_PLANES
+    per_plane = grid.number // (tags[SAMPLES][0] if separate else 1)
+    across = per_plane // grid.down
+    # Where bands follow one another and others are made of them, no pixel can tell.
+    is_shown = not separate or (tags[PHOTOMETRIC][0] == _RGB and tags[SAMPLES][0] >= len(planes))
     for number, (start, size) in enumerate(zip(grid.offsets, grid.sizes, strict=True)):
-        if not (start and size):
+        plane, number_in_plane = divmod(number, per_plane)
+        if not (start and size) or (planes and plane not in planes):
             continue
         jpeg = data[start : start + size]
         jpeg = tables.rstrip(b"\0")[:-2] + jpeg[2:] if tables else jpeg
-        left, top = number % across * grid.columns, number // across * grid.rows
-        if tags.get(PLANES, (1,))[0] == SEPARATE_PLANES:
-            # A pixel has other bands than that of the JPEG, and cannot tell.
-            yield jpeg, ()
-            continue
+        left, top = number_in_plane % across * grid.columns, number_in_plane // across * grid.rows
         ends: Iterable[tuple[int, int]] = [(grid.columns - 1, grid.rows - 1)]
         piece = read_piece(jpeg, 0, len(jpeg)) if _RESTART_INTERVAL in jpeg else None
         if piece:
             ends = interval_ends(*piece[:2])
         # What is beyond the edge of the image cannot be seen; what is at the edge is mostly as gray.
-        yield (
-            jpeg,
-            [(min(left + column, tags[WIDTH][0] - 1), min(top + row, tags[HEIGHT][0] - 1)) for column, row in ends],
-        )
+        seen = [(min(left + column, tags[WIDTH][0] - 1), min(top + row, tags[HEIGHT][0] - 1)) for column, row in ends]
+        yield JpegPiece(jpeg, seen if is_shown else (), plane if separate else None)
 
 
 def read_grid(tags: Tags) -> Grid:
@@ -178,6 +180,14 @@ def pick_planes(tags: Tags, planes: Sequence[int]) -> Tags:
     }
 
 
+def place_pieces(data: bytes, tags: Tags, pieces: Sequence[bytes]) -> tuple[bytes, Tags]:
+    """Append strips or tiles to a file in the place of those that it has; empty ones are left out."""
+    offsets_tag, sizes_tag = (TILE_OFFSETS, TILE_SIZES) if TILE_OFFSETS in tags else (STRIP_OFFSETS, STRIP_SIZES)
+    starts = accumulate((len(piece) for piece in pieces[:-1]), initial=len(data))
+    offsets = tuple(start if piece else 0 for start, piece in zip(starts, pieces, strict=True))
+    return b"".join((data, *pieces)), {**tags, offsets_tag: offsets, sizes_tag: tuple(map(len, pieces))}
+
+
 def unpacked_sizes(tags: Tags, grid: Grid) -> list[int]:
     """Return the bytes of the samples of each strip or tile."""
     row = -(-grid.columns * samples_per_piece(tags) * tags.get(BITS, (1,))[0] // 8)
@@ -188,7 +198,7 @@ def unpacked_sizes(tags: Tags, grid: Grid) -> list[int]:
 def _check_uncompressed(data: bytes, tags: Tags, grid: Grid) -> None:
     """Pillow reads a strip from its offset on, whatever its size, and so what follows a short one."""
     for number, (start, needed) in enumerate(zip(grid.offsets, unpacked_sizes(tags, grid), strict=True)):
-        size = min(grid.sizes[number] if grid.sizes else needed, len(data) - start)
+        size = min((grid.sizes[number] if grid.sizes else 0) or needed, len(data) - start)
         if size < needed:
             raise DamagedImageError(
                 f"truncated TIFF: {grid.what} {number + 1} of {grid.number} has {max(0, size):,} of {needed:,} bytes"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from pipelines.images.layout import DamagedImageError, Layout
+from pipelines.images.layout import DAMAGED_PROFILE, DamagedImageError, Layout
 from pipelines.images.metadata import read_orientation
 
 # Frames of an animation, above all; their decoder keeps a record of each.
 _MOST_CHUNKS = 200_000
 _EXTENDED = b"VP8X"
+_HAS_PROFILE = 0x20
 
 
 class Canvas(NamedTuple):
@@ -31,8 +33,14 @@ def read_webp(data: bytes) -> Layout:
         canvas.height,
         samples=4 if canvas.alpha else 3,
         orientation=read_orientation(chunks.get(b"EXIF", b"")),
-        profile=chunks.get(b"ICCP"),
+        profile=_read_profile(chunks, data[20]),
     )
+
+
+def _read_profile(chunks: Mapping[bytes, bytes], flags: int) -> bytes | None:
+    """Return the ICC profile. Without its flag, decoders do not agree whether it counts; section 2.7.1."""
+    profile = chunks.get(b"ICCP")
+    return profile if profile is None or flags & _HAS_PROFILE else DAMAGED_PROFILE
 
 
 def read_canvas(data: bytes) -> Canvas:

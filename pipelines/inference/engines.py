@@ -28,6 +28,11 @@ An int8 file gave the same integers with the kernels for VNNI, AVX-512, AVX2 and
 differently, its probabilities move by up to 0.1, and its thresholds and metrics no longer apply."""
 
 
+_DEVICES = Path("/dev")
+_GPUS = ("nvidia[0-9]*", "nvhost-gpu", "dxg", "kfd")
+"""Files of GPUs: of CUDA, of which a container may have any number, on small boards, in WSL 2; and of ROCm."""
+
+
 class Engine(Protocol):
     """A loaded model.
 
@@ -208,8 +213,21 @@ def _open_tensorflow(bundle: Bundle, threads: int | None) -> Engine:
 
 
 def _default_engine(bundle: Bundle) -> str:
-    has_gpu = Path("/dev/nvidia0").exists() and importlib.util.find_spec("tensorflow") is not None
-    return "tensorflow" if has_gpu and _has_saved_model(bundle) else "litert"
+    return "tensorflow" if _has_saved_model(bundle) and _tensorflow_has_gpu() else "litert"
+
+
+def _tensorflow_has_gpu() -> bool:
+    """Return whether TensorFlow can use a GPU: only it can say, but its import takes seconds, so look for one first."""
+    found = any(path for pattern in _GPUS for path in _DEVICES.glob(pattern))
+    if not found or importlib.util.find_spec("tensorflow") is None:
+        return False
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with native_messages_muted():
+        try:
+            import tensorflow as tf
+        except ImportError:
+            return False
+        return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _has_saved_model(bundle: Bundle) -> bool:

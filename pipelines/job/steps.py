@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +21,7 @@ from pipelines.images.limits import Limits
 from pipelines.inference.ahead import InferenceAhead, Model
 from pipelines.job import counters
 from pipelines.job.release import BoundToRelease
-from pipelines.listing import list_images
+from pipelines.listing import PATH_COLUMN, list_images
 from pipelines.output.closing import check_not_ended, close_wave
 from pipelines.output.commit import StagedFile, Superseded, Written
 from pipelines.output.earlier import read_earlier
@@ -33,6 +34,7 @@ from pipelines.supervision import interruption, progress
 
 FAILED, SUPERSEDED, COUNTED, FOUND, POSTPONED = "failed", "superseded", "counted", "found", "postponed"
 
+_log = logging.getLogger(__name__)
 _FOUND_AT_ONCE = 1 << 16
 """Bytes of digests that are passed on together: Beam's overhead per element is larger than a digest."""
 
@@ -44,22 +46,39 @@ class _Step(BoundToRelease, beam.DoFn):
 class ListNames(_Step):
     """List images, and count the names that were passed over."""
 
-    def __init__(self, inputs: Sequence[str], input_list: str | None, access: storage.Access) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[str],
+        input_list: str | None,
+        access: storage.Access,
+        path_column: str = PATH_COLUMN,
+        allow_empty: bool = False,
+    ) -> None:
         self._inputs = inputs
         self._input_list = input_list
         self._access = access
+        self._path_column = path_column
+        self._allow_empty = allow_empty
 
     def setup(self) -> None:
         storage.use(self._access)
 
     def process(self, _: bytes) -> Iterator[Any]:
         passed_over: Counter[str] = Counter()
-        yield from list_images(self._inputs, self._input_list, passed_over)
+        yield from list_images(
+            *(self._inputs, self._input_list, passed_over),
+            path_column=self._path_column,
+            allow_empty=self._allow_empty,
+            tell=_log.warning,
+        )
         yield TaggedOutput(COUNTED, Accounts(passed_over=passed_over))
 
 
-class TakeNames(_Step):
-    """Pass on the names of a wave, until its time is up or the run is asked to stop; count those it postpones."""
+class TakeNames(beam.DoFn):
+    """Pass on the names of a wave, until its time is up or the run is asked to stop; count those it postpones.
+
+    It never leaves this process. Bound to a release, its names would be compressed twice.
+    """
 
     def __init__(self, names: PackedNames, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._names = names
@@ -245,6 +264,9 @@ class CloseWave(_Step):
         found: Iterable[bytes],
         postponed: Iterable[int],
     ) -> Iterator[Accounts]:
+        if self._wave.inputs is None:
+            # Workers in the launching process know of its signals, but a distributed job is dropped as a whole.
+            interruption.check()
         written = Written(list(files), list(superseded), sum(counted, Accounts()), found)
         yield close_wave(self._run, self._wave.without(sum(postponed)), written)
 

@@ -29,6 +29,7 @@ from pipelines.job.steps import (
     ReadAhead,
     WriteTable,
 )
+from pipelines.listing import PATH_COLUMN
 from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import FailureTable, PredictionTable
@@ -47,15 +48,19 @@ class ListImages(beam.PTransform):
       inputs: folders, patterns or files.
       input_list: a file of paths.
       access: how buckets are reached.
+      path_column: of the list, that holds the paths.
+      allow_empty: whether there may be no image at all.
     """
 
     inputs: Sequence[str]
     input_list: str | None = None
     access: storage.Access = field(default_factory=storage.Access)
+    path_column: str = PATH_COLUMN
+    allow_empty: bool = False
 
     def expand(self, begin: beam.pvalue.PBegin) -> Any:
         """Apply the transform."""
-        names = beam.ParDo(ListNames(self.inputs, self.input_list, self.access))
+        names = beam.ParDo(ListNames(self.inputs, self.input_list, self.access, self.path_column, self.allow_empty))
         typed = names.with_output_types(Listed, **{COUNTED: Accounts})
         return begin | "Once" >> beam.Impulse() | "List" >> typed.with_outputs(COUNTED, main="listed")
 

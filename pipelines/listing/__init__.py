@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 
@@ -14,40 +14,61 @@ from pipelines.archives.packed import SeenPaths
 from pipelines.images.formats import ENDINGS
 from pipelines.listing.buckets import expand_in_bucket
 from pipelines.listing.folders import expand_here
+from pipelines.listing.list_files import PATH_COLUMN, STANDARD_INPUT
 from pipelines.listing.lists import read_list
-from pipelines.listing.lookup import InputError
-from pipelines.listing.names import compile_pattern, is_image, keep_commonest, spread_braces
+from pipelines.listing.lookup import EmptyInputError, InputError, check_encoding
+from pipelines.listing.members import list_members
+from pipelines.listing.names import hint_at_brackets, keep_commonest, spread_braces
 from pipelines.listing.side_by_side import side_by_side
 from pipelines.records import ImageRef, Listed
 
-__all__ = ["InputError", "anchor", "expand", "list_images"]
+__all__ = ["PATH_COLUMN", "STANDARD_INPUT", "EmptyInputError", "InputError", "anchor", "expand", "list_images"]
+
+
+EMPTY_INPUTS = "inputs without images"
+"""Under which they are counted among what is passed over: what workers tell is only in their logs."""
 
 
 def list_images(
-    inputs: Sequence[str], input_list: str | None = None, passed_over: Counter[str] | None = None
+    inputs: Sequence[str],
+    input_list: str | None = None,
+    passed_over: Counter[str] | None = None,
+    *,
+    path_column: str = PATH_COLUMN,
+    allow_empty: bool | None = None,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> Iterator[Listed]:
     """List the images that inputs and a list name, each path once, in a stable order.
 
     Args:
       inputs: folders (searched recursively), patterns with `*`, `?`, `[...]`, `**` and `{a,b}`, files, archives, and
         members of archives. A name that exists is taken literally.
-      input_list: a `.txt` (one path per line), `.csv` or `.parquet` file (a column `path`). Relative paths in it start
-        at the list's folder.
-      passed_over: receives the number of files in folders that are not named like images, by file name ending.
+      input_list: a list of paths; see `list_files`. Relative paths in it start at the list's folder.
+      passed_over: receives the number of files that are not images by name, hidden or of the system; see `is_image`.
+      path_column: of the list, that holds the paths.
+      allow_empty: whether there may be no image at all; None if the user has no flag to say so.
+      tell: called, from any thread, with what is remarkable: an input without images, blank lines in the list.
 
     Yields:
       An `ImageRef` for each file, or a `Failure` for a name that cannot be one.
 
     Raises:
-      InputError: an input matches nothing, or the list cannot be read.
+      InputError: an input does not exist, nothing has images, or the list cannot be read.
       InterruptedRunError: the run was asked to stop.
     """
+    check_encoding()
+    listed = read_list(input_list, path_column, passed_over, tell) if input_list else None
     # In a thread, so that a signal is met even while a server keeps everything waiting.
-    yield from side_by_side([_list_each_once(inputs, input_list, passed_over)])
+    yield from side_by_side([_list_each_once(inputs, listed, passed_over, _Emptiness(allow_empty, tell))])
 
 
 def anchor(pattern: str) -> str:
-    """Make an input absolute, so that it means the same in a process with a different working directory."""
+    """Make an input absolute, so that it means the same in a process with a different working directory.
+
+    Raises:
+      InputError: it is the URL of a file of another machine.
+    """
+    pattern = _plain(pattern)
     if storage.is_remote(pattern):
         return pattern
     # Special characters in the folders above are not part of the pattern.
@@ -58,7 +79,8 @@ def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Li
     """List the images that one input names.
 
     Raises:
-      InputError: the input matches nothing, or a bucket cannot be listed.
+      EmptyInputError: there are none.
+      InputError: the input does not exist, or a bucket cannot be listed.
     """
     found = False
     try:
@@ -70,24 +92,74 @@ def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Li
     except OSError as error:
         raise InputError(f"cannot list {pattern}: {error.strerror or error}") from error
     if not found:
-        raise InputError(f"no images in {pattern} (looked for files ending in {', '.join(ENDINGS)})")
+        raise EmptyInputError(
+            f"no images in {pattern} (looked for files ending in {', '.join(ENDINGS)})", hint_at_brackets(pattern)
+        )
+
+
+class _Emptiness:
+    """What is done about inputs without images: it is an error if all are."""
+
+    def __init__(self, allowed: bool | None, tell: Callable[[str], object]) -> None:
+        self._allowed = allowed
+        self._tell = tell
+        self._empty: list[EmptyInputError] = []
+
+    def tolerate(self, listed: Iterator[Listed]) -> Iterator[Listed]:
+        """Pass on what an input names, and note that it names nothing."""
+        try:
+            yield from listed
+        except EmptyInputError as error:
+            self._empty.append(error)
+
+    def judge(self, found: bool) -> int:
+        """Tell which inputs are empty.
+
+        Args:
+          found: whether any other is not.
+
+        Returns:
+          Their number.
+
+        Raises:
+          EmptyInputError: none has images, and that is not allowed.
+        """
+        if self._empty and not found and not self._allowed:
+            first = self._empty[0]
+            others = f", nor in the {len(self._empty):,} inputs together" if len(self._empty) > 1 else ""
+            remedy = "" if self._allowed is None else "give --allow_empty if that is no mistake"
+            raise EmptyInputError(f"{first.message}{others}", first.remedy or remedy)
+        for error in self._empty:
+            self._tell(error.message)
+        return len(self._empty)
 
 
 def _list_each_once(
-    inputs: Sequence[str], input_list: str | None, passed_over: Counter[str] | None
+    inputs: Sequence[str], listed: Iterator[Listed] | None, passed_over: Counter[str] | None, emptiness: _Emptiness
 ) -> Iterator[Listed]:
-    seen = SeenPaths()
-    patterns = [pattern for written in inputs for pattern in _spread(written)]
+    seen, found = SeenPaths(), False
+    patterns = [pattern for written in inputs for pattern in _spread(_plain(written))]
     # Each thread has its own counter: a shared one would not be thread-safe.
     counts = [Counter[str]() for _ in patterns]
-    named = side_by_side([expand(pattern, count) for pattern, count in zip(patterns, counts, strict=True)])
-    for listed in chain(named, read_list(input_list) if input_list else ()):
-        if seen.add(listed.path):
-            yield listed
+    sources = [emptiness.tolerate(expand(*source)) for source in zip(patterns, counts, strict=True)]
+    for item in chain(side_by_side(sources), emptiness.tolerate(listed or iter(()))):
+        found = True
+        if seen.add(item.path):
+            yield item
+    empty = emptiness.judge(found)
     if passed_over is not None:
         for count in counts:
             passed_over.update(count)
             keep_commonest(passed_over)
+        if empty:
+            passed_over[EMPTY_INPUTS] += empty
+
+
+def _plain(written: str) -> str:
+    try:
+        return storage.plain(written)
+    except storage.UnsupportedStorageError as error:
+        raise InputError(error.message, error.remedy) from error
 
 
 def _spread(written: str) -> list[str]:
@@ -105,9 +177,10 @@ def _spread(written: str) -> list[str]:
 
 
 def _exists(name: str) -> bool:
-    """Return whether there is a file of this literal name."""
+    """Return whether there is a file or folder of this literal name."""
     if storage.is_remote(name):
-        return storage.exists(storage.normalize(name))
+        path = storage.normalize(name)
+        return storage.exists(path) or any(storage.walk(f"{path}/"))
     return os.path.lexists(os.path.expanduser(name))
 
 
@@ -123,14 +196,6 @@ def _expand(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
         outer = storage.unmarked(outer)
     for listed in (expand_in_bucket if remote else expand_here)(outer, passed_over):
         if isinstance(listed, ImageRef) and archives.is_archive(listed.path):
-            yield from _members(listed, inner, passed_over)
+            yield from list_members(listed, inner, passed_over)
         else:
             yield listed
-
-
-def _members(archive: ImageRef, pattern: str | None, passed_over: Counter[str] | None) -> Iterator[Listed]:
-    """List the members of an archive that match a pattern; without one, those named like images."""
-    if pattern is None:
-        return archives.list_members(archive, lambda name: is_image(name, passed_over))
-    matches = compile_pattern(pattern)
-    return archives.list_members(archive, lambda name: name == pattern or matches(name))

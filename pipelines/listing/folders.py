@@ -6,17 +6,31 @@ import errno
 import os
 import stat
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
 
 from pipelines import archives, storage
-from pipelines.listing.lookup import InputError, refer
-from pipelines.listing.names import Steps, is_image
+from pipelines.listing.lookup import EmptyInputError, InputError, refer
+from pipelines.listing.names import (
+    BUNDLE_FILES,
+    BUNDLE_PICTURES,
+    CURVES,
+    HIDDEN,
+    MAGIC,
+    Steps,
+    count,
+    hides,
+    hint_at_brackets,
+    is_image,
+)
 from pipelines.records import Failure, Listed, UnlistedFolderError, not_listed
 from pipelines.supervision import interruption
 
 _DOTS = (".", "..")
-_LEADS_NOWHERE = (errno.ENOENT, errno.ELOOP)
+_LEADS_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+_MOST_RETRIED = 10
+
+Result = TypeVar("Result")
 
 
 def expand_here(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Listed]:
@@ -35,7 +49,9 @@ def expand_here(pattern: str, passed_over: Counter[str] | None = None) -> Iterat
     search = _Search(steps, passed_over)
     yield from search.begin_at(begin)
     if not search.matched:
-        raise InputError(f"no file or folder matches {pattern}")
+        # Below a folder that is missing, a pattern is mistyped rather than without images for once.
+        kind = EmptyInputError if os.path.isdir(begin) and MAGIC.search(pattern) else InputError
+        raise kind(f"no file or folder matches {pattern}", hint_at_brackets(pattern))
 
 
 class _Folder(NamedTuple):
@@ -61,6 +77,7 @@ class _Search:
 
     def __init__(self, steps: Steps, passed_over: Counter[str] | None) -> None:
         self.matched = False
+        self._failed = 0
         self._steps = steps
         self._passed_over = passed_over
         self._links: deque[_Folder] = deque()
@@ -69,7 +86,7 @@ class _Search:
 
     def begin_at(self, path: str) -> Iterator[Listed]:
         """List what the pattern matches from here on."""
-        if os.path.isdir(path):
+        if self._patiently(lambda: _is_folder(path)):
             self._links.append(_Folder(path, "", self._steps.begin()))
         elif not self._steps.end:
             self.matched = True
@@ -98,27 +115,49 @@ class _Search:
             return
         self._seen[folder.real] |= at
         self.matched |= self._steps.end in at
+        literals = self._steps.literals(at)
         try:
-            names, others = _read(folder.path, self._steps.literals(at))
+            names, others = self._patiently(lambda: _read(folder.path, literals))
         except OSError as error:
             self.matched = True
             yield _unlisted(folder.path, error)
             return
+        drawn = BUNDLE_PICTURES if all(name in names for name in BUNDLE_FILES) else ()
         for name in names:
+            if name in drawn:
+                count(self._passed_over, CURVES)
+                continue
             found = self._sort_out(folder._replace(at=at), name, is_file=name not in others)
             if found is not None:
                 yield found
+
+    def _patiently(self, look: Callable[[], Result]) -> Result:
+        """Look at a folder again where that fails for a reason that may pass, as network file systems do now and then.
+
+        Raises:
+          OSError: it still fails. If many do, a disk is gone, and the others are not waited for.
+        """
+        if self._failed >= _MOST_RETRIED:
+            return look()
+        try:
+            return storage.retried(look)
+        except storage.TransientError:
+            self._failed += 1
+            raise
 
     def _sort_out(self, folder: _Folder, name: str, *, is_file: bool) -> _Folder | Listed | None:
         """Return what an entry of a folder is to the search: a folder to look into, to be listed, or nothing."""
         interruption.check()
         below = self._steps.end in folder.at
         reached = self._steps.advance(folder.at, name)
-        if not reached and (not below or name.startswith(".")):
+        hidden = None if reached else hides(name)
+        if not reached and (not below or hidden):
+            if hidden and (below or (hidden != HIDDEN and self._steps.goes_deep(folder.at))):
+                count(self._passed_over, hidden)
             return None
         path = os.path.join(folder.path, name)
         try:
-            is_folder = not is_file and _is_folder(path)
+            is_folder = not is_file and self._patiently(lambda: _is_folder(path))
         except OSError as error:
             # It may be a folder. Of what is named like an image, `refer` gives the reason.
             if not is_image(name):

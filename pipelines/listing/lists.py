@@ -1,66 +1,120 @@
-"""Read lists of images: .txt, .csv or .parquet files of any length."""
+"""Look up what lists of any length name."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import lru_cache
 
 from pipelines import archives, storage
-from pipelines.listing.list_files import LongName, read_names
-from pipelines.listing.lookup import InputError, refer
+from pipelines.listing.list_files import PATH_COLUMN, STANDARD_INPUT, describe, read_names
+from pipelines.listing.list_names import Blank, Named, NoName
+from pipelines.listing.lookup import EmptyInputError, InputError, refer
 from pipelines.listing.masking import MaskedNames
+from pipelines.listing.members import list_named
 from pipelines.listing.threads import UnawaitedPool
 from pipelines.records import Failure, ImageRef, Listed, not_listed, writable
 from pipelines.supervision import interruption
 
 _LOOK_UPS = 32
 _ARCHIVES = 4
+_SHOWN_LINES = 5
+
+BLANK_LINES = "blank lines in the list"
+"""Under which they are counted among what is passed over."""
 
 
-def read_list(path: str) -> Iterator[Listed]:
+def read_list(
+    path: str,
+    column: str = PATH_COLUMN,
+    passed_over: Counter[str] | None = None,
+    tell: Callable[[str], object] = lambda _: None,
+) -> Iterator[Listed]:
     """List the images that a file names, without loading the whole file into memory.
 
+    Args:
+      path: of the list; `-` for standard input.
+      column: that holds the paths.
+      passed_over: receives the number of blank lines, and of members of archives that are not named like images.
+      tell: called with what is remarkable about the list.
+
     Raises:
-      InputError: the file cannot be read, is empty or has no column `path`.
+      InputError: the file cannot be read, or has no such column.
+      EmptyInputError: it names nothing.
     """
     try:
-        folder = os.path.dirname(storage.normalize(path))
+        path = path if path == STANDARD_INPUT else storage.plain(path)
+        folder = os.getcwd() if path == STANDARD_INPUT else os.path.dirname(storage.normalize(path))
     except storage.UnsupportedStorageError as error:
         raise InputError(error.message, error.remedy) from error
+    blank = _BlankLines()
     empty, masked = True, MaskedNames()
+    for listed in _look_up_each(read_names(path, column, passed_over), path, folder, blank):
+        empty = False
+        if isinstance(listed, ImageRef) and listed.place is None and archives.is_archive(listed.path):
+            yield from list_named(listed, passed_over)
+        else:
+            yield masked.mask(listed)
+    if blank.count:
+        tell(f"{describe(path)}: {blank}")
+        if passed_over is not None:
+            passed_over[BLANK_LINES] += blank.count
+    if empty:
+        raise EmptyInputError(f"{describe(path)} lists no images")
+
+
+def _look_up_each(names: Iterable[Named], path: str, folder: str, blank: _BlankLines) -> Iterator[Listed]:
+    """Look up the names in a list, a few ahead of what is consumed."""
     # Looked up once for all its members: in a bucket each look-up is a request.
     refer_archive = lru_cache(_ARCHIVES)(refer)
     with UnawaitedPool(_LOOK_UPS, "list") as pool:
         ahead: deque[Listed | Future[Listed]] = deque()
-        for number, name in enumerate(read_names(path), 1):
+        for name in names:
             interruption.check()
-            if not name:
-                continue
-            empty = False
-            if isinstance(name, LongName):
-                ahead.append(_refuse(name, number))
-                continue
-            ahead.append(_refer_named(name, folder, pool, refer_archive))
+            if isinstance(name, str):
+                ahead.append(_refer_named(name, folder, pool, refer_archive))
+            elif isinstance(name, Blank):
+                blank.add(name.line)
+            else:
+                ahead.append(_refuse(name, path))
             if len(ahead) > 4 * _LOOK_UPS:
-                yield masked.mask(_result(ahead.popleft()))
-        yield from (masked.mask(_result(listed)) for listed in ahead)
-    if empty:
-        raise InputError(f"{path} lists no images")
+                yield _result(ahead.popleft())
+        yield from map(_result, ahead)
 
 
-def _refuse(name: LongName, number: int) -> Failure:
-    # With its number, because another one may begin alike, and each has to become a row.
-    shortened = f"{name.beginning}... (entry {number:,} of the list)"
-    return not_listed(shortened, ValueError(f"a name of {name.length:,} bytes is too long for a path"))
+class _BlankLines:
+    """The blank lines of a list: their number, and where the first of them are."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: list[int] = []
+
+    def add(self, line: int) -> None:
+        self.count += 1
+        if len(self._first) < _SHOWN_LINES:
+            self._first.append(line)
+
+    def __str__(self) -> str:
+        lines = ", ".join(f"{line:,}" for line in self._first) + ", ..." * (self.count > _SHOWN_LINES)
+        return f"1 blank line (line {lines})" if self.count == 1 else f"{self.count:,} blank lines (lines {lines})"
+
+
+def _refuse(named: NoName, path: str) -> Failure:
+    # With its place, because another one may be alike, and each has to become a row. No path begins like this.
+    place = f"{named.place} of {describe(path)}"
+    return not_listed(f"{named.beginning}... ({place})" if named.beginning else place, ValueError(named.reason))
 
 
 def _refer_named(
     name: str, folder: str, pool: UnawaitedPool, refer_archive: Callable[[str], Listed]
 ) -> Listed | Future[Listed]:
     """Look up a listed name; in a bucket, which responds slowly, concurrently with others."""
+    try:
+        name = storage.plain(name)
+    except storage.UnsupportedStorageError as error:
+        return _escaped(name, error)
     path = name if storage.is_remote(name) else os.path.join(folder, name)
     # Split before it is normalized: the name of a member is no path, and `a//b.jpg` another member than `a/b.jpg`.
     archive, member = archives.split_member(path)
@@ -73,10 +127,13 @@ def _refer_named(
             return itself if isinstance(itself, ImageRef) else found
         path = _normalize(path)
     except (storage.UnsupportedStorageError, ValueError) as error:
-        # It names nothing that could be escaped as a path is.
-        escaped = name.replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode()
-        return not_listed(escaped, error)
+        return _escaped(name, error)
     return pool.submit(refer, path) if storage.is_remote(path) else refer(path)
+
+
+def _escaped(name: str, error: Exception) -> Failure:
+    """Describe why a name names nothing that could be escaped as a path is."""
+    return not_listed(name.replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode(), error)
 
 
 def _normalize(path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 
 from pipelines import archives, storage
 from pipelines.errors import ScenetagsError
@@ -13,6 +14,20 @@ from pipelines.storage import Entry
 
 class InputError(ScenetagsError):
     """An input that matches nothing, or a list that cannot be read."""
+
+
+class EmptyInputError(InputError):
+    """An input that exists, as far as can be told, and names no image."""
+
+
+def check_encoding() -> None:
+    """Verify that names of files are read as UTF-8, whatever the locale.
+
+    Raises:
+      InputError: they are not, so that a name would become another one in its row.
+    """
+    if (encoding := sys.getfilesystemencoding()) != "utf-8":
+        raise InputError(f"in this locale names of files are read as {encoding}, not as UTF-8", "set PYTHONUTF8=1")
 
 
 def refer(path: str) -> Listed:

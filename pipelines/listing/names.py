@@ -20,6 +20,28 @@ _MOST_PATTERNS = 10_000
 _MOST_ENDINGS, _LONGEST_ENDING = 100, 16
 OTHERS = "other endings"
 """Under which rare endings are counted."""
+HIDDEN = "hidden"
+"""Under which names that begin with a dot are counted, such as the `._a.jpg` that macOS puts beside `a.jpg`."""
+CURVES = "curves of bundles"
+"""Under which the pictures are counted that training draws into a bundle."""
+
+# What a system keeps in them are thumbnails, deleted images, and older copies of images that are listed anyway.
+_SYSTEM_FOLDERS = frozenset(
+    (
+        *("@eadir", "#recycle", "#snapshot"),  # Synology
+        *("@recycle", "@recently-snapshot"),  # QNAP
+        "~snapshot",  # NetApp
+        *("$recycle.bin", "system volume information"),  # Windows
+        "__macosx",  # archives that macOS has packed
+        "lost+found",  # ext4; only root may look into it
+    )
+)
+# A look at one letter decides for nearly all of a million names.
+_FIRST_LETTERS = frozenset(letter for name in _SYSTEM_FOLDERS for letter in (name[0], name[0].upper()))
+
+BUNDLE_FILES = ("bundle.json", "golden.npz")
+"""By which a bundle is recognized; in alphabetical order, they come before its pictures."""
+BUNDLE_PICTURES = frozenset(("precision_recall.png", "training.png"))
 
 
 def is_image(name: str, passed_over: Counter[str] | None = None) -> bool:
@@ -27,18 +49,37 @@ def is_image(name: str, passed_over: Counter[str] | None = None) -> bool:
 
     Args:
       name: of the file, relative to the folder or archive.
-      passed_over: receives the number of files not named like images, by file name ending; hidden files and folder
-        markers are not counted. See `keep_commonest` for files with ever different endings.
+      passed_over: receives the number of files that are not listed: not named like images, by the ending of the name;
+        hidden; in a folder of the system, by its name. See `keep_commonest` for files with ever different endings.
     """
-    if name.endswith("/") or any(part.startswith(".") and part != ".." and part != "." for part in name.split("/")):
+    if name.endswith("/") or not name:
+        # A folder marker in a bucket.
         return False
-    if name.lower().endswith(ENDINGS):
+    reason = hides(name) if "/" not in name else next(filter(None, map(hides, name.split("/"))), None)
+    if reason is None and name.lower().endswith(ENDINGS):
         return True
+    count(passed_over, reason or _ending(name))
+    return False
+
+
+def hides(name: str) -> str | None:
+    """Return under what a folder or a file is counted whose content is not listed because of its name."""
+    if name.startswith("."):
+        return None if name in (".", "..") else HIDDEN
+    return f"{name}/" if is_of_system(name) else None
+
+
+def is_of_system(name: str) -> bool:
+    """Return whether a folder of this name is one in which a system keeps copies of images, and not an archive's."""
+    return name[:1] in _FIRST_LETTERS and name.lower() in _SYSTEM_FOLDERS
+
+
+def count(passed_over: Counter[str] | None, name: str) -> None:
+    """Count what is passed over, if anybody wants to know."""
     if passed_over is not None:
-        passed_over[_ending(name)] += 1
+        passed_over[name] += 1
         if len(passed_over) > 2 * _MOST_ENDINGS:
             keep_commonest(passed_over)
-    return False
 
 
 def keep_commonest(passed_over: Counter[str]) -> None:
@@ -66,6 +107,12 @@ def compile_pattern(pattern: str) -> Callable[[str], object]:
     # No character is special besides these, so that a name with a backslash can be written as it is.
     [included], _ = glob.translate(pattern.replace("\\", r"\\"), flags=glob.GLOBSTAR | glob.FORCEUNIX)
     return re.compile(included).fullmatch
+
+
+def hint_at_brackets(pattern: str) -> str:
+    """Return what may be wrong with a pattern that matches nothing: brackets can be meant as a part of a name."""
+    found = re.search(r"\[([^]/]+)\]", pattern)
+    return f"[{found[1]}] is one of these characters; write [[]{found[1]}] if it is part of the name" if found else ""
 
 
 class Steps:
@@ -108,6 +155,10 @@ class Steps:
                 places.add(place)
         return frozenset(places)
 
+    def goes_deep(self, at: frozenset[int]) -> bool:
+        """Return whether what is below a folder may match, however deep, that was reached at these places."""
+        return self.end in at or not self._repeated.isdisjoint(at)
+
     def literals(self, at: frozenset[int]) -> frozenset[str] | None:
         """Return the only names that match at these places; None if others may."""
         steps = [self._steps[place] for place in at if place < self.end]
@@ -118,9 +169,11 @@ class Steps:
         if place == self.end:
             return False
         step = self._steps[place]
-        if place in self._repeated:
-            return not name.startswith(".")
-        return step == name if isinstance(step, str) else step(name) is not None
+        if isinstance(step, str):
+            return step == name
+        if is_of_system(name):
+            return False
+        return not name.startswith(".") if place in self._repeated else step(name) is not None
 
 
 def spread_braces(pattern: str) -> list[str]:

@@ -133,7 +133,7 @@ class EarlierRows:
 
     def _read(self, number: int) -> bytearray:
         rows = bytearray()
-        for path, fingerprint in _read_images(storage.join(self._folder, self._files[number])):
+        for path, fingerprint in read_images(storage.join(self._folder, self._files[number])):
             rows += digest_path(path) + _digest_fingerprint(fingerprint) + number.to_bytes(_FILE)
         return rows
 
@@ -142,7 +142,7 @@ class EarlierRows:
         for index in np.flatnonzero(keys[1:] == keys[:-1]).tolist():
             first, second = self._row(index), self._row(index + 1)
             file, other = sorted((self._file(first), self._file(second)))
-            images = _read_images(storage.join(self._folder, file))
+            images = read_images(storage.join(self._folder, file))
             image = next(path for path, _ in images if first.startswith(digest_path(path)))
             raise OutputError(
                 f"output {self._folder} holds two rows for {image}, in {file} and {other}",
@@ -167,7 +167,7 @@ def read_earlier(folder: str, run: str) -> EarlierRows:
 _read_once = lru_cache(maxsize=1)(EarlierRows)
 
 
-def _read_images(path: str) -> Iterator[tuple[str, str]]:
+def read_images(path: str) -> Iterator[tuple[str, str]]:
     """Yield path and fingerprint of each row of a file."""
     with open_table(path) as parquet:
         # For two narrow columns, Arrow's threads would cost more memory than the time they save.

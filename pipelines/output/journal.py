@@ -19,6 +19,9 @@ from pipelines.output.tables import OutputError
 
 JOURNAL = "commit.json"
 
+_MOST_BYTES = 1 << 28
+"""A million files of a commit take less; a file of a stranger may have any number."""
+
 REPLACING = -1
 """Stands for the wave in the journal of an overwrite that replaces rows."""
 
@@ -82,10 +85,10 @@ def read_journal(staging: str) -> Journal | None:
     """
     path = storage.join(staging, JOURNAL)
     try:
-        journal = _check(json.loads(storage.read(path)))
+        journal = _check(json.loads(storage.read(path, _MOST_BYTES)))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, RecursionError, storage.FileTooLargeError):
         journal = None
     if journal is None:
         raise OutputError(f"{path} is not a valid journal of a commit", f"move {staging} out of the output")

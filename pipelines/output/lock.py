@@ -17,11 +17,15 @@ from pipelines import storage
 from pipelines.errors import ScenetagsError
 from pipelines.output.commit import recover
 from pipelines.output.journal import shadow_folders
-from pipelines.output.manifest import mark
+from pipelines.output.manifest import MOST_BYTES, mark
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, Run
 from pipelines.output.tables import OutputError, read_each
 
 LOCK = "_lock"
+
+_RECENT = 8
+"""Manifests, the last by name, that are looked at; in a bucket, each is a request. Each run marks the one before it, so
+that only the last can still say "running". The others are for machines whose clocks differ."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +50,7 @@ def hold_output(run: Run) -> Iterator[None]:
             _refuse_links(run)
             recover(run.output)
             manifests = storage.list_files(storage.join(run.output, RUNS), ".json")
-            list(read_each(run.output, _mark_if_killed, manifests))
+            list(read_each(run.output, _mark_if_killed, manifests[-_RECENT:]))
         except storage.LockedError as error:
             raise OutputError(
                 f"output {run.output} is in use by {str(error) or 'another run'}",
@@ -117,8 +121,8 @@ def _repair(run: Run) -> None:
 
 def _mark_if_killed(manifest: str) -> None:
     # Files that are not manifests are ignored.
-    with suppress(ValueError, RecursionError):
-        described = json.loads(storage.read(manifest))
+    with suppress(ValueError, RecursionError, storage.FileTooLargeError):
+        described = json.loads(storage.read(manifest, MOST_BYTES))
         # This run holds the lock, so any other run marked "running" must be dead.
         if isinstance(described, dict) and described.get("status") == "running":
             mark(manifest, "killed")

@@ -20,6 +20,9 @@ from pipelines.supervision.machine import available_cores
 ENDED = ("done", "unbalanced", "kept_old")
 """Statuses of a run that was not stopped early."""
 
+MOST_BYTES = 1 << 26
+"""Far more than any manifest has; a file of a stranger may have any number."""
+
 PACKAGES = ("scenetags", "apache-beam", "ai-edge-litert", "numpy", "pillow", "pyarrow")
 
 
@@ -56,7 +59,7 @@ def describe(run: Run, accounts: Accounts, status: str) -> bytes:
 
 def read_accounts(manifest: str) -> Accounts:
     """Read the counts from a run's manifest."""
-    return accounts_of(json.loads(storage.read(manifest)))
+    return accounts_of(json.loads(storage.read(manifest, MOST_BYTES)))
 
 
 def accounts_of(described: Mapping[str, Any]) -> Accounts:
@@ -66,13 +69,13 @@ def accounts_of(described: Mapping[str, Any]) -> Accounts:
 
 def read_status(manifest: str) -> str:
     """Read the status from a run's manifest."""
-    return str(json.loads(storage.read(manifest))["status"])
+    return str(json.loads(storage.read(manifest, MOST_BYTES))["status"])
 
 
 def mark(manifest: str, status: str) -> None:
     """Write the status to a run's manifest; do nothing if the run has committed nothing."""
     with suppress(FileNotFoundError):
-        described = json.loads(storage.read(manifest))
+        described = json.loads(storage.read(manifest, MOST_BYTES))
         storage.write(manifest, json.dumps({**described, "status": status}, indent=2).encode())
 
 

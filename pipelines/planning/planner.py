@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
+from pipelines.commandline.printing import log
 from pipelines.images import DecodeSettings
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.engines import Engine, open_engine
@@ -52,7 +53,13 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     busy = _load()
     bundle = load_bundle(job.model)
     passed_over: Counter[str] = Counter()
-    census = take_census(list_images(job.input, job.input_list, passed_over), sample)
+    listed = list_images(
+        *(job.input, job.input_list, passed_over),
+        path_column=job.path_column,
+        allow_empty=job.allow_empty,
+        tell=lambda line: log(f"scenetags plan: {line}", severity="WARNING"),
+    )
+    census = take_census(listed, sample)
     engine = open_engine(bundle, job.engine, job.threads)
     limits = job.limits
     rendering = job.rendering.over(bundle.rendering)

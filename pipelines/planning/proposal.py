@@ -161,6 +161,8 @@ def describe(plan: Plan, max_failure_rate: float) -> list[str]:
       plan: to format.
       max_failure_rate: share of failures above which a run ends with exit code 3.
     """
+    if not plan.found.inputs:
+        return list(_describe_found(plan.found))
     lines = [*_describe_found(plan.found), "", *_describe_sample(plan, max_failure_rate)]
     if plan.seconds_per_image and plan.here:
         lines += ["", *_describe_costs(plan, plan.seconds_per_image, plan.here), ""]
@@ -182,7 +184,7 @@ def _describe_found(found: Found) -> Iterator[str]:
     failed = f"; {_many(found.not_listed, 'more input')} could not be listed" if found.not_listed else ""
     yield f"{_many(images, 'image')}, {_size(found.bytes)}, listed in {found.listing_seconds:.1f} s{failed}"
     if found.passed_over:
-        yield "ignored, not named like images: " + _commonest(found.passed_over)
+        yield "passed over: " + _commonest(found.passed_over)
 
 
 def _describe_sample(plan: Plan, max_failure_rate: float) -> Iterator[str]:

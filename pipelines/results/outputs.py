@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipelines import storage
 from pipelines.errors import ScenetagsError
-from pipelines.output.manifest import accounts_of
+from pipelines.output.manifest import MOST_BYTES, accounts_of
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, Accounts
 from pipelines.output.schema import Footer, read_footer
 from pipelines.output.tables import open_table, read_each
@@ -168,7 +168,7 @@ def _readable(path: str) -> Iterator[None]:
 def _read_manifest(path: str) -> Manifest:
     try:
         with _readable(path):
-            described = json.loads(storage.read(path))
+            described = json.loads(storage.read(path, MOST_BYTES))
         return Manifest(described["run"], described["status"], accounts_of(described), described)
     except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise NoOutputError(f"{path} is not a manifest: {type(error).__name__} {error}") from error

@@ -22,6 +22,7 @@ from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
 from pipelines.credentials import KEYS, WITHHELD, flags_without_secrets
 from pipelines.runners.dataflow import ONE_PROCESS, check_dataflow_options, is_dataflow, shape_workers
+from pipelines.runners.useless_flags import refuse_useless_flags
 
 LOCAL_RUNNERS = ("direct", "fnapi", "bundlebaseddirect")
 """Names of in-process runners, in lower case without `runner`; all of them stand for the one that scenetags uses."""
@@ -73,6 +74,7 @@ def check_runner(options: PredictOptions, beam_options: pipeline_options.Pipelin
     Raises:
       UsageError: it does not.
     """
+    refuse_useless_flags(beam_options, is_local(beam_options))
     if not is_local(beam_options):
         if options.fail_fast:
             raise UsageError("--fail_fast needs a local run: distributed workers share no failure count")
@@ -115,6 +117,9 @@ def refused_flags_reported() -> Iterator[None]:
         # Beam lists the problems line by line under a heading.
         heading, *problems = (line.strip() for line in str(error).strip().splitlines())
         raise UsageError("; ".join(problems) or heading) from error
+    except ImportError as error:
+        # Of a library that a flag chooses, e.g. `--pickle_library=dill`.
+        raise UsageError(" ".join(str(error).split())) from error
 
 
 def makes_template(beam_options: pipeline_options.PipelineOptions) -> bool:
@@ -164,7 +169,8 @@ def reach_buckets(options: PredictOptions, beam_options: pipeline_options.Pipeli
     s3 = tuple((name, value) for name, value in settings.items() if value is not None)
     # For Beam's own file systems in this process; those of the workers get the options with the pipeline.
     FileSystems.set_options(beam_options)
-    access = storage.Access(options.requester_pays, project, s3)
+    signed = storage.bucket_of(options.output)
+    access = storage.Access(options.requester_pays, project, s3, options.anonymous, signed)
     storage.use(access)
     return access
 

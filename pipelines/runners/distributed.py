@@ -17,10 +17,11 @@ from apache_beam.runners.runner import PipelineResult
 
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
+from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import log
 from pipelines.job.counters import read_meter
 from pipelines.job.transforms import ListImages, TagImages
-from pipelines.listing import anchor, list_images
+from pipelines.listing import STANDARD_INPUT, anchor, list_images
 from pipelines.output.manifest import read_accounts
 from pipelines.output.run import Accounts, Run
 from pipelines.runners.beam_flags import makes_template, refused_flags_reported
@@ -43,12 +44,17 @@ def build_job(tagging: TagImages, options: PredictOptions, beam_options: Pipelin
       UsageError: Beam refuses its flags.
     """
     inputs = [anchor(pattern) for pattern in options.input]
+    if options.input_list == STANDARD_INPUT:
+        raise UsageError("--input_list -: workers cannot read the standard input of this command", "name a file")
     input_list = options.input_list and storage.normalize(options.input_list)
     # List one image here, so that a mistyped input is found before workers start.
-    next(list_images(inputs, input_list), None)
+    next(
+        list_images(inputs, input_list, path_column=options.path_column, allow_empty=options.allow_empty),
+        None,
+    )
     with refused_flags_reported():
         pipeline = beam.Pipeline(options=beam_options)
-    listed = pipeline | ListImages(inputs, input_list, tagging.run.access)
+    listed = pipeline | ListImages(inputs, input_list, tagging.run.access, options.path_column, options.allow_empty)
     _ = listed.listed | replace(tagging, passed_over=listed.counted)
     return pipeline
 

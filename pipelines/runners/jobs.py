@@ -131,6 +131,8 @@ def _how_it_ended(run: Run, error: Exception, begun: bool) -> ScenetagsError | N
         _mark_quietly(run, "stopped")
         # Of a job server that cannot be downloaded, only Beam's own message says what it is.
         reason = error if _innermost(error, URLError) else ended.strerror or ended
+        if isinstance(ended.filename, str) and ended.strerror:
+            reason = f"{ended.filename}: {reason}"
         return StoppedError(f"stopped: {reason}")
     return ended
 

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -24,7 +24,8 @@ from pipelines.job.steps import POSTPONED, TakeNames
 from pipelines.job.transforms import TagImages
 from pipelines.listing import list_images
 from pipelines.output.manifest import read_accounts
-from pipelines.output.run import Accounts, Wave
+from pipelines.output.moved import SAMPLE, find_moved
+from pipelines.output.run import Accounts, Run, Wave
 from pipelines.records import Listed
 from pipelines.supervision import interruption, progress
 
@@ -49,8 +50,15 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     run = tagging.run
     passed_over: Counter[str] = Counter()
     begun = time.monotonic()
-    listed = list_images(options.input, options.input_list, passed_over)
-    waves = deque(_pack_waves(listed, options.checkpoint_every))
+    listed = list_images(
+        *(options.input, options.input_list, passed_over),
+        path_column=options.path_column,
+        allow_empty=options.allow_empty,
+        tell=lambda line: log(f"scenetags predict: {line}", severity="WARNING"),
+    )
+    # One of nothing writes a manifest, too.
+    waves = deque(_pack_waves(listed, options.checkpoint_every)) or deque([PackedNames(())])
+    _warn_of_moved(run, waves)
     loading = time.monotonic()
     tagging.model.load()
     run = replace(run, timings={"listing": loading - begun, "loading": time.monotonic() - loading})
@@ -81,6 +89,22 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
                 interruption.check()
                 waves.appendleft(PackedNames(islice(names, len(names) - remaining, None)))
     return accounts
+
+
+def _warn_of_moved(run: Run, waves: Sequence[PackedNames]) -> None:
+    """Warn before the images of a folder that was renamed are tagged a second time."""
+    if run.overwrite:
+        return
+    # Of each wave its beginning: the rest is packed.
+    sample = [item for names in waves for item in islice(names, max(1, SAMPLE // len(waves)))]
+    moved = find_moved(run, sample, sum(map(len, waves)))
+    if moved:
+        log(
+            f"scenetags predict: no image has a row under its path, but {moved.path} has the name and the fingerprint "
+            f"of {moved.earlier}, which has one; if their folder has moved, each gets a second row: stop this run, and "
+            "name the images by their old path",
+            severity="WARNING",
+        )
 
 
 def _display(options: PredictOptions) -> progress.Display | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import lru_cache
 from typing import IO, Protocol
 
@@ -20,9 +21,10 @@ from pipelines.storage.errors import (
     TransientError,
     UnsupportedStorageError,
 )
+from pipelines.storage.local import retried
 from pipelines.storage.objects import Access, Entry
 from pipelines.storage.patience import hurried, patiently
-from pipelines.storage.spelling import BUCKETS, can_be_written, is_remote, marked, normalize, unmarked
+from pipelines.storage.spelling import BUCKETS, bucket_of, can_be_written, is_remote, marked, normalize, plain, unmarked
 
 __all__ = [
     "BUCKETS",
@@ -33,11 +35,14 @@ __all__ = [
     "NoAccessError",
     "TransientError",
     "UnsupportedStorageError",
+    "bucket_of",
     "can_be_written",
     "hurried",
     "is_remote",
     "marked",
     "normalize",
+    "plain",
+    "retried",
     "unmarked",
 ]
 
@@ -212,7 +217,7 @@ def lock(path: str, owner: str, tell: Callable[[str], None] = lambda _: None) ->
     """Hold a lock: a file that exists while the lock is held, and is released when its holder ends.
 
     The context manager yields a function that leaves the lock behind on exit, for the process that continues the
-    holder's work to delete. On this machine that is not supported.
+    holder's work to delete.
 
     Args:
       path: of the file.
@@ -248,18 +253,19 @@ def _bucket_store(path: str) -> BucketStore:
     def make() -> BucketStore:
         # Concurrent threads would each create a client, and a client looks up credentials and opens connections.
         with _making:
-            return _store(path[: path.index("://")])
+            return _store(path[: path.index("://")], _access.anonymous and bucket_of(path) != _access.signed)
 
     return patiently(make)
 
 
 @lru_cache
-def _store(scheme: str) -> BucketStore:
+def _store(scheme: str, anonymous: bool) -> BucketStore:
+    access = replace(_access, anonymous=anonymous)
     # A provider's library is imported only when one of its buckets is used: they are large, and not all installed.
     if scheme == "gs":
         from pipelines.storage.google import GoogleObjects
 
-        return BucketStore(GoogleObjects(_access))
+        return BucketStore(GoogleObjects(access))
     if scheme != "s3":
         from pipelines.storage.beam_files import BeamObjects
 
@@ -268,4 +274,4 @@ def _store(scheme: str) -> BucketStore:
         from pipelines.storage.amazon import AmazonObjects
     except ModuleNotFoundError as error:
         raise NoAccessError(f"s3:// needs {error.name}", "run pip install 'scenetags[s3]'") from error
-    return BucketStore(AmazonObjects(_access))
+    return BucketStore(AmazonObjects(access))

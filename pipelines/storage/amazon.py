@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import errno
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,6 +13,7 @@ from http import HTTPStatus
 from typing import IO, Any
 
 import boto3
+import botocore
 import botocore.config
 import botocore.exceptions
 import botocore.parsers
@@ -25,10 +28,13 @@ from pipelines.storage.errors import (
     refused,
     unreachable,
 )
-from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page
+from pipelines.storage.gzipped import is_marked
+from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page, Stored
 
 _LOGIN = "run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _BYTES_AT_ONCE = 1 << 18
+_POINT = re.compile(r"(?<=:)(outpost:[^:]+:)?accesspoint:(?=[^:]*$)")
+_md5 = partial(hashlib.md5, usedforsecurity=False)
 # Error codes that may pass, although their statuses, 400 and 409, do not say so.
 _TRANSIENT_CODES = ("RequestTimeout", "BadDigest", "XAmzContentSHA256Mismatch", "OperationAborted")
 # Error codes with which the credentials themselves are refused, not access to the object.
@@ -69,6 +75,9 @@ class AmazonObjects:
             connect_timeout=CONNECT_SECONDS,
             read_timeout=ANSWER_SECONDS,
             retries={"total_max_attempts": 1},
+            # Stores that know none of the newer checksums refuse them; all know the one of `put`.
+            request_checksum_calculation="when_required",
+            signature_version=botocore.UNSIGNED if access.anonymous else None,
         )
         try:
             session = boto3.session.Session()
@@ -78,12 +87,12 @@ class AmazonObjects:
             raise _no_credentials(error) from error
         except (botocore.exceptions.BotoCoreError, ValueError, OSError) as error:
             raise NoAccessError(f"cannot access s3://: {error}", "check the --s3_* flags and AWS settings") from error
-        if "aws_access_key_id" not in dict(access.s3):
+        if not access.anonymous and "aws_access_key_id" not in dict(access.s3):
             self._client.meta.events.register("before-sign.s3", partial(_renew_credentials, session.get_credentials()))
         self.endpoint = str(self._client.meta.endpoint_url)
         self._payer = {"RequestPayer": "requester"} if access.requester_pays else {}
 
-    def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> str:
+    def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> Stored:
         """Read an object, or a range of it."""
         span = {}
         if start or length is not None:
@@ -93,15 +102,19 @@ class AmazonObjects:
             with closing(answer["Body"]) as body:
                 for chunk in body.iter_chunks(_BYTES_AT_ONCE):
                     into.write(chunk)
-        return str(answer["ETag"])
+        return Stored(str(answer["ETag"]), is_marked(answer.get("ContentEncoding")))
 
     def put(self, bucket: str, key: str, data: IO[bytes], expected: str | None = None) -> str:
         """Write an object."""
         condition = {} if expected is None else {"IfNoneMatch": "*"} if expected == ABSENT else {"IfMatch": expected}
         data.seek(0)
+        digest = base64.b64encode(hashlib.file_digest(data, _md5).digest()).decode()  # type: ignore[arg-type]
+        data.seek(0)
         try:
             with _translated_errors():
-                answer = self._client.put_object(Bucket=bucket, Key=key, Body=data, **condition, **self._payer)
+                answer = self._client.put_object(
+                    Bucket=bucket, Key=key, Body=data, ContentMD5=digest, **condition, **self._payer
+                )
         except FileNotFoundError as error:
             if expected:
                 raise ConflictError(error.errno, error.strerror) from error
@@ -111,8 +124,10 @@ class AmazonObjects:
     def copy(self, bucket: str, source: str, target: str) -> None:
         """Copy an object."""
         with _translated_errors():
+            # The header takes the name of an access point only after a slash.
+            origin = _POINT.sub(lambda point: point[0].replace(":", "/"), bucket)
             self._client.copy_object(
-                Bucket=bucket, Key=target, CopySource={"Bucket": bucket, "Key": source}, **self._payer
+                Bucket=bucket, Key=target, CopySource={"Bucket": origin, "Key": source}, **self._payer
             )
 
     def delete(self, bucket: str, key: str) -> None:
@@ -124,7 +139,8 @@ class AmazonObjects:
         """Return an object's metadata without reading it."""
         with _translated_errors():
             answer = self._client.head_object(Bucket=bucket, Key=key, **self._payer)
-        return _entry(bucket, key, answer["ContentLength"], answer["ETag"])
+        entry = _entry(bucket, key, answer["ContentLength"], answer["ETag"])
+        return entry._replace(marked=is_marked(answer.get("ContentEncoding")))
 
     def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
         """List a page of objects."""

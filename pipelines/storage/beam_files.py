@@ -17,7 +17,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipelines.credentials import without_secrets
 from pipelines.storage.errors import NoAccessError, refused, unreachable
-from pipelines.storage.objects import Entry, Page
+from pipelines.storage.objects import Entry, Page, Stored
 
 _BYTES_AT_ONCE = 1 << 20
 _MISSING = re.compile(r"not found|no such|does not exist|404", re.IGNORECASE)
@@ -48,7 +48,7 @@ class BeamObjects:
                 f"cannot access {scheme}://: {without_secrets(str(error))}", "install the library Beam needs for it"
             ) from error
 
-    def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> str:
+    def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> Stored:
         """Read a file, or a range of it."""
         path = self._path(bucket, key)
         # By default Beam decompresses files that are named like compressed ones.
@@ -62,7 +62,7 @@ class BeamObjects:
                     break
                 into.write(data)
                 missing = None if missing is None else missing - len(data)
-        return ""
+        return Stored("")
 
     def look_up(self, bucket: str, key: str) -> Entry:
         """Return a file's metadata without reading it."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 from pipelines.storage.errors import NoAccessError, UnsupportedStorageError
+from pipelines.storage.gzipped import bytes_of_head, is_compressed, unpack, unpack_head, unpack_to_disk
 from pipelines.storage.leases import lease
-from pipelines.storage.lock_objects import read_owner
-from pipelines.storage.objects import Entry, LimitedBuffer, Objects, Page
+from pipelines.storage.lock_objects import LockObject, read_owner
+from pipelines.storage.objects import Entry, LimitedBuffer, Objects, Page, Stored
 from pipelines.storage.patience import patiently
 from pipelines.storage.spelling import unmarked
 
@@ -27,29 +30,30 @@ class BucketStore:
     def __init__(self, objects: Objects) -> None:
         """Wrap a provider's single attempts."""
         self._objects = objects
+        self._unpacking = threading.Lock()
+        self._unpacked: tuple[tuple[str, str], IO[bytes]] | None = None
 
     def read(self, path: str, max_bytes: int | None = None) -> bytes:
         """Read a whole object."""
-
-        def get() -> bytes:
-            into = LimitedBuffer(max_bytes)
-            self._objects.get(*_split(path), into)
-            return into.getvalue()
-
-        return patiently(get)
+        data, stored = self._get(path, max_bytes)
+        return unpack(data, max_bytes) if stored.marked and is_compressed(path, data) else data
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
         """Read a range of an object; fewer bytes if it ends before."""
         if not length:
             # HTTP has no empty range: the whole object would be sent.
             return b""
-
-        def get() -> bytes:
-            into = LimitedBuffer(length)
-            self._objects.get(*_split(path), into, start, length)
-            return into.getvalue()
-
-        return patiently(get)
+        data, stored = self._get(path, length, start, length)
+        if not stored.marked or not is_compressed(path, self._get(path, 2, 0, 2)[0] if start else data):
+            return data
+        if not start:
+            head = bytes_of_head(length)
+            return unpack_head(self._get(path, head, 0, head)[0], length)
+        # Its place is known only once all before it is unpacked.
+        with self._unpacking:
+            if self._unpacked is None or self._unpacked[0] != (path, stored.version):
+                self._unpacked = (path, stored.version), self._unpack(path)
+            return os.pread(self._unpacked[1].fileno(), length, start)
 
     def open_to_read(self, path: str) -> IO[bytes]:
         """Open an object, fetching ranges as they are read."""
@@ -57,6 +61,8 @@ class BucketStore:
         # Too small to be worth further requests.
         if entry.size <= _READ_AHEAD:
             return io.BytesIO(self.read(path))
+        if entry.marked and is_compressed(path, self._get(path, 2, 0, 2)[0]):
+            return self._unpack(path)
         return io.BufferedReader(_Ranges(self, entry), _READ_AHEAD)
 
     def write(self, path: str, data: bytes) -> None:
@@ -135,11 +141,28 @@ class BucketStore:
         self, path: str, owner: str, tell: Callable[[str], None]
     ) -> contextlib.AbstractContextManager[Callable[[], None]]:
         """Hold a lock that has to be renewed."""
-        return lease(self._objects, *_split(path), owner, tell)
+        lock = LockObject(self._objects, *_split(path), owner)
+        lock.check_deletion()
+        return lease(lock, tell)
 
     def read_lock(self, path: str) -> str:
         """Return the owner of a lock."""
         return read_owner(self.read(path))
+
+    def _get(self, path: str, most: int | None, start: int = 0, length: int | None = None) -> tuple[bytes, Stored]:
+        """Read an object, or a range of it, as it is stored."""
+
+        def get() -> tuple[bytes, Stored]:
+            into = LimitedBuffer(most)
+            stored = self._objects.get(*_split(path), into, start, length)
+            return into.getvalue(), stored
+
+        return patiently(get)
+
+    def _unpack(self, path: str) -> IO[bytes]:
+        size = self.look_up(path).size
+        places = range(0, size, _IN_MEMORY)
+        return unpack_to_disk(self._get(path, _IN_MEMORY, start, _IN_MEMORY)[0] for start in places)
 
     def _pages(self, path: str, delimiter: str = "") -> Iterator[Page]:
         bucket, prefix = _split(path)

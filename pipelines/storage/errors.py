@@ -8,6 +8,15 @@ import http.client
 from pipelines.credentials import without_secrets
 from pipelines.errors import ScenetagsError
 
+PASSING_ERRORS = frozenset(
+    (
+        *(errno.EAGAIN, errno.EBUSY, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+        *(errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH),
+        *(errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET),
+    )
+)
+"""Raised for a moment by network file systems, by disks, and by a machine that is short of resources."""
+
 
 class UnsupportedStorageError(ScenetagsError):
     """A path in an unsupported kind of storage."""

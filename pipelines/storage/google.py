@@ -13,13 +13,16 @@ from typing import IO, Any
 
 import google.auth.exceptions
 import requests
+import urllib3.exceptions
 from google.api_core.exceptions import GoogleAPICallError, Unauthorized
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from google.cloud.storage.exceptions import DataCorruption
 
 from pipelines.credentials import without_secrets
 from pipelines.storage.errors import CredentialsOutageError, NoAccessError, refused, unreachable
-from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page
+from pipelines.storage.gzipped import is_marked
+from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page, Stored
 
 _ATTEMPT: dict[str, Any] = {"retry": None, "timeout": (CONNECT_SECONDS, ANSWER_SECONDS)}
 _LOGIN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
@@ -54,10 +57,14 @@ class GoogleObjects:
         # permission.
         os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
         # With `project=None` the client takes it that no project is needed, and does not ask the credentials for one.
-        project = {} if access.requester_pays and not access.project else {"project": access.project}
+        settings: dict[str, Any] = {"project": access.project}
+        if access.requester_pays and not access.project:
+            del settings["project"]
+        if access.anonymous:
+            settings = {"project": "none", "credentials": AnonymousCredentials()}  # type: ignore[no-untyped-call]
         try:
             with _translated_errors():
-                self._client = storage.Client(**project)
+                self._client = storage.Client(**settings)
         except OSError as error:
             raise NoAccessError(f"cannot access gs://: {error}", "give --project") from error
         self.endpoint = str(self._client.api_endpoint)
@@ -66,16 +73,16 @@ class GoogleObjects:
         for scheme in ("https://", "http://"):
             self._client._http.mount(scheme, adapter)
 
-    def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> str:
+    def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> Stored:
         """Read an object, or a range of it; a whole object is checked against its checksum."""
         blob = self._blob(bucket, key)
         with _translated_errors():
             if length is None and not start:
-                blob.download_to_file(into, **_ATTEMPT)
+                blob.download_to_file(into, raw_download=True, **_ATTEMPT)
             else:
                 end = None if length is None else start + length - 1
-                blob.download_to_file(into, start=start, end=end, checksum=None, **_ATTEMPT)
-        return str(blob.generation)
+                blob.download_to_file(into, start=start, end=end, checksum=None, raw_download=True, **_ATTEMPT)
+        return Stored(str(blob.generation), is_marked(blob.content_encoding))
 
     def put(self, bucket: str, key: str, data: IO[bytes], expected: str | None = None) -> str:
         """Write an object."""
@@ -104,7 +111,7 @@ class GoogleObjects:
         blob = self._blob(bucket, key)
         with _translated_errors():
             blob.reload(**_ATTEMPT)
-        return _entry(bucket, blob)
+        return _entry(bucket, blob)._replace(marked=is_marked(blob.content_encoding))
 
     def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
         """List a page of objects."""
@@ -146,7 +153,7 @@ def _translated_errors() -> Iterator[None]:
         raise refused(int(error.code or HTTPStatus.INTERNAL_SERVER_ERROR), server_message(error)) from error
     except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as error:
         raise NoAccessError(f"cannot access gs://: {error}", "check STORAGE_EMULATOR_HOST") from error
-    except (requests.RequestException, DataCorruption) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, DataCorruption) as error:
         raise unreachable(error) from error
     except google.auth.exceptions.GoogleAuthError as error:
         raise _no_credentials(error) from error

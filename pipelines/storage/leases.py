@@ -1,4 +1,4 @@
-"""Locks in buckets, which have no native ones: objects that their holder renews while it is alive.
+"""Locks where none are built in, or not everybody sees them: objects and files that their holder renews while alive.
 
 Whether a holder is alive is not decided by clocks, which differ between machines: a process that finds a lock watches
 it, and the lock is held as long as its version changes. Every write of a lock has a condition, so that only one of two
@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from pipelines.credentials import without_secrets
 from pipelines.storage.errors import ConflictError, LockedError
-from pipelines.storage.lock_objects import Found, LockObject
-from pipelines.storage.objects import ABSENT, Objects
+from pipelines.storage.lock_objects import Found, Lock
+from pipelines.storage.objects import ABSENT
 from pipelines.storage.patience import patiently
 
 RENEWAL_SECONDS = 5.0
@@ -40,16 +40,11 @@ class Clock(NamedTuple):
 
 
 @contextmanager
-def lease(
-    objects: Objects, bucket: str, key: str, owner: str, tell: Callable[[str], None]
-) -> Iterator[Callable[[], None]]:
-    """Hold a lock: an object that exists while the lock is held.
+def lease(lock: Lock, tell: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+    """Hold a lock: an object or a file that exists while the lock is held.
 
     Args:
-      objects: the bucket's provider.
-      bucket: that contains the lock.
-      key: of the lock.
-      owner: description of the holder, shown to others that want the lock.
+      lock: which, and for whom.
       tell: called, from any thread, with what happens to the lock, e.g. "is locked by ...".
 
     Yields:
@@ -60,7 +55,7 @@ def lease(
       UnsupportedStorageError: the store does not honour the conditions of writes.
       OSError: the lock cannot be written.
     """
-    held = Lease(LockObject(objects, bucket, key, owner), tell)
+    held = Lease(lock, tell)
     held.acquire()
     over = threading.Event()
     renewing = threading.Thread(target=held.renew_until, args=(over,), name="lease", daemon=True)
@@ -78,11 +73,11 @@ def lease(
 class Lease:
     """A lock that has to be renewed."""
 
-    def __init__(self, lock: LockObject, tell: Callable[[str], None], clock: Clock | None = None) -> None:
+    def __init__(self, lock: Lock, tell: Callable[[str], None], clock: Clock | None = None) -> None:
         """Describe a lock that is not held yet.
 
         Args:
-          lock: the object.
+          lock: the object or file.
           tell: see `lease`.
           clock: by default the system's.
         """
@@ -119,7 +114,7 @@ class Lease:
         """Make sure that the store honours the conditions of writes: otherwise two processes could hold one lock.
 
         Raises:
-          UnsupportedStorageError: it writes whatever the condition.
+          UnsupportedStorageError: it writes whatever the condition, or does not replace what it has written.
           OSError: the lock cannot be written.
         """
         for expected in (ABSENT, _another(self._version)):
@@ -131,6 +126,11 @@ class Lease:
                     break
             else:
                 raise self._lock.unsupported("does not honour conditional writes")
+        try:
+            with suppress(ConflictError):
+                self._version = patiently(lambda: self._lock.write(self._version))
+        except PermissionError as error:
+            raise self._lock.unsupported(f"does not let the lock be renewed ({_reason(error)})") from error
 
     def renew_until(self, over: threading.Event) -> None:
         """Renew the lock every few seconds, whatever happens, until it is over or another process holds the lock."""
@@ -229,8 +229,10 @@ class Lease:
           LockedError: it is held, or was left behind.
         """
         while found.version != ABSENT:
-            if found.left or watched.lock.version not in (ABSENT, found.version):
+            if found.left or found.alive or watched.lock.version not in (ABSENT, found.version):
                 raise LockedError(found.owner)
+            if found.ended:
+                return _Watched(found, self._clock)
             if watched.lock.version == ABSENT:
                 watched = _Watched(found, self._clock)
                 waiting = f"waiting {STALE_SECONDS:.0f} s to see whether it is still alive"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import io
 import os
 import shutil
@@ -13,7 +12,9 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, TypeVar
 
-from pipelines.storage.errors import FileTooLargeError, LockedError, TransientError
+from pipelines.storage.errors import PASSING_ERRORS, FileTooLargeError, TransientError
+from pipelines.storage.leases import lease
+from pipelines.storage.lock_files import LockFile, read_owner
 from pipelines.storage.patience import patiently
 
 Result = TypeVar("Result")
@@ -21,19 +22,13 @@ Result = TypeVar("Result")
 SECONDS_BETWEEN_ATTEMPTS = (0.1, 0.5)
 """Short pauses: a disk that does not answer at once is more likely broken than busy."""
 
-# Raised by network file systems, by disks, and by a machine that is short of resources for a moment.
-_TRANSIENT = frozenset(
-    (
-        *(errno.EAGAIN, errno.EBUSY, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
-        *(errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH),
-        *(errno.ESTALE, errno.ETIMEDOUT, errno.ECONNRESET),
-    )
-)
+# Some file systems, e.g. on networks, cannot wait for the entries of a folder, and have no need to.
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF)
 
 
 def read(path: str, max_bytes: int | None = None) -> bytes:
     """Read a whole file, retrying transient errors."""
-    return _retried(lambda: _read(path, max_bytes))
+    return retried(lambda: _read(path, max_bytes))
 
 
 def write(path: str, data: bytes) -> None:
@@ -72,12 +67,12 @@ def read_range(path: str, start: int, length: int) -> bytes:
             file.seek(start)
             return file.read(length)
 
-    return _retried(read)
+    return retried(read)
 
 
 def open_to_read(path: str) -> IO[bytes]:
     """Open a file for reading, retrying transient errors."""
-    return _retried(lambda: _open(path))
+    return retried(lambda: _open(path))
 
 
 def exists(path: str) -> bool:
@@ -98,6 +93,9 @@ def sync(path: str) -> None:
     opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         os.fsync(opened)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise OSError(error.errno, error.strerror, path) from error
     finally:
         os.close(opened)
 
@@ -142,25 +140,15 @@ def list_folders(folder: str, beginning: str = "") -> list[str]:
 
 @contextlib.contextmanager
 def lock(path: str, owner: str, tell: Callable[[str], None]) -> Iterator[Callable[[], None]]:
-    """Hold a lock: a file that exists while the lock is held. It is never waited for.
+    """Hold a lock: a file that exists while the lock is held.
 
-    The kernel releases the lock however the process ends: a killed process leaves an unlocked file behind, never a lock
-    to be removed by hand. Parent folders are created, and removed again if they stay empty.
+    Parent folders are created, and removed again if they stay empty.
     """
     made = _missing_folders(os.path.dirname(path))
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with _open_locked(path) as file:
-            try:
-                file.truncate(0)
-                file.write(owner)
-                file.flush()
-                yield _leave
-            finally:
-                # Deleted while still locked, so that another process's file is never removed. One that stays blocks
-                # nobody, and is no reason to report a finished run as failed.
-                with contextlib.suppress(OSError):
-                    _retried(lambda: delete([path]))
+        with contextlib.closing(LockFile(path, owner)) as file, lease(file, tell) as leave:
+            yield leave
     finally:
         for folder in made:
             with contextlib.suppress(OSError):
@@ -169,19 +157,21 @@ def lock(path: str, owner: str, tell: Callable[[str], None]) -> Iterator[Callabl
 
 def read_lock(path: str) -> str:
     """Return the owner of a lock."""
-    return read(path).decode(errors="replace")
+    return read_owner(path)
 
 
-def _leave() -> None:
-    raise OSError(errno.ENOTSUP, "a local lock ends with the process that holds it and cannot be left behind")
+def retried(work: Callable[[], Result]) -> Result:
+    """Do something with files on this machine, and again after a pause where it fails for a reason that may pass.
 
+    Raises:
+      TransientError: it has failed every time.
+    """
 
-def _retried(work: Callable[[], Result]) -> Result:
     def attempt() -> Result:
         try:
             return work()
         except OSError as error:
-            if error.errno not in _TRANSIENT:
+            if error.errno not in PASSING_ERRORS:
                 raise
             raise TransientError(error.errno, error.strerror) from error
 
@@ -241,30 +231,6 @@ def _read(path: str, max_bytes: int | None) -> bytes:
         if max(size, len(data)) > max_bytes:
             raise FileTooLargeError(f"{max(size, len(data)):,} bytes exceed the limit of {max_bytes:,}")
         return data
-
-
-def _open_locked(path: str) -> IO[str]:
-    while True:
-        # A link would have a file elsewhere truncated.
-        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
-        file = open(opened, "a+", encoding="utf-8")  # noqa: SIM115 - the caller closes it
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(opened).st_nlink > 1:
-                raise OSError(errno.EMLINK, f"{path} is a hard link to another file")
-            with contextlib.suppress(FileNotFoundError):
-                # Its last holder may have removed it between open and flock.
-                if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-                    return file
-        except BlockingIOError:
-            file.seek(0)
-            owner = file.read()
-            file.close()
-            raise LockedError(owner) from None
-        except BaseException:
-            file.close()
-            raise
-        file.close()
 
 
 def _missing_folders(folder: str) -> list[str]:

@@ -1,17 +1,19 @@
-"""The object that is a lock in a bucket, and what it says about its holder."""
+"""The object that is a lock in a bucket, and what a lock says about its holder."""
 
 from __future__ import annotations
 
 import io
 import json
+import posixpath
 import uuid
 from collections.abc import Mapping
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from pipelines.credentials import without_secrets
-from pipelines.storage.errors import UnsupportedStorageError
+from pipelines.storage.errors import TransientError, UnsupportedStorageError
 from pipelines.storage.objects import ABSENT, Objects
+from pipelines.storage.patience import patiently
 
 
 class Found(NamedTuple):
@@ -22,16 +24,29 @@ class Found(NamedTuple):
       owner: the holder's description of itself; empty if the object is not a lock.
       ours: whether this process wrote it.
       left: whether its holder left it behind.
+      alive: whether its holder is known to be alive.
+      ended: whether its holder is known to have ended.
     """
 
     version: str = ABSENT
     owner: str = ""
     ours: bool = False
     left: bool = False
+    alive: bool = False
+    ended: bool = False
+
+
+class Lock(Protocol):
+    """One process's access to a lock, in single attempts; `LockObject` documents each method."""
+
+    def write(self, expected: str, left: bool = False) -> str: ...  # noqa: D102
+    def read(self) -> Found: ...  # noqa: D102
+    def delete(self) -> None: ...  # noqa: D102
+    def unsupported(self, what: str) -> UnsupportedStorageError: ...  # noqa: D102
 
 
 class LockObject:
-    """One process's access to a lock, in single attempts; see `Objects` for their errors."""
+    """A lock in a bucket; see `Lock`, and `Objects` for the errors."""
 
     def __init__(self, objects: Objects, bucket: str, key: str, owner: str) -> None:
         """Describe a lock and the process that wants it; nothing is written yet."""
@@ -49,23 +64,44 @@ class LockObject:
           ConflictError: its version is another one.
         """
         # The number makes every content different, because a version may be a digest of the content.
-        content = {"owner": self._owner, "token": self._token, "renewals": next(self._writes), "left": left}
-        return self._objects.put(self._bucket, self._key, io.BytesIO(json.dumps(content).encode()), expected)
+        data = content(self._owner, self._token, next(self._writes), left)
+        return self._objects.put(self._bucket, self._key, io.BytesIO(data), expected)
 
     def read(self) -> Found:
         """Read the lock, whichever process holds it."""
-        content = io.BytesIO()
+        data = io.BytesIO()
         try:
-            version = self._objects.get(self._bucket, self._key, content)
+            version = self._objects.get(self._bucket, self._key, data).version
         except FileNotFoundError:
             return Found()
-        described = _described(content.getvalue())
-        ours = described.get("token") == self._token
-        return Found(version, str(described.get("owner", "")), ours, bool(described.get("left")))
+        said = described(data.getvalue())
+        return Found(version, str(said.get("owner", "")), said.get("token") == self._token, bool(said.get("left")))
 
     def delete(self) -> None:
         """Delete the lock."""
         self._objects.delete(self._bucket, self._key)
+
+    def check_deletion(self) -> None:
+        """Make sure that objects may be deleted, by deleting one that does not exist.
+
+        Without that, files could be copied into an output, but neither moved there nor replaced.
+
+        Raises:
+          UnsupportedStorageError: the store, or a policy, forbids it.
+          OSError: the store cannot be reached.
+        """
+        try:
+            patiently(lambda: self._objects.delete(self._bucket, f"{self._key}.deletable"))
+        except (FileNotFoundError, TransientError) as error:
+            if isinstance(error, TransientError):
+                raise
+        except OSError as error:
+            folder = posixpath.dirname(self._key)
+            raise UnsupportedStorageError(
+                f"{without_secrets(self._objects.endpoint)} lets nothing be deleted in {self._bucket}/{folder} "
+                f"({error.strerror or error}), and an output moves and replaces files",
+                "allow s3:DeleteObject or storage.objects.delete there, or choose another --output",
+            ) from error
 
     def unsupported(self, what: str) -> UnsupportedStorageError:
         """Return the error for a store that cannot keep locks.
@@ -81,12 +117,18 @@ class LockObject:
 
 def read_owner(data: bytes) -> str:
     """Return the owner named in a lock's content; empty if the content is not a lock of ours."""
-    return str(_described(data).get("owner", ""))
+    return str(described(data).get("owner", ""))
 
 
-def _described(data: bytes) -> Mapping[str, Any]:
+def content(owner: str, token: str, renewals: int, left: bool, **more: str) -> bytes:
+    """Return the content of a lock."""
+    return json.dumps({"owner": owner, "token": token, "renewals": renewals, "left": left, **more}).encode()
+
+
+def described(data: bytes) -> Mapping[str, Any]:
+    """Read the content of a lock; nothing if it is not a lock of ours."""
     try:
-        described = json.loads(data)
+        said = json.loads(data)
     except (ValueError, RecursionError):
         return {}
-    return described if isinstance(described, dict) else {}
+    return said if isinstance(said, dict) else {}

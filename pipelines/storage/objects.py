@@ -29,11 +29,25 @@ class Entry(NamedTuple):
       path: of the file.
       size: in bytes.
       fingerprint: changes when the file does.
+      marked: whether the store says that it is compressed; known only where a single file was looked up.
     """
 
     path: str
     size: int
     fingerprint: str
+    marked: bool = False
+
+
+class Stored(NamedTuple):
+    """What is known of an object that was read.
+
+    Attributes:
+      version: of the object.
+      marked: whether the store says that it is compressed.
+    """
+
+    version: str
+    marked: bool = False
 
 
 class Page(NamedTuple):
@@ -58,12 +72,16 @@ class Access:
       requester_pays: whether requests are billed to the user's project or account.
       project: Google Cloud project, to which they are then billed.
       s3: settings of boto3's client, sorted by name; anything missing comes from boto3's own chain.
+      anonymous: whether buckets are read without credentials.
+      signed: the bucket for which credentials are used nevertheless: that of the output.
     """
 
     requester_pays: bool = False
     project: str | None = None
     # A secret key may be among them.
     s3: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+    anonymous: bool = False
+    signed: str = ""
 
 
 class Objects(Protocol):
@@ -87,8 +105,8 @@ class Objects(Protocol):
     endpoint: str
     conditions: str
 
-    def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> str:
-        """Read an object, or a range of it, and return its version."""
+    def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> Stored:
+        """Read an object, or a range of it, as it is stored."""
         ...
 
     def put(self, bucket: str, key: str, data: IO[bytes], expected: str | None = None) -> str:

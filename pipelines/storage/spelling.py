@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from functools import lru_cache
+from urllib.parse import unquote_to_bytes
 
 from pipelines.credentials import url_without_secrets
 from pipelines.storage.errors import UnsupportedStorageError
@@ -13,12 +14,41 @@ BUCKETS = ("gs://", "s3://")
 """Storage that can hold an output."""
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+# Of an access point, which stands for a bucket; its name may follow a slash, which would make it part of a key.
+_ACCESS_POINT = re.compile(r"s3://(arn:[^/]*?:)(outpost[/:][^/:]+[/:])?accesspoint[/:]([^/:]+)(?=/|$)")
+_SAME_SCHEMES = {"gcs": "gs", "s3a": "s3", "s3n": "s3"}
+"""What Hadoop and fsspec call buckets, in the lists that they write."""
+_FILE = re.compile(r"file:(?://|(?=/))", re.IGNORECASE)
 _MARKED = re.compile(rf"({_SCHEME.pattern})(?:\.?/)+", re.IGNORECASE)
 
 
 def is_remote(path: str) -> bool:
     """Return whether a path is not on this machine."""
-    return _SCHEME.match(path) is not None
+    return _SCHEME.match(path) is not None and _FILE.match(path) is None
+
+
+def plain(path: str) -> str:
+    """Write a path without `file://`, and with its scheme in the usual spelling; any other path stays as it is.
+
+    A `file://` URL is decoded as a whole: in it, `%20` is a space.
+
+    Raises:
+      UnsupportedStorageError: the URL of a file names another machine.
+    """
+    if (url := _FILE.match(path)) is not None:
+        machine, slash, place = path[url.end() :].partition("/")
+        if not slash or machine.lower() not in ("", "localhost"):
+            raise UnsupportedStorageError(f"{path} names a file of another machine", "write file:///PATH, or the path")
+        return os.fsdecode(b"/" + unquote_to_bytes(place.encode("utf-8", "surrogateescape")))
+    if (root := _SCHEME.match(path)) is None:
+        return path
+    scheme = path[: root.end() - 3].lower()
+    return f"{_SAME_SCHEMES.get(scheme, scheme)}{path[root.end() - 3 :]}"
+
+
+def bucket_of(path: str) -> str:
+    """Return the path of the bucket that a path is in; empty if it is on this machine."""
+    return "/".join(unmarked(path).split("/", 3)[:3]) if is_remote(path) else ""
 
 
 def can_be_written(path: str) -> bool:
@@ -32,6 +62,7 @@ def normalize(path: str) -> str:
     Raises:
       UnsupportedStorageError: the path is in an unsupported kind of storage, or names a bucket that cannot exist.
     """
+    path = plain(path)
     if is_remote(path):
         scheme = path.partition("://")[0]
         if not _is_reached(scheme):
@@ -43,7 +74,8 @@ def normalize(path: str) -> str:
         bucket = place.removeprefix(f"{scheme}://").partition("/")[0]
         if not bucket:
             raise UnsupportedStorageError(f"{path} names no bucket", f"write {scheme}://BUCKET/PATH")
-        if re.search(":" if place.startswith(BUCKETS) else ":.*@", bucket):
+        colon = ":" if place.startswith(BUCKETS) and not _ACCESS_POINT.match(place) else ":.*@"
+        if re.search(colon, bucket):
             raise UnsupportedStorageError(
                 f"{url_without_secrets(path)}: no bucket has a colon in its name",
                 "give credentials as the provider's own tools take them, not in a path",
@@ -60,8 +92,15 @@ def marked(path: str, marks: int) -> str:
 
 
 def unmarked(path: str) -> str:
-    """Remove marks, and empty names, between the scheme and the bucket; after the bucket every character counts."""
-    return _MARKED.sub(r"\1", path, count=1) if _MARKED.match(path) else path
+    """Remove marks, and empty names, between the scheme and the bucket; after the bucket every character counts.
+
+    An access point gets the spelling without slashes, `s3://arn:aws:s3:REGION:ACCOUNT:accesspoint:NAME/KEY`.
+    """
+    path = _MARKED.sub(r"\1", path, count=1) if _MARKED.match(path) else path
+    if path.startswith("s3://arn:") and (point := _ACCESS_POINT.match(path)):
+        arn, outpost, name = point.groups("")
+        return f"s3://{arn}{outpost.replace('/', ':')}accesspoint:{name}{path[point.end() :]}"
+    return path
 
 
 def _absolute(path: str) -> str:
@@ -69,7 +108,12 @@ def _absolute(path: str) -> str:
 
     A `..` behind a link leads to the folder above the link's target, and not above the link.
     """
-    spelled = os.path.abspath(path)
+    try:
+        spelled = os.path.abspath(path)
+    except FileNotFoundError as error:
+        raise UnsupportedStorageError(
+            f"{path} is relative to the working folder, which has been deleted", "cd to a folder, or give a full path"
+        ) from error
     if spelled.startswith("//"):
         # Python leaves it, and the system takes it for one slash.
         spelled = spelled[1:]

@@ -64,6 +64,12 @@ class Notes:
 _SECONDS_TO_LEAVE = 10.0
 """Given to the watchdog at the end of a run; it needs a few milliseconds."""
 
+_TO_OUTLIVE = (
+    *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU),
+)
+"""Signals that ask a run to stop; terminals, service managers and schedulers may send them to all of its processes."""
+
 _pipe: int | None = None
 _notes: Notes | None = None
 
@@ -109,13 +115,18 @@ def _start(output: str, log_format: str) -> subprocess.Popen[bytes]:
     global _notes
     with _shared_file() as shared:
         notes = Notes(shared)
-        # Without site packages, it starts in 10 ms.
-        watchdog = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__, output, log_format, str(shared.fileno())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            pass_fds=[shared.fileno()],
-        )
+        # It inherits what this thread blocks.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_OUTLIVE)
+        try:
+            # Without site packages, it starts in 10 ms.
+            watchdog = subprocess.Popen(
+                [sys.executable, "-I", "-S", __file__, output, log_format, str(shared.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[shared.fileno()],
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     _notes = notes
     return watchdog
 
@@ -182,8 +193,6 @@ def _shared_file() -> IO[bytes]:
 
 def main() -> None:
     """Run as the watchdog, at the other end of the pipe."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     output, log_format, shared = sys.argv[1:]
     said = sys.stdin.buffer.readlines()
     explanation = explain(said, os.pread(int(shared), _NOTES * _NOTE, 0), output)

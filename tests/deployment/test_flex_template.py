@@ -41,7 +41,10 @@ LEFT_OUT = {
 BEAMS = {"sdk_container_image"}
 """Parameters that are flags of Beam: those that gcloud has no flag of its own for."""
 
-OTHERWISE = {"max_failure_rate": ("the exit code is 3", "an overwrite keeps the old rows")}
+OTHERWISE = {
+    "max_failure_rate": ("the exit code is 3", "an overwrite keeps the old rows"),
+    "allow_empty": ("end with exit code 0", "end well"),
+}
 """What the command says, and the template in its place: a job of a template has no exit code."""
 
 LIMITS = {"max_bytes": Limits().max_bytes, "max_pixels": Limits().max_pixels}
@@ -55,7 +58,8 @@ GOOD = {
         "gs://archive/scenes.tar::2026/*.jpg",
         "gs://archive/a b.jpg",
     ],
-    "input_list": ["gs://lists/new.txt", "gs://lists/a/b.csv", "gs://lists/scenes.parquet"],
+    "input_list": ["gs://lists/new.txt", "gs://lists/a/b.csv", "gs://lists/x.jsonl.zst", "gs://lists/scenes.parquet"],
+    "path_column": ["path", "image path"],
     "model": ["gs://models", "gs://models/amazon/"],
     "output": ["gs://results", "gs://results/amazon"],
     "threshold": ["0", "1", "0.25", ".5", "1.0"],
@@ -77,7 +81,8 @@ GOOD = {
 }
 BAD = {
     "input": ["/home/you/chips", "archive/2026", "gs://", "gs:///2026", "file://x", "gs://archive/a\ngs://archive/b"],
-    "input_list": ["gs://lists/new", "gs://lists/new.txt.gz", "gs://new.txt", "lists/new.txt"],
+    "input_list": ["gs://lists/new", "gs://lists/x.parquet.gz", "gs://new.txt", "lists/new.txt"],
+    "path_column": ["", "a\nb"],
     "model": ["bundle/", "s3://models/amazon", "gs://"],
     "output": ["tagged/", "s3://results/amazon", "hdfs://results"],
     "threshold": ["2", "-0.1", "1.5", "0,5", "half"],

@@ -50,8 +50,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
-    """Make a folder with chips, and with packages `pipelines` and `model` that are not ours."""
-    for name in ("pipelines", "model"):
+    """Make a folder with chips, and with packages that are named like ours and like those that ours import."""
+    (tmp_path / "json.py").write_text(OWN)
+    for name in ("pipelines", "model", "apache_beam", "numpy", "PIL"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(OWN)
     write_chips(tmp_path / "chips", 24, seed=1, size=48)

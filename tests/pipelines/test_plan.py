@@ -75,7 +75,7 @@ def test_a_plan_reports_what_the_input_holds(run: Run, folder: Path, capsys: pyt
     size = sum(path.stat().st_size for path in folder.iterdir() if path.suffix != ".txt")
     assert printed.startswith(f"15 images, {size / 1000:.1f} kB, listed in ")
     for line in (
-        "ignored, not named like images: .txt 1\n",
+        "passed over: .txt 1\n",
         "sample: all 15 images\n",
         "  formats   jpeg 4x8 92.3%, png 3x8 7.7%\n",
         "  repairs   unmarked_rgba_jpeg 92.3%\n",
@@ -229,6 +229,17 @@ def test_names_that_are_all_missing_end_with_code_3(
     printed = capsys.readouterr().out
     assert printed.startswith("0 images, 0 bytes, ")
     assert "  failures  0 of 0 sampled; expected in total: 1 of 1\n" in printed
+
+
+def test_a_plan_for_nothing_is_one_where_that_is_allowed(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "none").mkdir()
+
+    assert run("--allow_empty", input=tmp_path / "none") == 0
+
+    printed = capsys.readouterr().out
+    assert printed == "0 images, 0 bytes, listed in 0.0 s\npassed over: inputs without images 1\n"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import sys
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,8 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import predict, tag
+from pipelines.commandline import printing
 from pipelines.commandline.parser import print_error
 from pipelines.commandline.printing import announce, log, log_libraries, show, use_log_format
+from pipelines.credentials import without_secrets
 from pipelines.errors import ScenetagsError, printable
 from tests import ROOT
 from tests.image_files import encode, picture
@@ -69,7 +72,8 @@ def test_what_orders_something_is_escaped_and_the_rest_is_not(text: str, escaped
 def test_a_terminal_of_few_characters_fails_no_command() -> None:
     printed = io.BytesIO()
     terminal = io.TextIOWrapper(printed, encoding="ascii")
-    show("forêt █", file=terminal, flush=True)
+    show("forêt █", file=terminal)
+    terminal.flush()
     assert printed.getvalue() == rb"for\xeat \u2588" + b"\n"
 
 
@@ -120,6 +124,56 @@ def test_a_message_in_json_is_one_object_without_secrets(in_json: None, capfd: p
     assert [second["severity"], second["message"]] == ["WARNING", "scenetags: stopping"]
     assert [third["severity"], third["message"]] == ["WARNING", f"scenetags: {HOSTILE} is slow"]
     assert datetime.fromisoformat(first["time"]).tzinfo == UTC
+
+
+@pytest.mark.parametrize(
+    "said", ['password = "hunter2', "secret: 'hunter2", 'https://host/a?sig=b"hunter2', 'key="a\\"hunter2']
+)
+def test_what_is_withheld_takes_no_sign_of_json_along(
+    in_json: None, capsys: pytest.CaptureFixture[str], said: str
+) -> None:
+    log(said, output=said)
+
+    logged = json.loads(capsys.readouterr().err)
+    assert logged["message"] == logged["output"] == without_secrets(said)
+
+
+class Pieces(io.StringIO):
+    """A stream that keeps what it is given in pieces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.pieces.append(text)
+        return len(text)
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_message_is_written_in_one_piece_because_threads_log_too(
+    log_format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(printing, "_log_format", log_format)
+    monkeypatch.setattr(sys, "stderr", Pieces())
+
+    log("first", "second")
+
+    assert isinstance(sys.stderr, Pieces)
+    [piece] = sys.stderr.pieces
+    assert piece.endswith("\n")
+
+
+def test_messages_that_nobody_reads_stop_nothing(monkeypatch: pytest.MonkeyPatch, capfd: object) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    # What the signal handler writes goes to the descriptor.
+    os.dup2(writing, 2)
+    with os.fdopen(writing, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        announce("stopping")
+        log("first")
+        log("second")
 
 
 def test_libraries_log_what_they_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,7 +50,7 @@ def test_a_jpeg_with_a_lost_restart_interval_is_refused(
         assert_refused(whole[: markers[-1]] + b"\xff\xd9", "restart markers")
 
 
-@pytest.mark.parametrize("format_name", ["jpeg", "png", "tiff", "gif", "bmp", "webp"])
+@pytest.mark.parametrize("format_name", ["jpeg", "jpeg2000", "png", "tiff", "gif", "bmp", "webp"])
 @pytest.mark.parametrize(("width", "height"), [(60_000, 60_000), (10_000, 9_500), (8_001, 8_000)])
 def test_a_bomb_is_refused_by_its_header(
     monkeypatch: pytest.MonkeyPatch, format_name: str, width: int, height: int
@@ -65,7 +65,7 @@ def test_a_bomb_is_refused_by_its_header(
     )
 
 
-@pytest.mark.parametrize("format_name", ["jpeg", "png", "tiff", "gif", "bmp", "webp"])
+@pytest.mark.parametrize("format_name", ["jpeg", "jpeg2000", "png", "tiff", "gif", "bmp", "webp"])
 def test_the_limit_on_pixels_is_the_callers(format_name: str) -> None:
     data = files.encode(RGB, format_name)
     assert decode(data, max_pixels=GRAY.size).pixels.shape == RGB.shape
@@ -100,6 +100,7 @@ VALID = {
     "moving gif": files.encode(GRAY, "gif", save_all=True, append_images=[Image.fromarray(255 - GRAY)]),
     "bmp": files.encode(files.picture(), "bmp"),
     "webp": files.encode(files.picture(), "webp", exif=files.exif(3)),
+    "jpeg 2000": files.encode(files.picture(), "jpeg2000", tile_size=(32, 32)),
     "lossless webp": files.encode(files.picture(bands=4), "webp", **LOSSLESS),
 }  # fmt: skip
 
@@ -175,6 +176,8 @@ SIGNATURES = (
     b"GIF89a",
     b"BM",
     b"RIFF....WEBP",
+    b"\0\0\0\x0cjP  \r\n\x87\n",
+    b"\xff\x4f\xff\x51",
 )
 
 

@@ -195,6 +195,20 @@ def test_alpha_is_dropped(data: bytes, expected: NDArray[Any], source: str, repa
     assert_decodes(data, expected, source, repairs)
 
 
+def test_transparency_that_is_damaged_changes_no_colour() -> None:
+    data = files.png(RGB, "RGB", chunks={b"tRNS": TRANSPARENT_RGB})
+    place = data.index(b"tRNS") + 4
+    assert_decodes(data[:place] + b"\1" + data[place + 1 :], RGB, "png 3x8")
+    for length in (0, 2, 5, 7, 300):
+        assert_decodes(files.png(RGB, "RGB", chunks={b"tRNS": bytes(length)}), RGB, "png 3x8")
+    late = files.png(RGB, "RGB").replace(files.png_chunk(b"IEND", b""), files.png_chunk(b"tRNS", b"\0"))
+    assert_decodes(late + files.png_chunk(b"IEND", b""), RGB, "png 3x8")
+
+
+def test_an_animation_without_its_length_is_none() -> None:
+    assert_decodes(files.png(RGB, "RGB", chunks={b"acTL": b"\0"}), RGB, "png 3x8")
+
+
 def test_premultiplied_alpha_is_divided_out() -> None:
     alpha = np.maximum(RGBA[..., 3:], 64)
     stored = np.rint(RGBA[..., :3] * (alpha / 255)).astype(np.uint8)

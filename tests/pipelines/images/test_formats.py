@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines.images.formats import read_layout
-from pipelines.images.layout import ImageError, Layout
+from pipelines.images.layout import ImageError, Layout, UnsupportedImageError
 from tests import image_files as files
 
 RGB = files.mosaic()
@@ -46,6 +46,8 @@ HEIGHT, WIDTH = GRAY.shape
         (files.encode(RGBA, "webp"), "webp 4x8"),
         (files.encode(RGBA, "webp", lossless=True), "webp 4x8"),
         (files.encode(RGB, "webp", exif=files.exif(1)), "webp 3x8"),
+        (files.encode(RGB, "jpeg2000"), "jpeg2000 3x8"),
+        (files.codestream(GRAY), "jpeg2000 1x8"),
     ],
 )
 def test_source_and_size_are_read_from_the_header(data: bytes, source: str) -> None:
@@ -54,7 +56,7 @@ def test_source_and_size_are_read_from_the_header(data: bytes, source: str) -> N
 
 
 @given(width=st.integers(1, 16383), height=st.integers(1, 16383))
-@pytest.mark.parametrize("format_name", ["jpeg", "png", "tiff", "gif", "bmp", "webp"])
+@pytest.mark.parametrize("format_name", ["jpeg", "jpeg2000", "png", "tiff", "gif", "bmp", "webp"])
 def test_sizes_of_all_magnitudes_are_read(format_name: str, width: int, height: int) -> None:
     layout = read_layout(files.bomb(format_name, width, height))
     assert (layout.width, layout.height) == (width, height)
@@ -128,7 +130,7 @@ NOT_UNSIGNED = "only unsigned integers"
         (files.tiff(GRAY.astype(np.uint32), files.BLACK_IS_ZERO), NOT_UNSIGNED),
         (files.tiff(RGB, files.RGB, tags={258: ("H", [5, 6, 5])}), NOT_UNSIGNED),
         (files.tiff(files.deep(GRAY), files.WHITE_IS_ZERO), "polarity"),
-        (files.tiff(RGB, files.YCBCR) + bytes(5000), "uncompressed YCbCr"),
+        (files.tiff(RGB, files.YCBCR) + bytes(5000), "does not say how its colours are subsampled"),
         (files.tiff(RGBA, files.CMYK, tags={332: ("H", [2])}), "inks"),
         (files.tiff(RGBA, files.CMYK, tags={256: ("H", [])}), "damaged TIFF"),
         (files.four_component_jpeg(RGBA).replace(b"\xff\xc0\0\x14\x08", b"\xff\xc0\0\x14\x0c"), "12-bit JPEG"),
@@ -137,12 +139,13 @@ NOT_UNSIGNED = "only unsigned integers"
         (files.join_jpeg([*files.jpeg_segments(files.encode(RGB, "jpeg"))[:1]]), "without image data"),
         (b"\xff\xd8\xff\xfe\0\4ab" + b"\0" * 20, "no marker at byte 8"),
         (files.png_header(8, 8, colour_type=5), "damaged PNG"),
+        (files.png_header(8, 8)[:8] + files.png_chunk(b"CgBI", bytes(16)), "CgBI"),
         (b"BM" + bytes(40), "0-bit BMP"),
         (b"RIFF\0\0\0\0WEBPJUNK" + bytes(20), "damaged WebP"),
         (b"RIFF\0\0\0\0WAVEfmt " + bytes(20), "not a JPEG"),
         (b"", "empty file"),
         (b"not an image, whatever its name says", "not a JPEG, .*: begins with b'not an i'"),
-        (b"%PDF-1.4 ", "not a JPEG"),
+        (b"%PDF-1.4 ", "PDF file: this format is not supported"),
     ],
 )
 def test_what_the_header_leaves_open_is_refused_with_a_reason(data: bytes, reason: str) -> None:
@@ -159,6 +162,14 @@ def test_three_components_with_subsampled_chroma_need_no_marker() -> None:
     assert read_layout(files.rename_components(files.encode(RGB, "jpeg", subsampling=2), b"\0\1\2")).samples == 3
 
 
+@pytest.mark.parametrize("name", [b"IHDR", b"PLTE"])
+def test_a_png_whose_header_or_palette_fails_its_checksum_is_refused(name: bytes) -> None:
+    data = bytearray(files.png(GRAY, "P", chunks={b"PLTE": bytes(768)}))
+    data[data.index(name) + 5] ^= 1
+    with pytest.raises(ImageError, match=f"wrong checksum of {name.decode()}"):
+        read_layout(bytes(data))
+
+
 def test_a_png_whose_pixels_fail_their_checksum_is_refused() -> None:
     data = bytearray(files.encode(RGB, "png"))
     data[data.index(b"IDAT") + 20] ^= 1
@@ -166,7 +177,7 @@ def test_a_png_whose_pixels_fail_their_checksum_is_refused() -> None:
         read_layout(bytes(data))
 
 
-@pytest.mark.parametrize("format_name", ["jpeg", "png", "tiff", "gif", "bmp", "webp"])
+@pytest.mark.parametrize("format_name", ["jpeg", "jpeg2000", "png", "tiff", "gif", "bmp", "webp"])
 def test_a_header_cut_anywhere_is_refused_or_still_whole(format_name: str) -> None:
     data = files.encode(RGB, format_name)
     whole = read_layout(data)._replace(to_pixels=bytes, ends=tuple)
@@ -175,3 +186,24 @@ def test_a_header_cut_anywhere_is_refused_or_still_whole(format_name: str) -> No
             assert read_layout(data[:length])._replace(to_pixels=bytes, ends=tuple) == whole, f"{length} bytes"
         except ImageError as error:
             assert str(error), f"no reason for {length} bytes"  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"\0\0\0\x1cftypavif\0\0\0\0mif1", "AVIF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1heic", "HEIF"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1", "CR3"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0", "MP4"),
+        (b"\xff\x0a\xfa\x1f\x41", "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"8BPS\0\1", "PSD"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (bytes(128) + b"DICM", "DICOM"),
+        (b"P6\n640 480\n255\n", "PNM"),
+    ],
+)
+def test_a_known_format_that_is_not_read_is_named(data: bytes, name: str) -> None:
+    with pytest.raises(UnsupportedImageError, match=f"^{name} file: this format is not supported"):
+        read_layout(data)

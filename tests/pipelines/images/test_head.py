@@ -60,7 +60,7 @@ def reason_of(work: Callable[[], object]) -> tuple[str, str] | None:
     return None
 
 
-@pytest.mark.parametrize("format_name", ["jpeg", "png", "tiff", "gif", "bmp", "webp"])
+@pytest.mark.parametrize("format_name", ["jpeg", "jpeg2000", "png", "tiff", "gif", "bmp", "webp"])
 def test_a_bomb_is_refused_by_its_head(format_name: str) -> None:
     with pytest.raises(ImageTooLargeError):
         judge_head(files.bomb(format_name), MAX_PIXELS)

@@ -139,6 +139,25 @@ def test_a_child_that_an_earlier_image_has_damaged_fails_no_later_one(pool: Deco
     assert_same(pool.decode(CHIP), here(CHIP))
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"])
+def test_a_signal_to_all_processes_of_a_service_fails_no_image(
+    pool: DecoderPool, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    child = pool._children[0]
+    spawn = child._spawn
+
+    def spawn_and_signal() -> subprocess.Popen[bytes]:
+        process = spawn()
+        process.send_signal(getattr(signal, name))
+        return process
+
+    monkeypatch.setattr(child, "_spawn", spawn_and_signal)
+    assert_same(pool.decode(CHIP), here(CHIP))
+    assert child._process
+    child._process.send_signal(getattr(signal, name))
+    assert_same(pool.decode(CHIP), here(CHIP))
+
+
 def test_a_child_knows_no_credentials_and_holds_no_files(pool: DecoderPool, monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = ("AWS_SECRET_ACCESS_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "HF_TOKEN", "PYTHON_TOKEN", "https_proxy")
     for name in secrets:

@@ -69,9 +69,35 @@ def test_a_jpeg_with_a_scan_per_component_needs_all_of_them(missing: int) -> Non
     assert_refused(bare_jpeg(0xC0, 16, 16, b"".join(scans)), "scans of 1 of its 3 components are missing")
 
 
-@pytest.mark.parametrize("process", [0xC3, 0xC9, 0xCA, 0xCB])
-def test_a_jpeg_whose_decoder_makes_up_what_is_missing_is_refused(process: int) -> None:
-    assert_refused(bare_jpeg(process, 16, 16, scan([1, 2, 3], bytes(9))), f"JPEG of type SOF{process - 0xC0}")
+@pytest.mark.parametrize(
+    ("process", "kind"),
+    [(0xC3, "lossless"), (0xC5, "hierarchical"), (0xCA, "arithmetic-coded progressive"), (0xCB, "lossless")],
+)
+def test_a_jpeg_of_another_process_is_refused_by_its_name(process: int, kind: str) -> None:
+    reason = f"^{kind} JPEG .SOF{process - 0xC0}.: only baseline, extended, progressive and arithmetic"
+    assert_refused(bare_jpeg(process, 16, 16, scan([1, 2, 3], bytes(9))), reason)
+
+
+def test_an_arithmetic_code_cut_anywhere_is_refused_but_for_its_last_unit() -> None:
+    data = SEEDS["arithmetic jpeg"].data
+    whole = decode(data).pixels.astype(int)
+    start = data.index(b"\xff\xda")
+    assert np.ptp(whole, axis=(0, 1)).min() > 150, "a picture"
+    kept = 0
+    for length in range(start + 14, len(data) - 2):
+        try:
+            pixels = decode(data[:length] + b"\xff\xd9").pixels
+        except ImageError:
+            continue
+        kept += 1
+        assert (np.abs(pixels - whole).max(axis=-1) > 16).sum() <= 256, f"{length} of {len(data)} bytes"
+    assert kept < 5
+
+
+def test_an_arithmetic_code_without_data_for_its_last_pixels_is_refused() -> None:
+    """Nobody can tell a plain area, whose code is zeros that may be left out, from one that is missing."""
+    data = SEEDS["arithmetic jpeg"].data
+    assert_refused(data[:-100] + b"\xff\xd9", "whose last pixels need no data: they may be missing")
 
 
 def test_a_jpeg_with_less_than_two_bits_per_block_is_refused() -> None:

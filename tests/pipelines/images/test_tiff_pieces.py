@@ -102,6 +102,66 @@ def test_a_sparse_tiff_of_jpegs_has_the_value_of_no_data() -> None:
     assert decoded.repairs == ("no_data_kept", "grayscale")
 
 
+def webps(samples: Any, rows: int, *, last_rows: int = 0, **options: Any) -> list[bytes | None]:
+    strips: list[bytes | None] = []
+    for top in range(0, len(samples), rows):
+        strip = samples[top : top + rows]
+        if last_rows and top + rows >= len(samples):
+            strip = np.pad(strip, ((0, last_rows - len(strip)), (0, 0), (0, 0)))
+        strips.append(files.encode(strip, "webp", exact=True, **{"lossless": True, **options}))
+    return strips
+
+
+@pytest.mark.parametrize("rows", [16, 30, 64])
+@pytest.mark.parametrize("last_rows", [0, 30])
+@pytest.mark.parametrize("tag", [None, tiff_files.EXTRA])
+def test_webps_in_a_tiff_are_read(rows: int, last_rows: int, tag: int | None) -> None:
+    samples = np.dstack([RGB, 255 - GRAY]) if tag else RGB
+    tags = {COMPRESSION: ("H", [50001]), STRIP_ROWS: ("I", [rows]), **({tag: ("H", [2])} if tag else {})}
+    strips = webps(samples, rows, last_rows=last_rows if rows == 30 else 0)
+    data = tiff_files.of_strips(strips, samples.shape, files.RGB, tags)
+    assert_decodes(data, RGB, f"tiff {samples.shape[2]}x8", ["alpha_dropped"] if tag else [])
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": False}])
+def test_a_tiff_whose_webps_are_not_whole_is_refused(options: dict[str, Any]) -> None:
+    tags = {COMPRESSION: ("H", [50001]), STRIP_ROWS: ("I", [16])}
+    strips = webps(RGB, 16, **options)
+    second = strips[1]
+    assert second
+    for length in range(1, len(second) - 1, 7):
+        strips[1] = second[:length]
+        assert_refused(tiff_files.of_strips(strips, RGB.shape, files.RGB, tags), "TIFF|WebP")
+    strips[1] = webps(RGB, 15)[0]
+    wrong = tiff_files.of_strips(strips, RGB.shape, files.RGB, tags)
+    assert_refused(wrong, "a WebP file in it has 56 x 15 pixels instead of 56 x 16")
+    large = bytearray(second)
+    at = large.index(b"VP8L") + 9 if not options else large.index(b"VP8 ") + 14
+    large[at : at + 4] = b"\xff" * 4
+    strips[1] = bytes(large)
+    assert_refused(tiff_files.of_strips(strips, RGB.shape, files.RGB, tags), "instead of 56 x 16")
+
+
+def test_what_a_sparse_tiff_of_webps_leaves_out_is_black() -> None:
+    strips = webps(RGB, 16)
+    strips[1] = None
+    tags = {COMPRESSION: ("H", [50001]), STRIP_ROWS: ("I", [16])}
+    expected = RGB.copy()
+    expected[16:32] = 0
+    assert_decodes(tiff_files.of_strips(strips, RGB.shape, files.RGB, tags), expected, "tiff 3x8")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_sizes_may_be_missing_if_nothing_is_compressed(compressed: bool) -> None:
+    strips = [zlib.compress(RGB.tobytes()) if compressed else RGB.tobytes()]
+    tags = {COMPRESSION: ("H", [8 if compressed else 1]), STRIP_SIZES: ("I", [0])}
+    data = tiff_files.of_strips(strips, RGB.shape, files.RGB, tags)
+    if compressed:
+        assert_refused(data, "leaves out all of its pixels")
+    else:
+        assert_decodes(data, RGB, "tiff 3x8")
+
+
 def test_tiles_may_be_listed_as_strips() -> None:
     padded = np.pad(RGB, ((0, 8), (0, 8), (0, 0)))
     tiles = [padded[y : y + 16, x : x + 16].tobytes() for y in range(0, 48, 16) for x in range(0, 64, 16)]

@@ -116,6 +116,13 @@ def test_bands_numbered_as_no_satellite_numbers_red_green_and_blue_are_refused(n
     assert_refused(files.tiff(RGB, files.RGB, tags=named(*names)), f"{', '.join(names)}: they may not be red")
 
 
+@pytest.mark.parametrize(("kind", "repair"), [(2, "alpha_dropped"), (0, "extra_band_dropped")])
+def test_what_follows_named_colours_is_what_the_last_of_the_further_bands_is_said_to_be(kind: int, repair: str) -> None:
+    tags = {**named("red", "green", "blue", "", role="colorinterp"), 338: ("H", [0, 0, kind])}
+    data = files.tiff(np.dstack([RGB, GRAY]), files.BLACK_IS_ZERO, tags=tags)
+    assert_decodes(data, RGB, "tiff 4x8", [repair])
+
+
 def test_letters_may_stand_for_colours() -> None:
     assert_decodes(files.tiff(RGB[..., ::-1], files.RGB, tags=named("B", "G", "R")), RGB, "tiff 3x8", ["bands_321"])
 

@@ -87,18 +87,41 @@ def test_colours_arrive_in_the_order_red_green_blue(bundle: Bundle, name: str) -
     assert tags == [set(), {"bright"}, {"green"}, {"blue"}]
 
 
-@pytest.mark.parametrize(("has_gpu", "expected"), [(False, "litert"), (True, "tensorflow")])
+@pytest.fixture
+def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in for /dev."""
+    (tmp_path / "nvidiactl").touch()
+    monkeypatch.setattr(engines, "_DEVICES", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("device", "usable", "expected"),
+    [
+        ("nvidia0", True, "tensorflow"),
+        ("nvidia3", True, "tensorflow"),
+        ("dxg", True, "tensorflow"),
+        ("kfd", True, "tensorflow"),
+        ("nvidia0", False, "litert"),
+        ("null", True, "litert"),
+    ],
+)
 def test_auto_takes_tensorflow_only_for_a_gpu(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, has_gpu: bool, expected: str
+    bundle: Bundle,
+    devices: Path,
+    tensorflow: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    usable: bool,
+    expected: str,
 ) -> None:
-    exists = Path.exists
-    monkeypatch.setattr(Path, "exists", lambda path: has_gpu if str(path) == "/dev/nvidia0" else exists(path))
-    assert open_engine(bundle, "auto").name == expected
+    (devices / device).touch()
+    monkeypatch.setattr(tensorflow.config, "list_physical_devices", lambda kind: [kind] * usable)
+    assert engines._default_engine(bundle) == expected
 
 
-def test_a_bundle_in_int8_runs_in_litert_wherever(int8_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    exists = Path.exists
-    monkeypatch.setattr(Path, "exists", lambda path: str(path) == "/dev/nvidia0" or exists(path))
+def test_a_bundle_in_int8_runs_in_litert_wherever(int8_bundle: Bundle, devices: Path) -> None:
+    (devices / "nvidia0").touch()
     assert open_engine(int8_bundle, "auto").name == "litert"
     with pytest.raises(BundleError, match=r"has no saved_model/, like every int8 bundle; use --engine litert") as no:
         open_engine(int8_bundle, "tensorflow")

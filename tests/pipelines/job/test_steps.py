@@ -22,8 +22,9 @@ from pipelines.inference import ahead as inference
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.engines import open_engine
-from pipelines.job.steps import PredictAhead, ReadAhead, TakeNames
+from pipelines.job.steps import CloseWave, PredictAhead, ReadAhead, TakeNames
 from pipelines.listing import list_images
+from pipelines.output.run import Accounts, Run, Wave
 from pipelines.records import ImageRef
 from pipelines.storage import Access
 from pipelines.supervision import interruption
@@ -69,6 +70,15 @@ def test_a_wave_that_is_asked_to_stop_takes_no_more_names() -> None:
         [postponed] = taking
         assert postponed.value == 1998
         assert taken(TakeNames(names(2000), 600)) == (0, [2000])
+
+
+def test_a_distributed_job_that_is_asked_to_stop_commits_nothing(bundle_path: str, tmp_path: Path) -> None:
+    run = Run("run", str(tmp_path), load_bundle(bundle_path), ())
+    closing = CloseWave(run, Wave()).process(b"", [], [Accounts(inputs=10)], [], [], [7])
+    with interruption.deferred():
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(interruption.InterruptedRunError):
+            next(closing)
 
 
 def test_bundles_that_a_process_works_on_side_by_side_share_the_engine_and_nothing_else(

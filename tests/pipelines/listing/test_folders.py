@@ -140,6 +140,25 @@ def test_a_pattern_matches_the_same_here_and_in_a_bucket(tree: list[str], patter
         assert _listed(folder, pattern) == _listed("gs://bucket/x", pattern)
 
 
+FOLDERS = st.lists(st.sampled_from(["a", "b", ".h", "@eaDir", "[a]", "lost+found"]), max_size=3).map(tuple)
+FILES = st.sampled_from(["a.jpg", ".h.jpg", "b.JPG"])
+IMAGES = st.tuples(FOLDERS, FILES).map(lambda image: "/".join((*image[0], image[1])))
+
+
+@given(tree=st.lists(IMAGES, min_size=1, max_size=8, unique=True))
+@settings(max_examples=10)
+def test_a_folder_is_the_same_as_the_patterns_for_all_images_in_it(tree: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        plant(Path(folder), *(f"d/{name}" for name in tree))
+        objects = BucketStore(Simulated([f"x/d/{name}" for name in tree]))  # type: ignore[arg-type]
+        patch.setattr(storage, "_bucket_store", lambda path: objects)
+        expected = [f"/d/{name}" for name in sorted(tree) if not {"@eaDir", "lost+found"} & {*name.split("/")}]
+        expected = [name for name in expected if "/." not in name]
+        for root in (folder, "gs://bucket/x"):
+            for pattern in ("", "d", "d/", "d/**", "**", "*/**", "d/**/*.[jJ][pP][gG]", "d/**/", "d*"):
+                assert _listed(root, pattern) == expected, (root, pattern)
+
+
 def _listed(folder: str, pattern: str) -> list[str]:
     try:
         return sorted(item.path.removeprefix(folder) for item in list_images([f"{folder}/{pattern}"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import string
-from collections import Counter
+import zipfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from pipelines import storage
 from pipelines.archives.packed import PackedNames
 from pipelines.listing import InputError, list_images
-from pipelines.listing.names import is_image
 from pipelines.records import Failure, ImageRef
 from tests.conftest import Bucket
 
@@ -50,50 +49,6 @@ def test_a_folder_gives_no_hidden_files_and_none_that_are_not_named_like_images(
     write(tmp_path, "a.jpg", "labels.csv", "._a.jpg", ".cache/b.jpg", "jpg")
 
     assert names(tmp_path, str(tmp_path)) == ["a.jpg"]
-
-
-def test_what_a_folder_passes_over_is_counted(tmp_path: Path) -> None:
-    write(tmp_path, "a.jpg", "b.JP2", "deep/c.jp2", "deep/notes", ".hidden")
-    passed_over: Counter[str] = Counter()
-
-    assert len(list(list_images([str(tmp_path)], passed_over=passed_over))) == 1
-    assert passed_over == {".jp2": 2, "no ending": 1}
-
-
-def test_files_of_ever_different_endings_are_counted_in_little_memory(tmp_path: Path) -> None:
-    folders = [tmp_path / "a", tmp_path / "b"]
-    written = [*(f"scan.{number:04}" for number in range(300)), *(f"{number}.xml" for number in range(5)), "a.jpg"]
-    for folder in folders:
-        write(folder, *written)
-    passed_over: Counter[str] = Counter()
-
-    assert len(list(list_images(list(map(str, folders)), passed_over=passed_over))) == 2
-    assert passed_over.total() == 2 * 305
-    assert len(passed_over) <= 101
-    assert passed_over[".xml"] == 10, "those that come often are counted by themselves, however late they come"
-    assert passed_over["other endings"] >= 2 * 305 - 10 - 100 * 2
-
-    counter: Counter[str] = Counter()
-    for number in range(10_000):
-        is_image(f"scan.{number}", counter)
-        assert len(counter) <= 202
-    assert counter.total() == 10_000
-
-
-@pytest.mark.parametrize(
-    ("name", "ending"),
-    [
-        (f"x.{'e' * 300}", f".{'e' * 15}..."),
-        ("x.a\x1b[31m\n", ".a?[31m?"),
-        (os.fsdecode(b"x.\xff"), ".?"),
-        ("x.ÄÖ", ".äö"),
-        ("x.", "."),
-    ],
-)
-def test_an_ending_is_short_and_can_be_printed(name: str, ending: str) -> None:
-    passed_over: Counter[str] = Counter()
-    assert not is_image(name, passed_over)
-    assert passed_over == {ending: 1}
 
 
 def test_a_link_to_itself_is_a_failure(tmp_path: Path) -> None:
@@ -164,6 +119,28 @@ def test_patterns_match_in_a_bucket_as_here(bucket: Bucket, pattern: str, expect
         storage.write(f"{bucket.path}/{name}", b"")
 
     assert [item.path.removeprefix(f"{bucket.path}/") for item in list_images([f"{bucket.path}/{pattern}"])] == expected
+
+
+@pytest.mark.parametrize("pattern", ["f", "f/", "?", "?/"])
+def test_an_object_with_the_name_of_a_folder_hides_nothing(bucket: Bucket, tmp_path: Path, pattern: str) -> None:
+    named = "f" if not pattern.endswith("/") else ""
+    for name in ("f", "f/", "f/a.jpg", "f/sub", "f/sub/b.jpg", "f/c.jpg", "f/c.jpg/d.jpg"):
+        storage.write(f"{bucket.path}/{name}", b"")
+
+    listed = [item.path.removeprefix(f"{bucket.path}/") for item in list_images([f"{bucket.path}/{pattern}"])]
+
+    assert listed == [*filter(None, [named]), "f/a.jpg", "f/c.jpg", "f/c.jpg/d.jpg", "f/sub/b.jpg"]
+
+
+def test_an_archive_with_the_name_of_a_folder_hides_nothing(bucket: Bucket, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("m.jpg", b"")
+    storage.write(f"{bucket.path}/x.zip", (tmp_path / "x.zip").read_bytes())
+    storage.write(f"{bucket.path}/x.zip/a.jpg", b"")
+
+    listed = [item.path.removeprefix(f"{bucket.path}/") for item in list_images([f"{bucket.path}/x.zip"])]
+
+    assert listed == ["x.zip::m.jpg", "x.zip/a.jpg"]
 
 
 def test_overlapping_inputs_count_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,11 +278,19 @@ def test_an_input_that_names_nothing_is_refused(
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("list.csv", b"file,size\na.jpg,1\n", "has no column 'path'; rename"),
-        ("list.csv", b"", "list.csv: Empty CSV file"),
+        (
+            "list.csv",
+            b"file,size\na.jpg,1\n",
+            "has no column 'path', but 'file', 'size'; name the one",
+        ),
+        ("list.csv", b"", "list.csv lists no images"),
         ("list.parquet", b"not parquet", "cannot read "),
         ("list.txt", b"\n\n", "lists no images"),
-        ("list.json", b"[]", "is not a list of images; give a .txt, .csv or .parquet file"),
+        (
+            "list.json",
+            b"[]",
+            "is not a list of images; give a .txt, .csv, .tsv, .jsonl (each also .gz or .zst) or .pa",
+        ),
         ("gone.txt", None, "No such file or directory"),
         ("gone.csv", None, "cannot read"),
         ("gone.parquet", None, "cannot read"),

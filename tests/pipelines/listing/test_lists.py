@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.listing import InputError, list_images
-from pipelines.listing.list_files import LONGEST
+from pipelines.listing.list_names import LONGEST
 from pipelines.records import Failure
 
 LONG = "x" * (LONGEST + 1)
@@ -31,12 +31,15 @@ def test_a_line_too_long_for_a_path_is_a_failure_of_its_own(tmp_path: Path, endi
     (tmp_path / "a.jpg").touch()
     longest = "y" * (LONGEST - 1)
 
-    listed = list(list_images([], write_list(tmp_path, ending, ["a.jpg", LONG, LONG, longest, "", "a.jpg"])))
+    path = write_list(tmp_path, ending, ["a.jpg", LONG, LONG, longest, "a.jpg"])
 
+    listed = list(list_images([], path))
+
+    places = {"txt": ("line 2", "line 3"), "csv": ("line 3", "line 4"), "parquet": ("row 2", "row 3")}[ending]
     failures = [item for item in listed if isinstance(item, Failure)]
     assert len(listed) == 4, "two that begin alike are two, and one that is named twice is one"
     assert [(item.path, item.error) for item in failures[:2]] == [
-        (f"{'x' * 1000}... (entry {number} of the list)", "ValueError") for number in (2, 3)
+        (f"{'x' * 1000}... ({place} of {path})", "ValueError") for place in places
     ]
     assert "bytes is too long for a path" in failures[0].message
     assert failures[2].message == "File name too long"
@@ -58,7 +61,7 @@ def test_a_line_without_end_is_not_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ending", "names", "reason"),
     [
-        ("csv", ["x" * 3_000_000], "list.csv: a line is longer than 1,048,576 bytes"),
+        ("csv", ["x" * 3_000_000], "list.csv: line 2 is longer than 1,048,576 characters"),
         ("parquet", [LONG], "list.parquet: its column 'path' has values too long for a path, over 131,072 bytes"),
         ("parquet", [LONG * 10, *map(str, range(20))], "has values too long for a path"),
     ],
@@ -84,7 +87,7 @@ def test_a_small_list_of_a_hundred_thousand_copies_is_refused_unread(tmp_path: P
 
 def test_groups_of_rows_are_read_one_after_another(tmp_path: Path) -> None:
     names = [f"{number}.jpg" for number in range(3000)]
-    pq.write_table(pa.table({"path": [*names, None]}), tmp_path / "list.parquet", row_group_size=1100)
+    pq.write_table(pa.table({"path": names}), tmp_path / "list.parquet", row_group_size=1100)
 
     listed = [item.path for item in list_images([], f"{tmp_path}/list.parquet")]
 

@@ -177,7 +177,7 @@ def link_shadow(output: Path, victim: Path) -> None:
         (link_table, "predictions is a link"),
         (link_manifests, "runs is a link"),
         (file_as_table, "predictions is a file, and scenetags needs a folder there; move it away"),
-        (hard_link_lock, "cannot write to output .*: .*/_lock is a hard link to another file$"),
+        (hard_link_lock, None),
         (link_lock, "cannot write to output .*: .*/_lock is a link$"),
         (link_shadow, None),
     ],

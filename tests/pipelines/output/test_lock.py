@@ -14,6 +14,7 @@ import pytest
 from pipelines import storage
 from pipelines.output.commit import commit
 from pipelines.output.compatible import check_output
+from pipelines.output.journal import JOURNAL
 from pipelines.output.lock import check_still_held, drop_shadows, give_back_output, hold_output
 from pipelines.output.run import Run, Wave
 from pipelines.output.schema import FAILURE_COLUMNS
@@ -21,6 +22,7 @@ from pipelines.output.tables import OutputError, open_table
 from pipelines.storage.leases import STALE_SECONDS
 from tests.conftest import Bucket
 from tests.pipelines.output.rows import FIRST, stage, written
+from tools.proxy import Disturbance
 
 
 def test_the_output_is_probed_without_a_trace(tmp_path: Path, run: Run) -> None:
@@ -60,6 +62,40 @@ def test_unfinished_work_of_a_killed_run_is_removed_and_marked(run: Run, earlier
         assert not any(os.path.exists(file.staged) for file in left)
         assert storage.list_folders(run.output, "_") == []
         assert json.loads(storage.read(earlier.manifest))["status"] == "killed"
+
+
+def test_a_run_after_many_others_asks_for_few_of_their_manifests(bucket: Bucket, run: Run) -> None:
+    run = replace(run, output=f"{bucket.path}/out")
+    for number in range(40):
+        status = "done" if number < 39 else "running"
+        storage.write(f"{run.output}/runs/20250101T0000{number:02}Z-aaaa.json", json.dumps({"status": status}).encode())
+    requests: list[str] = []
+
+    def note(method: str, path: str) -> Disturbance:
+        requests.append(f"{method} {path}")
+        return Disturbance()
+
+    bucket.proxy.disturb = note
+    with hold_output(run):
+        pass
+
+    assert len(requests) < 40, requests
+    assert json.loads(storage.read(f"{run.output}/runs/20250101T000039Z-aaaa.json"))["status"] == "killed"
+
+
+def test_an_endless_file_in_place_of_a_manifest_or_a_journal_is_not_read(run: Run, earlier: Run) -> None:
+    manifest, journal = Path(earlier.manifest), Path(earlier.staging, JOURNAL)
+    for path in (manifest, journal):
+        path.parent.mkdir(parents=True)
+        path.touch()
+        # It takes no place on the disk.
+        os.truncate(path, 1 << 40)
+
+    with pytest.raises(OutputError, match=rf"{journal} is not a valid journal of a commit"), hold_output(run):
+        pytest.fail("a journal of a terabyte was believed")
+    journal.unlink()
+    with hold_output(run):
+        pass
 
 
 def test_files_that_are_not_manifests_are_left_alone(run: Run) -> None:

@@ -27,6 +27,10 @@ PROCESS = EMBEDDED | {"environment_type": "PROCESS"}
             "ftp://host/chips: ftp:// is not supported; use a local path, gs:// or s3://",
         ),
         ({"input_list": "gone.csv"}, "cannot read gone.csv"),
+        (EMBEDDED | {"input_list": "-"}, "--input_list -: workers cannot read the standard input of this command; "),
+        ({"input": "file://host/chips"}, "file://host/chips names a file of another machine; write file:///PATH"),
+        ({"input": "chips/a[1].jpg"}, "chips/a[1].jpg; [1] is one of these characters; write [[]1] if it is part of"),
+        ({"allow_empty": "true", "overwrite": "true"}, "--allow_empty and --overwrite exclude each other: an empty"),
         ({"model": "gone"}, "gone: bundle.json cannot be read"),
         ({"model": None}, "the following arguments are required: --model"),
         ({"output": ""}, "--output is empty"),
@@ -73,6 +77,11 @@ PROCESS = EMBEDDED | {"environment_type": "PROCESS"}
         (PROCESS | {"environment_options": "process_variables=hunter"}, 'Invalid process_variables "..."'),
         (EMBEDDED | {"s3_secret_access_key": "hunter"}, "--s3_secret_access_key would be stored with the job"),
         (EMBEDDED | {"azure_connection_string": "hunter"}, "--azure_connection_string would be stored with the job"),
+        ({"direct_running_mode": "multi_processing"}, "take several times as long; omit it"),
+        ({"direct_num_workers": -1}, "--direct_num_workers=-1: a number of workers is meant"),
+        ({"direct_test_splits": '{"x": 3}'}, "it is for tests of Beam itself; omit it"),
+        ({"type_check_strictness": "ALL_REQUIRED"}, "--type_check_strictness=ALL_REQUIRED: scenetags' steps do not"),
+        ({"pickle_library": "dill"}, "dill is not installed"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -99,15 +108,43 @@ def test_wrong_usage_is_one_clear_line_and_writes_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("flag", "reason"),
+    [
+        ("--profile_cpu", "--profile_cpu needs --profile_location; name a folder"),
+        ("--profile_memory", "--profile_memory needs --profile_location; name a folder"),
+        ("--runtime_type_check", "--runtime_type_check: scenetags' steps do not declare the types"),
+        ("--performance_runtime_type_check", "do not declare the types that Beam would check; omit it"),
+    ],
+)
+def test_a_switch_of_beam_with_which_no_job_runs_is_refused_in_one_line(
+    run: Predict, capsys: pytest.CaptureFixture[str], flag: str, reason: str
+) -> None:
+    assert run(flag) == 2
+    said = capsys.readouterr().err
+    assert reason in said
+    assert said.count("\n") == 1, said
+
+
 def test_a_path_without_its_flag_and_an_output_inside_the_bundle_are_refused() -> None:
     with pytest.raises(UsageError, match=r"^unexpected argument chips; did you mean --input chips\?$"):
         parse_predict(["chips", "--model=bundle", "--output=tagged"])
+    with pytest.raises(
+        UsageError,
+        match=r"^unexpected argument b.jpg; if the shell has expanded a pattern, put quotes around it, as in --input '",
+    ):
+        parse_predict(["--input", "a.jpg", "b.jpg", "c.jpg", "--model=bundle", "--output=tagged"])
     for output in ("bundle", "bundle/tagged", str(Path("bundle").absolute())):
         with pytest.raises(
             UsageError, match=r"^--output .*bundle.* is inside the model bundle; choose another folder$"
         ):
             parse_predict(["--input=chips", "--model=bundle", f"--output={output}"])
     assert parse_predict(["--input=chips", "--model=bundle", "--output=bundle2"]).output.endswith("/bundle2")
+
+
+def test_a_second_list_is_not_forgotten() -> None:
+    with pytest.raises(UsageError, match="--input_list is given twice"):
+        parse_predict(["--input_list=a.txt", "--input_list=b.txt", "--model=bundle", "--output=tagged"])
 
 
 def test_a_flag_of_beam_is_not_taken_for_one_of_ours() -> None:

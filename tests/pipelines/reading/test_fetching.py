@@ -64,7 +64,7 @@ def test_of_what_is_no_image_only_the_head_is_fetched(place: str, tmp_path: Path
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
 
-    message = f"not a JPEG, PNG, TIFF, GIF, BMP or WebP file: begins with {bytes(8)!r}"
+    message = f"not a JPEG, JPEG 2000, PNG, TIFF, GIF, BMP or WebP file: begins with {bytes(8)!r}"
     assert refused == Refusal("decode", "NotAnImageError", message)
     # A stream reads a megabyte ahead.
     assert peak < 4_000_000

@@ -11,7 +11,7 @@ from pipelines.storage.buckets import _split
 from pipelines.storage.errors import ConflictError
 from pipelines.storage.leases import Clock, Lease
 from pipelines.storage.lock_objects import LockObject
-from pipelines.storage.objects import ABSENT
+from pipelines.storage.objects import ABSENT, Stored
 from tests.conftest import Bucket
 
 
@@ -48,11 +48,11 @@ class Shelf:
         self.data, self.version = data.read(), f'"{self.written}"'
         return self.version
 
-    def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> str:
+    def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> Stored:
         if not self.version:
             raise FileNotFoundError(errno.ENOENT, "gone")
         into.write(self.data)
-        return self.version
+        return Stored(self.version)
 
     def delete(self, bucket: str, key: str) -> None:
         self.before_delete()

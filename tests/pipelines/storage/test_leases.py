@@ -16,7 +16,7 @@ from pipelines import storage
 from pipelines.storage import leases
 from pipelines.storage.errors import ConflictError, CredentialsOutageError
 from pipelines.storage.leases import lease
-from pipelines.storage.lock_objects import read_owner
+from pipelines.storage.lock_objects import LockObject, read_owner
 from tests.conftest import Bucket
 from tests.pipelines.storage.locking import Hours, Shelf, acquired, at
 from tests.pipelines.storage.waiting import wait_for
@@ -136,7 +136,7 @@ def test_a_lock_whose_answer_was_lost_is_held(bucket: Bucket) -> None:
 def test_a_renewal_survives_every_error(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.001)
     shelf = Shelf()
-    with lease(shelf, "bucket", "_lock", "the first", [].append):  # type: ignore[arg-type]
+    with lease(LockObject(shelf, "bucket", "_lock", "the first"), [].append):  # type: ignore[arg-type]
         tries = 0
 
         def fail(expected: str) -> None:
@@ -160,7 +160,7 @@ def test_a_renewal_that_hangs_does_not_keep_the_next_one_from_succeeding(monkeyp
             hanging += 1
             released.wait(10)
 
-    with lease(shelf, "bucket", "_lock", "the first", [].append):  # type: ignore[arg-type]
+    with lease(LockObject(shelf, "bucket", "_lock", "the first"), [].append):  # type: ignore[arg-type]
         shelf.before_put = hang
         wait_for(lambda: hanging == 2)
         written = shelf.written
@@ -181,7 +181,7 @@ def test_threads_that_cannot_be_started_do_not_end_the_renewal(monkeypatch: pyte
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    with lease(shelf, "bucket", "_lock", "the first", [].append):  # type: ignore[arg-type]
+    with lease(LockObject(shelf, "bucket", "_lock", "the first"), [].append):  # type: ignore[arg-type]
         written = shelf.written
         wait_for(lambda: shelf.written > written + 2)
 
@@ -196,7 +196,7 @@ def test_a_renewal_goes_on_when_nobody_can_be_told_of_its_trouble(monkeypatch: p
         told += 1
         raise BrokenPipeError
 
-    with lease(shelf, "bucket", "_lock", "the first", tell):  # type: ignore[arg-type]
+    with lease(LockObject(shelf, "bucket", "_lock", "the first"), tell):  # type: ignore[arg-type]
         wait_for(lambda: told > 0)
         written = shelf.written
         wait_for(lambda: shelf.written > written + 2)

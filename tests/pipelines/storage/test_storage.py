@@ -50,7 +50,7 @@ def test_a_lock_file_that_nobody_holds_does_not_block(tmp_path: Path) -> None:
     path.write_text("somebody who was killed")
 
     with storage.lock(str(path), "the next"):
-        assert path.read_text() == "the next"
+        assert storage.read_lock(str(path)) == "the next"
 
 
 @pytest.mark.parametrize(("number", "times", "left"), [(errno.EBUSY, 1, []), (errno.EACCES, 9, ["_lock"])])
@@ -60,7 +60,7 @@ def test_a_lock_whose_deletion_is_refused_blocks_nobody(
     monkeypatch.setattr(storage.local, "SECONDS_BETWEEN_ATTEMPTS", (0, 0))
     path = str(tmp_path / "_lock")
     with monkeypatch.context() as patch:
-        patch.setattr(os, "remove", Flaky(number, times, os.remove))
+        patch.setattr(os, "rename", Flaky(number, times, os.rename))
         with storage.lock(path, "the first"):
             pass
 
@@ -72,16 +72,16 @@ def test_a_lock_whose_deletion_is_refused_blocks_nobody(
 class Flaky:
     """A function, the opening of a file unless another is named, that fails some times before it works."""
 
-    def __init__(self, number: int, times: int, function: Callable[[str], Any] = storage.local._open) -> None:
+    def __init__(self, number: int, times: int, function: Callable[..., Any] = storage.local._open) -> None:
         self.number = number
         self.times = times
         self.function = function
 
-    def __call__(self, path: str) -> Any:
+    def __call__(self, *paths: str) -> Any:
         if self.times:
             self.times -= 1
             raise OSError(self.number, os.strerror(self.number))
-        return self.function(path)
+        return self.function(*paths)
 
 
 @pytest.fixture
@@ -192,3 +192,15 @@ def test_a_small_file_takes_little_memory_however_much_may_be_read(tmp_path: Pat
 
     # More than any machine has.
     assert storage.read(str(path), 10**15) == b"data"
+
+
+def test_a_relative_path_in_a_deleted_folder_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    for path in ("chips", "../chips", "./a/../b"):
+        with pytest.raises(storage.UnsupportedStorageError, match=r"is relative to the working folder.*; cd to"):
+            storage.normalize(path)
+    assert storage.normalize("/chips") == "/chips"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import errno
-import io
 
 import pytest
 
 from pipelines import storage
-from pipelines.storage.buckets import _split
 from pipelines.storage.errors import ConflictError
 from tests.conftest import Bucket
 from tests.pipelines.storage.locking import Hours, Shelf, acquired, at
@@ -58,6 +56,15 @@ def test_a_lock_that_others_hold_for_moments_is_waited_for() -> None:
     at(shelf, "the last").acquire()
 
 
+def test_a_lock_that_may_not_be_renewed_is_refused_at_once(bucket: Bucket) -> None:
+    lock = acquired(at(bucket, "the first"))
+    answers = iter([None, None, 403])
+    bucket.proxy.disturb = lambda method, path: Disturbance(next(answers, None))
+
+    with pytest.raises(storage.UnsupportedStorageError, match=r"does not let the lock be renewed \(.*\(403\)\), so"):
+        lock.check_conditions()
+
+
 FORGOTTEN = [
     ("gs", ["ifgenerationmatch"]),
     ("s3", ["if-match"]),
@@ -100,7 +107,7 @@ def test_two_at_once_in_a_store_that_forgets_conditions_are_both_refused(first_t
     assert not shelf.version
 
 
-def test_a_store_that_honours_conditions_is_asked_twice(bucket: Bucket) -> None:
+def test_a_store_that_honours_conditions_is_asked_thrice(bucket: Bucket) -> None:
     lock = acquired(at(bucket, "the first"))
     requests: list[str] = []
 
@@ -109,9 +116,7 @@ def test_a_store_that_honours_conditions_is_asked_twice(bucket: Bucket) -> None:
         return Disturbance()
 
     bucket.proxy.disturb = note
-    before = storage._bucket_store(bucket.path)._objects.get(*_split(f"{bucket.path}/_lock"), io.BytesIO())
-    requests.clear()
     lock.check_conditions()
 
-    assert len(requests) == 2, requests
-    assert storage._bucket_store(bucket.path)._objects.get(*_split(f"{bucket.path}/_lock"), io.BytesIO()) == before
+    assert len(requests) == 3, requests
+    assert lock._lock.read().ours

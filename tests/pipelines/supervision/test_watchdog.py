@@ -19,7 +19,7 @@ from typing import IO
 
 import pytest
 
-from pipelines.supervision import watchdog
+from pipelines.supervision import interruption, watchdog
 from pipelines.supervision.watchdog import Notes, explain, noted, watching
 from tests import ROOT
 from tests.image_files import encode, picture
@@ -92,6 +92,16 @@ def test_a_watchdog_that_is_stopped_keeps_no_finished_run(monkeypatch: pytest.Mo
         os.kill(int(child), signal.SIGSTOP)
     assert time.monotonic() - began < 10
     assert not Path(f"/proc/{child}").exists(), "the watchdog is left behind"
+
+
+def test_a_signal_to_all_processes_of_a_job_ends_no_watchdog() -> None:
+    before = set(CHILDREN.read_text().split())
+    with watching("/out", "text", pytest.fail):
+        [child] = set(CHILDREN.read_text().split()) - before
+        for number in (*interruption.SIGNALS, *interruption.MORE_SIGNALS):
+            os.kill(int(child), number)
+        time.sleep(0.1)
+        assert Path(f"/proc/{child}/status").read_text().find("(zombie)") < 0, "the watchdog is dead"
 
 
 def test_a_dead_watchdog_does_not_end_the_run() -> None:

@@ -1,0 +1,133 @@
+"""Read the names in lists that are Parquet: files, and folders of them as Spark and others write."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Iterator
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet
+
+from pipelines import storage
+from pipelines.listing.list_names import LONGEST, ListError, Named, check_name, find_column, reason, too_long
+from pipelines.listing.names import is_image
+
+# A batch takes up to this many times `LONGEST`. Fewer rows would be slower.
+_BATCH = 1024
+_READ_AHEAD = 1 << 20
+_UNFINISHED = "_temporary"
+
+
+def read_folder(folder: str, column: str, passed_over: Counter[str] | None) -> Iterator[Named]:
+    """Read all Parquet files in a folder and below it, except those that are hidden or begin with `_`.
+
+    Raises:
+      ListError: it has none, or is still being written.
+      OSError: a folder or a file cannot be read.
+    """
+    files = _find_files(folder.rstrip("/"), passed_over)
+    if not files:
+        raise ListError(" is a folder without .parquet files")
+    for path in files:
+        name = path[len(folder.rstrip("/")) + 1 :]
+        try:
+            with storage.open_to_read(path) as file:
+                yield from read_parquet(file, column, f" in {name}")
+        except ListError as error:
+            raise ListError(f": {name}{error.message}", error.remedy) from error
+        except (OSError, pa.ArrowException) as error:
+            raise ListError(f": {name}: {reason(error)}") from error
+
+
+def _find_files(folder: str, passed_over: Counter[str] | None) -> list[str]:
+    found, folders = list[str](), [folder]
+    while folders:
+        place = folders.pop()
+        for path in storage.list_folders(place):
+            name = posixpath.basename(path)
+            if name == _UNFINISHED:
+                raise ListError(f" is not complete: it holds {_UNFINISHED}", "write it again")
+            if not name.startswith((".", "_")):
+                folders.append(path)
+        for path in storage.list_files(place):
+            name = posixpath.basename(path)
+            if name.lower().endswith((".parquet", ".pq")) and not name.startswith((".", "_")):
+                found.append(path)
+            elif not name.startswith("_"):
+                is_image(name, passed_over)
+    return sorted(found)
+
+
+def read_parquet(file: IO[bytes], column: str, where: str = "") -> Iterator[Named]:
+    """Read the names in a Parquet file.
+
+    Args:
+      file: to be read.
+      column: that holds the paths.
+      where: put behind the number of a row that names nothing.
+
+    Raises:
+      ListError: it has no such column, or two of them.
+      OSError: its values are too long.
+    """
+    row = 0
+    with pyarrow.parquet.ParquetFile(file, pre_buffer=False) as table:
+        find_column(table.schema_arrow.names, column)
+        with pyarrow.parquet.ParquetFile(
+            file, read_dictionary=[column], pre_buffer=False, buffer_size=_READ_AHEAD
+        ) as packed:
+            for group in range(table.num_row_groups):
+                if table.metadata.row_group(group).num_rows and _is_too_large(packed, group, column):
+                    raise OSError(f"its column {column!r} has values too long for a path, over {LONGEST:,} bytes")
+                # Without threads; see `output.tables.open_table`.
+                for batch in table.iter_batches(_BATCH, [group], [column], use_threads=False):
+                    yield from _names(batch.column(column), row, where)
+                    row += batch.num_rows
+
+
+def _is_too_large(table: pyarrow.parquet.ParquetFile, group: int, name: str) -> bool:
+    """Return whether a group of rows unpacks to more than paths take.
+
+    A file of some hundred bytes can hold thousands of copies of a value of many megabytes.
+
+    Args:
+      table: opened so that the column is read as a dictionary of values and references to them.
+      group: its number.
+      name: of the column.
+    """
+    described = table.metadata.row_group(group)
+    columns = map(described.column, range(described.num_columns))
+    size = sum(column.total_uncompressed_size for column in columns if column.path_in_schema == name)
+    if size > LONGEST * described.num_rows:
+        return True
+    # The first row comes with the dictionary of the whole group.
+    column = next(table.iter_batches(1, [group], [name], use_threads=False)).column(name)
+    return isinstance(column, pa.DictionaryArray) and _longest(column.dictionary) > LONGEST
+
+
+def _names(column: pa.Array, row: int, where: str) -> Iterator[Named]:
+    """Read the names in a batch of rows.
+
+    Args:
+      column: of the batch.
+      row: the number of the row before it.
+      where: put behind the number of a row that names nothing.
+    """
+    texts = column.cast(pa.string())
+    if _longest(texts) <= LONGEST:
+        for number, name in enumerate(texts.to_pylist(), row + 1):
+            yield name or check_name(name, f"row {number:,}{where}")
+        return
+    for number, value in enumerate(texts, row + 1):
+        data = value.as_buffer() or b""
+        name = bytes(memoryview(data)[:LONGEST]).decode("utf-8", "surrogateescape")
+        place = f"row {number:,}{where}"
+        yield check_name(name, place) if len(data) <= LONGEST else too_long(name, len(data), place)
+
+
+def _longest(texts: pa.Array) -> int:
+    """Return the length in bytes of the longest text."""
+    return pyarrow.compute.max(pyarrow.compute.binary_length(texts)).as_py() or 0

@@ -1,0 +1,144 @@
+"""Read the names in lists of text, line by line, however long a line claims to be."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import IO, Any, TextIO
+
+from pipelines.listing.list_names import (
+    LONGEST,
+    Blank,
+    ListError,
+    Named,
+    NoName,
+    byte_length,
+    check_name,
+    find_column,
+    too_long,
+)
+
+_LONGEST_LINE = 1 << 20
+"""Characters of a line with more than a name in it."""
+_READ_AHEAD = 1 << 16
+
+
+def as_text(file: IO[bytes], newline: str) -> TextIO:
+    """Decode a file: UTF-8, or UTF-16 with a byte order mark.
+
+    Args:
+      file: to be decoded.
+      newline: as for `open`.
+
+    Raises:
+      ListError: it is UTF-16 without a byte order mark.
+    """
+    head = file.read(4)
+    encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    if b"\0" in head and encoding != "utf-16":
+        raise ListError(" is neither UTF-8 nor UTF-16 with a byte order mark", "save it as UTF-8")
+    # Names that are not UTF-8 pass through unchanged; `refer` turns each into a failure.
+    raw = io.BufferedReader(_Rejoined(head, file), _READ_AHEAD)
+    return io.TextIOWrapper(raw, encoding, errors="surrogateescape", newline=newline)
+
+
+class _Rejoined(io.RawIOBase):
+    """A file whose first bytes have been read already: standard input cannot be wound back."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self._head = head
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data, self._head = self._head or self._rest.read(len(buffer)), b""
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def read_lines(text: TextIO) -> Iterator[Named]:
+    """Read a list with one name per line."""
+    number = 0
+    while line := text.readline(LONGEST):
+        number += 1
+        if len(line) == LONGEST and not line.endswith("\n"):
+            length, rest = byte_length(line), line
+            while len(rest) == LONGEST and not rest.endswith("\n"):
+                rest = text.readline(LONGEST)
+                length += byte_length(rest)
+            yield too_long(line, length, f"line {number:,}")
+        else:
+            yield line.rstrip("\r\n") or Blank(number)
+
+
+def read_cells(text: TextIO, delimiter: str, column: str) -> Iterator[Named]:
+    """Read a list with a header and cells, which may be quoted and then have several lines.
+
+    Raises:
+      ListError: it has no such column or two of them, or a line or the quotes are beyond repair.
+    """
+    # By default a cell may be no longer than a path, but a shape can stand beside a path.
+    csv.field_size_limit(_LONGEST_LINE)
+    # Strict: otherwise a quote without end would swallow all lines behind it.
+    rows = csv.reader(_short_lines(text), delimiter=delimiter, strict=True)
+    begins = 1
+    try:
+        header = next(rows, None)
+        if header is None:
+            return
+        place = find_column(header, column)
+        begins = rows.line_num + 1
+        for row in rows:
+            if len(row) == len(header):
+                name = row[place]
+                yield name if 0 < len(name) <= LONGEST // 4 else check_name(name, f"line {begins:,}")
+            elif row:
+                yield NoName(f"line {begins:,}", f"{len(row)} cells where the header has {len(header)}")
+            else:
+                yield Blank(begins)
+            begins = rows.line_num + 1
+    except csv.Error as error:
+        raise ListError(
+            f": line {begins:,}: {error}", "put quotes around cells with quotes, and double those"
+        ) from error
+
+
+def read_json(text: TextIO, column: str) -> Iterator[Named]:
+    """Read a list with a JSON object per line.
+
+    Raises:
+      ListError: a line is no JSON object, or is too long.
+    """
+    # Pairs, since a dictionary would keep one of two names.
+    decode = json.JSONDecoder(object_pairs_hook=tuple).decode
+    for number, line in enumerate(_short_lines(text), 1):
+        if not line.strip():
+            yield Blank(number)
+            continue
+        try:
+            pairs = decode(line)
+        except (ValueError, RecursionError) as error:
+            raise ListError(f": line {number:,} is not JSON: {error}") from error
+        if not isinstance(pairs, tuple):
+            raise ListError(f": line {number:,} is not a JSON object", f'write {{"{column}": "..."}} on each line')
+        names = [value for key, value in pairs if key == column]
+        if len(names) > 1:
+            yield NoName(f"line {number:,}", f"{len(names)} values of {column!r}")
+        elif names and names[0] is not None and not isinstance(names[0], str):
+            yield NoName(f"line {number:,}", f"{column!r} is not a text")
+        else:
+            yield check_name(names[0] if names else None, f"line {number:,}")
+
+
+def _short_lines(text: TextIO) -> Iterator[str]:
+    number = 0
+    while line := text.readline(_LONGEST_LINE):
+        number += 1
+        if len(line) == _LONGEST_LINE and not line.endswith("\n"):
+            raise ListError(f": line {number:,} is longer than {_LONGEST_LINE:,} characters")
+        yield line

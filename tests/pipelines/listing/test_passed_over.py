@@ -1,0 +1,140 @@
+"""What is not listed is counted: files that are not named like images, and what a system, macOS or training leaves."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from model.export import card
+from pipelines import storage
+from pipelines.listing import list_images
+from pipelines.listing.names import BUNDLE_FILES, BUNDLE_PICTURES, is_image
+from tests.conftest import Bucket
+
+
+def write(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return folder
+
+
+def listed(root: str, pattern: str) -> tuple[list[str], Counter[str]]:
+    """List what a pattern below a folder matches; return the names and the counts of what was passed over."""
+    passed_over: Counter[str] = Counter()
+    names = [item.path.removeprefix(f"{root}/") for item in list_images([f"{root}/{pattern}"], passed_over=passed_over)]
+    return sorted(names), passed_over
+
+
+def test_what_a_folder_passes_over_is_counted(tmp_path: Path) -> None:
+    write(tmp_path, "a.jpg", "b.HEIC", "deep/c.heic", "deep/notes", ".hidden")
+    passed_over: Counter[str] = Counter()
+
+    assert len(list(list_images([str(tmp_path)], passed_over=passed_over))) == 1
+    assert passed_over == {".heic": 2, "no ending": 1, "hidden": 1}
+
+
+def test_files_of_ever_different_endings_are_counted_in_little_memory(tmp_path: Path) -> None:
+    folders = [tmp_path / "a", tmp_path / "b"]
+    written = [*(f"scan.{number:04}" for number in range(300)), *(f"{number}.xml" for number in range(5)), "a.jpg"]
+    for folder in folders:
+        write(folder, *written)
+    passed_over: Counter[str] = Counter()
+
+    assert len(list(list_images(list(map(str, folders)), passed_over=passed_over))) == 2
+    assert passed_over.total() == 2 * 305
+    assert len(passed_over) <= 101
+    assert passed_over[".xml"] == 10, "those that come often are counted by themselves, however late they come"
+    assert passed_over["other endings"] >= 2 * 305 - 10 - 100 * 2
+
+    counter: Counter[str] = Counter()
+    for number in range(10_000):
+        is_image(f"scan.{number}", counter)
+        assert len(counter) <= 202
+    assert counter.total() == 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [
+        (f"x.{'e' * 300}", f".{'e' * 15}..."),
+        ("x.a\x1b[31m\n", ".a?[31m?"),
+        (os.fsdecode(b"x.\xff"), ".?"),
+        ("x.ÄÖ", ".äö"),
+        ("x.", "."),
+    ],
+)
+def test_an_ending_is_short_and_can_be_printed(name: str, ending: str) -> None:
+    passed_over: Counter[str] = Counter()
+    assert not is_image(name, passed_over)
+    assert passed_over == {ending: 1}
+
+
+OF_SYSTEMS = ("@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX", "~snapshot")
+
+
+@pytest.mark.parametrize("pattern", ["", "*", "**", "**/*.jpg", "?", "d/**"])
+def test_thumbnails_and_deleted_images_of_a_system_are_passed_over_and_counted(tmp_path: Path, pattern: str) -> None:
+    write(tmp_path, "d/a.jpg", *(f"d/{folder}/b.jpg" for folder in OF_SYSTEMS))
+    (tmp_path / "d/lost+found").chmod(0)
+
+    assert listed(str(tmp_path), pattern) == (["d/a.jpg"], {f"{folder}/": 1 for folder in OF_SYSTEMS})
+
+
+def test_a_folder_of_the_system_is_listed_where_it_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "d/a.jpg", "d/@eaDir/b.jpg")
+
+    for pattern in ("d/@eaDir", "*/@eaDir/*.jpg", "**/@eaDir/*"):
+        assert listed(str(tmp_path), pattern)[0] == ["d/@eaDir/b.jpg"]
+
+
+@pytest.mark.parametrize("pattern", ["", "**/*.jpg", "**"])
+def test_folders_of_a_system_in_a_bucket_are_passed_over_too(bucket: Bucket, pattern: str) -> None:
+    for name in ("d/a.jpg", "d/@eaDir/b.jpg", "d/@eaDir/deep/c.jpg"):
+        storage.write(f"{bucket.path}/{name}", b"")
+
+    assert listed(bucket.path, pattern) == (["d/a.jpg"], {"@eaDir/": 2})
+    assert listed(bucket.path, "d/@eaDir/**/*.jpg")[0] == ["d/@eaDir/b.jpg", "d/@eaDir/deep/c.jpg"]
+
+
+def test_what_macos_puts_into_an_archive_is_counted(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in ("a.jpg", "__MACOSX/a.jpg", "._a.jpg", "__MACOSX/._a.jpg"):
+            archive.writestr(name, b"")
+
+    assert listed(str(tmp_path), "x.zip") == (["x.zip::a.jpg"], {"hidden": 1, "__MACOSX/": 2})
+
+
+IN_BUNDLE = ("MODEL_CARD.md", "a.jpg", *BUNDLE_FILES, *sorted(BUNDLE_PICTURES), "saved_model/training.png")
+
+
+@pytest.mark.parametrize("pattern", ["", "**/*.[jp]*g", "m/*"])
+def test_the_curves_of_a_bundle_are_passed_over_and_nothing_else_in_it(tmp_path: Path, pattern: str) -> None:
+    write(tmp_path, *(f"m/bundle/{name}" for name in IN_BUNDLE), "training.png", "m/precision_recall.png")
+
+    names, passed_over = listed(str(tmp_path), pattern)
+
+    assert names == sorted(
+        {"m/bundle/a.jpg", "m/bundle/saved_model/training.png", "m/precision_recall.png", "training.png"}
+        - ({"training.png"} if pattern.startswith("m") else set())
+    )
+    assert passed_over["curves of bundles"] == 2
+
+
+def test_the_curves_of_a_bundle_in_a_bucket_are_passed_over(bucket: Bucket) -> None:
+    for name in (*(f"m/{name}" for name in IN_BUNDLE), "n/bundle.json", "n/training.png"):
+        storage.write(f"{bucket.path}/{name}", b"")
+
+    for pattern in ("", "**/*.[jp]*g"):
+        names, passed_over = listed(bucket.path, pattern)
+        assert names == ["m/a.jpg", "m/saved_model/training.png", "n/training.png"]
+        assert passed_over["curves of bundles"] == 2
+
+
+def test_the_curves_are_those_that_training_draws() -> None:
+    assert {card.TRAINING_CURVES, card.PRECISION_RECALL} == BUNDLE_PICTURES
