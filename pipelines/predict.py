@@ -71,6 +71,7 @@ def _predict(options: PredictOptions) -> int:
         detached=is_detached(beam_options),
         options=options.described(),
         access=access,
+        rendering=options.rendering.over(bundle.rendering),
         settings=(options.engine, options.limits.max_bytes, options.limits.max_pixels),
     )
     if options.dry_run:

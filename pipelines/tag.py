@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pipelines.commandline.flags import add_engine, add_model
 from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.commandline.printing import log, show
+from pipelines.commandline.rasters import add_rasters, read_rendering
 from pipelines.errors import ScenetagsError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, folders or patterns")
     add_model(parser)
     add_engine(parser)
+    add_rasters(parser, default="as the bundle's training images did")
     parser.add_argument("--picture", metavar="FILE.png", help="also draw each image next to its probabilities")
     try:
         return _tag(parser.parse_args(sys.argv[1:] if argv is None else argv))
@@ -71,7 +73,10 @@ def _tag(options: argparse.Namespace) -> int:
     if options.picture:
         _check_picture(options.picture, [item.path for item in listed])
     bundle = load_bundle(options.model)
-    source = ImageSource(DecodeSettings(bundle.image_size, bundle.resize_filter), Limits())
+    said = read_rendering(options.bands, options.stretch, options.product)
+    rendering = said.over(bundle.rendering)
+    decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, rendering=rendering)
+    source = ImageSource(decoding, Limits())
     with closing(LookAhead(source, READS_IN_FLIGHT)) as ahead:
         read = list(ahead.read(item for item in listed if isinstance(item, ImageRef)))
     images = [item for item in read if isinstance(item, Image)]

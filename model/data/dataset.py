@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from model.data import augmentation
 from pipelines import images, storage
 from pipelines.errors import ScenetagsError
+from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.supervision.machine import available_cores
 
 RESIZE_FILTER = "bilinear"
@@ -92,23 +93,24 @@ def spread(count: int, most: int) -> NDArray[np.int64]:
     return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
 
 
-def decode(paths: Sequence[str], image_size: int, folder: Path) -> DecodedImages:
+def decode(paths: Sequence[str], image_size: int, folder: Path, rendering: Rendering = NO_RENDERING) -> DecodedImages:
     """Decode, repair and resize images into a cache, or find them there.
 
     Args:
       paths: the images.
       image_size: S, in pixels; images become squares of this side.
       folder: the cache; created if missing.
+      rendering: how rasters become pictures.
 
     Raises:
       DatasetError: the disk is too small for the cache, or no image could be decoded.
     """
-    identity = f"{fingerprint(paths)} {image_size} {RESIZE_FILTER}"
+    identity = f"{fingerprint(paths)} {image_size} {RESIZE_FILTER} {json.dumps(rendering)}"
     shape = (len(paths), image_size, image_size, 3)
     outcome = _read_outcome(folder, identity, shape)
     if outcome is None:
         (folder / _OUTCOME).unlink(missing_ok=True)  # before the pixels it describes are overwritten
-        outcome = _decode_all(paths, shape, folder)
+        outcome = _decode_all(paths, shape, folder, rendering)
         storage.write(str(folder / _OUTCOME), json.dumps({"identity": identity, **outcome}).encode())
     unreadable = tuple(Unreadable(*pair) for pair in outcome["unreadable"])
     if len(unreadable) == len(paths):
@@ -173,10 +175,12 @@ def _stream(
     return dataset.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def _decode_all(paths: Sequence[str], shape: tuple[int, int, int, int], folder: Path) -> dict[str, Any]:
+def _decode_all(
+    paths: Sequence[str], shape: tuple[int, int, int, int], folder: Path, rendering: Rendering
+) -> dict[str, Any]:
     from tqdm import tqdm
 
-    settings = images.DecodeSettings(shape[1], RESIZE_FILTER)
+    settings = images.DecodeSettings(shape[1], RESIZE_FILTER, rendering=rendering)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _PIXELS).unlink(missing_ok=True)
     _check_space(folder, int(np.prod(shape, dtype=object)), len(paths))

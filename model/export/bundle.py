@@ -224,6 +224,7 @@ def _describe(folder: Path, facts: Facts) -> None:
         training=training_summary(facts),
         metrics=metrics_summary(facts, quality),
         versions=made_with,
+        rendering=facts.network.rendering,
     )
 
 

@@ -146,6 +146,8 @@ def _data(facts: Facts) -> Iterator[str]:
         f"resized to {facts.network.image_size} px ({facts.network.resize_filter}). Repairs made: "
         f"{repairs or 'none, all images were plain RGB'}."
     )
+    if facts.network.rendering:
+        yield f"Rasters were shown with `{facts.network.rendering}`; prediction shows them alike."
 
 
 def _training(facts: Facts) -> Iterator[str]:
@@ -186,7 +188,7 @@ def _command(facts: Facts) -> str:
         "quantize": facts.quantization_name,
     }
     words = (f"--{name} {shlex.quote(' '.join(str(value).split()))}" for name, value in flags.items())
-    return f"scenetags train {' '.join(words)}"
+    return " ".join(["scenetags train", *words, *[str(facts.network.rendering)] * bool(facts.network.rendering)])
 
 
 def _origin(network: Network) -> str:

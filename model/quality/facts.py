@@ -16,6 +16,7 @@ from model.quality import metrics, thresholds
 from model.quality.history import Epoch
 from model.quality.metrics import Scores
 from model.quality.thresholds import Thresholds
+from pipelines.images.rendering import NO_RENDERING, Rendering
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,14 @@ class Network:
       image_size: side of its images, in pixels.
       resize_filter: the filter that resizes images to that size.
       weights: "imagenet", a file of weights, or None if it was trained from scratch.
+      rendering: how rasters among its images became pictures.
     """
 
     alpha: float
     image_size: int
     resize_filter: str
     weights: str | Path | None
+    rendering: Rendering = NO_RENDERING
 
     @property
     def weights_name(self) -> str:

@@ -115,7 +115,9 @@ def _gather(
         name=settings.name,
         note=settings.note,
         labels=data.labels,
-        network=facts.Network(settings.alpha, settings.image_size, dataset.RESIZE_FILTER, settings.weights),
+        network=facts.Network(
+            settings.alpha, settings.image_size, dataset.RESIZE_FILTER, settings.weights, settings.rendering
+        ),
         data=facts.Data(
             images=settings.images,
             label_file=settings.labels,
@@ -176,7 +178,7 @@ def _check_enough(settings: Settings, tags: Sequence[frozenset[str]]) -> None:
 def _read(
     matched: labels.LabelledImages, findings: list[labels.Finding], settings: Settings, workspace: Workspace
 ) -> Data:
-    decoded = dataset.decode(matched.paths, settings.image_size, workspace.images)
+    decoded = dataset.decode(matched.paths, settings.image_size, workspace.images, settings.rendering)
     for repair, count in decoded.repairs.items():
         show(f"{count} of {len(matched.paths)} images repaired: {repair}")
     if decoded.unreadable:

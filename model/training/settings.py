@@ -10,6 +10,8 @@ from typing import Literal, NamedTuple, get_args
 
 from model.training import network
 from pipelines.commandline.parser import Parser, UsageError, at_least, between
+from pipelines.commandline.rasters import add_rasters, read_rendering
+from pipelines.images.rendering import NO_RENDERING, Rendering
 
 Quantize = Literal["none", "int8"]
 
@@ -72,6 +74,7 @@ class Settings(NamedTuple):
     batch_size: int
     validation_fraction: float
     seed: int
+    rendering: Rendering = NO_RENDERING
 
 
 def parse(argv: Sequence[str]) -> Settings:
@@ -96,6 +99,7 @@ def parse(argv: Sequence[str]) -> Settings:
     # A name that is not UTF-8 would make writing the model card fail after hours of training.
     name = (flags.name or output.name).encode("utf-8", "backslashreplace").decode()
     values = vars(flags) | {"name": name, "output": output}
+    values["rendering"] = read_rendering(*(values.pop(flag) for flag in ("bands", "stretch", "product")))
     if flags.weights is None:
         values["head_epochs"] = 0  # there is no trained network yet to put a head on
     if flags.finetune_epochs is None:
@@ -121,6 +125,7 @@ def _parser() -> Parser:
     where.add_argument("--name", default="", help="name of the model (default: the name of the output folder)")
     where.add_argument("--note", default="", metavar="TEXT", help="a sentence about the data, for the model card")
 
+    add_rasters(parser, default="they do not")
     net = parser.add_argument_group("network")
     size = at_least(network.MIN_IMAGE_SIZE, network.MAX_IMAGE_SIZE)
     net.add_argument("--image_size", type=size, default=224, metavar="PX", help=f"side of its input images {_DEFAULT}")

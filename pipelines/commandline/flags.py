@@ -10,6 +10,7 @@ from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import Parser, UsageError, add_switch
 from pipelines.commandline.printing import LOG_FORMATS, use_log_format
+from pipelines.commandline.rasters import add_rasters
 from pipelines.images.limits import Limits
 from pipelines.inference import ENGINES
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, describe
@@ -86,6 +87,7 @@ def add_flags(parser: argparse.ArgumentParser, output: str | None = None) -> Non
     _add_input(parser.add_argument_group("what to tag"))
     _add_model_and_output(parser.add_argument_group("model and output"), output)
     _add_execution(parser.add_argument_group("execution"))
+    add_rasters(parser, default="as the bundle's training images did")
     _add_limits(parser.add_argument_group("per-image limits (an image over a limit is recorded as a failure)"))
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from pipelines import storage
 from pipelines.commandline.parser import UsageError, mistyped
+from pipelines.commandline.rasters import read_rendering
 from pipelines.credentials import flags_without_secrets, url_without_secrets
 from pipelines.images.limits import Limits
+from pipelines.images.rendering import Rendering
 from pipelines.inference import BATCH_SIZE
 from pipelines.reading import READS_IN_FLIGHT
 
@@ -51,6 +53,9 @@ class PredictOptions:
     max_pixels: int | None = None
     max_seconds: float | None = None
     isolate_decoding: bool = False
+    bands: str | None = None
+    stretch: str | None = None
+    product: str | None = None
     progress: str = "auto"
     log_format: str = "text"
     verbose: bool = False
@@ -63,6 +68,7 @@ class PredictOptions:
           UsageError: a value is out of its range, or options contradict one another.
         """
         self._check_paths()
+        read_rendering(self.bands, self.stretch, self.product)
         # The limits keep a slip of the finger from starting so many threads that the system ends the run, or hangs.
         for flag, count, most in (
             ("--batch_size", self.batch_size, 1_000_000),
@@ -104,6 +110,11 @@ class PredictOptions:
     def limits(self) -> Limits:
         """The per-image limits: those given, and the defaults for the others."""
         return Limits.given(self.max_bytes, self.max_pixels, self.max_seconds, self.isolate_decoding)
+
+    @property
+    def rendering(self) -> Rendering:
+        """How rasters become pictures, as far as it was said; the bundle says the rest."""
+        return read_rendering(self.bands, self.stretch, self.product)
 
     def described(self) -> dict[str, Any]:
         """Return all options by name, without credentials."""

@@ -50,7 +50,8 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
         if not layout.is_scaled and not _fills_range(image, layout.no_data):
             raise UntrustedColoursError(
                 f"16-bit {layout.format.upper()} whose values are nearly all in the darker half of the range: "
-                "it is unknown how bright white is"
+                "it is unknown how bright white is",
+                "say it with --stretch" if layout.format == "tiff" else "",
             )
     if layout.palette is not None:
         image.putpalette(layout.palette)

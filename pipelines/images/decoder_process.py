@@ -19,6 +19,7 @@ import numpy as np
 
 from pipelines.images.decoding import DecodeSettings, Resized, decode_resized
 from pipelines.images.layout import ImageError
+from pipelines.images.rendering import Rendering
 
 READY = b"ready\n"
 """What a child sends once it can decode."""
@@ -39,7 +40,9 @@ def main() -> None:
     settings, max_seconds, parent = json.loads(sys.argv[1])
     _die_with(parent)
     _give_up_rights()
-    settings = DecodeSettings(*settings)
+    size, resize_filter, max_pixels, (bands, stretch, product) = settings
+    rendering = Rendering(tuple(bands), tuple((low, high) for low, high in stretch), product)
+    settings = DecodeSettings(size, resize_filter, max_pixels, rendering)
     answers = sys.stdout.buffer
     answers.write(READY)
     answers.flush()

@@ -15,11 +15,13 @@ from PIL import Image, UnidentifiedImageError
 from pipelines.images.colours import to_srgb
 from pipelines.images.formats import read_layout
 from pipelines.images.head import check_size, judge_head
-from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLargeError
+from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLargeError, Layout
 from pipelines.images.limits import HEAD, MAX_PIXELS, SMALL_FILE
 from pipelines.images.loading import load_whole, open_image
+from pipelines.images.rendering import NO_RENDERING, Rendering
 
 Pixels = NDArray[np.uint8]
+
 
 _TO_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,11 +41,13 @@ class DecodeSettings(NamedTuple):
       image_size: columns and rows of the result.
       resize_filter: one of `RESIZE_FILTERS`.
       max_pixels: columns times rows; an image whose header exceeds it is refused.
+      rendering: of rasters that are no picture by themselves.
     """
 
     image_size: int
     resize_filter: str
     max_pixels: int = MAX_PIXELS
+    rendering: Rendering = NO_RENDERING
 
 
 class Decoded(NamedTuple):
@@ -76,17 +80,18 @@ class Resized(NamedTuple):
     pixels: Pixels
 
 
-def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Decoded:
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, rendering: Rendering = NO_RENDERING) -> Decoded:
     """Decode an image file to upright sRGB pixels.
 
     Args:
       data: the whole file: JPEG, JPEG 2000, PNG, TIFF, GIF, BMP or WebP.
       max_pixels: the most pixels (width x height) to decode.
+      rendering: of rasters that are no picture by themselves.
 
     Raises:
       ImageError: the data is not an image, is damaged or larger than `max_pixels`, or its colours cannot be trusted.
     """
-    image, source, repairs = _load(data, max_pixels)
+    image, source, repairs = _load(data, max_pixels, rendering)
     return Decoded(np.asarray(image), source, repairs)
 
 
@@ -96,7 +101,7 @@ def decode_resized(data: bytes, settings: DecodeSettings) -> Resized:
     Raises:
       ImageError: as `decode` does.
     """
-    image, source, repairs = _load(data, settings.max_pixels)
+    image, source, repairs = _load(data, settings.max_pixels, settings.rendering)
     square = _to_square(image, settings.image_size, settings.resize_filter)
     return Resized(image.width, image.height, source, repairs, np.asarray(square))
 
@@ -125,25 +130,25 @@ def ignore_metadata_warnings() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, str, tuple[str, ...]]:
+def _load(data: bytes, max_pixels: int, rendering: Rendering) -> tuple[Image.Image, str, tuple[str, ...]]:
     """Decode an image file to an upright image of mode RGB; return it with source and repairs as in `Decoded`."""
     if len(data) > SMALL_FILE:
         # First, because a reader may have judged it before it fetched the rest.
         judge_head(data[:HEAD], max_pixels)
-    layout = read_layout(data)
+    layout = read_layout(data, rendering)
     check_size(layout.width, layout.height, max_pixels)
     try:
-        # Pillow reads only what makes pixels: what it would do with the rest can take minutes.
-        pixels = layout.to_pixels(data)
-        image = open_image(pixels, layout)
-        check_size(image.width, image.height, max_pixels)
-        frames = layout.frames or (2 if getattr(image, "is_animated", False) else 1)
-        load_whole(image, pixels, layout)
+        if layout.render:
+            image, colour_repairs = layout.render(data)
+            frames = layout.frames or 1
+        else:
+            image, frames = _load_picture(data, layout, max_pixels)
         repairs = ["first_frame"] if frames > 1 else []
         if layout.orientation != 1:
             image = image.transpose(_TO_UPRIGHT[layout.orientation])
             repairs.append("exif_rotated")
-        image, colour_repairs = to_srgb(image, layout)
+        if not layout.render:
+            image, colour_repairs = to_srgb(image, layout)
     except ImageError:
         raise
     except MemoryError as error:
@@ -161,6 +166,17 @@ def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, str, tuple[str, ..
             f"cannot be decoded as {layout.format.upper()}: {error or type(error).__name__}"
         ) from error
     return image, layout.source, (*repairs, *colour_repairs)
+
+
+def _load_picture(data: bytes, layout: Layout, max_pixels: int) -> tuple[Image.Image, int]:
+    """Decode a file, and return the image as Pillow sees it and the number of frames."""
+    # Pillow reads only what makes pixels: what it would do with the rest can take minutes.
+    pixels = layout.to_pixels(data)
+    image = open_image(pixels, layout)
+    check_size(image.width, image.height, max_pixels)
+    frames = layout.frames or (2 if getattr(image, "is_animated", False) else 1)
+    load_whole(image, pixels, layout)
+    return image, frames
 
 
 def _to_square(image: Image.Image, size: int, resize_filter: str) -> Image.Image:

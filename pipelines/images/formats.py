@@ -7,6 +7,8 @@ instead.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from pipelines.images.bmp import read_bmp
 from pipelines.images.gif import read_gif
@@ -15,6 +17,7 @@ from pipelines.images.jpeg2000 import MARK, read_jpeg2000
 from pipelines.images.jpeg2000_codestream import SIGNATURE
 from pipelines.images.layout import DamagedImageError, Layout, NotAnImageError, UnsupportedImageError
 from pipelines.images.png import read_png
+from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.images.tiff import read_tiff
 from pipelines.images.webp import read_webp
 
@@ -73,21 +76,22 @@ _OTHERS = (
 _RIFF, _WEBP = b"RIFF", b"WEBP"
 
 
-def read_layout(data: bytes) -> Layout:
+def read_layout(data: bytes, rendering: Rendering = NO_RENDERING) -> Layout:
     """Read the layout of an image file.
 
     Args:
       data: the whole file, or at least its headers.
+      rendering: of rasters that are no picture by themselves.
 
     Raises:
       ImageError: the data is not an image in a known format, its header is truncated, or the header alone shows that
         the colours cannot be trusted.
     """
     format_name = recognize(data)
-    readers = {
+    readers: Mapping[str, Callable[[bytes], Layout]] = {
         "jpeg": read_jpeg,
         "png": read_png,
-        "tiff": read_tiff,
+        "tiff": partial(read_tiff, rendering=rendering),
         "gif": read_gif,
         "bmp": read_bmp,
         "webp": read_webp,

@@ -19,7 +19,9 @@ from pipelines.images.webp import read_canvas
 _JPEG, _JPEG_OF_4, _PROGRESSIVE_JPEG, _WEBP, _OTHERS = 8, 11, 12, 17, 9
 _JPEG2000, _JPEG2000_SAMPLE = 5, 5
 _MOST = {"jpeg": _PROGRESSIVE_JPEG, "webp": _WEBP, "jpeg2000": _JPEG2000 + 4 * _JPEG2000_SAMPLE}
-_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_COMPRESSION, _TIFF_WEBP = 256, 257, 259, 50001
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_COMPRESSION, _TIFF_SAMPLES, _TIFF_WEBP = 256, 257, 258, 259, 277, 50001
+_UNCOMPRESSED = 1
+_SAMPLES_OF_A_PICTURE, _BITS_OF_A_PICTURE = 4, 8
 _TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 
@@ -102,21 +104,37 @@ def _png_size(head: bytes) -> _Size | None:
 
 
 def _tiff_size(head: bytes) -> _Size:
-    """Read width and height from the first directory, if it and both values are in the head."""
+    """Read what decoding takes from the first directory, if it and the image's width and height are in the head."""
     order, big = "<" if head.startswith(b"II") else ">", 43 in head[2:4]
     offset, count, first, inline = ("Q", "Q", 8, 8) if big else ("I", "H", 4, 4)
     (at,) = struct.unpack_from(order + offset, head, first)
     (entries,) = struct.unpack_from(order + count, head, at)
     entry = struct.Struct(f"{order}HH{offset}{inline}s")
     values: dict[int, int] = {}
+    bits = 1
     for number in range(entries):
         place = at + struct.calcsize(count) + number * entry.size
         tag, kind, length, value = entry.unpack_from(head, place)
-        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_COMPRESSION) and length == 1:
+        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_COMPRESSION, _TIFF_SAMPLES) and length == 1:
             (values[tag],) = struct.unpack_from(order + _TIFF_INTEGERS[kind], value)
+        elif tag == _TIFF_BITS:
+            bits = _bits(order, head, kind, length, value)
+    size, samples = _Size(values[_TIFF_WIDTH], values[_TIFF_HEIGHT]), values.get(_TIFF_SAMPLES, 1)
+    if bits > _BITS_OF_A_PICTURE or samples > _SAMPLES_OF_A_PICTURE:
+        # All bands of a raster are held while three of them become a picture, and once more in a copy of the file.
+        copies = 2 if values.get(_TIFF_COMPRESSION, _UNCOMPRESSED) == _UNCOMPRESSED else 1
+        return size._replace(bytes_per_pixel=_OTHERS + copies * -(-bits // 8) * samples)
     # The samples of WebP files in a TIFF are unpacked before they are decoded.
-    packed = values.get(_TIFF_COMPRESSION) == _TIFF_WEBP
-    return _Size(values[_TIFF_WIDTH], values[_TIFF_HEIGHT], _WEBP if packed else _OTHERS)
+    return size._replace(bytes_per_pixel=_WEBP) if values.get(_TIFF_COMPRESSION) == _TIFF_WEBP else size
+
+
+def _bits(order: str, head: bytes, kind: int, length: int, value: bytes) -> int:
+    """Return the bits of the first sample."""
+    code = order + _TIFF_INTEGERS[kind]
+    if length * struct.calcsize(code) > len(value):
+        (place,) = struct.unpack(f"{order}{'Q' if len(value) == 8 else 'I'}", value)
+        return int(struct.unpack_from(code, head, place)[0])
+    return int(struct.unpack_from(code, value)[0])
 
 
 def _gif_size(head: bytes) -> _Size | None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import ScenetagsError
+
+if TYPE_CHECKING:
+    # `--help` must not load Pillow.
+    from PIL.Image import Image
 
 
 class ImageError(ScenetagsError):
@@ -94,6 +98,8 @@ class Layout(NamedTuple):
         need be.
       to_pixels: turns the file into one that holds its pixels and nothing else, in which `scan` is a place; raises an
         `ImageError` if some of the pixels are missing.
+      render: makes a picture of the bands of a raster and names what it did; raises an `ImageError` if some of the
+        pixels are missing. None for a file that is a picture by itself.
       read_jpegs: yields each strip or tile of a TIFF that is a JPEG.
     """
 
@@ -122,6 +128,7 @@ class Layout(NamedTuple):
     ignores_space: bool = False
     to_pixels: Callable[[bytes], bytes] = bytes
     ends: Callable[[], Iterable[tuple[int, int]]] = tuple
+    render: Callable[[bytes], tuple[Image, list[str]]] | None = None
     read_jpegs: Callable[[bytes], Iterable[JpegPiece]] = _without_jpegs
 
     @property

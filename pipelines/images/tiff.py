@@ -5,13 +5,16 @@ from __future__ import annotations
 from functools import partial
 
 from pipelines.images.layout import DamagedImageError, Layout, UnsupportedImageError
+from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.images.tiff_directories import FILL_ORDER, NO_DATA, ORIENTATION, PROFILE, Directory, read_directory
 from pipelines.images.tiff_fill_order import put_highest_first
 from pipelines.images.tiff_places import check_places
+from pipelines.images.tiff_rendering import Raster, find_raster, render
 from pipelines.images.tiff_rewriting import leave_pixels
 from pipelines.images.tiff_samples import PALETTE, WHITE_IS_ZERO, YCBCR, Samples, Tags, read_samples
 from pipelines.images.tiff_sparse import fill_missing, read_no_data
 from pipelines.images.tiff_strips import (
+    BITS,
     COMPRESSION,
     HEIGHT,
     JPEG,
@@ -39,15 +42,24 @@ _NOT_READ = {
 }
 
 
-def read_tiff(data: bytes) -> Layout:
-    """Read the directory of the main image of a TIFF or BigTIFF, and refuse it if its colours are ambiguous."""
+def read_tiff(data: bytes, rendering: Rendering = NO_RENDERING) -> Layout:
+    """Read the directory of the main image of a TIFF or BigTIFF, and refuse it if its colours are ambiguous.
+
+    Args:
+      data: the file.
+      rendering: of files that are no picture by themselves.
+
+    Raises:
+      ImageError: it is damaged, not supported, or its colours are unknown.
+    """
     directory = read_directory(data)
     compression = directory.tags.get(COMPRESSION, (1,))[0]
     _check_compression(compression)
+    if raster := find_raster(directory, rendering):
+        return _rendered(directory, raster)
     samples = read_samples(directory)
-    tags = name_tiles(_tell(directory, samples))
-    if WIDTH not in tags or HEIGHT not in tags:
-        raise DamagedImageError("damaged TIFF: its width or height is missing")
+    tags = name_tiles(_tell(directory, samples.told))
+    _check_sides(tags)
     no_data = read_no_data(bytes(directory.texts.get(NO_DATA, b"")), samples.bits)
     layout = Layout(
         "tiff",
@@ -70,9 +82,29 @@ def read_tiff(data: bytes) -> Layout:
     return layout._replace(read_jpegs=jpegs) if compression == JPEG else layout
 
 
-def _tell(directory: Directory, samples: Samples) -> Tags:
+def _rendered(directory: Directory, raster: Raster) -> Layout:
+    tags = name_tiles(_tell(directory, {}))
+    _check_sides(tags)
+    return Layout(
+        "tiff",
+        tags[WIDTH][0],
+        tags[HEIGHT][0],
+        raster.number,
+        tags[BITS][0],
+        frames=directory.pictures,
+        orientation=_read_orientation(directory),
+        render=partial(render, directory, raster, tags),
+    )
+
+
+def _check_sides(tags: Tags) -> None:
+    if WIDTH not in tags or HEIGHT not in tags:
+        raise DamagedImageError("damaged TIFF: its width or height is missing")
+
+
+def _tell(directory: Directory, told: Tags) -> Tags:
     """Return the tags of a file in the words of decoders."""
-    tags = {**directory.tags, **samples.told}
+    tags = {**directory.tags, **told}
     if tags.get(FILL_ORDER, (1,))[0] not in (1, 2):
         # Other decoders ignore what is undefined.
         tags[FILL_ORDER] = (1,)

@@ -37,7 +37,7 @@ _UNSPECIFIED, _PREMULTIPLIED, _ALPHA = 0, 1, 2
 _OPACITY = (_PREMULTIPLIED, _ALPHA)
 _CMYK_INKS = 1
 _UNSIGNED, _UNDEFINED = 1, 4
-_KINDS = {_UNSIGNED: "integer", 2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
+KINDS = {_UNSIGNED: "integer", 2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
 
 Tags = Mapping[int, tuple[int, ...]]
 
@@ -137,12 +137,13 @@ def _read_bits(tags: Tags, number: int) -> int:
     if formats == {_UNSIGNED} and max(bits) > 8 and number > 1:
         raise UntrustedColoursError(
             f"{max(bits)}-bit multi-band TIFF ({number} bands): the file does not say which bands are red, green and "
-            "blue, or how bright white is"
+            "blue, or how bright white is",
+            "say it with --bands and --stretch, or --product",
         )
     if formats != {_UNSIGNED} or len(set(bits)) != 1 or bits[0] not in (1, 2, 4, 8, 16):
         others = [kind for kind in formats if kind != _UNSIGNED]
         raise UnsupportedImageError(
-            f"TIFF with {_KINDS.get(others[0] if others else _UNSIGNED, 'undefined')} samples of {bits[0]} bits: only "
+            f"TIFF with {KINDS.get(others[0] if others else _UNSIGNED, 'undefined')} samples of {bits[0]} bits: only "
             "unsigned integers of 1, 2, 4, 8 or 16 bits, the same in all bands, are supported"
         )
     return bits[0]

@@ -6,6 +6,7 @@ import io
 import lzma
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ from pipelines.images.tiff_strips import (
 
 _LZW, _DEFLATE, _OLD_DEFLATE, _LZMA, _ZSTD = 5, 8, 32946, 34925, 50000
 _PREDICTED = (_LZW, _DEFLATE, _OLD_DEFLATE, _LZMA, _ZSTD)
-_HORIZONTAL = 2
+_HORIZONTAL, _FLOATING = 2, 3
 # A code table that is cleared this often never needs codes of more than 9 bits; 8 times as many codes are whole bytes.
 _LITERALS = 8 * 250
 # The largest block of Zstandard, RFC 8878.
@@ -53,7 +54,9 @@ def read_no_data(text: bytes, bits: int) -> int | None:
     return int(value) if value.is_integer() and 0 <= value < 1 << bits else None
 
 
-def fill_missing(data: bytes, tags: Tags, tables: bytes, no_data: int | None, order: str) -> tuple[bytes, Tags]:
+def fill_missing(
+    data: bytes, tags: Tags, tables: bytes, no_data: float | None, order: str, kind: str = ""
+) -> tuple[bytes, Tags]:
     """Append a blank strip or tile to a TIFF, and let those that are left out begin there.
 
     Args:
@@ -62,6 +65,7 @@ def fill_missing(data: bytes, tags: Tags, tables: bytes, no_data: int | None, or
       tables: a JPEG of tables alone, which those in the file share; empty if there is none.
       no_data: the value that stands for no data; None for 0.
       order: of bytes, as `struct` names it.
+      kind: of the samples, as NumPy names it; unsigned integers if it is empty.
 
     Returns:
       File and tags; unchanged if nothing is left out.
@@ -87,28 +91,37 @@ def fill_missing(data: bytes, tags: Tags, tables: bytes, no_data: int | None, or
         if lacks:
             rows = grid.rows_of(number, tags[HEIGHT][0])
             if rows not in blanks:
-                blank = _write_blank(tags, rows, tables, no_data or 0, order)
+                blank = _write_blank(tags, rows, tables, no_data or 0, order, kind)
                 blanks[rows], data = (len(data), len(blank)), data + blank
             places[number] = blanks[rows]
     filled_offsets, filled_sizes = zip(*places, strict=True)
     return data, {**tags, offsets_tag: filled_offsets, sizes_tag: filled_sizes}
 
 
-def _write_blank(tags: Tags, rows: int, tables: bytes, value: int, order: str) -> bytes:
+def _write_blank(tags: Tags, rows: int, tables: bytes, value: float, order: str, kind: str) -> bytes:
     """Return a strip or tile whose samples all have a value."""
     columns, samples = read_grid(tags).columns, samples_per_piece(tags)
     bits, compression = tags.get(BITS, (1,))[0], tags.get(COMPRESSION, (1,))[0]
     if compression == JPEG:
-        return _write_jpeg(tags, (rows, columns, samples), tables, value)
+        return _write_jpeg(tags, (rows, columns, samples), tables, int(value))
     if bits < 8:
         # As many samples as a byte has, next to one another.
         value *= 255 // ((1 << bits) - 1)
-        piece: NDArray[np.uint8 | np.uint16] = np.full(rows * -(-columns * samples * bits // 8), value, np.uint8)
+        piece: NDArray[Any] = np.full(rows * -(-columns * samples * bits // 8), value, np.uint8)
     else:
-        piece = np.full((rows, columns, samples), value, f"{order}u{bits // 8}")
-        if tags.get(PREDICTOR, (1,))[0] == _HORIZONTAL and compression in _PREDICTED:
+        piece = np.full((rows, columns, samples), value, f"{order}{kind or f'u{bits // 8}'}")
+        predictor = tags.get(PREDICTOR, (1,))[0] if compression in _PREDICTED else 1
+        if predictor == _HORIZONTAL:
             piece[:, 1:] = 0
+        if predictor == _FLOATING:
+            return _pack(_float_differences(piece[..., 0]), compression)
     return _pack(piece.tobytes(), compression)
+
+
+def _float_differences(rows: NDArray[Any]) -> bytes:
+    """Write each row byte by byte, the highest of all its samples first, as differences; Adobe's technical note 3."""
+    planes = rows.astype(">f4").view(np.uint8).reshape(*rows.shape, 4).transpose(0, 2, 1).reshape(len(rows), -1)
+    return np.diff(planes, axis=1, prepend=np.uint8(0)).tobytes()
 
 
 def _pack(samples: bytes, compression: int) -> bytes:

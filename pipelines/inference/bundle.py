@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import storage
+from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.bundle_manifest import (
     FORMAT,
     GOLDEN,
@@ -174,6 +175,7 @@ def seal_bundle(
     training: Mapping[str, Any],
     metrics: Mapping[str, Any],
     versions: Mapping[str, str],
+    rendering: Rendering = NO_RENDERING,
 ) -> Bundle:
     """Write the manifest of a folder that holds all other files of a bundle, and load the bundle.
 
@@ -187,6 +189,7 @@ def seal_bundle(
       training: how the model was trained; any JSON.
       metrics: quality on validation data; any JSON.
       versions: of the libraries that made the bundle.
+      rendering: how rasters among the training images became pictures.
 
     Raises:
       BundleError: the fields are inconsistent; nothing was written.
@@ -203,6 +206,7 @@ def seal_bundle(
         "training": training,
         "metrics": metrics,
         "versions": versions,
+        **({"rendering": rendering.described()} if rendering else {}),
     }
     sealed = {**manifest, "digest": digest_manifest(manifest)}
     encoded = json.dumps(sealed, indent=2, ensure_ascii=False).encode()

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipelines.errors import ScenetagsError
 from pipelines.images.limits import RESIZE_FILTERS
+from pipelines.images.rendering import NO_RENDERING, Rendering, read_rendering
 
 FORMAT = 1
 MANIFEST = "bundle.json"
@@ -53,6 +54,7 @@ class BundleManifest:
       training: how the model was trained, human-readable.
       metrics: quality on validation data, human-readable.
       versions: of the libraries that made the bundle.
+      rendering: how rasters among the training images became pictures.
     """
 
     digest: str
@@ -65,6 +67,7 @@ class BundleManifest:
     training: Mapping[str, Any]
     metrics: Mapping[str, Any]
     versions: Mapping[str, str]
+    rendering: Rendering
 
 
 def check_manifest(path: str, manifest: Any) -> BundleManifest:
@@ -86,16 +89,25 @@ def check_manifest(path: str, manifest: Any) -> BundleManifest:
     del fields["format"]
     # Not `isinstance`: to Python, true is a number.
     wrong = [name for name, kind in _FIELDS.items() if type(fields.get(name)) is not kind]
-    if wrong or fields.keys() - _FIELDS:
-        problems = ", ".join(wrong or sorted(fields.keys() - _FIELDS))
+    unknown = fields.keys() - _FIELDS - {"rendering"}
+    if wrong or unknown:
+        problems = ", ".join(wrong or sorted(unknown))
         raise BundleError(f"bundle {path}: {MANIFEST} has missing, unknown or malformed fields: {problems}")
     if not _is_text(fields):
         raise BundleError(f"bundle {path}: {MANIFEST} has text that is not Unicode")
+    rendering = _read_rendering(path, fields.pop("rendering", None))
     labels, thresholds = tuple(fields.pop("labels")), tuple(fields.pop("thresholds"))
-    checked = BundleManifest(digest=digest, labels=labels, thresholds=thresholds, **fields)
+    checked = BundleManifest(digest=digest, labels=labels, thresholds=thresholds, rendering=rendering, **fields)
     if problem := _find_problem(checked):
         raise BundleError(f"bundle {path}: {problem}")
     return checked
+
+
+def _read_rendering(path: str, described: Any) -> Rendering:
+    try:
+        return NO_RENDERING if described is None else read_rendering(described)
+    except ValueError as error:
+        raise BundleError(f"bundle {path}: {MANIFEST} has a rendering that is {error}") from error
 
 
 def digest_manifest(manifest: Mapping[str, Any]) -> str:

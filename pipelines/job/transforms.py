@@ -12,6 +12,7 @@ from apache_beam.pvalue import AsIter, PCollection
 from pipelines import storage
 from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
+from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.ahead import Model
 from pipelines.job.steps import (
     COUNTED,
@@ -113,6 +114,7 @@ class ReadImages(beam.PTransform):
       threads: images decoded concurrently; by default one per core of the worker.
       run: name of the run, to report failures to.
       access: how buckets are reached.
+      rendering: how rasters become pictures.
     """
 
     image_size: int
@@ -122,6 +124,7 @@ class ReadImages(beam.PTransform):
     threads: int | None = None
     run: str = ""
     access: storage.Access = field(default_factory=storage.Access)
+    rendering: Rendering = NO_RENDERING
 
     def __post_init__(self) -> None:
         if self.reads_in_flight < 1 or (self.threads is not None and self.threads < 1):
@@ -129,7 +132,7 @@ class ReadImages(beam.PTransform):
 
     def expand(self, refs: PCollection[ImageRef]) -> Any:
         """Apply the transform."""
-        decoding = DecodeSettings(self.image_size, self.resize_filter, self.limits.max_pixels)
+        decoding = DecodeSettings(self.image_size, self.resize_filter, self.limits.max_pixels, self.rendering)
         ahead = ReadAhead(decoding, self.limits, self.threads, self.reads_in_flight, self.run, self.access)
         kinds = {FAILED: Failure, POSTPONED: int}
         read = beam.ParDo(ahead).with_output_types(Image, **kinds)
@@ -268,4 +271,5 @@ class TagImages(beam.PTransform):
             *(bundle.image_size, bundle.resize_filter, self.limits, self.reads_in_flight, self.model.threads),
             run=self.run.name,
             access=self.run.access,
+            rendering=self.run.rendering,
         )

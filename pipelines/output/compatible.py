@@ -87,6 +87,8 @@ def _check_joins(run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str
         raise OutputError(f"{holds} rows of a different bundle ({theirs}, not {ours})", remedy)
     if footer.thresholds != run.thresholds:
         raise OutputError(f"{holds} rows tagged with different thresholds", remedy)
+    if footer.rendering != run.rendering:
+        raise OutputError(f"{holds} rows tagged with other --bands, --stretch or --product", remedy)
     if fields != expected[_table_of(path)]:
         raise OutputError(f"{holds} {path}, whose columns differ from those of this version", remedy)
 

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 from pipelines import storage
+from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.bundle import Bundle
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, probability_columns
 from pipelines.records import HIDING
@@ -39,6 +40,7 @@ class Run:
       started: seconds since the epoch.
       timings: seconds spent before the tagging, by phase, for the manifest.
       access: how buckets are reached.
+      rendering: how rasters become pictures.
       settings: what decides its rows besides bundle and thresholds: the engine, and the limits of images.
     """
 
@@ -53,6 +55,7 @@ class Run:
     started: float = field(default_factory=time.time)
     timings: Mapping[str, float] = field(default_factory=dict)
     access: Access = field(default_factory=Access)
+    rendering: Rendering = NO_RENDERING
     settings: tuple[str | int, ...] = ()
 
     @property
@@ -76,7 +79,8 @@ class Run:
             return self.output
         columns = [column.name for column in (*PREDICTION_COLUMNS, *FAILURE_COLUMNS)]
         columns += probability_columns(self.bundle.labels).values()
-        rows = json.dumps([self.bundle.digest, self.thresholds, self.settings, version("scenetags"), columns])
+        made_with = self.bundle.digest, self.thresholds, self.rendering, self.settings, version("scenetags")
+        rows = json.dumps([*made_with, columns])
         return storage.join(self.output, f"{SHADOW}{hashlib.sha256(rows.encode()).hexdigest()[:12]}")
 
     def relative(self, path: str) -> str:

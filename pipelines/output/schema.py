@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipelines.images.rendering import NO_RENDERING, Rendering, read_rendering
+
 if TYPE_CHECKING:
     # `--help` names the columns, and importing Arrow and NumPy would make it slow.
     import pyarrow as pa
@@ -48,6 +50,7 @@ class Footer(NamedTuple):
       thresholds: least probability of a tag, one per label.
       columns: name of each label's probability column.
       version: of scenetags.
+      rendering: how rasters became pictures.
     """
 
     bundle: str
@@ -55,6 +58,7 @@ class Footer(NamedTuple):
     thresholds: tuple[float, ...]
     columns: Mapping[str, str]
     version: str = ""
+    rendering: Rendering = NO_RENDERING
 
 
 class Tagged(NamedTuple):
@@ -205,9 +209,9 @@ def read_footer(schema: pa.Schema) -> Footer | None:
         # Older files do not name their columns, which are the unchanged labels.
         columns = described.get("columns") or {label: f"p_{label}" for label in labels}
         columns = {label: columns[label] for label in labels}
-        footer = Footer(
-            described["bundle"], labels, tuple(described["thresholds"]), columns, described.get("version", "")
-        )
+        made_by = described.get("version", "")
+        rendering = read_rendering(described["rendering"]) if "rendering" in described else NO_RENDERING
+        footer = Footer(described["bundle"], labels, tuple(described["thresholds"]), columns, made_by, rendering)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
     texts = (footer.bundle, footer.version, *labels, *columns.values())
@@ -223,6 +227,7 @@ def make_footer(run: Run) -> Mapping[str, Any]:
         "labels": list(run.bundle.labels),
         "thresholds": list(run.thresholds),
         "columns": probability_columns(run.bundle.labels),
+        **({"rendering": run.rendering.described()} if run.rendering else {}),
     }
 
 

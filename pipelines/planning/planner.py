@@ -62,7 +62,8 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     census = take_census(listed, sample)
     engine = open_engine(bundle, job.engine, job.threads)
     limits = job.limits
-    decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, limits.max_pixels)
+    rendering = job.rendering.over(bundle.rendering)
+    decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, limits.max_pixels, rendering)
     measured = measure(
         *(census.sample, engine, decoding, limits),
         threads=job.threads,

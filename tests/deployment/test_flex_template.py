@@ -68,6 +68,8 @@ GOOD = {
     "threads": ["1", "8"],
     "accelerator": ["type:nvidia-l4;count:1;install-nvidia-driver", "type:nvidia-tesla-t4;count:2"],
     "max_failure_rate": ["0", "0.05", "1"],
+    "bands": ["3,2,1", "10,4,2"],
+    "stretch": ["0:3000", "-100:0.5", "0:1,0:2,0:3"],
     "max_bytes": ["1", "512000000"],
     "max_pixels": ["64000000"],
     "max_seconds": ["60", "0.5", ".25", "1.5", "0.05"],
@@ -89,6 +91,8 @@ BAD = {
     "threads": ["0", "auto"],
     "accelerator": ["nvidia-l4", "type:nvidia-l4", "type:nvidia-l4;count:0", "type:nvidia-l4;count:1;"],
     "max_failure_rate": ["5%", "1.01"],
+    "bands": ["3,2", "0,1,2", "3, 2, 1", "red"],
+    "stretch": ["3000", "0:1,0:2", "p2:p98", "0:"],
     "max_bytes": ["0", "512MB"],
     "max_pixels": ["0", "8000x8000"],
     "max_seconds": ["0", "0.0", "-1", "a minute"],
@@ -148,7 +152,8 @@ def test_they_come_in_the_order_and_the_groups_of_the_help() -> None:
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_a_parameter_is_a_flag_that_predict_or_beam_knows(name: str) -> None:
-    value = GOOD[name][0] if name in GOOD else PARAMETERS[name]["defaultValue"]
+    chosen = PARAMETERS[name].get("defaultValue") or PARAMETERS[name].get("enumOptions", [{}])[0].get("value")
+    value = GOOD[name][0] if name in GOOD else chosen
     options = parse_predict(named(with_value(name, value)))
     assert (options.beam_flags == ()) == (name not in BEAMS)
     check_beam_flags(["--runner=DataflowRunner", *options.beam_flags])

@@ -12,6 +12,8 @@ import pytest
 from model.data import augmentation, dataset
 from model.synthetic import chips as synthetic
 from pipelines import images
+from pipelines.images.rendering import Rendering
+from tests import image_files as files
 
 
 @pytest.fixture
@@ -38,6 +40,18 @@ def test_images_are_decoded_as_predict_decodes_them(chips: list[str], tmp_path: 
     for path, pixels in zip(chips, decoded.pixels, strict=True):
         alone = images.resize(images.decode(Path(path).read_bytes()).pixels, 32, dataset.RESIZE_FILTER)
         np.testing.assert_array_equal(pixels, alone)
+
+
+def test_rasters_are_shown_as_the_user_says_and_decoded_again_if_that_changes(tmp_path: Path) -> None:
+    path = tmp_path / "raster.tif"
+    path.write_bytes(files.tiff(np.full((8, 8, 4), (1000, 2000, 3000, 9), np.uint16), files.RGB))
+    for bands, shown in (((3, 2, 1), (255, 170, 85)), ((1, 2, 3), (85, 170, 255))):
+        rendering = Rendering(bands, ((0, 3000),) * 3)
+        decoded = dataset.decode([str(path)], 8, tmp_path / "cache", rendering)
+        assert decoded.pixels[0, 0, 0].tolist() == list(shown)
+        assert decoded.repairs["stretched"] == 1
+    with pytest.raises(dataset.DatasetError, match="say it with --bands and --stretch"):
+        dataset.decode([str(path)], 8, tmp_path / "cache")
 
 
 def test_unreadable_images_are_named_with_the_reason(chips: list[str], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from model.export import card, quantization
 from model.quality import facts
 from model.quality.facts import Facts, Quality
+from pipelines.images.rendering import Rendering
 from tests.model.quality import facts as model_facts
 
 markdown_it = pytest.importorskip(
@@ -157,6 +158,16 @@ def test_the_command_gives_every_setting(written: str) -> None:
         "--alpha 0.35 --weights base.h5 --head_epochs 2 --finetune_epochs 2 --batch_size 8 --validation_fraction 0.25 "
         "--seed 7 --quantize none\n"
     ) in written
+
+
+def test_how_rasters_were_shown_is_told_and_in_the_command(told: Facts, quality: Quality) -> None:
+    rendering = Rendering((3, 2, 1), ((0, 3000), (0, 2500.5), (0, 3000)))
+    text = card.write(
+        dataclasses.replace(told, network=dataclasses.replace(told.network, rendering=rendering)), quality, VERSIONS
+    )
+
+    assert "--quantize none --bands=3,2,1 --stretch=0:3000,0:2500.5,0:3000\n" in text
+    assert "Rasters were shown with `--bands=3,2,1 --stretch=0:3000,0:2500.5,0:3000`" in text
 
 
 def test_the_cost_of_int8_is_reported_next_to_float32(told: Facts, written: str) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 import pytest
 
 from pipelines.commandline.flags import parse_predict
 from pipelines.commandline.parser import UsageError
+from pipelines.images.rendering import NO_RENDERING, Rendering
 
 LEAST = ["--input=chips", "--model=bundle", "--output=tagged"]
 
@@ -23,6 +27,39 @@ def test_a_switch_is_on_where_it_stands_and_takes_true_and_false_as_templates_gi
         options = parse_predict([*([spelling] if spelling else []), *LEAST])
         assert getattr(options, flag) is value, spelling
         assert options.beam_flags == (), spelling
+
+
+THREE = ((0.0, 3000.0),) * 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "rendering"),
+    [
+        ([], NO_RENDERING),
+        (["--bands=3,2,1", "--stretch=0:3000"], Rendering((3, 2, 1), THREE)),
+        (["--stretch=0:1,-2:2.5,0:3e3"], Rendering((), ((0, 1), (-2, 2.5), (0, 3000)))),
+        (["--product=planet-analytic-sr"], Rendering((3, 2, 1), THREE, "planet-analytic-sr")),
+        (["--product=planet-analytic", "--stretch=0:3000"], Rendering((3, 2, 1), THREE, "planet-analytic")),
+    ],
+)
+def test_what_is_said_of_rasters(flags: Sequence[str], rendering: Rendering) -> None:
+    assert parse_predict([*LEAST, *flags]).rendering == rendering
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        *((["--bands=3,2"], "--bands 3,2: not three"), (["--bands=0,1,2"], "not three numbers from 1 on")),
+        *((["--bands=a,b,c"], "write e.g. --bands 3,2,1"), (["--bands="], "--bands : not three")),
+        *((["--stretch=3000:0"], "--stretch 3000:0: not LOW:HIGH"), (["--stretch=0:1,0:1"], "or three of them")),
+        *((["--stretch=0:inf"], "not LOW"), (["--stretch=nan:1"], "not LOW"), (["--stretch=p2:p98"], "not LOW")),
+        (["--product=planet-analytic", "--bands=1,2,3"], "--product says which bands are red, green and blue; omit"),
+        (["--product=landsat"], "invalid choice: 'landsat'"),
+    ],
+)
+def test_what_says_nothing_of_rasters_is_refused(flags: Sequence[str], reason: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(reason)):
+        parse_predict([*LEAST, *flags])
 
 
 @pytest.mark.parametrize("value", ["yes", "0", ""])

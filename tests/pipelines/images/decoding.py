@@ -43,7 +43,7 @@ def assert_close(pixels: NDArray[Any], expected: NDArray[Any], within: int = 0) 
     assert difference <= within, f"pixels differ by {difference} levels, more than {within}"
 
 
-def assert_refused(data: bytes, reason: str, **options: int) -> None:
+def assert_refused(data: bytes, reason: str, **options: Any) -> None:
     with pytest.raises(ImageError, match=reason) as caught:
         decode(data, **options)
     assert "\n" not in str(caught.value)

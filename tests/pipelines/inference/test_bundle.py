@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.bundle import (
     GOLDEN,
     LITERT_MODEL,
@@ -217,6 +218,20 @@ def test_contradictions_cannot_be_sealed(folder: Path, change: dict[str, Any]) -
     with pytest.raises(BundleError) as caught:
         seal_bundle(folder, **{**FIELDS, **change})
     assert_is_clear(caught.value, folder)
+
+
+def test_how_rasters_were_shown_is_sealed_and_only_where_it_matters(folder: Path) -> None:
+    plain = seal_bundle(folder, **FIELDS)
+    assert plain.rendering == NO_RENDERING
+    assert "rendering" not in (folder / MANIFEST).read_text()
+
+    rendering = Rendering((3, 2, 1), ((0, 3000),) * 3)
+    sealed = seal_bundle(folder, **FIELDS, rendering=rendering)
+    assert load_bundle(str(folder)).rendering == rendering
+    assert sealed.digest != plain.digest
+
+    rewrite(folder, lambda manifest: manifest["rendering"].update(bands=[1, 2]))
+    assert_refused(folder, "has a rendering that is neither none nor three bands and ranges")
 
 
 def test_a_folder_without_golden_pairs_cannot_be_sealed(folder: Path) -> None:
