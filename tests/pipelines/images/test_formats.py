@@ -140,7 +140,7 @@ NOT_UNSIGNED = "only unsigned integers"
         (b"\xff\xd8\xff\xfe\0\4ab" + b"\0" * 20, "no marker at byte 8"),
         (files.png_header(8, 8, colour_type=5), "damaged PNG"),
         (files.png_header(8, 8)[:8] + files.png_chunk(b"CgBI", bytes(16)), "CgBI"),
-        (b"BM" + bytes(40), "0-bit BMP"),
+        (b"BM" + bytes(40), "BMP that holds a JPEG or a PNG"),
         (b"RIFF\0\0\0\0WEBPJUNK" + bytes(20), "damaged WebP"),
         (b"RIFF\0\0\0\0WAVEfmt " + bytes(20), "not a JPEG"),
         (b"", "empty file"),
