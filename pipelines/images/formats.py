@@ -12,13 +12,13 @@ from functools import partial
 
 from pipelines.images.bmp import read_bmp
 from pipelines.images.gif import read_gif
-from pipelines.images.jpeg import read_jpeg
-from pipelines.images.jpeg2000 import MARK, read_jpeg2000
-from pipelines.images.jpeg2000_codestream import SIGNATURE
+from pipelines.images.jpeg.layout import read_jpeg
+from pipelines.images.jpeg2000.codestream import SIGNATURE
+from pipelines.images.jpeg2000.layout import MARK, read_jpeg2000
 from pipelines.images.layout import DamagedImageError, Layout, NotAnImageError, UnsupportedImageError
 from pipelines.images.png import read_png
 from pipelines.images.rendering import NO_RENDERING, Rendering
-from pipelines.images.tiff import read_tiff
+from pipelines.images.tiff.layout import read_tiff
 from pipelines.images.webp import read_webp
 
 SIGNATURES = {

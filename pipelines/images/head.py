@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from pipelines.images.bmp import read_header
 from pipelines.images.formats import recognize
-from pipelines.images.jpeg import find_frame
-from pipelines.images.jpeg2000 import find_size
+from pipelines.images.jpeg.layout import find_frame
+from pipelines.images.jpeg2000.layout import find_size
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError
 from pipelines.images.webp import read_canvas
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from PIL import Image
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
-from pipelines.images.jpeg import read_piece
-from pipelines.images.jpeg2000 import without_missing_packets
-from pipelines.images.jpeg_scans import lengthen
+from pipelines.images.jpeg.layout import read_piece
+from pipelines.images.jpeg.scans import lengthen
+from pipelines.images.jpeg2000.layout import without_missing_packets
 from pipelines.images.layout import DamagedImageError, Layout
 from pipelines.images.png import holds_all_rows
 

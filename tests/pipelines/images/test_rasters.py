@@ -13,9 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-from pipelines.images import DecodeSettings, decode, decode_resized, tiff_rendering
+from pipelines.images import DecodeSettings, decode, decode_resized
 from pipelines.images.isolation import DecoderPool
 from pipelines.images.rendering import NO_RENDERING, PRODUCTS, Rendering, read_rendering
+from pipelines.images.tiff import rendering as tiff_rendering
 from tests import icc_profiles
 from tests import image_files as files
 from tests.pipelines.images.decoding import assert_refused

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.images.layout import DamagedImageError
-from pipelines.images.tiff_directories import FILL_ORDER
-from pipelines.images.tiff_strips import (
+from pipelines.images.tiff.directories import FILL_ORDER
+from pipelines.images.tiff.strips import (
     COMPRESSION,
     JPEG,
     UNCOMPRESSED,

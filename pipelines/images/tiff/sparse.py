@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError
-from pipelines.images.tiff_directories import SUBSAMPLING
-from pipelines.images.tiff_strips import (
+from pipelines.images.tiff.directories import SUBSAMPLING
+from pipelines.images.tiff.strips import (
     BITS,
     COMPRESSION,
     HEIGHT,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError, UntrustedColoursError
-from pipelines.images.tiff_bands import check_single, find_colours
-from pipelines.images.tiff_directories import (
+from pipelines.images.tiff.bands import check_single, find_colours
+from pipelines.images.tiff.directories import (
     COLOUR_MAP,
     EXTRA,
     INKS,
@@ -17,7 +17,7 @@ from pipelines.images.tiff_directories import (
     SUBSAMPLING,
     Directory,
 )
-from pipelines.images.tiff_strips import BITS, COMPRESSION, JPEG, PHOTOMETRIC, PLANES, SAMPLES, SEPARATE_PLANES
+from pipelines.images.tiff.strips import BITS, COMPRESSION, JPEG, PHOTOMETRIC, PLANES, SAMPLES, SEPARATE_PLANES
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 _CMYK = 5

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from pipelines.images.jpeg import read_piece
-from pipelines.images.jpeg_scans import check_scans, in_one_scan, interval_ends
+from pipelines.images.jpeg.layout import read_piece
+from pipelines.images.jpeg.scans import check_scans, in_one_scan, interval_ends
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, JpegPiece, UnsupportedImageError
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANES = 256, 257, 258, 259, 262, 277, 284

@@ -16,8 +16,8 @@ from PIL import Image
 from pipelines.images.layout import Layout, UnsupportedImageError, UntrustedColoursError
 from pipelines.images.loading import STRIP_PIXELS, open_image
 from pipelines.images.rendering import COLOURS, PRODUCTS, Rendering
-from pipelines.images.tiff_bands import check_single, find_colours
-from pipelines.images.tiff_directories import (
+from pipelines.images.tiff.bands import check_single, find_colours
+from pipelines.images.tiff.directories import (
     COLOUR_MAP,
     EXTRA,
     METADATA,
@@ -26,12 +26,12 @@ from pipelines.images.tiff_directories import (
     SAMPLE_FORMAT,
     Directory,
 )
-from pipelines.images.tiff_fill_order import put_highest_first
-from pipelines.images.tiff_places import check_places
-from pipelines.images.tiff_rewriting import leave_pixels
-from pipelines.images.tiff_samples import BLACK_IS_ZERO, KINDS, RGB
-from pipelines.images.tiff_sparse import fill_missing
-from pipelines.images.tiff_strips import (
+from pipelines.images.tiff.fill_order import put_highest_first
+from pipelines.images.tiff.places import check_places
+from pipelines.images.tiff.rewriting import leave_pixels
+from pipelines.images.tiff.samples import BLACK_IS_ZERO, KINDS, RGB
+from pipelines.images.tiff.sparse import fill_missing
+from pipelines.images.tiff.strips import (
     BITS,
     COMPRESSION,
     HEIGHT,

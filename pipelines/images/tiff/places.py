@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError
-from pipelines.images.tiff_directories import Directory
-from pipelines.images.tiff_strips import COMPRESSION, UNCOMPRESSED, Tags, read_grid, unpacked_sizes
+from pipelines.images.tiff.directories import Directory
+from pipelines.images.tiff.strips import COMPRESSION, UNCOMPRESSED, Tags, read_grid, unpacked_sizes
 
 
 def check_places(data: bytes, directory: Directory, tags: Tags) -> None:

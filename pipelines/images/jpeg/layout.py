@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from pipelines.images.jpeg_scans import (
+from pipelines.images.jpeg.scans import (
     FRAME_MARKERS,
     MOST_SEGMENTS,
     Frame,

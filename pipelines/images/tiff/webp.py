@@ -7,8 +7,8 @@ import io
 from PIL import Image
 
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UnsupportedImageError
-from pipelines.images.tiff_directories import FILL_ORDER
-from pipelines.images.tiff_strips import (
+from pipelines.images.tiff.directories import FILL_ORDER
+from pipelines.images.tiff.strips import (
     COMPRESSION,
     HEIGHT,
     PREDICTOR,

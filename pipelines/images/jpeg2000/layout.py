@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from pipelines.images.jpeg2000_codestream import (
+from pipelines.images.jpeg2000.codestream import (
     SIGNATURE,
     Codestream,
     Size,

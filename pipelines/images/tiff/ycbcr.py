@@ -7,12 +7,12 @@ import io
 from PIL import Image
 
 from pipelines.images.layout import UnsupportedImageError
-from pipelines.images.tiff_directories import SUBSAMPLING, Directory
-from pipelines.images.tiff_fill_order import put_highest_first
-from pipelines.images.tiff_places import check_places
-from pipelines.images.tiff_rewriting import leave_pixels
-from pipelines.images.tiff_sparse import pack_bits
-from pipelines.images.tiff_strips import (
+from pipelines.images.tiff.directories import SUBSAMPLING, Directory
+from pipelines.images.tiff.fill_order import put_highest_first
+from pipelines.images.tiff.places import check_places
+from pipelines.images.tiff.rewriting import leave_pixels
+from pipelines.images.tiff.sparse import pack_bits
+from pipelines.images.tiff.strips import (
     BITS,
     COMPRESSION,
     HEIGHT,

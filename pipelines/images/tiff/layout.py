@@ -6,14 +6,14 @@ from functools import partial
 
 from pipelines.images.layout import DamagedImageError, Layout, UnsupportedImageError
 from pipelines.images.rendering import NO_RENDERING, Rendering
-from pipelines.images.tiff_directories import FILL_ORDER, NO_DATA, ORIENTATION, PROFILE, Directory, read_directory
-from pipelines.images.tiff_fill_order import put_highest_first
-from pipelines.images.tiff_places import check_places
-from pipelines.images.tiff_rendering import Raster, find_raster, render
-from pipelines.images.tiff_rewriting import leave_pixels
-from pipelines.images.tiff_samples import PALETTE, WHITE_IS_ZERO, YCBCR, Samples, Tags, read_samples
-from pipelines.images.tiff_sparse import fill_missing, read_no_data
-from pipelines.images.tiff_strips import (
+from pipelines.images.tiff.directories import FILL_ORDER, NO_DATA, ORIENTATION, PROFILE, Directory, read_directory
+from pipelines.images.tiff.fill_order import put_highest_first
+from pipelines.images.tiff.places import check_places
+from pipelines.images.tiff.rendering import Raster, find_raster, render
+from pipelines.images.tiff.rewriting import leave_pixels
+from pipelines.images.tiff.samples import PALETTE, WHITE_IS_ZERO, YCBCR, Samples, Tags, read_samples
+from pipelines.images.tiff.sparse import fill_missing, read_no_data
+from pipelines.images.tiff.strips import (
     BITS,
     COMPRESSION,
     HEIGHT,
@@ -25,8 +25,8 @@ from pipelines.images.tiff_strips import (
     pick_planes,
     read_jpegs,
 )
-from pipelines.images.tiff_webp import unpack_webps
-from pipelines.images.tiff_ycbcr import make_ycbcr_whole
+from pipelines.images.tiff.webp import unpack_webps
+from pipelines.images.tiff.ycbcr import make_ycbcr_whole
 
 # Uncompressed, LZW, JPEG, deflate (two codes), PackBits, LZMA, Zstandard, WebP.
 _COMPRESSIONS = (1, 5, 7, 8, 32773, 32946, 34925, 50000, 50001)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UnsupportedImageError
-from pipelines.images.tiff_strips import (
+from pipelines.images.tiff.strips import (
     BITS,
     COMPRESSION,
     HEIGHT,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 
 from pipelines.images.layout import DamagedImageError
-from pipelines.images.tiff_directories import INTEGERS, Directory, read_header
-from pipelines.images.tiff_strips import Tags
+from pipelines.images.tiff.directories import INTEGERS, Directory, read_header
+from pipelines.images.tiff.strips import Tags
 
 _BYTE = 1
 

@@ -1,0 +1,1 @@
+"""JPEG 2000: files of boxes, and codestreams by themselves."""
