@@ -110,8 +110,9 @@ def test_an_output_of_another_program_is_refused(
     assert "which scenetags did not write" in capsys.readouterr().err
 
 
-@on_both_runners
-@pytest.mark.parametrize("column", ["path", "p_green"])
+@pytest.mark.parametrize(
+    ("runner", "column"), [("local", "path"), ("portable", "path"), ("local", "p_green")], indirect=["runner"]
+)
 def test_a_damaged_file_of_an_earlier_run_is_named_in_one_line(
     run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], column: str
 ) -> None:

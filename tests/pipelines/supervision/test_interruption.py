@@ -22,6 +22,7 @@ from tests.pipelines.images.faults import FAULTS
 
 CHIPS = 800
 WAVE = 50
+IN_ONE_WAVE = [f"--checkpoint_every={CHIPS}"]
 
 Start = Callable[[], subprocess.Popen[str]]
 
@@ -89,7 +90,7 @@ def test_a_signal_commits_what_is_finished_and_the_same_command_resumes(
     assert f"{len(done):,} images are committed to {output}; run the same command again to resume" in said
     assert sorted(os.listdir(output)) == ["predictions", "runs"]
 
-    assert predict.main(flags) == 0
+    assert predict.main([*flags, *IN_ONE_WAVE]) == 0
     assert f"{len(done):,} skipped as already tagged" in capsys.readouterr().out
     assert tagged(output) == sorted(f"{tmp_path}/chips/{number}.jpg" for number in range(CHIPS))
 
@@ -156,7 +157,7 @@ def test_the_lock_of_a_killed_run_blocks_nobody(start: Start, flags: list[str], 
     killed.communicate()
     assert (output / "_lock").exists(), "the run was killed without its lock, which proves nothing"
 
-    assert predict.main(flags) == 0
+    assert predict.main([*flags, *IN_ONE_WAVE]) == 0
     assert len(tagged(output)) == CHIPS
     assert sorted(os.listdir(output)) == ["predictions", "runs"]
 
