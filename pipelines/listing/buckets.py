@@ -18,7 +18,7 @@ from pipelines.listing.names import (
     is_image,
     is_of_system,
 )
-from pipelines.records import Listed
+from pipelines.records import Failure, Listed, UnlistedFolderError, not_listed
 from pipelines.storage import Entry
 
 
@@ -28,7 +28,7 @@ def expand_in_bucket(pattern: str, passed_over: Counter[str] | None = None) -> I
     An object and a folder can have the same name: tools write empty objects to mark folders. Then both are listed.
 
     Raises:
-      OSError: the bucket cannot be listed.
+      OSError: the bucket cannot be listed at all.
     """
     named = _named(pattern)
     yield from named
@@ -58,12 +58,17 @@ def _below(pattern: str, passed_over: Counter[str] | None, *, literal: bool) -> 
     prefix, magic, exists = f"{pattern.rstrip('/')}/", MAGIC.search(pattern), literal
     for entry in _walk(prefix, passed_over):
         exists = True
-        if is_image(entry.path[len(prefix) :], passed_over):
+        if isinstance(entry, Failure):
+            yield entry
+        elif is_image(entry.path[len(prefix) :], passed_over):
             yield refer_entry(entry)
     if exists or magic is None:
         return
     matches, named = compile_pattern(pattern.rstrip("/")), frozenset(pattern.split("/"))
     for entry in _walk(pattern[: magic.start()], passed_over):
+        if isinstance(entry, Failure):
+            yield entry
+            continue
         if entry.path.endswith("/"):
             # A folder marker, not a file in it.
             continue
@@ -90,10 +95,26 @@ def _find_match(pattern: str, matches: Callable[[str], object], path: str) -> st
     return None
 
 
-def _walk(prefix: str, passed_over: Counter[str] | None) -> Iterator[Entry]:
-    """List the objects whose paths start with a prefix, except the pictures in bundles."""
+def _walk(prefix: str, passed_over: Counter[str] | None) -> Iterator[Entry | Failure]:
+    """List the objects whose paths start with a prefix, except the pictures in bundles.
+
+    A listing that breaks off ends in a failure: what was listed is worth tagging, and nobody knows what is missing.
+    """
     place, seen = "", 0
-    for entry in storage.walk(prefix):
+    entries = storage.walk(prefix)
+    last = ""
+    while True:
+        try:
+            entry = next(entries, None)
+        except OSError as error:
+            if not last:
+                raise
+            reason = f"{error.strerror or error}; the last object that was listed is {last}"
+            yield not_listed(prefix, UnlistedFolderError(reason))
+            return
+        if entry is None:
+            return
+        last = entry.path
         folder, _, name = entry.path.rpartition("/")
         if name in BUNDLE_FILES:
             seen = seen + 1 if folder == place else 1

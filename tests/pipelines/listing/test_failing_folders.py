@@ -13,7 +13,7 @@ import pytest
 
 from pipelines import storage
 from pipelines.listing import InputError, list_images
-from pipelines.records import Failure
+from pipelines.records import Failure, Listed
 from pipelines.storage import TransientError, local, patience
 from pipelines.storage.buckets import BucketStore
 from pipelines.storage.objects import Page
@@ -93,34 +93,42 @@ def test_an_input_that_fails_itself_is_not_one_that_does_not_exist(
 
 
 class Failing(Simulated):
-    """A bucket with pages of two objects, of which the second fails a number of times."""
+    """A bucket with pages of two objects, of which one fails a number of times."""
 
-    def __init__(self, keys: list[str], times: int) -> None:
+    def __init__(self, keys: list[str], times: int, page: int = 1) -> None:
         super().__init__(keys)
         self.times = times
+        self.failing = 2 * page
 
     def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
         begin = int(following or 0)
-        if begin == 2 and self.times:
+        if begin == self.failing and self.times:
             self.times -= 1
             raise TransientError(errno.EIO, "Service Unavailable (503)")
-        entries = super().page(bucket, prefix).entries[begin : begin + 2]
-        return Page(entries, (), str(begin + 2) if begin + 2 < len(self.keys) else None)
+        entries = super().page(bucket, prefix).entries
+        return Page(entries[begin : begin + 2], (), str(begin + 2) if begin + 2 < len(entries) else None)
 
 
 @pytest.mark.parametrize("pattern", ["", "/**/*.jpg", "/**"])
-def test_a_page_of_a_bucket_that_fails_once_is_not_seen_and_for_good_refuses_the_listing(
+def test_a_page_of_a_bucket_that_fails_once_is_not_seen_and_for_good_is_a_failure_behind_the_others(
     monkeypatch: pytest.MonkeyPatch, pattern: str
 ) -> None:
     keys = [f"d/{number}.jpg" for number in range(5)]
+    paths = [f"gs://bucket/{key}" for key in keys]
     monkeypatch.setattr(patience, "SECONDS", 0.3)
     monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.01)
-    for times in (1, 1_000_000):
-        objects = BucketStore(Failing(keys, times))  # type: ignore[arg-type]
-        monkeypatch.setattr(storage, "_bucket_store", lambda path, objects=objects: objects)
-        listed = list_images([f"gs://bucket/d{pattern}"], allow_empty=True)
-        if times == 1:
-            assert [item.path for item in listed] == [f"gs://bucket/{key}" for key in keys]
-        else:
-            with pytest.raises(InputError, match=r"cannot list gs://bucket/d.*: Service Unavailable \(503\)"):
-                list(listed)
+
+    def listed(times: int, page: int = 1) -> list[Listed]:
+        objects = BucketStore(Failing(keys, times, page))  # type: ignore[arg-type]
+        monkeypatch.setattr(storage, "_bucket_store", lambda path: objects)
+        return list(list_images([f"gs://bucket/d{pattern}"], allow_empty=True))
+
+    assert [item.path for item in listed(1)] == paths
+    *images, failure = listed(1_000_000)
+    assert [item.path for item in images] == paths[:2]
+    assert isinstance(failure, Failure)
+    assert (failure.path, failure.error) == ("gs://bucket/d/", "UnlistedFolderError")
+    assert failure.message == f"Service Unavailable (503); the last object that was listed is {paths[1]}"
+    # Of nothing there would be no row.
+    with pytest.raises(InputError, match=r"cannot list gs://bucket/d.*: Service Unavailable \(503\)"):
+        listed(1_000_000, page=0)
