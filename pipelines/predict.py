@@ -18,9 +18,12 @@ from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.supervision import interruption
 
 if TYPE_CHECKING:
+    from pipelines.inference.bundle import Bundle
     from pipelines.output.run import Accounts, Run
 
 _NAME = "scenetags predict"
+_SHOWN = 5
+"""Tags, repairs and reasons in the summary; the manifest has all."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,6 +68,7 @@ def _predict(options: PredictOptions) -> int:
     check_runner(options, beam_options)
     access = reach_buckets(options, beam_options)
     bundle = load_bundle(options.model)
+    _warn_of_rendering(options, bundle)
     thresholds = bundle.thresholds_at(options.threshold)
     run = Run(
         *(new_run_name(), options.output, bundle, thresholds, options.overwrite, options.max_failure_rate),
@@ -96,6 +100,16 @@ def _predict(options: PredictOptions) -> int:
     return _conclude(run, options, accounts)
 
 
+def _warn_of_rendering(options: PredictOptions, bundle: Bundle) -> None:
+    """Warn of rasters that look different from those that the model was trained on."""
+    if bundle.rendering and options.rendering.over(bundle.rendering) != bundle.rendering:
+        log(
+            f"{_NAME}: the model was trained on rasters shown with {bundle.rendering}, and this run shows them "
+            f"differently: its probabilities may be wrong; omit the flags to show them as in training",
+            severity="WARNING",
+        )
+
+
 def _report_stop(run: Run, options: PredictOptions, error: ScenetagsError) -> int:
     """Report in a few lines why a run ended early, and what of it is committed."""
     from pipelines.supervision.progress import TooManyFailuresError
@@ -122,7 +136,7 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
         log(
             f"{_NAME}: {accounts.failure_rate:.1%} of the images failed, more than --max_failure_rate "
             f"{options.max_failure_rate:g} allows; the reasons are in {where}/failures"
-            + ("" if accounts.listing_is_complete else "; the listing is incomplete, too")
+            + ("" if accounts.listing_is_complete else "; the listing is incomplete as well")
             + ("; the old rows stay, and the same command retries what failed" if run.overwrite else ""),
             exit_code=int(ExitCode.TOO_MANY_FAILURES),
         )
@@ -198,8 +212,9 @@ def summary(run: Run, accounts: Accounts) -> list[str]:
         (f"{passed_over:,} passed over", accounts.passed_over),
     ):
         if counts:
-            commonest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:5]
-            lines.append(f"{title}: " + ", ".join(f"{name} {count:,}" for name, count in commonest))
+            commonest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+            shown = ", ".join(f"{name} {count:,}" for name, count in commonest[:_SHOWN])
+            lines.append(f"{title}: {shown}" + f", and {len(counts) - _SHOWN} more" * (len(counts) > _SHOWN))
     if not accounts.balanced:
         lines.append(
             f"ROW COUNT MISMATCH: {accounts.inputs:,} inputs, but "

@@ -125,7 +125,7 @@ def _parser() -> Parser:
     where.add_argument("--name", default="", help="name of the model (default: the name of the output folder)")
     where.add_argument("--note", default="", metavar="TEXT", help="a sentence about the data, for the model card")
 
-    add_rasters(parser, default="they do not")
+    add_rasters(parser, default="they are refused")
     net = parser.add_argument_group("network")
     size = at_least(network.MIN_IMAGE_SIZE, network.MAX_IMAGE_SIZE)
     net.add_argument("--image_size", type=size, default=224, metavar="PX", help=f"side of its input images {_DEFAULT}")

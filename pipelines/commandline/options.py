@@ -93,7 +93,7 @@ class PredictOptions:
             )
         if self.allow_empty and self.overwrite:
             raise UsageError(
-                "--allow_empty and --overwrite exclude each other: an empty input would delete all rows",
+                "--allow_empty and --overwrite cannot be combined: an empty input would delete all rows",
                 "omit one of them",
             )
         if self.max_seconds is not None and self.max_seconds > _DAY:
@@ -101,7 +101,7 @@ class PredictOptions:
         if self.max_seconds is not None and not self.isolate_decoding:
             raise UsageError("--max_seconds needs --isolate_decoding: only a process can be stopped, not a thread")
         if self.anonymous and self.requester_pays:
-            raise UsageError("--anonymous and --requester_pays exclude each other: only an account can pay")
+            raise UsageError("--anonymous and --requester_pays cannot be combined: only an account can pay")
         for flag, share in (("--threshold", self.threshold), ("--max_failure_rate", self.max_failure_rate)):
             if share is not None and not 0 <= share <= 1:
                 raise UsageError(f"{flag} must be between 0 and 1, not {share}")

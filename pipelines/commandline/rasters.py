@@ -61,7 +61,7 @@ def _read_bands(text: str) -> tuple[int, ...]:
     except ValueError:
         bands = ()
     if len(bands) != COLOURS or min(bands) < 1:
-        raise UsageError(f"--bands {text}: not three numbers from 1 on", "write e.g. --bands 3,2,1")
+        raise UsageError(f"--bands {text}: not three band numbers, counted from 1", "write e.g. --bands 3,2,1")
     return bands
 
 
@@ -72,6 +72,7 @@ def _read_stretch(text: str) -> tuple[tuple[float, float], ...]:
         ranges = ()
     if len(ranges) not in (1, COLOURS) or not all(is_range(*ends) for ends in ranges):
         raise UsageError(
-            f"--stretch {text}: not LOW:HIGH, or three of them, with LOW below HIGH", "write e.g. --stretch 0:3000"
+            f"--stretch {text}: neither one range LOW:HIGH nor three, with LOW below HIGH",
+            "write e.g. --stretch 0:3000",
         )
     return ranges if len(ranges) == COLOURS else ranges * COLOURS

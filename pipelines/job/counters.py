@@ -29,4 +29,4 @@ def read_meter(result: PipelineResult) -> Meter:
         # Every step that counts has its own counter of that name.
         counts[counter.key.metric.name] += counter.result or 0
     listed, skipped, tagged, failed = (counts[one.metric_name.name] for one in (LISTED, SKIPPED, TAGGED, FAILED))
-    return Meter(listed, done=skipped + tagged + failed, failures=failed)
+    return Meter(listed, done=skipped + tagged + failed, skipped=skipped, failures=failed)

@@ -126,7 +126,7 @@ class LeaveOutTagged(_Step):
         if earlier and earlier.tagged:
             self._skipped += 1
             counters.SKIPPED.inc()
-            progress.report(self._run.name, done=1)
+            progress.report(self._run.name, done=1, skipped=1)
             return
         if earlier:
             yield TaggedOutput(SUPERSEDED, Superseded(listed.path, earlier.file))

@@ -127,7 +127,7 @@ class _Emptiness:
         if self._empty and not found and not self._allowed:
             first = self._empty[0]
             others = f", nor in the {len(self._empty):,} inputs together" if len(self._empty) > 1 else ""
-            remedy = "" if self._allowed is None else "give --allow_empty if that is no mistake"
+            remedy = "" if self._allowed is None else "if that is intended, add --allow_empty"
             raise EmptyInputError(f"{first.message}{others}", first.remedy or remedy)
         for error in self._empty:
             self._tell(error.message)

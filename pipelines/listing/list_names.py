@@ -55,7 +55,7 @@ class ListError(Exception):
 
 def check_name(name: str | None, place: str) -> str | NoName:
     """Return a name that stands in a column, or why there is none."""
-    if not name:
+    if not name or name.isspace():
         return NoName(place, "no path")
     if len(name) > LONGEST // 4 and (length := byte_length(name)) > LONGEST:
         return too_long(name, length, place)
@@ -82,7 +82,7 @@ def find_column(columns: Sequence[str], column: str) -> int:
     if (count := list(columns).count(column)) == 1:
         return list(columns).index(column)
     if count:
-        raise ListError(f" has {count} columns {column!r}", "name the one that holds the paths differently")
+        raise ListError(f" has {count} columns {column!r}", "rename one")
     shown = ", ".join(repr(name[:100]) for name in columns[:10]) + ", ..." * (len(columns) > 10)
     raise ListError(
         f" has no column {column!r}, but {shown or 'none'}",

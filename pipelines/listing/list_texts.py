@@ -73,7 +73,7 @@ def read_lines(text: TextIO) -> Iterator[Named]:
                 length += byte_length(rest)
             yield too_long(line, length, f"line {number:,}")
         else:
-            yield line.rstrip("\r\n") or Blank(number)
+            yield Blank(number) if line.isspace() else line.rstrip("\r\n")
 
 
 def read_cells(text: TextIO, delimiter: str, column: str) -> Iterator[Named]:
@@ -96,15 +96,21 @@ def read_cells(text: TextIO, delimiter: str, column: str) -> Iterator[Named]:
         for row in rows:
             if len(row) == len(header):
                 name = row[place]
-                yield name if 0 < len(name) <= LONGEST // 4 else check_name(name, f"line {begins:,}")
+                yield (
+                    name
+                    if 0 < len(name) <= LONGEST // 4 and not name.isspace()
+                    else check_name(name, f"line {begins:,}")
+                )
             elif row:
-                yield NoName(f"line {begins:,}", f"{len(row)} cells where the header has {len(header)}")
+                yield NoName(
+                    f"line {begins:,}", f"{len(row)} cell{'s' * (len(row) > 1)}, but the header has {len(header)}"
+                )
             else:
                 yield Blank(begins)
             begins = rows.line_num + 1
     except csv.Error as error:
         raise ListError(
-            f": line {begins:,}: {error}", "put quotes around cells with quotes, and double those"
+            f": line {begins:,}: {error}", "quote cells that contain quotes, and double the quotes inside"
         ) from error
 
 
@@ -130,7 +136,7 @@ def read_json(text: TextIO, column: str) -> Iterator[Named]:
         if len(names) > 1:
             yield NoName(f"line {number:,}", f"{len(names)} values of {column!r}")
         elif names and names[0] is not None and not isinstance(names[0], str):
-            yield NoName(f"line {number:,}", f"{column!r} is not a text")
+            yield NoName(f"line {number:,}", f"{column!r} is not a string")
         else:
             yield check_name(names[0] if names else None, f"line {number:,}")
 

@@ -51,7 +51,8 @@ def read_list(
         raise InputError(error.message, error.remedy) from error
     blank = _BlankLines()
     empty, masked = True, MaskedNames()
-    for listed in _look_up_each(read_names(path, column, passed_over), path, folder, blank):
+    place = describe(path) if path == STANDARD_INPUT else storage.normalize(path)
+    for listed in _look_up_each(read_names(path, column, passed_over), place, folder, blank):
         empty = False
         if isinstance(listed, ImageRef) and listed.place is None and archives.is_archive(listed.path):
             yield from list_named(listed, passed_over)
@@ -65,8 +66,8 @@ def read_list(
         raise EmptyInputError(f"{describe(path)} lists no images")
 
 
-def _look_up_each(names: Iterable[Named], path: str, folder: str, blank: _BlankLines) -> Iterator[Listed]:
-    """Look up the names in a list, a few ahead of what is consumed."""
+def _look_up_each(names: Iterable[Named], place: str, folder: str, blank: _BlankLines) -> Iterator[Listed]:
+    """Look up the names in a list, a few ahead of what is consumed; `place` is where the list is, in words."""
     # Looked up once for all its members: in a bucket each look-up is a request.
     refer_archive = lru_cache(_ARCHIVES)(refer)
     with UnawaitedPool(_LOOK_UPS, "list") as pool:
@@ -78,7 +79,7 @@ def _look_up_each(names: Iterable[Named], path: str, folder: str, blank: _BlankL
             elif isinstance(name, Blank):
                 blank.add(name.line)
             else:
-                ahead.append(_refuse(name, path))
+                ahead.append(_refuse(name, place))
             if len(ahead) > 4 * _LOOK_UPS:
                 yield _result(ahead.popleft())
         yield from map(_result, ahead)
@@ -101,9 +102,9 @@ class _BlankLines:
         return f"1 blank line (line {lines})" if self.count == 1 else f"{self.count:,} blank lines (lines {lines})"
 
 
-def _refuse(named: NoName, path: str) -> Failure:
+def _refuse(named: NoName, place: str) -> Failure:
     # With its place, because another one may be alike, and each has to become a row. No path begins like this.
-    place = f"{named.place} of {describe(path)}"
+    place = f"{named.place} of {place}"
     return not_listed(f"{named.beginning}... ({place})" if named.beginning else place, ValueError(named.reason))
 
 

@@ -88,7 +88,7 @@ def _check_joins(run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str
     if footer.thresholds != run.thresholds:
         raise OutputError(f"{holds} rows tagged with different thresholds", remedy)
     if footer.rendering != run.rendering:
-        raise OutputError(f"{holds} rows tagged with other --bands, --stretch or --product", remedy)
+        raise OutputError(f"{holds} rows made with other --bands, --stretch or --product", remedy)
     if fields != expected[_table_of(path)]:
         raise OutputError(f"{holds} {path}, whose columns differ from those of this version", remedy)
 

@@ -96,7 +96,7 @@ def shape_workers(options: PredictOptions, beam_options: PipelineOptions) -> Non
     debug.number_of_worker_harness_threads = debug.number_of_worker_harness_threads or 1
     if options.accelerator:
         if beam_options.view_as(GoogleCloudOptions).flexrs_goal:
-            raise UsageError("--accelerator and --flexrs_goal exclude each other", "omit one of them")
+            raise UsageError("--accelerator and --flexrs_goal cannot be combined", "omit one of them")
         debug.add_experiment(ONE_PROCESS)
 
 

@@ -101,8 +101,8 @@ def _warn_of_moved(run: Run, waves: Sequence[PackedNames]) -> None:
     if moved:
         log(
             f"scenetags predict: no image has a row under its path, but {moved.path} has the name and the fingerprint "
-            f"of {moved.earlier}, which has one; if their folder has moved, each gets a second row: stop this run, and "
-            "name the images by their old path",
+            f"of {moved.earlier}, which has one; if the folder was moved, every image gets a second row: press Ctrl-C, "
+            "and use the old path",
             severity="WARNING",
         )
 

@@ -40,7 +40,8 @@ class Meter:
     Attributes:
       total: images of the run.
       max_failure_rate: largest share of failures, 0 to 1, at which the run continues.
-      done: images processed so far, including failures.
+      done: images processed so far, including failures and skipped ones.
+      skipped: images that were already tagged: they take no time, and say nothing about that of the others.
       failures: images that failed so far.
       first: the first failures.
     """
@@ -48,12 +49,17 @@ class Meter:
     total: int
     max_failure_rate: float = 1.0
     done: int = 0
+    skipped: int = 0
     failures: int = 0
     first: list[Failure] = field(default_factory=list)
 
+    def rate(self, seconds: float) -> float:
+        """Return the images that were not skipped, per second of these."""
+        return (self.done - self.skipped) / seconds
+
     def described(self, seconds: float) -> dict[str, float]:
         """Return the progress after this many seconds as numbers, by name."""
-        rate = self.done / seconds
+        rate = self.rate(seconds)
         left = {"seconds_left": round((self.total - self.done) / rate)} if rate else {}
         counts = {"done": self.done, "total": self.total, "failures": self.failures}
         return {**counts, "images_per_second": round(rate, 1), **left}
@@ -66,11 +72,18 @@ _meters: dict[str, Meter] = {}
 _log = logging.getLogger(__name__)
 
 
-def report(run: str, done: int) -> None:
-    """Add images to a run's progress."""
+def report(run: str, done: int, skipped: int = 0) -> None:
+    """Add images to a run's progress.
+
+    Args:
+      run: the run's name.
+      done: number of them.
+      skipped: number of those among them that were already tagged.
+    """
     meter = _meters.get(run)
     if meter:
         meter.done += done
+        meter.skipped += skipped
 
 
 def report_failure(run: str, failure: Failure) -> None:
@@ -122,7 +135,8 @@ def show_bar(meter: Meter, stopped: threading.Event, stream: TextIO) -> None:
         while True:
             last = stopped.wait(SECONDS_BETWEEN_FRAMES)
             bar.set_postfix_str(f"{meter.failures:,} failures", refresh=False)
-            bar.update(meter.done - bar.n)
+            bar.total = meter.total - meter.skipped
+            bar.update(meter.done - meter.skipped - bar.n)
             if last:
                 return
 
@@ -145,7 +159,7 @@ def duration(seconds: float) -> str:
 
 def line(meter: Meter, seconds: float) -> str:
     """Describe a run's progress after this many seconds."""
-    rate = meter.done / seconds
+    rate = meter.rate(seconds)
     left = f", {duration((meter.total - meter.done) / rate)} left" if rate else ""
     return f"{meter.done:,} of {meter.total:,} images, {rate:.1f} per second{left}, {meter.failures:,} failures"
 

@@ -36,8 +36,8 @@ _NOT_READ = {
 _UNSPECIFIED, _PREMULTIPLIED, _ALPHA = 0, 1, 2
 _OPACITY = (_PREMULTIPLIED, _ALPHA)
 _CMYK_INKS = 1
-_UNSIGNED, _UNDEFINED = 1, 4
-KINDS = {_UNSIGNED: "integer", 2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}
+_UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
+KINDS = {_UNSIGNED: "integer", _SIGNED: "signed", _FLOAT: "floating-point", 5: "complex", 6: "complex"}
 
 Tags = Mapping[int, tuple[int, ...]]
 
@@ -139,6 +139,11 @@ def _read_bits(tags: Tags, number: int) -> int:
             f"{max(bits)}-bit multi-band TIFF ({number} bands): the file does not say which bands are red, green and "
             "blue, or how bright white is",
             "say it with --bands and --stretch, or --product",
+        )
+    if formats | set(bits) in ({_SIGNED, 16}, {_FLOAT, 32}):
+        raise UntrustedColoursError(
+            f"TIFF with {KINDS[min(formats)]} samples of {bits[0]} bits: it is unknown how bright white is",
+            "say it with --stretch" if number == 1 else "say it with --bands and --stretch",
         )
     if formats != {_UNSIGNED} or len(set(bits)) != 1 or bits[0] not in (1, 2, 4, 8, 16):
         others = [kind for kind in formats if kind != _UNSIGNED]

@@ -49,10 +49,17 @@ def test_what_is_said_of_rasters(flags: Sequence[str], rendering: Rendering) -> 
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        *((["--bands=3,2"], "--bands 3,2: not three"), (["--bands=0,1,2"], "not three numbers from 1 on")),
+        *((["--bands=3,2"], "--bands 3,2: not three"), (["--bands=0,1,2"], "not three band numbers, counted from 1")),
         *((["--bands=a,b,c"], "write e.g. --bands 3,2,1"), (["--bands="], "--bands : not three")),
-        *((["--stretch=3000:0"], "--stretch 3000:0: not LOW:HIGH"), (["--stretch=0:1,0:1"], "or three of them")),
-        *((["--stretch=0:inf"], "not LOW"), (["--stretch=nan:1"], "not LOW"), (["--stretch=p2:p98"], "not LOW")),
+        *(
+            (["--stretch=3000:0"], "--stretch 3000:0: neither one range LOW:HIGH"),
+            (["--stretch=0:1,0:1"], "nor three, with LOW below HIGH"),
+        ),
+        *(
+            (["--stretch=0:inf"], "neither one range"),
+            (["--stretch=nan:1"], "not LOW"),
+            (["--stretch=p2:p98"], "not LOW"),
+        ),
         (["--product=planet-analytic", "--bands=1,2,3"], "--product says which bands are red, green and blue; omit"),
         (["--product=landsat"], "invalid choice: 'landsat'"),
     ],

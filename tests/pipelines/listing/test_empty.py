@@ -47,8 +47,8 @@ def test_one_empty_input_among_several_is_told(
     ("inputs", "input_list", "reason"),
     [
         (["empty"], None, "no images in empty (looked for files ending in "),
-        (["empty", "empty/*.jpg"], None, ", nor in the 2 inputs together; give --allow_empty if that is no mistake"),
-        ([], "empty.txt", "empty.txt lists no images; give --allow_empty if that is no mistake"),
+        (["empty", "empty/*.jpg"], None, ", nor in the 2 inputs together; if that is intended, add --allow_empty"),
+        ([], "empty.txt", "empty.txt lists no images; if that is intended, add --allow_empty"),
         (
             ["chips/[1].jpg"],
             None,

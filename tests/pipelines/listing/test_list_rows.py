@@ -72,8 +72,8 @@ def test_rows_without_a_path_or_with_other_cells_than_the_header_are_failures(fo
         [
             ("line 3", "no path"),
             ("line 4", "no path"),
-            ("line 5", "3 cells where the header has 2"),
-            ("line 6", "1 cells where the header has 2"),
+            ("line 5", "3 cells, but the header has 2"),
+            ("line 6", "1 cell, but the header has 2"),
         ],
         {"blank lines in the list": 1},
         [f"{path}: 1 blank line (line 7)"],
@@ -102,7 +102,7 @@ def test_values_of_json_that_are_no_path_are_failures(folder: Path) -> None:
     assert found.images == ["a.jpg", "b.jpg"]
     assert found.failures == [
         *((f"line {line}", "no path") for line in (2, 3, 4)),
-        *((f"line {line}", "'path' is not a text") for line in (5, 6)),
+        *((f"line {line}", "'path' is not a string") for line in (5, 6)),
         ("line 8", "2 values of 'path'"),
     ]
     assert found.passed_over == {"blank lines in the list": 1}
@@ -121,10 +121,10 @@ def test_nulls_of_a_table_are_failures_with_the_number_of_their_row(folder: Path
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("x.csv", "path,n,path\na.jpg,1,b.jpg\n", "has 2 columns 'path'; name the one that holds the paths differ"),
+        ("x.csv", "path,n,path\na.jpg,1,b.jpg\n", "has 2 columns 'path'; rename one"),
         ("x.csv", "path;n\na.jpg;1\n", "has no column 'path', but 'path;n'; name the one that holds the"),
-        ("x.csv", 'path,n\na.jpg,1\n"b.jpg,2\na.jpg,3\n', "x.csv: line 3: unexpected end of data; put quotes around"),
-        ("x.csv", 'path,n\na.jpg,"1" inch\n', "x.csv: line 2: ',' expected after '\"'; put quotes around"),
+        ("x.csv", 'path,n\na.jpg,1\n"b.jpg,2\na.jpg,3\n', "x.csv: line 3: unexpected end of data; quote cells"),
+        ("x.csv", 'path,n\na.jpg,"1" inch\n', "x.csv: line 2: ',' expected after '\"'; quote cells"),
         ("x.csv", "path\n" + f'"{"x" * 600_000}\n{"x" * 600_000}"\n', "x.csv: line 2: field larger than field limit"),
         ("x.jsonl", '{"path": "a.jpg"}\n{"path": \n', "x.jsonl: line 2 is not JSON: Expecting value: "),
         ("x.jsonl", "[" * 100_000, "x.jsonl: line 1 is not JSON: maximum recursion depth exceeded"),
@@ -178,7 +178,9 @@ def test_whatever_a_program_writes_as_csv_is_read_as_it_was(rows: list[tuple[str
 
     read = list(read_cells(text, ",", "path"))
 
-    assert [name if isinstance(name, str) else "" for name in read] == [name for _, name in rows]
+    assert [name if isinstance(name, str) else "" for name in read] == [
+        "" if name.isspace() else name for _, name in rows
+    ]
     assert all(isinstance(name, str | NoName) for name in read)
 
 
@@ -194,3 +196,13 @@ def test_rows_of_two_lists_that_name_nothing_are_different(folder: Path) -> None
     paths = {item.path for path in (first, second) for item in list_images([], str(path))}
 
     assert paths == {f"line 2 of {first}", f"line 2 of {second}"}
+
+
+def test_a_row_that_names_nothing_is_the_same_however_its_list_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absolute = write(folder, "1.csv", 'path\n" "\n')
+    monkeypatch.chdir(folder)
+
+    [listed] = list_images([], "1.csv")
+    assert listed.path == f"line 2 of {absolute}"

@@ -20,5 +20,5 @@ def test_a_folder_that_has_moved_is_told(
 
     said = capsys.readouterr().err
     assert f"no image has a row under its path, but {tmp_path}/moved/0.jpg has the name and the finger" in said
-    assert f"print of {chips}/0.jpg, which has one; if their folder has moved, each gets a second row: stop" in said
+    assert f"print of {chips}/0.jpg, which has one; if the folder was moved, every image gets a second row" in said
     assert said.count("\n") == 1

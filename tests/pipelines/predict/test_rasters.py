@@ -52,11 +52,11 @@ def test_rows_of_rasters_shown_otherwise_are_not_mixed_into_one_output(
     capsys.readouterr()
 
     assert run(input=rasters, bands="3,2,1", stretch="0:3000") == 2
-    assert "holds rows tagged with other --bands, --stretch or --product; choose another" in capsys.readouterr().err
+    assert "holds rows made with other --bands, --stretch or --product; choose another" in capsys.readouterr().err
 
 
 def test_a_bundle_says_how_its_rasters_were_shown_and_a_flag_says_otherwise(
-    run: Predict, rasters: Path, tmp_path: Path, bundle_path: str
+    run: Predict, rasters: Path, tmp_path: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(bundle_path, folder)
@@ -69,9 +69,11 @@ def test_a_bundle_says_how_its_rasters_were_shown_and_a_flag_says_otherwise(
     deep, plain = rows(tmp_path / "out")
     assert deep["p_green"] == plain["p_green"]
 
+    assert capsys.readouterr().err == ""
     # What is not said anew is as before.
     assert run("--overwrite", input=rasters, model=folder, bands="1,2,3") == 0
     assert rows(tmp_path / "out")[0]["repairs"] == ["extra_band_dropped", "stretched"]
+    assert "the model was trained on rasters shown with --bands=3,2,1" in capsys.readouterr().err
 
 
 def test_one_raster_is_tagged_as_well(rasters: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]) -> None:

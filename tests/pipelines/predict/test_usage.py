@@ -30,7 +30,7 @@ PROCESS = EMBEDDED | {"environment_type": "PROCESS"}
         (EMBEDDED | {"input_list": "-"}, "--input_list -: workers cannot read the standard input of this command; "),
         ({"input": "file://host/chips"}, "file://host/chips names a file of another machine; write file:///PATH"),
         ({"input": "chips/a[1].jpg"}, "chips/a[1].jpg; [1] is one of these characters; write [[]1] if it is part of"),
-        ({"allow_empty": "true", "overwrite": "true"}, "--allow_empty and --overwrite exclude each other: an empty"),
+        ({"allow_empty": "true", "overwrite": "true"}, "--allow_empty and --overwrite cannot be combined: an empty"),
         ({"model": "gone"}, "gone: bundle.json cannot be read"),
         ({"model": None}, "the following arguments are required: --model"),
         ({"output": ""}, "--output is empty"),

@@ -165,7 +165,7 @@ def test_one_process_has_all_of_an_accelerator(
     assert "no_use_multiple_sdk_containers" in submitted(service).job.environment.experiments
     assert "use_multiple_sdk_containers" not in submitted(service).job.environment.experiments
     capsys.readouterr()
-    refused(capsys, submit(gpu, flexrs_goal="COST_OPTIMIZED"), "--accelerator and --flexrs_goal exclude each other")
+    refused(capsys, submit(gpu, flexrs_goal="COST_OPTIMIZED"), "--accelerator and --flexrs_goal cannot be combined")
 
 
 @pytest.mark.parametrize("flag", KEYS)

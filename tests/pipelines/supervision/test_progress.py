@@ -58,6 +58,13 @@ def test_progress_is_described_in_numbers_as_well() -> None:
     assert "seconds_left" not in Meter(2000).described(50)
 
 
+def test_images_that_are_skipped_say_nothing_of_the_time_of_the_others() -> None:
+    meter = Meter(2000, done=1100, skipped=1000)
+    assert meter.described(10)["images_per_second"] == 10
+    assert meter.described(10)["seconds_left"] == 90
+    assert progress.line(meter, 10) == "1,100 of 2,000 images, 10.0 per second, 1 min 30 s left, 0 failures"
+
+
 @pytest.mark.parametrize(("total", "rate", "most"), [(100, 0.29, 29), (100, 0, 0), (3, 0.34, 1), (10, 1, 10)])
 def test_a_run_ends_with_the_first_failure_too_many(total: int, rate: float, most: int) -> None:
     with progress.metered("run", total, max_failure_rate=rate):

@@ -187,7 +187,7 @@ def test_anonymous_reading_that_somebody_pays_for_is_refused(
 ) -> None:
     flags = {"input": "s3://b/x", "model": bundle_path, "output": tmp_path / "out"}
     assert run("--anonymous", "--requester_pays", **flags) == 2
-    assert "--anonymous and --requester_pays exclude each other" in capsys.readouterr().err
+    assert "--anonymous and --requester_pays cannot be combined" in capsys.readouterr().err
 
 
 POINT = "arn:aws:s3:us-west-2:123456789012:accesspoint"
