@@ -57,8 +57,8 @@ def test_what_is_said_of_rasters(flags: Sequence[str], rendering: Rendering) -> 
         ),
         *(
             (["--stretch=0:inf"], "neither one range"),
-            (["--stretch=nan:1"], "not LOW"),
-            (["--stretch=p2:p98"], "not LOW"),
+            (["--stretch=nan:1"], "neither one range"),
+            (["--stretch=p2:p98"], "neither one range"),
         ),
         (["--product=planet-analytic", "--bands=1,2,3"], "--product says which bands are red, green and blue; omit"),
         (["--product=landsat"], "invalid choice: 'landsat'"),
