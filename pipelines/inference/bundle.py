@@ -50,6 +50,7 @@ SAVED_MODEL = "saved_model/"
 MODEL_CARD = "MODEL_CARD.md"
 
 _LONGEST_MANIFEST = 100_000_000
+_NO_FOLDER = (FileNotFoundError, NotADirectoryError)
 
 
 class Golden(NamedTuple):
@@ -154,7 +155,7 @@ def load_bundle(path: str) -> Bundle:
     except OSError as error:
         raise BundleError(
             f"no bundle at {path}: {MANIFEST} cannot be read ({error.strerror or error})",
-            "name the folder of a bundle" if isinstance(error, NotADirectoryError) else "",
+            "name the folder that scenetags train wrote" if isinstance(error, _NO_FOLDER) else "",
         ) from error
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
