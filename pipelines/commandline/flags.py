@@ -69,7 +69,7 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
 
 
 def choose_log_format(argv: Sequence[str]) -> None:
-    """Find the format of messages before all other arguments, so that what is wrong with those is told in it."""
+    """Find the format of messages before all other arguments, so that errors in those are reported in it."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     finder.add_argument("--log_format", choices=LOG_FORMATS, default=PredictOptions.log_format)
     # The true parser reports it.

@@ -48,7 +48,7 @@ def log(*lines: str, severity: str = "ERROR", **fields: Any) -> None:
 
 
 def announce(message: str) -> None:
-    """Write a message to standard error from a signal handler, which may have interrupted whoever else writes there."""
+    """Write a message to standard error from a signal handler, which may have interrupted another write to it."""
     text = f"\nscenetags: {message}" if _log_format == "text" else _as_json([f"scenetags: {message}"], "WARNING", {})
     # The reader may have ended by the same signal: `| tee` by Ctrl-C, a terminal by its SIGHUP.
     with suppress(OSError):

@@ -36,7 +36,7 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     """Run pipelines one after another, each over a slice of the images and with a commit at its end.
 
     Beam's local runner keeps everything that crosses between two stages in memory, and commits only at the end. A wave
-    that takes too long, or is asked to stop, commits what it has finished; the next one goes on with the rest.
+    that takes too long, or is asked to stop, commits what it has finished; the next one continues with the rest.
 
     Returns:
       The accounts of all waves.

@@ -31,7 +31,7 @@ _BLOCK = 1024
 """A lock is filled up to a multiple of this, so that a renewal overwrites all of the one before."""
 _SECONDS_TO_WRITE = 1.0
 _TRIES, _PAUSE = 5, 0.01
-"""For an flock, in which whoever looks at the new file may come first for a moment; seconds."""
+"""For an flock, which another process that looks at the new file may hold for a moment; seconds."""
 
 
 class LockFile:

@@ -81,7 +81,7 @@ def watching(output: str, log_format: str, warn: Callable[[str], None]) -> Itera
     Args:
       output: where the rows of the run are.
       log_format: `text` or `json`.
-      warn: called if the system refuses another process; the run then goes on without.
+      warn: called if the system refuses another process; the run then continues without one.
     """
     global _pipe
     try:

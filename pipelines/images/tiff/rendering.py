@@ -1,7 +1,7 @@
 """Read bands of a TIFF as numbers, whatever they are, and make a picture of them as the user says.
 
 Pillow reads no more than one band of 16 bits. But a row of pixels of several bands is, byte by byte, a longer row of
-one band; so that is what Pillow is told.
+one band; so it is described to Pillow as one.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
     deep = max(tags.get(BITS, (1,))) > 8
     is_concerned = rendering.stretch if deep else number >= 3 and rendering.bands
     if rendering.product and not (deep and number > 1):
-        # All products are deep and have several bands. A picture beside their files has its own colours.
+        # All products are deep and have several bands. A picture in the same folder has its own colours.
         return None
     if not number or photometric not in (BLACK_IS_ZERO, RGB) or not is_concerned:
         return None

@@ -171,6 +171,8 @@ def test_messages_that_nobody_reads_stop_nothing(monkeypatch: pytest.MonkeyPatch
     os.dup2(writing, 2)
     with os.fdopen(writing, "w") as stream:
         monkeypatch.setattr(sys, "stderr", stream)
+        with pytest.raises(BrokenPipeError):
+            os.write(2, b"this would stop a run")
         announce("stopping")
         log("first")
         log("second")
