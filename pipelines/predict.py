@@ -76,6 +76,7 @@ def _predict(options: PredictOptions) -> int:
         options=options.described(),
         access=access,
         rendering=options.rendering.over(bundle.rendering),
+        grid=options.grid,
         settings=(options.engine, options.limits.max_bytes, options.limits.max_pixels),
     )
     if options.dry_run:

@@ -18,6 +18,7 @@ from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.bundle import Bundle
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, probability_columns
 from pipelines.records import HIDING
+from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.storage import Access
 
 PREDICTIONS, FAILURES, RUNS = "predictions", "failures", "runs"
@@ -41,6 +42,7 @@ class Run:
       timings: seconds spent before the tagging, by phase, for the manifest.
       access: how buckets are reached.
       rendering: how rasters become pictures.
+      grid: how scenes are cut into windows.
       settings: what decides its rows besides bundle and thresholds: the engine, and the limits of images.
     """
 
@@ -56,6 +58,7 @@ class Run:
     timings: Mapping[str, float] = field(default_factory=dict)
     access: Access = field(default_factory=Access)
     rendering: Rendering = NO_RENDERING
+    grid: Grid = NO_GRID
     settings: tuple[str | int, ...] = ()
 
     @property
@@ -79,7 +82,7 @@ class Run:
             return self.output
         columns = [column.name for column in (*PREDICTION_COLUMNS, *FAILURE_COLUMNS)]
         columns += probability_columns(self.bundle.labels).values()
-        made_with = self.bundle.digest, self.thresholds, self.rendering, self.settings, version("scenetags")
+        made_with = self.bundle.digest, self.thresholds, self.rendering, self.grid, self.settings, version("scenetags")
         rows = json.dumps([*made_with, columns])
         return storage.join(self.output, f"{SHADOW}{hashlib.sha256(rows.encode()).hexdigest()[:12]}")
 
