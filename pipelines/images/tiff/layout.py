@@ -60,7 +60,7 @@ def read_tiff(data: bytes, rendering: Rendering = NO_RENDERING) -> Layout:
     samples = read_samples(directory)
     tags = name_tiles(_tell(directory, samples.told))
     _check_sides(tags)
-    no_data = read_no_data(bytes(directory.texts.get(NO_DATA, b"")), samples.bits)
+    no_data = read_no_data(directory.texts.get(NO_DATA, b""), samples.bits)
     layout = Layout(
         "tiff",
         tags[WIDTH][0],
@@ -75,7 +75,7 @@ def read_tiff(data: bytes, rendering: Rendering = NO_RENDERING) -> Layout:
         is_inverted=samples.is_inverted,
         no_data=_decoded_level(no_data, samples),
         orientation=_read_orientation(directory),
-        profile=bytes(directory.texts[PROFILE]) if PROFILE in directory.texts else None,
+        profile=directory.texts.get(PROFILE),
         to_pixels=partial(_to_pixels, directory, tags, samples.planes, no_data),
     )
     jpegs = partial(read_jpegs, tags, samples.planes, directory.tables)

@@ -96,7 +96,7 @@ def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
     if max(rendering.bands, default=0) > number:
         raise UntrustedColoursError(f"TIFF of {_count(number)}, but --bands names band {max(rendering.bands)}")
     if number == 1:
-        check_single(bytes(directory.texts.get(METADATA, b"")))
+        check_single(directory.texts.get(METADATA, b""))
         if len(set(rendering.stretch)) != 1:
             raise UntrustedColoursError("TIFF of one band, but --stretch says three ranges", "give it one range")
         return Raster((0,), number, kind, rendering.stretch[:1])
@@ -146,7 +146,7 @@ def render(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> tup
 def _read_no_data(directory: Directory, kind: str) -> float | None:
     """Return the value that stands for no data, if a sample can have it."""
     try:
-        value = float(bytes(directory.texts.get(NO_DATA, b"")).strip(b"\0 \n"))
+        value = float(directory.texts.get(NO_DATA, b"").strip(b"\0 \n"))
     except ValueError:
         return None
     with np.errstate(all="ignore"):
@@ -188,7 +188,7 @@ def _read_type(tags: Tags, number: int) -> str:
 
 
 def _find_bands(directory: Directory, number: int, rendering: Rendering) -> tuple[int, ...]:
-    bands, metadata = tuple(band - 1 for band in rendering.bands), bytes(directory.texts.get(METADATA, b""))
+    bands, metadata = tuple(band - 1 for band in rendering.bands), directory.texts.get(METADATA, b"")
     if not bands or rendering.product:
         named = find_colours(metadata, number) or ()
         if rendering.product and named and named != bands:
