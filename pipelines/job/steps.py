@@ -22,6 +22,7 @@ from pipelines.inference.ahead import InferenceAhead, Model
 from pipelines.job import counters
 from pipelines.job.release import BoundToRelease
 from pipelines.listing import PATH_COLUMN, list_images
+from pipelines.listing.scenes import CutSettings, Cutter
 from pipelines.output.closing import check_not_ended, close_wave
 from pipelines.output.commit import StagedFile, Superseded, Written
 from pipelines.output.earlier import read_earlier
@@ -30,6 +31,7 @@ from pipelines.output.writing import Table, TableWriter
 from pipelines.reading.ahead import LookAhead
 from pipelines.reading.source import ImageSource
 from pipelines.records import Failure, ImageRef, Listed, Prediction, digest_path
+from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.supervision import interruption, progress
 
 FAILED, SUPERSEDED, COUNTED, FOUND, POSTPONED = "failed", "superseded", "counted", "found", "postponed"
@@ -95,6 +97,26 @@ class TakeNames(beam.DoFn):
             yield listed
 
 
+class Cut(_Step):
+    """Cut scenes into windows, and open the following ones meanwhile."""
+
+    def __init__(self, cutting: CutSettings, access: storage.Access) -> None:
+        self._cutting = cutting
+        self._access = access
+
+    def setup(self) -> None:
+        storage.use(self._access)
+
+    def start_bundle(self) -> None:
+        self._cutter = Cutter(self._cutting)
+
+    def process(self, listed: Listed) -> Iterator[Listed]:
+        yield from self._cutter.put(listed)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        yield from map(_in_window, self._cutter.drain())
+
+
 class LeaveOutTagged(_Step):
     """Pass on untagged images; count per Beam bundle what came in and what was left out.
 
@@ -139,10 +161,13 @@ class LeaveOutTagged(_Step):
 
 
 class KeyByStream(_Step):
-    """Key images that must be read sequentially by their archive, and all others by their own path."""
+    """Key images that are read together by their archive or part of a scene, and all others by their own path."""
 
     def process(self, ref: ImageRef) -> Iterator[tuple[str, ImageRef]]:
-        yield ref.place.archive if ref.place and is_streamed(ref) else ref.path, ref
+        if ref.window:
+            yield f"{ref.window.scene}#{ref.window.part}", ref
+        else:
+            yield ref.place.archive if ref.place and is_streamed(ref) else ref.path, ref
 
 
 class PutInOrder(_Step):
@@ -175,7 +200,7 @@ class _WorkAhead(_Step):
 class ReadAhead(_WorkAhead):
     """Read images, and count those it postpones because the run is asked to stop.
 
-    The first three arguments are those of `ImageSource`, `reads_in_flight` is that of `LookAhead`.
+    The first three arguments and the last are those of `ImageSource`, `reads_in_flight` is that of `LookAhead`.
     """
 
     _ahead: LookAhead
@@ -188,8 +213,9 @@ class ReadAhead(_WorkAhead):
         reads_in_flight: int,
         run: str,
         access: storage.Access,
+        grid: Grid = NO_GRID,
     ) -> None:
-        self._settings = decoding, limits, threads
+        self._settings = decoding, limits, threads, None, grid
         self._reads_in_flight = reads_in_flight
         self._run = run
         self._access = access
@@ -271,8 +297,10 @@ class CloseWave(_Step):
         yield close_wave(self._run, self._wave.without(sum(postponed)), written)
 
 
-def _start(ref: ImageRef) -> int:
-    return ref.place.start if ref.place else 0
+def _start(ref: ImageRef) -> tuple[int, int]:
+    if ref.window:
+        return ref.window.row, ref.window.column
+    return (ref.place.start if ref.place else 0), 0
 
 
 def _sort_out(item: Any, run: str) -> Any:

@@ -21,6 +21,7 @@ from pipelines.job.steps import (
     POSTPONED,
     SUPERSEDED,
     CloseWave,
+    Cut,
     KeyByStream,
     LeaveOutTagged,
     ListNames,
@@ -30,11 +31,13 @@ from pipelines.job.steps import (
     WriteTable,
 )
 from pipelines.listing import PATH_COLUMN
+from pipelines.listing.scenes import CutSettings
 from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import FailureTable, PredictionTable
 from pipelines.reading import READS_IN_FLIGHT
 from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
+from pipelines.scenes.grid import NO_GRID, Grid
 
 
 @dataclass
@@ -66,6 +69,23 @@ class ListImages(beam.PTransform):
 
 
 @dataclass
+class CutScenes(beam.PTransform):
+    """Replace scenes by their windows, each an image of its own.
+
+    Attributes:
+      cutting: how scenes are cut.
+      access: how buckets are reached.
+    """
+
+    cutting: CutSettings
+    access: storage.Access = field(default_factory=storage.Access)
+
+    def expand(self, listed: PCollection[Listed]) -> PCollection[Listed]:
+        """Apply the transform."""
+        return listed | "Cut" >> beam.ParDo(Cut(self.cutting, self.access)).with_output_types(Listed)
+
+
+@dataclass
 class SkipTagged(beam.PTransform):
     """Leave out images that an earlier run has tagged, and names that cannot be images.
 
@@ -88,7 +108,10 @@ class SkipTagged(beam.PTransform):
 
 @dataclass
 class SpreadReads(beam.PTransform):
-    """Spread images over all workers, but send those of one compressed archive to one worker, in their order."""
+    """Spread images over all workers, but send those that are read at once to one worker, in their order.
+
+    These are the members of a compressed archive, and the windows of a part of a scene.
+    """
 
     def expand(self, refs: PCollection[ImageRef]) -> PCollection[ImageRef]:
         """Apply the transform."""
@@ -115,6 +138,7 @@ class ReadImages(beam.PTransform):
       run: name of the run, to report failures to.
       access: how buckets are reached.
       rendering: how rasters become pictures.
+      grid: of the windows of scenes.
     """
 
     image_size: int
@@ -125,6 +149,7 @@ class ReadImages(beam.PTransform):
     run: str = ""
     access: storage.Access = field(default_factory=storage.Access)
     rendering: Rendering = NO_RENDERING
+    grid: Grid = NO_GRID
 
     def __post_init__(self) -> None:
         if self.reads_in_flight < 1 or (self.threads is not None and self.threads < 1):
@@ -133,7 +158,7 @@ class ReadImages(beam.PTransform):
     def expand(self, refs: PCollection[ImageRef]) -> Any:
         """Apply the transform."""
         decoding = DecodeSettings(self.image_size, self.resize_filter, self.limits.max_pixels, self.rendering)
-        ahead = ReadAhead(decoding, self.limits, self.threads, self.reads_in_flight, self.run, self.access)
+        ahead = ReadAhead(decoding, self.limits, self.threads, self.reads_in_flight, self.run, self.access, self.grid)
         kinds = {FAILED: Failure, POSTPONED: int}
         read = beam.ParDo(ahead).with_output_types(Image, **kinds)
         return refs | "Read" >> read.with_outputs(*kinds, main="images")
@@ -244,7 +269,9 @@ class TagImages(beam.PTransform):
 
     def expand(self, listed: PCollection[Listed]) -> PCollection[Accounts]:
         """Apply the transform."""
-        remaining = listed | SkipTagged(self.run)
+        # In a local run, the waves are cut already.
+        images = listed | CutScenes(self.cutting, self.run.access) if self.run.grid and self.spread else listed
+        remaining = images | SkipTagged(self.run)
         # Only names cross here. From reading to writing, the steps are fused: pixels stay where they were decoded. Beam
         # does not fuse steps with different hints, so all of these have the same ones.
         refs = remaining.refs | SpreadReads() if self.spread else remaining.refs
@@ -265,6 +292,11 @@ class TagImages(beam.PTransform):
         close = WriteManifest(self.run, self.wave, counted, remaining[SUPERSEDED], remaining[FOUND], postponed)
         return files | close
 
+    @property
+    def cutting(self) -> CutSettings:
+        """How scenes are cut."""
+        return CutSettings(self.run.grid, self.run.rendering, self.limits.max_pixels)
+
     def _read(self) -> ReadImages:
         bundle = self.run.bundle
         return ReadImages(
@@ -272,4 +304,5 @@ class TagImages(beam.PTransform):
             run=self.run.name,
             access=self.run.access,
             rendering=self.run.rendering,
+            grid=self.run.grid,
         )
