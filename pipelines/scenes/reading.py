@@ -139,14 +139,14 @@ def _decode(
         return ReadPart(box, decoded.pixels[place], holes[place] if holes.any() else None, decoded.repairs)
 
 
-def _fetch(spans: Sequence[tuple[int, int]], fetch: Fetch) -> list[bytes]:
+def _fetch(spans: Sequence[tuple[int, int]], fetch: Fetch) -> list[bytes | memoryview]:
     """Fetch pieces of a file, those that lie close to one another at once."""
-    fetched: dict[tuple[int, int], bytes] = {(0, 0): b""}
+    fetched: dict[tuple[int, int], bytes | memoryview] = {(0, 0): b""}
     for run in _runs(sorted(set(spans) - {(0, 0)})):
         start = run[0][0]
         data = memoryview(fetch(start, max(at + size for at, size in run) - start))
         for at, size in run:
-            fetched[at, size] = bytes(data[at - start : at - start + size])
+            fetched[at, size] = data[at - start : at - start + size]
     return [fetched[span] for span in spans]
 
 

@@ -176,7 +176,7 @@ def find_part(image: Divided, box: Box, bands: Sequence[int] = ()) -> Part:
     return Part(_bounds(image, columns, rows), tuple(spans), tuple(dict.fromkeys(holes)))
 
 
-def write_part(image: Divided, part: Part, pieces: Sequence[bytes]) -> bytes | None:
+def write_part(image: Divided, part: Part, pieces: Sequence[bytes | memoryview]) -> bytes | None:
     """Write a TIFF of a part of an image.
 
     Args:
@@ -208,7 +208,7 @@ def write_part(image: Divided, part: Part, pieces: Sequence[bytes]) -> bytes | N
         TILE_OFFSETS if is_tiled else STRIP_OFFSETS: tuple(offsets),
         TILE_SIZES if is_tiled else STRIP_SIZES: tuple(size for _, size in part.spans),
     }
-    return write_tiff(image.directory.form.order, b"".join(pieces), integers, image.further)
+    return write_tiff(image.directory.form.order, pieces, integers, image.further)
 
 
 def _divide(data: Data, directory: Directory) -> Divided:

@@ -65,19 +65,20 @@ def _rewritten(directory: Directory, data: bytes, tags: Tags) -> bytes:
         if tag not in INTEGERS
     }
     integers = {tag: values for tag, values in tags.items() if tag in INTEGERS}
-    return write_tiff(directory.form.order, memoryview(data)[HEADER:], integers, others)
+    return write_tiff(directory.form.order, [memoryview(data)[HEADER:]], integers, others)
 
 
-def write_tiff(order: str, body: bytes | memoryview, integers: Tags, others: Mapping[int, Values]) -> bytes:
+def write_tiff(order: str, body: Sequence[bytes | memoryview], integers: Tags, others: Mapping[int, Values]) -> bytes:
     """Write a TIFF of a single directory.
 
     Args:
       order: of bytes, as `struct` names it.
-      body: what follows its header of `HEADER` bytes; the directory follows in turn.
+      body: what follows its header of `HEADER` bytes, in pieces; the directory follows in turn.
       integers: values of tags.
       others: those of further tags.
     """
-    table, outside, start = b"", b"", HEADER + len(body) + len(body) % 2
+    end = HEADER + sum(map(len, body))
+    table, outside, start = b"", b"", end + end % 2
     values = {**{tag: _pack(order, numbers) for tag, numbers in integers.items()}, **others}
     outside_at = start + 2 + 12 * len(values) + 4
     for tag, (kind, number, stored) in sorted(values.items()):
@@ -88,7 +89,7 @@ def write_tiff(order: str, body: bytes | memoryview, integers: Tags, others: Map
         table += struct.pack(f"{order}HHI", tag, kind, number) + place
     header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", start)
     number_of_entries = struct.pack(order + "H", len(values))
-    return b"".join((header, body, bytes(len(body) % 2), number_of_entries, table, bytes(4), outside))
+    return b"".join((header, *body, bytes(end % 2), number_of_entries, table, bytes(4), outside))
 
 
 def _pack(order: str, integers: Sequence[int]) -> Values:
