@@ -39,6 +39,8 @@ class Window(NamedTuple):
       width: columns; some may lie beyond the scene's edge.
       height: rows, likewise.
       part: number of the part of the scene in which the window begins; a part is read at once.
+      columns: of the scene.
+      rows: of the scene.
       size: of the scene, in bytes.
     """
 
@@ -48,6 +50,8 @@ class Window(NamedTuple):
     width: int
     height: int
     part: int
+    columns: int
+    rows: int
     size: int
 
 

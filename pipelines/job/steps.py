@@ -26,15 +26,17 @@ from pipelines.listing.scenes import CutSettings, Cutter
 from pipelines.output.closing import check_not_ended, close_wave
 from pipelines.output.commit import StagedFile, Superseded, Written
 from pipelines.output.earlier import read_earlier
+from pipelines.output.ghosts import find_ghosts
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import Table, TableWriter
 from pipelines.reading.ahead import LookAhead
 from pipelines.reading.source import ImageSource
-from pipelines.records import Failure, ImageRef, Listed, Prediction, digest_path
+from pipelines.records import Empty, Failure, ImageRef, Listed, Prediction, digest_path
 from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.supervision import interruption, progress
 
 FAILED, SUPERSEDED, COUNTED, FOUND, POSTPONED = "failed", "superseded", "counted", "found", "postponed"
+EMPTY = "empty"
 
 _log = logging.getLogger(__name__)
 _FOUND_AT_ONCE = 1 << 16
@@ -139,6 +141,9 @@ class LeaveOutTagged(_Step):
     def process(self, listed: Listed) -> Iterator[Any]:
         self._inputs += 1
         counters.LISTED.inc()
+        if self._run.grid and not self._run.overwrite:
+            for ghost in find_ghosts(self._earlier, self._run.grid, listed):
+                yield TaggedOutput(SUPERSEDED, ghost)
         earlier = self._earlier.find(listed.path, listed.fingerprint)
         if earlier and self._run.overwrite:
             self._found += digest_path(listed.path)
@@ -190,8 +195,8 @@ class _WorkAhead(_Step):
     def finish_bundle(self) -> Iterator[Any]:
         for item in self._ahead.drain():
             sorted_out = _sort_out(item, self._run)
-            failed = isinstance(sorted_out, TaggedOutput)
-            yield TaggedOutput(FAILED, _in_window(item)) if failed else _in_window(item)
+            is_tagged = isinstance(sorted_out, TaggedOutput)
+            yield TaggedOutput(sorted_out.tag, _in_window(item)) if is_tagged else _in_window(item)
 
     def teardown(self) -> None:
         self._ahead.close()
@@ -259,7 +264,7 @@ class WriteTable(_Step):
     def start_bundle(self) -> None:
         self._writer = TableWriter(self._table, self._run)
 
-    def process(self, row: Prediction | Failure) -> None:
+    def process(self, row: Prediction | Failure | Empty) -> None:
         self._writer.write(row)
         if isinstance(row, Prediction):
             counters.TAGGED.inc()
@@ -304,7 +309,14 @@ def _start(ref: ImageRef) -> tuple[int, int]:
 
 
 def _sort_out(item: Any, run: str) -> Any:
-    """Tag a failure with its own output, and report it now: it is written only when the whole wave is done."""
+    """Tag a failure with its own output, and report it now: it is written only when the whole wave is done.
+
+    An empty window likewise.
+    """
+    if isinstance(item, Empty):
+        counters.EMPTY.inc()
+        progress.report(run, done=1)
+        return TaggedOutput(EMPTY, item)
     if not isinstance(item, Failure):
         return item
     counters.FAILED.inc()

@@ -16,6 +16,7 @@ from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.ahead import Model
 from pipelines.job.steps import (
     COUNTED,
+    EMPTY,
     FAILED,
     FOUND,
     POSTPONED,
@@ -34,9 +35,9 @@ from pipelines.listing import PATH_COLUMN
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.run import Accounts, Run, Wave
-from pipelines.output.writing import FailureTable, PredictionTable
+from pipelines.output.writing import EmptyTable, FailureTable, PredictionTable
 from pipelines.reading import READS_IN_FLIGHT
-from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
+from pipelines.records import Empty, Failure, Image, ImageRef, Listed, Prediction
 from pipelines.scenes.grid import NO_GRID, Grid
 
 
@@ -126,8 +127,8 @@ class ReadImages(beam.PTransform):
     """Fetch, decode, repair and resize images, ahead of the step that consumes them.
 
     Threads read ahead while the following, fused steps work, so decoding overlaps inference and pixels never cross
-    between stages. Outputs: images, `failed`, and `postponed`, numbers of images that were not read because the run was
-    asked to stop.
+    between stages. Outputs: images, `failed`, `empty`, windows of which too little holds data, and `postponed`, numbers
+    of images that were not read because the run was asked to stop.
 
     Attributes:
       image_size: columns and rows of the result.
@@ -159,7 +160,7 @@ class ReadImages(beam.PTransform):
         """Apply the transform."""
         decoding = DecodeSettings(self.image_size, self.resize_filter, self.limits.max_pixels, self.rendering)
         ahead = ReadAhead(decoding, self.limits, self.threads, self.reads_in_flight, self.run, self.access, self.grid)
-        kinds = {FAILED: Failure, POSTPONED: int}
+        kinds = {FAILED: Failure, EMPTY: Empty, POSTPONED: int}
         read = beam.ParDo(ahead).with_output_types(Image, **kinds)
         return refs | "Read" >> read.with_outputs(*kinds, main="images")
 
@@ -204,6 +205,18 @@ class WriteFailures(beam.PTransform):
         """Apply the transform."""
         write = beam.ParDo(WriteTable(FailureTable(), self.run))
         return failures | "Write" >> write.with_output_types(StagedFile)
+
+
+@dataclass
+class WriteEmpty(beam.PTransform):
+    """Write the names of empty windows to staged Parquet files."""
+
+    run: Run
+
+    def expand(self, empty: PCollection[Empty]) -> PCollection[StagedFile]:
+        """Apply the transform."""
+        write = beam.ParDo(WriteTable(EmptyTable(), self.run))
+        return empty | "Write" >> write.with_output_types(StagedFile)
 
 
 @dataclass
@@ -279,10 +292,13 @@ class TagImages(beam.PTransform):
         predict = PredictProbabilities(self.model, self.run.name)
         predicted = read.images | predict.with_resource_hints(**self.hints)
         failures = (remaining[FAILED], read[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
-        files = (
+        written = [
             predicted.predictions | WritePredictions(self.run).with_resource_hints(**self.hints),
             failures | WriteFailures(self.run).with_resource_hints(**self.hints),
-        ) | "AllFiles" >> beam.Flatten()
+        ]
+        if self.run.grid:
+            written.append(read[EMPTY] | WriteEmpty(self.run).with_resource_hints(**self.hints))
+        files = written | "AllFiles" >> beam.Flatten()
         counted = remaining[COUNTED]
         if self.passed_over:
             counted = (counted, self.passed_over) | "AllCounted" >> beam.Flatten()

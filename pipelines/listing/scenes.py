@@ -100,9 +100,10 @@ def _cut(item: Listed, opening: Future[Scene | Failure | None] | None) -> Iterat
         yield scene or item
         return
     # What a window takes of the file, about: plans and progress count bytes.
-    density = scene.ref.size / (scene.division.width * scene.division.height)
+    path, size, fingerprint, _, _ = scene.ref
+    of_scene = scene.division.width, scene.division.height, size
+    density = size / (scene.division.width * scene.division.height)
     for number, box in scene.division.windows():
-        place = box.left, box.top, box.right - box.left, box.bottom - box.top
-        size = round(place[2] * place[3] * density)
-        path = window_path(scene.ref.path, *place)
-        yield ImageRef(path, size, scene.ref.fingerprint, window=Window(scene.ref.path, *place, number, scene.ref.size))
+        place = box.left, box.top, *box.size
+        window = Window(path, *place, number, *of_scene)
+        yield ImageRef(window_path(path, *place), round(box.width * box.height * density), fingerprint, window=window)
