@@ -48,6 +48,7 @@ from pipelines.images.tiff.strips import (
     Tags,
     check_pieces,
     pick_planes,
+    read_predictor,
 )
 
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
@@ -80,7 +81,8 @@ def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
     """
     tags = directory.tags
     number, photometric = tags.get(SAMPLES, (1,))[0], tags.get(PHOTOMETRIC, (BLACK_IS_ZERO,))[0]
-    deep = max(tags.get(BITS, (1,))) > 8
+    # Programs write too many values.
+    deep = max(tags.get(BITS, (1,))[: max(1, number)]) > 8
     is_concerned = rendering.stretch if deep else number >= 3 and rendering.bands
     if rendering.product and not (deep and number > 1):
         # All products are deep and have several bands. A picture in the same folder has its own colours.
@@ -182,7 +184,7 @@ def _read_type(tags: Tags, number: int) -> str:
     if tags.get(COMPRESSION, (1,))[0] in (JPEG, WEBP):
         raise UnsupportedImageError("raster compressed with JPEG or WebP is not supported")
     interleaved = number > 1 and tags.get(PLANES, (1,))[0] != SEPARATE_PLANES
-    if kind == "f4" and tags.get(PREDICTOR, (1,))[0] != 1 and interleaved:
+    if kind == "f4" and read_predictor(tags) != 1 and interleaved:
         raise UnsupportedImageError("TIFF of floating-point numbers, pixel by pixel, with a predictor is not supported")
     return kind
 
@@ -220,7 +222,7 @@ def _read_strips(directory: Directory, tags: Tags, raster: Raster, data: bytes) 
     told |= {tag: (tags[tag][0] * number,) for tag in (WIDTH, TILE_WIDTH) if tag in tags}
     if raster.type == "f4":
         told[SAMPLE_FORMAT] = (_FLOAT,)
-    is_predicted = number > 1 and tags.get(PREDICTOR, (1,))[0] == _HORIZONTAL
+    is_predicted = number > 1 and read_predictor(tags) == _HORIZONTAL
     if is_predicted:
         # The difference is that to the same band of the pixel before, which Pillow does not know of.
         told[PREDICTOR] = (1,)

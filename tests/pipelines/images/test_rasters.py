@@ -116,6 +116,29 @@ def test_bands_of_any_layout_have_the_values_that_were_stored(seed: int, monkeyp
     assert_shown(data, samples, BGR, ["bands_321", *left_out, "stretched"])
 
 
+@pytest.mark.parametrize("compression", [1, 32773])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_predictor_counts_only_in_codes_that_know_of_one(dtype: Any, compression: int) -> None:
+    samples = scene(3, dtype)
+    tags: Tags = {
+        **{WIDTH: ("I", [47]), HEIGHT: ("I", [33]), BITS: ("H", [samples.dtype.itemsize * 8] * 3)},
+        **{SAMPLES: ("H", [3]), COMPRESSION: ("H", [compression]), PREDICTOR: ("H", [2]), STRIP_ROWS: ("I", [33])},
+        SAMPLE_FORMAT: ("H", [FORMATS[samples.dtype.kind]] * 3),
+    }
+    data, _ = write([CODES[compression](samples.tobytes())], tags, files.RGB, order="<", big=False, as_tiles=False)
+
+    decoded = decode(data, rendering=BGR)
+    expected = samples[..., ::-1] if dtype == np.uint8 else shown(samples, BGR)
+    assert np.abs(decoded.pixels - expected.astype(float)).max() <= 0.51
+
+
+def test_bits_beyond_those_of_the_bands_do_not_count() -> None:
+    samples = scene(3, np.uint8)
+    data = files.tiff(samples, files.RGB, tags={BITS: ("H", [8, 8, 8, 16])})
+
+    assert np.array_equal(decode(data, rendering=BGR).pixels, samples[..., ::-1])
+
+
 @pytest.mark.parametrize("planar", [False, True])
 def test_bands_of_8_bits_are_levels_already(planar: bool) -> None:
     samples = scene(5, np.uint8)
