@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-from pipelines.images import DecodeSettings, decode, decode_resized
+from pipelines.images import DecodeSettings, ImageError, decode, decode_resized
 from pipelines.images.isolation import DecoderPool
 from pipelines.images.rendering import NO_RENDERING, PRODUCTS, Rendering, read_rendering
 from pipelines.images.tiff import rendering as tiff_rendering
@@ -325,6 +325,27 @@ def test_rasters_of_which_too_little_is_said_or_stored_are_refused(
     data: bytes, rendering: Rendering, reason: str
 ) -> None:
     assert_refused(data, reason, rendering=rendering)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        files.tiff(scene(4), files.CMYK),
+        files.tiff(scene(1, np.int16), files.WHITE_IS_ZERO, tags={SAMPLE_FORMAT: ("H", [2])}),
+        files.tiff(scene(4, np.uint32), files.RGB),
+        files.tiff(scene(2, np.uint8), files.BLACK_IS_ZERO),
+    ],
+    ids=["CMYK", "white is zero", "32 bits", "two bands"],
+)
+def test_no_flags_are_asked_for_that_would_not_help(data: bytes) -> None:
+    for rendering in (NO_RENDERING, BGR):
+        with pytest.raises(ImageError) as refused:
+            decode(data, rendering=rendering)
+        assert "--" not in str(refused.value)
+
+
+def test_flags_are_asked_for_that_help() -> None:
+    assert_refused(files.tiff(scene(5, np.uint8), files.BLACK_IS_ZERO), "red, green and blue with --bands")
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "tiff"])
