@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from pipelines.images.layout import UntrustedColoursError
 
@@ -21,13 +22,49 @@ _OTHERS = re.compile(
     rf"\b(v?nir|[smlt]w?ir|ir|infra.?red|red.?edge|uv|ultra.?violet|thermal|panchromatic|pan|coastal|aerosol|cirrus|"
     rf"{_NO_PICTURE})\d*\b"
 )
-_NUMBERED = re.compile(r"b\d{1,2}a?")
+_NUMBERED = re.compile(r"b(\d{1,2})a?")
 # Sentinel-2 and Landsat 8 number red, green and blue 4, 3 and 2; the others are no more than the order.
 _LIKELY_NUMBERS = (["b4", "b3", "b2"], ["b04", "b03", "b02"], ["b1", "b2", "b3"])
 
 
+def named_colours(metadata: bytes, samples: int) -> tuple[int, int, int] | None:
+    """Return which bands a file names red, green and blue, from 0; None if it does not name all three.
+
+    Of two bands of a colour, such as Planet's `green` and `green_i`, the one that is named so and no more counts.
+    """
+    names = {band: name for band, name in _read_names(metadata).items() if band < samples}
+    found = []
+    for colour in _COLOURS:
+        bands = [band for band, name in names.items() if _colour(name) == colour]
+        found.append([band for band in bands if _plain(names[band]) == colour] if len(bands) > 1 else bands)
+    if any(len(bands) != 1 for bands in found):
+        return None
+    red, green, blue = (bands[0] for bands in found)
+    return red, green, blue
+
+
+def find_contradiction(metadata: bytes, bands: Sequence[int]) -> str | None:
+    """Say in which way a file names its bands so that they cannot be red, green and blue; None if it does not.
+
+    Args:
+      metadata: GDAL's, in XML; empty if there is none.
+      bands: numbers of those that are said to be red, green and blue, from 0.
+    """
+    names = _read_names(metadata)
+    for band, colour in zip(bands, _COLOURS, strict=True):
+        name = names.get(band, "")
+        is_other = _colour(name) not in (None, colour)
+        number = _NUMBERED.match(name.lower())
+        if is_other or (number and int(number[1]) != band + 1):
+            return f"whose band {band + 1} is named {name!r}"
+    named = named_colours(metadata, max(names, default=0) + 1)
+    if named and named != tuple(bands):
+        return f"that names bands {', '.join(str(band + 1) for band in named)} red, green and blue"
+    return None
+
+
 def find_colours(metadata: bytes, samples: int) -> tuple[int, int, int] | None:
-    """Find red, green and blue among the bands of a file.
+    """Find red, green and blue among the bands of a file that is shown as its first three.
 
     Args:
       metadata: GDAL's, in XML; empty if there is none.
@@ -42,13 +79,8 @@ def find_colours(metadata: bytes, samples: int) -> tuple[int, int, int] | None:
     names = _read_names(metadata)
     if not names:
         return None
-    found = {
-        colour: [band for band, name in names.items() if band < samples and _colour(name) == colour]
-        for colour in _COLOURS
-    }
-    if all(len(bands) == 1 for bands in found.values()):
-        red, green, blue = (bands[0] for bands in found.values())
-        return red, green, blue
+    if named := named_colours(metadata, samples):
+        return named
     for band in range(min(3, samples)):
         name = names.get(band, "")
         if _colour(name) not in (None, _COLOURS[band]):

@@ -16,7 +16,7 @@ from PIL import Image
 from pipelines.images.layout import Layout, UnsupportedImageError, UntrustedColoursError
 from pipelines.images.loading import STRIP_PIXELS, open_image
 from pipelines.images.rendering import COLOURS, PRODUCTS, Rendering
-from pipelines.images.tiff.bands import check_single, find_colours
+from pipelines.images.tiff.bands import check_single, find_contradiction, named_colours
 from pipelines.images.tiff.directories import (
     COLOUR_MAP,
     EXTRA,
@@ -190,16 +190,15 @@ def _read_type(tags: Tags, number: int) -> str:
 
 
 def _find_bands(directory: Directory, number: int, rendering: Rendering) -> tuple[int, ...]:
-    bands, metadata = tuple(band - 1 for band in rendering.bands), bytes(directory.texts.get(METADATA, b""))
-    if not bands or rendering.product:
-        named = find_colours(metadata, number) or ()
-        if rendering.product and named and named != bands:
-            raise UntrustedColoursError(
-                f"TIFF that names bands {', '.join(str(band + 1) for band in named)} red, green and blue, but in "
-                f"{rendering.product} they are {', '.join(map(str, rendering.bands))}",
-                "say --bands and --stretch",
-            )
-        bands = bands or named
+    metadata = bytes(directory.texts.get(METADATA, b""))
+    bands = tuple(band - 1 for band in rendering.bands) or named_colours(metadata, number)
+    contradiction = find_contradiction(metadata, bands) if bands and rendering.product else None
+    if contradiction:
+        raise UntrustedColoursError(
+            f"TIFF {contradiction}, but in {rendering.product} red, green and blue are bands "
+            f"{', '.join(map(str, rendering.bands))}",
+            "say --bands and --stretch",
+        )
     if not bands:
         raise UntrustedColoursError(
             f"TIFF of {number} bands that does not say which are red, green and blue", "say it with --bands"

@@ -285,8 +285,31 @@ def test_a_product_is_that_of_its_files_alone() -> None:
 def test_a_product_does_not_contradict_the_names_of_bands() -> None:
     product = PRODUCTS["planet-analytic"].rendering
     assert decode(named(scene(4), "Blue", "Green", "Red", "NIR"), rendering=product).repairs[0] == "bands_321"
-    reason = "names bands 1, 2, 3 red, green and blue, but in planet-analytic they are 3, 2, 1"
+    reason = r"whose band 3 is named 'Blue', but in planet-analytic red, green and blue are bands 3, 2, 1; say --bands"
     assert_refused(named(scene(4), "Red", "Green", "Blue", "NIR"), reason, rendering=product)
+    reason = "whose band 3 is named 'B2, 490 nm'"
+    assert_refused(named(scene(4), "B4, 665 nm", "B3, 560 nm", "B2, 490 nm"), reason, rendering=product)
+    reason = "that names bands 5, 3, 1 red, green and blue"
+    eight = PRODUCTS["planet-analytic-8b-sr"].rendering
+    assert_refused(named(scene(8), "Blue", "", "Green", "", "Red"), reason, rendering=eight)
+
+
+PLANETS_8 = ("coastal_blue", "blue", "green_i", "green", "yellow", "red", "rededge", "nir")
+
+
+@pytest.mark.parametrize("rendering", [PRODUCTS["planet-analytic-8b-sr"].rendering, Rendering(stretch=STRETCH)])
+@pytest.mark.parametrize("names", [PLANETS_8, [name.replace("_", " ").title() for name in PLANETS_8]])
+def test_bands_of_which_others_have_other_names_are_shown(rendering: Rendering, names: Sequence[str]) -> None:
+    samples = scene(8)
+
+    decoded = decode(named(samples, *names), rendering=rendering)
+    assert decoded.repairs == ("bands_642", "extra_band_dropped", "stretched")
+    assert np.abs(decoded.pixels - shown(samples, Rendering((6, 4, 2), rendering.stretch))).max() <= 0.51
+
+
+def test_numbered_bands_of_a_raster_are_those_that_the_user_says() -> None:
+    reason = "does not say which are red, green and blue; say it with --bands"
+    assert_refused(named(scene(4), "B2", "B3", "B4", "B8"), reason, rendering=Rendering(stretch=STRETCH))
 
 
 def test_a_single_band_that_is_no_picture_is_not_shown() -> None:
