@@ -14,6 +14,7 @@ from PIL import Image
 
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError
 from pipelines.images.tiff.directories import SUBSAMPLING
+from pipelines.images.tiff.predictors import FLOATING, HORIZONTAL, apply_floating
 from pipelines.images.tiff.strips import (
     BITS,
     COMPRESSION,
@@ -36,7 +37,6 @@ from pipelines.images.tiff.strips import (
     samples_per_piece,
 )
 
-_HORIZONTAL, _FLOATING = 2, 3
 # A code table that is cleared this often never needs codes of more than 9 bits; 8 times as many codes are whole bytes.
 _LITERALS = 8 * 250
 # The largest block of Zstandard, RFC 8878.
@@ -113,17 +113,11 @@ def _write_blank(tags: Tags, rows: int, tables: bytes, value: float, order: str,
     else:
         piece = np.full((rows, columns, samples), value, f"{order}{kind or f'u{bits // 8}'}")
         predictor = read_predictor(tags)
-        if predictor == _HORIZONTAL:
+        if predictor == HORIZONTAL:
             piece[:, 1:] = 0
-        if predictor == _FLOATING:
-            return _pack(_float_differences(piece[..., 0]), compression)
+        if predictor == FLOATING:
+            return _pack(apply_floating(piece), compression)
     return _pack(piece.tobytes(), compression)
-
-
-def _float_differences(rows: NDArray[Any]) -> bytes:
-    """Write each row byte by byte, the highest of all its samples first, as differences; Adobe's technical note 3."""
-    planes = rows.astype(">f4").view(np.uint8).reshape(*rows.shape, 4).transpose(0, 2, 1).reshape(len(rows), -1)
-    return np.diff(planes, axis=1, prepend=np.uint8(0)).tobytes()
 
 
 def _pack(samples: bytes, compression: int) -> bytes:

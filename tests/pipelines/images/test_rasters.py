@@ -81,7 +81,8 @@ def test_bands_of_any_layout_have_the_values_that_were_stored(seed: int, monkeyp
     height, width = random.integers(1, 50, 2).tolist()
     samples = scene(bands, dtype, height, width, seed)
     order, compression = str(random.choice(["<", ">"])), int(random.choice(list(CODES)))
-    predictor = 2 if compression in PREDICTED and dtype != np.float32 and random.random() < 0.5 else 1
+    predictors = [1, 1, 2, 3 if dtype == np.float32 else 2]
+    predictor = int(random.choice(predictors)) if compression in PREDICTED else 1
     tiled, planar = bool(random.random() < 0.5), bool(random.random() < 0.5)
     rows, columns = (16 * random.integers(1, 4, 2)).tolist() if tiled else (int(random.integers(1, height + 9)), width)
 
@@ -89,7 +90,17 @@ def test_bands_of_any_layout_have_the_values_that_were_stored(seed: int, monkeyp
         if tiled:
             piece = np.pad(piece, ((0, rows - piece.shape[0]), (0, columns - piece.shape[1]), (0, 0)))
         if predictor == 2:
-            piece = np.concatenate([piece[:, :1], np.diff(piece, axis=1)], axis=1)
+            bits = piece.view(f"u{piece.dtype.itemsize}")
+            piece = np.concatenate([bits[:, :1], np.diff(bits, axis=1)], axis=1)
+        if predictor == 3:
+            # Adobe's technical note 3: the highest bytes of all samples of a row, then the next ones, as differences.
+            raw = piece.astype(">f4").tobytes()
+            size = piece[0].size
+            by_significance = [
+                raw[row * size * 4 :][: size * 4][place::4] for row in range(len(piece)) for place in range(4)
+            ]
+            of_bands = np.frombuffer(b"".join(by_significance), np.uint8).reshape(len(piece), -1, piece.shape[2])
+            return CODES[compression](np.diff(of_bands, axis=1, prepend=np.uint8(0)).tobytes())
         return CODES[compression](piece.astype(piece.dtype.newbyteorder(order)).tobytes())  # type: ignore[arg-type]
 
     pieces = [
@@ -130,6 +141,19 @@ def test_a_predictor_counts_only_in_codes_that_know_of_one(dtype: Any, compressi
     decoded = decode(data, rendering=BGR)
     expected = samples[..., ::-1] if dtype == np.uint8 else shown(samples, BGR)
     assert np.abs(decoded.pixels - expected.astype(float)).max() <= 0.51
+
+
+@pytest.mark.parametrize(("dtype", "predictor"), [(np.uint16, 3), (np.uint8, 3), (np.uint16, 5), (np.float32, 5)])
+def test_a_predictor_that_is_undefined_is_refused(dtype: Any, predictor: int) -> None:
+    samples = scene(3, dtype)
+    tags: Tags = {
+        **{WIDTH: ("I", [47]), HEIGHT: ("I", [33]), BITS: ("H", [samples.dtype.itemsize * 8] * 3)},
+        **{SAMPLES: ("H", [3]), COMPRESSION: ("H", [8]), PREDICTOR: ("H", [predictor]), STRIP_ROWS: ("I", [33])},
+        SAMPLE_FORMAT: ("H", [FORMATS[samples.dtype.kind]] * 3),
+    }
+    data, _ = write([zlib.compress(samples.tobytes())], tags, files.RGB, order="<", big=False, as_tiles=False)
+
+    assert_refused(data, "cannot be decoded as TIFF", rendering=BGR)
 
 
 def test_bits_beyond_those_of_the_bands_do_not_count() -> None:
