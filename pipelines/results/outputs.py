@@ -66,8 +66,8 @@ class Output:
         """Read what all predictions were made with.
 
         Raises:
-          NoOutputError: there are none, scenetags did not write them, or they were made with several models or
-            thresholds.
+          NoOutputError: there are none, scenetags did not write them, or they were made with several models,
+            thresholds or raster flags.
           OutputError: a file is damaged.
         """
         first: Footer | None = None
@@ -76,6 +76,7 @@ class Output:
             for what, one, other in (
                 ("models", first.bundle, footer.bundle),
                 ("thresholds", first.thresholds, footer.thresholds),
+                ("raster flags", first.rendering, footer.rendering),
             ):
                 if one != other:
                     raise NoOutputError(

@@ -50,7 +50,12 @@ def test_footers_say_what_each_file_was_made_with(output: Output, run: Run) -> N
 
 
 @pytest.mark.parametrize(
-    ("changes", "what"), [({"bundle": "another"}, "models"), ({"thresholds": [0.1, 0.1, 0.1]}, "thresholds")]
+    ("changes", "what"),
+    [
+        ({"bundle": "another"}, "models"),
+        ({"thresholds": [0.1, 0.1, 0.1]}, "thresholds"),
+        ({"rendering": {"bands": [3, 2, 1], "stretch": []}}, "raster flags"),
+    ],
 )
 def test_an_output_of_several_models_has_no_footer_of_its_own(
     output: Output, changes: dict[str, object], what: str
