@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,14 @@ import numpy as np
 import pytest
 
 from pipelines import map as command
+from pipelines.output.commit import commit
+from pipelines.output.run import Run, Wave
+from pipelines.output.writing import PredictionTable, TableWriter
+from pipelines.records import Footprint, ImageRef, Prediction, Window
 from pipelines.results import map_data
 from pipelines.results.map_data import unrolled
+from pipelines.scenes.grid import Grid
+from tests.pipelines.output.rows import written
 from tests.pipelines.results.scene_outputs import TAGS, footer, image, square, window, wkb, write_rows
 
 Look = Callable[..., Any]
@@ -45,7 +52,7 @@ def output(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def run(output: Path, *flags: str) -> int:
+def make(output: Path, *flags: str) -> int:
     return command.main([str(output), *flags])
 
 
@@ -63,7 +70,7 @@ def look(output: Path, tmp_path: Path) -> Look:
         pytest.skip("Node is not installed")
 
     def look(*flags: str, steps: Sequence[Sequence[object]] = (), output: Path = output) -> Any:
-        assert run(output, "--html", str(tmp_path / "map.html"), *flags) == 0
+        assert make(output, "--html", str(tmp_path / "map.html"), *flags) == 0
         program = Path(__file__).parent / "results" / "page_in_node.js"
         done = subprocess.run(
             [str(node), str(program), str(tmp_path / "map.html"), json.dumps(steps)], capture_output=True, text=True
@@ -75,7 +82,7 @@ def look(output: Path, tmp_path: Path) -> Look:
 
 
 def test_features_have_the_place_and_the_probabilities_of_each_window(output: Path, tmp_path: Path) -> None:
-    assert run(output, "--tag", "road", "--tag", "clear", "--geojson", str(tmp_path / "x.geojson")) == 0
+    assert make(output, "--tag", "road", "--tag", "clear", "--geojson", str(tmp_path / "x.geojson")) == 0
 
     found = features(tmp_path / "x.geojson")
     assert len(found) == 6
@@ -100,10 +107,37 @@ def test_features_have_the_place_and_the_probabilities_of_each_window(output: Pa
     assert [feature["properties"]["p_road"] for feature in found] == [0.2, 0.2137, 0.5, 0.9, 0, 0]
 
 
+def test_rows_are_read_as_a_run_writes_them(run: Run, tmp_path: Path) -> None:
+    ref = ImageRef(f"{SCENE}#xywh=0,256,256,256", 1, "1-1", window=Window(SCENE, 0, 256, 256, 256, 0, 512, 512, 1))
+    footprint = Footprint(wkb(square(10, 20)), (10, 20, 10.01, 20.01), "2026-03-01T10:30:00+00:00")
+    probabilities = np.array([0.25, 0.5, 0.75], np.float32)
+    scenes = replace(run, grid=Grid(256, 256))
+    writer = TableWriter(PredictionTable(), scenes)
+    writer.write(Prediction(ref, 256, 256, "tiff 3x8", (), probabilities, footprint))
+    staged = writer.close()
+    assert staged is not None
+    commit(scenes, Wave(inputs=1), written([staged]))
+
+    assert command.main([run.output, "--tag", "blue", "--geojson", str(tmp_path / "x.json")]) == 0
+
+    [feature] = features(tmp_path / "x.json")
+    assert feature["geometry"]["coordinates"] == [[list(vertex) for vertex in (*square(10, 20), (10, 20))]]
+    assert feature["properties"] == {
+        "path": ref.path,
+        "width": 256,
+        "height": 256,
+        "scene": SCENE,
+        "col_off": 0,
+        "row_off": 256,
+        "datetime": "2026-03-01T10:30:00Z",
+        "p_blue": 0.75,
+    }
+
+
 def test_a_window_across_the_antimeridian_is_a_feature_of_two_parts(tmp_path: Path) -> None:
     write_rows(tmp_path / "out", window(SCENE, 0, 0, *ACROSS, datetime=None))
 
-    assert run(tmp_path / "out", "--geojson", str(tmp_path / "x.json")) == 0
+    assert make(tmp_path / "out", "--geojson", str(tmp_path / "x.json")) == 0
 
     [feature] = features(tmp_path / "x.json")
     assert feature["geometry"]["type"] == "MultiPolygon"
@@ -115,7 +149,7 @@ def test_improbable_windows_are_left_out_and_counted(
     output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ("--tag", "road", "--tag", "bare ground", "--min_probability", "0.2137")
-    assert run(output, *flags, "--geojson", "-") == 0
+    assert make(output, *flags, "--geojson", "-") == 0
 
     printed = capsys.readouterr()
     assert [feature["properties"]["p_road"] for feature in json.loads(printed.out)["features"]] == [0.2137, 0.5, 0.9]
@@ -125,7 +159,7 @@ def test_improbable_windows_are_left_out_and_counted(
         "  left out: windows that do not say where they lie: 1",
         "  left out: images that are no windows: 1",
     ]
-    assert run(output, *flags[:-1], "1", "--geojson", "-") == 0
+    assert make(output, *flags[:-1], "1", "--geojson", "-") == 0
     assert json.loads(capsys.readouterr().out)["features"] == []
 
 
@@ -233,16 +267,16 @@ def test_names_of_strangers_are_text_on_the_page(look: Look, output: Path, tmp_p
     shown = EVIL.replace("\u202e\n", "\\u202e\\n")
     assert seen["tags"][-1] == shown
     assert seen["hovers"][0].startswith(f"/{shown}.tif#xywh=0,0,256,256\n")
-    run(folder, "--html", str(tmp_path / "map.html"))
+    make(folder, "--html", str(tmp_path / "map.html"))
     page = Elements((tmp_path / "map.html").read_text())
-    run(output, "--html", str(tmp_path / "other.html"))
+    make(output, "--html", str(tmp_path / "other.html"))
     other = Elements((tmp_path / "other.html").read_text())
     assert page.names == other.names
     assert page.texts["title"][0] == page.texts["h1"][0] == "<b>out$title"
 
 
 def test_the_page_may_run_its_own_script_and_reach_nothing(output: Path, tmp_path: Path) -> None:
-    assert run(output, "--html", str(tmp_path / "map.html")) == 0
+    assert make(output, "--html", str(tmp_path / "map.html")) == 0
 
     page = (tmp_path / "map.html").read_text()
     [script] = re.findall("<script>(.*)</script>", page, re.DOTALL)
@@ -257,7 +291,7 @@ def test_the_page_may_run_its_own_script_and_reach_nothing(output: Path, tmp_pat
 
 def test_a_basemap_is_the_only_thing_that_is_reached(output: Path, tmp_path: Path) -> None:
     url = "https://tiles.example:8080/{z}/{x}/{y}.png?key=a;b"
-    assert run(output, "--html", str(tmp_path / "map.html"), "--basemap", url) == 0
+    assert make(output, "--html", str(tmp_path / "map.html"), "--basemap", url) == 0
 
     page = (tmp_path / "map.html").read_text()
     assert page.count("https:") == 2
@@ -271,13 +305,13 @@ def test_a_page_of_too_many_windows_is_refused(
     monkeypatch.setattr(map_data, "MOST_WINDOWS", 5)
     (tmp_path / "map.html").write_text("old")
 
-    assert run(output, "--html", str(tmp_path / "map.html")) == 2
+    assert make(output, "--html", str(tmp_path / "map.html")) == 2
     assert capsys.readouterr().err == (
         "scenetags map: the output has more than 5 windows, too many for a page; "
         "leave out improbable ones with --min_probability, or write --geojson\n"
     )
     assert (tmp_path / "map.html").read_text() == "old"
-    assert run(output, "--html", str(tmp_path / "map.html"), "--min_probability", "0.6") == 0
+    assert make(output, "--html", str(tmp_path / "map.html"), "--min_probability", "0.6") == 0
 
 
 @pytest.mark.parametrize(
@@ -309,7 +343,7 @@ def test_an_output_that_cannot_be_shown_is_one_line(
     monkeypatch.chdir(tmp_path)
     write_rows(tmp_path / "out", *rows)
 
-    assert run(tmp_path / "out", written) == 2
+    assert make(tmp_path / "out", written) == 2
     printed = capsys.readouterr()
     assert said in printed.err
     assert (printed.out, printed.err.count("\n")) == ("", 1)
@@ -346,7 +380,7 @@ def test_flags_that_cannot_be_carried_out_are_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    assert run(output, *flags) == 2
+    assert make(output, *flags) == 2
     printed = capsys.readouterr()
     assert said in printed.err
     assert (printed.out, printed.err.count("\n")) == ("", 1)
