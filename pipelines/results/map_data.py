@@ -193,7 +193,8 @@ def _widest_gap(longitudes: NDArray[np.float64]) -> float:
 
 def _around(vertices: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the vertices that lie farthest in each of many directions: corners of a convex outline."""
-    angles = np.linspace(0, 2 * np.pi, _DIRECTIONS, endpoint=False)
+    # Halfway between, so that none is at right angles to an edge, whose vertices would all be as far.
+    angles = (np.arange(_DIRECTIONS) + 0.5) * (2 * np.pi / _DIRECTIONS)
     extent = np.ptp(vertices, axis=0)
     scaled = (vertices - vertices.min(axis=0)) / np.where(extent > 0, extent, 1)
     farthest = np.argmax(scaled @ np.stack([np.cos(angles), np.sin(angles)]), axis=0)

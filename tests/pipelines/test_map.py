@@ -23,7 +23,9 @@ from pipelines.output.run import Run, Wave
 from pipelines.output.writing import PredictionTable, TableWriter
 from pipelines.records import Footprint, ImageRef, Prediction, Window
 from pipelines.results import map_data
-from pipelines.results.map_data import unrolled
+from pipelines.results.footprints import read_footprints
+from pipelines.results.map_data import pack, unrolled
+from pipelines.results.outputs import open_output
 from pipelines.scenes.grid import Grid
 from tests.pipelines.output.rows import written
 from tests.pipelines.results.scene_outputs import TAGS, footer, image, square, window, wkb, write_rows
@@ -205,6 +207,36 @@ def test_of_windows_that_overlap_the_most_probable_one_is_on_top(look: Look, tmp
 
     assert high == pytest.approx(2 * low, rel=0.05)
     assert middle == pytest.approx(low, rel=0.05)
+
+
+def test_scenes_whose_windows_take_turns_are_told_apart(look: Look, tmp_path: Path) -> None:
+    hexagon = [(10.02, 20.0), (10.03, 20.0), (10.04, 20.01), (10.03, 20.02), (10.02, 20.02), (10.01, 20.01)]
+    rows = [
+        window("/a.tif", 0, 0, square(10, 20), p_road=0.1),
+        window("/b.tif", 0, 0, hexagon, p_road=0.2),
+        window("/a.tif", 256, 0, square(10, 20.02, 0.005), p_road=0.3),
+        window("/b.tif", 256, 0, square(10.05, 20, 0.02), p_road=0.4),
+    ]
+    write_rows(tmp_path / "turns", *rows)
+
+    seen = look("--tag", "road", output=tmp_path / "turns")
+
+    assert [text.split("\n")[0::2] for text in seen["hovers"]] == [
+        [f"/{scene}.tif#xywh={column},0,256,256", f"road: {probability}\xa0%"]
+        for scene, column, probability in (("a", 0, "10.0"), ("a", 256, "30.0"), ("b", 0, "20.0"), ("b", 256, "40.0"))
+    ]
+    small, quarter, six_sided, large = seen["first"]["pixels"]
+    assert [quarter / small, six_sided / small, large / small] == pytest.approx([1 / 4, 4, 4], rel=0.1)
+
+
+def test_the_outline_of_a_scene_surrounds_all_its_windows(output: Path) -> None:
+    opened = open_output(str(output))
+    packed = pack(read_footprints(opened, opened.footer(), ["road"]))
+
+    north, south = packed.scenes
+    assert north["outline"] == [[10.04, 20.01], [10, 20.01], [10, 20], [10.04, 20]]
+    assert north["bounds"] == pytest.approx([10, 20, 10.04, 20.01])
+    assert (north["windows"], south["windows"]) == (4, 2)
 
 
 def test_no_window_is_too_small_to_be_seen(look: Look, tmp_path: Path) -> None:
