@@ -34,6 +34,7 @@ setup(
         # The engine for GPUs, with NVIDIA's libraries; on a CPU, the base install is more than twice as fast.
         "gpu": ['tensorflow[and-cuda]>=2.20; python_version < "3.14"'],
         "s3": ["boto3>=1.36"],
+        "scenes": ["pyproj>=3.7"],
         "train": [
             TENSORFLOW,
             "iterative-stratification>=0.1.9",
@@ -67,8 +68,10 @@ setup(
             "nbclient>=0.10",
             "nbformat>=5.10",
             "pandas-stubs",
+            "pyproj>=3.7",
             "pytest>=8",
             "pytest-xdist>=3.8",
+            "rasterio>=1.4",
             "ruff>=0.14",
             "scikit-learn>=1.6",
         ],

@@ -29,6 +29,32 @@ class Span(NamedTuple):
     checksum: int = 0
 
 
+class Window(NamedTuple):
+    """The location of a window in its scene.
+
+    Attributes:
+      scene: path of the scene.
+      column: of the scene, at which the window begins.
+      row: of the scene, likewise.
+      width: columns; some may lie beyond the scene's edge.
+      height: rows, likewise.
+      part: number of the part of the scene in which the window begins; a part is read at once.
+      columns: of the scene.
+      rows: of the scene.
+      size: of the scene, in bytes.
+    """
+
+    scene: str
+    column: int
+    row: int
+    width: int
+    height: int
+    part: int
+    columns: int
+    rows: int
+    size: int
+
+
 class ImageRef(NamedTuple):
     """An image known by name only.
 
@@ -37,12 +63,29 @@ class ImageRef(NamedTuple):
       size: in bytes.
       fingerprint: changes when the bytes do; derived from the listing, without reading them.
       place: its location in an archive; None for a file.
+      window: its location in a scene; None for an image that is none of a scene's windows.
     """
 
     path: str
     size: int
     fingerprint: str
     place: Span | None = None
+    window: Window | None = None
+
+
+class Footprint(NamedTuple):
+    """Where a window lies, and when it was taken.
+
+    Attributes:
+      geometry: WKB of a polygon, counter-clockwise, longitudes before latitudes in degrees of CRS84; of two if it
+        crosses the antimeridian. Empty if the scene does not say where it lies.
+      bounds: west, south, east and north, in degrees; empty likewise.
+      taken: UTC, in ISO 8601; empty if the scene does not say it.
+    """
+
+    geometry: bytes = b""
+    bounds: tuple[float, ...] = ()
+    taken: str = ""
 
 
 class Image(NamedTuple):
@@ -55,6 +98,7 @@ class Image(NamedTuple):
       source: format, samples per pixel and bits per sample of the file.
       repairs: steps taken to get true colours, in the order applied.
       pixels: uint8[S, S, 3], sRGB, 0 to 255.
+      footprint: of a window of a scene; None for any other image.
     """
 
     ref: ImageRef
@@ -63,6 +107,7 @@ class Image(NamedTuple):
     source: str
     repairs: tuple[str, ...]
     pixels: NDArray[np.uint8]
+    footprint: Footprint | None = None
 
 
 class Prediction(NamedTuple):
@@ -78,6 +123,17 @@ class Prediction(NamedTuple):
     source: str
     repairs: tuple[str, ...]
     probabilities: NDArray[np.float32]
+    footprint: Footprint | None = None
+
+
+class Empty(NamedTuple):
+    """A window of which too little holds data to be tagged.
+
+    Attributes:
+      ref: the window.
+    """
+
+    ref: ImageRef
 
 
 class Failure(NamedTuple):

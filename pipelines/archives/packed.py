@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from pipelines.records import Failure, ImageRef, Listed, Span, digest_path
+from pipelines.records import Failure, ImageRef, Listed, Span, Window, digest_path
 
 _ITEMS_PER_PACK = 1024
 
@@ -50,5 +50,7 @@ class PackedNames:
                 yield Failure(*fields) if failed else _unpack(*fields)
 
 
-def _unpack(path: str, size: int, fingerprint: str, span: Sequence[Any] | None) -> ImageRef:
-    return ImageRef(path, size, fingerprint, Span(*span) if span else None)
+def _unpack(
+    path: str, size: int, fingerprint: str, span: Sequence[Any] | None, window: Sequence[Any] | None
+) -> ImageRef:
+    return ImageRef(path, size, fingerprint, Span(*span) if span else None, Window(*window) if window else None)

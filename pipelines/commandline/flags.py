@@ -11,6 +11,7 @@ from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import Parser, UsageError, add_switch
 from pipelines.commandline.printing import LOG_FORMATS, use_log_format
 from pipelines.commandline.rasters import add_rasters
+from pipelines.commandline.scenes import add_scenes
 from pipelines.images.limits import Limits
 from pipelines.inference import ENGINES
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, describe
@@ -88,6 +89,7 @@ def add_flags(parser: argparse.ArgumentParser, output: str | None = None) -> Non
     _add_model_and_output(parser.add_argument_group("model and output"), output)
     _add_execution(parser.add_argument_group("execution"))
     add_rasters(parser, default="as the bundle's training images did")
+    add_scenes(parser)
     _add_limits(parser.add_argument_group("per-image limits (an image over a limit is recorded as a failure)"))
 
 

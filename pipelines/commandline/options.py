@@ -9,11 +9,13 @@ from typing import Any
 from pipelines import storage
 from pipelines.commandline.parser import UsageError, mistyped
 from pipelines.commandline.rasters import read_rendering
+from pipelines.commandline.scenes import read_grid
 from pipelines.credentials import flags_without_secrets, url_without_secrets
 from pipelines.images.limits import Limits
 from pipelines.images.rendering import Rendering
 from pipelines.inference import BATCH_SIZE
 from pipelines.reading import READS_IN_FLIGHT
+from pipelines.scenes.grid import Grid
 
 _ACCELERATOR = re.compile(r"type:[\w.-]+;count:[1-9]\d*(;[\w:.-]+)*", re.ASCII)
 
@@ -56,6 +58,10 @@ class PredictOptions:
     bands: str | None = None
     stretch: str | None = None
     product: str | None = None
+    tile: int | None = None
+    stride: int | None = None
+    min_valid: float | None = None
+    edge: str | None = None
     progress: str = "auto"
     log_format: str = "text"
     verbose: bool = False
@@ -69,6 +75,8 @@ class PredictOptions:
         """
         self._check_paths()
         read_rendering(self.bands, self.stretch, self.product)
+        if self.grid and self.isolate_decoding:
+            raise UsageError("--tile and --isolate_decoding cannot be combined", "omit one of them")
         # The limits keep a slip of the finger from starting so many threads that the system ends the run, or hangs.
         for flag, count, most in (
             ("--batch_size", self.batch_size, 1_000_000),
@@ -115,6 +123,11 @@ class PredictOptions:
     def rendering(self) -> Rendering:
         """How rasters become pictures, as far as it was said; the bundle says the rest."""
         return read_rendering(self.bands, self.stretch, self.product)
+
+    @property
+    def grid(self) -> Grid:
+        """How scenes are cut into windows."""
+        return read_grid(self.tile, self.stride, self.min_valid, self.edge)
 
     def described(self) -> dict[str, Any]:
         """Return all options by name, without credentials."""

@@ -44,7 +44,7 @@ def refer(path: str) -> Listed:
         return not_listed(name, error, message="the name is not UTF-8")
     except (OSError, ValueError) as error:
         return not_listed(name, error)
-    return ImageRef(name, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+    return ImageRef(name, status.st_size, storage.fingerprint_of(status))
 
 
 def refer_entry(entry: Entry) -> ImageRef:

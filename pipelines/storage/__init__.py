@@ -15,13 +15,14 @@ from typing import IO, Protocol
 from pipelines.storage import local
 from pipelines.storage.buckets import BucketStore
 from pipelines.storage.errors import (
+    ChangedFileError,
     FileTooLargeError,
     LockedError,
     NoAccessError,
     TransientError,
     UnsupportedStorageError,
 )
-from pipelines.storage.local import retried
+from pipelines.storage.local import fingerprint_of, retried
 from pipelines.storage.objects import Access, Entry
 from pipelines.storage.patience import hurried, patiently
 from pipelines.storage.spelling import BUCKETS, bucket_of, can_be_written, is_remote, marked, normalize, plain, unmarked
@@ -29,6 +30,7 @@ from pipelines.storage.spelling import BUCKETS, bucket_of, can_be_written, is_re
 __all__ = [
     "BUCKETS",
     "Access",
+    "ChangedFileError",
     "Entry",
     "FileTooLargeError",
     "LockedError",
@@ -37,6 +39,7 @@ __all__ = [
     "UnsupportedStorageError",
     "bucket_of",
     "can_be_written",
+    "fingerprint_of",
     "hurried",
     "is_remote",
     "marked",
@@ -56,7 +59,7 @@ class Store(Protocol):
     """Interface of every kind of storage; this module's functions of the same names document each method."""
 
     def read(self, path: str, max_bytes: int | None = None) -> bytes: ...
-    def read_range(self, path: str, start: int, length: int) -> bytes: ...
+    def read_range(self, path: str, start: int, length: int, fingerprint: str = "") -> bytes: ...
     def open_to_read(self, path: str) -> IO[bytes]: ...
     def write(self, path: str, data: bytes) -> None: ...
     def create(self, path: str) -> IO[bytes]: ...
@@ -101,14 +104,21 @@ def read(path: str, max_bytes: int | None = None) -> bytes:
     return _at(path).read(path, max_bytes)
 
 
-def read_range(path: str, start: int, length: int) -> bytes:
+def read_range(path: str, start: int, length: int, fingerprint: str = "") -> bytes:
     """Read `length` bytes of a file from byte `start`; fewer if it ends before.
 
+    Args:
+      path: of the file.
+      start: first byte.
+      length: in bytes.
+      fingerprint: that the file was listed with, where parts of different versions must not be mixed.
+
     Raises:
+      ChangedFileError: its fingerprint is another one now.
       TransientError: the file cannot be read now, but may be readable later.
       OSError: the file is missing or cannot be read.
     """
-    return _at(path).read_range(path, start, length)
+    return _at(path).read_range(path, start, length, fingerprint)
 
 
 def open_to_read(path: str) -> IO[bytes]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
-from pipelines.storage.errors import NoAccessError, UnsupportedStorageError
+from pipelines.storage.errors import ChangedFileError, NoAccessError, UnsupportedStorageError
 from pipelines.storage.gzipped import bytes_of_head, is_compressed, unpack, unpack_head, unpack_to_disk
 from pipelines.storage.leases import lease
 from pipelines.storage.lock_objects import LockObject, read_owner
@@ -38,12 +38,15 @@ class BucketStore:
         data, stored = self._get(path, max_bytes)
         return unpack(data, max_bytes) if stored.marked and is_compressed(path, data) else data
 
-    def read_range(self, path: str, start: int, length: int) -> bytes:
+    def read_range(self, path: str, start: int, length: int, fingerprint: str = "") -> bytes:
         """Read a range of an object; fewer bytes if it ends before."""
         if not length:
             # HTTP has no empty range: the whole object would be sent.
             return b""
         data, stored = self._get(path, length, start, length)
+        # Beam's file systems do not tell the version of what they read.
+        if fingerprint and stored.version and stored.version.strip('"') != fingerprint:
+            raise ChangedFileError
         if not stored.marked or not is_compressed(path, self._get(path, 2, 0, 2)[0] if start else data):
             return data
         if not start:

@@ -38,6 +38,14 @@ class FileTooLargeError(OSError):
     """A file that exceeds the size limit."""
 
 
+class ChangedFileError(OSError):
+    """A file that was replaced after it was listed."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("the file has changed since it was listed; run the same command again")
+
+
 class ConflictError(OSError):
     """An object that was not the expected version when it was to be replaced."""
 

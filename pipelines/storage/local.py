@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, TypeVar
 
-from pipelines.storage.errors import PASSING_ERRORS, FileTooLargeError, TransientError
+from pipelines.storage.errors import PASSING_ERRORS, ChangedFileError, FileTooLargeError, TransientError
 from pipelines.storage.leases import lease
 from pipelines.storage.lock_files import LockFile, read_owner
 from pipelines.storage.patience import patiently
@@ -59,13 +59,22 @@ def move(source: str, target: str) -> None:
     sync(folder)
 
 
-def read_range(path: str, start: int, length: int) -> bytes:
+def fingerprint_of(status: os.stat_result) -> str:
+    """Return what changes when a file does, from what the system says of it."""
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def read_range(path: str, start: int, length: int, fingerprint: str = "") -> bytes:
     """Read a range of a file; fewer bytes if it ends before."""
 
     def read() -> bytes:
         with _open(path) as file:
             file.seek(start)
-            return file.read(length)
+            data = file.read(length)
+            # Afterwards: it may be replaced while it is read.
+            if fingerprint and fingerprint != fingerprint_of(os.fstat(file.fileno())):
+                raise ChangedFileError
+            return data
 
     return retried(read)
 

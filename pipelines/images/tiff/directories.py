@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -47,7 +47,11 @@ _ABOUT = (KIND, OLD_KIND, ORIENTATION)
 _FURTHER = (TABLES, 529, 531, 532)
 # Pillow and libtiff read every entry they see, and thousands of them can share the same megabytes.
 _PIXELS = frozenset((*INTEGERS, *_FURTHER))
-_TEXTS = (PROFILE, METADATA, NO_DATA)
+# GeoTIFF 1.1: the size of pixels, points tied to the ground, or a matrix; keys of the system, and their values. Last,
+# when the file was written.
+PLACES = (33550, 33922, 34264, 34735, 34736, 34737, 306)
+"""Tags that say where on the ground the picture lies, and when it was taken."""
+_TEXTS = (PROFILE, METADATA, NO_DATA, *PLACES)
 _READ = frozenset((*_PIXELS, *_ABOUT, *_TEXTS))
 # Further directories, and what makes Pillow turn the image.
 _FOLLOWED = frozenset((_DIRECTORIES, 34665, 34853, 40965, _XMP))
@@ -61,11 +65,21 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 MOST_ENTRIES, MOST_DIRECTORIES = 4096, 64
 # The number of tiles of 16 x 16 pixels in 64 million pixels. Pillow creates an object per value.
 _MOST_VALUES = 250_000
+# Far more than profiles and names take; each is copied.
+_MOST_TEXT = 1 << 24
 # What makes a picture a smaller version or a mask of another one: bits of its kind, or its old kind.
 _REDUCED, _MASK, _OLD_REDUCED = 1, 4, 2
 MASK_PHOTOMETRIC = 4
 KINDS = (KIND, OLD_KIND, PHOTOMETRIC)
 """Tags that say whether a picture is one of these."""
+
+
+class Data(Protocol):
+    """The bytes of a file, which may be fetched as they are needed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, span: slice, /) -> bytes: ...
 
 
 class Form(NamedTuple):
@@ -117,24 +131,29 @@ class Directory(NamedTuple):
       start: byte at which it begins.
       end: byte behind its entries.
       tags: its integers.
-      texts: the ICC profile, the names of bands, and the value that stands for no data.
+      texts: the ICC profile, the names of bands, the value that stands for no data, and `PLACES`: their bytes, by tag.
       tables: those that JPEGs in it share.
       entries: those on which pixels depend, by tag.
       is_bare: whether there is so little else in it that Pillow may see it.
       pictures: images in the file, counted up to 2; overviews and masks are none.
-      has_mask: whether there is a mask of one of them.
+      mask: byte at which the directory of the first mask of one of them begins; 0 if there is none.
     """
 
     form: Form
     start: int
     end: int
     tags: dict[int, tuple[int, ...]]
-    texts: dict[int, memoryview]
+    texts: dict[int, bytes]
     tables: bytes
     entries: dict[int, _Entry]
     is_bare: bool
     pictures: int
-    has_mask: bool
+    mask: int = 0
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether there is a mask of one of the images in the file."""
+        return self.mask > 0
 
     def spans(self) -> list[tuple[int, int]]:
         """Return the first byte of the header, the directory and each value outside it, and the byte behind them."""
@@ -143,7 +162,7 @@ class Directory(NamedTuple):
         return [(0, 2 * self.form.inline), (self.start, self.end), *values]
 
 
-def read_directory(data: bytes) -> Directory:
+def read_directory(data: Data) -> Directory:
     """Read the directory of the main image.
 
     Some programs write a thumbnail first; many write overviews and masks behind the image.
@@ -155,7 +174,7 @@ def read_directory(data: bytes) -> Directory:
     form, first = read_header(data)
     mains: list[int] = []
     seen: set[int] = set()
-    start, has_others, has_mask = first, False, False
+    start, has_others, mask = first, False, 0
     while start and start not in seen and len(mains) < 2 and len(seen) < MOST_DIRECTORIES:
         seen.add(start)
         try:
@@ -167,16 +186,26 @@ def read_directory(data: bytes) -> Directory:
             break
         if not kind:
             mains.append(start)
-        has_mask |= kind == _MASK
+        mask = mask or start * (kind == _MASK)
         has_others |= has_directories
         start = start_of_next
     if not mains and has_others:
         raise UnsupportedImageError("TIFF of a thumbnail; the image itself is in a directory below it")
     main = _read(data, form, mains[0] if mains else first)
-    return main._replace(pictures=max(1, len(mains)), has_mask=has_mask)
+    return main._replace(pictures=max(1, len(mains)), mask=mask)
 
 
-def _look_at(data: bytes, form: Form, start: int) -> tuple[int, int, bool]:
+def read_mask(data: Data, directory: Directory) -> Directory:
+    """Read the directory of the mask of an image that has one.
+
+    Raises:
+      ImageError: it is damaged.
+      struct.error: the file ends in it.
+    """
+    return _read(data, directory.form, directory.mask)
+
+
+def _look_at(data: Data, form: Form, start: int) -> tuple[int, int, bool]:
     """Return what makes an image a part of another, 0 if nothing; where the next one is; whether others are below."""
     kinds: dict[int, int] = {}
     has_directories = False
@@ -198,9 +227,9 @@ def kind_of(values: Mapping[int, int]) -> int:
     return kind | _MASK * (values.get(PHOTOMETRIC) == MASK_PHOTOMETRIC)
 
 
-def _read(data: bytes, form: Form, start: int) -> Directory:
+def _read(data: Data, form: Form, start: int) -> Directory:
     tags: dict[int, tuple[int, ...]] = {}
-    texts: dict[int, memoryview] = {}
+    texts: dict[int, bytes] = {}
     entries: dict[int, _Entry] = {}
     others, tables = 0, b""
     for entry in _entries(data, form, start):
@@ -213,7 +242,11 @@ def _read(data: bytes, form: Form, start: int) -> Directory:
         is_there = entry.start + entry.size <= len(data)
         if entry.tag in _TEXTS:
             # What says something about the pixels, and is not there, changes none of them.
-            texts[entry.tag] = memoryview(data)[entry.start : entry.start + entry.size * is_there]
+            if is_there and entry.size > _MOST_TEXT:
+                raise ImageTooLargeError(
+                    f"TIFF whose tag {entry.tag} has {entry.size:,} bytes: the limit is {_MOST_TEXT:,}"
+                )
+            texts[entry.tag] = data[entry.start : entry.start + entry.size * is_there]
             continue
         if not is_there:
             raise DamagedImageError(
@@ -230,43 +263,49 @@ def _read(data: bytes, form: Form, start: int) -> Directory:
         elif entry.tag not in _FURTHER:
             tags[entry.tag] = _read_integers(data, form, entry)
     is_bare = others <= _MOST_LEFT_IN and tags.get(ORIENTATION, (1,)) == (1,)
-    return Directory(form, start, _end(data, form, start), tags, texts, tables, entries, is_bare, 1, has_mask=False)
+    return Directory(form, start, _end(data, form, start), tags, texts, tables, entries, is_bare, 1)
 
 
-def _read_integers(data: bytes, form: Form, entry: _Entry) -> tuple[int, ...]:
+def _read_integers(data: Data, form: Form, entry: _Entry) -> tuple[int, ...]:
     if entry.type not in _TYPES or not entry.number or entry.start + entry.size > len(data):
         raise DamagedImageError(f"damaged TIFF: {entry.number} values of type {entry.type} in tag {entry.tag}")
-    integers = np.frombuffer(data, form.order + _TYPES[entry.type], entry.number, entry.start)
+    stored = data[entry.start : entry.start + entry.size]
+    integers = np.frombuffer(stored, form.order + _TYPES[entry.type])
     if entry.type in _SIGNED and integers.min() < 0:
         raise DamagedImageError(f"damaged TIFF: the value {integers.min()} in tag {entry.tag}")
     return tuple(integers.tolist())
 
 
-def read_header(data: bytes) -> tuple[Form, int]:
+def read_header(data: Data) -> tuple[Form, int]:
     """Read how a file writes its directories, and where the first one begins."""
-    order = "<" if data.startswith(b"II") else ">"
+    order = "<" if data[:2] == b"II" else ">"
     form = Form(order, "Q", "Q", 8) if data[2:4] in (b"+\0", b"\0+") else Form(order, "I", "H", 4)
-    (start,) = struct.unpack_from(order + form.offset, data, form.pointer)
-    return form, start
+    return form, _unpack(data, form.order + form.offset, form.pointer)
 
 
-def _entries(data: bytes, form: Form, start: int) -> Iterator[_Entry]:
+def _entries(data: Data, form: Form, start: int) -> Iterator[_Entry]:
     """Yield the entries of a directory; their values may lie beyond the end of the file."""
-    (number,) = struct.unpack_from(form.order + form.number, data, start)
+    number = _unpack(data, form.order + form.number, start)
     if number > MOST_ENTRIES:
         raise DamagedImageError(f"damaged TIFF: a directory with {number} entries")
     head = struct.Struct(f"{form.order}HH{form.offset}")
     size = head.size + form.inline
     begin = start + struct.calcsize(form.order + form.number)
-    for at in range(begin, begin + number * size, size):
-        tag, kind, count = head.unpack_from(data, at)
-        length, values = count * _SIZES.get(kind, 0), at + head.size
+    table = data[begin : begin + number * size]
+    for at in range(0, number * size, size):
+        tag, kind, count = head.unpack_from(table, at)
+        length, values = count * _SIZES.get(kind, 0), begin + at + head.size
         if length > form.inline:
-            (values,) = struct.unpack_from(form.order + form.offset, data, values)
-        yield _Entry(tag, kind, count, values, length, data[at : at + size].ljust(size, b"\0"))
+            values = _unpack(table, form.order + form.offset, at + head.size)
+        yield _Entry(tag, kind, count, values, length, table[at : at + size].ljust(size, b"\0"))
 
 
-def _end(data: bytes, form: Form, start: int) -> int:
+def _end(data: Data, form: Form, start: int) -> int:
     """Return the byte behind the entries of a directory, at which the place of the next one stands."""
-    number: int = struct.unpack_from(form.order + form.number, data, start)[0]
+    number: int = _unpack(data, form.order + form.number, start)
     return start + struct.calcsize(form.order + form.number) + number * (4 + 2 * form.inline)
+
+
+def _unpack(data: Data, code: str, at: int) -> Any:
+    # A slice: the bytes may not have been fetched.
+    return struct.unpack(code, data[at : at + struct.calcsize(code)])[0]

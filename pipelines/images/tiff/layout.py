@@ -6,7 +6,15 @@ from functools import partial
 
 from pipelines.images.layout import DamagedImageError, Layout, UnsupportedImageError
 from pipelines.images.rendering import NO_RENDERING, Rendering
-from pipelines.images.tiff.directories import FILL_ORDER, NO_DATA, ORIENTATION, PROFILE, Directory, read_directory
+from pipelines.images.tiff.directories import (
+    FILL_ORDER,
+    NO_DATA,
+    ORIENTATION,
+    PROFILE,
+    Data,
+    Directory,
+    read_directory,
+)
 from pipelines.images.tiff.fill_order import put_highest_first
 from pipelines.images.tiff.places import check_places
 from pipelines.images.tiff.rendering import Raster, find_raster, render
@@ -42,7 +50,7 @@ _NOT_READ = {
 }
 
 
-def read_tiff(data: bytes, rendering: Rendering = NO_RENDERING) -> Layout:
+def read_tiff(data: Data, rendering: Rendering = NO_RENDERING) -> Layout:
     """Read the directory of the main image of a TIFF or BigTIFF, and refuse it if its colours are ambiguous.
 
     Args:
@@ -60,7 +68,7 @@ def read_tiff(data: bytes, rendering: Rendering = NO_RENDERING) -> Layout:
     samples = read_samples(directory)
     tags = name_tiles(_tell(directory, samples.told))
     _check_sides(tags)
-    no_data = read_no_data(bytes(directory.texts.get(NO_DATA, b"")), samples.bits)
+    no_data = read_no_data(directory.texts.get(NO_DATA, b""), samples.bits)
     layout = Layout(
         "tiff",
         tags[WIDTH][0],
@@ -75,7 +83,7 @@ def read_tiff(data: bytes, rendering: Rendering = NO_RENDERING) -> Layout:
         is_inverted=samples.is_inverted,
         no_data=_decoded_level(no_data, samples),
         orientation=_read_orientation(directory),
-        profile=bytes(directory.texts[PROFILE]) if PROFILE in directory.texts else None,
+        profile=directory.texts.get(PROFILE),
         to_pixels=partial(_to_pixels, directory, tags, samples.planes, no_data),
     )
     jpegs = partial(read_jpegs, tags, samples.planes, directory.tables)

@@ -98,14 +98,16 @@ def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
     if max(rendering.bands, default=0) > number:
         raise UntrustedColoursError(f"TIFF of {_count(number)}, but --bands names band {max(rendering.bands)}")
     if number == 1:
-        check_single(bytes(directory.texts.get(METADATA, b"")))
+        check_single(directory.texts.get(METADATA, b""))
         if len(set(rendering.stretch)) != 1:
             raise UntrustedColoursError("TIFF of one band, but --stretch says three ranges", "give it one range")
         return Raster((0,), number, kind, rendering.stretch[:1])
     return Raster(_find_bands(directory, number, rendering), number, kind, rendering.stretch if deep else ())
 
 
-def render(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> tuple[Image.Image, list[str]]:
+def render(
+    directory: Directory, raster: Raster, tags: Tags, data: bytes, holes: NDArray[np.bool_] | None = None
+) -> tuple[Image.Image, list[str]]:
     """Make a picture of the bands of a raster.
 
     Args:
@@ -113,6 +115,7 @@ def render(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> tup
       raster: its bands.
       tags: of the directory, with tiles named so.
       data: the file.
+      holes: bool[height, width], receives where no colour holds data.
 
     Returns:
       An image of mode RGB, and the repairs in the order applied.
@@ -128,9 +131,13 @@ def render(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> tup
     data, tags = fill_missing(data, tags, directory.tables, no_data, directory.form.order, raster.type)
     levels = np.empty((len(raster.bands), tags[HEIGHT][0], tags[WIDTH][0]), np.uint8)
     lacks_data = False
+    if holes is not None:
+        holes[:] = True
     for colour, top, samples in _read(directory, raster, tags, data):
-        lacks_data |= raster.type == "f4" and bool(np.isnan(samples).any())
-        lacks_data |= no_data is not None and bool((samples == no_data).any())
+        lacks = _lacks_data(samples, no_data)
+        lacks_data |= bool(lacks.any())
+        if holes is not None:
+            holes[top : top + len(samples)] &= lacks
         shown = _stretched(samples, *raster.stretch[colour]) if raster.stretch else samples
         levels[colour, top : top + len(samples)] = shown
     named = ["no_data_kept"] * lacks_data
@@ -145,10 +152,16 @@ def render(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> tup
     return Image.merge("RGB", planes * (COLOURS // len(planes))), named
 
 
+def _lacks_data(samples: NDArray[Any], no_data: float | None) -> NDArray[np.bool_]:
+    lacks = np.isnan(samples) if samples.dtype.kind == "f" else np.zeros((), np.bool_)
+    lacking: NDArray[np.bool_] = lacks if no_data is None else lacks | (samples == no_data)
+    return lacking
+
+
 def _read_no_data(directory: Directory, kind: str) -> float | None:
     """Return the value that stands for no data, if a sample can have it."""
     try:
-        value = float(bytes(directory.texts.get(NO_DATA, b"")).strip(b"\0 \n"))
+        value = float(directory.texts.get(NO_DATA, b"").strip(b"\0 \n"))
     except ValueError:
         return None
     with np.errstate(all="ignore"):
@@ -187,7 +200,7 @@ def _read_type(tags: Tags, number: int) -> str:
 
 
 def _find_bands(directory: Directory, number: int, rendering: Rendering) -> tuple[int, ...]:
-    metadata = bytes(directory.texts.get(METADATA, b""))
+    metadata = directory.texts.get(METADATA, b"")
     bands = tuple(band - 1 for band in rendering.bands) or named_colours(metadata, number)
     contradiction = find_contradiction(metadata, bands) if bands and rendering.product else None
     if contradiction:

@@ -158,7 +158,7 @@ def _read_bits(tags: Tags, number: int) -> int:
 
 def _read_colours(directory: Directory, number: int) -> tuple[int, tuple[int, int, int] | None]:
     """Return the photometric interpretation, and numbers of red, green and blue if the bands are named."""
-    tags, metadata = directory.tags, bytes(directory.texts.get(METADATA, b""))
+    tags, metadata = directory.tags, directory.texts.get(METADATA, b"")
     if PHOTOMETRIC not in tags:
         raise UntrustedColoursError("TIFF without a photometric interpretation: its colours are unknown")
     [photometric, *_] = tags[PHOTOMETRIC]

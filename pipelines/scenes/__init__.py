@@ -1,0 +1,1 @@
+"""Cut scenes, rasters of any size, into windows that are images of their own; know neither Beam nor TensorFlow."""

@@ -1,0 +1,213 @@
+"""The GeoKeys of a TIFF, and the coordinate reference system that they name or define."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from pipelines.scenes.projections import Keys, read_projection
+
+GEO_KEY_DIRECTORY, GEO_DOUBLES, GEO_ASCII = 34735, 34736, 34737
+
+MODEL_TYPE, RASTER_TYPE, CITATION = 1024, 1025, 1026
+GEOGRAPHIC_TYPE, DATUM, PRIME_MERIDIAN, ANGULAR_UNITS, ANGULAR_UNIT_SIZE = 2048, 2050, 2051, 2054, 2055
+ELLIPSOID, SEMI_MAJOR, SEMI_MINOR, INVERSE_FLATTENING, TO_WGS84 = 2056, 2057, 2058, 2059, 2062
+PROJECTED_TYPE, PROJECTED_CITATION, LINEAR_UNITS, LINEAR_UNIT_SIZE = 3072, 3073, 3076, 3077
+
+_PROJECTED, _GEOGRAPHIC = 1, 2
+_USER_DEFINED = 32767
+_GREENWICH = 8901
+
+_LINEAR_UNITS = {
+    9001: 1.0,
+    9002: 0.3048,
+    9003: 1200 / 3937,
+    9036: 1000.0,
+}
+"""Codes of units to metres: the metre, the foot, the foot of the US survey, the kilometre."""
+
+_ANGULAR_UNITS = {9101: 1.0, 9102: math.pi / 180, 9105: math.pi / 200, 9106: math.pi / 200}
+"""Codes of units to radians: the radian, the degree, the grad, the gon."""
+
+_ELLIPSOIDS = {
+    7030: (6378137.0, 298.257223563),
+    7019: (6378137.0, 298.257222101),
+    7035: (6371000.0, 0.0),
+    7048: (6371007.0, 0.0),
+}
+"""Codes of ellipsoids to semi-major axis and inverse flattening, 0 of a sphere."""
+
+_LONGEST_WKT = 20_000
+
+
+class UserDefined(NamedTuple):
+    """A projection of the file's own, in metres.
+
+    Attributes:
+      base: the geographic system that is projected: a code, or parameters of PROJ.
+      projection: parameters of PROJ.
+    """
+
+    base: str
+    projection: str
+
+
+class Crs(NamedTuple):
+    """A coordinate reference system as the GeoKeys give it.
+
+    Attributes:
+      name: a code, WKT, parameters of PROJ or a projection of the file's own.
+      unit: metres or radians to a unit, as the file claims beside a code; 0 if it does not.
+      rescale: by which coordinates are multiplied to become those of `name`.
+    """
+
+    name: str | UserDefined
+    unit: float = 0.0
+    rescale: float = 1.0
+
+
+def read_keys(tags: Mapping[int, bytes], order: str) -> Keys:
+    """Return the GeoKeys of a TIFF; those that point beyond what is there are left out.
+
+    Args:
+      tags: number of a tag to its bytes, as they are in the file.
+      order: of these bytes, `<` or `>`.
+    """
+    directory, doubles = tags.get(GEO_KEY_DIRECTORY, b""), tags.get(GEO_DOUBLES, b"")
+    shorts = struct.unpack(f"{order}{len(directory) // 2}H", directory[: len(directory) // 2 * 2])
+    keys: dict[int, int | float | str] = {}
+    for start in range(4, min(len(shorts) - 3, 4 + 4 * shorts[3] if len(shorts) > 3 else 0), 4):
+        key, location, count, value = shorts[start : start + 4]
+        if location == 0:
+            keys[key] = value
+        elif location == GEO_DOUBLES and count == 1 and 8 * value + 8 <= len(doubles):
+            (keys[key],) = struct.unpack_from(f"{order}d", doubles, 8 * value)
+        elif location == GEO_ASCII:
+            text = tags.get(GEO_ASCII, b"")[value : value + count]
+            keys[key] = text.decode("latin-1").rstrip("|\0")
+        elif location == GEO_DOUBLES and key == TO_WGS84:
+            keys[key] = "given"
+    return keys
+
+
+def read_crs(keys: Keys) -> Crs:
+    """Return the coordinate reference system that GeoKeys name or define; vertical ones are ignored.
+
+    Raises:
+      ValueError: there is none, or it is not understood.
+    """
+    model, projected, geographic = keys.get(MODEL_TYPE), keys.get(PROJECTED_TYPE), keys.get(GEOGRAPHIC_TYPE)
+    if model not in (_PROJECTED, _GEOGRAPHIC):
+        if model not in (None, 0, _USER_DEFINED):
+            raise ValueError(f"its coordinates are of model type {model}, neither projected nor geographic")
+        model = _PROJECTED if projected else _GEOGRAPHIC if geographic else None
+    if model == _GEOGRAPHIC:
+        if code := _code(geographic):
+            return Crs(code, _unit(keys, ANGULAR_UNITS, ANGULAR_UNIT_SIZE, _ANGULAR_UNITS))
+        return Crs(_geographic(keys), rescale=math.degrees(_angular(keys)))
+    if model != _PROJECTED:
+        raise ValueError("it names no coordinate reference system")
+    if code := _code(projected):
+        return Crs(code, _unit(keys, LINEAR_UNITS, LINEAR_UNIT_SIZE, _LINEAR_UNITS))
+    if text := _wkt(keys):
+        return Crs(text)
+    degrees, metres = math.degrees(_angular(keys)), _linear(keys)
+    return Crs(UserDefined(_geographic(keys), read_projection(keys, degrees, metres)), rescale=metres)
+
+
+def _code(value: int | float | str | None) -> str:
+    """Return a code with its authority; empty if there is none."""
+    if not isinstance(value, int) or value in (0, _USER_DEFINED):
+        return ""
+    # Codes that EPSG leaves to others are Esri's in practice.
+    return f"EPSG:{value}" if value < _USER_DEFINED else f"ESRI:{value}"
+
+
+def _unit(keys: Keys, code_key: int, size_key: int, table: Mapping[int, float]) -> float:
+    """Return metres or radians to a unit; 0 if the keys do not say it, or by a code that is not known here."""
+    code = keys.get(code_key, 0)
+    if code == _USER_DEFINED:
+        size = keys.get(size_key, 0.0)
+        return size if isinstance(size, float) and math.isfinite(size) and size > 0 else 0.0
+    return table.get(code, 0.0) if isinstance(code, int) else 0.0
+
+
+def _linear(keys: Keys) -> float:
+    """Return metres to a unit of a user-defined projection, metres themselves if the keys do not say it."""
+    return _known(keys, LINEAR_UNITS, LINEAR_UNIT_SIZE, _LINEAR_UNITS, 1.0)
+
+
+def _angular(keys: Keys) -> float:
+    """Return radians to a unit of a user-defined system, degrees if the keys do not say it."""
+    return _known(keys, ANGULAR_UNITS, ANGULAR_UNIT_SIZE, _ANGULAR_UNITS, math.pi / 180)
+
+
+def _known(keys: Keys, code_key: int, size_key: int, table: Mapping[int, float], default: float) -> float:
+    if code_key not in keys:
+        return default
+    if not (unit := _unit(keys, code_key, size_key, table)):
+        raise ValueError(f"its coordinates are in a unit that is not understood: {keys[code_key]}")
+    return unit
+
+
+def _wkt(keys: Keys) -> str:
+    """Return the WKT that Esri's programs write into a citation; empty if there is none.
+
+    Raises:
+      ValueError: it names files or is longer than any that is honest.
+    """
+    for key in (PROJECTED_CITATION, CITATION):
+        text = str(keys.get(key, ""))
+        start = text.find("PROJCS[")
+        if start >= 0:
+            text = text[start:].split("|")[0].split("\0")[0]
+            if len(text) > _LONGEST_WKT or any(word in text.upper() for word in ("EXTENSION", "PARAMETERFILE")):
+                raise ValueError("the WKT of its coordinate reference system is not understood")
+            return text
+    return ""
+
+
+def _geographic(keys: Keys) -> str:
+    """Return the geographic system, as a code or as parameters of PROJ.
+
+    Raises:
+      ValueError: it is not understood.
+    """
+    if code := _code(keys.get(GEOGRAPHIC_TYPE)):
+        return code
+    if keys.get(PRIME_MERIDIAN, _GREENWICH) != _GREENWICH:
+        raise ValueError("its longitudes are counted from a meridian of its own")
+    datum = keys.get(DATUM)
+    if isinstance(datum, int) and 6000 < datum < 7000:
+        # EPSG's codes of these datums and of their geographic systems differ by 2000.
+        return f"EPSG:{datum - 2000}"
+    if datum not in (None, 0, _USER_DEFINED) or TO_WGS84 in keys:
+        raise ValueError("its datum is not understood")
+    axis, flattening = _ellipsoid(keys)
+    shape = f"+rf={flattening!r}" if flattening else f"+b={axis!r}"
+    return f"+proj=longlat +a={axis!r} {shape} +no_defs +type=crs"
+
+
+def _ellipsoid(keys: Keys) -> tuple[float, float]:
+    """Return semi-major axis and inverse flattening, 0 for a sphere.
+
+    A datum that is known by its ellipsoid alone is understood if it is a sphere, as MODIS has it, or today's ellipsoid,
+    which is WGS 84 or within two metres of it. On an older ellipsoid there are many datums, hundreds of metres apart.
+
+    Raises:
+      ValueError: it is neither of them.
+    """
+    code = keys.get(ELLIPSOID)
+    if isinstance(code, int) and code in _ELLIPSOIDS:
+        return _ELLIPSOIDS[code]
+    axis, minor, flattening = (keys.get(key) for key in (SEMI_MAJOR, SEMI_MINOR, INVERSE_FLATTENING))
+    if isinstance(axis, float) and 6.36e6 < axis < 6.39e6:
+        if isinstance(minor, float) and not isinstance(flattening, float):
+            flattening = axis / (axis - minor) if axis != minor else 0.0
+        if flattening == 0 or (
+            axis == 6378137 and isinstance(flattening, float) and abs(flattening - 298.25722) < 1e-4
+        ):
+            return axis, float(flattening)
+    raise ValueError("its datum is not understood")

@@ -1,0 +1,110 @@
+"""Where the windows of a scene lie, and how they are named: `scene.tif#xywh=COLUMN,ROW,WIDTH,HEIGHT`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+SHIFT, PAD, DROP = "shift", "pad", "drop"
+EDGES = (SHIFT, PAD, DROP)
+"""What becomes of windows at the right and lower edges, which a scene seldom fills."""
+
+_MARK = "#xywh="
+_WINDOW = re.compile(rf"(.+){_MARK}(\d+),(\d+),(\d+),(\d+)", re.ASCII | re.DOTALL)
+
+
+class Grid(NamedTuple):
+    """How scenes are cut into windows.
+
+    Attributes:
+      tile: columns and rows of a window, in pixels; 0 if scenes are not cut.
+      stride: pixels from one window to the next; less than `tile` if they overlap.
+      min_valid: least share of a window that must hold data, 0 to 1.
+      edge: one of `EDGES`.
+    """
+
+    tile: int = 0
+    stride: int = 0
+    min_valid: float = 0.5
+    edge: str = SHIFT
+
+    def __bool__(self) -> bool:
+        return self.tile > 0
+
+    def __str__(self) -> str:
+        return f"--tile={self.tile} --stride={self.stride} --min_valid={self.min_valid:g} --edge={self.edge}"
+
+    def starts(self, length: int) -> list[int]:
+        """Return where windows begin along one side of a scene.
+
+        A side that is shorter than a window has one that begins at its start, whatever `edge` is.
+
+        Args:
+          length: of the side, in pixels.
+        """
+        if length <= self.tile:
+            return [0]
+        starts = list(range(0, length - self.tile + 1, self.stride))
+        following = starts[-1] + self.stride
+        if starts[-1] + self.tile < length and following < length and self.edge != DROP:
+            starts.append(length - self.tile if self.edge == SHIFT else following)
+        return starts
+
+    def extent(self, start: int, length: int) -> int:
+        """Return how many pixels a window spans that begins at `start` along a side of this length."""
+        return self.tile if self.edge == PAD else min(self.tile, length - start)
+
+    def divides(self, window: tuple[int, int, int, int], columns: int, rows: int) -> bool:
+        """Return whether a window is one of those of a scene.
+
+        Args:
+          window: its column, row, width and height.
+          columns: of the scene.
+          rows: of the scene.
+        """
+        column, row, width, height = window
+        return (
+            column in self.starts(columns)
+            and row in self.starts(rows)
+            and (width, height) == (self.extent(column, columns), self.extent(row, rows))
+        )
+
+    def described(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return self._asdict()
+
+
+NO_GRID = Grid()
+"""Scenes are not cut."""
+
+
+def read_grid(described: Any) -> Grid:
+    """Return a grid from JSON.
+
+    Raises:
+      ValueError: it is malformed.
+    """
+    try:
+        grid = Grid(**described)
+    except TypeError as error:
+        raise ValueError("not a grid") from error
+    sides = (grid.tile, grid.stride)
+    if not all(type(side) is int and side > 0 for side in sides) or grid.edge not in EDGES:
+        raise ValueError("a grid of an unknown kind")
+    if type(grid.min_valid) not in (int, float) or not 0 <= grid.min_valid <= 1:
+        raise ValueError("a grid with a share beyond 0 and 1")
+    return grid
+
+
+def window_path(scene: str, column: int, row: int, width: int, height: int) -> str:
+    """Name a window, as W3C Media Fragments name a region of an image."""
+    return f"{scene}{_MARK}{column},{row},{width},{height}"
+
+
+def split_window(path: str) -> tuple[str, tuple[int, int, int, int]] | None:
+    """Split the path of a window into its scene and its column, row, width and height; None if it is none."""
+    match = _WINDOW.fullmatch(path)
+    if match is None:
+        return None
+    column, row, width, height = map(int, match.groups()[1:])
+    return match[1], (column, row, width, height)
