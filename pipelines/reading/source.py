@@ -88,7 +88,7 @@ class ImageSource:
         self._handing_over = 2 if limits.isolated else 1
         self._streams = archives.Streams.borrow()
         self._prefetch = Prefetch(self.fetch)
-        self._windows = Windows(grid, decoding, limits, self._budget, self._turn) if grid else None
+        self._windows = self.windows(grid) if grid else None
         # The C library keeps freed memory for the thread that had it, and too much of it if every thread that reads
         # decoded a large image now and then.
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
@@ -115,6 +115,10 @@ class ImageSource:
         with Allowance(self._budget) as allowance:
             # In a function of its own: its memory is free when the allowance ends.
             return self._read(ref, allowance)
+
+    def windows(self, grid: Grid) -> Windows:
+        """Prepare to read windows of scenes."""
+        return Windows(grid, self._decoding, self._limits, self._budget, self._turn)
 
     def fetch(self, ref: ImageRef, admit: Admit) -> bytes:
         """Fetch the bytes of an image; in a stream, from one thread at a time.

@@ -48,9 +48,9 @@ _FURTHER = (TABLES, 529, 531, 532)
 # Pillow and libtiff read every entry they see, and thousands of them can share the same megabytes.
 _PIXELS = frozenset((*INTEGERS, *_FURTHER))
 # GeoTIFF 1.1: the size of pixels, points tied to the ground, or a matrix; keys of the system, and their values. Last,
-# when the file was written.
-PLACES = (33550, 33922, 34264, 34735, 34736, 34737, 306)
-"""Tags that say where on the ground the picture lies, and when it was taken."""
+# rational polynomials, which say it only together with heights.
+PLACES = (33550, 33922, 34264, 34735, 34736, 34737, 50844)
+"""Tags that say where on the ground the picture lies."""
 _TEXTS = (PROFILE, METADATA, NO_DATA, *PLACES)
 _READ = frozenset((*_PIXELS, *_ABOUT, *_TEXTS))
 # Further directories, and what makes Pillow turn the image.
