@@ -21,7 +21,7 @@ from pipelines.scenes.grid import Grid
 from tests import image_files as files
 from tests.image_files import picture
 from tests.pipelines.images import tiff_files
-from tests.pipelines.images.tiff_files import COMPRESSION, PLANES, STRIP_OFFSETS, STRIP_ROWS, STRIP_SIZES
+from tests.pipelines.images.tiff_files import PLANES, STRIP_OFFSETS, STRIP_ROWS, STRIP_SIZES
 
 TILE = Grid(32, 32, 0)
 MOST = 64_000_000
