@@ -60,7 +60,8 @@ class Ground:
                 allow_ballpark=_is_near_wgs84(system),
             )
         except pyproj.exceptions.ProjError as error:
-            name = "its coordinate reference system" if isinstance(crs, UserDefined) or len(crs) > 20 else crs
+            is_code = isinstance(crs, str) and crs.startswith(("EPSG:", "ESRI:"))
+            name = crs if is_code else "its coordinate reference system"
             raise UnknownPlaceError(f"PROJ does not know where on Earth {name} lies") from error
         self.highest = math.pi / 2 / system.axis_info[0].unit_conversion_factor if system.is_geographic else 0.0
         self.pole_points = [] if self.highest else self._pole_points()
