@@ -202,7 +202,9 @@ def summary(run: Run, accounts: Accounts) -> list[str]:
     worked_on = accounts.predictions + accounts.failures
     lines = [
         f"{accounts.inputs:,} {'image' if accounts.inputs == 1 else 'images'}: {accounts.predictions:,} tagged, "
-        f"{accounts.failures:,} failed, {accounts.skipped:,} skipped as already tagged",
+        f"{accounts.failures:,} failed, "
+        + f"{accounts.empty:,} empty, " * bool(accounts.empty)
+        + f"{accounts.skipped:,} skipped as already tagged",
         f"{duration(seconds)}" + (f", {worked_on / seconds:.1f} images per second" if worked_on else ""),
     ]
     passed_over = sum(accounts.passed_over.values())
@@ -219,7 +221,8 @@ def summary(run: Run, accounts: Accounts) -> list[str]:
     if not accounts.balanced:
         lines.append(
             f"ROW COUNT MISMATCH: {accounts.inputs:,} inputs, but "
-            f"{accounts.predictions + accounts.failures + accounts.skipped:,} rows and skips; please report this"
+            f"{accounts.predictions + accounts.failures + accounts.skipped + accounts.empty:,} rows and skips; please "
+            "report this"
         )
     kept_old = run.overwrite and not accounts.may_replace(run.max_failure_rate)
     where = run.folder if kept_old else run.output

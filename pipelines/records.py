@@ -38,7 +38,10 @@ class Window(NamedTuple):
       row: of the scene, likewise.
       width: columns; some may lie beyond the scene's edge.
       height: rows, likewise.
-      part: number of the part of the scene that is read at once, and that most of the window lies in.
+      part: number of the part of the scene in which the window begins; a part is read at once.
+      columns: of the scene.
+      rows: of the scene.
+      size: of the scene, in bytes.
     """
 
     scene: str
@@ -47,6 +50,9 @@ class Window(NamedTuple):
     width: int
     height: int
     part: int
+    columns: int
+    rows: int
+    size: int
 
 
 class ImageRef(NamedTuple):

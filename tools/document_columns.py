@@ -26,9 +26,15 @@ def rewrite(text: str, table: str, columns: Sequence[schema.Column]) -> str:
 
 
 def rewrite_page(text: str) -> str:
-    """Replace the blocks of both tables."""
-    text = rewrite(text, "predictions", schema.PREDICTION_COLUMNS)
-    return rewrite(text, "failures", schema.FAILURE_COLUMNS)
+    """Replace the blocks of all tables."""
+    for table, columns in (
+        ("predictions", schema.PREDICTION_COLUMNS),
+        ("scenes", schema.SCENE_COLUMNS),
+        ("empty", schema.EMPTY_COLUMNS),
+        ("failures", schema.FAILURE_COLUMNS),
+    ):
+        text = rewrite(text, table, columns)
+    return text
 
 
 def main(page: Path = PAGE) -> None:

@@ -27,13 +27,13 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
         "--min_valid",
         type=float,
         metavar="SHARE",
-        help=f"leave out windows of which less holds data (default: {NO_GRID.min_valid})",
+        help=f"leave out windows of which less holds data (default {NO_GRID.min_valid})",
     )
     group.add_argument(
         "--edge",
         choices=EDGES,
         help="at the edges of a scene, shift windows back into it, pad them with black, or drop them "
-        f"(default: {SHIFT})",
+        f"(default {SHIFT})",
     )
 
 

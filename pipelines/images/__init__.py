@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipelines.images.decoding import (
         Decoded,
+        DecodedPart,
         DecodeSettings,
         Pixels,
         Resized,
         decode,
+        decode_part,
         decode_resized,
         ignore_metadata_warnings,
         resize,
@@ -25,10 +27,12 @@ if TYPE_CHECKING:
 __all__ = [
     "DecodeSettings",
     "Decoded",
+    "DecodedPart",
     "ImageError",
     "Pixels",
     "Resized",
     "decode",
+    "decode_part",
     "decode_resized",
     "ignore_metadata_warnings",
     "resize",

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
 from pipelines.images.layout import Layout, UntrustedColoursError
@@ -86,6 +87,23 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
     return _in_mode(image, "RGB"), repairs
 
 
+def find_holes(image: Image.Image, layout: Layout, holes: NDArray[np.bool_]) -> None:
+    """Find the pixels of a decoded image that hold no data, or are transparent.
+
+    Args:
+      image: as decoded by Pillow.
+      layout: of the same file.
+      holes: bool[height, width], receives which they are.
+    """
+    # Pillow takes other bands for opacity as well.
+    has_opacity = image.mode in ("LA", "La", "RGBA", "RGBa") and "alpha_dropped" in (layout.left_out or ())
+    for top, strip in _strips(image):
+        if layout.no_data is not None:
+            holes[top : top + strip.height] |= _have(strip, layout.no_data)
+        if has_opacity:
+            holes[top : top + strip.height] |= np.asarray(strip.getchannel("A")) == 0
+
+
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     """Convert an image to a mode, without the copy Pillow makes if the image already has it."""
     return image if image.mode == mode else image.convert(mode)
@@ -150,19 +168,20 @@ def _is_mask(image: Image.Image) -> bool:
 
 def _holds(image: Image.Image, value: int) -> bool:
     """Return whether all colours of a pixel have a value."""
-    for _, strip in _strips(image):
-        samples = np.asarray(_in_mode(strip, "L") if image.mode == "1" else strip)
-        samples = np.atleast_3d(samples)
-        colours = samples.shape[2] - (image.mode in ("LA", "PA", "RGBA"))
-        found = samples[..., 0] == value
-        # Few pixels have the value in one band, and a look at the others costs as much again.
-        for band in range(1, colours):
-            found &= samples[..., band] == value
-            if not found.any():
-                break
-        if found.any():
-            return True
-    return False
+    return any(_have(strip, value).any() for _, strip in _strips(image))
+
+
+def _have(image: Image.Image, value: int) -> NDArray[np.bool_]:
+    """Return of which pixels all colours have a value: bool[height, width]."""
+    samples = np.atleast_3d(np.asarray(_in_mode(image, "L") if image.mode == "1" else image))
+    colours = samples.shape[2] - (image.mode in ("LA", "PA", "RGBA"))
+    found: NDArray[np.bool_] = samples[..., 0] == value
+    # Few pixels have the value in one band, and a look at the others costs as much again.
+    for band in range(1, colours):
+        if not found.any():
+            break
+        found &= samples[..., band] == value
+    return found
 
 
 def _divide_by_opacity(image: Image.Image) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from pipelines.images.colours import to_srgb
+from pipelines.images.colours import find_holes, to_srgb
 from pipelines.images.formats import read_layout
 from pipelines.images.head import check_size, judge_head
 from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLargeError, Layout
@@ -80,6 +80,19 @@ class Resized(NamedTuple):
     pixels: Pixels
 
 
+class DecodedPart(NamedTuple):
+    """A part of a scene as plain RGB; the other attributes are as in `Decoded`.
+
+    Attributes:
+      holes: bool[height, width], whether a pixel is known to hold no data.
+    """
+
+    pixels: Pixels
+    holes: NDArray[np.bool_]
+    source: str
+    repairs: tuple[str, ...]
+
+
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, rendering: Rendering = NO_RENDERING) -> Decoded:
     """Decode an image file to upright sRGB pixels.
 
@@ -91,8 +104,29 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, rendering: Rendering = 
     Raises:
       ImageError: the data is not an image, is damaged or larger than `max_pixels`, or its colours cannot be trusted.
     """
-    image, source, repairs = _load(data, max_pixels, rendering)
-    return Decoded(np.asarray(image), source, repairs)
+    loaded = _load(data, max_pixels, rendering)
+    return Decoded(np.asarray(loaded.image), loaded.source, loaded.repairs)
+
+
+def decode_part(data: bytes, *, max_pixels: int = MAX_PIXELS, rendering: Rendering = NO_RENDERING) -> DecodedPart:
+    """Decode a part of a scene, which is a file of its own, and find the pixels that hold no data.
+
+    Those are of the value that the file has for it in all colours, not a number, or transparent. Such pixels are
+    mentioned among the repairs nowhere: windows of the part may have none.
+
+    Args:
+      data: as for `decode`; so are the others.
+      max_pixels: the most pixels (width x height) to decode.
+      rendering: of rasters that are no picture by themselves.
+
+    Raises:
+      ImageError: as `decode` does.
+    """
+    image, source, repairs, holes = _load(data, max_pixels, rendering, finds_holes=True)
+    assert holes is not None
+    return DecodedPart(
+        np.asarray(image), holes, source, tuple(repair for repair in repairs if repair != "no_data_kept")
+    )
 
 
 def decode_resized(data: bytes, settings: DecodeSettings) -> Resized:
@@ -101,7 +135,7 @@ def decode_resized(data: bytes, settings: DecodeSettings) -> Resized:
     Raises:
       ImageError: as `decode` does.
     """
-    image, source, repairs = _load(data, settings.max_pixels, settings.rendering)
+    image, source, repairs, _ = _load(data, settings.max_pixels, settings.rendering)
     square = _to_square(image, settings.image_size, settings.resize_filter)
     return Resized(image.width, image.height, source, repairs, np.asarray(square))
 
@@ -130,19 +164,30 @@ def ignore_metadata_warnings() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _load(data: bytes, max_pixels: int, rendering: Rendering) -> tuple[Image.Image, str, tuple[str, ...]]:
-    """Decode an image file to an upright image of mode RGB; return it with source and repairs as in `Decoded`."""
+class _Loaded(NamedTuple):
+    """An upright image of mode RGB, with source and repairs as in `Decoded`, and the pixels without data if wanted."""
+
+    image: Image.Image
+    source: str
+    repairs: tuple[str, ...]
+    holes: NDArray[np.bool_] | None
+
+
+def _load(data: bytes, max_pixels: int, rendering: Rendering, *, finds_holes: bool = False) -> _Loaded:
     if len(data) > SMALL_FILE:
         # First, because a reader may have judged it before it fetched the rest.
         judge_head(data[:HEAD], max_pixels)
     layout = read_layout(data, rendering)
     check_size(layout.width, layout.height, max_pixels)
+    holes = np.zeros((layout.height, layout.width), np.bool_) if finds_holes else None
     try:
         if layout.render:
-            image, colour_repairs = layout.render(data)
+            image, colour_repairs = layout.render(data, holes)
             frames = layout.frames or 1
         else:
             image, frames = _load_picture(data, layout, max_pixels)
+            if holes is not None:
+                find_holes(image, layout, holes)
         repairs = ["first_frame"] if frames > 1 else []
         if layout.orientation != 1:
             image = image.transpose(_TO_UPRIGHT[layout.orientation])
@@ -165,7 +210,7 @@ def _load(data: bytes, max_pixels: int, rendering: Rendering) -> tuple[Image.Ima
         raise DamagedImageError(
             f"cannot be decoded as {layout.format.upper()}: {error or type(error).__name__}"
         ) from error
-    return image, layout.source, (*repairs, *colour_repairs)
+    return _Loaded(image, layout.source, (*repairs, *colour_repairs), holes)
 
 
 def _load_picture(data: bytes, layout: Layout, max_pixels: int) -> tuple[Image.Image, int]:

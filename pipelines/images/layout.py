@@ -9,7 +9,12 @@ from pipelines.errors import ScenetagsError
 
 if TYPE_CHECKING:
     # `--help` must not load Pillow.
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
+
+    Holes = NDArray[np.bool_]
+    """bool[height, width], whether a pixel is known to hold no data."""
 
 
 class ImageError(ScenetagsError):
@@ -98,8 +103,9 @@ class Layout(NamedTuple):
         need be.
       to_pixels: turns the file into one that holds its pixels and nothing else, in which `scan` is a place; raises an
         `ImageError` if some of the pixels are missing.
-      render: makes a picture of the bands of a raster and names what it did; raises an `ImageError` if some of the
-        pixels are missing. None for a file that is a picture by itself.
+      render: makes a picture of the bands of a raster and names what it did; given an array, it notes there which
+        pixels hold no data. Raises an `ImageError` if some of the pixels are missing. None for a file that is a picture
+        by itself.
       read_jpegs: yields each strip or tile of a TIFF that is a JPEG.
     """
 
@@ -128,7 +134,7 @@ class Layout(NamedTuple):
     ignores_space: bool = False
     to_pixels: Callable[[bytes], bytes] = bytes
     ends: Callable[[], Iterable[tuple[int, int]]] = tuple
-    render: Callable[[bytes], tuple[Image, list[str]]] | None = None
+    render: Callable[[bytes, Holes | None], tuple[Image, list[str]]] | None = None
     read_jpegs: Callable[[bytes], Iterable[JpegPiece]] = _without_jpegs
 
     @property

@@ -74,7 +74,7 @@ def _results(images: Sequence[Image], probabilities: NDArray[np.float32]) -> Ite
     finite = np.logical_and.reduce(np.isfinite(probabilities), axis=1)
     for image, row, usable in zip(images, probabilities, finite, strict=True):
         if usable:
-            yield Prediction(image.ref, image.width, image.height, image.source, image.repairs, row)
+            yield Prediction(image.ref, image.width, image.height, image.source, image.repairs, row, image.footprint)
         else:
             yield _failure(image, "NotFinite", "the model returned a probability that is not finite")
 

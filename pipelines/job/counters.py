@@ -18,6 +18,7 @@ _NAMESPACE = "scenetags"
 LISTED = Metrics.counter(_NAMESPACE, "images_listed")
 SKIPPED = Metrics.counter(_NAMESPACE, "images_skipped")
 TAGGED = Metrics.counter(_NAMESPACE, "images_tagged")
+EMPTY = Metrics.counter(_NAMESPACE, "windows_empty")
 FAILED = Metrics.counter(_NAMESPACE, "images_failed")
 
 
@@ -28,5 +29,7 @@ def read_meter(result: PipelineResult) -> Meter:
     for counter in counters:
         # Every step that counts has its own counter of that name.
         counts[counter.key.metric.name] += counter.result or 0
-    listed, skipped, tagged, failed = (counts[one.metric_name.name] for one in (LISTED, SKIPPED, TAGGED, FAILED))
-    return Meter(listed, done=skipped + tagged + failed, skipped=skipped, failures=failed)
+    listed, skipped, tagged, empty, failed = (
+        counts[one.metric_name.name] for one in (LISTED, SKIPPED, TAGGED, EMPTY, FAILED)
+    )
+    return Meter(listed, done=skipped + tagged + empty + failed, skipped=skipped, failures=failed)

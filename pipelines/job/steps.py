@@ -22,17 +22,21 @@ from pipelines.inference.ahead import InferenceAhead, Model
 from pipelines.job import counters
 from pipelines.job.release import BoundToRelease
 from pipelines.listing import PATH_COLUMN, list_images
+from pipelines.listing.scenes import CutSettings, Cutter
 from pipelines.output.closing import check_not_ended, close_wave
 from pipelines.output.commit import StagedFile, Superseded, Written
 from pipelines.output.earlier import read_earlier
+from pipelines.output.ghosts import find_ghosts
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import Table, TableWriter
 from pipelines.reading.ahead import LookAhead
 from pipelines.reading.source import ImageSource
-from pipelines.records import Failure, ImageRef, Listed, Prediction, digest_path
+from pipelines.records import Empty, Failure, ImageRef, Listed, Prediction, digest_path
+from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.supervision import interruption, progress
 
 FAILED, SUPERSEDED, COUNTED, FOUND, POSTPONED = "failed", "superseded", "counted", "found", "postponed"
+EMPTY = "empty"
 
 _log = logging.getLogger(__name__)
 _FOUND_AT_ONCE = 1 << 16
@@ -95,6 +99,26 @@ class TakeNames(beam.DoFn):
             yield listed
 
 
+class Cut(_Step):
+    """Cut scenes into windows, and open the following ones meanwhile."""
+
+    def __init__(self, cutting: CutSettings, access: storage.Access) -> None:
+        self._cutting = cutting
+        self._access = access
+
+    def setup(self) -> None:
+        storage.use(self._access)
+
+    def start_bundle(self) -> None:
+        self._cutter = Cutter(self._cutting)
+
+    def process(self, listed: Listed) -> Iterator[Listed]:
+        yield from self._cutter.put(listed)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        yield from map(_in_window, self._cutter.drain())
+
+
 class LeaveOutTagged(_Step):
     """Pass on untagged images; count per Beam bundle what came in and what was left out.
 
@@ -117,6 +141,9 @@ class LeaveOutTagged(_Step):
     def process(self, listed: Listed) -> Iterator[Any]:
         self._inputs += 1
         counters.LISTED.inc()
+        if self._run.grid and not self._run.overwrite:
+            for ghost in find_ghosts(self._earlier, self._run.grid, listed):
+                yield TaggedOutput(SUPERSEDED, ghost)
         earlier = self._earlier.find(listed.path, listed.fingerprint)
         if earlier and self._run.overwrite:
             self._found += digest_path(listed.path)
@@ -139,10 +166,13 @@ class LeaveOutTagged(_Step):
 
 
 class KeyByStream(_Step):
-    """Key images that must be read sequentially by their archive, and all others by their own path."""
+    """Key images that are read together by their archive or part of a scene, and all others by their own path."""
 
     def process(self, ref: ImageRef) -> Iterator[tuple[str, ImageRef]]:
-        yield ref.place.archive if ref.place and is_streamed(ref) else ref.path, ref
+        if ref.window:
+            yield f"{ref.window.scene}#{ref.window.part}", ref
+        else:
+            yield ref.place.archive if ref.place and is_streamed(ref) else ref.path, ref
 
 
 class PutInOrder(_Step):
@@ -165,8 +195,8 @@ class _WorkAhead(_Step):
     def finish_bundle(self) -> Iterator[Any]:
         for item in self._ahead.drain():
             sorted_out = _sort_out(item, self._run)
-            failed = isinstance(sorted_out, TaggedOutput)
-            yield TaggedOutput(FAILED, _in_window(item)) if failed else _in_window(item)
+            is_tagged = isinstance(sorted_out, TaggedOutput)
+            yield TaggedOutput(sorted_out.tag, _in_window(item)) if is_tagged else _in_window(item)
 
     def teardown(self) -> None:
         self._ahead.close()
@@ -175,7 +205,7 @@ class _WorkAhead(_Step):
 class ReadAhead(_WorkAhead):
     """Read images, and count those it postpones because the run is asked to stop.
 
-    The first three arguments are those of `ImageSource`, `reads_in_flight` is that of `LookAhead`.
+    The first three arguments and the last are those of `ImageSource`, `reads_in_flight` is that of `LookAhead`.
     """
 
     _ahead: LookAhead
@@ -188,8 +218,9 @@ class ReadAhead(_WorkAhead):
         reads_in_flight: int,
         run: str,
         access: storage.Access,
+        grid: Grid = NO_GRID,
     ) -> None:
-        self._settings = decoding, limits, threads
+        self._settings = decoding, limits, threads, None, grid
         self._reads_in_flight = reads_in_flight
         self._run = run
         self._access = access
@@ -233,7 +264,7 @@ class WriteTable(_Step):
     def start_bundle(self) -> None:
         self._writer = TableWriter(self._table, self._run)
 
-    def process(self, row: Prediction | Failure) -> None:
+    def process(self, row: Prediction | Failure | Empty) -> None:
         self._writer.write(row)
         if isinstance(row, Prediction):
             counters.TAGGED.inc()
@@ -271,12 +302,21 @@ class CloseWave(_Step):
         yield close_wave(self._run, self._wave.without(sum(postponed)), written)
 
 
-def _start(ref: ImageRef) -> int:
-    return ref.place.start if ref.place else 0
+def _start(ref: ImageRef) -> tuple[int, int]:
+    if ref.window:
+        return ref.window.row, ref.window.column
+    return (ref.place.start if ref.place else 0), 0
 
 
 def _sort_out(item: Any, run: str) -> Any:
-    """Tag a failure with its own output, and report it now: it is written only when the whole wave is done."""
+    """Tag a failure with its own output, and report it now: it is written only when the whole wave is done.
+
+    An empty window likewise.
+    """
+    if isinstance(item, Empty):
+        counters.EMPTY.inc()
+        progress.report(run, done=1)
+        return TaggedOutput(EMPTY, item)
     if not isinstance(item, Failure):
         return item
     counters.FAILED.inc()

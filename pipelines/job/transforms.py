@@ -16,11 +16,13 @@ from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.ahead import Model
 from pipelines.job.steps import (
     COUNTED,
+    EMPTY,
     FAILED,
     FOUND,
     POSTPONED,
     SUPERSEDED,
     CloseWave,
+    Cut,
     KeyByStream,
     LeaveOutTagged,
     ListNames,
@@ -30,11 +32,13 @@ from pipelines.job.steps import (
     WriteTable,
 )
 from pipelines.listing import PATH_COLUMN
+from pipelines.listing.scenes import CutSettings
 from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.run import Accounts, Run, Wave
-from pipelines.output.writing import FailureTable, PredictionTable
+from pipelines.output.writing import EmptyTable, FailureTable, PredictionTable
 from pipelines.reading import READS_IN_FLIGHT
-from pipelines.records import Failure, Image, ImageRef, Listed, Prediction
+from pipelines.records import Empty, Failure, Image, ImageRef, Listed, Prediction
+from pipelines.scenes.grid import NO_GRID, Grid
 
 
 @dataclass
@@ -66,6 +70,23 @@ class ListImages(beam.PTransform):
 
 
 @dataclass
+class CutScenes(beam.PTransform):
+    """Replace scenes by their windows, each an image of its own.
+
+    Attributes:
+      cutting: how scenes are cut.
+      access: how buckets are reached.
+    """
+
+    cutting: CutSettings
+    access: storage.Access = field(default_factory=storage.Access)
+
+    def expand(self, listed: PCollection[Listed]) -> PCollection[Listed]:
+        """Apply the transform."""
+        return listed | "Cut" >> beam.ParDo(Cut(self.cutting, self.access)).with_output_types(Listed)
+
+
+@dataclass
 class SkipTagged(beam.PTransform):
     """Leave out images that an earlier run has tagged, and names that cannot be images.
 
@@ -88,7 +109,10 @@ class SkipTagged(beam.PTransform):
 
 @dataclass
 class SpreadReads(beam.PTransform):
-    """Spread images over all workers, but send those of one compressed archive to one worker, in their order."""
+    """Spread images over all workers, but send those that are read at once to one worker, in their order.
+
+    These are the members of a compressed archive, and the windows of a part of a scene.
+    """
 
     def expand(self, refs: PCollection[ImageRef]) -> PCollection[ImageRef]:
         """Apply the transform."""
@@ -103,8 +127,8 @@ class ReadImages(beam.PTransform):
     """Fetch, decode, repair and resize images, ahead of the step that consumes them.
 
     Threads read ahead while the following, fused steps work, so decoding overlaps inference and pixels never cross
-    between stages. Outputs: images, `failed`, and `postponed`, numbers of images that were not read because the run was
-    asked to stop.
+    between stages. Outputs: images, `failed`, `empty`, windows of which too little holds data, and `postponed`, numbers
+    of images that were not read because the run was asked to stop.
 
     Attributes:
       image_size: columns and rows of the result.
@@ -115,6 +139,7 @@ class ReadImages(beam.PTransform):
       run: name of the run, to report failures to.
       access: how buckets are reached.
       rendering: how rasters become pictures.
+      grid: of the windows of scenes.
     """
 
     image_size: int
@@ -125,6 +150,7 @@ class ReadImages(beam.PTransform):
     run: str = ""
     access: storage.Access = field(default_factory=storage.Access)
     rendering: Rendering = NO_RENDERING
+    grid: Grid = NO_GRID
 
     def __post_init__(self) -> None:
         if self.reads_in_flight < 1 or (self.threads is not None and self.threads < 1):
@@ -133,8 +159,8 @@ class ReadImages(beam.PTransform):
     def expand(self, refs: PCollection[ImageRef]) -> Any:
         """Apply the transform."""
         decoding = DecodeSettings(self.image_size, self.resize_filter, self.limits.max_pixels, self.rendering)
-        ahead = ReadAhead(decoding, self.limits, self.threads, self.reads_in_flight, self.run, self.access)
-        kinds = {FAILED: Failure, POSTPONED: int}
+        ahead = ReadAhead(decoding, self.limits, self.threads, self.reads_in_flight, self.run, self.access, self.grid)
+        kinds = {FAILED: Failure, EMPTY: Empty, POSTPONED: int}
         read = beam.ParDo(ahead).with_output_types(Image, **kinds)
         return refs | "Read" >> read.with_outputs(*kinds, main="images")
 
@@ -179,6 +205,18 @@ class WriteFailures(beam.PTransform):
         """Apply the transform."""
         write = beam.ParDo(WriteTable(FailureTable(), self.run))
         return failures | "Write" >> write.with_output_types(StagedFile)
+
+
+@dataclass
+class WriteEmpty(beam.PTransform):
+    """Write the names of empty windows to staged Parquet files."""
+
+    run: Run
+
+    def expand(self, empty: PCollection[Empty]) -> PCollection[StagedFile]:
+        """Apply the transform."""
+        write = beam.ParDo(WriteTable(EmptyTable(), self.run))
+        return empty | "Write" >> write.with_output_types(StagedFile)
 
 
 @dataclass
@@ -244,7 +282,9 @@ class TagImages(beam.PTransform):
 
     def expand(self, listed: PCollection[Listed]) -> PCollection[Accounts]:
         """Apply the transform."""
-        remaining = listed | SkipTagged(self.run)
+        # In a local run, the waves are cut already.
+        images = listed | CutScenes(self.cutting, self.run.access) if self.run.grid and self.spread else listed
+        remaining = images | SkipTagged(self.run)
         # Only names cross here. From reading to writing, the steps are fused: pixels stay where they were decoded. Beam
         # does not fuse steps with different hints, so all of these have the same ones.
         refs = remaining.refs | SpreadReads() if self.spread else remaining.refs
@@ -252,10 +292,13 @@ class TagImages(beam.PTransform):
         predict = PredictProbabilities(self.model, self.run.name)
         predicted = read.images | predict.with_resource_hints(**self.hints)
         failures = (remaining[FAILED], read[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
-        files = (
+        written = [
             predicted.predictions | WritePredictions(self.run).with_resource_hints(**self.hints),
             failures | WriteFailures(self.run).with_resource_hints(**self.hints),
-        ) | "AllFiles" >> beam.Flatten()
+        ]
+        if self.run.grid:
+            written.append(read[EMPTY] | WriteEmpty(self.run).with_resource_hints(**self.hints))
+        files = written | "AllFiles" >> beam.Flatten()
         counted = remaining[COUNTED]
         if self.passed_over:
             counted = (counted, self.passed_over) | "AllCounted" >> beam.Flatten()
@@ -265,6 +308,11 @@ class TagImages(beam.PTransform):
         close = WriteManifest(self.run, self.wave, counted, remaining[SUPERSEDED], remaining[FOUND], postponed)
         return files | close
 
+    @property
+    def cutting(self) -> CutSettings:
+        """How scenes are cut."""
+        return CutSettings(self.run.grid, self.run.rendering, self.limits.max_pixels)
+
     def _read(self) -> ReadImages:
         bundle = self.run.bundle
         return ReadImages(
@@ -272,4 +320,5 @@ class TagImages(beam.PTransform):
             run=self.run.name,
             access=self.run.access,
             rendering=self.run.rendering,
+            grid=self.run.grid,
         )

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines import storage
+from pipelines.output.geography import with_extent
 from pipelines.output.journal import REPLACING, Journal, Move, read_journal, staging_folders, write_journal
 from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.run import RUNS, Accounts, Run, Wave
@@ -50,10 +51,12 @@ class Superseded(NamedTuple):
     Attributes:
       path: of the image.
       file: file with the row, relative to the folder of the tables, e.g. `failures/x.parquet`.
+      gone: whether there is no such image any more, so that the row is deleted although none replaces it.
     """
 
     path: str
     file: str
+    gone: bool = False
 
 
 class Written(NamedTuple):
@@ -119,7 +122,7 @@ def _place(
     both tables, but never in neither.
     """
     older = {row.path: row.file for row in superseded}
-    arrived: set[str] = set()
+    arrived = {row.path for row in superseded if row.gone}
     newer: dict[str, list[pa.Table]] = defaultdict(list)
     moves = []
     for file in files:
@@ -189,7 +192,7 @@ def stage_table(run: Run, table: pa.Table, folder: str) -> str | None:
         return None
     staged = storage.join(run.staging, folder, f"{run.name}-{uuid.uuid4().hex[:12]}.parquet")
     with storage.create(staged) as file:
-        pq.write_table(table, file, row_group_size=ROWS_PER_GROUP, **FORMAT)
+        pq.write_table(with_extent(table), file, row_group_size=ROWS_PER_GROUP, **FORMAT)
     return staged
 
 

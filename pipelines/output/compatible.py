@@ -11,11 +11,25 @@ from importlib.metadata import version
 import pyarrow as pa
 
 from pipelines import storage
-from pipelines.output.run import FAILURES, PREDICTIONS, Run
-from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, Column, Footer, make_schema, read_footer
+from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, TABLES, Run
+from pipelines.output.schema import (
+    EMPTY_COLUMNS,
+    FAILURE_COLUMNS,
+    PREDICTION_COLUMNS,
+    SCENE_COLUMNS,
+    Column,
+    Footer,
+    make_schema,
+    prediction_columns,
+    read_footer,
+)
 from pipelines.output.tables import OutputError, open_table, read_each, table_files
 
-_TABLES: Mapping[str, Sequence[Column]] = {PREDICTIONS: PREDICTION_COLUMNS, FAILURES: FAILURE_COLUMNS}
+_KNOWN: Mapping[str, Sequence[Column]] = {
+    PREDICTIONS: (*PREDICTION_COLUMNS, *SCENE_COLUMNS),
+    FAILURES: FAILURE_COLUMNS,
+    EMPTY: EMPTY_COLUMNS,
+}
 
 _IN_EVERY_VERSION = {"path", "fingerprint", "model", "run"}
 
@@ -27,7 +41,7 @@ def check_output(run: Run) -> None:
       OutputError: a file in it is damaged, was not written by scenetags, or is where its rows are not looked for; or,
         without `overwrite`, its rows were made with a different model, different thresholds or different columns.
     """
-    for table in (PREDICTIONS, FAILURES):
+    for table in TABLES:
         for path in storage.list_deeper(storage.join(run.output, table), ".parquet"):
             raise OutputError(
                 f"{path} is in a sub-folder, where scenetags does not look for rows",
@@ -68,7 +82,7 @@ def _are_ours(table: str, footer: Footer, fields: Sequence[pa.Field]) -> bool:
     """Return whether scenetags, of any version, may have written these columns."""
     names = [field.name for field in fields]
     probabilities = set(footer.columns.values()) if table == PREDICTIONS else set()
-    known = {column.name for column in _TABLES[table]} | probabilities
+    known = {column.name for column in _KNOWN[table]} | probabilities
     strange = set(names) - known if footer.version == version("scenetags") else set()
     complete = set(names) >= _IN_EVERY_VERSION | probabilities
     texts = all(str(field.type) == "string" for field in fields if field.name in _IN_EVERY_VERSION)
@@ -89,12 +103,17 @@ def _check_joins(run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str
         raise OutputError(f"{holds} rows tagged with different thresholds", remedy)
     if footer.rendering != run.rendering:
         raise OutputError(f"{holds} rows made with other --bands, --stretch or --product", remedy)
+    if footer.grid != run.grid:
+        raise OutputError(
+            f"{holds} rows made with {footer.grid or 'no --tile'}, not with {run.grid or 'no --tile'}", remedy
+        )
     if fields != expected[_table_of(path)]:
         raise OutputError(f"{holds} {path}, whose columns differ from those of this version", remedy)
 
 
 def _expected(run: Run) -> dict[str, list[pa.Field]]:
-    return {table: list(make_schema(columns, run)) for table, columns in _TABLES.items()}
+    columns = {**_KNOWN, PREDICTIONS: prediction_columns(run)}
+    return {table: list(make_schema(columns[table], run)) for table in TABLES}
 
 
 def _table_of(path: str) -> str:

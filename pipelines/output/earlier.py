@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import storage
-from pipelines.output.run import PREDICTIONS
+from pipelines.output.run import EMPTY, PREDICTIONS
 from pipelines.output.tables import OutputError, open_table, read_each, table_files
 from pipelines.records import digest_path
+from pipelines.scenes.grid import split_window
 from pipelines.supervision import interruption
 
 _ROWS_AT_ONCE = 1024
@@ -35,7 +36,7 @@ class EarlierRow(NamedTuple):
 
     Attributes:
       file: file with the row, relative to the folder of the tables.
-      tagged: whether the row is a prediction, and of the image in its current state.
+      tagged: whether the row needs no other one: a prediction, or empty, and of the image in its current state.
     """
 
     file: str
@@ -68,9 +69,11 @@ class EarlierRows:
         paths = [path for path in table_files(folder) if not posixpath.basename(path).startswith(run)]
         self._files = [path.removeprefix(f"{folder}/") for path in paths]
         self._rows = bytearray()
-        for rows in read_each(folder, self._read, range(len(self._files))):
+        self._scenes = _Scenes()
+        for rows, scenes in read_each(folder, self._read, range(len(self._files))):
             interruption.check()
             self._rows += rows
+            self._scenes.update(scenes)
         self._sorted = np.frombuffer(self._rows, f"S{_ROW}")
         self._sorted.sort()
         self._refuse_doubles()
@@ -96,7 +99,21 @@ class EarlierRows:
             return None
         file = self._file(row)
         same = row[_PATH:_FILE_AT] == _digest_fingerprint(fingerprint)
-        return EarlierRow(file, same and file.startswith(PREDICTIONS))
+        return EarlierRow(file, same and file.startswith((PREDICTIONS, EMPTY)))
+
+    def windows_of_others(self, scene: str, fingerprint: str) -> Iterator[tuple[str, str]]:
+        """Yield path and file of each window of a scene whose row is of another version of it.
+
+        Args:
+          scene: path of the scene.
+          fingerprint: its current one.
+        """
+        for number in self._scenes.files_of_others(scene, fingerprint):
+            file = self._files[number]
+            for path, theirs in read_images(storage.join(self._folder, file)):
+                window = split_window(path)
+                if window and window[0] == scene and theirs != fingerprint:
+                    yield path, file
 
     def mark_listed(self, digests: bytes) -> None:
         """Mark the rows of images that have been listed again.
@@ -131,11 +148,13 @@ class EarlierRows:
         """View the rows as bytes: uint8[rows, 28]."""
         return np.frombuffer(self._rows, np.uint8).reshape(-1, _ROW)
 
-    def _read(self, number: int) -> bytearray:
-        rows = bytearray()
+    def _read(self, number: int) -> tuple[bytearray, _Scenes]:
+        rows, scenes = bytearray(), _Scenes()
         for path, fingerprint in read_images(storage.join(self._folder, self._files[number])):
-            rows += digest_path(path) + _digest_fingerprint(fingerprint) + number.to_bytes(_FILE)
-        return rows
+            digest = _digest_fingerprint(fingerprint)
+            rows += digest_path(path) + digest + number.to_bytes(_FILE)
+            scenes.add(path, digest, number)
+        return rows, scenes
 
     def _refuse_doubles(self) -> None:
         keys = self._sorted.view([("path", f"S{_PATH}"), ("rest", f"S{_ROW - _PATH}")])["path"]
@@ -155,6 +174,34 @@ class EarlierRows:
 
     def _file(self, row: bytes) -> str:
         return self._files[int.from_bytes(row[_FILE_AT:]) & ~(_LISTED << 24)]
+
+
+class _Scenes:
+    """Of which versions of which scenes there are rows of windows, and in which files: little, beside the rows."""
+
+    def __init__(self) -> None:
+        self._found: dict[bytes, set[tuple[bytes, int]]] = {}
+        self._last = ("", b"")
+
+    def add(self, path: str, fingerprint: bytes, file: int) -> None:
+        """Note a row: the path of its image, the digest of the fingerprint, and the number of its file."""
+        window = split_window(path)
+        if window:
+            if window[0] != self._last[0]:
+                self._last = window[0], digest_path(window[0])
+            self._found.setdefault(self._last[1], set()).add((fingerprint, file))
+
+    def update(self, others: _Scenes) -> None:
+        """Add all that others have noted."""
+        for scene, found in others._found.items():
+            self._found.setdefault(scene, set()).update(found)
+
+    def files_of_others(self, scene: str, fingerprint: str) -> list[int]:
+        """Return numbers of files with windows of a scene in other versions."""
+        if not self._found:
+            return []
+        ours = _digest_fingerprint(fingerprint)
+        return sorted({file for theirs, file in self._found.get(digest_path(scene), ()) if theirs != ours})
 
 
 def read_earlier(folder: str, run: str) -> EarlierRows:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pipelines import storage
-from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, SHADOW, STAGING
+from pipelines.output.run import RUNS, SHADOW, STAGING, TABLES
 from pipelines.output.tables import OutputError
 
 JOURNAL = "commit.json"
@@ -29,7 +29,7 @@ _STAGING = rf"{STAGING}\d{{8}}T\d{{6}}(?:\.\d{{6}})?Z-[0-9a-f]{{4}}"
 _SHADOW = rf"{SHADOW}[0-9a-f]{{12}}"
 # No name in UTF-8 has other characters.
 _NAME = r"[^/\0\ud800-\udfff]+"
-_TABLE_FILE = rf"(?:{PREDICTIONS}|{FAILURES})/{_NAME}\.parquet"
+_TABLE_FILE = rf"(?:{'|'.join(TABLES)})/{_NAME}\.parquet"
 _MANIFEST = rf"{RUNS}/{_NAME}\.json"
 _SOURCE = re.compile(rf"{_STAGING}/(?:{_TABLE_FILE}|{_MANIFEST})|{_SHADOW}/{_TABLE_FILE}")
 _TARGET = re.compile(rf"(?:{_SHADOW}/)?{_TABLE_FILE}|{_MANIFEST}")

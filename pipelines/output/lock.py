@@ -18,7 +18,7 @@ from pipelines.errors import ScenetagsError
 from pipelines.output.commit import recover
 from pipelines.output.journal import shadow_folders
 from pipelines.output.manifest import MOST_BYTES, mark
-from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, Run
+from pipelines.output.run import RUNS, TABLES, Run
 from pipelines.output.tables import OutputError, read_each
 
 LOCK = "_lock"
@@ -100,7 +100,7 @@ def drop_shadows(run: Run) -> None:
 
 def _refuse_links(run: Run) -> None:
     """Make sure that what is written to the output, moved in it or deleted from it stays in it."""
-    tables = [storage.join(folder, table) for folder in (run.output, run.folder) for table in (PREDICTIONS, FAILURES)]
+    tables = [storage.join(folder, table) for folder in (run.output, run.folder) for table in TABLES]
     for path in (*tables, storage.join(run.output, RUNS)):
         if not storage.is_remote(path) and storage.exists(path):
             raise OutputError(f"{path} is a file, and scenetags needs a folder there", "move it away")

@@ -64,6 +64,8 @@ def read_accounts(manifest: str) -> Accounts:
 
 def accounts_of(described: Mapping[str, Any]) -> Accounts:
     """Extract the counts from the content of a manifest."""
+    # Manifests of earlier versions count no empty windows.
+    described = {"empty": 0, **described}
     return Accounts(**{counted.name: described[counted.name] for counted in fields(Accounts)})
 
 

@@ -16,12 +16,13 @@ from typing import Any
 from pipelines import storage
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.bundle import Bundle
-from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, probability_columns
+from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS, probability_columns
 from pipelines.records import HIDING
 from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.storage import Access
 
-PREDICTIONS, FAILURES, RUNS = "predictions", "failures", "runs"
+PREDICTIONS, FAILURES, EMPTY, RUNS = "predictions", "failures", "empty", "runs"
+TABLES = (PREDICTIONS, FAILURES, EMPTY)
 STAGING, SHADOW = "_staging-", "_overwrite-"
 
 
@@ -80,7 +81,7 @@ class Run:
         """
         if not self.overwrite:
             return self.output
-        columns = [column.name for column in (*PREDICTION_COLUMNS, *FAILURE_COLUMNS)]
+        columns = [column.name for column in (*PREDICTION_COLUMNS, *SCENE_COLUMNS, *FAILURE_COLUMNS)]
         columns += probability_columns(self.bundle.labels).values()
         made_with = self.bundle.digest, self.thresholds, self.rendering, self.grid, self.settings, version("scenetags")
         rows = json.dumps([*made_with, columns])
@@ -99,7 +100,8 @@ class Accounts:
       inputs: images and other names listed.
       predictions: rows written to `predictions/`.
       failures: rows written to `failures/`.
-      skipped: inputs that an earlier run has tagged.
+      skipped: inputs that an earlier run has tagged, or found empty.
+      empty: windows of scenes of which too little holds data.
       tags: predictions with each tag.
       repairs: predictions by the repairs that their image needed.
       errors: failures by stage and kind of error.
@@ -111,6 +113,7 @@ class Accounts:
     predictions: int = 0
     failures: int = 0
     skipped: int = 0
+    empty: int = 0
     tags: Mapping[str, int] = field(default_factory=Counter)
     repairs: Mapping[str, int] = field(default_factory=Counter)
     errors: Mapping[str, int] = field(default_factory=Counter)
@@ -123,6 +126,7 @@ class Accounts:
             self.predictions + other.predictions,
             self.failures + other.failures,
             self.skipped + other.skipped,
+            self.empty + other.empty,
             Counter(self.tags) + Counter(other.tags),
             Counter(self.repairs) + Counter(other.repairs),
             Counter(self.errors) + Counter(other.errors),
@@ -132,7 +136,7 @@ class Accounts:
     @property
     def balanced(self) -> bool:
         """Whether every input became exactly one row or was skipped."""
-        return self.inputs == self.predictions + self.failures + self.skipped
+        return self.inputs == self.predictions + self.failures + self.skipped + self.empty
 
     @property
     def listing_is_complete(self) -> bool:

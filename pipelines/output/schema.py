@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.images.rendering import NO_RENDERING, Rendering, read_rendering
+from pipelines.scenes.grid import NO_GRID, Grid, read_grid
 
 if TYPE_CHECKING:
     # `--help` names the columns, and importing Arrow and NumPy would make it slow.
     import pyarrow as pa
 
     from pipelines.output.run import Run
-    from pipelines.records import Failure, Prediction
+    from pipelines.records import Failure, Footprint, Prediction, Window
 
 FOOTER = "scenetags"
 """Key of the metadata in a file's footer."""
@@ -51,6 +53,7 @@ class Footer(NamedTuple):
       columns: name of each label's probability column.
       version: of scenetags.
       rendering: how rasters became pictures.
+      grid: how scenes were cut into windows.
     """
 
     bundle: str
@@ -59,6 +62,7 @@ class Footer(NamedTuple):
     columns: Mapping[str, str]
     version: str = ""
     rendering: Rendering = NO_RENDERING
+    grid: Grid = NO_GRID
 
 
 class Tagged(NamedTuple):
@@ -70,6 +74,15 @@ class Tagged(NamedTuple):
 
 def _of_prediction(take: Callable[[Prediction], Any]) -> Callable[[Tagged, Run], Any]:
     return lambda row, _: take(row.prediction)
+
+
+def _of_footprint(take: Callable[[Footprint], Any]) -> Callable[[Tagged, Run], Any]:
+    # What is empty is null in a column.
+    return lambda row, _: (row.prediction.footprint and take(row.prediction.footprint)) or None
+
+
+def _of_window(take: Callable[[Window], Any]) -> Callable[[Tagged, Run], Any]:
+    return lambda row, _: row.prediction.ref.window and take(row.prediction.ref.window)
 
 
 def _of_failure(take: Callable[[Failure], Any]) -> Callable[[Failure, Run], Any]:
@@ -137,6 +150,44 @@ PREDICTION_COLUMNS = (
     _RUN,
 )
 
+SCENE_COLUMNS = (
+    Column("scene", "string", "path of the scene", _of_window(lambda window: window.scene), repeats=True),
+    Column("col_off", "int32", "column of the scene at which the window begins", _of_window(lambda one: one.column)),
+    Column("row_off", "int32", "row of the scene at which the window begins", _of_window(lambda one: one.row)),
+    Column(
+        "datetime",
+        "timestamp",
+        "when the scene was taken, UTC; null if it does not say so",
+        _of_footprint(lambda footprint: footprint.taken and datetime.fromisoformat(footprint.taken)),
+        repeats=True,
+    ),
+    Column(
+        "geometry",
+        "binary",
+        "where the window lies: WKB of a polygon in longitudes and latitudes (OGC:CRS84), of two if it crosses the "
+        "antimeridian; null if the scene does not say where it lies",
+        _of_footprint(lambda footprint: footprint.geometry),
+    ),
+    Column(
+        "bbox",
+        "struct<xmin, ymin, xmax, ymax: float64>",
+        "the window's west, south, east and north ends, in degrees; -180 to 180 across the antimeridian",
+        _of_footprint(
+            lambda footprint: (
+                footprint.bounds and dict(zip(("xmin", "ymin", "xmax", "ymax"), footprint.bounds, strict=True))
+            )
+        ),
+    ),
+)
+"""Further columns of predictions where scenes are cut into windows; null for an image that is no window."""
+
+EMPTY_COLUMNS = (
+    Column("path", "string", "path of the window", lambda row, _: row.ref.path),
+    Column("fingerprint", "string", "as in `predictions/`", lambda row, _: row.ref.fingerprint),
+    _MODEL,
+    _RUN,
+)
+
 FAILURE_COLUMNS = (
     Column("path", "string", "path of the input, as in `predictions/`", _of_failure(lambda failure: failure.path)),
     Column(
@@ -157,6 +208,11 @@ FAILURE_COLUMNS = (
     _MODEL,
     _RUN,
 )
+
+
+def prediction_columns(run: Run) -> Sequence[Column]:
+    """Return the columns of the predictions of a run."""
+    return (*PREDICTION_COLUMNS, *SCENE_COLUMNS) if run.grid else PREDICTION_COLUMNS
 
 
 def probability_columns(labels: Sequence[str]) -> dict[str, str]:
@@ -211,7 +267,9 @@ def read_footer(schema: pa.Schema) -> Footer | None:
         columns = {label: columns[label] for label in labels}
         made_by = described.get("version", "")
         rendering = read_rendering(described["rendering"]) if "rendering" in described else NO_RENDERING
-        footer = Footer(described["bundle"], labels, tuple(described["thresholds"]), columns, made_by, rendering)
+        grid = read_grid(described["grid"]) if "grid" in described else NO_GRID
+        thresholds = tuple(described["thresholds"])
+        footer = Footer(described["bundle"], labels, thresholds, columns, made_by, rendering, grid)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
     texts = (footer.bundle, footer.version, *labels, *columns.values())
@@ -228,6 +286,7 @@ def make_footer(run: Run) -> Mapping[str, Any]:
         "thresholds": list(run.thresholds),
         "columns": probability_columns(run.bundle.labels),
         **({"rendering": run.rendering.described()} if run.rendering else {}),
+        **({"grid": run.grid.described()} if run.grid else {}),
     }
 
 
@@ -267,4 +326,9 @@ def _arrow_type(name: str) -> pa.DataType:
         "int32": pa.int32(),
         "float32": pa.float32(),
         "list<string>": names,
+        "binary": pa.binary(),
+        "timestamp": pa.timestamp("us", tz="UTC"),
+        "struct<xmin, ymin, xmax, ymax: float64>": pa.struct(
+            [(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")]
+        ),
     }[name]

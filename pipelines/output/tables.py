@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from pipelines import storage
 from pipelines.errors import ScenetagsError
-from pipelines.output.run import FAILURES, PREDICTIONS
-from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, dictionary_columns
+from pipelines.output.run import TABLES
+from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS, dictionary_columns
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,7 +24,7 @@ ROWS_PER_GROUP = 8192
 FORMAT = {
     "compression": "zstd",
     # For values that do not repeat, a dictionary with its indices takes 1.5 times as much as the values alone.
-    "use_dictionary": dictionary_columns([*PREDICTION_COLUMNS, *FAILURE_COLUMNS]),
+    "use_dictionary": dictionary_columns([*PREDICTION_COLUMNS, *SCENE_COLUMNS, *FAILURE_COLUMNS]),
     "write_page_checksum": True,
 }
 """How tables are written. Without checksums, most flipped bits in a file yield wrong rows and no error."""
@@ -37,8 +37,8 @@ class OutputError(ScenetagsError):
 
 
 def table_files(folder: str) -> Iterator[str]:
-    """List the files of both tables in a folder."""
-    for table in (PREDICTIONS, FAILURES):
+    """List the files of all tables in a folder."""
+    for table in TABLES:
         yield from storage.list_files(storage.join(folder, table), ".parquet")
 
 

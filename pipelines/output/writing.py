@@ -14,17 +14,20 @@ import pyarrow.parquet as pq
 from pipelines import storage
 from pipelines.inference.tagging import choose_tags
 from pipelines.output.commit import StagedFile
-from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run
-from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, Column, Tagged, make_table
+from pipelines.output.geography import Extent, along_curve
+from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, Accounts, Run
+from pipelines.output.schema import EMPTY_COLUMNS, FAILURE_COLUMNS, Tagged, make_table, prediction_columns
 from pipelines.output.tables import FORMAT, ROWS_PER_GROUP
-from pipelines.records import Failure, Prediction
+from pipelines.records import Empty, Failure, Prediction
+
+_ROWS_AT_ONCE, _ROWS_PER_REGION = 16_384, 2_048
+"""Rows of windows that are sorted by place, and those of a row group: a query for a region reads few of them."""
 
 
 class Table(Protocol):
-    """One of the two tables, and how its rows are converted to columns."""
+    """One of the tables, and how its rows are converted to columns."""
 
     name: str
-    columns: Sequence[Column]
 
     def lay_out(self, rows: Sequence[Any], run: Run) -> tuple[pa.Table, Accounts]:
         """Convert rows to an Arrow table, and count them."""
@@ -34,13 +37,16 @@ class PredictionTable:
     """The rows of `predictions/`."""
 
     name = PREDICTIONS
-    columns: Sequence[Column] = PREDICTION_COLUMNS
 
     def lay_out(self, rows: Sequence[Prediction], run: Run) -> tuple[pa.Table, Accounts]:
-        """Convert predictions to an Arrow table, and count them, their tags and their repairs."""
+        """Convert predictions to an Arrow table, and count them, their tags and their repairs.
+
+        Windows of scenes are sorted by place.
+        """
+        rows = along_curve(rows) if run.grid else rows
         probabilities = np.stack([row.probabilities for row in rows])
         tags = choose_tags(probabilities, run.bundle.labels, run.thresholds)
-        table = make_table(self.columns, list(map(Tagged, rows, tags)), run)
+        table = make_table(prediction_columns(run), list(map(Tagged, rows, tags)), run)
         accounts = Accounts(
             predictions=len(rows),
             tags=Counter(tag for chosen in tags for tag in chosen),
@@ -53,12 +59,21 @@ class FailureTable:
     """The rows of `failures/`."""
 
     name = FAILURES
-    columns: Sequence[Column] = FAILURE_COLUMNS
 
     def lay_out(self, rows: Sequence[Failure], run: Run) -> tuple[pa.Table, Accounts]:
         """Convert failures to an Arrow table, and count them by stage and error."""
         accounts = Accounts(failures=len(rows), errors=Counter(f"{row.stage}: {row.error}" for row in rows))
-        return make_table(self.columns, rows, run), accounts
+        return make_table(FAILURE_COLUMNS, rows, run), accounts
+
+
+class EmptyTable:
+    """The rows of `empty/`."""
+
+    name = EMPTY
+
+    def lay_out(self, rows: Sequence[Empty], run: Run) -> tuple[pa.Table, Accounts]:
+        """Convert empty windows to an Arrow table, and count them."""
+        return make_table(EMPTY_COLUMNS, rows, run), Accounts(empty=len(rows))
 
 
 class TableWriter:
@@ -71,13 +86,16 @@ class TableWriter:
         self._name = f"{run.name}-{uuid.uuid4().hex[:12]}.parquet"
         self._rows: list[Any] = []
         self._accounts = Accounts()
+        self._by_place = bool(run.grid) and table.name == PREDICTIONS
+        self._at_once = _ROWS_AT_ONCE if self._by_place else ROWS_PER_GROUP
+        self._extent = Extent()
         self._file: IO[bytes] | None = None
         self._writer: pq.ParquetWriter | None = None
 
-    def write(self, row: Prediction | Failure) -> None:
+    def write(self, row: Prediction | Failure | Empty) -> None:
         """Take one row."""
         self._rows.append(row)
-        if len(self._rows) >= ROWS_PER_GROUP:
+        if len(self._rows) >= self._at_once:
             self._write_group()
 
     def close(self) -> StagedFile | None:
@@ -86,6 +104,8 @@ class TableWriter:
             self._write_group()
         if self._file is None or self._writer is None:
             return None
+        if self._by_place:
+            self._writer.add_key_value_metadata(self._extent.metadata())
         self._writer.close()
         self._file.close()
         return StagedFile(self._staged, self._table.name, self._accounts)
@@ -99,6 +119,7 @@ class TableWriter:
         if self._writer is None:
             self._file = storage.create(self._staged)
             self._writer = pq.ParquetWriter(self._file, table.schema, **FORMAT)
-        self._writer.write_table(table)
+        self._extent.add(table)
+        self._writer.write_table(table, row_group_size=_ROWS_PER_REGION if self._by_place else None)
         self._accounts += accounts
         self._rows = []

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from pipelines import storage
 from pipelines.reading.source import Refusal, Source
-from pipelines.records import Failure, Image, ImageRef, failed
+from pipelines.records import Empty, Failure, Image, ImageRef, failed
 from pipelines.supervision import interruption
 from pipelines.supervision.interruption import InterruptedRunError
 
@@ -35,22 +35,22 @@ class LookAhead:
         self.postponed = 0
         self._source = source
         self._most = 2 * reads_in_flight
-        self._queue: deque[Future[Image | Failure]] = deque()
+        self._queue: deque[Future[Image | Failure | Empty]] = deque()
         self._executor = ThreadPoolExecutor(reads_in_flight, thread_name_prefix="read")
 
-    def put(self, ref: ImageRef) -> Iterator[Image | Failure]:
+    def put(self, ref: ImageRef) -> Iterator[Image | Failure | Empty]:
         """Begin to read an image; once the queue is full, yield one that was put earlier."""
         self._source.expect(ref)
         self._queue.append(self._executor.submit(self._read, ref))
         if len(self._queue) > self._most:
             yield from self._next()
 
-    def drain(self) -> Iterator[Image | Failure]:
+    def drain(self) -> Iterator[Image | Failure | Empty]:
         """Yield the remaining images."""
         while self._queue:
             yield from self._next()
 
-    def read(self, refs: Iterable[ImageRef]) -> Iterator[Image | Failure]:
+    def read(self, refs: Iterable[ImageRef]) -> Iterator[Image | Failure | Empty]:
         """Read images and yield them in their order."""
         for ref in refs:
             yield from self.put(ref)
@@ -62,7 +62,7 @@ class LookAhead:
             self._executor.shutdown(wait=not interruption.overdue(), cancel_futures=True)
         self._source.close()
 
-    def _next(self) -> Iterator[Image | Failure]:
+    def _next(self) -> Iterator[Image | Failure | Empty]:
         reading = self._queue.popleft()
         while not reading.done() and not interruption.overdue():
             wait((reading,), _SECONDS_BETWEEN_LOOKS)
@@ -74,9 +74,9 @@ class LookAhead:
             pass
         self.postponed += 1
 
-    def _read(self, ref: ImageRef) -> Image | Failure:
+    def _read(self, ref: ImageRef) -> Image | Failure | Empty:
         interruption.check()
         read = self._source.read(ref)
         if isinstance(read, Refusal):
             return failed(ref, read.stage, read.error, read.message)
-        return Image(ref, *read)
+        return Empty(ref) if read is None else Image(ref, *read)

@@ -16,7 +16,9 @@ from pipelines.images.layout import ImageTooLargeError
 from pipelines.images.limits import Limits
 from pipelines.reading.budget import LARGE, Allowance, Budget, process_budget
 from pipelines.reading.fetching import Prefetch, fetch
+from pipelines.reading.windows import WindowPixels, Windows
 from pipelines.records import ImageRef
+from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.supervision import interruption, watchdog
 from pipelines.supervision.machine import available_cores
 
@@ -35,6 +37,10 @@ class Refusal(NamedTuple):
     message: str
 
 
+Read = Resized | WindowPixels | Refusal | None
+"""What becomes of an image: pixels, or the reason why it cannot be read; None for a window without enough data."""
+
+
 class Source(Protocol):
     """Images that several threads can read independently."""
 
@@ -42,8 +48,8 @@ class Source(Protocol):
         """Announce that an image will be read soon; the calls come in the order of the images."""
         ...
 
-    def read(self, ref: ImageRef) -> Resized | Refusal:
-        """Read an image, or return the reason why it cannot be read."""
+    def read(self, ref: ImageRef) -> Read:
+        """Read an image."""
         ...
 
     def close(self) -> None:
@@ -52,10 +58,15 @@ class Source(Protocol):
 
 
 class ImageSource:
-    """Images that are files or members of archives."""
+    """Images that are files, members of archives or windows of scenes."""
 
     def __init__(
-        self, decoding: DecodeSettings, limits: Limits, threads: int | None = None, budget: Budget | None = None
+        self,
+        decoding: DecodeSettings,
+        limits: Limits,
+        threads: int | None = None,
+        budget: Budget | None = None,
+        grid: Grid = NO_GRID,
     ) -> None:
         """Prepare to read.
 
@@ -64,6 +75,7 @@ class ImageSource:
           limits: per-image limits.
           threads: images decoded concurrently, by default one per core: more would only take cores from the engine.
           budget: of the memory for images; by default that of the process.
+          grid: of the windows of scenes.
         """
         threads = threads or available_cores()
         self._decoding = decoding
@@ -75,21 +87,26 @@ class ImageSource:
         self._handing_over = 2 if limits.isolated else 1
         self._streams = archives.Streams.borrow()
         self._prefetch = Prefetch(self.fetch)
+        self._windows = Windows(grid, decoding, limits, self._budget, self._turn) if grid else None
         # The C library keeps freed memory for the thread that had it, and too much of it if every thread that reads
         # decoded a large image now and then.
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
 
     def expect(self, ref: ImageRef) -> None:
-        """Begin to fetch an image in a stream, which can only be read in order."""
+        """Begin to fetch an image in a stream, which can only be read in order, or the parts around a window."""
+        if self._windows and ref.window:
+            self._windows.expect(ref)
         if archives.is_streamed(ref) and ref.size <= self._limits.max_bytes:
             self._prefetch.begin(ref)
 
-    def read(self, ref: ImageRef) -> Resized | Refusal:
-        """Read an image, or return the reason why it cannot be read.
+    def read(self, ref: ImageRef) -> Read:
+        """Read an image.
 
         Raises:
           InterruptedRunError: the run was asked to stop before the image was decoded.
         """
+        if self._windows and ref.window:
+            return self._read_window(self._windows, ref)
         size = max(ref.size, ref.place.length if ref.place else 0)
         if size > self._limits.max_bytes:
             message = f"{size:,} bytes: exceeds the limit of {self._limits.max_bytes:,} (predict --max_bytes)"
@@ -124,21 +141,28 @@ class ImageSource:
         abandoning = interruption.overdue()
         with storage.hurried():
             self._prefetch.close(wait=not abandoning)
+        if self._windows:
+            self._windows.close()
         self._decoders.shutdown(wait=not abandoning)
         self._streams.give_back()
         if self._pool:
             self._pool.close()
+
+    def _read_window(self, windows: Windows, ref: ImageRef) -> Read:
+        try:
+            return windows.read(ref)
+        except ImageError as error:
+            return _refusal("decode", error, str(error))
+        except OSError as error:
+            return _unread(error)
 
     def _read(self, ref: ImageRef, allowance: Allowance) -> Resized | Refusal:
         try:
             data = self._fetch_admitted(ref, allowance)
         except ImageError as error:
             return _refusal("decode", error, str(error))
-        except storage.TransientError as error:
-            interruption.check()
-            return _refusal("read", error, f"{error.strerror} (temporary; rerun the same command to retry)")
         except OSError as error:
-            return _refusal("read", error, error.strerror or str(error))
+            return _unread(error)
         except MemoryError as error:
             return _refusal("read", error, f"{ref.size:,} bytes do not fit in memory")
         # Many threads may fetch, but few may decode.
@@ -195,6 +219,13 @@ class ImageSource:
 def _turn(threads: int) -> threading.Semaphore:
     """Share the turns to decode among the sources of a process: some runners give it several Beam bundles at once."""
     return threading.Semaphore(threads)
+
+
+def _unread(error: OSError) -> Refusal:
+    if isinstance(error, storage.TransientError):
+        interruption.check()
+        return _refusal("read", error, f"{error.strerror} (temporary; rerun the same command to retry)")
+    return _refusal("read", error, error.strerror or str(error))
 
 
 def _refusal(stage: str, error: Exception, message: str) -> Refusal:

@@ -6,8 +6,8 @@ import gc
 import logging
 import sys
 import time
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -26,7 +26,7 @@ from pipelines.listing import list_images
 from pipelines.output.manifest import read_accounts
 from pipelines.output.moved import SAMPLE, find_moved
 from pipelines.output.run import Accounts, Run, Wave
-from pipelines.records import Listed
+from pipelines.runners.waves import Waves
 from pipelines.supervision import interruption, progress
 
 _log = logging.getLogger(__name__)
@@ -56,21 +56,20 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
         allow_empty=options.allow_empty,
         tell=lambda line: log(f"scenetags predict: {line}", severity="WARNING"),
     )
-    # One of nothing writes a manifest, too.
-    waves = deque(_pack_waves(listed, options.checkpoint_every)) or deque([PackedNames(())])
+    waves = Waves(listed, options.checkpoint_every, tagging.cutting)
     _warn_of_moved(run, waves)
     loading = time.monotonic()
     tagging.model.load()
     run = replace(run, timings={"listing": loading - begun, "loading": time.monotonic() - loading})
     accounts = Accounts(passed_over=passed_over)
     most = options.max_failure_rate if options.fail_fast else 1.0
-    count = sum(map(len, waves))
-    _log.info("listed %d images in %.1f s, loaded the model in %.1f s", count, *run.timings.values())
-    with progress.metered(run.name, count, _display(options), most), _kept_from_collector():
+    _log.info("listed %d files in %.1f s, loaded the model in %.1f s", waves.listed, *run.timings.values())
+    with progress.metered(run.name, waves.expected, _display(options), most), _kept_from_collector():
         while waves:
             interruption.check()
-            names = waves.popleft()
-            place = Wave(accounts, inputs=len(names), last=not waves)
+            names, is_last = waves.take()
+            progress.expect(run.name, waves.expected)
+            place = Wave(accounts, inputs=len(names), last=is_last)
             # An explicit runner: "DirectRunner" would first try to download a different one.
             with beam.Pipeline(FnApiRunner(), options=beam_options) as pipeline:
                 # Packed, since Beam holds several copies of a step. `Create` would double their number.
@@ -83,21 +82,19 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
                 # A wave that has finished nothing commits nothing.
                 interruption.check()
                 raise
-            _log.info("committed %d of %d images", accounts.inputs, count)
+            _log.info("committed %d of %d images", accounts.inputs, waves.expected)
             if remaining := place.earlier.inputs + len(names) - accounts.inputs:
                 # Which images were postponed is known only of a wave whose time was up: those at its end.
                 interruption.check()
-                waves.appendleft(PackedNames(islice(names, len(names) - remaining, None)))
+                waves.put_back(PackedNames(islice(names, len(names) - remaining, None)))
     return accounts
 
 
-def _warn_of_moved(run: Run, waves: Sequence[PackedNames]) -> None:
+def _warn_of_moved(run: Run, waves: Waves) -> None:
     """Warn before the images of a folder that was renamed are tagged a second time."""
     if run.overwrite:
         return
-    # Of each wave its beginning: the rest is packed.
-    sample = [item for names in waves for item in islice(names, max(1, SAMPLE // len(waves)))]
-    moved = find_moved(run, sample, sum(map(len, waves)))
+    moved = find_moved(run, waves.sample(SAMPLE), waves.expected)
     if moved:
         log(
             f"scenetags predict: no image has a row under its path, but {moved.path} has the name and the fingerprint "
@@ -117,12 +114,6 @@ def _display(options: PredictOptions) -> progress.Display | None:
 
 def _log_progress(meter: progress.Meter, seconds: float) -> None:
     log(progress.line(meter, seconds), severity="INFO", **meter.described(seconds))
-
-
-def _pack_waves(listed: Iterator[Listed], count: int) -> Iterator[PackedNames]:
-    """Split the listing into waves of this many items."""
-    while wave := PackedNames(islice(listed, count)):
-        yield wave
 
 
 @contextmanager

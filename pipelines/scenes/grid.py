@@ -54,6 +54,21 @@ class Grid(NamedTuple):
         """Return how many pixels a window spans that begins at `start` along a side of this length."""
         return self.tile if self.edge == PAD else min(self.tile, length - start)
 
+    def divides(self, window: tuple[int, int, int, int], columns: int, rows: int) -> bool:
+        """Return whether a window is one of those of a scene.
+
+        Args:
+          window: its column, row, width and height.
+          columns: of the scene.
+          rows: of the scene.
+        """
+        column, row, width, height = window
+        return (
+            column in self.starts(columns)
+            and row in self.starts(rows)
+            and (width, height) == (self.extent(column, columns), self.extent(row, rows))
+        )
+
     def described(self) -> dict[str, Any]:
         """Return it as JSON."""
         return self._asdict()

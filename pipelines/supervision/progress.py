@@ -86,6 +86,13 @@ def report(run: str, done: int, skipped: int = 0) -> None:
         meter.skipped += skipped
 
 
+def expect(run: str, total: int) -> None:
+    """Set how many images a run has: of scenes, it turns out as they are cut."""
+    meter = _meters.get(run)
+    if meter:
+        meter.total = total
+
+
 def report_failure(run: str, failure: Failure) -> None:
     """Add a failure to a run's progress.
 

@@ -70,6 +70,9 @@ GOOD = {
     "max_failure_rate": ["0", "0.05", "1"],
     "bands": ["3,2,1", "10,4,2"],
     "stretch": ["0:3000", "-100:0.5", "0:1,0:2,0:3"],
+    "tile": ["256"],
+    "stride": ["128"],
+    "min_valid": ["0", "0.5", "1"],
     "max_bytes": ["1", "512000000"],
     "max_pixels": ["64000000"],
     "max_seconds": ["60", "0.5", ".25", "1.5", "0.05"],
@@ -93,6 +96,9 @@ BAD = {
     "max_failure_rate": ["5%", "1.01"],
     "bands": ["3,2", "0,1,2", "3, 2, 1", "red"],
     "stretch": ["3000", "0:1,0:2", "p2:p98", "0:"],
+    "tile": ["0", "256px"],
+    "stride": ["0", "-1"],
+    "min_valid": ["2", "50%"],
     "max_bytes": ["0", "512MB"],
     "max_pixels": ["0", "8000x8000"],
     "max_seconds": ["0", "0.0", "-1", "a minute"],
@@ -117,6 +123,7 @@ def named(parameters: dict[str, str]) -> list[str]:
 def with_value(name: str, value: str) -> dict[str, str]:
     """Give the least that a job needs, and a parameter besides, with the one upon which it hangs."""
     hangs_upon = {"isolate_decoding": "true"} if PARAMETERS[name].get("parentName") else {}
+    hangs_upon |= {"tile": "256"} if name in ("stride", "min_valid", "edge") else {}
     return {**LEAST, **hangs_upon, name: value}
 
 

@@ -20,7 +20,7 @@ from pipelines.images.limits import Limits
 from pipelines.listing import list_images
 from pipelines.reading.ahead import LookAhead
 from pipelines.reading.source import ImageSource
-from pipelines.records import Failure, Image, ImageRef
+from pipelines.records import Empty, Failure, Image, ImageRef
 from tests.image_files import encode, picture
 from tests.pipelines.images.faults import FAULTS, faulty, is_alive
 from tools.attacks import Attack, Seen
@@ -108,9 +108,9 @@ def _list(folder: Path) -> list[ImageRef]:
 
 
 @contextmanager
-def _reading(listed: Sequence[ImageRef], limits: Limits, seconds: float) -> Iterator[list[Image | Failure]]:
+def _reading(listed: Sequence[ImageRef], limits: Limits, seconds: float) -> Iterator[list[Image | Failure | Empty]]:
     """Read images while the block runs, and wait for the last of them, but not without end."""
-    read: list[Image | Failure] = []
+    read: list[Image | Failure | Empty] = []
 
     def read_all() -> None:
         with closing(LookAhead(ImageSource(_SETTINGS, limits), 8)) as ahead:
@@ -137,10 +137,10 @@ def _faults(folder: Path) -> Iterator[None]:
             os.environ["PYTHONPATH"] = before
 
 
-def _is_right(name: str, item: Image | Failure, data: bytes) -> bool:
+def _is_right(name: str, item: Image | Failure | Empty, data: bytes) -> bool:
     if "guilty" in name:
         return isinstance(item, Failure)
-    if isinstance(item, Failure):
+    if not isinstance(item, Image):
         return False
     expected: Resized = decode_resized(data, _SETTINGS)
     return item[1:5] == expected[:4] and np.array_equal(item.pixels, expected.pixels)

@@ -6,7 +6,15 @@ from functools import partial
 
 from pipelines.images.layout import DamagedImageError, Layout, UnsupportedImageError
 from pipelines.images.rendering import NO_RENDERING, Rendering
-from pipelines.images.tiff.directories import FILL_ORDER, NO_DATA, ORIENTATION, PROFILE, Directory, read_directory
+from pipelines.images.tiff.directories import (
+    FILL_ORDER,
+    NO_DATA,
+    ORIENTATION,
+    PROFILE,
+    Data,
+    Directory,
+    read_directory,
+)
 from pipelines.images.tiff.fill_order import put_highest_first
 from pipelines.images.tiff.places import check_places
 from pipelines.images.tiff.rendering import Raster, find_raster, render
@@ -42,7 +50,7 @@ _NOT_READ = {
 }
 
 
-def read_tiff(data: bytes, rendering: Rendering = NO_RENDERING) -> Layout:
+def read_tiff(data: Data, rendering: Rendering = NO_RENDERING) -> Layout:
     """Read the directory of the main image of a TIFF or BigTIFF, and refuse it if its colours are ambiguous.
 
     Args:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError
-from pipelines.images.tiff.directories import Directory
+from pipelines.images.tiff.directories import Data, Directory
 from pipelines.images.tiff.strips import COMPRESSION, UNCOMPRESSED, Tags, read_grid, unpacked_sizes
 
 
-def check_places(data: bytes, directory: Directory, tags: Tags) -> None:
+def check_places(data: Data, directory: Directory, tags: Tags) -> None:
     """Refuse a TIFF that lacks strips or tiles, or whose strips or tiles are something else as well.
 
     Args:

@@ -103,7 +103,9 @@ def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
     return Raster(_find_bands(directory, number, rendering), number, kind, rendering.stretch if deep else ())
 
 
-def render(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> tuple[Image.Image, list[str]]:
+def render(
+    directory: Directory, raster: Raster, tags: Tags, data: bytes, holes: NDArray[np.bool_] | None = None
+) -> tuple[Image.Image, list[str]]:
     """Make a picture of the bands of a raster.
 
     Args:
@@ -111,6 +113,7 @@ def render(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> tup
       raster: its bands.
       tags: of the directory, with tiles named so.
       data: the file.
+      holes: bool[height, width], receives where no colour holds data.
 
     Returns:
       An image of mode RGB, and the repairs in the order applied.
@@ -126,9 +129,13 @@ def render(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> tup
     data, tags = fill_missing(data, tags, directory.tables, no_data, directory.form.order, raster.type)
     levels = np.empty((len(raster.bands), tags[HEIGHT][0], tags[WIDTH][0]), np.uint8)
     lacks_data = False
+    if holes is not None:
+        holes[:] = True
     for colour, top, samples in _read(directory, raster, tags, data):
-        lacks_data |= raster.type == "f4" and bool(np.isnan(samples).any())
-        lacks_data |= no_data is not None and bool((samples == no_data).any())
+        lacks = _lacks_data(samples, no_data)
+        lacks_data |= bool(lacks.any())
+        if holes is not None:
+            holes[top : top + len(samples)] &= lacks
         shown = _stretched(samples, *raster.stretch[colour]) if raster.stretch else samples
         levels[colour, top : top + len(samples)] = shown
     named = ["no_data_kept"] * lacks_data
@@ -141,6 +148,12 @@ def render(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> tup
     named += ["mask_dropped"] * directory.has_mask + ["icc_ignored"] * (PROFILE in directory.texts)
     planes = [Image.fromarray(plane) for plane in levels]
     return Image.merge("RGB", planes * (COLOURS // len(planes))), named
+
+
+def _lacks_data(samples: NDArray[Any], no_data: float | None) -> NDArray[np.bool_]:
+    lacks = np.isnan(samples) if samples.dtype.kind == "f" else np.zeros((), np.bool_)
+    lacking: NDArray[np.bool_] = lacks if no_data is None else lacks | (samples == no_data)
+    return lacking
 
 
 def _read_no_data(directory: Directory, kind: str) -> float | None:

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from pipelines.images.layout import DamagedImageError
 from pipelines.images.tiff.directories import INTEGERS, Directory, read_header
 from pipelines.images.tiff.strips import Tags
 
 _BYTE = 1
+HEADER = 8
+"""Bytes of a TIFF before anything else."""
+
+
+class Values(NamedTuple):
+    """The values of a tag.
+
+    Attributes:
+      type: of each, as TIFF numbers it.
+      number: of values.
+      stored: their bytes.
+    """
+
+    type: int
+    number: int
+    stored: bytes
 
 
 def leave_pixels(directory: Directory, data: bytes, tags: Tags) -> bytes:
@@ -41,24 +59,42 @@ def leave_pixels(directory: Directory, data: bytes, tags: Tags) -> bytes:
 
 def _rewritten(directory: Directory, data: bytes, tags: Tags) -> bytes:
     """Append a directory with other values to a file; it becomes a TIFF if it was a BigTIFF."""
-    order = directory.form.order
-    table, values, start = b"", b"", len(data) + len(data) % 2
-    entries = [*(set(tags) & INTEGERS), *(set(directory.entries) - INTEGERS)]
-    values_at = start + 2 + 12 * len(entries) + 4
-    for tag in sorted(entries):
-        if tag in tags:
-            integers = tags[tag]
-            kind, code = (3, "H") if max(integers) < 1 << 16 else (4, "I")
-            number, stored = len(integers), struct.pack(f"{order}{len(integers)}{code}", *integers)
-        else:
-            entry = directory.entries[tag]
-            kind, number, stored = entry.type, entry.number, data[entry.start : entry.start + entry.size]
+    others = {
+        tag: Values(entry.type, entry.number, data[entry.start : entry.start + entry.size])
+        for tag, entry in directory.entries.items()
+        if tag not in INTEGERS
+    }
+    integers = {tag: values for tag, values in tags.items() if tag in INTEGERS}
+    return write_tiff(directory.form.order, [memoryview(data)[HEADER:]], integers, others)
+
+
+def write_tiff(order: str, body: Sequence[bytes | memoryview], integers: Tags, others: Mapping[int, Values]) -> bytes:
+    """Write a TIFF of a single directory.
+
+    Args:
+      order: of bytes, as `struct` names it.
+      body: what follows its header of `HEADER` bytes, in pieces; the directory follows in turn.
+      integers: values of tags.
+      others: those of further tags.
+    """
+    end = HEADER + sum(map(len, body))
+    table, outside, start = b"", b"", end + end % 2
+    values = {**{tag: _pack(order, numbers) for tag, numbers in integers.items()}, **others}
+    outside_at = start + 2 + 12 * len(values) + 4
+    for tag, (kind, number, stored) in sorted(values.items()):
+        place = stored.ljust(4, b"\0")
         if len(stored) > 4:
-            values, stored = values + stored + bytes(len(stored) % 2), struct.pack(order + "I", values_at + len(values))
-        table += struct.pack(f"{order}HHI", tag, kind, number) + stored.ljust(4, b"\0")
+            place = struct.pack(order + "I", outside_at + len(outside))
+            outside += stored + bytes(len(stored) % 2)
+        table += struct.pack(f"{order}HHI", tag, kind, number) + place
     header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", start)
-    number_of_entries = struct.pack(order + "H", len(entries))
-    return b"".join((header, memoryview(data)[8:], bytes(len(data) % 2), number_of_entries, table, bytes(4), values))
+    number_of_entries = struct.pack(order + "H", len(values))
+    return b"".join((header, *body, bytes(end % 2), number_of_entries, table, bytes(4), outside))
+
+
+def _pack(order: str, integers: Sequence[int]) -> Values:
+    kind, code = (3, "H") if max(integers) < 1 << 16 else (4, "I")
+    return Values(kind, len(integers), struct.pack(f"{order}{len(integers)}{code}", *integers))
 
 
 def _changed(data: bytes, changes: list[tuple[int, bytes]]) -> bytes:

@@ -17,7 +17,7 @@ from pipelines import storage
 from pipelines.archives import tars
 from pipelines.listing import list_images
 from pipelines.reading.ahead import LookAhead
-from pipelines.records import Failure, Image, ImageRef
+from pipelines.records import Empty, Failure, Image, ImageRef
 from tests.conftest import Bucket
 from tests.pipelines.archives.packing import CHIPS, KINDS, OTHERS, listed, pack, read, source
 from tools.proxy import Disturbance
@@ -142,7 +142,7 @@ def test_a_compressed_tar_is_gone_through_once(tmp_path: Path, monkeypatch: pyte
     # Sources of other tests have left streams of theirs, and this one's would stand at the end of the line.
     monkeypatch.setattr(tars.Streams, "_idle", queue.SimpleQueue())
 
-    results: list[Image | Failure] = []
+    results: list[Image | Failure | Empty] = []
     for wave in (refs[:70], refs[70:]):
         with closing(LookAhead(source(), reads_in_flight=16)) as ahead:
             results += ahead.read(wave)

@@ -17,7 +17,6 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from numpy.typing import NDArray
 
-from pipelines.images import Resized
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.tagging import Predictor
@@ -25,7 +24,7 @@ from pipelines.job.transforms import ListImages, ReadImages, TagImages
 from pipelines.output.lock import hold_output
 from pipelines.output.manifest import read_accounts
 from pipelines.output.run import Run
-from pipelines.reading.source import ImageSource, Refusal
+from pipelines.reading.source import ImageSource, Read
 from pipelines.records import ImageRef
 from pipelines.supervision import progress
 from pipelines.supervision.progress import Meter
@@ -90,7 +89,7 @@ def test_reading_continues_while_the_engine_works(
     third_batch_is_read = threading.Event()
     read = ImageSource.read
 
-    def noted(source: ImageSource, ref: ImageRef) -> Resized | Refusal:
+    def noted(source: ImageSource, ref: ImageRef) -> Read:
         if ref.path.endswith("08.jpg"):
             third_batch_is_read.set()
         return read(source, ref)

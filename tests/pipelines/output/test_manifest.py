@@ -17,7 +17,7 @@ from pipelines.output.run import Accounts, Run
 
 counts = st.integers(0, 10**9)
 tallies = st.dictionaries(st.text(max_size=5), st.integers(1, 10**6), max_size=4).map(Counter)
-accounts = st.builds(Accounts, counts, counts, counts, counts, tallies, tallies, tallies, tallies)
+accounts = st.builds(Accounts, counts, counts, counts, counts, counts, tallies, tallies, tallies, tallies)
 
 
 @given(one=accounts, other=accounts)
@@ -30,9 +30,9 @@ def test_accounts_add_up(one: Accounts, other: Accounts) -> None:
         assert total.balanced
 
 
-@pytest.mark.parametrize("part", ["predictions", "failures", "skipped"])
+@pytest.mark.parametrize("part", ["predictions", "failures", "skipped", "empty"])
 def test_a_lost_or_doubled_row_unbalances_the_accounts(part: str) -> None:
-    balanced = Accounts(inputs=6, predictions=1, failures=2, skipped=3)
+    balanced = Accounts(inputs=10, predictions=1, failures=2, skipped=3, empty=4)
     assert balanced.balanced
     for change in (-1, 1):
         assert not replace(balanced, **{part: getattr(balanced, part) + change}).balanced, f"{part} {change:+}"

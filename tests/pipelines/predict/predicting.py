@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipelines.images import Resized
-from pipelines.reading.source import ImageSource, Refusal
+from pipelines.reading.source import ImageSource, Read
 from pipelines.records import ImageRef
 from pipelines.supervision import interruption
 from tests.image_files import picture, unmarked_rgba_jpeg
@@ -26,11 +25,11 @@ def without(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in names}
 
 
-def interrupt_at(name: str) -> Callable[[ImageSource, ImageRef], Resized | Refusal]:
+def interrupt_at(name: str) -> Callable[[ImageSource, ImageRef], Read]:
     """Make a reader that presses Ctrl-C when it comes to an image, and does not read it any more."""
     read = ImageSource.read
 
-    def interrupted(source: ImageSource, ref: ImageRef) -> Resized | Refusal:
+    def interrupted(source: ImageSource, ref: ImageRef) -> Read:
         if ref.path.endswith(name) and not interruption.asked():
             main = threading.main_thread().ident
             assert main

@@ -10,11 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.images import Resized
 from pipelines.output import commit
 from pipelines.output import manifest as manifest_of
 from pipelines.output.run import Accounts, Run
-from pipelines.reading.source import ImageSource, Refusal
+from pipelines.reading.source import ImageSource, Read
 from pipelines.records import ImageRef
 from tests.outputs import failed, manifest, rows, tagged
 from tests.pipelines.conftest import on_both_runners
@@ -50,7 +49,7 @@ def test_tagged_images_are_skipped_without_being_read(
     (chips / "new.jpg").write_bytes(chip(20))
     names, read = [], ImageSource.read
 
-    def noted(source: ImageSource, ref: ImageRef) -> Resized | Refusal:
+    def noted(source: ImageSource, ref: ImageRef) -> Read:
         names.append(os.path.basename(ref.path))
         return read(source, ref)
 
@@ -66,7 +65,7 @@ def test_an_image_that_is_replaced_after_it_was_listed_is_done_again_by_the_next
 ) -> None:
     read = ImageSource.read
 
-    def replaced(source: ImageSource, ref: ImageRef) -> Resized | Refusal:
+    def replaced(source: ImageSource, ref: ImageRef) -> Read:
         if ref.path.endswith("3.jpg"):
             (chips / "3.jpg").write_bytes(chip(20))
         return read(source, ref)

@@ -14,7 +14,7 @@ from pipelines.commandline.flags import parse_predict
 from pipelines.images import DecodeSettings, Resized
 from pipelines.images.limits import Limits
 from pipelines.reading.ahead import LookAhead
-from pipelines.reading.source import ImageSource, Refusal
+from pipelines.reading.source import ImageSource, Read, Refusal
 from pipelines.records import Failure, Image, ImageRef
 from tests.image_files import encode, picture
 
@@ -28,7 +28,7 @@ def ref(tmp_path: Path) -> ImageRef:
     return ImageRef(str(path), path.stat().st_size, "print")
 
 
-def read(ref: ImageRef, **limits: int) -> Resized | Refusal:
+def read(ref: ImageRef, **limits: int) -> Read:
     with closing(ImageSource(DECODING, Limits(**limits))) as source:  # type: ignore[arg-type]
         return source.read(ref)
 

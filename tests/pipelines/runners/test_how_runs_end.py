@@ -10,10 +10,9 @@ import pytest
 
 from pipelines import predict, storage
 from pipelines.errors import ExitCode
-from pipelines.images import Resized
 from pipelines.images.layout import DamagedImageError
 from pipelines.output.tables import OutputError
-from pipelines.reading.source import ImageSource, Refusal
+from pipelines.reading.source import ImageSource, Read
 from pipelines.records import ImageRef
 from pipelines.runners import jobs
 from pipelines.runners.job_errors import explain
@@ -29,7 +28,7 @@ def flags(chips: WriteChips, bundle_path: str, tmp_path: Path) -> list[str]:
 def test_a_bug_that_comes_up_while_an_image_is_refused_is_no_error_of_the_users(
     flags: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(source: ImageSource, ref: ImageRef) -> Resized | Refusal:
+    def read(source: ImageSource, ref: ImageRef) -> Read:
         try:
             raise DamagedImageError("truncated JPEG")
         except DamagedImageError:
@@ -45,7 +44,7 @@ def test_credentials_that_are_lost_after_a_commit_end_with_code_1_and_how_to_res
 ) -> None:
     read, lost = ImageSource.read, storage.NoAccessError("no credentials for gs://")
 
-    def read_while_allowed(source: ImageSource, ref: ImageRef) -> Resized | Refusal:
+    def read_while_allowed(source: ImageSource, ref: ImageRef) -> Read:
         if ref.path.endswith("/9.jpg"):
             raise lost
         return read(source, ref)

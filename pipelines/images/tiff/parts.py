@@ -1,0 +1,263 @@
+"""Make TIFFs of parts of a TIFF, so that a raster of any size is read with the checks and repairs of a small one.
+
+A part consists of whole strips or tiles, as they are stored, under a directory of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import gcd
+from typing import NamedTuple
+
+from pipelines.images.layout import DamagedImageError, UnsupportedImageError
+from pipelines.images.tiff.directories import (
+    INTEGERS,
+    METADATA,
+    NO_DATA,
+    ORIENTATION,
+    PROFILE,
+    Data,
+    Directory,
+    read_mask,
+)
+from pipelines.images.tiff.places import check_places
+from pipelines.images.tiff.rewriting import HEADER, Values, write_tiff
+from pipelines.images.tiff.samples import YCBCR
+from pipelines.images.tiff.strips import (
+    COMPRESSION,
+    HEIGHT,
+    PHOTOMETRIC,
+    STRIP_OFFSETS,
+    STRIP_ROWS,
+    STRIP_SIZES,
+    TILE_OFFSETS,
+    TILE_SIZES,
+    UNCOMPRESSED,
+    WIDTH,
+    Grid,
+    Tags,
+    name_tiles,
+    read_grid,
+    unpacked_sizes,
+)
+
+_ROWS_OF_A_STRIP = 16
+# Types of the values of further tags.
+_UNDEFINED, _ASCII = 7, 2
+_BLACK_IS_ZERO = 1
+
+
+class Box(NamedTuple):
+    """A rectangle of pixels, from `left` and `top` up to, but not including, `right` and `bottom`."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.bottom - self.top
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows."""
+        return self.width, self.height
+
+    def within(self, other: Box) -> tuple[slice, slice]:
+        """Return the rows and columns of another rectangle that are this one's."""
+        return (
+            slice(max(0, self.top - other.top), max(0, self.bottom - other.top)),
+            slice(max(0, self.left - other.left), max(0, self.right - other.left)),
+        )
+
+
+class Divided(NamedTuple):
+    """An image in a TIFF that is read in parts.
+
+    Attributes:
+      directory: of the image.
+      tags: of it, with tiles named so, and in strips of a few rows if it is uncompressed.
+      grid: how it is divided.
+      further: what else its pixels depend on, by tag.
+    """
+
+    directory: Directory
+    tags: Tags
+    grid: Grid
+    further: dict[int, Values]
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.tags[WIDTH][0]
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.tags[HEIGHT][0]
+
+
+class Part(NamedTuple):
+    """Strips or tiles next to one another.
+
+    Attributes:
+      box: their pixels, as far as they are of the image.
+      spans: first byte and number of bytes of each; 0 and 0 of those that the file leaves out, or that are of no band
+        that is needed.
+      holes: the pixels of those that the file leaves out.
+    """
+
+    box: Box
+    spans: tuple[tuple[int, int], ...]
+    holes: tuple[Box, ...]
+
+
+def divide(data: Data, directory: Directory) -> Divided:
+    """Read how the main image of a TIFF is divided.
+
+    Args:
+      data: the file.
+      directory: of the image.
+
+    Raises:
+      ImageError: it is damaged, or it has to be turned.
+    """
+    [orientation, *_] = directory.tags.get(ORIENTATION, (1,))
+    if orientation != 1:
+        raise UnsupportedImageError(f"scene whose orientation tag is {orientation}: only upright scenes are supported")
+    return _divide(data, directory)
+
+
+def divide_mask(data: Data, image: Divided) -> Divided | None:
+    """Read how the mask of an image is divided; None if it has none of its size.
+
+    Raises:
+      ImageError: it is damaged.
+      struct.error: the file ends in its directory.
+    """
+    if not image.directory.has_mask:
+        return None
+    mask = _divide(data, read_mask(data, image.directory))
+    if (mask.width, mask.height) != (image.width, image.height):
+        return None
+    # A mask is shown as gray: what is masked out is black.
+    return mask._replace(tags={**mask.tags, PHOTOMETRIC: (_BLACK_IS_ZERO,)})
+
+
+def find_part(image: Divided, box: Box, bands: Sequence[int] = ()) -> Part:
+    """Find the strips or tiles in which some pixels lie.
+
+    Args:
+      image: it is part of.
+      box: the pixels.
+      bands: numbers of those that are needed, from 0; all if empty.
+    """
+    grid = image.grid
+    across = -(-image.width // grid.columns)
+    columns = range(box.left // grid.columns, -(-box.right // grid.columns))
+    rows = range(box.top // grid.rows, -(-box.bottom // grid.rows))
+    spans, holes = [], list[Box]()
+    for band in range(grid.number // (across * grid.down)):
+        is_needed = not bands or band in bands
+        for row in rows:
+            for column in columns:
+                number = (band * grid.down + row) * across + column
+                span = (grid.offsets[number], grid.sizes[number]) if is_needed else (0, 0)
+                spans.append(span if all(span) else (0, 0))
+                if is_needed and not all(span):
+                    holes.append(_bounds(image, range(column, column + 1), range(row, row + 1)))
+    return Part(_bounds(image, columns, rows), tuple(spans), tuple(dict.fromkeys(holes)))
+
+
+def write_part(image: Divided, part: Part, pieces: Sequence[bytes | memoryview]) -> bytes | None:
+    """Write a TIFF of a part of an image.
+
+    Args:
+      image: it is part of.
+      part: of it.
+      pieces: the bytes of each of its spans.
+
+    Returns:
+      The file; None if the image leaves out the whole part.
+
+    Raises:
+      DamagedImageError: a piece has fewer bytes than it should.
+    """
+    if not any(size for _, size in part.spans):
+        return None
+    at, offsets = HEADER, []
+    for (start, size), piece in zip(part.spans, pieces, strict=True):
+        if len(piece) < size:
+            raise DamagedImageError(
+                f"truncated TIFF: the {image.grid.what} at byte {start:,} has {len(piece):,} of {size:,} bytes"
+            )
+        offsets.append(at if size else 0)
+        at += size
+    is_tiled = TILE_OFFSETS in image.tags
+    integers = {
+        **{tag: values for tag, values in image.tags.items() if tag in INTEGERS},
+        WIDTH: (part.box.width,),
+        HEIGHT: (part.box.height,),
+        TILE_OFFSETS if is_tiled else STRIP_OFFSETS: tuple(offsets),
+        TILE_SIZES if is_tiled else STRIP_SIZES: tuple(size for _, size in part.spans),
+    }
+    return write_tiff(image.directory.form.order, pieces, integers, image.further)
+
+
+def _divide(data: Data, directory: Directory) -> Divided:
+    tags: Tags = name_tiles({tag: values for tag, values in directory.tags.items() if values})
+    if WIDTH not in tags or HEIGHT not in tags:
+        raise DamagedImageError("damaged TIFF: its width or height is missing")
+    grid = read_grid(tags)
+    if len(grid.offsets) != grid.number or len(grid.sizes) not in (0, grid.number):
+        raise DamagedImageError(
+            f"damaged TIFF: offsets of {len(grid.offsets):,} and sizes of {len(grid.sizes):,} {grid.what}s instead of "
+            f"{grid.number:,}"
+        )
+    check_places(data, directory, tags)
+    if tags.get(COMPRESSION, (1,))[0] == UNCOMPRESSED and tags.get(PHOTOMETRIC, (1,))[0] != YCBCR:
+        # Some programs write no sizes, or too large ones.
+        grid = grid._replace(sizes=tuple(unpacked_sizes(tags, grid)))
+        if grid.what == "strip" and grid.rows > _ROWS_OF_A_STRIP:
+            tags = _with_lower_strips(tags, grid)
+            grid = read_grid(tags)
+    further = {
+        tag: Values(entry.type, entry.number, data[entry.start : entry.start + entry.size])
+        for tag, entry in directory.entries.items()
+        if tag not in INTEGERS
+    }
+    for tag, kind in ((PROFILE, _UNDEFINED), (METADATA, _ASCII), (NO_DATA, _ASCII)):
+        if tag in directory.texts:
+            text = directory.texts[tag]
+            further[tag] = Values(kind, len(text), text)
+    return Divided(directory, tags, grid, further)
+
+
+def _with_lower_strips(tags: Tags, grid: Grid) -> Tags:
+    """Divide the strips of an uncompressed image into lower ones: some programs write the whole image as one."""
+    lower = _ROWS_OF_A_STRIP if grid.down == 1 else gcd(grid.rows, _ROWS_OF_A_STRIP)
+    offsets, sizes = list[int](), list[int]()
+    for number, (start, size) in enumerate(zip(grid.offsets, grid.sizes, strict=True)):
+        rows = grid.rows_of(number, tags[HEIGHT][0])
+        of_row = size // rows
+        for top in range(0, rows, lower):
+            offsets.append(start + top * of_row if start else 0)
+            sizes.append(min(lower, rows - top) * of_row)
+    return {**tags, STRIP_ROWS: (lower,), STRIP_OFFSETS: tuple(offsets), STRIP_SIZES: tuple(sizes)}
+
+
+def _bounds(image: Divided, columns: range, rows: range) -> Box:
+    grid = image.grid
+    return Box(
+        columns.start * grid.columns,
+        rows.start * grid.rows,
+        min(columns.stop * grid.columns, image.width),
+        min(rows.stop * grid.rows, image.height),
+    )

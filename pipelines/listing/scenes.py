@@ -1,0 +1,109 @@
+"""Cut the scenes of a listing into windows."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+from pipelines import storage
+from pipelines.images import ImageError
+from pipelines.images.rendering import Rendering
+from pipelines.records import Failure, ImageRef, Listed, Window, failed
+from pipelines.scenes.grid import Grid, window_path
+from pipelines.scenes.scene import Scene, may_be_scene, open_scene
+from pipelines.supervision import interruption
+
+_AT_ONCE = 16
+"""Scenes opened concurrently: in a bucket, each takes a request or two, which mostly wait."""
+
+
+class CutSettings(NamedTuple):
+    """How scenes are cut.
+
+    Attributes:
+      grid: of the windows.
+      rendering: of rasters that are no picture by themselves.
+      max_pixels: the most pixels that are decoded at once.
+    """
+
+    grid: Grid
+    rendering: Rendering
+    max_pixels: int
+
+
+class Cutter:
+    """A queue that takes a listing and yields it in the same order, with the windows of each scene in its place."""
+
+    def __init__(self, settings: CutSettings) -> None:
+        """Start the threads that open scenes.
+
+        Args:
+          settings: how scenes are cut.
+        """
+        self._settings = settings
+        self._executor = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="scenes")
+        self._queue: deque[tuple[Listed, Future[Scene | Failure | None] | None]] = deque()
+
+    def put(self, item: Listed) -> Iterator[Listed]:
+        """Take an item, and begin to open it if it may be a scene; yield what an earlier one becomes.
+
+        That is the windows of a scene, part by part; the failure of one that cannot be cut; or the item itself.
+        """
+        opening = None
+        if isinstance(item, ImageRef) and item.place is None and may_be_scene(item.path):
+            opening = self._executor.submit(_open, item, self._settings)
+        self._queue.append((item, opening))
+        if len(self._queue) > _AT_ONCE:
+            yield from _cut(*self._queue.popleft())
+
+    def drain(self) -> Iterator[Listed]:
+        """Yield what the remaining items become, and end."""
+        while self._queue:
+            yield from _cut(*self._queue.popleft())
+        self.close()
+
+    def close(self) -> None:
+        """Abandon scenes that are not open yet."""
+        self._executor.shutdown(cancel_futures=True)
+
+
+def cut_scenes(listed: Iterable[Listed], settings: CutSettings) -> Iterator[Listed]:
+    """Cut the scenes of a listing; see `Cutter`."""
+    cutter = Cutter(settings)
+    try:
+        for item in listed:
+            yield from cutter.put(item)
+        yield from cutter.drain()
+    finally:
+        cutter.close()
+
+
+def _open(ref: ImageRef, settings: CutSettings) -> Scene | Failure | None:
+    interruption.check()
+    try:
+        return open_scene(ref, *settings)
+    except ImageError as error:
+        return failed(ref, "decode", type(error).__name__, str(error))
+    except storage.TransientError as error:
+        return failed(
+            ref, "read", type(error).__name__, f"{error.strerror} (temporary; rerun the same command to retry)"
+        )
+    except OSError as error:
+        return failed(ref, "read", type(error).__name__, error.strerror or str(error))
+
+
+def _cut(item: Listed, opening: Future[Scene | Failure | None] | None) -> Iterator[Listed]:
+    scene = opening.result() if opening else None
+    if not isinstance(scene, Scene):
+        yield scene or item
+        return
+    # What a window takes of the file, about: plans and progress count bytes.
+    path, size, fingerprint, _, _ = scene.ref
+    of_scene = scene.division.width, scene.division.height, size
+    density = size / (scene.division.width * scene.division.height)
+    for number, box in scene.division.windows():
+        place = box.left, box.top, *box.size
+        window = Window(path, *place, number, *of_scene)
+        yield ImageRef(window_path(path, *place), round(box.width * box.height * density), fingerprint, window=window)

@@ -1,0 +1,82 @@
+"""Divide the listing of a local run into waves; scenes are cut when it is their turn."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from pipelines.archives.packed import PackedNames
+from pipelines.listing.scenes import CutSettings, cut_scenes
+from pipelines.records import Listed
+
+
+class Waves:
+    """The waves of a run, in order: all files are known, but only the windows of those scenes that were cut."""
+
+    def __init__(self, listed: Iterable[Listed], most: int, cutting: CutSettings) -> None:
+        """List everything, and make the first wave.
+
+        Args:
+          listed: images, scenes and failures.
+          most: images of a wave.
+          cutting: how scenes are cut.
+        """
+        self._packs = deque(_pack(listed, most))
+        self.listed = sum(map(len, self._packs))
+        self._cutting = cutting
+        self._opened = self._cut = 0
+        self._rest = _pack(cut_scenes(self._unpacked(), cutting), most) if cutting.grid else self._unchanged()
+        self._next = deque[PackedNames]()
+        self._prepare()
+        if not self._next:
+            # One of nothing writes a manifest, too.
+            self._next.append(PackedNames(()))
+
+    def __bool__(self) -> bool:
+        return bool(self._next)
+
+    @property
+    def expected(self) -> int:
+        """Images of the run; an estimate until all scenes are cut."""
+        if not self._cutting.grid:
+            return self.listed
+        return max(self._cut, self._cut * self.listed // max(1, self._opened))
+
+    def sample(self, number: int) -> Sequence[Listed]:
+        """Return about as many images, evenly spread over what is not cut yet."""
+        # Of each pack its beginning: the rest is packed.
+        packs = [*self._next, *([] if self._cutting.grid else self._packs)]
+        return [item for names in packs for item in islice(names, max(1, number // len(packs)))]
+
+    def take(self) -> tuple[PackedNames, bool]:
+        """Return the names of the next wave, and whether it is the last one."""
+        names = self._next.popleft()
+        if not self._next:
+            self._prepare()
+        return names, not self._next
+
+    def put_back(self, names: PackedNames) -> None:
+        """Put names that a wave has postponed before all others."""
+        self._next.appendleft(names)
+
+    def _prepare(self) -> None:
+        for names in islice(self._rest, 1):
+            self._cut += len(names)
+            self._next.append(names)
+
+    def _unchanged(self) -> Iterator[PackedNames]:
+        while self._packs:
+            yield self._packs.popleft()
+
+    def _unpacked(self) -> Iterator[Listed]:
+        for names in self._unchanged():
+            for item in names:
+                self._opened += 1
+                yield item
+
+
+def _pack(listed: Iterable[Listed], most: int) -> Iterator[PackedNames]:
+    items = iter(listed)
+    while names := PackedNames(islice(items, most)):
+        yield names

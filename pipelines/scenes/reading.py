@@ -1,0 +1,162 @@
+"""Read parts of scenes, and make pictures of windows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.images import Pixels, decode_part
+from pipelines.images.rendering import NO_RENDERING, Rendering
+from pipelines.images.tiff.parts import Box, Divided, find_part, write_part
+from pipelines.images.tiff.strips import BITS, SAMPLES
+from pipelines.scenes.scene import Scene
+
+_GAP = 1 << 16
+"""Bytes between two strips or tiles that are fetched with them rather than asked for separately."""
+
+_PICTURE = 12
+"""Bytes per pixel of pictures, and of what is between them and the samples."""
+
+Fetch = Callable[[int, int], bytes]
+"""Returns a number of bytes from a place in a file on; fewer at its end."""
+
+
+class ReadPart(NamedTuple):
+    """A part of a scene as a picture.
+
+    Attributes:
+      box: its pixels.
+      pixels: uint8[rows, columns, 3], sRGB, 0 to 255.
+      holes: bool[rows, columns], whether a pixel holds no data; None if all do.
+      repairs: as in `images.Decoded`; empty if the file leaves out the whole part.
+    """
+
+    box: Box
+    pixels: Pixels
+    holes: NDArray[np.bool_] | None
+    repairs: tuple[str, ...]
+
+
+class Shown(NamedTuple):
+    """A window as a picture; the attributes are those of `ReadPart`, `valid` is the share that holds data."""
+
+    pixels: Pixels
+    valid: float
+    repairs: tuple[str, ...]
+
+
+def bytes_of(scene: Scene, number: int) -> int:
+    """Return how many bytes of the file a part takes."""
+    part = find_part(scene.image, scene.division.part(number), scene.bands)
+    return sum(size for _, size in part.spans)
+
+
+def memory_of(scene: Scene, number: int) -> int:
+    """Return how many bytes of memory are needed to read a part, about."""
+    box, tags = scene.division.part(number), scene.image.tags
+    stored = -(-tags.get(BITS, (1,))[0] // 8) * tags.get(SAMPLES, (1,))[0]
+    # What is fetched is joined to a file, and its samples may be unpacked twice.
+    return 2 * bytes_of(scene, number) + box.width * box.height * (_PICTURE + 2 * stored)
+
+
+def read_part(
+    scene: Scene, number: int, rendering: Rendering, fetch: Fetch, decoding: Callable[[], AbstractContextManager[None]]
+) -> ReadPart:
+    """Fetch and decode a part of a scene.
+
+    Args:
+      scene: it is part of.
+      number: of the part.
+      rendering: of rasters that are no picture by themselves.
+      fetch: bytes of the scene's file.
+      decoding: returns what is entered while pixels are decoded.
+
+    Raises:
+      ImageError: it cannot be decoded.
+      OSError: it cannot be fetched.
+    """
+    box = scene.division.part(number)
+    decoded = _decode(scene.image, box, rendering, fetch, decoding, scene.bands)
+    nothing = np.ones((box.height, box.width), np.bool_)
+    if decoded is None:
+        return ReadPart(box, np.zeros((box.height, box.width, 3), np.uint8), nothing, ())
+    if scene.mask is not None:
+        mask = _decode(scene.mask, box, NO_RENDERING, fetch, decoding)
+        hidden = mask.pixels[..., 0] == 0 if mask else nothing
+        decoded = decoded._replace(holes=hidden if decoded.holes is None else decoded.holes | hidden)
+    return decoded
+
+
+def show_window(scene: Scene, window: Box, parts: Sequence[ReadPart]) -> Shown:
+    """Make a picture of a window.
+
+    Args:
+      scene: it is a window of.
+      window: its pixels; those beyond the edges of the scene become black, and hold no data.
+      parts: all those that it reaches into.
+    """
+    height, width = window.bottom - window.top, window.right - window.left
+    [first, *others] = parts
+    if not others and window.right <= first.box.right and window.bottom <= first.box.bottom:
+        place = window.within(first.box)
+        pixels = first.pixels[place]
+        holes = None if first.holes is None else first.holes[place]
+    else:
+        pixels = np.zeros((height, width, 3), np.uint8)
+        holes = np.ones((height, width), np.bool_)
+        for part in parts:
+            shared = Box(*map(max, window[:2], part.box[:2]), *map(min, window[2:], part.box[2:]))
+            pixels[shared.within(window)] = part.pixels[shared.within(part.box)]
+            holes[shared.within(window)] = False if part.holes is None else part.holes[shared.within(part.box)]
+    valid = 1.0 if holes is None else 1 - float(np.count_nonzero(holes)) / holes.size
+    repairs = next((part.repairs for part in parts if part.repairs), ())
+    return Shown(pixels, valid, (*scene.repairs, *["no_data_kept"] * (valid < 1), *repairs))
+
+
+def _decode(
+    image: Divided,
+    box: Box,
+    rendering: Rendering,
+    fetch: Fetch,
+    decoding: Callable[[], AbstractContextManager[None]],
+    bands: Sequence[int] = (),
+) -> ReadPart | None:
+    """Fetch and decode some pixels of an image; return None if the file leaves them all out."""
+    part = find_part(image, box, bands)
+    data = write_part(image, part, _fetch(part.spans, fetch))
+    if data is None:
+        return None
+    with decoding():
+        decoded = decode_part(data, max_pixels=part.box.width * part.box.height, rendering=rendering)
+        holes = decoded.holes
+        for hole in part.holes:
+            holes[hole.within(part.box)] = True
+        place = box.within(part.box)
+        return ReadPart(box, decoded.pixels[place], holes[place] if holes.any() else None, decoded.repairs)
+
+
+def _fetch(spans: Sequence[tuple[int, int]], fetch: Fetch) -> list[bytes | memoryview]:
+    """Fetch pieces of a file, those that lie close to one another at once."""
+    fetched: dict[tuple[int, int], bytes | memoryview] = {(0, 0): b""}
+    for run in _runs(sorted(set(spans) - {(0, 0)})):
+        start = run[0][0]
+        data = memoryview(fetch(start, max(at + size for at, size in run) - start))
+        for at, size in run:
+            fetched[at, size] = data[at - start : at - start + size]
+    return [fetched[span] for span in spans]
+
+
+def _runs(spans: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    runs: list[list[tuple[int, int]]] = []
+    end = -_GAP
+    for start, size in spans:
+        if not runs or start > end + _GAP:
+            runs.append([])
+            end = start
+        runs[-1].append((start, size))
+        end = max(end, start + size)
+    return runs

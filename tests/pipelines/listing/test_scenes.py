@@ -1,0 +1,121 @@
+"""What is cut into windows, what is left whole, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+
+from pipelines.images.rendering import NO_RENDERING, Rendering
+from pipelines.listing.lookup import refer
+from pipelines.listing.scenes import CutSettings, cut_scenes
+from pipelines.records import Failure, ImageRef, Listed
+from pipelines.scenes.grid import Grid
+from tests.image_files import encode, picture
+from tests.scene_files import samples, write_scene
+
+SHOWN = Rendering((3, 2, 1), ((0, 2500),) * 3)
+
+
+def cut(*paths: Path, rendering: Rendering = SHOWN, most: int = 64_000_000) -> list[Listed]:
+    return list(cut_scenes([refer(str(path)) for path in paths], CutSettings(Grid(64, 64), rendering, most)))
+
+
+def test_windows_follow_in_the_place_of_their_scene(tmp_path: Path) -> None:
+    first = write_scene(tmp_path / "a.tif", samples(64, 128))
+    chip = tmp_path / "b.png"
+    chip.write_bytes(encode(picture(300, 300), "png"))
+    last = write_scene(tmp_path / "c.TIFF", samples(64, 64))
+
+    assert [item.path for item in cut(first, chip, last)] == [
+        f"{first}#xywh=0,0,64,64",
+        f"{first}#xywh=64,0,64,64",
+        str(chip),
+        f"{last}#xywh=0,0,64,64",
+    ]
+
+
+def test_a_tiff_is_cut_if_it_says_where_it_lies_or_is_larger_than_a_window(tmp_path: Path) -> None:
+    plain = write_scene(tmp_path / "plain.tif", samples(64, 64), transform=None)
+    large = write_scene(tmp_path / "large.tif", samples(65, 64), transform=None)
+    placed = write_scene(tmp_path / "placed.tif", samples(64, 64))
+
+    assert [isinstance(item, ImageRef) and item.window is not None for item in cut(plain, large, placed)] == [
+        *(False, True, True, True)
+    ]
+
+
+def test_a_file_that_is_no_tiff_is_left_to_its_decoder(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(encode(picture(300, 300), "png"))
+    assert [item.path for item in cut(path)] == [str(path)]
+
+
+def broken(path: Path, kind: str) -> None:
+    """Write a scene that cannot be cut."""
+    values = samples(100, 100)
+    if kind == "cut off":
+        write_scene(path, values)
+        path.write_bytes(path.read_bytes()[:100])
+    elif kind == "complex":
+        write_scene(path, values.astype("complex64"))
+    elif kind == "turned":
+        image = Image.fromarray(picture(100, 100))
+        image.save(path, tiffinfo={274: 6})
+    elif kind == "one strip":
+        write_scene(path, samples(100, 100, 3, "uint8"), photometric="RGB", compress="lzw", blockysize=100)
+    else:
+        write_scene(path, samples(100, 100, 5))
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "reason"),
+    [
+        ("cut off", "DamagedImageError", "truncated TIFF header"),
+        ("complex", "UnsupportedImageError", "complex"),
+        ("turned", "UnsupportedImageError", "scene whose orientation tag is 6"),
+        ("one strip", "ImageTooLargeError", "rewrite it in tiles"),
+    ],
+)
+def test_a_scene_that_cannot_be_cut_is_one_failure(kind: str, error: str, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "scene.tif"
+    broken(path, kind)
+    [failure] = cut(path, most=9_000)
+    assert isinstance(failure, Failure)
+    assert (failure.path, failure.stage, failure.error) == (str(path), "decode", error)
+    assert reason in failure.message
+
+
+@pytest.mark.parametrize(("bands", "flag"), [(1, "--stretch"), (4, "--bands and --stretch")])
+def test_a_deep_scene_needs_flags(bands: int, flag: str, tmp_path: Path) -> None:
+    """Otherwise a bright part would be shown, and a dark one refused."""
+    values = np.full((bands, 100, 100), 60_000, np.uint16)
+    values[:, ::2] = 100
+    [failure] = cut(write_scene(tmp_path / "scene.tif", values), rendering=NO_RENDERING)
+    assert isinstance(failure, Failure)
+    assert failure.error == "UntrustedColoursError"
+    assert flag in failure.message
+
+
+def test_a_file_that_is_gone_is_a_failure(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", samples(100, 100))
+    listed = refer(str(path))
+    path.unlink()
+    [failure] = cut_scenes([listed], CutSettings(Grid(64, 64), SHOWN, 64_000_000))
+    assert isinstance(failure, Failure)
+    assert (failure.stage, failure.error) == ("read", "FileNotFoundError")
+
+
+def test_overviews_and_further_images_are_not_cut(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", samples(200, 200), tile=64)
+    with rasterio.open(path, "r+") as file:
+        file.build_overviews([2, 4])
+    assert len(cut(path)) == 16
+
+
+def test_failures_pass_through(tmp_path: Path) -> None:
+    failure = refer(str(tmp_path / "missing.tif"))
+    assert list(cut_scenes([failure], CutSettings(Grid(64, 64), SHOWN, 1))) == [failure]

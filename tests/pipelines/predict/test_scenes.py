@@ -1,0 +1,220 @@
+"""Scenes from files to rows: what is tagged, skipped, replaced and left out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.output.run import EMPTY, PREDICTIONS
+from tests import outputs
+from tests.image_files import encode, picture
+from tests.pipelines.predict.predicting import Predict, without
+from tests.scene_files import cut_chip, samples, write_scene
+
+SHOWN = {"bands": "3,2,1", "stretch": "0:2500"}
+TILED = {**SHOWN, "tile": 64}
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    """Write two scenes of 2 x 3 windows."""
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    for number, name in enumerate(("a.tif", "b.tif")):
+        write_scene(folder / name, samples(128, 192, seed=number), tile=64)
+    return folder
+
+
+def paths(output: Path, table: str = PREDICTIONS) -> list[str]:
+    """Name the rows of a table by the ends of their paths; every file must open."""
+    files = sorted((output / table).glob("*.parquet"))
+    rows = [path for file in files for path in pq.read_table(file)["path"].to_pylist()]
+    return sorted(path.rpartition("/")[2] for path in rows)
+
+
+def windows(name: str, width: int, height: int) -> list[str]:
+    return sorted(f"{name}#xywh={column},{row},64,64" for column in range(0, width, 64) for row in range(0, height, 64))
+
+
+def test_each_window_is_one_row_and_a_second_run_skips_them(run: Predict, scenes: Path, tmp_path: Path) -> None:
+    (scenes / "chip.png").write_bytes(encode(picture(100, 100), "png"))
+    out = tmp_path / "out"
+    assert run(input=scenes, **TILED) == 0
+    assert paths(out) == [*windows("a.tif", 192, 128), *windows("b.tif", 192, 128), "chip.png"]
+    assert run(input=scenes, **TILED) == 0
+    assert outputs.manifest(out)["skipped"] == 13
+
+
+def test_a_window_has_the_probabilities_of_a_chip_that_was_cut_beforehand(
+    run: Predict, scenes: Path, tmp_path: Path
+) -> None:
+    chips = tmp_path / "chips"
+    chips.mkdir()
+    for column in (0, 64, 128):
+        (chips / f"{column}.tif").write_bytes(cut_chip(scenes / "a.tif", (column, 64, 64, 64)))
+    assert run(input=chips, output=tmp_path / "of chips", **SHOWN) == 0
+    assert run(input=scenes / "a.tif", output=tmp_path / "of scenes", **TILED) == 0
+
+    by_path = {row["path"].rpartition("=")[2]: row for row in outputs.rows(tmp_path / "of scenes")}
+    only = "path", "fingerprint", "run", "scene", "col_off", "row_off", "datetime", "geometry", "bbox"
+    for row in outputs.rows(tmp_path / "of chips"):
+        column = Path(row["path"]).stem
+        assert without(by_path[f"{column},64,64,64"], *only) == without(row, *only), column
+
+
+def test_rows_of_another_grid_are_not_mixed_into_one_output(
+    run: Predict, scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(input=scenes, **TILED) == 0
+    for other in ({**TILED, "stride": 32}, SHOWN):
+        capsys.readouterr()
+        assert run(input=scenes, **other) == 2
+        assert "rows made with --tile=64 --stride=64 --min_valid=0.5 --edge=shift, not with " in capsys.readouterr().err
+
+
+def test_windows_without_data_are_neither_tagged_nor_read_again(
+    run: Predict, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = samples(128, 192) + 1
+    values[:, :, 70:] = 0
+    write_scene(scenes / "a.tif", values, tile=64, nodata=0)
+    out = tmp_path / "out"
+    assert run(input=scenes / "a.tif", **TILED) == 0
+    assert "6 images: 2 tagged, 0 failed, 4 empty, 0 skipped" in capsys.readouterr().out
+    assert len(paths(out)) == 2
+    assert len(paths(out, EMPTY)) == 4
+
+    monkeypatch.setattr("pipelines.reading.windows.read_part", None)
+    assert run(input=scenes / "a.tif", **TILED) == 0
+    assert outputs.manifest(out)["skipped"] == 6
+    assert outputs.manifest(out)["empty"] == 0
+
+
+def test_a_replaced_scene_leaves_no_row_of_a_window_that_it_no_longer_has(
+    run: Predict, scenes: Path, tmp_path: Path
+) -> None:
+    out, scene = tmp_path / "out", scenes / "a.tif"
+    others = windows("b.tif", 192, 128)
+    assert run(input=scenes, **TILED) == 0
+
+    write_scene(scene, samples(64, 128, seed=5), tile=64)
+    assert run(input=scenes, **TILED) == 0
+    assert paths(out) == [*windows("a.tif", 128, 64), *others]
+
+    emptied = samples(64, 128) + 1
+    emptied[:, :, 60:] = 0
+    write_scene(scene, emptied, tile=64, nodata=0)
+    assert run(input=scenes, **TILED) == 0
+    assert paths(out) == ["a.tif#xywh=0,0,64,64", *others]
+    assert paths(out, EMPTY) == ["a.tif#xywh=64,0,64,64"]
+
+    scene.write_bytes(scene.read_bytes()[:50])
+    assert run("--max_failure_rate=1", input=scenes, **TILED) == 0
+    assert paths(out) == others
+    assert not paths(out, EMPTY)
+    assert list(outputs.failed(out)) == ["a.tif"]
+
+    write_scene(scene, samples(128, 64), tile=64)
+    assert run("--checkpoint_every=1", input=scenes, **TILED) == 0
+    assert paths(out) == [*windows("a.tif", 64, 128), *others]
+    assert not outputs.failed(out)
+
+
+def test_an_overwrite_holds_the_windows_of_the_last_grid(run: Predict, scenes: Path, tmp_path: Path) -> None:
+    assert run(input=scenes, **TILED) == 0
+    assert run("--overwrite", input=scenes / "a.tif", **TILED, stride=128) == 0
+    assert paths(tmp_path / "out") == ["a.tif#xywh=0,0,64,64", "a.tif#xywh=128,0,64,64"]
+
+
+def geography(file: Path) -> dict[str, Any]:
+    metadata = pq.read_schema(file).metadata
+    return dict(json.loads(metadata[b"geo"]))
+
+
+def test_predictions_of_scenes_are_geoparquet(run: Predict, scenes: Path, tmp_path: Path) -> None:
+    assert run(input=scenes, **TILED) == 0
+    [file] = (tmp_path / "out" / PREDICTIONS).glob("*.parquet")
+    described = geography(file)
+    assert (described["version"], described["primary_column"]) == ("1.1.0", "geometry")
+    column = described["columns"]["geometry"]
+    assert (column["encoding"], column["geometry_types"]) == ("WKB", ["Polygon"])
+    assert column["covering"]["bbox"] == {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}
+    ends = "min(bbox.xmin), min(bbox.ymin), max(bbox.xmax), max(bbox.ymax)"
+    assert duckdb.sql(f"select {ends} from '{file}'").fetchall() == [tuple(column["bbox"])]
+
+
+def test_the_extent_of_a_file_is_right_after_rows_in_it_were_replaced(
+    run: Predict, scenes: Path, tmp_path: Path
+) -> None:
+    assert run(input=scenes, **TILED) == 0
+    [file] = (tmp_path / "out" / PREDICTIONS).glob("*.parquet")
+    before = geography(file)["columns"]["geometry"]["bbox"]
+    from rasterio.transform import from_origin
+
+    write_scene(scenes / "a.tif", samples(128, 192), tile=64, transform=from_origin(400_000, 9_000_000, 3, 3))
+    assert run(input=scenes, **TILED) == 0
+    after = geography(file)["columns"]["geometry"]["bbox"]
+    assert after[0] < before[0]
+    assert after[1:3] == pytest.approx(before[1:3], abs=1e-3)
+
+
+def test_a_scene_without_a_place_has_no_geometry(run: Predict, tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", samples(128, 64), tile=64, transform=None)
+    assert run(input=scene, **TILED) == 0
+    for row in outputs.rows(tmp_path / "out"):
+        assert row["geometry"] is row["bbox"] is row["datetime"] is None
+        assert (row["scene"], row["col_off"]) == (str(scene), 0)
+
+
+def test_files_of_chips_have_no_columns_of_scenes(run: Predict, tmp_path: Path) -> None:
+    (tmp_path / "chip.png").write_bytes(encode(picture(), "png"))
+    assert run(input=tmp_path / "chip.png") == 0
+    [file] = (tmp_path / "out" / PREDICTIONS).glob("*.parquet")
+    schema = pq.read_schema(file)
+    assert "scene" not in schema.names
+    assert b"geo" not in schema.metadata
+    assert not (tmp_path / "out" / EMPTY).exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ({"stride": 64}, "--stride has no meaning without --tile"),
+        ({"tile": 8}, "--tile must be between 16 and 8,192 pixels, not 8"),
+        ({"tile": 64, "stride": 0}, "--stride must be between 16 and 8,192 pixels, not 0"),
+        ({"tile": 64, "min_valid": 1.5}, "--min_valid must be between 0 and 1, not 1.5"),
+        ({"tile": 64, "isolate_decoding": None}, "--tile and --isolate_decoding cannot be combined"),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(
+    flags: dict[str, Any], reason: str, run: Predict, scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    switches = [f"--{name}" for name, value in flags.items() if value is None]
+    assert run(*switches, input=scenes, **{name: value for name, value in flags.items() if value is not None}) == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_rows_far_apart_lie_in_different_row_groups(
+    run: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.output.writing._ROWS_PER_REGION", 8)
+    scene = write_scene(tmp_path / "scene.tif", samples(512, 512), tile=64)
+    assert run(input=scene, **TILED) == 0
+    [file] = (tmp_path / "out" / PREDICTIONS).glob("*.parquet")
+    metadata = pq.read_metadata(file)
+    names = [metadata.schema.column(index).path for index in range(metadata.num_columns)]
+    place = names.index("bbox.xmin"), names.index("bbox.ymin")
+    boxes = [
+        [metadata.row_group(group).column(index).statistics for index in place]
+        for group in range(metadata.num_row_groups)
+    ]
+    spans = np.array([[side.max - side.min for side in group] for group in boxes])
+    assert len(boxes) == 8
+    assert (spans < spans.max() * 1.01).all()
+    assert spans[:, 0].max() < 0.8 * (max(g[0].max for g in boxes) - min(g[0].min for g in boxes))
