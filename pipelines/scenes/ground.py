@@ -156,11 +156,15 @@ def _system(crs: str | UserDefined) -> pyproj.CRS:
 
 def _area(system: pyproj.CRS) -> Any:
     """Return where a system without an area of its own is used: where its datum is, for which PROJ then chooses."""
+    import pyproj
     from pyproj.aoi import AreaOfInterest
 
-    if system.area_of_use is not None or system.geodetic_crs is None or system.geodetic_crs.area_of_use is None:
+    geodetic = system.geodetic_crs
+    if system.area_of_use is not None or geodetic is None:
         return None
-    return AreaOfInterest(*system.geodetic_crs.area_of_use.bounds)
+    authority = geodetic.to_authority()
+    area = (pyproj.CRS.from_authority(*authority) if authority else geodetic).area_of_use
+    return AreaOfInterest(*area.bounds) if area else None
 
 
 def _is_near_wgs84(system: pyproj.CRS) -> bool:

@@ -37,6 +37,13 @@ UTM_WKT = (
     'PARAMETER["False_Easting",500000.0],PARAMETER["False_Northing",0.0],PARAMETER["Central_Meridian",15.0],'
     'PARAMETER["Scale_Factor",0.9996],PARAMETER["Latitude_Of_Origin",0.0],UNIT["Meter",1.0]]'
 )
+ALBERS_WKT = (
+    'PROJCS["NAD_1983_Albers_of_Ours",GEOGCS["GCS_North_American_1983",DATUM["D_North_American_1983",'
+    'SPHEROID["GRS_1980",6378137.0,298.257222101]],PRIMEM["Greenwich",0.0],UNIT["Degree",0.0174532925199433]],'
+    'PROJECTION["Albers"],PARAMETER["False_Easting",0.0],PARAMETER["False_Northing",0.0],'
+    'PARAMETER["Central_Meridian",-96.0],PARAMETER["Standard_Parallel_1",29.5],PARAMETER["Standard_Parallel_2",45.5],'
+    'PARAMETER["Latitude_Of_Origin",23.0],UNIT["Meter",1.0]]'
+)
 SCALE, TIE = (10.0, 10.0, 0.0), (0.0, 0.0, 0.0, 500_000.0, 5_000_000.0, 0.0)
 BOX = (0, 0, 256, 256)
 
@@ -119,7 +126,14 @@ def test_several_tie_points_must_agree_with_the_scale() -> None:
         ({"keys": {1024: 1, 3072: 32767, 2048: 4326}}, "its projection is of a kind that is not understood: None"),
         ({"keys": {**ALBERS, 3075: 3}}, "its projection is of a kind that is not understood: 3"),
         ({"keys": {**ALBERS, 3074: 10101}}, "its projection has a code that is not understood: 10101"),
-        ({"keys": {**ALBERS, 3076: 9035}}, "its coordinates are in a unit that is not understood: 9035"),
+        ({"keys": {**ALBERS, 3076: 9060}}, "its coordinates are in a unit that is not understood: 9060"),
+        ({"keys": {**UTM, 3076: 9060}}, "its coordinates are in a unit that is not understood: 9060"),
+        ({"keys": {1024: 2, 2048: 4326, 2054: 9108}}, "its coordinates are in a unit that is not understood: 9108"),
+        (
+            {"keys": {**ALBERS, 3075: 7, 3081: 0.0, 3073: "Pseudo-Mercator"}},
+            "its Mercator projection may be that of the web",
+        ),
+        ({"keys": {**ALBERS, 2054: 9105}}, "the angles of its projection are not in degrees"),
         ({"keys": {**ALBERS, 3084: -95.0}}, "a parameter of its projection is missing or contradictory"),
         ({"keys": {1024: 2, 2048: 32767, 2056: 7008}}, "its datum is not understood"),
         (
@@ -138,13 +152,10 @@ def test_what_is_not_understood_is_a_reason_and_no_place(parts: Mapping[str, obj
     assert locate(georeference, *BOX) == Footprint()
 
 
-def test_rational_polynomials_alone_are_a_reason() -> None:
-    georeference = read_georeference({50844: bytes(92 * 8)}, "<")
-    assert unlocated(georeference) == "it has rational polynomials alone, which need a model of heights"
-
-
 def test_a_plain_tiff_says_nothing_of_its_place() -> None:
     assert read_georeference({306: b"2020:01:02 03:04:05\0"}, "<") is None
+    rational_polynomials = {50844: bytes(92 * 8)}
+    assert read_georeference(rational_polynomials, "<") is None
 
 
 def test_a_projection_by_its_parameters_lies_where_the_same_one_by_its_code_does() -> None:
@@ -169,6 +180,12 @@ def test_wkt_that_esri_writes_into_a_citation_is_used(key: int) -> None:
     georeference = read(keys={1024: 1, 3072: 32767, key: "ESRI PE String = " + UTM_WKT})
     assert georeference.crs == UTM_WKT
     assert bounds(georeference) == pytest.approx(bounds(read()), abs=1e-9)
+
+
+def test_wkt_on_a_datum_of_many_transformations_has_that_of_its_code() -> None:
+    place = {"ties": (0.0, 0.0, 0.0, -1_000_000.0, 1_000_000.0, 0.0)}
+    georeference = read(keys={1024: 1, 3072: 32767, 3073: "ESRI PE String = " + ALBERS_WKT}, **place)
+    assert bounds(georeference) == pytest.approx(bounds(read(keys={1024: 1, 3072: 5070}, **place)), abs=1e-9)
 
 
 def test_codes_beyond_those_of_epsg_are_esris() -> None:
