@@ -29,7 +29,7 @@ _MOST_POINTS = 1024
 _MOST_TURNS = 1.05
 """Turns around the Earth; rasters of all of it may repeat some columns."""
 
-_AT_POLE = 0.01
+_AT_POLE = 0.05
 """Pixels; a pole that is nearer to an edge lies on it."""
 
 

@@ -93,10 +93,11 @@ def _western(ring: Points) -> list[Points]:
     chains: list[Points] = []
     for (x, y), (other_x, other_y) in edges(ring[first:] + ring[:first]):
         if (x > 180) != (other_x > 180):
-            crossing = (180.0, y + (180 - x) / (other_x - x) * (other_y - y))
             if x > 180:
                 chains.append([])
-            chains[-1].append(crossing)
+            # A point that is on the meridian is the crossing itself.
+            if 180 not in (x, other_x):
+                chains[-1].append((180.0, y + (180 - x) / (other_x - x) * (other_y - y)))
         if other_x <= 180:
             chains[-1].append((other_x, other_y))
     # What only touches the meridian has no area.
