@@ -60,10 +60,13 @@ def _predict(options: PredictOptions) -> int:
         reach_buckets,
     )
     from pipelines.runners.jobs import rehearse_job, run_job
+    from pipelines.scenes.ground import check_installed
     from pipelines.supervision.temporary import temporary_files
     from pipelines.supervision.watchdog import watching
 
     ignore_metadata_warnings()
+    if options.grid:
+        check_installed()
     beam_options = check_beam_flags(options.beam_flags)
     check_runner(options, beam_options)
     access = reach_buckets(options, beam_options)

@@ -14,6 +14,7 @@ from pipelines.commandline.flags import add_engine, add_model
 from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.commandline.printing import log, show
 from pipelines.commandline.rasters import add_rasters, read_rendering
+from pipelines.commandline.scenes import add_scenes, read_grid
 from pipelines.errors import ScenetagsError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ The images are decoded, repaired and tagged exactly as by `scenetags predict`.
 _EPILOG = """\
 example:
   scenetags tag chips/train_1.jpg --model bundle/ --picture train_1.png
+  scenetags tag scene.tif --tile 256 --model bundle/ --picture scene.png
 
 exit codes: 0 every image was tagged, 1 some failed (each says why), 2 wrong usage, 130 interrupted by Ctrl-C.
 """
@@ -47,7 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_model(parser)
     add_engine(parser)
     add_rasters(parser, default="as the bundle's training images did")
-    parser.add_argument("--picture", metavar="FILE.png", help="also draw each image next to its probabilities")
+    add_scenes(parser)
+    parser.add_argument(
+        "--picture",
+        metavar="FILE.png",
+        help="also draw each image next to its probabilities, and each scene with the tags of its windows",
+    )
     try:
         return _tag(parser.parse_args(sys.argv[1:] if argv is None else argv))
     except ScenetagsError as error:
@@ -63,20 +70,27 @@ def _tag(options: argparse.Namespace) -> int:
     from pipelines.inference.engines import open_engine
     from pipelines.inference.tagging import Predictor
     from pipelines.listing import list_images
+    from pipelines.listing.scenes import CutSettings, cut_scenes
     from pipelines.reading import READS_IN_FLIGHT
     from pipelines.reading.ahead import LookAhead
     from pipelines.reading.source import ImageSource
-    from pipelines.records import Failure, Image, ImageRef, Prediction
+    from pipelines.records import Empty, Failure, Image, ImageRef, Prediction
+    from pipelines.scenes.ground import check_installed
 
     ignore_metadata_warnings()
-    listed = list(list_images(options.images, tell=lambda line: log(f"{_NAME}: {line}", severity="WARNING")))
+    grid = read_grid(options.tile, options.stride, options.min_valid, options.edge)
+    listed = list(list_images(options.images, tell=_warn))
     if options.picture:
         _check_picture(options.picture, [item.path for item in listed])
     bundle = load_bundle(options.model)
     said = read_rendering(options.bands, options.stretch, options.product)
     rendering = said.over(bundle.rendering)
+    limits = Limits()
+    if grid:
+        check_installed()
+        listed = list(cut_scenes(listed, CutSettings(grid, rendering, limits.max_pixels), _warn))
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, rendering=rendering)
-    source = ImageSource(decoding, Limits())
+    source = ImageSource(decoding, limits, grid=grid)
     with closing(LookAhead(source, READS_IN_FLIGHT)) as ahead:
         read = list(ahead.read(item for item in listed if isinstance(item, ImageRef)))
     images = [item for item in read if isinstance(item, Image)]
@@ -93,11 +107,17 @@ def _tag(options: argparse.Namespace) -> int:
             panel = _panel(image, prediction, bundle)
             panels.append(panel)
             show(*_describe(panel, prediction))
+    if empty := sum(isinstance(item, Empty) for item in read):
+        show(f"{empty:,} more windows are empty", "")
     for failure in failures:
         show(failure.path, f"  failed to {failure.stage}: {failure.message}", "", file=sys.stderr)
     if options.picture and panels:
         _draw(panels, options.picture)
     return 1 if failures else 0
+
+
+def _warn(line: str) -> None:
+    log(f"{_NAME}: {line}", severity="WARNING")
 
 
 def _check_picture(picture: str, images: Sequence[str]) -> None:
@@ -128,7 +148,7 @@ def _panel(image: Image, prediction: Prediction, bundle: Bundle) -> Panel:
     [tags] = choose_tags(prediction.probabilities[np.newaxis], bundle.labels, bundle.thresholds)
     order = np.argsort(-prediction.probabilities, kind="stable")
     probabilities = {bundle.labels[index]: float(prediction.probabilities[index]) for index in order}
-    return Panel(image.ref.path, image.pixels, probabilities, tags)
+    return Panel(image.ref.path, image.pixels, probabilities, tags, image.ref.window)
 
 
 def _describe(panel: Panel, prediction: Prediction) -> list[str]:

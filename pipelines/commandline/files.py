@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
 
 from pipelines import storage
 from pipelines.commandline.parser import UsageError
@@ -27,3 +32,31 @@ def write_named(flag: str, path: str, text: str) -> None:
             storage.write(target, text.encode())
     except OSError as error:
         raise UsageError(f"{flag} {path} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def open_named(flag: str, path: str) -> Iterator[TextIO]:
+    """Open the local file that a flag names for text that is too long to hold; it appears whole or not at all.
+
+    A link stays one, an existing file keeps its mode, and a pipe or a device is written to as it is.
+
+    Raises:
+      UsageError: the file cannot be written, or its folder does not exist.
+    """
+    target = os.path.realpath(path)
+    partial = f"{target}.{os.getpid()}.partial"
+    try:
+        mode = os.stat(target).st_mode if os.path.exists(target) else None
+        if mode is not None and not stat.S_ISREG(mode):
+            with open(target, "w", encoding="utf-8") as file:
+                yield file
+            return
+        with open(partial, "w", encoding="utf-8") as file:
+            yield file
+        if mode is not None:
+            shutil.copymode(target, partial)
+        storage.move(partial, target)
+    except OSError as error:
+        raise UsageError(f"{flag} {path} cannot be written: {error.strerror or error}") from error
+    finally:
+        storage.delete([partial])

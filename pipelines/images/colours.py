@@ -48,7 +48,7 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
     if layout.bits == 16:
         image = _scale_depth(image)
         repairs.append("depth_scaled")
-        if not layout.is_scaled and not _fills_range(image, layout.no_data):
+        if not _fills_range(image, layout.no_data) and not _exceeds(image, layout.scaled_from):
             raise UntrustedColoursError(
                 f"16-bit {layout.format.upper()} whose values are nearly all in the darker half of the range: "
                 "it is unknown how bright white is",
@@ -207,14 +207,26 @@ def _fills_range(image: Image.Image, no_data: int | None) -> bool:
     Black and white themselves do not count as long as there is anything between: satellites' bands have them where
     there is no data, or too much light.
     """
-    opaque = image.getbands()[: -1 if image.mode in ("LA", "RGBA") else None]
-    counts = np.sum([image.getchannel(band).histogram() for band in opaque], axis=0)
+    counts = _count_levels(image)
     if no_data is not None:
         counts[(no_data * 255 + 32895) >> 16] = 0
     between = counts[1:255].sum()
     if not between:
         return bool(counts[255])
     return bool(counts[128:255].sum() >= _BRIGHT_SHARE * between)
+
+
+def _exceeds(image: Image.Image, bits: int) -> bool:
+    """Return whether some samples, scaled to 8 bits, cannot have had so few bits before: they were scaled, indeed."""
+    most = (((1 << bits) - 1) * 255 + 32895) >> 16
+    return bits > 0 and bool(_count_levels(image)[most + 1 :].any())
+
+
+def _count_levels(image: Image.Image) -> NDArray[np.int64]:
+    """Count the samples of each level, opacity aside."""
+    opaque = image.getbands()[: -1 if image.mode in ("LA", "RGBA") else None]
+    counts: NDArray[np.int64] = np.sum([image.getchannel(band).histogram() for band in opaque], axis=0)
+    return counts
 
 
 def _scale_depth(image: Image.Image) -> Image.Image:

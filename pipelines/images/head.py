@@ -11,6 +11,8 @@ from pipelines.images.formats import recognize
 from pipelines.images.jpeg.layout import find_frame
 from pipelines.images.jpeg2000.layout import find_size
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError
+from pipelines.images.tiff.directories import KINDS, MOST_DIRECTORIES, MOST_ENTRIES, kind_of
+from pipelines.images.tiff.strips import BITS, COMPRESSION, HEIGHT, SAMPLES, UNCOMPRESSED, WEBP, WIDTH
 from pipelines.images.webp import read_canvas
 
 # Bytes per pixel that decoding, converting to RGB and resizing hold at a time, measured with the images of
@@ -19,8 +21,7 @@ from pipelines.images.webp import read_canvas
 _JPEG, _JPEG_OF_4, _PROGRESSIVE_JPEG, _WEBP, _OTHERS = 8, 11, 12, 17, 9
 _JPEG2000, _JPEG2000_SAMPLE = 5, 5
 _MOST = {"jpeg": _PROGRESSIVE_JPEG, "webp": _WEBP, "jpeg2000": _JPEG2000 + 4 * _JPEG2000_SAMPLE}
-_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_COMPRESSION, _TIFF_SAMPLES, _TIFF_WEBP = 256, 257, 258, 259, 277, 50001
-_UNCOMPRESSED = 1
+_SINGLE = frozenset((*KINDS, WIDTH, HEIGHT, COMPRESSION, SAMPLES))
 _SAMPLES_OF_A_PICTURE, _BITS_OF_A_PICTURE = 4, 8
 _TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
@@ -103,29 +104,45 @@ def _png_size(head: bytes) -> _Size | None:
     return _Size(width, height) if head[12:16] == b"IHDR" else None
 
 
-def _tiff_size(head: bytes) -> _Size:
-    """Read what decoding takes from the first directory, if it and the image's width and height are in the head."""
+def _tiff_size(head: bytes) -> _Size | None:
+    """Read what decoding takes from the main image's directory, if it and all directories before it are in the head."""
     order, big = "<" if head.startswith(b"II") else ">", 43 in head[2:4]
-    offset, count, first, inline = ("Q", "Q", 8, 8) if big else ("I", "H", 4, 4)
-    (at,) = struct.unpack_from(order + offset, head, first)
+    offset, place = ("Q", 8) if big else ("I", 4)
+    for _ in range(MOST_DIRECTORIES):
+        (at,) = struct.unpack_from(order + offset, head, place)
+        if not at:
+            break
+        values, bits, place = _read_directory(head, at, order, big)
+        if not kind_of(values):
+            return _size_of_samples(values, bits)
+    return None
+
+
+def _read_directory(head: bytes, at: int, order: str, big: bool) -> tuple[dict[int, int], int, int]:
+    """Return single integers of a directory by tag, the bits of its first sample, and the byte behind its entries."""
+    offset, count, inline = ("Q", "Q", 8) if big else ("I", "H", 4)
     (entries,) = struct.unpack_from(order + count, head, at)
     entry = struct.Struct(f"{order}HH{offset}{inline}s")
     values: dict[int, int] = {}
     bits = 1
-    for number in range(entries):
-        place = at + struct.calcsize(count) + number * entry.size
-        tag, kind, length, value = entry.unpack_from(head, place)
-        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_COMPRESSION, _TIFF_SAMPLES) and length == 1:
+    begin = at + struct.calcsize(count)
+    for number in range(min(entries, MOST_ENTRIES)):
+        tag, kind, length, value = entry.unpack_from(head, begin + number * entry.size)
+        if tag in _SINGLE and length == 1:
             (values[tag],) = struct.unpack_from(order + _TIFF_INTEGERS[kind], value)
-        elif tag == _TIFF_BITS:
+        elif tag == BITS:
             bits = _bits(order, head, kind, length, value)
-    size, samples = _Size(values[_TIFF_WIDTH], values[_TIFF_HEIGHT]), values.get(_TIFF_SAMPLES, 1)
+    return values, bits, begin + entries * entry.size
+
+
+def _size_of_samples(values: Mapping[int, int], bits: int) -> _Size:
+    size, samples = _Size(values[WIDTH], values[HEIGHT]), values.get(SAMPLES, 1)
     if bits > _BITS_OF_A_PICTURE or samples > _SAMPLES_OF_A_PICTURE:
         # All bands of a raster are held while three of them become a picture, and once more in a copy of the file.
-        copies = 2 if values.get(_TIFF_COMPRESSION, _UNCOMPRESSED) == _UNCOMPRESSED else 1
+        copies = 2 if values.get(COMPRESSION, UNCOMPRESSED) == UNCOMPRESSED else 1
         return size._replace(bytes_per_pixel=_OTHERS + copies * -(-bits // 8) * samples)
     # The samples of WebP files in a TIFF are unpacked before they are decoded.
-    return size._replace(bytes_per_pixel=_WEBP) if values.get(_TIFF_COMPRESSION) == _TIFF_WEBP else size
+    return size._replace(bytes_per_pixel=_WEBP) if values.get(COMPRESSION) == WEBP else size
 
 
 def _bits(order: str, head: bytes, kind: int, length: int, value: bytes) -> int:

@@ -93,7 +93,7 @@ class Layout(NamedTuple):
       is_inverted: whether the brightest decoded gray is black.
       no_data: value of decoded samples that stands for no data; None if none does.
       has_opacity: whether pixels can be transparent although Pillow does not say so.
-      is_scaled: whether the file says that the largest value of its samples is white.
+      scaled_from: bits that samples had before they were scaled to as many as they have; 0 if the file does not say.
       orientation: how to turn the picture upright, as EXIF numbers it, 1 to 8.
       palette: red, green and blue of each of 256 values, where Pillow decodes a palette's indices as if they were gray;
         None if it does not.
@@ -127,7 +127,7 @@ class Layout(NamedTuple):
     is_inverted: bool = False
     no_data: int | None = None
     has_opacity: bool = False
-    is_scaled: bool = False
+    scaled_from: int = 0
     orientation: int = 1
     palette: bytes | None = None
     profile: bytes | None = None

@@ -56,8 +56,7 @@ def read_png(data: bytes) -> Layout:
         bits,
         frames=_count_frames(chunks),
         gray=colour_type in (0, 4),
-        # Where samples had fewer bits, they were scaled, as the specification demands.
-        is_scaled=b"sBIT" in chunks,
+        scaled_from=_read_significant_bits(chunks, samples, bits),
         orientation=_read_orientation(chunks),
         profile=_read_profile(chunks),
         ignores_space=_ignores_space(chunks, gray=colour_type in (0, 4)),
@@ -100,17 +99,17 @@ def _read_chunks(data: bytes) -> tuple[_Chunks, list[tuple[int, int]], bool]:
             kept[-1] = (kept[-1][0], end)
         else:
             kept.append((at, end))
-        if name == b"PLTE" or (name == b"sBIT" and b"IDAT" not in chunks and _is_intact(view, at, end)):
+        if name == b"PLTE":
             chunks.setdefault(name, [b""])
         elif name == b"IDAT":
             if not _is_intact(view, at, end):
                 raise DamagedImageError(f"damaged PNG: wrong checksum of the pixel data at byte {at}")
             chunks.setdefault(name, [b""])
-        elif name in (b"iCCP", b"eXIf", b"acTL", b"fcTL", *_SPACES) or (
+        elif name in (b"iCCP", b"eXIf", b"acTL", b"fcTL", b"sBIT", *_SPACES) or (
             name in (b"tEXt", b"zTXt") and data.startswith(_RAW_EXIF, at + 8)
         ):
             # A profile after the pixels is not theirs; frames there do not matter.
-            if b"IDAT" in chunks and name in (b"iCCP", b"acTL", b"fcTL", *_SPACES):
+            if b"IDAT" in chunks and name in (b"iCCP", b"acTL", b"fcTL", b"sBIT", *_SPACES):
                 pass
             elif name == b"fcTL" or _is_intact(view, at, end):
                 chunks.setdefault(name, []).append(data[at + 8 : end - 4])
@@ -168,6 +167,15 @@ def _count_frames(chunks: _Chunks) -> int:
     (frames,) = struct.unpack_from(">I", controls[0])
     # Without a frame control before them, the pixels are not part of the animation.
     return 1 if frames in (0, 1) and (b"fcTL" in chunks or not frames) else 2
+
+
+def _read_significant_bits(chunks: _Chunks, samples: int, bits: int) -> int:
+    """Read how many bits the samples had before they were scaled, as the specification demands; section 11.3.2.7.
+
+    As many as they have now say nothing: any 16-bit number has 16 bits.
+    """
+    significant = max(chunks.get(b"sBIT", [b""])[0][: samples - (samples in (2, 4))], default=0)
+    return significant if significant < bits else 0
 
 
 def _read_profile(chunks: _Chunks) -> bytes | None:

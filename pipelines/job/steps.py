@@ -110,7 +110,7 @@ class Cut(_Step):
         storage.use(self._access)
 
     def start_bundle(self) -> None:
-        self._cutter = Cutter(self._cutting)
+        self._cutter = Cutter(self._cutting, _log.warning)
 
     def process(self, listed: Listed) -> Iterator[Listed]:
         yield from self._cutter.put(listed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -11,10 +11,13 @@ from pipelines import storage
 from pipelines.images import ImageError
 from pipelines.images.rendering import Rendering
 from pipelines.records import Failure, ImageRef, Listed, Window, failed
+from pipelines.scenes.footprint import unlocated
 from pipelines.scenes.grid import Grid, window_path
 from pipelines.scenes.scene import Scene, may_be_scene, open_scene
 from pipelines.supervision import interruption
 
+_TOLD = 3
+"""Scenes without a place that are named; others are counted."""
 _AT_ONCE = 16
 """Scenes opened concurrently: in a bucket, each takes a request or two, which mostly wait."""
 
@@ -36,13 +39,16 @@ class CutSettings(NamedTuple):
 class Cutter:
     """A queue that takes a listing and yields it in the same order, with the windows of each scene in its place."""
 
-    def __init__(self, settings: CutSettings) -> None:
+    def __init__(self, settings: CutSettings, tell: Callable[[str], object] = lambda _: None) -> None:
         """Start the threads that open scenes.
 
         Args:
           settings: how scenes are cut.
+          tell: called with what is remarkable: scenes whose windows cannot be located.
         """
         self._settings = settings
+        self._tell = tell
+        self._nowhere = 0
         self._executor = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="scenes")
         self._queue: deque[tuple[Listed, Future[Scene | Failure | None] | None]] = deque()
 
@@ -56,22 +62,37 @@ class Cutter:
             opening = self._executor.submit(_open, item, self._settings)
         self._queue.append((item, opening))
         if len(self._queue) > _AT_ONCE:
-            yield from _cut(*self._queue.popleft())
+            yield from self._cut(*self._queue.popleft())
 
     def drain(self) -> Iterator[Listed]:
         """Yield what the remaining items become, and end."""
         while self._queue:
-            yield from _cut(*self._queue.popleft())
+            yield from self._cut(*self._queue.popleft())
+        if self._nowhere > _TOLD:
+            self._tell(f"{self._nowhere - _TOLD:,} more scenes: their windows get no geometry either")
         self.close()
 
     def close(self) -> None:
         """Abandon scenes that are not open yet."""
         self._executor.shutdown(cancel_futures=True)
 
+    def _cut(self, item: Listed, opening: Future[Scene | Failure | None] | None) -> Iterator[Listed]:
+        scene = opening.result() if opening else None
+        if not isinstance(scene, Scene):
+            yield scene or item
+            return
+        if reason := unlocated(scene.georeference):
+            self._nowhere += 1
+            if self._nowhere <= _TOLD:
+                self._tell(f"{scene.ref.path}: its windows get no geometry: {reason}")
+        yield from _windows(scene)
 
-def cut_scenes(listed: Iterable[Listed], settings: CutSettings) -> Iterator[Listed]:
+
+def cut_scenes(
+    listed: Iterable[Listed], settings: CutSettings, tell: Callable[[str], object] = lambda _: None
+) -> Iterator[Listed]:
     """Cut the scenes of a listing; see `Cutter`."""
-    cutter = Cutter(settings)
+    cutter = Cutter(settings, tell)
     try:
         for item in listed:
             yield from cutter.put(item)
@@ -94,11 +115,7 @@ def _open(ref: ImageRef, settings: CutSettings) -> Scene | Failure | None:
         return failed(ref, "read", type(error).__name__, error.strerror or str(error))
 
 
-def _cut(item: Listed, opening: Future[Scene | Failure | None] | None) -> Iterator[Listed]:
-    scene = opening.result() if opening else None
-    if not isinstance(scene, Scene):
-        yield scene or item
-        return
+def _windows(scene: Scene) -> Iterator[ImageRef]:
     # What a window takes of the file, about: plans and progress count bytes.
     path, size, fingerprint, _, _ = scene.ref
     of_scene = scene.division.width, scene.division.height, size

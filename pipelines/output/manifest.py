@@ -46,6 +46,7 @@ def describe(run: Run, accounts: Accounts, status: str) -> bytes:
         "options": dict(run.options),
         "bundle": {"path": run.bundle.path, "name": run.bundle.name, "digest": run.bundle.digest},
         "thresholds": dict(zip(run.bundle.labels, run.thresholds, strict=True)),
+        **({"rendering": run.rendering.described()} if run.rendering else {}),
         "columns": probability_columns(run.bundle.labels),
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
         "machine": {

@@ -17,6 +17,7 @@ from pipelines.images import DecodeSettings
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.engines import Engine, open_engine
 from pipelines.listing import list_images
+from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.output.run import Run
 from pipelines.output.tables import FORMAT
 from pipelines.output.writing import PredictionTable
@@ -28,6 +29,7 @@ from pipelines.planning.proposal import Asked, Count, Found, LocalRun, Plan, Rea
 from pipelines.planning.sampling import BatchTrial, Sample, measure
 from pipelines.planning.shell import BUCKET, can_run_in_cloud, cloud_flags, shell_command
 from pipelines.records import Failure, Prediction
+from pipelines.scenes.ground import check_installed
 from pipelines.supervision.machine import available_cores
 
 _RUN = "20260101T000000.000000Z-0000"
@@ -57,12 +59,15 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
         *(job.input, job.input_list, passed_over),
         path_column=job.path_column,
         allow_empty=job.allow_empty,
-        tell=lambda line: log(f"scenetags plan: {line}", severity="WARNING"),
+        tell=_warn,
     )
-    census = take_census(listed, sample)
-    engine = open_engine(bundle, job.engine, job.threads)
     limits = job.limits
     rendering = job.rendering.over(bundle.rendering)
+    if job.grid:
+        check_installed()
+        listed = cut_scenes(listed, CutSettings(job.grid, rendering, limits.max_pixels), _warn)
+    census = take_census(listed, sample)
+    engine = open_engine(bundle, job.engine, job.threads)
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, limits.max_pixels, rendering)
     measured = measure(
         *(census.sample, engine, decoding, limits),
@@ -70,8 +75,9 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
         reads_in_flight=job.reads_in_flight,
         batch_size=job.batch_size,
         trials=engine.takes_batches,
+        grid=job.grid,
     )
-    run = Run(_RUN, job.output, bundle, bundle.thresholds_at(job.threshold))
+    run = Run(_RUN, job.output, bundle, bundle.thresholds_at(job.threshold), grid=job.grid)
     inputs = census.images + census.failure_count
     found = Found(inputs, census.bytes, census.failure_count, _count(passed_over), census.seconds)
     sampled = _sampled(census, measured, run)
@@ -93,6 +99,10 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     )
 
 
+def _warn(line: str) -> None:
+    log(f"scenetags plan: {line}", severity="WARNING")
+
+
 def _sampled(census: Census, measured: Sample, run: Run) -> Sampled:
     failed = len(measured.failures)
     expected = estimate.expected_failures(failed, measured.count, census.images) if measured.count else Interval(0, 0)
@@ -100,6 +110,7 @@ def _sampled(census: Census, measured: Sample, run: Run) -> Sampled:
     return Sampled(
         measured.count,
         measured.bytes,
+        measured.empty,
         failed,
         Interval(expected.low + cannot, expected.high + cannot),
         _reasons([*measured.failures, *census.failures]),

@@ -66,6 +66,7 @@ class Sampled:
     Attributes:
       images: number of images.
       bytes: fetched.
+      empty: number of windows of scenes of which too little holds data.
       failed: number of failures.
       expected_failures: among all inputs, including those that could not be listed.
       reasons: of failures, including those that could not be listed.
@@ -76,6 +77,7 @@ class Sampled:
 
     images: int
     bytes: int
+    empty: int
     failed: int
     expected_failures: Interval
     reasons: tuple[Reason, ...]
@@ -188,7 +190,8 @@ def _describe_found(found: Found) -> Iterator[str]:
 
 
 def _describe_sample(plan: Plan, max_failure_rate: float) -> Iterator[str]:
-    sampled, tagged = plan.sampled, plan.sampled.images - plan.sampled.failed
+    sampled = plan.sampled
+    tagged = sampled.images - sampled.failed - sampled.empty
     whole = plan.found.inputs - plan.found.not_listed
     if sampled.images == whole:
         yield f"sample: all {_many(whole, 'image')}"
@@ -197,6 +200,8 @@ def _describe_sample(plan: Plan, max_failure_rate: float) -> Iterator[str]:
     for title, counts in (("formats", sampled.sources), ("repairs", sampled.repairs)):
         if tagged:
             yield f"  {title:9} {_commonest(counts, tagged) or 'none'}"
+    if sampled.empty:
+        yield f"  {'empty':9} {sampled.empty:,} of {sampled.images:,} sampled"
     low, high = sampled.expected_failures.low, sampled.expected_failures.high
 
     expected = f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
@@ -248,7 +253,7 @@ def _describe_here(plan: Plan, costs: Costs, here: LocalRun) -> Iterator[str]:
     if here.speed.bottleneck == "fetching" and here.reads_in_flight > measured:
         yield f"    {measured} limit the rate; plan again with --reads_in_flight {here.reads_in_flight} to see the gain"
     if plan.sampled.bytes_per_row:
-        tagged = 1 - plan.sampled.failed / plan.sampled.images
+        tagged = 1 - (plan.sampled.failed + plan.sampled.empty) / plan.sampled.images
         size = plan.sampled.bytes_per_row * (plan.found.inputs - plan.found.not_listed) * tagged
         yield f"  predictions: {plan.sampled.bytes_per_row:.0f} bytes per row, {_size(size)} in total"
 

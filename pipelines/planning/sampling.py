@@ -8,16 +8,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 from pipelines.archives import Admit, is_streamed
 from pipelines.images import DecodeSettings, ImageError, Resized
 from pipelines.images.limits import Limits
+from pipelines.images.tiff.parts import Box
 from pipelines.inference.ahead import IMAGES_PER_CALL, run_model
 from pipelines.inference.engines import Engine
 from pipelines.inference.tagging import Predictor
 from pipelines.reading.ahead import LookAhead
 from pipelines.reading.source import ImageSource
-from pipelines.records import Failure, Image, ImageRef, Prediction
+from pipelines.reading.windows import Windows
+from pipelines.records import Empty, Failure, Image, ImageRef, Prediction
+from pipelines.scenes.grid import NO_GRID, Grid
+from pipelines.scenes.reading import ReadPart, Shown
+from pipelines.scenes.scene import Scene
 from pipelines.supervision import interruption
 from pipelines.supervision.machine import available_cores
 
@@ -40,6 +46,7 @@ class Sample:
     Attributes:
       predictions: of the images that could be tagged.
       failures: of the others.
+      empty: number of windows of which too little holds data.
       bytes: fetched.
       waiting: seconds until each was fetched, summed.
       fetching: core-seconds to fetch them.
@@ -52,6 +59,7 @@ class Sample:
 
     predictions: tuple[Prediction, ...]
     failures: tuple[Failure, ...]
+    empty: int
     bytes: int
     waiting: float
     fetching: float
@@ -63,7 +71,7 @@ class Sample:
     @property
     def count(self) -> int:
         """Number of images in the sample."""
-        return len(self.predictions) + len(self.failures)
+        return len(self.predictions) + len(self.failures) + self.empty
 
 
 def measure(
@@ -76,6 +84,7 @@ def measure(
     reads_in_flight: int,
     batch_size: int,
     trials: bool = False,
+    grid: Grid = NO_GRID,
 ) -> Sample:
     """Read images, then run the model on them, in turn, so that the cost of each step is measured separately.
 
@@ -88,6 +97,7 @@ def measure(
       reads_in_flight: images fetched concurrently.
       batch_size: images per call of the engine.
       trials: whether to measure other batch sizes.
+      grid: of the windows of scenes.
     """
     running, tried = _Clock(), list[BatchTrial]()
     predictor = Predictor(engine)
@@ -95,12 +105,14 @@ def measure(
     a_call = batch_size if engine.takes_batches else IMAGES_PER_CALL
     at_once = max(2 * reads_in_flight, a_call, *(BATCH_SIZES if trials else ()))
     done: list[Prediction | Failure] = []
-    source = _MeasuredSource(decoding, limits, threads)
+    source = _MeasuredSource(decoding, limits, threads, grid)
+    empty = 0
     with closing(LookAhead(source, reads_in_flight)) as ahead:
         remaining = iter(refs)
         while some := list(islice(remaining, at_once)):
             read = list(ahead.read(some))
             done += (item for item in read if isinstance(item, Failure))
+            empty += sum(isinstance(item, Empty) for item in read)
             images = [item for item in read if isinstance(item, Image)]
             if trials and images and not tried:
                 tried += _try_batch_sizes(engine, images)
@@ -109,6 +121,7 @@ def measure(
     return Sample(
         tuple(item for item in done if isinstance(item, Prediction)),
         tuple(item for item in done if isinstance(item, Failure)),
+        empty,
         *(source.bytes, source.fetching.waited, source.fetching.worked, source.decoding.worked),
         *(running.worked, running.waited, tuple(tried)),
     )
@@ -156,10 +169,10 @@ class _Clock:
 class _MeasuredSource(ImageSource):
     """A source of images that measures fetching and decoding."""
 
-    def __init__(self, decoding: DecodeSettings, limits: Limits, threads: int | None) -> None:
-        super().__init__(decoding, limits, threads)
+    def __init__(self, decoding: DecodeSettings, limits: Limits, threads: int | None, grid: Grid) -> None:
         self.fetching, self.decoding, self.bytes = _Clock(), _Clock(), 0
         self._counting = threading.Lock()
+        super().__init__(decoding, limits, threads, grid=grid)
         self._place = ("", 0)
         # Of another process only the seconds are visible.
         self._decoding_work = time.perf_counter if limits.isolated else time.thread_time
@@ -172,9 +185,16 @@ class _MeasuredSource(ImageSource):
     def fetch(self, ref: ImageRef, admit: Admit) -> bytes:
         with self.fetching.measured(time.thread_time, self._share(ref)):
             data = super().fetch(ref, admit)
+        self.count(data)
+        return data
+
+    def count(self, data: bytes) -> None:
+        """Count what was fetched."""
         with self._counting:
             self.bytes += len(data)
-        return data
+
+    def windows(self, grid: Grid) -> Windows:
+        return _MeasuredWindows(self, grid, self._decoding, self._limits, self._budget, self._turn)
 
     def decode(self, data: bytes) -> Resized:
         with self.decoding.measured(self._decoding_work):
@@ -189,3 +209,26 @@ class _MeasuredSource(ImageSource):
         passed = end - (at if archive == ref.place.archive else 0)
         self._place = (ref.place.archive, end)
         return ref.place.length / max(1, passed, ref.place.length)
+
+
+class _MeasuredWindows(Windows):
+    """Windows of scenes, whose source measures fetching and decoding."""
+
+    def __init__(self, source: _MeasuredSource, *settings: Any) -> None:
+        super().__init__(*settings)
+        self._source = source
+
+    def fetch(self, scene: Scene, start: int, length: int) -> bytes:
+        with self._source.fetching.measured(time.thread_time):
+            data = super().fetch(scene, start, length)
+        self._source.count(data)
+        return data
+
+    @contextmanager
+    def decoding_of(self, scene: Scene) -> Iterator[None]:
+        with super().decoding_of(scene), self._source.decoding.measured(time.thread_time):
+            yield
+
+    def show(self, scene: Scene, box: Box, parts: Sequence[ReadPart]) -> Shown | None:
+        with self._source.decoding.measured(time.thread_time):
+            return super().show(scene, box, parts)

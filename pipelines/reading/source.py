@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from pipelines import archives, storage
 from pipelines.archives import Admit
 from pipelines.images import DecodeSettings, ImageError, Resized, decode_resized
+from pipelines.images.formats import recognize
 from pipelines.images.head import Cost, judge_head
 from pipelines.images.isolation import DecoderPool
 from pipelines.images.layout import ImageTooLargeError
@@ -87,7 +88,7 @@ class ImageSource:
         self._handing_over = 2 if limits.isolated else 1
         self._streams = archives.Streams.borrow()
         self._prefetch = Prefetch(self.fetch)
-        self._windows = Windows(grid, decoding, limits, self._budget, self._turn) if grid else None
+        self._windows = self.windows(grid) if grid else None
         # The C library keeps freed memory for the thread that had it, and too much of it if every thread that reads
         # decoded a large image now and then.
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
@@ -114,6 +115,10 @@ class ImageSource:
         with Allowance(self._budget) as allowance:
             # In a function of its own: its memory is free when the allowance ends.
             return self._read(ref, allowance)
+
+    def windows(self, grid: Grid) -> Windows:
+        """Prepare to read windows of scenes."""
+        return Windows(grid, self._decoding, self._limits, self._budget, self._turn)
 
     def fetch(self, ref: ImageRef, admit: Admit) -> bytes:
         """Fetch the bytes of an image; in a stream, from one thread at a time.
@@ -187,13 +192,17 @@ class ImageSource:
           MemoryError: there is less memory than its bytes take.
           OSError: it cannot be read.
         """
+        is_judged = False
 
         def admit(head: bytes, fetching: int) -> None:
+            nonlocal is_judged
             cost = judge_head(head, self._limits.max_pixels)
+            # Only a TIFF may describe itself behind its pixels.
+            is_judged = cost.known or recognize(head) != "tiff"
             self._allow(allowance, fetching + self._handing_over * ref.size, cost)
 
         data = self._prefetch.wait(ref, admit) if archives.is_streamed(ref) else self.fetch(ref, admit)
-        if not allowance.taken:
+        if not is_judged:
             try:
                 cost = judge_head(data, self._limits.max_pixels)
             except ImageError:
@@ -211,7 +220,8 @@ class ImageSource:
                 f"decoding takes {needed / 1e6:,.0f} MB of memory, but only {memory / 1e6:,.0f} MB may be used",
                 "use a machine with more memory",
             )
-        allowance.take(needed)
+        if min(needed, self._budget.capacity) > allowance.taken:
+            allowance.take(needed)
         interruption.check()
 
 

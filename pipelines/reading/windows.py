@@ -20,7 +20,7 @@ from pipelines.reading.budget import Allowance, Budget
 from pipelines.records import Footprint, ImageRef
 from pipelines.scenes.footprint import locate
 from pipelines.scenes.grid import Grid
-from pipelines.scenes.reading import ReadPart, bytes_of, memory_of, read_part, show_window
+from pipelines.scenes.reading import ReadPart, Shown, bytes_of, memory_of, read_part, show_window
 from pipelines.scenes.scene import Scene, open_scene
 from pipelines.supervision import interruption, watchdog
 
@@ -96,16 +96,22 @@ class Windows:
             parts = [part.reading.result() for part in held]
             with self._turn:
                 interruption.check()
-                shown = show_window(scene, box, parts)
-                if shown.valid < self._grid.min_valid:
-                    return None
-                pixels = resize(shown.pixels, self._decoding.image_size, self._decoding.resize_filter)
-                # A view would keep its part.
-                pixels = pixels.copy() if pixels.base is not None else pixels
+                shown = self.show(scene, box, parts)
         finally:
             self._let_go(held)
+        if shown is None:
+            return None
         footprint = Footprint() if scene.georeference is None else locate(scene.georeference, *box[:2], *box.size)
-        return WindowPixels(*box.size, scene.source, shown.repairs, pixels, footprint)
+        return WindowPixels(*box.size, scene.source, shown.repairs, shown.pixels, footprint)
+
+    def show(self, scene: Scene, box: Box, parts: Sequence[ReadPart]) -> Shown | None:
+        """Make a picture of a window, at the model's size; None if too little of it holds data."""
+        shown = show_window(scene, box, parts)
+        if shown.valid < self._grid.min_valid:
+            return None
+        pixels = resize(shown.pixels, self._decoding.image_size, self._decoding.resize_filter)
+        # A view would keep its part.
+        return shown._replace(pixels=pixels if pixels.base is None else pixels.copy())
 
     def close(self) -> None:
         """Abandon work in progress."""
@@ -153,14 +159,23 @@ class Windows:
                 f"{self._budget.memory / 1e6:,.0f} MB may be used",
                 "use a machine with more memory, or rewrite it in tiles, e.g. with gdal_translate -of COG",
             )
-        fetch = partial(storage.read_range, scene.ref.path, fingerprint=scene.ref.fingerprint)
         with Allowance(self._budget) as allowance:
             allowance.take(needed)
             interruption.check()
-            return read_part(scene, number, self._decoding.rendering, fetch, partial(self._decoding_of, scene))
+            fetch, decoding = partial(self.fetch, scene), partial(self.decoding_of, scene)
+            return read_part(scene, number, self._decoding.rendering, fetch, decoding)
+
+    def fetch(self, scene: Scene, start: int, length: int) -> bytes:
+        """Fetch bytes of a scene's file, of the version that was listed.
+
+        Raises:
+          OSError: they cannot be read.
+        """
+        return storage.read_range(scene.ref.path, start, length, scene.ref.fingerprint)
 
     @contextmanager
-    def _decoding_of(self, scene: Scene) -> Iterator[None]:
+    def decoding_of(self, scene: Scene) -> Iterator[None]:
+        """Let the block decode a part of a scene, once it is its turn."""
         # Many threads may fetch, but few may decode.
         with self._turn, watchdog.noted(scene.ref.path):
             interruption.check()

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines import storage
 from pipelines.errors import ScenetagsError
 from pipelines.output.manifest import MOST_BYTES, accounts_of
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, Accounts
 from pipelines.output.schema import Footer, read_footer
-from pipelines.output.tables import open_table, read_each
+from pipelines.output.tables import ROWS_PER_GROUP, open_table, read_each
 
 
 class NoOutputError(ScenetagsError):
@@ -66,8 +67,8 @@ class Output:
         """Read what all predictions were made with.
 
         Raises:
-          NoOutputError: there are none, scenetags did not write them, or they were made with several models or
-            thresholds.
+          NoOutputError: there are none, scenetags did not write them, or they were made with several models,
+            thresholds or raster flags.
           OutputError: a file is damaged.
         """
         first: Footer | None = None
@@ -76,10 +77,11 @@ class Output:
             for what, one, other in (
                 ("models", first.bundle, footer.bundle),
                 ("thresholds", first.thresholds, footer.thresholds),
+                ("raster flags", first.rendering, footer.rendering),
             ):
                 if one != other:
                     raise NoOutputError(
-                        f"{self.path} holds predictions made with several {what}", "measure each in a folder of its own"
+                        f"{self.path} holds predictions made with several {what}", "keep each in a folder of its own"
                     )
         if first is None:
             raise NoOutputError(f"{self.path} has no {PREDICTIONS}/*.parquet")
@@ -93,6 +95,29 @@ class Output:
           OutputError: a file is damaged.
         """
         return self._read(PREDICTIONS, self.prediction_files, columns)
+
+    def pieces(self, fields: pa.Schema, missing: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+        """Read some columns of all predictions piece by piece, so that memory holds only one.
+
+        Args:
+          fields: the columns, and the types that they are brought to.
+          missing: columns among them that a file may lack; its rows have null in these.
+
+        Yields:
+          Consecutive rows, at most `ROWS_PER_GROUP`, in the order of the files.
+
+        Raises:
+          NoOutputError: there is no file, or one lacks a column.
+          OutputError: a file is damaged, or a column has another type.
+        """
+        if not self.prediction_files:
+            raise NoOutputError(f"{self.path} has no {PREDICTIONS}/*.parquet")
+        for path in self.prediction_files:
+            with _readable(path), open_table(path) as parquet:
+                there = _columns_there(path, parquet, set(fields.names) - set(missing))
+                columns = [name for name in fields.names if name in there]
+                for batch in parquet.iter_batches(ROWS_PER_GROUP, columns=columns, use_threads=False):
+                    yield _completed(batch, fields)
 
     def failures(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read all failures, or some of their columns; raises as `predictions` does."""
@@ -109,8 +134,7 @@ class Output:
     def _read(self, table: str, files: Sequence[str], columns: Sequence[str] | None) -> pa.Table:
         def read(path: str) -> pa.Table:
             with _readable(path), open_table(path) as parquet:
-                if missing := set(columns or ()) - set(parquet.schema_arrow.names):
-                    raise NoOutputError(f"{path} has no column {min(missing)}, so scenetags did not write it")
+                _columns_there(path, parquet, columns or ())
                 return parquet.read(columns=columns, use_threads=False)
 
         tables = list(read_each(self.path, read, files))
@@ -150,6 +174,28 @@ def _read_footer(path: str) -> Footer:
     if footer is None or not set(footer.columns.values()) <= set(names):
         raise NoOutputError(f"scenetags did not write {path}: its footer names no model, or columns are missing")
     return footer
+
+
+def _columns_there(path: str, parquet: pq.ParquetFile, needed: Iterable[str]) -> list[str]:
+    """Name the columns of a file.
+
+    Raises:
+      NoOutputError: one that is needed is not among them.
+    """
+    names: list[str] = parquet.schema_arrow.names
+    if missing := set(needed) - set(names):
+        raise NoOutputError(f"{path} has no column {min(missing)}, so scenetags did not write it")
+    return names
+
+
+def _completed(batch: pa.RecordBatch, fields: pa.Schema) -> pa.RecordBatch:
+    """Bring columns to their types, and add those that are missing."""
+    names = set(batch.schema.names)
+    arrays = [
+        batch.column(field.name).cast(field.type) if field.name in names else pa.nulls(batch.num_rows, field.type)
+        for field in fields
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=fields)
 
 
 @contextmanager

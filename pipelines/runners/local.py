@@ -54,9 +54,9 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
         *(options.input, options.input_list, passed_over),
         path_column=options.path_column,
         allow_empty=options.allow_empty,
-        tell=lambda line: log(f"scenetags predict: {line}", severity="WARNING"),
+        tell=_warn,
     )
-    waves = Waves(listed, options.checkpoint_every, tagging.cutting)
+    waves = Waves(listed, options.checkpoint_every, tagging.cutting, _warn)
     _warn_of_moved(run, waves)
     loading = time.monotonic()
     tagging.model.load()
@@ -88,6 +88,10 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
                 interruption.check()
                 waves.put_back(PackedNames(islice(names, len(names) - remaining, None)))
     return accounts
+
+
+def _warn(line: str) -> None:
+    log(f"scenetags predict: {line}", severity="WARNING")
 
 
 def _warn_of_moved(run: Run, waves: Waves) -> None:

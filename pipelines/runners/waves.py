@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from pipelines.archives.packed import PackedNames
@@ -14,19 +14,26 @@ from pipelines.records import Listed
 class Waves:
     """The waves of a run, in order: all files are known, but only the windows of those scenes that were cut."""
 
-    def __init__(self, listed: Iterable[Listed], most: int, cutting: CutSettings) -> None:
+    def __init__(
+        self,
+        listed: Iterable[Listed],
+        most: int,
+        cutting: CutSettings,
+        tell: Callable[[str], object] = lambda _: None,
+    ) -> None:
         """List everything, and make the first wave.
 
         Args:
           listed: images, scenes and failures.
           most: images of a wave.
           cutting: how scenes are cut.
+          tell: called with what is remarkable about scenes.
         """
         self._packs = deque(_pack(listed, most))
         self.listed = sum(map(len, self._packs))
         self._cutting = cutting
         self._opened = self._cut = 0
-        self._rest = _pack(cut_scenes(self._unpacked(), cutting), most) if cutting.grid else self._unchanged()
+        self._rest = _pack(cut_scenes(self._unpacked(), cutting, tell), most) if cutting.grid else self._unchanged()
         self._next = deque[PackedNames]()
         self._prepare()
         if not self._next:

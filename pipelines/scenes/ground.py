@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import math
 import threading
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,16 @@ _PRECISE = 1e-8
 
 class UnknownPlaceError(ValueError):
     """Why the windows of a scene cannot be located."""
+
+
+def check_installed() -> None:
+    """Make sure that windows can be located.
+
+    Raises:
+      ScenetagsError: pyproj is not installed.
+    """
+    if importlib.util.find_spec("pyproj") is None:
+        raise ScenetagsError("locating the windows of scenes needs pyproj", "pip install 'scenetags[scenes]'")
 
 
 class Ground:
@@ -43,12 +54,9 @@ class Ground:
           UnknownPlaceError: PROJ does not know the system, or not how it lies to WGS 84.
           ScenetagsError: pyproj is not installed.
         """
-        try:
-            import pyproj
-        except ImportError as error:
-            raise ScenetagsError(
-                "locating the windows of scenes needs pyproj", "pip install 'scenetags[scenes]'"
-            ) from error
+        check_installed()
+        import pyproj
+
         try:
             system = _system(crs)
             self._check_unit(system, unit)

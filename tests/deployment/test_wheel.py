@@ -71,3 +71,10 @@ def test_it_trains_predicts_and_evaluates(installed: Path, work: Path, tensorflo
         done = run(command, installed, work)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     assert open_output(str(work / "tagged")).predictions(["path"]).num_rows == 24
+
+
+def test_the_page_of_the_map_is_in_it(installed: Path) -> None:
+    [folder] = installed.glob("usr/local/lib/python*/site-packages/pipelines/results/page")
+    assert {path.name for path in folder.iterdir()} == {
+        path.name for path in (ROOT / "pipelines/results/page").iterdir()
+    }

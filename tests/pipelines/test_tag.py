@@ -121,7 +121,7 @@ def test_the_command_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> N
     assert cli.main(["predikt"]) == 2
     assert (
         capsys.readouterr().err
-        == "scenetags: unknown command predikt; use one of predict, plan, tag, train, evaluate\n"
+        == "scenetags: unknown command predikt; use one of predict, plan, tag, map, train, evaluate\n"
     )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
-from pipelines.images.layout import UntrustedColoursError
+from pipelines.images.layout import ImageTooLargeError, UntrustedColoursError
 
 _ITEM = re.compile(rb"<Item\b([^>]{0,200})>([^<]{0,200})</Item>")
 _SAMPLE = re.compile(rb'sample="(\d{1,4})"')
+# Of 250 bands, names and statistics take some hundred kilobytes; ten megabytes can take a second and a half.
+_MOST_BYTES = 10_000_000
 _ROLES = (b'role="description"', b'role="colorinterp"')
 """A description is a user's, and counts more than what GDAL takes a band for."""
 
@@ -21,13 +24,38 @@ _OTHERS = re.compile(
     rf"\b(v?nir|[smlt]w?ir|ir|infra.?red|red.?edge|uv|ultra.?violet|thermal|panchromatic|pan|coastal|aerosol|cirrus|"
     rf"{_NO_PICTURE})\d*\b"
 )
-_NUMBERED = re.compile(r"b\d{1,2}a?")
+_NUMBERED = re.compile(r"b(\d{1,2})a?")
 # Sentinel-2 and Landsat 8 number red, green and blue 4, 3 and 2; the others are no more than the order.
 _LIKELY_NUMBERS = (["b4", "b3", "b2"], ["b04", "b03", "b02"], ["b1", "b2", "b3"])
 
 
+def named_colours(metadata: bytes, samples: int) -> tuple[int, int, int] | None:
+    """Return which bands a file names red, green and blue, from 0; None if it does not name all three."""
+    return _pick(_read_names(metadata), samples)
+
+
+def find_contradiction(metadata: bytes, bands: Sequence[int]) -> str | None:
+    """Say in which way a file names its bands so that they cannot be red, green and blue; None if it does not.
+
+    Args:
+      metadata: GDAL's, in XML; empty if there is none.
+      bands: numbers of those that are said to be red, green and blue, from 0.
+    """
+    names = _read_names(metadata)
+    for band, colour in zip(bands, _COLOURS, strict=True):
+        name = names.get(band, "")
+        is_other = _colour(name) not in (None, colour)
+        number = _NUMBERED.match(name.lower())
+        if is_other or (number and int(number[1]) != band + 1):
+            return f"whose band {band + 1} is named {name!r}"
+    named = _pick(names, max(names, default=0) + 1)
+    if named and named != tuple(bands):
+        return f"that names bands {', '.join(str(band + 1) for band in named)} red, green and blue"
+    return None
+
+
 def find_colours(metadata: bytes, samples: int) -> tuple[int, int, int] | None:
-    """Find red, green and blue among the bands of a file.
+    """Find red, green and blue among the bands of a file that is shown as its first three.
 
     Args:
       metadata: GDAL's, in XML; empty if there is none.
@@ -42,13 +70,8 @@ def find_colours(metadata: bytes, samples: int) -> tuple[int, int, int] | None:
     names = _read_names(metadata)
     if not names:
         return None
-    found = {
-        colour: [band for band, name in names.items() if band < samples and _colour(name) == colour]
-        for colour in _COLOURS
-    }
-    if all(len(bands) == 1 for bands in found.values()):
-        red, green, blue = (bands[0] for bands in found.values())
-        return red, green, blue
+    if named := _pick(names, samples):
+        return named
     for band in range(min(3, samples)):
         name = names.get(band, "")
         if _colour(name) not in (None, _COLOURS[band]):
@@ -74,8 +97,29 @@ def check_single(metadata: bytes) -> None:
         raise UntrustedColoursError(f"TIFF whose band is named {name!r}: it is no picture")
 
 
+def _pick(names: Mapping[int, str], samples: int) -> tuple[int, int, int] | None:
+    """Return which bands are named red, green and blue; None if not one of each is.
+
+    Of two bands of a colour, such as Planet's `green` and `green_i`, the one that is named so and no more counts.
+    """
+    found = []
+    for colour in _COLOURS:
+        bands = [band for band, name in names.items() if band < samples and _colour(name) == colour]
+        found.append([band for band in bands if _plain(names[band]) == colour] if len(bands) > 1 else bands)
+    if any(len(bands) != 1 for bands in found):
+        return None
+    red, green, blue = (bands[0] for bands in found)
+    return red, green, blue
+
+
 def _read_names(metadata: bytes) -> dict[int, str]:
-    """Return the names of bands, by number."""
+    """Return the names of bands, by number.
+
+    Raises:
+      ImageTooLargeError: there is so much besides them that to look for them would take long.
+    """
+    if len(metadata) > _MOST_BYTES:
+        raise ImageTooLargeError(f"TIFF with {len(metadata):,} bytes of metadata: the limit is {_MOST_BYTES:,}")
     names: dict[int, str] = {}
     items = [(match[1], match[2]) for match in _ITEM.finditer(metadata)]
     for role in _ROLES:

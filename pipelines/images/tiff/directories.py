@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -48,9 +48,9 @@ _FURTHER = (TABLES, 529, 531, 532)
 # Pillow and libtiff read every entry they see, and thousands of them can share the same megabytes.
 _PIXELS = frozenset((*INTEGERS, *_FURTHER))
 # GeoTIFF 1.1: the size of pixels, points tied to the ground, or a matrix; keys of the system, and their values. Last,
-# when the file was written.
-PLACES = (33550, 33922, 34264, 34735, 34736, 34737, 306)
-"""Tags that say where on the ground the picture lies, and when it was taken."""
+# rational polynomials, which say it only together with heights.
+PLACES = (33550, 33922, 34264, 34735, 34736, 34737, 50844)
+"""Tags that say where on the ground the picture lies."""
 _TEXTS = (PROFILE, METADATA, NO_DATA, *PLACES)
 _READ = frozenset((*_PIXELS, *_ABOUT, *_TEXTS))
 # Further directories, and what makes Pillow turn the image.
@@ -62,7 +62,7 @@ _TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 16: "u8"}
 # Bytes per value of each field type.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 # libtiff's limit for a directory, and more directories than an image has overviews and masks.
-_MOST_ENTRIES, _MOST_DIRECTORIES = 4096, 64
+MOST_ENTRIES, MOST_DIRECTORIES = 4096, 64
 # The number of tiles of 16 x 16 pixels in 64 million pixels. Pillow creates an object per value.
 _MOST_VALUES = 250_000
 # Far more than profiles and names take; each is copied.
@@ -70,6 +70,8 @@ _MOST_TEXT = 1 << 24
 # What makes a picture a smaller version or a mask of another one: bits of its kind, or its old kind.
 _REDUCED, _MASK, _OLD_REDUCED = 1, 4, 2
 MASK_PHOTOMETRIC = 4
+KINDS = (KIND, OLD_KIND, PHOTOMETRIC)
+"""Tags that say whether a picture is one of these."""
 
 
 class Data(Protocol):
@@ -173,7 +175,7 @@ def read_directory(data: Data) -> Directory:
     mains: list[int] = []
     seen: set[int] = set()
     start, has_others, mask = first, False, 0
-    while start and start not in seen and len(mains) < 2 and len(seen) < _MOST_DIRECTORIES:
+    while start and start not in seen and len(mains) < 2 and len(seen) < MOST_DIRECTORIES:
         seen.add(start)
         try:
             kind, start_of_next, has_directories = _look_at(data, form, start)
@@ -205,19 +207,24 @@ def read_mask(data: Data, directory: Directory) -> Directory:
 
 def _look_at(data: Data, form: Form, start: int) -> tuple[int, int, bool]:
     """Return what makes an image a part of another, 0 if nothing; where the next one is; whether others are below."""
-    kinds = {KIND: 0, OLD_KIND: 0, PHOTOMETRIC: 0}
+    kinds: dict[int, int] = {}
     has_directories = False
     for entry in _entries(data, form, start):
         has_directories |= entry.tag == _DIRECTORIES
-        if entry.tag in kinds:
+        if entry.tag in KINDS:
             kinds[entry.tag] = _read_integers(data, form, entry)[0]
     end = _end(data, form, start)
     # Some programs end the file without saying that no directory follows.
     pointer = data[end : end + form.inline].ljust(form.inline, b"\0")
     following: int = struct.unpack(form.order + form.offset, pointer)[0]
-    kind = kinds[KIND] & (_REDUCED | _MASK)
-    kind |= _REDUCED * (kinds[OLD_KIND] == _OLD_REDUCED) | _MASK * (kinds[PHOTOMETRIC] == MASK_PHOTOMETRIC)
-    return kind, following, has_directories
+    return kind_of(kinds), following, has_directories
+
+
+def kind_of(values: Mapping[int, int]) -> int:
+    """Return what makes an image a part of another one, 0 if nothing; `values` are those of the tags of `KINDS`."""
+    kind = values.get(KIND, 0) & (_REDUCED | _MASK)
+    kind |= _REDUCED * (values.get(OLD_KIND) == _OLD_REDUCED)
+    return kind | _MASK * (values.get(PHOTOMETRIC) == MASK_PHOTOMETRIC)
 
 
 def _read(data: Data, form: Form, start: int) -> Directory:
@@ -276,7 +283,7 @@ def read_header(data: Data) -> tuple[Form, int]:
 def _entries(data: Data, form: Form, start: int) -> Iterator[_Entry]:
     """Yield the entries of a directory; their values may lie beyond the end of the file."""
     number = _unpack(data, form.order + form.number, start)
-    if number > _MOST_ENTRIES:
+    if number > MOST_ENTRIES:
         raise DamagedImageError(f"damaged TIFF: a directory with {number} entries")
     head = struct.Struct(f"{form.order}HH{form.offset}")
     size = head.size + form.inline

@@ -16,7 +16,7 @@ from PIL import Image
 from pipelines.images.layout import Layout, UnsupportedImageError, UntrustedColoursError
 from pipelines.images.loading import STRIP_PIXELS, open_image
 from pipelines.images.rendering import COLOURS, PRODUCTS, Rendering
-from pipelines.images.tiff.bands import check_single, find_colours
+from pipelines.images.tiff.bands import check_single, find_contradiction, named_colours
 from pipelines.images.tiff.directories import (
     COLOUR_MAP,
     EXTRA,
@@ -28,6 +28,7 @@ from pipelines.images.tiff.directories import (
 )
 from pipelines.images.tiff.fill_order import put_highest_first
 from pipelines.images.tiff.places import check_places
+from pipelines.images.tiff.predictors import FLOATING, HORIZONTAL, undo
 from pipelines.images.tiff.rewriting import leave_pixels
 from pipelines.images.tiff.samples import BLACK_IS_ZERO, KINDS, RGB
 from pipelines.images.tiff.sparse import fill_missing
@@ -48,11 +49,11 @@ from pipelines.images.tiff.strips import (
     Tags,
     check_pieces,
     pick_planes,
+    read_predictor,
 )
 
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
 _TYPES = {(_UNSIGNED, 8): "u1", (_UNSIGNED, 16): "u2", (_SIGNED, 16): "i2", (_FLOAT, 32): "f4"}
-_HORIZONTAL = 2
 _MOST_BANDS = 250
 
 
@@ -80,7 +81,8 @@ def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
     """
     tags = directory.tags
     number, photometric = tags.get(SAMPLES, (1,))[0], tags.get(PHOTOMETRIC, (BLACK_IS_ZERO,))[0]
-    deep = max(tags.get(BITS, (1,))) > 8
+    # Programs write too many values.
+    deep = max(tags.get(BITS, (1,))[: max(1, number)]) > 8
     is_concerned = rendering.stretch if deep else number >= 3 and rendering.bands
     if rendering.product and not (deep and number > 1):
         # All products are deep and have several bands. A picture in the same folder has its own colours.
@@ -194,23 +196,19 @@ def _read_type(tags: Tags, number: int) -> str:
         )
     if tags.get(COMPRESSION, (1,))[0] in (JPEG, WEBP):
         raise UnsupportedImageError("raster compressed with JPEG or WebP is not supported")
-    interleaved = number > 1 and tags.get(PLANES, (1,))[0] != SEPARATE_PLANES
-    if kind == "f4" and tags.get(PREDICTOR, (1,))[0] != 1 and interleaved:
-        raise UnsupportedImageError("TIFF of floating-point numbers, pixel by pixel, with a predictor is not supported")
     return kind
 
 
 def _find_bands(directory: Directory, number: int, rendering: Rendering) -> tuple[int, ...]:
-    bands, metadata = tuple(band - 1 for band in rendering.bands), directory.texts.get(METADATA, b"")
-    if not bands or rendering.product:
-        named = find_colours(metadata, number) or ()
-        if rendering.product and named and named != bands:
-            raise UntrustedColoursError(
-                f"TIFF that names bands {', '.join(str(band + 1) for band in named)} red, green and blue, but in "
-                f"{rendering.product} they are {', '.join(map(str, rendering.bands))}",
-                "say --bands and --stretch",
-            )
-        bands = bands or named
+    metadata = directory.texts.get(METADATA, b"")
+    bands = tuple(band - 1 for band in rendering.bands) or named_colours(metadata, number)
+    contradiction = find_contradiction(metadata, bands) if bands and rendering.product else None
+    if contradiction:
+        raise UntrustedColoursError(
+            f"TIFF {contradiction}, but in {rendering.product} red, green and blue are bands "
+            f"{', '.join(map(str, rendering.bands))}",
+            "say --bands and --stretch",
+        )
     if not bands:
         raise UntrustedColoursError(
             f"TIFF of {number} bands that does not say which are red, green and blue", "say it with --bands"
@@ -230,37 +228,33 @@ def _read_strips(directory: Directory, tags: Tags, raster: Raster, data: bytes) 
     number, width, height = tags.get(SAMPLES, (1,))[0], tags[WIDTH][0], tags[HEIGHT][0]
     told = {tag: values for tag, values in tags.items() if tag not in (EXTRA, COLOUR_MAP, SAMPLE_FORMAT)}
     told |= {SAMPLES: (1,), BITS: tags[BITS][:1], PHOTOMETRIC: (BLACK_IS_ZERO,), PLANES: (1,)}
-    told |= {tag: (tags[tag][0] * number,) for tag in (WIDTH, TILE_WIDTH) if tag in tags}
-    if raster.type == "f4":
-        told[SAMPLE_FORMAT] = (_FLOAT,)
-    is_predicted = number > 1 and tags.get(PREDICTOR, (1,))[0] == _HORIZONTAL
+    columns = tags.get(TILE_WIDTH, (width,))[0]
+    predictor = read_predictor(tags)
+    # Of what is undefined, libtiff says so.
+    is_predicted = number > 1 and (predictor == HORIZONTAL or (predictor == FLOATING and raster.type == "f4"))
     if is_predicted:
         # The difference is that to the same band of the pixel before, which Pillow does not know of.
         told[PREDICTOR] = (1,)
+        # What a tile has beyond the edge of the image is a part of its rows.
+        told[WIDTH] = (-(-width // columns) * columns,)
+    told |= {tag: (told[tag][0] * number,) for tag in (WIDTH, TILE_WIDTH) if tag in told}
+    if raster.type == "f4":
+        told[SAMPLE_FORMAT] = (_FLOAT,)
     check_pieces(data, told, b"")
     # libtiff turns the bytes of what it unpacks around, and Pillow does so again.
     is_turned = raster.type == "f4" and directory.form.order == ">" and tags.get(COMPRESSION, (1,))[0] != UNCOMPRESSED
     # Pillow would count samples, not pixels, and those have been counted.
     Image.MAX_IMAGE_PIXELS = None
-    with open_image(leave_pixels(directory, data, told), Layout("tiff", width * number, height)) as image:
+    with open_image(leave_pixels(directory, data, told), Layout("tiff", told[WIDTH][0], height)) as image:
         image.load()
         rows = max(1, STRIP_PIXELS // image.width)
         for top in range(0, height, rows):
             strip = image.crop((0, top, image.width, min(top + rows, height)))
-            samples = np.asarray(strip).reshape(-1, width, number)
+            samples = np.asarray(strip).reshape(strip.height, -1, number)
             samples = samples.byteswap() if is_turned else samples
-            samples = _unpredicted(samples, tags) if is_predicted else samples
+            samples = undo(samples, predictor, columns, directory.form.order) if is_predicted else samples
+            samples = samples[:, :width]
             yield top, samples.view(samples.dtype.str.replace("u", "i")) if raster.type == "i2" else samples
-
-
-def _unpredicted(differences: NDArray[Any], tags: Tags) -> NDArray[Any]:
-    """Sum up the differences along each row of each strip or tile; they wrap around."""
-    step = tags.get(TILE_WIDTH, (differences.shape[1],))[0]
-    samples = np.empty_like(differences)
-    for left in range(0, differences.shape[1], step):
-        piece = slice(left, left + step)
-        np.cumsum(differences[:, piece], axis=1, dtype=differences.dtype, out=samples[:, piece])
-    return samples
 
 
 def _stretched(samples: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:

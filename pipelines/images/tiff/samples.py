@@ -134,13 +134,15 @@ def _read_bits(tags: Tags, number: int) -> int:
     # Programs write too few or too many values.
     bits = tags.get(BITS, (1,))[: max(1, number)]
     formats = {_UNSIGNED if kind == _UNDEFINED else kind for kind in tags.get(SAMPLE_FORMAT, (1,))[: max(1, number)]}
-    if formats == {_UNSIGNED} and max(bits) > 8 and number > 1:
+    # Of others, the flags say nothing.
+    is_raster = tags.get(PHOTOMETRIC, (BLACK_IS_ZERO,))[0] in (BLACK_IS_ZERO, RGB)
+    if is_raster and formats | set(bits) == {_UNSIGNED, 16} and number > 1:
         raise UntrustedColoursError(
             f"{max(bits)}-bit multi-band TIFF ({number} bands): the file does not say which bands are red, green and "
             "blue, or how bright white is",
             "say it with --bands and --stretch, or --product",
         )
-    if formats | set(bits) in ({_SIGNED, 16}, {_FLOAT, 32}):
+    if is_raster and formats | set(bits) in ({_SIGNED, 16}, {_FLOAT, 32}):
         raise UntrustedColoursError(
             f"TIFF with {KINDS[min(formats)]} samples of {bits[0]} bits: it is unknown how bright white is",
             "say it with --stretch" if number == 1 else "say it with --bands and --stretch",
@@ -181,7 +183,8 @@ def _read_extra(tags: Tags, photometric: int, number: int, begin: int) -> tuple[
     is_certain = photometric in (RGB, PALETTE, _CMYK) or (extra == 1 and kinds[:1] and kinds[0] in _OPACITY)
     if not 0 <= extra <= _MOST_BANDS or (extra and not is_certain):
         raise UntrustedColoursError(
-            f"{number}-band TIFF with photometric interpretation {photometric}: its colours are ambiguous"
+            f"{number}-band TIFF with photometric interpretation {photometric}: its colours are ambiguous",
+            "say which are red, green and blue with --bands" if photometric == BLACK_IS_ZERO and number > 2 else "",
         )
     return (*kinds, *[_UNSPECIFIED] * extra)[:extra]
 

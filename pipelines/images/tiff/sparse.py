@@ -14,14 +14,18 @@ from PIL import Image
 
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError
 from pipelines.images.tiff.directories import SUBSAMPLING
+from pipelines.images.tiff.predictors import FLOATING, HORIZONTAL, apply_floating
 from pipelines.images.tiff.strips import (
     BITS,
     COMPRESSION,
+    DEFLATE,
     HEIGHT,
     JPEG,
+    LZMA,
+    LZW,
+    OLD_DEFLATE,
     PACK_BITS,
     PHOTOMETRIC,
-    PREDICTOR,
     STRIP_OFFSETS,
     STRIP_SIZES,
     TILE_OFFSETS,
@@ -29,12 +33,10 @@ from pipelines.images.tiff.strips import (
     UNCOMPRESSED,
     Tags,
     read_grid,
+    read_predictor,
     samples_per_piece,
 )
 
-_LZW, _DEFLATE, _OLD_DEFLATE, _LZMA, _ZSTD = 5, 8, 32946, 34925, 50000
-_PREDICTED = (_LZW, _DEFLATE, _OLD_DEFLATE, _LZMA, _ZSTD)
-_HORIZONTAL, _FLOATING = 2, 3
 # A code table that is cleared this often never needs codes of more than 9 bits; 8 times as many codes are whole bytes.
 _LITERALS = 8 * 250
 # The largest block of Zstandard, RFC 8878.
@@ -110,30 +112,24 @@ def _write_blank(tags: Tags, rows: int, tables: bytes, value: float, order: str,
         piece: NDArray[Any] = np.full(rows * -(-columns * samples * bits // 8), value, np.uint8)
     else:
         piece = np.full((rows, columns, samples), value, f"{order}{kind or f'u{bits // 8}'}")
-        predictor = tags.get(PREDICTOR, (1,))[0] if compression in _PREDICTED else 1
-        if predictor == _HORIZONTAL:
+        predictor = read_predictor(tags)
+        if predictor == HORIZONTAL:
             piece[:, 1:] = 0
-        if predictor == _FLOATING:
-            return _pack(_float_differences(piece[..., 0]), compression)
+        if predictor == FLOATING:
+            return _pack(apply_floating(piece), compression)
     return _pack(piece.tobytes(), compression)
-
-
-def _float_differences(rows: NDArray[Any]) -> bytes:
-    """Write each row byte by byte, the highest of all its samples first, as differences; Adobe's technical note 3."""
-    planes = rows.astype(">f4").view(np.uint8).reshape(*rows.shape, 4).transpose(0, 2, 1).reshape(len(rows), -1)
-    return np.diff(planes, axis=1, prepend=np.uint8(0)).tobytes()
 
 
 def _pack(samples: bytes, compression: int) -> bytes:
     if compression == UNCOMPRESSED:
         return samples
-    if compression in (_DEFLATE, _OLD_DEFLATE):
+    if compression in (DEFLATE, OLD_DEFLATE):
         return zlib.compress(samples, 1)
     if compression == PACK_BITS:
         return pack_bits(samples)
-    if compression == _LZW:
+    if compression == LZW:
         return b"".join(_lzw(samples[at : at + _LITERALS]) for at in range(0, len(samples), _LITERALS))
-    if compression == _LZMA:
+    if compression == LZMA:
         return lzma.compress(samples, preset=0)
     return _zstd(samples)
 

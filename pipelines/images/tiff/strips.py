@@ -14,6 +14,8 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANES = 256, 257, 258, 
 STRIP_OFFSETS, STRIP_ROWS, STRIP_SIZES = 273, 278, 279
 PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 317, 322, 323, 324, 325
 UNCOMPRESSED, JPEG, PACK_BITS, WEBP = 1, 7, 32773, 50001
+LZW, DEFLATE, OLD_DEFLATE, LZMA, ZSTD = 5, 8, 32946, 34925, 50000
+_PREDICTED = (LZW, DEFLATE, OLD_DEFLATE, LZMA, ZSTD)
 SEPARATE_PLANES = 2
 _RGB = 2
 # A tile is unpacked whole, however small the image is; 16 million pixels take 64 MB.
@@ -76,6 +78,14 @@ def check_pieces(data: bytes, tags: Tags, tables: bytes) -> None:
 def samples_per_piece(tags: Tags) -> int:
     """Return the samples per pixel of a strip or tile."""
     return 1 if tags.get(PLANES, (1,))[0] == SEPARATE_PLANES else tags.get(SAMPLES, (1,))[0]
+
+
+def read_predictor(tags: Tags) -> int:
+    """Return what was done to samples before they were compressed; nothing, 1, where the code knows of no predictor.
+
+    libtiff, and so every reader made of it, ignores the tag there.
+    """
+    return tags.get(PREDICTOR, (1,))[0] if tags.get(COMPRESSION, (1,))[0] in _PREDICTED else 1
 
 
 def read_jpegs(tags: Tags, planes: Sequence[int], tables: bytes, data: bytes) -> Iterator[JpegPiece]:

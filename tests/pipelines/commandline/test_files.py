@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.commandline.files import write_named
+from pipelines.commandline.files import open_named, write_named
 from pipelines.commandline.parser import UsageError
 
 
@@ -56,3 +56,41 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="/dev/full cannot be written: No space left"):
         write_named("--json", "/dev/full", "new" * 10_000)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_text_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path, link = tmp_path / "x.json", tmp_path / "link.json"
+    path.write_text("old")
+    path.chmod(0o600)
+    link.symlink_to("x.json")
+
+    def write_half() -> None:
+        with open_named("--json", str(link)) as file:
+            file.write("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write_half()
+
+    assert path.read_text() == "old"
+    with open_named("--json", str(link)) as file:
+        file.write("new")
+        file.flush()
+        assert path.read_text() == "old"
+    assert (path.read_text(), path.stat().st_mode & 0o777, link.is_symlink()) == ("new", 0o600, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.json", "x.json"]
+
+
+def test_a_long_text_goes_to_a_device_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "full.json").symlink_to("/dev/full")
+
+    with (
+        pytest.raises(UsageError, match=r"full\.json cannot be written: No space left"),
+        open_named("--json", str(tmp_path / "full.json")) as file,
+    ):
+        file.write("new" * 10_000)
+    with (
+        pytest.raises(UsageError, match=r"x\.json cannot be written: No such file"),
+        open_named("--json", str(tmp_path / "missing" / "x.json")),
+    ):
+        pass

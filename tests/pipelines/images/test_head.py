@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable
 
 import pytest
+from PIL import Image, TiffImagePlugin
 
 from pipelines.images import decoding
 from pipelines.images.decoding import decode
@@ -64,6 +66,20 @@ def reason_of(work: Callable[[], object]) -> tuple[str, str] | None:
 def test_a_bomb_is_refused_by_its_head(format_name: str) -> None:
     with pytest.raises(ImageTooLargeError):
         judge_head(files.bomb(format_name), MAX_PIXELS)
+
+
+def test_decoding_a_tiff_takes_what_its_main_image_takes() -> None:
+    buffer = io.BytesIO()
+    with TiffImagePlugin.AppendingTiffWriter(buffer, new=True) as writer:
+        for size, kind in (((8, 8), 1), ((8, 8), 4), ((640, 480), 0), ((8, 8), 0)):
+            Image.new("RGB", size).save(writer, "tiff", tiffinfo={254: kind})
+            writer.newFrame()
+    data = buffer.getvalue()
+
+    alone = judge_head(files.encode(Image.new("RGB", (640, 480)), "tiff"), MAX_PIXELS)
+    assert judge_head(data, MAX_PIXELS) == alone
+    for length in range(16, 1500):
+        assert judge_head(data[:length], MAX_PIXELS) == alone or not judge_head(data[:length], MAX_PIXELS).known
 
 
 def test_zeros_are_no_image() -> None:

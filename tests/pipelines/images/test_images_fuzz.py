@@ -181,6 +181,11 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], type[ImageError], str]] = {
         ImageTooLargeError,
         "ICC profile of 16,000,",
     ),
+    "much metadata": (
+        lambda: tagged_tiff(42112, "B", b"<Item " * 1_700_000),
+        ImageTooLargeError,
+        "10,200,000 bytes of metadata: the limit is 10,000,000",
+    ),
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
-from pipelines.images import DecodeSettings, decode, decode_resized
+from pipelines.images import DecodeSettings, ImageError, decode, decode_resized
 from pipelines.images.isolation import DecoderPool
 from pipelines.images.rendering import NO_RENDERING, PRODUCTS, Rendering, read_rendering
 from pipelines.images.tiff import rendering as tiff_rendering
@@ -81,7 +81,8 @@ def test_bands_of_any_layout_have_the_values_that_were_stored(seed: int, monkeyp
     height, width = random.integers(1, 50, 2).tolist()
     samples = scene(bands, dtype, height, width, seed)
     order, compression = str(random.choice(["<", ">"])), int(random.choice(list(CODES)))
-    predictor = 2 if compression in PREDICTED and dtype != np.float32 and random.random() < 0.5 else 1
+    predictors = [1, 1, 2, 3 if dtype == np.float32 else 2]
+    predictor = int(random.choice(predictors)) if compression in PREDICTED else 1
     tiled, planar = bool(random.random() < 0.5), bool(random.random() < 0.5)
     rows, columns = (16 * random.integers(1, 4, 2)).tolist() if tiled else (int(random.integers(1, height + 9)), width)
 
@@ -89,7 +90,17 @@ def test_bands_of_any_layout_have_the_values_that_were_stored(seed: int, monkeyp
         if tiled:
             piece = np.pad(piece, ((0, rows - piece.shape[0]), (0, columns - piece.shape[1]), (0, 0)))
         if predictor == 2:
-            piece = np.concatenate([piece[:, :1], np.diff(piece, axis=1)], axis=1)
+            bits = piece.view(f"u{piece.dtype.itemsize}")
+            piece = np.concatenate([bits[:, :1], np.diff(bits, axis=1)], axis=1)
+        if predictor == 3:
+            # Adobe's technical note 3: the highest bytes of all samples of a row, then the next ones, as differences.
+            raw = piece.astype(">f4").tobytes()
+            size = piece[0].size
+            by_significance = [
+                raw[row * size * 4 :][: size * 4][place::4] for row in range(len(piece)) for place in range(4)
+            ]
+            of_bands = np.frombuffer(b"".join(by_significance), np.uint8).reshape(len(piece), -1, piece.shape[2])
+            return CODES[compression](np.diff(of_bands, axis=1, prepend=np.uint8(0)).tobytes())
         return CODES[compression](piece.astype(piece.dtype.newbyteorder(order)).tobytes())  # type: ignore[arg-type]
 
     pieces = [
@@ -114,6 +125,42 @@ def test_bands_of_any_layout_have_the_values_that_were_stored(seed: int, monkeyp
 
     left_out = ["extra_band_dropped"] if bands > 3 else []
     assert_shown(data, samples, BGR, ["bands_321", *left_out, "stretched"])
+
+
+@pytest.mark.parametrize("compression", [1, 32773])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_predictor_counts_only_in_codes_that_know_of_one(dtype: Any, compression: int) -> None:
+    samples = scene(3, dtype)
+    tags: Tags = {
+        **{WIDTH: ("I", [47]), HEIGHT: ("I", [33]), BITS: ("H", [samples.dtype.itemsize * 8] * 3)},
+        **{SAMPLES: ("H", [3]), COMPRESSION: ("H", [compression]), PREDICTOR: ("H", [2]), STRIP_ROWS: ("I", [33])},
+        SAMPLE_FORMAT: ("H", [FORMATS[samples.dtype.kind]] * 3),
+    }
+    data, _ = write([CODES[compression](samples.tobytes())], tags, files.RGB, order="<", big=False, as_tiles=False)
+
+    decoded = decode(data, rendering=BGR)
+    expected = samples[..., ::-1] if dtype == np.uint8 else shown(samples, BGR)
+    assert np.abs(decoded.pixels - expected.astype(float)).max() <= 0.51
+
+
+@pytest.mark.parametrize(("dtype", "predictor"), [(np.uint16, 3), (np.uint8, 3), (np.uint16, 5), (np.float32, 5)])
+def test_a_predictor_that_is_undefined_is_refused(dtype: Any, predictor: int) -> None:
+    samples = scene(3, dtype)
+    tags: Tags = {
+        **{WIDTH: ("I", [47]), HEIGHT: ("I", [33]), BITS: ("H", [samples.dtype.itemsize * 8] * 3)},
+        **{SAMPLES: ("H", [3]), COMPRESSION: ("H", [8]), PREDICTOR: ("H", [predictor]), STRIP_ROWS: ("I", [33])},
+        SAMPLE_FORMAT: ("H", [FORMATS[samples.dtype.kind]] * 3),
+    }
+    data, _ = write([zlib.compress(samples.tobytes())], tags, files.RGB, order="<", big=False, as_tiles=False)
+
+    assert_refused(data, "cannot be decoded as TIFF", rendering=BGR)
+
+
+def test_bits_beyond_those_of_the_bands_do_not_count() -> None:
+    samples = scene(3, np.uint8)
+    data = files.tiff(samples, files.RGB, tags={BITS: ("H", [8, 8, 8, 16])})
+
+    assert np.array_equal(decode(data, rendering=BGR).pixels, samples[..., ::-1])
 
 
 @pytest.mark.parametrize("planar", [False, True])
@@ -262,8 +309,31 @@ def test_a_product_is_that_of_its_files_alone() -> None:
 def test_a_product_does_not_contradict_the_names_of_bands() -> None:
     product = PRODUCTS["planet-analytic"].rendering
     assert decode(named(scene(4), "Blue", "Green", "Red", "NIR"), rendering=product).repairs[0] == "bands_321"
-    reason = "names bands 1, 2, 3 red, green and blue, but in planet-analytic they are 3, 2, 1"
+    reason = r"whose band 3 is named 'Blue', but in planet-analytic red, green and blue are bands 3, 2, 1; say --bands"
     assert_refused(named(scene(4), "Red", "Green", "Blue", "NIR"), reason, rendering=product)
+    reason = "whose band 3 is named 'B2, 490 nm'"
+    assert_refused(named(scene(4), "B4, 665 nm", "B3, 560 nm", "B2, 490 nm"), reason, rendering=product)
+    reason = "that names bands 5, 3, 1 red, green and blue"
+    eight = PRODUCTS["planet-analytic-8b-sr"].rendering
+    assert_refused(named(scene(8), "Blue", "", "Green", "", "Red"), reason, rendering=eight)
+
+
+PLANETS_8 = ("coastal_blue", "blue", "green_i", "green", "yellow", "red", "rededge", "nir")
+
+
+@pytest.mark.parametrize("rendering", [PRODUCTS["planet-analytic-8b-sr"].rendering, Rendering(stretch=STRETCH)])
+@pytest.mark.parametrize("names", [PLANETS_8, [name.replace("_", " ").title() for name in PLANETS_8]])
+def test_bands_of_which_others_have_other_names_are_shown(rendering: Rendering, names: Sequence[str]) -> None:
+    samples = scene(8)
+
+    decoded = decode(named(samples, *names), rendering=rendering)
+    assert decoded.repairs == ("bands_642", "extra_band_dropped", "stretched")
+    assert np.abs(decoded.pixels - shown(samples, Rendering((6, 4, 2), rendering.stretch))).max() <= 0.51
+
+
+def test_numbered_bands_of_a_raster_are_those_that_the_user_says() -> None:
+    reason = "does not say which are red, green and blue; say it with --bands"
+    assert_refused(named(scene(4), "B2", "B3", "B4", "B8"), reason, rendering=Rendering(stretch=STRETCH))
 
 
 def test_a_single_band_that_is_no_picture_is_not_shown() -> None:
@@ -302,6 +372,27 @@ def test_rasters_of_which_too_little_is_said_or_stored_are_refused(
     data: bytes, rendering: Rendering, reason: str
 ) -> None:
     assert_refused(data, reason, rendering=rendering)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        files.tiff(scene(4), files.CMYK),
+        files.tiff(scene(1, np.int16), files.WHITE_IS_ZERO, tags={SAMPLE_FORMAT: ("H", [2])}),
+        files.tiff(scene(4, np.uint32), files.RGB),
+        files.tiff(scene(2, np.uint8), files.BLACK_IS_ZERO),
+    ],
+    ids=["CMYK", "white is zero", "32 bits", "two bands"],
+)
+def test_no_flags_are_asked_for_that_would_not_help(data: bytes) -> None:
+    for rendering in (NO_RENDERING, BGR):
+        with pytest.raises(ImageError) as refused:
+            decode(data, rendering=rendering)
+        assert "--" not in str(refused.value)
+
+
+def test_flags_are_asked_for_that_help() -> None:
+    assert_refused(files.tiff(scene(5, np.uint8), files.BLACK_IS_ZERO), "red, green and blue with --bands")
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "tiff"])

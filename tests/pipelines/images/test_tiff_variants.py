@@ -230,3 +230,13 @@ def test_sixteen_bits_of_an_unknown_range_are_refused(kind: str) -> None:
 def test_sixteen_bits_of_a_png_that_says_how_many_it_had_are_dark() -> None:
     data = files.png(DARK, "L", chunks={b"sBIT": bytes([12])})
     assert decode(data).repairs == ("depth_scaled", "grayscale")
+
+
+@pytest.mark.parametrize(("mode", "bands"), [("L", 1), ("LA", 2), ("RGB", 3), ("RGBA", 4)])
+@pytest.mark.parametrize("bits", [16, 12, 0])
+def test_sixteen_bits_of_a_png_that_were_not_scaled_are_refused(mode: str, bands: int, bits: int) -> None:
+    # Twelve bits as a sensor has them.
+    samples = np.minimum(np.dstack([DARK] * bands), 4095)
+    samples[..., -1:] = 65535 if bands in (2, 4) else samples[..., -1:]
+    data = files.png(samples if bands > 1 else samples[..., 0], mode, chunks={b"sBIT": bytes([bits] * bands)})
+    assert_refused(data, "it is unknown how bright white is")

@@ -68,6 +68,7 @@ def test_a_bundle_says_how_its_rasters_were_shown_and_a_flag_says_otherwise(
     assert run(input=rasters, model=folder) == 0
     deep, plain = rows(tmp_path / "out")
     assert deep["p_green"] == plain["p_green"]
+    assert manifest(tmp_path / "out")["rendering"] == {"bands": [3, 2, 1], "stretch": [[0, 2550]] * 3}
 
     assert capsys.readouterr().err == ""
     # What is not said anew is as before.

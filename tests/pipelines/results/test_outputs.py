@@ -50,7 +50,12 @@ def test_footers_say_what_each_file_was_made_with(output: Output, run: Run) -> N
 
 
 @pytest.mark.parametrize(
-    ("changes", "what"), [({"bundle": "another"}, "models"), ({"thresholds": [0.1, 0.1, 0.1]}, "thresholds")]
+    ("changes", "what"),
+    [
+        ({"bundle": "another"}, "models"),
+        ({"thresholds": [0.1, 0.1, 0.1]}, "thresholds"),
+        ({"rendering": {"bands": [3, 2, 1], "stretch": []}}, "raster flags"),
+    ],
 )
 def test_an_output_of_several_models_has_no_footer_of_its_own(
     output: Output, changes: dict[str, object], what: str
@@ -91,6 +96,21 @@ def test_files_that_differ_in_their_columns_are_read_as_one(output: Output) -> N
 
     assert [row["p_green"] is None for row in rows] == [False, False, False, True]
     assert [row["p_forest"] is None for row in rows] == [True, True, True, False]
+
+
+def test_pieces_hold_the_rows_of_the_files_in_turn_as_they_are_asked_for(output: Output) -> None:
+    fields = pa.schema([("width", pa.float64()), ("scene", pa.string()), ("path", pa.string())])
+
+    pieces = list(output.pieces(fields, missing=["scene"]))
+
+    assert [piece.schema for piece in pieces] == [fields, fields]
+    assert [row for piece in pieces for row in piece.to_pylist()] == [
+        {"width": 8.0, "scene": None, "path": path} for path in output.predictions(["path"])["path"].to_pylist()
+    ]
+    with pytest.raises(NoOutputError, match=r"\.parquet has no column scene"):
+        next(output.pieces(fields))
+    with pytest.raises(OutputError, match="is damaged or not a Parquet file"):
+        next(output.pieces(pa.schema([("path", pa.int32())])))
 
 
 def test_manifests_are_those_of_all_runs_the_oldest_first(output: Output, earlier: Run, run: Run) -> None:
@@ -173,6 +193,7 @@ def test_an_output_in_a_bucket_is_read_likewise(bucket: Bucket, earlier: Run, ru
         assert output.footer().bundle == run.bundle.digest
         assert output.predictions(["path"])["path"].to_pylist()[-1] == "later.jpg"
         assert output.failures().num_rows == 3
+        assert [piece.num_rows for piece in output.pieces(pa.schema([("path", pa.string())]))] == [3, 1]
         assert [manifest.run for manifest in output.manifests()] == [earlier.name, run.name]
     storage.write(f"{here.output}/predictions/x.parquet", b"PAR1")
     with pytest.raises(OutputError, match=r"x\.parquet is damaged"):

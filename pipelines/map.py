@@ -1,0 +1,161 @@
+"""`scenetags map`: put the windows of an output on a map."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipelines import storage
+from pipelines.commandline.files import open_named
+from pipelines.commandline.parser import Parser, UsageError, between, print_error
+from pipelines.commandline.printing import show
+from pipelines.errors import ExitCode, ScenetagsError
+
+if TYPE_CHECKING:
+    from pipelines.output.schema import Footer
+    from pipelines.results.footprints import Counts
+    from pipelines.results.outputs import Output
+
+_DESCRIPTION = """\
+Put the windows of scenes on a map: where they lie, and how probable tags are in them.
+
+The page shows them coloured by the probability of a tag, with a slider for the threshold, which begins at the model's.
+It is one file that needs no network, and shows up to a million windows. GeoJSON is for other programs, and for more.
+"""
+
+_EPILOG = """\
+examples:
+  scenetags map tagged/ --html map.html
+  scenetags map gs://results/amazon --tag road --tag habitation --html roads.html
+  scenetags map tagged/ --tag road --min_probability 0.5 --geojson roads.geojson
+
+exit codes: 0 done, 2 wrong usage, or an output without windows of scenes, 130 interrupted by Ctrl-C.
+"""
+
+_NAME = "scenetags map"
+
+# The host becomes part of the page's policy, in which a space or a semicolon would end it.
+_TILES = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/\S+", re.ASCII)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    try:
+        flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+        _check(flags)
+        _map(flags)
+    except ScenetagsError as error:
+        return print_error(_NAME, error)
+    return ExitCode.DONE
+
+
+def _parser() -> Parser:
+    parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
+    parser.add_argument("output", metavar="OUTPUT", help="the --output of predict, local or in a bucket")
+    parser.add_argument(
+        "--tag",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a tag to show; can be repeated, and the page offers the choice (default: all of the model)",
+    )
+    parser.add_argument("--html", metavar="FILE.html", help="write a page")
+    parser.add_argument("--geojson", metavar="FILE.geojson", help="write a feature per window; - for standard output")
+    parser.add_argument(
+        "--min_probability",
+        type=between(0, 1),
+        default=0.0,
+        metavar="P",
+        help="leave out windows in which no shown tag is as probable (default: none)",
+    )
+    parser.add_argument(
+        "--basemap",
+        metavar="URL",
+        help="let the page load a map from here to draw the windows on, e.g. https://HOST/{z}/{x}/{y}.png; only then "
+        "does it need a network, and whoever serves the tiles sees which ones are looked at",
+    )
+    return parser
+
+
+def _check(flags: argparse.Namespace) -> None:
+    if not flags.html and not flags.geojson:
+        raise UsageError("nothing to write", "give --html FILE.html or --geojson FILE.geojson")
+    for flag, path, endings in (
+        ("--html", flags.html, (".html", ".htm")),
+        ("--geojson", flags.geojson, (".geojson", ".json")),
+    ):
+        if path in (None, "-" if flag == "--geojson" else None):
+            continue
+        if not path.lower().endswith(endings) or storage.is_remote(path):
+            raise UsageError(f"{flag} {path} is not a local {endings[0]} file")
+        if not os.path.isdir(os.path.dirname(path) or "."):
+            raise UsageError(f"{flag} {path}: the folder does not exist", "create it first")
+    if flags.basemap is not None:
+        _check_basemap(flags.basemap, flags.html)
+
+
+def _check_basemap(url: str, page: str | None) -> None:
+    if not page:
+        raise UsageError("--basemap has no meaning without --html")
+    if not _TILES.fullmatch(url) or not all(place in url for place in ("{z}", "{x}", "{y}")):
+        raise UsageError(f"--basemap {url} is not a URL of tiles", "write e.g. https://HOST/{z}/{x}/{y}.png")
+
+
+def _map(flags: argparse.Namespace) -> None:
+    # Imported here: NumPy and Arrow would make `--help` slow.
+    from pipelines.results.footprints import choose_tags
+    from pipelines.results.outputs import open_output
+
+    output = open_output(flags.output)
+    footer = output.footer()
+    tags = choose_tags(footer, flags.tag)
+    stream = sys.stderr if flags.geojson == "-" else sys.stdout
+    if flags.html:
+        show(*_describe(flags.html, _write_page(output, footer, tags, flags), flags.min_probability), file=stream)
+    if flags.geojson:
+        counts = _write_features(output, footer, tags, flags)
+        written = "standard output" if flags.geojson == "-" else flags.geojson
+        show(*_describe(written, counts, flags.min_probability), file=stream)
+
+
+def _write_page(output: Output, footer: Footer, tags: Sequence[str], flags: argparse.Namespace) -> Counts:
+    from pipelines.results.footprints import read_footprints
+    from pipelines.results.map_data import pack
+    from pipelines.results.map_page import make_page
+
+    packed = pack(read_footprints(output, footer, tags, flags.min_probability))
+    title = os.path.basename(output.path) or output.path
+    page = make_page(title, packed, footer, tags, flags.min_probability, flags.basemap)
+    with open_named("--html", flags.html) as file:
+        file.write(page)
+    return packed.counts
+
+
+def _write_features(output: Output, footer: Footer, tags: Sequence[str], flags: argparse.Namespace) -> Counts:
+    from pipelines.results.footprints import read_footprints
+    from pipelines.results.geojson import write_features
+
+    footprints = read_footprints(output, footer, tags, flags.min_probability)
+    columns = [footer.columns[tag] for tag in tags]
+    if flags.geojson == "-":
+        return write_features(footprints, columns, sys.stdout)
+    with open_named("--geojson", flags.geojson) as file:
+        return write_features(footprints, columns, file)
+
+
+def _describe(path: str, counts: Counts, min_probability: float) -> list[str]:
+    """Say what was written, and what was left out."""
+    left = [
+        (counts.below, f"windows below {min_probability:g}"),
+        (counts.unplaced, "windows that do not say where they lie"),
+        (counts.images, "images that are no windows"),
+    ]
+    return [f"{path}: {counts.shown:,} windows", *(f"  left out: {what}: {count:,}" for count, what in left if count)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""Rows of windows that a scene no longer has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines.output.commit import Superseded, Written, commit
+from pipelines.output.earlier import EarlierRows
+from pipelines.output.ghosts import find_ghosts
+from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, Accounts, Run, Wave
+from pipelines.records import Failure, ImageRef, Listed, Window
+from pipelines.scenes.grid import Grid, window_path
+from tests.pipelines.output.rows import Rows, commit_rows, seen, stage
+
+GRID = Grid(64, 64)
+SCENE = "/a/scene.tif"
+OTHER = "/a/other.tif"
+
+
+def window(scene: str, column: int, row: int, fingerprint: str, columns: int = 128, rows: int = 128) -> ImageRef:
+    place = Window(scene, column, row, 64, 64, 0, columns, rows, 1000)
+    return ImageRef(window_path(scene, column, row, 64, 64), 1, fingerprint, window=place)
+
+
+OLD: Rows = {
+    **{window(SCENE, column, row, "").path: (PREDICTIONS, "old") for column in (0, 64) for row in (0, 64)},
+    window(SCENE, 128, 0, "").path: (FAILURES, "old"),
+    **{window(OTHER, column, 0, "").path: (PREDICTIONS, "old") for column in (0, 64, 128)},
+    "/a/chip.jpg": (PREDICTIONS, "old"),
+}
+
+
+@pytest.fixture
+def later(run: Run) -> Run:
+    """Commit the rows of an earlier run, and name a later one."""
+    commit_rows(run, OLD)
+    return replace(run, name="20991231T000000.000000Z-ffff")
+
+
+def ghosts(run: Run, listed: Sequence[Listed]) -> list[str]:
+    earlier = EarlierRows(run.folder, run.name)
+    return sorted(ghost.path.rpartition("/")[2] for item in listed for ghost in find_ghosts(earlier, GRID, item))
+
+
+def of_scene(*places: str) -> list[str]:
+    return sorted(f"scene.tif#xywh={place},64,64" for place in places)
+
+
+def test_a_scene_that_has_not_changed_has_no_ghosts(later: Run) -> None:
+    assert ghosts(later, [window(SCENE, 0, 0, "old"), window(OTHER, 0, 0, "old", columns=192)]) == []
+
+
+def test_windows_beyond_the_new_edges_are_ghosts_and_those_that_come_again_are_not(later: Run) -> None:
+    listed = [window(SCENE, 0, 0, "new", 64, 128), window(SCENE, 0, 64, "new", 64, 128)]
+    assert ghosts(later, listed) == of_scene("64,0", "64,64", "128,0"), "once, with the first window"
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [ImageRef(SCENE, 1, "new"), Failure(SCENE, "decode", "DamagedImageError", "cut off", "new")],
+    ids=["no scene any more", "cannot be cut"],
+)
+def test_all_windows_of_what_is_no_scene_any_more_are_ghosts(listed: Listed, later: Run) -> None:
+    assert ghosts(later, [listed]) == of_scene("0,0", "0,64", "64,0", "64,64", "128,0")
+
+
+@pytest.mark.parametrize("error", ["TransientError", "FileNotFoundError"])
+def test_a_scene_that_cannot_be_reached_keeps_its_rows(error: str, later: Run) -> None:
+    listed = [Failure(SCENE, "read", error, "no answer", "old"), Failure(SCENE, "list", error, "not there", "")]
+    assert ghosts(later, listed) == []
+
+
+def test_the_row_of_a_scene_as_a_whole_is_a_ghost_once_it_is_cut(run: Run) -> None:
+    commit_rows(run, {SCENE: (FAILURES, "old"), "/a/chip.jpg": (PREDICTIONS, "old")})
+    later = replace(run, name="20991231T000000.000000Z-ffff")
+    for fingerprint in ("old", "new"):
+        assert ghosts(later, [window(SCENE, 0, 0, fingerprint)]) == ["scene.tif"]
+
+
+def test_ghosts_are_deleted_and_nothing_else_is(later: Run) -> None:
+    earlier = EarlierRows(later.folder, later.name)
+    listed = window(SCENE, 0, 0, "new", 64, 64)
+    gone = list(find_ghosts(earlier, GRID, listed))
+    newer: Rows = {listed.path: (PREDICTIONS, "new")}
+    row = earlier.find(listed.path, "new")
+    assert row
+    commit(later, Wave(inputs=1), Written(stage(later, newer), [*gone, Superseded(listed.path, row.file)], Accounts()))
+    kept = {path: row for path, row in OLD.items() if not path.startswith(SCENE)}
+    assert seen(later.output) == {path: [row] for path, row in {**kept, **newer}.items()}
+    assert not list(Path(later.output, FAILURES).iterdir()), "its only row is gone"
+    assert not Path(later.output, EMPTY).exists()
