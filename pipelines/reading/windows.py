@@ -14,8 +14,8 @@ from pipelines import storage
 from pipelines.images import DecodeSettings, ImageError, Pixels, resize
 from pipelines.images.layout import ImageTooLargeError
 from pipelines.images.limits import Limits
+from pipelines.images.parts import Box
 from pipelines.images.rendering import Rendering
-from pipelines.images.tiff.parts import Box
 from pipelines.reading.budget import Allowance, Budget
 from pipelines.records import Footprint, ImageRef
 from pipelines.scenes.footprint import locate
