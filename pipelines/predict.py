@@ -202,7 +202,7 @@ def summary(run: Run, accounts: Accounts) -> list[str]:
     from pipelines.supervision.progress import duration
 
     seconds = time.time() - run.started
-    worked_on = accounts.predictions + accounts.failures
+    worked_on = accounts.predictions + accounts.failures + accounts.empty
     lines = [
         f"{accounts.inputs:,} {'image' if accounts.inputs == 1 else 'images'}: {accounts.predictions:,} tagged, "
         f"{accounts.failures:,} failed, "

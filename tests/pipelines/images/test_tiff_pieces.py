@@ -95,6 +95,12 @@ def test_what_a_sparse_tiff_of_jpegs_leaves_out_is_black(
     assert np.array_equal(decode(data).pixels, expected)
 
 
+def test_a_sparse_tiff_of_jpegs_may_leave_out_nearly_all() -> None:
+    gray = np.full((512, 16, 1), 200, np.uint8)
+    pixels = decode(tiff_files.of_jpegs(gray, 8, missing=range(1, 64))).pixels
+    assert (pixels[:8].min(), pixels[8:].max()) == (200, 0)
+
+
 def test_a_sparse_tiff_of_jpegs_has_the_value_of_no_data() -> None:
     data = tiff_files.of_jpegs(GRAY, 16, missing=[1], tags={tiff_files.NO_DATA: ("B", list(b"200\0"))})
     decoded = decode(data)
@@ -160,6 +166,15 @@ def test_sizes_may_be_missing_if_nothing_is_compressed(compressed: bool) -> None
         assert_refused(data, "leaves out all of its pixels")
     else:
         assert_decodes(data, RGB, "tiff 3x8")
+
+
+def test_a_strip_that_is_left_out_is_black_even_if_the_file_says_no_sizes() -> None:
+    """Otherwise the head of the file would be shown."""
+    places = {STRIP_ROWS: ("I", [16]), STRIP_OFFSETS: ("I", [8, 0, 8 + RGB[:32].nbytes])}
+    expected = RGB.copy()
+    expected[16:32] = 0
+    data = files.tiff(RGB, files.RGB, tags=places, without=[STRIP_SIZES])
+    assert_decodes(data, expected, "tiff 3x8")
 
 
 def test_tiles_may_be_listed_as_strips() -> None:
