@@ -63,11 +63,13 @@ def locate(georeference: Georeference | None, column: int, row: int, width: int,
     return Footprint(wkb(rings), (west, south, east, north), georeference.taken)
 
 
-def unlocated(georeference: Georeference | None) -> str:
+def unlocated(georeference: Georeference | None, width: int, height: int) -> str:
     """Return why no window of a scene can be located; empty if nothing speaks against it.
 
     Args:
       georeference: of the scene.
+      width: of the scene, in pixels.
+      height: likewise.
 
     Raises:
       ScenetagsError: pyproj is not installed.
@@ -80,7 +82,9 @@ def unlocated(georeference: Georeference | None) -> str:
         ground_of(georeference.crs, georeference.unit)
     except UnknownPlaceError as error:
         return str(error)
-    return ""
+    # The corners of a scene may lie beyond the Earth, as in a sinusoidal projection.
+    pixels = [(column, row) for column in (0, width // 2, width - 1) for row in (0, height // 2, height - 1)]
+    return "" if any(locate(georeference, *pixel, 1, 1).geometry for pixel in pixels) else _BEYOND
 
 
 class _Outline:

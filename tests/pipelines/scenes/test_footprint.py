@@ -16,6 +16,7 @@ from tests.pipelines.scenes import geotiffs
 
 NORTH_UP = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0)
 BOX = (700, 300, 256, 192)
+SIZE = (1000, 600)
 ALBERS = "+proj=aea +lat_1=20 +lat_2=60 +lat_0=40 +lon_0=-96 +x_0=0 +y_0=0 +datum=NAD83 +units={} +no_defs"
 LAMBERT = "+proj=lcc +lat_1=33 +lat_2=45 +lat_0=39 +lon_0=-96 +x_0=1000 +y_0=0 +datum=NAD83 +units=us-ft +no_defs"
 LAMBERT_1SP = "+proj=lcc +lat_1=46.5 +lat_0=46.5 +lon_0=3 +k_0=0.99987742 +x_0=6e5 +y_0=2.2e6 +datum=WGS84 +no_defs"
@@ -29,7 +30,7 @@ WEB_TURN = 2 * 20037508.342789244
 
 def located(crs: str, transform: Sequence[float], box: geotiffs.Box, endianness: str = "LITTLE") -> Footprint:
     georeference = read_georeference(*geotiffs.written(crs, transform, endianness=endianness))
-    assert unlocated(georeference) == ""
+    assert unlocated(georeference, *SIZE) == ""
     footprint = locate(georeference, *box)
     assert all(geotiffs.area(ring) > 0 for ring in geotiffs.rings_of(footprint.geometry))
     return footprint
@@ -164,8 +165,14 @@ def test_pixels_at_the_poles_reach_no_further_than_the_poles() -> None:
 )
 def test_a_window_beyond_its_projection_has_no_place(crs: str, transform: tuple[float, ...]) -> None:
     georeference = Georeference(transform, crs, "2020-01-02T03:04:05Z")
-    assert unlocated(georeference) == ""
     assert locate(georeference, 0, 0, 256, 256) == Footprint(taken="2020-01-02T03:04:05Z")
+
+
+def test_a_scene_beyond_its_projection_gives_a_reason_and_one_that_is_partly_there_none() -> None:
+    # The first pixels of a global raster in a sinusoidal projection lie beyond the Earth.
+    modis = Georeference((463.3, 0, -2e7, 0, -463.3, 1e7), "ESRI:54008")
+    assert unlocated(modis, 86_400, 43_200) == ""
+    assert unlocated(modis, 256, 256) == "it reaches beyond what its coordinate reference system can show"
 
 
 @pytest.mark.parametrize(
@@ -180,7 +187,7 @@ def test_a_window_beyond_its_projection_has_no_place(crs: str, transform: tuple[
 )
 def test_a_reference_system_that_is_not_understood_gives_a_reason(crs: str, unit: float, reason: str) -> None:
     georeference = Georeference(NORTH_UP, crs, unit=unit)
-    assert unlocated(georeference) == reason
+    assert unlocated(georeference, *SIZE) == reason
     assert locate(georeference, *BOX) == Footprint()
 
 
@@ -212,7 +219,7 @@ def test_every_pixel_of_a_window_lies_in_one_of_its_polygons_and_its_neighbours_
 
 def test_a_scene_that_says_nothing_of_its_place_gives_a_reason() -> None:
     assert locate(None, *BOX) == Footprint()
-    assert unlocated(None) == "it does not say where it lies"
+    assert unlocated(None, *SIZE) == "it does not say where it lies"
 
 
 def test_threads_do_not_share_transformers() -> None:
