@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipelines.records import Footprint
 from pipelines.scenes.footprint import locate, unlocated
 from pipelines.scenes.georeference import Georeference, read_georeference
+from pipelines.scenes.ground import Ground, ground_of
 from tests.pipelines.scenes import geotiffs
 
 NORTH_UP = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0)
@@ -115,6 +116,12 @@ def test_a_window_of_the_whole_earth_is_the_whole_earth(first: float) -> None:
     assert sum(map(geotiffs.area, geotiffs.rings_of(footprint.geometry))) == 360 * 180
 
 
+def test_columns_that_a_raster_of_the_whole_earth_repeats_are_there_once() -> None:
+    footprint = located("EPSG:4326", (0.25, 0, -180.125, 0, -0.25, 90.125), (0, 0, 1442, 721))
+    (ring,) = geotiffs.rings_of(footprint.geometry)
+    assert geotiffs.area(ring) == 360 * 180
+
+
 def test_a_window_that_ends_at_the_antimeridian_is_not_split() -> None:
     footprint = located("EPSG:4326", (0.1, 0, 170, 0, -0.1, 10), (0, 0, 100, 100))
     (ring,) = geotiffs.rings_of(footprint.geometry)
@@ -155,6 +162,7 @@ def test_pixels_at_the_poles_reach_no_further_than_the_poles() -> None:
     [
         ("EPSG:32633", (10, 0, 5e8, 0, -10, 5e6)),
         ("EPSG:4326", (10, 0, 5e5, 0, -10, 50)),
+        ("EPSG:4326", (1e-3, 0, 5e5, 0, -1e-3, 50)),
         ("EPSG:4326", (1, 0, 0, 0, -1, 500)),
         ("EPSG:4326", (0.3, 0.1, 0, 0.1, -0.3, 89)),
         ("EPSG:4326", (2, 0, -180, 0, -2, 90)),
@@ -224,6 +232,12 @@ def test_a_scene_that_says_nothing_of_its_place_gives_a_reason() -> None:
 
 def test_threads_do_not_share_transformers() -> None:
     georeference = Georeference(NORTH_UP, "EPSG:32633")
+    of_others: list[Ground] = []
+    other = threading.Thread(target=lambda: of_others.append(ground_of("EPSG:32633", 0)))
+    other.start()
+    other.join()
+    assert ground_of("EPSG:32633", 0) is ground_of("EPSG:32633", 0)
+    assert ground_of("EPSG:32633", 0) is not of_others[0]
     found: list[Footprint] = []
     threads = [
         threading.Thread(target=lambda: found.extend(locate(georeference, i, 0, 9, 9) for i in range(50)))

@@ -138,6 +138,7 @@ def test_several_tie_points_must_agree_with_the_scale() -> None:
         ({"keys": {**ALBERS, 2054: 9105}}, "the angles of its projection are not in degrees"),
         ({"keys": {**ALBERS, 3084: -95.0}}, "a parameter of its projection is missing or contradictory"),
         ({"keys": {1024: 2, 2048: 32767, 2056: 7008}}, "its datum is not understood"),
+        ({"keys": {1024: 2, 2048: 32767, 2056: 7030, 2062: 100.0}}, "its datum is not understood"),
         (
             {"keys": {1024: 2, 2048: 32767, 2056: 7030, 2051: 8903}},
             "its longitudes are counted from a meridian of its own",
