@@ -14,8 +14,8 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
     """Add the flags to a parser."""
     group = parser.add_argument_group(
         "scenes",
-        "How TIFFs that are georeferenced, or larger than a tile, are cut into windows, each of which is tagged as an\n"
-        "image named SCENE#xywh=COLUMN,ROW,WIDTH,HEIGHT. See docs/scenes.md.",
+        "How TIFFs and JPEG 2000s that are georeferenced, or larger than a tile, are cut into windows, each of them\n"
+        "tagged as an image named SCENE#xywh=COLUMN,ROW,WIDTH,HEIGHT. See docs/scenes.md.",
     )
     group.add_argument(
         "--tile", type=int, metavar="PIXELS", help="cut scenes into windows of this size (default: do not cut)"

@@ -95,8 +95,9 @@ def find_holes(image: Image.Image, layout: Layout, holes: NDArray[np.bool_]) -> 
       layout: of the same file.
       holes: bool[height, width], receives which they are.
     """
-    # Pillow takes other bands for opacity as well.
-    has_opacity = image.mode in ("LA", "La", "RGBA", "RGBa") and "alpha_dropped" in (layout.left_out or ())
+    # Of TIFFs, Pillow takes other bands for opacity as well.
+    is_opacity = layout.left_out is None or "alpha_dropped" in layout.left_out
+    has_opacity = is_opacity and image.mode in ("LA", "La", "RGBA", "RGBa")
     for top, strip in _strips(image):
         if layout.no_data is not None:
             holes[top : top + strip.height] |= _have(strip, layout.no_data)

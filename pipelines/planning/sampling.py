@@ -13,7 +13,7 @@ from typing import Any
 from pipelines.archives import Admit, is_streamed
 from pipelines.images import DecodeSettings, ImageError, Resized
 from pipelines.images.limits import Limits
-from pipelines.images.tiff.parts import Box
+from pipelines.images.parts import Box
 from pipelines.inference.ahead import IMAGES_PER_CALL, run_model
 from pipelines.inference.engines import Engine
 from pipelines.inference.tagging import Predictor

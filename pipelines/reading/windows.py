@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache, partial
@@ -14,8 +14,8 @@ from pipelines import storage
 from pipelines.images import DecodeSettings, ImageError, Pixels, resize
 from pipelines.images.layout import ImageTooLargeError
 from pipelines.images.limits import Limits
+from pipelines.images.parts import Box
 from pipelines.images.rendering import Rendering
-from pipelines.images.tiff.parts import Box
 from pipelines.reading.budget import Allowance, Budget
 from pipelines.records import Footprint, ImageRef
 from pipelines.scenes.footprint import locate
@@ -23,6 +23,7 @@ from pipelines.scenes.grid import Grid
 from pipelines.scenes.reading import ReadPart, Shown, bytes_of, memory_of, read_part, show_window
 from pipelines.scenes.scene import Scene, open_scene
 from pipelines.supervision import interruption, watchdog
+from pipelines.supervision.interruption import InterruptedRunError
 
 _AT_ONCE = 4
 """Parts fetched concurrently."""
@@ -30,6 +31,15 @@ _KEPT = 2
 """Parts kept although no window of theirs is expected: the next windows may still lie in them."""
 _OPEN = 64
 """Scenes whose directories are kept."""
+_SHARE = 4
+"""Pictures of parts that are kept take one part in so many of the budget: it does not count them."""
+_BYTES = 4
+"""Of a pixel of such a picture, with its mask."""
+_SECONDS_BETWEEN_LOOKS = 0.5
+"""While room is waited for, between looks at whether the run was asked to stop."""
+
+_Key = tuple[str, str, int]
+"""Of a part: path and fingerprint of its scene, and its number."""
 
 
 class WindowPixels(NamedTuple):
@@ -68,18 +78,18 @@ class Windows:
         self._limits = limits
         self._budget = budget
         self._turn = turn
-        self._parts: OrderedDict[tuple[str, str, int], _Held] = OrderedDict()
-        self._expected: dict[str, Sequence[_Held]] = {}
-        self._lock = threading.Lock()
+        self._parts: OrderedDict[_Key, _Held] = OrderedDict()
+        self._expected: dict[str, _Window] = {}
+        self._room = threading.Condition()
         self._fetchers = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="parts")
 
     def expect(self, ref: ImageRef) -> None:
-        """Begin to read the parts in which a window lies."""
+        """Begin to read the parts in which a window lies, once there is room for them."""
         # Who reads the window meets the same error, and reports it.
-        with suppress(OSError, ImageError):
-            scene = self._open(ref)
-            with self._lock:
-                self._expected[ref.path] = self._hold(scene, _box(ref))
+        with suppress(OSError, ImageError, InterruptedRunError):
+            window = self._begin(ref)
+            with self._room:
+                self._expected[ref.path] = window
 
     def read(self, ref: ImageRef) -> WindowPixels | None:
         """Read a window; return None if too little of it holds data.
@@ -89,9 +99,9 @@ class Windows:
           OSError: it cannot be fetched.
           InterruptedRunError: the run was asked to stop.
         """
-        scene, box = self._open(ref), _box(ref)
-        with self._lock:
-            held = self._expected.pop(ref.path, None) or self._hold(scene, box)
+        with self._room:
+            window = self._expected.pop(ref.path, None)
+        scene, box, held = window or self._begin(ref)
         try:
             parts = [part.reading.result() for part in held]
             with self._turn:
@@ -123,26 +133,48 @@ class Windows:
         file = ImageRef(ref.window.scene, ref.window.size, ref.fingerprint)
         return _open_once(file, self._grid, self._decoding.rendering, self._decoding.max_pixels)
 
-    def _hold(self, scene: Scene, box: Box) -> list[_Held]:
-        """Keep the parts in which a window lies, and begin to read those that are not there."""
-        held = []
-        for number in scene.division.parts_of(box):
-            key = scene.ref.path, scene.ref.fingerprint, number
-            if key not in self._parts:
-                self._parts[key] = _Held(self._fetchers.submit(self._read, scene, number))
-            self._parts.move_to_end(key)
-            self._parts[key].expected += 1
-            held.append(self._parts[key])
-        return held
+    def _begin(self, ref: ImageRef) -> _Window:
+        """Keep the parts in which a window lies, and begin to read those that are not there.
+
+        Who waits for room holds nothing, and who holds parts waits for nothing else: so nobody waits in a circle.
+        """
+        scene, box = self._open(ref), _box(ref)
+        sizes = {
+            (scene.ref.path, scene.ref.fingerprint, number): _bytes(scene.division.part(number))
+            for number in scene.division.parts_of(box)
+        }
+        with self._room:
+            while not self._make_room(sizes):
+                interruption.check()
+                self._room.wait(_SECONDS_BETWEEN_LOOKS)
+            for key, size in sizes.items():
+                if key not in self._parts:
+                    self._parts[key] = _Held(self._fetchers.submit(self._read, scene, key[2]), size)
+                self._parts.move_to_end(key)
+                self._parts[key].expected += 1
+            return _Window(scene, box, [self._parts[key] for key in sizes])
+
+    def _make_room(self, sizes: Mapping[_Key, int]) -> bool:
+        """Drop parts in which no window is expected, the oldest first, until these fit; return whether they do."""
+        new = sum(size for key, size in sizes.items() if key not in self._parts)
+        if not new:
+            return True
+        idle = [key for key, part in self._parts.items() if not part.expected and key not in sizes]
+        excess = new + sum(part.size for part in self._parts.values()) - self._budget.capacity // _SHARE
+        while excess > 0 and idle:
+            excess -= self._parts.pop(idle.pop(0)).size
+        # Parts that are too large for all room there is are kept alone.
+        return excess <= 0 or not any(part.expected for part in self._parts.values())
 
     def _let_go(self, held: Sequence[_Held]) -> None:
         """Drop the oldest parts in which no window is expected."""
-        with self._lock:
+        with self._room:
             for part in held:
                 part.expected -= 1
             idle = [key for key, part in self._parts.items() if not part.expected]
             for key in idle[: max(0, len(idle) - _KEPT)]:
                 del self._parts[key]
+            self._room.notify_all()
 
     def _read(self, scene: Scene, number: int) -> ReadPart:
         interruption.check()
@@ -183,11 +215,20 @@ class Windows:
 
 
 class _Held:
-    """A part that is kept, or being read, and the number of windows in it that are expected."""
+    """A part that is kept, or being read; the bytes of its picture; and the number of windows expected in it."""
 
-    def __init__(self, reading: Future[ReadPart]) -> None:
+    def __init__(self, reading: Future[ReadPart], size: int) -> None:
         self.reading = reading
+        self.size = size
         self.expected = 0
+
+
+class _Window(NamedTuple):
+    """A window: its scene, its pixels, and the parts in which it lies."""
+
+    scene: Scene
+    box: Box
+    parts: Sequence[_Held]
 
 
 @lru_cache(maxsize=_OPEN)
@@ -202,3 +243,8 @@ def _box(ref: ImageRef) -> Box:
     assert ref.window
     _, column, row, width, height, *_ = ref.window
     return Box(column, row, column + width, row + height)
+
+
+def _bytes(part: Box) -> int:
+    """Return how many bytes the picture of a part takes."""
+    return part.width * part.height * _BYTES

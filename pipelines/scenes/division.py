@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from math import lcm
 from typing import NamedTuple
 
-from pipelines.images.tiff.parts import Box
+from pipelines.images.parts import Box
 from pipelines.scenes.grid import Grid
 
 _TYPICAL_PIXELS = 1 << 22

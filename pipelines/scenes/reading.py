@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.images import Pixels, decode_part
+from pipelines.images.parts import Box, Divided
 from pipelines.images.rendering import NO_RENDERING, Rendering
-from pipelines.images.tiff.parts import Box, Divided, find_part, write_part
-from pipelines.images.tiff.strips import BITS, SAMPLES
 from pipelines.scenes.scene import Scene
 
 _GAP = 1 << 16
@@ -51,14 +50,13 @@ class Shown(NamedTuple):
 
 def bytes_of(scene: Scene, number: int) -> int:
     """Return how many bytes of the file a part takes."""
-    part = find_part(scene.image, scene.division.part(number), scene.bands)
+    part = scene.image.find_part(scene.division.part(number), scene.bands)
     return sum(size for _, size in part.spans)
 
 
 def memory_of(scene: Scene, number: int) -> int:
     """Return how many bytes of memory are needed to read a part, about."""
-    box, tags = scene.division.part(number), scene.image.tags
-    stored = -(-tags.get(BITS, (1,))[0] // 8) * tags.get(SAMPLES, (1,))[0]
+    box, stored = scene.division.part(number), scene.image.stored
     # What is fetched is joined to a file, and its samples may be unpacked twice.
     return 2 * bytes_of(scene, number) + box.width * box.height * (_PICTURE + 2 * stored)
 
@@ -126,8 +124,8 @@ def _decode(
     bands: Sequence[int] = (),
 ) -> ReadPart | None:
     """Fetch and decode some pixels of an image; return None if the file leaves them all out."""
-    part = find_part(image, box, bands)
-    data = write_part(image, part, _fetch(part.spans, fetch))
+    part = image.find_part(box, bands)
+    data = image.write_part(part, _fetch(part.spans, fetch))
     if data is None:
         return None
     with decoding():

@@ -7,21 +7,27 @@ from functools import partial
 from typing import NamedTuple
 
 from pipelines import storage
-from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UntrustedColoursError
+from pipelines.images.formats import recognize
+from pipelines.images.jpeg2000.layout import read_jpeg2000
+from pipelines.images.jpeg2000.parts import read_tiles
+from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLargeError, Layout, UntrustedColoursError
+from pipelines.images.limits import HEAD
+from pipelines.images.parts import Divided
 from pipelines.images.rendering import Rendering
 from pipelines.images.tiff.directories import read_directory
 from pipelines.images.tiff.layout import read_tiff
-from pipelines.images.tiff.parts import Divided, divide, divide_mask
+from pipelines.images.tiff.parts import divide, divide_mask
 from pipelines.images.tiff.rendering import find_raster
 from pipelines.images.tiff.strips import HEIGHT, PLANES, SEPARATE_PLANES, WIDTH
 from pipelines.records import ImageRef
 from pipelines.scenes.division import Division, divide_scene
 from pipelines.scenes.georeference import Georeference, read_georeference
 from pipelines.scenes.grid import Grid
+from pipelines.scenes.jpeg2000 import find_georeference
 from pipelines.scenes.pages import Pages
 
 _BITS_OF_A_PICTURE = 8
-_ENDINGS = (".tif", ".tiff")
+_ENDINGS = (".tif", ".tiff", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
 
 
 class Scene(NamedTuple):
@@ -63,42 +69,68 @@ def open_scene(ref: ImageRef, grid: Grid, rendering: Rendering, max_pixels: int)
       max_pixels: the most pixels that are decoded at once.
 
     Returns:
-      None if the file is no scene: not georeferenced, and no larger than a window; or no TIFF at all.
+      None if the file is no scene: not georeferenced, and no larger than a window; or neither TIFF nor JPEG 2000.
 
     Raises:
       ImageError: it is damaged, not supported, or its colours are unknown.
       OSError: it cannot be read.
     """
     pages = Pages(partial(storage.read_range, ref.path, fingerprint=ref.fingerprint), ref.size)
-    if pages[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    try:
+        kind = recognize(pages[:HEAD])
+    except ImageError:
+        # Its decoder knows the reason.
+        return None
+    if kind not in ("tiff", "jpeg2000"):
         return None
     try:
-        return _open(ref, pages, grid, rendering, max_pixels)
+        scene = _open_tiff(ref, pages, grid, rendering) if kind == "tiff" else _open_jpeg2000(ref, pages, grid)
     except (struct.error, IndexError, OverflowError) as error:
-        raise DamagedImageError("truncated TIFF header") from error
+        raise DamagedImageError(f"truncated {kind.upper()} header") from error
+    if scene:
+        _check_parts(scene.division, max_pixels)
+    return scene
 
 
-def _open(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering, max_pixels: int) -> Scene | None:
+def _open_jpeg2000(ref: ImageRef, pages: Pages, grid: Grid) -> Scene | None:
+    georeference = find_georeference(pages)
+    layout = read_jpeg2000(pages)
+    if georeference is None and max(layout.width, layout.height) <= grid.tile:
+        return None
+    _check_depth(layout)
+    image = read_tiles(pages)
+    division = divide_scene(image.width, image.height, image.block, grid)
+    return Scene(ref, image, None, (), layout.source, (), georeference, division)
+
+
+def _check_depth(layout: Layout) -> None:
+    if layout.bits > _BITS_OF_A_PICTURE and not layout.render:
+        # The values of one part do not tell what white is in the others.
+        raise UntrustedColoursError(
+            f"{layout.bits}-bit scene: it is unknown how bright white is",
+            "say it with --stretch or --product" if layout.format == "tiff" else "make it a TIFF, and say --stretch",
+        )
+
+
+def _check_parts(division: Division, max_pixels: int) -> None:
+    if division.part_width * division.part_height > max_pixels:
+        raise ImageTooLargeError(
+            f"scene of which {division.part_width:,} x {division.part_height:,} pixels have to be decoded at once: "
+            f"exceeds the limit of {max_pixels:,} (predict --max_pixels)",
+            "rewrite it in tiles, e.g. with gdal_translate -of COG",
+        )
+
+
+def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering) -> Scene | None:
     directory = read_directory(pages)
     georeference = read_georeference(directory.texts, directory.form.order)
     layout_size = [directory.tags.get(tag, (0,))[0] for tag in (WIDTH, HEIGHT)]
     if georeference is None and max(layout_size) <= grid.tile:
         return None
     layout = read_tiff(pages, rendering)
-    if layout.bits > _BITS_OF_A_PICTURE and not layout.render:
-        # The values of one part do not tell what white is in the others.
-        raise UntrustedColoursError(
-            f"{layout.bits}-bit scene: it is unknown how bright white is", "say it with --stretch or --product"
-        )
+    _check_depth(layout)
     image = divide(pages, directory)
-    division = divide_scene(image.width, image.height, (image.grid.columns, image.grid.rows), grid)
-    largest = division.part_width * division.part_height
-    if largest > max_pixels:
-        raise ImageTooLargeError(
-            f"scene of which {division.part_width:,} x {division.part_height:,} pixels have to be decoded at once: "
-            f"exceeds the limit of {max_pixels:,} (predict --max_pixels)",
-            "rewrite it in tiles, e.g. with gdal_translate -of COG",
-        )
+    division = divide_scene(image.width, image.height, image.block, grid)
     raster = find_raster(directory, rendering)
     separate = directory.tags.get(PLANES, (1,))[0] == SEPARATE_PLANES
     bands = raster.bands if raster and raster.number > 1 and separate else ()

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError
+from pipelines.images.parts import Data
 
 SIGNATURE = b"\xff\x4f\xff\x51"
-_COD, _COC, _SOT, _SOD, _EOC = b"\xff\x52", b"\xff\x53", b"\xff\x90", b"\xff\x93", b"\xff\xd9"
+_COD, _COC, SOT, _SOD, EOC = b"\xff\x52", b"\xff\x53", b"\xff\x90", b"\xff\x93", b"\xff\xd9"
 _MOST_COMPONENTS = 16384
 # A decoder keeps a record of each tile (10 KB) and of each code block (200 bytes) and packet of a tile.
-_MOST_TILES, _MOST_PARTS, _MOST_RECORDS = 20_000, 100_000, 500_000
-_MOST_SEGMENTS = 200_000
+MOST_TILES, MOST_PARTS, _MOST_RECORDS = 20_000, 100_000, 500_000
+MOST_SEGMENTS = 200_000
 # A decoder takes four bytes per sample of a tile, however little data there is. No picture has so many pixels per byte.
 _FEW_PIXELS, _MOST_PER_BYTE = 16_000_000, 2000
 # As bits of a packet header, ones alone: more bits of length than there may be.
@@ -30,8 +31,9 @@ class Size(NamedTuple):
     Attributes:
       width: columns.
       height: rows.
-      at_origin: whether the image and its first tile begin where the reference grid does.
-      tile: columns and rows of a tile.
+      origin: left and top of the image, and of its first tile, on the reference grid.
+      step: columns and rows from one tile to the next.
+      tile: columns and rows of a tile, as far as they are of the image.
       tiles: how many there are, across and down.
       bits: of the samples of each component.
       signed: whether those of any component are.
@@ -40,7 +42,8 @@ class Size(NamedTuple):
 
     width: int
     height: int
-    at_origin: bool
+    origin: tuple[int, int, int, int]
+    step: tuple[int, int]
     tile: tuple[int, int]
     tiles: tuple[int, int]
     bits: tuple[int, ...]
@@ -86,7 +89,7 @@ class Codestream(NamedTuple):
     end: int
 
 
-def read_size(data: bytes, start: int) -> Size:
+def read_size(data: Data, start: int) -> Size:
     """Read the size of the codestream that begins at a byte; annex A.5.1.
 
     Raises:
@@ -94,7 +97,8 @@ def read_size(data: bytes, start: int) -> Size:
     """
     if data[start : start + 4] != SIGNATURE:
         raise DamagedImageError("damaged JPEG 2000: its codestream does not begin with a size")
-    length, right, bottom, left, top, *tile, tile_left, tile_top, count = struct.unpack_from(">H2x8IH", data, start + 4)
+    head = data[start + 4 : start + 42]
+    length, right, bottom, left, top, *tile, tile_left, tile_top, count = struct.unpack(">H2x8IH", head)
     if length != 38 + 3 * count or not 0 < count <= _MOST_COMPONENTS:
         raise DamagedImageError(f"damaged JPEG 2000: a size of {length} bytes for {count} components")
     components = list(struct.iter_unpack(">BBB", data[start + 42 : start + 42 + 3 * count]))
@@ -106,7 +110,8 @@ def read_size(data: bytes, start: int) -> Size:
     return Size(
         right - left,
         bottom - top,
-        not any((left, top, tile_left, tile_top)),
+        (left, top, tile_left, tile_top),
+        (across, down),
         (min(across, right - left), min(down, bottom - top)),
         (-(-(right - tile_left) // across), -(-(bottom - tile_top) // down)),
         tuple((depth & 0x7F) + 1 for depth, _, _ in components),
@@ -129,27 +134,27 @@ def read_codestream(data: bytes, start: int, end: int, size: Size) -> Codestream
       ImageTooLargeError: decoding it would take too much memory.
     """
     tiles = size.tiles[0] * size.tiles[1]
-    if tiles > _MOST_TILES:
-        raise ImageTooLargeError(f"JPEG 2000 of {tiles:,} tiles: the limit is {_MOST_TILES:,}")
+    if tiles > MOST_TILES:
+        raise ImageTooLargeError(f"JPEG 2000 of {tiles:,} tiles: the limit is {MOST_TILES:,}")
     pixels = size.width * size.height
     if pixels > max(_FEW_PIXELS, _MOST_PER_BYTE * (end - start)):
         raise ImageTooLargeError(f"JPEG 2000 of {pixels:,} pixels in {end - start:,} bytes: it holds no picture")
     codings: list[Coding] = []
-    at, left = _read_segments(data, start + 2, end, _SOT, codings, _MOST_SEGMENTS)
+    at, left = _read_segments(data, start + 2, end, SOT, codings, MOST_SEGMENTS)
     parts: list[TilePart] = []
-    while data[at : at + 2] == _SOT:
+    while data[at : at + 2] == SOT:
         tile, length = struct.unpack_from(">4xHI", data, at)
         packets, left = _read_segments(data, at + 12, end, _SOD, codings, left)
         packets += 2
         # The last part may leave its length open. No data of a packet looks like an end marker.
-        part_end = at + length if length else data.find(_EOC, packets, end)
+        part_end = at + length if length else data.find(EOC, packets, end)
         if not packets <= part_end <= end:
             raise DamagedImageError(f"truncated JPEG 2000: its data ends within tile {tile + 1} of {tiles}")
         parts.append(TilePart(tile, at, part_end))
-        if len(parts) > _MOST_PARTS:
-            raise DamagedImageError(f"damaged JPEG 2000: more than {_MOST_PARTS:,} tile parts")
+        if len(parts) > MOST_PARTS:
+            raise DamagedImageError(f"damaged JPEG 2000: more than {MOST_PARTS:,} tile parts")
         at = part_end
-    if at < end and data[at : at + 2] != _EOC:
+    if at < end and data[at : at + 2] != EOC:
         raise DamagedImageError(f"truncated JPEG 2000: neither a tile nor the end at byte {at}")
     missing = tiles - len({part.tile for part in parts if part.tile < tiles})
     if missing:
@@ -178,7 +183,7 @@ def _read_segments(data: bytes, at: int, end: int, last: bytes, codings: list[Co
             # The number of the component takes one byte, since there are at most four.
             codings.append(_read_coding(payload[1], codings[0].layers, payload[2:]))
         at += 2 + length
-    raise DamagedImageError(f"damaged JPEG 2000: more than {_MOST_SEGMENTS:,} marker segments")
+    raise DamagedImageError(f"damaged JPEG 2000: more than {MOST_SEGMENTS:,} marker segments")
 
 
 def _read_coding(style: int, layers: int, parameters: bytes) -> Coding:
@@ -247,7 +252,7 @@ def with_true_counts(data: bytes, start: int, codestream: Codestream) -> Iterato
         if data[place] != count and count < 256:
             yield from (view[behind:place], bytes((count,)))
             behind = place + 1
-    yield from (view[behind : codestream.end], _EOC)
+    yield from (view[behind : codestream.end], EOC)
 
 
 def add_no_packets(data: bytes, start: int, codestream: Codestream) -> Iterator[bytes | memoryview]:
@@ -268,4 +273,4 @@ def add_no_packets(data: bytes, start: int, codestream: Codestream) -> Iterator[
             length = struct.pack(">I", end - begin + len(_NO_PACKET))
             yield b"".join((view[behind : begin + 6], length, view[begin + 10 : end], _NO_PACKET))
             behind = end
-    yield b"".join((view[behind : codestream.end], _EOC))
+    yield b"".join((view[behind : codestream.end], EOC))

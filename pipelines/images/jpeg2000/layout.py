@@ -21,6 +21,7 @@ from pipelines.images.jpeg2000.codestream import (
     with_true_counts,
 )
 from pipelines.images.layout import DamagedImageError, Layout, UnsupportedImageError, UntrustedColoursError
+from pipelines.images.parts import Data
 from pipelines.images.profiles import colour_space
 
 MARK = b"\0\0\0\x0cjP  \r\n\x87\n"
@@ -48,7 +49,7 @@ class _Channels(NamedTuple):
     opacity: bool
 
 
-def read_jpeg2000(data: bytes) -> Layout:
+def read_jpeg2000(data: Data) -> Layout:
     """Read the size of the codestream, and the boxes that say what its components mean."""
     boxes, streams = _read_boxes(data)
     start, end = streams[0]
@@ -77,9 +78,9 @@ def read_jpeg2000(data: bytes) -> Layout:
 
 def find_size(head: bytes) -> Size | None:
     """Read the size from the beginning of a file; None if it comes later."""
-    if head.startswith(SIGNATURE):
+    if head[: len(SIGNATURE)] == SIGNATURE:
         return read_size(head, 0)
-    streams = (start for name, start, _ in _walk(head, 0, len(head)) if name == b"jp2c")
+    streams = (start for name, start, _ in walk_boxes(head, 0, len(head)) if name == b"jp2c")
     start = next(streams, None)
     return None if start is None else read_size(head, start)
 
@@ -92,9 +93,8 @@ def _to_pixels(start: int, end: int, size: Size, space: int, data: bytes) -> byt
         raise DamagedImageError("truncated JPEG 2000: it ends before its pixels") from error
     header = struct.pack(">IIHBBBB", size.height, size.width, len(size.bits), size.bits[0] - 1, _WAVELET, 0, 0)
     colours = struct.pack(">BBBI", _ENUMERATED, 0, 0, space)
-    boxes = _box(b"ftyp", b"jp2 \0\0\0\0jp2 ") + _box(b"jp2h", _box(b"ihdr", header) + _box(b"colr", colours))
-    # The last box extends to the end of the file.
-    return b"".join((MARK, boxes, bytes(4), b"jp2c", *with_true_counts(data, start, codestream)))
+    boxes = write_box(b"ihdr", header) + write_box(b"colr", colours)
+    return b"".join((*write_start(boxes), *with_true_counts(data, start, codestream)))
 
 
 def without_missing_packets(data: bytes) -> tuple[bytes, int]:
@@ -111,7 +111,7 @@ def without_missing_packets(data: bytes) -> tuple[bytes, int]:
 
 def _halvings(size: Size, codestream: Codestream) -> int:
     """Return how often the sides of an image can be halved before Pillow takes it for damaged."""
-    if not size.at_origin:
+    if any(size.origin):
         return 0
     times = min(coding.levels for coding in codestream.codings)
     # Pillow rounds the sides to the nearest, and OpenJPEG rounds them up. No tile may be without pixels.
@@ -123,19 +123,26 @@ def _halvings(size: Size, codestream: Codestream) -> int:
     return times
 
 
-def _box(name: bytes, payload: bytes) -> bytes:
+def write_start(header: bytes) -> tuple[bytes, ...]:
+    """Return what precedes the codestream in a file with these boxes in its header box."""
+    # The last box extends to the end of the file.
+    return MARK, write_box(b"ftyp", b"jp2 \0\0\0\0jp2 "), write_box(b"jp2h", header), bytes(4), b"jp2c"
+
+
+def write_box(name: bytes, payload: bytes) -> bytes:
+    """Return a box; annex I.4."""
     return struct.pack(">I4s", 8 + len(payload), name) + payload
 
 
-def _walk(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def walk_boxes(data: Data, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, first byte and end of the content of each box between two bytes; annex I.4."""
     for _ in range(_MOST_BOXES):
         if at + 8 > end:
             return
-        length, name = struct.unpack_from(">I4s", data, at)
+        length, name = struct.unpack(">I4s", data[at : at + 8])
         start = at + 8
         if length == 1:
-            (length,) = struct.unpack_from(">Q", data, start)
+            (length,) = struct.unpack(">Q", data[start : start + 8])
             start += 8
         box_end = at + length if length else end
         if box_end < start:
@@ -145,17 +152,17 @@ def _walk(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     raise DamagedImageError(f"damaged JPEG 2000: more than {_MOST_BOXES:,} boxes")
 
 
-def _read_boxes(data: bytes) -> tuple[_Boxes, list[tuple[int, int]]]:
+def _read_boxes(data: Data) -> tuple[_Boxes, list[tuple[int, int]]]:
     """Read the boxes of the header, and find the first byte and the end of up to two codestreams."""
     boxes: _Boxes = {}
-    if data.startswith(SIGNATURE):
+    if data[: len(SIGNATURE)] == SIGNATURE:
         return boxes, [(0, len(data))]
     streams: list[tuple[int, int]] = []
-    for name, start, end in _walk(data, 0, len(data)):
+    for name, start, end in walk_boxes(data, 0, len(data)):
         if end > len(data) and not streams:
             raise DamagedImageError(f"truncated JPEG 2000: its box {name!r} at byte {start} is not whole")
         if name == b"jp2h" and not boxes:
-            for part, begin, stop in _walk(data, start, end):
+            for part, begin, stop in walk_boxes(data, start, end):
                 boxes.setdefault(part, []).append(data[begin : min(stop, end)])
         elif name == b"jp2c":
             streams.append((start, end))

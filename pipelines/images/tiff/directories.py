@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UnsupportedImageError
+from pipelines.images.parts import Data
 from pipelines.images.tiff.strips import (
     BITS,
     COMPRESSION,
@@ -72,14 +73,6 @@ _REDUCED, _MASK, _OLD_REDUCED = 1, 4, 2
 MASK_PHOTOMETRIC = 4
 KINDS = (KIND, OLD_KIND, PHOTOMETRIC)
 """Tags that say whether a picture is one of these."""
-
-
-class Data(Protocol):
-    """The bytes of a file, which may be fetched as they are needed."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, span: slice, /) -> bytes: ...
 
 
 class Form(NamedTuple):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 from pipelines.images.layout import DamagedImageError, Layout, UnsupportedImageError
+from pipelines.images.parts import Data
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.images.tiff.directories import (
     FILL_ORDER,
     NO_DATA,
     ORIENTATION,
     PROFILE,
-    Data,
     Directory,
     read_directory,
 )

@@ -11,13 +11,13 @@ from math import gcd
 from typing import NamedTuple
 
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError
+from pipelines.images.parts import Box, Data, Part
 from pipelines.images.tiff.directories import (
     INTEGERS,
     METADATA,
     NO_DATA,
     ORIENTATION,
     PROFILE,
-    Data,
     Directory,
     read_mask,
 )
@@ -25,9 +25,11 @@ from pipelines.images.tiff.places import check_places
 from pipelines.images.tiff.rewriting import HEADER, Values, write_tiff
 from pipelines.images.tiff.samples import YCBCR
 from pipelines.images.tiff.strips import (
+    BITS,
     COMPRESSION,
     HEIGHT,
     PHOTOMETRIC,
+    SAMPLES,
     STRIP_OFFSETS,
     STRIP_ROWS,
     STRIP_SIZES,
@@ -48,38 +50,7 @@ _UNDEFINED, _ASCII = 7, 2
 _BLACK_IS_ZERO = 1
 
 
-class Box(NamedTuple):
-    """A rectangle of pixels, from `left` and `top` up to, but not including, `right` and `bottom`."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def width(self) -> int:
-        """Columns."""
-        return self.right - self.left
-
-    @property
-    def height(self) -> int:
-        """Rows."""
-        return self.bottom - self.top
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Columns and rows."""
-        return self.width, self.height
-
-    def within(self, other: Box) -> tuple[slice, slice]:
-        """Return the rows and columns of another rectangle that are this one's."""
-        return (
-            slice(max(0, self.top - other.top), max(0, self.bottom - other.top)),
-            slice(max(0, self.left - other.left), max(0, self.right - other.left)),
-        )
-
-
-class Divided(NamedTuple):
+class DividedTiff(NamedTuple):
     """An image in a TIFF that is read in parts.
 
     Attributes:
@@ -106,23 +77,80 @@ class Divided(NamedTuple):
         """Rows."""
         return self.tags[HEIGHT][0]
 
+    @property
+    def block(self) -> tuple[int, int]:
+        """Columns and rows of a strip or tile."""
+        return self.grid.columns, self.grid.rows
 
-class Part(NamedTuple):
-    """Strips or tiles next to one another.
+    @property
+    def stored(self) -> int:
+        """Bytes of the samples of a pixel."""
+        return -(-self.tags.get(BITS, (1,))[0] // 8) * self.tags.get(SAMPLES, (1,))[0]
 
-    Attributes:
-      box: their pixels, as far as they are of the image.
-      spans: first byte and number of bytes of each; 0 and 0 of those that the file leaves out, or that are of no band
-        that is needed.
-      holes: the pixels of those that the file leaves out.
-    """
+    def find_part(self, box: Box, bands: Sequence[int] = ()) -> Part:
+        """Find the strips or tiles in which some pixels lie.
 
-    box: Box
-    spans: tuple[tuple[int, int], ...]
-    holes: tuple[Box, ...]
+        Args:
+          box: the pixels.
+          bands: numbers of those that are needed, from 0; all if empty.
+
+        Raises:
+          DamagedImageError: the file ends before one of them does.
+        """
+        grid = self.grid
+        across = -(-self.width // grid.columns)
+        columns = range(box.left // grid.columns, -(-box.right // grid.columns))
+        rows = range(box.top // grid.rows, -(-box.bottom // grid.rows))
+        spans, holes = [], list[Box]()
+        for band in range(grid.number // (across * grid.down)):
+            is_needed = not bands or band in bands
+            for row in rows:
+                for column in columns:
+                    number = (band * grid.down + row) * across + column
+                    span = (grid.offsets[number], grid.sizes[number]) if is_needed else (0, 0)
+                    spans.append(span if all(span) else (0, 0))
+                    if sum(spans[-1]) > self.size:
+                        raise _truncated(self, *span, self.size - span[0])
+                    if is_needed and not all(span):
+                        holes.append(_bounds(self, range(column, column + 1), range(row, row + 1)))
+        return Part(_bounds(self, columns, rows), tuple(spans), tuple(dict.fromkeys(holes)))
+
+    def write_part(self, part: Part, pieces: Sequence[bytes | memoryview]) -> bytes | None:
+        """Write a TIFF of a part of an self.
+
+        Args:
+          part: of it.
+          pieces: the bytes of each of its spans.
+
+        Returns:
+          The file; None if the image leaves out the whole part.
+
+        Raises:
+          DamagedImageError: a piece has fewer bytes than it should, or a tag an impossible value.
+        """
+        if not any(size for _, size in part.spans):
+            return None
+        at, offsets = HEADER, []
+        for (start, size), piece in zip(part.spans, pieces, strict=True):
+            if len(piece) < size:
+                raise _truncated(self, start, size, len(piece))
+            offsets.append(at if size else 0)
+            at += size
+        is_tiled = TILE_OFFSETS in self.tags
+        integers = {
+            **{tag: values for tag, values in self.tags.items() if tag in INTEGERS},
+            WIDTH: (part.box.width,),
+            HEIGHT: (part.box.height,),
+            TILE_OFFSETS if is_tiled else STRIP_OFFSETS: tuple(offsets),
+            TILE_SIZES if is_tiled else STRIP_SIZES: tuple(size for _, size in part.spans),
+        }
+        try:
+            return write_tiff(self.directory.form.order, pieces, integers, self.further)
+        except struct.error as error:
+            raise DamagedImageError("damaged TIFF: a tag whose value no TIFF can hold") from error
 
 
-def divide(data: Data, directory: Directory) -> Divided:
+def divide(data: Data, directory: Directory) -> DividedTiff:
     """Read how the main image of a TIFF is divided.
 
     Args:
@@ -138,7 +166,7 @@ def divide(data: Data, directory: Directory) -> Divided:
     return _divide(data, directory)
 
 
-def divide_mask(data: Data, image: Divided) -> Divided | None:
+def divide_mask(data: Data, image: DividedTiff) -> DividedTiff | None:
     """Read how the mask of an image is divided; None if it has none of its size.
 
     Raises:
@@ -154,79 +182,13 @@ def divide_mask(data: Data, image: Divided) -> Divided | None:
     return mask._replace(tags={**mask.tags, PHOTOMETRIC: (_BLACK_IS_ZERO,)})
 
 
-def find_part(image: Divided, box: Box, bands: Sequence[int] = ()) -> Part:
-    """Find the strips or tiles in which some pixels lie.
-
-    Args:
-      image: it is part of.
-      box: the pixels.
-      bands: numbers of those that are needed, from 0; all if empty.
-
-    Raises:
-      DamagedImageError: the file ends before one of them does.
-    """
-    grid = image.grid
-    across = -(-image.width // grid.columns)
-    columns = range(box.left // grid.columns, -(-box.right // grid.columns))
-    rows = range(box.top // grid.rows, -(-box.bottom // grid.rows))
-    spans, holes = [], list[Box]()
-    for band in range(grid.number // (across * grid.down)):
-        is_needed = not bands or band in bands
-        for row in rows:
-            for column in columns:
-                number = (band * grid.down + row) * across + column
-                span = (grid.offsets[number], grid.sizes[number]) if is_needed else (0, 0)
-                spans.append(span if all(span) else (0, 0))
-                if sum(spans[-1]) > image.size:
-                    raise _truncated(image, *span, image.size - span[0])
-                if is_needed and not all(span):
-                    holes.append(_bounds(image, range(column, column + 1), range(row, row + 1)))
-    return Part(_bounds(image, columns, rows), tuple(spans), tuple(dict.fromkeys(holes)))
-
-
-def write_part(image: Divided, part: Part, pieces: Sequence[bytes | memoryview]) -> bytes | None:
-    """Write a TIFF of a part of an image.
-
-    Args:
-      image: it is part of.
-      part: of it.
-      pieces: the bytes of each of its spans.
-
-    Returns:
-      The file; None if the image leaves out the whole part.
-
-    Raises:
-      DamagedImageError: a piece has fewer bytes than it should, or a tag an impossible value.
-    """
-    if not any(size for _, size in part.spans):
-        return None
-    at, offsets = HEADER, []
-    for (start, size), piece in zip(part.spans, pieces, strict=True):
-        if len(piece) < size:
-            raise _truncated(image, start, size, len(piece))
-        offsets.append(at if size else 0)
-        at += size
-    is_tiled = TILE_OFFSETS in image.tags
-    integers = {
-        **{tag: values for tag, values in image.tags.items() if tag in INTEGERS},
-        WIDTH: (part.box.width,),
-        HEIGHT: (part.box.height,),
-        TILE_OFFSETS if is_tiled else STRIP_OFFSETS: tuple(offsets),
-        TILE_SIZES if is_tiled else STRIP_SIZES: tuple(size for _, size in part.spans),
-    }
-    try:
-        return write_tiff(image.directory.form.order, pieces, integers, image.further)
-    except struct.error as error:
-        raise DamagedImageError("damaged TIFF: a tag whose value no TIFF can hold") from error
-
-
-def _truncated(image: Divided, start: int, size: int, there: int) -> DamagedImageError:
+def _truncated(image: DividedTiff, start: int, size: int, there: int) -> DamagedImageError:
     return DamagedImageError(
         f"truncated TIFF: the {image.grid.what} at byte {start:,} has {max(0, there):,} of {size:,} bytes"
     )
 
 
-def _divide(data: Data, directory: Directory) -> Divided:
+def _divide(data: Data, directory: Directory) -> DividedTiff:
     tags: Tags = name_tiles({tag: values for tag, values in directory.tags.items() if values})
     if WIDTH not in tags or HEIGHT not in tags:
         raise DamagedImageError("damaged TIFF: its width or height is missing")
@@ -251,7 +213,7 @@ def _divide(data: Data, directory: Directory) -> Divided:
         if tag in directory.texts:
             text = directory.texts[tag]
             further[tag] = Values(kind, len(text), text)
-    return Divided(directory, tags, grid, further, len(data))
+    return DividedTiff(directory, tags, grid, further, len(data))
 
 
 def _with_lower_strips(tags: Tags, grid: Grid) -> Tags:
@@ -267,7 +229,7 @@ def _with_lower_strips(tags: Tags, grid: Grid) -> Tags:
     return {**tags, STRIP_ROWS: (lower,), STRIP_OFFSETS: tuple(offsets), STRIP_SIZES: tuple(sizes)}
 
 
-def _bounds(image: Divided, columns: range, rows: range) -> Box:
+def _bounds(image: DividedTiff, columns: range, rows: range) -> Box:
     grid = image.grid
     return Box(
         columns.start * grid.columns,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError
-from pipelines.images.tiff.directories import Data, Directory
+from pipelines.images.parts import Data
+from pipelines.images.tiff.directories import Directory
 from pipelines.images.tiff.strips import COMPRESSION, UNCOMPRESSED, Tags, read_grid, unpacked_sizes
 
 

@@ -20,6 +20,7 @@ from pipelines.listing.lookup import refer
 from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.reading import windows
 from pipelines.reading.ahead import LookAhead
+from pipelines.reading.budget import Budget
 from pipelines.reading.source import ImageSource
 from pipelines.records import Empty, Failure, Image, ImageRef, Listed
 from pipelines.scenes import reading
@@ -245,3 +246,34 @@ def test_a_scene_that_is_replaced_while_it_is_read_is_a_failure(tmp_path: Path) 
         [failure] = ahead.read(refs)  # type: ignore[arg-type]
     assert isinstance(failure, Failure)
     assert failure.message == "the file has changed since it was listed; run the same command again"
+
+
+def test_parts_are_read_ahead_only_as_far_as_there_is_memory_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part has one window; as many as are read ahead would take many times the budget."""
+    path = write_scene(tmp_path / "scene.tif", samples(64 * 40, 64), tile=64)
+    monkeypatch.setattr("pipelines.scenes.division._TYPICAL_PIXELS", 1)
+    size = 64 * 64 * 4
+    source = ImageSource(DecodeSettings(48, "bilinear", MOST, SHOWN), Limits(), 2, Budget(4 * 3 * size, MOST), TILE)
+    most = 0
+    read_part = reading.read_part
+
+    def look(*arguments: Any) -> Any:
+        nonlocal most
+        assert source._windows
+        most = max(most, sum(part.size for part in list(source._windows._parts.values())))
+        return read_part(*arguments)
+
+    monkeypatch.setattr(windows, "read_part", look)
+    with closing(LookAhead(source, 16)) as ahead:
+        assert len(list(ahead.read(cut(path)))) == 40  # type: ignore[arg-type]
+    assert size < most <= 3 * size
+
+
+def test_a_part_larger_than_all_room_is_read_alone(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", samples(128, 128), tile=64)
+    grid = Grid(64, 40)
+    source = ImageSource(DecodeSettings(48, "bilinear", MOST, SHOWN), Limits(), 2, Budget(1000, MOST), grid)
+    with closing(LookAhead(source, 16)) as ahead:
+        assert len(list(ahead.read(cut(path, grid)))) == 9  # type: ignore[arg-type]
