@@ -81,7 +81,7 @@ class Cutter:
         if not isinstance(scene, Scene):
             yield scene or item
             return
-        if reason := unlocated(scene.georeference):
+        if reason := unlocated(scene.georeference, scene.image.width, scene.image.height):
             self._nowhere += 1
             if self._nowhere <= _TOLD:
                 self._tell(f"{scene.ref.path}: its windows get no geometry: {reason}")

@@ -58,16 +58,17 @@ def locate(georeference: Georeference | None, column: int, row: int, width: int,
         return nowhere
     rings = split_at_antimeridian(ring)
     longitudes, latitudes = zip(*(place for part in rings for place in part), strict=True)
-    west, east = (min(longitudes), max(longitudes)) if len(rings) == 1 else (-180.0, 180.0)
-    south, north = min(latitudes), max(latitudes)
-    return Footprint(wkb(rings), (west, south, east, north), georeference.taken)
+    bounds = min(longitudes), min(latitudes), max(longitudes), max(latitudes)
+    return Footprint(wkb(rings), bounds, georeference.taken)
 
 
-def unlocated(georeference: Georeference | None) -> str:
+def unlocated(georeference: Georeference | None, width: int, height: int) -> str:
     """Return why no window of a scene can be located; empty if nothing speaks against it.
 
     Args:
       georeference: of the scene.
+      width: of the scene, in pixels.
+      height: likewise.
 
     Raises:
       ScenetagsError: pyproj is not installed.
@@ -80,7 +81,9 @@ def unlocated(georeference: Georeference | None) -> str:
         ground_of(georeference.crs, georeference.unit)
     except UnknownPlaceError as error:
         return str(error)
-    return ""
+    # The corners of a scene may lie beyond the Earth, as in a sinusoidal projection.
+    pixels = [(column, row) for column in (0, width // 2, width - 1) for row in (0, height // 2, height - 1)]
+    return "" if any(locate(georeference, *pixel, 1, 1).geometry for pixel in pixels) else _BEYOND
 
 
 class _Outline:
@@ -108,10 +111,10 @@ class _Outline:
             # Along the parallel of the pole, which is no longer than a point.
             return [*places[1:-1], (places[-2][0], latitude), (places[1][0], latitude)]
         turn = places.pop()[0] - places[0][0]
-        inside = [latitude for x, y, latitude in self._ground.pole_points if self._holds(corners, (x, y))]
-        if abs(turn) < 180 and not inside:
+        if abs(turn) < 180:
             return places
-        if abs(turn) > 180 and len(inside) == 1:
+        inside = [latitude for x, y, latitude in self._ground.pole_points if self._holds(corners, (x, y))]
+        if len(inside) == 1:
             return cap(places, math.copysign(360.0, turn), inside[0])
         raise UnknownPlaceError(_BEYOND)
 

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from pipelines.records import Footprint
 from pipelines.scenes.footprint import locate, unlocated
 from pipelines.scenes.georeference import Georeference, read_georeference
+from pipelines.scenes.ground import Ground, ground_of
 from tests.pipelines.scenes import geotiffs
 
 NORTH_UP = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0)
 BOX = (700, 300, 256, 192)
+SIZE = (1000, 600)
 ALBERS = "+proj=aea +lat_1=20 +lat_2=60 +lat_0=40 +lon_0=-96 +x_0=0 +y_0=0 +datum=NAD83 +units={} +no_defs"
 LAMBERT = "+proj=lcc +lat_1=33 +lat_2=45 +lat_0=39 +lon_0=-96 +x_0=1000 +y_0=0 +datum=NAD83 +units=us-ft +no_defs"
 LAMBERT_1SP = "+proj=lcc +lat_1=46.5 +lat_0=46.5 +lon_0=3 +k_0=0.99987742 +x_0=6e5 +y_0=2.2e6 +datum=WGS84 +no_defs"
@@ -29,7 +31,7 @@ WEB_TURN = 2 * 20037508.342789244
 
 def located(crs: str, transform: Sequence[float], box: geotiffs.Box, endianness: str = "LITTLE") -> Footprint:
     georeference = read_georeference(*geotiffs.written(crs, transform, endianness=endianness))
-    assert unlocated(georeference) == ""
+    assert unlocated(georeference, *SIZE) == ""
     footprint = locate(georeference, *box)
     assert all(geotiffs.area(ring) > 0 for ring in geotiffs.rings_of(footprint.geometry))
     return footprint
@@ -114,6 +116,12 @@ def test_a_window_of_the_whole_earth_is_the_whole_earth(first: float) -> None:
     assert sum(map(geotiffs.area, geotiffs.rings_of(footprint.geometry))) == 360 * 180
 
 
+def test_columns_that_a_raster_of_the_whole_earth_repeats_are_there_once() -> None:
+    footprint = located("EPSG:4326", (0.25, 0, -180.125, 0, -0.25, 90.125), (0, 0, 1442, 721))
+    (ring,) = geotiffs.rings_of(footprint.geometry)
+    assert geotiffs.area(ring) == 360 * 180
+
+
 def test_a_window_that_ends_at_the_antimeridian_is_not_split() -> None:
     footprint = located("EPSG:4326", (0.1, 0, 170, 0, -0.1, 10), (0, 0, 100, 100))
     (ring,) = geotiffs.rings_of(footprint.geometry)
@@ -154,6 +162,7 @@ def test_pixels_at_the_poles_reach_no_further_than_the_poles() -> None:
     [
         ("EPSG:32633", (10, 0, 5e8, 0, -10, 5e6)),
         ("EPSG:4326", (10, 0, 5e5, 0, -10, 50)),
+        ("EPSG:4326", (1e-3, 0, 5e5, 0, -1e-3, 50)),
         ("EPSG:4326", (1, 0, 0, 0, -1, 500)),
         ("EPSG:4326", (0.3, 0.1, 0, 0.1, -0.3, 89)),
         ("EPSG:4326", (2, 0, -180, 0, -2, 90)),
@@ -164,8 +173,14 @@ def test_pixels_at_the_poles_reach_no_further_than_the_poles() -> None:
 )
 def test_a_window_beyond_its_projection_has_no_place(crs: str, transform: tuple[float, ...]) -> None:
     georeference = Georeference(transform, crs, "2020-01-02T03:04:05Z")
-    assert unlocated(georeference) == ""
     assert locate(georeference, 0, 0, 256, 256) == Footprint(taken="2020-01-02T03:04:05Z")
+
+
+def test_a_scene_beyond_its_projection_gives_a_reason_and_one_that_is_partly_there_none() -> None:
+    # The first pixels of a global raster in a sinusoidal projection lie beyond the Earth.
+    modis = Georeference((463.3, 0, -2e7, 0, -463.3, 1e7), "ESRI:54008")
+    assert unlocated(modis, 86_400, 43_200) == ""
+    assert unlocated(modis, 256, 256) == "it reaches beyond what its coordinate reference system can show"
 
 
 @pytest.mark.parametrize(
@@ -180,7 +195,7 @@ def test_a_window_beyond_its_projection_has_no_place(crs: str, transform: tuple[
 )
 def test_a_reference_system_that_is_not_understood_gives_a_reason(crs: str, unit: float, reason: str) -> None:
     georeference = Georeference(NORTH_UP, crs, unit=unit)
-    assert unlocated(georeference) == reason
+    assert unlocated(georeference, *SIZE) == reason
     assert locate(georeference, *BOX) == Footprint()
 
 
@@ -212,11 +227,17 @@ def test_every_pixel_of_a_window_lies_in_one_of_its_polygons_and_its_neighbours_
 
 def test_a_scene_that_says_nothing_of_its_place_gives_a_reason() -> None:
     assert locate(None, *BOX) == Footprint()
-    assert unlocated(None) == "it does not say where it lies"
+    assert unlocated(None, *SIZE) == "it does not say where it lies"
 
 
 def test_threads_do_not_share_transformers() -> None:
     georeference = Georeference(NORTH_UP, "EPSG:32633")
+    of_others: list[Ground] = []
+    other = threading.Thread(target=lambda: of_others.append(ground_of("EPSG:32633", 0)))
+    other.start()
+    other.join()
+    assert ground_of("EPSG:32633", 0) is ground_of("EPSG:32633", 0)
+    assert ground_of("EPSG:32633", 0) is not of_others[0]
     found: list[Footprint] = []
     threads = [
         threading.Thread(target=lambda: found.extend(locate(georeference, i, 0, 9, 9) for i in range(50)))

@@ -52,3 +52,13 @@ def test_a_ring_that_only_touches_the_antimeridian_has_no_other_part() -> None:
     assert parts_of(ring) == [sorted(ring)]
     beyond = [(190.0, 0.0), (190.0, 2.0), (180.0, 1.0)]
     assert parts_of(beyond) == [[(-180, 1), (-170, 0), (-170, 2)]]
+
+
+def test_a_point_that_touches_the_antimeridian_is_no_part_beside_others() -> None:
+    ring = [(181.0, 0.0), (185.0, 0.0), (185.0, 5.0), (181.0, 5.0), (180.0, 4.0), (181.0, 3.0), (179.0, 2.0)]
+    assert [part for part in parts_of(ring) if max(part)[0] > 0] == [[(179, 2), (180, 1), (180, 2.5)]]
+
+
+def test_rounding_errors_put_nothing_beyond_the_antimeridian() -> None:
+    ring = [(179.0, 0.0), (180 + 1e-11, 0.0), (180 + 1e-11, 1.0), (179.0, 1.0)]
+    assert parts_of(ring) == [[(179, 0), (179, 1), (180, 0), (180, 1)]]

@@ -1,0 +1,274 @@
+"""Read what documents of STAC name: items, item collections and catalogues, on this machine or in a bucket."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from pipelines import storage
+from pipelines.credentials import url_without_secrets
+from pipelines.errors import ScenetagsError
+from pipelines.listing.lookup import InputError
+from pipelines.listing.threads import UnawaitedPool
+from pipelines.records import Failure, UnlistedFolderError, digest_path, not_listed
+from pipelines.supervision import interruption
+
+_MOST_BYTES = 100_000_000
+_MOST_BYTES_AHEAD = 32_000_000
+"""Of a document that another one links to: as many as are read ahead are held at a time."""
+
+_READ_AHEAD = 16
+_LONGEST_ID = 1000
+_DEEPEST = 32
+_SHOWN_KEYS = 10
+
+
+class Asset(NamedTuple):
+    """A file that an item names.
+
+    Attributes:
+      item: id of the item.
+      path: of the file, not looked up.
+      taken: when the item was taken, UTC in ISO 8601; empty if it does not say one instant.
+    """
+
+    item: str
+    path: str
+    taken: str
+
+
+class _Document(NamedTuple):
+    """A document that is named, and how many catalogues lie above it."""
+
+    path: str
+    depth: int
+
+
+def read_stac(path: str, key: str) -> Iterator[Asset | Failure]:
+    """Yield the asset that each item has under a key, in a stable order; documents are read a few ahead.
+
+    Relative names start at the document that holds them; those of items in an item collection at the item's own
+    address (its link `self`), if it has one. Each document is read once, however often and in what circles it is named.
+    A document in a bucket is a stranger's: it cannot name files of this machine.
+
+    Args:
+      path: of an item, an item collection, a catalogue or a collection.
+      key: of the asset.
+
+    Yields:
+      An `Asset` for each item. A `Failure` for one without this asset; and for a document that cannot be read, behind
+      which items may be hidden.
+
+    Raises:
+      InputError: the first document cannot be read, or is none of STAC's.
+      InterruptedRunError: the run was asked to stop.
+    """
+    path = storage.normalize(path)
+    try:
+        first = _parse(storage.read(path, _MOST_BYTES))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: {_reason(error)}", "name an item, an item collection or a catalogue of STAC"
+        ) from error
+    seen = {digest_path(path)}
+    waiting: deque[_Document] = deque()
+    yield from _read_document(first, _Document(path, 0), key, waiting)
+    if not waiting:
+        return
+    with UnawaitedPool(_READ_AHEAD, "stac") as pool:
+        ahead: deque[tuple[_Document, Future[bytes]]] = deque()
+        while ahead or waiting:
+            interruption.check()
+            while waiting and len(ahead) < _READ_AHEAD:
+                document = waiting.popleft()
+                if (digest := digest_path(document.path)) not in seen:
+                    seen.add(digest)
+                    ahead.append((document, pool.submit(storage.read, document.path, _MOST_BYTES_AHEAD)))
+            if ahead:
+                document, reading = ahead.popleft()
+                try:
+                    parsed = _parse(reading.result())
+                except (OSError, ValueError, ScenetagsError) as error:
+                    yield _hidden(document.path, _reason(error))
+                else:
+                    yield from _read_document(parsed, document, key, waiting)
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    """Return a document of STAC.
+
+    Raises:
+      ValueError: it is none.
+    """
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("not JSON") from error
+    if not isinstance(document, dict) or str(document.get("type")) not in _READERS:
+        raise ValueError("no document of STAC: its type is no Feature, FeatureCollection, Catalog or Collection")
+    return document
+
+
+def _read_document(
+    parsed: dict[str, Any], document: _Document, key: str, waiting: deque[_Document]
+) -> Iterator[Asset | Failure]:
+    yield from _READERS[parsed["type"]](parsed, document, key, waiting)
+
+
+def _read_item(
+    parsed: dict[str, Any], document: _Document, key: str, waiting: deque[_Document]
+) -> Iterator[Asset | Failure]:
+    yield _asset(parsed, key, document.path, document.path)
+
+
+def _read_items(
+    parsed: dict[str, Any], document: _Document, key: str, waiting: deque[_Document]
+) -> Iterator[Asset | Failure]:
+    features = parsed.get("features")
+    if not isinstance(features, list):
+        yield _hidden(document.path, "an item collection without a list of items")
+        return
+    for number, feature in enumerate(features):
+        item = feature if isinstance(feature, dict) else {}
+        base = next(_hrefs(item, ("self",)), "")
+        # Each has a name of its own: whatever cannot be listed becomes a row.
+        yield _asset(item, key, base if _has_root(base) else document.path, f"{document.path}#{number}")
+    yield from _follow(parsed, document, ("next",), waiting)
+
+
+def _read_catalogue(
+    parsed: dict[str, Any], document: _Document, key: str, waiting: deque[_Document]
+) -> Iterator[Asset | Failure]:
+    yield from _follow(parsed, document, ("child", "item", "items"), waiting)
+
+
+_READERS = {
+    "Feature": _read_item,
+    "FeatureCollection": _read_items,
+    "Catalog": _read_catalogue,
+    "Collection": _read_catalogue,
+}
+
+
+def _follow(
+    parsed: dict[str, Any], document: _Document, relations: tuple[str, ...], waiting: deque[_Document]
+) -> Iterator[Failure]:
+    """Put what a document links to in front of what waits, in its order; yield what cannot be read."""
+    following = []
+    for href in _hrefs(parsed, relations):
+        try:
+            path = _resolve(href, document.path)
+        except ScenetagsError as error:
+            yield _hidden(f"{document.path}#{url_without_secrets(href)}", error.message)
+            continue
+        if document.depth >= _DEEPEST:
+            yield _hidden(path, f"lies below {_DEEPEST} others")
+            continue
+        # Each page of an item collection links to the next one: they are as many as they are, and none is deeper.
+        following.append(_Document(path, document.depth + (relations != ("next",))))
+    waiting.extendleft(reversed(following))
+
+
+def _asset(item: dict[str, Any], key: str, base: str, name: str) -> Asset | Failure:
+    """Return the asset of an item; a failure if it has none.
+
+    Args:
+      item: as it was parsed.
+      key: of the asset.
+      base: path at which relative names start.
+      name: of the item if it is a failure.
+    """
+    identity, assets = item.get("id"), item.get("assets")
+    if item.get("type") != "Feature" or not isinstance(identity, str) or not isinstance(assets, dict):
+        return not_listed(name, ValueError("not a STAC item with an id and assets"))
+    if not 0 < len(identity) <= _LONGEST_ID:
+        return not_listed(name, ValueError(f"its id is empty, or longer than {_LONGEST_ID:,} characters"))
+    if not isinstance(assets.get(key), dict):
+        shown = [name[:_LONGEST_ID] for name in sorted(assets)[:_SHOWN_KEYS]]
+        keys = ", ".join(shown) + ", ..." * (len(assets) > _SHOWN_KEYS)
+        return not_listed(name, ValueError(f"item {identity} has no asset {key}; its assets are: {keys or 'none'}"))
+    reason = "it has no address"
+    for href in _addresses(assets[key]):
+        try:
+            return Asset(identity, _resolve(href, base), _taken(item))
+        except ScenetagsError as error:
+            reason = error.message
+    return not_listed(name, ValueError(f"asset {key} of item {identity}: {reason}"))
+
+
+def _addresses(asset: dict[str, Any]) -> Iterator[str]:
+    """Yield the address of an asset, and others of the extension `alternate`, which names buckets beside the web."""
+    alternates = asset.get("alternate")
+    others = list(alternates.values()) if isinstance(alternates, dict) else []
+    for place in (asset, *others):
+        href = place.get("href") if isinstance(place, dict) else None
+        if isinstance(href, str) and href:
+            yield href
+
+
+def _hrefs(parsed: dict[str, Any], relations: tuple[str, ...]) -> Iterator[str]:
+    links = parsed.get("links")
+    for link in links if isinstance(links, list) else []:
+        if (
+            isinstance(link, dict)
+            and link.get("rel") in relations
+            and isinstance(href := link.get("href"), str)
+            and href
+        ):
+            yield href
+
+
+def _has_root(href: str) -> bool:
+    return storage.is_remote(href) or href.startswith(("/", "file:"))
+
+
+def _resolve(href: str, base: str) -> str:
+    """Return the path that an address in a document means.
+
+    Raises:
+      ScenetagsError: its kind of storage is not supported, or it names what this document may not.
+    """
+    if _has_root(href):
+        if storage.is_remote(base) and not storage.is_remote(href):
+            raise InputError(f"{href}: a document in a bucket cannot name files of this machine")
+        return storage.normalize(href)
+    if not storage.is_remote(base):
+        return storage.normalize(os.path.join(os.path.dirname(storage.plain(base)), href))
+    base = storage.normalize(base)
+    bucket = storage.bucket_of(base)
+    # Names of objects are no paths: `a//b` is another one than `a/b`.
+    names = base.removeprefix(bucket).split("/")[:-1]
+    for name in href.split("/"):
+        if name != "..":
+            names += [name] * (name != ".")
+        elif len(names) > 1:
+            names.pop()
+        else:
+            raise InputError(f"{href}: leads out of the bucket")
+    return storage.normalize(f"{bucket}{'/'.join(names)}")
+
+
+def _taken(item: dict[str, Any]) -> str:
+    """Return the instant at which an item was taken; empty if it gives none, e.g. a range alone."""
+    properties = item.get("properties")
+    text = properties.get("datetime") if isinstance(properties, dict) else None
+    try:
+        instant = datetime.fromisoformat(text) if isinstance(text, str) else None
+        # By RFC 3339 a time has its zone.
+        return instant.astimezone(UTC).isoformat().replace("+00:00", "Z") if instant and instant.tzinfo else ""
+    except (ValueError, OverflowError):
+        return ""
+
+
+def _hidden(path: str, reason: str) -> Failure:
+    """Describe a document that cannot be read: it may hide items, so the listing is incomplete."""
+    return not_listed(path, UnlistedFolderError(reason))
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

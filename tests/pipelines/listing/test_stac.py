@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines import storage
+from pipelines.listing import stac
+from pipelines.listing.lookup import InputError
+from pipelines.listing.stac import Asset, read_stac
+from pipelines.records import HIDING, Failure
+from tests.conftest import Bucket
+
+TIME = "2020-01-02T04:04:05.5+01:00"
+
+
+def item(identity: str, href: str = "scene.tif", **others: Any) -> dict[str, Any]:
+    assets = {"visual": {"href": href}, "data": {"href": "x.tif"}}
+    return {"type": "Feature", "id": identity, "properties": {"datetime": TIME}, "assets": assets, **others}
+
+
+def catalogue(*links: tuple[str, str], kind: str = "Catalog") -> dict[str, Any]:
+    return {"type": kind, "id": "c", "links": [{"rel": relation, "href": href} for relation, href in links]}
+
+
+def write(path: Path, document: Any) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document))
+    return str(path)
+
+
+def found(path: str, key: str = "visual") -> list[tuple[str, str]]:
+    return [(asset.item, asset.path) for asset in read_stac(path, key) if isinstance(asset, Asset)]
+
+
+def failures(path: str, key: str = "visual") -> list[Failure]:
+    return [failure for failure in read_stac(path, key) if isinstance(failure, Failure)]
+
+
+def test_an_item_names_its_asset_relative_to_itself(tmp_path: Path) -> None:
+    path = write(tmp_path / "items" / "a.json", item("a", "../scenes/a.tif"))
+    assert list(read_stac(path, "visual")) == [Asset("a", f"{tmp_path}/scenes/a.tif", "2020-01-02T03:04:05.500000Z")]
+
+
+@pytest.mark.parametrize("time", [None, "", "2020-01-02", "2020-01-02T03:04:05", "0001-01-01T00:00:00+23:00", 5])
+def test_an_item_without_an_instant_has_none(tmp_path: Path, time: object) -> None:
+    path = write(tmp_path / "a.json", item("a", properties={"datetime": time}))
+    assert [asset.taken for asset in read_stac(path, "visual") if isinstance(asset, Asset)] == [""]
+
+
+def test_a_catalogue_is_read_through_its_collections_and_items(tmp_path: Path) -> None:
+    write(tmp_path / "one" / "a" / "a.json", item("a"))
+    write(tmp_path / "one" / "b" / "b.json", item("b", "/data/b.tif"))
+    write(
+        tmp_path / "one" / "collection.json", catalogue(("item", "./a/a.json"), ("item", "b/b.json"), kind="Collection")
+    )
+    write(tmp_path / "c.json", item("c", "gs://archive/c.tif"))
+    path = write(tmp_path / "catalog.json", catalogue(("child", "one/collection.json"), ("item", "c.json")))
+    assert sorted(found(path)) == [
+        ("a", f"{tmp_path}/one/a/scene.tif"),
+        ("b", "/data/b.tif"),
+        ("c", "gs://archive/c.tif"),
+    ]
+    assert not failures(path)
+
+
+def test_catalogues_in_circles_and_items_named_twice_are_read_once(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", item("a"))
+    write(tmp_path / "b.json", catalogue(("child", "catalog.json"), ("child", "b.json"), ("item", "./a.json")))
+    path = write(tmp_path / "catalog.json", catalogue(("child", "b.json"), ("item", "a.json"), ("item", "x/../a.json")))
+    assert found(path) == [("a", f"{tmp_path}/scene.tif")]
+    assert not failures(path)
+
+
+def test_items_of_a_collection_are_relative_to_their_own_address(tmp_path: Path) -> None:
+    links = [{"rel": "self", "href": "s3://archive/items/b.json"}]
+    features = [item("a"), item("b", "../b.tif", links=links), item("c", links=[{"rel": "self", "href": "c.json"}])]
+    path = write(tmp_path / "items.json", {"type": "FeatureCollection", "features": features})
+    assert found(path) == [("a", f"{tmp_path}/scene.tif"), ("b", "s3://archive/b.tif"), ("c", f"{tmp_path}/scene.tif")]
+
+
+def test_pages_of_an_item_collection_are_followed_however_many_they_are(tmp_path: Path) -> None:
+    for page in range(36):
+        links = [{"rel": "next", "href": f"{page + 1}.json"}] * (page < 35)
+        write(tmp_path / f"{page}.json", {"type": "FeatureCollection", "features": [item(f"{page}")], "links": links})
+    assert [identity for identity, _ in found(f"{tmp_path}/0.json")] == [f"{page}" for page in range(36)]
+    path = write(
+        tmp_path / "0.json",
+        {"type": "FeatureCollection", "features": [], "links": [{"rel": "next", "href": "https://x.org/2"}]},
+    )
+    assert [failure.error in HIDING for failure in failures(path)] == [True]
+
+
+def test_an_item_without_the_asset_is_a_failure_that_names_those_it_has(tmp_path: Path) -> None:
+    path = write(tmp_path / "items.json", {"type": "FeatureCollection", "features": [item("a"), 5, item("")]})
+    lacking, wrong, nameless = failures(path, "red")
+    assert lacking.message == "item a has no asset red; its assets are: data, visual"
+    assert (lacking.path, wrong.path, nameless.path) == (f"{path}#0", f"{path}#1", f"{path}#2")
+    assert wrong.message == "not a STAC item with an id and assets"
+    assert nameless.message == "its id is empty, or longer than 1,000 characters"
+    assert not any(failure.error in HIDING for failure in failures(path, "red"))
+
+
+def test_an_asset_on_the_web_is_taken_from_the_bucket_that_is_its_alternate(tmp_path: Path) -> None:
+    alternate = {"s3": {"href": "s3://archive/a.tif"}}
+    web = {"href": "https://x.org/a.tif?sig=SECRET", "alternate": alternate}
+    path = write(tmp_path / "a.json", item("a", assets={"visual": web}))
+    assert found(path) == [("a", "s3://archive/a.tif")]
+    path = write(tmp_path / "b.json", item("b", assets={"visual": {**web, "alternate": None}}))
+    (failure,) = failures(path)
+    assert "https:// is not supported" in failure.message
+    assert "SECRET" not in f"{failure.path} {failure.message}"
+
+
+def test_what_cannot_be_read_may_hide_items_and_costs_no_other(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", item("a"))
+    (tmp_path / "broken.json").write_text("{")
+    write(tmp_path / "other.json", {"type": "Polygon"})
+    links = [
+        ("child", "missing.json"),
+        ("child", "broken.json"),
+        ("child", "other.json"),
+        ("child", "http://x.org/?sig=SECRET"),
+    ]
+    path = write(tmp_path / "catalog.json", catalogue(*links, ("item", "a.json")))
+    assert found(path) == [("a", f"{tmp_path}/scene.tif")]
+    hidden = failures(path)
+    assert {failure.error for failure in hidden} <= set(HIDING)
+    assert sorted(failure.path.removeprefix(f"{tmp_path}/").partition("#")[0] for failure in hidden) == [
+        "broken.json",
+        "catalog.json",
+        "missing.json",
+        "other.json",
+    ]
+    assert not any("SECRET" in f"{failure.path} {failure.message}" for failure in hidden)
+
+
+def test_catalogues_nested_without_end_are_a_failure(tmp_path: Path) -> None:
+    for number in range(40):
+        write(tmp_path / f"{number}.json", catalogue(("child", f"{number + 1}.json")))
+    (failure,) = failures(f"{tmp_path}/0.json")
+    assert failure.message == "lies below 32 others"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"type": "Point"}', "[" * 100_000, '{"type": ["Feature"]}'])
+def test_an_input_that_is_none_of_stacs_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(InputError, match=r"^/.*x.json: .*; name an item, an item collection or a catalogue of STAC$"):
+        list(read_stac(f"{tmp_path}/x.json", "visual"))
+
+
+def test_a_document_of_any_size_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stac, "_MOST_BYTES_AHEAD", 1000)
+    write(tmp_path / "big.json", item("a" * 2000))
+    path = write(tmp_path / "catalog.json", catalogue(("item", "big.json")))
+    (failure,) = failures(path)
+    assert failure.path == f"{tmp_path}/big.json"
+
+
+def test_a_catalogue_in_a_bucket_names_what_is_in_buckets_alone(bucket: Bucket) -> None:
+    folder = bucket.path
+    storage.write(f"{folder}/items/a.json", json.dumps(item("a", "../a//scene.tif")).encode())
+    storage.write(f"{folder}/items/b.json", json.dumps(item("b", "/etc/passwd")).encode())
+    storage.write(f"{folder}/items/c.json", json.dumps(item("c", "../" * 30 + "c.tif")).encode())
+    links = [
+        ("item", "items/a.json"),
+        ("item", "items/b.json"),
+        ("item", "items/c.json"),
+        ("child", "file:///etc/x.json"),
+    ]
+    storage.write(f"{folder}/catalog.json", json.dumps(catalogue(*links)).encode())
+    assert found(f"{folder}/catalog.json") == [("a", f"{folder}/a//scene.tif")]
+    assert sorted(failure.message.partition(": ")[2] for failure in failures(f"{folder}/catalog.json")) == [
+        "../" * 30 + "c.tif: leads out of the bucket",
+        "/etc/passwd: a document in a bucket cannot name files of this machine",
+        "a document in a bucket cannot name files of this machine",
+    ]
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["Feature", "item", "child", "a.json"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["type", "id", "assets", "visual", "href", "links", "rel", "features", "properties", "alternate"]
+            ),
+            inner,
+            max_size=6,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["Feature", "FeatureCollection", "Catalog"]), values, values, values)
+def test_no_document_of_a_stranger_raises_anything(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, assets: Any, links: Any, features: Any
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    document = {"type": kind, "id": "a", "assets": assets, "links": links, "features": features}
+    for listed in read_stac(write(folder / "stranger.json", document), "visual"):
+        assert isinstance(listed, Asset | Failure)
