@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import lru_cache, partial
+from functools import partial
 from typing import NamedTuple
 
 from pipelines import storage
@@ -15,7 +15,6 @@ from pipelines.images import DecodeSettings, ImageError, Pixels, resize
 from pipelines.images.layout import ImageTooLargeError
 from pipelines.images.limits import Limits
 from pipelines.images.parts import Box
-from pipelines.images.rendering import Rendering
 from pipelines.reading.budget import Allowance, Budget
 from pipelines.records import Footprint, ImageRef
 from pipelines.scenes.footprint import locate
@@ -29,8 +28,6 @@ _AT_ONCE = 4
 """Parts fetched concurrently."""
 _KEPT = 2
 """Parts kept although no window of theirs is expected: the next windows may still lie in them."""
-_OPEN = 64
-"""Scenes whose directories are kept."""
 _SHARE = 4
 """Pictures of parts that are kept take one part in so many of the budget: it does not count them."""
 _BYTES = 4
@@ -131,7 +128,10 @@ class Windows:
     def _open(self, ref: ImageRef) -> Scene:
         assert ref.window
         file = ImageRef(ref.window.scene, ref.window.size, ref.fingerprint)
-        return _open_once(file, self._grid, self._decoding.rendering, self._decoding.max_pixels)
+        scene = open_scene(file, self._grid, self._decoding.rendering, self._decoding.max_pixels)
+        if scene is None:
+            raise storage.ChangedFileError
+        return scene
 
     def _begin(self, ref: ImageRef) -> _Window:
         """Keep the parts in which a window lies, and begin to read those that are not there.
@@ -229,14 +229,6 @@ class _Window(NamedTuple):
     scene: Scene
     box: Box
     parts: Sequence[_Held]
-
-
-@lru_cache(maxsize=_OPEN)
-def _open_once(file: ImageRef, grid: Grid, rendering: Rendering, max_pixels: int) -> Scene:
-    scene = open_scene(file, grid, rendering, max_pixels)
-    if scene is None:
-        raise storage.ChangedFileError
-    return scene
 
 
 def _box(ref: ImageRef) -> Box:

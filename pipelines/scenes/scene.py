@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from pipelines import storage
@@ -27,6 +27,8 @@ from pipelines.scenes.jpeg2000 import find_georeference
 from pipelines.scenes.pages import Pages
 
 _BITS_OF_A_PICTURE = 8
+_OPEN = 64
+"""Scenes whose directories are kept."""
 _ENDINGS = (".tif", ".tiff", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
 
 
@@ -59,8 +61,9 @@ def may_be_scene(path: str) -> bool:
     return path.lower().endswith(_ENDINGS)
 
 
+@lru_cache(maxsize=_OPEN)
 def open_scene(ref: ImageRef, grid: Grid, rendering: Rendering, max_pixels: int) -> Scene | None:
-    """Read the directories of a scene.
+    """Read the directories of a scene, once per process: who cuts it and who reads it may share them.
 
     Args:
       ref: the file.
