@@ -79,7 +79,7 @@ def _tag(options: argparse.Namespace) -> int:
 
     ignore_metadata_warnings()
     grid = read_grid(options.tile, options.stride, options.min_valid, options.edge)
-    listed = list(list_images(options.images, tell=_warn))
+    listed = list(list_images(options.images, asset=options.asset, tell=_warn))
     if options.picture:
         _check_picture(options.picture, [item.path for item in listed])
     bundle = load_bundle(options.model)

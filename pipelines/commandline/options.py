@@ -62,6 +62,7 @@ class PredictOptions:
     stride: int | None = None
     min_valid: float | None = None
     edge: str | None = None
+    asset: str | None = None
     progress: str = "auto"
     log_format: str = "text"
     verbose: bool = False

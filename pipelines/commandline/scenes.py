@@ -35,6 +35,12 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
         help="at the edges of a scene, shift windows back into it, pad them with black, or drop them "
         f"(default {SHIFT})",
     )
+    group.add_argument(
+        "--asset",
+        metavar="KEY",
+        help="take inputs that end in .json or .geojson for STAC items, item collections or catalogues, and tag the "
+        "asset that each item has under this key, e.g. visual",
+    )
 
 
 def read_grid(tile: int | None, stride: int | None, min_valid: float | None, edge: str | None) -> Grid:

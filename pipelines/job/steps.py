@@ -57,12 +57,14 @@ class ListNames(_Step):
         access: storage.Access,
         path_column: str = PATH_COLUMN,
         allow_empty: bool = False,
+        asset: str | None = None,
     ) -> None:
         self._inputs = inputs
         self._input_list = input_list
         self._access = access
         self._path_column = path_column
         self._allow_empty = allow_empty
+        self._asset = asset
 
     def setup(self) -> None:
         storage.use(self._access)
@@ -73,6 +75,7 @@ class ListNames(_Step):
             *(self._inputs, self._input_list, passed_over),
             path_column=self._path_column,
             allow_empty=self._allow_empty,
+            asset=self._asset,
             tell=_log.warning,
         )
         yield TaggedOutput(COUNTED, Accounts(passed_over=passed_over))

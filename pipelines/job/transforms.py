@@ -54,6 +54,7 @@ class ListImages(beam.PTransform):
       access: how buckets are reached.
       path_column: of the list, that holds the paths.
       allow_empty: whether there may be no image at all.
+      asset: of STAC items, to list.
     """
 
     inputs: Sequence[str]
@@ -61,10 +62,12 @@ class ListImages(beam.PTransform):
     access: storage.Access = field(default_factory=storage.Access)
     path_column: str = PATH_COLUMN
     allow_empty: bool = False
+    asset: str | None = None
 
     def expand(self, begin: beam.pvalue.PBegin) -> Any:
         """Apply the transform."""
-        names = beam.ParDo(ListNames(self.inputs, self.input_list, self.access, self.path_column, self.allow_empty))
+        listing = self.inputs, self.input_list, self.access, self.path_column, self.allow_empty, self.asset
+        names = beam.ParDo(ListNames(*listing))
         typed = names.with_output_types(Listed, **{COUNTED: Accounts})
         return begin | "Once" >> beam.Impulse() | "List" >> typed.with_outputs(COUNTED, main="listed")
 

@@ -20,6 +20,7 @@ from pipelines.listing.lookup import EmptyInputError, InputError, check_encoding
 from pipelines.listing.members import list_members
 from pipelines.listing.names import hint_at_brackets, keep_commonest, spread_braces
 from pipelines.listing.side_by_side import side_by_side
+from pipelines.listing.stac import STAC_ENDINGS, list_assets
 from pipelines.records import ImageRef, Listed
 
 __all__ = ["PATH_COLUMN", "STANDARD_INPUT", "EmptyInputError", "InputError", "anchor", "expand", "list_images"]
@@ -36,6 +37,7 @@ def list_images(
     *,
     path_column: str = PATH_COLUMN,
     allow_empty: bool | None = None,
+    asset: str | None = None,
     tell: Callable[[str], object] = lambda _: None,
 ) -> Iterator[Listed]:
     """List the images that inputs and a list name, each path once, in a stable order.
@@ -47,6 +49,7 @@ def list_images(
       passed_over: receives the number of files that are not images by name, hidden or of the system; see `is_image`.
       path_column: of the list, that holds the paths.
       allow_empty: whether there may be no image at all; None if the user has no flag to say so.
+      asset: key of the asset of each STAC item to list, if inputs are STAC documents.
       tell: called, from any thread, with what is remarkable: an input without images, blank lines in the list.
 
     Yields:
@@ -59,7 +62,7 @@ def list_images(
     check_encoding()
     listed = read_list(input_list, path_column, passed_over, tell) if input_list else None
     # In a thread, so that a signal is met even while a server keeps everything waiting.
-    yield from side_by_side([_list_each_once(inputs, listed, passed_over, _Emptiness(allow_empty, tell))])
+    yield from side_by_side([_list_each_once(inputs, listed, passed_over, _Emptiness(allow_empty, tell), asset)])
 
 
 def anchor(pattern: str) -> str:
@@ -75,8 +78,8 @@ def anchor(pattern: str) -> str:
     return os.path.join(glob.escape(os.getcwd()), os.path.expanduser(pattern))
 
 
-def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Listed]:
-    """List the images that one input names.
+def expand(pattern: str, passed_over: Counter[str] | None = None, asset: str | None = None) -> Iterator[Listed]:
+    """List the images that one input names; with an asset, those of a STAC document.
 
     Raises:
       EmptyInputError: there are none.
@@ -84,7 +87,8 @@ def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Li
     """
     found = False
     try:
-        for listed in _expand(pattern, passed_over):
+        stac = asset and pattern.lower().endswith(STAC_ENDINGS)
+        for listed in list_assets(pattern, asset) if stac and asset else _expand(pattern, passed_over):
             found = True
             yield listed
     except storage.UnsupportedStorageError as error:
@@ -135,13 +139,17 @@ class _Emptiness:
 
 
 def _list_each_once(
-    inputs: Sequence[str], listed: Iterator[Listed] | None, passed_over: Counter[str] | None, emptiness: _Emptiness
+    inputs: Sequence[str],
+    listed: Iterator[Listed] | None,
+    passed_over: Counter[str] | None,
+    emptiness: _Emptiness,
+    asset: str | None,
 ) -> Iterator[Listed]:
     seen, found = SeenPaths(), False
     patterns = [pattern for written in inputs for pattern in _spread(_plain(written))]
     # Each thread has its own counter: a shared one would not be thread-safe.
     counts = [Counter[str]() for _ in patterns]
-    sources = [emptiness.tolerate(expand(*source)) for source in zip(patterns, counts, strict=True)]
+    sources = [emptiness.tolerate(expand(*source, asset)) for source in zip(patterns, counts, strict=True)]
     for item in chain(side_by_side(sources), emptiness.tolerate(listed or iter(()))):
         found = True
         if seen.add(item.path):

@@ -13,10 +13,13 @@ from typing import Any, NamedTuple
 from pipelines import storage
 from pipelines.credentials import url_without_secrets
 from pipelines.errors import ScenetagsError
-from pipelines.listing.lookup import InputError
+from pipelines.listing.lookup import InputError, refer
 from pipelines.listing.threads import UnawaitedPool
-from pipelines.records import Failure, UnlistedFolderError, digest_path, not_listed
+from pipelines.records import Failure, Listed, UnlistedFolderError, digest_path, not_listed
 from pipelines.supervision import interruption
+
+STAC_ENDINGS = (".json", ".geojson")
+"""Lowercase name endings of inputs that are STAC documents, if an asset is named."""
 
 _MOST_BYTES = 100_000_000
 _MOST_BYTES_AHEAD = 32_000_000
@@ -40,6 +43,12 @@ class Asset(NamedTuple):
     item: str
     path: str
     taken: str
+
+
+def list_assets(path: str, key: str) -> Iterator[Listed]:
+    """List the files that a STAC document names; the arguments and errors are those of `read_stac`."""
+    for asset in read_stac(path, key):
+        yield asset if isinstance(asset, Failure) else refer(asset.path)
 
 
 class _Document(NamedTuple):

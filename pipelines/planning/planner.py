@@ -59,6 +59,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
         *(job.input, job.input_list, passed_over),
         path_column=job.path_column,
         allow_empty=job.allow_empty,
+        asset=job.asset,
         tell=_warn,
     )
     limits = job.limits

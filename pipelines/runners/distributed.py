@@ -49,12 +49,18 @@ def build_job(tagging: TagImages, options: PredictOptions, beam_options: Pipelin
     input_list = options.input_list and storage.normalize(options.input_list)
     # List one image here, so that a mistyped input is found before workers start.
     next(
-        list_images(inputs, input_list, path_column=options.path_column, allow_empty=options.allow_empty),
+        list_images(
+            *(inputs, input_list),
+            path_column=options.path_column,
+            allow_empty=options.allow_empty,
+            asset=options.asset,
+        ),
         None,
     )
     with refused_flags_reported():
         pipeline = beam.Pipeline(options=beam_options)
-    listed = pipeline | ListImages(inputs, input_list, tagging.run.access, options.path_column, options.allow_empty)
+    listing = inputs, input_list, tagging.run.access, options.path_column, options.allow_empty, options.asset
+    listed = pipeline | ListImages(*listing)
     _ = listed.listed | replace(tagging, passed_over=listed.counted)
     return pipeline
 

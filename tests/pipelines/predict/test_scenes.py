@@ -15,6 +15,7 @@ from rasterio.transform import from_origin
 from pipelines.output.run import EMPTY, PREDICTIONS
 from tests import outputs
 from tests.image_files import encode, picture
+from tests.pipelines.conftest import on_both_runners
 from tests.pipelines.predict.predicting import Predict, without
 from tests.scene_files import cut_chip, samples, write_scene
 
@@ -43,6 +44,7 @@ def windows(name: str, width: int, height: int) -> list[str]:
     return sorted(f"{name}#xywh={column},{row},64,64" for column in range(0, width, 64) for row in range(0, height, 64))
 
 
+@on_both_runners
 def test_each_window_is_one_row_and_a_second_run_skips_them(run: Predict, scenes: Path, tmp_path: Path) -> None:
     (scenes / "chip.png").write_bytes(encode(picture(100, 100), "png"))
     out = tmp_path / "out"
@@ -208,3 +210,27 @@ def test_rows_far_apart_lie_in_different_row_groups(
         for box in group
     ]
     assert np.mean(met) < 3, "a window lies in one group, and at the edge of a few others"
+
+
+def test_assets_of_a_catalogue_are_tagged_and_a_missing_item_ends_with_code_3(
+    run: Predict, scenes: Path, tmp_path: Path
+) -> None:
+    def item(name: str) -> dict[str, Any]:
+        return {
+            "type": "Feature",
+            "stac_version": "1.0.0",
+            "id": name,
+            "assets": {"visual": {"href": f"scenes/{name}"}},
+        }
+
+    links = [{"rel": "item", "href": f"{name}.json"} for name in ("a.tif", "b.tif")]
+    catalogue = {"type": "Catalog", "stac_version": "1.0.0", "id": "c", "description": "", "links": links}
+    (tmp_path / "catalogue.json").write_text(json.dumps(catalogue))
+    for name in ("a.tif", "b.tif"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(item(name)))
+    assert run(input=tmp_path / "catalogue.json", asset="visual", **TILED) == 0
+    assert len(paths(tmp_path / "out")) == 12
+
+    (tmp_path / "b.tif.json").unlink()
+    assert run(input=tmp_path / "catalogue.json", asset="visual", **TILED) == 3
+    assert outputs.manifest(tmp_path / "out")["skipped"] == 6

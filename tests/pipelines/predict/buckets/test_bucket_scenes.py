@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 
 from pipelines import storage
 from tests.conftest import Bucket
-from tests.pipelines.conftest import on_both_runners
 from tests.pipelines.predict.buckets.tagging import rows, run
 from tests.scene_files import samples, write_scene
 
@@ -29,12 +27,10 @@ def without_place(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name != "scene"} for row in found]
 
 
-@on_both_runners
 def test_a_scene_in_a_bucket_has_the_same_windows_as_in_a_folder(
     scene: Path,
     bucket: Bucket,
     bundle_path: str,
-    runner: Sequence[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -52,7 +48,6 @@ def test_a_scene_in_a_bucket_has_the_same_windows_as_in_a_folder(
 
     monkeypatch.setattr(storage, "read_range", count)
     output = f"{bucket.path}/out"
-    assert run(*runner, input=f"{bucket.path}/scene.tif", model=bundle_path, output=output, **FLAGS) == 0
+    assert run(input=f"{bucket.path}/scene.tif", model=bundle_path, output=output, **FLAGS) == 0
     assert without_place(rows(output)) == without_place(expected)
-    if not runner:
-        assert len(requests) <= 1 + 4, "its directories, and each row of windows"
+    assert len(requests) <= 1 + 4, "its directories, and each row of windows"
