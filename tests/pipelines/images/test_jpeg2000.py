@@ -211,3 +211,18 @@ def test_what_a_jpeg_2000_takes_is_known_from_its_head() -> None:
     assert judge_head(data[:HEAD], 10**6).known
     assert judge_head(files.codestream(PICTURE), 10**6).bytes == 300 * 200 * 20
     assert not judge_head(data[:100], 10**6).known
+
+
+@pytest.mark.parametrize("origin", [(0, 0), (64, 32)])
+@pytest.mark.parametrize("missing", [1, 2, 10, 100])
+def test_a_tile_that_lacks_its_last_bytes_is_refused(origin: tuple[int, int], missing: int) -> None:
+    """Its length says what is there, so that the file looks whole; of the last packet, only the data is cut off."""
+    data = files.encode(
+        files.picture(200, 190), "jpeg2000", tile_size=(64, 64), offset=origin, tile_offset=origin, no_jp2=True
+    )
+    start = data.rindex(b"\xff\x90\x00\x0a")
+    (length,) = struct.unpack_from(">I", data, start + 6)
+    cut = data[: start + 6] + struct.pack(">I", length - missing) + data[start + 10 : start + length - missing]
+    decode(data)
+    with pytest.raises(ImageError, match=r"truncated JPEG 2000|broken data stream"):
+        decode(cut + data[start + length :])
