@@ -29,7 +29,7 @@ The images are decoded, repaired and tagged exactly as by `scenetags predict`.
 """
 
 _EPILOG = """\
-example:
+examples:
   scenetags tag chips/train_1.jpg --model bundle/ --picture train_1.png
   scenetags tag scene.tif --tile 256 --model bundle/ --picture scene.png
 

@@ -14,7 +14,7 @@ from pipelines.commandline.rasters import add_rasters
 from pipelines.commandline.scenes import add_scenes
 from pipelines.images.limits import Limits
 from pipelines.inference import ENGINES
-from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, describe
+from pipelines.output.schema import EMPTY_COLUMNS, FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS, describe
 
 _DESCRIPTION = """\
 Tag every image of a folder, a pattern or a list, and write tags and probabilities to Parquet.
@@ -36,9 +36,14 @@ examples:
     scenetags predict --input 'a/*.jpg' --input 'b/**/*.tif' --model bundle/ --output tagged/
     scenetags predict --input_list scenes.csv --model bundle/ --output tagged/
 
+  Scenes, cut into windows of 256 pixels:
+    scenetags predict --input 'scenes/**/*.tif' --tile 256 --model bundle/ --output tagged/
+
 output:
   OUTPUT/predictions/*.parquet   {predictions}
+                                 and with --tile: {scenes}
   OUTPUT/failures/*.parquet      {failures}
+  OUTPUT/empty/*.parquet         windows that --min_valid leaves out: {empty}
   OUTPUT/runs/<run>.json         counts, options, model and versions of each run
 
 exit codes:
@@ -61,7 +66,13 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
     Raises:
       UsageError: an argument is missing, malformed or out of its range. Unknown flags are kept for Beam.
     """
-    columns = {"predictions": describe(PREDICTION_COLUMNS), "failures": describe(FAILURE_COLUMNS)}
+    tables = {
+        "predictions": PREDICTION_COLUMNS,
+        "scenes": SCENE_COLUMNS,
+        "failures": FAILURE_COLUMNS,
+        "empty": EMPTY_COLUMNS,
+    }
+    columns = {table: describe(columns) for table, columns in tables.items()}
     parser = Parser("scenetags predict", _DESCRIPTION, _EPILOG.format(**columns))
     choose_log_format(argv)
     add_flags(parser)
