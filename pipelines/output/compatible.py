@@ -104,9 +104,8 @@ def _check_joins(run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str
     if footer.rendering != run.rendering:
         raise OutputError(f"{holds} rows made with other --bands, --stretch or --product", remedy)
     if footer.grid != run.grid:
-        raise OutputError(
-            f"{holds} rows made with {footer.grid or 'no --tile'}, not with {run.grid or 'no --tile'}", remedy
-        )
+        theirs, ours = (f"with {grid}" if grid else "without --tile" for grid in (footer.grid, run.grid))
+        raise OutputError(f"{holds} rows made {theirs}, not {ours}", remedy)
     if fields != expected[_table_of(path)]:
         raise OutputError(f"{holds} {path}, whose columns differ from those of this version", remedy)
 

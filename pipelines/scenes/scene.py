@@ -111,7 +111,7 @@ def _check_depth(layout: Layout) -> None:
         # The values of one part do not tell what white is in the others.
         raise UntrustedColoursError(
             f"{layout.bits}-bit scene: it is unknown how bright white is",
-            "say it with --stretch or --product" if layout.format == "tiff" else "make it a TIFF, and say --stretch",
+            "say it with --stretch" if layout.format == "tiff" else "make it a TIFF, and say --stretch",
         )
 
 
