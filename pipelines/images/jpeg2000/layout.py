@@ -260,7 +260,7 @@ def _read_channels(boxes: _Boxes, samples: int, space: int) -> _Channels:
         raise UnsupportedImageError("JPEG 2000 with components in an unusual order is not supported")
     if samples - colours not in others or max(order) >= samples:
         raise UntrustedColoursError(
-            f"JPEG 2000 with {samples} components, in a colour space of {colours}: it does not say which are its colours"
+            f"JPEG 2000 with {samples} components in a colour space of {colours}: it does not say which are its colours"
         )
     return _Channels(order, opacity)
 
