@@ -108,6 +108,7 @@ class Cut(_Step):
     def __init__(self, cutting: CutSettings, access: storage.Access) -> None:
         self._cutting = cutting
         self._access = access
+        self._cutter: Cutter | None = None
 
     def setup(self) -> None:
         storage.use(self._access)
@@ -116,10 +117,17 @@ class Cut(_Step):
         self._cutter = Cutter(self._cutting, _log.warning)
 
     def process(self, listed: Listed) -> Iterator[Listed]:
+        assert self._cutter
         yield from self._cutter.put(listed)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
+        assert self._cutter
         yield from map(_in_window, self._cutter.drain())
+
+    def teardown(self) -> None:
+        # A bundle that failed was not drained.
+        if self._cutter:
+            self._cutter.close()
 
 
 class LeaveOutTagged(_Step):

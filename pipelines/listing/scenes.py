@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -74,7 +74,8 @@ class Cutter:
 
     def close(self) -> None:
         """Abandon scenes that are not open yet."""
-        self._executor.shutdown(cancel_futures=True)
+        with storage.hurried():
+            self._executor.shutdown(wait=not interruption.overdue(), cancel_futures=True)
 
     def _cut(self, item: Listed, opening: Future[Scene | Failure | None] | None) -> Iterator[Listed]:
         scene = opening.result() if opening else None
@@ -90,7 +91,7 @@ class Cutter:
 
 def cut_scenes(
     listed: Iterable[Listed], settings: CutSettings, tell: Callable[[str], object] = lambda _: None
-) -> Iterator[Listed]:
+) -> Generator[Listed]:
     """Cut the scenes of a listing; see `Cutter`."""
     cutter = Cutter(settings, tell)
     try:

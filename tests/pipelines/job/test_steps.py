@@ -18,17 +18,22 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipelines.archives.packed import PackedNames
 from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
+from pipelines.images.rendering import NO_RENDERING
 from pipelines.inference import ahead as inference
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.engines import open_engine
-from pipelines.job.steps import CloseWave, PredictAhead, ReadAhead, TakeNames
+from pipelines.job.steps import CloseWave, Cut, PredictAhead, ReadAhead, TakeNames
 from pipelines.listing import list_images
+from pipelines.listing.lookup import refer
+from pipelines.listing.scenes import CutSettings
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.records import ImageRef
+from pipelines.scenes.grid import Grid
 from pipelines.storage import Access
 from pipelines.supervision import interruption
 from tests.pipelines.conftest import WriteChips
+from tests.scene_files import samples, write_scene
 
 BUNDLES_AT_A_TIME = 6
 
@@ -79,6 +84,20 @@ def test_a_distributed_job_that_is_asked_to_stop_commits_nothing(bundle_path: st
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(interruption.InterruptedRunError):
             next(closing)
+
+
+def test_a_bundle_of_scenes_that_failed_leaves_no_thread(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", samples(64, 64))
+    before = set(threading.enumerate())
+    step = Cut(CutSettings(Grid(32, 32), NO_RENDERING, 10_000), Access())
+    step.setup()
+    step.start_bundle()
+    assert list(step.process(refer(str(scene)))) == []
+    assert set(threading.enumerate()) - before
+
+    step.teardown()
+
+    assert not set(threading.enumerate()) - before
 
 
 def test_bundles_that_a_process_works_on_side_by_side_share_the_engine_and_nothing_else(
