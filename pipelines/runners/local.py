@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -57,37 +57,46 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
         asset=options.asset,
         tell=_warn,
     )
-    waves = Waves(listed, options.checkpoint_every, tagging.cutting, _warn)
-    _warn_of_moved(run, waves)
-    loading = time.monotonic()
-    tagging.model.load()
-    run = replace(run, timings={"listing": loading - begun, "loading": time.monotonic() - loading})
-    accounts = Accounts(passed_over=passed_over)
-    most = options.max_failure_rate if options.fail_fast else 1.0
-    _log.info("listed %d files in %.1f s, loaded the model in %.1f s", waves.listed, *run.timings.values())
-    with progress.metered(run.name, waves.expected, _display(options), most), _kept_from_collector():
-        while waves:
-            interruption.check()
-            names, is_last = waves.take()
-            progress.expect(run.name, waves.expected)
-            place = Wave(accounts, inputs=len(names), last=is_last)
-            # An explicit runner: "DirectRunner" would first try to download a different one.
-            with beam.Pipeline(FnApiRunner(), options=beam_options) as pipeline:
-                # Packed, since Beam holds several copies of a step. `Create` would double their number.
-                take = beam.ParDo(TakeNames(names, options.checkpoint_seconds))
-                taken = pipeline | beam.Impulse() | take.with_outputs(POSTPONED, main="names")
-                _ = taken.names | replace(tagging, run=run, wave=place, spread=False, postponed=taken[POSTPONED])
-            try:
-                accounts = read_accounts(run.manifest)
-            except FileNotFoundError:
-                # A wave that has finished nothing commits nothing.
+    with closing(Waves(listed, options.checkpoint_every, tagging.cutting, _warn)) as waves:
+        _warn_of_moved(run, waves)
+        loading = time.monotonic()
+        tagging.model.load()
+        run = replace(run, timings={"listing": loading - begun, "loading": time.monotonic() - loading})
+        accounts = Accounts(passed_over=passed_over)
+        most = options.max_failure_rate if options.fail_fast else 1.0
+        _log.info("listed %d files in %.1f s, loaded the model in %.1f s", waves.listed, *run.timings.values())
+        with progress.metered(run.name, waves.expected, _display(options), most), _kept_from_collector():
+            while waves:
                 interruption.check()
-                raise
-            _log.info("committed %d of %d images", accounts.inputs, waves.expected)
-            if remaining := place.earlier.inputs + len(names) - accounts.inputs:
-                # Which images were postponed is known only of a wave whose time was up: those at its end.
-                interruption.check()
-                waves.put_back(PackedNames(islice(names, len(names) - remaining, None)))
+                accounts = _run_next(waves, replace(tagging, run=run), accounts, options, beam_options)
+    return accounts
+
+
+def _run_next(
+    waves: Waves, tagging: TagImages, accounts: Accounts, options: PredictOptions, beam_options: PipelineOptions
+) -> Accounts:
+    """Run the next wave, and return the accounts that include it."""
+    run = tagging.run
+    names, is_last = waves.take()
+    progress.expect(run.name, waves.expected)
+    place = Wave(accounts, inputs=len(names), last=is_last)
+    # An explicit runner: "DirectRunner" would first try to download a different one.
+    with beam.Pipeline(FnApiRunner(), options=beam_options) as pipeline:
+        # Packed, since Beam holds several copies of a step. `Create` would double their number.
+        take = beam.ParDo(TakeNames(names, options.checkpoint_seconds))
+        taken = pipeline | beam.Impulse() | take.with_outputs(POSTPONED, main="names")
+        _ = taken.names | replace(tagging, wave=place, spread=False, postponed=taken[POSTPONED])
+    try:
+        accounts = read_accounts(run.manifest)
+    except FileNotFoundError:
+        # A wave that has finished nothing commits nothing.
+        interruption.check()
+        raise
+    _log.info("committed %d of %d images", accounts.inputs, waves.expected)
+    if remaining := place.earlier.inputs + len(names) - accounts.inputs:
+        # Which images were postponed is known only of a wave whose time was up: those at its end.
+        interruption.check()
+        waves.put_back(PackedNames(islice(names, len(names) - remaining, None)))
     return accounts
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import chain, islice
 
 from pipelines.archives.packed import PackedNames
 from pipelines.listing.scenes import CutSettings, cut_scenes
-from pipelines.records import Listed
+from pipelines.records import ImageRef, Listed
 
 
 class Waves:
@@ -32,8 +33,8 @@ class Waves:
         self._packs = deque(_pack(listed, most))
         self.listed = sum(map(len, self._packs))
         self._cutting = cutting
-        self._opened = self._cut = 0
-        self._rest = _pack(cut_scenes(self._unpacked(), cutting, tell), most) if cutting.grid else self._unchanged()
+        self._files = self._cut = 0
+        self._rest = _pack(self._windows(tell), most) if cutting.grid else self._unchanged()
         self._next = deque[PackedNames]()
         self._prepare()
         if not self._next:
@@ -48,7 +49,7 @@ class Waves:
         """Images of the run; an estimate until all scenes are cut."""
         if not self._cutting.grid:
             return self.listed
-        return max(self._cut, self._cut * self.listed // max(1, self._opened))
+        return max(self._cut, self._cut * self.listed // max(1, self._files))
 
     def sample(self, number: int) -> Sequence[Listed]:
         """Return about as many images, evenly spread over what is not cut yet."""
@@ -67,23 +68,30 @@ class Waves:
         """Put names that a wave has postponed before all others."""
         self._next.appendleft(names)
 
-    def _prepare(self) -> None:
-        for names in islice(self._rest, 1):
-            self._cut += len(names)
-            self._next.append(names)
+    def close(self) -> None:
+        """Abandon scenes that are being opened for later waves."""
+        self._rest.close()
 
-    def _unchanged(self) -> Iterator[PackedNames]:
+    def _prepare(self) -> None:
+        self._next.extend(islice(self._rest, 1))
+
+    def _unchanged(self) -> Generator[PackedNames]:
         while self._packs:
             yield self._packs.popleft()
 
-    def _unpacked(self) -> Iterator[Listed]:
-        for names in self._unchanged():
-            for item in names:
-                self._opened += 1
+    def _windows(self, tell: Callable[[str], object]) -> Iterator[Listed]:
+        """Cut scenes; count what they become, and from how many files that is."""
+        last = ""
+        with closing(cut_scenes(chain.from_iterable(self._unchanged()), self._cutting, tell)) as windows:
+            for item in windows:
+                file = item.window.scene if isinstance(item, ImageRef) and item.window else item.path
+                self._files += file != last
+                self._cut += 1
+                last = file
                 yield item
 
 
-def _pack(listed: Iterable[Listed], most: int) -> Iterator[PackedNames]:
+def _pack(listed: Iterable[Listed], most: int) -> Generator[PackedNames]:
     items = iter(listed)
     while names := PackedNames(islice(items, most)):
         yield names
