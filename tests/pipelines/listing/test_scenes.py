@@ -119,3 +119,11 @@ def test_overviews_and_further_images_are_not_cut(tmp_path: Path) -> None:
 def test_failures_pass_through(tmp_path: Path) -> None:
     failure = refer(str(tmp_path / "missing.tif"))
     assert list(cut_scenes([failure], CutSettings(Grid(64, 64), SHOWN, 1))) == [failure]
+
+
+def test_a_file_that_is_named_like_a_window_is_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif#xywh=0,0,64,64"
+    path.write_bytes(encode(picture(), "png"))
+    [failure] = cut(path)
+    assert isinstance(failure, Failure)
+    assert (failure.path, failure.error) == (str(path), "ValueError")
