@@ -16,7 +16,7 @@ from pipelines.images.parts import Divided
 from pipelines.images.rendering import Rendering
 from pipelines.images.tiff.directories import read_directory
 from pipelines.images.tiff.layout import read_tiff
-from pipelines.images.tiff.parts import divide, divide_mask
+from pipelines.images.tiff.parts import divide, divide_mask, divide_opacity
 from pipelines.images.tiff.rendering import find_raster
 from pipelines.images.tiff.strips import HEIGHT, PLANES, SEPARATE_PLANES, WIDTH
 from pipelines.records import ImageRef
@@ -137,5 +137,10 @@ def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering) ->
     raster = find_raster(directory, rendering)
     separate = directory.tags.get(PLANES, (1,))[0] == SEPARATE_PLANES
     bands = raster.bands if raster and raster.number > 1 and separate else ()
+    mask = divide_mask(pages, image)
+    if mask is None and layout.opacity and not layout.is_premultiplied:
+        mask = divide_opacity(image, layout.opacity)
+        # Nothing else is needed of what follows the colours.
+        bands = tuple(range(layout.opacity)) if mask else bands
     repairs = ("first_frame",) if directory.pictures > 1 else ()
-    return Scene(ref, image, divide_mask(pages, image), bands, layout.source, repairs, georeference, division)
+    return Scene(ref, image, mask, bands, layout.source, repairs, georeference, division)
