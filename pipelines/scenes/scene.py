@@ -29,6 +29,8 @@ from pipelines.scenes.pages import Pages
 _BITS_OF_A_PICTURE = 8
 _OPEN = 64
 """Scenes whose directories are kept."""
+_MOST_WINDOWS = 10_000_000
+"""Of a scene: a sparse file of a megabyte can claim to be as wide as a continent, at a centimetre per pixel."""
 _ENDINGS = (".tif", ".tiff", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
 
 
@@ -121,6 +123,13 @@ def _check_parts(division: Division, max_pixels: int) -> None:
             f"scene of which {division.part_width:,} x {division.part_height:,} pixels have to be decoded at once: "
             f"exceeds the limit of {max_pixels:,} (predict --max_pixels)",
             "rewrite it in tiles, e.g. with gdal_translate -of COG",
+        )
+    windows = -(-division.width // division.grid.stride) * -(-division.height // division.grid.stride)
+    if windows > _MOST_WINDOWS:
+        raise ImageTooLargeError(
+            f"scene of {division.width:,} x {division.height:,} pixels: about {windows:,} windows, and the limit is "
+            f"{_MOST_WINDOWS:,}",
+            "choose a larger --stride",
         )
 
 
