@@ -125,3 +125,13 @@ def test_overviews_and_further_images_are_not_cut(tmp_path: Path) -> None:
 def test_failures_pass_through(tmp_path: Path) -> None:
     failure = refer(str(tmp_path / "missing.tif"))
     assert list(cut_scenes([failure], CutSettings(Grid(64, 64), SHOWN, 1))) == [failure]
+
+
+def test_a_window_is_not_found_as_a_file(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", samples(64, 64))
+    failure = refer(f"{path}#xywh=0,0,64,64")
+    assert isinstance(failure, Failure)
+    assert (failure.error, failure.message) == (
+        "FileNotFoundError",
+        "no file, but the window of a scene: list the scene",
+    )
