@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -10,7 +12,14 @@ from pipelines import storage
 from pipelines.images.formats import recognize
 from pipelines.images.jpeg2000.layout import read_jpeg2000
 from pipelines.images.jpeg2000.parts import read_tiles
-from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLargeError, Layout, UntrustedColoursError
+from pipelines.images.layout import (
+    DamagedImageError,
+    ImageError,
+    ImageTooLargeError,
+    Layout,
+    UnsupportedImageError,
+    UntrustedColoursError,
+)
 from pipelines.images.limits import HEAD
 from pipelines.images.parts import Divided
 from pipelines.images.rendering import Rendering
@@ -88,13 +97,33 @@ def open_scene(ref: ImageRef, grid: Grid, rendering: Rendering, max_pixels: int)
         return None
     if kind not in ("tiff", "jpeg2000"):
         return None
-    try:
-        scene = _open_tiff(ref, pages, grid, rendering) if kind == "tiff" else _open_jpeg2000(ref, pages, grid)
-    except (struct.error, IndexError, OverflowError) as error:
-        raise DamagedImageError(f"truncated {kind.upper()} header") from error
+    with as_listed(ref):
+        try:
+            scene = _open_tiff(ref, pages, grid, rendering) if kind == "tiff" else _open_jpeg2000(ref, pages, grid)
+        except (struct.error, IndexError, OverflowError) as error:
+            raise DamagedImageError(f"truncated {kind.upper()} header") from error
     if scene:
         _check_parts(scene.division, max_pixels)
     return scene
+
+
+@contextmanager
+def as_listed(ref: ImageRef) -> Iterator[None]:
+    """Name the reason if a scene seems to be truncated because a bucket lists fewer bytes than it sends.
+
+    Raises:
+      UnsupportedImageError: it does.
+      OSError: the scene cannot be read.
+    """
+    try:
+        yield
+    except DamagedImageError:
+        if storage.is_remote(ref.path) and storage.look_up(ref.path).marked:
+            raise UnsupportedImageError(
+                "scene that its bucket stores compressed: it is unknown where in it parts lie",
+                "store it without Content-Encoding: gzip",
+            ) from None
+        raise
 
 
 def _open_jpeg2000(ref: ImageRef, pages: Pages, grid: Grid) -> Scene | None:
