@@ -9,6 +9,7 @@ import sys
 from pipelines import archives, storage
 from pipelines.errors import ScenetagsError
 from pipelines.records import ImageRef, Listed, not_listed
+from pipelines.scenes.grid import split_window
 from pipelines.storage import Entry
 
 
@@ -43,7 +44,9 @@ def refer(path: str) -> Listed:
     except UnicodeEncodeError as error:
         return not_listed(name, error, message="the name is not UTF-8")
     except (OSError, ValueError) as error:
-        return not_listed(name, error)
+        # Perhaps the list was made of the rows of an output.
+        is_window = isinstance(error, FileNotFoundError) and split_window(name)
+        return not_listed(name, error, message="no file, but the window of a scene: list the scene" * bool(is_window))
     return ImageRef(name, status.st_size, storage.fingerprint_of(status))
 
 
