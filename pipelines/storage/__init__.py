@@ -60,7 +60,7 @@ class Store(Protocol):
 
     def read(self, path: str, max_bytes: int | None = None) -> bytes: ...
     def read_range(self, path: str, start: int, length: int, fingerprint: str = "") -> bytes: ...
-    def open_to_read(self, path: str) -> IO[bytes]: ...
+    def open_to_read(self, path: str, fingerprint: str = "") -> IO[bytes]: ...
     def write(self, path: str, data: bytes) -> None: ...
     def create(self, path: str) -> IO[bytes]: ...
     def move(self, source: str, target: str) -> None: ...
@@ -121,13 +121,18 @@ def read_range(path: str, start: int, length: int, fingerprint: str = "") -> byt
     return _at(path).read_range(path, start, length, fingerprint)
 
 
-def open_to_read(path: str) -> IO[bytes]:
+def open_to_read(path: str, fingerprint: str = "") -> IO[bytes]:
     """Open a file for random access.
 
+    Args:
+      path: of the file.
+      fingerprint: as in `read_range`; then reads raise a `ChangedFileError`, too.
+
     Raises:
+      ChangedFileError: its fingerprint is another one now.
       OSError: the file is missing or cannot be read.
     """
-    return _at(path).open_to_read(path)
+    return _at(path).open_to_read(path, fingerprint)
 
 
 def write(path: str, data: bytes) -> None:
