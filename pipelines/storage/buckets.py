@@ -143,12 +143,12 @@ class BucketStore:
             yield from page.entries
 
     def lock(
-        self, path: str, owner: str, tell: Callable[[str], None]
+        self, path: str, owner: str, tell: Callable[[str], None], sleep: Callable[[float], None]
     ) -> contextlib.AbstractContextManager[Callable[[], None]]:
         """Hold a lock that has to be renewed."""
         lock = LockObject(self._objects, *_split(path), owner)
         lock.check_deletion()
-        return lease(lock, tell)
+        return lease(lock, tell, sleep)
 
     def read_lock(self, path: str) -> str:
         """Return the owner of a lock."""

@@ -144,7 +144,9 @@ def list_folders(folder: str, beginning: str = "") -> list[str]:
 
 
 @contextlib.contextmanager
-def lock(path: str, owner: str, tell: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+def lock(
+    path: str, owner: str, tell: Callable[[str], None], sleep: Callable[[float], None]
+) -> Iterator[Callable[[], None]]:
     """Hold a lock: a file that exists while the lock is held.
 
     Parent folders are created, and removed again if they stay empty.
@@ -152,7 +154,7 @@ def lock(path: str, owner: str, tell: Callable[[str], None]) -> Iterator[Callabl
     made = _missing_folders(os.path.dirname(path))
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with contextlib.closing(LockFile(path, owner)) as file, lease(file, tell) as leave:
+        with contextlib.closing(LockFile(path, owner)) as file, lease(file, tell, sleep) as leave:
             yield leave
     finally:
         for folder in made:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,14 @@ from pipelines import storage
 from pipelines.output.commit import commit
 from pipelines.output.compatible import check_output
 from pipelines.output.journal import JOURNAL
-from pipelines.output.lock import check_still_held, drop_shadows, give_back_output, hold_output
+from pipelines.output.lock import LOCK, check_still_held, drop_shadows, give_back_output, hold_output
 from pipelines.output.run import Run, Wave
 from pipelines.output.schema import FAILURE_COLUMNS
 from pipelines.output.tables import OutputError, open_table
 from pipelines.storage.leases import STALE_SECONDS
+from pipelines.storage.lock_objects import content
+from pipelines.supervision import interruption
+from pipelines.supervision.interruption import InterruptedRunError
 from tests.conftest import Bucket
 from tests.pipelines.output.rows import FIRST, stage, written
 from tools.proxy import Disturbance
@@ -43,6 +47,20 @@ def test_an_output_in_use_is_refused_and_free_again_afterwards(run: Run, earlier
 
     with hold_output(run):
         pass
+
+
+def test_a_signal_is_met_while_the_lock_of_another_is_watched(run: Run) -> None:
+    lock = Path(run.output, LOCK)
+    lock.parent.mkdir()
+    theirs = content("run A, process 7 on another machine", "token", renewals=3, left=False)
+    lock.write_bytes(theirs)
+
+    with interruption.deferred():
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(InterruptedRunError), hold_output(run):
+            pytest.fail("it waited until the lock had expired")
+
+    assert lock.read_bytes() == theirs
 
 
 def test_a_finished_run_does_not_fail_when_credentials_end(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
