@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pipelines import storage
 from pipelines.errors import ScenetagsError
 from pipelines.output.commit import recover
-from pipelines.output.journal import shadow_folders
+from pipelines.output.journal import read_journal, shadow_folders
 from pipelines.output.manifest import MOST_BYTES, mark
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, Run
 from pipelines.output.tables import OutputError, read_each
@@ -119,7 +119,13 @@ def _repair(run: Run) -> None:
     # What cannot be repaired now, e.g. on a full disk, is left to the next run. An output that another run has taken
     # over belongs to that run. Whoever finished everything else does not fail here for want of credentials.
     with suppress(OSError, ScenetagsError):
-        check_still_held(run)
+        try:
+            check_still_held(run)
+        except OutputError:
+            # The other run has cleaned up before this one wrote on. What is in a journal is committed, and stays.
+            if not read_journal(run.staging):
+                storage.delete_folder(run.staging)
+            raise
         recover(run.output)
 
 

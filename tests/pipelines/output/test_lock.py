@@ -15,7 +15,7 @@ import pytest
 from pipelines import storage
 from pipelines.output.commit import commit
 from pipelines.output.compatible import check_output
-from pipelines.output.journal import JOURNAL
+from pipelines.output.journal import JOURNAL, Journal, write_journal
 from pipelines.output.lock import LOCK, check_still_held, drop_shadows, give_back_output, hold_output
 from pipelines.output.run import Run, Wave
 from pipelines.output.schema import FAILURE_COLUMNS
@@ -80,6 +80,22 @@ def test_unfinished_work_of_a_killed_run_is_removed_and_marked(run: Run, earlier
         assert not any(os.path.exists(file.staged) for file in left)
         assert storage.list_folders(run.output, "_") == []
         assert json.loads(storage.read(earlier.manifest))["status"] == "killed"
+
+
+def test_a_run_whose_output_was_taken_over_leaves_nothing_behind_but_what_it_has_committed(run: Run) -> None:
+    lock = Path(run.output, LOCK)
+    theirs = content("run A, process 7 on another machine", "token", renewals=3, left=False)
+
+    for journal in (None, Journal(0, [], [])):
+        with hold_output(run):
+            lock.unlink()
+            lock.write_bytes(theirs)
+            stage(run, FIRST)
+            if journal:
+                write_journal(run.staging, journal)
+        assert lock.read_bytes() == theirs
+        assert os.path.exists(run.staging) == bool(journal)
+        lock.unlink()
 
 
 def test_a_run_after_many_others_asks_for_few_of_their_manifests(bucket: Bucket, run: Run) -> None:
