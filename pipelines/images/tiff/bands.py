@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from pipelines.images.layout import ImageTooLargeError, UntrustedColoursError
+from pipelines.images.layout import UntrustedColoursError
 
 _ITEM = re.compile(rb"<Item\b([^>]{0,200})>([^<]{0,200})</Item>")
 _SAMPLE = re.compile(rb'sample="(\d{1,4})"')
-# Of 250 bands, names and statistics take some hundred kilobytes; ten megabytes can take a second and a half.
-_MOST_BYTES = 10_000_000
 _ROLES = (b'role="description"', b'role="colorinterp"')
 """A description is a user's, and counts more than what GDAL takes a band for."""
 
@@ -113,13 +111,7 @@ def _pick(names: Mapping[int, str], samples: int) -> tuple[int, int, int] | None
 
 
 def _read_names(metadata: bytes) -> dict[int, str]:
-    """Return the names of bands, by number.
-
-    Raises:
-      ImageTooLargeError: there is so much besides them that to look for them would take long.
-    """
-    if len(metadata) > _MOST_BYTES:
-        raise ImageTooLargeError(f"TIFF with {len(metadata):,} bytes of metadata: the limit is {_MOST_BYTES:,}")
+    """Return the names of bands, by number."""
     names: dict[int, str] = {}
     items = [(match[1], match[2]) for match in _ITEM.finditer(metadata)]
     for role in _ROLES:

@@ -242,7 +242,10 @@ def _read(data: Data, form: Form, start: int) -> Directory:
         is_there = entry.start + entry.size <= len(data)
         if entry.tag in _TEXTS:
             # What says something about the pixels, and is not there, changes none of them.
-            is_there &= entry.size <= _MOST_TEXT
+            if is_there and entry.size > _MOST_TEXT:
+                raise ImageTooLargeError(
+                    f"TIFF whose tag {entry.tag} has {entry.size:,} bytes: the limit is {_MOST_TEXT:,}"
+                )
             texts[entry.tag] = data[entry.start : entry.start + entry.size * is_there]
             continue
         if not is_there:

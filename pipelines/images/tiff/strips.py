@@ -227,10 +227,12 @@ def _check_jpegs(data: bytes, tags: Tags, tables: bytes, grid: Grid) -> None:
             f"TIFF of {grid.number:,} JPEGs with tables of {len(tables):,} bytes: the limits are {_MOST_JPEGS:,} and "
             f"{_MOST_TABLE_BYTES:,}"
         )
-    if len(grid.offsets) != len(grid.sizes) or sum(grid.sizes) > 2 * len(data):
+    # Equal ones may be there once: above all, the one that stands for all that are left out.
+    spans = set(zip(grid.offsets, grid.sizes, strict=False))
+    if len(grid.offsets) != len(grid.sizes) or sum(size for _, size in spans) > 2 * len(data):
         raise DamagedImageError("damaged TIFF: offsets and sizes of its JPEGs contradict each other")
-    for number, (start, size) in enumerate(zip(grid.offsets, grid.sizes, strict=True)):
-        rows = grid.rows_of(number, tags[HEIGHT][0])
+    rows_of_pieces = (grid.rows_of(number, tags[HEIGHT][0]) for number in range(grid.number))
+    for start, size, rows in dict.fromkeys(zip(grid.offsets, grid.sizes, rows_of_pieces, strict=True)):
         piece = read_piece(data, start, start + size)
         # Some programs write the last strip as high as the others; what is below the picture is not read.
         fits = piece and piece[0].width == grid.columns and piece[0].height in (rows, grid.rows)

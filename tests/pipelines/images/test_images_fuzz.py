@@ -182,9 +182,9 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], type[ImageError], str]] = {
         "ICC profile of 16,000,",
     ),
     "much metadata": (
-        lambda: tagged_tiff(42112, "B", b"<Item " * 1_700_000),
+        lambda: tagged_tiff(42112, "B", b"<Item " * 2_800_000),
         ImageTooLargeError,
-        "10,200,000 bytes of metadata: the limit is 10,000,000",
+        "tag 42112 has 16,800,000 bytes: the limit is 16,777,216",
     ),
 }
 

@@ -95,6 +95,12 @@ def test_what_a_sparse_tiff_of_jpegs_leaves_out_is_black(
     assert np.array_equal(decode(data).pixels, expected)
 
 
+def test_a_sparse_tiff_of_jpegs_may_leave_out_nearly_all() -> None:
+    gray = np.full((512, 16, 1), 200, np.uint8)
+    pixels = decode(tiff_files.of_jpegs(gray, 8, missing=range(1, 64))).pixels
+    assert (pixels[:8].min(), pixels[8:].max()) == (200, 0)
+
+
 def test_a_sparse_tiff_of_jpegs_has_the_value_of_no_data() -> None:
     data = tiff_files.of_jpegs(GRAY, 16, missing=[1], tags={tiff_files.NO_DATA: ("B", list(b"200\0"))})
     decoded = decode(data)
