@@ -5,6 +5,7 @@ A part consists of whole strips or tiles, as they are stored, under a directory 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from math import gcd
 from typing import NamedTuple
@@ -86,12 +87,14 @@ class Divided(NamedTuple):
       tags: of it, with tiles named so, and in strips of a few rows if it is uncompressed.
       grid: how it is divided.
       further: what else its pixels depend on, by tag.
+      size: of the file, in bytes.
     """
 
     directory: Directory
     tags: Tags
     grid: Grid
     further: dict[int, Values]
+    size: int
 
     @property
     def width(self) -> int:
@@ -158,6 +161,9 @@ def find_part(image: Divided, box: Box, bands: Sequence[int] = ()) -> Part:
       image: it is part of.
       box: the pixels.
       bands: numbers of those that are needed, from 0; all if empty.
+
+    Raises:
+      DamagedImageError: the file ends before one of them does.
     """
     grid = image.grid
     across = -(-image.width // grid.columns)
@@ -171,6 +177,8 @@ def find_part(image: Divided, box: Box, bands: Sequence[int] = ()) -> Part:
                 number = (band * grid.down + row) * across + column
                 span = (grid.offsets[number], grid.sizes[number]) if is_needed else (0, 0)
                 spans.append(span if all(span) else (0, 0))
+                if sum(spans[-1]) > image.size:
+                    raise _truncated(image, *span, image.size - span[0])
                 if is_needed and not all(span):
                     holes.append(_bounds(image, range(column, column + 1), range(row, row + 1)))
     return Part(_bounds(image, columns, rows), tuple(spans), tuple(dict.fromkeys(holes)))
@@ -188,16 +196,14 @@ def write_part(image: Divided, part: Part, pieces: Sequence[bytes | memoryview])
       The file; None if the image leaves out the whole part.
 
     Raises:
-      DamagedImageError: a piece has fewer bytes than it should.
+      DamagedImageError: a piece has fewer bytes than it should, or a tag an impossible value.
     """
     if not any(size for _, size in part.spans):
         return None
     at, offsets = HEADER, []
     for (start, size), piece in zip(part.spans, pieces, strict=True):
         if len(piece) < size:
-            raise DamagedImageError(
-                f"truncated TIFF: the {image.grid.what} at byte {start:,} has {len(piece):,} of {size:,} bytes"
-            )
+            raise _truncated(image, start, size, len(piece))
         offsets.append(at if size else 0)
         at += size
     is_tiled = TILE_OFFSETS in image.tags
@@ -208,7 +214,16 @@ def write_part(image: Divided, part: Part, pieces: Sequence[bytes | memoryview])
         TILE_OFFSETS if is_tiled else STRIP_OFFSETS: tuple(offsets),
         TILE_SIZES if is_tiled else STRIP_SIZES: tuple(size for _, size in part.spans),
     }
-    return write_tiff(image.directory.form.order, pieces, integers, image.further)
+    try:
+        return write_tiff(image.directory.form.order, pieces, integers, image.further)
+    except struct.error as error:
+        raise DamagedImageError("damaged TIFF: a tag whose value no TIFF can hold") from error
+
+
+def _truncated(image: Divided, start: int, size: int, there: int) -> DamagedImageError:
+    return DamagedImageError(
+        f"truncated TIFF: the {image.grid.what} at byte {start:,} has {max(0, there):,} of {size:,} bytes"
+    )
 
 
 def _divide(data: Data, directory: Directory) -> Divided:
@@ -216,18 +231,17 @@ def _divide(data: Data, directory: Directory) -> Divided:
     if WIDTH not in tags or HEIGHT not in tags:
         raise DamagedImageError("damaged TIFF: its width or height is missing")
     grid = read_grid(tags)
-    if len(grid.offsets) != grid.number or len(grid.sizes) not in (0, grid.number):
-        raise DamagedImageError(
-            f"damaged TIFF: offsets of {len(grid.offsets):,} and sizes of {len(grid.sizes):,} {grid.what}s instead of "
-            f"{grid.number:,}"
-        )
     check_places(data, directory, tags)
     if tags.get(COMPRESSION, (1,))[0] == UNCOMPRESSED and tags.get(PHOTOMETRIC, (1,))[0] != YCBCR:
-        # Some programs write no sizes, or too large ones.
-        grid = grid._replace(sizes=tuple(unpacked_sizes(tags, grid)))
-        if grid.what == "strip" and grid.rows > _ROWS_OF_A_STRIP:
+        # Some programs write no sizes, or too large ones. Too small ones are kept: they are damage.
+        needed = tuple(unpacked_sizes(tags, grid))
+        sizes = tuple(min(size or whole, whole) for size, whole in zip(grid.sizes or needed, needed, strict=True))
+        grid = grid._replace(sizes=sizes)
+        if grid.what == "strip" and grid.rows > _ROWS_OF_A_STRIP and sizes == needed:
             tags = _with_lower_strips(tags, grid)
             grid = read_grid(tags)
+    if not grid.sizes:
+        raise DamagedImageError(f"damaged TIFF: the sizes of its {grid.what}s are missing")
     further = {
         tag: Values(entry.type, entry.number, data[entry.start : entry.start + entry.size])
         for tag, entry in directory.entries.items()
@@ -237,7 +251,7 @@ def _divide(data: Data, directory: Directory) -> Divided:
         if tag in directory.texts:
             text = directory.texts[tag]
             further[tag] = Values(kind, len(text), text)
-    return Divided(directory, tags, grid, further)
+    return Divided(directory, tags, grid, further, len(data))
 
 
 def _with_lower_strips(tags: Tags, grid: Grid) -> Tags:

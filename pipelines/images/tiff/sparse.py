@@ -35,6 +35,7 @@ from pipelines.images.tiff.strips import (
     read_grid,
     read_predictor,
     samples_per_piece,
+    unpacked_sizes,
 )
 
 # A code table that is cleared this often never needs codes of more than 9 bits; 8 times as many codes are whole bytes.
@@ -78,10 +79,12 @@ def fill_missing(
     """
     offsets_tag, sizes_tag = (TILE_OFFSETS, TILE_SIZES) if TILE_OFFSETS in tags else (STRIP_OFFSETS, STRIP_SIZES)
     offsets, sizes = tags.get(offsets_tag, ()), tags.get(sizes_tag, ())
-    if len(offsets) != len(sizes) or not (0 in offsets or 0 in sizes):
-        return data, tags
     # Where nothing is compressed, some programs write no sizes.
     needs_size = tags.get(COMPRESSION, (1,))[0] != UNCOMPRESSED
+    if not (needs_size or sizes):
+        sizes = tuple(unpacked_sizes(tags, read_grid(tags)))
+    if len(offsets) != len(sizes) or not (0 in offsets or 0 in sizes):
+        return data, tags
     missing = [not offset or (needs_size and not size) for offset, size in zip(offsets, sizes, strict=True)]
     if not any(missing):
         return data, tags

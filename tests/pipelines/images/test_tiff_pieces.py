@@ -168,6 +168,15 @@ def test_sizes_may_be_missing_if_nothing_is_compressed(compressed: bool) -> None
         assert_decodes(data, RGB, "tiff 3x8")
 
 
+def test_a_strip_that_is_left_out_is_black_even_if_the_file_says_no_sizes() -> None:
+    """Otherwise the head of the file would be shown."""
+    places = {STRIP_ROWS: ("I", [16]), STRIP_OFFSETS: ("I", [8, 0, 8 + RGB[:32].nbytes])}
+    expected = RGB.copy()
+    expected[16:32] = 0
+    data = files.tiff(RGB, files.RGB, tags=places, without=[STRIP_SIZES])
+    assert_decodes(data, expected, "tiff 3x8")
+
+
 def test_tiles_may_be_listed_as_strips() -> None:
     padded = np.pad(RGB, ((0, 8), (0, 8), (0, 0)))
     tiles = [padded[y : y + 16, x : x + 16].tobytes() for y in range(0, 48, 16) for x in range(0, 64, 16)]
