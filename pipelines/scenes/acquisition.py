@@ -44,11 +44,15 @@ def _items(data: bytes) -> dict[str, str]:
         root = ElementTree.fromstring(data.rstrip(b"\0").decode())
     except (ElementTree.ParseError, ValueError):
         return {}
-    return {item.get("name", ""): (item.text or "").strip() for item in root.iter("Item") if item.get("sample") is None}
+    return {
+        item.get("name", ""): (item.text or "").strip('" \n')
+        for item in root.iter("Item")
+        if item.get("sample") is None
+    }
 
 
 def _instant(text: str) -> str:
-    match = _TIME.fullmatch(text.strip('"'))
+    match = _TIME.fullmatch(text)
     if match is None:
         return ""
     try:

@@ -26,7 +26,10 @@ _PROBED = 0.4
 _BEYOND = "it reaches beyond what its coordinate reference system can show"
 
 _MOST_POINTS = 1024
-_AT_POLE = 0.01
+_MOST_TURNS = 1.05
+"""Turns around the Earth; rasters of all of it may repeat some columns."""
+
+_AT_POLE = 0.05
 """Pixels; a pole that is nearer to an edge lies on it."""
 
 
@@ -116,15 +119,19 @@ class _Outline:
         a, b, c, d, e, f = self._transform
         columns, rows = (column, column + width, column + width, column), (row, row, row + height, row + height)
         corners = [(a * i + b * j + c, d * i + e * j + f) for i, j in zip(columns, rows, strict=True)]
-        highest = self._ground.highest
         if not all(math.isfinite(number) for corner in corners for number in corner):
+            raise UnknownPlaceError(_BEYOND)
+        period, highest = self._ground.period, self._ground.highest
+        if period and max(corners)[0] - min(corners)[0] > _MOST_TURNS * period:
             raise UnknownPlaceError(_BEYOND)
         if not highest:
             return corners
-        # Padded windows, and those of rasters with centres of pixels at the poles, reach beyond these.
-        lows, highs = min(y for _, y in corners), max(y for _, y in corners)
-        if lows >= highest or highs <= -highest or max(abs(x) for x, _ in corners) > 8 * highest:
+        south, north = min(y for _, y in corners), max(y for _, y in corners)
+        if south >= highest or north <= -highest or max(abs(x) for x, _ in corners) > 8 * highest:
             raise UnknownPlaceError(_BEYOND)
+        if (south < -highest or north > highest) and (b or d):
+            raise UnknownPlaceError(_BEYOND)
+        # Padded windows, and those of rasters with centres of pixels at the poles, reach beyond these.
         return [(x, min(max(y, -highest), highest)) for x, y in corners]
 
     def _pole_on(self, corners: Points) -> tuple[int, float] | None:

@@ -7,14 +7,14 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from pipelines.scenes.projections import Keys, read_projection
+from pipelines.scenes.projections import CITATIONS, Keys, read_projection
 
 GEO_KEY_DIRECTORY, GEO_DOUBLES, GEO_ASCII = 34735, 34736, 34737
 
-MODEL_TYPE, RASTER_TYPE, CITATION = 1024, 1025, 1026
+MODEL_TYPE, RASTER_TYPE = 1024, 1025
 GEOGRAPHIC_TYPE, DATUM, PRIME_MERIDIAN, ANGULAR_UNITS, ANGULAR_UNIT_SIZE = 2048, 2050, 2051, 2054, 2055
 ELLIPSOID, SEMI_MAJOR, SEMI_MINOR, INVERSE_FLATTENING, TO_WGS84 = 2056, 2057, 2058, 2059, 2062
-PROJECTED_TYPE, PROJECTED_CITATION, LINEAR_UNITS, LINEAR_UNIT_SIZE = 3072, 3073, 3076, 3077
+PROJECTED_TYPE, LINEAR_UNITS, LINEAR_UNIT_SIZE = 3072, 3076, 3077
 
 _PROJECTED, _GEOGRAPHIC = 1, 2
 _USER_DEFINED = 32767
@@ -24,12 +24,32 @@ _LINEAR_UNITS = {
     9001: 1.0,
     9002: 0.3048,
     9003: 1200 / 3937,
+    9005: 0.3047972654,
+    9031: 1.0000135965,
     9036: 1000.0,
+    9037: 0.9143917962,
+    9039: 0.201166195164,
+    9040: 0.9143984146160287,
+    9041: 0.3047994715386762,
+    9042: 20.116765121552632,
+    9062: 20.116782494375872,
+    9084: 0.9143985307444408,
+    9094: 0.3047997101815088,
+    9098: 0.201168,
+    9301: 20.116756,
 }
-"""Codes of units to metres: the metre, the foot, the foot of the US survey, the kilometre."""
+"""Codes of EPSG of the units that its projected systems have, to metres."""
 
-_ANGULAR_UNITS = {9101: 1.0, 9102: math.pi / 180, 9105: math.pi / 200, 9106: math.pi / 200}
-"""Codes of units to radians: the radian, the degree, the grad, the gon."""
+_ANGULAR_UNITS = {
+    9101: 1.0,
+    9102: math.pi / 180,
+    9103: math.pi / 180 / 60,
+    9104: math.pi / 180 / 3600,
+    9105: math.pi / 200,
+    9106: math.pi / 200,
+    9122: math.pi / 180,
+}
+"""Codes of EPSG to radians: the radian, the degree and its parts, the grad, the gon, and the degree once more."""
 
 _ELLIPSOIDS = {
     7030: (6378137.0, 298.257223563),
@@ -106,15 +126,18 @@ def read_crs(keys: Keys) -> Crs:
     if model == _GEOGRAPHIC:
         if code := _code(geographic):
             return Crs(code, _unit(keys, ANGULAR_UNITS, ANGULAR_UNIT_SIZE, _ANGULAR_UNITS))
-        return Crs(_geographic(keys), rescale=math.degrees(_angular(keys)))
+        return Crs(_geographic(keys), rescale=_degrees(keys))
     if model != _PROJECTED:
         raise ValueError("it names no coordinate reference system")
     if code := _code(projected):
         return Crs(code, _unit(keys, LINEAR_UNITS, LINEAR_UNIT_SIZE, _LINEAR_UNITS))
     if text := _wkt(keys):
         return Crs(text)
-    degrees, metres = math.degrees(_angular(keys)), _linear(keys)
-    return Crs(UserDefined(_geographic(keys), read_projection(keys, degrees, metres)), rescale=metres)
+    if _degrees(keys) != 1:
+        # By the specification the angles of its parameters are in this unit; not all writers agree.
+        raise ValueError("the angles of its projection are not in degrees")
+    metres = _unit(keys, LINEAR_UNITS, LINEAR_UNIT_SIZE, _LINEAR_UNITS, default=1.0)
+    return Crs(UserDefined(_geographic(keys), read_projection(keys, metres)), rescale=metres)
 
 
 def _code(value: int | float | str | None) -> str:
@@ -125,31 +148,24 @@ def _code(value: int | float | str | None) -> str:
     return f"EPSG:{value}" if value < _USER_DEFINED else f"ESRI:{value}"
 
 
-def _unit(keys: Keys, code_key: int, size_key: int, table: Mapping[int, float]) -> float:
-    """Return metres or radians to a unit; 0 if the keys do not say it, or by a code that is not known here."""
+def _unit(keys: Keys, code_key: int, size_key: int, table: Mapping[int, float], default: float = 0.0) -> float:
+    """Return metres or radians to a unit, and the default if the keys do not say it.
+
+    Raises:
+      ValueError: it is not understood.
+    """
     code = keys.get(code_key, 0)
-    if code == _USER_DEFINED:
-        size = keys.get(size_key, 0.0)
-        return size if isinstance(size, float) and math.isfinite(size) and size > 0 else 0.0
-    return table.get(code, 0.0) if isinstance(code, int) else 0.0
-
-
-def _linear(keys: Keys) -> float:
-    """Return metres to a unit of a user-defined projection, metres themselves if the keys do not say it."""
-    return _known(keys, LINEAR_UNITS, LINEAR_UNIT_SIZE, _LINEAR_UNITS, 1.0)
-
-
-def _angular(keys: Keys) -> float:
-    """Return radians to a unit of a user-defined system, degrees if the keys do not say it."""
-    return _known(keys, ANGULAR_UNITS, ANGULAR_UNIT_SIZE, _ANGULAR_UNITS, math.pi / 180)
-
-
-def _known(keys: Keys, code_key: int, size_key: int, table: Mapping[int, float], default: float) -> float:
-    if code_key not in keys:
+    if code == 0:
         return default
-    if not (unit := _unit(keys, code_key, size_key, table)):
-        raise ValueError(f"its coordinates are in a unit that is not understood: {keys[code_key]}")
-    return unit
+    size = keys.get(size_key) if code == _USER_DEFINED else table.get(code) if isinstance(code, int) else None
+    if not isinstance(size, float) or not math.isfinite(size) or size <= 0:
+        raise ValueError(f"its coordinates are in a unit that is not understood: {code}")
+    return size
+
+
+def _degrees(keys: Keys) -> float:
+    """Return degrees to a unit of angles of a user-defined system."""
+    return math.degrees(_unit(keys, ANGULAR_UNITS, ANGULAR_UNIT_SIZE, _ANGULAR_UNITS, default=math.pi / 180))
 
 
 def _wkt(keys: Keys) -> str:
@@ -158,7 +174,7 @@ def _wkt(keys: Keys) -> str:
     Raises:
       ValueError: it names files or is longer than any that is honest.
     """
-    for key in (PROJECTED_CITATION, CITATION):
+    for key in CITATIONS:
         text = str(keys.get(key, ""))
         start = text.find("PROJCS[")
         if start >= 0:

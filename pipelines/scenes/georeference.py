@@ -11,7 +11,6 @@ from pipelines.scenes.acquisition import read_taken
 from pipelines.scenes.geokeys import RASTER_TYPE, Crs, UserDefined, read_crs, read_keys
 
 MODEL_PIXEL_SCALE, MODEL_TIEPOINT, MODEL_TRANSFORMATION = 33550, 33922, 34264
-RATIONAL_POLYNOMIALS = 50844
 
 _PIXEL_IS_POINT = 2
 
@@ -39,6 +38,8 @@ class Georeference(NamedTuple):
 def read_georeference(tags: Mapping[int, bytes], order: str) -> Georeference | None:
     """Return what the tags of a TIFF say of where its pixels lie; None if they say nothing of it.
 
+    Rational polynomials say nothing that could be used without a model of heights.
+
     The tags are a stranger's: whatever they hold, nothing is raised, and what is not understood becomes the `reason`.
 
     Args:
@@ -48,12 +49,9 @@ def read_georeference(tags: Mapping[int, bytes], order: str) -> Georeference | N
     scale, tiepoints, matrix = (
         _doubles(tags.get(tag, b""), order) for tag in (MODEL_PIXEL_SCALE, MODEL_TIEPOINT, MODEL_TRANSFORMATION)
     )
-    taken = read_taken(tags)
     if not (scale or tiepoints or matrix):
-        if RATIONAL_POLYNOMIALS in tags:
-            return Georeference(taken=taken, reason="it has rational polynomials alone, which need a model of heights")
         return None
-    keys = read_keys(tags, order)
+    taken, keys = read_taken(tags), read_keys(tags, order)
     try:
         transform = _transform(scale, tiepoints, matrix)
         if keys.get(RASTER_TYPE) == _PIXEL_IS_POINT:

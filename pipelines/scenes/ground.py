@@ -68,7 +68,8 @@ class Ground:
                 allow_ballpark=_is_near_wgs84(system),
             )
         except pyproj.exceptions.ProjError as error:
-            name = "its coordinate reference system" if isinstance(crs, UserDefined) or len(crs) > 20 else crs
+            is_code = isinstance(crs, str) and crs.startswith(("EPSG:", "ESRI:"))
+            name = crs if is_code else "its coordinate reference system"
             raise UnknownPlaceError(f"PROJ does not know where on Earth {name} lies") from error
         self.highest = math.pi / 2 / system.axis_info[0].unit_conversion_factor if system.is_geographic else 0.0
         self.pole_points = [] if self.highest else self._pole_points()
@@ -163,11 +164,15 @@ def _system(crs: str | UserDefined) -> pyproj.CRS:
 
 def _area(system: pyproj.CRS) -> Any:
     """Return where a system without an area of its own is used: where its datum is, for which PROJ then chooses."""
+    import pyproj
     from pyproj.aoi import AreaOfInterest
 
-    if system.area_of_use is not None or system.geodetic_crs is None or system.geodetic_crs.area_of_use is None:
+    geodetic = system.geodetic_crs
+    if system.area_of_use is not None or geodetic is None:
         return None
-    return AreaOfInterest(*system.geodetic_crs.area_of_use.bounds)
+    authority = geodetic.to_authority()
+    area = (pyproj.CRS.from_authority(*authority) if authority else geodetic).area_of_use
+    return AreaOfInterest(*area.bounds) if area else None
 
 
 def _is_near_wgs84(system: pyproj.CRS) -> bool:

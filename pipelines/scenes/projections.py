@@ -10,6 +10,7 @@ Keys = Mapping[int, int | float | str]
 """Numbers of GeoKeys to their values."""
 
 PROJECTION, METHOD = 3074, 3075
+CITATIONS = (3073, 1026)
 
 _USER_DEFINED = 32767
 
@@ -19,6 +20,7 @@ _EASTINGS = (3082, 3086, 3090)
 _NORTHINGS = (3083, 3087, 3091)
 _SCALES = (3092, 3093)
 _FIRST_PARALLEL, _SECOND_PARALLEL = (3078,), (3079,)
+_WEB = ("pseudo", "web", "google", "auxiliary")
 
 
 class _Method(IntEnum):
@@ -32,13 +34,12 @@ class _Method(IntEnum):
     SINUSOIDAL = 24
 
 
-def read_projection(keys: Keys, degrees: float, metres: float) -> str:
+def read_projection(keys: Keys, metres: float) -> str:
     """Return the projection that GeoKeys define, as parameters of PROJ.
 
     Args:
       keys: the GeoKeys.
-      degrees: to a unit of angles.
-      metres: to a unit of lengths.
+      metres: to a unit of x and y.
 
     Raises:
       ValueError: it is not understood.
@@ -48,7 +49,7 @@ def read_projection(keys: Keys, degrees: float, metres: float) -> str:
         if 1 <= conversion % 100 <= 60 and conversion // 100 in (160, 161):
             return f"+proj=utm +zone={conversion % 100}{' +south' if conversion // 100 == 161 else ''}"
         raise ValueError(f"its projection has a code that is not understood: {conversion}")
-    parameters = _Parameters(keys, degrees, metres)
+    parameters = _Parameters(keys, metres)
     match method:
         case _Method.TRANSVERSE_MERCATOR:
             written = f"+proj=tmerc {parameters.origin(0.0)} {parameters.scale()}"
@@ -57,7 +58,7 @@ def read_projection(keys: Keys, degrees: float, metres: float) -> str:
         case _Method.LAMBERT_CONFORMAL_2SP:
             written = f"+proj=lcc {parameters.origin()} {parameters.parallels()}"
         case _Method.LAMBERT_CONFORMAL_1SP:
-            latitude = parameters.angle(_LATITUDES)
+            latitude = parameters.number(_LATITUDES)
             written = f"+proj=lcc {parameters.origin()} +lat_1={latitude!r} {parameters.scale()}"
         case _Method.LAMBERT_AZIMUTHAL:
             written = f"+proj=laea {parameters.origin()}"
@@ -66,24 +67,29 @@ def read_projection(keys: Keys, degrees: float, metres: float) -> str:
         case _Method.POLAR_STEREOGRAPHIC:
             written = f"+proj=stere {_polar(parameters)}"
         case _Method.SINUSOIDAL:
-            written = f"+proj=sinu +lon_0={parameters.angle(_LONGITUDES)!r}"
+            written = f"+proj=sinu +lon_0={parameters.number(_LONGITUDES)!r}"
         case _:
             raise ValueError(f"its projection is of a kind that is not understood: {method}")
     return f"{written} {parameters.shift()}"
 
 
 def _mercator(parameters: _Parameters) -> str:
-    longitude = parameters.angle(_LONGITUDES)
-    if parameters.angle(_LATITUDES, 0.0):
+    if parameters.cites(_WEB):
+        # On the ellipsoid that the keys then name, it would lie up to 35 kilometres further north or south.
+        raise ValueError("its Mercator projection may be that of the web")
+    longitude = parameters.number(_LONGITUDES)
+    if parameters.number(_LATITUDES, 0.0):
         raise ValueError("its Mercator projection has an origin off the equator")
     if parameters.has(_FIRST_PARALLEL):
-        return f"+lon_0={longitude!r} +lat_ts={parameters.angle(_FIRST_PARALLEL)!r}"
+        if parameters.number(_SCALES, 1.0) != 1:
+            raise ValueError("its Mercator projection has both a latitude of true scale and a scale")
+        return f"+lon_0={longitude!r} +lat_ts={parameters.number(_FIRST_PARALLEL)!r}"
     return f"+lon_0={longitude!r} {parameters.scale()}"
 
 
 def _polar(parameters: _Parameters) -> str:
     """Return the parameters of a polar stereographic projection, whose latitude is the pole or that of true scale."""
-    latitude, longitude = parameters.angle(_LATITUDES), parameters.angle(_LONGITUDES)
+    latitude, longitude = parameters.number(_LATITUDES), parameters.number(_LONGITUDES)
     pole = math.copysign(90.0, latitude)
     if abs(latitude) == 90:
         return f"+lat_0={pole!r} +lon_0={longitude!r} {parameters.scale()}"
@@ -95,9 +101,8 @@ def _polar(parameters: _Parameters) -> str:
 class _Parameters:
     """The parameters of a projection, in degrees and metres, from keys among which writers choose differently."""
 
-    def __init__(self, keys: Keys, degrees: float, metres: float) -> None:
+    def __init__(self, keys: Keys, metres: float) -> None:
         self._keys = keys
-        self._degrees = degrees
         self._metres = metres
 
     def number(self, candidates: tuple[int, ...], default: float | None = None) -> float:
@@ -113,19 +118,17 @@ class _Parameters:
             raise ValueError("a parameter of its projection is missing or contradictory")
         return values.pop()
 
+    def cites(self, words: tuple[str, ...]) -> bool:
+        return any(word in str(self._keys.get(key, "")).lower() for key in CITATIONS for word in words)
+
     def has(self, candidates: tuple[int, ...]) -> bool:
         return any(key in self._keys for key in candidates)
 
-    def angle(self, candidates: tuple[int, ...], default: float | None = None) -> float:
-        degrees = self.number(candidates, default) * self._degrees
-        # A unit of degrees must not change the number.
-        return round(degrees, 12)
-
     def origin(self, latitude: float | None = None) -> str:
-        return f"+lat_0={self.angle(_LATITUDES, latitude)!r} +lon_0={self.angle(_LONGITUDES)!r}"
+        return f"+lat_0={self.number(_LATITUDES, latitude)!r} +lon_0={self.number(_LONGITUDES)!r}"
 
     def parallels(self) -> str:
-        return f"+lat_1={self.angle(_FIRST_PARALLEL)!r} +lat_2={self.angle(_SECOND_PARALLEL)!r}"
+        return f"+lat_1={self.number(_FIRST_PARALLEL)!r} +lat_2={self.number(_SECOND_PARALLEL)!r}"
 
     def scale(self) -> str:
         return f"+k_0={self.number(_SCALES, 1.0)!r}"

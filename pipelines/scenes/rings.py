@@ -70,13 +70,20 @@ def _counter_clockwise(ring: Points) -> Points:
         south, north = min(latitudes), max(latitudes)
         return [(-180.0, south), (180.0, south), (180.0, north), (-180.0, north)]
     shift = 360 * math.floor((west + 180) / 360)
-    area = sum(x * other_y - other_x * y for (x, y), (other_x, other_y) in edges(ring))
-    return [(longitude - shift, latitude) for longitude, latitude in (ring if area > 0 else reversed(ring))]
+    return [(longitude - shift, latitude) for longitude, latitude in (ring if _area(ring) > 0 else reversed(ring))]
+
+
+def _area(ring: Points) -> float:
+    """Return twice the area of a ring: positive if it runs counter-clockwise."""
+    # Seen from a point of its own, a window of small pixels is not lost in rounding errors.
+    origin_x, origin_y = ring[0]
+    seen = [(x - origin_x, y - origin_y) for x, y in ring]
+    return sum(x * other_y - other_x * y for (x, y), (other_x, other_y) in edges(seen))
 
 
 def _snapped(longitude: float) -> float:
     """Return a longitude without the rounding errors that would put a sliver beyond the antimeridian."""
-    nearest = 180.0 * round(longitude / 180)
+    nearest = 180.0 + 360 * round((longitude - 180) / 360)
     return nearest if abs(longitude - nearest) < _SAME_PLACE else longitude
 
 
@@ -86,10 +93,11 @@ def _western(ring: Points) -> list[Points]:
     chains: list[Points] = []
     for (x, y), (other_x, other_y) in edges(ring[first:] + ring[:first]):
         if (x > 180) != (other_x > 180):
-            crossing = (180.0, y + (180 - x) / (other_x - x) * (other_y - y))
             if x > 180:
                 chains.append([])
-            chains[-1].append(crossing)
+            # A point that is on the meridian is the crossing itself.
+            if 180 not in (x, other_x):
+                chains[-1].append((180.0, y + (180 - x) / (other_x - x) * (other_y - y)))
         if other_x <= 180:
             chains[-1].append((other_x, other_y))
     # What only touches the meridian has no area.

@@ -84,7 +84,19 @@ def rings_of(geometry: bytes) -> list[Ring]:
 
 def area(ring: Ring) -> float:
     """Return the signed area of a closed ring in square degrees: positive if it runs counter-clockwise."""
-    return sum(x * other_y - other_x * y for (x, y), (other_x, other_y) in pairwise(ring)) / 2
+    seen = [(x - ring[0][0], y - ring[0][1]) for x, y in ring]
+    return sum(x * other_y - other_x * y for (x, y), (other_x, other_y) in pairwise(seen)) / 2
+
+
+def surrounds(ring: Ring, place: tuple[float, float]) -> bool:
+    """Return whether a place lies inside a closed ring: whether a line from it to the east leaves the ring."""
+    x, y = place
+    crossings = [
+        x < start[0] + (y - start[1]) / (end[1] - start[1]) * (end[0] - start[0])
+        for start, end in pairwise(ring)
+        if (start[1] > y) != (end[1] > y)
+    ]
+    return sum(crossings) % 2 == 1
 
 
 def off_the_window(

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from random import Random
 
+import pyproj
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipelines.records import Footprint
 from pipelines.scenes.footprint import locate, unlocated
@@ -151,6 +155,9 @@ def test_pixels_at_the_poles_reach_no_further_than_the_poles() -> None:
         ("EPSG:32633", (10, 0, 5e8, 0, -10, 5e6)),
         ("EPSG:4326", (10, 0, 5e5, 0, -10, 50)),
         ("EPSG:4326", (1, 0, 0, 0, -1, 500)),
+        ("EPSG:4326", (0.3, 0.1, 0, 0.1, -0.3, 89)),
+        ("EPSG:4326", (2, 0, -180, 0, -2, 90)),
+        ("EPSG:3857", (1e6, 0, -2e7, 0, -10, 0)),
         ("ESRI:54008", (463.3, 0, -2e7, 0, -463.3, 9e6)),
         ("EPSG:3857", (1e300, 0, 0, 0, -1e300, 0)),
     ],
@@ -175,6 +182,32 @@ def test_a_reference_system_that_is_not_understood_gives_a_reason(crs: str, unit
     georeference = Georeference(NORTH_UP, crs, unit=unit)
     assert unlocated(georeference) == reason
     assert locate(georeference, *BOX) == Footprint()
+
+
+POLES_AND_ANTIMERIDIAN = {
+    "EPSG:3031": (100, (-30_000, 30_000)),
+    "EPSG:3413": (20_000, (-5e6, 5e6)),
+    "EPSG:32701": (100, (100_000, 200_000)),
+    "EPSG:3832": (1000, (3.2e6, 3.4e6)),
+    "EPSG:3571": (10_000, (-3e6, 3e6)),
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(sorted(POLES_AND_ANTIMERIDIAN)), st.randoms(use_true_random=False))
+def test_every_pixel_of_a_window_lies_in_one_of_its_polygons_and_its_neighbours_in_none(
+    crs: str, random: Random
+) -> None:
+    pixel, span = POLES_AND_ANTIMERIDIAN[crs]
+    transform = (pixel, 0, random.uniform(*span), 0, -pixel, random.uniform(*span))
+    footprint = locate(Georeference(transform, crs), 0, 0, 200, 100)
+    rings = geotiffs.rings_of(footprint.geometry)
+    ground = pyproj.Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
+    for column, row in ((random.uniform(-200, 400), random.uniform(-100, 200)) for _ in range(20)):
+        place = ground.transform(transform[0] * column + transform[2], transform[4] * row + transform[5])
+        inside = 0 < column < 200 and 0 < row < 100
+        if min(abs(column), abs(column - 200), abs(row), abs(row - 100)) > 0.1:
+            assert sum(geotiffs.surrounds(ring, place) for ring in rings) == inside
 
 
 def test_a_scene_that_says_nothing_of_its_place_gives_a_reason() -> None:
