@@ -11,7 +11,7 @@ from functools import lru_cache
 from pipelines import archives, storage
 from pipelines.listing.list_files import PATH_COLUMN, STANDARD_INPUT, describe, read_names
 from pipelines.listing.list_names import Blank, Named, NoName
-from pipelines.listing.lookup import EmptyInputError, InputError, refer
+from pipelines.listing.lookup import EmptyInputError, InputError, refer, refer_all
 from pipelines.listing.masking import MaskedNames
 from pipelines.listing.members import list_named
 from pipelines.listing.threads import UnawaitedPool
@@ -129,7 +129,7 @@ def _refer_named(
         path = _normalize(path)
     except (storage.UnsupportedStorageError, ValueError) as error:
         return _escaped(name, error)
-    return pool.submit(refer, path) if storage.is_remote(path) else refer(path)
+    return pool.submit(refer_all, path) if storage.is_remote(path) else refer_all(path)
 
 
 def _escaped(name: str, error: Exception) -> Failure:
