@@ -64,7 +64,7 @@ def _read(path: str, column: str, passed_over: Counter[str] | None) -> Iterator[
             raise ListError(" is closed", "pipe the list into the command, or name a file")
         # Not Python's own, which would be closed at the end.
         with open(0, "rb", closefd=False) as file:
-            yield from read_lines(as_text(file, newline="\n"))
+            yield from _read_lines(file, column)
     elif _is_folder(path):
         yield from read_folder(path, column, passed_over)
     elif packing in _TABLES:
@@ -92,6 +92,12 @@ def _is_folder(path: str) -> bool:
     return True
 
 
+def _read_lines(file: IO[bytes], column: str) -> Iterator[Named]:
+    if column != PATH_COLUMN:
+        raise ListError(" has lines, not columns", "omit --path_column")
+    return read_lines(as_text(file, newline="\n"))
+
+
 def _as_it_is(file: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
     return nullcontext(file)
 
@@ -110,7 +116,7 @@ _UNPACK: Mapping[str, Callable[[IO[bytes]], AbstractContextManager[IO[bytes]]]] 
     ".zst": _unpack_zstd,
 }
 _READ: Mapping[str, Callable[[IO[bytes], str], Iterator[Named]]] = {
-    ".txt": lambda file, _: read_lines(as_text(file, newline="\n")),
+    ".txt": _read_lines,
     ".csv": lambda file, column: read_cells(as_text(file, newline=""), ",", column),
     ".tsv": lambda file, column: read_cells(as_text(file, newline=""), "\t", column),
     ".jsonl": lambda file, column: read_json(as_text(file, newline="\n"), column),

@@ -81,8 +81,25 @@ def test_the_column_of_paths_may_have_any_name(folder: Path) -> None:
     pq.write_table(pa.table({"path": ["no"] * 3, "an image": NAMES}), folder / "list.parquet")
     assert listed(folder / "list.parquet", "an image") == NAMES
     for ending, text in texts("an image"):
+        if ending == "txt":
+            continue
         (folder / f"list.{ending}").write_text(text)
         assert listed(folder / f"list.{ending}", "an image") == NAMES
+
+
+@pytest.mark.parametrize("ending", ["txt", "txt.gz"])
+def test_a_list_of_lines_has_no_column(folder: Path, ending: str) -> None:
+    path = folder / f"list.{ending}"
+    path.write_bytes((gzip.compress if ending == "txt.gz" else bytes)(b"a.jpg"))
+    with pytest.raises(InputError, match=rf"{ending} has lines, not columns; omit --path_column$"):
+        listed(path, "image")
+
+
+def test_a_text_in_utf_32_is_not_read_as_utf_16(folder: Path) -> None:
+    for encoding in ("utf-32-le", "utf-32-be"):
+        (folder / "list.txt").write_bytes(f"\ufeff{NAMES[0]}".encode(encoding))
+        with pytest.raises(InputError, match=r"neither UTF-8 nor UTF-16 with a byte order mark; save it as UTF-8$"):
+            listed(folder / "list.txt")
 
 
 @pytest.mark.parametrize("packing", [".gz", ".zst"])
