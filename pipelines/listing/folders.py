@@ -51,7 +51,7 @@ def expand_here(pattern: str, passed_over: Counter[str] | None = None) -> Iterat
     if not search.matched:
         # Below a folder that is missing, a pattern is mistyped rather than without images for once.
         kind = EmptyInputError if os.path.isdir(begin) and MAGIC.search(pattern) else InputError
-        raise kind(f"no file or folder matches {pattern}", hint_at_brackets(pattern))
+        raise kind(f"no file or folder matches {pattern}", hint_at_brackets(pattern) or _hint_at_name(pattern))
 
 
 class _Folder(NamedTuple):
@@ -197,6 +197,16 @@ def _split(pattern: str) -> tuple[str, str]:
     count = next((place for place, part in enumerate(parts) if Steps.is_magic(part)), len(parts) - 1)
     above = "/".join(parts[:count]) or ("/" if pattern.startswith("/") else ".")
     return above, "/".join(parts[count:]) + "/" * pattern.endswith("/")
+
+
+def _hint_at_name(pattern: str) -> str:
+    """Return what may be meant by a name that does not exist."""
+    archive, below = pattern, ""
+    while (archive := os.path.dirname(archive.rstrip("/"))) not in ("", "/"):
+        below = pattern[len(archive) :].strip("/")
+        if archives.is_archive(archive) and os.path.isfile(os.path.expanduser(archive)):
+            return f"write {archive}{archives.SEPARATOR}{below} for a member of an archive"
+    return storage.hint_at_near(pattern)
 
 
 def _read(folder: str, literals: frozenset[str] | None) -> tuple[list[str], frozenset[str] | set[str]]:

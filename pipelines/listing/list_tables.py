@@ -30,7 +30,7 @@ def read_folder(folder: str, column: str, passed_over: Counter[str] | None) -> I
     """
     files = _find_files(folder.rstrip("/"), passed_over)
     if not files:
-        raise ListError(" is a folder without .parquet files")
+        raise ListError(" is a folder without .parquet files", "give a folder of images as --input")
     for path in files:
         name = path[len(folder.rstrip("/")) + 1 :]
         try:
