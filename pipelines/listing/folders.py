@@ -22,6 +22,7 @@ from pipelines.listing.names import (
     hides,
     hint_at_brackets,
     is_image,
+    is_written,
 )
 from pipelines.records import Failure, Listed, UnlistedFolderError, not_listed
 from pipelines.supervision import interruption
@@ -186,7 +187,7 @@ class _Search:
         self, at: frozenset[int], reached: set[int], name: str, passed_over: Counter[str] | None = None
     ) -> bool:
         """Return whether a file is listed that has reached these places in a folder at those."""
-        if self._steps.end in reached and not self._steps.only_folders:
+        if self._steps.end in reached and not self._steps.only_folders and not is_written(name):
             return True
         return self._steps.end in at and is_image(name, passed_over)
 
