@@ -46,7 +46,7 @@ def read_list(
       EmptyInputError: it names nothing.
     """
     try:
-        path = path if path == STANDARD_INPUT else storage.plain(path)
+        path = path if path == STANDARD_INPUT else os.path.expanduser(storage.plain(path))
         folder = os.getcwd() if path == STANDARD_INPUT else os.path.dirname(storage.normalize(path))
     except storage.UnsupportedStorageError as error:
         raise InputError(error.message, error.remedy) from error
