@@ -66,13 +66,20 @@ def anchor(pattern: str) -> str:
     """Make an input absolute, so that it means the same in a process with a different working directory.
 
     Raises:
-      InputError: it is the URL of a file of another machine.
+      InputError: it is the URL of a file of another machine, or a pattern in a folder with braces in its name.
     """
     pattern = _plain(pattern)
     if storage.is_remote(pattern):
         return pattern
+    with suppress(OSError, storage.UnsupportedStorageError):
+        if _exists(pattern):
+            # Behind an escaped folder it would be a pattern.
+            return storage.normalize(pattern)
+    path, here = os.path.expanduser(pattern), os.getcwd()
+    if not os.path.isabs(path) and _spread(here) != spread_braces(here):
+        raise InputError(f"{pattern} is relative to {here}, whose braces would be expanded", "cd to another folder")
     # Special characters in the folders above are not part of the pattern.
-    return os.path.join(glob.escape(os.getcwd()), os.path.expanduser(pattern))
+    return os.path.join(glob.escape(here), path)
 
 
 def expand(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Listed]:

@@ -95,9 +95,8 @@ def _check_type(field: pa.Field) -> None:
     # Some programs write texts without saying that they are; a column without a value has no type.
     others = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_null)
     if not any(is_type(values) for is_type in (*texts, *others)):
-        raise ListError(
-            f" has a column {field.name!r} of {field.type}, not of texts", "name another with --path_column"
-        )
+        kind = str(field.type)[:100]
+        raise ListError(f" has a column {field.name!r} of {kind}, not of texts", "name another with --path_column")
 
 
 def _is_too_large(table: pyarrow.parquet.ParquetFile, group: int, name: str) -> bool:
