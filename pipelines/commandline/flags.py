@@ -102,6 +102,8 @@ def read_options(known: argparse.Namespace, beam_flags: Sequence[str]) -> Predic
     known.input = tuple(known.input)
     if known.path_column is None:
         known.path_column = PredictOptions.path_column
+    if known.output and (hint := storage.hint_at_scheme(known.output)):
+        raise UsageError(f"--output {known.output} would be a folder on this machine", hint)
     try:
         known.model, known.output = (path and storage.normalize(path) for path in (known.model, known.output))
     except storage.UnsupportedStorageError as error:

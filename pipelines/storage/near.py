@@ -21,10 +21,18 @@ def hint_at_near(path: str) -> str:
     """
     if is_remote(path):
         return ""
-    if (scheme := _ONE_SLASH.match(path)) is not None:
-        return f"did you mean {scheme[1]}://{path[scheme.end() :]}?"
+    if hint := hint_at_scheme(path):
+        return hint
     near = _find_near(os.path.abspath(os.path.expanduser(path)))
     return f"did you mean {near}?" if near else ""
+
+
+def hint_at_scheme(path: str) -> str:
+    """Return a question for the user of a local path that begins like a bucket, but lacks a slash."""
+    scheme = _ONE_SLASH.match(path)
+    if scheme is None or os.path.lexists(path.partition("/")[0]):
+        return ""
+    return f"did you mean {scheme[1]}://{path[scheme.end() :]}?"
 
 
 def _find_near(path: str) -> str:

@@ -143,6 +143,14 @@ def test_a_path_without_its_flag_and_an_output_inside_the_bundle_are_refused() -
     assert parse_predict(["--input=chips", "--model=bundle", "--output=bundle2"]).output.endswith("/bundle2")
 
 
+@pytest.mark.parametrize("scheme", ["gs", "S3"])
+def test_an_output_in_a_bucket_that_lacks_a_slash_is_not_written_to_this_machine(scheme: str) -> None:
+    with pytest.raises(
+        UsageError, match=f"^--output {scheme}:/b/out would be a folder on this machine; did you mean {scheme}://b/out"
+    ):
+        parse_predict(["--input=a", "--model=bundle", f"--output={scheme}:/b/out"])
+
+
 def test_a_second_list_is_not_forgotten() -> None:
     with pytest.raises(UsageError, match="--input_list is given twice"):
         parse_predict(["--input_list=a.txt", "--input_list=b.txt", "--model=bundle", "--output=tagged"])
