@@ -24,6 +24,7 @@ from pipelines.storage.errors import (
     UnsupportedStorageError,
 )
 from pipelines.storage.local import fingerprint_of, retried
+from pipelines.storage.near import hint_at_near, hint_at_scheme
 from pipelines.storage.objects import Access, Entry
 from pipelines.storage.patience import hurried, patiently
 from pipelines.storage.spelling import BUCKETS, bucket_of, can_be_written, is_remote, marked, normalize, plain, unmarked
@@ -41,6 +42,8 @@ __all__ = [
     "bucket_of",
     "can_be_written",
     "fingerprint_of",
+    "hint_at_near",
+    "hint_at_scheme",
     "hurried",
     "is_remote",
     "marked",
