@@ -62,8 +62,8 @@ def main() -> int:
             waits.append(waiting / as_scene)
             peaks.append(taken)
             print(
-                f"round {number}: chips {as_chips:.1f} s, scene {as_scene:.1f} s, with {options.wait * 1e3:.0f} ms "
-                f"before each request {waiting:.1f} s, peak of the scene {taken / 1e6:.0f} MB",
+                f"round {number}: chips {as_chips:.1f} s, scene {as_scene:.1f} s ({taken / 1e6:.0f} MB), "
+                f"with {options.wait * 1e3:.0f} ms before each request {waiting:.1f} s",
                 flush=True,
             )
     rate, waiting, highest = statistics.median(rates), statistics.median(waits), max(peaks)

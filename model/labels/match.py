@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from model.labels.file import Row
 from model.labels.findings import Finding, LabelError, shown, some_names
 from pipelines.images.formats import ENDINGS
+from pipelines.listing.names import hides, is_image
 
 Components = tuple[str, ...]
 
@@ -87,9 +88,10 @@ def match(rows: Sequence[Row], paths: Sequence[str], where: str) -> LabelledImag
 
 
 def find_images(folder: Path) -> list[Path]:
-    """List the images under a folder by their extensions, in a stable order; hidden files and folders are skipped.
+    """List the images under a folder by their extensions, in a stable order.
 
-    Links are followed, and each folder is listed once.
+    Hidden files and folders, and those of a system, are skipped as in prediction: a thumbnail has the name of its
+    image. Links are followed, and each folder is listed once.
 
     Raises:
       LabelError: there are no images, or a folder cannot be listed.
@@ -102,10 +104,8 @@ def find_images(folder: Path) -> list[Path]:
                 folders.clear()
                 continue
             seen.add(place)
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            found += [
-                Path(here, name) for name in files if _is_image(name) and os.path.isfile(os.path.join(here, name))
-            ]
+            folders[:] = sorted(name for name in folders if not hides(name))
+            found += [Path(here, name) for name in files if is_image(name) and os.path.isfile(os.path.join(here, name))]
     except OSError as error:
         raise LabelError(f"{shown(str(error.filename))}: {error.strerror}") from error
     if not found:
@@ -159,10 +159,6 @@ def _components(path: str) -> Components:
     separated = path.replace("\\", "/").replace("::", "/")
     plain = posixpath.normpath(unicodedata.normalize("NFC", separated))
     return tuple(name for name in map(str.strip, plain.split("/")) if name not in ("", ".", ".."))
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(ENDINGS) and not name.startswith(".")
 
 
 def _fail(error: OSError) -> None:

@@ -118,14 +118,15 @@ def read_member(ref: ImageRef, admit: Admit) -> bytes:
 
     Raises:
       DamagedArchiveError: the member does not match the archive's directory.
+      ChangedFileError: the archive, a tar, has changed since it was listed.
       OSError: the archive cannot be read.
     """
     assert ref.place
     if ref.place.packing != IN_TAR:
         return read_in_zip(ref.place, ref.size, admit)
     if ref.size > SMALL_FILE:
-        admit(read_in_tar(ref.place._replace(length=HEAD)), ref.size)
-    return read_in_tar(ref.place)
+        admit(read_in_tar(ref, HEAD), ref.size)
+    return read_in_tar(ref, ref.place.length)
 
 
 def _ends_of_archives(path: str) -> Iterator[re.Match[str]]:

@@ -72,12 +72,13 @@ def refer_member(path: str, size: int, fingerprint: str, span: Span) -> ImageRef
     return ImageRef(path, size, fingerprint, span)
 
 
+_STORAGE = (storage.TransientError, storage.ChangedFileError, FileNotFoundError, PermissionError)
 _OWN = (ArchiveBombError, DamagedArchiveError, UntrustedArchiveError)
 
 
 def damaged(error: Exception) -> OSError:
     """Translate a library's error into that of a damaged archive."""
     # Storage errors are reported as they are.
-    if isinstance(error, (storage.TransientError, FileNotFoundError, PermissionError, *_OWN)):
+    if isinstance(error, (*_STORAGE, *_OWN)):
         return error
     return DamagedArchiveError(f"the archive is damaged: {' '.join(str(error).split()) or type(error).__name__}")

@@ -60,15 +60,16 @@ class Streams:
           ref: a member stored `IN_STREAM`.
 
         Raises:
-          DamagedArchiveError: the archive changed after it was listed.
+          DamagedArchiveError: the archive is damaged.
+          ChangedFileError: the archive has changed since it was listed.
           OSError: the archive cannot be read.
         """
         assert ref.place
         span = ref.place
-        archive = (span.archive, ref.fingerprint.rpartition("@")[0])
+        archive = (span.archive, _version(ref))
         if self._stream is None or archive != self._archive:
             self.close()
-            self._archive, self._stream = archive, _open(span.archive, self._opened)
+            self._archive, self._stream = archive, _open(*archive, self._opened)
         try:
             self._stream.seek(span.start)
             data = self._stream.read(span.length)
@@ -85,15 +86,17 @@ class Streams:
         self._stream = None
 
 
-def read_in_tar(span: Span) -> bytes:
-    """Read a member by offset.
+def read_in_tar(ref: ImageRef, length: int) -> bytes:
+    """Read the beginning of a member by offset.
 
     Raises:
-      DamagedArchiveError: the archive shrank after it was listed.
+      DamagedArchiveError: the archive is shorter than it was said to be.
+      ChangedFileError: the archive has changed since it was listed.
       OSError: the archive cannot be read.
     """
-    data = storage.read_range(span.archive, span.start, span.length)
-    if len(data) < span.length:
+    assert ref.place
+    data = storage.read_range(ref.place.archive, ref.place.start, length, _version(ref))
+    if len(data) < length:
         raise DamagedArchiveError(SHORTER)
     return data
 
@@ -105,7 +108,7 @@ def list_tar(archive: ImageRef) -> Iterator[Found]:
     gaps, first_gap, error = 0, None, None
     with ExitStack() as opened:
         try:
-            stream = _open(archive.path, opened, archive.size)
+            stream = _open(archive.path, "", opened, archive.size)
             if packing == IN_TAR:
                 # A store may keep the whole archive compressed; the size that was listed is then that of less.
                 archive = archive._replace(size=stream.seek(0, os.SEEK_END))
@@ -172,9 +175,14 @@ def _describe(gap: Gap, others: int) -> str:
     )
 
 
-def _open(path: str, opened: ExitStack, size: float = math.inf) -> IO[bytes]:
+def _version(ref: ImageRef) -> str:
+    """Return the fingerprint with which the archive of a member was listed: other bytes may be there in another one."""
+    return ref.fingerprint.rpartition("@")[0]
+
+
+def _open(path: str, fingerprint: str, opened: ExitStack, size: float = math.inf) -> IO[bytes]:
     """Open a tar, decompressing it if need be, so that its members can be read by offset."""
-    file = opened.enter_context(storage.open_to_read(path))
+    file = opened.enter_context(storage.open_to_read(path, fingerprint))
     for ending in COMPRESSED_ENDINGS:
         if path.lower().endswith(ending):
             return opened.enter_context(open_compressed(file, ending, size))

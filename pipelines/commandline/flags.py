@@ -111,6 +111,10 @@ def read_options(known: argparse.Namespace, beam_flags: Sequence[str]) -> Predic
       UsageError: a value is out of its range.
     """
     known.input = tuple(known.input)
+    if known.path_column is None:
+        known.path_column = PredictOptions.path_column
+    if known.output and (hint := storage.hint_at_scheme(known.output)):
+        raise UsageError(f"--output {known.output} would be a folder on this machine", hint)
     try:
         known.model, known.output = (path and storage.normalize(path) for path in (known.model, known.output))
     except storage.UnsupportedStorageError as error:
@@ -165,7 +169,7 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--path_column",
-        default=PredictOptions.path_column,
+        action=_Once,
         metavar="NAME",
         help=f"column of the list that holds the paths (default {PredictOptions.path_column})",
     )

@@ -149,6 +149,8 @@ class PredictOptions:
             _check_path(flag, path)
         if not storage.can_be_written(self.output):
             raise UsageError(f"--output {self.output}: an output must be a local folder, or in gs:// or in s3://")
+        if self.path_column != PredictOptions.path_column and self.input and not self.input_list:
+            raise UsageError(f"--path_column {self.path_column} is of a list", "name the list with --input_list")
         if self.beam_flags and not self.beam_flags[0].startswith("-") and self.input:
             raise UsageError(
                 f"unexpected argument {self.beam_flags[0]}",

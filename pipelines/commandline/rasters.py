@@ -28,8 +28,8 @@ def add_rasters(parser: argparse.ArgumentParser, default: str) -> None:
     group.add_argument(
         "--stretch",
         metavar="LOW:HIGH[,...]",
-        help="the values that are shown as black and as white, e.g. 0:3000, or =-100:3000 below zero; one range for "
-        "all, or three for red, green and blue",
+        help="the values that are shown as black and as white, e.g. 0:3000; one range for all, or three for red, "
+        "green and blue",
     )
     group.add_argument(
         "--product",

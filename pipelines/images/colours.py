@@ -95,8 +95,8 @@ def find_holes(image: Image.Image, layout: Layout, holes: NDArray[np.bool_]) -> 
       layout: of the same file.
       holes: bool[height, width], receives which they are.
     """
-    # Of TIFFs, Pillow takes other bands for opacity as well.
-    is_opacity = layout.left_out is None or "alpha_dropped" in layout.left_out
+    # Of TIFFs, Pillow takes other bands for opacity as well: near infrared, which is zero over water.
+    is_opacity = layout.left_out is None or layout.opacity > 0
     has_opacity = is_opacity and image.mode in ("LA", "La", "RGBA", "RGBa")
     for top, strip in _strips(image):
         if layout.no_data is not None:

@@ -89,6 +89,7 @@ class Layout(NamedTuple):
       arithmetic: whether the code of a JPEG is arithmetic.
       bands: numbers of the bands that are red, green and blue, from 0.
       left_out: repairs that name bands besides the colours, and masks; None if the decoder must look for opacity.
+      opacity: number of the band of a TIFF that is opacity, from 0; 0 if none is, or only one behind further bands.
       is_premultiplied: whether colours are multiplied by the opacity that is decoded with them.
       is_inverted: whether the brightest decoded gray is black.
       no_data: value of decoded samples that stands for no data; None if none does.
@@ -123,6 +124,7 @@ class Layout(NamedTuple):
     arithmetic: bool = False
     bands: tuple[int, int, int] = (0, 1, 2)
     left_out: tuple[str, ...] | None = None
+    opacity: int = 0
     is_premultiplied: bool = False
     is_inverted: bool = False
     no_data: int | None = None

@@ -155,7 +155,9 @@ def load_bundle(path: str) -> Bundle:
     except OSError as error:
         raise BundleError(
             f"no bundle at {path}: {MANIFEST} cannot be read ({error.strerror or error})",
-            "name the folder that scenetags train wrote" if isinstance(error, _NO_FOLDER) else "",
+            storage.hint_at_near(path) or "name the folder that scenetags train wrote"
+            if isinstance(error, _NO_FOLDER)
+            else "",
         ) from error
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error

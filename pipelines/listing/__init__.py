@@ -14,11 +14,11 @@ from pipelines.archives.packed import SeenPaths
 from pipelines.images.formats import ENDINGS
 from pipelines.listing.buckets import expand_in_bucket
 from pipelines.listing.folders import expand_here
-from pipelines.listing.list_files import PATH_COLUMN, STANDARD_INPUT
+from pipelines.listing.list_files import PATH_COLUMN, STANDARD_INPUT, is_list
 from pipelines.listing.lists import read_list
 from pipelines.listing.lookup import EmptyInputError, InputError, check_encoding
 from pipelines.listing.members import list_members
-from pipelines.listing.names import hint_at_brackets, keep_commonest, spread_braces
+from pipelines.listing.names import MAGIC, hint_at_brackets, keep_commonest, spread_braces
 from pipelines.listing.side_by_side import side_by_side
 from pipelines.listing.stac import STAC_ENDINGS, list_assets
 from pipelines.records import ImageRef, Listed
@@ -69,13 +69,20 @@ def anchor(pattern: str) -> str:
     """Make an input absolute, so that it means the same in a process with a different working directory.
 
     Raises:
-      InputError: it is the URL of a file of another machine.
+      InputError: it is the URL of a file of another machine, or a pattern in a folder with braces in its name.
     """
     pattern = _plain(pattern)
     if storage.is_remote(pattern):
         return pattern
+    with suppress(OSError, storage.UnsupportedStorageError):
+        if _exists(pattern):
+            # Behind an escaped folder it would be a pattern.
+            return storage.normalize(pattern)
+    path, here = os.path.expanduser(pattern), os.getcwd()
+    if not os.path.isabs(path) and _spread(here) != spread_braces(here):
+        raise InputError(f"{pattern} is relative to {here}, whose braces would be expanded", "cd to another folder")
     # Special characters in the folders above are not part of the pattern.
-    return os.path.join(glob.escape(os.getcwd()), os.path.expanduser(pattern))
+    return os.path.join(glob.escape(here), path)
 
 
 def expand(pattern: str, passed_over: Counter[str] | None = None, asset: str | None = None) -> Iterator[Listed]:
@@ -96,6 +103,11 @@ def expand(pattern: str, passed_over: Counter[str] | None = None, asset: str | N
     except OSError as error:
         raise InputError(f"cannot list {pattern}: {error.strerror or error}") from error
     if not found:
+        outer, inner = archives.split_member(pattern)
+        if inner:
+            # A member that is named is missing, as a file is; a pattern may match none for once.
+            kind = EmptyInputError if MAGIC.search(inner) else InputError
+            raise kind(f"no member of {outer} matches {inner}", hint_at_brackets(inner))
         raise EmptyInputError(
             f"no images in {pattern} (looked for files ending in {', '.join(ENDINGS)})", hint_at_brackets(pattern)
         )
@@ -173,9 +185,11 @@ def _plain(written: str) -> str:
 def _spread(written: str) -> list[str]:
     """Expand the braces of an input, unless a file of that literal name exists."""
     try:
-        patterns = spread_braces(written)
+        patterns = spread_braces(written) or [written]
     except (ValueError, RecursionError) as error:
         raise InputError(f"{written}: {error}") from error
+    if "" in patterns:
+        raise InputError(f"an input is empty{f': {written}' if written else ''}", "give it a path")
     if patterns == [written]:
         return patterns
     try:
@@ -203,6 +217,8 @@ def _expand(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
     if remote:
         outer = storage.unmarked(outer)
     for listed in (expand_in_bucket if remote else expand_here)(outer, passed_over):
+        if is_list(outer) and isinstance(listed, ImageRef) and listed.path == storage.normalize(outer):
+            raise InputError(f"{outer} is a list, not an image", "scenetags predict and plan take it as --input_list")
         if isinstance(listed, ImageRef) and archives.is_archive(listed.path):
             yield from list_members(listed, inner, passed_over)
         else:

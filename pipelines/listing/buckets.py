@@ -17,6 +17,7 @@ from pipelines.listing.names import (
     count,
     is_image,
     is_of_system,
+    is_written,
 )
 from pipelines.records import Failure, Listed, UnlistedFolderError, not_listed
 from pipelines.storage import Entry
@@ -78,7 +79,9 @@ def _below(pattern: str, passed_over: Counter[str] | None, *, literal: bool) -> 
         of_system = next((part for part in found.split("/") if is_of_system(part) and part not in named), None)
         if of_system is not None:
             count(passed_over, f"{of_system}/")
-        elif found == entry.path or is_image(entry.path[len(found) + 1 :], passed_over):
+            continue
+        name = entry.path[len(found) + 1 :]
+        if is_image(name, passed_over) if name else not is_written(posixpath.basename(found)):
             yield refer_entry(entry)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from pipelines import archives, storage
-from pipelines.listing.lookup import EmptyInputError, InputError, refer
+from pipelines.listing.lookup import EmptyInputError, InputError, refer_all
 from pipelines.listing.names import (
     BUNDLE_FILES,
     BUNDLE_PICTURES,
@@ -22,6 +22,7 @@ from pipelines.listing.names import (
     hides,
     hint_at_brackets,
     is_image,
+    is_written,
 )
 from pipelines.records import Failure, Listed, UnlistedFolderError, not_listed
 from pipelines.supervision import interruption
@@ -51,7 +52,7 @@ def expand_here(pattern: str, passed_over: Counter[str] | None = None) -> Iterat
     if not search.matched:
         # Below a folder that is missing, a pattern is mistyped rather than without images for once.
         kind = EmptyInputError if os.path.isdir(begin) and MAGIC.search(pattern) else InputError
-        raise kind(f"no file or folder matches {pattern}", hint_at_brackets(pattern))
+        raise kind(f"no file or folder matches {pattern}", hint_at_brackets(pattern) or _hint_at_name(pattern))
 
 
 class _Folder(NamedTuple):
@@ -61,11 +62,13 @@ class _Folder(NamedTuple):
       path: by which it was found.
       real: its path without links.
       at: the places in the pattern that have been reached with it.
+      before: those at which it has been looked into already, through another link.
     """
 
     path: str
     real: str
     at: frozenset[int]
+    before: frozenset[int] = frozenset()
 
 
 class _Search:
@@ -90,7 +93,7 @@ class _Search:
             self._links.append(_Folder(path, "", self._steps.begin()))
         elif not self._steps.end:
             self.matched = True
-            yield refer(path)
+            yield refer_all(path)
         while self._links:
             folder = self._links.popleft()
             yield from self._search(folder._replace(real=os.path.realpath(folder.path)))
@@ -110,7 +113,8 @@ class _Search:
     def _look_into(self, folder: _Folder) -> Iterator[_Folder | Listed]:
         """Find the folders in a folder, and what is to be listed."""
         # A folder reached at another place in the pattern may match other files.
-        at = folder.at - self._seen[folder.real]
+        before = self._seen[folder.real]
+        at = folder.at - before
         if not at:
             return
         self._seen[folder.real] |= at
@@ -127,7 +131,7 @@ class _Search:
             if name in drawn:
                 count(self._passed_over, CURVES)
                 continue
-            found = self._sort_out(folder._replace(at=at), name, is_file=name not in others)
+            found = self._sort_out(folder._replace(at=at, before=before), name, is_file=name not in others)
             if found is not None:
                 yield found
 
@@ -159,7 +163,7 @@ class _Search:
         try:
             is_folder = not is_file and self._patiently(lambda: _is_folder(path))
         except OSError as error:
-            # It may be a folder. Of what is named like an image, `refer` gives the reason.
+            # It may be a folder. Of what is named like an image, `refer_all` gives the reason.
             if not is_image(name):
                 self.matched = True
                 return _unlisted(path, error)
@@ -171,12 +175,21 @@ class _Search:
                 return found
             self._links.append(found._replace(path=os.path.normpath(path)))
             return None
-        if (self._steps.end in reached and not self._steps.only_folders) or (
-            below and is_image(name, self._passed_over)
-        ):
+        if folder.before and self._is_listed(folder.before, self._steps.advance(folder.before, name), name):
+            # Under the path by which the folder was found first.
+            return None
+        if self._is_listed(folder.at, reached, name, self._passed_over):
             self.matched = True
-            return refer(path)
+            return refer_all(path)
         return None
+
+    def _is_listed(
+        self, at: frozenset[int], reached: set[int], name: str, passed_over: Counter[str] | None = None
+    ) -> bool:
+        """Return whether a file is listed that has reached these places in a folder at those."""
+        if self._steps.end in reached and not self._steps.only_folders and not is_written(name):
+            return True
+        return self._steps.end in at and is_image(name, passed_over)
 
 
 def _split(pattern: str) -> tuple[str, str]:
@@ -185,6 +198,16 @@ def _split(pattern: str) -> tuple[str, str]:
     count = next((place for place, part in enumerate(parts) if Steps.is_magic(part)), len(parts) - 1)
     above = "/".join(parts[:count]) or ("/" if pattern.startswith("/") else ".")
     return above, "/".join(parts[count:]) + "/" * pattern.endswith("/")
+
+
+def _hint_at_name(pattern: str) -> str:
+    """Return what may be meant by a name that does not exist."""
+    archive, below = pattern, ""
+    while (archive := os.path.dirname(archive.rstrip("/"))) not in ("", "/"):
+        below = pattern[len(archive) :].strip("/")
+        if archives.is_archive(archive) and os.path.isfile(os.path.expanduser(archive)):
+            return f"write {archive}{archives.SEPARATOR}{below} for a member of an archive"
+    return storage.hint_at_near(pattern)
 
 
 def _read(folder: str, literals: frozenset[str] | None) -> tuple[list[str], frozenset[str] | set[str]]:

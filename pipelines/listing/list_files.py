@@ -14,11 +14,12 @@ from typing import IO, Any, cast
 
 import pyarrow as pa
 
-from pipelines import storage
+from pipelines import archives, storage
 from pipelines.listing.list_names import ListError, Named, reason
 from pipelines.listing.list_tables import read_folder, read_parquet
 from pipelines.listing.list_texts import as_text, read_cells, read_json, read_lines
 from pipelines.listing.lookup import InputError
+from pipelines.listing.names import MAGIC, is_image
 
 PATH_COLUMN = "path"
 STANDARD_INPUT = "-"
@@ -46,8 +47,17 @@ def read_names(path: str, column: str, passed_over: Counter[str] | None = None) 
         raise InputError(f"{name}{error.message}", error.remedy) from error
     except UnicodeDecodeError as error:
         raise InputError(f"cannot read {name}: it is damaged {error.encoding}: {error.reason}") from error
+    except FileNotFoundError as error:
+        pattern = "give a pattern as --input" if MAGIC.search(path) else storage.hint_at_near(path)
+        raise InputError(f"cannot read {name}: {reason(error)}", pattern) from error
     except (OSError, EOFError, zlib.error, IndexError, KeyError, pa.ArrowException) as error:
         raise InputError(f"cannot read {name}: {reason(error)}") from error
+
+
+def is_list(path: str) -> bool:
+    """Return whether a file is a list, judging by its name."""
+    base, ending = os.path.splitext(path.lower())
+    return ending in (*_READ, *_TABLES) or (ending in _UNPACK and os.path.splitext(base)[1] in _READ)
 
 
 def describe(path: str) -> str:
@@ -64,7 +74,7 @@ def _read(path: str, column: str, passed_over: Counter[str] | None) -> Iterator[
             raise ListError(" is closed", "pipe the list into the command, or name a file")
         # Not Python's own, which would be closed at the end.
         with open(0, "rb", closefd=False) as file:
-            yield from read_lines(as_text(file, newline="\n"))
+            yield from _read_lines(file, column)
     elif _is_folder(path):
         yield from read_folder(path, column, passed_over)
     elif packing in _TABLES:
@@ -76,6 +86,10 @@ def _read(path: str, column: str, passed_over: Counter[str] | None) -> Iterator[
     elif packing in _UNPACK and kind in _TABLES:
         raise ListError(" is packed twice, and a Parquet file is read from its end", "unpack it")
     else:
+        if not storage.is_remote(path):
+            os.stat(os.path.expanduser(path))
+        if archives.is_archive(path) or is_image(os.path.basename(path)):
+            raise ListError(" is not a list of images", "give it as --input")
         raise ListError(" is not a list of images", f"give {_KINDS}")
 
 
@@ -90,6 +104,12 @@ def _is_folder(path: str) -> bool:
         if not path.endswith("/") and storage.look_up(path).size:
             raise ListError(" is both a file and a folder", "put a slash behind the name of the folder")
     return True
+
+
+def _read_lines(file: IO[bytes], column: str) -> Iterator[Named]:
+    if column != PATH_COLUMN:
+        raise ListError(" has lines, not columns", "omit --path_column")
+    return read_lines(as_text(file, newline="\n"))
 
 
 def _as_it_is(file: IO[bytes]) -> AbstractContextManager[IO[bytes]]:
@@ -110,7 +130,7 @@ _UNPACK: Mapping[str, Callable[[IO[bytes]], AbstractContextManager[IO[bytes]]]] 
     ".zst": _unpack_zstd,
 }
 _READ: Mapping[str, Callable[[IO[bytes], str], Iterator[Named]]] = {
-    ".txt": lambda file, _: read_lines(as_text(file, newline="\n")),
+    ".txt": _read_lines,
     ".csv": lambda file, column: read_cells(as_text(file, newline=""), ",", column),
     ".tsv": lambda file, column: read_cells(as_text(file, newline=""), "\t", column),
     ".jsonl": lambda file, column: read_json(as_text(file, newline="\n"), column),

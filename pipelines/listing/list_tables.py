@@ -30,7 +30,7 @@ def read_folder(folder: str, column: str, passed_over: Counter[str] | None) -> I
     """
     files = _find_files(folder.rstrip("/"), passed_over)
     if not files:
-        raise ListError(" is a folder without .parquet files")
+        raise ListError(" is a folder without .parquet files", "give a folder of images as --input")
     for path in files:
         name = path[len(folder.rstrip("/")) + 1 :]
         try:
@@ -75,7 +75,8 @@ def read_parquet(file: IO[bytes], column: str, where: str = "") -> Iterator[Name
     """
     row = 0
     with pyarrow.parquet.ParquetFile(file, pre_buffer=False) as table:
-        find_column(table.schema_arrow.names, column)
+        schema = table.schema_arrow
+        _check_type(schema.field(find_column(schema.names, column)))
         with pyarrow.parquet.ParquetFile(
             file, read_dictionary=[column], pre_buffer=False, buffer_size=_READ_AHEAD
         ) as packed:
@@ -86,6 +87,16 @@ def read_parquet(file: IO[bytes], column: str, where: str = "") -> Iterator[Name
                 for batch in table.iter_batches(_BATCH, [group], [column], use_threads=False):
                     yield from _names(batch.column(column), row, where)
                     row += batch.num_rows
+
+
+def _check_type(field: pa.Field) -> None:
+    values = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    # Some programs write texts without saying that they are; a column without a value has no type.
+    others = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_null)
+    if not any(is_type(values) for is_type in (*texts, *others)):
+        kind = str(field.type)[:100]
+        raise ListError(f" has a column {field.name!r} of {kind}, not of texts", "name another with --path_column")
 
 
 def _is_too_large(table: pyarrow.parquet.ParquetFile, group: int, name: str) -> bool:

@@ -38,7 +38,8 @@ def as_text(file: IO[bytes], newline: str) -> TextIO:
     """
     head = file.read(4)
     encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    if b"\0" in head and encoding != "utf-16":
+    # The mark of UTF-32 begins like that of UTF-16, in which no text begins with a null character.
+    if (b"\0" in head and encoding != "utf-16") or head == codecs.BOM_UTF32_LE:
         raise ListError(" is neither UTF-8 nor UTF-16 with a byte order mark", "save it as UTF-8")
     # Names that are not UTF-8 pass through unchanged; `refer` turns each into a failure.
     raw = io.BufferedReader(_Rejoined(head, file), _READ_AHEAD)

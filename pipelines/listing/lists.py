@@ -11,11 +11,12 @@ from functools import lru_cache
 from pipelines import archives, storage
 from pipelines.listing.list_files import PATH_COLUMN, STANDARD_INPUT, describe, read_names
 from pipelines.listing.list_names import Blank, Named, NoName
-from pipelines.listing.lookup import EmptyInputError, InputError, refer
+from pipelines.listing.lookup import EmptyInputError, InputError, refer, refer_all
 from pipelines.listing.masking import MaskedNames
 from pipelines.listing.members import list_named
+from pipelines.listing.names import MAGIC
 from pipelines.listing.threads import UnawaitedPool
-from pipelines.records import Failure, ImageRef, Listed, not_listed, writable
+from pipelines.records import Failure, ImageRef, Listed, UnlistedFolderError, not_listed, writable
 from pipelines.supervision import interruption
 
 _LOOK_UPS = 32
@@ -45,7 +46,7 @@ def read_list(
       EmptyInputError: it names nothing.
     """
     try:
-        path = path if path == STANDARD_INPUT else storage.plain(path)
+        path = path if path == STANDARD_INPUT else os.path.expanduser(storage.plain(path))
         folder = os.getcwd() if path == STANDARD_INPUT else os.path.dirname(storage.normalize(path))
     except storage.UnsupportedStorageError as error:
         raise InputError(error.message, error.remedy) from error
@@ -129,7 +130,22 @@ def _refer_named(
         path = _normalize(path)
     except (storage.UnsupportedStorageError, ValueError) as error:
         return _escaped(name, error)
-    return pool.submit(refer, path) if storage.is_remote(path) else refer(path)
+    return pool.submit(_look_up, path) if storage.is_remote(path) else _look_up(path)
+
+
+def _look_up(path: str) -> Listed:
+    """Look up a name; if it is one that only an input can have, say so."""
+    listed = refer_all(path)
+    if not isinstance(listed, Failure):
+        return listed
+    if not storage.is_remote(path) and os.path.isdir(path):
+        # As of an archive: nobody knows how many images are in it.
+        return listed._replace(
+            error=UnlistedFolderError.__name__, message="a list has no folders, give them as --input"
+        )
+    if listed.error == FileNotFoundError.__name__ and MAGIC.search(path):
+        return listed._replace(message=f"{listed.message}; a list has no patterns, give them as --input")
+    return listed
 
 
 def _escaped(name: str, error: Exception) -> Failure:

@@ -8,7 +8,8 @@ import sys
 
 from pipelines import archives, storage
 from pipelines.errors import ScenetagsError
-from pipelines.records import ImageRef, Listed, not_listed
+from pipelines.records import Failure, ImageRef, Listed, UnlistedFolderError, not_listed
+from pipelines.scenes.grid import split_window
 from pipelines.storage import Entry
 
 
@@ -43,8 +44,19 @@ def refer(path: str) -> Listed:
     except UnicodeEncodeError as error:
         return not_listed(name, error, message="the name is not UTF-8")
     except (OSError, ValueError) as error:
-        return not_listed(name, error)
+        # Perhaps the list was made of the rows of an output.
+        is_window = isinstance(error, FileNotFoundError) and split_window(name)
+        return not_listed(name, error, message="no file, but the window of a scene: list the scene" * bool(is_window))
     return ImageRef(name, status.st_size, storage.fingerprint_of(status))
+
+
+def refer_all(path: str) -> Listed:
+    """Look up a file all of which is to be listed: nobody knows how many images an archive that fails holds."""
+    listed = refer(path)
+    missing = FileNotFoundError.__name__
+    if isinstance(listed, Failure) and listed.error != missing and archives.is_archive(path):
+        return listed._replace(error=UnlistedFolderError.__name__)
+    return listed
 
 
 def refer_entry(entry: Entry) -> ImageRef:

@@ -43,6 +43,13 @@ BUNDLE_FILES = ("bundle.json", "golden.npz")
 """By which a bundle is recognized; in alphabetical order, they come before its pictures."""
 BUNDLE_PICTURES = frozenset(("precision_recall.png", "training.png"))
 
+_WRITTEN = re.compile(
+    # The tables and the manifest of a run, by its name, and the lock.
+    r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{4}(-[0-9a-f]{12})?\.(parquet|json)|_lock"
+    r"|bundle\.json|golden\.npz|MODEL_CARD\.md|model\.tflite|saved_model\.pb|fingerprint\.pb"
+    r"|variables\.(index|data-\d{5}-of-\d{5})"
+)
+
 
 def is_image(name: str, passed_over: Counter[str] | None = None) -> bool:
     """Return whether a file in a folder or an archive is an image, judging by its name.
@@ -50,7 +57,8 @@ def is_image(name: str, passed_over: Counter[str] | None = None) -> bool:
     Args:
       name: of the file, relative to the folder or archive.
       passed_over: receives the number of files that are not listed: not named like images, by the ending of the name;
-        hidden; in a folder of the system, by its name. See `keep_commonest` for files with ever different endings.
+        hidden; in a folder of the system, by its name. What runs and training write is not counted. See
+        `keep_commonest` for files with ever different endings.
     """
     if name.endswith("/") or not name:
         # A folder marker in a bucket.
@@ -58,8 +66,18 @@ def is_image(name: str, passed_over: Counter[str] | None = None) -> bool:
     reason = hides(name) if "/" not in name else next(filter(None, map(hides, name.split("/"))), None)
     if reason is None and name.lower().endswith(ENDINGS):
         return True
+    if reason is None and is_written(posixpath.basename(name)):
+        return False
     count(passed_over, reason or _ending(name))
     return False
+
+
+def is_written(name: str) -> bool:
+    """Return whether a file of this name belongs to an output or a bundle, and neither is nor counts as an input.
+
+    By names, since they tell the same in buckets, whose objects come one by one, as on this machine.
+    """
+    return _WRITTEN.fullmatch(name) is not None
 
 
 def hides(name: str) -> str | None:

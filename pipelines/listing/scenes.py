@@ -12,7 +12,7 @@ from pipelines.images import ImageError
 from pipelines.images.rendering import Rendering
 from pipelines.records import Failure, ImageRef, Listed, Window, failed
 from pipelines.scenes.footprint import unlocated
-from pipelines.scenes.grid import Grid, window_path
+from pipelines.scenes.grid import Grid, split_window, window_path
 from pipelines.scenes.scene import Scene, may_be_scene, open_scene
 from pipelines.supervision import interruption
 
@@ -57,6 +57,9 @@ class Cutter:
 
         That is the windows of a scene, part by part; the failure of one that cannot be cut; or the item itself.
         """
+        if isinstance(item, ImageRef) and split_window(item.path):
+            # Its row would be taken for that of a window.
+            item = failed(item, "list", ValueError.__name__, "the name is that of a window of a scene; rename the file")
         opening = None
         if isinstance(item, ImageRef) and item.place is None and may_be_scene(item.path):
             opening = self._executor.submit(_open, item, self._settings)

@@ -16,10 +16,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pipelines import storage
 from pipelines.errors import ScenetagsError
 from pipelines.output.commit import recover
-from pipelines.output.journal import shadow_folders
+from pipelines.output.journal import read_journal, shadow_folders
 from pipelines.output.manifest import MOST_BYTES, mark
 from pipelines.output.run import RUNS, TABLES, Run
 from pipelines.output.tables import OutputError, read_each
+from pipelines.supervision import interruption
 
 LOCK = "_lock"
 
@@ -35,6 +36,7 @@ def hold_output(run: Run) -> Iterator[None]:
     """Lock an output against other runs, and repair what a killed run has left unfinished in it.
 
     Raises:
+      InterruptedRunError: the run was asked to stop while it waited for the lock.
       OutputError: another run is using it, or it cannot be written to.
     """
     path = storage.join(run.output, LOCK)
@@ -46,7 +48,9 @@ def hold_output(run: Run) -> Iterator[None]:
         try:
             # Permissions do not show whether a folder can be written to, as read-only mounts and full disks refuse too;
             # writing the lock does.
-            leave = held.enter_context(storage.lock(path, owner, lambda what: _log.warning("%s %s", path, what)))
+            leave = held.enter_context(
+                storage.lock(path, owner, lambda what: _log.warning("%s %s", path, what), interruption.sleep)
+            )
             _refuse_links(run)
             recover(run.output)
             manifests = storage.list_files(storage.join(run.output, RUNS), ".json")
@@ -115,7 +119,13 @@ def _repair(run: Run) -> None:
     # What cannot be repaired now, e.g. on a full disk, is left to the next run. An output that another run has taken
     # over belongs to that run. Whoever finished everything else does not fail here for want of credentials.
     with suppress(OSError, ScenetagsError):
-        check_still_held(run)
+        try:
+            check_still_held(run)
+        except OutputError:
+            # The other run has cleaned up before this one wrote on. What is in a journal is committed, and stays.
+            if not read_journal(run.staging):
+                storage.delete_folder(run.staging)
+            raise
         recover(run.output)
 
 

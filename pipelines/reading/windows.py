@@ -20,7 +20,7 @@ from pipelines.records import Footprint, ImageRef
 from pipelines.scenes.footprint import locate
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.reading import ReadPart, Shown, bytes_of, memory_of, read_part, show_window
-from pipelines.scenes.scene import Scene, open_scene
+from pipelines.scenes.scene import Scene, as_listed, open_scene
 from pipelines.supervision import interruption, watchdog
 from pipelines.supervision.interruption import InterruptedRunError
 
@@ -178,7 +178,8 @@ class Windows:
 
     def _read(self, scene: Scene, number: int) -> ReadPart:
         interruption.check()
-        size = bytes_of(scene, number)
+        with as_listed(scene.ref):
+            size = bytes_of(scene, number)
         if size > self._limits.max_bytes:
             raise storage.FileTooLargeError(
                 f"{size:,} bytes of the scene have to be read at once: exceeds the limit of "

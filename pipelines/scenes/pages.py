@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 _PAGE = 1 << 16
 """Bytes fetched at least; the directories of a typical scene."""
+_KEPT = 64
+"""Pages kept besides the first: the parts of small tiles of a JPEG 2000 are found on nearly all pages of a file."""
 
 
 class Pages:
-    """A file whose bytes are fetched when they are needed, and kept."""
+    """A file whose bytes are fetched when they are needed, and kept for a while."""
 
     def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
         """Begin without any.
@@ -39,4 +41,7 @@ class Pages:
                 at = page * _PAGE - begin
                 self._pages[page] = fetched[at : at + _PAGE]
         joined = b"".join(self._pages[page] for page in range(first, last + 1))
+        # The first one that was fetched is the beginning of the file, which is looked at again and again.
+        for page in list(self._pages)[1:-_KEPT]:
+            del self._pages[page]
         return joined[start - first * _PAGE : stop - first * _PAGE]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -10,13 +12,20 @@ from pipelines import storage
 from pipelines.images.formats import recognize
 from pipelines.images.jpeg2000.layout import read_jpeg2000
 from pipelines.images.jpeg2000.parts import read_tiles
-from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLargeError, Layout, UntrustedColoursError
+from pipelines.images.layout import (
+    DamagedImageError,
+    ImageError,
+    ImageTooLargeError,
+    Layout,
+    UnsupportedImageError,
+    UntrustedColoursError,
+)
 from pipelines.images.limits import HEAD
 from pipelines.images.parts import Divided
 from pipelines.images.rendering import Rendering
 from pipelines.images.tiff.directories import read_directory
 from pipelines.images.tiff.layout import read_tiff
-from pipelines.images.tiff.parts import divide, divide_mask
+from pipelines.images.tiff.parts import divide, divide_mask, divide_opacity
 from pipelines.images.tiff.rendering import find_raster
 from pipelines.images.tiff.strips import HEIGHT, PLANES, SEPARATE_PLANES, WIDTH
 from pipelines.records import ImageRef
@@ -29,6 +38,8 @@ from pipelines.scenes.pages import Pages
 _BITS_OF_A_PICTURE = 8
 _OPEN = 64
 """Scenes whose directories are kept."""
+_MOST_WINDOWS = 10_000_000
+"""Of a scene: a sparse file of a megabyte can claim to be as wide as a continent, at a centimetre per pixel."""
 _ENDINGS = (".tif", ".tiff", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
 
 
@@ -86,13 +97,33 @@ def open_scene(ref: ImageRef, grid: Grid, rendering: Rendering, max_pixels: int)
         return None
     if kind not in ("tiff", "jpeg2000"):
         return None
-    try:
-        scene = _open_tiff(ref, pages, grid, rendering) if kind == "tiff" else _open_jpeg2000(ref, pages, grid)
-    except (struct.error, IndexError, OverflowError) as error:
-        raise DamagedImageError(f"truncated {kind.upper()} header") from error
+    with as_listed(ref):
+        try:
+            scene = _open_tiff(ref, pages, grid, rendering) if kind == "tiff" else _open_jpeg2000(ref, pages, grid)
+        except (struct.error, IndexError, OverflowError) as error:
+            raise DamagedImageError(f"truncated {kind.upper()} header") from error
     if scene:
         _check_parts(scene.division, max_pixels)
     return scene
+
+
+@contextmanager
+def as_listed(ref: ImageRef) -> Iterator[None]:
+    """Name the reason if a scene seems to be truncated because a bucket lists fewer bytes than it sends.
+
+    Raises:
+      UnsupportedImageError: it does.
+      OSError: the scene cannot be read.
+    """
+    try:
+        yield
+    except DamagedImageError:
+        if storage.is_remote(ref.path) and storage.look_up(ref.path).marked:
+            raise UnsupportedImageError(
+                "scene that its bucket stores compressed: it is unknown where in it parts lie",
+                "store it without Content-Encoding: gzip",
+            ) from None
+        raise
 
 
 def _open_jpeg2000(ref: ImageRef, pages: Pages, grid: Grid) -> Scene | None:
@@ -122,6 +153,13 @@ def _check_parts(division: Division, max_pixels: int) -> None:
             f"exceeds the limit of {max_pixels:,} (predict --max_pixels)",
             "rewrite it in tiles, e.g. with gdal_translate -of COG",
         )
+    windows = -(-division.width // division.grid.stride) * -(-division.height // division.grid.stride)
+    if windows > _MOST_WINDOWS:
+        raise ImageTooLargeError(
+            f"scene of {division.width:,} x {division.height:,} pixels: about {windows:,} windows, and the limit is "
+            f"{_MOST_WINDOWS:,}",
+            "choose a larger --stride",
+        )
 
 
 def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering) -> Scene | None:
@@ -137,5 +175,10 @@ def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering) ->
     raster = find_raster(directory, rendering)
     separate = directory.tags.get(PLANES, (1,))[0] == SEPARATE_PLANES
     bands = raster.bands if raster and raster.number > 1 and separate else ()
+    mask = divide_mask(pages, image)
+    if mask is None and layout.opacity and not layout.is_premultiplied:
+        mask = divide_opacity(image, layout.opacity)
+        # Nothing else is needed of what follows the colours.
+        bands = tuple(range(layout.opacity)) if mask else bands
     repairs = ("first_frame",) if directory.pictures > 1 else ()
-    return Scene(ref, image, divide_mask(pages, image), bands, layout.source, repairs, georeference, division)
+    return Scene(ref, image, mask, bands, layout.source, repairs, georeference, division)

@@ -6,6 +6,7 @@ Every other module accesses files through this one. Each kind of storage has its
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -23,6 +24,7 @@ from pipelines.storage.errors import (
     UnsupportedStorageError,
 )
 from pipelines.storage.local import fingerprint_of, retried
+from pipelines.storage.near import hint_at_near, hint_at_scheme
 from pipelines.storage.objects import Access, Entry
 from pipelines.storage.patience import hurried, patiently
 from pipelines.storage.spelling import BUCKETS, bucket_of, can_be_written, is_remote, marked, normalize, plain, unmarked
@@ -40,6 +42,8 @@ __all__ = [
     "bucket_of",
     "can_be_written",
     "fingerprint_of",
+    "hint_at_near",
+    "hint_at_scheme",
     "hurried",
     "is_remote",
     "marked",
@@ -60,7 +64,7 @@ class Store(Protocol):
 
     def read(self, path: str, max_bytes: int | None = None) -> bytes: ...
     def read_range(self, path: str, start: int, length: int, fingerprint: str = "") -> bytes: ...
-    def open_to_read(self, path: str) -> IO[bytes]: ...
+    def open_to_read(self, path: str, fingerprint: str = "") -> IO[bytes]: ...
     def write(self, path: str, data: bytes) -> None: ...
     def create(self, path: str) -> IO[bytes]: ...
     def move(self, source: str, target: str) -> None: ...
@@ -72,7 +76,9 @@ class Store(Protocol):
     def list_files(self, folder: str, ending: str = "") -> list[str]: ...
     def list_deeper(self, folder: str, ending: str) -> Iterator[str]: ...
     def list_folders(self, folder: str, beginning: str = "") -> list[str]: ...
-    def lock(self, path: str, owner: str, tell: Callable[[str], None]) -> AbstractContextManager[Leave]: ...
+    def lock(
+        self, path: str, owner: str, tell: Callable[[str], None], sleep: Callable[[float], None]
+    ) -> AbstractContextManager[Leave]: ...
     def read_lock(self, path: str) -> str: ...
 
 
@@ -121,13 +127,18 @@ def read_range(path: str, start: int, length: int, fingerprint: str = "") -> byt
     return _at(path).read_range(path, start, length, fingerprint)
 
 
-def open_to_read(path: str) -> IO[bytes]:
+def open_to_read(path: str, fingerprint: str = "") -> IO[bytes]:
     """Open a file for random access.
 
+    Args:
+      path: of the file.
+      fingerprint: as in `read_range`; then reads raise a `ChangedFileError`, too.
+
     Raises:
+      ChangedFileError: its fingerprint is another one now.
       OSError: the file is missing or cannot be read.
     """
-    return _at(path).open_to_read(path)
+    return _at(path).open_to_read(path, fingerprint)
 
 
 def write(path: str, data: bytes) -> None:
@@ -223,7 +234,9 @@ def look_up(path: str) -> Entry:
     return _bucket_store(path).look_up(path)
 
 
-def lock(path: str, owner: str, tell: Callable[[str], None] = lambda _: None) -> AbstractContextManager[Leave]:
+def lock(
+    path: str, owner: str, tell: Callable[[str], None] = lambda _: None, sleep: Callable[[float], None] = time.sleep
+) -> AbstractContextManager[Leave]:
     """Hold a lock: a file that exists while the lock is held, and is released when its holder ends.
 
     The context manager yields a function that leaves the lock behind on exit, for the process that continues the
@@ -234,13 +247,14 @@ def lock(path: str, owner: str, tell: Callable[[str], None] = lambda _: None) ->
       owner: description of the holder, shown to others that want the lock.
       tell: called, from any thread, with what happens to the lock, e.g. that it has to be watched to see whether its
         holder is alive, or that it was taken over.
+      sleep: called with seconds to pass while the lock of another process is watched; it may raise to give up.
 
     Raises:
       LockedError: another process holds the lock.
       UnsupportedStorageError: the store does not honour the conditions of writes.
       OSError: the file cannot be written.
     """
-    return _at(path).lock(path, owner, tell)
+    return _at(path).lock(path, owner, tell, sleep)
 
 
 def read_lock(path: str) -> str:

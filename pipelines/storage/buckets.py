@@ -58,15 +58,17 @@ class BucketStore:
                 self._unpacked = (path, stored.version), self._unpack(path)
             return os.pread(self._unpacked[1].fileno(), length, start)
 
-    def open_to_read(self, path: str) -> IO[bytes]:
+    def open_to_read(self, path: str, fingerprint: str = "") -> IO[bytes]:
         """Open an object, fetching ranges as they are read."""
         entry = self.look_up(path)
+        if fingerprint and entry.fingerprint != fingerprint:
+            raise ChangedFileError
         # Too small to be worth further requests.
         if entry.size <= _READ_AHEAD:
             return io.BytesIO(self.read(path))
         if entry.marked and is_compressed(path, self._get(path, 2, 0, 2)[0]):
             return self._unpack(path)
-        return io.BufferedReader(_Ranges(self, entry), _READ_AHEAD)
+        return io.BufferedReader(_Ranges(self, entry, fingerprint), _READ_AHEAD)
 
     def write(self, path: str, data: bytes) -> None:
         """Write a whole object."""
@@ -141,12 +143,12 @@ class BucketStore:
             yield from page.entries
 
     def lock(
-        self, path: str, owner: str, tell: Callable[[str], None]
+        self, path: str, owner: str, tell: Callable[[str], None], sleep: Callable[[float], None]
     ) -> contextlib.AbstractContextManager[Callable[[], None]]:
         """Hold a lock that has to be renewed."""
         lock = LockObject(self._objects, *_split(path), owner)
         lock.check_deletion()
-        return lease(lock, tell)
+        return lease(lock, tell, sleep)
 
     def read_lock(self, path: str) -> str:
         """Return the owner of a lock."""
@@ -181,9 +183,10 @@ class BucketStore:
 class _Ranges(io.RawIOBase):
     """An object as a file that fetches only the bytes that are read."""
 
-    def __init__(self, store: BucketStore, entry: Entry) -> None:
+    def __init__(self, store: BucketStore, entry: Entry, fingerprint: str) -> None:
         self._store = store
         self._entry = entry
+        self._fingerprint = fingerprint
         self._position = 0
 
     def readable(self) -> bool:
@@ -201,18 +204,20 @@ class _Ranges(io.RawIOBase):
 
     def readall(self) -> bytes:
         # One request; the default of `io` would be one for every few kilobytes.
-        data = self._store.read_range(self._entry.path, self._position, max(0, self._entry.size - self._position))
-        self._position += len(data)
-        return data
+        return self._read(max(0, self._entry.size - self._position))
 
     def readinto(self, buffer: Any) -> int:
         length = min(len(buffer), self._entry.size - self._position)
         if length <= 0:
             return 0
-        data = self._store.read_range(self._entry.path, self._position, length)
+        data = self._read(length)
         buffer[: len(data)] = data
-        self._position += len(data)
         return len(data)
+
+    def _read(self, length: int) -> bytes:
+        data = self._store.read_range(self._entry.path, self._position, length, self._fingerprint)
+        self._position += len(data)
+        return data
 
 
 class _Upload:

@@ -40,12 +40,15 @@ class Clock(NamedTuple):
 
 
 @contextmanager
-def lease(lock: Lock, tell: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+def lease(
+    lock: Lock, tell: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
+) -> Iterator[Callable[[], None]]:
     """Hold a lock: an object or a file that exists while the lock is held.
 
     Args:
       lock: which, and for whom.
       tell: called, from any thread, with what happens to the lock, e.g. "is locked by ...".
+      sleep: called with seconds to pass while the lock of another process is watched; it may raise to give up.
 
     Yields:
       A function that leaves the lock behind on exit: it is then held until it is deleted.
@@ -55,7 +58,7 @@ def lease(lock: Lock, tell: Callable[[str], None]) -> Iterator[Callable[[], None
       UnsupportedStorageError: the store does not honour the conditions of writes.
       OSError: the lock cannot be written.
     """
-    held = Lease(lock, tell)
+    held = Lease(lock, tell, Clock(sleep=sleep))
     held.acquire()
     over = threading.Event()
     renewing = threading.Thread(target=held.renew_until, args=(over,), name="lease", daemon=True)

@@ -68,20 +68,16 @@ def read_range(path: str, start: int, length: int, fingerprint: str = "") -> byt
     """Read a range of a file; fewer bytes if it ends before."""
 
     def read() -> bytes:
-        with _open(path) as file:
+        with _open(path, fingerprint) as file:
             file.seek(start)
-            data = file.read(length)
-            # Afterwards: it may be replaced while it is read.
-            if fingerprint and fingerprint != fingerprint_of(os.fstat(file.fileno())):
-                raise ChangedFileError
-            return data
+            return file.read(length)
 
     return retried(read)
 
 
-def open_to_read(path: str) -> IO[bytes]:
+def open_to_read(path: str, fingerprint: str = "") -> IO[bytes]:
     """Open a file for reading, retrying transient errors."""
-    return retried(lambda: _open(path))
+    return retried(lambda: _open(path, fingerprint))
 
 
 def exists(path: str) -> bool:
@@ -148,7 +144,9 @@ def list_folders(folder: str, beginning: str = "") -> list[str]:
 
 
 @contextlib.contextmanager
-def lock(path: str, owner: str, tell: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+def lock(
+    path: str, owner: str, tell: Callable[[str], None], sleep: Callable[[float], None]
+) -> Iterator[Callable[[], None]]:
     """Hold a lock: a file that exists while the lock is held.
 
     Parent folders are created, and removed again if they stay empty.
@@ -156,7 +154,7 @@ def lock(path: str, owner: str, tell: Callable[[str], None]) -> Iterator[Callabl
     made = _missing_folders(os.path.dirname(path))
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with contextlib.closing(LockFile(path, owner)) as file, lease(file, tell) as leave:
+        with contextlib.closing(LockFile(path, owner)) as file, lease(file, tell, sleep) as leave:
             yield leave
     finally:
         for folder in made:
@@ -190,19 +188,26 @@ def retried(work: Callable[[], Result]) -> Result:
 class _RegularFile(io.FileIO):
     """A file that is read without waiting: files of strangers may be pipes, or files of the kernel that never end."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, fingerprint: str) -> None:
         super().__init__(path, "rb", opener=_open_regular)
+        self._fingerprint = fingerprint
 
     def readinto(self, buffer: Any) -> int:
         read: int | None = super().readinto(buffer)
-        return _come(read)
+        return self._unchanged(_come(read))
 
     def readall(self) -> bytes:
-        return _come(super().readall())
+        return self._unchanged(_come(super().readall()))
+
+    def _unchanged(self, read: Result) -> Result:
+        # Afterwards: it may be replaced while it is read.
+        if self._fingerprint and self._fingerprint != fingerprint_of(os.fstat(self.fileno())):
+            raise ChangedFileError
+        return read
 
 
-def _open(path: str) -> IO[bytes]:
-    return io.BufferedReader(_RegularFile(path))
+def _open(path: str, fingerprint: str = "") -> IO[bytes]:
+    return io.BufferedReader(_RegularFile(path, fingerprint))
 
 
 def _open_regular(path: str, flags: int) -> int:

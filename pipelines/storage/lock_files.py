@@ -59,15 +59,16 @@ class LockFile:
           ConflictError: its version is another one.
         """
         if not expected:
-            self._create()
+            self._create(left)
         else:
             found = self.read()
             if found.version != expected:
                 raise _conflict("changed")
-            if not found.ours:
+            if found.ours:
+                self._renew(left)
+            else:
                 self._take_away(lambda moved: moved.version == expected)
-                self._create()
-        self._renew(left)
+                self._create(left)
         written = self.read()
         if not written.ours:
             raise _conflict("taken over")
@@ -108,7 +109,7 @@ class LockFile:
             "write to a local disk, and copy the output",
         )
 
-    def _create(self) -> None:
+    def _create(self, left: bool) -> None:
         try:
             file = _open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         except FileExistsError as error:
@@ -120,6 +121,14 @@ class LockFile:
                 self._flock = _place(file) if free else ""
                 break
             time.sleep(_PAUSE)
+        try:
+            self._renew(left)
+        except OSError:
+            # Most often the disk is full. Nobody could tell from an empty lock that its holder has ended.
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.fstat(file.fileno()), os.lstat(self._path)):
+                    os.remove(self._path)
+            raise
 
     def _renew(self, left: bool) -> None:
         if self._file is None:

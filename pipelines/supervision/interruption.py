@@ -107,6 +107,17 @@ def check() -> None:
         raise InterruptedRunError(_received[0])
 
 
+def sleep(seconds: float) -> None:
+    """Let time pass.
+
+    Raises:
+      InterruptedRunError: the run was asked to stop.
+    """
+    check()
+    time.sleep(seconds)
+    check()
+
+
 def _receive(number: int, frame: FrameType | None) -> None:
     global _received_at
     if _received or number == signal.SIGQUIT:

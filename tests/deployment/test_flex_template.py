@@ -126,6 +126,7 @@ def with_value(name: str, value: str) -> dict[str, str]:
     """Give the least that a job needs, and a parameter besides, with the one upon which it hangs."""
     hangs_upon = {"isolate_decoding": "true"} if PARAMETERS[name].get("parentName") else {}
     hangs_upon |= {"tile": "256"} if name in ("stride", "min_valid", "edge") else {}
+    hangs_upon |= {"input_list": "gs://bucket/list.csv"} if name == "path_column" else {}
     return {**LEAST, **hangs_upon, name: value}
 
 

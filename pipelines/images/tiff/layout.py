@@ -79,6 +79,7 @@ def read_tiff(data: Data, rendering: Rendering = NO_RENDERING) -> Layout:
         bands=samples.bands,
         left_out=(*samples.left_out, *["mask_dropped"] * directory.has_mask),
         gray=samples.gray,
+        opacity=samples.opacity,
         is_premultiplied=samples.is_premultiplied,
         is_inverted=samples.is_inverted,
         no_data=_decoded_level(no_data, samples),

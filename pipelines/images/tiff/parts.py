@@ -13,11 +13,14 @@ from typing import NamedTuple
 from pipelines.images.layout import DamagedImageError, UnsupportedImageError
 from pipelines.images.parts import Box, Data, Part
 from pipelines.images.tiff.directories import (
+    COLOUR_MAP,
+    EXTRA,
     INTEGERS,
     METADATA,
     NO_DATA,
     ORIENTATION,
     PROFILE,
+    SAMPLE_FORMAT,
     Directory,
     read_mask,
 )
@@ -29,7 +32,9 @@ from pipelines.images.tiff.strips import (
     COMPRESSION,
     HEIGHT,
     PHOTOMETRIC,
+    PLANES,
     SAMPLES,
+    SEPARATE_PLANES,
     STRIP_OFFSETS,
     STRIP_ROWS,
     STRIP_SIZES,
@@ -116,7 +121,7 @@ class DividedTiff(NamedTuple):
         return Part(_bounds(self, columns, rows), tuple(spans), tuple(dict.fromkeys(holes)))
 
     def write_part(self, part: Part, pieces: Sequence[bytes | memoryview]) -> bytes | None:
-        """Write a TIFF of a part of an self.
+        """Write a TIFF of a part of the image.
 
         Args:
           part: of it.
@@ -180,6 +185,24 @@ def divide_mask(data: Data, image: DividedTiff) -> DividedTiff | None:
         return None
     # A mask is shown as gray: what is masked out is black.
     return mask._replace(tags={**mask.tags, PHOTOMETRIC: (_BLACK_IS_ZERO,)})
+
+
+def divide_opacity(image: DividedTiff, band: int) -> DividedTiff | None:
+    """Return a band of opacity as a mask, as it is divided; None if it is stored with the colours, pixel by pixel.
+
+    Args:
+      image: it is part of.
+      band: its number.
+    """
+    if image.tags.get(PLANES, (1,))[0] != SEPARATE_PLANES:
+        return None
+    pieces = image.grid.number // image.tags[SAMPLES][0]
+    span = slice(band * pieces, (band + 1) * pieces)
+    grid = image.grid._replace(number=pieces, offsets=image.grid.offsets[span], sizes=image.grid.sizes[span])
+    tags = {tag: values for tag, values in image.tags.items() if tag not in (EXTRA, COLOUR_MAP, SAMPLE_FORMAT)}
+    tags |= {SAMPLES: (1,), BITS: tags[BITS][:1], PLANES: (1,), PHOTOMETRIC: (_BLACK_IS_ZERO,)}
+    further = {tag: values for tag, values in image.further.items() if tag not in (PROFILE, METADATA, NO_DATA)}
+    return image._replace(tags=tags, grid=grid, further=further)
 
 
 def _truncated(image: DividedTiff, start: int, size: int, there: int) -> DamagedImageError:

@@ -52,6 +52,7 @@ class Samples(NamedTuple):
       bands: numbers of those that are red, green and blue.
       planes: numbers of the bands that are decoded, if they follow one another; none if all of them are.
       left_out: repairs that name the others.
+      opacity: number of the band that is opacity; 0 if none is, or only one behind further bands.
       is_premultiplied: whether the colours are multiplied by the opacity that follows them.
       is_inverted: whether Pillow takes white for black.
       told: tags in the words of decoders; those without values are left out.
@@ -63,6 +64,7 @@ class Samples(NamedTuple):
     bands: tuple[int, int, int]
     planes: tuple[int, ...]
     left_out: tuple[str, ...]
+    opacity: int
     is_premultiplied: bool
     is_inverted: bool
     told: dict[int, tuple[int, ...]]
@@ -123,6 +125,7 @@ def read_samples(directory: Directory) -> Samples:
         bands or (0, 1, 2),
         planes,
         _name_left_out(extra),
+        colours if extra[:1] and extra[0] in _OPACITY and not (bands and 3 in bands) else 0,
         is_premultiplied,
         is_inverted,
         {tag: values for tag, values in told.items() if tag in tags or tag == EXTRA},

@@ -146,7 +146,7 @@ def test_rows_that_fit_nothing_are_one_clear_line() -> None:
 
 
 def test_images_are_found_to_the_bottom_of_a_folder(tmp_path: Path) -> None:
-    for name in ("b.JPG", "a/c.tiff", "a/._c.tiff", ".hidden/d.jpg", "notes.txt", "e.png/f.webp"):
+    for name in ("b.JPG", "a/c.tiff", "a/._c.tiff", ".hidden/d.jpg", "@eaDir/b.JPG", "notes.txt", "e.png/f.webp"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "a" / "round").symlink_to(tmp_path)

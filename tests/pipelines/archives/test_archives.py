@@ -134,9 +134,9 @@ def test_a_compressed_tar_is_gone_through_once(tmp_path: Path, monkeypatch: pyte
     opened = []
     open_tar = tars._open
 
-    def counted(path: str, opening: ExitStack) -> IO[bytes]:
+    def counted(path: str, fingerprint: str, opening: ExitStack) -> IO[bytes]:
         opened.append(path)
-        return open_tar(path, opening)
+        return open_tar(path, fingerprint, opening)
 
     monkeypatch.setattr(tars, "_open", counted)
     # Sources of other tests have left streams of theirs, and this one's would stand at the end of the line.

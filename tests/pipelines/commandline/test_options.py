@@ -37,6 +37,7 @@ THREE = ((0.0, 3000.0),) * 3
     [
         ([], NO_RENDERING),
         (["--bands=3,2,1", "--stretch=0:3000"], Rendering((3, 2, 1), THREE)),
+        (["--stretch", "-2:2.5"], Rendering((), ((-2, 2.5),) * 3)),
         (["--stretch=0:1,-2:2.5,0:3e3"], Rendering((), ((0, 1), (-2, 2.5), (0, 3000)))),
         (["--product=planet-analytic-sr"], Rendering((3, 2, 1), THREE, "planet-analytic-sr")),
         (["--product=planet-analytic", "--stretch=0:3000"], Rendering((3, 2, 1), THREE, "planet-analytic")),

@@ -73,6 +73,24 @@ def test_a_folder_that_fails_for_good_is_a_failure_however_it_is_named(
         assert (found[1].error, found[1].message) == ("UnlistedFolderError", os.strerror(error))
 
 
+def test_an_archive_that_cannot_be_looked_up_may_hide_images(tmp_path: Path, break_folder: Break) -> None:
+    plant(tmp_path, "x.tar", "a.jpg")
+    (tmp_path / "list.txt").write_text("x.tar\na.jpg\nx.tar::b.jpg\n")
+    break_folder("x.tar", errno.EACCES, 1_000_000)
+
+    listed = [
+        *list_images([f"{tmp_path}/*.tar"]),
+        *list_images([], f"{tmp_path}/list.txt"),
+    ]
+
+    assert [(os.path.basename(item.path), item.error) for item in listed if isinstance(item, Failure)] == [
+        ("x.tar", "UnlistedFolderError"),
+        ("x.tar", "UnlistedFolderError"),
+        # One row, whatever is in the archive.
+        ("x.tar::b.jpg", "PermissionError"),
+    ]
+
+
 def test_a_disk_that_is_gone_is_not_waited_for_at_every_folder(tmp_path: Path, break_folder: Break) -> None:
     plant(tmp_path, *(f"b{number}/x.jpg" for number in range(100)))
     looks = break_folder("b", errno.EIO, 1_000_000)

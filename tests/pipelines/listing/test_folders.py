@@ -43,6 +43,17 @@ def test_links_between_folders_multiply_nothing(tmp_path: Path, pattern: str) ->
     assert found(tmp_path, pattern) == [f"{name}/{name}.jpg" for name in names]
 
 
+@pytest.mark.parametrize("pattern", ["", "*", "*/", "**", "**/*", "*.jpg", "?/*", "?/*.jpg"])
+def test_a_link_to_the_folder_above_doubles_nothing(tmp_path: Path, pattern: str) -> None:
+    plant(tmp_path, "a/x.jpg", "a/b/y.jpg", "top.jpg", "notes.txt")
+    (tmp_path / "a/up").symlink_to("..")
+
+    names = [os.path.basename(path) for path in found(tmp_path, pattern)]
+
+    assert names
+    assert len(names) == len(set(names)), "a folder that is reached at two places in the pattern is listed once"
+
+
 def test_a_folder_outside_is_listed_once_by_the_first_link(tmp_path: Path) -> None:
     plant(tmp_path, "outside/deep/a.jpg", "in/b.jpg")
     (tmp_path / "in/2").symlink_to("../outside")

@@ -81,8 +81,46 @@ def test_the_column_of_paths_may_have_any_name(folder: Path) -> None:
     pq.write_table(pa.table({"path": ["no"] * 3, "an image": NAMES}), folder / "list.parquet")
     assert listed(folder / "list.parquet", "an image") == NAMES
     for ending, text in texts("an image"):
+        if ending == "txt":
+            continue
         (folder / f"list.{ending}").write_text(text)
         assert listed(folder / f"list.{ending}", "an image") == NAMES
+
+
+@pytest.mark.parametrize("values", [[1, 2], [["a.jpg"]], [{"path": "a.jpg"}]])
+def test_a_column_of_anything_but_texts_is_refused(folder: Path, values: list[object]) -> None:
+    pq.write_table(pa.table({"path": values}), folder / "list.parquet")
+    with pytest.raises(InputError, match=r"has a column 'path' of .*, not of texts; name another with --path_column$"):
+        listed(folder / "list.parquet")
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.string_view(), pa.binary(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_texts_of_any_type_are_names(folder: Path, kind: pa.DataType) -> None:
+    pq.write_table(pa.table({"path": pa.array(NAMES).cast(kind)}), folder / "list.parquet")
+    assert listed(folder / "list.parquet") == NAMES
+
+
+def test_a_list_in_the_home_folder_may_be_named_by_a_tilde(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    (folder / "list.txt").write_text("a.jpg\n")
+    assert listed("~/list.txt") == ["a.jpg"]
+
+
+@pytest.mark.parametrize("ending", ["txt", "txt.gz"])
+def test_a_list_of_lines_has_no_column(folder: Path, ending: str) -> None:
+    path = folder / f"list.{ending}"
+    path.write_bytes((gzip.compress if ending == "txt.gz" else bytes)(b"a.jpg"))
+    with pytest.raises(InputError, match=rf"{ending} has lines, not columns; omit --path_column$"):
+        listed(path, "image")
+
+
+def test_a_text_in_utf_32_is_not_read_as_utf_16(folder: Path) -> None:
+    for encoding in ("utf-32-le", "utf-32-be"):
+        (folder / "list.txt").write_bytes(f"\ufeff{NAMES[0]}".encode(encoding))
+        with pytest.raises(InputError, match=r"neither UTF-8 nor UTF-16 with a byte order mark; save it as UTF-8$"):
+            listed(folder / "list.txt")
 
 
 @pytest.mark.parametrize("packing", [".gz", ".zst"])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipelines import storage
 from pipelines.archives.packed import PackedNames
-from pipelines.listing import InputError, list_images
+from pipelines.listing import InputError, anchor, list_images
 from pipelines.records import Failure, ImageRef
 from tests.conftest import Bucket
 
@@ -325,3 +325,30 @@ def test_a_listing_is_small() -> None:
     ]
 
     assert sum(map(len, PackedNames(refs)._packs)) < 30 * len(refs)
+
+
+@pytest.mark.parametrize("folder", ["w", "w[1]", "w*"])
+@pytest.mark.parametrize("pattern", ["a[1].jpg", "a{1,2}.jpg", "*.jpg", "{a1,a2}.jpg", ".", "sub", "sub/../a1.jpg"])
+def test_a_relative_input_names_the_same_images_in_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, pattern: str
+) -> None:
+    for name in ("a[1].jpg", "a1.jpg", "a2.jpg", "a{1,2}.jpg", "sub/b.jpg"):
+        (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / folder / name).touch()
+    monkeypatch.chdir(tmp_path / folder)
+    here, anchored = [item.path for item in list_images([pattern])], anchor(pattern)
+    monkeypatch.chdir(tmp_path)
+
+    assert [item.path for item in list_images([anchored])] == here
+
+
+def test_a_pattern_in_a_folder_with_braces_is_not_sent_to_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "{a,b}").mkdir()
+    (tmp_path / "{a,b}/c.jpg").touch()
+    monkeypatch.chdir(tmp_path / "{a,b}")
+
+    assert anchor("c.jpg") == f"{tmp_path}/{{a,b}}/c.jpg"
+    with pytest.raises(InputError, match=r"whose braces would be expanded; cd to another folder$"):
+        anchor("*.jpg")

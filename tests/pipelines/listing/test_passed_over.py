@@ -11,8 +11,11 @@ import pytest
 
 from model.export import card
 from pipelines import storage
+from pipelines.inference.bundle import LITERT_MODEL, MODEL_CARD
 from pipelines.listing import list_images
-from pipelines.listing.names import BUNDLE_FILES, BUNDLE_PICTURES, is_image
+from pipelines.listing.names import BUNDLE_FILES, BUNDLE_PICTURES, is_image, is_written
+from pipelines.output.lock import LOCK
+from pipelines.output.run import new_run_name
 from tests.conftest import Bucket
 
 
@@ -134,6 +137,34 @@ def test_the_curves_of_a_bundle_in_a_bucket_are_passed_over(bucket: Bucket) -> N
         names, passed_over = listed(bucket.path, pattern)
         assert names == ["m/a.jpg", "m/saved_model/training.png", "n/training.png"]
         assert passed_over["curves of bundles"] == 2
+
+
+RUN = "20261127T013951.350815Z-5f98"
+WRITTEN = (
+    *(f"out/{table}/{RUN}-d94a2eb6e345.parquet" for table in ("predictions", "failures", "empty")),
+    *(f"out/runs/{RUN}.json", "out/_lock", "bundle/bundle.json", "bundle/golden.npz", "bundle/MODEL_CARD.md"),
+    *("bundle/model.tflite", "bundle/saved_model/saved_model.pb", "bundle/saved_model/variables/variables.index"),
+)
+
+
+@pytest.mark.parametrize("pattern", ["", "*", "**", "**/*"])
+def test_what_runs_and_training_write_is_neither_listed_nor_counted(tmp_path: Path, pattern: str) -> None:
+    write(tmp_path, *WRITTEN, "out/a.jpg", "out/predictions/b.jpg", "bundle/c.jpg")
+
+    assert listed(str(tmp_path), pattern) == (["bundle/c.jpg", "out/a.jpg", "out/predictions/b.jpg"], {})
+
+
+def test_what_runs_write_into_a_bucket_is_neither_listed_nor_counted(bucket: Bucket) -> None:
+    for name in (*WRITTEN[:5], "out/a.jpg"):
+        storage.write(f"{bucket.path}/{name}", b"")
+
+    for pattern in ("", "**"):
+        assert listed(bucket.path, pattern) == (["out/a.jpg"], {})
+
+
+def test_what_is_not_counted_is_named_as_runs_and_training_name_it() -> None:
+    written = (*BUNDLE_FILES, LITERT_MODEL, MODEL_CARD, LOCK, f"{new_run_name()}.json")
+    assert all(map(is_written, written))
 
 
 def test_the_curves_are_those_that_training_draws() -> None:

@@ -67,6 +67,11 @@ def broken(path: Path, kind: str) -> None:
         image.save(path, tiffinfo={274: 6})
     elif kind == "one strip":
         write_scene(path, samples(100, 100, 3, "uint8"), photometric="RGB", compress="lzw", blockysize=100)
+    elif kind == "bomb":
+        size = {"width": 1 << 21, "height": 1 << 20, "count": 3, "dtype": "uint8", "photometric": "RGB"}
+        tiles = {"tiled": True, "blockxsize": 1 << 14, "blockysize": 1 << 10, "SPARSE_OK": "TRUE"}
+        with rasterio.open(path, "w", driver="GTiff", **size, **tiles):
+            pass
     else:
         write_scene(path, samples(100, 100, 5))
 
@@ -78,12 +83,13 @@ def broken(path: Path, kind: str) -> None:
         ("complex", "UnsupportedImageError", "complex"),
         ("turned", "UnsupportedImageError", "scene whose orientation tag is 6"),
         ("one strip", "ImageTooLargeError", "rewrite it in tiles"),
+        ("bomb", "ImageTooLargeError", "about 536,870,912 windows, and the limit is 10,000,000"),
     ],
 )
 def test_a_scene_that_cannot_be_cut_is_one_failure(kind: str, error: str, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "scene.tif"
     broken(path, kind)
-    [failure] = cut(path, most=9_000)
+    [failure] = cut(path, most=9_000 if kind == "one strip" else 64_000_000)
     assert isinstance(failure, Failure)
     assert (failure.path, failure.stage, failure.error) == (str(path), "decode", error)
     assert reason in failure.message
@@ -119,3 +125,21 @@ def test_overviews_and_further_images_are_not_cut(tmp_path: Path) -> None:
 def test_failures_pass_through(tmp_path: Path) -> None:
     failure = refer(str(tmp_path / "missing.tif"))
     assert list(cut_scenes([failure], CutSettings(Grid(64, 64), SHOWN, 1))) == [failure]
+
+
+def test_a_file_that_is_named_like_a_window_is_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif#xywh=0,0,64,64"
+    path.write_bytes(encode(picture(), "png"))
+    [failure] = cut(path)
+    assert isinstance(failure, Failure)
+    assert (failure.path, failure.error) == (str(path), "ValueError")
+
+
+def test_a_window_is_not_found_as_a_file(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "scene.tif", samples(64, 64))
+    failure = refer(f"{path}#xywh=0,0,64,64")
+    assert isinstance(failure, Failure)
+    assert (failure.error, failure.message) == (
+        "FileNotFoundError",
+        "no file, but the window of a scene: list the scene",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,15 @@ import pytest
 from pipelines import storage
 from pipelines.output.commit import commit
 from pipelines.output.compatible import check_output
-from pipelines.output.journal import JOURNAL
-from pipelines.output.lock import check_still_held, drop_shadows, give_back_output, hold_output
+from pipelines.output.journal import JOURNAL, Journal, write_journal
+from pipelines.output.lock import LOCK, check_still_held, drop_shadows, give_back_output, hold_output
 from pipelines.output.run import Run, Wave
 from pipelines.output.schema import FAILURE_COLUMNS
 from pipelines.output.tables import OutputError, open_table
 from pipelines.storage.leases import STALE_SECONDS
+from pipelines.storage.lock_objects import content
+from pipelines.supervision import interruption
+from pipelines.supervision.interruption import InterruptedRunError
 from tests.conftest import Bucket
 from tests.pipelines.output.rows import FIRST, stage, written
 from tools.proxy import Disturbance
@@ -45,6 +49,20 @@ def test_an_output_in_use_is_refused_and_free_again_afterwards(run: Run, earlier
         pass
 
 
+def test_a_signal_is_met_while_the_lock_of_another_is_watched(run: Run) -> None:
+    lock = Path(run.output, LOCK)
+    lock.parent.mkdir()
+    theirs = content("run A, process 7 on another machine", "token", renewals=3, left=False)
+    lock.write_bytes(theirs)
+
+    with interruption.deferred():
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(InterruptedRunError), hold_output(run):
+            pytest.fail("it waited until the lock had expired")
+
+    assert lock.read_bytes() == theirs
+
+
 def test_a_finished_run_does_not_fail_when_credentials_end(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: str) -> str:
         raise storage.NoAccessError("no credentials for gs://")
@@ -62,6 +80,22 @@ def test_unfinished_work_of_a_killed_run_is_removed_and_marked(run: Run, earlier
         assert not any(os.path.exists(file.staged) for file in left)
         assert storage.list_folders(run.output, "_") == []
         assert json.loads(storage.read(earlier.manifest))["status"] == "killed"
+
+
+def test_a_run_whose_output_was_taken_over_leaves_nothing_behind_but_what_it_has_committed(run: Run) -> None:
+    lock = Path(run.output, LOCK)
+    theirs = content("run A, process 7 on another machine", "token", renewals=3, left=False)
+
+    for journal in (None, Journal(0, [], [])):
+        with hold_output(run):
+            lock.unlink()
+            lock.write_bytes(theirs)
+            stage(run, FIRST)
+            if journal:
+                write_journal(run.staging, journal)
+        assert lock.read_bytes() == theirs
+        assert os.path.exists(run.staging) == bool(journal)
+        lock.unlink()
 
 
 def test_a_run_after_many_others_asks_for_few_of_their_manifests(bucket: Bucket, run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +143,29 @@ def test_a_path_without_its_flag_and_an_output_inside_the_bundle_are_refused() -
     assert parse_predict(["--input=chips", "--model=bundle", "--output=bundle2"]).output.endswith("/bundle2")
 
 
+@pytest.mark.parametrize("scheme", ["gs", "S3"])
+def test_an_output_in_a_bucket_that_lacks_a_slash_is_not_written_to_this_machine(scheme: str) -> None:
+    with pytest.raises(
+        UsageError, match=f"^--output {scheme}:/b/out would be a folder on this machine; did you mean {scheme}://b/out"
+    ):
+        parse_predict(["--input=a", "--model=bundle", f"--output={scheme}:/b/out"])
+
+
 def test_a_second_list_is_not_forgotten() -> None:
     with pytest.raises(UsageError, match="--input_list is given twice"):
         parse_predict(["--input_list=a.txt", "--input_list=b.txt", "--model=bundle", "--output=tagged"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--input=a", "--path_column=name"], "^--path_column name is of a list; name the list with --input_list$"),
+        (["--input_list=a.csv", "--path_column=a", "--path_column=b"], "^--path_column is given twice"),
+    ],
+)
+def test_a_column_that_would_be_ignored_is_refused(flags: Sequence[str], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        parse_predict([*flags, "--model=bundle", "--output=tagged"])
 
 
 def test_a_flag_of_beam_is_not_taken_for_one_of_ours() -> None:

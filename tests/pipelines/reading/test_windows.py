@@ -179,13 +179,29 @@ def test_an_inner_mask_says_which_pixels_hold_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("meaning", "kinds"), [("YES", [Image, Empty]), ("UNSPECIFIED", [Image, Image])])
-def test_a_fourth_band_masks_only_if_it_is_opacity(meaning: str, kinds: list[type], tmp_path: Path) -> None:
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_a_fourth_band_masks_only_if_it_is_opacity(
+    meaning: str, kinds: list[type], interleave: str, tmp_path: Path
+) -> None:
     """Near infrared is zero over water."""
     values = samples(64, 128, 4, "uint8")
     values[3] = 255
     values[3, :, 64:] = 0
-    path = write_scene(tmp_path / "scene.tif", values, tile=64, photometric="RGB", ALPHA=meaning)
+    how = {"photometric": "RGB", "ALPHA": meaning, "interleave": interleave}
+    path = write_scene(tmp_path / "scene.tif", values, tile=64, **how)
     assert [type(item) for item in read(path, rendering=NO_RENDERING)] == kinds
+
+
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_near_infrared_before_opacity_is_not_taken_for_it(interleave: str, tmp_path: Path) -> None:
+    values = samples(64, 128, 5, "uint8")
+    values[3:] = 255
+    values[3, :, 64:] = 0
+    path = write_scene(tmp_path / "scene.tif", values, tile=64, photometric="RGB", interleave=interleave)
+    with rasterio.open(path, "r+") as file:
+        interp = rasterio.enums.ColorInterp
+        file.colorinterp = [interp.red, interp.green, interp.blue, interp.undefined, interp.alpha]
+    assert [type(item) for item in read(path, rendering=NO_RENDERING)] == [Image, Image]
 
 
 def test_no_tile_is_decoded_or_fetched_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,6 +191,17 @@ def test_a_lock_of_an_earlier_version_is_judged_by_its_flock(path: str) -> None:
             pytest.fail("two hold one lock")
 
 
+def test_a_lock_for_which_the_disk_has_no_room_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "pwrite", failing(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left"), storage.lock(str(tmp_path / "out/_lock"), "the first"):
+        pytest.fail("it is held")
+
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])
 def test_a_folder_that_cannot_be_synced_can_be_written_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
