@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipelines.output.schema import probability_columns
+from pipelines.output.footers import probability_columns
 
 TOLERANCE = 1e-3
 

@@ -16,7 +16,7 @@ from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
 
 if TYPE_CHECKING:
-    from pipelines.output.schema import Footer
+    from pipelines.output.footers import Footer
     from pipelines.results.footprints import Counts
     from pipelines.results.outputs import Output
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.bare import open_pool
 from pipelines.images import DecodeSettings, Pixels, decode_resized
 from pipelines.inference.bundle import LITERT_MODEL, SAVED_MODEL, load_bundle
-from pipelines.output.schema import probability_columns
+from pipelines.output.footers import probability_columns
 
 Predict = Callable[[Pixels], NDArray[np.float32]]
 """Computes probabilities, float32[N, L], from pixels, uint8[N, S, S, 3]."""

@@ -11,6 +11,7 @@ from importlib.metadata import version
 import pyarrow as pa
 
 from pipelines import storage
+from pipelines.output.footers import Footer, read_footer
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, TABLES, Run
 from pipelines.output.schema import (
     EMPTY_COLUMNS,
@@ -18,10 +19,8 @@ from pipelines.output.schema import (
     PREDICTION_COLUMNS,
     SCENE_COLUMNS,
     Column,
-    Footer,
     make_schema,
     prediction_columns,
-    read_footer,
 )
 from pipelines.output.tables import OutputError, open_table, read_each, table_files
 

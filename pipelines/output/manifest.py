@@ -13,8 +13,8 @@ from importlib.metadata import version
 from typing import Any
 
 from pipelines import storage
+from pipelines.output.footers import probability_columns
 from pipelines.output.run import Accounts, Run
-from pipelines.output.schema import probability_columns
 from pipelines.supervision.machine import available_cores
 
 ENDED = ("done", "unbalanced", "kept_old")

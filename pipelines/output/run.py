@@ -16,7 +16,8 @@ from typing import Any
 from pipelines import storage
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.bundle import Bundle
-from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS, probability_columns
+from pipelines.output.footers import probability_columns
+from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
 from pipelines.records import HIDING
 from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.storage import Access

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.errors import ScenetagsError
-from pipelines.output.schema import Footer
+from pipelines.output.footers import Footer
 from pipelines.results.outlines import Outlines, read_outlines
 from pipelines.results.outputs import NoOutputError, Output
 

@@ -12,7 +12,7 @@ from string import Template
 from urllib.parse import urlsplit
 
 from pipelines.errors import printable
-from pipelines.output.schema import Footer
+from pipelines.output.footers import Footer
 from pipelines.results.map_data import STEPS, Packed
 
 _SCRIPTS = ("data.js", "drawing.js", "controls.js")

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from pipelines import storage
 from pipelines.errors import ScenetagsError
+from pipelines.output.footers import Footer, read_footer
 from pipelines.output.manifest import MOST_BYTES, accounts_of
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, Accounts
-from pipelines.output.schema import Footer, read_footer
 from pipelines.output.tables import ROWS_PER_GROUP, open_table, read_each
 
 

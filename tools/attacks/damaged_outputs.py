@@ -19,8 +19,8 @@ from PIL import Image
 
 from benchmarks.material import small_bundle
 from pipelines import predict
+from pipelines.output.footers import FOOTER
 from pipelines.output.journal import JOURNAL
-from pipelines.output.schema import FOOTER
 from tools import kill_runs
 from tools.attacks import Attack, Seen
 from tools.kill_runs import BrokenGuaranteeError

@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipelines.output.commit import commit
+from pipelines.output.footers import probability_columns
 from pipelines.output.run import Run, Wave
-from pipelines.output.schema import probability_columns
 from pipelines.output.writing import PredictionTable, TableWriter
 from pipelines.records import ImageRef, Prediction
 from pipelines.results.outputs import open_output

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.output.schema import probability_columns
+from pipelines.output.footers import probability_columns
 
 Ring = Sequence[tuple[float, float]]
 

@@ -1,0 +1,101 @@
+"""The footers of the tables' files: what their rows were made with, as JSON under a key of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipelines.images.rendering import NO_RENDERING, Rendering, read_rendering
+from pipelines.scenes.grid import NO_GRID, Grid, read_grid
+
+if TYPE_CHECKING:
+    # As in `schema`.
+    import pyarrow as pa
+
+    from pipelines.output.run import Run
+
+FOOTER = "scenetags"
+"""Key of the metadata in a file's footer."""
+
+
+class Footer(NamedTuple):
+    """What the rows of a file were made with, as its footer says.
+
+    Attributes:
+      bundle: digest of the bundle.
+      labels: in the order of the model's outputs.
+      thresholds: least probability of a tag, one per label.
+      columns: name of each label's probability column.
+      version: of scenetags.
+      rendering: how rasters became pictures.
+      grid: how scenes were cut into windows.
+    """
+
+    bundle: str
+    labels: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    columns: Mapping[str, str]
+    version: str = ""
+    rendering: Rendering = NO_RENDERING
+    grid: Grid = NO_GRID
+
+
+def make_footer(run: Run) -> Mapping[str, Any]:
+    """Describe what a file's rows were made with."""
+    return {
+        "version": version("scenetags"),
+        "bundle": run.bundle.digest,
+        "labels": list(run.bundle.labels),
+        "thresholds": list(run.thresholds),
+        "columns": probability_columns(run.bundle.labels),
+        **({"rendering": run.rendering.described()} if run.rendering else {}),
+        **({"grid": run.grid.described()} if run.grid else {}),
+    }
+
+
+def read_footer(schema: pa.Schema) -> Footer | None:
+    """Read what the rows of a file were made with; None if scenetags did not write it."""
+    try:
+        described = json.loads((schema.metadata or {})[FOOTER.encode()])
+        labels = tuple(described["labels"])
+        # Older files do not name their columns, which are the unchanged labels.
+        columns = described.get("columns") or {label: f"p_{label}" for label in labels}
+        columns = {label: columns[label] for label in labels}
+        made_by = described.get("version", "")
+        rendering = read_rendering(described["rendering"]) if "rendering" in described else NO_RENDERING
+        grid = read_grid(described["grid"]) if "grid" in described else NO_GRID
+        thresholds = tuple(described["thresholds"])
+        footer = Footer(described["bundle"], labels, thresholds, columns, made_by, rendering, grid)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return None
+    texts = (footer.bundle, footer.version, *labels, *columns.values())
+    sound = all(isinstance(text, str) for text in texts) and all(map(_is_number, footer.thresholds))
+    return footer if sound else None
+
+
+def probability_columns(labels: Sequence[str]) -> dict[str, str]:
+    """Name the column of each label's probability.
+
+    BigQuery, Athena and Spark refuse or confuse names with other characters, and names that differ in case alone.
+
+    Returns:
+      Column names by label, in the order of the labels.
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for label in labels:
+        plain = name = "p_" + re.sub(r"[^A-Za-z0-9_]", "_", label)
+        number = 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{plain}_{number}"
+        taken.add(name.lower())
+        names[label] = name
+    return names
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
