@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from model.labels.file import Row
 from model.labels.findings import Finding, LabelError, shown, some_names
 from pipelines.images.formats import ENDINGS
-from pipelines.listing.names import hides, is_image
+from pipelines.images.hidden import hides
 
 Components = tuple[str, ...]
 
@@ -105,7 +105,9 @@ def find_images(folder: Path) -> list[Path]:
                 continue
             seen.add(place)
             folders[:] = sorted(name for name in folders if not hides(name))
-            found += [Path(here, name) for name in files if is_image(name) and os.path.isfile(os.path.join(here, name))]
+            found += [
+                Path(here, name) for name in files if _is_image(name) and os.path.isfile(os.path.join(here, name))
+            ]
     except OSError as error:
         raise LabelError(f"{shown(str(error.filename))}: {error.strerror}") from error
     if not found:
@@ -159,6 +161,10 @@ def _components(path: str) -> Components:
     separated = path.replace("\\", "/").replace("::", "/")
     plain = posixpath.normpath(unicodedata.normalize("NFC", separated))
     return tuple(name for name in map(str.strip, plain.split("/")) if name not in ("", ".", ".."))
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(ENDINGS) and not hides(name)
 
 
 def _fail(error: OSError) -> None:

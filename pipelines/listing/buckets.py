@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from pipelines import storage
+from pipelines.images.hidden import is_of_system
 from pipelines.listing.lookup import refer_entry
 from pipelines.listing.names import (
     BUNDLE_FILES,
@@ -16,7 +17,6 @@ from pipelines.listing.names import (
     compile_pattern,
     count,
     is_image,
-    is_of_system,
     is_written,
 )
 from pipelines.records import Failure, Listed, UnlistedFolderError, not_listed

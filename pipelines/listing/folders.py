@@ -10,16 +10,15 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from pipelines import archives, storage
+from pipelines.images.hidden import HIDDEN, hides
 from pipelines.listing.lookup import EmptyInputError, InputError, refer_all
 from pipelines.listing.names import (
     BUNDLE_FILES,
     BUNDLE_PICTURES,
     CURVES,
-    HIDDEN,
     MAGIC,
     Steps,
     count,
-    hides,
     hint_at_brackets,
     is_image,
     is_written,

@@ -11,6 +11,7 @@ import bracex
 from wcmatch import glob
 
 from pipelines.images.formats import ENDINGS
+from pipelines.images.hidden import hides, is_of_system
 
 MAGIC = re.compile(r"[*?\[]")
 """What makes a name a pattern."""
@@ -20,24 +21,8 @@ _MOST_PATTERNS = 10_000
 _MOST_ENDINGS, _LONGEST_ENDING = 100, 16
 OTHERS = "other endings"
 """Under which rare endings are counted."""
-HIDDEN = "hidden"
-"""Under which names that begin with a dot are counted, such as the `._a.jpg` that macOS puts beside `a.jpg`."""
 CURVES = "curves of bundles"
 """Under which the pictures are counted that training draws into a bundle."""
-
-# What a system keeps in them are thumbnails, deleted images, and older copies of images that are listed anyway.
-_SYSTEM_FOLDERS = frozenset(
-    (
-        *("@eadir", "#recycle", "#snapshot"),  # Synology
-        *("@recycle", "@recently-snapshot"),  # QNAP
-        "~snapshot",  # NetApp
-        *("$recycle.bin", "system volume information"),  # Windows
-        "__macosx",  # archives that macOS has packed
-        "lost+found",  # ext4; only root may look into it
-    )
-)
-# A look at one letter decides for nearly all of a million names.
-_FIRST_LETTERS = frozenset(letter for name in _SYSTEM_FOLDERS for letter in (name[0], name[0].upper()))
 
 BUNDLE_FILES = ("bundle.json", "golden.npz")
 """By which a bundle is recognized; in alphabetical order, they come before its pictures."""
@@ -78,18 +63,6 @@ def is_written(name: str) -> bool:
     By names, since they tell the same in buckets, whose objects come one by one, as on this machine.
     """
     return _WRITTEN.fullmatch(name) is not None
-
-
-def hides(name: str) -> str | None:
-    """Return under what a folder or a file is counted whose content is not listed because of its name."""
-    if name.startswith("."):
-        return None if name in (".", "..") else HIDDEN
-    return f"{name}/" if is_of_system(name) else None
-
-
-def is_of_system(name: str) -> bool:
-    """Return whether a folder of this name is one in which a system keeps copies of images, and not an archive's."""
-    return name[:1] in _FIRST_LETTERS and name.lower() in _SYSTEM_FOLDERS
 
 
 def count(passed_over: Counter[str] | None, name: str) -> None:

@@ -1,0 +1,32 @@
+"""Rules for the names of files and folders in which no image is looked for."""
+
+from __future__ import annotations
+
+HIDDEN = "hidden"
+"""Under which names that begin with a dot are counted, such as the `._a.jpg` that macOS puts beside `a.jpg`."""
+
+# What a system keeps in them are thumbnails, deleted images, and older copies of images that are listed anyway.
+_SYSTEM_FOLDERS = frozenset(
+    (
+        *("@eadir", "#recycle", "#snapshot"),  # Synology
+        *("@recycle", "@recently-snapshot"),  # QNAP
+        "~snapshot",  # NetApp
+        *("$recycle.bin", "system volume information"),  # Windows
+        "__macosx",  # archives that macOS has packed
+        "lost+found",  # ext4; only root may look into it
+    )
+)
+# A look at one letter decides for nearly all of a million names.
+_FIRST_LETTERS = frozenset(letter for name in _SYSTEM_FOLDERS for letter in (name[0], name[0].upper()))
+
+
+def hides(name: str) -> str | None:
+    """Return under what a folder or a file is counted whose content is not listed because of its name."""
+    if name.startswith("."):
+        return None if name in (".", "..") else HIDDEN
+    return f"{name}/" if is_of_system(name) else None
+
+
+def is_of_system(name: str) -> bool:
+    """Return whether a folder of this name is one in which a system keeps copies of images, and not an archive's."""
+    return name[:1] in _FIRST_LETTERS and name.lower() in _SYSTEM_FOLDERS
