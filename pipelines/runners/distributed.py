@@ -20,7 +20,8 @@ from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import log
 from pipelines.job.counters import read_meter
-from pipelines.job.transforms import ListImages, TagImages
+from pipelines.job.tagging import TagImages
+from pipelines.job.transforms import ListImages
 from pipelines.listing import STANDARD_INPUT, anchor, list_images
 from pipelines.output.manifest import read_accounts
 from pipelines.output.run import Accounts, Run

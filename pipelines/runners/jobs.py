@@ -14,7 +14,7 @@ from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.images import ImageError
 from pipelines.inference.ahead import Model
 from pipelines.inference.engines import check_engine
-from pipelines.job.transforms import TagImages
+from pipelines.job.tagging import TagImages
 from pipelines.output.compatible import check_output
 from pipelines.output.lock import drop_shadows
 from pipelines.output.manifest import mark

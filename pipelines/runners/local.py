@@ -20,8 +20,9 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from pipelines.archives.packed import PackedNames
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.printing import log
-from pipelines.job.steps import POSTPONED, TakeNames
-from pipelines.job.transforms import TagImages
+from pipelines.job.steps.names import TakeNames
+from pipelines.job.steps.outputs import POSTPONED
+from pipelines.job.tagging import TagImages
 from pipelines.listing import list_images
 from pipelines.output.manifest import read_accounts
 from pipelines.output.moved import SAMPLE, find_moved

@@ -11,27 +11,24 @@ from apache_beam.internal import pickler
 
 from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
+from pipelines.images.rendering import NO_RENDERING
 from pipelines.inference.ahead import Model
 from pipelines.job import release
 from pipelines.job.release import BoundToRelease, Release, WorkerReleaseError, running_release
-from pipelines.job.steps import (
-    CloseWave,
-    KeyByStream,
-    LeaveOutTagged,
-    ListNames,
-    PredictAhead,
-    PutInOrder,
-    ReadAhead,
-    WriteTable,
-)
+from pipelines.job.steps.images import PredictAhead, ReadAhead
+from pipelines.job.steps.names import Cut, KeyByStream, LeaveOutTagged, ListNames, PutInOrder
+from pipelines.job.steps.rows import CloseWave, WriteTable
+from pipelines.listing.scenes import CutSettings
 from pipelines.output.run import Run, Wave
 from pipelines.output.writing import PredictionTable
+from pipelines.scenes.grid import Grid
 from pipelines.storage import Access
 
 
 def steps(run: Run) -> list[BoundToRelease]:
     return [
         ListNames(["chips"], None, Access()),
+        Cut(CutSettings(Grid(64, 64), NO_RENDERING, 1000), Access()),
         LeaveOutTagged(run),
         KeyByStream(),
         PutInOrder(),

@@ -23,7 +23,9 @@ from pipelines.inference import ahead as inference
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.engines import open_engine
-from pipelines.job.steps import CloseWave, Cut, PredictAhead, ReadAhead, TakeNames
+from pipelines.job.steps.images import PredictAhead, ReadAhead
+from pipelines.job.steps.names import Cut, TakeNames
+from pipelines.job.steps.rows import CloseWave
 from pipelines.listing import list_images
 from pipelines.listing.lookup import refer
 from pipelines.listing.scenes import CutSettings

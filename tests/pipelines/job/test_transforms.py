@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.tagging import Predictor
-from pipelines.job.transforms import ListImages, ReadImages, TagImages
+from pipelines.job.tagging import TagImages
+from pipelines.job.transforms import ListImages, ReadImages
 from pipelines.output.lock import hold_output
 from pipelines.output.manifest import read_accounts
 from pipelines.output.run import Run

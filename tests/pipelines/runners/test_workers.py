@@ -176,7 +176,7 @@ def alter_version(package: Path) -> None:
 
 
 def rename_a_step(package: Path) -> None:
-    steps = package / "pipelines/job/steps.py"
+    steps = package / "pipelines/job/steps/names.py"
     steps.write_text(steps.read_text().replace("ListNames", "NameList"))
     transforms = package / "pipelines/job/transforms.py"
     transforms.write_text(transforms.read_text().replace("ListNames", "NameList"))

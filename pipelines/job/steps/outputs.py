@@ -1,0 +1,43 @@
+"""What all steps have in common: the outputs of each that are not its main one, and what they hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
+
+from pipelines.job import counters
+from pipelines.job.release import BoundToRelease
+from pipelines.records import Empty, Failure
+from pipelines.supervision import progress
+
+FAILED, SUPERSEDED, COUNTED, FOUND, POSTPONED = "failed", "superseded", "counted", "found", "postponed"
+EMPTY = "empty"
+
+
+class Step(BoundToRelease, beam.DoFn):
+    """A function that only workers of the release that launched the job run; others refuse it."""
+
+
+def sort_out(item: Any, run: str) -> Any:
+    """Tag a failure with its own output, and report it now: it is written only when the whole wave is done.
+
+    An empty window likewise.
+    """
+    if isinstance(item, Empty):
+        counters.EMPTY.inc()
+        progress.report(run, done=1)
+        return TaggedOutput(EMPTY, item)
+    if not isinstance(item, Failure):
+        return item
+    counters.FAILED.inc()
+    progress.report_failure(run, item)
+    return TaggedOutput(FAILED, item)
+
+
+def in_window(value: Any) -> WindowedValue:
+    """Wrap a value yielded at the end of a Beam bundle, which Beam cannot assign to a window by itself."""
+    return GlobalWindows.windowed_value_at_end_of_window(value)

@@ -1,0 +1,67 @@
+"""Steps that write rows and commit them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pipelines import storage
+from pipelines.job import counters
+from pipelines.job.steps.outputs import Step, in_window
+from pipelines.output.closing import close_wave
+from pipelines.output.commit import StagedFile, Superseded, Written
+from pipelines.output.run import Accounts, Run, Wave
+from pipelines.output.writing import Table, TableWriter
+from pipelines.records import Empty, Failure, Prediction
+from pipelines.supervision import interruption, progress
+
+
+class WriteTable(Step):
+    """Write rows of one table to a staged file per Beam bundle."""
+
+    def __init__(self, table: Table, run: Run) -> None:
+        self._table = table
+        self._run = run
+
+    def setup(self) -> None:
+        storage.use(self._run.access)
+
+    def start_bundle(self) -> None:
+        self._writer = TableWriter(self._table, self._run)
+
+    def process(self, row: Prediction | Failure | Empty) -> None:
+        self._writer.write(row)
+        if isinstance(row, Prediction):
+            counters.TAGGED.inc()
+            progress.report(self._run.name, done=1)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        file = self._writer.close()
+        if file:
+            yield in_window(file)
+
+
+class CloseWave(Step):
+    """Commit the files of a wave."""
+
+    def __init__(self, run: Run, wave: Wave) -> None:
+        self._run = run
+        self._wave = wave
+
+    def setup(self) -> None:
+        storage.use(self._run.access)
+
+    def process(
+        self,
+        _: bytes,
+        files: Iterable[StagedFile],
+        counted: Iterable[Accounts],
+        superseded: Iterable[Superseded],
+        found: Iterable[bytes],
+        postponed: Iterable[int],
+    ) -> Iterator[Accounts]:
+        if self._wave.inputs is None:
+            # Workers in the launching process know of its signals, but a distributed job is dropped as a whole.
+            interruption.check()
+        written = Written(list(files), list(superseded), sum(counted, Accounts()), found)
+        yield close_wave(self._run, self._wave.without(sum(postponed)), written)
