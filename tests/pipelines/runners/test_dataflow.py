@@ -15,7 +15,7 @@ from google.cloud.dataflow_v1beta3 import types
 
 from pipelines import storage
 from pipelines.credentials import KEYS
-from pipelines.runners.staging import package_files
+from pipelines.runners.staging import PACKAGES, package_files
 from tests.pipelines.runners.submitting import PAR_DO, Submission, Submit, refused, submitted
 from tools.job_service import JobService
 
@@ -67,7 +67,8 @@ def test_the_staged_package_is_what_runs_here_and_loads_every_step(submission: S
     packages = tmp_path / "packages"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile"]
     subprocess.run([*pip, "--target", packages, wheel], check=True)
-    installed = {str(path.relative_to(packages)): path.read_bytes() for path in packages.rglob("*.py")}
+    files = [path for package in PACKAGES for path in (packages / package).rglob("*") if path.is_file()]
+    installed = {str(path.relative_to(packages)): path.read_bytes() for path in files}
     assert installed == dict(package_files())
 
     # Without -S the checkout would be on the path, by its editable install.
