@@ -242,14 +242,24 @@ def test_windows_that_lie_in_several_parts_do_not_decode_them_twice(
     assert sorted(decoded) == list(range(5))
 
 
-def test_a_scene_that_is_cut_off_loses_only_what_is_missing(tmp_path: Path) -> None:
+def test_a_scene_that_is_cut_off_loses_only_the_parts_of_which_something_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_scene(tmp_path / "scene.tif", samples(256, 256), tile=64)
+    # A part for each row of tiles.
+    monkeypatch.setattr("pipelines.scenes.division._TYPICAL_PIXELS", 1)
     whole = images(read(path))
-    path.write_bytes(path.read_bytes()[: -64 * 64 * 4 * 2 * 4])
-    # All windows of a part fail with it.
+    path.write_bytes(path.read_bytes()[:-100])
+
     shown = read(path)
-    assert len(shown) == len(whole)
-    [message] = {item.message for item in shown if isinstance(item, Failure)}
+
+    for item, complete in zip(shown[:12], whole, strict=False):
+        assert isinstance(item, Image)
+        assert box(item) == box(complete)
+        assert np.array_equal(item.pixels, complete.pixels)
+    failures = [item for item in shown[12:] if isinstance(item, Failure)]
+    assert [item.path for item in failures] == [f"{path}#xywh={column},192,64,64" for column in range(0, 256, 64)]
+    [message] = {item.message for item in failures}
     assert message.startswith("truncated TIFF: the tile at byte ")
 
 
