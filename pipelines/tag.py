@@ -108,7 +108,7 @@ def _tag(options: argparse.Namespace) -> int:
             panels.append(panel)
             show(*_describe(panel, prediction))
     if empty := sum(isinstance(item, Empty) for item in read):
-        show(f"{empty:,} more windows are empty", "")
+        show(f"left out: {empty:,} with less data than --min_valid", "")
     for failure in failures:
         show(failure.path, f"  failed to {failure.stage}: {failure.message}", "", file=sys.stderr)
     if options.picture and panels:

@@ -15,6 +15,7 @@ from pipelines import cli, tag
 from pipelines.results import picture
 from tests.image_files import picture as draw_picture
 from tests.image_files import unmarked_rgba_jpeg
+from tests.scene_files import write_scene
 
 
 @pytest.fixture
@@ -51,6 +52,28 @@ def test_a_picture_shows_the_image_beside_its_bars(chip: Path, bundle_path: str,
     with Image.open(drawn) as image:
         colours = np.asarray(image).reshape(-1, 3)
     assert len(np.unique(colours, axis=0)) > 100, "the chip is in the picture"
+
+
+def test_a_picture_shows_a_scene_with_the_tags_of_its_windows(
+    bundle_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = np.zeros((3, 64, 128), np.uint8)
+    values[0, :, :64], values[2, :32, 64:] = 250, 250
+    scene, drawn = write_scene(tmp_path / "scene.tif", values, photometric="RGB", nodata=0), tmp_path / "look.png"
+
+    assert tag.main([str(scene), "--tile=32", "--model", bundle_path, "--picture", str(drawn)]) == 0
+
+    printed = capsys.readouterr().out
+    boxes = [(0, 0), (32, 0), (64, 0), (96, 0), (0, 32), (32, 32)]
+    shown = [line for line in printed.splitlines() if line.startswith("/")]
+    assert shown == [f"{scene}#xywh={column},{row},32,32" for column, row in boxes]
+    assert "left out: 2 with less data than --min_valid" in printed
+    with Image.open(drawn) as image:
+        # Below the title, windows of 512 pixels. Their tags are at their upper left.
+        pixels = np.asarray(image.convert("RGB"))[24 + 34 :, 24:]
+    centres = [[tuple(pixels[512 * row + 400, 512 * column + 400].tolist()) for column in range(4)] for row in range(2)]
+    red, blue, paper = (250, 0, 0), (0, 0, 250), (255, 255, 255)
+    assert centres == [[red, red, blue, blue], [red, red, paper, paper]]
 
 
 def test_bars_are_as_long_as_their_probabilities(tmp_path: Path) -> None:
