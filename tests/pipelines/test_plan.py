@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from pipelines import cli, plan, storage
 from pipelines.commandline.flags import parse_predict
 from pipelines.planning import sampling
 from pipelines.planning.census import take_census
-from pipelines.records import Failure, ImageRef
+from pipelines.records import Failure, ImageRef, Window
 from pipelines.runners.beam_flags import check_beam_flags
+from pipelines.scenes.grid import window_path
 from pipelines.supervision import interruption
 from tests.conftest import Bucket
 from tests.image_files import encode, picture, unmarked_rgba_jpeg
 from tests.pipelines.conftest import WriteChips
+from tests.scene_files import samples, write_scene
 
 CHIPS = [f"{number}.jpg" for number in range(12)]
 
@@ -158,6 +161,44 @@ def test_a_sample_is_spread_over_the_whole_listing_and_stays_in_its_order() -> N
     assert all(15 <= count <= 45 for count in tenths), tenths
     assert take_census(listed, 300).sample == census.sample
     assert take_census(listed, 20_000).sample == tuple(item for item in listed if isinstance(item, ImageRef))
+
+
+def test_windows_of_a_part_are_sampled_together() -> None:
+    """They are read at once: one alone would cost as much as all of them."""
+
+    def window(scene: int, part: int, column: int) -> ImageRef:
+        path = f"/scenes/{scene:03}.tif"
+        place = Window(path, 64 * column, 64 * part, 64, 64, part, 640, 640, 1000)
+        return ImageRef(window_path(path, *place[1:5]), 100, "", window=place)
+
+    listed = [window(scene, part, column) for scene in range(50) for part in range(10) for column in range(10)]
+    chips = [ref(number) for number in range(100)]
+
+    census = take_census([*listed, *chips], 200)
+
+    assert (census.images, census.bytes) == (5100, 510_000)
+    sampled = Counter((item.window.scene, item.window.part) for item in census.sample if item.window)
+    assert set(sampled.values()) == {10}
+    assert 200 <= len(census.sample) < 210
+    places = {item.path: place for place, item in enumerate([*listed, *chips])}
+    assert [places[item.path] for item in census.sample] == sorted(places[item.path] for item in census.sample)
+    assert len({scene for scene, _ in sampled}) > 10
+
+
+def test_a_plan_for_scenes_measures_windows_and_passes_on_how_they_are_cut(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = samples(64, 128, 3, "uint8")
+    values[:, 32:, 64:] = 0
+    scene = write_scene(tmp_path / "scene.tif", values, photometric="RGB", nodata=0)
+
+    described = planned(run, capsys, "--tile=32", input=scene)
+
+    assert described["found"]["inputs"] == described["sampled"]["images"] == 8
+    assert described["sampled"]["empty"] == 2
+    assert described["seconds_per_image"]["decoding"] > 0
+    assert described["seconds_per_image"]["fetching"] > 0
+    assert parse_predict(shlex.split(described["command"])[2:]).tile == 32
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip", "gztar"])
