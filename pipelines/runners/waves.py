@@ -52,7 +52,7 @@ class Waves:
         return max(self._cut, self._cut * self.listed // max(1, self._files))
 
     def sample(self, number: int) -> Sequence[Listed]:
-        """Return about as many images, evenly spread over what is not cut yet."""
+        """Return about as many images, evenly spread over those that are known so far."""
         # Of each pack its beginning: the rest is packed.
         packs = [*self._next, *([] if self._cutting.grid else self._packs)]
         return [item for names in packs for item in islice(names, max(1, number // len(packs)))]

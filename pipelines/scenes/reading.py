@@ -30,7 +30,7 @@ class ReadPart(NamedTuple):
     Attributes:
       box: its pixels.
       pixels: uint8[rows, columns, 3], sRGB, 0 to 255.
-      holes: bool[rows, columns], whether a pixel holds no data; None if all do.
+      holes: bool[rows, columns], whether a pixel holds no data; None if each of them holds some.
       repairs: as in `images.Decoded`; empty if the file leaves out the whole part.
     """
 
