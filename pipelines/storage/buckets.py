@@ -55,18 +55,21 @@ class BucketStore:
         # Its place is known only once all before it is unpacked.
         with self._unpacking:
             if self._unpacked is None or self._unpacked[0] != (path, stored.version):
-                self._unpacked = (path, stored.version), self._unpack(path)
+                self._unpacked = (path, stored.version), self._unpack(path, stored.version)
             return os.pread(self._unpacked[1].fileno(), length, start)
 
     def open_to_read(self, path: str) -> IO[bytes]:
         """Open an object, fetching ranges as they are read."""
         entry = self.look_up(path)
         # Too small to be worth further requests.
-        if entry.size <= _READ_AHEAD:
-            return io.BytesIO(self.read(path))
-        if entry.marked and is_compressed(path, self._get(path, 2, 0, 2)[0]):
-            return self._unpack(path)
-        return io.BufferedReader(_Ranges(self, entry), _READ_AHEAD)
+        whole = entry.size <= _READ_AHEAD
+        if not whole and not entry.marked:
+            return io.BufferedReader(_Ranges(self, entry), _READ_AHEAD)
+        length = None if whole else 2
+        data, stored = self._get(path, length, 0, length)
+        if stored.marked and is_compressed(path, data):
+            return unpack_to_disk([data]) if whole else self._unpack(path, stored.version)
+        return io.BytesIO(data) if whole else io.BufferedReader(_Ranges(self, entry), _READ_AHEAD)
 
     def write(self, path: str, data: bytes) -> None:
         """Write a whole object."""
@@ -162,10 +165,14 @@ class BucketStore:
 
         return patiently(get)
 
-    def _unpack(self, path: str) -> IO[bytes]:
-        size = self.look_up(path).size
-        places = range(0, size, _IN_MEMORY)
-        return unpack_to_disk(self._get(path, _IN_MEMORY, start, _IN_MEMORY)[0] for start in places)
+    def _unpack(self, path: str, version: str) -> IO[bytes]:
+        def piece(start: int) -> bytes:
+            data, stored = self._get(path, _IN_MEMORY, start, _IN_MEMORY)
+            if stored.version != version:
+                raise ChangedFileError
+            return data
+
+        return unpack_to_disk(map(piece, range(0, self.look_up(path).size, _IN_MEMORY)))
 
     def _pages(self, path: str, delimiter: str = "") -> Iterator[Page]:
         bucket, prefix = _split(path)
@@ -201,7 +208,7 @@ class _Ranges(io.RawIOBase):
 
     def readall(self) -> bytes:
         # One request; the default of `io` would be one for every few kilobytes.
-        data = self._store.read_range(self._entry.path, self._position, max(0, self._entry.size - self._position))
+        data = self._read(max(0, self._entry.size - self._position))
         self._position += len(data)
         return data
 
@@ -209,10 +216,13 @@ class _Ranges(io.RawIOBase):
         length = min(len(buffer), self._entry.size - self._position)
         if length <= 0:
             return 0
-        data = self._store.read_range(self._entry.path, self._position, length)
+        data = self._read(length)
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
+
+    def _read(self, length: int) -> bytes:
+        return self._store.read_range(self._entry.path, self._position, length, self._entry.fingerprint)
 
 
 class _Upload:
