@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pipelines.commandline.printing import log, show
+from pipelines.commandline.printing import log, log_libraries, show
 from pipelines.credentials import without_secrets
 from pipelines.errors import ExitCode
 
@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
       number: also if nobody reads the rest of the output, as in `| head`.
     """
     _open_missing_streams()
+    # Before any library is imported: Beam warns while it is.
+    log_libraries(verbose=False)
     if argv is None and sys.getfilesystemencoding() != "utf-8":
         _restart_in_utf8()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -88,3 +89,15 @@ def test_a_closed_stream_is_no_error(closed: int) -> None:
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert bool(ended.stdout) == (closed == 2)
+
+
+def test_what_a_library_warns_of_while_it_is_imported_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Beam does, through the root logger, which would log everything a second time from then on."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    logging.getLogger().setLevel(logging.WARNING)
+    monkeypatch.setattr("pipelines.tag.main", lambda arguments: logging.warning("not found") or 0)
+
+    assert cli.main(["tag"]) == 0
+    assert capfd.readouterr().err == ""
