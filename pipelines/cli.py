@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
     except UnprintableError as error:
         discard_output()
-        log(f"scenetags: the result cannot be printed: {error.strerror}", exit_code=int(ExitCode.STOPPED))
+        log(f"scenetags: the result cannot be printed: {error}", exit_code=int(ExitCode.STOPPED))
         return ExitCode.STOPPED
     except Exception:
         # A bug, of which the traceback is needed; but libraries put URLs with signatures into their messages.

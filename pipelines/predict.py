@@ -13,7 +13,7 @@ from pipelines import storage
 from pipelines.commandline.flags import parse_predict
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import print_error
-from pipelines.commandline.printing import announce, discard_output, log, log_libraries, show_result
+from pipelines.commandline.printing import UnprintableError, announce, discard_output, log, log_libraries, show_result
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.supervision import interruption
 
@@ -164,8 +164,12 @@ def _print(*lines: str, **fields: Any) -> bool:
     """Print lines, or JSON with these fields as well, and return whether it was possible; otherwise report why."""
     try:
         show_result(*lines, **fields)
-    except OSError as error:
-        log(f"{_NAME}: everything is written, but the summary cannot be printed: {error.strerror or error}")
+    except (UnprintableError, BrokenPipeError) as error:
+        reason = error.strerror if isinstance(error, BrokenPipeError) else error
+        log(
+            f"{_NAME}: everything is written, but the summary cannot be printed: {reason}",
+            exit_code=int(ExitCode.STOPPED),
+        )
         discard_output()
         return False
     return True

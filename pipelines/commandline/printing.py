@@ -47,8 +47,8 @@ def log(*lines: str, severity: str = "ERROR", **fields: Any) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-class UnprintableError(OSError):
-    """Standard output takes no more, e.g. because a disk is full."""
+class UnprintableError(Exception):
+    """Standard output takes no more, e.g. because a disk is full; the message says why."""
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def to_output() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise UnprintableError(error.errno, error.strerror) from error
+        raise UnprintableError(error.strerror) from error
 
 
 def discard_output() -> None:
@@ -84,9 +84,10 @@ def show_result(*lines: str, **fields: Any) -> None:
     """Write the result of a command to standard output; arguments are those of `log`.
 
     Raises:
-      OSError: it cannot be written.
+      UnprintableError, BrokenPipeError: it cannot be written.
     """
-    _write(lines, "INFO", fields, sys.stdout)
+    with to_output():
+        _write(lines, "INFO", fields, sys.stdout)
 
 
 def log_libraries(verbose: bool) -> None:
