@@ -7,6 +7,7 @@ import io
 import os
 import random
 import tarfile
+import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import storage
+from pipelines.archives.members import damaged
 from pipelines.storage import gzipped
 from pipelines.storage.buckets import _split
 from tests.conftest import Bucket
@@ -176,6 +178,14 @@ def packed(kind: str) -> bytes:
                 member.size = 900_000
                 archive.addfile(member, io.BytesIO(LARGE[number : number + 900_000]))
     return data.getvalue()
+
+
+def test_a_full_disk_is_not_taken_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "w+b"))  # noqa: SIM115
+
+    with pytest.raises(storage.FileTooLargeError, match="has room for; set TMPDIR to another folder") as refused:
+        gzipped.unpack_to_disk([gzip.compress(LARGE)])
+    assert damaged(refused.value) is refused.value
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
