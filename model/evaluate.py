@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.commandline.parser import Parser, print_error
-from pipelines.commandline.printing import show
+from pipelines.commandline.printing import show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
 
 _DESCRIPTION = """\
@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if flags.json not in (None, "-"):
             write_named("--json", flags.json, f"{text}\n")
         if flags.json == "-":
-            print(text)
+            with to_output():
+                print(text)
         else:
             show(*lay_out(evaluation))
     except ScenetagsError as error:

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pipelines.commandline.printing import log, show
+from pipelines.commandline.printing import UnprintableError, discard_output, log, log_libraries, show, to_output
 from pipelines.credentials import without_secrets
 from pipelines.errors import ExitCode
 
@@ -57,23 +57,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand.
 
     Returns:
-      The exit code: the command's own, 2 if there is no such command, or 1 after a bug. After a signal, 128 plus its
+      The exit code: the command's own, 2 if there is no such command, or 1 after a bug or if its output cannot
+      be printed. After a signal, 128 plus its
       number: also if nobody reads the rest of the output, as in `| head`.
     """
     _open_missing_streams()
+    # Before any library is imported: Beam warns while it is.
+    log_libraries(verbose=False)
     if argv is None and sys.getfilesystemencoding() != "utf-8":
         _restart_in_utf8()
     try:
         try:
             return _run(sys.argv[1:] if argv is None else argv)
         finally:
-            sys.stdout.flush()
+            with to_output():
+                sys.stdout.flush()
     except BrokenPipeError:
         if not _is_output_closed():
             raise
-        # When Python ends, it tries once more to print what is left, and would add a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 128 + signal.SIGPIPE
+    except UnprintableError as error:
+        discard_output()
+        log(f"scenetags: the result cannot be printed: {error}", exit_code=int(ExitCode.STOPPED))
+        return ExitCode.STOPPED
     except Exception:
         # A bug, of which the traceback is needed; but libraries put URLs with signatures into their messages.
         log(*without_secrets(traceback.format_exc()).rstrip().split("\n"), exit_code=int(ExitCode.STOPPED))

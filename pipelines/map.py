@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pipelines import storage
 from pipelines.commandline.files import open_named
 from pipelines.commandline.parser import Parser, UsageError, between, print_error
-from pipelines.commandline.printing import show
+from pipelines.commandline.printing import show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
 
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ def _write_features(output: Output, footer: Footer, tags: Sequence[str], flags: 
     footprints = read_footprints(output, footer, tags, flags.min_probability)
     columns = [footer.columns[tag] for tag in tags]
     if flags.geojson == "-":
-        return write_features(footprints, columns, sys.stdout)
+        with to_output():
+            return write_features(footprints, columns, sys.stdout)
     with open_named("--geojson", flags.geojson) as file:
         return write_features(footprints, columns, file)
 

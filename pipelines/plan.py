@@ -12,7 +12,7 @@ from pipelines.commandline.files import write_named
 from pipelines.commandline.flags import add_flags, choose_log_format, read_options
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import Parser, UsageError, print_error
-from pipelines.commandline.printing import announce, log_libraries, show
+from pipelines.commandline.printing import announce, log_libraries, show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.planning import machines
 from pipelines.supervision import interruption
@@ -42,6 +42,7 @@ how it estimates:
 
 exit codes:
   0  done
+  1  the plan cannot be printed, e.g. for a full disk
   2  wrong usage or configuration, as in predict
   3  no image in the sample could be tagged: everything except time and cost is reported
   130, 143  interrupted by Ctrl-C, or by SIGTERM
@@ -159,7 +160,8 @@ def _plan(options: PlanOptions) -> int:
     _reach_buckets(options.job)
     plan = make_plan(options.job, options.sample, options.machine, Asked(options.workers, options.hours))
     if options.json == "-":
-        print(as_json(plan))
+        with to_output():
+            print(as_json(plan))
     else:
         show(*describe(plan, options.job.max_failure_rate))
     if options.json and options.json != "-":

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines import storage
 from pipelines.commandline.flags import parse_predict
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import print_error
-from pipelines.commandline.printing import announce, log, log_libraries, show_result
+from pipelines.commandline.printing import UnprintableError, announce, discard_output, log, log_libraries, show_result
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.supervision import interruption
 
@@ -91,7 +91,7 @@ def _predict(options: PredictOptions) -> int:
             temporary_files(),
             hold_output(run),
             interruption.more_deferred() if local else nullcontext(),
-            watching(options.output, options.log_format, log) if local else nullcontext(),
+            watching(options.output, options.log_format, partial(log, severity="WARNING")) if local else nullcontext(),
         ):
             accounts = run_job(run, options, beam_options)
     except ScenetagsError as error:
@@ -164,10 +164,13 @@ def _print(*lines: str, **fields: Any) -> bool:
     """Print lines, or JSON with these fields as well, and return whether it was possible; otherwise report why."""
     try:
         show_result(*lines, **fields)
-    except OSError as error:
-        log(f"{_NAME}: everything is written, but the summary cannot be printed: {error.strerror or error}")
-        # When Python ends it tries once more to print what is left, and would add a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (UnprintableError, BrokenPipeError) as error:
+        reason = error.strerror if isinstance(error, BrokenPipeError) else error
+        log(
+            f"{_NAME}: everything is written, but the summary cannot be printed: {reason}",
+            exit_code=int(ExitCode.STOPPED),
+        )
+        discard_output()
         return False
     return True
 

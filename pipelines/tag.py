@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from pipelines.commandline.flags import add_engine, add_model
+from pipelines import storage
+from pipelines.commandline.flags import add_anonymous, add_engine, add_model
 from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.commandline.printing import log, show
 from pipelines.commandline.rasters import add_rasters, read_rendering
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_engine(parser)
     add_rasters(parser, default="as the bundle's training images did")
     add_scenes(parser)
+    add_anonymous(parser, "read public buckets without credentials")
     parser.add_argument(
         "--picture",
         metavar="FILE.png",
@@ -79,6 +81,7 @@ def _tag(options: argparse.Namespace) -> int:
 
     ignore_metadata_warnings()
     grid = read_grid(options.tile, options.stride, options.min_valid, options.edge)
+    storage.use(storage.Access(anonymous=options.anonymous))
     listed = list(list_images(options.images, asset=options.asset, tell=_warn))
     if options.picture:
         _check_picture(options.picture, [item.path for item in listed])
@@ -110,7 +113,7 @@ def _tag(options: argparse.Namespace) -> int:
     if empty := sum(isinstance(item, Empty) for item in read):
         show(f"left out: {empty:,} with less data than --min_valid", "")
     for failure in failures:
-        show(failure.path, f"  failed to {failure.stage}: {failure.message}", "", file=sys.stderr)
+        log(failure.path, f"  failed to {failure.stage}: {failure.message}", "")
     if options.picture and panels:
         _draw(panels, options.picture)
     return 1 if failures else 0

@@ -72,13 +72,20 @@ def refer_member(path: str, size: int, fingerprint: str, span: Span) -> ImageRef
     return ImageRef(path, size, fingerprint, span)
 
 
-_STORAGE = (storage.TransientError, storage.ChangedFileError, FileNotFoundError, PermissionError)
 _OWN = (ArchiveBombError, DamagedArchiveError, UntrustedArchiveError)
+_OF_STORAGE = (
+    storage.ChangedFileError,
+    storage.FileTooLargeError,
+    storage.TransientError,
+    FileNotFoundError,
+    PermissionError,
+)
 
 
 def damaged(error: Exception) -> OSError:
     """Translate a library's error into that of a damaged archive."""
-    # Storage errors are reported as they are.
-    if isinstance(error, (*_STORAGE, *_OWN)):
+    # They are reported as they are.
+    if isinstance(error, (*_OF_STORAGE, *_OWN)):
         return error
-    return DamagedArchiveError(f"the archive is damaged: {' '.join(str(error).split()) or type(error).__name__}")
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return DamagedArchiveError(f"the archive is damaged: {' '.join(reason.split()) or type(error).__name__}")

@@ -138,6 +138,11 @@ def add_engine(group: argparse._ActionsContainer) -> None:
     )
 
 
+def add_anonymous(group: argparse._ActionsContainer, help: str) -> None:
+    """Add the flag that does without credentials, for every command that reads images."""
+    add_switch(group, "--anonymous", help)
+
+
 class _Once(argparse.Action):
     """A flag that may be given once: argparse itself would forget all but the last value."""
 
@@ -257,10 +262,8 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         help="bill requests to your project or account (for requester-pays buckets); in gs:// to --project, or else to "
         "the project of the credentials",
     )
-    add_switch(
-        group,
-        "--anonymous",
-        help="read public buckets without credentials; credentials are used only for the bucket of --output",
+    add_anonymous(
+        group, "read public buckets without credentials; credentials are used only for the bucket of --output"
     )
     group.add_argument(
         "--max_failure_rate",

@@ -10,8 +10,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -47,6 +47,31 @@ def log(*lines: str, severity: str = "ERROR", **fields: Any) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
+class UnprintableError(Exception):
+    """Standard output takes no more, e.g. because a disk is full; the message says why."""
+
+
+@contextmanager
+def to_output() -> Iterator[None]:
+    """Tell what fails in writing to standard output from all other errors.
+
+    Raises:
+      UnprintableError: it failed.
+      BrokenPipeError: nobody reads the rest.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UnprintableError(error.strerror) from error
+
+
+def discard_output() -> None:
+    """Give up what standard output has not taken: when Python ends it would try once more, and add a traceback."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def announce(message: str) -> None:
     """Write a message to standard error from a signal handler, which may have interrupted another write to it."""
     text = f"\nscenetags: {message}" if _log_format == "text" else _as_json([f"scenetags: {message}"], "WARNING", {})
@@ -59,9 +84,10 @@ def show_result(*lines: str, **fields: Any) -> None:
     """Write the result of a command to standard output; arguments are those of `log`.
 
     Raises:
-      OSError: it cannot be written.
+      UnprintableError, BrokenPipeError: it cannot be written.
     """
-    _write(lines, "INFO", fields, sys.stdout)
+    with to_output():
+        _write(lines, "INFO", fields, sys.stdout)
 
 
 def log_libraries(verbose: bool) -> None:
@@ -94,13 +120,15 @@ def show(*lines: str, file: TextIO | None = None) -> None:
       file: where to print; standard output by default.
 
     Raises:
-      OSError: it cannot be printed.
+      UnprintableError, BrokenPipeError: standard output does not take it.
+      OSError: another file does not.
     """
     stream = file or sys.stdout
     encoding = stream.encoding or "utf-8"
     text = "".join(f"{printable(without_secrets(line))}\n" for line in lines)
-    # At once: between the pieces of `print`, other threads may write.
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    with to_output() if stream is sys.stdout else nullcontext():
+        # At once: between the pieces of `print`, other threads may write.
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _write(lines: Sequence[str], severity: str, fields: Mapping[str, Any], stream: TextIO) -> None:

@@ -14,17 +14,21 @@ from typing import IO, Any, NoReturn
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.credentials import without_secrets
 from pipelines.storage.errors import NoAccessError, refused, unreachable
 from pipelines.storage.objects import Entry, Page, Stored
 
 _BYTES_AT_ONCE = 1 << 20
+_EXTRAS = {"hdfs": "hadoop", "azfs": "azure"}
+_WITHOUT_LIBRARY = (ImportError, NameError)
+"""Raised by a file system of Beam whose library is not installed: some go on without what they could not import."""
 _MISSING = re.compile(r"not found|no such|does not exist|404", re.IGNORECASE)
 
 
 def has_file_system(scheme: str) -> bool:
-    """Return whether Beam has a file system for a scheme, with its libraries installed."""
+    """Return whether Beam has a file system for a scheme; its libraries may be missing."""
     return any(system.scheme() == scheme for system in FileSystem.get_all_subclasses())
 
 
@@ -41,18 +45,21 @@ class BeamObjects:
         """
         self._scheme = scheme
         self.endpoint = f"{scheme}://"
+        # Commands that take none of Beam's flags have set no options, and some file systems look theirs up in them.
+        if FileSystems._pipeline_options is None:
+            FileSystems.set_options(PipelineOptions([]))
         try:
             self._system: Any = FileSystems.get_filesystem(f"{scheme}://")
-        except (ValueError, ImportError, BeamIOError) as error:
-            raise NoAccessError(
-                f"cannot access {scheme}://: {without_secrets(str(error))}", "install the library Beam needs for it"
-            ) from error
+        except BeamIOError as error:
+            raise _no_access(scheme, _cause(error)) from error
+        except (ValueError, ImportError) as error:
+            raise _no_access(scheme, error) from error
 
     def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> Stored:
         """Read a file, or a range of it."""
         path = self._path(bucket, key)
         # By default Beam decompresses files that are named like compressed ones.
-        with _translated_errors(), self._system.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        with self._translated_errors(), self._system.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             if start:
                 file.seek(start)
             missing = length
@@ -67,7 +74,7 @@ class BeamObjects:
     def look_up(self, bucket: str, key: str) -> Entry:
         """Return a file's metadata without reading it."""
         path = self._path(bucket, key)
-        with _translated_errors():
+        with self._translated_errors():
             # For the metadata of a missing file, every file system raises a different error.
             if not self._system.exists(path):
                 raise FileNotFoundError(errno.ENOENT, "Not Found")
@@ -78,7 +85,7 @@ class BeamObjects:
         path = self._path(bucket, prefix)
         # A file system with folders lists a folder, not a prefix.
         folder = posixpath.dirname(path) if self._system.has_dirs() else path
-        with _translated_errors():
+        with self._translated_errors():
             try:
                 listed = list(self._system._list(folder))
             except FileNotFoundError:
@@ -98,6 +105,22 @@ class BeamObjects:
         """Refuse."""
         self._refuse()
 
+    @contextmanager
+    def _translated_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except BeamIOError as error:
+            cause = _cause(error)
+            if isinstance(cause, FileNotFoundError) or _MISSING.search(str(cause)):
+                raise refused(404, str(cause)) from error
+            if isinstance(cause, PermissionError):
+                raise refused(403, str(cause)) from error
+            if isinstance(cause, _WITHOUT_LIBRARY):
+                raise _no_access(self._scheme, cause) from error
+            raise unreachable(cause) from error
+        except _WITHOUT_LIBRARY as error:
+            raise _no_access(self._scheme, error) from error
+
     def _path(self, bucket: str, key: str) -> str:
         return f"{self._scheme}://{bucket}/{key}"
 
@@ -111,15 +134,14 @@ def _entry(metadata: Any) -> Entry:
     return Entry(metadata.path, size, f"{size}-{changed}")
 
 
-@contextmanager
-def _translated_errors() -> Iterator[None]:
-    try:
-        yield
-    except BeamIOError as error:
-        causes = list((error.exception_details or {}).values())
-        cause = causes[0] if causes else error
-        if isinstance(cause, FileNotFoundError) or _MISSING.search(str(cause)):
-            raise refused(404, str(cause)) from error
-        if isinstance(cause, PermissionError):
-            raise refused(403, str(cause)) from error
-        raise unreachable(cause if isinstance(cause, Exception) else error) from error
+def _cause(error: BeamIOError) -> Exception:
+    """Return what a file system raised, which Beam keeps by the path in question."""
+    causes = [cause for cause in (error.exception_details or {}).values() if isinstance(cause, Exception)]
+    return causes[0] if causes else error
+
+
+def _no_access(scheme: str, cause: Exception) -> NoAccessError:
+    extra = _EXTRAS.get(scheme)
+    if isinstance(cause, _WITHOUT_LIBRARY) and extra:
+        return NoAccessError(f"{scheme}:// needs a library of Beam's", f"run pip install 'apache-beam[{extra}]'")
+    return NoAccessError(f"cannot access {scheme}://: {' '.join(without_secrets(str(cause)).split())}")

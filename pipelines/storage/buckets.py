@@ -55,7 +55,7 @@ class BucketStore:
         # Its place is known only once all before it is unpacked.
         with self._unpacking:
             if self._unpacked is None or self._unpacked[0] != (path, stored.version):
-                self._unpacked = (path, stored.version), self._unpack(path)
+                self._unpacked = (path, stored.version), self._unpack(path, stored.version)
             return os.pread(self._unpacked[1].fileno(), length, start)
 
     def open_to_read(self, path: str, fingerprint: str = "") -> IO[bytes]:
@@ -64,11 +64,16 @@ class BucketStore:
         if fingerprint and entry.fingerprint != fingerprint:
             raise ChangedFileError
         # Too small to be worth further requests.
-        if entry.size <= _READ_AHEAD:
-            return io.BytesIO(self.read(path))
-        if entry.marked and is_compressed(path, self._get(path, 2, 0, 2)[0]):
-            return self._unpack(path)
-        return io.BufferedReader(_Ranges(self, entry, fingerprint), _READ_AHEAD)
+        whole = entry.size <= _READ_AHEAD
+        if not whole and not entry.marked:
+            return io.BufferedReader(_Ranges(self, entry), _READ_AHEAD)
+        length = None if whole else 2
+        data, stored = self._get(path, length, 0, length)
+        if fingerprint and stored.version and stored.version.strip('"') != fingerprint:
+            raise ChangedFileError
+        if stored.marked and is_compressed(path, data):
+            return unpack_to_disk([data]) if whole else self._unpack(path, stored.version)
+        return io.BytesIO(data) if whole else io.BufferedReader(_Ranges(self, entry), _READ_AHEAD)
 
     def write(self, path: str, data: bytes) -> None:
         """Write a whole object."""
@@ -164,10 +169,14 @@ class BucketStore:
 
         return patiently(get)
 
-    def _unpack(self, path: str) -> IO[bytes]:
-        size = self.look_up(path).size
-        places = range(0, size, _IN_MEMORY)
-        return unpack_to_disk(self._get(path, _IN_MEMORY, start, _IN_MEMORY)[0] for start in places)
+    def _unpack(self, path: str, version: str) -> IO[bytes]:
+        def piece(start: int) -> bytes:
+            data, stored = self._get(path, _IN_MEMORY, start, _IN_MEMORY)
+            if stored.version != version:
+                raise ChangedFileError
+            return data
+
+        return unpack_to_disk(map(piece, range(0, self.look_up(path).size, _IN_MEMORY)))
 
     def _pages(self, path: str, delimiter: str = "") -> Iterator[Page]:
         bucket, prefix = _split(path)
@@ -183,10 +192,9 @@ class BucketStore:
 class _Ranges(io.RawIOBase):
     """An object as a file that fetches only the bytes that are read."""
 
-    def __init__(self, store: BucketStore, entry: Entry, fingerprint: str) -> None:
+    def __init__(self, store: BucketStore, entry: Entry) -> None:
         self._store = store
         self._entry = entry
-        self._fingerprint = fingerprint
         self._position = 0
 
     def readable(self) -> bool:
@@ -215,7 +223,7 @@ class _Ranges(io.RawIOBase):
         return len(data)
 
     def _read(self, length: int) -> bytes:
-        data = self._store.read_range(self._entry.path, self._position, length, self._fingerprint)
+        data = self._store.read_range(self._entry.path, self._position, length, self._entry.fingerprint)
         self._position += len(data)
         return data
 

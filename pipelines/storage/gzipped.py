@@ -6,6 +6,7 @@ name says that it is compressed, as in `.tar.gz`, is what its name says.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -21,6 +22,7 @@ _ENDINGS = (".gz", ".tgz")
 _WITH_HEADER = 31
 _AT_ONCE = 1 << 20
 _MOST_ON_DISK = 1 << 32
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_marked(encoding: str | None) -> bool:
@@ -67,7 +69,7 @@ def unpack_to_disk(pieces: Iterable[bytes]) -> IO[bytes]:
     """Unpack a whole object into a temporary file.
 
     Raises:
-      FileTooLargeError: it unpacks to more than 4 GiB.
+      FileTooLargeError: it unpacks to more than 4 GiB, or than the disk has room for.
       OSError: it is damaged or truncated.
     """
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
@@ -78,10 +80,17 @@ def unpack_to_disk(pieces: Iterable[bytes]) -> IO[bytes]:
                 raise FileTooLargeError(
                     f"unpacks to more than {_MOST_ON_DISK:,} bytes; store it without Content-Encoding: gzip"
                 )
-    except BaseException:
-        file.close()
+        file.seek(0, os.SEEK_SET)
+    except BaseException as error:
+        # It would try once more to write what is left.
+        with contextlib.suppress(OSError):
+            file.close()
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise FileTooLargeError(
+                f"unpacks to more than {tempfile.gettempdir()} has room for; set TMPDIR to another folder, or store it "
+                "without Content-Encoding: gzip"
+            ) from error
         raise
-    file.seek(0, os.SEEK_SET)
     return file
 
 

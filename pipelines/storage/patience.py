@@ -62,10 +62,16 @@ def patiently(work: Callable[[], Result], pauses: Sequence[float] = ()) -> Resul
         retry=tenacity.retry_if_exception_type(_PASSING),
         stop=stop | _InAHurry(),
         wait=wait,
-        before_sleep=tenacity.before_sleep_log(_log, logging.INFO),
+        before_sleep=_tell,
         reraise=True,
     )
     return retrying(attempt)
+
+
+def _tell(state: tenacity.RetryCallState) -> None:
+    if state.outcome and state.next_action:
+        error = state.outcome.exception()
+        _log.info("tried again in %.1f s: %s", state.next_action.sleep, getattr(error, "strerror", None) or error)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -46,6 +47,14 @@ def test_an_output_that_nobody_reads_on_is_no_error(unbuffered: str) -> None:
     assert ended[0].returncode == 128 + signal.SIGPIPE
 
 
+def test_an_output_that_takes_no_more_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run([*SCENETAGS, "--version"], stdout=full, stderr=subprocess.PIPE, text=True)
+
+    assert ended.stderr == "scenetags: the result cannot be printed: No space left on device\n"
+    assert ended.returncode == 1
+
+
 def test_a_broken_pipe_elsewhere_is_not_taken_for_a_closed_output(monkeypatch: pytest.MonkeyPatch) -> None:
     def lose_connection(arguments: Any) -> int:
         raise BrokenPipeError("to a server")
@@ -88,3 +97,20 @@ def test_a_closed_stream_is_no_error(closed: int) -> None:
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert bool(ended.stdout) == (closed == 2)
+
+
+def test_what_a_library_warns_of_while_it_is_imported_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Beam does, through the root logger, which would log everything a second time from then on."""
+
+    def warn(arguments: Any) -> int:
+        logging.warning("not found")
+        return 0
+
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    logging.getLogger().setLevel(logging.WARNING)
+    monkeypatch.setattr("pipelines.tag.main", warn)
+
+    assert cli.main(["tag"]) == 0
+    assert capfd.readouterr().err == ""

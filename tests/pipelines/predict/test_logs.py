@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from pipelines.supervision import progress
+from pipelines.supervision import progress, watchdog
 from tests.pipelines.predict.predicting import Predict
 
 
@@ -43,6 +45,20 @@ def test_what_is_wrong_with_the_arguments_is_an_object_as_well(
 
     [line] = capsys.readouterr().err.splitlines()
     assert "argument --max_pixels: invalid int value: 'many'" in json.loads(line)["message"]
+
+
+def test_what_does_not_end_a_run_is_no_error(
+    run: Predict, chips: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(watchdog, "_start", refuse)
+
+    assert run(log_format="json") == 0
+    [line] = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["severity"] == "WARNING"
+    assert "no process to explain a crash" in json.loads(line)["message"]
 
 
 def test_a_plain_run_is_quiet(run: Predict, chips: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import predict, storage
 from tests.image_files import picture, unmarked_rgba_jpeg
@@ -38,9 +40,16 @@ class ShelfFileSystem(FileSystem):  # type: ignore[misc]
             if path.startswith(dir_or_prefix):
                 yield FileMetadata(path, len(data), 1.0)
 
+    def __init__(self, pipeline_options: Any) -> None:
+        super().__init__(pipeline_options)
+        # As Azure's does; Beam hands over none before somebody has set some.
+        pipeline_options.view_as(PipelineOptions)
+
     def open(self, path: str, mime_type: str = "", compression_type: str = "") -> io.BytesIO:
         if path not in FILES:
             raise BeamIOError("Open operation failed", {path: FileNotFoundError(path)})
+        if path.endswith("unimported.jpg"):
+            raise BeamIOError("Open operation failed", {path: NameError("name 'ShelfClient' is not defined")})
         if path.endswith("forbidden.jpg"):
             raise BeamIOError("Open operation failed", {path: PermissionError("not yours")})
         return io.BytesIO(FILES[path])
@@ -101,3 +110,15 @@ def test_an_output_there_is_refused(tmp_path: Path, bundle_path: str, capsys: py
     assert "--output shelf://top/out: an output must be a local folder, or in gs:// or in s3://" in said
     with pytest.raises(OSError, match="is read-only"):
         storage.write("shelf://top/y", b"")
+
+
+def test_a_library_that_is_not_installed_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    storage._store.cache_clear()
+    monkeypatch.setattr(FileSystems, "_pipeline_options", None)
+    FILES["shelf://top/unimported.jpg"] = b""
+
+    with pytest.raises(storage.NoAccessError, match=r"cannot access shelf://: name 'ShelfClient' is not defined"):
+        storage.read("shelf://top/unimported.jpg")
+    for scheme, extra, read in (("azfs", "azure", storage.look_up), ("hdfs", "hadoop", storage.read)):
+        with pytest.raises(storage.NoAccessError, match=rf"^{scheme}:// needs a library.*'apache-beam\[{extra}\]'$"):
+            read(f"{scheme}://host/x")

@@ -7,6 +7,8 @@ import io
 import os
 import random
 import tarfile
+import tempfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import storage
+from pipelines.archives.members import damaged
 from pipelines.storage import gzipped
 from pipelines.storage.buckets import _split
 from tests.conftest import Bucket
@@ -92,6 +95,49 @@ def test_an_object_that_unpacks_to_more_than_the_limit_is_not_unpacked(
         storage.read_range(path, 10, 1)
 
 
+def test_a_small_object_that_unpacks_to_a_large_one_is_unpacked_to_disk(bucket: Bucket) -> None:
+    """Otherwise an archive or a list of a megabyte would take a gigabyte of memory."""
+    path = f"{bucket.path}/x.tar"
+    upload(path, gzip.compress(bytes(50_000_000)))
+
+    tracemalloc.start()
+    with storage.open_to_read(path) as file:
+        assert file.seek(0, os.SEEK_END) == 50_000_000
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert most < 20_000_000
+
+
+def test_an_object_that_is_replaced_while_it_is_unpacked_is_refused(bucket: Bucket) -> None:
+    upload(path := f"{bucket.path}/x", gzip.compress(LARGE))
+    asked = 0
+
+    def replace(method: str, request: str) -> Disturbance:
+        nonlocal asked
+        asked += 1
+        # It was read to see that it is compressed; now all of it is asked for.
+        if asked == 3:
+            upload(path, gzip.compress(LARGE[::-1]))
+        return Disturbance()
+
+    bucket.proxy.disturb = replace
+
+    with pytest.raises(storage.ChangedFileError):
+        storage.read_range(path, 1_000_000, 10)
+
+
+def test_an_archive_that_is_replaced_while_it_is_read_is_refused(bucket: Bucket) -> None:
+    upload(path := f"{bucket.path}/x.zip", LARGE)
+
+    with storage.open_to_read(path) as file:
+        assert file.read(10) == LARGE[:10]
+        upload(path, LARGE[::-1])
+        file.seek(2_000_000)
+        with pytest.raises(storage.ChangedFileError):
+            file.read()
+
+
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [
@@ -132,6 +178,26 @@ def packed(kind: str) -> bytes:
                 member.size = 900_000
                 archive.addfile(member, io.BytesIO(LARGE[number : number + 900_000]))
     return data.getvalue()
+
+
+def test_a_full_disk_is_not_taken_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "w+b"))  # noqa: SIM115
+
+    with pytest.raises(storage.FileTooLargeError, match="has room for; set TMPDIR to another folder") as refused:
+        gzipped.unpack_to_disk([gzip.compress(LARGE)])
+    assert damaged(refused.value) is refused.value
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_an_archive_whose_compression_breaks_off_is_told_so(bucket: Bucket, kind: str) -> None:
+    from pipelines.listing import list_images
+
+    upload(path := f"{bucket.path}/x.{kind}", gzip.compress(packed(kind))[:-9])
+
+    [failure] = list_images([path], None)
+    assert getattr(failure, "message", "") == (
+        "the archive is damaged: truncated: its Content-Encoding is gzip, and it ends too early"
+    )
 
 
 @pytest.mark.parametrize("stored", [gzip.compress, bytes])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 import stat
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from pipelines import storage
+from pipelines.storage.patience import patiently
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
@@ -204,3 +206,16 @@ def test_a_relative_path_in_a_deleted_folder_is_one_line(tmp_path: Path, monkeyp
         with pytest.raises(storage.UnsupportedStorageError, match=r"is relative to the working folder.*; cd to"):
             storage.normalize(path)
     assert storage.normalize("/chips") == "/chips"
+
+
+def test_a_retry_is_told_in_words(caplog: pytest.LogCaptureFixture) -> None:
+    failures = [storage.TransientError(errno.EAGAIN, "slow down (503)")]
+
+    def work() -> str:
+        if failures:
+            raise failures.pop()
+        return "done"
+
+    with caplog.at_level(logging.INFO, "pipelines.storage.patience"):
+        assert patiently(work, (0.01,)) == "done"
+    assert caplog.messages == ["tried again in 0.0 s: slow down (503)"]

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import botocore.awsrequest
 import pytest
 
-from pipelines import storage
+from pipelines import storage, tag
 from pipelines.storage import amazon
 from pipelines.storage.buckets import _split
 from tests import ROOT
@@ -165,6 +165,7 @@ def test_without_any_credentials_public_buckets_are_read(
 
     assert in_bucket(public, "--anonymous", output=tmp_path / "out") == 0
     assert rows(str(tmp_path / "out")) == expected
+    assert tag.main([f"{public.path}/chips/", f"--model={public.path}/bundle", "--anonymous"]) == 0
 
 
 def test_google_s_public_buckets_are_asked_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
