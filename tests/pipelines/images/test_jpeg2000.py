@@ -26,6 +26,7 @@ from tests.pipelines.images.decoding import (
     from_inks,
     from_ycc,
 )
+from tools import hostile_jpeg2000
 
 SRGB, GRAYS, YCC, CMYK = map(files.colour_box, (16, 17, 18, 12))
 PICTURE = files.picture(200, 300)
@@ -211,3 +212,20 @@ def test_what_a_jpeg_2000_takes_is_known_from_its_head() -> None:
     assert judge_head(data[:HEAD], 10**6).known
     assert judge_head(files.codestream(PICTURE), 10**6).bytes == 300 * 200 * 20
     assert not judge_head(data[:100], 10**6).known
+
+
+def test_each_component_and_each_tile_counts_with_its_own_packets() -> None:
+    for build in (hostile_jpeg2000.many_packets, hostile_jpeg2000.packets_of_another_tile):
+        assert decode(build(1)).pixels.size
+        assert_refused(build(200), r" bytes for \d\d,\d\d\d,\d\d\d packets")
+    assert_refused(hostile_jpeg2000.many_progressions(11), "2,162,688 packets: the limit")
+    assert_refused(hostile_jpeg2000.many_places(1000), "begin at 35,000,000 places: the limit")
+
+
+def test_a_thin_tile_has_no_packets_of_resolutions_that_leave_it_out() -> None:
+    # The last tile is a column, from 100 to 101: four of its seven resolutions hold nothing. Each packet is a byte.
+    flat = np.full((100, 101, 3), 90, np.uint8)
+    data = files.codestream(flat, tile_size=(100, 100), num_resolutions=7, quality_layers=[60] * 90)
+    packets = 3 * 90 * (7 + 3)
+    assert packets < len(data) < packets + 3 * 90 * 4
+    assert decode(data).pixels.shape == flat.shape
