@@ -320,6 +320,6 @@ HOSTILE = (
     Hostile("packets", "jpeg2000", hostile_jpeg2000.many_packets, 20_000, 2),
     Hostile("packets of another tile", "jpeg2000", hostile_jpeg2000.packets_of_another_tile, 20_000, 2),
     Hostile("places", "jpeg2000", hostile_jpeg2000.many_places, 4_000, 16),
-    Hostile("progressions", "jpeg2000", hostile_jpeg2000.many_progressions, 55, 1),
+    Hostile("progressions", "jpeg2000", hostile_jpeg2000.many_progressions, 880, 2),
     Hostile("chunks", "webp", lambda n: _webp(b"JUNK\0\0\0\0" * n), 1_200_000, 30),
 )

@@ -49,15 +49,15 @@ def many_segments(number: int) -> bytes:
 
 
 def many_packets(layers: int) -> bytes:
-    """Write 65,536 precincts in this many layers beside two of one: hardly any of their packets is there."""
+    """Write 4,096 precincts in this many layers beside two of one: hardly any of their packets is there."""
     header = _coding(layers, (0x11,)) + b"".join(_component(number, (_LARGEST,)) for number in (1, 2))
-    return _with_header(512, header, bytes(3 * 65_536 + 3 * layers))
+    return _with_header(128, header, bytes(3 * 4_096 + 3 * layers))
 
 
 def packets_of_another_tile(layers: int) -> bytes:
     """Write many packets in one tile, beside another one of few: hardly any of them is there."""
     few = _part(1, _coding(1, (_LARGEST,)), b"\0\0\0")
-    return _with_header(512, _coding(layers, (0x11,)), bytes(400_000), few, columns=2)
+    return _with_header(128, _coding(layers, (0x11,)), bytes(400_000), few, columns=2)
 
 
 def many_places(side: int) -> bytes:
@@ -71,7 +71,7 @@ def many_progressions(layers: int) -> bytes:
     """Write precincts of 2 x 2 pixels in this many layers, which are gone through 32 times."""
     progression = struct.pack(">BBHBBB", 0, 0, layers, 33, 255, _BY_LAYER) * 31
     header = _coding(layers, (0x11,)) + _segment(_POC, progression)
-    return _with_header(512, header, bytes(3 * 65_536 * layers))
+    return _with_header(128, header, bytes(3 * 4_096 * layers))
 
 
 def _with_header(side: int, coding: bytes, packets: bytes, more: bytes = b"", columns: int = 1) -> bytes:

@@ -217,8 +217,8 @@ def test_what_a_jpeg_2000_takes_is_known_from_its_head() -> None:
 def test_each_component_and_each_tile_counts_with_its_own_packets() -> None:
     for build in (hostile_jpeg2000.many_packets, hostile_jpeg2000.packets_of_another_tile):
         assert decode(build(1)).pixels.size
-        assert_refused(build(200), r" bytes for \d\d,\d\d\d,\d\d\d packets")
-    assert_refused(hostile_jpeg2000.many_progressions(11), "2,162,688 packets: the limit")
+        assert_refused(build(200), r" bytes for [\d,]+ packets")
+    assert_refused(hostile_jpeg2000.many_progressions(200), "2,457,600 packets: the limit")
     assert_refused(hostile_jpeg2000.many_places(1000), "begin at 35,000,000 places: the limit")
 
 
