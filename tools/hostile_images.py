@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from tools import hostile_jpeg2000
 from tools.image_seeds import Seed
 
 SIDE = 8_000
@@ -280,40 +281,6 @@ def _without_data(process: int, side: int) -> bytes:
     return bare_jpeg(process, side, side, _scan([1, 2, 3], 0, last))
 
 
-# JPEG 2000
-
-
-def _plain_jpeg2000(side: int, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (side, side), (90, 60, 30)).save(buffer, "jpeg2000", no_jp2=True, **options)
-    return buffer.getvalue()
-
-
-def _boxes(number: int) -> bytes:
-    data = _encode("jpeg2000")
-    at = data.index(b"jp2c") - 4
-    return data[:at] + struct.pack(">I4s", 8, b"free") * number + data[at:]
-
-
-def _tile_parts(number: int) -> bytes:
-    data = bytearray(_plain_jpeg2000(16))
-    at = data.index(b"\xff\x90")
-    # The number of the part and of all parts, which is left open.
-    data[at + 10 : at + 12] = bytes((number % 256, 0))
-    parts = (struct.pack(">HHHIBBH", 0xFF90, 10, 0, 14, part % 256, 0, 0xFF93) for part in range(number))
-    return bytes(data[:at]) + b"".join(parts) + bytes(data[at:])
-
-
-def _segments_of_tile_parts(number: int) -> bytes:
-    data = _plain_jpeg2000(16)
-    at = data.index(b"\xff\x90")
-    segments = b"\xff\x64\0\4\0\1" * number
-    (length,) = struct.unpack_from(">I", data, at + 6)
-    return b"".join(
-        (data[: at + 6], struct.pack(">I", length + len(segments)), data[at + 10 : at + 12], segments, data[at + 12 :])
-    )
-
-
 HOSTILE = (
     Hostile("shared exif", "jpeg", lambda n: _jpeg_with_exif(_shared_exif(n)), 20_000, 50),
     Hostile("exif prefixes", "jpeg", lambda n: _jpeg_with_exif(b"Exif\0\0" * n), 160_000, 20),
@@ -344,11 +311,15 @@ HOSTILE = (
     Hostile("clear codes", "tiff", lambda n: _shared_strips(n, _clear_codes(2 * n), 5), 50_000, 3),
     Hostile("gray strips", "tiff", _gray_jpegs, 9_900, 3),
     Hostile("shared tags", "tiff", _shared_tags, 4_000, 30),
-    Hostile("a plain picture", "jpeg2000", _plain_jpeg2000, 5_000, 16),
-    Hostile("boxes", "jpeg2000", _boxes, 9_900, 30),
-    Hostile("tile parts", "jpeg2000", _tile_parts, 99_000, 30),
-    Hostile("segments", "jpeg2000", _segments_of_tile_parts, 190_000, 30),
-    Hostile("tiles", "jpeg2000", lambda n: _plain_jpeg2000(n, tile_size=(8, 8)), 1_120, 32),
-    Hostile("code blocks", "jpeg2000", lambda n: _plain_jpeg2000(n, codeblock_size=(4, 4)), 1_400, 32),
+    Hostile("a plain picture", "jpeg2000", hostile_jpeg2000.plain, 5_000, 16),
+    Hostile("boxes", "jpeg2000", hostile_jpeg2000.many_boxes, 9_900, 30),
+    Hostile("tile parts", "jpeg2000", hostile_jpeg2000.many_tile_parts, 99_000, 30),
+    Hostile("segments", "jpeg2000", hostile_jpeg2000.many_segments, 190_000, 30),
+    Hostile("tiles", "jpeg2000", lambda n: hostile_jpeg2000.plain(n, tile_size=(8, 8)), 1_120, 32),
+    Hostile("code blocks", "jpeg2000", lambda n: hostile_jpeg2000.plain(n, codeblock_size=(4, 4)), 1_400, 32),
+    Hostile("packets", "jpeg2000", hostile_jpeg2000.many_packets, 20_000, 2),
+    Hostile("packets of another tile", "jpeg2000", hostile_jpeg2000.packets_of_another_tile, 20_000, 2),
+    Hostile("places", "jpeg2000", hostile_jpeg2000.many_places, 4_000, 16),
+    Hostile("progressions", "jpeg2000", hostile_jpeg2000.many_progressions, 880, 2),
     Hostile("chunks", "webp", lambda n: _webp(b"JUNK\0\0\0\0" * n), 1_200_000, 30),
 )

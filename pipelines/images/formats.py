@@ -13,8 +13,8 @@ from functools import partial
 from pipelines.images.bmp import read_bmp
 from pipelines.images.gif import read_gif
 from pipelines.images.jpeg.layout import read_jpeg
-from pipelines.images.jpeg2000.codestream import SIGNATURE
 from pipelines.images.jpeg2000.layout import MARK, read_jpeg2000
+from pipelines.images.jpeg2000.size import SIGNATURE
 from pipelines.images.layout import DamagedImageError, Layout, NotAnImageError, UnsupportedImageError
 from pipelines.images.png import read_png
 from pipelines.images.rendering import NO_RENDERING, Rendering

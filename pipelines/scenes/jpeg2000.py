@@ -6,8 +6,8 @@ import re
 import struct
 
 from pipelines.images import ImageError
-from pipelines.images.jpeg2000.codestream import SIGNATURE
 from pipelines.images.jpeg2000.layout import walk_boxes
+from pipelines.images.jpeg2000.size import SIGNATURE
 from pipelines.images.parts import Data
 from pipelines.images.tiff.directories import read_directory
 from pipelines.scenes.georeference import Georeference, read_georeference

@@ -11,15 +11,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from pipelines.images.jpeg2000.codestream import (
-    SIGNATURE,
-    Codestream,
-    Size,
-    add_no_packets,
-    read_codestream,
-    read_size,
-    with_true_counts,
-)
+from pipelines.images.jpeg2000.codestream import Codestream, add_no_packets, read_codestream, with_true_counts
+from pipelines.images.jpeg2000.size import SIGNATURE, Size, read_size
 from pipelines.images.layout import DamagedImageError, Layout, UnsupportedImageError, UntrustedColoursError
 from pipelines.images.parts import Data
 from pipelines.images.profiles import colour_space

@@ -16,12 +16,10 @@ from pipelines.images.jpeg2000.codestream import (
     MOST_PARTS,
     MOST_SEGMENTS,
     MOST_TILES,
-    SIGNATURE,
     SOT,
-    Size,
-    read_size,
 )
 from pipelines.images.jpeg2000.layout import walk_boxes, write_start
+from pipelines.images.jpeg2000.size import SIGNATURE, Size, read_size
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UnsupportedImageError
 from pipelines.images.parts import Box, Data, Part
 

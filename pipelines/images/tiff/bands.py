@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pipelines.images.layout import UntrustedColoursError
 
-_ITEM = re.compile(rb"<Item\b([^>]{0,200})>([^<]{0,200})</Item>")
+_ITEM = re.compile(rb"<Item\b([^<>]{0,200})>([^<]{0,200})</Item>")
 _SAMPLE = re.compile(rb'sample="(\d{1,4})"')
 _ROLES = (b'role="description"', b'role="colorinterp"')
 """A description is a user's, and counts more than what GDAL takes a band for."""

@@ -201,6 +201,13 @@ def test_a_file_built_to_cost_much_is_refused_at_little_cost(name: str) -> None:
     assert trial.seconds < 1
 
 
+def test_metadata_is_read_once_however_many_items_begin_in_it() -> None:
+    trial = try_file(tagged_tiff(42112, "B", b"<Item " * 2_790_000))
+
+    assert (trial.outcome, trial.broken) == ("decoded", "")
+    assert trial.seconds < 1, f"{trial.seconds} core-seconds"
+
+
 @pytest.mark.parametrize("kind", HOSTILE_FILES, ids=lambda kind: f"{kind.name} {kind.format}")
 def test_a_small_file_never_costs_much_more_than_its_pixels(kind: Hostile) -> None:
     trial = try_file(kind.build(kind.many // 4))

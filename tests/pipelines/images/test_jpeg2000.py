@@ -26,6 +26,7 @@ from tests.pipelines.images.decoding import (
     from_inks,
     from_ycc,
 )
+from tools import hostile_jpeg2000
 
 SRGB, GRAYS, YCC, CMYK = map(files.colour_box, (16, 17, 18, 12))
 PICTURE = files.picture(200, 300)
@@ -226,3 +227,20 @@ def test_a_tile_that_lacks_its_last_bytes_is_refused(origin: tuple[int, int], mi
     decode(data)
     with pytest.raises(ImageError, match=r"truncated JPEG 2000|broken data stream"):
         decode(cut + data[start + length :])
+
+
+def test_each_component_and_each_tile_counts_with_its_own_packets() -> None:
+    for build in (hostile_jpeg2000.many_packets, hostile_jpeg2000.packets_of_another_tile):
+        assert decode(build(1)).pixels.size
+        assert_refused(build(200), r" bytes for [\d,]+ packets")
+    assert_refused(hostile_jpeg2000.many_progressions(200), "2,457,600 packets: the limit")
+    assert_refused(hostile_jpeg2000.many_places(1000), "begin at 35,000,000 places: the limit")
+
+
+def test_a_thin_tile_has_no_packets_of_resolutions_that_leave_it_out() -> None:
+    # The last tile is a column, from 100 to 101: four of its seven resolutions hold nothing. Each packet is a byte.
+    flat = np.full((100, 101, 3), 90, np.uint8)
+    data = files.codestream(flat, tile_size=(100, 100), num_resolutions=7, quality_layers=[60] * 90)
+    packets = 3 * 90 * (7 + 3)
+    assert packets < len(data) < packets + 3 * 90 * 4
+    assert decode(data).pixels.shape == flat.shape
