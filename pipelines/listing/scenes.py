@@ -112,6 +112,8 @@ def _open(ref: ImageRef, settings: CutSettings) -> Scene | Failure | None:
     except ImageError as error:
         return failed(ref, "decode", type(error).__name__, str(error))
     except storage.TransientError as error:
+        # What is told to stop tries nothing again: that is no failure of the scene.
+        interruption.check()
         return failed(
             ref, "read", type(error).__name__, f"{error.strerror} (temporary; rerun the same command to retry)"
         )
