@@ -32,10 +32,12 @@ example:
 
 how it estimates:
   images    all are listed, each counted once, as in predict; the sample is chosen at random, and is the same each time.
-            If the input has fewer images than the sample, all are read
+            If the input has fewer images than the sample, all are read. Windows of a scene that are read at once are
+            chosen together
   time      core time of threads and processes, so that other programs hardly affect it; for Beam and writing rows, a
             figure from the benchmarks. Images that fail are assumed to cost what failed images in the sample did
-  failures  Wilson interval of the failure rate in the sample, with 95 % confidence
+  failures  Wilson interval of the failure rate in the sample, with 95 % confidence. It is too narrow for windows, which
+            are of few scenes: take a larger --sample
   workers   unless --workers or --hours is given, one per hour of work, so that their start-up of about 4 minutes stays
             below a tenth of it; never more than there is work for
   cost      list prices of vCPUs and memory, without disks, network, requests and discounts

@@ -206,6 +206,18 @@ def _exists(name: str) -> bool:
     return os.path.lexists(os.path.expanduser(name))
 
 
+def _refuse_document(path: str) -> None:
+    """Say where a document belongs that is given as an image.
+
+    Raises:
+      InputError: judging by its name, it is one.
+    """
+    if is_list(path):
+        raise InputError(f"{path} is a list, not an image", "scenetags predict and plan take it as --input_list")
+    if path.lower().endswith(STAC_ENDINGS):
+        raise InputError(f"{path} is not an image", "if it is a STAC document, say which --asset to tag, e.g. visual")
+
+
 def _expand(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
     """List what one input names, including members of archives."""
     outer, inner = archives.split_member(pattern)
@@ -217,8 +229,8 @@ def _expand(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
     if remote:
         outer = storage.unmarked(outer)
     for listed in (expand_in_bucket if remote else expand_here)(outer, passed_over):
-        if is_list(outer) and isinstance(listed, ImageRef) and listed.path == storage.normalize(outer):
-            raise InputError(f"{outer} is a list, not an image", "scenetags predict and plan take it as --input_list")
+        if isinstance(listed, ImageRef) and listed.path == storage.normalize(outer):
+            _refuse_document(outer)
         if isinstance(listed, ImageRef) and archives.is_archive(listed.path):
             yield from list_members(listed, inner, passed_over)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from pipelines import storage
@@ -77,7 +78,8 @@ class Cutter:
 
     def close(self) -> None:
         """Abandon scenes that are not open yet."""
-        with storage.hurried():
+        # A hurry concerns whatever this process reads, so there is none unless something is given up.
+        with storage.hurried() if self._queue else nullcontext():
             self._executor.shutdown(wait=not interruption.overdue(), cancel_futures=True)
 
     def _cut(self, item: Listed, opening: Future[Scene | Failure | None] | None) -> Iterator[Listed]:
@@ -112,6 +114,8 @@ def _open(ref: ImageRef, settings: CutSettings) -> Scene | Failure | None:
     except ImageError as error:
         return failed(ref, "decode", type(error).__name__, str(error))
     except storage.TransientError as error:
+        # What is told to stop tries nothing again: that is no failure of the scene.
+        interruption.check()
         return failed(
             ref, "read", type(error).__name__, f"{error.strerror} (temporary; rerun the same command to retry)"
         )

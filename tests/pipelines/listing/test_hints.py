@@ -15,7 +15,7 @@ from pipelines.records import Failure
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "chips").mkdir()
-    for name in ("chips/a.jpg", "b.jpg", "scenes.txt", "scenes.csv.gz"):
+    for name in ("chips/a.jpg", "b.jpg", "scenes.txt", "scenes.csv.gz", "item.JSON"):
         (tmp_path / name).touch()
     with tarfile.open(tmp_path / "c.tar", "w") as archive:
         archive.add(tmp_path / "b.jpg", "in/b.jpg")
@@ -40,6 +40,7 @@ def refuse(written: str | None, input_list: str | None = None) -> InputError:
         ("c.tar/in/b.jpg", "write c.tar::in/b.jpg for a member of an archive"),
         ("scenes.txt", "scenetags predict and plan take it as --input_list"),
         ("scenes.csv.gz", "scenetags predict and plan take it as --input_list"),
+        ("item.JSON", "if it is a STAC document, say which --asset to tag, e.g. visual"),
         ("", "give it a path"),
     ],
 )

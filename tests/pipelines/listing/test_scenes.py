@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +12,13 @@ import pytest
 import rasterio
 from PIL import Image
 
+from pipelines import storage
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.listing.lookup import refer
-from pipelines.listing.scenes import CutSettings, cut_scenes
+from pipelines.listing.scenes import CutSettings, Cutter, cut_scenes
 from pipelines.records import Failure, ImageRef, Listed
 from pipelines.scenes.grid import Grid
+from pipelines.supervision import interruption
 from tests.image_files import encode, picture
 from tests.scene_files import samples, write_scene
 
@@ -113,6 +118,27 @@ def test_a_file_that_is_gone_is_a_failure(tmp_path: Path) -> None:
     [failure] = cut_scenes([listed], CutSettings(Grid(64, 64), SHOWN, 64_000_000))
     assert isinstance(failure, Failure)
     assert (failure.stage, failure.error) == ("read", "FileNotFoundError")
+
+
+def test_a_scene_that_is_given_up_because_the_run_is_stopped_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_time: None
+) -> None:
+    opening, stopped = threading.Event(), threading.Event()
+
+    def give_up(*_: object) -> None:
+        opening.set()
+        assert stopped.wait(20)
+        raise storage.TransientError(5, "the server does not answer")
+
+    monkeypatch.setattr("pipelines.listing.scenes.open_scene", give_up)
+    cutter = Cutter(CutSettings(Grid(64, 64), SHOWN, 1), print)
+    with interruption.deferred(), closing(cutter):
+        assert list(cutter.put(refer(str(write_scene(tmp_path / "scene.tif", samples(64, 64)))))) == []
+        assert opening.wait(20)
+        signal.raise_signal(signal.SIGTERM)
+        stopped.set()
+        with pytest.raises(interruption.InterruptedRunError):
+            list(cutter.drain())
 
 
 def test_overviews_and_further_images_are_not_cut(tmp_path: Path) -> None:
