@@ -10,7 +10,7 @@ from pipelines.images.bmp import read_header
 from pipelines.images.formats import recognize
 from pipelines.images.jpeg.layout import find_frame
 from pipelines.images.jpeg2000.layout import find_size
-from pipelines.images.layout import DamagedImageError, ImageTooLargeError
+from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLargeError
 from pipelines.images.tiff.directories import KINDS, MOST_DIRECTORIES, MOST_ENTRIES, kind_of
 from pipelines.images.tiff.strips import BITS, COMPRESSION, HEIGHT, SAMPLES, UNCOMPRESSED, WEBP, WIDTH
 from pipelines.images.webp import read_canvas
@@ -23,6 +23,7 @@ _JPEG2000, _JPEG2000_SAMPLE = 5, 5
 _MOST = {"jpeg": _PROGRESSIVE_JPEG, "webp": _WEBP, "jpeg2000": _JPEG2000 + 4 * _JPEG2000_SAMPLE}
 _SINGLE = frozenset((*KINDS, WIDTH, HEIGHT, COMPRESSION, SAMPLES))
 _SAMPLES_OF_A_PICTURE, _BITS_OF_A_PICTURE = 4, 8
+_SOON_DECODED = 1_000_000
 _TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 
@@ -66,6 +67,21 @@ def judge_head(head: bytes, max_pixels: int) -> Cost:
         return Cost(max_pixels * _MOST.get(format_name, _OTHERS), known=False)
     check_size(size.width, size.height, max_pixels)
     return Cost(size.width * size.height * size.bytes_per_pixel, known=True)
+
+
+def holds_interpreter(head: bytes) -> bool:
+    """Return whether decoding a file keeps all other threads waiting for long.
+
+    Pillow's decoder of JPEG 2000 does not release Python's lock: a megapixel takes a third of a second and more.
+
+    Args:
+      head: the first bytes of the file, or all of it.
+    """
+    try:
+        size = find_size(head) if recognize(head) == "jpeg2000" else None
+    except (ImageError, struct.error, IndexError):
+        return False
+    return size is not None and size.width * size.height > _SOON_DECODED
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

@@ -174,8 +174,6 @@ class _MeasuredSource(ImageSource):
         self._counting = threading.Lock()
         super().__init__(decoding, limits, threads, grid=grid)
         self._place = ("", 0)
-        # Of another process only the seconds are visible.
-        self._decoding_work = time.perf_counter if limits.isolated else time.thread_time
         if limits.isolated:
             for _ in range(threads or available_cores()):
                 # The first image starts the child process, which takes longer than decoding an image.
@@ -197,7 +195,8 @@ class _MeasuredSource(ImageSource):
         return _MeasuredWindows(self, grid, self._decoding, self._limits, self._budget, self._turn)
 
     def decode(self, data: bytes) -> Resized:
-        with self.decoding.measured(self._decoding_work):
+        # Of another process only the seconds are visible.
+        with self.decoding.measured(time.perf_counter if self.is_apart(data) else time.thread_time):
             return super().decode(data)
 
     def _share(self, ref: ImageRef) -> float:

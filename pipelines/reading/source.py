@@ -11,7 +11,7 @@ from pipelines import archives, storage
 from pipelines.archives import Admit
 from pipelines.images import DecodeSettings, ImageError, Resized, decode_resized
 from pipelines.images.formats import recognize
-from pipelines.images.head import Cost, judge_head
+from pipelines.images.head import Cost, holds_interpreter, judge_head
 from pipelines.images.isolation import DecoderPool
 from pipelines.images.layout import ImageTooLargeError
 from pipelines.images.limits import Limits
@@ -22,6 +22,8 @@ from pipelines.records import ImageRef
 from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.supervision import interruption, watchdog
 from pipelines.supervision.machine import available_cores
+
+_A_DAY = 86_400.0
 
 
 class Refusal(NamedTuple):
@@ -83,9 +85,8 @@ class ImageSource:
         self._limits = limits
         self._turn = _turn(threads)
         self._budget = budget or process_budget(threads)
-        self._pool = DecoderPool(decoding, limits.max_seconds, threads) if limits.isolated else None
-        # Decoders copy some files once, and a child has a copy of its own.
-        self._handing_over = 2 if limits.isolated else 1
+        # Without isolation, for images that would keep all other threads waiting; children start when they are needed.
+        self._pool = DecoderPool(decoding, limits.max_seconds if limits.isolated else _A_DAY, threads)
         self._streams = archives.Streams.borrow()
         self._prefetch = Prefetch(self.fetch)
         self._windows = self.windows(grid) if grid else None
@@ -138,7 +139,11 @@ class ImageSource:
         Raises:
           ImageError: they cannot be decoded.
         """
-        return self._pool.decode(data) if self._pool else decode_resized(data, self._decoding)
+        return self._pool.decode(data) if self.is_apart(data) else decode_resized(data, self._decoding)
+
+    def is_apart(self, head: bytes) -> bool:
+        """Return whether an image that begins like this is decoded in a process of its own."""
+        return self._limits.isolated or holds_interpreter(head)
 
     def close(self) -> None:
         """Abandon work in progress and release the streams and children."""
@@ -150,8 +155,7 @@ class ImageSource:
             self._windows.close()
         self._decoders.shutdown(wait=not abandoning)
         self._streams.give_back()
-        if self._pool:
-            self._pool.close()
+        self._pool.close()
 
     def _read_window(self, windows: Windows, ref: ImageRef) -> Read:
         try:
@@ -173,7 +177,7 @@ class ImageSource:
         # Many threads may fetch, but few may decode.
         with self._turn:
             interruption.check()
-            if allowance.taken < LARGE or self._pool:
+            if allowance.taken < LARGE or self._limits.isolated:
                 return self._decode_noted(ref, data)
             return self._decoders.submit(self._decode_noted, ref, data).result()
 
@@ -199,7 +203,7 @@ class ImageSource:
             cost = judge_head(head, self._limits.max_pixels)
             # Only a TIFF may describe itself behind its pixels.
             is_judged = cost.known or recognize(head) != "tiff"
-            self._allow(allowance, fetching + self._handing_over * ref.size, cost)
+            self._allow(allowance, fetching + self._copies(head) * ref.size, cost)
 
         data = self._prefetch.wait(ref, admit) if archives.is_streamed(ref) else self.fetch(ref, admit)
         if not is_judged:
@@ -208,8 +212,12 @@ class ImageSource:
             except ImageError:
                 # Decoding begins with a closer look, and may have another reason.
                 return data
-            self._allow(allowance, (1 + self._handing_over) * len(data), cost)
+            self._allow(allowance, (1 + self._copies(data)) * len(data), cost)
         return data
+
+    def _copies(self, head: bytes) -> int:
+        # Decoders copy some files once, and a child has a copy of its own.
+        return 2 if self.is_apart(head) else 1
 
     def _allow(self, allowance: Allowance, size: int, decoding: Cost) -> None:
         needed, memory = size + decoding.bytes, self._budget.memory

@@ -7,11 +7,12 @@ import os
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipelines import storage
 from pipelines.commandline.flags import parse_predict
-from pipelines.images import DecodeSettings, Resized
+from pipelines.images import DecodeSettings, Resized, decode_resized
 from pipelines.images.limits import Limits
 from pipelines.reading.ahead import LookAhead
 from pipelines.reading.source import ImageSource, Read, Refusal
@@ -112,3 +113,19 @@ def test_the_help_tells_the_true_limits(capsys: pytest.CaptureFixture[str]) -> N
     printed = capsys.readouterr().out
     for limit in (Limits.max_bytes, Limits.max_pixels, Limits.max_seconds):
         assert f"(default {limit:g})" in printed.replace(f"{limit:.0f}", f"{limit:g}"), limit
+
+
+def test_a_large_jpeg_2000_is_decoded_where_it_keeps_no_thread_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its decoder does not release Python's lock: signals, and renewals of locks, would wait for it."""
+    data = encode(picture(48, 64), "jpeg2000")
+    expected = decode_resized(data, DECODING)
+    path = tmp_path / "a.jp2"
+    path.write_bytes(data)
+    monkeypatch.setattr("pipelines.images.head._SOON_DECODED", 48 * 64 - 1)
+    monkeypatch.setattr("pipelines.reading.source.decode_resized", None)
+    image = read(ImageRef(str(path), path.stat().st_size, "print"))
+    assert isinstance(image, Resized)
+    assert image[:4] == expected[:4]
+    assert np.array_equal(image.pixels, expected.pixels)
