@@ -84,7 +84,6 @@ def test_an_image_that_is_replaced_after_it_was_listed_is_done_again_by_the_next
     ]
 
 
-@on_both_runners
 def test_other_thresholds_are_not_mixed_into_one_output(
     run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,7 +96,6 @@ def test_other_thresholds_are_not_mixed_into_one_output(
     assert len(tagged(tmp_path / "out")) == 10
 
 
-@on_both_runners
 def test_an_output_of_another_program_is_refused(
     run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

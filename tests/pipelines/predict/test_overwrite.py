@@ -49,7 +49,6 @@ def test_after_a_stopped_overwrite_the_plain_command_continues_with_the_old_rows
     assert sorted(os.listdir(tmp_path / "out")) == ["predictions", "runs"]
 
 
-@on_both_runners
 def test_another_bundle_is_refused_unless_it_may_overwrite(
     run: Predict, chips: Path, tmp_path: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
