@@ -76,7 +76,7 @@ def _parser() -> Parser:
         "--basemap",
         metavar="URL",
         help="let the page load a map from here to draw the windows on, e.g. https://HOST/{z}/{x}/{y}.png; only then "
-        "does it need a network, and whoever serves the tiles sees which ones are looked at",
+        "does it need a network, and the tile server sees which ones are viewed",
     )
     return parser
 

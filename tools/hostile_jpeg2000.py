@@ -49,13 +49,13 @@ def many_segments(number: int) -> bytes:
 
 
 def many_packets(layers: int) -> bytes:
-    """Write 4,096 precincts in this many layers beside two of one: hardly any of their packets is there."""
+    """Write 4,096 precincts in this many layers next to two of one: hardly any of their packets is there."""
     header = _coding(layers, (0x11,)) + b"".join(_component(number, (_LARGEST,)) for number in (1, 2))
     return _with_header(128, header, bytes(3 * 4_096 + 3 * layers))
 
 
 def packets_of_another_tile(layers: int) -> bytes:
-    """Write many packets in one tile, beside another one of few: hardly any of them is there."""
+    """Write many packets in one tile, next to another one of few: hardly any of them is there."""
     few = _part(1, _coding(1, (_LARGEST,)), b"\0\0\0")
     return _with_header(128, _coding(layers, (0x11,)), bytes(400_000), few, columns=2)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 HIDDEN = "hidden"
-"""Under which names that begin with a dot are counted, such as the `._a.jpg` that macOS puts beside `a.jpg`."""
+"""Under which names that begin with a dot are counted, such as the `._a.jpg` that macOS puts next to `a.jpg`."""
 
 # What a system keeps in them are thumbnails, deleted images, and older copies of images that are listed anyway.
 _SYSTEM_FOLDERS = frozenset(

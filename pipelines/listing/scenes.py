@@ -113,14 +113,11 @@ def _open(ref: ImageRef, settings: CutSettings) -> Scene | Failure | None:
         return open_scene(ref, *settings)
     except ImageError as error:
         return failed(ref, "decode", type(error).__name__, str(error))
-    except storage.TransientError as error:
-        # What is told to stop tries nothing again: that is no failure of the scene.
-        interruption.check()
-        return failed(
-            ref, "read", type(error).__name__, f"{error.strerror} (temporary; rerun the same command to retry)"
-        )
     except OSError as error:
-        return failed(ref, "read", type(error).__name__, error.strerror or str(error))
+        if isinstance(error, storage.TransientError):
+            # A run that was asked to stop does not retry: that is no failure of the scene.
+            interruption.check()
+        return failed(ref, "read", type(error).__name__, storage.reason_of(error))
 
 
 def _windows(scene: Scene) -> Iterator[ImageRef]:

@@ -211,7 +211,7 @@ def _asset(item: dict[str, Any], key: str, base: str, name: str) -> Asset | Fail
 
 
 def _addresses(asset: dict[str, Any]) -> Iterator[str]:
-    """Yield the address of an asset, and others of the extension `alternate`, which names buckets beside the web."""
+    """Yield the address of an asset, and those of the extension `alternate`, which may name buckets."""
     alternates = asset.get("alternate")
     others = list(alternates.values()) if isinstance(alternates, dict) else []
     for place in (asset, *others):

@@ -177,7 +177,7 @@ class EarlierRows:
 
 
 class _Scenes:
-    """Of which versions of which scenes there are rows of windows, and in which files: little, beside the rows."""
+    """Which versions of which scenes have rows of windows, and in which files: little compared with the rows."""
 
     def __init__(self) -> None:
         self._found: dict[bytes, set[tuple[bytes, int]]] = {}

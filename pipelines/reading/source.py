@@ -242,8 +242,7 @@ def _turn(threads: int) -> threading.Semaphore:
 def _unread(error: OSError) -> Refusal:
     if isinstance(error, storage.TransientError):
         interruption.check()
-        return _refusal("read", error, f"{error.strerror} (temporary; rerun the same command to retry)")
-    return _refusal("read", error, error.strerror or str(error))
+    return _refusal("read", error, storage.reason_of(error))
 
 
 def _refusal(stage: str, error: Exception, message: str) -> Refusal:

@@ -79,7 +79,7 @@ class Crs(NamedTuple):
 
     Attributes:
       name: a code, WKT, parameters of PROJ or a projection of the file's own.
-      unit: metres or radians to a unit, as the file claims beside a code; 0 if it does not.
+      unit: metres or radians to a unit, as the file claims in addition to a code; 0 if it does not.
       rescale: by which coordinates are multiplied to become those of `name`.
     """
 

@@ -24,7 +24,7 @@ class Georeference(NamedTuple):
       crs: the coordinate reference system of x and y: an authority's code, as `EPSG:32633`, or WKT, or a projection of
         the file's own; empty if unknown.
       taken: UTC, in ISO 8601; empty if the file does not surely say it.
-      unit: metres or radians to a unit of x and y, as the file claims beside a code; 0 if it does not.
+      unit: metres or radians to a unit of x and y, as the file claims in addition to a code; 0 if it does not.
       reason: why its windows cannot be located; empty if nothing speaks against it.
     """
 

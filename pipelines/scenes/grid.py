@@ -103,7 +103,8 @@ def window_path(scene: str, column: int, row: int, width: int, height: int) -> s
 
 def split_window(path: str) -> tuple[str, tuple[int, int, int, int]] | None:
     """Split the path of a window into its scene and its column, row, width and height; None if it is none."""
-    match = _WINDOW.fullmatch(path)
+    # Every path of every earlier row comes here, and a look for the mark takes a fifth of the time of a match.
+    match = _WINDOW.fullmatch(path) if _MARK in path else None
     if match is None:
         return None
     column, row, width, height = map(int, match.groups()[1:])

@@ -22,6 +22,7 @@ from pipelines.storage.errors import (
     NoAccessError,
     TransientError,
     UnsupportedStorageError,
+    reason_of,
 )
 from pipelines.storage.local import fingerprint_of, retried
 from pipelines.storage.near import hint_at_near, hint_at_scheme
@@ -49,6 +50,7 @@ __all__ = [
     "marked",
     "normalize",
     "plain",
+    "reason_of",
     "retried",
     "unmarked",
 ]

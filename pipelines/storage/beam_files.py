@@ -23,7 +23,7 @@ from pipelines.storage.objects import Entry, Page, Stored
 _BYTES_AT_ONCE = 1 << 20
 _EXTRAS = {"hdfs": "hadoop", "azfs": "azure"}
 _WITHOUT_LIBRARY = (ImportError, NameError)
-"""Raised by a file system of Beam whose library is not installed: some go on without what they could not import."""
+"""Raised by a file system of Beam whose library is not installed: some continue without what they could not import."""
 _MISSING = re.compile(r"not found|no such|does not exist|404", re.IGNORECASE)
 
 

@@ -54,6 +54,12 @@ class LockedError(ScenetagsError):
     """A lock held by another process; the message is the owner's description of itself."""
 
 
+def reason_of(error: OSError) -> str:
+    """Return why a file cannot be read, in words; of an error that may pass, also what to do."""
+    reason = error.strerror or str(error)
+    return f"{reason} (temporary; rerun the same command to retry)" if isinstance(error, TransientError) else reason
+
+
 def refused(status: int, reason: str) -> OSError:
     """Translate a server's error response into an exception.
 

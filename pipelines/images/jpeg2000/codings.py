@@ -1,6 +1,6 @@
 """Read how the components of a JPEG 2000 are coded, and what that takes a decoder; ITU-T T.800, annexes A and B.
 
-OpenJPEG goes on through all packets that a codestream should have, however early its data ends.
+OpenJPEG processes all packets that a codestream should have, however early its data ends.
 """
 
 from __future__ import annotations

@@ -239,6 +239,6 @@ function drawNow() {
   colour();
   drawScenes();
   drawGround();
-  // Read by whoever measures.
+  // For measurements.
   element("map").dataset.milliseconds = (performance.now() - started).toFixed(1);
 }
