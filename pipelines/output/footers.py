@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.images.rendering import NO_RENDERING, Rendering, read_rendering
+from pipelines.inference.rules import NO_RULES, Rules, read_rules
 from pipelines.scenes.grid import NO_GRID, Grid, read_grid
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Footer(NamedTuple):
       version: of scenetags.
       rendering: how rasters became pictures.
       grid: how scenes were cut into windows.
+      rules: for tags, beyond the thresholds.
+      retagged: whether thresholds and rules are those that `scenetags retag` chose for the whole output.
     """
 
     bundle: str
@@ -41,6 +44,8 @@ class Footer(NamedTuple):
     version: str = ""
     rendering: Rendering = NO_RENDERING
     grid: Grid = NO_GRID
+    rules: Rules = NO_RULES
+    retagged: bool = False
 
 
 def make_footer(run: Run) -> Mapping[str, Any]:
@@ -53,7 +58,13 @@ def make_footer(run: Run) -> Mapping[str, Any]:
         "columns": probability_columns(run.bundle.labels),
         **({"rendering": run.rendering.described()} if run.rendering else {}),
         **({"grid": run.grid.described()} if run.grid else {}),
+        **described_choice(run.rules, run.retagged),
     }
+
+
+def described_choice(rules: Rules, retagged: bool) -> dict[str, Any]:
+    """Return what a footer says of the choice of tags besides thresholds, as JSON."""
+    return {**({"rules": rules.described()} if rules else {}), **({"retagged": True} if retagged else {})}
 
 
 def read_footer(schema: pa.Schema) -> Footer | None:
@@ -68,7 +79,9 @@ def read_footer(schema: pa.Schema) -> Footer | None:
         rendering = read_rendering(described["rendering"]) if "rendering" in described else NO_RENDERING
         grid = read_grid(described["grid"]) if "grid" in described else NO_GRID
         thresholds = tuple(described["thresholds"])
-        footer = Footer(described["bundle"], labels, thresholds, columns, made_by, rendering, grid)
+        rules = read_rules(described["rules"], labels) if "rules" in described else NO_RULES
+        retagged = described.get("retagged", False) is True
+        footer = Footer(described["bundle"], labels, thresholds, columns, made_by, rendering, grid, rules, retagged)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
     texts = (footer.bundle, footer.version, *labels, *columns.values())
