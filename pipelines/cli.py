@@ -38,6 +38,7 @@ COMMANDS = {
     "tag": Command("pipelines.tag", "tag a few images and print the result"),
     "map": Command("pipelines.map", "put the tagged windows of scenes on a map"),
     "retag": Command("pipelines.retag", "choose the tags of an output anew, without the model"),
+    "compare": Command("pipelines.compare", "find what changed from one output to another", "scenetags[results]"),
     "train": Command("model.train", "train a model on labelled images and export a bundle", "scenetags[train]"),
     "evaluate": Command("model.evaluate", "measure predictions against labels"),
 }
