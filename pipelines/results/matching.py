@@ -1,4 +1,4 @@
-"""The rows of two outputs side by side, matched by the paths of their images, in a database on the disk.
+"""The rows of two outputs side by side, matched by the paths of their images, in a database.
 
 DuckDB does not read the files itself: in buckets it would need an extension, and it compares no checksums.
 """
@@ -34,7 +34,7 @@ _PATHS = pa.schema([("path", pa.string())])
 def matched(
     outputs: Sequence[Output], footers: Sequence[Footer], labels: Sequence[str]
 ) -> Iterator[DuckDBPyConnection]:
-    """Load two outputs into a database that is deleted at the end.
+    """Load two outputs into a database that takes a quarter of the memory at the most, and then a temporary folder.
 
     Args:
       outputs: A and B.
@@ -52,16 +52,13 @@ def matched(
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{max(usable_memory() // _SHARE_OF_MEMORY, 1 << 28)}B",
             "threads": available_cores(),
-            "temp_directory": f"{folder}/spilled",
+            "temp_directory": folder,
             "preserve_insertion_order": False,
         }
-        with duckdb.connect(f"{folder}/rows.duckdb", config=settings) as database:
-            # One transaction: each waits for the disk at its end.
-            database.begin()
+        with duckdb.connect(":memory:", config=settings) as database:
             for name, output, footer in zip("ab", outputs, footers, strict=True):
                 _load(database, name, output, footer, labels)
                 _load_failures(database, f"failed_{name}", output)
-            database.commit()
             yield database
 
 
