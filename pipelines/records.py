@@ -55,6 +55,18 @@ class Window(NamedTuple):
     size: int
 
 
+class Item(NamedTuple):
+    """What a STAC item says of its scene.
+
+    Attributes:
+      id: of the item.
+      taken: when the scene was taken, UTC in ISO 8601; empty if the item does not say it.
+    """
+
+    id: str
+    taken: str
+
+
 class ImageRef(NamedTuple):
     """An image known by name only.
 
@@ -64,6 +76,7 @@ class ImageRef(NamedTuple):
       fingerprint: changes when the bytes do; derived from the listing, without reading them.
       place: its location in an archive; None for a file.
       window: its location in a scene; None for an image that is none of a scene's windows.
+      item: the STAC item that named it, or its scene; None if none did.
     """
 
     path: str
@@ -71,6 +84,7 @@ class ImageRef(NamedTuple):
     fingerprint: str
     place: Span | None = None
     window: Window | None = None
+    item: Item | None = None
 
 
 class Footprint(NamedTuple):
@@ -188,7 +202,9 @@ def not_listed(path: str, error: Exception, fingerprint: str = "", message: str 
       message: replaces the error's own message.
     """
     reason = message or (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return Failure(writable(path), "list", type(error).__name__, without_secrets(reason), fingerprint)
+    # Documents of others can name what is not UTF-8.
+    written = without_secrets(reason).encode("utf-8", "backslashreplace").decode()
+    return Failure(writable(path), "list", type(error).__name__, written, fingerprint)
 
 
 def writable(path: str) -> str:

@@ -122,10 +122,11 @@ def _open(ref: ImageRef, settings: CutSettings) -> Scene | Failure | None:
 
 def _windows(scene: Scene) -> Iterator[ImageRef]:
     # What a window takes of the file, about: plans and progress count bytes.
-    path, size, fingerprint, _, _ = scene.ref
+    path, size = scene.ref.path, scene.ref.size
     of_scene = scene.division.width, scene.division.height, size
     density = size / (scene.division.width * scene.division.height)
     for number, box in scene.division.windows():
         place = box.left, box.top, *box.size
         window = Window(path, *place, number, *of_scene)
-        yield ImageRef(window_path(path, *place), round(box.width * box.height * density), fingerprint, window=window)
+        size_of_window = round(box.width * box.height * density)
+        yield scene.ref._replace(path=window_path(path, *place), size=size_of_window, window=window)

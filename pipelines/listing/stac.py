@@ -15,7 +15,7 @@ from pipelines.credentials import url_without_secrets
 from pipelines.errors import ScenetagsError
 from pipelines.listing.lookup import InputError, refer
 from pipelines.listing.threads import UnawaitedPool
-from pipelines.records import Failure, Listed, UnlistedFolderError, digest_path, not_listed
+from pipelines.records import Failure, ImageRef, Item, Listed, UnlistedFolderError, digest_path, not_listed
 from pipelines.supervision import interruption
 
 STAC_ENDINGS = (".json", ".geojson")
@@ -26,6 +26,7 @@ _MOST_BYTES_AHEAD = 32_000_000
 """Of a document that another one links to: as many as are read ahead are held at a time."""
 
 _READ_AHEAD = 16
+_LOOK_UPS = 32
 _LONGEST_ID = 1000
 _DEEPEST = 32
 _SHOWN_KEYS = 10
@@ -35,20 +36,33 @@ class Asset(NamedTuple):
     """A file that an item names.
 
     Attributes:
-      item: id of the item.
+      item: what it says of the file.
       path: of the file, not looked up.
-      taken: when the item was taken, UTC in ISO 8601; empty if it does not say one instant.
     """
 
-    item: str
+    item: Item
     path: str
-    taken: str
 
 
 def list_assets(path: str, key: str) -> Iterator[Listed]:
-    """List the files that a STAC document names; the arguments and errors are those of `read_stac`."""
-    for asset in read_stac(path, key):
-        yield asset if isinstance(asset, Failure) else refer(asset.path)
+    """List the files that a STAC document names, looked up a few ahead; see `read_stac`."""
+    with UnawaitedPool(_LOOK_UPS, "assets") as pool:
+        ahead: deque[Failure | Future[Listed]] = deque()
+        for asset in read_stac(path, key):
+            ahead.append(asset if isinstance(asset, Failure) else pool.submit(_look_up, asset))
+            if len(ahead) > _LOOK_UPS:
+                yield _result(ahead.popleft())
+        yield from map(_result, ahead)
+
+
+def _look_up(asset: Asset) -> Listed:
+    listed = refer(asset.path)
+    return listed._replace(item=asset.item) if isinstance(listed, ImageRef) else listed
+
+
+def _result(listed: Failure | Future[Listed]) -> Listed:
+    interruption.check()
+    return listed if isinstance(listed, Failure) else listed.result()
 
 
 class _Document(NamedTuple):
@@ -195,8 +209,10 @@ def _asset(item: dict[str, Any], key: str, base: str, name: str) -> Asset | Fail
     identity, assets = item.get("id"), item.get("assets")
     if item.get("type") != "Feature" or not isinstance(identity, str) or not isinstance(assets, dict):
         return not_listed(name, ValueError("not a STAC item with an id and assets"))
-    if not 0 < len(identity) <= _LONGEST_ID:
-        return not_listed(name, ValueError(f"its id is empty, or longer than {_LONGEST_ID:,} characters"))
+    if not 0 < len(identity) <= _LONGEST_ID or not _is_text(identity):
+        return not_listed(
+            name, ValueError(f"its id is empty, longer than {_LONGEST_ID:,} characters, or not valid Unicode")
+        )
     if not isinstance(assets.get(key), dict):
         shown = [name[:_LONGEST_ID] for name in sorted(assets)[:_SHOWN_KEYS]]
         keys = ", ".join(shown) + ", ..." * (len(assets) > _SHOWN_KEYS)
@@ -204,10 +220,19 @@ def _asset(item: dict[str, Any], key: str, base: str, name: str) -> Asset | Fail
     reason = "it has no address"
     for href in _addresses(assets[key]):
         try:
-            return Asset(identity, _resolve(href, base), _taken(item))
+            return Asset(Item(identity, _taken(item)), _resolve(href, base))
         except ScenetagsError as error:
             reason = error.message
     return not_listed(name, ValueError(f"asset {key} of item {identity}: {reason}"))
+
+
+def _is_text(text: str) -> bool:
+    """Return whether a text can be written; JSON can spell halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _addresses(asset: dict[str, Any]) -> Iterator[str]:
@@ -263,9 +288,10 @@ def _resolve(href: str, base: str) -> str:
 
 
 def _taken(item: dict[str, Any]) -> str:
-    """Return the instant at which an item was taken; empty if it gives none, e.g. a range alone."""
+    """Return when an item was taken; of a range, when it begins. Empty if the item does not say it."""
     properties = item.get("properties")
-    text = properties.get("datetime") if isinstance(properties, dict) else None
+    times = properties if isinstance(properties, dict) else {}
+    text = times.get("datetime") or times.get("start_datetime")
     try:
         instant = datetime.fromisoformat(text) if isinstance(text, str) else None
         # By RFC 3339 a time has its zone.

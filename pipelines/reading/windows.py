@@ -108,7 +108,9 @@ class Windows:
             self._let_go(held)
         if shown is None:
             return None
-        footprint = Footprint() if scene.georeference is None else locate(scene.georeference, *box[:2], *box.size)
+        footprint = locate(scene.georeference, *box[:2], *box.size)
+        if ref.item and ref.item.taken:
+            footprint = footprint._replace(taken=ref.item.taken)
         return WindowPixels(*box.size, scene.source, shown.repairs, shown.pixels, footprint)
 
     def show(self, scene: Scene, box: Box, parts: Sequence[ReadPart]) -> Shown | None:
@@ -127,7 +129,8 @@ class Windows:
 
     def _open(self, ref: ImageRef) -> Scene:
         assert ref.window
-        file = ImageRef(ref.window.scene, ref.window.size, ref.fingerprint)
+        # As it was listed: who cuts it in this process has opened it already.
+        file = ref._replace(path=ref.window.scene, size=ref.window.size, window=None)
         scene = open_scene(file, self._grid, self._decoding.rendering, self._decoding.max_pixels)
         if scene is None:
             raise storage.ChangedFileError

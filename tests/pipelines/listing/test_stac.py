@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pipelines import storage
 from pipelines.listing import stac
 from pipelines.listing.lookup import InputError
-from pipelines.listing.stac import Asset, read_stac
-from pipelines.records import HIDING, Failure
+from pipelines.listing.stac import Asset, list_assets, read_stac
+from pipelines.records import HIDING, Failure, Item
 from tests.conftest import Bucket
 
 TIME = "2020-01-02T04:04:05.5+01:00"
@@ -34,7 +34,7 @@ def write(path: Path, document: Any) -> str:
 
 
 def found(path: str, key: str = "visual") -> list[tuple[str, str]]:
-    return [(asset.item, asset.path) for asset in read_stac(path, key) if isinstance(asset, Asset)]
+    return [(asset.item.id, asset.path) for asset in read_stac(path, key) if isinstance(asset, Asset)]
 
 
 def failures(path: str, key: str = "visual") -> list[Failure]:
@@ -43,13 +43,21 @@ def failures(path: str, key: str = "visual") -> list[Failure]:
 
 def test_an_item_names_its_asset_relative_to_itself(tmp_path: Path) -> None:
     path = write(tmp_path / "items" / "a.json", item("a", "../scenes/a.tif"))
-    assert list(read_stac(path, "visual")) == [Asset("a", f"{tmp_path}/scenes/a.tif", "2020-01-02T03:04:05.500000Z")]
+    taken = Item("a", "2020-01-02T03:04:05.500000Z")
+    assert list(read_stac(path, "visual")) == [Asset(taken, f"{tmp_path}/scenes/a.tif")]
 
 
 @pytest.mark.parametrize("time", [None, "", "2020-01-02", "2020-01-02T03:04:05", "0001-01-01T00:00:00+23:00", 5])
 def test_an_item_without_an_instant_has_none(tmp_path: Path, time: object) -> None:
     path = write(tmp_path / "a.json", item("a", properties={"datetime": time}))
-    assert [asset.taken for asset in read_stac(path, "visual") if isinstance(asset, Asset)] == [""]
+    assert [asset.item.taken for asset in read_stac(path, "visual") if isinstance(asset, Asset)] == [""]
+
+
+def test_an_item_of_a_range_was_taken_when_it_begins(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", item("a", properties={"datetime": None, "start_datetime": TIME}))
+    [asset] = read_stac(path, "visual")
+    assert isinstance(asset, Asset)
+    assert asset.item.taken == "2020-01-02T03:04:05.500000Z"
 
 
 def test_a_catalogue_is_read_through_its_collections_and_items(tmp_path: Path) -> None:
@@ -101,8 +109,18 @@ def test_an_item_without_the_asset_is_a_failure_that_names_those_it_has(tmp_path
     assert lacking.message == "item a has no asset red; its assets are: data, visual"
     assert (lacking.path, wrong.path, nameless.path) == (f"{path}#0", f"{path}#1", f"{path}#2")
     assert wrong.message == "not a STAC item with an id and assets"
-    assert nameless.message == "its id is empty, or longer than 1,000 characters"
+    assert nameless.message == "its id is empty, longer than 1,000 characters, or not valid Unicode"
     assert not any(failure.error in HIDING for failure in failures(path, "red"))
+
+
+def test_halves_of_characters_become_failures_that_can_be_written(tmp_path: Path) -> None:
+    half = "\ud800"
+    features = [item(half), item("b", assets={half: {}}), item("c", f"{half}.tif"), item("d", f"ftp://{half}")]
+    path = write(tmp_path / "items.json", {"type": "FeatureCollection", "features": features})
+    listed = list(list_assets(path, "visual"))
+    assert len([failure for failure in listed if isinstance(failure, Failure)]) == 4
+    for failure in listed:
+        " ".join(map(str, failure)).encode()
 
 
 def test_an_asset_on_the_web_is_taken_from_the_bucket_that_is_its_alternate(tmp_path: Path) -> None:

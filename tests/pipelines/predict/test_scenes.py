@@ -220,7 +220,8 @@ def test_assets_of_a_catalogue_are_tagged_and_a_missing_item_ends_with_code_3(
         return {
             "type": "Feature",
             "stac_version": "1.0.0",
-            "id": name,
+            "id": f"item {name}",
+            "properties": {"datetime": "2020-01-02T04:00:00+01:00"},
             "assets": {"visual": {"href": f"scenes/{name}"}},
         }
 
@@ -230,7 +231,12 @@ def test_assets_of_a_catalogue_are_tagged_and_a_missing_item_ends_with_code_3(
     for name in ("a.tif", "b.tif"):
         (tmp_path / f"{name}.json").write_text(json.dumps(item(name)))
     assert run(input=tmp_path / "catalogue.json", asset="visual", **TILED) == 0
-    assert len(paths(tmp_path / "out")) == 12
+    rows = outputs.rows(tmp_path / "out")
+    assert {(row["scene"], row["path"].rpartition("/")[2].partition("#")[0]) for row in rows} == {
+        *(("item a.tif", "a.tif"), ("item b.tif", "b.tif"))
+    }
+    assert {row["datetime"].isoformat() for row in rows} == {"2020-01-02T03:00:00+00:00"}
+    assert len(rows) == 12
 
     (tmp_path / "b.tif.json").unlink()
     assert run(input=tmp_path / "catalogue.json", asset="visual", **TILED) == 3
