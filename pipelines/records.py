@@ -67,6 +67,32 @@ class Item(NamedTuple):
     taken: str
 
 
+class File(NamedTuple):
+    """A file in one of its versions.
+
+    Attributes:
+      path: of the file.
+      size: in bytes.
+      fingerprint: as in `ImageRef`.
+    """
+
+    path: str
+    size: int
+    fingerprint: str
+
+
+class Stack(NamedTuple):
+    """The files of a scene whose bands are files of their own.
+
+    Attributes:
+      bands: the files of its red, green and blue band.
+      document: the virtual raster that names them; None if a STAC item does.
+    """
+
+    bands: tuple[File, ...]
+    document: File | None = None
+
+
 class ImageRef(NamedTuple):
     """An image known by name only.
 
@@ -77,6 +103,7 @@ class ImageRef(NamedTuple):
       place: its location in an archive; None for a file.
       window: its location in a scene; None for an image that is none of a scene's windows.
       item: the STAC item that named it, or its scene; None if none did.
+      stack: the files of a scene, or of a window's scene, of several files; None for one of a single file.
     """
 
     path: str
@@ -85,6 +112,7 @@ class ImageRef(NamedTuple):
     place: Span | None = None
     window: Window | None = None
     item: Item | None = None
+    stack: Stack | None = None
 
 
 class Footprint(NamedTuple):

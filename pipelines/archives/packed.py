@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from pipelines.records import Failure, ImageRef, Item, Listed, Span, Window, digest_path
+from pipelines.records import Failure, File, ImageRef, Item, Listed, Span, Stack, Window, digest_path
 
 _ITEMS_PER_PACK = 1024
 
@@ -57,6 +57,14 @@ def _unpack(
     span: Sequence[Any] | None,
     window: Sequence[Any] | None,
     item: Sequence[Any] | None,
+    stack: Sequence[Any] | None,
 ) -> ImageRef:
     places = Span(*span) if span else None, Window(*window) if window else None
-    return ImageRef(path, size, fingerprint, *places, Item(*item) if item else None)
+    return ImageRef(path, size, fingerprint, *places, Item(*item) if item else None, _unpack_stack(stack))
+
+
+def _unpack_stack(fields: Sequence[Any] | None) -> Stack | None:
+    if not fields:
+        return None
+    bands, document = fields
+    return Stack(tuple(File(*band) for band in bands), File(*document) if document else None)
