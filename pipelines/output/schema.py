@@ -119,7 +119,8 @@ PREDICTION_COLUMNS = (
     Column(
         "fingerprint",
         "string",
-        "identifies the version of the file: size and modification time, or generation or ETag in a bucket",
+        "identifies the version of the file: size and modification time, or generation or ETag in a bucket; of a scene "
+        "of several files, a digest of theirs",
         _of_prediction(lambda prediction: prediction.ref.fingerprint),
     ),
     _MODEL,
