@@ -34,6 +34,7 @@ def check_both(run: Run) -> None:
         dataset = ds.dataset(folder, partitioning=None)
         assert dataset.schema.equals(schema)
         found = duckdb.sql(f"select * from read_parquet('{folder}/*.parquet')")
+        assert found
         assert found.columns == schema.names
         assert len(found.fetchall()) == dataset.count_rows()
         footers = [read_footer(pq.read_schema(file)) for file in folder.glob("*.parquet")]
@@ -112,7 +113,7 @@ def test_rows_under_that_name_are_rows(run: Run, earlier: Run) -> None:
 def test_an_overwrite_leaves_the_columns_of_its_own_model(run: Run, earlier: Run) -> None:
     commit_rows(earlier, {**FIRST, "gone.jpg": (FAILURES, "1")})
     for number, rows in enumerate((PREDICTED, FAILED)):
-        other = replace(other_bundle(run), name=f"{run.name}{number}", overwrite=True)
+        other = replace(other_bundle(run), name=f"{run.name[:-1]}{number + 8}", overwrite=True)
         accounts = commit_rows(other, rows)
         replace_rows(other, accounts)
 
@@ -124,7 +125,7 @@ def test_a_bucket_has_them_too(run: Run, bucket: Bucket) -> None:
     here = replace(run, output=f"{bucket.path}/out")
 
     commit_rows(here, PREDICTED)
-    commit_rows(replace(here, name=f"{run.name}2"), {"b.jpg": (FAILURES, "1")})
+    commit_rows(replace(here, name=f"{run.name[:-1]}f"), {"b.jpg": (FAILURES, "1")})
 
     assert seen(here.output) == {"a.jpg": [(PREDICTIONS, "1")], "b.jpg": [(FAILURES, "1")]}
     check_output(here)
