@@ -36,6 +36,8 @@ COMMANDS = {
     "predict": Command("pipelines.predict", "tag an archive of images and write Parquet files"),
     "plan": Command("pipelines.plan", "estimate the time and cost of a job before running it"),
     "tag": Command("pipelines.tag", "tag a few images and print the result"),
+    "query": Command("pipelines.query", "find images by their tags, and list, copy or hand them over"),
+    "ddl": Command("pipelines.ddl", "print the statement that loads an output into a database"),
     "map": Command("pipelines.map", "put the tagged windows of scenes on a map"),
     "train": Command("model.train", "train a model on labelled images and export a bundle", "scenetags[train]"),
     "evaluate": Command("model.evaluate", "measure predictions against labels"),
