@@ -36,6 +36,7 @@ COMMANDS = {
     "predict": Command("pipelines.predict", "tag an archive of images and write Parquet files"),
     "plan": Command("pipelines.plan", "estimate the time and cost of a job before running it"),
     "tag": Command("pipelines.tag", "tag a few images and print the result"),
+    "report": Command("pipelines.report", "look at an output: figures, thresholds and thumbnails on one page"),
     "map": Command("pipelines.map", "put the tagged windows of scenes on a map"),
     "train": Command("model.train", "train a model on labelled images and export a bundle", "scenetags[train]"),
     "evaluate": Command("model.evaluate", "measure predictions against labels"),

@@ -143,10 +143,7 @@ function colour() {
   layer.getContext("2d").putImageData(picture, 0, 0);
 }
 
-function shorten(text, most) { return text.length > most ? "…" + text.slice(1 - most) : text; }
 function sceneName(scene) { return shorten(scene.name.replace(/\/+$/, "").split("/").pop() || scene.name, 40); }
-function percent(probability) { return `${(100 * probability).toFixed(1)}\u00a0%`; }
-function number(count) { return count.toLocaleString("en"); }
 
 function toX(x) { return (x - view.x) * view.scale + width / 2; }
 function toY(y) { return (y - view.y) * view.scale + height / 2; }
