@@ -24,6 +24,7 @@ network. Moved thresholds can be saved as JSON.
 _EPILOG = """\
 examples:
   scenetags report tagged/ --html report.html
+  scenetags report tagged/ --html report.html --labels train_v2.csv
   scenetags report gs://results/amazon --html report.html --images 0
 
 exit codes: 0 done, 2 wrong usage, or no output that can be read as a whole, 130 interrupted by Ctrl-C.
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
     parser.add_argument("output", metavar="OUTPUT", help="the --output of predict, local or in a bucket")
-    parser.add_argument("--html", metavar="FILE.html", required=True, help="write the page; an existing one is replaced")
+    parser.add_argument("--html", metavar="FILE.html", required=True, help="write the page; replaces an existing one")
     parser.add_argument(
         "--images",
         type=at_least(0, _MOST_IMAGES),
@@ -58,6 +59,11 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--seed", type=at_least(0), default=0, metavar="N", help="choose other images by chance (default 0)"
+    )
+    parser.add_argument(
+        "--labels",
+        metavar="CSV",
+        help="label file, as for `evaluate`: adds precision, recall and F2 of each tag, and the worst mistakes",
     )
     add_anonymous(parser, "read public buckets without credentials")
     return parser
@@ -70,7 +76,7 @@ def _report(flags: argparse.Namespace) -> None:
     from pipelines.results.report.survey import look_over
 
     storage.use(storage.Access(anonymous=flags.anonymous))
-    survey = look_over(open_output(flags.output), flags.seed, flags.images)
+    survey = look_over(open_output(flags.output), flags.seed, flags.images, flags.labels)
     page = make_page(survey, flags.seed)
     write_named("--html", flags.html, page)
     show(f"{flags.html}: {len(page) / 1e6:.1f} MB", *(f"  {line}" for line in describe(survey)))

@@ -19,6 +19,7 @@ function showNow() {
     for (const k of rowOf.keys()) showTag(k);
     showPanel();
   }
+  if (page.labels) showTotals();
   showMoved();
   showImages();
 }

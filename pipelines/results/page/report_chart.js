@@ -1,6 +1,6 @@
 // The probabilities of a tag over all rows, as bars, and the threshold among them.
 
-const LEFT = 44, RIGHT = 12, TOP = 12, BOTTOM = 22;
+const LEFT = 44, RIGHT = 12, TOP = page.labels ? 30 : 12, BOTTOM = 22;
 const CURVES = [["precision", "#3b82c4", [6, 3]], ["recall", "#c2571a", [2, 3]], ["f2", "#8b5cc9", []]];
 
 function barsOf(k, together) {
@@ -65,10 +65,10 @@ function drawCurves(context, x, floor, high, k) {
       else context.moveTo(x(step), floor - score * high);
       drawing = true;
     }
-    context.moveTo(x(0) + 70 * place + 8, TOP);
-    context.lineTo(x(0) + 70 * place + 24, TOP);
+    context.moveTo(LEFT + 84 * place, 10);
+    context.lineTo(LEFT + 84 * place + 18, 10);
     context.stroke();
-    write(context, name === "f2" ? "F2" : name, x(0) + 70 * place + 28, TOP, { size: 11, fill: "soft" });
+    write(context, name === "f2" ? "F2" : name, LEFT + 84 * place + 23, 10, { size: 11, fill: "soft" });
   });
   context.setLineDash([]);
 }

@@ -52,7 +52,7 @@ function scoresAt(k, step) {
 }
 function scores(k) {
   if (state.moved.has(k)) return scoresAt(k, state.moved.get(k));
-  return scoresOf(page.labels.known[k], page.labels.positive[k], packed.positiveAbove[k][0]);
+  return scoresOf(page.labels.tagged[k], page.labels.hits[k], packed.positiveAbove[k][0]);
 }
 function bestStep(k) {
   let best = 0;

@@ -11,15 +11,21 @@ function isOf(image, k, kind) {
   if (failure || kind === FAILED) return Boolean(failure) && kind === FAILED;
   if (kind === MISSED) return Boolean(truth) && truth.includes(k) && !bears(image, k);
   if (kind === WRONG) return Boolean(truth) && !truth.includes(k) && bears(image, k);
-  if (state.moved.has(k) && NEAR.includes(kind)) return nearest(k, kind).includes(image);
+  if (state.moved.has(k) && NEAR.includes(kind)) return nearest(k, kind).has(image);
   return !kind || groups.some(([name, of]) => name === kind && (of === k || !OF_A_TAG.includes(kind)));
 }
 
 // Those of the sample that are next to a threshold that was moved: none were chosen for it.
+let nearestAt = "", nearestOf = {};
 function nearest(k, kind) {
-  const over = kind === "just over", at = Math.fround(thresholdOf(k));
-  const there = images.map((_, image) => image).filter((image) => !images[image].failure && (probability(image, k) >= at) === over);
-  return there.sort((one, other) => (probability(one, k) - probability(other, k)) * (over ? 1 : -1)).slice(0, MOST_NEAR);
+  const key = `${k} ${state.moved.get(k)}`, over = kind === "just over", at = Math.fround(thresholdOf(k));
+  if (key !== nearestAt) [nearestAt, nearestOf] = [key, {}];
+  if (!nearestOf[kind]) {
+    const there = images.map((_, image) => image).filter((image) => !images[image].failure && (probability(image, k) >= at) === over);
+    there.sort((one, other) => (probability(one, k) - probability(other, k)) * (over ? 1 : -1));
+    nearestOf[kind] = new Set(there.slice(0, MOST_NEAR));
+  }
+  return nearestOf[kind];
 }
 
 function isFound(image) {
@@ -108,6 +114,11 @@ function tellSample() {
     "examples of each repair, and some by chance. All other figures on this page are of all rows."];
   for (const [problem, many] of [...reasons].sort((one, other) => other[1] - one[1]).slice(0, 3)) {
     told.push(`${number(many)} without a thumbnail: ${problem || "none was asked for"}.`);
+  }
+  if (page.labels) {
+    const { findings, unknown } = page.labels;
+    told.push(...findings.map((finding) => `Labels: ${finding.replace(/[.]+$/, "")}.`));
+    if (unknown.length) told.push(`Labels that the model does not know: ${unknown.slice(0, 20).join(", ")}.`);
   }
   if (changed) told.push(`${number(changed)} changed since they were tagged: their thumbnails may not show what the model saw.`);
   element("sample").textContent = told.join(" ");

@@ -1,7 +1,7 @@
 // The table of tags, and the panel of the one that is chosen.
 
 const LISTED_TAGS = 200;
-const rowOf = new Map();
+const rowOf = new Map(), totals = ["count wide", "count wide", "count"].map((kind) => make("td", { className: kind }));
 
 function heading(...names) {
   return make("thead", {}, make("tr", {}, ...names.map(([text, kind = "", title = ""]) => make("th", { scope: "col", className: kind, title }, text))));
@@ -10,21 +10,22 @@ function signed(count) { return count > 0 ? `+${number(count)}` : count < 0 ? `\
 function score(value) { return value === null || value === undefined ? "–" : value.toFixed(3); }
 
 function listTags() {
-  const scored = page.labels ? [["precision", "count"], ["recall", "count"], ["F2", "count"]] : [];
-  const body = make("tbody", {});
+  const scored = page.labels ? [["precision", "count wide"], ["recall", "count wide"], ["F2", "count"]] : [];
+  const body = make("tbody", {}), total = make("tfoot", {});
+  if (page.labels) total.append(make("tr", {}, make("th", { scope: "row" }, "all tags"), make("td", { colSpan: 3 }), ...totals));
   for (const k of byFrequency.slice(0, LISTED_TAGS)) {
     const cells = { button: make("button", { type: "button" }, tags[k].name), share: make("span", { className: "share" }),
       spark: make("canvas", { className: "spark" }), threshold: make("td", { className: "count" }),
       count: make("td", { className: "count" }), change: make("td", { className: "count" }),
-      scores: scored.map(() => make("td", { className: "count" })) };
+      scores: scored.map(([, kind]) => make("td", { className: kind })) };
     cells.spark.setAttribute("aria-hidden", "true");
     cells.button.onclick = () => choose(k);
-    cells.row = make("tr", {}, make("th", { scope: "row" }, cells.button), cells.count, make("td", { className: "wide" }, cells.share),
-      make("td", { className: "wide" }, cells.spark), cells.threshold, cells.change, ...cells.scores);
+    cells.row = make("tr", {}, make("th", { scope: "row" }, cells.button), cells.count, ...(page.labels ? [] : [cells.share, cells.spark].map((drawn) => make("td", { className: "wide" }, drawn))),
+      cells.threshold, cells.change, ...cells.scores);
     rowOf.set(k, cells);
     body.append(cells.row);
   }
-  element("tags").replaceChildren(heading(["tag"], ["images", "count"], ["share", "wide"], ["probabilities", "wide"], ["threshold", "count"], ["change", "count", "by moved thresholds"], ...scored), body);
+  element("tags").replaceChildren(heading(["tag"], ["images", "count"], ...(page.labels ? [] : [["share", "wide"], ["probabilities", "wide"]]), ["threshold", "count"], ["change", "count", "by moved thresholds"], ...scored), body, ...(page.labels ? [total] : []));
   const left = tags.length - rowOf.size;
   element("more-tags").textContent = left ? `${number(left)} rarer tags are not listed; choose them among the images, or save them as CSV.` : "";
   element("tag").replaceChildren(...tags.map((tag, k) => make("option", { value: String(k) }, tag.name)));
@@ -46,7 +47,7 @@ function showTag(k) {
     const { precision, recall, f2 } = scores(k);
     [precision, recall, f2].forEach((value, place) => { cells.scores[place].textContent = score(value); });
   }
-  drawSpark(cells.spark, k);
+  if (!page.labels) drawSpark(cells.spark, k);
 }
 
 function showPanel() {
@@ -70,9 +71,16 @@ function showPanel() {
   element("effect").replaceChildren(...told.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
   const ruled = tag.reaching - tag.tagged, notes = [];
   if (ruled) notes.push(`At ${spelled(tag.threshold)}, ${number(tag.reaching)} images reach the threshold and ${number(tag.tagged)} have the tag: a rule decided about the others. Moved thresholds know no rules.`);
-  if (page.labels) notes.push(`Scores are of ${number(page.labels.images)} images with labels, ${number(packed.positiveAbove[k][0])} of them with this tag.`);
+  if (page.labels) notes.push(`Scores are of ${number(page.labels.images)} images of ${page.labels.file}, ${number(packed.positiveAbove[k][0])} of them with this tag.`);
   element("notes").textContent = notes.join(" ");
   showChart();
+}
+
+// Of all tags of all images with labels together.
+function showTotals() {
+  const each = tags.map((_, k) => scores(k)), sum = (name) => each.reduce((total, one) => total + one[name], 0);
+  const { precision, recall, f2 } = scoresOf(sum("known"), sum("positive"), sum("all"));
+  [precision, recall, f2].forEach((value, place) => { totals[place].textContent = score(value); });
 }
 
 function showMoved() {

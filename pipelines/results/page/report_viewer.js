@@ -35,11 +35,11 @@ function probabilitiesOf(image) {
   const rows = by.map((k) => {
     const share = make("span", { className: "share" }), p = probability(image, k), has = bears(image, k);
     share.style.backgroundSize = `${100 * p}% 100%`;
-    const row = make("tr", { className: has ? "bears" : "" }, make("th", { scope: "row" }, tags[k].name), make("td", { className: "count" }, p.toFixed(4)), make("td", { className: "bar" }, share), make("td", {}, has ? "tag" : ""));
-    if (truth) row.append(make("td", {}, truth.includes(k) ? "labelled" : ""));
+    const row = make("tr", { className: has ? "bears" : "" }, make("th", { scope: "row" }, tags[k].name), make("td", { className: "count" }, p.toFixed(4)), make("td", { className: "bar" }, share), make("td", {}, has ? "yes" : ""));
+    if (truth) row.append(make("td", {}, truth.includes(k) ? "yes" : ""));
     return row;
   });
-  return make("table", {}, heading(["label"], ["probability", "count"], [""], ["at the threshold"], ...(truth ? [["labels"]] : [])), make("tbody", {}, ...rows));
+  return make("table", {}, heading(["label"], ["probability", "count"], [""], ["tag"], ...(truth ? [["labelled"]] : [])), make("tbody", {}, ...rows));
 }
 
 function listenToViewer() {

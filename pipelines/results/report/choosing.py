@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.output.footers import Footer
 from pipelines.results.report.tally import Rows
+from pipelines.results.report.truth import Told
 
 SUREST, LEAST_SURE, JUST_OVER, JUST_UNDER = "surest", "least sure", "just over", "just under"
 MISSED, WRONG = "missed", "wrong"
@@ -99,25 +100,24 @@ class Chooser:
         self._best: dict[Group, Best] = {Group(BY_CHANCE): Best(most)} if most else {}
         self._held: dict[int, Chosen] = {}
 
-    def offer(self, rows: Rows, truth: NDArray[np.bool_] | None = None, known: NDArray[np.bool_] | None = None) -> None:
+    def offer(self, rows: Rows, told: Told | None = None) -> None:
         """Consider further rows.
 
         Args:
           rows: the rows.
-          truth: bool[L, N], the tags that their labels give them; None without labels.
-          known: bool[N], which of them have labels.
+          told: what their labels say; None without labels.
         """
         if not self._most:
             return
         numbers = rows.first + np.arange(rows.batch.num_rows)
         chance = self._chance.random(len(numbers))
         self._best[Group(BY_CHANCE)].offer(chance, numbers)
-        for group, keys in self._keys(rows, chance * _TIE, truth, known):
+        for group, keys in self._keys(rows, chance * _TIE, told):
             self._best.setdefault(group, Best(_OF_A_TAG)).offer(keys, numbers)
         for name, having in self._repaired(rows.batch):
             keys = np.where(having, chance, -np.inf)
             self._best.setdefault(Group(REPAIRED, name), Best(_OF_A_REPAIR)).offer(keys, numbers)
-        self._hold(rows, truth, known)
+        self._hold(rows, told)
 
     def choose(self, by_frequency: Sequence[str]) -> list[Chosen]:
         """Return the rows that are shown: the first of every group, then the second of every group, and so on.
@@ -145,7 +145,7 @@ class Chooser:
         return [self._held[row]._replace(groups=tuple(of_row)) for row, of_row in taken.items()]
 
     def _keys(
-        self, rows: Rows, tie: NDArray[np.float64], truth: NDArray[np.bool_] | None, known: NDArray[np.bool_] | None
+        self, rows: Rows, tie: NDArray[np.float64], told: Told | None
     ) -> Iterator[tuple[Group, NDArray[np.float64]]]:
         """Yield how well each row is an example of each kind, for each tag."""
         for place, label in enumerate(self._labels):
@@ -156,9 +156,9 @@ class Chooser:
             yield Group(LEAST_SURE, label), tie - sure
             yield Group(JUST_OVER, label), np.where(over, tie - sure, -np.inf)
             yield Group(JUST_UNDER, label), np.where(over, -np.inf, sure + tie)
-            if truth is not None and known is not None:
-                yield Group(MISSED, label), np.where(known & truth[place], tie - sure, -np.inf)
-                yield Group(WRONG, label), np.where(known & ~truth[place], sure + tie, -np.inf)
+            if told:
+                yield Group(MISSED, label), np.where(told.tags[place], tie - sure, -np.inf)
+                yield Group(WRONG, label), np.where(told.known & ~told.tags[place], sure + tie, -np.inf)
 
     def _repaired(self, batch: pa.RecordBatch) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         repairs = batch.column("repairs")
@@ -173,16 +173,16 @@ class Chooser:
             having[row_of[pc.equal(names, name).to_numpy(zero_copy_only=False)]] = True
             yield name, having
 
-    def _hold(self, rows: Rows, truth: NDArray[np.bool_] | None, known: NDArray[np.bool_] | None) -> None:
+    def _hold(self, rows: Rows, told: Told | None) -> None:
         """Hold the content of rows that may be shown, and of no others."""
         wanted = np.unique(np.concatenate([best.rows for best in self._best.values()]))
         held = {int(row): self._held[row] for row in wanted[wanted < rows.first]}
         places = wanted[wanted >= rows.first] - rows.first
         contents = rows.batch.take(pa.array(places)).select(_shown(rows.batch)).to_pylist()
         for place, content in zip(places.tolist(), contents, strict=True):
-            told = truth[:, place].copy() if truth is not None and known is not None and known[place] else None
+            truth = told.tags[:, place].copy() if told and told.known[place] else None
             held[rows.first + place] = Chosen(
-                content, (), rows.probabilities[:, place].copy(), rows.tagged[:, place].copy(), told
+                content, (), rows.probabilities[:, place].copy(), rows.tagged[:, place].copy(), truth
             )
         self._held = held
 

@@ -34,13 +34,13 @@ class Reason(NamedTuple):
     Attributes:
       stage: where it happened.
       error: the kind of error.
-      count: number of failures.
+      rows: number of failures.
       examples: some of them, chosen by chance.
     """
 
     stage: str
     error: str
-    count: int
+    rows: int
     examples: tuple[Example, ...]
 
 

@@ -16,11 +16,12 @@ from pipelines.credentials import without_secrets
 from pipelines.errors import printable
 from pipelines.results.outputs import Manifest
 from pipelines.results.pages import Parts, fill
-from pipelines.results.report.choosing import Chosen, Group
+from pipelines.results.report.choosing import Group
 from pipelines.results.report.failures import Example, Reason
 from pipelines.results.report.survey import Survey
 from pipelines.results.report.tally import BINS
 from pipelines.results.report.thumbnails import Thumbnail
+from pipelines.results.report.truth import Truth
 from pipelines.scenes.grid import split_window
 
 _PARTS = Parts(
@@ -73,10 +74,12 @@ def make_page(survey: Survey, seed: int) -> str:
         "failures": [_of_reason(reason) for reason in survey.failures],
         "runs": [_of_run(manifest) for manifest in reversed(survey.manifests[-_MOST_RUNS:])],
         "all_runs": len(survey.manifests),
+        "labels": _of_truth(survey.truth) if survey.truth else None,
         "images": [*_of_chosen(survey), *_of_examples(survey)],
     }
+    histograms = [tally.histograms, *([survey.truth.known, survey.truth.positive] if survey.truth else [])]
     arrays = (
-        tally.histograms.astype("<u4"),
+        *(histogram.astype("<u4") for histogram in histograms),
         np.array([one.probabilities for one in survey.chosen], "<f4"),
     )
     data = zlib.compress(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays))
@@ -95,6 +98,7 @@ def _of_chosen(survey: Survey) -> list[dict[str, Any]]:
             "source": printable(one.row["source"] or ""),
             "repairs": [printable(repair) for repair in one.row["repairs"] or ()],
             "run": printable(one.row["run"] or ""),
+            "truth": None if one.truth is None else np.flatnonzero(one.truth).tolist(),
         }
         for one in survey.chosen
     ]
@@ -103,6 +107,17 @@ def _of_chosen(survey: Survey) -> list[dict[str, Any]]:
 def _of_examples(survey: Survey) -> list[dict[str, Any]]:
     shown = [example for reason in survey.failures for example in reason.examples] if survey.thumbnails else []
     return [{**_of_original(one.path, survey.thumbnails), "failure": _of_example(one)} for one in shown]
+
+
+def _of_truth(truth: Truth) -> dict[str, Any]:
+    return {
+        "file": printable(truth.file),
+        "images": truth.images,
+        "tagged": truth.tagged.tolist(),
+        "hits": truth.hits.tolist(),
+        "unknown": list(map(printable, truth.unknown)),
+        "findings": list(map(printable, truth.findings)),
+    }
 
 
 def _of_group(group: Group, labels: Mapping[str, int]) -> list[Any]:
@@ -123,7 +138,7 @@ def _of_reason(reason: Reason) -> dict[str, Any]:
     return {
         "stage": printable(reason.stage),
         "error": printable(reason.error),
-        "count": reason.count,
+        "count": reason.rows,
         "examples": [
             {"path": _text(one.path), "link": link_to(one.path), **_of_example(one)} for one in reason.examples
         ],
@@ -179,8 +194,9 @@ def describe(survey: Survey) -> list[str]:
     """Describe in lines of text what is on the page."""
     with_picture = sum(bool(made.picture) for made in survey.thumbnails.values())
     lines = [
-        f"{survey.tally.rows:,} predictions, {sum(reason.count for reason in survey.failures):,} failures",
+        f"{survey.tally.rows:,} predictions, {sum(reason.rows for reason in survey.failures):,} failures",
         f"{len(survey.chosen):,} images shown, {with_picture:,} thumbnails",
+        *([f"{survey.truth.images:,} predictions with labels", *survey.truth.findings] if survey.truth else []),
     ]
     failed = {example.path for reason in survey.failures for example in reason.examples}
     problems = [made.problem for path, made in survey.thumbnails.items() if not made.picture and path not in failed]

@@ -102,7 +102,7 @@ class Tally:
     def add(self, rows: Rows) -> None:
         """Count further rows."""
         self.rows += rows.batch.num_rows
-        self.histograms += histograms_of(rows.probabilities)
+        self.histograms += count_bins(bins_of(rows.probabilities))
         self.reaching += np.count_nonzero(rows.probabilities >= self._thresholds, axis=1)
         self.tagged += np.count_nonzero(rows.tagged, axis=1)
         self.untagged += int(np.count_nonzero(~rows.tagged.any(axis=0)))
@@ -114,21 +114,37 @@ class Tally:
         self.sources.update(_counted(rows.batch.column("source")))
 
 
-def histograms_of(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Count probabilities by bin.
+def bins_of(probabilities: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Find the bin of each probability.
 
     Args:
       probabilities: float32[L, N], 0 to 1.
 
     Returns:
-      int64[L, BINS + 1].
+      intp[L, N], 0 to `BINS`.
     """
     bins = np.minimum((probabilities * np.float32(BINS)).astype(np.intp), BINS)
     # The product is rounded, and may be on the other side of an edge.
     bins -= probabilities < EDGES[bins]
     bins += probabilities >= _NEXT_EDGES[bins]
-    counted = [np.bincount(of_label, minlength=BINS + 1) for of_label in bins]
-    return np.array(counted, np.int64).reshape(len(probabilities), BINS + 1)
+    return bins
+
+
+def count_bins(bins: NDArray[np.intp], wanted: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+    """Count rows by bin.
+
+    Args:
+      bins: intp[L, N].
+      wanted: bool[L, N], which rows count for each label; None for all.
+
+    Returns:
+      int64[L, BINS + 1].
+    """
+    counted = [
+        np.bincount(of_label if wanted is None else of_label[wanted[label]], minlength=BINS + 1)
+        for label, of_label in enumerate(bins)
+    ]
+    return np.array(counted, np.int64).reshape(len(bins), BINS + 1)
 
 
 def _counted_together(tagged: NDArray[np.bool_]) -> NDArray[np.int64]:

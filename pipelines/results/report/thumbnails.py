@@ -114,5 +114,3 @@ def _encode(pixels: Pixels) -> bytes:
     file = io.BytesIO()
     Pictures.fromarray(pixels).save(file, "jpeg", quality=_QUALITY)
     return file.getvalue()
-
-
