@@ -4,7 +4,7 @@ const LISTED_TAGS = 200;
 const rowOf = new Map(), totals = ["count wide", "count wide", "count"].map((kind) => make("td", { className: kind }));
 
 function heading(...names) {
-  return make("thead", {}, make("tr", {}, ...names.map(([text, kind = "", title = ""]) => make("th", { scope: "col", className: kind, title }, text))));
+  return make("thead", {}, make("tr", {}, ...names.map(([text, kind = "", title = ""]) => text ? make("th", { scope: "col", className: kind, title }, text) : make("td", {}))));
 }
 function signed(count) { return count > 0 ? `+${number(count)}` : count < 0 ? `\u2212${number(-count)}` : ""; }
 function score(value) { return value === null || value === undefined ? "–" : value.toFixed(3); }
