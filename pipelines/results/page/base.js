@@ -25,6 +25,16 @@ function shorten(text, most) { return text.length > most ? "…" + text.slice(1 
 function percent(share) { return `${(100 * share).toFixed(1)}\u00a0%`; }
 function number(count) { return count.toLocaleString("en"); }
 
+function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim(); }
+
+// Keep the state of the page in its address, a moment after it last changed: browsers refuse too many changes.
+let keeping = 0;
+function keepInAddress(state) {
+  clearTimeout(keeping);
+  keeping = setTimeout(() => history.replaceState(null, "", `#${new URLSearchParams(state())}`), 150);
+}
+function readAddress() { return new URLSearchParams(location.hash.slice(1)); }
+
 // Make an element; texts among its children stay text.
 function make(name, properties, ...children) {
   const made = Object.assign(document.createElement(name), properties);

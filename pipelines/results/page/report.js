@@ -8,7 +8,7 @@ function choose(k) {
 
 let asked = false;
 function show() {
-  keepState();
+  keepInAddress(stateInWords);
   if (asked) return;
   asked = true;
   requestAnimationFrame(() => { asked = false; showNow(); });

@@ -73,7 +73,7 @@ function thresholdsAsJson() {
 const TEXTS = ["kind", "bearing", "repair", "low", "high", "text", "order"];
 
 function readState() {
-  const given = new URLSearchParams(location.hash.slice(1));
+  const given = readAddress();
   const named = tags.findIndex((tag) => tag.key === given.get("tag"));
   state.tag = named < 0 ? byFrequency[0] ?? 0 : named;
   state.moved.clear();
@@ -85,16 +85,10 @@ function readState() {
   state.linear = given.has("linear");
 }
 
-let keeping = 0;
-function keepState() {
-  clearTimeout(keeping);
-  // Browsers refuse an address that changes with every move of a slider.
-  keeping = setTimeout(() => {
-    const kept = new URLSearchParams();
-    if (tags.length) kept.set("tag", tags[state.tag].key);
-    for (const [k, step] of state.moved) kept.set(`t.${tags[k].key}`, step / STEPS);
-    for (const name of TEXTS) if (state[name]) kept.set(name, state[name]);
-    if (state.linear) kept.set("linear", "1");
-    history.replaceState(null, "", `#${kept}`);
-  }, 150);
+function stateInWords() {
+  const kept = tags.length ? [["tag", tags[state.tag].key]] : [];
+  for (const [k, step] of state.moved) kept.push([`t.${tags[k].key}`, step / STEPS]);
+  for (const name of TEXTS) if (state[name]) kept.push([name, state[name]]);
+  if (state.linear) kept.push(["linear", 1]);
+  return kept;
 }

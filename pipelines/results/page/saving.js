@@ -28,8 +28,6 @@ async function savePng(name, width, height, paint) {
   canvas.toBlob((blob) => download(`${name}.png`, blob), "image/png");
 }
 
-function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim(); }
-
 function write(context, text, x, y, { size = 12, fill = "ink", align = "left", weight = 400, most = Infinity } = {}) {
   context.font = `${weight} ${size}px system-ui, sans-serif`;
   context.fillStyle = colour(fill);
