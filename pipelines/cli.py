@@ -36,6 +36,7 @@ COMMANDS = {
     "predict": Command("pipelines.predict", "tag an archive of images and write Parquet files"),
     "plan": Command("pipelines.plan", "estimate the time and cost of a job before running it"),
     "tag": Command("pipelines.tag", "tag a few images and print the result"),
+    "report": Command("pipelines.report", "look at an output: figures, thresholds and thumbnails on one page"),
     "query": Command("pipelines.query", "find images by their tags, and list, copy or hand them over"),
     "ddl": Command("pipelines.ddl", "print the statement that loads an output into a database"),
     "map": Command("pipelines.map", "put the tagged windows of scenes on a map"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -79,6 +80,7 @@ def read_footer(schema: pa.Schema) -> Footer | None:
         return None
     texts = (footer.bundle, footer.version, *labels, *columns.values(), *chain(*kept))
     sound = all(isinstance(text, str) for text in texts) and all(map(_is_number, footer.thresholds))
+    sound = sound and len(footer.thresholds) == len(labels)
     return footer if sound else None
 
 
@@ -104,4 +106,4 @@ def probability_columns(labels: Sequence[str]) -> dict[str, str]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
