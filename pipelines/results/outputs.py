@@ -69,7 +69,7 @@ class Output:
 
         Raises:
           NoOutputError: there are none, scenetags did not write them, or they were made with several models,
-            thresholds or raster flags.
+            thresholds, rules or raster flags.
           OutputError: a file is damaged.
         """
         first: Footer | None = None
@@ -78,6 +78,7 @@ class Output:
             for what, one, other in (
                 ("models", first.bundle, footer.bundle),
                 ("thresholds", first.thresholds, footer.thresholds),
+                ("rules", first.rules, footer.rules),
                 ("raster flags", first.rendering, footer.rendering),
             ):
                 if one != other:
