@@ -34,7 +34,7 @@ def check_both(run: Run) -> None:
         dataset = ds.dataset(folder, partitioning=None)
         assert dataset.schema.equals(schema)
         found = duckdb.sql(f"select * from read_parquet('{folder}/*.parquet')")
-        assert found
+        assert found is not None
         assert found.columns == schema.names
         assert len(found.fetchall()) == dataset.count_rows()
         footers = [read_footer(pq.read_schema(file)) for file in folder.glob("*.parquet")]

@@ -78,7 +78,7 @@ def opened(browser: Browser, made: Path) -> Iterator[Opened]:
 
 
 def count(opened: Opened, where: str) -> int:
-    return int(duckdb.sql(f"select count(*) {opened.rows} where {where}").fetchall()[0][0])
+    return int(duckdb.execute(f"select count(*) {opened.rows} where {where}").fetchall()[0][0])
 
 
 def effect(browser: Browser) -> list[str]:
@@ -225,7 +225,7 @@ def test_labels_are_compared_at_the_moved_threshold(browser: Browser, made: Path
     told = dict(zip(*[iter(effect(browser))] * 2, strict=True))
     number = "regexp_extract(path, 'chip_([0-9]+)', 1)::int"
     known = f"from read_parquet('{made}/out/predictions/*.parquet') where path like '%chip_%' and {number} < 500"
-    [(hits, bearing, having)] = duckdb.sql(
+    [(hits, bearing, having)] = duckdb.execute(
         f"select count(*) filter (p_road >= 0.35 and {number} % 3 <> 0), count(*) filter (p_road >= 0.35), "
         f"count(*) filter ({number} % 3 <> 0) {known}"
     ).fetchall()
