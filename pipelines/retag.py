@@ -129,6 +129,9 @@ def _retag(flags: argparse.Namespace) -> int:
     try:
         with temporary_files():
             changes = rehearse_retagging(run) if flags.dry_run else retag(run)
+    except interruption.InterruptedRunError as error:
+        log(f"{_NAME}: {error}; the old tags stay", exit_code=int(error.exit_code))
+        return error.exit_code
     except OSError as error:
         where = f"{error.filename}: " if isinstance(error.filename, str) else ""
         log(

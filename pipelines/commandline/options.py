@@ -9,12 +9,13 @@ from typing import Any
 from pipelines import storage
 from pipelines.commandline.parser import UsageError, mistyped
 from pipelines.commandline.rasters import read_rendering
-from pipelines.commandline.scenes import read_grid
+from pipelines.commandline.scenes import read_documents, read_grid
 from pipelines.credentials import flags_without_secrets, url_without_secrets
 from pipelines.images.limits import Limits
 from pipelines.images.rendering import Rendering
 from pipelines.inference import BATCH_SIZE
 from pipelines.reading import READS_IN_FLIGHT
+from pipelines.scenes.documents import Documents
 from pipelines.scenes.grid import Grid
 
 _ACCELERATOR = re.compile(r"type:[\w.-]+;count:[1-9]\d*(;[\w:.-]+)*", re.ASCII)
@@ -34,6 +35,7 @@ class PredictOptions:
     input: tuple[str, ...]
     input_list: str | None = None
     path_column: str = "path"
+    keep_columns: str | None = None
     allow_empty: bool = False
     model: str
     output: str
@@ -63,6 +65,7 @@ class PredictOptions:
     min_valid: float | None = None
     edge: str | None = None
     asset: str | None = None
+    allow_vrt: str | None = None
     progress: str = "auto"
     log_format: str = "text"
     verbose: bool = False
@@ -76,6 +79,7 @@ class PredictOptions:
         """
         self._check_paths()
         read_rendering(self.bands, self.stretch, self.product)
+        _ = self.documents
         if self.grid and self.isolate_decoding:
             raise UsageError("--tile and --isolate_decoding cannot be combined", "omit one of them")
         # The limits keep a slip of the finger from starting so many threads that the system ends the run, or hangs.
@@ -130,6 +134,11 @@ class PredictOptions:
         """How scenes are cut into windows."""
         return read_grid(self.tile, self.stride, self.min_valid, self.edge)
 
+    @property
+    def documents(self) -> Documents:
+        """Which documents may name the files to tag."""
+        return read_documents(self.asset, self.allow_vrt, self.tile, self.bands)
+
     def described(self) -> dict[str, Any]:
         """Return all options by name, without credentials."""
         return {
@@ -151,6 +160,8 @@ class PredictOptions:
             raise UsageError(f"--output {self.output}: an output must be a local folder, or in gs:// or in s3://")
         if self.path_column != PredictOptions.path_column and self.input and not self.input_list:
             raise UsageError(f"--path_column {self.path_column} is of a list", "name the list with --input_list")
+        if self.keep_columns is not None and self.input and not self.input_list:
+            raise UsageError(f"--keep_columns {self.keep_columns} are of a list", "name the list with --input_list")
         if self.beam_flags and not self.beam_flags[0].startswith("-") and self.input:
             raise UsageError(
                 f"unexpected argument {self.beam_flags[0]}",

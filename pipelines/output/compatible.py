@@ -12,7 +12,7 @@ from importlib.metadata import version
 import pyarrow as pa
 
 from pipelines import storage
-from pipelines.output.footers import Footer, read_footer
+from pipelines.output.footers import Footer, probability_columns, read_footer
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, TABLES, Run
 from pipelines.output.schema import (
     EMPTY_COLUMNS,
@@ -20,10 +20,11 @@ from pipelines.output.schema import (
     PREDICTION_COLUMNS,
     SCENE_COLUMNS,
     Column,
+    failure_columns,
     make_schema,
     prediction_columns,
 )
-from pipelines.output.tables import OutputError, open_table, read_each, table_files
+from pipelines.output.tables import NO_ROWS, OutputError, count_rows, open_table, read_each, table_files
 
 _KNOWN: Mapping[str, Sequence[Column]] = {
     PREDICTIONS: (*PREDICTION_COLUMNS, *SCENE_COLUMNS),
@@ -42,6 +43,7 @@ def check_output(run: Run) -> None:
         without `overwrite`, its rows were made with a different model, different thresholds or different columns.
     """
     check_folders(run.output)
+    _check_kept(run)
     expected = _expected(run)
     if run.overwrite:
         check_written_by_us(run, table_files(run.output))
@@ -86,6 +88,20 @@ def as_retagged(run: Run, explicit: bool) -> Run:
     return replace(run, thresholds=footer.thresholds, rules=footer.rules, retagged=True)
 
 
+def _check_kept(run: Run) -> None:
+    """Verify that no column of the list has the name of one of the output's, as programs see it that ignore case."""
+    ours = [column.name for columns in _KNOWN.values() for column in columns]
+    ours += [*probability_columns(run.bundle.labels).values(), *(column.name for column in SCENE_COLUMNS)]
+    taken = set(map(str.lower, ours))
+    for name, _ in run.kept:
+        if name.lower() in taken:
+            raise OutputError(
+                f"--keep_columns: the output has a column {name} besides that of the list",
+                "rename it in the list, or name the columns to keep without it",
+            )
+        taken.add(name.lower())
+
+
 def check_written_by_us(run: Run, files: Iterable[str]) -> None:
     """Verify that a run may delete files of its output's tables.
 
@@ -119,7 +135,8 @@ def _are_ours(table: str, footer: Footer, fields: Sequence[pa.Field]) -> bool:
     """Return whether scenetags, of any version, may have written these columns."""
     names = [field.name for field in fields]
     probabilities = set(footer.columns.values()) if table == PREDICTIONS else set()
-    known = {column.name for column in _KNOWN[table]} | probabilities
+    kept = {column.name for column in footer.kept} if table != EMPTY else set()
+    known = {column.name for column in _KNOWN[table]} | probabilities | kept
     strange = set(names) - known if footer.version == version("scenetags") else set()
     complete = set(names) >= _IN_EVERY_VERSION | probabilities
     texts = all(str(field.type) == "string" for field in fields if field.name in _IN_EVERY_VERSION)
@@ -129,6 +146,9 @@ def _are_ours(table: str, footer: Footer, fields: Sequence[pa.Field]) -> bool:
 def _check_joins(run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str) -> None:
     """Verify that the run's rows may join those of one file; `expected` holds the columns of each table."""
     footer, fields = describe_file(run.output, path)
+    if posixpath.basename(path) == NO_ROWS and not count_rows(path):
+        # The run's first commit replaces it, if its columns are others.
+        return
     holds = f"output {run.output} holds"
     remedy = "choose another --output, or replace the rows with --overwrite"
     if run.overwrite:
@@ -143,6 +163,9 @@ def _check_joins(run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str
     if footer.grid != run.grid:
         theirs, ours = (f"with {grid}" if grid else "without --tile" for grid in (footer.grid, run.grid))
         raise OutputError(f"{holds} rows made {theirs}, not {ours}", remedy)
+    if footer.kept != run.kept:
+        theirs, ours = (", ".join(map(":".join, kept)) or "no columns" for kept in (footer.kept, run.kept))
+        raise OutputError(f"{holds} rows with {theirs} of the list, and this run keeps {ours}", remedy)
     if fields != expected[_table_of(path)]:
         raise OutputError(f"{holds} {path}, whose columns differ from those of this version", remedy)
 
@@ -164,7 +187,7 @@ def _check_choice(run: Run, footer: Footer, holds: str, remedy: str) -> None:
 
 
 def _expected(run: Run) -> dict[str, list[pa.Field]]:
-    columns = {**_KNOWN, PREDICTIONS: prediction_columns(run)}
+    columns = {**_KNOWN, PREDICTIONS: prediction_columns(run), FAILURES: failure_columns(run)}
     return {table: list(make_schema(columns[table], run)) for table in TABLES}
 
 

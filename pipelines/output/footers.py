@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.images.rendering import NO_RENDERING, Rendering, read_rendering
 from pipelines.inference.rules import NO_RULES, Rules, read_rules
+from pipelines.records import KeptColumn
 from pipelines.scenes.grid import NO_GRID, Grid, read_grid
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ class Footer(NamedTuple):
       version: of scenetags.
       rendering: how rasters became pictures.
       grid: how scenes were cut into windows.
+      kept: columns of the list.
       rules: for tags, beyond the thresholds.
       retagged: whether thresholds and rules are those that `scenetags retag` chose for the whole output.
     """
@@ -44,6 +48,7 @@ class Footer(NamedTuple):
     version: str = ""
     rendering: Rendering = NO_RENDERING
     grid: Grid = NO_GRID
+    kept: tuple[KeptColumn, ...] = ()
     rules: Rules = NO_RULES
     retagged: bool = False
 
@@ -58,6 +63,7 @@ def make_footer(run: Run) -> Mapping[str, Any]:
         "columns": probability_columns(run.bundle.labels),
         **({"rendering": run.rendering.described()} if run.rendering else {}),
         **({"grid": run.grid.described()} if run.grid else {}),
+        **({"kept": run.kept} if run.kept else {}),
         **described_choice(run.rules, run.retagged),
     }
 
@@ -79,13 +85,16 @@ def read_footer(schema: pa.Schema) -> Footer | None:
         rendering = read_rendering(described["rendering"]) if "rendering" in described else NO_RENDERING
         grid = read_grid(described["grid"]) if "grid" in described else NO_GRID
         thresholds = tuple(described["thresholds"])
+        kept = tuple(KeptColumn(name, kind) for name, kind in described.get("kept", ()))
         rules = read_rules(described["rules"], labels) if "rules" in described else NO_RULES
         retagged = described.get("retagged", False) is True
-        footer = Footer(described["bundle"], labels, thresholds, columns, made_by, rendering, grid, rules, retagged)
+        made_with = rendering, grid, kept, rules, retagged
+        footer = Footer(described["bundle"], labels, thresholds, columns, made_by, *made_with)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
-    texts = (footer.bundle, footer.version, *labels, *columns.values())
+    texts = (footer.bundle, footer.version, *labels, *columns.values(), *chain(*kept))
     sound = all(isinstance(text, str) for text in texts) and all(map(_is_number, footer.thresholds))
+    sound = sound and len(footer.thresholds) == len(labels)
     return footer if sound else None
 
 
@@ -111,4 +120,4 @@ def probability_columns(labels: Sequence[str]) -> dict[str, str]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

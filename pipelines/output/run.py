@@ -19,7 +19,7 @@ from pipelines.inference.bundle import Bundle
 from pipelines.inference.rules import NO_RULES, Rules
 from pipelines.output.footers import probability_columns
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
-from pipelines.records import HIDING
+from pipelines.records import HIDING, KeptColumn
 from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.storage import Access
 
@@ -79,6 +79,7 @@ class Run(OutputRun):
       access: how buckets are reached.
       rendering: how rasters become pictures.
       grid: how scenes are cut into windows.
+      kept: columns of the list that go into its rows.
       settings: what decides its rows besides bundle and thresholds: the engine, and the limits of images.
       rules: for tags, beyond the thresholds.
       retagged: whether thresholds and rules are those that `scenetags retag` chose for the output.
@@ -92,6 +93,7 @@ class Run(OutputRun):
     access: Access = field(default_factory=Access)
     rendering: Rendering = NO_RENDERING
     grid: Grid = NO_GRID
+    kept: tuple[KeptColumn, ...] = ()
     settings: tuple[str | int, ...] = ()
     rules: Rules = NO_RULES
     retagged: bool = False
@@ -108,7 +110,7 @@ class Run(OutputRun):
         columns = [column.name for column in (*PREDICTION_COLUMNS, *SCENE_COLUMNS, *FAILURE_COLUMNS)]
         columns += probability_columns(self.bundle.labels).values()
         made_with = self.bundle.digest, self.thresholds, self.rendering, self.grid, self.settings, version("scenetags")
-        rows = json.dumps([*made_with, columns])
+        rows = json.dumps([*made_with, columns, *self.kept])
         return storage.join(self.output, f"{SHADOW}{hashlib.sha256(rows.encode()).hexdigest()[:12]}")
 
 

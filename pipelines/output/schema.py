@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.output.footers import FOOTER, make_footer, probability_columns
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines.output.run import Run
-    from pipelines.records import Failure, Footprint, Prediction, Window
+    from pipelines.records import Failure, Footprint, ImageRef, KeptColumn, Prediction, Window
 
 
 class Column(NamedTuple):
@@ -55,6 +55,10 @@ def _of_footprint(take: Callable[[Footprint], Any]) -> Callable[[Tagged, Run], A
 
 def _of_window(take: Callable[[Window], Any]) -> Callable[[Tagged, Run], Any]:
     return lambda row, _: row.prediction.ref.window and take(row.prediction.ref.window)
+
+
+def _name_scene(ref: ImageRef) -> str | None:
+    return (ref.item.id if ref.item else ref.window.scene) if ref.window else None
 
 
 def _of_failure(take: Callable[[Failure], Any]) -> Callable[[Failure, Run], Any]:
@@ -115,7 +119,8 @@ PREDICTION_COLUMNS = (
     Column(
         "fingerprint",
         "string",
-        "identifies the version of the file: size and modification time, or generation or ETag in a bucket",
+        "identifies the version of the file: size and modification time, or generation or ETag in a bucket; of a scene "
+        "of several files, a digest of theirs",
         _of_prediction(lambda prediction: prediction.ref.fingerprint),
     ),
     _MODEL,
@@ -123,13 +128,19 @@ PREDICTION_COLUMNS = (
 )
 
 SCENE_COLUMNS = (
-    Column("scene", "string", "path of the scene", _of_window(lambda window: window.scene), repeats=True),
+    Column(
+        "scene",
+        "string",
+        "id of the STAC item that named the scene, else path of the scene",
+        lambda row, _: _name_scene(row.prediction.ref),
+        repeats=True,
+    ),
     Column("col_off", "int32", "column of the scene at which the window begins", _of_window(lambda one: one.column)),
     Column("row_off", "int32", "row of the scene at which the window begins", _of_window(lambda one: one.row)),
     Column(
         "datetime",
         "timestamp",
-        "when the scene was taken, UTC; null if it does not say so",
+        "when the scene was taken, UTC, as its STAC item says it, or else the scene itself; null if neither does",
         _of_footprint(lambda footprint: footprint.taken and datetime.fromisoformat(footprint.taken)),
         repeats=True,
     ),
@@ -182,9 +193,39 @@ FAILURE_COLUMNS = (
 )
 
 
+_KEPT: Mapping[str, Callable[[str], Any]] = {
+    "string": str,
+    "int64": int,
+    "float64": float,
+    "bool": "true".__eq__,
+    "date": date.fromisoformat,
+    "timestamp": datetime.fromisoformat,
+    "local_timestamp": datetime.fromisoformat,
+}
+"""Types of columns that are kept of a list, and how a value is read from its text."""
+
+
 def prediction_columns(run: Run) -> Sequence[Column]:
     """Return the columns of the predictions of a run."""
-    return (*PREDICTION_COLUMNS, *SCENE_COLUMNS) if run.grid else PREDICTION_COLUMNS
+    scenes = SCENE_COLUMNS if run.grid else ()
+    return (*PREDICTION_COLUMNS, *scenes, *_kept_columns(run, lambda row: row.prediction.ref))
+
+
+def failure_columns(run: Run) -> Sequence[Column]:
+    """Return the columns of the failures of a run."""
+    return (*FAILURE_COLUMNS, *_kept_columns(run, lambda row: row))
+
+
+def _kept_columns(run: Run, listed: Callable[[Any], ImageRef | Failure]) -> Sequence[Column]:
+    """Return the columns that are kept of the list; `listed` returns what a row says of its image's place in it."""
+
+    def take(index: int, kept: KeptColumn) -> Callable[[Any, Run], Any]:
+        return lambda row, _: next((_KEPT[kept.type](text) for text in listed(row).kept[index:][:1] if text), None)
+
+    return [
+        Column(kept.name, kept.type, f"as in the list: `{kept.name}`", take(index, kept))
+        for index, kept in enumerate(run.kept)
+    ]
 
 
 def describe(columns: Sequence[Column]) -> str:
@@ -206,6 +247,13 @@ def make_schema(columns: Sequence[Column], run: Run) -> pa.Schema:
 
     fields = [(name, _arrow_type(column.type)) for column in columns for name in _names(column, run)]
     return pa.schema(fields, metadata={FOOTER: json.dumps(make_footer(run))})
+
+
+def column_types(columns: Sequence[Column]) -> pa.Schema:
+    """Return the Arrow types of columns, of which none is `per_label`."""
+    import pyarrow as pa
+
+    return pa.schema([(column.name, _arrow_type(column.type)) for column in columns])
 
 
 def make_table(columns: Sequence[Column], rows: Sequence[Any], run: Run) -> pa.Table:
@@ -238,10 +286,15 @@ def _arrow_type(name: str) -> pa.DataType:
     return {
         "string": pa.string(),
         "int32": pa.int32(),
+        "int64": pa.int64(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+        "date": pa.date32(),
         "float32": pa.float32(),
         "list<string>": names,
         "binary": pa.binary(),
         "timestamp": pa.timestamp("us", tz="UTC"),
+        "local_timestamp": pa.timestamp("us"),
         "struct<xmin, ymin, xmax, ymax: float64>": pa.struct(
             [(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")]
         ),

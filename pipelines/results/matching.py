@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.output.footers import Footer
+from pipelines.output.run import FAILURES
 from pipelines.output.tags import mark_tags
 from pipelines.results.outputs import NoOutputError, Output
 from pipelines.supervision.machine import available_cores, usable_memory
@@ -93,8 +94,7 @@ def _load(database: DuckDBPyConnection, name: str, output: Output, footer: Foote
 
 def _load_failures(database: DuckDBPyConnection, name: str, output: Output) -> None:
     database.execute(f"CREATE TABLE {name} (path VARCHAR)")
-    failures = Output(output.path, output.failure_files, ())
-    for batch in failures.pieces(_PATHS) if output.failure_files else ():
+    for batch in output.pieces(_PATHS, table=FAILURES):
         _insert(database, name, pa.table(batch))
 
 
