@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines import storage
-from pipelines.commandline.files import write_named
-from pipelines.commandline.parser import Parser, UsageError, between, print_error
+from pipelines.commandline.files import check_named, write_named
+from pipelines.commandline.parser import Parser, between, print_error
 from pipelines.commandline.printing import log, show
 from pipelines.errors import ExitCode, ScenetagsError
 
@@ -41,6 +39,8 @@ exit codes: 0 done, 2 wrong usage, or outputs that cannot be compared, 3 more ta
 """
 
 _NAME = "scenetags compare"
+_EXAMPLES = 4
+"""Images on the page for each tag that was gained, and for each that was lost."""
 _SHOWN = 5
 """Largest changes on the screen; the JSON has more."""
 
@@ -64,6 +64,11 @@ def _parser() -> Parser:
         metavar="NAME",
         help="a tag to look at; can be repeated (default: all of both models)",
     )
+    parser.add_argument(
+        "--html",
+        metavar="FILE.html",
+        help="write a page with the figures, and with thumbnails of images whose tags or probabilities changed most",
+    )
     parser.add_argument("--json", metavar="FILE.json", help="write the figures as JSON; - for standard output")
     parser.add_argument(
         "--max_changed",
@@ -75,14 +80,17 @@ def _parser() -> Parser:
 
 
 def _compare(flags: argparse.Namespace) -> int:
-    _check_json(flags.json)
+    if flags.html:
+        check_named("--html", flags.html, (".html", ".htm"))
+    if flags.json not in (None, "-"):
+        check_named("--json", flags.json, (".json",))
     # Imported here: DuckDB and Arrow would make `--help` slow.
     from pipelines.results.comparison import compare
     from pipelines.results.outputs import open_output
 
     outputs = [open_output(path) for path in (flags.a, flags.b)]
     footers = [output.footer() for output in outputs]
-    comparison = compare(outputs, footers, _tags(flags.tag, footers))
+    comparison = compare(outputs, footers, _tags(flags.tag, footers), _EXAMPLES if flags.html else 0)
     described = {"a": _of(outputs[0], footers[0]), "b": _of(outputs[1], footers[1]), **comparison.described()}
     text = json.dumps(described, indent=2)
     stream = sys.stderr if flags.json == "-" else sys.stdout
@@ -91,6 +99,10 @@ def _compare(flags: argparse.Namespace) -> int:
         show(*text.split("\n"))
     elif flags.json:
         write_named("--json", flags.json, f"{text}\n")
+    if flags.html:
+        from pipelines.results.comparison_page import make_page
+
+        write_named("--html", flags.html, make_page(outputs, footers, comparison))
     if flags.max_changed is not None and comparison.changed > flags.max_changed:
         log(
             f"{_NAME}: {comparison.changed:.2%} of the tags differ, more than --max_changed {flags.max_changed:g} "
@@ -99,14 +111,6 @@ def _compare(flags: argparse.Namespace) -> int:
         )
         return ExitCode.TOO_MANY_CHANGES
     return ExitCode.DONE
-
-
-def _check_json(path: str | None) -> None:
-    """Refuse a file that could not be written in the end."""
-    if path is None or path == "-":
-        return
-    if storage.is_remote(path) or not os.path.isdir(os.path.dirname(path) or "."):
-        raise UsageError(f"--json {path} is not a file in a local folder", "create the folder first")
 
 
 def _tags(names: Sequence[str], footers: Sequence[Footer]) -> tuple[str, ...]:
@@ -130,16 +134,12 @@ def _of(output: Output, footer: Footer) -> dict[str, object]:
 
 def _report(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Comparison) -> Iterator[str]:
     """Say in lines what differs."""
-    images, (a, b) = comparison.images, footers
+    from pipelines.results.comparison import differing
+
+    images, different = comparison.images, differing(footers)
     yield f"A: {outputs[0].path}"
     yield f"B: {outputs[1].path}"
-    same = {
-        "model": a.bundle == b.bundle,
-        "thresholds": (a.labels, a.thresholds) == (b.labels, b.thresholds),
-        "rules": a.rules == b.rules,
-    }
-    differing = [name for name, is_same in same.items() if not is_same]
-    yield f"different: {', '.join(differing)}" if differing else "same model, thresholds and rules"
+    yield f"different: {', '.join(different)}" if different else "same model, thresholds and rules"
     for name, labels in (("A", comparison.only_a), ("B", comparison.only_b)):
         if labels:
             yield f"labels that only the model of {name} knows: {', '.join(labels)}"
@@ -161,9 +161,8 @@ def _table(comparison: Comparison) -> Iterator[str]:
     width = max(len("tag"), *(len(tag.tag) for tag in comparison.tags))
     titles = ("in A", "in B", "kept", "gained", "lost", "mean change", "largest")
     yield f"{'tag':{width}}  " + "  ".join(f"{title:>11}" for title in titles)
-    both = comparison.images.both
     for tag in comparison.tags:
-        rates = [f"{(tag.kept + alone) / both:.2%}" for alone in (tag.lost, tag.gained)]
+        rates = [f"{rate:.2%}" for rate in comparison.rates(tag)]
         counts = [f"{number:,}" for number in (tag.kept, tag.gained, tag.lost)]
         changes = ["" if change is None else f"{change:.4f}" for change in (tag.mean_change, tag.largest_change)]
         yield f"{tag.tag:{width}}  " + "  ".join(f"{cell:>11}" for cell in (*rates, *counts, *changes)).rstrip()

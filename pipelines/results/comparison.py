@@ -12,6 +12,8 @@ from pipelines.results.outputs import NoOutputError, Output
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+GAINED, LOST = "gained", "lost"
+
 MOST_SHOWN = 20
 """Images among the largest changes."""
 
@@ -61,19 +63,21 @@ class TagChanges(NamedTuple):
 
 
 class Change(NamedTuple):
-    """The largest change of a probability in an image.
+    """The change of a probability in an image.
 
     Attributes:
       path: of the image.
       tag: whose probability it is.
-      a: the probability in A.
+      a: the probability in A; None if its model does not know the label.
       b: and in B.
+      fingerprint: of the image in B.
     """
 
     path: str
     tag: str
-    a: float
-    b: float
+    a: float | None
+    b: float | None
+    fingerprint: str
 
 
 class Comparison(NamedTuple):
@@ -85,6 +89,7 @@ class Comparison(NamedTuple):
       largest: the images whose probabilities changed most, the largest change first.
       only_a: labels that only the model of A knows.
       only_b: and only that of B.
+      examples: by tag and `GAINED` or `LOST`, some of these images, the largest change first.
     """
 
     images: Images
@@ -92,6 +97,7 @@ class Comparison(NamedTuple):
     largest: Sequence[Change]
     only_a: Sequence[str]
     only_b: Sequence[str]
+    examples: Mapping[tuple[str, str], Sequence[Change]]
 
     @property
     def changed(self) -> float:
@@ -107,23 +113,31 @@ class Comparison(NamedTuple):
             "changed": round(self.changed, _DIGITS),
             "labels_only_in_a": list(self.only_a),
             "labels_only_in_b": list(self.only_b),
-            "tags": [{**tag._asdict(), **self._rates(tag)} for tag in self.tags],
-            "largest_changes": [change._asdict() for change in self.largest],
+            "tags": [{**tag._asdict(), **self._described_rates(tag)} for tag in self.tags],
+            "largest_changes": [
+                {"path": change.path, "tag": change.tag, "a": change.a, "b": change.b} for change in self.largest
+            ],
         }
 
-    def _rates(self, tag: TagChanges) -> Mapping[str, float]:
-        both = self.images.both
-        found = {"rate_a": tag.kept + tag.lost, "rate_b": tag.kept + tag.gained}
-        return {name: round(number / both, _DIGITS) for name, number in found.items()}
+    def rates(self, tag: TagChanges) -> tuple[float, float]:
+        """Return the shares of the images in both that have a tag in A and in B, 0 to 1."""
+        return (tag.kept + tag.lost) / self.images.both, (tag.kept + tag.gained) / self.images.both
+
+    def _described_rates(self, tag: TagChanges) -> Mapping[str, float]:
+        rate_a, rate_b = self.rates(tag)
+        return {"rate_a": round(rate_a, _DIGITS), "rate_b": round(rate_b, _DIGITS)}
 
 
-def compare(outputs: Sequence[Output], footers: Sequence[Footer], tags: Sequence[str] = ()) -> Comparison:
+def compare(
+    outputs: Sequence[Output], footers: Sequence[Footer], tags: Sequence[str] = (), examples: int = 0
+) -> Comparison:
     """Compare two outputs.
 
     Args:
       outputs: A and B.
       footers: what their predictions were made with.
       tags: to look at; all labels of both models if there are none.
+      examples: images to name for each tag that was gained, and for each that was lost.
 
     Raises:
       NoOutputError: they have no image in common, or one of them cannot be read.
@@ -149,7 +163,19 @@ def compare(outputs: Sequence[Output], footers: Sequence[Footer], tags: Sequence
             _largest(database, labels, shared),
             [label for label in labels if label not in of_b],
             [label for label in labels if label not in of_a],
+            _examples(database, labels, examples) if examples else {},
         )
+
+
+def differing(footers: Sequence[Footer]) -> list[str]:
+    """Name what two outputs were made with differently: `model`, `thresholds`, `rules`."""
+    a, b = footers
+    same = {
+        "model": a.bundle == b.bundle,
+        "thresholds": (a.labels, a.thresholds) == (b.labels, b.thresholds),
+        "rules": a.rules == b.rules,
+    }
+    return [name for name, is_same in same.items() if not is_same]
 
 
 def _images(database: DuckDBPyConnection, labels: int) -> Images:
@@ -193,15 +219,39 @@ def _largest(database: DuckDBPyConnection, labels: Sequence[str], shared: Sequen
     pairs = ", ".join(f"a.p_{number}, b.p_{number}" for number in shared)
     found = rows(
         database,
-        f"SELECT path, {pairs} FROM {MATCHED} ORDER BY greatest({largest}) DESC, path LIMIT {MOST_SHOWN}",
+        f"SELECT path, b.fingerprint, {pairs} FROM {MATCHED} "
+        f"ORDER BY greatest({largest}) DESC, path LIMIT {MOST_SHOWN}",
     )
     changes = []
-    for path, *probabilities in found:
+    for path, fingerprint, *probabilities in found:
         by_tag = zip((labels[number] for number in shared), probabilities[::2], probabilities[1::2], strict=True)
         tag, a, b = max(by_tag, key=lambda change: abs(change[2] - change[1]))
         if a != b:
-            changes.append(Change(path, tag, round(a, _DIGITS), round(b, _DIGITS)))
+            changes.append(Change(path, tag, round(a, _DIGITS), round(b, _DIGITS), fingerprint or ""))
     return changes
+
+
+def _examples(
+    database: DuckDBPyConnection, labels: Sequence[str], most: int
+) -> dict[tuple[str, str], Sequence[Change]]:
+    """Choose images for each tag: the largest changes; of equal ones, the last by their paths."""
+    wanted = [
+        (number, label, kind, f"{one}.t_{number} AND NOT {other}.t_{number}")
+        for number, label in enumerate(labels)
+        for kind, one, other in ((GAINED, "b", "a"), (LOST, "a", "b"))
+    ]
+    chosen = ", ".join(
+        f"arg_max({{'path': path, 'a': a.p_{number}, 'b': b.p_{number}, 'fingerprint': b.fingerprint}}, "
+        f"{{'change': coalesce(abs(b.p_{number} - a.p_{number}), 0), 'path': path}}, {most}) FILTER (WHERE {condition})"
+        for number, _, _, condition in wanted
+    )
+    [found] = rows(database, f"SELECT {chosen} FROM {MATCHED}")
+    return {
+        (label, kind): [
+            Change(one["path"], label, one["a"], one["b"], one["fingerprint"] or "") for one in examples or ()
+        ]
+        for (_, label, kind, _), examples in zip(wanted, found, strict=True)
+    }
 
 
 def _rounded(number: float | None) -> float | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from html.parser import HTMLParser
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,10 +18,12 @@ import pytest
 
 from pipelines import compare as command
 from pipelines.output.footers import probability_columns
+from tests.image_files import picture, unmarked_rgba_jpeg
 
 OLD = ("clear", 'it\'s "haze"; --', "road")
 NEW = ("road", "clear", "water")
 ALL = (*OLD, "water")
+JPEG = "data:image/jpeg;base64"
 Rows = Mapping[str, tuple[Sequence[str], Mapping[str, float]]]
 
 
@@ -154,9 +159,71 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path, capsys: pytest.Capt
         ([tmp_path / "none"], "has no predictions/*.parquet"),
         ([tmp_path / "missing"], "no folder at"),
         ([a, "--tag=raod"], "--tag raod: raod is not a label of the model; did you mean road?"),
-        ([a, "--json=missing/x.json"], "is not a file in a local folder"),
+        ([a, "--json=missing/x.json"], "the folder does not exist; create it first"),
         ([a, "--max_changed=2%"], "'2%' is not a number"),
     ):
         assert command.main([str(a), *map(str, flags)]) == 2
         [line] = capsys.readouterr().err.splitlines()
         assert message in line
+
+
+def test_a_page_shows_the_images_that_changed_and_names_of_strangers_as_text(tmp_path: Path) -> None:
+    names = ("<script>alert(1)<!--.jpg", "a'\"b.jpg", "new\nline.jpg", "\u202egpj.jpg", f"{'long' * 50}.jpg")
+    folder = tmp_path / "chips"
+    folder.mkdir()
+    paths = [str(folder / name) for name in names]
+    for seed, path in enumerate(paths):
+        Path(path).write_bytes(unmarked_rgba_jpeg(picture(seed=seed)))
+    paths.append(str(folder / "gone.jpg"))
+    labels = ("clear", "<b>road</b>")
+    before, after = (dict.fromkeys(labels, probability) for probability in (0.25, 0.75))
+    outputs = [
+        str(write(tmp_path / "a", labels, {path: ([], before) for path in paths})),
+        str(write(tmp_path / "b", labels, {path: (["<b>road</b>"], after) for path in paths})),
+    ]
+
+    assert command.main([*outputs, "--html", str(tmp_path / "page.html")]) == 0
+
+    page = (tmp_path / "page.html").read_text()
+    look = Look()
+    look.feed(page)
+    style = base64.b64encode(hashlib.sha256(look.style.encode()).digest()).decode()
+    assert look.policy == (
+        f"default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    assert look.elements.isdisjoint({"script", "iframe", "link", "object"})
+    # Each of the six among the largest changes, and four among those that gained the tag.
+    assert look.pictures.count(JPEG) + look.shown.count("the original is gone") == 10
+    assert look.pictures.count(JPEG) >= 8
+    assert "gained: 4 of 6 images" in look.shown
+    for name in ("<script>alert(1)<!--.jpg", "a'\"b.jpg", "new\\nline.jpg", "\\u202egpj.jpg", "<b>road</b>"):
+        assert name in look.shown
+
+
+class Look(HTMLParser):
+    """What a browser makes of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: set[str] = set()
+        self.pictures: list[str] = []
+        self.shown = self.style = self.policy = ""
+        self._within = ""
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.add(tag)
+        self._within = tag
+        named = dict(attributes)
+        if tag == "img":
+            self.pictures.append(str(named["src"]).partition(",")[0])
+        if named.get("http-equiv"):
+            self.policy = str(named["content"])
+
+    def handle_endtag(self, tag: str) -> None:
+        self._within = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._within == "style":
+            self.style += data
+        else:
+            self.shown += data
