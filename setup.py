@@ -22,6 +22,7 @@ setup(
         "ai-edge-litert>=2.1",
         "apache-beam>=2.77",
         "bracex>=2.5",
+        "flatbuffers>=25",
         "google-cloud-storage>=3.1",
         "numpy>=2",
         "pillow>=12.1",
