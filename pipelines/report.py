@@ -31,7 +31,7 @@ exit codes: 0 done, 2 wrong usage, or no output that can be read as a whole, 130
 """
 
 _NAME = "scenetags report"
-_IMAGES, _MOST_IMAGES = 600, 1500
+_IMAGES, _MOST_IMAGES = 600, 1000
 """Images on the page: by default, and so many that it stays below 15 MB."""
 
 

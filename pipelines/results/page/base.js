@@ -25,7 +25,7 @@ function shorten(text, most) { return text.length > most ? "…" + text.slice(1 
 function percent(share) { return `${(100 * share).toFixed(1)}\u00a0%`; }
 function number(count) { return count.toLocaleString("en"); }
 
-function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim(); }
+function tone(name) { return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim(); }
 
 // Keep the state of the page in its address, a moment after it last changed: browsers refuse too many changes.
 let keeping = 0;

@@ -21,14 +21,14 @@ function drawChart(context, width, height, k) {
   const x = (at) => LEFT + at / STEPS * wide, floor = TOP + high;
   for (const count of levels(most)) {
     const y = Math.round(floor - up(count)) + 0.5;
-    context.fillStyle = colour("line");
+    context.fillStyle = tone("line");
     context.fillRect(LEFT, y, wide, 1);
     write(context, brief(count), LEFT - 6, y, { size: 11, fill: "soft", align: "right" });
   }
   bars.forEach((count, place) => {
     if (!count) return;
     const bin = place * together, side = x(bin + together) - x(bin);
-    context.fillStyle = colour(bin + together > step ? "accent" : "bar");
+    context.fillStyle = tone(bin + together > step ? "accent" : "bar");
     const rise = Math.max(1, up(count));
     context.fillRect(x(bin), floor - rise, Math.max(1, side - (side > 4 ? 1 : 0)), rise);
   });
@@ -41,7 +41,7 @@ function drawChart(context, width, height, k) {
 }
 
 function drawLine(context, x, floor, name, dashes) {
-  context.strokeStyle = colour(name);
+  context.strokeStyle = tone(name);
   context.lineWidth = dashes.length ? 1 : 2;
   context.setLineDash(dashes);
   context.beginPath();
@@ -111,7 +111,7 @@ function drawSpark(canvas, k) {
   const side = width / bars.length, step = stepOf(k);
   bars.forEach((count, place) => {
     const rise = count ? Math.max(1, Math.log1p(count) / most * height) : 0;
-    context.fillStyle = colour((place + 1) * 25 > step ? "accent" : "bar");
+    context.fillStyle = tone((place + 1) * 25 > step ? "accent" : "bar");
     context.fillRect(place * side, height - rise, side - 0.5, rise);
   });
 }

@@ -110,7 +110,7 @@ function tellSample() {
   const changed = predicted.filter((image) => image.picture && image.problem).length;
   const reasons = new Map();
   for (const { problem } of without) reasons.set(problem, (reasons.get(problem) || 0) + 1);
-  const told = [`A sample of ${number(predicted.length)} of ${number(page.rows)} images, chosen with seed ${page.seed}: for each tag those at the ends and at the threshold, ` +
+  const told = [!predicted.length ? "No images: none were asked for, or there are no predictions." : `A sample of ${number(predicted.length)} of ${number(page.rows)} images, chosen with seed ${page.seed}: for each tag those at the ends and at the threshold, ` +
     "examples of each repair, and some by chance. All other figures on this page are of all rows."];
   for (const [problem, many] of [...reasons].sort((one, other) => other[1] - one[1]).slice(0, 3)) {
     told.push(`${number(many)} without a thumbnail: ${problem || "none was asked for"}.`);
@@ -141,7 +141,7 @@ function saveSheet() {
     write(context, element("found").textContent, 16, 22, { size: 15, weight: 600, most: width - 32 });
     for (const [place, image] of found.entries()) {
       const left = 15 + (place % across) * (side + 10), top = 44 + Math.floor(place / across) * high, { picture, path, failure, size } = images[image];
-      context.fillStyle = colour("ground");
+      context.fillStyle = tone("ground");
       context.fillRect(left, top, side, side);
       if (picture) {
         const drawn = make("img", { src: `data:image/jpeg;base64,${picture}` });

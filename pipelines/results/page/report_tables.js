@@ -39,10 +39,10 @@ function paintTogether() {
       context.restore();
       paired.forEach((other, column) => {
         const share = k === other ? 0 : together(k, other), x = left + side * column, y = top + side * row;
-        context.fillStyle = colour("ground");
+        context.fillStyle = tone("ground");
         context.fillRect(x, y, side - 1, side - 1);
         context.globalAlpha = 0.5 * share;
-        context.fillStyle = colour("accent");
+        context.fillStyle = tone("accent");
         context.fillRect(x, y, side - 1, side - 1);
         context.globalAlpha = 1;
         if (share) write(context, share < 0.005 ? "<1" : (100 * share).toFixed(0), x + side / 2, y + side / 2, { size: 11, align: "center" });

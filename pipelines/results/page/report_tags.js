@@ -106,7 +106,7 @@ function paintTags() {
     shown.forEach((k, place) => {
       const y = 52 + 22 * place, side = (width - 330) * bearing(k) / most;
       write(context, tags[k].name, 170, y, { align: "right", most: 155 });
-      context.fillStyle = colour("accent");
+      context.fillStyle = tone("accent");
       context.fillRect(180, y - 7, side, 14);
       write(context, `${number(bearing(k))}   ${page.rows ? percent(bearing(k) / page.rows) : ""}`, 188 + side, y, { fill: "soft" });
     });

@@ -28,7 +28,9 @@ MOST_BYTES = 1 << 30
 
 _SECONDS = 60.0
 """After which no further original is fetched: a storage that does not answer must not keep the report waiting."""
-_QUALITY = 80
+_MOST_PICTURES = 6_000_000
+"""Bytes of all pictures together, so that the page stays below 15 MB."""
+_QUALITIES = (80, 60, 40, 20)
 
 
 class Thumbnail(NamedTuple):
@@ -77,6 +79,7 @@ def _fetch(
     wanted: Sequence[tuple[str, ImageRef]], fingerprints: Mapping[str, str], footer: Footer, deadline: float
 ) -> dict[str, Thumbnail]:
     made = {path: Thumbnail(problem=TOO_LATE) for path, _ in wanted}
+    allowed = _MOST_PICTURES // max(1, len(wanted))
 
     def in_time() -> Iterator[ImageRef]:
         for _, ref in wanted:
@@ -91,7 +94,7 @@ def _fetch(
             if isinstance(read, Image):
                 changed = fingerprints[path] not in ("", read.ref.fingerprint)
                 problem = "the original has changed since it was tagged" if changed else ""
-                made[path] = Thumbnail(_encode(read.pixels), problem)
+                made[path] = Thumbnail(_encode(read.pixels, allowed), problem)
             elif isinstance(read, Failure):
                 made[path] = Thumbnail(problem=read.message)
             else:
@@ -110,7 +113,13 @@ def _order(ref: ImageRef) -> tuple[str, int, int]:
     return (ref.place.archive, ref.place.start, 0) if ref.place else (ref.path, 0, 0)
 
 
-def _encode(pixels: Pixels) -> bytes:
+def _encode(pixels: Pixels, most_bytes: int) -> bytes:
+    """Encode as JPEG, in as good a quality as so many bytes allow."""
     file = io.BytesIO()
-    Pictures.fromarray(pixels).save(file, "jpeg", quality=_QUALITY)
+    for quality in _QUALITIES:
+        file.seek(0)
+        file.truncate()
+        Pictures.fromarray(pixels).save(file, "jpeg", quality=quality)
+        if file.tell() <= most_bytes:
+            break
     return file.getvalue()

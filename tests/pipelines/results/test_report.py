@@ -15,7 +15,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,6 +33,7 @@ from tests.pipelines.results.report_outputs import (
     COLUMNS,
     LABELS,
     THRESHOLDS,
+    ask,
     draw_probabilities,
     failure,
     footer,
@@ -83,13 +83,13 @@ def test_counts_at_every_threshold_and_of_every_pair_of_tags_are_those_of_sql(ou
     for place, (label, column) in enumerate(COLUMNS.items()):
         at = tally.histograms[place][::-1].cumsum()[::-1]
         counts = ", ".join(f"count(*) filter ({column} >= {step / BINS})" for step in range(0, BINS + 1, 7))
-        assert at[::7].tolist() == list(duckdb.sql(f"select {counts} {rows}").fetchall()[0])
+        assert at[::7].tolist() == list(ask(f"select {counts} {rows}")[0])
         pairs = ", ".join(f"count(*) filter (list_has_all(tags, ['{label}', '{other}']))" for other in LABELS)
-        assert tally.together[place].tolist() == list(duckdb.sql(f"select {pairs} {rows}").fetchall()[0])
-        reaching = duckdb.sql(f"select count(*) {rows} where {column} >= {THRESHOLDS[place]}").fetchall()[0][0]
+        assert tally.together[place].tolist() == list(ask(f"select {pairs} {rows}")[0])
+        reaching = ask(f"select count(*) {rows} where {column} >= {THRESHOLDS[place]}")[0][0]
         assert (tally.reaching[place], tally.tagged[place]) == (reaching, reaching)
     assert tally.rows == 400
-    assert tally.untagged == duckdb.sql(f"select count(*) {rows} where len(tags) = 0").fetchall()[0][0]
+    assert tally.untagged == ask(f"select count(*) {rows} where len(tags) = 0")[0][0]
 
 
 def test_failures_are_counted_by_reason_with_examples(output: Path) -> None:
@@ -115,7 +115,7 @@ def test_the_images_are_those_at_the_ends_and_at_the_threshold(output: Path) -> 
             ("just over", "asc", f"where {column} >= {THRESHOLDS[place]}"),
             ("just under", "desc", f"where {column} < {THRESHOLDS[place]}"),
         ):
-            expected = duckdb.sql(f"select {column} {rows} {where} order by 1 {order} limit 12").fetchall()
+            expected = ask(f"select {column} {rows} {where} order by 1 {order} limit 12")
             most = sorted(of[kind], reverse=order == "desc")
             assert 6 <= len(most) <= 12
             assert most == [value for (value,) in expected][: len(most)], kind
@@ -272,7 +272,7 @@ class Elements(HTMLParser):
 EVIL = "</script><script>alert(1)</script><img src=//x onerror=alert(1)><!--\"'&$title\u202e\n"
 
 
-def test_names_of_strangers_are_data_on_the_page(output: Path, tmp_path: Path) -> None:
+def test_names_of_strangers_are_data_in_a_report(output: Path, tmp_path: Path) -> None:
     columns = {**COLUMNS, EVIL: "p_road"}
     del columns["road"]
     labels = [EVIL if label == "road" else label for label in LABELS]
@@ -294,7 +294,7 @@ def test_names_of_strangers_are_data_on_the_page(output: Path, tmp_path: Path) -
     assert EVIL in [tag["key"] for tag in page["tags"]]
 
 
-def test_the_page_may_run_its_own_script_and_reach_nothing(output: Path, tmp_path: Path) -> None:
+def test_the_page_of_a_report_may_run_its_own_script_and_reach_nothing(output: Path, tmp_path: Path) -> None:
     assert make(output, tmp_path / "x.html") == 0
 
     page = (tmp_path / "x.html").read_text()
@@ -381,11 +381,11 @@ def test_an_output_that_cannot_be_read_as_a_whole_is_one_line(
         (["out", "--html=x.pdf"], "--html x.pdf is not a local .html file"),
         (["out", "--html=gs://b/x.html"], "--html gs://b/x.html is not a local .html file"),
         (["out", "--html=gone/x.html"], "--html gone/x.html: the folder does not exist; create it first"),
-        (["out", "--html=x.html", "--images=2000"], "2000 is too large; the maximum is 1500"),
+        (["out", "--html=x.html", "--images=2000"], "2000 is too large; the maximum is 1000"),
         (["out", "--html=x.html", "--labels=gone.csv"], "gone.csv: No such file or directory"),
     ],
 )
-def test_flags_that_cannot_be_carried_out_are_one_line(
+def test_flags_of_a_report_that_cannot_be_carried_out_are_one_line(
     flags: Sequence[str],
     said: str,
     output: Path,
