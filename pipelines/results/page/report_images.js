@@ -110,8 +110,13 @@ function tellSample() {
   const changed = predicted.filter((image) => image.picture && image.problem).length;
   const reasons = new Map();
   for (const { problem } of without) reasons.set(problem, (reasons.get(problem) || 0) + 1);
-  const told = [!predicted.length ? "No images: none were asked for, or there are no predictions." : `A sample of ${number(predicted.length)} of ${number(page.rows)} images, chosen with seed ${page.seed}: for each tag those at the ends and at the threshold, ` +
-    "examples of each repair, and some by chance. All other figures on this page are of all rows."];
+  const told = [];
+  if (!predicted.length) told.push("No images: none were asked for, or there are no predictions.");
+  else if (predicted.length === page.rows) told.push(`All ${number(page.rows)} images.`);
+  else {
+    told.push(`A sample of ${number(predicted.length)} of ${number(page.rows)} images, chosen with seed ${page.seed}: for each tag those at the ends and at the threshold, ` +
+      "examples of each repair, and some by chance. All other figures on this page are of all rows.");
+  }
   for (const [problem, many] of [...reasons].sort((one, other) => other[1] - one[1]).slice(0, 3)) {
     told.push(`${number(many)} without a thumbnail: ${problem || "none was asked for"}.`);
   }

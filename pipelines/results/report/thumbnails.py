@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from typing import NamedTuple
 
 from PIL import Image as Pictures
 
+from pipelines import storage
 from pipelines.images import DecodeSettings, ignore_metadata_warnings
 from pipelines.images.decoding import Pixels
 from pipelines.images.limits import Limits
@@ -27,7 +29,7 @@ MOST_BYTES = 1 << 30
 """Fetched for all thumbnails together."""
 
 _SECONDS = 60.0
-"""After which no further original is fetched: a storage that does not answer must not keep the report waiting."""
+"""After which no further original is fetched: storage that does not answer must not keep the report waiting."""
 _MOST_PICTURES = 6_000_000
 """Bytes of all pictures together, so that the page stays below 15 MB."""
 _QUALITIES = (80, 60, 40, 20)
@@ -59,7 +61,25 @@ def make_thumbnails(
       What became of each, by its path.
     """
     ignore_metadata_warnings()
-    deadline = time.monotonic() + _SECONDS
+    with _patient_for(_SECONDS) as deadline:
+        return _make(fingerprints, footer, most_bytes, deadline)
+
+
+@contextmanager
+def _patient_for(seconds: float) -> Iterator[float]:
+    """Yield the time of the monotonic clock at which nothing is retried any more."""
+    with ExitStack() as stack:
+        timer = threading.Timer(seconds, lambda: stack.enter_context(storage.hurried()))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield time.monotonic() + seconds
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+def _make(fingerprints: Mapping[str, str], footer: Footer, most_bytes: int, deadline: float) -> dict[str, Thumbnail]:
     rank = {path: place for place, path in enumerate(fingerprints)}
     found = sorted(find_originals(list(fingerprints), footer, most_bytes, deadline), key=lambda one: rank[one.path])
     made: dict[str, Thumbnail] = {}

@@ -182,6 +182,17 @@ def test_originals_are_fetched_within_a_budget_of_bytes(tmp_path: Path) -> None:
     }
 
 
+def test_storage_that_does_not_answer_does_not_keep_a_report_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thumbnails, "_SECONDS", 0.0)
+    paths = write_chips(tmp_path / "chips", 3)
+
+    made = thumbnails.make_thumbnails(dict.fromkeys(paths, ""), look(write_output(tmp_path / "out", [])).footer)
+
+    assert {one.problem for one in made.values()} == {"not fetched: the originals take too long"}
+
+
 def test_labels_give_the_measures_of_evaluate(tmp_path: Path) -> None:
     from model.quality.evaluation import evaluate
 
