@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines import storage
@@ -17,7 +18,7 @@ from pipelines.errors import ScenetagsError
 from pipelines.output.footers import Footer, read_footer
 from pipelines.output.manifest import MOST_BYTES, accounts_of
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, Accounts
-from pipelines.output.tables import ROWS_PER_GROUP, open_table, read_each
+from pipelines.output.tables import ROWS_PER_GROUP, count_rows, open_table, read_each
 
 
 class NoOutputError(ScenetagsError):
@@ -68,7 +69,7 @@ class Output:
 
         Raises:
           NoOutputError: there are none, scenetags did not write them, or they were made with several models,
-            thresholds or raster flags.
+            thresholds, rules or raster flags.
           OutputError: a file is damaged.
         """
         first: Footer | None = None
@@ -77,6 +78,7 @@ class Output:
             for what, one, other in (
                 ("models", first.bundle, footer.bundle),
                 ("thresholds", first.thresholds, footer.thresholds),
+                ("rules", first.rules, footer.rules),
                 ("raster flags", first.rendering, footer.rendering),
             ):
                 if one != other:
@@ -86,6 +88,49 @@ class Output:
         if first is None:
             raise NoOutputError(f"{self.path} has no {PREDICTIONS}/*.parquet")
         return first
+
+    def schema(self) -> pa.Schema:
+        """Return the columns that any file of predictions has, with the metadata of the first.
+
+        Raises:
+          NoOutputError: there is no file, or a column has several types.
+          OutputError: a file is damaged.
+        """
+        schemas = list(read_each(self.path, _read_schema, self.prediction_files))
+        if not schemas:
+            raise NoOutputError(f"{self.path} has no {PREDICTIONS}/*.parquet")
+        try:
+            return pa.unify_schemas(schemas)
+        except pa.ArrowException as error:
+            reason = str(error).partition("\n")[0]
+            raise NoOutputError(f"{self.path} holds files whose columns differ: {reason}") from error
+
+    def count(self) -> tuple[int, int]:
+        """Count the predictions and the failures.
+
+        Raises:
+          NoOutputError: a file cannot be read.
+          OutputError: a file is damaged.
+        """
+        files = (self.prediction_files, self.failure_files)
+        predictions, failures = (sum(read_each(self.path, _count_rows, some)) for some in files)
+        return predictions, failures
+
+    def first_and_last(self) -> tuple[str, str]:
+        """Return the first and the last path of all predictions, in the order of their characters.
+
+        Raises:
+          NoOutputError: there are no predictions.
+          OutputError: a file is damaged.
+        """
+        ends: list[str] = []
+        for batch in self.pieces(pa.schema([("path", pa.string())])):
+            found = pc.min_max(batch.column("path")).as_py()
+            ends += [path for path in found.values() if path is not None]
+            ends = [min(ends), max(ends)] if ends else []
+        if not ends:
+            raise NoOutputError(f"{self.path} has no predictions")
+        return ends[0], ends[1]
 
     def predictions(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read all predictions, or some of their columns, in the order of the files.
@@ -178,6 +223,16 @@ def _read_footer(path: str) -> Footer:
     if footer is None or not set(footer.columns.values()) <= set(names):
         raise NoOutputError(f"scenetags did not write {path}: its footer names no model, or columns are missing")
     return footer
+
+
+def _read_schema(path: str) -> pa.Schema:
+    with _readable(path), open_table(path) as parquet:
+        return parquet.schema_arrow
+
+
+def _count_rows(path: str) -> int:
+    with _readable(path):
+        return count_rows(path)
 
 
 def _columns_there(path: str, parquet: pq.ParquetFile, needed: Iterable[str]) -> list[str]:

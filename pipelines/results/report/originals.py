@@ -16,8 +16,8 @@ from pipelines.listing.lookup import refer
 from pipelines.output.footers import Footer
 from pipelines.records import Failure, ImageRef, Listed, Window, failed, not_listed
 from pipelines.scenes.grid import Grid, split_window, window_path
+from pipelines.scenes.opening import open_scene
 from pipelines.scenes.reading import bytes_of
-from pipelines.scenes.scene import open_scene
 
 TOO_LATE = "not fetched: the originals take too long"
 

@@ -38,9 +38,7 @@ _FAILURES = pa.schema([(name, pa.string()) for name in ("path", "stage", "error"
 
 def ask(query: str) -> list[tuple[Any, ...]]:
     """Return the rows of an SQL query."""
-    found = duckdb.sql(query)
-    assert found
-    return list(found.fetchall())
+    return list(duckdb.execute(query).fetchall())
 
 
 def footer(**changed: Any) -> Mapping[str, str]:

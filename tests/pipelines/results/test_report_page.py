@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from pipelines import report
+from pipelines import report, retag
 from tests.browser import Browser
 from tests.pipelines.results.report_outputs import (
     COLUMNS,
@@ -209,6 +210,22 @@ def test_what_is_shown_is_saved(opened: Opened) -> None:
     for name in ("tags", "chart", "images", "together"):
         kind, text = saved(browser, f"#{name}-png")
         assert (kind, text[1:4]) == ("image/png", "PNG"), name
+
+
+def test_thresholds_that_are_saved_are_those_that_retag_takes(opened: Opened, tmp_path: Path) -> None:
+    browser = opened.browser
+    browser.open(opened.page, "#tag=road&t.road=0.35&t.=water=0.9")
+    counted = {
+        row["tag"]: row["images at it"] for row in csv.DictReader(io.StringIO(saved(browser, "#tags-csv")[1][1:]))
+    }
+    (tmp_path / "thresholds.json").write_text(saved(browser, "#save")[1])
+    shutil.copytree(opened.page.parent / "out", tmp_path / "out")
+
+    assert retag.main([str(tmp_path / "out"), "--thresholds", str(tmp_path / "thresholds.json")]) == 0
+
+    rows = f"from read_parquet('{tmp_path}/out/predictions/*.parquet')"
+    found = ask(f"select tag, count(*) from (select unnest(tags) as tag {rows}) group by tag")
+    assert {("'" if tag.startswith("=") else "") + tag: str(images) for tag, images in found} == counted
 
 
 def test_labels_are_compared_at_the_moved_threshold(browser: Browser, made: Path) -> None:
