@@ -141,7 +141,13 @@ def browse(folder: Path) -> Iterator[Browser]:
         os.dup2(inner[0], 3)
         os.dup2(inner[1], 4)
 
-    arguments = ["--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    arguments = [
+        "--headless=new",
+        "--remote-debugging-pipe",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+    ]
     started = subprocess.Popen(
         [program, *arguments, f"--user-data-dir={folder}"],
         preexec_fn=place,

@@ -46,6 +46,13 @@ function foundImages() {
   return found.sort((one, other) => (probability(other, k) - probability(one, k)) * (order ? -1 : 1));
 }
 
+// Pictures of the grid, kept: decoded again at each move of the slider, they would flicker.
+const frames = new Map();
+function frameOf(image) {
+  if (!frames.has(image)) frames.set(image, pictureOf(images[image], ""));
+  return frames.get(image);
+}
+
 function pictureOf({ picture, problem, size }, alt) {
   const frame = make("span", { className: "picture" });
   if (picture) {
@@ -75,7 +82,7 @@ function tile(image) {
     share.style.backgroundSize = `${100 * p}% 100%`;
     const wrong = truth && truth.includes(k) !== has;
     const line = wrong ? (has ? "wrong" : "missed") : picture && problem ? "changed" : has ? "has the tag" : "";
-    button.append(pictureOf(images[image], ""), share, make("span", { className: "name" }, `${p.toFixed(3)} ${line}`), make("span", { className: "line" }, shorten(name, 40)));
+    button.append(frameOf(image), share, make("span", { className: "name" }, `${p.toFixed(3)} ${line}`), make("span", { className: "line" }, shorten(name, 40)));
     button.classList.toggle("without", !has);
     if (wrong || (picture && problem)) button.querySelector(".name").classList.add("mistake");
   }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple
 
 from pipelines import archives, storage
@@ -85,9 +86,12 @@ def _container(path: str) -> _Container:
     if window := split_window(path):
         return _Container(window[0], _SCENE)
     archive, member = archives.split_member(path)
-    # A file with a name like that of a member has a spelling of its own.
-    is_file = member is None or archives.name_file(storage.normalize(path)) == path
-    return _Container(path, _FILE) if is_file else _Container(archive, _ARCHIVE)
+    if member is not None:
+        # A file with a name like that of a member has a spelling of its own.
+        with suppress(storage.UnsupportedStorageError):
+            if archives.name_file(storage.normalize(path)) != path:
+                return _Container(archive, _ARCHIVE)
+    return _Container(path, _FILE)
 
 
 def _find(container: _Container, paths: Sequence[str], footer: Footer, most_bytes: int) -> Iterator[Found]:

@@ -168,6 +168,24 @@ def test_thumbnails_have_the_repaired_colours_of_files_members_and_windows(tmp_p
     assert np.abs(pixels - np.array([[200, 120, 40]] * 3 + [[10, 20, 200], [200, 120, 40]])).max() < 6
 
 
+def test_paths_that_lead_nowhere_are_named_and_keep_no_page_from_being_made(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").write_bytes(b"no zip")
+    paths = [
+        "gs:///x.tar::a.jpg",
+        f"{tmp_path}/x.zip::a.jpg",
+        f"{tmp_path}#xywh=0,0,9,9",
+        "//odd\\udcff.jpg",
+        "\0",
+    ]
+    write_output(tmp_path / "out", [prediction(path, [0.5] * 4) for path in paths if path != "\0"])
+
+    made = thumbnails.make_thumbnails(dict.fromkeys(paths, ""), look(tmp_path / "out").footer)
+
+    assert list(made) != []
+    assert all(made[path].problem and not made[path].picture for path in paths)
+    assert make(tmp_path / "out", tmp_path / "x.html") == 0
+
+
 def test_originals_are_fetched_within_a_budget_of_bytes(tmp_path: Path) -> None:
     paths = write_chips(tmp_path / "chips", 10)
     size = os.path.getsize(paths[0])
@@ -351,6 +369,8 @@ def _break(output: Path, how: str) -> None:
         write_output(output, [], metadata=footer(bundle="c" * 64), name="c")
     elif how == "not a number":
         write_output(output, [prediction("/gone/1.jpg", [float("nan")] * 4)], name="c")
+    elif how == "without a path":
+        write_output(output, [prediction("/gone/1.jpg", [0.1] * 4) | {"path": None}], name="c")
     elif how == "unknown tag":
         write_output(output, [prediction("/gone/1.jpg", [0.1] * 4, tags=["x"])], name="c")
     elif how == "bad manifest":
@@ -367,6 +387,7 @@ def _break(output: Path, how: str) -> None:
         ("foreign", "scenetags did not write"),
         ("of two models", "holds predictions made with several models; keep each in a folder of its own"),
         ("not a number", "holds a probability that is none, so scenetags did not write it"),
+        ("without a path", "holds a row without a path"),
         ("unknown tag", "holds a tag that is no label of its model"),
         ("bad manifest", "a.json is not a manifest"),
         ("empty", "has no predictions/*.parquet"),
