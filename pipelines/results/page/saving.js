@@ -20,7 +20,8 @@ function saveCsv(name, rows) {
 
 // Paint on a canvas of twice as many pixels, and save it.
 async function savePng(name, width, height, paint) {
-  const canvas = make("canvas", { width: 2 * width, height: 2 * height }), context = canvas.getContext("2d");
+  const canvas = make("canvas", { width: 2 * width, height: 2 * height }),
+    context = canvas.getContext("2d");
   context.scale(2, 2);
   context.fillStyle = tone("card");
   context.fillRect(0, 0, width, height);
