@@ -194,9 +194,12 @@ function tellSample() {
 function saveImages() {
   const rows = foundImages().map((image) => {
     const { path, failure, tags: had = [], repairs = [], groups = [], problem } = images[image];
-    const reasons = groups.map(([kind, of]) =>
-      OF_A_TAG.includes(kind) || [MISSED, WRONG].includes(kind) ? `${kind}: ${tags[of].name}` : kind,
-    );
+    // What was chosen as a possible mistake need not be one at this threshold.
+    const reasons = groups
+      .filter(([kind, of]) => ![MISSED, WRONG].includes(kind) || isOf(image, of, kind))
+      .map(([kind, of]) =>
+        OF_A_TAG.includes(kind) || [MISSED, WRONG].includes(kind) ? `${kind}: ${tags[of].name}` : kind,
+      );
     return [
       path,
       failure ? `${failure.error}: ${failure.message}` : had.map((k) => tags[k].name).join(" "),

@@ -96,7 +96,7 @@ def _of_chosen(survey: Survey) -> list[dict[str, Any]]:
             "tags": np.flatnonzero(one.tags).tolist(),
             "size": [one.row["width"], one.row["height"]],
             "source": printable(one.row["source"] or ""),
-            "repairs": [printable(repair) for repair in one.row["repairs"] or ()],
+            "repairs": [printable(repair) for repair in one.row["repairs"] or () if repair],
             "run": printable(one.row["run"] or ""),
             "truth": None if one.truth is None else np.flatnonzero(one.truth).tolist(),
         }

@@ -258,6 +258,16 @@ def test_an_output_of_an_older_version_is_reported_without_what_it_lacks(tmp_pat
     assert described(tmp_path / "x.html")["rows"] == 1
 
 
+def test_nulls_where_no_run_writes_any_are_nothing(tmp_path: Path) -> None:
+    nulls = dict.fromkeys(("tags", "repairs", "source", "width", "height", "fingerprint", "run"))
+    rows = [prediction("/gone/1.jpg", [0.9] * 4, **nulls), prediction("/gone/2.jpg", [0.9] * 4, repairs=[None])]
+    write_output(tmp_path / "out", rows, [dict.fromkeys(("path", "stage", "error", "message", "fingerprint"))])
+
+    assert make(tmp_path / "out", tmp_path / "x.html") == 0
+    page = described(tmp_path / "x.html")
+    assert (page["rows"], page["untagged"], page["repairs"]) == (2, 1, [])
+
+
 def test_an_output_without_rows_and_one_of_failures_are_reported(tmp_path: Path) -> None:
     write_output(tmp_path / "empty", [])
     write_output(tmp_path / "failed", [], [failure("/gone/1.jpg")])
