@@ -65,6 +65,11 @@ def _parser() -> Parser:
         metavar="CSV",
         help="label file, as for `evaluate`: adds precision, recall and F2 of each tag, and the worst mistakes",
     )
+    parser.add_argument(
+        "--relative_to",
+        metavar="DIR",
+        help="folder below which the originals are now, if rows have relative paths (default: as in the newest run)",
+    )
     add_anonymous(parser, "read public buckets without credentials")
     return parser
 
@@ -76,7 +81,7 @@ def _report(flags: argparse.Namespace) -> None:
     from pipelines.results.report.survey import look_over
 
     storage.use(storage.Access(anonymous=flags.anonymous))
-    survey = look_over(open_output(flags.output), flags.seed, flags.images, flags.labels)
+    survey = look_over(open_output(flags.output), flags.seed, flags.images, flags.labels, flags.relative_to)
     page = make_page(survey, flags.seed)
     write_named("--html", flags.html, page)
     show(f"{flags.html}: {len(page) / 1e6:.1f} MB", *(f"  {line}" for line in describe(survey)))

@@ -186,6 +186,30 @@ def test_paths_that_lead_nowhere_are_named_and_keep_no_page_from_being_made(tmp_
     assert make(tmp_path / "out", tmp_path / "x.html") == 0
 
 
+def test_originals_of_relative_paths_are_found_where_they_are_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [path] = write_chips(tmp_path / "old", 1)
+    row = prediction(path, [0.9] * 4) | {"path": "chip_0.jpg"}
+    write_output(tmp_path / "out", [row], metadata=footer(relative=True))
+    monkeypatch.chdir(tmp_path / "old")
+
+    problem = look(tmp_path / "out", images=1).thumbnails["chip_0.jpg"].problem
+    assert problem == "its path is relative to a folder that no run names: say --relative_to"
+    manifest = tmp_path / "out" / "runs" / "a.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"options": {"relative_to": f"{tmp_path}/old"}}))
+    assert look(tmp_path / "out", images=1).thumbnails["chip_0.jpg"].picture
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert look(tmp_path / "out", images=1).thumbnails["chip_0.jpg"].problem == "the original is gone"
+    assert make(tmp_path / "out", tmp_path / "x.html", "--relative_to", f"{tmp_path}/new/") == 0
+    [image] = described(tmp_path / "x.html")["images"]
+    assert (image["path"], image["link"], image["problem"]) == ("chip_0.jpg", f"file://{tmp_path}/new/chip_0.jpg", "")
+
+    write_output(tmp_path / "absolute", [])
+    assert make(tmp_path / "absolute", tmp_path / "x.html", "--relative_to", "/a") == 2
+    assert "--relative_to /a: the paths of" in capsys.readouterr().err
+
+
 def test_originals_are_fetched_within_a_budget_of_bytes(tmp_path: Path) -> None:
     paths = write_chips(tmp_path / "chips", 10)
     size = os.path.getsize(paths[0])
