@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -170,10 +171,16 @@ def _of_run(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+def _first_file(scene: str) -> str:
+    """Return the first file of a scene that may have several, named `red.tif+green.tif+blue.tif`."""
+    found = re.match(r".*?\.\w{3,4}(?=\+|$)", scene, re.DOTALL)
+    return found[0] if found else scene
+
+
 def link_to(path: str) -> str:
     """Return the URL of an original, or of the scene or archive that it is in; empty if browsers know none."""
     window = split_window(path)
-    file = window[0] if window else archives.split_member(path)[0]
+    file = _first_file(window[0]) if window else archives.split_member(path)[0]
     if file.startswith("/"):
         return f"file://{quote(file)}"
     scheme, _, place = file.partition("://")

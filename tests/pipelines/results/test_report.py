@@ -41,6 +41,7 @@ from tests.pipelines.results.report_outputs import (
     write_chips,
     write_output,
 )
+from tests.scene_files import write_scene, write_vrt
 
 
 @pytest.fixture
@@ -210,6 +211,29 @@ def test_originals_of_relative_paths_are_found_where_they_are_now(
     assert "--relative_to /a: the paths of" in capsys.readouterr().err
 
 
+def test_windows_of_scenes_of_several_files_have_thumbnails(tmp_path: Path) -> None:
+    for name, value in (("red+1.tif", 200), ("green.tif", 120), ("blue.tif", 40)):
+        write_scene(tmp_path / name, np.full((1, 64, 64), value, np.uint8), tile=64)
+    write_vrt(tmp_path / "all.vrt", ["red+1.tif", "green.tif", "blue.tif"])
+    (tmp_path / "deep").mkdir()
+    write_vrt(tmp_path / "deep" / "far.vrt", [f"{tmp_path}/green.tif"] * 3)
+    names = ["red+1.tif+green.tif+blue.tif", "all.vrt", "red+1.tif+gone.tif+blue.tif", "deep/far.vrt"]
+    paths = [f"{tmp_path}/{name}#xywh=0,0,64,64" for name in names]
+    rows = [prediction(path, [0.5] * 4, fingerprint="") for path in paths]
+    shown = {"bands": [1, 2, 3], "stretch": [[0, 255]] * 3}
+    grid = {"tile": 64, "stride": 64, "min_valid": 0.0, "edge": "pad"}
+    write_output(tmp_path / "out", rows, metadata=footer(grid=grid, rendering=shown))
+
+    made = look(tmp_path / "out", images=10).thumbnails
+
+    for path in paths[:2]:
+        pixels = np.asarray(Image.open(io.BytesIO(made[path].picture)))
+        assert np.abs(pixels.mean(axis=(0, 1)) - (200, 120, 40)).max() < 3
+    assert made[paths[2]].problem == "the original is gone"
+    assert "which lies neither beside nor below it" in made[paths[3]].problem
+    assert "--allow_vrt" not in made[paths[3]].problem
+
+
 def test_originals_are_fetched_within_a_budget_of_bytes(tmp_path: Path) -> None:
     paths = write_chips(tmp_path / "chips", 10)
     size = os.path.getsize(paths[0])
@@ -377,6 +401,7 @@ def test_the_page_of_a_report_may_run_its_own_script_and_reach_nothing(output: P
     [
         ("/a b/ü#1.jpg", "file:///a%20b/%C3%BC%231.jpg"),
         ("/a/scene.tif#xywh=0,0,256,256", "file:///a/scene.tif"),
+        ("/a/b+1.tif+green.tif+blue.jp2#xywh=0,0,256,256", "file:///a/b%2B1.tif"),
         ("gs://bucket/x.zip::in/a.jpg", "https://storage.cloud.google.com/bucket/x.zip"),
         ("s3://bucket/a&b/1.jpg", "https://s3.console.aws.amazon.com/s3/object/bucket?prefix=a%26b%2F1.jpg"),
         ("hdfs://host/a.jpg", ""),
