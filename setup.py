@@ -15,7 +15,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["pipelines*", "model*"]),
-    # What the page of `scenetags map` is made of.
+    # What the pages of `scenetags report` and `scenetags map` are made of.
     package_data={"pipelines.results": ["page/*"]},
     python_requires=">=3.11",
     install_requires=[
