@@ -14,7 +14,7 @@ from pipelines import storage
 from pipelines.commandline.flags import add_anonymous, add_engine, add_model
 from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.commandline.printing import log, show
-from pipelines.commandline.rasters import add_rasters, read_rendering
+from pipelines.commandline.rasters import add_rasters, check_percentiles, read_rendering
 from pipelines.commandline.scenes import add_scenes, read_grid
 from pipelines.errors import ScenetagsError
 
@@ -81,12 +81,13 @@ def _tag(options: argparse.Namespace) -> int:
 
     ignore_metadata_warnings()
     grid = read_grid(options.tile, options.stride, options.min_valid, options.edge)
+    said = read_rendering(options.bands, options.stretch, options.product)
+    check_percentiles(said, bool(grid))
     storage.use(storage.Access(anonymous=options.anonymous))
     listed = list(list_images(options.images, asset=options.asset, tell=_warn))
     if options.picture:
         _check_picture(options.picture, [item.path for item in listed])
     bundle = load_bundle(options.model)
-    said = read_rendering(options.bands, options.stretch, options.product)
     rendering = said.over(bundle.rendering)
     limits = Limits()
     if grid:

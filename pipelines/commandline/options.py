@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines import storage
 from pipelines.commandline.parser import UsageError, mistyped
-from pipelines.commandline.rasters import read_rendering
+from pipelines.commandline.rasters import check_percentiles, read_rendering
 from pipelines.commandline.scenes import read_grid
 from pipelines.credentials import flags_without_secrets, url_without_secrets
 from pipelines.images.limits import Limits
@@ -75,7 +75,7 @@ class PredictOptions:
           UsageError: a value is out of its range, or options contradict one another.
         """
         self._check_paths()
-        read_rendering(self.bands, self.stretch, self.product)
+        check_percentiles(self.rendering, bool(self.grid))
         if self.grid and self.isolate_decoding:
             raise UsageError("--tile and --isolate_decoding cannot be combined", "omit one of them")
         # The limits keep a slip of the finger from starting so many threads that the system ends the run, or hangs.

@@ -69,7 +69,7 @@ GOOD = {
     "accelerator": ["type:nvidia-l4;count:1;install-nvidia-driver", "type:nvidia-tesla-t4;count:2"],
     "max_failure_rate": ["0", "0.05", "1"],
     "bands": ["3,2,1", "10,4,2"],
-    "stretch": ["0:3000", "-100:0.5", "0:1,0:2,0:3"],
+    "stretch": ["0:3000", "-100:0.5", "0:1,0:2,0:3", "p2:p98", "p0.5:p99,p1:p2,p3:p4"],
     "tile": ["256"],
     "stride": ["128"],
     "min_valid": ["0", "0.5", "1"],
@@ -96,7 +96,7 @@ BAD = {
     "accelerator": ["nvidia-l4", "type:nvidia-l4", "type:nvidia-l4;count:0", "type:nvidia-l4;count:1;"],
     "max_failure_rate": ["5%", "1.01"],
     "bands": ["3,2", "0,1,2", "3, 2, 1", "red"],
-    "stretch": ["3000", "0:1,0:2", "p2:p98", "0:"],
+    "stretch": ["3000", "0:1,0:2", "p2:98", "0:"],
     "tile": ["0", "256px"],
     "stride": ["0", "-1"],
     "min_valid": ["2", "50%"],
@@ -125,7 +125,7 @@ def named(parameters: dict[str, str]) -> list[str]:
 def with_value(name: str, value: str) -> dict[str, str]:
     """Give the least that a job needs, and a parameter besides, with the one upon which it hangs."""
     hangs_upon = {"isolate_decoding": "true"} if PARAMETERS[name].get("parentName") else {}
-    hangs_upon |= {"tile": "256"} if name in ("stride", "min_valid", "edge") else {}
+    hangs_upon |= {"tile": "256"} if name in ("stride", "min_valid", "edge", "stretch") else {}
     hangs_upon |= {"input_list": "gs://bucket/list.csv"} if name == "path_column" else {}
     return {**LEAST, **hangs_upon, name: value}
 
