@@ -42,6 +42,7 @@ class Window(NamedTuple):
       columns: of the scene.
       rows: of the scene.
       size: of the scene, in bytes.
+      rendering: how the scene becomes pictures, if that took a look at its values, as `images.rendering` packs it.
     """
 
     scene: str
@@ -53,6 +54,7 @@ class Window(NamedTuple):
     columns: int
     rows: int
     size: int
+    rendering: str = ""
 
 
 class ImageRef(NamedTuple):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pipelines import storage
 from pipelines.images import ImageError
-from pipelines.images.rendering import Rendering
+from pipelines.images.rendering import Rendering, pack_rendering
 from pipelines.records import Failure, ImageRef, Listed, Window, failed
 from pipelines.scenes.footprint import unlocated
 from pipelines.scenes.grid import Grid, split_window, window_path
@@ -91,7 +91,7 @@ class Cutter:
             self._nowhere += 1
             if self._nowhere <= _TOLD:
                 self._tell(f"{scene.ref.path}: its windows get no geometry: {reason}")
-        yield from _windows(scene)
+        yield from _windows(scene, self._settings.rendering)
 
 
 def cut_scenes(
@@ -120,12 +120,14 @@ def _open(ref: ImageRef, settings: CutSettings) -> Scene | Failure | None:
         return failed(ref, "read", type(error).__name__, storage.reason_of(error))
 
 
-def _windows(scene: Scene) -> Iterator[ImageRef]:
+def _windows(scene: Scene, said: Rendering) -> Iterator[ImageRef]:
+    # Who reads a window need not look for it again.
+    found = pack_rendering(scene.rendering) if scene.rendering and scene.rendering != said else ""
     # What a window takes of the file, about: plans and progress count bytes.
     path, size, fingerprint, _, _ = scene.ref
     of_scene = scene.division.width, scene.division.height, size
     density = size / (scene.division.width * scene.division.height)
     for number, box in scene.division.windows():
         place = box.left, box.top, *box.size
-        window = Window(path, *place, number, *of_scene)
+        window = Window(path, *place, number, *of_scene, found)
         yield ImageRef(window_path(path, *place), round(box.width * box.height * density), fingerprint, window=window)

@@ -15,6 +15,7 @@ from pipelines.images import DecodeSettings, ImageError, Pixels, resize
 from pipelines.images.layout import ImageTooLargeError
 from pipelines.images.limits import Limits
 from pipelines.images.parts import Box
+from pipelines.images.rendering import unpack_rendering
 from pipelines.reading.budget import Allowance, Budget
 from pipelines.records import Footprint, ImageRef
 from pipelines.scenes.footprint import locate
@@ -128,7 +129,9 @@ class Windows:
     def _open(self, ref: ImageRef) -> Scene:
         assert ref.window
         file = ImageRef(ref.window.scene, ref.window.size, ref.fingerprint)
-        scene = open_scene(file, self._grid, self._decoding.rendering, self._decoding.max_pixels)
+        packed = ref.window.rendering
+        rendering = unpack_rendering(packed) if packed else self._decoding.rendering
+        scene = open_scene(file, self._grid, rendering, self._decoding.max_pixels)
         if scene is None:
             raise storage.ChangedFileError
         return scene
@@ -196,7 +199,7 @@ class Windows:
             allowance.take(needed)
             interruption.check()
             fetch, decoding = partial(self.fetch, scene), partial(self.decoding_of, scene)
-            return read_part(scene, number, self._decoding.rendering, fetch, decoding)
+            return read_part(scene, number, fetch, decoding)
 
     def fetch(self, scene: Scene, start: int, length: int) -> bytes:
         """Fetch bytes of a scene's file, of the version that was listed.

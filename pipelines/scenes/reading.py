@@ -12,16 +12,11 @@ from numpy.typing import NDArray
 from pipelines.images import Pixels, decode_part
 from pipelines.images.parts import Box, Divided
 from pipelines.images.rendering import NO_RENDERING, Rendering
+from pipelines.scenes.fetching import Fetch, fetch_spans
 from pipelines.scenes.scene import Scene
-
-_GAP = 1 << 16
-"""Bytes between two strips or tiles that are fetched with them rather than asked for separately."""
 
 _PICTURE = 12
 """Bytes per pixel of pictures, and of what is between them and the samples."""
-
-Fetch = Callable[[int, int], bytes]
-"""Returns a number of bytes from a place in a file on; fewer at its end."""
 
 
 class ReadPart(NamedTuple):
@@ -62,14 +57,13 @@ def memory_of(scene: Scene, number: int) -> int:
 
 
 def read_part(
-    scene: Scene, number: int, rendering: Rendering, fetch: Fetch, decoding: Callable[[], AbstractContextManager[None]]
+    scene: Scene, number: int, fetch: Fetch, decoding: Callable[[], AbstractContextManager[None]]
 ) -> ReadPart:
     """Fetch and decode a part of a scene.
 
     Args:
       scene: it is part of.
       number: of the part.
-      rendering: of rasters that are no picture by themselves.
       fetch: bytes of the scene's file.
       decoding: returns what is entered while pixels are decoded.
 
@@ -78,7 +72,7 @@ def read_part(
       OSError: it cannot be fetched.
     """
     box = scene.division.part(number)
-    decoded = _decode(scene.image, box, rendering, fetch, decoding, scene.bands)
+    decoded = _decode(scene.image, box, scene.rendering, fetch, decoding, scene.bands)
     nothing = np.ones((box.height, box.width), np.bool_)
     if decoded is None:
         return ReadPart(box, np.zeros((box.height, box.width, 3), np.uint8), nothing, ())
@@ -125,7 +119,7 @@ def _decode(
 ) -> ReadPart | None:
     """Fetch and decode some pixels of an image; return None if the file leaves them all out."""
     part = image.find_part(box, bands)
-    data = image.write_part(part, _fetch(part.spans, fetch))
+    data = image.write_part(part, fetch_spans(part.spans, fetch))
     if data is None:
         return None
     with decoding():
@@ -135,26 +129,3 @@ def _decode(
             holes[hole.within(part.box)] = True
         place = box.within(part.box)
         return ReadPart(box, decoded.pixels[place], holes[place] if holes.any() else None, decoded.repairs)
-
-
-def _fetch(spans: Sequence[tuple[int, int]], fetch: Fetch) -> list[bytes | memoryview]:
-    """Fetch pieces of a file, those that lie close to one another at once."""
-    fetched: dict[tuple[int, int], bytes | memoryview] = {(0, 0): b""}
-    for run in _runs(sorted(set(spans) - {(0, 0)})):
-        start = run[0][0]
-        data = memoryview(fetch(start, max(at + size for at, size in run) - start))
-        for at, size in run:
-            fetched[at, size] = data[at - start : at - start + size]
-    return [fetched[span] for span in spans]
-
-
-def _runs(spans: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-    runs: list[list[tuple[int, int]]] = []
-    end = -_GAP
-    for start, size in spans:
-        if not runs or start > end + _GAP:
-            runs.append([])
-            end = start
-        runs[-1].append((start, size))
-        end = max(end, start + size)
-    return runs

@@ -22,7 +22,7 @@ from pipelines.images.layout import (
 )
 from pipelines.images.limits import HEAD
 from pipelines.images.parts import Divided
-from pipelines.images.rendering import Rendering
+from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.images.tiff.directories import read_directory
 from pipelines.images.tiff.layout import read_tiff
 from pipelines.images.tiff.parts import divide, divide_mask, divide_opacity
@@ -34,6 +34,7 @@ from pipelines.scenes.georeference import Georeference, read_georeference
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.jpeg2000 import find_georeference
 from pipelines.scenes.pages import Pages
+from pipelines.scenes.sampling import settle
 
 _BITS_OF_A_PICTURE = 8
 _OPEN = 64
@@ -53,6 +54,7 @@ class Scene(NamedTuple):
       bands: numbers of the bands that are needed, from 0; all if empty.
       source: as in `images.Decoded`.
       repairs: names of what is left out of the file.
+      rendering: how its parts become pictures, if they are none by themselves.
       georeference: where the scene lies; None if the file does not say it.
       division: of the scene into parts and windows.
     """
@@ -63,6 +65,7 @@ class Scene(NamedTuple):
     bands: tuple[int, ...]
     source: str
     repairs: tuple[str, ...]
+    rendering: Rendering
     georeference: Georeference | None
     division: Division
 
@@ -134,7 +137,7 @@ def _open_jpeg2000(ref: ImageRef, pages: Pages, grid: Grid) -> Scene | None:
     _check_depth(layout)
     image = read_tiles(pages)
     division = divide_scene(image.width, image.height, image.block, grid)
-    return Scene(ref, image, None, (), layout.source, (), georeference, division)
+    return Scene(ref, image, None, (), layout.source, (), NO_RENDERING, georeference, division)
 
 
 def _check_depth(layout: Layout) -> None:
@@ -180,5 +183,8 @@ def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering) ->
         mask = divide_opacity(image, layout.opacity)
         # Nothing else is needed of what follows the colours.
         bands = tuple(range(layout.opacity)) if mask else bands
+    if raster and not raster.is_settled:
+        is_larger = max(image.width, image.height) > grid.tile
+        rendering = settle(rendering, raster, pages, image, mask, of_scene=is_larger)
     repairs = ("first_frame",) if directory.pictures > 1 else ()
-    return Scene(ref, image, mask, bands, layout.source, repairs, georeference, division)
+    return Scene(ref, image, mask, bands, layout.source, repairs, rendering, georeference, division)

@@ -71,6 +71,25 @@ def test_a_window_has_the_probabilities_of_a_chip_that_was_cut_beforehand(
         assert without(by_path[f"{left},64,64,64"], *only) == without(row, *only), left
 
 
+def test_percentiles_are_those_of_each_scene_and_stand_in_the_footers(
+    run: Predict, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scene(scenes / "b.tif", np.full((4, 128, 192), 7, "uint16"), tile=64)
+    said = {"bands": "3,2,1", "stretch": "p2:p98", "tile": 64}
+    out = tmp_path / "out"
+    assert run("--max_failure_rate=1", input=scenes, **said) == 0
+    assert paths(out) == windows("a.tif", 192, 128)
+    assert "p2 and p98 of red are 7 and 7" in outputs.failed(out)["b.tif"]
+    assert outputs.manifest(out)["rendering"]["percentiles"] == [[2, 98]] * 3
+    assert outputs.rows(out)[0]["repairs"] == ["bands_321", "extra_band_dropped", "stretched"]
+    assert run("--max_failure_rate=1", input=scenes, **said) == 0
+    assert outputs.manifest(out)["skipped"] == 6
+
+    capsys.readouterr()
+    assert run(input=scenes / "a.tif", **TILED) == 2
+    assert "rows made with other --bands, --stretch or --product" in capsys.readouterr().err
+
+
 def test_rows_of_another_grid_are_not_mixed_into_one_output(
     run: Predict, scenes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

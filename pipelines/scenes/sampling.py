@@ -1,0 +1,160 @@
+"""Look for what only the values of a whole scene say: their percentiles, and whether they hold an offset.
+
+What is found depends on nothing but the bytes of the scene, so that everyone who opens it finds the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isqrt
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.images import decode_part
+from pipelines.images.layout import UntrustedColoursError
+from pipelines.images.parts import Box, Data
+from pipelines.images.rendering import COLOURS, PERCENT, Rendering, is_range
+from pipelines.images.tiff.layout import read_tiff_values
+from pipelines.images.tiff.overviews import divide_overviews
+from pipelines.images.tiff.parts import DividedTiff
+from pipelines.images.tiff.rasters import Raster
+from pipelines.images.tiff.scaling import find_offset
+from pipelines.scenes.fetching import fetch_spans
+
+_LEAST_PIXELS = 1 << 18
+"""Of an overview: fewer do not show the scene."""
+_LEAST_BLOCKS, _MOST_BLOCKS = 4, 64
+_MOST_PIXELS = 1 << 23
+"""Of all blocks that are read, unless the least number of them have more."""
+_MOST_VALUES = 1 << 19
+"""Of a colour, of which percentiles are computed."""
+
+_T = TypeVar("_T")
+
+_NAMES = ("red", "green", "blue")
+
+
+def settle(
+    rendering: Rendering, raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff | None, *, of_scene: bool
+) -> Rendering:
+    """Return how a scene becomes pictures, where that depends on the values of all of it.
+
+    Args:
+      rendering: as the user says it.
+      raster: its bands.
+      pages: the file.
+      image: the scene, as it is divided.
+      mask: likewise, that says which pixels hold data; None if there is none.
+      of_scene: whether it is larger than a window.
+
+    Raises:
+      ImageError: the values do not say it, or cannot be decoded.
+      OSError: they cannot be fetched.
+    """
+    if raster.percentiles and not of_scene:
+        raise UntrustedColoursError(
+            "raster no larger than a window: percentiles are those of a scene", "give values, e.g. --stretch 0:3000"
+        )
+    values = _sample(raster, pages, *_choose_image(pages, image, mask))
+    if not raster.percentiles:
+        found = raster.shifted(find_offset(values[0], raster.product, of_scene=of_scene))
+        return rendering._replace(stretch=found.stretch, offset=found.offset)
+    ranges = [_find_range(*given) for given in zip(values, raster.percentiles, _NAMES, strict=False)]
+    return rendering._replace(stretch=tuple(ranges * (COLOURS // len(ranges))), percentiles=())
+
+
+def _find_range(values: NDArray[Any], percentiles: tuple[float, float], colour: str) -> tuple[float, float]:
+    if not len(values):
+        raise UntrustedColoursError(
+            "scene of which no pixel that was looked at holds data: its percentiles are unknown",
+            "give values, e.g. --stretch 0:3000",
+        )
+    # Values that are there, so that they can be given to --stretch as they are.
+    low, high = (value.item() for value in np.percentile(values, percentiles, method="nearest"))
+    if not is_range(low, high):
+        lower, higher = (f"{PERCENT}{percent:g}" for percent in percentiles)
+        raise UntrustedColoursError(
+            f"scene of which {lower} and {higher} of {colour} are {low:g} and {high:g}: nothing would be seen",
+            "give values, e.g. --stretch 0:3000",
+        )
+    return low, high
+
+
+def _choose_image(pages: Data, image: DividedTiff, mask: DividedTiff | None) -> tuple[DividedTiff, DividedTiff | None]:
+    """Return the smallest overview that shows the scene, with its mask, or the scene itself."""
+    candidates = [
+        (overview, of_overview)
+        for overview, of_overview in divide_overviews(pages, image)
+        # Programs can make overviews and fill them later.
+        if overview.width * overview.height >= _LEAST_PIXELS and any(overview.grid.sizes)
+    ]
+    return min(candidates, key=lambda candidate: candidate[0].width, default=(image, mask))
+
+
+def _sample(raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff | None) -> list[NDArray[Any]]:
+    """Return values of each colour that hold data."""
+    boxes = _choose_blocks(image, raster.bands[0])
+    bands = raster.bands if image.is_separate else ()
+    # Odd, so that it does not pick the same few columns of all rows.
+    step = sum(box.width * box.height for box in boxes) // _MOST_VALUES | 1
+    found: list[list[NDArray[Any]]] = [[] for _ in raster.bands]
+    for box in boxes:
+        hidden = _read_mask(mask, box, pages) if mask else np.zeros((box.height, box.width), np.bool_)
+        part = image.find_part(box, bands)
+        data = image.write_part(part, fetch_spans(part.spans, lambda start, length: pages[start : start + length]))
+        if data is None:
+            continue
+        for hole in part.holes:
+            hidden[hole.within(part.box)] = True
+        for colour, top, samples, lacks in read_tiff_values(data, raster):
+            lacks |= hidden[top : top + len(samples)]
+            if samples.dtype.kind == "f":
+                lacks |= ~np.isfinite(samples)
+            found[colour].append(samples[~lacks][::step])
+    return [np.concatenate(values) if values else np.zeros(0) for values in found]
+
+
+def _read_mask(mask: DividedTiff, box: Box, pages: Data) -> NDArray[np.bool_]:
+    """Return which pixels a mask hides: bool[rows, columns]."""
+    part = mask.find_part(box)
+    data = mask.write_part(part, fetch_spans(part.spans, lambda start, length: pages[start : start + length]))
+    if data is None:
+        return np.ones((box.height, box.width), np.bool_)
+    decoded = decode_part(data, max_pixels=part.box.width * part.box.height)
+    hidden: NDArray[np.bool_] = decoded.pixels[..., 0] == 0
+    for hole in part.holes:
+        hidden[hole.within(part.box)] = True
+    return hidden[box.within(part.box)]
+
+
+def _choose_blocks(image: DividedTiff, band: int) -> list[Box]:
+    """Return the pixels of some blocks that are evenly spread over those that the file holds.
+
+    Args:
+      image: it is divided into blocks.
+      band: number of one that is needed, from 0.
+    """
+    (width, height), grid = image.block, image.grid
+    across = -(-image.width // width)
+    begin = band * across * grid.down if grid.number > across * grid.down else 0
+    held = []
+    for row in range(grid.down):
+        sizes = grid.sizes[begin + row * across : begin + (row + 1) * across]
+        if columns := [column for column, size in enumerate(sizes) if size]:
+            held.append((row, columns))
+    most = min(_MOST_BLOCKS, max(_LEAST_BLOCKS, _MOST_PIXELS // (width * height)))
+    in_row = min(across, isqrt(most))
+    return [
+        Box(left, top, min(left + width, image.width), min(top + height, image.height))
+        for row, columns in _spread(held, most // in_row)
+        for left, top in ((column * width, row * height) for column in _spread(columns, in_row))
+    ]
+
+
+def _spread(items: Sequence[_T], most: int) -> Sequence[_T]:
+    """Return so many items at most, evenly spread."""
+    if len(items) <= most:
+        return items
+    return [items[(2 * number + 1) * len(items) // (2 * most)] for number in range(most)]
