@@ -5,18 +5,19 @@ What is found depends on nothing but the bytes of the scene, so that everyone wh
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from math import isqrt
+from contextlib import suppress
+from math import isqrt, prod
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.images import decode_part
-from pipelines.images.layout import UntrustedColoursError
+from pipelines.images import decode_part, decode_values
+from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UntrustedColoursError
 from pipelines.images.parts import Box, Data
 from pipelines.images.rendering import COLOURS, PERCENT, Rendering, is_range
-from pipelines.images.tiff.layout import read_tiff_values
 from pipelines.images.tiff.overviews import divide_overviews
 from pipelines.images.tiff.parts import DividedTiff
 from pipelines.images.tiff.rasters import Raster
@@ -28,8 +29,13 @@ _LEAST_PIXELS = 1 << 18
 _LEAST_BLOCKS, _MOST_BLOCKS = 4, 64
 _MOST_PIXELS = 1 << 23
 """Of all blocks that are read, unless the least number of them have more."""
+_MOST_BLOCK = 1 << 24
+"""Pixels of a strip or tile; larger ones would take more memory than all else that a scene takes."""
 _MOST_VALUES = 1 << 19
 """Of a colour, of which percentiles are computed."""
+
+_DECODING = threading.Lock()
+"""Many scenes are opened at once, but their memory is not in the budget of images: one block is decoded at a time."""
 
 _T = TypeVar("_T")
 
@@ -57,7 +63,7 @@ def settle(
         raise UntrustedColoursError(
             "raster no larger than a window: percentiles are those of a scene", "give values, e.g. --stretch 0:3000"
         )
-    values = _sample(raster, pages, *_choose_image(pages, image, mask))
+    values = _look(raster, pages, image, mask)
     if not raster.percentiles:
         found = raster.shifted(find_offset(values[0], raster.product, of_scene=of_scene))
         return rendering._replace(stretch=found.stretch, offset=found.offset)
@@ -82,15 +88,26 @@ def _find_range(values: NDArray[Any], percentiles: tuple[float, float], colour: 
     return low, high
 
 
-def _choose_image(pages: Data, image: DividedTiff, mask: DividedTiff | None) -> tuple[DividedTiff, DividedTiff | None]:
-    """Return the smallest overview that shows the scene, with its mask, or the scene itself."""
-    candidates = [
+def _look(raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff | None) -> list[NDArray[Any]]:
+    """Return values of each colour, from the smallest overview that shows the scene, or from the scene itself."""
+    overviews = [
         (overview, of_overview)
         for overview, of_overview in divide_overviews(pages, image)
         # Programs can make overviews and fill them later.
-        if overview.width * overview.height >= _LEAST_PIXELS and any(overview.grid.sizes)
+        if overview.width * overview.height >= _LEAST_PIXELS
+        and any(overview.grid.sizes)
+        and prod(overview.block) <= _MOST_BLOCK
     ]
-    return min(candidates, key=lambda candidate: candidate[0].width, default=(image, mask))
+    for overview, of_overview in sorted(overviews, key=lambda found: found[0].width):
+        with suppress(DamagedImageError):
+            return _sample(raster, pages, overview, of_overview)
+    if prod(image.block) > _MOST_BLOCK:
+        raise ImageTooLargeError(
+            f"scene in {image.grid.what}s of {prod(image.block):,} pixels: more than {_MOST_BLOCK:,} are not decoded "
+            "to look at its values",
+            "give values, e.g. --stretch 0:3000, or rewrite it in tiles, e.g. with gdal_translate -of COG",
+        )
+    return _sample(raster, pages, image, mask)
 
 
 def _sample(raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff | None) -> list[NDArray[Any]]:
@@ -108,11 +125,12 @@ def _sample(raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff |
             continue
         for hole in part.holes:
             hidden[hole.within(part.box)] = True
-        for colour, top, samples, lacks in read_tiff_values(data, raster):
-            lacks |= hidden[top : top + len(samples)]
-            if samples.dtype.kind == "f":
-                lacks |= ~np.isfinite(samples)
-            found[colour].append(samples[~lacks][::step])
+        with _DECODING:
+            for colour, top, samples, lacks in decode_values(data, raster, _MOST_BLOCK):
+                lacks |= hidden[top : top + len(samples)]
+                if samples.dtype.kind == "f":
+                    lacks |= ~np.isfinite(samples)
+                found[colour].append(samples[~lacks][::step])
     return [np.concatenate(values) if values else np.zeros(0) for values in found]
 
 
@@ -122,7 +140,8 @@ def _read_mask(mask: DividedTiff, box: Box, pages: Data) -> NDArray[np.bool_]:
     data = mask.write_part(part, fetch_spans(part.spans, lambda start, length: pages[start : start + length]))
     if data is None:
         return np.ones((box.height, box.width), np.bool_)
-    decoded = decode_part(data, max_pixels=part.box.width * part.box.height)
+    with _DECODING:
+        decoded = decode_part(data, max_pixels=part.box.width * part.box.height)
     hidden: NDArray[np.bool_] = decoded.pixels[..., 0] == 0
     for hole in part.holes:
         hidden[hole.within(part.box)] = True

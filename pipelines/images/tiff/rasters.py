@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pipelines.images.layout import UnsupportedImageError, UntrustedColoursError
 from pipelines.images.products import PRODUCTS, Product, Stretch
-from pipelines.images.rendering import Rendering
+from pipelines.images.rendering import COLOURS, Rendering
 from pipelines.images.tiff.bands import check_single, find_contradiction, named_colours, numbered_colours
 from pipelines.images.tiff.directories import METADATA, SAMPLE_FORMAT, Directory
 from pipelines.images.tiff.samples import BLACK_IS_ZERO, KINDS, RGB
@@ -16,6 +16,8 @@ from pipelines.images.tiff.strips import BITS, COMPRESSION, JPEG, PHOTOMETRIC, S
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
 _TYPES = {(_UNSIGNED, 8): "u1", (_UNSIGNED, 16): "u2", (_SIGNED, 16): "i2", (_FLOAT, 32): "f4"}
 _MOST_BANDS = 250
+GRAY = (1, 1, 1)
+"""The only band is red, green and blue."""
 
 
 class Raster(NamedTuple):
@@ -65,8 +67,7 @@ def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
     # Programs write too many values.
     deep = max(tags.get(BITS, (1,))[: max(1, number)]) > 8
     product = PRODUCTS[rendering.product] if rendering.product else None
-    # A picture in the same folder has its own colours.
-    if product and not (number > 1 if deep and product.bits > 8 else number > 3 and not deep and product.bits == 8):
+    if product and not _may_be_of(product, number, deep, rendering):
         return None
     is_said = rendering.stretch or rendering.percentiles or rendering.product
     is_concerned = is_said if deep else number >= 3 and rendering.bands
@@ -77,23 +78,23 @@ def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
         _check_product(rendering.product, product, number, kind)
     if max(rendering.bands, default=0) > number:
         raise UntrustedColoursError(f"TIFF of {_count(number)}, but --bands names band {max(rendering.bands)}")
-    if number == 1:
-        check_single(directory.texts.get(METADATA, b""))
-        if len(set(rendering.stretch or rendering.percentiles)) != 1:
-            raise UntrustedColoursError("TIFF of one band, but --stretch says three ranges", "give it one range")
-        return Raster((0,), number, kind, rendering.stretch[:1], rendering.percentiles[:1])
-    bands = _find_bands(directory, number, rendering)
+    bands = _find_bands(directory, number, rendering) if number > 1 else _find_only(directory, rendering)
     if not deep:
         return Raster(bands, number, kind, ())
-    raster = Raster(
-        bands, number, kind, rendering.stretch, rendering.percentiles, rendering.offset or 0, rendering.product
-    )
+    said = (ranges[: len(bands)] for ranges in (rendering.stretch, rendering.percentiles))
+    raster = Raster(bands, number, kind, *said, rendering.offset or 0, rendering.product)
     if product is None or rendering.stretch or rendering.percentiles:
         return raster
-    raster = raster._replace(stretch=product.stretch)
-    metadata = directory.texts.get(METADATA, b"")
-    stated = read_offset(metadata, rendering.product, bands)
+    raster = raster._replace(stretch=product.stretch[: len(bands)])
+    stated = read_offset(directory.texts.get(METADATA, b""), rendering.product, bands)
     return raster._replace(offset=None) if stated is None else raster.shifted(stated)
+
+
+def _may_be_of(product: Product, number: int, deep: bool, rendering: Rendering) -> bool:
+    """Return whether a file is not a picture that lies among those of a product, and has its own colours."""
+    if product.bits == 8:
+        return number > COLOURS and not deep
+    return deep and (number > 1 or rendering.bands == GRAY)
 
 
 def _check_product(name: str, product: Product, number: int, kind: str) -> None:
@@ -123,6 +124,13 @@ def _read_type(tags: Tags, number: int) -> str:
     if tags.get(COMPRESSION, (1,))[0] in (JPEG, WEBP):
         raise UnsupportedImageError("raster compressed with JPEG or WebP is not supported")
     return kind
+
+
+def _find_only(directory: Directory, rendering: Rendering) -> tuple[int, ...]:
+    check_single(directory.texts.get(METADATA, b""))
+    if len(set(rendering.stretch or rendering.percentiles)) > 1:
+        raise UntrustedColoursError("TIFF of one band, but --stretch says three ranges", "give it one range")
+    return (0,)
 
 
 def _find_bands(directory: Directory, number: int, rendering: Rendering) -> tuple[int, ...]:

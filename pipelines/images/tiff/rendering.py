@@ -93,7 +93,7 @@ def render(
     lacks_data = False
     if holes is not None:
         holes[:] = True
-    for colour, top, samples, lacks in read_values(directory, raster, tags, data):
+    for colour, top, samples, lacks in read_bands(directory, raster, tags, data):
         lacks_data |= bool(lacks.any())
         if holes is not None:
             holes[top : top + len(samples)] &= lacks
@@ -112,7 +112,7 @@ def render(
     return Image.merge("RGB", planes * (COLOURS // len(planes))), named
 
 
-def read_values(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> Iterator[Values]:
+def read_bands(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> Iterator[Values]:
     """Read the values of the bands of a raster; the arguments are those of `render`.
 
     Raises:
@@ -136,7 +136,7 @@ def _settle(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> Ra
             "raster no larger than a window: percentiles are those of a scene",
             "give values, e.g. --stretch 0:3000",
         )
-    red = [values.samples[~values.lacks] for values in read_values(directory, raster, tags, data) if not values.colour]
+    red = [values.samples[~values.lacks] for values in read_bands(directory, raster, tags, data) if not values.colour]
     return raster.shifted(find_offset(np.concatenate(red), raster.product, of_scene=False))
 
 

@@ -88,6 +88,17 @@ def test_another_scale_than_that_of_the_product_is_refused(more: str) -> None:
     assert_refused(file_of(scene(3), DRIVER[:3], more), reason, rendering=rendering_of(SENTINEL_2))
 
 
+def test_a_band_that_is_a_file_of_its_own_is_gray_where_bands_say_so() -> None:
+    reflectance = dark(1)
+    stored = np.rint(reflectance * 10_000 + 1000).astype(np.uint16)
+    stored[0, 0] = 0
+    data = file_of(stored, ["B4"], BASELINE.format("04.00"))
+    shown = np.where(stored, reflectance, 0)
+    repairs = ["no_data_kept", "offset_removed", "stretched", "grayscale"]
+    assert_levels(data, SENTINEL_2, shown, repairs, bands=(1, 1, 1))
+    assert_refused(data, "it is unknown how bright white is", rendering=rendering_of(SENTINEL_2))
+
+
 @pytest.mark.parametrize("held", [1000, 2500])
 def test_a_chip_that_may_hold_the_offset_is_refused_with_both_stretches(held: int) -> None:
     stored = np.rint(dark(3) * 10_000).astype(np.uint16) + held

@@ -115,6 +115,31 @@ def test_an_overview_of_another_shape_is_passed_over(tmp_path: Path, monkeypatch
     assert opened(path).rendering == alone
 
 
+def test_a_damaged_overview_is_passed_over_and_a_damaged_scene_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.scenes.sampling._LEAST_PIXELS", 10_000)
+    path = write_scene(tmp_path / "scene.tif", with_holes(), tile=64, nodata=0, compress="deflate")
+    alone, size = opened(path).rendering, path.stat().st_size
+    with rasterio.open(path, "r+") as file:
+        file.build_overviews([2], Resampling.average)
+    assert opened(path).rendering != alone
+    data = bytearray(path.read_bytes())
+    data[size + 3000 :] = bytes(len(data) - size - 3000)
+    path.write_bytes(data)
+    assert opened(path).rendering == alone
+    path.write_bytes(data[: size // 2])
+    with pytest.raises(ImageError, match=r"truncated|damaged"):
+        opened(path)
+
+
+def test_the_only_strip_of_a_scene_may_be_too_large_to_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.scenes.sampling._MOST_BLOCK", 100_000)
+    path = write_scene(tmp_path / "scene.tif", with_holes(), blockysize=300, compress="deflate")
+    with pytest.raises(ImageError, match="in strips of 120,000 pixels: more than 100,000 are not decoded"):
+        opened(path)
+
+
 def test_blocks_are_evenly_spread_and_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, columns = np.mgrid[:2048, :2048].astype("uint16")
     path = write_scene(tmp_path / "scene.tif", np.stack([rows, columns, rows + columns]), tile=64)
