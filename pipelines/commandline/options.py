@@ -9,12 +9,13 @@ from typing import Any
 from pipelines import storage
 from pipelines.commandline.parser import UsageError, mistyped
 from pipelines.commandline.rasters import check_percentiles, read_rendering
-from pipelines.commandline.scenes import read_grid
+from pipelines.commandline.scenes import read_documents, read_grid
 from pipelines.credentials import flags_without_secrets, url_without_secrets
 from pipelines.images.limits import Limits
 from pipelines.images.rendering import Rendering
 from pipelines.inference import BATCH_SIZE
 from pipelines.reading import READS_IN_FLIGHT
+from pipelines.scenes.documents import Documents
 from pipelines.scenes.grid import Grid
 
 _ACCELERATOR = re.compile(r"type:[\w.-]+;count:[1-9]\d*(;[\w:.-]+)*", re.ASCII)
@@ -63,6 +64,7 @@ class PredictOptions:
     min_valid: float | None = None
     edge: str | None = None
     asset: str | None = None
+    allow_vrt: str | None = None
     progress: str = "auto"
     log_format: str = "text"
     verbose: bool = False
@@ -76,6 +78,7 @@ class PredictOptions:
         """
         self._check_paths()
         check_percentiles(self.rendering, bool(self.grid))
+        _ = self.documents
         if self.grid and self.isolate_decoding:
             raise UsageError("--tile and --isolate_decoding cannot be combined", "omit one of them")
         # The limits keep a slip of the finger from starting so many threads that the system ends the run, or hangs.
@@ -129,6 +132,11 @@ class PredictOptions:
     def grid(self) -> Grid:
         """How scenes are cut into windows."""
         return read_grid(self.tile, self.stride, self.min_valid, self.edge)
+
+    @property
+    def documents(self) -> Documents:
+        """Which documents may name the files to tag."""
+        return read_documents(self.asset, self.allow_vrt, self.tile, self.bands)
 
     def described(self) -> dict[str, Any]:
         """Return all options by name, without credentials."""

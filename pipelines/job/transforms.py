@@ -25,6 +25,7 @@ from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import EmptyTable, FailureTable, PredictionTable
 from pipelines.reading import READS_IN_FLIGHT
 from pipelines.records import Empty, Failure, Image, ImageRef, Listed, Prediction
+from pipelines.scenes.documents import NO_DOCUMENTS, Documents
 from pipelines.scenes.grid import NO_GRID, Grid
 
 
@@ -41,7 +42,7 @@ class ListImages(beam.PTransform):
       access: how buckets are reached.
       path_column: of the list, that holds the paths.
       allow_empty: whether there may be no image at all.
-      asset: of STAC items, to list.
+      documents: that may name files.
     """
 
     inputs: Sequence[str]
@@ -49,11 +50,11 @@ class ListImages(beam.PTransform):
     access: storage.Access = field(default_factory=storage.Access)
     path_column: str = PATH_COLUMN
     allow_empty: bool = False
-    asset: str | None = None
+    documents: Documents = NO_DOCUMENTS
 
     def expand(self, begin: beam.pvalue.PBegin) -> Any:
         """Apply the transform."""
-        listing = self.inputs, self.input_list, self.access, self.path_column, self.allow_empty, self.asset
+        listing = self.inputs, self.input_list, self.access, self.path_column, self.allow_empty, self.documents
         names = beam.ParDo(ListNames(*listing))
         typed = names.with_output_types(Listed, **{COUNTED: Accounts})
         return begin | "Once" >> beam.Impulse() | "List" >> typed.with_outputs(COUNTED, main="listed")

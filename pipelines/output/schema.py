@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines.output.run import Run
-    from pipelines.records import Failure, Footprint, Prediction, Window
+    from pipelines.records import Failure, Footprint, ImageRef, Prediction, Window
 
 
 class Column(NamedTuple):
@@ -55,6 +55,10 @@ def _of_footprint(take: Callable[[Footprint], Any]) -> Callable[[Tagged, Run], A
 
 def _of_window(take: Callable[[Window], Any]) -> Callable[[Tagged, Run], Any]:
     return lambda row, _: row.prediction.ref.window and take(row.prediction.ref.window)
+
+
+def _name_scene(ref: ImageRef) -> str | None:
+    return (ref.item.id if ref.item else ref.window.scene) if ref.window else None
 
 
 def _of_failure(take: Callable[[Failure], Any]) -> Callable[[Failure, Run], Any]:
@@ -115,7 +119,8 @@ PREDICTION_COLUMNS = (
     Column(
         "fingerprint",
         "string",
-        "identifies the version of the file: size and modification time, or generation or ETag in a bucket",
+        "identifies the version of the file: size and modification time, or generation or ETag in a bucket; of a scene "
+        "of several files, a digest of theirs",
         _of_prediction(lambda prediction: prediction.ref.fingerprint),
     ),
     _MODEL,
@@ -123,13 +128,19 @@ PREDICTION_COLUMNS = (
 )
 
 SCENE_COLUMNS = (
-    Column("scene", "string", "path of the scene", _of_window(lambda window: window.scene), repeats=True),
+    Column(
+        "scene",
+        "string",
+        "id of the STAC item that named the scene, else path of the scene",
+        lambda row, _: _name_scene(row.prediction.ref),
+        repeats=True,
+    ),
     Column("col_off", "int32", "column of the scene at which the window begins", _of_window(lambda one: one.column)),
     Column("row_off", "int32", "row of the scene at which the window begins", _of_window(lambda one: one.row)),
     Column(
         "datetime",
         "timestamp",
-        "when the scene was taken, UTC; null if it does not say so",
+        "when the scene was taken, UTC, as its STAC item says it, or else the scene itself; null if neither does",
         _of_footprint(lambda footprint: footprint.taken and datetime.fromisoformat(footprint.taken)),
         repeats=True,
     ),

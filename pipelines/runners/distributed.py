@@ -54,13 +54,13 @@ def build_job(tagging: TagImages, options: PredictOptions, beam_options: Pipelin
             *(inputs, input_list),
             path_column=options.path_column,
             allow_empty=options.allow_empty,
-            asset=options.asset,
+            documents=options.documents,
         ),
         None,
     )
     with refused_flags_reported():
         pipeline = beam.Pipeline(options=beam_options)
-    listing = inputs, input_list, tagging.run.access, options.path_column, options.allow_empty, options.asset
+    listing = inputs, input_list, tagging.run.access, options.path_column, options.allow_empty, options.documents
     listed = pipeline | ListImages(*listing)
     _ = listed.listed | replace(tagging, passed_over=listed.counted)
     return pipeline

@@ -96,7 +96,7 @@ def plan_tagging(run: Run, options: PredictOptions, beam_options: PipelineOption
     threads = threads_per_process(options, beam_options)
     model = Model(run.bundle.path, run.bundle.digest, options.engine, options.batch_size, threads, run.access)
     hints = {"accelerator": options.accelerator} if options.accelerator else {}
-    return TagImages(run, model, options.limits, options.reads_in_flight, hints=hints)
+    return TagImages(*(run, model, options.limits, options.reads_in_flight), hints=hints, documents=options.documents)
 
 
 def _how_it_ended(run: Run, error: Exception, begun: bool) -> ScenetagsError | None:

@@ -55,7 +55,7 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
         *(options.input, options.input_list, passed_over),
         path_column=options.path_column,
         allow_empty=options.allow_empty,
-        asset=options.asset,
+        documents=options.documents,
         tell=_warn,
     )
     with closing(Waves(listed, options.checkpoint_every, tagging.cutting, _warn)) as waves:

@@ -8,21 +8,26 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from math import isqrt, prod
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines import storage
 from pipelines.images import decode_part, decode_values
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UntrustedColoursError
 from pipelines.images.parts import Box, Data
-from pipelines.images.rendering import COLOURS, PERCENT, Rendering, is_range
+from pipelines.images.rendering import PERCENT, is_range
 from pipelines.images.tiff.overviews import divide_overviews
 from pipelines.images.tiff.parts import DividedTiff
-from pipelines.images.tiff.rasters import Raster
+from pipelines.images.tiff.rasters import Raster, find_raster
 from pipelines.images.tiff.scaling import find_offset
 from pipelines.scenes.fetching import fetch_spans
+from pipelines.scenes.grid import Grid
+from pipelines.scenes.pages import Pages
+from pipelines.scenes.scene import Scene, as_listed
 
 _LEAST_PIXELS = 1 << 18
 """Of an overview: fewer do not show the scene."""
@@ -39,36 +44,41 @@ _DECODING = threading.Lock()
 
 _T = TypeVar("_T")
 
-_NAMES = ("red", "green", "blue")
+_COLOURS = ("red", "green", "blue")
 
 
-def settle(
-    rendering: Rendering, raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff | None, *, of_scene: bool
-) -> Rendering:
-    """Return how a scene becomes pictures, where that depends on the values of all of it.
+def settle(scene: Scene, grid: Grid, colour: int = 0) -> Scene:
+    """Look for how a scene becomes pictures, where that depends on the values of all of it.
 
     Args:
-      rendering: as the user says it.
-      raster: its bands.
-      pages: the file.
-      image: the scene, as it is divided.
-      mask: likewise, that says which pixels hold data; None if there is none.
-      of_scene: whether it is larger than a window.
+      scene: that is one file.
+      grid: of the windows.
+      colour: of its only band, if it is one of the planes of another scene.
 
     Raises:
       ImageError: the values do not say it, or cannot be decoded.
       OSError: they cannot be fetched.
     """
-    if raster.percentiles and not of_scene:
+    image, rendering = scene.image, scene.rendering
+    raster = find_raster(image.directory, rendering) if isinstance(image, DividedTiff) else None
+    if not isinstance(image, DividedTiff) or raster is None or raster.is_settled:
+        return scene
+    is_larger = max(image.width, image.height) > grid.tile
+    if raster.percentiles and not is_larger:
         raise UntrustedColoursError(
             "raster no larger than a window: percentiles are those of a scene", "give values, e.g. --stretch 0:3000"
         )
-    values = _look(raster, pages, image, mask)
-    if not raster.percentiles:
-        found = raster.shifted(find_offset(values[0], raster.product, of_scene=of_scene))
-        return rendering._replace(stretch=found.stretch, offset=found.offset)
-    ranges = [_find_range(*given) for given in zip(values, raster.percentiles, _NAMES, strict=False)]
-    return rendering._replace(stretch=tuple(ranges * (COLOURS // len(ranges))), percentiles=())
+    pages = Pages(partial(storage.read_range, scene.ref.path, fingerprint=scene.ref.fingerprint), scene.ref.size)
+    mask = scene.mask if isinstance(scene.mask, DividedTiff) else None
+    with as_listed(scene.ref):
+        values = _look(raster, pages, image, mask)
+    if raster.percentiles:
+        ranges = [_find_range(*given) for given in zip(values, raster.percentiles, _COLOURS[colour:], strict=False)]
+        stretch = tuple(ranges * (len(_COLOURS) // len(ranges)))
+        return scene._replace(rendering=rendering._replace(stretch=stretch, percentiles=()))
+    found = raster.shifted(find_offset(values[0], raster.product, of_scene=is_larger and _COLOURS[colour] == "red"))
+    settled = rendering._replace(stretch=found.stretch * (len(_COLOURS) // len(found.stretch)), offset=found.offset)
+    return scene._replace(rendering=settled)
 
 
 def _find_range(values: NDArray[Any], percentiles: tuple[float, float], colour: str) -> tuple[float, float]:

@@ -73,7 +73,8 @@ GOOD = {
     "tile": ["256"],
     "stride": ["128"],
     "min_valid": ["0", "0.5", "1"],
-    "asset": ["visual", "true colour"],
+    "asset": ["visual", "true colour", "red,green,blue"],
+    "allow_vrt": ["true", "gs://bands", "s3://bands/a,gs://archive"],
     "max_bytes": ["1", "512000000"],
     "max_pixels": ["64000000"],
     "max_seconds": ["60", "0.5", ".25", "1.5", "0.05"],
@@ -101,6 +102,7 @@ BAD = {
     "stride": ["0", "-1"],
     "min_valid": ["2", "50%"],
     "asset": ["", "a\nb"],
+    "allow_vrt": ["", "bands", "/bands", "gs://a,b"],
     "max_bytes": ["0", "512MB"],
     "max_pixels": ["0", "8000x8000"],
     "max_seconds": ["0", "0.0", "-1", "a minute"],
@@ -125,7 +127,8 @@ def named(parameters: dict[str, str]) -> list[str]:
 def with_value(name: str, value: str) -> dict[str, str]:
     """Give the least that a job needs, and a parameter besides, with the one upon which it hangs."""
     hangs_upon = {"isolate_decoding": "true"} if PARAMETERS[name].get("parentName") else {}
-    hangs_upon |= {"tile": "256"} if name in ("stride", "min_valid", "edge", "stretch") else {}
+    needing = ("stride", "min_valid", "edge", "stretch", "asset", "allow_vrt")
+    hangs_upon |= {"tile": "256"} if name in needing else {}
     hangs_upon |= {"input_list": "gs://bucket/list.csv"} if name == "path_column" else {}
     return {**LEAST, **hangs_upon, name: value}
 

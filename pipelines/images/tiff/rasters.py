@@ -81,8 +81,8 @@ def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
     bands = _find_bands(directory, number, rendering) if number > 1 else _find_only(directory, rendering)
     if not deep:
         return Raster(bands, number, kind, ())
-    said = (ranges[: len(bands)] for ranges in (rendering.stretch, rendering.percentiles))
-    raster = Raster(bands, number, kind, *said, rendering.offset or 0, rendering.product)
+    stretch, percentiles = rendering.stretch[: len(bands)], rendering.percentiles[: len(bands)]
+    raster = Raster(bands, number, kind, stretch, percentiles, rendering.offset or 0, rendering.product)
     if product is None or rendering.stretch or rendering.percentiles:
         return raster
     raster = raster._replace(stretch=product.stretch[: len(bands)])

@@ -25,6 +25,7 @@ from pipelines.output.earlier import read_earlier
 from pipelines.output.ghosts import find_ghosts
 from pipelines.output.run import Accounts, Run
 from pipelines.records import ImageRef, Listed, digest_path
+from pipelines.scenes.documents import NO_DOCUMENTS, Documents
 from pipelines.supervision import interruption, progress
 
 _log = logging.getLogger(__name__)
@@ -42,14 +43,14 @@ class ListNames(Step):
         access: storage.Access,
         path_column: str = PATH_COLUMN,
         allow_empty: bool = False,
-        asset: str | None = None,
+        documents: Documents = NO_DOCUMENTS,
     ) -> None:
         self._inputs = inputs
         self._input_list = input_list
         self._access = access
         self._path_column = path_column
         self._allow_empty = allow_empty
-        self._asset = asset
+        self._documents = documents
 
     def setup(self) -> None:
         storage.use(self._access)
@@ -60,7 +61,7 @@ class ListNames(Step):
             *(self._inputs, self._input_list, passed_over),
             path_column=self._path_column,
             allow_empty=self._allow_empty,
-            asset=self._asset,
+            documents=self._documents,
             tell=_log.warning,
         )
         yield TaggedOutput(COUNTED, Accounts(passed_over=passed_over))

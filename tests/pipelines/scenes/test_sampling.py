@@ -16,7 +16,8 @@ from pipelines.images import ImageError
 from pipelines.images.rendering import Rendering, pack_rendering, unpack_rendering
 from pipelines.listing.lookup import refer
 from pipelines.scenes.grid import Grid
-from pipelines.scenes.scene import Scene, open_scene
+from pipelines.scenes.opening import open_scene
+from pipelines.scenes.scene import Scene
 from tests.scene_files import samples, write_scene
 
 P2_P98 = Rendering((3, 2, 1), percentiles=((2, 98),) * 3)
