@@ -19,6 +19,7 @@ from pipelines import storage
 from pipelines.images import decode_part, decode_values
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UntrustedColoursError
 from pipelines.images.parts import Box, Data
+from pipelines.images.products import Stretch
 from pipelines.images.rendering import PERCENT, is_range
 from pipelines.images.tiff.overviews import divide_overviews
 from pipelines.images.tiff.parts import DividedTiff
@@ -47,13 +48,13 @@ _T = TypeVar("_T")
 _COLOURS = ("red", "green", "blue")
 
 
-def settle(scene: Scene, grid: Grid, colour: int = 0) -> Scene:
+def settle(scene: Scene, grid: Grid, red: Scene | None = None) -> Scene:
     """Look for how a scene becomes pictures, where that depends on the values of all of it.
 
     Args:
       scene: that is one file.
       grid: of the windows.
-      colour: of its only band, if it is one of the planes of another scene.
+      red: settled, if the scene is green or blue of a scene whose bands are files of their own.
 
     Raises:
       ImageError: the values do not say it, or cannot be decoded.
@@ -68,17 +69,24 @@ def settle(scene: Scene, grid: Grid, colour: int = 0) -> Scene:
         raise UntrustedColoursError(
             "raster no larger than a window: percentiles are those of a scene", "give values, e.g. --stretch 0:3000"
         )
+    if raster.offset is None and red and red.rendering.offset is not None:
+        # Red is the darkest on land and water alike; other colours do not tell.
+        return scene._replace(rendering=red.rendering)
     pages = Pages(partial(storage.read_range, scene.ref.path, fingerprint=scene.ref.fingerprint), scene.ref.size)
     mask = scene.mask if isinstance(scene.mask, DividedTiff) else None
     with as_listed(scene.ref):
         values = _look(raster, pages, image, mask)
     if raster.percentiles:
-        ranges = [_find_range(*given) for given in zip(values, raster.percentiles, _COLOURS[colour:], strict=False)]
-        stretch = tuple(ranges * (len(_COLOURS) // len(ranges)))
-        return scene._replace(rendering=rendering._replace(stretch=stretch, percentiles=()))
-    found = raster.shifted(find_offset(values[0], raster.product, of_scene=is_larger and _COLOURS[colour] == "red"))
-    settled = rendering._replace(stretch=found.stretch * (len(_COLOURS) // len(found.stretch)), offset=found.offset)
-    return scene._replace(rendering=settled)
+        names = _COLOURS if len(values) == len(_COLOURS) else ("its band",)
+        stretch = [_find_range(*given) for given in zip(values, raster.percentiles, names, strict=True)]
+        return scene._replace(rendering=rendering._replace(stretch=_of_all(stretch), percentiles=()))
+    found = raster.shifted(find_offset(values[0], raster.product, of_scene=is_larger and red is None))
+    return scene._replace(rendering=rendering._replace(stretch=_of_all(found.stretch), offset=found.offset))
+
+
+def _of_all(stretch: Sequence[tuple[float, float]]) -> Stretch:
+    """Return ranges of red, green and blue, given those of these or of the only band."""
+    return tuple(stretch) * (len(_COLOURS) // len(stretch))
 
 
 def _find_range(values: NDArray[Any], percentiles: tuple[float, float], colour: str) -> tuple[float, float]:

@@ -65,12 +65,13 @@ def open_stack(ref: ImageRef, stack: Stack, grid: Grid, rendering: Rendering) ->
     if stack.document:
         virtual = read_virtual(stack.document)
         bands, number = virtual.choose(rendering), len(virtual.bands)
-    planes = []
+    planes = list[_Plane]()
     for colour, (band, file) in enumerate(zip(bands, stack.bands, strict=True)):
         with about(file.path):
             no_data = virtual.band(band).no_data if virtual else ""
             plane = _open_plane(file, grid, _of_colour(rendering, colour), no_data)
-            planes.append(plane._replace(scene=settle(plane.scene, grid, colour)))
+            red = planes[0].scene if planes else None
+            planes.append(plane._replace(scene=settle(plane.scene, grid, red)))
     for plane in planes:
         _check_alike(planes[0], plane, virtual)
     scenes = [plane.scene for plane in planes]
