@@ -97,7 +97,7 @@ class Cutter:
             self._nowhere += 1
             if self._nowhere <= _TOLD:
                 self._tell(f"{scene.ref.path}: its windows get no geometry: {reason}")
-        yield from _windows(scene)
+        yield from _windows(scene, item.kept)
 
 
 def cut_scenes(
@@ -125,7 +125,8 @@ def _open(ref: ImageRef, settings: CutSettings) -> Scene | Failure | None:
             if isinstance(listed, Failure):
                 return listed
             ref = listed
-        return open_scene(ref, settings.grid, settings.rendering, settings.max_pixels)
+        # As its windows refer to it, since a scene that is open is not opened again.
+        return open_scene(ref._replace(kept=()), settings.grid, settings.rendering, settings.max_pixels)
     except ImageError as error:
         return failed(ref, "decode", type(error).__name__, str(error))
     except OSError as error:
@@ -143,10 +144,11 @@ def _look_into(ref: ImageRef, settings: CutSettings) -> Listed:
     if isinstance(listed, Failure):
         # As above.
         interruption.check()
+        return listed._replace(kept=ref.kept)
     return listed
 
 
-def _windows(scene: Scene) -> Iterator[ImageRef]:
+def _windows(scene: Scene, kept: tuple[str | None, ...]) -> Iterator[ImageRef]:
     # What a window takes of the file, about: plans and progress count bytes.
     path, size = scene.ref.path, scene.ref.size
     of_scene = scene.division.width, scene.division.height, size
@@ -154,5 +156,5 @@ def _windows(scene: Scene) -> Iterator[ImageRef]:
     for number, box in scene.division.windows():
         place = box.left, box.top, *box.size
         window = Window(path, *place, number, *of_scene)
-        size_of_window = round(box.width * box.height * density)
-        yield scene.ref._replace(path=window_path(path, *place), size=size_of_window, window=window)
+        taken = round(box.width * box.height * density)
+        yield scene.ref._replace(path=window_path(path, *place), size=taken, window=window, kept=kept)

@@ -132,7 +132,7 @@ class Windows:
     def _open(self, ref: ImageRef) -> Scene:
         assert ref.window
         # As it was listed: who cuts it in this process has opened it already.
-        file = ref._replace(path=ref.window.scene, size=ref.window.size, window=None)
+        file = ref._replace(path=ref.window.scene, size=ref.window.size, window=None, kept=())
         scene = open_scene(file, self._grid, self._decoding.rendering, self._decoding.max_pixels)
         if scene is None:
             raise storage.ChangedFileError
