@@ -106,6 +106,8 @@ class ImageRef(NamedTuple):
       window: its location in a scene; None for an image that is none of a scene's windows.
       item: the STAC item that named it, or its scene; None if none did.
       stack: the files of a scene, or of a window's scene, of several files; None for one of a single file.
+      kept: what the list says of it, as text, one value per `KeptColumn` of the run; None where it says nothing. Empty
+        for an image that no list names.
     """
 
     path: str
@@ -115,6 +117,19 @@ class ImageRef(NamedTuple):
     window: Window | None = None
     item: Item | None = None
     stack: Stack | None = None
+    kept: tuple[str | None, ...] = ()
+
+
+class KeptColumn(NamedTuple):
+    """A column of the list of images that goes into the output.
+
+    Attributes:
+      name: in the list and in the output.
+      type: one of `output.schema.KEPT_TYPES`.
+    """
+
+    name: str
+    type: str
 
 
 class Footprint(NamedTuple):
@@ -189,6 +204,7 @@ class Failure(NamedTuple):
       error: the kind of error, a Python exception's name.
       message: the reason, in words.
       fingerprint: of the image; empty if listing failed.
+      kept: what the list says of it, as in `ImageRef`.
     """
 
     path: str
@@ -196,6 +212,7 @@ class Failure(NamedTuple):
     error: str
     message: str
     fingerprint: str
+    kept: tuple[str | None, ...] = ()
 
 
 Listed = ImageRef | Failure
@@ -219,7 +236,7 @@ def failed(ref: ImageRef, stage: str, error: str, message: str) -> Failure:
       error: the kind of error.
       message: the reason.
     """
-    return Failure(ref.path, stage, error, without_secrets(message), ref.fingerprint)
+    return Failure(ref.path, stage, error, without_secrets(message), ref.fingerprint, ref.kept)
 
 
 def not_listed(path: str, error: Exception, fingerprint: str = "", message: str = "") -> Failure:

@@ -97,7 +97,7 @@ class Cutter:
             self._nowhere += 1
             if self._nowhere <= _TOLD:
                 self._tell(f"{scene.ref.path}: its windows get no geometry: {reason}")
-        yield from _windows(scene, self._settings.rendering)
+        yield from _windows(scene, self._settings.rendering, item.kept)
 
 
 def cut_scenes(
@@ -125,7 +125,8 @@ def _open(ref: ImageRef, settings: CutSettings) -> Scene | Failure | None:
             if isinstance(listed, Failure):
                 return listed
             ref = listed
-        return open_scene(ref, settings.grid, settings.rendering, settings.max_pixels)
+        # As its windows refer to it, since a scene that is open is not opened again.
+        return open_scene(ref._replace(kept=()), settings.grid, settings.rendering, settings.max_pixels)
     except ImageError as error:
         return failed(ref, "decode", type(error).__name__, str(error))
     except OSError as error:
@@ -143,10 +144,11 @@ def _look_into(ref: ImageRef, settings: CutSettings) -> Listed:
     if isinstance(listed, Failure):
         # As above.
         interruption.check()
+        return listed._replace(kept=ref.kept)
     return listed
 
 
-def _windows(scene: Scene, said: Rendering) -> Iterator[ImageRef]:
+def _windows(scene: Scene, said: Rendering, kept: tuple[str | None, ...]) -> Iterator[ImageRef]:
     # Who reads a window need not look for it again.
     found = pack_rendering(scene.rendering) if scene.rendering and scene.rendering != said else ""
     # What a window takes of the file, about: plans and progress count bytes.
@@ -156,5 +158,5 @@ def _windows(scene: Scene, said: Rendering) -> Iterator[ImageRef]:
     for number, box in scene.division.windows():
         place = box.left, box.top, *box.size
         window = Window(path, *place, number, *of_scene, found)
-        size_of_window = round(box.width * box.height * density)
-        yield scene.ref._replace(path=window_path(path, *place), size=size_of_window, window=window)
+        taken = round(box.width * box.height * density)
+        yield scene.ref._replace(path=window_path(path, *place), size=taken, window=window, kept=kept)

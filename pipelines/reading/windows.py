@@ -133,7 +133,7 @@ class Windows:
     def _open(self, ref: ImageRef) -> Scene:
         assert ref.window
         # As it was listed: who cuts it in this process has opened it already.
-        file = ref._replace(path=ref.window.scene, size=ref.window.size, window=None)
+        file = ref._replace(path=ref.window.scene, size=ref.window.size, window=None, kept=())
         packed = ref.window.rendering
         rendering = unpack_rendering(packed) if packed else self._decoding.rendering
         scene = open_scene(file, self._grid, rendering, self._decoding.max_pixels)
