@@ -80,7 +80,7 @@ def _tag(options: argparse.Namespace) -> int:
     from pipelines.scenes.ground import check_installed
 
     ignore_metadata_warnings()
-    grid = read_grid(options.tile, options.stride, options.min_valid, options.edge)
+    grid = read_grid(options.tile, options.stride, options.min_valid, options.edge, options.mask)
     said = read_rendering(options.bands, options.stretch, options.product)
     check_percentiles(said, bool(grid))
     documents = read_documents(options.asset, options.allow_vrt, options.tile, options.bands)
@@ -113,7 +113,7 @@ def _tag(options: argparse.Namespace) -> int:
             panels.append(panel)
             show(*_describe(panel, prediction))
     if empty := sum(isinstance(item, Empty) for item in read):
-        show(f"left out: {empty:,} with less data than --min_valid", "")
+        show(f"left out: {empty:,} with less data than --min_valid or --mask", "")
     for failure in failures:
         log(failure.path, f"  failed to {failure.stage}: {failure.message}", "")
     if options.picture and panels:

@@ -64,6 +64,7 @@ class PredictOptions:
     stride: int | None = None
     min_valid: float | None = None
     edge: str | None = None
+    mask: str | None = None
     asset: str | None = None
     allow_vrt: str | None = None
     progress: str = "auto"
@@ -132,7 +133,7 @@ class PredictOptions:
     @property
     def grid(self) -> Grid:
         """How scenes are cut into windows."""
-        return read_grid(self.tile, self.stride, self.min_valid, self.edge)
+        return read_grid(self.tile, self.stride, self.min_valid, self.edge, self.mask)
 
     @property
     def documents(self) -> Documents:

@@ -74,12 +74,12 @@ def read_part(
       OSError: it cannot be fetched.
     """
     box = scene.division.part(number)
-    decoded = _decode(scene.image, box, scene.rendering, fetch, decoding, scene.bands)
+    decoded = decode_box(scene.image, box, scene.rendering, fetch, decoding, scene.bands)
     nothing = np.ones((box.height, box.width), np.bool_)
     if decoded is None:
         return ReadPart(box, np.zeros((box.height, box.width, 3), np.uint8), nothing, ())
     if scene.mask is not None:
-        mask = _decode(scene.mask, box, NO_RENDERING, fetch, decoding)
+        mask = decode_box(scene.mask, box, NO_RENDERING, fetch, decoding)
         hidden = mask.pixels[..., 0] == 0 if mask else nothing
         decoded = decoded._replace(holes=hidden if decoded.holes is None else decoded.holes | hidden)
     return decoded
@@ -123,7 +123,7 @@ def show_window(scene: Scene, window: Box, parts: Sequence[ReadPart]) -> Shown:
     return Shown(pixels, valid, (*scene.repairs, *["no_data_kept"] * (valid < 1), *repairs))
 
 
-def _decode(
+def decode_box(
     image: Divided,
     box: Box,
     rendering: Rendering,
@@ -131,7 +131,12 @@ def _decode(
     decoding: Callable[[], AbstractContextManager[None]],
     bands: Sequence[int] = (),
 ) -> ReadPart | None:
-    """Fetch and decode some pixels of an image; return None if the file leaves them all out."""
+    """Fetch and decode some pixels of an image; return None if the file leaves them all out.
+
+    Raises:
+      ImageError: they cannot be decoded.
+      OSError: they cannot be fetched.
+    """
     part = image.find_part(box, bands)
     data = image.write_part(part, fetch_spans(part.spans, fetch))
     if data is None:

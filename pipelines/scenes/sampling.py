@@ -6,8 +6,8 @@ What is found depends on nothing but the bytes of the scene, so that everyone wh
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from math import isqrt, prod
 from typing import Any, TypeVar
@@ -46,6 +46,13 @@ _DECODING = threading.Lock()
 _T = TypeVar("_T")
 
 _COLOURS = ("red", "green", "blue")
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let the block decode a part of a scene that is being opened."""
+    with _DECODING:
+        yield
 
 
 def settle(scene: Scene, grid: Grid, red: Scene | None = None) -> Scene:
@@ -143,7 +150,7 @@ def _sample(raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff |
             continue
         for hole in part.holes:
             hidden[hole.within(part.box)] = True
-        with _DECODING:
+        with one_at_a_time():
             for colour, top, samples, lacks in decode_values(data, raster, _MOST_BLOCK):
                 lacks |= hidden[top : top + len(samples)]
                 if samples.dtype.kind == "f":
@@ -158,7 +165,7 @@ def _read_mask(mask: DividedTiff, box: Box, pages: Data) -> NDArray[np.bool_]:
     data = mask.write_part(part, fetch_spans(part.spans, lambda start, length: pages[start : start + length]))
     if data is None:
         return np.ones((box.height, box.width), np.bool_)
-    with _DECODING:
+    with one_at_a_time():
         decoded = decode_part(data, max_pixels=part.box.width * part.box.height)
     hidden: NDArray[np.bool_] = decoded.pixels[..., 0] == 0
     for hole in part.holes:

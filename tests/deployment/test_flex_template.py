@@ -74,6 +74,7 @@ GOOD = {
     "tile": ["256"],
     "stride": ["128"],
     "min_valid": ["0", "0.5", "1"],
+    "mask": ["udm2:clear>=0.5", "udm2:clear>=1", "udm2:clear>=.25"],
     "asset": ["visual", "true colour", "red,green,blue"],
     "allow_vrt": ["true", "gs://bands", "s3://bands/a,gs://archive"],
     "max_bytes": ["1", "512000000"],
@@ -103,6 +104,7 @@ BAD = {
     "tile": ["0", "256px"],
     "stride": ["0", "-1"],
     "min_valid": ["2", "50%"],
+    "mask": ["udm2", "udm2:clear>=0", "udm2:clear>=2", "udm2:cloud<=0.1"],
     "asset": ["", "a\nb"],
     "allow_vrt": ["", "bands", "/bands", "gs://a,b"],
     "max_bytes": ["0", "512MB"],
@@ -129,7 +131,7 @@ def named(parameters: dict[str, str]) -> list[str]:
 def with_value(name: str, value: str) -> dict[str, str]:
     """Give the least that a job needs, and a parameter besides, with the one upon which it hangs."""
     hangs_upon = {"isolate_decoding": "true"} if PARAMETERS[name].get("parentName") else {}
-    needing = ("stride", "min_valid", "edge", "stretch", "asset", "allow_vrt")
+    needing = ("stride", "min_valid", "mask", "edge", "stretch", "asset", "allow_vrt")
     hangs_upon |= {"tile": "256"} if name in needing else {}
     hangs_upon |= {"input_list": "gs://bucket/list.csv"} if name in ("path_column", "keep_columns") else {}
     return {**LEAST, **hangs_upon, name: value}

@@ -108,9 +108,14 @@ def check_single(metadata: bytes) -> None:
     Raises:
       UntrustedColoursError: it is.
     """
-    name = _read_names(metadata).get(0, "")
+    name = first_name(metadata)
     if _NO_PICTURES.search(_plain(name)):
         raise UntrustedColoursError(f"TIFF whose band is named {name!r}: it is no picture")
+
+
+def first_name(metadata: bytes) -> str:
+    """Return the name of a file's first band; empty if it has none."""
+    return _read_names(metadata).get(0, "")
 
 
 def _pick(names: Mapping[int, str], samples: int) -> tuple[int, int, int] | None:

@@ -119,6 +119,30 @@ def test_windows_without_data_are_neither_tagged_nor_read_again(
     assert outputs.manifest(out)["empty"] == 0
 
 
+def test_windows_under_clouds_are_empty_and_tagged_once_the_mask_says_otherwise(
+    run: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = write_scene(tmp_path / "x_3B_AnalyticMS.tif", samples(64, 192), tile=64)
+    mask = np.ones((8, 64, 192), "uint8")
+    mask[0, :, 10:128] = 0
+    write_scene(tmp_path / "x_3B_udm2.tif", mask, tile=64)
+    masked = {**TILED, "mask": "udm2:clear>=0.5", "output": (out := tmp_path / "out")}
+    assert run(input=scene, **masked) == 0
+    assert "3 images: 1 tagged, 0 failed, 2 empty, 0 skipped" in capsys.readouterr().out
+    assert paths(out) == ["x_3B_AnalyticMS.tif#xywh=128,0,64,64"]
+    assert run(input=scene, **masked) == 0
+    assert outputs.manifest(out)["skipped"] == 3
+
+    mask[0, :, 64:] = 1
+    write_scene(tmp_path / "x_3B_udm2.tif", mask, tile=64, compress="lzw")
+    assert run(input=scene, **masked) == 0
+    assert len(paths(out)) == 2
+    assert len(paths(out, EMPTY)) == 1
+    capsys.readouterr()
+    assert run(input=scene, **{**masked, "mask": "udm2:clear>=0.1"}) == 2
+    assert "--mask=udm2:clear>=0.5, not with --tile=64" in capsys.readouterr().err
+
+
 def test_a_replaced_scene_leaves_no_row_of_a_window_that_it_no_longer_has(
     run: Predict, scenes: Path, tmp_path: Path
 ) -> None:
@@ -197,6 +221,9 @@ def test_files_of_chips_have_no_columns_of_scenes(run: Predict, tmp_path: Path) 
         ({"stride": 64}, "--stride has no meaning without --tile"),
         ({"tile": 8}, "--tile must be between 16 and 8,192 pixels, not 8"),
         ({"tile": 64, "stride": 0}, "--stride must be between 16 and 8,192 pixels, not 0"),
+        ({"mask": "udm2:clear>=0.5"}, "--mask has no meaning without --tile"),
+        ({"tile": 64, "mask": "udm2:cloud<=0.1"}, "not of the form udm2:clear>=SHARE"),
+        ({"tile": 64, "mask": "udm2:clear>=50%"}, "write e.g. --mask 'udm2:clear>=0.5'"),
         ({"tile": 64, "min_valid": 1.5}, "--min_valid must be between 0 and 1, not 1.5"),
         ({"tile": 64, "isolate_decoding": None}, "--tile and --isolate_decoding cannot be combined"),
     ],
