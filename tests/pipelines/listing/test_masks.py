@@ -15,7 +15,7 @@ from pipelines.images.rendering import Rendering
 from pipelines.listing.lookup import refer
 from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.records import Failure, ImageRef, Listed
-from pipelines.scenes.grid import DROP, PAD, SHIFT, Grid
+from pipelines.scenes.grid import DROP, PAD, Grid
 from pipelines.scenes.usable import usable_path
 from tests.scene_files import samples, write_scene
 
@@ -50,9 +50,7 @@ def write(folder: Path, clear: NDArray[Any], **options: Any) -> Path:
     return write_scene(folder / NAME, samples(height, width), tile=64)
 
 
-@pytest.mark.parametrize(
-    "grid", [Grid(64, 64), Grid(64, 40, edge=PAD), Grid(100, 30, edge=DROP), Grid(64, 64, edge=SHIFT)], ids=str
-)
+@pytest.mark.parametrize("grid", [Grid(64, 64), Grid(64, 40, edge=PAD), Grid(100, 30, edge=DROP)], ids=str)
 @pytest.mark.parametrize(
     "options",
     [{"tile": 128, "compress": "lzw"}, {"interleave": "band", "compress": "deflate"}, {"blockysize": 5}],
