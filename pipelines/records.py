@@ -44,7 +44,6 @@ class Window(NamedTuple):
       size: of the scene, in bytes.
       rendering: how the scene becomes pictures, if that took a look at its values, as `images.rendering` packs it.
       clear: share of it that is clear by the scene's mask, 0 to 1; 1 if none was asked for.
-      fingerprint: of the scene, where that of the window covers the mask as well.
     """
 
     scene: str
@@ -58,7 +57,6 @@ class Window(NamedTuple):
     size: int
     rendering: str = ""
     clear: float = 1.0
-    fingerprint: str = ""
 
 
 class Item(NamedTuple):

@@ -18,7 +18,7 @@ from pipelines.listing.lookup import refer
 from pipelines.listing.stacks import is_virtual, refer_virtual
 from pipelines.records import Failure, ImageRef, Listed, Window, failed
 from pipelines.scenes.footprint import unlocated
-from pipelines.scenes.grid import Grid, split_window, window_path
+from pipelines.scenes.grid import Grid, cover_mask, split_window, window_path
 from pipelines.scenes.opening import open_scene
 from pipelines.scenes.scene import Scene, may_be_scene
 from pipelines.scenes.stack import about
@@ -184,15 +184,14 @@ def _windows(opened: _Opened, said: Rendering, kept: tuple[str | None, ...]) -> 
     # Who reads a window need not look for it again.
     found = pack_rendering(scene.rendering) if scene.rendering and scene.rendering != said else ""
     path, size, fingerprint = scene.ref[:3]
-    ref = scene.ref._replace(fingerprint=f"{fingerprint}+{clear.fingerprint}" if clear else fingerprint, kept=kept)
+    fingerprint = cover_mask(fingerprint, clear.fingerprint) if clear else fingerprint
+    ref = scene.ref._replace(fingerprint=fingerprint, kept=kept)
     of_scene = scene.division.width, scene.division.height, size
     # What a window takes of the file, about: plans and progress count bytes.
     density = size / (scene.division.width * scene.division.height)
     shares = clear.shares if clear else repeat(1.0)
-    # Only a window of a scene with a mask has another fingerprint than its scene.
-    of_file = fingerprint if clear else ""
     for (number, box), share in zip(scene.division.windows(), shares, strict=False):
         place = box.left, box.top, *box.size
-        window = Window(path, *place, number, *of_scene, found, share, of_file)
+        window = Window(path, *place, number, *of_scene, found, share)
         taken = round(box.width * box.height * density)
         yield ref._replace(path=window_path(path, *place), size=taken, window=window)

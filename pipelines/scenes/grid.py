@@ -13,6 +13,7 @@ CLEAR = "udm2:clear>="
 """Before the least share of clear pixels."""
 
 _MARK = "#xywh="
+_MASK = " udm2:"
 _WINDOW = re.compile(rf"(.+){_MARK}(\d+),(\d+),(\d+),(\d+)", re.ASCII | re.DOTALL)
 
 
@@ -108,6 +109,16 @@ def read_grid(described: Any) -> Grid:
 def window_path(scene: str, column: int, row: int, width: int, height: int) -> str:
     """Name a window, as W3C Media Fragments name a region of an image."""
     return f"{scene}{_MARK}{column},{row},{width},{height}"
+
+
+def cover_mask(fingerprint: str, of_mask: str) -> str:
+    """Return the fingerprint of windows of a scene, given those of the scene and of the mask that it has."""
+    return f"{fingerprint}{_MASK}{of_mask}"
+
+
+def without_mask(fingerprint: str) -> str:
+    """Return the fingerprint of a scene, given that of one of its windows."""
+    return fingerprint.partition(_MASK)[0]
 
 
 def split_window(path: str) -> tuple[str, tuple[int, int, int, int]] | None:
