@@ -44,7 +44,7 @@ output:
   OUTPUT/predictions/*.parquet   {predictions}
                                  and with --tile: {scenes}
   OUTPUT/failures/*.parquet      {failures}
-  OUTPUT/empty/*.parquet         windows that --min_valid leaves out: {empty}
+  OUTPUT/empty/*.parquet         windows that --min_valid or --mask leaves out: {empty}
   OUTPUT/runs/<run>.json         counts, options, model and versions of each run
 
 exit codes:

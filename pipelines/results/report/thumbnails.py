@@ -21,6 +21,7 @@ from pipelines.reading.ahead import LookAhead
 from pipelines.reading.source import ImageSource
 from pipelines.records import Failure, Image, ImageRef
 from pipelines.results.report.originals import TOO_LATE, find_originals, grid_of, within_budget
+from pipelines.scenes.grid import without_mask
 
 SIDE = 128
 """Columns and rows of a thumbnail."""
@@ -112,7 +113,7 @@ def _fetch(
     with closing(LookAhead(source, READS_IN_FLIGHT)) as ahead:
         for (path, _), read in zip(wanted, ahead.read(in_time()), strict=False):
             if isinstance(read, Image):
-                changed = fingerprints[path] not in ("", read.ref.fingerprint)
+                changed = without_mask(fingerprints[path]) not in ("", read.ref.fingerprint)
                 problem = "the original has changed since it was tagged" if changed else ""
                 made[path] = Thumbnail(_encode(read.pixels, allowed), problem)
             elif isinstance(read, Failure):
