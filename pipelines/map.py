@@ -213,10 +213,8 @@ def _write_rasters(
 def _describe_unreadable(unreadable: Sequence[Unreadable]) -> list[str]:
     if not unreadable:
         return []
-    scenes, windows = len(unreadable), sum(scene.windows for scene in unreadable)
-    first = unreadable[0]
-    what = f"windows of {scenes:,} scenes that cannot be read"
-    return [f"  left out: {what}: {windows:,}, e.g. {first.scene}: {first.reason}"]
+    first, windows = unreadable[0], sum(scene.windows for scene in unreadable)
+    return [f"  left out: windows of scenes that cannot be read: {windows:,}, e.g. {first.scene}: {first.reason}"]
 
 
 def _describe(path: str, counts: Counts, min_probability: float) -> list[str]:

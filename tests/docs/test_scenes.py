@@ -84,7 +84,7 @@ def scenetags(arguments: Sequence[str]) -> None:
 def ask(arguments: Sequence[str]) -> list[Any]:
     [flag, query] = arguments
     assert flag == "-c"
-    return duckdb.sql(query).fetchall()
+    return duckdb.execute(query).fetchall()
 
 
 def install(arguments: Sequence[str]) -> None:
