@@ -29,7 +29,7 @@ def name_rasters(scenes: Sequence[str], target: str) -> list[str]:
       target: a local file that ends in one of `ENDINGS`, for one scene alone; or a local folder.
 
     Raises:
-      RasterNameError: there are several scenes and one file, or a file is there that is no raster of scenetags.
+      RasterNameError: several scenes would have one file, or a file is there that is no raster of scenetags.
     """
     if target.lower().endswith(ENDINGS) and not os.path.isdir(target):
         if len(scenes) > 1:
@@ -37,6 +37,9 @@ def name_rasters(scenes: Sequence[str], target: str) -> list[str]:
         files = [target]
     else:
         files = [os.path.join(target, *parts) for parts in _below(scenes)]
+    if len(set(files)) < len(files):
+        twice = next(file for file in files if files.count(file) > 1)
+        raise RasterNameError(f"several scenes would have the raster {twice}", "rename one of them")
     for file, scene in zip(files, scenes, strict=True):
         if os.path.exists(file) and not _is_raster(file):
             is_scene = os.path.exists(scene) and os.path.samefile(file, scene)

@@ -19,6 +19,7 @@ from rasterio.transform import Affine
 from pipelines import map as command
 from pipelines.results import rasters
 from pipelines.results.cog import write_cog
+from pipelines.results.raster_files import RasterNameError, name_rasters
 from pipelines.results.rasters import MERGES, Raster, fill_cells
 from pipelines.scenes.geokeys import projected_keys
 from pipelines.scenes.georeference import GeoTags
@@ -267,6 +268,20 @@ def test_no_scene_and_no_other_file_is_replaced_by_a_raster(
         assert make(tmp_path / "out", "--cog", "new", "--merge", merge) == 0
         with rasterio.open("new/a.tif") as file:
             assert file.tags()["merge"] == merge
+
+
+@pytest.mark.parametrize(
+    ("scenes", "names"),
+    [
+        (["/a/x/1.tif", "/a/y/1.TIFF", "/a/2.jp2"], ["out/x/1.tif", "out/y/1.TIFF", "out/2.jp2.tif"]),
+        (["gs://a/1.tif", "gs://b/1.tif"], ["out/a/1.tif", "out/b/1.tif"]),
+        (["/a/../../1.tif", "/a/../../b/1.tif"], ["out/1.tif", "out/b/1.tif"]),
+    ],
+)
+def test_rasters_are_named_like_scenes_and_stay_in_their_folder(scenes: list[str], names: list[str]) -> None:
+    assert name_rasters(scenes, "out") == names
+    with pytest.raises(RasterNameError, match="would have the raster out"):
+        name_rasters(["/a/1.jp2", "/a/1.jp2.tif"], "out")
 
 
 @pytest.mark.parametrize(
