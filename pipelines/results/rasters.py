@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines import storage
 from pipelines.errors import ScenetagsError
 from pipelines.images import ImageError
-from pipelines.listing.lookup import refer
+from pipelines.listing.stacks import refer_place
 from pipelines.output.footers import Footer
 from pipelines.output.tables import read_each
-from pipelines.records import Failure
+from pipelines.records import Failure, File
 from pipelines.results.footprints import Counts, Footprints
 from pipelines.results.outlines import Outlines
 from pipelines.results.outputs import NoOutputError
 from pipelines.scenes.footprint import locate
 from pipelines.scenes.georeference import Georeference, GeoTags
 from pipelines.scenes.grid import Grid, split_window
-from pipelines.scenes.scene import open_scene
-from pipelines.storage import reason_of
+from pipelines.scenes.place import read_place
 
 MEAN, MAX = "mean", "max"
 MERGES = (MEAN, MAX)
@@ -59,15 +58,8 @@ class Windows(NamedTuple):
     counts: Counts
 
 
-class Place(NamedTuple):
-    """Where a scene lies.
-
-    Attributes:
-      width: in pixels.
-      height: in pixels.
-      georeference: of its pixels.
-      tags: the same in a GeoTIFF.
-    """
+class _Placed(NamedTuple):
+    """Where a scene lies: its width and height in pixels, and on the ground, as it says it and as a GeoTIFF does."""
 
     width: int
     height: int
@@ -155,24 +147,20 @@ def make_rasters(windows: Windows, footer: Footer, merge: str) -> Iterator[Raste
     if (windows.boxes[:, 2:] > grid.tile).any():
         raise NoOutputError("a window is larger than --tile was, so scenetags did not write it")
     ends = np.searchsorted(windows.of, np.arange(len(windows.scenes)), "right")
-    starts = [0, *ends[:-1]]
     # Those of a bucket are opened concurrently.
     places = read_each(windows.scenes[0], lambda scene: _read_place(scene, footer), windows.scenes)
-    for number, place in enumerate(places):
-        scene, mine = windows.scenes[number], slice(starts[number], ends[number])
-        boxes = windows.boxes[mine]
-        if isinstance(place, Place) and not _is_there(place.georeference, boxes[0], windows.bounds[number]):
-            place = "it was replaced, and its windows lie elsewhere now"
-        if isinstance(place, str):
-            yield Unreadable(scene, len(boxes), place)
+    for scene, place, bounds, start, end in zip(windows.scenes, places, windows.bounds, [0, *ends], ends, strict=False):
+        boxes, probabilities = windows.boxes[start:end], windows.probabilities[start:end]
+        reason = place if isinstance(place, str) else _find_contradiction(place, boxes, bounds, grid)
+        if isinstance(place, str) or reason:
+            yield Unreadable(scene, len(boxes), reason)
             continue
         side = min(grid.stride, grid.tile)
         size = _reach(grid, place.width), _reach(grid, place.height)
-        _check_size(scene, size, side, windows.probabilities.shape[1])
+        _check_size(scene, size, side, probabilities.shape[1])
         a, b, c, d, e, f = place.tags.transform
         transform = (a * side, b * side, c, d * side, e * side, f)
-        cells = fill_cells(boxes, windows.probabilities[mine], side, size, merge)
-        yield Raster(scene, GeoTags(transform, place.tags.keys), cells)
+        yield Raster(scene, GeoTags(transform, place.tags.keys), fill_cells(boxes, probabilities, side, size, merge))
 
 
 def fill_cells(
@@ -234,32 +222,33 @@ def _bounds(outlines: Outlines, index: int) -> tuple[float, ...]:
     return (*vertices.min(axis=0).tolist(), *vertices.max(axis=0).tolist())
 
 
-def _read_place(path: str, footer: Footer) -> Place | str:
-    """Return where a scene lies, or why it cannot be read."""
-    listed = refer(path)
-    if isinstance(listed, Failure):
-        return listed.message
+def _read_place(path: str, footer: Footer) -> _Placed | str:
+    """Return where a scene lies, or why that is unknown."""
     try:
-        scene = open_scene(listed, footer.grid, footer.rendering, sys.maxsize)
+        listed = refer_place(storage.normalize(path), footer.rendering)
+        if isinstance(listed, Failure):
+            return listed.message
+        place = read_place(File(*listed[:3]))
     except ImageError as error:
-        return str(error)
+        return error.message
     except OSError as error:
-        return reason_of(error)
-    georeference = scene.georeference if scene else None
-    if scene is None or georeference is None or georeference.tags is None:
-        return "it was replaced, and does not say where it lies"
-    return Place(scene.image.width, scene.image.height, georeference, georeference.tags)
+        return storage.reason_of(error)
+    if place.georeference is None or place.georeference.tags is None:
+        return "it does not say where it lies"
+    return _Placed(place.width, place.height, place.georeference, place.georeference.tags)
 
 
-def _is_there(georeference: Georeference, box: NDArray[np.int64], bounds: Sequence[float]) -> bool:
-    """Return whether a window lies where its row says, within a pixel."""
-    column, row, width, height = box.tolist()
-    found = locate(georeference, column, row, width, height).bounds
-    if not found:
-        return False
+def _find_contradiction(place: _Placed, boxes: NDArray[np.int64], bounds: Sequence[float], grid: Grid) -> str:
+    """Return why windows cannot be those of a scene: the first does not lie, within a pixel, where its row says."""
+    if (boxes[:, :2] + boxes[:, 2:] > (_reach(grid, place.width), _reach(grid, place.height))).any():
+        return "it was replaced, and is smaller now"
+    column, row, width, height = boxes[0].tolist()
+    found = locate(place.georeference, column, row, width, height).bounds
     west, south, east, north = bounds
     pixel = np.array([(east - west) / width, (north - south) / height] * 2)
-    return bool((np.abs(np.subtract(found, bounds)) <= pixel).all())
+    if not found or not (np.abs(np.subtract(found, bounds)) <= pixel).all():
+        return "it was replaced, and its windows lie elsewhere now"
+    return ""
 
 
 def _check_size(scene: str, size: Sequence[int], side: int, tags: int) -> None:

@@ -30,6 +30,18 @@ LABELS = ("road", "habitation", "clear")
 BUCKET = "results"
 EAST = UTM @ Affine.translation(90_000, 0)
 """A scene 2.5 degrees further east, at 60.5 degrees west."""
+COLOURS = ("red", "green", "blue")
+VIRTUAL = "\n".join(
+    (
+        '<VRTDataset rasterXSize="256" rasterYSize="256">',
+        *(
+            f'<VRTRasterBand dataType="UInt16" band="{number}"><SimpleSource>'
+            f'<SourceFilename relativeToVRT="1">bands/{name}.tif</SourceFilename></SimpleSource></VRTRasterBand>'
+            for number, name in enumerate(reversed(COLOURS), 1)
+        ),
+        "</VRTDataset>",
+    )
+)
 
 
 @pytest.fixture
@@ -94,24 +106,44 @@ def install(arguments: Sequence[str]) -> None:
     assert f'"{extra}": [' in (ROOT / "setup.py").read_text()
 
 
+def write(path: Path, bands: int, kind: str, *, width: int = 256, **options: Any) -> None:
+    path.parent.mkdir(exist_ok=True, parents=True)
+    write_scene(path, samples(256, width, bands, kind), tile=256, **options)
+
+
+def write_bands(folder: Path) -> None:
+    for name in COLOURS:
+        write(folder / f"{name}.tif", 1, "uint16")
+
+
 def test_from_scenes_to_a_map(folder: Path) -> None:
     for place, transform in (("scenes/2026/a.tif", UTM), ("scenes/b.tif", EAST)):
-        (folder / place).parent.mkdir(exist_ok=True, parents=True)
-        write_scene(folder / place, samples(256, 512, kind="uint16"), tile=256, transform=transform)
-    write_scene(folder / "scene.tif", samples(256, 256, 3, "uint8"), photometric="RGB")
-    item = {"type": "Feature", "id": "a", "properties": {}, "assets": {"visual": {"href": "scene.tif"}}}
+        write(folder / place, 4, "uint16", width=512, transform=transform)
+    write(folder / "scene.tif", 3, "uint8", photometric="RGB")
+    write_bands(folder / "bands")
+    assets = {name: {"href": f"bands/{name}.tif"} for name in COLOURS} | {"visual": {"href": "scene.tif"}}
+    item = {"type": "Feature", "id": "a", "properties": {}, "assets": assets}
     (folder / "catalog.json").write_text(json.dumps({"type": "FeatureCollection", "features": [item]}))
 
-    install, predict, show, tag, of_catalog, query = "".join(blocks("scenes.md", "sh")).splitlines()
-    for command in (install, predict, show, tag, of_catalog):
+    *commands, of_bands, of_virtual, query = "".join(blocks("scenes.md", "sh")).splitlines()
+    for command in (*commands, of_bands):
         run(command)
+    # Now: as files beside it, its bands would have been scenes of the first command.
+    write_bands(folder / "scenes" / "bands")
+    (folder / "scenes" / "c.vrt").write_text(VIRTUAL)
+    run(of_virtual)
 
-    named = sorted(path.removeprefix(f"{folder}/") for path in outputs.rows_by_path("tagged"))
     windows = [f"#xywh={column},0,256,256" for column in (0, 256)]
-    assert named == [f"{scene}{window}" for scene in ("scenes/2026/a.tif", "scenes/b.tif") for window in windows]
+    scenes = {
+        "tagged": [f"{scene}{window}" for scene in ("scenes/2026/a.tif", "scenes/b.tif") for window in windows],
+        "tagged_catalog": [f"scene.tif{windows[0]}"],
+        "tagged_bands": [f"bands/red.tif+green.tif+blue.tif{windows[0]}"],
+        "tagged_virtual": [f"scenes/c.vrt{windows[0]}"],
+    }
+    for output, expected in scenes.items():
+        assert sorted(path.removeprefix(f"{folder}/") for path in outputs.rows_by_path(output)) == expected
     assert "a.tif" in Path("map.html").read_text()
     assert Path("scene.png").stat().st_size > 10_000
-    assert list(outputs.rows_by_path("tagged_catalog")) == [f"{folder}/scene.tif{windows[0]}"]
     assert sorted(path for path, _ in run(query)) == [f"{folder}/scenes/b.tif{window}" for window in windows]
 
 

@@ -34,21 +34,25 @@ GRID = Grid(64, 64)
 SIZE = (112, 160)
 
 
-def tag(output: Path, scenes: Sequence[Path], grid: Grid = GRID) -> dict[tuple[str, int, int], float]:
-    """Write the rows of scenes of `SIZE`, where pyproj puts them; return `p_road` by scene, column and row."""
+def tag(output: Path, scenes: Sequence[Path], grid: Grid = GRID, name: str = "") -> dict[tuple[str, int, int], float]:
+    """Write the rows of scenes of `SIZE`, where pyproj puts them; return `p_road` by scene, column and row.
+
+    With a name, the only scene is called so.
+    """
     rows = []
     roads: dict[tuple[str, int, int], float] = {}
-    for scene in scenes:
-        with rasterio.open(scene) as file:
+    for path in scenes:
+        scene = name or str(path)
+        with rasterio.open(path) as file:
             crs, transform = file.crs.to_string(), tuple(file.transform)[:6]
         ground = geotiffs.judge(crs)
         for row, column in itertools.product(grid.starts(SIZE[0]), grid.starts(SIZE[1])):
             width, height = grid.extent(column, SIZE[1]), grid.extent(row, SIZE[0])
             corners = [(column, row), (column, row + height), (column + width, row + height), (column + width, row)]
             ring = [ground.transform(*(Affine(*transform) @ corner)) for corner in corners]
-            roads[str(scene), column, row] = probability = len(roads) / 100
-            path = f"{scene}#xywh={column},{row},{width},{height}"
-            placed = window(str(scene), column, row, path=path, geometry=wkb(ring), p_road=probability, p_clear=0.5)
+            roads[scene, column, row] = probability = len(roads) / 100
+            named = f"{scene}#xywh={column},{row},{width},{height}"
+            placed = window(scene, column, row, path=named, geometry=wkb(ring), p_road=probability, p_clear=0.5)
             rows.append(placed)
     write_rows(output, *rows, metadata=footer(grid=grid.described()))
     return roads
@@ -120,6 +124,26 @@ def test_a_scene_of_jpeg_2000_has_a_raster_where_gdal_puts_it(tmp_path: Path) ->
 
         with rasterio.open(tmp_path / f"{name}.tif") as ours:
             assert (ours.crs, ours.transform) == (rasterio.CRS.from_epsg(32633), UTM @ Affine.scale(64))
+
+
+def test_a_scene_of_several_files_lies_as_the_first_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    bands = [scene(tmp_path / "a+b" / f"{name}.tif") for name in ("red", "green", "blue")]
+    tag(tmp_path / "stack", bands[:1], name=f"{bands[0]}+green.tif+blue.tif")
+    virtual = "".join(
+        f'<VRTRasterBand dataType="Byte" band="{number}"><ColorInterp>{band.stem.title()}</ColorInterp><SimpleSource>'
+        f'<SourceFilename relativeToVRT="1">a+b/{band.name}</SourceFilename></SimpleSource></VRTRasterBand>'
+        for number, band in enumerate(bands, 1)
+    )
+    (tmp_path / "a.vrt").write_text(f'<VRTDataset rasterXSize="160" rasterYSize="112">{virtual}</VRTDataset>')
+    tag(tmp_path / "virtual", bands[:1], name=f"{tmp_path}/a.vrt")
+    tag(tmp_path / "relative", bands[:1], name="a+b/red.tif")
+
+    for output in ("stack", "virtual", "relative"):
+        assert make(tmp_path / output, "--tag", "road", "--cog", f"{output}.tif") == 0
+
+        with rasterio.open(f"{output}.tif") as ours:
+            assert (ours.crs, ours.transform) == (rasterio.CRS.from_epsg(32720), UTM @ Affine.scale(64))
 
 
 def test_pixels_that_are_points_do_not_move_a_raster(tmp_path: Path) -> None:
@@ -226,16 +250,17 @@ def test_overviews_are_merged_like_windows_and_lie_before_what_they_show(merge: 
 def test_a_scene_that_is_replaced_or_gone_is_told_and_the_others_are_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = [scene(tmp_path / "scenes" / name) for name in ("a.tif", "b.tif", "c.tif")]
+    paths = [scene(tmp_path / "scenes" / name) for name in ("a.tif", "b.tif", "c.tif", "d.tif")]
     tag(tmp_path / "out", paths)
     scene(paths[1], transform=UTM @ Affine.translation(2, 0))
     paths[2].unlink()
+    write_scene(paths[3], samples(SIZE[0], SIZE[1] - 1, 3, "uint8"))
 
     assert make(tmp_path / "out", "--tag", "road", "--cog", str(tmp_path / "cogs")) == 3
 
     assert capsys.readouterr().out.splitlines() == [
         f"{tmp_path / 'cogs'}: 6 windows",
-        f"  left out: windows of scenes that cannot be read: 12, e.g. {paths[1]}: it was replaced, and its windows "
+        f"  left out: windows of scenes that cannot be read: 18, e.g. {paths[1]}: it was replaced, and its windows "
         "lie elsewhere now",
     ]
     assert [path.name for path in (tmp_path / "cogs").iterdir()] == ["a.tif"]
