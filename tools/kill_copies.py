@@ -1,7 +1,7 @@
 """Kill copies of a selection and check that the same command ends right: `python -m tools.kill_copies OUTPUT`.
 
-The images of OUTPUT are copied into a folder, with SIGKILL once more and more of them are there. After each kill no file
-may be there in part; after the same command again the folder must be that of a whole copy.
+The images of OUTPUT are copied into a folder, with SIGKILL once more and more of them are there. After each kill no
+file may be there in part; after the same command again the folder must be that of a whole copy.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def _disturb(output: str, folder: Path, files: int, expected: dict[str, bytes]) 
     again = subprocess.run(_command(output, folder), capture_output=True, text=True, check=False)
     if again.returncode or _read(folder) != expected or (folder / PARTIAL).exists():
         return f"BROKEN: exit code {again.returncode}, {again.stdout}{again.stderr}"
-    return f"{'killed' if killed else 'ended'} with {len(left):,} of {len(expected):,} files; {again.stdout.strip().partition(': ')[2]}"
+    ended = "killed" if killed else "ended"
+    return f"{ended} with {len(left):,} of {len(expected):,} files; {again.stdout.strip().partition(': ')[2]}"
 
 
 def _files(folder: Path) -> Iterator[Path]:
