@@ -49,6 +49,7 @@ def _predict(options: PredictOptions) -> int:
     # Imported here: Beam takes seconds, which `--help` and a mistyped flag should not cost.
     from pipelines.images import ignore_metadata_warnings
     from pipelines.inference.bundle import load_bundle
+    from pipelines.listing import find_kept
     from pipelines.output.lock import hold_output
     from pipelines.output.run import Run, new_run_name
     from pipelines.runners.beam_flags import (
@@ -73,6 +74,8 @@ def _predict(options: PredictOptions) -> int:
     bundle = load_bundle(options.model)
     _warn_of_rendering(options, bundle)
     thresholds = bundle.thresholds_at(options.threshold)
+    columns = options.path_column, options.keep_columns or ""
+    kept = find_kept(options.input_list, *columns) if options.input_list and options.keep_columns else ()
     run = Run(
         *(new_run_name(), options.output, bundle, thresholds, options.overwrite, options.max_failure_rate),
         detached=is_detached(beam_options),
@@ -80,6 +83,7 @@ def _predict(options: PredictOptions) -> int:
         access=access,
         rendering=options.rendering.over(bundle.rendering),
         grid=options.grid,
+        kept=kept,
         settings=(options.engine, options.limits.max_bytes, options.limits.max_pixels),
     )
     if options.dry_run:

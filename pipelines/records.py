@@ -64,6 +64,8 @@ class ImageRef(NamedTuple):
       fingerprint: changes when the bytes do; derived from the listing, without reading them.
       place: its location in an archive; None for a file.
       window: its location in a scene; None for an image that is none of a scene's windows.
+      kept: what the list says of it, as text, one value per `KeptColumn` of the run; None where it says nothing. Empty
+        for an image that no list names.
     """
 
     path: str
@@ -71,6 +73,19 @@ class ImageRef(NamedTuple):
     fingerprint: str
     place: Span | None = None
     window: Window | None = None
+    kept: tuple[str | None, ...] = ()
+
+
+class KeptColumn(NamedTuple):
+    """A column of the list of images that goes into the output.
+
+    Attributes:
+      name: in the list and in the output.
+      type: one of `output.schema.KEPT_TYPES`.
+    """
+
+    name: str
+    type: str
 
 
 class Footprint(NamedTuple):
@@ -145,6 +160,7 @@ class Failure(NamedTuple):
       error: the kind of error, a Python exception's name.
       message: the reason, in words.
       fingerprint: of the image; empty if listing failed.
+      kept: what the list says of it, as in `ImageRef`.
     """
 
     path: str
@@ -152,6 +168,7 @@ class Failure(NamedTuple):
     error: str
     message: str
     fingerprint: str
+    kept: tuple[str | None, ...] = ()
 
 
 Listed = ImageRef | Failure
@@ -175,7 +192,7 @@ def failed(ref: ImageRef, stage: str, error: str, message: str) -> Failure:
       error: the kind of error.
       message: the reason.
     """
-    return Failure(ref.path, stage, error, without_secrets(message), ref.fingerprint)
+    return Failure(ref.path, stage, error, without_secrets(message), ref.fingerprint, ref.kept)
 
 
 def not_listed(path: str, error: Exception, fingerprint: str = "", message: str = "") -> Failure:

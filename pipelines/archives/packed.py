@@ -46,8 +46,9 @@ class PackedNames:
 
     def __iter__(self) -> Iterator[Listed]:
         for pack in self._packs:
-            for failed, *fields in json.loads(zlib.decompress(pack)):
-                yield Failure(*fields) if failed else _unpack(*fields)
+            for failed, *fields, kept in json.loads(zlib.decompress(pack)):
+                item = Failure(*fields) if failed else _unpack(*fields)
+                yield item._replace(kept=tuple(kept))
 
 
 def _unpack(

@@ -178,6 +178,14 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
         metavar="NAME",
         help=f"column of the list that holds the paths (default {PredictOptions.path_column})",
     )
+    group.add_argument(
+        "--keep_columns",
+        action=_Once,
+        metavar="NAMES",
+        help="columns of the list that go into the rows of its images, with commas between them, or all; their types "
+        "are those of the values, or are given as NAME:TYPE, with string, int64, float64, bool, date, timestamp or "
+        "local_timestamp",
+    )
     add_switch(
         group,
         "--allow_empty",

@@ -34,6 +34,7 @@ class PredictOptions:
     input: tuple[str, ...]
     input_list: str | None = None
     path_column: str = "path"
+    keep_columns: str | None = None
     allow_empty: bool = False
     model: str
     output: str
@@ -151,6 +152,8 @@ class PredictOptions:
             raise UsageError(f"--output {self.output}: an output must be a local folder, or in gs:// or in s3://")
         if self.path_column != PredictOptions.path_column and self.input and not self.input_list:
             raise UsageError(f"--path_column {self.path_column} is of a list", "name the list with --input_list")
+        if self.keep_columns is not None and self.input and not self.input_list:
+            raise UsageError(f"--keep_columns {self.keep_columns} are of a list", "name the list with --input_list")
         if self.beam_flags and not self.beam_flags[0].startswith("-") and self.input:
             raise UsageError(
                 f"unexpected argument {self.beam_flags[0]}",

@@ -24,7 +24,7 @@ from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import EmptyTable, FailureTable, PredictionTable
 from pipelines.reading import READS_IN_FLIGHT
-from pipelines.records import Empty, Failure, Image, ImageRef, Listed, Prediction
+from pipelines.records import Empty, Failure, Image, ImageRef, KeptColumn, Listed, Prediction
 from pipelines.scenes.grid import NO_GRID, Grid
 
 
@@ -40,6 +40,7 @@ class ListImages(beam.PTransform):
       input_list: a file of paths.
       access: how buckets are reached.
       path_column: of the list, that holds the paths.
+      kept: columns of the list whose values are kept.
       allow_empty: whether there may be no image at all.
       asset: of STAC items, to list.
     """
@@ -48,13 +49,14 @@ class ListImages(beam.PTransform):
     input_list: str | None = None
     access: storage.Access = field(default_factory=storage.Access)
     path_column: str = PATH_COLUMN
+    kept: Sequence[KeptColumn] = ()
     allow_empty: bool = False
     asset: str | None = None
 
     def expand(self, begin: beam.pvalue.PBegin) -> Any:
         """Apply the transform."""
-        listing = self.inputs, self.input_list, self.access, self.path_column, self.allow_empty, self.asset
-        names = beam.ParDo(ListNames(*listing))
+        of_list = self.input_list, self.access, self.path_column, self.kept
+        names = beam.ParDo(ListNames(self.inputs, *of_list, self.allow_empty, self.asset))
         typed = names.with_output_types(Listed, **{COUNTED: Accounts})
         return begin | "Once" >> beam.Impulse() | "List" >> typed.with_outputs(COUNTED, main="listed")
 

@@ -14,6 +14,7 @@ from pipelines.archives.packed import SeenPaths
 from pipelines.images.formats import ENDINGS
 from pipelines.listing.buckets import expand_in_bucket
 from pipelines.listing.folders import expand_here
+from pipelines.listing.kept import find_kept
 from pipelines.listing.list_files import PATH_COLUMN, STANDARD_INPUT, is_list
 from pipelines.listing.lists import read_list
 from pipelines.listing.lookup import EmptyInputError, InputError, check_encoding
@@ -21,9 +22,18 @@ from pipelines.listing.members import list_members
 from pipelines.listing.names import MAGIC, hint_at_brackets, keep_commonest, spread_braces
 from pipelines.listing.side_by_side import side_by_side
 from pipelines.listing.stac import STAC_ENDINGS, list_assets
-from pipelines.records import ImageRef, Listed
+from pipelines.records import ImageRef, KeptColumn, Listed
 
-__all__ = ["PATH_COLUMN", "STANDARD_INPUT", "EmptyInputError", "InputError", "anchor", "expand", "list_images"]
+__all__ = [
+    "PATH_COLUMN",
+    "STANDARD_INPUT",
+    "EmptyInputError",
+    "InputError",
+    "anchor",
+    "expand",
+    "find_kept",
+    "list_images",
+]
 
 
 EMPTY_INPUTS = "inputs without images"
@@ -36,6 +46,7 @@ def list_images(
     passed_over: Counter[str] | None = None,
     *,
     path_column: str = PATH_COLUMN,
+    kept: Sequence[KeptColumn] = (),
     allow_empty: bool | None = None,
     asset: str | None = None,
     tell: Callable[[str], object] = lambda _: None,
@@ -48,6 +59,7 @@ def list_images(
       input_list: a list of paths; see `list_files`. Relative paths in it start at the list's folder.
       passed_over: receives the number of files that are not images by name, hidden or of the system; see `is_image`.
       path_column: of the list, that holds the paths.
+      kept: columns of the list whose values are kept; see `find_kept`.
       allow_empty: whether there may be no image at all; None if the user has no flag to say so.
       asset: key of the asset of each STAC item to list, if inputs are STAC documents.
       tell: called, from any thread, with what is remarkable: an input without images, blank lines in the list.
@@ -60,7 +72,7 @@ def list_images(
       InterruptedRunError: the run was asked to stop.
     """
     check_encoding()
-    listed = read_list(input_list, path_column, passed_over, tell) if input_list else None
+    listed = read_list(input_list, path_column, passed_over, tell, kept) if input_list else None
     # In a thread, so that a signal is met even while a server keeps everything waiting.
     yield from side_by_side([_list_each_once(inputs, listed, passed_over, _Emptiness(allow_empty, tell), asset)])
 

@@ -8,16 +8,16 @@ import os
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
-from typing import IO, Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from typing import IO, Any, NamedTuple, cast
 
 import pyarrow as pa
 
 from pipelines import archives, storage
 from pipelines.listing.list_names import ListError, Named, reason
-from pipelines.listing.list_tables import read_folder, read_parquet
-from pipelines.listing.list_texts import as_text, read_cells, read_json, read_lines
+from pipelines.listing.list_tables import read_folder, read_parquet, read_table_types
+from pipelines.listing.list_texts import as_text, read_cells, read_header, read_json, read_keys, read_lines
 from pipelines.listing.lookup import InputError
 from pipelines.listing.names import MAGIC, is_image
 
@@ -29,20 +29,55 @@ _READ_AHEAD = 1 << 16
 _KINDS = "a .txt, .csv, .tsv, .jsonl (each also .gz or .zst) or .parquet file, or a folder of .parquet files"
 
 
-def read_names(path: str, column: str, passed_over: Counter[str] | None = None) -> Iterator[Named]:
+def read_names(
+    path: str, column: str, passed_over: Counter[str] | None = None, kept: Sequence[str] = ()
+) -> Iterator[Named]:
     """Read the names in a list, without loading the whole of it into memory.
 
     Args:
       path: of the list; `-` is standard input, a text with one path per line.
       column: that holds the paths, in a list with columns.
       passed_over: receives the number of files in a folder of Parquet files that are none, by their endings.
+      kept: columns whose values are kept; with any, names come in a `Row`.
 
     Raises:
       InputError: the list cannot be read, has no such column, or has it twice.
     """
+    with refusals_explained(path):
+        yield from _read(path, column, passed_over, kept)
+
+
+def read_types(path: str, column: str) -> dict[str, str]:
+    """Return the types of a list's columns by name; empty where a column has none, or none that can be kept.
+
+    Args:
+      path: of the list.
+      column: that holds the paths.
+
+    Raises:
+      InputError: the list cannot be read, or has lines, not columns.
+    """
+    with refusals_explained(path):
+        kind, packing = _kind_of(path)
+        if path != STANDARD_INPUT and (_is_folder(path) or packing in _TABLES):
+            return read_table_types(path)
+        if kind not in _TEXTS:
+            _no_columns()
+        with storage.open_to_read(path) as packed, _UNPACK.get(packing, _as_it_is)(packed) as text:
+            return dict.fromkeys(_TEXTS[kind].columns(text, column), "")
+
+
+def is_typed(path: str) -> bool:
+    """Return whether the values in a list's columns have types."""
+    return _kind_of(path)[0] not in _TEXTS or _TEXTS[_kind_of(path)[0]].typed
+
+
+@contextmanager
+def refusals_explained(path: str) -> Iterator[None]:
+    """Raise an `InputError` for whatever is wrong with a list."""
     name = describe(path)
     try:
-        yield from _read(path, column, passed_over)
+        yield
     except ListError as error:
         raise InputError(f"{name}{error.message}", error.remedy) from error
     except UnicodeDecodeError as error:
@@ -56,8 +91,20 @@ def read_names(path: str, column: str, passed_over: Counter[str] | None = None) 
 
 def is_list(path: str) -> bool:
     """Return whether a file is a list, judging by its name."""
-    base, ending = os.path.splitext(path.lower())
-    return ending in (*_READ, *_TABLES) or (ending in _UNPACK and os.path.splitext(base)[1] in _READ)
+    kind, packing = _kind_of(path)
+    return packing in _TABLES or kind in _TEXTS
+
+
+def locate(path: str) -> str:
+    """Return the path of a list as the user writes it, without what only URLs and shells understand.
+
+    Raises:
+      InputError: nothing can be read from such a URL.
+    """
+    try:
+        return path if path == STANDARD_INPUT else os.path.expanduser(storage.plain(path))
+    except storage.UnsupportedStorageError as error:
+        raise InputError(error.message, error.remedy) from error
 
 
 def describe(path: str) -> str:
@@ -65,24 +112,28 @@ def describe(path: str) -> str:
     return "standard input" if path == STANDARD_INPUT else path
 
 
-def _read(path: str, column: str, passed_over: Counter[str] | None) -> Iterator[Named]:
-    base, packing = os.path.splitext(path)
-    packing = packing.lower()
-    kind = os.path.splitext(base)[1].lower() if packing in _UNPACK else packing
+def _kind_of(path: str) -> tuple[str, str]:
+    """Return a list's kind and how it is packed: endings of its name."""
+    base, packing = os.path.splitext(path.lower())
+    return os.path.splitext(base)[1] if packing in _UNPACK else packing, packing
+
+
+def _read(path: str, column: str, passed_over: Counter[str] | None, kept: Sequence[str]) -> Iterator[Named]:
+    kind, packing = _kind_of(path)
     if path == STANDARD_INPUT:
         if sys.stdin is None:
             raise ListError(" is closed", "pipe the list into the command, or name a file")
         # Not Python's own, which would be closed at the end.
         with open(0, "rb", closefd=False) as file:
-            yield from _read_lines(file, column)
+            yield from _read_lines(file, column, kept)
     elif _is_folder(path):
-        yield from read_folder(path, column, passed_over)
+        yield from read_folder(path, column, passed_over, kept)
     elif packing in _TABLES:
         with storage.open_to_read(path) as table:
-            yield from read_parquet(table, column)
-    elif kind in _READ:
+            yield from read_parquet(table, column, kept)
+    elif kind in _TEXTS:
         with storage.open_to_read(path) as packed, _UNPACK.get(packing, _as_it_is)(packed) as text:
-            yield from _READ[kind](text, column)
+            yield from _TEXTS[kind].read(text, column, kept)
     elif packing in _UNPACK and kind in _TABLES:
         raise ListError(" is packed twice, and a Parquet file is read from its end", "unpack it")
     else:
@@ -98,7 +149,7 @@ def _is_folder(path: str) -> bool:
     if not storage.is_remote(path):
         return os.path.isdir(path)
     # Only of such names: another request for each list would not be worth it.
-    if os.path.splitext(path)[1].lower() in (*_READ, *_UNPACK) or not any(storage.walk(f"{path.rstrip('/')}/")):
+    if os.path.splitext(path)[1].lower() in (*_TEXTS, *_UNPACK) or not any(storage.walk(f"{path.rstrip('/')}/")):
         return False
     with suppress(FileNotFoundError):
         if not path.endswith("/") and storage.look_up(path).size:
@@ -106,7 +157,34 @@ def _is_folder(path: str) -> bool:
     return True
 
 
-def _read_lines(file: IO[bytes], column: str) -> Iterator[Named]:
+class _Text(NamedTuple):
+    """A kind of list that is text.
+
+    Attributes:
+      read: reads the names, with the column that holds them and those that are kept.
+      columns: reads the names of its columns.
+      typed: whether its values have types.
+    """
+
+    read: Callable[[IO[bytes], str, Sequence[str]], Iterator[Named]]
+    columns: Callable[[IO[bytes], str], Sequence[str]]
+    typed: bool = False
+
+
+def _cells(delimiter: str) -> _Text:
+    return _Text(
+        lambda file, column, kept: read_cells(as_text(file, newline=""), delimiter, column, kept),
+        lambda file, _: read_header(as_text(file, newline=""), delimiter),
+    )
+
+
+def _no_columns(*_: Any) -> Sequence[str]:
+    raise ListError(" has lines, not columns", "omit --keep_columns")
+
+
+def _read_lines(file: IO[bytes], column: str, kept: Sequence[str] = ()) -> Iterator[Named]:
+    if kept:
+        _no_columns()
     if column != PATH_COLUMN:
         raise ListError(" has lines, not columns", "omit --path_column")
     return read_lines(as_text(file, newline="\n"))
@@ -129,10 +207,15 @@ _UNPACK: Mapping[str, Callable[[IO[bytes]], AbstractContextManager[IO[bytes]]]] 
     ".gz": _unpack_gzip,
     ".zst": _unpack_zstd,
 }
-_READ: Mapping[str, Callable[[IO[bytes], str], Iterator[Named]]] = {
-    ".txt": _read_lines,
-    ".csv": lambda file, column: read_cells(as_text(file, newline=""), ",", column),
-    ".tsv": lambda file, column: read_cells(as_text(file, newline=""), "\t", column),
-    ".jsonl": lambda file, column: read_json(as_text(file, newline="\n"), column),
-    ".ndjson": lambda file, column: read_json(as_text(file, newline="\n"), column),
+_JSON = _Text(
+    lambda file, column, kept: read_json(as_text(file, newline="\n"), column, kept),
+    lambda file, column: read_keys(as_text(file, newline="\n"), column),
+    typed=True,
+)
+_TEXTS: Mapping[str, _Text] = {
+    ".txt": _Text(_read_lines, _no_columns),
+    ".csv": _cells(","),
+    ".tsv": _cells("\t"),
+    ".jsonl": _JSON,
+    ".ndjson": _JSON,
 }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 LONGEST = 1 << 17
 """Bytes of a name; no path is longer, nor is a path of an archive with the name of a member."""
 
-_KEPT = 1000
+KEEP = "name the columns to keep with --keep_columns"
+"""What to do if a column cannot be kept."""
+
+_BEGINNING = 1000
 
 
 class Blank(NamedTuple):
@@ -35,7 +38,19 @@ class NoName(NamedTuple):
     beginning: str = ""
 
 
-Named = str | NoName | Blank
+class Row(NamedTuple):
+    """A row of a list of which columns are kept.
+
+    Attributes:
+      name: of the image, or why there is none.
+      values: of the kept columns, as the list holds them; None where there is none.
+    """
+
+    name: str | NoName
+    values: tuple[Any, ...]
+
+
+Named = str | NoName | Blank | Row
 
 
 class ListError(Exception):
@@ -70,11 +85,13 @@ def too_long(beginning: str, length: int, place: str) -> NoName:
       length: in bytes.
       place: where it is in the list.
     """
-    return NoName(place, f"a name of {length:,} bytes is too long for a path", beginning[:_KEPT])
+    return NoName(place, f"a name of {length:,} bytes is too long for a path", beginning[:_BEGINNING])
 
 
-def find_column(columns: Sequence[str], column: str) -> int:
-    """Find the column that holds the paths.
+def find_column(
+    columns: Sequence[str], column: str, remedy: str = "name the one that holds the paths with --path_column"
+) -> int:
+    """Find a column; by default, the one that holds the paths.
 
     Raises:
       ListError: there is none, or more than one.
@@ -84,10 +101,7 @@ def find_column(columns: Sequence[str], column: str) -> int:
     if count:
         raise ListError(f" has {count} columns {column!r}", "rename one")
     shown = ", ".join(repr(name[:100]) for name in columns[:10]) + ", ..." * (len(columns) > 10)
-    raise ListError(
-        f" has no column {column!r}, but {shown or 'none'}",
-        "name the one that holds the paths with --path_column",
-    )
+    raise ListError(f" has no column {column!r}, but {shown or 'none'}", remedy)
 
 
 def reason(error: Exception) -> str:

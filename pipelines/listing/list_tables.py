@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 import pyarrow as pa
@@ -12,7 +12,18 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from pipelines import storage
-from pipelines.listing.list_names import LONGEST, ListError, Named, check_name, find_column, reason, too_long
+from pipelines.listing.list_names import (
+    KEEP,
+    LONGEST,
+    ListError,
+    Named,
+    NoName,
+    Row,
+    check_name,
+    find_column,
+    reason,
+    too_long,
+)
 from pipelines.listing.names import is_image
 
 # A batch takes up to this many times `LONGEST`. Fewer rows would be slower.
@@ -21,7 +32,9 @@ _READ_AHEAD = 1 << 20
 _UNFINISHED = "_temporary"
 
 
-def read_folder(folder: str, column: str, passed_over: Counter[str] | None) -> Iterator[Named]:
+def read_folder(
+    folder: str, column: str, passed_over: Counter[str] | None, kept: Sequence[str] = ()
+) -> Iterator[Named]:
     """Read all Parquet files in a folder and below it, except those that are hidden or begin with `_`.
 
     Raises:
@@ -35,7 +48,7 @@ def read_folder(folder: str, column: str, passed_over: Counter[str] | None) -> I
         name = path[len(folder.rstrip("/")) + 1 :]
         try:
             with storage.open_to_read(path) as file:
-                yield from read_parquet(file, column, f" in {name}")
+                yield from read_parquet(file, column, kept, f" in {name}")
         except ListError as error:
             raise ListError(f": {name}{error.message}", error.remedy) from error
         except (OSError, pa.ArrowException) as error:
@@ -61,12 +74,44 @@ def _find_files(folder: str, passed_over: Counter[str] | None) -> list[str]:
     return sorted(found)
 
 
-def read_parquet(file: IO[bytes], column: str, where: str = "") -> Iterator[Named]:
+def read_table_types(path: str) -> dict[str, str]:
+    """Return the types of the columns that can be kept of a Parquet file, or of the first one in a folder, by name.
+
+    Raises:
+      ListError: there is none in the folder, or it is still being written.
+    """
+    files = [path] if path.lower().endswith((".parquet", ".pq")) else _find_files(path.rstrip("/"), None)
+    if not files:
+        return {}
+    with storage.open_to_read(files[0]) as file, pyarrow.parquet.ParquetFile(file, pre_buffer=False) as table:
+        return {field.name: _kept_type(field.type) for field in table.schema_arrow}
+
+
+def _kept_type(kind: pa.DataType) -> str:
+    """Name the type of a kept column; empty if its values cannot be kept."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_timestamp(kind):
+        return "timestamp" if kind.tz else "local_timestamp"
+    for is_type, name in (
+        (pa.types.is_integer, "int64"),
+        (pa.types.is_floating, "float64"),
+        (pa.types.is_boolean, "bool"),
+        (pa.types.is_date, "date"),
+        *((is_text, "string") for is_text in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)),
+        (pa.types.is_null, "string"),
+    ):
+        if is_type(kind):
+            return name
+    return ""
+
+
+def read_parquet(file: IO[bytes], column: str, kept: Sequence[str] = (), where: str = "") -> Iterator[Named]:
     """Read the names in a Parquet file.
 
     Args:
       file: to be read.
       column: that holds the paths.
+      kept: columns whose values are kept; with any, names come in a `Row`.
       where: put behind the number of a row that names nothing.
 
     Raises:
@@ -77,15 +122,21 @@ def read_parquet(file: IO[bytes], column: str, where: str = "") -> Iterator[Name
     with pyarrow.parquet.ParquetFile(file, pre_buffer=False) as table:
         schema = table.schema_arrow
         _check_type(schema.field(find_column(schema.names, column)))
+        types = {name: _kept_type(schema.field(find_column(schema.names, name, KEEP)).type) for name in kept}
+        if unfit := next((name for name, kind in types.items() if not kind), None):
+            raise ListError(f" has a column {unfit!r} of {schema.field(unfit).type}, which cannot be kept", KEEP)
+        wanted = list(dict.fromkeys([column, *kept]))
+        texts = [column, *(name for name, kind in types.items() if kind == "string")]
         with pyarrow.parquet.ParquetFile(
-            file, read_dictionary=[column], pre_buffer=False, buffer_size=_READ_AHEAD
+            file, read_dictionary=texts, pre_buffer=False, buffer_size=_READ_AHEAD
         ) as packed:
             for group in range(table.num_row_groups):
-                if table.metadata.row_group(group).num_rows and _is_too_large(packed, group, column):
-                    raise OSError(f"its column {column!r} has values too long for a path, over {LONGEST:,} bytes")
+                if table.metadata.row_group(group).num_rows:
+                    _refuse_large(packed, group, texts)
                 # Without threads; see `output.tables.open_table`.
-                for batch in table.iter_batches(_BATCH, [group], [column], use_threads=False):
-                    yield from _names(batch.column(column), row, where)
+                for batch in table.iter_batches(_BATCH, [group], wanted, use_threads=False):
+                    names = _names(batch.column(column), row, where)
+                    yield from _rows(names, batch.select(kept)) if kept else names
                     row += batch.num_rows
 
 
@@ -97,6 +148,22 @@ def _check_type(field: pa.Field) -> None:
     if not any(is_type(values) for is_type in (*texts, *others)):
         kind = str(field.type)[:100]
         raise ListError(f" has a column {field.name!r} of {kind}, not of texts", "name another with --path_column")
+
+
+def _rows(names: Iterator[str | NoName], kept: pa.RecordBatch) -> Iterator[Row]:
+    """Join names and the values of the same rows."""
+    # Nanoseconds would be lost in Python: Arrow refuses to cut off what is not zero.
+    columns = [
+        column.cast(pa.timestamp("us", column.type.tz)) if pa.types.is_timestamp(column.type) else column
+        for column in kept.columns
+    ]
+    return map(Row, names, zip(*(column.to_pylist() for column in columns), strict=True))
+
+
+def _refuse_large(packed: pyarrow.parquet.ParquetFile, group: int, columns: Sequence[str]) -> None:
+    for column in columns:
+        if _is_too_large(packed, group, column):
+            raise OSError(f"its column {column!r} has values too long for a path, over {LONGEST:,} bytes")
 
 
 def _is_too_large(table: pyarrow.parquet.ParquetFile, group: int, name: str) -> bool:
@@ -119,7 +186,7 @@ def _is_too_large(table: pyarrow.parquet.ParquetFile, group: int, name: str) -> 
     return isinstance(column, pa.DictionaryArray) and _longest(column.dictionary) > LONGEST
 
 
-def _names(column: pa.Array, row: int, where: str) -> Iterator[Named]:
+def _names(column: pa.Array, row: int, where: str) -> Iterator[str | NoName]:
     """Read the names in a batch of rows.
 
     Args:

@@ -6,15 +6,18 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import IO, Any, TextIO
 
 from pipelines.listing.list_names import (
+    KEEP,
     LONGEST,
     Blank,
     ListError,
     Named,
     NoName,
+    Row,
     byte_length,
     check_name,
     find_column,
@@ -24,6 +27,7 @@ from pipelines.listing.list_names import (
 _LONGEST_LINE = 1 << 20
 """Characters of a line with more than a name in it."""
 _READ_AHEAD = 1 << 16
+_QUOTES = "quote cells that contain quotes, and double the quotes inside"
 
 
 def as_text(file: IO[bytes], newline: str) -> TextIO:
@@ -77,8 +81,14 @@ def read_lines(text: TextIO) -> Iterator[Named]:
             yield Blank(number) if line.isspace() else line.rstrip("\r\n")
 
 
-def read_cells(text: TextIO, delimiter: str, column: str) -> Iterator[Named]:
+def read_cells(text: TextIO, delimiter: str, column: str, kept: Sequence[str] = ()) -> Iterator[Named]:
     """Read a list with a header and cells, which may be quoted and then have several lines.
+
+    Args:
+      text: of the list.
+      delimiter: between cells.
+      column: that holds the paths.
+      kept: columns whose values are kept; with any, names come in a `Row`.
 
     Raises:
       ListError: it has no such column or two of them, or a line or the quotes are beyond repair.
@@ -93,15 +103,17 @@ def read_cells(text: TextIO, delimiter: str, column: str) -> Iterator[Named]:
         if header is None:
             return
         place = find_column(header, column)
+        others = [find_column(header, name, KEEP) for name in kept]
         begins = rows.line_num + 1
         for row in rows:
             if len(row) == len(header):
                 name = row[place]
-                yield (
+                found = (
                     name
                     if 0 < len(name) <= LONGEST // 4 and not name.isspace()
                     else check_name(name, f"line {begins:,}")
                 )
+                yield Row(found, tuple(row[other] for other in others)) if others else found
             elif row:
                 yield NoName(
                     f"line {begins:,}", f"{len(row)} cell{'s' * (len(row) > 1)}, but the header has {len(header)}"
@@ -110,22 +122,53 @@ def read_cells(text: TextIO, delimiter: str, column: str) -> Iterator[Named]:
                 yield Blank(begins)
             begins = rows.line_num + 1
     except csv.Error as error:
+        raise ListError(f": line {begins:,}: {error}", _QUOTES) from error
+
+
+def read_header(text: TextIO, delimiter: str) -> list[str]:
+    """Return the names of the columns of a list with a header."""
+    csv.field_size_limit(_LONGEST_LINE)
+    try:
+        return next(csv.reader(_short_lines(text), delimiter=delimiter, strict=True), [])
+    except csv.Error as error:
         raise ListError(
-            f": line {begins:,}: {error}", "quote cells that contain quotes, and double the quotes inside"
+            f": line 1: {error}", "quote cells that contain quotes, and double the quotes inside"
         ) from error
 
 
-def read_json(text: TextIO, column: str) -> Iterator[Named]:
-    """Read a list with a JSON object per line.
+def read_json(text: TextIO, column: str, kept: Sequence[str] = ()) -> Iterator[Named]:
+    """Read a list with a JSON object per line; `kept` as for `read_cells`.
 
     Raises:
       ListError: a line is no JSON object, or is too long.
     """
+    for number, pairs in _read_objects(text, column):
+        if pairs is None:
+            yield Blank(number)
+            continue
+        names = [value for key, value in pairs if key == column]
+        place, double = f"line {number:,}", _find_double(pairs, (column, *kept))
+        if double:
+            yield NoName(place, double)
+        elif names and names[0] is not None and not isinstance(names[0], str):
+            yield NoName(place, f"{column!r} is not a string")
+        else:
+            found = check_name(names[0] if names else None, place)
+            yield Row(found, tuple(map(dict(pairs).get, kept))) if kept else found
+
+
+def read_keys(text: TextIO, column: str) -> list[str]:
+    """Return all keys of a list with a JSON object per line, in the order in which they appear."""
+    return list(dict.fromkeys(key for _, pairs in _read_objects(text, column) for key, _ in pairs or ()))
+
+
+def _read_objects(text: TextIO, column: str) -> Iterator[tuple[int, Sequence[tuple[str, Any]] | None]]:
+    """Yield number, keys and values of each line; None for a blank one."""
     # Pairs, since a dictionary would keep one of two names.
     decode = json.JSONDecoder(object_pairs_hook=tuple).decode
     for number, line in enumerate(_short_lines(text), 1):
         if not line.strip():
-            yield Blank(number)
+            yield number, None
             continue
         try:
             pairs = decode(line)
@@ -133,13 +176,12 @@ def read_json(text: TextIO, column: str) -> Iterator[Named]:
             raise ListError(f": line {number:,} is not JSON: {error}") from error
         if not isinstance(pairs, tuple):
             raise ListError(f": line {number:,} is not a JSON object", f'write {{"{column}": "..."}} on each line')
-        names = [value for key, value in pairs if key == column]
-        if len(names) > 1:
-            yield NoName(f"line {number:,}", f"{len(names)} values of {column!r}")
-        elif names and names[0] is not None and not isinstance(names[0], str):
-            yield NoName(f"line {number:,}", f"{column!r} is not a string")
-        else:
-            yield check_name(names[0] if names else None, f"line {number:,}")
+        yield number, pairs
+
+
+def _find_double(pairs: Sequence[tuple[str, Any]], keys: Sequence[str]) -> str:
+    counts = Counter(key for key, _ in pairs)
+    return next((f"{counts[key]} values of {key!r}" for key in keys if counts[key] > 1), "")
 
 
 def _short_lines(text: TextIO) -> Iterator[str]:

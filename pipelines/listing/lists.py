@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
+from itertools import starmap
 
 from pipelines import archives, storage
-from pipelines.listing.list_files import PATH_COLUMN, STANDARD_INPUT, describe, read_names
-from pipelines.listing.list_names import Blank, Named, NoName
+from pipelines.listing.kept import as_texts
+from pipelines.listing.list_files import PATH_COLUMN, STANDARD_INPUT, describe, locate, read_names, refusals_explained
+from pipelines.listing.list_names import Blank, Named, NoName, Row
 from pipelines.listing.lookup import EmptyInputError, InputError, refer, refer_all
 from pipelines.listing.masking import MaskedNames
 from pipelines.listing.members import list_named
 from pipelines.listing.names import MAGIC
 from pipelines.listing.threads import UnawaitedPool
-from pipelines.records import Failure, ImageRef, Listed, UnlistedFolderError, not_listed, writable
+from pipelines.records import Failure, ImageRef, KeptColumn, Listed, UnlistedFolderError, not_listed, writable
 from pipelines.supervision import interruption
 
 _LOOK_UPS = 32
@@ -32,6 +34,7 @@ def read_list(
     column: str = PATH_COLUMN,
     passed_over: Counter[str] | None = None,
     tell: Callable[[str], object] = lambda _: None,
+    kept: Sequence[KeptColumn] = (),
 ) -> Iterator[Listed]:
     """List the images that a file names, without loading the whole file into memory.
 
@@ -40,23 +43,26 @@ def read_list(
       column: that holds the paths.
       passed_over: receives the number of blank lines, and of members of archives that are not named like images.
       tell: called with what is remarkable about the list.
+      kept: columns whose values are kept with the images.
 
     Raises:
       InputError: the file cannot be read, or has no such column.
       EmptyInputError: it names nothing.
     """
+    path = locate(path)
     try:
-        path = path if path == STANDARD_INPUT else os.path.expanduser(storage.plain(path))
         folder = os.getcwd() if path == STANDARD_INPUT else os.path.dirname(storage.normalize(path))
     except storage.UnsupportedStorageError as error:
         raise InputError(error.message, error.remedy) from error
     blank = _BlankLines()
     empty, masked = True, MaskedNames()
     place = describe(path) if path == STANDARD_INPUT else storage.normalize(path)
-    for listed in _look_up_each(read_names(path, column, passed_over), place, folder, blank):
+    named = read_names(path, column, passed_over, [column.name for column in kept])
+    for listed in _look_up_each(_with_texts(named, path, kept), place, folder, blank):
         empty = False
         if isinstance(listed, ImageRef) and listed.place is None and archives.is_archive(listed.path):
-            yield from list_named(listed, passed_over)
+            for member in list_named(listed, passed_over):
+                yield member._replace(kept=listed.kept) if listed.kept else member
         else:
             yield masked.mask(listed)
     if blank.count:
@@ -67,23 +73,33 @@ def read_list(
         raise EmptyInputError(f"{describe(path)} lists no images")
 
 
+def _with_texts(names: Iterable[Named], path: str, kept: Sequence[KeptColumn]) -> Iterator[Named]:
+    """Pass on names, with the values that are kept as texts."""
+    for name in names:
+        if isinstance(name, Row):
+            with refusals_explained(path):
+                name = name._replace(values=as_texts(kept, name.values))
+        yield name
+
+
 def _look_up_each(names: Iterable[Named], place: str, folder: str, blank: _BlankLines) -> Iterator[Listed]:
     """Look up the names in a list, a few ahead of what is consumed; `place` is where the list is, in words."""
     # Looked up once for all its members: in a bucket each look-up is a request.
     refer_archive = lru_cache(_ARCHIVES)(refer)
     with UnawaitedPool(_LOOK_UPS, "list") as pool:
-        ahead: deque[Listed | Future[Listed]] = deque()
-        for name in names:
+        ahead: deque[tuple[Listed | Future[Listed], tuple[str | None, ...]]] = deque()
+        for named in names:
             interruption.check()
+            name, kept = named if isinstance(named, Row) else (named, ())
             if isinstance(name, str):
-                ahead.append(_refer_named(name, folder, pool, refer_archive))
+                ahead.append((_refer_named(name, folder, pool, refer_archive), kept))
             elif isinstance(name, Blank):
                 blank.add(name.line)
             else:
-                ahead.append(_refuse(name, place))
+                ahead.append((_refuse(name, place), kept))
             if len(ahead) > 4 * _LOOK_UPS:
-                yield _result(ahead.popleft())
-        yield from map(_result, ahead)
+                yield _result(*ahead.popleft())
+        yield from starmap(_result, ahead)
 
 
 class _BlankLines:
@@ -181,5 +197,6 @@ def _directory(archive: ImageRef) -> Mapping[str, Listed]:
     return {listed.path: listed for listed in archives.list_members(archive, lambda name: True)}
 
 
-def _result(listed: Listed | Future[Listed]) -> Listed:
-    return listed.result() if isinstance(listed, Future) else listed
+def _result(looked_up: Listed | Future[Listed], kept: tuple[str | None, ...]) -> Listed:
+    listed = looked_up.result() if isinstance(looked_up, Future) else looked_up
+    return listed._replace(kept=kept) if kept else listed

@@ -91,7 +91,7 @@ class Cutter:
             self._nowhere += 1
             if self._nowhere <= _TOLD:
                 self._tell(f"{scene.ref.path}: its windows get no geometry: {reason}")
-        yield from _windows(scene)
+        yield from _windows(scene, item.kept)
 
 
 def cut_scenes(
@@ -110,7 +110,8 @@ def cut_scenes(
 def _open(ref: ImageRef, settings: CutSettings) -> Scene | Failure | None:
     interruption.check()
     try:
-        return open_scene(ref, *settings)
+        # As its windows refer to it, since a scene that is open is not opened again.
+        return open_scene(ref._replace(kept=()), *settings)
     except ImageError as error:
         return failed(ref, "decode", type(error).__name__, str(error))
     except OSError as error:
@@ -120,12 +121,13 @@ def _open(ref: ImageRef, settings: CutSettings) -> Scene | Failure | None:
         return failed(ref, "read", type(error).__name__, storage.reason_of(error))
 
 
-def _windows(scene: Scene) -> Iterator[ImageRef]:
+def _windows(scene: Scene, kept: tuple[str | None, ...]) -> Iterator[ImageRef]:
     # What a window takes of the file, about: plans and progress count bytes.
-    path, size, fingerprint, _, _ = scene.ref
+    path, size, fingerprint, *_ = scene.ref
     of_scene = scene.division.width, scene.division.height, size
     density = size / (scene.division.width * scene.division.height)
     for number, box in scene.division.windows():
         place = box.left, box.top, *box.size
         window = Window(path, *place, number, *of_scene)
-        yield ImageRef(window_path(path, *place), round(box.width * box.height * density), fingerprint, window=window)
+        taken = round(box.width * box.height * density)
+        yield ImageRef(window_path(path, *place), taken, fingerprint, window=window, kept=kept)

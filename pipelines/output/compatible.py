@@ -11,7 +11,7 @@ from importlib.metadata import version
 import pyarrow as pa
 
 from pipelines import storage
-from pipelines.output.footers import Footer, read_footer
+from pipelines.output.footers import Footer, probability_columns, read_footer
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, TABLES, Run
 from pipelines.output.schema import (
     EMPTY_COLUMNS,
@@ -19,6 +19,7 @@ from pipelines.output.schema import (
     PREDICTION_COLUMNS,
     SCENE_COLUMNS,
     Column,
+    failure_columns,
     make_schema,
     prediction_columns,
 )
@@ -46,10 +47,25 @@ def check_output(run: Run) -> None:
                 f"{path} is in a sub-folder, where scenetags does not look for rows",
                 f"move it up into {table}/, or out of the output",
             )
+    _check_kept(run)
     expected = _expected(run)
     if run.overwrite:
         check_written_by_us(run, table_files(run.output))
     list(read_each(run.output, partial(_check_joins, run, expected), table_files(run.folder)))
+
+
+def _check_kept(run: Run) -> None:
+    """Verify that no column of the list has the name of one of the output's, as programs see it that ignore case."""
+    ours = [column.name for columns in _KNOWN.values() for column in columns]
+    ours += [*probability_columns(run.bundle.labels).values(), *(column.name for column in SCENE_COLUMNS)]
+    taken = set(map(str.lower, ours))
+    for name, _ in run.kept:
+        if name.lower() in taken:
+            raise OutputError(
+                f"--keep_columns: the output has a column {name} besides that of the list",
+                "rename it in the list, or name the columns to keep without it",
+            )
+        taken.add(name.lower())
 
 
 def check_written_by_us(run: Run, files: Iterable[str]) -> None:
@@ -81,7 +97,8 @@ def _are_ours(table: str, footer: Footer, fields: Sequence[pa.Field]) -> bool:
     """Return whether scenetags, of any version, may have written these columns."""
     names = [field.name for field in fields]
     probabilities = set(footer.columns.values()) if table == PREDICTIONS else set()
-    known = {column.name for column in _KNOWN[table]} | probabilities
+    kept = {column.name for column in footer.kept} if table != EMPTY else set()
+    known = {column.name for column in _KNOWN[table]} | probabilities | kept
     strange = set(names) - known if footer.version == version("scenetags") else set()
     complete = set(names) >= _IN_EVERY_VERSION | probabilities
     texts = all(str(field.type) == "string" for field in fields if field.name in _IN_EVERY_VERSION)
@@ -108,12 +125,15 @@ def _check_joins(run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str
     if footer.grid != run.grid:
         theirs, ours = (f"with {grid}" if grid else "without --tile" for grid in (footer.grid, run.grid))
         raise OutputError(f"{holds} rows made {theirs}, not {ours}", remedy)
+    if footer.kept != run.kept:
+        theirs, ours = (", ".join(map(":".join, kept)) or "no columns" for kept in (footer.kept, run.kept))
+        raise OutputError(f"{holds} rows with {theirs} of the list, and this run keeps {ours}", remedy)
     if fields != expected[_table_of(path)]:
         raise OutputError(f"{holds} {path}, whose columns differ from those of this version", remedy)
 
 
 def _expected(run: Run) -> dict[str, list[pa.Field]]:
-    columns = {**_KNOWN, PREDICTIONS: prediction_columns(run)}
+    columns = {**_KNOWN, PREDICTIONS: prediction_columns(run), FAILURES: failure_columns(run)}
     return {table: list(make_schema(columns[table], run)) for table in TABLES}
 
 

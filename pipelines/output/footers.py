@@ -6,9 +6,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.images.rendering import NO_RENDERING, Rendering, read_rendering
+from pipelines.records import KeptColumn
 from pipelines.scenes.grid import NO_GRID, Grid, read_grid
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class Footer(NamedTuple):
       version: of scenetags.
       rendering: how rasters became pictures.
       grid: how scenes were cut into windows.
+      kept: columns of the list.
     """
 
     bundle: str
@@ -41,6 +44,7 @@ class Footer(NamedTuple):
     version: str = ""
     rendering: Rendering = NO_RENDERING
     grid: Grid = NO_GRID
+    kept: tuple[KeptColumn, ...] = ()
 
 
 def make_footer(run: Run) -> Mapping[str, Any]:
@@ -53,6 +57,7 @@ def make_footer(run: Run) -> Mapping[str, Any]:
         "columns": probability_columns(run.bundle.labels),
         **({"rendering": run.rendering.described()} if run.rendering else {}),
         **({"grid": run.grid.described()} if run.grid else {}),
+        **({"kept": run.kept} if run.kept else {}),
     }
 
 
@@ -68,10 +73,11 @@ def read_footer(schema: pa.Schema) -> Footer | None:
         rendering = read_rendering(described["rendering"]) if "rendering" in described else NO_RENDERING
         grid = read_grid(described["grid"]) if "grid" in described else NO_GRID
         thresholds = tuple(described["thresholds"])
-        footer = Footer(described["bundle"], labels, thresholds, columns, made_by, rendering, grid)
+        kept = tuple(KeptColumn(name, kind) for name, kind in described.get("kept", ()))
+        footer = Footer(described["bundle"], labels, thresholds, columns, made_by, rendering, grid, kept)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
-    texts = (footer.bundle, footer.version, *labels, *columns.values())
+    texts = (footer.bundle, footer.version, *labels, *columns.values(), *chain(*kept))
     sound = all(isinstance(text, str) for text in texts) and all(map(_is_number, footer.thresholds))
     return footer if sound else None
 

@@ -18,7 +18,7 @@ from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.bundle import Bundle
 from pipelines.output.footers import probability_columns
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
-from pipelines.records import HIDING
+from pipelines.records import HIDING, KeptColumn
 from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.storage import Access
 
@@ -45,6 +45,7 @@ class Run:
       access: how buckets are reached.
       rendering: how rasters become pictures.
       grid: how scenes are cut into windows.
+      kept: columns of the list that go into its rows.
       settings: what decides its rows besides bundle and thresholds: the engine, and the limits of images.
     """
 
@@ -61,6 +62,7 @@ class Run:
     access: Access = field(default_factory=Access)
     rendering: Rendering = NO_RENDERING
     grid: Grid = NO_GRID
+    kept: tuple[KeptColumn, ...] = ()
     settings: tuple[str | int, ...] = ()
 
     @property
@@ -85,7 +87,7 @@ class Run:
         columns = [column.name for column in (*PREDICTION_COLUMNS, *SCENE_COLUMNS, *FAILURE_COLUMNS)]
         columns += probability_columns(self.bundle.labels).values()
         made_with = self.bundle.digest, self.thresholds, self.rendering, self.grid, self.settings, version("scenetags")
-        rows = json.dumps([*made_with, columns])
+        rows = json.dumps([*made_with, columns, *self.kept])
         return storage.join(self.output, f"{SHADOW}{hashlib.sha256(rows.encode()).hexdigest()[:12]}")
 
     def relative(self, path: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.output.footers import FOOTER, make_footer, probability_columns
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines.output.run import Run
-    from pipelines.records import Failure, Footprint, Prediction, Window
+    from pipelines.records import Failure, Footprint, ImageRef, KeptColumn, Prediction, Window
 
 
 class Column(NamedTuple):
@@ -182,9 +182,39 @@ FAILURE_COLUMNS = (
 )
 
 
+_KEPT: Mapping[str, Callable[[str], Any]] = {
+    "string": str,
+    "int64": int,
+    "float64": float,
+    "bool": "true".__eq__,
+    "date": date.fromisoformat,
+    "timestamp": datetime.fromisoformat,
+    "local_timestamp": datetime.fromisoformat,
+}
+"""Types of columns that are kept of a list, and how a value is read from its text."""
+
+
 def prediction_columns(run: Run) -> Sequence[Column]:
     """Return the columns of the predictions of a run."""
-    return (*PREDICTION_COLUMNS, *SCENE_COLUMNS) if run.grid else PREDICTION_COLUMNS
+    scenes = SCENE_COLUMNS if run.grid else ()
+    return (*PREDICTION_COLUMNS, *scenes, *_kept_columns(run, lambda row: row.prediction.ref))
+
+
+def failure_columns(run: Run) -> Sequence[Column]:
+    """Return the columns of the failures of a run."""
+    return (*FAILURE_COLUMNS, *_kept_columns(run, lambda row: row))
+
+
+def _kept_columns(run: Run, listed: Callable[[Any], ImageRef | Failure]) -> Sequence[Column]:
+    """Return the columns that are kept of the list; `listed` returns what a row says of its image's place in it."""
+
+    def take(index: int, kept: KeptColumn) -> Callable[[Any, Run], Any]:
+        return lambda row, _: next((_KEPT[kept.type](text) for text in listed(row).kept[index:][:1] if text), None)
+
+    return [
+        Column(kept.name, kept.type, f"as in the list: `{kept.name}`", take(index, kept))
+        for index, kept in enumerate(run.kept)
+    ]
 
 
 def describe(columns: Sequence[Column]) -> str:
@@ -245,10 +275,15 @@ def _arrow_type(name: str) -> pa.DataType:
     return {
         "string": pa.string(),
         "int32": pa.int32(),
+        "int64": pa.int64(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+        "date": pa.date32(),
         "float32": pa.float32(),
         "list<string>": names,
         "binary": pa.binary(),
         "timestamp": pa.timestamp("us", tz="UTC"),
+        "local_timestamp": pa.timestamp("us"),
         "struct<xmin, ymin, xmax, ymax: float64>": pa.struct(
             [(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")]
         ),

@@ -16,7 +16,7 @@ from pipelines.inference.tagging import choose_tags
 from pipelines.output.commit import StagedFile
 from pipelines.output.geography import Extent, along_curve
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, Accounts, Run
-from pipelines.output.schema import EMPTY_COLUMNS, FAILURE_COLUMNS, Tagged, make_table, prediction_columns
+from pipelines.output.schema import EMPTY_COLUMNS, Tagged, failure_columns, make_table, prediction_columns
 from pipelines.output.tables import FORMAT, ROWS_PER_GROUP
 from pipelines.records import Empty, Failure, Prediction
 
@@ -63,7 +63,7 @@ class FailureTable:
     def lay_out(self, rows: Sequence[Failure], run: Run) -> tuple[pa.Table, Accounts]:
         """Convert failures to an Arrow table, and count them by stage and error."""
         accounts = Accounts(failures=len(rows), errors=Counter(f"{row.stage}: {row.error}" for row in rows))
-        return make_table(FAILURE_COLUMNS, rows, run), accounts
+        return make_table(failure_columns(run), rows, run), accounts
 
 
 class EmptyTable:

@@ -53,6 +53,7 @@ def build_job(tagging: TagImages, options: PredictOptions, beam_options: Pipelin
         list_images(
             *(inputs, input_list),
             path_column=options.path_column,
+            kept=tagging.run.kept,
             allow_empty=options.allow_empty,
             asset=options.asset,
         ),
@@ -60,8 +61,9 @@ def build_job(tagging: TagImages, options: PredictOptions, beam_options: Pipelin
     )
     with refused_flags_reported():
         pipeline = beam.Pipeline(options=beam_options)
-    listing = inputs, input_list, tagging.run.access, options.path_column, options.allow_empty, options.asset
-    listed = pipeline | ListImages(*listing)
+    run = tagging.run
+    of_list = input_list, run.access, options.path_column, run.kept
+    listed = pipeline | ListImages(inputs, *of_list, options.allow_empty, options.asset)
     _ = listed.listed | replace(tagging, passed_over=listed.counted)
     return pipeline
 

@@ -54,6 +54,7 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     listed = list_images(
         *(options.input, options.input_list, passed_over),
         path_column=options.path_column,
+        kept=run.kept,
         allow_empty=options.allow_empty,
         asset=options.asset,
         tell=_warn,

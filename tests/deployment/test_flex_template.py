@@ -60,6 +60,7 @@ GOOD = {
     ],
     "input_list": ["gs://lists/new.txt", "gs://lists/a/b.csv", "gs://lists/x.jsonl.zst", "gs://lists/scenes.parquet"],
     "path_column": ["path", "image path"],
+    "keep_columns": ["all", "site_id:string,acquired on"],
     "model": ["gs://models", "gs://models/amazon/"],
     "output": ["gs://results", "gs://results/amazon"],
     "threshold": ["0", "1", "0.25", ".5", "1.0"],
@@ -87,6 +88,7 @@ BAD = {
     "input": ["/home/you/chips", "archive/2026", "gs://", "gs:///2026", "file://x", "gs://archive/a\ngs://archive/b"],
     "input_list": ["gs://lists/new", "gs://lists/x.parquet.gz", "gs://new.txt", "lists/new.txt"],
     "path_column": ["", "a\nb"],
+    "keep_columns": ["", "a\nb"],
     "model": ["bundle/", "s3://models/amazon", "gs://"],
     "output": ["tagged/", "s3://results/amazon", "hdfs://results"],
     "threshold": ["2", "-0.1", "1.5", "0,5", "half"],
@@ -126,7 +128,7 @@ def with_value(name: str, value: str) -> dict[str, str]:
     """Give the least that a job needs, and a parameter besides, with the one upon which it hangs."""
     hangs_upon = {"isolate_decoding": "true"} if PARAMETERS[name].get("parentName") else {}
     hangs_upon |= {"tile": "256"} if name in ("stride", "min_valid", "edge") else {}
-    hangs_upon |= {"input_list": "gs://bucket/list.csv"} if name == "path_column" else {}
+    hangs_upon |= {"input_list": "gs://bucket/list.csv"} if name in ("path_column", "keep_columns") else {}
     return {**LEAST, **hangs_upon, name: value}
 
 

@@ -24,7 +24,7 @@ from pipelines.output.commit import Superseded
 from pipelines.output.earlier import read_earlier
 from pipelines.output.ghosts import find_ghosts
 from pipelines.output.run import Accounts, Run
-from pipelines.records import ImageRef, Listed, digest_path
+from pipelines.records import ImageRef, KeptColumn, Listed, digest_path
 from pipelines.supervision import interruption, progress
 
 _log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class ListNames(Step):
         input_list: str | None,
         access: storage.Access,
         path_column: str = PATH_COLUMN,
+        kept: Sequence[KeptColumn] = (),
         allow_empty: bool = False,
         asset: str | None = None,
     ) -> None:
@@ -48,6 +49,7 @@ class ListNames(Step):
         self._input_list = input_list
         self._access = access
         self._path_column = path_column
+        self._kept = kept
         self._allow_empty = allow_empty
         self._asset = asset
 
@@ -59,6 +61,7 @@ class ListNames(Step):
         yield from list_images(
             *(self._inputs, self._input_list, passed_over),
             path_column=self._path_column,
+            kept=self._kept,
             allow_empty=self._allow_empty,
             asset=self._asset,
             tell=_log.warning,

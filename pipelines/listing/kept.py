@@ -1,0 +1,223 @@
+"""Columns of a list whose values are kept with the images: their types, found in the values themselves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
+
+from pipelines.listing.list_files import is_typed, locate, read_names, read_types, refusals_explained
+from pipelines.listing.list_names import KEEP, LONGEST, ListError, Row, byte_length, find_column
+from pipelines.records import KeptColumn
+
+_ALL = "all"
+_DIGITS = re.compile(r"-?[0-9]+")
+_INTEGER = re.compile(r"[-+]?[0-9]{1,19}")
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|nan|-?inf")
+_CODE = re.compile(r"[-+]?0[0-9]|\+")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_EXACT = 1 << 53
+_SHOWN = 60
+
+
+class Wanted(NamedTuple):
+    """A column that the user asked to keep.
+
+    Attributes:
+      name: in the list.
+      type: one of `TYPES`; empty to find it in the values.
+    """
+
+    name: str
+    type: str = ""
+
+
+def _read_wanted(written: str) -> tuple[Wanted, ...]:
+    wanted = []
+    for part in map(str.strip, written.split(",")):
+        name, _, kind = part.rpartition(":")
+        wanted.append(Wanted(name, kind) if name and kind in TYPES else Wanted(part))
+    names = [column.name for column in wanted]
+    if double := next((name for name in names if names.count(name) > 1), None):
+        raise ListError(f" has one column {double!r}, and --keep_columns names it twice", "name it once")
+    return tuple(wanted)
+
+
+def find_kept(path: str, column: str, written: str) -> tuple[KeptColumn, ...]:
+    """Find the columns of a list that are kept, and their types; a list of text is read as a whole for it.
+
+    Args:
+      path: of the list.
+      column: that holds the paths.
+      written: names with commas between them, each perhaps with `:TYPE`; or `all`.
+
+    Raises:
+      InputError: the list cannot be read, has no such column, or one with values that cannot be kept.
+    """
+    path = locate(path)
+    types = read_types(path, column)
+    with refusals_explained(path):
+        others = [Wanted(name) for name in types if name != column]
+        wanted = tuple(others) if written == _ALL else _read_wanted(written)
+        for name, _ in wanted:
+            find_column(list(types), name, KEEP)
+        if all(types[name] for name, _ in wanted):
+            return tuple(KeptColumn(name, kind or types[name]) for name, kind in wanted)
+        rows = read_names(path, column, kept=[name for name, _ in wanted])
+        return find_types(wanted, (row.values for row in rows if isinstance(row, Row)), is_typed(path))
+
+
+def find_types(wanted: Sequence[Wanted], rows: Iterable[Sequence[Any]], typed: bool) -> tuple[KeptColumn, ...]:
+    """Find the type of each column in its values.
+
+    A column has a type only if each of its values has it; otherwise it is text. In a list without types, what has zeros
+    in front is text: it is a code, not a number.
+
+    Args:
+      wanted: the columns.
+      rows: the values of all rows, in the order of the columns.
+      typed: whether the list has types of its own, as JSON and Parquet do.
+
+    Raises:
+      ListError: a value cannot be kept, or is not of the type that the user gave.
+    """
+    kind_of = _kind_of_value if typed else _kind_of_text
+    kinds: list[set[str]] = [set() for _ in wanted]
+    for row in rows:
+        for column, value, found in zip(wanted, row, kinds, strict=True):
+            text = _text(column.name, value)
+            if text is None:
+                continue
+            if column.type:
+                _convert(KeptColumn(*column), text)
+            else:
+                found.add(kind_of(value))
+    return tuple(
+        KeptColumn(column.name, column.type or _common(found)) for column, found in zip(wanted, kinds, strict=True)
+    )
+
+
+def as_texts(columns: Sequence[KeptColumn], values: Sequence[Any]) -> tuple[str | None, ...]:
+    """Return the values of a row as texts that the output reads as their columns' types.
+
+    Raises:
+      ListError: one is of another type than when the types were found, because the list has changed since.
+    """
+    texts = [_text(column.name, value) for column, value in zip(columns, values, strict=True)]
+    return tuple(text if text is None else _convert(column, text) for column, text in zip(columns, texts, strict=True))
+
+
+def _text(column: str, value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool | int | float | str):
+        text = str(value)
+    elif isinstance(value, date):
+        # A time of day is a date, too.
+        text = value.isoformat()
+    else:
+        raise ListError(f" has a column {column!r} with a {type(value).__name__}, which cannot be kept", KEEP)
+    if len(text) > LONGEST // 4 and byte_length(text) > LONGEST:
+        raise ListError(f" has a column {column!r} with a value of over {LONGEST:,} bytes", KEEP)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ListError(f" has a column {column!r} with a value that is not UTF-8: {text[:_SHOWN]!a}", KEEP) from None
+    return text
+
+
+def _convert(column: KeptColumn, text: str) -> str:
+    try:
+        return TYPES[column.type](text)
+    except (ValueError, OverflowError):
+        raise ListError(
+            f" has a column {column.name!r} with {text[:_SHOWN]!r}, which is no {column.type}",
+            f"keep it as text with --keep_columns {column.name}:string",
+        ) from None
+
+
+def _integer(text: str) -> str:
+    if not _INTEGER.fullmatch(text) or not -(1 << 63) <= int(text) < 1 << 63:
+        raise ValueError
+    return str(int(text))
+
+
+def _number(text: str) -> str:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError
+    return repr(float(text))
+
+
+def _truth(text: str) -> str:
+    if text.lower() not in ("true", "false"):
+        raise ValueError
+    return text.lower()
+
+
+def _date(text: str) -> str:
+    # Python also reads weeks and dates without hyphens, which may be numbers.
+    if not _DATE.fullmatch(text):
+        raise ValueError
+    return date.fromisoformat(text).isoformat()
+
+
+def _time(text: str, zoned: bool) -> str:
+    if not _DATE.match(text) or text[10:11] not in ("T", " "):
+        raise ValueError
+    time = datetime.fromisoformat(text)
+    if bool(time.tzinfo) != zoned:
+        raise ValueError
+    return (time.astimezone(UTC) if zoned else time).isoformat()
+
+
+TYPES: Mapping[str, Callable[[str], str]] = {
+    "string": str,
+    "int64": _integer,
+    "float64": _number,
+    "bool": _truth,
+    "date": _date,
+    "timestamp": lambda text: _time(text, zoned=True),
+    "local_timestamp": lambda text: _time(text, zoned=False),
+}
+"""Types that a kept column may have, and how each reads a value from its text."""
+
+
+def _kind_of_value(value: Any) -> str:
+    if isinstance(value, datetime):
+        return "timestamp" if value.tzinfo else "local_timestamp"
+    kinds = (bool, "bool"), (int, "int64"), (float, "float64"), (date, "date")
+    kind = next((name for python, name in kinds if isinstance(value, python)), "string")
+    return _exactness(value) if kind == "int64" else kind
+
+
+def _kind_of_text(text: str) -> str:
+    if _CODE.match(text):
+        return "string"
+    if _DIGITS.fullmatch(text):
+        return _exactness(int(text)) if _INTEGER.fullmatch(text) else "string"
+    for kind in ("float64", "bool", "date", "timestamp", "local_timestamp"):
+        try:
+            TYPES[kind](text)
+        except (ValueError, OverflowError):
+            continue
+        return kind
+    return "string"
+
+
+_LARGE = "int64, too large for a float64"
+
+
+def _exactness(value: int) -> str:
+    if not -(1 << 63) <= value < 1 << 63:
+        return "string"
+    return "int64" if abs(value) <= _EXACT else _LARGE
+
+
+def _common(kinds: set[str]) -> str:
+    if len(kinds) == 1:
+        kind = next(iter(kinds))
+        return "int64" if kind == _LARGE else kind
+    if kinds == {"int64", "float64"}:
+        return "float64"
+    return "int64" if kinds == {"int64", _LARGE} else "string"

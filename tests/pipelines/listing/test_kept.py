@@ -1,0 +1,212 @@
+"""Columns of a list that are kept with its images: their types, their values, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import tarfile
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.archives.packed import PackedNames
+from pipelines.listing import InputError, find_kept, list_images
+from pipelines.listing.kept import Wanted, as_texts, find_types
+from pipelines.output.schema import _KEPT
+from pipelines.records import KeptColumn
+
+TEXTS = {
+    "date": (["2026-01-31", ""], "date"),
+    "site_id": (["7", "-12"], "int64"),
+    "code": (["007", "12"], "string"),
+    "mixed": (["7", "A12"], "string"),
+    "share": (["1", "2.5e-3"], "float64"),
+    "large": (["9007199254740993", "0.5"], "string"),
+    "huge": (["99999999999999999999", "1"], "string"),
+    "clear": (["TRUE", "false"], "bool"),
+    "zoned": (["2026-01-31 10:00+02:00", "2026-01-31T10:00:00Z"], "timestamp"),
+    "local": (["2026-01-31 10:00", "2026-01-31T10:00:00.5"], "local_timestamp"),
+    "times": (["2026-01-31 10:00", "2026-01-31 10:00Z"], "string"),
+    "week": (["2026-W05", "20260131"], "string"),
+    "nothing": (["", ""], "string"),
+}
+ZONE = timezone(timedelta(hours=2))
+VALUES: dict[str, tuple[Sequence[Any], str]] = {
+    "text": (["007", ""], "string"),
+    "count": ([7, None], "int64"),
+    "share": ([0.5, math.inf], "float64"),
+    "clear": ([True, False], "bool"),
+}
+
+
+def write(path: Path, columns: dict[str, Sequence[Any]]) -> str:
+    rows = list(zip(*columns.values(), strict=True))
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in rows))
+    elif path.suffix == ".parquet":
+        pq.write_table(pa.table(columns), path)
+    else:
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([list(columns), *rows])
+    return str(path)
+
+
+def kept(path: str, written: str = "all") -> list[tuple[str | None, ...]]:
+    columns = find_kept(path, "path", written)
+    return [item.kept for item in list_images([], path, kept=columns)]
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[str]:
+    (tmp_path / "a.jpg").touch()
+    return ["a.jpg", "gone.jpg"]
+
+
+def test_texts_have_the_type_that_all_values_of_their_column_have(tmp_path: Path, paths: list[str]) -> None:
+    path = write(tmp_path / "x.csv", {"path": paths, **{name: values for name, (values, _) in TEXTS.items()}})
+    found = find_kept(path, "path", "all")
+    assert {column.name: column.type for column in found} == {name: kind for name, (_, kind) in TEXTS.items()}
+    image, failure = kept(path)
+    assert image[:4] == ("2026-01-31", "7", "007", "7")
+    assert failure[0] is None, "an empty cell is no value"
+    assert image[8] == "2026-01-31T08:00:00+00:00"
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_lists_with_types_keep_them(tmp_path: Path, paths: list[str], ending: str) -> None:
+    columns = {name: values for name, (values, _) in VALUES.items()}
+    path = write(tmp_path / f"x.{ending}", {"path": paths, **columns})
+    found = find_kept(path, "path", "all")
+    assert {column.name: column.type for column in found} == {name: kind for name, (_, kind) in VALUES.items()}
+    assert kept(path) == [("007", "7", "0.5", "true"), (None, None, "inf", "false")]
+
+
+def test_tables_keep_dates_times_and_dictionaries(tmp_path: Path, paths: list[str]) -> None:
+    moments = [datetime(2026, 1, 31, 10, tzinfo=ZONE), None]
+    columns = {
+        "path": paths,
+        "day": [date(2026, 1, 31), None],
+        "zoned": pa.array(moments, pa.timestamp("ns", tz="+02:00")),
+        "local": [datetime(2026, 1, 31, 10, 0, 0, 5), None],
+        "site": pa.array(["x", None]).dictionary_encode(),
+        "small": pa.array([1, 2], pa.uint8()),
+    }
+    path = write(tmp_path / "x.parquet", columns)
+    found = [kind for _, kind in find_kept(path, "path", "all")]
+    assert found == ["date", "timestamp", "local_timestamp", "string", "int64"]
+    day, zoned, local, site, small = kept(path)[0]
+    assert (day, zoned, local, site, small) == (
+        *("2026-01-31", "2026-01-31T08:00:00+00:00", "2026-01-31T10:00:00.000005", "x", "1"),
+    )
+
+
+def test_a_folder_of_tables_keeps_columns_too(tmp_path: Path, paths: list[str]) -> None:
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    for number in (1, 2):
+        write(folder / f"{number}.parquet", {"path": [str(tmp_path / "a.jpg")], "site": [number]})
+    write(folder / "3.parquet", {"path": [str(tmp_path / "b.jpg")], "site": ["7"]})
+    assert kept(str(folder), "site") == [("1",), ("7",)]
+
+
+def test_members_of_a_listed_archive_have_its_values(tmp_path: Path, paths: list[str]) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name in ("1.jpg", "2.jpg"):
+            archive.add(tmp_path / "a.jpg", name)
+    path = write(tmp_path / "x.csv", {"path": ["x.tar", "x.tar::3.jpg"], "site": ["1", "2"]})
+    assert kept(path) == [("1",), ("1",), ("2",)]
+
+
+def test_values_survive_the_packing_of_a_wave(tmp_path: Path, paths: list[str]) -> None:
+    path = write(tmp_path / "x.csv", {"path": paths, "site": ["1", ""]})
+    listed = list(list_images([str(tmp_path / "a*")], path, kept=find_kept(path, "path", "site")))
+    assert list(PackedNames(listed)) == listed
+    assert [item.kept for item in listed] == [(), (None,)], "an image that an input names first has no values"
+
+
+def test_what_is_listed_at_no_name_has_its_values_too(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", {"path": [""], "site": ["1"]})
+    assert kept(path) == [("1",)]
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("nope", r"x.csv has no column 'nope', but 'path', 'site', 'code'; name the columns to keep with"),
+        ("site,site", r"x.csv has one column 'site', and --keep_columns names it twice"),
+        (
+            "code:int64",
+            r"has a column 'code' with 'A1', which is no int64; keep it as text with --keep_columns",
+        ),
+        ("code:timestamp", r"which is no timestamp"),
+        ("site:date", r"with '1', which is no date"),
+    ],
+)
+def test_what_cannot_be_kept_is_named(tmp_path: Path, written: str, message: str) -> None:
+    path = write(tmp_path / "x.csv", {"path": ["a", "b"], "site": ["1", "2"], "code": ["A1", ""]})
+    with pytest.raises(InputError, match=message):
+        find_kept(path, "path", written)
+
+
+def test_a_type_that_is_given_holds(tmp_path: Path, paths: list[str]) -> None:
+    path = write(tmp_path / "x.csv", {"path": paths, "site": ["1", "2"], "a:b": ["+07", "8"]})
+    assert find_kept(path, "path", "site:string, a:b:int64") == (
+        *(KeptColumn("site", "string"), KeptColumn("a:b", "int64")),
+    )
+    assert kept(path, "site:string, a:b:int64") == [("1", "7"), ("2", "8")]
+
+
+@pytest.mark.parametrize("name", ["x.txt", "-"])
+def test_lines_have_no_columns(tmp_path: Path, name: str) -> None:
+    (tmp_path / "x.txt").write_text("a.jpg\n")
+    path = name if name == "-" else str(tmp_path / name)
+    with pytest.raises(InputError, match=r"has lines, not columns; omit --keep_columns$"):
+        find_kept(path, "path", "all")
+
+
+@pytest.mark.parametrize("values", [[[1]], [b"1"], [{"x": 1}]])
+def test_columns_of_other_types_are_refused(tmp_path: Path, values: list[Any]) -> None:
+    path = write(tmp_path / "x.parquet", {"path": ["a"], "x": values})
+    with pytest.raises(InputError, match=r"has a column 'x' of .*, which cannot be kept"):
+        find_kept(path, "path", "x")
+    if not isinstance(values[0], bytes):
+        with pytest.raises(InputError, match=r"has a column 'x' with a (list|tuple), which cannot be kept"):
+            find_kept(write(tmp_path / "x.jsonl", {"path": ["a"], "x": values}), "path", "x")
+
+
+def test_a_list_that_changes_while_it_is_read_is_refused(tmp_path: Path, paths: list[str]) -> None:
+    path = write(tmp_path / "x.csv", {"path": paths, "site": ["1", "2"]})
+    columns = find_kept(path, "path", "site")
+    write(tmp_path / "x.csv", {"path": paths, "site": ["1", "B"]})
+    with pytest.raises(InputError, match="has a column 'site' with 'B', which is no int64"):
+        list(list_images([], path, kept=columns))
+
+
+CELLS = st.one_of(
+    st.text(max_size=20),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.booleans().map(str),
+    st.dates().map(str),
+    st.datetimes(timezones=st.sampled_from([None, UTC, ZONE])).map(str),
+)
+
+
+@given(st.lists(CELLS, max_size=4))
+def test_any_cells_are_read_back_as_the_type_that_was_found(cells: list[str]) -> None:
+    columns = find_types([Wanted("x")], ([cell] for cell in cells), typed=False)
+    for cell in cells:
+        [text] = as_texts(columns, [cell])
+        assert (text is None) == (cell == "")
+        if text is not None:
+            value = _KEPT[columns[0].type](text)
+            assert columns[0].type != "string" or value == cell
+            assert columns[0].type != "int64" or str(value) == cell.removeprefix("-0").lstrip("+") or cell == "-0"

@@ -1,0 +1,65 @@
+"""Columns of a list in the rows of its images."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests import outputs
+from tests.pipelines.conftest import on_both_runners
+from tests.pipelines.predict.predicting import CHIP, Predict
+from tests.scene_files import samples, write_scene
+
+LISTED = {"input": None, "max_failure_rate": 1}
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    """Write a list of a chip, a scene of two windows, and a file that does not exist."""
+    (tmp_path / "chip.jpg").write_bytes(CHIP)
+    write_scene(tmp_path / "scene.tif", samples(64, 128), tile=64)
+    path = tmp_path / "list.csv"
+    path.write_text("path,day,site\nchip.jpg,2026-01-31,7\nscene.tif,2026-02-01,8\ngone.jpg,,9\n")
+    return path
+
+
+@on_both_runners
+def test_rows_have_the_values_of_their_image(run: Predict, listed: Path, tmp_path: Path) -> None:
+    shown = {"bands": "3,2,1", "stretch": "0:2500", "tile": 64}
+    assert run(**LISTED, **shown, input_list=listed, keep_columns="all") == 0
+    out = tmp_path / "out"
+    found = {row["path"].rpartition("/")[2]: (row["day"], row["site"]) for row in outputs.rows(out)}
+    assert found == {
+        "chip.jpg": (date(2026, 1, 31), 7),
+        "scene.tif#xywh=0,0,64,64": (date(2026, 2, 1), 8),
+        "scene.tif#xywh=64,0,64,64": (date(2026, 2, 1), 8),
+    }
+    assert [(row["day"], row["site"]) for row in outputs.rows(out, "failures")] == [(None, 9)]
+
+
+def test_an_output_takes_one_set_of_columns(
+    run: Predict, listed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scene.tif").unlink()
+    given = {**LISTED, "input_list": listed}
+    assert run(**given, keep_columns="site") == 0
+    assert run(**given, keep_columns="site") == 0
+    assert outputs.manifest(tmp_path / "out")["skipped"] == 1
+    for other in ({}, {"keep_columns": "site:string"}, {"keep_columns": "site,day"}):
+        assert run(**given, **other) == 2
+        assert "rows with site:int64 of the list, and this run keeps" in capsys.readouterr().err
+    assert run(**given, overwrite=True) == 0
+    [file] = (tmp_path / "out" / "predictions").glob("*.parquet")
+    assert "site" not in pq.read_schema(file).names
+
+
+@pytest.mark.parametrize("name", ["path", "TAGS", "p_Bright", "geometry", "message"])
+def test_columns_named_like_those_of_the_output_are_refused(
+    run: Predict, listed: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed.write_text(f"file,{name}\nchip.jpg,1\n")
+    assert run(**LISTED, input_list=listed, path_column="file", keep_columns="all") == 2
+    assert f"the output has a column {name} besides that of the list; rename it" in capsys.readouterr().err
