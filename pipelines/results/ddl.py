@@ -12,7 +12,7 @@ from pipelines import storage
 from pipelines.errors import ScenetagsError
 from pipelines.output.geography import GEOMETRY
 from pipelines.output.run import FAILURES, PREDICTIONS
-from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS, column_types
+from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
 from pipelines.results import sql
 from pipelines.results.outputs import Output
 
@@ -94,17 +94,10 @@ def write_ddl(output: Output, engine: str, location: str | None = None) -> list[
             f"{place}: {chosen.title} reads files in {readable} alone",
             "copy the output there, and say where it is with --location",
         )
-    predictions = _describe(output.schema(), output.footer().columns)
-    failures = _describe(column_types(FAILURE_COLUMNS), {})
-    tables = [
-        _Table(name, storage.join(place, name), columns)
-        for name, columns, files in (
-            (PREDICTIONS, predictions, output.prediction_files),
-            (FAILURES, failures, output.failure_files),
-        )
-        # Earlier releases wrote none where there were no rows.
-        if files
-    ]
+    columns = output.footer().columns
+    # Earlier releases wrote no file where there was no failure.
+    names = [PREDICTIONS, FAILURES] if output.failure_files else [PREDICTIONS]
+    tables = [_Table(name, storage.join(place, name), _describe(output.schema(name), columns)) for name in names]
     return [line for table in tables for line in chosen.write(table)]
 
 
@@ -116,7 +109,7 @@ def _describe(schema: pa.Schema, columns: Mapping[str, str]) -> list[_Column]:
 
 
 def _document(name: str, label: str | None) -> str:
-    return _DOCUMENTED.get(name, "") if label is None else f"probability of {label}, 0 to 1"
+    return _DOCUMENTED.get(name, "as in the list of images") if label is None else f"probability of {label}, 0 to 1"
 
 
 def _harmless(text: str) -> str:
@@ -146,13 +139,13 @@ class _Types(NamedTuple):
         if pa.types.is_struct(kind) and self.fields:
             inner = ", ".join(self.field.format(field.name, self.name(column, field.type)) for field in kind)
             return self.fields.format(inner)
-        plain = str(kind).partition("[")[0]
+        plain = "time" if kind == pa.timestamp("us") else str(kind).partition("[")[0]
         if plain not in self.names:
             raise DdlError(f"column {column} has the type {kind}, for which there is no other here", "leave it out")
         return self.names[plain]
 
 
-_KINDS = ("string", "int32", "int64", "halffloat", "float", "double", "bool", "date32", "timestamp", "binary")
+_KINDS = ("string", "int32", "int64", "halffloat", "float", "double", "bool", "date32", "timestamp", "time", "binary")
 
 
 def _types(*names: str) -> Mapping[str, str]:
@@ -160,23 +153,52 @@ def _types(*names: str) -> Mapping[str, str]:
 
 
 _BIGQUERY = _Types(
-    _types("STRING", "INT64", "INT64", "FLOAT64", "FLOAT64", "FLOAT64", "BOOL", "DATE", "TIMESTAMP", "BYTES"),
+    _types(
+        "STRING", "INT64", "INT64", "FLOAT64", "FLOAT64", "FLOAT64", "BOOL", "DATE", "TIMESTAMP", "DATETIME", "BYTES"
+    ),
     "ARRAY<{}>",
     "STRUCT<{}>",
 )
-_HIVE = _Types(
-    _types("string", "int", "bigint", "float", "float", "double", "boolean", "date", "timestamp", "binary"),
+_ATHENA = _Types(
+    _types(
+        "string", "int", "bigint", "float", "float", "double", "boolean", "date", "timestamp", "timestamp", "binary"
+    ),
     "array<{}>",
     "struct<{}>",
     "{}: {}",
 )
+_SPARK = _ATHENA._replace(names={**_ATHENA.names, "time": "timestamp_ntz"})
 _SNOWFLAKE = _Types(
-    _types("VARCHAR", "INTEGER", "BIGINT", "FLOAT", "FLOAT", "FLOAT", "BOOLEAN", "DATE", "TIMESTAMP_TZ", "BINARY"),
+    _types(
+        "VARCHAR",
+        "INTEGER",
+        "BIGINT",
+        "FLOAT",
+        "FLOAT",
+        "FLOAT",
+        "BOOLEAN",
+        "DATE",
+        "TIMESTAMP_TZ",
+        "TIMESTAMP_NTZ",
+        "BINARY",
+    ),
     "ARRAY",
     "OBJECT",
 )
 _POSTGRES = _Types(
-    _types("text", "integer", "bigint", "real", "real", "double precision", "boolean", "date", "timestamptz", "bytea"),
+    _types(
+        "text",
+        "integer",
+        "bigint",
+        "real",
+        "real",
+        "double precision",
+        "boolean",
+        "date",
+        "timestamptz",
+        "timestamp",
+        "bytea",
+    ),
     "{}[]",
 )
 
@@ -194,17 +216,17 @@ def _bigquery(table: _Table) -> Iterator[str]:
     yield f"FROM FILES (format = 'PARQUET', enable_list_inference = TRUE, uris = ['{_place(table)}/*.parquet']);"
 
 
-def _hive(table: _Table, title: str) -> Iterator[str]:
+def _hive(table: _Table, title: str, types: _Types) -> Iterator[str]:
     """Write the columns of a table as Athena and Spark take them."""
     yield from _listed(
-        f"`{_plain(column, title)}` {_HIVE.name(column.name, column.type)} COMMENT '{column.documentation}'"
+        f"`{_plain(column, title)}` {types.name(column.name, column.type)} COMMENT '{column.documentation}'"
         for column in table.columns
     )
 
 
 def _athena(table: _Table) -> Iterator[str]:
     yield f"CREATE EXTERNAL TABLE {table.name} ("
-    yield from _hive(table, "Athena")
+    yield from _hive(table, "Athena", _ATHENA)
     yield ")"
     yield "STORED AS PARQUET"
     yield f"LOCATION '{_place(table)}/';"
@@ -212,7 +234,7 @@ def _athena(table: _Table) -> Iterator[str]:
 
 def _spark(table: _Table) -> Iterator[str]:
     yield f"CREATE TABLE {table.name} ("
-    yield from _hive(table, "Spark")
+    yield from _hive(table, "Spark", _SPARK)
     yield ")"
     yield "USING PARQUET"
     # The name by which Hadoop's own file system knows S3.
@@ -272,7 +294,7 @@ def _plain(column: _Column, title: str) -> str:
     if not _PLAIN.fullmatch(column.name):
         raise DdlError(
             f"column {column.name!r}: {title} takes letters, digits and _ alone",
-            "tag the images again: this release names columns so",
+            "rename it in the list of images, or tag them again with this release",
         )
     return column.name
 

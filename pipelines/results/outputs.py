@@ -88,16 +88,20 @@ class Output:
             raise NoOutputError(f"{self.path} has no {PREDICTIONS}/*.parquet")
         return first
 
-    def schema(self) -> pa.Schema:
-        """Return the columns that any file of predictions has, with the metadata of the first.
+    def schema(self, table: str = PREDICTIONS) -> pa.Schema:
+        """Return the columns that any file of a table has, with the metadata of the first.
+
+        Args:
+          table: `predictions` or `failures`.
 
         Raises:
           NoOutputError: there is no file, or a column has several types.
           OutputError: a file is damaged.
         """
-        schemas = list(read_each(self.path, _read_schema, self.prediction_files))
+        files = self.prediction_files if table == PREDICTIONS else self.failure_files
+        schemas = list(read_each(self.path, _read_schema, files))
         if not schemas:
-            raise NoOutputError(f"{self.path} has no {PREDICTIONS}/*.parquet")
+            raise NoOutputError(f"{self.path} has no {table}/*.parquet")
         try:
             return pa.unify_schemas(schemas)
         except pa.ArrowException as error:

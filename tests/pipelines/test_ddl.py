@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -16,7 +17,7 @@ from sqlglot import expressions as exp
 
 from pipelines import ddl as command
 from pipelines.output.run import Run
-from pipelines.records import Failure
+from pipelines.records import Failure, KeptColumn
 from pipelines.results import ddl as room
 from tests.pipelines.results.tagged_outputs import image, run_of, window, with_grid, write
 
@@ -160,6 +161,24 @@ def test_a_type_that_has_no_name_there_is_said(ask: Ask, output: Path) -> None:
 
     assert (code, error.count("\n")) == (2, 1)
     assert "column far has the type decimal128(30, 2)" in error
+
+
+def test_columns_of_the_list_are_loaded_with_their_types(ask: Ask, run: Run, tmp_path: Path) -> None:
+    kinds = {"site": "string", "visits": "int64", "area": "float64", "dry": "bool", "day": "date"}
+    kinds |= {"seen": "timestamp", "local": "local_timestamp"}
+    here = replace(run_of(run, tmp_path / "out", LABELS), kept=tuple(KeptColumn(*kept) for kept in kinds.items()))
+    write(here, [], [Failure("/archive/c.jpg", "read", "OSError", "gone", "1-1")])
+
+    for engine, location in (*ELSEWHERE.items(), ("spark", "/data/out"), ("postgres", "/data/out")):
+        code, statements, _ = ask(engine, here.output, "--location", location)
+        assert code == 0
+        tables = [
+            one for one in sqlglot.parse(statements, dialect=engine) if isinstance(one, exp.Create | exp.LoadData)
+        ]
+        for table in tables:
+            columns = {column.name: str(column.kind) for column in table.find_all(exp.ColumnDef)}
+            assert list(columns)[-7:] == list(kinds)
+            assert len({columns["seen"], columns["local"], columns["day"]}) == (2 if engine == "athena" else 3)
 
 
 def test_an_earlier_output_without_failures_has_one_table(ask: Ask, output: Path) -> None:

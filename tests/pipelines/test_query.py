@@ -95,7 +95,7 @@ def test_what_is_asked_for_is_found_also_by_the_statement(
     code, statement, _ = ask(output, *words, "--sql")
     assert code == 0
     found = duckdb.sql(statement)
-    assert found
+    assert found is not None
     assert [row[0].removeprefix(f"{archive}/") for row in found.fetchall()] == expected
     assert found.columns[:2] == ["path", "tags"]
 

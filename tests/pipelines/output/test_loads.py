@@ -79,7 +79,7 @@ def test_polars_loads_it(output: Path) -> None:
 def test_duckdb_loads_it(output: Path) -> None:
     files = f"read_parquet('{output}/predictions/*.parquet', hive_partitioning = false)"
     found = duckdb.sql(f"select path, tags, p_clear, scene, bbox from {files}")
-    assert found
+    assert found is not None
 
     assert by_path([dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]) == ROWS
     none = duckdb.sql(f"select count(*) from read_parquet('{output}/failures/*.parquet')")
