@@ -55,6 +55,44 @@ class Window(NamedTuple):
     size: int
 
 
+class Item(NamedTuple):
+    """What a STAC item says of its scene.
+
+    Attributes:
+      id: of the item.
+      taken: when the scene was taken, UTC in ISO 8601; empty if the item does not say it.
+    """
+
+    id: str
+    taken: str
+
+
+class File(NamedTuple):
+    """A file in one of its versions.
+
+    Attributes:
+      path: of the file.
+      size: in bytes.
+      fingerprint: as in `ImageRef`.
+    """
+
+    path: str
+    size: int
+    fingerprint: str
+
+
+class Stack(NamedTuple):
+    """The files of a scene whose bands are files of their own.
+
+    Attributes:
+      bands: the files of its red, green and blue band.
+      document: the virtual raster that names them; None if a STAC item does.
+    """
+
+    bands: tuple[File, ...]
+    document: File | None = None
+
+
 class ImageRef(NamedTuple):
     """An image known by name only.
 
@@ -64,6 +102,8 @@ class ImageRef(NamedTuple):
       fingerprint: changes when the bytes do; derived from the listing, without reading them.
       place: its location in an archive; None for a file.
       window: its location in a scene; None for an image that is none of a scene's windows.
+      item: the STAC item that named it, or its scene; None if none did.
+      stack: the files of a scene, or of a window's scene, of several files; None for one of a single file.
       kept: what the list says of it, as text, one value per `KeptColumn` of the run; None where it says nothing. Empty
         for an image that no list names.
     """
@@ -73,6 +113,8 @@ class ImageRef(NamedTuple):
     fingerprint: str
     place: Span | None = None
     window: Window | None = None
+    item: Item | None = None
+    stack: Stack | None = None
     kept: tuple[str | None, ...] = ()
 
 
@@ -81,7 +123,7 @@ class KeptColumn(NamedTuple):
 
     Attributes:
       name: in the list and in the output.
-      type: one of `output.schema.KEPT_TYPES`.
+      type: one of `listing.kept.TYPES`.
     """
 
     name: str
@@ -205,7 +247,9 @@ def not_listed(path: str, error: Exception, fingerprint: str = "", message: str 
       message: replaces the error's own message.
     """
     reason = message or (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return Failure(writable(path), "list", type(error).__name__, without_secrets(reason), fingerprint)
+    # Documents of others can name what is not UTF-8.
+    written = without_secrets(reason).encode("utf-8", "backslashreplace").decode()
+    return Failure(writable(path), "list", type(error).__name__, written, fingerprint)
 
 
 def writable(path: str) -> str:

@@ -15,7 +15,7 @@ from pipelines.commandline.flags import add_anonymous, add_engine, add_model
 from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.commandline.printing import log, show
 from pipelines.commandline.rasters import add_rasters, read_rendering
-from pipelines.commandline.scenes import add_scenes, read_grid
+from pipelines.commandline.scenes import add_scenes, read_documents, read_grid
 from pipelines.errors import ScenetagsError
 
 if TYPE_CHECKING:
@@ -81,8 +81,9 @@ def _tag(options: argparse.Namespace) -> int:
 
     ignore_metadata_warnings()
     grid = read_grid(options.tile, options.stride, options.min_valid, options.edge)
+    documents = read_documents(options.asset, options.allow_vrt, options.tile, options.bands)
     storage.use(storage.Access(anonymous=options.anonymous))
-    listed = list(list_images(options.images, asset=options.asset, tell=_warn))
+    listed = list(list_images(options.images, documents=documents, tell=_warn))
     if options.picture:
         _check_picture(options.picture, [item.path for item in listed])
     bundle = load_bundle(options.model)
@@ -91,7 +92,7 @@ def _tag(options: argparse.Namespace) -> int:
     limits = Limits()
     if grid:
         check_installed()
-        listed = list(cut_scenes(listed, CutSettings(grid, rendering, limits.max_pixels), _warn))
+        listed = list(cut_scenes(listed, CutSettings(grid, rendering, limits.max_pixels, documents.trusted), _warn))
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, rendering=rendering)
     source = ImageSource(decoding, limits, grid=grid)
     with closing(LookAhead(source, READS_IN_FLIGHT)) as ahead:

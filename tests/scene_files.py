@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
@@ -53,6 +54,38 @@ def write_scene(
     shape = {"width": width, "height": height, "count": bands, "dtype": values.dtype}
     with rasterio.open(path, "w", driver="GTiff", **shape, **layout, **place, **options) as file:
         file.write(values)
+    return path
+
+
+def write_vrt(path: Path, names: Sequence[str], *, children: str = "", source: str = "", **others: str) -> Path:
+    """Write a virtual raster as `gdalbuildvrt -separate` does, of files of one size next to it.
+
+    Args:
+      path: of it.
+      names: of the files, one for each band.
+      children: further elements of each band.
+      source: further elements of the source of each band, which makes it complex.
+      others: by which to replace texts in the result, e.g. `UInt16="Byte"`.
+    """
+    with rasterio.open(path.parent / names[0]) as file:
+        width, height, transform, crs, kind = file.width, file.height, file.transform, file.crs, file.dtypes[0]
+    kind = {"uint16": "UInt16", "uint8": "Byte", "int16": "Int16", "float32": "Float32"}[kind]
+    rectangle = f'xOff="0" yOff="0" xSize="{width}" ySize="{height}"'
+    element = "ComplexSource" if source else "SimpleSource"
+    bands = (
+        f'<VRTRasterBand dataType="{kind}" band="{number}">{children}<{element}>'
+        f'<SourceFilename relativeToVRT="{int("/" not in name)}">{name}</SourceFilename><SourceBand>1</SourceBand>'
+        f'<SourceProperties RasterXSize="{width}" RasterYSize="{height}" DataType="{kind}"/>'
+        f"<SrcRect {rectangle}/><DstRect {rectangle}/>{source}</{element}></VRTRasterBand>"
+        for number, name in enumerate(names, 1)
+    )
+    place = f"<GeoTransform>{', '.join(map(repr, transform.to_gdal()))}</GeoTransform>" if crs else ""
+    srs = f'<SRS dataAxisToSRSAxisMapping="1,2">{escape(crs.to_wkt())}</SRS>' if crs else ""
+    text = f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">{srs}{place}{"".join(bands)}</VRTDataset>'
+    for before, after in others.items():
+        assert before in text, before
+        text = text.replace(before, after)
+    path.write_text(text)
     return path
 
 

@@ -59,8 +59,8 @@ def _disturb(output: str, folder: Path, files: int, expected: dict[str, bytes]) 
     again = subprocess.run(_command(output, folder), capture_output=True, text=True, check=False)
     if again.returncode or _read(folder) != expected or (folder / PARTIAL).exists():
         return f"BROKEN: exit code {again.returncode}, {again.stdout}{again.stderr}"
-    ended = "killed" if killed else "ended"
-    return f"{ended} with {len(left):,} of {len(expected):,} files; {again.stdout.strip().partition(': ')[2]}"
+    ended, told = "killed" if killed else "ended", again.stdout.strip().partition(": ")[2]
+    return f"{ended} with {len(left):,} of {len(expected):,} files; {told}"
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from pipelines.records import Failure, ImageRef, Listed, Span, Window, digest_path
+from pipelines.records import Failure, File, ImageRef, Item, Listed, Span, Stack, Window, digest_path
 
 _ITEMS_PER_PACK = 1024
 
@@ -52,6 +52,20 @@ class PackedNames:
 
 
 def _unpack(
-    path: str, size: int, fingerprint: str, span: Sequence[Any] | None, window: Sequence[Any] | None
+    path: str,
+    size: int,
+    fingerprint: str,
+    span: Sequence[Any] | None,
+    window: Sequence[Any] | None,
+    item: Sequence[Any] | None,
+    stack: Sequence[Any] | None,
 ) -> ImageRef:
-    return ImageRef(path, size, fingerprint, Span(*span) if span else None, Window(*window) if window else None)
+    places = Span(*span) if span else None, Window(*window) if window else None
+    return ImageRef(path, size, fingerprint, *places, Item(*item) if item else None, _unpack_stack(stack))
+
+
+def _unpack_stack(fields: Sequence[Any] | None) -> Stack | None:
+    if not fields:
+        return None
+    bands, document = fields
+    return Stack(tuple(File(*band) for band in bands), File(*document) if document else None)

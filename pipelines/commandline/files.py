@@ -6,12 +6,24 @@ import io
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TextIO
 
 from pipelines import storage
 from pipelines.commandline.parser import UsageError
+
+
+def check_named(flag: str, path: str, endings: Sequence[str]) -> None:
+    """Check a flag that names a local file to write, before anything is done that takes long.
+
+    Raises:
+      UsageError: its name has none of these endings, it would be in a bucket, or its folder does not exist.
+    """
+    if not path.lower().endswith(tuple(endings)) or storage.is_remote(path):
+        raise UsageError(f"{flag} {path} is not a local {endings[0]} file")
+    if not os.path.isdir(os.path.dirname(path) or "."):
+        raise UsageError(f"{flag} {path}: the folder does not exist", "create it first")
 
 
 def write_named(flag: str, path: str, text: str) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from pipelines import storage
 from pipelines.commandline.parser import UsageError, mistyped
 from pipelines.commandline.rasters import read_rendering
-from pipelines.commandline.scenes import read_grid
+from pipelines.commandline.scenes import read_documents, read_grid
 from pipelines.credentials import flags_without_secrets, url_without_secrets
 from pipelines.images.limits import Limits
 from pipelines.images.rendering import Rendering
 from pipelines.inference import BATCH_SIZE
 from pipelines.reading import READS_IN_FLIGHT
+from pipelines.scenes.documents import Documents
 from pipelines.scenes.grid import Grid
 
 _ACCELERATOR = re.compile(r"type:[\w.-]+;count:[1-9]\d*(;[\w:.-]+)*", re.ASCII)
@@ -35,6 +37,7 @@ class PredictOptions:
     input_list: str | None = None
     path_column: str = "path"
     keep_columns: str | None = None
+    relative_to: str | None = None
     allow_empty: bool = False
     model: str
     output: str
@@ -64,6 +67,7 @@ class PredictOptions:
     min_valid: float | None = None
     edge: str | None = None
     asset: str | None = None
+    allow_vrt: str | None = None
     progress: str = "auto"
     log_format: str = "text"
     verbose: bool = False
@@ -77,6 +81,7 @@ class PredictOptions:
         """
         self._check_paths()
         read_rendering(self.bands, self.stretch, self.product)
+        _ = self.documents
         if self.grid and self.isolate_decoding:
             raise UsageError("--tile and --isolate_decoding cannot be combined", "omit one of them")
         # The limits keep a slip of the finger from starting so many threads that the system ends the run, or hangs.
@@ -131,6 +136,11 @@ class PredictOptions:
         """How scenes are cut into windows."""
         return read_grid(self.tile, self.stride, self.min_valid, self.edge)
 
+    @property
+    def documents(self) -> Documents:
+        """Which documents may name the files to tag."""
+        return read_documents(self.asset, self.allow_vrt, self.tile, self.bands)
+
     def described(self) -> dict[str, Any]:
         """Return all options by name, without credentials."""
         return {
@@ -146,8 +156,12 @@ class PredictOptions:
             ("--input_list", self.input_list),
             ("--model", self.model),
             ("--output", self.output),
+            ("--relative_to", self.relative_to),
         ):
             _check_path(flag, path)
+        for pattern in self.input if self.relative_to else ():
+            if not _may_be_below(pattern, self.relative_to or ""):
+                raise UsageError(f"--input {pattern} is not below --relative_to {self.relative_to}", "name both alike")
         if not storage.can_be_written(self.output):
             raise UsageError(f"--output {self.output}: an output must be a local folder, or in gs:// or in s3://")
         if self.path_column != PredictOptions.path_column and self.input and not self.input_list:
@@ -168,6 +182,15 @@ class PredictOptions:
                 or (UsageError(f"unexpected argument {stray}", f"did you mean --input {stray}?") if stray else None)
                 or UsageError("nothing to tag", "give --input PATTERN or --input_list FILE")
             )
+
+
+def _may_be_below(pattern: str, folder: str) -> bool:
+    """Return whether a pattern may name something below a folder, as far as the part before special characters says."""
+    literal, *rest = re.split(r"[*?\[{]", pattern, maxsplit=1)
+    with suppress(storage.UnsupportedStorageError):
+        begins = storage.normalize(literal)
+        return f"{begins}/".startswith(f"{folder}/") or (bool(rest) and f"{folder}/".startswith(begins))
+    return True
 
 
 def _check_path(flag: str, path: str | None) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 
+from pipelines import storage
 from pipelines.commandline.parser import UsageError
+from pipelines.images.rendering import COLOURS
+from pipelines.scenes.documents import Documents
 from pipelines.scenes.grid import EDGES, NO_GRID, SHIFT, Grid
 
 _LEAST, _MOST = 16, 8192
+_YES, _NO = "true", "false"
 
 
 def add_scenes(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +44,63 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
         "--asset",
         metavar="KEY",
         help="take inputs that end in .json or .geojson for STAC items, item collections or catalogues, and tag the "
-        "asset that each item has under this key, e.g. visual",
+        "asset that each item has under this key, e.g. visual; or, with --tile, the scene whose red, green and blue "
+        "bands are its assets under three keys, e.g. red,green,blue",
     )
+    group.add_argument(
+        "--allow_vrt",
+        nargs="?",
+        const=_YES,
+        metavar="FOLDER,...",
+        help="cut virtual rasters (.vrt), too, of which each band is a file, as `gdalbuildvrt -separate` makes them; "
+        "the files must lie beside or below the .vrt, or in one of these folders or buckets",
+    )
+
+
+def read_documents(asset: str | None, allow_vrt: str | None, tile: int | None, bands: str | None) -> Documents:
+    """Read the values of the flags that let documents name files.
+
+    Args:
+      asset: value of `--asset`.
+      allow_vrt: that of `--allow_vrt`.
+      tile: that of `--tile`.
+      bands: that of `--bands`.
+
+    Raises:
+      UsageError: a value is malformed, or has no meaning without or beside another one.
+    """
+    if tile is None and allow_vrt is not None and allow_vrt.lower() != _NO:
+        raise UsageError("--allow_vrt has no meaning without --tile", "add --tile, e.g. --tile 256")
+    return Documents(_read_keys(asset, tile, bands) if asset is not None else (), _read_trusted(allow_vrt))
+
+
+def _read_keys(text: str, tile: int | None, bands: str | None) -> tuple[str, ...]:
+    keys = tuple(key.strip() for key in text.split(","))
+    if len(keys) not in (1, COLOURS) or not all(keys):
+        raise UsageError(f"--asset {text}: neither one key nor three", "write e.g. --asset red,green,blue")
+    if len(keys) > 1 and tile is None:
+        raise UsageError(
+            f"--asset {text}: scenes whose bands are files of their own are read in windows",
+            "add --tile, e.g. --tile 256",
+        )
+    if len(keys) > 1 and bands:
+        raise UsageError(f"--asset {text} says which bands are red, green and blue", "omit --bands")
+    return keys
+
+
+def _read_trusted(allow_vrt: str | None) -> tuple[str, ...] | None:
+    if allow_vrt is None or allow_vrt.lower() == _NO:
+        return None
+    if allow_vrt.lower() == _YES:
+        return ()
+    try:
+        folders = tuple(storage.normalize(folder) for folder in allow_vrt.split(","))
+    except storage.UnsupportedStorageError as error:
+        raise UsageError(f"--allow_vrt {error.message}", error.remedy) from error
+    for folder in folders:
+        if not storage.is_remote(folder) and not os.path.isdir(folder):
+            raise UsageError(f"--allow_vrt {folder} is no folder", "name a folder or a bucket")
+    return folders
 
 
 def read_grid(tile: int | None, stride: int | None, min_valid: float | None, edge: str | None) -> Grid:

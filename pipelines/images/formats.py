@@ -55,6 +55,7 @@ _OTHERS = (
     (0, b"%PDF", "PDF"),
     *((0, mark, "PostScript") for mark in (b"%!PS", b"\xc5\xd0\xd3\xc6")),
     (0, b"<svg", "SVG"),
+    (0, b"<VRTDataset", "VRT"),
     *((0, mark, "NetCDF") for mark in (b"CDF\1", b"CDF\2", b"CDF\5")),
     (0, b"\x89HDF\r\n\x1a\n", "HDF5"),
     (0, b"NITF", "NITF"),

@@ -26,6 +26,7 @@ from pipelines.listing.scenes import CutSettings
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.reading import READS_IN_FLIGHT
 from pipelines.records import Listed
+from pipelines.scenes.documents import NO_DOCUMENTS, Documents
 
 
 @dataclass
@@ -41,6 +42,7 @@ class TagImages(beam.PTransform):
       passed_over: accounts of what the listing passed over, unless an earlier wave includes them.
       postponed: numbers of images that the wave left to a later one even before they came here.
       hints: Beam's resource hints for the machines that read, predict and write, e.g. `accelerator`.
+      documents: that may name files.
       spread: whether workers other than the one that lists can read; with a single worker, the shuffle would hold every
         name of the wave in memory for nothing.
     """
@@ -53,6 +55,7 @@ class TagImages(beam.PTransform):
     passed_over: PCollection[Accounts] | None = None
     postponed: PCollection[int] | None = None
     hints: Mapping[str, str] = field(default_factory=dict)
+    documents: Documents = NO_DOCUMENTS
     spread: bool = True
 
     def expand(self, listed: PCollection[Listed]) -> PCollection[Accounts]:
@@ -86,7 +89,7 @@ class TagImages(beam.PTransform):
     @property
     def cutting(self) -> CutSettings:
         """How scenes are cut."""
-        return CutSettings(self.run.grid, self.run.rendering, self.limits.max_pixels)
+        return CutSettings(self.run.grid, self.run.rendering, self.limits.max_pixels, self.documents.trusted)
 
     def _read(self) -> ReadImages:
         bundle = self.run.bundle

@@ -25,6 +25,7 @@ from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import EmptyTable, FailureTable, PredictionTable
 from pipelines.reading import READS_IN_FLIGHT
 from pipelines.records import Empty, Failure, Image, ImageRef, KeptColumn, Listed, Prediction
+from pipelines.scenes.documents import NO_DOCUMENTS, Documents
 from pipelines.scenes.grid import NO_GRID, Grid
 
 
@@ -42,7 +43,7 @@ class ListImages(beam.PTransform):
       path_column: of the list, that holds the paths.
       kept: columns of the list whose values are kept.
       allow_empty: whether there may be no image at all.
-      asset: of STAC items, to list.
+      documents: that may name files.
     """
 
     inputs: Sequence[str]
@@ -51,12 +52,12 @@ class ListImages(beam.PTransform):
     path_column: str = PATH_COLUMN
     kept: Sequence[KeptColumn] = ()
     allow_empty: bool = False
-    asset: str | None = None
+    documents: Documents = NO_DOCUMENTS
 
     def expand(self, begin: beam.pvalue.PBegin) -> Any:
         """Apply the transform."""
         of_list = self.input_list, self.access, self.path_column, self.kept
-        names = beam.ParDo(ListNames(self.inputs, *of_list, self.allow_empty, self.asset))
+        names = beam.ParDo(ListNames(self.inputs, *of_list, self.allow_empty, self.documents))
         typed = names.with_output_types(Listed, **{COUNTED: Accounts})
         return begin | "Once" >> beam.Impulse() | "List" >> typed.with_outputs(COUNTED, main="listed")
 

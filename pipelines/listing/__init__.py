@@ -22,7 +22,9 @@ from pipelines.listing.members import list_members
 from pipelines.listing.names import MAGIC, hint_at_brackets, keep_commonest, spread_braces
 from pipelines.listing.side_by_side import side_by_side
 from pipelines.listing.stac import STAC_ENDINGS, list_assets
+from pipelines.listing.stacks import is_virtual
 from pipelines.records import ImageRef, KeptColumn, Listed
+from pipelines.scenes.documents import NO_DOCUMENTS, Documents
 
 __all__ = [
     "PATH_COLUMN",
@@ -48,7 +50,7 @@ def list_images(
     path_column: str = PATH_COLUMN,
     kept: Sequence[KeptColumn] = (),
     allow_empty: bool | None = None,
-    asset: str | None = None,
+    documents: Documents = NO_DOCUMENTS,
     tell: Callable[[str], object] = lambda _: None,
 ) -> Iterator[Listed]:
     """List the images that inputs and a list name, each path once, in a stable order.
@@ -61,7 +63,7 @@ def list_images(
       path_column: of the list, that holds the paths.
       kept: columns of the list whose values are kept; see `find_kept`.
       allow_empty: whether there may be no image at all; None if the user has no flag to say so.
-      asset: key of the asset of each STAC item to list, if inputs are STAC documents.
+      documents: that may name files.
       tell: called, from any thread, with what is remarkable: an input without images, blank lines in the list.
 
     Yields:
@@ -74,7 +76,7 @@ def list_images(
     check_encoding()
     listed = read_list(input_list, path_column, passed_over, tell, kept) if input_list else None
     # In a thread, so that a signal is met even while a server keeps everything waiting.
-    yield from side_by_side([_list_each_once(inputs, listed, passed_over, _Emptiness(allow_empty, tell), asset)])
+    yield from side_by_side([_list_each_once(inputs, listed, passed_over, _Emptiness(allow_empty, tell), documents)])
 
 
 def anchor(pattern: str) -> str:
@@ -97,8 +99,10 @@ def anchor(pattern: str) -> str:
     return os.path.join(glob.escape(here), path)
 
 
-def expand(pattern: str, passed_over: Counter[str] | None = None, asset: str | None = None) -> Iterator[Listed]:
-    """List the images that one input names; with an asset, those of a STAC document.
+def expand(
+    pattern: str, passed_over: Counter[str] | None = None, documents: Documents = NO_DOCUMENTS
+) -> Iterator[Listed]:
+    """List the images that one input names, or that the STAC document names which it is.
 
     Raises:
       EmptyInputError: there are none.
@@ -106,8 +110,9 @@ def expand(pattern: str, passed_over: Counter[str] | None = None, asset: str | N
     """
     found = False
     try:
-        stac = asset and pattern.lower().endswith(STAC_ENDINGS)
-        for listed in list_assets(pattern, asset) if stac and asset else _expand(pattern, passed_over):
+        is_stac = documents.assets and pattern.lower().endswith(STAC_ENDINGS)
+        assets = list_assets(pattern, documents.assets) if is_stac else None
+        for listed in assets or _expand(pattern, passed_over, documents):
             found = True
             yield listed
     except storage.UnsupportedStorageError as error:
@@ -167,13 +172,13 @@ def _list_each_once(
     listed: Iterator[Listed] | None,
     passed_over: Counter[str] | None,
     emptiness: _Emptiness,
-    asset: str | None,
+    documents: Documents,
 ) -> Iterator[Listed]:
     seen, found = SeenPaths(), False
     patterns = [pattern for written in inputs for pattern in _spread(_plain(written))]
     # Each thread has its own counter: a shared one would not be thread-safe.
     counts = [Counter[str]() for _ in patterns]
-    sources = [emptiness.tolerate(expand(*source, asset)) for source in zip(patterns, counts, strict=True)]
+    sources = [emptiness.tolerate(expand(*source, documents)) for source in zip(patterns, counts, strict=True)]
     for item in chain(side_by_side(sources), emptiness.tolerate(listed or iter(()))):
         found = True
         if seen.add(item.path):
@@ -218,7 +223,7 @@ def _exists(name: str) -> bool:
     return os.path.lexists(os.path.expanduser(name))
 
 
-def _refuse_document(path: str) -> None:
+def _refuse_document(path: str, documents: Documents) -> None:
     """Say where a document belongs that is given as an image.
 
     Raises:
@@ -228,9 +233,13 @@ def _refuse_document(path: str) -> None:
         raise InputError(f"{path} is a list, not an image", "scenetags predict and plan take it as --input_list")
     if path.lower().endswith(STAC_ENDINGS):
         raise InputError(f"{path} is not an image", "if it is a STAC document, say which --asset to tag, e.g. visual")
+    if is_virtual(path) and documents.trusted is None:
+        raise InputError(
+            f"{path} is a virtual raster, which names other files", "if you trust it, add --tile and --allow_vrt"
+        )
 
 
-def _expand(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
+def _expand(pattern: str, passed_over: Counter[str] | None, documents: Documents) -> Iterator[Listed]:
     """List what one input names, including members of archives."""
     outer, inner = archives.split_member(pattern)
     # Who may not look up a name may still read the archive.
@@ -242,7 +251,7 @@ def _expand(pattern: str, passed_over: Counter[str] | None) -> Iterator[Listed]:
         outer = storage.unmarked(outer)
     for listed in (expand_in_bucket if remote else expand_here)(outer, passed_over):
         if isinstance(listed, ImageRef) and listed.path == storage.normalize(outer):
-            _refuse_document(outer)
+            _refuse_document(outer, documents)
         if isinstance(listed, ImageRef) and archives.is_archive(listed.path):
             yield from list_members(listed, inner, passed_over)
         else:

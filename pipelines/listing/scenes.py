@@ -10,11 +10,14 @@ from typing import NamedTuple
 
 from pipelines import storage
 from pipelines.images import ImageError
+from pipelines.images.layout import UnsupportedImageError
 from pipelines.images.rendering import Rendering
+from pipelines.listing.stacks import is_virtual, refer_virtual
 from pipelines.records import Failure, ImageRef, Listed, Window, failed
 from pipelines.scenes.footprint import unlocated
 from pipelines.scenes.grid import Grid, split_window, window_path
-from pipelines.scenes.scene import Scene, may_be_scene, open_scene
+from pipelines.scenes.opening import open_scene
+from pipelines.scenes.scene import Scene, may_be_scene
 from pipelines.supervision import interruption
 
 _TOLD = 3
@@ -30,11 +33,14 @@ class CutSettings(NamedTuple):
       grid: of the windows.
       rendering: of rasters that are no picture by themselves.
       max_pixels: the most pixels that are decoded at once.
+      trusted: folders and buckets whose files virtual rasters may name besides those beside and below them; None if
+        they may name none.
     """
 
     grid: Grid
     rendering: Rendering
     max_pixels: int
+    trusted: tuple[str, ...] | None = None
 
 
 class Cutter:
@@ -62,7 +68,7 @@ class Cutter:
             # Its row would be taken for that of a window.
             item = failed(item, "list", ValueError.__name__, "the name is that of a window of a scene; rename the file")
         opening = None
-        if isinstance(item, ImageRef) and item.place is None and may_be_scene(item.path):
+        if isinstance(item, ImageRef) and item.place is None and _is_candidate(item):
             opening = self._executor.submit(_open, item, self._settings)
         self._queue.append((item, opening))
         if len(self._queue) > _AT_ONCE:
@@ -87,7 +93,7 @@ class Cutter:
         if not isinstance(scene, Scene):
             yield scene or item
             return
-        if reason := unlocated(scene.georeference, scene.image.width, scene.image.height):
+        if reason := unlocated(scene.georeference, scene.division.width, scene.division.height):
             self._nowhere += 1
             if self._nowhere <= _TOLD:
                 self._tell(f"{scene.ref.path}: its windows get no geometry: {reason}")
@@ -107,11 +113,20 @@ def cut_scenes(
         cutter.close()
 
 
+def _is_candidate(ref: ImageRef) -> bool:
+    return ref.stack is not None or may_be_scene(ref.path) or is_virtual(ref.path)
+
+
 def _open(ref: ImageRef, settings: CutSettings) -> Scene | Failure | None:
     interruption.check()
     try:
+        if ref.stack is None and is_virtual(ref.path):
+            listed = _look_into(ref, settings)
+            if isinstance(listed, Failure):
+                return listed
+            ref = listed
         # As its windows refer to it, since a scene that is open is not opened again.
-        return open_scene(ref._replace(kept=()), *settings)
+        return open_scene(ref._replace(kept=()), settings.grid, settings.rendering, settings.max_pixels)
     except ImageError as error:
         return failed(ref, "decode", type(error).__name__, str(error))
     except OSError as error:
@@ -121,13 +136,24 @@ def _open(ref: ImageRef, settings: CutSettings) -> Scene | Failure | None:
         return failed(ref, "read", type(error).__name__, storage.reason_of(error))
 
 
+def _look_into(ref: ImageRef, settings: CutSettings) -> Listed:
+    """Look up the files that a virtual raster names."""
+    if settings.trusted is None:
+        raise UnsupportedImageError("virtual raster, which names other files", "if you trust it, add --allow_vrt")
+    listed = refer_virtual(ref, settings.rendering, settings.trusted)
+    if isinstance(listed, Failure):
+        # As above.
+        interruption.check()
+    return listed
+
+
 def _windows(scene: Scene, kept: tuple[str | None, ...]) -> Iterator[ImageRef]:
     # What a window takes of the file, about: plans and progress count bytes.
-    path, size, fingerprint, *_ = scene.ref
+    path, size = scene.ref.path, scene.ref.size
     of_scene = scene.division.width, scene.division.height, size
     density = size / (scene.division.width * scene.division.height)
     for number, box in scene.division.windows():
         place = box.left, box.top, *box.size
         window = Window(path, *place, number, *of_scene)
-        taken = round(box.width * box.height * density)
-        yield ImageRef(window_path(path, *place), taken, fingerprint, window=window, kept=kept)
+        size_of_window = round(box.width * box.height * density)
+        yield scene.ref._replace(path=window_path(path, *place), size=size_of_window, window=window, kept=kept)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -14,8 +13,10 @@ from pipelines import storage
 from pipelines.credentials import url_without_secrets
 from pipelines.errors import ScenetagsError
 from pipelines.listing.lookup import InputError, refer
+from pipelines.listing.references import has_root, resolve
+from pipelines.listing.stacks import refer_stack
 from pipelines.listing.threads import UnawaitedPool
-from pipelines.records import Failure, Listed, UnlistedFolderError, digest_path, not_listed
+from pipelines.records import Failure, ImageRef, Item, Listed, UnlistedFolderError, digest_path, not_listed
 from pipelines.supervision import interruption
 
 STAC_ENDINGS = (".json", ".geojson")
@@ -26,29 +27,45 @@ _MOST_BYTES_AHEAD = 32_000_000
 """Of a document that another one links to: as many as are read ahead are held at a time."""
 
 _READ_AHEAD = 16
+_LOOK_UPS = 32
 _LONGEST_ID = 1000
 _DEEPEST = 32
 _SHOWN_KEYS = 10
 
 
 class Asset(NamedTuple):
-    """A file that an item names.
+    """Files of one scene that an item names.
 
     Attributes:
-      item: id of the item.
-      path: of the file, not looked up.
-      taken: when the item was taken, UTC in ISO 8601; empty if it does not say one instant.
+      item: what it says of the scene.
+      paths: of the files, not looked up: one, or one for each of red, green and blue.
     """
 
-    item: str
-    path: str
-    taken: str
+    item: Item
+    paths: tuple[str, ...]
 
 
-def list_assets(path: str, key: str) -> Iterator[Listed]:
-    """List the files that a STAC document names; the arguments and errors are those of `read_stac`."""
-    for asset in read_stac(path, key):
-        yield asset if isinstance(asset, Failure) else refer(asset.path)
+def list_assets(path: str, keys: Sequence[str]) -> Iterator[Listed]:
+    """List the scenes that a STAC document names, looked up a few ahead; see `read_stac`."""
+    with UnawaitedPool(_LOOK_UPS, "assets") as pool:
+        ahead: deque[Failure | Future[Listed]] = deque()
+        for asset in read_stac(path, keys):
+            ahead.append(asset if isinstance(asset, Failure) else pool.submit(_look_up, asset))
+            if len(ahead) > _LOOK_UPS:
+                yield _result(ahead.popleft())
+        yield from map(_result, ahead)
+
+
+def _look_up(asset: Asset) -> Listed:
+    if len(asset.paths) > 1:
+        return refer_stack(asset.paths, asset.item)
+    listed = refer(asset.paths[0])
+    return listed._replace(item=asset.item) if isinstance(listed, ImageRef) else listed
+
+
+def _result(listed: Failure | Future[Listed]) -> Listed:
+    interruption.check()
+    return listed if isinstance(listed, Failure) else listed.result()
 
 
 class _Document(NamedTuple):
@@ -58,8 +75,8 @@ class _Document(NamedTuple):
     depth: int
 
 
-def read_stac(path: str, key: str) -> Iterator[Asset | Failure]:
-    """Yield the asset that each item has under a key, in a stable order; documents are read a few ahead.
+def read_stac(path: str, keys: Sequence[str]) -> Iterator[Asset | Failure]:
+    """Yield the assets that each item has under some keys, in a stable order; documents are read a few ahead.
 
     Relative names start at the document that holds them; those of items in an item collection at the item's own
     address (its link `self`), if it has one. Each document is read once, however often and in what circles it is named.
@@ -67,11 +84,11 @@ def read_stac(path: str, key: str) -> Iterator[Asset | Failure]:
 
     Args:
       path: of an item, an item collection, a catalogue or a collection.
-      key: of the asset.
+      keys: of the asset, or of those that are red, green and blue.
 
     Yields:
-      An `Asset` for each item. A `Failure` for one without this asset; and for a document that cannot be read, behind
-      which items may be hidden.
+      An `Asset` for each item. A `Failure` for one without one of these assets; and for a document that cannot be
+      read, behind which items may be hidden.
 
     Raises:
       InputError: the first document cannot be read, or is none of STAC's.
@@ -86,7 +103,7 @@ def read_stac(path: str, key: str) -> Iterator[Asset | Failure]:
         ) from error
     seen = {digest_path(path)}
     waiting: deque[_Document] = deque()
-    yield from _read_document(first, _Document(path, 0), key, waiting)
+    yield from _read_document(first, _Document(path, 0), keys, waiting)
     if not waiting:
         return
     with UnawaitedPool(_READ_AHEAD, "stac") as pool:
@@ -105,7 +122,7 @@ def read_stac(path: str, key: str) -> Iterator[Asset | Failure]:
                 except (OSError, ValueError, ScenetagsError) as error:
                     yield _hidden(document.path, _reason(error))
                 else:
-                    yield from _read_document(parsed, document, key, waiting)
+                    yield from _read_document(parsed, document, keys, waiting)
 
 
 def _parse(data: bytes) -> dict[str, Any]:
@@ -124,19 +141,19 @@ def _parse(data: bytes) -> dict[str, Any]:
 
 
 def _read_document(
-    parsed: dict[str, Any], document: _Document, key: str, waiting: deque[_Document]
+    parsed: dict[str, Any], document: _Document, keys: Sequence[str], waiting: deque[_Document]
 ) -> Iterator[Asset | Failure]:
-    yield from _READERS[parsed["type"]](parsed, document, key, waiting)
+    yield from _READERS[parsed["type"]](parsed, document, keys, waiting)
 
 
 def _read_item(
-    parsed: dict[str, Any], document: _Document, key: str, waiting: deque[_Document]
+    parsed: dict[str, Any], document: _Document, keys: Sequence[str], waiting: deque[_Document]
 ) -> Iterator[Asset | Failure]:
-    yield _asset(parsed, key, document.path, document.path)
+    yield _asset(parsed, keys, document.path, document.path)
 
 
 def _read_items(
-    parsed: dict[str, Any], document: _Document, key: str, waiting: deque[_Document]
+    parsed: dict[str, Any], document: _Document, keys: Sequence[str], waiting: deque[_Document]
 ) -> Iterator[Asset | Failure]:
     features = parsed.get("features")
     if not isinstance(features, list):
@@ -146,12 +163,12 @@ def _read_items(
         item = feature if isinstance(feature, dict) else {}
         base = next(_hrefs(item, ("self",)), "")
         # Each has a name of its own: whatever cannot be listed becomes a row.
-        yield _asset(item, key, base if _has_root(base) else document.path, f"{document.path}#{number}")
+        yield _asset(item, keys, base if has_root(base) else document.path, f"{document.path}#{number}")
     yield from _follow(parsed, document, ("next",), waiting)
 
 
 def _read_catalogue(
-    parsed: dict[str, Any], document: _Document, key: str, waiting: deque[_Document]
+    parsed: dict[str, Any], document: _Document, keys: Sequence[str], waiting: deque[_Document]
 ) -> Iterator[Asset | Failure]:
     yield from _follow(parsed, document, ("child", "item", "items"), waiting)
 
@@ -171,7 +188,7 @@ def _follow(
     following = []
     for href in _hrefs(parsed, relations):
         try:
-            path = _resolve(href, document.path)
+            path = resolve(href, document.path)
         except ScenetagsError as error:
             yield _hidden(f"{document.path}#{url_without_secrets(href)}", error.message)
             continue
@@ -183,31 +200,54 @@ def _follow(
     waiting.extendleft(reversed(following))
 
 
-def _asset(item: dict[str, Any], key: str, base: str, name: str) -> Asset | Failure:
-    """Return the asset of an item; a failure if it has none.
+def _asset(item: dict[str, Any], keys: Sequence[str], base: str, name: str) -> Asset | Failure:
+    """Return the assets of an item; a failure if it lacks one.
 
     Args:
       item: as it was parsed.
-      key: of the asset.
+      keys: of the assets.
       base: path at which relative names start.
       name: of the item if it is a failure.
     """
     identity, assets = item.get("id"), item.get("assets")
     if item.get("type") != "Feature" or not isinstance(identity, str) or not isinstance(assets, dict):
         return not_listed(name, ValueError("not a STAC item with an id and assets"))
-    if not 0 < len(identity) <= _LONGEST_ID:
-        return not_listed(name, ValueError(f"its id is empty, or longer than {_LONGEST_ID:,} characters"))
+    if not 0 < len(identity) <= _LONGEST_ID or not _is_text(identity):
+        return not_listed(
+            name, ValueError(f"its id is empty, longer than {_LONGEST_ID:,} characters, or not valid Unicode")
+        )
+    try:
+        return Asset(Item(identity, _taken(item)), tuple(_find(assets, key, base) for key in keys))
+    except ValueError as error:
+        return not_listed(name, ValueError(f"item {identity} {error}"))
+
+
+def _find(assets: dict[str, Any], key: str, base: str) -> str:
+    """Return the path of an asset.
+
+    Raises:
+      ValueError: it is missing, or nowhere where it could be read.
+    """
     if not isinstance(assets.get(key), dict):
         shown = [name[:_LONGEST_ID] for name in sorted(assets)[:_SHOWN_KEYS]]
-        keys = ", ".join(shown) + ", ..." * (len(assets) > _SHOWN_KEYS)
-        return not_listed(name, ValueError(f"item {identity} has no asset {key}; its assets are: {keys or 'none'}"))
-    reason = "it has no address"
+        others = ", ".join(shown) + ", ..." * (len(assets) > _SHOWN_KEYS)
+        raise ValueError(f"has no asset {key}; its assets are: {others or 'none'}")
+    reason = "has no address"
     for href in _addresses(assets[key]):
         try:
-            return Asset(identity, _resolve(href, base), _taken(item))
+            return resolve(href, base)
         except ScenetagsError as error:
-            reason = error.message
-    return not_listed(name, ValueError(f"asset {key} of item {identity}: {reason}"))
+            reason = f"cannot be read: {error.message}"
+    raise ValueError(f"has an asset {key} that {reason}")
+
+
+def _is_text(text: str) -> bool:
+    """Return whether a text can be written; JSON can spell halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _addresses(asset: dict[str, Any]) -> Iterator[str]:
@@ -232,40 +272,11 @@ def _hrefs(parsed: dict[str, Any], relations: tuple[str, ...]) -> Iterator[str]:
             yield href
 
 
-def _has_root(href: str) -> bool:
-    return storage.is_remote(href) or href.startswith(("/", "file:"))
-
-
-def _resolve(href: str, base: str) -> str:
-    """Return the path that an address in a document means.
-
-    Raises:
-      ScenetagsError: its kind of storage is not supported, or it names what this document may not.
-    """
-    if _has_root(href):
-        if storage.is_remote(base) and not storage.is_remote(href):
-            raise InputError(f"{href}: a document in a bucket cannot name files of this machine")
-        return storage.normalize(href)
-    if not storage.is_remote(base):
-        return storage.normalize(os.path.join(os.path.dirname(storage.plain(base)), href))
-    base = storage.normalize(base)
-    bucket = storage.bucket_of(base)
-    # Names of objects are no paths: `a//b` is another one than `a/b`.
-    names = base.removeprefix(bucket).split("/")[:-1]
-    for name in href.split("/"):
-        if name != "..":
-            names += [name] * (name != ".")
-        elif len(names) > 1:
-            names.pop()
-        else:
-            raise InputError(f"{href}: leads out of the bucket")
-    return storage.normalize(f"{bucket}{'/'.join(names)}")
-
-
 def _taken(item: dict[str, Any]) -> str:
-    """Return the instant at which an item was taken; empty if it gives none, e.g. a range alone."""
+    """Return when an item was taken; of a range, when it begins. Empty if the item does not say it."""
     properties = item.get("properties")
-    text = properties.get("datetime") if isinstance(properties, dict) else None
+    times = properties if isinstance(properties, dict) else {}
+    text = times.get("datetime") or times.get("start_datetime")
     try:
         instant = datetime.fromisoformat(text) if isinstance(text, str) else None
         # By RFC 3339 a time has its zone.

@@ -26,7 +26,7 @@ from pipelines import storage
 from pipelines.output.journal import REPLACING, Journal, Move, read_journal, staging_folders, write_journal
 from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.no_rows import stage_columns
-from pipelines.output.run import RUNS, Accounts, Run, Wave
+from pipelines.output.run import RUNS, Accounts, OutputRun, Run, Wave
 from pipelines.output.tables import OutputError, open_table, write_table
 
 
@@ -203,7 +203,7 @@ def stage_manifest(run: Run, accounts: Accounts, status: str) -> Move:
     return Move(run.relative(staged), run.relative(run.manifest))
 
 
-def conclude(run: Run, journal: Journal) -> None:
+def conclude(run: OutputRun, journal: Journal) -> None:
     """Write the journal, which decides the commit, and apply it."""
     for move in journal.moves:
         # After a power failure, the journal must not exist without the files it lists.

@@ -59,14 +59,14 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
         *(job.input, job.input_list, passed_over),
         path_column=job.path_column,
         allow_empty=job.allow_empty,
-        asset=job.asset,
+        documents=job.documents,
         tell=_warn,
     )
     limits = job.limits
     rendering = job.rendering.over(bundle.rendering)
     if job.grid:
         check_installed()
-        listed = cut_scenes(listed, CutSettings(job.grid, rendering, limits.max_pixels), _warn)
+        listed = cut_scenes(listed, CutSettings(job.grid, rendering, limits.max_pixels, job.documents.trusted), _warn)
     census = take_census(listed, sample)
     engine = open_engine(bundle, job.engine, job.threads)
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, limits.max_pixels, rendering)

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -19,8 +19,10 @@ from pipelines.reading.budget import Allowance, Budget
 from pipelines.records import Footprint, ImageRef
 from pipelines.scenes.footprint import locate
 from pipelines.scenes.grid import Grid
-from pipelines.scenes.reading import ReadPart, Shown, bytes_of, memory_of, read_part, show_window
-from pipelines.scenes.scene import Scene, as_listed, open_scene
+from pipelines.scenes.opening import open_scene
+from pipelines.scenes.reading import ReadPart, Shown, bytes_of, memory_of, read_part, show_window, stack_parts
+from pipelines.scenes.scene import Scene, as_listed
+from pipelines.scenes.stack import about
 from pipelines.supervision import interruption, watchdog
 from pipelines.supervision.interruption import InterruptedRunError
 
@@ -108,7 +110,9 @@ class Windows:
             self._let_go(held)
         if shown is None:
             return None
-        footprint = Footprint() if scene.georeference is None else locate(scene.georeference, *box[:2], *box.size)
+        footprint = locate(scene.georeference, *box[:2], *box.size)
+        if ref.item and ref.item.taken:
+            footprint = footprint._replace(taken=ref.item.taken)
         return WindowPixels(*box.size, scene.source, shown.repairs, shown.pixels, footprint)
 
     def show(self, scene: Scene, box: Box, parts: Sequence[ReadPart]) -> Shown | None:
@@ -127,7 +131,8 @@ class Windows:
 
     def _open(self, ref: ImageRef) -> Scene:
         assert ref.window
-        file = ImageRef(ref.window.scene, ref.window.size, ref.fingerprint)
+        # As it was listed: who cuts it in this process has opened it already.
+        file = ref._replace(path=ref.window.scene, size=ref.window.size, window=None, kept=())
         scene = open_scene(file, self._grid, self._decoding.rendering, self._decoding.max_pixels)
         if scene is None:
             raise storage.ChangedFileError
@@ -178,8 +183,10 @@ class Windows:
 
     def _read(self, scene: Scene, number: int) -> ReadPart:
         interruption.check()
-        with as_listed(scene.ref):
-            size = bytes_of(scene, number)
+        size = 0
+        for file in scene.files:
+            with self._about(scene, file), as_listed(file.ref):
+                size += bytes_of(file, number)
         if size > self._limits.max_bytes:
             raise storage.FileTooLargeError(
                 f"{size:,} bytes of the scene have to be read at once: exceeds the limit of "
@@ -195,8 +202,14 @@ class Windows:
         with Allowance(self._budget) as allowance:
             allowance.take(needed)
             interruption.check()
-            fetch, decoding = partial(self.fetch, scene), partial(self.decoding_of, scene)
-            return read_part(scene, number, self._decoding.rendering, fetch, decoding)
+            decoding, parts = partial(self.decoding_of, scene), []
+            for file in scene.files:
+                with self._about(scene, file):
+                    parts.append(read_part(file, number, partial(self.fetch, file), decoding))
+            return stack_parts(scene, parts) if scene.planes else parts[0]
+
+    def _about(self, scene: Scene, file: Scene) -> AbstractContextManager[None]:
+        return about(file.ref.path) if scene.planes else nullcontext()
 
     def fetch(self, scene: Scene, start: int, length: int) -> bytes:
         """Fetch bytes of a scene's file, of the version that was listed.

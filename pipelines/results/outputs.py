@@ -69,7 +69,7 @@ class Output:
 
         Raises:
           NoOutputError: there are none, scenetags did not write them, or they were made with several models,
-            thresholds or raster flags.
+            thresholds, rules or raster flags.
           OutputError: a file is damaged.
         """
         first: Footer | None = None
@@ -78,6 +78,7 @@ class Output:
             for what, one, other in (
                 ("models", first.bundle, footer.bundle),
                 ("thresholds", first.thresholds, footer.thresholds),
+                ("rules", first.rules, footer.rules),
                 ("raster flags", first.rendering, footer.rendering),
             ):
                 if one != other:
@@ -144,12 +145,15 @@ class Output:
         """
         return self._read(PREDICTIONS, self.prediction_files, columns)
 
-    def pieces(self, fields: pa.Schema, missing: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
-        """Read some columns of all predictions piece by piece, so that memory holds only one.
+    def pieces(
+        self, fields: pa.Schema, missing: Sequence[str] = (), table: str = PREDICTIONS
+    ) -> Iterator[pa.RecordBatch]:
+        """Read some columns of a table piece by piece, so that memory holds only one.
 
         Args:
           fields: the columns, and the types that they are brought to.
           missing: columns among them that a file may lack; its rows have null in these.
+          table: `predictions`, of which there must be a file, or `failures`.
 
         Yields:
           Consecutive rows, at most `ROWS_PER_GROUP`, in the order of the files.
@@ -158,9 +162,9 @@ class Output:
           NoOutputError: there is no file, or one lacks a column.
           OutputError: a file is damaged, or a column has another type.
         """
-        if not self.prediction_files:
+        if table == PREDICTIONS and not self.prediction_files:
             raise NoOutputError(f"{self.path} has no {PREDICTIONS}/*.parquet")
-        for path in self.prediction_files:
+        for path in self.prediction_files if table == PREDICTIONS else self.failure_files:
             with _readable(path), open_table(path) as parquet:
                 there = _columns_there(path, parquet, set(fields.names) - set(missing))
                 columns = [name for name in fields.names if name in there]
@@ -177,7 +181,8 @@ class Output:
         Raises:
           NoOutputError: a file in `runs/` is not a manifest.
         """
-        return [_read_manifest(path) for path in storage.list_files(storage.join(self.path, RUNS), ".json")]
+        files = storage.list_files(storage.join(self.path, RUNS), ".json")
+        return list(read_each(self.path, _read_manifest, files))
 
     def _read(self, table: str, files: Sequence[str], columns: Sequence[str] | None) -> pa.Table:
         def read(path: str) -> pa.Table:
@@ -273,6 +278,10 @@ def _read_manifest(path: str) -> Manifest:
     try:
         with _readable(path):
             described = json.loads(storage.read(path, MOST_BYTES))
-        return Manifest(described["run"], described["status"], accounts_of(described), described)
+        accounts = accounts_of(described)
+        counts = accounts.inputs, accounts.predictions, accounts.failures, accounts.skipped, accounts.empty
+        if not all(type(count) is int for count in counts):
+            raise TypeError("a count is no number")
+        return Manifest(described["run"], described["status"], accounts, described)
     except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise NoOutputError(f"{path} is not a manifest: {type(error).__name__} {error}") from error

@@ -55,7 +55,7 @@ def build_job(tagging: TagImages, options: PredictOptions, beam_options: Pipelin
             path_column=options.path_column,
             kept=tagging.run.kept,
             allow_empty=options.allow_empty,
-            asset=options.asset,
+            documents=options.documents,
         ),
         None,
     )
@@ -63,7 +63,7 @@ def build_job(tagging: TagImages, options: PredictOptions, beam_options: Pipelin
         pipeline = beam.Pipeline(options=beam_options)
     run = tagging.run
     of_list = input_list, run.access, options.path_column, run.kept
-    listed = pipeline | ListImages(inputs, *of_list, options.allow_empty, options.asset)
+    listed = pipeline | ListImages(inputs, *of_list, options.allow_empty, options.documents)
     _ = listed.listed | replace(tagging, passed_over=listed.counted)
     return pipeline
 

@@ -56,7 +56,7 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
         path_column=options.path_column,
         kept=run.kept,
         allow_empty=options.allow_empty,
-        asset=options.asset,
+        documents=options.documents,
         tell=_warn,
     )
     with closing(Waves(listed, options.checkpoint_every, tagging.cutting, _warn)) as waves:

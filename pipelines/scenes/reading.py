@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines.images import Pixels, decode_part
 from pipelines.images.parts import Box, Divided
-from pipelines.images.rendering import NO_RENDERING, Rendering
+from pipelines.images.rendering import COLOURS, NO_RENDERING, Rendering
 from pipelines.scenes.scene import Scene
 
 _GAP = 1 << 16
@@ -49,27 +49,28 @@ class Shown(NamedTuple):
 
 
 def bytes_of(scene: Scene, number: int) -> int:
-    """Return how many bytes of the file a part takes."""
+    """Return how many bytes of a scene's only file a part takes."""
     part = scene.image.find_part(scene.division.part(number), scene.bands)
     return sum(size for _, size in part.spans)
 
 
 def memory_of(scene: Scene, number: int) -> int:
-    """Return how many bytes of memory are needed to read a part, about."""
+    """Return how many bytes of memory are needed to read a part, about; of several files, one after the other."""
     box, stored = scene.division.part(number), scene.image.stored
     # What is fetched is joined to a file, and its samples may be unpacked twice.
-    return 2 * bytes_of(scene, number) + box.width * box.height * (_PICTURE + 2 * stored)
+    fetched = max(bytes_of(file, number) for file in scene.files)
+    kept = COLOURS * COLOURS * box.width * box.height * bool(scene.planes)
+    return 2 * fetched + box.width * box.height * (_PICTURE + 2 * stored) + kept
 
 
 def read_part(
-    scene: Scene, number: int, rendering: Rendering, fetch: Fetch, decoding: Callable[[], AbstractContextManager[None]]
+    scene: Scene, number: int, fetch: Fetch, decoding: Callable[[], AbstractContextManager[None]]
 ) -> ReadPart:
-    """Fetch and decode a part of a scene.
+    """Fetch and decode a part of a scene that is one file.
 
     Args:
       scene: it is part of.
       number: of the part.
-      rendering: of rasters that are no picture by themselves.
       fetch: bytes of the scene's file.
       decoding: returns what is entered while pixels are decoded.
 
@@ -78,7 +79,7 @@ def read_part(
       OSError: it cannot be fetched.
     """
     box = scene.division.part(number)
-    decoded = _decode(scene.image, box, rendering, fetch, decoding, scene.bands)
+    decoded = _decode(scene.image, box, scene.rendering, fetch, decoding, scene.bands)
     nothing = np.ones((box.height, box.width), np.bool_)
     if decoded is None:
         return ReadPart(box, np.zeros((box.height, box.width, 3), np.uint8), nothing, ())
@@ -87,6 +88,18 @@ def read_part(
         hidden = mask.pixels[..., 0] == 0 if mask else nothing
         decoded = decoded._replace(holes=hidden if decoded.holes is None else decoded.holes | hidden)
     return decoded
+
+
+def stack_parts(scene: Scene, planes: Sequence[ReadPart]) -> ReadPart:
+    """Make one part of those of a scene's planes, each of which is gray; a pixel holds data if one of them does."""
+    holes = planes[0].holes
+    for plane in planes[1:]:
+        holes = None if holes is None or plane.holes is None else holes & plane.holes
+    pixels = np.stack([plane.pixels[..., 0] for plane in (*planes, *planes, *planes)[:COLOURS]], axis=-1)
+    gray = ["grayscale"] * (len(planes) == 1)
+    has_pixels = any(plane.repairs for plane in planes)
+    repairs = dict.fromkeys(repair for plane in planes for repair in plane.repairs if repair != "grayscale")
+    return ReadPart(planes[0].box, pixels, holes, (*scene.named, *repairs, *gray) if has_pixels else ())
 
 
 def show_window(scene: Scene, window: Box, parts: Sequence[ReadPart]) -> Shown:

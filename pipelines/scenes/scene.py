@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import partial
 from typing import NamedTuple
 
 from pipelines import storage
@@ -15,14 +15,13 @@ from pipelines.images.jpeg2000.parts import read_tiles
 from pipelines.images.layout import (
     DamagedImageError,
     ImageError,
-    ImageTooLargeError,
     Layout,
     UnsupportedImageError,
     UntrustedColoursError,
 )
 from pipelines.images.limits import HEAD
 from pipelines.images.parts import Divided
-from pipelines.images.rendering import Rendering
+from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.images.tiff.directories import read_directory
 from pipelines.images.tiff.layout import read_tiff
 from pipelines.images.tiff.parts import divide, divide_mask, divide_opacity
@@ -36,10 +35,6 @@ from pipelines.scenes.jpeg2000 import find_georeference
 from pipelines.scenes.pages import Pages
 
 _BITS_OF_A_PICTURE = 8
-_OPEN = 64
-"""Scenes whose directories are kept."""
-_MOST_WINDOWS = 10_000_000
-"""Of a scene: a sparse file of a megabyte can claim to be as wide as a continent, at a centimetre per pixel."""
 _ENDINGS = (".tif", ".tiff", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
 
 
@@ -53,8 +48,12 @@ class Scene(NamedTuple):
       bands: numbers of the bands that are needed, from 0; all if empty.
       source: as in `images.Decoded`.
       repairs: names of what is left out of the file.
+      rendering: how its parts become pictures, if they are none by themselves.
       georeference: where the scene lies; None if the file does not say it.
       division: of the scene into parts and windows.
+      planes: one for each colour, if bands are files of their own: scenes of one band, and of the same division. Then
+        `image` is that of the first one.
+      named: repairs that say which bands the planes are.
     """
 
     ref: ImageRef
@@ -63,8 +62,16 @@ class Scene(NamedTuple):
     bands: tuple[int, ...]
     source: str
     repairs: tuple[str, ...]
+    rendering: Rendering
     georeference: Georeference | None
     division: Division
+    planes: tuple[Scene, ...] = ()
+    named: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[Scene, ...]:
+        """The scenes that are files: itself, or its planes."""
+        return self.planes or (self,)
 
 
 def may_be_scene(path: str) -> bool:
@@ -72,15 +79,14 @@ def may_be_scene(path: str) -> bool:
     return path.lower().endswith(_ENDINGS)
 
 
-@lru_cache(maxsize=_OPEN)
-def open_scene(ref: ImageRef, grid: Grid, rendering: Rendering, max_pixels: int) -> Scene | None:
-    """Read the directories of a scene, once per process: who cuts it and who reads it may share them.
+def open_file(ref: ImageRef, grid: Grid, rendering: Rendering, *, whole: bool = False) -> Scene | None:
+    """Read the directories of a scene that is one file.
 
     Args:
       ref: the file.
       grid: of the windows.
       rendering: of rasters that are no picture by themselves.
-      max_pixels: the most pixels that are decoded at once.
+      whole: whether it is a scene, however small, and wherever it lies.
 
     Returns:
       None if the file is no scene: not georeferenced, and no larger than a window; or neither TIFF nor JPEG 2000.
@@ -97,14 +103,14 @@ def open_scene(ref: ImageRef, grid: Grid, rendering: Rendering, max_pixels: int)
         return None
     if kind not in ("tiff", "jpeg2000"):
         return None
+    least = 0 if whole else grid.tile
     with as_listed(ref):
         try:
-            scene = _open_tiff(ref, pages, grid, rendering) if kind == "tiff" else _open_jpeg2000(ref, pages, grid)
+            if kind == "tiff":
+                return _open_tiff(ref, pages, grid, rendering, least)
+            return _open_jpeg2000(ref, pages, grid, least)
         except (struct.error, IndexError, OverflowError) as error:
             raise DamagedImageError(f"truncated {kind.upper()} header") from error
-    if scene:
-        _check_parts(scene.division, max_pixels)
-    return scene
 
 
 @contextmanager
@@ -126,15 +132,15 @@ def as_listed(ref: ImageRef) -> Iterator[None]:
         raise
 
 
-def _open_jpeg2000(ref: ImageRef, pages: Pages, grid: Grid) -> Scene | None:
+def _open_jpeg2000(ref: ImageRef, pages: Pages, grid: Grid, least: int) -> Scene | None:
     georeference = find_georeference(pages)
     layout = read_jpeg2000(pages)
-    if georeference is None and max(layout.width, layout.height) <= grid.tile:
+    if georeference is None and max(layout.width, layout.height) <= least:
         return None
     _check_depth(layout)
     image = read_tiles(pages)
     division = divide_scene(image.width, image.height, image.block, grid)
-    return Scene(ref, image, None, (), layout.source, (), georeference, division)
+    return Scene(ref, image, None, (), layout.source, (), NO_RENDERING, georeference, division)
 
 
 def _check_depth(layout: Layout) -> None:
@@ -146,27 +152,11 @@ def _check_depth(layout: Layout) -> None:
         )
 
 
-def _check_parts(division: Division, max_pixels: int) -> None:
-    if division.part_width * division.part_height > max_pixels:
-        raise ImageTooLargeError(
-            f"scene of which {division.part_width:,} x {division.part_height:,} pixels have to be decoded at once: "
-            f"exceeds the limit of {max_pixels:,} (predict --max_pixels)",
-            "rewrite it in tiles, e.g. with gdal_translate -of COG",
-        )
-    windows = -(-division.width // division.grid.stride) * -(-division.height // division.grid.stride)
-    if windows > _MOST_WINDOWS:
-        raise ImageTooLargeError(
-            f"scene of {division.width:,} x {division.height:,} pixels: about {windows:,} windows, and the limit is "
-            f"{_MOST_WINDOWS:,}",
-            "choose a larger --stride",
-        )
-
-
-def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering) -> Scene | None:
+def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering, least: int) -> Scene | None:
     directory = read_directory(pages)
     georeference = read_georeference(directory.texts, directory.form.order)
     layout_size = [directory.tags.get(tag, (0,))[0] for tag in (WIDTH, HEIGHT)]
-    if georeference is None and max(layout_size) <= grid.tile:
+    if georeference is None and max(layout_size) <= least:
         return None
     layout = read_tiff(pages, rendering)
     _check_depth(layout)
@@ -181,4 +171,4 @@ def _open_tiff(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering) ->
         # Nothing else is needed of what follows the colours.
         bands = tuple(range(layout.opacity)) if mask else bands
     repairs = ("first_frame",) if directory.pictures > 1 else ()
-    return Scene(ref, image, mask, bands, layout.source, repairs, georeference, division)
+    return Scene(ref, image, mask, bands, layout.source, repairs, rendering, georeference, division)

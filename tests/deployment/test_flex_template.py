@@ -63,6 +63,7 @@ GOOD = {
     "keep_columns": ["all", "site_id:string,acquired on"],
     "model": ["gs://models", "gs://models/amazon/"],
     "output": ["gs://results", "gs://results/amazon"],
+    "relative_to": ["gs://bucket", "gs://bucket/archive/"],
     "threshold": ["0", "1", "0.25", ".5", "1.0"],
     "batch_size": ["1", "256"],
     "reads_in_flight": ["1", "64"],
@@ -74,7 +75,8 @@ GOOD = {
     "tile": ["256"],
     "stride": ["128"],
     "min_valid": ["0", "0.5", "1"],
-    "asset": ["visual", "true colour"],
+    "asset": ["visual", "true colour", "red,green,blue"],
+    "allow_vrt": ["true", "gs://bands", "s3://bands/a,gs://archive"],
     "max_bytes": ["1", "512000000"],
     "max_pixels": ["64000000"],
     "max_seconds": ["60", "0.5", ".25", "1.5", "0.05"],
@@ -91,6 +93,7 @@ BAD = {
     "keep_columns": ["", "a\nb"],
     "model": ["bundle/", "s3://models/amazon", "gs://"],
     "output": ["tagged/", "s3://results/amazon", "hdfs://results"],
+    "relative_to": ["archive", "gs://"],
     "threshold": ["2", "-0.1", "1.5", "0,5", "half"],
     "batch_size": ["0", "-1", "1.5", "many"],
     "reads_in_flight": ["0", "many"],
@@ -103,6 +106,7 @@ BAD = {
     "stride": ["0", "-1"],
     "min_valid": ["2", "50%"],
     "asset": ["", "a\nb"],
+    "allow_vrt": ["", "bands", "/bands", "gs://a,b"],
     "max_bytes": ["0", "512MB"],
     "max_pixels": ["0", "8000x8000"],
     "max_seconds": ["0", "0.0", "-1", "a minute"],
@@ -127,8 +131,9 @@ def named(parameters: dict[str, str]) -> list[str]:
 def with_value(name: str, value: str) -> dict[str, str]:
     """Give the least that a job needs, and a parameter besides, with the one upon which it hangs."""
     hangs_upon = {"isolate_decoding": "true"} if PARAMETERS[name].get("parentName") else {}
-    hangs_upon |= {"tile": "256"} if name in ("stride", "min_valid", "edge") else {}
+    hangs_upon |= {"tile": "256"} if name in ("stride", "min_valid", "edge", "asset", "allow_vrt") else {}
     hangs_upon |= {"input_list": "gs://bucket/list.csv"} if name in ("path_column", "keep_columns") else {}
+    hangs_upon |= {"input": "gs://bucket/archive/*.tif"} if name == "relative_to" else {}
     return {**LEAST, **hangs_upon, name: value}
 
 

@@ -205,6 +205,12 @@ def divide_opacity(image: DividedTiff, band: int) -> DividedTiff | None:
     return image._replace(tags=tags, grid=grid, further=further)
 
 
+def with_text(image: DividedTiff, tag: int, text: bytes) -> DividedTiff:
+    """Let one of the texts on which pixels depend be another one; none if it is empty."""
+    further = {other: values for other, values in image.further.items() if other != tag}
+    return image._replace(further=further | ({tag: Values(_ASCII, len(text), text)} if text else {}))
+
+
 def _truncated(image: DividedTiff, start: int, size: int, there: int) -> DamagedImageError:
     return DamagedImageError(
         f"truncated TIFF: the {image.grid.what} at byte {start:,} has {max(0, there):,} of {size:,} bytes"

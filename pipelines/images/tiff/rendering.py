@@ -141,15 +141,20 @@ def render(
         shown = _stretched(samples, *raster.stretch[colour]) if raster.stretch else samples
         levels[colour, top : top + len(samples)] = shown
     named = ["no_data_kept"] * lacks_data
-    if raster.number > 1:
-        numbers = [str(band + 1) for band in raster.bands]
-        between = "" if max(raster.bands) < 9 else "_"
-        named += [f"bands_{between.join(numbers)}"] * (raster.bands != (0, 1, 2))
-        named += ["extra_band_dropped"] * (raster.number > 3)
+    named += name_bands(raster.bands, raster.number)
     named += ["stretched"] * bool(raster.stretch) + ["grayscale"] * (raster.number == 1)
     named += ["mask_dropped"] * directory.has_mask + ["icc_ignored"] * (PROFILE in directory.texts)
     planes = [Image.fromarray(plane) for plane in levels]
     return Image.merge("RGB", planes * (COLOURS // len(planes))), named
+
+
+def name_bands(bands: tuple[int, ...], number: int) -> list[str]:
+    """Name as repairs which bands of several are shown; `number` counts all."""
+    if number == 1:
+        return []
+    between = "" if max(bands) < 9 else "_"
+    named = [f"bands_{between.join(str(band + 1) for band in bands)}"] * (bands != (0, 1, 2))
+    return named + ["extra_band_dropped"] * (number > 3)
 
 
 def _lacks_data(samples: NDArray[Any], no_data: float | None) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pipelines import storage
 from pipelines.archives.packed import PackedNames
 from pipelines.listing import InputError, anchor, list_images
-from pipelines.records import Failure, ImageRef
+from pipelines.records import Failure, ImageRef, Item, Span, Window
 from tests.conftest import Bucket
 
 
@@ -310,6 +310,7 @@ def test_a_list_that_cannot_be_read_is_refused(tmp_path: Path, name: str, conten
 def test_a_listing_gives_back_what_it_took_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.archives.packed._ITEMS_PER_PACK", 3)
     refs = [ImageRef(f"{number} ä.jpg", number << 40, f"print {number}") for number in range(8)]
+    refs[6] = refs[6]._replace(place=Span("a.tar", 1, 2, "tar"), window=Window("6", *range(8)), item=Item("6", ""))
     failures = [Failure(f"{number}", "list", "OSError", "gone", "") for number in range(4)]
 
     listing = PackedNames([*refs[:5], *failures, *refs[5:]])

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pipelines import storage
 from pipelines.listing import stac
 from pipelines.listing.lookup import InputError
-from pipelines.listing.stac import Asset, read_stac
-from pipelines.records import HIDING, Failure
+from pipelines.listing.stac import Asset, list_assets, read_stac
+from pipelines.records import HIDING, Failure, Item
 from tests.conftest import Bucket
 
 TIME = "2020-01-02T04:04:05.5+01:00"
@@ -34,22 +34,30 @@ def write(path: Path, document: Any) -> str:
 
 
 def found(path: str, key: str = "visual") -> list[tuple[str, str]]:
-    return [(asset.item, asset.path) for asset in read_stac(path, key) if isinstance(asset, Asset)]
+    return [(asset.item.id, asset.paths[0]) for asset in read_stac(path, [key]) if isinstance(asset, Asset)]
 
 
 def failures(path: str, key: str = "visual") -> list[Failure]:
-    return [failure for failure in read_stac(path, key) if isinstance(failure, Failure)]
+    return [failure for failure in read_stac(path, [key]) if isinstance(failure, Failure)]
 
 
 def test_an_item_names_its_asset_relative_to_itself(tmp_path: Path) -> None:
     path = write(tmp_path / "items" / "a.json", item("a", "../scenes/a.tif"))
-    assert list(read_stac(path, "visual")) == [Asset("a", f"{tmp_path}/scenes/a.tif", "2020-01-02T03:04:05.500000Z")]
+    taken = Item("a", "2020-01-02T03:04:05.500000Z")
+    assert list(read_stac(path, ["visual"])) == [Asset(taken, (f"{tmp_path}/scenes/a.tif",))]
 
 
 @pytest.mark.parametrize("time", [None, "", "2020-01-02", "2020-01-02T03:04:05", "0001-01-01T00:00:00+23:00", 5])
 def test_an_item_without_an_instant_has_none(tmp_path: Path, time: object) -> None:
     path = write(tmp_path / "a.json", item("a", properties={"datetime": time}))
-    assert [asset.taken for asset in read_stac(path, "visual") if isinstance(asset, Asset)] == [""]
+    assert [asset.item.taken for asset in read_stac(path, ["visual"]) if isinstance(asset, Asset)] == [""]
+
+
+def test_an_item_of_a_range_was_taken_when_it_begins(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", item("a", properties={"datetime": None, "start_datetime": TIME}))
+    [asset] = read_stac(path, ["visual"])
+    assert isinstance(asset, Asset)
+    assert asset.item.taken == "2020-01-02T03:04:05.500000Z"
 
 
 def test_a_catalogue_is_read_through_its_collections_and_items(tmp_path: Path) -> None:
@@ -101,8 +109,18 @@ def test_an_item_without_the_asset_is_a_failure_that_names_those_it_has(tmp_path
     assert lacking.message == "item a has no asset red; its assets are: data, visual"
     assert (lacking.path, wrong.path, nameless.path) == (f"{path}#0", f"{path}#1", f"{path}#2")
     assert wrong.message == "not a STAC item with an id and assets"
-    assert nameless.message == "its id is empty, or longer than 1,000 characters"
+    assert nameless.message == "its id is empty, longer than 1,000 characters, or not valid Unicode"
     assert not any(failure.error in HIDING for failure in failures(path, "red"))
+
+
+def test_halves_of_characters_become_failures_that_can_be_written(tmp_path: Path) -> None:
+    half = "\ud800"
+    features = [item(half), item("b", assets={half: {}}), item("c", f"{half}.tif"), item("d", f"ftp://{half}")]
+    path = write(tmp_path / "items.json", {"type": "FeatureCollection", "features": features})
+    listed = list(list_assets(path, ["visual"]))
+    assert len([failure for failure in listed if isinstance(failure, Failure)]) == 4
+    for failure in listed:
+        " ".join(map(str, failure)).encode()
 
 
 def test_an_asset_on_the_web_is_taken_from_the_bucket_that_is_its_alternate(tmp_path: Path) -> None:
@@ -114,6 +132,33 @@ def test_an_asset_on_the_web_is_taken_from_the_bucket_that_is_its_alternate(tmp_
     (failure,) = failures(path)
     assert "https:// is not supported" in failure.message
     assert "SECRET" not in f"{failure.path} {failure.message}"
+
+
+@pytest.mark.parametrize(
+    ("href", "path"),
+    [
+        ("https://cogs.s3.us-west-2.amazonaws.com/a/b%20c.tif", "s3://cogs/a/b c.tif"),
+        ("https://cogs.s3.amazonaws.com/a.tif", "s3://cogs/a.tif"),
+        ("https://s3.eu-central-1.amazonaws.com/cogs/a.tif", "s3://cogs/a.tif"),
+        ("https://storage.googleapis.com/cogs_1/a/b.tif", "gs://cogs_1/a/b.tif"),
+        ("https://cogs.s3.amazonaws.com/a.tif?X-Amz-Signature=1", None),
+        ("https://amazonaws.com/cogs/a.tif", None),
+        ("https://x.org/.s3.amazonaws.com/a.tif", None),
+    ],
+)
+def test_an_object_in_a_bucket_is_known_by_its_address_on_the_web(href: str, path: str | None, tmp_path: Path) -> None:
+    document = write(tmp_path / "a.json", item("a", href))
+    assert found(document) == ([("a", path)] if path else [])
+
+
+def test_several_assets_of_an_item_are_named_in_their_order(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", item("a"))
+    [asset] = read_stac(path, ["data", "visual"])
+    assert isinstance(asset, Asset)
+    assert asset.paths == (f"{tmp_path}/x.tif", f"{tmp_path}/scene.tif")
+    [failure] = read_stac(path, ["data", "red"])
+    assert isinstance(failure, Failure)
+    assert failure.message == "item a has no asset red; its assets are: data, visual"
 
 
 def test_what_cannot_be_read_may_hide_items_and_costs_no_other(tmp_path: Path) -> None:
@@ -150,7 +195,7 @@ def test_catalogues_nested_without_end_are_a_failure(tmp_path: Path) -> None:
 def test_an_input_that_is_none_of_stacs_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(InputError, match=r"^/.*x.json: .*; name an item, an item collection or a catalogue of STAC$"):
-        list(read_stac(f"{tmp_path}/x.json", "visual"))
+        list(read_stac(f"{tmp_path}/x.json", ["visual"]))
 
 
 def test_a_document_of_any_size_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,5 +249,5 @@ def test_no_document_of_a_stranger_raises_anything(
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
     document = {"type": kind, "id": "a", "assets": assets, "links": links, "features": features}
-    for listed in read_stac(write(folder / "stranger.json", document), "visual"):
+    for listed in read_stac(write(folder / "stranger.json", document), ["visual"]):
         assert isinstance(listed, Asset | Failure)

@@ -220,7 +220,8 @@ def test_assets_of_a_catalogue_are_tagged_and_a_missing_item_ends_with_code_3(
         return {
             "type": "Feature",
             "stac_version": "1.0.0",
-            "id": name,
+            "id": f"item {name}",
+            "properties": {"datetime": "2020-01-02T04:00:00+01:00"},
             "assets": {"visual": {"href": f"scenes/{name}"}},
         }
 
@@ -230,8 +231,32 @@ def test_assets_of_a_catalogue_are_tagged_and_a_missing_item_ends_with_code_3(
     for name in ("a.tif", "b.tif"):
         (tmp_path / f"{name}.json").write_text(json.dumps(item(name)))
     assert run(input=tmp_path / "catalogue.json", asset="visual", **TILED) == 0
-    assert len(paths(tmp_path / "out")) == 12
+    rows = outputs.rows(tmp_path / "out")
+    assert {(row["scene"], row["path"].rpartition("/")[2].partition("#")[0]) for row in rows} == {
+        *(("item a.tif", "a.tif"), ("item b.tif", "b.tif"))
+    }
+    assert {row["datetime"].isoformat() for row in rows} == {"2020-01-02T03:00:00+00:00"}
+    assert len(rows) == 12
 
     (tmp_path / "b.tif.json").unlink()
     assert run(input=tmp_path / "catalogue.json", asset="visual", **TILED) == 3
     assert outputs.manifest(tmp_path / "out")["skipped"] == 6
+
+
+def test_bands_in_files_of_their_own_are_one_scene_and_replaced_together(run: Predict, tmp_path: Path) -> None:
+    for number, name in enumerate(("red", "green", "blue")):
+        write_scene(tmp_path / f"{name}.tif", samples(64, 192, 1, seed=number), tile=64)
+    assets = {name: {"href": f"{name}.tif"} for name in ("red", "green", "blue")}
+    (tmp_path / "a.json").write_text(json.dumps({"type": "Feature", "id": "a", "assets": assets}))
+    flags = {"input": tmp_path / "a.json", "asset": "red,green,blue", "tile": 64, "stretch": "0:2500"}
+    assert run(**flags) == 0
+    rows = outputs.rows(tmp_path / "out")
+    assert [(row["scene"], row["path"].rpartition("/")[2]) for row in rows] == [
+        ("a", name) for name in windows("red.tif+green.tif+blue.tif", 192, 64)
+    ]
+
+    write_scene(tmp_path / "green.tif", samples(64, 192, 1, seed=5), tile=64)
+    assert run(**flags) == 0
+    replaced = outputs.rows(tmp_path / "out")
+    assert [row["path"] for row in replaced] == [row["path"] for row in rows]
+    assert not {row["fingerprint"] for row in rows} & {row["fingerprint"] for row in replaced}

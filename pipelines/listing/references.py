@@ -1,0 +1,58 @@
+"""What addresses in documents of strangers mean."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import unquote
+
+from pipelines import storage
+from pipelines.listing.lookup import InputError
+
+_BUCKETS_ON_THE_WEB = (
+    (re.compile(r"https://([a-z0-9][a-z0-9.-]+)\.s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com/([^?#]+)"), "s3"),
+    (re.compile(r"https://s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com/([a-z0-9][a-z0-9.-]+)/([^?#]+)"), "s3"),
+    (re.compile(r"https://storage\.googleapis\.com/([a-z0-9][a-z0-9._-]+)/([^?#]+)"), "gs"),
+)
+"""Addresses that the providers themselves give to objects; with a query, they may be signed."""
+
+
+def has_root(href: str) -> bool:
+    """Return whether an address means the same wherever it stands."""
+    return storage.is_remote(href) or href.startswith(("/", "file:"))
+
+
+def resolve(href: str, base: str) -> str:
+    """Return the path that an address in a document means.
+
+    A document in a bucket is a stranger's: it cannot name files of this machine. An object in a bucket may be named by
+    its address on the web, as catalogues do.
+
+    Args:
+      href: the address.
+      base: path of the document.
+
+    Raises:
+      ScenetagsError: its kind of storage is not supported, or it names what this document may not.
+    """
+    for address, scheme in _BUCKETS_ON_THE_WEB:
+        if match := address.fullmatch(href):
+            return storage.normalize(f"{scheme}://{match[1]}/{unquote(match[2])}")
+    if has_root(href):
+        if storage.is_remote(base) and not storage.is_remote(href):
+            raise InputError(f"{href}: a document in a bucket cannot name files of this machine")
+        return storage.normalize(href)
+    if not storage.is_remote(base):
+        return storage.normalize(os.path.join(os.path.dirname(storage.plain(base)), href))
+    base = storage.normalize(base)
+    bucket = storage.bucket_of(base)
+    # Names of objects are no paths: `a//b` is another one than `a/b`.
+    names = base.removeprefix(bucket).split("/")[:-1]
+    for name in href.split("/"):
+        if name != "..":
+            names += [name] * (name != ".")
+        elif len(names) > 1:
+            names.pop()
+        else:
+            raise InputError(f"{href}: leads out of the bucket")
+    return storage.normalize(f"{bucket}{'/'.join(names)}")

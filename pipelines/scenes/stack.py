@@ -1,0 +1,217 @@
+"""Open scenes whose bands are files of their own, all on one grid."""
+
+from __future__ import annotations
+
+import math
+import posixpath
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from pipelines.images.layout import ImageError, UnsupportedImageError, UntrustedColoursError
+from pipelines.images.rendering import COLOURS, Rendering
+from pipelines.images.tiff.directories import NO_DATA, PROFILE, SAMPLE_FORMAT
+from pipelines.images.tiff.parts import DividedTiff, with_text
+from pipelines.images.tiff.rendering import name_bands
+from pipelines.images.tiff.samples import BLACK_IS_ZERO, KINDS
+from pipelines.images.tiff.strips import PHOTOMETRIC
+from pipelines.records import File, ImageRef, Stack
+from pipelines.scenes.division import divide_scene
+from pipelines.scenes.georeference import Georeference
+from pipelines.scenes.grid import Grid
+from pipelines.scenes.ground import UnknownPlaceError, ground_of
+from pipelines.scenes.rings import Points
+from pipelines.scenes.scene import Scene, open_file
+from pipelines.scenes.virtual import Virtual, read_virtual
+
+_APART = 0.02
+"""Pixels by which bands may lie beside one another: programs round."""
+_UNSIGNED, _UNDEFINED = 1, 4
+_DEPTHS = (8, 16, 32)
+_ONE_BAND = re.compile(r"(\w+) 1x(\d+)")
+
+
+class _Plane(NamedTuple):
+    """A file of one band: its path, its scene, and the number of TIFF's sample format and bits of its samples."""
+
+    path: str
+    scene: Scene
+    sample: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows."""
+        return self.scene.division.width, self.scene.division.height
+
+
+def open_stack(ref: ImageRef, stack: Stack, grid: Grid, rendering: Rendering) -> Scene:
+    """Read the directories of a scene of several files.
+
+    Args:
+      ref: the scene.
+      stack: its files.
+      grid: of the windows.
+      rendering: of rasters that are no picture by themselves.
+
+    Raises:
+      ImageError: a file is damaged, not supported or not on the grid of the others, or the colours are unknown.
+      OSError: a file cannot be read.
+    """
+    virtual, bands, number = None, tuple(range(len(stack.bands))), len(stack.bands)
+    if stack.document:
+        virtual = read_virtual(stack.document)
+        bands, number = virtual.choose(rendering), len(virtual.bands)
+    planes = []
+    for colour, (band, file) in enumerate(zip(bands, stack.bands, strict=True)):
+        with about(file.path):
+            no_data = virtual.band(band).no_data if virtual else ""
+            planes.append(_open_plane(file, grid, _of_colour(rendering, colour), no_data))
+    for plane in planes:
+        _check_alike(planes[0], plane, virtual)
+    return _join(ref, [plane.scene for plane in planes], virtual, name_bands(bands, number), number)
+
+
+@contextmanager
+def about(path: str) -> Iterator[None]:
+    """Name the file of a scene of several files that cannot be read.
+
+    Raises:
+      ImageError: as the block does; likewise an `OSError`.
+    """
+    name = posixpath.basename(path)
+    try:
+        yield
+    except ImageError as error:
+        raise type(error)(f"{name}: {error.message}", error.remedy) from error
+    except OSError as error:
+        # Its class says what became of the file, and classes are made from other arguments.
+        if error.strerror:
+            error.strerror = f"{name}: {error.strerror}"
+        else:
+            error.args = (f"{name}: {error}",)
+        raise
+
+
+def _of_colour(rendering: Rendering, colour: int) -> Rendering:
+    """Return how the only band of a file is shown that is this colour."""
+    # Bands, so that a file of several is refused for what it is.
+    return Rendering((1,) * COLOURS, rendering.stretch[colour : colour + 1] * COLOURS)
+
+
+def _open_plane(file: File, grid: Grid, rendering: Rendering, no_data: str) -> _Plane:
+    scene = open_file(ImageRef(*file), grid, rendering, whole=True)
+    if scene is None:
+        raise UnsupportedImageError("a band is neither TIFF nor JPEG 2000")
+    match, image = _ONE_BAND.fullmatch(scene.source), scene.image
+    if match is None:
+        raise UnsupportedImageError(f"a file of several bands ({scene.source}) where one band is expected")
+    kind, bits = _UNSIGNED, int(match[2])
+    if isinstance(image, DividedTiff):
+        kind = image.tags.get(SAMPLE_FORMAT, (_UNSIGNED,))[0]
+        if image.tags.get(PHOTOMETRIC, (BLACK_IS_ZERO,))[0] != BLACK_IS_ZERO or bits not in _DEPTHS:
+            raise UntrustedColoursError("a picture with colours of its own, or of a few bits, where a band is expected")
+        # A band of a stack is no picture whose colours a profile describes.
+        image = with_text(image, PROFILE, b"")
+        image = with_text(image, NO_DATA, no_data.encode()) if no_data else image
+    elif no_data:
+        raise UnsupportedImageError("a value that stands for no data in a JPEG 2000 is not supported")
+    return _Plane(file.path, scene._replace(image=image), (_UNSIGNED if kind == _UNDEFINED else kind, bits))
+
+
+def _check_alike(first: _Plane, plane: _Plane, virtual: Virtual | None) -> None:
+    """Refuse bands that do not lie on one another, pixel by pixel.
+
+    Raises:
+      UnsupportedImageError: they do not; names both.
+    """
+    names = posixpath.basename(first.path), posixpath.basename(plane.path)
+    for one, other in zip(_describe(first), _describe(plane), strict=True):
+        if one != other:
+            raise _unlike(*names, one, other)
+    width, height = first.size
+    if virtual and (first.size, first.sample) != ((virtual.width, virtual.height), virtual.sample):
+        of_virtual = _describe_pixels((virtual.width, virtual.height), virtual.sample)
+        raise _unlike("the VRT", names[0], of_virtual, _describe_pixels(first.size, first.sample))
+    transforms = [place.transform for one in (first, plane) if (place := one.scene.georeference) and place.transform]
+    if len(transforms) == 2:
+        here, there = (_corners(transform, width, height) for transform in transforms)
+        if not _lie_together(here, there, transforms[0]):
+            raise _unlike(*names, *(f"the transform {one}" for one in transforms))
+
+
+def _describe(plane: _Plane) -> Iterator[str]:
+    """Yield what must be alike, in words."""
+    place = plane.scene.georeference
+    yield _describe_pixels(plane.size, plane.sample)
+    yield f"a transform{'' if place.transform else ' that is not understood'}" if place else "no place on the ground"
+    yield f"coordinates in {place.crs or 'an unknown system'}" if place else ""
+
+
+def _describe_pixels(size: tuple[int, int], sample: tuple[int, int]) -> str:
+    return f"{size[0]:,} x {size[1]:,} pixels of {sample[1]} bits ({KINDS.get(sample[0], 'undefined')})"
+
+
+def _unlike(first: str, second: str, one: str, other: str) -> UnsupportedImageError:
+    return UnsupportedImageError(
+        f"bands that do not lie on one another: {first} has {one}, {second} has {other}",
+        "bring them to one grid, e.g. with gdalwarp",
+    )
+
+
+def _lie_together(points: Points, corners: Points, transform: tuple[float, ...]) -> bool:
+    pixel = min(math.hypot(transform[0], transform[3]), math.hypot(transform[1], transform[4]))
+    # Also false where a point is infinite.
+    return all(math.dist(point, corner) <= _APART * pixel for point, corner in zip(points, corners, strict=True))
+
+
+def _corners(transform: tuple[float, ...], width: int, height: int) -> Points:
+    a, b, c, d, e, f = transform
+    pixels = ((0, 0), (width, 0), (0, height), (width, height))
+    return [(a * column + b * row + c, d * column + e * row + f) for column, row in pixels]
+
+
+def _join(ref: ImageRef, planes: list[Scene], virtual: Virtual | None, named: list[str], number: int) -> Scene:
+    first = planes[0]
+    # Blocks of the largest size: where others are smaller, whole ones are read, too.
+    block = tuple(max(sizes) for sizes in zip(*(plane.image.block for plane in planes), strict=True))
+    width, height, grid = first.division.width, first.division.height, first.division.grid
+    division = divide_scene(width, height, (block[0], block[1]), grid)
+    taken = next((one.taken for plane in planes if (one := plane.georeference) and one.taken), "")
+    place = _choose_place(first.georeference, virtual.georeference if virtual else None, width, height)
+    return Scene(
+        ref,
+        first.image,
+        None,
+        (),
+        first.source.replace(" 1x", f" {number}x"),
+        tuple(dict.fromkeys(repair for plane in planes for repair in plane.repairs)),
+        first.rendering,
+        place._replace(taken=taken) if place and taken else place,
+        division,
+        tuple(plane._replace(division=division) for plane in planes),
+        tuple(named),
+    )
+
+
+def _choose_place(
+    of_files: Georeference | None, of_virtual: Georeference | None, width: int, height: int
+) -> Georeference | None:
+    """Return where the scene lies: as its files say it, or else as the virtual raster does.
+
+    Raises:
+      UnsupportedImageError: they contradict each other.
+    """
+    if of_files is None or of_files.reason:
+        return of_virtual or of_files
+    if of_virtual is None or of_virtual.reason:
+        return of_files
+    try:
+        ground = ground_of(of_files.crs, of_files.unit)
+        places = ground_of(of_virtual.crs, of_virtual.unit).places(_corners(of_virtual.transform, width, height))
+    except UnknownPlaceError:
+        return of_files
+    corners = _corners(of_files.transform, width, height)
+    if not _lie_together(ground.points(places), corners, of_files.transform):
+        raise UnsupportedImageError("VRT that says its bands lie elsewhere than their files say")
+    return of_files

@@ -1,0 +1,291 @@
+"""Scenes whose bands are files of their own show what chips of the stacked bands show."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rasterio.transform import from_origin
+
+from pipelines import storage
+from pipelines.images import DecodeSettings, decode_resized
+from pipelines.images.limits import Limits
+from pipelines.images.rendering import NO_RENDERING, Rendering
+from pipelines.listing.lookup import refer
+from pipelines.listing.scenes import CutSettings, cut_scenes
+from pipelines.listing.stacks import refer_stack
+from pipelines.reading.ahead import LookAhead
+from pipelines.reading.source import ImageSource
+from pipelines.records import Empty, Failure, Image, ImageRef, Item, Listed
+from pipelines.scenes.grid import Grid
+from tests.conftest import Bucket
+from tests.scene_files import cut_chip, samples, write_scene, write_vrt
+
+SHOWN = Rendering((3, 2, 1), ((0, 2500), (100, 2000), (0, 3000)))
+IN_ORDER = SHOWN._replace(bands=())
+TILE = Grid(64, 64)
+MOST = 64_000_000
+
+Read = Image | Failure | Empty
+
+
+def write_bands(
+    folder: Path, count: int = 3, kind: str = "uint16", *, layouts: Sequence[dict[str, Any]] = ({},), **options: Any
+) -> list[str]:
+    """Write bands as files of their own, in layouts in turn, and return their names."""
+    names = [f"b{number}.tif" for number in range(1, count + 1)]
+    for number, (name, values) in enumerate(zip(names, samples(170, 210, count, kind), strict=True)):
+        write_scene(folder / name, values[np.newaxis], **layouts[number % len(layouts)], **options)
+    return names
+
+
+def cut(listed: Listed, rendering: Rendering = SHOWN, trusted: tuple[str, ...] | None = ()) -> list[Listed]:
+    return list(cut_scenes([listed], CutSettings(TILE, rendering, MOST, trusted)))
+
+
+def refused(path: Path, rendering: Rendering = SHOWN, trusted: tuple[str, ...] | None = ()) -> str:
+    [failure] = cut(refer(str(path)), rendering, trusted)
+    assert isinstance(failure, Failure), failure
+    assert failure.path == str(path)
+    return failure.message
+
+
+def read(refs: Sequence[Listed], rendering: Rendering = SHOWN) -> list[Read]:
+    decoding = DecodeSettings(48, "bilinear", MOST, rendering)
+    with closing(LookAhead(ImageSource(decoding, Limits(), 2, grid=TILE), 4)) as ahead:
+        return list(ahead.read(refs))  # type: ignore[arg-type]
+
+
+def check_like_chips(path: Path, shown: Sequence[Read], rendering: Rendering = SHOWN) -> None:
+    """Compare windows with chips that GDAL cuts from a virtual raster."""
+    assert len(shown) == 12
+    for window in shown:
+        assert isinstance(window, Image), window
+        assert window.ref.window
+        chip = decode_resized(cut_chip(path, window.ref.window[1:5]), DecodeSettings(48, "bilinear", MOST, rendering))
+        assert np.array_equal(window.pixels, chip.pixels), window.ref.path
+        assert window[1:5] == chip[:4], window.ref.path
+
+
+@pytest.mark.parametrize(
+    "layouts",
+    [
+        [{"tile": 64, "compress": "deflate", "predictor": 2}],
+        [{"tile": 32, "compress": "zstd"}, {"blockysize": 7}, {"tile": 128, "BIGTIFF": "YES", "ENDIANNESS": "BIG"}],
+    ],
+    ids=["alike", "unlike"],
+)
+def test_windows_of_a_virtual_raster_are_chips_of_its_stacked_bands(
+    layouts: Sequence[dict[str, Any]], tmp_path: Path
+) -> None:
+    path = write_vrt(tmp_path / "scene.vrt", write_bands(tmp_path, 4, layouts=layouts))
+    check_like_chips(path, read(cut(refer(str(path)))))
+
+
+@pytest.mark.parametrize(("kind", "rendering"), [("uint8", SHOWN), ("int16", SHOWN), ("float32", SHOWN)])
+@pytest.mark.parametrize("count", [1, 3])
+def test_bands_of_other_kinds_are_shown_like_chips(kind: str, count: int, rendering: Rendering, tmp_path: Path) -> None:
+    rendering = rendering if count == 3 else Rendering((), ((0, 2500),) * 3)
+    path = write_vrt(tmp_path / "scene.vrt", write_bands(tmp_path, count, kind))
+    check_like_chips(path, read(cut(refer(str(path)), rendering), rendering), rendering)
+
+
+def test_assets_are_red_green_and_blue_whatever_the_bundle_says_of_bands(tmp_path: Path) -> None:
+    names = write_bands(tmp_path)
+    paths = [str(tmp_path / name) for name in (names[2], names[0], names[1])]
+    listed = refer_stack(paths, Item("item", ""))
+    assert listed.path == f"{tmp_path}/b3.tif+b1.tif+b2.tif"
+    path = write_vrt(tmp_path / "scene.vrt", ["b3.tif", "b1.tif", "b2.tif"])
+    check_like_chips(path, read(cut(listed)), SHOWN._replace(bands=(1, 2, 3)))
+
+
+def test_bands_are_chosen_by_their_names_where_nothing_else_says_it(tmp_path: Path) -> None:
+    names = write_bands(tmp_path, 4)
+    path = write_vrt(tmp_path / "scene.vrt", names)
+    assert "does not say which are red, green and blue; say it with --bands" in refused(path, IN_ORDER)
+    text = path.read_text()
+    for number, colour in ((1, "Blue"), (2, "Green"), (4, "Red")):
+        text = text.replace(f'band="{number}">', f'band="{number}"><ColorInterp>{colour}</ColorInterp>')
+    path.write_text(text)
+    shown = read(cut(refer(str(path)), IN_ORDER), IN_ORDER)
+    check_like_chips(path, shown, SHOWN._replace(bands=(4, 2, 1)))
+    assert "bands_421" in shown[0].repairs  # type: ignore[union-attr]
+
+
+def test_a_window_holds_data_where_one_of_its_bands_does(tmp_path: Path) -> None:
+    """`gdalbuildvrt` makes sources of files with such a value complex."""
+    names = ["b1.tif", "b2.tif", "b3.tif"]
+    for number, (name, values) in enumerate(zip(names, samples(128, 128, 3) + 1, strict=True)):
+        values[:, 64:] = 0
+        values[: 64 * (number > 0), :64] = 0
+        write_scene(tmp_path / name, values[np.newaxis])
+    value = {"children": "<NoDataValue>0</NoDataValue>", "source": "<NODATA>0</NODATA>"}
+    path = write_vrt(tmp_path / "scene.vrt", names, **value)
+    first, empty, below, also_empty = read(cut(refer(str(path))))
+    assert isinstance(first, Image)
+    assert isinstance(below, Image)
+    assert isinstance(empty, Empty)
+    assert isinstance(also_empty, Empty)
+
+    path = write_vrt(path, names)
+    assert all(isinstance(item, Image) for item in read(cut(refer(str(path))))), "the files say nothing of it"
+
+
+def broken(folder: Path, kind: str) -> dict[str, Any]:
+    """Write a band unlike the two others, or return how the virtual raster is written."""
+    values = samples(170, 210, 1)
+    if kind == "size":
+        write_scene(folder / "b2.tif", values[:, :100])
+    elif kind == "kind":
+        write_scene(folder / "b2.tif", values.astype("int16"))
+    elif kind == "transform":
+        write_scene(folder / "b2.tif", values, transform=from_origin(500_000, 9_000_003, 3, 3))
+    elif kind == "crs":
+        write_scene(folder / "b2.tif", values, crs="EPSG:32721")
+    elif kind == "no place":
+        write_scene(folder / "b2.tif", values, transform=None)
+    elif kind == "bands":
+        write_scene(folder / "b2.tif", samples(170, 210, 3))
+    elif kind == "missing":
+        (folder / "b2.tif").unlink()
+    elif kind == "cut off":
+        (folder / "b2.tif").write_bytes((folder / "b2.tif").read_bytes()[:100])
+    elif kind == "elsewhere":
+        return {"500000.0, 3.0": "500060.0, 3.0"}
+    elif kind == "offset":
+        return {'<SrcRect xOff="0"': '<SrcRect xOff="10"'}
+    elif kind == "resampled":
+        return {'xSize="210"': 'xSize="420"'}
+    elif kind == "mosaic":
+        return {"</SimpleSource>": "</SimpleSource><SimpleSource/>"}
+    elif kind == "scaled":
+        return {"</SourceBand>": "</SourceBand><ScaleRatio>2</ScaleRatio>"}
+    elif kind == "converted":
+        return {'dataType="UInt16"': 'dataType="Byte"'}
+    elif kind == "second band":
+        return {"<SourceBand>1": "<SourceBand>2"}
+    elif kind == "warped":
+        return {"<VRTDataset ": '<VRTDataset subClass="VRTWarpedDataset" '}
+    elif kind == "derived":
+        return {"<VRTRasterBand ": '<VRTRasterBand subClass="VRTDerivedRasterBand" '}
+    elif kind == "no data":
+        return {"children": "<NoDataValue>5</NoDataValue>", "source": "<NODATA>0</NODATA>"}
+    elif kind == "entities":
+        return {"<VRTDataset": '<!DOCTYPE a [<!ENTITY b "c">]><VRTDataset'}
+    else:
+        return {"</VRTDataset>": ""}
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("size", "b3.tif has 210 x 170 pixels of 16 bits (integer), b2.tif has 210 x 100 pixels of 16 bits (integer)"),
+        ("kind", "b3.tif has 210 x 170 pixels of 16 bits (integer), b2.tif has 210 x 170 pixels of 16 bits (signed)"),
+        ("transform", "9000000.0), b2.tif has the transform (3.0, 0.0, 500000.0, 0.0, -3.0, 9000003.0); bring them"),
+        ("crs", "b3.tif has coordinates in EPSG:32720, b2.tif has coordinates in EPSG:32721"),
+        ("no place", "b2.tif has no place on the ground"),
+        ("bands", "b2.tif: a file of several bands (tiff 3x16) where one band is expected"),
+        ("missing", "b2.tif: No such file or directory"),
+        ("cut off", "b2.tif: truncated TIFF header"),
+        ("elsewhere", "VRT that says its bands lie elsewhere than their files say"),
+        ("offset", "VRT whose band 3 is a part of its file, or resampled"),
+        ("resampled", "VRT whose band 3 is a part of its file, or resampled"),
+        ("mosaic", "VRT whose band 3 is made of 2 files, and not of one: mosaics are not supported"),
+        ("scaled", "the SimpleSource of a VRT whose band 3 has a ScaleRatio, which is not supported"),
+        ("converted", "the VRT has 210 x 170 pixels of 8 bits (integer), b3.tif has"),
+        ("second band", "VRT whose band 3 is not the first of its file"),
+        ("warped", "VRT of the kind VRTWarpedDataset"),
+        ("derived", "VRT whose band 3 is a VRTDerivedRasterBand"),
+        ("no data", "VRT whose band 3 shows the value 0 of its file as 5"),
+        ("entities", "VRT with a document type of its own"),
+        ("malformed", "damaged VRT: no element found"),
+    ],
+)
+def test_bands_that_do_not_lie_on_one_another_are_one_failure(kind: str, reason: str, tmp_path: Path) -> None:
+    names = write_bands(tmp_path)
+    others = broken(tmp_path, kind)
+    assert reason in refused(write_vrt(tmp_path / "scene.vrt", names, **others))
+
+
+def test_a_virtual_raster_names_files_only_where_it_may(tmp_path: Path) -> None:
+    inner, outer = tmp_path / "in", tmp_path / "out"
+    for folder in (inner, outer):
+        folder.mkdir()
+        names = write_bands(folder)
+    path = write_vrt(inner / "scene.vrt", [f"{outer}/{name}" for name in names])
+    remedy = f"{outer}/b3.tif, which lies neither beside nor below it; if it may, say --allow_vrt {outer}"
+    assert remedy in refused(path)
+    assert len(cut(refer(str(path)), trusted=(str(outer),))) == 12
+    assert "if you trust it, add --allow_vrt" in refused(path, trusted=None)
+
+    for name, reason in (
+        ("../out/b3.tif", "lies neither beside nor below it"),
+        ("/vsicurl/https://x.org/b.tif", "neither a file nor in a bucket"),
+        ("NETCDF:/etc/passwd:b", "neither a file nor in a bucket"),
+        ("/vsis3/archive/b3.tif", "s3://archive/b3.tif, which lies neither"),
+        ("&lt;VRTDataset/&gt;", "neither a file nor in a bucket"),
+    ):
+        write_vrt(path, names, **{">b3.tif<": f">{name}<"})
+        text = path.read_text()
+        path.write_text(text if name.startswith("..") else text.replace('relativeToVRT="1"', 'relativeToVRT="0"'))
+        # Whichever band is read first.
+        assert reason in refused(path), name
+    write_vrt(path, [f"{inner}/{name}" for name in names])
+    assert len(cut(refer(str(path)))) == 12, "the absolute path of a file beside it"
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_no_virtual_raster_of_a_stranger_raises_anything(tmp_path: Path, data: st.DataObject) -> None:
+    names = ["b1.tif"] * 3
+    if not (tmp_path / "b1.tif").exists():
+        write_bands(tmp_path, 1)
+    text = write_vrt(tmp_path / "scene.vrt", names, children="<NoDataValue>0</NoDataValue>").read_text()
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(len(text), start + 30)))
+    other = data.draw(st.text(max_size=3) | st.sampled_from(["-1", "nan", "1e999", "9" * 5000, "<a/>", "&a;", text]))
+    (tmp_path / "scene.vrt").write_text(text[:start] + other + text[end:])
+    for item in cut(refer(str(tmp_path / "scene.vrt"))):
+        assert len(str(item)) < 3000
+
+
+def test_a_scene_of_several_files_is_another_version_if_one_of_them_is(tmp_path: Path) -> None:
+    path = write_vrt(tmp_path / "scene.vrt", write_bands(tmp_path))
+    refs = cut(refer(str(path)))
+    os.utime(tmp_path / "b2.tif", (1, 1))
+    changed = cut(refer(str(path)))
+    assert isinstance(refs[0], ImageRef)
+    assert isinstance(changed[0], ImageRef)
+    assert changed[0].path == refs[0].path
+    assert changed[0].fingerprint != refs[0].fingerprint
+    failure = read(refs[:1])[0]
+    assert isinstance(failure, Failure)
+    assert failure.message == "b2.tif: the file has changed since it was listed; run the same command again"
+
+
+def test_a_virtual_raster_in_a_bucket_is_read_there(bucket: Bucket, tmp_path: Path) -> None:
+    names = write_bands(tmp_path, tile=64)
+    path = write_vrt(tmp_path / "scene.vrt", names)
+    for name in (*names, "scene.vrt"):
+        storage.write(f"{bucket.path}/{name}", (tmp_path / name).read_bytes())
+    check_like_chips(path, read(cut(refer(f"{bucket.path}/scene.vrt"))))
+    write_vrt(path, names, **{'"1">b3.tif': f'"0">{tmp_path}/b3.tif'})
+    storage.write(f"{bucket.path}/scene.vrt", path.read_bytes())
+    [failure] = cut(refer(f"{bucket.path}/scene.vrt"))
+    assert isinstance(failure, Failure)
+    assert "a document in a bucket cannot name files of this machine" in failure.message
+
+
+def test_a_deep_stack_needs_a_stretch(tmp_path: Path) -> None:
+    names = write_bands(tmp_path)
+    [failure] = cut(refer_stack([str(tmp_path / name) for name in names], Item("a", "")), NO_RENDERING)
+    assert isinstance(failure, Failure)
+    assert failure.message.endswith("; say it with --stretch")
