@@ -88,6 +88,11 @@ def _parser() -> Parser:
     one.add_argument("--fiftyone", metavar="FILE.json", help="write labels for FiftyOne")
     one.add_argument("--label_studio", metavar="FILE.json", help="write tasks with predictions for Label Studio")
     one.add_argument("--sql", action="store_true", help="print the statement that finds them, for DuckDB's shell")
+    parser.add_argument(
+        "--relative_to",
+        metavar="DIR",
+        help="where the images are now, if predict was run with --relative_to (default: where its last run found them)",
+    )
     add_anonymous(parser, "read public buckets without credentials")
     return parser
 
@@ -128,7 +133,7 @@ def _query(flags: argparse.Namespace) -> int:
         raise UsageError("duckdb is not installed", "run pip install 'scenetags[results]'") from error
     from pipelines.results.outputs import open_output
 
-    selection = select(open_output(flags.output), flags.expression, dict(flags.min), dict(flags.max))
+    selection = select(open_output(flags.output), flags.expression, dict(flags.min), dict(flags.max), flags.relative_to)
     if flags.sql:
         show(*selection.statement().split("\n"))
     elif flags.paths:
@@ -166,7 +171,8 @@ def _write(selection: Selection, flags: argparse.Namespace) -> None:
 
 
 def _print_paths(selection: Selection) -> None:
-    paths = [path for batch in selection.read(["path"]) for path in batch.column("path").to_pylist()]
+    batches = selection.read(["path"])
+    paths = [selection.locate(path) for batch in batches for path in batch.column("path").to_pylist()]
     broken = next((path for path in paths if "\n" in path or "\r" in path), None)
     if broken is not None:
         raise UsageError(f"{broken!r} has a line break, which a list of lines cannot hold", "use --csv or --parquet")
@@ -220,7 +226,7 @@ def _describe(selection: Selection) -> Iterator[str]:
                 yield "  ".join([*shown, row["path"]])
         found += batch.num_rows
         tags.update(tag for chosen in batch.column("tags").to_pylist() for tag in chosen)
-    predictions, failures = selection.output.count()
+    predictions, failures = selection.rows, selection.output.count_failures()
     if found > _ROWS:
         yield f"and {found - _ROWS:,} more"
     share = f" ({found / predictions:.1%})" if predictions else ""

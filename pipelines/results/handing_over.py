@@ -40,7 +40,7 @@ def write_fiftyone(selection: Selection, file: TextIO) -> int:
     Raises:
       HandOverError: an image is no file of its own.
     """
-    paths = {}
+    paths: dict[str, str] = {}
     file.write('{"labels": {')
     for image in _read(selection, "FiftyOne"):
         # FiftyOne cuts off what looks like the ending of a name.
@@ -99,4 +99,6 @@ def _read(selection: Selection, program: str) -> Iterator[_Reviewed]:
                     f"{path} is part of another file, which {program} cannot open",
                     "tag copies of members of archives (--copy_to); see windows with `scenetags map`",
                 )
-            yield _Reviewed(find_source(path).path, {tag: round(probabilities[tag][row], 6) for tag in chosen})
+            yield _Reviewed(
+                find_source(selection.locate(path)).path, {tag: round(probabilities[tag][row], 6) for tag in chosen}
+            )

@@ -152,15 +152,16 @@ def test_what_cannot_be_loaded_is_said_in_one_line(ask: Ask, output: Path, words
     assert said in error
 
 
-def test_a_type_that_has_no_name_there_is_said(ask: Ask, output: Path) -> None:
+@pytest.mark.parametrize("kind", [pa.decimal128(30, 2), pa.struct([("x int>); DROP TABLE x; --", pa.int32())])])
+def test_a_type_that_has_no_name_there_is_said(ask: Ask, output: Path, kind: pa.DataType) -> None:
     [file] = [file for file in (output / "predictions").glob("*.parquet") if pq.read_metadata(file).num_rows]
     table = pq.read_table(file, partitioning=None)
-    pq.write_table(table.append_column("far", pa.array([None, None], pa.decimal128(30, 2))), file)
+    pq.write_table(table.append_column("far", pa.nulls(2, kind)), file)
 
-    code, _, error = ask("spark", output)
+    code, printed, error = ask("spark", output)
 
-    assert (code, error.count("\n")) == (2, 1)
-    assert "column far has the type decimal128(30, 2)" in error
+    assert (code, printed, error.count("\n")) == (2, "", 1)
+    assert "column far has the type" in error
 
 
 def test_columns_of_the_list_are_loaded_with_their_types(ask: Ask, run: Run, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -361,3 +362,26 @@ def test_a_run_without_predictions_is_queried_like_any_other(ask: Ask, run: Run,
     )
     assert ask(here.output, "road", "--copy_to", str(tmp_path / "to"))[0] == 0
     assert ask(here.output, "road", "--csv", "-")[1].startswith('"path","tags","p_clear"')
+
+
+def test_relative_paths_lead_to_the_images_also_after_a_move(ask: Ask, run: Run, archive: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    here = replace(
+        run_of(run, tmp_path / "out", LABELS), relative_to=str(archive), options={"relative_to": str(archive)}
+    )
+    rows = [image(f"{archive}/{name}", probabilities) for name, probabilities in IMAGES.items()]
+    write(here, rows)
+
+    assert names(ask(here.output, "road", "--paths")[1], archive) == ["2025/a.jpg", "2025/b.jpg", "2026/deep/c.jpg"]
+    assert next(csv.DictReader(io.StringIO(ask(here.output, "--csv", "-")[1])))["path"] == "2025/a.jpg"
+    archive.rename(moved)
+    code, printed, _ = ask(here.output, "road", "--copy_to", str(tmp_path / "to"), "--relative_to", str(moved))
+    assert (code, printed) == (0, f"{tmp_path}/to: 3 copied, 0 already there, 0 failed\n")
+    assert sorted(tree(tmp_path / "to")) == ["2025/a.jpg", "2025/b.jpg", "2026/deep/c.jpg"]
+
+
+def test_whole_paths_are_relative_to_nothing(ask: Ask, output: Path) -> None:
+    code, _, error = ask(output, "--paths", "--relative_to", "/elsewhere")
+
+    assert (code, error.count("\n")) == (2, 1)
+    assert "has rows with whole paths; omit --relative_to" in error
