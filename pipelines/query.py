@@ -51,12 +51,20 @@ _ROWS, _TAGS, _REASONS = 10, 20, 10
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
     try:
-        flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+        flags = _parse(sys.argv[1:] if argv is None else argv)
         _check(flags)
         storage.use(storage.Access(anonymous=flags.anonymous))
         return _query(flags)
     except ScenetagsError as error:
         return print_error(_NAME, error)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
+    flags, others = parser.parse_known_args(argv)
+    if others and flags.expression and not others[0].startswith("-"):
+        raise UsageError(f"the expression has several words: {flags.expression} {others[0]} ...", "put it in quotes")
+    return parser.parse_args(argv)
 
 
 def _parser() -> Parser:
@@ -109,6 +117,11 @@ def _read_bound(text: str) -> tuple[str, float]:
 
 
 def _check(flags: argparse.Namespace) -> None:
+    for flag in ("csv", "parquet", "copy_to", "link_to", "fiftyone", "label_studio", "relative_to"):
+        if getattr(flags, flag) == "":
+            raise UsageError(f"--{flag} is empty", "give it a path")
+    if flags.csv == "-" and sys.stdout.isatty():
+        raise UsageError("--csv - prints names as they are, and a terminal obeys them", "pipe it, or name a file")
     for flag, path in (("--fiftyone", flags.fiftyone), ("--label_studio", flags.label_studio)):
         if path is not None and (storage.is_remote(path) or not path.lower().endswith(".json")):
             raise UsageError(f"{flag} {path} is not a local .json file")
@@ -126,14 +139,15 @@ def _check(flags: argparse.Namespace) -> None:
 def _query(flags: argparse.Namespace) -> int:
     try:
         # Imported here: NumPy, Arrow and DuckDB would make `--help` slow.
-        from pipelines.results.selection import select
+        from pipelines.results.selection import Bound, select
     except ModuleNotFoundError as error:
         if error.name != "duckdb":
             raise
         raise UsageError("duckdb is not installed", "run pip install 'scenetags[results]'") from error
     from pipelines.results.outputs import open_output
 
-    selection = select(open_output(flags.output), flags.expression, dict(flags.min), dict(flags.max), flags.relative_to)
+    least, most = ([Bound(*bound) for bound in bounds] for bounds in (flags.min, flags.max))
+    selection = select(open_output(flags.output), flags.expression, least, most, flags.relative_to)
     if flags.sql:
         show(*selection.statement().split("\n"))
     elif flags.paths:

@@ -6,8 +6,9 @@ their pages, so that most flipped bits would be wrong rows. Nor would it reach a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
@@ -23,6 +24,13 @@ from pipelines.results.expressions import find_label, read_expression
 from pipelines.results.outputs import NoOutputError, Output
 
 _OF_SCENES = tuple(column.name for column in SCENE_COLUMNS)
+
+
+class Bound(NamedTuple):
+    """A bound of the probability of a label."""
+
+    label: str
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -100,8 +108,8 @@ class Selection:
 def select(
     output: Output,
     expression: str | None,
-    least: Mapping[str, float],
-    most: Mapping[str, float],
+    least: Sequence[Bound] = (),
+    most: Sequence[Bound] = (),
     folder: str | None = None,
 ) -> Selection:
     """Select rows.
@@ -109,8 +117,8 @@ def select(
     Args:
       output: the output.
       expression: over tags; None for all rows.
-      least: least probabilities, by label.
-      most: largest probabilities, by label.
+      least: least probabilities.
+      most: largest probabilities.
       folder: below which the images are now, if rows have only the rest of their paths; None for that of the last run.
 
     Raises:
@@ -126,11 +134,11 @@ def select(
         conditions.append(read.condition)
         labels += read.labels
     for flag, sign, bounds in (("--min", ">=", least), ("--max", "<=", most)):
-        for name, bound in bounds.items():
-            label = find_label(name, footer.labels, f"{flag} {name}={bound:g}")
+        for name, probability in bounds:
+            label = find_label(name, footer.labels, f"{flag} {name}={probability:g}")
             column = sql.plain_name(footer.columns[label])
             # As float32, like the probabilities, and like the thresholds of tags.
-            conditions.append(f"{column} {sign} CAST({bound!r} AS FLOAT)")
+            conditions.append(f"{column} {sign} CAST({probability!r} AS FLOAT)")
             labels.append(label)
     place = _find_folder(output, footer, folder)
     condition = " AND ".join(conditions)

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from pipelines.errors import ScenetagsError
 
-
 _PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
