@@ -154,6 +154,8 @@ def test_the_command_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> N
         ("pipelines.plan", {"apache_beam", "tensorflow", "ai_edge_litert", "pyarrow", "numpy"}),
         ("pipelines.planning", {"apache_beam", "tensorflow", "ai_edge_litert", "model"}),
         ("pipelines.tag", {"apache_beam", "tensorflow", "ai_edge_litert", "pyarrow", "numpy"}),
+        ("pipelines.retag", {"apache_beam", "tensorflow", "ai_edge_litert", "pyarrow", "numpy"}),
+        ("pipelines.compare", {"apache_beam", "duckdb", "tensorflow", "ai_edge_litert", "pyarrow", "numpy"}),
         ("pipelines.images", {"apache_beam", "tensorflow", "ai_edge_litert"}),
         ("pipelines.inference.bundle", {"apache_beam", "tensorflow", "ai_edge_litert"}),
         ("pipelines.runners.jobs", {"tensorflow", "ai_edge_litert", "model"}),
