@@ -37,6 +37,7 @@ COMMANDS = {
     "plan": Command("pipelines.plan", "estimate the time and cost of a job before running it"),
     "tag": Command("pipelines.tag", "tag a few images and print the result"),
     "map": Command("pipelines.map", "put the tagged windows of scenes on a map"),
+    "stac": Command("pipelines.stac", "describe tagged scenes as STAC items"),
     "train": Command("model.train", "train a model on labelled images and export a bundle", "scenetags[train]"),
     "evaluate": Command("model.evaluate", "measure predictions against labels"),
 }

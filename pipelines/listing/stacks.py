@@ -12,7 +12,7 @@ from pipelines.images.layout import UnsupportedImageError
 from pipelines.images.rendering import Rendering
 from pipelines.listing.lookup import refer
 from pipelines.listing.references import resolve
-from pipelines.records import Failure, File, ImageRef, Item, Listed, Stack, not_listed
+from pipelines.records import OF_SEVERAL, Failure, File, ImageRef, Item, Listed, Stack, not_listed
 from pipelines.scenes.virtual import ENDING, VirtualBand, read_virtual, shown
 
 _GDALS = {"/vsis3/": "s3://", "/vsigs/": "gs://"}
@@ -100,4 +100,4 @@ def _as_scene(ref: ImageRef, files: Sequence[File], document: File | None = None
     versions = "\n".join(file.fingerprint for file in everything)
     digest = hashlib.blake2b(versions.encode(), digest_size=16).hexdigest()
     size = sum(file.size for file in everything)
-    return ref._replace(size=size, fingerprint=f"files-{digest}", stack=Stack(tuple(files), document))
+    return ref._replace(size=size, fingerprint=f"{OF_SEVERAL}{digest}", stack=Stack(tuple(files), document))
