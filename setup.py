@@ -35,6 +35,8 @@ setup(
         "dataflow": ["google-auth-httplib2>=0.2", "google-cloud-dataflow-client>=0.13"],
         # The engine for GPUs, with NVIDIA's libraries; on a CPU, the base install is more than twice as fast.
         "gpu": ['tensorflow[and-cuda]>=2.20; python_version < "3.14"'],
+        # What looks into an output after a run.
+        "results": ["duckdb>=1.3"],
         "s3": ["boto3>=1.36"],
         "scenes": ["pyproj>=3.7"],
         "train": [
@@ -71,6 +73,7 @@ setup(
             "nbclient>=0.10",
             "nbformat>=5.10",
             "pandas-stubs",
+            "polars>=1.30",
             "pyproj>=3.7",
             "pystac-core>=1.15",
             "pystac-ext-mlm>=1.4",
@@ -80,6 +83,7 @@ setup(
             "rasterio>=1.4",
             "ruff>=0.14",
             "scikit-learn>=1.6",
+            "sqlglot>=27",
         ],
     },
     entry_points={"console_scripts": ["scenetags = pipelines.cli:main"]},

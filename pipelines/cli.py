@@ -36,8 +36,12 @@ COMMANDS = {
     "predict": Command("pipelines.predict", "tag an archive of images and write Parquet files"),
     "plan": Command("pipelines.plan", "estimate the time and cost of a job before running it"),
     "tag": Command("pipelines.tag", "tag a few images and print the result"),
+    "report": Command("pipelines.report", "look at an output: figures, thresholds and thumbnails on one page"),
+    "query": Command("pipelines.query", "find images by their tags, and list, copy or hand them over"),
+    "ddl": Command("pipelines.ddl", "print the statement that loads an output into a database"),
     "map": Command("pipelines.map", "put the tagged windows of scenes on a map"),
     "stac": Command("pipelines.stac", "describe tagged scenes as STAC items"),
+    "retag": Command("pipelines.retag", "choose the tags of an output anew, without the model"),
     "train": Command("model.train", "train a model on labelled images and export a bundle", "scenetags[train]"),
     "evaluate": Command("model.evaluate", "measure predictions against labels"),
 }

@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipelines import storage
-from pipelines.commandline.files import open_named
+from pipelines.commandline.files import check_named, open_named
 from pipelines.commandline.parser import Parser, UsageError, between, print_error
 from pipelines.commandline.printing import show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
@@ -84,16 +83,10 @@ def _parser() -> Parser:
 def _check(flags: argparse.Namespace) -> None:
     if not flags.html and not flags.geojson:
         raise UsageError("nothing to write", "give --html FILE.html or --geojson FILE.geojson")
-    for flag, path, endings in (
-        ("--html", flags.html, (".html", ".htm")),
-        ("--geojson", flags.geojson, (".geojson", ".json")),
-    ):
-        if path in (None, "-" if flag == "--geojson" else None):
-            continue
-        if not path.lower().endswith(endings) or storage.is_remote(path):
-            raise UsageError(f"{flag} {path} is not a local {endings[0]} file")
-        if not os.path.isdir(os.path.dirname(path) or "."):
-            raise UsageError(f"{flag} {path}: the folder does not exist", "create it first")
+    if flags.html:
+        check_named("--html", flags.html, (".html", ".htm"))
+    if flags.geojson not in (None, "-"):
+        check_named("--geojson", flags.geojson, (".geojson", ".json"))
     if flags.basemap is not None:
         _check_basemap(flags.basemap, flags.html)
 

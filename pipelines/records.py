@@ -127,7 +127,7 @@ class KeptColumn(NamedTuple):
 
     Attributes:
       name: in the list and in the output.
-      type: one of `output.schema.KEPT_TYPES`.
+      type: one of `listing.kept.TYPES`.
     """
 
     name: str

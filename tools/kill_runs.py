@@ -7,6 +7,7 @@ Scenarios:
   fresh      SIGKILL while an empty output is filled
   changed    SIGKILL while rows of changed and repaired images are replaced in a complete output
   overwrite  SIGKILL while all rows of an output are replaced
+  retag      SIGKILL while `scenetags retag` gives all rows of an output new tags
   full_disk  no kill, but the output's disk is full after a share of the rows, and is then enlarged (needs root)
 """
 
@@ -33,8 +34,10 @@ from pipelines.errors import ScenetagsError
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS
 from pipelines.results.outputs import open_output
 
-SCENARIOS = ("fresh", "changed", "overwrite", "full_disk")
+SCENARIOS = ("fresh", "changed", "overwrite", "retag", "full_disk")
 _DAMAGED_SHARE, _CHANGED_SHARE = 0.01, 0.2
+_OUTPUT = "OUTPUT"
+"""Stands for the output in a command."""
 # Columns that differ between runs of the same images and model.
 _OF_THE_RUN = {"run"}
 
@@ -44,7 +47,7 @@ class Archive(NamedTuple):
 
     Attributes:
       images: folder of the images, some of them damaged.
-      command: that tags them, without its output.
+      command: that tags them, or retags their rows, with `_OUTPUT` for its output.
       before: initial output of a disrupted run; None for an empty one.
       expected: rows of an undisturbed run, by table.
       seconds: duration of the undisturbed run.
@@ -111,11 +114,16 @@ def prepare(options: argparse.Namespace, work: Path) -> Archive:
         path.write_bytes(path.read_bytes()[:100])
     command = [sys.executable, "-m", "pipelines.predict", f"--input={images}", f"--model={options.model}"]
     command += ["--max_failure_rate=1", "--progress=off", f"--checkpoint_every={options.checkpoint_every}"]
+    command += [f"--output={_OUTPUT}"]
     before = None
     if options.scenario in ("changed", "overwrite"):
         before = work / "before"
         _let_change(command, before, random.sample(paths, int(len(paths) * _CHANGED_SHARE)), options.scenario)
     command += ["--overwrite"] if options.scenario == "overwrite" else []
+    if options.scenario == "retag":
+        before = work / "before"
+        _run_to_the_end(command, before)
+        command = [sys.executable, "-m", "pipelines.retag", _OUTPUT, "--thresholds=0.9"]
     undisturbed = _copy_output(before, work / "undisturbed")
     began = time.monotonic()
     _run_to_the_end(command, undisturbed)
@@ -139,7 +147,7 @@ def kill(archive: Archive, output: Path, share: float) -> str:
     _copy_output(archive.before, output)
     moment = share * archive.seconds
     run = subprocess.Popen(
-        [*archive.command, f"--output={output}"],
+        _into(output, archive.command),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -163,7 +171,7 @@ def fill_disk(archive: Archive, output: Path, share: float) -> str:
     # The lock, the folders and a page per file come on top of the bytes.
     size = int(20_000 + share * archive.bytes)
     with _small_disk(output, size):
-        run = subprocess.run([*archive.command, f"--output={output}"], capture_output=True, text=True, check=False)
+        run = subprocess.run(_into(output, archive.command), capture_output=True, text=True, check=False)
         if run.returncode not in (0, 1, 2) or "Traceback" in run.stderr:
             raise BrokenGuaranteeError(f"exit code {run.returncode}: {run.stderr}")
         if run.returncode and len(run.stderr.strip().splitlines()) != 1:
@@ -266,8 +274,12 @@ def _copy_output(before: Path | None, output: Path) -> Path:
     return output
 
 
+def _into(output: Path, command: Sequence[str]) -> list[str]:
+    return [word.replace(_OUTPUT, str(output)) for word in command]
+
+
 def _run_to_the_end(command: Sequence[str], output: Path) -> None:
-    run = subprocess.run([*command, f"--output={output}"], capture_output=True, text=True, check=False)
+    run = subprocess.run(_into(output, command), capture_output=True, text=True, check=False)
     if run.returncode:
         raise BrokenGuaranteeError(f"the command ended with exit code {run.returncode}: {run.stderr}")
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model import labels
-from model.labels import Finding
 from model.quality import metrics
+from pipelines import labels
+from pipelines.labels import Finding
 from pipelines.results.outputs import NoOutputError, open_output
 
 

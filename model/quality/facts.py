@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.labels import NAMES_SHOWN, Finding
 from model.quality import metrics, thresholds
 from model.quality.history import Epoch
 from model.quality.metrics import Scores
 from model.quality.thresholds import Thresholds
 from pipelines.images.rendering import NO_RENDERING, Rendering
+from pipelines.labels import NAMES_SHOWN, Finding
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model import labels
 from model.data import dataset, split
 from model.export import bundle as export
 from model.export import quantization
@@ -22,6 +21,7 @@ from model.quality.history import Epoch
 from model.training import fitting, network
 from model.training.settings import Settings
 from model.training.workspace import Workspace, open_workspace
+from pipelines import labels
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import show
 from pipelines.inference.bundle import Bundle

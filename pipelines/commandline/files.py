@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from typing import IO, TextIO
 
 from pipelines import storage
 from pipelines.commandline.parser import UsageError
+
+
+def check_named(flag: str, path: str, endings: Sequence[str]) -> None:
+    """Check a flag that names a local file to write, before anything is done that takes long.
+
+    Raises:
+      UsageError: its name has none of these endings, it would be in a bucket, or its folder does not exist.
+    """
+    if not path.lower().endswith(tuple(endings)) or storage.is_remote(path):
+        raise UsageError(f"{flag} {path} is not a local {endings[0]} file")
+    if not os.path.isdir(os.path.dirname(path) or "."):
+        raise UsageError(f"{flag} {path}: the folder does not exist", "create it first")
 
 
 def write_named(flag: str, path: str, text: str) -> None:
@@ -43,20 +56,44 @@ def open_named(flag: str, path: str) -> Iterator[TextIO]:
     Raises:
       UsageError: the file cannot be written, or its folder does not exist.
     """
+    with _reported(flag, path), _open_local(path) as file:
+        text = io.TextIOWrapper(file, "utf-8")
+        yield text
+        text.detach()
+
+
+@contextmanager
+def open_bytes(flag: str, path: str) -> Iterator[IO[bytes]]:
+    """Open the file that a flag names for bytes, local or in a bucket; otherwise as `open_named`."""
+    with (
+        _reported(flag, path),
+        storage.create(storage.normalize(path)) if storage.is_remote(path) else _open_local(path) as file,
+    ):
+        yield file
+
+
+@contextmanager
+def _open_local(path: str) -> Iterator[IO[bytes]]:
     target = os.path.realpath(path)
     partial = f"{target}.{os.getpid()}.partial"
+    mode = os.stat(target).st_mode if os.path.exists(target) else None
+    if mode is not None and not stat.S_ISREG(mode):
+        with open(target, "wb") as file:
+            yield file
+        return
     try:
-        mode = os.stat(target).st_mode if os.path.exists(target) else None
-        if mode is not None and not stat.S_ISREG(mode):
-            with open(target, "w", encoding="utf-8") as file:
-                yield file
-            return
-        with open(partial, "w", encoding="utf-8") as file:
+        with open(partial, "wb") as file:
             yield file
         if mode is not None:
             shutil.copymode(target, partial)
         storage.move(partial, target)
-    except OSError as error:
-        raise UsageError(f"{flag} {path} cannot be written: {error.strerror or error}") from error
     finally:
         storage.delete([partial])
+
+
+@contextmanager
+def _reported(flag: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{flag} {path} cannot be written: {error.strerror or error}") from error

@@ -213,7 +213,8 @@ def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) ->
         "--threshold",
         type=float,
         metavar="T",
-        help="minimum probability for a tag, 0 to 1, for all labels (default: each label's own, from the bundle)",
+        help="minimum probability for a tag, 0 to 1, for all labels (default: each label's own, from the bundle or "
+        "from `scenetags retag`)",
     )
 
 

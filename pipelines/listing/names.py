@@ -30,7 +30,7 @@ BUNDLE_PICTURES = frozenset(("precision_recall.png", "training.png"))
 
 _WRITTEN = re.compile(
     # The tables and the manifest of a run, by its name, and the lock.
-    r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{4}(-[0-9a-f]{12})?\.(parquet|json)|_lock"
+    r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{4}(-[0-9a-f]{12})?\.(parquet|json)|no_rows\.parquet|_lock"
     r"|bundle\.json|golden\.npz|MODEL_CARD\.md|model\.tflite|saved_model\.pb|fingerprint\.pb"
     r"|variables\.(index|data-\d{5}-of-\d{5})"
 )

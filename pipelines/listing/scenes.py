@@ -156,5 +156,5 @@ def _windows(scene: Scene, kept: tuple[str | None, ...]) -> Iterator[ImageRef]:
     for number, box in scene.division.windows():
         place = box.left, box.top, *box.size
         window = Window(path, *place, number, *of_scene)
-        taken = round(box.width * box.height * density)
-        yield scene.ref._replace(path=window_path(path, *place), size=taken, window=window, kept=kept)
+        size_of_window = round(box.width * box.height * density)
+        yield scene.ref._replace(path=window_path(path, *place), size=size_of_window, window=window, kept=kept)

@@ -21,14 +21,13 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines import storage
-from pipelines.output.geography import with_extent
 from pipelines.output.journal import REPLACING, Journal, Move, read_journal, staging_folders, write_journal
 from pipelines.output.manifest import describe, read_accounts
-from pipelines.output.run import RUNS, Accounts, Run, Wave
-from pipelines.output.tables import FORMAT, ROWS_PER_GROUP, OutputError, open_table
+from pipelines.output.no_rows import stage_columns
+from pipelines.output.run import RUNS, Accounts, OutputRun, Run, Wave
+from pipelines.output.tables import OutputError, open_table, write_table
 
 
 class StagedFile(NamedTuple):
@@ -95,7 +94,9 @@ def commit(run: Run, wave: Wave, written: Written) -> Accounts:
     # An overwrite is done only once its rows have left the shadow folder.
     status = "running" if not wave.last or run.overwrite else "done" if accounts.balanced else "unbalanced"
     moves, deletions = _place(run, written.files, written.superseded)
-    conclude(run, Journal(wave.earlier.inputs, [*moves, stage_manifest(run, accounts, status)], deletions))
+    # Nobody reads the shadow folder of an overwrite.
+    columns = [] if run.overwrite else stage_columns(run, moves, deletions)
+    conclude(run, Journal(wave.earlier.inputs, [*moves, *columns, stage_manifest(run, accounts, status)], deletions))
     return accounts
 
 
@@ -191,8 +192,7 @@ def stage_table(run: Run, table: pa.Table, folder: str) -> str | None:
     if table.num_rows == 0:
         return None
     staged = storage.join(run.staging, folder, f"{run.name}-{uuid.uuid4().hex[:12]}.parquet")
-    with storage.create(staged) as file:
-        pq.write_table(with_extent(table), file, row_group_size=ROWS_PER_GROUP, **FORMAT)
+    write_table(staged, table)
     return staged
 
 
@@ -203,7 +203,7 @@ def stage_manifest(run: Run, accounts: Accounts, status: str) -> Move:
     return Move(run.relative(staged), run.relative(run.manifest))
 
 
-def conclude(run: Run, journal: Journal) -> None:
+def conclude(run: OutputRun, journal: Journal) -> None:
     """Write the journal, which decides the commit, and apply it."""
     for move in journal.moves:
         # After a power failure, the journal must not exist without the files it lists.

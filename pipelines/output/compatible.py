@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 
@@ -23,7 +24,7 @@ from pipelines.output.schema import (
     make_schema,
     prediction_columns,
 )
-from pipelines.output.tables import OutputError, open_table, read_each, table_files
+from pipelines.output.tables import NO_ROWS, OutputError, count_rows, open_table, read_each, table_files
 
 _KNOWN: Mapping[str, Sequence[Column]] = {
     PREDICTIONS: (*PREDICTION_COLUMNS, *SCENE_COLUMNS),
@@ -41,17 +42,50 @@ def check_output(run: Run) -> None:
       OutputError: a file in it is damaged, was not written by scenetags, or is where its rows are not looked for; or,
         without `overwrite`, its rows were made with a different model, different thresholds or different columns.
     """
-    for table in TABLES:
-        for path in storage.list_deeper(storage.join(run.output, table), ".parquet"):
-            raise OutputError(
-                f"{path} is in a sub-folder, where scenetags does not look for rows",
-                f"move it up into {table}/, or out of the output",
-            )
+    check_folders(run.output)
     _check_kept(run)
     expected = _expected(run)
     if run.overwrite:
         check_written_by_us(run, table_files(run.output))
     list(read_each(run.output, partial(_check_joins, run, expected), table_files(run.folder)))
+
+
+def check_folders(output: str) -> None:
+    """Verify that all rows of an output are where they are looked for.
+
+    Raises:
+      OutputError: a file is in a folder of its own.
+    """
+    for table in TABLES:
+        for path in storage.list_deeper(storage.join(output, table), ".parquet"):
+            raise OutputError(
+                f"{path} is in a sub-folder, where scenetags does not look for rows",
+                f"move it up into {table}/, or out of the output",
+            )
+
+
+def as_retagged(run: Run, explicit: bool) -> Run:
+    """Let a run tag its images as `scenetags retag` has tagged those in the output.
+
+    Args:
+      run: about to begin.
+      explicit: whether its thresholds were asked for; then those of the output are taken only if they are the same.
+
+    Returns:
+      The run; unchanged if it overwrites the output, if nothing there was retagged, or for a different bundle.
+
+    Raises:
+      OutputError: the first file of the predictions is damaged, or was not written by scenetags.
+    """
+    first = next(iter(storage.list_files(storage.join(run.folder, PREDICTIONS), ".parquet")), None)
+    if run.overwrite or first is None:
+        return run
+    footer, _ = describe_file(run.output, first)
+    if not footer.retagged or footer.bundle != run.bundle.digest:
+        return run
+    if explicit and footer.thresholds != run.thresholds:
+        return run
+    return replace(run, thresholds=footer.thresholds, rules=footer.rules, retagged=True)
 
 
 def _check_kept(run: Run) -> None:
@@ -74,20 +108,24 @@ def check_written_by_us(run: Run, files: Iterable[str]) -> None:
     Raises:
       OutputError: one is damaged, or was not written by scenetags.
     """
-    list(read_each(run.output, partial(_describe, run), files))
+    list(read_each(run.output, partial(describe_file, run.output), files))
 
 
-def _describe(run: Run, path: str) -> tuple[Footer, Sequence[pa.Field]]:
-    """Return the footer and the columns of a file, if scenetags wrote it."""
+def describe_file(output: str, path: str) -> tuple[Footer, Sequence[pa.Field]]:
+    """Return the footer and the columns of a file of an output.
+
+    Raises:
+      OutputError: it is damaged, or scenetags did not write it.
+    """
     if not path.isascii() and path != os.fsencode(path).decode(errors="replace"):
-        raise OutputError(f"output {run.output} holds {path!a}, whose name is not UTF-8", "rename that file")
+        raise OutputError(f"output {output} holds {path!a}, whose name is not UTF-8", "rename that file")
     with open_table(path) as parquet:
         schema = parquet.schema_arrow
         fields = list(schema)
         footer = read_footer(schema)
     if footer is None or not _are_ours(_table_of(path), footer, fields):
         raise OutputError(
-            f"output {run.output} holds {path}, which scenetags did not write",
+            f"output {output} holds {path}, which scenetags did not write",
             "move it away, or choose another --output",
         )
     return footer, fields
@@ -107,7 +145,10 @@ def _are_ours(table: str, footer: Footer, fields: Sequence[pa.Field]) -> bool:
 
 def _check_joins(run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str) -> None:
     """Verify that the run's rows may join those of one file; `expected` holds the columns of each table."""
-    footer, fields = _describe(run, path)
+    footer, fields = describe_file(run.output, path)
+    if posixpath.basename(path) == NO_ROWS and not count_rows(path):
+        # The run's first commit replaces it, if its columns are others.
+        return
     holds = f"output {run.output} holds"
     remedy = "choose another --output, or replace the rows with --overwrite"
     if run.overwrite:
@@ -115,8 +156,8 @@ def _check_joins(run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str
     if footer.bundle != run.bundle.digest:
         theirs, ours = footer.bundle[:12], run.bundle.digest[:12]
         raise OutputError(f"{holds} rows of a different bundle ({theirs}, not {ours})", remedy)
-    if footer.thresholds != run.thresholds:
-        raise OutputError(f"{holds} rows tagged with different thresholds", remedy)
+    if _table_of(path) == PREDICTIONS:
+        _check_choice(run, footer, holds, remedy)
     if footer.rendering != run.rendering:
         raise OutputError(f"{holds} rows made with other --bands, --stretch or --product", remedy)
     if footer.grid != run.grid:
@@ -127,6 +168,20 @@ def _check_joins(run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str
         raise OutputError(f"{holds} rows with {theirs} of the list, and this run keeps {ours}", remedy)
     if fields != expected[_table_of(path)]:
         raise OutputError(f"{holds} {path}, whose columns differ from those of this version", remedy)
+
+
+def _check_choice(run: Run, footer: Footer, holds: str, remedy: str) -> None:
+    """Verify that the tags of a file were chosen as the run would choose them."""
+    if footer.thresholds != run.thresholds and footer.retagged and not run.overwrite:
+        raise OutputError(
+            f"{holds} rows to which `scenetags retag` gave different thresholds",
+            "omit --threshold, and new rows get the same; or retag the output with the new one first",
+        )
+    if footer.thresholds != run.thresholds:
+        raise OutputError(f"{holds} rows tagged with different thresholds", remedy)
+    if footer.rules != run.rules:
+        theirs, ours = (f"with {rules}" if rules else "without rules" for rules in (footer.rules, run.rules))
+        raise OutputError(f"{holds} rows tagged {theirs}, not {ours}", remedy)
 
 
 def _expected(run: Run) -> dict[str, list[pa.Field]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -10,6 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.images.rendering import NO_RENDERING, Rendering, read_rendering
+from pipelines.inference.rules import NO_RULES, Rules, read_rules
 from pipelines.records import KeptColumn
 from pipelines.scenes.grid import NO_GRID, Grid, read_grid
 
@@ -35,6 +37,8 @@ class Footer(NamedTuple):
       rendering: how rasters became pictures.
       grid: how scenes were cut into windows.
       kept: columns of the list.
+      rules: for tags, beyond the thresholds.
+      retagged: whether thresholds and rules are those that `scenetags retag` chose for the whole output.
     """
 
     bundle: str
@@ -45,6 +49,8 @@ class Footer(NamedTuple):
     rendering: Rendering = NO_RENDERING
     grid: Grid = NO_GRID
     kept: tuple[KeptColumn, ...] = ()
+    rules: Rules = NO_RULES
+    retagged: bool = False
 
 
 def make_footer(run: Run) -> Mapping[str, Any]:
@@ -58,7 +64,13 @@ def make_footer(run: Run) -> Mapping[str, Any]:
         **({"rendering": run.rendering.described()} if run.rendering else {}),
         **({"grid": run.grid.described()} if run.grid else {}),
         **({"kept": run.kept} if run.kept else {}),
+        **described_choice(run.rules, run.retagged),
     }
+
+
+def described_choice(rules: Rules, retagged: bool) -> dict[str, Any]:
+    """Return what a footer says of the choice of tags besides thresholds, as JSON."""
+    return {**({"rules": rules.described()} if rules else {}), **({"retagged": True} if retagged else {})}
 
 
 def read_footer(schema: pa.Schema) -> Footer | None:
@@ -74,11 +86,15 @@ def read_footer(schema: pa.Schema) -> Footer | None:
         grid = read_grid(described["grid"]) if "grid" in described else NO_GRID
         thresholds = tuple(described["thresholds"])
         kept = tuple(KeptColumn(name, kind) for name, kind in described.get("kept", ()))
-        footer = Footer(described["bundle"], labels, thresholds, columns, made_by, rendering, grid, kept)
+        rules = read_rules(described["rules"], labels) if "rules" in described else NO_RULES
+        retagged = described.get("retagged", False) is True
+        made_with = rendering, grid, kept, rules, retagged
+        footer = Footer(described["bundle"], labels, thresholds, columns, made_by, *made_with)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
     texts = (footer.bundle, footer.version, *labels, *columns.values(), *chain(*kept))
     sound = all(isinstance(text, str) for text in texts) and all(map(_is_number, footer.thresholds))
+    sound = sound and len(footer.thresholds) == len(labels)
     return footer if sound else None
 
 
@@ -104,4 +120,4 @@ def probability_columns(labels: Sequence[str]) -> dict[str, str]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

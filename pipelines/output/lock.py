@@ -18,7 +18,7 @@ from pipelines.errors import ScenetagsError
 from pipelines.output.commit import recover
 from pipelines.output.journal import read_journal, shadow_folders
 from pipelines.output.manifest import MOST_BYTES, mark
-from pipelines.output.run import RUNS, TABLES, Run
+from pipelines.output.run import RUNS, TABLES, OutputRun
 from pipelines.output.tables import OutputError, read_each
 from pipelines.supervision import interruption
 
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def hold_output(run: Run) -> Iterator[None]:
+def hold_output(run: OutputRun) -> Iterator[None]:
     """Lock an output against other runs, and repair what a killed run has left unfinished in it.
 
     Raises:
@@ -79,7 +79,7 @@ def hold_output(run: Run) -> Iterator[None]:
             _repair(run)
 
 
-def check_still_held(run: Run) -> None:
+def check_still_held(run: OutputRun) -> None:
     """Verify that this run still holds the output; in a bucket, another run may take it over from one that was cut off.
 
     Raises:
@@ -90,19 +90,19 @@ def check_still_held(run: Run) -> None:
         raise OutputError(f"output {run.output} was taken over by {owner or 'another run, which has ended'}")
 
 
-def give_back_output(run: Run) -> None:
+def give_back_output(run: OutputRun) -> None:
     """Release the lock of a run whose launching process has ended."""
     storage.delete([storage.join(run.output, LOCK)])
 
 
-def drop_shadows(run: Run) -> None:
+def drop_shadows(run: OutputRun) -> None:
     """Delete the rows of unfinished overwrites that this run does not resume."""
     for folder in shadow_folders(run.output):
         if folder != run.folder:
             storage.delete_folder(folder)
 
 
-def _refuse_links(run: Run) -> None:
+def _refuse_links(run: OutputRun) -> None:
     """Make sure that what is written to the output, moved in it or deleted from it stays in it."""
     tables = [storage.join(folder, table) for folder in (run.output, run.folder) for table in TABLES]
     for path in (*tables, storage.join(run.output, RUNS)):
@@ -115,7 +115,7 @@ def _refuse_links(run: Run) -> None:
             )
 
 
-def _repair(run: Run) -> None:
+def _repair(run: OutputRun) -> None:
     # What cannot be repaired now, e.g. on a full disk, is left to the next run. An output that another run has taken
     # over belongs to that run. Whoever finished everything else does not fail here for want of credentials.
     with suppress(OSError, ScenetagsError):

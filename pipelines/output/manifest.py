@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines import storage
 from pipelines.output.footers import probability_columns
-from pipelines.output.run import Accounts, Run
+from pipelines.output.run import Accounts, OutputRun, Run
 from pipelines.supervision.machine import available_cores
 
 ENDED = ("done", "unbalanced", "kept_old")
@@ -39,15 +39,44 @@ def describe(run: Run, accounts: Accounts, status: str) -> bytes:
         "run": run.name,
         "status": status,
         **vars(accounts),
-        "started": _utc(run.started),
-        "written": _utc(now),
-        "seconds": round(now - run.started, 3),
+        **_times(run, now),
         "timings": {**run.timings, "tagging": round(now - run.started - sum(run.timings.values()), 3)},
         "options": dict(run.options),
         "bundle": {"path": run.bundle.path, "name": run.bundle.name, "digest": run.bundle.digest},
         "thresholds": dict(zip(run.bundle.labels, run.thresholds, strict=True)),
+        **({"rules": run.rules.described()} if run.rules else {}),
         **({"rendering": run.rendering.described()} if run.rendering else {}),
         "columns": probability_columns(run.bundle.labels),
+        **_circumstances(),
+    }
+    return json.dumps(described, indent=2).encode()
+
+
+def describe_done(run: OutputRun, work: Mapping[str, Any]) -> bytes:
+    """Return the content of the manifest of a run that has tagged no images, so that its accounts are all 0.
+
+    Args:
+      run: of a command that changed the output otherwise.
+      work: what it did, as JSON.
+    """
+    described = {
+        "run": run.name,
+        "status": "done",
+        **vars(Accounts()),
+        **_times(run, time.time()),
+        "options": dict(run.options),
+        **work,
+        **_circumstances(),
+    }
+    return json.dumps(described, indent=2).encode()
+
+
+def _times(run: OutputRun, now: float) -> dict[str, Any]:
+    return {"started": _utc(run.started), "written": _utc(now), "seconds": round(now - run.started, 3)}
+
+
+def _circumstances() -> dict[str, Any]:
+    return {
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
         "machine": {
             "cores": available_cores(),
@@ -55,7 +84,6 @@ def describe(run: Run, accounts: Accounts, status: str) -> bytes:
             "platform": platform.platform(),
         },
     }
-    return json.dumps(described, indent=2).encode()
 
 
 def read_accounts(manifest: str) -> Accounts:

@@ -15,8 +15,9 @@ from pipelines.output.commit import carry_out, conclude, read_table, stage_manif
 from pipelines.output.compatible import check_written_by_us
 from pipelines.output.earlier import EarlierRows, read_earlier
 from pipelines.output.journal import REPLACING, Journal, Move, read_journal
-from pipelines.output.run import Accounts, Run, Wave
-from pipelines.output.tables import OutputError, count_rows, read_each, table_files
+from pipelines.output.no_rows import stage_columns
+from pipelines.output.run import TABLES, Accounts, Run, Wave
+from pipelines.output.tables import NO_ROWS, OutputError, count_rows, read_each, table_files
 
 _NOTES = "found"
 _BYTES_AT_ONCE = 1 << 20
@@ -64,9 +65,10 @@ def replace_rows(run: Run, accounts: Accounts) -> None:
         # Again, since files may have come in since the run began.
         check_written_by_us(run, old)
         moves, emptied = _gather(run, accounts)
-        targets = {move.target for move in moves}
-        deletions = [*emptied, *(path for path in map(run.relative, old) if path not in targets)]
-        conclude(run, Journal(REPLACING, [*moves, stage_manifest(run, accounts, "done")], deletions))
+        kept = {*(move.target for move in moves), *(posixpath.join(table, NO_ROWS) for table in TABLES)}
+        deletions = [*emptied, *(path for path in map(run.relative, old) if path not in kept)]
+        columns = stage_columns(run, moves, deletions)
+        conclude(run, Journal(REPLACING, [*moves, *columns, stage_manifest(run, accounts, "done")], deletions))
     storage.delete_folder(run.folder)
 
 

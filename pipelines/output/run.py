@@ -16,6 +16,7 @@ from typing import Any
 from pipelines import storage
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.bundle import Bundle
+from pipelines.inference.rules import NO_RULES, Rules
 from pipelines.output.footers import probability_columns
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
 from pipelines.records import HIDING, KeptColumn
@@ -28,42 +29,22 @@ STAGING, SHADOW = "_staging-", "_overwrite-"
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run of the job, as all of its steps know it.
+class OutputRun:
+    """A run of a command that writes to an output.
 
     Attributes:
       name: begins with the UTC time of its start, so that names sort by age.
       output: the output folder.
-      bundle: the model.
-      thresholds: least probability of a tag, one per label.
-      overwrite: whether rows of earlier runs are replaced instead of kept.
-      max_failure_rate: largest share of failures, 0 to 1, at which an overwrite still replaces them.
       detached: whether the launching process ends before the run does.
-      options: what the user asked for, for the manifest.
       started: seconds since the epoch.
-      timings: seconds spent before the tagging, by phase, for the manifest.
-      access: how buckets are reached.
-      rendering: how rasters become pictures.
-      grid: how scenes are cut into windows.
-      kept: columns of the list that go into its rows.
-      settings: what decides its rows besides bundle and thresholds: the engine, and the limits of images.
+      options: what the user asked for, for the manifest.
     """
 
     name: str
     output: str
-    bundle: Bundle
-    thresholds: tuple[float, ...]
-    overwrite: bool = False
-    max_failure_rate: float = 1.0
-    detached: bool = False
-    options: Mapping[str, Any] = field(default_factory=dict)
-    started: float = field(default_factory=time.time)
-    timings: Mapping[str, float] = field(default_factory=dict)
-    access: Access = field(default_factory=Access)
-    rendering: Rendering = NO_RENDERING
-    grid: Grid = NO_GRID
-    kept: tuple[KeptColumn, ...] = ()
-    settings: tuple[str | int, ...] = ()
+    detached: bool = field(default=False, kw_only=True)
+    started: float = field(default_factory=time.time, kw_only=True)
+    options: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     @property
     def manifest(self) -> str:
@@ -74,6 +55,48 @@ class Run:
     def staging(self) -> str:
         """Folder of files that are not yet committed."""
         return storage.join(self.output, f"{STAGING}{self.name}")
+
+    @property
+    def folder(self) -> str:
+        """Folder of the tables."""
+        return self.output
+
+    def relative(self, path: str) -> str:
+        """Return a path in the output relative to it."""
+        return path.removeprefix(self.output).lstrip("/")
+
+
+@dataclass(frozen=True)
+class Run(OutputRun):
+    """One run of the job, as all of its steps know it.
+
+    Attributes:
+      bundle: the model.
+      thresholds: least probability of a tag, one per label.
+      overwrite: whether rows of earlier runs are replaced instead of kept.
+      max_failure_rate: largest share of failures, 0 to 1, at which an overwrite still replaces them.
+      timings: seconds spent before the tagging, by phase, for the manifest.
+      access: how buckets are reached.
+      rendering: how rasters become pictures.
+      grid: how scenes are cut into windows.
+      kept: columns of the list that go into its rows.
+      settings: what decides its rows besides bundle and thresholds: the engine, and the limits of images.
+      rules: for tags, beyond the thresholds.
+      retagged: whether thresholds and rules are those that `scenetags retag` chose for the output.
+    """
+
+    bundle: Bundle
+    thresholds: tuple[float, ...]
+    overwrite: bool = False
+    max_failure_rate: float = 1.0
+    timings: Mapping[str, float] = field(default_factory=dict)
+    access: Access = field(default_factory=Access)
+    rendering: Rendering = NO_RENDERING
+    grid: Grid = NO_GRID
+    kept: tuple[KeptColumn, ...] = ()
+    settings: tuple[str | int, ...] = ()
+    rules: Rules = NO_RULES
+    retagged: bool = False
 
     @property
     def folder(self) -> str:
@@ -89,10 +112,6 @@ class Run:
         made_with = self.bundle.digest, self.thresholds, self.rendering, self.grid, self.settings, version("scenetags")
         rows = json.dumps([*made_with, columns, *self.kept])
         return storage.join(self.output, f"{SHADOW}{hashlib.sha256(rows.encode()).hexdigest()[:12]}")
-
-    def relative(self, path: str) -> str:
-        """Return a path in the output relative to it."""
-        return path.removeprefix(self.output).lstrip("/")
 
 
 @dataclass(frozen=True)

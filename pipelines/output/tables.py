@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pipelines import storage
 from pipelines.errors import ScenetagsError
+from pipelines.output.geography import with_extent
 from pipelines.output.run import TABLES
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS, dictionary_columns
 
@@ -28,6 +29,9 @@ FORMAT = {
     "write_page_checksum": True,
 }
 """How tables are written. Without checksums, most flipped bits in a file yield wrong rows and no error."""
+
+NO_ROWS = "no_rows.parquet"
+"""Name of the file of a table that never had a row."""
 
 _AT_ONCE = 8
 
@@ -69,6 +73,16 @@ def open_table(path: str) -> Iterator[pq.ParquetFile]:
             f"{path} is damaged or not a Parquet file ({reason})",
             "move it away, and `scenetags predict` tags its images again",
         ) from None
+
+
+def write_table(path: str, table: pa.Table) -> None:
+    """Write a new file.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    with storage.create(path) as file:
+        pq.write_table(with_extent(table), file, row_group_size=ROWS_PER_GROUP, **FORMAT)
 
 
 def count_rows(path: str) -> int:

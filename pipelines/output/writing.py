@@ -45,7 +45,7 @@ class PredictionTable:
         """
         rows = along_curve(rows) if run.grid else rows
         probabilities = np.stack([row.probabilities for row in rows])
-        tags = choose_tags(probabilities, run.bundle.labels, run.thresholds)
+        tags = choose_tags(probabilities, run.bundle.labels, run.thresholds, run.rules)
         table = make_table(prediction_columns(run), list(map(Tagged, rows, tags)), run)
         accounts = Accounts(
             predictions=len(rows),

@@ -1,30 +1,22 @@
-"""Make a page of windows on a map, which needs no network."""
+"""Make a page of windows on a map."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
-import json
 from collections.abc import Sequence
-from importlib import resources
-from string import Template
 from urllib.parse import urlsplit
 
 from pipelines.errors import printable
 from pipelines.output.footers import Footer
 from pipelines.results.map_data import STEPS, Packed
+from pipelines.results.pages import Parts, fill
 
-_SCRIPTS = ("data.js", "drawing.js", "controls.js")
+_PARTS = Parts("map.html", ("base.css", "map.css"), ("base.js", "data.js", "drawing.js", "controls.js"))
 
 
 def make_page(
     title: str, packed: Packed, footer: Footer, tags: Sequence[str], min_probability: float, basemap: str | None
 ) -> str:
     """Make the page.
-
-    Names come from strangers. On the page they are data: a policy of the page names the one script that may run, and
-    from where pictures may come.
 
     Args:
       title: of the page.
@@ -45,39 +37,10 @@ def make_page(
         "steps": STEPS,
         "model": printable(footer.bundle[:12]),
     }
-    script, style = "".join(map(_part, _SCRIPTS)), _part("map.css")
-    return Template(_part("map.html")).substitute(
-        title=html.escape(printable(title)),
-        policy=html.escape(_policy(script, style, basemap)),
-        style=style,
-        described=_in_script(described),
-        data=base64.b64encode(packed.data).decode(),
-        script=script,
-    )
-
-
-def _part(name: str) -> str:
-    return resources.files(__package__).joinpath("page", name).read_text("utf-8")
-
-
-def _policy(script: str, style: str, basemap: str | None) -> str:
-    """Allow the page what it needs, and nothing else: above all, no connection."""
-    script_hash, style_hash = (
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, style)
-    )
-    pictures = f" img-src {_origin(basemap)};" if basemap else ""
-    return (
-        f"default-src 'none'; script-src 'sha256-{script_hash}'; style-src 'sha256-{style_hash}';{pictures} "
-        "base-uri 'none'; form-action 'none'"
-    )
+    return fill(_PARTS, title, described, packed.data, _origin(basemap) if basemap else "")
 
 
 def _origin(basemap: str) -> str:
     """Return scheme, host and port of the address of tiles."""
     parts = urlsplit(basemap)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def _in_script(described: object) -> str:
-    """Write JSON that cannot end the script element that it stands in."""
-    return json.dumps(described, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines import storage
@@ -17,7 +18,7 @@ from pipelines.errors import ScenetagsError
 from pipelines.output.footers import Footer, read_footer
 from pipelines.output.manifest import MOST_BYTES, accounts_of
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, Accounts
-from pipelines.output.tables import ROWS_PER_GROUP, open_table, read_each
+from pipelines.output.tables import ROWS_PER_GROUP, count_rows, open_table, read_each
 
 
 class NoOutputError(ScenetagsError):
@@ -68,7 +69,7 @@ class Output:
 
         Raises:
           NoOutputError: there are none, scenetags did not write them, or they were made with several models,
-            thresholds or raster flags.
+            thresholds, rules or raster flags.
           OutputError: a file is damaged.
         """
         first: Footer | None = None
@@ -77,6 +78,7 @@ class Output:
             for what, one, other in (
                 ("models", first.bundle, footer.bundle),
                 ("thresholds", first.thresholds, footer.thresholds),
+                ("rules", first.rules, footer.rules),
                 ("raster flags", first.rendering, footer.rendering),
             ):
                 if one != other:
@@ -87,6 +89,49 @@ class Output:
             raise NoOutputError(f"{self.path} has no {PREDICTIONS}/*.parquet")
         return first
 
+    def schema(self) -> pa.Schema:
+        """Return the columns that any file of predictions has, with the metadata of the first.
+
+        Raises:
+          NoOutputError: there is no file, or a column has several types.
+          OutputError: a file is damaged.
+        """
+        schemas = list(read_each(self.path, _read_schema, self.prediction_files))
+        if not schemas:
+            raise NoOutputError(f"{self.path} has no {PREDICTIONS}/*.parquet")
+        try:
+            return pa.unify_schemas(schemas)
+        except pa.ArrowException as error:
+            reason = str(error).partition("\n")[0]
+            raise NoOutputError(f"{self.path} holds files whose columns differ: {reason}") from error
+
+    def count(self) -> tuple[int, int]:
+        """Count the predictions and the failures.
+
+        Raises:
+          NoOutputError: a file cannot be read.
+          OutputError: a file is damaged.
+        """
+        files = (self.prediction_files, self.failure_files)
+        predictions, failures = (sum(read_each(self.path, _count_rows, some)) for some in files)
+        return predictions, failures
+
+    def first_and_last(self) -> tuple[str, str]:
+        """Return the first and the last path of all predictions, in the order of their characters.
+
+        Raises:
+          NoOutputError: there are no predictions.
+          OutputError: a file is damaged.
+        """
+        ends: list[str] = []
+        for batch in self.pieces(pa.schema([("path", pa.string())])):
+            found = pc.min_max(batch.column("path")).as_py()
+            ends += [path for path in found.values() if path is not None]
+            ends = [min(ends), max(ends)] if ends else []
+        if not ends:
+            raise NoOutputError(f"{self.path} has no predictions")
+        return ends[0], ends[1]
+
     def predictions(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read all predictions, or some of their columns, in the order of the files.
 
@@ -96,12 +141,15 @@ class Output:
         """
         return self._read(PREDICTIONS, self.prediction_files, columns)
 
-    def pieces(self, fields: pa.Schema, missing: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
-        """Read some columns of all predictions piece by piece, so that memory holds only one.
+    def pieces(
+        self, fields: pa.Schema, missing: Sequence[str] = (), table: str = PREDICTIONS
+    ) -> Iterator[pa.RecordBatch]:
+        """Read some columns of a table piece by piece, so that memory holds only one.
 
         Args:
           fields: the columns, and the types that they are brought to.
           missing: columns among them that a file may lack; its rows have null in these.
+          table: `predictions`, of which there must be a file, or `failures`.
 
         Yields:
           Consecutive rows, at most `ROWS_PER_GROUP`, in the order of the files.
@@ -110,9 +158,9 @@ class Output:
           NoOutputError: there is no file, or one lacks a column.
           OutputError: a file is damaged, or a column has another type.
         """
-        if not self.prediction_files:
+        if table == PREDICTIONS and not self.prediction_files:
             raise NoOutputError(f"{self.path} has no {PREDICTIONS}/*.parquet")
-        for path in self.prediction_files:
+        for path in self.prediction_files if table == PREDICTIONS else self.failure_files:
             with _readable(path), open_table(path) as parquet:
                 there = _columns_there(path, parquet, set(fields.names) - set(missing))
                 columns = [name for name in fields.names if name in there]
@@ -129,7 +177,8 @@ class Output:
         Raises:
           NoOutputError: a file in `runs/` is not a manifest.
         """
-        return [_read_manifest(path) for path in storage.list_files(storage.join(self.path, RUNS), ".json")]
+        files = storage.list_files(storage.join(self.path, RUNS), ".json")
+        return list(read_each(self.path, _read_manifest, files))
 
     def _read(self, table: str, files: Sequence[str], columns: Sequence[str] | None) -> pa.Table:
         def read(path: str) -> pa.Table:
@@ -176,6 +225,16 @@ def _read_footer(path: str) -> Footer:
     return footer
 
 
+def _read_schema(path: str) -> pa.Schema:
+    with _readable(path), open_table(path) as parquet:
+        return parquet.schema_arrow
+
+
+def _count_rows(path: str) -> int:
+    with _readable(path):
+        return count_rows(path)
+
+
 def _columns_there(path: str, parquet: pq.ParquetFile, needed: Iterable[str]) -> list[str]:
     """Name the columns of a file.
 
@@ -215,6 +274,10 @@ def _read_manifest(path: str) -> Manifest:
     try:
         with _readable(path):
             described = json.loads(storage.read(path, MOST_BYTES))
-        return Manifest(described["run"], described["status"], accounts_of(described), described)
+        accounts = accounts_of(described)
+        counts = accounts.inputs, accounts.predictions, accounts.failures, accounts.skipped, accounts.empty
+        if not all(type(count) is int for count in counts):
+            raise TypeError("a count is no number")
+        return Manifest(described["run"], described["status"], accounts, described)
     except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise NoOutputError(f"{path} is not a manifest: {type(error).__name__} {error}") from error

@@ -10,12 +10,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
+from pipelines.commandline.printing import log
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.images import ImageError
 from pipelines.inference.ahead import Model
 from pipelines.inference.engines import check_engine
 from pipelines.job.tagging import TagImages
-from pipelines.output.compatible import check_output
+from pipelines.output.compatible import as_retagged, check_output
 from pipelines.output.lock import drop_shadows
 from pipelines.output.manifest import mark
 from pipelines.output.run import Accounts, Run
@@ -61,7 +62,7 @@ def run_job(run: Run, options: PredictOptions, beam_options: PipelineOptions) ->
     """
     begun = False
     try:
-        check_output(run)
+        run = _joining(run, options)
         drop_shadows(run)
         tagging = plan_tagging(run, options, beam_options)
         begun = True
@@ -82,8 +83,25 @@ def rehearse_job(run: Run, options: PredictOptions, beam_options: PipelineOption
       BundleError: the bundle has no model for the engine.
       OutputError: the output holds rows the run must not add to, or a damaged file.
     """
-    check_output(run)
+    run = _joining(run, options)
     rehearse(plan_tagging(run, options, beam_options), options, beam_options)
+
+
+def _joining(run: Run, options: PredictOptions) -> Run:
+    """Return the run as it may add to the output: tagging as the rows there, if those were retagged.
+
+    Raises:
+      OutputError: it may not.
+    """
+    joining = as_retagged(run, explicit=options.threshold is not None)
+    check_output(joining)
+    if (joining.thresholds, joining.rules) != (run.thresholds, run.rules):
+        log(
+            f"scenetags predict: {run.output} was retagged, so new images are tagged with its thresholds"
+            f"{f' and {joining.rules}' if joining.rules else ''}, not with those of {run.bundle.path}",
+            severity="INFO",
+        )
+    return joining
 
 
 def plan_tagging(run: Run, options: PredictOptions, beam_options: PipelineOptions) -> TagImages:

@@ -41,7 +41,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
             run_to_the_end(command, output)
             return
         assert command[1:3] == ["-m", "pipelines.predict"]
-        code = predict.main([*command[3:], f"--output={output}"])
+        code = predict.main(kill_runs._into(output, command)[3:])
         assert code == 0, f"the command ended with code {code}"
 
     monkeypatch.setattr(kill_runs, "_run_to_the_end", run)

@@ -43,7 +43,7 @@ function listScenes() {
 function drawLegend() {
   const legend = element("legend"), context = legend.getContext("2d");
   for (let k = 0; k < SHADES; k++) {
-    context.fillStyle = k / (SHADES - 1) >= threshold ? `rgb(${COLOURS[k].join()})` : "#d3d8dd";
+    context.fillStyle = k / (SHADES - 1) >= threshold ? `rgb(${COLOURS[k].join()})` : colour("bar");
     context.fillRect(k, 0, 1, legend.height);
   }
 }
@@ -135,6 +135,8 @@ function listen() {
   element("threshold").oninput = () => setThreshold(Number(element("threshold").value));
   element("reset").onclick = () => setThreshold(page.tags[tag].threshold);
   addEventListener("resize", () => { measure(); draw(); });
+  addEventListener("hashchange", readState);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { drawLegend(); draw(); });
 }
 
 function leftOut() {
@@ -143,6 +145,25 @@ function leftOut() {
   if (unplaced) lines.push(`windows that do not say where they lie: ${number(unplaced)}`);
   if (images) lines.push(`images that are no windows: ${number(images)}`);
   return lines.length ? `left out: ${lines.join("; ")}` : "";
+}
+
+function stateInWords() {
+  const kept = [["tag", page.tags[tag].name]];
+  if (threshold !== page.tags[tag].threshold) kept.push(["threshold", threshold]);
+  return [...kept, ["at", `${view.x.toFixed(7)},${view.y.toFixed(7)},${Math.log2(view.scale / ratio).toFixed(2)}`]];
+}
+
+// Show what the address says, or everything.
+function readState() {
+  const given = readAddress(), least = Number(given.get("threshold")), at = (given.get("at") || "").split(",").map(Number);
+  setTag(Math.max(0, page.tags.findIndex(({ name }) => name === given.get("tag"))));
+  if (given.has("threshold") && least >= 0 && least <= 1) setThreshold(least);
+  if (at.length === 3 && at.every(Number.isFinite)) {
+    view = { x: at[0], y: at[1], scale: Math.max(64, Math.min(MOST_PIXELS_WIDE, ratio * 2 ** at[2])) };
+    draw();
+  } else {
+    fit(everything());
+  }
 }
 
 async function start() {
@@ -154,7 +175,6 @@ async function start() {
   element("source").textContent = `${credit}scenetags, model ${page.model}`;
   measure();
   listen();
-  setTag(0);
-  fit(everything());
+  readState();
 }
 start().catch((error) => { element("count").textContent = String(error.message || error); });

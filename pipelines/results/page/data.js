@@ -1,24 +1,9 @@
-"use strict";
-
 // What the page holds: windows of scenes, where they lie, and how probable tags are in them.
 
-const page = JSON.parse(document.getElementById("described").textContent);
-const element = (id) => document.getElementById(id);
 const { windows: WINDOWS, rings: RINGS, vertices: VERTICES } = page.sizes;
 
 async function unpack() {
-  if (typeof DecompressionStream === "undefined") throw new Error("this page needs a browser of 2023 or later");
-  const node = element("data"), text = atob(node.textContent), bytes = new Uint8Array(text.length);
-  for (let k = 0; k < text.length; k++) bytes[k] = text.charCodeAt(k);
-  node.remove();
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const data = await new Response(stream).arrayBuffer();
-  let start = 0;
-  const take = (Kind, length) => {
-    const array = new Kind(data, start, length);
-    start += array.byteLength;
-    return array;
-  };
+  const take = await inflate();
   const probabilities = page.tags.map(() => take(Float32Array, WINDOWS));
   return { probabilities, places: take(Int32Array, 4 * WINDOWS), rings: take(Int32Array, WINDOWS),
     sizes: take(Int32Array, RINGS), corners: take(Uint16Array, 2 * VERTICES) };

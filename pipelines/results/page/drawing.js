@@ -143,10 +143,7 @@ function colour() {
   layer.getContext("2d").putImageData(picture, 0, 0);
 }
 
-function shorten(text, most) { return text.length > most ? "…" + text.slice(1 - most) : text; }
 function sceneName(scene) { return shorten(scene.name.replace(/\/+$/, "").split("/").pop() || scene.name, 40); }
-function percent(probability) { return `${(100 * probability).toFixed(1)}\u00a0%`; }
-function number(count) { return count.toLocaleString("en"); }
 
 function toX(x) { return (x - view.x) * view.scale + width / 2; }
 function toY(y) { return (y - view.y) * view.scale + height / 2; }
@@ -168,12 +165,12 @@ function drawScenes() {
     }
   }
   context.lineWidth = 1.5 * ratio;
-  context.strokeStyle = "#1f2933";
+  context.strokeStyle = colour("ink");
   context.stroke();
   // So small that they would be overlooked: squares in the colour of their most probable window, of which only the most
   // probable one is drawn where several would hide each other.
   for (const { scene, x, y } of [...small.values()].sort((one, other) => one.scene.most - other.scene.most)) {
-    context.fillStyle = scene.count ? `rgb(${COLOURS[Math.round(scene.most * (SHADES - 1))].join()})` : "#d3d8dd";
+    context.fillStyle = scene.count ? `rgb(${COLOURS[Math.round(scene.most * (SHADES - 1))].join()})` : colour("bar");
     context.fillRect(x, y, side, side);
     context.strokeRect(x, y, side, side);
   }
@@ -191,9 +188,9 @@ function drawNames(context) {
     if (taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1])) continue;
     taken.push(box);
     context.lineWidth = 3 * ratio;
-    context.strokeStyle = "#ffffffdd";
+    context.strokeStyle = `${colour("card")}dd`;
     context.strokeText(text, x, y);
-    context.fillStyle = "#1f2933";
+    context.fillStyle = colour("ink");
     context.fillText(text, x, y);
   }
 }
@@ -239,6 +236,7 @@ function drawNow() {
   colour();
   drawScenes();
   drawGround();
+  keepInAddress(stateInWords);
   // For measurements.
   element("map").dataset.milliseconds = (performance.now() - started).toFixed(1);
 }

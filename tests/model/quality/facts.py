@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from model.labels import Finding
 from model.quality.facts import Data, Facts, Network, Training
 from model.quality.history import Epoch
 from model.quality.thresholds import Thresholds
+from pipelines.labels import Finding
 
 # Some labels that Markdown would read something into, and one that is never held out.
 LABELS = ("primary", "a|b", "*bold*", "_under_score_", "`tick` <b>", "rare")

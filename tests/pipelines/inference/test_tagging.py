@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
 
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pipelines.inference.rules import Rules, read_rules
 from pipelines.inference.tagging import Predictor, choose_tags
 from pipelines.records import Failure, Image, ImageRef, Prediction
 
@@ -106,3 +111,36 @@ def test_no_images_need_no_engine() -> None:
 
     assert list(Predictor(engine).predict([])) == []
     assert engine.calls == 0
+
+
+LABELS = ("a", "b", "c", "d")
+SOME = st.lists(st.sampled_from(LABELS), unique=True).map(tuple)
+
+
+def tags_by_hand(probabilities: Mapping[str, float], rules: Rules) -> tuple[str, ...]:
+    """Choose the tags of one image as the documentation words it; the threshold is 0.5."""
+    tags = [label for label in LABELS if probabilities[label] >= 0.5]
+    for group in (*rules.exclusive, rules.alone):
+        those = [tag for tag in tags if tag in group]
+        best = max(those, key=lambda tag: (probabilities[tag], -LABELS.index(tag)), default=None)
+        tags = [tag for tag in tags if tag not in group or tag == best]
+    return tuple([tag for tag in tags if tag in rules.alone] or tags)
+
+
+@given(
+    st.lists(st.tuples(*[st.sampled_from((0.0, 0.25, 0.5, 0.75, 1.0))] * len(LABELS)), max_size=8),
+    st.builds(Rules, st.lists(SOME, max_size=3).map(tuple), SOME),
+)
+def test_of_labels_that_exclude_one_another_the_most_probable_is_kept_and_some_stand_alone(
+    probabilities: list[tuple[float, ...]], rules: Rules
+) -> None:
+    chosen = choose_tags(np.array(probabilities, np.float32).reshape(-1, len(LABELS)), LABELS, [0.5] * 4, rules)
+
+    assert chosen == [tags_by_hand(dict(zip(LABELS, row, strict=True)), rules) for row in probabilities]
+    assert read_rules(json.loads(json.dumps(rules.described())), LABELS) == rules
+
+
+@pytest.mark.parametrize("described", [7, {}, {"exclusive": 1, "alone": []}, {"exclusive": [], "alone": ["x"]}])
+def test_rules_that_are_none_are_refused(described: object) -> None:
+    with pytest.raises(ValueError, match="rules"):
+        read_rules(described, LABELS)

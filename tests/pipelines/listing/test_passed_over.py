@@ -16,6 +16,7 @@ from pipelines.listing import list_images
 from pipelines.listing.names import BUNDLE_FILES, BUNDLE_PICTURES, is_image, is_written
 from pipelines.output.lock import LOCK
 from pipelines.output.run import new_run_name
+from pipelines.output.tables import NO_ROWS
 from tests.conftest import Bucket
 
 
@@ -163,7 +164,7 @@ def test_what_runs_write_into_a_bucket_is_neither_listed_nor_counted(bucket: Buc
 
 
 def test_what_is_not_counted_is_named_as_runs_and_training_name_it() -> None:
-    written = (*BUNDLE_FILES, LITERT_MODEL, MODEL_CARD, LOCK, f"{new_run_name()}.json")
+    written = (*BUNDLE_FILES, LITERT_MODEL, MODEL_CARD, LOCK, NO_ROWS, f"{new_run_name()}.json")
     assert all(map(is_written, written))
 
 

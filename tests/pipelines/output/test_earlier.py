@@ -14,7 +14,7 @@ import pytest
 from pipelines.output.commit import commit
 from pipelines.output.earlier import EarlierRow, EarlierRows, read_earlier
 from pipelines.output.run import FAILURES, PREDICTIONS, Run, Wave
-from pipelines.output.tables import OutputError, open_table
+from pipelines.output.tables import NO_ROWS, OutputError, open_table
 from pipelines.records import digest_path
 from tests.pipelines.output.rows import FIRST, Rows, stage, written
 
@@ -24,7 +24,7 @@ def put(run: Run, rows: Rows) -> None:
 
 
 def only_file(run: Run, table: str) -> str:
-    [file] = Path(run.output, table).iterdir()
+    [file] = (file for file in Path(run.output, table).iterdir() if file.name != NO_ROWS)
     return f"{table}/{file.name}"
 
 

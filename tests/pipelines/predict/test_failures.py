@@ -141,14 +141,14 @@ def test_images_beyond_the_limits_are_failures_with_a_reason(run: Predict, chips
 
 
 @on_both_runners
-def test_failures_alone_leave_no_predictions_folder(run: Predict, tmp_path: Path) -> None:
+def test_failures_alone_leave_no_predictions(run: Predict, tmp_path: Path) -> None:
     (tmp_path / "chips").mkdir()
     (tmp_path / "chips/empty.jpg").write_bytes(b"")
 
     assert run() == 3
 
     assert failed(tmp_path / "out") == {"empty.jpg": "empty file"}
-    assert not (tmp_path / "out/predictions").exists()
+    assert rows(tmp_path / "out") == []
 
 
 def test_unbalanced_accounts_end_with_code_4(
@@ -200,6 +200,6 @@ def test_names_lost_on_their_way_into_the_pipeline_end_with_code_4(
 @on_both_runners
 def test_real_analytic_tiffs_are_refused_with_a_reason(run: Predict, tmp_path: Path, planet: Path) -> None:
     assert run(input=planet / "tif") == 3
-    assert not (tmp_path / "out/predictions").exists()
+    assert rows(tmp_path / "out") == []
     assert len(failed(tmp_path / "out")) == 6
     assert all("16-bit multi-band TIFF" in reason for reason in failed(tmp_path / "out").values())

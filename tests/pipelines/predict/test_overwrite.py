@@ -46,7 +46,7 @@ def test_after_a_stopped_overwrite_the_plain_command_continues_with_the_old_rows
 
     assert manifest(tmp_path / "out")["skipped"] == 10
     assert rows(tmp_path / "out") == old
-    assert sorted(os.listdir(tmp_path / "out")) == ["predictions", "runs"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["failures", "predictions", "runs"]
 
 
 def test_another_bundle_is_refused_unless_it_may_overwrite(

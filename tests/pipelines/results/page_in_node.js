@@ -19,7 +19,11 @@ function makeElement() {
 const elements = { described: { textContent: inside("described") }, data: { textContent: inside("data"), remove() {} } };
 const frames = [];
 Object.assign(globalThis, {
-  document: { getElementById: (id) => (elements[id] ??= makeElement()), createElement: makeElement },
+  document: { getElementById: (id) => (elements[id] ??= makeElement()), createElement: makeElement, documentElement: null },
+  getComputedStyle: () => ({ getPropertyValue: () => "" }),
+  matchMedia: () => ({ addEventListener() {} }),
+  location: { hash: "" },
+  history: { replaceState() {} },
   devicePixelRatio: 1,
   addEventListener() {},
   requestAnimationFrame: (act) => frames.push(act),

@@ -70,7 +70,7 @@ def write_rows(
 ) -> None:
     """Write a file of predictions whose columns are those of the first row."""
     types = {
-        **dict.fromkeys(("path", "scene"), pa.string()),
+        **dict.fromkeys(("path", "scene", "fingerprint", "model", "run"), pa.string()),
         **dict.fromkeys(("width", "height", "col_off", "row_off"), pa.int32()),
         **dict.fromkeys(probability_columns(TAGS).values(), pa.float32()),
         "tags": pa.list_(pa.string()),

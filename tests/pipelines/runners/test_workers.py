@@ -255,4 +255,8 @@ def test_a_job_that_is_interrupted_commits_nothing_and_is_done_by_the_next_one(
     assert predict.main(flags) == 0
     assert len(rows_by_path(out)) == count
     # Beam's own job service goes on with a job that was cancelled, and what it still writes is never committed.
-    assert sorted(name for name in os.listdir(out) if not name.startswith("_staging")) == ["predictions", "runs"]
+    assert sorted(name for name in os.listdir(out) if not name.startswith("_staging")) == [
+        "failures",
+        "predictions",
+        "runs",
+    ]

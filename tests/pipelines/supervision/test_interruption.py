@@ -88,7 +88,7 @@ def test_a_signal_commits_what_is_finished_and_the_same_command_resumes(
     done = tagged(output)
     assert 0 < len(done) < CHIPS
     assert f"{len(done):,} images are committed to {output}; run the same command again to resume" in said
-    assert sorted(os.listdir(output)) == ["predictions", "runs"]
+    assert sorted(os.listdir(output)) == ["failures", "predictions", "runs"]
 
     assert predict.main([*flags, *IN_ONE_WAVE]) == 0
     assert f"{len(done):,} skipped as already tagged" in capsys.readouterr().out
@@ -159,7 +159,7 @@ def test_the_lock_of_a_killed_run_blocks_nobody(start: Start, flags: list[str], 
 
     assert predict.main([*flags, *IN_ONE_WAVE]) == 0
     assert len(tagged(output)) == CHIPS
-    assert sorted(os.listdir(output)) == ["predictions", "runs"]
+    assert sorted(os.listdir(output)) == ["failures", "predictions", "runs"]
 
 
 def test_a_second_signal_ends_a_run_that_does_not_come_to_the_first(tmp_path: Path, bundle_path: str) -> None:

@@ -47,7 +47,7 @@ def test_a_bucket_gives_the_same_rows_as_a_folder(
     assert in_bucket(everywhere, *runner, "--overwrite", threshold=0.9) == 0
     assert len(rows(output)) == CHIPS + 1
     folders = [folder.rpartition("/")[2] for folder in storage.list_folders(output)]
-    assert folders == ["predictions", "runs"], "something was left behind"
+    assert folders == ["failures", "predictions", "runs"], "something was left behind"
     assert storage.list_files(output) == [], "the lock was left behind"
 
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from model.labels import spelling
-from model.labels.findings import Finding, LabelError, shown, some_names
 from pipelines.images.formats import ENDINGS
+from pipelines.labels import spelling
+from pipelines.labels.findings import Finding, LabelError, shown, some_names
 
 _MARKS = {"1": True, "1.0": True, "true": True, "yes": True, "0": False, "0.0": False, "false": False, "no": False}
 _TAG_SEPARATORS = ";|,"

@@ -12,8 +12,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model import labels
-from model.labels import Row, spelling
+from pipelines import labels
+from pipelines.labels import Row, spelling
 
 NAMES = st.text(
     st.one_of(st.sampled_from(" ,;|\"'#%[]é\u0301ß"), st.characters(exclude_categories=("C", "Z"))), min_size=1

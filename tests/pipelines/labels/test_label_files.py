@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from model import labels
-from tests.model.labels.reading import Write, findings_of, refusal, tags_of
+from pipelines import labels
+from tests.pipelines.labels.reading import Write, findings_of, refusal, tags_of
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])

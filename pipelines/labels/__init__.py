@@ -1,8 +1,8 @@
 """Read label files, match their rows with images, and report what is wrong with either."""
 
-from model.labels.file import LabelFile, Row, read_labels
-from model.labels.findings import NAMES_SHOWN, Finding, LabelError, some_names
-from model.labels.match import LabelledImages, find_images, match, multi_hot, vocabulary
+from pipelines.labels.file import LabelFile, Row, read_labels
+from pipelines.labels.findings import NAMES_SHOWN, Finding, LabelError, some_names
+from pipelines.labels.match import LabelledImages, find_images, match, multi_hot, vocabulary
 
 __all__ = [
     "NAMES_SHOWN",

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.labels.file import Row
-from model.labels.findings import Finding, LabelError, shown, some_names
 from pipelines.images.formats import ENDINGS
 from pipelines.images.hidden import hides
+from pipelines.labels.file import Row
+from pipelines.labels.findings import Finding, LabelError, shown, some_names
 
 Components = tuple[str, ...]
 

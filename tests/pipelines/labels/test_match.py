@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import labels
-from model.labels import Row
+from pipelines import labels
+from pipelines.labels import Row
 
 
 def rows_of(*names: str) -> list[Row]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from model import labels
-from model.labels import Finding, LabelFile, spelling
+from pipelines import labels
+from pipelines.labels import Finding, LabelFile, spelling
 
 BLANKS = ["", " ", "\t", "\u00a0", "\u3000", "\u200b", "\ufeff", " \u200b ", "\u200e\u2060"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model import labels
+from pipelines import labels
 
 Write = Callable[..., Path]
 

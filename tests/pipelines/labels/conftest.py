@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.model.labels.reading import Write
+from tests.pipelines.labels.reading import Write
 
 
 @pytest.fixture

@@ -1,0 +1,52 @@
+"""Give each table a file even while it has no rows: readers fail on a folder without files, or find no columns."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+
+from pipelines import storage
+from pipelines.output.footers import FOOTER
+from pipelines.output.journal import Move
+from pipelines.output.run import FAILURES, PREDICTIONS, Run
+from pipelines.output.schema import FAILURE_COLUMNS, make_schema, prediction_columns
+from pipelines.output.tables import NO_ROWS, open_table, write_table
+
+
+def stage_columns(run: Run, moves: Sequence[Move], deletions: Iterable[str]) -> list[Move]:
+    """Write a file without rows for each table that would have no file, or only one with the columns of another model.
+
+    Args:
+      run: the run.
+      moves: of other files into the output.
+      deletions: of files from it.
+
+    Returns:
+      The ways of these files into the output.
+
+    Raises:
+      OSError: the output cannot be read or written.
+    """
+    arriving, going = {move.target for move in moves}, set(deletions)
+    staged = []
+    for table, columns in ((PREDICTIONS, prediction_columns(run)), (FAILURES, FAILURE_COLUMNS)):
+        there = map(run.relative, storage.list_files(storage.join(run.output, table), ".parquet"))
+        files = {file for file in (*there, *arriving) if posixpath.dirname(file) == table} - (going - arriving)
+        target, schema = posixpath.join(table, NO_ROWS), make_schema(columns, run)
+        if target in files and _has_columns(storage.join(run.output, target), schema):
+            continue
+        if target in files or not files:
+            source = storage.join(run.staging, table, NO_ROWS)
+            write_table(source, schema.empty_table())
+            staged.append(Move(run.relative(source), target))
+    return staged
+
+
+def _has_columns(path: str, schema: pa.Schema) -> bool:
+    """Return whether a file has these columns, made with the same model and flags."""
+    footer = FOOTER.encode()
+    with open_table(path) as parquet:
+        theirs = parquet.schema_arrow
+    return bool(theirs.equals(schema) and theirs.metadata.get(footer) == schema.metadata[footer])

@@ -1,0 +1,235 @@
+"""`scenetags query`: find images by their tags, and list, copy or hand them over."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from pipelines import storage
+from pipelines.commandline.files import open_bytes, open_named
+from pipelines.commandline.flags import add_anonymous
+from pipelines.commandline.parser import Parser, UsageError, print_error
+from pipelines.commandline.printing import log, show, to_output
+from pipelines.errors import ExitCode, ScenetagsError
+
+if TYPE_CHECKING:
+    from pipelines.results.copying import Outcome
+    from pipelines.results.selection import Selection
+
+_DESCRIPTION = """\
+Find the images whose tags fit an expression, and list, copy or hand them over.
+
+An expression has labels of the model, and, or, not, and parentheses; without one, all images are found. Labels with
+spaces, or named like one of these words, stand in quotes. Images that failed have no tags, and are never found.
+"""
+
+_EPILOG = """\
+examples:
+  scenetags query tagged/ "road and not cloudy"
+  scenetags query tagged/ 'mine or "bare ground"' --min mine=0.8 --csv mines.csv
+  scenetags query gs://results/amazon "habitation" --copy_to review/
+  scenetags query tagged/ "not (clear or haze)" --paths | xargs -d '\\n' ls -l
+
+exit codes:
+  0  done, also if no image was found
+  1  some images could not be copied or linked, and each of them is named; all others are there
+  2  wrong usage, or no output that can be read
+  130  interrupted by Ctrl-C; the same command resumes a copy
+"""
+
+_NAME = "scenetags query"
+_ROWS, _TAGS, _REASONS = 10, 20, 10
+"""Shown at most."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    try:
+        flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+        _check(flags)
+        storage.use(storage.Access(anonymous=flags.anonymous))
+        return _query(flags)
+    except ScenetagsError as error:
+        return print_error(_NAME, error)
+
+
+def _parser() -> Parser:
+    parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
+    parser.add_argument("output", metavar="OUTPUT", help="the --output of predict, local or in a bucket")
+    parser.add_argument("expression", metavar="EXPRESSION", nargs="?", help='e.g. "road and not cloudy"')
+    for flag, meaning in (("--min", "at least"), ("--max", "at most")):
+        parser.add_argument(
+            flag,
+            action="append",
+            default=[],
+            type=_read_bound,
+            metavar="LABEL=P",
+            help=f"only images for which the probability of the label is {meaning} P, 0 to 1; can be repeated",
+        )
+    group = parser.add_argument_group("what to do with the images (default: show counts and the first of them)")
+    one = group.add_mutually_exclusive_group()
+    one.add_argument("--csv", metavar="FILE", help="write their rows as CSV; - for standard output")
+    one.add_argument("--parquet", metavar="FILE", help="write their rows as Parquet")
+    one.add_argument("--paths", action="store_true", help="print their paths, one a line")
+    one.add_argument(
+        "--copy_to",
+        metavar="DIR",
+        help="copy them into a folder, local or in a bucket, with their sub-folders; members of archives become "
+        "files, and a scene is copied as a whole if any of its windows is found. What is there stays, so that the same "
+        "command resumes",
+    )
+    one.add_argument("--link_to", metavar="DIR", help="likewise, but make symbolic links; for local files")
+    one.add_argument("--fiftyone", metavar="FILE.json", help="write labels for FiftyOne")
+    one.add_argument("--label_studio", metavar="FILE.json", help="write tasks with predictions for Label Studio")
+    one.add_argument("--sql", action="store_true", help="print the statement that finds them, for DuckDB's shell")
+    add_anonymous(parser, "read public buckets without credentials")
+    return parser
+
+
+def _read_bound(text: str) -> tuple[str, float]:
+    label, sign, bound = text.rpartition("=")
+    try:
+        probability = float(bound)
+    except ValueError:
+        probability = math.nan
+    if not sign or not label or not 0 <= probability <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not LABEL=P with a probability from 0 to 1, e.g. road=0.8")
+    return label, probability
+
+
+def _check(flags: argparse.Namespace) -> None:
+    for flag, path in (("--fiftyone", flags.fiftyone), ("--label_studio", flags.label_studio)):
+        if path is not None and (storage.is_remote(path) or not path.lower().endswith(".json")):
+            raise UsageError(f"{flag} {path} is not a local .json file")
+    for flag, path in (("--csv", flags.csv), ("--parquet", flags.parquet), ("--copy_to", flags.copy_to)):
+        if path is not None and (hint := storage.hint_at_scheme(path)):
+            raise UsageError(f"{flag} {path} would be on this machine", hint)
+        if path is not None and not storage.can_be_written(storage.plain(path)):
+            raise UsageError(
+                f"{flag} {path} cannot be written to", f"give a local path, or one in {' or '.join(storage.BUCKETS)}"
+            )
+    if flags.link_to is not None and storage.is_remote(flags.link_to):
+        raise UsageError(f"--link_to {flags.link_to} is not a local folder", "use --copy_to")
+
+
+def _query(flags: argparse.Namespace) -> int:
+    try:
+        # Imported here: NumPy, Arrow and DuckDB would make `--help` slow.
+        from pipelines.results.selection import select
+    except ModuleNotFoundError as error:
+        if error.name != "duckdb":
+            raise
+        raise UsageError("duckdb is not installed", "run pip install 'scenetags[results]'") from error
+    from pipelines.results.outputs import open_output
+
+    selection = select(open_output(flags.output), flags.expression, dict(flags.min), dict(flags.max))
+    if flags.sql:
+        show(*selection.statement().split("\n"))
+    elif flags.paths:
+        _print_paths(selection)
+    elif flags.copy_to is not None or flags.link_to is not None:
+        return _copy(selection, flags)
+    elif flags.csv or flags.parquet or flags.fiftyone or flags.label_studio:
+        _write(selection, flags)
+    else:
+        show(*_describe(selection))
+    return ExitCode.DONE
+
+
+def _write(selection: Selection, flags: argparse.Namespace) -> None:
+    from pipelines.results.handing_over import label_studio_interface, write_fiftyone, write_label_studio
+    from pipelines.results.tables import write_csv, write_parquet
+
+    if flags.csv == "-":
+        with to_output():
+            write_csv(selection, sys.stdout.buffer)
+        return
+    if flags.csv or flags.parquet:
+        flag, write = ("--csv", write_csv) if flags.csv else ("--parquet", write_parquet)
+        path = flags.csv or flags.parquet
+        with open_bytes(flag, path) as file:
+            rows = write(selection, file)
+    else:
+        flag, hand_over = ("--fiftyone", write_fiftyone) if flags.fiftyone else ("--label_studio", write_label_studio)
+        path = flags.fiftyone or flags.label_studio
+        with open_named(flag, path) as text:
+            rows = hand_over(selection, text)
+    show(f"{path}: {rows:,} images")
+    if flags.label_studio:
+        show(f"labelling interface: {label_studio_interface(selection)}")
+
+
+def _print_paths(selection: Selection) -> None:
+    paths = [path for batch in selection.read(["path"]) for path in batch.column("path").to_pylist()]
+    broken = next((path for path in paths if "\n" in path or "\r" in path), None)
+    if broken is not None:
+        raise UsageError(f"{broken!r} has a line break, which a list of lines cannot hold", "use --csv or --parquet")
+    if sys.stdout.isatty():
+        show(*paths)
+        return
+    with to_output():
+        # As they are: for another program, nothing is escaped.
+        sys.stdout.buffer.write("".join(f"{path}\n" for path in paths).encode())
+        sys.stdout.buffer.flush()
+
+
+def _copy(selection: Selection, flags: argparse.Namespace) -> int:
+    from pipelines.results.copying import copy, find_copies, link
+
+    folder = flags.link_to if flags.copy_to is None else flags.copy_to
+    target = storage.normalize(folder)
+    copies = find_copies(selection)
+    outcomes = link(copies, target) if flags.copy_to is None else copy(copies, target)
+    done: Counter[bool] = Counter()
+    failed: list[Outcome] = []
+    for outcome in tqdm(outcomes, total=len(copies.named), unit=" files", disable=None, leave=False):
+        if outcome.reason:
+            failed.append(outcome)
+        else:
+            done[outcome.made] += 1
+    made = "linked" if flags.copy_to is None else "copied"
+    show(f"{folder}: {done[True]:,} {made}, {done[False]:,} already there, {len(failed):,} failed")
+    if copies.rows != len(copies.named):
+        show(f"  {copies.rows:,} images were found, in {len(copies.named):,} files: windows are parts of their scene")
+    for outcome in failed[:_REASONS]:
+        log(f"{_NAME}: {outcome.source}: {outcome.reason}")
+    if len(failed) > _REASONS:
+        log(f"{_NAME}: and {len(failed) - _REASONS:,} more")
+    return ExitCode.STOPPED if failed else ExitCode.DONE
+
+
+def _describe(selection: Selection) -> Iterator[str]:
+    """Show the first images with the probabilities that were asked about, and counts."""
+    columns = selection.probabilities
+    widths = [max(len(label), 5) for label in selection.labels]
+    found, tags = 0, Counter[str]()
+    for batch in selection.read(["path", "tags", *columns]):
+        if found < _ROWS:
+            if not found and batch.num_rows:
+                yield "  ".join(
+                    [*(f"{label:>{width}}" for label, width in zip(selection.labels, widths, strict=True)), "path"]
+                )
+            for row in batch.slice(0, _ROWS - found).to_pylist():
+                shown = (f"{row[column]:>{width}.3f}" for column, width in zip(columns, widths, strict=True))
+                yield "  ".join([*shown, row["path"]])
+        found += batch.num_rows
+        tags.update(tag for chosen in batch.column("tags").to_pylist() for tag in chosen)
+    predictions, failures = selection.output.count()
+    if found > _ROWS:
+        yield f"and {found - _ROWS:,} more"
+    share = f" ({found / predictions:.1%})" if predictions else ""
+    yield f"found: {found:,} of {predictions:,} images{share}"
+    if tags:
+        yield f"tags: {', '.join(f'{tag} {count:,}' for tag, count in tags.most_common(_TAGS))}"
+    if failures:
+        yield f"failures: {failures:,}, without tags"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""Write the statements that load an output into a database, from the columns that its files have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from pipelines import storage
+from pipelines.errors import ScenetagsError
+from pipelines.output.geography import GEOMETRY
+from pipelines.output.run import FAILURES, PREDICTIONS
+from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS, column_types
+from pipelines.results import sql
+from pipelines.results.outputs import Output
+
+_PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_DOCUMENTED = {
+    column.name: column.documentation.replace("`", "")
+    for column in (*FAILURE_COLUMNS, *SCENE_COLUMNS, *PREDICTION_COLUMNS)
+}
+
+
+class DdlError(ScenetagsError):
+    """An output that an engine cannot load."""
+
+
+class _Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+      name: in the files.
+      type: in the files.
+      documentation: in one line, without quotes.
+    """
+
+    name: str
+    type: pa.DataType
+    documentation: str
+
+
+class _Table(NamedTuple):
+    """A table of an output.
+
+    Attributes:
+      name: of its folder, and in the database.
+      folder: where an engine finds its files.
+      columns: that they have.
+    """
+
+    name: str
+    folder: str
+    columns: Sequence[_Column]
+
+
+class _Engine(NamedTuple):
+    """A database.
+
+    Attributes:
+      title: its name.
+      schemes: of the places whose files it reads; with an empty one, also files of this machine.
+      write: writes the statements that load a table.
+    """
+
+    title: str
+    schemes: Sequence[str]
+    write: Callable[[_Table], Iterator[str]]
+
+
+def write_ddl(output: Output, engine: str, location: str | None = None) -> list[str]:
+    """Write the statements that load an output.
+
+    Args:
+      output: the output.
+      engine: a name in `ENGINES`.
+      location: where the engine finds the output, if that is elsewhere.
+
+    Returns:
+      Lines without line breaks of their own.
+
+    Raises:
+      DdlError: the engine cannot read files there, or takes no column of a name or type that the files have.
+      NoOutputError, OutputError: the files cannot be read.
+    """
+    chosen = ENGINES[engine]
+    place = location or output.path
+    if not place.startswith(tuple(filter(None, chosen.schemes))) and (
+        storage.is_remote(place) or "" not in chosen.schemes
+    ):
+        readable = " or ".join(scheme or "this machine" for scheme in chosen.schemes)
+        raise DdlError(
+            f"{place}: {chosen.title} reads files in {readable} alone",
+            "copy the output there, and say where it is with --location",
+        )
+    predictions = _describe(output.schema(), output.footer().columns)
+    failures = _describe(column_types(FAILURE_COLUMNS), {})
+    tables = [
+        _Table(name, storage.join(place, name), columns)
+        for name, columns, files in (
+            (PREDICTIONS, predictions, output.prediction_files),
+            (FAILURES, failures, output.failure_files),
+        )
+        # Earlier releases wrote none where there were no rows.
+        if files
+    ]
+    return [line for table in tables for line in chosen.write(table)]
+
+
+def _describe(schema: pa.Schema, columns: Mapping[str, str]) -> list[_Column]:
+    labels = {column: label for label, column in columns.items()}
+    return [
+        _Column(field.name, field.type, _harmless(_document(field.name, labels.get(field.name)))) for field in schema
+    ]
+
+
+def _document(name: str, label: str | None) -> str:
+    return _DOCUMENTED.get(name, "") if label is None else f"probability of {label}, 0 to 1"
+
+
+def _harmless(text: str) -> str:
+    """Replace what could end a text in SQL, whatever the engine."""
+    plain = text.replace("'", "’")
+    return "".join(character if character.isprintable() and character not in '"\\' else " " for character in plain)
+
+
+class _Types(NamedTuple):
+    """How an engine names types.
+
+    Attributes:
+      names: by the names that Arrow gives them.
+      items: of a list, with `{}` in the place of its items' type; or the one type of all lists.
+      fields: of a struct, likewise with `{}` in the place of its fields.
+      field: of a struct, its name and its type.
+    """
+
+    names: Mapping[str, str]
+    items: str
+    fields: str = ""
+    field: str = "{} {}"
+
+    def name(self, column: str, kind: pa.DataType) -> str:
+        if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind):
+            return self.items.format(self.name(column, kind.value_type))
+        if pa.types.is_struct(kind) and self.fields:
+            inner = ", ".join(self.field.format(field.name, self.name(column, field.type)) for field in kind)
+            return self.fields.format(inner)
+        plain = str(kind).partition("[")[0]
+        if plain not in self.names:
+            raise DdlError(f"column {column} has the type {kind}, for which there is no other here", "leave it out")
+        return self.names[plain]
+
+
+_KINDS = ("string", "int32", "int64", "halffloat", "float", "double", "bool", "date32", "timestamp", "binary")
+
+
+def _types(*names: str) -> Mapping[str, str]:
+    return dict(zip(_KINDS, names, strict=True))
+
+
+_BIGQUERY = _Types(
+    _types("STRING", "INT64", "INT64", "FLOAT64", "FLOAT64", "FLOAT64", "BOOL", "DATE", "TIMESTAMP", "BYTES"),
+    "ARRAY<{}>",
+    "STRUCT<{}>",
+)
+_HIVE = _Types(
+    _types("string", "int", "bigint", "float", "float", "double", "boolean", "date", "timestamp", "binary"),
+    "array<{}>",
+    "struct<{}>",
+    "{}: {}",
+)
+_SNOWFLAKE = _Types(
+    _types("VARCHAR", "INTEGER", "BIGINT", "FLOAT", "FLOAT", "FLOAT", "BOOLEAN", "DATE", "TIMESTAMP_TZ", "BINARY"),
+    "ARRAY",
+    "OBJECT",
+)
+_POSTGRES = _Types(
+    _types("text", "integer", "bigint", "real", "real", "double precision", "boolean", "date", "timestamptz", "bytea"),
+    "{}[]",
+)
+
+
+def _bigquery(table: _Table) -> Iterator[str]:
+    types = {GEOMETRY: "GEOGRAPHY"}
+    lines = (
+        f"{_plain(column, 'BigQuery')} {types.get(column.name) or _BIGQUERY.name(column.name, column.type)}"
+        f" OPTIONS (description = '{column.documentation}')"
+        for column in table.columns
+    )
+    yield f"LOAD DATA OVERWRITE {table.name} ("
+    yield from _listed(lines)
+    yield ")"
+    yield f"FROM FILES (format = 'PARQUET', enable_list_inference = TRUE, uris = ['{_place(table)}/*.parquet']);"
+
+
+def _hive(table: _Table, title: str) -> Iterator[str]:
+    """Write the columns of a table as Athena and Spark take them."""
+    yield from _listed(
+        f"`{_plain(column, title)}` {_HIVE.name(column.name, column.type)} COMMENT '{column.documentation}'"
+        for column in table.columns
+    )
+
+
+def _athena(table: _Table) -> Iterator[str]:
+    yield f"CREATE EXTERNAL TABLE {table.name} ("
+    yield from _hive(table, "Athena")
+    yield ")"
+    yield "STORED AS PARQUET"
+    yield f"LOCATION '{_place(table)}/';"
+
+
+def _spark(table: _Table) -> Iterator[str]:
+    yield f"CREATE TABLE {table.name} ("
+    yield from _hive(table, "Spark")
+    yield ")"
+    yield "USING PARQUET"
+    # The name by which Hadoop's own file system knows S3.
+    yield f"LOCATION '{re.sub('^s3://', 's3a://', _place(table))}';"
+
+
+def _snowflake(table: _Table) -> Iterator[str]:
+    yield f"CREATE OR REPLACE TABLE {table.name} ("
+    yield from _listed(
+        f"{_plain(column, 'Snowflake')} {_SNOWFLAKE.name(column.name, column.type)} COMMENT '{column.documentation}'"
+        for column in table.columns
+    )
+    yield ");"
+    yield "-- from a private bucket: put STORAGE_INTEGRATION = NAME before FILE_FORMAT"
+    yield f"COPY INTO {table.name}"
+    yield f"FROM '{re.sub('^gs://', 'gcs://', _place(table))}/'"
+    yield "FILE_FORMAT = (TYPE = PARQUET, BINARY_AS_TEXT = FALSE, USE_LOGICAL_TYPE = TRUE)"
+    yield "MATCH_BY_COLUMN_NAME = CASE_INSENSITIVE;"
+
+
+def _duckdb(table: _Table) -> Iterator[str]:
+    yield f"CREATE OR REPLACE VIEW {table.name} AS"
+    yield f"SELECT * FROM {_read_parquet(table)};"
+
+
+def _postgres(table: _Table) -> Iterator[str]:
+    columns: dict[str, str] = {}
+    taken = []
+    for column in table.columns:
+        if pa.types.is_struct(column.type):
+            for field in column.type:
+                columns[field.name] = _POSTGRES.name(column.name, field.type)
+                taken.append(f"{sql.name(column.name)}.{sql.name(field.name)} AS {sql.name(field.name)}")
+        else:
+            columns[column.name] = _POSTGRES.name(column.name, column.type)
+            taken.append(sql.name(column.name))
+    yield f"CREATE TABLE {table.name} ("
+    yield from _listed(f"{sql.name(name)} {kind}" for name, kind in columns.items())
+    yield ");"
+    yield "-- PostgreSQL reads no Parquet, but DuckDB does, and writes to it:"
+    yield "-- ATTACH 'host=HOST dbname=NAME user=USER' AS pg (TYPE postgres);"
+    yield f"-- INSERT INTO pg.{table.name} BY NAME SELECT {', '.join(taken)} FROM {_read_parquet(table)};"
+
+
+def _read_parquet(table: _Table) -> str:
+    # Folders above the output may be named like columns of their own: `date=2026-01-01`.
+    return f"read_parquet({sql.pattern(table.folder, '.parquet')}, hive_partitioning = false)"
+
+
+def _listed(lines: Iterable[str]) -> Iterator[str]:
+    *first, last = lines
+    yield from (f"  {line}," for line in first)
+    yield f"  {last}"
+
+
+def _plain(column: _Column, title: str) -> str:
+    if not _PLAIN.fullmatch(column.name):
+        raise DdlError(
+            f"column {column.name!r}: {title} takes letters, digits and _ alone",
+            "tag the images again: this release names columns so",
+        )
+    return column.name
+
+
+def _place(table: _Table) -> str:
+    if not _harmless(table.folder) == table.folder or "*" in table.folder:
+        raise DdlError(f"{table.folder!r} has characters that the statement cannot hold", "rename the folder")
+    return table.folder
+
+
+ENGINES: Mapping[str, _Engine] = {
+    "bigquery": _Engine("BigQuery", ["gs://"], _bigquery),
+    "duckdb": _Engine("DuckDB", ["", *storage.BUCKETS], _duckdb),
+    "athena": _Engine("Athena", ["s3://"], _athena),
+    "snowflake": _Engine("Snowflake", storage.BUCKETS, _snowflake),
+    "spark": _Engine("Spark", ["", *storage.BUCKETS], _spark),
+    "postgres": _Engine("PostgreSQL", ["", *storage.BUCKETS], _postgres),
+}

@@ -1,0 +1,181 @@
+"""Read what a user asks of tags, as in `road and not (cloudy or "bare ground")`, and write it as a condition of SQL."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from pipelines.errors import ScenetagsError
+from pipelines.results import sql
+
+_TOKEN = re.compile(
+    r"""\s*(?:
+        (?P<sign>[()])
+      | "(?P<double>(?:[^"]|"")*)"
+      | '(?P<single>(?:[^']|'')*)'
+      | (?P<open>["'])
+      | (?P<word>[^\s()"']+)
+    )""",
+    re.VERBOSE,
+)
+_DEEPEST = 100
+_MOST_SHOWN = 20
+
+
+class ExpressionError(ScenetagsError):
+    """An expression that cannot be understood, or a tag that the model does not know."""
+
+
+class Expression(NamedTuple):
+    """What is asked of the tags of a row.
+
+    Attributes:
+      condition: in DuckDB's SQL, over the column `tags`.
+      labels: that it names, each once, in their order.
+    """
+
+    condition: str
+    labels: tuple[str, ...]
+
+
+class _Token(NamedTuple):
+    """A word of an expression: `(`, `)`, `and`, `or`, `not`, or else a label.
+
+    Attributes:
+      text: as it was meant, without quotes.
+      place: its first character, counted from 1.
+      is_label: whether it stands in quotes, or is none of the other words.
+    """
+
+    text: str
+    place: int
+    is_label: bool
+
+
+def read_expression(text: str, labels: Sequence[str]) -> Expression:
+    """Read an expression: labels, `and`, `or`, `not` and parentheses; `not` binds closest, `or` least.
+
+    A label stands in quotes if it holds spaces, quotes or parentheses, or is one of these words; a quote within them is
+    doubled.
+
+    Args:
+      text: the expression.
+      labels: of the model.
+
+    Raises:
+      ExpressionError: it is malformed, or names a label that the model does not have.
+    """
+    return _Reader(text, labels).read()
+
+
+def find_label(name: str, labels: Sequence[str], place: str) -> str:
+    """Return a label of the model.
+
+    Args:
+      name: that is looked for.
+      labels: of the model.
+      place: where it is named, for the message.
+
+    Raises:
+      ExpressionError: there is none of this name.
+    """
+    if name in labels:
+        return name
+    by_lower = {label.lower(): label for label in reversed(labels)}
+    near = difflib.get_close_matches(name.lower(), by_lower, 3, 0.6)
+    shown = ", ".join(labels[:_MOST_SHOWN]) + f" and {len(labels) - _MOST_SHOWN} more" * (len(labels) > _MOST_SHOWN)
+    remedy = f"did you mean {' or '.join(by_lower[one] for one in near)}?" if near else f"it has {shown}"
+    raise ExpressionError(f"{place}: the model has no tag {name}", remedy)
+
+
+class _Reader:
+    """Descends into an expression, level by level."""
+
+    def __init__(self, text: str, labels: Sequence[str]) -> None:
+        self._text = text
+        self._labels = labels
+        self._tokens = list(self._split())
+        self._next = 0
+        self._named: dict[str, None] = {}
+
+    def read(self) -> Expression:
+        if not self._tokens:
+            raise ExpressionError("the expression is empty", 'write e.g. "road and not cloudy"')
+        condition = self._any(0)
+        if token := self._token:
+            if token.text == ")" and not token.is_label:
+                raise self._refuse(token, "no parenthesis is open here")
+            raise self._refuse(
+                token, f'"and" or "or" is missing before {token.text}', "labels with spaces stand in quotes"
+            )
+        return Expression(condition, tuple(self._named))
+
+    def _any(self, depth: int) -> str:
+        parts = [self._all(depth)]
+        while self._take("or"):
+            parts.append(self._all(depth))
+        return parts[0] if len(parts) == 1 else f"({' OR '.join(parts)})"
+
+    def _all(self, depth: int) -> str:
+        parts = [self._one(depth)]
+        while self._take("and"):
+            parts.append(self._one(depth))
+        return parts[0] if len(parts) == 1 else f"({' AND '.join(parts)})"
+
+    def _one(self, depth: int) -> str:
+        token = self._token
+        if token is None:
+            raise self._refuse(None, "a tag is missing at the end")
+        if depth > _DEEPEST:
+            raise self._refuse(token, "it is nested too deeply")
+        self._next += 1
+        if token.is_label:
+            label = find_label(token.text, self._labels, self._at(token))
+            self._named[label] = None
+            return f"list_contains(tags, {sql.text(label)})"
+        if token.text == "not":
+            return f"NOT {self._one(depth + 1)}"
+        if token.text == "(":
+            inner = self._any(depth + 1)
+            if not self._take(")"):
+                raise self._refuse(token, "this parenthesis is never closed")
+            return inner
+        raise self._refuse(token, f"a tag is missing before {token.text}")
+
+    @property
+    def _token(self) -> _Token | None:
+        return self._tokens[self._next] if self._next < len(self._tokens) else None
+
+    def _take(self, word: str) -> bool:
+        token = self._token
+        found = token is not None and not token.is_label and token.text == word
+        self._next += found
+        return found
+
+    def _split(self) -> Iterator[_Token]:
+        end = len(self._text.rstrip())
+        position = 0
+        while position < end:
+            match = _TOKEN.match(self._text, position)
+            assert match, "a word may hold any character but those that stand alone"
+            position = match.end()
+            kind = match.lastgroup or ""
+            written, place = match[kind], match.start(kind) + 1
+            if kind in ("double", "single"):
+                mark = self._text[match.start(kind) - 1]
+                yield _Token(written.replace(2 * mark, mark), place - 1, is_label=True)
+            elif kind == "open":
+                raise self._refuse(_Token(written, place, is_label=False), "this quote is never closed")
+            elif kind == "sign" or written.lower() in ("and", "or", "not"):
+                yield _Token(written.lower(), place, is_label=False)
+            else:
+                yield _Token(written, place, is_label=True)
+
+    def _at(self, token: _Token | None) -> str:
+        place = f", character {token.place}" if token else ""
+        return f'"{self._text}"{place}'
+
+    def _refuse(self, token: _Token | None, reason: str, remedy: str = "") -> ExpressionError:
+        return ExpressionError(f"{self._at(token)}: {reason}", remedy)

@@ -1,0 +1,73 @@
+"""Make pages that need no network: one file each, of parts that lie in `page/`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Sequence
+from importlib import resources
+from string import Template
+from typing import NamedTuple
+
+from pipelines.errors import printable
+
+
+class Parts(NamedTuple):
+    """What a page is made of, by the names of files.
+
+    Attributes:
+      template: with the places of all that follows.
+      styles: in order.
+      scripts: in order.
+    """
+
+    template: str
+    styles: Sequence[str]
+    scripts: Sequence[str]
+
+
+def fill(parts: Parts, title: str, described: object, data: bytes, pictures: str = "") -> str:
+    """Make a page.
+
+    Names come from strangers. On the page they are data: a policy of the page names the one script that may run, and
+    from where pictures may come.
+
+    Args:
+      parts: of the page.
+      title: of the page.
+      described: for the script, as JSON.
+      data: for the script, in as few bytes as possible.
+      pictures: sources of pictures, as in the policy; none if empty.
+    """
+    script, style = "".join(map(_part, parts.scripts)), "".join(map(_part, parts.styles))
+    return Template(_part(parts.template)).substitute(
+        title=html.escape(printable(title)),
+        policy=html.escape(_policy(script, style, pictures)),
+        style=style,
+        described=_in_script(described),
+        data=base64.b64encode(data).decode(),
+        script=script,
+    )
+
+
+def _part(name: str) -> str:
+    return resources.files(__package__).joinpath("page", name).read_text("utf-8")
+
+
+def _policy(script: str, style: str, pictures: str) -> str:
+    """Allow the page what it needs, and nothing else: above all, no connection."""
+    script_hash, style_hash = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, style)
+    )
+    allowed = f" img-src {pictures};" if pictures else ""
+    return (
+        f"default-src 'none'; script-src 'sha256-{script_hash}'; style-src 'sha256-{style_hash}';{allowed} "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _in_script(described: object) -> str:
+    """Write JSON that cannot end the script element that it stands in."""
+    return json.dumps(described, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -1,0 +1,165 @@
+"""Find the images that rows name: files, members of archives, and windows of scenes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from pipelines import archives, storage
+from pipelines.errors import ScenetagsError
+from pipelines.images import ImageError
+from pipelines.images.limits import MAX_PIXELS
+from pipelines.images.parts import Box
+from pipelines.listing.lookup import refer
+from pipelines.output.footers import Footer
+from pipelines.records import Failure, ImageRef, Listed, Window, failed, not_listed
+from pipelines.scenes.grid import Grid, split_window, window_path
+from pipelines.scenes.opening import open_scene
+from pipelines.scenes.reading import bytes_of
+
+TOO_LATE = "not fetched: the originals take too long"
+
+_AT_ONCE = 16
+_TILE = 256
+
+
+class Found(NamedTuple):
+    """What a path leads to.
+
+    Attributes:
+      path: as in the row.
+      listed: the image, or why there is none.
+      cost: bytes that are fetched for it.
+      shared: what is fetched only once for all images of the same name.
+    """
+
+    path: str
+    listed: Listed
+    cost: int = 0
+    shared: tuple[str, ...] = ()
+
+
+class _Container(NamedTuple):
+    """A file that holds some of the images."""
+
+    path: str
+    kind: str
+
+
+_FILE, _ARCHIVE, _SCENE = "file", "archive", "scene"
+
+
+def find_originals(paths: Sequence[str], footer: Footer, most_bytes: int, deadline: float) -> Iterator[Found]:
+    """Find the images of rows, each file that holds several of them once.
+
+    Args:
+      paths: of the rows, each once.
+      footer: what the rows were made with: rendering and grid of scenes.
+      most_bytes: a compressed tar that is larger is not looked through.
+      deadline: by the monotonic clock, after which no further file is looked for.
+
+    Yields:
+      Each of them, in no particular order.
+    """
+    held: dict[_Container, list[str]] = {}
+    for path in paths:
+        held.setdefault(_container(path), []).append(path)
+
+    def find(item: tuple[_Container, list[str]]) -> list[Found]:
+        if time.monotonic() > deadline:
+            return [Found(path, not_listed(path, TimeoutError(TOO_LATE))) for path in item[1]]
+        return list(_find(*item, footer, most_bytes))
+
+    executor = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="originals")
+    try:
+        for found in executor.map(find, held.items()):
+            yield from found
+    finally:
+        with storage.hurried():
+            executor.shutdown(cancel_futures=True)
+
+
+def _container(path: str) -> _Container:
+    if window := split_window(path):
+        return _Container(window[0], _SCENE)
+    archive, member = archives.split_member(path)
+    # A file with a name like that of a member has a spelling of its own.
+    is_file = member is None or archives.name_file(storage.normalize(path)) == path
+    return _Container(path, _FILE) if is_file else _Container(archive, _ARCHIVE)
+
+
+def _find(container: _Container, paths: Sequence[str], footer: Footer, most_bytes: int) -> Iterator[Found]:
+    try:
+        listed = refer(storage.normalize(container.path))
+        if isinstance(listed, Failure):
+            yield from (Found(path, listed) for path in paths)
+        elif container.kind == _FILE:
+            yield Found(paths[0], listed._replace(path=paths[0]), listed.size)
+        elif container.kind == _SCENE:
+            yield from _windows(listed, paths, footer)
+        else:
+            yield from _members(listed, paths, most_bytes)
+    except ImageError as error:
+        yield from (Found(path, not_listed(path, error)) for path in paths)
+    except (OSError, ScenetagsError) as error:
+        reason = storage.reason_of(error) if isinstance(error, OSError) else str(error)
+        yield from (Found(path, not_listed(path, error, message=reason)) for path in paths)
+
+
+def _windows(scene_ref: ImageRef, paths: Sequence[str], footer: Footer) -> Iterator[Found]:
+    scene = open_scene(scene_ref, grid_of(footer), footer.rendering, MAX_PIXELS)
+    for path in paths:
+        named = split_window(path)
+        assert named
+        column, row, width, height = named[1]
+        box = Box(column, row, column + width, row + height)
+        if scene is None or column >= scene.division.width or row >= scene.division.height:
+            yield Found(path, failed(scene_ref, "read", "ChangedFileError", "the scene has no such window any more"))
+            continue
+        parts = scene.division.parts_of(box)
+        of_scene = scene.division.width, scene.division.height, scene_ref.size
+        window = Window(scene_ref.path, *named[1], parts[0], *of_scene)
+        # Parts of a scene are fetched whole, and windows next to each other share them.
+        cost = sum(bytes_of(scene, part) for part in parts)
+        ref = ImageRef(window_path(scene_ref.path, *named[1]), cost, scene_ref.fingerprint, window=window)
+        yield Found(path, ref, cost, tuple(f"{scene_ref.path}#{part}" for part in parts))
+
+
+def _members(archive: ImageRef, paths: Sequence[str], most_bytes: int) -> Iterator[Found]:
+    streamed = not archive.path.lower().endswith((".tar", ".zip"))
+    if streamed and archive.size > most_bytes:
+        reason = f"in a compressed archive of {archive.size:,} bytes, which would have to be read from its start"
+        yield from (Found(path, failed(archive, "read", "FileTooLargeError", reason)) for path in paths)
+        return
+    by_name = {archives.split_member(path)[1]: path for path in paths}
+    there: Mapping[str, Listed] = {
+        item.path: item for item in archives.list_members(archive, by_name.__contains__) if item.path != archive.path
+    }
+    for path in paths:
+        member = there.get(path) or failed(archive, "read", "FileNotFoundError", "the archive has no such member")
+        if not isinstance(member, ImageRef):
+            yield Found(path, member)
+        elif streamed:
+            # It is read once to find its members, and once more to unpack them.
+            yield Found(path, member, 2 * archive.size, (archive.path,))
+        else:
+            yield Found(path, member, member.size)
+
+
+def grid_of(footer: Footer) -> Grid:
+    """Return the grid of the windows of an output; older ones do not say it, and any grid can read any window."""
+    return footer.grid or Grid(_TILE, _TILE, min_valid=0.0)
+
+
+def within_budget(found: Iterable[Found], most_bytes: int) -> Iterator[tuple[Found, bool]]:
+    """Yield whether each image may be fetched, so that all that are take no more than so many bytes together."""
+    spent, fetched = 0, set[str]()
+    for one in found:
+        cost = 0 if one.shared and fetched.issuperset(one.shared) else one.cost
+        allowed = spent + cost <= most_bytes
+        if allowed:
+            spent += cost
+            fetched.update(one.shared)
+        yield one, allowed

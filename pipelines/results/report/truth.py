@@ -1,0 +1,106 @@
+"""Compare the rows of an output with labels, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines import labels
+from pipelines.output.footers import Footer
+from pipelines.output.run import FAILURES, PREDICTIONS
+from pipelines.results.outputs import Output
+from pipelines.results.report.tally import BINS, Rows, bins_of, count_bins
+
+_PATH = pa.schema([("path", pa.string())])
+
+
+class Told(NamedTuple):
+    """What labels say of some rows.
+
+    Attributes:
+      tags: bool[L, N], the tags that a row should have; none for a row without labels.
+      known: bool[N], which rows have labels.
+    """
+
+    tags: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+
+
+class Truth:
+    """A label file, and how the rows so far compare with it.
+
+    Attributes:
+      file: its name.
+      findings: problems found.
+      unknown: labels in it that the model does not know.
+      images: rows so far that have labels.
+      known: int64[L, BINS + 1], rows with labels, by the bin of each tag's probability.
+      positive: likewise, of the rows that should have the tag.
+      tagged: int64[L], rows with labels that have the tag.
+      hits: int64[L], those of them that should have it.
+    """
+
+    def __init__(self, file: str, matched: labels.LabelledImages, known_labels: Sequence[str]) -> None:
+        """Begin with no rows.
+
+        Args:
+          file: name of the label file.
+          matched: its images among those of the output.
+          known_labels: of the model.
+        """
+        count = len(known_labels)
+        self.file = file
+        self.findings: tuple[str, ...] = ()
+        self.unknown = tuple(tag for tag in labels.vocabulary(matched.tags) if tag not in known_labels)
+        self.images = 0
+        self.known, self.positive = (np.zeros((count, BINS + 1), np.int64) for _ in range(2))
+        self.tagged, self.hits = (np.zeros(count, np.int64) for _ in range(2))
+        self._places = {path: place for place, path in enumerate(matched.paths)}
+        # One row more, for images without labels.
+        self._tags = np.append(labels.multi_hot(matched.tags, known_labels) > 0, np.zeros((1, count), np.bool_), axis=0)
+
+    def tell(self, rows: Rows) -> Told:
+        """Return what the labels say of rows."""
+        without = len(self._places)
+        places = np.array([self._places.get(path, without) for path in rows.batch.column("path").to_pylist()], np.intp)
+        return Told(self._tags[places].T, places < without)
+
+    def add(self, rows: Rows, told: Told) -> None:
+        """Count further rows."""
+        bins = bins_of(rows.probabilities)
+        self.images += int(np.count_nonzero(told.known))
+        self.known += count_bins(bins, np.broadcast_to(told.known, bins.shape))
+        self.positive += count_bins(bins, told.tags)
+        self.tagged += np.count_nonzero(rows.tagged & told.known, axis=1)
+        self.hits += np.count_nonzero(rows.tagged & told.tags, axis=1)
+
+
+def read_truth(path: str, output: Output, footer: Footer) -> Truth:
+    """Read a label file, and find its images among those of an output, as `scenetags evaluate` does.
+
+    Args:
+      path: of the label file.
+      output: the output.
+      footer: what its rows were made with.
+
+    Raises:
+      LabelError: the file cannot be used, or no row of it names an image of the output.
+      NoOutputError: scenetags did not write the output.
+      OutputError: a file of it is damaged.
+    """
+    file = labels.read_labels(Path(path), footer.labels)
+    # Those that failed, too: their rows are no mistakes of the label file.
+    matched = labels.match(file.rows, [*_paths(output, PREDICTIONS), *_paths(output, FAILURES)], output.path)
+    truth = Truth(Path(path).name, matched, footer.labels)
+    truth.findings = tuple(map(str, (*file.findings, *matched.findings)))
+    return truth
+
+
+def _paths(output: Output, table: str) -> Iterator[str]:
+    for batch in output.pieces(_PATH, table=table):
+        yield from (path or "" for path in batch.column("path").to_pylist())

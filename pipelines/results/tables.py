@@ -1,0 +1,83 @@
+"""Write selected rows to a file: CSV for a spreadsheet, Parquet with the columns of the output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from pipelines.output.geography import BOUNDS, GEOMETRY, Extent
+from pipelines.output.tables import FORMAT, ROWS_PER_GROUP
+from pipelines.results.selection import Selection
+
+SEPARATOR = ";"
+"""Between the tags, or repairs, in a cell."""
+
+# A spreadsheet takes such a text for a formula, and runs it.
+_FORMULA = r"^([=+\-@\t\r])"
+
+
+def write_csv(selection: Selection, file: IO[bytes]) -> int:
+    """Write the rows as CSV, with all columns but the geometry, and return their number.
+
+    Texts that a spreadsheet would take for formulas begin with an apostrophe.
+    """
+    schema = selection.output.schema()
+    names = [name for name in schema.names if name != GEOMETRY]
+    none = pa.RecordBatch.from_pylist([], pa.schema([schema.field(name) for name in names]))
+    rows = 0
+    with pyarrow.csv.CSVWriter(file, _flatten(none).schema) as writer:
+        for batch in selection.read(names):
+            writer.write_batch(_flatten(batch))
+            rows += batch.num_rows
+    return rows
+
+
+def write_parquet(selection: Selection, file: IO[bytes]) -> int:
+    """Write the rows as Parquet, with all columns as they are, and return their number."""
+    schema = selection.output.schema()
+    extent, rows = Extent(), 0
+    own = {key: value for key, value in (schema.metadata or {}).items() if key not in extent.metadata()}
+    with pq.ParquetWriter(file, schema.with_metadata(own), **FORMAT) as writer:
+        for table in _groups(selection.read(schema.names)):
+            extent.add(table)
+            writer.write_table(table.replace_schema_metadata(own))
+            rows += table.num_rows
+        if GEOMETRY in schema.names:
+            writer.add_key_value_metadata(extent.metadata())
+    return rows
+
+
+def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Gather rows until they fill a row group."""
+    gathered: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        gathered.append(batch)
+        rows += batch.num_rows
+        if rows >= ROWS_PER_GROUP:
+            yield pa.Table.from_batches(gathered)
+            gathered, rows = [], 0
+    if rows:
+        yield pa.Table.from_batches(gathered)
+
+
+def _flatten(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Turn lists into texts, and structs into columns."""
+    columns: dict[str, pa.Array] = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if pa.types.is_list(column.type):
+            columns[name] = _harmless(pc.binary_join(column, SEPARATOR))
+        elif name == BOUNDS and pa.types.is_struct(column.type):
+            columns |= {column.type.field(index).name: part for index, part in enumerate(column.flatten())}
+        else:
+            columns[name] = _harmless(column) if pa.types.is_string(column.type) else column
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def _harmless(texts: pa.Array) -> pa.Array:
+    return pc.replace_substring_regex(texts, _FORMULA, r"'\1")

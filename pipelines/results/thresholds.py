@@ -1,0 +1,100 @@
+"""Read the thresholds that a user names for the labels of a model."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines import storage
+from pipelines.errors import ScenetagsError
+
+_MOST_BYTES = 1 << 26
+_SHOWN = 5
+
+
+class ThresholdsError(ScenetagsError):
+    """Thresholds or rules that do not fit the labels of a model."""
+
+
+def read_thresholds(named: str, labels: Sequence[str]) -> tuple[float, ...]:
+    """Return a threshold for each label.
+
+    Args:
+      named: a number for all labels; or a JSON file, local or in a bucket: an object with a number for each label, the
+        manifest of a bundle, or the manifest of a run.
+      labels: of the model.
+
+    Raises:
+      ThresholdsError: the file cannot be read, or its labels are not those of the model.
+    """
+    try:
+        value = float(named)
+    except ValueError:
+        by_label = _by_label(named, _read(named))
+    else:
+        by_label = dict.fromkeys(labels, value)
+    for label, threshold in by_label.items():
+        # Not `isinstance`: to Python, true is a number.
+        if type(threshold) not in (int, float) or not 0 <= threshold <= 1:
+            of_label = f" of {label}" if label in labels and len(set(map(str, by_label.values()))) > 1 else ""
+            raise ThresholdsError(f"--thresholds {named}: {threshold!r}{of_label} is not a number between 0 and 1")
+    check_labels(f"--thresholds {named}", list(by_label), labels)
+    if missing := [label for label in labels if label not in by_label]:
+        raise ThresholdsError(f"--thresholds {named} has no threshold for {_some(missing)}", "add one for each label")
+    return tuple(float(by_label[label]) for label in labels)
+
+
+def check_labels(flag: str, named: Sequence[str], labels: Sequence[str]) -> None:
+    """Verify that labels are those of a model.
+
+    Args:
+      flag: that names them, with its value, for the message.
+      named: the labels.
+      labels: of the model.
+
+    Raises:
+      ThresholdsError: one is not.
+    """
+    for label in named:
+        if label not in labels:
+            near = difflib.get_close_matches(label, labels, 3, 0.6)
+            meant = f"did you mean {' or '.join(near)}? " if near else ""
+            raise ThresholdsError(f"{flag}: {label} is not a label of the model", f"{meant}it has {', '.join(labels)}")
+
+
+def _read(named: str) -> Any:
+    def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        if len(found := dict(pairs)) < len(pairs):
+            raise ValueError("a name is there twice")
+        return found
+
+    try:
+        return json.loads(storage.read(storage.normalize(named), _MOST_BYTES), object_pairs_hook=once)
+    except FileNotFoundError:
+        raise ThresholdsError(
+            f"--thresholds {named}: no such file", "give a JSON file, or a number between 0 and 1"
+        ) from None
+    except OSError as error:
+        raise ThresholdsError(f"--thresholds {named} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise ThresholdsError(f"--thresholds {named} is not JSON: {reason}") from error
+
+
+def _by_label(named: str, described: Any) -> Mapping[str, Any]:
+    """Find the thresholds in a file: the whole of it, or the part of a bundle's or of a run's manifest."""
+    match described:
+        case {"labels": [*labels], "thresholds": [*thresholds]} if len(labels) == len(thresholds):
+            return dict(zip(map(str, labels), thresholds, strict=True))
+        case {"thresholds": dict(thresholds)}:
+            return thresholds
+        case dict():
+            return described
+    raise ThresholdsError(f"--thresholds {named} is not a JSON object", 'write {"LABEL": 0.5, ...}')
+
+
+def _some(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
+    return f"{', '.join(labels[:_SHOWN])}{more}"

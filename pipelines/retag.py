@@ -1,0 +1,186 @@
+"""`scenetags retag`: give the predictions of an output new tags, without the model."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipelines import storage
+from pipelines.commandline.parser import Parser, UsageError, add_switch, print_error
+from pipelines.commandline.printing import announce, log, show
+from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.inference.rules import Rules
+from pipelines.supervision import interruption
+
+if TYPE_CHECKING:
+    from pipelines.output.footers import Footer
+    from pipelines.output.retagging import Changes, Retagging
+
+_DESCRIPTION = """\
+Choose the tags of an output anew from its probabilities, with other thresholds or rules, without running the model.
+
+Only the column `tags` and the footers of predictions/ change. All files change together: a command that is killed
+leaves either the old tags or the new ones, and the same command finishes it. The next `predict` into the output tags
+new images with the same thresholds and rules.
+"""
+
+_EPILOG = """\
+examples:
+  One threshold for all labels; one for each, from a file; back to those of the bundle:
+    scenetags retag tagged/ --thresholds 0.3
+    scenetags retag tagged/ --thresholds thresholds.json      {"clear": 0.3, "cloudy": 0.55, ...}
+    scenetags retag tagged/ --from bundle/
+
+  At most one tag for the weather, and none besides `cloudy`; first only count what would change:
+    scenetags retag tagged/ --exclusive clear,partly_cloudy,cloudy,haze --alone cloudy --dry_run
+
+Thresholds and rules are those of this command alone: rules that it does not name end. Without --thresholds and --from,
+the output keeps its thresholds.
+
+exit codes:
+  0  done, or the output had these thresholds and rules already, and nothing was written
+  1  stopped before the end, e.g. by a full disk; the same command finishes it
+  2  wrong usage, or an output that cannot be changed; nothing was written
+  130, 143  interrupted by Ctrl-C or SIGTERM; the old tags stay
+"""
+
+_NAME = "scenetags retag"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    try:
+        flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+        with interruption.deferred(announce):
+            return _retag(flags)
+    except ScenetagsError as error:
+        return print_error(_NAME, error)
+
+
+def _parser() -> Parser:
+    parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
+    parser.add_argument("output", metavar="OUTPUT", help="the --output of predict, local or in a bucket")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--thresholds",
+        metavar="FILE|VALUE",
+        help="least probability of a tag, 0 to 1: a number for all labels, or a JSON file with one for each; the "
+        "manifest of a bundle or of a run will do. A file whose name is a number: ./0.5",
+    )
+    source.add_argument("--from", dest="bundle", metavar="BUNDLE", help="take the thresholds of a bundle")
+    parser.add_argument(
+        "--exclusive",
+        action="append",
+        default=[],
+        type=_read_group,
+        metavar="LABEL,LABEL,...",
+        help="of these labels, an image bears only the most probable one that reaches its threshold; quote a label "
+        "that has a comma, as in a CSV file; repeatable",
+    )
+    parser.add_argument(
+        "--alone",
+        action="append",
+        default=[],
+        metavar="LABEL",
+        help="an image with this tag bears no other one; applied after --exclusive; repeatable",
+    )
+    add_switch(parser, "--dry_run", "count what would change, and write nothing")
+    return parser
+
+
+def _read_group(text: str) -> tuple[str, ...]:
+    labels = next(csv.reader([text]), [])
+    if len(set(labels)) < max(2, len(labels)):
+        raise argparse.ArgumentTypeError(f"{text!r} does not name two or more different labels")
+    return tuple(labels)
+
+
+def _retag(flags: argparse.Namespace) -> int:
+    rules = Rules(tuple(flags.exclusive), tuple(dict.fromkeys(flags.alone)))
+    if flags.thresholds is None and flags.bundle is None and not rules:
+        raise UsageError("nothing to change", "give --thresholds FILE|VALUE, --from BUNDLE, --exclusive or --alone")
+    # Imported here: NumPy and Arrow would make `--help` slow.
+    from pipelines.output.retagging import Retagging, rehearse_retagging, retag
+    from pipelines.output.run import new_run_name
+    from pipelines.results.outputs import open_output
+    from pipelines.supervision.temporary import temporary_files
+
+    output = open_output(flags.output)
+    if not storage.can_be_written(output.path):
+        raise UsageError(f"{flags.output} cannot be changed", "name a local folder, or one in gs:// or in s3://")
+    # The first footer shows that it is an output, before anything is written; under the lock, all are looked at.
+    footer = replace(output, prediction_files=output.prediction_files[:1]).footer()
+    run = Retagging(
+        *(new_run_name(), output.path, footer.bundle, footer.labels, _thresholds(flags, footer)),
+        rules=_checked(rules, footer),
+        options={name: value for name, value in vars(flags).items() if name != "output"},
+    )
+    try:
+        with temporary_files():
+            changes = rehearse_retagging(run) if flags.dry_run else retag(run)
+    except OSError as error:
+        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        log(
+            f"{_NAME}: stopped: {where}{error.strerror or error}; run the same command again to finish",
+            exit_code=int(ExitCode.STOPPED),
+        )
+        return ExitCode.STOPPED
+    if changes is None:
+        show(f"{output.path} has these thresholds{' and rules' * bool(rules)} already; nothing was written")
+    else:
+        show(*_report(run, footer, changes, flags.dry_run))
+    return ExitCode.DONE
+
+
+def _thresholds(flags: argparse.Namespace, footer: Footer) -> tuple[float, ...]:
+    """Return the thresholds that the flags name, in the order of the output's labels."""
+    from pipelines.inference.bundle import load_bundle
+    from pipelines.results.thresholds import ThresholdsError, read_thresholds
+
+    if flags.thresholds is not None:
+        return read_thresholds(flags.thresholds, footer.labels)
+    if flags.bundle is None:
+        return footer.thresholds
+    bundle = load_bundle(flags.bundle)
+    if set(bundle.labels) != set(footer.labels):
+        raise ThresholdsError(f"--from {flags.bundle}: its labels are not those of the output", "give its own bundle")
+    if bundle.digest != footer.bundle:
+        log(f"{_NAME}: {flags.bundle} is not the bundle that made these predictions", severity="WARNING")
+    by_label = dict(zip(bundle.labels, bundle.thresholds, strict=True))
+    return tuple(by_label[label] for label in footer.labels)
+
+
+def _checked(rules: Rules, footer: Footer) -> Rules:
+    """Return the rules; refuse those that name what is no label of the output's model."""
+    from pipelines.results.thresholds import check_labels
+
+    for group in rules.exclusive:
+        check_labels(f"--exclusive {','.join(group)}", group, footer.labels)
+    for label in rules.alone:
+        check_labels(f"--alone {label}", [label], footer.labels)
+    return rules
+
+
+def _report(run: Retagging, before: Footer, changes: Changes, rehearsed: bool) -> Iterator[str]:
+    """Say in lines what has changed."""
+    of = "would get" if rehearsed else "have"
+    yield f"{run.output}: {changes.changed:,} of {changes.rows:,} predictions {of} other tags"
+    if before.rules != run.rules:
+        yield f"rules: {run.rules or 'none'} (before: {before.rules or 'none'})"
+    width = max(map(len, (*run.labels, "tag")))
+    yield f"{'tag':{width}}  {'threshold':>15}  {'before':>11}  {'gained':>11}  {'lost':>11}  {'after':>11}"
+    counts = zip(changes.before, changes.gained, changes.lost, changes.after, strict=True)
+    thresholds = zip(before.thresholds, run.thresholds, strict=True)
+    for label, (old, new), numbers in zip(run.labels, thresholds, counts, strict=True):
+        threshold = f"{old:.4g}" + f" > {new:.4g}" * (old != new)
+        yield f"{label:{width}}  {threshold:>15}  " + "  ".join(f"{number:>11,}" for number in numbers)
+    if rehearsed:
+        yield "dry run: nothing was written"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,297 @@
+"""New tags from the stored probabilities: nothing but tags and footers changes, and that whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import storage
+from pipelines.errors import ScenetagsError
+from pipelines.images.rendering import NO_RENDERING
+from pipelines.inference.bundle import Bundle
+from pipelines.inference.rules import Rules
+from pipelines.inference.tagging import choose_tags
+from pipelines.output.commit import commit, recover
+from pipelines.output.footers import FOOTER
+from pipelines.output.lock import hold_output
+from pipelines.output.retagging import Retagging, rehearse_retagging, retag
+from pipelines.output.run import Run, Wave, new_run_name
+from pipelines.output.tables import open_table
+from pipelines.output.writing import FailureTable, PredictionTable, TableWriter
+from pipelines.records import Failure, Footprint, ImageRef, Prediction, Window
+from pipelines.results.outputs import open_output
+from pipelines.scenes.grid import Grid
+from tests import outputs
+from tests.conftest import Bucket
+from tests.pipelines.output.power_cuts import each_cut
+from tests.pipelines.output.rows import written
+from tests.pipelines.results.scene_outputs import square, wkb
+
+LABELS = ("clear", "bare ground", "Clear", 'road, "paved"')
+RULES = Rules(exclusive=(("clear", "Clear"),), alone=("bare ground",))
+_GROUP = 2048
+"""Rows of a row group with windows of scenes."""
+
+
+def bundle(digest: str) -> Bundle:
+    thresholds = (0.5,) * len(LABELS)
+    return Bundle(
+        *(digest, "small", LABELS, thresholds, 8, "bilinear"),
+        files={},
+        training={},
+        metrics={},
+        versions={},
+        rendering=NO_RENDERING,
+        path="bundle",
+    )
+
+
+def write(output: str, *sizes: int, digest: str = "b" * 64) -> None:
+    """Write an output: a file of predictions of each size, windows of scenes, and one of failures."""
+    made_by = bundle(digest)
+    random = np.random.default_rng(1)
+    for number, size in enumerate(sizes):
+        run = Run(f"20260101T00000{number}Z-{digest[:4]}", output, made_by, made_by.thresholds, grid=Grid(256, 256))
+        predictions, failures = TableWriter(PredictionTable(), run), TableWriter(FailureTable(), run)
+        for row in range(size):
+            place = square(number + row / 1000, 10)
+            place_in_scene = Window(f"{number}.tif", row, 0, 1, 1, 0, size, 1, 1000)
+            ref = ImageRef(f"{number}.tif#xywh={row},0,1,1", 1, "1", window=place_in_scene)
+            footprint = Footprint(wkb(place), (*place[0], *place[2]), "2026-01-01T00:00:00")
+            probabilities = random.random(len(LABELS)).astype(np.float32)
+            predictions.write(Prediction(ref, 256, 256, "tiff 3x8", ("exif_rotated",), probabilities, footprint))
+        failures.write(Failure(f"failed {number}.jpg", "read", "OSError", "gone", "1"))
+        files = [file for writer in (predictions, failures) if (file := writer.close())]
+        commit(run, Wave(inputs=size + 1), written(files))
+        recover(output)
+
+
+def retagging(output: str, threshold: float = 0.25, rules: Rules = RULES) -> Retagging:
+    return Retagging(new_run_name(), output, "b" * 64, LABELS, (threshold,) * len(LABELS), rules)
+
+
+def prediction_files(output: str) -> list[str]:
+    return storage.list_files(f"{output}/predictions", ".parquet")
+
+
+def tags_by_path(output: str) -> dict[str, tuple[str, ...]]:
+    return {row["path"]: tuple(row["tags"]) for row in outputs.rows(output)}
+
+
+def expected(output: str, run: Retagging) -> dict[str, tuple[str, ...]]:
+    """Choose the tags of each row again, one by one, as a run would."""
+    names = ("p_clear", "p_bare_ground", "p_Clear_2", "p_road___paved_")
+    rows = outputs.rows(output)
+    return {
+        row["path"]: choose_tags(
+            np.array([[row[name] for name in names]], np.float32), LABELS, run.thresholds, run.rules
+        )[0]
+        for row in rows
+    }
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> str:
+    write(str(tmp_path / "out"), 3, 2)
+    return str(tmp_path / "out")
+
+
+def test_only_tags_and_footers_change(tmp_path: Path) -> None:
+    output = str(tmp_path / "out")
+    write(output, _GROUP + 10)
+    [path] = prediction_files(output)
+    before, groups = pq.read_table(path), pq.read_metadata(path)
+    run = retagging(output)
+
+    changes = retag(run)
+
+    after, [again] = pq.read_table(path), prediction_files(output)
+    assert again == path
+    assert after.drop_columns("tags").equals(before.drop_columns("tags"))
+    assert after.schema.equals(before.schema), "a type has changed"
+    assert tags_by_path(output) == expected(output, run)
+    old, new = (json.loads(table.schema.metadata[FOOTER.encode()]) for table in (before, after))
+    assert new == {**old, "thresholds": [0.25] * 4, "rules": RULES.described(), "retagged": True}
+    assert changes is not None
+    assert changes.rows == _GROUP + 10
+    assert changes.changed == sum(one != other for one, other in zip(before["tags"], after["tags"], strict=True))
+    assert changes.after.tolist() == [sum(label in tags for tags in after["tags"].to_pylist()) for label in LABELS]
+    metadata = pq.read_metadata(path)
+    assert metadata.metadata[b"geo"] == groups.metadata[b"geo"]
+    assert metadata.num_row_groups == groups.num_row_groups == 2
+    for group in range(2):
+        for column, name in enumerate(groups.schema.names):
+            one, other = (found.row_group(group).column(column) for found in (groups, metadata))
+            assert one.compression == other.compression == "ZSTD"
+            assert one.has_dictionary_page == other.has_dictionary_page, name
+            if one.path_in_schema != "tags.list.element":
+                assert one.statistics == other.statistics, name
+
+
+def test_pages_of_retagged_files_carry_checksums(output: str) -> None:
+    retag(retagging(output))
+    path = Path(prediction_files(output)[0])
+    column = pq.read_metadata(path).row_group(0).column(0)
+    data = bytearray(path.read_bytes())
+    data[column.data_page_offset + column.total_compressed_size - 3] ^= 1
+    path.write_bytes(data)
+
+    with pytest.raises(ScenetagsError, match="is damaged"), open_table(str(path)) as parquet:
+        parquet.read()
+
+
+def test_new_tags_are_there_whole_or_not_at_all_wherever_it_is_cut_off(
+    output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = tags_by_path(output), expected(output, retagging(output))
+    assert old != new
+    outcomes: set[bool] = set()
+
+    def check(cut: str) -> None:
+        seen = outputs.rows(output)
+        assert [row["path"] for row in seen] == sorted(old), f"{cut}, a plain look sees other rows"
+        assert all(tuple(row["tags"]) in (old[row["path"]], new[row["path"]]) for row in seen), cut
+        decided = retag(retagging(output)) is None
+        outcomes.add(decided)
+        assert tags_by_path(output) == new, f"{cut}, the same command again did not end right"
+        assert storage.list_folders(output, "_") == [], f"{cut}, something is left"
+        assert len(open_output(output).manifests()) == 3, f"{cut}, it is not in one manifest"
+
+    each_cut(monkeypatch, output, lambda: retag(retagging(output)), check)
+
+    assert outcomes == {False, True}
+
+
+def test_the_same_thresholds_again_write_nothing(output: str) -> None:
+    def state() -> dict[str, tuple[int, int]]:
+        found = (path for path in Path(output).rglob("*") if path.is_file())
+        return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
+
+    untouched = state()
+    rehearsed = rehearse_retagging(retagging(output))
+    assert state() == untouched
+    changes = retag(retagging(output))
+    assert changes is not None
+    assert str(changes) == str(rehearsed)
+    done = state()
+
+    assert retag(retagging(output)) is None
+    assert state() == done
+
+
+def test_only_files_with_other_thresholds_are_rewritten(output: str) -> None:
+    retag(retagging(output))
+    first = prediction_files(output)[0]
+    os.rename(first, f"{output}/kept")
+    retag(retagging(output, 0.75))
+    os.rename(f"{output}/kept", first)
+    second = Path(prediction_files(output)[1]).stat().st_ino
+
+    changes = retag(retagging(output, 0.75))
+
+    assert changes is not None
+    assert changes.rows == 3
+    assert Path(prediction_files(output)[1]).stat().st_ino == second
+
+
+def edited(change: Callable[[pa.Table], pa.Table]) -> Callable[[str], None]:
+    def edit(output: str) -> None:
+        path = prediction_files(output)[1]
+        pq.write_table(change(pq.read_table(path, partitioning=None)), path)
+
+    return edit
+
+
+def with_probability(value: float | None) -> Callable[[pa.Table], pa.Table]:
+    def change(table: pa.Table) -> pa.Table:
+        place = table.schema.get_field_index("p_Clear_2")
+        return table.set_column(place, table.schema.field(place), pa.array([0.5, value], pa.float32()))
+
+    return change
+
+
+def with_tags(values: Sequence[object], kind: pa.DataType) -> Callable[[pa.Table], pa.Table]:
+    return lambda table: table.set_column(table.schema.get_field_index("tags"), "tags", pa.array(values, kind))
+
+
+def in_a_folder(output: str) -> None:
+    os.renames(prediction_files(output)[1], f"{output}/predictions/day=1/x.parquet")
+
+
+def cut_short(output: str) -> None:
+    path = Path(prediction_files(output)[1])
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+REFUSED: dict[str, tuple[Callable[[str], None], str]] = {
+    "another program's file": (edited(lambda table: pa.table({"x": [1]})), "which scenetags did not write; move it"),
+    "half a file": (cut_short, "is damaged or not a Parquet file"),
+    "a sub-folder": (in_a_folder, "is in a sub-folder, where scenetags does not look for rows"),
+    "two models": (lambda output: write(output, 1, digest="c" * 64), "predictions of several models, one of them in"),
+    "not a number": (edited(with_probability(float("nan"))), "holds a probability that is none"),
+    "null": (edited(with_probability(None)), "holds a probability that is none"),
+    "more than 1": (edited(with_probability(1.5)), "holds a probability that is none"),
+    "tags in one text": (edited(with_tags(["a", "b"], pa.string())), "holds no column of tags"),
+}
+
+
+@pytest.mark.parametrize("wrong", REFUSED)
+def test_what_cannot_be_retagged_is_refused_and_no_tag_changes(wrong: str, output: str) -> None:
+    make, message = REFUSED[wrong]
+    make(output)
+    before = {path: path.read_bytes() for path in Path(output).rglob("*") if path.is_file()}
+
+    with pytest.raises(ScenetagsError, match=message):
+        retag(retagging(output))
+
+    assert {path: path.read_bytes() for path in Path(output).rglob("*") if path.is_file()} == before
+
+
+def test_an_output_in_use_is_not_retagged(output: str) -> None:
+    with hold_output(retagging(output)), pytest.raises(ScenetagsError, match=r"is in use by run .*; wait for that run"):
+        retag(retagging(output, 0.75))
+
+
+def test_files_of_earlier_versions_and_empty_ones_are_retagged(output: str) -> None:
+    def as_before(table: pa.Table) -> pa.Table:
+        names = {"p_clear": "p_clear", "p_bare_ground": "p_bare ground", "p_Clear_2": "p_Clear"}
+        names["p_road___paved_"] = 'p_road, "paved"'
+        footer = json.loads(table.schema.metadata[FOOTER.encode()])
+        del footer["columns"]
+        table = table.rename_columns([names.get(name, name) for name in table.column_names])
+        table = with_tags(table["tags"].to_pylist(), pa.list_(pa.string()))(table)
+        return table.replace_schema_metadata({FOOTER: json.dumps({**footer, "version": "0.0.1"})})
+
+    edited(as_before)(output)
+    empty = pq.read_table(prediction_files(output)[0], partitioning=None).slice(0, 0)
+    pq.write_table(empty, f"{output}/predictions/empty.parquet")
+
+    changes = retag(retagging(output, 0.0, Rules()))
+
+    assert changes is not None
+    assert changes.rows == 5
+    assert {
+        row for path in prediction_files(output) for row in map(tuple, pq.read_table(path)["tags"].to_pylist())
+    } == {LABELS}
+    assert retag(retagging(output, 0.0, Rules())) is None
+
+
+def test_tags_in_a_bucket_change_as_in_a_folder(output: str, bucket: Bucket) -> None:
+    away = f"{bucket.path}/out"
+    for file in (path for path in Path(output).rglob("*") if path.is_file()):
+        storage.write(f"{away}/{file.relative_to(output)}", file.read_bytes())
+
+    there, here = retag(replace(retagging(output), output=away)), retag(retagging(output))
+
+    assert str(there) == str(here)
+    assert tags_by_path(away) == tags_by_path(output)
+    assert storage.list_folders(away) == [f"{away}/{name}" for name in ("failures", "predictions", "runs")]
+    assert retag(replace(retagging(output), output=away)) is None
