@@ -49,9 +49,9 @@ class Shown(NamedTuple):
 
 
 def bytes_of(scene: Scene, number: int) -> int:
-    """Return how many bytes of a scene's only file a part takes."""
-    part = scene.image.find_part(scene.division.part(number), scene.bands)
-    return sum(size for _, size in part.spans)
+    """Return how many bytes of the scene's files a part takes."""
+    parts = (file.image.find_part(file.division.part(number), file.bands) for file in scene.files)
+    return sum(size for part in parts for _, size in part.spans)
 
 
 def memory_of(scene: Scene, number: int) -> int:

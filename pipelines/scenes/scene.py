@@ -32,10 +32,10 @@ from pipelines.scenes.division import Division, divide_scene
 from pipelines.scenes.georeference import Georeference, read_georeference
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.jpeg2000 import find_georeference
+from pipelines.scenes.naming import ENDINGS
 from pipelines.scenes.pages import Pages
 
 _BITS_OF_A_PICTURE = 8
-_ENDINGS = (".tif", ".tiff", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
 
 
 class Scene(NamedTuple):
@@ -76,7 +76,7 @@ class Scene(NamedTuple):
 
 def may_be_scene(path: str) -> bool:
     """Return whether a file may be one, judging by its name."""
-    return path.lower().endswith(_ENDINGS)
+    return path.lower().endswith(ENDINGS)
 
 
 def open_file(ref: ImageRef, grid: Grid, rendering: Rendering, *, whole: bool = False) -> Scene | None:

@@ -13,6 +13,7 @@ from pipelines.images import ImageError
 from pipelines.images.limits import MAX_PIXELS
 from pipelines.images.parts import Box
 from pipelines.listing.lookup import refer
+from pipelines.listing.stacks import refer_scene
 from pipelines.output.footers import Footer
 from pipelines.records import Failure, ImageRef, Listed, Window, failed, not_listed
 from pipelines.scenes.grid import Grid, split_window, window_path
@@ -92,12 +93,14 @@ def _container(path: str) -> _Container:
 
 def _find(container: _Container, paths: Sequence[str], footer: Footer, most_bytes: int) -> Iterator[Found]:
     try:
-        listed = refer(storage.normalize(container.path))
+        is_scene = container.kind == _SCENE
+        path = container.path
+        listed = refer_scene(path, footer.rendering) if is_scene else refer(storage.normalize(path))
         if isinstance(listed, Failure):
             yield from (Found(path, listed) for path in paths)
         elif container.kind == _FILE:
             yield Found(paths[0], listed._replace(path=paths[0]), listed.size)
-        elif container.kind == _SCENE:
+        elif is_scene:
             yield from _windows(listed, paths, footer)
         else:
             yield from _members(listed, paths, most_bytes)
@@ -123,7 +126,7 @@ def _windows(scene_ref: ImageRef, paths: Sequence[str], footer: Footer) -> Itera
         window = Window(scene_ref.path, *named[1], parts[0], *of_scene)
         # Parts of a scene are fetched whole, and windows next to each other share them.
         cost = sum(bytes_of(scene, part) for part in parts)
-        ref = ImageRef(window_path(scene_ref.path, *named[1]), cost, scene_ref.fingerprint, window=window)
+        ref = scene_ref._replace(path=window_path(scene_ref.path, *named[1]), size=cost, window=window)
         yield Found(path, ref, cost, tuple(f"{scene_ref.path}#{part}" for part in parts))
 
 

@@ -23,6 +23,7 @@ from pipelines.results.report.tally import BINS
 from pipelines.results.report.thumbnails import Thumbnail
 from pipelines.results.report.truth import Truth
 from pipelines.scenes.grid import split_window
+from pipelines.scenes.naming import split_files
 
 _PARTS = Parts(
     "report.html",
@@ -172,7 +173,8 @@ def _of_run(manifest: Manifest) -> dict[str, Any]:
 def link_to(path: str) -> str:
     """Return the URL of an original, or of the scene or archive that it is in; empty if browsers know none."""
     window = split_window(path)
-    file = window[0] if window else archives.split_member(path)[0]
+    # Of several files, to the first.
+    file = split_files(window[0])[0] if window else archives.split_member(path)[0]
     if file.startswith("/"):
         return f"file://{quote(file)}"
     scheme, _, place = file.partition("://")

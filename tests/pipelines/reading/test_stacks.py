@@ -20,7 +20,7 @@ from pipelines.images.limits import Limits
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.listing.lookup import refer
 from pipelines.listing.scenes import CutSettings, cut_scenes
-from pipelines.listing.stacks import refer_stack
+from pipelines.listing.stacks import refer_scene, refer_stack
 from pipelines.reading.ahead import LookAhead
 from pipelines.reading.source import ImageSource
 from pipelines.records import Empty, Failure, Image, ImageRef, Item, Listed
@@ -104,6 +104,19 @@ def test_assets_are_red_green_and_blue_whatever_the_bundle_says_of_bands(tmp_pat
     assert listed.path == f"{tmp_path}/b3.tif+b1.tif+b2.tif"
     path = write_vrt(tmp_path / "scene.vrt", ["b3.tif", "b1.tif", "b2.tif"])
     check_like_chips(path, read(cut(listed)), SHOWN._replace(bands=(1, 2, 3)))
+
+
+def test_a_scene_that_was_tagged_is_found_again_by_its_name(tmp_path: Path) -> None:
+    names = write_bands(tmp_path)
+    listed = refer_stack([str(tmp_path / name) for name in names])
+    assert refer_scene(listed.path, SHOWN) == listed
+    path = write_vrt(tmp_path / "scene.vrt", names)
+    again = refer_scene(str(path), SHOWN)
+    assert isinstance(again, ImageRef)
+    assert {ref.fingerprint for ref in cut(refer(str(path)))} == {again.fingerprint}
+    missing = refer_scene(f"{tmp_path}/b1.tif+x.tif", SHOWN)
+    assert isinstance(missing, Failure)
+    assert missing.message == "x.tif: No such file or directory"
 
 
 def test_bands_are_chosen_by_their_names_where_nothing_else_says_it(tmp_path: Path) -> None:
