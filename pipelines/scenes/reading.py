@@ -82,7 +82,7 @@ def read_part(
     decoded = _decode(scene.image, box, scene.rendering, fetch, decoding, scene.bands)
     nothing = np.ones((box.height, box.width), np.bool_)
     if decoded is None:
-        return ReadPart(box, np.zeros((box.height, box.width, 3), np.uint8), nothing, ())
+        return ReadPart(box, np.full((box.height, box.width, COLOURS), scene.blank, np.uint8), nothing, ())
     if scene.mask is not None:
         mask = _decode(scene.mask, box, NO_RENDERING, fetch, decoding)
         hidden = mask.pixels[..., 0] == 0 if mask else nothing

@@ -54,6 +54,7 @@ class Scene(NamedTuple):
       planes: one for each colour, if bands are files of their own: scenes of one band, and of the same division. Then
         `image` is that of the first one.
       named: repairs that say which bands the planes are.
+      blank: level, 0 to 255, that a plane has where its file leaves out a part.
     """
 
     ref: ImageRef
@@ -67,6 +68,7 @@ class Scene(NamedTuple):
     division: Division
     planes: tuple[Scene, ...] = ()
     named: tuple[str, ...] = ()
+    blank: int = 0
 
     @property
     def files(self) -> tuple[Scene, ...]:

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from pipelines.images import decode_part
 from pipelines.images.layout import ImageError, UnsupportedImageError, UntrustedColoursError
 from pipelines.images.rendering import COLOURS, Rendering
 from pipelines.images.tiff.directories import NO_DATA, PROFILE, SAMPLE_FORMAT
-from pipelines.images.tiff.parts import DividedTiff, with_text
+from pipelines.images.tiff.parts import DividedTiff, with_text, write_gap
 from pipelines.images.tiff.rendering import name_bands
 from pipelines.images.tiff.samples import BLACK_IS_ZERO, KINDS
 from pipelines.images.tiff.strips import PHOTOMETRIC
@@ -114,9 +115,15 @@ def _open_plane(file: File, grid: Grid, rendering: Rendering, no_data: str) -> _
         # A band of a stack is no picture whose colours a profile describes.
         image = with_text(image, PROFILE, b"")
         image = with_text(image, NO_DATA, no_data.encode()) if no_data else image
+        scene = scene._replace(image=image, blank=_show_gap(image, scene.rendering))
     elif no_data:
         raise UnsupportedImageError("a value that stands for no data in a JPEG 2000 is not supported")
-    return _Plane(file.path, scene._replace(image=image), (_UNSIGNED if kind == _UNDEFINED else kind, bits))
+    return _Plane(file.path, scene, (_UNSIGNED if kind == _UNDEFINED else kind, bits))
+
+
+def _show_gap(image: DividedTiff, rendering: Rendering) -> int:
+    """Return what is shown where a file leaves out a part."""
+    return int(decode_part(write_gap(image), rendering=rendering).pixels[1, 0, 0])
 
 
 def _check_alike(first: _Plane, plane: _Plane, virtual: Virtual | None) -> None:
