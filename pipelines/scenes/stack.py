@@ -115,15 +115,10 @@ def _open_plane(file: File, grid: Grid, rendering: Rendering, no_data: str) -> _
         # A band of a stack is no picture whose colours a profile describes.
         image = with_text(image, PROFILE, b"")
         image = with_text(image, NO_DATA, no_data.encode()) if no_data else image
-        scene = scene._replace(image=image, blank=_show_gap(image, scene.rendering))
+        scene = scene._replace(image=image)
     elif no_data:
         raise UnsupportedImageError("a value that stands for no data in a JPEG 2000 is not supported")
     return _Plane(file.path, scene, (_UNSIGNED if kind == _UNDEFINED else kind, bits))
-
-
-def _show_gap(image: DividedTiff, rendering: Rendering) -> int:
-    """Return what is shown where a file leaves out a part."""
-    return int(decode_part(write_gap(image), rendering=rendering).pixels[1, 0, 0])
 
 
 def _check_alike(first: _Plane, plane: _Plane, virtual: Virtual | None) -> None:
@@ -196,9 +191,16 @@ def _join(ref: ImageRef, planes: list[Scene], virtual: Virtual | None, named: li
         first.rendering,
         place._replace(taken=taken) if place and taken else place,
         division,
-        tuple(plane._replace(division=division) for plane in planes),
+        tuple(plane._replace(division=division, blank=_show_gap(plane)) for plane in planes),
         tuple(named),
     )
+
+
+def _show_gap(plane: Scene) -> int:
+    """Return the level that is shown where the file of a plane leaves out a part."""
+    if not isinstance(plane.image, DividedTiff):
+        return 0
+    return int(decode_part(write_gap(plane.image), rendering=plane.rendering).pixels[1, 0, 0])
 
 
 def _choose_place(
