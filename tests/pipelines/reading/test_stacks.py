@@ -90,10 +90,9 @@ def test_windows_of_a_virtual_raster_are_chips_of_its_stacked_bands(
     check_like_chips(path, read(cut(refer(str(path)))))
 
 
-@pytest.mark.parametrize(("kind", "rendering"), [("uint8", SHOWN), ("int16", SHOWN), ("float32", SHOWN)])
-@pytest.mark.parametrize("count", [1, 3])
-def test_bands_of_other_kinds_are_shown_like_chips(kind: str, count: int, rendering: Rendering, tmp_path: Path) -> None:
-    rendering = rendering if count == 3 else Rendering((), ((0, 2500),) * 3)
+@pytest.mark.parametrize(("kind", "count"), [("uint8", 3), ("int16", 1), ("float32", 3)])
+def test_bands_of_other_kinds_are_shown_like_chips(kind: str, count: int, tmp_path: Path) -> None:
+    rendering = SHOWN if count == 3 else Rendering((), ((0, 2500),) * 3)
     path = write_vrt(tmp_path / "scene.vrt", write_bands(tmp_path, count, kind))
     check_like_chips(path, read(cut(refer(str(path)), rendering), rendering), rendering)
 
@@ -270,7 +269,7 @@ def test_a_virtual_raster_names_files_only_where_it_may(tmp_path: Path) -> None:
     assert len(cut(refer(str(path)))) == 12, "the absolute path of a file beside it"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_no_virtual_raster_of_a_stranger_raises_anything(tmp_path: Path, data: st.DataObject) -> None:
     names = ["b1.tif"] * 3
@@ -304,7 +303,11 @@ def test_a_virtual_raster_in_a_bucket_is_read_there(bucket: Bucket, tmp_path: Pa
     path = write_vrt(tmp_path / "scene.vrt", names)
     for name in (*names, "scene.vrt"):
         storage.write(f"{bucket.path}/{name}", (tmp_path / name).read_bytes())
-    check_like_chips(path, read(cut(refer(f"{bucket.path}/scene.vrt"))))
+    here, there = (read(cut(refer(f"{folder}/scene.vrt"))[:1]) for folder in (tmp_path, bucket.path))
+    assert isinstance(here[0], Image)
+    assert isinstance(there[0], Image)
+    assert np.array_equal(here[0].pixels, there[0].pixels)
+
     write_vrt(path, names, **{'"1">b3.tif': f'"0">{tmp_path}/b3.tif'})
     storage.write(f"{bucket.path}/scene.vrt", path.read_bytes())
     [failure] = cut(refer(f"{bucket.path}/scene.vrt"))
