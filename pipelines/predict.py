@@ -84,6 +84,7 @@ def _predict(options: PredictOptions) -> int:
         rendering=options.rendering.over(bundle.rendering),
         grid=options.grid,
         kept=kept,
+        relative_to=options.relative_to or "",
         settings=(options.engine, options.limits.max_bytes, options.limits.max_pixels),
     )
     if options.dry_run:

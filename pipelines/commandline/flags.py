@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from pipelines import storage
+from pipelines.commandline.inputs import Once, add_inputs
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import Parser, UsageError, add_switch
 from pipelines.commandline.printing import LOG_FORMATS, use_log_format
@@ -96,7 +97,7 @@ def add_flags(parser: argparse.ArgumentParser, output: str | None = None) -> Non
       parser: of `predict`, or of a command that takes the same flags.
       output: the default of `--output`; None where the flag must be given.
     """
-    _add_input(parser.add_argument_group("what to tag"))
+    add_inputs(parser.add_argument_group("what to tag"))
     _add_model_and_output(parser.add_argument_group("model and output"), output)
     _add_execution(parser.add_argument_group("execution"))
     add_rasters(parser, default="as the bundle's training images did")
@@ -116,7 +117,9 @@ def read_options(known: argparse.Namespace, beam_flags: Sequence[str]) -> Predic
     if known.output and (hint := storage.hint_at_scheme(known.output)):
         raise UsageError(f"--output {known.output} would be a folder on this machine", hint)
     try:
-        known.model, known.output = (path and storage.normalize(path) for path in (known.model, known.output))
+        for name in ("model", "output", "relative_to"):
+            path = getattr(known, name)
+            setattr(known, name, path and storage.normalize(path))
     except storage.UnsupportedStorageError as error:
         raise UsageError(str(error)) from error
     return PredictOptions(**vars(known), beam_flags=tuple(beam_flags))
@@ -143,57 +146,6 @@ def add_anonymous(group: argparse._ActionsContainer, help: str) -> None:
     add_switch(group, "--anonymous", help)
 
 
-class _Once(argparse.Action):
-    """A flag that may be given once: argparse itself would forget all but the last value."""
-
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, flag: str | None = None
-    ) -> None:
-        if getattr(namespace, self.dest) is not None:
-            parser.error(f"{flag} is given twice")
-        setattr(namespace, self.dest, values)
-
-
-def _add_input(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--input",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="a folder (searched recursively; hidden files are skipped), a pattern with *, ?, [...], ** or {a,b}, a "
-        "file, an archive (.tar, .zip, .tar.gz), or members of one (scenes.tar::train-jpg/*.jpg); local, in gs:// or "
-        "in s3://, as all paths below; repeatable",
-    )
-    group.add_argument(
-        "--input_list",
-        action=_Once,
-        metavar="FILE",
-        help="a .txt file with one path per line; a .csv, .tsv, .jsonl or .parquet file with a column `path`, or a "
-        "folder of .parquet files; texts also as .gz or .zst; - for lines of standard input. Relative paths are "
-        "relative to the folder of the list",
-    )
-    group.add_argument(
-        "--path_column",
-        action=_Once,
-        metavar="NAME",
-        help=f"column of the list that holds the paths (default {PredictOptions.path_column})",
-    )
-    group.add_argument(
-        "--keep_columns",
-        action=_Once,
-        metavar="NAMES",
-        help="columns of the list that go into the rows of its images, with commas between them, or all; their types "
-        "are those of the values, or are given as NAME:TYPE, with string, int64, float64, bool, date, timestamp or "
-        "local_timestamp",
-    )
-    add_switch(
-        group,
-        "--allow_empty",
-        help="end with exit code 0, and write a manifest, if there is no image at all; otherwise that is an error. A "
-        "file or folder on this machine must exist nevertheless",
-    )
-
-
 def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) -> None:
     add_model(group)
     group.add_argument(
@@ -202,6 +154,13 @@ def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) ->
         default=output,
         metavar="DIR",
         help="folder for the results (created if missing)" + (f"; default {output}" if output else ""),
+    )
+    group.add_argument(
+        "--relative_to",
+        action=Once,
+        metavar="DIR",
+        help="write and compare paths below this folder, without its own: an archive that is mounted under another "
+        "name, or moved, is then not tagged again",
     )
     add_switch(
         group,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -36,6 +37,7 @@ class PredictOptions:
     input_list: str | None = None
     path_column: str = "path"
     keep_columns: str | None = None
+    relative_to: str | None = None
     allow_empty: bool = False
     model: str
     output: str
@@ -154,8 +156,12 @@ class PredictOptions:
             ("--input_list", self.input_list),
             ("--model", self.model),
             ("--output", self.output),
+            ("--relative_to", self.relative_to),
         ):
             _check_path(flag, path)
+        for pattern in self.input if self.relative_to else ():
+            if not _may_be_below(pattern, self.relative_to or ""):
+                raise UsageError(f"--input {pattern} is not below --relative_to {self.relative_to}", "name both alike")
         if not storage.can_be_written(self.output):
             raise UsageError(f"--output {self.output}: an output must be a local folder, or in gs:// or in s3://")
         if self.path_column != PredictOptions.path_column and self.input and not self.input_list:
@@ -176,6 +182,15 @@ class PredictOptions:
                 or (UsageError(f"unexpected argument {stray}", f"did you mean --input {stray}?") if stray else None)
                 or UsageError("nothing to tag", "give --input PATTERN or --input_list FILE")
             )
+
+
+def _may_be_below(pattern: str, folder: str) -> bool:
+    """Return whether a pattern may name something below a folder, as far as the part before special characters says."""
+    literal, *rest = re.split(r"[*?\[{]", pattern, maxsplit=1)
+    with suppress(storage.UnsupportedStorageError):
+        begins = storage.normalize(literal)
+        return f"{begins}/".startswith(f"{folder}/") or (bool(rest) and f"{folder}/".startswith(begins))
+    return True
 
 
 def _check_path(flag: str, path: str | None) -> None:

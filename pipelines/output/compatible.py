@@ -163,6 +163,9 @@ def _check_joins(run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str
     if footer.grid != run.grid:
         theirs, ours = (f"with {grid}" if grid else "without --tile" for grid in (footer.grid, run.grid))
         raise OutputError(f"{holds} rows made {theirs}, not {ours}", remedy)
+    if footer.relative != bool(run.relative_to):
+        theirs, ours = ("relative" if relative else "absolute" for relative in (footer.relative, bool(run.relative_to)))
+        raise OutputError(f"{holds} rows with {theirs} paths, and those of this run are {ours}", remedy)
     if footer.kept != run.kept:
         theirs, ours = (", ".join(map(":".join, kept)) or "no columns" for kept in (footer.kept, run.kept))
         raise OutputError(f"{holds} rows with {theirs} of the list, and this run keeps {ours}", remedy)

@@ -37,6 +37,7 @@ class Footer(NamedTuple):
       rendering: how rasters became pictures.
       grid: how scenes were cut into windows.
       kept: columns of the list.
+      relative: whether paths are relative.
       rules: for tags, beyond the thresholds.
       retagged: whether thresholds and rules are those that `scenetags retag` chose for the whole output.
     """
@@ -49,6 +50,7 @@ class Footer(NamedTuple):
     rendering: Rendering = NO_RENDERING
     grid: Grid = NO_GRID
     kept: tuple[KeptColumn, ...] = ()
+    relative: bool = False
     rules: Rules = NO_RULES
     retagged: bool = False
 
@@ -64,6 +66,7 @@ def make_footer(run: Run) -> Mapping[str, Any]:
         **({"rendering": run.rendering.described()} if run.rendering else {}),
         **({"grid": run.grid.described()} if run.grid else {}),
         **({"kept": run.kept} if run.kept else {}),
+        **({"relative": True} if run.relative_to else {}),
         **described_choice(run.rules, run.retagged),
     }
 
@@ -88,7 +91,8 @@ def read_footer(schema: pa.Schema) -> Footer | None:
         kept = tuple(KeptColumn(name, kind) for name, kind in described.get("kept", ()))
         rules = read_rules(described["rules"], labels) if "rules" in described else NO_RULES
         retagged = described.get("retagged", False) is True
-        made_with = rendering, grid, kept, rules, retagged
+        relative = described.get("relative", False) is True
+        made_with = rendering, grid, kept, relative, rules, retagged
         footer = Footer(described["bundle"], labels, thresholds, columns, made_by, *made_with)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None

@@ -44,7 +44,7 @@ def find_moved(run: Run, sample: Sequence[Listed], listed: int) -> Moved | None:
     """
     refs = [item for item in sample if isinstance(item, ImageRef)]
     earlier = read_earlier(run.folder, run.name)
-    if not refs or not len(earlier) or any(earlier.find(ref.path, ref.fingerprint) for ref in refs):
+    if not refs or not len(earlier) or any(earlier.find(run.known_as(ref.path), ref.fingerprint) for ref in refs):
         return None
     wanted = {(_file_name(ref.path), ref.fingerprint): ref.path for ref in refs}
     rows, found, example = 0, 0, None

@@ -80,6 +80,7 @@ class Run(OutputRun):
       rendering: how rasters become pictures.
       grid: how scenes are cut into windows.
       kept: columns of the list that go into its rows.
+      relative_to: folder below which its images are known by the rest of their paths; empty if by their whole paths.
       settings: what decides its rows besides bundle and thresholds: the engine, and the limits of images.
       rules: for tags, beyond the thresholds.
       retagged: whether thresholds and rules are those that `scenetags retag` chose for the output.
@@ -94,6 +95,7 @@ class Run(OutputRun):
     rendering: Rendering = NO_RENDERING
     grid: Grid = NO_GRID
     kept: tuple[KeptColumn, ...] = ()
+    relative_to: str = ""
     settings: tuple[str | int, ...] = ()
     rules: Rules = NO_RULES
     retagged: bool = False
@@ -110,8 +112,16 @@ class Run(OutputRun):
         columns = [column.name for column in (*PREDICTION_COLUMNS, *SCENE_COLUMNS, *FAILURE_COLUMNS)]
         columns += probability_columns(self.bundle.labels).values()
         made_with = self.bundle.digest, self.thresholds, self.rendering, self.grid, self.settings, version("scenetags")
-        rows = json.dumps([*made_with, columns, *self.kept])
+        rows = json.dumps([*made_with, columns, *self.kept, *["relative"] * bool(self.relative_to)])
         return storage.join(self.output, f"{SHADOW}{hashlib.sha256(rows.encode()).hexdigest()[:12]}")
+
+    def holds(self, path: str) -> bool:
+        """Return whether an image may have a row: whether it is below the folder that paths are relative to."""
+        return not self.relative_to or path.startswith(f"{self.relative_to}/")
+
+    def known_as(self, path: str) -> str:
+        """Return the path by which an image is known in rows."""
+        return path[len(self.relative_to) + 1 :] if self.relative_to and self.holds(path) else path
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,8 @@ def _of_window(take: Callable[[Window], Any]) -> Callable[[Tagged, Run], Any]:
     return lambda row, _: row.prediction.ref.window and take(row.prediction.ref.window)
 
 
-def _name_scene(ref: ImageRef) -> str | None:
-    return (ref.item.id if ref.item else ref.window.scene) if ref.window else None
+def _name_scene(ref: ImageRef, run: Run) -> str | None:
+    return (ref.item.id if ref.item else run.known_as(ref.window.scene)) if ref.window else None
 
 
 def _of_failure(take: Callable[[Failure], Any]) -> Callable[[Failure, Run], Any]:
@@ -72,8 +72,8 @@ PREDICTION_COLUMNS = (
     Column(
         "path",
         "string",
-        "absolute path of the image, `ARCHIVE::MEMBER` in an archive",
-        _of_prediction(lambda prediction: prediction.ref.path),
+        "absolute path of the image, or that below `--relative_to`; `ARCHIVE::MEMBER` in an archive",
+        lambda row, run: run.known_as(row.prediction.ref.path),
     ),
     Column(
         "tags",
@@ -132,7 +132,7 @@ SCENE_COLUMNS = (
         "scene",
         "string",
         "id of the STAC item that named the scene, else path of the scene",
-        lambda row, _: _name_scene(row.prediction.ref),
+        lambda row, run: _name_scene(row.prediction.ref, run),
         repeats=True,
     ),
     Column("col_off", "int32", "column of the scene at which the window begins", _of_window(lambda one: one.column)),
@@ -165,14 +165,14 @@ SCENE_COLUMNS = (
 """Further columns of predictions where scenes are cut into windows; null for an image that is no window."""
 
 EMPTY_COLUMNS = (
-    Column("path", "string", "path of the window", lambda row, _: row.ref.path),
+    Column("path", "string", "path of the window", lambda row, run: run.known_as(row.ref.path)),
     Column("fingerprint", "string", "as in `predictions/`", lambda row, _: row.ref.fingerprint),
     _MODEL,
     _RUN,
 )
 
 FAILURE_COLUMNS = (
-    Column("path", "string", "path of the input, as in `predictions/`", _of_failure(lambda failure: failure.path)),
+    Column("path", "string", "path of the input, as in `predictions/`", lambda row, run: run.known_as(row.path)),
     Column(
         "stage",
         "string",

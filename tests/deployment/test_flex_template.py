@@ -63,6 +63,7 @@ GOOD = {
     "keep_columns": ["all", "site_id:string,acquired on"],
     "model": ["gs://models", "gs://models/amazon/"],
     "output": ["gs://results", "gs://results/amazon"],
+    "relative_to": ["gs://bucket", "gs://bucket/archive/"],
     "threshold": ["0", "1", "0.25", ".5", "1.0"],
     "batch_size": ["1", "256"],
     "reads_in_flight": ["1", "64"],
@@ -92,6 +93,7 @@ BAD = {
     "keep_columns": ["", "a\nb"],
     "model": ["bundle/", "s3://models/amazon", "gs://"],
     "output": ["tagged/", "s3://results/amazon", "hdfs://results"],
+    "relative_to": ["archive", "gs://"],
     "threshold": ["2", "-0.1", "1.5", "0,5", "half"],
     "batch_size": ["0", "-1", "1.5", "many"],
     "reads_in_flight": ["0", "many"],
@@ -131,6 +133,7 @@ def with_value(name: str, value: str) -> dict[str, str]:
     hangs_upon = {"isolate_decoding": "true"} if PARAMETERS[name].get("parentName") else {}
     hangs_upon |= {"tile": "256"} if name in ("stride", "min_valid", "edge", "asset", "allow_vrt") else {}
     hangs_upon |= {"input_list": "gs://bucket/list.csv"} if name in ("path_column", "keep_columns") else {}
+    hangs_upon |= {"input": "gs://bucket/archive/*.tif"} if name == "relative_to" else {}
     return {**LEAST, **hangs_upon, name: value}
 
 

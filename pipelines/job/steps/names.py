@@ -24,7 +24,7 @@ from pipelines.output.commit import Superseded
 from pipelines.output.earlier import read_earlier
 from pipelines.output.ghosts import find_ghosts
 from pipelines.output.run import Accounts, Run
-from pipelines.records import ImageRef, KeptColumn, Listed, digest_path
+from pipelines.records import ImageRef, KeptColumn, Listed, digest_path, failed
 from pipelines.scenes.documents import NO_DOCUMENTS, Documents
 from pipelines.supervision import interruption, progress
 
@@ -141,12 +141,15 @@ class LeaveOutTagged(Step):
     def process(self, listed: Listed) -> Iterator[Any]:
         self._inputs += 1
         counters.LISTED.inc()
+        if isinstance(listed, ImageRef) and not self._run.holds(listed.path):
+            listed = failed(listed, "list", "ValueError", f"it is not below --relative_to {self._run.relative_to}")
+        path = self._run.known_as(listed.path)
         if self._run.grid and not self._run.overwrite:
-            for ghost in find_ghosts(self._earlier, self._run.grid, listed):
+            for ghost in find_ghosts(self._earlier, self._run, listed):
                 yield TaggedOutput(SUPERSEDED, ghost)
-        earlier = self._earlier.find(listed.path, listed.fingerprint)
+        earlier = self._earlier.find(path, listed.fingerprint)
         if earlier and self._run.overwrite:
-            self._found += digest_path(listed.path)
+            self._found += digest_path(path)
             if len(self._found) >= _FOUND_AT_ONCE:
                 yield TaggedOutput(FOUND, bytes(self._found))
                 self._found.clear()
@@ -156,7 +159,7 @@ class LeaveOutTagged(Step):
             progress.report(self._run.name, done=1, skipped=1)
             return
         if earlier:
-            yield TaggedOutput(SUPERSEDED, Superseded(listed.path, earlier.file))
+            yield TaggedOutput(SUPERSEDED, Superseded(path, earlier.file))
         yield sort_out(listed, self._run.name)
 
     def finish_bundle(self) -> Iterator[Any]:

@@ -1,0 +1,112 @@
+"""Images that are known by their paths below a folder, wherever that folder is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipelines import storage
+from tests import outputs
+from tests.conftest import Bucket
+from tests.pipelines.conftest import on_both_runners
+from tests.pipelines.predict.predicting import CHIP, Predict, chip
+from tests.scene_files import samples, write_scene
+
+SHOWN = {"bands": "3,2,1", "stretch": "0:2500", "tile": 64}
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Write an archive of a chip, a scene of two windows and a broken image."""
+    folder = tmp_path / "mounted" / "archive"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "chip.jpg").write_bytes(CHIP)
+    (folder / "broken.jpg").write_bytes(CHIP[:100])
+    write_scene(folder / "scene.tif", samples(64, 128), tile=64)
+    return folder
+
+
+def names(output: Path) -> list[str]:
+    return [row["path"] for table in ("predictions", "failures") for row in outputs.rows(output, table)]
+
+
+@on_both_runners
+def test_an_archive_that_has_moved_is_not_tagged_again(run: Predict, archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    known = ["deep/chip.jpg", "scene.tif#xywh=0,0,64,64", "scene.tif#xywh=64,0,64,64", "broken.jpg"]
+    assert run(input=archive, relative_to=archive.parent / "archive", max_failure_rate=1, **SHOWN) == 0
+    assert names(out) == known
+    assert {row["scene"] for row in outputs.rows(out)} == {None, "scene.tif"}
+
+    moved = tmp_path / "elsewhere"
+    archive.rename(moved)
+    assert run(input=moved, relative_to=moved, max_failure_rate=1, **SHOWN) == 0
+    assert names(out) == known
+    assert (outputs.manifest(out)["skipped"], outputs.manifest(out)["failures"]) == (3, 1)
+
+    write_scene(moved / "scene.tif", samples(64, 64, seed=1), tile=64)
+    (moved / "deep" / "chip.jpg").write_bytes(chip(2))
+    assert run(input=moved, relative_to=moved, max_failure_rate=1, **SHOWN) == 0
+    left = ["deep/chip.jpg", "scene.tif#xywh=0,0,64,64", "broken.jpg"]
+    assert names(out) == left, "replaced, and without the window that is gone"
+
+
+def test_paths_in_a_bucket_may_be_relative_too(run: Predict, bucket: Bucket, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    storage.write(f"{bucket.path}/a/1.jpg", CHIP)
+    assert run(input=f"{bucket.path}/a", relative_to=bucket.path) == 0
+    assert names(out) == ["a/1.jpg"]
+
+
+def test_an_overwrite_drops_what_is_not_listed_any_more(run: Predict, tmp_path: Path) -> None:
+    folder = tmp_path / "chips"
+    folder.mkdir()
+    for number in (1, 2):
+        (folder / f"{number}.jpg").write_bytes(chip(number))
+    assert run(relative_to=folder) == 0
+    (folder / "1.jpg").unlink()
+    assert run(relative_to=folder, overwrite=True) == 0
+    assert names(tmp_path / "out") == ["2.jpg"]
+
+
+def test_relative_and_absolute_paths_do_not_mix(
+    run: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "chips"
+    folder.mkdir()
+    (folder / "1.jpg").write_bytes(CHIP)
+    assert run(relative_to=folder) == 0
+    assert run() == 2
+    assert "rows with relative paths, and those of this run are absolute" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "out")
+    assert run() == 0
+    assert run(relative_to=folder) == 2
+    assert "rows with absolute paths, and those of this run are relative" in capsys.readouterr().err
+
+
+def test_what_is_not_below_the_folder_is_a_failure(run: Predict, archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"{archive}/deep/chip.jpg\n{archive}/broken.jpg\n")
+    assert run(input=None, input_list=tmp_path / "list.txt", relative_to=archive / "deep", max_failure_rate=1) == 0
+    assert outputs.tagged(tmp_path / "out") == ["chip.jpg"]
+    assert outputs.failed(tmp_path / "out") == {"broken.jpg": f"it is not below --relative_to {archive}/deep"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits"),
+    [
+        *((pattern, True) for pattern in ("data", "data/a.jpg", "data/*/x", "*/data/x.jpg", "d*", "./data/{a,b}.jpg")),
+        *((pattern, False) for pattern in ("dat", "data2", "data2/*.jpg", "other/*", "gs://bucket/data")),
+    ],
+)
+def test_an_input_elsewhere_is_refused_before_anything_is_listed(
+    run: Predict, pattern: str, fits: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "here").mkdir()
+    os.chdir(tmp_path)
+    assert run(input=pattern, relative_to="data") == 2
+    refused = f"--input {pattern} is not below --relative_to {tmp_path}/data; name both alike"
+    assert (refused in capsys.readouterr().err) != fits
