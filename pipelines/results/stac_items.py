@@ -87,7 +87,7 @@ def describe_output(
             "properties": properties,
             "collection": _name_collection(output),
             "links": [{"rel": rel, "href": f"../{_COLLECTION}"} for rel in ("root", "parent", "collection")],
-            "assets": {**_assets_of(extent, path), "model": _describe_bundle(bundle, path)},
+            "assets": {**_assets_of(extent, path, footer), "model": _describe_bundle(bundle, path)},
         }
         yield Document(path, item)
         links.append({"rel": "item", "href": f"./{name}/{name}.json", "type": "application/geo+json"})
@@ -213,8 +213,8 @@ def _describe_columns(footer: Footer) -> Iterator[dict[str, str]]:
         yield {"name": kept.name, "type": kept.type, "description": "as in the list of images"}
 
 
-def _assets_of(extent: SceneExtent, item: str) -> dict[str, Any]:
-    """Return the files with rows of a scene, and the scene itself if it is one file."""
+def _assets_of(extent: SceneExtent, item: str, footer: Footer) -> dict[str, Any]:
+    """Return the files with rows of a scene, and the scene itself if it is one file, and known by its whole path."""
     assets: dict[str, Any] = {}
     for number, (path, rows) in enumerate(sorted(extent.rows.items()), 1):
         assets[f"rows-{number}"] = {
@@ -224,7 +224,8 @@ def _assets_of(extent: SceneExtent, item: str) -> dict[str, Any]:
             "roles": ["data"],
             "table:row_count": rows,
         }
-    if not extent.fingerprint.startswith(OF_SEVERAL) or extent.path.lower().endswith(ENDING):
+    is_file = not extent.fingerprint.startswith(OF_SEVERAL) or extent.path.lower().endswith(ENDING)
+    if is_file and not footer.relative:
         assets["scene"] = {"href": _refer(extent.path, item), "title": "the scene", "roles": ["source"]}
     return assets
 

@@ -21,9 +21,9 @@ NORTH, SOUTH = "/archive/north.tif", "/archive/a/b.tif+c.tif"
 GRID = {"tile": 256, "stride": 256, "min_valid": 0.5, "edge": "shift"}
 
 
-def write_output(folder: Path, *rows: dict[str, Any], name: str = "a") -> Path:
-    """Write rows, and the manifest of the run that made them."""
-    write_rows(folder, *rows, name=name, metadata=footer(grid=GRID))
+def write_output(folder: Path, *rows: dict[str, Any], name: str = "a", **others: Any) -> Path:
+    """Write rows, and the manifest of the run that made them; others are fields of the footer."""
+    write_rows(folder, *rows, name=name, metadata=footer(grid=GRID, **others))
     bundle = {"name": "amazon (2)", "path": str(folder.parent / "bundle"), "digest": "b" * 64}
     counts = dict.fromkeys(("inputs", "predictions", "failures", "skipped"), 0)
     empty: dict[str, Any] = {"tags": {}, "repairs": {}, "errors": {}, "passed_over": {}}
@@ -86,6 +86,13 @@ def test_model_and_columns_are_read_by_the_extensions(tmp_path: Path) -> None:
     assert names[:5] == ["path", "tags", "p_clear", "p_bare_ground", "p_road"]
     assert names[-1] == "bbox"
     assert table.row_count == 1
+
+
+def test_the_file_of_a_scene_is_named_only_if_its_whole_path_is_known(tmp_path: Path) -> None:
+    rows = (window("north.tif", 0, 0, square(10, 20)),)
+    [item] = described(write_output(tmp_path / "out", *rows, relative=True)).values()
+    assert "scene" not in item.assets
+    assert item.properties["scenetags:scene"] == "north.tif"
 
 
 def test_a_scene_across_the_antimeridian_has_two_parts(tmp_path: Path) -> None:
