@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from pipelines import storage
 from pipelines.images.formats import recognize
-from pipelines.images.jpeg2000.layout import read_jpeg2000
 from pipelines.images.jpeg2000.parts import read_tiles
+from pipelines.images.jpeg2000.rendering import read_raster
 from pipelines.images.layout import (
     DamagedImageError,
     ImageError,
@@ -21,7 +21,7 @@ from pipelines.images.layout import (
 )
 from pipelines.images.limits import HEAD
 from pipelines.images.parts import Divided
-from pipelines.images.rendering import NO_RENDERING, Rendering
+from pipelines.images.rendering import Rendering
 from pipelines.images.tiff.directories import read_directory
 from pipelines.images.tiff.layout import read_tiff
 from pipelines.images.tiff.parts import divide, divide_mask, divide_opacity
@@ -110,7 +110,7 @@ def open_file(ref: ImageRef, grid: Grid, rendering: Rendering, *, whole: bool = 
         try:
             if kind == "tiff":
                 return _open_tiff(ref, pages, grid, rendering, least)
-            return _open_jpeg2000(ref, pages, grid, least)
+            return _open_jpeg2000(ref, pages, grid, rendering, least)
         except (struct.error, IndexError, OverflowError) as error:
             raise DamagedImageError(f"truncated {kind.upper()} header") from error
 
@@ -134,15 +134,15 @@ def as_listed(ref: ImageRef) -> Iterator[None]:
         raise
 
 
-def _open_jpeg2000(ref: ImageRef, pages: Pages, grid: Grid, least: int) -> Scene | None:
+def _open_jpeg2000(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering, least: int) -> Scene | None:
     georeference = find_georeference(pages)
-    layout = read_jpeg2000(pages)
+    layout = read_raster(pages, rendering)
     if georeference is None and max(layout.width, layout.height) <= least:
         return None
     _check_depth(layout)
     image = read_tiles(pages)
     division = divide_scene(image.width, image.height, image.block, grid)
-    return Scene(ref, image, None, (), layout.source, (), NO_RENDERING, georeference, division)
+    return Scene(ref, image, None, (), layout.source, (), rendering, georeference, division)
 
 
 def _check_depth(layout: Layout) -> None:
@@ -150,7 +150,7 @@ def _check_depth(layout: Layout) -> None:
         # The values of one part do not tell what white is in the others.
         raise UntrustedColoursError(
             f"{layout.bits}-bit scene: it is unknown how bright white is",
-            "say it with --stretch" if layout.format == "tiff" else "make it a TIFF, and say --stretch",
+            "say it with --stretch",
         )
 
 

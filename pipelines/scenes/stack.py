@@ -118,7 +118,9 @@ def _open_plane(file: File, grid: Grid, rendering: Rendering, no_data: str) -> _
         scene = scene._replace(image=image)
     elif no_data:
         raise UnsupportedImageError("a value that stands for no data in a JPEG 2000 is not supported")
-    return _Plane(file.path, scene, (_UNSIGNED if kind == _UNDEFINED else kind, bits))
+    # JPEG 2000s of fewer bits than 16 hold what GDAL and others call integers of 16.
+    held = next(depth for depth in _DEPTHS if depth >= bits)
+    return _Plane(file.path, scene, (_UNSIGNED if kind == _UNDEFINED else kind, held))
 
 
 def _check_alike(first: _Plane, plane: _Plane, virtual: Virtual | None) -> None:

@@ -97,6 +97,20 @@ def test_bands_of_other_kinds_are_shown_like_chips(kind: str, count: int, tmp_pa
     check_like_chips(path, read(cut(refer(str(path)), rendering), rendering), rendering)
 
 
+@pytest.mark.parametrize("bits", [12, 15, 16])
+def test_bands_in_jpeg_2000s_are_shown_like_chips(bits: int, tmp_path: Path) -> None:
+    """So Sentinel-2 delivers them."""
+    names = [f"b{number}.jp2" for number in range(3)]
+    shape = {"width": 210, "height": 170, "count": 1, "dtype": "uint16"}
+    place = {"crs": "EPSG:32720", "transform": UTM}
+    lossless = {"REVERSIBLE": "YES", "QUALITY": 100, "NBITS": bits, "BLOCKXSIZE": 64, "BLOCKYSIZE": 64}
+    for name, values in zip(names, samples(170, 210, 3), strict=True):
+        with rasterio.open(tmp_path / name, "w", driver="JP2OpenJPEG", **shape, **place, **lossless) as file:
+            file.write(values, 1)
+    path = write_vrt(tmp_path / "scene.vrt", names)
+    check_like_chips(path, read(cut(refer(str(path)))), repairs=False)
+
+
 def test_assets_are_red_green_and_blue_whatever_the_bundle_says_of_bands(tmp_path: Path) -> None:
     names = write_bands(tmp_path)
     paths = [str(tmp_path / name) for name in (names[2], names[0], names[1])]
