@@ -12,7 +12,7 @@ from pipelines.images.layout import UnsupportedImageError
 from pipelines.images.rendering import Rendering
 from pipelines.listing.lookup import refer
 from pipelines.listing.references import resolve
-from pipelines.records import OF_SEVERAL, Failure, File, ImageRef, Item, Listed, Stack, not_listed
+from pipelines.records import OF_SEVERAL, Failure, File, ImageRef, Item, Listed, Stack, writable
 from pipelines.scenes.naming import join_files, split_files
 from pipelines.scenes.virtual import ENDING, VirtualBand, read_virtual, shown
 
@@ -104,9 +104,8 @@ def _look_up(name: str, paths: Iterable[str]) -> list[File] | Failure:
     for path in paths:
         listed = refer(path)
         if isinstance(listed, Failure):
-            return not_listed(name, OSError(), message=f"{posixpath.basename(path)}: {listed.message}")._replace(
-                error=listed.error
-            )
+            file = posixpath.basename(listed.path)
+            return listed._replace(path=writable(name), message=f"{file}: {listed.message}")
         files.append(File(path, listed.size, listed.fingerprint))
     return files
 
