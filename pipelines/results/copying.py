@@ -23,6 +23,7 @@ from pipelines.listing.lookup import refer
 from pipelines.records import OF_SEVERAL, Failure, ImageRef, Listed
 from pipelines.results.places import PARTIAL, Source, common_folder, find_source, name_copies
 from pipelines.results.selection import Selection
+from pipelines.scenes.grid import without_mask
 
 Item = TypeVar("Item")
 
@@ -75,7 +76,7 @@ def find_copies(selection: Selection) -> Copies:
     for batch in selection.read(["path", "fingerprint"]):
         rows += batch.num_rows
         for path, fingerprint in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            fingerprints[find_source(path)] = fingerprint
+            fingerprints[find_source(path)] = without_mask(fingerprint)
     root = common_folder(*selection.output.first_and_last()) if rows else ()
     return Copies(name_copies(fingerprints, root), fingerprints, rows)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple
 
 from pipelines import archives, storage
@@ -86,29 +87,43 @@ def _container(path: str) -> _Container:
     if window := split_window(path):
         return _Container(window[0], _SCENE)
     archive, member = archives.split_member(path)
-    # A file with a name like that of a member has a spelling of its own.
-    is_file = member is None or archives.name_file(storage.normalize(path)) == path
-    return _Container(path, _FILE) if is_file else _Container(archive, _ARCHIVE)
+    if member is not None:
+        # A file with a name like that of a member has a spelling of its own.
+        with suppress(storage.UnsupportedStorageError):
+            if archives.name_file(storage.normalize(path)) != path:
+                return _Container(archive, _ARCHIVE)
+    return _Container(path, _FILE)
 
 
 def _find(container: _Container, paths: Sequence[str], footer: Footer, most_bytes: int) -> Iterator[Found]:
     try:
-        is_scene = container.kind == _SCENE
-        path = container.path
-        listed = refer_scene(path, footer.rendering) if is_scene else refer(storage.normalize(path))
+        listed = _refer(container, footer)
         if isinstance(listed, Failure):
             yield from (Found(path, listed) for path in paths)
         elif container.kind == _FILE:
             yield Found(paths[0], listed._replace(path=paths[0]), listed.size)
-        elif is_scene:
+        elif container.kind == _SCENE:
             yield from _windows(listed, paths, footer)
         else:
             yield from _members(listed, paths, most_bytes)
     except ImageError as error:
-        yield from (Found(path, not_listed(path, error)) for path in paths)
+        # Without its remedy, which names flags of `predict`.
+        yield from (Found(path, not_listed(path, error, message=error.message)) for path in paths)
     except (OSError, ScenetagsError) as error:
         reason = storage.reason_of(error) if isinstance(error, OSError) else str(error)
         yield from (Found(path, not_listed(path, error, message=reason)) for path in paths)
+
+
+def _refer(container: _Container, footer: Footer) -> Listed:
+    """Look up a file, or the files of a scene that has several.
+
+    Raises:
+      ImageError: a virtual raster cannot be used.
+      OSError: it cannot be read.
+    """
+    if container.kind == _SCENE:
+        return refer_scene(container.path, footer.rendering)
+    return refer(storage.normalize(container.path))
 
 
 def _windows(scene_ref: ImageRef, paths: Sequence[str], footer: Footer) -> Iterator[Found]:
