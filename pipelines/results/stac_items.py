@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pipelines import storage
 from pipelines.output.footers import Footer
 from pipelines.output.run import RUNS
-from pipelines.output.schema import PREDICTION_COLUMNS, SCENE_COLUMNS
+from pipelines.output.schema import EMBEDDING, PREDICTION_COLUMNS, SCENE_COLUMNS
 from pipelines.records import OF_SEVERAL
 from pipelines.results.outputs import NoOutputError, Output
 from pipelines.results.scene_extents import SceneExtent
@@ -203,7 +203,8 @@ def _describe_bundle(bundle: Mapping[str, Any], item: str) -> dict[str, Any]:
 
 
 def _describe_columns(footer: Footer) -> Iterator[dict[str, str]]:
-    for column in (*PREDICTION_COLUMNS, *SCENE_COLUMNS):
+    embedding = [EMBEDDING] if footer.embedding_size else []
+    for column in (*PREDICTION_COLUMNS, *embedding, *SCENE_COLUMNS):
         if column.per_label:
             for label, name in footer.columns.items():
                 yield {"name": name, "type": column.type, "description": f"probability of {label}, 0 to 1"}

@@ -74,7 +74,8 @@ def test_an_item_says_of_its_scene_what_the_rows_say(tmp_path: Path) -> None:
 
 
 def test_model_and_columns_are_read_by_the_extensions(tmp_path: Path) -> None:
-    [item] = described(write_output(tmp_path / "out", window(NORTH, 0, 0, square(10, 20)))).values()
+    more = {"embedding_size": 8, "kept": [["place", "string"]]}
+    [item] = described(write_output(tmp_path / "out", window(NORTH, 0, 0, square(10, 20)), **more)).values()
     model, table = MLMExtension.ext(item), TableExtension.ext(item)
     assert (model.mlm_name, model.architecture, model.tasks) == ("amazon 2", "MobileNetV2", ["scene-classification"])
     assert model.input[0].input.shape == [-1, 256, 256, 3]
@@ -84,7 +85,8 @@ def test_model_and_columns_are_read_by_the_extensions(tmp_path: Path) -> None:
     assert model.hyperparameters.to_dict()["thresholds"]["road"] == 0.2137  # type: ignore[union-attr]
     names = [column.name for column in table.columns or ()]
     assert names[:5] == ["path", "tags", "p_clear", "p_bare_ground", "p_road"]
-    assert names[-1] == "bbox"
+    assert names[-2:] == ["bbox", "place"]
+    assert "embedding" in names
     assert table.row_count == 1
 
 
