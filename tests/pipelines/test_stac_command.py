@@ -74,7 +74,7 @@ def test_an_item_says_of_its_scene_what_the_rows_say(tmp_path: Path) -> None:
 
 
 def test_model_and_columns_are_read_by_the_extensions(tmp_path: Path) -> None:
-    more = {"embedding_size": 8, "kept": [["place", "string"]]}
+    more: dict[str, Any] = {"embedding_size": 8, "kept": [["place", "string"]]}
     [item] = described(write_output(tmp_path / "out", window(NORTH, 0, 0, square(10, 20)), **more)).values()
     model, table = MLMExtension.ext(item), TableExtension.ext(item)
     assert (model.mlm_name, model.architecture, model.tasks) == ("amazon 2", "MobileNetV2", ["scene-classification"])
