@@ -176,6 +176,13 @@ def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) ->
         "from `scenetags retag`)",
     )
 
+    add_switch(
+        group,
+        "--embeddings",
+        help="write a column more: the features under the model's head, which are close to one another for images that "
+        "look alike",
+    )
+
 
 def _add_execution(group: argparse._ArgumentGroup) -> None:
     add_engine(group)

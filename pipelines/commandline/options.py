@@ -44,6 +44,7 @@ class PredictOptions:
     batch_size: int = BATCH_SIZE
     engine: str = "auto"
     threshold: float | None = None
+    embeddings: bool = False
     max_failure_rate: float = 0.05
     fail_fast: bool = False
     checkpoint_every: int = 20_000
