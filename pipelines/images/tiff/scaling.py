@@ -25,8 +25,8 @@ _SCALE = 1e-4
 
 # Of red, the darkest colour on land and water alike. Without an offset, vegetation, water and shadow are far below 500
 # also as seen from space; with it, no surface is, but pixels at the edge of what holds no data can be, once a scene was
-# resampled: so a few of them do not count. An offset of 1,000 leaves few values below 900, and the darkest surface below
-# 1,500; without one, values begin as high as that only where all is clouds, snow or dry soil, and mostly higher still.
+# resampled: so a few of them do not count. An offset of 1,000 leaves few values below 900, and the darkest surface
+# below 1,500; without one, values begin as high as that only where all is clouds, snow or dry soil, and mostly higher.
 _WITHOUT_PERCENT, _WITHOUT_BELOW, _CHIP_VALUES = 5, 500, 1000
 _WITH_PERCENT, _WITH_LEAST, _WITH_BELOW = 0.1, 900, 1500
 _SCENE_VALUES = 100_000
