@@ -257,13 +257,6 @@ def make_schema(columns: Sequence[Column], run: Run) -> pa.Schema:
     return pa.schema(fields, metadata={FOOTER: json.dumps(make_footer(run))})
 
 
-def column_types(columns: Sequence[Column]) -> pa.Schema:
-    """Return the Arrow types of columns, of which none is `per_label`."""
-    import pyarrow as pa
-
-    return pa.schema([(column.name, _arrow_type(column.type)) for column in columns])
-
-
 def make_table(columns: Sequence[Column], rows: Sequence[Any], run: Run) -> pa.Table:
     """Convert rows to an Arrow table."""
     import pyarrow as pa
