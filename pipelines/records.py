@@ -87,6 +87,10 @@ class File(NamedTuple):
     fingerprint: str
 
 
+OF_SEVERAL = "files-"
+"""With which the fingerprint of a scene of several files begins."""
+
+
 class Stack(NamedTuple):
     """The files of a scene whose bands are files of their own.
 

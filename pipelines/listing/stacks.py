@@ -12,7 +12,8 @@ from pipelines.images.layout import UnsupportedImageError
 from pipelines.images.rendering import Rendering
 from pipelines.listing.lookup import refer
 from pipelines.listing.references import resolve
-from pipelines.records import Failure, File, ImageRef, Item, Listed, Stack, not_listed
+from pipelines.records import OF_SEVERAL, Failure, File, ImageRef, Item, Listed, Stack, writable
+from pipelines.scenes.naming import join_files, split_files
 from pipelines.scenes.virtual import ENDING, VirtualBand, read_virtual, shown
 
 _GDALS = {"/vsis3/": "s3://", "/vsigs/": "gs://"}
@@ -24,15 +25,14 @@ def is_virtual(path: str) -> bool:
     return path.lower().endswith(ENDING)
 
 
-def refer_stack(paths: Sequence[str], item: Item) -> Listed:
-    """Look up the files whose bands are red, green and blue of a STAC item's scene.
+def refer_stack(paths: Sequence[str], item: Item | None = None) -> Listed:
+    """Look up the files whose bands are red, green and blue of one scene, which is named after all of them.
 
-    The scene is named after all of them: `a/red.tif+green.tif+blue.tif`, or with whole paths if they lie in several
-    folders. So it has another name than any of its files, which may be inputs as well.
+    Args:
+      paths: of the files.
+      item: the STAC item that names them; None if none does.
     """
-    folders = {posixpath.dirname(path) for path in paths}
-    others = map(posixpath.basename, paths[1:]) if len(folders) == 1 else paths[1:]
-    name = "+".join((paths[0], *others))
+    name = join_files(paths)
     files = _look_up(name, paths)
     if isinstance(files, Failure):
         return files
@@ -82,6 +82,23 @@ def refer_virtual(ref: ImageRef, rendering: Rendering, trusted: Sequence[str]) -
     return files if isinstance(files, Failure) else _as_scene(ref, files, document)
 
 
+def refer_scene(name: str, rendering: Rendering) -> Listed:
+    """Look up a scene again that was tagged, of one file or of several.
+
+    Args:
+      name: that the names of its windows begin with.
+      rendering: with which it was tagged.
+
+    Raises:
+      ImageError, OSError, ScenetagsError: as of a virtual raster.
+    """
+    listed = refer(storage.normalize(name))
+    if isinstance(listed, ImageRef):
+        return refer_virtual(listed, rendering, ()) if is_virtual(name) else listed
+    files = split_files(name)
+    return refer_stack([storage.normalize(path) for path in files]) if len(files) > 1 else listed
+
+
 def _find(band: VirtualBand, document: str, trusted: Sequence[str]) -> str:
     """Return the path of the file of a band.
 
@@ -111,9 +128,8 @@ def _look_up(name: str, paths: Iterable[str]) -> list[File] | Failure:
     for path in paths:
         listed = refer(path)
         if isinstance(listed, Failure):
-            return not_listed(name, OSError(), message=f"{posixpath.basename(path)}: {listed.message}")._replace(
-                error=listed.error
-            )
+            file = posixpath.basename(listed.path)
+            return listed._replace(path=writable(name), message=f"{file}: {listed.message}")
         files.append(File(path, listed.size, listed.fingerprint))
     return files
 
@@ -124,4 +140,4 @@ def _as_scene(ref: ImageRef, files: Sequence[File], document: File | None = None
     versions = "\n".join(file.fingerprint for file in everything)
     digest = hashlib.blake2b(versions.encode(), digest_size=16).hexdigest()
     size = sum(file.size for file in everything)
-    return ref._replace(size=size, fingerprint=f"files-{digest}", stack=Stack(tuple(files), document))
+    return ref._replace(size=size, fingerprint=f"{OF_SEVERAL}{digest}", stack=Stack(tuple(files), document))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.images.rendering import NO_RENDERING, Rendering, read_rendering
 from pipelines.inference.rules import NO_RULES, Rules, read_rules
-from pipelines.records import KeptColumn
 from pipelines.scenes.grid import NO_GRID, Grid, read_grid
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines.output.run import Run
+    from pipelines.records import KeptColumn
 
 FOOTER = "scenetags"
 """Key of the metadata in a file's footer."""
@@ -81,6 +81,9 @@ def described_choice(rules: Rules, retagged: bool) -> dict[str, Any]:
 
 def read_footer(schema: pa.Schema) -> Footer | None:
     """Read what the rows of a file were made with; None if scenetags did not write it."""
+    # Imported here: it needs NumPy, and `--help` names the columns.
+    from pipelines.records import KeptColumn
+
     try:
         described = json.loads((schema.metadata or {})[FOOTER.encode()])
         labels = tuple(described["labels"])
