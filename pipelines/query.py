@@ -64,7 +64,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     flags, others = parser.parse_known_args(argv)
     if others and flags.expression and not others[0].startswith("-"):
         raise UsageError(f"the expression has several words: {flags.expression} {others[0]} ...", "put it in quotes")
-    return parser.parse_args(argv)
+    parsed: argparse.Namespace = parser.parse_args(argv)
+    return parsed
 
 
 def _parser() -> Parser:

@@ -81,6 +81,7 @@ def described_choice(rules: Rules, retagged: bool) -> dict[str, Any]:
 
 def read_footer(schema: pa.Schema) -> Footer | None:
     """Read what the rows of a file were made with; None if scenetags did not write it."""
+    # Imported here: it needs NumPy, and `--help` names the columns.
     from pipelines.records import KeptColumn
 
     try:

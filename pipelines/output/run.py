@@ -116,8 +116,6 @@ class Run(OutputRun):
         made_with = self.bundle.digest, self.thresholds, self.rendering, self.grid, self.settings, version("scenetags")
         # Left out where it is not there, for the sake of the shadow folders of earlier versions.
         further = [*self.kept, *["relative"] * bool(self.relative_to), *["embeddings"] * bool(self.embedding_size)]
-        # Left out where it is not there, for the sake of the shadow folders of earlier versions.
-        further = [*self.kept, *["relative"] * bool(self.relative_to), *["embeddings"] * bool(self.embedding_size)]
         rows = json.dumps([*made_with, columns, *further])
         return storage.join(self.output, f"{SHADOW}{hashlib.sha256(rows.encode()).hexdigest()[:12]}")
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipelines import storage
 from pipelines.output.geography import GEOMETRY
 from pipelines.output.run import FAILURES, PREDICTIONS
-from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
+from pipelines.output.schema import EMBEDDING, FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
 from pipelines.results import sql
 from pipelines.results.outputs import Output
 from pipelines.results.types import ATHENA, BIGQUERY, POSTGRES, SNOWFLAKE, SPARK, DdlError, Types
@@ -19,7 +19,7 @@ from pipelines.results.types import ATHENA, BIGQUERY, POSTGRES, SNOWFLAKE, SPARK
 _PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _DOCUMENTED = {
     column.name: column.documentation.replace("`", "")
-    for column in (*FAILURE_COLUMNS, *SCENE_COLUMNS, *PREDICTION_COLUMNS)
+    for column in (*FAILURE_COLUMNS, EMBEDDING, *SCENE_COLUMNS, *PREDICTION_COLUMNS)
 }
 
 
@@ -58,11 +58,13 @@ class _Engine(NamedTuple):
       title: its name.
       schemes: of the places whose files it reads; with an empty one, also files of this machine.
       write: writes the statements that load a table.
+      reads_half: whether it reads numbers of half precision, as in embeddings.
     """
 
     title: str
     schemes: Sequence[str]
     write: Callable[[_Table], Iterator[str]]
+    reads_half: bool = False
 
 
 def write_ddl(output: Output, engine: str, location: str | None = None) -> list[str]:
@@ -91,11 +93,19 @@ def write_ddl(output: Output, engine: str, location: str | None = None) -> list[
             "copy the output there, and say where it is with --location",
         )
     head, failures = output.head(), output.failure_columns()
-    tables = [_Table(PREDICTIONS, storage.join(place, PREDICTIONS), _describe(head.columns, head.footer.columns))]
+    predictions = _describe(head.columns, head.footer.columns)
+    left_out = [] if chosen.reads_half else [column for column in predictions if _is_half(column.type)]
+    predictions = [column for column in predictions if column not in left_out]
+    tables = [_Table(PREDICTIONS, storage.join(place, PREDICTIONS), predictions)]
     # Earlier releases wrote no file where there was no failure.
     if failures is not None:
         tables.append(_Table(FAILURES, storage.join(place, FAILURES), _describe(failures, {})))
-    return [line for table in tables for line in chosen.write(table)]
+    notes = [f"-- without {column.name}: {chosen.title} reads no numbers of half precision" for column in left_out]
+    return [*notes, *(line for table in tables for line in chosen.write(table))]
+
+
+def _is_half(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_fixed_size_list(kind) and pa.types.is_float16(kind.value_type))
 
 
 def _describe(schema: pa.Schema, columns: Mapping[str, str]) -> list[_Column]:
@@ -219,9 +229,9 @@ def _place(table: _Table) -> str:
 
 ENGINES: Mapping[str, _Engine] = {
     "bigquery": _Engine("BigQuery", ["gs://"], _bigquery),
-    "duckdb": _Engine("DuckDB", ["", *storage.BUCKETS], _duckdb),
+    "duckdb": _Engine("DuckDB", ["", *storage.BUCKETS], _duckdb, reads_half=True),
     "athena": _Engine("Athena", ["s3://"], _athena),
     "snowflake": _Engine("Snowflake", storage.BUCKETS, _snowflake),
     "spark": _Engine("Spark", ["", *storage.BUCKETS], _spark),
-    "postgres": _Engine("PostgreSQL", ["", *storage.BUCKETS], _postgres),
+    "postgres": _Engine("PostgreSQL", ["", *storage.BUCKETS], _postgres, reads_half=True),
 }

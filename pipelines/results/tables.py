@@ -22,12 +22,12 @@ _FORMULA = r"^([=+\-@\t\r])"
 
 
 def write_csv(selection: Selection, file: IO[bytes]) -> int:
-    """Write the rows as CSV, with all columns but the geometry, and return their number.
+    """Write the rows as CSV, with all columns but geometries and embeddings, and return their number.
 
     Texts that a spreadsheet would take for formulas begin with an apostrophe.
     """
     schema = selection.columns
-    names = [name for name in schema.names if name != GEOMETRY]
+    names = [field.name for field in schema if _has_text(field.type)]
     none = pa.RecordBatch.from_pylist([], pa.schema([schema.field(name) for name in names]))
     rows = 0
     with pyarrow.csv.CSVWriter(file, _flatten(none).schema) as writer:
@@ -77,6 +77,11 @@ def _flatten(batch: pa.RecordBatch) -> pa.RecordBatch:
         else:
             columns[name] = _harmless(column) if pa.types.is_string(column.type) else column
     return pa.RecordBatch.from_pydict(columns)
+
+
+def _has_text(kind: pa.DataType) -> bool:
+    """Return whether values of a type can be read in a cell."""
+    return not pa.types.is_binary(kind) and not pa.types.is_fixed_size_list(kind)
 
 
 def _harmless(texts: pa.Array) -> pa.Array:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -180,6 +181,22 @@ def test_columns_of_the_list_are_loaded_with_their_types(ask: Ask, run: Run, tmp
             columns = {column.name: str(column.kind) for column in table.find_all(exp.ColumnDef)}
             assert list(columns)[-7:] == list(kinds)
             assert len({columns["seen"], columns["local"], columns["day"]}) == (2 if engine == "athena" else 3)
+
+
+def test_embeddings_go_where_they_can_be_read(ask: Ask, run: Run, tmp_path: Path) -> None:
+    here = replace(run_of(run, tmp_path / "out", LABELS), embedding_size=4)
+    one = image("/archive/a.jpg", [0.9, 0, 0, 0])._replace(embedding=np.array([0.5, 1, 2, 3], np.float32))
+    write(here, [one])
+
+    with duckdb.connect() as database:
+        database.execute(ask("duckdb", here.output)[1])
+        assert database.execute("select embedding from predictions").fetchall() == [([0.5, 1, 2, 3],)]
+    assert '"embedding" real[]' in ask("postgres", here.output)[1]
+    for engine, location in (*ELSEWHERE.items(), ("spark", "/data/out")):
+        code, printed, _ = ask(engine, here.output, "--location", location)
+        assert code == 0
+        assert printed.startswith("-- without embedding")
+        assert printed.count("embedding") == 1
 
 
 def test_an_earlier_output_without_failures_has_one_table(ask: Ask, output: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import duckdb
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -324,7 +325,7 @@ def test_images_and_copies_may_be_in_buckets(ask: Ask, run: Run, bucket: Bucket,
         (["--csv", "a", "--paths"], "not allowed with"),
         (["--copy_to", ""], "--copy_to is empty"),
         (["road", "and", "clear"], "the expression has several words: road and ...; put it in quotes"),
-        (["road", "--cvs", "x.csv"], "unknown argument --cvs; did you mean --csv?"),
+        (["road", "--pats"], "unknown argument --pats; did you mean --paths?"),
         (["--fiftyone", "x.txt"], "--fiftyone x.txt is not a local .json file"),
         (["--csv", "s3:/x/y.csv"], "did you mean s3://x/y.csv?"),
         (["--copy_to", "http://host/x"], "--copy_to http://host/x cannot be written to"),
@@ -389,3 +390,13 @@ def test_whole_paths_are_relative_to_nothing(ask: Ask, output: Path) -> None:
 
     assert (code, error.count("\n")) == (2, 1)
     assert "has rows with whole paths; omit --relative_to" in error
+
+
+def test_embeddings_stay_in_parquet_and_out_of_csv(ask: Ask, run: Run, tmp_path: Path) -> None:
+    here = replace(run_of(run, tmp_path / "out", ("road",)), embedding_size=4)
+    one = image("/archive/a.jpg", [0.9])._replace(embedding=np.array([0.5, 1, 2, 3], np.float16))
+    write(here, [one])
+
+    assert ask(here.output, "road", "--parquet", str(tmp_path / "x.parquet"))[0] == 0
+    assert pq.read_table(tmp_path / "x.parquet")["embedding"].to_pylist() == [[0.5, 1, 2, 3]]
+    assert "embedding" not in ask(here.output, "road", "--csv", "-")[1].splitlines()[0]
