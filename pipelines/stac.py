@@ -24,7 +24,7 @@ call are replaced; no row is.
 _EPILOG = """\
 examples:
   scenetags stac tagged/ --to catalogue/
-  scenetags stac gs://results/amazon --to gs://catalogues/amazon --datetime 2026-03-01T10:30:00Z
+  scenetags stac gs://results/amazon --to gs://results/catalogue --datetime 2026-03-01T10:30:00Z
 
 exit codes: 0 done, 2 wrong usage, or an output without windows of scenes, 130 interrupted by Ctrl-C.
 """

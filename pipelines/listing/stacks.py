@@ -39,30 +39,6 @@ def refer_stack(paths: Sequence[str], item: Item | None = None) -> Listed:
     return _as_scene(ImageRef(name, 0, "", item=item), files)
 
 
-def refer_place(name: str, rendering: Rendering) -> Listed:
-    """Look up a file that lies where a scene lies, given the scene's name: itself, or the first of several files.
-
-    A virtual raster may name files beside and below it alone.
-
-    Args:
-      name: of the scene.
-      rendering: as in `refer_virtual`.
-
-    Raises:
-      ImageError: as `refer_virtual` does.
-      OSError: likewise.
-    """
-    listed = refer(name)
-    if isinstance(listed, Failure):
-        firsts = (refer(name[:end]) for end, character in enumerate(name) if character == "+" and end)
-        return next((first for first in firsts if isinstance(first, ImageRef)), listed)
-    if isinstance(listed, ImageRef) and is_virtual(name):
-        listed = refer_virtual(listed, rendering, ())
-    if isinstance(listed, ImageRef) and listed.stack:
-        return ImageRef(*listed.stack.bands[0])
-    return listed
-
-
 def refer_virtual(ref: ImageRef, rendering: Rendering, trusted: Sequence[str]) -> Listed:
     """Look up the files that a virtual raster names, as far as they are shown.
 
@@ -85,6 +61,8 @@ def refer_virtual(ref: ImageRef, rendering: Rendering, trusted: Sequence[str]) -
 def refer_scene(name: str, rendering: Rendering) -> Listed:
     """Look up a scene again that was tagged, of one file or of several.
 
+    A virtual raster may name files beside and below it alone.
+
     Args:
       name: that the names of its windows begin with.
       rendering: with which it was tagged.
@@ -97,6 +75,12 @@ def refer_scene(name: str, rendering: Rendering) -> Listed:
         return refer_virtual(listed, rendering, ()) if is_virtual(name) else listed
     files = split_files(name)
     return refer_stack([storage.normalize(path) for path in files]) if len(files) > 1 else listed
+
+
+def refer_place(name: str, rendering: Rendering) -> Listed:
+    """Look up a file that lies where a scene lies: itself, or the first of several; see `refer_scene`."""
+    listed = refer_scene(name, rendering)
+    return ImageRef(*listed.stack.bands[0]) if isinstance(listed, ImageRef) and listed.stack else listed
 
 
 def _find(band: VirtualBand, document: str, trusted: Sequence[str]) -> str:
