@@ -15,13 +15,14 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["pipelines*", "model*"]),
-    # What the page of `scenetags map` is made of.
+    # What the pages of `scenetags report` and `scenetags map` are made of.
     package_data={"pipelines.results": ["page/*"]},
     python_requires=">=3.11",
     install_requires=[
         "ai-edge-litert>=2.1",
         "apache-beam>=2.77",
         "bracex>=2.5",
+        "flatbuffers>=25",
         "google-cloud-storage>=3.1",
         "numpy>=2",
         "pillow>=12.1",

@@ -48,7 +48,8 @@ def _predict(options: PredictOptions) -> int:
     log_libraries(options.verbose)
     # Imported here: Beam takes seconds, which `--help` and a mistyped flag should not cost.
     from pipelines.images import ignore_metadata_warnings
-    from pipelines.inference.bundle import load_bundle
+    from pipelines.inference.bundle import LITERT_MODEL, load_bundle
+    from pipelines.inference.embeddings import embedding_size
     from pipelines.listing import find_kept
     from pipelines.output.lock import hold_output
     from pipelines.output.run import Run, new_run_name
@@ -84,6 +85,7 @@ def _predict(options: PredictOptions) -> int:
         rendering=options.rendering.over(bundle.rendering),
         grid=options.grid,
         kept=kept,
+        embedding_size=embedding_size(bundle.read(LITERT_MODEL)) if options.embeddings else 0,
         relative_to=options.relative_to or "",
         settings=(options.engine, options.limits.max_bytes, options.limits.max_pixels),
     )

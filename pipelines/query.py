@@ -51,12 +51,20 @@ _ROWS, _TAGS, _REASONS = 10, 20, 10
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
     try:
-        flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+        flags = _parse(sys.argv[1:] if argv is None else argv)
         _check(flags)
         storage.use(storage.Access(anonymous=flags.anonymous))
         return _query(flags)
     except ScenetagsError as error:
         return print_error(_NAME, error)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser: argparse.ArgumentParser = _parser()
+    flags, others = parser.parse_known_args(argv)
+    if others and flags.expression and not others[0].startswith("-"):
+        raise UsageError(f"the expression has several words: {flags.expression} {others[0]} ...", "put it in quotes")
+    return parser.parse_args(argv)
 
 
 def _parser() -> Parser:
@@ -88,6 +96,11 @@ def _parser() -> Parser:
     one.add_argument("--fiftyone", metavar="FILE.json", help="write labels for FiftyOne")
     one.add_argument("--label_studio", metavar="FILE.json", help="write tasks with predictions for Label Studio")
     one.add_argument("--sql", action="store_true", help="print the statement that finds them, for DuckDB's shell")
+    parser.add_argument(
+        "--relative_to",
+        metavar="DIR",
+        help="where the images are now, if predict was run with --relative_to (default: where its last run found them)",
+    )
     add_anonymous(parser, "read public buckets without credentials")
     return parser
 
@@ -104,6 +117,11 @@ def _read_bound(text: str) -> tuple[str, float]:
 
 
 def _check(flags: argparse.Namespace) -> None:
+    for flag in ("csv", "parquet", "copy_to", "link_to", "fiftyone", "label_studio", "relative_to"):
+        if getattr(flags, flag) == "":
+            raise UsageError(f"--{flag} is empty", "give it a path")
+    if flags.csv == "-" and sys.stdout.isatty():
+        raise UsageError("--csv - prints names as they are, and a terminal obeys them", "pipe it, or name a file")
     for flag, path in (("--fiftyone", flags.fiftyone), ("--label_studio", flags.label_studio)):
         if path is not None and (storage.is_remote(path) or not path.lower().endswith(".json")):
             raise UsageError(f"{flag} {path} is not a local .json file")
@@ -121,14 +139,15 @@ def _check(flags: argparse.Namespace) -> None:
 def _query(flags: argparse.Namespace) -> int:
     try:
         # Imported here: NumPy, Arrow and DuckDB would make `--help` slow.
-        from pipelines.results.selection import select
+        from pipelines.results.selection import Bound, select
     except ModuleNotFoundError as error:
         if error.name != "duckdb":
             raise
         raise UsageError("duckdb is not installed", "run pip install 'scenetags[results]'") from error
     from pipelines.results.outputs import open_output
 
-    selection = select(open_output(flags.output), flags.expression, dict(flags.min), dict(flags.max))
+    least, most = ([Bound(*bound) for bound in bounds] for bounds in (flags.min, flags.max))
+    selection = select(open_output(flags.output), flags.expression, least, most, flags.relative_to)
     if flags.sql:
         show(*selection.statement().split("\n"))
     elif flags.paths:
@@ -166,7 +185,8 @@ def _write(selection: Selection, flags: argparse.Namespace) -> None:
 
 
 def _print_paths(selection: Selection) -> None:
-    paths = [path for batch in selection.read(["path"]) for path in batch.column("path").to_pylist()]
+    batches = selection.read(["path"])
+    paths = [selection.locate(path) for batch in batches for path in batch.column("path").to_pylist()]
     broken = next((path for path in paths if "\n" in path or "\r" in path), None)
     if broken is not None:
         raise UsageError(f"{broken!r} has a line break, which a list of lines cannot hold", "use --csv or --parquet")
@@ -220,7 +240,7 @@ def _describe(selection: Selection) -> Iterator[str]:
                 yield "  ".join([*shown, row["path"]])
         found += batch.num_rows
         tags.update(tag for chosen in batch.column("tags").to_pylist() for tag in chosen)
-    predictions, failures = selection.output.count()
+    predictions, failures = selection.rows, selection.output.count_failures()
     if found > _ROWS:
         yield f"and {found - _ROWS:,} more"
     share = f" ({found / predictions:.1%})" if predictions else ""

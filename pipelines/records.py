@@ -42,6 +42,8 @@ class Window(NamedTuple):
       columns: of the scene.
       rows: of the scene.
       size: of the scene, in bytes.
+      rendering: how the scene becomes pictures, if that took a look at its values, as `images.rendering` packs it.
+      clear: share of it that is clear by the scene's mask, 0 to 1; 1 if none was asked for.
     """
 
     scene: str
@@ -53,6 +55,8 @@ class Window(NamedTuple):
     columns: int
     rows: int
     size: int
+    rendering: str = ""
+    clear: float = 1.0
 
 
 class Item(NamedTuple):
@@ -172,6 +176,7 @@ class Prediction(NamedTuple):
 
     Attributes:
       probabilities: float32[L], 0 to 1, in the order of the bundle's labels.
+      embedding: float32[F], the features under the model's head; None unless asked for.
     """
 
     ref: ImageRef
@@ -181,6 +186,7 @@ class Prediction(NamedTuple):
     repairs: tuple[str, ...]
     probabilities: NDArray[np.float32]
     footprint: Footprint | None = None
+    embedding: NDArray[np.float32] | None = None
 
 
 class Empty(NamedTuple):

@@ -31,7 +31,7 @@ exit codes: 0 done, 2 wrong usage, or no output that can be read as a whole, 130
 """
 
 _NAME = "scenetags report"
-_IMAGES, _MOST_IMAGES = 600, 1500
+_IMAGES, _MOST_IMAGES = 600, 1000
 """Images on the page: by default, and so many that it stays below 15 MB."""
 
 
@@ -65,6 +65,11 @@ def _parser() -> Parser:
         metavar="CSV",
         help="label file, as for `evaluate`: adds precision, recall and F2 of each tag, and the worst mistakes",
     )
+    parser.add_argument(
+        "--relative_to",
+        metavar="DIR",
+        help="folder below which the originals are now, if rows have relative paths (default: as in the newest run)",
+    )
     add_anonymous(parser, "read public buckets without credentials")
     return parser
 
@@ -76,7 +81,7 @@ def _report(flags: argparse.Namespace) -> None:
     from pipelines.results.report.survey import look_over
 
     storage.use(storage.Access(anonymous=flags.anonymous))
-    survey = look_over(open_output(flags.output), flags.seed, flags.images, flags.labels)
+    survey = look_over(open_output(flags.output), flags.seed, flags.images, flags.labels, flags.relative_to)
     page = make_page(survey, flags.seed)
     write_named("--html", flags.html, page)
     show(f"{flags.html}: {len(page) / 1e6:.1f} MB", *(f"  {line}" for line in describe(survey)))

@@ -14,7 +14,7 @@ from pipelines import storage
 from pipelines.commandline.flags import add_anonymous, add_engine, add_model
 from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.commandline.printing import log, show
-from pipelines.commandline.rasters import add_rasters, read_rendering
+from pipelines.commandline.rasters import add_rasters, check_percentiles, read_rendering
 from pipelines.commandline.scenes import add_scenes, read_documents, read_grid
 from pipelines.errors import ScenetagsError
 
@@ -80,14 +80,15 @@ def _tag(options: argparse.Namespace) -> int:
     from pipelines.scenes.ground import check_installed
 
     ignore_metadata_warnings()
-    grid = read_grid(options.tile, options.stride, options.min_valid, options.edge)
+    grid = read_grid(options.tile, options.stride, options.min_valid, options.edge, options.mask)
+    said = read_rendering(options.bands, options.stretch, options.product)
+    check_percentiles(said, bool(grid))
     documents = read_documents(options.asset, options.allow_vrt, options.tile, options.bands)
     storage.use(storage.Access(anonymous=options.anonymous))
     listed = list(list_images(options.images, documents=documents, tell=_warn))
     if options.picture:
         _check_picture(options.picture, [item.path for item in listed])
     bundle = load_bundle(options.model)
-    said = read_rendering(options.bands, options.stretch, options.product)
     rendering = said.over(bundle.rendering)
     limits = Limits()
     if grid:
@@ -112,7 +113,7 @@ def _tag(options: argparse.Namespace) -> int:
             panels.append(panel)
             show(*_describe(panel, prediction))
     if empty := sum(isinstance(item, Empty) for item in read):
-        show(f"left out: {empty:,} with less data than --min_valid", "")
+        show(f"left out: {empty:,} with less data than --min_valid or --mask", "")
     for failure in failures:
         log(failure.path, f"  failed to {failure.stage}: {failure.message}", "")
     if options.picture and panels:

@@ -53,10 +53,11 @@ class Browser:
         return result
 
     def open(self, page: Path, fragment: str = "") -> None:
-        """Open a page from the disk, and wait until it shows its images."""
+        """Open a page from the disk, and wait until it shows its figures."""
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=f"{page.as_uri()}{fragment}")
-        self.wait('document.readyState === "complete" && !document.getElementById("found")?.matches(":empty")')
+        self.wait('document.querySelector("#found:not(:empty), #count:not(:empty)")')
+        self.settle()
 
     def run(self, expression: str) -> Any:
         """Evaluate JavaScript in the page."""
@@ -109,6 +110,14 @@ class Browser:
         data = self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
         path.write_bytes(base64.b64decode(data))
 
+    def serious(self, axe: str) -> list[list[str]]:
+        """Return what axe-core finds in the page that is serious or worse."""
+        found = self.run(
+            f"{axe};axe.run().then(({{ violations }}) =>"
+            "violations.map(({ id, impact, nodes }) => [id, impact, nodes[0].html]))"
+        )
+        return [one for one in found if one[1] in ("serious", "critical")]
+
     def _note(self, event: dict[str, Any]) -> None:
         told = event.get("params", {})
         if event.get("method") == "Network.requestWillBeSent":
@@ -132,7 +141,13 @@ def browse(folder: Path) -> Iterator[Browser]:
         os.dup2(inner[0], 3)
         os.dup2(inner[1], 4)
 
-    arguments = ["--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+    arguments = [
+        "--headless=new",
+        "--remote-debugging-pipe",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+    ]
     started = subprocess.Popen(
         [program, *arguments, f"--user-data-dir={folder}"],
         preexec_fn=place,

@@ -37,6 +37,7 @@ REPAIRS = frozenset(("unmarked_rgba_jpeg", "cmyk", "cmyk_inverted", "ycck", "gra
     "first_frame",
     "mask_dropped",
     "no_data_kept",
+    "offset_removed",
     "stretched",
 }
 # Distinguishes a file that requests this much memory at once from one for which the machine has too little.

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 
 from model.training import network
 from pipelines.commandline.parser import Parser, UsageError, at_least, between
-from pipelines.commandline.rasters import add_rasters, read_rendering
+from pipelines.commandline.rasters import add_rasters, check_percentiles, read_rendering
 from pipelines.images.rendering import NO_RENDERING, Rendering
 
 Quantize = Literal["none", "int8"]
@@ -100,6 +100,7 @@ def parse(argv: Sequence[str]) -> Settings:
     name = (flags.name or output.name).encode("utf-8", "backslashreplace").decode()
     values = vars(flags) | {"name": name, "output": output}
     values["rendering"] = read_rendering(*(values.pop(flag) for flag in ("bands", "stretch", "product")))
+    check_percentiles(values["rendering"], are_scenes_cut=False)
     if flags.weights is None:
         values["head_epochs"] = 0  # there is no trained network yet to put a head on
     if flags.finetune_epochs is None:

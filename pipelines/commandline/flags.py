@@ -44,7 +44,7 @@ output:
   OUTPUT/predictions/*.parquet   {predictions}
                                  and with --tile: {scenes}
   OUTPUT/failures/*.parquet      {failures}
-  OUTPUT/empty/*.parquet         windows that --min_valid leaves out: {empty}
+  OUTPUT/empty/*.parquet         windows that --min_valid or --mask leaves out: {empty}
   OUTPUT/runs/<run>.json         counts, options, model and versions of each run
 
 exit codes:
@@ -174,6 +174,13 @@ def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) ->
         metavar="T",
         help="minimum probability for a tag, 0 to 1, for all labels (default: each label's own, from the bundle or "
         "from `scenetags retag`)",
+    )
+
+    add_switch(
+        group,
+        "--embeddings",
+        help="write a column more: the features under the model's head, which are close to one another for images that "
+        "look alike",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines import storage
 from pipelines.commandline.parser import UsageError, mistyped
-from pipelines.commandline.rasters import read_rendering
+from pipelines.commandline.rasters import check_percentiles, read_rendering
 from pipelines.commandline.scenes import read_documents, read_grid
 from pipelines.credentials import flags_without_secrets, url_without_secrets
 from pipelines.images.limits import Limits
@@ -44,6 +44,7 @@ class PredictOptions:
     batch_size: int = BATCH_SIZE
     engine: str = "auto"
     threshold: float | None = None
+    embeddings: bool = False
     max_failure_rate: float = 0.05
     fail_fast: bool = False
     checkpoint_every: int = 20_000
@@ -66,6 +67,7 @@ class PredictOptions:
     stride: int | None = None
     min_valid: float | None = None
     edge: str | None = None
+    mask: str | None = None
     asset: str | None = None
     allow_vrt: str | None = None
     progress: str = "auto"
@@ -80,7 +82,7 @@ class PredictOptions:
           UsageError: a value is out of its range, or options contradict one another.
         """
         self._check_paths()
-        read_rendering(self.bands, self.stretch, self.product)
+        check_percentiles(self.rendering, bool(self.grid))
         _ = self.documents
         if self.grid and self.isolate_decoding:
             raise UsageError("--tile and --isolate_decoding cannot be combined", "omit one of them")
@@ -134,7 +136,7 @@ class PredictOptions:
     @property
     def grid(self) -> Grid:
         """How scenes are cut into windows."""
-        return read_grid(self.tile, self.stride, self.min_valid, self.edge)
+        return read_grid(self.tile, self.stride, self.min_valid, self.edge, self.mask)
 
     @property
     def documents(self) -> Documents:

@@ -43,6 +43,19 @@ class Parser(argparse.ArgumentParser):
             # The cause, where argparse reports a consequence: that the flag meant is missing.
             raise mistyped(args, self._option_string_actions) or error from None
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments, none of which may be unknown.
+
+        Raises:
+          UsageError: the arguments cannot be carried out.
+        """
+        known, others = self.parse_known_args(args, namespace)
+        if others:
+            raise mistyped(others, self._option_string_actions) or UsageError(
+                f"unrecognized arguments: {' '.join(others)} (see {self.prog} --help)"
+            )
+        return known
+
     def error(self, message: str) -> NoReturn:
         """Refuse the command line.
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from pipelines.commandline.parser import UsageError
-from pipelines.images.rendering import COLOURS, NO_RENDERING, PRODUCTS, Rendering, is_range
+from pipelines.images.products import PRODUCTS, Stretch
+from pipelines.images.rendering import COLOURS, PERCENT, Rendering, is_range, rendering_of
+
+_PERCENTILES = re.compile(rf"{PERCENT}[\d.]+:{PERCENT}[\d.]+(,{PERCENT}[\d.]+:{PERCENT}[\d.]+)*", re.ASCII)
 
 
 def add_rasters(parser: argparse.ArgumentParser, default: str) -> None:
@@ -29,13 +33,13 @@ def add_rasters(parser: argparse.ArgumentParser, default: str) -> None:
         "--stretch",
         metavar="LOW:HIGH[,...]",
         help="the values that are shown as black and as white, e.g. 0:3000; one range for all, or three for red, "
-        "green and blue",
+        "green and blue; p2:p98 for percentiles of each scene's own values, with --tile",
     )
     group.add_argument(
         "--product",
         choices=PRODUCTS,
         metavar="NAME",
-        help=f"the bands and the stretch of a product: {', '.join(PRODUCTS)}",
+        help=f"the bands and the range of values of a product: {', '.join(PRODUCTS)}",
     )
 
 
@@ -45,14 +49,29 @@ def read_rendering(bands: str | None, stretch: str | None, product: str | None) 
     Raises:
       UsageError: a value is malformed, or they contradict each other.
     """
-    if product and bands:
+    known = rendering_of(product or "")
+    if known.bands and bands:
         raise UsageError("--product says which bands are red, green and blue", "omit --bands")
-    known = PRODUCTS[product].rendering if product else NO_RENDERING
-    return Rendering(
-        _read_bands(bands) if bands is not None else known.bands,
-        _read_stretch(stretch) if stretch is not None else known.stretch,
-        known.product,
-    )
+    said = known if bands is None else known._replace(bands=_read_bands(bands))
+    if stretch is None:
+        return said
+    if stretch.startswith(PERCENT):
+        return said._replace(stretch=(), percentiles=_read_percentiles(stretch))
+    return said._replace(stretch=_read_stretch(stretch))
+
+
+def check_percentiles(rendering: Rendering, are_scenes_cut: bool) -> None:
+    """Refuse percentiles of images that are no scenes.
+
+    Raises:
+      UsageError: they are.
+    """
+    if rendering.percentiles and not are_scenes_cut:
+        raise UsageError(
+            "--stretch of percentiles needs --tile: percentiles are those of a scene, and a chip's own would show "
+            "water as bright as a city",
+            "give values, e.g. --stretch 0:3000",
+        )
 
 
 def _read_bands(text: str) -> tuple[int, ...]:
@@ -65,14 +84,32 @@ def _read_bands(text: str) -> tuple[int, ...]:
     return bands
 
 
-def _read_stretch(text: str) -> tuple[tuple[float, float], ...]:
+def _read_stretch(text: str) -> Stretch:
+    ranges = _read_ranges(text)
+    if not ranges:
+        raise UsageError(
+            f"--stretch {text}: neither one range LOW:HIGH nor three, with LOW below HIGH",
+            "write e.g. --stretch 0:3000, or p2:p98 for percentiles",
+        )
+    return ranges
+
+
+def _read_percentiles(text: str) -> Stretch:
+    ranges = _read_ranges(text.replace(PERCENT, "")) if _PERCENTILES.fullmatch(text) else ()
+    if not ranges or not all(high <= 100 for _, high in ranges):
+        raise UsageError(
+            f"--stretch {text}: neither one range of percentiles nor three, from p0 to p100",
+            "write e.g. --stretch p2:p98",
+        )
+    return ranges
+
+
+def _read_ranges(text: str) -> Stretch:
+    """Return three ranges, of which one was given or each; none if they are malformed."""
     try:
         ranges = tuple((float(low), float(high)) for low, high in (part.split(":") for part in text.split(",")))
     except ValueError:
-        ranges = ()
+        return ()
     if len(ranges) not in (1, COLOURS) or not all(is_range(*ends) for ends in ranges):
-        raise UsageError(
-            f"--stretch {text}: neither one range LOW:HIGH nor three, with LOW below HIGH",
-            "write e.g. --stretch 0:3000",
-        )
+        return ()
     return ranges if len(ranges) == COLOURS else ranges * COLOURS

@@ -9,7 +9,7 @@ from pipelines import storage
 from pipelines.commandline.parser import UsageError
 from pipelines.images.rendering import COLOURS
 from pipelines.scenes.documents import Documents
-from pipelines.scenes.grid import EDGES, NO_GRID, SHIFT, Grid
+from pipelines.scenes.grid import CLEAR, EDGES, NO_GRID, SHIFT, Grid
 
 _LEAST, _MOST = 16, 8192
 _YES, _NO = "true", "false"
@@ -33,6 +33,12 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="SHARE",
         help=f"leave out windows of which less holds data (default {NO_GRID.min_valid})",
+    )
+    group.add_argument(
+        "--mask",
+        metavar=f"{CLEAR}SHARE",
+        help="leave out windows of which less is clear by Planet's usable data mask, the file ..._udm2.tif beside each "
+        f"scene, e.g. '{CLEAR}0.5'",
     )
     group.add_argument(
         "--edge",
@@ -103,14 +109,16 @@ def _read_trusted(allow_vrt: str | None) -> tuple[str, ...] | None:
     return folders
 
 
-def read_grid(tile: int | None, stride: int | None, min_valid: float | None, edge: str | None) -> Grid:
+def read_grid(
+    tile: int | None, stride: int | None, min_valid: float | None, edge: str | None, mask: str | None
+) -> Grid:
     """Read the values of the flags.
 
     Raises:
       UsageError: a value is out of its range, or has no meaning without `--tile`.
     """
     if tile is None:
-        for flag, value in (("--stride", stride), ("--min_valid", min_valid), ("--edge", edge)):
+        for flag, value in (("--stride", stride), ("--min_valid", min_valid), ("--edge", edge), ("--mask", mask)):
             if value is not None:
                 raise UsageError(f"{flag} has no meaning without --tile", "add --tile, e.g. --tile 256")
         return NO_GRID
@@ -124,4 +132,18 @@ def read_grid(tile: int | None, stride: int | None, min_valid: float | None, edg
         tile if stride is None else stride,
         NO_GRID.min_valid if min_valid is None else min_valid,
         SHIFT if edge is None else edge,
+        0.0 if mask is None else _read_mask(mask),
     )
+
+
+def _read_mask(text: str) -> float:
+    try:
+        share = float(text.removeprefix(CLEAR)) if text.startswith(CLEAR) else 0.0
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise UsageError(
+            f"--mask {text}: not of the form {CLEAR}SHARE, with a share above 0 and up to 1",
+            f"write e.g. --mask '{CLEAR}0.5'",
+        )
+    return share

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         decode,
         decode_part,
         decode_resized,
+        decode_values,
         ignore_metadata_warnings,
         resize,
     )
@@ -34,6 +35,7 @@ __all__ = [
     "decode",
     "decode_part",
     "decode_resized",
+    "decode_values",
     "ignore_metadata_warnings",
     "resize",
 ]

@@ -19,7 +19,7 @@ import numpy as np
 
 from pipelines.images.decoding import DecodeSettings, Resized, decode_resized
 from pipelines.images.layout import ImageError
-from pipelines.images.rendering import Rendering
+from pipelines.images.rendering import unpack_rendering
 
 READY = b"ready\n"
 """What a child sends once it can decode."""
@@ -40,9 +40,8 @@ def main() -> None:
     settings, max_seconds, parent = json.loads(sys.argv[1])
     _die_with(parent)
     _give_up_rights()
-    size, resize_filter, max_pixels, (bands, stretch, product) = settings
-    rendering = Rendering(tuple(bands), tuple((low, high) for low, high in stretch), product)
-    settings = DecodeSettings(size, resize_filter, max_pixels, rendering)
+    size, resize_filter, max_pixels, rendering = settings
+    settings = DecodeSettings(size, resize_filter, max_pixels, unpack_rendering(json.dumps(rendering)))
     answers = sys.stdout.buffer
     answers.write(READY)
     answers.flush()

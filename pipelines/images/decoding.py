@@ -6,6 +6,8 @@ Training and prediction both read images through this module, so a model sees th
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +21,9 @@ from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLarge
 from pipelines.images.limits import HEAD, MAX_PIXELS, SMALL_FILE
 from pipelines.images.loading import load_whole, open_image
 from pipelines.images.rendering import NO_RENDERING, Rendering
+from pipelines.images.tiff.layout import read_values
+from pipelines.images.tiff.rasters import Raster
+from pipelines.images.tiff.rendering import Values
 
 Pixels = NDArray[np.uint8]
 
@@ -129,6 +134,23 @@ def decode_part(data: bytes, *, max_pixels: int = MAX_PIXELS, rendering: Renderi
     )
 
 
+def decode_values(data: bytes, raster: Raster, max_pixels: int) -> Iterator[Values]:
+    """Decode the values of the bands of a part of a scene, which is a TIFF of its own.
+
+    Args:
+      data: the whole file.
+      raster: its bands.
+      max_pixels: the most pixels (width x height) to decode.
+
+    Raises:
+      ImageError: it is damaged, or too large.
+    """
+    layout, values = read_values(data, raster)
+    check_size(layout.width, layout.height, max_pixels)
+    with _as_image_errors(layout):
+        yield from values
+
+
 def decode_resized(data: bytes, settings: DecodeSettings) -> Resized:
     """Decode and resize an image file: the pixels of `decode` and `resize`, without the copies in between.
 
@@ -180,7 +202,7 @@ def _load(data: bytes, max_pixels: int, rendering: Rendering, *, finds_holes: bo
     layout = read_layout(data, rendering)
     check_size(layout.width, layout.height, max_pixels)
     holes = np.zeros((layout.height, layout.width), np.bool_) if finds_holes else None
-    try:
+    with _as_image_errors(layout):
         if layout.render:
             image, colour_repairs = layout.render(data, holes)
             frames = layout.frames or 1
@@ -194,6 +216,18 @@ def _load(data: bytes, max_pixels: int, rendering: Rendering, *, finds_holes: bo
             repairs.append("exif_rotated")
         if not layout.render:
             image, colour_repairs = to_srgb(image, layout)
+    return _Loaded(image, layout.source, (*repairs, *colour_repairs), holes)
+
+
+@contextmanager
+def _as_image_errors(layout: Layout) -> Iterator[None]:
+    """Take whatever the block raises for a fault of the image.
+
+    Raises:
+      ImageError: the block raises anything.
+    """
+    try:
+        yield
     except ImageError:
         raise
     except MemoryError as error:
@@ -210,7 +244,6 @@ def _load(data: bytes, max_pixels: int, rendering: Rendering, *, finds_holes: bo
         raise DamagedImageError(
             f"cannot be decoded as {layout.format.upper()}: {error or type(error).__name__}"
         ) from error
-    return _Loaded(image, layout.source, (*repairs, *colour_repairs), holes)
 
 
 def _load_picture(data: bytes, layout: Layout, max_pixels: int) -> tuple[Image.Image, int]:

@@ -11,7 +11,8 @@ from pipelines.images.formats import recognize
 from pipelines.images.jpeg.layout import find_frame
 from pipelines.images.jpeg2000.layout import find_size
 from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLargeError
-from pipelines.images.tiff.directories import KINDS, MOST_DIRECTORIES, MOST_ENTRIES, kind_of
+from pipelines.images.tiff.directories import KINDS, MOST_DIRECTORIES, kind_of
+from pipelines.images.tiff.entries import MOST_ENTRIES
 from pipelines.images.tiff.strips import BITS, COMPRESSION, HEIGHT, SAMPLES, UNCOMPRESSED, WEBP, WIDTH
 from pipelines.images.webp import read_canvas
 

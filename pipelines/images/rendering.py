@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+from pipelines.images.products import PRODUCTS, Stretch
+
 COLOURS = 3
+PERCENT = "p"
+"""Before the ends of a range, marks percentiles."""
 # More than any sensor measures; beyond it, arithmetic in single precision overflows.
 _LARGEST = 1e30
-
-Stretch = tuple[tuple[float, float], ...]
 
 
 class Rendering(NamedTuple):
@@ -16,38 +20,60 @@ class Rendering(NamedTuple):
 
     Attributes:
       bands: numbers of those that are red, green and blue, from 1, as GDAL counts; empty where the file says it.
-      stretch: for red, green and blue, the value that becomes 0 and the one that becomes 255; empty if unknown.
+      stretch: for red, green and blue, the value that becomes 0 and the one that becomes 255; empty if unknown, or if
+        the product says it.
       product: that names the bands, one of `PRODUCTS`; no other files have them. Empty if the user names them.
+      percentiles: in place of `stretch`, of the values of a scene, 0 to 100; empty once they were looked for.
+      offset: of the values of an image, where its product's files differ in it; None before it was looked for.
     """
 
     bands: tuple[int, ...] = ()
     stretch: Stretch = ()
     product: str = ""
+    percentiles: Stretch = ()
+    offset: int | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.bands or self.stretch)
+        return bool(self.bands or self.stretch or self.product or self.percentiles)
 
     def __str__(self) -> str:
-        known = PRODUCTS[self.product].rendering if self.product else NO_RENDERING
+        known = rendering_of(self.product)
         flags = [f"--product={self.product}"] if self.product else []
         flags += [f"--bands={','.join(map(str, self.bands))}"] if self.bands != known.bands else []
-        ranges = (f"{_written(low)}:{_written(high)}" for low, high in self.stretch)
-        flags += [f"--stretch={','.join(ranges)}"] if self.stretch != known.stretch else []
+        flags += [f"--stretch={_ranges(self.stretch, '')}"] if self.stretch and self.stretch != known.stretch else []
+        flags += [f"--stretch={_ranges(self.percentiles, PERCENT)}"] if self.percentiles else []
         return " ".join(flags)
 
     def over(self, other: Rendering) -> Rendering:
         """Complete it by what another one says."""
-        of_bands = self if self.bands else other
-        return Rendering(of_bands.bands, self.stretch or other.stretch, of_bands.product)
+        of_bands = self if self.bands or self.product else other
+        if not self.product and other.product and not PRODUCTS[other.product].bands:
+            # Which bands are colours is not what makes it this product.
+            of_bands = other._replace(bands=self.bands or other.bands)
+        of_values = self if self.stretch or self.percentiles or self.product else other
+        return Rendering(of_bands.bands, of_values.stretch, of_bands.product, of_values.percentiles)
 
     def described(self) -> dict[str, Any]:
         """Return it as JSON."""
-        described = {"bands": list(self.bands), "stretch": [list(pair) for pair in self.stretch]}
-        return {**described, "product": self.product} if self.product else described
+        described: dict[str, Any] = {"bands": list(self.bands), "stretch": [list(pair) for pair in self.stretch]}
+        described |= {"product": self.product} if self.product else {}
+        return described | ({"percentiles": [list(pair) for pair in self.percentiles]} if self.percentiles else {})
 
 
 NO_RENDERING = Rendering()
 """Nothing is said of rasters; they are refused unless their files say enough."""
+
+
+def rendering_of(product: str) -> Rendering:
+    """Return what the name of a product says; nothing if it is empty.
+
+    Raises:
+      KeyError: there is no product of this name.
+    """
+    if not product:
+        return NO_RENDERING
+    known = PRODUCTS[product]
+    return Rendering(known.bands, () if known.offset else known.stretch, product)
 
 
 def read_rendering(described: Any) -> Rendering:
@@ -58,15 +84,33 @@ def read_rendering(described: Any) -> Rendering:
     """
     try:
         bands = tuple(described["bands"])
-        stretch = tuple((low, high) for low, high in described["stretch"])
+        stretch, percentiles = (
+            tuple((low, high) for low, high in ranges)
+            for ranges in (described["stretch"], described.get("percentiles", []))
+        )
         product = described.get("product", "")
-        known = product == "" or PRODUCTS[product].rendering.bands == bands
+        known = rendering_of(product).bands in ((), bands) and isinstance(product, str)
     except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise ValueError("malformed, or of an unknown product") from error
     sound = all(type(band) is int and band > 0 for band in bands) and all(is_range(*pair) for pair in stretch)
-    if not sound or not known or len(bands) not in (0, COLOURS) or len(stretch) not in (0, COLOURS):
+    sound = sound and all(is_range(*pair) and pair[0] >= 0 and pair[1] <= 100 for pair in percentiles)
+    triples = all(len(values) in (0, COLOURS) for values in (bands, stretch, percentiles))
+    if not sound or not known or not triples or (stretch and percentiles):
         raise ValueError("neither none nor three bands and ranges")
-    return Rendering(bands, stretch, product)
+    return Rendering(bands, stretch, product, percentiles)
+
+
+def pack_rendering(rendering: Rendering) -> str:
+    """Return a rendering as text, also one that holds what was looked for in an image."""
+    return json.dumps(rendering)
+
+
+@lru_cache(maxsize=1024)
+def unpack_rendering(packed: str) -> Rendering:
+    """Return a rendering from what `pack_rendering` made of it."""
+    bands, stretch, product, percentiles, offset = json.loads(packed)
+    ranges = (tuple((low, high) for low, high in pairs) for pairs in (stretch, percentiles))
+    return Rendering(tuple(bands), next(ranges), product, next(ranges), offset)
 
 
 def is_range(low: Any, high: Any) -> bool:
@@ -80,44 +124,6 @@ def _written(value: float) -> str:
     return str(value).removesuffix(".0")
 
 
-class Product(NamedTuple):
-    """A product of an imagery provider.
-
-    Attributes:
-      what: it is.
-      number: of the bands of its files.
-      rendering: of its files.
-      source: of the order of the bands and of the stretch.
-    """
-
-    what: str
-    number: int
-    rendering: Rendering
-    source: str
-
-
-_REFLECTANCE: Stretch = ((0, 3000),) * 3
-
-PRODUCTS = {
-    "planet-analytic": Product(
-        "PlanetScope analytic, 4 bands: blue, green, red, near infrared",
-        4,
-        Rendering((3, 2, 1), ((1172, 6339), (1881, 7969), (2225, 10106)), "planet-analytic"),
-        "Planet's imagery product specification; stretch fitted to four clear chips of `Understanding the Amazon from "
-        "Space` and their JPEGs",
-    ),
-    "planet-analytic-sr": Product(
-        "PlanetScope surface reflectance, 4 bands: blue, green, red, near infrared",
-        4,
-        Rendering((3, 2, 1), _REFLECTANCE, "planet-analytic-sr"),
-        "Planet's imagery product specification: reflectance times 10,000",
-    ),
-    "planet-analytic-8b-sr": Product(
-        "PlanetScope surface reflectance, 8 bands: coastal blue, blue, green I, green, yellow, red, red edge, near "
-        "infrared",
-        8,
-        Rendering((6, 4, 2), _REFLECTANCE, "planet-analytic-8b-sr"),
-        "Planet's imagery product specification: reflectance times 10,000",
-    ),
-}
-"""Products by name."""
+def _ranges(stretch: Stretch, mark: str) -> str:
+    """Write ranges as `--stretch` takes them."""
+    return ",".join(f"{mark}{_written(low)}:{mark}{_written(high)}" for low, high in stretch)

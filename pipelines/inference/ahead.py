@@ -38,6 +38,7 @@ class Model:
       threads: concurrent images of an engine that takes them one by one; by default one per core of the machine that
         loads it.
       access: how buckets are reached.
+      embeds: whether it also embeds images.
     """
 
     path: str
@@ -46,6 +47,7 @@ class Model:
     batch_size: int = BATCH_SIZE
     threads: int | None = None
     access: storage.Access = field(default_factory=storage.Access)
+    embeds: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -61,7 +63,7 @@ class Model:
         """
         storage.use(self.access)
         with _loading:
-            return _load(self.path, self.digest, self.engine, self.threads)
+            return _load(self.path, self.digest, self.engine, self.threads, self.embeds)
 
 
 class InferenceAhead:
@@ -119,9 +121,9 @@ def run_model(
 
 
 @lru_cache(maxsize=1)
-def _load(path: str, digest: str, engine: str, threads: int | None) -> Predictor:
+def _load(path: str, digest: str, engine: str, threads: int | None, embeds: bool) -> Predictor:
     """Load a bundle's engine once per process: the waves of a local run share it, and what it has learned."""
     bundle = load_bundle(path)
     if bundle.digest != digest:
         raise BundleError(f"bundle {path} was replaced after the job was started")
-    return Predictor(open_engine(bundle, engine, threads))
+    return Predictor(open_engine(bundle, engine, threads, embeds), embeds)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipelines.inference import ENGINES
 from pipelines.inference.bundle import LITERT_MODEL, SAVED_MODEL, Bundle, BundleError
+from pipelines.inference.embeddings import expose_embeddings
 from pipelines.supervision.machine import available_cores, native_messages_muted
 from pipelines.supervision.temporary import temporary_folder
 
@@ -72,14 +73,20 @@ class LiteRTEngine:
     name = "litert"
     takes_batches = False
 
-    def __init__(self, model: bytes, threads: int | None = None) -> None:
+    def __init__(self, model: bytes, threads: int | None = None, embeds: bool = False) -> None:
         """Build the interpreters.
 
         Args:
           model: the LiteRT file's bytes.
           threads: number of concurrent interpreters; by default one per available core.
+          embeds: whether `embed` will be called.
+
+        Raises:
+          ValueError: the model has nothing to embed images with.
         """
         from ai_edge_litert.interpreter import Interpreter
+
+        model = expose_embeddings(model) if embeds else model
 
         self.calls = threads or available_cores()
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -89,21 +96,29 @@ class LiteRTEngine:
                 interpreter.allocate_tensors()
                 self._idle.put(interpreter)
         self._input = interpreter.get_input_details()[0]["index"]
-        output = interpreter.get_output_details()[0]
-        self._output, self._labels = output["index"], output["shape"][-1]
+        self._outputs = interpreter.get_output_details()
 
     def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Compute the probabilities of images one by one; see `Engine.predict`."""
-        probabilities = np.empty((len(pixels), self._labels), np.float32)
+        return self._run(pixels)[0]
+
+    def embed(self, pixels: Collection[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Compute probabilities as `predict` does, and with them the features under the head: float32[N, F]."""
+        probabilities, features = self._run(pixels)
+        return probabilities, features
+
+    def _run(self, pixels: Collection[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        results = [np.empty((len(pixels), output["shape"][-1]), np.float32) for output in self._outputs]
         interpreter = self._idle.get()
         try:
             for row, image in enumerate(pixels):
                 interpreter.set_tensor(self._input, image[np.newaxis])
                 interpreter.invoke()
-                probabilities[row] = interpreter.get_tensor(self._output)[0]
+                for result, output in zip(results, self._outputs, strict=True):
+                    result[row] = interpreter.get_tensor(output["index"])[0]
         finally:
             self._idle.put(interpreter)
-        return probabilities
+        return results
 
 
 class TensorFlowEngine:
@@ -147,7 +162,7 @@ class TensorFlowEngine:
         return array
 
 
-def open_engine(bundle: Bundle, engine: str = "auto", threads: int | None = None) -> Engine:
+def open_engine(bundle: Bundle, engine: str = "auto", threads: int | None = None, embeds: bool = False) -> Engine:
     """Load a bundle's model and verify that it computes what it did when it was exported.
 
     Args:
@@ -155,6 +170,7 @@ def open_engine(bundle: Bundle, engine: str = "auto", threads: int | None = None
       engine: one of `ENGINES`; `auto` is TensorFlow if it has a GPU and the bundle has a SavedModel, and LiteRT
         otherwise.
       threads: cores that the engine may use; by default all.
+      embeds: whether it also embeds images; then `auto` is LiteRT.
 
     Raises:
       BundleError: a file is damaged, the engine's library is not installed or refuses the model, or the probabilities
@@ -162,13 +178,13 @@ def open_engine(bundle: Bundle, engine: str = "auto", threads: int | None = None
     """
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine}")
-    name = _default_engine(bundle) if engine == "auto" else engine
+    name = _default_engine(bundle) if engine == "auto" and not embeds else engine.replace("auto", "litert")
     golden = bundle.golden()
     try:
         if name == "tensorflow":
             opened = _open_tensorflow(bundle, threads)
         else:
-            opened = LiteRTEngine(bundle.read(LITERT_MODEL), threads)
+            opened = LiteRTEngine(bundle.read(LITERT_MODEL), threads, embeds)
         probabilities = opened.predict(golden.pixels)
     except ImportError as error:
         raise BundleError(f"engine {name} is not installed ({error})", "run pip install 'scenetags[train]'") from error
@@ -192,12 +208,14 @@ def open_engine(bundle: Bundle, engine: str = "auto", threads: int | None = None
     return opened
 
 
-def check_engine(bundle: Bundle, engine: str) -> None:
+def check_engine(bundle: Bundle, engine: str, embeds: bool = False) -> None:
     """Verify that a bundle has the files an engine needs, without opening the engine.
 
     Raises:
       BundleError: it does not.
     """
+    if engine == "tensorflow" and embeds:
+        raise BundleError("engine tensorflow embeds no images", "use --engine litert for --embeddings")
     if engine == "tensorflow" and not _has_saved_model(bundle):
         raise BundleError(
             f"bundle {bundle.path} has no {SAVED_MODEL}, like every int8 bundle",

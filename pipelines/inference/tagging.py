@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.inference.engines import Engine
+from pipelines.inference.engines import Engine, LiteRTEngine
 from pipelines.inference.rules import NO_RULES, Rules
 from pipelines.records import Failure, Image, Prediction, failed
 
@@ -16,9 +16,10 @@ from pipelines.records import Failure, Image, Prediction, failed
 class Predictor:
     """Predict images with an engine, so that an image that fails affects no other."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Wrap an engine; its failures teach the predictor which batch size to use later."""
+    def __init__(self, engine: Engine, embeds: bool = False) -> None:
+        """Wrap an engine, whose failures teach the predictor which batch size to use later; `embeds` as for it."""
         self.engine = engine
+        self._embeds = embeds
         self._largest_batch = sys.maxsize
 
     def predict(self, images: Sequence[Image]) -> list[Prediction | Failure]:
@@ -37,7 +38,7 @@ class Predictor:
                 waiting += (batch[self._largest_batch :], batch[: self._largest_batch])
                 continue
             try:
-                probabilities = self.engine.predict([image.pixels for image in batch])
+                probabilities, embeddings = self._call([image.pixels for image in batch])
             except Exception as error:
                 # Engines raise whatever their kernels raise. Halving finds the image at fault in few calls.
                 if len(batch) == 1:
@@ -49,7 +50,14 @@ class Predictor:
                     self._largest_batch = min(self._largest_batch, len(batch) - half)
                 waiting += (batch[half:], batch[:half])
                 continue
-            yield from _results(batch, probabilities)
+            yield from _results(batch, probabilities, embeddings)
+
+    def _call(
+        self, pixels: list[NDArray[np.uint8]]
+    ) -> tuple[NDArray[np.float32], Iterable[NDArray[np.float32] | None]]:
+        if self._embeds and isinstance(self.engine, LiteRTEngine):
+            return self.engine.embed(pixels)
+        return self.engine.predict(pixels), [None] * len(pixels)
 
 
 def choose_tags(
@@ -108,11 +116,14 @@ def _keep_most_probable(
     chosen[images, columns[of_chosen.argmax(axis=1)[images]]] = True
 
 
-def _results(images: Sequence[Image], probabilities: NDArray[np.float32]) -> Iterator[Prediction | Failure]:
+def _results(
+    images: Sequence[Image], probabilities: NDArray[np.float32], embeddings: Iterable[NDArray[np.float32] | None]
+) -> Iterator[Prediction | Failure]:
     finite = np.logical_and.reduce(np.isfinite(probabilities), axis=1)
-    for image, row, usable in zip(images, probabilities, finite, strict=True):
+    for image, row, embedding, usable in zip(images, probabilities, embeddings, finite, strict=True):
         if usable:
-            yield Prediction(image.ref, image.width, image.height, image.source, image.repairs, row, image.footprint)
+            seen = image.width, image.height, image.source, image.repairs
+            yield Prediction(image.ref, *seen, row, image.footprint, embedding)
         else:
             yield _failure(image, "NotFinite", "the model returned a probability that is not finite")
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
+from itertools import repeat
 from typing import NamedTuple
 
 from pipelines import storage
 from pipelines.images import ImageError
 from pipelines.images.layout import UnsupportedImageError
-from pipelines.images.rendering import Rendering
+from pipelines.images.rendering import Rendering, pack_rendering
+from pipelines.listing.lookup import refer
 from pipelines.listing.stacks import is_virtual, refer_virtual
 from pipelines.records import Failure, ImageRef, Listed, Window, failed
 from pipelines.scenes.footprint import unlocated
-from pipelines.scenes.grid import Grid, split_window, window_path
+from pipelines.scenes.grid import Grid, cover_mask, split_window, window_path
 from pipelines.scenes.opening import open_scene
 from pipelines.scenes.scene import Scene, may_be_scene
+from pipelines.scenes.stack import about
+from pipelines.scenes.usable import Clear, look_for_clear, usable_path
 from pipelines.supervision import interruption
 
 _TOLD = 3
@@ -43,6 +48,13 @@ class CutSettings(NamedTuple):
     trusted: tuple[str, ...] | None = None
 
 
+class _Opened(NamedTuple):
+    """A scene, and how clear its windows are if that was asked for."""
+
+    scene: Scene
+    clear: Clear | None
+
+
 class Cutter:
     """A queue that takes a listing and yields it in the same order, with the windows of each scene in its place."""
 
@@ -57,7 +69,7 @@ class Cutter:
         self._tell = tell
         self._nowhere = 0
         self._executor = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="scenes")
-        self._queue: deque[tuple[Listed, Future[Scene | Failure | None] | None]] = deque()
+        self._queue: deque[tuple[Listed, Future[_Opened | Failure | None] | None]] = deque()
 
     def put(self, item: Listed) -> Iterator[Listed]:
         """Take an item, and begin to open it if it may be a scene; yield what an earlier one becomes.
@@ -88,16 +100,17 @@ class Cutter:
         with storage.hurried() if self._queue else nullcontext():
             self._executor.shutdown(wait=not interruption.overdue(), cancel_futures=True)
 
-    def _cut(self, item: Listed, opening: Future[Scene | Failure | None] | None) -> Iterator[Listed]:
-        scene = opening.result() if opening else None
-        if not isinstance(scene, Scene):
-            yield scene or item
+    def _cut(self, item: Listed, opening: Future[_Opened | Failure | None] | None) -> Iterator[Listed]:
+        opened = opening.result() if opening else None
+        if not isinstance(opened, _Opened):
+            yield opened or item
             return
+        scene = opened.scene
         if reason := unlocated(scene.georeference, scene.division.width, scene.division.height):
             self._nowhere += 1
             if self._nowhere <= _TOLD:
                 self._tell(f"{scene.ref.path}: its windows get no geometry: {reason}")
-        yield from _windows(scene, item.kept)
+        yield from _windows(opened, self._settings.rendering, item.kept)
 
 
 def cut_scenes(
@@ -117,7 +130,7 @@ def _is_candidate(ref: ImageRef) -> bool:
     return ref.stack is not None or may_be_scene(ref.path) or is_virtual(ref.path)
 
 
-def _open(ref: ImageRef, settings: CutSettings) -> Scene | Failure | None:
+def _open(ref: ImageRef, settings: CutSettings) -> _Opened | Failure | None:
     interruption.check()
     try:
         if ref.stack is None and is_virtual(ref.path):
@@ -126,7 +139,10 @@ def _open(ref: ImageRef, settings: CutSettings) -> Scene | Failure | None:
                 return listed
             ref = listed
         # As its windows refer to it, since a scene that is open is not opened again.
-        return open_scene(ref._replace(kept=()), settings.grid, settings.rendering, settings.max_pixels)
+        scene = open_scene(ref._replace(kept=()), settings.grid, settings.rendering, settings.max_pixels)
+        if scene is None:
+            return None
+        return _Opened(scene, _look_for_clear(scene, settings.grid) if settings.grid.clear else None)
     except ImageError as error:
         return failed(ref, "decode", type(error).__name__, str(error))
     except OSError as error:
@@ -144,16 +160,38 @@ def _look_into(ref: ImageRef, settings: CutSettings) -> Listed:
     if isinstance(listed, Failure):
         # As above.
         interruption.check()
+        return listed._replace(kept=ref.kept)
     return listed
 
 
-def _windows(scene: Scene, kept: tuple[str | None, ...]) -> Iterator[ImageRef]:
-    # What a window takes of the file, about: plans and progress count bytes.
-    path, size = scene.ref.path, scene.ref.size
+def _look_for_clear(scene: Scene, grid: Grid) -> Clear:
+    """Read the mask beside a scene."""
+    path = usable_path(scene.files[0].ref.path)
+    name = posixpath.basename(path)
+    listed = refer(path)
+    if isinstance(listed, Failure) and listed.error == FileNotFoundError.__name__:
+        raise UnsupportedImageError(f"scene without its usable data mask, {name}", "fetch it, or omit --mask")
+    with about(path):
+        if isinstance(listed, Failure):
+            # As above.
+            interruption.check()
+            raise OSError(listed.message)
+        return look_for_clear(scene, listed, grid)
+
+
+def _windows(opened: _Opened, said: Rendering, kept: tuple[str | None, ...]) -> Iterator[ImageRef]:
+    scene, clear = opened
+    # Who reads a window need not look for it again.
+    found = pack_rendering(scene.rendering) if scene.rendering and scene.rendering != said else ""
+    path, size, fingerprint = scene.ref[:3]
+    fingerprint = cover_mask(fingerprint, clear.fingerprint) if clear else fingerprint
+    ref = scene.ref._replace(fingerprint=fingerprint, kept=kept)
     of_scene = scene.division.width, scene.division.height, size
+    # What a window takes of the file, about: plans and progress count bytes.
     density = size / (scene.division.width * scene.division.height)
-    for number, box in scene.division.windows():
+    shares = clear.shares if clear else repeat(1.0)
+    for (number, box), share in zip(scene.division.windows(), shares, strict=False):
         place = box.left, box.top, *box.size
-        window = Window(path, *place, number, *of_scene)
-        size_of_window = round(box.width * box.height * density)
-        yield scene.ref._replace(path=window_path(path, *place), size=size_of_window, window=window, kept=kept)
+        window = Window(path, *place, number, *of_scene, found, share)
+        taken = round(box.width * box.height * density)
+        yield ref._replace(path=window_path(path, *place), size=taken, window=window)

@@ -15,6 +15,7 @@ from pipelines import storage
 from pipelines.output.footers import Footer, probability_columns, read_footer
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, TABLES, Run
 from pipelines.output.schema import (
+    EMBEDDING,
     EMPTY_COLUMNS,
     FAILURE_COLUMNS,
     PREDICTION_COLUMNS,
@@ -27,7 +28,7 @@ from pipelines.output.schema import (
 from pipelines.output.tables import NO_ROWS, OutputError, count_rows, open_table, read_each, table_files
 
 _KNOWN: Mapping[str, Sequence[Column]] = {
-    PREDICTIONS: (*PREDICTION_COLUMNS, *SCENE_COLUMNS),
+    PREDICTIONS: (*PREDICTION_COLUMNS, EMBEDDING, *SCENE_COLUMNS),
     FAILURES: FAILURE_COLUMNS,
     EMPTY: EMPTY_COLUMNS,
 }
@@ -166,6 +167,9 @@ def _check_joins(run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str
     if footer.relative != bool(run.relative_to):
         theirs, ours = ("relative" if relative else "absolute" for relative in (footer.relative, bool(run.relative_to)))
         raise OutputError(f"{holds} rows with {theirs} paths, and those of this run are {ours}", remedy)
+    if footer.embedding_size != run.embedding_size:
+        theirs, ours = ("with" if size else "without" for size in (footer.embedding_size, run.embedding_size))
+        raise OutputError(f"{holds} rows {theirs} --embeddings, and those of this run are {ours}", remedy)
     if footer.kept != run.kept:
         theirs, ours = (", ".join(map(":".join, kept)) or "no columns" for kept in (footer.kept, run.kept))
         raise OutputError(f"{holds} rows with {theirs} of the list, and this run keeps {ours}", remedy)
@@ -180,6 +184,8 @@ def _check_choice(run: Run, footer: Footer, holds: str, remedy: str) -> None:
             f"{holds} rows to which `scenetags retag` gave different thresholds",
             "omit --threshold, and new rows get the same; or retag the output with the new one first",
         )
+    if not run.overwrite:
+        remedy = "choose another --output, retag this one with `scenetags retag`, or replace the rows with --overwrite"
     if footer.thresholds != run.thresholds:
         raise OutputError(f"{holds} rows tagged with different thresholds", remedy)
     if footer.rules != run.rules:

@@ -38,6 +38,7 @@ class Footer(NamedTuple):
       grid: how scenes were cut into windows.
       kept: columns of the list.
       relative: whether paths are relative.
+      embedding_size: features of the embeddings; 0 if there are none.
       rules: for tags, beyond the thresholds.
       retagged: whether thresholds and rules are those that `scenetags retag` chose for the whole output.
     """
@@ -51,6 +52,7 @@ class Footer(NamedTuple):
     grid: Grid = NO_GRID
     kept: tuple[KeptColumn, ...] = ()
     relative: bool = False
+    embedding_size: int = 0
     rules: Rules = NO_RULES
     retagged: bool = False
 
@@ -67,6 +69,7 @@ def make_footer(run: Run) -> Mapping[str, Any]:
         **({"grid": run.grid.described()} if run.grid else {}),
         **({"kept": run.kept} if run.kept else {}),
         **({"relative": True} if run.relative_to else {}),
+        **({"embedding_size": run.embedding_size} if run.embedding_size else {}),
         **described_choice(run.rules, run.retagged),
     }
 
@@ -92,7 +95,8 @@ def read_footer(schema: pa.Schema) -> Footer | None:
         rules = read_rules(described["rules"], labels) if "rules" in described else NO_RULES
         retagged = described.get("retagged", False) is True
         relative = described.get("relative", False) is True
-        made_with = rendering, grid, kept, relative, rules, retagged
+        embedding_size = int(described.get("embedding_size", 0))
+        made_with = rendering, grid, kept, relative, embedding_size, rules, retagged
         footer = Footer(described["bundle"], labels, thresholds, columns, made_by, *made_with)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None

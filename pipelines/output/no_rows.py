@@ -11,7 +11,7 @@ from pipelines import storage
 from pipelines.output.footers import FOOTER
 from pipelines.output.journal import Move
 from pipelines.output.run import FAILURES, PREDICTIONS, Run
-from pipelines.output.schema import FAILURE_COLUMNS, make_schema, prediction_columns
+from pipelines.output.schema import failure_columns, make_schema, prediction_columns
 from pipelines.output.tables import NO_ROWS, open_table, write_table
 
 
@@ -31,7 +31,7 @@ def stage_columns(run: Run, moves: Sequence[Move], deletions: Iterable[str]) -> 
     """
     arriving, going = {move.target for move in moves}, set(deletions)
     staged = []
-    for table, columns in ((PREDICTIONS, prediction_columns(run)), (FAILURES, FAILURE_COLUMNS)):
+    for table, columns in ((PREDICTIONS, prediction_columns(run)), (FAILURES, failure_columns(run))):
         there = map(run.relative, storage.list_files(storage.join(run.output, table), ".parquet"))
         files = {file for file in (*there, *arriving) if posixpath.dirname(file) == table} - (going - arriving)
         target, schema = posixpath.join(table, NO_ROWS), make_schema(columns, run)

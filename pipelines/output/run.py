@@ -80,6 +80,7 @@ class Run(OutputRun):
       rendering: how rasters become pictures.
       grid: how scenes are cut into windows.
       kept: columns of the list that go into its rows.
+      embedding_size: features of the embeddings in its rows; 0 if they have none.
       relative_to: folder below which its images are known by the rest of their paths; empty if by their whole paths.
       settings: what decides its rows besides bundle and thresholds: the engine, and the limits of images.
       rules: for tags, beyond the thresholds.
@@ -96,6 +97,7 @@ class Run(OutputRun):
     grid: Grid = NO_GRID
     kept: tuple[KeptColumn, ...] = ()
     relative_to: str = ""
+    embedding_size: int = 0
     settings: tuple[str | int, ...] = ()
     rules: Rules = NO_RULES
     retagged: bool = False
@@ -112,7 +114,11 @@ class Run(OutputRun):
         columns = [column.name for column in (*PREDICTION_COLUMNS, *SCENE_COLUMNS, *FAILURE_COLUMNS)]
         columns += probability_columns(self.bundle.labels).values()
         made_with = self.bundle.digest, self.thresholds, self.rendering, self.grid, self.settings, version("scenetags")
-        rows = json.dumps([*made_with, columns, *self.kept, *["relative"] * bool(self.relative_to)])
+        # Left out where it is not there, for the sake of the shadow folders of earlier versions.
+        further = [*self.kept, *["relative"] * bool(self.relative_to), *["embeddings"] * bool(self.embedding_size)]
+        # Left out where it is not there, for the sake of the shadow folders of earlier versions.
+        further = [*self.kept, *["relative"] * bool(self.relative_to), *["embeddings"] * bool(self.embedding_size)]
+        rows = json.dumps([*made_with, columns, *further])
         return storage.join(self.output, f"{SHADOW}{hashlib.sha256(rows.encode()).hexdigest()[:12]}")
 
     def holds(self, path: str) -> bool:

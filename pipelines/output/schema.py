@@ -205,10 +205,18 @@ _KEPT: Mapping[str, Callable[[str], Any]] = {
 """Types of columns that are kept of a list, and how a value is read from its text."""
 
 
+EMBEDDING = Column(
+    "embedding",
+    "fixed_size_list<float16>",
+    "the features under the model's head, the same number in every row",
+    _of_prediction(lambda prediction: prediction.embedding),
+)
+
+
 def prediction_columns(run: Run) -> Sequence[Column]:
     """Return the columns of the predictions of a run."""
-    scenes = SCENE_COLUMNS if run.grid else ()
-    return (*PREDICTION_COLUMNS, *scenes, *_kept_columns(run, lambda row: row.prediction.ref))
+    scenes, embedding = SCENE_COLUMNS if run.grid else (), (EMBEDDING,) if run.embedding_size else ()
+    return (*PREDICTION_COLUMNS, *embedding, *scenes, *_kept_columns(run, lambda row: row.prediction.ref))
 
 
 def failure_columns(run: Run) -> Sequence[Column]:
@@ -245,15 +253,8 @@ def make_schema(columns: Sequence[Column], run: Run) -> pa.Schema:
     """Return a table's Arrow schema; its metadata identify the model of a file even without rows."""
     import pyarrow as pa
 
-    fields = [(name, _arrow_type(column.type)) for column in columns for name in _names(column, run)]
+    fields = [(name, _type_in(column, run)) for column in columns for name in _names(column, run)]
     return pa.schema(fields, metadata={FOOTER: json.dumps(make_footer(run))})
-
-
-def column_types(columns: Sequence[Column]) -> pa.Schema:
-    """Return the Arrow types of columns, of which none is `per_label`."""
-    import pyarrow as pa
-
-    return pa.schema([(column.name, _arrow_type(column.type)) for column in columns])
 
 
 def make_table(columns: Sequence[Column], rows: Sequence[Any], run: Run) -> pa.Table:
@@ -264,7 +265,7 @@ def make_table(columns: Sequence[Column], rows: Sequence[Any], run: Run) -> pa.T
     for column in columns:
         values = [column.take(row, run) for row in rows]
         series = zip(*values, strict=True) if column.per_label else (values,)
-        arrays += [pa.array(one, _arrow_type(column.type)) for one in series]
+        arrays += [_to_array(one, _type_in(column, run)) for one in series]
     return pa.Table.from_arrays(arrays, schema=make_schema(columns, run))
 
 
@@ -276,6 +277,24 @@ def dictionary_columns(columns: Sequence[Column]) -> list[str]:
 
 def _names(column: Column, run: Run) -> Sequence[str]:
     return list(probability_columns(run.bundle.labels).values()) if column.per_label else [column.name]
+
+
+def _to_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    import numpy as np
+    import pyarrow as pa
+
+    if pa.types.is_fixed_size_list(kind):
+        # Value by value it would take longer than the model.
+        return pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(values).astype(np.float16)), type=kind)
+    return pa.array(values, kind)
+
+
+def _type_in(column: Column, run: Run) -> pa.DataType:
+    import pyarrow as pa
+
+    if column is EMBEDDING:
+        return pa.list_(pa.field("element", pa.float16()), run.embedding_size)
+    return _arrow_type(column.type)
 
 
 def _arrow_type(name: str) -> pa.DataType:

@@ -15,10 +15,11 @@ from pipelines.images import DecodeSettings, ImageError, Pixels, resize
 from pipelines.images.layout import ImageTooLargeError
 from pipelines.images.limits import Limits
 from pipelines.images.parts import Box
+from pipelines.images.rendering import unpack_rendering
 from pipelines.reading.budget import Allowance, Budget
 from pipelines.records import Footprint, ImageRef
 from pipelines.scenes.footprint import locate
-from pipelines.scenes.grid import Grid
+from pipelines.scenes.grid import Grid, without_mask
 from pipelines.scenes.opening import open_scene
 from pipelines.scenes.reading import ReadPart, Shown, bytes_of, memory_of, read_part, show_window, stack_parts
 from pipelines.scenes.scene import Scene, as_listed
@@ -85,19 +86,23 @@ class Windows:
     def expect(self, ref: ImageRef) -> None:
         """Begin to read the parts in which a window lies, once there is room for them."""
         # Who reads the window meets the same error, and reports it.
+        if self._is_unclear(ref):
+            return
         with suppress(OSError, ImageError, InterruptedRunError):
             window = self._begin(ref)
             with self._room:
                 self._expected[ref.path] = window
 
     def read(self, ref: ImageRef) -> WindowPixels | None:
-        """Read a window; return None if too little of it holds data.
+        """Read a window; return None if too little of it holds data, or is clear.
 
         Raises:
           ImageError: it cannot be decoded.
           OSError: it cannot be fetched.
           InterruptedRunError: the run was asked to stop.
         """
+        if self._is_unclear(ref):
+            return None
         with self._room:
             window = self._expected.pop(ref.path, None)
         scene, box, held = window or self._begin(ref)
@@ -124,6 +129,9 @@ class Windows:
         # A view would keep its part.
         return shown._replace(pixels=pixels if pixels.base is None else pixels.copy())
 
+    def _is_unclear(self, ref: ImageRef) -> bool:
+        return ref.window is not None and ref.window.clear < self._grid.clear
+
     def close(self) -> None:
         """Abandon work in progress."""
         with storage.hurried():
@@ -132,8 +140,11 @@ class Windows:
     def _open(self, ref: ImageRef) -> Scene:
         assert ref.window
         # As it was listed: who cuts it in this process has opened it already.
-        file = ref._replace(path=ref.window.scene, size=ref.window.size, window=None, kept=())
-        scene = open_scene(file, self._grid, self._decoding.rendering, self._decoding.max_pixels)
+        path, size, fingerprint = ref.window.scene, ref.window.size, without_mask(ref.fingerprint)
+        file = ref._replace(path=path, size=size, fingerprint=fingerprint, window=None, kept=())
+        packed = ref.window.rendering
+        rendering = unpack_rendering(packed) if packed else self._decoding.rendering
+        scene = open_scene(file, self._grid, rendering, self._decoding.max_pixels)
         if scene is None:
             raise storage.ChangedFileError
         return scene

@@ -23,6 +23,7 @@ from pipelines.listing.lookup import refer
 from pipelines.records import Failure, ImageRef, Listed
 from pipelines.results.places import PARTIAL, Source, common_folder, find_source, name_copies
 from pipelines.results.selection import Selection
+from pipelines.scenes.grid import without_mask
 
 Item = TypeVar("Item")
 
@@ -75,8 +76,9 @@ def find_copies(selection: Selection) -> Copies:
     for batch in selection.read(["path", "fingerprint"]):
         rows += batch.num_rows
         for path, fingerprint in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            fingerprints[find_source(path)] = fingerprint
-    root = common_folder(*selection.output.first_and_last()) if rows else ()
+            fingerprints[find_source(selection.locate(path))] = without_mask(fingerprint)
+    ends = selection.first_and_last() if rows else None
+    root = common_folder(*ends) if ends else ()
     return Copies(name_copies(fingerprints, root), fingerprints, rows)
 
 

@@ -9,22 +9,18 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from pipelines import storage
-from pipelines.errors import ScenetagsError
 from pipelines.output.geography import GEOMETRY
 from pipelines.output.run import FAILURES, PREDICTIONS
-from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS, column_types
+from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
 from pipelines.results import sql
 from pipelines.results.outputs import Output
+from pipelines.results.types import ATHENA, BIGQUERY, POSTGRES, SNOWFLAKE, SPARK, DdlError, Types
 
 _PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _DOCUMENTED = {
     column.name: column.documentation.replace("`", "")
     for column in (*FAILURE_COLUMNS, *SCENE_COLUMNS, *PREDICTION_COLUMNS)
 }
-
-
-class DdlError(ScenetagsError):
-    """An output that an engine cannot load."""
 
 
 class _Column(NamedTuple):
@@ -94,17 +90,11 @@ def write_ddl(output: Output, engine: str, location: str | None = None) -> list[
             f"{place}: {chosen.title} reads files in {readable} alone",
             "copy the output there, and say where it is with --location",
         )
-    predictions = _describe(output.schema(), output.footer().columns)
-    failures = _describe(column_types(FAILURE_COLUMNS), {})
-    tables = [
-        _Table(name, storage.join(place, name), columns)
-        for name, columns, files in (
-            (PREDICTIONS, predictions, output.prediction_files),
-            (FAILURES, failures, output.failure_files),
-        )
-        # Earlier releases wrote none where there were no rows.
-        if files
-    ]
+    head, failures = output.head(), output.failure_columns()
+    tables = [_Table(PREDICTIONS, storage.join(place, PREDICTIONS), _describe(head.columns, head.footer.columns))]
+    # Earlier releases wrote no file where there was no failure.
+    if failures is not None:
+        tables.append(_Table(FAILURES, storage.join(place, FAILURES), _describe(failures, {})))
     return [line for table in tables for line in chosen.write(table)]
 
 
@@ -116,7 +106,7 @@ def _describe(schema: pa.Schema, columns: Mapping[str, str]) -> list[_Column]:
 
 
 def _document(name: str, label: str | None) -> str:
-    return _DOCUMENTED.get(name, "") if label is None else f"probability of {label}, 0 to 1"
+    return _DOCUMENTED.get(name, "as in the list of images") if label is None else f"probability of {label}, 0 to 1"
 
 
 def _harmless(text: str) -> str:
@@ -125,66 +115,10 @@ def _harmless(text: str) -> str:
     return "".join(character if character.isprintable() and character not in '"\\' else " " for character in plain)
 
 
-class _Types(NamedTuple):
-    """How an engine names types.
-
-    Attributes:
-      names: by the names that Arrow gives them.
-      items: of a list, with `{}` in the place of its items' type; or the one type of all lists.
-      fields: of a struct, likewise with `{}` in the place of its fields.
-      field: of a struct, its name and its type.
-    """
-
-    names: Mapping[str, str]
-    items: str
-    fields: str = ""
-    field: str = "{} {}"
-
-    def name(self, column: str, kind: pa.DataType) -> str:
-        if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind):
-            return self.items.format(self.name(column, kind.value_type))
-        if pa.types.is_struct(kind) and self.fields:
-            inner = ", ".join(self.field.format(field.name, self.name(column, field.type)) for field in kind)
-            return self.fields.format(inner)
-        plain = str(kind).partition("[")[0]
-        if plain not in self.names:
-            raise DdlError(f"column {column} has the type {kind}, for which there is no other here", "leave it out")
-        return self.names[plain]
-
-
-_KINDS = ("string", "int32", "int64", "halffloat", "float", "double", "bool", "date32", "timestamp", "binary")
-
-
-def _types(*names: str) -> Mapping[str, str]:
-    return dict(zip(_KINDS, names, strict=True))
-
-
-_BIGQUERY = _Types(
-    _types("STRING", "INT64", "INT64", "FLOAT64", "FLOAT64", "FLOAT64", "BOOL", "DATE", "TIMESTAMP", "BYTES"),
-    "ARRAY<{}>",
-    "STRUCT<{}>",
-)
-_HIVE = _Types(
-    _types("string", "int", "bigint", "float", "float", "double", "boolean", "date", "timestamp", "binary"),
-    "array<{}>",
-    "struct<{}>",
-    "{}: {}",
-)
-_SNOWFLAKE = _Types(
-    _types("VARCHAR", "INTEGER", "BIGINT", "FLOAT", "FLOAT", "FLOAT", "BOOLEAN", "DATE", "TIMESTAMP_TZ", "BINARY"),
-    "ARRAY",
-    "OBJECT",
-)
-_POSTGRES = _Types(
-    _types("text", "integer", "bigint", "real", "real", "double precision", "boolean", "date", "timestamptz", "bytea"),
-    "{}[]",
-)
-
-
 def _bigquery(table: _Table) -> Iterator[str]:
     types = {GEOMETRY: "GEOGRAPHY"}
     lines = (
-        f"{_plain(column, 'BigQuery')} {types.get(column.name) or _BIGQUERY.name(column.name, column.type)}"
+        f"{_plain(column, 'BigQuery')} {types.get(column.name) or BIGQUERY.name(column.name, column.type)}"
         f" OPTIONS (description = '{column.documentation}')"
         for column in table.columns
     )
@@ -194,17 +128,17 @@ def _bigquery(table: _Table) -> Iterator[str]:
     yield f"FROM FILES (format = 'PARQUET', enable_list_inference = TRUE, uris = ['{_place(table)}/*.parquet']);"
 
 
-def _hive(table: _Table, title: str) -> Iterator[str]:
+def _hive(table: _Table, title: str, types: Types) -> Iterator[str]:
     """Write the columns of a table as Athena and Spark take them."""
     yield from _listed(
-        f"`{_plain(column, title)}` {_HIVE.name(column.name, column.type)} COMMENT '{column.documentation}'"
+        f"`{_plain(column, title)}` {types.name(column.name, column.type)} COMMENT '{column.documentation}'"
         for column in table.columns
     )
 
 
 def _athena(table: _Table) -> Iterator[str]:
     yield f"CREATE EXTERNAL TABLE {table.name} ("
-    yield from _hive(table, "Athena")
+    yield from _hive(table, "Athena", ATHENA)
     yield ")"
     yield "STORED AS PARQUET"
     yield f"LOCATION '{_place(table)}/';"
@@ -212,7 +146,7 @@ def _athena(table: _Table) -> Iterator[str]:
 
 def _spark(table: _Table) -> Iterator[str]:
     yield f"CREATE TABLE {table.name} ("
-    yield from _hive(table, "Spark")
+    yield from _hive(table, "Spark", SPARK)
     yield ")"
     yield "USING PARQUET"
     # The name by which Hadoop's own file system knows S3.
@@ -222,7 +156,7 @@ def _spark(table: _Table) -> Iterator[str]:
 def _snowflake(table: _Table) -> Iterator[str]:
     yield f"CREATE OR REPLACE TABLE {table.name} ("
     yield from _listed(
-        f"{_plain(column, 'Snowflake')} {_SNOWFLAKE.name(column.name, column.type)} COMMENT '{column.documentation}'"
+        f"{_plain(column, 'Snowflake')} {SNOWFLAKE.name(column.name, column.type)} COMMENT '{column.documentation}'"
         for column in table.columns
     )
     yield ");"
@@ -244,10 +178,10 @@ def _postgres(table: _Table) -> Iterator[str]:
     for column in table.columns:
         if pa.types.is_struct(column.type):
             for field in column.type:
-                columns[field.name] = _POSTGRES.name(column.name, field.type)
+                columns[field.name] = POSTGRES.name(column.name, field.type)
                 taken.append(f"{sql.name(column.name)}.{sql.name(field.name)} AS {sql.name(field.name)}")
         else:
-            columns[column.name] = _POSTGRES.name(column.name, column.type)
+            columns[column.name] = POSTGRES.name(column.name, column.type)
             taken.append(sql.name(column.name))
     yield f"CREATE TABLE {table.name} ("
     yield from _listed(f"{sql.name(name)} {kind}" for name, kind in columns.items())
@@ -272,7 +206,7 @@ def _plain(column: _Column, title: str) -> str:
     if not _PLAIN.fullmatch(column.name):
         raise DdlError(
             f"column {column.name!r}: {title} takes letters, digits and _ alone",
-            "tag the images again: this release names columns so",
+            "rename it in the list of images, or tag them again with this release",
         )
     return column.name
 

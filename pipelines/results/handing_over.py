@@ -40,13 +40,15 @@ def write_fiftyone(selection: Selection, file: TextIO) -> int:
     Raises:
       HandOverError: an image is no file of its own.
     """
-    labels, paths = {}, {}
+    paths: dict[str, str] = {}
+    file.write('{"labels": {')
     for image in _read(selection, "FiftyOne"):
         # FiftyOne cuts off what looks like the ending of a name.
         name = digest_path(image.path).hex()
+        labels = [{"label": tag, "confidence": probability} for tag, probability in image.tags.items()]
+        file.write(f'{"," if paths else ""}\n"{name}": {json.dumps(labels)}')
         paths[name] = image.path
-        labels[name] = [{"label": tag, "confidence": probability} for tag, probability in image.tags.items()]
-    json.dump({"labels": labels, "paths": paths}, file, indent=1)
+    file.write(f'\n}}, "paths": {json.dumps(paths, indent=0)}}}\n')
     return len(paths)
 
 
@@ -90,11 +92,13 @@ def _read(selection: Selection, program: str) -> Iterator[_Reviewed]:
     columns = selection.footer.columns
     for batch in selection.read(["path", "tags", *columns.values()]):
         paths, tags = batch.column("path").to_pylist(), batch.column("tags").to_pylist()
-        probabilities = {label: batch.column(column) for label, column in columns.items()}
+        probabilities = {label: batch.column(column).to_pylist() for label, column in columns.items()}
         for row, (path, chosen) in enumerate(zip(paths, tags, strict=True)):
             if not is_file(path):
                 raise HandOverError(
                     f"{path} is part of another file, which {program} cannot open",
                     "tag copies of members of archives (--copy_to); see windows with `scenetags map`",
                 )
-            yield _Reviewed(find_source(path).path, {tag: round(probabilities[tag][row].as_py(), 6) for tag in chosen})
+            yield _Reviewed(
+                find_source(selection.locate(path)).path, {tag: round(probabilities[tag][row], 6) for tag in chosen}
+            )

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines import storage
@@ -41,6 +40,20 @@ class Manifest(NamedTuple):
     described: Mapping[str, Any]
 
 
+class Head(NamedTuple):
+    """What all predictions of an output have in common.
+
+    Attributes:
+      footer: what they were made with.
+      columns: that any file has, with the metadata of the first.
+      rows: their number.
+    """
+
+    footer: Footer
+    columns: pa.Schema
+    rows: int
+
+
 @dataclass(frozen=True)
 class Output:
     """An output folder.
@@ -62,18 +75,23 @@ class Output:
           NoOutputError: scenetags did not write a file.
           OutputError: a file is damaged.
         """
-        return read_each(self.path, _read_footer, self.prediction_files)
+        return (head.footer for head in read_each(self.path, _read_head, self.prediction_files))
 
     def footer(self) -> Footer:
-        """Read what all predictions were made with.
+        """Read what all predictions were made with; raises as `head` does."""
+        return self.head().footer
+
+    def head(self) -> Head:
+        """Read what all predictions have in common.
 
         Raises:
-          NoOutputError: there are none, scenetags did not write them, or they were made with several models,
-            thresholds, rules or raster flags.
+          NoOutputError: there are none, scenetags did not write them, their columns have several types, or they were
+            made with several models, thresholds, rules or raster flags.
           OutputError: a file is damaged.
         """
         first: Footer | None = None
-        for footer in self.footers():
+        heads = list(read_each(self.path, _read_head, self.prediction_files))
+        for footer in (head.footer for head in heads):
             first = first or footer
             for what, one, other in (
                 ("models", first.bundle, footer.bundle),
@@ -82,55 +100,33 @@ class Output:
                 ("raster flags", first.rendering, footer.rendering),
             ):
                 if one != other:
+                    retag = "choose one for all of them with `scenetags retag`"
                     raise NoOutputError(
-                        f"{self.path} holds predictions made with several {what}", "keep each in a folder of its own"
+                        f"{self.path} holds predictions made with several {what}",
+                        retag if what in ("thresholds", "rules") else "keep each in a folder of its own",
                     )
         if first is None:
             raise NoOutputError(f"{self.path} has no {PREDICTIONS}/*.parquet")
-        return first
+        return Head(first, self._unify([head.columns for head in heads]), sum(head.rows for head in heads))
 
-    def schema(self) -> pa.Schema:
-        """Return the columns that any file of predictions has, with the metadata of the first.
+    def failure_columns(self) -> pa.Schema | None:
+        """Return the columns of all failures; None if there is no file.
 
         Raises:
-          NoOutputError: there is no file, or a column has several types.
+          NoOutputError: a column has several types.
           OutputError: a file is damaged.
         """
-        schemas = list(read_each(self.path, _read_schema, self.prediction_files))
-        if not schemas:
-            raise NoOutputError(f"{self.path} has no {PREDICTIONS}/*.parquet")
-        try:
-            return pa.unify_schemas(schemas)
-        except pa.ArrowException as error:
-            reason = str(error).partition("\n")[0]
-            raise NoOutputError(f"{self.path} holds files whose columns differ: {reason}") from error
+        schemas = list(read_each(self.path, _read_schema, self.failure_files))
+        return self._unify(schemas) if schemas else None
 
-    def count(self) -> tuple[int, int]:
-        """Count the predictions and the failures.
+    def count_failures(self) -> int:
+        """Count the failures.
 
         Raises:
           NoOutputError: a file cannot be read.
           OutputError: a file is damaged.
         """
-        files = (self.prediction_files, self.failure_files)
-        predictions, failures = (sum(read_each(self.path, _count_rows, some)) for some in files)
-        return predictions, failures
-
-    def first_and_last(self) -> tuple[str, str]:
-        """Return the first and the last path of all predictions, in the order of their characters.
-
-        Raises:
-          NoOutputError: there are no predictions.
-          OutputError: a file is damaged.
-        """
-        ends: list[str] = []
-        for batch in self.pieces(pa.schema([("path", pa.string())])):
-            found = pc.min_max(batch.column("path")).as_py()
-            ends += [path for path in found.values() if path is not None]
-            ends = [min(ends), max(ends)] if ends else []
-        if not ends:
-            raise NoOutputError(f"{self.path} has no predictions")
-        return ends[0], ends[1]
+        return sum(read_each(self.path, _count_rows, self.failure_files))
 
     def predictions(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read all predictions, or some of their columns, in the order of the files.
@@ -180,6 +176,13 @@ class Output:
         files = storage.list_files(storage.join(self.path, RUNS), ".json")
         return list(read_each(self.path, _read_manifest, files))
 
+    def _unify(self, schemas: Sequence[pa.Schema]) -> pa.Schema:
+        try:
+            return pa.unify_schemas(schemas)
+        except pa.ArrowException as error:
+            reason = str(error).partition("\n")[0]
+            raise NoOutputError(f"{self.path} holds files whose columns differ: {reason}") from error
+
     def _read(self, table: str, files: Sequence[str], columns: Sequence[str] | None) -> pa.Table:
         def read(path: str) -> pa.Table:
             with _readable(path), open_table(path) as parquet:
@@ -216,13 +219,13 @@ def open_output(path: str) -> Output:
     return Output(folder, *files)
 
 
-def _read_footer(path: str) -> Footer:
+def _read_head(path: str) -> Head:
     with _readable(path), open_table(path) as parquet:
-        footer = read_footer(parquet.schema_arrow)
-        names = parquet.schema_arrow.names
-    if footer is None or not set(footer.columns.values()) <= set(names):
+        columns, rows = parquet.schema_arrow, parquet.metadata.num_rows
+    footer = read_footer(columns)
+    if footer is None or not set(footer.columns.values()) <= set(columns.names):
         raise NoOutputError(f"scenetags did not write {path}: its footer names no model, or columns are missing")
-    return footer
+    return Head(footer, columns, rows)
 
 
 def _read_schema(path: str) -> pa.Schema:

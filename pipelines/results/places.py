@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from itertools import takewhile
 from typing import NamedTuple
 
 from pipelines import archives, storage
@@ -58,8 +57,9 @@ def common_folder(first: str, last: str) -> tuple[str, ...]:
       first: in alphabetical order of all paths.
       last: likewise.
     """
-    folders = (_parts(find_source(path))[:-1] for path in (first, last))
-    return tuple(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(*folders, strict=False)))
+    # All other paths lie between these two, and so begin with the same characters; a name ends behind them.
+    beginning = os.path.commonprefix((first, last))  # noqa: RUF071 - characters are meant
+    return _parts(find_source(f"{beginning}_"))[:-1]
 
 
 def name_copies(sources: Iterable[Source], root: Sequence[str]) -> dict[str, Source]:

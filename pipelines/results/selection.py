@@ -6,12 +6,14 @@ their pages, so that most flipped bits would be wrong rows. Nor would it reach a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines import storage
 from pipelines.output.footers import Footer
@@ -19,9 +21,16 @@ from pipelines.output.run import PREDICTIONS
 from pipelines.output.schema import SCENE_COLUMNS
 from pipelines.results import sql
 from pipelines.results.expressions import find_label, read_expression
-from pipelines.results.outputs import Output
+from pipelines.results.outputs import NoOutputError, Output
 
 _OF_SCENES = tuple(column.name for column in SCENE_COLUMNS)
+
+
+class Bound(NamedTuple):
+    """A bound of the probability of a label."""
+
+    label: str
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -31,12 +40,18 @@ class Selection:
     Attributes:
       output: the output.
       footer: what its rows were made with.
+      columns: that its files have.
+      rows: number of all its predictions.
+      folder: below which the images are, if rows have only the rest of their paths; otherwise empty.
       condition: which rows, in DuckDB's SQL; empty for all.
       labels: that the condition is about.
     """
 
     output: Output
     footer: Footer
+    columns: pa.Schema
+    rows: int
+    folder: str
     condition: str
     labels: tuple[str, ...]
 
@@ -44,6 +59,10 @@ class Selection:
     def probabilities(self) -> list[str]:
         """Columns of the probabilities that the condition is about."""
         return [self.footer.columns[label] for label in self.labels]
+
+    def locate(self, path: str) -> str:
+        """Return where the image of a row is."""
+        return storage.join(self.folder, path) if self.folder else path
 
     def statement(self) -> str:
         """Write the statement that selects the rows, as DuckDB's shell takes it."""
@@ -60,13 +79,25 @@ class Selection:
           NoOutputError: there is no file, one lacks a column, or cannot be read.
           OutputError: a file is damaged.
         """
-        schema = self.output.schema()
         needed = ["tags", *self.probabilities] if self.condition else []
         names = list(dict.fromkeys([*columns, *needed]))
-        fields = pa.schema([schema.field(name) for name in names], metadata=schema.metadata)
+        fields = pa.schema([self.columns.field(name) for name in names], metadata=self.columns.metadata)
         with duckdb.connect(config={"threads": 1}) as database:
             for batch in self.output.pieces(fields, missing=_OF_SCENES):
                 yield (self._filter(database, batch) if self.condition else batch).select(list(columns))
+
+    def first_and_last(self) -> tuple[str, str] | None:
+        """Return the first and the last place of all images, selected or not; None if there are none.
+
+        Raises:
+          OutputError: a file is damaged.
+        """
+        ends: list[str] = []
+        for batch in self.output.pieces(pa.schema([("path", pa.string())])):
+            found = pc.min_max(batch.column("path")).as_py()
+            ends += [path for path in found.values() if path is not None]
+            ends = [min(ends), max(ends)] if ends else []
+        return (self.locate(ends[0]), self.locate(ends[1])) if ends else None
 
     def _filter(self, database: duckdb.DuckDBPyConnection, batch: pa.RecordBatch) -> pa.RecordBatch:
         database.register("piece", batch.select(["tags", *self.probabilities]))
@@ -77,22 +108,25 @@ class Selection:
 def select(
     output: Output,
     expression: str | None,
-    least: Mapping[str, float],
-    most: Mapping[str, float],
+    least: Sequence[Bound] = (),
+    most: Sequence[Bound] = (),
+    folder: str | None = None,
 ) -> Selection:
     """Select rows.
 
     Args:
       output: the output.
       expression: over tags; None for all rows.
-      least: least probabilities, by label.
-      most: largest probabilities, by label.
+      least: least probabilities.
+      most: largest probabilities.
+      folder: below which the images are now, if rows have only the rest of their paths; None for that of the last run.
 
     Raises:
       ExpressionError: the expression is malformed, or the model does not know a label.
       NoOutputError, OutputError: the output cannot be read as a whole.
     """
-    footer = output.footer()
+    head = output.head()
+    footer = head.footer
     conditions: list[str] = []
     labels: list[str] = []
     if expression is not None:
@@ -100,10 +134,25 @@ def select(
         conditions.append(read.condition)
         labels += read.labels
     for flag, sign, bounds in (("--min", ">=", least), ("--max", "<=", most)):
-        for name, bound in bounds.items():
-            label = find_label(name, footer.labels, f"{flag} {name}={bound:g}")
+        for name, probability in bounds:
+            label = find_label(name, footer.labels, f"{flag} {name}={probability:g}")
             column = sql.plain_name(footer.columns[label])
             # As float32, like the probabilities, and like the thresholds of tags.
-            conditions.append(f"{column} {sign} CAST({bound!r} AS FLOAT)")
+            conditions.append(f"{column} {sign} CAST({probability!r} AS FLOAT)")
             labels.append(label)
-    return Selection(output, footer, " AND ".join(conditions), tuple(dict.fromkeys(labels)))
+    place = _find_folder(output, footer, folder)
+    condition = " AND ".join(conditions)
+    return Selection(output, footer, head.columns, head.rows, place, condition, tuple(dict.fromkeys(labels)))
+
+
+def _find_folder(output: Output, footer: Footer, folder: str | None) -> str:
+    if not footer.relative:
+        if folder is not None:
+            raise NoOutputError(f"{output.path} has rows with whole paths", "omit --relative_to")
+        return ""
+    if folder is None:
+        manifests = output.manifests()
+        folder = manifests[-1].described.get("options", {}).get("relative_to") if manifests else None
+    if not folder:
+        raise NoOutputError(f"{output.path} does not say where its images are", "give their folder with --relative_to")
+    return storage.normalize(folder)

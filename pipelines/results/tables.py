@@ -26,7 +26,7 @@ def write_csv(selection: Selection, file: IO[bytes]) -> int:
 
     Texts that a spreadsheet would take for formulas begin with an apostrophe.
     """
-    schema = selection.output.schema()
+    schema = selection.columns
     names = [name for name in schema.names if name != GEOMETRY]
     none = pa.RecordBatch.from_pylist([], pa.schema([schema.field(name) for name in names]))
     rows = 0
@@ -39,7 +39,7 @@ def write_csv(selection: Selection, file: IO[bytes]) -> int:
 
 def write_parquet(selection: Selection, file: IO[bytes]) -> int:
     """Write the rows as Parquet, with all columns as they are, and return their number."""
-    schema = selection.output.schema()
+    schema = selection.columns
     extent, rows = Extent(), 0
     own = {key: value for key, value in (schema.metadata or {}).items() if key not in extent.metadata()}
     with pq.ParquetWriter(file, schema.with_metadata(own), **FORMAT) as writer:

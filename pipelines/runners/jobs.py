@@ -110,9 +110,10 @@ def plan_tagging(run: Run, options: PredictOptions, beam_options: PipelineOption
     Raises:
       BundleError: the bundle has no model for the engine.
     """
-    check_engine(run.bundle, options.engine)
+    check_engine(run.bundle, options.engine, options.embeddings)
     threads = threads_per_process(options, beam_options)
-    model = Model(run.bundle.path, run.bundle.digest, options.engine, options.batch_size, threads, run.access)
+    how = options.engine, options.batch_size, threads, run.access, options.embeddings
+    model = Model(run.bundle.path, run.bundle.digest, *how)
     hints = {"accelerator": options.accelerator} if options.accelerator else {}
     return TagImages(*(run, model, options.limits, options.reads_in_flight), hints=hints, documents=options.documents)
 

@@ -9,7 +9,11 @@ SHIFT, PAD, DROP = "shift", "pad", "drop"
 EDGES = (SHIFT, PAD, DROP)
 """What becomes of windows at the right and lower edges, which a scene seldom fills."""
 
+CLEAR = "udm2:clear>="
+"""Before the least share of clear pixels."""
+
 _MARK = "#xywh="
+_MASK = " udm2:"
 _WINDOW = re.compile(rf"(.+){_MARK}(\d+),(\d+),(\d+),(\d+)", re.ASCII | re.DOTALL)
 
 
@@ -21,18 +25,21 @@ class Grid(NamedTuple):
       stride: pixels from one window to the next; less than `tile` if they overlap.
       min_valid: least share of a window that must hold data, 0 to 1.
       edge: one of `EDGES`.
+      clear: least share of a window that must be clear by Planet's usable data mask, 0 to 1; 0 if none is asked for.
     """
 
     tile: int = 0
     stride: int = 0
     min_valid: float = 0.5
     edge: str = SHIFT
+    clear: float = 0.0
 
     def __bool__(self) -> bool:
         return self.tile > 0
 
     def __str__(self) -> str:
-        return f"--tile={self.tile} --stride={self.stride} --min_valid={self.min_valid:g} --edge={self.edge}"
+        mask = f" --mask={CLEAR}{self.clear:g}" if self.clear else ""
+        return f"--tile={self.tile} --stride={self.stride} --min_valid={self.min_valid:g} --edge={self.edge}{mask}"
 
     def starts(self, length: int) -> list[int]:
         """Return where windows begin along one side of a scene.
@@ -71,7 +78,10 @@ class Grid(NamedTuple):
 
     def described(self) -> dict[str, Any]:
         """Return it as JSON."""
-        return self._asdict()
+        described = self._asdict()
+        if not self.clear:
+            del described["clear"]
+        return described
 
 
 NO_GRID = Grid()
@@ -91,7 +101,7 @@ def read_grid(described: Any) -> Grid:
     sides = (grid.tile, grid.stride)
     if not all(type(side) is int and side > 0 for side in sides) or grid.edge not in EDGES:
         raise ValueError("a grid of an unknown kind")
-    if type(grid.min_valid) not in (int, float) or not 0 <= grid.min_valid <= 1:
+    if not all(type(share) in (int, float) and 0 <= share <= 1 for share in (grid.min_valid, grid.clear)):
         raise ValueError("a grid with a share beyond 0 and 1")
     return grid
 
@@ -99,6 +109,16 @@ def read_grid(described: Any) -> Grid:
 def window_path(scene: str, column: int, row: int, width: int, height: int) -> str:
     """Name a window, as W3C Media Fragments name a region of an image."""
     return f"{scene}{_MARK}{column},{row},{width},{height}"
+
+
+def cover_mask(fingerprint: str, of_mask: str) -> str:
+    """Return the fingerprint of windows of a scene, given those of the scene and of the mask that it has."""
+    return f"{fingerprint}{_MASK}{of_mask}"
+
+
+def without_mask(fingerprint: str) -> str:
+    """Return the fingerprint of a scene, given that of one of its windows."""
+    return fingerprint.partition(_MASK)[0]
 
 
 def split_window(path: str) -> tuple[str, tuple[int, int, int, int]] | None:

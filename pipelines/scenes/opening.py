@@ -9,6 +9,7 @@ from pipelines.images.rendering import Rendering
 from pipelines.records import ImageRef
 from pipelines.scenes.division import Division
 from pipelines.scenes.grid import Grid
+from pipelines.scenes.sampling import settle
 from pipelines.scenes.scene import Scene, open_file
 from pipelines.scenes.stack import open_stack
 
@@ -21,6 +22,8 @@ _MOST_WINDOWS = 10_000_000
 @lru_cache(maxsize=_OPEN)
 def open_scene(ref: ImageRef, grid: Grid, rendering: Rendering, max_pixels: int) -> Scene | None:
     """Read the directories of a scene, once per process: who cuts it and who reads it may share them.
+
+    Where only its values say how it is shown, some of them are read as well.
 
     Args:
       ref: the scene.
@@ -37,9 +40,10 @@ def open_scene(ref: ImageRef, grid: Grid, rendering: Rendering, max_pixels: int)
       OSError: it cannot be read.
     """
     scene = open_stack(ref, ref.stack, grid, rendering) if ref.stack else open_file(ref, grid, rendering)
-    if scene:
-        _check_parts(scene.division, max_pixels)
-    return scene
+    if scene is None:
+        return None
+    _check_parts(scene.division, max_pixels)
+    return scene if scene.planes else settle(scene, grid)
 
 
 def _check_parts(division: Division, max_pixels: int) -> None:

@@ -12,16 +12,11 @@ from numpy.typing import NDArray
 from pipelines.images import Pixels, decode_part
 from pipelines.images.parts import Box, Divided
 from pipelines.images.rendering import COLOURS, NO_RENDERING, Rendering
+from pipelines.scenes.fetching import Fetch, fetch_spans
 from pipelines.scenes.scene import Scene
-
-_GAP = 1 << 16
-"""Bytes between two strips or tiles that are fetched with them rather than asked for separately."""
 
 _PICTURE = 12
 """Bytes per pixel of pictures, and of what is between them and the samples."""
-
-Fetch = Callable[[int, int], bytes]
-"""Returns a number of bytes from a place in a file on; fewer at its end."""
 
 
 class ReadPart(NamedTuple):
@@ -79,12 +74,12 @@ def read_part(
       OSError: it cannot be fetched.
     """
     box = scene.division.part(number)
-    decoded = _decode(scene.image, box, scene.rendering, fetch, decoding, scene.bands)
+    decoded = decode_box(scene.image, box, scene.rendering, fetch, decoding, scene.bands)
     nothing = np.ones((box.height, box.width), np.bool_)
     if decoded is None:
         return ReadPart(box, np.zeros((box.height, box.width, 3), np.uint8), nothing, ())
     if scene.mask is not None:
-        mask = _decode(scene.mask, box, NO_RENDERING, fetch, decoding)
+        mask = decode_box(scene.mask, box, NO_RENDERING, fetch, decoding)
         hidden = mask.pixels[..., 0] == 0 if mask else nothing
         decoded = decoded._replace(holes=hidden if decoded.holes is None else decoded.holes | hidden)
     return decoded
@@ -128,7 +123,7 @@ def show_window(scene: Scene, window: Box, parts: Sequence[ReadPart]) -> Shown:
     return Shown(pixels, valid, (*scene.repairs, *["no_data_kept"] * (valid < 1), *repairs))
 
 
-def _decode(
+def decode_box(
     image: Divided,
     box: Box,
     rendering: Rendering,
@@ -136,9 +131,14 @@ def _decode(
     decoding: Callable[[], AbstractContextManager[None]],
     bands: Sequence[int] = (),
 ) -> ReadPart | None:
-    """Fetch and decode some pixels of an image; return None if the file leaves them all out."""
+    """Fetch and decode some pixels of an image; return None if the file leaves them all out.
+
+    Raises:
+      ImageError: they cannot be decoded.
+      OSError: they cannot be fetched.
+    """
     part = image.find_part(box, bands)
-    data = image.write_part(part, _fetch(part.spans, fetch))
+    data = image.write_part(part, fetch_spans(part.spans, fetch))
     if data is None:
         return None
     with decoding():
@@ -148,26 +148,3 @@ def _decode(
             holes[hole.within(part.box)] = True
         place = box.within(part.box)
         return ReadPart(box, decoded.pixels[place], holes[place] if holes.any() else None, decoded.repairs)
-
-
-def _fetch(spans: Sequence[tuple[int, int]], fetch: Fetch) -> list[bytes | memoryview]:
-    """Fetch pieces of a file, those that lie close to one another at once."""
-    fetched: dict[tuple[int, int], bytes | memoryview] = {(0, 0): b""}
-    for run in _runs(sorted(set(spans) - {(0, 0)})):
-        start = run[0][0]
-        data = memoryview(fetch(start, max(at + size for at, size in run) - start))
-        for at, size in run:
-            fetched[at, size] = data[at - start : at - start + size]
-    return [fetched[span] for span in spans]
-
-
-def _runs(spans: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-    runs: list[list[tuple[int, int]]] = []
-    end = -_GAP
-    for start, size in spans:
-        if not runs or start > end + _GAP:
-            runs.append([])
-            end = start
-        runs[-1].append((start, size))
-        end = max(end, start + size)
-    return runs

@@ -25,7 +25,7 @@ from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.images.tiff.directories import read_directory
 from pipelines.images.tiff.layout import read_tiff
 from pipelines.images.tiff.parts import divide, divide_mask, divide_opacity
-from pipelines.images.tiff.rendering import find_raster
+from pipelines.images.tiff.rasters import find_raster
 from pipelines.images.tiff.strips import HEIGHT, PLANES, SEPARATE_PLANES, WIDTH
 from pipelines.records import ImageRef
 from pipelines.scenes.division import Division, divide_scene

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from pipelines.images.layout import ImageError, UnsupportedImageError, UntrustedColoursError
+from pipelines.images.products import PRODUCTS
 from pipelines.images.rendering import COLOURS, Rendering
 from pipelines.images.tiff.directories import NO_DATA, PROFILE, SAMPLE_FORMAT
 from pipelines.images.tiff.parts import DividedTiff, with_text
+from pipelines.images.tiff.rasters import GRAY, find_raster
 from pipelines.images.tiff.rendering import name_bands
 from pipelines.images.tiff.samples import BLACK_IS_ZERO, KINDS
 from pipelines.images.tiff.strips import PHOTOMETRIC
@@ -22,6 +24,7 @@ from pipelines.scenes.georeference import Georeference
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.ground import UnknownPlaceError, ground_of
 from pipelines.scenes.rings import Points
+from pipelines.scenes.sampling import settle
 from pipelines.scenes.scene import Scene, open_file
 from pipelines.scenes.virtual import Virtual, read_virtual
 
@@ -62,14 +65,18 @@ def open_stack(ref: ImageRef, stack: Stack, grid: Grid, rendering: Rendering) ->
     if stack.document:
         virtual = read_virtual(stack.document)
         bands, number = virtual.choose(rendering), len(virtual.bands)
-    planes = []
+    planes = list[_Plane]()
     for colour, (band, file) in enumerate(zip(bands, stack.bands, strict=True)):
         with about(file.path):
             no_data = virtual.band(band).no_data if virtual else ""
-            planes.append(_open_plane(file, grid, _of_colour(rendering, colour), no_data))
+            plane = _open_plane(file, grid, _of_colour(rendering, colour), no_data)
+            red = planes[0].scene if planes else None
+            planes.append(plane._replace(scene=settle(plane.scene, grid, red)))
     for plane in planes:
         _check_alike(planes[0], plane, virtual)
-    return _join(ref, [plane.scene for plane in planes], virtual, name_bands(bands, number), number)
+    scenes = [plane.scene for plane in planes]
+    joined = _join(ref, scenes, virtual, name_bands(bands, number), number)
+    return joined._replace(rendering=_join_renderings(rendering, scenes))
 
 
 @contextmanager
@@ -95,8 +102,12 @@ def about(path: str) -> Iterator[None]:
 
 def _of_colour(rendering: Rendering, colour: int) -> Rendering:
     """Return how the only band of a file is shown that is this colour."""
-    # Bands, so that a file of several is refused for what it is.
-    return Rendering((1,) * COLOURS, rendering.stretch[colour : colour + 1] * COLOURS)
+    product = PRODUCTS[rendering.product] if rendering.product else None
+    ranges = (ends[colour : colour + 1] * COLOURS for ends in (rendering.stretch, rendering.percentiles))
+    # Bands, so that a file of several is refused for what it is. A product of one file, whose bands have an order, says
+    # nothing of others.
+    name = rendering.product if product and product.satellite else ""
+    return Rendering(GRAY, next(ranges), name, next(ranges), rendering.offset)
 
 
 def _open_plane(file: File, grid: Grid, rendering: Rendering, no_data: str) -> _Plane:
@@ -192,6 +203,23 @@ def _join(ref: ImageRef, planes: list[Scene], virtual: Virtual | None, named: li
         tuple(plane._replace(division=division) for plane in planes),
         tuple(named),
     )
+
+
+def _join_renderings(said: Rendering, planes: list[Scene]) -> Rendering:
+    """Return how a scene is shown, including what was looked for in its planes."""
+    rasters = [
+        find_raster(plane.image.directory, plane.rendering) for plane in planes if isinstance(plane.image, DividedTiff)
+    ]
+    settled = [raster for raster in rasters if raster and raster.stretch]
+    if len(settled) < len(planes) or all(
+        plane.rendering == _of_colour(said, colour) for colour, plane in enumerate(planes)
+    ):
+        return said
+    offsets = {raster.offset for raster in settled}
+    if len(offsets) > 1:
+        raise UntrustedColoursError("bands of which only some hold an offset", "say --stretch")
+    stretch = tuple(raster.stretch[0] for raster in settled)
+    return said._replace(stretch=stretch * (COLOURS // len(stretch)), percentiles=(), offset=offsets.pop())
 
 
 def _choose_place(

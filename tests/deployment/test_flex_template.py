@@ -71,10 +71,11 @@ GOOD = {
     "accelerator": ["type:nvidia-l4;count:1;install-nvidia-driver", "type:nvidia-tesla-t4;count:2"],
     "max_failure_rate": ["0", "0.05", "1"],
     "bands": ["3,2,1", "10,4,2"],
-    "stretch": ["0:3000", "-100:0.5", "0:1,0:2,0:3"],
+    "stretch": ["0:3000", "-100:0.5", "0:1,0:2,0:3", "p2:p98", "p0.5:p99,p1:p2,p3:p4"],
     "tile": ["256"],
     "stride": ["128"],
     "min_valid": ["0", "0.5", "1"],
+    "mask": ["udm2:clear>=0.5", "udm2:clear>=1", "udm2:clear>=.25"],
     "asset": ["visual", "true colour", "red,green,blue"],
     "allow_vrt": ["true", "gs://bands", "s3://bands/a,gs://archive"],
     "max_bytes": ["1", "512000000"],
@@ -101,10 +102,11 @@ BAD = {
     "accelerator": ["nvidia-l4", "type:nvidia-l4", "type:nvidia-l4;count:0", "type:nvidia-l4;count:1;"],
     "max_failure_rate": ["5%", "1.01"],
     "bands": ["3,2", "0,1,2", "3, 2, 1", "red"],
-    "stretch": ["3000", "0:1,0:2", "p2:p98", "0:"],
+    "stretch": ["3000", "0:1,0:2", "p2:98", "0:"],
     "tile": ["0", "256px"],
     "stride": ["0", "-1"],
     "min_valid": ["2", "50%"],
+    "mask": ["udm2", "udm2:clear>=0", "udm2:clear>=2", "udm2:cloud<=0.1"],
     "asset": ["", "a\nb"],
     "allow_vrt": ["", "bands", "/bands", "gs://a,b"],
     "max_bytes": ["0", "512MB"],
@@ -131,7 +133,8 @@ def named(parameters: dict[str, str]) -> list[str]:
 def with_value(name: str, value: str) -> dict[str, str]:
     """Give the least that a job needs, and a parameter besides, with the one upon which it hangs."""
     hangs_upon = {"isolate_decoding": "true"} if PARAMETERS[name].get("parentName") else {}
-    hangs_upon |= {"tile": "256"} if name in ("stride", "min_valid", "edge", "asset", "allow_vrt") else {}
+    needing = ("stride", "min_valid", "mask", "edge", "stretch", "asset", "allow_vrt")
+    hangs_upon |= {"tile": "256"} if name in needing else {}
     hangs_upon |= {"input_list": "gs://bucket/list.csv"} if name in ("path_column", "keep_columns") else {}
     hangs_upon |= {"input": "gs://bucket/archive/*.tif"} if name == "relative_to" else {}
     return {**LEAST, **hangs_upon, name: value}

@@ -74,7 +74,7 @@ def test_it_trains_predicts_and_evaluates(installed: Path, work: Path, tensorflo
     assert open_output(str(work / "tagged")).predictions(["path"]).num_rows == 24
 
 
-def test_the_page_of_the_map_is_in_it(installed: Path) -> None:
+def test_what_pages_are_made_of_is_in_it(installed: Path) -> None:
     [folder] = installed.glob("usr/local/lib/python*/site-packages/pipelines/results/page")
     assert {path.name for path in folder.iterdir()} == {
         path.name for path in (ROOT / "pipelines/results/page").iterdir()

@@ -125,19 +125,27 @@ def test_from_scenes_to_a_map(folder: Path) -> None:
     item = {"type": "Feature", "id": "a", "properties": {}, "assets": assets}
     (folder / "catalog.json").write_text(json.dumps({"type": "FeatureCollection", "features": [item]}))
 
-    *commands, of_bands, of_virtual, query = "".join(blocks("scenes.md", "sh")).splitlines()
+    written = "".join(blocks("scenes.md", "sh")).replace("\\\n", " ")
+    *commands, of_bands, of_virtual, of_clear, query = written.splitlines()
     for command in (*commands, of_bands):
         run(command)
     # Now: as files beside it, its bands would have been scenes of the first command.
     write_bands(folder / "scenes" / "bands")
     (folder / "scenes" / "c.vrt").write_text(VIRTUAL)
     run(of_virtual)
+    planet = folder / "scenes" / "x_3B_AnalyticMS_SR.tif"
+    write(planet, 4, "uint16", width=512)
+    clear = np.zeros((8, 256, 512), np.uint8)
+    clear[0, :, :256] = 1
+    write_scene(planet.with_name("x_3B_udm2.tif"), clear, tile=256)
+    run(of_clear)
 
     windows = [f"#xywh={column},0,256,256" for column in (0, 256)]
     scenes = {
         "tagged": [f"{scene}{window}" for scene in ("scenes/2026/a.tif", "scenes/b.tif") for window in windows],
         "tagged_catalog": [f"scene.tif{windows[0]}"],
         "tagged_bands": [f"bands/red.tif+green.tif+blue.tif{windows[0]}"],
+        "tagged_clear": [f"scenes/x_3B_AnalyticMS_SR.tif{windows[0]}"],
         "tagged_virtual": [f"scenes/c.vrt{windows[0]}"],
     }
     for output, expected in scenes.items():

@@ -9,6 +9,7 @@ import os
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -83,6 +84,7 @@ def names(lines: str, archive: Path) -> list[str]:
         (["\"it's\" or 'bare ground'"], ["2025/b.jpg", "2026/a.jpg"]),
         (["--min", "road=0.51"], ["2025/a.jpg", "2026/deep/c.jpg"]),
         (["clear", "--min", "road=0.3", "--max", "road=0.51"], ["2025/b.jpg", "2026/deep/c.jpg"]),
+        (["--min", "road=0.51", "--min", "road=0.1", "--min", "clear=0.8"], ["2025/a.jpg"]),
         (["road and not road"], []),
     ],
 )
@@ -95,7 +97,7 @@ def test_what_is_asked_for_is_found_also_by_the_statement(
     code, statement, _ = ask(output, *words, "--sql")
     assert code == 0
     found = duckdb.sql(statement)
-    assert found
+    assert found is not None
     assert [row[0].removeprefix(f"{archive}/") for row in found.fetchall()] == expected
     assert found.columns[:2] == ["path", "tags"]
 
@@ -320,6 +322,9 @@ def test_images_and_copies_may_be_in_buckets(ask: Ask, run: Run, bucket: Bucket,
         (["--min", "road=2"], "road=2 is not LABEL=P"),
         (["--max", "rod=0.5"], "--max rod=0.5: the model has no tag rod; did you mean road?"),
         (["--csv", "a", "--paths"], "not allowed with"),
+        (["--copy_to", ""], "--copy_to is empty"),
+        (["road", "and", "clear"], "the expression has several words: road and ...; put it in quotes"),
+        (["road", "--cvs", "x.csv"], "unknown argument --cvs; did you mean --csv?"),
         (["--fiftyone", "x.txt"], "--fiftyone x.txt is not a local .json file"),
         (["--csv", "s3:/x/y.csv"], "did you mean s3://x/y.csv?"),
         (["--copy_to", "http://host/x"], "--copy_to http://host/x cannot be written to"),
@@ -361,3 +366,26 @@ def test_a_run_without_predictions_is_queried_like_any_other(ask: Ask, run: Run,
     )
     assert ask(here.output, "road", "--copy_to", str(tmp_path / "to"))[0] == 0
     assert ask(here.output, "road", "--csv", "-")[1].startswith('"path","tags","p_clear"')
+
+
+def test_relative_paths_lead_to_the_images_also_after_a_move(ask: Ask, run: Run, archive: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    here = replace(
+        run_of(run, tmp_path / "out", LABELS), relative_to=str(archive), options={"relative_to": str(archive)}
+    )
+    rows = [image(f"{archive}/{name}", probabilities) for name, probabilities in IMAGES.items()]
+    write(here, rows)
+
+    assert names(ask(here.output, "road", "--paths")[1], archive) == ["2025/a.jpg", "2025/b.jpg", "2026/deep/c.jpg"]
+    assert next(csv.DictReader(io.StringIO(ask(here.output, "--csv", "-")[1])))["path"] == "2025/a.jpg"
+    archive.rename(moved)
+    code, printed, _ = ask(here.output, "road", "--copy_to", str(tmp_path / "to"), "--relative_to", str(moved))
+    assert (code, printed) == (0, f"{tmp_path}/to: 3 copied, 0 already there, 0 failed\n")
+    assert sorted(tree(tmp_path / "to")) == ["2025/a.jpg", "2025/b.jpg", "2026/deep/c.jpg"]
+
+
+def test_whole_paths_are_relative_to_nothing(ask: Ask, output: Path) -> None:
+    code, _, error = ask(output, "--paths", "--relative_to", "/elsewhere")
+
+    assert (code, error.count("\n")) == (2, 1)
+    assert "has rows with whole paths; omit --relative_to" in error

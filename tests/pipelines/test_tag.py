@@ -142,7 +142,7 @@ def test_the_command_lists_its_commands(capsys: pytest.CaptureFixture[str]) -> N
     printed = capsys.readouterr().out
     assert [name for name in cli.COMMANDS if f"  {name} " not in printed] == []
     assert cli.main(["predikt"]) == 2
-    known = "predict, plan, tag, map, retag, train, evaluate"
+    known = "predict, plan, tag, report, query, ddl, map, retag, compare, train, evaluate"
     assert capsys.readouterr().err == f"scenetags: unknown command predikt; use one of {known}\n"
 
 

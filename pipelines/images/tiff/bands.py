@@ -23,6 +23,8 @@ _OTHERS = re.compile(
     rf"{_NO_PICTURE})\d*\b"
 )
 _NUMBERED = re.compile(r"b(\d{1,2})a?")
+# As Sentinel-2, Landsat and Earth Engine write them: `B4, central wavelength 665 nm`, `SR_B4`, `Band 4`, `B08A`.
+_OF_SATELLITE = re.compile(r"(?:sr |toa )?b(?:and ?)?(\d{1,2})(a?)(?![a-z\d])")
 # Sentinel-2 and Landsat 8 number red, green and blue 4, 3 and 2; the others are no more than the order.
 _LIKELY_NUMBERS = (["b4", "b3", "b2"], ["b04", "b03", "b02"], ["b1", "b2", "b3"])
 
@@ -32,19 +34,35 @@ def named_colours(metadata: bytes, samples: int) -> tuple[int, int, int] | None:
     return _pick(_read_names(metadata), samples)
 
 
-def find_contradiction(metadata: bytes, bands: Sequence[int]) -> str | None:
+def numbered_colours(metadata: bytes, samples: int, numbers: Sequence[int]) -> tuple[int, int, int] | None:
+    """Return which bands a file names as a satellite numbers red, green and blue, from 0; None if not one of each.
+
+    Args:
+      metadata: GDAL's, in XML; empty if there is none.
+      samples: bands of the file.
+      numbers: the satellite's.
+    """
+    named = [(band, _number(name)) for band, name in _read_names(metadata).items() if band < samples]
+    found = [[band for band, number in named if number == wanted] for wanted in numbers]
+    if any(len(bands) != 1 for bands in found):
+        return None
+    red, green, blue = (bands[0] for bands in found)
+    return red, green, blue
+
+
+def find_contradiction(metadata: bytes, bands: Sequence[int], numbers: Sequence[int] = ()) -> str | None:
     """Say in which way a file names its bands so that they cannot be red, green and blue; None if it does not.
 
     Args:
       metadata: GDAL's, in XML; empty if there is none.
       bands: numbers of those that are said to be red, green and blue, from 0.
+      numbers: the satellite's of red, green and blue; empty if it numbers them as the file does.
     """
     names = _read_names(metadata)
-    for band, colour in zip(bands, _COLOURS, strict=True):
+    for band, colour, wanted in zip(bands, _COLOURS, numbers or [band + 1 for band in bands], strict=True):
         name = names.get(band, "")
         is_other = _colour(name) not in (None, colour)
-        number = _NUMBERED.match(name.lower())
-        if is_other or (number and int(number[1]) != band + 1):
+        if is_other or _number(name) not in (None, wanted):
             return f"whose band {band + 1} is named {name!r}"
     named = _pick(names, max(names, default=0) + 1)
     if named and named != tuple(bands):
@@ -90,9 +108,14 @@ def check_single(metadata: bytes) -> None:
     Raises:
       UntrustedColoursError: it is.
     """
-    name = _read_names(metadata).get(0, "")
+    name = first_name(metadata)
     if _NO_PICTURES.search(_plain(name)):
         raise UntrustedColoursError(f"TIFF whose band is named {name!r}: it is no picture")
+
+
+def first_name(metadata: bytes) -> str:
+    """Return the name of a file's first band; empty if it has none."""
+    return _read_names(metadata).get(0, "")
 
 
 def _pick(names: Mapping[int, str], samples: int) -> tuple[int, int, int] | None:
@@ -131,6 +154,14 @@ def _colour(name: str) -> str | None:
         return "other"
     named = [colour for colour in _COLOURS if re.search(rf"\b{colour}\b", plain)]
     return named[0] if len(named) == 1 else None
+
+
+def _number(name: str) -> int | None:
+    """Return which band of a satellite a name numbers, None if none; 0 for one beside another of the same number."""
+    match = _OF_SATELLITE.match(_plain(name))
+    if match is None:
+        return None
+    return 0 if match[2] else int(match[1])
 
 
 def _plain(name: str) -> str:

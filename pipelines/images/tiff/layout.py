@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 from pipelines.images.layout import DamagedImageError, Layout, UnsupportedImageError
@@ -17,7 +18,8 @@ from pipelines.images.tiff.directories import (
 )
 from pipelines.images.tiff.fill_order import put_highest_first
 from pipelines.images.tiff.places import check_places
-from pipelines.images.tiff.rendering import Raster, find_raster, render
+from pipelines.images.tiff.rasters import Raster, find_raster
+from pipelines.images.tiff.rendering import Values, read_bands, render
 from pipelines.images.tiff.rewriting import leave_pixels
 from pipelines.images.tiff.samples import PALETTE, WHITE_IS_ZERO, YCBCR, Samples, Tags, read_samples
 from pipelines.images.tiff.sparse import fill_missing, read_no_data
@@ -89,6 +91,21 @@ def read_tiff(data: Data, rendering: Rendering = NO_RENDERING) -> Layout:
     )
     jpegs = partial(read_jpegs, tags, samples.planes, directory.tables)
     return layout._replace(read_jpegs=jpegs) if compression == JPEG else layout
+
+
+def read_values(data: bytes, raster: Raster) -> tuple[Layout, Iterator[Values]]:
+    """Read the layout of a raster, and the values of its bands once they are asked for.
+
+    Args:
+      data: the file, or a part of it that is a file of its own.
+      raster: its bands.
+
+    Raises:
+      ImageError: it is damaged; likewise what yields the values.
+    """
+    directory = read_directory(data)
+    values = read_bands(directory, raster, name_tiles(_tell(directory, {})), data)
+    return _rendered(directory, raster), values
 
 
 def _rendered(directory: Directory, raster: Raster) -> Layout:

@@ -22,7 +22,7 @@ from pipelines.images.tiff.directories import (
     PROFILE,
     SAMPLE_FORMAT,
     Directory,
-    read_mask,
+    read_at,
 )
 from pipelines.images.tiff.places import check_places
 from pipelines.images.tiff.rewriting import HEADER, Values, write_tiff
@@ -91,6 +91,11 @@ class DividedTiff(NamedTuple):
     def stored(self) -> int:
         """Bytes of the samples of a pixel."""
         return -(-self.tags.get(BITS, (1,))[0] // 8) * self.tags.get(SAMPLES, (1,))[0]
+
+    @property
+    def is_separate(self) -> bool:
+        """Whether each band is stored by itself."""
+        return self.tags.get(PLANES, (1,))[0] == SEPARATE_PLANES
 
     def find_part(self, box: Box, bands: Sequence[int] = ()) -> Part:
         """Find the strips or tiles in which some pixels lie.
@@ -180,7 +185,7 @@ def divide_mask(data: Data, image: DividedTiff) -> DividedTiff | None:
     """
     if not image.directory.has_mask:
         return None
-    mask = _divide(data, read_mask(data, image.directory))
+    mask = _divide(data, read_at(data, image.directory.form, image.directory.mask))
     if (mask.width, mask.height) != (image.width, image.height):
         return None
     # A mask is shown as gray: what is masked out is black.
@@ -194,7 +199,7 @@ def divide_opacity(image: DividedTiff, band: int) -> DividedTiff | None:
       image: it is part of.
       band: its number.
     """
-    if image.tags.get(PLANES, (1,))[0] != SEPARATE_PLANES:
+    if not image.is_separate:
         return None
     pieces = image.grid.number // image.tags[SAMPLES][0]
     span = slice(band * pieces, (band + 1) * pieces)

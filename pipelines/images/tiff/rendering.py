@@ -6,21 +6,19 @@ one band; so it is described to Pillow as one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.images.layout import Layout, UnsupportedImageError, UntrustedColoursError
+from pipelines.images.layout import Layout, UntrustedColoursError
 from pipelines.images.loading import STRIP_PIXELS, open_image
-from pipelines.images.rendering import COLOURS, PRODUCTS, Rendering
-from pipelines.images.tiff.bands import check_single, find_contradiction, named_colours
+from pipelines.images.rendering import COLOURS
 from pipelines.images.tiff.directories import (
     COLOUR_MAP,
     EXTRA,
-    METADATA,
     NO_DATA,
     PROFILE,
     SAMPLE_FORMAT,
@@ -29,14 +27,15 @@ from pipelines.images.tiff.directories import (
 from pipelines.images.tiff.fill_order import put_highest_first
 from pipelines.images.tiff.places import check_places
 from pipelines.images.tiff.predictors import FLOATING, HORIZONTAL, undo
+from pipelines.images.tiff.rasters import Raster
 from pipelines.images.tiff.rewriting import leave_pixels
-from pipelines.images.tiff.samples import BLACK_IS_ZERO, KINDS, RGB
+from pipelines.images.tiff.samples import BLACK_IS_ZERO
+from pipelines.images.tiff.scaling import find_offset
 from pipelines.images.tiff.sparse import fill_missing
 from pipelines.images.tiff.strips import (
     BITS,
     COMPRESSION,
     HEIGHT,
-    JPEG,
     PHOTOMETRIC,
     PLANES,
     PREDICTOR,
@@ -44,7 +43,6 @@ from pipelines.images.tiff.strips import (
     SEPARATE_PLANES,
     TILE_WIDTH,
     UNCOMPRESSED,
-    WEBP,
     WIDTH,
     Tags,
     check_pieces,
@@ -52,57 +50,23 @@ from pipelines.images.tiff.strips import (
     read_predictor,
 )
 
-_UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
-_TYPES = {(_UNSIGNED, 8): "u1", (_UNSIGNED, 16): "u2", (_SIGNED, 16): "i2", (_FLOAT, 32): "f4"}
-_MOST_BANDS = 250
+_FLOAT = 3
 
 
-class Raster(NamedTuple):
-    """Bands of a file that are rendered.
+class Values(NamedTuple):
+    """Some rows of a band.
 
     Attributes:
-      bands: numbers of those that are red, green and blue, or the number of the only one, from 0.
-      number: of bands in the file.
-      type: of their samples, as NumPy names it, without the order of bytes.
-      stretch: for each of `bands`; empty for samples of 8 bits, which are levels.
+      colour: 0 for red, 1 for green, 2 for blue.
+      top: the first row.
+      samples: [rows, width], as they are stored.
+      lacks: bool[rows, width], whether they stand for no data.
     """
 
-    bands: tuple[int, ...]
-    number: int
-    type: str
-    stretch: tuple[tuple[float, float], ...]
-
-
-def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
-    """Return the bands of a file that are rendered; None for a picture that needs no rendering.
-
-    Raises:
-      ImageError: it is unknown which bands are colours, or how bright white is, or they are not supported.
-    """
-    tags = directory.tags
-    number, photometric = tags.get(SAMPLES, (1,))[0], tags.get(PHOTOMETRIC, (BLACK_IS_ZERO,))[0]
-    # Programs write too many values.
-    deep = max(tags.get(BITS, (1,))[: max(1, number)]) > 8
-    is_concerned = rendering.stretch if deep else number >= 3 and rendering.bands
-    if rendering.product and not (deep and number > 1):
-        # All products are deep and have several bands. A picture in the same folder has its own colours.
-        return None
-    if not number or photometric not in (BLACK_IS_ZERO, RGB) or not is_concerned:
-        return None
-    kind = _read_type(tags, number)
-    if rendering.product and number != PRODUCTS[rendering.product].number:
-        raise UntrustedColoursError(
-            f"TIFF of {_count(number)}, but files of {rendering.product} have {PRODUCTS[rendering.product].number}",
-            "choose its product, or say --bands and --stretch",
-        )
-    if max(rendering.bands, default=0) > number:
-        raise UntrustedColoursError(f"TIFF of {_count(number)}, but --bands names band {max(rendering.bands)}")
-    if number == 1:
-        check_single(directory.texts.get(METADATA, b""))
-        if len(set(rendering.stretch)) != 1:
-            raise UntrustedColoursError("TIFF of one band, but --stretch says three ranges", "give it one range")
-        return Raster((0,), number, kind, rendering.stretch[:1])
-    return Raster(_find_bands(directory, number, rendering), number, kind, rendering.stretch if deep else ())
+    colour: int
+    top: int
+    samples: NDArray[Any]
+    lacks: NDArray[np.bool_]
 
 
 def render(
@@ -121,6 +85,33 @@ def render(
       An image of mode RGB, and the repairs in the order applied.
 
     Raises:
+      ImageError: some of the pixels are missing, or it is unknown what their values stand for.
+    """
+    if not raster.is_settled:
+        raster = _settle(directory, raster, tags, data)
+    levels = np.empty((len(raster.bands), tags[HEIGHT][0], tags[WIDTH][0]), np.uint8)
+    lacks_data = False
+    if holes is not None:
+        holes[:] = True
+    for colour, top, samples, lacks in read_bands(directory, raster, tags, data):
+        lacks_data |= bool(lacks.any())
+        if holes is not None:
+            holes[top : top + len(samples)] &= lacks
+        shown = _stretched(samples, *raster.stretch[colour]) if raster.stretch else samples
+        levels[colour, top : top + len(samples)] = shown
+    named = ["no_data_kept"] * lacks_data
+    named += name_bands(raster.bands, raster.number)
+    named += ["offset_removed"] * bool(raster.offset)
+    named += ["stretched"] * bool(raster.stretch) + ["grayscale"] * (raster.number == 1)
+    named += ["mask_dropped"] * directory.has_mask + ["icc_ignored"] * (PROFILE in directory.texts)
+    planes = [Image.fromarray(plane) for plane in levels]
+    return Image.merge("RGB", planes * (COLOURS // len(planes))), named
+
+
+def read_bands(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> Iterator[Values]:
+    """Read the values of the bands of a raster; the arguments are those of `render`.
+
+    Raises:
       ImageError: some of the pixels are missing.
     """
     # Some programs end the file without saying that no directory follows.
@@ -129,23 +120,20 @@ def render(
     data, tags = put_highest_first(data, tags)
     no_data = _read_no_data(directory, raster.type)
     data, tags = fill_missing(data, tags, directory.tables, no_data, directory.form.order, raster.type)
-    levels = np.empty((len(raster.bands), tags[HEIGHT][0], tags[WIDTH][0]), np.uint8)
-    lacks_data = False
-    if holes is not None:
-        holes[:] = True
+    lacking = [value for value in (no_data, raster.fill) if value is not None]
     for colour, top, samples in _read(directory, raster, tags, data):
-        lacks = _lacks_data(samples, no_data)
-        lacks_data |= bool(lacks.any())
-        if holes is not None:
-            holes[top : top + len(samples)] &= lacks
-        shown = _stretched(samples, *raster.stretch[colour]) if raster.stretch else samples
-        levels[colour, top : top + len(samples)] = shown
-    named = ["no_data_kept"] * lacks_data
-    named += name_bands(raster.bands, raster.number)
-    named += ["stretched"] * bool(raster.stretch) + ["grayscale"] * (raster.number == 1)
-    named += ["mask_dropped"] * directory.has_mask + ["icc_ignored"] * (PROFILE in directory.texts)
-    planes = [Image.fromarray(plane) for plane in levels]
-    return Image.merge("RGB", planes * (COLOURS // len(planes))), named
+        yield Values(colour, top, samples, _lacks_data(samples, lacking))
+
+
+def _settle(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> Raster:
+    """Look among the values of a chip for what its file does not say."""
+    if raster.percentiles:
+        raise UntrustedColoursError(
+            "raster no larger than a window: percentiles are those of a scene",
+            "give values, e.g. --stretch 0:3000",
+        )
+    red = [values.samples[~values.lacks] for values in read_bands(directory, raster, tags, data) if not values.colour]
+    return raster.shifted(find_offset(np.concatenate(red), raster.product, of_scene=False))
 
 
 def name_bands(bands: tuple[int, ...], number: int) -> list[str]:
@@ -157,10 +145,11 @@ def name_bands(bands: tuple[int, ...], number: int) -> list[str]:
     return named + ["extra_band_dropped"] * (number > 3)
 
 
-def _lacks_data(samples: NDArray[Any], no_data: float | None) -> NDArray[np.bool_]:
-    lacks = np.isnan(samples) if samples.dtype.kind == "f" else np.zeros((), np.bool_)
-    lacking: NDArray[np.bool_] = lacks if no_data is None else lacks | (samples == no_data)
-    return lacking
+def _lacks_data(samples: NDArray[Any], lacking: Sequence[float]) -> NDArray[np.bool_]:
+    lacks = np.isnan(samples) if samples.dtype.kind == "f" else np.zeros(samples.shape, np.bool_)
+    for value in lacking:
+        lacks |= samples == value
+    return lacks
 
 
 def _read_no_data(directory: Directory, kind: str) -> float | None:
@@ -185,44 +174,6 @@ def _read(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> Iter
     for top, samples in _read_strips(directory, tags, raster, data):
         for colour, band in enumerate(raster.bands):
             yield colour, top, samples[..., band]
-
-
-def _read_type(tags: Tags, number: int) -> str:
-    bits = set(tags.get(BITS, (1,))[:number])
-    formats = {_UNSIGNED if kind == _UNDEFINED else kind for kind in tags.get(SAMPLE_FORMAT, (_UNSIGNED,))[:number]}
-    kind = _TYPES.get((min(formats), min(bits))) if len(bits) == len(formats) == 1 else None
-    if number > _MOST_BANDS:
-        raise UnsupportedImageError(f"TIFF of {number} bands: more than {_MOST_BANDS} are not supported")
-    if kind is None:
-        raise UnsupportedImageError(
-            f"TIFF of {_count(number)} with {KINDS.get(max(formats), 'undefined')} samples of {max(bits)} bits: of "
-            "rasters, unsigned integers of 8 and 16 bits, signed ones of 16 and floating-point numbers of 32 are "
-            "supported, the same in all bands"
-        )
-    if tags.get(COMPRESSION, (1,))[0] in (JPEG, WEBP):
-        raise UnsupportedImageError("raster compressed with JPEG or WebP is not supported")
-    return kind
-
-
-def _find_bands(directory: Directory, number: int, rendering: Rendering) -> tuple[int, ...]:
-    metadata = directory.texts.get(METADATA, b"")
-    bands = tuple(band - 1 for band in rendering.bands) or named_colours(metadata, number)
-    contradiction = find_contradiction(metadata, bands) if bands and rendering.product else None
-    if contradiction:
-        raise UntrustedColoursError(
-            f"TIFF {contradiction}, but in {rendering.product} red, green and blue are bands "
-            f"{', '.join(map(str, rendering.bands))}",
-            "say --bands and --stretch",
-        )
-    if not bands:
-        raise UntrustedColoursError(
-            f"TIFF of {number} bands that does not say which are red, green and blue", "say it with --bands"
-        )
-    return bands
-
-
-def _count(bands: int) -> str:
-    return f"{bands} band{'s' * (bands > 1)}"
 
 
 def _read_strips(directory: Directory, tags: Tags, raster: Raster, data: bytes) -> Iterator[tuple[int, NDArray[Any]]]:

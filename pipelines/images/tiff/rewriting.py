@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pipelines.images.layout import DamagedImageError
-from pipelines.images.tiff.directories import INTEGERS, Directory, read_header
+from pipelines.images.tiff.directories import INTEGERS, Directory
+from pipelines.images.tiff.entries import read_header
 from pipelines.images.tiff.strips import Tags
 
 _BYTE = 1

@@ -8,7 +8,9 @@ const element = (id) => document.getElementById(id);
 // Unpack the arrays of a page: returns a function that takes the next one.
 async function inflate() {
   if (typeof DecompressionStream === "undefined") throw new Error("this page needs a browser of 2023 or later");
-  const node = element("data"), text = atob(node.textContent), bytes = new Uint8Array(text.length);
+  const node = element("data"),
+    text = atob(node.textContent),
+    bytes = new Uint8Array(text.length);
   for (let k = 0; k < text.length; k++) bytes[k] = text.charCodeAt(k);
   node.remove();
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
@@ -21,11 +23,19 @@ async function inflate() {
   };
 }
 
-function shorten(text, most) { return text.length > most ? "…" + text.slice(1 - most) : text; }
-function percent(share) { return `${(100 * share).toFixed(1)}\u00a0%`; }
-function number(count) { return count.toLocaleString("en"); }
+function shorten(text, most) {
+  return text.length > most ? "…" + text.slice(1 - most) : text;
+}
+function percent(share) {
+  return `${(100 * share).toFixed(1)}\u00a0%`;
+}
+function number(count) {
+  return count.toLocaleString("en");
+}
 
-function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim(); }
+function tone(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
 
 // Keep the state of the page in its address, a moment after it last changed: browsers refuse too many changes.
 let keeping = 0;
@@ -33,7 +43,9 @@ function keepInAddress(state) {
   clearTimeout(keeping);
   keeping = setTimeout(() => history.replaceState(null, "", `#${new URLSearchParams(state())}`), 150);
 }
-function readAddress() { return new URLSearchParams(location.hash.slice(1)); }
+function readAddress() {
+  return new URLSearchParams(location.hash.slice(1));
+}
 
 // Make an element; texts among its children stay text.
 function make(name, properties, ...children) {

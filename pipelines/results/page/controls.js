@@ -43,7 +43,7 @@ function listScenes() {
 function drawLegend() {
   const legend = element("legend"), context = legend.getContext("2d");
   for (let k = 0; k < SHADES; k++) {
-    context.fillStyle = k / (SHADES - 1) >= threshold ? `rgb(${COLOURS[k].join()})` : colour("bar");
+    context.fillStyle = k / (SHADES - 1) >= threshold ? `rgb(${COLOURS[k].join()})` : tone("bar");
     context.fillRect(k, 0, 1, legend.height);
   }
 }
@@ -58,6 +58,7 @@ function setThreshold(value) {
 
 function setTag(index) {
   tag = index;
+  element("tag").selectedIndex = index;
   threshold = page.tags[tag].threshold;
   element("threshold").value = String(threshold);
   element("reset").textContent = `threshold of the model: ${Number(threshold.toFixed(4))}`;

@@ -165,12 +165,12 @@ function drawScenes() {
     }
   }
   context.lineWidth = 1.5 * ratio;
-  context.strokeStyle = colour("ink");
+  context.strokeStyle = tone("ink");
   context.stroke();
   // So small that they would be overlooked: squares in the colour of their most probable window, of which only the most
   // probable one is drawn where several would hide each other.
   for (const { scene, x, y } of [...small.values()].sort((one, other) => one.scene.most - other.scene.most)) {
-    context.fillStyle = scene.count ? `rgb(${COLOURS[Math.round(scene.most * (SHADES - 1))].join()})` : colour("bar");
+    context.fillStyle = scene.count ? `rgb(${COLOURS[Math.round(scene.most * (SHADES - 1))].join()})` : tone("bar");
     context.fillRect(x, y, side, side);
     context.strokeRect(x, y, side, side);
   }
@@ -188,9 +188,9 @@ function drawNames(context) {
     if (taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1])) continue;
     taken.push(box);
     context.lineWidth = 3 * ratio;
-    context.strokeStyle = `${colour("card")}dd`;
+    context.strokeStyle = `${tone("card")}dd`;
     context.strokeText(text, x, y);
-    context.fillStyle = colour("ink");
+    context.fillStyle = tone("ink");
     context.fillText(text, x, y);
   }
 }

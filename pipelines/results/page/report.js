@@ -11,7 +11,10 @@ function show() {
   keepInAddress(stateInWords);
   if (asked) return;
   asked = true;
-  requestAnimationFrame(() => { asked = false; showNow(); });
+  requestAnimationFrame(() => {
+    asked = false;
+    showNow();
+  });
 }
 
 function showNow() {
@@ -25,7 +28,8 @@ function showNow() {
 }
 
 async function copyThresholds() {
-  const text = thresholdsAsJson(), button = element("copy");
+  const text = thresholdsAsJson(),
+    button = element("copy");
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -36,7 +40,9 @@ async function copyThresholds() {
     area.remove();
   }
   button.textContent = "Copied";
-  setTimeout(() => { button.textContent = "Copy thresholds"; }, 1500);
+  setTimeout(() => {
+    button.textContent = "Copy thresholds";
+  }, 1500);
 }
 
 function setStep(step) {
@@ -47,32 +53,75 @@ function setStep(step) {
 
 function listen() {
   element("threshold").oninput = () => setStep(Number(element("threshold").value));
-  element("exact").oninput = () => { if (element("exact").value) setStep(Number(element("exact").value) * STEPS); };
-  element("exact").onchange = () => { element("exact").value = spelled(thresholdOf(state.tag)); };
-  element("reset").onclick = () => { state.moved.delete(state.tag); show(); };
-  element("reset-all").onclick = () => { state.moved.clear(); show(); };
-  element("linear").onchange = () => { state.linear = element("linear").checked; show(); };
+  element("exact").oninput = () => {
+    if (element("exact").value) setStep(Number(element("exact").value) * STEPS);
+  };
+  element("exact").onchange = () => {
+    element("exact").value = spelled(thresholdOf(state.tag));
+  };
+  element("reset").onclick = () => {
+    state.moved.delete(state.tag);
+    show();
+  };
+  element("reset-all").onclick = () => {
+    state.moved.clear();
+    show();
+  };
+  element("linear").onchange = () => {
+    state.linear = element("linear").checked;
+    show();
+  };
   element("copy").onclick = copyThresholds;
-  element("save").onclick = () => download("thresholds.json", new Blob([thresholdsAsJson()], { type: "application/json" }));
+  element("save").onclick = () =>
+    download("thresholds.json", new Blob([thresholdsAsJson()], { type: "application/json" }));
   element("tag").onchange = () => choose(Number(element("tag").value));
   for (const name of ["bearing", "repair", "low", "high", "text", "order"]) {
-    element(name).oninput = () => { state[name] = element(name).value; listed = PAGE_OF_IMAGES; show(); };
+    element(name).oninput = () => {
+      state[name] = element(name).value;
+      listed = PAGE_OF_IMAGES;
+      show();
+    };
   }
-  element("more").onclick = () => { listed += PAGE_OF_IMAGES; show(); };
+  element("more").onclick = () => {
+    listed += PAGE_OF_IMAGES;
+    show();
+  };
   const drag = (event) => {
     const box = element("chart").getBoundingClientRect();
-    setStep((event.clientX - box.left - LEFT) / (box.width - LEFT - RIGHT) * STEPS);
+    setStep(((event.clientX - box.left - LEFT) / (box.width - LEFT - RIGHT)) * STEPS);
   };
-  element("chart").addEventListener("pointerdown", (event) => { element("chart").setPointerCapture(event.pointerId); drag(event); });
-  element("chart").addEventListener("pointermove", (event) => { if (event.buttons) drag(event); });
-  for (const [id, save] of [["tags-csv", saveTags], ["tags-png", paintTags], ["chart-csv", saveBins], ["chart-png", saveChart], ["images-csv", saveImages], ["images-png", saveSheet],
-    ["together-csv", saveTogether], ["together-png", paintTogether], ["failures-csv", saveFailures], ["repairs-csv", saveRepairs], ["runs-csv", saveRuns]]) {
+  element("chart").addEventListener("pointerdown", (event) => {
+    element("chart").setPointerCapture(event.pointerId);
+    drag(event);
+  });
+  element("chart").addEventListener("pointermove", (event) => {
+    if (event.buttons) drag(event);
+  });
+  for (const [id, save] of [
+    ["tags-csv", saveTags],
+    ["tags-png", paintTags],
+    ["chart-csv", saveBins],
+    ["chart-png", saveChart],
+    ["images-csv", saveImages],
+    ["images-png", saveSheet],
+    ["together-csv", saveTogether],
+    ["together-png", paintTogether],
+    ["failures-csv", saveFailures],
+    ["repairs-csv", saveRepairs],
+    ["runs-csv", saveRuns],
+  ]) {
     const button = element(id);
     button.onclick = save;
-    button.setAttribute("aria-label", `save ${button.parentNode.querySelector("h2").textContent || "the chart"} as ${button.textContent}`);
+    button.setAttribute(
+      "aria-label",
+      `save ${button.parentNode.querySelector("h2").textContent || "the chart"} as ${button.textContent}`,
+    );
   }
   listenToViewer();
-  addEventListener("hashchange", () => { readState(); show(); });
+  addEventListener("hashchange", () => {
+    readState();
+    show();
+  });
   addEventListener("resize", show);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
 }

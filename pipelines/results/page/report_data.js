@@ -1,11 +1,26 @@
 // What the page holds, how many images would have a tag at a threshold, and the state, which the address keeps.
 
-const STEPS = page.bins, MISSED = "missed", WRONG = "wrong", FAILED = "failed";
-const tags = page.tags, images = page.images;
+const STEPS = page.bins,
+  MISSED = "missed",
+  WRONG = "wrong",
+  FAILED = "failed";
+const tags = page.tags,
+  images = page.images;
 const byFrequency = tags.map((_, k) => k).sort((one, other) => tags[other].tagged - tags[one].tagged || one - other);
 let packed = null;
 
-const state = { tag: 0, moved: new Map(), kind: "", bearing: "", repair: "", low: "", high: "", text: "", order: "", linear: false };
+const state = {
+  tag: 0,
+  moved: new Map(),
+  kind: "",
+  bearing: "",
+  repair: "",
+  low: "",
+  high: "",
+  text: "",
+  order: "",
+  linear: false,
+};
 
 // For each tag, the rows at or above the lower edge of each bin.
 function cumulated(histograms) {
@@ -17,7 +32,8 @@ function cumulated(histograms) {
 }
 
 async function unpack() {
-  const take = await inflate(), size = tags.length * (STEPS + 1);
+  const take = await inflate(),
+    size = tags.length * (STEPS + 1);
   const histograms = take(Uint32Array, size);
   packed = { histograms, above: cumulated(histograms) };
   if (page.labels) {
@@ -28,12 +44,20 @@ async function unpack() {
   packed.probabilities = take(Float32Array, predicted * tags.length);
 }
 
-function thresholdOf(k) { return state.moved.has(k) ? state.moved.get(k) / STEPS : tags[k].threshold; }
-function stepOf(k) { return state.moved.has(k) ? state.moved.get(k) : Math.round(tags[k].threshold * STEPS); }
-function spelled(threshold) { return String(Number(threshold.toFixed(4))); }
+function thresholdOf(k) {
+  return state.moved.has(k) ? state.moved.get(k) / STEPS : tags[k].threshold;
+}
+function stepOf(k) {
+  return state.moved.has(k) ? state.moved.get(k) : Math.round(tags[k].threshold * STEPS);
+}
+function spelled(threshold) {
+  return String(Number(threshold.toFixed(4)));
+}
 
 // Images that have the tag: as the output says, or at a threshold that was moved.
-function bearing(k) { return state.moved.has(k) ? packed.above[k][state.moved.get(k)] : tags[k].tagged; }
+function bearing(k) {
+  return state.moved.has(k) ? packed.above[k][state.moved.get(k)] : tags[k].tagged;
+}
 
 function move(k, step) {
   // Where the model's own threshold is, nothing has moved.
@@ -43,8 +67,9 @@ function move(k, step) {
 
 // Precision, recall and F2 of a tag at a step, over the images with labels; undefined ones are null.
 function scoresOf(known, positive, all) {
-  const precision = known ? positive / known : null, recall = all ? positive / all : null;
-  const f2 = all + known ? 5 * positive / (4 * all + known) : null;
+  const precision = known ? positive / known : null,
+    recall = all ? positive / all : null;
+  const f2 = all + known ? (5 * positive) / (4 * all + known) : null;
   return { precision, recall, f2, known, positive, all };
 }
 function scoresAt(k, step) {
@@ -60,7 +85,9 @@ function bestStep(k) {
   return best;
 }
 
-function probability(image, k) { return packed.probabilities[image * tags.length + k]; }
+function probability(image, k) {
+  return packed.probabilities[image * tags.length + k];
+}
 function bears(image, k) {
   return state.moved.has(k) ? probability(image, k) >= Math.fround(thresholdOf(k)) : images[image].tags.includes(k);
 }
@@ -75,7 +102,7 @@ const TEXTS = ["kind", "bearing", "repair", "low", "high", "text", "order"];
 function readState() {
   const given = readAddress();
   const named = tags.findIndex((tag) => tag.key === given.get("tag"));
-  state.tag = named < 0 ? byFrequency[0] ?? 0 : named;
+  state.tag = named < 0 ? (byFrequency[0] ?? 0) : named;
   state.moved.clear();
   tags.forEach((tag, k) => {
     const step = Math.round(Number(given.get(`t.${tag.key}`)) * STEPS);

@@ -3,7 +3,8 @@
 const PAGE_OF_IMAGES = 48;
 const OF_A_TAG = ["surest", "least sure", "just over", "just under"];
 const KINDS = ["", ...OF_A_TAG, ...(page.labels ? [MISSED, WRONG] : []), "by chance", "repaired", FAILED];
-const NEAR = ["just over", "just under"], MOST_NEAR = 12;
+const NEAR = ["just over", "just under"],
+  MOST_NEAR = 12;
 let listed = PAGE_OF_IMAGES;
 
 function isOf(image, k, kind) {
@@ -16,12 +17,17 @@ function isOf(image, k, kind) {
 }
 
 // Those of the sample that are next to a threshold that was moved: none were chosen for it.
-let nearestAt = "", nearestOf = {};
+let nearestAt = "",
+  nearestOf = {};
 function nearest(k, kind) {
-  const key = `${k} ${state.moved.get(k)}`, over = kind === "just over", at = Math.fround(thresholdOf(k));
+  const key = `${k} ${state.moved.get(k)}`,
+    over = kind === "just over",
+    at = Math.fround(thresholdOf(k));
   if (key !== nearestAt) [nearestAt, nearestOf] = [key, {}];
   if (!nearestOf[kind]) {
-    const there = images.map((_, image) => image).filter((image) => !images[image].failure && (probability(image, k) >= at) === over);
+    const there = images
+      .map((_, image) => image)
+      .filter((image) => !images[image].failure && probability(image, k) >= at === over);
     there.sort((one, other) => (probability(one, k) - probability(other, k)) * (over ? 1 : -1));
     nearestOf[kind] = new Set(there.slice(0, MOST_NEAR));
   }
@@ -29,21 +35,33 @@ function nearest(k, kind) {
 }
 
 function isFound(image) {
-  const k = state.tag, { failure, path, repairs } = images[image];
+  const k = state.tag,
+    { failure, path, repairs } = images[image];
   if (!isOf(image, k, state.kind)) return false;
   if (state.text && !path.toLowerCase().includes(state.text.toLowerCase())) return false;
   if (failure) return true;
   const p = probability(image, k);
-  return (!state.repair || repairs.includes(state.repair)) &&
+  return (
+    (!state.repair || repairs.includes(state.repair)) &&
     (!state.bearing || bears(image, k) === (state.bearing === "with")) &&
-    (state.low === "" || p >= Math.fround(Number(state.low))) && (state.high === "" || p <= Math.fround(Number(state.high)));
+    (state.low === "" || p >= Math.fround(Number(state.low))) &&
+    (state.high === "" || p <= Math.fround(Number(state.high)))
+  );
 }
 
 function foundImages() {
   const order = state.order || (state.kind === MISSED || state.kind === "least sure" ? "least" : "");
-  const found = images.map((_, image) => image).filter(isFound), k = state.tag;
+  const found = images.map((_, image) => image).filter(isFound),
+    k = state.tag;
   if (state.kind === FAILED) return found;
   return found.sort((one, other) => (probability(other, k) - probability(one, k)) * (order ? -1 : 1));
+}
+
+// Pictures of the grid, kept: decoded again at each move of the slider, they would flicker.
+const frames = new Map();
+function frameOf(image) {
+  if (!frames.has(image)) frames.set(image, pictureOf(images[image], ""));
+  return frames.get(image);
 }
 
 function pictureOf({ picture, problem, size }, alt) {
@@ -53,8 +71,8 @@ function pictureOf({ picture, problem, size }, alt) {
     const image = make("img", { src: `data:image/jpeg;base64,${picture}`, alt, decoding: "async" });
     if (size && size[0] && size[1] && size[0] !== size[1]) {
       image.style.objectFit = "fill";
-      if (size[0] > size[1]) image.style.height = `${100 * size[1] / size[0]}%`;
-      else image.style.width = `${100 * size[0] / size[1]}%`;
+      if (size[0] > size[1]) image.style.height = `${(100 * size[1]) / size[0]}%`;
+      else image.style.width = `${(100 * size[0]) / size[1]}%`;
     }
     frame.append(image);
   } else {
@@ -63,19 +81,39 @@ function pictureOf({ picture, problem, size }, alt) {
   return frame;
 }
 
-function nameOf(path) { return path.replace(/\/+$/, "").split(/[/]|::/).pop() || path; }
+function nameOf(path) {
+  return (
+    path
+      .replace(/\/+$/, "")
+      .split(/[/]|::/)
+      .pop() || path
+  );
+}
 
 function tile(image) {
-  const { path, failure, problem, picture, truth } = images[image], k = state.tag, button = make("button", { type: "button" });
+  const { path, failure, problem, picture, truth } = images[image],
+    k = state.tag,
+    button = make("button", { type: "button" });
   const name = nameOf(path);
   if (failure) {
-    button.append(pictureOf({ ...images[image], problem: failure.message || problem }, ""), make("span", { className: "name" }, shorten(name, 40)), make("span", { className: "line" }, failure.error));
+    button.append(
+      pictureOf({ ...images[image], problem: failure.message || problem }, ""),
+      make("span", { className: "name" }, shorten(name, 40)),
+      make("span", { className: "line" }, failure.error),
+    );
   } else {
-    const p = probability(image, k), has = bears(image, k), share = make("span", { className: "share" });
+    const p = probability(image, k),
+      has = bears(image, k),
+      share = make("span", { className: "share" });
     share.style.backgroundSize = `${100 * p}% 100%`;
     const wrong = truth && truth.includes(k) !== has;
     const line = wrong ? (has ? "wrong" : "missed") : picture && problem ? "changed" : has ? "has the tag" : "";
-    button.append(pictureOf(images[image], ""), share, make("span", { className: "name" }, `${p.toFixed(3)} ${line}`), make("span", { className: "line" }, shorten(name, 40)));
+    button.append(
+      frameOf(image),
+      share,
+      make("span", { className: "name" }, `${p.toFixed(3)} ${line}`),
+      make("span", { className: "line" }, shorten(name, 40)),
+    );
     button.classList.toggle("without", !has);
     if (wrong || (picture && problem)) button.querySelector(".name").classList.add("mistake");
   }
@@ -85,71 +123,122 @@ function tile(image) {
 }
 
 function showImages() {
-  const found = foundImages(), k = state.tag, shown = found.slice(0, listed);
+  const found = foundImages(),
+    k = state.tag,
+    shown = found.slice(0, listed);
   element("tag").value = String(k);
   for (const name of ["bearing", "repair", "low", "high", "text", "order"]) {
     if (document.activeElement !== element(name)) element(name).value = state[name];
   }
-  element("kinds").replaceChildren(...KINDS.map((kind) => {
-    const many = images.filter((_, image) => isOf(image, k, kind)).length;
-    const button = make("button", { type: "button", disabled: !many && kind !== state.kind }, `${kind || "all"} ${many}`);
-    button.setAttribute("aria-pressed", String(kind === state.kind));
-    button.dataset.kind = kind;
-    button.onclick = () => { state.kind = kind; listed = PAGE_OF_IMAGES; show(); element("kinds").querySelector('[aria-pressed="true"]').focus(); };
-    return button;
-  }));
+  element("kinds").replaceChildren(
+    ...KINDS.map((kind) => {
+      const many = images.filter((_, image) => isOf(image, k, kind)).length;
+      const button = make(
+        "button",
+        { type: "button", disabled: !many && kind !== state.kind },
+        `${kind || "all"} ${many}`,
+      );
+      button.setAttribute("aria-pressed", String(kind === state.kind));
+      button.dataset.kind = kind;
+      button.onclick = () => {
+        state.kind = kind;
+        listed = PAGE_OF_IMAGES;
+        show();
+        element("kinds").querySelector('[aria-pressed="true"]').focus();
+      };
+      return button;
+    }),
+  );
   const of = tags.length ? ` for ${tags[k].name}` : "";
-  element("found").textContent = found.length ? `${number(found.length)} of ${number(images.length)} images in the sample${of}` : `none of the ${number(images.length)} images in the sample${of}`;
+  element("found").textContent = found.length
+    ? `${number(found.length)} of ${number(images.length)} images in the sample${of}`
+    : `none of the ${number(images.length)} images in the sample${of}`;
   element("grid").replaceChildren(...shown.map(tile));
   element("more").hidden = shown.length === found.length;
   element("more").textContent = `show ${number(Math.min(PAGE_OF_IMAGES, found.length - shown.length))} more`;
 }
 
 function tellSample() {
-  const predicted = images.filter((image) => !image.failure), without = predicted.filter((image) => !image.picture);
+  const predicted = images.filter((image) => !image.failure),
+    without = predicted.filter((image) => !image.picture);
   const changed = predicted.filter((image) => image.picture && image.problem).length;
   const reasons = new Map();
   for (const { problem } of without) reasons.set(problem, (reasons.get(problem) || 0) + 1);
-  const told = [`A sample of ${number(predicted.length)} of ${number(page.rows)} images, chosen with seed ${page.seed}: for each tag those at the ends and at the threshold, ` +
-    "examples of each repair, and some by chance. All other figures on this page are of all rows."];
+  const told = [];
+  if (!predicted.length) told.push("No images: none were asked for, or there are no predictions.");
+  else if (predicted.length === page.rows) told.push(`All ${number(page.rows)} images.`);
+  else {
+    told.push(
+      `A sample of ${number(predicted.length)} of ${number(page.rows)} images, chosen with seed ${page.seed}: ` +
+        "for each tag those at the ends and at the threshold, " +
+        "examples of each repair, and some by chance. All other figures on this page are of all rows.",
+    );
+  }
   for (const [problem, many] of [...reasons].sort((one, other) => other[1] - one[1]).slice(0, 3)) {
     told.push(`${number(many)} without a thumbnail: ${problem || "none was asked for"}.`);
   }
   if (page.labels) {
     const { findings, unknown } = page.labels;
-    told.push(...findings.map((finding) => `Labels: ${finding.replace(/[.]+$/, "")}.`));
+    told.push(...findings.map((finding) => `Labels: ${finding}${finding.endsWith(".") ? "" : "."}`));
     if (unknown.length) told.push(`Labels that the model does not know: ${unknown.slice(0, 20).join(", ")}.`);
   }
-  if (changed) told.push(`${number(changed)} changed since they were tagged: their thumbnails may not show what the model saw.`);
+  if (changed)
+    told.push(`${number(changed)} changed since they were tagged: their thumbnails may not show what the model saw.`);
   element("sample").textContent = told.join(" ");
-  element("repair").replaceChildren(make("option", { value: "" }, "any or none"), ...page.repairs.map(([name]) => make("option", { value: name }, name)));
+  element("repair").replaceChildren(
+    make("option", { value: "" }, "any or none"),
+    ...page.repairs.map(([name]) => make("option", { value: name }, name)),
+  );
 }
 
 function saveImages() {
   const rows = foundImages().map((image) => {
     const { path, failure, tags: had = [], repairs = [], groups = [], problem } = images[image];
-    const reasons = groups.map(([kind, of]) => (OF_A_TAG.includes(kind) || [MISSED, WRONG].includes(kind) ? `${kind}: ${tags[of].name}` : kind));
-    return [path, failure ? `${failure.error}: ${failure.message}` : had.map((k) => tags[k].name).join(" "), repairs.join(" "), reasons.join("; "), problem,
-      ...tags.map((_, k) => (failure ? "" : probability(image, k)))];
+    // What was chosen as a possible mistake need not be one at this threshold.
+    const reasons = groups
+      .filter(([kind, of]) => ![MISSED, WRONG].includes(kind) || isOf(image, of, kind))
+      .map(([kind, of]) =>
+        OF_A_TAG.includes(kind) || [MISSED, WRONG].includes(kind) ? `${kind}: ${tags[of].name}` : kind,
+      );
+    return [
+      path,
+      failure ? `${failure.error}: ${failure.message}` : had.map((k) => tags[k].name).join(" "),
+      repairs.join(" "),
+      reasons.join("; "),
+      problem,
+      ...tags.map((_, k) => (failure ? "" : probability(image, k))),
+    ];
   });
-  saveCsv("images", [["path", "tags or failure", "repairs", "shown because", "original", ...tags.map((tag) => tag.name)], ...rows]);
+  saveCsv("images", [
+    ["path", "tags or failure", "repairs", "shown because", "original", ...tags.map((tag) => tag.name)],
+    ...rows,
+  ]);
 }
 
 function saveSheet() {
-  const found = foundImages().slice(0, listed), across = Math.min(8, Math.max(1, found.length)), side = 128, high = 166;
+  const found = foundImages().slice(0, listed),
+    across = Math.min(8, Math.max(1, found.length)),
+    side = 128,
+    high = 166;
   savePng("images", 20 + across * (side + 10), 50 + Math.ceil(found.length / across) * high, async (context, width) => {
     write(context, element("found").textContent, 16, 22, { size: 15, weight: 600, most: width - 32 });
     for (const [place, image] of found.entries()) {
-      const left = 15 + (place % across) * (side + 10), top = 44 + Math.floor(place / across) * high, { picture, path, failure, size } = images[image];
-      context.fillStyle = colour("ground");
+      const left = 15 + (place % across) * (side + 10),
+        top = 44 + Math.floor(place / across) * high,
+        { picture, path, failure, size } = images[image];
+      context.fillStyle = tone("ground");
       context.fillRect(left, top, side, side);
       if (picture) {
         const drawn = make("img", { src: `data:image/jpeg;base64,${picture}` });
         await drawn.decode();
-        const longest = size ? Math.max(...size) || 1 : 1, [wide, tall] = size && longest > 1 ? size.map((one) => side * one / longest) : [side, side];
+        const longest = size ? Math.max(...size) || 1 : 1,
+          [wide, tall] = size && longest > 1 ? size.map((one) => (side * one) / longest) : [side, side];
         context.drawImage(drawn, left + (side - wide) / 2, top + (side - tall) / 2, wide, tall);
       }
-      write(context, failure ? failure.error : probability(image, state.tag).toFixed(3), left, top + side + 9, { size: 11, most: side });
+      write(context, failure ? failure.error : probability(image, state.tag).toFixed(3), left, top + side + 9, {
+        size: 11,
+        most: side,
+      });
       write(context, nameOf(path), left, top + side + 23, { size: 11, fill: "soft", most: side });
     }
   });

@@ -20,9 +20,10 @@ function saveCsv(name, rows) {
 
 // Paint on a canvas of twice as many pixels, and save it.
 async function savePng(name, width, height, paint) {
-  const canvas = make("canvas", { width: 2 * width, height: 2 * height }), context = canvas.getContext("2d");
+  const canvas = make("canvas", { width: 2 * width, height: 2 * height }),
+    context = canvas.getContext("2d");
   context.scale(2, 2);
-  context.fillStyle = colour("card");
+  context.fillStyle = tone("card");
   context.fillRect(0, 0, width, height);
   await paint(context, width, height);
   canvas.toBlob((blob) => download(`${name}.png`, blob), "image/png");
@@ -30,7 +31,7 @@ async function savePng(name, width, height, paint) {
 
 function write(context, text, x, y, { size = 12, fill = "ink", align = "left", weight = 400, most = Infinity } = {}) {
   context.font = `${weight} ${size}px system-ui, sans-serif`;
-  context.fillStyle = colour(fill);
+  context.fillStyle = tone(fill);
   context.textAlign = align;
   context.textBaseline = "middle";
   let shown = text;

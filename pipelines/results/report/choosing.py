@@ -166,7 +166,7 @@ class Chooser:
         names, row_of = repairs.flatten(), np.repeat(np.arange(batch.num_rows), lengths)
         there = sum(group.kind == REPAIRED for group in self._best)
         for name in pc.unique(names).to_pylist():
-            if Group(REPAIRED, name) not in self._best and there >= _MOST_REPAIRS:
+            if name is None or (Group(REPAIRED, name) not in self._best and there >= _MOST_REPAIRS):
                 continue
             there += Group(REPAIRED, name) not in self._best
             having = np.zeros(batch.num_rows, np.bool_)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 from pipelines import archives, storage
@@ -13,8 +16,9 @@ from pipelines.images import ImageError
 from pipelines.images.limits import MAX_PIXELS
 from pipelines.images.parts import Box
 from pipelines.listing.lookup import refer
+from pipelines.listing.stacks import is_virtual, refer_stack, refer_virtual
 from pipelines.output.footers import Footer
-from pipelines.records import Failure, ImageRef, Listed, Window, failed, not_listed
+from pipelines.records import Failure, ImageRef, Item, Listed, Window, failed, not_listed
 from pipelines.scenes.grid import Grid, split_window, window_path
 from pipelines.scenes.opening import open_scene
 from pipelines.scenes.reading import bytes_of
@@ -23,6 +27,7 @@ TOO_LATE = "not fetched: the originals take too long"
 
 _AT_ONCE = 16
 _TILE = 256
+_MOST_PLUSES = 8
 
 
 class Found(NamedTuple):
@@ -85,14 +90,17 @@ def _container(path: str) -> _Container:
     if window := split_window(path):
         return _Container(window[0], _SCENE)
     archive, member = archives.split_member(path)
-    # A file with a name like that of a member has a spelling of its own.
-    is_file = member is None or archives.name_file(storage.normalize(path)) == path
-    return _Container(path, _FILE) if is_file else _Container(archive, _ARCHIVE)
+    if member is not None:
+        # A file with a name like that of a member has a spelling of its own.
+        with suppress(storage.UnsupportedStorageError):
+            if archives.name_file(storage.normalize(path)) != path:
+                return _Container(archive, _ARCHIVE)
+    return _Container(path, _FILE)
 
 
 def _find(container: _Container, paths: Sequence[str], footer: Footer, most_bytes: int) -> Iterator[Found]:
     try:
-        listed = refer(storage.normalize(container.path))
+        listed = _refer(container, footer)
         if isinstance(listed, Failure):
             yield from (Found(path, listed) for path in paths)
         elif container.kind == _FILE:
@@ -102,10 +110,38 @@ def _find(container: _Container, paths: Sequence[str], footer: Footer, most_byte
         else:
             yield from _members(listed, paths, most_bytes)
     except ImageError as error:
-        yield from (Found(path, not_listed(path, error)) for path in paths)
+        # Without its remedy, which names flags of `predict`.
+        yield from (Found(path, not_listed(path, error, message=error.message)) for path in paths)
     except (OSError, ScenetagsError) as error:
         reason = storage.reason_of(error) if isinstance(error, OSError) else str(error)
         yield from (Found(path, not_listed(path, error, message=reason)) for path in paths)
+
+
+def _refer(container: _Container, footer: Footer) -> Listed:
+    """Look up a file, or the files of a scene that has several.
+
+    Raises:
+      ImageError: a virtual raster cannot be used.
+      OSError: it cannot be read.
+    """
+    path = storage.normalize(container.path)
+    listed = refer(path)
+    if container.kind != _SCENE:
+        return listed
+    if isinstance(listed, Failure):
+        stacks = (refer_stack(bands, Item("", "")) for bands in _bands_of(path))
+        return next((stack for stack in stacks if isinstance(stack, ImageRef)), listed)
+    # What it names must be next to it or below.
+    return refer_virtual(listed, footer.rendering, ()) if is_virtual(path) else listed
+
+
+def _bands_of(name: str) -> Iterator[tuple[str, ...]]:
+    """Yield what `folder/red.tif+green.tif+blue.tif` may mean: a name may have a plus of its own."""
+    parts = name.split("+")[:_MOST_PLUSES]
+    for ends in combinations(range(1, len(parts)), 2):
+        bands = ["+".join(parts[start:end]) for start, end in pairwise((0, *ends, len(parts)))]
+        folder = posixpath.dirname(bands[0])
+        yield tuple(band if "/" in band else storage.join(folder, band) for band in bands)
 
 
 def _windows(scene_ref: ImageRef, paths: Sequence[str], footer: Footer) -> Iterator[Found]:
@@ -122,8 +158,8 @@ def _windows(scene_ref: ImageRef, paths: Sequence[str], footer: Footer) -> Itera
         of_scene = scene.division.width, scene.division.height, scene_ref.size
         window = Window(scene_ref.path, *named[1], parts[0], *of_scene)
         # Parts of a scene are fetched whole, and windows next to each other share them.
-        cost = sum(bytes_of(scene, part) for part in parts)
-        ref = ImageRef(window_path(scene_ref.path, *named[1]), cost, scene_ref.fingerprint, window=window)
+        cost = sum(bytes_of(file, part) for file in scene.files for part in parts)
+        ref = scene_ref._replace(path=window_path(scene_ref.path, *named[1]), size=cost, window=window)
         yield Found(path, ref, cost, tuple(f"{scene_ref.path}#{part}" for part in parts))
 
 

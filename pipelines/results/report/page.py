@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -71,7 +72,7 @@ def make_page(survey: Survey, seed: int) -> str:
         "together": tally.together.tolist(),
         "repairs": [[printable(name), count] for name, count in tally.repairs.most_common()],
         "sources": [[printable(name), count] for name, count in tally.sources.most_common(_MOST_SOURCES)],
-        "failures": [_of_reason(reason) for reason in survey.failures],
+        "failures": [_of_reason(reason, survey) for reason in survey.failures],
         "runs": [_of_run(manifest) for manifest in reversed(survey.manifests[-_MOST_RUNS:])],
         "all_runs": len(survey.manifests),
         "labels": _of_truth(survey.truth) if survey.truth else None,
@@ -91,12 +92,12 @@ def _of_chosen(survey: Survey) -> list[dict[str, Any]]:
     labels = {label: place for place, label in enumerate(survey.footer.labels)}
     return [
         {
-            **_of_original(one.row["path"], survey.thumbnails),
+            **_of_original(one.row["path"], survey),
             "groups": [_of_group(group, labels) for group in one.groups],
             "tags": np.flatnonzero(one.tags).tolist(),
             "size": [one.row["width"], one.row["height"]],
             "source": printable(one.row["source"] or ""),
-            "repairs": [printable(repair) for repair in one.row["repairs"] or ()],
+            "repairs": [printable(repair) for repair in one.row["repairs"] or () if repair],
             "run": printable(one.row["run"] or ""),
             "truth": None if one.truth is None else np.flatnonzero(one.truth).tolist(),
         }
@@ -106,7 +107,7 @@ def _of_chosen(survey: Survey) -> list[dict[str, Any]]:
 
 def _of_examples(survey: Survey) -> list[dict[str, Any]]:
     shown = [example for reason in survey.failures for example in reason.examples] if survey.thumbnails else []
-    return [{**_of_original(one.path, survey.thumbnails), "failure": _of_example(one)} for one in shown]
+    return [{**_of_original(one.path, survey), "failure": _of_example(one)} for one in shown]
 
 
 def _of_truth(truth: Truth) -> dict[str, Any]:
@@ -124,23 +125,24 @@ def _of_group(group: Group, labels: Mapping[str, int]) -> list[Any]:
     return [group.kind, labels.get(group.of, printable(group.of))]
 
 
-def _of_original(path: str, thumbnails: Mapping[str, Thumbnail]) -> dict[str, Any]:
-    made = thumbnails.get(path, Thumbnail())
+def _of_original(path: str, survey: Survey) -> dict[str, Any]:
+    made = survey.thumbnails.get(path, Thumbnail())
     return {
         "path": _text(path),
-        "link": link_to(path),
+        "link": link_to(survey.whole(path)),
         "picture": base64.b64encode(made.picture).decode(),
         "problem": _text(made.problem)[:_LONGEST],
     }
 
 
-def _of_reason(reason: Reason) -> dict[str, Any]:
+def _of_reason(reason: Reason, survey: Survey) -> dict[str, Any]:
     return {
         "stage": printable(reason.stage),
         "error": printable(reason.error),
         "count": reason.rows,
         "examples": [
-            {"path": _text(one.path), "link": link_to(one.path), **_of_example(one)} for one in reason.examples
+            {"path": _text(one.path), "link": link_to(survey.whole(one.path)), **_of_example(one)}
+            for one in reason.examples
         ],
     }
 
@@ -156,7 +158,8 @@ def _of_run(manifest: Manifest) -> dict[str, Any]:
     seconds = told.get("seconds")
     return {
         "run": printable(str(manifest.run)),
-        "status": printable(str(manifest.status)),
+        # Such a run has tagged no image, and would look as if it had done nothing.
+        "status": "retagged" if "retagged" in told else printable(str(manifest.status)),
         "started": printable(str(told.get("started") or "")),
         "seconds": seconds if isinstance(seconds, int | float) else None,
         "bundle": printable(str(bundle.get("name") or "")) if isinstance(bundle, dict) else "",
@@ -169,10 +172,16 @@ def _of_run(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+def _first_file(scene: str) -> str:
+    """Return the first file of a scene that may have several, named `red.tif+green.tif+blue.tif`."""
+    found = re.match(r".*?\.\w{3,4}(?=\+|$)", scene, re.DOTALL)
+    return found[0] if found else scene
+
+
 def link_to(path: str) -> str:
     """Return the URL of an original, or of the scene or archive that it is in; empty if browsers know none."""
     window = split_window(path)
-    file = window[0] if window else archives.split_member(path)[0]
+    file = _first_file(window[0]) if window else archives.split_member(path)[0]
     if file.startswith("/"):
         return f"file://{quote(file)}"
     scheme, _, place = file.partition("://")

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from pipelines import storage
 from pipelines.output.footers import Footer
-from pipelines.results.outputs import Manifest, Output
+from pipelines.results.outputs import Manifest, NoOutputError, Output
 from pipelines.results.report.choosing import Chooser, Chosen
 from pipelines.results.report.failures import Reason, count_failures
 from pipelines.results.report.tally import Tally, read_rows
@@ -30,6 +31,9 @@ _OPTIONAL = pa.schema(
 """Columns that older files, and those without windows of scenes, may lack."""
 
 
+_NOWHERE = "its path is relative to a folder that no run names: say --relative_to"
+
+
 class Survey(NamedTuple):
     """What a report is about.
 
@@ -42,6 +46,7 @@ class Survey(NamedTuple):
       failures: by reason.
       chosen: predictions that are shown.
       thumbnails: of these, and of examples of failures, by their paths.
+      root: folder that all paths are relative to; empty if they are absolute, or if it is not known.
     """
 
     path: str
@@ -52,9 +57,16 @@ class Survey(NamedTuple):
     failures: Sequence[Reason]
     chosen: Sequence[Chosen]
     thumbnails: dict[str, Thumbnail]
+    root: str
+
+    def whole(self, path: str) -> str:
+        """Return the whole path of an original; empty if it is not known."""
+        return path if not self.footer.relative or _is_whole(path) else self.root and storage.join(self.root, path)
 
 
-def look_over(output: Output, seed: int, images: int, label_file: str | None = None) -> Survey:
+def look_over(
+    output: Output, seed: int, images: int, label_file: str | None = None, relative_to: str | None = None
+) -> Survey:
     """Look over an output, reading each of its rows once.
 
     Args:
@@ -62,10 +74,13 @@ def look_over(output: Output, seed: int, images: int, label_file: str | None = N
       seed: of what is left to chance.
       images: most predictions that are shown.
       label_file: to compare with; None for none.
+      relative_to: folder below which the originals of an output with relative paths are; by default where its newest
+        run found them.
 
     Raises:
       LabelError: the label file cannot be used.
-      NoOutputError: scenetags did not write it, or not all of its rows with one model.
+      NoOutputError: scenetags did not write it, or not all of its rows with one model; or its paths are absolute,
+        and `relative_to` is given.
       OutputError: a file is damaged.
     """
     footer = output.footer()
@@ -84,8 +99,32 @@ def look_over(output: Output, seed: int, images: int, label_file: str | None = N
         chooser.offer(rows, told)
     by_frequency = [footer.labels[place] for place in np.argsort(-tally.tagged, kind="stable")]
     chosen = chooser.choose(by_frequency)
-    thumbnails = make_thumbnails(_fingerprints(chosen, failures), footer) if images else {}
-    return Survey(output.path, footer, manifests, tally, truth, failures, chosen, thumbnails)
+    root = _find_root(output, footer, manifests, relative_to)
+    survey = Survey(output.path, footer, manifests, tally, truth, failures, chosen, {}, root)
+    return survey._replace(thumbnails=_thumbnails(survey)) if images else survey
+
+
+def _find_root(output: Output, footer: Footer, manifests: Sequence[Manifest], relative_to: str | None) -> str:
+    if not footer.relative:
+        if relative_to:
+            raise NoOutputError(f"--relative_to {relative_to}: the paths of {output.path} are absolute", "leave it out")
+        return ""
+    if relative_to:
+        return storage.normalize(relative_to)
+    options = (manifest.described.get("options") for manifest in reversed(manifests))
+    found = (of_run.get("relative_to") for of_run in options if isinstance(of_run, dict))
+    return next((folder for folder in found if isinstance(folder, str) and _is_whole(folder)), "")
+
+
+def _is_whole(path: str) -> bool:
+    return path.startswith("/") or "://" in path
+
+
+def _thumbnails(survey: Survey) -> dict[str, Thumbnail]:
+    fingerprints = _fingerprints(survey.chosen, survey.failures)
+    whole = {path: survey.whole(path) for path in fingerprints}
+    made = make_thumbnails({place: fingerprints[path] for path, place in whole.items() if place}, survey.footer)
+    return {path: made.get(place, Thumbnail(problem=_NOWHERE)) for path, place in whole.items()}
 
 
 def _fingerprints(chosen: Sequence[Chosen], failures: Sequence[Reason]) -> dict[str, str]:

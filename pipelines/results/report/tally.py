@@ -54,6 +54,8 @@ def read_rows(path: str, batch: pa.RecordBatch, footer: Footer, first: int) -> R
     Raises:
       NoOutputError: scenetags did not write them.
     """
+    if batch.column("path").null_count:
+        raise NoOutputError(f"{path} holds a row without a path, so scenetags did not write it")
     columns = [batch.column(footer.columns[label]).to_numpy(zero_copy_only=False) for label in footer.labels]
     probabilities = np.stack(columns).astype(np.float32, copy=False)
     if not ((probabilities >= 0) & (probabilities <= 1)).all():

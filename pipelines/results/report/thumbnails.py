@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from typing import NamedTuple
 
 from PIL import Image as Pictures
 
+from pipelines import storage
 from pipelines.images import DecodeSettings, ignore_metadata_warnings
 from pipelines.images.decoding import Pixels
 from pipelines.images.limits import Limits
@@ -19,6 +21,7 @@ from pipelines.reading.ahead import LookAhead
 from pipelines.reading.source import ImageSource
 from pipelines.records import Failure, Image, ImageRef
 from pipelines.results.report.originals import TOO_LATE, find_originals, grid_of, within_budget
+from pipelines.scenes.grid import without_mask
 
 SIDE = 128
 """Columns and rows of a thumbnail."""
@@ -27,8 +30,10 @@ MOST_BYTES = 1 << 30
 """Fetched for all thumbnails together."""
 
 _SECONDS = 60.0
-"""After which no further original is fetched: a storage that does not answer must not keep the report waiting."""
-_QUALITY = 80
+"""After which no further original is fetched: storage that does not answer must not keep the report waiting."""
+_MOST_PICTURES = 6_000_000
+"""Bytes of all pictures together, so that the page stays below 15 MB."""
+_QUALITIES = (80, 60, 40, 20)
 
 
 class Thumbnail(NamedTuple):
@@ -57,7 +62,25 @@ def make_thumbnails(
       What became of each, by its path.
     """
     ignore_metadata_warnings()
-    deadline = time.monotonic() + _SECONDS
+    with _patient_for(_SECONDS) as deadline:
+        return _make(fingerprints, footer, most_bytes, deadline)
+
+
+@contextmanager
+def _patient_for(seconds: float) -> Iterator[float]:
+    """Yield the time of the monotonic clock at which nothing is retried any more."""
+    with ExitStack() as stack:
+        timer = threading.Timer(seconds, lambda: stack.enter_context(storage.hurried()))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield time.monotonic() + seconds
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+def _make(fingerprints: Mapping[str, str], footer: Footer, most_bytes: int, deadline: float) -> dict[str, Thumbnail]:
     rank = {path: place for place, path in enumerate(fingerprints)}
     found = sorted(find_originals(list(fingerprints), footer, most_bytes, deadline), key=lambda one: rank[one.path])
     made: dict[str, Thumbnail] = {}
@@ -77,6 +100,7 @@ def _fetch(
     wanted: Sequence[tuple[str, ImageRef]], fingerprints: Mapping[str, str], footer: Footer, deadline: float
 ) -> dict[str, Thumbnail]:
     made = {path: Thumbnail(problem=TOO_LATE) for path, _ in wanted}
+    allowed = _MOST_PICTURES // max(1, len(wanted))
 
     def in_time() -> Iterator[ImageRef]:
         for _, ref in wanted:
@@ -89,9 +113,9 @@ def _fetch(
     with closing(LookAhead(source, READS_IN_FLIGHT)) as ahead:
         for (path, _), read in zip(wanted, ahead.read(in_time()), strict=False):
             if isinstance(read, Image):
-                changed = fingerprints[path] not in ("", read.ref.fingerprint)
+                changed = without_mask(fingerprints[path]) not in ("", read.ref.fingerprint)
                 problem = "the original has changed since it was tagged" if changed else ""
-                made[path] = Thumbnail(_encode(read.pixels), problem)
+                made[path] = Thumbnail(_encode(read.pixels, allowed), problem)
             elif isinstance(read, Failure):
                 made[path] = Thumbnail(problem=read.message)
             else:
@@ -110,7 +134,13 @@ def _order(ref: ImageRef) -> tuple[str, int, int]:
     return (ref.place.archive, ref.place.start, 0) if ref.place else (ref.path, 0, 0)
 
 
-def _encode(pixels: Pixels) -> bytes:
+def _encode(pixels: Pixels, most_bytes: int) -> bytes:
+    """Encode as JPEG, in as good a quality as so many bytes allow."""
     file = io.BytesIO()
-    Pictures.fromarray(pixels).save(file, "jpeg", quality=_QUALITY)
+    for quality in _QUALITIES:
+        file.seek(0)
+        file.truncate()
+        Pictures.fromarray(pixels).save(file, "jpeg", quality=quality)
+        if file.tell() <= most_bytes:
+            break
     return file.getvalue()

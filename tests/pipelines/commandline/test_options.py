@@ -30,6 +30,7 @@ def test_a_switch_is_on_where_it_stands_and_takes_true_and_false_as_templates_gi
 
 
 THREE = ((0.0, 3000.0),) * 3
+LANDSAT = Rendering((), (), "landsat-8-l2", ((2, 98),) * 3)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,14 @@ THREE = ((0.0, 3000.0),) * 3
         (["--bands=3,2,1", "--stretch=0:3000"], Rendering((3, 2, 1), THREE)),
         (["--stretch", "-2:2.5"], Rendering((), ((-2, 2.5),) * 3)),
         (["--stretch=0:1,-2:2.5,0:3e3"], Rendering((), ((0, 1), (-2, 2.5), (0, 3000)))),
+        (["--stretch=p2:p99.5", "--tile=64"], Rendering(percentiles=((2, 99.5),) * 3)),
+        (["--stretch=p0:p100,p1:p2,p5:p6", "--tile=64"], Rendering(percentiles=((0, 100), (1, 2), (5, 6)))),
+        (["--product=sentinel-2-l2a"], Rendering(product="sentinel-2-l2a")),
+        (["--product=sentinel-2-l1c", "--bands=3,2,1"], Rendering((3, 2, 1), product="sentinel-2-l1c")),
+        (
+            ["--product=landsat-8-l2", "--stretch=p2:p98", "--tile=64"],
+            Rendering((), (), "landsat-8-l2", ((2, 98),) * 3),
+        ),
         (["--product=planet-analytic-sr"], Rendering((3, 2, 1), THREE, "planet-analytic-sr")),
         (["--product=planet-analytic", "--stretch=0:3000"], Rendering((3, 2, 1), THREE, "planet-analytic")),
     ],
@@ -59,8 +68,12 @@ def test_what_is_said_of_rasters(flags: Sequence[str], rendering: Rendering) -> 
         *(
             (["--stretch=0:inf"], "neither one range"),
             (["--stretch=nan:1"], "neither one range"),
-            (["--stretch=p2:p98"], "neither one range"),
+            (["--stretch=p2:98"], "neither one range of percentiles nor three, from p0 to p100"),
         ),
+        (["--stretch=p2:p101"], "write e.g. --stretch p2:p98"),
+        (["--stretch=p2:p98,p1:p99"], "neither one range of percentiles nor three"),
+        (["--stretch=p2:p98"], "--stretch of percentiles needs --tile"),
+        (["--product=naip", "--bands=1,2,3"], "--product says which bands are red, green and blue; omit"),
         (["--product=planet-analytic", "--bands=1,2,3"], "--product says which bands are red, green and blue; omit"),
         (["--product=landsat"], "invalid choice: 'landsat'"),
     ],

@@ -15,7 +15,8 @@ from PIL import Image, TiffImagePlugin
 
 from pipelines.images import DecodeSettings, ImageError, decode, decode_resized
 from pipelines.images.isolation import DecoderPool
-from pipelines.images.rendering import NO_RENDERING, PRODUCTS, Rendering, read_rendering
+from pipelines.images.products import PRODUCTS
+from pipelines.images.rendering import NO_RENDERING, Rendering, read_rendering, rendering_of
 from pipelines.images.tiff import rendering as tiff_rendering
 from tests import icc_profiles
 from tests import image_files as files
@@ -293,7 +294,7 @@ def test_numbers_of_bands_beyond_9_are_kept_apart() -> None:
 
 
 def test_a_product_is_that_of_its_files_alone() -> None:
-    product = PRODUCTS["planet-analytic"].rendering
+    product = rendering_of("planet-analytic")
     picture = files.tiff(files.picture(), files.RGB)
     assert np.array_equal(decode(picture, rendering=product).pixels, decode(picture).pixels)
     assert decode(picture, rendering=product).repairs == ()
@@ -307,21 +308,21 @@ def test_a_product_is_that_of_its_files_alone() -> None:
 
 
 def test_a_product_does_not_contradict_the_names_of_bands() -> None:
-    product = PRODUCTS["planet-analytic"].rendering
+    product = rendering_of("planet-analytic")
     assert decode(named(scene(4), "Blue", "Green", "Red", "NIR"), rendering=product).repairs[0] == "bands_321"
     reason = r"whose band 3 is named 'Blue', but in planet-analytic red, green and blue are bands 3, 2, 1; say --bands"
     assert_refused(named(scene(4), "Red", "Green", "Blue", "NIR"), reason, rendering=product)
     reason = "whose band 3 is named 'B2, 490 nm'"
     assert_refused(named(scene(4), "B4, 665 nm", "B3, 560 nm", "B2, 490 nm"), reason, rendering=product)
     reason = "that names bands 5, 3, 1 red, green and blue"
-    eight = PRODUCTS["planet-analytic-8b-sr"].rendering
+    eight = rendering_of("planet-analytic-8b-sr")
     assert_refused(named(scene(8), "Blue", "", "Green", "", "Red"), reason, rendering=eight)
 
 
 PLANETS_8 = ("coastal_blue", "blue", "green_i", "green", "yellow", "red", "rededge", "nir")
 
 
-@pytest.mark.parametrize("rendering", [PRODUCTS["planet-analytic-8b-sr"].rendering, Rendering(stretch=STRETCH)])
+@pytest.mark.parametrize("rendering", [rendering_of("planet-analytic-8b-sr"), Rendering(stretch=STRETCH)])
 @pytest.mark.parametrize("names", [PLANETS_8, [name.replace("_", " ").title() for name in PLANETS_8]])
 def test_bands_of_which_others_have_other_names_are_shown(rendering: Rendering, names: Sequence[str]) -> None:
     samples = scene(8)
@@ -413,7 +414,10 @@ def test_a_process_of_its_own_shows_rasters_alike() -> None:
         pool.close()
 
 
-@pytest.mark.parametrize("rendering", [BGR, NO_RENDERING, *(product.rendering for product in PRODUCTS.values())])
+P2_P98 = Rendering((3, 2, 1), percentiles=((2, 98),) * 3)
+
+
+@pytest.mark.parametrize("rendering", [BGR, P2_P98, NO_RENDERING, *map(rendering_of, PRODUCTS)])
 def test_a_rendering_survives_json(rendering: Rendering) -> None:
     assert read_rendering(rendering.described()) == rendering
 
@@ -433,6 +437,9 @@ def test_a_rendering_survives_json(rendering: Rendering) -> None:
         ),
         *({"bands": [3, 2, 1], "stretch": [], "product": {}}, {"bands": [3, 2, 1], "stretch": [], "product": 1}),
         {"bands": [1, 2, 3], "stretch": [], "product": "planet-analytic"},
+        {"bands": [], "stretch": [], "percentiles": [[2, 101]] * 3},
+        {"bands": [], "stretch": [], "percentiles": [[2, 98]]},
+        {"bands": [], "stretch": [[0, 1]] * 3, "percentiles": [[2, 98]] * 3},
     ],
 )
 def test_a_malformed_rendering_is_refused(described: Any) -> None:
@@ -444,7 +451,9 @@ def test_a_malformed_rendering_is_refused(described: Any) -> None:
     ("rendering", "flags"),
     [
         (NO_RENDERING, ""),
-        (PRODUCTS["planet-analytic"].rendering, "--product=planet-analytic"),
+        (rendering_of("planet-analytic"), "--product=planet-analytic"),
+        (P2_P98, "--bands=3,2,1 --stretch=p2:p98,p2:p98,p2:p98"),
+        (Rendering((3, 2, 1), (), "sentinel-2-l2a"), "--product=sentinel-2-l2a --bands=3,2,1"),
         (
             Rendering((3, 2, 1), STRETCH, "planet-analytic"),
             "--product=planet-analytic --stretch=1000:4000,500:3000,0:6000",
@@ -457,6 +466,22 @@ def test_a_rendering_is_written_as_the_flags_that_say_it(rendering: Rendering, f
 
 
 def test_bands_that_are_said_are_not_those_of_a_product() -> None:
-    product = PRODUCTS["planet-analytic"].rendering
+    product = rendering_of("planet-analytic")
     assert Rendering((1, 2, 3)).over(product) == Rendering((1, 2, 3), product.stretch)
     assert Rendering(stretch=STRETCH).over(product) == Rendering((3, 2, 1), STRETCH, "planet-analytic")
+    assert Rendering(percentiles=STRETCH).over(product) == Rendering((3, 2, 1), (), "planet-analytic", STRETCH)
+
+
+def test_bands_that_are_said_of_a_product_without_an_order_leave_it_what_it_is() -> None:
+    product = rendering_of("sentinel-2-l2a")
+    assert Rendering((1, 2, 3)).over(product) == Rendering((1, 2, 3), (), "sentinel-2-l2a")
+    assert Rendering(stretch=STRETCH).over(product) == Rendering((), STRETCH, "sentinel-2-l2a")
+    assert product.over(BGR) == product
+    assert rendering_of("landsat-8-l2").over(product) == rendering_of("landsat-8-l2")
+
+
+def test_a_chip_has_no_percentiles_of_its_own() -> None:
+    data = files.tiff(scene(4), files.RGB)
+    assert_refused(data, "percentiles are those of a scene; give values, e.g. --stretch 0:3000", rendering=P2_P98)
+    picture = files.tiff(files.picture(), files.RGB)
+    assert decode(picture, rendering=Rendering(percentiles=P2_P98.percentiles)).repairs == ()

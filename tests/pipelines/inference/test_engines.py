@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from model.export import quantization
 from pipelines.inference import engines
 from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MANIFEST, Bundle, BundleError, load_bundle, seal_bundle
-from pipelines.inference.engines import LiteRTEngine, open_engine
+from pipelines.inference.embeddings import embedding_size
+from pipelines.inference.engines import LiteRTEngine, check_engine, open_engine
 from tests.image_files import picture
 
 ENGINES = ("litert", "tensorflow")
@@ -324,3 +325,38 @@ def test_tensorflow_gets_the_number_of_cores_it_may_use(
     assert told == {}
     open_engine(bundle, "tensorflow", threads=3)
     assert told == {"intra": 3, "inter": 3}
+
+
+def test_embeddings_are_what_the_head_takes_in_and_probabilities_stay_bit_for_bit(
+    bundle: Bundle, pixels: NDArray[np.uint8], one_by_one: NDArray[np.float32], tensorflow: Any
+) -> None:
+    opened = open_engine(bundle, embeds=True)
+    assert isinstance(opened, LiteRTEngine)
+    probabilities, embeddings = opened.embed(pixels)
+    np.testing.assert_array_equal(probabilities, one_by_one)
+    assert embeddings.shape == (len(pixels), embedding_size(bundle.read(LITERT_MODEL)))
+    interpreter = tensorflow.lite.Interpreter(model_content=bundle.read(LITERT_MODEL))
+    weights, bias = head_of(interpreter)
+    logits = embeddings @ weights.T + bias
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), probabilities, atol=1e-5)
+
+
+def head_of(interpreter: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Read weights and bias of the last dense layer, by the shapes that no other tensor of the file has."""
+    interpreter.allocate_tensors()
+    constants = [step["inputs"][1:] for step in interpreter._get_ops_details() if step["op_name"] == "FULLY_CONNECTED"]
+    weights, bias = (interpreter.get_tensor(index) for index in constants[-1])
+    return weights, bias
+
+
+def test_an_int8_model_embeds_too(int8_bundle: Bundle, pixels: NDArray[np.uint8]) -> None:
+    opened = LiteRTEngine(int8_bundle.read(LITERT_MODEL), embeds=True)
+    probabilities, embeddings = opened.embed(pixels)
+    np.testing.assert_array_equal(probabilities, open_engine(int8_bundle).predict(pixels))
+    assert embeddings.shape == (len(pixels), embedding_size(int8_bundle.read(LITERT_MODEL)))
+    assert np.ptp(embeddings, axis=0).max() > 0.1, "features of different images would be the same"
+
+
+def test_tensorflow_embeds_nothing(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match=r"^engine tensorflow embeds no images; use --engine litert for"):
+        check_engine(bundle, "tensorflow", embeds=True)

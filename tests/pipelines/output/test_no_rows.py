@@ -16,8 +16,9 @@ from pipelines.output.compatible import check_output
 from pipelines.output.footers import read_footer
 from pipelines.output.replacing import replace_rows
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
-from pipelines.output.schema import FAILURE_COLUMNS, make_schema, prediction_columns
+from pipelines.output.schema import failure_columns, make_schema, prediction_columns
 from pipelines.output.tables import NO_ROWS, OutputError
+from pipelines.records import KeptColumn
 from pipelines.scenes.grid import Grid
 from tests.conftest import Bucket
 from tests.pipelines.output.rows import FIRST, Rows, commit_rows, seen, stage, written
@@ -28,7 +29,7 @@ FAILED: Rows = {"a.jpg": (FAILURES, "1")}
 
 def check_both(run: Run) -> None:
     """Check that DuckDB and Arrow read both tables, with all columns and the footer of the run."""
-    for table, columns in ((PREDICTIONS, prediction_columns(run)), (FAILURES, FAILURE_COLUMNS)):
+    for table, columns in ((PREDICTIONS, prediction_columns(run)), (FAILURES, failure_columns(run))):
         folder = Path(run.output, table)
         schema = make_schema(columns, run)
         dataset = ds.dataset(folder, partitioning=None)
@@ -90,7 +91,11 @@ def other_grid(run: Run) -> Run:
     return replace(run, grid=Grid(256, 256))
 
 
-@pytest.mark.parametrize("change", [other_bundle, other_grid])
+def other_list(run: Run) -> Run:
+    return replace(run, kept=(KeptColumn("site", "string"),))
+
+
+@pytest.mark.parametrize("change", [other_bundle, other_grid, other_list])
 def test_columns_alone_keep_no_other_model_out(run: Run, earlier: Run, change: Callable[[Run], Run]) -> None:
     commit_rows(earlier, {})
     other = change(run)

@@ -88,14 +88,12 @@ def test_the_analytic_chips_of_the_reference_set_look_like_its_jpegs() -> None:
     if not PLANET.is_dir():
         pytest.skip("needs the real chips in ../shared/data")
     from pipelines.images import decode
-    from pipelines.images.rendering import PRODUCTS
+    from pipelines.images.rendering import rendering_of
 
     errors = {}
     # The others are hazy or cloudy, and the provider has stretched those in other ways.
     for number in (1, 2, 10, 11):
-        shown = decode(
-            (PLANET / f"tif/train_{number}.tif").read_bytes(), rendering=PRODUCTS["planet-analytic"].rendering
-        )
+        shown = decode((PLANET / f"tif/train_{number}.tif").read_bytes(), rendering=rendering_of("planet-analytic"))
         jpeg = decode((PLANET / f"jpg/train_{number}.jpg").read_bytes())
         errors[number] = float(np.abs(shown.pixels.astype(int) - jpeg.pixels).mean())
     assert max(errors.values()) < 5, errors

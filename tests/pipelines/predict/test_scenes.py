@@ -71,6 +71,22 @@ def test_a_window_has_the_probabilities_of_a_chip_that_was_cut_beforehand(
         assert without(by_path[f"{left},64,64,64"], *only) == without(row, *only), left
 
 
+def test_percentiles_are_those_of_each_scene_and_stand_in_the_footers(
+    run: Predict, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scene(scenes / "b.tif", np.full((4, 128, 192), 7, "uint16"), tile=64)
+    said = {"bands": "3,2,1", "stretch": "p2:p98", "tile": 64}
+    out = tmp_path / "out"
+    assert run("--max_failure_rate=1", input=scenes, **said) == 0
+    assert paths(out) == windows("a.tif", 192, 128)
+    assert "p2 and p98 of red are 7 and 7" in outputs.failed(out)["b.tif"]
+    assert outputs.manifest(out)["rendering"]["percentiles"] == [[2, 98]] * 3
+    assert outputs.rows(out)[0]["repairs"] == ["bands_321", "extra_band_dropped", "stretched"]
+    capsys.readouterr()
+    assert run(input=scenes / "a.tif", **TILED) == 2
+    assert "rows made with other --bands, --stretch or --product" in capsys.readouterr().err
+
+
 def test_rows_of_another_grid_are_not_mixed_into_one_output(
     run: Predict, scenes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +114,27 @@ def test_windows_without_data_are_neither_tagged_nor_read_again(
     assert run(input=scenes / "a.tif", **TILED) == 0
     assert outputs.manifest(out)["skipped"] == 6
     assert outputs.manifest(out)["empty"] == 0
+
+
+def test_windows_under_clouds_are_empty_and_tagged_once_the_mask_says_otherwise(
+    run: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = write_scene(tmp_path / "x_3B_AnalyticMS.tif", samples(64, 192), tile=64)
+    mask = np.ones((8, 64, 192), "uint8")
+    mask[0, :, 10:128] = 0
+    write_scene(tmp_path / "x_3B_udm2.tif", mask, tile=64)
+    masked = {**TILED, "mask": "udm2:clear>=0.5", "output": (out := tmp_path / "out")}
+    assert run(input=scene, **masked) == 0
+    assert "3 images: 1 tagged, 0 failed, 2 empty, 0 skipped" in capsys.readouterr().out
+    assert paths(out) == ["x_3B_AnalyticMS.tif#xywh=128,0,64,64"]
+    assert run(input=scene, **masked) == 0
+    assert outputs.manifest(out)["skipped"] == 3
+
+    mask[0, :, 64:] = 1
+    write_scene(tmp_path / "x_3B_udm2.tif", mask, tile=64, compress="lzw")
+    assert run(input=scene, **masked) == 0
+    assert len(paths(out)) == 2
+    assert len(paths(out, EMPTY)) == 1
 
 
 def test_a_replaced_scene_leaves_no_row_of_a_window_that_it_no_longer_has(
@@ -178,6 +215,9 @@ def test_files_of_chips_have_no_columns_of_scenes(run: Predict, tmp_path: Path) 
         ({"stride": 64}, "--stride has no meaning without --tile"),
         ({"tile": 8}, "--tile must be between 16 and 8,192 pixels, not 8"),
         ({"tile": 64, "stride": 0}, "--stride must be between 16 and 8,192 pixels, not 0"),
+        ({"mask": "udm2:clear>=0.5"}, "--mask has no meaning without --tile"),
+        ({"tile": 64, "mask": "udm2:cloud<=0.1"}, "not of the form udm2:clear>=SHARE"),
+        ({"tile": 64, "mask": "udm2:clear>=50%"}, "write e.g. --mask 'udm2:clear>=0.5'"),
         ({"tile": 64, "min_valid": 1.5}, "--min_valid must be between 0 and 1, not 1.5"),
         ({"tile": 64, "isolate_decoding": None}, "--tile and --isolate_decoding cannot be combined"),
     ],

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio.transform import from_origin
@@ -17,7 +18,7 @@ from rasterio.transform import from_origin
 from pipelines import storage
 from pipelines.images import DecodeSettings, decode_resized
 from pipelines.images.limits import Limits
-from pipelines.images.rendering import NO_RENDERING, Rendering
+from pipelines.images.rendering import NO_RENDERING, Rendering, unpack_rendering
 from pipelines.listing.lookup import refer
 from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.listing.stacks import refer_stack
@@ -289,3 +290,54 @@ def test_a_deep_stack_needs_a_stretch(tmp_path: Path) -> None:
     [failure] = cut(refer_stack([str(tmp_path / name) for name in names], Item("a", "")), NO_RENDERING)
     assert isinstance(failure, Failure)
     assert failure.message.endswith("; say it with --stretch")
+
+
+def test_percentiles_are_those_of_each_file(tmp_path: Path) -> None:
+    path = write_vrt(tmp_path / "scene.vrt", write_bands(tmp_path, 4, tile=64, nodata=0))
+    said = Rendering((3, 2, 1), percentiles=((2, 98), (0, 100), (5, 95)))
+    values = samples(170, 210, 4)
+    ends = [
+        np.percentile(band[band > 0], of_band, method="nearest").tolist()
+        for band, of_band in zip(values[[2, 1, 0]], said.percentiles, strict=True)
+    ]
+    refs = cut(refer(str(path)), said)
+    check_like_chips(path, read(refs, said), Rendering((3, 2, 1), tuple((low, high) for low, high in ends)))
+    assert isinstance(refs[0], ImageRef)
+    assert refs[0].window
+    assert unpack_rendering(refs[0].window.rendering).stretch == tuple((low, high) for low, high in ends)
+
+
+def write_sentinel_2(folder: Path, held: int, baselines: Sequence[str] = ("", "", "")) -> Path:
+    """Write red, green and blue as files of their own, in a scene large enough to show what its darkest values are."""
+    reflectance = np.random.default_rng(0).uniform(0.005, 0.5, (3, 400, 400)) * [[[1]], [[0.9]], [[0.8]]]
+    names = ["B04.tif", "B03.tif", "B02.tif"]
+    for name, band, baseline in zip(names, reflectance, baselines, strict=True):
+        write_scene(folder / name, np.rint(band * 10_000 + held).astype("uint16")[np.newaxis], tile=64)
+        with rasterio.open(folder / name, "r+") as file:
+            file.update_tags(**{"PROCESSING_BASELINE": baseline} if baseline else {})
+    return write_vrt(folder / "scene.vrt", names)
+
+
+@pytest.mark.parametrize(
+    ("held", "baselines"), [(1000, ("", "", "")), (0, ("", "", "")), (1000, ("05.09",) * 3), (0, ("02.08",) * 3)]
+)
+def test_the_darkest_red_says_whether_bands_of_sentinel_2_hold_the_offset(
+    held: int, baselines: Sequence[str], tmp_path: Path
+) -> None:
+    path = write_sentinel_2(tmp_path, held, baselines)
+    said = Rendering((1, 2, 3), product="sentinel-2-l2a")
+    shown = read(cut(refer(str(path)), said)[:2], said)
+    fixed = Rendering((1, 2, 3), ((held, 3000 + held),) * 3)
+    for window in shown:
+        assert isinstance(window, Image)
+        assert window.ref.window
+        chip = decode_resized(cut_chip(path, window.ref.window[1:5]), DecodeSettings(48, "bilinear", MOST, fixed))
+        assert np.array_equal(window.pixels, chip.pixels)
+        assert window.repairs == (*["offset_removed"] * bool(held), "stretched")
+
+
+def test_bands_of_which_only_some_say_that_they_hold_an_offset_are_refused(tmp_path: Path) -> None:
+    said = Rendering((1, 2, 3), product="sentinel-2-l2a")
+    reason = refused(write_sentinel_2(tmp_path, 1000, ("05.09", "", "05.09")), said)
+    assert "B03.tif: TIFF that does not show whether its values hold the offset" in reason
+    assert "only some hold an offset" in refused(write_sentinel_2(tmp_path, 0, ("", "05.09", "05.09")), said)

@@ -93,6 +93,20 @@ def test_samples_of_other_kinds_are_shown_like_chips(kind: str, bands: int, tmp_
     check_like_chips(path, read(path, rendering=rendering), rendering)
 
 
+def test_windows_of_a_scene_share_its_percentiles(tmp_path: Path) -> None:
+    values = samples(170, 210) + 1
+    values[:, :64, :64] = 0
+    path = write_scene(tmp_path / "scene.tif", values, tile=32, nodata=0)
+    said = Rendering((3, 2, 1), percentiles=((2, 98), (0, 100), (5, 95.5)))
+    with rasterio.open(path) as file:
+        bands = [band.compressed() for band in file.read((3, 2, 1), masked=True)]
+    ends = zip(bands, said.percentiles, strict=True)
+    stretch = tuple(tuple(np.percentile(*of_band, method="nearest").tolist()) for of_band in ends)
+    shown = read(path, Grid(64, 40, 0), said)
+    check_like_chips(path, shown, Rendering((3, 2, 1), stretch))
+    assert all("stretched" in window.repairs for window in images(shown))
+
+
 def test_a_picture_needs_no_flag(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "scene.tif", samples(100, 130, 3, "uint8"), tile=64, photometric="RGB")
     shown = read(path, rendering=NO_RENDERING)

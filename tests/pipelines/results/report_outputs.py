@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +34,11 @@ _PREDICTIONS = pa.schema(
     ]
 )
 _FAILURES = pa.schema([(name, pa.string()) for name in ("path", "stage", "error", "message", "fingerprint")])
+
+
+def ask(query: str) -> list[tuple[Any, ...]]:
+    """Return the rows of an SQL query."""
+    return list(duckdb.execute(query).fetchall())
 
 
 def footer(**changed: Any) -> Mapping[str, str]:

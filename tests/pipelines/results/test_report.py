@@ -15,7 +15,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,6 +33,7 @@ from tests.pipelines.results.report_outputs import (
     COLUMNS,
     LABELS,
     THRESHOLDS,
+    ask,
     draw_probabilities,
     failure,
     footer,
@@ -41,6 +41,7 @@ from tests.pipelines.results.report_outputs import (
     write_chips,
     write_output,
 )
+from tests.scene_files import write_scene, write_vrt
 
 
 @pytest.fixture
@@ -83,13 +84,13 @@ def test_counts_at_every_threshold_and_of_every_pair_of_tags_are_those_of_sql(ou
     for place, (label, column) in enumerate(COLUMNS.items()):
         at = tally.histograms[place][::-1].cumsum()[::-1]
         counts = ", ".join(f"count(*) filter ({column} >= {step / BINS})" for step in range(0, BINS + 1, 7))
-        assert at[::7].tolist() == list(duckdb.execute(f"select {counts} {rows}").fetchall()[0])
+        assert at[::7].tolist() == list(ask(f"select {counts} {rows}")[0])
         pairs = ", ".join(f"count(*) filter (list_has_all(tags, ['{label}', '{other}']))" for other in LABELS)
-        assert tally.together[place].tolist() == list(duckdb.execute(f"select {pairs} {rows}").fetchall()[0])
-        reaching = duckdb.execute(f"select count(*) {rows} where {column} >= {THRESHOLDS[place]}").fetchall()[0][0]
+        assert tally.together[place].tolist() == list(ask(f"select {pairs} {rows}")[0])
+        reaching = ask(f"select count(*) {rows} where {column} >= {THRESHOLDS[place]}")[0][0]
         assert (tally.reaching[place], tally.tagged[place]) == (reaching, reaching)
     assert tally.rows == 400
-    assert tally.untagged == duckdb.execute(f"select count(*) {rows} where len(tags) = 0").fetchall()[0][0]
+    assert tally.untagged == ask(f"select count(*) {rows} where len(tags) = 0")[0][0]
 
 
 def test_failures_are_counted_by_reason_with_examples(output: Path) -> None:
@@ -115,7 +116,7 @@ def test_the_images_are_those_at_the_ends_and_at_the_threshold(output: Path) -> 
             ("just over", "asc", f"where {column} >= {THRESHOLDS[place]}"),
             ("just under", "desc", f"where {column} < {THRESHOLDS[place]}"),
         ):
-            expected = duckdb.execute(f"select {column} {rows} {where} order by 1 {order} limit 12").fetchall()
+            expected = ask(f"select {column} {rows} {where} order by 1 {order} limit 12")
             most = sorted(of[kind], reverse=order == "desc")
             assert 6 <= len(most) <= 12
             assert most == [value for (value,) in expected][: len(most)], kind
@@ -168,6 +169,71 @@ def test_thumbnails_have_the_repaired_colours_of_files_members_and_windows(tmp_p
     assert np.abs(pixels - np.array([[200, 120, 40]] * 3 + [[10, 20, 200], [200, 120, 40]])).max() < 6
 
 
+def test_paths_that_lead_nowhere_are_named_and_keep_no_page_from_being_made(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").write_bytes(b"no zip")
+    paths = [
+        "gs:///x.tar::a.jpg",
+        f"{tmp_path}/x.zip::a.jpg",
+        f"{tmp_path}#xywh=0,0,9,9",
+        "//odd\\udcff.jpg",
+        "\0",
+    ]
+    write_output(tmp_path / "out", [prediction(path, [0.5] * 4) for path in paths if path != "\0"])
+
+    made = thumbnails.make_thumbnails(dict.fromkeys(paths, ""), look(tmp_path / "out").footer)
+
+    assert list(made) != []
+    assert all(made[path].problem and not made[path].picture for path in paths)
+    assert make(tmp_path / "out", tmp_path / "x.html") == 0
+
+
+def test_originals_of_relative_paths_are_found_where_they_are_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [path] = write_chips(tmp_path / "old", 1)
+    row = prediction(path, [0.9] * 4) | {"path": "chip_0.jpg"}
+    write_output(tmp_path / "out", [row], metadata=footer(relative=True))
+    monkeypatch.chdir(tmp_path / "old")
+
+    problem = look(tmp_path / "out", images=1).thumbnails["chip_0.jpg"].problem
+    assert problem == "its path is relative to a folder that no run names: say --relative_to"
+    manifest = tmp_path / "out" / "runs" / "a.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"options": {"relative_to": f"{tmp_path}/old"}}))
+    assert look(tmp_path / "out", images=1).thumbnails["chip_0.jpg"].picture
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert look(tmp_path / "out", images=1).thumbnails["chip_0.jpg"].problem == "the original is gone"
+    assert make(tmp_path / "out", tmp_path / "x.html", "--relative_to", f"{tmp_path}/new/") == 0
+    [image] = described(tmp_path / "x.html")["images"]
+    assert (image["path"], image["link"], image["problem"]) == ("chip_0.jpg", f"file://{tmp_path}/new/chip_0.jpg", "")
+
+    write_output(tmp_path / "absolute", [])
+    assert make(tmp_path / "absolute", tmp_path / "x.html", "--relative_to", "/a") == 2
+    assert "--relative_to /a: the paths of" in capsys.readouterr().err
+
+
+def test_windows_of_scenes_of_several_files_have_thumbnails(tmp_path: Path) -> None:
+    for name, value in (("red+1.tif", 200), ("green.tif", 120), ("blue.tif", 40)):
+        write_scene(tmp_path / name, np.full((1, 64, 64), value, np.uint8), tile=64)
+    write_vrt(tmp_path / "all.vrt", ["red+1.tif", "green.tif", "blue.tif"])
+    (tmp_path / "deep").mkdir()
+    write_vrt(tmp_path / "deep" / "far.vrt", [f"{tmp_path}/green.tif"] * 3)
+    names = ["red+1.tif+green.tif+blue.tif", "all.vrt", "red+1.tif+gone.tif+blue.tif", "deep/far.vrt"]
+    paths = [f"{tmp_path}/{name}#xywh=0,0,64,64" for name in names]
+    rows = [prediction(path, [0.5] * 4, fingerprint="") for path in paths]
+    shown = {"bands": [1, 2, 3], "stretch": [[0, 255]] * 3}
+    grid = {"tile": 64, "stride": 64, "min_valid": 0.0, "edge": "pad"}
+    write_output(tmp_path / "out", rows, metadata=footer(grid=grid, rendering=shown))
+
+    made = look(tmp_path / "out", images=10).thumbnails
+
+    for path in paths[:2]:
+        pixels = np.asarray(Image.open(io.BytesIO(made[path].picture)))
+        assert np.abs(pixels.mean(axis=(0, 1)) - (200, 120, 40)).max() < 3
+    assert made[paths[2]].problem == "the original is gone"
+    assert "which lies neither beside nor below it" in made[paths[3]].problem
+    assert "--allow_vrt" not in made[paths[3]].problem
+
+
 def test_originals_are_fetched_within_a_budget_of_bytes(tmp_path: Path) -> None:
     paths = write_chips(tmp_path / "chips", 10)
     size = os.path.getsize(paths[0])
@@ -180,6 +246,17 @@ def test_originals_are_fetched_within_a_budget_of_bytes(tmp_path: Path) -> None:
     assert {one.problem for one in made.values() if not one.picture} == {
         f"not fetched: all originals together exceed {int(4.5 * size):,} bytes"
     }
+
+
+def test_storage_that_does_not_answer_does_not_keep_a_report_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thumbnails, "_SECONDS", 0.0)
+    paths = write_chips(tmp_path / "chips", 3)
+
+    made = thumbnails.make_thumbnails(dict.fromkeys(paths, ""), look(write_output(tmp_path / "out", [])).footer)
+
+    assert {one.problem for one in made.values()} == {"not fetched: the originals take too long"}
 
 
 def test_labels_give_the_measures_of_evaluate(tmp_path: Path) -> None:
@@ -229,6 +306,16 @@ def test_an_output_of_an_older_version_is_reported_without_what_it_lacks(tmp_pat
     assert described(tmp_path / "x.html")["rows"] == 1
 
 
+def test_nulls_where_no_run_writes_any_are_nothing(tmp_path: Path) -> None:
+    nulls = dict.fromkeys(("tags", "repairs", "source", "width", "height", "fingerprint", "run"))
+    rows = [prediction("/gone/1.jpg", [0.9] * 4, **nulls), prediction("/gone/2.jpg", [0.9] * 4, repairs=[None])]
+    write_output(tmp_path / "out", rows, [dict.fromkeys(("path", "stage", "error", "message", "fingerprint"))])
+
+    assert make(tmp_path / "out", tmp_path / "x.html") == 0
+    page = described(tmp_path / "x.html")
+    assert (page["rows"], page["untagged"], page["repairs"]) == (2, 1, [])
+
+
 def test_an_output_without_rows_and_one_of_failures_are_reported(tmp_path: Path) -> None:
     write_output(tmp_path / "empty", [])
     write_output(tmp_path / "failed", [], [failure("/gone/1.jpg")])
@@ -272,7 +359,7 @@ class Elements(HTMLParser):
 EVIL = "</script><script>alert(1)</script><img src=//x onerror=alert(1)><!--\"'&$title\u202e\n"
 
 
-def test_names_of_strangers_are_data_on_the_page(output: Path, tmp_path: Path) -> None:
+def test_names_of_strangers_are_data_in_a_report(output: Path, tmp_path: Path) -> None:
     columns = {**COLUMNS, EVIL: "p_road"}
     del columns["road"]
     labels = [EVIL if label == "road" else label for label in LABELS]
@@ -294,7 +381,7 @@ def test_names_of_strangers_are_data_on_the_page(output: Path, tmp_path: Path) -
     assert EVIL in [tag["key"] for tag in page["tags"]]
 
 
-def test_a_report_may_run_its_own_scripts_and_reach_nothing(output: Path, tmp_path: Path) -> None:
+def test_the_page_of_a_report_may_run_its_own_script_and_reach_nothing(output: Path, tmp_path: Path) -> None:
     assert make(output, tmp_path / "x.html") == 0
 
     page = (tmp_path / "x.html").read_text()
@@ -314,6 +401,7 @@ def test_a_report_may_run_its_own_scripts_and_reach_nothing(output: Path, tmp_pa
     [
         ("/a b/ü#1.jpg", "file:///a%20b/%C3%BC%231.jpg"),
         ("/a/scene.tif#xywh=0,0,256,256", "file:///a/scene.tif"),
+        ("/a/b+1.tif+green.tif+blue.jp2#xywh=0,0,256,256", "file:///a/b%2B1.tif"),
         ("gs://bucket/x.zip::in/a.jpg", "https://storage.cloud.google.com/bucket/x.zip"),
         ("s3://bucket/a&b/1.jpg", "https://s3.console.aws.amazon.com/s3/object/bucket?prefix=a%26b%2F1.jpg"),
         ("hdfs://host/a.jpg", ""),
@@ -340,6 +428,8 @@ def _break(output: Path, how: str) -> None:
         write_output(output, [], metadata=footer(bundle="c" * 64), name="c")
     elif how == "not a number":
         write_output(output, [prediction("/gone/1.jpg", [float("nan")] * 4)], name="c")
+    elif how == "without a path":
+        write_output(output, [prediction("/gone/1.jpg", [0.1] * 4) | {"path": None}], name="c")
     elif how == "unknown tag":
         write_output(output, [prediction("/gone/1.jpg", [0.1] * 4, tags=["x"])], name="c")
     elif how == "bad manifest":
@@ -356,6 +446,7 @@ def _break(output: Path, how: str) -> None:
         ("foreign", "scenetags did not write"),
         ("of two models", "holds predictions made with several models; keep each in a folder of its own"),
         ("not a number", "holds a probability that is none, so scenetags did not write it"),
+        ("without a path", "holds a row without a path"),
         ("unknown tag", "holds a tag that is no label of its model"),
         ("bad manifest", "a.json is not a manifest"),
         ("empty", "has no predictions/*.parquet"),
@@ -381,11 +472,11 @@ def test_an_output_that_cannot_be_read_as_a_whole_is_one_line(
         (["out", "--html=x.pdf"], "--html x.pdf is not a local .html file"),
         (["out", "--html=gs://b/x.html"], "--html gs://b/x.html is not a local .html file"),
         (["out", "--html=gone/x.html"], "--html gone/x.html: the folder does not exist; create it first"),
-        (["out", "--html=x.html", "--images=2000"], "2000 is too large; the maximum is 1500"),
+        (["out", "--html=x.html", "--images=2000"], "2000 is too large; the maximum is 1000"),
         (["out", "--html=x.html", "--labels=gone.csv"], "gone.csv: No such file or directory"),
     ],
 )
-def test_flags_that_cannot_be_carried_out_are_one_line(
+def test_flags_of_a_report_that_cannot_be_carried_out_are_one_line(
     flags: Sequence[str],
     said: str,
     output: Path,

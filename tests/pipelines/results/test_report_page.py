@@ -5,20 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import tarfile
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import duckdb
 import pytest
 
-from pipelines import report
-from tests.browser import Browser, browse
+from pipelines import report, retag
+from tests.browser import Browser
 from tests.pipelines.results.report_outputs import (
     COLUMNS,
     LABELS,
+    ask,
     draw_probabilities,
     failure,
     prediction,
@@ -59,13 +58,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_once(tmp_path_factory, "report", _make)
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browse(tmp_path_factory.mktemp("profile")) as browser:
-        browser.resize(1280, 900)
-        yield browser
-
-
 @pytest.fixture
 def opened(browser: Browser, made: Path) -> Iterator[Opened]:
     browser.requests.clear()
@@ -78,7 +70,7 @@ def opened(browser: Browser, made: Path) -> Iterator[Opened]:
 
 
 def count(opened: Opened, where: str) -> int:
-    return int(duckdb.execute(f"select count(*) {opened.rows} where {where}").fetchall()[0][0])
+    return int(ask(f"select count(*) {opened.rows} where {where}")[0][0])
 
 
 def effect(browser: Browser) -> list[str]:
@@ -214,9 +206,25 @@ def test_what_is_shown_is_saved(opened: Opened) -> None:
     assert (len(bins), sum(bins)) == (1001, CHIPS)
     _, text = saved(browser, "#failures-csv")
     assert len(list(csv.reader(io.StringIO(text)))) == 3
+    browser.click('#kinds [data-kind="just over"]')
     for name in ("tags", "chart", "images", "together"):
         kind, text = saved(browser, f"#{name}-png")
         assert (kind, text[1:4]) == ("image/png", "PNG"), name
+
+
+def test_thresholds_that_are_saved_are_those_that_retag_takes(opened: Opened, tmp_path: Path) -> None:
+    browser = opened.browser
+    browser.open(opened.page, "#tag=road&t.road=0.35&t.=water=0.9")
+    text = saved(browser, "#tags-csv")[1].removeprefix("\ufeff")
+    counted = {row["tag"]: row["images at it"] for row in csv.DictReader(io.StringIO(text))}
+    (tmp_path / "thresholds.json").write_text(saved(browser, "#save")[1])
+    shutil.copytree(opened.page.parent / "out", tmp_path / "out")
+
+    assert retag.main([str(tmp_path / "out"), "--thresholds", str(tmp_path / "thresholds.json")]) == 0
+
+    rows = f"from read_parquet('{tmp_path}/out/predictions/*.parquet')"
+    found = ask(f"select tag, count(*) from (select unnest(tags) as tag {rows}) group by tag")
+    assert {("'" if tag.startswith("=") else "") + tag: str(images) for tag, images in found} == counted
 
 
 def test_labels_are_compared_at_the_moved_threshold(browser: Browser, made: Path) -> None:
@@ -225,10 +233,10 @@ def test_labels_are_compared_at_the_moved_threshold(browser: Browser, made: Path
     told = dict(zip(*[iter(effect(browser))] * 2, strict=True))
     number = "regexp_extract(path, 'chip_([0-9]+)', 1)::int"
     known = f"from read_parquet('{made}/out/predictions/*.parquet') where path like '%chip_%' and {number} < 500"
-    [(hits, bearing, having)] = duckdb.execute(
+    [(hits, bearing, having)] = ask(
         f"select count(*) filter (p_road >= 0.35 and {number} % 3 <> 0), count(*) filter (p_road >= 0.35), "
         f"count(*) filter ({number} % 3 <> 0) {known}"
-    ).fetchall()
+    )
     assert told["precision"] == f"{hits / bearing:.3f}"
     assert told["recall"] == f"{hits / having:.3f}"
     assert told["F2"] == f"{5 * hits / (4 * having + bearing):.3f}"
@@ -246,34 +254,10 @@ def test_nothing_is_wider_than_the_window(width: int, browser: Browser, made: Pa
     browser.resize(1280, 900)
 
 
-@pytest.fixture(scope="session")
-def axe(pytestconfig: pytest.Config) -> str:
-    """Fetch axe-core, which finds what a screen reader or weak eyes cannot use, and keep it for later sessions."""
-    cache = Path(str(pytestconfig.cache.mkdir("axe-core"))) if pytestconfig.cache else None
-    if cache is None:
-        pytest.skip("pytest has no cache to keep axe-core in")
-    script = cache / "axe.min.js"
-    if not script.exists():
-        try:
-            command = ["npm", "pack", "axe-core@4.10.3", "--silent", f"--pack-destination={cache}"]
-            subprocess.run(command, check=True, capture_output=True, timeout=30)
-        except (OSError, subprocess.SubprocessError) as error:
-            pytest.skip(f"axe-core cannot be fetched from npm: {error}")
-        with tarfile.open(next(cache.glob("axe-core-*.tgz"))) as packed:
-            member = packed.extractfile("package/axe.min.js")
-            assert member
-            script.write_bytes(member.read())
-    return script.read_text()
-
-
-def test_axe_finds_nothing_serious_in_light_and_dark(axe: str, browser: Browser, made: Path) -> None:
-    for dark in (False, True):
+def test_axe_finds_nothing_serious_in_a_report(axe: str, browser: Browser, made: Path) -> None:
+    for dark in (True, False):
         browser.resize(1280, 900, dark)
-        browser.open(made / "labelled.html")
-        browser.run(f"{axe};0")
-        browser.click("#grid button")
-        found = browser.run(
-            "axe.run().then(({ violations }) => violations.map(({ id, impact, nodes }) => [id, impact, nodes[0].html]))"
-        )
-        assert [one for one in found if one[1] in ("serious", "critical")] == []
-    browser.resize(1280, 900)
+        browser.open(made / "labelled.html", "#tag=road&t.road=0.35&kind=missed")
+        assert browser.serious(axe) == []
+    browser.click("#grid button")
+    assert browser.serious(axe) == []

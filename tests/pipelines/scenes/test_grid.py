@@ -99,8 +99,18 @@ def test_a_grid_is_read_from_json_again() -> None:
 @pytest.mark.parametrize(
     "described",
     [None, {}, {"tile": 256}, {"tile": 0, "stride": 0}, {"tile": "1", "stride": 1}, {"tile": 1, "stride": 1, "x": 1}]
-    + [{**Grid(16, 16).described(), **wrong} for wrong in ({"edge": "x"}, {"min_valid": 2}, {"min_valid": True})],
+    + [
+        {**Grid(16, 16).described(), **wrong}
+        for wrong in ({"edge": "x"}, {"min_valid": 2}, {"min_valid": True}, {"clear": 2})
+    ],
 )
 def test_a_malformed_grid_is_refused(described: object) -> None:
     with pytest.raises(ValueError, match="grid"):
         read_grid(described)
+
+
+def test_a_grid_of_clear_windows_is_another_one() -> None:
+    grid = Grid(64, 64, clear=0.25)
+    assert read_grid(grid.described()) == grid
+    assert str(grid).endswith(" --mask=udm2:clear>=0.25")
+    assert "clear" not in Grid(64, 64).described()

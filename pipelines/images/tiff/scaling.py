@@ -1,0 +1,102 @@
+"""Whether the values of a product hold an offset that only some of its files have: by metadata, or by the values.
+
+Never by the date or the name of a file: archives are processed anew, and some providers remove the offset.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.images.layout import UntrustedColoursError
+from pipelines.images.products import PRODUCTS
+
+_BASELINE = re.compile(rb'<Item name="PROCESSING_BASELINE">\s*(\d{1,2}\.\d{1,2})\s*</Item>')
+_ROLE = re.compile(rb'<Item\b([^<>]{0,200})\brole="(offset|scale)"[^<>]{0,200}>([^<]{1,60})</Item>')
+_SAMPLE = re.compile(rb'sample="(\d{1,4})"')
+_SINCE = 4.0
+"""The processing baseline of Sentinel-2 from which on values hold the offset."""
+_SCALE = 1e-4
+"""From values to reflectance."""
+
+# Of red, the darkest colour on land and water alike. Without an offset, vegetation, water and shadow are far below 500
+# also as seen from space; with it, no surface is. An offset of 1,000 leaves few values below 900, and the darkest
+# surface below 1,500; without one, values begin there only in scenes of nothing but clouds, snow or bright sand, and
+# these begin at 1,500 and more.
+_WITHOUT_PERCENT, _WITHOUT_BELOW = 1, 500
+_WITH_PERCENT, _WITH_LEAST, _WITH_BELOW = 0.1, 900, 1500
+_SCENE_VALUES = 100_000
+"""Fewer do not show what the darkest surfaces of a scene are."""
+
+
+def read_offset(metadata: bytes, product: str, bands: Sequence[int]) -> int | None:
+    """Return the offset of a file's values as its metadata state it; None if they do not, 0 if the product has none.
+
+    Args:
+      metadata: GDAL's, in XML; empty if there is none.
+      product: of the file.
+      bands: numbers of those that are red, green and blue, from 0.
+
+    Raises:
+      UntrustedColoursError: they state what the product does not have.
+    """
+    known = PRODUCTS[product].offset
+    if not known:
+        return 0
+    stated = {_stated(metadata, band) for band in bands}
+    if stated != {None}:
+        if not stated <= {0, known} or len(stated) > 1:
+            raise UntrustedColoursError(
+                f"TIFF whose metadata state another scale or offset than {product} has", "say --bands and --stretch"
+            )
+        return next(iter(stated))
+    baseline = _BASELINE.search(metadata)
+    return known * (float(baseline[1]) >= _SINCE) if baseline else None
+
+
+def find_offset(red: NDArray[Any], product: str, *, of_scene: bool) -> int:
+    """Return the offset of a file's values.
+
+    Args:
+      red: those of the red band that hold data.
+      product: of the file.
+      of_scene: whether they are of a whole scene, which has dark surfaces somewhere, or of a chip.
+
+    Raises:
+      UntrustedColoursError: the values do not show it.
+    """
+    known = PRODUCTS[product].offset
+    if len(red):
+        low, lower = np.percentile(red, (_WITHOUT_PERCENT, _WITH_PERCENT))
+        if low < _WITHOUT_BELOW:
+            return 0
+        if of_scene and len(red) >= _SCENE_VALUES and _WITH_LEAST <= lower < _WITH_BELOW:
+            return known
+    [(low, high), *_] = PRODUCTS[product].stretch
+    raise UntrustedColoursError(
+        f"TIFF that does not show whether its values hold the offset of {known:,} of {product}: neither its metadata "
+        "nor its darkest values say it",
+        f"say --stretch {low + known:.0f}:{high + known:.0f} if they do, --stretch {low:.0f}:{high:.0f} if not",
+    )
+
+
+def _stated(metadata: bytes, band: int) -> int | None:
+    """Return the offset of a band, in steps of its values, from its scale and offset; -1 if it is of another scale."""
+    found = dict[bytes, float]()
+    for match in _ROLE.finditer(metadata):
+        sample = _SAMPLE.search(match[0])
+        if sample and int(sample[1]) == band:
+            try:
+                found[match[2]] = float(match[3])
+            except ValueError:
+                return -1
+    scale, offset = found.get(b"scale", 1.0), found.get(b"offset", 0.0)
+    if (scale, offset) == (1.0, 0.0):
+        return None
+    if abs(scale / _SCALE - 1) > 1e-3:
+        return -1
+    return round(-offset / scale)

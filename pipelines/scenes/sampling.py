@@ -1,0 +1,204 @@
+"""Look for what only the values of a whole scene say: their percentiles, and whether they hold an offset.
+
+What is found depends on nothing but the bytes of the scene, so that everyone who opens it finds the same.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from math import isqrt, prod
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines import storage
+from pipelines.images import decode_part, decode_values
+from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UntrustedColoursError
+from pipelines.images.parts import Box, Data
+from pipelines.images.products import Stretch
+from pipelines.images.rendering import PERCENT, is_range
+from pipelines.images.tiff.overviews import divide_overviews
+from pipelines.images.tiff.parts import DividedTiff
+from pipelines.images.tiff.rasters import Raster, find_raster
+from pipelines.images.tiff.scaling import find_offset
+from pipelines.scenes.fetching import fetch_spans
+from pipelines.scenes.grid import Grid
+from pipelines.scenes.pages import Pages
+from pipelines.scenes.scene import Scene, as_listed
+
+_LEAST_PIXELS = 1 << 18
+"""Of an overview: fewer do not show the scene."""
+_LEAST_BLOCKS, _MOST_BLOCKS = 4, 64
+_MOST_PIXELS = 1 << 23
+"""Of all blocks that are read, unless the least number of them have more."""
+_MOST_BLOCK = 1 << 24
+"""Pixels of a strip or tile; larger ones would take more memory than all else that a scene takes."""
+_MOST_VALUES = 1 << 19
+"""Of a colour, of which percentiles are computed."""
+
+_DECODING = threading.Lock()
+"""Many scenes are opened at once, but their memory is not in the budget of images: one block is decoded at a time."""
+
+_T = TypeVar("_T")
+
+_COLOURS = ("red", "green", "blue")
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let the block decode a part of a scene that is being opened."""
+    with _DECODING:
+        yield
+
+
+def settle(scene: Scene, grid: Grid, red: Scene | None = None) -> Scene:
+    """Look for how a scene becomes pictures, where that depends on the values of all of it.
+
+    Args:
+      scene: that is one file.
+      grid: of the windows.
+      red: settled, if the scene is green or blue of a scene whose bands are files of their own.
+
+    Raises:
+      ImageError: the values do not say it, or cannot be decoded.
+      OSError: they cannot be fetched.
+    """
+    image, rendering = scene.image, scene.rendering
+    raster = find_raster(image.directory, rendering) if isinstance(image, DividedTiff) else None
+    if not isinstance(image, DividedTiff) or raster is None or raster.is_settled:
+        return scene
+    is_larger = max(image.width, image.height) > grid.tile
+    if raster.percentiles and not is_larger:
+        raise UntrustedColoursError(
+            "raster no larger than a window: percentiles are those of a scene", "give values, e.g. --stretch 0:3000"
+        )
+    if raster.offset is None and red and red.rendering.offset is not None:
+        # Red is the darkest on land and water alike; other colours do not tell.
+        return scene._replace(rendering=red.rendering)
+    pages = Pages(partial(storage.read_range, scene.ref.path, fingerprint=scene.ref.fingerprint), scene.ref.size)
+    mask = scene.mask if isinstance(scene.mask, DividedTiff) else None
+    with as_listed(scene.ref):
+        values = _look(raster, pages, image, mask)
+    if raster.percentiles:
+        names = _COLOURS if len(values) == len(_COLOURS) else ("its band",)
+        stretch = [_find_range(*given) for given in zip(values, raster.percentiles, names, strict=True)]
+        return scene._replace(rendering=rendering._replace(stretch=_of_all(stretch), percentiles=()))
+    found = raster.shifted(find_offset(values[0], raster.product, of_scene=is_larger and red is None))
+    return scene._replace(rendering=rendering._replace(stretch=_of_all(found.stretch), offset=found.offset))
+
+
+def _of_all(stretch: Sequence[tuple[float, float]]) -> Stretch:
+    """Return ranges of red, green and blue, given those of these or of the only band."""
+    return tuple(stretch) * (len(_COLOURS) // len(stretch))
+
+
+def _find_range(values: NDArray[Any], percentiles: tuple[float, float], colour: str) -> tuple[float, float]:
+    if not len(values):
+        raise UntrustedColoursError(
+            "scene of which no pixel that was looked at holds data: its percentiles are unknown",
+            "give values, e.g. --stretch 0:3000",
+        )
+    # Values that are there, so that they can be given to --stretch as they are.
+    low, high = (value.item() for value in np.percentile(values, percentiles, method="nearest"))
+    if not is_range(low, high):
+        lower, higher = (f"{PERCENT}{percent:g}" for percent in percentiles)
+        raise UntrustedColoursError(
+            f"scene of which {lower} and {higher} of {colour} are {low:g} and {high:g}: nothing would be seen",
+            "give values, e.g. --stretch 0:3000",
+        )
+    return low, high
+
+
+def _look(raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff | None) -> list[NDArray[Any]]:
+    """Return values of each colour, from the smallest overview that shows the scene, or from the scene itself."""
+    overviews = [
+        (overview, of_overview)
+        for overview, of_overview in divide_overviews(pages, image)
+        # Programs can make overviews and fill them later.
+        if overview.width * overview.height >= _LEAST_PIXELS
+        and any(overview.grid.sizes)
+        and prod(overview.block) <= _MOST_BLOCK
+    ]
+    for overview, of_overview in sorted(overviews, key=lambda found: found[0].width):
+        with suppress(DamagedImageError):
+            return _sample(raster, pages, overview, of_overview)
+    if prod(image.block) > _MOST_BLOCK:
+        raise ImageTooLargeError(
+            f"scene in {image.grid.what}s of {prod(image.block):,} pixels: more than {_MOST_BLOCK:,} are not decoded "
+            "to look at its values",
+            "give values, e.g. --stretch 0:3000, or rewrite it in tiles, e.g. with gdal_translate -of COG",
+        )
+    return _sample(raster, pages, image, mask)
+
+
+def _sample(raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff | None) -> list[NDArray[Any]]:
+    """Return values of each colour that hold data."""
+    boxes = _choose_blocks(image, raster.bands[0])
+    bands = raster.bands if image.is_separate else ()
+    # Odd, so that it does not pick the same few columns of all rows.
+    step = sum(box.width * box.height for box in boxes) // _MOST_VALUES | 1
+    found: list[list[NDArray[Any]]] = [[] for _ in raster.bands]
+    for box in boxes:
+        hidden = _read_mask(mask, box, pages) if mask else np.zeros((box.height, box.width), np.bool_)
+        part = image.find_part(box, bands)
+        data = image.write_part(part, fetch_spans(part.spans, lambda start, length: pages[start : start + length]))
+        if data is None:
+            continue
+        for hole in part.holes:
+            hidden[hole.within(part.box)] = True
+        with one_at_a_time():
+            for colour, top, samples, lacks in decode_values(data, raster, _MOST_BLOCK):
+                lacks |= hidden[top : top + len(samples)]
+                if samples.dtype.kind == "f":
+                    lacks |= ~np.isfinite(samples)
+                found[colour].append(samples[~lacks][::step])
+    return [np.concatenate(values) if values else np.zeros(0) for values in found]
+
+
+def _read_mask(mask: DividedTiff, box: Box, pages: Data) -> NDArray[np.bool_]:
+    """Return which pixels a mask hides: bool[rows, columns]."""
+    part = mask.find_part(box)
+    data = mask.write_part(part, fetch_spans(part.spans, lambda start, length: pages[start : start + length]))
+    if data is None:
+        return np.ones((box.height, box.width), np.bool_)
+    with one_at_a_time():
+        decoded = decode_part(data, max_pixels=part.box.width * part.box.height)
+    hidden: NDArray[np.bool_] = decoded.pixels[..., 0] == 0
+    for hole in part.holes:
+        hidden[hole.within(part.box)] = True
+    return hidden[box.within(part.box)]
+
+
+def _choose_blocks(image: DividedTiff, band: int) -> list[Box]:
+    """Return the pixels of some blocks that are evenly spread over those that the file holds.
+
+    Args:
+      image: it is divided into blocks.
+      band: number of one that is needed, from 0.
+    """
+    (width, height), grid = image.block, image.grid
+    across = -(-image.width // width)
+    begin = band * across * grid.down if grid.number > across * grid.down else 0
+    held = []
+    for row in range(grid.down):
+        sizes = grid.sizes[begin + row * across : begin + (row + 1) * across]
+        if columns := [column for column, size in enumerate(sizes) if size]:
+            held.append((row, columns))
+    most = min(_MOST_BLOCKS, max(_LEAST_BLOCKS, _MOST_PIXELS // (width * height)))
+    in_row = min(across, isqrt(most))
+    return [
+        Box(left, top, min(left + width, image.width), min(top + height, image.height))
+        for row, columns in _spread(held, most // in_row)
+        for left, top in ((column * width, row * height) for column in _spread(columns, in_row))
+    ]
+
+
+def _spread(items: Sequence[_T], most: int) -> Sequence[_T]:
+    """Return so many items at most, evenly spread."""
+    if len(items) <= most:
+        return items
+    return [items[(2 * number + 1) * len(items) // (2 * most)] for number in range(most)]
