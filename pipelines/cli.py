@@ -41,6 +41,7 @@ COMMANDS = {
     "ddl": Command("pipelines.ddl", "print the statement that loads an output into a database"),
     "map": Command("pipelines.map", "put the tagged windows of scenes on a map"),
     "retag": Command("pipelines.retag", "choose the tags of an output anew, without the model"),
+    "compare": Command("pipelines.compare", "find what changed from one output to another", "scenetags[results]"),
     "train": Command("model.train", "train a model on labelled images and export a bundle", "scenetags[train]"),
     "evaluate": Command("model.evaluate", "measure predictions against labels"),
 }

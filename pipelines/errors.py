@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
     STOPPED = 1
     WRONG_USAGE = 2
     TOO_MANY_FAILURES = 3
+    TOO_MANY_CHANGES = 3
     UNBALANCED = 4
 
 

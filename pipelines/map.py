@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pipelines import storage
 from pipelines.commandline.files import check_named, open_named
 from pipelines.commandline.parser import Parser, UsageError, between, print_error
 from pipelines.commandline.printing import show, to_output
@@ -18,12 +19,15 @@ if TYPE_CHECKING:
     from pipelines.output.footers import Footer
     from pipelines.results.footprints import Counts
     from pipelines.results.outputs import Output
+    from pipelines.results.rasters import Unreadable
 
 _DESCRIPTION = """\
 Put the windows of scenes on a map: where they lie, and how probable tags are in them.
 
 The page shows them coloured by the probability of a tag, with a slider for the threshold, which begins at the model's.
 It is one file that needs no network, and shows up to a million windows. GeoJSON is for other programs, and for more.
+Rasters are cloud-optimized GeoTIFFs, one per scene: the probability of each tag is a band, in the scene's own reference
+system, with a pixel per stride. To know how a scene lies, its first bytes are read again.
 """
 
 _EPILOG = """\
@@ -31,8 +35,10 @@ examples:
   scenetags map tagged/ --html map.html
   scenetags map gs://results/amazon --tag road --tag habitation --html roads.html
   scenetags map tagged/ --tag road --min_probability 0.5 --geojson roads.geojson
+  scenetags map tagged/ --tag road --cog roads/
 
-exit codes: 0 done, 2 wrong usage, or an output without windows of scenes, 130 interrupted by Ctrl-C.
+exit codes: 0 done, 2 wrong usage, or an output without windows of scenes, 3 a scene could not be read, so it has no
+raster, 130 interrupted by Ctrl-C.
 """
 
 _NAME = "scenetags map"
@@ -46,10 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
         _check(flags)
-        _map(flags)
+        return _map(flags)
     except ScenetagsError as error:
         return print_error(_NAME, error)
-    return ExitCode.DONE
 
 
 def _parser() -> Parser:
@@ -64,6 +69,16 @@ def _parser() -> Parser:
     )
     parser.add_argument("--html", metavar="FILE.html", help="write a page")
     parser.add_argument("--geojson", metavar="FILE.geojson", help="write a feature per window; - for standard output")
+    parser.add_argument(
+        "--cog",
+        metavar="FILE.tif|FOLDER",
+        help="write a raster of each scene; a folder gets files that are named like the scenes",
+    )
+    parser.add_argument(
+        "--merge",
+        choices=("mean", "max"),
+        help="what a pixel of a raster is where windows overlap: their mean or the most probable one (default: mean)",
+    )
     parser.add_argument(
         "--min_probability",
         type=between(0, 1),
@@ -81,14 +96,29 @@ def _parser() -> Parser:
 
 
 def _check(flags: argparse.Namespace) -> None:
-    if not flags.html and not flags.geojson:
-        raise UsageError("nothing to write", "give --html FILE.html or --geojson FILE.geojson")
+    if not flags.html and not flags.geojson and not flags.cog:
+        raise UsageError("nothing to write", "give --html FILE.html, --geojson FILE.geojson or --cog FOLDER")
     if flags.html:
         check_named("--html", flags.html, (".html", ".htm"))
     if flags.geojson not in (None, "-"):
         check_named("--geojson", flags.geojson, (".geojson", ".json"))
     if flags.basemap is not None:
         _check_basemap(flags.basemap, flags.html)
+    if flags.cog:
+        _check_rasters(flags)
+    elif flags.merge:
+        raise UsageError("--merge has no meaning without --cog")
+
+
+def _check_rasters(flags: argparse.Namespace) -> None:
+    path = flags.cog
+    ending = os.path.splitext(path)[1].lower()
+    if storage.is_remote(path) or (ending not in ("", ".tif", ".tiff") and not os.path.isdir(path)):
+        raise UsageError(f"--cog {path} is neither a local .tif file nor a local folder")
+    if not os.path.isdir(os.path.dirname(path.rstrip(os.sep)) or "."):
+        raise UsageError(f"--cog {path}: the folder that it is in does not exist", "create it first")
+    if flags.min_probability:
+        raise UsageError("--min_probability has no meaning with --cog", "run the command once for each")
 
 
 def _check_basemap(url: str, page: str | None) -> None:
@@ -98,7 +128,7 @@ def _check_basemap(url: str, page: str | None) -> None:
         raise UsageError(f"--basemap {url} is not a URL of tiles", "write e.g. https://HOST/{z}/{x}/{y}.png")
 
 
-def _map(flags: argparse.Namespace) -> None:
+def _map(flags: argparse.Namespace) -> int:
     # Imported here: NumPy and Arrow would make `--help` slow.
     from pipelines.results.footprints import choose_tags
     from pipelines.results.outputs import open_output
@@ -113,6 +143,11 @@ def _map(flags: argparse.Namespace) -> None:
         counts = _write_features(output, footer, tags, flags)
         written = "standard output" if flags.geojson == "-" else flags.geojson
         show(*_describe(written, counts, flags.min_probability), file=stream)
+    if flags.cog:
+        counts, unreadable = _write_rasters(output, footer, tags, flags)
+        show(*_describe(flags.cog, counts, 0), *_describe_unreadable(unreadable), file=stream)
+        return ExitCode.TOO_MANY_FAILURES if unreadable else ExitCode.DONE
+    return ExitCode.DONE
 
 
 def _write_page(output: Output, footer: Footer, tags: Sequence[str], flags: argparse.Namespace) -> Counts:
@@ -139,6 +174,43 @@ def _write_features(output: Output, footer: Footer, tags: Sequence[str], flags: 
             return write_features(footprints, columns, sys.stdout)
     with open_named("--geojson", flags.geojson) as file:
         return write_features(footprints, columns, file)
+
+
+def _write_rasters(
+    output: Output, footer: Footer, tags: Sequence[str], flags: argparse.Namespace
+) -> tuple[Counts, list[Unreadable]]:
+    """Write rasters; return what became of rows, and the scenes that have none."""
+    from pipelines.results.cog import write_cog
+    from pipelines.results.footprints import Counts, read_footprints
+    from pipelines.results.raster_files import name_rasters
+    from pipelines.results.rasters import MEAN, Unreadable, gather_windows, make_rasters
+
+    merge = flags.merge or MEAN
+    windows = gather_windows(read_footprints(output, footer, tags))
+    files = name_rasters(windows.scenes, flags.cog)
+    unreadable = []
+    for file, raster in zip(files, make_rasters(windows, footer, merge), strict=True):
+        if isinstance(raster, Unreadable):
+            unreadable.append(raster)
+            continue
+        try:
+            os.makedirs(os.path.dirname(file) or ".", exist_ok=True)
+            storage.write(os.path.realpath(file), write_cog(raster, tags, footer.bundle, merge))
+        except OSError as error:
+            raise UsageError(f"--cog {file} cannot be written: {error.strerror or error}") from error
+    if len(unreadable) == len(files):
+        first = unreadable[0]
+        remedy = "a raster lies as its scene does, so it must be there"
+        below = ", below this folder: the rows have the paths below predict's --relative_to" * footer.relative
+        raise ScenetagsError(f"{first.scene}: {first.reason}", remedy + below)
+    return windows.counts + Counts(shown=-sum(scene.windows for scene in unreadable)), unreadable
+
+
+def _describe_unreadable(unreadable: Sequence[Unreadable]) -> list[str]:
+    if not unreadable:
+        return []
+    first, windows = unreadable[0], sum(scene.windows for scene in unreadable)
+    return [f"  left out: windows of scenes that cannot be read: {windows:,}, e.g. {first.scene}: {first.reason}"]
 
 
 def _describe(path: str, counts: Counts, min_probability: float) -> list[str]:

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = _parser()
+    parser: argparse.ArgumentParser = _parser()
     flags, others = parser.parse_known_args(argv)
     if others and flags.expression and not others[0].startswith("-"):
         raise UsageError(f"the expression has several words: {flags.expression} {others[0]} ...", "put it in quotes")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pipelines import storage
 from pipelines.commandline.parser import Parser, UsageError, add_switch, print_error
 from pipelines.commandline.printing import announce, log, show
+from pipelines.credentials import url_without_secrets
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.inference.rules import Rules
 from pipelines.supervision import interruption
@@ -93,7 +94,10 @@ def _parser() -> Parser:
 
 
 def _read_group(text: str) -> tuple[str, ...]:
-    labels = next(csv.reader([text]), [])
+    try:
+        labels = next(csv.reader([text], strict=True), [])
+    except csv.Error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a line of CSV: {error}") from None
     if len(set(labels)) < max(2, len(labels)):
         raise argparse.ArgumentTypeError(f"{text!r} does not name two or more different labels")
     return tuple(labels)
@@ -117,11 +121,17 @@ def _retag(flags: argparse.Namespace) -> int:
     run = Retagging(
         *(new_run_name(), output.path, footer.bundle, footer.labels, _thresholds(flags, footer)),
         rules=_checked(rules, footer),
-        options={name: value for name, value in vars(flags).items() if name != "output"},
+        options={
+            "thresholds": flags.thresholds and url_without_secrets(flags.thresholds),
+            "from": flags.bundle and url_without_secrets(flags.bundle),
+        },
     )
     try:
         with temporary_files():
             changes = rehearse_retagging(run) if flags.dry_run else retag(run)
+    except interruption.InterruptedRunError as error:
+        log(f"{_NAME}: {error}; the old tags stay", exit_code=int(error.exit_code))
+        return error.exit_code
     except OSError as error:
         where = f"{error.filename}: " if isinstance(error.filename, str) else ""
         log(

@@ -39,6 +39,30 @@ def refer_stack(paths: Sequence[str], item: Item) -> Listed:
     return _as_scene(ImageRef(name, 0, "", item=item), files)
 
 
+def refer_place(name: str, rendering: Rendering) -> Listed:
+    """Look up a file that lies where a scene lies, given the scene's name: itself, or the first of several files.
+
+    A virtual raster may name files beside and below it alone.
+
+    Args:
+      name: of the scene.
+      rendering: as in `refer_virtual`.
+
+    Raises:
+      ImageError: as `refer_virtual` does.
+      OSError: likewise.
+    """
+    listed = refer(name)
+    if isinstance(listed, Failure):
+        firsts = (refer(name[:end]) for end, character in enumerate(name) if character == "+" and end)
+        return next((first for first in firsts if isinstance(first, ImageRef)), listed)
+    if isinstance(listed, ImageRef) and is_virtual(name):
+        listed = refer_virtual(listed, rendering, ())
+    if isinstance(listed, ImageRef) and listed.stack:
+        return ImageRef(*listed.stack.bands[0])
+    return listed
+
+
 def refer_virtual(ref: ImageRef, rendering: Rendering, trusted: Sequence[str]) -> Listed:
     """Look up the files that a virtual raster names, as far as they are shown.
 

@@ -184,6 +184,8 @@ def _check_choice(run: Run, footer: Footer, holds: str, remedy: str) -> None:
             f"{holds} rows to which `scenetags retag` gave different thresholds",
             "omit --threshold, and new rows get the same; or retag the output with the new one first",
         )
+    if not run.overwrite:
+        remedy = "choose another --output, retag this one with `scenetags retag`, or replace the rows with --overwrite"
     if footer.thresholds != run.thresholds:
         raise OutputError(f"{holds} rows tagged with different thresholds", remedy)
     if footer.rules != run.rules:

@@ -219,7 +219,7 @@ def _with_choice(schema: pa.Schema, run: Retagging) -> pa.Schema:
     """Let the footer say what tags were chosen by, and leave all else in it as it is."""
     metadata: dict[bytes, bytes] = schema.metadata
     footer = json.loads(metadata[FOOTER.encode()])
-    kept = {name: value for name, value in footer.items() if name != "rules"}
+    kept = {name: value for name, value in footer.items() if name not in ("rules", "retagged")}
     chosen = {**kept, "thresholds": list(run.thresholds), **described_choice(run.rules, retagged=True)}
     return schema.with_metadata({**metadata, FOOTER.encode(): json.dumps(chosen).encode()})
 

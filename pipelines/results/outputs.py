@@ -100,8 +100,10 @@ class Output:
                 ("raster flags", first.rendering, footer.rendering),
             ):
                 if one != other:
+                    retag = "choose one for all of them with `scenetags retag`"
                     raise NoOutputError(
-                        f"{self.path} holds predictions made with several {what}", "keep each in a folder of its own"
+                        f"{self.path} holds predictions made with several {what}",
+                        retag if what in ("thresholds", "rules") else "keep each in a folder of its own",
                     )
         if first is None:
             raise NoOutputError(f"{self.path} has no {PREDICTIONS}/*.parquet")

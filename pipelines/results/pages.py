@@ -52,18 +52,36 @@ def fill(parts: Parts, title: str, described: object, data: bytes, pictures: str
     )
 
 
+def fill_static(template: str, styles: Sequence[str], title: str, body: str) -> str:
+    """Make a page without scripts.
+
+    Args:
+      template: name of the file with the places of all that follows.
+      styles: names of files, in order.
+      title: of the page.
+      body: markup, in which what came from strangers is escaped.
+    """
+    style = "".join(map(_part, styles))
+    policy = f"default-src 'none'; style-src '{_hash(style)}'; img-src data:; base-uri 'none'; form-action 'none'"
+    return Template(_part(template)).substitute(
+        title=html.escape(printable(title)), policy=html.escape(policy), style=style, body=body
+    )
+
+
+def _hash(text: str) -> str:
+    """Return the source of a script or style, as a policy names it."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
 def _part(name: str) -> str:
     return resources.files(__package__).joinpath("page", name).read_text("utf-8")
 
 
 def _policy(script: str, style: str, pictures: str) -> str:
     """Allow the page what it needs, and nothing else: above all, no connection."""
-    script_hash, style_hash = (
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, style)
-    )
     allowed = f" img-src {pictures};" if pictures else ""
     return (
-        f"default-src 'none'; script-src 'sha256-{script_hash}'; style-src 'sha256-{style_hash}';{allowed} "
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}';{allowed} "
         "base-uri 'none'; form-action 'none'"
     )
 

@@ -17,6 +17,7 @@ ELLIPSOID, SEMI_MAJOR, SEMI_MINOR, INVERSE_FLATTENING, TO_WGS84 = 2056, 2057, 20
 PROJECTED_TYPE, LINEAR_UNITS, LINEAR_UNIT_SIZE = 3072, 3076, 3077
 
 _PROJECTED, _GEOGRAPHIC = 1, 2
+_PIXEL_IS_AREA = 1
 _USER_DEFINED = 32767
 _GREENWICH = 8901
 
@@ -110,6 +111,34 @@ def read_keys(tags: Mapping[int, bytes], order: str) -> Keys:
         elif location == GEO_DOUBLES and key == TO_WGS84:
             keys[key] = "given"
     return keys
+
+
+def copy_keys(tags: Mapping[int, bytes], order: str) -> dict[int, bytes]:
+    """Return the tags of the GeoKeys as a little-endian TIFF has them, for a raster whose pixels are areas.
+
+    Args:
+      tags: number of a tag to its bytes, as they are in the file.
+      order: of these bytes, `<` or `>`.
+    """
+    directory, doubles = tags.get(GEO_KEY_DIRECTORY, b""), tags.get(GEO_DOUBLES, b"")
+    shorts = list(struct.unpack(f"{order}{len(directory) // 8 * 4}H", directory[: len(directory) // 8 * 8]))
+    for start in range(4, len(shorts), 4):
+        if shorts[start] == RASTER_TYPE:
+            shorts[start + 1 : start + 4] = 0, 1, _PIXEL_IS_AREA
+    numbers = struct.unpack(f"{order}{len(doubles) // 8}d", doubles[: len(doubles) // 8 * 8])
+    copied = {
+        GEO_KEY_DIRECTORY: struct.pack(f"<{len(shorts)}H", *shorts),
+        GEO_DOUBLES: struct.pack(f"<{len(numbers)}d", *numbers),
+        GEO_ASCII: tags.get(GEO_ASCII, b""),
+    }
+    return {tag: data for tag, data in copied.items() if data}
+
+
+def projected_keys(code: int) -> dict[int, bytes]:
+    """Return the tags of the GeoKeys of a projected system that EPSG knows, as `copy_keys` does."""
+    keys = ((MODEL_TYPE, _PROJECTED), (RASTER_TYPE, _PIXEL_IS_AREA), (PROJECTED_TYPE, code))
+    entries = [number for key, value in keys for number in (key, 0, 1, value)]
+    return {GEO_KEY_DIRECTORY: struct.pack("<16H", 1, 1, 0, len(keys), *entries)}
 
 
 def read_crs(keys: Keys) -> Crs:

@@ -8,11 +8,23 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from pipelines.scenes.acquisition import read_taken
-from pipelines.scenes.geokeys import RASTER_TYPE, Crs, UserDefined, read_crs, read_keys
+from pipelines.scenes.geokeys import RASTER_TYPE, Crs, UserDefined, copy_keys, read_crs, read_keys
 
 MODEL_PIXEL_SCALE, MODEL_TIEPOINT, MODEL_TRANSFORMATION = 33550, 33922, 34264
 
 _PIXEL_IS_POINT = 2
+
+
+class GeoTags(NamedTuple):
+    """How a GeoTIFF says it, to be written over the same ground.
+
+    Attributes:
+      transform: as in `Georeference`, but in the unit of the GeoKeys.
+      keys: the tags of the GeoKeys, as a little-endian TIFF has them.
+    """
+
+    transform: tuple[float, ...]
+    keys: Mapping[int, bytes]
 
 
 class Georeference(NamedTuple):
@@ -26,6 +38,7 @@ class Georeference(NamedTuple):
       taken: UTC, in ISO 8601; empty if the file does not surely say it.
       unit: metres or radians to a unit of x and y, as the file claims in addition to a code; 0 if it does not.
       reason: why its windows cannot be located; empty if nothing speaks against it.
+      tags: the same in a GeoTIFF; None if there is a reason.
     """
 
     transform: tuple[float, ...] = ()
@@ -33,6 +46,7 @@ class Georeference(NamedTuple):
     taken: str = ""
     unit: float = 0.0
     reason: str = ""
+    tags: GeoTags | None = None
 
 
 def read_georeference(tags: Mapping[int, bytes], order: str) -> Georeference | None:
@@ -59,7 +73,8 @@ def read_georeference(tags: Mapping[int, bytes], order: str) -> Georeference | N
         crs = read_crs(keys)
     except ValueError as error:
         return Georeference(taken=taken, reason=str(error))
-    return Georeference(_rescaled(transform, crs), crs.name, taken, crs.unit)
+    copied = GeoTags(transform, copy_keys(tags, order))
+    return Georeference(_rescaled(transform, crs), crs.name, taken, crs.unit, tags=copied)
 
 
 def _transform(scale: tuple[float, ...], tiepoints: tuple[float, ...], matrix: tuple[float, ...]) -> tuple[float, ...]:

@@ -10,7 +10,8 @@ from pipelines.images.jpeg2000.layout import walk_boxes
 from pipelines.images.jpeg2000.size import SIGNATURE
 from pipelines.images.parts import Data
 from pipelines.images.tiff.directories import read_directory
-from pipelines.scenes.georeference import Georeference, read_georeference
+from pipelines.scenes.geokeys import projected_keys
+from pipelines.scenes.georeference import Georeference, GeoTags, read_georeference
 
 _GEOTIFF = bytes.fromhex("b14bf8bd083d4b43a5ae8cd7d5a6ce03")
 _MOST_BYTES = 1 << 20
@@ -66,4 +67,5 @@ def _read_gml(gml: bytes) -> Georeference | None:
         (x, y), (a, d), (b, e) = (map(float, re.split(rb"[\s,]+", text.strip())) for text in (origin[1], *steps))
     except ValueError:
         return Georeference(reason="the GML that says where it lies is damaged")
-    return Georeference((a, b, x - (a + b) / 2, d, e, y - (d + e) / 2), f"EPSG:{code}")
+    transform = a, b, x - (a + b) / 2, d, e, y - (d + e) / 2
+    return Georeference(transform, f"EPSG:{code}", tags=GeoTags(transform, projected_keys(int(code))))

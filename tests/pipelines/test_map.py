@@ -385,7 +385,7 @@ def test_an_output_that_cannot_be_shown_is_one_line(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ((), "nothing to write; give --html FILE.html or --geojson FILE.geojson"),
+        ((), "nothing to write; give --html FILE.html, --geojson FILE.geojson or --cog FOLDER"),
         (
             ("--html=x.html", "--tag=raod"),
             "--tag raod is not a label of the model; did you mean road? it has clear, bare",

@@ -106,6 +106,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "unknown rule": (lambda _: ["--alone=clouds"], "--alone clouds: clouds is not a label of the model"),
     "a group of one": (lambda _: ["--exclusive=clear"], "'clear' does not name two or more different labels"),
     "the same twice": (lambda _: ["--exclusive=clear,clear"], "does not name two or more different labels"),
+    "an open quote": (lambda _: ['--exclusive="clear,road'], "is not a line of CSV: unexpected end of data"),
     "no bundle": (lambda folder: ["--from", str(folder)], "no bundle at"),
 }
 

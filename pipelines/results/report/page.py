@@ -158,7 +158,8 @@ def _of_run(manifest: Manifest) -> dict[str, Any]:
     seconds = told.get("seconds")
     return {
         "run": printable(str(manifest.run)),
-        "status": printable(str(manifest.status)),
+        # Such a run has tagged no image, and would look as if it had done nothing.
+        "status": "retagged" if "retagged" in told else printable(str(manifest.status)),
         "started": printable(str(told.get("started") or "")),
         "seconds": seconds if isinstance(seconds, int | float) else None,
         "bundle": printable(str(bundle.get("name") or "")) if isinstance(bundle, dict) else "",

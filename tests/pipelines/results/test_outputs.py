@@ -54,6 +54,7 @@ def test_footers_say_what_each_file_was_made_with(output: Output, run: Run) -> N
     [
         ({"bundle": "another"}, "models"),
         ({"thresholds": [0.1, 0.1, 0.1]}, "thresholds"),
+        ({"rules": {"exclusive": [], "alone": ["green"]}}, "rules"),
         ({"rendering": {"bands": [3, 2, 1], "stretch": []}}, "raster flags"),
     ],
 )

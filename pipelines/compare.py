@@ -1,0 +1,172 @@
+"""`scenetags compare`: what changed from one output to another."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pipelines.commandline.files import check_named, write_named
+from pipelines.commandline.parser import Parser, between, print_error
+from pipelines.commandline.printing import log, show
+from pipelines.errors import ExitCode, ScenetagsError
+
+if TYPE_CHECKING:
+    from pipelines.output.footers import Footer
+    from pipelines.results.comparison import Comparison
+    from pipelines.results.outputs import Output
+
+_DESCRIPTION = """\
+Compare two outputs: of two models, at two sets of thresholds, or of one archive at two times.
+
+Images are matched by their paths. Of those in both, it counts for each tag in how many images it was kept, gained or
+lost from A to B, and how far its probabilities moved.
+"""
+
+_EPILOG = """\
+examples:
+  scenetags compare tagged/ tagged-by-the-new-model/
+  scenetags compare gs://results/2025 gs://results/2026 --tag road --tag habitation --json changes.json
+  scenetags compare tagged/ candidate/ --max_changed 0.02 && echo 'the new model may go'
+
+--max_changed is a share of the tags that an image in both outputs has in A or in B: those that it has in one of them
+alone. A label that only one of the models knows counts with all of its tags. With --tag, only these tags count.
+
+exit codes: 0 done, 2 wrong usage, or outputs that cannot be compared, 3 more tags differ than --max_changed allows,
+130 interrupted by Ctrl-C.
+"""
+
+_NAME = "scenetags compare"
+_EXAMPLES = 4
+"""Images on the page for each tag that was gained, and for each that was lost."""
+_SHOWN = 5
+"""Largest changes on the screen; the JSON has more."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    try:
+        return _compare(_parser().parse_args(sys.argv[1:] if argv is None else argv))
+    except ScenetagsError as error:
+        return print_error(_NAME, error)
+
+
+def _parser() -> Parser:
+    parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
+    parser.add_argument("a", metavar="A", help="the --output of a run, local or in a bucket")
+    parser.add_argument("b", metavar="B", help="that of another one")
+    parser.add_argument(
+        "--tag",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a tag to look at; can be repeated (default: all of both models)",
+    )
+    parser.add_argument(
+        "--html",
+        metavar="FILE.html",
+        help="write a page with the figures, and with thumbnails of images whose tags or probabilities changed most",
+    )
+    parser.add_argument("--json", metavar="FILE.json", help="write the figures as JSON; - for standard output")
+    parser.add_argument(
+        "--max_changed",
+        type=between(0, 1),
+        metavar="SHARE",
+        help="end with exit code 3 if a larger share of the tags differs, 0 to 1",
+    )
+    return parser
+
+
+def _compare(flags: argparse.Namespace) -> int:
+    if flags.html:
+        check_named("--html", flags.html, (".html", ".htm"))
+    if flags.json not in (None, "-"):
+        check_named("--json", flags.json, (".json",))
+    # Imported here: DuckDB and Arrow would make `--help` slow.
+    from pipelines.results.comparison import compare
+    from pipelines.results.outputs import open_output
+
+    outputs = [open_output(path) for path in (flags.a, flags.b)]
+    footers = [output.footer() for output in outputs]
+    comparison = compare(outputs, footers, _tags(flags.tag, footers), _EXAMPLES if flags.html else 0)
+    described = {"a": _of(outputs[0], footers[0]), "b": _of(outputs[1], footers[1]), **comparison.described()}
+    text = json.dumps(described, indent=2)
+    stream = sys.stderr if flags.json == "-" else sys.stdout
+    show(*_report(outputs, footers, comparison), file=stream)
+    if flags.json == "-":
+        show(*text.split("\n"))
+    elif flags.json:
+        write_named("--json", flags.json, f"{text}\n")
+    if flags.html:
+        from pipelines.results.comparison_page import make_page
+
+        write_named("--html", flags.html, make_page(outputs, footers, comparison))
+    if flags.max_changed is not None and comparison.changed > flags.max_changed:
+        log(
+            f"{_NAME}: {comparison.changed:.2%} of the tags differ, more than --max_changed {flags.max_changed:g} "
+            "allows",
+            exit_code=int(ExitCode.TOO_MANY_CHANGES),
+        )
+        return ExitCode.TOO_MANY_CHANGES
+    return ExitCode.DONE
+
+
+def _tags(names: Sequence[str], footers: Sequence[Footer]) -> tuple[str, ...]:
+    """Return the tags of these names, each once; refuse one that neither model knows."""
+    from pipelines.results.thresholds import check_labels
+
+    known = tuple(dict.fromkeys(label for footer in footers for label in footer.labels))
+    for name in names:
+        check_labels(f"--tag {name}", [name], known)
+    return tuple(dict.fromkeys(names))
+
+
+def _of(output: Output, footer: Footer) -> dict[str, object]:
+    return {
+        "output": output.path,
+        "bundle": footer.bundle,
+        "thresholds": dict(zip(footer.labels, footer.thresholds, strict=True)),
+        **({"rules": footer.rules.described()} if footer.rules else {}),
+    }
+
+
+def _report(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Comparison) -> Iterator[str]:
+    """Say in lines what differs."""
+    from pipelines.results.comparison import differing
+
+    images, different = comparison.images, differing(footers)
+    yield f"A: {outputs[0].path}"
+    yield f"B: {outputs[1].path}"
+    yield f"different: {', '.join(different)}" if different else "same model, thresholds and rules"
+    for name, labels in (("A", comparison.only_a), ("B", comparison.only_b)):
+        if labels:
+            yield f"labels that only the model of {name} knows: {', '.join(labels)}"
+    yield (
+        f"images: {images.both:,} in both ({images.replaced:,} of another version of the file), "
+        f"{images.only_a:,} only in A ({images.failed_in_b:,} failed in B), "
+        f"{images.only_b:,} only in B ({images.failed_in_a:,} failed in A)"
+    )
+    yield (
+        f"changed: {comparison.changed:.2%} of the tags, in {images.other_tags:,} images "
+        f"({images.other_tags / images.both:.2%})"
+    )
+    yield from _table(comparison)
+    for change in comparison.largest[:_SHOWN]:
+        yield f"{change.a:.3f} > {change.b:.3f} {change.tag}: {change.path}"
+
+
+def _table(comparison: Comparison) -> Iterator[str]:
+    width = max(len("tag"), *(len(tag.tag) for tag in comparison.tags))
+    titles = ("in A", "in B", "kept", "gained", "lost", "mean change", "largest")
+    yield f"{'tag':{width}}  " + "  ".join(f"{title:>11}" for title in titles)
+    for tag in comparison.tags:
+        rates = [f"{rate:.2%}" for rate in comparison.rates(tag)]
+        counts = [f"{number:,}" for number in (tag.kept, tag.gained, tag.lost)]
+        changes = ["" if change is None else f"{change:.4f}" for change in (tag.mean_change, tag.largest_change)]
+        yield f"{tag.tag:{width}}  " + "  ".join(f"{cell:>11}" for cell in (*rates, *counts, *changes)).rstrip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

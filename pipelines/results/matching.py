@@ -1,0 +1,104 @@
+"""The rows of two outputs side by side, matched by the paths of their images, in a database.
+
+DuckDB does not read the files itself: in buckets it would need an extension, and it compares no checksums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from pipelines.output.footers import Footer
+from pipelines.output.run import FAILURES
+from pipelines.output.tags import mark_tags
+from pipelines.results.outputs import NoOutputError, Output
+from pipelines.supervision.machine import available_cores, usable_memory
+from pipelines.supervision.temporary import temporary_folder
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MATCHED = "a JOIN b USING (path)"
+"""The images that both outputs have; each table has `path` and `fingerprint`, and for each label its `t_N` (whether it
+is a tag), and its `p_N` (the probability, null where the model does not know the label)."""
+
+_SHARE_OF_MEMORY = 4
+_PATHS = pa.schema([("path", pa.string())])
+
+
+@contextmanager
+def matched(
+    outputs: Sequence[Output], footers: Sequence[Footer], labels: Sequence[str]
+) -> Iterator[DuckDBPyConnection]:
+    """Load two outputs into a database that takes a quarter of the memory at the most, and then a temporary folder.
+
+    Args:
+      outputs: A and B.
+      footers: what their predictions were made with.
+      labels: to compare, in the order of the columns' numbers.
+
+    Yields:
+      A connection to tables `a`, `b`, and `failed_a`, `failed_b` with the paths of failures.
+
+    Raises:
+      NoOutputError: an output has two predictions for an image, or its files are not as scenetags writes them.
+      OutputError: a file is damaged.
+    """
+    with temporary_folder() as folder:
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": f"{max(usable_memory() // _SHARE_OF_MEMORY, 1 << 28)}B",
+            "threads": available_cores(),
+            "temp_directory": folder,
+            "preserve_insertion_order": False,
+        }
+        with duckdb.connect(":memory:", config=settings) as database:
+            for name, output, footer in zip("ab", outputs, footers, strict=True):
+                _load(database, name, output, footer, labels)
+                _load_failures(database, f"failed_{name}", output)
+            yield database
+
+
+def count(database: DuckDBPyConnection, query: str) -> int:
+    """Return the one number that a query gives."""
+    return int(rows(database, query)[0][0])
+
+
+def rows(database: DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a query."""
+    return database.execute(query).fetchall()
+
+
+def _load(database: DuckDBPyConnection, name: str, output: Output, footer: Footer, labels: Sequence[str]) -> None:
+    columns = {number: footer.columns[label] for number, label in enumerate(labels) if label in footer.columns}
+    fields = [("path", pa.string()), ("fingerprint", pa.string()), ("tags", pa.list_(pa.string()))]
+    schema = pa.schema([*fields, *((column, pa.float32()) for column in columns.values())])
+    types = "".join(f", t_{number} BOOLEAN, p_{number} FLOAT" for number in range(len(labels)))
+    database.execute(f"CREATE TABLE {name} (path VARCHAR, fingerprint VARCHAR{types})")
+    for batch in output.pieces(schema):
+        marks = mark_tags(batch.column("tags"), labels)
+        by_name = {"path": batch.column("path"), "fingerprint": batch.column("fingerprint")}
+        for number in range(len(labels)):
+            by_name[f"t_{number}"] = pa.array(np.ascontiguousarray(marks[:, number]))
+            known = columns.get(number)
+            by_name[f"p_{number}"] = batch.column(known) if known else pa.nulls(batch.num_rows, pa.float32())
+        _insert(database, name, pa.table(by_name))
+    doubled = rows(database, f"SELECT path FROM {name} GROUP BY path HAVING count(*) > 1 LIMIT 1")
+    if doubled:
+        raise NoOutputError(f"{output.path} has two predictions for {doubled[0][0]}", "delete one of their files")
+
+
+def _load_failures(database: DuckDBPyConnection, name: str, output: Output) -> None:
+    database.execute(f"CREATE TABLE {name} (path VARCHAR)")
+    for batch in output.pieces(_PATHS, table=FAILURES):
+        _insert(database, name, pa.table(batch))
+
+
+def _insert(database: DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    database.register("piece", table)
+    database.execute(f"INSERT INTO {name} SELECT * FROM piece")
+    database.unregister("piece")
