@@ -15,7 +15,7 @@ from pipelines.errors import ExitCode, ScenetagsError
 
 if TYPE_CHECKING:
     from pipelines.output.footers import Footer
-    from pipelines.results.comparison import Comparison
+    from pipelines.results.comparing.comparison import Comparison
     from pipelines.results.outputs import Output
 
 _DESCRIPTION = """\
@@ -85,7 +85,7 @@ def _compare(flags: argparse.Namespace) -> int:
     if flags.json not in (None, "-"):
         check_named("--json", flags.json, (".json",))
     # Imported here: DuckDB and Arrow would make `--help` slow.
-    from pipelines.results.comparison import compare
+    from pipelines.results.comparing.comparison import compare
     from pipelines.results.outputs import open_output
 
     outputs = [open_output(path) for path in (flags.a, flags.b)]
@@ -100,7 +100,7 @@ def _compare(flags: argparse.Namespace) -> int:
     elif flags.json:
         write_named("--json", flags.json, f"{text}\n")
     if flags.html:
-        from pipelines.results.comparison_page import make_page
+        from pipelines.results.comparing.page import make_page
 
         write_named("--html", flags.html, make_page(outputs, footers, comparison))
     if flags.max_changed is not None and comparison.changed > flags.max_changed:
@@ -134,7 +134,7 @@ def _of(output: Output, footer: Footer) -> dict[str, object]:
 
 def _report(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Comparison) -> Iterator[str]:
     """Say in lines what differs."""
-    from pipelines.results.comparison import differing
+    from pipelines.results.comparing.comparison import differing
 
     images, different = comparison.images, differing(footers)
     yield f"A: {outputs[0].path}"

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UsageError(f"--location {flags.location} is a folder on this machine", hint)
         storage.use(storage.Access(anonymous=flags.anonymous))
         # Imported here: Arrow would make `--help` slow.
-        from pipelines.results.ddl import write_ddl
+        from pipelines.results.loading.ddl import write_ddl
         from pipelines.results.outputs import open_output
 
         location = flags.location and storage.normalize(flags.location)

@@ -17,9 +17,9 @@ from pipelines.errors import ExitCode, ScenetagsError
 
 if TYPE_CHECKING:
     from pipelines.output.footers import Footer
-    from pipelines.results.footprints import Counts
+    from pipelines.results.maps.footprints import Counts
+    from pipelines.results.maps.rasters import Unreadable
     from pipelines.results.outputs import Output
-    from pipelines.results.rasters import Unreadable
 
 _DESCRIPTION = """\
 Put the windows of scenes on a map: where they lie, and how probable tags are in them.
@@ -130,7 +130,7 @@ def _check_basemap(url: str, page: str | None) -> None:
 
 def _map(flags: argparse.Namespace) -> int:
     # Imported here: NumPy and Arrow would make `--help` slow.
-    from pipelines.results.footprints import choose_tags
+    from pipelines.results.maps.footprints import choose_tags
     from pipelines.results.outputs import open_output
 
     output = open_output(flags.output)
@@ -151,9 +151,9 @@ def _map(flags: argparse.Namespace) -> int:
 
 
 def _write_page(output: Output, footer: Footer, tags: Sequence[str], flags: argparse.Namespace) -> Counts:
-    from pipelines.results.footprints import read_footprints
-    from pipelines.results.map_data import pack
-    from pipelines.results.map_page import make_page
+    from pipelines.results.maps.data import pack
+    from pipelines.results.maps.footprints import read_footprints
+    from pipelines.results.maps.page import make_page
 
     packed = pack(read_footprints(output, footer, tags, flags.min_probability))
     title = os.path.basename(output.path) or output.path
@@ -164,8 +164,8 @@ def _write_page(output: Output, footer: Footer, tags: Sequence[str], flags: argp
 
 
 def _write_features(output: Output, footer: Footer, tags: Sequence[str], flags: argparse.Namespace) -> Counts:
-    from pipelines.results.footprints import read_footprints
-    from pipelines.results.geojson import write_features
+    from pipelines.results.maps.footprints import read_footprints
+    from pipelines.results.maps.geojson import write_features
 
     footprints = read_footprints(output, footer, tags, flags.min_probability)
     columns = [footer.columns[tag] for tag in tags]
@@ -180,10 +180,10 @@ def _write_rasters(
     output: Output, footer: Footer, tags: Sequence[str], flags: argparse.Namespace
 ) -> tuple[Counts, list[Unreadable]]:
     """Write rasters; return what became of rows, and the scenes that have none."""
-    from pipelines.results.cog import write_cog
-    from pipelines.results.footprints import Counts, read_footprints
-    from pipelines.results.raster_files import name_rasters
-    from pipelines.results.rasters import MEAN, Unreadable, gather_windows, make_rasters
+    from pipelines.results.maps.cog import write_cog
+    from pipelines.results.maps.footprints import Counts, read_footprints
+    from pipelines.results.maps.raster_files import name_rasters
+    from pipelines.results.maps.rasters import MEAN, Unreadable, gather_windows, make_rasters
 
     merge = flags.merge or MEAN
     windows = gather_windows(read_footprints(output, footer, tags))

@@ -19,8 +19,8 @@ from pipelines.commandline.printing import log, show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
 
 if TYPE_CHECKING:
-    from pipelines.results.copying import Outcome
-    from pipelines.results.selection import Selection
+    from pipelines.results.selecting.copying import Outcome
+    from pipelines.results.selecting.selection import Selection
 
 _DESCRIPTION = """\
 Find the images whose tags fit an expression, and list, copy or hand them over.
@@ -151,7 +151,7 @@ def _check(flags: argparse.Namespace) -> None:
 def _query(flags: argparse.Namespace) -> int:
     try:
         # Imported here: NumPy, Arrow and DuckDB would make `--help` slow.
-        from pipelines.results.selection import Bound, most_like, select
+        from pipelines.results.selecting.selection import Bound, most_like, select
     except ModuleNotFoundError as error:
         if error.name != "duckdb":
             raise
@@ -183,8 +183,8 @@ def _query(flags: argparse.Namespace) -> int:
 
 
 def _write(selection: Selection, flags: argparse.Namespace) -> None:
-    from pipelines.results.handing_over import label_studio_interface, write_fiftyone, write_label_studio
-    from pipelines.results.tables import write_csv, write_parquet
+    from pipelines.results.selecting.handing_over import label_studio_interface, write_fiftyone, write_label_studio
+    from pipelines.results.selecting.tables import write_csv, write_parquet
 
     if flags.csv == "-":
         with to_output():
@@ -221,7 +221,7 @@ def _print_paths(selection: Selection) -> None:
 
 
 def _copy(selection: Selection, flags: argparse.Namespace) -> int:
-    from pipelines.results.copying import copy, find_copies, link
+    from pipelines.results.selecting.copying import copy, find_copies, link
 
     folder = flags.link_to if flags.copy_to is None else flags.copy_to
     target = storage.normalize(folder)

@@ -75,9 +75,9 @@ def _read_time(text: str) -> str:
 
 def _describe(path: str, folder: str, taken: str) -> None:
     # Imported here: NumPy and Arrow would make `--help` slow.
+    from pipelines.results.cataloguing.scene_extents import read_extents
+    from pipelines.results.cataloguing.stac_items import Document, describe_output
     from pipelines.results.outputs import open_output
-    from pipelines.results.scene_extents import read_extents
-    from pipelines.results.stac_items import Document, describe_output
 
     output = open_output(path)
     footer, extents = output.footer(), read_extents(output)

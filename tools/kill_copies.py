@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
-from pipelines.results.places import PARTIAL
+from pipelines.results.selecting.places import PARTIAL
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from sqlglot import expressions as exp
 from pipelines import ddl as command
 from pipelines.output.run import Run
 from pipelines.records import Failure, KeptColumn
-from pipelines.results import ddl as room
+from pipelines.results.loading import ddl as room
 from tests.pipelines.results.tagged_outputs import image, run_of, window, with_grid, write
 
 LABELS = ("clear", "bare ground", 'it\'s \\ "old"\n', "Clear")

@@ -22,9 +22,9 @@ from pipelines.output.commit import commit
 from pipelines.output.run import Run, Wave
 from pipelines.output.writing import PredictionTable, TableWriter
 from pipelines.records import Footprint, ImageRef, Prediction, Window
-from pipelines.results import map_data
-from pipelines.results.footprints import read_footprints
-from pipelines.results.map_data import pack, unrolled
+from pipelines.results.maps import data as map_data
+from pipelines.results.maps.data import pack, unrolled
+from pipelines.results.maps.footprints import read_footprints
 from pipelines.results.outputs import open_output
 from pipelines.scenes.grid import Grid
 from tests.pipelines.output.rows import written

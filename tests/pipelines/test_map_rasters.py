@@ -17,10 +17,10 @@ from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
 from pipelines import map as command
-from pipelines.results import rasters
-from pipelines.results.cog import write_cog
-from pipelines.results.raster_files import RasterNameError, name_rasters
-from pipelines.results.rasters import MERGES, Raster, fill_cells
+from pipelines.results.maps import rasters
+from pipelines.results.maps.cog import write_cog
+from pipelines.results.maps.raster_files import RasterNameError, name_rasters
+from pipelines.results.maps.rasters import MERGES, Raster, fill_cells
 from pipelines.scenes.geokeys import projected_keys
 from pipelines.scenes.georeference import GeoTags
 from pipelines.scenes.grid import Grid

@@ -25,7 +25,7 @@ from pipelines.listing.lookup import refer
 from pipelines.output.footers import read_footer
 from pipelines.output.run import Run
 from pipelines.records import Failure, ImageRef
-from pipelines.results.places import PARTIAL
+from pipelines.results.selecting.places import PARTIAL
 from tests import outputs
 from tests.conftest import Bucket
 from tests.pipelines.results.tagged_outputs import image, run_of, window, with_grid, write, write_images

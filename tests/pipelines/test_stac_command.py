@@ -14,7 +14,7 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from pipelines import stac as command
 from pipelines.output.run import RUNS
-from pipelines.results.scene_extents import find_hull
+from pipelines.results.cataloguing.scene_extents import find_hull
 from tests.pipelines.results.scene_outputs import TAGS, TAKEN, footer, image, square, window, write_rows
 
 NORTH, SOUTH = "/archive/north.tif", "/archive/a/b.tif+c.tif"

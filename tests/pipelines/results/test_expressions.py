@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.results.expressions import ExpressionError, read_expression
+from pipelines.results.selecting.expressions import ExpressionError, read_expression
 
 LABELS = ("clear", "cloudy", "road", "bare ground", "it's", 'the "old" mine', "and", "Road", "x) or (1=1", "a\nb")
 

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from pipelines.results.outlines import read_outlines
+from pipelines.results.maps.outlines import read_outlines
 from tests.pipelines.results.scene_outputs import square, wkb
 
 ONE, OTHER = square(10, 20), square(-70.25, -3.5)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pipelines.errors import printable
 from pipelines.output.footers import Footer
-from pipelines.results.map_data import STEPS, Packed
+from pipelines.results.maps.data import STEPS, Packed
 from pipelines.results.pages import Parts, fill
 
 _PARTS = Parts("map.html", ("base.css", "map.css"), ("base.js", "data.js", "drawing.js", "controls.js"))

@@ -21,8 +21,8 @@ from pipelines import archives, storage
 from pipelines.errors import ScenetagsError
 from pipelines.listing.lookup import refer
 from pipelines.records import OF_SEVERAL, Failure, ImageRef, Listed
-from pipelines.results.places import PARTIAL, Source, common_folder, find_source, name_copies
-from pipelines.results.selection import Selection
+from pipelines.results.selecting.places import PARTIAL, Source, common_folder, find_source, name_copies
+from pipelines.results.selecting.selection import Selection
 from pipelines.scenes.grid import without_mask
 
 Item = TypeVar("Item")

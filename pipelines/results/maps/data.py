@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import ScenetagsError, printable
-from pipelines.results.footprints import Counts, Footprints, spell_time
-from pipelines.results.outlines import Outlines
+from pipelines.results.maps.footprints import Counts, Footprints, spell_time
+from pipelines.results.maps.outlines import Outlines
 from pipelines.scenes.grid import split_window
 
 MOST_WINDOWS = 1_000_000

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.results.footprints import spell_time
-from pipelines.results.outlines import read_outlines
+from pipelines.results.maps.footprints import spell_time
+from pipelines.results.maps.outlines import read_outlines
 from pipelines.results.outputs import NoOutputError, Output
 from pipelines.scenes.grid import split_window
 

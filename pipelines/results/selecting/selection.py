@@ -21,9 +21,9 @@ from pipelines.output.footers import Footer
 from pipelines.output.run import PREDICTIONS
 from pipelines.output.schema import EMBEDDING, SCENE_COLUMNS
 from pipelines.results import sql
-from pipelines.results.expressions import find_label, read_expression
-from pipelines.results.likeness import find_embedding, rank
 from pipelines.results.outputs import NoOutputError, Output
+from pipelines.results.selecting.expressions import find_label, read_expression
+from pipelines.results.selecting.likeness import find_embedding, rank
 
 _OF_SCENES = tuple(column.name for column in SCENE_COLUMNS)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import ScenetagsError
 from pipelines.output.footers import Footer
-from pipelines.results.outlines import Outlines, read_outlines
+from pipelines.results.maps.outlines import Outlines, read_outlines
 from pipelines.results.outputs import NoOutputError, Output
 
 _OF_SCENES = pa.schema(

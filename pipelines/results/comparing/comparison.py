@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.output.footers import Footer
-from pipelines.results.matching import MATCHED, count, matched, rows
+from pipelines.results.comparing.matching import MATCHED, count, matched, rows
 from pipelines.results.outputs import NoOutputError, Output
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pipelines.credentials import without_secrets
 from pipelines.errors import printable
 from pipelines.output.footers import Footer
-from pipelines.results.comparison import GAINED, LOST, Change, Comparison, TagChanges, differing
+from pipelines.results.comparing.comparison import GAINED, LOST, Change, Comparison, TagChanges, differing
 from pipelines.results.outputs import Output
 from pipelines.results.pages import fill_static
 from pipelines.results.report.page import link_to

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipelines.output.geography import BOUNDS, GEOMETRY, Extent
 from pipelines.output.tables import FORMAT, ROWS_PER_GROUP
-from pipelines.results.selection import Selection
+from pipelines.results.selecting.selection import Selection
 
 SEPARATOR = ";"
 """Between the tags, or repairs, in a cell."""

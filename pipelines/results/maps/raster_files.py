@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from pipelines.errors import ScenetagsError
-from pipelines.results.cog import SOFTWARE
+from pipelines.results.maps.cog import SOFTWARE
 
 ENDINGS = (".tif", ".tiff")
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
-from pipelines.results.footprints import Counts, Footprints, spell_time
+from pipelines.results.maps.footprints import Counts, Footprints, spell_time
 
 DIGITS = 7
 """Decimal places of a coordinate, in degrees: a centimetre."""

@@ -18,8 +18,8 @@ from pipelines.output.footers import Footer
 from pipelines.output.run import RUNS
 from pipelines.output.schema import EMBEDDING, PREDICTION_COLUMNS, SCENE_COLUMNS
 from pipelines.records import OF_SEVERAL
+from pipelines.results.cataloguing.scene_extents import SceneExtent
 from pipelines.results.outputs import NoOutputError, Output
-from pipelines.results.scene_extents import SceneExtent
 from pipelines.scenes.rings import Points, split_at_antimeridian
 from pipelines.scenes.virtual import ENDING
 

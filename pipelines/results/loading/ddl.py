@@ -13,8 +13,8 @@ from pipelines.output.geography import GEOMETRY
 from pipelines.output.run import FAILURES, PREDICTIONS
 from pipelines.output.schema import EMBEDDING, FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
 from pipelines.results import sql
+from pipelines.results.loading.types import ATHENA, BIGQUERY, POSTGRES, SNOWFLAKE, SPARK, DdlError, Types
 from pipelines.results.outputs import Output
-from pipelines.results.types import ATHENA, BIGQUERY, POSTGRES, SNOWFLAKE, SPARK, DdlError, Types
 
 _PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _DOCUMENTED = {

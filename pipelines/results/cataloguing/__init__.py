@@ -1,0 +1,1 @@
+"""An output's scenes as items of a STAC catalogue."""

@@ -1,0 +1,1 @@
+"""The statements that load an output into databases."""

@@ -1,0 +1,1 @@
+"""Images found by tags, probabilities or likeness: listed, written, copied, linked and handed over."""
