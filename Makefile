@@ -1,5 +1,6 @@
 # make demo: install everything, draw synthetic chips, train a small model on them, tag them and show the result.
 # make test: install everything and run the tests.
+# make test-install: install wheel and image as users do, and try them there; needs a package index.
 # make image: build the image for workers, Flex Templates and laptops, with docker or podman.
 # make bench: run the benchmarks; with the peers if installed (.venv/bin/pip install -c requirements.lock '.[bench]').
 
@@ -18,7 +19,7 @@ EXTRAS ?= dataflow,s3
 PLATFORM ?= linux/amd64
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-flink flink lint docs image bench lock clean
+.PHONY: demo test test-install test-flink flink lint docs image bench lock clean
 
 demo: $(DEMO)/bundle/bundle.json
 	$(BIN)/scenetags predict --input $(DEMO)/chips/jpg --model $(DEMO)/bundle --output $(DEMO)/tagged --overwrite
@@ -38,6 +39,10 @@ $(DEMO)/chips/labels.csv: | $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+# Apart, since most of its time goes into installing packages.
+test-install: $(INSTALLED)
+	$(BIN)/python -m pytest -m installation tests/deployment
 
 # Runs a job on a local Flink cluster with two task managers; needs Java 17 and Maven.
 test-flink: $(INSTALLED) flink

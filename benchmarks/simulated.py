@@ -6,6 +6,7 @@ probabilities without computing them. Everything else is the real product, runni
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable, Collection, Sequence
@@ -81,7 +82,7 @@ def fetch(source: ImageSource, ref: ImageRef, admit: Admit) -> bytes:
     return b""
 
 
-def open_simulated(bundle: Bundle, engine: str, threads: int | None) -> Engine:
+def open_simulated(bundle: Bundle, engine: str, threads: int | None, embeds: bool) -> Engine:
     """Replace `engines.open_engine` with an engine that takes no time."""
     return SimulatedEngine(bundle)
 
@@ -94,7 +95,7 @@ def decode(data: bytes, settings: DecodeSettings) -> Resized:
 def simulate(
     count: int,
     argv: Sequence[str],
-    open_engine: Callable[[Bundle, str, int | None], Engine] = open_simulated,
+    open_engine: Callable[[Bundle, str, int | None, bool], Engine] = open_simulated,
     decode: Callable[[bytes, DecodeSettings], Resized] = decode,
 ) -> int:
     """Run `scenetags predict` with these arguments on `count` images, and return its exit code."""
@@ -134,4 +135,7 @@ def _number(path: str) -> int:
 if __name__ == "__main__":
     # Contending threads cost more on several cores than on one, and that cost is not the pipeline's.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    sys.exit(simulate(int(sys.argv[1]), sys.argv[2:]))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.simulated", description=__doc__, allow_abbrev=False)
+    parser.add_argument("count", type=int, metavar="COUNT", help="of images; flags go to `scenetags predict`")
+    known, others = parser.parse_known_args()
+    sys.exit(simulate(known.count, others))

@@ -40,6 +40,7 @@ COMMANDS = {
     "query": Command("pipelines.query", "find images by their tags, and list, copy or hand them over"),
     "ddl": Command("pipelines.ddl", "print the statement that loads an output into a database"),
     "map": Command("pipelines.map", "put the tagged windows of scenes on a map"),
+    "stac": Command("pipelines.stac", "describe tagged scenes as STAC items"),
     "retag": Command("pipelines.retag", "choose the tags of an output anew, without the model"),
     "compare": Command("pipelines.compare", "find what changed from one output to another", "scenetags[results]"),
     "train": Command("model.train", "train a model on labelled images and export a bundle", "scenetags[train]"),

@@ -35,6 +35,7 @@ examples:
   scenetags query tagged/ 'mine or "bare ground"' --min mine=0.8 --csv mines.csv
   scenetags query gs://results/amazon "habitation" --copy_to review/
   scenetags query tagged/ "not (clear or haze)" --paths | xargs -d '\\n' ls -l
+  scenetags query tagged/ "not mine" --like chips/mine_7.jpg --top 100 --copy_to overlooked/
 
 exit codes:
   0  done, also if no image was found
@@ -46,6 +47,7 @@ exit codes:
 _NAME = "scenetags query"
 _ROWS, _TAGS, _REASONS = 10, 20, 10
 """Shown at most."""
+_TOP = 50
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,6 +82,13 @@ def _parser() -> Parser:
             metavar="LABEL=P",
             help=f"only images for which the probability of the label is {meaning} P, 0 to 1; can be repeated",
         )
+    parser.add_argument(
+        "--like",
+        metavar="IMAGE",
+        help="of these, only the images that look most like this one of the output, the most alike first; needs "
+        "embeddings, see predict --embeddings",
+    )
+    parser.add_argument("--top", type=int, metavar="N", help="how many of them (default 50)")
     group = parser.add_argument_group("what to do with the images (default: show counts and the first of them)")
     one = group.add_mutually_exclusive_group()
     one.add_argument("--csv", metavar="FILE", help="write their rows as CSV; - for standard output")
@@ -120,6 +129,8 @@ def _check(flags: argparse.Namespace) -> None:
     for flag in ("csv", "parquet", "copy_to", "link_to", "fiftyone", "label_studio", "relative_to"):
         if getattr(flags, flag) == "":
             raise UsageError(f"--{flag} is empty", "give it a path")
+    if flags.top is not None and (flags.like is None or flags.top < 1):
+        raise UsageError(f"--top {flags.top} must be at least 1, and needs --like")
     if flags.csv == "-" and sys.stdout.isatty():
         raise UsageError("--csv - prints names as they are, and a terminal obeys them", "pipe it, or name a file")
     for flag, path in (("--fiftyone", flags.fiftyone), ("--label_studio", flags.label_studio)):
@@ -139,15 +150,19 @@ def _check(flags: argparse.Namespace) -> None:
 def _query(flags: argparse.Namespace) -> int:
     try:
         # Imported here: NumPy, Arrow and DuckDB would make `--help` slow.
-        from pipelines.results.selection import Bound, select
+        from pipelines.results.selection import Bound, most_like, select
     except ModuleNotFoundError as error:
         if error.name != "duckdb":
             raise
         raise UsageError("duckdb is not installed", "run pip install 'scenetags[results]'") from error
-    from pipelines.results.outputs import open_output
+    from pyarrow import ArrowException
+
+    from pipelines.results.outputs import NoOutputError, open_output
 
     least, most = ([Bound(*bound) for bound in bounds] for bounds in (flags.min, flags.max))
     selection = select(open_output(flags.output), flags.expression, least, most, flags.relative_to)
+    if flags.like is not None:
+        selection = most_like(selection, flags.like, flags.top or _TOP)
     if flags.sql:
         show(*selection.statement().split("\n"))
     elif flags.paths:
@@ -155,7 +170,12 @@ def _query(flags: argparse.Namespace) -> int:
     elif flags.copy_to is not None or flags.link_to is not None:
         return _copy(selection, flags)
     elif flags.csv or flags.parquet or flags.fiftyone or flags.label_studio:
-        _write(selection, flags)
+        try:
+            _write(selection, flags)
+        except ArrowException as error:
+            # A flipped bit in a footer, which has no checksum, makes other types of columns.
+            reason = str(error).partition("\n")[0]
+            raise NoOutputError(f"{flags.output} has columns that cannot be written ({reason})") from error
     else:
         show(*_describe(selection))
     return ExitCode.DONE
@@ -232,12 +252,12 @@ def _describe(selection: Selection) -> Iterator[str]:
     for batch in selection.read(["path", "tags", *columns]):
         if found < _ROWS:
             if not found and batch.num_rows:
-                yield "  ".join(
-                    [*(f"{label:>{width}}" for label, width in zip(selection.labels, widths, strict=True)), "path"]
-                )
+                heads = (f"{label:>{width}}" for label, width in zip(selection.labels, widths, strict=True))
+                yield "  ".join([*[" like"] * bool(selection.like), *heads, "path"])
             for row in batch.slice(0, _ROWS - found).to_pylist():
                 shown = (f"{row[column]:>{width}.3f}" for column, width in zip(columns, widths, strict=True))
-                yield "  ".join([*shown, row["path"]])
+                likeness = [f"{selection.likeness[row['path']]:5.3f}"] if selection.like else []
+                yield "  ".join([*likeness, *shown, row["path"]])
         found += batch.num_rows
         tags.update(tag for chosen in batch.column("tags").to_pylist() for tag in chosen)
     predictions, failures = selection.rows, selection.output.count_failures()

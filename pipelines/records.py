@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.credentials import without_secrets
+
+if TYPE_CHECKING:
+    # `--help` names the columns, and importing NumPy would make it slow.
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Span(NamedTuple):
@@ -83,6 +85,10 @@ class File(NamedTuple):
     path: str
     size: int
     fingerprint: str
+
+
+OF_SEVERAL = "files-"
+"""With which the fingerprint of a scene of several files begins."""
 
 
 class Stack(NamedTuple):

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Choose the tags of an output anew from its probabilities, with other thresholds or rules, without running the model.
 
-Only the column `tags` and the footers of predictions/ change. All files change together: a command that is killed
-leaves either the old tags or the new ones, and the same command finishes it. The next `predict` into the output tags
-new images with the same thresholds and rules.
+Only the column `tags` and the footers of predictions/ change. All files are rewritten before the first one is replaced,
+and what a killed command has begun to replace, the same command completes. The next `predict` into the output tags new
+images with the same thresholds and rules.
 """
 
 _EPILOG = """\

@@ -6,7 +6,7 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,9 @@ from pipelines.commandline.scenes import add_scenes, read_documents, read_grid
 from pipelines.errors import ScenetagsError
 
 if TYPE_CHECKING:
+    from pipelines.images.rendering import Rendering
     from pipelines.inference.bundle import Bundle
-    from pipelines.records import Image, Prediction
+    from pipelines.records import Image, Listed, Prediction
     from pipelines.results.picture import Panel
 
 _DESCRIPTION = """\
@@ -94,6 +95,8 @@ def _tag(options: argparse.Namespace) -> int:
     if grid:
         check_installed()
         listed = list(cut_scenes(listed, CutSettings(grid, rendering, limits.max_pixels, documents.trusted), _warn))
+        for scene, found in _renderings(listed):
+            show(f"{scene}: shown with {found}", "")
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, rendering=rendering)
     source = ImageSource(decoding, limits, grid=grid)
     with closing(LookAhead(source, READS_IN_FLIGHT)) as ahead:
@@ -119,6 +122,16 @@ def _tag(options: argparse.Namespace) -> int:
     if options.picture and panels:
         _draw(panels, options.picture)
     return 1 if failures else 0
+
+
+def _renderings(listed: Sequence[Listed]) -> Iterator[tuple[str, Rendering]]:
+    """Yield the scenes whose values were looked at, and how they are shown."""
+    from pipelines.images.rendering import unpack_rendering
+    from pipelines.records import ImageRef
+
+    windows = [item.window for item in listed if isinstance(item, ImageRef) and item.window]
+    for scene, packed in dict.fromkeys((window.scene, window.rendering) for window in windows if window.rendering):
+        yield scene, unpack_rendering(packed)
 
 
 def _warn(line: str) -> None:

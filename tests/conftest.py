@@ -7,6 +7,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,7 +93,16 @@ def bundle_path(tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> st
 
 
 @pytest.fixture(scope="session")
-def emulators() -> Iterator[Mapping[str, Emulator]]:
+def _descriptions_read_once() -> None:
+    """Have boto3 keep the descriptions of Amazon's services: each client would parse megabytes of them again."""
+    loaders = pytest.importorskip("botocore.loaders", reason="boto3 is not installed: pip install 'scenetags[s3]'")
+    loader, load = loaders.JSONFileLoader(), loaders.JSONFileLoader.load_file
+    read = cache(lambda path: load(loader, path))
+    loaders.JSONFileLoader.load_file = lambda _, path: read(path)
+
+
+@pytest.fixture(scope="session")
+def emulators(_descriptions_read_once: None) -> Iterator[Mapping[str, Emulator]]:
     """Servers of both kinds of buckets, by the scheme of their paths."""
     with ExitStack() as running:
         try:

@@ -6,13 +6,13 @@ It speaks the kernel's own protocol (`linux/fuse.h`), and so needs no library, b
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import ctypes
 import errno
 import os
 import stat
 import struct
-import sys
 from collections.abc import Callable, Mapping, Sequence
 
 _HEADER = struct.Struct("<IIQQIIIHH")
@@ -210,13 +210,25 @@ def serve(folder: str, mount: str, refused: Mapping[str, int]) -> None:
         libc.umount2(os.fsencode(mount), 2)
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    folder, mount, *refusals = argv
-    pairs = (refusal.partition("=") for refusal in refusals)
+    parser = argparse.ArgumentParser(prog="python -m tools.fuse", description=__doc__)
+    parser.add_argument("folder", metavar="FOLDER", help="to be mounted a second time")
+    parser.add_argument("mount", metavar="MOUNT", help="an empty folder")
+    parser.add_argument(
+        "refusals", nargs="*", type=_refusal, metavar="OPERATION=ERROR", help="what is refused, and how"
+    )
+    flags = parser.parse_args(argv)
     with contextlib.suppress(KeyboardInterrupt):
-        serve(folder, mount, {name: int(getattr(errno, error)) for name, _, error in pairs})
+        serve(flags.folder, flags.mount, dict(flags.refusals))
+
+
+def _refusal(written: str) -> tuple[str, int]:
+    name, _, error = written.partition("=")
+    if name not in _NAMES.values() or not hasattr(errno, error):
+        raise argparse.ArgumentTypeError(f"{written} is not of the form OPERATION=ERROR, e.g. flock=ENOLCK")
+    return name, int(getattr(errno, error))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -5,6 +5,7 @@ This is the other half of the promise that `tools.fuzz_images` checks: the cost 
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import struct
@@ -24,9 +25,12 @@ SIDE = 8000
 
 def main() -> int:
     """Print a table of all layouts, or measure the named one; return 1 if any takes too much memory."""
-    if sys.argv[1:]:
-        data = LAYOUTS[sys.argv[1]]()
-        print(json.dumps([len(data), try_file(data, 0, sys.argv[1])]))
+    parser = argparse.ArgumentParser(prog="python -m tools.largest_images", description=__doc__)
+    parser.add_argument("layout", nargs="?", choices=LAYOUTS, metavar="LAYOUT", help="to measure in this process alone")
+    layout = parser.parse_args().layout
+    if layout:
+        data = LAYOUTS[layout]()
+        print(json.dumps([len(data), try_file(data, 0, layout)]))
         return 0
     print("| layout | file, MB | core-seconds | peak, MB | outcome |")
     print("|--------|---------:|-------------:|---------:|---------|")

@@ -33,7 +33,7 @@ def add_rasters(parser: argparse.ArgumentParser, default: str) -> None:
         "--stretch",
         metavar="LOW:HIGH[,...]",
         help="the values that are shown as black and as white, e.g. 0:3000; one range for all, or three for red, "
-        "green and blue; p2:p98 for percentiles of each scene's own values, with --tile",
+        "green and blue; where scenes are cut, p2:p98 for percentiles of the values of each",
     )
     group.add_argument(
         "--product",
@@ -68,8 +68,8 @@ def check_percentiles(rendering: Rendering, are_scenes_cut: bool) -> None:
     """
     if rendering.percentiles and not are_scenes_cut:
         raise UsageError(
-            "--stretch of percentiles needs --tile: percentiles are those of a scene, and a chip's own would show "
-            "water as bright as a city",
+            "--stretch of percentiles is for scenes that --tile cuts: a chip's own would show water as bright as "
+            "a city",
             "give values, e.g. --stretch 0:3000",
         )
 

@@ -13,6 +13,7 @@ from pipelines.scenes.grid import CLEAR, EDGES, NO_GRID, SHIFT, Grid
 
 _LEAST, _MOST = 16, 8192
 _YES, _NO = "true", "false"
+_COLOURS = ("red", "green", "blue")
 
 
 def add_scenes(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +85,8 @@ def _read_keys(text: str, tile: int | None, bands: str | None) -> tuple[str, ...
     keys = tuple(key.strip() for key in text.split(","))
     if len(keys) not in (1, COLOURS) or not all(keys):
         raise UsageError(f"--asset {text}: neither one key nor three", "write e.g. --asset red,green,blue")
+    if sorted(keys) == sorted(_COLOURS) and keys != _COLOURS:
+        raise UsageError(f"--asset {text} would swap colours", f"write --asset {','.join(_COLOURS)}, in this order")
     if len(keys) > 1 and tile is None:
         raise UsageError(
             f"--asset {text}: scenes whose bands are files of their own are read in windows",
@@ -99,8 +102,11 @@ def _read_trusted(allow_vrt: str | None) -> tuple[str, ...] | None:
         return None
     if allow_vrt.lower() == _YES:
         return ()
+    named = allow_vrt.split(",")
+    if not all(named):
+        raise UsageError(f"--allow_vrt {allow_vrt}: a folder without a name", "name folders or buckets, or omit them")
     try:
-        folders = tuple(storage.normalize(folder) for folder in allow_vrt.split(","))
+        folders = tuple(map(storage.normalize, named))
     except storage.UnsupportedStorageError as error:
         raise UsageError(f"--allow_vrt {error.message}", error.remedy) from error
     for folder in folders:

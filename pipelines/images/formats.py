@@ -13,7 +13,8 @@ from functools import partial
 from pipelines.images.bmp import read_bmp
 from pipelines.images.gif import read_gif
 from pipelines.images.jpeg.layout import read_jpeg
-from pipelines.images.jpeg2000.layout import MARK, read_jpeg2000
+from pipelines.images.jpeg2000.layout import MARK
+from pipelines.images.jpeg2000.rendering import read_raster
 from pipelines.images.jpeg2000.size import SIGNATURE
 from pipelines.images.layout import DamagedImageError, Layout, NotAnImageError, UnsupportedImageError
 from pipelines.images.png import read_png
@@ -96,7 +97,7 @@ def read_layout(data: bytes, rendering: Rendering = NO_RENDERING) -> Layout:
         "gif": read_gif,
         "bmp": read_bmp,
         "webp": read_webp,
-        "jpeg2000": read_jpeg2000,
+        "jpeg2000": partial(read_raster, rendering=rendering),
     }
     try:
         return readers[format_name](data)

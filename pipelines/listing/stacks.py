@@ -12,7 +12,8 @@ from pipelines.images.layout import UnsupportedImageError
 from pipelines.images.rendering import Rendering
 from pipelines.listing.lookup import refer
 from pipelines.listing.references import resolve
-from pipelines.records import Failure, File, ImageRef, Item, Listed, Stack, not_listed
+from pipelines.records import OF_SEVERAL, Failure, File, ImageRef, Item, Listed, Stack, writable
+from pipelines.scenes.naming import join_files, split_files
 from pipelines.scenes.virtual import ENDING, VirtualBand, read_virtual, shown
 
 _GDALS = {"/vsis3/": "s3://", "/vsigs/": "gs://"}
@@ -24,43 +25,18 @@ def is_virtual(path: str) -> bool:
     return path.lower().endswith(ENDING)
 
 
-def refer_stack(paths: Sequence[str], item: Item) -> Listed:
-    """Look up the files whose bands are red, green and blue of a STAC item's scene.
+def refer_stack(paths: Sequence[str], item: Item | None = None) -> Listed:
+    """Look up the files whose bands are red, green and blue of one scene, which is named after all of them.
 
-    The scene is named after all of them: `a/red.tif+green.tif+blue.tif`, or with whole paths if they lie in several
-    folders. So it has another name than any of its files, which may be inputs as well.
+    Args:
+      paths: of the files.
+      item: the STAC item that names them; None if none does.
     """
-    folders = {posixpath.dirname(path) for path in paths}
-    others = map(posixpath.basename, paths[1:]) if len(folders) == 1 else paths[1:]
-    name = "+".join((paths[0], *others))
+    name = join_files(paths)
     files = _look_up(name, paths)
     if isinstance(files, Failure):
         return files
     return _as_scene(ImageRef(name, 0, "", item=item), files)
-
-
-def refer_place(name: str, rendering: Rendering) -> Listed:
-    """Look up a file that lies where a scene lies, given the scene's name: itself, or the first of several files.
-
-    A virtual raster may name files beside and below it alone.
-
-    Args:
-      name: of the scene.
-      rendering: as in `refer_virtual`.
-
-    Raises:
-      ImageError: as `refer_virtual` does.
-      OSError: likewise.
-    """
-    listed = refer(name)
-    if isinstance(listed, Failure):
-        firsts = (refer(name[:end]) for end, character in enumerate(name) if character == "+" and end)
-        return next((first for first in firsts if isinstance(first, ImageRef)), listed)
-    if isinstance(listed, ImageRef) and is_virtual(name):
-        listed = refer_virtual(listed, rendering, ())
-    if isinstance(listed, ImageRef) and listed.stack:
-        return ImageRef(*listed.stack.bands[0])
-    return listed
 
 
 def refer_virtual(ref: ImageRef, rendering: Rendering, trusted: Sequence[str]) -> Listed:
@@ -80,6 +56,31 @@ def refer_virtual(ref: ImageRef, rendering: Rendering, trusted: Sequence[str]) -
     paths = [_find(virtual.band(number), ref.path, trusted) for number in virtual.choose(rendering)]
     files = _look_up(ref.path, paths)
     return files if isinstance(files, Failure) else _as_scene(ref, files, document)
+
+
+def refer_scene(name: str, rendering: Rendering) -> Listed:
+    """Look up a scene again that was tagged, of one file or of several.
+
+    A virtual raster may name files beside and below it alone.
+
+    Args:
+      name: that the names of its windows begin with.
+      rendering: with which it was tagged.
+
+    Raises:
+      ImageError, OSError, ScenetagsError: as of a virtual raster.
+    """
+    listed = refer(storage.normalize(name))
+    if isinstance(listed, ImageRef):
+        return refer_virtual(listed, rendering, ()) if is_virtual(name) else listed
+    files = split_files(name)
+    return refer_stack([storage.normalize(path) for path in files]) if len(files) > 1 else listed
+
+
+def refer_place(name: str, rendering: Rendering) -> Listed:
+    """Look up a file that lies where a scene lies: itself, or the first of several; see `refer_scene`."""
+    listed = refer_scene(name, rendering)
+    return ImageRef(*listed.stack.bands[0]) if isinstance(listed, ImageRef) and listed.stack else listed
 
 
 def _find(band: VirtualBand, document: str, trusted: Sequence[str]) -> str:
@@ -111,9 +112,8 @@ def _look_up(name: str, paths: Iterable[str]) -> list[File] | Failure:
     for path in paths:
         listed = refer(path)
         if isinstance(listed, Failure):
-            return not_listed(name, OSError(), message=f"{posixpath.basename(path)}: {listed.message}")._replace(
-                error=listed.error
-            )
+            file = posixpath.basename(listed.path)
+            return listed._replace(path=writable(name), message=f"{file}: {listed.message}")
         files.append(File(path, listed.size, listed.fingerprint))
     return files
 
@@ -124,4 +124,4 @@ def _as_scene(ref: ImageRef, files: Sequence[File], document: File | None = None
     versions = "\n".join(file.fingerprint for file in everything)
     digest = hashlib.blake2b(versions.encode(), digest_size=16).hexdigest()
     size = sum(file.size for file in everything)
-    return ref._replace(size=size, fingerprint=f"files-{digest}", stack=Stack(tuple(files), document))
+    return ref._replace(size=size, fingerprint=f"{OF_SEVERAL}{digest}", stack=Stack(tuple(files), document))

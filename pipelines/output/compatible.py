@@ -12,6 +12,7 @@ from importlib.metadata import version
 import pyarrow as pa
 
 from pipelines import storage
+from pipelines.output.arrow import make_schema
 from pipelines.output.footers import Footer, probability_columns, read_footer
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, TABLES, Run
 from pipelines.output.schema import (
@@ -22,7 +23,6 @@ from pipelines.output.schema import (
     SCENE_COLUMNS,
     Column,
     failure_columns,
-    make_schema,
     prediction_columns,
 )
 from pipelines.output.tables import NO_ROWS, OutputError, count_rows, open_table, read_each, table_files

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 
 from pipelines import storage
+from pipelines.output.arrow import make_schema
 from pipelines.output.footers import FOOTER
 from pipelines.output.journal import Move
 from pipelines.output.run import FAILURES, PREDICTIONS, Run
-from pipelines.output.schema import failure_columns, make_schema, prediction_columns
+from pipelines.output.schema import failure_columns, prediction_columns
 from pipelines.output.tables import NO_ROWS, open_table, write_table
 
 

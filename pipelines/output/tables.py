@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 
 from pipelines import storage
 from pipelines.errors import ScenetagsError
+from pipelines.output.arrow import dictionary_columns
 from pipelines.output.geography import with_extent
 from pipelines.output.run import TABLES
-from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS, dictionary_columns
+from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

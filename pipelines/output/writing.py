@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 
 from pipelines import storage
 from pipelines.inference.tagging import choose_tags
+from pipelines.output.arrow import make_table
 from pipelines.output.commit import StagedFile
 from pipelines.output.geography import Extent, along_curve
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, Accounts, Run
-from pipelines.output.schema import EMPTY_COLUMNS, Tagged, failure_columns, make_table, prediction_columns
+from pipelines.output.schema import EMPTY_COLUMNS, Tagged, failure_columns, prediction_columns
 from pipelines.output.tables import FORMAT, ROWS_PER_GROUP
 from pipelines.records import Empty, Failure, Prediction
 

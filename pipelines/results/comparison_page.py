@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from typing import NamedTuple
 
 from pipelines.credentials import without_secrets
 from pipelines.errors import printable
@@ -13,10 +14,23 @@ from pipelines.results.comparison import GAINED, LOST, Change, Comparison, TagCh
 from pipelines.results.outputs import Output
 from pipelines.results.pages import fill_static
 from pipelines.results.report.page import link_to
+from pipelines.results.report.survey import find_root, whole_path
 from pipelines.results.report.thumbnails import Thumbnail, make_thumbnails
 
 _LONGEST = 60
 """Characters of a name under a thumbnail; the whole path is under the pointer."""
+
+
+class _Shown(NamedTuple):
+    """What the page has of an image.
+
+    Attributes:
+      link: URL of the original; empty if there is none.
+      thumbnail: of it.
+    """
+
+    link: str
+    thumbnail: Thumbnail
 
 
 def make_page(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Comparison) -> str:
@@ -28,20 +42,27 @@ def make_page(outputs: Sequence[Output], footers: Sequence[Footer], comparison: 
       comparison: of the two, with examples.
     """
     shown = [*comparison.largest, *(change for changes in comparison.examples.values() for change in changes)]
-    # Relative paths do not say where the images are.
-    fingerprints = {} if any(footer.relative for footer in footers) else {one.path: one.fingerprint for one in shown}
-    thumbnails = make_thumbnails(fingerprints, footers[1])
+    images = _show_images(outputs[1], footers[1], {one.path: one.fingerprint for one in shown})
     body = "\n".join(
         [
             *_head(outputs, footers, comparison),
             "<main>",
             *_figures(comparison),
             *_table(comparison),
-            *_images(comparison, thumbnails),
+            *_images(comparison, images),
             "</main>",
         ]
     )
     return fill_static("compare.html", ("base.css", "compare.css"), "What changed: scenetags compare", body)
+
+
+def _show_images(output: Output, footer: Footer, fingerprints: Mapping[str, str]) -> dict[str, _Shown]:
+    """Find the images of an output, and make their thumbnails; by path."""
+    root = find_root(output, footer, output.manifests(), None) if footer.relative else ""
+    whole = {path: whole_path(path, footer, root) for path in fingerprints}
+    thumbnails = make_thumbnails({place: fingerprints[path] for path, place in whole.items() if place}, footer)
+    nowhere = Thumbnail(problem="its path is relative to a folder that no run names")
+    return {path: _Shown(place and link_to(place), thumbnails.get(place, nowhere)) for path, place in whole.items()}
 
 
 def _head(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Comparison) -> Iterator[str]:
@@ -97,10 +118,10 @@ def _bar(tag: TagChanges, most: int) -> str:
     )
 
 
-def _images(comparison: Comparison, thumbnails: Mapping[str, Thumbnail]) -> Iterator[str]:
+def _images(comparison: Comparison, images: Mapping[str, _Shown]) -> Iterator[str]:
     if comparison.largest:
         yield '<section class="card"><h2>Largest changes of a probability</h2><div class="images">'
-        yield from (_image(change, thumbnails, change.tag) for change in comparison.largest)
+        yield from (_image(change, images, change.tag) for change in comparison.largest)
         yield "</div></section>"
     if not any(comparison.examples.values()):
         return
@@ -113,22 +134,25 @@ def _images(comparison: Comparison, thumbnails: Mapping[str, Thumbnail]) -> Iter
         yield f'<h3>{_text(tag.tag)}</h3><div class="pair">'
         for kind, changes in examples.items():
             yield f'<div><h4>{kind}: {len(changes)} of {counts[kind]:,} images</h4><div class="images">'
-            yield from (_image(change, thumbnails) for change in changes)
+            yield from (_image(change, images) for change in changes)
             yield "</div></div>"
         yield "</div>"
     yield "</section>"
 
 
-def _image(change: Change, thumbnails: Mapping[str, Thumbnail], tag: str = "") -> str:
-    made = thumbnails.get(change.path, Thumbnail(problem="its path is relative, so no original was looked for"))
+def _image(change: Change, images: Mapping[str, _Shown], tag: str = "") -> str:
+    link, made = images[change.path]
     name, path = change.path.rpartition("/")[2] or change.path, _text(change.path)
     short = name if len(name) <= _LONGEST else f"...{name[-_LONGEST:]}"
     picture = f'<div class="none">{_text(made.problem)}</div>'
     if made.picture:
         encoded = base64.b64encode(made.picture).decode()
         picture = f'<img src="data:image/jpeg;base64,{encoded}" alt="" title="{_text(made.problem)}">'
-    link = escape(link_to(change.path)) if thumbnails else ""
-    shown = f'<a href="{link}" title="{path}">{_text(short)}</a>' if link else f'<b title="{path}">{_text(short)}</b>'
+    shown = (
+        f'<a href="{escape(link)}" title="{path}">{_text(short)}</a>'
+        if link
+        else f'<b title="{path}">{_text(short)}</b>'
+    )
     numbers = " to ".join("unknown" if number is None else f"{number:.3f}" for number in (change.a, change.b))
     of_tag = f"<span>{_text(tag)}</span>" if tag else ""
     return f"<figure>{picture}<figcaption>{shown}{of_tag}<span>{numbers}</span></figcaption></figure>"

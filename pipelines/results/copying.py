@@ -20,7 +20,7 @@ from typing import IO, NamedTuple, TypeVar
 from pipelines import archives, storage
 from pipelines.errors import ScenetagsError
 from pipelines.listing.lookup import refer
-from pipelines.records import Failure, ImageRef, Listed
+from pipelines.records import OF_SEVERAL, Failure, ImageRef, Listed
 from pipelines.results.places import PARTIAL, Source, common_folder, find_source, name_copies
 from pipelines.results.selection import Selection
 from pipelines.scenes.grid import without_mask
@@ -119,7 +119,7 @@ def link(copies: Copies, folder: str) -> Iterator[Outcome]:
             raise CopyError(f"{source} is {kind}, so that no link can lead to it", "copy it")
     files = [(source, name) for name, source in copies.named.items()]
     with _prepared(folder) as target:
-        yield from _each(files, lambda source, name: target.link(name, source.path))
+        yield from _each(files, lambda source, name: target.link(name, source.path, copies.fingerprints[source]))
 
 
 class _Target:
@@ -130,6 +130,7 @@ class _Target:
         self._numbers = itertools.count()
 
     def put(self, name: str, source: str, fingerprint: str) -> bool:
+        _check_single(fingerprint)
         status = None if storage.is_remote(source) else os.stat(source)
         if status and storage.fingerprint_of(status) != fingerprint:
             raise storage.ChangedFileError
@@ -142,7 +143,8 @@ class _Target:
     def put_bytes(self, name: str, data: bytes) -> bool:
         return self._add(self._place(name), io.BytesIO(data), None)
 
-    def link(self, name: str, source: str) -> bool:
+    def link(self, name: str, source: str, fingerprint: str) -> bool:
+        _check_single(fingerprint)
         # A link to nothing helps nobody.
         os.stat(source)
         target = self._place(name)
@@ -230,6 +232,11 @@ def _each(
         yield from executor.map(attempt, items)
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _check_single(fingerprint: str) -> None:
+    if fingerprint.startswith(OF_SEVERAL):
+        raise OSError(errno.ENOTSUP, "a scene of several files; copy those")
 
 
 def _copy_members(

@@ -6,8 +6,9 @@ their pages, so that most flipped bits would be wrong rows. Nor would it reach a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import duckdb
@@ -18,9 +19,10 @@ import pyarrow.compute as pc
 from pipelines import storage
 from pipelines.output.footers import Footer
 from pipelines.output.run import PREDICTIONS
-from pipelines.output.schema import SCENE_COLUMNS
+from pipelines.output.schema import EMBEDDING, SCENE_COLUMNS
 from pipelines.results import sql
 from pipelines.results.expressions import find_label, read_expression
+from pipelines.results.likeness import find_embedding, rank
 from pipelines.results.outputs import NoOutputError, Output
 
 _OF_SCENES = tuple(column.name for column in SCENE_COLUMNS)
@@ -45,6 +47,8 @@ class Selection:
       folder: below which the images are, if rows have only the rest of their paths; otherwise empty.
       condition: which rows, in DuckDB's SQL; empty for all.
       labels: that the condition is about.
+      like: the image that the rows are most like, if they are chosen by that.
+      likeness: of each of them to it, -1 to 1, by path, the most alike first.
     """
 
     output: Output
@@ -54,6 +58,8 @@ class Selection:
     folder: str
     condition: str
     labels: tuple[str, ...]
+    like: str = ""
+    likeness: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def probabilities(self) -> list[str]:
@@ -70,15 +76,34 @@ class Selection:
         files = sql.pattern(storage.join(self.output.path, PREDICTIONS), ".parquet")
         # Folders above the output may be named like the columns of a table that is split by them: `date=2026-01-01`.
         statement = f"SELECT {columns}\nFROM read_parquet({files}, hive_partitioning = false)"
-        return f"{statement}\nWHERE {self.condition};" if self.condition else f"{statement};"
+        conditions = [self.condition] if self.condition else []
+        if not self.like:
+            return f"{statement}{self._where(conditions)};"
+        path = sql.text(self.like)
+        of_image = f"(SELECT embedding FROM read_parquet({files}, hive_partitioning = false) WHERE path = {path})"
+        order = f"ORDER BY list_cosine_similarity(embedding, {of_image}) DESC LIMIT {len(self.likeness)}"
+        return f"{statement}{self._where([*conditions, f'path <> {path}'])}\n{order};"
 
     def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Read columns of the selected rows, piece by piece, in the order of the files.
+        """Read columns of the selected rows, piece by piece, in the order of the files; those most like an image first.
 
         Raises:
           NoOutputError: there is no file, one lacks a column, or cannot be read.
           OutputError: a file is damaged.
         """
+        if not self.like:
+            yield from self._read(columns)
+            return
+        places = {path: place for place, path in enumerate(self.likeness)}
+        found = [
+            batch.filter(pc.is_in(batch.column("path"), pa.array(places, pa.string())))
+            for batch in self._read(list(dict.fromkeys([*columns, "path"])))
+        ]
+        rows = pa.Table.from_batches(found)
+        order = np.argsort([places[path] for path in rows.column("path").to_pylist()])
+        yield from rows.take(pa.array(order)).select(list(columns)).combine_chunks().to_batches()
+
+    def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         needed = ["tags", *self.probabilities] if self.condition else []
         names = list(dict.fromkeys([*columns, *needed]))
         fields = pa.schema([self.columns.field(name) for name in names], metadata=self.columns.metadata)
@@ -98,6 +123,10 @@ class Selection:
             ends += [path for path in found.values() if path is not None]
             ends = [min(ends), max(ends)] if ends else []
         return (self.locate(ends[0]), self.locate(ends[1])) if ends else None
+
+    @staticmethod
+    def _where(conditions: Sequence[str]) -> str:
+        return f"\nWHERE {' AND '.join(conditions)}" if conditions else ""
 
     def _filter(self, database: duckdb.DuckDBPyConnection, batch: pa.RecordBatch) -> pa.RecordBatch:
         database.register("piece", batch.select(["tags", *self.probabilities]))
@@ -143,6 +172,27 @@ def select(
     place = _find_folder(output, footer, folder)
     condition = " AND ".join(conditions)
     return Selection(output, footer, head.columns, head.rows, place, condition, tuple(dict.fromkeys(labels)))
+
+
+def most_like(selection: Selection, image: str, top: int) -> Selection:
+    """Narrow a selection down to the images that look most like one.
+
+    Args:
+      selection: of rows.
+      image: path of an image of the output, selected or not.
+      top: number of images.
+
+    Raises:
+      NoOutputError: the output has no embeddings, or not this image.
+      OutputError: a file is damaged.
+    """
+    spellings = [image]
+    with suppress(storage.UnsupportedStorageError):
+        whole = storage.normalize(image)
+        spellings += [whole, whole.removeprefix(f"{selection.folder}/")]
+    path, embedding = find_embedding(selection.output, selection.columns, spellings)
+    likeness = rank(selection.read(["path", EMBEDDING.name]), path, embedding, top)
+    return replace(selection, like=path, likeness=likeness)
 
 
 def _find_folder(output: Output, footer: Footer, folder: str | None) -> str:

@@ -44,9 +44,9 @@ class Shown(NamedTuple):
 
 
 def bytes_of(scene: Scene, number: int) -> int:
-    """Return how many bytes of a scene's only file a part takes."""
-    part = scene.image.find_part(scene.division.part(number), scene.bands)
-    return sum(size for _, size in part.spans)
+    """Return how many bytes of the scene's files a part takes."""
+    parts = (file.image.find_part(file.division.part(number), file.bands) for file in scene.files)
+    return sum(size for part in parts for _, size in part.spans)
 
 
 def memory_of(scene: Scene, number: int) -> int:
@@ -77,7 +77,7 @@ def read_part(
     decoded = decode_box(scene.image, box, scene.rendering, fetch, decoding, scene.bands)
     nothing = np.ones((box.height, box.width), np.bool_)
     if decoded is None:
-        return ReadPart(box, np.zeros((box.height, box.width, 3), np.uint8), nothing, ())
+        return ReadPart(box, np.full((box.height, box.width, COLOURS), scene.blank, np.uint8), nothing, ())
     if scene.mask is not None:
         mask = decode_box(scene.mask, box, NO_RENDERING, fetch, decoding)
         hidden = mask.pixels[..., 0] == 0 if mask else nothing

@@ -55,6 +55,20 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
+def check_block(image: DividedTiff) -> None:
+    """Refuse an image that is not in blocks of which one can be decoded while others wait.
+
+    Raises:
+      ImageTooLargeError: it is not.
+    """
+    if prod(image.block) > _MOST_BLOCK:
+        raise ImageTooLargeError(
+            f"{image.grid.what}s of {prod(image.block):,} pixels: more than {_MOST_BLOCK:,} are not decoded at once "
+            "where a scene is looked at as a whole",
+            "rewrite it in tiles, e.g. with gdal_translate -of COG",
+        )
+
+
 def settle(scene: Scene, grid: Grid, red: Scene | None = None) -> Scene:
     """Look for how a scene becomes pictures, where that depends on the values of all of it.
 
@@ -126,12 +140,7 @@ def _look(raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff | N
     for overview, of_overview in sorted(overviews, key=lambda found: found[0].width):
         with suppress(DamagedImageError):
             return _sample(raster, pages, overview, of_overview)
-    if prod(image.block) > _MOST_BLOCK:
-        raise ImageTooLargeError(
-            f"scene in {image.grid.what}s of {prod(image.block):,} pixels: more than {_MOST_BLOCK:,} are not decoded "
-            "to look at its values",
-            "give values, e.g. --stretch 0:3000, or rewrite it in tiles, e.g. with gdal_translate -of COG",
-        )
+    check_block(image)
     return _sample(raster, pages, image, mask)
 
 

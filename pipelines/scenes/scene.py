@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from pipelines import storage
 from pipelines.images.formats import recognize
-from pipelines.images.jpeg2000.layout import read_jpeg2000
 from pipelines.images.jpeg2000.parts import read_tiles
+from pipelines.images.jpeg2000.rendering import read_raster
 from pipelines.images.layout import (
     DamagedImageError,
     ImageError,
@@ -21,7 +21,7 @@ from pipelines.images.layout import (
 )
 from pipelines.images.limits import HEAD
 from pipelines.images.parts import Divided
-from pipelines.images.rendering import NO_RENDERING, Rendering
+from pipelines.images.rendering import Rendering
 from pipelines.images.tiff.directories import read_directory
 from pipelines.images.tiff.layout import read_tiff
 from pipelines.images.tiff.parts import divide, divide_mask, divide_opacity
@@ -32,10 +32,10 @@ from pipelines.scenes.division import Division, divide_scene
 from pipelines.scenes.georeference import Georeference, read_georeference
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.jpeg2000 import find_georeference
+from pipelines.scenes.naming import ENDINGS
 from pipelines.scenes.pages import Pages
 
 _BITS_OF_A_PICTURE = 8
-_ENDINGS = (".tif", ".tiff", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
 
 
 class Scene(NamedTuple):
@@ -54,6 +54,7 @@ class Scene(NamedTuple):
       planes: one for each colour, if bands are files of their own: scenes of one band, and of the same division. Then
         `image` is that of the first one.
       named: repairs that say which bands the planes are.
+      blank: level, 0 to 255, that a plane has where its file leaves out a part.
     """
 
     ref: ImageRef
@@ -67,6 +68,7 @@ class Scene(NamedTuple):
     division: Division
     planes: tuple[Scene, ...] = ()
     named: tuple[str, ...] = ()
+    blank: int = 0
 
     @property
     def files(self) -> tuple[Scene, ...]:
@@ -76,7 +78,7 @@ class Scene(NamedTuple):
 
 def may_be_scene(path: str) -> bool:
     """Return whether a file may be one, judging by its name."""
-    return path.lower().endswith(_ENDINGS)
+    return path.lower().endswith(ENDINGS)
 
 
 def open_file(ref: ImageRef, grid: Grid, rendering: Rendering, *, whole: bool = False) -> Scene | None:
@@ -108,7 +110,7 @@ def open_file(ref: ImageRef, grid: Grid, rendering: Rendering, *, whole: bool = 
         try:
             if kind == "tiff":
                 return _open_tiff(ref, pages, grid, rendering, least)
-            return _open_jpeg2000(ref, pages, grid, least)
+            return _open_jpeg2000(ref, pages, grid, rendering, least)
         except (struct.error, IndexError, OverflowError) as error:
             raise DamagedImageError(f"truncated {kind.upper()} header") from error
 
@@ -132,15 +134,15 @@ def as_listed(ref: ImageRef) -> Iterator[None]:
         raise
 
 
-def _open_jpeg2000(ref: ImageRef, pages: Pages, grid: Grid, least: int) -> Scene | None:
+def _open_jpeg2000(ref: ImageRef, pages: Pages, grid: Grid, rendering: Rendering, least: int) -> Scene | None:
     georeference = find_georeference(pages)
-    layout = read_jpeg2000(pages)
+    layout = read_raster(pages, rendering)
     if georeference is None and max(layout.width, layout.height) <= least:
         return None
     _check_depth(layout)
     image = read_tiles(pages)
     division = divide_scene(image.width, image.height, image.block, grid)
-    return Scene(ref, image, None, (), layout.source, (), NO_RENDERING, georeference, division)
+    return Scene(ref, image, None, (), layout.source, (), rendering, georeference, division)
 
 
 def _check_depth(layout: Layout) -> None:
@@ -148,7 +150,7 @@ def _check_depth(layout: Layout) -> None:
         # The values of one part do not tell what white is in the others.
         raise UntrustedColoursError(
             f"{layout.bits}-bit scene: it is unknown how bright white is",
-            "say it with --stretch" if layout.format == "tiff" else "make it a TIFF, and say --stretch",
+            "say it with --stretch",
         )
 
 

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from pipelines.images import decode_part
 from pipelines.images.layout import ImageError, UnsupportedImageError, UntrustedColoursError
 from pipelines.images.products import PRODUCTS
 from pipelines.images.rendering import COLOURS, Rendering
 from pipelines.images.tiff.directories import NO_DATA, PROFILE, SAMPLE_FORMAT
-from pipelines.images.tiff.parts import DividedTiff, with_text
+from pipelines.images.tiff.parts import DividedTiff, with_text, write_gap
 from pipelines.images.tiff.rasters import GRAY, find_raster
 from pipelines.images.tiff.rendering import name_bands
 from pipelines.images.tiff.samples import BLACK_IS_ZERO, KINDS
@@ -125,9 +126,12 @@ def _open_plane(file: File, grid: Grid, rendering: Rendering, no_data: str) -> _
         # A band of a stack is no picture whose colours a profile describes.
         image = with_text(image, PROFILE, b"")
         image = with_text(image, NO_DATA, no_data.encode()) if no_data else image
+        scene = scene._replace(image=image)
     elif no_data:
         raise UnsupportedImageError("a value that stands for no data in a JPEG 2000 is not supported")
-    return _Plane(file.path, scene._replace(image=image), (_UNSIGNED if kind == _UNDEFINED else kind, bits))
+    # JPEG 2000s of fewer bits than 16 hold what GDAL and others call integers of 16.
+    held = next(depth for depth in _DEPTHS if depth >= bits)
+    return _Plane(file.path, scene, (_UNSIGNED if kind == _UNDEFINED else kind, held))
 
 
 def _check_alike(first: _Plane, plane: _Plane, virtual: Virtual | None) -> None:
@@ -200,9 +204,16 @@ def _join(ref: ImageRef, planes: list[Scene], virtual: Virtual | None, named: li
         first.rendering,
         place._replace(taken=taken) if place and taken else place,
         division,
-        tuple(plane._replace(division=division) for plane in planes),
+        tuple(plane._replace(division=division, blank=_show_gap(plane)) for plane in planes),
         tuple(named),
     )
+
+
+def _show_gap(plane: Scene) -> int:
+    """Return the level that is shown where the file of a plane leaves out a part."""
+    if not isinstance(plane.image, DividedTiff):
+        return 0
+    return int(decode_part(write_gap(plane.image), rendering=plane.rendering).pixels[1, 0, 0])
 
 
 def _join_renderings(said: Rendering, planes: list[Scene]) -> Rendering:

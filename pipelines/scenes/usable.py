@@ -22,7 +22,7 @@ from pipelines.images.tiff.parts import DividedTiff
 from pipelines.records import ImageRef
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.reading import decode_box
-from pipelines.scenes.sampling import one_at_a_time
+from pipelines.scenes.sampling import check_block, one_at_a_time
 from pipelines.scenes.scene import Scene, open_file
 
 _CLEAR = Rendering((1, 1, 1))
@@ -75,6 +75,7 @@ def look_for_clear(scene: Scene, ref: ImageRef, grid: Grid) -> Clear:
     if (name := first_name(image.directory.texts.get(METADATA, b""))) not in ("", "clear"):
         raise UnsupportedImageError(f"no usable data mask of Planet's: its first band is named {name!r}, not clear")
     _check_alike(scene, mask)
+    check_block(image)
     shares = array("d")
     whole = Box(0, 0, mask.division.width, mask.division.height)
     for _, group in groupby(scene.division.windows(), key=itemgetter(0)):

@@ -145,6 +145,7 @@ def empty(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.installation
 def test_the_image_tags_images(image: Path, empty: Path, bundle_path: str, tmp_path: Path) -> None:
     chips = tmp_path / "chips"
     chips.mkdir()
@@ -158,6 +159,7 @@ def test_the_image_tags_images(image: Path, empty: Path, bundle_path: str, tmp_p
     assert not list(empty.iterdir()), "something was left in the working folder"
 
 
+@pytest.mark.installation
 def test_the_main_file_of_the_flex_template_is_predict(image: Path, empty: Path) -> None:
     main = moved(" " + ENVIRONMENT["FLEX_TEMPLATE_PYTHON_PY_FILE"], image)
     done = run(f"python {main} --help", image, empty)
@@ -165,6 +167,7 @@ def test_the_main_file_of_the_flex_template_is_predict(image: Path, empty: Path)
     assert "--input_list" in done.stdout
 
 
+@pytest.mark.installation
 def test_the_image_has_the_versions_of_the_lock_and_no_others(image: Path, empty: Path) -> None:
     listed = json.loads(run("python -m pip list --format json", image, empty).stdout)
     versions = {canonical(package["name"]): package["version"] for package in listed}
@@ -174,6 +177,7 @@ def test_the_image_has_the_versions_of_the_lock_and_no_others(image: Path, empty
     assert others.keys() <= of_the_base_image, f"not as requirements.lock has it: {others}"
 
 
+@pytest.mark.installation
 @pytest.mark.parametrize(
     "module",
     ["apache_beam.runners.worker.sdk_worker_main", "apache_beam.runners.dataflow.dataflow_runner", "boto3", "pip"],
@@ -183,10 +187,12 @@ def test_the_image_has_what_workers_and_launcher_import(image: Path, empty: Path
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.installation
 def test_the_image_has_no_tensorflow(image: Path, empty: Path) -> None:
     assert "No module named 'tensorflow'" in run("python -c 'import tensorflow'", image, empty).stderr
 
 
+@pytest.mark.installation
 def test_every_module_comes_with_bytecode(image: Path) -> None:
     [packages] = (image / "usr" / "local" / "lib").glob("python*/site-packages")
     for name in ("pipelines", "pipelines/storage", "model", "apache_beam/runners/worker", "numpy"):

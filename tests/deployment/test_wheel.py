@@ -16,6 +16,8 @@ from pipelines.results.outputs import open_output
 from tests import ROOT
 from tests.deployment.dockerfile import run
 
+pytestmark = pytest.mark.installation
+
 OWN = 'raise RuntimeError("a package of the user\'s own was imported")\n'
 
 

@@ -1,4 +1,4 @@
-"""The commands of docs/scenes.md and docs/map.md do what the pages say, as they are written there."""
+"""The commands of docs/scenes.md, docs/map.md and docs/stac.md do what the pages say, as they are written there."""
 
 from __future__ import annotations
 
@@ -166,6 +166,13 @@ def test_what_is_written_of_a_map(folder: Path, results: None) -> None:
     [commands] = blocks("map.md", "sh")
     for command in commands.splitlines():
         run(command)
+
+    [commands] = blocks("stac.md", "sh")
+    for command in commands.splitlines():
+        run(command)
+    for catalogue in ("catalogue", f"gs://{BUCKET}/catalogue"):
+        item = json.loads(storage.read(storage.normalize(f"{catalogue}/scene/scene.json")))
+        assert item["assets"]["rows-1"]["href"].startswith("../../")
 
     of_rasters = blocks("map.md", "python")[-1]
     read: dict[str, Any] = {}

@@ -191,6 +191,7 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path: Path, untrained: Any) ->
         (["--validation_fraction", "1.5"], "argument --validation_fraction: 1.5 is not between"),
         (["--weights", "missing.h5"], "argument --weights: missing.h5 is not imagenet, none or an existing file"),
         (["--alpha", "0.6"], "argument --alpha: there are no ImageNet weights for 0.6; use one of 0.35, "),
+        (["--stretch", "p2:p98"], "--stretch of percentiles is for scenes that --tile cuts: a chip's own"),
         (["--weights", "none", "--finetune_epochs", "0"], "nothing to train"),
         (["--quantize", "int4"], "argument --quantize: invalid choice: 'int4' (choose from"),
         (["--output", "gs://bucket/bundle"], "is not a local folder"),

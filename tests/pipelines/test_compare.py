@@ -18,6 +18,7 @@ import pytest
 
 from pipelines import compare as command
 from pipelines.output.footers import probability_columns
+from pipelines.output.run import Accounts
 from tests.image_files import picture, unmarked_rgba_jpeg
 
 OLD = ("clear", 'it\'s "haze"; --', "road")
@@ -27,14 +28,27 @@ JPEG = "data:image/jpeg;base64"
 Rows = Mapping[str, tuple[Sequence[str], Mapping[str, float]]]
 
 
-def write(output: Path, labels: Sequence[str], rows: Rows, name: str = "a", **fingerprints: str) -> Path:
-    """Write predictions: tags and probabilities by path."""
+def write(
+    output: Path,
+    labels: Sequence[str],
+    rows: Rows,
+    name: str = "a",
+    root: Path | None = None,
+    fingerprints: Mapping[str, str] | None = None,
+) -> Path:
+    """Write predictions: tags and probabilities by path, which is relative to a root if there is one."""
     columns = probability_columns(labels)
-    footer = {"bundle": "-".join(labels), "labels": labels, "thresholds": [0.5] * len(labels), "columns": columns}
+    footer: dict[str, object] = {"bundle": "-".join(labels), "labels": labels, "columns": columns}
+    footer["thresholds"] = [0.5] * len(labels)
+    if root:
+        footer["relative"] = True
+        (output / "runs").mkdir(parents=True)
+        manifest = {"run": "1", "status": "done", **vars(Accounts()), "options": {"relative_to": str(root)}}
+        (output / "runs/1.json").write_text(json.dumps(manifest))
     table = pa.table(
         {
             "path": pa.array(rows, pa.string()),
-            "fingerprint": pa.array([fingerprints.get(path, "1") for path in rows], pa.string()),
+            "fingerprint": pa.array([(fingerprints or {}).get(path, "1") for path in rows], pa.string()),
             "tags": pa.array([list(tags) for tags, _ in rows.values()], pa.list_(pa.string())),
             **{
                 column: pa.array([probabilities[label] for _, probabilities in rows.values()], pa.float32())
@@ -65,7 +79,7 @@ def outputs(rows: tuple[Rows, Rows], tmp_path: Path) -> list[str]:
     a, b = rows
     write(tmp_path / "a", OLD, dict(list(a.items())[:30]))
     write(tmp_path / "a", OLD, dict(list(a.items())[30:]), name="b")
-    write(tmp_path / "b", NEW, b, **{"20.jpg": "2", "21.jpg": "2"})
+    write(tmp_path / "b", NEW, b, fingerprints={"20.jpg": "2", "21.jpg": "2"})
     (tmp_path / "b/failures").mkdir()
     pq.write_table(pa.table({"path": ["3.jpg", "7.jpg", "unknown.jpg"]}), tmp_path / "b/failures/a.parquet")
     return [str(tmp_path / "a"), str(tmp_path / "b")]
@@ -167,7 +181,8 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path, capsys: pytest.Capt
         assert message in line
 
 
-def test_a_page_shows_the_images_that_changed_and_names_of_strangers_as_text(tmp_path: Path) -> None:
+@pytest.mark.parametrize("relative", [False, True], ids=["absolute", "relative"])
+def test_a_page_shows_the_images_that_changed_and_names_of_strangers_as_text(relative: bool, tmp_path: Path) -> None:
     names = ("<script>alert(1)<!--.jpg", "a'\"b.jpg", "new\nline.jpg", "\u202egpj.jpg", f"{'long' * 50}.jpg")
     folder = tmp_path / "chips"
     folder.mkdir()
@@ -175,11 +190,13 @@ def test_a_page_shows_the_images_that_changed_and_names_of_strangers_as_text(tmp
     for seed, path in enumerate(paths):
         Path(path).write_bytes(unmarked_rgba_jpeg(picture(seed=seed)))
     paths.append(str(folder / "gone.jpg"))
+    root = folder if relative else None
+    paths = [path.removeprefix(f"{folder}/") if relative else path for path in paths]
     labels = ("clear", "<b>road</b>")
     before, after = (dict.fromkeys(labels, probability) for probability in (0.25, 0.75))
     outputs = [
-        str(write(tmp_path / "a", labels, {path: ([], before) for path in paths})),
-        str(write(tmp_path / "b", labels, {path: (["<b>road</b>"], after) for path in paths})),
+        str(write(tmp_path / "a", labels, {path: ([], before) for path in paths}, root=root)),
+        str(write(tmp_path / "b", labels, {path: (["<b>road</b>"], after) for path in paths}, root=root)),
     ]
 
     assert command.main([*outputs, "--html", str(tmp_path / "page.html")]) == 0

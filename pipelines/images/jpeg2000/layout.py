@@ -27,6 +27,8 @@ _COLOURS = {_CMYK: 4, _SRGB: 3, _GRAY: 1, _SYCC: 3}
 _OF_PROFILE = {"GRAY": _GRAY, "RGB": _SRGB, "CMYK": _CMYK}
 _COLOUR, _OPACITY, _PREMULTIPLIED = 0, 1, 2
 _WAVELET = 7
+# Bits of values that Pillow keeps; those of 9 it reduces to 8.
+_STRETCHED = range(10, 17)
 _Boxes = dict[bytes, list[bytes]]
 
 
@@ -42,8 +44,16 @@ class _Channels(NamedTuple):
     opacity: bool
 
 
-def read_jpeg2000(data: Data) -> Layout:
-    """Read the size of the codestream, and the boxes that say what its components mean."""
+def read_jpeg2000(data: Data, *, is_stretched: bool = False) -> Layout:
+    """Read the size of the codestream, and the boxes that say what its components mean.
+
+    Args:
+      data: the file.
+      is_stretched: whether the user says how bright the values of a single component are.
+
+    Raises:
+      ImageError: it is damaged, not supported, or its colours are unknown.
+    """
     boxes, streams = _read_boxes(data)
     start, end = streams[0]
     size = read_size(data, start)
@@ -52,7 +62,7 @@ def read_jpeg2000(data: Data) -> Layout:
     space, profile = _read_space(boxes, samples)
     palette = _read_palette(boxes, size.bits) if b"pclr" in boxes else None
     channels = _Channels((0,), False) if palette else _read_channels(boxes, samples, space)
-    _check_samples(size, channels, indexed=palette is not None)
+    _check_samples(size, channels, indexed=palette is not None, is_stretched=is_stretched)
     return Layout(
         "jpeg2000",
         size.width,
@@ -258,13 +268,19 @@ def _read_channels(boxes: _Boxes, samples: int, space: int) -> _Channels:
     return _Channels(order, opacity)
 
 
-def _check_samples(size: Size, channels: _Channels, *, indexed: bool) -> None:
+def _check_samples(size: Size, channels: _Channels, *, indexed: bool, is_stretched: bool) -> None:
     """Refuse samples that Pillow scales wrongly, or of which it is unknown how bright their white is."""
     bits = {size.bits[component] for component in channels.order}
     most = max(bits)
     if size.signed or size.subsampled or len(bits) > 1 or (most < 8 and not indexed):
         kind = "signed" if size.signed else "subsampled" if size.subsampled else f"{min(bits)}-bit"
         raise UnsupportedImageError(f"JPEG 2000 with {kind} samples is not supported")
+    can_be_stretched = len(size.bits) == 1 and most in _STRETCHED
+    if is_stretched and can_be_stretched:
+        return
     # Pillow rounds the brightest of 16-bit colours up to black.
     if most > 8 and (most < 16 or len(size.bits) > 1):
-        raise UntrustedColoursError(f"{most}-bit JPEG 2000: it is unknown how bright its white is")
+        raise UntrustedColoursError(
+            f"{most}-bit JPEG 2000: it is unknown how bright its white is",
+            "say it with --stretch" if can_be_stretched else "",
+        )

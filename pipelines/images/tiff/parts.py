@@ -216,6 +216,17 @@ def with_text(image: DividedTiff, tag: int, text: bytes) -> DividedTiff:
     return image._replace(further=further | ({tag: Values(_ASCII, len(text), text)} if text else {}))
 
 
+def write_gap(image: DividedTiff) -> bytes:
+    """Write a TIFF of two pixels of an image of one band, one below the other: the file leaves out the second."""
+    size = image.stored
+    integers = {
+        **{tag: image.tags[tag] for tag in (BITS, SAMPLE_FORMAT) if tag in image.tags},
+        **{WIDTH: (1,), HEIGHT: (2,), STRIP_ROWS: (1,), STRIP_OFFSETS: (HEADER, 0), STRIP_SIZES: (size, 0)},
+        **{COMPRESSION: (UNCOMPRESSED,), PHOTOMETRIC: (_BLACK_IS_ZERO,), SAMPLES: (1,)},
+    }
+    return write_tiff(image.directory.form.order, [bytes(size)], integers, image.further)
+
+
 def _truncated(image: DividedTiff, start: int, size: int, there: int) -> DamagedImageError:
     return DamagedImageError(
         f"truncated TIFF: the {image.grid.what} at byte {start:,} has {max(0, there):,} of {size:,} bytes"

@@ -97,7 +97,7 @@ def render(
         lacks_data |= bool(lacks.any())
         if holes is not None:
             holes[top : top + len(samples)] &= lacks
-        shown = _stretched(samples, *raster.stretch[colour]) if raster.stretch else samples
+        shown = stretched(samples, *raster.stretch[colour]) if raster.stretch else samples
         levels[colour, top : top + len(samples)] = shown
     named = ["no_data_kept"] * lacks_data
     named += name_bands(raster.bands, raster.number)
@@ -213,7 +213,7 @@ def _read_strips(directory: Directory, tags: Tags, raster: Raster, data: bytes) 
             yield top, samples.view(samples.dtype.str.replace("u", "i")) if raster.type == "i2" else samples
 
 
-def _stretched(samples: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+def stretched(samples: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     """Scale values so that `low` becomes 0 and `high` 255; what is beyond them, or no number, is 0 or 255 as well."""
     scaled = np.subtract(samples, np.float32(low), dtype=np.float32)
     scaled *= np.float32(255 / (high - low))

@@ -24,10 +24,10 @@ _SCALE = 1e-4
 """From values to reflectance."""
 
 # Of red, the darkest colour on land and water alike. Without an offset, vegetation, water and shadow are far below 500
-# also as seen from space; with it, no surface is. An offset of 1,000 leaves few values below 900, and the darkest
-# surface below 1,500; without one, values begin there only in scenes of nothing but clouds, snow or bright sand, and
-# these begin at 1,500 and more.
-_WITHOUT_PERCENT, _WITHOUT_BELOW = 1, 500
+# also as seen from space; with it, no surface is, but pixels at the edge of what holds no data can be, once a scene was
+# resampled: so a few of them do not count. An offset of 1,000 leaves few values below 900, and the darkest surface
+# below 1,500; without one, values begin as high as that only where all is clouds, snow or dry soil, and mostly higher.
+_WITHOUT_PERCENT, _WITHOUT_BELOW, _CHIP_VALUES = 5, 500, 1000
 _WITH_PERCENT, _WITH_LEAST, _WITH_BELOW = 0.1, 900, 1500
 _SCENE_VALUES = 100_000
 """Fewer do not show what the darkest surfaces of a scene are."""
@@ -70,7 +70,7 @@ def find_offset(red: NDArray[Any], product: str, *, of_scene: bool) -> int:
       UntrustedColoursError: the values do not show it.
     """
     known = PRODUCTS[product].offset
-    if len(red):
+    if len(red) >= _CHIP_VALUES:
         low, lower = np.percentile(red, (_WITHOUT_PERCENT, _WITH_PERCENT))
         if low < _WITHOUT_BELOW:
             return 0

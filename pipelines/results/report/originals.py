@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import posixpath
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import combinations, pairwise
 from typing import NamedTuple
 
 from pipelines import archives, storage
@@ -16,9 +14,9 @@ from pipelines.images import ImageError
 from pipelines.images.limits import MAX_PIXELS
 from pipelines.images.parts import Box
 from pipelines.listing.lookup import refer
-from pipelines.listing.stacks import is_virtual, refer_stack, refer_virtual
+from pipelines.listing.stacks import refer_scene
 from pipelines.output.footers import Footer
-from pipelines.records import Failure, ImageRef, Item, Listed, Window, failed, not_listed
+from pipelines.records import Failure, ImageRef, Listed, Window, failed, not_listed
 from pipelines.scenes.grid import Grid, split_window, window_path
 from pipelines.scenes.opening import open_scene
 from pipelines.scenes.reading import bytes_of
@@ -27,7 +25,6 @@ TOO_LATE = "not fetched: the originals take too long"
 
 _AT_ONCE = 16
 _TILE = 256
-_MOST_PLUSES = 8
 
 
 class Found(NamedTuple):
@@ -124,24 +121,9 @@ def _refer(container: _Container, footer: Footer) -> Listed:
       ImageError: a virtual raster cannot be used.
       OSError: it cannot be read.
     """
-    path = storage.normalize(container.path)
-    listed = refer(path)
-    if container.kind != _SCENE:
-        return listed
-    if isinstance(listed, Failure):
-        stacks = (refer_stack(bands, Item("", "")) for bands in _bands_of(path))
-        return next((stack for stack in stacks if isinstance(stack, ImageRef)), listed)
-    # What it names must be next to it or below.
-    return refer_virtual(listed, footer.rendering, ()) if is_virtual(path) else listed
-
-
-def _bands_of(name: str) -> Iterator[tuple[str, ...]]:
-    """Yield what `folder/red.tif+green.tif+blue.tif` may mean: a name may have a plus of its own."""
-    parts = name.split("+")[:_MOST_PLUSES]
-    for ends in combinations(range(1, len(parts)), 2):
-        bands = ["+".join(parts[start:end]) for start, end in pairwise((0, *ends, len(parts)))]
-        folder = posixpath.dirname(bands[0])
-        yield tuple(band if "/" in band else storage.join(folder, band) for band in bands)
+    if container.kind == _SCENE:
+        return refer_scene(container.path, footer.rendering)
+    return refer(storage.normalize(container.path))
 
 
 def _windows(scene_ref: ImageRef, paths: Sequence[str], footer: Footer) -> Iterator[Found]:
@@ -158,7 +140,7 @@ def _windows(scene_ref: ImageRef, paths: Sequence[str], footer: Footer) -> Itera
         of_scene = scene.division.width, scene.division.height, scene_ref.size
         window = Window(scene_ref.path, *named[1], parts[0], *of_scene)
         # Parts of a scene are fetched whole, and windows next to each other share them.
-        cost = sum(bytes_of(file, part) for file in scene.files for part in parts)
+        cost = sum(bytes_of(scene, part) for part in parts)
         ref = scene_ref._replace(path=window_path(scene_ref.path, *named[1]), size=cost, window=window)
         yield Found(path, ref, cost, tuple(f"{scene_ref.path}#{part}" for part in parts))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +23,7 @@ from pipelines.results.report.tally import BINS
 from pipelines.results.report.thumbnails import Thumbnail
 from pipelines.results.report.truth import Truth
 from pipelines.scenes.grid import split_window
+from pipelines.scenes.naming import split_files
 
 _PARTS = Parts(
     "report.html",
@@ -172,16 +172,11 @@ def _of_run(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _first_file(scene: str) -> str:
-    """Return the first file of a scene that may have several, named `red.tif+green.tif+blue.tif`."""
-    found = re.match(r".*?\.\w{3,4}(?=\+|$)", scene, re.DOTALL)
-    return found[0] if found else scene
-
-
 def link_to(path: str) -> str:
     """Return the URL of an original, or of the scene or archive that it is in; empty if browsers know none."""
     window = split_window(path)
-    file = _first_file(window[0]) if window else archives.split_member(path)[0]
+    # Of several files, to the first.
+    file = split_files(window[0])[0] if window else archives.split_member(path)[0]
     if file.startswith("/"):
         return f"file://{quote(file)}"
     scheme, _, place = file.partition("://")

@@ -61,7 +61,7 @@ class Survey(NamedTuple):
 
     def whole(self, path: str) -> str:
         """Return the whole path of an original; empty if it is not known."""
-        return path if not self.footer.relative or _is_whole(path) else self.root and storage.join(self.root, path)
+        return whole_path(path, self.footer, self.root)
 
 
 def look_over(
@@ -99,12 +99,13 @@ def look_over(
         chooser.offer(rows, told)
     by_frequency = [footer.labels[place] for place in np.argsort(-tally.tagged, kind="stable")]
     chosen = chooser.choose(by_frequency)
-    root = _find_root(output, footer, manifests, relative_to)
+    root = find_root(output, footer, manifests, relative_to)
     survey = Survey(output.path, footer, manifests, tally, truth, failures, chosen, {}, root)
     return survey._replace(thumbnails=_thumbnails(survey)) if images else survey
 
 
-def _find_root(output: Output, footer: Footer, manifests: Sequence[Manifest], relative_to: str | None) -> str:
+def find_root(output: Output, footer: Footer, manifests: Sequence[Manifest], relative_to: str | None) -> str:
+    """Return the folder below which the originals are, as in `Survey`; arguments and errors as in `look_over`."""
     if not footer.relative:
         if relative_to:
             raise NoOutputError(f"--relative_to {relative_to}: the paths of {output.path} are absolute", "leave it out")
@@ -114,6 +115,11 @@ def _find_root(output: Output, footer: Footer, manifests: Sequence[Manifest], re
     options = (manifest.described.get("options") for manifest in reversed(manifests))
     found = (of_run.get("relative_to") for of_run in options if isinstance(of_run, dict))
     return next((folder for folder in found if isinstance(folder, str) and _is_whole(folder)), "")
+
+
+def whole_path(path: str, footer: Footer, root: str) -> str:
+    """Return the whole path of an original; empty if it is relative, and no root is known."""
+    return path if not footer.relative or _is_whole(path) else root and storage.join(root, path)
 
 
 def _is_whole(path: str) -> bool:

@@ -213,7 +213,7 @@ def test_a_small_file_never_costs_much_more_than_its_pixels(kind: Hostile) -> No
     trial = try_file(kind.build(kind.many // 4))
 
     assert trial.broken == ""
-    assert trial.seconds < 1, f"{trial.seconds} core-seconds"
+    assert trial.seconds < 2, f"{trial.seconds} core-seconds"
     assert trial.peak < 200_000_000, f"{trial.peak:,} bytes"
 
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from rasterio.io import MemoryFile
 
 from pipelines.images import ImageError, decode
 from pipelines.images.head import judge_head
 from pipelines.images.limits import HEAD
+from pipelines.images.rendering import Rendering
 from tests import image_files as files
 from tests.pipelines.images.decoding import (
     GRAY,
@@ -124,6 +126,7 @@ DEEP_GRAY = Image.fromarray(files.deep(GRAY // 4))
     ("data", "reason"),
     [
         (with_depth(with_depth(with_depth(STREAM, 11), 11, 1), 11, 2), "12-bit JPEG 2000: it is unknown how bright"),
+        (with_depth(files.codestream(GRAY), 8), "9-bit JPEG 2000: it is unknown how bright"),
         (with_depth(with_depth(with_depth(STREAM, 15), 15, 1), 15, 2), "16-bit JPEG 2000: it is unknown how bright"),
         (files.codestream(DEEP_GRAY), "in the darker half of the range"),
         (with_depth(files.codestream(GRAY), 0), "1-bit samples"),
@@ -244,3 +247,24 @@ def test_a_thin_tile_has_no_packets_of_resolutions_that_leave_it_out() -> None:
     packets = 3 * 90 * (7 + 3)
     assert packets < len(data) < packets + 3 * 90 * 4
     assert decode(data).pixels.shape == flat.shape
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_a_band_of_more_than_8_bits_is_shown_as_the_user_says(bits: int) -> None:
+    values = (files.picture(40, 60)[..., 0].astype(np.uint16) << (bits - 8)) + 1
+    with MemoryFile() as memory:
+        shape = {"width": 60, "height": 40, "count": 1, "dtype": "uint16", "NBITS": bits}
+        with memory.open(driver="JP2OpenJPEG", REVERSIBLE="YES", QUALITY=100, **shape) as file:
+            file.write(values, 1)
+        data = memory.read()
+    low, high = 1 << (bits - 3), 1 << (bits - 1)
+    decoded = decode(data, rendering=Rendering((), ((low, high),) * 3))
+    expected = np.clip((values.astype(float) - low) * 255 / (high - low), 0, 255)
+    assert np.abs(decoded.pixels[..., 0] - expected).max() <= 0.501
+    assert (decoded.source, decoded.repairs) == (f"jpeg2000 1x{bits}", ("stretched", "grayscale"))
+    if bits < 16:
+        assert_refused(data, "it is unknown how bright its white is; say it with --stretch")
+    with pytest.raises(ImageError, match="give it one range"):
+        decode(data, rendering=Rendering((), ((0, 1), (0, 2), (0, 3))))
+    with pytest.raises(ImageError, match="truncated JPEG 2000"):
+        decode(data[:-400], rendering=Rendering((), ((low, high),) * 3))

@@ -119,7 +119,9 @@ def test_a_scene_of_dark_surfaces_at_the_offset_holds_it() -> None:
         (red[:9000] + 1000, True),
         (bright, True),
         (red + 600, True),
-        (red[:0], True),
+        (red[:900], False),
+        # Edges of what holds no data, in a scene that was resampled.
+        (np.where(red < 100, 300, red + 1000), False),
     ):
         with pytest.raises(UntrustedColoursError, match="neither its metadata nor its darkest values say it"):
             find_offset(values, SENTINEL_2, of_scene=of_scene)

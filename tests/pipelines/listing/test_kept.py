@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pipelines.archives.packed import PackedNames
 from pipelines.listing import InputError, find_kept, list_images
 from pipelines.listing.kept import Wanted, as_texts, find_types
-from pipelines.output.schema import _KEPT
+from pipelines.output.schema import KEPT_TYPES
 from pipelines.records import KeptColumn
 
 TEXTS = {
@@ -207,6 +207,6 @@ def test_any_cells_are_read_back_as_the_type_that_was_found(cells: list[str]) ->
         [text] = as_texts(columns, [cell])
         assert (text is None) == (cell == "")
         if text is not None:
-            value = _KEPT[columns[0].type](text)
+            value = KEPT_TYPES[columns[0].type](text)
             assert columns[0].type != "string" or value == cell
             assert columns[0].type != "int64" or str(value) == cell.removeprefix("-0").lstrip("+") or cell == "-0"

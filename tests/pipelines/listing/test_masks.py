@@ -96,6 +96,14 @@ def other_mask(kind: str, folder: Path) -> None:
             file.descriptions = ("cloud", *[None] * 7)
 
 
+def test_the_only_strip_of_a_mask_may_be_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.scenes.sampling._MOST_BLOCK", 4000)
+    path = write(tmp_path, np.ones((64, 64)), blockysize=64, compress="lzw")
+    [failure] = cut(path, Grid(64, 64, clear=0.5))
+    assert isinstance(failure, Failure)
+    assert f"{MASK}: strips of 4,096 pixels: more than 4,000 are not decoded at once" in failure.message
+
+
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [

@@ -117,8 +117,8 @@ def test_halves_of_characters_become_failures_that_can_be_written(tmp_path: Path
     half = "\ud800"
     features = [item(half), item("b", assets={half: {}}), item("c", f"{half}.tif"), item("d", f"ftp://{half}")]
     path = write(tmp_path / "items.json", {"type": "FeatureCollection", "features": features})
-    listed = list(list_assets(path, ["visual"]))
-    assert len([failure for failure in listed if isinstance(failure, Failure)]) == 4
+    listed = [*list_assets(path, ["visual"]), *list_assets(path, ["data", "visual", "data"])]
+    assert len([failure for failure in listed if isinstance(failure, Failure)]) == 8
     for failure in listed:
         " ".join(map(str, failure)).encode()
 

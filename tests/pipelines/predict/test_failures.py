@@ -140,7 +140,6 @@ def test_images_beyond_the_limits_are_failures_with_a_reason(run: Predict, chips
     }
 
 
-@on_both_runners
 def test_failures_alone_leave_no_predictions(run: Predict, tmp_path: Path) -> None:
     (tmp_path / "chips").mkdir()
     (tmp_path / "chips/empty.jpg").write_bytes(b"")
@@ -197,7 +196,6 @@ def test_names_lost_on_their_way_into_the_pipeline_end_with_code_4(
     assert "ROW COUNT MISMATCH: 10 inputs, but 8 rows and skips" in capsys.readouterr().out
 
 
-@on_both_runners
 def test_real_analytic_tiffs_are_refused_with_a_reason(run: Predict, tmp_path: Path, planet: Path) -> None:
     assert run(input=planet / "tif") == 3
     assert rows(tmp_path / "out") == []

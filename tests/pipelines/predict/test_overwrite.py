@@ -102,7 +102,6 @@ def test_an_interrupted_overwrite_keeps_the_old_rows_and_resumes_later(
     assert sorted(os.listdir(tmp_path / "out")) == ["failures", "predictions", "runs"]
 
 
-@on_both_runners
 def test_an_overwrite_with_too_many_failures_keeps_the_old_rows(
     run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,6 @@ import pytest
 from pipelines import storage
 from tests import outputs
 from tests.conftest import Bucket
-from tests.pipelines.conftest import on_both_runners
 from tests.pipelines.predict.predicting import CHIP, Predict, chip
 from tests.scene_files import samples, write_scene
 
@@ -33,7 +32,6 @@ def names(output: Path) -> list[str]:
     return [row["path"] for table in ("predictions", "failures") for row in outputs.rows(output, table)]
 
 
-@on_both_runners
 def test_an_archive_that_has_moved_is_not_tagged_again(run: Predict, archive: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     known = ["deep/chip.jpg", "scene.tif#xywh=0,0,64,64", "scene.tif#xywh=64,0,64,64", "broken.jpg"]

@@ -50,7 +50,7 @@ def test_new_images_are_tagged_as_those_that_were_retagged(
 
 
 def test_thresholds_other_than_those_of_retag_are_refused_until_the_output_is_retagged_again(
-    run: Predict, output: Path, capsys: pytest.CaptureFixture[str]
+    run: Predict, output: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(threshold=0.9) == 2
     [line] = capsys.readouterr().err.splitlines()
@@ -63,21 +63,15 @@ def test_thresholds_other_than_those_of_retag_are_refused_until_the_output_is_re
     assert run(threshold=0.9) == 0
     assert manifest(output)["thresholds"] == dict.fromkeys(COLUMNS, 0.9)
 
+    assert retag.main([str(output), f"--from={bundle_path}"]) == 0
+    capsys.readouterr()
+    assert run() == 0
+    assert "retagged" not in capsys.readouterr().err
+    assert manifest(output)["thresholds"] == dict.fromkeys(COLUMNS, 0.5)
+
 
 def test_an_overwrite_has_the_thresholds_of_its_own_command(run: Predict, output: Path, bundle_path: str) -> None:
     assert run("--overwrite") == 0
 
     footer = open_output(str(output)).footer()
     assert (footer.thresholds, bool(footer.rules), footer.retagged) == ((0.5,) * 3, False, False)
-
-
-def test_the_thresholds_of_the_bundle_can_be_brought_back(
-    run: Predict, output: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert retag.main([str(output), f"--from={bundle_path}"]) == 0
-    capsys.readouterr()
-
-    assert run() == 0
-
-    assert "retagged" not in capsys.readouterr().err
-    assert manifest(output)["thresholds"] == dict.fromkeys(COLUMNS, 0.5)

@@ -129,7 +129,6 @@ def test_the_output_loads_without_glue(run: Predict, chips: Path, tmp_path: Path
     assert duckdb.execute(query).fetchall() == [(10, 10, True, 10)]
 
 
-@on_both_runners
 def test_the_summary_says_what_happened_and_where_things_are(
     run: Predict, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,7 +159,6 @@ def test_a_summary_that_cannot_be_printed_is_one_line_and_code_1(chips: Path, tm
     assert len(tagged(tmp_path / "out")) == 10
 
 
-@on_both_runners
 def test_real_chips_are_tagged_with_true_colours(run: Predict, tmp_path: Path, planet: Path) -> None:
     assert run(input=planet / "jpg") == 0
     assert len(rows(tmp_path / "out")) == 20

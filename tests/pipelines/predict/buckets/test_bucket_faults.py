@@ -149,7 +149,7 @@ def test_a_bucket_that_refuses_at_any_moment_ends_the_run_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Every third request of a short run once is the first that is refused for good."""
+    """Every fourth request of a short run once is the first that is refused for good."""
     monkeypatch.setattr(patience, "SECONDS", 0.0)
     monkeypatch.setattr(leases, "STALE_SECONDS", 0.01)
     for number in range(3, CHIPS):
@@ -177,6 +177,6 @@ def test_a_bucket_that_refuses_at_any_moment_ends_the_run_in_one_line(
         assert code in (1, 2), said
         assert len(lines) == 1, f"refused after {refused_at} requests: {said}"
         assert "(503)" in said
-        refused_at += 3
+        refused_at += 4
     assert refused_at > 20
     assert len(rows(output)) == 3

@@ -1,0 +1,277 @@
+"""Describe an output as a STAC collection: an item per scene, with its model and the rows of its windows.
+
+The items are of STAC 1.1 with two extensions: `mlm` 1.4 says which model made the rows, `table` 1.2 which columns they
+have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pipelines import storage
+from pipelines.output.footers import Footer
+from pipelines.output.run import RUNS
+from pipelines.output.schema import EMBEDDING, PREDICTION_COLUMNS, SCENE_COLUMNS
+from pipelines.records import OF_SEVERAL
+from pipelines.results.outputs import NoOutputError, Output
+from pipelines.results.scene_extents import SceneExtent
+from pipelines.scenes.rings import Points, split_at_antimeridian
+from pipelines.scenes.virtual import ENDING
+
+_VERSION = "1.1.0"
+_EXTENSIONS = tuple(f"https://stac-extensions.github.io/{name}/schema.json" for name in ("mlm/v1.4.0", "table/v1.2.0"))
+_TASKS = ("scene-classification",)
+_COLOURS = ("red", "green", "blue")
+_BANDS = [{"name": colour} for colour in _COLOURS]
+_DIGITS = 7
+"""Decimal places of a coordinate, in degrees: a centimetre."""
+_LONGEST_NAME = 150
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_NO_NAME = re.compile(r"[^A-Za-z0-9_.\-\s]+|^[^A-Za-z]+|[^A-Za-z0-9]+$")
+_COLLECTION = "collection.json"
+
+
+class Document(NamedTuple):
+    """A document to be written.
+
+    Attributes:
+      path: of the file.
+      content: to be written as JSON.
+    """
+
+    path: str
+    content: Mapping[str, Any]
+
+
+def describe_output(
+    output: Output, footer: Footer, extents: Sequence[SceneExtent], folder: str, taken: str
+) -> Iterator[Document]:
+    """Yield the items of an output, and last the collection that links to them.
+
+    Args:
+      output: the output.
+      footer: what its rows were made with.
+      extents: of its scenes.
+      folder: into which the documents go.
+      taken: when scenes were taken that do not say it, in ISO 8601.
+    """
+    bundle = _find_bundle(output, footer)
+    model, columns = _describe_model(bundle, footer), list(_describe_columns(footer))
+    names = _name_items(extents)
+    links, bounds, times = [], [], []
+    for extent, (identity, name) in zip(extents, names, strict=True):
+        path = storage.join(folder, name, f"{name}.json")
+        time = extent.taken or taken
+        place = _describe_place(extent)
+        properties = {
+            "datetime": time,
+            **model,
+            "bands": _BANDS,
+            "table:columns": columns,
+            "table:primary_geometry": "geometry",
+            "table:row_count": extent.rows.total(),
+            "scenetags:scene": extent.path,
+            "scenetags:tags": dict(sorted(extent.tags.items())),
+        }
+        item = {
+            "type": "Feature",
+            "stac_version": _VERSION,
+            "stac_extensions": list(_EXTENSIONS),
+            "id": identity,
+            **place,
+            "properties": properties,
+            "collection": _name_collection(output),
+            "links": [{"rel": rel, "href": f"../{_COLLECTION}"} for rel in ("root", "parent", "collection")],
+            "assets": {**_assets_of(extent, path, footer), "model": _describe_bundle(bundle, path)},
+        }
+        yield Document(path, item)
+        links.append({"rel": "item", "href": f"./{name}/{name}.json", "type": "application/geo+json"})
+        bounds += [place["bbox"]] if "bbox" in place else []
+        times.append(time)
+    yield Document(storage.join(folder, _COLLECTION), _describe_collection(output, footer, links, bounds, times))
+
+
+def _describe_collection(
+    output: Output,
+    footer: Footer,
+    links: Sequence[Mapping[str, str]],
+    bounds: Sequence[Sequence[float]],
+    times: Sequence[str],
+) -> dict[str, Any]:
+    return {
+        "type": "Collection",
+        "stac_version": _VERSION,
+        "id": _name_collection(output),
+        "description": f"Tags of the windows of {len(links):,} scenes, by scenetags {footer.version}".rstrip(),
+        "license": "other",
+        "keywords": list(footer.labels),
+        "extent": {
+            "spatial": {"bbox": [_around(bounds)]},
+            "temporal": {"interval": [[min(times), max(times)]]},
+        },
+        "links": [{"rel": "root", "href": f"./{_COLLECTION}"}, *links],
+    }
+
+
+def _around(bounds: Sequence[Sequence[float]]) -> list[float]:
+    if not bounds or any(west > east for west, _, east, _ in bounds):
+        return [-180, min((box[1] for box in bounds), default=-90), 180, max((box[3] for box in bounds), default=90)]
+    west, south, east, north = zip(*bounds, strict=True)
+    return [min(west), min(south), max(east), max(north)]
+
+
+def _describe_model(bundle: Mapping[str, Any], footer: Footer) -> dict[str, Any]:
+    side = footer.grid.tile
+    return {
+        "mlm:name": _name_model(bundle, footer),
+        "mlm:architecture": "MobileNetV2",
+        "mlm:tasks": list(_TASKS),
+        "mlm:input": [
+            {
+                "name": "window",
+                "description": "a window of a scene in sRGB, 0 to 255",
+                "bands": list(_COLOURS),
+                "input": {
+                    "shape": [-1, side, side, len(_COLOURS)],
+                    "dim_order": ["batch", "height", "width", "bands"],
+                    "data_type": "uint8",
+                },
+            }
+        ],
+        "mlm:output": [
+            {
+                "name": "probabilities",
+                "description": "probability of each tag, 0 to 1; several may apply",
+                "tasks": list(_TASKS),
+                "result": {
+                    "shape": [-1, len(footer.labels)],
+                    "dim_order": ["batch", "class"],
+                    "data_type": "float32",
+                },
+                "classification:classes": [
+                    {"value": number, "name": footer.columns[label], "description": label}
+                    for number, label in enumerate(footer.labels)
+                ],
+            }
+        ],
+        "mlm:hyperparameters": {
+            "bundle": footer.bundle,
+            "thresholds": dict(zip(footer.labels, footer.thresholds, strict=True)),
+            "grid": footer.grid.described(),
+            **({"rendering": footer.rendering.described()} if footer.rendering else {}),
+        },
+    }
+
+
+def _name_model(bundle: Mapping[str, Any], footer: Footer) -> str:
+    """Return the name of the bundle, in characters that the extension allows."""
+    name = " ".join(_NO_NAME.sub(" ", str(bundle.get("name", ""))).split())
+    return name if len(name) > 2 else f"scenetags {footer.bundle[:12]}"
+
+
+def _find_bundle(output: Output, footer: Footer) -> Mapping[str, Any]:
+    """Return what the last run with the model of the rows says of its bundle.
+
+    Raises:
+      NoOutputError: none has its manifest in the output.
+    """
+    for manifest in reversed(output.manifests()):
+        bundle = manifest.described.get("bundle")
+        if isinstance(bundle, dict) and bundle.get("digest") == footer.bundle and isinstance(bundle.get("path"), str):
+            return bundle
+    raise NoOutputError(
+        f"{output.path}: no manifest in {RUNS}/ names the bundle that made the rows",
+        "run `scenetags predict` to its end",
+    )
+
+
+def _describe_bundle(bundle: Mapping[str, Any], item: str) -> dict[str, Any]:
+    return {
+        "href": _refer(storage.join(bundle["path"], "model.tflite"), item),
+        "title": "the model",
+        "type": "application/octet-stream",
+        "roles": ["mlm:model"],
+        # The extension wants bands among the properties, and STAC allows them there if an asset has some, too.
+        "bands": _BANDS,
+        "mlm:artifact_type": "tflite",
+    }
+
+
+def _describe_columns(footer: Footer) -> Iterator[dict[str, str]]:
+    embedding = [EMBEDDING] if footer.embedding_size else []
+    for column in (*PREDICTION_COLUMNS, *embedding, *SCENE_COLUMNS):
+        if column.per_label:
+            for label, name in footer.columns.items():
+                yield {"name": name, "type": column.type, "description": f"probability of {label}, 0 to 1"}
+        else:
+            yield {"name": column.name, "type": column.type, "description": column.documentation}
+    for kept in footer.kept:
+        yield {"name": kept.name, "type": kept.type, "description": "as in the list of images"}
+
+
+def _assets_of(extent: SceneExtent, item: str, footer: Footer) -> dict[str, Any]:
+    """Return the files with rows of a scene, and the scene itself if it is one file, and known by its whole path."""
+    assets: dict[str, Any] = {}
+    for number, (path, rows) in enumerate(sorted(extent.rows.items()), 1):
+        assets[f"rows-{number}"] = {
+            "href": _refer(path, item),
+            "title": "rows of windows of this scene, and of others",
+            "type": "application/vnd.apache.parquet",
+            "roles": ["data"],
+            "table:row_count": rows,
+        }
+    is_file = not extent.fingerprint.startswith(OF_SEVERAL) or extent.path.lower().endswith(ENDING)
+    if is_file and not footer.relative:
+        assets["scene"] = {"href": _refer(extent.path, item), "title": "the scene", "roles": ["source"]}
+    return assets
+
+
+def _describe_place(extent: SceneExtent) -> dict[str, Any]:
+    """Return geometry and bounds of a scene; without bounds if nothing says where it lies."""
+    ring: Points = [(longitude, latitude) for longitude, latitude in extent.hull.tolist()]
+    if len(ring) < 3:
+        return {"geometry": None}
+    west, south, east, north = min(ring)[0], min(y for _, y in ring), max(ring)[0], max(y for _, y in ring)
+    if east - west > 180:
+        # Around a pole, as a rule: the hull of longitudes and latitudes is no outline there.
+        ring = [(-180, south), (180, south), (180, north), (-180, north)]
+    rings = split_at_antimeridian(ring)
+    closed = [[[round(x, _DIGITS), round(y, _DIGITS)] for x, y in (*part, part[0])] for part in rings]
+    if len(rings) == 1:
+        west, east = min(x for x, _ in rings[0]), max(x for x, _ in rings[0])
+        geometry: dict[str, Any] = {"type": "Polygon", "coordinates": closed}
+    else:
+        # By RFC 7946, bounds that cross the antimeridian have their west in the east.
+        west, east = min(x for x, _ in rings[0]), max(x for x, _ in rings[1])
+        geometry = {"type": "MultiPolygon", "coordinates": [[part] for part in closed]}
+    return {"geometry": geometry, "bbox": [round(side, _DIGITS) for side in (west, south, east, north)]}
+
+
+def _name_collection(output: Output) -> str:
+    return posixpath.basename(output.path) or "scenetags"
+
+
+def _name_items(extents: Sequence[SceneExtent]) -> Iterator[tuple[str, str]]:
+    """Yield id and folder of each item: those of the scene's own item, or after its file; each once."""
+    ids = [posixpath.splitext(posixpath.basename(one.name))[0] if one.name == one.path else one.name for one in extents]
+    ids = [identity or "scene" for identity in ids]
+    folders = [_UNSAFE.sub("_", identity).lstrip(".")[:_LONGEST_NAME] for identity in ids]
+    # Also of names that differ in case alone, which are one on some file systems.
+    of_id, of_folder = Counter(ids), Counter(folder.lower() for folder in folders)
+    for extent, identity, folder in zip(extents, ids, folders, strict=True):
+        digest = hashlib.blake2b(extent.path.encode(), digest_size=4).hexdigest()
+        is_unique = of_id[identity] == 1
+        name = folder if folder and of_folder[folder.lower()] == 1 and is_unique else f"{folder}-{digest}"
+        yield identity if is_unique else f"{identity}-{digest}", name
+
+
+def _refer(path: str, item: str) -> str:
+    """Return the address of a file as the document of an item names it: relative, if both are in one place."""
+    if storage.bucket_of(path) != storage.bucket_of(item):
+        return path
+    return posixpath.relpath(path.partition("://")[2] or path, posixpath.dirname(item.partition("://")[2] or item))

@@ -1,0 +1,112 @@
+"""`scenetags stac`: describe an output as STAC items."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+from pipelines import storage
+from pipelines.commandline.parser import Parser, UsageError, print_error
+from pipelines.commandline.printing import show
+from pipelines.errors import ExitCode, ScenetagsError
+
+_DESCRIPTION = """\
+Describe the scenes of an output as a STAC collection, for those who keep a catalogue.
+
+Each scene becomes an item with its footprint and time, the tags of its windows, the model that found them (extension
+mlm), the columns of the rows (extension table), and links to the Parquet files that hold them. Documents of an earlier
+call are replaced; no row is.
+"""
+
+_EPILOG = """\
+examples:
+  scenetags stac tagged/ --to catalogue/
+  scenetags stac gs://results/amazon --to gs://results/catalogue --datetime 2026-03-01T10:30:00Z
+
+exit codes: 0 done, 2 wrong usage, or an output without windows of scenes, 130 interrupted by Ctrl-C.
+"""
+
+_NAME = "scenetags stac"
+_AT_ONCE = 16
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
+    parser.add_argument("output", metavar="OUTPUT", help="the --output of predict, local or in a bucket")
+    parser.add_argument(
+        "--to", required=True, metavar="FOLDER", help="for collection.json and the items, local or in a bucket"
+    )
+    parser.add_argument(
+        "--datetime",
+        metavar="TIME",
+        help="when the scenes were taken that do not say it, e.g. 2026-03-01T10:30:00Z: STAC requires a time",
+    )
+    try:
+        flags = parser.parse_args(sys.argv[1:] if argv is None else argv)
+        _describe(flags.output, _read_folder(flags.to), "" if flags.datetime is None else _read_time(flags.datetime))
+    except ScenetagsError as error:
+        return print_error(_NAME, error)
+    return ExitCode.DONE
+
+
+def _read_folder(path: str) -> str:
+    try:
+        folder = storage.normalize(path) if path else ""
+    except storage.UnsupportedStorageError as error:
+        raise UsageError(f"--to {error.message}", error.remedy) from error
+    if not folder or not storage.can_be_written(folder):
+        raise UsageError(f"--to {path}: documents are written to a local folder, gs:// or s3://")
+    return folder
+
+
+def _read_time(text: str) -> str:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise UsageError(f"--datetime {text}: not a time with its zone", "write e.g. 2026-03-01T10:30:00Z")
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _describe(path: str, folder: str, taken: str) -> None:
+    # Imported here: NumPy and Arrow would make `--help` slow.
+    from pipelines.results.outputs import open_output
+    from pipelines.results.scene_extents import read_extents
+    from pipelines.results.stac_items import Document, describe_output
+
+    output = open_output(path)
+    footer, extents = output.footer(), read_extents(output)
+    timeless = [extent for extent in extents if not extent.taken]
+    if timeless and not taken:
+        others = f", and {len(timeless) - 1:,} more" if len(timeless) > 1 else ""
+        raise UsageError(
+            f"{timeless[0].path}{others}: nothing says when it was taken, which STAC requires", "say it with --datetime"
+        )
+
+    def write(document: Document) -> None:
+        storage.write(document.path, json.dumps(document.content, indent=2).encode())
+
+    *items, collection = describe_output(output, footer, extents, folder, taken)
+    try:
+        with ThreadPoolExecutor(_AT_ONCE) as executor:
+            for _ in executor.map(write, items):
+                pass
+        # Last, since it links to the others.
+        write(collection)
+    except OSError as error:
+        raise UsageError(f"--to {folder} cannot be written: {error.strerror or error}") from error
+    nowhere = sum(not len(extent.hull) for extent in extents)
+    show(
+        f"{collection.path}: {len(items):,} scenes",
+        *([f"  without a place: {nowhere:,}"] if nowhere else []),
+        *([f"  without a time of their own: {len(timeless):,}"] if timeless else []),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
