@@ -39,7 +39,7 @@ examples:
 
 exit codes:
   0  done, also if no image was found
-  1  some images could not be copied or linked, and each of them is named; all others are there
+  1  some images could not be copied or linked; the first of them are named, and all others are there
   2  wrong usage, or no output that can be read
   130  interrupted by Ctrl-C; the same command resumes a copy
 """
@@ -66,8 +66,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     flags, others = parser.parse_known_args(argv)
     if others and flags.expression and not others[0].startswith("-"):
         raise UsageError(f"the expression has several words: {flags.expression} {others[0]} ...", "put it in quotes")
-    parsed: argparse.Namespace = parser.parse_args(argv)
-    return parsed
+    return parser.parse_args(argv)
 
 
 def _parser() -> Parser:
