@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,14 +50,20 @@ class Job(NamedTuple):
     calls: int
 
 
-JOBS = (Job(32, 1), Job(32, 2), Job(256, 1), Job(256, 2), Job(1024, 2))
+JOBS = (Job(32, 1), Job(32, 2), Job(128, 1), Job(128, 2), Job(256, 2), Job(1024, 2))
 
 # The job as installed, but with another number of concurrent calls.
 _WITH_CALLS = """
 import sys
 from pipelines.cli import main
 from pipelines.inference.engines import TensorFlowEngine
-TensorFlowEngine.calls = int(sys.argv.pop(1))
+calls, begin = int(sys.argv.pop(1)), TensorFlowEngine.__init__
+
+def begin_with_calls(engine, *arguments):
+    begin(engine, *arguments)
+    engine.calls = calls
+
+TensorFlowEngine.__init__ = begin_with_calls
 sys.exit(main())
 """
 
@@ -85,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{processor()}, {available_cores()} cores; images/s", flush=True)
     decoding = measure_decoding(settings_of(load_bundle(model)), chips, options.seconds)
     print(f"decoding alone: {decoding.threads:,.0f} in threads, {decoding.processes:,.0f} in processes", flush=True)
-    ways, jobs = measure_ways(flags), measure_jobs(model, chips, options.count)
+    jobs, ways = measure_jobs(model, chips, options.count), measure_ways(flags)
     if options.json:
         options.json.write_text(json.dumps(_as_json(decoding, ways, jobs), indent=2))
     return 0
@@ -113,13 +120,22 @@ def measure_jobs(model: str, chips: Sequence[Path], count: int) -> dict[Job, flo
     """Run the jobs that work here on so many images, and print a table."""
     print(f"\njob, {count:,} images  batch  calls  images/s, excluding start-up", flush=True)
     jobs: dict[Job, float] = {}
-    for job in JOBS:
-        try:
-            jobs[job] = measure_job(job, model, chips, count)
-            reached = f"{jobs[job]:,.0f}"
-        except CommandError as error:
-            reached = f"failed: {_last(error)}"
-        print(f"{job.batch:26} {job.calls:6}  {reached}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder, f"{number}{chips[number % len(chips)].suffix}") for number in range(count)]
+        for number, path in enumerate(paths):
+            path.symlink_to(chips[number % len(chips)])
+
+        @cache
+        def start(batch: int) -> float:
+            return run_job(Job(batch, 1), model, paths[:batch])
+
+        for job in JOBS:
+            try:
+                jobs[job] = _rate(count - job.batch, run_job(job, model, paths) - start(job.batch))
+                reached = f"{jobs[job]:,.0f}"
+            except CommandError as error:
+                reached = f"failed: {_last(error)}"
+            print(f"{job.batch:26} {job.calls:6}  {reached}", flush=True)
     return jobs
 
 
@@ -155,27 +171,24 @@ def processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "a processor")
 
 
-def measure_job(job: Job, model: str, chips: Sequence[Path], count: int) -> float:
-    """Return the rate of the job, excluding start-up.
+def run_job(job: Job, model: str, paths: Sequence[Path]) -> float:
+    """Run a job on these images, and return its seconds.
 
     Raises:
       CommandError: it failed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder, f"{number}{chips[number % len(chips)].suffix}") for number in range(count)]
-        for number, path in enumerate(paths):
-            path.symlink_to(chips[number % len(chips)])
-        seconds = []
-        for some in (paths[: job.batch], paths):
-            images = write_list(Path(folder, "images.txt"), [str(path) for path in some])
-            command = [sys.executable, "-c", _WITH_CALLS, str(job.calls), "predict", "--engine=tensorflow"]
-            command += [f"--batch_size={job.batch}", f"--input_list={images}", f"--model={model}", "--progress=off"]
-            command += [f"--output={folder}/tagged-{len(some)}"]
-            seconds.append(run(command, _environment(), Path(folder, "log.txt"), limit=_LIMIT).seconds)
-    first, whole = seconds
-    if whole <= first:
-        raise CommandError(f"too few images: {count} took {whole:.1f} s and {job.batch} took {first:.1f} s")
-    return (count - job.batch) / (whole - first)
+        images = write_list(Path(folder, "images.txt"), [str(path) for path in paths])
+        command = [sys.executable, "-c", _WITH_CALLS, str(job.calls), "predict", "--engine=tensorflow"]
+        command += [f"--batch_size={job.batch}", f"--input_list={images}", f"--model={model}", "--progress=off"]
+        command.append(f"--output={folder}/tagged")
+        return run(command, _environment(), Path(folder, "log.txt"), limit=_LIMIT).seconds
+
+
+def _rate(images: int, seconds: float) -> float:
+    if seconds <= 0:
+        raise CommandError(f"too few images: {images} took no longer than the start")
+    return images / seconds
 
 
 def _environment() -> dict[str, str]:

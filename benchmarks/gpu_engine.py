@@ -22,7 +22,7 @@ from pipelines.inference.engines import Engine, TensorFlowEngine
 from pipelines.supervision.machine import available_cores
 from pipelines.supervision.temporary import temporary_folder
 
-BATCHES = (8, 32, 128, 256, 512, 1024)
+BATCHES = (8, 32, 128, 256, 1024)
 IN_FLIGHT = (2, 4)
 BATCH = 256
 """Images per call where several batches are in flight, decoders run beside the engine, or XLA compiles: it compiles

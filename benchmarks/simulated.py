@@ -61,6 +61,7 @@ class SimulatedEngine:
     name = "simulated"
     calls = 1
     takes_batches = True
+    on_gpu = False
 
     def __init__(self, bundle: Bundle) -> None:
         # Raised to a power, so that an image has a few tags rather than half of all.

@@ -7,6 +7,7 @@ field of an answer is checked. `decoder_process` is the child's side.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import queue
@@ -112,7 +113,9 @@ class _Child:
         self._max_seconds = max_seconds
         self._starter = starter
         self._process: subprocess.Popen[bytes] | None = None
-        self._received = b""
+        self._pixels = 3 * settings.image_size**2
+        # With room for a byte more than a good answer has, so that a longer one is noticed.
+        self._received = bytearray(_LONGEST_HEADER + self._pixels + 1)
 
     def decode(self, data: bytes) -> Resized:
         if self._process and self._has_stirred():
@@ -131,7 +134,7 @@ class _Child:
 
     def end(self) -> int:
         """Kill the process, if any, and return its exit code; of one that had already ended, its own."""
-        process, self._process, self._received = self._process, None, b""
+        process, self._process = self._process, None
         if process is None:
             return 0
         assert process.stdin
@@ -159,15 +162,16 @@ class _Child:
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe
             os.set_blocking(pipe.fileno(), False)
-        deadline = time.monotonic() + _SECONDS_TO_START
+        assert self._process.stdout
+        _enlarge(self._process.stdout.fileno(), len(self._received))
+        deadline, filled = time.monotonic() + _SECONDS_TO_START, 0
         try:
-            while len(self._received) < len(READY):
-                self._received += self._read(deadline)
+            while filled < len(READY):
+                filled += self._read(filled, deadline)
         except TimeoutError:
             raise _BrokenChildError(f"did not start within {_SECONDS_TO_START:g} s") from None
-        if self._received != READY:
+        if self._received[:filled] != READY:
             raise _BrokenChildError("sent an invalid answer (not ready)")
-        self._received = b""
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
@@ -206,42 +210,50 @@ class _Child:
         for part in (json.dumps(header).encode() + b"\n", payload):
             view = memoryview(part)
             while view:
-                _wait(pipe, select.POLLOUT, deadline)
-                # A writable pipe may still have too little room for all of the data.
-                with contextlib.suppress(BlockingIOError):
+                try:
                     view = view[os.write(pipe, view) :]
+                except BlockingIOError:
+                    # A writable pipe may still have too little room for all of the data.
+                    _wait(pipe, select.POLLOUT, deadline)
 
     def _receive(self, number: str, deadline: float) -> Resized:
-        while b"\n" not in self._received:
-            if len(self._received) > _LONGEST_HEADER:
+        filled, end = 0, -1
+        while end < 0:
+            if filled > _LONGEST_HEADER:
                 raise _BrokenChildError("sent an invalid answer (no header)")
-            self._received += self._read(deadline)
-        header, self._received = self._received.split(b"\n", 1)
-        answer = _check_answer(header, number, self._settings.max_pixels)
-        size = self._settings.image_size
-        parts, missing = [self._received], 3 * size * size - len(self._received)
-        while missing > 0:
-            parts.append(self._read(deadline))
-            missing -= len(parts[-1])
+            filled += self._read(filled, deadline)
+            end = self._received.find(b"\n", 0, filled)
+        answer = _check_answer(bytes(self._received[:end]), number, self._settings.max_pixels)
+        while (missing := end + 1 + self._pixels - filled) > 0:
+            filled += self._read(filled, deadline)
         if missing:
             raise _BrokenChildError("sent an invalid answer (more pixel data than expected)")
-        self._received = b""
-        return Resized(*answer, np.frombuffer(b"".join(parts), np.uint8).reshape(size, size, 3))
+        size = self._settings.image_size
+        pixels = np.frombuffer(self._received, np.uint8, self._pixels, end + 1).reshape(size, size, 3)
+        return Resized(*answer, pixels.copy())
 
-    def _read(self, deadline: float) -> bytes:
+    def _read(self, filled: int, deadline: float) -> int:
+        """Read what there is of an answer, behind what was received of it before; return the number of bytes."""
         assert self._process
         assert self._process.stdout
         pipe = self._process.stdout.fileno()
         _wait(pipe, select.POLLIN, deadline)
-        received = os.read(pipe, 1 << 20)
-        if not received:
+        count = os.readv(pipe, [memoryview(self._received)[filled:]])
+        if not count:
             raise self._death()
-        return received
+        return count
 
     def _death(self) -> _BrokenChildError:
         # A process that is ending keeps its cause of death, even if it is killed before it has ended.
         code = self.end()
         return _BrokenChildError(f"crashed ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})")
+
+
+def _enlarge(pipe: int, size: int) -> None:
+    """Let a pipe hold a whole answer, so that it is written and read at once; a system that does not still works."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, size)
 
 
 def _is_ready(pipe: int, event: int, seconds: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 MAX_PIXELS = 64_000_000
@@ -12,6 +12,9 @@ SMALL_FILE = 1 << 20
 """Bytes of a file that is fetched without being judged by its head: a second request would cost more."""
 HEAD = 1 << 16
 """Bytes by which a larger file is judged before the rest of it is fetched or unpacked."""
+
+A_DAY = 86_400.0
+"""Seconds; in effect no limit of the time to decode an image."""
 
 RESIZE_FILTERS = ("box", "bilinear", "hamming", "bicubic", "lanczos")
 """Filters for resizing; all of them average over the area that a pixel covers."""
@@ -38,6 +41,13 @@ class Limits:
         for name in ("max_bytes", "max_pixels", "max_seconds"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be more than 0, not {getattr(self, name)}")
+
+    def in_processes(self) -> Limits:
+        """Return limits with which images are decoded in separate processes, without a limit of time unless it holds.
+
+        Threads share Python's lock, which leaves an engine on a GPU idle most of the time.
+        """
+        return self if self.isolated else replace(self, isolated=True, max_seconds=A_DAY)
 
     @classmethod
     def given(cls, max_bytes: int | None, max_pixels: int | None, max_seconds: float | None, isolated: bool) -> Limits:

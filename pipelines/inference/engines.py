@@ -41,11 +41,13 @@ class Engine(Protocol):
       name: one of `ENGINES`.
       calls: number of concurrent calls of `predict` that pay off.
       takes_batches: whether one call with many images is faster than a call per image.
+      on_gpu: whether it runs on a GPU.
     """
 
     name: str
     calls: int
     takes_batches: bool
+    on_gpu: bool
 
     def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Compute the probabilities of a batch.
@@ -72,6 +74,7 @@ class LiteRTEngine:
 
     name = "litert"
     takes_batches = False
+    on_gpu = False
 
     def __init__(self, model: bytes, threads: int | None = None, embeds: bool = False) -> None:
         """Build the interpreters.
@@ -129,7 +132,6 @@ class TensorFlowEngine:
     """
 
     name = "tensorflow"
-    calls = 1
     takes_batches = True
 
     def __init__(self, folder: str, threads: int | None = None) -> None:
@@ -147,6 +149,9 @@ class TensorFlowEngine:
                 tf.config.threading.set_intra_op_parallelism_threads(threads)
                 tf.config.threading.set_inter_op_parallelism_threads(threads)
             tf.config.experimental.enable_tensor_float_32_execution(False)
+            self.on_gpu = bool(tf.config.list_physical_devices("GPU"))
+            # On a GPU, one batch is copied there while another is computed. On a CPU, one keeps all cores busy.
+            self.calls = 2 if self.on_gpu else 1
             # The model owns the variables that its signature uses; without this reference, both would be collected.
             self._model = tf.saved_model.load(folder)
         self._tensorflow = tf

@@ -14,7 +14,7 @@ from pipelines.images.formats import recognize
 from pipelines.images.head import Cost, holds_interpreter, judge_head
 from pipelines.images.isolation import DecoderPool
 from pipelines.images.layout import ImageTooLargeError
-from pipelines.images.limits import Limits
+from pipelines.images.limits import A_DAY, Limits
 from pipelines.reading.budget import LARGE, Allowance, Budget, process_budget
 from pipelines.reading.fetching import Prefetch, fetch
 from pipelines.reading.windows import WindowPixels, Windows
@@ -22,8 +22,6 @@ from pipelines.records import ImageRef
 from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.supervision import interruption, watchdog
 from pipelines.supervision.machine import available_cores
-
-_A_DAY = 86_400.0
 
 
 class Refusal(NamedTuple):
@@ -86,7 +84,7 @@ class ImageSource:
         self._turn = _turn(threads)
         self._budget = budget or process_budget(threads)
         # Without isolation, for images that would keep all other threads waiting; children start when they are needed.
-        self._pool = DecoderPool(decoding, limits.max_seconds if limits.isolated else _A_DAY, threads)
+        self._pool = DecoderPool(decoding, limits.max_seconds if limits.isolated else A_DAY, threads)
         self._streams = archives.Streams.borrow()
         self._prefetch = Prefetch(self.fetch)
         self._windows = self.windows(grid) if grid else None

@@ -21,6 +21,7 @@ class WatchedEngine:
     """Answers each image with its first sample, fails on 13, and keeps count of its calls."""
 
     name = "watched"
+    on_gpu = False
 
     def __init__(self, calls: int = 1, takes_batches: bool = False, seconds: float = 0.0) -> None:
         self.calls = calls

@@ -22,6 +22,7 @@ class FakeEngine:
     name = "fake"
     calls = 1
     takes_batches = True
+    on_gpu = False
 
     def __init__(self, forbidden: int = -1, not_finite: int = -1) -> None:
         self.forbidden = forbidden

@@ -99,6 +99,7 @@ def test_reading_continues_while_the_engine_works(
         name = "patient"
         calls = 1
         takes_batches = True
+        on_gpu = False
 
         def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
             assert third_batch_is_read.wait(20), "nothing was read while the first batch was with the engine"

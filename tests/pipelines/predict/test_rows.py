@@ -15,7 +15,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.images import Resized
+from pipelines.images.isolation import DecoderPool
+from pipelines.inference import ahead
 from pipelines.inference.bundle import load_bundle
+from pipelines.inference.engines import LiteRTEngine
 from pipelines.output import manifest as manifest_of
 from pipelines.output.tables import NO_ROWS
 from tests.image_files import encode, picture
@@ -93,6 +97,27 @@ def test_litert_and_tensorflow_give_the_same_rows(run: Predict, chips: Path, tmp
     for one, other in zip(rows(tmp_path / "litert"), rows(tmp_path / "tensorflow"), strict=True):
         for label in load_bundle(bundle_path).labels:
             assert abs(one[f"p_{label}"] - other[f"p_{label}"]) <= 2e-5, (one["path"], label)
+
+
+def test_for_an_engine_on_a_gpu_images_are_decoded_in_processes_and_rows_are_the_same(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run() == 0
+    decoded: list[int] = []
+    decode = DecoderPool.decode
+
+    def counted(pool: DecoderPool, data: bytes) -> Resized:
+        decoded.append(len(data))
+        return decode(pool, data)
+
+    monkeypatch.setattr(DecoderPool, "decode", counted)
+    monkeypatch.setattr(LiteRTEngine, "on_gpu", True)
+    ahead._load.cache_clear()
+    assert run(output=tmp_path / "gpu") == 0
+    assert len(decoded) == 10
+    assert [without(row, "run") for row in rows(tmp_path / "gpu")] == [
+        without(row, "run") for row in rows(tmp_path / "out")
+    ]
 
 
 def test_a_threshold_for_all_labels_replaces_the_bundles_own(
