@@ -80,6 +80,12 @@ def _parser() -> Parser:
         help="what a pixel of a raster is where windows overlap: their mean or the most probable one (default: mean)",
     )
     parser.add_argument(
+        "--relative_to",
+        metavar="DIR",
+        help="folder below which the scenes of --cog are now, if rows have relative paths (default: as in the newest "
+        "run)",
+    )
+    parser.add_argument(
         "--min_probability",
         type=between(0, 1),
         default=0.0,
@@ -106,6 +112,8 @@ def _check(flags: argparse.Namespace) -> None:
         _check_basemap(flags.basemap, flags.html)
     if flags.cog:
         _check_rasters(flags)
+    elif flags.relative_to is not None:
+        raise UsageError("--relative_to has no meaning without --cog")
     elif flags.merge:
         raise UsageError("--merge has no meaning without --cog")
 
@@ -184,12 +192,14 @@ def _write_rasters(
     from pipelines.results.maps.footprints import Counts, read_footprints
     from pipelines.results.maps.raster_files import name_rasters
     from pipelines.results.maps.rasters import MEAN, Unreadable, gather_windows, make_rasters
+    from pipelines.results.whereabouts import find_whereabouts, require_folder
 
     merge = flags.merge or MEAN
+    whereabouts = require_folder(output, find_whereabouts(output, footer, flags.relative_to))
     windows = gather_windows(read_footprints(output, footer, tags))
-    files = name_rasters(windows.scenes, flags.cog)
+    files = name_rasters([whereabouts.whole(scene) for scene in windows.scenes], flags.cog)
     unreadable = []
-    for file, raster in zip(files, make_rasters(windows, footer, merge), strict=True):
+    for file, raster in zip(files, make_rasters(windows, footer, whereabouts, merge), strict=True):
         if isinstance(raster, Unreadable):
             unreadable.append(raster)
             continue
@@ -201,8 +211,8 @@ def _write_rasters(
     if len(unreadable) == len(files):
         first = unreadable[0]
         remedy = "a raster lies as its scene does, so it must be there"
-        below = ", below this folder: the rows have the paths below predict's --relative_to" * footer.relative
-        raise ScenetagsError(f"{first.scene}: {first.reason}", remedy + below)
+        moved = "; if scenes have moved, say where they are now with --relative_to" * footer.relative
+        raise ScenetagsError(f"{whereabouts.whole(first.scene)}: {first.reason}", remedy + moved)
     return windows.counts + Counts(shown=-sum(scene.windows for scene in unreadable)), unreadable
 
 

@@ -206,7 +206,7 @@ def _write(selection: Selection, flags: argparse.Namespace) -> None:
 
 def _print_paths(selection: Selection) -> None:
     batches = selection.read(["path"])
-    paths = [selection.locate(path) for batch in batches for path in batch.column("path").to_pylist()]
+    paths = [selection.whereabouts.whole(path) for batch in batches for path in batch.column("path").to_pylist()]
     broken = next((path for path in paths if "\n" in path or "\r" in path), None)
     if broken is not None:
         raise UsageError(f"{broken!r} has a line break, which a list of lines cannot hold", "use --csv or --parquet")

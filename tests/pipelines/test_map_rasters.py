@@ -17,6 +17,7 @@ from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
 from pipelines import map as command
+from pipelines import predict
 from pipelines.results.maps import rasters
 from pipelines.results.maps.cog import write_cog
 from pipelines.results.maps.raster_files import RasterNameError, name_rasters
@@ -337,3 +338,22 @@ def test_rasters_that_cannot_be_written_are_one_line(
     assert said in printed.err
     assert (printed.out, printed.err.count("\n")) == ("", 1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "scenes"]
+
+
+def test_scenes_of_relative_paths_are_found_where_they_are_now(
+    bundle_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "archive").mkdir()
+    write_scene(tmp_path / "archive" / "a.tif", samples(64, 128, 3, "uint8"), tile=64, photometric="RGB")
+    words = [f"--input={tmp_path}/archive", f"--relative_to={tmp_path}/archive", "--tile=64"]
+    assert predict.main([*words, f"--model={bundle_path}", f"--output={tmp_path}/out", "--progress=off"]) == 0
+
+    def rasters(folder: str, *words: str) -> int:
+        return command.main([f"{tmp_path}/out", f"--cog={tmp_path}/{folder}", *words])
+
+    assert rasters("1") == 0
+    (tmp_path / "archive").rename(tmp_path / "moved")
+    assert rasters("2") == 2
+    assert "say where they are now with --relative_to\n" in capsys.readouterr().err
+    assert rasters("2", f"--relative_to={tmp_path}/moved") == 0
+    assert (tmp_path / "1" / "a.tif").read_bytes() == (tmp_path / "2" / "a.tif").read_bytes()

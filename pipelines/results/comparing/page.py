@@ -14,8 +14,8 @@ from pipelines.results.comparing.comparison import GAINED, LOST, Change, Compari
 from pipelines.results.outputs import Output
 from pipelines.results.pages import fill_static
 from pipelines.results.report.page import link_to
-from pipelines.results.report.survey import find_root, whole_path
 from pipelines.results.report.thumbnails import Thumbnail, make_thumbnails
+from pipelines.results.whereabouts import find_whereabouts
 
 _LONGEST = 60
 """Characters of a name under a thumbnail; the whole path is under the pointer."""
@@ -58,8 +58,8 @@ def make_page(outputs: Sequence[Output], footers: Sequence[Footer], comparison: 
 
 def _show_images(output: Output, footer: Footer, fingerprints: Mapping[str, str]) -> dict[str, _Shown]:
     """Find the images of an output, and make their thumbnails; by path."""
-    root = find_root(output, footer, output.manifests(), None) if footer.relative else ""
-    whole = {path: whole_path(path, footer, root) for path in fingerprints}
+    whereabouts = find_whereabouts(output, footer)
+    whole = {path: whereabouts.whole(path) for path in fingerprints}
     thumbnails = make_thumbnails({place: fingerprints[path] for path, place in whole.items() if place}, footer)
     nowhere = Thumbnail(problem="its path is relative to a folder that no run names")
     return {path: _Shown(place and link_to(place), thumbnails.get(place, nowhere)) for path, place in whole.items()}

@@ -18,6 +18,7 @@ from pipelines.records import Failure, File
 from pipelines.results.maps.footprints import Counts, Footprints
 from pipelines.results.maps.outlines import Outlines
 from pipelines.results.outputs import NoOutputError
+from pipelines.results.whereabouts import Whereabouts
 from pipelines.scenes.footprint import locate
 from pipelines.scenes.georeference import Georeference, GeoTags
 from pipelines.scenes.grid import Grid, split_window
@@ -129,7 +130,9 @@ def gather_windows(pieces: Iterable[Footprints]) -> Windows:
     )
 
 
-def make_rasters(windows: Windows, footer: Footer, merge: str) -> Iterator[Raster | Unreadable]:
+def make_rasters(
+    windows: Windows, footer: Footer, whereabouts: Whereabouts, merge: str
+) -> Iterator[Raster | Unreadable]:
     """Make a raster of each scene, in the order of `Windows.scenes`.
 
     The beginnings of the scenes are read again: rows say where a window lies in longitude and latitude only.
@@ -137,6 +140,7 @@ def make_rasters(windows: Windows, footer: Footer, merge: str) -> Iterator[Raste
     Args:
       windows: of an output.
       footer: what its rows were made with.
+      whereabouts: of its scenes.
       merge: one of `MERGES`.
 
     Raises:
@@ -148,7 +152,8 @@ def make_rasters(windows: Windows, footer: Footer, merge: str) -> Iterator[Raste
         raise NoOutputError("a window is larger than --tile was, so scenetags did not write it")
     ends = np.searchsorted(windows.of, np.arange(len(windows.scenes)), "right")
     # Those of a bucket are opened concurrently.
-    places = read_each(windows.scenes[0], lambda scene: _read_place(scene, footer), windows.scenes)
+    scenes = [whereabouts.whole(scene) for scene in windows.scenes]
+    places = read_each(scenes[0], lambda scene: _read_place(scene, footer), scenes)
     for scene, place, bounds, start, end in zip(windows.scenes, places, windows.bounds, [0, *ends], ends, strict=False):
         boxes, probabilities = windows.boxes[start:end], windows.probabilities[start:end]
         reason = place if isinstance(place, str) else _find_contradiction(place, boxes, bounds, grid)

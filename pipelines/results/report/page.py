@@ -129,7 +129,7 @@ def _of_original(path: str, survey: Survey) -> dict[str, Any]:
     made = survey.thumbnails.get(path, Thumbnail())
     return {
         "path": _text(path),
-        "link": link_to(survey.whole(path)),
+        "link": link_to(survey.whereabouts.whole(path)),
         "picture": base64.b64encode(made.picture).decode(),
         "problem": _text(made.problem)[:_LONGEST],
     }
@@ -141,7 +141,7 @@ def _of_reason(reason: Reason, survey: Survey) -> dict[str, Any]:
         "error": printable(reason.error),
         "count": reason.rows,
         "examples": [
-            {"path": _text(one.path), "link": link_to(survey.whole(one.path)), **_of_example(one)}
+            {"path": _text(one.path), "link": link_to(survey.whereabouts.whole(one.path)), **_of_example(one)}
             for one in reason.examples
         ],
     }

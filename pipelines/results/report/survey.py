@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipelines import storage
 from pipelines.output.footers import Footer
-from pipelines.results.outputs import Manifest, NoOutputError, Output
+from pipelines.results.outputs import Manifest, Output
 from pipelines.results.report.choosing import Chooser, Chosen
 from pipelines.results.report.failures import Reason, count_failures
 from pipelines.results.report.tally import Tally, read_rows
 from pipelines.results.report.thumbnails import Thumbnail, make_thumbnails
 from pipelines.results.report.truth import Truth, read_truth
+from pipelines.results.whereabouts import Whereabouts, find_whereabouts
 
 _OPTIONAL = pa.schema(
     [
@@ -46,7 +46,7 @@ class Survey(NamedTuple):
       failures: by reason.
       chosen: predictions that are shown.
       thumbnails: of these, and of examples of failures, by their paths.
-      root: folder that all paths are relative to; empty if they are absolute, or if it is not known.
+      whereabouts: of the originals.
     """
 
     path: str
@@ -57,11 +57,7 @@ class Survey(NamedTuple):
     failures: Sequence[Reason]
     chosen: Sequence[Chosen]
     thumbnails: dict[str, Thumbnail]
-    root: str
-
-    def whole(self, path: str) -> str:
-        """Return the whole path of an original; empty if it is not known."""
-        return whole_path(path, self.footer, self.root)
+    whereabouts: Whereabouts
 
 
 def look_over(
@@ -85,6 +81,7 @@ def look_over(
     """
     footer = output.footer()
     manifests = output.manifests()
+    whereabouts = find_whereabouts(output, footer, relative_to, manifests)
     truth = read_truth(label_file, output, footer) if label_file else None
     failures = count_failures(output, seed)
     tally, chooser = Tally(footer.thresholds), Chooser(footer, seed, images)
@@ -99,36 +96,13 @@ def look_over(
         chooser.offer(rows, told)
     by_frequency = [footer.labels[place] for place in np.argsort(-tally.tagged, kind="stable")]
     chosen = chooser.choose(by_frequency)
-    root = find_root(output, footer, manifests, relative_to)
-    survey = Survey(output.path, footer, manifests, tally, truth, failures, chosen, {}, root)
+    survey = Survey(output.path, footer, manifests, tally, truth, failures, chosen, {}, whereabouts)
     return survey._replace(thumbnails=_thumbnails(survey)) if images else survey
-
-
-def find_root(output: Output, footer: Footer, manifests: Sequence[Manifest], relative_to: str | None) -> str:
-    """Return the folder below which the originals are, as in `Survey`; arguments and errors as in `look_over`."""
-    if not footer.relative:
-        if relative_to:
-            raise NoOutputError(f"--relative_to {relative_to}: the paths of {output.path} are absolute", "leave it out")
-        return ""
-    if relative_to:
-        return storage.normalize(relative_to)
-    options = (manifest.described.get("options") for manifest in reversed(manifests))
-    found = (of_run.get("relative_to") for of_run in options if isinstance(of_run, dict))
-    return next((folder for folder in found if isinstance(folder, str) and _is_whole(folder)), "")
-
-
-def whole_path(path: str, footer: Footer, root: str) -> str:
-    """Return the whole path of an original; empty if it is relative, and no root is known."""
-    return path if not footer.relative or _is_whole(path) else root and storage.join(root, path)
-
-
-def _is_whole(path: str) -> bool:
-    return path.startswith("/") or "://" in path
 
 
 def _thumbnails(survey: Survey) -> dict[str, Thumbnail]:
     fingerprints = _fingerprints(survey.chosen, survey.failures)
-    whole = {path: survey.whole(path) for path in fingerprints}
+    whole = {path: survey.whereabouts.whole(path) for path in fingerprints}
     made = make_thumbnails({place: fingerprints[path] for path, place in whole.items() if place}, survey.footer)
     return {path: made.get(place, Thumbnail(problem=_NOWHERE)) for path, place in whole.items()}
 

@@ -76,7 +76,7 @@ def find_copies(selection: Selection) -> Copies:
     for batch in selection.read(["path", "fingerprint"]):
         rows += batch.num_rows
         for path, fingerprint in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            fingerprints[find_source(selection.locate(path))] = without_mask(fingerprint)
+            fingerprints[find_source(selection.whereabouts.whole(path))] = without_mask(fingerprint)
     ends = selection.first_and_last() if rows else None
     root = common_folder(*ends) if ends else ()
     return Copies(name_copies(fingerprints, root), fingerprints, rows)

@@ -100,5 +100,6 @@ def _read(selection: Selection, program: str) -> Iterator[_Reviewed]:
                     "tag copies of members of archives (--copy_to); see windows with `scenetags map`",
                 )
             yield _Reviewed(
-                find_source(selection.locate(path)).path, {tag: round(probabilities[tag][row], 6) for tag in chosen}
+                find_source(selection.whereabouts.whole(path)).path,
+                {tag: round(probabilities[tag][row], 6) for tag in chosen},
             )

@@ -21,9 +21,10 @@ from pipelines.output.footers import Footer
 from pipelines.output.run import PREDICTIONS
 from pipelines.output.schema import EMBEDDING, SCENE_COLUMNS
 from pipelines.results import sql
-from pipelines.results.outputs import NoOutputError, Output
+from pipelines.results.outputs import Output
 from pipelines.results.selecting.expressions import find_label, read_expression
 from pipelines.results.selecting.likeness import find_embedding, rank
+from pipelines.results.whereabouts import Whereabouts, find_whereabouts, require_folder
 
 _OF_SCENES = tuple(column.name for column in SCENE_COLUMNS)
 
@@ -44,7 +45,7 @@ class Selection:
       footer: what its rows were made with.
       columns: that its files have.
       rows: number of all its predictions.
-      folder: below which the images are, if rows have only the rest of their paths; otherwise empty.
+      whereabouts: of the images.
       condition: which rows, in DuckDB's SQL; empty for all.
       labels: that the condition is about.
       like: the image that the rows are most like, if they are chosen by that.
@@ -55,7 +56,7 @@ class Selection:
     footer: Footer
     columns: pa.Schema
     rows: int
-    folder: str
+    whereabouts: Whereabouts
     condition: str
     labels: tuple[str, ...]
     like: str = ""
@@ -65,10 +66,6 @@ class Selection:
     def probabilities(self) -> list[str]:
         """Columns of the probabilities that the condition is about."""
         return [self.footer.columns[label] for label in self.labels]
-
-    def locate(self, path: str) -> str:
-        """Return where the image of a row is."""
-        return storage.join(self.folder, path) if self.folder else path
 
     def statement(self) -> str:
         """Write the statement that selects the rows, as DuckDB's shell takes it."""
@@ -122,7 +119,7 @@ class Selection:
             found = pc.min_max(batch.column("path")).as_py()
             ends += [path for path in found.values() if path is not None]
             ends = [min(ends), max(ends)] if ends else []
-        return (self.locate(ends[0]), self.locate(ends[1])) if ends else None
+        return (self.whereabouts.whole(ends[0]), self.whereabouts.whole(ends[1])) if ends else None
 
     @staticmethod
     def _where(conditions: Sequence[str]) -> str:
@@ -169,9 +166,9 @@ def select(
             # As float32, like the probabilities, and like the thresholds of tags.
             conditions.append(f"{column} {sign} CAST({probability!r} AS FLOAT)")
             labels.append(label)
-    place = _find_folder(output, footer, folder)
+    whereabouts = require_folder(output, find_whereabouts(output, footer, folder))
     condition = " AND ".join(conditions)
-    return Selection(output, footer, head.columns, head.rows, place, condition, tuple(dict.fromkeys(labels)))
+    return Selection(output, footer, head.columns, head.rows, whereabouts, condition, tuple(dict.fromkeys(labels)))
 
 
 def most_like(selection: Selection, image: str, top: int) -> Selection:
@@ -189,20 +186,7 @@ def most_like(selection: Selection, image: str, top: int) -> Selection:
     spellings = [image]
     with suppress(storage.UnsupportedStorageError):
         whole = storage.normalize(image)
-        spellings += [whole, whole.removeprefix(f"{selection.folder}/")]
+        spellings += [whole, whole.removeprefix(f"{selection.whereabouts.folder}/")]
     path, embedding = find_embedding(selection.output, selection.columns, spellings)
     likeness = rank(selection.read(["path", EMBEDDING.name]), path, embedding, top)
     return replace(selection, like=path, likeness=likeness)
-
-
-def _find_folder(output: Output, footer: Footer, folder: str | None) -> str:
-    if not footer.relative:
-        if folder is not None:
-            raise NoOutputError(f"{output.path} has rows with whole paths", "omit --relative_to")
-        return ""
-    if folder is None:
-        manifests = output.manifests()
-        folder = manifests[-1].described.get("options", {}).get("relative_to") if manifests else None
-    if not folder:
-        raise NoOutputError(f"{output.path} does not say where its images are", "give their folder with --relative_to")
-    return storage.normalize(folder)
