@@ -182,7 +182,7 @@ class Prediction(NamedTuple):
 
     Attributes:
       probabilities: float32[L], 0 to 1, in the order of the bundle's labels.
-      embedding: float32[F], the features under the model's head; None unless asked for.
+      embedding: float16[F], the features under the model's head; None unless asked for.
     """
 
     ref: ImageRef
@@ -192,7 +192,7 @@ class Prediction(NamedTuple):
     repairs: tuple[str, ...]
     probabilities: NDArray[np.float32]
     footprint: Footprint | None = None
-    embedding: NDArray[np.float32] | None = None
+    embedding: NDArray[np.float16] | None = None
 
 
 class Empty(NamedTuple):

@@ -43,7 +43,7 @@ def _names(column: Column, run: Run) -> Sequence[str]:
 def _to_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_fixed_size_list(kind):
         # Value by value it would take longer than the model.
-        return pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(values).astype(np.float16)), type=kind)
+        return pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(values)), type=kind)
     return pa.array(values, kind)
 
 

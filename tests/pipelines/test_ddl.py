@@ -185,7 +185,7 @@ def test_columns_of_the_list_are_loaded_with_their_types(ask: Ask, run: Run, tmp
 
 def test_embeddings_go_where_they_can_be_read(ask: Ask, run: Run, tmp_path: Path) -> None:
     here = replace(run_of(run, tmp_path / "out", LABELS), embedding_size=4)
-    one = image("/archive/a.jpg", [0.9, 0, 0, 0])._replace(embedding=np.array([0.5, 1, 2, 3], np.float32))
+    one = image("/archive/a.jpg", [0.9, 0, 0, 0])._replace(embedding=np.array([0.5, 1, 2, 3], np.float16))
     write(here, [one])
 
     with duckdb.connect() as database:

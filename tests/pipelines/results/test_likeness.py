@@ -20,15 +20,15 @@ Ask = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def embeddings() -> Mapping[str, NDArray[np.float32]]:
+def embeddings() -> Mapping[str, NDArray[np.float16]]:
     """Draw embeddings, as float16 holds them; one image has no feature at all, and two are the same."""
-    numbers = np.random.default_rng(0).random((40, SIZE)).astype(np.float16).astype(np.float32)
+    numbers = np.random.default_rng(0).random((40, SIZE)).astype(np.float16)
     numbers[7], numbers[9] = 0, numbers[8]
     return {f"/archive/{place:02}.jpg": row for place, row in enumerate(numbers)}
 
 
 @pytest.fixture
-def output(run: Run, tmp_path: Path, embeddings: Mapping[str, NDArray[np.float32]]) -> Path:
+def output(run: Run, tmp_path: Path, embeddings: Mapping[str, NDArray[np.float16]]) -> Path:
     """Write an output of them; those of even numbers have a road."""
     here = replace(run_of(run, tmp_path / "out", ("road",)), embedding_size=SIZE)
     write(
@@ -50,16 +50,17 @@ def ask(capfd: pytest.CaptureFixture[str]) -> Ask:
     return ask
 
 
-def alike(embeddings: Mapping[str, NDArray[np.float32]], to: str, top: int, among: Callable[[str], bool]) -> list[str]:
+def alike(embeddings: Mapping[str, NDArray[np.float16]], to: str, top: int, among: Callable[[str], bool]) -> list[str]:
     def angle(path: str) -> float:
-        lengths = np.linalg.norm(embeddings[path]) * np.linalg.norm(embeddings[to])
-        return -float(embeddings[path] @ embeddings[to] / lengths) if lengths else 0
+        one, other = (embeddings[name].astype(np.float64) for name in (path, to))
+        lengths = np.linalg.norm(one) * np.linalg.norm(other)
+        return -float(one @ other / lengths) if lengths else 0
 
     return sorted((path for path in embeddings if path != to and among(path)), key=angle)[:top]
 
 
 def test_the_most_alike_come_first_and_without_the_image_itself(
-    ask: Ask, output: Path, embeddings: Mapping[str, NDArray[np.float32]]
+    ask: Ask, output: Path, embeddings: Mapping[str, NDArray[np.float16]]
 ) -> None:
     one = "/archive/03.jpg"
     expected = alike(embeddings, one, 5, lambda _: True)
@@ -70,7 +71,7 @@ def test_the_most_alike_come_first_and_without_the_image_itself(
 
 
 def test_they_are_those_of_the_selection_and_of_the_statement(
-    ask: Ask, output: Path, embeddings: Mapping[str, NDArray[np.float32]]
+    ask: Ask, output: Path, embeddings: Mapping[str, NDArray[np.float16]]
 ) -> None:
     words = ["road", "--like", "/archive/03.jpg", "--top", "7"]
     expected = alike(embeddings, "/archive/03.jpg", 7, lambda path: int(path[-5]) % 2 == 0)
