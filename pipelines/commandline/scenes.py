@@ -38,8 +38,8 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--mask",
         metavar=f"{CLEAR}SHARE",
-        help="leave out windows of which less is clear by Planet's usable data mask, the file ..._udm2.tif beside each "
-        f"scene, e.g. '{CLEAR}0.5'",
+        help="leave out windows of which less is clear by Planet's usable data mask, the file ..._udm2.tif next to "
+        f"each scene, e.g. '{CLEAR}0.5'",
     )
     group.add_argument(
         "--edge",
@@ -60,7 +60,7 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
         const=_YES,
         metavar="FOLDER,...",
         help="cut virtual rasters (.vrt), too, of which each band is a file, as `gdalbuildvrt -separate` makes them; "
-        "the files must lie beside or below the .vrt, or in one of these folders or buckets",
+        "the files must lie next to or below the .vrt, or in one of these folders or buckets",
     )
 
 

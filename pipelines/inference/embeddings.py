@@ -1,4 +1,4 @@
-"""Let a LiteRT file return embeddings beside the probabilities: the features under its head."""
+"""Let a LiteRT file return embeddings along with the probabilities: the features under its head."""
 
 from __future__ import annotations
 

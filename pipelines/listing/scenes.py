@@ -38,7 +38,7 @@ class CutSettings(NamedTuple):
       grid: of the windows.
       rendering: of rasters that are no picture by themselves.
       max_pixels: the most pixels that are decoded at once.
-      trusted: folders and buckets whose files virtual rasters may name besides those beside and below them; None if
+      trusted: folders and buckets whose files virtual rasters may name, besides those next to and below them; None if
         they may name none.
     """
 
@@ -165,7 +165,7 @@ def _look_into(ref: ImageRef, settings: CutSettings) -> Listed:
 
 
 def _look_for_clear(scene: Scene, grid: Grid) -> Clear:
-    """Read the mask beside a scene."""
+    """Read the mask next to a scene."""
     path = usable_path(scene.files[0].ref.path)
     name = posixpath.basename(path)
     listed = refer(path)

@@ -61,7 +61,7 @@ def refer_virtual(ref: ImageRef, rendering: Rendering, trusted: Sequence[str]) -
 def refer_scene(name: str, rendering: Rendering) -> Listed:
     """Look up a scene again that was tagged, of one file or of several.
 
-    A virtual raster may name files beside and below it alone.
+    A virtual raster may name only files next to it or below it.
 
     Args:
       name: that the names of its windows begin with.
@@ -101,7 +101,7 @@ def _find(band: VirtualBand, document: str, trusted: Sequence[str]) -> str:
     folders = (posixpath.dirname(document), *trusted)
     if not any(path.startswith(storage.join(folder, "")) for folder in folders):
         raise UnsupportedImageError(
-            f"VRT that names {shown(path)}, which lies neither beside nor below it",
+            f"VRT that names {shown(path)}, which lies neither next to it nor below it",
             f"if it may, say --allow_vrt {shown(posixpath.dirname(path))}",
         )
     return path

@@ -115,7 +115,7 @@ def plan_tagging(run: Run, options: PredictOptions, beam_options: PipelineOption
     how = options.engine, options.batch_size, threads, run.access, options.embeddings
     model = Model(run.bundle.path, run.bundle.digest, *how)
     hints = {"accelerator": options.accelerator} if options.accelerator else {}
-    # Of a local run, only the engine tells whether there is a GPU.
+    # Of a local run, only the engine knows whether there is a GPU.
     limits = options.limits.in_processes() if options.accelerator else options.limits
     return TagImages(*(run, model, limits, options.reads_in_flight), hints=hints, documents=options.documents)
 

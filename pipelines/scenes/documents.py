@@ -11,7 +11,7 @@ class Documents(NamedTuple):
     Attributes:
       assets: keys of the asset of each STAC item that is a scene, or of those that are its red, green and blue band;
         empty if STAC documents are not read.
-      trusted: folders and buckets whose files virtual rasters may name, besides those beside and below them; None if
+      trusted: folders and buckets whose files virtual rasters may name, besides those next to and below them; None if
         virtual rasters are not read.
     """
 

@@ -262,13 +262,13 @@ def test_a_virtual_raster_names_files_only_where_it_may(tmp_path: Path) -> None:
         folder.mkdir()
         names = write_bands(folder)
     path = write_vrt(inner / "scene.vrt", [f"{outer}/{name}" for name in names])
-    remedy = f"{outer}/b3.tif, which lies neither beside nor below it; if it may, say --allow_vrt {outer}"
+    remedy = f"{outer}/b3.tif, which lies neither next to it nor below it; if it may, say --allow_vrt {outer}"
     assert remedy in refused(path)
     assert len(cut(refer(str(path)), trusted=(str(outer),))) == 12
     assert "if you trust it, add --allow_vrt" in refused(path, trusted=None)
 
     for name, reason in (
-        ("../out/b3.tif", "lies neither beside nor below it"),
+        ("../out/b3.tif", "lies neither next to it nor below it"),
         ("/vsicurl/https://x.org/b.tif", "neither a file nor in a bucket"),
         ("NETCDF:/etc/passwd:b", "neither a file nor in a bucket"),
         ("/vsis3/archive/b3.tif", "s3://archive/b3.tif, which lies neither"),

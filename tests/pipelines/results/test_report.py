@@ -230,7 +230,7 @@ def test_windows_of_scenes_of_several_files_have_thumbnails(tmp_path: Path) -> N
         pixels = np.asarray(Image.open(io.BytesIO(made[path].picture)))
         assert np.abs(pixels.mean(axis=(0, 1)) - (200, 120, 40)).max() < 3
     assert made[paths[2]].problem == "the original is gone"
-    assert "which lies neither beside nor below it" in made[paths[3]].problem
+    assert "which lies neither next to it nor below it" in made[paths[3]].problem
     assert "--allow_vrt" not in made[paths[3]].problem
 
 
