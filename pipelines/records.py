@@ -127,6 +127,13 @@ class ImageRef(NamedTuple):
     stack: Stack | None = None
     kept: tuple[str | None, ...] = ()
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """What its path consists of: itself, or paths of the several files that it is named after."""
+        if self.stack is None or self.stack.document:
+            return (self.path,)
+        return tuple(file.path for file in self.stack.bands)
+
 
 class KeptColumn(NamedTuple):
     """A column of the list of images that goes into the output.
