@@ -76,9 +76,12 @@ class Cutter:
 
         That is the windows of a scene, part by part; the failure of one that cannot be cut; or the item itself.
         """
-        if isinstance(item, ImageRef) and split_window(item.path):
-            # Its row would be taken for that of a window.
-            item = failed(item, "list", ValueError.__name__, "the name is that of a window of a scene; rename the file")
+        if split_window(item.path):
+            if isinstance(item, ImageRef):
+                reason = "the name is that of a window of a scene; rename the file"
+                item = failed(item, "list", ValueError.__name__, reason)
+            # In a spelling that no window has: the scene may be listed, too.
+            item = item._replace(path=storage.marked(item.path, 1))
         opening = None
         if isinstance(item, ImageRef) and item.place is None and _is_candidate(item):
             opening = self._executor.submit(_open, item, self._settings)

@@ -154,6 +154,15 @@ def test_a_replaced_scene_leaves_no_row_of_a_window_that_it_no_longer_has(
     assert list(outputs.failed(out)) == ["a.tif"]
 
 
+def test_a_list_made_of_rows_and_of_their_scene_gives_each_window_one_row(run: Predict, tmp_path: Path) -> None:
+    scene, out = write_scene(tmp_path / "scene.tif", samples(64, 128), tile=64), tmp_path / "out"
+    (tmp_path / "list.txt").write_text(f"{scene}#xywh=0,0,64,64\n{scene}\n")
+    for _ in range(2):
+        assert run("--max_failure_rate=1", input=None, input_list=tmp_path / "list.txt", **TILED) == 0
+        assert paths(out) == windows("scene.tif", 128, 64)
+    assert list(outputs.failed(out).values()) == ["no file, but the window of a scene: list the scene"]
+
+
 def test_an_overwrite_holds_the_windows_of_the_last_grid(run: Predict, scenes: Path, tmp_path: Path) -> None:
     assert run(input=scenes, **TILED) == 0
     assert run("--overwrite", input=scenes / "a.tif", **TILED, stride=128) == 0
