@@ -5,9 +5,8 @@ What is found depends on nothing but the bytes of the scene, so that everyone wh
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from math import isqrt, prod
 from typing import Any, TypeVar
@@ -28,6 +27,7 @@ from pipelines.images.tiff.scaling import find_offset
 from pipelines.scenes.fetching import fetch_spans
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.pages import Pages
+from pipelines.scenes.room import looking_at
 from pipelines.scenes.scene import Scene, as_listed
 
 _LEAST_PIXELS = 1 << 18
@@ -40,19 +40,9 @@ _MOST_BLOCK = 1 << 24
 _MOST_VALUES = 1 << 19
 """Of a colour, of which percentiles are computed."""
 
-_DECODING = threading.Lock()
-"""Many scenes are opened at once, but their memory is not in the budget of images: one block is decoded at a time."""
-
 _T = TypeVar("_T")
 
 _COLOURS = ("red", "green", "blue")
-
-
-@contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Let the block decode a part of a scene that is being opened."""
-    with _DECODING:
-        yield
 
 
 def check_block(image: DividedTiff) -> None:
@@ -154,13 +144,11 @@ def _sample(raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff |
     for box in boxes:
         hidden = _read_mask(mask, box, pages) if mask else np.zeros((box.height, box.width), np.bool_)
         part = image.find_part(box, bands)
-        data = image.write_part(part, fetch_spans(part.spans, lambda start, length: pages[start : start + length]))
-        if data is None:
-            continue
         for hole in part.holes:
             hidden[hole.within(part.box)] = True
-        with one_at_a_time():
-            for colour, top, samples, lacks in decode_values(data, raster, _MOST_BLOCK):
+        with looking_at(image, part):
+            data = image.write_part(part, fetch_spans(part.spans, lambda start, length: pages[start : start + length]))
+            for colour, top, samples, lacks in decode_values(data, raster, _MOST_BLOCK) if data else ():
                 lacks |= hidden[top : top + len(samples)]
                 if samples.dtype.kind == "f":
                     lacks |= ~np.isfinite(samples)
@@ -171,12 +159,12 @@ def _sample(raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff |
 def _read_mask(mask: DividedTiff, box: Box, pages: Data) -> NDArray[np.bool_]:
     """Return which pixels a mask hides: bool[rows, columns]."""
     part = mask.find_part(box)
-    data = mask.write_part(part, fetch_spans(part.spans, lambda start, length: pages[start : start + length]))
-    if data is None:
-        return np.ones((box.height, box.width), np.bool_)
-    with one_at_a_time():
+    with looking_at(mask, part):
+        data = mask.write_part(part, fetch_spans(part.spans, lambda start, length: pages[start : start + length]))
+        if data is None:
+            return np.ones((box.height, box.width), np.bool_)
         decoded = decode_part(data, max_pixels=part.box.width * part.box.height)
-    hidden: NDArray[np.bool_] = decoded.pixels[..., 0] == 0
+        hidden: NDArray[np.bool_] = decoded.pixels[..., 0] == 0
     for hole in part.holes:
         hidden[hole.within(part.box)] = True
     return hidden[box.within(part.box)]
