@@ -152,13 +152,21 @@ def _open(ref: ImageRef, settings: CutSettings) -> _Opened | Failure | None:
         if isinstance(error, storage.TransientError):
             # A run that was asked to stop does not retry: that is no failure of the scene.
             interruption.check()
+        if settings.grid.clear or (ref.stack is None and is_virtual(ref.path)):
+            ref = _of_unknown_version(ref)
         return failed(ref, "read", type(error).__name__, storage.reason_of(error))
+
+
+def _of_unknown_version(ref: ImageRef) -> ImageRef:
+    """Leave it open which version of a scene this is, since not all of its files were read: earlier rows stay."""
+    return ref._replace(fingerprint="")
 
 
 def _look_into(ref: ImageRef, settings: CutSettings) -> Listed:
     """Look up the files that a virtual raster names."""
     if settings.trusted is None:
-        raise UnsupportedImageError("virtual raster, which names other files", "if you trust it, add --allow_vrt")
+        refusal = UnsupportedImageError("virtual raster, which names other files", "if you trust it, add --allow_vrt")
+        return failed(_of_unknown_version(ref), "decode", type(refusal).__name__, str(refusal))
     listed = refer_virtual(ref, settings.rendering, settings.trusted)
     if isinstance(listed, Failure):
         # As above.
