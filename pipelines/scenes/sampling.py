@@ -23,7 +23,7 @@ from pipelines.images.rendering import PERCENT, is_range
 from pipelines.images.tiff.overviews import divide_overviews
 from pipelines.images.tiff.parts import DividedTiff
 from pipelines.images.tiff.rasters import Raster, find_raster
-from pipelines.images.tiff.scaling import find_offset
+from pipelines.images.tiff.scaling import check_dark, find_offset
 from pipelines.scenes.fetching import fetch_spans
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.pages import Pages
@@ -80,7 +80,8 @@ def settle(scene: Scene, grid: Grid, red: Scene | None = None) -> Scene:
         raise UntrustedColoursError(
             "raster no larger than a window: percentiles are those of a scene", "give values, e.g. --stretch 0:3000"
         )
-    if raster.offset is None and red and red.rendering.offset is not None:
+    of_red = red.rendering.offset if red and raster.offset is None else None
+    if red and of_red == 0:
         # Red is the darkest on land and water alike; other colours do not tell.
         return scene._replace(rendering=red.rendering)
     pages = Pages(partial(storage.read_range, scene.ref.path, fingerprint=scene.ref.fingerprint), scene.ref.size)
@@ -91,7 +92,10 @@ def settle(scene: Scene, grid: Grid, red: Scene | None = None) -> Scene:
         names = _COLOURS if len(values) == len(_COLOURS) else ("its band",)
         stretch = [_find_range(*given) for given in zip(values, raster.percentiles, names, strict=True)]
         return scene._replace(rendering=rendering._replace(stretch=_of_all(stretch), percentiles=()))
-    found = raster.shifted(find_offset(values[0], raster.product, of_scene=is_larger and red is None))
+    if red and of_red:
+        check_dark(values[0], raster.product)
+        return scene._replace(rendering=red.rendering)
+    found = raster.shifted(find_offset(values, raster.product, of_scene=is_larger and red is None))
     return scene._replace(rendering=rendering._replace(stretch=_of_all(found.stretch), offset=found.offset))
 
 

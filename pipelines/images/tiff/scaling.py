@@ -58,26 +58,43 @@ def read_offset(metadata: bytes, product: str, bands: Sequence[int]) -> int | No
     return known * (float(baseline[1]) >= _SINCE) if baseline else None
 
 
-def find_offset(red: NDArray[Any], product: str, *, of_scene: bool) -> int:
+def find_offset(colours: Sequence[NDArray[Any]], product: str, *, of_scene: bool) -> int:
     """Return the offset of a file's values.
 
     Args:
-      red: those of the red band that hold data.
+      colours: values of red that hold data; also of green and blue if they are in the same file.
       product: of the file.
       of_scene: whether they are of a whole scene, which has dark surfaces somewhere, or of a chip.
 
     Raises:
       UntrustedColoursError: the values do not show it.
     """
-    known = PRODUCTS[product].offset
+    [red, *others] = colours
     if len(red) >= _CHIP_VALUES:
         low, lower = np.percentile(red, (_WITHOUT_PERCENT, _WITH_PERCENT))
         if low < _WITHOUT_BELOW:
             return 0
         if of_scene and len(red) >= _SCENE_VALUES and _WITH_LEAST <= lower < _WITH_BELOW:
-            return known
+            for values in others:
+                check_dark(values, product)
+            return PRODUCTS[product].offset
+    raise _unknown(product)
+
+
+def check_dark(values: NDArray[Any], product: str) -> None:
+    """Verify that green or blue may hold the offset that red seems to hold: of dry soil alone, they are darker.
+
+    Raises:
+      UntrustedColoursError: some are less than any that hold it.
+    """
+    if len(values) and np.percentile(values, _WITH_PERCENT) < _WITH_LEAST:
+        raise _unknown(product)
+
+
+def _unknown(product: str) -> UntrustedColoursError:
+    known = PRODUCTS[product].offset
     [(low, high), *_] = PRODUCTS[product].stretch
-    raise UntrustedColoursError(
+    return UntrustedColoursError(
         f"TIFF that does not show whether its values hold the offset of {known:,} of {product}: neither its metadata "
         "nor its darkest values say it",
         f"say --stretch {low + known:.0f}:{high + known:.0f} if they do, --stretch {low:.0f}:{high:.0f} if not",

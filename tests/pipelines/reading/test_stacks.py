@@ -351,9 +351,9 @@ def test_percentiles_are_those_of_each_file(tmp_path: Path) -> None:
     assert unpack_rendering(refs[0].window.rendering).stretch == tuple((low, high) for low, high in ends)
 
 
-def write_sentinel_2(folder: Path, held: int, baselines: Sequence[str] = ("", "", "")) -> Path:
+def write_sentinel_2(folder: Path, held: int, baselines: Sequence[str] = ("", "", ""), darkest: float = 0.005) -> Path:
     """Write red, green and blue as files of their own, in a scene large enough to show what its darkest values are."""
-    reflectance = np.random.default_rng(0).uniform(0.005, 0.5, (3, 400, 400)) * [[[1]], [[0.9]], [[0.8]]]
+    reflectance = np.random.default_rng(0).uniform(darkest, 0.5, (3, 400, 400)) * [[[1]], [[0.9]], [[0.8]]]
     names = ["B04.tif", "B03.tif", "B02.tif"]
     for name, band, baseline in zip(names, reflectance, baselines, strict=True):
         write_scene(folder / name, np.rint(band * 10_000 + held).astype("uint16")[np.newaxis], tile=64)
@@ -385,3 +385,9 @@ def test_bands_of_which_only_some_say_that_they_hold_an_offset_are_refused(tmp_p
     reason = refused(write_sentinel_2(tmp_path, 1000, ("05.09", "", "05.09")), said)
     assert "B03.tif: TIFF that does not show whether its values hold the offset" in reason
     assert "only some hold an offset" in refused(write_sentinel_2(tmp_path, 0, ("", "05.09", "05.09")), said)
+
+
+def test_dry_soil_in_files_of_their_own_is_not_taken_for_the_offset(tmp_path: Path) -> None:
+    said = Rendering((1, 2, 3), product="sentinel-2-l2a")
+    reason = refused(write_sentinel_2(tmp_path, 0, darkest=0.11), said)
+    assert "B02.tif: TIFF that does not show whether its values hold the offset" in reason
