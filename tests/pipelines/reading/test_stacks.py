@@ -387,6 +387,16 @@ def test_bands_of_which_only_some_say_that_they_hold_an_offset_are_refused(tmp_p
     assert "only some hold an offset" in refused(write_sentinel_2(tmp_path, 0, ("", "05.09", "05.09")), said)
 
 
+def test_a_file_that_names_its_band_otherwise_is_no_colour_of_a_product(tmp_path: Path) -> None:
+    path = write_sentinel_2(tmp_path, 0)
+    for name, said in (("B04.tif", "B4"), ("B03.tif", "green"), ("B02.tif", "B3, central wavelength 560 nm")):
+        with rasterio.open(tmp_path / name, "r+") as file:
+            file.set_band_description(1, said)
+    reason = refused(path, Rendering((1, 2, 3), product="sentinel-2-l2a"))
+    assert reason.startswith("B02.tif: TIFF whose band is named 'B3, central wavelength 560 nm', but blue of")
+    assert len(cut(refer(str(path)), Rendering((1, 2, 3), ((0, 3000),) * 3))) == 49
+
+
 def test_dry_soil_in_files_of_their_own_is_not_taken_for_the_offset(tmp_path: Path) -> None:
     said = Rendering((1, 2, 3), product="sentinel-2-l2a")
     reason = refused(write_sentinel_2(tmp_path, 0, darkest=0.11), said)
