@@ -74,9 +74,10 @@ def test_a_scene_of_files_in_several_folders_is_not_tagged_again(run: Predict, t
 
 def test_paths_in_a_bucket_may_be_relative_too(run: Predict, bucket: Bucket, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    storage.write(f"{bucket.path}/a/1.jpg", CHIP)
-    assert run(input=f"{bucket.path}/a", relative_to=bucket.path) == 0
-    assert names(out) == ["a/1.jpg"]
+    for name in ("a/1.jpg", "/2.jpg"):
+        storage.write(f"{bucket.path}/{name}", CHIP)
+    assert run(input=f"{bucket.path}/**/*.jpg", relative_to=bucket.path) == 0
+    assert sorted(names(out)) == ["a/1.jpg", f"{bucket.path}//2.jpg"], "the second would be a file of this machine"
 
 
 def test_an_overwrite_drops_what_is_not_listed_any_more(run: Predict, tmp_path: Path) -> None:
