@@ -21,8 +21,9 @@ from pipelines import archives, storage
 from pipelines.errors import ScenetagsError
 from pipelines.listing.lookup import refer
 from pipelines.records import OF_SEVERAL, Failure, ImageRef, Listed
-from pipelines.results.selecting.places import PARTIAL, Source, common_folder, find_source, name_copies
+from pipelines.results.selecting.places import PARTIAL, common_folder, name_copies
 from pipelines.results.selecting.selection import Selection
+from pipelines.results.sources import Source, find_source
 from pipelines.scenes.grid import without_mask
 
 Item = TypeVar("Item")
