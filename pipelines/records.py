@@ -67,10 +67,13 @@ class Item(NamedTuple):
     Attributes:
       id: of the item.
       taken: when the scene was taken, UTC in ISO 8601; empty if the item does not say it.
+      offset: by which the values of Sentinel-2 are higher than reflectance times 10,000; None if the item does not say
+        it, or cannot be trusted in it.
     """
 
     id: str
     taken: str
+    offset: int | None = None
 
 
 class File(NamedTuple):

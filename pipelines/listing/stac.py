@@ -13,6 +13,7 @@ from pipelines import storage
 from pipelines.credentials import url_without_secrets
 from pipelines.errors import ScenetagsError
 from pipelines.listing.lookup import InputError, refer
+from pipelines.listing.offsets import read_stated_offset
 from pipelines.listing.references import has_root, resolve
 from pipelines.listing.stacks import refer_stack
 from pipelines.listing.threads import UnawaitedPool
@@ -217,7 +218,8 @@ def _asset(item: dict[str, Any], keys: Sequence[str], base: str, name: str) -> A
             name, ValueError(f"its id is empty, longer than {_LONGEST_ID:,} characters, or not valid Unicode")
         )
     try:
-        return Asset(Item(identity, _taken(item)), tuple(_find(assets, key, base) for key in keys))
+        paths = tuple(_find(assets, key, base) for key in keys)
+        return Asset(Item(identity, _taken(item), read_stated_offset(item, keys)), paths)
     except ValueError as error:
         return not_listed(name, ValueError(f"item {identity} {error}"))
 

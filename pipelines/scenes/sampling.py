@@ -23,7 +23,7 @@ from pipelines.images.rendering import PERCENT, is_range
 from pipelines.images.tiff.overviews import divide_overviews
 from pipelines.images.tiff.parts import DividedTiff
 from pipelines.images.tiff.rasters import Raster, find_raster
-from pipelines.images.tiff.scaling import check_dark, find_offset
+from pipelines.images.tiff.scaling import check_agreement, check_dark, check_held, find_offset
 from pipelines.scenes.fetching import fetch_spans
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.pages import Pages
@@ -59,21 +59,26 @@ def check_block(image: DividedTiff) -> None:
         )
 
 
-def settle(scene: Scene, grid: Grid, red: Scene | None = None) -> Scene:
+def settle(scene: Scene, grid: Grid, red: Scene | None = None, stated: int | None = None) -> Scene:
     """Look for how a scene becomes pictures, where that depends on the values of all of it.
 
     Args:
       scene: that is one file.
       grid: of the windows.
       red: settled, if the scene is green or blue of a scene whose bands are files of their own.
+      stated: offset of its values, as a STAC item says; None if none does.
 
     Raises:
-      ImageError: the values do not say it, or cannot be decoded.
+      ImageError: the values do not say it, or contradict what is stated, or cannot be decoded.
       OSError: they cannot be fetched.
     """
     image, rendering = scene.image, scene.rendering
     raster = find_raster(image.directory, rendering) if isinstance(image, DividedTiff) else None
-    if not isinstance(image, DividedTiff) or raster is None or raster.is_settled:
+    if not isinstance(image, DividedTiff) or raster is None:
+        return scene
+    if raster.is_settled:
+        if stated is not None and raster.product and not rendering.stretch:
+            check_agreement(raster.offset, stated, raster.product)
         return scene
     is_larger = max(image.width, image.height) > grid.tile
     if raster.percentiles and not is_larger:
@@ -84,6 +89,8 @@ def settle(scene: Scene, grid: Grid, red: Scene | None = None) -> Scene:
     if red and of_red == 0:
         # Red is the darkest on land and water alike; other colours do not tell.
         return scene._replace(rendering=red.rendering)
+    if raster.offset is None and (stated == 0 or (stated and red)):
+        return _shift(scene, raster, stated)
     pages = Pages(partial(storage.read_range, scene.ref.path, fingerprint=scene.ref.fingerprint), scene.ref.size)
     mask = scene.mask if isinstance(scene.mask, DividedTiff) else None
     with as_listed(scene.ref):
@@ -95,8 +102,16 @@ def settle(scene: Scene, grid: Grid, red: Scene | None = None) -> Scene:
     if red and of_red:
         check_dark(values[0], raster.product)
         return scene._replace(rendering=red.rendering)
-    found = raster.shifted(find_offset(values, raster.product, of_scene=is_larger and red is None))
-    return scene._replace(rendering=rendering._replace(stretch=_of_all(found.stretch), offset=found.offset))
+    if stated:
+        check_held(values[0], raster.product)
+        return _shift(scene, raster, stated)
+    return _shift(scene, raster, find_offset(values, raster.product, of_scene=is_larger and red is None))
+
+
+def _shift(scene: Scene, raster: Raster, offset: int) -> Scene:
+    """Settle a scene by the offset of its values."""
+    stretch = _of_all(raster.shifted(offset).stretch)
+    return scene._replace(rendering=scene.rendering._replace(stretch=stretch, offset=offset))
 
 
 def _of_all(stretch: Sequence[tuple[float, float]]) -> Stretch:

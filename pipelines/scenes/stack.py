@@ -76,7 +76,7 @@ def open_stack(ref: ImageRef, stack: Stack, grid: Grid, rendering: Rendering) ->
             if len(bands) > 1:
                 _check_name(plane, rendering.product, colour)
             red = planes[0].scene if planes else None
-            planes.append(plane._replace(scene=settle(plane.scene, grid, red)))
+            planes.append(plane._replace(scene=settle(plane.scene, grid, red, ref.item.offset if ref.item else None)))
     for plane in planes:
         _check_alike(planes[0], plane, virtual)
     scenes = [plane.scene for plane in planes]

@@ -91,13 +91,43 @@ def check_dark(values: NDArray[Any], product: str) -> None:
         raise _unknown(product)
 
 
-def _unknown(product: str) -> UntrustedColoursError:
-    known = PRODUCTS[product].offset
-    [(low, high), *_] = PRODUCTS[product].stretch
+def check_held(red: NDArray[Any], product: str) -> None:
+    """Verify that red may hold the offset that a document states.
+
+    Raises:
+      UntrustedColoursError: too much of it is less than any that holds it.
+    """
+    if len(red) and np.percentile(red, _WITHOUT_PERCENT) < _WITHOUT_BELOW:
+        raise _contradictory(PRODUCTS[product].offset, "some of its values are too low for that", product)
+
+
+def check_agreement(offset: int | None, stated: int, product: str) -> None:
+    """Verify that the offset of a file, by its metadata, is the one that a document states.
+
+    Raises:
+      UntrustedColoursError: it is another one of two that the product may have.
+    """
+    if PRODUCTS[product].offset and offset != stated:
+        raise _contradictory(stated, f"whose metadata state {offset:,}", product)
+
+
+def _contradictory(stated: int, reason: str, product: str) -> UntrustedColoursError:
     return UntrustedColoursError(
-        f"TIFF that does not show whether its values hold the offset of {known:,} of {product}: neither its metadata "
-        "nor its darkest values say it",
-        f"say --stretch {low + known:.0f}:{high + known:.0f} if they do, --stretch {low:.0f}:{high:.0f} if not",
+        f"TIFF whose STAC item states that its values hold an offset of {stated:,}, but {reason}", _say_which(product)
+    )
+
+
+def _say_which(product: str) -> str:
+    known, [(low, high), *_] = PRODUCTS[product].offset, PRODUCTS[product].stretch
+    held, plain = f"{low + known:.0f}:{high + known:.0f}", f"{low:.0f}:{high:.0f}"
+    return f"say --stretch {held} if they hold {known:,}, --stretch {plain} if not"
+
+
+def _unknown(product: str) -> UntrustedColoursError:
+    return UntrustedColoursError(
+        f"TIFF that does not show whether its values hold the offset of {PRODUCTS[product].offset:,} of {product}: "
+        "neither its metadata nor its darkest values say it",
+        _say_which(product),
     )
 
 

@@ -103,7 +103,7 @@ def test_a_band_that_is_a_file_of_its_own_is_gray_where_bands_say_so() -> None:
 def test_a_chip_that_may_hold_the_offset_is_refused_with_both_stretches(held: int) -> None:
     stored = np.rint(dark(3) * 10_000).astype(np.uint16) + held
     data = file_of(stored, DRIVER[:3])
-    reason = r"offset of 1,000 of sentinel-2-l2a.*; say --stretch 1000:4000 if they do, --stretch 0:3000 if not"
+    reason = r"offset of 1,000 of sentinel-2-l2a.*; say --stretch 1000:4000 if they hold 1,000, --stretch 0:3000 if not"
     assert_refused(data, reason, rendering=rendering_of(SENTINEL_2))
     decoded = decode(data, rendering=Rendering((), ((1000, 4000),) * 3, SENTINEL_2))
     assert decoded.repairs == ("stretched",)

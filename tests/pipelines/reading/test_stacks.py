@@ -401,3 +401,27 @@ def test_dry_soil_in_files_of_their_own_is_not_taken_for_the_offset(tmp_path: Pa
     said = Rendering((1, 2, 3), product="sentinel-2-l2a")
     reason = refused(write_sentinel_2(tmp_path, 0, darkest=0.11), said)
     assert "B02.tif: TIFF that does not show whether its values hold the offset" in reason
+
+
+@pytest.mark.parametrize(
+    ("held", "darkest", "baseline", "stated", "reason"),
+    [
+        (1000, 0.3, "", 1000, ""),
+        (0, 0.3, "", 0, ""),
+        (0, 0.005, "", 1000, "an offset of 1,000, but some of its values are too low for that"),
+        (1000, 0.005, "05.09", 0, "an offset of 0, but whose metadata state 1,000"),
+    ],
+)
+def test_what_a_stac_item_states_of_the_offset_counts_unless_the_files_contradict(
+    held: int, darkest: float, baseline: str, stated: int, reason: str, tmp_path: Path
+) -> None:
+    write_sentinel_2(tmp_path, held, [baseline] * 3, darkest)
+    said = Rendering(product="sentinel-2-l2a")
+    listed = refer_stack([f"{tmp_path}/B0{number}.tif" for number in (4, 3, 2)], Item("a", "", stated))
+    shown = cut(listed, said)
+    if reason:
+        assert isinstance(shown[0], Failure)
+        assert reason in shown[0].message
+    else:
+        fixed = Rendering((1, 2, 3), ((held, 3000 + held),) * 3)
+        check_like_chips(tmp_path / "scene.vrt", read(shown[:12], said), fixed, repairs=False)
