@@ -13,6 +13,7 @@ import pytest
 import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rasterio.enums import Resampling
 from rasterio.transform import from_origin
 
 from pipelines import storage
@@ -349,6 +350,22 @@ def test_percentiles_are_those_of_each_file(tmp_path: Path) -> None:
     assert isinstance(refs[0], ImageRef)
     assert refs[0].window
     assert unpack_rendering(refs[0].window.rendering).stretch == tuple((low, high) for low, high in ends)
+
+
+def test_percentiles_from_overviews_leave_out_what_the_virtual_raster_calls_no_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.scenes.sampling._LEAST_PIXELS", 1)
+    values = samples(160, 200, 3) + 500
+    values[:, :, :100] = 0
+    for name, band in zip(("r.tif", "g.tif", "b.tif"), values, strict=True):
+        with rasterio.open(write_scene(tmp_path / name, band[np.newaxis], tile=32), "r+") as file:
+            file.build_overviews([2], Resampling.nearest)
+    path = write_vrt(tmp_path / "x.vrt", ["r.tif", "g.tif", "b.tif"], children="<NoDataValue>0</NoDataValue>")
+    [window, *_] = cut(refer(str(path)), Rendering((1, 2, 3), percentiles=((0, 100),) * 3))
+    assert isinstance(window, ImageRef)
+    assert window.window
+    assert all(low >= 500 for low, _ in unpack_rendering(window.window.rendering).stretch)
 
 
 def write_sentinel_2(folder: Path, held: int, baselines: Sequence[str] = ("", "", ""), darkest: float = 0.005) -> Path:
