@@ -21,6 +21,8 @@ class Product(NamedTuple):
       bits: of a sample.
       fill: the value of pixels without data, whether or not the file says it; None if there is none.
       offset: by which all values of some of its files are higher, and of others not; 0 if there is no such thing.
+      scalings: scale and offset from values to reflectance that its files may state: without `offset`, and with it.
+        Empty if they may state any.
     """
 
     what: str
@@ -32,6 +34,7 @@ class Product(NamedTuple):
     bits: int = 16
     fill: int | None = None
     offset: int = 0
+    scalings: tuple[tuple[float, float], ...] = ()
 
 
 _PLANET = "https://docs.planet.com/data/imagery/planetscope/psscene/"
@@ -76,6 +79,7 @@ PRODUCTS = {
         satellite=(4, 3, 2),
         fill=0,
         offset=1000,
+        scalings=((1e-4, 0.0), (1e-4, -0.1)),
     ),
     "sentinel-2-l2a": Product(
         "Sentinel-2 level 2A, bands of 10 m and others in one file",
@@ -85,6 +89,7 @@ PRODUCTS = {
         satellite=(4, 3, 2),
         fill=0,
         offset=1000,
+        scalings=((1e-4, 0.0), (1e-4, -0.1)),
     ),
     # Reflectance is 2e-5 times a value less 0.1, not yet divided by the sine of the sun's elevation.
     "landsat-8-l1": Product(
@@ -103,6 +108,7 @@ PRODUCTS = {
         stretch=((7273, 18182),) * 3,
         satellite=(4, 3, 2),
         fill=0,
+        scalings=((2.75e-5, -0.2),),
     ),
     "landsat-4-l2": Product(
         "Landsat 4, 5 and 7, Collection 2 level 2, bands in one file",
@@ -111,6 +117,7 @@ PRODUCTS = {
         stretch=((7273, 18182),) * 3,
         satellite=(3, 2, 1),
         fill=0,
+        scalings=((2.75e-5, -0.2),),
     ),
     "naip": Product("NAIP, 4 bands of 8 bits: red, green, blue, near infrared", _NAIP, 4, (1, 2, 3), bits=8),
 }

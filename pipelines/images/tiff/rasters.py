@@ -83,7 +83,10 @@ def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
         return Raster(bands, number, kind, ())
     stretch, percentiles = rendering.stretch[: len(bands)], rendering.percentiles[: len(bands)]
     raster = Raster(bands, number, kind, stretch, percentiles, rendering.offset or 0, rendering.product)
-    if product is None or rendering.stretch or rendering.percentiles:
+    if product is None or rendering.percentiles:
+        return raster
+    if rendering.stretch and (product.offset or rendering.stretch != product.stretch):
+        # As the user says, whatever the values stand for.
         return raster
     raster = raster._replace(stretch=product.stretch[: len(bands)])
     stated = read_offset(directory.texts.get(METADATA, b""), rendering.product, bands)

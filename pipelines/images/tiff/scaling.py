@@ -5,6 +5,7 @@ Never by the date or the name of a file: archives are processed anew, and some p
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -18,10 +19,10 @@ from pipelines.images.products import PRODUCTS
 _BASELINE = re.compile(rb'<Item name="PROCESSING_BASELINE">\s*(\d{1,2}\.\d{1,2})\s*</Item>')
 _ROLE = re.compile(rb'<Item\b([^<>]{0,200})\brole="(offset|scale)"[^<>]{0,200}>([^<]{1,60})</Item>')
 _SAMPLE = re.compile(rb'sample="(\d{1,4})"')
+_AS_STORED = (1.0, 0.0)
+"""Scale and offset that change nothing."""
 _SINCE = 4.0
 """The processing baseline of Sentinel-2 from which on values hold the offset."""
-_SCALE = 1e-4
-"""From values to reflectance."""
 
 # Of red, the darkest colour on land and water alike. Without an offset, vegetation, water and shadow are far below 500
 # also as seen from space; with it, no surface is, but pixels at the edge of what holds no data can be, once a scene was
@@ -44,16 +45,17 @@ def read_offset(metadata: bytes, product: str, bands: Sequence[int]) -> int | No
     Raises:
       UntrustedColoursError: they state what the product does not have.
     """
-    known = PRODUCTS[product].offset
-    if not known:
-        return 0
+    known, scalings = PRODUCTS[product].offset, PRODUCTS[product].scalings
     stated = {_stated(metadata, band) for band in bands}
-    if stated != {None}:
-        if not stated <= {0, known} or len(stated) > 1:
+    if scalings and stated != {_AS_STORED}:
+        fitting = [number for number, scaling in enumerate(scalings) if all(_fits(one, scaling) for one in stated)]
+        if not fitting:
             raise UntrustedColoursError(
                 f"TIFF whose metadata state another scale or offset than {product} has", "say --bands and --stretch"
             )
-        return next(iter(stated))
+        return known * fitting[0]
+    if not known:
+        return 0
     baseline = _BASELINE.search(metadata)
     return known * (float(baseline[1]) >= _SINCE) if baseline else None
 
@@ -131,19 +133,21 @@ def _unknown(product: str) -> UntrustedColoursError:
     )
 
 
-def _stated(metadata: bytes, band: int) -> int | None:
-    """Return the offset of a band, in steps of its values, from its scale and offset; -1 if it is of another scale."""
-    found = dict[bytes, float]()
+def _stated(metadata: bytes, band: int) -> tuple[float, float]:
+    """Return scale and offset of a band: those of values as they are stored if none are stated."""
+    found = dict(zip((b"scale", b"offset"), _AS_STORED, strict=True))
     for match in _ROLE.finditer(metadata):
         sample = _SAMPLE.search(match[0])
         if sample and int(sample[1]) == band:
             try:
                 found[match[2]] = float(match[3])
             except ValueError:
-                return -1
-    scale, offset = found.get(b"scale", 1.0), found.get(b"offset", 0.0)
-    if (scale, offset) == (1.0, 0.0):
-        return None
-    if abs(scale / _SCALE - 1) > 1e-3:
-        return -1
-    return round(-offset / scale)
+                found[match[2]] = math.nan
+    return found[b"scale"], found[b"offset"]
+
+
+def _fits(stated: tuple[float, float], scaling: tuple[float, float]) -> bool:
+    """Return whether what is stated is a known scale, and an offset to less than half a step of the values."""
+    (scale, offset), (known, shift) = stated, scaling
+    # Also false of what is no number.
+    return abs(scale / known - 1) <= 1e-3 and abs(offset - shift) < known / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,7 +83,13 @@ def test_scale_and_offset_of_the_bands_count_more_than_the_baseline(offset: floa
     assert_levels(data, SENTINEL_2, reflectance, ["offset_removed"] * bool(held) + ["stretched"])
 
 
-@pytest.mark.parametrize("more", [scaled(1e-4, -0.2), scaled(2e-4, 0), scaled(1e-4, -0.1, [0]), scaled(1, 5)])
+@pytest.mark.parametrize(
+    "more",
+    [
+        *(scaled(1e-4, -0.2), scaled(2e-4, 0), scaled(1e-4, -0.1, [0]), scaled(1, 5)),
+        *(scaled(*pair) for pair in ((1e-4, math.nan), (1e-4, math.inf), (math.nan, 0), (math.inf, math.inf))),
+    ],
+)
 def test_another_scale_than_that_of_the_product_is_refused(more: str) -> None:
     reason = f"another scale or offset than {SENTINEL_2} has; say --bands and --stretch"
     assert_refused(file_of(scene(3), DRIVER[:3], more), reason, rendering=rendering_of(SENTINEL_2))
@@ -152,6 +159,14 @@ def test_landsat_is_shown_by_its_reflectance(product: str, names: Sequence[str],
     repairs = ["no_data_kept", "bands_321", "extra_band_dropped", "stretched"]
     assert_levels(file_of(turned, [names[at] for at in (2, 1, 0, 3)]), product, shown, repairs)
     assert_levels(file_of(turned), product, shown, repairs, bands=(3, 2, 1))
+
+
+@pytest.mark.parametrize("product", ["landsat-8-l2", "landsat-4-l2"])
+def test_landsat_may_state_its_own_scale_and_no_other(product: str) -> None:
+    said = rendering_of(product)._replace(bands=(1, 2, 3))
+    decode(file_of(scene(3), (), scaled(2.75e-5, -0.2)), rendering=said)
+    reason = f"another scale or offset than {product} has; say --bands and --stretch"
+    assert_refused(file_of(scene(3), (), scaled(1e-4, -0.1)), reason, rendering=said)
 
 
 @pytest.mark.parametrize(
