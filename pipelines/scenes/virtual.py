@@ -27,6 +27,8 @@ from pipelines.scenes.georeference import Georeference
 ENDING = ".vrt"
 
 _MOST_BYTES = 10_000_000
+_MOST_PIXELS = (1 << 31) - 1
+"""Of a side, as in GDAL."""
 _OPEN = 64
 _APART = 0.001
 """Pixels by which a band may lie beside its file: programs round."""
@@ -149,6 +151,8 @@ def _read_scene(root: ElementTree.Element) -> Virtual:
     bands = tuple(root.iterfind("VRTRasterBand"))
     if not bands or min(width, height) < 1:
         raise DamagedImageError("damaged VRT: no bands, or no pixels")
+    if max(width, height) > _MOST_PIXELS:
+        raise ImageTooLargeError(f"VRT of more than {_MOST_PIXELS:,} columns or rows")
     if any(band.findtext("ColorInterp") == "Alpha" for band in bands):
         raise UnsupportedImageError("VRT with a band of opacity, which is not supported")
     kinds = {band.get("dataType", "Byte") for band in bands}

@@ -352,6 +352,12 @@ def test_percentiles_are_those_of_each_file(tmp_path: Path) -> None:
     assert unpack_rendering(refs[0].window.rendering).stretch == tuple((low, high) for low, high in ends)
 
 
+def test_no_virtual_raster_is_larger_than_numbers_are(tmp_path: Path) -> None:
+    others = {'rasterXSize="210"': f'rasterXSize="{"9" * 400}"'}
+    path = write_vrt(tmp_path / "scene.vrt", write_bands(tmp_path), **others)
+    assert refused(path) == "VRT of more than 2,147,483,647 columns or rows"
+
+
 def test_percentiles_from_overviews_leave_out_what_the_virtual_raster_calls_no_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
