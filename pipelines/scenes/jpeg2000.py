@@ -67,5 +67,7 @@ def _read_gml(gml: bytes) -> Georeference | None:
         (x, y), (a, d), (b, e) = (map(float, re.split(rb"[\s,]+", text.strip())) for text in (origin[1], *steps))
     except ValueError:
         return Georeference(reason="the GML that says where it lies is damaged")
+    if a * e == b * d:
+        return Georeference(reason="its pixels have no area on the ground")
     transform = a, b, x - (a + b) / 2, d, e, y - (d + e) / 2
     return Georeference(transform, f"EPSG:{code}", tags=GeoTags(transform, projected_keys(int(code))))

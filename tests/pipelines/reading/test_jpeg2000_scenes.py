@@ -116,6 +116,17 @@ def test_windows_lie_where_their_geotiff_or_gml_says(options: dict[str, Any], tm
     assert (east - west, north - south) == pytest.approx((0.001747, 0.001736), abs=2e-6)
 
 
+def test_pixels_without_area_have_no_geometry(tmp_path: Path) -> None:
+    path = write(tmp_path / "scene.jp2", GeoJP2="NO")
+    data = path.read_bytes()
+    assert data.count(b">3 0<") == 1, "GDAL writes the step of columns otherwise"
+    path.write_bytes(data.replace(b">3 0<", b">0 0<"))
+    [first, *_] = read(path)
+    assert isinstance(first, Image)
+    assert first.footprint
+    assert not first.footprint.geometry
+
+
 def test_a_scene_without_a_place_is_cut_if_it_is_large(tmp_path: Path) -> None:
     for side, cut_into in ((64, 1), (65, 4)):
         path = tmp_path / f"{side}.jp2"
