@@ -87,8 +87,12 @@ def _compare(flags: argparse.Namespace) -> int:
     # Imported here: DuckDB and Arrow would make `--help` slow.
     from pipelines.results.comparing.comparison import compare
     from pipelines.results.outputs import open_output
+    from pipelines.results.outside import check_outside
 
     outputs = [open_output(path) for path in (flags.a, flags.b)]
+    for output in outputs:
+        check_outside(output, "--html", flags.html)
+        check_outside(output, "--json", flags.json)
     footers = [output.footer() for output in outputs]
     comparison = compare(outputs, footers, _tags(flags.tag, footers), _EXAMPLES if flags.html else 0)
     described = {"a": _of(outputs[0], footers[0]), "b": _of(outputs[1], footers[1]), **comparison.described()}

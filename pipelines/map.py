@@ -140,8 +140,11 @@ def _map(flags: argparse.Namespace) -> int:
     # Imported here: NumPy and Arrow would make `--help` slow.
     from pipelines.results.maps.footprints import choose_tags
     from pipelines.results.outputs import open_output
+    from pipelines.results.outside import check_outside
 
     output = open_output(flags.output)
+    for flag in ("html", "geojson", "cog"):
+        check_outside(output, f"--{flag}", getattr(flags, flag))
     footer = output.footer()
     tags = choose_tags(footer, flags.tag)
     stream = sys.stderr if flags.geojson == "-" else sys.stdout

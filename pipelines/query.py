@@ -48,6 +48,8 @@ _NAME = "scenetags query"
 _ROWS, _TAGS, _REASONS = 10, 20, 10
 """Shown at most."""
 _TOP = 50
+_WRITES = ("csv", "parquet", "copy_to", "link_to", "fiftyone", "label_studio")
+"""Flags that name what is written."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,7 +128,7 @@ def _read_bound(text: str) -> tuple[str, float]:
 
 
 def _check(flags: argparse.Namespace) -> None:
-    for flag in ("csv", "parquet", "copy_to", "link_to", "fiftyone", "label_studio", "relative_to"):
+    for flag in (*_WRITES, "relative_to"):
         if getattr(flags, flag) == "":
             raise UsageError(f"--{flag} is empty", "give it a path")
     if flags.top is not None and (flags.like is None or flags.top < 1):
@@ -158,9 +160,13 @@ def _query(flags: argparse.Namespace) -> int:
     from pyarrow import ArrowException
 
     from pipelines.results.outputs import NoOutputError, open_output
+    from pipelines.results.outside import check_outside
 
     least, most = ([Bound(*bound) for bound in bounds] for bounds in (flags.min, flags.max))
-    selection = select(open_output(flags.output), flags.expression, least, most, flags.relative_to)
+    output = open_output(flags.output)
+    for flag in _WRITES:
+        check_outside(output, f"--{flag}", getattr(flags, flag))
+    selection = select(output, flags.expression, least, most, flags.relative_to)
     if flags.like is not None:
         selection = most_like(selection, flags.like, flags.top or _TOP)
     if flags.sql:

@@ -77,11 +77,14 @@ def _parser() -> Parser:
 def _report(flags: argparse.Namespace) -> None:
     # Imported here: NumPy, Pillow and Arrow would make `--help` slow.
     from pipelines.results.outputs import open_output
+    from pipelines.results.outside import check_outside
     from pipelines.results.report.page import describe, make_page
     from pipelines.results.report.survey import look_over
 
     storage.use(storage.Access(anonymous=flags.anonymous))
-    survey = look_over(open_output(flags.output), flags.seed, flags.images, flags.labels, flags.relative_to)
+    output = open_output(flags.output)
+    check_outside(output, "--html", flags.html)
+    survey = look_over(output, flags.seed, flags.images, flags.labels, flags.relative_to)
     page = make_page(survey, flags.seed)
     write_named("--html", flags.html, page)
     show(f"{flags.html}: {len(page) / 1e6:.1f} MB", *(f"  {line}" for line in describe(survey)))

@@ -78,8 +78,10 @@ def _describe(path: str, folder: str, taken: str) -> None:
     from pipelines.results.cataloguing.scene_extents import read_extents
     from pipelines.results.cataloguing.stac_items import Document, describe_output
     from pipelines.results.outputs import open_output
+    from pipelines.results.outside import check_outside
 
     output = open_output(path)
+    check_outside(output, "--to", folder)
     footer, extents = output.footer(), read_extents(output)
     timeless = [extent for extent in extents if not extent.taken]
     if timeless and not taken:

@@ -341,6 +341,17 @@ def test_what_cannot_be_done_is_said_in_one_line(ask: Ask, output: Path, words: 
     assert said in error
 
 
+@pytest.mark.parametrize("flag", ["--parquet", "--csv", "--copy_to", "--link_to"])
+def test_nothing_is_written_among_the_rows_of_the_output(ask: Ask, output: Path, flag: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(output)
+    before = tree(tmp_path)
+    for place in (output / "predictions/x.parquet", tmp_path / "link/failures/x.parquet", output / "runs"):
+        code, _, error = ask(output, "road", flag, str(place))
+        assert (code, error.count("\n")) == (2, 1)
+        assert "would be among the output's own files; write it outside of" in error
+    assert tree(tmp_path) == before
+
+
 def test_an_output_that_cannot_be_read_is_said_in_one_line(ask: Ask, output: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     [file] = (output / "predictions").glob("*.parquet")
