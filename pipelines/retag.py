@@ -121,6 +121,7 @@ def _retag(flags: argparse.Namespace) -> int:
     run = Retagging(
         *(new_run_name(), output.path, footer.bundle, footer.labels, _thresholds(flags, footer)),
         rules=_checked(rules, footer),
+        keeps=flags.thresholds is None and flags.bundle is None,
         options={
             "thresholds": flags.thresholds and url_without_secrets(flags.thresholds),
             "from": flags.bundle and url_without_secrets(flags.bundle),

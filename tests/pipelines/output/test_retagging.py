@@ -19,6 +19,7 @@ from pipelines.images.rendering import NO_RENDERING
 from pipelines.inference.bundle import Bundle
 from pipelines.inference.rules import Rules
 from pipelines.inference.tagging import choose_tags
+from pipelines.output import commit as commit_room
 from pipelines.output.commit import commit, recover
 from pipelines.output.footers import FOOTER
 from pipelines.output.lock import hold_output
@@ -170,6 +171,28 @@ def test_new_tags_are_there_whole_or_not_at_all_wherever_it_is_cut_off(
     assert outcomes == {False, True}
 
 
+def test_rules_keep_the_thresholds_of_a_killed_command_that_is_completed(
+    output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(commit_room, "carry_out", cut)
+        with pytest.raises(OSError, match="No space"):
+            retag(retagging(output, 0.25, Rules()))
+    stale = replace(retagging(output, 0.5), keeps=True)
+
+    with pytest.raises(ScenetagsError, match="was given other thresholds meanwhile; run the same command again"):
+        retag(stale)
+    assert tags_by_path(output) == expected(output, retagging(output, 0.25, Rules()))
+    assert retag(replace(retagging(output, 0.25), keeps=True)) is not None
+    assert tags_by_path(output) == expected(output, retagging(output, 0.25))
+    edited(lambda table: reworded(table, thresholds=[0.9] * len(LABELS)))(output)
+    with pytest.raises(ScenetagsError, match="with several thresholds; choose one for all of them with --thresholds"):
+        rehearse_retagging(replace(retagging(output, 0.25), keeps=True))
+
+
 def test_the_same_thresholds_again_write_nothing(output: str) -> None:
     def state() -> dict[str, tuple[int, int]]:
         found = (path for path in Path(output).rglob("*") if path.is_file())
@@ -208,6 +231,13 @@ def edited(change: Callable[[pa.Table], pa.Table]) -> Callable[[str], None]:
         pq.write_table(change(pq.read_table(path, partitioning=None)), path)
 
     return edit
+
+
+def reworded(table: pa.Table, **changes: object) -> pa.Table:
+    """Let the footer say other things, or leave out what is None."""
+    footer = json.loads(table.schema.metadata[FOOTER.encode()]) | changes
+    kept = {name: value for name, value in footer.items() if value is not None}
+    return table.replace_schema_metadata({FOOTER: json.dumps(kept)})
 
 
 def with_probability(value: float | None) -> Callable[[pa.Table], pa.Table]:
@@ -264,11 +294,10 @@ def test_files_of_earlier_versions_and_empty_ones_are_retagged(output: str) -> N
     def as_before(table: pa.Table) -> pa.Table:
         names = {"p_clear": "p_clear", "p_bare_ground": "p_bare ground", "p_Clear_2": "p_Clear"}
         names["p_road___paved_"] = 'p_road, "paved"'
-        footer = json.loads(table.schema.metadata[FOOTER.encode()])
-        del footer["columns"]
+        metadata = reworded(table, columns=None, version="0.0.1").schema.metadata
         table = table.rename_columns([names.get(name, name) for name in table.column_names])
         table = with_tags(table["tags"].to_pylist(), pa.list_(pa.string()))(table)
-        return table.replace_schema_metadata({FOOTER: json.dumps({**footer, "version": "0.0.1"})})
+        return table.replace_schema_metadata(metadata)
 
     edited(as_before)(output)
     empty = pq.read_table(prediction_files(output)[0], partitioning=None).slice(0, 0)
