@@ -158,7 +158,7 @@ def _report(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Co
     )
     yield from _table(comparison)
     for change in comparison.largest[:_SHOWN]:
-        yield f"{change.a:.3f} > {change.b:.3f} {change.tag}: {change.path}"
+        yield f"{change.tag} {change.a:.3f} to {change.b:.3f}: {change.path}"
 
 
 def _table(comparison: Comparison) -> Iterator[str]:

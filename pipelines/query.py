@@ -14,7 +14,7 @@ from tqdm import tqdm
 from pipelines import storage
 from pipelines.commandline.files import open_bytes, open_named
 from pipelines.commandline.flags import add_anonymous
-from pipelines.commandline.parser import Parser, UsageError, print_error
+from pipelines.commandline.parser import Parser, UsageError, at_least, print_error
 from pipelines.commandline.printing import log, show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
 
@@ -90,7 +90,7 @@ def _parser() -> Parser:
         help="of these, only the images that look most like this one of the output, the most alike first; needs "
         "embeddings, see predict --embeddings",
     )
-    parser.add_argument("--top", type=int, metavar="N", help="how many of them (default 50)")
+    parser.add_argument("--top", type=at_least(1), metavar="N", help="how many of them (default 50)")
     group = parser.add_argument_group("what to do with the images (default: show counts and the first of them)")
     one = group.add_mutually_exclusive_group()
     one.add_argument("--csv", metavar="FILE", help="write their rows as CSV; - for standard output")
@@ -131,8 +131,8 @@ def _check(flags: argparse.Namespace) -> None:
     for flag in (*_WRITES, "relative_to"):
         if getattr(flags, flag) == "":
             raise UsageError(f"--{flag} is empty", "give it a path")
-    if flags.top is not None and (flags.like is None or flags.top < 1):
-        raise UsageError(f"--top {flags.top} must be at least 1, and needs --like")
+    if flags.top is not None and flags.like is None:
+        raise UsageError(f"--top {flags.top} has no meaning without --like")
     if flags.csv == "-" and sys.stdout.isatty():
         raise UsageError("--csv - prints names as they are, and a terminal obeys them", "pipe it, or name a file")
     for flag, path in (("--fiftyone", flags.fiftyone), ("--label_studio", flags.label_studio)):
@@ -242,11 +242,14 @@ def _copy(selection: Selection, flags: argparse.Namespace) -> int:
     made = "linked" if flags.copy_to is None else "copied"
     show(f"{folder}: {done[True]:,} {made}, {done[False]:,} already there, {len(failed):,} failed")
     if copies.rows != len(copies.named):
-        show(f"  {copies.rows:,} images were found, in {len(copies.named):,} files: windows are parts of their scene")
+        files = f"{len(copies.named):,} file" + "s" * (len(copies.named) != 1)
+        show(f"  {copies.rows:,} images were found, in {files}: windows are parts of their scene")
     for outcome in failed[:_REASONS]:
         log(f"{_NAME}: {outcome.source}: {outcome.reason}")
     if len(failed) > _REASONS:
         log(f"{_NAME}: and {len(failed) - _REASONS:,} more")
+    if failed and not done and selection.whereabouts.relative:
+        log(f"{_NAME}: if the images are not below {selection.whereabouts.folder} any more, give --relative_to")
     return ExitCode.STOPPED if failed else ExitCode.DONE
 
 

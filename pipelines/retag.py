@@ -183,12 +183,12 @@ def _report(run: Retagging, before: Footer, changes: Changes, rehearsed: bool) -
     if before.rules != run.rules:
         yield f"rules: {run.rules or 'none'} (before: {before.rules or 'none'})"
     width = max(map(len, (*run.labels, "tag")))
-    yield f"{'tag':{width}}  {'threshold':>15}  {'before':>11}  {'gained':>11}  {'lost':>11}  {'after':>11}"
+    yield f"{'tag':{width}}  {'threshold':>16}  {'before':>11}  {'gained':>11}  {'lost':>11}  {'after':>11}"
     counts = zip(changes.before, changes.gained, changes.lost, changes.after, strict=True)
     thresholds = zip(before.thresholds, run.thresholds, strict=True)
     for label, (old, new), numbers in zip(run.labels, thresholds, counts, strict=True):
-        threshold = f"{old:.4g}" + f" > {new:.4g}" * (old != new)
-        yield f"{label:{width}}  {threshold:>15}  " + "  ".join(f"{number:>11,}" for number in numbers)
+        threshold = f"{old:.4g}" + f" to {new:.4g}" * (old != new)
+        yield f"{label:{width}}  {threshold:>16}  " + "  ".join(f"{number:>11,}" for number in numbers)
     if rehearsed:
         yield "dry run: nothing was written"
 

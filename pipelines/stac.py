@@ -104,7 +104,7 @@ def _describe(path: str, folder: str, taken: str) -> None:
         raise UsageError(f"--to {folder} cannot be written: {error.strerror or error}") from error
     nowhere = sum(not len(extent.hull) for extent in extents)
     show(
-        f"{collection.path}: {len(items):,} scenes",
+        f"{collection.path}: {len(items):,} scene{'s' * (len(items) != 1)}",
         *([f"  without a place: {nowhere:,}"] if nowhere else []),
         *([f"  without a time of their own: {len(timeless):,}"] if timeless else []),
     )

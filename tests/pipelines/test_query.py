@@ -24,7 +24,7 @@ from pipelines.archives import list_members
 from pipelines.listing.lookup import refer
 from pipelines.output.footers import read_footer
 from pipelines.output.run import Run
-from pipelines.records import Failure, ImageRef
+from pipelines.records import Failure, ImageRef, KeptColumn
 from pipelines.results.selecting.places import PARTIAL
 from tests import outputs
 from tests.conftest import Bucket
@@ -403,6 +403,31 @@ def test_whole_paths_are_relative_to_nothing(ask: Ask, output: Path) -> None:
 
     assert (code, error.count("\n")) == (2, 1)
     assert "has rows with whole paths; omit --relative_to" in error
+
+
+def test_an_archive_that_has_moved_is_hinted_at(ask: Ask, run: Run, tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    write(
+        replace(run_of(run, tmp_path / "out", LABELS), relative_to=gone, options={"relative_to": gone}),
+        [image(f"{gone}/a.jpg", [0.9] * len(LABELS))],
+    )
+
+    code, _, error = ask(tmp_path / "out", "--copy_to", str(tmp_path / "to"))
+
+    assert code == 1
+    assert error.endswith(f"scenetags query: if the images are not below {gone} any more, give --relative_to\n")
+
+
+def test_columns_of_the_list_are_in_csv_whatever_their_names(ask: Ask, run: Run, tmp_path: Path) -> None:
+    kept = tuple(KeptColumn(name, "string") for name in ("xmin", "=1+1"))
+    (tmp_path / "s.tif").touch()
+    one = window(f"{tmp_path}/s.tif", 0, [0.9])
+    one = one._replace(ref=one.ref._replace(kept=("mine", "@x")))
+    write(replace(with_grid(run_of(run, tmp_path / "out", ("road",))), kept=kept), [one])
+
+    [row] = csv.DictReader(io.StringIO(ask(tmp_path / "out", "--csv", "-")[1]))
+
+    assert (row["xmin"], row["bbox_xmin"], row["ymin"], row["'=1+1"]) == ("mine", "0", "20", "'@x")
 
 
 def test_embeddings_stay_in_parquet_and_out_of_csv(ask: Ask, run: Run, tmp_path: Path) -> None:
