@@ -19,7 +19,7 @@ from pipelines.commandline.printing import log, show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
 
 if TYPE_CHECKING:
-    from pipelines.results.selecting.copying import Outcome
+    from pipelines.results.selecting.copies import Outcome
     from pipelines.results.selecting.selection import Selection
 
 _DESCRIPTION = """\
@@ -100,8 +100,8 @@ def _parser() -> Parser:
         "--copy_to",
         metavar="DIR",
         help="copy them into a folder, local or in a bucket, with their sub-folders; members of archives become "
-        "files, and a scene is copied as a whole if any of its windows is found. What is there stays, so that the same "
-        "command resumes",
+        "files, and a scene is copied with all its files if any of its windows is found. What is there stays, so "
+        "that the same command resumes",
     )
     one.add_argument("--link_to", metavar="DIR", help="likewise, but make symbolic links; for local files")
     one.add_argument("--fiftyone", metavar="FILE.json", help="write labels for FiftyOne")
@@ -226,7 +226,8 @@ def _print_paths(selection: Selection) -> None:
 
 
 def _copy(selection: Selection, flags: argparse.Namespace) -> int:
-    from pipelines.results.selecting.copying import copy, find_copies, link
+    from pipelines.results.selecting.copies import find_copies
+    from pipelines.results.selecting.copying import copy, link
 
     folder = flags.link_to if flags.copy_to is None else flags.copy_to
     target = storage.normalize(folder)
@@ -234,7 +235,7 @@ def _copy(selection: Selection, flags: argparse.Namespace) -> int:
     outcomes = link(copies, target) if flags.copy_to is None else copy(copies, target)
     done: Counter[bool] = Counter()
     failed: list[Outcome] = []
-    for outcome in tqdm(outcomes, total=len(copies.named), unit=" files", disable=None, leave=False):
+    for outcome in tqdm(outcomes, total=len(copies.named) + len(copies.lost), unit=" files", disable=None, leave=False):
         if outcome.reason:
             failed.append(outcome)
         else:

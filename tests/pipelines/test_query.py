@@ -21,14 +21,17 @@ import pytest
 from pipelines import query as command
 from pipelines import storage
 from pipelines.archives import list_members
+from pipelines.images.rendering import Rendering
 from pipelines.listing.lookup import refer
+from pipelines.listing.stacks import refer_scene
 from pipelines.output.footers import read_footer
 from pipelines.output.run import Run
-from pipelines.records import Failure, ImageRef, KeptColumn
+from pipelines.records import OF_SEVERAL, Failure, ImageRef, KeptColumn
 from pipelines.results.selecting.places import PARTIAL
 from tests import outputs
 from tests.conftest import Bucket
 from tests.pipelines.results.tagged_outputs import image, run_of, window, with_grid, write, write_images
+from tests.scene_files import samples, write_scene, write_vrt
 
 LABELS = ("clear", "bare ground", "road", "it's")
 IMAGES: Mapping[str, tuple[float, ...]] = {
@@ -276,6 +279,37 @@ def test_members_become_files_and_scenes_are_copied_once(ask: Ask, run: Run, tmp
     assert (code, error.count("x.zip::")) == (1, 3)
 
 
+@pytest.mark.parametrize("flag", ["--copy_to", "--link_to"])
+def test_all_files_of_a_scene_are_copied_in_the_version_that_was_tagged(
+    ask: Ask, run: Run, flag: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "archive"
+    for name in ("a/red.tif", "a/green.tif", "a/unseen.tif", "b/blue.tif", "changed.tif"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_scene(folder / name, samples(8, 8, 1))
+    write_vrt(folder / "a/all.vrt", ["red.tif", "green.tif", "red.tif", "unseen.tif"])
+    rendering, rows = Rendering((1, 2, 3), ((0, 2500),) * 3), []
+    apart = f"a/red.tif+{folder}/a/green.tif+{folder}/b/blue.tif"
+    for name in ("a/all.vrt", apart, "changed.tif+red.tif+blue.tif"):
+        scene, row = refer_scene(f"{folder}/{name}", rendering), window(f"{folder}/{name}", 0, [0.9])
+        rows.append(row._replace(ref=row.ref._replace(fingerprint=scene.fingerprint or f"{OF_SEVERAL}0")))
+    here = replace(with_grid(run_of(run, tmp_path / "out", ("road",))), rendering=rendering)
+    write(here, [*rows, window(f"{folder}/changed.tif", 0, [0.9])])
+
+    for count, there in ((6, 0), (0, 6)):
+        code, printed, error = ask(here.output, "road", flag, str(tmp_path / "to"))
+        assert (code, error.count("\n")) == (1, 1)
+        assert f"{count} {'copied' if flag == '--copy_to' else 'linked'}, {there} already there, 1 failed" in printed
+        assert "changed.tif+red.tif+blue.tif: red.tif: No such file" in error
+
+    expected = {name: (folder / name).read_bytes() for name in map(str, tree(folder))}
+    assert tree(tmp_path / "to") == expected
+    write_scene(folder / "a/green.tif", samples(8, 8, 1, seed=1), tile=16)
+    _, printed, error = ask(here.output, "road", flag, str(tmp_path / "again"))
+    assert "1 copied" in printed or "1 linked" in printed
+    assert error.count("it has changed since it was tagged; run `scenetags predict` again") == 2
+
+
 def test_links_lead_to_the_images(ask: Ask, output: Path, archive: Path, tmp_path: Path) -> None:
     target = tmp_path / "links"
 
@@ -284,6 +318,10 @@ def test_links_lead_to_the_images(ask: Ask, output: Path, archive: Path, tmp_pat
 
     assert os.readlink(target / "2025/a.jpg") == f"{archive}/2025/a.jpg"
     assert ask(output, "road", "--copy_to", str(target))[1] == f"{target}: 0 copied, 3 already there, 0 failed\n"
+    (archive / "2025/a.jpg").write_bytes(b"others")
+    code, printed, error = ask(output, "road", "--link_to", str(tmp_path / "others"))
+    assert (code, printed) == (1, f"{tmp_path}/others: 2 linked, 0 already there, 1 failed\n")
+    assert "2025/a.jpg: it has changed since it was tagged" in error
 
 
 def test_nothing_is_written_through_a_link_in_the_target_folder(ask: Ask, output: Path, tmp_path: Path) -> None:
