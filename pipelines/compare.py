@@ -8,7 +8,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pipelines import storage
 from pipelines.commandline.files import check_named, write_named
+from pipelines.commandline.flags import add_anonymous
 from pipelines.commandline.parser import Parser, between, print_error
 from pipelines.commandline.printing import log, show
 from pipelines.errors import ExitCode, ScenetagsError
@@ -76,6 +78,7 @@ def _parser() -> Parser:
         metavar="SHARE",
         help="end with exit code 3 if a larger share of the tags differs, 0 to 1",
     )
+    add_anonymous(parser, "read public buckets without credentials")
     return parser
 
 
@@ -84,6 +87,7 @@ def _compare(flags: argparse.Namespace) -> int:
         check_named("--html", flags.html, (".html", ".htm"))
     if flags.json not in (None, "-"):
         check_named("--json", flags.json, (".json",))
+    storage.use(storage.Access(anonymous=flags.anonymous))
     # Imported here: DuckDB and Arrow would make `--help` slow.
     from pipelines.results.comparing.comparison import compare
     from pipelines.results.outputs import open_output

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipelines import storage
 from pipelines.commandline.files import check_named, open_named
+from pipelines.commandline.flags import add_anonymous
 from pipelines.commandline.parser import Parser, UsageError, between, print_error
 from pipelines.commandline.printing import show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
         _check(flags)
+        storage.use(storage.Access(anonymous=flags.anonymous))
         return _map(flags)
     except ScenetagsError as error:
         return print_error(_NAME, error)
@@ -98,6 +100,7 @@ def _parser() -> Parser:
         help="let the page load a map from here to draw the windows on, e.g. https://HOST/{z}/{x}/{y}.png; only then "
         "does it need a network, and the tile server sees which ones are viewed",
     )
+    add_anonymous(parser, "read public buckets without credentials")
     return parser
 
 
