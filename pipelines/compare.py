@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Compare two outputs: of two models, at two sets of thresholds, or of one archive at two times.
 
-Images are matched by their paths. Of those in both, it counts for each tag in how many images it was kept, gained or
-lost from A to B, and how far its probabilities moved.
+Images are matched by their paths. For each tag, it counts the images in both outputs that kept, gained or lost the tag
+from A to B, and says how far its probabilities moved.
 """
 
 _EPILOG = """\
@@ -57,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
-    parser.add_argument("a", metavar="A", help="the --output of a run, local or in a bucket")
-    parser.add_argument("b", metavar="B", help="that of another one")
+    parser.add_argument("a", metavar="A", help="the --output of predict, local or in a bucket")
+    parser.add_argument("b", metavar="B", help="the output to compare it with")
     parser.add_argument(
         "--tag",
         action="append",
@@ -152,7 +152,7 @@ def _report(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Co
         if labels:
             yield f"labels that only the model of {name} knows: {', '.join(labels)}"
     yield (
-        f"images: {images.both:,} in both ({images.replaced:,} of another version of the file), "
+        f"images: {images.both:,} in both ({images.replaced:,} with a changed file), "
         f"{images.only_a:,} only in A ({images.failed_in_b:,} failed in B), "
         f"{images.only_b:,} only in B ({images.failed_in_a:,} failed in A)"
     )

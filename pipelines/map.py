@@ -92,7 +92,7 @@ def _parser() -> Parser:
         type=between(0, 1),
         default=0.0,
         metavar="P",
-        help="leave out windows in which no shown tag is as probable (default: none)",
+        help="leave out windows in which none of the tags is as probable (default: none)",
     )
     parser.add_argument(
         "--basemap",

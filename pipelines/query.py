@@ -87,15 +87,15 @@ def _parser() -> Parser:
     parser.add_argument(
         "--like",
         metavar="IMAGE",
-        help="of these, only the images that look most like this one of the output, the most alike first; needs "
-        "embeddings, see predict --embeddings",
+        help="of these, only the images that look most like this image of the output, the most similar first; "
+        "needs embeddings, see predict --embeddings",
     )
     parser.add_argument("--top", type=at_least(1), metavar="N", help="how many of them (default 50)")
     group = parser.add_argument_group("what to do with the images (default: show counts and the first of them)")
     one = group.add_mutually_exclusive_group()
     one.add_argument("--csv", metavar="FILE", help="write their rows as CSV; - for standard output")
     one.add_argument("--parquet", metavar="FILE", help="write their rows as Parquet")
-    one.add_argument("--paths", action="store_true", help="print their paths, one a line")
+    one.add_argument("--paths", action="store_true", help="print their paths, one per line")
     one.add_argument(
         "--copy_to",
         metavar="DIR",

@@ -18,7 +18,7 @@ Describe the scenes of an output as a STAC collection, for those who keep a cata
 
 Each scene becomes an item with its footprint and time, the tags of its windows, the model that found them (extension
 mlm), the columns of the rows (extension table), and links to the Parquet files that hold them. Documents of an earlier
-call are replaced; no row is.
+call are replaced; the output itself does not change.
 """
 
 _EPILOG = """\
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--datetime",
         metavar="TIME",
-        help="when the scenes were taken that do not say it, e.g. 2026-03-01T10:30:00Z: STAC requires a time",
+        help="time of scenes that do not say when they were taken, e.g. 2026-03-01T10:30:00Z: STAC requires a time",
     )
     try:
         flags = parser.parse_args(sys.argv[1:] if argv is None else argv)

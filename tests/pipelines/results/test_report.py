@@ -121,7 +121,7 @@ def test_the_images_are_those_at_the_ends_and_at_the_threshold(output: Path) -> 
             assert 6 <= len(most) <= 12
             assert most == [value for (value,) in expected][: len(most)], kind
     assert len(chosen) == 200
-    assert sum(any(group.kind == "by chance" for group in one.groups) for one in chosen) >= 200 // 6
+    assert sum(any(group.kind == "at random" for group in one.groups) for one in chosen) >= 200 // 6
 
 
 def test_a_seed_chooses_the_same_images_again_and_another_one_others(output: Path) -> None:
