@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -324,3 +325,19 @@ def test_tags_in_a_bucket_change_as_in_a_folder(output: str, bucket: Bucket) -> 
     assert tags_by_path(away) == tags_by_path(output)
     assert storage.list_folders(away) == [f"{away}/{name}" for name in ("failures", "predictions", "runs")]
     assert retag(replace(retagging(output), output=away)) is None
+
+
+@pytest.mark.parametrize("bucket", ["s3"], indirect=True)
+def test_files_in_a_bucket_are_moved_side_by_side(output: str, bucket: Bucket) -> None:
+    away, together = f"{bucket.path}/out", threading.Barrier(2, timeout=2)
+    for path in prediction_files(output):
+        storage.write(f"{away}/predictions/{Path(path).name}", Path(path).read_bytes())
+
+    def judge(method: str, path: str, headers: Mapping[str, str]) -> None:
+        if "/predictions/" in path and "x-amz-copy-source" in headers:
+            # It breaks if the second one is not asked for before the first is done.
+            together.wait()
+
+    bucket.proxy.judge = judge
+    assert retag(replace(retagging(output), output=away)) is not None
+    assert not together.broken
