@@ -175,8 +175,8 @@ class Output:
 
     def _lacks(self, table: str) -> NoOutputError:
         # Earlier versions wrote no file for a table without rows.
-        remedy = "run `scenetags predict` again" if self.failure_files else "give the --output of `scenetags predict`"
-        return NoOutputError(f"{self.path} has no {table}/*.parquet", remedy)
+        again, other = "run `scenetags predict` again", "give the --output of a run that has committed rows"
+        return NoOutputError(f"{self.path} has no {table}/*.parquet", again if self.failure_files else other)
 
     def _unify(self, schemas: Sequence[pa.Schema]) -> pa.Schema:
         try:
