@@ -100,9 +100,9 @@ def count_rows(path: str) -> int:
 
 
 def read_each(folder: str, read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Read several files of a folder, and yield the results in their order.
+    """Read several files of a folder, or move them, and yield the results in their order.
 
-    In a bucket, a few threads read, since each file takes two or more requests, which mostly wait. For local files,
+    In a bucket, a few threads do it, since each file takes two or more requests, which mostly wait. For local files,
     threads would only take turns, and Arrow reserves memory for each thread that uses it.
     """
     if not storage.is_remote(folder):

@@ -79,7 +79,7 @@ def _load(database: DuckDBPyConnection, name: str, output: Output, footer: Foote
     schema = pa.schema([*fields, *((column, pa.float32()) for column in columns.values())])
     types = "".join(f", t_{number} BOOLEAN, p_{number} FLOAT" for number in range(len(labels)))
     database.execute(f"CREATE TABLE {name} (path VARCHAR, fingerprint VARCHAR{types})")
-    for batch in output.pieces(schema):
+    for batch in output.pieces(schema, made_with=footer):
         marks = mark_tags(batch.column("tags"), labels)
         by_name = {"path": batch.column("path"), "fingerprint": batch.column("fingerprint")}
         for number in range(len(labels)):

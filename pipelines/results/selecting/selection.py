@@ -105,7 +105,7 @@ class Selection:
         names = list(dict.fromkeys([*columns, *needed]))
         fields = pa.schema([self.columns.field(name) for name in names], metadata=self.columns.metadata)
         with duckdb.connect(config={"threads": 1}) as database:
-            for batch in self.output.pieces(fields, missing=_OF_SCENES):
+            for batch in self.output.pieces(fields, missing=_OF_SCENES, made_with=self.footer):
                 yield (self._filter(database, batch) if self.condition else batch).select(list(columns))
 
     def first_and_last(self) -> tuple[str, str] | None:

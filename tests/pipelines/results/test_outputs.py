@@ -121,6 +121,19 @@ def test_pieces_hold_the_rows_of_the_files_in_turn_as_they_are_asked_for(output:
         next(output.pieces(pa.schema([("path", pa.int32())])))
 
 
+def test_rows_of_other_tags_than_were_asked_for_are_refused(output: Output) -> None:
+    fields, made_with = pa.schema([("path", pa.string())]), output.footer()
+    pieces = output.pieces(fields, made_with=made_with)
+    assert next(pieces).num_rows == 3
+    reseal(output.prediction_files[1], thresholds=[0.1, 0.1, 0.1])
+
+    with pytest.raises(NoOutputError, match="was changed while it was read; run the same command again"):
+        next(pieces)
+    Path(output.prediction_files[0]).unlink()
+    with pytest.raises(NoOutputError, match="if a run has just replaced it, run the same command again"):
+        next(output.pieces(fields))
+
+
 def test_manifests_are_those_of_all_runs_the_oldest_first(output: Output, earlier: Run, run: Run) -> None:
     first, second = output.manifests()
 
