@@ -21,6 +21,7 @@ from pipelines.output.footers import probability_columns
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
 from pipelines.records import HIDING, KeptColumn
 from pipelines.scenes.grid import NO_GRID, Grid
+from pipelines.scenes.naming import relative_name
 from pipelines.storage import Access
 
 PREDICTIONS, FAILURES, EMPTY, RUNS = "predictions", "failures", "empty", "runs"
@@ -125,7 +126,7 @@ class Run(OutputRun):
 
     def known_as(self, path: str) -> str:
         """Return the path by which an image is known in rows."""
-        return path[len(self.relative_to) + 1 :] if self.relative_to and self.holds(path) else path
+        return relative_name(path, self.relative_to) if self.relative_to and self.holds(path) else path
 
 
 @dataclass(frozen=True)

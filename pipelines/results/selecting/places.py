@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pipelines import archives, storage
 from pipelines.records import digest_path
 from pipelines.scenes.grid import split_window
+from pipelines.scenes.naming import split_files
 
 PARTIAL = ".scenetags-partial"
 """Folder in the target folder, of what is not complete yet."""
@@ -59,7 +60,12 @@ def common_folder(first: str, last: str) -> tuple[str, ...]:
     """
     # All other paths lie between these two, and so begin with the same characters; a name ends behind them.
     beginning = os.path.commonprefix((first, last))  # noqa: RUF071 - characters are meant
-    return _parts(find_source(f"{beginning}_"))[:-1]
+    folder = _parts(find_source(f"{beginning}_"))[:-1]
+    for scene in map(find_source, (first, last)):
+        if len(files := split_files(scene.path)) > 1:
+            folders = [folder, *(_parts(Source(file))[:-1] for file in files)]
+            folder = tuple(os.path.commonprefix(folders))  # noqa: RUF071 - parts are meant
+    return folder
 
 
 def name_copies(sources: Iterable[Source], root: Sequence[str]) -> dict[str, Source]:
