@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from pipelines.inference.bundle import Bundle
 from pipelines.inference.rules import Rules
 from pipelines.inference.tagging import choose_tags
 from pipelines.output import commit as commit_room
+from pipelines.output import compaction
 from pipelines.output.commit import commit, recover
 from pipelines.output.footers import FOOTER
 from pipelines.output.lock import hold_output
@@ -72,7 +74,8 @@ def write(output: str, *sizes: int, digest: str = "b" * 64) -> None:
             predictions.write(Prediction(ref, 256, 256, "tiff 3x8", ("exif_rotated",), probabilities, footprint))
         failures.write(Failure(f"failed {number}.jpg", "read", "OSError", "gone", "1"))
         files = [file for writer in (predictions, failures) if (file := writer.close())]
-        commit(run, Wave(inputs=size + 1), written(files))
+        with patch.object(compaction, "MOST_BYTES", 0):
+            commit(run, Wave(inputs=size + 1), written(files))
         recover(output)
 
 
@@ -178,8 +181,8 @@ def test_rules_keep_the_thresholds_of_a_killed_command_that_is_completed(
     def cut(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(commit_room, "carry_out", cut)
+    with monkeypatch.context() as patched:
+        patched.setattr(commit_room, "carry_out", cut)
         with pytest.raises(OSError, match="No space"):
             retag(retagging(output, 0.25, Rules()))
     stale = replace(retagging(output, 0.5), keeps=True)
