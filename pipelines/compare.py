@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipelines import storage
 from pipelines.commandline.files import check_named, write_named
 from pipelines.commandline.flags import add_anonymous
-from pipelines.commandline.parser import Parser, between, print_error
+from pipelines.commandline.parser import Parser, UsageError, between, print_error
 from pipelines.commandline.printing import log, show
 from pipelines.errors import ExitCode, ScenetagsError
 
@@ -50,7 +50,9 @@ _SHOWN = 5
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
     try:
-        return _compare(_parser().parse_args(sys.argv[1:] if argv is None else argv))
+        flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+        _check(flags)
+        return _compare(flags)
     except ScenetagsError as error:
         return print_error(_NAME, error)
 
@@ -78,26 +80,39 @@ def _parser() -> Parser:
         metavar="SHARE",
         help="end with exit code 3 if a larger share of the tags differs, 0 to 1",
     )
+    parser.add_argument(
+        "--relative_to",
+        metavar="DIR",
+        help="folder below which the originals are now, if the rows of B have relative paths (default: as in its "
+        "newest run)",
+    )
     add_anonymous(parser, "read public buckets without credentials")
     return parser
 
 
-def _compare(flags: argparse.Namespace) -> int:
+def _check(flags: argparse.Namespace) -> None:
     if flags.html:
         check_named("--html", flags.html, (".html", ".htm"))
+    elif flags.relative_to is not None:
+        raise UsageError("--relative_to has no meaning without --html")
     if flags.json not in (None, "-"):
         check_named("--json", flags.json, (".json",))
+
+
+def _compare(flags: argparse.Namespace) -> int:
     storage.use(storage.Access(anonymous=flags.anonymous))
     # Imported here: DuckDB and Arrow would make `--help` slow.
     from pipelines.results.comparing.comparison import compare
     from pipelines.results.outputs import open_output
     from pipelines.results.outside import check_outside
+    from pipelines.results.whereabouts import find_whereabouts
 
     outputs = [open_output(path) for path in (flags.a, flags.b)]
     for output in outputs:
         check_outside(output, "--html", flags.html)
         check_outside(output, "--json", flags.json)
     footers = [output.footer() for output in outputs]
+    whereabouts = find_whereabouts(outputs[1], footers[1], flags.relative_to) if flags.html else None
     comparison = compare(outputs, footers, _tags(flags.tag, footers), _EXAMPLES if flags.html else 0)
     described = {"a": _of(outputs[0], footers[0]), "b": _of(outputs[1], footers[1]), **comparison.described()}
     text = json.dumps(described, indent=2)
@@ -107,10 +122,10 @@ def _compare(flags: argparse.Namespace) -> int:
         show(*text.split("\n"))
     elif flags.json:
         write_named("--json", flags.json, f"{text}\n")
-    if flags.html:
+    if whereabouts:
         from pipelines.results.comparing.page import make_page
 
-        write_named("--html", flags.html, make_page(outputs, footers, comparison))
+        write_named("--html", flags.html, make_page(outputs, footers, comparison, whereabouts))
     if flags.max_changed is not None and comparison.changed > flags.max_changed:
         log(
             f"{_NAME}: {comparison.changed:.2%} of the tags differ, more than --max_changed {flags.max_changed:g} "

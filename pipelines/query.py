@@ -48,8 +48,9 @@ _NAME = "scenetags query"
 _ROWS, _TAGS, _REASONS = 10, 20, 10
 """Shown at most."""
 _TOP = 50
-_WRITES = ("csv", "parquet", "copy_to", "link_to", "fiftyone", "label_studio")
-"""Flags that name what is written."""
+_OPENS = ("copy_to", "link_to", "fiftyone", "label_studio")
+_WRITES = ("csv", "parquet", *_OPENS)
+"""Flags that name what is written, and those for which the images must be found."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -161,6 +162,7 @@ def _query(flags: argparse.Namespace) -> int:
 
     from pipelines.results.outputs import NoOutputError, open_output
     from pipelines.results.outside import check_outside
+    from pipelines.results.whereabouts import require_folder
 
     least, most = ([Bound(*bound) for bound in bounds] for bounds in (flags.min, flags.max))
     output = open_output(flags.output)
@@ -169,6 +171,8 @@ def _query(flags: argparse.Namespace) -> int:
     selection = select(output, flags.expression, least, most, flags.relative_to)
     if flags.like is not None:
         selection = most_like(selection, flags.like, flags.top or _TOP)
+    if flags.paths or any(getattr(flags, flag) is not None for flag in _OPENS):
+        require_folder(output, selection.whereabouts)
     if flags.sql:
         show(*selection.statement().split("\n"))
     elif flags.paths:

@@ -59,7 +59,7 @@ def open_table(path: str) -> Iterator[pq.ParquetFile]:
 
     Raises:
       OutputError: it is damaged.
-      OSError: it cannot be read.
+      OSError: it cannot be read, or has been replaced since it was opened.
     """
     try:
         with (
@@ -69,7 +69,7 @@ def open_table(path: str) -> Iterator[pq.ParquetFile]:
             yield parquet
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         # Arrow also raises OSError for data that cannot be decompressed; only the storage's errors have an errno.
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, storage.ChangedFileError) or (isinstance(error, OSError) and error.errno is not None):
             raise
         # Raised from None: the search for the cause of a run's end would mistake Arrow's OSError for the storage's.
         reason = str(error).partition("\n")[0].rstrip(".")

@@ -172,10 +172,12 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path, capsys: pytest.Capt
     for flags, message in (
         ([moved], "have no image in common, but e.g. /a/1.jpg and /b/1.jpg; images are matched by their paths"),
         ([empty], "has predictions of no image"),
-        ([double], "has two predictions for /a/1.jpg; delete one of their files"),
+        ([double], "has two predictions for /a/1.jpg; move the file that a run did not write out of"),
         ([tmp_path / "none"], "has no predictions/*.parquet"),
         ([tmp_path / "missing"], "no folder at"),
         ([a, "--tag=raod"], "--tag raod: raod is not a label of the model; did you mean road?"),
+        ([a, "--relative_to=/x"], "--relative_to has no meaning without --html"),
+        ([a, "--relative_to=/x", f"--html={tmp_path}/x.html"], "has rows with whole paths; omit --relative_to"),
         ([a, "--json=missing/x.json"], "the folder does not exist; create it first"),
         ([a, "--max_changed=2%"], "'2%' is not a number"),
     ):
@@ -202,7 +204,10 @@ def test_a_page_shows_the_images_that_changed_and_names_of_strangers_as_text(rel
         str(write(tmp_path / "b", labels, {path: (["<b>road</b>"], after) for path in paths}, root=root)),
     ]
 
-    assert command.main([*outputs, "--html", str(tmp_path / "page.html")]) == 0
+    if relative:
+        folder.rename(tmp_path / "moved")
+    moved = ["--relative_to", str(tmp_path / "moved")] if relative else []
+    assert command.main([*outputs, "--html", str(tmp_path / "page.html"), *moved]) == 0
 
     page = (tmp_path / "page.html").read_text()
     look = Look()

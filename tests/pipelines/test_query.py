@@ -456,6 +456,19 @@ def test_an_archive_that_has_moved_is_hinted_at(ask: Ask, run: Run, tmp_path: Pa
     assert error.endswith(f"scenetags query: if the images are not below {gone} any more, give --relative_to\n")
 
 
+def test_only_who_needs_the_images_is_asked_where_they_are(ask: Ask, run: Run, tmp_path: Path) -> None:
+    here = replace(run_of(run, tmp_path / "out", ("road",)), relative_to="/archive")
+    write(here, [image("/archive/a.jpg", [0.9])])
+
+    assert "0.900  a.jpg" in ask(here.output, "road")[1]
+    assert '"a.jpg"' in ask(here.output, "--csv", "-")[1]
+    for flags in (["--paths"], ["--copy_to", str(tmp_path / "to")], ["--fiftyone", str(tmp_path / "x.json")]):
+        code, _, error = ask(here.output, *flags)
+        assert (code, error.count("\n")) == (2, 1)
+        assert "does not say where its images are; give their folder with --relative_to" in error
+    assert ask(here.output, "--paths", "--relative_to", "/new")[1] == "/new/a.jpg\n"
+
+
 def test_columns_of_the_list_are_in_csv_whatever_their_names(ask: Ask, run: Run, tmp_path: Path) -> None:
     kept = tuple(KeptColumn(name, "string") for name in ("xmin", "=1+1"))
     (tmp_path / "s.tif").touch()

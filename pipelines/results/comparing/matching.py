@@ -89,7 +89,8 @@ def _load(database: DuckDBPyConnection, name: str, output: Output, footer: Foote
         _insert(database, name, pa.table(by_name))
     doubled = rows(database, f"SELECT path FROM {name} GROUP BY path HAVING count(*) > 1 LIMIT 1")
     if doubled:
-        raise NoOutputError(f"{output.path} has two predictions for {doubled[0][0]}", "delete one of their files")
+        remedy = "move the file that a run did not write out of predictions/"
+        raise NoOutputError(f"{output.path} has two predictions for {doubled[0][0]}", remedy)
 
 
 def _load_failures(database: DuckDBPyConnection, name: str, output: Output) -> None:

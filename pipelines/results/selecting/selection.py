@@ -24,7 +24,7 @@ from pipelines.results import sql
 from pipelines.results.outputs import Output
 from pipelines.results.selecting.expressions import find_label, read_expression
 from pipelines.results.selecting.likeness import find_embedding, rank
-from pipelines.results.whereabouts import Whereabouts, find_whereabouts, require_folder
+from pipelines.results.whereabouts import Whereabouts, find_whereabouts
 
 _OF_SCENES = tuple(column.name for column in SCENE_COLUMNS)
 
@@ -166,7 +166,7 @@ def select(
             # As float32, like the probabilities, and like the thresholds of tags.
             conditions.append(f"{column} {sign} CAST({probability!r} AS FLOAT)")
             labels.append(label)
-    whereabouts = require_folder(output, find_whereabouts(output, footer, folder))
+    whereabouts = find_whereabouts(output, footer, folder)
     condition = " AND ".join(conditions)
     return Selection(output, footer, head.columns, head.rows, whereabouts, condition, tuple(dict.fromkeys(labels)))
 

@@ -181,8 +181,8 @@ def test_rules_keep_the_thresholds_of_a_killed_command_that_is_completed(
     def cut(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(commit_room, "carry_out", cut)
+    with monkeypatch.context() as patched:
+        patched.setattr(commit_room, "carry_out", cut)
         with pytest.raises(OSError, match="No space"):
             retag(retagging(output, 0.25, Rules()))
     stale = replace(retagging(output, 0.5), keeps=True)
