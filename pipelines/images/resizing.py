@@ -120,21 +120,28 @@ def _compiled() -> _Resample | None:
 
 
 def _by_numpy(data: bytes, width: int, height: int, columns: int, rows: int) -> NDArray[np.uint8]:
-    upright = np.frombuffer(data, np.uint8).reshape(height, width * 3)
-    lying = _weigh(upright, rows).reshape(rows, width, 3).swapaxes(0, 1).reshape(width, rows * 3)
-    return np.ascontiguousarray(_weigh(lying, columns).reshape(columns, rows, 3).swapaxes(0, 1))
+    lines = np.frombuffer(data, np.uint8).reshape(height, width * 3)
+    turned = _turn(_weigh(lines, rows))
+    return _turn(_weigh(turned, columns)).reshape(rows, columns, 3)
+
+
+def _turn(lines: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Swap rows and columns of pixels of three samples."""
+    # Copying whole pixels takes half as long as copying samples.
+    return np.ascontiguousarray(lines.view("V3").T).view(np.uint8)
 
 
 def _weigh(lines: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Make a number of lines from others: uint8[length, samples] to uint8[size, samples]."""
     if len(lines) == size:
         return lines
-    weighed = np.empty((size, lines.shape[1]), np.uint8)
+    weighed = np.empty((size, lines.shape[1]), np.uint16)
     for first, start, weights in _blocks(len(lines), size):
         pixels, length = weights.shape
-        sums = weights @ lines[start : start + length].astype(weights.dtype) + 0.5
-        weighed[first : first + pixels] = np.minimum(sums, 255)
-    return weighed
+        sums = weights @ lines[start : start + length].astype(weights.dtype)
+        sums += 0.5
+        weighed[first : first + pixels] = sums
+    return np.minimum(weighed, 255).astype(np.uint8)
 
 
 @lru_cache(maxsize=16)
