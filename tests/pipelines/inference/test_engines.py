@@ -20,7 +20,7 @@ from pipelines.inference.embeddings import embedding_size
 from pipelines.inference.engines import LiteRTEngine, check_engine, open_engine
 from tests.image_files import picture
 
-ENGINES = ("litert", "tensorflow")
+ENGINES = ("litert", "openvino", "tensorflow")
 COLOURS = ((0, 0, 0), (255, 255, 255), (0, 255, 0), (0, 0, 255))
 
 
@@ -64,9 +64,10 @@ def test_an_engine_gives_a_probability_for_every_image_and_label(
     assert np.ptp(probabilities, axis=0).min() > 0.3, "a model that always says the same would hide mistakes"
 
 
-def test_litert_agrees_with_tensorflow(bundle: Bundle, pixels: NDArray[np.uint8]) -> None:
-    litert, tensorflow = (open_engine(bundle, name).predict(pixels) for name in ENGINES)
+def test_engines_agree(bundle: Bundle, pixels: NDArray[np.uint8]) -> None:
+    litert, openvino, tensorflow = (open_engine(bundle, name).predict(pixels) for name in ENGINES)
     np.testing.assert_allclose(litert, tensorflow, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(openvino, tensorflow, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("threads", range(1, 5))
@@ -118,7 +119,7 @@ def test_auto_takes_tensorflow_only_for_a_gpu(
 ) -> None:
     (devices / device).touch()
     monkeypatch.setattr(tensorflow.config, "list_physical_devices", lambda kind: [kind] * usable)
-    assert engines._default_engine(bundle) == expected
+    assert engines._choose_engine(bundle, False, "float32") == expected
 
 
 def test_a_bundle_in_int8_runs_in_litert_wherever(int8_bundle: Bundle, devices: Path) -> None:
@@ -146,7 +147,10 @@ def test_an_int8_file_is_held_to_its_golden_pairs_as_strictly(int8_bundle: Bundl
         open_engine(seal(copy))
 
 
-@pytest.mark.parametrize(("name", "module"), [("litert", "ai_edge_litert.interpreter"), ("tensorflow", "tensorflow")])
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("litert", "ai_edge_litert.interpreter"), ("openvino", "openvino"), ("tensorflow", "tensorflow")],
+)
 def test_an_engine_that_is_not_installed_is_named(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, name: str, module: str
 ) -> None:
@@ -246,7 +250,10 @@ def test_a_model_with_another_number_of_labels_is_refused(
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", bytes(100_000)])
-@pytest.mark.parametrize(("name", "file"), [("litert", LITERT_MODEL), ("tensorflow", "saved_model/saved_model.pb")])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("litert", LITERT_MODEL), ("openvino", LITERT_MODEL), ("tensorflow", "saved_model/saved_model.pb")],
+)
 def test_a_file_that_is_no_model_is_refused(bundle_copy: Path, name: str, file: str, content: bytes) -> None:
     (bundle_copy / file).write_bytes(content)
     with pytest.raises(BundleError) as caught:
@@ -254,7 +261,10 @@ def test_a_file_that_is_no_model_is_refused(bundle_copy: Path, name: str, file: 
     assert_is_one_line(caught.value)
 
 
-@pytest.mark.parametrize(("name", "file"), [("litert", LITERT_MODEL), ("tensorflow", "saved_model/saved_model.pb")])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("litert", LITERT_MODEL), ("openvino", LITERT_MODEL), ("tensorflow", "saved_model/saved_model.pb")],
+)
 def test_a_model_damaged_after_the_bundle_was_loaded_is_refused(bundle_copy: Path, name: str, file: str) -> None:
     bundle = load_bundle(str(bundle_copy))
     damaged = bytearray((bundle_copy / file).read_bytes())
