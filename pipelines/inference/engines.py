@@ -204,7 +204,7 @@ def _open(bundle: Bundle, name: str, threads: int | None, embeds: bool, precisio
         return _open_tensorflow(bundle, threads)
     model = bundle.read(LITERT_MODEL)
     if name == "openvino":
-        return OpenVINOEngine(model, threads, embeds, precision)
+        return OpenVINOEngine(model, threads, embeds, bundle.golden().pixels if precision == "bfloat16" else None)
     return LiteRTEngine(model, threads, embeds)
 
 

@@ -15,10 +15,9 @@ from pipelines.inference.bundle import BundleError
 from pipelines.inference.embeddings import expose_embeddings
 from pipelines.inference.pool import PooledEngine
 from pipelines.inference.processor import describe_processor
+from pipelines.inference.rounding import round_graph
 from pipelines.supervision.machine import available_cores
 from pipelines.supervision.temporary import temporary_folder
-
-_HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class OpenVINOEngine(PooledEngine):
@@ -31,41 +30,49 @@ class OpenVINOEngine(PooledEngine):
     name = "openvino"
 
     def __init__(
-        self, model: bytes, threads: int | None = None, embeds: bool = False, precision: str = "float32"
+        self,
+        model: bytes,
+        threads: int | None = None,
+        embeds: bool = False,
+        samples: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Compile the model.
+        """Compile the model, in bfloat16 if there are samples.
 
         Args:
           model: the LiteRT file's bytes.
           threads: number of concurrent requests; by default one per available core.
           embeds: whether `embed` will be called.
-          precision: one of `PRECISIONS`.
+          samples: uint8[N, S, S, 3], images with which `rounding` finds out what bfloat16 would change.
 
         Raises:
-          BundleError: the processor has no units for the precision.
+          BundleError: the processor has no units for bfloat16.
           ValueError: the model has nothing to embed images with.
         """
         core = _core()
-        if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if samples is not None and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise BundleError(
                 f"this processor has no units for bfloat16 ({describe_processor()})",
                 "use --precision float32, or a machine that has them, e.g. of Google's c3 or c4 series",
             )
-        graph = _read(core, expose_embeddings(model) if embeds else model)
         calls = threads or available_cores()
-        compiled = core.compile_model(
-            graph,
-            "CPU",
-            {
-                # Its own default is bfloat16 wherever there are units for it.
-                "INFERENCE_PRECISION_HINT": _HINTS[precision],
-                "NUM_STREAMS": calls,
-                "INFERENCE_NUM_THREADS": calls,
-                # Each of several processes on a machine would pin its threads to the same cores, and decoding runs
-                # beside them.
-                "ENABLE_CPU_PINNING": False,
-            },
-        )
+        # OpenVINO reads from files only.
+        with temporary_folder() as folder:
+            graph = _read(core, expose_embeddings(model) if embeds else model, folder)
+            if samples is not None:
+                graph = round_graph(_import_openvino(), core, graph, samples, folder)
+            compiled = core.compile_model(
+                graph,
+                "CPU",
+                {
+                    # Its own default is bfloat16 wherever there are units for it.
+                    "INFERENCE_PRECISION_HINT": "f32" if samples is None else "bf16",
+                    "NUM_STREAMS": calls,
+                    "INFERENCE_NUM_THREADS": calls,
+                    # Each of several processes on a machine would pin its threads to the same cores, and decoding runs
+                    # beside them.
+                    "ENABLE_CPU_PINNING": False,
+                },
+            )
         widths = [output.shape[-1] for output in compiled.outputs]
         super().__init__([_Request(compiled.create_infer_request()) for _ in range(calls)], widths)
 
@@ -82,14 +89,12 @@ class _Request:
         return self._outputs
 
 
-def _read(core: Any, model: bytes) -> Any:
+def _read(core: Any, model: bytes, folder: str) -> Any:
     """Read a LiteRT file, for one image at a time."""
-    # OpenVINO reads this format from files only.
-    with temporary_folder() as folder:
-        path = os.path.join(folder, "model.tflite")
-        with open(path, "wb") as file:
-            file.write(model)
-        graph = core.read_model(path)
+    path = os.path.join(folder, "model.tflite")
+    with open(path, "wb") as file:
+        file.write(model)
+    graph = core.read_model(path)
     _, *sizes = graph.input(0).partial_shape
     graph.reshape([1, *(size.get_length() for size in sizes)])
     return graph

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.export import quantization
-from pipelines.inference import engines
+from pipelines.inference import engines, openvino_engine
 from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MANIFEST, Bundle, BundleError, load_bundle, seal_bundle
 from pipelines.inference.embeddings import embedding_size
 from pipelines.inference.engines import LiteRTEngine, check_engine, open_engine
@@ -155,6 +155,8 @@ def test_an_engine_that_is_not_installed_is_named(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, name: str, module: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
+    # Other tests may have loaded it.
+    monkeypatch.setattr(openvino_engine, "_core", openvino_engine._core.__wrapped__)
     with pytest.raises(
         BundleError, match=rf"engine {name} is not installed .*{module.split('.')[0]}.*; run pip install"
     ) as caught:
