@@ -1,6 +1,7 @@
 # make demo: install everything, draw synthetic chips, train a small model on them, tag them and show the result.
 # make test: install everything and run the tests.
 # make test-install: install wheel and image as users do, and try them there; needs a package index.
+# make test-spark, make test-flink: the same with Spark, and on a Flink cluster; they need Java 17.
 # make image: build the image for workers, Flex Templates and laptops, with docker or podman.
 # make bench: run the benchmarks; with the peers if installed (.venv/bin/pip install -c requirements.lock '.[bench]').
 
@@ -11,6 +12,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 DEMO := demo
 FLINK := build/flink
+SPARK := build/spark
 BEAM = $(shell sed -n 's/^apache-beam==//p' requirements.lock)
 
 IMAGE ?= scenetags
@@ -19,7 +21,7 @@ EXTRAS ?= dataflow,s3
 PLATFORM ?= linux/amd64
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-install test-flink flink lint docs image bench lock clean
+.PHONY: demo test test-install test-flink test-spark flink lint docs image bench lock clean
 
 demo: $(DEMO)/bundle/bundle.json
 	$(BIN)/scenetags predict --input $(DEMO)/chips/jpg --model $(DEMO)/bundle --output $(DEMO)/tagged --overwrite
@@ -47,6 +49,13 @@ test-install: $(INSTALLED)
 # Runs a job on a local Flink cluster with two task managers; needs Java 17 and Maven.
 test-flink: $(INSTALLED) flink
 	SCENETAGS_FLINK=$(FLINK) $(BIN)/python -m pytest tests/pipelines/runners/test_flink.py
+
+# Loads an output in Spark, which takes half a gigabyte; needs Java 17.
+test-spark: $(INSTALLED) $(SPARK)
+	SCENETAGS_SPARK=$(SPARK) $(BIN)/python -m pytest -n 0 tests/pipelines/output/test_spark.py
+
+$(SPARK): | $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target $@ pyspark==4.3.0 py4j==0.10.9.9
 
 flink: $(FLINK)/job-server.jar $(FLINK)/libraries
 

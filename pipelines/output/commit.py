@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import storage
+from pipelines.output.compaction import compact
 from pipelines.output.journal import REPLACING, Journal, Move, read_journal, staging_folders, write_journal
 from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.no_rows import stage_columns
@@ -83,8 +84,8 @@ def commit(run: Run, wave: Wave, written: Written) -> Accounts:
     Raises:
       OSError: the output cannot be written.
     """
-    begun = read_journal(run.staging)
-    if begun and begun.wave in (wave.earlier.inputs, REPLACING):
+    begun = _begun(run, wave)
+    if begun:
         # The runner retried this step, and its files may already be in place.
         carry_out(run.output, begun)
         return read_accounts(run.manifest)
@@ -94,9 +95,17 @@ def commit(run: Run, wave: Wave, written: Written) -> Accounts:
     # An overwrite is done only once its rows have left the shadow folder.
     status = "running" if not wave.last or run.overwrite else "done" if accounts.balanced else "unbalanced"
     moves, deletions = _place(run, written.files, written.superseded)
+    moves = compact(run, moves, deletions)
     # Nobody reads the shadow folder of an overwrite.
     columns = [] if run.overwrite else stage_columns(run, moves, deletions)
-    conclude(run, Journal(wave.earlier.inputs, [*moves, *columns, stage_manifest(run, accounts, status)], deletions))
+    journal = Journal(wave.earlier.inputs, [*moves, *columns, stage_manifest(run, accounts, status)], deletions)
+    concurrent = _begun(run, wave)
+    if concurrent:
+        # A runner that believed this worker to be dead started another. The same rows may have come into the files in
+        # place, and be in them twice by now.
+        carry_out(run.output, concurrent)
+    else:
+        conclude(run, journal)
     return accounts
 
 
@@ -112,6 +121,12 @@ def recover(output: str) -> None:
         if journal:
             carry_out(output, journal, at_work=False)
         storage.delete_folder(staging)
+
+
+def _begun(run: Run, wave: Wave) -> Journal | None:
+    """Return the journal of an earlier attempt at the same commit, if there is one."""
+    begun = read_journal(run.staging)
+    return begun if begun and begun.wave in (wave.earlier.inputs, REPLACING) else None
 
 
 def _place(

@@ -23,6 +23,9 @@ Result = TypeVar("Result")
 ROWS_PER_GROUP = 8192
 """Rows per Parquet row group, held in memory until it is written; 8192 predictions with 17 labels take 3 MB."""
 
+ROWS_PER_REGION = 2048
+"""Rows per row group where rows are sorted by place: a query for a region reads few of them."""
+
 FORMAT = {
     "compression": "zstd",
     # For values that do not repeat, a dictionary with its indices takes 1.5 times as much as the values alone.

@@ -18,11 +18,11 @@ from pipelines.output.commit import StagedFile
 from pipelines.output.geography import Extent, along_curve
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, Accounts, Run
 from pipelines.output.schema import EMPTY_COLUMNS, Tagged, failure_columns, prediction_columns
-from pipelines.output.tables import FORMAT, ROWS_PER_GROUP
+from pipelines.output.tables import FORMAT, ROWS_PER_GROUP, ROWS_PER_REGION
 from pipelines.records import Empty, Failure, Prediction
 
-_ROWS_AT_ONCE, _ROWS_PER_REGION = 16_384, 2_048
-"""Rows of windows that are sorted by place, and those of a row group: a query for a region reads few of them."""
+_ROWS_AT_ONCE = 16_384
+"""Rows of windows that are sorted by place together."""
 
 
 class Table(Protocol):
@@ -121,6 +121,6 @@ class TableWriter:
             self._file = storage.create(self._staged)
             self._writer = pq.ParquetWriter(self._file, table.schema, **FORMAT)
         self._extent.add(table)
-        self._writer.write_table(table, row_group_size=_ROWS_PER_REGION if self._by_place else None)
+        self._writer.write_table(table, row_group_size=ROWS_PER_REGION if self._by_place else None)
         self._accounts += accounts
         self._rows = []

@@ -76,6 +76,7 @@ class Store(Protocol):
     def delete(self, paths: Sequence[str]) -> None: ...
     def delete_folder(self, path: str) -> None: ...
     def list_files(self, folder: str, ending: str = "") -> list[str]: ...
+    def list_sizes(self, folder: str, ending: str = "") -> dict[str, int]: ...
     def list_deeper(self, folder: str, ending: str) -> Iterator[str]: ...
     def list_folders(self, folder: str, beginning: str = "") -> list[str]: ...
     def lock(
@@ -203,6 +204,11 @@ def delete_folder(path: str) -> None:
 def list_files(folder: str, ending: str = "") -> list[str]:
     """List the files directly in a folder whose names end with `ending`, sorted; none if the folder is missing."""
     return _at(folder).list_files(folder, ending)
+
+
+def list_sizes(folder: str, ending: str = "") -> dict[str, int]:
+    """Return the sizes in bytes of the files that `list_files` lists."""
+    return _at(folder).list_sizes(folder, ending)
 
 
 def list_deeper(folder: str, ending: str) -> Iterator[str]:

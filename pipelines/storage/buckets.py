@@ -128,8 +128,12 @@ class BucketStore:
 
     def list_files(self, folder: str, ending: str = "") -> list[str]:
         """List the objects directly below a prefix."""
-        below = [entry.path for page in self._pages(f"{folder}/", "/") for entry in page.entries]
-        return sorted(path for path in below if path.endswith(ending) and not path.endswith("/"))
+        return list(self.list_sizes(folder, ending))
+
+    def list_sizes(self, folder: str, ending: str = "") -> dict[str, int]:
+        """Return the sizes in bytes of the objects directly below a prefix."""
+        below = [entry for page in self._pages(f"{folder}/", "/") for entry in page.entries]
+        return {path: size for path, size, *_ in sorted(below) if path.endswith(ending) and not path.endswith("/")}
 
     def list_deeper(self, folder: str, ending: str) -> Iterator[str]:
         """List the objects below the prefixes below a prefix."""

@@ -126,6 +126,11 @@ def list_files(folder: str, ending: str = "") -> list[str]:
     return sorted(f"{folder}/{name}" for name in names if name.endswith(ending))
 
 
+def list_sizes(folder: str, ending: str = "") -> dict[str, int]:
+    """Return the sizes in bytes of the files that `list_files` lists."""
+    return {path: os.path.getsize(path) for path in list_files(folder, ending)}
+
+
 def list_deeper(folder: str, ending: str) -> Iterator[str]:
     """List the files in sub-folders whose names end with `ending`, and sub-folders that are links."""
     for parent, folders, files in os.walk(folder):

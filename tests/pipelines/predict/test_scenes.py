@@ -233,7 +233,7 @@ def test_flags_that_make_no_sense_are_refused(
 def test_rows_far_apart_lie_in_different_row_groups(
     run: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.output.writing._ROWS_PER_REGION", 8)
+    monkeypatch.setattr("pipelines.output.writing.ROWS_PER_REGION", 8)
     scene = write_scene(tmp_path / "scene.tif", samples(512, 512), tile=64)
     assert run(input=scene, **TILED) == 0
     [file] = (tmp_path / "out" / PREDICTIONS).glob("*.parquet")

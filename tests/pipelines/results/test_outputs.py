@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import storage
+from pipelines.output import compaction
 from pipelines.output.run import FAILURES, PREDICTIONS, Run
 from pipelines.output.tables import OutputError
 from pipelines.results.outputs import NoOutputError, Output, open_output
@@ -23,9 +24,15 @@ from tests.pipelines.output.rows import FIRST, commit_rows
 THIRD = {"later.jpg": (PREDICTIONS, "new")}
 
 
+@pytest.fixture(autouse=True)
+def _files_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each run have files of its own, as large ones do."""
+    monkeypatch.setattr(compaction, "MOST_BYTES", 0)
+
+
 @pytest.fixture
 def output(earlier: Run, run: Run) -> Output:
-    """Make an output of two runs, with a file of failures and one of predictions by each."""
+    """Make an output of two runs, with a file of predictions by each."""
     commit_rows(earlier, FIRST)
     commit_rows(run, THIRD)
     return open_output(run.output)
