@@ -333,8 +333,14 @@ def test_tensorflow_gets_the_number_of_cores_it_may_use(
         name = f"set_{kind}_op_parallelism_threads"
         monkeypatch.setattr(tensorflow.config.threading, name, lambda threads, kind=kind: told.update({kind: threads}))
 
+    monkeypatch.setattr(engines, "cpu_quota", lambda: None)
     open_engine(bundle, "tensorflow")
     assert told == {}
+    # By itself, TensorFlow does not see what a container may use.
+    monkeypatch.setattr(engines, "cpu_quota", lambda: 4.5)
+    monkeypatch.setattr(engines, "available_cores", lambda: 5)
+    open_engine(bundle, "tensorflow")
+    assert told == {"intra": 5, "inter": 5}
     open_engine(bundle, "tensorflow", threads=3)
     assert told == {"intra": 3, "inter": 3}
 
