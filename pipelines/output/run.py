@@ -84,6 +84,8 @@ class Run(OutputRun):
       relative_to: folder below which its images are known by the rest of their paths; empty if by their whole paths.
       settings: what decides its rows besides bundle and thresholds: the engine, and the limits of images.
       rules: for tags, beyond the thresholds.
+      engine: that computes its probabilities; empty if only the workers know.
+      precision: in which it does, one of `inference.PRECISIONS`.
       retagged: whether thresholds and rules are those that `scenetags retag` chose for the output.
     """
 
@@ -101,6 +103,8 @@ class Run(OutputRun):
     settings: tuple[str | int, ...] = ()
     rules: Rules = NO_RULES
     retagged: bool = False
+    engine: str = ""
+    precision: str = "float32"
 
     @property
     def folder(self) -> str:
@@ -116,6 +120,7 @@ class Run(OutputRun):
         made_with = self.bundle.digest, self.thresholds, self.rendering, self.grid, self.settings, version("scenetags")
         # Left out where it is not there, for the sake of the shadow folders of earlier versions.
         further = [*self.kept, *["relative"] * bool(self.relative_to), *["embeddings"] * bool(self.embedding_size)]
+        further += [self.precision] * (self.precision != "float32")
         rows = json.dumps([*made_with, columns, *further])
         return storage.join(self.output, f"{SHADOW}{hashlib.sha256(rows.encode()).hexdigest()[:12]}")
 

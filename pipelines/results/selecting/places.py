@@ -45,7 +45,10 @@ def name_copies(sources: Iterable[Source], root: Sequence[str]) -> dict[str, Sou
     """
     named: dict[str, Source] = {}
     for source in sources:
-        parts = [_safe(part) for part in _parts(source)[len(root) :]]
+        whole = _parts(source)
+        # Of a scene of several files, some may be elsewhere.
+        inside = whole[: len(root)] == tuple(root) and len(whole) > len(root)
+        parts = [_safe(part) for part in (whole[len(root) :] if inside else whole)]
         name = "/".join(parts)
         if len(name.encode()) > _LONGEST or name in named:
             name = f"{_digest(str(source))}/{parts[-1]}"
