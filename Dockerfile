@@ -3,7 +3,8 @@
 #   launcher    of a Dataflow Flex Template, which calls python_template_launcher in it
 #   command     docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/data" --workdir /data --entrypoint scenetags \
 #                   scenetags predict --input chips --model bundle --output tagged
-# `make image` builds it without TensorFlow; EXTRAS=dataflow,s3,gpu adds TensorFlow with CUDA.
+# `make image` builds it without TensorFlow; EXTRAS=dataflow,s3,gpu adds TensorFlow with CUDA, and
+# EXTRAS=dataflow,s3,openvino the engine for bfloat16.
 # Beam's version is that of requirements.lock, Python's the one the lock was made for; a test checks both.
 FROM apache/beam_python3.11_sdk:2.77.0 AS beam
 FROM gcr.io/dataflow-templates-base/python311-template-launcher-base:flex_templates_base_image_release_20260720_RC00 AS launcher

@@ -103,7 +103,7 @@ def run(machine: Machine, count: int, bundle: str, flags: Sequence[str]) -> floa
     """Tag `count` simulated images, and return the duration in seconds."""
     waiting = WaitingInterpreter(machine.model / 1e3, len(load_labels(bundle)))
 
-    def open_engine(bundle: Bundle, engine: str, threads: int | None, embeds: bool) -> Engine:
+    def open_engine(bundle: Bundle, engine: str, threads: int | None, embeds: bool, precision: str) -> Engine:
         with patch("ai_edge_litert.interpreter.Interpreter", lambda **settings: waiting):
             return LiteRTEngine(b"", threads)
 

@@ -83,7 +83,7 @@ def fetch(source: ImageSource, ref: ImageRef, admit: Admit) -> bytes:
     return b""
 
 
-def open_simulated(bundle: Bundle, engine: str, threads: int | None, embeds: bool) -> Engine:
+def open_simulated(bundle: Bundle, engine: str, threads: int | None, embeds: bool, precision: str) -> Engine:
     """Replace `engines.open_engine` with an engine that takes no time."""
     return SimulatedEngine(bundle)
 
@@ -96,7 +96,7 @@ def decode(data: bytes, settings: DecodeSettings) -> Resized:
 def simulate(
     count: int,
     argv: Sequence[str],
-    open_engine: Callable[[Bundle, str, int | None, bool], Engine] = open_simulated,
+    open_engine: Callable[[Bundle, str, int | None, bool, str], Engine] = open_simulated,
     decode: Callable[[bytes, DecodeSettings], Resized] = decode,
 ) -> int:
     """Run `scenetags predict` with these arguments on `count` images, and return its exit code."""

@@ -25,7 +25,8 @@ measures, from 0 to 1:
   mean average precision  averaged over the labels that occur and that the model knows
 
 --json writes one object with these keys:
-  model, predictions, label_file       digest of the bundle that predicted; the two arguments as given
+  model, computed_in                   digest of the bundle that predicted; float32 or bfloat16
+  predictions, label_file              the two arguments as given
   images, failed_images                images measured; labelled images that predict failed on, not measured
   unknown_labels                       labels in the file that the model does not know, counted as missed
   findings                             problems found: a list of {what, count, names}, with the first few names

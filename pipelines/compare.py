@@ -150,6 +150,7 @@ def _of(output: Output, footer: Footer) -> dict[str, object]:
     return {
         "output": output.path,
         "bundle": footer.bundle,
+        "precision": footer.precision,
         "thresholds": dict(zip(footer.labels, footer.thresholds, strict=True)),
         **({"rules": footer.rules.described()} if footer.rules else {}),
     }
@@ -162,7 +163,7 @@ def _report(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Co
     images, different = comparison.images, differing(footers)
     yield f"A: {outputs[0].path}"
     yield f"B: {outputs[1].path}"
-    yield f"different: {', '.join(different)}" if different else "same model, thresholds and rules"
+    yield f"different: {', '.join(different)}" if different else "same model, precision, thresholds and rules"
     for name, labels in (("A", comparison.only_a), ("B", comparison.only_b)):
         if labels:
             yield f"labels that only the model of {name} knows: {', '.join(labels)}"

@@ -50,6 +50,7 @@ def _predict(options: PredictOptions) -> int:
     from pipelines.images import ignore_metadata_warnings
     from pipelines.inference.bundle import LITERT_MODEL, load_bundle
     from pipelines.inference.embeddings import embedding_size
+    from pipelines.inference.engines import choose_precision
     from pipelines.listing import find_kept
     from pipelines.output.lock import hold_output
     from pipelines.output.run import Run, new_run_name
@@ -75,6 +76,7 @@ def _predict(options: PredictOptions) -> int:
     bundle = load_bundle(options.model)
     _warn_of_rendering(options, bundle)
     thresholds = bundle.thresholds_at(options.threshold)
+    precision = choose_precision(options.precision, options.engine, bundle)
     columns = options.path_column, options.keep_columns or ""
     kept = find_kept(options.input_list, *columns) if options.input_list and options.keep_columns else ()
     run = Run(
@@ -88,6 +90,8 @@ def _predict(options: PredictOptions) -> int:
         embedding_size=embedding_size(bundle.read(LITERT_MODEL)) if options.embeddings else 0,
         relative_to=options.relative_to or "",
         settings=(options.engine, options.limits.max_bytes, options.limits.max_pixels),
+        engine="openvino" if precision == "bfloat16" else options.engine.removesuffix("auto"),
+        precision=precision,
     )
     if options.dry_run:
         rehearse_job(run, options, beam_options)

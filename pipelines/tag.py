@@ -70,7 +70,7 @@ def _tag(options: argparse.Namespace) -> int:
     from pipelines.images.limits import Limits
     from pipelines.inference.ahead import run_model
     from pipelines.inference.bundle import load_bundle
-    from pipelines.inference.engines import open_engine
+    from pipelines.inference.engines import choose_precision, open_engine
     from pipelines.inference.tagging import Predictor
     from pipelines.listing import list_images
     from pipelines.listing.scenes import CutSettings, cut_scenes
@@ -104,7 +104,8 @@ def _tag(options: argparse.Namespace) -> int:
     images = [item for item in read if isinstance(item, Image)]
     predictions: list[Prediction | Failure] = []
     if images:
-        predictor = Predictor(open_engine(bundle, options.engine))
+        precision = choose_precision(options.precision, options.engine, bundle)
+        predictor = Predictor(open_engine(bundle, options.engine, precision=precision))
         predictions += run_model(predictor, images)
     places = {item.path: place for place, item in enumerate(listed)}
     failures = [item for item in (*listed, *read, *predictions) if isinstance(item, Failure)]

@@ -21,6 +21,7 @@ ALLOWED = {
     "pipelines.images",
     "pipelines.inference",
     "pipelines.inference.bundle",
+    "pipelines.inference.engines",
     "pipelines.labels",
     "pipelines.results",
     "pipelines.results.outputs",

@@ -20,6 +20,7 @@ class Predictions(NamedTuple):
 
     Attributes:
       model: digest of the bundle.
+      computed_in: `float32` or `bfloat16`.
       labels: L names, in the order of the bundle.
       paths: of the N images.
       tags: of each image.
@@ -29,6 +30,7 @@ class Predictions(NamedTuple):
     """
 
     model: str
+    computed_in: str
     labels: tuple[str, ...]
     paths: tuple[str, ...]
     tags: tuple[frozenset[str], ...]
@@ -42,6 +44,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
       model: digest of the bundle that predicted.
+      computed_in: `float32` or `bfloat16`.
       scores: of the images that have both a prediction and a row.
       failed_paths: of images with a row that predict failed on; they are not measured.
       unknown_labels: labels in the file that the model does not know; they count as missed.
@@ -49,6 +52,7 @@ class Evaluation(NamedTuple):
     """
 
     model: str
+    computed_in: str
     scores: metrics.Scores
     failed_paths: tuple[str, ...]
     unknown_labels: tuple[str, ...]
@@ -85,6 +89,7 @@ def evaluate(folder: str, label_file: Path) -> Evaluation:
     )
     return Evaluation(
         model=predicted.model,
+        computed_in=predicted.computed_in,
         scores=scores,
         failed_paths=tuple(path for path in matched.paths if path in failed),
         unknown_labels=unknown,
@@ -120,6 +125,7 @@ def read_predictions(folder: str) -> Predictions:
     doubled = [path for row, path in enumerate(paths) if newest[path] != row]
     return Predictions(
         model=footer.bundle,
+        computed_in=footer.precision,
         labels=footer.labels,
         paths=tuple(newest),
         tags=tuple(tags[row] for row in newest.values()),
@@ -137,6 +143,7 @@ def describe(evaluation: Evaluation, folder: str, label_file: Path) -> dict[str,
     ]
     return {
         "model": evaluation.model,
+        "computed_in": evaluation.computed_in,
         "predictions": folder,
         "label_file": str(label_file),
         "failed_images": len(evaluation.failed_paths),
@@ -150,7 +157,8 @@ def lay_out(evaluation: Evaluation) -> Iterator[str]:
     """Lay out an evaluation as lines of text, at most 100 columns wide except for names of images and labels."""
     scores = evaluation.scores
     images = "1 image" if scores.images == 1 else f"{scores.images:,} images"
-    yield f"{images} measured, predicted by the model {evaluation.model[:12]}"
+    rounded = f" in {evaluation.computed_in}" * (evaluation.computed_in != "float32")
+    yield f"{images} measured, predicted by the model {evaluation.model[:12]}{rounded}"
     yield from map(str, evaluation.findings)
     if evaluation.failed_paths:
         yield str(Finding("labelled images that predict failed on, not measured", evaluation.failed_paths))

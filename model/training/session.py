@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from model.data import dataset, split
 from model.export import bundle as export
 from model.export import quantization
-from model.quality import facts, thresholds
+from model.quality import facts, metrics, thresholds
 from model.quality.history import Epoch
 from model.training import fitting, network
 from model.training.settings import Settings
@@ -24,8 +25,12 @@ from model.training.workspace import Workspace, open_workspace
 from pipelines import labels
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import show
-from pipelines.inference.bundle import Bundle
+from pipelines.inference.bundle import Bundle, BundleError
+from pipelines.inference.engines import can_bfloat16, open_engine
 from pipelines.supervision.machine import available_cores, native_messages_muted
+
+_AT_ONCE = 64
+"""Images per call of an engine; they are read from the disk one call at a time."""
 
 
 class Data(NamedTuple):
@@ -73,6 +78,7 @@ def train(settings: Settings) -> None:
         bundle = _train(data, settings, workspace, precision)
         workspace.clear()
     _print_quality(bundle, settings)
+    _print_quality_in_bfloat16(bundle, data.validation)
     show(f"bundle {bundle.digest[:12]} written to {settings.output}; history and logs: {folder}")
 
 
@@ -105,6 +111,23 @@ def _print_quality(bundle: Bundle, settings: Settings) -> None:
             f"int8 cost: F2 over samples was {cost['float32_f2_over_samples']:.3f} in float32; probabilities differ by "
             f"{cost['mean_difference']:.3f} on average, {cost['largest_difference']:.2f} at most"
         )
+
+
+def _print_quality_in_bfloat16(bundle: Bundle, validation: dataset.Examples) -> None:
+    """Print how good the exported model is on the held-out images in bfloat16, if this machine can compute in it."""
+    if not can_bfloat16("openvino", bundle):
+        return
+    try:
+        engine = open_engine(bundle, precision="bfloat16")
+    except BundleError as error:
+        show(f"not to be used in bfloat16: {error.message}")
+        return
+    parts = [validation.rows[at : at + _AT_ONCE] for at in range(0, len(validation.rows), _AT_ONCE)]
+    with ThreadPoolExecutor(engine.calls) as executor:
+        predicted = executor.map(lambda rows: engine.predict(validation.pixels[rows]), parts)
+        tags = np.concatenate(list(predicted)) >= np.array(bundle.thresholds, np.float32)
+    measured = metrics.f2_over_samples(validation.targets > 0, tags)
+    show(f"in bfloat16 (predict --precision bfloat16): F2 over samples {measured:.3f} on the same images")
 
 
 def _gather(
@@ -247,6 +270,7 @@ def _identity(settings: Settings, matched: labels.LabelledImages, precision: net
         "weights": str(weights),
         "images": dataset.fingerprint(matched.paths),
         "labels": tags,
+        "resize_filter": dataset.RESIZE_FILTER,
         # The optimizer's state differs between precisions, so epochs on a GPU cannot be resumed on a CPU.
         "precision": precision,
         "version": importlib.metadata.version("scenetags"),

@@ -14,7 +14,7 @@ from pipelines.commandline.printing import LOG_FORMATS, use_log_format
 from pipelines.commandline.rasters import add_rasters
 from pipelines.commandline.scenes import add_scenes
 from pipelines.images.limits import Limits
-from pipelines.inference import ENGINES
+from pipelines.inference import ENGINES, PRECISIONS
 from pipelines.output.schema import EMPTY_COLUMNS, FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS, describe
 
 _DESCRIPTION = """\
@@ -131,13 +131,21 @@ def add_model(group: argparse._ActionsContainer) -> None:
 
 
 def add_engine(group: argparse._ActionsContainer) -> None:
-    """Add the flag that chooses the engine, for every command that predicts."""
+    """Add the flags that choose the engine and its precision, for every command that predicts."""
     group.add_argument(
         "--engine",
         choices=ENGINES,
         default=PredictOptions.engine,
-        help="auto: TensorFlow where it is installed together with a GPU, otherwise LiteRT; int8 bundles always run on "
-        f"LiteRT (default {PredictOptions.engine})",
+        help="auto: TensorFlow where it is installed together with a GPU, otherwise LiteRT, and OpenVINO for bfloat16; "
+        f"int8 bundles always run on LiteRT (default {PredictOptions.engine})",
+    )
+    group.add_argument(
+        "--precision",
+        choices=(*PRECISIONS, "auto"),
+        default=PredictOptions.precision,
+        help="bfloat16: faster on processors with units for it, but probabilities and tags change: `scenetags plan` "
+        "measures both; needs OpenVINO. auto: bfloat16 where this machine can (default "
+        f"{PredictOptions.precision})",
     )
 
 

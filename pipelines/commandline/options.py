@@ -43,6 +43,7 @@ class PredictOptions:
     output: str
     batch_size: int = BATCH_SIZE
     engine: str = "auto"
+    precision: str = "float32"
     threshold: float | None = None
     embeddings: bool = False
     max_failure_rate: float = 0.05
@@ -86,6 +87,10 @@ class PredictOptions:
         _ = self.documents
         if self.grid and self.isolate_decoding:
             raise UsageError("--tile and --isolate_decoding cannot be combined", "omit one of them")
+        if self.precision == "bfloat16" and self.engine not in ("auto", "openvino"):
+            raise UsageError(
+                f"--engine {self.engine} does not compute in bfloat16", "use --engine openvino, or omit --precision"
+            )
         # The limits keep a slip of the finger from starting so many threads that the system ends the run, or hangs.
         for flag, count, most in (
             ("--batch_size", self.batch_size, 1_000_000),

@@ -39,6 +39,7 @@ class Model:
         loads it.
       access: how buckets are reached.
       embeds: whether it also embeds images.
+      precision: one of `PRECISIONS`.
     """
 
     path: str
@@ -48,6 +49,7 @@ class Model:
     threads: int | None = None
     access: storage.Access = field(default_factory=storage.Access)
     embeds: bool = False
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -63,7 +65,7 @@ class Model:
         """
         storage.use(self.access)
         with _loading:
-            return _load(self.path, self.digest, self.engine, self.threads, self.embeds)
+            return _load(self.path, self.digest, self.engine, self.threads, self.embeds, self.precision)
 
 
 class InferenceAhead:
@@ -121,9 +123,9 @@ def run_model(
 
 
 @lru_cache(maxsize=1)
-def _load(path: str, digest: str, engine: str, threads: int | None, embeds: bool) -> Predictor:
+def _load(path: str, digest: str, engine: str, threads: int | None, embeds: bool, precision: str) -> Predictor:
     """Load a bundle's engine once per process: the waves of a local run share it, and what it has learned."""
     bundle = load_bundle(path)
     if bundle.digest != digest:
         raise BundleError(f"bundle {path} was replaced after the job was started")
-    return Predictor(open_engine(bundle, engine, threads, embeds), embeds)
+    return Predictor(open_engine(bundle, engine, threads, embeds, precision), embeds)

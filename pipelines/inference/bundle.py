@@ -79,6 +79,11 @@ class Bundle(BundleManifest):
         """Return one threshold for all labels, 0 to 1, or the bundle's own if none is given."""
         return self.thresholds if flat is None else (flat,) * len(self.labels)
 
+    @property
+    def is_int8(self) -> bool:
+        """Whether the model computes in int8: such a bundle has no SavedModel, which could not."""
+        return not any(name.startswith(SAVED_MODEL) for name in self.files)
+
     def read(self, name: str) -> bytes:
         """Read one of the bundle's files and verify its digest.
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.inference.engines import Engine, LiteRTEngine
+from pipelines.inference.engines import Engine
+from pipelines.inference.pool import PooledEngine
 from pipelines.inference.rules import NO_RULES, Rules
 from pipelines.records import Failure, Image, Prediction, failed
 
@@ -55,7 +56,7 @@ class Predictor:
     def _call(
         self, pixels: list[NDArray[np.uint8]]
     ) -> tuple[NDArray[np.float32], Iterable[NDArray[np.float16] | None]]:
-        if self._embeds and isinstance(self.engine, LiteRTEngine):
+        if self._embeds and isinstance(self.engine, PooledEngine):
             probabilities, embeddings = self.engine.embed(pixels)
             # Half the memory of the rows that wait to be written, in the precision in which they are.
             return probabilities, embeddings.astype(np.float16)

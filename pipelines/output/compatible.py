@@ -158,6 +158,11 @@ def _check_joins(run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str
         theirs, ours = footer.bundle[:12], run.bundle.digest[:12]
         raise OutputError(f"{holds} rows of a different bundle ({theirs}, not {ours})", remedy)
     if _table_of(path) == PREDICTIONS:
+        if footer.precision != run.precision:
+            raise OutputError(
+                f"{holds} rows computed in {footer.precision}, and those of this run are in {run.precision}",
+                f"use --precision {footer.precision}, or {remedy}",
+            )
         _check_choice(run, footer, holds, remedy)
     if footer.rendering != run.rendering:
         raise OutputError(f"{holds} rows made with other --bands, --stretch or --product", remedy)

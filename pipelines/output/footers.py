@@ -41,6 +41,8 @@ class Footer(NamedTuple):
       embedding_size: features of the embeddings; 0 if there are none.
       rules: for tags, beyond the thresholds.
       retagged: whether thresholds and rules are those that `scenetags retag` chose for the whole output.
+      engine: that computed the probabilities; empty if it is not known.
+      precision: in which it did.
     """
 
     bundle: str
@@ -55,6 +57,8 @@ class Footer(NamedTuple):
     embedding_size: int = 0
     rules: Rules = NO_RULES
     retagged: bool = False
+    engine: str = ""
+    precision: str = "float32"
 
 
 def make_footer(run: Run) -> Mapping[str, Any]:
@@ -70,6 +74,8 @@ def make_footer(run: Run) -> Mapping[str, Any]:
         **({"kept": run.kept} if run.kept else {}),
         **({"relative": True} if run.relative_to else {}),
         **({"embedding_size": run.embedding_size} if run.embedding_size else {}),
+        **({"engine": run.engine} if run.engine else {}),
+        **({"precision": run.precision} if run.precision != "float32" else {}),
         **described_choice(run.rules, run.retagged),
     }
 
@@ -99,11 +105,12 @@ def read_footer(schema: pa.Schema) -> Footer | None:
         retagged = described.get("retagged", False) is True
         relative = described.get("relative", False) is True
         embedding_size = int(described.get("embedding_size", 0))
-        made_with = rendering, grid, kept, relative, embedding_size, rules, retagged
+        engine, precision = described.get("engine", ""), described.get("precision", "float32")
+        made_with = rendering, grid, kept, relative, embedding_size, rules, retagged, engine, precision
         footer = Footer(described["bundle"], labels, thresholds, columns, made_by, *made_with)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
-    texts = (footer.bundle, footer.version, *labels, *columns.values(), *chain(*kept))
+    texts = (footer.bundle, footer.version, footer.engine, footer.precision, *labels, *columns.values(), *chain(*kept))
     sound = all(isinstance(text, str) for text in texts) and all(map(_is_number, footer.thresholds))
     sound = sound and len(footer.thresholds) == len(labels)
     return footer if sound else None
@@ -113,6 +120,7 @@ def name_difference(one: Footer, other: Footer) -> str:
     """Name what two files of one output may not be made with differently; empty if nothing is."""
     parts = (
         ("models", one.bundle, other.bundle),
+        ("precisions", one.precision, other.precision),
         ("thresholds", one.thresholds, other.thresholds),
         ("rules", one.rules, other.rules),
         ("raster flags", one.rendering, other.rendering),

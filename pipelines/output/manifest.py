@@ -43,11 +43,13 @@ def describe(run: Run, accounts: Accounts, status: str) -> bytes:
         "timings": {**run.timings, "tagging": round(now - run.started - sum(run.timings.values()), 3)},
         "options": dict(run.options),
         "bundle": {"path": run.bundle.path, "name": run.bundle.name, "digest": run.bundle.digest},
+        **({"engine": run.engine} if run.engine else {}),
+        "precision": run.precision,
         "thresholds": dict(zip(run.bundle.labels, run.thresholds, strict=True)),
         **({"rules": run.rules.described()} if run.rules else {}),
         **({"rendering": run.rendering.described()} if run.rendering else {}),
         "columns": probability_columns(run.bundle.labels),
-        **_circumstances(),
+        **_circumstances(run.engine),
     }
     return json.dumps(described, indent=2).encode()
 
@@ -75,9 +77,10 @@ def _times(run: OutputRun, now: float) -> dict[str, Any]:
     return {"started": _utc(run.started), "written": _utc(now), "seconds": round(now - run.started, 3)}
 
 
-def _circumstances() -> dict[str, Any]:
+def _circumstances(engine: str = "") -> dict[str, Any]:
+    packages = (*PACKAGES, *["openvino"] * (engine == "openvino"))
     return {
-        "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},
         "machine": {
             "cores": available_cores(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),

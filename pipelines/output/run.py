@@ -21,7 +21,6 @@ from pipelines.output.footers import probability_columns
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
 from pipelines.records import HIDING, KeptColumn
 from pipelines.scenes.grid import NO_GRID, Grid
-from pipelines.scenes.naming import relative_name
 from pipelines.storage import Access
 
 PREDICTIONS, FAILURES, EMPTY, RUNS = "predictions", "failures", "empty", "runs"
@@ -85,6 +84,8 @@ class Run(OutputRun):
       relative_to: folder below which its images are known by the rest of their paths; empty if by their whole paths.
       settings: what decides its rows besides bundle and thresholds: the engine, and the limits of images.
       rules: for tags, beyond the thresholds.
+      engine: that computes its probabilities; empty if only the workers know.
+      precision: in which it does, one of `inference.PRECISIONS`.
       retagged: whether thresholds and rules are those that `scenetags retag` chose for the output.
     """
 
@@ -102,6 +103,8 @@ class Run(OutputRun):
     settings: tuple[str | int, ...] = ()
     rules: Rules = NO_RULES
     retagged: bool = False
+    engine: str = ""
+    precision: str = "float32"
 
     @property
     def folder(self) -> str:
@@ -117,6 +120,7 @@ class Run(OutputRun):
         made_with = self.bundle.digest, self.thresholds, self.rendering, self.grid, self.settings, version("scenetags")
         # Left out where it is not there, for the sake of the shadow folders of earlier versions.
         further = [*self.kept, *["relative"] * bool(self.relative_to), *["embeddings"] * bool(self.embedding_size)]
+        further += [self.precision] * (self.precision != "float32")
         rows = json.dumps([*made_with, columns, *further])
         return storage.join(self.output, f"{SHADOW}{hashlib.sha256(rows.encode()).hexdigest()[:12]}")
 
@@ -126,7 +130,10 @@ class Run(OutputRun):
 
     def known_as(self, path: str) -> str:
         """Return the path by which an image is known in rows."""
-        return relative_name(path, self.relative_to) if self.relative_to and self.holds(path) else path
+        below = path[len(self.relative_to) + 1 :] if self.relative_to and self.holds(path) else ""
+        # An object may be named as if it were in a folder without a name; its row would seem to name a file of this
+        # machine.
+        return path if below.startswith("/") else below or path
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,11 @@ def speed(costs: Costs, cores: int, reads_in_flight: int, threads: int) -> Speed
     return Speed(rate, hardest, work[hardest] / all_of_it)
 
 
+def dollars_per_million(costs: Costs, machine: Machine) -> float:
+    """Estimate what a million images cost on cloud workers that are started already."""
+    return 1e6 * costs.core_seconds / machine.vcpus * machine.dollars_per_hour / 3600
+
+
 def reads_in_flight(costs: Costs, images_per_second: float, cores: int, batch: int) -> int:
     """Propose how many images to fetch concurrently.
 

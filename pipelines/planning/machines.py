@@ -35,7 +35,12 @@ _FAMILIES = (
     ("c2d-standard", 4, (2, 4, 8, 16, 32, 56, 112)),
     ("c2d-highcpu", 2, (2, 4, 8, 16, 32, 56, 112)),
     ("c3-highcpu", 2, (4, 8, 22, 44, 88, 176)),
+    ("c4-highcpu", 2, (2, 4, 8, 16, 32, 48, 96, 192)),
 )
+
+_WITH_MATRIX_UNITS = ("c3-highcpu-8", "c4-highcpu-8")
+"""Types of each series whose processors compute in bfloat16."""
+_AMAZONS = "Amazon's m7i.2xlarge ($0.40 on demand in us-east-1)"
 
 
 class UnknownMachineError(ScenetagsError):
@@ -61,6 +66,12 @@ class Machine:
         """What Dataflow charges for a worker of this type."""
         return self.vcpus * DOLLARS_PER_VCPU_HOUR + self.memory * DOLLARS_PER_GB_HOUR
 
+    @property
+    def for_bfloat16(self) -> Machine:
+        """This type if its processor computes in bfloat16, otherwise one whose processor does."""
+        series = {name.partition("-")[0] for name in _WITH_MATRIX_UNITS}
+        return self if self.name.partition("-")[0] in series else find_machine(_WITH_MATRIX_UNITS[0])
+
 
 def find_machine(name: str) -> Machine:
     """Find a machine type by name.
@@ -75,6 +86,12 @@ def find_machine(name: str) -> Machine:
         meant = f"did you mean {near[0]}? " if near else ""
         raise UnknownMachineError(f"unknown machine type {name!r}", f"{meant}use one of {known}")
     return machines[name]
+
+
+def describe_with_matrix_units() -> str:
+    """Name machine types of 8 vCPUs with matrix units, which compute in bfloat16, and their prices per hour."""
+    priced = (f"{name} (${find_machine(name).dollars_per_hour:.2f})" for name in _WITH_MATRIX_UNITS)
+    return f"Dataflow's {' and '.join(priced)} and {_AMAZONS}, prices per hour, 8 vCPUs each"
 
 
 def _machines() -> Iterator[Machine]:

@@ -14,8 +14,9 @@ from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.printing import log
 from pipelines.images import DecodeSettings
-from pipelines.inference.bundle import load_bundle
-from pipelines.inference.engines import Engine, open_engine
+from pipelines.inference.bundle import Bundle, BundleError, load_bundle
+from pipelines.inference.engines import Engine, can_bfloat16, choose_precision, open_engine
+from pipelines.inference.processor import bfloat16_units
 from pipelines.listing import list_images
 from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.output.run import Run
@@ -25,6 +26,7 @@ from pipelines.planning import estimate
 from pipelines.planning.census import Census, take_census
 from pipelines.planning.estimate import CloudRun, Costs, Interval
 from pipelines.planning.machines import Machine
+from pipelines.planning.precisions import Precisions, Rate, compare, weigh
 from pipelines.planning.proposal import Asked, Count, Found, LocalRun, Plan, Reason, Sampled
 from pipelines.planning.sampling import BatchTrial, Sample, measure
 from pipelines.planning.shell import BUCKET, can_run_in_cloud, cloud_flags, shell_command
@@ -68,7 +70,12 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
         check_installed()
         listed = cut_scenes(listed, CutSettings(job.grid, rendering, limits.max_pixels, job.documents.trusted), _warn)
     census = take_census(listed, sample)
-    engine = open_engine(bundle, job.engine, job.threads)
+    precision = choose_precision(job.precision, job.engine, bundle)
+    engine = open_engine(bundle, job.engine, job.threads, precision=precision)
+    beside = _open_beside(bundle, job, precision)
+    worker = machine.for_bfloat16 if precision == "bfloat16" else machine
+    if worker != machine:
+        _warn(f"{machine.name} has no units for bfloat16: what is said of Dataflow is for {worker.name}")
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, limits.max_pixels, rendering)
     measured = measure(
         *(census.sample, engine, decoding, limits),
@@ -77,27 +84,61 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
         batch_size=job.batch_size,
         trials=engine.takes_batches,
         grid=job.grid,
+        beside=beside,
     )
     run = Run(_RUN, job.output, bundle, bundle.thresholds_at(job.threshold), grid=job.grid)
     inputs = census.images + census.failure_count
     found = Found(inputs, census.bytes, census.failure_count, _count(passed_over), census.seconds)
     sampled = _sampled(census, measured, run)
-    plan = Plan(found, sampled, asked, engine.name, job.reads_in_flight, measured.trials)
+    how = engine.name, precision, bfloat16_units()
+    plan = Plan(found, sampled, asked, *how, job.reads_in_flight, measured.trials)
     if not measured.predictions:
         return plan
     gpu = _on_gpu(engine)
     costs = _costs(measured, gpu)
     here = _local_run(costs, census, job, measured.trials, busy)
     proposed = replace(job, batch_size=here.batch_size, reads_in_flight=here.reads_in_flight)
-    cloud = None if gpu else _cloud_run(costs, census, machine, asked)
+    cloud = None if gpu else _cloud_run(costs, census, worker, asked)
     return replace(
         plan,
+        precisions=_precisions(costs, measured, run, job, precision, machine) if beside else None,
         seconds_per_image=costs,
         here=here,
         cloud=cloud,
         command=shell_command(proposed),
-        cloud_command=_cloud_command(job, costs, cloud) if cloud and can_run_in_cloud(job) else None,
+        cloud_command=_cloud_command(replace(job, precision=precision), costs, cloud)
+        if cloud and can_run_in_cloud(job)
+        else None,
     )
+
+
+def _open_beside(bundle: Bundle, job: PredictOptions, precision: str) -> Engine | None:
+    """Open the engine for the other precision; None if this machine has only one."""
+    if not can_bfloat16(job.engine, bundle):
+        return None
+    other = "float32" if precision == "bfloat16" else "bfloat16"
+    try:
+        return open_engine(bundle, job.engine, job.threads, precision=other)
+    except BundleError as error:
+        _warn(f"{other} is not compared: {error}")
+        return None
+
+
+def _precisions(
+    costs: Costs, measured: Sample, run: Run, job: PredictOptions, precision: str, machine: Machine
+) -> Precisions | None:
+    def rate(costs: Costs, machine: Machine) -> Rate:
+        cores = available_cores()
+        speed = estimate.speed(costs, cores, job.reads_in_flight, job.threads or cores)
+        return Rate(speed.images_per_second, estimate.dollars_per_million(costs, machine), machine.name)
+
+    ours = costs, measured.predictions
+    other = replace(costs, model=measured.model_beside / measured.count), measured.beside
+    exact, rounded = (ours, other) if precision == "float32" else (other, ours)
+    changes = compare(exact[1], rounded[1], run.bundle.labels, run.thresholds)
+    if changes is None:
+        return None
+    return weigh(bfloat16_units(), rate(exact[0], machine), rate(rounded[0], machine.for_bfloat16), changes)
 
 
 def _warn(line: str) -> None:

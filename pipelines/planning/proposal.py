@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from pipelines.planning import estimate, machines
+from pipelines.planning import estimate, machines, precisions
 from pipelines.planning.estimate import CloudRun, Costs, Interval, Speed
+from pipelines.planning.precisions import Precisions
 from pipelines.planning.sampling import BatchTrial
 from pipelines.planning.shell import BUCKET, PROJECT
 from pipelines.supervision.progress import duration
@@ -129,8 +130,11 @@ class Plan:
       sampled: results of the sample.
       asked: requirements for a cloud run.
       engine: that ran the model.
+      precision: in which it did.
+      units: of this processor, for bfloat16; empty if it has none.
       reads_in_flight: used to read the sample.
       trials: of batch sizes.
+      precisions: the run in both; None if one of them cannot be, or the model runs on a GPU.
       seconds_per_image: cost per image.
       here: a run on this machine.
       cloud: a run on cloud workers; None also if the model ran on a GPU, which the known machine types lack.
@@ -142,8 +146,11 @@ class Plan:
     sampled: Sampled
     asked: Asked
     engine: str
+    precision: str
+    units: str
     reads_in_flight: int
     trials: tuple[BatchTrial, ...]
+    precisions: Precisions | None = None
     seconds_per_image: Costs | None = None
     here: LocalRun | None = None
     cloud: CloudRun | None = None
@@ -169,6 +176,8 @@ def describe(plan: Plan, max_failure_rate: float) -> list[str]:
     if plan.seconds_per_image and plan.here:
         lines += ["", *_describe_costs(plan, plan.seconds_per_image, plan.here), ""]
         lines += [*_describe_here(plan, plan.seconds_per_image, plan.here), "", *_describe_cloud(plan)]
+        if compared := list(precisions.describe(plan.precisions, plan.units)):
+            lines += ["", *compared]
         lines += ["", "to run it:", plan.command or ""]
     else:
         lines += ["", "NO IMAGE IN THE SAMPLE COULD BE TAGGED: time and cost cannot be estimated"]
@@ -219,11 +228,12 @@ def _describe_sample(plan: Plan, max_failure_rate: float) -> Iterator[str]:
 def _describe_costs(plan: Plan, costs: Costs, here: LocalRun) -> Iterator[str]:
     fetched = plan.sampled.bytes / plan.sampled.images / costs.waiting if costs.waiting else 0.0
     device = f", plus {costs.device * 1e3:.2f} ms on the GPU" if costs.device else ""
+    in_bfloat16 = f", {plan.precision}" * (plan.precision != "float32")
     yield "cost per image (core-ms on this machine)"
     for title, seconds, note in (
         ("fetching", costs.fetching, f"plus {costs.waiting * 1e3:.1f} ms waiting, {_size(fetched)}/s per read"),
         ("decoding", costs.decoding, ""),
-        ("model", costs.model, f"{plan.engine}{device}"),
+        ("model", costs.model, f"{plan.engine}{in_bfloat16}{device}"),
         ("pipeline", costs.pipeline, "from benchmarks, not measured here"),
     ):
         yield f"  {title:9} {seconds * 1e3:6.2f}  {seconds / costs.core_seconds:5.1%}  {note}".rstrip()
@@ -242,7 +252,7 @@ def _describe_here(plan: Plan, costs: Costs, here: LocalRun) -> Iterator[str]:
         tried = ", ".join(f"{trial.batch_size}: {trial.seconds * 1e3:.1f} ms" for trial in plan.trials)
         yield f"  --batch_size {here.batch_size}: the smallest within 3 % of the fastest tried ({tried} per image)"
     else:
-        yield f"  --batch_size {here.batch_size}: as given; LiteRT takes images one at a time, on every core"
+        yield f"  --batch_size {here.batch_size}: as given; the engine takes images one at a time, on every core"
     least = "two per core and half a batch" if plan.trials else "two per core"
     average = rate * (costs.waiting + costs.decoding)
     yield (

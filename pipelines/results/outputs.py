@@ -86,7 +86,7 @@ class Output:
 
         Raises:
           NoOutputError: there are none, scenetags did not write them, their columns have several types, or they were
-            made with several models, thresholds, rules or raster flags.
+            made with several models, precisions, thresholds, rules or raster flags.
           OutputError: a file is damaged.
         """
         first: Footer | None = None

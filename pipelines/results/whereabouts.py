@@ -8,7 +8,6 @@ from typing import NamedTuple
 from pipelines import storage
 from pipelines.output.footers import Footer
 from pipelines.results.outputs import Manifest, NoOutputError, Output
-from pipelines.scenes.naming import whole_name
 
 
 class Whereabouts(NamedTuple):
@@ -27,7 +26,7 @@ class Whereabouts(NamedTuple):
         # What failed before it was found has the path that it was listed with.
         if not self.relative or path.startswith("/") or storage.is_remote(path):
             return path
-        return self.folder and whole_name(path, self.folder)
+        return self.folder and storage.join(self.folder, path)
 
 
 def find_whereabouts(

@@ -78,6 +78,11 @@ def check_runner(options: PredictOptions, beam_options: pipeline_options.Pipelin
     if not is_local(beam_options):
         if options.fail_fast:
             raise UsageError("--fail_fast needs a local run: distributed workers share no failure count")
+        if options.precision == "auto":
+            raise UsageError(
+                "--precision auto needs a local run: each worker would choose its own",
+                "use --precision float32, or bfloat16 on workers with units for it, e.g. of the c3 or c4 series",
+            )
         _refuse_keys(beam_options)
         if is_dataflow(beam_options):
             check_dataflow_options(options, beam_options)

@@ -62,9 +62,12 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     with closing(Waves(listed, options.checkpoint_every, tagging.cutting, _warn)) as waves:
         _warn_of_moved(run, waves)
         loading = time.monotonic()
-        if tagging.model.load().engine.on_gpu:
+        engine = tagging.model.load().engine
+        if engine.on_gpu:
             tagging = replace(tagging, limits=tagging.limits.in_processes())
-        run = replace(run, timings={"listing": loading - begun, "loading": time.monotonic() - loading})
+        run = replace(
+            run, engine=engine.name, timings={"listing": loading - begun, "loading": time.monotonic() - loading}
+        )
         accounts = Accounts(passed_over=passed_over)
         most = options.max_failure_rate if options.fail_fast else 1.0
         _log.info("listed %d files in %.1f s, loaded the model in %.1f s", waves.listed, *run.timings.values())

@@ -131,6 +131,7 @@ def test_the_keys_of_the_json_are_stable(run: Evaluate, chips: Chips) -> None:
     told = json.loads(run(*as_predicted(chips), flags=("--json", "-")).out)
     assert list(told) == [
         "model",
+        "computed_in",
         "predictions",
         "label_file",
         "failed_images",

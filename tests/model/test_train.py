@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +19,11 @@ from model.data import dataset
 from model.export import bundle as export
 from model.quality.history import read_csv
 from model.synthetic import chips as synthetic
-from model.training import fitting, network
+from model.training import fitting, network, session
 from pipelines import predict
 from pipelines.inference.bundle import Bundle, load_bundle
+from pipelines.inference.engines import open_engine
+from pipelines.inference.processor import bfloat16_units
 from tests.bundles import IMAGE_SIZE
 from tests.model.conftest import CHIPS, SMALL, Unfinished, eagerly
 from tests.outputs import rows
@@ -84,6 +88,21 @@ def test_training_writes_a_bundle_that_describes_itself(bundle: Bundle) -> None:
     beside = Path(bundle.path).with_name("tiny.training")
     assert sorted(path.name for path in beside.iterdir()) == ["history.csv", "tensorboard"]
     assert sorted(path.name for path in beside.parent.iterdir()) == ["tiny", "tiny.training"]
+
+
+@pytest.mark.skipif(not bfloat16_units() or not find_spec("openvino"), reason="bfloat16 cannot be measured here")
+def test_training_states_the_quality_in_bfloat16(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = some_pixels(session._AT_ONCE + 3)
+    targets = open_engine(bundle).predict(pixels) >= np.array(bundle.thresholds, np.float32)
+
+    session._print_quality_in_bfloat16(
+        bundle, dataset.Examples(pixels, np.arange(len(pixels)), targets.astype(np.float32))
+    )
+
+    printed = capsys.readouterr().out
+    assert re.fullmatch(
+        r"in bfloat16 \(predict --precision bfloat16\): F2 over samples (0\.9\d\d|1\.000) on .*\n", printed
+    )
 
 
 def test_predict_gives_real_chips_the_probabilities_of_the_training_reader(

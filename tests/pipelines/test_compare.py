@@ -157,7 +157,7 @@ def test_a_gate_lets_through_what_is_at_most_the_share(tmp_path: Path, capsys: p
         "scenetags compare: 75.00% of the tags differ, more than --max_changed 0.74 allows"
     )
     assert command.main([outputs[0], outputs[0], "--max_changed=0"]) == 0
-    assert "same model, thresholds and rules" in capsys.readouterr().out
+    assert "same model, precision, thresholds and rules" in capsys.readouterr().out
 
 
 def test_what_cannot_be_compared_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

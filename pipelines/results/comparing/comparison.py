@@ -168,10 +168,11 @@ def compare(
 
 
 def differing(footers: Sequence[Footer]) -> list[str]:
-    """Name what two outputs were made with differently: `model`, `thresholds`, `rules`."""
+    """Name what two outputs were made with differently: `model`, `precision`, `thresholds`, `rules`."""
     a, b = footers
     same = {
         "model": a.bundle == b.bundle,
+        "precision": a.precision == b.precision,
         "thresholds": (a.labels, a.thresholds) == (b.labels, b.thresholds),
         "rules": a.rules == b.rules,
     }

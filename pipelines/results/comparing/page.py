@@ -72,7 +72,7 @@ def _head(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Comp
     for name, output, footer in zip("AB", outputs, footers, strict=True):
         yield f"<p><b>{name}</b> {_text(output.path)}, model {_text(footer.bundle[:12])}</p>"
     different = ", ".join(differing(footers))
-    yield f"<p>{f'Different: {different}.' if different else 'Same model, thresholds and rules.'}</p>"
+    yield f"<p>{f'Different: {different}.' if different else 'Same model, precision, thresholds and rules.'}</p>"
     for name, labels in (("A", comparison.only_a), ("B", comparison.only_b)):
         if labels:
             yield f"<p>Labels that only the model of {name} knows: {_text(', '.join(labels))}</p>"

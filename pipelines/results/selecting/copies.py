@@ -11,8 +11,9 @@ from pipelines.errors import ScenetagsError
 from pipelines.images.rendering import Rendering
 from pipelines.listing.stacks import find_files, refer_scene
 from pipelines.records import OF_SEVERAL, Failure, File, ImageRef, Listed
-from pipelines.results.selecting.places import Source, common_folder, find_source, name_copies
+from pipelines.results.selecting.places import common_folder, name_copies
 from pipelines.results.selecting.selection import Selection
+from pipelines.results.sources import Source, find_source
 from pipelines.scenes.grid import without_mask
 
 AT_ONCE = 16

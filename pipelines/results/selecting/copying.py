@@ -22,7 +22,8 @@ from pipelines.errors import ScenetagsError
 from pipelines.listing.lookup import refer
 from pipelines.records import Failure, ImageRef, Listed
 from pipelines.results.selecting.copies import AT_ONCE, CHANGED, Copies, Outcome
-from pipelines.results.selecting.places import PARTIAL, Source
+from pipelines.results.selecting.places import PARTIAL
+from pipelines.results.sources import Source
 
 Item = TypeVar("Item")
 

@@ -14,13 +14,13 @@ import pytest
 from numpy.typing import NDArray
 
 from model.export import quantization
-from pipelines.inference import engines
+from pipelines.inference import engines, openvino_engine
 from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MANIFEST, Bundle, BundleError, load_bundle, seal_bundle
 from pipelines.inference.embeddings import embedding_size
 from pipelines.inference.engines import LiteRTEngine, check_engine, open_engine
 from tests.image_files import picture
 
-ENGINES = ("litert", "tensorflow")
+ENGINES = ("litert", "openvino", "tensorflow")
 COLOURS = ((0, 0, 0), (255, 255, 255), (0, 255, 0), (0, 0, 255))
 
 
@@ -64,9 +64,10 @@ def test_an_engine_gives_a_probability_for_every_image_and_label(
     assert np.ptp(probabilities, axis=0).min() > 0.3, "a model that always says the same would hide mistakes"
 
 
-def test_litert_agrees_with_tensorflow(bundle: Bundle, pixels: NDArray[np.uint8]) -> None:
-    litert, tensorflow = (open_engine(bundle, name).predict(pixels) for name in ENGINES)
+def test_engines_agree(bundle: Bundle, pixels: NDArray[np.uint8]) -> None:
+    litert, openvino, tensorflow = (open_engine(bundle, name).predict(pixels) for name in ENGINES)
     np.testing.assert_allclose(litert, tensorflow, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(openvino, tensorflow, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("threads", range(1, 5))
@@ -118,7 +119,7 @@ def test_auto_takes_tensorflow_only_for_a_gpu(
 ) -> None:
     (devices / device).touch()
     monkeypatch.setattr(tensorflow.config, "list_physical_devices", lambda kind: [kind] * usable)
-    assert engines._default_engine(bundle) == expected
+    assert engines._choose_engine(bundle, False, "float32") == expected
 
 
 def test_a_bundle_in_int8_runs_in_litert_wherever(int8_bundle: Bundle, devices: Path) -> None:
@@ -146,11 +147,16 @@ def test_an_int8_file_is_held_to_its_golden_pairs_as_strictly(int8_bundle: Bundl
         open_engine(seal(copy))
 
 
-@pytest.mark.parametrize(("name", "module"), [("litert", "ai_edge_litert.interpreter"), ("tensorflow", "tensorflow")])
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("litert", "ai_edge_litert.interpreter"), ("openvino", "openvino"), ("tensorflow", "tensorflow")],
+)
 def test_an_engine_that_is_not_installed_is_named(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, name: str, module: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
+    # Other tests may have loaded it.
+    monkeypatch.setattr(openvino_engine, "_core", openvino_engine._core.__wrapped__)
     with pytest.raises(
         BundleError, match=rf"engine {name} is not installed .*{module.split('.')[0]}.*; run pip install"
     ) as caught:
@@ -246,7 +252,10 @@ def test_a_model_with_another_number_of_labels_is_refused(
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", bytes(100_000)])
-@pytest.mark.parametrize(("name", "file"), [("litert", LITERT_MODEL), ("tensorflow", "saved_model/saved_model.pb")])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("litert", LITERT_MODEL), ("openvino", LITERT_MODEL), ("tensorflow", "saved_model/saved_model.pb")],
+)
 def test_a_file_that_is_no_model_is_refused(bundle_copy: Path, name: str, file: str, content: bytes) -> None:
     (bundle_copy / file).write_bytes(content)
     with pytest.raises(BundleError) as caught:
@@ -254,7 +263,10 @@ def test_a_file_that_is_no_model_is_refused(bundle_copy: Path, name: str, file: 
     assert_is_one_line(caught.value)
 
 
-@pytest.mark.parametrize(("name", "file"), [("litert", LITERT_MODEL), ("tensorflow", "saved_model/saved_model.pb")])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("litert", LITERT_MODEL), ("openvino", LITERT_MODEL), ("tensorflow", "saved_model/saved_model.pb")],
+)
 def test_a_model_damaged_after_the_bundle_was_loaded_is_refused(bundle_copy: Path, name: str, file: str) -> None:
     bundle = load_bundle(str(bundle_copy))
     damaged = bytearray((bundle_copy / file).read_bytes())
@@ -321,8 +333,14 @@ def test_tensorflow_gets_the_number_of_cores_it_may_use(
         name = f"set_{kind}_op_parallelism_threads"
         monkeypatch.setattr(tensorflow.config.threading, name, lambda threads, kind=kind: told.update({kind: threads}))
 
+    monkeypatch.setattr(engines, "cpu_quota", lambda: None)
     open_engine(bundle, "tensorflow")
     assert told == {}
+    # By itself, TensorFlow does not see what a container may use.
+    monkeypatch.setattr(engines, "cpu_quota", lambda: 4.5)
+    monkeypatch.setattr(engines, "available_cores", lambda: 5)
+    open_engine(bundle, "tensorflow")
+    assert told == {"intra": 5, "inter": 5}
     open_engine(bundle, "tensorflow", threads=3)
     assert told == {"intra": 3, "inter": 3}
 

@@ -179,3 +179,20 @@ def test_failures_in_folders_of_their_own_are_refused_too(run: Run, ours: Path) 
 
     with pytest.raises(OutputError, match="; move it up into failures/"):
         check_output(run)
+
+
+def test_an_output_holds_one_precision_unless_its_rows_are_replaced(run: Run, earlier: Run) -> None:
+    commit_rows(replace(earlier, engine="openvino", precision="bfloat16"), FIRST)
+
+    with pytest.raises(
+        OutputError, match=r"rows computed in bfloat16, and those of this run are in float32; use --precision bfloat16,"
+    ):
+        check_output(run)
+    check_output(replace(run, overwrite=True))
+    # Engines of one precision agree, as processors do.
+    check_output(replace(run, engine="another", precision="bfloat16"))
+
+
+def test_rows_in_another_precision_are_gathered_apart(run: Run) -> None:
+    folders = {replace(run, overwrite=True, precision=name).folder for name in ("float32", "bfloat16")}
+    assert len(folders) == 2

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import duckdb
@@ -89,12 +90,16 @@ def test_rows_are_the_same_whatever_the_batches_and_waves(run: Predict, chips: P
         assert found == expected, f"batches of {batch_size}, waves of {checkpoint_every}"
 
 
-def test_litert_and_tensorflow_give_the_same_rows(run: Predict, chips: Path, tmp_path: Path, bundle_path: str) -> None:
-    pytest.importorskip("tensorflow", reason="TensorFlow is an extra")
-    for engine in ("litert", "tensorflow"):
-        assert run(engine=engine, output=tmp_path / engine) == 0
+@pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
+def test_engines_give_the_same_rows(run: Predict, chips: Path, tmp_path: Path, bundle_path: str, engine: str) -> None:
+    if find_spec(engine) is None:
+        pytest.skip(f"{engine} is an extra")
+    for name in ("litert", engine):
+        assert run(engine=name, output=tmp_path / name) == 0
+        assert manifest(tmp_path / name)["engine"] == name
+        assert manifest(tmp_path / name)["precision"] == "float32"
 
-    for one, other in zip(rows(tmp_path / "litert"), rows(tmp_path / "tensorflow"), strict=True):
+    for one, other in zip(rows(tmp_path / "litert"), rows(tmp_path / engine), strict=True):
         for label in load_bundle(bundle_path).labels:
             assert abs(one[f"p_{label}"] - other[f"p_{label}"]) <= 2e-5, (one["path"], label)
 

@@ -55,6 +55,8 @@ PROCESS = EMBEDDED | {"environment_type": "PROCESS"}
         ({"max_failure_rate": -1}, "--max_failure_rate must be between 0 and 1, not -1.0"),
         ({"max_failure_rate": "nan"}, "--max_failure_rate must be between 0 and 1, not nan"),
         ({"engine": "abacus"}, "argument --engine: invalid choice: 'abacus'"),
+        ({"precision": "bfloat16", "engine": "litert"}, "--engine litert does not compute in bfloat16; use --engine"),
+        (EMBEDDED | {"precision": "auto"}, "--precision auto needs a local run: each worker would choose its own"),
         ({"batch_sise": 1}, "unknown argument --batch_sise; did you mean --batch_size?"),
         ({"no_such_flag": 1}, "unknown argument --no_such_flag"),
         ({"input": None, "inputs": "chips"}, "unknown argument --inputs; did you mean --input?"),

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.results.selecting.places import PARTIAL, Source, common_folder, find_source, is_file, name_copies
+from pipelines.results.selecting.places import PARTIAL, common_folder, name_copies
+from pipelines.results.sources import Source, find_source, is_file
 
 PARTS = st.one_of(
     st.sampled_from(
@@ -66,8 +67,6 @@ def test_a_name_that_was_made_to_collide_takes_nothing_away() -> None:
         (["/a/x.tar::b/1.jpg", "/a/x.tar::b/2.jpg"], ("a", "x.tar", "b")),
         (["/./a/x.tar::1.jpg", "/Z/2.jpg", "/a/3.jpg"], ()),
         (["/a/x.tif#xywh=0,0,8,8", "/a/x.tif#xywh=8,0,8,8"], ("a",)),
-        (["/a/b/x.tif+y.tif#xywh=0,0,8,8", "/a/b/x.tif+y.tif#xywh=8,0,8,8"], ("a", "b")),
-        (["/a/b/x.tif+/a/c/y.tif#xywh=0,0,8,8"], ("a",)),
     ],
 )
 def test_copies_begin_at_the_deepest_folder_of_all_images(paths: list[str], folder: tuple[str, ...]) -> None:

@@ -1,0 +1,116 @@
+"""How far engines and precisions are from one another: `python -m benchmarks.precisions --model BUNDLE FOLDER ...`.
+
+Each engine predicts the chips of each folder on one core; LiteRT in float32 is what the others are compared with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.images import DecodeSettings, decode_resized
+from pipelines.inference import openvino_engine, rounding
+from pipelines.inference.bundle import Bundle, load_bundle
+from pipelines.inference.engines import Engine, open_engine
+from pipelines.inference.processor import bfloat16_units, describe_processor
+from pipelines.inference.tagging import choose_labels
+
+ROUNDS = 9
+TIMED = 32
+"""Chips per round."""
+
+
+class Difference(NamedTuple):
+    """How far the probabilities of N images are from those of LiteRT in float32.
+
+    Attributes:
+      mean: difference of a probability.
+      largest: difference of a probability.
+      tags: number of tags that only one of the two has.
+      images: number of images with other tags.
+    """
+
+    mean: float
+    largest: float
+    tags: int
+    images: int
+
+
+def main() -> None:
+    """Measure, and print tables in Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.precisions", description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of JPEGs")
+    parser.add_argument("--model", required=True, help="a bundle")
+    options = parser.parse_args()
+    bundle = load_bundle(options.model)
+    ways = dict(open_all(bundle))
+    print(f"{describe_processor()}; OpenVINO {openvino_engine._import_openvino().__version__}")
+    for folder in options.folders:
+        pixels = read(sorted(folder.glob("*.jpg")), bundle)
+        print(*lay_out(bundle, ways, pixels, f"{len(pixels)} chips of {folder}"), sep="\n")
+
+
+def open_all(bundle: Bundle) -> Iterator[tuple[str, Engine]]:
+    """Open every engine in every precision that this machine has."""
+    for name in ("litert", "openvino", "tensorflow"):
+        yield f"{name}, float32", open_engine(bundle, name, threads=1)
+    if bfloat16_units():
+        with patch.object(openvino_engine, "round_graph", lambda *arguments: arguments[2]):
+            yield "openvino, bfloat16 as it rounds by itself", open_engine(bundle, threads=1, precision="bfloat16")
+        for layers in sorted({0, 5, 8, rounding.EXACT_LAYERS}):
+            with patch.object(rounding, "EXACT_LAYERS", layers):
+                yield (
+                    f"openvino, bfloat16, biases corrected, {layers} layers in float32",
+                    open_engine(bundle, threads=1, precision="bfloat16"),
+                )
+
+
+def read(paths: Sequence[Path], bundle: Bundle) -> NDArray[np.uint8]:
+    """Decode and resize images."""
+    settings = DecodeSettings(bundle.image_size, bundle.resize_filter)
+    return np.stack([decode_resized(path.read_bytes(), settings).pixels for path in paths])
+
+
+def lay_out(bundle: Bundle, ways: Mapping[str, Engine], pixels: NDArray[np.uint8], title: str) -> Iterator[str]:
+    """Yield the lines of a table."""
+    costs = core_ms({name: engine.predict for name, engine in ways.items()}, pixels[:TIMED])
+    probabilities = {name: engine.predict(pixels) for name, engine in ways.items()}
+    exact = probabilities["litert, float32"]
+    yield f"\n| {title} | core-ms | mean difference | largest | other tags | images with other tags |"
+    yield "|---|--:|--:|--:|--:|--:|"
+    for name, ours in probabilities.items():
+        of = difference(exact, ours, bundle)
+        shown = f"{of.mean:.2g} | {of.largest:.2g} | {of.tags:,} of {ours.size:,} | {of.images:,} of {len(ours):,}"
+        yield f"| {name} | {costs[name]:.2f} | {shown} |"
+
+
+def difference(exact: NDArray[np.float32], ours: NDArray[np.float32], bundle: Bundle) -> Difference:
+    """Compare probabilities, float32[N, L], and the tags that follow from them."""
+    tags, others = (choose_labels(of, bundle.labels, bundle.thresholds) for of in (exact, ours))
+    differences, changed = np.abs(ours - exact), tags != others
+    return Difference(
+        float(differences.mean()), float(differences.max()), int(changed.sum()), int(changed.any(axis=1).sum())
+    )
+
+
+def core_ms(ways: Mapping[str, Callable[[NDArray[np.uint8]], Any]], pixels: NDArray[np.uint8]) -> dict[str, float]:
+    """Return the milliseconds of a core per image, medians over rounds in which all take turns."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, predict in ways.items():
+            began = time.process_time()
+            predict(pixels)
+            taken[name].append((time.process_time() - began) * 1e3 / len(pixels))
+    return {name: statistics.median(of) for name, of in taken.items()}
+
+
+if __name__ == "__main__":
+    main()

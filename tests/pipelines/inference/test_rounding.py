@@ -1,0 +1,104 @@
+"""Weights in bfloat16 whose rounding is taken from the biases."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipelines.inference.openvino_engine import _core, _import_openvino
+from pipelines.inference.processor import bfloat16_units
+from pipelines.inference.rounding import EXACT_LAYERS, round_graph, to_bfloat16
+
+if find_spec("openvino") is None:
+    pytest.skip("OpenVINO is an extra", allow_module_level=True)
+
+SIZE = 6
+SAMPLES = np.random.default_rng(0).integers(0, 90, (3, SIZE, SIZE, 3), np.uint8)
+CHANNELS = 16
+
+
+def layered(*kinds: str) -> Any:
+    """Build a graph of layers of one pixel each, so that no border is padded."""
+    openvino = _import_openvino()
+    op, ops = openvino.op, openvino.opset13
+    rng = np.random.default_rng(1)
+
+    def constant(*shape: int) -> Any:
+        return op.Constant(rng.normal(0.1, 1, shape).astype(np.float32))
+
+    at_once: Any = ([1, 1], [0, 0], [0, 0], [1, 1])
+    pixels = ops.parameter([1, SIZE, SIZE, 3], np.uint8)
+    node = ops.transpose(ops.convert(pixels, "f32"), op.Constant(np.array([0, 3, 1, 2])))
+    for kind in kinds:
+        channels = node.output(0).get_shape()[1]
+        if kind == "depthwise":
+            node = ops.group_convolution(node, constant(channels, 1, 1, 1, 1), *at_once)
+        else:
+            node = ops.convolution(node, constant(CHANNELS, channels, 1, 1), *at_once)
+        if kind != "no bias":
+            node = ops.add(node, constant(1, node.output(0).get_shape()[1], 1, 1))
+        node = ops.relu(node)
+    return openvino.Model([ops.reduce_mean(node, op.Constant(np.array([2, 3])))], [pixels])
+
+
+def run(graph: Any) -> NDArray[np.float32]:
+    request = _core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+    outputs = []
+    for image in SAMPLES:
+        request.infer([image[np.newaxis]])
+        outputs.append(request.get_output_tensor(0).data[0].copy())
+    return np.array(outputs)
+
+
+def rounded(graph: Any, folder: Path) -> Any:
+    return round_graph(_import_openvino(), _core(), graph, SAMPLES, str(folder))
+
+
+def weights_of(graph: Any) -> list[NDArray[np.float32]]:
+    kinds = ("Convolution", "GroupConvolution")
+    return [node.input_value(1).get_node().data for node in graph.get_ordered_ops() if node.get_type_name() in kinds]
+
+
+@pytest.mark.parametrize("kinds", [("full",), ("depthwise",), ("full", "depthwise", "full")])
+def test_rounded_weights_change_the_average_output_of_a_layer_hardly(tmp_path: Path, kinds: tuple[str, ...]) -> None:
+    exact, plain = run(layered(*kinds)), layered(*kinds)
+    for node in plain.get_ordered_ops():
+        if node.get_type_name() in ("Convolution", "GroupConvolution"):
+            values = to_bfloat16(node.input_value(1).get_node().data)
+            node.input(1).replace_source_output(_import_openvino().op.Constant(values).output(0))
+
+    corrected = rounded(layered(*kinds), tmp_path)
+
+    before, after = (np.abs((run(graph) - exact).mean(0)).mean() for graph in (plain, corrected))
+    assert after < before / 5
+    for weights in weights_of(corrected):
+        np.testing.assert_array_equal(weights, to_bfloat16(weights))
+
+
+def test_a_layer_without_a_bias_is_left_as_it_is(tmp_path: Path) -> None:
+    graph = layered("no bias", "full")
+    first, second = weights_of(graph)
+    left, changed = weights_of(rounded(graph, tmp_path))
+    np.testing.assert_array_equal(left, first)
+    np.testing.assert_array_equal(changed, to_bfloat16(second))
+
+
+@pytest.mark.skipif(not bfloat16_units(), reason="this processor has no units for bfloat16")
+def test_the_first_layers_stay_in_float32(tmp_path: Path) -> None:
+    graph = rounded(layered(*["full"] * (EXACT_LAYERS + 3)), tmp_path)
+    compiled = _core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
+    described = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
+    precisions = [str(of["runtimePrecision"].value) for of in described if of["layerType"].value == "Convolution"]
+    assert precisions == ["f32"] * EXACT_LAYERS + ["bf16"] * 3
+
+
+def test_numbers_are_rounded_to_the_nearest_that_bfloat16_has() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="comes with TensorFlow")
+    values = np.random.default_rng(2).normal(0, 1, 10_000).astype(np.float32)
+    values = np.concatenate([values, np.array([0, -0.0, 1, 1 + 2**-8, 1 + 3 * 2**-8, -6, 1e-30], np.float32)])
+    np.testing.assert_array_equal(to_bfloat16(values), values.astype(ml_dtypes.bfloat16).astype(np.float32))
