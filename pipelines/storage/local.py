@@ -22,6 +22,9 @@ Result = TypeVar("Result")
 SECONDS_BETWEEN_ATTEMPTS = (0.1, 0.5)
 """Short pauses: a disk that does not answer at once is more likely broken than busy."""
 
+_KEPT = 50
+"""Characters of a name, each of up to four bytes."""
+
 # Some file systems, e.g. on networks, cannot wait for the entries of a folder, and have no need to.
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EBADF)
 
@@ -33,7 +36,9 @@ def read(path: str, max_bytes: int | None = None) -> bytes:
 
 def write(path: str, data: bytes) -> None:
     """Write a whole file atomically."""
-    partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
+    folder, name = os.path.split(path)
+    # The name may be as long as a file system allows.
+    partial = os.path.join(folder, f"{name[:_KEPT]}.{uuid.uuid4().hex[:8]}.partial")
     try:
         with create(partial) as file:
             file.write(data)

@@ -302,6 +302,7 @@ def test_no_scene_and_no_other_file_is_replaced_by_a_raster(
         (["/a/x/1.tif", "/a/y/1.TIFF", "/a/2.jp2"], ["out/x/1.tif", "out/y/1.TIFF", "out/2.jp2.tif"]),
         (["gs://a/1.tif", "gs://b/1.tif"], ["out/a/1.tif", "out/b/1.tif"]),
         (["/a/../../1.tif", "/a/../../b/1.tif"], ["out/1.tif", "out/b/1.tif"]),
+        (["/a/r/1.tif+/a/g/2.tif", "/a/3.tif+4.tif"], ["out/r/1.tif+2.tif", "out/3.tif+4.tif"]),
     ],
 )
 def test_rasters_are_named_like_scenes_and_stay_in_their_folder(scenes: list[str], names: list[str]) -> None:

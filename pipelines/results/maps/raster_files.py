@@ -8,6 +8,7 @@ from itertools import takewhile
 
 from pipelines.errors import ScenetagsError
 from pipelines.results.maps.cog import SOFTWARE
+from pipelines.scenes.naming import split_files
 
 ENDINGS = (".tif", ".tiff")
 
@@ -50,11 +51,17 @@ def name_rasters(scenes: Sequence[str], target: str) -> list[str]:
 
 def _below(scenes: Sequence[str]) -> list[list[str]]:
     """Return the parts of the paths below the folder that all scenes are in, each different from the others."""
-    parts = [[part for part in scene.split("/") if part not in ("", ".", "..")] for scene in scenes]
+    parts = [[part for part in _place(scene).split("/") if part not in ("", ".", "..")] for scene in scenes]
     together = zip(*(path[:-1] for path in parts), strict=False)
     common = len(list(takewhile(lambda names: len(set(names)) == 1, together)))
     below = [path[common:] for path in parts]
     return [[*folders, name if name.lower().endswith(ENDINGS) else f"{name}.tif"] for *folders, name in below]
+
+
+def _place(scene: str) -> str:
+    """Return the path of a scene; of one whose files lie in several folders, a path next to the first."""
+    first, *others = split_files(scene)
+    return "+".join((first, *map(os.path.basename, others)))
 
 
 def _is_raster(path: str) -> bool:

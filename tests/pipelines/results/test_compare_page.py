@@ -24,6 +24,7 @@ def test_axe_finds_nothing_serious_in_a_comparison(axe: str, browser: Browser, t
         assert browser.run("document.documentElement.scrollWidth") <= width
         assert browser.serious(axe) == []
 
+    browser.resize(1280, 900)
     assert browser.problems == []
     shown = {url for url in browser.requests if not url.startswith("data:image/jpeg;base64,")}
     assert shown <= {"about:blank", page.as_uri()}

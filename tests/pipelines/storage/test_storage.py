@@ -18,6 +18,13 @@ from pipelines import storage
 from pipelines.storage.patience import patiently
 
 
+def test_a_name_may_be_as_long_as_names_can_be(tmp_path: Path) -> None:
+    for name in ("x" * 255, "é" * 127):
+        storage.write(f"{tmp_path}/{name}", b"new")
+        assert (tmp_path / name).read_bytes() == b"new"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     path = str(tmp_path / "x.json")
     storage.write(path, b"old")
