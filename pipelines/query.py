@@ -38,7 +38,7 @@ examples:
   scenetags query tagged/ "not mine" --like chips/mine_7.jpg --top 100 --copy_to overlooked/
 
 exit codes:
-  0  done, also if no image was found
+  0  done, even if no image was found
   1  some images could not be copied or linked; the first of them are named, and all others are there
   2  wrong usage, or no output that can be read
   130  interrupted by Ctrl-C; the same command resumes a copy
