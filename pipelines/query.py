@@ -1,4 +1,4 @@
-"""`scenetags query`: find images by their tags, and list, copy or hand them over."""
+"""`scenetags query`: find images by their tags, and list, copy or export them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipelines.results.selecting.selection import Selection
 
 _DESCRIPTION = """\
-Find the images whose tags fit an expression, and list, copy or hand them over.
+Find the images whose tags fit an expression, and list, copy or export them.
 
 An expression has labels of the model, and, or, not, and parentheses; without one, all images are found. Labels with
 spaces, or named like one of these words, stand in quotes. Images that failed have no tags, and are never found.
