@@ -63,7 +63,9 @@ def open_all(bundle: Bundle) -> Iterator[tuple[str, Engine]]:
     for name in ("litert", "openvino", "tensorflow"):
         yield f"{name}, float32", open_engine(bundle, name, threads=1)
     if bfloat16_units():
-        with patch.object(openvino_engine, "round_graph", lambda *arguments: arguments[2]):
+        with patch.object(
+            openvino_engine, "round_graph", lambda *arguments: (arguments[2], bundle.golden().probabilities)
+        ):
             yield "openvino, bfloat16 as it rounds by itself", open_engine(bundle, threads=1, precision="bfloat16")
         for layers in sorted({0, 5, 8, rounding.EXACT_LAYERS}):
             with patch.object(rounding, "EXACT_LAYERS", layers):

@@ -102,6 +102,15 @@ def test_bfloat16_that_is_far_from_the_golden_pairs_is_refused(bundle: Bundle, m
         open_engine(bundle, precision="bfloat16")
 
 
+@with_units
+def test_in_bfloat16_too_the_graph_must_reproduce_the_golden_pairs_in_float32(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "GOLDEN_TOLERANCE", 1e-12)
+    with pytest.raises(BundleError, match=r"probabilities of bundle [^ ]+: they differ by [^ ]+, more than 1e-12$"):
+        open_engine(bundle, precision="bfloat16")
+
+
 def test_an_int8_bundle_is_not_run_in_bfloat16(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Bundle, "is_int8", True)
     with pytest.raises(BundleError, match=r"computes in int8, not in bfloat16; omit --precision$"):
