@@ -90,6 +90,7 @@ image:
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.decoding
 	$(BIN)/python -m benchmarks.training_reader
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.buckets

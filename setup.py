@@ -4,6 +4,9 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+# Where it has no wheel, NumPy makes the same pixels, though slower.
+HAS_RESIZER = '(sys_platform != "linux" or platform_machine == "x86_64") and python_version < "3.15"'
+RESIZER = f"cykooz-resizer>=4.0.1,<5; {HAS_RESIZER}"
 TENSORFLOW = 'tensorflow>=2.20; python_version < "3.14"'
 
 setup(
@@ -22,6 +25,7 @@ setup(
         "ai-edge-litert>=2.1",
         "apache-beam>=2.77",
         "bracex>=2.5",
+        RESIZER,
         "flatbuffers>=25",
         "google-cloud-storage>=3.1",
         "numpy>=2",

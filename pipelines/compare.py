@@ -8,8 +8,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pipelines import storage
 from pipelines.commandline.files import check_named, write_named
-from pipelines.commandline.parser import Parser, between, print_error
+from pipelines.commandline.flags import add_anonymous
+from pipelines.commandline.parser import Parser, UsageError, between, print_error
 from pipelines.commandline.printing import log, show
 from pipelines.errors import ExitCode, ScenetagsError
 
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Compare two outputs: of two models, at two sets of thresholds, or of one archive at two times.
 
-Images are matched by their paths. Of those in both, it counts for each tag in how many images it was kept, gained or
-lost from A to B, and how far its probabilities moved.
+Images are matched by their paths. For each tag, it counts the images in both outputs that kept, gained or lost the tag
+from A to B, and says how far its probabilities moved.
 """
 
 _EPILOG = """\
@@ -48,15 +50,17 @@ _SHOWN = 5
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
     try:
-        return _compare(_parser().parse_args(sys.argv[1:] if argv is None else argv))
+        flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+        _check(flags)
+        return _compare(flags)
     except ScenetagsError as error:
         return print_error(_NAME, error)
 
 
 def _parser() -> Parser:
     parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
-    parser.add_argument("a", metavar="A", help="the --output of a run, local or in a bucket")
-    parser.add_argument("b", metavar="B", help="that of another one")
+    parser.add_argument("a", metavar="A", help="the --output of predict, local or in a bucket")
+    parser.add_argument("b", metavar="B", help="the output to compare it with")
     parser.add_argument(
         "--tag",
         action="append",
@@ -76,20 +80,39 @@ def _parser() -> Parser:
         metavar="SHARE",
         help="end with exit code 3 if a larger share of the tags differs, 0 to 1",
     )
+    parser.add_argument(
+        "--relative_to",
+        metavar="DIR",
+        help="folder below which the originals are now, if the rows of B have relative paths (default: as in its "
+        "newest run)",
+    )
+    add_anonymous(parser, "read public buckets without credentials")
     return parser
 
 
-def _compare(flags: argparse.Namespace) -> int:
+def _check(flags: argparse.Namespace) -> None:
     if flags.html:
         check_named("--html", flags.html, (".html", ".htm"))
+    elif flags.relative_to is not None:
+        raise UsageError("--relative_to has no meaning without --html")
     if flags.json not in (None, "-"):
         check_named("--json", flags.json, (".json",))
+
+
+def _compare(flags: argparse.Namespace) -> int:
+    storage.use(storage.Access(anonymous=flags.anonymous))
     # Imported here: DuckDB and Arrow would make `--help` slow.
     from pipelines.results.comparing.comparison import compare
     from pipelines.results.outputs import open_output
+    from pipelines.results.outside import check_outside
+    from pipelines.results.whereabouts import find_whereabouts
 
     outputs = [open_output(path) for path in (flags.a, flags.b)]
+    for output in outputs:
+        check_outside(output, "--html", flags.html)
+        check_outside(output, "--json", flags.json)
     footers = [output.footer() for output in outputs]
+    whereabouts = find_whereabouts(outputs[1], footers[1], flags.relative_to) if flags.html else None
     comparison = compare(outputs, footers, _tags(flags.tag, footers), _EXAMPLES if flags.html else 0)
     described = {"a": _of(outputs[0], footers[0]), "b": _of(outputs[1], footers[1]), **comparison.described()}
     text = json.dumps(described, indent=2)
@@ -99,10 +122,10 @@ def _compare(flags: argparse.Namespace) -> int:
         show(*text.split("\n"))
     elif flags.json:
         write_named("--json", flags.json, f"{text}\n")
-    if flags.html:
+    if whereabouts:
         from pipelines.results.comparing.page import make_page
 
-        write_named("--html", flags.html, make_page(outputs, footers, comparison))
+        write_named("--html", flags.html, make_page(outputs, footers, comparison, whereabouts))
     if flags.max_changed is not None and comparison.changed > flags.max_changed:
         log(
             f"{_NAME}: {comparison.changed:.2%} of the tags differ, more than --max_changed {flags.max_changed:g} "
@@ -145,7 +168,7 @@ def _report(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Co
         if labels:
             yield f"labels that only the model of {name} knows: {', '.join(labels)}"
     yield (
-        f"images: {images.both:,} in both ({images.replaced:,} of another version of the file), "
+        f"images: {images.both:,} in both ({images.replaced:,} with a changed file), "
         f"{images.only_a:,} only in A ({images.failed_in_b:,} failed in B), "
         f"{images.only_b:,} only in B ({images.failed_in_a:,} failed in A)"
     )
@@ -155,7 +178,7 @@ def _report(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Co
     )
     yield from _table(comparison)
     for change in comparison.largest[:_SHOWN]:
-        yield f"{change.a:.3f} > {change.b:.3f} {change.tag}: {change.path}"
+        yield f"{change.tag} {change.a:.3f} to {change.b:.3f}: {change.path}"
 
 
 def _table(comparison: Comparison) -> Iterator[str]:

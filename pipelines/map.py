@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipelines import storage
 from pipelines.commandline.files import check_named, open_named
+from pipelines.commandline.flags import add_anonymous
 from pipelines.commandline.parser import Parser, UsageError, between, print_error
 from pipelines.commandline.printing import show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
         _check(flags)
+        storage.use(storage.Access(anonymous=flags.anonymous))
         return _map(flags)
     except ScenetagsError as error:
         return print_error(_NAME, error)
@@ -90,7 +92,7 @@ def _parser() -> Parser:
         type=between(0, 1),
         default=0.0,
         metavar="P",
-        help="leave out windows in which no shown tag is as probable (default: none)",
+        help="leave out windows in which none of the tags is as probable (default: none)",
     )
     parser.add_argument(
         "--basemap",
@@ -98,6 +100,7 @@ def _parser() -> Parser:
         help="let the page load a map from here to draw the windows on, e.g. https://HOST/{z}/{x}/{y}.png; only then "
         "does it need a network, and the tile server sees which ones are viewed",
     )
+    add_anonymous(parser, "read public buckets without credentials")
     return parser
 
 
@@ -140,8 +143,11 @@ def _map(flags: argparse.Namespace) -> int:
     # Imported here: NumPy and Arrow would make `--help` slow.
     from pipelines.results.maps.footprints import choose_tags
     from pipelines.results.outputs import open_output
+    from pipelines.results.outside import check_outside
 
     output = open_output(flags.output)
+    for flag in ("html", "geojson", "cog"):
+        check_outside(output, f"--{flag}", getattr(flags, flag))
     footer = output.footer()
     tags = choose_tags(footer, flags.tag)
     stream = sys.stderr if flags.geojson == "-" else sys.stdout

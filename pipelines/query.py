@@ -14,12 +14,12 @@ from tqdm import tqdm
 from pipelines import storage
 from pipelines.commandline.files import open_bytes, open_named
 from pipelines.commandline.flags import add_anonymous
-from pipelines.commandline.parser import Parser, UsageError, print_error
+from pipelines.commandline.parser import Parser, UsageError, at_least, print_error
 from pipelines.commandline.printing import log, show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
 
 if TYPE_CHECKING:
-    from pipelines.results.selecting.copying import Outcome
+    from pipelines.results.selecting.copies import Outcome
     from pipelines.results.selecting.selection import Selection
 
 _DESCRIPTION = """\
@@ -48,6 +48,9 @@ _NAME = "scenetags query"
 _ROWS, _TAGS, _REASONS = 10, 20, 10
 """Shown at most."""
 _TOP = 50
+_OPENS = ("copy_to", "link_to", "fiftyone", "label_studio")
+_WRITES = ("csv", "parquet", *_OPENS)
+"""Flags that name what is written, and those for which the images must be found."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,21 +88,21 @@ def _parser() -> Parser:
     parser.add_argument(
         "--like",
         metavar="IMAGE",
-        help="of these, only the images that look most like this one of the output, the most alike first; needs "
-        "embeddings, see predict --embeddings",
+        help="of these, only the images that look most like this image of the output, the most similar first; "
+        "needs embeddings, see predict --embeddings",
     )
-    parser.add_argument("--top", type=int, metavar="N", help="how many of them (default 50)")
+    parser.add_argument("--top", type=at_least(1), metavar="N", help="how many of them (default 50)")
     group = parser.add_argument_group("what to do with the images (default: show counts and the first of them)")
     one = group.add_mutually_exclusive_group()
     one.add_argument("--csv", metavar="FILE", help="write their rows as CSV; - for standard output")
     one.add_argument("--parquet", metavar="FILE", help="write their rows as Parquet")
-    one.add_argument("--paths", action="store_true", help="print their paths, one a line")
+    one.add_argument("--paths", action="store_true", help="print their paths, one per line")
     one.add_argument(
         "--copy_to",
         metavar="DIR",
         help="copy them into a folder, local or in a bucket, with their sub-folders; members of archives become "
-        "files, and a scene is copied as a whole if any of its windows is found. What is there stays, so that the same "
-        "command resumes",
+        "files, and a scene is copied with all its files if any of its windows is found. What is there stays, so "
+        "that the same command resumes",
     )
     one.add_argument("--link_to", metavar="DIR", help="likewise, but make symbolic links; for local files")
     one.add_argument("--fiftyone", metavar="FILE.json", help="write labels for FiftyOne")
@@ -126,11 +129,11 @@ def _read_bound(text: str) -> tuple[str, float]:
 
 
 def _check(flags: argparse.Namespace) -> None:
-    for flag in ("csv", "parquet", "copy_to", "link_to", "fiftyone", "label_studio", "relative_to"):
+    for flag in (*_WRITES, "relative_to"):
         if getattr(flags, flag) == "":
             raise UsageError(f"--{flag} is empty", "give it a path")
-    if flags.top is not None and (flags.like is None or flags.top < 1):
-        raise UsageError(f"--top {flags.top} must be at least 1, and needs --like")
+    if flags.top is not None and flags.like is None:
+        raise UsageError(f"--top {flags.top} has no meaning without --like")
     if flags.csv == "-" and sys.stdout.isatty():
         raise UsageError("--csv - prints names as they are, and a terminal obeys them", "pipe it, or name a file")
     for flag, path in (("--fiftyone", flags.fiftyone), ("--label_studio", flags.label_studio)):
@@ -158,11 +161,18 @@ def _query(flags: argparse.Namespace) -> int:
     from pyarrow import ArrowException
 
     from pipelines.results.outputs import NoOutputError, open_output
+    from pipelines.results.outside import check_outside
+    from pipelines.results.whereabouts import require_folder
 
     least, most = ([Bound(*bound) for bound in bounds] for bounds in (flags.min, flags.max))
-    selection = select(open_output(flags.output), flags.expression, least, most, flags.relative_to)
+    output = open_output(flags.output)
+    for flag in _WRITES:
+        check_outside(output, f"--{flag}", getattr(flags, flag))
+    selection = select(output, flags.expression, least, most, flags.relative_to)
     if flags.like is not None:
         selection = most_like(selection, flags.like, flags.top or _TOP)
+    if flags.paths or any(getattr(flags, flag) is not None for flag in _OPENS):
+        require_folder(output, selection.whereabouts)
     if flags.sql:
         show(*selection.statement().split("\n"))
     elif flags.paths:
@@ -220,7 +230,8 @@ def _print_paths(selection: Selection) -> None:
 
 
 def _copy(selection: Selection, flags: argparse.Namespace) -> int:
-    from pipelines.results.selecting.copying import copy, find_copies, link
+    from pipelines.results.selecting.copies import find_copies
+    from pipelines.results.selecting.copying import copy, link
 
     folder = flags.link_to if flags.copy_to is None else flags.copy_to
     target = storage.normalize(folder)
@@ -228,7 +239,7 @@ def _copy(selection: Selection, flags: argparse.Namespace) -> int:
     outcomes = link(copies, target) if flags.copy_to is None else copy(copies, target)
     done: Counter[bool] = Counter()
     failed: list[Outcome] = []
-    for outcome in tqdm(outcomes, total=len(copies.named), unit=" files", disable=None, leave=False):
+    for outcome in tqdm(outcomes, total=len(copies.named) + len(copies.lost), unit=" files", disable=None, leave=False):
         if outcome.reason:
             failed.append(outcome)
         else:
@@ -236,11 +247,14 @@ def _copy(selection: Selection, flags: argparse.Namespace) -> int:
     made = "linked" if flags.copy_to is None else "copied"
     show(f"{folder}: {done[True]:,} {made}, {done[False]:,} already there, {len(failed):,} failed")
     if copies.rows != len(copies.named):
-        show(f"  {copies.rows:,} images were found, in {len(copies.named):,} files: windows are parts of their scene")
+        files = f"{len(copies.named):,} file" + "s" * (len(copies.named) != 1)
+        show(f"  {copies.rows:,} images were found, in {files}: windows are parts of their scene")
     for outcome in failed[:_REASONS]:
         log(f"{_NAME}: {outcome.source}: {outcome.reason}")
     if len(failed) > _REASONS:
         log(f"{_NAME}: and {len(failed) - _REASONS:,} more")
+    if failed and not done and selection.whereabouts.relative:
+        log(f"{_NAME}: if the images are not below {selection.whereabouts.folder} any more, give --relative_to")
     return ExitCode.STOPPED if failed else ExitCode.DONE
 
 

@@ -67,10 +67,13 @@ class Item(NamedTuple):
     Attributes:
       id: of the item.
       taken: when the scene was taken, UTC in ISO 8601; empty if the item does not say it.
+      offset: by which the values of Sentinel-2 are higher than reflectance times 10,000; None if the item does not say
+        it, or cannot be trusted in it.
     """
 
     id: str
     taken: str
+    offset: int | None = None
 
 
 class File(NamedTuple):
@@ -126,6 +129,13 @@ class ImageRef(NamedTuple):
     item: Item | None = None
     stack: Stack | None = None
     kept: tuple[str | None, ...] = ()
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """What its path consists of: itself, or paths of the several files that it is named after."""
+        if self.stack is None or self.stack.document:
+            return (self.path,)
+        return tuple(file.path for file in self.stack.bands)
 
 
 class KeptColumn(NamedTuple):

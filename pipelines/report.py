@@ -14,7 +14,7 @@ from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
 
 _DESCRIPTION = """\
-Write a page about an output: what was tagged and what failed, how often and how surely, with thumbnails.
+Write a page about an output: what was tagged and what failed, how often, with what probability, with thumbnails.
 
 The page shows the probabilities of each tag over all rows, with a slider for its threshold, and a sample of the images:
 for each tag the surest, the least sure, and those just over and just under the threshold. It is one file that needs no
@@ -58,7 +58,7 @@ def _parser() -> Parser:
         help=f"images to show (default {_IMAGES}); their originals are read for thumbnails. 0 reads none",
     )
     parser.add_argument(
-        "--seed", type=at_least(0), default=0, metavar="N", help="choose other images by chance (default 0)"
+        "--seed", type=at_least(0), default=0, metavar="N", help="draw other images at random (default 0)"
     )
     parser.add_argument(
         "--labels",
@@ -77,11 +77,14 @@ def _parser() -> Parser:
 def _report(flags: argparse.Namespace) -> None:
     # Imported here: NumPy, Pillow and Arrow would make `--help` slow.
     from pipelines.results.outputs import open_output
+    from pipelines.results.outside import check_outside
     from pipelines.results.report.page import describe, make_page
     from pipelines.results.report.survey import look_over
 
     storage.use(storage.Access(anonymous=flags.anonymous))
-    survey = look_over(open_output(flags.output), flags.seed, flags.images, flags.labels, flags.relative_to)
+    output = open_output(flags.output)
+    check_outside(output, "--html", flags.html)
+    survey = look_over(output, flags.seed, flags.images, flags.labels, flags.relative_to)
     page = make_page(survey, flags.seed)
     write_named("--html", flags.html, page)
     show(f"{flags.html}: {len(page) / 1e6:.1f} MB", *(f"  {line}" for line in describe(survey)))

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from pipelines.output.retagging import Changes, Retagging
 
 _DESCRIPTION = """\
-Choose the tags of an output anew from its probabilities, with other thresholds or rules, without running the model.
+Give the images of an output new tags by other thresholds or rules, from the stored probabilities, without the model.
 
-Only the column `tags` and the footers of predictions/ change. All files are rewritten before the first one is replaced,
-and what a killed command has begun to replace, the same command completes. The next `predict` into the output tags new
+Only the column `tags` and the footers of predictions/ change. All files are rewritten before the first one is replaced;
+if the command is killed while it replaces them, run it again to finish. The next `predict` into the output tags new
 images with the same thresholds and rules.
 """
 
@@ -36,10 +36,10 @@ examples:
     scenetags retag tagged/ --thresholds thresholds.json      {"clear": 0.3, "cloudy": 0.55, ...}
     scenetags retag tagged/ --from bundle/
 
-  At most one tag for the weather, and none besides `cloudy`; first only count what would change:
+  At most one tag for the weather, and `cloudy` alone; first, only count what would change:
     scenetags retag tagged/ --exclusive clear,partly_cloudy,cloudy,haze --alone cloudy --dry_run
 
-Thresholds and rules are those of this command alone: rules that it does not name end. Without --thresholds and --from,
+The command states all that holds afterwards: rules that it does not name are dropped. Without --thresholds and --from,
 the output keeps its thresholds.
 
 exit codes:
@@ -69,8 +69,8 @@ def _parser() -> Parser:
     source.add_argument(
         "--thresholds",
         metavar="FILE|VALUE",
-        help="least probability of a tag, 0 to 1: a number for all labels, or a JSON file with one for each; the "
-        "manifest of a bundle or of a run will do. A file whose name is a number: ./0.5",
+        help="minimum probability for a tag, 0 to 1: a number for all labels, or a JSON file with one for each; the "
+        "manifest of a bundle or of a run is accepted, too. For a file whose name is a number, write ./0.5",
     )
     source.add_argument("--from", dest="bundle", metavar="BUNDLE", help="take the thresholds of a bundle")
     parser.add_argument(
@@ -79,15 +79,15 @@ def _parser() -> Parser:
         default=[],
         type=_read_group,
         metavar="LABEL,LABEL,...",
-        help="of these labels, an image bears only the most probable one that reaches its threshold; quote a label "
-        "that has a comma, as in a CSV file; repeatable",
+        help="of these labels, an image gets only the most probable one that reaches its threshold; quote a label "
+        "that contains a comma, as in a CSV file; can be repeated",
     )
     parser.add_argument(
         "--alone",
         action="append",
         default=[],
         metavar="LABEL",
-        help="an image with this tag bears no other one; applied after --exclusive; repeatable",
+        help="an image with this tag gets no other one; applied after --exclusive; can be repeated",
     )
     add_switch(parser, "--dry_run", "count what would change, and write nothing")
     return parser
@@ -121,6 +121,7 @@ def _retag(flags: argparse.Namespace) -> int:
     run = Retagging(
         *(new_run_name(), output.path, footer.bundle, footer.labels, _thresholds(flags, footer)),
         rules=_checked(rules, footer),
+        keeps=flags.thresholds is None and flags.bundle is None,
         options={
             "thresholds": flags.thresholds and url_without_secrets(flags.thresholds),
             "from": flags.bundle and url_without_secrets(flags.bundle),
@@ -182,12 +183,12 @@ def _report(run: Retagging, before: Footer, changes: Changes, rehearsed: bool) -
     if before.rules != run.rules:
         yield f"rules: {run.rules or 'none'} (before: {before.rules or 'none'})"
     width = max(map(len, (*run.labels, "tag")))
-    yield f"{'tag':{width}}  {'threshold':>15}  {'before':>11}  {'gained':>11}  {'lost':>11}  {'after':>11}"
+    yield f"{'tag':{width}}  {'threshold':>16}  {'before':>11}  {'gained':>11}  {'lost':>11}  {'after':>11}"
     counts = zip(changes.before, changes.gained, changes.lost, changes.after, strict=True)
     thresholds = zip(before.thresholds, run.thresholds, strict=True)
     for label, (old, new), numbers in zip(run.labels, thresholds, counts, strict=True):
-        threshold = f"{old:.4g}" + f" > {new:.4g}" * (old != new)
-        yield f"{label:{width}}  {threshold:>15}  " + "  ".join(f"{number:>11,}" for number in numbers)
+        threshold = f"{old:.4g}" + f" to {new:.4g}" * (old != new)
+        yield f"{label:{width}}  {threshold:>16}  " + "  ".join(f"{number:>11,}" for number in numbers)
     if rehearsed:
         yield "dry run: nothing was written"
 

@@ -18,7 +18,7 @@ Describe the scenes of an output as a STAC collection, for those who keep a cata
 
 Each scene becomes an item with its footprint and time, the tags of its windows, the model that found them (extension
 mlm), the columns of the rows (extension table), and links to the Parquet files that hold them. Documents of an earlier
-call are replaced; no row is.
+call are replaced; the output itself does not change.
 """
 
 _EPILOG = """\
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--datetime",
         metavar="TIME",
-        help="when the scenes were taken that do not say it, e.g. 2026-03-01T10:30:00Z: STAC requires a time",
+        help="time of scenes that do not say when they were taken, e.g. 2026-03-01T10:30:00Z: STAC requires a time",
     )
     try:
         flags = parser.parse_args(sys.argv[1:] if argv is None else argv)
@@ -78,8 +78,10 @@ def _describe(path: str, folder: str, taken: str) -> None:
     from pipelines.results.cataloguing.scene_extents import read_extents
     from pipelines.results.cataloguing.stac_items import Document, describe_output
     from pipelines.results.outputs import open_output
+    from pipelines.results.outside import check_outside
 
     output = open_output(path)
+    check_outside(output, "--to", folder)
     footer, extents = output.footer(), read_extents(output)
     timeless = [extent for extent in extents if not extent.taken]
     if timeless and not taken:
@@ -102,7 +104,7 @@ def _describe(path: str, folder: str, taken: str) -> None:
         raise UsageError(f"--to {folder} cannot be written: {error.strerror or error}") from error
     nowhere = sum(not len(extent.hull) for extent in extents)
     show(
-        f"{collection.path}: {len(items):,} scenes",
+        f"{collection.path}: {len(items):,} scene{'s' * (len(items) != 1)}",
         *([f"  without a place: {nowhere:,}"] if nowhere else []),
         *([f"  without a time of their own: {len(timeless):,}"] if timeless else []),
     )

@@ -56,7 +56,7 @@ class Browser:
         """Open a page from the disk, and wait until it shows its figures."""
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=f"{page.as_uri()}{fragment}")
-        self.wait('document.querySelector("#found:not(:empty), #count:not(:empty)")')
+        self.wait('document.querySelector("#found:not(:empty), #count:not(:empty), body:not(:has(script)) dd")')
         self.settle()
 
     def run(self, expression: str) -> Any:

@@ -12,6 +12,7 @@ GROUPS = {
     "tests/model/test_evaluate.py": "evaluation",
     "tests/model/test_train.py": "training",
     "tests/model/training/test_fitting.py": "fitting",
+    "tests/pipelines/results/test_compare_page.py": "browser",
     "tests/pipelines/results/test_map_page.py": "browser",
     "tests/pipelines/results/test_report_page.py": "browser",
     "tests/pipelines/runners/test_workers.py": "workers",

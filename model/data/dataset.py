@@ -26,7 +26,7 @@ from pipelines.errors import ScenetagsError
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.supervision.machine import available_cores
 
-RESIZE_FILTER = "bilinear"
+RESIZE_FILTER = "bilinear16"
 
 _PIXELS = "pixels.npy"
 _OUTCOME = "decoded.json"

@@ -270,6 +270,7 @@ def _identity(settings: Settings, matched: labels.LabelledImages, precision: net
         "weights": str(weights),
         "images": dataset.fingerprint(matched.paths),
         "labels": tags,
+        "resize_filter": dataset.RESIZE_FILTER,
         # The optimizer's state differs between precisions, so epochs on a GPU cannot be resumed on a CPU.
         "precision": precision,
         "version": importlib.metadata.version("scenetags"),

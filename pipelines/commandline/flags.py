@@ -167,8 +167,8 @@ def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) ->
         "--relative_to",
         action=Once,
         metavar="DIR",
-        help="write and compare paths below this folder, without its own: an archive that is mounted under another "
-        "name, or moved, is then not tagged again",
+        help="store paths relative to this folder, and know images by these: an archive that has moved, or is mounted "
+        "under another name, is then not tagged again",
     )
     add_switch(
         group,
@@ -187,8 +187,8 @@ def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) ->
     add_switch(
         group,
         "--embeddings",
-        help="write a column more: the features under the model's head, which are close to one another for images that "
-        "look alike",
+        help="add a column `embedding`: the features under the model's head, which are close to one another for images "
+        "that look alike",
     )
 
 

@@ -49,9 +49,8 @@ def add_inputs(group: argparse._ArgumentGroup) -> None:
         "--keep_columns",
         action=Once,
         metavar="NAMES",
-        help="columns of the list that go into the rows of its images, with commas between them, or all; their types "
-        "are those of the values, or are given as NAME:TYPE, with string, int64, float64, bool, date, timestamp or "
-        "local_timestamp",
+        help="columns of the list to copy into the rows of its images, separated by commas, or all; types follow from "
+        "the values, or are given as NAME:TYPE, of string, int64, float64, bool, date, timestamp and local_timestamp",
     )
     add_switch(
         group,

@@ -21,6 +21,7 @@ from pipelines.images.layout import DamagedImageError, ImageError, ImageTooLarge
 from pipelines.images.limits import HEAD, MAX_PIXELS, SMALL_FILE
 from pipelines.images.loading import load_whole, open_image
 from pipelines.images.rendering import NO_RENDERING, Rendering
+from pipelines.images.resizing import to_square
 from pipelines.images.tiff.layout import read_values
 from pipelines.images.tiff.rasters import Raster
 from pipelines.images.tiff.rendering import Values
@@ -158,8 +159,8 @@ def decode_resized(data: bytes, settings: DecodeSettings) -> Resized:
       ImageError: as `decode` does.
     """
     image, source, repairs, _ = _load(data, settings.max_pixels, settings.rendering)
-    square = _to_square(image, settings.image_size, settings.resize_filter)
-    return Resized(image.width, image.height, source, repairs, np.asarray(square))
+    pixels = to_square(image, settings.image_size, settings.resize_filter)
+    return Resized(image.width, image.height, source, repairs, pixels)
 
 
 def resize(pixels: Pixels, size: int, resize_filter: str = "bilinear") -> Pixels:
@@ -175,7 +176,7 @@ def resize(pixels: Pixels, size: int, resize_filter: str = "bilinear") -> Pixels
     """
     if pixels.shape[:2] == (size, size):
         return pixels
-    return np.asarray(_to_square(Image.fromarray(pixels), size, resize_filter))
+    return to_square(Image.fromarray(pixels), size, resize_filter)
 
 
 def ignore_metadata_warnings() -> None:
@@ -255,9 +256,3 @@ def _load_picture(data: bytes, layout: Layout, max_pixels: int) -> tuple[Image.I
     frames = layout.frames or (2 if getattr(image, "is_animated", False) else 1)
     load_whole(image, pixels, layout)
     return image, frames
-
-
-def _to_square(image: Image.Image, size: int, resize_filter: str) -> Image.Image:
-    if image.size == (size, size):
-        return image
-    return image.resize((size, size), Image.Resampling[resize_filter.upper()])

@@ -16,8 +16,8 @@ HEAD = 1 << 16
 A_DAY = 86_400.0
 """Seconds; in effect no limit of the time to decode an image."""
 
-RESIZE_FILTERS = ("box", "bilinear", "hamming", "bicubic", "lanczos")
-"""Filters for resizing; all of them average over the area that a pixel covers."""
+RESIZE_FILTERS = ("bilinear16", "box", "bilinear", "hamming", "bicubic", "lanczos")
+"""Filters for resizing; all of them average over the area that a pixel covers. But for the first, they are Pillow's."""
 
 
 @dataclass(frozen=True)

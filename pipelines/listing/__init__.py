@@ -21,7 +21,7 @@ from pipelines.listing.lookup import EmptyInputError, InputError, check_encoding
 from pipelines.listing.members import list_members
 from pipelines.listing.names import MAGIC, hint_at_brackets, keep_commonest, spread_braces
 from pipelines.listing.side_by_side import side_by_side
-from pipelines.listing.stac import STAC_ENDINGS, list_assets
+from pipelines.listing.stac import STAC_ENDINGS, list_assets, list_matching
 from pipelines.listing.stacks import is_virtual
 from pipelines.records import ImageRef, KeptColumn, Listed
 from pipelines.scenes.documents import NO_DOCUMENTS, Documents
@@ -110,9 +110,7 @@ def expand(
     """
     found = False
     try:
-        is_stac = documents.assets and pattern.lower().endswith(STAC_ENDINGS)
-        assets = list_assets(pattern, documents.assets) if is_stac else None
-        for listed in assets or _expand(pattern, passed_over, documents):
+        for listed in _expand_documents(pattern, passed_over, documents):
             found = True
             yield listed
     except storage.UnsupportedStorageError as error:
@@ -237,6 +235,15 @@ def _refuse_document(path: str, documents: Documents) -> None:
         raise InputError(
             f"{path} is a virtual raster, which names other files", "if you trust it, add --tile and --allow_vrt"
         )
+
+
+def _expand_documents(pattern: str, passed_over: Counter[str] | None, documents: Documents) -> Iterator[Listed]:
+    """List what one input names, or what the STAC documents name which it is or matches."""
+    if not documents.assets or not pattern.lower().endswith(STAC_ENDINGS):
+        return _expand(pattern, passed_over, documents)
+    if MAGIC.search(pattern) and not _exists(pattern):
+        return list_matching(_expand(pattern, passed_over, documents), documents.assets)
+    return list_assets(pattern, documents.assets)
 
 
 def _expand(pattern: str, passed_over: Counter[str] | None, documents: Documents) -> Iterator[Listed]:

@@ -16,8 +16,8 @@ from pipelines.listing.names import (
     MAGIC,
     compile_pattern,
     count,
+    is_chosen,
     is_image,
-    is_written,
 )
 from pipelines.records import Failure, Listed, UnlistedFolderError, not_listed
 from pipelines.storage import Entry
@@ -81,7 +81,7 @@ def _below(pattern: str, passed_over: Counter[str] | None, *, literal: bool) -> 
             count(passed_over, f"{of_system}/")
             continue
         name = entry.path[len(found) + 1 :]
-        if is_image(name, passed_over) if name else not is_written(posixpath.basename(found)):
+        if is_image(name, passed_over) if name else is_chosen(posixpath.basename(found), passed_over):
             yield refer_entry(entry)
 
 

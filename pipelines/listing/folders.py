@@ -20,8 +20,8 @@ from pipelines.listing.names import (
     Steps,
     count,
     hint_at_brackets,
+    is_chosen,
     is_image,
-    is_written,
 )
 from pipelines.records import Failure, Listed, UnlistedFolderError, not_listed
 from pipelines.supervision import interruption
@@ -186,8 +186,8 @@ class _Search:
         self, at: frozenset[int], reached: set[int], name: str, passed_over: Counter[str] | None = None
     ) -> bool:
         """Return whether a file is listed that has reached these places in a folder at those."""
-        if self._steps.end in reached and not self._steps.only_folders and not is_written(name):
-            return True
+        if self._steps.end in reached and not self._steps.only_folders:
+            return is_chosen(name, passed_over)
         return self._steps.end in at and is_image(name, passed_over)
 
 

@@ -28,6 +28,10 @@ BUNDLE_FILES = ("bundle.json", "golden.npz")
 """By which a bundle is recognized; in alphabetical order, they come before its pictures."""
 BUNDLE_PICTURES = frozenset(("precision_recall.png", "training.png"))
 
+MASKS = "usable data masks"
+"""Under which Planet's masks are counted, which lie next to scenes as TIFFs and are no pictures."""
+_MASK = re.compile(r"_(?:udm2|DN_udm)(?:_[a-z_]+)?\.tiff?$", re.IGNORECASE)
+
 _WRITTEN = re.compile(
     # The tables and the manifest of a run, by its name, and the lock.
     r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{4}(-[0-9a-f]{12})?\.(parquet|json)|no_rows\.parquet|_lock"
@@ -42,7 +46,7 @@ def is_image(name: str, passed_over: Counter[str] | None = None) -> bool:
     Args:
       name: of the file, relative to the folder or archive.
       passed_over: receives the number of files that are not listed: not named like images, by the ending of the name;
-        hidden; in a folder of the system, by its name. What runs and training write is not counted. See
+        hidden; in a folder of the system, by its name; masks. What runs and training write is not counted. See
         `keep_commonest` for files with ever different endings.
     """
     if name.endswith("/") or not name:
@@ -50,10 +54,27 @@ def is_image(name: str, passed_over: Counter[str] | None = None) -> bool:
         return False
     reason = hides(name) if "/" not in name else next(filter(None, map(hides, name.split("/"))), None)
     if reason is None and name.lower().endswith(ENDINGS):
-        return True
+        return _is_no_mask(name, passed_over)
     if reason is None and is_written(posixpath.basename(name)):
         return False
     count(passed_over, reason or _ending(name))
+    return False
+
+
+def is_chosen(name: str, passed_over: Counter[str] | None = None) -> bool:
+    """Return whether a file is listed that a pattern matches, whatever its ending.
+
+    Args:
+      name: of the file.
+      passed_over: as of `is_image`.
+    """
+    return not is_written(name) and _is_no_mask(name, passed_over)
+
+
+def _is_no_mask(name: str, passed_over: Counter[str] | None) -> bool:
+    if _MASK.search(name) is None:
+        return True
+    count(passed_over, MASKS)
     return False
 
 

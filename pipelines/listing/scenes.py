@@ -76,9 +76,12 @@ class Cutter:
 
         That is the windows of a scene, part by part; the failure of one that cannot be cut; or the item itself.
         """
-        if isinstance(item, ImageRef) and split_window(item.path):
-            # Its row would be taken for that of a window.
-            item = failed(item, "list", ValueError.__name__, "the name is that of a window of a scene; rename the file")
+        if split_window(item.path):
+            if isinstance(item, ImageRef):
+                reason = "the name is that of a window of a scene; rename the file"
+                item = failed(item, "list", ValueError.__name__, reason)
+            # In a spelling that no window has: the scene may be listed, too.
+            item = item._replace(path=storage.marked(item.path, 1))
         opening = None
         if isinstance(item, ImageRef) and item.place is None and _is_candidate(item):
             opening = self._executor.submit(_open, item, self._settings)
@@ -149,13 +152,21 @@ def _open(ref: ImageRef, settings: CutSettings) -> _Opened | Failure | None:
         if isinstance(error, storage.TransientError):
             # A run that was asked to stop does not retry: that is no failure of the scene.
             interruption.check()
+        if settings.grid.clear or (ref.stack is None and is_virtual(ref.path)):
+            ref = _of_unknown_version(ref)
         return failed(ref, "read", type(error).__name__, storage.reason_of(error))
+
+
+def _of_unknown_version(ref: ImageRef) -> ImageRef:
+    """Leave it open which version of a scene this is, since not all of its files were read: earlier rows stay."""
+    return ref._replace(fingerprint="")
 
 
 def _look_into(ref: ImageRef, settings: CutSettings) -> Listed:
     """Look up the files that a virtual raster names."""
     if settings.trusted is None:
-        raise UnsupportedImageError("virtual raster, which names other files", "if you trust it, add --allow_vrt")
+        refusal = UnsupportedImageError("virtual raster, which names other files", "if you trust it, add --allow_vrt")
+        return failed(_of_unknown_version(ref), "decode", type(refusal).__name__, str(refusal))
     listed = refer_virtual(ref, settings.rendering, settings.trusted)
     if isinstance(listed, Failure):
         # As above.

@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, NamedTuple
 
 from pipelines import storage
@@ -14,9 +14,10 @@ from pipelines.credentials import url_without_secrets
 from pipelines.errors import ScenetagsError
 from pipelines.listing.lookup import InputError, refer
 from pipelines.listing.references import has_root, resolve
+from pipelines.listing.stac_items import Asset, read_item
 from pipelines.listing.stacks import refer_stack
 from pipelines.listing.threads import UnawaitedPool
-from pipelines.records import Failure, ImageRef, Item, Listed, UnlistedFolderError, digest_path, not_listed
+from pipelines.records import Failure, ImageRef, Listed, UnlistedFolderError, digest_path, not_listed
 from pipelines.supervision import interruption
 
 STAC_ENDINGS = (".json", ".geojson")
@@ -27,29 +28,28 @@ _MOST_BYTES_AHEAD = 32_000_000
 """Of a document that another one links to: as many as are read ahead are held at a time."""
 
 _READ_AHEAD = 16
+_MATCHED_AT_ONCE = 1000
 _LOOK_UPS = 32
-_LONGEST_ID = 1000
 _DEEPEST = 32
-_SHOWN_KEYS = 10
-
-
-class Asset(NamedTuple):
-    """Files of one scene that an item names.
-
-    Attributes:
-      item: what it says of the scene.
-      paths: of the files, not looked up: one, or one for each of red, green and blue.
-    """
-
-    item: Item
-    paths: tuple[str, ...]
 
 
 def list_assets(path: str, keys: Sequence[str]) -> Iterator[Listed]:
-    """List the scenes that a STAC document names, looked up a few ahead; see `read_stac`."""
+    """List the scenes that a STAC document names; see `read_stac`."""
+    return _look_up_ahead(read_stac(path, keys))
+
+
+def list_matching(matched: Iterator[Listed], keys: Sequence[str]) -> Iterator[Listed]:
+    """List the scenes that STAC documents name which a pattern matches; see `read_stac`.
+
+    One that cannot be read, or is none of STAC's, is a failure.
+    """
+    return _look_up_ahead(_read_matching(matched, keys))
+
+
+def _look_up_ahead(assets: Iterator[Asset | Failure]) -> Iterator[Listed]:
     with UnawaitedPool(_LOOK_UPS, "assets") as pool:
         ahead: deque[Failure | Future[Listed]] = deque()
-        for asset in read_stac(path, keys):
+        for asset in assets:
             ahead.append(asset if isinstance(asset, Failure) else pool.submit(_look_up, asset))
             if len(ahead) > _LOOK_UPS:
                 yield _result(ahead.popleft())
@@ -101,9 +101,27 @@ def read_stac(path: str, keys: Sequence[str]) -> Iterator[Asset | Failure]:
         raise InputError(
             f"{path}: {_reason(error)}", "name an item, an item collection or a catalogue of STAC"
         ) from error
-    seen = {digest_path(path)}
     waiting: deque[_Document] = deque()
     yield from _read_document(first, _Document(path, 0), keys, waiting)
+    yield from _read_waiting(waiting, {digest_path(path)}, keys)
+
+
+def _read_matching(matched: Iterator[Listed], keys: Sequence[str]) -> Iterator[Asset | Failure]:
+    seen = set[bytes]()
+    while some := list(islice(matched, _MATCHED_AT_ONCE)):
+        yield from (item for item in some if isinstance(item, Failure))
+        waiting = deque(_Document(item.path, 0) for item in some if isinstance(item, ImageRef))
+        yield from _read_waiting(waiting, seen, keys)
+
+
+def _read_waiting(waiting: deque[_Document], seen: set[bytes], keys: Sequence[str]) -> Iterator[Asset | Failure]:
+    """Read documents a few ahead, and those that they name.
+
+    Args:
+      waiting: documents; emptied.
+      seen: digests of the paths of those that have been read; receives these.
+      keys: as of `read_stac`.
+    """
     if not waiting:
         return
     with UnawaitedPool(_READ_AHEAD, "stac") as pool:
@@ -149,7 +167,7 @@ def _read_document(
 def _read_item(
     parsed: dict[str, Any], document: _Document, keys: Sequence[str], waiting: deque[_Document]
 ) -> Iterator[Asset | Failure]:
-    yield _asset(parsed, keys, document.path, document.path)
+    yield read_item(parsed, keys, document.path, document.path)
 
 
 def _read_items(
@@ -163,7 +181,7 @@ def _read_items(
         item = feature if isinstance(feature, dict) else {}
         base = next(_hrefs(item, ("self",)), "")
         # Each has a name of its own: whatever cannot be listed becomes a row.
-        yield _asset(item, keys, base if has_root(base) else document.path, f"{document.path}#{number}")
+        yield read_item(item, keys, base if has_root(base) else document.path, f"{document.path}#{number}")
     yield from _follow(parsed, document, ("next",), waiting)
 
 
@@ -200,66 +218,6 @@ def _follow(
     waiting.extendleft(reversed(following))
 
 
-def _asset(item: dict[str, Any], keys: Sequence[str], base: str, name: str) -> Asset | Failure:
-    """Return the assets of an item; a failure if it lacks one.
-
-    Args:
-      item: as it was parsed.
-      keys: of the assets.
-      base: path at which relative names start.
-      name: of the item if it is a failure.
-    """
-    identity, assets = item.get("id"), item.get("assets")
-    if item.get("type") != "Feature" or not isinstance(identity, str) or not isinstance(assets, dict):
-        return not_listed(name, ValueError("not a STAC item with an id and assets"))
-    if not 0 < len(identity) <= _LONGEST_ID or not _is_text(identity):
-        return not_listed(
-            name, ValueError(f"its id is empty, longer than {_LONGEST_ID:,} characters, or not valid Unicode")
-        )
-    try:
-        return Asset(Item(identity, _taken(item)), tuple(_find(assets, key, base) for key in keys))
-    except ValueError as error:
-        return not_listed(name, ValueError(f"item {identity} {error}"))
-
-
-def _find(assets: dict[str, Any], key: str, base: str) -> str:
-    """Return the path of an asset.
-
-    Raises:
-      ValueError: it is missing, or nowhere where it could be read.
-    """
-    if not isinstance(assets.get(key), dict):
-        shown = [name[:_LONGEST_ID] for name in sorted(assets)[:_SHOWN_KEYS]]
-        others = ", ".join(shown) + ", ..." * (len(assets) > _SHOWN_KEYS)
-        raise ValueError(f"has no asset {key}; its assets are: {others or 'none'}")
-    reason = "has no address"
-    for href in _addresses(assets[key]):
-        try:
-            return resolve(href, base)
-        except ScenetagsError as error:
-            reason = f"cannot be read: {error.message}"
-    raise ValueError(f"has an asset {key} that {reason}")
-
-
-def _is_text(text: str) -> bool:
-    """Return whether a text can be written; JSON can spell halves of characters."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _addresses(asset: dict[str, Any]) -> Iterator[str]:
-    """Yield the address of an asset, and those of the extension `alternate`, which may name buckets."""
-    alternates = asset.get("alternate")
-    others = list(alternates.values()) if isinstance(alternates, dict) else []
-    for place in (asset, *others):
-        href = place.get("href") if isinstance(place, dict) else None
-        if isinstance(href, str) and href:
-            yield href
-
-
 def _hrefs(parsed: dict[str, Any], relations: tuple[str, ...]) -> Iterator[str]:
     links = parsed.get("links")
     for link in links if isinstance(links, list) else []:
@@ -270,19 +228,6 @@ def _hrefs(parsed: dict[str, Any], relations: tuple[str, ...]) -> Iterator[str]:
             and href
         ):
             yield href
-
-
-def _taken(item: dict[str, Any]) -> str:
-    """Return when an item was taken; of a range, when it begins. Empty if the item does not say it."""
-    properties = item.get("properties")
-    times = properties if isinstance(properties, dict) else {}
-    text = times.get("datetime") or times.get("start_datetime")
-    try:
-        instant = datetime.fromisoformat(text) if isinstance(text, str) else None
-        # By RFC 3339 a time has its zone.
-        return instant.astimezone(UTC).isoformat().replace("+00:00", "Z") if instant and instant.tzinfo else ""
-    except (ValueError, OverflowError):
-        return ""
 
 
 def _hidden(path: str, reason: str) -> Failure:

@@ -77,6 +77,22 @@ def refer_scene(name: str, rendering: Rendering) -> Listed:
     return refer_stack([storage.normalize(path) for path in files]) if len(files) > 1 else listed
 
 
+def find_files(scene: ImageRef) -> list[File] | Failure:
+    """Look up all files of a scene that has several: also those that a virtual raster names and does not show.
+
+    Raises:
+      ImageError, OSError: as of a virtual raster.
+    """
+    assert scene.stack
+    bands, document = scene.stack
+    if document is None:
+        return list(bands)
+    virtual = read_virtual(document)
+    named = [_find(virtual.band(number), document.path, ()) for number in range(len(virtual.bands))]
+    others = _look_up(scene.path, set(named) - {file.path for file in bands})
+    return others if isinstance(others, Failure) else [document, *bands, *others]
+
+
 def refer_place(name: str, rendering: Rendering) -> Listed:
     """Look up a file that lies where a scene lies: itself, or the first of several; see `refer_scene`."""
     listed = refer_scene(name, rendering)

@@ -171,12 +171,15 @@ def _check_joins(run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str
         raise OutputError(f"{holds} rows made {theirs}, not {ours}", remedy)
     if footer.relative != bool(run.relative_to):
         theirs, ours = ("relative" if relative else "absolute" for relative in (footer.relative, bool(run.relative_to)))
-        raise OutputError(f"{holds} rows with {theirs} paths, and those of this run are {ours}", remedy)
+        flag = f"{'give' if footer.relative else 'omit'} --relative_to"
+        raise OutputError(f"{holds} rows with {theirs} paths, and those of this run are {ours}", f"{flag}, {remedy}")
     if footer.embedding_size != run.embedding_size:
         theirs, ours = ("with" if size else "without" for size in (footer.embedding_size, run.embedding_size))
-        raise OutputError(f"{holds} rows {theirs} --embeddings, and those of this run are {ours}", remedy)
+        flag = f"{'give' if footer.embedding_size else 'omit'} --embeddings"
+        raise OutputError(f"{holds} rows {theirs} --embeddings, and those of this run are {ours}", f"{flag}, {remedy}")
     if footer.kept != run.kept:
         theirs, ours = (", ".join(map(":".join, kept)) or "no columns" for kept in (footer.kept, run.kept))
+        remedy = f"keep the same columns, {remedy}"
         raise OutputError(f"{holds} rows with {theirs} of the list, and this run keeps {ours}", remedy)
     if fields != expected[_table_of(path)]:
         raise OutputError(f"{holds} {path}, whose columns differ from those of this version", remedy)

@@ -116,6 +116,18 @@ def read_footer(schema: pa.Schema) -> Footer | None:
     return footer if sound else None
 
 
+def name_difference(one: Footer, other: Footer) -> str:
+    """Name what two files of one output may not be made with differently; empty if nothing is."""
+    parts = (
+        ("models", one.bundle, other.bundle),
+        ("precisions", one.precision, other.precision),
+        ("thresholds", one.thresholds, other.thresholds),
+        ("rules", one.rules, other.rules),
+        ("raster flags", one.rendering, other.rendering),
+    )
+    return next((what for what, mine, theirs in parts if mine != theirs), "")
+
+
 def probability_columns(labels: Sequence[str]) -> dict[str, str]:
     """Name the column of each label's probability.
 

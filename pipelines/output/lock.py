@@ -58,7 +58,7 @@ def hold_output(run: OutputRun) -> Iterator[None]:
         except storage.LockedError as error:
             raise OutputError(
                 f"output {run.output} is in use by {str(error) or 'another run'}",
-                "wait for that run to finish, or choose another --output",
+                "wait for that run to finish, or choose another output",
             ) from error
         except OSError as error:
             taken = isinstance(error, FileExistsError | NotADirectoryError)

@@ -45,12 +45,14 @@ class Retagging(OutputRun):
       labels: in the order of the model's outputs.
       thresholds: least probability of a tag, one per label.
       rules: for tags, beyond the thresholds.
+      keeps: whether the thresholds are those that the output had when it was looked at.
     """
 
     bundle: str
     labels: tuple[str, ...]
     thresholds: tuple[float, ...]
     rules: Rules = NO_RULES
+    keeps: bool = False
 
 
 class Changes(NamedTuple):
@@ -136,7 +138,8 @@ def _outdated(run: Retagging) -> list[str]:
     """List the files of predictions whose footers name other thresholds or rules.
 
     Raises:
-      OutputError: a file was not written by scenetags, is of another model, or is where its rows are not looked for.
+      OutputError: a file was not written by scenetags, is of another model, or is where its rows are not looked for; or
+        there are no thresholds to keep.
     """
     check_folders(run.output)
     files = storage.list_files(storage.join(run.output, PREDICTIONS), ".parquet")
@@ -147,6 +150,12 @@ def _outdated(run: Retagging) -> list[str]:
                 f"output {run.output} holds predictions of several models, one of them in {path}",
                 "keep each model in a folder of its own",
             )
+    if run.keeps and (found := {footer.thresholds for footer in footers}) != {run.thresholds}:
+        # The lock came after the look, and with it what a killed command had begun.
+        if len(found) > 1:
+            holds = f"output {run.output} holds predictions made with several thresholds"
+            raise OutputError(holds, "choose one for all of them with --thresholds or --from")
+        raise OutputError(f"output {run.output} was given other thresholds meanwhile", "run the same command again")
     wanted = (run.thresholds, run.rules)
     return [path for path, footer in zip(files, footers, strict=True) if (footer.thresholds, footer.rules) != wanted]
 

@@ -130,7 +130,10 @@ class Run(OutputRun):
 
     def known_as(self, path: str) -> str:
         """Return the path by which an image is known in rows."""
-        return path[len(self.relative_to) + 1 :] if self.relative_to and self.holds(path) else path
+        below = path[len(self.relative_to) + 1 :] if self.relative_to and self.holds(path) else ""
+        # An object may be named as if it were in a folder without a name; its row would seem to name a file of this
+        # machine.
+        return path if below.startswith("/") else below or path
 
 
 @dataclass(frozen=True)

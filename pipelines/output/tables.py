@@ -59,7 +59,7 @@ def open_table(path: str) -> Iterator[pq.ParquetFile]:
 
     Raises:
       OutputError: it is damaged.
-      OSError: it cannot be read.
+      OSError: it cannot be read, or has been replaced since it was opened.
     """
     try:
         with (
@@ -69,7 +69,7 @@ def open_table(path: str) -> Iterator[pq.ParquetFile]:
             yield parquet
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         # Arrow also raises OSError for data that cannot be decompressed; only the storage's errors have an errno.
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, storage.ChangedFileError) or (isinstance(error, OSError) and error.errno is not None):
             raise
         # Raised from None: the search for the cause of a run's end would mistake Arrow's OSError for the storage's.
         reason = str(error).partition("\n")[0].rstrip(".")
@@ -100,9 +100,9 @@ def count_rows(path: str) -> int:
 
 
 def read_each(folder: str, read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Read several files of a folder, and yield the results in their order.
+    """Read several files of a folder, or move them, and yield the results in their order.
 
-    In a bucket, a few threads read, since each file takes two or more requests, which mostly wait. For local files,
+    In a bucket, a few threads do it, since each file takes two or more requests, which mostly wait. For local files,
     threads would only take turns, and Arrow reserves memory for each thread that uses it.
     """
     if not storage.is_remote(folder):

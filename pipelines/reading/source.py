@@ -15,12 +15,12 @@ from pipelines.images.head import Cost, holds_interpreter, judge_head
 from pipelines.images.isolation import DecoderPool
 from pipelines.images.layout import ImageTooLargeError
 from pipelines.images.limits import A_DAY, Limits
-from pipelines.reading.budget import LARGE, Allowance, Budget, process_budget
 from pipelines.reading.fetching import Prefetch, fetch
 from pipelines.reading.windows import WindowPixels, Windows
 from pipelines.records import ImageRef
 from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.supervision import interruption, watchdog
+from pipelines.supervision.budget import LARGE, Allowance, Budget, process_budget
 from pipelines.supervision.machine import available_cores
 
 

@@ -16,7 +16,6 @@ from pipelines.images.layout import ImageTooLargeError
 from pipelines.images.limits import Limits
 from pipelines.images.parts import Box
 from pipelines.images.rendering import unpack_rendering
-from pipelines.reading.budget import Allowance, Budget
 from pipelines.records import Footprint, ImageRef
 from pipelines.scenes.footprint import locate
 from pipelines.scenes.grid import Grid, without_mask
@@ -25,6 +24,7 @@ from pipelines.scenes.reading import ReadPart, Shown, bytes_of, memory_of, read_
 from pipelines.scenes.scene import Scene, as_listed
 from pipelines.scenes.stack import about
 from pipelines.supervision import interruption, watchdog
+from pipelines.supervision.budget import Allowance, Budget
 from pipelines.supervision.interruption import InterruptedRunError
 
 _AT_ONCE = 4

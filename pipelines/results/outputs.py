@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from pipelines import storage
 from pipelines.errors import ScenetagsError
-from pipelines.output.footers import Footer, read_footer
+from pipelines.output.footers import Footer, name_difference, read_footer
 from pipelines.output.manifest import MOST_BYTES, accounts_of
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, Accounts
 from pipelines.output.tables import ROWS_PER_GROUP, count_rows, open_table, read_each
@@ -93,21 +93,14 @@ class Output:
         heads = list(read_each(self.path, _read_head, self.prediction_files))
         for footer in (head.footer for head in heads):
             first = first or footer
-            for what, one, other in (
-                ("models", first.bundle, footer.bundle),
-                ("precisions", first.precision, footer.precision),
-                ("thresholds", first.thresholds, footer.thresholds),
-                ("rules", first.rules, footer.rules),
-                ("raster flags", first.rendering, footer.rendering),
-            ):
-                if one != other:
-                    retag = "choose one for all of them with `scenetags retag`"
-                    raise NoOutputError(
-                        f"{self.path} holds predictions made with several {what}",
-                        retag if what in ("thresholds", "rules") else "keep each in a folder of its own",
-                    )
+            if what := name_difference(first, footer):
+                retag = "choose one for all of them with `scenetags retag`"
+                raise NoOutputError(
+                    f"{self.path} holds predictions made with several {what}",
+                    retag if what in ("thresholds", "rules") else "keep each in a folder of its own",
+                )
         if first is None:
-            raise NoOutputError(f"{self.path} has no {PREDICTIONS}/*.parquet")
+            raise self._lacks(PREDICTIONS)
         return Head(first, self._unify([head.columns for head in heads]), sum(head.rows for head in heads))
 
     def failure_columns(self) -> pa.Schema | None:
@@ -139,7 +132,7 @@ class Output:
         return self._read(PREDICTIONS, self.prediction_files, columns)
 
     def pieces(
-        self, fields: pa.Schema, missing: Sequence[str] = (), table: str = PREDICTIONS
+        self, fields: pa.Schema, missing: Sequence[str] = (), table: str = PREDICTIONS, made_with: Footer | None = None
     ) -> Iterator[pa.RecordBatch]:
         """Read some columns of a table piece by piece, so that memory holds only one.
 
@@ -147,19 +140,22 @@ class Output:
           fields: the columns, and the types that they are brought to.
           missing: columns among them that a file may lack; its rows have null in these.
           table: `predictions`, of which there must be a file, or `failures`.
+          made_with: what all rows were made with when `head` was read; None to take them as they are.
 
         Yields:
           Consecutive rows, at most `ROWS_PER_GROUP`, in the order of the files.
 
         Raises:
-          NoOutputError: there is no file, or one lacks a column.
+          NoOutputError: there is no file, or one lacks a column; or `scenetags retag` has replaced one since.
           OutputError: a file is damaged, or a column has another type.
         """
         if table == PREDICTIONS and not self.prediction_files:
-            raise NoOutputError(f"{self.path} has no {PREDICTIONS}/*.parquet")
+            raise self._lacks(table)
         for path in self.prediction_files if table == PREDICTIONS else self.failure_files:
             with _readable(path), open_table(path) as parquet:
                 there = _columns_there(path, parquet, set(fields.names) - set(missing))
+                if made_with and name_difference(made_with, read_footer(parquet.schema_arrow) or made_with):
+                    raise NoOutputError(f"{self.path} was changed while it was read", "run the same command again")
                 columns = [name for name in fields.names if name in there]
                 for batch in parquet.iter_batches(ROWS_PER_GROUP, columns=columns, use_threads=False):
                     yield _completed(batch, fields)
@@ -177,6 +173,11 @@ class Output:
         files = storage.list_files(storage.join(self.path, RUNS), ".json")
         return list(read_each(self.path, _read_manifest, files))
 
+    def _lacks(self, table: str) -> NoOutputError:
+        # Earlier versions wrote no file for a table without rows.
+        again, other = "run `scenetags predict` again", "give the --output of a run that has committed rows"
+        return NoOutputError(f"{self.path} has no {table}/*.parquet", again if self.failure_files else other)
+
     def _unify(self, schemas: Sequence[pa.Schema]) -> pa.Schema:
         try:
             return pa.unify_schemas(schemas)
@@ -192,7 +193,7 @@ class Output:
 
         tables = list(read_each(self.path, read, files))
         if not tables:
-            raise NoOutputError(f"{self.path} has no {table}/*.parquet")
+            raise self._lacks(table)
         # Files of several models differ in their probability columns.
         return pa.concat_tables(tables, promote_options="default")
 
@@ -271,7 +272,9 @@ def _readable(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise NoOutputError(f"cannot read {path}: {error.strerror or error}") from error
+        # It was there when the output was listed.
+        remedy = "if a run has just replaced it, run the same command again" * isinstance(error, FileNotFoundError)
+        raise NoOutputError(f"cannot read {path}: {error.strerror or error}", remedy) from error
 
 
 def _read_manifest(path: str) -> Manifest:

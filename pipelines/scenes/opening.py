@@ -43,7 +43,7 @@ def open_scene(ref: ImageRef, grid: Grid, rendering: Rendering, max_pixels: int)
     if scene is None:
         return None
     _check_parts(scene.division, max_pixels)
-    return scene if scene.planes else settle(scene, grid)
+    return scene if scene.planes else settle(scene, grid, stated=ref.item.offset if ref.item else None)
 
 
 def _check_parts(division: Division, max_pixels: int) -> None:

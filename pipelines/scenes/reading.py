@@ -13,10 +13,8 @@ from pipelines.images import Pixels, decode_part
 from pipelines.images.parts import Box, Divided
 from pipelines.images.rendering import COLOURS, NO_RENDERING, Rendering
 from pipelines.scenes.fetching import Fetch, fetch_spans
+from pipelines.scenes.room import memory_to_show
 from pipelines.scenes.scene import Scene
-
-_PICTURE = 12
-"""Bytes per pixel of pictures, and of what is between them and the samples."""
 
 
 class ReadPart(NamedTuple):
@@ -51,11 +49,10 @@ def bytes_of(scene: Scene, number: int) -> int:
 
 def memory_of(scene: Scene, number: int) -> int:
     """Return how many bytes of memory are needed to read a part, about; of several files, one after the other."""
-    box, stored = scene.division.part(number), scene.image.stored
-    # What is fetched is joined to a file, and its samples may be unpacked twice.
+    box = scene.division.part(number)
     fetched = max(bytes_of(file, number) for file in scene.files)
     kept = COLOURS * COLOURS * box.width * box.height * bool(scene.planes)
-    return 2 * fetched + box.width * box.height * (_PICTURE + 2 * stored) + kept
+    return memory_to_show(scene.image, box, fetched) + kept
 
 
 def read_part(

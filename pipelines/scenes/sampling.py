@@ -5,9 +5,8 @@ What is found depends on nothing but the bytes of the scene, so that everyone wh
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from math import isqrt, prod
 from typing import Any, TypeVar
@@ -24,10 +23,11 @@ from pipelines.images.rendering import PERCENT, is_range
 from pipelines.images.tiff.overviews import divide_overviews
 from pipelines.images.tiff.parts import DividedTiff
 from pipelines.images.tiff.rasters import Raster, find_raster
-from pipelines.images.tiff.scaling import find_offset
+from pipelines.images.tiff.scaling import check_agreement, check_dark, check_held, find_offset
 from pipelines.scenes.fetching import fetch_spans
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.pages import Pages
+from pipelines.scenes.room import looking_at
 from pipelines.scenes.scene import Scene, as_listed
 
 _LEAST_PIXELS = 1 << 18
@@ -40,19 +40,9 @@ _MOST_BLOCK = 1 << 24
 _MOST_VALUES = 1 << 19
 """Of a colour, of which percentiles are computed."""
 
-_DECODING = threading.Lock()
-"""Many scenes are opened at once, but their memory is not in the budget of images: one block is decoded at a time."""
-
 _T = TypeVar("_T")
 
 _COLOURS = ("red", "green", "blue")
-
-
-@contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Let the block decode a part of a scene that is being opened."""
-    with _DECODING:
-        yield
 
 
 def check_block(image: DividedTiff) -> None:
@@ -69,30 +59,38 @@ def check_block(image: DividedTiff) -> None:
         )
 
 
-def settle(scene: Scene, grid: Grid, red: Scene | None = None) -> Scene:
+def settle(scene: Scene, grid: Grid, red: Scene | None = None, stated: int | None = None) -> Scene:
     """Look for how a scene becomes pictures, where that depends on the values of all of it.
 
     Args:
       scene: that is one file.
       grid: of the windows.
       red: settled, if the scene is green or blue of a scene whose bands are files of their own.
+      stated: offset of its values, as a STAC item says; None if none does.
 
     Raises:
-      ImageError: the values do not say it, or cannot be decoded.
+      ImageError: the values do not say it, or contradict what is stated, or cannot be decoded.
       OSError: they cannot be fetched.
     """
     image, rendering = scene.image, scene.rendering
     raster = find_raster(image.directory, rendering) if isinstance(image, DividedTiff) else None
-    if not isinstance(image, DividedTiff) or raster is None or raster.is_settled:
+    if not isinstance(image, DividedTiff) or raster is None:
+        return scene
+    if raster.is_settled:
+        if stated is not None and raster.product and not rendering.stretch:
+            check_agreement(raster.offset, stated, raster.product)
         return scene
     is_larger = max(image.width, image.height) > grid.tile
     if raster.percentiles and not is_larger:
         raise UntrustedColoursError(
             "raster no larger than a window: percentiles are those of a scene", "give values, e.g. --stretch 0:3000"
         )
-    if raster.offset is None and red and red.rendering.offset is not None:
+    of_red = red.rendering.offset if red and raster.offset is None else None
+    if red and of_red == 0:
         # Red is the darkest on land and water alike; other colours do not tell.
         return scene._replace(rendering=red.rendering)
+    if raster.offset is None and (stated == 0 or (stated and red)):
+        return _shift(scene, raster, stated)
     pages = Pages(partial(storage.read_range, scene.ref.path, fingerprint=scene.ref.fingerprint), scene.ref.size)
     mask = scene.mask if isinstance(scene.mask, DividedTiff) else None
     with as_listed(scene.ref):
@@ -101,8 +99,19 @@ def settle(scene: Scene, grid: Grid, red: Scene | None = None) -> Scene:
         names = _COLOURS if len(values) == len(_COLOURS) else ("its band",)
         stretch = [_find_range(*given) for given in zip(values, raster.percentiles, names, strict=True)]
         return scene._replace(rendering=rendering._replace(stretch=_of_all(stretch), percentiles=()))
-    found = raster.shifted(find_offset(values[0], raster.product, of_scene=is_larger and red is None))
-    return scene._replace(rendering=rendering._replace(stretch=_of_all(found.stretch), offset=found.offset))
+    if red and of_red:
+        check_dark(values[0], raster.product)
+        return scene._replace(rendering=red.rendering)
+    if stated:
+        check_held(values[0], raster.product)
+        return _shift(scene, raster, stated)
+    return _shift(scene, raster, find_offset(values, raster.product, of_scene=is_larger and red is None))
+
+
+def _shift(scene: Scene, raster: Raster, offset: int) -> Scene:
+    """Settle a scene by the offset of its values."""
+    stretch = _of_all(raster.shifted(offset).stretch)
+    return scene._replace(rendering=scene.rendering._replace(stretch=stretch, offset=offset))
 
 
 def _of_all(stretch: Sequence[tuple[float, float]]) -> Stretch:
@@ -154,13 +163,11 @@ def _sample(raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff |
     for box in boxes:
         hidden = _read_mask(mask, box, pages) if mask else np.zeros((box.height, box.width), np.bool_)
         part = image.find_part(box, bands)
-        data = image.write_part(part, fetch_spans(part.spans, lambda start, length: pages[start : start + length]))
-        if data is None:
-            continue
         for hole in part.holes:
             hidden[hole.within(part.box)] = True
-        with one_at_a_time():
-            for colour, top, samples, lacks in decode_values(data, raster, _MOST_BLOCK):
+        with looking_at(image, part):
+            data = image.write_part(part, fetch_spans(part.spans, lambda start, length: pages[start : start + length]))
+            for colour, top, samples, lacks in decode_values(data, raster, _MOST_BLOCK) if data else ():
                 lacks |= hidden[top : top + len(samples)]
                 if samples.dtype.kind == "f":
                     lacks |= ~np.isfinite(samples)
@@ -171,12 +178,12 @@ def _sample(raster: Raster, pages: Data, image: DividedTiff, mask: DividedTiff |
 def _read_mask(mask: DividedTiff, box: Box, pages: Data) -> NDArray[np.bool_]:
     """Return which pixels a mask hides: bool[rows, columns]."""
     part = mask.find_part(box)
-    data = mask.write_part(part, fetch_spans(part.spans, lambda start, length: pages[start : start + length]))
-    if data is None:
-        return np.ones((box.height, box.width), np.bool_)
-    with one_at_a_time():
+    with looking_at(mask, part):
+        data = mask.write_part(part, fetch_spans(part.spans, lambda start, length: pages[start : start + length]))
+        if data is None:
+            return np.ones((box.height, box.width), np.bool_)
         decoded = decode_part(data, max_pixels=part.box.width * part.box.height)
-    hidden: NDArray[np.bool_] = decoded.pixels[..., 0] == 0
+        hidden: NDArray[np.bool_] = decoded.pixels[..., 0] == 0
     for hole in part.holes:
         hidden[hole.within(part.box)] = True
     return hidden[box.within(part.box)]

@@ -13,7 +13,8 @@ from pipelines.images import decode_part
 from pipelines.images.layout import ImageError, UnsupportedImageError, UntrustedColoursError
 from pipelines.images.products import PRODUCTS
 from pipelines.images.rendering import COLOURS, Rendering
-from pipelines.images.tiff.directories import NO_DATA, PROFILE, SAMPLE_FORMAT
+from pipelines.images.tiff.bands import find_other_name
+from pipelines.images.tiff.directories import METADATA, NO_DATA, PROFILE, SAMPLE_FORMAT
 from pipelines.images.tiff.parts import DividedTiff, with_text, write_gap
 from pipelines.images.tiff.rasters import GRAY, find_raster
 from pipelines.images.tiff.rendering import name_bands
@@ -32,6 +33,7 @@ from pipelines.scenes.virtual import Virtual, read_virtual
 _APART = 0.02
 """Pixels by which bands may lie beside one another: programs round."""
 _UNSIGNED, _UNDEFINED = 1, 4
+_COLOURS = ("red", "green", "blue")
 _DEPTHS = (8, 16, 32)
 _ONE_BAND = re.compile(r"(\w+) 1x(\d+)")
 
@@ -71,8 +73,10 @@ def open_stack(ref: ImageRef, stack: Stack, grid: Grid, rendering: Rendering) ->
         with about(file.path):
             no_data = virtual.band(band).no_data if virtual else ""
             plane = _open_plane(file, grid, _of_colour(rendering, colour), no_data)
+            if len(bands) > 1:
+                _check_name(plane, rendering.product, colour)
             red = planes[0].scene if planes else None
-            planes.append(plane._replace(scene=settle(plane.scene, grid, red)))
+            planes.append(plane._replace(scene=settle(plane.scene, grid, red, ref.item.offset if ref.item else None)))
     for plane in planes:
         _check_alike(planes[0], plane, virtual)
     scenes = [plane.scene for plane in planes]
@@ -132,6 +136,24 @@ def _open_plane(file: File, grid: Grid, rendering: Rendering, no_data: str) -> _
     # JPEG 2000s of fewer bits than 16 hold what GDAL and others call integers of 16.
     held = next(depth for depth in _DEPTHS if depth >= bits)
     return _Plane(file.path, scene, (_UNSIGNED if kind == _UNDEFINED else kind, held))
+
+
+def _check_name(plane: _Plane, product: str, colour: int) -> None:
+    """Refuse a file whose name for its band is not that of this colour in a product.
+
+    Raises:
+      UntrustedColoursError: it is not.
+    """
+    satellite = PRODUCTS[product].satellite if product else ()
+    image = plane.scene.image
+    if not satellite or not isinstance(image, DividedTiff):
+        return
+    if name := find_other_name(image.directory.texts.get(METADATA, b""), colour, satellite[colour]):
+        raise UntrustedColoursError(
+            f"TIFF whose band is named {name!r}, but {_COLOURS[colour]} of {product} is band {satellite[colour]} of "
+            "the satellite",
+            "say --stretch instead of --product",
+        )
 
 
 def _check_alike(first: _Plane, plane: _Plane, virtual: Virtual | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from array import array
+from contextlib import nullcontext
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
@@ -22,7 +23,8 @@ from pipelines.images.tiff.parts import DividedTiff
 from pipelines.records import ImageRef
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.reading import decode_box
-from pipelines.scenes.sampling import check_block, one_at_a_time
+from pipelines.scenes.room import looking_at
+from pipelines.scenes.sampling import check_block
 from pipelines.scenes.scene import Scene, open_file
 
 _CLEAR = Rendering((1, 1, 1))
@@ -102,11 +104,12 @@ def _read(mask: Scene, box: Box) -> NDArray[np.bool_]:
         return storage.read_range(mask.ref.path, start, length, mask.ref.fingerprint)
 
     bands = (0,) if isinstance(mask.image, DividedTiff) and mask.image.is_separate else ()
-    part = decode_box(mask.image, box, _CLEAR, fetch, one_at_a_time, bands)
-    if part is None:
-        return np.zeros((box.height, box.width), np.bool_)
-    clear: NDArray[np.bool_] = part.pixels[..., 0] == 1
-    return clear
+    with looking_at(mask.image, mask.image.find_part(box, bands)):
+        part = decode_box(mask.image, box, _CLEAR, fetch, nullcontext, bands)
+        if part is None:
+            return np.zeros((box.height, box.width), np.bool_)
+        clear: NDArray[np.bool_] = part.pixels[..., 0] == 1
+        return clear
 
 
 def _check_alike(scene: Scene, mask: Scene) -> None:

@@ -76,6 +76,9 @@ def refused(status: int, reason: str) -> OSError:
         return PermissionError(errno.EACCES, message)
     if status in (http.HTTPStatus.CONFLICT, http.HTTPStatus.PRECONDITION_FAILED):
         return ConflictError(errno.EEXIST, message)
+    if status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        # Ranges are asked for within the size that was listed.
+        return ChangedFileError()
     if status == http.HTTPStatus.NOT_IMPLEMENTED:
         return OSError(errno.ENOTSUP, message)
     if status in (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_MANY_REQUESTS) or status >= 500:

@@ -127,4 +127,4 @@ def _receive(number: int, frame: FrameType | None) -> None:
     _received_at = time.monotonic()
     _received.append(number)
     if _announce:
-        _announce("stopping after the current images; press Ctrl-C again to quit now")
+        _announce("finishing what is in progress; press Ctrl-C again to quit now")

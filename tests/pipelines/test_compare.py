@@ -17,8 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import compare as command
+from pipelines import map as map_command
+from pipelines import storage
 from pipelines.output.footers import probability_columns
 from pipelines.output.run import Accounts
+from tests.conftest import Bucket
 from tests.image_files import picture, unmarked_rgba_jpeg
 
 OLD = ("clear", 'it\'s "haze"; --', "road")
@@ -124,7 +127,7 @@ def test_the_figures_are_those_of_a_count_by_hand(
         assert changes[one["path"], one["tag"]] == pytest.approx(change, abs=1e-6)
     printed = capsys.readouterr().out
     assert f"labels that only the model of A knows: {OLD[1]}\n" in printed
-    assert "images: 25 in both (2 of another version of the file), 15 only in A (2 failed in B), 15 only" in printed
+    assert "images: 25 in both (2 with a changed file), 15 only in A (2 failed in B), 15 only" in printed
 
 
 def test_with_some_tags_only_these_count(outputs: list[str], rows: tuple[Rows, Rows], tmp_path: Path) -> None:
@@ -169,10 +172,12 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path, capsys: pytest.Capt
     for flags, message in (
         ([moved], "have no image in common, but e.g. /a/1.jpg and /b/1.jpg; images are matched by their paths"),
         ([empty], "has predictions of no image"),
-        ([double], "has two predictions for /a/1.jpg; delete one of their files"),
+        ([double], "has two predictions for /a/1.jpg; move the file that a run did not write out of"),
         ([tmp_path / "none"], "has no predictions/*.parquet"),
         ([tmp_path / "missing"], "no folder at"),
         ([a, "--tag=raod"], "--tag raod: raod is not a label of the model; did you mean road?"),
+        ([a, "--relative_to=/x"], "--relative_to has no meaning without --html"),
+        ([a, "--relative_to=/x", f"--html={tmp_path}/x.html"], "has rows with whole paths; omit --relative_to"),
         ([a, "--json=missing/x.json"], "the folder does not exist; create it first"),
         ([a, "--max_changed=2%"], "'2%' is not a number"),
     ):
@@ -199,7 +204,10 @@ def test_a_page_shows_the_images_that_changed_and_names_of_strangers_as_text(rel
         str(write(tmp_path / "b", labels, {path: (["<b>road</b>"], after) for path in paths}, root=root)),
     ]
 
-    assert command.main([*outputs, "--html", str(tmp_path / "page.html")]) == 0
+    if relative:
+        folder.rename(tmp_path / "moved")
+    moved = ["--relative_to", str(tmp_path / "moved")] if relative else []
+    assert command.main([*outputs, "--html", str(tmp_path / "page.html"), *moved]) == 0
 
     page = (tmp_path / "page.html").read_text()
     look = Look()
@@ -215,6 +223,24 @@ def test_a_page_shows_the_images_that_changed_and_names_of_strangers_as_text(rel
     assert "gained: 4 of 6 images" in look.shown
     for name in ("<script>alert(1)<!--.jpg", "a'\"b.jpg", "new\\nline.jpg", "\\u202egpj.jpg", "<b>road</b>"):
         assert name in look.shown
+
+
+@pytest.mark.parametrize("bucket", ["s3"], indirect=True)
+def test_no_credentials_are_sent_if_none_are_wanted(bucket: Bucket, tmp_path: Path) -> None:
+    output = f"{bucket.path}/out"
+    file = write(tmp_path / "out", ["clear"], {"a.jpg": ([], {"clear": 0.5})}) / "predictions/a.parquet"
+    storage.write(f"{output}/predictions/a.parquet", file.read_bytes())
+    signed: list[bool] = []
+    bucket.proxy.judge = lambda method, path, headers: signed.append("authorization" in headers)
+
+    assert command.main([output, output]) == 0
+    assert all(signed)
+    signed.clear()
+    # The bucket is not public.
+    assert command.main([output, output, "--anonymous"]) == 2
+    assert map_command.main([output, "--html", str(tmp_path / "map.html"), "--anonymous"]) == 2
+    assert len(signed) > 1
+    assert not any(signed)
 
 
 class Look(HTMLParser):

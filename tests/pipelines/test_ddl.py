@@ -81,7 +81,7 @@ def test_postgres_gets_the_columns_and_duckdb_fills_them(ask: Ask, output: Path)
         for statement in fill:
             database.execute(statement)
         found = database.execute(
-            "select path, tags, xmin, datetime is null from pg.predictions order by path"
+            "select path, tags, bbox_xmin, datetime is null from pg.predictions order by path"
         ).fetchall()
         assert found == [
             ("/archive/a.tif#xywh=256,0,256,256", ["clear", LABELS[2]], 0.256, False),
@@ -133,6 +133,16 @@ def test_names_of_columns_stay_names(ask: Ask, output: Path, name: str) -> None:
     assert code == 0
     table, *_ = [one for one in sqlglot.parse(statements, dialect="postgres") if one]
     assert name in [column.name for column in table.find_all(exp.ColumnDef)]
+
+
+@pytest.mark.parametrize("name", ["xmin", "ctid", "two\nlines", "é" * 32])
+def test_postgres_is_given_no_name_that_it_refuses(ask: Ask, output: Path, name: str) -> None:
+    rename(output, "p_bare_ground", name)
+
+    code, printed, error = ask("postgres", output)
+
+    assert (code, printed, error.count("\n")) == (2, "", 1)
+    assert f"column {name!r}: PostgreSQL takes no column of this name; rename it in the list of images" in error
 
 
 @pytest.mark.parametrize(

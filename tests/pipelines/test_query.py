@@ -21,14 +21,17 @@ import pytest
 from pipelines import query as command
 from pipelines import storage
 from pipelines.archives import list_members
+from pipelines.images.rendering import Rendering
 from pipelines.listing.lookup import refer
+from pipelines.listing.stacks import refer_scene
 from pipelines.output.footers import read_footer
 from pipelines.output.run import Run
-from pipelines.records import Failure, ImageRef
+from pipelines.records import OF_SEVERAL, Failure, ImageRef, KeptColumn
 from pipelines.results.selecting.places import PARTIAL
 from tests import outputs
 from tests.conftest import Bucket
 from tests.pipelines.results.tagged_outputs import image, run_of, window, with_grid, write, write_images
+from tests.scene_files import samples, write_scene, write_vrt
 
 LABELS = ("clear", "bare ground", "road", "it's")
 IMAGES: Mapping[str, tuple[float, ...]] = {
@@ -276,6 +279,37 @@ def test_members_become_files_and_scenes_are_copied_once(ask: Ask, run: Run, tmp
     assert (code, error.count("x.zip::")) == (1, 3)
 
 
+@pytest.mark.parametrize("flag", ["--copy_to", "--link_to"])
+def test_all_files_of_a_scene_are_copied_in_the_version_that_was_tagged(
+    ask: Ask, run: Run, flag: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "archive"
+    for name in ("a/red.tif", "a/green.tif", "a/unseen.tif", "b/blue.tif", "changed.tif"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_scene(folder / name, samples(8, 8, 1))
+    write_vrt(folder / "a/all.vrt", ["red.tif", "green.tif", "red.tif", "unseen.tif"])
+    rendering, rows = Rendering((1, 2, 3), ((0, 2500),) * 3), []
+    apart = f"a/red.tif+{folder}/a/green.tif+{folder}/b/blue.tif"
+    for name in ("a/all.vrt", apart, "changed.tif+red.tif+blue.tif"):
+        scene, row = refer_scene(f"{folder}/{name}", rendering), window(f"{folder}/{name}", 0, [0.9])
+        rows.append(row._replace(ref=row.ref._replace(fingerprint=scene.fingerprint or f"{OF_SEVERAL}0")))
+    here = replace(with_grid(run_of(run, tmp_path / "out", ("road",))), rendering=rendering)
+    write(here, [*rows, window(f"{folder}/changed.tif", 0, [0.9])])
+
+    for count, there in ((6, 0), (0, 6)):
+        code, printed, error = ask(here.output, "road", flag, str(tmp_path / "to"))
+        assert (code, error.count("\n")) == (1, 1)
+        assert f"{count} {'copied' if flag == '--copy_to' else 'linked'}, {there} already there, 1 failed" in printed
+        assert "changed.tif+red.tif+blue.tif: red.tif: No such file" in error
+
+    expected = {name: (folder / name).read_bytes() for name in map(str, tree(folder))}
+    assert tree(tmp_path / "to") == expected
+    write_scene(folder / "a/green.tif", samples(8, 8, 1, seed=1), tile=16)
+    _, printed, error = ask(here.output, "road", flag, str(tmp_path / "again"))
+    assert "1 copied" in printed or "1 linked" in printed
+    assert error.count("it has changed since it was tagged; run `scenetags predict` again") == 2
+
+
 def test_links_lead_to_the_images(ask: Ask, output: Path, archive: Path, tmp_path: Path) -> None:
     target = tmp_path / "links"
 
@@ -284,6 +318,10 @@ def test_links_lead_to_the_images(ask: Ask, output: Path, archive: Path, tmp_pat
 
     assert os.readlink(target / "2025/a.jpg") == f"{archive}/2025/a.jpg"
     assert ask(output, "road", "--copy_to", str(target))[1] == f"{target}: 0 copied, 3 already there, 0 failed\n"
+    (archive / "2025/a.jpg").write_bytes(b"others")
+    code, printed, error = ask(output, "road", "--link_to", str(tmp_path / "others"))
+    assert (code, printed) == (1, f"{tmp_path}/others: 2 linked, 0 already there, 1 failed\n")
+    assert "2025/a.jpg: it has changed since it was tagged" in error
 
 
 def test_nothing_is_written_through_a_link_in_the_target_folder(ask: Ask, output: Path, tmp_path: Path) -> None:
@@ -341,6 +379,17 @@ def test_what_cannot_be_done_is_said_in_one_line(ask: Ask, output: Path, words: 
     assert said in error
 
 
+@pytest.mark.parametrize("flag", ["--parquet", "--csv", "--copy_to", "--link_to"])
+def test_nothing_is_written_among_the_rows_of_the_output(ask: Ask, output: Path, flag: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(output)
+    before = tree(tmp_path)
+    for place in (output / "predictions/x.parquet", tmp_path / "link/failures/x.parquet", output / "runs"):
+        code, _, error = ask(output, "road", flag, str(place))
+        assert (code, error.count("\n")) == (2, 1)
+        assert "would be among the output's own files; write it outside of" in error
+    assert tree(tmp_path) == before
+
+
 def test_an_output_that_cannot_be_read_is_said_in_one_line(ask: Ask, output: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     [file] = (output / "predictions").glob("*.parquet")
@@ -392,6 +441,44 @@ def test_whole_paths_are_relative_to_nothing(ask: Ask, output: Path) -> None:
 
     assert (code, error.count("\n")) == (2, 1)
     assert "has rows with whole paths; omit --relative_to" in error
+
+
+def test_an_archive_that_has_moved_is_hinted_at(ask: Ask, run: Run, tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    write(
+        replace(run_of(run, tmp_path / "out", LABELS), relative_to=gone, options={"relative_to": gone}),
+        [image(f"{gone}/a.jpg", [0.9] * len(LABELS))],
+    )
+
+    code, _, error = ask(tmp_path / "out", "--copy_to", str(tmp_path / "to"))
+
+    assert code == 1
+    assert error.endswith(f"scenetags query: if the images are not below {gone} any more, give --relative_to\n")
+
+
+def test_only_who_needs_the_images_is_asked_where_they_are(ask: Ask, run: Run, tmp_path: Path) -> None:
+    here = replace(run_of(run, tmp_path / "out", ("road",)), relative_to="/archive")
+    write(here, [image("/archive/a.jpg", [0.9])])
+
+    assert "0.900  a.jpg" in ask(here.output, "road")[1]
+    assert '"a.jpg"' in ask(here.output, "--csv", "-")[1]
+    for flags in (["--paths"], ["--copy_to", str(tmp_path / "to")], ["--fiftyone", str(tmp_path / "x.json")]):
+        code, _, error = ask(here.output, *flags)
+        assert (code, error.count("\n")) == (2, 1)
+        assert "does not say where its images are; give their folder with --relative_to" in error
+    assert ask(here.output, "--paths", "--relative_to", "/new")[1] == "/new/a.jpg\n"
+
+
+def test_columns_of_the_list_are_in_csv_whatever_their_names(ask: Ask, run: Run, tmp_path: Path) -> None:
+    kept = tuple(KeptColumn(name, "string") for name in ("xmin", "=1+1"))
+    (tmp_path / "s.tif").touch()
+    one = window(f"{tmp_path}/s.tif", 0, [0.9])
+    one = one._replace(ref=one.ref._replace(kept=("mine", "@x")))
+    write(replace(with_grid(run_of(run, tmp_path / "out", ("road",))), kept=kept), [one])
+
+    [row] = csv.DictReader(io.StringIO(ask(tmp_path / "out", "--csv", "-")[1]))
+
+    assert (row["xmin"], row["bbox_xmin"], row["ymin"], row["'=1+1"]) == ("mine", "0", "20", "'@x")
 
 
 def test_embeddings_stay_in_parquet_and_out_of_csv(ask: Ask, run: Run, tmp_path: Path) -> None:

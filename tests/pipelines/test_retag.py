@@ -52,7 +52,7 @@ def test_thresholds_come_from_a_file_of_any_kind(
     printed = capsys.readouterr().out
     assert printed.splitlines()[0] == f"{output}: 1 of 1 predictions have other tags"
     # In float32, the road's probability reaches its threshold.
-    assert [line.split() for line in printed.splitlines()[-1:]] == [["road", "0.2137", ">", "0.3", "0", "1", "0", "1"]]
+    assert [line.split() for line in printed.splitlines()[-1:]] == [["road", "0.2137", "to", "0.3", "0", "1", "0", "1"]]
 
 
 def test_one_value_is_for_all_labels_and_rules_alone_leave_thresholds(output: Path) -> None:

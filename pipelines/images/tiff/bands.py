@@ -118,6 +118,19 @@ def first_name(metadata: bytes) -> str:
     return _read_names(metadata).get(0, "")
 
 
+def find_other_name(metadata: bytes, colour: int, number: int) -> str | None:
+    """Return the name of a file's only band if it is that of another one than it is said to be; else None.
+
+    Args:
+      metadata: GDAL's, in XML; empty if there is none.
+      colour: 0 for red, 1 for green, 2 for blue.
+      number: of the satellite's band of this colour.
+    """
+    name = first_name(metadata)
+    is_other = _colour(name) not in (None, _COLOURS[colour]) or _number(name) not in (None, number)
+    return name if is_other else None
+
+
 def _pick(names: Mapping[int, str], samples: int) -> tuple[int, int, int] | None:
     """Return which bands are named red, green and blue; None if not one of each is.
 

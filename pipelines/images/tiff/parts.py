@@ -213,7 +213,11 @@ def divide_opacity(image: DividedTiff, band: int) -> DividedTiff | None:
 def with_text(image: DividedTiff, tag: int, text: bytes) -> DividedTiff:
     """Let one of the texts on which pixels depend be another one; none if it is empty."""
     further = {other: values for other, values in image.further.items() if other != tag}
-    return image._replace(further=further | ({tag: Values(_ASCII, len(text), text)} if text else {}))
+    further |= {tag: Values(_ASCII, len(text), text)} if text else {}
+    # Its overviews have the texts of its directory.
+    texts = {other: said for other, said in image.directory.texts.items() if other != tag}
+    directory = image.directory._replace(texts=texts | ({tag: text} if text else {}))
+    return image._replace(directory=directory, further=further)
 
 
 def write_gap(image: DividedTiff) -> bytes:

@@ -133,7 +133,7 @@ def _settle(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> Ra
             "give values, e.g. --stretch 0:3000",
         )
     red = [values.samples[~values.lacks] for values in read_bands(directory, raster, tags, data) if not values.colour]
-    return raster.shifted(find_offset(np.concatenate(red), raster.product, of_scene=False))
+    return raster.shifted(find_offset([np.concatenate(red)], raster.product, of_scene=False))
 
 
 def name_bands(bands: tuple[int, ...], number: int) -> list[str]:

@@ -58,29 +58,76 @@ def read_offset(metadata: bytes, product: str, bands: Sequence[int]) -> int | No
     return known * (float(baseline[1]) >= _SINCE) if baseline else None
 
 
-def find_offset(red: NDArray[Any], product: str, *, of_scene: bool) -> int:
+def find_offset(colours: Sequence[NDArray[Any]], product: str, *, of_scene: bool) -> int:
     """Return the offset of a file's values.
 
     Args:
-      red: those of the red band that hold data.
+      colours: values of red that hold data; also of green and blue if they are in the same file.
       product: of the file.
       of_scene: whether they are of a whole scene, which has dark surfaces somewhere, or of a chip.
 
     Raises:
       UntrustedColoursError: the values do not show it.
     """
-    known = PRODUCTS[product].offset
+    [red, *others] = colours
     if len(red) >= _CHIP_VALUES:
         low, lower = np.percentile(red, (_WITHOUT_PERCENT, _WITH_PERCENT))
         if low < _WITHOUT_BELOW:
             return 0
         if of_scene and len(red) >= _SCENE_VALUES and _WITH_LEAST <= lower < _WITH_BELOW:
-            return known
-    [(low, high), *_] = PRODUCTS[product].stretch
-    raise UntrustedColoursError(
-        f"TIFF that does not show whether its values hold the offset of {known:,} of {product}: neither its metadata "
-        "nor its darkest values say it",
-        f"say --stretch {low + known:.0f}:{high + known:.0f} if they do, --stretch {low:.0f}:{high:.0f} if not",
+            for values in others:
+                check_dark(values, product)
+            return PRODUCTS[product].offset
+    raise _unknown(product)
+
+
+def check_dark(values: NDArray[Any], product: str) -> None:
+    """Verify that green or blue may hold the offset that red seems to hold: of dry soil alone, they are darker.
+
+    Raises:
+      UntrustedColoursError: some are less than any that hold it.
+    """
+    if len(values) and np.percentile(values, _WITH_PERCENT) < _WITH_LEAST:
+        raise _unknown(product)
+
+
+def check_held(red: NDArray[Any], product: str) -> None:
+    """Verify that red may hold the offset that a document states.
+
+    Raises:
+      UntrustedColoursError: too much of it is less than any that holds it.
+    """
+    if len(red) and np.percentile(red, _WITHOUT_PERCENT) < _WITHOUT_BELOW:
+        raise _contradictory(PRODUCTS[product].offset, "some of its values are too low for that", product)
+
+
+def check_agreement(offset: int | None, stated: int, product: str) -> None:
+    """Verify that the offset of a file, by its metadata, is the one that a document states.
+
+    Raises:
+      UntrustedColoursError: it is another one of two that the product may have.
+    """
+    if PRODUCTS[product].offset and offset != stated:
+        raise _contradictory(stated, f"whose metadata state {offset:,}", product)
+
+
+def _contradictory(stated: int, reason: str, product: str) -> UntrustedColoursError:
+    return UntrustedColoursError(
+        f"TIFF whose STAC item states that its values hold an offset of {stated:,}, but {reason}", _say_which(product)
+    )
+
+
+def _say_which(product: str) -> str:
+    known, [(low, high), *_] = PRODUCTS[product].offset, PRODUCTS[product].stretch
+    held, plain = f"{low + known:.0f}:{high + known:.0f}", f"{low:.0f}:{high:.0f}"
+    return f"say --stretch {held} if they hold {known:,}, --stretch {plain} if not"
+
+
+def _unknown(product: str) -> UntrustedColoursError:
+    return UntrustedColoursError(
+        f"TIFF that does not show whether its values hold the offset of {PRODUCTS[product].offset:,} of {product}: "
+        "neither its metadata nor its darkest values say it",
+        _say_which(product),
     )
 
 

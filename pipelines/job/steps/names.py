@@ -141,7 +141,7 @@ class LeaveOutTagged(Step):
     def process(self, listed: Listed) -> Iterator[Any]:
         self._inputs += 1
         counters.LISTED.inc()
-        if isinstance(listed, ImageRef) and not self._run.holds(listed.path):
+        if isinstance(listed, ImageRef) and not all(map(self._run.holds, listed.named)):
             listed = failed(listed, "list", "ValueError", f"it is not below --relative_to {self._run.relative_to}")
         path = self._run.known_as(listed.path)
         if self._run.grid and not self._run.overwrite:

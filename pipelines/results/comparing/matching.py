@@ -79,7 +79,7 @@ def _load(database: DuckDBPyConnection, name: str, output: Output, footer: Foote
     schema = pa.schema([*fields, *((column, pa.float32()) for column in columns.values())])
     types = "".join(f", t_{number} BOOLEAN, p_{number} FLOAT" for number in range(len(labels)))
     database.execute(f"CREATE TABLE {name} (path VARCHAR, fingerprint VARCHAR{types})")
-    for batch in output.pieces(schema):
+    for batch in output.pieces(schema, made_with=footer):
         marks = mark_tags(batch.column("tags"), labels)
         by_name = {"path": batch.column("path"), "fingerprint": batch.column("fingerprint")}
         for number in range(len(labels)):
@@ -89,7 +89,8 @@ def _load(database: DuckDBPyConnection, name: str, output: Output, footer: Foote
         _insert(database, name, pa.table(by_name))
     doubled = rows(database, f"SELECT path FROM {name} GROUP BY path HAVING count(*) > 1 LIMIT 1")
     if doubled:
-        raise NoOutputError(f"{output.path} has two predictions for {doubled[0][0]}", "delete one of their files")
+        remedy = "move the file that a run did not write out of predictions/"
+        raise NoOutputError(f"{output.path} has two predictions for {doubled[0][0]}", remedy)
 
 
 def _load_failures(database: DuckDBPyConnection, name: str, output: Output) -> None:

@@ -15,7 +15,7 @@ from pipelines.results.outputs import Output
 from pipelines.results.pages import fill_static
 from pipelines.results.report.page import link_to
 from pipelines.results.report.thumbnails import Thumbnail, make_thumbnails
-from pipelines.results.whereabouts import find_whereabouts
+from pipelines.results.whereabouts import Whereabouts
 
 _LONGEST = 60
 """Characters of a name under a thumbnail; the whole path is under the pointer."""
@@ -33,16 +33,19 @@ class _Shown(NamedTuple):
     thumbnail: Thumbnail
 
 
-def make_page(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Comparison) -> str:
+def make_page(
+    outputs: Sequence[Output], footers: Sequence[Footer], comparison: Comparison, whereabouts: Whereabouts
+) -> str:
     """Make the page; the originals of its images are read for thumbnails.
 
     Args:
       outputs: A and B.
       footers: what their predictions were made with.
       comparison: of the two, with examples.
+      whereabouts: of the images of B.
     """
     shown = [*comparison.largest, *(change for changes in comparison.examples.values() for change in changes)]
-    images = _show_images(outputs[1], footers[1], {one.path: one.fingerprint for one in shown})
+    images = _show_images(whereabouts, footers[1], {one.path: one.fingerprint for one in shown})
     body = "\n".join(
         [
             *_head(outputs, footers, comparison),
@@ -56,12 +59,11 @@ def make_page(outputs: Sequence[Output], footers: Sequence[Footer], comparison: 
     return fill_static("compare.html", ("base.css", "compare.css"), "What changed: scenetags compare", body)
 
 
-def _show_images(output: Output, footer: Footer, fingerprints: Mapping[str, str]) -> dict[str, _Shown]:
+def _show_images(whereabouts: Whereabouts, footer: Footer, fingerprints: Mapping[str, str]) -> dict[str, _Shown]:
     """Find the images of an output, and make their thumbnails; by path."""
-    whereabouts = find_whereabouts(output, footer)
     whole = {path: whereabouts.whole(path) for path in fingerprints}
     thumbnails = make_thumbnails({place: fingerprints[path] for path, place in whole.items() if place}, footer)
-    nowhere = Thumbnail(problem="its path is relative to a folder that no run names")
+    nowhere = Thumbnail(problem="its path is relative to a folder that no run names: say --relative_to")
     return {path: _Shown(place and link_to(place), thumbnails.get(place, nowhere)) for path, place in whole.items()}
 
 
@@ -82,7 +84,7 @@ def _figures(comparison: Comparison) -> Iterator[str]:
     figures = (
         ("tags that differ", f"{comparison.changed:.2%}", "of those in A or in B"),
         ("images with other tags", f"{images.other_tags:,}", f"{images.other_tags / images.both:.2%} of those in both"),
-        ("images in both", f"{images.both:,}", f"{images.replaced:,} of another version of the file"),
+        ("images in both", f"{images.both:,}", f"{images.replaced:,} with a changed file"),
         ("only in A", f"{images.only_a:,}", f"{images.failed_in_b:,} failed in B"),
         ("only in B", f"{images.only_b:,}", f"{images.failed_in_a:,} failed in A"),
     )

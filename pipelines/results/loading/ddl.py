@@ -16,6 +16,10 @@ from pipelines.results import sql
 from pipelines.results.loading.types import ATHENA, BIGQUERY, POSTGRES, SNOWFLAKE, SPARK, DdlError, Types
 from pipelines.results.outputs import Output
 
+_OF_POSTGRES = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
+"""Columns that each of its tables has, whose names it refuses."""
+_LONGEST_OF_POSTGRES = 63
+"""Bytes."""
 _PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _DOCUMENTED = {
     column.name: column.documentation.replace("`", "")
@@ -188,10 +192,12 @@ def _postgres(table: _Table) -> Iterator[str]:
     for column in table.columns:
         if pa.types.is_struct(column.type):
             for field in column.type:
-                columns[field.name] = POSTGRES.name(column.name, field.type)
-                taken.append(f"{sql.name(column.name)}.{sql.name(field.name)} AS {sql.name(field.name)}")
+                # By itself, xmin is a column that each table has.
+                flat = _for_postgres(f"{column.name}_{field.name}")
+                columns[flat] = POSTGRES.name(column.name, field.type)
+                taken.append(f"{sql.name(column.name)}.{sql.name(field.name)} AS {sql.name(flat)}")
         else:
-            columns[column.name] = POSTGRES.name(column.name, column.type)
+            columns[_for_postgres(column.name)] = POSTGRES.name(column.name, column.type)
             taken.append(sql.name(column.name))
     yield f"CREATE TABLE {table.name} ("
     yield from _listed(f"{sql.name(name)} {kind}" for name, kind in columns.items())
@@ -219,6 +225,13 @@ def _plain(column: _Column, title: str) -> str:
             "rename it in the list of images, or tag them again with this release",
         )
     return column.name
+
+
+def _for_postgres(name: str) -> str:
+    """Return the name of a column; refuse one that PostgreSQL has itself, would cut, or that would end a comment."""
+    if name in _OF_POSTGRES or len(name.encode()) > _LONGEST_OF_POSTGRES or not name.isprintable():
+        raise DdlError(f"column {name!r}: PostgreSQL takes no column of this name", "rename it in the list of images")
+    return name
 
 
 def _place(table: _Table) -> str:

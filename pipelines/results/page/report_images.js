@@ -2,7 +2,7 @@
 
 const PAGE_OF_IMAGES = 48;
 const OF_A_TAG = ["surest", "least sure", "just over", "just under"];
-const KINDS = ["", ...OF_A_TAG, ...(page.labels ? [MISSED, WRONG] : []), "by chance", "repaired", FAILED];
+const KINDS = ["", ...OF_A_TAG, ...(page.labels ? [MISSED, WRONG] : []), "at random", "repaired", FAILED];
 const NEAR = ["just over", "just under"],
   MOST_NEAR = 12;
 let listed = PAGE_OF_IMAGES;
@@ -171,7 +171,7 @@ function tellSample() {
     told.push(
       `A sample of ${number(predicted.length)} of ${number(page.rows)} images, chosen with seed ${page.seed}: ` +
         "for each tag those at the ends and at the threshold, " +
-        "examples of each repair, and some by chance. All other figures on this page are of all rows.",
+        "examples of each repair, and some at random. All other figures on this page are of all rows.",
     );
   }
   for (const [problem, many] of [...reasons].sort((one, other) => other[1] - one[1]).slice(0, 3)) {

@@ -1,4 +1,4 @@
-"""Choose the rows that a report shows: for each tag those that say most about it, and others by chance."""
+"""Choose the rows that a report shows: for each tag those that say most about it, and others at random."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pipelines.results.report.truth import Told
 
 SUREST, LEAST_SURE, JUST_OVER, JUST_UNDER = "surest", "least sure", "just over", "just under"
 MISSED, WRONG = "missed", "wrong"
-REPAIRED, BY_CHANCE = "repaired", "by chance"
+REPAIRED, AT_RANDOM = "repaired", "at random"
 
 _OF_A_TAG = 12
 """Rows of a kind that are kept for each tag; in the end, the images of all kinds have to share the page."""
 _OF_A_REPAIR = 12
 _MOST_REPAIRS = 50
-_SHARE_BY_CHANCE = 6
-"""At least one in so many is chosen by chance alone: the others say little about what is usual."""
+_SHARE_AT_RANDOM = 6
+"""At least one in so many is drawn at random: the others say little about what is usual."""
 _TIE = 1e-9
 """What chance may add to a probability: enough to choose among equal ones, and less than between any two near 1."""
 
@@ -33,7 +33,7 @@ class Group(NamedTuple):
 
     Attributes:
       kind: one of the kinds above.
-      of: the tag or the repair that it is an example of; empty for those by chance.
+      of: the tag or the repair that it is an example of; empty for those at random.
     """
 
     kind: str
@@ -97,7 +97,7 @@ class Chooser:
         self._thresholds = np.asarray(footer.thresholds, np.float32)
         self._most = most
         self._chance = np.random.default_rng(seed)
-        self._best: dict[Group, Best] = {Group(BY_CHANCE): Best(most)} if most else {}
+        self._best: dict[Group, Best] = {Group(AT_RANDOM): Best(most)} if most else {}
         self._held: dict[int, Chosen] = {}
 
     def offer(self, rows: Rows, told: Told | None = None) -> None:
@@ -111,7 +111,7 @@ class Chooser:
             return
         numbers = rows.first + np.arange(rows.batch.num_rows)
         chance = self._chance.random(len(numbers))
-        self._best[Group(BY_CHANCE)].offer(chance, numbers)
+        self._best[Group(AT_RANDOM)].offer(chance, numbers)
         for group, keys in self._keys(rows, chance * _TIE, told):
             self._best.setdefault(group, Best(_OF_A_TAG)).offer(keys, numbers)
         for name, having in self._repaired(rows.batch):
@@ -127,21 +127,21 @@ class Chooser:
         """
         rank = {label: place for place, label in enumerate(by_frequency)}
         groups = sorted(
-            (group for group in self._best if group.kind != BY_CHANCE), key=lambda group: rank.get(group.of, -1)
+            (group for group in self._best if group.kind != AT_RANDOM), key=lambda group: rank.get(group.of, -1)
         )
-        by_chance = self._best[Group(BY_CHANCE)].rows.tolist() if self._best else []
-        certain = self._most // _SHARE_BY_CHANCE
-        taken: dict[int, list[Group]] = {row: [] for row in by_chance[:certain]}
+        at_random = self._best[Group(AT_RANDOM)].rows.tolist() if self._best else []
+        certain = self._most // _SHARE_AT_RANDOM
+        taken: dict[int, list[Group]] = {row: [] for row in at_random[:certain]}
         for place in range(max(_OF_A_TAG, _OF_A_REPAIR)):
             for group in groups:
                 rows = self._best[group].rows.tolist()
                 if place < len(rows) and (rows[place] in taken or len(taken) < self._most):
                     taken.setdefault(rows[place], []).append(group)
-        for place, row in enumerate(by_chance):
+        for place, row in enumerate(at_random):
             # As they come: those that follow after one was left out would be no sample of all rows.
             if place >= certain and row not in taken and len(taken) >= self._most:
                 break
-            taken.setdefault(row, []).append(Group(BY_CHANCE))
+            taken.setdefault(row, []).append(Group(AT_RANDOM))
         return [self._held[row]._replace(groups=tuple(of_row)) for row, of_row in taken.items()]
 
     def _keys(

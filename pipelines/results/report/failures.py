@@ -35,7 +35,7 @@ class Reason(NamedTuple):
       stage: where it happened.
       error: the kind of error.
       rows: number of failures.
-      examples: some of them, chosen by chance.
+      examples: some of them, drawn at random.
     """
 
     stage: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import NamedTuple
 
 from pipelines import archives, storage
@@ -17,6 +16,7 @@ from pipelines.listing.lookup import refer
 from pipelines.listing.stacks import refer_scene
 from pipelines.output.footers import Footer
 from pipelines.records import Failure, ImageRef, Listed, Window, failed, not_listed
+from pipelines.results.sources import find_source
 from pipelines.scenes.grid import Grid, split_window, window_path
 from pipelines.scenes.opening import open_scene
 from pipelines.scenes.reading import bytes_of
@@ -43,14 +43,8 @@ class Found(NamedTuple):
     shared: tuple[str, ...] = ()
 
 
-class _Container(NamedTuple):
-    """A file that holds some of the images."""
-
-    path: str
-    kind: str
-
-
-_FILE, _ARCHIVE, _SCENE = "file", "archive", "scene"
+_Holder = tuple[str, bool, bool]
+"""A file that holds some of the images: its path, and whether it is an archive, and whether a scene."""
 
 
 def find_originals(paths: Sequence[str], footer: Footer, most_bytes: int, deadline: float) -> Iterator[Found]:
@@ -65,11 +59,13 @@ def find_originals(paths: Sequence[str], footer: Footer, most_bytes: int, deadli
     Yields:
       Each of them, in no particular order.
     """
-    held: dict[_Container, list[str]] = {}
+    held: dict[_Holder, list[str]] = {}
     for path in paths:
-        held.setdefault(_container(path), []).append(path)
+        source = find_source(path)
+        holder = source.path, source.member is not None, split_window(path) is not None
+        held.setdefault(holder, []).append(path)
 
-    def find(item: tuple[_Container, list[str]]) -> list[Found]:
+    def find(item: tuple[_Holder, list[str]]) -> list[Found]:
         if time.monotonic() > deadline:
             return [Found(path, not_listed(path, TimeoutError(TOO_LATE))) for path in item[1]]
         return list(_find(*item, footer, most_bytes))
@@ -83,47 +79,24 @@ def find_originals(paths: Sequence[str], footer: Footer, most_bytes: int, deadli
             executor.shutdown(cancel_futures=True)
 
 
-def _container(path: str) -> _Container:
-    if window := split_window(path):
-        return _Container(window[0], _SCENE)
-    archive, member = archives.split_member(path)
-    if member is not None:
-        # A file with a name like that of a member has a spelling of its own.
-        with suppress(storage.UnsupportedStorageError):
-            if archives.name_file(storage.normalize(path)) != path:
-                return _Container(archive, _ARCHIVE)
-    return _Container(path, _FILE)
-
-
-def _find(container: _Container, paths: Sequence[str], footer: Footer, most_bytes: int) -> Iterator[Found]:
+def _find(holder: _Holder, paths: Sequence[str], footer: Footer, most_bytes: int) -> Iterator[Found]:
+    path, is_archive, is_scene = holder
     try:
-        listed = _refer(container, footer)
+        listed = refer_scene(path, footer.rendering) if is_scene else refer(storage.normalize(path))
         if isinstance(listed, Failure):
             yield from (Found(path, listed) for path in paths)
-        elif container.kind == _FILE:
-            yield Found(paths[0], listed._replace(path=paths[0]), listed.size)
-        elif container.kind == _SCENE:
+        elif is_scene:
             yield from _windows(listed, paths, footer)
-        else:
+        elif is_archive:
             yield from _members(listed, paths, most_bytes)
+        else:
+            yield Found(paths[0], listed._replace(path=paths[0]), listed.size)
     except ImageError as error:
         # Without its remedy, which names flags of `predict`.
         yield from (Found(path, not_listed(path, error, message=error.message)) for path in paths)
     except (OSError, ScenetagsError) as error:
         reason = storage.reason_of(error) if isinstance(error, OSError) else str(error)
         yield from (Found(path, not_listed(path, error, message=reason)) for path in paths)
-
-
-def _refer(container: _Container, footer: Footer) -> Listed:
-    """Look up a file, or the files of a scene that has several.
-
-    Raises:
-      ImageError: a virtual raster cannot be used.
-      OSError: it cannot be read.
-    """
-    if container.kind == _SCENE:
-        return refer_scene(container.path, footer.rendering)
-    return refer(storage.normalize(container.path))
 
 
 def _windows(scene_ref: ImageRef, paths: Sequence[str], footer: Footer) -> Iterator[Found]:
@@ -151,9 +124,9 @@ def _members(archive: ImageRef, paths: Sequence[str], most_bytes: int) -> Iterat
         reason = f"in a compressed archive of {archive.size:,} bytes, which would have to be read from its start"
         yield from (Found(path, failed(archive, "read", "FileTooLargeError", reason)) for path in paths)
         return
-    by_name = {archives.split_member(path)[1]: path for path in paths}
+    names = {find_source(path).member for path in paths}
     there: Mapping[str, Listed] = {
-        item.path: item for item in archives.list_members(archive, by_name.__contains__) if item.path != archive.path
+        item.path: item for item in archives.list_members(archive, names.__contains__) if item.path != archive.path
     }
     for path in paths:
         member = there.get(path) or failed(archive, "read", "FileNotFoundError", "the archive has no such member")

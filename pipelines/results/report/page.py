@@ -207,4 +207,6 @@ def describe(survey: Survey) -> list[str]:
     if problems:
         commonest = max(set(problems), key=problems.count)
         lines.append(f"without a thumbnail: {len(problems):,}, most often because {commonest}")
+        if survey.whereabouts.folder and not with_picture:
+            lines.append(f"if the originals are not below {survey.whereabouts.folder} any more, give --relative_to")
     return lines

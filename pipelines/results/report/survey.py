@@ -87,7 +87,7 @@ def look_over(
     tally, chooser = Tally(footer.thresholds), Chooser(footer, seed, images)
     probabilities = [(column, pa.float32()) for column in footer.columns.values()]
     fields = pa.schema([("path", pa.string()), ("tags", pa.list_(pa.string())), *probabilities, *_OPTIONAL])
-    for batch in output.pieces(fields, missing=_OPTIONAL.names):
+    for batch in output.pieces(fields, missing=_OPTIONAL.names, made_with=footer):
         rows = read_rows(output.path, batch, footer, tally.rows)
         tally.add(rows)
         told = truth.tell(rows) if truth else None

@@ -15,71 +15,24 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from typing import IO, NamedTuple, TypeVar
+from typing import IO, TypeVar
 
 from pipelines import archives, storage
 from pipelines.errors import ScenetagsError
 from pipelines.listing.lookup import refer
-from pipelines.records import OF_SEVERAL, Failure, ImageRef, Listed
-from pipelines.results.selecting.places import PARTIAL, Source, common_folder, find_source, name_copies
-from pipelines.results.selecting.selection import Selection
-from pipelines.scenes.grid import without_mask
+from pipelines.records import Failure, ImageRef, Listed
+from pipelines.results.selecting.copies import AT_ONCE, CHANGED, Copies, Outcome
+from pipelines.results.selecting.places import PARTIAL
+from pipelines.results.sources import Source
 
 Item = TypeVar("Item")
 
-_AT_ONCE = 16
 _PIECE = 1 << 20
 _DIFFERS = "another file is in its place"
 
 
 class CopyError(ScenetagsError):
     """A folder that nothing can be copied into."""
-
-
-class Outcome(NamedTuple):
-    """What became of an image.
-
-    Attributes:
-      source: the image.
-      made: whether it was copied or linked; otherwise it was there before, or has failed.
-      reason: why it has failed; empty if it has not.
-    """
-
-    source: Source
-    made: bool
-    reason: str = ""
-
-
-class Copies(NamedTuple):
-    """What is to be copied.
-
-    Attributes:
-      named: files and members of archives, by the names of their copies.
-      fingerprints: of these when they were tagged: one that has another now is not copied, as its tags are not its own.
-      rows: number of images in them.
-    """
-
-    named: Mapping[str, Source]
-    fingerprints: Mapping[Source, str]
-    rows: int
-
-
-def find_copies(selection: Selection) -> Copies:
-    """Name the copies of selected images by their paths below the deepest folder that holds all images of the output.
-
-    That folder does not depend on the selection, so that copies of several ones have the same names.
-
-    Raises:
-      NoOutputError, OutputError: the output cannot be read.
-    """
-    rows, fingerprints = 0, dict[Source, str]()
-    for batch in selection.read(["path", "fingerprint"]):
-        rows += batch.num_rows
-        for path, fingerprint in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            fingerprints[find_source(selection.whereabouts.whole(path))] = without_mask(fingerprint)
-    ends = selection.first_and_last() if rows else None
-    root = common_folder(*ends) if ends else ()
-    return Copies(name_copies(fingerprints, root), fingerprints, rows)
 
 
 def copy(copies: Copies, folder: str) -> Iterator[Outcome]:
@@ -102,6 +55,7 @@ def copy(copies: Copies, folder: str) -> Iterator[Outcome]:
             by_archive.setdefault(source.path, {})[source.member] = name
     files = [(source, name) for name, source in named.items() if source.member is None]
     with _prepared(folder) as target:
+        yield from copies.lost
         yield from _each(files, lambda source, name: target.put(name, source.path, fingerprints[source]))
         for archive, names in by_archive.items():
             yield from _copy_members(archive, names, fingerprints, target)
@@ -119,6 +73,7 @@ def link(copies: Copies, folder: str) -> Iterator[Outcome]:
             raise CopyError(f"{source} is {kind}, so that no link can lead to it", "copy it")
     files = [(source, name) for name, source in copies.named.items()]
     with _prepared(folder) as target:
+        yield from copies.lost
         yield from _each(files, lambda source, name: target.link(name, source.path, copies.fingerprints[source]))
 
 
@@ -130,7 +85,6 @@ class _Target:
         self._numbers = itertools.count()
 
     def put(self, name: str, source: str, fingerprint: str) -> bool:
-        _check_single(fingerprint)
         status = None if storage.is_remote(source) else os.stat(source)
         if status and storage.fingerprint_of(status) != fingerprint:
             raise storage.ChangedFileError
@@ -144,9 +98,8 @@ class _Target:
         return self._add(self._place(name), io.BytesIO(data), None)
 
     def link(self, name: str, source: str, fingerprint: str) -> bool:
-        _check_single(fingerprint)
-        # A link to nothing helps nobody.
-        os.stat(source)
+        if storage.fingerprint_of(os.stat(source)) != fingerprint:
+            raise storage.ChangedFileError
         target = self._place(name)
         os.makedirs(os.path.dirname(target), exist_ok=True)
         try:
@@ -215,7 +168,7 @@ def _prepared(folder: str) -> Iterator[_Target]:
 
 
 def _each(
-    items: Sequence[tuple[Source, Item]], work: Callable[[Source, Item], bool], at_once: int = _AT_ONCE
+    items: Sequence[tuple[Source, Item]], work: Callable[[Source, Item], bool], at_once: int = AT_ONCE
 ) -> Iterator[Outcome]:
     """Do something with each image, several at a time."""
 
@@ -223,7 +176,7 @@ def _each(
         try:
             return Outcome(item[0], work(*item))
         except storage.ChangedFileError:
-            return Outcome(item[0], False, "it has changed since it was tagged; run `scenetags predict` again")
+            return Outcome(item[0], False, CHANGED)
         except OSError as error:
             return Outcome(item[0], False, storage.reason_of(error))
 
@@ -234,17 +187,12 @@ def _each(
         executor.shutdown(cancel_futures=True)
 
 
-def _check_single(fingerprint: str) -> None:
-    if fingerprint.startswith(OF_SEVERAL):
-        raise OSError(errno.ENOTSUP, "a scene of several files; copy those")
-
-
 def _copy_members(
     archive: str, names: Mapping[str, str], fingerprints: Mapping[Source, str], target: _Target
 ) -> Iterator[Outcome]:
     """Copy members of an archive; of a compressed one in the order in which they are stored, which is one pass."""
     listed, missing = _list(archive, names)
-    at_once = 1 if any(isinstance(item, ImageRef) and archives.is_streamed(item) for _, item in listed) else _AT_ONCE
+    at_once = 1 if any(isinstance(item, ImageRef) and archives.is_streamed(item) for _, item in listed) else AT_ONCE
     with closing(archives.Streams()) as streams:
 
         def put(source: Source, item: Listed) -> bool:

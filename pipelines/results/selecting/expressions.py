@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from pipelines.errors import ScenetagsError
@@ -20,6 +20,7 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
+_WORDS = ("and", "or", "not")
 _DEEPEST = 100
 _MOST_SHOWN = 20
 
@@ -70,13 +71,14 @@ def read_expression(text: str, labels: Sequence[str]) -> Expression:
     return _Reader(text, labels).read()
 
 
-def find_label(name: str, labels: Sequence[str], place: str) -> str:
+def find_label(name: str, labels: Sequence[str], place: str, written: Callable[[str], str] = str) -> str:
     """Return a label of the model.
 
     Args:
       name: that is looked for.
       labels: of the model.
       place: where it is named, for the message.
+      written: how a label is written there.
 
     Raises:
       ExpressionError: there is none of this name.
@@ -86,8 +88,15 @@ def find_label(name: str, labels: Sequence[str], place: str) -> str:
     by_lower = {label.lower(): label for label in reversed(labels)}
     near = difflib.get_close_matches(name.lower(), by_lower, 3, 0.6)
     shown = ", ".join(labels[:_MOST_SHOWN]) + f" and {len(labels) - _MOST_SHOWN} more" * (len(labels) > _MOST_SHOWN)
-    remedy = f"did you mean {' or '.join(by_lower[one] for one in near)}?" if near else f"it has {shown}"
+    remedy = f"did you mean {' or '.join(written(by_lower[one]) for one in near)}?" if near else f"it has {shown}"
     raise ExpressionError(f"{place}: the model has no tag {name}", remedy)
+
+
+def _written(label: str) -> str:
+    """Return a label as it stands in an expression: in quotes if it needs them."""
+    match = _TOKEN.fullmatch(label)
+    plain = match and match["word"] == label and label.lower() not in _WORDS
+    return label if plain else '"' + label.replace('"', '""') + '"'
 
 
 class _Reader:
@@ -127,12 +136,12 @@ class _Reader:
     def _one(self, depth: int) -> str:
         token = self._token
         if token is None:
-            raise self._refuse(None, "a tag is missing at the end")
+            raise self._refuse(None, "a tag is missing at the end", self._on_words())
         if depth > _DEEPEST:
             raise self._refuse(token, "it is nested too deeply")
         self._next += 1
         if token.is_label:
-            label = find_label(token.text, self._labels, self._at(token))
+            label = find_label(token.text, self._labels, self._at(token), _written)
             self._named[label] = None
             return f"list_contains(tags, {sql.text(label)})"
         if token.text == "not":
@@ -142,7 +151,7 @@ class _Reader:
             if not self._take(")"):
                 raise self._refuse(token, "this parenthesis is never closed")
             return inner
-        raise self._refuse(token, f"a tag is missing before {token.text}")
+        raise self._refuse(token, f"a tag is missing before {token.text}", self._on_words())
 
     @property
     def _token(self) -> _Token | None:
@@ -168,7 +177,7 @@ class _Reader:
                 yield _Token(written.replace(2 * mark, mark), place - 1, is_label=True)
             elif kind == "open":
                 raise self._refuse(_Token(written, place, is_label=False), "this quote is never closed")
-            elif kind == "sign" or written.lower() in ("and", "or", "not"):
+            elif kind == "sign" or written.lower() in _WORDS:
                 yield _Token(written.lower(), place, is_label=False)
             else:
                 yield _Token(written, place, is_label=True)
@@ -176,6 +185,11 @@ class _Reader:
     def _at(self, token: _Token | None) -> str:
         place = f", character {token.place}" if token else ""
         return f'"{self._text}"{place}'
+
+    def _on_words(self) -> str:
+        """Say how a label is written that is named like one of the words; empty if there is none."""
+        named = [_written(label) for label in self._labels if label.lower() in _WORDS]
+        return f"as a tag, write {' or '.join(named)}" if named else ""
 
     def _refuse(self, token: _Token | None, reason: str, remedy: str = "") -> ExpressionError:
         return ExpressionError(f"{self._at(token)}: {reason}", remedy)

@@ -11,8 +11,8 @@ from xml.sax.saxutils import quoteattr
 from pipelines import storage
 from pipelines.errors import ScenetagsError
 from pipelines.records import digest_path
-from pipelines.results.selecting.places import find_source, is_file
 from pipelines.results.selecting.selection import Selection
+from pipelines.results.sources import find_source, is_file
 
 _SHOWN = "image"
 _CHOICES = "tags"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
-from pipelines import archives, storage
+from pipelines import storage
 from pipelines.records import digest_path
-from pipelines.scenes.grid import split_window
+from pipelines.results.sources import Source, find_source
 
 PARTIAL = ".scenetags-partial"
 """Folder in the target folder, of what is not complete yet."""
@@ -17,37 +16,6 @@ _LONGEST_PART, _LONGEST = 255, 1000
 """Bytes that file systems and buckets allow for a name and a path, with room for the target folder."""
 _KEPT = 40
 """Characters of a name that is too long, each of up to four bytes."""
-
-
-class Source(NamedTuple):
-    """A file, or a member of an archive, that holds the pixels of an image.
-
-    Attributes:
-      path: of the file, or of the archive.
-      member: its name in the archive; None for a file.
-    """
-
-    path: str
-    member: str | None = None
-
-    def __str__(self) -> str:
-        return self.path if self.member is None else f"{self.path}{archives.SEPARATOR}{self.member}"
-
-
-def find_source(path: str) -> Source:
-    """Return what holds the pixels of an image: for a window, its scene."""
-    window = split_window(path)
-    path = window[0] if window else path
-    plain = _unmarked(path)
-    if plain != path:
-        # Marked since it reads like the path of a member.
-        return Source(plain)
-    return Source(*archives.split_member(path))
-
-
-def is_file(path: str) -> bool:
-    """Return whether an image is a file of its own: neither a window of a scene nor a member of an archive."""
-    return split_window(path) is None and find_source(path).member is None
 
 
 def common_folder(first: str, last: str) -> tuple[str, ...]:
@@ -77,7 +45,10 @@ def name_copies(sources: Iterable[Source], root: Sequence[str]) -> dict[str, Sou
     """
     named: dict[str, Source] = {}
     for source in sources:
-        parts = [_safe(part) for part in _parts(source)[len(root) :]]
+        whole = _parts(source)
+        # Of a scene of several files, some may be elsewhere.
+        inside = whole[: len(root)] == tuple(root) and len(whole) > len(root)
+        parts = [_safe(part) for part in (whole[len(root) :] if inside else whole)]
         name = "/".join(parts)
         if len(name.encode()) > _LONGEST or name in named:
             name = f"{_digest(str(source))}/{parts[-1]}"
@@ -103,7 +74,3 @@ def _safe(part: str) -> str:
 
 def _digest(text: str) -> str:
     return digest_path(text).hex()[:12]
-
-
-def _unmarked(path: str) -> str:
-    return storage.unmarked(path) if storage.is_remote(path) else os.path.normpath(path) if "/./" in path else path

@@ -24,7 +24,7 @@ from pipelines.results import sql
 from pipelines.results.outputs import Output
 from pipelines.results.selecting.expressions import find_label, read_expression
 from pipelines.results.selecting.likeness import find_embedding, rank
-from pipelines.results.whereabouts import Whereabouts, find_whereabouts, require_folder
+from pipelines.results.whereabouts import Whereabouts, find_whereabouts
 
 _OF_SCENES = tuple(column.name for column in SCENE_COLUMNS)
 
@@ -105,7 +105,7 @@ class Selection:
         names = list(dict.fromkeys([*columns, *needed]))
         fields = pa.schema([self.columns.field(name) for name in names], metadata=self.columns.metadata)
         with duckdb.connect(config={"threads": 1}) as database:
-            for batch in self.output.pieces(fields, missing=_OF_SCENES):
+            for batch in self.output.pieces(fields, missing=_OF_SCENES, made_with=self.footer):
                 yield (self._filter(database, batch) if self.condition else batch).select(list(columns))
 
     def first_and_last(self) -> tuple[str, str] | None:
@@ -166,7 +166,7 @@ def select(
             # As float32, like the probabilities, and like the thresholds of tags.
             conditions.append(f"{column} {sign} CAST({probability!r} AS FLOAT)")
             labels.append(label)
-    whereabouts = require_folder(output, find_whereabouts(output, footer, folder))
+    whereabouts = find_whereabouts(output, footer, folder)
     condition = " AND ".join(conditions)
     return Selection(output, footer, head.columns, head.rows, whereabouts, condition, tuple(dict.fromkeys(labels)))
 

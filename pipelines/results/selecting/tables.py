@@ -67,16 +67,19 @@ def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 
 def _flatten(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Turn lists into texts, and structs into columns."""
+    """Turn lists into texts, and structs into columns; also the names of columns are harmless."""
     columns: dict[str, pa.Array] = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if pa.types.is_list(column.type):
             columns[name] = _harmless(pc.binary_join(column, SEPARATOR))
         elif name == BOUNDS and pa.types.is_struct(column.type):
-            columns |= {column.type.field(index).name: part for index, part in enumerate(column.flatten())}
+            for index, part in enumerate(column.flatten()):
+                end = column.type.field(index).name
+                # A column of the list may have this name.
+                columns[f"{BOUNDS}_{end}" if end in batch.schema.names else end] = part
         else:
             columns[name] = _harmless(column) if pa.types.is_string(column.type) else column
-    return pa.RecordBatch.from_pydict(columns)
+    return pa.RecordBatch.from_arrays(list(columns.values()), _harmless(pa.array(columns, pa.string())).to_pylist())
 
 
 def _has_text(kind: pa.DataType) -> bool:

@@ -107,7 +107,7 @@ def test_a_bundle_describes_itself(bundle: Bundle, told: Facts) -> None:
     assert bundle.labels == told.labels
     assert bundle.thresholds == tuple(told.thresholds.each)
     assert bundle.image_size == SIZE
-    assert bundle.resize_filter == "bilinear"
+    assert bundle.resize_filter == told.network.resize_filter
     assert bundle.training == facts.training_summary(told) | {"history": bundle.training["history"]}
     assert bundle.metrics == facts.metrics_summary(told, facts.measure(told))
     assert bundle.versions.keys() >= {"scenetags", "tensorflow", "keras", "ai-edge-litert", "numpy", "pillow", "python"}

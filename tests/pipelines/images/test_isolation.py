@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import resource
 import signal
 import subprocess
@@ -82,6 +83,20 @@ def test_real_chips_are_the_same_too(pool: DecoderPool, planet: Path) -> None:
     for path in sorted(planet.rglob("*.*"))[:40]:
         data = path.read_bytes()
         assert_same(decoded(pool.decode, data), decoded(here, data))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are not told what to keep")
+def test_a_child_keeps_the_memory_of_one_chip_for_the_next() -> None:
+    chip, fetched = unmarked_rgba_jpeg(picture(256, 256)), []
+    with closing(DecoderPool(SETTINGS._replace(image_size=224), max_seconds=20, size=1)) as pool:
+        for _ in range(8):
+            pool.decode(chip)
+            process = pool._children[0]._process
+            assert process
+            # Of proc_pid_stat(5): pages that the kernel has had to find for the process.
+            fetched.append(int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[7]))
+    # The pixels of the chip alone fill 64 pages.
+    assert fetched[-1] - fetched[3] < 4 * 16
 
 
 @pytest.mark.parametrize(
@@ -168,7 +183,7 @@ def test_a_child_knows_no_credentials_and_holds_no_files(pool: DecoderPool, monk
     names, files = json.loads(refused[refused.index("[") : refused.rindex("]") + 1])
 
     assert "PYTHONPATH" in names
-    assert set(names) <= isolation._ENVIRONMENT | {"PYTHONPATH", "OPENBLAS_NUM_THREADS"}
+    assert set(names) <= isolation._ENVIRONMENT | isolation._SETTINGS.keys() | {"PYTHONPATH"}
     # Its three pipes, and the listing itself.
     assert files == 4
 

@@ -103,7 +103,7 @@ def test_a_band_that_is_a_file_of_its_own_is_gray_where_bands_say_so() -> None:
 def test_a_chip_that_may_hold_the_offset_is_refused_with_both_stretches(held: int) -> None:
     stored = np.rint(dark(3) * 10_000).astype(np.uint16) + held
     data = file_of(stored, DRIVER[:3])
-    reason = r"offset of 1,000 of sentinel-2-l2a.*; say --stretch 1000:4000 if they do, --stretch 0:3000 if not"
+    reason = r"offset of 1,000 of sentinel-2-l2a.*; say --stretch 1000:4000 if they hold 1,000, --stretch 0:3000 if not"
     assert_refused(data, reason, rendering=rendering_of(SENTINEL_2))
     decoded = decode(data, rendering=Rendering((), ((1000, 4000),) * 3, SENTINEL_2))
     assert decoded.repairs == ("stretched",)
@@ -111,8 +111,8 @@ def test_a_chip_that_may_hold_the_offset_is_refused_with_both_stretches(held: in
 
 def test_a_scene_of_dark_surfaces_at_the_offset_holds_it() -> None:
     red = np.random.default_rng(0).uniform(0.005, 0.4, 200_000) * 10_000
-    assert find_offset(red + 1000, SENTINEL_2, of_scene=True) == 1000
-    assert find_offset(red, SENTINEL_2, of_scene=True) == 0
+    assert find_offset([red + 1000], SENTINEL_2, of_scene=True) == 1000
+    assert find_offset([red], SENTINEL_2, of_scene=True) == 0
     bright = red + 2000
     for values, of_scene in (
         (red + 1000, False),
@@ -124,7 +124,13 @@ def test_a_scene_of_dark_surfaces_at_the_offset_holds_it() -> None:
         (np.where(red < 100, 300, red + 1000), False),
     ):
         with pytest.raises(UntrustedColoursError, match="neither its metadata nor its darkest values say it"):
-            find_offset(values, SENTINEL_2, of_scene=of_scene)
+            find_offset([values], SENTINEL_2, of_scene=of_scene)
+
+
+def test_dry_soil_is_not_taken_for_dark_surfaces_at_the_offset() -> None:
+    red = np.random.default_rng(0).uniform(0.11, 0.25, 200_000) * 10_000
+    with pytest.raises(UntrustedColoursError, match="neither its metadata nor its darkest values say it"):
+        find_offset([red, red * 0.9, red * 0.5], SENTINEL_2, of_scene=True)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,19 @@ def test_what_a_folder_passes_over_is_counted(tmp_path: Path) -> None:
     assert passed_over == {".heic": 2, "no ending": 1, "hidden": 1}
 
 
+@pytest.mark.parametrize("pattern", ["", "**/*.tif", "deep/*"])
+def test_masks_of_scenes_are_passed_over_by_folders_and_patterns(pattern: str, tmp_path: Path, bucket: Bucket) -> None:
+    masks = [f"deep/x_3B_{name}.tif" for name in ("udm2", "udm2_clip", "AnalyticMS_DN_udm", "UDM2_clip_file_format")]
+    for name in ("deep/x_3B_AnalyticMS_SR.tif", "deep/x_udm2_of.tif.tif", *masks):
+        storage.write(f"{bucket.path}/{name}", b"a")
+        write(tmp_path, name)
+    for root in (str(tmp_path), bucket.path):
+        names, passed_over = listed(root, pattern)
+        assert names == ["deep/x_3B_AnalyticMS_SR.tif", "deep/x_udm2_of.tif.tif"]
+        assert passed_over == {"usable data masks": 4}
+        assert listed(root, masks[0]) == (masks[:1], {}), "named by itself"
+
+
 def test_files_of_ever_different_endings_are_counted_in_little_memory(tmp_path: Path) -> None:
     folders = [tmp_path / "a", tmp_path / "b"]
     written = [*(f"scan.{number:04}" for number in range(300)), *(f"{number}.xml" for number in range(5)), "a.jpg"]

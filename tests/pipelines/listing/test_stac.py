@@ -9,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import storage
-from pipelines.listing import stac
+from pipelines.listing import expand, stac
 from pipelines.listing.lookup import InputError
-from pipelines.listing.stac import Asset, list_assets, read_stac
-from pipelines.records import HIDING, Failure, Item
+from pipelines.listing.stac import list_assets, read_stac
+from pipelines.listing.stac_items import Asset
+from pipelines.records import HIDING, Failure, ImageRef, Item
+from pipelines.scenes.documents import Documents
 from tests.conftest import Bucket
 
 TIME = "2020-01-02T04:04:05.5+01:00"
@@ -101,6 +103,21 @@ def test_pages_of_an_item_collection_are_followed_however_many_they_are(tmp_path
         {"type": "FeatureCollection", "features": [], "links": [{"rel": "next", "href": "https://x.org/2"}]},
     )
     assert [failure.error in HIDING for failure in failures(path)] == [True]
+
+
+@pytest.mark.parametrize("pattern", ["*.json", "**/*.json"])
+def test_a_pattern_matches_documents(pattern: str, tmp_path: Path, bucket: Bucket) -> None:
+    written = {"a.json": item("a", "a.tif"), "b.json": item("b", "b.tif"), "c.json": catalogue(("item", "a.json"))}
+    for root in (str(tmp_path), bucket.path):
+        for name, document in {**written, "d.json": {"type": "other"}}.items():
+            storage.write(f"{root}/{name}", json.dumps(document).encode())
+        for name in ("a.tif", "b.tif"):
+            storage.write(f"{root}/{name}", b"scene")
+        listed = list(expand(f"{root}/{pattern}", documents=Documents(("visual",))))
+        found = [(one.item.id, one.path) for one in listed if isinstance(one, ImageRef) and one.item]
+        assert found == [("a", f"{root}/a.tif"), ("b", f"{root}/b.tif")]
+        [failure] = [one for one in listed if isinstance(one, Failure)]
+        assert (failure.path, failure.error in HIDING) == (f"{root}/d.json", True)
 
 
 def test_an_item_without_the_asset_is_a_failure_that_names_those_it_has(tmp_path: Path) -> None:

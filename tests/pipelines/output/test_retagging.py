@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -20,6 +21,7 @@ from pipelines.images.rendering import NO_RENDERING
 from pipelines.inference.bundle import Bundle
 from pipelines.inference.rules import Rules
 from pipelines.inference.tagging import choose_tags
+from pipelines.output import commit as commit_room
 from pipelines.output import compaction
 from pipelines.output.commit import commit, recover
 from pipelines.output.footers import FOOTER
@@ -173,6 +175,28 @@ def test_new_tags_are_there_whole_or_not_at_all_wherever_it_is_cut_off(
     assert outcomes == {False, True}
 
 
+def test_rules_keep_the_thresholds_of_a_killed_command_that_is_completed(
+    output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(commit_room, "carry_out", cut)
+        with pytest.raises(OSError, match="No space"):
+            retag(retagging(output, 0.25, Rules()))
+    stale = replace(retagging(output, 0.5), keeps=True)
+
+    with pytest.raises(ScenetagsError, match="was given other thresholds meanwhile; run the same command again"):
+        retag(stale)
+    assert tags_by_path(output) == expected(output, retagging(output, 0.25, Rules()))
+    assert retag(replace(retagging(output, 0.25), keeps=True)) is not None
+    assert tags_by_path(output) == expected(output, retagging(output, 0.25))
+    edited(lambda table: reworded(table, thresholds=[0.9] * len(LABELS)))(output)
+    with pytest.raises(ScenetagsError, match="with several thresholds; choose one for all of them with --thresholds"):
+        rehearse_retagging(replace(retagging(output, 0.25), keeps=True))
+
+
 def test_the_same_thresholds_again_write_nothing(output: str) -> None:
     def state() -> dict[str, tuple[int, int]]:
         found = (path for path in Path(output).rglob("*") if path.is_file())
@@ -211,6 +235,13 @@ def edited(change: Callable[[pa.Table], pa.Table]) -> Callable[[str], None]:
         pq.write_table(change(pq.read_table(path, partitioning=None)), path)
 
     return edit
+
+
+def reworded(table: pa.Table, **changes: object) -> pa.Table:
+    """Let the footer say other things, or leave out what is None."""
+    footer = json.loads(table.schema.metadata[FOOTER.encode()]) | changes
+    kept = {name: value for name, value in footer.items() if value is not None}
+    return table.replace_schema_metadata({FOOTER: json.dumps(kept)})
 
 
 def with_probability(value: float | None) -> Callable[[pa.Table], pa.Table]:
@@ -267,11 +298,10 @@ def test_files_of_earlier_versions_and_empty_ones_are_retagged(output: str) -> N
     def as_before(table: pa.Table) -> pa.Table:
         names = {"p_clear": "p_clear", "p_bare_ground": "p_bare ground", "p_Clear_2": "p_Clear"}
         names["p_road___paved_"] = 'p_road, "paved"'
-        footer = json.loads(table.schema.metadata[FOOTER.encode()])
-        del footer["columns"]
+        metadata = reworded(table, columns=None, version="0.0.1").schema.metadata
         table = table.rename_columns([names.get(name, name) for name in table.column_names])
         table = with_tags(table["tags"].to_pylist(), pa.list_(pa.string()))(table)
-        return table.replace_schema_metadata({FOOTER: json.dumps({**footer, "version": "0.0.1"})})
+        return table.replace_schema_metadata(metadata)
 
     edited(as_before)(output)
     empty = pq.read_table(prediction_files(output)[0], partitioning=None).slice(0, 0)
@@ -298,3 +328,19 @@ def test_tags_in_a_bucket_change_as_in_a_folder(output: str, bucket: Bucket) -> 
     assert tags_by_path(away) == tags_by_path(output)
     assert storage.list_folders(away) == [f"{away}/{name}" for name in ("failures", "predictions", "runs")]
     assert retag(replace(retagging(output), output=away)) is None
+
+
+@pytest.mark.parametrize("bucket", ["s3"], indirect=True)
+def test_files_in_a_bucket_are_moved_side_by_side(output: str, bucket: Bucket) -> None:
+    away, together = f"{bucket.path}/out", threading.Barrier(2, timeout=2)
+    for path in prediction_files(output):
+        storage.write(f"{away}/predictions/{Path(path).name}", Path(path).read_bytes())
+
+    def judge(method: str, path: str, headers: Mapping[str, str]) -> None:
+        if "/predictions/" in path and "x-amz-copy-source" in headers:
+            # It breaks if the second one is not asked for before the first is done.
+            together.wait()
+
+    bucket.proxy.judge = judge
+    assert retag(replace(retagging(output), output=away)) is not None
+    assert not together.broken

@@ -38,7 +38,8 @@ def test_an_output_has_them_in_all_rows_or_in_none(
 ) -> None:
     assert run() == 0
     assert run(embeddings=True) == 2
-    assert "rows without --embeddings, and those of this run are with; choose" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "rows without --embeddings, and those of this run are with; omit --embeddings, choose" in error
     assert run(embeddings=True, overwrite=True) == 0
     assert run(embeddings=True) == 0
     assert outputs.manifest(tmp_path / "out")["skipped"] == 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -52,11 +53,31 @@ def test_an_archive_that_has_moved_is_not_tagged_again(run: Predict, archive: Pa
     assert names(out) == left, "replaced, and without the window that is gone"
 
 
+def test_a_scene_of_files_in_several_folders_is_not_tagged_again(run: Predict, tmp_path: Path) -> None:
+    archive, out = tmp_path / "archive", tmp_path / "out"
+    for number, colour in enumerate(("red", "green", "blue")):
+        (archive / colour).mkdir(parents=True)
+        write_scene(archive / colour / "1.tif", samples(64, 64, 1, seed=number), tile=64)
+    assets = {colour: {"href": f"../{colour}/1.tif"} for colour in ("red", "green", "blue")}
+    (archive / "red" / "a.json").write_text(json.dumps({"type": "Feature", "id": "a", "assets": assets}))
+    said = {"asset": "red,green,blue", "tile": 64, "stretch": "0:2500"}
+    assert run(input=archive / "red" / "a.json", relative_to=archive, **said) == 0
+    archive = archive.rename(tmp_path / "elsewhere")
+    assert run(input=archive / "red" / "a.json", relative_to=archive, **said) == 0
+    assert outputs.manifest(out)["skipped"] == 1
+    assert names(out) == ["red/1.tif+../green/1.tif+../blue/1.tif#xywh=0,0,64,64"]
+
+    further = {"input": archive / "red" / "a.json", "relative_to": archive / "red", "output": tmp_path / "further"}
+    assert run("--max_failure_rate=1", **further, **said) == 0
+    assert list(outputs.failed(tmp_path / "further").values()) == [f"it is not below --relative_to {archive}/red"]
+
+
 def test_paths_in_a_bucket_may_be_relative_too(run: Predict, bucket: Bucket, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    storage.write(f"{bucket.path}/a/1.jpg", CHIP)
-    assert run(input=f"{bucket.path}/a", relative_to=bucket.path) == 0
-    assert names(out) == ["a/1.jpg"]
+    for name in ("a/1.jpg", "/2.jpg"):
+        storage.write(f"{bucket.path}/{name}", CHIP)
+    assert run(input=f"{bucket.path}/**/*.jpg", relative_to=bucket.path) == 0
+    assert sorted(names(out)) == ["a/1.jpg", f"{bucket.path}//2.jpg"], "the second would be a file of this machine"
 
 
 def test_an_overwrite_drops_what_is_not_listed_any_more(run: Predict, tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from rasterio.transform import from_origin
 
+from pipelines import storage
 from pipelines.output.run import EMPTY, PREDICTIONS
 from tests import outputs
 from tests.image_files import encode, picture
 from tests.pipelines.conftest import on_both_runners
 from tests.pipelines.predict.predicting import Predict, without
-from tests.scene_files import cut_chip, samples, write_scene
+from tests.scene_files import cut_chip, samples, write_scene, write_vrt
 
 SHOWN = {"bands": "3,2,1", "stretch": "0:2500"}
 TILED = {**SHOWN, "tile": 64}
@@ -152,6 +153,40 @@ def test_a_replaced_scene_leaves_no_row_of_a_window_that_it_no_longer_has(
     assert run("--max_failure_rate=1", input=scenes, **TILED) == 0
     assert paths(out) == others
     assert list(outputs.failed(out)) == ["a.tif"]
+
+
+def test_a_list_made_of_rows_and_of_their_scene_gives_each_window_one_row(run: Predict, tmp_path: Path) -> None:
+    scene, out = write_scene(tmp_path / "scene.tif", samples(64, 128), tile=64), tmp_path / "out"
+    (tmp_path / "list.txt").write_text(f"{scene}#xywh=0,0,64,64\n{scene}\n")
+    for _ in range(2):
+        assert run("--max_failure_rate=1", input=None, input_list=tmp_path / "list.txt", **TILED) == 0
+        assert paths(out) == windows("scene.tif", 128, 64)
+    assert list(outputs.failed(out).values()) == ["no file, but the window of a scene: list the scene"]
+
+
+def test_rows_stay_while_nobody_knows_which_version_of_a_scene_is_there(
+    run: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("red", "green", "blue"):
+        write_scene(tmp_path / f"{name}.tif", samples(64, 128, 1), tile=64)
+    write_vrt(tmp_path / "x.vrt", ["red.tif", "green.tif", "blue.tif"])
+    scene, out = write_scene(tmp_path / "a.tif", samples(64, 128, 3), tile=64), tmp_path / "out"
+    write_scene(tmp_path / "a_udm2.tif", np.ones((8, 64, 128), "uint8"), tile=64)
+    shown = {"stretch": "0:2500", "bands": "1,2,3", "tile": 64}
+    masked = {**shown, "mask": "udm2:clear>=0.5", "output": tmp_path / "masked"}
+    assert run("--allow_vrt", input=tmp_path / "*.vrt", **shown) == 0
+    assert run(input=scene, **masked) == 0
+
+    def fail(*_: object) -> None:
+        raise storage.TransientError(5, "the server does not answer")
+
+    assert run("--max_failure_rate=1", input=tmp_path / "*.vrt", **shown) == 0
+    monkeypatch.setattr("pipelines.listing.scenes.look_for_clear", fail)
+    assert run("--max_failure_rate=1", input=scene, **masked) == 0
+    assert paths(out) == windows("x.vrt", 128, 64)
+    assert paths(tmp_path / "masked") == windows("a.tif", 128, 64)
+    assert list(outputs.failed(out)) == ["x.vrt"]
+    assert list(outputs.failed(tmp_path / "masked")) == ["a.tif"]
 
 
 def test_an_overwrite_holds_the_windows_of_the_last_grid(run: Predict, scenes: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import rasterio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rasterio.enums import Resampling
 from rasterio.transform import from_origin
 
 from pipelines import storage
@@ -351,9 +352,25 @@ def test_percentiles_are_those_of_each_file(tmp_path: Path) -> None:
     assert unpack_rendering(refs[0].window.rendering).stretch == tuple((low, high) for low, high in ends)
 
 
-def write_sentinel_2(folder: Path, held: int, baselines: Sequence[str] = ("", "", "")) -> Path:
+def test_percentiles_from_overviews_leave_out_what_the_virtual_raster_calls_no_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.scenes.sampling._LEAST_PIXELS", 1)
+    values = samples(160, 200, 3) + 500
+    values[:, :, :100] = 0
+    for name, band in zip(("r.tif", "g.tif", "b.tif"), values, strict=True):
+        with rasterio.open(write_scene(tmp_path / name, band[np.newaxis], tile=32), "r+") as file:
+            file.build_overviews([2], Resampling.nearest)
+    path = write_vrt(tmp_path / "x.vrt", ["r.tif", "g.tif", "b.tif"], children="<NoDataValue>0</NoDataValue>")
+    [window, *_] = cut(refer(str(path)), Rendering((1, 2, 3), percentiles=((0, 100),) * 3))
+    assert isinstance(window, ImageRef)
+    assert window.window
+    assert all(low >= 500 for low, _ in unpack_rendering(window.window.rendering).stretch)
+
+
+def write_sentinel_2(folder: Path, held: int, baselines: Sequence[str] = ("", "", ""), darkest: float = 0.005) -> Path:
     """Write red, green and blue as files of their own, in a scene large enough to show what its darkest values are."""
-    reflectance = np.random.default_rng(0).uniform(0.005, 0.5, (3, 400, 400)) * [[[1]], [[0.9]], [[0.8]]]
+    reflectance = np.random.default_rng(0).uniform(darkest, 0.5, (3, 400, 400)) * [[[1]], [[0.9]], [[0.8]]]
     names = ["B04.tif", "B03.tif", "B02.tif"]
     for name, band, baseline in zip(names, reflectance, baselines, strict=True):
         write_scene(folder / name, np.rint(band * 10_000 + held).astype("uint16")[np.newaxis], tile=64)
@@ -385,3 +402,43 @@ def test_bands_of_which_only_some_say_that_they_hold_an_offset_are_refused(tmp_p
     reason = refused(write_sentinel_2(tmp_path, 1000, ("05.09", "", "05.09")), said)
     assert "B03.tif: TIFF that does not show whether its values hold the offset" in reason
     assert "only some hold an offset" in refused(write_sentinel_2(tmp_path, 0, ("", "05.09", "05.09")), said)
+
+
+def test_a_file_that_names_its_band_otherwise_is_no_colour_of_a_product(tmp_path: Path) -> None:
+    path = write_sentinel_2(tmp_path, 0)
+    for name, said in (("B04.tif", "B4"), ("B03.tif", "green"), ("B02.tif", "B3, central wavelength 560 nm")):
+        with rasterio.open(tmp_path / name, "r+") as file:
+            file.set_band_description(1, said)
+    reason = refused(path, Rendering((1, 2, 3), product="sentinel-2-l2a"))
+    assert reason.startswith("B02.tif: TIFF whose band is named 'B3, central wavelength 560 nm', but blue of")
+    assert len(cut(refer(str(path)), Rendering((1, 2, 3), ((0, 3000),) * 3))) == 49
+
+
+def test_dry_soil_in_files_of_their_own_is_not_taken_for_the_offset(tmp_path: Path) -> None:
+    said = Rendering((1, 2, 3), product="sentinel-2-l2a")
+    reason = refused(write_sentinel_2(tmp_path, 0, darkest=0.11), said)
+    assert "B02.tif: TIFF that does not show whether its values hold the offset" in reason
+
+
+@pytest.mark.parametrize(
+    ("held", "darkest", "baseline", "stated", "reason"),
+    [
+        (1000, 0.3, "", 1000, ""),
+        (0, 0.3, "", 0, ""),
+        (0, 0.005, "", 1000, "an offset of 1,000, but some of its values are too low for that"),
+        (1000, 0.005, "05.09", 0, "an offset of 0, but whose metadata state 1,000"),
+    ],
+)
+def test_what_a_stac_item_states_of_the_offset_counts_unless_the_files_contradict(
+    held: int, darkest: float, baseline: str, stated: int, reason: str, tmp_path: Path
+) -> None:
+    write_sentinel_2(tmp_path, held, [baseline] * 3, darkest)
+    said = Rendering(product="sentinel-2-l2a")
+    listed = refer_stack([f"{tmp_path}/B0{number}.tif" for number in (4, 3, 2)], Item("a", "", stated))
+    shown = cut(listed, said)
+    if reason:
+        assert isinstance(shown[0], Failure)
+        assert reason in shown[0].message
+    else:
+        fixed = Rendering((1, 2, 3), ((held, 3000 + held),) * 3)
+        check_like_chips(tmp_path / "scene.vrt", read(shown[:12], said), fixed, repairs=False)

@@ -13,10 +13,10 @@ import pytest
 from pipelines.images import DecodeSettings, Resized, decode_resized
 from pipelines.images.limits import Limits
 from pipelines.reading.ahead import LookAhead
-from pipelines.reading.budget import Budget
 from pipelines.reading.source import ImageSource
 from pipelines.records import Image, ImageRef
 from pipelines.supervision import interruption
+from pipelines.supervision.budget import Budget
 from tests.image_files import encode, picture
 
 DECODING = DecodeSettings(32, "bilinear")

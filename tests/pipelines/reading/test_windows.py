@@ -20,11 +20,11 @@ from pipelines.listing.lookup import refer
 from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.reading import windows
 from pipelines.reading.ahead import LookAhead
-from pipelines.reading.budget import Budget
 from pipelines.reading.source import ImageSource
 from pipelines.records import Empty, Failure, Image, ImageRef, Listed
 from pipelines.scenes import reading
 from pipelines.scenes.grid import PAD, Grid
+from pipelines.supervision.budget import Budget
 from tests.scene_files import cut_chip, samples, write_scene
 
 SHOWN = Rendering((3, 2, 1), ((0, 2500),) * 3)

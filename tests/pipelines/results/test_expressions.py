@@ -129,6 +129,23 @@ def test_what_cannot_be_understood_is_refused_with_its_place(expression: str, sa
     assert said in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("road and not", '"road and not": a tag is missing at the end; as a tag, write "not" or "And"'),
+        ("and", 'a tag is missing before and; as a tag, write "not" or "And"'),
+        ("bare_ground", 'the model has no tag bare_ground; did you mean "bare ground"?'),
+        ("'5 inch'", 'did you mean "5"" inch"?'),
+        ("sund", "did you mean sand?"),
+    ],
+)
+def test_what_is_meant_is_said_as_it_is_to_be_written(expression: str, said: str) -> None:
+    with pytest.raises(ExpressionError) as refused:
+        read_expression(expression, ("road", "not", "And", "bare ground", '5" inch', "sand"))
+
+    assert str(refused.value).endswith(said)
+
+
 def test_many_labels_take_no_depth() -> None:
     assert selects(" or ".join(["road", "clear"] * 100))[1]
 

@@ -90,14 +90,15 @@ def test_more_are_asked_for_than_there_are(ask: Ask, output: Path) -> None:
     ("words", "message"),
     [
         (["--like", "/archive/x.jpg"], "has no tagged image /archive/x.jpg; give the path of one that it has"),
-        (["--top", "5"], "--top 5 must be at least 1, and needs --like"),
-        (["--like", "/archive/03.jpg", "--top", "0"], "--top 0 must be at least 1, and needs --like"),
+        (["--top", "5"], "--top 5 has no meaning without --like"),
+        (["--like", "/archive/03.jpg", "--top", "0"], "0 is too small; the minimum is 1"),
     ],
 )
 def test_what_cannot_be_found_is_one_line(ask: Ask, output: Path, words: list[str], message: str) -> None:
     code, printed, error = ask(output, *words)
     assert (code, printed) == (2, "")
-    assert error.endswith(f"{message}\n")
+    assert error.count("\n") == 1
+    assert message in error
     assert error.count("\n") == 1
 
 

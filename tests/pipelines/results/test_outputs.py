@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,6 +18,7 @@ from pipelines.output import compaction
 from pipelines.output.run import FAILURES, PREDICTIONS, Run
 from pipelines.output.tables import OutputError
 from pipelines.results.outputs import NoOutputError, Output, open_output
+from pipelines.storage import buckets
 from tests.bundles import LABELS
 from tests.conftest import Bucket
 from tests.pipelines.output.rows import FIRST, commit_rows
@@ -121,6 +123,19 @@ def test_pieces_hold_the_rows_of_the_files_in_turn_as_they_are_asked_for(output:
         next(output.pieces(pa.schema([("path", pa.int32())])))
 
 
+def test_rows_of_other_tags_than_were_asked_for_are_refused(output: Output) -> None:
+    fields, made_with = pa.schema([("path", pa.string())]), output.footer()
+    pieces = output.pieces(fields, made_with=made_with)
+    assert next(pieces).num_rows == 3
+    reseal(output.prediction_files[1], thresholds=[0.1, 0.1, 0.1])
+
+    with pytest.raises(NoOutputError, match="was changed while it was read; run the same command again"):
+        next(pieces)
+    Path(output.prediction_files[0]).unlink()
+    with pytest.raises(NoOutputError, match="if a run has just replaced it, run the same command again"):
+        next(output.pieces(fields))
+
+
 def test_manifests_are_those_of_all_runs_the_oldest_first(output: Output, earlier: Run, run: Run) -> None:
     first, second = output.manifests()
 
@@ -206,6 +221,25 @@ def test_an_output_in_a_bucket_is_read_likewise(bucket: Bucket, earlier: Run, ru
     storage.write(f"{here.output}/predictions/x.parquet", b"PAR1")
     with pytest.raises(OutputError, match=r"x\.parquet is damaged"):
         open_output(here.output).footer()
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_not_called_damaged(
+    bucket: Bucket, output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buckets, "_READ_AHEAD", 64)
+    monkeypatch.setattr("pipelines.results.outputs.ROWS_PER_GROUP", 1)
+    path, local = f"{bucket.path}/out/predictions/a.parquet", Path(output.prediction_files[0])
+    fields, table = pa.schema([("path", pa.string())]), pq.read_table(local, partitioning=None)
+    pq.write_table(table, local, row_group_size=1)
+    for rows in (table.slice(1), table.slice(0, 0), pa.concat_tables([table] * 9)):
+        storage.write(path, local.read_bytes())
+        pieces = open_output(f"{bucket.path}/out").pieces(fields)
+        assert next(pieces).num_rows == 1
+        other = io.BytesIO()
+        pq.write_table(rows, other, row_group_size=1)
+        storage.write(path, other.getvalue())
+        with pytest.raises(NoOutputError, match=r"^cannot read .*: the file has changed since it was listed; run the"):
+            list(pieces)
 
 
 def test_where_there_is_no_output_it_is_said(tmp_path: Path) -> None:

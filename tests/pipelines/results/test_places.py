@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.results.selecting.places import PARTIAL, Source, common_folder, find_source, is_file, name_copies
+from pipelines.results.selecting.places import PARTIAL, common_folder, name_copies
+from pipelines.results.sources import Source, find_source, is_file
 
 PARTS = st.one_of(
     st.sampled_from(

@@ -24,7 +24,7 @@ from PIL import Image
 from pipelines import report as command
 from pipelines.results.outputs import open_output
 from pipelines.results.report import thumbnails
-from pipelines.results.report.page import link_to
+from pipelines.results.report.page import describe, link_to
 from pipelines.results.report.survey import Survey, look_over
 from pipelines.results.report.tally import BINS, EDGES, bins_of
 from tests import image_files
@@ -121,7 +121,7 @@ def test_the_images_are_those_at_the_ends_and_at_the_threshold(output: Path) -> 
             assert 6 <= len(most) <= 12
             assert most == [value for (value,) in expected][: len(most)], kind
     assert len(chosen) == 200
-    assert sum(any(group.kind == "by chance" for group in one.groups) for one in chosen) >= 200 // 6
+    assert sum(any(group.kind == "at random" for group in one.groups) for one in chosen) >= 200 // 6
 
 
 def test_a_seed_chooses_the_same_images_again_and_another_one_others(output: Path) -> None:
@@ -201,7 +201,9 @@ def test_originals_of_relative_paths_are_found_where_they_are_now(
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"options": {"relative_to": f"{tmp_path}/old"}}))
     assert look(tmp_path / "out", images=1).thumbnails["chip_0.jpg"].picture
     (tmp_path / "old").rename(tmp_path / "new")
-    assert look(tmp_path / "out", images=1).thumbnails["chip_0.jpg"].problem == "the original is gone"
+    gone = look(tmp_path / "out", images=1)
+    assert gone.thumbnails["chip_0.jpg"].problem == "the original is gone"
+    assert describe(gone)[-1] == f"if the originals are not below {tmp_path}/old any more, give --relative_to"
     assert make(tmp_path / "out", tmp_path / "x.html", "--relative_to", f"{tmp_path}/new/") == 0
     [image] = described(tmp_path / "x.html")["images"]
     assert (image["path"], image["link"], image["problem"]) == ("chip_0.jpg", f"file://{tmp_path}/new/chip_0.jpg", "")

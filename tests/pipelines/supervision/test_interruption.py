@@ -186,4 +186,4 @@ def test_a_second_signal_ends_a_run_that_does_not_come_to_the_first(tmp_path: Pa
         run.kill()
 
     assert run.returncode == 143
-    assert said.strip() == "scenetags: stopping after the current images; press Ctrl-C again to quit now"
+    assert said.strip() == "scenetags: finishing what is in progress; press Ctrl-C again to quit now"

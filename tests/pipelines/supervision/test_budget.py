@@ -8,8 +8,8 @@ from random import Random
 
 import pytest
 
-from pipelines.reading import budget as budgets
-from pipelines.reading.budget import LARGE, Allowance, Budget, process_budget
+from pipelines.supervision import budget as budgets
+from pipelines.supervision.budget import LARGE, Allowance, Budget, process_budget
 
 
 def waiting(budget: Budget, executor: ThreadPoolExecutor, wanted: int) -> Future[int]:
