@@ -199,8 +199,8 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=PredictOptions.batch_size,
         metavar="N",
-        help=f"images per call of TensorFlow (default {PredictOptions.batch_size}); LiteRT takes them one by one, on "
-        "every core",
+        help=f"images per call of TensorFlow (default {PredictOptions.batch_size}); the other engines take them one "
+        "by one, on every core",
     )
     group.add_argument(
         "--checkpoint_every",
