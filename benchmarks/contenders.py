@@ -84,7 +84,7 @@ OPENVINO = Contender(
 
 BFLOAT16 = Contender(
     "scenetags_bfloat16",
-    "scenetags predict, OpenVINO in bfloat16",
+    "scenetags predict, bfloat16",
     (*OPENVINO.command, "--precision=bfloat16"),
     requires=("openvino",),
     bfloat16=True,
@@ -95,7 +95,7 @@ PEERS = (
     INT8,
     OPENVINO,
     BFLOAT16,
-    _peer("threaded_loop_bfloat16", "hand-written loop, OpenVINO in bfloat16", ["openvino"], bfloat16=True),
+    _peer("threaded_loop_bfloat16", "hand-written loop, bfloat16", ["openvino"], bfloat16=True),
     _peer("threaded_loop", "hand-written loop, LiteRT"),
     _peer("daft_litert", "Daft, LiteRT", ["daft"], goal=1.15),
     _peer("ray_litert", "Ray Data, LiteRT", ["ray"], goal=2),
