@@ -137,7 +137,7 @@ def add_engine(group: argparse._ActionsContainer) -> None:
         choices=ENGINES,
         default=PredictOptions.engine,
         help="auto: TensorFlow where it is installed together with a GPU, otherwise LiteRT, and OpenVINO for bfloat16; "
-        f"int8 bundles always run on LiteRT (default {PredictOptions.engine})",
+        f"int8 bundles run on LiteRT (default {PredictOptions.engine})",
     )
     group.add_argument(
         "--precision",

@@ -231,7 +231,7 @@ def _check_golden(
             f"engine {name} does not reproduce the golden probabilities of bundle {bundle.path}"
             + ("" if exact else f" in {precision}")
             + f": they differ by {difference:.2g}{'' if exact else ' on average'}, more than {tolerance}",
-            "" if exact else "use --precision float32",
+            "use --precision float32" if not exact else "use --engine litert" if name == "openvino" else "",
         )
 
 
@@ -248,6 +248,8 @@ def check_engine(bundle: Bundle, engine: str, embeds: bool = False, precision: s
             f"bundle {bundle.path} has no {SAVED_MODEL}, like every int8 bundle",
             "use --engine litert, or train with --quantize none",
         )
+    if precision != "float32" and engine not in ("auto", "openvino"):
+        raise BundleError(f"engine {engine} does not compute in {precision}", "use --engine openvino")
     if precision != "float32" and bundle.is_int8:
         raise BundleError(f"bundle {bundle.path} computes in int8, not in {precision}", "omit --precision")
 
