@@ -56,6 +56,7 @@ setup(
         "bench": [
             TENSORFLOW,
             "daft>=0.7.26",
+            "openvino>=2026.4; sys_platform != 'darwin' or platform_machine == 'arm64'",
             "psutil>=7",
             "ray[data]>=2.60; sys_platform != 'darwin' or platform_machine == 'arm64'",
         ],

@@ -19,6 +19,7 @@ from benchmarks.report import Report
 from benchmarks.rounds import Bench, TooFewImagesError
 from benchmarks.rows import WrongRowsError
 from pipelines.inference.bundle import load_bundle
+from pipelines.inference.processor import bfloat16_units
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     paths = sorted(str(path) for path in images.iterdir())[: options.count]
     model = str(Path(options.model or material.large_bundle()).resolve())
     int8 = options.int8 or ("" if options.model else str(material.int8_bundle()))
-    peers = [peer for peer in chosen if not peer.missing() and (int8 or not peer.quantized)]
+    runnable = (peer for peer in chosen if not peer.missing() and (bfloat16_units() or not peer.bfloat16))
+    peers = [peer for peer in runnable if int8 or not peer.quantized]
     bench = Bench(model, int8, load_bundle(model).labels, paths, options.peer_count, peers)
     try:
         return _measure(bench, options, skipped)

@@ -19,7 +19,8 @@ class Contender(NamedTuple):
       requires: modules it needs.
       slow: whether it gets fewer images, because a round would take half an hour otherwise.
       goal: least factor by which `scenetags predict` should be faster.
-      quantized: whether it runs the quantized model, whose probabilities differ.
+      quantized: whether it runs the quantized model.
+      bfloat16: whether it computes in bfloat16.
     """
 
     name: str
@@ -29,6 +30,12 @@ class Contender(NamedTuple):
     slow: bool = False
     goal: float | None = None
     quantized: bool = False
+    bfloat16: bool = False
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether its probabilities must agree with those of `scenetags predict`."""
+        return not self.quantized and not self.bfloat16
 
     def filled(self, images: Path, model: str, int8: str, output: Path) -> list[str]:
         """Return the command with its placeholders filled in."""
@@ -40,11 +47,16 @@ class Contender(NamedTuple):
 
 
 def _peer(
-    name: str, title: str, requires: Sequence[str] = (), slow: bool = False, goal: float | None = None
+    name: str,
+    title: str,
+    requires: Sequence[str] = (),
+    slow: bool = False,
+    goal: float | None = None,
+    bfloat16: bool = False,
 ) -> Contender:
     flags = ("--images={images}", "--model={model}", "--output={output}")
     command = (sys.executable, "-m", f"benchmarks.peers.{name}", *flags)
-    return Contender(name, title, command, tuple(requires), slow, goal)
+    return Contender(name, title, command, tuple(requires), slow, goal, bfloat16=bfloat16)
 
 
 SCENETAGS = Contender(
@@ -63,9 +75,27 @@ INT8 = Contender(
     quantized=True,
 )
 
+OPENVINO = Contender(
+    "scenetags_openvino",
+    "scenetags predict, OpenVINO",
+    tuple(part.replace("litert", "openvino") for part in SCENETAGS.command),
+    requires=("openvino",),
+)
+
+BFLOAT16 = Contender(
+    "scenetags_bfloat16",
+    "scenetags predict, bfloat16",
+    (*OPENVINO.command, "--precision=bfloat16"),
+    requires=("openvino",),
+    bfloat16=True,
+)
+
 # Peers with tight goals come soonest after `scenetags predict` in a round, because the machine's speed drifts.
 PEERS = (
     INT8,
+    OPENVINO,
+    BFLOAT16,
+    _peer("threaded_loop_bfloat16", "hand-written loop, bfloat16", ["openvino"], bfloat16=True),
     _peer("threaded_loop", "hand-written loop, LiteRT"),
     _peer("daft_litert", "Daft, LiteRT", ["daft"], goal=1.15),
     _peer("ray_litert", "Ray Data, LiteRT", ["ray"], goal=2),

@@ -1,6 +1,7 @@
 """How far engines and precisions are from one another: `python -m benchmarks.precisions --model BUNDLE FOLDER ...`.
 
-Each engine predicts the chips of each folder on one core; LiteRT in float32 is what the others are compared with.
+Each engine predicts the chips of each folder on one core; LiteRT in float32 is what the others are compared with. Last
+come batches in OpenVINO, whose engine takes images one by one because that was faster where it was measured.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from unittest.mock import patch
 
 import numpy as np
@@ -18,14 +19,18 @@ from numpy.typing import NDArray
 
 from pipelines.images import DecodeSettings, decode_resized
 from pipelines.inference import openvino_engine, rounding
-from pipelines.inference.bundle import Bundle, load_bundle
+from pipelines.inference.bundle import LITERT_MODEL, Bundle, load_bundle
 from pipelines.inference.engines import Engine, open_engine
 from pipelines.inference.processor import bfloat16_units, describe_processor
 from pipelines.inference.tagging import choose_labels
+from pipelines.supervision.temporary import temporary_folder
 
 ROUNDS = 9
 TIMED = 32
 """Chips per round."""
+BATCH_SIZES = (1, 2, 4, 8, 16)
+
+Way = TypeVar("Way", bound=Hashable)
 
 
 class Difference(NamedTuple):
@@ -56,6 +61,7 @@ def main() -> None:
     for folder in options.folders:
         pixels = read(sorted(folder.glob("*.jpg")), bundle)
         print(*lay_out(bundle, ways, pixels, f"{len(pixels)} chips of {folder}"), sep="\n")
+    print(*lay_out_batches(bundle, np.resize(pixels, (TIMED, *pixels.shape[1:]))), sep="\n")
 
 
 def open_all(bundle: Bundle) -> Iterator[tuple[str, Engine]]:
@@ -63,7 +69,9 @@ def open_all(bundle: Bundle) -> Iterator[tuple[str, Engine]]:
     for name in ("litert", "openvino", "tensorflow"):
         yield f"{name}, float32", open_engine(bundle, name, threads=1)
     if bfloat16_units():
-        with patch.object(openvino_engine, "round_graph", lambda *arguments: arguments[2]):
+        with patch.object(
+            openvino_engine, "round_graph", lambda *arguments: (arguments[2], bundle.golden().probabilities)
+        ):
             yield "openvino, bfloat16 as it rounds by itself", open_engine(bundle, threads=1, precision="bfloat16")
         for layers in sorted({0, 5, 8, rounding.EXACT_LAYERS}):
             with patch.object(rounding, "EXACT_LAYERS", layers):
@@ -92,6 +100,37 @@ def lay_out(bundle: Bundle, ways: Mapping[str, Engine], pixels: NDArray[np.uint8
         yield f"| {name} | {costs[name]:.2f} | {shown} |"
 
 
+def lay_out_batches(bundle: Bundle, pixels: NDArray[np.uint8]) -> Iterator[str]:
+    """Yield the lines of a table of batch sizes."""
+    ways = {
+        (hint, size): open_batches(bundle, hint, size)
+        for hint in ("f32", "bf16")[: 1 + bool(bfloat16_units())]
+        for size in BATCH_SIZES
+    }
+    costs = core_ms(ways, pixels)
+    yield f"\n| core-ms, by images per call | {' | '.join(map(str, BATCH_SIZES))} |"
+    yield "|---" + "|--:" * len(BATCH_SIZES) + "|"
+    for hint in dict.fromkeys(hint for hint, _ in ways):
+        yield f"| openvino, {hint} | {' | '.join(f'{costs[hint, size]:.2f}' for size in BATCH_SIZES)} |"
+
+
+def open_batches(bundle: Bundle, hint: str, size: int) -> Callable[[NDArray[np.uint8]], None]:
+    """Compile the graph as OpenVINO does by itself, for batches of one size on one core."""
+    core = openvino_engine._core()
+    with temporary_folder() as folder:
+        graph = openvino_engine._read(core, bundle.read(LITERT_MODEL), folder)
+        graph.reshape([size, bundle.image_size, bundle.image_size, 3])
+        how = {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1}
+        request = core.compile_model(graph, "CPU", how).create_infer_request()
+
+    def predict(pixels: NDArray[np.uint8]) -> None:
+        for at in range(0, len(pixels), size):
+            request.get_input_tensor().data[:] = pixels[at : at + size]
+            request.infer()
+
+    return predict
+
+
 def difference(exact: NDArray[np.float32], ours: NDArray[np.float32], bundle: Bundle) -> Difference:
     """Compare probabilities, float32[N, L], and the tags that follow from them."""
     tags, others = (choose_labels(of, bundle.labels, bundle.thresholds) for of in (exact, ours))
@@ -101,9 +140,9 @@ def difference(exact: NDArray[np.float32], ours: NDArray[np.float32], bundle: Bu
     )
 
 
-def core_ms(ways: Mapping[str, Callable[[NDArray[np.uint8]], Any]], pixels: NDArray[np.uint8]) -> dict[str, float]:
+def core_ms(ways: Mapping[Way, Callable[[NDArray[np.uint8]], Any]], pixels: NDArray[np.uint8]) -> dict[Way, float]:
     """Return the milliseconds of a core per image, medians over rounds in which all take turns."""
-    taken: dict[str, list[float]] = {name: [] for name in ways}
+    taken: dict[Way, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name, predict in ways.items():
             began = time.process_time()

@@ -145,7 +145,7 @@ class Bench:
             command = contender.filled(images, self.model, self.int8, output)
             finished = run(command, material.environment(), folder / "log.txt")
             rows = read_rows(output, self.labels, paths)
-        if contender is not self.scenetags and not contender.quantized:
+        if contender is not self.scenetags and contender.is_exact:
             check_agreement(rows, self._reference)
         self.tell(
             f"  {contender.title}: {count:,} images, {finished.seconds:.1f} s, {finished.peak_bytes / 1e6:,.0f} MB"

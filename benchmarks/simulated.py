@@ -77,7 +77,7 @@ class SimulatedEngine:
 
 
 def fetch(source: ImageSource, ref: ImageRef, admit: Admit) -> bytes:
-    """Replace `ImageSource.fetch`, fetching nothing."""
+    """Replace `ImageSource.fetch_bytes`, fetching nothing."""
     if _number(ref.path) % FAILING == FAILING - 1:
         raise FileNotFoundError(2, "No such file or directory")
     return b""
@@ -103,7 +103,7 @@ def simulate(
     bucket = BucketStore(SimulatedBucket(count))  # type: ignore[arg-type]
     with ExitStack() as fakes:
         fakes.enter_context(patch.object(storage, "_bucket_store", lambda path: bucket))
-        fakes.enter_context(patch.object(ImageSource, "fetch", fetch))
+        fakes.enter_context(patch.object(ImageSource, "fetch_bytes", fetch))
         fakes.enter_context(patch.object(reading, "decode_resized", decode))
         fakes.enter_context(patch.object(inference, "open_engine", open_engine))
         return predict.main([f"--input={ARCHIVE}", *argv])

@@ -137,7 +137,7 @@ def add_engine(group: argparse._ActionsContainer) -> None:
         choices=ENGINES,
         default=PredictOptions.engine,
         help="auto: TensorFlow where it is installed together with a GPU, otherwise LiteRT, and OpenVINO for bfloat16; "
-        f"int8 bundles always run on LiteRT (default {PredictOptions.engine})",
+        f"int8 bundles run on LiteRT (default {PredictOptions.engine})",
     )
     group.add_argument(
         "--precision",
@@ -199,8 +199,8 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=PredictOptions.batch_size,
         metavar="N",
-        help=f"images per call of TensorFlow (default {PredictOptions.batch_size}); LiteRT takes them one by one, on "
-        "every core",
+        help=f"images per call of TensorFlow (default {PredictOptions.batch_size}); the other engines take them one "
+        "by one, on every core",
     )
     group.add_argument(
         "--checkpoint_every",

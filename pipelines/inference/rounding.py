@@ -38,8 +38,20 @@ class _Layer(NamedTuple):
     bias: Any
 
 
-def round_graph(openvino: Any, core: Any, graph: Any, samples: NDArray[np.uint8], folder: str) -> Any:
-    """Return a graph that loses little when it is computed in bfloat16.
+class Rounded(NamedTuple):
+    """A graph that loses little when it is computed in bfloat16.
+
+    Attributes:
+      graph: to be compiled.
+      exact: float32[N, L], what the graph gave in float32 for the samples, before it was changed.
+    """
+
+    graph: Any
+    exact: NDArray[np.float32]
+
+
+def round_graph(openvino: Any, core: Any, graph: Any, samples: NDArray[np.uint8], folder: str) -> Rounded:
+    """Round a graph.
 
     Args:
       openvino: the module.
@@ -49,10 +61,10 @@ def round_graph(openvino: Any, core: Any, graph: Any, samples: NDArray[np.uint8]
       folder: for temporary files.
     """
     layers = list(_layers(graph))
-    averages = _average_inputs(core, graph.clone(), samples)
+    exact, averages = _compute(openvino, core, graph.clone(), samples)
     for layer, average in zip(layers, averages, strict=True):
         _correct(openvino, layer, average)
-    return _keep_first_exact(openvino, core, graph, folder)
+    return Rounded(_keep_first_exact(openvino, core, graph, folder), exact)
 
 
 def _layers(graph: Any) -> Iterator[_Layer]:
@@ -70,17 +82,24 @@ def _layers(graph: Any) -> Iterator[_Layer]:
             yield layer
 
 
-def _average_inputs(core: Any, graph: Any, samples: NDArray[np.uint8]) -> list[NDArray[np.float64]]:
-    """Return the average input of each layer by channel, in float32 and over images and places."""
+def _compute(
+    openvino: Any, core: Any, graph: Any, samples: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], list[NDArray[np.float64]]]:
+    """Return the output for each sample, and the average input of each layer by channel, over samples and places."""
     count = len(graph.outputs)
-    graph.add_outputs([layer.node.input_value(0) for layer in _layers(graph)])
-    request = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
-    sums = []
+    places = openvino.op.Constant(np.array([0, 2, 3]))
+    averages = [openvino.opset1.reduce_mean(layer.node.input_value(0), places) for layer in _layers(graph)]
+    graph.add_outputs([average.output(0) for average in averages])
+    # On one core: on a worker, there are as many processes as cores.
+    how = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
+    request = core.compile_model(graph, "CPU", how).create_infer_request()
+    outputs, of_images = [], []
     for image in samples:
         request.get_input_tensor().data[0] = image
         request.infer()
-        sums.append([tensor.data.mean((0, 2, 3), np.float64) for tensor in request.output_tensors[count:]])
-    return [np.mean(of_images, axis=0) for of_images in zip(*sums, strict=True)]
+        outputs.append(request.get_output_tensor(0).data[0].copy())
+        of_images.append([tensor.data.astype(np.float64) for tensor in request.output_tensors[count:]])
+    return np.stack(outputs), [np.mean(of_layer, axis=0) for of_layer in zip(*of_images, strict=True)]
 
 
 def _correct(openvino: Any, layer: _Layer, average: NDArray[np.float64]) -> None:

@@ -13,8 +13,7 @@ from pipelines.inference.ahead import Model
 from pipelines.job.steps.outputs import COUNTED, EMPTY, FAILED, FOUND, POSTPONED, SUPERSEDED
 from pipelines.job.transforms import (
     CutScenes,
-    PredictProbabilities,
-    ReadImages,
+    PredictImages,
     SkipTagged,
     SpreadReads,
     WriteEmpty,
@@ -66,21 +65,19 @@ class TagImages(beam.PTransform):
         # Only names cross here. From reading to writing, the steps are fused: pixels stay where they were decoded. Beam
         # does not fuse steps with different hints, so all of these have the same ones.
         refs = remaining.refs | SpreadReads() if self.spread else remaining.refs
-        read = refs | self._read().with_resource_hints(**self.hints)
-        predict = PredictProbabilities(self.model, self.run.name)
-        predicted = read.images | predict.with_resource_hints(**self.hints)
-        failures = (remaining[FAILED], read[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
+        predicted = refs | self._predict().with_resource_hints(**self.hints)
+        failures = (remaining[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
         written = [
             predicted.predictions | WritePredictions(self.run).with_resource_hints(**self.hints),
             failures | WriteFailures(self.run).with_resource_hints(**self.hints),
         ]
         if self.run.grid:
-            written.append(read[EMPTY] | WriteEmpty(self.run).with_resource_hints(**self.hints))
+            written.append(predicted[EMPTY] | WriteEmpty(self.run).with_resource_hints(**self.hints))
         files = written | "AllFiles" >> beam.Flatten()
         counted = remaining[COUNTED]
         if self.passed_over:
             counted = (counted, self.passed_over) | "AllCounted" >> beam.Flatten()
-        postponed = read[POSTPONED]
+        postponed = predicted[POSTPONED]
         if self.postponed:
             postponed = (postponed, self.postponed) | "AllPostponed" >> beam.Flatten()
         close = WriteManifest(self.run, self.wave, counted, remaining[SUPERSEDED], remaining[FOUND], postponed)
@@ -91,10 +88,11 @@ class TagImages(beam.PTransform):
         """How scenes are cut."""
         return CutSettings(self.run.grid, self.run.rendering, self.limits.max_pixels, self.documents.trusted)
 
-    def _read(self) -> ReadImages:
+    def _predict(self) -> PredictImages:
         bundle = self.run.bundle
-        return ReadImages(
-            *(bundle.image_size, bundle.resize_filter, self.limits, self.reads_in_flight, self.model.threads),
+        return PredictImages(
+            *(self.model, bundle.image_size, bundle.resize_filter, self.limits, self.reads_in_flight),
+            threads=self.model.threads,
             run=self.run.name,
             access=self.run.access,
             rendering=self.run.rendering,

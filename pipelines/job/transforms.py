@@ -14,7 +14,7 @@ from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.ahead import Model
-from pipelines.job.steps.images import PredictAhead, ReadAhead
+from pipelines.job.steps import images
 from pipelines.job.steps.names import Cut, KeyByStream, LeaveOutTagged, ListNames, PutInOrder
 from pipelines.job.steps.outputs import COUNTED, EMPTY, FAILED, FOUND, POSTPONED, SUPERSEDED
 from pipelines.job.steps.rows import CloseWave, WriteTable
@@ -24,7 +24,7 @@ from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import EmptyTable, FailureTable, PredictionTable
 from pipelines.reading import READS_IN_FLIGHT
-from pipelines.records import Empty, Failure, Image, ImageRef, KeptColumn, Listed, Prediction
+from pipelines.records import Empty, Failure, ImageRef, KeptColumn, Listed, Prediction
 from pipelines.scenes.documents import NO_DOCUMENTS, Documents
 from pipelines.scenes.grid import NO_GRID, Grid
 
@@ -116,18 +116,19 @@ class SpreadReads(beam.PTransform):
 
 
 @dataclass
-class ReadImages(beam.PTransform):
-    """Fetch, decode, repair and resize images, ahead of the step that consumes them.
+class PredictImages(beam.PTransform):
+    """Fetch, decode, repair and resize images and run the model on them, ahead of the step that consumes the results.
 
-    Threads read ahead while the following, fused steps work, so decoding overlaps inference and pixels never cross
-    between stages. Outputs: images, `failed`, `empty`, windows of which too little holds data, and `postponed`, numbers
-    of images that were not read because the run was asked to stop.
+    Threads work ahead while the following, fused steps do, and pixels never cross between steps. Outputs: predictions,
+    `failed`, `empty`, windows of which too little holds data, and `postponed`, numbers of images that were not read
+    because the run was asked to stop.
 
     Attributes:
-      image_size: columns and rows of the result.
+      model: of the bundle.
+      image_size: columns and rows that it takes.
       resize_filter: one of `images.RESIZE_FILTERS`.
       limits: per-image limits.
-      reads_in_flight: images fetched concurrently. At most twice as many wait to be consumed, which bounds the memory.
+      reads_in_flight: images fetched concurrently. At most twice as many wait to be decoded, which bounds the memory.
       threads: images decoded concurrently; by default one per core of the worker.
       run: name of the run, to report failures to.
       access: how buckets are reached.
@@ -135,6 +136,7 @@ class ReadImages(beam.PTransform):
       grid: of the windows of scenes.
     """
 
+    model: Model
     image_size: int
     resize_filter: str
     limits: Limits = field(default_factory=Limits)
@@ -152,28 +154,11 @@ class ReadImages(beam.PTransform):
     def expand(self, refs: PCollection[ImageRef]) -> Any:
         """Apply the transform."""
         decoding = DecodeSettings(self.image_size, self.resize_filter, self.limits.max_pixels, self.rendering)
-        ahead = ReadAhead(decoding, self.limits, self.threads, self.reads_in_flight, self.run, self.access, self.grid)
+        settings = decoding, self.limits, self.threads, self.reads_in_flight
+        step = images.PredictImages(*settings, self.model, self.run, self.access, self.grid)
         kinds = {FAILED: Failure, EMPTY: Empty, POSTPONED: int}
-        read = beam.ParDo(ahead).with_output_types(Image, **kinds)
-        return refs | "Read" >> read.with_outputs(*kinds, main="images")
-
-
-@dataclass
-class PredictProbabilities(beam.PTransform):
-    """Run the model on images, ahead of the step that consumes the predictions. Outputs: predictions, and `failed`.
-
-    Attributes:
-      model: of the bundle.
-      run: name of the run, to report failures to.
-    """
-
-    model: Model
-    run: str = ""
-
-    def expand(self, images: PCollection[Image]) -> Any:
-        """Apply the transform."""
-        predict = beam.ParDo(PredictAhead(self.model, self.run)).with_output_types(Prediction, **{FAILED: Failure})
-        return images | "Predict" >> predict.with_outputs(FAILED, main="predictions")
+        predict = beam.ParDo(step).with_output_types(Prediction, **kinds)
+        return refs | "Predict" >> predict.with_outputs(*kinds, main="predictions")
 
 
 @dataclass

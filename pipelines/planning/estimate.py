@@ -120,7 +120,7 @@ def expected_failures(failed: int, sampled: int, images: int) -> Interval:
     return Interval(max(failed, share.low * images), min(images - sampled + failed, share.high * images))
 
 
-def speed(costs: Costs, cores: int, reads_in_flight: int, threads: int) -> Speed:
+def speed(costs: Costs, cores: int, reads_in_flight: int, threads: int, apart: bool) -> Speed:
     """Estimate the throughput of one process, and whether its cores or something they wait for limits it.
 
     Args:
@@ -128,16 +128,18 @@ def speed(costs: Costs, cores: int, reads_in_flight: int, threads: int) -> Speed
       cores: of the process.
       reads_in_flight: images fetched concurrently.
       threads: images decoded, and predicted, concurrently.
+      apart: whether a thread decodes images for the model, instead of running it on them as well.
     """
     work = {name: getattr(costs, name) for name in ("model", "decoding", "fetching", "pipeline")}
     hardest = max(work, key=work.__getitem__)
     all_of_it = costs.core_seconds
     rate = cores / all_of_it
-    waits = (
-        ("fetching", costs.waiting / reads_in_flight),
-        ("decoding", costs.decoding / threads),
-        ("model", max(costs.device, costs.model / threads)),
-    )
+    decoding, model = costs.decoding / threads, max(costs.device, costs.model / threads)
+    waits = [("fetching", costs.waiting / reads_in_flight)]
+    if apart:
+        waits += [("decoding", decoding), ("model", model)]
+    else:
+        waits += [("model" if model > decoding else "decoding", decoding + model)]
     name, seconds = max(waits, key=lambda wait: wait[1])
     if seconds * rate > 1 + 1e-9:
         return Speed(1 / seconds, name, None)

@@ -129,7 +129,7 @@ def _precisions(
 ) -> Precisions | None:
     def rate(costs: Costs, machine: Machine) -> Rate:
         cores = available_cores()
-        speed = estimate.speed(costs, cores, job.reads_in_flight, job.threads or cores)
+        speed = estimate.speed(costs, cores, job.reads_in_flight, job.threads or cores, apart=False)
         return Rate(speed.images_per_second, estimate.dollars_per_million(costs, machine), machine.name)
 
     ours = costs, measured.predictions
@@ -201,7 +201,7 @@ def _local_run(
     cores = available_cores()
     # An engine without trials takes images one at a time, whatever the batch size.
     batch = _best(trials) if trials else job.batch_size
-    speed = estimate.speed(costs, cores, job.reads_in_flight, job.threads or cores)
+    speed = estimate.speed(costs, cores, job.reads_in_flight, job.threads or cores, apart=bool(trials))
     reads = estimate.reads_in_flight(costs, speed.images_per_second, cores, batch if trials else 1)
     seconds = estimate.seconds_here(census.images, census.seconds, speed.images_per_second)
     return LocalRun(cores, busy, speed, seconds, batch, reads)

@@ -190,11 +190,11 @@ class _MeasuredSource(ImageSource):
             for _ in range(threads or available_cores()):
                 # The first image starts the child process, which takes longer than decoding an image.
                 with suppress(ImageError):
-                    super().decode(b"")
+                    super().decode_bytes(b"")
 
-    def fetch(self, ref: ImageRef, admit: Admit) -> bytes:
+    def fetch_bytes(self, ref: ImageRef, admit: Admit) -> bytes:
         with self.fetching.measured(time.thread_time, self._share(ref)):
-            data = super().fetch(ref, admit)
+            data = super().fetch_bytes(ref, admit)
         self.count(data)
         return data
 
@@ -206,10 +206,10 @@ class _MeasuredSource(ImageSource):
     def windows(self, grid: Grid) -> Windows:
         return _MeasuredWindows(self, grid, self._decoding, self._limits, self._budget, self._turn)
 
-    def decode(self, data: bytes) -> Resized:
+    def decode_bytes(self, data: bytes) -> Resized:
         # Of another process only the seconds are visible.
         with self.decoding.measured(time.perf_counter if self.is_apart(data) else time.thread_time):
-            return super().decode(data)
+            return super().decode_bytes(data)
 
     def _share(self, ref: ImageRef) -> float:
         """Return the image's share of the time a fetch takes, excluding what precedes it in a stream."""
@@ -229,9 +229,9 @@ class _MeasuredWindows(Windows):
         super().__init__(*settings)
         self._source = source
 
-    def fetch(self, scene: Scene, start: int, length: int) -> bytes:
+    def fetch_bytes(self, scene: Scene, start: int, length: int) -> bytes:
         with self._source.fetching.measured(time.thread_time):
-            data = super().fetch(scene, start, length)
+            data = super().fetch_bytes(scene, start, length)
         self._source.count(data)
         return data
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import NamedTuple, Protocol
 
@@ -16,11 +15,11 @@ from pipelines.images.isolation import DecoderPool
 from pipelines.images.layout import ImageTooLargeError
 from pipelines.images.limits import A_DAY, Limits
 from pipelines.reading.fetching import Prefetch, fetch
-from pipelines.reading.windows import WindowPixels, Windows
+from pipelines.reading.windows import OpenWindow, WindowPixels, Windows
 from pipelines.records import ImageRef
 from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.supervision import interruption, watchdog
-from pipelines.supervision.budget import LARGE, Allowance, Budget, process_budget
+from pipelines.supervision.budget import Allowance, Budget, process_budget
 from pipelines.supervision.machine import available_cores
 
 
@@ -42,15 +41,51 @@ Read = Resized | WindowPixels | Refusal | None
 """What becomes of an image: pixels, or the reason why it cannot be read; None for a window without enough data."""
 
 
+class Fetched(Protocol):
+    """An image that is fetched, and holds memory until it is decoded.
+
+    Attributes:
+      ref: of the image.
+    """
+
+    ref: ImageRef
+
+    def decode(self) -> Read:
+        """Decode the image, and let go of what it was decoded from."""
+        ...
+
+    def let_go(self) -> None:
+        """Let go of what the image would be decoded from."""
+        ...
+
+
 class Source(Protocol):
-    """Images that several threads can read independently."""
+    """Images that several threads can fetch and decode independently.
+
+    Attributes:
+      threads: images decoded concurrently.
+    """
+
+    threads: int
 
     def expect(self, ref: ImageRef) -> None:
         """Announce that an image will be read soon; the calls come in the order of the images."""
         ...
 
-    def read(self, ref: ImageRef) -> Read:
-        """Read an image."""
+    def is_near(self, ref: ImageRef) -> bool:
+        """Return whether fetching an image waits for nothing but the disks of this machine, as far as is known."""
+        ...
+
+    def fetch(self, ref: ImageRef, waits: bool = True) -> Fetched | Refusal | None:
+        """Fetch an image; None for a window that is left out without being looked at.
+
+        Args:
+          ref: the image.
+          waits: whether to wait for memory.
+
+        Raises:
+          MustWaitError: it would have to wait.
+        """
         ...
 
     def close(self) -> None:
@@ -78,7 +113,7 @@ class ImageSource:
           budget: of the memory for images; by default that of the process.
           grid: of the windows of scenes.
         """
-        threads = threads or available_cores()
+        self.threads = threads = threads or available_cores()
         self._decoding = decoding
         self._limits = limits
         self._turn = _turn(threads)
@@ -86,11 +121,8 @@ class ImageSource:
         # Without isolation, for images that would keep all other threads waiting; children start when they are needed.
         self._pool = DecoderPool(decoding, limits.max_seconds if limits.isolated else A_DAY, threads)
         self._streams = archives.Streams.borrow()
-        self._prefetch = Prefetch(self.fetch)
+        self._prefetch = Prefetch(self.fetch_bytes)
         self._windows = self.windows(grid) if grid else None
-        # The C library keeps freed memory for the thread that had it, and too much of it if every thread that reads
-        # decoded a large image now and then.
-        self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
 
     def expect(self, ref: ImageRef) -> None:
         """Begin to fetch an image in a stream, which can only be read in order, or the parts around a window."""
@@ -99,27 +131,42 @@ class ImageSource:
         if archives.is_streamed(ref) and ref.size <= self._limits.max_bytes:
             self._prefetch.begin(ref)
 
-    def read(self, ref: ImageRef) -> Read:
-        """Read an image.
+    def is_near(self, ref: ImageRef) -> bool:
+        """Return whether an image is a file on this machine, or a member that is read from one by itself."""
+        return not (ref.window or archives.is_streamed(ref) or storage.is_remote(ref.path))
+
+    def fetch(self, ref: ImageRef, waits: bool = True) -> Fetched | Refusal | None:
+        """Fetch an image, once there is memory for all that it takes until it is decoded.
+
+        Args:
+          ref: the image.
+          waits: whether to wait for the memory.
 
         Raises:
-          InterruptedRunError: the run was asked to stop before the image was decoded.
+          InterruptedRunError: the run was asked to stop.
+          MustWaitError: the memory is not free.
         """
         if self._windows and ref.window:
-            return self._read_window(self._windows, ref)
+            return self._fetch_window(self._windows, ref)
         size = max(ref.size, ref.place.length if ref.place else 0)
         if size > self._limits.max_bytes:
             message = f"{size:,} bytes: exceeds the limit of {self._limits.max_bytes:,} (predict --max_bytes)"
             return Refusal("read", storage.FileTooLargeError.__name__, message)
-        with Allowance(self._budget) as allowance:
-            # In a function of its own: its memory is free when the allowance ends.
-            return self._read(ref, allowance)
+        allowance = Allowance(self._budget, waits)
+        try:
+            fetched = self._fetch_file(ref, allowance)
+        except BaseException:
+            allowance.give_back()
+            raise
+        if isinstance(fetched, Refusal):
+            allowance.give_back()
+        return fetched
 
     def windows(self, grid: Grid) -> Windows:
         """Prepare to read windows of scenes."""
         return Windows(grid, self._decoding, self._limits, self._budget, self._turn)
 
-    def fetch(self, ref: ImageRef, admit: Admit) -> bytes:
+    def fetch_bytes(self, ref: ImageRef, admit: Admit) -> bytes:
         """Fetch the bytes of an image; in a stream, from one thread at a time.
 
         Args:
@@ -131,7 +178,7 @@ class ImageSource:
         """
         return fetch(ref, self._limits.max_bytes, self._streams, admit)
 
-    def decode(self, data: bytes) -> Resized:
+    def decode_bytes(self, data: bytes) -> Resized:
         """Decode a file's bytes to pixels.
 
         Raises:
@@ -151,40 +198,23 @@ class ImageSource:
             self._prefetch.close(wait=not abandoning)
         if self._windows:
             self._windows.close()
-        self._decoders.shutdown(wait=not abandoning)
         self._streams.give_back()
         self._pool.close()
 
-    def _read_window(self, windows: Windows, ref: ImageRef) -> Read:
+    def _fetch_window(self, windows: Windows, ref: ImageRef) -> Fetched | Refusal | None:
         try:
-            return windows.read(ref)
-        except ImageError as error:
-            return _refusal("decode", error, str(error))
-        except OSError as error:
-            return _unread(error)
+            window = windows.fetch(ref)
+        except (ImageError, OSError) as error:
+            return _refused(error)
+        return _FetchedWindow(window) if window else None
 
-    def _read(self, ref: ImageRef, allowance: Allowance) -> Resized | Refusal:
+    def _fetch_file(self, ref: ImageRef, allowance: Allowance) -> Fetched | Refusal:
         try:
-            data = self._fetch_admitted(ref, allowance)
-        except ImageError as error:
-            return _refusal("decode", error, str(error))
-        except OSError as error:
-            return _unread(error)
+            return _FetchedFile(self, ref, self._fetch_admitted(ref, allowance), allowance)
+        except (ImageError, OSError) as error:
+            return _refused(error)
         except MemoryError as error:
             return _refusal("read", error, f"{ref.size:,} bytes do not fit in memory")
-        # Many threads may fetch, but few may decode.
-        with self._turn:
-            interruption.check()
-            if allowance.taken < LARGE or self._limits.isolated:
-                return self._decode_noted(ref, data)
-            return self._decoders.submit(self._decode_noted, ref, data).result()
-
-    def _decode_noted(self, ref: ImageRef, data: bytes) -> Resized | Refusal:
-        with watchdog.noted(ref.path):
-            try:
-                return self.decode(data)
-            except ImageError as error:
-                return _refusal("decode", error, str(error))
 
     def _fetch_admitted(self, ref: ImageRef, allowance: Allowance) -> bytes:
         """Fetch an image, with an allowance for all that it takes until it is decoded.
@@ -203,7 +233,7 @@ class ImageSource:
             is_judged = cost.known or recognize(head) != "tiff"
             self._allow(allowance, fetching + self._copies(head) * ref.size, cost)
 
-        data = self._prefetch.wait(ref, admit) if archives.is_streamed(ref) else self.fetch(ref, admit)
+        data = self._prefetch.wait(ref, admit) if archives.is_streamed(ref) else self.fetch_bytes(ref, admit)
         if not is_judged:
             try:
                 cost = judge_head(data, self._limits.max_pixels)
@@ -231,13 +261,58 @@ class ImageSource:
         interruption.check()
 
 
+class _FetchedFile:
+    """The bytes of a file, or of a member of an archive."""
+
+    def __init__(self, source: ImageSource, ref: ImageRef, data: bytes, allowance: Allowance) -> None:
+        self.ref = ref
+        self._source = source
+        self._data = data
+        self._allowance = allowance
+
+    def decode(self) -> Resized | Refusal:
+        # The bytes are handed over: their memory is free when the allowance ends.
+        with self._allowance, watchdog.noted(self.ref.path):
+            try:
+                return self._source.decode_bytes(self._hand_over())
+            except ImageError as error:
+                return _refusal("decode", error, str(error))
+
+    def let_go(self) -> None:
+        self._hand_over()
+        self._allowance.give_back()
+
+    def _hand_over(self) -> bytes:
+        data, self._data = self._data, b""
+        return data
+
+
+class _FetchedWindow:
+    """A window whose parts of the scene are decoded."""
+
+    def __init__(self, window: OpenWindow) -> None:
+        self.ref = window.ref
+        self._window = window
+
+    def decode(self) -> WindowPixels | Refusal | None:
+        try:
+            return self._window.show()
+        except ImageError as error:
+            return _refusal("decode", error, str(error))
+
+    def let_go(self) -> None:
+        self._window.let_go()
+
+
 @cache
 def _turn(threads: int) -> threading.Semaphore:
-    """Share the turns to decode among the sources of a process: some runners give it several Beam bundles at once."""
+    """Share the turns to decode parts of scenes among the sources of a process, which may have several."""
     return threading.Semaphore(threads)
 
 
-def _unread(error: OSError) -> Refusal:
+def _refused(error: ImageError | OSError) -> Refusal:
+    if isinstance(error, ImageError):
+        return _refusal("decode", error, str(error))
     if isinstance(error, storage.TransientError):
         interruption.check()
     return _refusal("read", error, storage.reason_of(error))

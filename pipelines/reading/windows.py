@@ -93,32 +93,24 @@ class Windows:
             with self._room:
                 self._expected[ref.path] = window
 
-    def read(self, ref: ImageRef) -> WindowPixels | None:
-        """Read a window; return None if too little of it holds data, or is clear.
+    def fetch(self, ref: ImageRef) -> OpenWindow | None:
+        """Wait for the parts in which a window lies; return None if too little of it is clear.
 
         Raises:
-          ImageError: it cannot be decoded.
-          OSError: it cannot be fetched.
+          ImageError: they cannot be decoded.
+          OSError: they cannot be fetched.
           InterruptedRunError: the run was asked to stop.
         """
         if self._is_unclear(ref):
             return None
         with self._room:
-            window = self._expected.pop(ref.path, None)
-        scene, box, held = window or self._begin(ref)
+            expected = self._expected.pop(ref.path, None)
+        scene, box, held = expected or self._begin(ref)
         try:
-            parts = [part.reading.result() for part in held]
-            with self._turn:
-                interruption.check()
-                shown = self.show(scene, box, parts)
-        finally:
-            self._let_go(held)
-        if shown is None:
-            return None
-        footprint = locate(scene.georeference, *box[:2], *box.size)
-        if ref.item and ref.item.taken:
-            footprint = footprint._replace(taken=ref.item.taken)
-        return WindowPixels(*box.size, scene.source, shown.repairs, shown.pixels, footprint)
+            return OpenWindow(self, ref, scene, box, held, [part.reading.result() for part in held])
+        except BaseException:
+            self.let_go(held)
+            raise
 
     def show(self, scene: Scene, box: Box, parts: Sequence[ReadPart]) -> Shown | None:
         """Make a picture of a window, at the model's size; None if too little of it holds data."""
@@ -182,8 +174,8 @@ class Windows:
         # Parts that are too large for all room there is are kept alone.
         return excess <= 0 or not any(part.expected for part in self._parts.values())
 
-    def _let_go(self, held: Sequence[_Held]) -> None:
-        """Drop the oldest parts in which no window is expected."""
+    def let_go(self, held: Sequence[_Held]) -> None:
+        """Expect one window less in these parts; drop the oldest parts in which no window is expected."""
         with self._room:
             for part in held:
                 part.expected -= 1
@@ -216,13 +208,13 @@ class Windows:
             decoding, parts = partial(self.decoding_of, scene), []
             for file in scene.files:
                 with self._about(scene, file):
-                    parts.append(read_part(file, number, partial(self.fetch, file), decoding))
+                    parts.append(read_part(file, number, partial(self.fetch_bytes, file), decoding))
             return stack_parts(scene, parts) if scene.planes else parts[0]
 
     def _about(self, scene: Scene, file: Scene) -> AbstractContextManager[None]:
         return about(file.ref.path) if scene.planes else nullcontext()
 
-    def fetch(self, scene: Scene, start: int, length: int) -> bytes:
+    def fetch_bytes(self, scene: Scene, start: int, length: int) -> bytes:
         """Fetch bytes of a scene's file, of the version that was listed.
 
         Raises:
@@ -237,6 +229,48 @@ class Windows:
         with self._turn, watchdog.noted(scene.ref.path):
             interruption.check()
             yield
+
+
+class OpenWindow:
+    """A window whose parts are decoded, and kept for it.
+
+    Attributes:
+      ref: of the window.
+    """
+
+    def __init__(
+        self, windows: Windows, ref: ImageRef, scene: Scene, box: Box, held: Sequence[_Held], parts: Sequence[ReadPart]
+    ) -> None:
+        """Hold the parts until the window is shown, or let go."""
+        self.ref = ref
+        self._windows = windows
+        self._scene = scene
+        self._box = box
+        self._held = held
+        self._parts = parts
+
+    def show(self) -> WindowPixels | None:
+        """Make a picture of the window; return None if too little of it holds data.
+
+        Raises:
+          ImageError: it cannot be made.
+        """
+        try:
+            shown = self._windows.show(self._scene, self._box, self._parts)
+        finally:
+            self.let_go()
+        if shown is None:
+            return None
+        footprint = locate(self._scene.georeference, *self._box[:2], *self._box.size)
+        if self.ref.item and self.ref.item.taken:
+            footprint = footprint._replace(taken=self.ref.item.taken)
+        return WindowPixels(*self._box.size, self._scene.source, shown.repairs, shown.pixels, footprint)
+
+    def let_go(self) -> None:
+        """Let go of the parts."""
+        held, self._held, self._parts = self._held, [], []
+        if held:
+            self._windows.let_go(held)
 
 
 class _Held:

@@ -14,6 +14,10 @@ LARGE = 1 << 25
 """Bytes of memory from which an image is large: so much that it matters how much of it the C library keeps."""
 
 
+class MustWaitError(Exception):
+    """There is too little memory now for an image, and a thread that does not wait for it."""
+
+
 class Budget:
     """Bytes that may be held at a time, granted in the order in which they are asked for.
 
@@ -34,13 +38,19 @@ class Budget:
         self._waiting: deque[tuple[int, threading.Event]] = deque()
         self._lock = threading.Lock()
 
-    def take(self, wanted: int) -> int:
-        """Wait until so many bytes are free, or all if there are never so many; return how many were taken."""
+    def take(self, wanted: int, wait: bool = True) -> int:
+        """Wait until so many bytes are free, or all if there are never so many; return how many were taken.
+
+        Raises:
+          MustWaitError: they are not free, and the caller does not wait.
+        """
         taken = min(wanted, self.capacity)
         with self._lock:
             if taken <= self._free and not self._waiting:
                 self._free -= taken
                 return taken
+            if not wait:
+                raise MustWaitError
             granted = threading.Event()
             self._waiting.append((taken, granted))
         granted.wait()
@@ -71,10 +81,11 @@ class Budget:
 class Allowance:
     """What one image has of a budget; a context manager that gives it back."""
 
-    def __init__(self, budget: Budget) -> None:
-        """Begin with nothing."""
+    def __init__(self, budget: Budget, waits: bool = True) -> None:
+        """Begin with nothing; `waits` is whether to wait for what is not free."""
         self.budget = budget
         self.taken = 0
+        self._waits = waits
 
     def __enter__(self) -> Allowance:
         return self
@@ -83,9 +94,13 @@ class Allowance:
         self.give_back()
 
     def take(self, wanted: int) -> None:
-        """Give back what there is, and wait for these bytes instead."""
+        """Give back what there is, and wait for these bytes instead.
+
+        Raises:
+          MustWaitError: they are not free, and this allowance does not wait.
+        """
         self.give_back()
-        self.taken = self.budget.take(wanted)
+        self.taken = self.budget.take(wanted, self._waits)
 
     def give_back(self) -> None:
         """Give back everything."""

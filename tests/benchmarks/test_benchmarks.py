@@ -15,13 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import material, rounds
+from benchmarks import material, precisions, rounds
 from benchmarks.bare import Bare, seconds_in_turn
 from benchmarks.contenders import PEERS, Contender
 from benchmarks.processes import CommandError, Finished, run
 from benchmarks.report import Report
 from benchmarks.rounds import Bench, Figures, Round
 from benchmarks.rows import WrongRowsError, check_agreement, read_rows
+from pipelines.inference.bundle import load_bundle
 from tests import ROOT
 
 LABELS = ("bright", "green")
@@ -211,3 +212,18 @@ def test_bytecode_is_compiled_although_the_environment_forbids_it(monkeypatch: p
 
     assert "PYTHONDONTWRITEBYTECODE" not in environment
     assert environment["PYTHONPYCACHEPREFIX"].startswith(str(material.CACHE))
+
+
+def test_differences_between_precisions_are_counted(bundle_path: str) -> None:
+    bundle = load_bundle(bundle_path)
+    [threshold] = set(bundle.thresholds)
+    exact = np.full((3, len(bundle.labels)), threshold, np.float32)
+    ours = exact.copy()
+    ours[0, 0] -= 0.25
+    ours[1, 1] += 0.125
+
+    of = precisions.difference(exact, ours, bundle)
+
+    assert of.mean == pytest.approx(0.375 / exact.size)
+    assert of.largest == pytest.approx(0.25)
+    assert (of.tags, of.images) == (1, 1)

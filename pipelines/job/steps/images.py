@@ -1,8 +1,8 @@
-"""Steps that read images and run the model on them, ahead of the next step."""
+"""The step that reads images and runs the model on them, ahead of the next step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from apache_beam.pvalue import TaggedOutput
@@ -12,38 +12,19 @@ from pipelines.images.decoding import DecodeSettings, ignore_metadata_warnings
 from pipelines.images.limits import Limits
 from pipelines.inference.ahead import InferenceAhead, Model
 from pipelines.job.steps.outputs import POSTPONED, Step, in_window, sort_out
-from pipelines.reading.ahead import LookAhead
+from pipelines.reading.ahead import LookAhead, PredictAhead
 from pipelines.reading.source import ImageSource
+from pipelines.records import Empty, Failure, Image, ImageRef, Prediction
 from pipelines.scenes.grid import NO_GRID, Grid
 
 
-class _WorkAhead(Step):
-    """A step that works ahead of the next one: it passes on the result of an element along with a later element."""
+class PredictImages(Step):
+    """Read images and run the model on them, and count those it postpones because the run is asked to stop.
 
-    _ahead: LookAhead | InferenceAhead
-    _run: str
+    It works ahead of the next step: it passes on the result of an image along with a later one.
 
-    def process(self, element: Any) -> Iterator[Any]:
-        for item in self._ahead.put(element):
-            yield sort_out(item, self._run)
-
-    def finish_bundle(self) -> Iterator[Any]:
-        for item in self._ahead.drain():
-            sorted_out = sort_out(item, self._run)
-            is_tagged = isinstance(sorted_out, TaggedOutput)
-            yield TaggedOutput(sorted_out.tag, in_window(item)) if is_tagged else in_window(item)
-
-    def teardown(self) -> None:
-        self._ahead.close()
-
-
-class ReadAhead(_WorkAhead):
-    """Read images, and count those it postpones because the run is asked to stop.
-
-    The first three arguments and the last are those of `ImageSource`, `reads_in_flight` is that of `LookAhead`.
+    `decoding`, `limits`, `threads` and `grid` are those of `ImageSource`, `reads_in_flight` is that of `LookAhead`.
     """
-
-    _ahead: LookAhead
 
     def __init__(
         self,
@@ -51,12 +32,14 @@ class ReadAhead(_WorkAhead):
         limits: Limits,
         threads: int | None,
         reads_in_flight: int,
+        model: Model,
         run: str,
         access: storage.Access,
         grid: Grid = NO_GRID,
     ) -> None:
         self._settings = decoding, limits, threads, None, grid
         self._reads_in_flight = reads_in_flight
+        self._model = model
         self._run = run
         self._access = access
 
@@ -64,23 +47,42 @@ class ReadAhead(_WorkAhead):
         storage.use(self._access)
         # Warnings silenced in the launching process are not silenced in a worker.
         ignore_metadata_warnings()
-        self._ahead = LookAhead(ImageSource(*self._settings), self._reads_in_flight)
+        predictor = self._model.load()
+        source = ImageSource(*self._settings)
+        self._batches: InferenceAhead | None = None
+        self._ahead: LookAhead | PredictAhead = PredictAhead(source, self._reads_in_flight, predictor)
+        if predictor.engine.takes_batches:
+            self._ahead = LookAhead(source, self._reads_in_flight)
+            self._batches = InferenceAhead(predictor, self._model.batch_size)
 
     def start_bundle(self) -> None:
         self._ahead.postponed = 0
 
+    def process(self, ref: ImageRef) -> Iterator[Any]:
+        for item in self._predict(self._ahead.put(ref)):
+            yield sort_out(item, self._run)
+
     def finish_bundle(self) -> Iterator[Any]:
-        yield from super().finish_bundle()
+        for item in self._drain():
+            sorted_out = sort_out(item, self._run)
+            is_tagged = isinstance(sorted_out, TaggedOutput)
+            yield TaggedOutput(sorted_out.tag, in_window(item)) if is_tagged else in_window(item)
         if self._ahead.postponed:
             yield TaggedOutput(POSTPONED, in_window(self._ahead.postponed))
 
+    def teardown(self) -> None:
+        self._ahead.close()
+        if self._batches:
+            self._batches.close()
 
-class PredictAhead(_WorkAhead):
-    """Run a model on images."""
+    def _predict(self, items: Iterable[Image | Prediction | Failure | Empty]) -> Iterator[Prediction | Failure | Empty]:
+        for item in items:
+            if not isinstance(item, Image):
+                yield item
+            elif self._batches:
+                yield from self._batches.put(item)
 
-    def __init__(self, model: Model, run: str) -> None:
-        self._model = model
-        self._run = run
-
-    def setup(self) -> None:
-        self._ahead = InferenceAhead(self._model.load(), self._model.batch_size)
+    def _drain(self) -> Iterator[Prediction | Failure | Empty]:
+        yield from self._predict(self._ahead.drain())
+        if self._batches:
+            yield from self._batches.drain()

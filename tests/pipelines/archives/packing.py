@@ -58,4 +58,4 @@ def read(ref: ImageRef | Failure) -> bytes:
     assert isinstance(ref, ImageRef), ref
     assert ref.place
     with closing(source()) as opened:
-        return opened.fetch(ref, lambda head, size: None)
+        return opened.fetch_bytes(ref, lambda head, size: None)

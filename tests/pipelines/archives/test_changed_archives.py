@@ -39,7 +39,7 @@ def test_a_tar_that_is_replaced_after_it_was_listed_gives_no_member_the_bytes_of
     with closing(source()) as opened:
         for ref in refs:
             with pytest.raises(storage.ChangedFileError, match="has changed since it was listed"):
-                opened.fetch(ref, lambda head, size: None)
+                opened.fetch_bytes(ref, lambda head, size: None)
 
 
 @pytest.mark.parametrize("kind", TARS)
@@ -49,12 +49,12 @@ def test_a_tar_that_is_written_over_while_it_is_read_is_a_failure_from_there_on(
     filled = pack(tmp_path / f"filled.{kind}", MIXED).read_bytes().ljust(path.stat().st_size + 1)
 
     with closing(source()) as opened:
-        assert opened.fetch(first, lambda head, size: None) == FILES["0.bmp"]
+        assert opened.fetch_bytes(first, lambda head, size: None) == FILES["0.bmp"]
         path.write_bytes(filled)
         errors = []
         for ref in rest:
             try:
-                data = opened.fetch(ref, lambda head, size: None)
+                data = opened.fetch_bytes(ref, lambda head, size: None)
             except storage.ChangedFileError as error:
                 errors.append(error)
             else:
@@ -71,8 +71,8 @@ def test_a_tar_in_a_bucket_is_read_in_the_version_that_was_listed_alone(
     refs = members(path)
 
     with closing(source()) as opened:
-        assert opened.fetch(refs[1], lambda head, size: None) == FILES["1.bmp"]
+        assert opened.fetch_bytes(refs[1], lambda head, size: None) == FILES["1.bmp"]
     storage.write(path, pack(tmp_path / f"mixed.{kind}", MIXED).read_bytes())
 
     with closing(source()) as opened, pytest.raises(storage.ChangedFileError):
-        opened.fetch(refs[-1], lambda head, size: None)
+        opened.fetch_bytes(refs[-1], lambda head, size: None)

@@ -24,6 +24,7 @@ from pipelines.records import Failure, ImageRef
 from pipelines.storage import patience
 from tests.conftest import Bucket
 from tests.pipelines.archives.packing import CHIPS, KINDS, listed, pack, read, source
+from tests.pipelines.reading.single import read_single
 from tools.proxy import Disturbance
 
 
@@ -162,7 +163,7 @@ def test_a_damaged_member_of_a_zip_is_one_failure(compression: int, tmp_path: Pa
     damaged[second.place.start + 500] ^= 0xFF
     path.write_bytes(damaged)
 
-    results = {ref.path: source().read(ref) for ref in listed(path) if isinstance(ref, ImageRef)}
+    results = {ref.path: read_single(source(), ref) for ref in listed(path) if isinstance(ref, ImageRef)}
 
     wrong = {path: result for path, result in results.items() if isinstance(result, Refusal)}
     assert {path: refusal[:2] for path, refusal in wrong.items()} == {second.path: ("read", "DamagedArchiveError")}
@@ -206,10 +207,10 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
     honest, liar = listed(path)
     assert isinstance(honest, ImageRef)
     assert isinstance(liar, ImageRef)
-    refused = source(10**8).read(honest)
+    refused = read_single(source(10**8), honest)
     assert isinstance(refused, Refusal)
     assert refused.message == "300,000,000 bytes: exceeds the limit of 100,000,000 (predict --max_bytes)"
-    refused = source(10**8).read(liar)
+    refused = read_single(source(10**8), liar)
     assert isinstance(refused, Refusal)
     assert refused.message == "the member does not unpack to 1,000 bytes, as the archive's directory says"
 
@@ -263,7 +264,7 @@ def test_a_member_of_10_gb_is_a_failure_that_costs_nothing(tmp_path: Path) -> No
     began = time.monotonic()
     large, small = listed(path)
     assert isinstance(large, ImageRef)
-    refused = source(Limits.max_bytes).read(large)
+    refused = read_single(source(Limits.max_bytes), large)
 
     assert isinstance(refused, Refusal)
     assert refused.error == "FileTooLargeError"

@@ -102,11 +102,28 @@ def test_bfloat16_that_is_far_from_the_golden_pairs_is_refused(bundle: Bundle, m
         open_engine(bundle, precision="bfloat16")
 
 
+@with_units
+def test_in_bfloat16_too_the_graph_must_reproduce_the_golden_pairs_in_float32(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "GOLDEN_TOLERANCE", 1e-12)
+    with pytest.raises(
+        BundleError, match=r"probabilities of bundle [^ ]+: they differ by [^ ]+, more than 1e-12; use --engine litert$"
+    ):
+        open_engine(bundle, precision="bfloat16")
+
+
 def test_an_int8_bundle_is_not_run_in_bfloat16(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Bundle, "is_int8", True)
     with pytest.raises(BundleError, match=r"computes in int8, not in bfloat16; omit --precision$"):
         check_engine(bundle, "openvino", precision="bfloat16")
     assert choose_precision("auto", "openvino", bundle) == "float32"
+
+
+@pytest.mark.parametrize("engine", ["litert", "tensorflow"])
+def test_another_engine_is_not_asked_for_bfloat16(bundle: Bundle, engine: str) -> None:
+    with pytest.raises(BundleError, match=f"^engine {engine} does not compute in bfloat16; use --engine openvino$"):
+        open_engine(bundle, engine, precision="bfloat16")
 
 
 @pytest.mark.parametrize(

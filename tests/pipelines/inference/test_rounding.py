@@ -56,7 +56,10 @@ def run(graph: Any) -> NDArray[np.float32]:
 
 
 def rounded(graph: Any, folder: Path) -> Any:
-    return round_graph(_import_openvino(), _core(), graph, SAMPLES, str(folder))
+    exact = run(graph.clone())
+    rounded = round_graph(_import_openvino(), _core(), graph, SAMPLES, str(folder))
+    np.testing.assert_allclose(rounded.exact, exact, rtol=1e-5, atol=1e-5)
+    return rounded.graph
 
 
 def weights_of(graph: Any) -> list[NDArray[np.float32]]:

@@ -30,8 +30,7 @@ STEPS = (
     "ListImages",
     "SkipTagged",
     "SpreadReads",
-    "ReadImages",
-    "PredictProbabilities",
+    "PredictImages",
     "WritePredictions",
     "WriteFailures",
     "WriteManifest",
@@ -62,7 +61,7 @@ class Graph:
     types: dict[str, Any] = field(default_factory=dict)
 
     def applied(self, transform: str) -> Iterator[protos.PTransform]:
-        """Give the parts of a step that do something, e.g. those of `ReadImages`."""
+        """Give the parts of a step that do something, e.g. those of `PredictImages`."""
         for stage in self.stages:
             yield from (part for part in stage if transform in part.unique_name.split("/"))
 
@@ -168,11 +167,11 @@ def test_nothing_but_names_is_shuffled(graph: Graph) -> None:
 
 
 def test_images_are_read_predicted_and_written_in_one_stage(graph: Graph) -> None:
-    [fused] = [stage for stage in graph.stages if any(part in graph.applied("ReadImages") for part in stage)]
+    [fused] = [stage for stage in graph.stages if any(part in graph.applied("PredictImages") for part in stage)]
 
     names = [part.unique_name for part in fused]
     # Failures have a stage of their own in Beam's fusion: names that cannot be images come from another machine.
-    for step in ("ReadImages", "PredictProbabilities", "WritePredictions"):
+    for step in ("PredictImages", "WritePredictions"):
         for part in graph.applied(step):
             assert part.unique_name in names
     assert not [name for name in names if "Skip" in name or "List" in name], "listing would be done by one worker"
@@ -187,7 +186,7 @@ def test_an_accelerator_is_asked_for_where_the_model_runs_and_nowhere_else(graph
         if HINT.encode() in graph.proto.components.environments[part.environment_id].resource_hints.values()
     }
 
-    assert {"ReadImages", "PredictProbabilities", "WritePredictions"} <= accelerated
+    assert {"PredictImages", "WritePredictions"} <= accelerated
     assert not accelerated & {"SkipTagged", "SpreadReads", "WriteManifest"}
 
 
@@ -200,4 +199,4 @@ def test_every_step_of_ours_is_bound_to_its_release(graph: Graph) -> None:
                 bound.add(type(step).__name__)
             else:
                 assert b"pipelines" not in cloudpickle.dumps((step, others)), f"{part.unique_name} runs on any release"
-    assert bound >= {"ListNames", "LeaveOutTagged", "ReadAhead", "PredictAhead", "WriteTable", "CloseWave"}
+    assert bound >= {"ListNames", "LeaveOutTagged", "PredictImages", "WriteTable", "CloseWave"}

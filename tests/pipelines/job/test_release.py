@@ -15,7 +15,7 @@ from pipelines.images.rendering import NO_RENDERING
 from pipelines.inference.ahead import Model
 from pipelines.job import release
 from pipelines.job.release import BoundToRelease, Release, WorkerReleaseError, running_release
-from pipelines.job.steps.images import PredictAhead, ReadAhead
+from pipelines.job.steps.images import PredictImages
 from pipelines.job.steps.names import Cut, KeyByStream, LeaveOutTagged, ListNames, PutInOrder
 from pipelines.job.steps.rows import CloseWave, WriteTable
 from pipelines.listing.scenes import CutSettings
@@ -32,8 +32,9 @@ def steps(run: Run) -> list[BoundToRelease]:
         LeaveOutTagged(run),
         KeyByStream(),
         PutInOrder(),
-        ReadAhead(DecodeSettings(32, "bilinear", 1000), Limits(), None, 4, run.name, Access()),
-        PredictAhead(Model("bundle", "digest"), run.name),
+        PredictImages(
+            *(DecodeSettings(32, "bilinear", 1000), Limits(), None, 4, Model("bundle", "digest"), run.name, Access())
+        ),
         WriteTable(PredictionTable(), run),
         CloseWave(run, Wave()),
     ]

@@ -23,7 +23,7 @@ from pipelines.inference import ahead as inference
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.engines import open_engine
-from pipelines.job.steps.images import PredictAhead, ReadAhead
+from pipelines.job.steps.images import PredictImages
 from pipelines.job.steps.names import Cut, TakeNames
 from pipelines.job.steps.rows import CloseWave
 from pipelines.listing import list_images
@@ -40,7 +40,7 @@ from tests.scene_files import samples, write_scene
 BUNDLES_AT_A_TIME = 6
 
 
-def passed_through(step: ReadAhead | PredictAhead, elements: Iterable[Any]) -> Iterator[Any]:
+def passed_through(step: PredictImages, elements: Iterable[Any]) -> Iterator[Any]:
     """Do with a step what Beam does for a bundle."""
     for element in elements:
         yield from step.process(element)
@@ -120,25 +120,19 @@ def test_bundles_that_a_process_works_on_side_by_side_share_the_engine_and_nothi
     monkeypatch.setattr(inference, "open_engine", count)
     inference._load.cache_clear()
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter)
-    sent = pickler.dumps(
-        (
-            ReadAhead(decoding, Limits(), 4, 1, "run", Access()),
-            PredictAhead(Model(bundle.path, bundle.digest, threads=1), "run"),
-        )
-    )
+    model = Model(bundle.path, bundle.digest, threads=1)
+    sent = pickler.dumps(PredictImages(decoding, Limits(), 4, 1, model, "run", Access()))
     together = threading.Barrier(BUNDLES_AT_A_TIME)
 
     def work_on_a_bundle(_: int) -> list[tuple[str, bytes]]:
-        read, predict = pickler.loads(sent)
+        step = pickler.loads(sent)
         together.wait(20)
-        read.setup()
-        predict.setup()
+        step.setup()
+        step.start_bundle()
         try:
-            predicted = passed_through(predict, passed_through(read, refs))
-            return [(item.ref.path, item.probabilities.tobytes()) for item in predicted]
+            return [(item.ref.path, item.probabilities.tobytes()) for item in passed_through(step, refs)]
         finally:
-            predict.teardown()
-            read.teardown()
+            step.teardown()
 
     before = set(threading.enumerate())
     with ThreadPoolExecutor(BUNDLES_AT_A_TIME) as bundles:

@@ -21,11 +21,11 @@ from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.tagging import Predictor
 from pipelines.job.tagging import TagImages
-from pipelines.job.transforms import ListImages, ReadImages
+from pipelines.job.transforms import ListImages, PredictImages
 from pipelines.output.lock import hold_output
 from pipelines.output.manifest import read_accounts
 from pipelines.output.run import Run
-from pipelines.reading.source import ImageSource, Read
+from pipelines.reading.source import Fetched, ImageSource, Refusal
 from pipelines.records import ImageRef
 from pipelines.supervision import progress
 from pipelines.supervision.progress import Meter
@@ -51,6 +51,11 @@ def chips(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def model(bundle_path: str) -> Model:
+    return Model(bundle_path, load_bundle(bundle_path).digest)
+
+
 def refs(folder: Path) -> list[ImageRef]:
     return [ImageRef(str(path), path.stat().st_size, "") for path in sorted(folder.iterdir())]
 
@@ -59,18 +64,18 @@ def refs(folder: Path) -> list[ImageRef]:
     ("reads_in_flight", "runner"), [(1, "local"), (3, "local"), (100, "local"), (3, "portable")], indirect=["runner"]
 )
 def test_reading_ahead_gives_every_image_once_and_failures_apart(
-    begin: Pipeline, chips: Path, reads_in_flight: int
+    begin: Pipeline, chips: Path, model: Model, reads_in_flight: int
 ) -> None:
     (chips / "05.jpg").write_bytes(b"")
     (chips / "06.jpg").unlink()
     wanted = [*refs(chips), ImageRef(f"{chips}/06.jpg", 0, "")]
 
     with begin() as pipeline:
-        read = pipeline | beam.Create(wanted) | ReadImages(32, "bilinear", reads_in_flight=reads_in_flight)
+        read = pipeline | beam.Create(wanted) | PredictImages(model, 32, "bilinear", reads_in_flight=reads_in_flight)
         assert_that(
-            read.images | beam.Map(lambda item: (item.ref.path, item.pixels.shape, item.width, item.height)),
-            equal_to([(f"{chips}/{n:02}.jpg", (32, 32, 3), 64, 48) for n in range(12) if n not in (5, 6)]),
-            label="images",
+            read.predictions | beam.Map(lambda item: (item.ref.path, len(item.probabilities), item.width, item.height)),
+            equal_to([(f"{chips}/{n:02}.jpg", 3, 64, 48) for n in range(12) if n not in (5, 6)]),
+            label="predictions",
         )
         assert_that(
             read.failed | beam.Map(lambda failure: (failure.path, failure.stage, failure.message)),
@@ -88,12 +93,12 @@ def test_reading_continues_while_the_engine_works(
     chips: Path, tmp_path: Path, bundle_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     third_batch_is_read = threading.Event()
-    read = ImageSource.read
+    fetch = ImageSource.fetch
 
-    def noted(source: ImageSource, ref: ImageRef) -> Read:
+    def noted(source: ImageSource, ref: ImageRef, waits: bool = True) -> Fetched | Refusal | None:
         if ref.path.endswith("08.jpg"):
             third_batch_is_read.set()
-        return read(source, ref)
+        return fetch(source, ref, waits)
 
     class PatientEngine:
         name = "patient"
@@ -106,7 +111,7 @@ def test_reading_continues_while_the_engine_works(
             return np.zeros((len(pixels), len(bundle.labels)), np.float32)
 
     bundle = load_bundle(bundle_path)
-    monkeypatch.setattr(ImageSource, "read", noted)
+    monkeypatch.setattr(ImageSource, "fetch", noted)
     monkeypatch.setattr(Model, "load", lambda _: Predictor(PatientEngine()))
     run = Run("run", str(tmp_path / "out"), bundle, bundle.thresholds)
 
@@ -138,13 +143,13 @@ def test_the_whole_job_runs_as_one_pipeline(begin: Pipeline, chips: Path, tmp_pa
 @pytest.mark.parametrize(("reads_in_flight", "threads"), [(0, 1), (1, 0)])
 def test_transforms_refuse_settings_that_make_no_sense(reads_in_flight: int, threads: int) -> None:
     with pytest.raises(ValueError, match=f"reads_in_flight {reads_in_flight} and threads {threads} must be at least 1"):
-        ReadImages(32, "bilinear", reads_in_flight=reads_in_flight, threads=threads)
+        PredictImages(Model("b", "d"), 32, "bilinear", reads_in_flight=reads_in_flight, threads=threads)
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         Model("bundle", "digest", batch_size=0)
 
 
 def test_failures_are_shown_where_they_happen_not_where_they_are_written(
-    chips: Path, monkeypatch: pytest.MonkeyPatch
+    chips: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (chips / "05.jpg").write_bytes(b"")
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.01)
@@ -155,8 +160,8 @@ def test_failures_are_shown_where_they_happen_not_where_they_are_written(
 
     display = partial(progress.show_lines, report=report)
     with progress.metered("run", 12, display), beam.Pipeline(FnApiRunner()) as pipeline:
-        read = pipeline | beam.Create(refs(chips)) | ReadImages(32, "bilinear", reads_in_flight=1, run="run")
-        _ = read.images | beam.Map(lambda _: time.sleep(0.05))
+        predicted = pipeline | beam.Create(refs(chips)) | PredictImages(model, 32, "bilinear", run="run")
+        _ = predicted.predictions | beam.Map(lambda _: time.sleep(0.05))
 
     assert [line for line in lines if line.startswith("1 of 12 images")]
     assert lines[-1].endswith("1 failures")

@@ -90,30 +90,32 @@ def test_the_fewest_workers_that_are_done_in_time_are_found(
         assert workers == 1 or takes(workers - 1) > seconds * (1 - 1e-9)
 
 
-@given(COSTS, st.integers(1, 256), st.integers(1, 256), st.integers(1, 256))
+@given(COSTS, st.integers(1, 256), st.integers(1, 256), st.integers(1, 256), st.booleans())
 def test_a_machine_is_as_fast_as_its_cores_or_as_what_they_wait_for(
-    costs: Costs, cores: int, reads: int, threads: int
+    costs: Costs, cores: int, reads: int, threads: int, apart: bool
 ) -> None:
-    speed = estimate.speed(costs, cores, reads, threads)
+    speed = estimate.speed(costs, cores, reads, threads, apart)
 
     assert 0 < speed.images_per_second <= cores / costs.core_seconds * (1 + 1e-9)
     assert speed.images_per_second <= reads / costs.waiting * (1 + 1e-9)
-    assert speed.images_per_second <= threads / max(costs.decoding, costs.model) * (1 + 1e-9)
-    assert estimate.speed(costs, cores, reads + 1, threads).images_per_second >= speed.images_per_second
-    assert estimate.speed(costs, cores, reads, threads + 1).images_per_second >= speed.images_per_second
+    in_a_row = max(costs.decoding, costs.model) if apart else costs.decoding + costs.model
+    assert speed.images_per_second <= threads / in_a_row * (1 + 1e-9)
+    assert estimate.speed(costs, cores, reads + 1, threads, apart).images_per_second >= speed.images_per_second
+    assert estimate.speed(costs, cores, reads, threads + 1, apart).images_per_second >= speed.images_per_second
 
 
 def test_the_bottleneck_is_what_takes_most_or_what_is_waited_for() -> None:
     costs = Costs(waiting=0.05, fetching=0.001, decoding=0.002, model=0.012, pipeline=0.001)
 
     on_gpu = Costs(waiting=0.001, fetching=0.001, decoding=0.002, model=0.0005, pipeline=0.001, device=0.01)
-    for case, cores, threads, reads, rate, bottleneck, share in (
-        (costs, 2, 2, 32, 125, "model", 0.75),
-        (costs, 2, 1, 32, 1 / 0.012, "model", None),
-        (costs, 2, 2, 1, 20, "fetching", None),
-        (on_gpu, 16, 16, 32, 100, "model", None),
+    for case, cores, threads, reads, apart, rate, bottleneck, share in (
+        (costs, 2, 2, 32, False, 125, "model", 0.75),
+        (costs, 2, 1, 32, False, 1 / 0.014, "model", None),
+        (costs, 2, 1, 32, True, 1 / 0.012, "model", None),
+        (costs, 2, 2, 1, False, 20, "fetching", None),
+        (on_gpu, 16, 16, 32, True, 100, "model", None),
     ):
-        speed = estimate.speed(case, cores, reads, threads)
+        speed = estimate.speed(case, cores, reads, threads, apart)
         assert speed.images_per_second == pytest.approx(rate)
         assert speed.bottleneck == bottleneck
         assert speed.share == (share and pytest.approx(share))

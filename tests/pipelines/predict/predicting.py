@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipelines.reading.source import ImageSource, Read
+from pipelines.reading.source import Fetched, ImageSource, Refusal
 from pipelines.records import ImageRef
 from pipelines.supervision import interruption
 from tests.image_files import picture, unmarked_rgba_jpeg
@@ -25,17 +25,17 @@ def without(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in names}
 
 
-def interrupt_at(name: str) -> Callable[[ImageSource, ImageRef], Read]:
+def interrupt_at(name: str) -> Callable[[ImageSource, ImageRef], Fetched | Refusal | None]:
     """Make a reader that presses Ctrl-C when it comes to an image, and does not read it any more."""
-    read = ImageSource.read
+    fetch = ImageSource.fetch
 
-    def interrupted(source: ImageSource, ref: ImageRef) -> Read:
+    def interrupted(source: ImageSource, ref: ImageRef, waits: bool = True) -> Fetched | Refusal | None:
         if ref.path.endswith(name) and not interruption.asked():
             main = threading.main_thread().ident
             assert main
             signal.pthread_kill(main, signal.SIGINT)
             while not interruption.asked():
                 time.sleep(0.001)
-        return read(source, ref)
+        return fetch(source, ref, waits)
 
     return interrupted

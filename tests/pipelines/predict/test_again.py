@@ -13,7 +13,7 @@ import pytest
 from pipelines.output import commit
 from pipelines.output import manifest as manifest_of
 from pipelines.output.run import Accounts, Run
-from pipelines.reading.source import ImageSource, Read
+from pipelines.reading.source import Fetched, ImageSource, Refusal
 from pipelines.records import ImageRef
 from tests.outputs import failed, manifest, rows, tagged
 from tests.pipelines.conftest import on_both_runners
@@ -47,13 +47,13 @@ def test_tagged_images_are_skipped_without_being_read(
 ) -> None:
     assert run() == 0
     (chips / "new.jpg").write_bytes(chip(20))
-    names, read = [], ImageSource.read
+    names, fetch = [], ImageSource.fetch
 
-    def noted(source: ImageSource, ref: ImageRef) -> Read:
+    def noted(source: ImageSource, ref: ImageRef, waits: bool = True) -> Fetched | Refusal | None:
         names.append(os.path.basename(ref.path))
-        return read(source, ref)
+        return fetch(source, ref, waits)
 
-    monkeypatch.setattr(ImageSource, "read", noted)
+    monkeypatch.setattr(ImageSource, "fetch", noted)
     assert run() == 0
 
     assert names == ["new.jpg"]
@@ -63,14 +63,14 @@ def test_tagged_images_are_skipped_without_being_read(
 def test_an_image_that_is_replaced_after_it_was_listed_is_done_again_by_the_next_run(
     run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = ImageSource.read
+    fetch = ImageSource.fetch
 
-    def replaced(source: ImageSource, ref: ImageRef) -> Read:
+    def replaced(source: ImageSource, ref: ImageRef, waits: bool = True) -> Fetched | Refusal | None:
         if ref.path.endswith("3.jpg"):
             (chips / "3.jpg").write_bytes(chip(20))
-        return read(source, ref)
+        return fetch(source, ref, waits)
 
-    monkeypatch.setattr(ImageSource, "read", replaced)
+    monkeypatch.setattr(ImageSource, "fetch", replaced)
     assert run() == 0
     monkeypatch.undo()
 
@@ -189,9 +189,9 @@ def test_an_overwrite_in_waves_whose_time_is_up_replaces_the_old_rows_at_its_end
 def test_a_run_that_is_interrupted_before_its_first_image_is_done_leaves_nothing(
     run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(ImageSource, "read", interrupt_at("0.jpg"))
+    monkeypatch.setattr(ImageSource, "fetch", interrupt_at("0.jpg"))
 
-    assert run(reads_in_flight=1) == 130
+    assert run(threads=1) == 130
 
     assert "this run committed nothing; run the same command again to start over" in capsys.readouterr().err
     assert list(tmp_path.glob("out/*")) == []
@@ -200,8 +200,8 @@ def test_a_run_that_is_interrupted_before_its_first_image_is_done_leaves_nothing
 def test_an_interrupted_run_says_so_and_resumes_later(
     run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(ImageSource, "read", interrupt_at("7.jpg"))
-    assert run(checkpoint_every=5, reads_in_flight=1) == 130
+    monkeypatch.setattr(ImageSource, "fetch", interrupt_at("7.jpg"))
+    assert run(checkpoint_every=5, threads=1) == 130
     assert "scenetags predict: interrupted by SIGINT; 7 images are committed to" in capsys.readouterr().err
     assert tagged(tmp_path / "out") == [f"{seed}.jpg" for seed in range(7)]
     assert manifest(tmp_path / "out")["status"] == "interrupted"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from pipelines.archives.packed import PackedNames
-from pipelines.inference.tagging import Predictor
 from pipelines.output.run import Accounts
-from pipelines.records import Failure, Image, Prediction
+from pipelines.reading.ahead import PredictAhead
+from pipelines.records import Empty, Failure, Prediction
 from pipelines.runners import jobs
 from tests.bundles import IMAGE_SIZE, POISON
 from tests.image_files import bomb, encode, picture
@@ -170,13 +170,14 @@ def test_rows_lost_or_doubled_in_the_pipeline_end_with_code_4(
     times: int,
     rows_and_skips: int,
 ) -> None:
-    whole = Predictor.predict
+    whole = PredictAhead._next
 
-    def predict_wrongly(self: Predictor, images: Sequence[Image]) -> Iterator[Prediction | Failure]:
-        for image, result in zip(images, whole(self, images), strict=True):
-            yield from [result] * (times if image.ref.path.endswith(("3.jpg", "7.jpg")) else 1)
+    def wrongly(self: PredictAhead) -> Iterator[Prediction | Failure | Empty]:
+        for result in whole(self):
+            assert isinstance(result, Prediction)
+            yield from [result] * (times if result.ref.path.endswith(("3.jpg", "7.jpg")) else 1)
 
-    monkeypatch.setattr(Predictor, "predict", predict_wrongly)
+    monkeypatch.setattr(PredictAhead, "_next", wrongly)
 
     assert run(checkpoint_every=5) == 4
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.inference.bundle import load_bundle
-from pipelines.inference.tagging import Predictor
+from pipelines.reading.ahead import PredictAhead
 from pipelines.reading.source import ImageSource
 from tests.outputs import failed, manifest, rows, tagged
 from tests.pipelines.conftest import on_both_runners
@@ -24,8 +24,8 @@ def test_an_overwrite_that_loses_a_row_keeps_the_old_ones(
 ) -> None:
     assert run() == 0
     old = rows(tmp_path / "out")
-    whole = Predictor.predict
-    monkeypatch.setattr(Predictor, "predict", lambda self, images: islice(whole(self, images), len(images) - 1))
+    whole = PredictAhead.drain
+    monkeypatch.setattr(PredictAhead, "drain", lambda self: islice(whole(self), len(old) - 1))
 
     assert run("--overwrite") == 4
 
@@ -38,8 +38,8 @@ def test_after_a_stopped_overwrite_the_plain_command_continues_with_the_old_rows
 ) -> None:
     assert run() == 0
     old = rows(tmp_path / "out")
-    monkeypatch.setattr(ImageSource, "read", interrupt_at("7.jpg"))
-    assert run("--overwrite", checkpoint_every=5, reads_in_flight=1, threshold=0.9) == 130
+    monkeypatch.setattr(ImageSource, "fetch", interrupt_at("7.jpg"))
+    assert run("--overwrite", checkpoint_every=5, threads=1, threshold=0.9) == 130
     monkeypatch.undo()
 
     assert run() == 0
@@ -87,8 +87,8 @@ def test_an_interrupted_overwrite_keeps_the_old_rows_and_resumes_later(
     old = rows(tmp_path / "out"), rows(tmp_path / "out", "failures")
     (chips / "3.jpg").write_bytes(chip(3))
 
-    monkeypatch.setattr(ImageSource, "read", interrupt_at("7.jpg"))
-    assert run("--overwrite", checkpoint_every=5, reads_in_flight=1) == 130
+    monkeypatch.setattr(ImageSource, "fetch", interrupt_at("7.jpg"))
+    assert run("--overwrite", checkpoint_every=5, threads=1) == 130
     monkeypatch.undo()
     assert "7 images are committed, and the old rows are untouched; run the same command" in capsys.readouterr().err
     assert (rows(tmp_path / "out"), rows(tmp_path / "out", "failures")) == old

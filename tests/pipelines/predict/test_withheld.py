@@ -47,7 +47,7 @@ def test_no_secret_is_written_or_printed(
     capfd: pytest.CaptureFixture[str],
     more: tuple[str, ...],
 ) -> None:
-    fetch = ImageSource.fetch
+    fetch = ImageSource.fetch_bytes
 
     def fail(source: ImageSource, ref: ImageRef, admit: Admit) -> bytes:
         number = int(Path(ref.path).stem)
@@ -55,7 +55,7 @@ def test_no_secret_is_written_or_printed(
             raise (OSError, storage.TransientError)[number % 2](5, MESSAGES[number])
         return fetch(source, ref, admit)
 
-    monkeypatch.setattr(ImageSource, "fetch", fail)
+    monkeypatch.setattr(ImageSource, "fetch_bytes", fail)
     monkeypatch.setattr(storage, "_access", storage.Access())
     (tmp_path / "list.txt").write_text("\n".join(URLS))
 

@@ -23,6 +23,7 @@ from pipelines.records import Image, ImageRef
 from pipelines.supervision.budget import Budget
 from tests.image_files import BLACK_IS_ZERO, bomb, encode, picture, png_chunk, tiff
 from tests.pipelines.archives.packing import pack
+from tests.pipelines.reading.single import read_single
 
 PLACES = ("folder", "x.tar", "x.zip", "stored.zip", "x.tar.gz")
 CHIP = encode(picture(), "png")
@@ -61,7 +62,7 @@ def test_of_what_is_no_image_only_the_head_is_fetched(place: str, tmp_path: Path
 
     with closing(source(10**9)) as opened:
         tracemalloc.start()
-        refused = opened.read(ref)
+        refused = read_single(opened, ref)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
 
@@ -104,7 +105,7 @@ def test_a_file_that_grew_after_it_was_listed_is_read(tmp_path: Path) -> None:
     Path(ref.path).write_bytes(LARGE)
 
     with closing(source(10**9)) as opened:
-        assert not isinstance(opened.read(ref), Refusal)
+        assert not isinstance(read_single(opened, ref), Refusal)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -112,13 +113,13 @@ def test_an_image_that_takes_more_than_all_memory_is_refused_before_it_takes_any
     large, huge = put(tmp_path, place, {"a.png": bomb("png", 8000, 8000) + bytes(SMALL_FILE), "b.png": LARGE})
 
     with closing(source(10**6, memory=500_000_000)) as opened:
-        refused = opened.read(large)
+        refused = read_single(opened, large)
     assert isinstance(refused, Refusal)
     assert refused[:2] == ("decode", "ImageTooLargeError")
     assert "MB of memory, but only 500 MB may be used; use a machine with more memory" in refused.message
 
     with closing(source(10**6, memory=1_000_000)) as opened:
-        refused = opened.read(huge)
+        refused = read_single(opened, huge)
     assert refused == Refusal("read", "MemoryError", f"{huge.size:,} bytes do not fit in memory")
 
 
@@ -129,7 +130,7 @@ def test_memory_is_reckoned_by_a_directory_behind_the_pixels_too(place: str, tmp
     assert ref.size > SMALL_FILE
 
     with closing(source(10**6, memory=5_000_000)) as opened:
-        refused = opened.read(ref)
+        refused = read_single(opened, ref)
     assert isinstance(refused, Refusal)
     assert "decoding takes 7 MB of memory, but only 5 MB may be used" in refused.message
 
@@ -139,12 +140,12 @@ def test_isolated_images_need_memory_for_their_child_too(tmp_path: Path) -> None
     needed = []
 
     class Noted(Budget):
-        def take(self, wanted: int) -> int:
+        def take(self, wanted: int, wait: bool = True) -> int:
             needed.append(wanted)
-            return super().take(wanted)
+            return super().take(wanted, wait)
 
     for isolated in (False, True):
         budget = Noted(10**9, 10**9)
         with closing(ImageSource(DecodeSettings(32, "bilinear"), Limits(isolated=isolated), 1, budget)) as opened:
-            assert not isinstance(opened.read(ref), Refusal)
+            assert not isinstance(read_single(opened, ref), Refusal)
     assert needed[1] - needed[0] == len(LARGE)

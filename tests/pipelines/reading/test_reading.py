@@ -18,6 +18,7 @@ from pipelines.reading.ahead import LookAhead
 from pipelines.reading.source import ImageSource, Read, Refusal
 from pipelines.records import Failure, Image, ImageRef
 from tests.image_files import encode, picture
+from tests.pipelines.reading.single import read_single
 
 DECODING = DecodeSettings(32, "bilinear", 5000)
 
@@ -31,7 +32,7 @@ def ref(tmp_path: Path) -> ImageRef:
 
 def read(ref: ImageRef, **limits: int) -> Read:
     with closing(ImageSource(DECODING, Limits(**limits))) as source:  # type: ignore[arg-type]
-        return source.read(ref)
+        return read_single(source, ref)
 
 
 def test_an_image_is_read_and_brought_to_the_models_size(ref: ImageRef) -> None:

@@ -30,7 +30,7 @@ class Gate(ImageSource):
         self.decoding = threading.Semaphore(0)
         self.open = threading.Event()
 
-    def decode(self, data: bytes) -> Resized:
+    def decode_bytes(self, data: bytes) -> Resized:
         self.decoding.release()
         assert self.open.wait(20)
         return decode_resized(data, DECODING)
@@ -87,7 +87,7 @@ def test_an_image_that_takes_too_long_is_abandoned_and_those_after_it_are_not(
             assert source.open.wait(20)
         return decode_resized(data, DECODING)
 
-    monkeypatch.setattr(source, "decode", decode)
+    monkeypatch.setattr(source, "decode_bytes", decode)
     ahead = LookAhead(source, 2)
     read = [item for ref in refs[:1] for item in ahead.put(ref)]
     assert source.decoding.acquire(timeout=20)

@@ -89,8 +89,7 @@ def test_the_graph_has_the_steps_of_the_design(submission: Submission) -> None:
         "ListImages/List",
         "TagImages/SkipTagged/Skip",
         "TagImages/SpreadReads",
-        "TagImages/ReadImages/Read",
-        "TagImages/PredictProbabilities/Predict",
+        "TagImages/PredictImages/Predict",
         "TagImages/WritePredictions/Write",
         "TagImages/WriteFailures/Write",
         "TagImages/WriteManifest/Commit",
@@ -140,8 +139,7 @@ def test_accelerators_are_asked_for_where_images_are_read_predicted_and_written(
         if step.spec.urn == PAR_DO and components.environments[step.environment_id].resource_hints == accelerated
     }
     assert hinted == {
-        "TagImages/ReadImages/Read",
-        "TagImages/PredictProbabilities/Predict",
+        "TagImages/PredictImages/Predict",
         "TagImages/WritePredictions/Write",
         "TagImages/WriteFailures/Write",
     }

@@ -22,7 +22,7 @@ Traceback (most recent call last):
   File "apache_beam/runners/common.py", line 1498, in apache_beam.runners.common.DoFnRunner.process
   File "pipelines/steps.py", line 52, in process
     yield from something
-{error} [while running 'TagImages/PredictProbabilities/Predict-ptransform-31']
+{error} [while running 'TagImages/PredictImages/Predict-ptransform-31']
 
 \tat org.apache.beam.runners.fnexecution.control.FnApiControlClient.handle(FnApiControlClient.java:180)
 """

@@ -12,7 +12,7 @@ from pipelines import predict, storage
 from pipelines.errors import ExitCode
 from pipelines.images.layout import DamagedImageError
 from pipelines.output.tables import OutputError
-from pipelines.reading.source import ImageSource, Read
+from pipelines.reading.source import Fetched, ImageSource, Refusal
 from pipelines.records import ImageRef
 from pipelines.runners import jobs
 from pipelines.runners.job_errors import explain
@@ -28,13 +28,13 @@ def flags(chips: WriteChips, bundle_path: str, tmp_path: Path) -> list[str]:
 def test_a_bug_that_comes_up_while_an_image_is_refused_is_no_error_of_the_users(
     flags: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(source: ImageSource, ref: ImageRef) -> Read:
+    def fetch(source: ImageSource, ref: ImageRef, waits: bool = True) -> Fetched | Refusal | None:
         try:
             raise DamagedImageError("truncated JPEG")
         except DamagedImageError:
             return len(ref.size)  # type: ignore[arg-type, return-value]
 
-    monkeypatch.setattr(ImageSource, "read", read)
+    monkeypatch.setattr(ImageSource, "fetch", fetch)
     with pytest.raises(TypeError, match="has no len"):
         predict.main(flags)
 
@@ -42,17 +42,17 @@ def test_a_bug_that_comes_up_while_an_image_is_refused_is_no_error_of_the_users(
 def test_credentials_that_are_lost_after_a_commit_end_with_code_1_and_how_to_resume(
     flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    read, lost = ImageSource.read, storage.NoAccessError("no credentials for gs://")
+    fetch, lost = ImageSource.fetch, storage.NoAccessError("no credentials for gs://")
 
-    def read_while_allowed(source: ImageSource, ref: ImageRef) -> Read:
+    def fetch_while_allowed(source: ImageSource, ref: ImageRef, waits: bool = True) -> Fetched | Refusal | None:
         if ref.path.endswith("/9.jpg"):
             raise lost
-        return read(source, ref)
+        return fetch(source, ref, waits)
 
     def refuse(*_: object) -> None:
         raise lost
 
-    monkeypatch.setattr(ImageSource, "read", read_while_allowed)
+    monkeypatch.setattr(ImageSource, "fetch", fetch_while_allowed)
     monkeypatch.setattr(jobs, "mark", refuse)
     monkeypatch.setattr("pipelines.output.manifest.read_accounts", refuse)
 
@@ -68,7 +68,7 @@ def test_a_system_that_refuses_more_threads_is_one_line(
     start = threading.Thread.start
 
     def refuse(thread: threading.Thread) -> None:
-        if thread.name.startswith("read_"):
+        if thread.name.startswith("work_"):
             raise RuntimeError("can't start new thread")
         start(thread)
 
