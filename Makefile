@@ -106,7 +106,7 @@ lock: $(INSTALLED)
 
 $(INSTALLED): setup.py pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "scenetags needs Python 3.11, 3.12 or 3.13; name one with make PYTHON=/path/to/python"; exit 2; }
-	@echo "Installing Beam, TensorFlow and the rest into .venv: about 3 GB, a few minutes ..."
+	@echo "Installing Beam, TensorFlow and the rest into .venv: about 4 GB, a few minutes ..."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dataflow,docs,train,test]'
 	@touch $@

@@ -31,7 +31,7 @@ _EPILOG = """\
 examples:
   scenetags compare tagged/ tagged-by-the-new-model/
   scenetags compare gs://results/2025 gs://results/2026 --tag road --tag habitation --json changes.json
-  scenetags compare tagged/ candidate/ --max_changed 0.02 && echo 'the new model may go'
+  scenetags compare tagged/ candidate/ --max_changed 0.02 && echo 'the new model may go live'
 
 --max_changed is a share of the tags that an image in both outputs has in A or in B: those that it has in one of them
 alone. A label that only one of the models knows counts with all of its tags. With --tag, only these tags count.
@@ -177,8 +177,10 @@ def _report(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Co
         f"({images.other_tags / images.both:.2%})"
     )
     yield from _table(comparison)
+    if comparison.largest:
+        yield "largest changes of a probability:"
     for change in comparison.largest[:_SHOWN]:
-        yield f"{change.tag} {change.a:.3f} to {change.b:.3f}: {change.path}"
+        yield f"  {change.tag} {change.a:.3f} to {change.b:.3f}: {change.path}"
 
 
 def _table(comparison: Comparison) -> Iterator[str]:

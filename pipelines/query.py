@@ -1,4 +1,4 @@
-"""`scenetags query`: find images by their tags, and list, copy or hand them over."""
+"""`scenetags query`: find images by their tags, and list, copy or export them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipelines.results.selecting.selection import Selection
 
 _DESCRIPTION = """\
-Find the images whose tags fit an expression, and list, copy or hand them over.
+Find the images whose tags fit an expression, and list, copy or export them.
 
 An expression has labels of the model, and, or, not, and parentheses; without one, all images are found. Labels with
 spaces, or named like one of these words, stand in quotes. Images that failed have no tags, and are never found.
@@ -38,7 +38,7 @@ examples:
   scenetags query tagged/ "not mine" --like chips/mine_7.jpg --top 100 --copy_to overlooked/
 
 exit codes:
-  0  done, also if no image was found
+  0  done, even if no image was found
   1  some images could not be copied or linked; the first of them are named, and all others are there
   2  wrong usage, or no output that can be read
   130  interrupted by Ctrl-C; the same command resumes a copy

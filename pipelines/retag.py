@@ -39,7 +39,7 @@ examples:
   At most one tag for the weather, and `cloudy` alone; first, only count what would change:
     scenetags retag tagged/ --exclusive clear,partly_cloudy,cloudy,haze --alone cloudy --dry_run
 
-The command states all that holds afterwards: rules that it does not name are dropped. Without --thresholds and --from,
+Rules do not add up: those that the command does not name are dropped. Without --thresholds and --from,
 the output keeps its thresholds.
 
 exit codes:
@@ -178,8 +178,8 @@ def _checked(rules: Rules, footer: Footer) -> Rules:
 
 def _report(run: Retagging, before: Footer, changes: Changes, rehearsed: bool) -> Iterator[str]:
     """Say in lines what has changed."""
-    of = "would get" if rehearsed else "have"
-    yield f"{run.output}: {changes.changed:,} of {changes.rows:,} predictions {of} other tags"
+    got = "would get" if rehearsed else "got"
+    yield f"{run.output}: {changes.changed:,} of {changes.rows:,} predictions {got} different tags"
     if before.rules != run.rules:
         yield f"rules: {run.rules or 'none'} (before: {before.rules or 'none'})"
     width = max(map(len, (*run.labels, "tag")))

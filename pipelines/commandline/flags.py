@@ -167,7 +167,7 @@ def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) ->
         "--relative_to",
         action=Once,
         metavar="DIR",
-        help="store paths relative to this folder, and know images by these: an archive that has moved, or is mounted "
+        help="store paths relative to this folder, and know images by them: an archive that has moved, or is mounted "
         "under another name, is then not tagged again",
     )
     add_switch(

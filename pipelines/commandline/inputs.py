@@ -56,5 +56,5 @@ def add_inputs(group: argparse._ArgumentGroup) -> None:
         group,
         "--allow_empty",
         help="end with exit code 0, and write a manifest, if there is no image at all; otherwise that is an error. A "
-        "file or folder on this machine must exist nevertheless",
+        "file or folder on this machine must still exist",
     )

@@ -190,7 +190,7 @@ def _check_choice(run: Run, footer: Footer, holds: str, remedy: str) -> None:
     if footer.thresholds != run.thresholds and footer.retagged and not run.overwrite:
         raise OutputError(
             f"{holds} rows to which `scenetags retag` gave different thresholds",
-            "omit --threshold, and new rows get the same; or retag the output with the new one first",
+            "omit --threshold to give new rows the same, or retag the output with the new one first",
         )
     if not run.overwrite:
         remedy = "choose another --output, retag this one with `scenetags retag`, or replace the rows with --overwrite"

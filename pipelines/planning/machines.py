@@ -91,7 +91,7 @@ def find_machine(name: str) -> Machine:
 def describe_with_matrix_units() -> str:
     """Name machine types of 8 vCPUs with matrix units, which compute in bfloat16, and their prices per hour."""
     priced = (f"{name} (${find_machine(name).dollars_per_hour:.2f})" for name in _WITH_MATRIX_UNITS)
-    return f"Dataflow's {' and '.join(priced)} and {_AMAZONS}, prices per hour, 8 vCPUs each"
+    return f"Dataflow's {' and '.join(priced)} and {_AMAZONS}; prices per hour, 8 vCPUs each"
 
 
 def _machines() -> Iterator[Machine]:

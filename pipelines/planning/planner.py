@@ -75,7 +75,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     beside = _open_beside(bundle, job, precision)
     worker = machine.for_bfloat16 if precision == "bfloat16" else machine
     if worker != machine:
-        _warn(f"{machine.name} has no units for bfloat16: what is said of Dataflow is for {worker.name}")
+        _warn(f"{machine.name} has no units for bfloat16; the estimate for Dataflow is for {worker.name}")
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, limits.max_pixels, rendering)
     measured = measure(
         *(census.sample, engine, decoding, limits),

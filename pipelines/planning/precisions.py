@@ -14,7 +14,7 @@ from pipelines.records import Prediction
 _WORTH_IT = 1.2
 """What gains less is not worth a single tag."""
 _MOST_CHANGED = 0.1
-"""The largest share of images with other tags for which bfloat16 is recommended: at most one in ten."""
+"""The largest share of images with different tags for which bfloat16 is recommended: at most one in ten."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Changes:
 
     Attributes:
       images: number of images in the sample.
-      changed_images: number of those with other tags.
+      changed_images: number of those with different tags.
       tags: number of tags in float32.
       added: number of tags in bfloat16 alone.
       removed: number of tags in float32 alone.
@@ -129,12 +129,12 @@ def describe(precisions: Precisions | None, units: str) -> Iterator[str]:
             f"${rate.dollars_per_million:.2f} per million images on {rate.machine}"
         )
     yield (
-        f"  of {changes.images:,} images, {changes.changed_images:,} would get other tags: {changes.added:,} added, "
-        f"{changes.removed:,} removed, of {changes.tags:,}"
+        f"  {changes.changed_images:,} of {changes.images:,} images would get different tags: {changes.added:,} added and "
+        f"{changes.removed:,} removed, of {changes.tags:,} tags"
     )
     yield f"  probabilities differ by {changes.mean:.4f} on average, and by {changes.largest:.4f} at most"
     if precisions.recommended == "bfloat16":
         yield "  recommended: --precision bfloat16, unless these tags matter more than the time"
     else:
         yield f"  recommended: float32, since bfloat16 {'saves too little' if gain < _WORTH_IT else 'changes too much'}"
-    yield f"  matrix units for it are in {machines.describe_with_matrix_units()}"
+    yield f"  machines with matrix units for it: {machines.describe_with_matrix_units()}"

@@ -252,7 +252,7 @@ def _describe_here(plan: Plan, costs: Costs, here: LocalRun) -> Iterator[str]:
         tried = ", ".join(f"{trial.batch_size}: {trial.seconds * 1e3:.1f} ms" for trial in plan.trials)
         yield f"  --batch_size {here.batch_size}: the smallest within 3 % of the fastest tried ({tried} per image)"
     else:
-        yield f"  --batch_size {here.batch_size}: as given; the engine takes images one at a time, on every core"
+        yield f"  --batch_size {here.batch_size}: without effect; the engine takes images one at a time, on every core"
     least = "two per core and half a batch" if plan.trials else "two per core"
     average = rate * (costs.waiting + costs.decoding)
     yield (

@@ -31,7 +31,7 @@ def check_installed() -> None:
       ScenetagsError: pyproj is not installed.
     """
     if importlib.util.find_spec("pyproj") is None:
-        raise ScenetagsError("locating the windows of scenes needs pyproj", "pip install 'scenetags[scenes]'")
+        raise ScenetagsError("locating the windows of scenes needs pyproj", "run pip install 'scenetags[scenes]'")
 
 
 class Ground:

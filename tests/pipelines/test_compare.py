@@ -127,6 +127,7 @@ def test_the_figures_are_those_of_a_count_by_hand(
         assert changes[one["path"], one["tag"]] == pytest.approx(change, abs=1e-6)
     printed = capsys.readouterr().out
     assert f"labels that only the model of A knows: {OLD[1]}\n" in printed
+    assert "\nlargest changes of a probability:\n  " in printed
     assert "images: 25 in both (2 with a changed file), 15 only in A (2 failed in B), 15 only" in printed
 
 

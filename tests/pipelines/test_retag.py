@@ -50,7 +50,7 @@ def test_thresholds_come_from_a_file_of_any_kind(
     assert manifest(output)["thresholds"] == NEW
     assert manifest(output)["retagged"]["lost"] == {"clear": 1, "bare ground": 0, "road": 0}
     printed = capsys.readouterr().out
-    assert printed.splitlines()[0] == f"{output}: 1 of 1 predictions have other tags"
+    assert printed.splitlines()[0] == f"{output}: 1 of 1 predictions got different tags"
     # In float32, the road's probability reaches its threshold.
     assert [line.split() for line in printed.splitlines()[-1:]] == [["road", "0.2137", "to", "0.3", "0", "1", "0", "1"]]
 

@@ -202,7 +202,7 @@ def _postgres(table: _Table) -> Iterator[str]:
     yield f"CREATE TABLE {table.name} ("
     yield from _listed(f"{sql.name(name)} {kind}" for name, kind in columns.items())
     yield ");"
-    yield "-- PostgreSQL reads no Parquet, but DuckDB does, and writes to it:"
+    yield "-- PostgreSQL cannot read Parquet; DuckDB can, and writes to PostgreSQL:"
     yield "-- ATTACH 'host=HOST dbname=NAME user=USER' AS pg (TYPE postgres);"
     yield f"-- INSERT INTO pg.{table.name} BY NAME SELECT {', '.join(taken)} FROM {_read_parquet(table)};"
 

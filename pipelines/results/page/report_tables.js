@@ -11,7 +11,7 @@ function showTogether() {
   element("together-card").hidden = paired.length < 2;
   const left = tags.filter((tag) => tag.tagged).length - paired.length;
   element("together-note").textContent =
-    "Of 100 images with the tag of a row, so many also have that of the column; " +
+    "Of 100 images with the tag of a row, this many also have that of the column; " +
     "as the output is tagged, not at moved thresholds." +
     (left > 0 ? ` ${number(left)} rarer tags are in the CSV.` : "");
   const head = make(

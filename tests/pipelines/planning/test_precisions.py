@@ -54,7 +54,7 @@ def test_bfloat16_is_recommended_if_it_saves_much_and_changes_little(
     assert weighed.recommended == recommended
     lines = "\n".join(describe(weighed, "AMX matrix units"))
     assert reason in lines
-    assert f"of 100 images, {changed} would get other tags: 5 added, 6 removed, of 300" in lines
+    assert f"{changed} of 100 images would get different tags: 5 added and 6 removed, of 300 tags" in lines
 
 
 def test_machines_with_units_are_named_with_their_prices() -> None:

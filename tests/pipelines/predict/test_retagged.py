@@ -55,7 +55,7 @@ def test_thresholds_other_than_those_of_retag_are_refused_until_the_output_is_re
     assert run(threshold=0.9) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.endswith(
-        "holds rows to which `scenetags retag` gave different thresholds; omit --threshold, and new rows get the same; "
+        "holds rows to which `scenetags retag` gave different thresholds; omit --threshold to give new rows the same, "
         "or retag the output with the new one first"
     )
 

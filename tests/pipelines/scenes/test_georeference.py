@@ -305,7 +305,7 @@ def test_no_bytes_of_a_stranger_raise_anything(tags: dict[int, bytes]) -> None:
 
 def test_a_missing_pyproj_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyproj", None)
-    with pytest.raises(ScenetagsError, match=r"needs pyproj; pip install 'scenetags\[scenes\]'"):
+    with pytest.raises(ScenetagsError, match=r"needs pyproj; run pip install 'scenetags\[scenes\]'"):
         ground.Ground("EPSG:4326", 0)
 
 
