@@ -211,10 +211,10 @@ class PredictAhead(_Ahead[Prediction]):
     For an engine that takes images one by one.
     """
 
-    at_once = IMAGES_PER_CALL
-
     def __init__(self, source: Source, reads_in_flight: int, predictor: Predictor) -> None:
         """Start the threads; `source` and `reads_in_flight` are those of `LookAhead`."""
+        # What another process decodes is in no cache of this core, and one that hangs then holds up no other image.
+        self.at_once = 1 if source.isolated else IMAGES_PER_CALL
         super().__init__(source, reads_in_flight)
         self._predictor = predictor
 

@@ -64,9 +64,11 @@ class Source(Protocol):
 
     Attributes:
       threads: images decoded concurrently.
+      isolated: whether they are decoded in processes of their own.
     """
 
     threads: int
+    isolated: bool
 
     def expect(self, ref: ImageRef) -> None:
         """Announce that an image will be read soon; the calls come in the order of the images."""
@@ -114,6 +116,7 @@ class ImageSource:
           grid: of the windows of scenes.
         """
         self.threads = threads = threads or available_cores()
+        self.isolated = limits.isolated
         self._decoding = decoding
         self._limits = limits
         self._turn = _turn(threads)
