@@ -94,7 +94,7 @@ def _check(flags: argparse.Namespace) -> None:
     if flags.html:
         check_named("--html", flags.html, (".html", ".htm"))
     elif flags.relative_to is not None:
-        raise UsageError("--relative_to has no meaning without --html")
+        raise UsageError("--relative_to needs --html")
     if flags.json not in (None, "-"):
         check_named("--json", flags.json, (".json",))
 

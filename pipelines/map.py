@@ -116,9 +116,9 @@ def _check(flags: argparse.Namespace) -> None:
     if flags.cog:
         _check_rasters(flags)
     elif flags.relative_to is not None:
-        raise UsageError("--relative_to has no meaning without --cog")
+        raise UsageError("--relative_to needs --cog")
     elif flags.merge:
-        raise UsageError("--merge has no meaning without --cog")
+        raise UsageError("--merge needs --cog")
 
 
 def _check_rasters(flags: argparse.Namespace) -> None:
@@ -129,12 +129,12 @@ def _check_rasters(flags: argparse.Namespace) -> None:
     if not os.path.isdir(os.path.dirname(path.rstrip(os.sep)) or "."):
         raise UsageError(f"--cog {path}: the folder that it is in does not exist", "create it first")
     if flags.min_probability:
-        raise UsageError("--min_probability has no meaning with --cog", "run the command once for each")
+        raise UsageError("--min_probability does not apply to --cog", "run the command once for each")
 
 
 def _check_basemap(url: str, page: str | None) -> None:
     if not page:
-        raise UsageError("--basemap has no meaning without --html")
+        raise UsageError("--basemap needs --html")
     if not _TILES.fullmatch(url) or not all(place in url for place in ("{z}", "{x}", "{y}")):
         raise UsageError(f"--basemap {url} is not a URL of tiles", "write e.g. https://HOST/{z}/{x}/{y}.png")
 

@@ -133,7 +133,7 @@ def _check(flags: argparse.Namespace) -> None:
         if getattr(flags, flag) == "":
             raise UsageError(f"--{flag} is empty", "give it a path")
     if flags.top is not None and flags.like is None:
-        raise UsageError(f"--top {flags.top} has no meaning without --like")
+        raise UsageError(f"--top {flags.top} needs --like")
     if flags.csv == "-" and sys.stdout.isatty():
         raise UsageError("--csv - prints names as they are, and a terminal obeys them", "pipe it, or name a file")
     for flag, path in (("--fiftyone", flags.fiftyone), ("--label_studio", flags.label_studio)):

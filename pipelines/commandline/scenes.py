@@ -74,10 +74,10 @@ def read_documents(asset: str | None, allow_vrt: str | None, tile: int | None, b
       bands: that of `--bands`.
 
     Raises:
-      UsageError: a value is malformed, or has no meaning without or beside another one.
+      UsageError: a value is malformed, or needs another one, or excludes it.
     """
     if tile is None and allow_vrt is not None and allow_vrt.lower() != _NO:
-        raise UsageError("--allow_vrt has no meaning without --tile", "add --tile, e.g. --tile 256")
+        raise UsageError("--allow_vrt needs --tile", "add --tile, e.g. --tile 256")
     return Documents(_read_keys(asset, tile, bands) if asset is not None else (), _read_trusted(allow_vrt))
 
 
@@ -111,7 +111,7 @@ def _read_trusted(allow_vrt: str | None) -> tuple[str, ...] | None:
         raise UsageError(f"--allow_vrt {error.message}", error.remedy) from error
     for folder in folders:
         if not storage.is_remote(folder) and not os.path.isdir(folder):
-            raise UsageError(f"--allow_vrt {folder} is no folder", "name a folder or a bucket")
+            raise UsageError(f"--allow_vrt {folder} is not a folder", "name a folder or a bucket")
     return folders
 
 
@@ -121,12 +121,12 @@ def read_grid(
     """Read the values of the flags.
 
     Raises:
-      UsageError: a value is out of its range, or has no meaning without `--tile`.
+      UsageError: a value is out of its range, or needs `--tile`.
     """
     if tile is None:
         for flag, value in (("--stride", stride), ("--min_valid", min_valid), ("--edge", edge), ("--mask", mask)):
             if value is not None:
-                raise UsageError(f"{flag} has no meaning without --tile", "add --tile, e.g. --tile 256")
+                raise UsageError(f"{flag} needs --tile", "add --tile, e.g. --tile 256")
         return NO_GRID
     for flag, pixels in (("--tile", tile), ("--stride", tile if stride is None else stride)):
         if not _LEAST <= pixels <= _MOST:

@@ -242,7 +242,7 @@ def check_engine(bundle: Bundle, engine: str, embeds: bool = False, precision: s
       BundleError: it does not.
     """
     if engine == "tensorflow" and embeds:
-        raise BundleError("engine tensorflow embeds no images", "use --engine litert for --embeddings")
+        raise BundleError("engine tensorflow computes no embeddings", "use --engine litert for --embeddings")
     if engine == "tensorflow" and bundle.is_int8:
         raise BundleError(
             f"bundle {bundle.path} has no {SAVED_MODEL}, like every int8 bundle",

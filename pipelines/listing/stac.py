@@ -154,7 +154,7 @@ def _parse(data: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError("not JSON") from error
     if not isinstance(document, dict) or str(document.get("type")) not in _READERS:
-        raise ValueError("no document of STAC: its type is no Feature, FeatureCollection, Catalog or Collection")
+        raise ValueError("not a STAC document: its type is not Feature, FeatureCollection, Catalog or Collection")
     return document
 
 

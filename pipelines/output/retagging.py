@@ -216,7 +216,7 @@ def _probabilities(path: str, table: pa.Table, columns: Sequence[str]) -> NDArra
     # Nulls become NaN, which is no probability either.
     probabilities = np.column_stack([table[column].to_numpy() for column in columns])
     if not ((probabilities >= 0) & (probabilities <= 1)).all():
-        raise _not_ours(path, "a probability that is none")
+        raise _not_ours(path, "a value that is not a probability")
     return probabilities
 
 

@@ -142,7 +142,7 @@ def test_postgres_is_given_no_name_that_it_refuses(ask: Ask, output: Path, name:
     code, printed, error = ask("postgres", output)
 
     assert (code, printed, error.count("\n")) == (2, "", 1)
-    assert f"column {name!r}: PostgreSQL takes no column of this name; rename it in the list of images" in error
+    assert f"column {name!r}: PostgreSQL allows no column of this name; rename it in the list of images" in error
 
 
 @pytest.mark.parametrize(

@@ -359,8 +359,8 @@ def test_a_page_of_too_many_windows_is_refused(
         ),
         ([], "has no predictions; run `scenetags predict` on scenes, with --tile"),
         ([window(SCENE, 0, 0, geometry=wkb(square(10, 20))[:-1])], "holds a geometry that scenetags did not write"),
-        ([window(SCENE, 0, 0, square(10, 20), p_road=float("nan"))], "holds a probability that is none"),
-        ([window(SCENE, 0, 0, square(10, 20), p_road=None)], "holds a probability that is none"),
+        ([window(SCENE, 0, 0, square(10, 20), p_road=float("nan"))], "holds a value that is not a probability"),
+        ([window(SCENE, 0, 0, square(10, 20), p_road=None)], "holds a value that is not a probability"),
     ],
 )
 @pytest.mark.parametrize("written", ["--html=x.html", "--geojson=x.geojson"])
@@ -396,7 +396,7 @@ def test_an_output_that_cannot_be_shown_is_one_line(
         (("--html=x.parquet",), "--html x.parquet is not a local .html file"),
         (("--geojson=gs://b/x.geojson",), "--geojson gs://b/x.geojson is not a local .geojson file"),
         (("--html=gone/x.html",), "--html gone/x.html: the folder does not exist; create it first"),
-        (("--geojson=-", "--basemap=https://a/{z}/{x}/{y}"), "--basemap has no meaning without --html"),
+        (("--geojson=-", "--basemap=https://a/{z}/{x}/{y}"), "--basemap needs --html"),
         (("--html=x.html", "--basemap=https://a/{z}/{x}"), "--basemap https://a/{z}/{x} is not a URL of tiles"),
         (("--html=x.html", "--basemap=https://a;b/{z}/{x}/{y}"), "is not a URL of tiles"),
         (("--html=x.html", "--basemap=javascript://a/{z}/{x}/{y}"), "is not a URL of tiles"),

@@ -314,8 +314,8 @@ def test_rasters_are_named_like_scenes_and_stay_in_their_folder(scenes: list[str
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--merge=max", "--html=x.html"), "--merge has no meaning without --cog"),
-        (("--cog=x.tif", "--min_probability=0.5"), "--min_probability has no meaning with --cog; run the command once"),
+        (("--merge=max", "--html=x.html"), "--merge needs --cog"),
+        (("--cog=x.tif", "--min_probability=0.5"), "--min_probability does not apply to --cog; run the command once"),
         (("--cog=gs://bucket/x",), "--cog gs://bucket/x is neither a local .tif file nor a local folder"),
         (("--cog=x.jp2",), "--cog x.jp2 is neither a local .tif file nor a local folder"),
         (("--cog=gone/x.tif",), "--cog gone/x.tif: the folder that it is in does not exist; create it first"),

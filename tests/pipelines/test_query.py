@@ -234,7 +234,7 @@ def test_a_different_file_is_never_replaced_and_the_others_are_copied(
     code, printed, error = ask(output, "--copy_to", str(target))
 
     assert (code, printed) == (1, f"{target}: 1 copied, 0 already there, 3 failed\n")
-    assert f"{archive}/2025/a.jpg: another file is in its place" in error
+    assert f"{archive}/2025/a.jpg: a different file is in its place" in error
     assert f"{archive}/2025/b.jpg: it has changed since it was tagged" in error
     assert f"{archive}/2026/a.jpg: No such file or directory" in error
     assert tree(target) == {"2025/a.jpg": b"pixels of 2025/A.jpg", "2026/deep/c.jpg": b"pixels of 2026/deep/c.jpg"}

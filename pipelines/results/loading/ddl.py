@@ -230,7 +230,7 @@ def _plain(column: _Column, title: str) -> str:
 def _for_postgres(name: str) -> str:
     """Return the name of a column; refuse one that PostgreSQL has itself, would cut, or that would end a comment."""
     if name in _OF_POSTGRES or len(name.encode()) > _LONGEST_OF_POSTGRES or not name.isprintable():
-        raise DdlError(f"column {name!r}: PostgreSQL takes no column of this name", "rename it in the list of images")
+        raise DdlError(f"column {name!r}: PostgreSQL allows no column of this name", "rename it in the list of images")
     return name
 
 

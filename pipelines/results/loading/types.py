@@ -45,7 +45,7 @@ class Types(NamedTuple):
             return self.fields.format(inner)
         plain = "time" if kind == pa.timestamp("us") else str(kind).partition("[")[0]
         if plain not in self.names:
-            raise DdlError(f"column {column} has the type {kind}, for which there is no other here", "leave it out")
+            raise DdlError(f"column {column} has the type {kind}, which has no equivalent there", "leave it out")
         return self.names[plain]
 
 

@@ -132,7 +132,7 @@ def _of_batch(path: str, batch: pa.RecordBatch, columns: Sequence[str], min_prob
     unplaced, found = all_windows - batch.num_rows, batch.num_rows
     probabilities = np.column_stack([batch.column(column).to_numpy(zero_copy_only=False) for column in columns])
     if not ((probabilities >= 0) & (probabilities <= 1)).all():
-        raise NoOutputError(f"{path} holds a probability that is none, so scenetags did not write it")
+        raise NoOutputError(f"{path} holds a value that is not a probability, so scenetags did not write it")
     # As float32, like the thresholds of tags.
     likely = np.any(probabilities >= np.float32(min_probability), axis=1)
     batch, probabilities = batch.filter(pa.array(likely)), probabilities[likely]

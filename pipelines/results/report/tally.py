@@ -59,7 +59,7 @@ def read_rows(path: str, batch: pa.RecordBatch, footer: Footer, first: int) -> R
     columns = [batch.column(footer.columns[label]).to_numpy(zero_copy_only=False) for label in footer.labels]
     probabilities = np.stack(columns).astype(np.float32, copy=False)
     if not ((probabilities >= 0) & (probabilities <= 1)).all():
-        raise NoOutputError(f"{path} holds a probability that is none, so scenetags did not write it")
+        raise NoOutputError(f"{path} holds a value that is not a probability, so scenetags did not write it")
     tags = batch.column("tags")
     labels = pc.index_in(tags.flatten(), value_set=pa.array(footer.labels, pa.string()))
     if labels.null_count:

@@ -28,7 +28,7 @@ from pipelines.results.sources import Source
 Item = TypeVar("Item")
 
 _PIECE = 1 << 20
-_DIFFERS = "another file is in its place"
+_DIFFERS = "a different file is in its place"
 
 
 class CopyError(ScenetagsError):
@@ -70,7 +70,7 @@ def link(copies: Copies, folder: str) -> Iterator[Outcome]:
     for source in copies.fingerprints:
         if source.member is not None or storage.is_remote(source.path):
             kind = "not on this machine" if source.member is None else "a member of an archive"
-            raise CopyError(f"{source} is {kind}, so that no link can lead to it", "copy it")
+            raise CopyError(f"{source} is {kind}, which no link can point to", "copy it")
     files = [(source, name) for name, source in copies.named.items()]
     with _prepared(folder) as target:
         yield from copies.lost
@@ -158,7 +158,7 @@ def _prepared(folder: str) -> Iterator[_Target]:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise CopyError(f"another process copies into {folder}", "wait for its end") from error
+            raise CopyError(f"another process is copying into {folder}", "wait for it to end") from error
         storage.delete(storage.list_files(partial))
         yield _Target(folder)
         with suppress(OSError):

@@ -376,5 +376,5 @@ def test_an_int8_model_embeds_too(int8_bundle: Bundle, pixels: NDArray[np.uint8]
 
 
 def test_tensorflow_embeds_nothing(bundle: Bundle) -> None:
-    with pytest.raises(BundleError, match=r"^engine tensorflow embeds no images; use --engine litert for"):
+    with pytest.raises(BundleError, match=r"^engine tensorflow computes no embeddings; use --engine litert for"):
         check_engine(bundle, "tensorflow", embeds=True)

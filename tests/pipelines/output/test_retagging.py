@@ -270,9 +270,9 @@ REFUSED: dict[str, tuple[Callable[[str], None], str]] = {
     "half a file": (cut_short, "is damaged or not a Parquet file"),
     "a sub-folder": (in_a_folder, "is in a sub-folder, where scenetags does not look for rows"),
     "two models": (lambda output: write(output, 1, digest="c" * 64), "predictions of several models, one of them in"),
-    "not a number": (edited(with_probability(float("nan"))), "holds a probability that is none"),
-    "null": (edited(with_probability(None)), "holds a probability that is none"),
-    "more than 1": (edited(with_probability(1.5)), "holds a probability that is none"),
+    "not a number": (edited(with_probability(float("nan"))), "holds a value that is not a probability"),
+    "null": (edited(with_probability(None)), "holds a value that is not a probability"),
+    "more than 1": (edited(with_probability(1.5)), "holds a value that is not a probability"),
     "tags in one text": (edited(with_tags(["a", "b"], pa.string())), "holds no column of tags"),
 }
 

@@ -247,10 +247,10 @@ def test_files_of_chips_have_no_columns_of_scenes(run: Predict, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        ({"stride": 64}, "--stride has no meaning without --tile"),
+        ({"stride": 64}, "--stride needs --tile"),
         ({"tile": 8}, "--tile must be between 16 and 8,192 pixels, not 8"),
         ({"tile": 64, "stride": 0}, "--stride must be between 16 and 8,192 pixels, not 0"),
-        ({"mask": "udm2:clear>=0.5"}, "--mask has no meaning without --tile"),
+        ({"mask": "udm2:clear>=0.5"}, "--mask needs --tile"),
         ({"tile": 64, "mask": "udm2:cloud<=0.1"}, "not of the form udm2:clear>=SHARE"),
         ({"tile": 64, "mask": "udm2:clear>=50%"}, "write e.g. --mask 'udm2:clear>=0.5'"),
         ({"tile": 64, "min_valid": 1.5}, "--min_valid must be between 0 and 1, not 1.5"),

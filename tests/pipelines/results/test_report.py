@@ -447,7 +447,7 @@ def _break(output: Path, how: str) -> None:
         ("half-written", "a.parquet is damaged or not a Parquet file"),
         ("foreign", "scenetags did not write"),
         ("of two models", "holds predictions made with several models; keep each in a folder of its own"),
-        ("not a number", "holds a probability that is none, so scenetags did not write it"),
+        ("not a number", "holds a value that is not a probability, so scenetags did not write it"),
         ("without a path", "holds a row without a path"),
         ("unknown tag", "holds a tag that is no label of its model"),
         ("bad manifest", "a.json is not a manifest"),
