@@ -153,6 +153,7 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
             f"{options.max_failure_rate:g} allows; the reasons are in {where}/failures"
             + ("" if accounts.listing_is_complete else "; the listing is incomplete as well")
             + ("; the old rows stay, and the same command retries what failed" if run.overwrite else ""),
+            *_example(run, where),
             exit_code=int(ExitCode.TOO_MANY_FAILURES),
         )
         return ExitCode.TOO_MANY_FAILURES
@@ -165,6 +166,26 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
         )
         return ExitCode.TOO_MANY_FAILURES
     return _exit_code(printed)
+
+
+def _example(run: Run, output: str) -> list[str]:
+    """Describe one failure of a run in a line, so that nobody has to open a table to see what is wrong."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from pipelines.output.run import FAILURES
+    from pipelines.results.outputs import open_output
+
+    fields = pa.schema([(name, pa.string()) for name in ("path", "stage", "message", "run")])
+    try:
+        for rows in open_output(output).pieces(fields, table=FAILURES):
+            # Earlier runs have failures there, too, of images that were not listed again.
+            if (place := pc.index(rows["run"], run.name).as_py()) >= 0:
+                [failure] = rows.slice(place, 1).to_pylist()
+                return ["  e.g. {path}: {stage}: {message}".format(**failure)]
+    except (OSError, ScenetagsError):
+        pass  # It is only a hint: the counts are printed, and the rows are committed.
+    return []
 
 
 def _exit_code(printed: bool) -> int:

@@ -165,7 +165,7 @@ def _check_joins(run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str
             )
         _check_choice(run, footer, holds, remedy)
     if footer.rendering != run.rendering:
-        raise OutputError(f"{holds} rows made with other --bands, --stretch or --product", remedy)
+        raise OutputError(f"{holds} rows made with different --bands, --stretch or --product", remedy)
     if footer.grid != run.grid:
         theirs, ours = (f"with {grid}" if grid else "without --tile" for grid in (footer.grid, run.grid))
         raise OutputError(f"{holds} rows made {theirs}, not {ours}", remedy)

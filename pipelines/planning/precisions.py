@@ -129,8 +129,8 @@ def describe(precisions: Precisions | None, units: str) -> Iterator[str]:
             f"${rate.dollars_per_million:.2f} per million images on {rate.machine}"
         )
     yield (
-        f"  {changes.changed_images:,} of {changes.images:,} images would get different tags: {changes.added:,} added and "
-        f"{changes.removed:,} removed, of {changes.tags:,} tags"
+        f"  {changes.changed_images:,} of {changes.images:,} images would get different tags: "
+        f"{changes.added:,} added and {changes.removed:,} removed, of {changes.tags:,} tags"
     )
     yield f"  probabilities differ by {changes.mean:.4f} on average, and by {changes.largest:.4f} at most"
     if precisions.recommended == "bfloat16":

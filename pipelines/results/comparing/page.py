@@ -83,7 +83,11 @@ def _figures(comparison: Comparison) -> Iterator[str]:
     images = comparison.images
     figures = (
         ("tags that differ", f"{comparison.changed:.2%}", "of those in A or in B"),
-        ("images with different tags", f"{images.other_tags:,}", f"{images.other_tags / images.both:.2%} of those in both"),
+        (
+            "images with different tags",
+            f"{images.other_tags:,}",
+            f"{images.other_tags / images.both:.2%} of those in both",
+        ),
         ("images in both", f"{images.both:,}", f"{images.replaced:,} with a changed file"),
         ("only in A", f"{images.only_a:,}", f"{images.failed_in_b:,} failed in B"),
         ("only in B", f"{images.only_b:,}", f"{images.failed_in_a:,} failed in A"),

@@ -69,7 +69,9 @@ def test_too_many_failures_end_with_code_3_after_all_is_written(
 
     assert len(tagged(tmp_path / "out")) == 10
     assert failed(tmp_path / "out") == {"empty.jpg": "empty file"}
-    assert "9.1% of the images failed" in capsys.readouterr().err
+    *_, said, example = capsys.readouterr().err.splitlines()
+    assert "9.1% of the images failed" in said
+    assert example == f"  e.g. {chips / 'empty.jpg'}: decode: empty file"
     assert run("--max_failure_rate=0.10", "--overwrite") == 0
 
 

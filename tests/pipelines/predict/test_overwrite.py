@@ -118,6 +118,7 @@ def test_an_overwrite_with_too_many_failures_keeps_the_old_rows(
         assert named == f"{table}: {folder}/*.parquet"
     assert "10.0% of the images failed, more than --max_failure_rate 0.05 allows; the reasons are in" in said
     assert "the old rows stay, and the same command retries what failed" in said
+    assert said.endswith("/3.jpg: decode: empty file\n")
     assert rows(tmp_path / "out") == old
     assert manifest(tmp_path / "out")["status"] == "kept_old"
 

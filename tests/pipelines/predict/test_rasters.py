@@ -52,7 +52,7 @@ def test_rows_of_rasters_shown_otherwise_are_not_mixed_into_one_output(
     capsys.readouterr()
 
     assert run(input=rasters, bands="3,2,1", stretch="0:3000") == 2
-    assert "holds rows made with other --bands, --stretch or --product; choose another" in capsys.readouterr().err
+    assert "holds rows made with different --bands, --stretch or --product; choose another" in capsys.readouterr().err
 
 
 def test_a_bundle_says_how_its_rasters_were_shown_and_a_flag_says_otherwise(

@@ -85,7 +85,7 @@ def test_percentiles_are_those_of_each_scene_and_stand_in_the_footers(
     assert outputs.rows(out)[0]["repairs"] == ["bands_321", "extra_band_dropped", "stretched"]
     capsys.readouterr()
     assert run(input=scenes / "a.tif", **TILED) == 2
-    assert "rows made with other --bands, --stretch or --product" in capsys.readouterr().err
+    assert "rows made with different --bands, --stretch or --product" in capsys.readouterr().err
 
 
 def test_rows_of_another_grid_are_not_mixed_into_one_output(
