@@ -87,7 +87,7 @@ def _describe(path: str, folder: str, taken: str) -> None:
     if timeless and not taken:
         others = f", and {len(timeless) - 1:,} more" if len(timeless) > 1 else ""
         raise UsageError(
-            f"{timeless[0].path}{others}: nothing says when it was taken, which STAC requires", "say it with --datetime"
+            f"{timeless[0].path}{others}: nothing says when it was taken, which STAC requires", "give --datetime"
         )
 
     def write(document: Document) -> None:

@@ -52,7 +52,7 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
             raise UntrustedColoursError(
                 f"16-bit {layout.format.upper()} whose values are nearly all in the darker half of the range: "
                 "it is unknown how bright white is",
-                "say it with --stretch" if layout.format == "tiff" else "store it as a TIFF, and say it with --stretch",
+                "give --stretch" if layout.format == "tiff" else "store it as a TIFF, and give --stretch",
             )
     if layout.palette is not None:
         image.putpalette(layout.palette)

@@ -155,7 +155,7 @@ def _outdated(run: Retagging) -> list[str]:
         if len(found) > 1:
             holds = f"output {run.output} holds predictions made with several thresholds"
             raise OutputError(holds, "choose one for all of them with --thresholds or --from")
-        raise OutputError(f"output {run.output} was given other thresholds meanwhile", "run the same command again")
+        raise OutputError(f"output {run.output} was given different thresholds meanwhile", "run the same command again")
     wanted = (run.thresholds, run.rules)
     return [path for path, footer in zip(files, footers, strict=True) if (footer.thresholds, footer.rules) != wanted]
 

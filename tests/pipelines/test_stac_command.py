@@ -118,7 +118,7 @@ def test_a_scene_without_a_time_needs_one(tmp_path: Path, capsys: pytest.Capture
     rows = (window(NORTH, 0, 0, square(10, 20), datetime=None), window(SOUTH, 0, 0, square(10, 20)))
     output = write_output(tmp_path / "out", *rows)
     for flags, reason in (
-        ((), f"{NORTH}: nothing says when it was taken, which STAC requires; say it with --datetime"),
+        ((), f"{NORTH}: nothing says when it was taken, which STAC requires; give --datetime"),
         (("--datetime", "2026-01-01"), "--datetime 2026-01-01: not a time with its zone"),
     ):
         assert command.main([str(output), "--to", str(tmp_path / "catalogue"), *flags]) == 2

@@ -19,7 +19,7 @@ _PILLOWS_BITS = 16
 
 
 def read_raster(data: Data, rendering: Rendering = NO_RENDERING) -> Layout:
-    """Read the layout of a JPEG 2000, and how it is shown if it is no picture by itself.
+    """Read the layout of a JPEG 2000, and how it is shown if it is not a picture by itself.
 
     Args:
       data: the file.

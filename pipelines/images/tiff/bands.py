@@ -110,7 +110,7 @@ def check_single(metadata: bytes) -> None:
     """
     name = first_name(metadata)
     if _NO_PICTURES.search(_plain(name)):
-        raise UntrustedColoursError(f"TIFF whose band is named {name!r}: it is no picture")
+        raise UntrustedColoursError(f"TIFF whose band is named {name!r}: it is not a picture")
 
 
 def first_name(metadata: bytes) -> str:

@@ -156,7 +156,7 @@ def _find_bands(directory: Directory, number: int, rendering: Rendering) -> tupl
         )
     if not bands:
         raise UntrustedColoursError(
-            f"TIFF of {number} bands that does not say which are red, green and blue", "say it with --bands"
+            f"TIFF of {number} bands that does not say which are red, green and blue", "give --bands"
         )
     return bands
 

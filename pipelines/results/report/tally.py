@@ -63,7 +63,7 @@ def read_rows(path: str, batch: pa.RecordBatch, footer: Footer, first: int) -> R
     tags = batch.column("tags")
     labels = pc.index_in(tags.flatten(), value_set=pa.array(footer.labels, pa.string()))
     if labels.null_count:
-        raise NoOutputError(f"{path} holds a tag that is no label of its model, so scenetags did not write it")
+        raise NoOutputError(f"{path} holds a tag that is not a label of its model, so scenetags did not write it")
     lengths = pc.fill_null(pc.list_value_length(tags), 0).to_numpy(zero_copy_only=False)
     tagged = np.zeros(probabilities.shape, np.bool_)
     tagged[labels.to_numpy(zero_copy_only=False), np.repeat(np.arange(batch.num_rows), lengths)] = True

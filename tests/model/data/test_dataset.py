@@ -50,7 +50,7 @@ def test_rasters_are_shown_as_the_user_says_and_decoded_again_if_that_changes(tm
         decoded = dataset.decode([str(path)], 8, tmp_path / "cache", rendering)
         assert decoded.pixels[0, 0, 0].tolist() == list(shown)
         assert decoded.repairs["stretched"] == 1
-    with pytest.raises(dataset.DatasetError, match="say it with --bands and --stretch"):
+    with pytest.raises(dataset.DatasetError, match="give --bands and --stretch"):
         dataset.decode([str(path)], 8, tmp_path / "cache")
 
 

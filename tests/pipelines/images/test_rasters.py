@@ -333,12 +333,12 @@ def test_bands_of_which_others_have_other_names_are_shown(rendering: Rendering, 
 
 
 def test_numbered_bands_of_a_raster_are_those_that_the_user_says() -> None:
-    reason = "does not say which are red, green and blue; say it with --bands"
+    reason = "does not say which are red, green and blue; give --bands"
     assert_refused(named(scene(4), "B2", "B3", "B4", "B8"), reason, rendering=Rendering(stretch=STRETCH))
 
 
 def test_a_single_band_that_is_no_picture_is_not_shown() -> None:
-    assert_refused(named(scene(1), "elevation"), "it is no picture", rendering=Rendering(stretch=((0, 5000),) * 3))
+    assert_refused(named(scene(1), "elevation"), "it is not a picture", rendering=Rendering(stretch=((0, 5000),) * 3))
 
 
 def test_many_bands_are_not_counted_as_pixels() -> None:

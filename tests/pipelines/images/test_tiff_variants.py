@@ -139,7 +139,7 @@ def test_a_band_without_a_description_is_what_gdal_takes_it_for() -> None:
     "name", ["NDVI", "Land cover classes", "elevation", "cloud_mask", "DEM", "Probability", "slope"]
 )
 def test_a_single_band_that_is_no_picture_is_refused(name: str) -> None:
-    assert_refused(files.tiff(GRAY, files.BLACK_IS_ZERO, tags=named(name)), f"named '{name}': it is no picture")
+    assert_refused(files.tiff(GRAY, files.BLACK_IS_ZERO, tags=named(name)), f"named '{name}': it is not a picture")
 
 
 @pytest.mark.parametrize("name", ["", "Gray", "Panchromatic", "Band 1", "red", "masked Landsat"])

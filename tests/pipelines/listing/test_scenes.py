@@ -108,7 +108,7 @@ def test_a_deep_scene_needs_flags(bands: int, flag: str, tmp_path: Path) -> None
     [failure] = cut(write_scene(tmp_path / "scene.tif", values), rendering=NO_RENDERING)
     assert isinstance(failure, Failure)
     assert failure.error == "UntrustedColoursError"
-    assert failure.message.endswith(f"; say it with {flag}")
+    assert failure.message.endswith(f"; give {flag}")
 
 
 def test_a_file_that_is_gone_is_a_failure(tmp_path: Path) -> None:

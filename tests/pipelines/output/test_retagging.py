@@ -187,7 +187,7 @@ def test_rules_keep_the_thresholds_of_a_killed_command_that_is_completed(
             retag(retagging(output, 0.25, Rules()))
     stale = replace(retagging(output, 0.5), keeps=True)
 
-    with pytest.raises(ScenetagsError, match="was given other thresholds meanwhile; run the same command again"):
+    with pytest.raises(ScenetagsError, match="was given different thresholds meanwhile; run the same command again"):
         retag(stale)
     assert tags_by_path(output) == expected(output, retagging(output, 0.25, Rules()))
     assert retag(replace(retagging(output, 0.25), keeps=True)) is not None

@@ -137,7 +137,7 @@ def test_a_scene_that_was_tagged_is_found_again_by_its_name(tmp_path: Path) -> N
 def test_bands_are_chosen_by_their_names_where_nothing_else_says_it(tmp_path: Path) -> None:
     names = write_bands(tmp_path, 4)
     path = write_vrt(tmp_path / "scene.vrt", names)
-    assert "does not say which are red, green and blue; say it with --bands" in refused(path, IN_ORDER)
+    assert "does not say which are red, green and blue; give --bands" in refused(path, IN_ORDER)
     text = path.read_text()
     for number, colour in ((1, "Blue"), (2, "Green"), (4, "Red")):
         text = text.replace(f'band="{number}">', f'band="{number}"><ColorInterp>{colour}</ColorInterp>')
@@ -334,7 +334,7 @@ def test_a_deep_stack_needs_a_stretch(tmp_path: Path) -> None:
     names = write_bands(tmp_path)
     [failure] = cut(refer_stack([str(tmp_path / name) for name in names], Item("a", "")), NO_RENDERING)
     assert isinstance(failure, Failure)
-    assert failure.message.endswith("; say it with --stretch")
+    assert failure.message.endswith("; give --stretch")
 
 
 def test_percentiles_are_those_of_each_file(tmp_path: Path) -> None:

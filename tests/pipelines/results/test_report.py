@@ -449,7 +449,7 @@ def _break(output: Path, how: str) -> None:
         ("of two models", "holds predictions made with several models; keep each in a folder of its own"),
         ("not a number", "holds a value that is not a probability, so scenetags did not write it"),
         ("without a path", "holds a row without a path"),
-        ("unknown tag", "holds a tag that is no label of its model"),
+        ("unknown tag", "holds a tag that is not a label of its model"),
         ("bad manifest", "a.json is not a manifest"),
         ("empty", "has no predictions/*.parquet"),
     ],
