@@ -35,8 +35,8 @@ measures, from 0 to 1:
 An undefined measure, such as the recall of a label that no image has, is null.
 
 examples:
-  scenetags evaluate --predictions out --labels train_v2.csv
-  scenetags evaluate --predictions out --labels train_v2.csv --json - | jq .f2_over_samples
+  scenetags evaluate --predictions tagged/ --labels train_v2.csv
+  scenetags evaluate --predictions tagged/ --labels train_v2.csv --json - | jq .f2_over_samples
 
 exit codes:
   0  done

@@ -14,8 +14,8 @@ from pipelines.errors import ExitCode, ScenetagsError
 _DESCRIPTION = """\
 Print the statements that load an output into a database: its tables predictions and failures, with their columns.
 
-DuckDB and Spark read the files where they are, and so does Athena; BigQuery and Snowflake copy them. PostgreSQL reads
-no Parquet: its tables are filled through DuckDB.
+DuckDB and Spark read the files where they are, and so does Athena; BigQuery and Snowflake copy them. PostgreSQL cannot
+read Parquet: its tables are filled through DuckDB.
 """
 
 _EPILOG = """\
