@@ -178,11 +178,12 @@ def _example(run: Run, output: str) -> list[str]:
 
     fields = pa.schema([(name, pa.string()) for name in ("path", "stage", "message", "run")])
     try:
-        for rows in open_output(output).pieces(fields, table=FAILURES):
-            # Earlier runs have failures there, too, of images that were not listed again.
-            if (place := pc.index(rows["run"], run.name).as_py()) >= 0:
-                [failure] = rows.slice(place, 1).to_pylist()
-                return ["  e.g. {path}: {stage}: {message}".format(**failure)]
+        with storage.hurried():
+            for rows in open_output(output).pieces(fields, table=FAILURES):
+                # Earlier runs have failures there, too, of images that were not listed again.
+                if (place := pc.index(rows["run"], run.name).as_py()) >= 0:
+                    [failure] = rows.slice(place, 1).to_pylist()
+                    return ["  e.g. {path}: {stage}: {message}".format(**failure)]
     except (OSError, ScenetagsError):
         pass  # It is only a hint: the counts are printed, and the rows are committed.
     return []
