@@ -55,6 +55,19 @@ def test_rows_of_rasters_shown_otherwise_are_not_mixed_into_one_output(
     assert "holds rows made with different --bands, --stretch or --product; choose another" in capsys.readouterr().err
 
 
+def test_rasters_that_failed_are_tagged_with_the_flags_that_the_reason_names(
+    run: Predict, rasters: Path, tmp_path: Path
+) -> None:
+    (rasters / "plain.png").unlink()
+    assert run(input=rasters) == 3
+    [reason] = failed(tmp_path / "out").values()
+    assert "--stretch" in reason
+
+    assert run(input=rasters, bands="3,2,1", stretch="0:2550") == 0
+    assert failed(tmp_path / "out") == {}
+    assert len(rows(tmp_path / "out")) == 1
+
+
 def test_a_bundle_says_how_its_rasters_were_shown_and_a_flag_says_otherwise(
     run: Predict, rasters: Path, tmp_path: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
