@@ -65,6 +65,8 @@ class _Ahead(Generic[Result]):
         self._queue: deque[_Pending[Result]] = deque()
         self._waiting: deque[tuple[_Pending[Result], Fetched | ImageRef]] = deque()
         self._seconds = 0.0
+        self._at_work = 0
+        self._counting = threading.Lock()
         self._turn = _turn(source.threads)
         self._fetchers = ThreadPoolExecutor(reads_in_flight, thread_name_prefix="fetch")
         self._workers = ThreadPoolExecutor(source.threads, thread_name_prefix="work")
@@ -82,8 +84,7 @@ class _Ahead(Generic[Result]):
         result: _Pending[Result] = Future()
         self._queue.append(result)
         if self._source.is_near(ref) and self._seconds < _NEAR_SECONDS:
-            self._waiting.append((result, ref))
-            self._workers.submit(self._work)
+            self._hand_over(result, ref)
         else:
             self._fetchers.submit(self._fetch_ahead, ref, result)
         if len(self._queue) > self._most:
@@ -104,11 +105,12 @@ class _Ahead(Generic[Result]):
         """Abandon work in progress and close the source."""
         with storage.hurried():
             self._fetchers.shutdown(wait=not interruption.overdue(), cancel_futures=True)
-        self._workers.shutdown(wait=not interruption.overdue(), cancel_futures=True)
         while self._waiting:
-            _, waiting = self._waiting.popleft()
-            if not isinstance(waiting, ImageRef):
-                waiting.let_go()
+            with suppress(IndexError):
+                _, waiting = self._waiting.popleft()
+                if not isinstance(waiting, ImageRef):
+                    waiting.let_go()
+        self._workers.shutdown(wait=not interruption.overdue(), cancel_futures=True)
         self._source.close()
 
     def _next(self) -> Iterator[Result | Failure | Empty]:
@@ -126,12 +128,29 @@ class _Ahead(Generic[Result]):
     def _fetch_ahead(self, ref: ImageRef, result: _Pending[Result]) -> None:
         fetched = self._settle(ref, result, lambda: self._source.fetch(ref))
         if fetched:
-            self._waiting.append((result, fetched))
             with suppress(RuntimeError):
-                self._workers.submit(self._work)
+                self._hand_over(result, fetched)
+
+    def _hand_over(self, result: _Pending[Result], waiting: Fetched | ImageRef) -> None:
+        """Let an image wait for a thread to work on it, and call one if not all are at work."""
+        self._waiting.append((result, waiting))
+        with self._counting:
+            if self._at_work == self._source.threads:
+                return
+            self._at_work += 1
+        self._workers.submit(self._work)
 
     def _work(self) -> None:
-        """Decode and finish a few of the images that wait, unless others have taken all of them."""
+        """Work until no image waits."""
+        while True:
+            self._work_on_a_few()
+            with self._counting:
+                # An image that comes from now on calls a thread.
+                if not self._waiting:
+                    self._at_work -= 1
+                    return
+
+    def _work_on_a_few(self) -> None:
         with self._turn:
             decoded = [(result, image) for result, waiting in self._take() if (image := self._decode(result, waiting))]
             try:

@@ -120,6 +120,24 @@ def test_no_more_threads_than_cores_decode_and_run_the_model_and_the_same_do_bot
     assert max(engine.sizes) <= IMAGES_PER_CALL
 
 
+def test_no_more_calls_wait_than_there_are_threads(refs: list[ImageRef], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a call per image, memory would grow with the images of a wave: a thread takes several at a time."""
+    source, is_open = Noted(), threading.Event()
+
+    def decode(data: bytes) -> Resized:
+        assert is_open.wait(20)
+        return decode_resized(data, DECODING)
+
+    monkeypatch.setattr(source, "decode_bytes", decode)
+    with closing(LookAhead(source, 32)) as ahead:
+        for ref in refs:
+            assert list(ahead.put(ref)) == []
+        waiting = ahead._workers._work_queue.qsize()
+        is_open.set()
+        assert len(list(ahead.drain())) == len(refs)
+    assert waiting <= THREADS
+
+
 def test_queues_side_by_side_share_the_processor(refs: list[ImageRef]) -> None:
     busy = Busy()
     sources = [Noted() for _ in range(3)]
