@@ -71,7 +71,7 @@ class OpenVINOEngine(PooledEngine):
                     "NUM_STREAMS": calls,
                     "INFERENCE_NUM_THREADS": calls,
                     # Each of several processes on a machine would pin its threads to the same cores, and decoding runs
-                    # beside them.
+                    # at the same time.
                     "ENABLE_CPU_PINNING": False,
                 },
             )

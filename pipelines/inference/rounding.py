@@ -21,7 +21,7 @@ EXACT_LAYERS = 3
 
 _CONVOLUTIONS = ("Convolution", "GroupConvolution")
 _EXACT = {"name": "DisablePrecisionConversion", "version": "0", "value": "dynamic:f16,bf16"}
-"""What tells OpenVINO not to round a layer; Python reaches it only in the file of a graph."""
+"""The attribute that keeps a layer in float32; Python reaches it only in the file of a graph."""
 
 
 class _Layer(NamedTuple):

@@ -208,7 +208,7 @@ def stage_table(run: Run, table: pa.Table, folder: str) -> str | None:
     """Write rows to a new staged file, and return its path; None if there are no rows, and hence no file."""
     if table.num_rows == 0:
         return None
-    staged = storage.join(run.staging, folder, f"{run.name}-{uuid.uuid4().hex[:12]}.parquet")
+    staged = run.stage(folder)
     write_table(staged, table)
     return staged
 

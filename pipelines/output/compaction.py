@@ -8,7 +8,6 @@ new one, it would see rows twice for a moment, and after a crash until the next 
 from __future__ import annotations
 
 import posixpath
-import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -59,7 +58,7 @@ def compact(run: Run, moves: Sequence[Move], deletions: Collection[str]) -> list
     """Join new files of a commit to one another, and to files in place.
 
     Files that cannot be joined are moved as they are: with a full disk, or next to a damaged file, a run still commits
-    its rows. Whoever has asked the run to stop does not wait for larger files either.
+    its rows. A run that was asked to stop does not wait for larger files either.
 
     Args:
       run: of the job.
@@ -130,7 +129,7 @@ def _join(run: Run, group: _Group, free: Mapping[str, int]) -> Move | None:
     if host is None and len(new) == 1:
         return None
     target = host or group.moves[0].target
-    staged = storage.join(run.staging, posixpath.basename(posixpath.dirname(target)), _new_name(run))
+    staged = run.stage(posixpath.basename(posixpath.dirname(target)))
     try:
         _write(staged, [storage.join(run.output, host), *new] if host else new)
     except BaseException:
@@ -158,10 +157,6 @@ def _kind(path: str) -> _Kind:
     """Return what the rows of joined files have in common: their columns, and what they were made with."""
     with open_table(path) as parquet:
         return list(parquet.schema_arrow), read_footer(parquet.schema_arrow)
-
-
-def _new_name(run: Run) -> str:
-    return f"{run.name}-{uuid.uuid4().hex[:12]}.parquet"
 
 
 def _write(path: str, files: Sequence[str]) -> None:

@@ -56,6 +56,10 @@ class OutputRun:
         """Folder of files that are not yet committed."""
         return storage.join(self.output, f"{STAGING}{self.name}")
 
+    def stage(self, table: str) -> str:
+        """Choose a place for a new file of a table that no other attempt at the same rows takes."""
+        return storage.join(self.staging, table, f"{self.name}-{os.urandom(6).hex()}.parquet")
+
     @property
     def folder(self) -> str:
         """Folder of the tables."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Sequence
 from typing import IO, Any, Protocol
@@ -84,7 +83,7 @@ class TableWriter:
         """Choose a file name that no other attempt at the same rows uses."""
         self._table = table
         self._run = run
-        self._name = f"{run.name}-{uuid.uuid4().hex[:12]}.parquet"
+        self._staged = run.stage(table.name)
         self._rows: list[Any] = []
         self._accounts = Accounts()
         self._by_place = bool(run.grid) and table.name == PREDICTIONS
@@ -110,10 +109,6 @@ class TableWriter:
         self._writer.close()
         self._file.close()
         return StagedFile(self._staged, self._table.name, self._accounts)
-
-    @property
-    def _staged(self) -> str:
-        return storage.join(self._run.staging, self._table.name, self._name)
 
     def _write_group(self) -> None:
         table, accounts = self._table.lay_out(self._rows, self._run)

@@ -72,7 +72,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     census = take_census(listed, sample)
     precision = choose_precision(job.precision, job.engine, bundle)
     engine = open_engine(bundle, job.engine, job.threads, precision=precision)
-    beside = _open_beside(bundle, job, precision)
+    other = _open_other(bundle, job, precision)
     worker = machine.for_bfloat16 if precision == "bfloat16" else machine
     if worker != machine:
         _warn(f"{machine.name} has no units for bfloat16; the estimate for Dataflow is for {worker.name}")
@@ -84,7 +84,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
         batch_size=job.batch_size,
         trials=engine.takes_batches,
         grid=job.grid,
-        beside=beside,
+        other=other,
     )
     run = Run(_RUN, job.output, bundle, bundle.thresholds_at(job.threshold), grid=job.grid)
     inputs = census.images + census.failure_count
@@ -101,7 +101,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     cloud = None if gpu else _cloud_run(costs, census, worker, asked)
     return replace(
         plan,
-        precisions=_precisions(costs, measured, run, job, precision, machine) if beside else None,
+        precisions=_precisions(costs, measured, run, job, precision, machine) if other else None,
         seconds_per_image=costs,
         here=here,
         cloud=cloud,
@@ -112,7 +112,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     )
 
 
-def _open_beside(bundle: Bundle, job: PredictOptions, precision: str) -> Engine | None:
+def _open_other(bundle: Bundle, job: PredictOptions, precision: str) -> Engine | None:
     """Open the engine for the other precision; None if this machine has only one."""
     if not can_bfloat16(job.engine, bundle):
         return None
@@ -133,7 +133,7 @@ def _precisions(
         return Rate(speed.images_per_second, estimate.dollars_per_million(costs, machine), machine.name)
 
     ours = costs, measured.predictions
-    other = replace(costs, model=measured.model_beside / measured.count), measured.beside
+    other = replace(costs, model=measured.model_of_other / measured.count), measured.other
     exact, rounded = (ours, other) if precision == "float32" else (other, ours)
     changes = compare(exact[1], rounded[1], run.bundle.labels, run.thresholds)
     if changes is None:

@@ -55,8 +55,8 @@ class Sample:
       model: core-seconds to run the model on them.
       model_waiting: seconds during which the model ran.
       trials: of batch sizes, if requested.
-      beside: predictions of the same images by a second engine, if there is one.
-      model_beside: core-seconds to run it on them.
+      other: predictions of the same images by a second engine, if there is one.
+      model_of_other: core-seconds to run it on them.
     """
 
     predictions: tuple[Prediction, ...]
@@ -69,8 +69,8 @@ class Sample:
     model: float
     model_waiting: float
     trials: tuple[BatchTrial, ...] = ()
-    beside: tuple[Prediction, ...] = ()
-    model_beside: float = 0.0
+    other: tuple[Prediction, ...] = ()
+    model_of_other: float = 0.0
 
     @property
     def count(self) -> int:
@@ -89,7 +89,7 @@ def measure(
     batch_size: int,
     trials: bool = False,
     grid: Grid = NO_GRID,
-    beside: Engine | None = None,
+    other: Engine | None = None,
 ) -> Sample:
     """Read images, then run the model on them, in turn, so that the cost of each step is measured separately.
 
@@ -103,15 +103,15 @@ def measure(
       batch_size: images per call of the engine.
       trials: whether to measure other batch sizes.
       grid: of the windows of scenes.
-      beside: runs the model on the same images once more.
+      other: runs the model on the same images once more.
     """
-    running, running_beside, tried = _Clock(), _Clock(), list[BatchTrial]()
+    running, running_other, tried = _Clock(), _Clock(), list[BatchTrial]()
     predictor = Predictor(engine)
     # Except for the largest trial, no more pixels are held than by the job itself.
     a_call = batch_size if engine.takes_batches else IMAGES_PER_CALL
     at_once = max(2 * reads_in_flight, a_call, *(BATCH_SIZES if trials else ()))
     done: list[Prediction | Failure] = []
-    done_beside: list[Prediction | Failure] = []
+    other_predictions: list[Prediction | Failure] = []
     source = _MeasuredSource(decoding, limits, threads, grid)
     empty = 0
     with closing(LookAhead(source, reads_in_flight)) as ahead:
@@ -125,17 +125,17 @@ def measure(
                 tried += _try_batch_sizes(engine, images)
             with running.measured(time.process_time):
                 done += run_model(predictor, _interruptible(images), batch_size)
-            if beside:
-                with running_beside.measured(time.process_time):
-                    done_beside += run_model(Predictor(beside), _interruptible(images), batch_size)
+            if other:
+                with running_other.measured(time.process_time):
+                    other_predictions += run_model(Predictor(other), _interruptible(images), batch_size)
     return Sample(
         tuple(item for item in done if isinstance(item, Prediction)),
         tuple(item for item in done if isinstance(item, Failure)),
         empty,
         *(source.bytes, source.fetching.waited, source.fetching.worked, source.decoding.worked),
         *(running.worked, running.waited, tuple(tried)),
-        tuple(item for item in done_beside if isinstance(item, Prediction)),
-        running_beside.worked,
+        tuple(item for item in other_predictions if isinstance(item, Prediction)),
+        running_other.worked,
     )
 
 

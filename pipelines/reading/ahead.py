@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -15,7 +16,8 @@ from pipelines import storage
 from pipelines.images import Resized
 from pipelines.inference.ahead import IMAGES_PER_CALL
 from pipelines.inference.tagging import Predictor
-from pipelines.reading.source import Fetched, Refusal, Source
+from pipelines.reading.fetched import Fetched, Refusal
+from pipelines.reading.source import Source
 from pipelines.reading.windows import WindowPixels
 from pipelines.records import Empty, Failure, Image, ImageRef, Prediction, failed
 from pipelines.supervision import interruption
@@ -36,7 +38,7 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 """While an image is waited for, between looks at whether the run was asked to stop."""
 
 
-class _Ahead(Generic[Result]):
+class _Ahead(ABC, Generic[Result]):
     """A queue that takes names and yields what becomes of their images, in the same order.
 
     Many threads fetch what is far away, since they mostly wait. Only as many as there are cores do what needs the
@@ -74,9 +76,9 @@ class _Ahead(Generic[Result]):
         for executor in (self._fetchers, self._workers):
             executor.submit(int)
 
+    @abstractmethod
     def finish(self, images: Sequence[Image]) -> Sequence[Result | Failure]:
         """Turn images into results, one each, in their order."""
-        raise NotImplementedError
 
     def put(self, ref: ImageRef) -> Iterator[Result | Failure | Empty]:
         """Begin to work on an image; once the queue is full, yield the result of one that was put earlier."""
@@ -157,7 +159,7 @@ class _Ahead(Generic[Result]):
                 finished = self.finish([image for _, image in decoded]) if decoded else []
                 settled = list(zip(decoded, finished, strict=True))
             except BaseException as error:
-                # Without a result, whoever waits for it would wait forever.
+                # The consumer would wait forever for a missing result.
                 for result, _ in decoded:
                     result.set_exception(error)
                 return

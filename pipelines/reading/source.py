@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import cache
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from pipelines import archives, storage
 from pipelines.archives import Admit
@@ -14,49 +14,14 @@ from pipelines.images.head import Cost, holds_interpreter, judge_head
 from pipelines.images.isolation import DecoderPool
 from pipelines.images.layout import ImageTooLargeError
 from pipelines.images.limits import A_DAY, Limits
+from pipelines.reading.fetched import Fetched, FetchedFile, FetchedWindow, Refusal, refusal, refused
 from pipelines.reading.fetching import Prefetch, fetch
-from pipelines.reading.windows import OpenWindow, WindowPixels, Windows
+from pipelines.reading.windows import Windows
 from pipelines.records import ImageRef
 from pipelines.scenes.grid import NO_GRID, Grid
-from pipelines.supervision import interruption, watchdog
+from pipelines.supervision import interruption
 from pipelines.supervision.budget import Allowance, Budget, process_budget
 from pipelines.supervision.machine import available_cores
-
-
-class Refusal(NamedTuple):
-    """Why an image was not read.
-
-    Attributes:
-      stage: `read` or `decode`.
-      error: the kind of error, a Python exception's name.
-      message: the reason, in words.
-    """
-
-    stage: str
-    error: str
-    message: str
-
-
-Read = Resized | WindowPixels | Refusal | None
-"""What becomes of an image: pixels, or the reason why it cannot be read; None for a window without enough data."""
-
-
-class Fetched(Protocol):
-    """An image that is fetched, and holds memory until it is decoded.
-
-    Attributes:
-      ref: of the image.
-    """
-
-    ref: ImageRef
-
-    def decode(self) -> Read:
-        """Decode the image, and let go of what it was decoded from."""
-        ...
-
-    def let_go(self) -> None:
-        """Let go of what the image would be decoded from."""
-        ...
 
 
 class Source(Protocol):
@@ -208,16 +173,16 @@ class ImageSource:
         try:
             window = windows.fetch(ref)
         except (ImageError, OSError) as error:
-            return _refused(error)
-        return _FetchedWindow(window) if window else None
+            return refused(error)
+        return FetchedWindow(window) if window else None
 
     def _fetch_file(self, ref: ImageRef, allowance: Allowance) -> Fetched | Refusal:
         try:
-            return _FetchedFile(self, ref, self._fetch_admitted(ref, allowance), allowance)
+            return FetchedFile(self.decode_bytes, ref, self._fetch_admitted(ref, allowance), allowance)
         except (ImageError, OSError) as error:
-            return _refused(error)
+            return refused(error)
         except MemoryError as error:
-            return _refusal("read", error, f"{ref.size:,} bytes do not fit in memory")
+            return refusal("read", error, f"{ref.size:,} bytes do not fit in memory")
 
     def _fetch_admitted(self, ref: ImageRef, allowance: Allowance) -> bytes:
         """Fetch an image, with an allowance for all that it takes until it is decoded.
@@ -264,62 +229,7 @@ class ImageSource:
         interruption.check()
 
 
-class _FetchedFile:
-    """The bytes of a file, or of a member of an archive."""
-
-    def __init__(self, source: ImageSource, ref: ImageRef, data: bytes, allowance: Allowance) -> None:
-        self.ref = ref
-        self._source = source
-        self._data = data
-        self._allowance = allowance
-
-    def decode(self) -> Resized | Refusal:
-        # The bytes are handed over: their memory is free when the allowance ends.
-        with self._allowance, watchdog.noted(self.ref.path):
-            try:
-                return self._source.decode_bytes(self._hand_over())
-            except ImageError as error:
-                return _refusal("decode", error, str(error))
-
-    def let_go(self) -> None:
-        self._hand_over()
-        self._allowance.give_back()
-
-    def _hand_over(self) -> bytes:
-        data, self._data = self._data, b""
-        return data
-
-
-class _FetchedWindow:
-    """A window whose parts of the scene are decoded."""
-
-    def __init__(self, window: OpenWindow) -> None:
-        self.ref = window.ref
-        self._window = window
-
-    def decode(self) -> WindowPixels | Refusal | None:
-        try:
-            return self._window.show()
-        except ImageError as error:
-            return _refusal("decode", error, str(error))
-
-    def let_go(self) -> None:
-        self._window.let_go()
-
-
 @cache
 def _turn(threads: int) -> threading.Semaphore:
     """Share the turns to decode parts of scenes among the sources of a process, which may have several."""
     return threading.Semaphore(threads)
-
-
-def _refused(error: ImageError | OSError) -> Refusal:
-    if isinstance(error, ImageError):
-        return _refusal("decode", error, str(error))
-    if isinstance(error, storage.TransientError):
-        interruption.check()
-    return _refusal("read", error, storage.reason_of(error))
-
-
-def _refusal(stage: str, error: Exception, message: str) -> Refusal:
-    return Refusal(stage, type(error).__name__, message)

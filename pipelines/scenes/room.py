@@ -1,4 +1,4 @@
-"""Memory for what is looked at while scenes are opened: many at once, and beside the budget of images."""
+"""Memory for what is looked at while scenes are opened: many at once, and apart from the budget of images."""
 
 from __future__ import annotations
 

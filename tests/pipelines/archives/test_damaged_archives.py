@@ -19,7 +19,7 @@ from pipelines import storage
 from pipelines.archives.members import DamagedArchiveError
 from pipelines.images.limits import SMALL_FILE, Limits
 from pipelines.listing import InputError, list_images
-from pipelines.reading.source import Refusal
+from pipelines.reading.fetched import Refusal
 from pipelines.records import Failure, ImageRef
 from pipelines.storage import patience
 from tests.conftest import Bucket

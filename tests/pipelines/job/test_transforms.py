@@ -25,7 +25,8 @@ from pipelines.job.transforms import ListImages, PredictImages
 from pipelines.output.lock import hold_output
 from pipelines.output.manifest import read_accounts
 from pipelines.output.run import Run
-from pipelines.reading.source import Fetched, ImageSource, Refusal
+from pipelines.reading.fetched import Fetched, Refusal
+from pipelines.reading.source import ImageSource
 from pipelines.records import ImageRef
 from pipelines.supervision import progress
 from pipelines.supervision.progress import Meter

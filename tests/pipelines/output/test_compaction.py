@@ -135,7 +135,7 @@ def test_no_joined_file_is_larger_than_the_limit(first: Run, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("damage", ["a page", "the footer"])
-def test_rows_are_committed_beside_a_damaged_file(first: Run, second: Run, damage: str) -> None:
+def test_rows_are_committed_next_to_a_damaged_file(first: Run, second: Run, damage: str) -> None:
     add(first, predicted("a"))
     [path] = files(first)
     data = bytearray(Path(path).read_bytes())
@@ -171,7 +171,7 @@ def test_a_disk_that_is_too_full_to_join_files_takes_them_as_they_are(
     assert len(files(first)) == 2
 
 
-def test_whoever_stops_a_run_does_not_wait_for_files_to_be_joined(first: Run, second: Run) -> None:
+def test_a_run_that_was_asked_to_stop_does_not_join_files(first: Run, second: Run) -> None:
     add(first, predicted("a"))
     with interruption.deferred():
         signal.raise_signal(signal.SIGTERM)

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipelines.reading.source import Fetched, ImageSource, Refusal
+from pipelines.reading.fetched import Fetched, Refusal
+from pipelines.reading.source import ImageSource
 from pipelines.records import ImageRef
 from pipelines.supervision import interruption
 from tests.image_files import picture, unmarked_rgba_jpeg

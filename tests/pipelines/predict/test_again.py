@@ -13,7 +13,8 @@ import pytest
 from pipelines.output import commit
 from pipelines.output import manifest as manifest_of
 from pipelines.output.run import Accounts, Run
-from pipelines.reading.source import Fetched, ImageSource, Refusal
+from pipelines.reading.fetched import Fetched, Refusal
+from pipelines.reading.source import ImageSource
 from pipelines.records import ImageRef
 from tests.outputs import failed, manifest, rows, tagged
 from tests.pipelines.conftest import on_both_runners

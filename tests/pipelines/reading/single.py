@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipelines.reading.source import Read, Refusal, Source
+from pipelines.reading.fetched import Read, Refusal
+from pipelines.reading.source import Source
 from pipelines.records import ImageRef
 
 

@@ -18,7 +18,8 @@ from pipelines.images import DecodeSettings
 from pipelines.images.limits import SMALL_FILE, Limits
 from pipelines.listing import list_images
 from pipelines.reading.ahead import LookAhead
-from pipelines.reading.source import ImageSource, Refusal
+from pipelines.reading.fetched import Refusal
+from pipelines.reading.source import ImageSource
 from pipelines.records import Image, ImageRef
 from pipelines.supervision.budget import Budget
 from tests.image_files import BLACK_IS_ZERO, bomb, encode, picture, png_chunk, tiff

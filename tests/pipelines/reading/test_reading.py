@@ -15,7 +15,8 @@ from pipelines.commandline.flags import parse_predict
 from pipelines.images import DecodeSettings, Resized, decode_resized
 from pipelines.images.limits import Limits
 from pipelines.reading.ahead import LookAhead
-from pipelines.reading.source import ImageSource, Read, Refusal
+from pipelines.reading.fetched import Read, Refusal
+from pipelines.reading.source import ImageSource
 from pipelines.records import Failure, Image, ImageRef
 from tests.image_files import encode, picture
 from tests.pipelines.reading.single import read_single

@@ -12,7 +12,8 @@ from pipelines import predict, storage
 from pipelines.errors import ExitCode
 from pipelines.images.layout import DamagedImageError
 from pipelines.output.tables import OutputError
-from pipelines.reading.source import Fetched, ImageSource, Refusal
+from pipelines.reading.fetched import Fetched, Refusal
+from pipelines.reading.source import ImageSource
 from pipelines.records import ImageRef
 from pipelines.runners import jobs
 from pipelines.runners.job_errors import explain
