@@ -195,8 +195,9 @@ def open_engine(
         raise BundleError(f"engine {name} is not installed ({error})", f"run pip install {_PACKAGES[name]}") from error
     except BundleError:
         raise
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:
+        # The libraries raise whatever they come across in a file.
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise BundleError(f"engine {name} cannot run bundle {bundle.path}: {reason}") from error
     return opened
 
@@ -221,7 +222,7 @@ def _check_golden(
     """
     if probabilities.shape != golden.probabilities.shape:
         raise BundleError(
-            f"engine {name} returns {probabilities.shape[1]} probabilities per image, but bundle {bundle.path} has "
+            f"engine {name} returns {probabilities.shape[-1]} probabilities per image, but bundle {bundle.path} has "
             f"{len(bundle.labels)} labels"
         )
     differences = np.abs(probabilities - golden.probabilities)
