@@ -123,26 +123,26 @@ def check_manifest(path: str, manifest: Any) -> BundleManifest:
     Raises:
       BundleError: the manifest is damaged, inconsistent or in a different format.
     """
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    # Not `isinstance`, here and below: to Python, true is a number, and equal to 1.
+    if not isinstance(manifest, dict) or type(manifest.get("format")) is not int or manifest["format"] != FORMAT:
         raise BundleError(f"bundle {path}: {MANIFEST} is not in format {FORMAT}, the only one that this version reads")
     fields = dict(manifest)
     digest = fields.pop("digest", None)
     if digest != digest_manifest(fields):
         raise BundleError(f"bundle {path}: {MANIFEST} is damaged: its own digest does not match its content", REMEDY)
     del fields["format"]
-    # Not `isinstance`: to Python, true is a number.
     wrong = [name for name, kind in _FIELDS.items() if type(fields.get(name)) is not kind]
     unknown = fields.keys() - _FIELDS - {"rendering"}
     if wrong or unknown:
         problems = ", ".join(name[:_SHOWN] for name in (wrong or sorted(unknown))[:_SHOWN])
-        raise BundleError(f"bundle {path}: {MANIFEST} has missing, unknown or malformed fields: {problems}")
+        raise BundleError(f"bundle {path}: {MANIFEST} has missing, unknown or malformed fields: {problems}", REMEDY)
     if not _is_text(fields):
-        raise BundleError(f"bundle {path}: {MANIFEST} has text that is not Unicode")
+        raise BundleError(f"bundle {path}: {MANIFEST} has text that is not Unicode", REMEDY)
     rendering = _read_rendering(path, fields.pop("rendering", None))
     labels, thresholds = tuple(fields.pop("labels")), tuple(fields.pop("thresholds"))
     checked = BundleManifest(digest=digest, labels=labels, thresholds=thresholds, rendering=rendering, **fields)
     if problem := _find_problem(checked):
-        raise BundleError(f"bundle {path}: {problem}")
+        raise BundleError(f"bundle {path}: {problem}", REMEDY)
     return checked
 
 
@@ -150,7 +150,7 @@ def _read_rendering(path: str, described: Any) -> Rendering:
     try:
         return NO_RENDERING if described is None else read_rendering(described)
     except ValueError as error:
-        raise BundleError(f"bundle {path}: {MANIFEST} has a rendering that is {error}") from error
+        raise BundleError(f"bundle {path}: {MANIFEST} has a rendering that is {error}", REMEDY) from error
 
 
 def digest_manifest(manifest: Mapping[str, Any]) -> str:
@@ -201,16 +201,16 @@ def _find_unusable_field(manifest: BundleManifest) -> str | None:
     problem = None
     if len(manifest.thresholds) != len(manifest.labels):
         problem = f"{len(manifest.thresholds)} thresholds for {len(manifest.labels)} labels"
-    elif not all(isinstance(threshold, float) and 0 <= threshold <= 1 for threshold in manifest.thresholds):
-        problem = "thresholds must be numbers between 0 and 1"
+    elif wrong := [value for value in manifest.thresholds if not isinstance(value, float) or not 0 <= value <= 1]:
+        problem = f"thresholds must be numbers between 0 and 1, not {_shown(wrong[0])}"
     elif not 1 <= manifest.image_size <= _LARGEST_IMAGE:
         problem = f"image_size must be between 1 and {_LARGEST_IMAGE:,}, not {manifest.image_size}"
     elif manifest.resize_filter not in RESIZE_FILTERS:
         problem = f"resize_filter must be one of {', '.join(RESIZE_FILTERS)}, not {_shown(manifest.resize_filter)}"
     elif not _is_name(manifest.name):
         problem = f"name is {_shown(manifest.name)}: {_NAMES}"
-    elif not all(isinstance(version, str) for version in manifest.versions.values()):
-        problem = "versions must be text"
+    elif unclear := [version for version in manifest.versions.values() if not isinstance(version, str)]:
+        problem = f"versions must be text, not {_shown(unclear[0])}"
     return problem
 
 

@@ -125,6 +125,9 @@ def check_litert(model: bytes, name: str) -> None:
       BundleError: it has some, or cannot be looked through.
     """
     try:
+        if model[4:8] != b"TFL3":
+            # OpenVINO would take it for whatever else it looks like.
+            raise ValueError("no LiteRT file")
         custom, elsewhere = _read_litert(model)
     except Exception as error:
         # Offsets that lead anywhere raise whatever reading there raises.

@@ -72,7 +72,7 @@ def test_a_manifest_longer_than_any_is_not_read(folder: Path) -> None:
     assert_refused(folder, "exceed the limit of 16,000,000")
 
 
-@pytest.mark.parametrize("format_number", [0, 2, "1", None, 1.5])
+@pytest.mark.parametrize("format_number", [0, 2, "1", None, 1.5, True])
 def test_another_format_is_refused(folder: Path, format_number: Any) -> None:
     rewrite(folder, lambda manifest: manifest.update(format=format_number))
     assert_refused(folder, "is not in format 1")

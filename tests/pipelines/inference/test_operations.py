@@ -249,7 +249,7 @@ def test_a_litert_file_with_weights_elsewhere_is_refused(bundle_path: str) -> No
         check_litert(changed(bundle_path, elsewhere), "this model")
 
 
-@pytest.mark.parametrize("content", [b"", b"TFL3", b"\xff" * 100])
+@pytest.mark.parametrize("content", [b"", b"TFL3", bytes(100), b"\x1c\0\0\0TFL3" + b"\xff" * 100])
 def test_what_is_no_litert_file_is_refused(content: bytes) -> None:
     with pytest.raises(BundleError, match="this model is damaged: it is not a LiteRT file"):
         check_litert(content, "this model")
