@@ -47,8 +47,8 @@ def read_golden(archive: bytes, image_size: int, labels: int) -> Golden:
       Exception: the file is no archive of arrays; NumPy and the zip module raise a dozen types for that.
     """
     with zipfile.ZipFile(io.BytesIO(archive)) as members:
-        headers = [_read_header(members, name) for name in Golden._fields]
-        problem = _find_problem(*headers, image_size, labels)
+        pixels, probabilities = (_read_header(members, name) for name in Golden._fields)
+        problem = _find_problem(pixels, probabilities, image_size, labels)
         if problem:
             raise UnfitError(problem)
         return Golden(*(_read_array(members, name) for name in Golden._fields))

@@ -13,6 +13,7 @@ from pipelines.inference.bundle_manifest import without_repeats
 
 _MOST_BYTES = 1 << 26
 _SHOWN = 5
+_LONGEST_SHOWN = 100
 
 
 class ThresholdsError(ScenetagsError):
@@ -60,6 +61,7 @@ def check_labels(flag: str, named: Sequence[str], labels: Sequence[str]) -> None
     """
     for label in named:
         if label not in labels:
+            label = label[:_LONGEST_SHOWN]
             near = difflib.get_close_matches(label, labels, 3, 0.6)
             meant = f"did you mean {' or '.join(near)}? " if near else ""
             raise ThresholdsError(f"{flag}: {label} is not a label of the model", f"{meant}it has {', '.join(labels)}")
