@@ -22,6 +22,7 @@ ALLOWED = {
     "pipelines.inference",
     "pipelines.inference.bundle",
     "pipelines.inference.engines",
+    "pipelines.inference.mlm",
     "pipelines.inference.operations",
     "pipelines.labels",
     "pipelines.results",
