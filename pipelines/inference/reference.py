@@ -105,6 +105,8 @@ def gather_reference(measured: NDArray[np.float64]) -> Reference | None:
     plain = Reference(count, _tuple(means), tuple(map(_tuple, covariances)), (0.0,), 1.0, 0.0)
     distances = np.sort(_each_against_the_others(plain.distance(measured), count))
     known = np.quantile(distances, np.linspace(0, 1 - TAIL, _QUANTILES))
+    # If all images are the same, what differs from them by no more than does not matter is not strange.
+    known[-1] = max(known[-1], 1.0)
     random = np.random.default_rng(_SEED)
     selections = [random.choice(count, _SELECTED, replace=False) for _ in range(_SELECTIONS)]
     of_selections = _SELECTED * plain.distance(np.array([measured[chosen].mean(axis=0) for chosen in selections]))
