@@ -9,7 +9,6 @@ their place, tell them less well.
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,22 +83,20 @@ def _measure(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np
 def _take_lines(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return evenly spaced rows, and then columns, of each channel: float32[3, lines, S]."""
     size = len(pixels)
-    places = _places(size)
+    step = size // _LINES
+    # Slices, which are faster than a list of places.
+    places = slice(step // 2, step // 2 + _LINES * step, step)
     lines = np.empty((3, 2 * _LINES, size), np.float32)
     lines[:, :_LINES] = pixels[places].transpose(2, 0, 1)
     lines[:, _LINES:] = pixels[:, places].transpose(2, 1, 0)
     return lines
 
 
-@cache
-def _places(size: int) -> NDArray[np.intp]:
-    return (2 * np.arange(_LINES) + 1) * size // (2 * _LINES)
-
-
 def _texture(lines: NDArray[np.float32]) -> tuple[list[float], float]:
     """Return the roughness at each of `LAGS`, and the share that is blank."""
     # Of three channels, so that exchanged ones have the same texture.
-    brightness = lines[0] + lines[1] + lines[2]
+    brightness = lines[0] + lines[1]
+    brightness += lines[2]
     width = brightness.shape[1] - LAGS[-1]
     here = brightness[:, :width]
     roughness, largest = [], np.zeros_like(here)
@@ -107,5 +104,5 @@ def _texture(lines: NDArray[np.float32]) -> tuple[list[float], float]:
         difference = brightness[:, lag : lag + width] - here
         np.abs(difference, out=difference)
         np.maximum(largest, difference, out=largest)
-        roughness.append(float(difference.sum()) / (3 * difference.size))
+        roughness.append(float(np.add.reduce(difference, axis=None)) / (3 * difference.size))
     return roughness, 1 - np.count_nonzero(largest) / largest.size
