@@ -21,6 +21,7 @@ ALLOWED = {
     "pipelines.images",
     "pipelines.inference",
     "pipelines.inference.bundle",
+    "pipelines.inference.reference",
     "pipelines.inference.engines",
     "pipelines.labels",
     "pipelines.results",
