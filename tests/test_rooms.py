@@ -24,6 +24,7 @@ ALLOWED = {
     "pipelines.inference.engines",
     "pipelines.inference.mlm",
     "pipelines.inference.operations",
+    "pipelines.inference.reference",
     "pipelines.labels",
     "pipelines.results",
     "pipelines.results.outputs",

@@ -237,6 +237,7 @@ def _describe(folder: Path, facts: Facts) -> None:
         metrics=metrics,
         versions=made_with,
         rendering=network.rendering,
+        reference=facts.data.reference,
     )
 
 
