@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.quality import metrics, thresholds
+from model.quality import metrics, reliability, thresholds
+from model.quality.calibration import Calibration
 from model.quality.history import Epoch
 from model.quality.metrics import Scores
+from model.quality.reliability import Reliability
 from model.quality.thresholds import Thresholds
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.labels import Finding
@@ -108,11 +111,6 @@ class Training:
     mixed_precision: bool
 
     @property
-    def kept(self) -> Epoch:
-        """The epoch whose weights are exported."""
-        return next(epoch for epoch in self.history if epoch.epoch == self.kept_epoch)
-
-    @property
     def seconds(self) -> float:
         """The time of all epochs together."""
         return sum(epoch.seconds for epoch in self.history)
@@ -141,6 +139,7 @@ class Facts:
       name: of the model.
       note: a remark about the training, in Markdown; may be empty.
       labels: L names, in the order of the model's outputs.
+      calibration: the correction of its probabilities.
       probabilities: float32 [M, L], those of the exported model on the held-out images.
       thresholds: the least probability at which a label becomes a tag.
       quantization: of an int8 file; None if the exported model computes in float32.
@@ -152,9 +151,15 @@ class Facts:
     network: Network
     data: Data
     training: Training
+    calibration: Calibration
     probabilities: NDArray[np.float32]
     thresholds: Thresholds
     quantization: Quantization | None = None
+
+    @property
+    def too_few_to_calibrate(self) -> tuple[str, ...]:
+        """The labels that had too few held-out images to have a bias of their own."""
+        return tuple(itertools.compress(self.labels, ~self.calibration.enough))
 
     @property
     def quantization_name(self) -> str:
@@ -185,7 +190,8 @@ class Quality:
 
     Attributes:
       scores: at the bundle's thresholds.
-      validation_loss: binary cross-entropy, as measured after the epoch that was kept; for an int8 file, its own.
+      uncalibrated: how far the probabilities could be taken at their word before calibration.
+      calibrated: the same after it, cross-fitted: each image has a correction fitted without it.
       best_flat_threshold: the single threshold for all labels that is best on these very images.
       f2_at_best_flat: F2 at that threshold.
       f2_at_half: F2 at 0.5 for all labels.
@@ -197,7 +203,8 @@ class Quality:
     """
 
     scores: Scores
-    validation_loss: float
+    uncalibrated: Reliability
+    calibrated: Reliability
     best_flat_threshold: float
     f2_at_best_flat: float
     f2_at_half: float
@@ -216,11 +223,8 @@ def measure(facts: Facts) -> Quality:
     of_head = [epoch.validation_f2 for epoch in facts.training.history if epoch.phase == "head"]
     return Quality(
         scores=metrics.measure(facts.labels, truth, tags, probabilities),
-        validation_loss=(
-            metrics.binary_crossentropy(truth, probabilities)
-            if facts.quantization
-            else facts.training.kept.validation_loss
-        ),
+        uncalibrated=reliability.measure(truth, facts.calibration.uncalibrated(probabilities)),
+        calibrated=reliability.measure(truth, facts.calibration.cross_fitted(probabilities)),
         best_flat_threshold=flat,
         f2_at_best_flat=metrics.f2_over_samples(truth, probabilities >= flat),
         f2_at_half=metrics.f2_over_samples(truth, probabilities >= 0.5),

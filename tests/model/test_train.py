@@ -82,6 +82,9 @@ def test_training_writes_a_bundle_that_describes_itself(bundle: Bundle) -> None:
     assert set(synthetic.WEATHER) < set(bundle.labels)
     assert bundle.training["repairs"] == {"unmarked_rgba_jpeg": CHIPS}
     assert bundle.training["train_images"] + bundle.training["validation_images"] == CHIPS
+    measured = bundle.metrics
+    assert measured["calibrated"]["log_loss"] <= measured["uncalibrated"]["log_loss"]
+    assert set(measured["too_few_to_calibrate"]) < set(bundle.labels)
     card = bundle.read("MODEL_CARD.md").decode()
     assert "> Drawn by code." in card
     assert f"`unmarked_rgba_jpeg` on {CHIPS}" in card
