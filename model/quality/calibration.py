@@ -176,8 +176,7 @@ def _newton_step(
     curvatures = np.diag(held + np.concatenate([[(of_factor * log_odds).sum(), of_label.sum()], of_label]))
     curvatures[0, 1:] = curvatures[1:, 0] = np.append(of_factor.sum(), of_factor.sum(axis=0))
     curvatures[1, 2:] = curvatures[2:, 1] = of_label
-    step: NDArray[np.float64] = -np.linalg.solve(curvatures, slopes)
-    return step
+    return np.asarray(-np.linalg.solve(curvatures, slopes), np.float64)
 
 
 def _loss(log_odds: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
