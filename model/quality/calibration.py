@@ -159,7 +159,7 @@ def _minimize(log_odds: NDArray[np.float64], truth: NDArray[np.bool_], pulls: ND
         gained, at, value = value - reached, tried, reached
         if gained < _ENOUGH * len(truth):
             break
-    return Correction(float(1 / at[0]), at[1] + at[2:])
+    return Correction(float(1 / at[0]), at[1] + np.where(pulls < _COMMON_BIAS, at[2:], 0.0))
 
 
 def _newton_step(
