@@ -14,7 +14,8 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from model.export import stac_item
 from model.export.stac_item import STAC_ITEM
-from model.quality.facts import measure, metrics_summary, training_summary
+from model.quality.facts import measure
+from model.quality.summaries import metrics_summary, training_summary
 from tests.model.quality import facts as model_facts
 
 VERSIONS = {"python": "3.11.9", "tensorflow": "2.21.0"}
