@@ -293,5 +293,5 @@ def _read_manifest(path: str) -> Manifest:
         if not all(type(count) is int for count in counts):
             raise TypeError("a count is not a number")
         return Manifest(described["run"], described["status"], accounts, described)
-    except (KeyError, RecursionError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise NoOutputError(f"{path} is not a manifest: {type(error).__name__} {error}") from error

@@ -1,21 +1,26 @@
-"""Strange images: which are found, in which order, and what is said where it is not known how strange they are."""
+"""Strange images in `query` and `report`: which there are, and what is said where nobody knows how strange they are."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import query
+from pipelines import query, report, storage
 from pipelines.output.run import Run
 from pipelines.records import KeptColumn
+from tests.browser import Browser
 from tests.outputs import rows
-from tests.pipelines.results.strange_outputs import strange, with_reference
+from tests.pipelines.results.strange_outputs import with_reference, write_strange
 from tests.pipelines.results.tagged_outputs import image, run_of, write, write_images
 
 Ask = Callable[..., list[str]]
@@ -23,14 +28,18 @@ COUNT = 40
 
 
 @pytest.fixture
-def output(run: Run, tmp_path: Path) -> Path:
+def here(run: Run, tmp_path: Path) -> Run:
+    return with_reference(run_of(run, tmp_path / "out", ("road",)))
+
+
+@pytest.fixture
+def output(here: Run) -> Path:
     """Write an output of images, some as strange as others; those of even numbers have a road."""
-    here = with_reference(run_of(run, tmp_path / "out", ("road",)))
-    redness = np.random.default_rng(0).normal(scale=9, size=COUNT).tolist()
-    redness[7] = redness[3] = redness[20] = 1e6
-    numbers = np.random.default_rng(1).permutation(COUNT).tolist()
-    write(here, [strange(image(f"/a/{n:02}.jpg", [0.5 * (n % 2 == 0)]), redness[n]) for n in numbers])
-    return tmp_path / "out"
+    redness = np.random.default_rng(0).normal(scale=9, size=COUNT)
+    redness[[3, 7, 20]] = 1e6
+    order = np.random.default_rng(1).permutation(COUNT).tolist()
+    write_strange(here, {f"/a/{n:02}.jpg": [0.5 * (n % 2 == 0)] for n in order}, redness[order].tolist())
+    return Path(here.output)
 
 
 @pytest.fixture
@@ -131,3 +140,91 @@ def test_flags_about_novelty_that_mean_nothing_are_one_line(
     output: Path, words: Sequence[str], message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert message in refused(output, words, capfd)
+
+
+def page_of(output: Path, *flags: str) -> Any:
+    """Report an output, and return what its page holds."""
+    page = output.parent / "page.html"
+    assert report.main([str(output), "--html", str(page), *flags]) == 0
+    [text] = re.findall('<script type="application/json" id="described">(.*?)</script>', page.read_text(), re.DOTALL)
+    return json.loads(text)
+
+
+def test_a_report_counts_strange_images_and_shows_the_strangest(output: Path) -> None:
+    """However few are shown, and in however many pieces the rows are read."""
+    page = page_of(output, "--images", "10")
+    found = rows(output)
+    bins = [min(int(row["novelty"] * 100), 99) for row in found]
+    assert page["novelty"]["bins"] == [bins.count(number) for number in range(100)]
+    assert page["novelty"]["strange"] == sum(row["novelty"] > 0.99 for row in found)
+    shown = [one for one in page["images"] if ["strangest", ""] in one["groups"]]
+    assert {one["path"] for one in shown} >= {"/a/03.jpg", "/a/07.jpg", "/a/20.jpg"}
+    assert all(one["novelty"] == next(row["novelty"] for row in found if row["path"] == one["path"]) for one in shown)
+
+
+@pytest.mark.parametrize(
+    ("count", "redness", "verdict", "told"),
+    [
+        (30, 0.5, "alike", "The images look like those that the model was trained on."),
+        (30, 9.0, "unlike", "The images are UNLIKE those that the model was trained on (3 times the limit): "),
+        (29, 9.0, "unknown", "is not known: it takes 30 images, and the runs have compared 29."),
+    ],
+)
+def test_a_report_says_whether_the_images_are_like_the_training_images(
+    here: Run, count: int, redness: float, verdict: str, told: str
+) -> None:
+    write_strange(here, {f"/{n}.jpg": [0.5] for n in range(count)}, [redness] * count)
+    page = page_of(Path(here.output), "--images", "0")
+    assert page["novelty"]["verdict"] == verdict
+    assert told in page["novelty"]["told"]
+
+
+def test_manifests_of_strangers_say_nothing_of_the_training_images(output: Path) -> None:
+    [manifest] = (output / "runs").iterdir()
+    described = json.loads(manifest.read_bytes())
+    for changed in ({"bundle": "x"}, {"reference": [1]}, {"reference": {**described["reference"], "means": ["x"]}}):
+        storage.write(str(manifest), json.dumps(described | changed).encode())
+        assert page_of(output, "--images", "0")["novelty"]["verdict"] == "unknown"
+    storage.write(str(manifest), json.dumps(described | {"shift": "x"}).encode())
+    assert report.main([str(output), "--html", str(output.parent / "x.html")]) == 2
+
+
+@pytest.mark.parametrize(("value", "code"), [(1.5, 2), (-0.1, 2), (float("nan"), 0), (None, 0)])
+def test_what_no_run_writes_as_novelty_is_refused_or_none(output: Path, value: float | None, code: int) -> None:
+    [file] = (output / "predictions").iterdir()
+    table = pq.read_table(file)
+    novelty = pa.array([value, *table.column("novelty").to_pylist()[1:]], pa.float32())
+    pq.write_table(table.set_column(table.schema.get_field_index("novelty"), "novelty", novelty), file)
+    page = output.parent / "page.html"
+    assert report.main([str(output), "--html", str(page)]) == code
+    assert code or sum(page_of(output)["novelty"]["bins"]) == COUNT - 1
+
+
+def test_a_page_shows_strange_images_first_and_between_bounds(output: Path, browser: Browser) -> None:
+    page_of(output)
+    browser.problems.clear()
+    browser.open(output.parent / "page.html")
+    found = rows(output)
+    strange = sum(row["novelty"] > 0.99 for row in found)
+    assert f"{strange} of {COUNT} images ({strange / COUNT:.1%}" in browser.text("#strange").replace("\u00a0", "")
+    browser.click("#strangest")
+    names = browser.run("[...document.querySelectorAll('#grid button')].map((one) => one.title)")
+    assert set(names[:3]) == {"/a/03.jpg", "/a/07.jpg", "/a/20.jpg"}
+    assert names[3:] == by_novelty(output)[3:]
+    browser.run(
+        "for (const [id, value] of [['strange_from', 0.2], ['strange_to', 0.8]]) {"
+        "element(id).value = value; element(id).dispatchEvent(new Event('input')); }"
+    )
+    browser.settle()
+    between = sum(0.2 <= row["novelty"] <= 0.8 for row in found)
+    assert between
+    assert browser.text("#found").startswith(f"{between} of {COUNT} images")
+    assert browser.problems == []
+
+
+def test_a_page_about_an_output_without_novelty_does_not_mention_it(run: Run, tmp_path: Path, browser: Browser) -> None:
+    write_images(run_of(run, tmp_path / "out", ("road",)), {"/a.jpg": [0.5]})
+    assert page_of(tmp_path / "out")["novelty"] is None
+    browser.open(tmp_path / "page.html")
+    assert "novelty" not in browser.text("body").lower()
+    assert "training images" not in browser.text("body")
