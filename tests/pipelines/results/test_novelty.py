@@ -15,13 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import query, report, storage
+from pipelines import ddl, query, report, retag, stac, storage
+from pipelines import map as map_command
 from pipelines.output.run import Run
 from pipelines.records import KeptColumn
 from tests.browser import Browser
 from tests.outputs import rows
-from tests.pipelines.results.strange_outputs import with_reference, write_strange
-from tests.pipelines.results.tagged_outputs import image, run_of, write, write_images
+from tests.pipelines.results.strange_outputs import strange, with_reference, write_strange
+from tests.pipelines.results.tagged_outputs import image, run_of, window, with_grid, write, write_images
 
 Ask = Callable[..., list[str]]
 COUNT = 40
@@ -228,3 +229,33 @@ def test_a_page_about_an_output_without_novelty_does_not_mention_it(run: Run, tm
     browser.open(tmp_path / "page.html")
     assert "novelty" not in browser.text("body").lower()
     assert "training images" not in browser.text("body")
+
+
+def test_tagging_anew_keeps_the_novelty(output: Path, ask: Ask) -> None:
+    before = {row["path"]: row["novelty"] for row in rows(output)}
+    assert retag.main([str(output), "--thresholds", "0.9"]) == 0
+    assert {row["path"]: row["novelty"] for row in rows(output)} == before
+    assert not any(row["tags"] for row in rows(output))
+    assert page_of(output, "--images", "0")["novelty"]["verdict"] == "unlike", "of the run that tagged them"
+
+
+def test_tables_catalogues_and_maps_have_the_novelty(here: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    out = Path(here.output)
+    write(with_grid(here), [strange(window("/s.tif", 256 * n, [0.5]), 7.0 * n) for n in range(2)])
+    novelty = {row["path"]: row["novelty"] for row in rows(out)}
+
+    assert ddl.main(["duckdb", str(out)]) == 0
+    with duckdb.connect() as database:
+        database.execute(capfd.readouterr().out)
+        assert dict(database.execute("select path, novelty from predictions").fetchall()) == novelty
+
+    assert stac.main([str(out), "--to", str(out.parent / "catalogue")]) == 0
+    [item] = [one for one in (out.parent / "catalogue").rglob("*.json") if one.name != "collection.json"]
+    columns = json.loads(item.read_bytes())["properties"]["table:columns"]
+    [described] = [one for one in columns if one["name"] == "novelty"]
+    assert described["type"] == "float32"
+
+    assert map_command.main([str(out), "--geojson", str(out.parent / "map.geojson")]) == 0
+    features = json.loads((out.parent / "map.geojson").read_bytes())["features"]
+    mapped = {one["properties"]["path"]: np.float32(one["properties"]["novelty"]) for one in features}
+    assert mapped == novelty
