@@ -65,7 +65,8 @@ function foundImages() {
   const found = images.map((_, image) => image).filter(isFound),
     k = state.tag;
   if (state.kind === FAILED) return found;
-  if (order === STRANGEST) return found.sort((one, other) => (images[other].novelty ?? -1) - (images[one].novelty ?? -1));
+  if (order === STRANGEST)
+    return found.sort((one, other) => (images[other].novelty ?? -1) - (images[one].novelty ?? -1));
   return found.sort((one, other) => (probability(other, k) - probability(one, k)) * (order ? -1 : 1));
 }
 
