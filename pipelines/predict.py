@@ -183,7 +183,8 @@ def _compare(run: Run, accounts: Accounts) -> Shift:
     from pipelines.results.outputs import open_output
     from pipelines.results.shifts import compare_runs
 
-    if accounts.skipped and not run.overwrite:
+    # What an overwrite resumes counts once it has replaced the old rows, which do not.
+    if accounts.skipped and (not run.overwrite or accounts.may_replace(run.max_failure_rate)):
         with suppress(OSError, ScenetagsError), storage.hurried():
             return compare_runs(open_output(run.output).manifests(), run.bundle.digest)
     return compare(run.bundle.reference, accounts.seen)

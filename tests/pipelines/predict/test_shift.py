@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipelines import report
 from pipelines.images.appearance import measure
 from pipelines.inference.bundle import MANIFEST, load_bundle, seal_bundle
 from pipelines.inference.reference import gather_reference
@@ -75,6 +76,33 @@ def test_a_resumed_run_also_compares_what_was_tagged_before(
     assert run("--fail_on_shift", input=folders / "dark", model=model) == 3
     assert outputs.manifest(tmp_path / "out")["shift"]["verdict"] == "unknown", "of its own single image"
     assert "UNLIKE" in capsys.readouterr().out
+
+
+def test_rows_that_an_overwrite_has_replaced_do_not_count(
+    run: Predict, folders: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(input=folders / "dark", model=model) == 0
+    assert run("--overwrite", "--fail_on_shift", input=folders / "alike", model=model) == 0
+    assert report.main([str(tmp_path / "out"), "--html", str(tmp_path / "page.html")]) == 0
+    assert run("--fail_on_shift", input=folders / "alike", model=model) == 0, "which resumes the overwrite alone"
+    assert capsys.readouterr().out.count("training images: the images look like") == 3
+
+
+def test_an_overwrite_also_compares_what_it_resumes(
+    run: Predict, folders: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(input=folders / "alike", model=model) == 0
+    broken = folders / "dark" / "0.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"broken")
+    flags = "--overwrite", "--fail_on_shift", "--max_failure_rate=0"
+    assert run(*flags, input=folders / "dark", model=model) == 3, "the old rows stay"
+    assert report.main([str(tmp_path / "out"), "--html", str(tmp_path / "page.html")]) == 0
+    assert "images look like" in capsys.readouterr().out, "the rows that wait do not count yet"
+    broken.write_bytes(whole)
+    assert run(*flags, input=folders / "dark", model=model) == 3
+    assert outputs.manifest(tmp_path / "out")["skipped"] == IMAGES - 1
+    assert "darker" in capsys.readouterr().err
 
 
 def test_the_waves_of_a_run_are_compared_together(run: Predict, folders: Path, model: Path, tmp_path: Path) -> None:
