@@ -140,7 +140,7 @@ class Report(NamedTuple):
     def table(self) -> str:
         """Format everything as text."""
         lines = [f"{describe_processor()}, {available_cores()} cores; medians of {len(self.rounds)} rounds", ""]
-        lines.append(f"{'':33}  images  images/s  start-up  peak memory  scenetags predict is")
+        lines.append(f"{'':33}  images  images/s  core-ms  start-up  peak memory  scenetags predict is")
         lines += [self._row(contender) for contender in self.measured]
         lines += [
             f"{title:33} skipped: {', '.join(lacks)} not installed; run {INSTALL}"
@@ -192,7 +192,8 @@ class Report(NamedTuple):
         times += " with this engine" * (contender.against not in (contender.name, SCENETAGS.name))
         return (
             f"{contender.title:33} {median(lambda f: f.images):7,.0f} {median(lambda f: f.rate):9.1f} "
-            f"{median(lambda f: f.seconds_of_one):7.1f} s {median(lambda f: f.peak_bytes) / 1e6:9,.0f} MB  {times}"
+            f"{median(lambda f: f.core_ms):8.2f} {median(lambda f: f.seconds_of_one):7.1f} s "
+            f"{median(lambda f: f.peak_bytes) / 1e6:9,.0f} MB  {times}"
         )
 
 
@@ -230,4 +231,5 @@ def _scenetags(measured: Round) -> Figures:
 
 
 def _as_json(figures: Figures) -> dict[str, float]:
-    return figures._asdict() | {"rate": figures.rate, "rate_with_start": figures.rate_with_start}
+    computed = {"rate": figures.rate, "rate_with_start": figures.rate_with_start, "core_ms": figures.core_ms}
+    return figures._asdict() | computed

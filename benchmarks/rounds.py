@@ -33,12 +33,16 @@ class Figures(NamedTuple):
       images: number of images tagged.
       seconds: from the start of its process to its end.
       seconds_of_one: the same for a single image.
+      core_seconds: processor time of all its processes.
+      core_seconds_of_one: the same for a single image.
       peak_bytes: peak memory of all its processes.
     """
 
     images: int
     seconds: float
     seconds_of_one: float
+    core_seconds: float
+    core_seconds_of_one: float
     peak_bytes: int
 
     @property
@@ -48,6 +52,11 @@ class Figures(NamedTuple):
         This flatters contenders that start up while some of their processes already work: all start-up is subtracted.
         """
         return (self.images - 1) / (self.seconds - self.seconds_of_one)
+
+    @property
+    def core_ms(self) -> float:
+        """Return milliseconds of a core per image, excluding start-up; other programs change it less than a rate."""
+        return (self.core_seconds - self.core_seconds_of_one) / (self.images - 1) * 1e3
 
     @property
     def rate_with_start(self) -> float:
@@ -109,18 +118,18 @@ class Bench:
         """Measure everything once, in turn."""
         load = os.getloadavg()[0]
         before = self.measure_bare(_BARE_IMAGES)
-        [one, sixteen] = [self.tag(self.scenetags, count).seconds for count in (1, SIXTEEN)]
+        [one, sixteen] = [self.tag(self.scenetags, count) for count in (1, SIXTEEN)]
         finished = self.tag(self.scenetags, len(self.paths))
         figures = {self.scenetags.name: _figures(len(self.paths), finished, one)}
         after = self.measure_bare(_BARE_IMAGES)
 
         def measure(peer: Contender) -> None:
-            one = self.tag(peer, 1).seconds
+            one = self.tag(peer, 1)
             count = min(self.few, len(self.paths)) if peer.slow else len(self.paths)
             figures[peer.name] = _figures(count, self.tag(peer, count), one)
 
         self._try_peers(measure)
-        return Round(load, mean(before, after), sixteen, figures)
+        return Round(load, mean(before, after), sixteen.seconds, figures)
 
     def measure_bare(self, count: int) -> Bare:
         """Measure the parts of the job separately."""
@@ -166,13 +175,13 @@ class Bench:
                 self.peers.remove(peer)
 
 
-def _figures(count: int, finished: Finished, one: float) -> Figures:
-    if finished.seconds <= one:
+def _figures(count: int, finished: Finished, one: Finished) -> Figures:
+    if finished.seconds <= one.seconds:
         raise TooFewImagesError(
-            f"{count} images took {finished.seconds:.1f} s and a single one {one:.1f} s: too few images or a busy "
-            "machine; increase --count or --peer_count"
+            f"{count} images took {finished.seconds:.1f} s and a single one {one.seconds:.1f} s: too few images or a "
+            "busy machine; increase --count or --peer_count"
         )
-    return Figures(count, finished.seconds, one, finished.peak_bytes)
+    return Figures(count, finished.seconds, one.seconds, finished.core_seconds, one.core_seconds, finished.peak_bytes)
 
 
 @contextmanager

@@ -44,7 +44,8 @@ def run_fake(command: Sequence[str], environment: Mapping[str, str], log: Path) 
     written = paths[:-1] if fault == "missing" and len(paths) > 1 else paths
     values = [0.9 if fault == "different" else 0.5] * len(written)
     pq.write_table(pa.table({"path": written, "p_bright": values, "p_green": values}), Path(output, "rows.parquet"))
-    return Finished(seconds=2.0 if fault == "start" else 2.0 + len(paths) / 8, peak_bytes=1000)
+    seconds = 2.0 if fault == "start" else 2.0 + len(paths) / 8
+    return Finished(seconds, core_seconds=2 * seconds, peak_bytes=1000)
 
 
 @pytest.fixture
@@ -58,22 +59,25 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     )
 
 
-def round_of(**figures: Figures) -> Round:
-    return Round(0.1, BARE, 3.0, figures)
+def figures(images: int, seconds: float) -> Figures:
+    return Figures(images, seconds, 1, 2 * seconds, 2, 0)
+
+
+def round_of(**of: Figures) -> Round:
+    return Round(0.1, BARE, 3.0, of)
 
 
 def test_a_rate_leaves_the_start_out_and_another_does_not() -> None:
-    figures = Figures(images=101, seconds=12.0, seconds_of_one=2.0, peak_bytes=0)
+    measured = Figures(101, seconds=12.0, seconds_of_one=2.0, core_seconds=3.0, core_seconds_of_one=1.0, peak_bytes=0)
 
-    assert figures.rate == pytest.approx(10.0)
-    assert figures.rate_with_start == pytest.approx(101 / 12)
+    assert measured.rate == pytest.approx(10.0)
+    assert measured.rate_with_start == pytest.approx(101 / 12)
+    assert measured.core_ms == pytest.approx(20.0)
 
 
 def test_ratios_are_taken_within_a_round_and_reported_with_their_spread() -> None:
     peer = Contender("peer", "Peer", (), goal=2.5)
-    measured = [
-        round_of(scenetags=Figures(101, 11, 1, 0), peer=Figures(101, seconds, 1, 0)) for seconds in (21.0, 31.0, 41.0)
-    ]
+    measured = [round_of(scenetags=figures(101, 11), peer=figures(101, seconds)) for seconds in (21.0, 31.0, 41.0)]
     report = Report(measured, [SCENETAGS, peer], {"Ray Data": ["ray"]}, {})
 
     assert report.times("peer") == pytest.approx((3.0, 2.0, 4.0))
@@ -98,9 +102,7 @@ def test_a_peer_is_compared_with_scenetags_on_its_engine(monkeypatch: pytest.Mon
     monkeypatch.setattr(report_of, "bfloat16_units", lambda: AVX512)
     monkeypatch.setattr(bare, "available_cores", lambda: 2)
     peer = Contender("peer", "Peer", (), goal=0.97, against=BFLOAT16.name)
-    measured = round_of(
-        scenetags=Figures(101, 2, 1, 0), scenetags_bfloat16=Figures(151, 2, 1, 0), peer=Figures(121, 2, 1, 0)
-    )
+    measured = round_of(scenetags=figures(101, 2), scenetags_bfloat16=figures(151, 2), peer=figures(121, 2))
     report = Report([measured], [SCENETAGS, BFLOAT16, peer], {}, {})
 
     assert report.times("peer").median == pytest.approx(150 / 120)
@@ -128,9 +130,9 @@ def test_every_contender_is_measured_in_every_round(bench: Bench) -> None:
     measured = bench.measure_round()
 
     assert measured.figures == {
-        "scenetags": Figures(20, 4.5, 2.125, 1000),
-        "quick": Figures(20, 4.5, 2.125, 1000),
-        "slow": Figures(5, 2.625, 2.125, 1000),
+        "scenetags": Figures(20, 4.5, 2.125, 9.0, 4.25, 1000),
+        "quick": Figures(20, 4.5, 2.125, 9.0, 4.25, 1000),
+        "slow": Figures(5, 2.625, 2.125, 5.25, 4.25, 1000),
     }
     assert measured.seconds_of_sixteen == 4.0
     assert measured.bare == BARE
