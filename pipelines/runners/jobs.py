@@ -126,11 +126,11 @@ def _tell_precision(run: Run, chosen: str, options: PredictOptions) -> None:
     """Report the precision of a run that left it open, unless it is the best one of this machine."""
     reason = ""
     if run.precision != chosen:
-        reason = f"like the rows in {run.output}"
+        reason = f", like the rows in {run.output}"
     elif run.precision == "float32" and lacks_openvino(options.engine, run.bundle):
-        reason = f"bfloat16 needs OpenVINO: {INSTALL_OPENVINO}"
+        reason = f"; bfloat16 needs OpenVINO: {INSTALL_OPENVINO}"
     if reason:
-        log(f"scenetags predict: --precision auto computes in {run.precision}, {reason}", severity="INFO")
+        log(f"scenetags predict: --precision auto computes in {run.precision}{reason}", severity="INFO")
 
 
 def plan_tagging(run: Run, options: PredictOptions, beam_options: PipelineOptions) -> TagImages:

@@ -162,7 +162,7 @@ def test_a_precision_that_is_left_open_says_what_bfloat16_lacks(
     assert run(precision="auto") == 0
 
     assert manifest(tmp_path / "out")["precision"] == "float32"
-    told = "--precision auto computes in float32, bfloat16 needs OpenVINO: run pip install 'scenetags[openvino]'\n"
+    told = "--precision auto computes in float32; bfloat16 needs OpenVINO: run pip install 'scenetags[openvino]'\n"
     assert told in capsys.readouterr().err
 
 
