@@ -174,6 +174,8 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
     if options.fail_on_shift and shift.verdict == "unlike":
         log(f"{_NAME}: --fail_on_shift: {shift}", exit_code=int(ExitCode.UNLIKE_TRAINING))
         return ExitCode.UNLIKE_TRAINING
+    if options.fail_on_shift and shift.verdict == "unknown":
+        log(f"{_NAME}: --fail_on_shift: {shift}", severity="WARNING")
     return _exit_code(printed)
 
 

@@ -77,7 +77,12 @@ class Shift:
         if self.verdict == "alike":
             return "the images look like those that the model was trained on"
         if self.verdict == "unknown":
-            return "whether the images look like those that the model was trained on is not known"
+            why = (
+                f"it takes {LEAST_IMAGES} images, and {self.images:,} {'was' if self.images == 1 else 'were'} compared"
+                if self.images
+                else "the bundle has no statistics of these, or no image was tagged"
+            )
+            return f"whether the images look like those that the model was trained on is not known: {why}"
         times = self.distance / self.limit
         certainty = f"{times:,.0f} times the limit" if times >= 2 else "a little over the limit"
         return (

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines import report
+from pipelines import plan, report
 from pipelines.images.appearance import measure
 from pipelines.inference.bundle import MANIFEST, load_bundle, seal_bundle
 from pipelines.inference.reference import gather_reference
@@ -111,7 +111,20 @@ def test_the_waves_of_a_run_are_compared_together(run: Predict, folders: Path, m
     assert (found["verdict"], found["images"]) == ("unlike", IMAGES)
 
 
-def test_a_bundle_without_statistics_tells_nothing(run: Predict, folders: Path, tmp_path: Path) -> None:
+def test_a_bundle_without_statistics_tells_nothing(
+    run: Predict, folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("--fail_on_shift", input=folders / "dark") == 0
+    assert "--fail_on_shift: whether the images look like" in capsys.readouterr().err
     assert outputs.manifest(tmp_path / "out")["shift"]["verdict"] == "unknown"
     assert "novelty" not in outputs.rows(tmp_path / "out")[0]
+
+
+def test_a_plan_says_why_it_fails_or_cannot_tell(
+    folders: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned = ["--input", str(folders / "dark"), "--model", str(model), "--fail_on_shift"]
+    assert plan.main(planned) == 3
+    assert "--fail_on_shift: the images are UNLIKE" in capsys.readouterr().err
+    assert plan.main([*planned, "--sample", "9"]) == 0
+    assert "it takes 30 images, and 9 were compared" in capsys.readouterr().err
