@@ -183,12 +183,13 @@ def _compare(run: Run, accounts: Accounts) -> Shift:
     """Compare the images of a run, and of earlier runs that it resumes, with those that the model was trained on."""
     from pipelines.inference.shift import compare
     from pipelines.results.outputs import open_output
-    from pipelines.results.shifts import compare_runs
+    from pipelines.results.shifts import compare_runs, count_rows_of_runs
 
-    # What an overwrite resumes counts once it has replaced the old rows, which do not.
+    # The rows that an overwrite resumes are in the output once it has replaced the old ones.
     if accounts.skipped and (not run.overwrite or accounts.may_replace(run.max_failure_rate)):
         with suppress(OSError, ScenetagsError), storage.hurried():
-            return compare_runs(open_output(run.output).manifests(), run.bundle.digest)
+            output = open_output(run.output)
+            return compare_runs(output.manifests(), count_rows_of_runs(output), run.bundle.digest)
     return compare(run.bundle.reference, accounts.seen)
 
 

@@ -49,6 +49,12 @@ class Seen(NamedTuple):
             self.images + other.images, tuple(ours + theirs for ours, theirs in zip(self.sums, other.sums, strict=True))
         )
 
+    def of_at_most(self, images: int) -> Seen:
+        """Return what was measured of so many of the images, taken to be like all of them."""
+        if images >= self.images:
+            return self
+        return Seen(images, tuple(images * one / self.images for one in self.sums)) if images else Seen()
+
     @property
     def means(self) -> NDArray[np.float64]:
         """The means of the measures, float64[K]."""

@@ -2,51 +2,62 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.inference.reference import read_reference
 from pipelines.inference.shift import Seen, Shift, compare
-from pipelines.results.outputs import Manifest
+from pipelines.output.tables import ROWS_PER_GROUP, open_table, read_each
+from pipelines.results.outputs import Manifest, NoOutputError, Output
 
 
-def compare_runs(manifests: Iterable[Manifest], bundle: str) -> Shift:
-    """Compare the images that runs with a bundle have tagged, each as often as it was tagged, with its training images.
+def compare_runs(manifests: Iterable[Manifest], rows: Mapping[str, int], bundle: str) -> Shift:
+    """Compare the images that runs with a bundle have tagged with its training images.
 
-    Runs whose rows an overwrite has replaced do not count.
+    A run counts for as many images as have rows still: others were tagged anew, for an `--overwrite` or since they
+    changed. Which of them these are is not known, so they are taken to be like all images of the run.
 
     Args:
-      manifests: of the runs of an output, oldest first.
+      manifests: of the runs of an output.
+      rows: predictions in the output, by the name of the run that tagged them.
       bundle: digest of the bundle.
     """
     reference, seen = None, Seen()
-    for manifest in _with_rows(manifests):
+    for manifest in manifests:
         try:
             if manifest.described["bundle"]["digest"] != bundle:
                 continue
-            reference = reference or read_reference(manifest.described["reference"])
+            reference, left = reference or read_reference(manifest.described["reference"]), rows.get(manifest.run, 0)
         except (KeyError, TypeError, ValueError):
             # Without a reference, of another version, or of a stranger.
             continue
-        seen = seen.and_also(manifest.accounts.seen)
+        seen = seen.and_also(manifest.accounts.seen.of_at_most(left))
     return compare(reference, seen)
 
 
-def _with_rows(manifests: Iterable[Manifest]) -> list[Manifest]:
-    """Return the manifests of runs that have rows in the output."""
-    there: list[Manifest] = []
-    # Overwrites whose rows wait for the next one, which resumes them or drops them.
-    waiting: list[Manifest] = []
-    for manifest in manifests:
-        if not _overwrites(manifest):
-            there.append(manifest)
-            waiting = []
-            continue
-        waiting = [*(waiting if manifest.accounts.skipped else []), manifest]
-        if manifest.status == "done":
-            there, waiting = waiting, []
-    return there
+def count_rows_of_runs(output: Output) -> Counter[str]:
+    """Count the predictions of an output by the name of the run that tagged them.
+
+    Raises:
+      NoOutputError: scenetags did not write a file.
+      OutputError: a file is damaged.
+      OSError: a file cannot be read.
+    """
+    rows: Counter[str] = Counter()
+    for of_file in read_each(output.path, _count_rows_of_runs, output.prediction_files):
+        rows.update(of_file)
+    return rows
 
 
-def _overwrites(manifest: Manifest) -> bool:
-    options = manifest.described.get("options")
-    return isinstance(options, Mapping) and options.get("overwrite") is True
+def _count_rows_of_runs(path: str) -> Counter[str]:
+    rows: Counter[str] = Counter()
+    with open_table(path) as parquet:
+        if "run" not in parquet.schema_arrow.names:
+            raise NoOutputError(f"{path} has no column run, so scenetags did not write it")
+        for batch in parquet.iter_batches(ROWS_PER_GROUP, columns=["run"], use_threads=False):
+            for run in pc.value_counts(batch["run"].cast(pa.string())).to_pylist():
+                rows[run["values"]] += run["counts"]
+    return rows

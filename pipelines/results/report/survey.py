@@ -104,7 +104,7 @@ def look_over(
         chooser.offer(rows, told)
     by_frequency = [footer.labels[place] for place in np.argsort(-tally.tagged, kind="stable")]
     chosen = chooser.choose(by_frequency)
-    shift = compare_runs(manifests, footer.bundle) if head.has_novelty else None
+    shift = compare_runs(manifests, tally.runs, footer.bundle) if head.has_novelty else None
     survey = Survey(output.path, footer, manifests, shift, tally, truth, failures, chosen, {}, whereabouts)
     return survey._replace(thumbnails=_thumbnails(survey)) if images else survey
 

@@ -102,6 +102,7 @@ class Tally:
       sources: rows by format, samples and depth of their file.
       novelty: int64[NOVELTY_BINS], rows by the bin of their novelty, if they say it.
       strange: rows whose novelty is above `STRANGE`.
+      runs: rows by the name of their run.
     """
 
     def __init__(self, thresholds: Sequence[float]) -> None:
@@ -120,6 +121,7 @@ class Tally:
         self.together = np.zeros((count, count) if count <= MOST_TOGETHER else (0, 0), np.int64)
         self.repairs: Counter[str] = Counter()
         self.sources: Counter[str] = Counter()
+        self.runs: Counter[str] = Counter()
 
     def add(self, rows: Rows) -> None:
         """Count further rows."""
@@ -134,6 +136,7 @@ class Tally:
         self.repaired += pc.sum(pc.greater(pc.list_value_length(repairs), 0)).as_py() or 0
         self.repairs.update(_counted(repairs.flatten()))
         self.sources.update(_counted(rows.batch.column("source")))
+        self.runs.update(_counted(rows.batch.column("run")))
         known = rows.novelty[~np.isnan(rows.novelty)]
         self.novelty += np.histogram(known, NOVELTY_BINS, (0, 1))[0]
         self.strange += int(np.count_nonzero(known > STRANGE))

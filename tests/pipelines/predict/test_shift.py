@@ -88,6 +88,16 @@ def test_rows_that_an_overwrite_has_replaced_do_not_count(
     assert capsys.readouterr().out.count("training images: the images look like") == 3
 
 
+def test_images_that_were_mended_count_as_they_are_now(
+    run: Predict, folders: Path, model: Path, tmp_path: Path
+) -> None:
+    assert run("--fail_on_shift", input=folders / "dark", model=model) == 3
+    for image in sorted((folders / "alike").iterdir())[1:]:
+        shutil.copy(image, folders / "dark")
+    assert run("--fail_on_shift", input=folders / "dark", model=model) == 0
+    assert outputs.manifest(tmp_path / "out")["skipped"] == 1
+
+
 def test_an_overwrite_also_compares_what_it_resumes(
     run: Predict, folders: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
