@@ -92,8 +92,8 @@ class Shift:
         times = self.distance / self.limit
         certainty = f"{times:,.0f} times the limit" if times >= 2 else "a little over the limit"
         return (
-            f"the images are UNLIKE those that the model was trained on ({certainty}): {'; '.join(self.respects)}. Its "
-            f"probabilities may mean nothing"
+            f"the images are UNLIKE those that the model was trained on ({certainty}): {'; '.join(self.respects)}. The "
+            f"model's probabilities may mean nothing"
         )
 
 
@@ -127,7 +127,7 @@ _RESPECTS = (
         "rougher from pixel to pixel, as if noisy, sharpened or of a finer resolution",
     ),
     _Respect({"roughness_8": 1}, "poorer in texture", "richer in texture"),
-    _Respect({"blank": 1}, "less often blank", "flat in parts: blank, or heavily compressed"),
+    _Respect({"blank": 1}, "less often blank", "flat in parts: blank, saturated, or heavily compressed"),
 )
 
 
