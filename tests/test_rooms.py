@@ -25,6 +25,7 @@ ALLOWED = {
     "pipelines.labels",
     "pipelines.results",
     "pipelines.results.outputs",
+    "pipelines.results.thresholds",
     "pipelines.storage",
     "pipelines.supervision",
     "pipelines.supervision.machine",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 
+from model.export.markdown import number as _number
+from model.export.markdown import plain as _plain
+from model.export.markdown import table as _table
 from model.quality import curves
 from model.quality.facts import CostOfInt8, Facts, Network, Quality, Quantization
 from model.quality.metrics import Scores
@@ -14,14 +16,11 @@ from model.quality.metrics import Scores
 TRAINING_CURVES = "training.png"
 PRECISION_RECALL = "precision_recall.png"
 
-_NOT_FOR = """\
+NOT_FOR = """\
 - Imagery unlike its training data: a different sensor, resolution, season, region or processing.
 - Labels with few images in the table above: their probabilities mean little.
 - Where things are, how large they are or how they changed: it only says whether a chip shows them.
 - Decisions about people, land or law unless a person has looked at the image."""
-
-# Characters with a meaning in Markdown anywhere, and underscores that are not inside a word.
-_MARKDOWN = re.compile(r"[\\`*\[\]<>|&~$#]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def write(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> str:
@@ -55,7 +54,7 @@ def _lines(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> Itera
     yield from _data(facts)
     yield from ("", "## Training", "")
     yield from _training(facts)
-    yield from ("", "## What it is not for", "", _NOT_FOR, "", "## Versions", "")
+    yield from ("", "## What it is not for", "", NOT_FOR, "", "## Versions", "")
     yield ", ".join(f"{_plain(name)} {_plain(version)}" for name, version in versions.items())
 
 
@@ -197,18 +196,3 @@ def _origin(network: Network) -> str:
     if network.weights == "imagenet":
         return "started from the ImageNet weights of Keras"
     return f"started from the weights in {_plain(network.weights_name)}"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lay out a table with its first column left-aligned and the others right-aligned."""
-    for cells in (columns, ("---", *["---:"] * (len(columns) - 1)), *rows):
-        yield f"| {' | '.join(cells)} |"
-
-
-def _plain(text: str) -> str:
-    """Escape a text for Markdown and put it on one line."""
-    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

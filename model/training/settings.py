@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+from model.export.place import check_output
 from model.training import network
 from pipelines.commandline.parser import Parser, UsageError, at_least, between
 from pipelines.commandline.rasters import add_rasters, check_percentiles, read_rendering
@@ -84,7 +84,7 @@ def parse(argv: Sequence[str]) -> Settings:
       UsageError: a flag is unknown, missing or has an unusable value.
     """
     flags = _parser().parse_args(argv)
-    _check_output(flags.output)
+    check_output(flags.output)
     if not flags.images.is_dir():
         raise UsageError(f"argument --images: no folder at {flags.images}")
     if not flags.labels.is_file():
@@ -149,18 +149,6 @@ def _parser() -> Parser:
     how.add_argument("--validation_fraction", type=between(0.01, 0.9), default=0.2, metavar="F", help=fraction)
     how.add_argument("--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help=seed)
     return parser
-
-
-def _check_output(output: Path) -> None:
-    if "://" in str(output) or ":/" in str(output):
-        raise UsageError(
-            f"argument --output: {output} is not a local folder", "train into a local one, then copy the bundle"
-        )
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise UsageError(f"argument --output: {output} already exists", "remove it or choose another --output")
-    parent = next(folder for folder in output.resolve().parents if folder.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise UsageError(f"argument --output: cannot write in {parent}", "choose a writable folder")
 
 
 def _weights(text: str) -> str | Path | None:

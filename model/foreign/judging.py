@@ -1,0 +1,87 @@
+"""Judge by a model's outputs whether it was given what it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Fewer images say too little.
+LEAST_IMAGES = 12
+# Two probabilities of the same label are alike if they differ by less.
+_ALIKE = 0.01
+# A label is certain if its probability is this close to 0 or 1.
+_CERTAIN = 1e-4
+_SURE = 2.0
+_SUM = 1e-3
+
+
+class Doubt(NamedTuple):
+    """A reason to believe that a model does not get what it was trained on: a sentence, and what would suit it."""
+
+    what: str
+    better: str | None = None
+
+
+def are_probabilities(outputs: NDArray[np.float32]) -> bool:
+    """Return whether outputs, float32 [N, L], are all from 0 to 1, but for rounding."""
+    return bool((outputs >= -_CERTAIN).all() and (outputs <= 1 + _CERTAIN).all())
+
+
+def are_shares(probabilities: NDArray[np.float32]) -> bool:
+    """Return whether the probabilities of each image, float32 [N, L], sum to 1, as those of a softmax do."""
+    return probabilities.shape[1] > 1 and bool(np.abs(probabilities.sum(axis=1) - 1).max() < _SUM)
+
+
+def find_nonsense(probabilities: NDArray[np.float32], thresholds: NDArray[np.float64]) -> Doubt | None:
+    """Say why probabilities, float32 [N, L], mean nothing, if they do."""
+    if len(probabilities) < LEAST_IMAGES:
+        return None
+    if float(np.ptp(probabilities, axis=0).max()) < _ALIKE:
+        return Doubt(f"the probabilities of all {len(probabilities)} images are alike")
+    tags = probabilities >= thresholds.astype(np.float32)
+    certain = (probabilities < _CERTAIN) | (probabilities > 1 - _CERTAIN)
+    if certain.all():
+        return Doubt("all probabilities are 0 or 1, as those of a network that is given too large numbers")
+    if (tags == tags[0]).all():
+        return Doubt(f"all {len(probabilities)} images get the same tags")
+    return None
+
+
+def find_better(
+    given: str, by_scaling: Mapping[str, NDArray[np.float32]], truth: NDArray[np.bool_] | None
+) -> Doubt | None:
+    """Say which other scaling suits a model better than the given one, if one clearly does.
+
+    With labels, by the log loss per image. Without, by how much an image's probabilities tell about it: those of a
+    model that is given what it knows are certain, and differ from image to image. (In bits, per image: the entropy of
+    the mean probabilities minus the mean of the entropies. Of three models with heads trained on real chips for the
+    three scalings, each had the most of it with its own.)
+
+    Args:
+      given: the name of the scaling that the user gave.
+      by_scaling: by name, including the given one: probabilities float32 [N, L] of the same images.
+      truth: bool [N, L], their labels; None if unknown.
+    """
+    if len(by_scaling[given]) < LEAST_IMAGES:
+        return None
+    scores = {name: _scores(probabilities, truth) for name, probabilities in by_scaling.items()}
+    best = max(scores, key=lambda name: float(scores[name].mean()))
+    gains = scores[best] - scores[given]
+    if float(gains.mean()) <= _SURE * float(gains.std(ddof=1)) / len(gains) ** 0.5:
+        return None
+    what = "the log loss is lower" if truth is not None else "probabilities tell images apart better"
+    return Doubt(f"{what} with --scaling {best}", best)
+
+
+def _scores(probabilities: NDArray[np.float32], truth: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+    """Score each image, float64 [N]; more is better."""
+    clipped = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
+    if truth is not None:
+        return np.asarray(np.log(np.where(truth, clipped, 1 - clipped)).sum(axis=1), np.float64)
+    # How far an image's probabilities diverge from the mean ones; on average, the difference of entropies.
+    mean = clipped.mean(axis=0)
+    divergence = clipped * np.log2(clipped / mean) + (1 - clipped) * np.log2((1 - clipped) / (1 - mean))
+    return np.asarray(divergence.sum(axis=1), np.float64)

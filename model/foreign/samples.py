@@ -1,0 +1,123 @@
+"""The labels that the user names, and the images on which an imported model is checked."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data import dataset
+from model.data.dataset import Examples, spread
+from model.foreign.original import ForeignError
+from model.synthetic.chips import SIZE, draw_chip
+from pipelines import labels
+
+MOST_CHECKED = 128
+_DRAWN = 16
+
+
+class Samples(NamedTuple):
+    """Images on which a model is checked.
+
+    Attributes:
+      images: uint8 [N, S, S, 3]; from those of the user, evenly spaced.
+      truth: bool [N, L], their labels; None if unknown.
+      labelled: all images of the user that have labels; None if there are none.
+      are_real: whether they are the user's.
+      findings: problems with images and labels, and what was done about them.
+    """
+
+    images: NDArray[np.uint8]
+    truth: NDArray[np.bool_] | None
+    labelled: Examples | None
+    are_real: bool
+    findings: tuple[labels.Finding, ...] = ()
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Read the labels of a model: one per line, or a JSON list.
+
+    Raises:
+      ForeignError: the file is neither, or a label is missing or repeated.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        names = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
+    except (OSError, ValueError, RecursionError) as error:
+        raise ForeignError(f"--labels {path}: neither text in UTF-8 nor a JSON list") from error
+    if not all(isinstance(name, str) for name in names):
+        raise ForeignError(f"--labels {path}: its JSON is no list of strings")
+    names = [name.strip() for name in names]
+    while names and not names[-1]:
+        names.pop()
+    if not names or "" in names:
+        where = f"line {names.index('') + 1} is blank" if names else "it is empty"
+        raise ForeignError(f"--labels {path}: {where}", "name a label for each output, in their order")
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise ForeignError(f"--labels {path}: {repeated[0]!r} is there twice", "name each output differently")
+    return tuple(names)
+
+
+def draw_samples(image_size: int) -> Samples:
+    """Draw chips by code, for a model whose images are not here."""
+    from PIL import Image
+
+    chips = [draw_chip(np.random.default_rng((0, number)), SIZE).pixels for number in range(_DRAWN)]
+    resized = [np.asarray(Image.fromarray(chip).resize((image_size, image_size))) for chip in chips]
+    return Samples(np.stack(resized), None, None, are_real=False)
+
+
+def read_samples(folder: Path, label_file: Path | None, names: Sequence[str], image_size: int, cache: Path) -> Samples:
+    """Read the user's images, and their labels if there is a file of them.
+
+    Args:
+      folder: of the images.
+      label_file: of their labels; None if there is none.
+      names: the labels of the model.
+      image_size: S, in pixels.
+      cache: an empty folder for the decoded images.
+
+    Raises:
+      LabelError: there are no images, or the label file cannot be used, or has none of the labels of the model.
+      DatasetError: no image can be decoded.
+    """
+    paths = [str(path) for path in labels.find_images(folder)]
+    if label_file is None:
+        chosen = [paths[index] for index in spread(len(paths), MOST_CHECKED)]
+        decoded = dataset.decode(chosen, image_size, cache)
+        findings = _unreadable(decoded)
+        return Samples(decoded.pixels[decoded.readable], None, None, are_real=True, findings=findings)
+    file = labels.read_labels(label_file, names)
+    matched = labels.match(file.rows, paths, str(folder))
+    unknown = tuple(label for label in labels.vocabulary(matched.tags) if label not in names)
+    if len(unknown) == len(labels.vocabulary(matched.tags)):
+        raise labels.LabelError(
+            f"{label_file}: none of its labels is one of the model: {labels.some_names(unknown)}",
+            "spell them as in --labels",
+        )
+    decoded = dataset.decode(matched.paths, image_size, cache)
+    truth = labels.multi_hot([matched.tags[index] for index in decoded.readable], names)
+    labelled = Examples(decoded.pixels, decoded.readable, truth)
+    chosen_rows = spread(len(labelled.rows), MOST_CHECKED)
+    return Samples(
+        images=decoded.pixels[decoded.readable[chosen_rows]],
+        truth=truth[chosen_rows] > 0,
+        labelled=labelled,
+        are_real=True,
+        findings=(
+            *file.findings,
+            *matched.findings,
+            *([labels.Finding("labels that the model does not know, ignored", unknown)] if unknown else ()),
+            *_unreadable(decoded),
+        ),
+    )
+
+
+def _unreadable(decoded: dataset.DecodedImages) -> tuple[labels.Finding, ...]:
+    names = tuple(f"{Path(bad.path).name} ({bad.reason})" for bad in decoded.unreadable)
+    return (labels.Finding("unreadable images, skipped", names),) if names else ()
