@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.export.bundle import check_precision
+from model.foreign import keras_2
 from model.foreign.graph import write_graph
 from model.foreign.original import Activation, ForeignError, Wanted, find_image_size, find_output
-from model.foreign.scaling import Scaling, scale
+from model.foreign.scaling import Scaling, scale, scales_down
 
 _LONGEST_CONFIG = 100_000_000
 _BATCH = 32
-# A layer that multiplies by less takes values of up to 255 to about 1.
-_SMALL_FACTOR = 0.1
 
 # Layers that run code from the file, or read other files.
 _REFUSED = {
@@ -30,8 +29,6 @@ _REFUSED = {
     "StringLookup", "IntegerLookup", "TextVectorization", "__lambda__",
 }  # fmt: skip
 _OWN = ("keras", "tf_keras", "builtins")
-# Keras 2 wrote an argument for these that Keras 3 does not know.
-_WITHOUT_GROUPS = ("DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose")
 _REMEDY = "build the model from Keras' own layers, save it again, and import that"
 
 
@@ -118,7 +115,7 @@ def _refuse_code(name: str, config: Any) -> None:
     Raises:
       ForeignError: it does.
     """
-    for part in _parts(config):
+    for part in keras_2.parts(config):
         kind, module = part.get("class_name"), part.get("module")
         if kind is None:
             continue
@@ -129,18 +126,6 @@ def _refuse_code(name: str, config: Any) -> None:
         registered = str(part.get("registered_name") or "")
         if (module is not None and str(module).split(".")[0] not in _OWN) or ">" in registered:
             raise ForeignError(f"{name}: {kind} is not one of Keras' own classes", _REMEDY)
-
-
-def _parts(config: Any) -> Iterator[dict[str, Any]]:
-    """Yield every object in a configuration, however deep."""
-    waiting = [config]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict):
-            yield part
-            waiting += part.values()
-        elif isinstance(part, list):
-            waiting += part
 
 
 def _load(path: Path, config: Any) -> Any:
@@ -169,15 +154,7 @@ def _as_keras_3(path: Path, config: Any) -> Iterator[Path]:
         return
     import h5py
 
-    for part in _parts(config):
-        arguments = part.get("config")
-        if not isinstance(arguments, dict):
-            continue
-        if part.get("class_name") in _WITHOUT_GROUPS and arguments.get("groups") == 1:
-            del arguments["groups"]
-        match arguments:
-            case {"axis": [int(axis)]}:
-                arguments["axis"] = axis
+    keras_2.mend(config)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "model.h5")  # the ending by which Keras knows it
         shutil.copyfile(path, copy)
@@ -198,7 +175,7 @@ def _layers(model: Any) -> Iterator[Any]:
 def _find_scaling(layers: list[Any]) -> str | None:
     """Return what shows that a model scales pixels itself: a layer for that, before any layer with weights."""
     for layer in layers:
-        if type(layer).__name__ == "Rescaling" and np.max(np.abs(layer.scale)) < _SMALL_FACTOR:
+        if type(layer).__name__ == "Rescaling" and scales_down(float(np.max(np.abs(layer.scale)))):
             return f"its layer {layer.name} scales them"
         if layer.weights and type(layer).__name__ != "Normalization":
             break

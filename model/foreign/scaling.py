@@ -11,25 +11,34 @@ if TYPE_CHECKING:
 
 Scaling = Literal["unit", "symmetric", "imagenet", "none"]
 
-_MEANS = (0.485, 0.456, 0.406)
-_DEVIATIONS = (0.229, 0.224, 0.225)
+
+class Step(NamedTuple):
+    """An operation on pixels, with a number for all channels or one for each of red, green and blue."""
+
+    operation: Literal["divide", "subtract"]
+    values: tuple[float, ...]
 
 
-class Affine(NamedTuple):
-    """A value of a pixel, 0 to 255, times `factors` plus `offsets`: one of each for red, green and blue."""
+# As they are written in training code: with factors in the place of divisors, the last bit would differ, and models
+# that round their input to integers answer differently then.
+STEPS: dict[Scaling, tuple[Step, ...]] = {
+    "unit": (Step("divide", (255.0,)),),
+    "symmetric": (Step("divide", (127.5,)), Step("subtract", (1.0,))),
+    "imagenet": (
+        Step("divide", (255.0,)),
+        Step("subtract", (0.485, 0.456, 0.406)),
+        Step("divide", (0.229, 0.224, 0.225)),
+    ),
+    "none": (),
+}
 
-    factors: tuple[float, ...]
-    offsets: tuple[float, ...]
+# What multiplies by less takes values of up to 255 to about 1.
+_SMALL_FACTOR = 0.1
 
 
-def affine(scaling: Scaling) -> Affine:
-    """Return what a scaling does to a pixel."""
-    if scaling == "imagenet":
-        factors = tuple(1 / (255 * deviation) for deviation in _DEVIATIONS)
-        offsets = tuple(-mean / deviation for mean, deviation in zip(_MEANS, _DEVIATIONS, strict=True))
-        return Affine(factors, offsets)
-    factor, offset = {"unit": (1 / 255, 0.0), "symmetric": (1 / 127.5, -1.0), "none": (1.0, 0.0)}[scaling]
-    return Affine((factor,) * 3, (offset,) * 3)
+def scales_down(factor: float) -> bool:
+    """Return whether a model that multiplies its input by this takes pixels of 0 to 255."""
+    return abs(factor) < _SMALL_FACTOR
 
 
 def scale(images: NDArray[np.uint8], scaling: Scaling) -> NDArray[np.float32]:
@@ -37,13 +46,11 @@ def scale(images: NDArray[np.uint8], scaling: Scaling) -> NDArray[np.float32]:
     import numpy as np
 
     values = images.astype(np.float32)
-    if scaling == "unit":
-        return values / np.float32(255)
-    if scaling == "symmetric":
-        return values / np.float32(127.5) - np.float32(1)
-    if scaling == "imagenet":
-        scaled: NDArray[np.float32] = (values / np.float32(255) - np.float32(_MEANS)) / np.float32(_DEVIATIONS)
-        return scaled
+    for step in STEPS[scaling]:
+        if step.operation == "divide":
+            values /= np.float32(step.values)
+        else:
+            values -= np.float32(step.values)
     return values
 
 
@@ -52,7 +59,7 @@ def in_graph(pixels: Any, scaling: Scaling) -> Any:
     import tensorflow as tf
 
     values = tf.cast(pixels, tf.float32)
-    if scaling == "none":
-        return values
-    factors, offsets = affine(scaling)
-    return values * tf.constant(factors, tf.float32) + tf.constant(offsets, tf.float32)
+    for step in STEPS[scaling]:
+        constants = tf.constant(step.values, tf.float32)
+        values = values / constants if step.operation == "divide" else values - constants
+    return values

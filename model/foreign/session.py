@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.data import dataset
+from model.data.dataset import Examples
 from model.export import bundle as export
 from model.export import card as export_card
 from model.export import quantization
@@ -141,7 +142,8 @@ def _check_agreement(
     Raises:
       ExportError: those of a file differ by more than `export.TOLERANCE`.
     """
-    answers = {LITERT_MODEL: export.litert(folder, images)}
+    examples = Examples(images, np.arange(len(images)), np.zeros(expected.shape, np.float32))
+    answers = {LITERT_MODEL: quantization.predict(folder / LITERT_MODEL, examples, "checking")}
     if (folder / SAVED_MODEL).is_dir():
         answers[SAVED_MODEL] = export.saved_model(folder, images)
     differences = {name: float(np.abs(found - expected).max()) for name, found in answers.items()}
