@@ -22,6 +22,7 @@ ALLOWED = {
     "pipelines.inference",
     "pipelines.inference.bundle",
     "pipelines.inference.engines",
+    "pipelines.inference.openvino_engine",
     "pipelines.labels",
     "pipelines.results",
     "pipelines.results.outputs",

@@ -51,7 +51,7 @@ def write_graph(
     module = tf.Module()
     module.tracked = list(tracked)
     pixels = tf.TensorSpec((None, image_size, image_size, 3), tf.uint8, name="pixels")
-    module.serve = tf.function(serve, input_signature=[pixels])
+    module.serve = tf.function(serve, input_signature=[pixels], autograph=False)
     path = str(folder / SAVED_MODEL)
     with native_messages_muted(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from model.foreign.scaling import STEPS, Scaling, scale
+
 # Fewer images say too little.
 LEAST_IMAGES = 12
 # Two probabilities of the same label are alike if they differ by less.
@@ -16,6 +18,9 @@ _ALIKE = 0.01
 _CERTAIN = 1e-4
 _SURE = 2.0
 _SUM = 1e-3
+# Shares of two ranges that both cover.
+_MISFIT = 0.6
+_FIT = 0.8
 
 
 class Doubt(NamedTuple):
@@ -48,6 +53,36 @@ def find_nonsense(probabilities: NDArray[np.float32], thresholds: NDArray[np.flo
     if (tags == tags[0]).all():
         return Doubt(f"all {len(probabilities)} images get the same tags")
     return None
+
+
+def find_misfit(given: Scaling, input_range: tuple[float, float]) -> Doubt | None:
+    """Say whether a scaling gives other numbers than those that the integers of an input stand for.
+
+    Of an input that was calibrated on dark images, they may reach less far than the scaling.
+    """
+    fits = {name: _overlap(input_range, _reach(name)) for name in STEPS}
+    if fits[given] >= _MISFIT:
+        return None
+    best = max(fits, key=lambda name: fits[name])
+    low, high = input_range
+    return Doubt(
+        f"the integers of its input stand for {low:.3g} to {high:.3g}, and --scaling {given} gives "
+        f"{_reach(given)[0]:.3g} to {_reach(given)[1]:.3g}",
+        best if fits[best] >= _FIT else None,
+    )
+
+
+def _reach(scaling: Scaling) -> tuple[float, float]:
+    """Return the least and the greatest number that a scaling gives."""
+    black_and_white = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1).repeat(3, axis=3)
+    scaled = scale(black_and_white, scaling)
+    return float(scaled.min()), float(scaled.max())
+
+
+def _overlap(first: tuple[float, float], second: tuple[float, float]) -> float:
+    """Return the share of two ranges together that both cover, 0 to 1."""
+    together = max(first[1], second[1]) - min(first[0], second[0])
+    return max(0.0, min(first[1], second[1]) - max(first[0], second[0])) / together
 
 
 def find_better(

@@ -36,6 +36,7 @@ class KerasFile:
     """A model saved by Keras."""
 
     is_int8 = False
+    input_range: tuple[float, float] | None = None
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
         """Load a model.

@@ -54,6 +54,7 @@ class LiteRTFile:
         for details in (self._input, self._output):
             _check_type(path.name, details)
         self._takes_pixels = self._input["dtype"] is np.uint8 and not self._input["quantization"][0]
+        self.input_range = None if self._takes_pixels else _range(self._input)
         factor = graph.first_factor()
         self.scales_itself = None
         if self._takes_pixels:
@@ -99,6 +100,15 @@ class LiteRTFile:
 def _free(shape: NDArray[np.int32]) -> list[int | None]:
     """Return a shape whose free sizes are None; the batch, which may be fixed, is the engine's."""
     return [None if size < 0 else int(size) for size in shape]
+
+
+def _range(details: dict[str, Any]) -> tuple[float, float] | None:
+    """Return the numbers that the least and the greatest integer of a tensor stand for; None if it has no integers."""
+    step, zero = details["quantization"]
+    if not step:
+        return None
+    limits = np.iinfo(details["dtype"])
+    return float((limits.min - zero) * step), float((limits.max - zero) * step)
 
 
 def _check_type(name: str, details: dict[str, Any]) -> None:

@@ -38,6 +38,7 @@ class Original(Protocol):
       format: of its file, for the model card.
       image_size: side of its images, in pixels.
       scales_itself: what shows that it takes pixels as they are, or None if nothing does.
+      input_range: the numbers that the integers of its input stand for; None if it takes floating-point numbers.
       activation: its last one, if its file says so; None if it is unknown.
       is_int8: whether it computes in int8.
     """
@@ -45,6 +46,7 @@ class Original(Protocol):
     format: str
     image_size: int
     scales_itself: str | None
+    input_range: tuple[float, float] | None
     activation: Activation | None
     is_int8: bool
 

@@ -21,6 +21,7 @@ class SavedModel:
 
     format = "SavedModel"
     is_int8 = False
+    input_range: tuple[float, float] | None = None
     activation: Activation | None = None
 
     def __init__(self, folder: Path, wanted: Wanted) -> None:

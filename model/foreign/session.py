@@ -53,6 +53,8 @@ def import_model(settings: Settings) -> None:
     given = None if settings.thresholds is None else read_thresholds(settings.thresholds, names)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with native_messages_muted():
+        import keras  # noqa: F401 - TensorFlow, which reports on the machine when it is imported
+
         original = open_original(settings.model, Wanted(len(names), settings.image_size))
     scaling = choices.choose_scaling(settings, original)
     with tempfile.TemporaryDirectory() as cache:
@@ -192,6 +194,9 @@ def _doubts(
     """Yield reasons to believe that the model does not get what it was trained on."""
     if kind == "logits" and judging.are_probabilities(np.log(probabilities / (1 - probabilities))):
         yield Doubt("the outputs are from 0 to 1, so they may be probabilities and not logits")
+    misfit = None if original.input_range is None else judging.find_misfit(scaling, original.input_range)
+    if misfit:
+        yield misfit
     if not samples.are_real:
         return
     nonsense = judging.find_nonsense(probabilities, chosen)

@@ -80,9 +80,14 @@ class Bundle(BundleManifest):
         return self.thresholds if flat is None else (flat,) * len(self.labels)
 
     @property
+    def has_saved_model(self) -> bool:
+        """Whether it has a SavedModel besides the LiteRT file."""
+        return any(name.startswith(SAVED_MODEL) for name in self.files)
+
+    @property
     def is_int8(self) -> bool:
         """Whether the model computes in int8: such a bundle has no SavedModel, which could not."""
-        return not any(name.startswith(SAVED_MODEL) for name in self.files)
+        return not self.has_saved_model and self.training.get("quantization", "int8") == "int8"
 
     def read(self, name: str) -> bytes:
         """Read one of the bundle's files and verify its digest.

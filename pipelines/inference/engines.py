@@ -243,10 +243,11 @@ def check_engine(bundle: Bundle, engine: str, embeds: bool = False, precision: s
     """
     if engine == "tensorflow" and embeds:
         raise BundleError("engine tensorflow computes no embeddings", "use --engine litert for --embeddings")
-    if engine == "tensorflow" and bundle.is_int8:
+    if engine == "tensorflow" and not bundle.has_saved_model:
         raise BundleError(
-            f"bundle {bundle.path} has no {SAVED_MODEL}, like every int8 bundle",
-            "use --engine litert, or train with --quantize none",
+            f"bundle {bundle.path} has no {SAVED_MODEL}, "
+            + ("like every int8 bundle" if bundle.is_int8 else "like every bundle imported from a LiteRT file"),
+            "use --engine litert" + ", or train with --quantize none" * bundle.is_int8,
         )
     if precision != "float32" and engine not in ("auto", "openvino"):
         raise BundleError(f"engine {engine} does not compute in {precision}", "use --engine openvino")
@@ -267,7 +268,7 @@ def _choose_engine(bundle: Bundle, embeds: bool, precision: str) -> str:
     """
     if precision == "bfloat16":
         return "openvino"
-    return "tensorflow" if not embeds and not bundle.is_int8 and _tensorflow_has_gpu() else "litert"
+    return "tensorflow" if not embeds and bundle.has_saved_model and _tensorflow_has_gpu() else "litert"
 
 
 def choose_precision(asked: str, engine: str, bundle: Bundle) -> str:
@@ -290,7 +291,7 @@ def can_bfloat16(engine: str, bundle: Bundle) -> bool:
     """
     if bundle.is_int8 or not bfloat16_units() or importlib.util.find_spec("openvino") is None:
         return False
-    return engine == "openvino" or (engine == "auto" and not _tensorflow_has_gpu())
+    return engine == "openvino" or (engine == "auto" and not (bundle.has_saved_model and _tensorflow_has_gpu()))
 
 
 def _tensorflow_has_gpu() -> bool:

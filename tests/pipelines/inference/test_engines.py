@@ -156,7 +156,7 @@ def test_an_engine_that_is_not_installed_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     # Other tests may have loaded it.
-    monkeypatch.setattr(openvino_engine, "_core", openvino_engine._core.__wrapped__)
+    monkeypatch.setattr(openvino_engine, "load_core", openvino_engine.load_core.__wrapped__)
     with pytest.raises(
         BundleError, match=rf"engine {name} is not installed .*{module.split('.')[0]}.*; run pip install"
     ) as caught:

@@ -128,7 +128,7 @@ def test_rows_in_bfloat16_are_near_and_join_no_others(
 def test_a_run_in_bfloat16_does_not_resume_on_a_processor_without_units(
     run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(openvino_engine._core(), "get_property", lambda *_: ["FP32"], raising=False)
+    monkeypatch.setattr(openvino_engine.load_core(), "get_property", lambda *_: ["FP32"], raising=False)
     ahead._load.cache_clear()
 
     assert run(precision="bfloat16") == 2
