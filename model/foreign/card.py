@@ -32,7 +32,7 @@ def _lines(facts: Import, versions: Mapping[str, str]) -> Iterator[str]:
     )
     if facts.doubts:
         yield from ("", "## Doubts", "", "On import, its answers gave reason to believe that it is used wrongly:", "")
-        yield from (f"- {plain(doubt.what)}." for doubt in facts.doubts)
+        yield from (f"- {plain(doubt.what)}; {plain(doubt.remedy)}." for doubt in facts.doubts)
     yield from ("", "## Quality", "")
     yield from _quality(facts)
     yield from ("", "### Labels", "")

@@ -93,7 +93,7 @@ def training_summary(facts: Import) -> dict[str, Any]:
             "checked_images": facts.checked_images,
             "checked_on": "images of the user" if facts.are_real else "chips drawn by code",
             "largest_difference": facts.difference,
-            "doubts": [doubt.what for doubt in facts.doubts],
+            "doubts": [f"{doubt.what}; {doubt.remedy}" for doubt in facts.doubts],
             "findings": [
                 {"what": finding.what, "count": len(finding.names), "names": list(finding.names[:NAMES_SHOWN])}
                 for finding in facts.findings

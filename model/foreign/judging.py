@@ -16,7 +16,9 @@ LEAST_IMAGES = 12
 _ALIKE = 0.01
 # A label is certain if its probability is this close to 0 or 1.
 _CERTAIN = 1e-4
+# Standard errors of a mean.
 _SURE = 2.0
+_ANOTHER = "--scaling may be another"
 _SUM = 1e-3
 # Shares of two ranges that both cover.
 _MISFIT = 0.6
@@ -24,10 +26,10 @@ _FIT = 0.8
 
 
 class Doubt(NamedTuple):
-    """A reason to believe that a model does not get what it was trained on: a sentence, and what would suit it."""
+    """A reason to believe that a model does not get what it was trained on, and what may mend it."""
 
     what: str
-    better: str | None = None
+    remedy: str
 
 
 def are_probabilities(outputs: NDArray[np.float32]) -> bool:
@@ -45,13 +47,13 @@ def find_nonsense(probabilities: NDArray[np.float32], thresholds: NDArray[np.flo
     if len(probabilities) < LEAST_IMAGES:
         return None
     if float(np.ptp(probabilities, axis=0).max()) < _ALIKE:
-        return Doubt(f"the probabilities of all {len(probabilities)} images are alike")
+        return Doubt(f"the probabilities of all {len(probabilities)} images are alike", _ANOTHER)
     tags = probabilities >= thresholds.astype(np.float32)
     certain = (probabilities < _CERTAIN) | (probabilities > 1 - _CERTAIN)
     if certain.all():
-        return Doubt("all probabilities are 0 or 1, as those of a network that is given too large numbers")
+        return Doubt("all probabilities are 0 or 1, as of a network that is given too large numbers", _ANOTHER)
     if (tags == tags[0]).all():
-        return Doubt(f"all {len(probabilities)} images get the same tags")
+        return Doubt(f"all {len(probabilities)} images get the same tags", _ANOTHER)
     return None
 
 
@@ -68,7 +70,7 @@ def find_misfit(given: Scaling, input_range: tuple[float, float]) -> Doubt | Non
     return Doubt(
         f"the integers of its input stand for {low:.3g} to {high:.3g}, and --scaling {given} gives "
         f"{_reach(given)[0]:.3g} to {_reach(given)[1]:.3g}",
-        best if fits[best] >= _FIT else None,
+        f"--scaling is probably {best}" if fits[best] >= _FIT else _ANOTHER,
     )
 
 
@@ -108,7 +110,7 @@ def find_better(
     if float(gains.mean()) <= _SURE * float(gains.std(ddof=1)) / len(gains) ** 0.5:
         return None
     what = "the log loss is lower" if truth is not None else "probabilities tell images apart better"
-    return Doubt(f"{what} with --scaling {best}", best)
+    return Doubt(f"{what} with --scaling {best} than with {given}", f"--scaling is probably {best}")
 
 
 def _scores(probabilities: NDArray[np.float32], truth: NDArray[np.bool_] | None) -> NDArray[np.float64]:

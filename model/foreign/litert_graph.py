@@ -23,14 +23,14 @@ class LiteRTGraph:
         from ai_edge_litert import schema_py_generated as schema
 
         self._schema = schema
-        self._model = schema.ModelT.InitFromPackedBuf(model, 0)
-        self._graph = self._model.subgraphs[0]
+        self.model = schema.ModelT.InitFromPackedBuf(model, 0)
+        self._graph = self.model.subgraphs[0]
         self._names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 
     @property
     def custom_operations(self) -> tuple[str, ...]:
         """The names of the operations that are not LiteRT's own."""
-        codes = self._model.operatorCodes
+        codes = self.model.operatorCodes
         return tuple(code.customCode.decode(errors="replace") for code in codes if code.customCode)
 
     @property
@@ -58,7 +58,7 @@ class LiteRTGraph:
         if step is None or self._name(step) != "MUL":
             return None
         [other] = [int(index) for index in step.inputs if int(index) != source] or [source]
-        data = self._model.buffers[self._graph.tensors[other].buffer].data
+        data = self.model.buffers[self._graph.tensors[other].buffer].data
         values = np.frombuffer(bytes(data), np.float32) if data is not None and len(data) % 4 == 0 else np.zeros(0)
         return float(np.abs(values).max()) if len(values) else None
 
@@ -77,9 +77,9 @@ class LiteRTGraph:
             self._scale(scaling)
         self._graph.outputs = [self._finish(int(self._graph.outputs[output]), labels, sigmoid)]
         # Signatures name the inputs and outputs, and are not used.
-        self._model.signatureDefs = None
+        self.model.signatureDefs = None
         builder = flatbuffers.Builder(1 << 20)
-        builder.Finish(self._model.Pack(builder), file_identifier=b"TFL3")
+        builder.Finish(self.model.Pack(builder), file_identifier=b"TFL3")
         return bytes(builder.Output())
 
     def _scale(self, scaling: Scaling) -> None:
@@ -139,11 +139,11 @@ class LiteRTGraph:
         array: NDArray[Any] = np.array(values, kind)
         buffer = self._schema.BufferT()
         buffer.data = np.frombuffer(array.tobytes(), np.uint8)
-        self._model.buffers.append(buffer)
+        self.model.buffers.append(buffer)
         tensor = self._schema.TensorT()
         types = self._schema.TensorType
         tensor.name, tensor.type = f"scenetags/{name}".encode(), types.FLOAT32 if kind is np.float32 else types.INT32
-        tensor.buffer, tensor.shape, tensor.hasRank = len(self._model.buffers) - 1, [len(values)], True
+        tensor.buffer, tensor.shape, tensor.hasRank = len(self.model.buffers) - 1, [len(values)], True
         self._graph.tensors.append(tensor)
         return len(self._graph.tensors) - 1
 
@@ -159,9 +159,9 @@ class LiteRTGraph:
         added = self._schema.OperatorCodeT()
         # Codes below 127 are also in the field of earlier versions.
         added.builtinCode, added.deprecatedBuiltinCode, added.version = code, min(code, 127), 1
-        self._model.operatorCodes.append(added)
-        return len(self._model.operatorCodes) - 1
+        self.model.operatorCodes.append(added)
+        return len(self.model.operatorCodes) - 1
 
     def _name(self, step: Any) -> str:
-        code = self._model.operatorCodes[step.opcodeIndex]
+        code = self.model.operatorCodes[step.opcodeIndex]
         return str(self._names[max(code.builtinCode, code.deprecatedBuiltinCode)])

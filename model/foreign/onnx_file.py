@@ -115,6 +115,8 @@ def _sizes(shape: Any) -> list[int | None]:
 
 
 def _reason(error: Exception) -> str:
-    """Return the last sentence of an error of OpenVINO, which begins with the places in its code."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """Return what an error of OpenVINO says after the places in its code: its summary, or its last line."""
+    lines = [line.strip().removeprefix("-- ") for line in str(error).splitlines() if line.strip()]
+    if "Summary:" in lines:
+        return "; ".join(lines[lines.index("Summary:") + 1 :])[:300]
     return lines[-1][:300] if lines else type(error).__name__

@@ -36,7 +36,7 @@ from pipelines.supervision.machine import native_messages_muted
 NAME = "scenetags import"
 
 _FLAT = 0.5
-_SCALINGS: tuple[Scaling, ...] = ("unit", "symmetric", "imagenet", "none")
+SCALINGS: tuple[Scaling, ...] = ("unit", "symmetric", "imagenet", "none")
 
 
 def import_model(settings: Settings) -> None:
@@ -87,7 +87,7 @@ def import_model(settings: Settings) -> None:
                 checked_images=len(samples.images),
                 are_real=samples.are_real,
                 difference=difference,
-                doubts=tuple(_doubts(original, scaling, kind, samples, expected, chosen)),
+                doubts=tuple(_doubts(original, scaling, kind, samples, outputs, chosen)),
                 findings=samples.findings,
                 measured=measured,
             )
@@ -111,8 +111,7 @@ def _probabilities(outputs: NDArray[np.float32], kind: OutputKind) -> NDArray[np
     """Turn outputs, float32 [N, L], into probabilities, in NumPy and not in the graph."""
     if kind == "probabilities":
         return outputs
-    sigmoid: NDArray[np.float32] = (1 / (1 + np.exp(-outputs.astype(np.float64)))).astype(np.float32)
-    return sigmoid
+    return np.asarray(0.5 + 0.5 * np.tanh(outputs.astype(np.float64) / 2), np.float32)
 
 
 @contextmanager
@@ -188,24 +187,25 @@ def _doubts(
     scaling: Scaling,
     kind: OutputKind,
     samples: Samples,
-    probabilities: NDArray[np.float32],
+    outputs: NDArray[np.float32],
     chosen: NDArray[np.float64],
 ) -> Iterator[Doubt]:
     """Yield reasons to believe that the model does not get what it was trained on."""
-    if kind == "logits" and judging.are_probabilities(np.log(probabilities / (1 - probabilities))):
-        yield Doubt("the outputs are from 0 to 1, so they may be probabilities and not logits")
+    if kind == "logits" and judging.are_probabilities(outputs):
+        yield Doubt("all outputs are from 0 to 1, as probabilities are", "--output_kind may be probabilities")
     misfit = None if original.input_range is None else judging.find_misfit(scaling, original.input_range)
     if misfit:
         yield misfit
     if not samples.are_real:
         return
+    probabilities = _probabilities(outputs, kind)
     nonsense = judging.find_nonsense(probabilities, chosen)
     if nonsense:
         yield nonsense
     if original.scales_itself is None:
         by_scaling = {scaling: probabilities}
         with native_messages_muted():
-            for other in _SCALINGS:
+            for other in SCALINGS:
                 if other != scaling:
                     by_scaling[other] = _probabilities(original.answer(samples.images, other), kind)
         better = judging.find_better(scaling, by_scaling, samples.truth)
@@ -248,6 +248,5 @@ def _report(bundle: Bundle, facts: Import, settings: Settings) -> None:
         scores = facts.measured.scores
         show(f"F2 over samples {scores.f2_over_samples:.3f} on {scores.images:,} images; more in {MODEL_CARD}")
     for doubt in facts.doubts:
-        remedy = f"; --scaling is probably {doubt.better}" if doubt.better else "; --scaling may be another"
-        log(f"{NAME}: {doubt.what}{remedy}", severity="WARNING")
+        log(f"{NAME}: {doubt.what}; {doubt.remedy}", severity="WARNING")
     show(f"bundle {bundle.digest[:12]} written to {settings.output}")
