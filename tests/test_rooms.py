@@ -23,6 +23,7 @@ ALLOWED = {
     "pipelines.inference.bundle",
     "pipelines.inference.engines",
     "pipelines.inference.openvino_engine",
+    "pipelines.inference.reference",
     "pipelines.labels",
     "pipelines.results",
     "pipelines.results.outputs",

@@ -225,6 +225,7 @@ def _describe(folder: Path, facts: Facts) -> None:
         metrics=metrics_summary(facts, quality),
         versions=made_with,
         rendering=facts.network.rendering,
+        reference=facts.data.reference,
     )
 
 

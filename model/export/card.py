@@ -145,6 +145,8 @@ def _data(facts: Facts) -> Iterator[str]:
         f"resized to {facts.network.image_size} px ({facts.network.resize_filter}). Repairs made: "
         f"{repairs or 'none, all images were plain RGB'}."
     )
+    if data.reference:
+        yield "Prediction compares its images with these, and reports if they are unlike (`shift`, `novelty`)."
     if facts.network.rendering:
         yield f"Rasters were shown with `{facts.network.rendering}`; prediction shows them alike."
 

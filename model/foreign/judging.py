@@ -88,7 +88,7 @@ def _overlap(first: tuple[float, float], second: tuple[float, float]) -> float:
 
 
 def find_better(
-    given: str, by_scaling: Mapping[str, NDArray[np.float32]], truth: NDArray[np.bool_] | None
+    given: Scaling, by_scaling: Mapping[Scaling, NDArray[np.float32]], truth: NDArray[np.bool_] | None
 ) -> Doubt | None:
     """Say which other scaling suits a model better than the given one, if one clearly does.
 

@@ -32,16 +32,13 @@ class LiteRTFile:
         self._content = path.read_bytes()
         try:
             graph = LiteRTGraph(self._content)
-            custom = graph.custom_operations
-            self._interpreter = None if custom else Interpreter(model_content=self._content, num_threads=1)
+            _refuse_custom(path.name, graph)
+            self._interpreter = Interpreter(model_content=self._content, num_threads=1)
+        except ForeignError:
+            raise
         except Exception as error:
             # The parser raises errors of a dozen types for what is damaged.
             raise ForeignError(f"{path.name}: it is no LiteRT file, or damaged", "copy it again") from error
-        if self._interpreter is None:
-            raise ForeignError(
-                f"{path.name}: it has operations that are not LiteRT's own: {', '.join(custom)}",
-                "convert the model with LiteRT's own operations alone",
-            )
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
         if len(inputs) != 1:
@@ -94,7 +91,20 @@ class LiteRTFile:
             return values
         kind = self._input["dtype"]
         rounded = np.floor(values.astype(np.float64) / step + zero + 0.5 + NUDGE)
-        return np.clip(rounded, np.iinfo(kind).min, np.iinfo(kind).max).astype(kind)
+        return np.asarray(np.clip(rounded, np.iinfo(kind).min, np.iinfo(kind).max).astype(kind))
+
+
+def _refuse_custom(name: str, graph: LiteRTGraph) -> None:
+    """Refuse operations that the interpreter would have to be given.
+
+    Raises:
+      ForeignError: there are some.
+    """
+    if custom := graph.custom_operations:
+        raise ForeignError(
+            f"{name}: it has operations that are not LiteRT's own: {', '.join(custom)}",
+            "convert the model with LiteRT's own operations alone",
+        )
 
 
 def _free(shape: NDArray[np.int32]) -> list[int | None]:

@@ -48,9 +48,9 @@ def scale(images: NDArray[np.uint8], scaling: Scaling) -> NDArray[np.float32]:
     values = images.astype(np.float32)
     for step in STEPS[scaling]:
         if step.operation == "divide":
-            values /= np.float32(step.values)
+            values /= np.array(step.values, np.float32)
         else:
-            values -= np.float32(step.values)
+            values -= np.array(step.values, np.float32)
     return values
 
 

@@ -68,7 +68,7 @@ def import_model(settings: Settings) -> None:
         with _written_whole(settings.output) as folder:
             original.write(folder, scaling, sigmoid=kind == "logits")
             answers, difference = _check_agreement(folder, samples.images, expected)
-            np.savez_compressed(folder / GOLDEN, **_golden(samples.images, answers))
+            _write_golden(folder, samples.images, answers)
             measured, chosen, chosen_from = _measure(folder, names, given, samples)
             facts = Import(
                 name=settings.name,
@@ -157,9 +157,9 @@ def _check_agreement(
     return answers[LITERT_MODEL], max(differences.values())
 
 
-def _golden(images: NDArray[np.uint8], answers: NDArray[np.float32]) -> dict[str, NDArray[np.generic]]:
+def _write_golden(folder: Path, images: NDArray[np.uint8], answers: NDArray[np.float32]) -> None:
     chosen = dataset.spread(len(images), export.GOLDEN_IMAGES)
-    return {"pixels": images[chosen], "probabilities": answers[chosen]}
+    np.savez_compressed(folder / GOLDEN, pixels=images[chosen], probabilities=answers[chosen])
 
 
 def _measure(

@@ -16,6 +16,7 @@ from model.quality.history import Epoch
 from model.quality.metrics import Scores
 from model.quality.thresholds import Thresholds
 from pipelines.images.rendering import NO_RENDERING, Rendering
+from pipelines.inference.reference import Reference
 from pipelines.labels import NAMES_SHOWN, Finding
 
 
@@ -55,6 +56,7 @@ class Data:
       validation_fraction: the share that was to be held out, 0 to 1.
       train_targets: float32 [N, L], 1.0 if training image n has label l.
       validation_targets: float32 [M, L], of the held-out images.
+      reference: what all of these images look like; None if there are too few to tell.
     """
 
     images: Path
@@ -64,6 +66,7 @@ class Data:
     validation_fraction: float
     train_targets: NDArray[np.float32]
     validation_targets: NDArray[np.float32]
+    reference: Reference | None = None
 
     @property
     def images_name(self) -> str:

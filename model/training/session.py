@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data import dataset, split
+from model.data import dataset, reference, split
 from model.export import bundle as export
 from model.export import quantization
 from model.quality import facts, metrics, thresholds
@@ -149,6 +149,7 @@ def _gather(
             validation_fraction=settings.validation_fraction,
             train_targets=data.training.targets,
             validation_targets=data.validation.targets,
+            reference=reference.gather(data.training, data.validation),
         ),
         training=facts.Training(
             head_epochs=settings.head_epochs,

@@ -123,6 +123,7 @@ def write_onnx(path: Path, *, channels_first: bool) -> None:
         node("Flatten", ["g"], ["h"]),
         node("Gemm", ["h", "head"], ["logits"], transB=1),
     ]
+    shape: list[str | int | None]
     shape = ["batch", 3, SIZE, SIZE] if channels_first else ["batch", SIZE, SIZE, 3]
     if not channels_first:
         nodes.insert(0, node("Transpose", ["pixels"], ["image"], perm=[0, 3, 1, 2]))

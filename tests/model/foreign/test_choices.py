@@ -13,6 +13,7 @@ from model import importing
 from model.foreign import judging, session
 from model.foreign.opening import open_original
 from model.foreign.original import Original, Wanted
+from model.foreign.scaling import Scaling
 from tests.model.foreign import models
 
 pytest.importorskip("tensorflow")
@@ -106,6 +107,7 @@ def test_without_labels_the_scaling_that_tells_images_apart_is_preferred() -> No
     rng = np.random.default_rng(0)
     sure = (rng.random((64, 5)) < 0.5) * 0.9 + 0.05
     unsure = 0.5 + (sure - 0.5) / 4
+    by_scaling: dict[Scaling, NDArray[np.float32]]
     by_scaling = {"unit": sure.astype(np.float32), "none": unsure.astype(np.float32)}
     found = judging.find_better("none", by_scaling, None)
     assert found is not None
