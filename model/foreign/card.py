@@ -110,6 +110,12 @@ def _import(facts: Import) -> Iterator[str]:
         f"{facts.checked_images} {images}. Images are resized with the filter {facts.resize_filter}; that of its "
         "training is unknown."
     )
+    if facts.reference:
+        yield ""
+        yield (
+            f"Prediction compares its images with {facts.reference.images:,} that were given to the import, and "
+            "reports if they are unlike (`shift`, `novelty`)."
+        )
     if facts.are_shares:
         yield ""
         yield (

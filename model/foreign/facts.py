@@ -12,6 +12,7 @@ from model.foreign.judging import Doubt
 from model.foreign.scaling import Scaling
 from model.foreign.settings import OutputKind
 from model.quality.metrics import Scores
+from pipelines.inference.reference import Reference
 from pipelines.labels import NAMES_SHOWN, Finding
 
 
@@ -56,6 +57,7 @@ class Import:
       doubts: reasons to believe that it does not get what it was trained on.
       findings: problems with images and labels, and what was done about them.
       measured: None without labelled images.
+      reference: what the images of the user look like; None if there are too few to tell.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Import:
     doubts: tuple[Doubt, ...]
     findings: tuple[Finding, ...]
     measured: Measured | None
+    reference: Reference | None
 
 
 def training_summary(facts: Import) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class ONNXFile:
         if self._takes_uint8:
             self.scales_itself = "its input is uint8"
         chosen = find_output(path.name, [_sizes(output.partial_shape) for output in graph.outputs], wanted)
-        self._graph = _for_one_image(path.name, graph, chosen, self.image_size, self._channels_first)
+        self._graph = for_one_image(path.name, graph, chosen, self.image_size, self._channels_first)
         last = self._graph.get_results()[0].input_value(0).get_node()
         while last.get_type_name() in ("Reshape", "Squeeze"):
             last = last.input_value(0).get_node()
@@ -85,7 +85,7 @@ class ONNXFile:
         )
 
 
-def _for_one_image(name: str, graph: Any, output: int, image_size: int, channels_first: bool) -> Any:
+def for_one_image(name: str, graph: Any, output: int, image_size: int, channels_first: bool) -> Any:
     """Fix the shapes of a graph, keep one output, and compute all that is constant.
 
     Raises:

@@ -28,10 +28,6 @@ def _binary(function: Callable[[Any, Any], Any], step: Step) -> Value:
     return Value(function(first.in_order(), second.in_order()))
 
 
-def _minimum(step: Step) -> Value:
-    return _binary(tf.minimum, step)
-
-
 def _clamp(step: Step) -> Value:
     low, high = float(step.attributes["min"]), float(step.attributes["max"])
     return _unary(tf.nn.relu6 if (low, high) == (0, 6) else lambda x: tf.clip_by_value(x, low, high), step)
@@ -268,7 +264,8 @@ OPERATIONS: dict[str, Callable[[Step], Value | list[Value]]] = {
     "MatMul": _multiply_matrices,
     "MaxPool": _max_pool,
     "Maximum": partial(_binary, tf.maximum),
-    "Minimum": _minimum,
+    "Minimum": partial(_binary, tf.minimum),
+    "Mish": partial(_unary, lambda x: x * tf.tanh(tf.nn.softplus(x))),
     "Multiply": partial(_binary, tf.multiply),
     "PRelu": _prelu,
     "Pad": _pad,
@@ -280,6 +277,7 @@ OPERATIONS: dict[str, Callable[[Step], Value | list[Value]]] = {
     "Reshape": _reshape,
     "Sigmoid": partial(_unary, tf.sigmoid),
     "Slice": _slice,
+    "SoftPlus": partial(_unary, tf.nn.softplus),
     "Softmax": _softmax,
     "Split": _split,
     "Sqrt": partial(_unary, tf.sqrt),

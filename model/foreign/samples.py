@@ -17,7 +17,9 @@ from model.foreign.original import ForeignError
 from model.synthetic.chips import SIZE, draw_chip
 from pipelines import labels
 
-MOST_CHECKED = 128
+_MOST_CHECKED = 128
+# Without labels, more would only add to what the images are known to look like.
+_MOST_GIVEN = 1000
 _DRAWN = 16
 
 
@@ -27,15 +29,13 @@ class Samples(NamedTuple):
     Attributes:
       images: uint8 [N, S, S, 3]; from those of the user, evenly spaced.
       truth: bool [N, L], their labels; None if unknown.
-      labelled: all images of the user that have labels; None if there are none.
-      are_real: whether they are the user's.
+      given: the images of the user, with targets of 0 if their labels are unknown; None if there are none.
       findings: problems with images and labels, and what was done about them.
     """
 
     images: NDArray[np.uint8]
-    truth: NDArray[np.bool_] | None
-    labelled: Examples | None
-    are_real: bool
+    truth: NDArray[np.bool_] | None = None
+    given: Examples | None = None
     findings: tuple[labels.Finding, ...] = ()
 
 
@@ -69,7 +69,7 @@ def draw_samples(image_size: int) -> Samples:
 
     chips = [draw_chip(np.random.default_rng((0, number)), SIZE).pixels for number in range(_DRAWN)]
     resized = [np.asarray(Image.fromarray(chip).resize((image_size, image_size))) for chip in chips]
-    return Samples(np.stack(resized), None, None, are_real=False)
+    return Samples(np.stack(resized))
 
 
 def read_samples(folder: Path, label_file: Path | None, names: Sequence[str], image_size: int, cache: Path) -> Samples:
@@ -88,10 +88,12 @@ def read_samples(folder: Path, label_file: Path | None, names: Sequence[str], im
     """
     paths = [str(path) for path in labels.find_images(folder)]
     if label_file is None:
-        chosen = [paths[index] for index in spread(len(paths), MOST_CHECKED)]
+        chosen = [paths[index] for index in spread(len(paths), _MOST_GIVEN)]
         decoded = dataset.decode(chosen, image_size, cache)
-        findings = _unreadable(decoded)
-        return Samples(decoded.pixels[decoded.readable], None, None, are_real=True, findings=findings)
+        unlabelled = Examples(
+            decoded.pixels, decoded.readable, np.zeros((len(decoded.readable), len(names)), np.float32)
+        )
+        return Samples(_some(unlabelled).pixels, given=unlabelled, findings=_unreadable(decoded))
     file = labels.read_labels(label_file, names)
     matched = labels.match(file.rows, paths, str(folder))
     unknown = tuple(label for label in labels.vocabulary(matched.tags) if label not in names)
@@ -103,12 +105,11 @@ def read_samples(folder: Path, label_file: Path | None, names: Sequence[str], im
     decoded = dataset.decode(matched.paths, image_size, cache)
     truth = labels.multi_hot([matched.tags[index] for index in decoded.readable], names)
     labelled = Examples(decoded.pixels, decoded.readable, truth)
-    chosen_rows = spread(len(labelled.rows), MOST_CHECKED)
+    some = _some(labelled)
     return Samples(
-        images=decoded.pixels[decoded.readable[chosen_rows]],
-        truth=truth[chosen_rows] > 0,
-        labelled=labelled,
-        are_real=True,
+        images=some.pixels,
+        truth=some.targets > 0,
+        given=labelled,
         findings=(
             *file.findings,
             *matched.findings,
@@ -116,6 +117,13 @@ def read_samples(folder: Path, label_file: Path | None, names: Sequence[str], im
             *_unreadable(decoded),
         ),
     )
+
+
+def _some(examples: Examples) -> Examples:
+    """Copy evenly spaced ones into memory."""
+    chosen = spread(len(examples.rows), _MOST_CHECKED)
+    some = examples.take(chosen)
+    return Examples(np.asarray(some.pixels[some.rows]), np.arange(len(chosen)), some.targets)
 
 
 def _unreadable(decoded: dataset.DecodedImages) -> tuple[labels.Finding, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data import dataset
+from model.data import dataset, reference
 from model.data.dataset import Examples
 from model.export import bundle as export
 from model.export import card as export_card
@@ -85,11 +85,12 @@ def import_model(settings: Settings) -> None:
                 thresholds=chosen,
                 thresholds_from=chosen_from,
                 checked_images=len(samples.images),
-                are_real=samples.are_real,
+                are_real=samples.given is not None,
                 difference=difference,
                 doubts=tuple(_doubts(original, scaling, kind, samples, outputs, chosen)),
                 findings=samples.findings,
                 measured=measured,
+                reference=None if samples.given is None else reference.gather(samples.given),
             )
             _describe(folder, facts)
     _report(load_bundle(str(settings.output)), facts, settings)
@@ -168,10 +169,10 @@ def _measure(
     """Return how good the bundle's model is, its thresholds, and where these are from."""
     flat = np.full(len(names), _FLAT) if given is None else np.array(given)
     source = "0.5 for each label, as nothing is known of better ones" if given is None else "those given to the import"
-    if samples.labelled is None:
+    if samples.given is None or samples.truth is None:
         return None, flat, source
-    probabilities = quantization.predict(folder / LITERT_MODEL, samples.labelled, "measuring")
-    truth = samples.labelled.targets > 0.5
+    probabilities = quantization.predict(folder / LITERT_MODEL, samples.given, "measuring")
+    truth = samples.given.targets > 0.5
     if given is None:
         flat, source = (
             thresholds.tune(truth, probabilities).each,
@@ -196,7 +197,7 @@ def _doubts(
     misfit = None if original.input_range is None else judging.find_misfit(scaling, original.input_range)
     if misfit:
         yield misfit
-    if not samples.are_real:
+    if samples.given is None:
         return
     probabilities = _probabilities(outputs, kind)
     nonsense = judging.find_nonsense(probabilities, chosen)
@@ -231,6 +232,7 @@ def _describe(folder: Path, facts: Import) -> None:
         training=training_summary(facts),
         metrics=metrics_summary(facts),
         versions=made_with,
+        reference=facts.reference,
     )
 
 
