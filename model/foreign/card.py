@@ -47,13 +47,15 @@ def _quality(facts: Import) -> Iterator[str]:
     if facts.measured is None:
         yield "Not measured: the import was given no labelled images. `scenetags evaluate` measures predictions."
         return
-    scores = facts.measured.scores
+    scores, reliability = facts.measured.scores, facts.measured.reliability
     rows = [
         ("**F2 over samples, at the bundle's thresholds**", f"**{scores.f2_over_samples:.3f}**"),
         ("micro F1", number(scores.micro_f1)),
         ("macro F1", number(scores.macro_f1)),
         ("mean average precision", number(scores.mean_average_precision)),
-        ("loss (binary cross-entropy)", f"{facts.measured.log_loss:.4f}"),
+        ("expected calibration error", f"{reliability.expected_calibration_error:.4f}"),
+        ("Brier score", f"{reliability.brier_score:.4f}"),
+        ("log loss", f"{reliability.log_loss:.4f}"),
     ]
     yield from table(("measure", "value"), rows)
     yield ""

@@ -12,6 +12,7 @@ from model.foreign.judging import Doubt
 from model.foreign.scaling import Scaling
 from model.foreign.settings import OutputKind
 from model.quality.metrics import Scores
+from model.quality.reliability import Reliability
 from pipelines.inference.reference import Reference
 from pipelines.labels import NAMES_SHOWN, Finding
 
@@ -22,13 +23,13 @@ class Measured:
 
     Attributes:
       scores: at the bundle's thresholds.
-      log_loss: binary cross-entropy.
+      reliability: how far the probabilities can be taken at their word.
       truth: bool [N, L].
       probabilities: float32 [N, L], of the bundle's LiteRT file.
     """
 
     scores: Scores
-    log_loss: float
+    reliability: Reliability
     truth: NDArray[np.bool_]
     probabilities: NDArray[np.float32]
 
@@ -115,4 +116,4 @@ def metrics_summary(facts: Import) -> dict[str, Any]:
         label: {"threshold": float(threshold), **summary["labels"][label]}
         for label, threshold in zip(facts.labels, facts.thresholds, strict=True)
     }
-    return {**summary, "validation_loss": facts.measured.log_loss, "labels": labels}
+    return {**summary, "reliability": facts.measured.reliability.to_json(), "labels": labels}

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,7 +45,7 @@ class KerasFile:
         Raises:
           ForeignError: it cannot be loaded without running code from the file, or is no model of RGB images.
         """
-        self.format = "HDF5 file of Keras" if path.suffix != ".keras" else "Keras file"
+        self.format = "HDF5 file of Keras" if h5py.is_hdf5(path) else "Keras file"
         config = _read_config(path)
         _refuse_code(path.name, config)
         self._model = _load(path, config)
@@ -94,13 +95,11 @@ class KerasFile:
 def _read_config(path: Path) -> Any:
     """Read how the model is built, without building it."""
     try:
-        if path.suffix == ".keras":
+        if not h5py.is_hdf5(path):
             with zipfile.ZipFile(path) as archive:
                 if archive.getinfo("config.json").file_size > _LONGEST_CONFIG:
                     raise ForeignError(f"{path.name}: its configuration is too long")
                 return json.loads(archive.read("config.json"))
-        import h5py
-
         with h5py.File(path, "r") as file:
             return json.loads(file.attrs["model_config"])
     except (OSError, ValueError, KeyError, RecursionError, zipfile.BadZipFile) as error:
@@ -150,10 +149,9 @@ def _load(path: Path, config: Any) -> Any:
 @contextmanager
 def _as_keras_3(path: Path, config: Any) -> Iterator[Path]:
     """Give a file that Keras 3 can read: of HDF5, a copy without what Keras 2 wrote differently."""
-    if path.suffix == ".keras":
+    if not h5py.is_hdf5(path):
         yield path
         return
-    import h5py
 
     keras_2.mend(config)
     with tempfile.TemporaryDirectory() as folder:

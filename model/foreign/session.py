@@ -26,7 +26,7 @@ from model.foreign.original import Original, Wanted
 from model.foreign.samples import Samples, draw_samples, read_names, read_samples
 from model.foreign.scaling import Scaling
 from model.foreign.settings import OutputKind, Settings
-from model.quality import curves, metrics, thresholds
+from model.quality import curves, metrics, reliability, thresholds
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import log, show
 from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, load_bundle, seal_bundle
@@ -57,7 +57,7 @@ def import_model(settings: Settings) -> None:
 
         original = open_original(settings.model, Wanted(len(names), settings.image_size))
     scaling = choices.choose_scaling(settings, original)
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as cache, export.full_float32():
         samples = _samples(settings, names, original.image_size, Path(cache))
         for finding in samples.findings:
             show(str(finding))
@@ -180,7 +180,7 @@ def _measure(
         )
     tags = probabilities >= flat.astype(np.float32)
     scores = metrics.measure(names, truth, tags, probabilities)
-    return Measured(scores, metrics.binary_crossentropy(truth, probabilities), truth, probabilities), flat, source
+    return Measured(scores, reliability.measure(truth, probabilities), truth, probabilities), flat, source
 
 
 def _doubts(
