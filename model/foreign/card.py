@@ -108,7 +108,7 @@ def _import(facts: Import) -> Iterator[str]:
     yield ""
     images = "of the user's images" if facts.are_real else "chips drawn by code"
     yield (
-        f"Bundle and original, run by its own framework, agree within {facts.difference:.1e} on "
+        f"Bundle and original, run by {facts.package}, agree within {facts.difference:.1e} on "
         f"{facts.checked_images} {images}. Images are resized with the filter {facts.resize_filter}; that of its "
         "training is unknown."
     )

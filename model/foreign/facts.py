@@ -43,6 +43,7 @@ class Import:
       labels: L names, in the order of the outputs.
       source: name of the file or folder.
       format: of it.
+      package: that ran it.
       digest: SHA-256 of the file, or of the names and digests of the files in the folder.
       image_size: in pixels.
       resize_filter: with which images are resized to that size; that of its training is unknown.
@@ -65,6 +66,7 @@ class Import:
     labels: tuple[str, ...]
     source: str
     format: str
+    package: str
     digest: str
     image_size: int
     resize_filter: str

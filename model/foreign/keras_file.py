@@ -36,6 +36,7 @@ _REMEDY = "build the model from Keras' own layers, save it again, and import tha
 class KerasFile:
     """A model saved by Keras."""
 
+    package = "keras"
     is_int8 = False
     input_range: tuple[float, float] | None = None
 

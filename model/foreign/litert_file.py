@@ -20,6 +20,7 @@ class LiteRTFile:
     """A LiteRT file; no SavedModel can be made from it, so its bundle has none."""
 
     format = "LiteRT file"
+    package = "ai-edge-litert"
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
         """Load a file.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from model.foreign.graph import write_graph
 from model.foreign.original import Activation, ForeignError, Wanted, find_image_size, find_output
-from model.foreign.scaling import Scaling, scale
+from model.foreign.scaling import Scaling, scale, scales_down
 from model.foreign.translation import translate
 
 _ACTIVATIONS: dict[str, Activation] = {"Sigmoid": "sigmoid", "Softmax": "softmax", "SoftMax": "softmax"}
@@ -21,9 +21,9 @@ class ONNXFile:
     """An ONNX file, with channels first or last."""
 
     format = "ONNX file"
+    package = "openvino"
     is_int8 = False
     input_range: tuple[float, float] | None = None
-    scales_itself: str | None = None
 
     def __init__(self, path: Path, wanted: Wanted) -> None:
         """Read a file.
@@ -52,10 +52,9 @@ class ONNXFile:
         if kind not in ("f32", "u8"):
             raise ForeignError(f"{path.name}: its input is {kind}", "export it with an input of float32 or uint8")
         self._takes_uint8 = kind == "u8"
-        if self._takes_uint8:
-            self.scales_itself = "its input is uint8"
         chosen = find_output(path.name, [_sizes(output.partial_shape) for output in graph.outputs], wanted)
         self._graph = for_one_image(path.name, graph, chosen, self.image_size, self._channels_first)
+        self.scales_itself = "its input is uint8" if self._takes_uint8 else _find_scaling(self._graph)
         last = self._graph.get_results()[0].input_value(0).get_node()
         while last.get_type_name() in ("Reshape", "Squeeze"):
             last = last.input_value(0).get_node()
@@ -106,6 +105,18 @@ def for_one_image(name: str, graph: Any, output: int, image_size: int, channels_
             f"{name}: it does not take a single image ({_reason(error)})", "export it with a free batch size"
         ) from error
     return kept
+
+
+def _find_scaling(graph: Any) -> str | None:
+    """Return what shows that a model scales pixels itself: its first operation makes them much smaller."""
+    targets = [target.get_node() for target in graph.input(0).get_target_inputs()]
+    for node in targets[:1]:
+        kind, other = node.get_type_name(), node.input_value(node.get_input_size() - 1).get_node()
+        if kind in ("Multiply", "Divide") and other.get_type_name() == "Constant":
+            largest = float(np.abs(np.array(other.get_data())).max())
+            if largest and scales_down(1 / largest if kind == "Divide" else largest):
+                return "its first operation scales them"
+    return None
 
 
 def _sizes(shape: Any) -> list[int | None]:

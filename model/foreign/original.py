@@ -36,6 +36,7 @@ class Original(Protocol):
 
     Attributes:
       format: of its file, for the model card.
+      package: that runs it.
       image_size: side of its images, in pixels.
       scales_itself: what shows that it takes pixels as they are, or None if nothing does.
       input_range: the numbers that the integers of its input stand for; None if it takes floating-point numbers.
@@ -44,6 +45,7 @@ class Original(Protocol):
     """
 
     format: str
+    package: str
     image_size: int
     scales_itself: str | None
     input_range: tuple[float, float] | None

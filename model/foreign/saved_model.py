@@ -20,6 +20,7 @@ class SavedModel:
     """A SavedModel, run by one of its signatures."""
 
     format = "SavedModel"
+    package = "tensorflow"
     is_int8 = False
     input_range: tuple[float, float] | None = None
     activation: Activation | None = None

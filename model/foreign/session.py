@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -75,6 +76,7 @@ def import_model(settings: Settings) -> None:
                 labels=names,
                 source=settings.model.resolve().name.encode("utf-8", "backslashreplace").decode(),
                 format=original.format,
+                package=original.package,
                 digest=digest(settings.model),
                 image_size=original.image_size,
                 resize_filter=dataset.RESIZE_FILTER,
@@ -216,7 +218,7 @@ def _doubts(
 
 def _describe(folder: Path, facts: Import) -> None:
     """Add curves, model card and manifest to a bundle."""
-    made_with = export.versions()
+    made_with = export.versions() | {facts.package: importlib.metadata.version(facts.package)}
     if facts.measured is not None:
         measured = facts.measured
         drawn = curves.draw_precision_recall(measured.scores, measured.truth, measured.probabilities)

@@ -97,8 +97,14 @@ def _objects(config: Any) -> Iterator[dict[str, Any]]:
             yield from _objects(value)
 
 
-def write_onnx(path: Path, *, channels_first: bool) -> None:
-    """Write a network as PyTorch exports it, of the layers of which MobileNetV2 is made; it returns logits."""
+def write_onnx(path: Path, *, channels_first: bool, divides: bool = False) -> None:
+    """Write a network as PyTorch exports it, of the layers of which MobileNetV2 is made; it returns logits.
+
+    Args:
+      path: of the file.
+      channels_first: whether it takes them first.
+      divides: whether it divides pixels by 255 itself; with channels last alone.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(1)
@@ -110,6 +116,7 @@ def write_onnx(path: Path, *, channels_first: bool) -> None:
         "head": rng.normal(0, 1, (len(LABELS), 8)),
         "zero": np.array(0.0),
         "six": np.array(6.0),
+        "white": np.array(255.0),
     }
     node = helper.make_node
     nodes = [
@@ -126,7 +133,9 @@ def write_onnx(path: Path, *, channels_first: bool) -> None:
     shape: list[str | int | None]
     shape = ["batch", 3, SIZE, SIZE] if channels_first else ["batch", SIZE, SIZE, 3]
     if not channels_first:
-        nodes.insert(0, node("Transpose", ["pixels"], ["image"], perm=[0, 3, 1, 2]))
+        nodes.insert(0, node("Transpose", ["scaled" if divides else "pixels"], ["image"], perm=[0, 3, 1, 2]))
+    if divides:
+        nodes.insert(0, node("Div", ["pixels", "white"], ["scaled"]))
     graph = helper.make_graph(
         nodes,
         "network",

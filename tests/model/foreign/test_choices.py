@@ -72,6 +72,16 @@ def test_contradictions_are_refused(saved: Any, capsys: pytest.CaptureFixture[st
     assert "not that of --image_size 64" in refused(capsys, saved(), "--scaling", "unit", "--image_size", "64")
 
 
+def test_an_onnx_file_that_divides_pixels_takes_no_other_scaling(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in ("openvino", "onnx"):
+        pytest.importorskip(module)
+    models.write_onnx(tmp_path / "network.onnx", channels_first=False, divides=True)
+    told = refused(capsys, tmp_path / "network.onnx", "--scaling", "unit", "--output_kind", "logits")
+    assert "(its first operation scales them); use --scaling none" in told
+
+
 @pytest.mark.parametrize(
     ("labels", "named"),
     [
