@@ -12,6 +12,7 @@ from model.foreign.litert_graph import NUDGE, LiteRTGraph
 from model.foreign.original import Activation, ForeignError, Wanted, find_image_size, find_output
 from model.foreign.scaling import Scaling, scale, scales_down
 from pipelines.inference.bundle import LITERT_MODEL
+from pipelines.inference.operations import check_litert
 
 _ACTIVATIONS: dict[str, Activation] = {"LOGISTIC": "sigmoid", "SOFTMAX": "softmax"}
 
@@ -26,20 +27,20 @@ class LiteRTFile:
         """Load a file.
 
         Raises:
-          ForeignError: it is damaged, has custom operations, or is no model of RGB images.
+          ForeignError: it is no model of RGB images.
+          BundleError: it is damaged, has custom operations, or weights in other files.
         """
         from ai_edge_litert.interpreter import Interpreter
 
         self._content = path.read_bytes()
+        check_litert(self._content, path.name)
         try:
             graph = LiteRTGraph(self._content)
-            _refuse_custom(path.name, graph)
             self._interpreter = Interpreter(model_content=self._content, num_threads=1)
-        except ForeignError:
-            raise
+            self._interpreter.allocate_tensors()
         except Exception as error:
-            # The parser raises errors of a dozen types for what is damaged.
-            raise ForeignError(f"{path.name}: it is no LiteRT file, or damaged", "copy it again") from error
+            # Both raise errors of a dozen types for what is damaged.
+            raise ForeignError(f"{path.name}: LiteRT cannot load it ({' '.join(str(error).split())[:300]})") from error
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
         if len(inputs) != 1:
@@ -93,19 +94,6 @@ class LiteRTFile:
         kind = self._input["dtype"]
         rounded = np.floor(values.astype(np.float64) / step + zero + 0.5 + NUDGE)
         return np.asarray(np.clip(rounded, np.iinfo(kind).min, np.iinfo(kind).max).astype(kind))
-
-
-def _refuse_custom(name: str, graph: LiteRTGraph) -> None:
-    """Refuse operations that the interpreter would have to be given.
-
-    Raises:
-      ForeignError: there are some.
-    """
-    if custom := graph.custom_operations:
-        raise ForeignError(
-            f"{name}: it has operations that are not LiteRT's own: {', '.join(custom)}",
-            "convert the model with LiteRT's own operations alone",
-        )
 
 
 def _free(shape: NDArray[np.int32]) -> list[int | None]:

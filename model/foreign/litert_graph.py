@@ -19,19 +19,13 @@ class LiteRTGraph:
     """The graph of a LiteRT file, to be read and extended."""
 
     def __init__(self, model: bytes) -> None:
-        """Parse a file; raises errors of many types if it is damaged."""
+        """Parse a file, which has been looked through."""
         from ai_edge_litert import schema_py_generated as schema
 
         self._schema = schema
         self.model = schema.ModelT.InitFromPackedBuf(model, 0)
         self._graph = self.model.subgraphs[0]
         self._names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
-
-    @property
-    def custom_operations(self) -> tuple[str, ...]:
-        """The names of the operations that are not LiteRT's own."""
-        codes = self.model.operatorCodes
-        return tuple(code.customCode.decode(errors="replace") for code in codes if code.customCode)
 
     @property
     def computes_in_int8(self) -> bool:

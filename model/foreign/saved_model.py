@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from model.foreign.graph import write_graph
 from model.foreign.original import Activation, ForeignError, Wanted, find_image_size, find_output
 from model.foreign.scaling import Scaling, scale
+from pipelines.inference.operations import check_saved_model
 
 _BATCH = 32
 _SIGNATURES = ("serving_default", "serve")
@@ -30,10 +31,12 @@ class SavedModel:
 
         Raises:
           ForeignError: it has no signature of one image, or cannot be loaded.
+          BundleError: one of its operations could do more than compute.
         """
         import tensorflow as tf
 
         name = folder.resolve().name
+        check_saved_model(str(folder), name)
         try:
             self._loaded = tf.saved_model.load(str(folder))  # its signatures do not keep its variables alive
         except Exception as error:

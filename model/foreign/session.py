@@ -18,7 +18,7 @@ from model.data import dataset, reference
 from model.data.dataset import Examples
 from model.export import bundle as export
 from model.export import card as export_card
-from model.export import quantization
+from model.export import quantization, stac_item
 from model.foreign import card, choices, judging
 from model.foreign.facts import Import, Measured, metrics_summary, training_summary
 from model.foreign.judging import Doubt
@@ -27,7 +27,8 @@ from model.foreign.original import Original, Wanted
 from model.foreign.samples import Samples, draw_samples, read_names, read_samples
 from model.foreign.scaling import Scaling
 from model.foreign.settings import OutputKind, Settings
-from model.quality import curves, metrics, reliability, thresholds
+from model.quality import curves, reliability, thresholds
+from model.quality.metrics import measure
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import log, show
 from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, load_bundle, seal_bundle
@@ -181,7 +182,7 @@ def _measure(
             "tuned on these images, so the figures flatter a little",
         )
     tags = probabilities >= flat.astype(np.float32)
-    scores = metrics.measure(names, truth, tags, probabilities)
+    scores = measure(names, truth, tags, probabilities)
     return Measured(scores, reliability.measure(truth, probabilities), truth, probabilities), flat, source
 
 
@@ -217,22 +218,33 @@ def _doubts(
 
 
 def _describe(folder: Path, facts: Import) -> None:
-    """Add curves, model card and manifest to a bundle."""
+    """Add curves, model card, STAC item and manifest to a bundle."""
     made_with = export.versions() | {facts.package: importlib.metadata.version(facts.package)}
     if facts.measured is not None:
         measured = facts.measured
         drawn = curves.draw_precision_recall(measured.scores, measured.truth, measured.probabilities)
         (folder / export_card.PRECISION_RECALL).write_bytes(drawn)
     (folder / MODEL_CARD).write_text(card.write(facts, made_with), encoding="utf-8")
+    thresholds, training, metrics = facts.thresholds.tolist(), training_summary(facts), metrics_summary(facts)
+    stac_item.write(
+        folder,
+        name=facts.name,
+        labels=facts.labels,
+        thresholds=thresholds,
+        image_size=facts.image_size,
+        training=training["imported"] | training,
+        metrics=metrics,
+        versions=made_with,
+    )
     seal_bundle(
         folder,
         name=facts.name,
         labels=facts.labels,
-        thresholds=facts.thresholds.tolist(),
+        thresholds=thresholds,
         image_size=facts.image_size,
         resize_filter=facts.resize_filter,
-        training=training_summary(facts),
-        metrics=metrics_summary(facts),
+        training=training,
+        metrics=metrics,
         versions=made_with,
         reference=facts.reference,
     )

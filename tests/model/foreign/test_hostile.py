@@ -13,14 +13,15 @@ import pytest
 from model.foreign import keras_2
 from model.foreign.litert_graph import LiteRTGraph
 from model.foreign.opening import open_original
-from model.foreign.original import ForeignError, Wanted
+from model.foreign.original import Wanted
+from pipelines.errors import ScenetagsError
 from tests.model.foreign import models
 
 pytest.importorskip("tensorflow")
 
 
 def reason(path: Path) -> str:
-    with pytest.raises(ForeignError) as refused:
+    with pytest.raises(ScenetagsError) as refused:
         open_original(path, Wanted(len(models.LABELS), None))
     assert "\n" not in str(refused.value)
     return str(refused.value)
@@ -78,7 +79,20 @@ def test_custom_operations_of_litert_are_named(foreign: Path, tmp_path: Path) ->
     builder = flatbuffers.Builder(0)
     builder.Finish(graph.model.Pack(builder), file_identifier=b"TFL3")
     (tmp_path / "model.tflite").write_bytes(bytes(builder.Output()))
-    assert "operations that are not LiteRT's own: FlexWriteFile" in reason(tmp_path / "model.tflite")
+    assert "model.tflite has the custom operation FlexWriteFile" in reason(tmp_path / "model.tflite")
+
+
+def test_a_saved_model_that_writes_a_file_is_not_loaded(tmp_path: Path, tensorflow: Any) -> None:
+    module, written = tensorflow.Module(), tmp_path / "written"
+
+    def serve(pixels: Any) -> Any:
+        tensorflow.io.write_file(str(written), "written")
+        return tensorflow.reduce_mean(pixels, (1, 2)) @ tensorflow.ones((3, len(models.LABELS)))
+
+    module.serve = tensorflow.function(serve, input_signature=[tensorflow.TensorSpec((None, 32, 32, 3))])
+    tensorflow.saved_model.save(module, str(tmp_path / "hostile"))
+    assert "WriteFile" in reason(tmp_path / "hostile")
+    assert not written.exists()
 
 
 def test_weights_outside_the_folder_of_an_onnx_file_are_not_read(tmp_path: Path) -> None:
