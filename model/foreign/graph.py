@@ -55,7 +55,10 @@ def write_graph(
     path = str(folder / SAVED_MODEL)
     with native_messages_muted(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tf.saved_model.save(module, path, signatures={"serve": module.serve})
+        try:
+            tf.saved_model.save(module, path, signatures={"serve": module.serve})
+        except tf.errors.OpError as error:  # e.g. because the disk is full
+            raise OSError(" ".join(error.message.split())) from error
         converter = tf.lite.TFLiteConverter.from_saved_model(path, signature_keys=["serve"])
         try:
             model = converter.convert()

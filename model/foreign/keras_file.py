@@ -50,7 +50,7 @@ class KerasFile:
         config = _read_config(path)
         _refuse_code(path.name, config)
         self._model = _load(path, config)
-        check_precision(self._model)
+        _compute_in_float32(self._model)
         inputs, outputs = self._model.inputs, self._model.outputs
         if len(inputs) != 1:
             raise ForeignError(f"{path.name}: it has {len(inputs)} inputs", "only models of one image are imported")
@@ -125,7 +125,7 @@ def _refuse_code(name: str, config: Any) -> None:
             shown = part.get("config") if is_function else kind
             raise ForeignError(f"{name}: it has a {shown} layer or function, which runs code from the file", _REMEDY)
         registered = str(part.get("registered_name") or "")
-        if (module is not None and str(module).split(".")[0] not in _OWN) or ">" in registered:
+        if (registered if module is None else str(module).split(".")[0] not in _OWN) or ">" in registered:
             raise ForeignError(f"{name}: {kind} is not one of Keras' own classes", _REMEDY)
 
 
@@ -170,6 +170,26 @@ def _layers(model: Any) -> Iterator[Any]:
             yield from _layers(layer)
         else:
             yield layer
+
+
+def _compute_in_float32(model: Any) -> None:
+    """Have a model that was trained in mixed precision compute as bundles do; its weights are in float32 anyway.
+
+    Raises:
+      ExportError: a layer still computes in another precision.
+    """
+    for part in [*_layers(model), *_models(model)]:
+        if part.compute_dtype == "float16" and part.variable_dtype == "float32":
+            part.dtype_policy = "float32"
+    check_precision(model)
+
+
+def _models(model: Any) -> Iterator[Any]:
+    """Yield a model and those inside it."""
+    yield model
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _models(layer)
 
 
 def _find_scaling(layers: list[Any]) -> str | None:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from model import importing
 from model.export import bundle as export
+from model.foreign.opening import open_original
+from model.foreign.original import Wanted
 from model.foreign.scaling import scale
 from pipelines import predict
 from pipelines.inference.bundle import Bundle, BundleError, load_bundle
@@ -108,6 +110,24 @@ def test_an_imported_bundle_tags_real_chips(
     assert f"F2 over samples {bundle.metrics['f2_over_samples']:.3f} on 20 images" in capsys.readouterr().out
     with pytest.raises(BundleError, match="no saved_model/, like every bundle imported from a LiteRT file"):
         check_engine(bundle, "tensorflow")
+
+
+def test_a_model_trained_in_mixed_precision_computes_in_float32(chips: NDArray[np.uint8], tmp_path: Path) -> None:
+    import keras
+
+    def build(precision: str) -> Any:
+        keras.utils.set_random_seed(0)
+        keras.config.set_dtype_policy(precision)
+        try:
+            base = keras.Sequential([keras.Input((models.SIZE, models.SIZE, 3)), keras.layers.Conv2D(8, 5)])
+            head = keras.layers.Dense(len(models.LABELS), activation="sigmoid", dtype="float32")
+            return keras.Sequential([base, keras.layers.GlobalMaxPooling2D(), head])
+        finally:
+            keras.config.set_dtype_policy("float32")
+
+    build("mixed_float16").save(tmp_path / "mixed.keras")
+    found = open_original(tmp_path / "mixed.keras", Wanted(len(models.LABELS), None)).answer(chips, "unit")
+    np.testing.assert_allclose(found, build("float32")(scale(chips, "unit")), atol=1e-6)
 
 
 def test_thresholds_name_and_softmax_are_in_bundle_and_card(

@@ -45,6 +45,7 @@ def with_layer(foreign: Path, target: Path, layer: dict[str, Any]) -> Path:
     [
         ({"class_name": "Lambda", "module": "keras.layers", "config": {}}, "a Lambda layer or function"),
         ({"class_name": "Mine", "module": "evil", "registered_name": "evil>Mine", "config": {}}, "Mine is not one of"),
+        ({"class_name": "Own", "module": None, "registered_name": "Own", "config": {}}, "Own is not one of"),
         ({"class_name": "TorchModuleWrapper", "module": "keras.layers", "config": {}}, "a TorchModuleWrapper layer"),
         (
             {"class_name": "Dense", "config": {"activation": {"class_name": "function", "config": "get_file"}}},
