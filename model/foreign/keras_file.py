@@ -49,8 +49,7 @@ class KerasFile:
         self.format = "HDF5 file of Keras" if h5py.is_hdf5(path) else "Keras file"
         config = _read_config(path)
         _refuse_code(path.name, config)
-        self._model = _load(path, config)
-        _compute_in_float32(self._model)
+        self._model = _in_float32(_load(path, config))
         inputs, outputs = self._model.inputs, self._model.outputs
         if len(inputs) != 1:
             raise ForeignError(f"{path.name}: it has {len(inputs)} inputs", "only models of one image are imported")
@@ -172,24 +171,28 @@ def _layers(model: Any) -> Iterator[Any]:
             yield layer
 
 
-def _compute_in_float32(model: Any) -> None:
-    """Have a model that was trained in mixed precision compute as bundles do; its weights are in float32 anyway.
+def _in_float32(model: Any) -> Any:
+    """Return a model that computes in float32, as bundles do: the same, or one trained in mixed precision built anew.
 
     Raises:
-      ExportError: a layer still computes in another precision.
+      ExportError: a layer computes in another precision still.
     """
-    for part in [*_layers(model), *_models(model)]:
-        if part.compute_dtype == "float16" and part.variable_dtype == "float32":
-            part.dtype_policy = "float32"
+    import keras
+
+    config = keras.saving.serialize_keras_object(model)
+    narrow = [policy for policy in keras_2.parts(config) if policy.get("name") == "mixed_float16"]
+    # Inputs are narrowed as well, even if the first layer is not.
+    inputs = [source for source in keras_2.parts(config) if "batch_shape" in source and source["dtype"] == "float16"]
+    for policy in narrow:
+        policy["name"] = "float32"
+    for source in inputs:
+        source["dtype"] = "float32"
+    if narrow or inputs:
+        weights = model.get_weights()
+        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        model.set_weights(weights)
     check_precision(model)
-
-
-def _models(model: Any) -> Iterator[Any]:
-    """Yield a model and those inside it."""
-    yield model
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            yield from _models(layer)
+    return model
 
 
 def _find_scaling(layers: list[Any]) -> str | None:
