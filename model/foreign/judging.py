@@ -14,6 +14,8 @@ from model.foreign.scaling import STEPS, Scaling, scale
 LEAST_IMAGES = 12
 # Two probabilities of the same label are alike if they differ by less.
 _ALIKE = 0.01
+# Images that all get the same tags may well be alike, if their probabilities differ by more.
+_NEAR = 0.3
 # A label is certain if its probability is this close to 0 or 1.
 _CERTAIN = 1e-4
 # Standard errors of a mean.
@@ -46,13 +48,14 @@ def find_nonsense(probabilities: NDArray[np.float32], thresholds: NDArray[np.flo
     """Say why probabilities, float32 [N, L], mean nothing, if they do."""
     if len(probabilities) < LEAST_IMAGES:
         return None
-    if float(np.ptp(probabilities, axis=0).max()) < _ALIKE:
+    spread = float(np.ptp(probabilities, axis=0).max())
+    if spread < _ALIKE:
         return Doubt(f"the probabilities of all {len(probabilities)} images are alike", _ANOTHER)
     tags = probabilities >= thresholds.astype(np.float32)
     certain = (probabilities < _CERTAIN) | (probabilities > 1 - _CERTAIN)
     if certain.all():
         return Doubt("all probabilities are 0 or 1, as of a network that is given too large numbers", _ANOTHER)
-    if (tags == tags[0]).all():
+    if spread < _NEAR and (tags == tags[0]).all():
         return Doubt(f"all {len(probabilities)} images get the same tags", _ANOTHER)
     return None
 
@@ -60,7 +63,7 @@ def find_nonsense(probabilities: NDArray[np.float32], thresholds: NDArray[np.flo
 def find_misfit(given: Scaling, input_range: tuple[float, float]) -> Doubt | None:
     """Say whether a scaling gives other numbers than those that the integers of an input stand for.
 
-    Of an input that was calibrated on dark images, they may reach less far than the scaling.
+    They may reach a little less far, e.g. if the model was calibrated on dark images.
     """
     fits = {name: _overlap(input_range, _reach(name)) for name in STEPS}
     if fits[given] >= _MISFIT:
