@@ -171,7 +171,7 @@ def _gather(
 
 def _check_installed() -> None:
     """Fail right away if a library is missing that would otherwise be missed after hours."""
-    for module in ("tensorflow", "iterstrat", "matplotlib"):
+    for module in ("tensorflow", "matplotlib"):
         if importlib.util.find_spec(module) is None:
             raise UsageError(f"{module} is not installed", "run pip install 'scenetags[train]'")
 

@@ -330,7 +330,7 @@ def test_it_needs_nothing_that_only_training_brings(run: Evaluate, chips: Chips,
     arguments = [f"--predictions={chips.output}", f"--labels={tmp_path / 'labels.csv'}"]
     program = (
         "import sys\n"
-        "for name in ('tensorflow', 'keras', 'sklearn', 'pandas', 'matplotlib', 'iterstrat'):\n"
+        "for name in ('tensorflow', 'keras', 'sklearn', 'pandas', 'matplotlib'):\n"
         "    sys.modules[name] = None\n"  # so that importing it fails, as where it is not installed
         "from pipelines import cli\n"
         f"sys.exit(cli.main(['evaluate', *{arguments!r}]))"
