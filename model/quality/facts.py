@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.quality import metrics, thresholds
+from model.quality import cautions, metrics, thresholds
 from model.quality.history import Epoch
 from model.quality.metrics import Scores
 from model.quality.thresholds import Thresholds
@@ -195,6 +195,7 @@ class Quality:
       f2_of_frozen_head: F2 of the head on the frozen network, at its best flat threshold; None if there was no such
           phase, or no other.
       cost_of_int8: None if the exported model computes in float32.
+      cautions: what the model or these figures cannot be relied on for, a sentence each, the most important first.
     """
 
     scores: Scores
@@ -205,6 +206,7 @@ class Quality:
     f2_of_frequencies: float
     f2_of_frozen_head: float | None
     cost_of_int8: CostOfInt8 | None
+    cautions: tuple[str, ...]
 
 
 def measure(facts: Facts) -> Quality:
@@ -215,8 +217,11 @@ def measure(facts: Facts) -> Quality:
     tags = _tags(probabilities, facts.thresholds)
     phases = {epoch.phase for epoch in facts.training.history}
     of_head = [epoch.validation_f2 for epoch in facts.training.history if epoch.phase == "head"]
+    scores = metrics.measure(facts.labels, truth, tags, probabilities)
+    f2_of_frequencies = metrics.f2_over_samples(truth, frequencies >= thresholds.best_flat(truth, frequencies))
+    data = facts.data
     return Quality(
-        scores=metrics.measure(facts.labels, truth, tags, probabilities),
+        scores=scores,
         validation_loss=(
             metrics.binary_crossentropy(truth, probabilities)
             if facts.quantization
@@ -225,9 +230,13 @@ def measure(facts: Facts) -> Quality:
         best_flat_threshold=flat,
         f2_at_best_flat=metrics.f2_over_samples(truth, probabilities >= flat),
         f2_at_half=metrics.f2_over_samples(truth, probabilities >= 0.5),
-        f2_of_frequencies=metrics.f2_over_samples(truth, frequencies >= thresholds.best_flat(truth, frequencies)),
+        f2_of_frequencies=f2_of_frequencies,
         f2_of_frozen_head=max(filter(math.isfinite, of_head), default=None) if len(phases) > 1 else None,
         cost_of_int8=_cost(facts.quantization, truth, probabilities) if facts.quantization else None,
+        cautions=(
+            *cautions.of_split(facts.labels, data.train_targets, data.validation_targets, data.validation_fraction),
+            *cautions.of_network(scores.f2_over_samples, f2_of_frequencies),
+        ),
     )
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from model.data import dataset, split
 from model.export import bundle as export
 from model.export import quantization
-from model.quality import facts, metrics, thresholds
+from model.quality import cautions, facts, metrics, thresholds
 from model.quality.history import Epoch
 from model.training import fitting, network
 from model.training.settings import Settings
@@ -101,6 +101,7 @@ def _train(data: Data, settings: Settings, workspace: Workspace, precision: netw
 def _print_quality(bundle: Bundle, settings: Settings) -> None:
     """Print how good the exported model is on the held-out images, and what int8 cost."""
     measured = bundle.metrics
+    show(*(f"caution: {caution}" for caution in measured["cautions"]))
     show(
         f"held-out images: F2 over samples {measured['f2_over_samples']:.3f} "
         f"(label frequencies alone: {measured['f2_of_frequencies']:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
@@ -214,10 +215,11 @@ def _read(
     vocabulary = labels.vocabulary(tags)
     examples = dataset.Examples(decoded.pixels, decoded.readable, labels.multi_hot(tags, vocabulary))
     drawn = split.stratified(examples.targets, settings.validation_fraction, settings.seed)
+    training, held_out = examples.take(drawn.train), examples.take(drawn.validation)
     show(f"{len(drawn.train)} images to train on, {len(drawn.validation)} held out, {len(vocabulary)} labels")
-    return Data(
-        vocabulary, examples.take(drawn.train), examples.take(drawn.validation), decoded.repairs, tuple(findings)
-    )
+    told = cautions.of_split(vocabulary, training.targets, held_out.targets, settings.validation_fraction)
+    show(*(f"caution: {caution}" for caution in told))
+    return Data(vocabulary, training, held_out, decoded.repairs, tuple(findings))
 
 
 def _report(findings: Iterable[labels.Finding]) -> None:
