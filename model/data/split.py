@@ -79,7 +79,7 @@ class _Division:
         total, several = has.sum(axis=0), (has > 0).sum(axis=0) >= 2
         self._loss = np.stack([2 * (total > 0), several])
         of_held_out = np.where(several, np.clip(total * wanted / count, 1, np.maximum(total - 1, 1)), 0)
-        self._share = np.stack([total - of_held_out, of_held_out])
+        self._share = np.stack([total - of_held_out, of_held_out]).astype(np.float64)
 
     def deal(self, order: NDArray[np.int64]) -> None:
         """Place all groups, those of the rarest label first.
