@@ -1,14 +1,17 @@
 """Read label files, match their rows with images, and report what is wrong with either."""
 
-from pipelines.labels.file import LabelFile, Row, read_labels
 from pipelines.labels.findings import NAMES_SHOWN, Finding, LabelError, some_names
 from pipelines.labels.match import LabelledImages, find_images, match, multi_hot, vocabulary
+from pipelines.labels.reading import FOLDERS, read_labels
+from pipelines.labels.rows import LabelFile, LabelOptions, Row
 
 __all__ = [
+    "FOLDERS",
     "NAMES_SHOWN",
     "Finding",
     "LabelError",
     "LabelFile",
+    "LabelOptions",
     "LabelledImages",
     "Row",
     "find_images",

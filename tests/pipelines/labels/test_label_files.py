@@ -97,7 +97,7 @@ def test_what_cannot_be_understood_is_one_clear_line(tmp_path: Path, text: str, 
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == "Is a directory"
+    assert refusal(tmp_path).startswith("no label files in this folder (extensions: .csv ")
     assert refusal(tmp_path / "none.csv") == "No such file or directory"
 
 

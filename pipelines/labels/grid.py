@@ -1,0 +1,59 @@
+"""Read tables: a column of names of images, and a column of tags or one column per label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipelines.labels import spelling
+from pipelines.labels.columns import Columns, find_columns, is_single
+from pipelines.labels.documents import Document
+from pipelines.labels.findings import Finding
+from pipelines.labels.marks import read_marks
+from pipelines.labels.rows import LabelFile, LabelOptions, Row
+from pipelines.labels.tables import Line
+from pipelines.labels.tags import read_tags
+
+
+def read(document: Document, options: LabelOptions) -> LabelFile:
+    """Read names and tags as they are spelled, skipping rows that lack either.
+
+    Raises:
+      LabelError: the table cannot be understood.
+    """
+    table = document.table
+    columns = find_columns(table, options)
+    named = [line for line in table.lines if _name(line, columns)]
+    nameless = tuple(line.place for line in table.lines if not _name(line, columns))
+    names = [str(line.cells[columns.image]).strip() for line in named]
+    if columns.tags is None:
+        tags, findings = read_marks(named, columns.labels)
+        lacking = "rows with an empty cell, skipped"
+    else:
+        column = columns.tags
+        tags, findings = read_tags(named, column, options.separator, is_single(table.names[column]))
+        lacking = "rows without tags, skipped"
+    stray = tuple(name for name, line in zip(names, named, strict=True) if name != line.cells[columns.image])
+    rows = [
+        Row(name, of_row, columns.tags is None, _kept(line, columns.kept))
+        for name, of_row, line in zip(names, tags, named, strict=True)
+        if of_row is not None
+    ]
+    return LabelFile(
+        tuple(rows),
+        tuple(sorted({*columns.labels.values(), *(tag for row in rows for tag in row.tags)})),
+        (
+            *columns.findings,
+            Finding("rows without an image name, skipped", nameless),
+            Finding(lacking, tuple(name for name, of_row in zip(names, tags, strict=True) if of_row is None)),
+            Finding("image names with surrounding spaces, trimmed", stray),
+            *findings,
+        ),
+    )
+
+
+def _name(line: Line, columns: Columns) -> str:
+    return spelling.tidy(str(line.cells[columns.image]))
+
+
+def _kept(line: Line, columns: Sequence[int]) -> tuple[str, ...]:
+    return tuple(str(line.cells[column]).strip() for column in columns)

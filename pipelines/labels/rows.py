@@ -1,0 +1,56 @@
+"""What label files say: rows with tags, and what a user says of the columns."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pipelines.labels.findings import Finding
+
+
+class LabelOptions(NamedTuple):
+    """What the user says of label files; what is empty is recognised from the files.
+
+    Attributes:
+      image_column: that holds the names of images.
+      tags_column: that holds tags.
+      separator: between the tags in a cell; `space` for white space, `none` if each cell is one tag.
+      keep: columns that are no labels, whose values the rows keep.
+    """
+
+    image_column: str = ""
+    tags_column: str = ""
+    separator: str = ""
+    keep: tuple[str, ...] = ()
+
+
+NO_OPTIONS = LabelOptions()
+
+
+class Row(NamedTuple):
+    """One row of a label file.
+
+    Attributes:
+      name: name or path of an image, as written there.
+      tags: that the row gives it.
+      exhaustive: whether it has no others, as with one column per label; otherwise further rows of the image add to it.
+      kept: values of the columns that are kept, in the order of `LabelOptions.keep`.
+    """
+
+    name: str
+    tags: frozenset[str]
+    exhaustive: bool = False
+    kept: tuple[str, ...] = ()
+
+
+class LabelFile(NamedTuple):
+    """The content of one label file or of several.
+
+    Attributes:
+      rows: in the order of the files; an image may occur more than once.
+      labels: all labels in alphabetical order, including those that no row has.
+      findings: what was skipped, ignored or merged.
+    """
+
+    rows: tuple[Row, ...]
+    labels: tuple[str, ...]
+    findings: tuple[Finding, ...]

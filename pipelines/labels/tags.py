@@ -1,0 +1,152 @@
+"""Read tags from one column, whose cells hold lists of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pipelines.labels import spelling
+from pipelines.labels.findings import Finding, LabelError, shown
+from pipelines.labels.lists import inside, read_list
+from pipelines.labels.missing import is_missing
+from pipelines.labels.tables import Line
+
+_STRONG, _WEAK = ";|", ","
+_WITHOUT_SEPARATORS = dict.fromkeys(map(ord, _STRONG + _WEAK))
+_SPACE, _NONE = "space", "none"
+
+Tags = list[frozenset[str] | None]
+
+
+class _Text(NamedTuple):
+    """A cell whose tags are still to be split."""
+
+    line: int
+    place: str
+    text: str
+    is_list: bool = False
+
+
+def read_tags(
+    lines: Sequence[Line], column: int, separator: str = "", is_single: bool = False
+) -> tuple[Tags, tuple[Finding, ...]]:
+    """Read the tags of each line from one cell; None if they are missing.
+
+    Args:
+      lines: of the table.
+      column: that holds tags.
+      separator: between tags, as in `LabelOptions`; empty to find it in the cells.
+      is_single: whether the column's name speaks of one tag per cell.
+
+    Raises:
+      LabelError: it is unclear what separates tags, or a list cannot be read.
+    """
+    tags: Tags = [None] * len(lines)
+    texts: list[_Text] = []
+    for number, line in enumerate(lines):
+        cell = line.cells[column]
+        found = cell if isinstance(cell, tuple) else read_list(line.place, cell)
+        if isinstance(found, tuple):
+            tags[number] = frozenset(filter(None, map(spelling.tidy, found)))
+        elif not _is_blank(found):
+            texts.append(_Text(number, line.place, found))
+    # Brackets without quotes may be part of labels, unless there is a comma inside, or every cell has them.
+    in_brackets = [inside(cell.text) for cell in texts]
+    are_lists = None not in in_brackets
+    texts = [
+        cell if text is None or not (are_lists or _WEAK in text) else _Text(cell.line, cell.place, text, is_list=True)
+        for cell, text in zip(texts, in_brackets, strict=True)
+    ]
+    empty = [line.place for line, of_line in zip(lines, tags, strict=True) if of_line is not None and not of_line]
+    findings = _split(texts, separator, is_single and not are_lists, tags)
+    return tags, (Finding("empty lists, read as no labels", tuple(empty)), *findings)
+
+
+def _split(texts: Sequence[_Text], separator: str, is_single: bool, tags: Tags) -> tuple[Finding, ...]:
+    """Split the texts into `tags`."""
+    if separator == _NONE:
+        for cell in texts:
+            tags[cell.line] = frozenset([spelling.tidy(cell.text)])
+        return ()
+    mark = None if separator == _SPACE else separator or _find_separator(texts)
+    if mark is None and not separator and is_single and not _are_lists(texts):
+        whole = dict.fromkeys(text for cell in texts if " " in (text := spelling.tidy(cell.text)))
+        for cell in texts:
+            tags[cell.line] = frozenset([spelling.tidy(cell.text)])
+        return (Finding("multi-word labels, not split (--separator space would)", tuple(whole)),)
+    joint = " " if mark is None else mark
+    joints = (joint, f"{joint} ", f" {joint} ")
+    stray: list[str] = []
+    alone: dict[str, str] = {}
+    combined: set[str] = set()
+    for cell in texts:
+        parts = [part for part in map(spelling.tidy, cell.text.split(mark)) if part]
+        if cell.is_list:
+            parts = [part for part in parts if not is_missing(part)]
+        tags[cell.line] = frozenset(parts) or None
+        if parts and not cell.is_list and cell.text not in [joint.join(parts) for joint in joints]:
+            stray.append(cell.place)
+        if joint in cell.text:
+            combined.update(parts)
+        elif parts:
+            alone.setdefault(parts[0], cell.place)
+    phrases = {tag: place for tag, place in alone.items() if " " in tag and tag not in combined}
+    if not separator and mark is not None:
+        _refuse_mixture(texts, phrases, combined.union(alone), mark)
+    return (
+        Finding("rows with stray spaces or separators in the tags, cleaned", tuple(stray)),
+        Finding(f"multi-word labels never seen next to a '{joint}', not split", tuple(phrases)),
+    )
+
+
+def _find_separator(texts: Sequence[_Text]) -> str | None:
+    """Find what separates tags: `;` or `|` if any cell has it, else a comma; None for white space."""
+    first: dict[str, str] = {}
+    for cell in texts:
+        for mark in _STRONG + _WEAK:
+            if mark in cell.text:
+                first.setdefault(mark, cell.place)
+    if len(first.keys() & set(_STRONG)) > 1:
+        used = " and by ".join(f"{mark} ({first[mark]})" for mark in _STRONG)
+        raise LabelError(
+            f"tags are separated by {used}", "use the same separator in the whole file, or name it by --separator"
+        )
+    return next((mark for mark in _STRONG + _WEAK if mark in first), None)
+
+
+def _refuse_mixture(texts: Sequence[_Text], phrases: dict[str, str], labels: set[str], mark: str) -> None:
+    """Refuse a file that separates tags in some rows by `mark`, and in others by a comma or by spaces.
+
+    Otherwise a single row with a comma would turn the cell of every other row into a label: `phrases`, with the place
+    of each. Labels that really have several words are seldom made up of other labels only, and contain more different
+    words than there are such labels; a part of a label that has a comma is seldom a label, too.
+    """
+    marked = next(cell.place for cell in texts if mark in cell.text)
+    how = "or name what separates them by --separator"
+    for cell in texts if mark != _WEAK else ():
+        for part in cell.text.split(mark):
+            if _WEAK in part and labels.intersection(map(spelling.tidy, part.split(_WEAK))):
+                raise LabelError(
+                    f"tags are separated by , in {cell.place} ({shown(part)}) and by {mark} in {marked}",
+                    f"separate all tags in the file by {mark}, {how}",
+                )
+    words = {word for phrase in phrases for word in phrase.split()}
+    for phrase, place in phrases.items():
+        if len(phrases) > len(words) or labels.issuperset(phrase.split()):
+            raise LabelError(
+                f"tags are separated by spaces in {place} ({shown(phrase)}) and by {mark} in {marked}",
+                f"separate all tags in the file by {mark}, {how}",
+            )
+
+
+def _are_lists(texts: Sequence[_Text]) -> bool:
+    """Return whether cells of several words are lists: words stand alone elsewhere, or in many combinations."""
+    cells = {spelling.tidy(cell.text) for cell in texts}
+    phrases = {cell for cell in cells if " " in cell}
+    words = {word for phrase in phrases for word in phrase.split()}
+    return len(phrases) > len(words) or any(cells.issuperset(phrase.split()) for phrase in phrases)
+
+
+def _is_blank(text: str) -> bool:
+    """Return whether a text has no tags; one of separators alone must not decide how others are split."""
+    return is_missing(text.translate(_WITHOUT_SEPARATORS))
