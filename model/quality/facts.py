@@ -1,12 +1,11 @@
-"""The facts about a bundle's training and quality: gathered, measured, and laid out for `bundle.json`."""
+"""The facts about a bundle's training and quality: gathered and measured."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from model.quality.history import Epoch
 from model.quality.metrics import Scores
 from model.quality.thresholds import Thresholds
 from pipelines.images.rendering import NO_RENDERING, Rendering
-from pipelines.labels import NAMES_SHOWN, Finding
+from pipelines.labels import Finding
 
 
 @dataclass(frozen=True)
@@ -256,56 +255,6 @@ def _cost(before: Quantization, truth: NDArray[np.bool_], probabilities: NDArray
     )
 
 
-def training_summary(facts: Facts) -> dict[str, Any]:
-    """Describe how the model was trained, for `bundle.json`: NaN becomes null, and times are in seconds."""
-    data, training = facts.data, facts.training
-    findings = [
-        {"what": finding.what, "count": len(finding.names), "names": list(finding.names[:NAMES_SHOWN])}
-        for finding in data.findings
-    ]
-    return {
-        "architecture": "MobileNetV2",
-        "alpha": facts.network.alpha,
-        "weights": facts.network.weights_name,
-        "image_folder": data.images_name,
-        "label_file": data.label_file_name,
-        "train_images": len(data.train_targets),
-        "validation_images": len(data.validation_targets),
-        "findings": findings,
-        "repairs": dict(data.repairs),
-        "validation_fraction": data.validation_fraction,
-        "head_epochs": training.head_epochs,
-        "finetune_epochs": training.finetune_epochs,
-        "batch_size": training.batch_size,
-        "seed": training.seed,
-        "history": [{name: _defined(value) for name, value in epoch._asdict().items()} for epoch in training.history],
-        "kept_epoch": training.kept_epoch,
-        "criterion": training.criterion,
-        "seconds": training.seconds,
-        "machine": training.machine,
-        "mixed_precision": training.mixed_precision,
-        "quantization": facts.quantization_name,
-        "calibration_images": facts.quantization.calibration_images if facts.quantization else None,
-        "note": facts.note,
-    }
-
-
-def metrics_summary(facts: Facts, quality: Quality) -> dict[str, Any]:
-    """Describe how good the model is on the held-out images, for `bundle.json`: undefined values are null."""
-    summary = quality.scores.to_json()
-    of_labels = {
-        label: {"train_images": int(images), "threshold": float(threshold), **summary["labels"][label]}
-        for label, images, threshold in zip(facts.labels, facts.data.train_support, facts.thresholds.each, strict=True)
-    }
-    others = asdict(quality)
-    del others["scores"]
-    return {**summary, **{name: _defined(value) for name, value in others.items()}, "labels": of_labels}
-
-
 def _in_utf8(name: str) -> str:
     """Return a file name in UTF-8, with bytes that are not UTF-8 escaped."""
     return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _defined(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

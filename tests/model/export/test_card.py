@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.export import card, quantization
-from model.quality import facts
+from model.quality import facts, summaries
 from model.quality.facts import Facts, Quality
 from pipelines.images.rendering import Rendering
 from tests.model.quality import facts as model_facts
@@ -218,8 +218,8 @@ def test_a_note_is_quoted_line_by_line(told: Facts, quality: Quality) -> None:
 
 
 def test_every_number_of_the_card_is_in_the_summaries(told: Facts, quality: Quality, written: str) -> None:
-    summaries = [facts.training_summary(told), facts.metrics_summary(told, quality)]
-    numbers = {float(text) for text in re.findall(r"-?\d+\.?\d*(?:[eE][-+]?\d+)?", json.dumps(summaries))}
+    told_in_json = [summaries.training_summary(told), summaries.metrics_summary(told, quality)]
+    numbers = {float(text) for text in re.findall(r"-?\d+\.?\d*(?:[eE][-+]?\d+)?", json.dumps(told_in_json))}
     roundings = {f"{number:.{digits}f}" for number in numbers for digits in (0, 2, 3, 4)}
     missing = [cell for cell in cells(written) if re.fullmatch(r"[\d.]+", cell) and cell not in roundings]
     # Of times the summaries have the seconds.
