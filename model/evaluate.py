@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Sequence
 
 from pipelines.commandline.labels import add_labels, read_label_source
 from pipelines.commandline.parser import Parser, print_error
-from pipelines.commandline.printing import show, to_output
+from pipelines.commandline.printing import discard_output, show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
 
 _DESCRIPTION = """\
@@ -75,6 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             show(*lay_out(evaluation))
     except ScenetagsError as error:
         return print_error(_NAME, error)
+    except BrokenPipeError:
+        discard_output()  # nobody reads the rest, as in `| head`
+        return 128 + signal.SIGPIPE
     return ExitCode.DONE
 
 

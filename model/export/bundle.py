@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from model.data.dataset import Examples, spread
 from model.export import card, quantization
 from model.quality import curves
-from model.quality.facts import Facts, measure, metrics_summary, training_summary
+from model.quality.facts import Facts, measure
+from model.quality.summaries import metrics_summary, training_summary
 from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, load_bundle, seal_bundle

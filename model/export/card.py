@@ -34,6 +34,8 @@ def _lines(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> Itera
     int8 = ", rounded to int8" if facts.quantization else ""
     yield f"# {_plain(facts.name)}"
     yield ""
+    if quality.cautions:
+        yield from ("**Caution:**", "", *(f"- {_plain(caution)}." for caution in quality.cautions), "")
     yield (
         f"A multi-label tagger for satellite image chips: MobileNetV2 (alpha {network.alpha:g}) at "
         f"{network.image_size} px, {_origin(network)}{int8}. It gives each chip a probability for each of "

@@ -1,22 +1,21 @@
-"""The facts about a bundle's training and quality: gathered, measured, and laid out for `bundle.json`."""
+"""The facts about a bundle's training and quality: gathered and measured."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.quality import metrics, thresholds
+from model.quality import cautions, metrics, thresholds
 from model.quality.history import Epoch
 from model.quality.metrics import Scores
 from model.quality.thresholds import Thresholds
 from pipelines.images.rendering import NO_RENDERING, Rendering
-from pipelines.labels import NAMES_SHOWN, Finding
+from pipelines.labels import Finding
 
 
 @dataclass(frozen=True)
@@ -195,6 +194,7 @@ class Quality:
       f2_of_frozen_head: F2 of the head on the frozen network, at its best flat threshold; None if there was no such
           phase, or no other.
       cost_of_int8: None if the exported model computes in float32.
+      cautions: what the model or these figures cannot be relied on for, a sentence each, the most important first.
     """
 
     scores: Scores
@@ -205,6 +205,7 @@ class Quality:
     f2_of_frequencies: float
     f2_of_frozen_head: float | None
     cost_of_int8: CostOfInt8 | None
+    cautions: tuple[str, ...]
 
 
 def measure(facts: Facts) -> Quality:
@@ -215,8 +216,11 @@ def measure(facts: Facts) -> Quality:
     tags = _tags(probabilities, facts.thresholds)
     phases = {epoch.phase for epoch in facts.training.history}
     of_head = [epoch.validation_f2 for epoch in facts.training.history if epoch.phase == "head"]
+    scores = metrics.measure(facts.labels, truth, tags, probabilities)
+    f2_of_frequencies = metrics.f2_over_samples(truth, frequencies >= thresholds.best_flat(truth, frequencies))
+    data = facts.data
     return Quality(
-        scores=metrics.measure(facts.labels, truth, tags, probabilities),
+        scores=scores,
         validation_loss=(
             metrics.binary_crossentropy(truth, probabilities)
             if facts.quantization
@@ -225,9 +229,13 @@ def measure(facts: Facts) -> Quality:
         best_flat_threshold=flat,
         f2_at_best_flat=metrics.f2_over_samples(truth, probabilities >= flat),
         f2_at_half=metrics.f2_over_samples(truth, probabilities >= 0.5),
-        f2_of_frequencies=metrics.f2_over_samples(truth, frequencies >= thresholds.best_flat(truth, frequencies)),
+        f2_of_frequencies=f2_of_frequencies,
         f2_of_frozen_head=max(filter(math.isfinite, of_head), default=None) if len(phases) > 1 else None,
         cost_of_int8=_cost(facts.quantization, truth, probabilities) if facts.quantization else None,
+        cautions=(
+            *cautions.of_split(facts.labels, data.train_targets, data.validation_targets, data.validation_fraction),
+            *cautions.of_network(scores.f2_over_samples, f2_of_frequencies),
+        ),
     )
 
 
@@ -247,56 +255,6 @@ def _cost(before: Quantization, truth: NDArray[np.bool_], probabilities: NDArray
     )
 
 
-def training_summary(facts: Facts) -> dict[str, Any]:
-    """Describe how the model was trained, for `bundle.json`: NaN becomes null, and times are in seconds."""
-    data, training = facts.data, facts.training
-    findings = [
-        {"what": finding.what, "count": len(finding.names), "names": list(finding.names[:NAMES_SHOWN])}
-        for finding in data.findings
-    ]
-    return {
-        "architecture": "MobileNetV2",
-        "alpha": facts.network.alpha,
-        "weights": facts.network.weights_name,
-        "image_folder": data.images_name,
-        "label_file": data.label_file_name,
-        "train_images": len(data.train_targets),
-        "validation_images": len(data.validation_targets),
-        "findings": findings,
-        "repairs": dict(data.repairs),
-        "validation_fraction": data.validation_fraction,
-        "head_epochs": training.head_epochs,
-        "finetune_epochs": training.finetune_epochs,
-        "batch_size": training.batch_size,
-        "seed": training.seed,
-        "history": [{name: _defined(value) for name, value in epoch._asdict().items()} for epoch in training.history],
-        "kept_epoch": training.kept_epoch,
-        "criterion": training.criterion,
-        "seconds": training.seconds,
-        "machine": training.machine,
-        "mixed_precision": training.mixed_precision,
-        "quantization": facts.quantization_name,
-        "calibration_images": facts.quantization.calibration_images if facts.quantization else None,
-        "note": facts.note,
-    }
-
-
-def metrics_summary(facts: Facts, quality: Quality) -> dict[str, Any]:
-    """Describe how good the model is on the held-out images, for `bundle.json`: undefined values are null."""
-    summary = quality.scores.to_json()
-    of_labels = {
-        label: {"train_images": int(images), "threshold": float(threshold), **summary["labels"][label]}
-        for label, images, threshold in zip(facts.labels, facts.data.train_support, facts.thresholds.each, strict=True)
-    }
-    others = asdict(quality)
-    del others["scores"]
-    return {**summary, **{name: _defined(value) for name, value in others.items()}, "labels": of_labels}
-
-
 def _in_utf8(name: str) -> str:
     """Return a file name in UTF-8, with bytes that are not UTF-8 escaped."""
     return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _defined(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -138,7 +138,7 @@ class Training:
         if best is None:
             raise DivergedError(
                 "training diverged: no epoch had a finite loss on the held-out images",
-                f"delete {self.workspace.folder} and train with a larger --batch_size or different --weights",
+                "train with a larger --batch_size or different --weights",
             )
         return best
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -71,6 +72,16 @@ def build(
         keras.config.set_dtype_policy(policy)
 
 
+def check_weights(weights: str | Path | None, *, image_size: int, alpha: float) -> None:
+    """Make sure that initial weights can be had, before hours are spent on decoding images; arguments as in `build`.
+
+    Raises:
+      WeightsError: they cannot be downloaded or read, or are for a different width.
+    """
+    if weights is not None:
+        _backbone(image_size, alpha, weights)
+
+
 def on_gpu() -> bool:
     """Return whether TensorFlow sees a GPU."""
     import tensorflow as tf
@@ -110,17 +121,10 @@ def _head(label_frequencies: NDArray[np.float32]) -> Any:
 
 
 def _backbone(image_size: int, alpha: float, weights: str | Path | None) -> Any:
-    import keras
+    import h5py
 
     try:
-        return keras.applications.MobileNetV2(
-            input_shape=(image_size, image_size, 3),
-            alpha=alpha,
-            include_top=False,
-            pooling="avg",
-            weights=None if weights is None else str(weights),
-            name=_BACKBONE,
-        )
+        return _mobilenet(image_size, alpha, weights)
     except Exception as error:
         if weights is None:
             raise
@@ -131,9 +135,40 @@ def _backbone(image_size: int, alpha: float, weights: str | Path | None) -> Any:
                 f"cannot download the ImageNet weights for alpha {alpha} ({cause})",
                 "pass your own with --weights FILE, or --weights none",
             ) from error
+        alphas = IMAGENET_ALPHAS if h5py.is_hdf5(weights) else ()
+        fitting = next((other for other in alphas if _fits(weights, image_size, other)), None)
+        if fitting is not None:
+            raise WeightsError(
+                f"{weights}: weights for alpha {fitting}, not {alpha}", f"pass --alpha {fitting}"
+            ) from error
         raise WeightsError(
             f"{weights}: not MobileNetV2 weights without top for alpha {alpha} ({cause})", "check --alpha and the file"
         ) from error
+
+
+def _fits(weights: str | Path, image_size: int, alpha: float) -> bool:
+    try:
+        _mobilenet(image_size, alpha, weights)
+    except Exception:
+        # Whatever it is, these weights cannot be used with this width.
+        return False
+    return True
+
+
+def _mobilenet(image_size: int, alpha: float, weights: str | Path | None) -> Any:
+    import keras
+
+    with warnings.catch_warnings():
+        # One for each of hundreds of layers that weights do not fit, and one for an unusual image size.
+        warnings.simplefilter("ignore")
+        return keras.applications.MobileNetV2(
+            input_shape=(image_size, image_size, 3),
+            alpha=alpha,
+            include_top=False,
+            pooling="avg",
+            weights=None if weights is None else str(weights),
+            name=_BACKBONE,
+        )
 
 
 def _batch_normalizations(backbone: Any) -> list[Any]:

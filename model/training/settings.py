@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from model.training import network
-from pipelines.commandline.parser import Parser, UsageError, at_least, between
+from pipelines.commandline.parser import Parser, UsageError, add_switch, at_least, between
 from pipelines.commandline.rasters import add_rasters, check_percentiles, read_rendering
 from pipelines.images.rendering import NO_RENDERING, Rendering
 
@@ -60,7 +60,7 @@ exit codes:
 class Settings(NamedTuple):
     """What to train on, how, and where to write; `weights` is "imagenet", a file, or None to start from scratch."""
 
-    images: Path
+    images: str
     labels: Path
     output: Path
     name: str
@@ -74,6 +74,7 @@ class Settings(NamedTuple):
     batch_size: int
     validation_fraction: float
     seed: int
+    anonymous: bool = False
     rendering: Rendering = NO_RENDERING
 
 
@@ -84,8 +85,12 @@ def parse(argv: Sequence[str]) -> Settings:
       UsageError: a flag is unknown, missing or has an unusable value.
     """
     flags = _parser().parse_args(argv)
+    # Imported here: it would make `--help` slow.
+    from pipelines import storage
+
     _check_output(flags.output)
-    if not flags.images.is_dir():
+    images = storage.normalize(flags.images)
+    if not storage.is_remote(images) and not os.path.isdir(images):
         raise UsageError(f"argument --images: no folder at {flags.images}")
     if not flags.labels.is_file():
         raise UsageError(f"argument --labels: no file at {flags.labels}")
@@ -98,7 +103,7 @@ def parse(argv: Sequence[str]) -> Settings:
     output = flags.output.resolve()
     # A name that is not UTF-8 would make writing the model card fail after hours of training.
     name = (flags.name or output.name).encode("utf-8", "backslashreplace").decode()
-    values = vars(flags) | {"name": name, "output": output}
+    values = vars(flags) | {"name": name, "output": output, "images": images}
     values["rendering"] = read_rendering(*(values.pop(flag) for flag in ("bands", "stretch", "product")))
     check_percentiles(values["rendering"], are_scenes_cut=False)
     if flags.weights is None:
@@ -119,8 +124,9 @@ def _parser() -> Parser:
     parser = Parser("scenetags train", _DESCRIPTION, _EPILOG)
     where = parser.add_argument_group("data and output")
     where.add_argument(
-        "--images", type=Path, required=True, metavar="DIR", help="folder of images, searched recursively"
+        "--images", required=True, metavar="DIR", help="folder of images, local or in a bucket, searched recursively"
     )
+    add_switch(where, "--anonymous", "read public buckets without credentials")
     where.add_argument("--labels", type=Path, required=True, metavar="CSV", help="label file, see above")
     where.add_argument("--output", type=Path, required=True, metavar="BUNDLE", help="folder to create")
     where.add_argument("--name", default="", help="name of the model (default: the name of the output folder)")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -359,12 +361,23 @@ def test_the_command_is_one_of_scenetags(
     assert "F2 over samples" in capsys.readouterr().out
 
 
+def test_a_reader_that_goes_away_is_no_error(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+    run(*as_predicted(chips))
+    arguments = [f"--predictions={chips.output}", f"--labels={tmp_path / 'labels.csv'}"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "model.evaluate", *arguments]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
 def test_it_needs_nothing_that_only_training_brings(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
     run(*as_predicted(chips))
     arguments = [f"--predictions={chips.output}", f"--labels={tmp_path / 'labels.csv'}"]
     program = (
         "import sys\n"
-        "for name in ('tensorflow', 'keras', 'sklearn', 'pandas', 'matplotlib', 'iterstrat'):\n"
+        "for name in ('tensorflow', 'keras', 'sklearn', 'pandas', 'matplotlib'):\n"
         "    sys.modules[name] = None\n"  # so that importing it fails, as where it is not installed
         "from pipelines import cli\n"
         f"sys.exit(cli.main(['evaluate', *{arguments!r}]))"

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import pytest
 
 from model import train
 from model.data import dataset
+from model.data.listing import versions
 from model.export import bundle as export
 from model.quality.history import read_csv
 from model.synthetic import chips as synthetic
@@ -109,7 +111,7 @@ def test_predict_gives_real_chips_the_probabilities_of_the_training_reader(
     trained: Trained, planet: Path, tmp_path: Path
 ) -> None:
     chips = sorted(str(path) for path in (planet / "jpg").iterdir())
-    decoded = dataset.decode(chips, SIZE, tmp_path / "cache")
+    decoded = dataset.decode(versions(chips), SIZE, tmp_path / "cache")
     count = len(trained.bundle.labels)
     examples = dataset.Examples(decoded.pixels, decoded.readable, np.zeros((len(chips), count), np.float32))
     expected = dict(zip(chips, fitting.predict(trained.model, examples, batch_size=8), strict=True))
@@ -195,8 +197,10 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path: Path, untrained: Any) ->
     file = tmp_path / "base.weights.h5"
     untrained.get_layer("backbone").save_weights(file)
     network.build(np.full(2, 0.5, np.float32), image_size=SIZE, alpha=0.35, weights=file)
-    with pytest.raises(network.WeightsError, match=r"base.weights.h5: not MobileNetV2 weights .* for alpha 0\.5"):
-        network.build(np.full(2, 0.5, np.float32), image_size=SIZE, alpha=0.5, weights=file)
+    with warnings.catch_warnings(record=True) as warned, pytest.raises(network.WeightsError) as told:
+        network.check_weights(file, image_size=SIZE, alpha=0.5)
+    assert str(told.value) == f"{file}: weights for alpha 0.35, not 0.5; pass --alpha 0.35"
+    assert not warned
 
 
 @pytest.mark.parametrize(
@@ -225,6 +229,25 @@ def test_wrong_usage_is_one_line(
     assert named in told
     assert told.count("\n") == 1
     assert not (tmp_path / "bundle").exists()
+
+
+def test_what_fails_before_anything_can_be_resumed_leaves_no_folder(
+    training_chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.h5").write_text("no weights")
+    no_weights = [*flags(training_chips, tmp_path / "bundle"), "--weights", str(tmp_path / "text.h5")]
+    assert train.main(no_weights) == 2
+    told = capsys.readouterr()
+    assert "text.h5: not MobileNetV2 weights without top" in told.err
+    assert "images to train on" not in told.out, "weights are checked before images are decoded"
+
+    (tmp_path / "jpg").mkdir()
+    for chip in (training_chips / "jpg").iterdir():
+        (tmp_path / "jpg" / chip.name).write_text("no image")
+    shutil.copy(training_chips / "labels.csv", tmp_path)
+    assert train.main([*flags(tmp_path, tmp_path / "bundle"), *SMALL]) == 2
+    assert f"none of {CHIPS} images can be decoded" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["jpg", "labels.csv", "text.h5"]
 
 
 def test_an_existing_folder_is_not_overwritten(

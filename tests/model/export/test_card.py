@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.export import card, quantization
-from model.quality import facts
+from model.quality import facts, summaries
 from model.quality.facts import Facts, Quality
 from pipelines.images.rendering import Rendering
 from tests.model.quality import facts as model_facts
@@ -94,6 +94,15 @@ def test_quality_is_reported_next_to_simpler_baselines(written: str, quality: Qu
     assert row(written, "F2 over samples, the frozen head before fine-tuning")[1] == "0.820"
     assert row(written, "loss (binary cross-entropy)")[1] == "0.2500"
     assert "chosen on these same 20 images, so the figures flatter" in written
+
+
+def test_a_card_says_first_what_it_cannot_be_relied_on_for(written: str, told: Facts, quality: Quality) -> None:
+    start = written.index("**Caution:**")
+    assert start < written.index("A multi-label tagger")
+    assert "- thresholds and figures rest on only 20 held-out images" in written[start:]
+    assert ("ul li p", "1 label without a held-out image, not measured: rare.") in parsed(written)
+    sure = dataclasses.replace(quality, cautions=())
+    assert "Caution" not in card.write(told, sure, VERSIONS)
 
 
 def test_labels_are_listed_with_images_threshold_and_measures(told: Facts, quality: Quality, written: str) -> None:
@@ -209,8 +218,8 @@ def test_a_note_is_quoted_line_by_line(told: Facts, quality: Quality) -> None:
 
 
 def test_every_number_of_the_card_is_in_the_summaries(told: Facts, quality: Quality, written: str) -> None:
-    summaries = [facts.training_summary(told), facts.metrics_summary(told, quality)]
-    numbers = {float(text) for text in re.findall(r"-?\d+\.?\d*(?:[eE][-+]?\d+)?", json.dumps(summaries))}
+    told_in_json = [summaries.training_summary(told), summaries.metrics_summary(told, quality)]
+    numbers = {float(text) for text in re.findall(r"-?\d+\.?\d*(?:[eE][-+]?\d+)?", json.dumps(told_in_json))}
     roundings = {f"{number:.{digits}f}" for number in numbers for digits in (0, 2, 3, 4)}
     missing = [cell for cell in cells(written) if re.fullmatch(r"[\d.]+", cell) and cell not in roundings]
     # Of times the summaries have the seconds.

@@ -18,7 +18,7 @@ from model import train
 from model.data.dataset import Examples
 from model.export import bundle as export
 from model.export import quantization
-from model.quality import facts, metrics, thresholds
+from model.quality import facts, metrics, summaries, thresholds
 from model.quality.facts import Facts
 from pipelines import predict
 from pipelines.commandline.parser import UsageError
@@ -194,8 +194,8 @@ def test_a_tensorflow_that_cannot_is_refused_before_training(monkeypatch: pytest
 def test_facts_of_an_int8_file_are_json() -> None:
     before = model_facts.facts()
     told = quantization.of_quantized(before, np.roll(before.probabilities, 1, axis=0), 7)
-    summaries = (facts.training_summary(told), facts.metrics_summary(told, facts.measure(told)))
-    training, measured = json.loads(json.dumps(summaries, allow_nan=False))
+    told_in_json = (summaries.training_summary(told), summaries.metrics_summary(told, facts.measure(told)))
+    training, measured = json.loads(json.dumps(told_in_json, allow_nan=False))
     assert (training["quantization"], training["calibration_images"]) == ("int8", 7)
     assert measured["cost_of_int8"]["float32_f2_over_samples"] == facts.measure(before).scores.f2_over_samples
     assert measured["cost_of_int8"]["float32_f2_over_samples"] != measured["f2_over_samples"]
