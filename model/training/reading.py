@@ -54,8 +54,8 @@ def find(settings: Settings) -> Found:
       LabelError: the label file cannot be used.
       DatasetError: there are too few images or labels.
     """
-    file = labels.read_labels(settings.labels)
     images = list_images(settings.images)
+    file = labels.read_labels(settings.labels, images=list(images))
     matched = labels.match(file.rows, list(images), settings.images)
     findings = [*file.findings, *matched.findings]
     unused = set(file.labels) - set(labels.vocabulary(matched.tags))

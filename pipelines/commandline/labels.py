@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from pipelines.commandline.inputs import Once
-from pipelines.commandline.parser import UsageError
+from pipelines.commandline.parser import Once, UsageError
 
 if TYPE_CHECKING:
     from pipelines.labels import LabelSource
