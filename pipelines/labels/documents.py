@@ -16,7 +16,7 @@ from functools import cached_property
 
 from pipelines import storage
 from pipelines.labels import tables
-from pipelines.labels.findings import LabelError, shown
+from pipelines.labels.findings import LabelError, shown, some_names
 from pipelines.labels.tables import Table
 
 _PARQUET = (".parquet", ".pq")
@@ -95,19 +95,19 @@ def find_documents(paths: Sequence[str]) -> list[Document]:
     found = [path for given in paths for path in _find_files(given)]
     documents = []
     for path in found:
-        with naming(path):
+        with naming([path]):
             name, data = _unpack(posixpath.basename(path), _fetch(path))
         documents.append(Document(path, name, data))
     return documents
 
 
 @contextmanager
-def naming(path: str) -> Iterator[None]:
-    """Put the path of a file before the errors that it causes."""
+def naming(paths: Sequence[str]) -> Iterator[None]:
+    """Put the paths of files before the errors that they cause."""
     try:
         yield
     except LabelError as error:
-        raise LabelError(f"{shown(path)}: {error.message}", error.remedy) from error
+        raise LabelError(f"{some_names(paths)}: {error.message}", error.remedy) from error
 
 
 def _fetch(path: str) -> bytes:

@@ -6,21 +6,19 @@ from collections.abc import Sequence
 
 from pipelines.labels import spelling
 from pipelines.labels.columns import Columns, find_columns, is_single
-from pipelines.labels.documents import Document
 from pipelines.labels.findings import Finding
 from pipelines.labels.marks import read_marks
 from pipelines.labels.rows import LabelFile, LabelOptions, Row
-from pipelines.labels.tables import Line
+from pipelines.labels.tables import Line, Table
 from pipelines.labels.tags import read_tags
 
 
-def read(document: Document, options: LabelOptions) -> LabelFile:
+def read(table: Table, options: LabelOptions) -> LabelFile:
     """Read names and tags as they are spelled, skipping rows that lack either.
 
     Raises:
       LabelError: the table cannot be understood.
     """
-    table = document.table
     columns = find_columns(table, options)
     named = [line for line in table.lines if _name(line, columns)]
     nameless = tuple(line.place for line in table.lines if not _name(line, columns))
@@ -32,6 +30,10 @@ def read(document: Document, options: LabelOptions) -> LabelFile:
         column = columns.tags
         tags, findings = read_tags(named, column, options.separator, is_single(table.names[column]))
         lacking = "rows without tags, skipped"
+    every = {*columns.labels.values(), *(tag for of_row in tags for tag in of_row or ())}
+    absent = [line.place for line in named if _is_absent(line, columns)]
+    if absent:
+        tags = [frozenset() if _is_absent(line, columns) else found for line, found in zip(named, tags, strict=True)]
     stray = tuple(name for name, line in zip(names, named, strict=True) if name != line.cells[columns.image])
     rows = [
         Row(name, of_row, columns.tags is None, _kept(line, columns.kept))
@@ -40,12 +42,13 @@ def read(document: Document, options: LabelOptions) -> LabelFile:
     ]
     return LabelFile(
         tuple(rows),
-        tuple(sorted({*columns.labels.values(), *(tag for row in rows for tag in row.tags)})),
+        tuple(sorted(every)),
         (
             *columns.findings,
             Finding("rows without an image name, skipped", nameless),
             Finding(lacking, tuple(name for name, of_row in zip(names, tags, strict=True) if of_row is None)),
             Finding("image names with surrounding spaces, trimmed", stray),
+            Finding("rows with confidence 0, read as not having the tag", tuple(absent)),
             *findings,
         ),
     )
@@ -53,6 +56,10 @@ def read(document: Document, options: LabelOptions) -> LabelFile:
 
 def _name(line: Line, columns: Columns) -> str:
     return spelling.tidy(str(line.cells[columns.image]))
+
+
+def _is_absent(line: Line, columns: Columns) -> bool:
+    return columns.confidence is not None and line.cells[columns.confidence] in ("0", "0.0")
 
 
 def _kept(line: Line, columns: Sequence[int]) -> tuple[str, ...]:

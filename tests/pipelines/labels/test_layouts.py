@@ -74,6 +74,19 @@ TABLES = {
     ),
     "iMet": ("id,attribute_ids\n1000483014d91860,147 616 813\n", {"1000483014d91860": {"147", "616", "813"}}),
     "Human Protein Atlas": ("Id,Target\n00070df0,16 0\n000a6c98,0\n000a9596,16\n", {"00070df0": {"16", "0"}}),
+    "Label Studio": (
+        "image,id,choice\n"
+        '/data/upload/1/a.jpg,1,lake\n/data/upload/1/b.jpg,2,"{""choices"":[""lake"",""bare soil""]}"\n',
+        {"/data/upload/1/a.jpg": {"lake"}, "/data/upload/1/b.jpg": {"lake", "bare soil"}},
+    ),
+    "boxes of detection": (
+        "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,8,8,ship,0,0,1,1\n",
+        {"a.jpg": {"ship"}},
+    ),
+    "Open Images": (
+        "ImageID,Source,LabelName,Confidence\n0f,verification,/m/04bcr3,1\n1f,verification,/m/04bcr3,0\n",
+        {"0f": {"/m/04bcr3"}, "1f": set()},
+    ),
     "one-hot with a split": (
         "image,clear,water,is_valid,fold\na.jpg,1,0,1,0\nb.jpg,0,1,0,1\n",
         {"a.jpg": {"clear"}, "b.jpg": {"water"}},
@@ -100,7 +113,7 @@ def test_tables_of_well_known_sets_are_read_as_they_are(name: str, tmp_path: Pat
 
 def test_what_is_left_out_of_a_table_is_said(tmp_path: Path) -> None:
     assert findings_of(write(tmp_path, "split.csv", TABLES["one-hot with a split"][0])) == [
-        "2 columns on the split of the images, no labels: is_valid, fold"
+        "2 columns that are no labels by their names, ignored: is_valid, fold"
     ]
     assert findings_of(write(tmp_path, "voc.csv", TABLES["PASCAL VOC, CSV"][0])) == [
         "1 cell with 0 beside 1 and -1, read as a difficult yes: line 2"
@@ -336,6 +349,10 @@ def test_a_folder_of_files_as_mlrsnet_has_them(tmp_path: Path) -> None:
     with pytest.raises(labels.LabelError, match=r"more\.csv: line 2, column crane: 2 is not 0, 1"):
         labels.read_labels(LabelSource((str(tmp_path / "airport.csv"), str(tmp_path / "more.csv"))))
     write(tmp_path, "more.csv", "image,airplane,crane\nmore_00001.jpg,0,1\n")
+    (tmp_path / "one.csv").write_text('image_name,tags\na,"bare ground, water"\n')
+    (tmp_path / "two.csv").write_text("image_name,tags\nb,bare ground\n")
+    read = labels.read_labels(LabelSource((str(tmp_path / "one.csv"), str(tmp_path / "two.csv"))))
+    assert {row.name: row.tags for row in read.rows} == {"a": {"bare ground", "water"}, "b": {"bare ground"}}
     findings = labels.read_labels(LabelSource((str(tmp_path / "airport.csv"), str(tmp_path / "more.csv")))).findings
     assert list(map(str, findings)) == [
         "2 labels that only some of the files have, absent in the others: bare soil, crane"
