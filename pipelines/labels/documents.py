@@ -116,21 +116,27 @@ def _fetch(path: str) -> bytes:
     except storage.FileTooLargeError as error:
         raise _too_large() from error
     except OSError as error:
-        raise LabelError(storage.reason_of(error)) from error
+        hint = storage.hint_at_near(path) if isinstance(error, FileNotFoundError) else ""
+        raise LabelError(storage.reason_of(error), hint) from error
 
 
-def _find_files(path: str) -> list[str]:
+def _find_files(given: str) -> list[str]:
+    path = storage.normalize(given) if "://" in given else given
     if storage.is_remote(path) and path.lower().endswith((*_ENDINGS, *_PACKED, ".zip")):
         return [path]
     if not storage.is_remote(path) and not os.path.isdir(path):
         return [path]
+    try:
+        listed = storage.list_files(path.rstrip("/"))
+    except OSError as error:
+        raise LabelError(f"{shown(given)}: {storage.reason_of(error)}") from error
     files = [
         file
-        for file in storage.list_files(path.rstrip("/"))
+        for file in listed
         if not posixpath.basename(file).startswith(".") and _unpacked(file).lower().endswith(_ENDINGS)
     ]
     if not files:
-        raise LabelError(f"{shown(path)}: no label files in this folder (extensions: {' '.join(_ENDINGS)})")
+        raise LabelError(f"{shown(given)}: no label files in this folder (extensions: {' '.join(_ENDINGS)})")
     return files
 
 

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import labels
+from pipelines import labels, storage
 from pipelines.labels import LabelFile, LabelOptions, LabelSource
+from tests.conftest import Bucket
 from tests.pipelines.labels.reading import findings_of, refusal, tags_of
 
 NIH = (
@@ -357,6 +358,17 @@ def test_a_folder_of_files_as_mlrsnet_has_them(tmp_path: Path) -> None:
     assert list(map(str, findings)) == [
         "2 labels that only some of the files have, absent in the others: bare soil, crane"
     ]
+
+
+def test_labels_in_buckets(bucket: Bucket) -> None:
+    text, expected = TABLES["Planet"]
+    storage.write(f"{bucket.path}/labels/train_v2.csv.gz", gzip.compress(text.encode()))
+    for path in (f"{bucket.path}/labels/", f"{bucket.path}/labels/train_v2.csv.gz"):
+        assert tags_of(path) == expected
+    with pytest.raises(labels.LabelError, match=r"none\.csv: .*"):
+        labels.read_labels(f"{bucket.path}/none.csv")
+    with pytest.raises(labels.LabelError, match=r"none: no label files in this folder"):
+        labels.read_labels(f"{bucket.path}/none")
 
 
 def test_folders_may_be_the_labels() -> None:
