@@ -15,7 +15,7 @@ from model.quality.history import Epoch
 from model.quality.metrics import Scores
 from model.quality.thresholds import Thresholds
 from pipelines.images.rendering import NO_RENDERING, Rendering
-from pipelines.labels import Finding
+from pipelines.labels import Finding, LabelSource
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Data:
 
     Attributes:
       images: their folder; only its name is published.
-      label_file: the file of their labels; only its name is published.
+      label_file: the files of their labels; only their names are published.
       findings: problems with either, and what was done about them.
       repairs: number of images per repair of `images.decode`.
       validation_fraction: the share that was to be held out, 0 to 1; None if the user has chosen the images.
@@ -58,7 +58,7 @@ class Data:
     """
 
     images: Path
-    label_file: Path
+    label_file: LabelSource
     findings: tuple[Finding, ...]
     repairs: Mapping[str, int]
     validation_fraction: float | None
@@ -74,7 +74,7 @@ class Data:
     @property
     def label_file_name(self) -> str:
         """The name of the label file without its folder."""
-        return _in_utf8(self.label_file.name)
+        return _in_utf8(", ".join(Path(path).name for path in self.label_file.paths))
 
     @property
     def train_support(self) -> NDArray[np.int64]:

@@ -58,8 +58,8 @@ def find(settings: Settings) -> Found:
       SplitError: the images cannot be divided as the user has said.
       DatasetError: there are too few images or labels.
     """
-    file = read_rows(settings)
     images = list_images(settings.images)
+    file = read_rows(settings, list(images))
     matched = labels.match(file.rows, list(images), settings.images)
     assignment, of_split = assign(settings, matched)
     used = [image for image, side in enumerate(assignment.sides or [""] * len(matched.paths)) if side != "left out"]

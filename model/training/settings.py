@@ -7,12 +7,16 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from model.training import network
+from pipelines.commandline.labels import add_labels, read_label_source
 from pipelines.commandline.parser import Parser, UsageError, add_switch, at_least, between
 from pipelines.commandline.rasters import add_rasters, check_percentiles, read_rendering
 from pipelines.images.rendering import NO_RENDERING, Rendering
+
+if TYPE_CHECKING:
+    from pipelines.labels import LabelSource
 
 Quantize = Literal["none", "int8"]
 
@@ -24,9 +28,9 @@ _DEFAULT = "(default: %(default)s)"
 _DESCRIPTION = """\
 Train a multi-label tagger on labelled images and export it as a bundle, the folder that `predict` takes as --model.
 
-The labels are the tags found in the label file: a CSV file with the columns image_name,tags (tags separated by
-spaces), or with one column of 0 and 1 per label. Problems are reported, and the affected rows skipped. Images are
-decoded by the same code as in prediction, so that colours are repaired in the same way.
+The labels are the tags found in the label files: tables with a column of tags, or with one column of 0 and 1 per
+label, and others. Problems are reported, and the affected rows skipped. Images are decoded by the same code as in
+prediction, so that colours are repaired in the same way.
 
 A share of the images is held out for validation, with each label about as frequent as in the rest. Training has two
 phases: first the head alone, on the frozen network; then the whole network at a low learning rate, with its
@@ -51,6 +55,13 @@ examples:
   The Planet set, starting from ImageNet weights:
     scenetags train --images train-jpg --labels train_v2.csv --output bundles/planet
 
+  Photos of another machine, with columns of other names, and files of several years:
+    scenetags train --images photos --labels 2024.csv --labels 2025.csv.gz --image_column Photo --tags_column Seen \\
+        --output bundles/photos
+
+  Images in a folder named after their label:
+    scenetags train --images scenes --labels folders --output bundles/scenes
+
 exit codes:
   0    done
   1    training diverged, the export failed its checks, or files could not be written; no bundle written
@@ -67,7 +78,7 @@ class Settings(NamedTuple):
     """
 
     images: str
-    labels: Path
+    labels: LabelSource
     output: Path
     name: str
     note: str
@@ -97,13 +108,15 @@ def parse(argv: Sequence[str]) -> Settings:
     flags = _parser().parse_args(argv)
     # Imported here: it would make `--help` slow.
     from pipelines import storage
+    from pipelines.labels import FOLDERS
 
     _check_output(flags.output)
     images = storage.normalize(flags.images)
     if not storage.is_remote(images) and not os.path.isdir(images):
         raise UsageError(f"argument --images: no folder at {flags.images}")
-    if not flags.labels.is_file():
-        raise UsageError(f"argument --labels: no file at {flags.labels}")
+    for path in flags.labels:
+        if not (storage.is_remote(path) or path == FOLDERS or os.path.exists(path)):
+            raise UsageError(f"argument --labels: no file at {path}")
     if flags.weights == "imagenet" and flags.alpha not in network.IMAGENET_ALPHAS:
         alphas = ", ".join(map(str, network.IMAGENET_ALPHAS))
         raise UsageError(
@@ -113,7 +126,7 @@ def parse(argv: Sequence[str]) -> Settings:
     output = flags.output.resolve()
     # A name that is not UTF-8 would make writing the model card fail after hours of training.
     name = (flags.name or output.name).encode("utf-8", "backslashreplace").decode()
-    values = vars(flags) | {"name": name, "output": output, "images": images}
+    values = {"labels": read_label_source(flags)} | vars(flags) | {"name": name, "output": output, "images": images}
     values["rendering"] = read_rendering(*(values.pop(flag) for flag in ("bands", "stretch", "product")))
     check_percentiles(values["rendering"], are_scenes_cut=False)
     if flags.weights is None:
@@ -138,11 +151,11 @@ def _parser() -> Parser:
         "--images", required=True, metavar="DIR", help="folder of images, local or in a bucket, searched recursively"
     )
     add_switch(where, "--anonymous", "read public buckets without credentials")
-    where.add_argument("--labels", type=Path, required=True, metavar="CSV", help="label file, see above")
     where.add_argument("--output", type=Path, required=True, metavar="BUNDLE", help="folder to create")
     where.add_argument("--name", default="", help="name of the model (default: the name of the output folder)")
     where.add_argument("--note", default="", metavar="TEXT", help="a sentence about the data, for the model card")
 
+    add_labels(parser, "what the images show")
     add_rasters(parser, default="they are refused")
     net = parser.add_argument_group("network")
     size = at_least(network.MIN_IMAGE_SIZE, network.MAX_IMAGE_SIZE)

@@ -53,25 +53,25 @@ class Assignment(NamedTuple):
         )
 
 
-def read_rows(settings: Settings) -> Rows:
-    """Read the label files with the columns that say how to split.
+def read_rows(settings: Settings, images: Sequence[str]) -> Rows:
+    """Read the label files with the columns that say how to split; `images` are the paths of all images.
 
     Raises:
       LabelError: a file cannot be used.
+      SplitError: a file has no columns.
     """
-    columns = (SplitColumn.parse(settings.split_column).name, settings.group_column)
-    options = labels.LabelOptions(keep=tuple(filter(None, columns)))
-    file = labels.read_labels(settings.labels, options=options)
-    if not settings.validation_labels:
-        return Rows(file.rows, file.labels, file.findings)
-    held_out = labels.read_labels(settings.validation_labels, file.labels, options)
-    marked = [
-        row._replace(kept=(side, *row.kept))
-        for rows, side in ((file.rows, "train"), (held_out.rows, "validation"))
-        for row in rows
-    ]
-    every = tuple(sorted({*file.labels, *held_out.labels}))
-    return Rows(tuple(marked), every, (*file.findings, *held_out.findings))
+    keep = tuple(filter(None, (SplitColumn.parse(settings.split_column).name, settings.group_column)))
+    source = settings.labels._replace(options=settings.labels.options._replace(keep=keep)) if keep else settings.labels
+    file = labels.read_labels(source, images=images)
+    rows, every, findings = file
+    if settings.validation_labels:
+        held_out = labels.read_labels(source._replace(paths=(settings.validation_labels,)), file.labels, images)
+        marked = ((row, side) for side, part in (("train", file), ("validation", held_out)) for row in part.rows)
+        rows = tuple(row._replace(kept=(side, *row.kept)) for row, side in marked)
+        every, findings = tuple(sorted({*every, *held_out.labels})), (*findings, *held_out.findings)
+    if any(len(row.kept) < len(keep) for row in rows):
+        raise SplitError(f"{settings.labels} has no column {keep[0]}", "use --group_pattern or --validation_labels")
+    return Rows(rows, every, findings)
 
 
 def assign(settings: Settings, matched: LabelledImages) -> tuple[Assignment, list[Finding]]:

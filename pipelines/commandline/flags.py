@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from pipelines import storage
-from pipelines.commandline.inputs import Once, add_inputs
+from pipelines.commandline.inputs import add_inputs
 from pipelines.commandline.options import PredictOptions
-from pipelines.commandline.parser import Parser, UsageError, add_switch
+from pipelines.commandline.parser import Once, Parser, UsageError, add_switch
 from pipelines.commandline.printing import LOG_FORMATS, use_log_format
 from pipelines.commandline.rasters import add_rasters
 from pipelines.commandline.scenes import add_scenes

@@ -1,9 +1,9 @@
 """Read label files, match their rows with images, and report what is wrong with either."""
 
 from pipelines.labels.findings import NAMES_SHOWN, Finding, LabelError, some_names
-from pipelines.labels.match import LabelledImages, find_images, match, multi_hot, vocabulary
+from pipelines.labels.match import LabelledImages, find_images, match, multi_hot, unmeasured, vocabulary
 from pipelines.labels.reading import FOLDERS, read_labels
-from pipelines.labels.rows import LabelFile, LabelOptions, Row
+from pipelines.labels.rows import LabelFile, LabelOptions, LabelSource, Row
 
 __all__ = [
     "FOLDERS",
@@ -12,6 +12,7 @@ __all__ = [
     "LabelError",
     "LabelFile",
     "LabelOptions",
+    "LabelSource",
     "LabelledImages",
     "Row",
     "find_images",
@@ -19,5 +20,6 @@ __all__ = [
     "multi_hot",
     "read_labels",
     "some_names",
+    "unmeasured",
     "vocabulary",
 ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipelines.images.formats import ENDINGS
 from pipelines.images.hidden import hides
 from pipelines.labels.findings import Finding, LabelError, shown, some_names
-from pipelines.labels.rows import Row
+from pipelines.labels.rows import LabelFile, Row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,6 +154,23 @@ def find_images(folder: Path) -> list[Path]:
 def vocabulary(tags: Iterable[frozenset[str]]) -> tuple[str, ...]:
     """Return every tag that occurs, in alphabetical order."""
     return tuple(sorted(frozenset().union(*tags)))
+
+
+def unmeasured(labels: Sequence[str], file: LabelFile) -> Finding:
+    """Find labels of a model that label files do not have, so that nobody knows which images should have them.
+
+    Raises:
+      LabelError: they have none of these labels.
+    """
+    known = set(file.labels)
+    lacking = tuple(label for label in labels if label not in known)
+    if len(lacking) == len(labels):
+        raise LabelError(
+            f"the labels have none of those of the model: they are {some_names(file.labels)}, and the model's are "
+            f"{some_names(labels)}",
+            "choose label files of the same kind",
+        )
+    return Finding("labels of the model that the label file does not have, not measured", lacking)
 
 
 def multi_hot(tags: Sequence[frozenset[str]], labels: Sequence[str]) -> NDArray[np.float32]:

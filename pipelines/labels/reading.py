@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,7 @@ from pipelines.labels import folders, spelling
 from pipelines.labels.documents import Document, find_documents, naming
 from pipelines.labels.findings import Finding, LabelError, shown
 from pipelines.labels.layouts import read_document
-from pipelines.labels.rows import NO_OPTIONS, LabelFile, LabelOptions
+from pipelines.labels.rows import NO_OPTIONS, LabelFile, LabelOptions, LabelSource
 
 _PLACE = re.compile(r"(line|row|object|column|annotation) \d+")
 
@@ -20,12 +19,7 @@ FOLDERS = "folders"
 """In place of a path: the labels are the names of the folders of the images."""
 
 
-def read_labels(
-    paths: str | Path | Sequence[str],
-    known: Sequence[str] = (),
-    options: LabelOptions = NO_OPTIONS,
-    images: Sequence[str] = (),
-) -> LabelFile:
+def read_labels(source: LabelSource | Path | str, known: Sequence[str] = (), images: Sequence[str] = ()) -> LabelFile:
     """Read label files; docs/training.md describes the layouts.
 
     Spellings of a label that differ in case, spaces or Unicode form are merged into one: that of `known` (e.g. the
@@ -33,15 +27,14 @@ def read_labels(
     a name is ignored, a blank tag is removed, and both are reported.
 
     Args:
-      paths: of files or folders of them, local or in buckets; `folders` for the folders of the images.
+      source: of the labels, or the path of a label file.
       known: labels whose spelling counts.
-      options: what the user says of the columns.
       images: paths of all images, for `folders`.
 
     Raises:
       LabelError: a file cannot be read or understood, or none of its rows can be used.
     """
-    given = [os.fspath(paths)] if isinstance(paths, (str, Path)) else list(paths)
+    given, options = source if isinstance(source, LabelSource) else LabelSource((str(source),))
     if FOLDERS in given:
         if len(given) > 1 or options != NO_OPTIONS:
             raise LabelError(f"--labels {FOLDERS} excludes other labels and columns", "give it alone")

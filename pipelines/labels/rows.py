@@ -26,6 +26,22 @@ class LabelOptions(NamedTuple):
 NO_OPTIONS = LabelOptions()
 
 
+class LabelSource(NamedTuple):
+    """Where labels are, and what the user says of them.
+
+    Attributes:
+      paths: of label files, or of folders of them, local or in buckets; `folders` alone for the folders of the images.
+      options: what the user says of the columns.
+    """
+
+    paths: tuple[str, ...]
+    options: LabelOptions = NO_OPTIONS
+
+    def __str__(self) -> str:
+        """Name the files as the user did."""
+        return ", ".join(self.paths)
+
+
 class Row(NamedTuple):
     """One row of a label file.
 

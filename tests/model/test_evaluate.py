@@ -196,6 +196,34 @@ def test_a_label_that_the_file_never_has_is_shown_with_support_0(run: Evaluate, 
     assert told["labels"]["blue"]["average_precision"] is None
 
 
+def test_labels_that_the_file_does_not_have_are_not_measured(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+    rows = [f"{name}.jpg,{int('green' in tags)}" for name, tags in chips.tags.items()]
+    file = tmp_path / "green.csv"
+    file.write_text("\n".join(["image,green", *rows]))
+    # The fixture's own --labels is there, too: the tags of all other images are unknown.
+    told = run("chip_99,green", flags=("--labels", str(file), "--json", str(tmp_path / "scores.json")))
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert (scores["images"], scores["f2_over_samples"], scores["micro_f1"]) == (IMAGES, 1, 1)
+    without = sorted(set(LABELS) - {"green"})
+    [finding] = [finding for finding in scores["findings"] if "does not have" in finding["what"]]
+    assert (finding["what"], sorted(finding["names"])) == (
+        "labels of the model that the label file does not have, not measured",
+        without,
+    )
+    assert f"{len(without)} labels of the model that the label file does not have, not measured: " in told.out
+    tagged = sum("blue" in tags for tags in chips.tags.values())
+    unmeasured = {"support": 0, "predicted": tagged, "precision": None, "recall": None, "average_precision": None}
+    assert scores["labels"]["blue"] == unmeasured
+
+
+def test_columns_may_be_named(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+    file = tmp_path / "photos.csv"
+    lines = [f"{n},C:\\data\\{name}.jpg,{'/'.join(tags)}" for n, (name, tags) in enumerate(chips.tags.items()) if tags]
+    file.write_text("\n".join(["image,Photo,Seen", *lines]))
+    flags = ("--image_column=Photo", "--tags_column=Seen", "--separator=/", "--json=-")
+    assert evaluate.main([f"--predictions={chips.output}", f"--labels={file}", *flags]) == 0
+
+
 def test_the_folder_predictions_is_as_good_as_the_output(run: Evaluate, chips: Chips) -> None:
     rows = (*as_predicted(chips), "broken,green")
     whole = json.loads(run(*rows, flags=("--json", "-")).out)
@@ -297,6 +325,12 @@ def test_predictions_that_cannot_be_measured_are_one_line(
             "unrecognized arguments: --threshold=0.5 (see scenetags ",
         ),
         ((), ("other_0,green",), "other_0"),
+        ((), ("chip_0,lake",), "have none of those of the model: they are lake, and the model's are "),
+        (
+            ("--tags_column=Seen",),
+            ("chip_0,green",),
+            "--tags_column Seen: no such column; the columns are image_name, t",
+        ),
         ((), ("broken,green",), "only images that predict failed on; add rows"),
         ((), (), "labels.csv"),
     ],

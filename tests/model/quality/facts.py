@@ -9,7 +9,7 @@ import numpy as np
 from model.quality.facts import Data, Facts, Network, Training
 from model.quality.history import Epoch
 from model.quality.thresholds import Thresholds
-from pipelines.labels import Finding
+from pipelines.labels import Finding, LabelSource
 
 # Some labels that Markdown would read something into, and one that is never held out.
 LABELS = ("primary", "a|b", "*bold*", "_under_score_", "`tick` <b>", "rare")
@@ -38,7 +38,7 @@ def facts(training_images: int = 40, held_out_images: int = 20) -> Facts:
         network=Network(alpha=0.35, image_size=IMAGE_SIZE, resize_filter="bilinear", weights=Path("/secret/base.h5")),
         data=Data(
             images=Path("/secret/chips"),
-            label_file=Path("/secret/labels.csv"),
+            label_file=LabelSource(("/secret/labels.csv",)),
             findings=(Finding("images without a row, skipped", ("_x", "*y", "z", "w")),),
             repairs={"unmarked_rgba_jpeg": 57, "grayscale": 3},
             validation_fraction=0.25,

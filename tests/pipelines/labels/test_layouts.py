@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import labels
-from pipelines.labels import LabelOptions
+from pipelines.labels import LabelFile, LabelOptions, LabelSource
 from tests.pipelines.labels.reading import findings_of, refusal, tags_of
 
 NIH = (
@@ -85,6 +85,10 @@ def write(folder: Path, name: str, text: str) -> Path:
     file = folder / name
     file.write_text(text, encoding="utf-8")
     return file
+
+
+def read_with(file: Path, options: LabelOptions) -> LabelFile:
+    return labels.read_labels(LabelSource((str(file),), options))
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -165,7 +169,7 @@ def test_the_user_decides_what_separates(
 ) -> None:
     rows = "".join(f'{number},"{cell}"\n' for number, cell in enumerate(cells))
     file = write(tmp_path, "labels.csv", f"image_name,tags\n{rows}")
-    read = labels.read_labels(file, options=LabelOptions(separator=separator))
+    read = read_with(file, LabelOptions(separator=separator))
     assert [set(row.tags) for row in read.rows] == expected
 
 
@@ -188,18 +192,18 @@ def test_a_column_of_single_labels_is_split_only_where_it_must_hold_lists(tmp_pa
 def test_columns_are_those_that_the_user_names(tmp_path: Path) -> None:
     file = write(tmp_path, "labels.csv", "id,Photo,Species seen,fold\n1,a.jpg,ash;oak,0\n2,b.jpg,oak,1\n")
     options = LabelOptions(image_column="photo", tags_column="species_seen", keep=("fold", "id"))
-    read = labels.read_labels(file, options=options)
+    read = read_with(file, options)
     assert [(row.name, set(row.tags), row.kept) for row in read.rows] == [
         ("a.jpg", {"ash", "oak"}, ("0", "1")),
         ("b.jpg", {"oak"}, ("1", "2")),
     ]
     with pytest.raises(labels.LabelError, match="--tags_column seen: no such column; the columns are id, Photo, Spec"):
-        labels.read_labels(file, options=LabelOptions(tags_column="seen"))
+        read_with(file, LabelOptions(tags_column="seen"))
     with pytest.raises(labels.LabelError, match="--image_column and --tags_column are both Photo"):
-        labels.read_labels(file, options=LabelOptions(image_column="Photo", tags_column="Photo"))
+        read_with(file, LabelOptions(image_column="Photo", tags_column="Photo"))
     file = write(tmp_path, "both.csv", "file,class,clear,water\na,lake,1,1\n")
     assert tags_of(file) == {"a": {"lake"}}
-    in_columns = labels.read_labels(file, options=LabelOptions(tags_column="none"))
+    in_columns = read_with(file, LabelOptions(tags_column="none"))
     assert in_columns.rows[0].tags == {"clear", "water"}
 
 
@@ -224,7 +228,7 @@ def test_the_annotations_of_coco(tmp_path: Path) -> None:
     assert labels.read_labels(file).labels == ("bicycle", "bowl", "person")
     assert findings_of(file) == ["1 image without annotations, read as no labels: 000000000025.jpg"]
     with pytest.raises(labels.LabelError, match="is the annotations of COCO, which has no columns; leave out --image"):
-        labels.read_labels(file, options=LabelOptions(image_column="file_name"))
+        read_with(file, LabelOptions(image_column="file_name"))
     broken = write(tmp_path, "broken.json", '{"images": [{"id": 1}], "annotations": [], "categories": []}')
     assert refusal(broken).startswith("has images, annotations and categories, but not as COCO writes them: KeyError")
 
@@ -330,9 +334,9 @@ def test_a_folder_of_files_as_mlrsnet_has_them(tmp_path: Path) -> None:
     assert read.findings == ()
     write(tmp_path, "more.csv", "image,airplane,crane\nmore_00001.jpg,0,2\nb,0,1\n")
     with pytest.raises(labels.LabelError, match=r"more\.csv: line 2, column crane: 2 is not 0, 1"):
-        labels.read_labels([str(tmp_path / "airport.csv"), str(tmp_path / "more.csv")])
+        labels.read_labels(LabelSource((str(tmp_path / "airport.csv"), str(tmp_path / "more.csv"))))
     write(tmp_path, "more.csv", "image,airplane,crane\nmore_00001.jpg,0,1\n")
-    findings = labels.read_labels([str(tmp_path / "airport.csv"), str(tmp_path / "more.csv")]).findings
+    findings = labels.read_labels(LabelSource((str(tmp_path / "airport.csv"), str(tmp_path / "more.csv")))).findings
     assert list(map(str, findings)) == [
         "2 labels that only some of the files have, absent in the others: bare soil, crane"
     ]
@@ -350,7 +354,7 @@ def test_folders_may_be_the_labels() -> None:
     with pytest.raises(labels.LabelError, match="train, val are no labels; put the images"):
         labels.read_labels("folders", images=["c/train/a.jpg", "c/val/b.jpg"])
     with pytest.raises(labels.LabelError, match="folders excludes other labels"):
-        labels.read_labels(["folders", "labels.csv"], images=images)
+        labels.read_labels(LabelSource(("folders", "labels.csv")), images=images)
 
 
 def test_a_row_per_label_gives_the_union(tmp_path: Path) -> None:
