@@ -48,6 +48,7 @@ setup(
         "scenes": ["pyproj>=3.7"],
         "train": [
             TENSORFLOW,
+            "imagehash>=4.3",
             "matplotlib>=3.10",
             "pandas>=2.2",
             "tensorboard>=2.20",

@@ -135,8 +135,7 @@ def _data(facts: Facts) -> Iterator[str]:
     train, held_out = len(data.train_targets), len(data.validation_targets)
     yield (
         f"{train:,} images to train on and {held_out:,} held out ({held_out / (train + held_out):.0%}), from the "
-        f"folder {_plain(data.images_name)} with the label file {_plain(data.label_file_name)}. They were split by "
-        f"iterative stratification, with each label about as frequent on both sides (seed {facts.training.seed})."
+        f"folder {_plain(data.images_name)} with the label file {_plain(data.label_file_name)}. {_split(facts)}"
     )
     if data.findings:
         yield from ("", "Problems with images and labels:", "")
@@ -150,6 +149,18 @@ def _data(facts: Facts) -> Iterator[str]:
     )
     if facts.network.rendering:
         yield f"Rasters were shown with `{facts.network.rendering}`; prediction shows them alike."
+
+
+def _split(facts: Facts) -> str:
+    flags = facts.data.split_flags
+    groups = " or ".join(f"`{name}`" for name in flags if name.startswith("group"))
+    if facts.data.validation_fraction is None:
+        return f"Whoever trained has chosen which to hold out ({', '.join(f'`{name}`' for name in flags)})."
+    together = f"; groups of images were kept together ({groups})" if groups else ""
+    return (
+        "They were split by iterative stratification, with each label about as frequent on both sides (seed "
+        f"{facts.training.seed}){together}."
+    )
 
 
 def _training(facts: Facts) -> Iterator[str]:
@@ -185,7 +196,8 @@ def _command(facts: Facts) -> str:
         "head_epochs": facts.training.head_epochs,
         "finetune_epochs": facts.training.finetune_epochs,
         "batch_size": facts.training.batch_size,
-        "validation_fraction": f"{facts.data.validation_fraction:g}",
+        **({"validation_fraction": f"{share:g}"} if (share := facts.data.validation_fraction) is not None else {}),
+        **facts.data.split_flags,
         "seed": facts.training.seed,
         "quantize": facts.quantization_name,
     }

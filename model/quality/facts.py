@@ -51,7 +51,8 @@ class Data:
       label_file: the files of their labels; only their names are published.
       findings: problems with either, and what was done about them.
       repairs: number of images per repair of `images.decode`.
-      validation_fraction: the share that was to be held out, 0 to 1.
+      validation_fraction: the share that was to be held out, 0 to 1; None if the user has chosen the images.
+      split_flags: how the user has divided the images, as flags of `train`.
       train_targets: float32 [N, L], 1.0 if training image n has label l.
       validation_targets: float32 [M, L], of the held-out images.
     """
@@ -60,7 +61,8 @@ class Data:
     label_file: LabelSource
     findings: tuple[Finding, ...]
     repairs: Mapping[str, int]
-    validation_fraction: float
+    validation_fraction: float | None
+    split_flags: Mapping[str, str]
     train_targets: NDArray[np.float32]
     validation_targets: NDArray[np.float32]
 

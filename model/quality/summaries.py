@@ -28,6 +28,7 @@ def training_summary(facts: Facts) -> dict[str, Any]:
         "findings": findings,
         "repairs": dict(data.repairs),
         "validation_fraction": data.validation_fraction,
+        "split": dict(data.split_flags),
         "head_epochs": training.head_epochs,
         "finetune_epochs": training.finetune_epochs,
         "batch_size": training.batch_size,

@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from model.data import dataset, split
+from model.data import dataset
 from model.data.listing import list_images
 from model.quality import cautions
 from model.training.settings import Settings
+from model.training.splitting import Assignment, assign, divide, read_rows
 from model.training.workspace import Workspace
 from pipelines import labels
 from pipelines.commandline.printing import show
@@ -39,11 +40,13 @@ class Found(NamedTuple):
     Attributes:
       files: the path of each image with its version, in the order of the label file.
       tags: of each.
+      assignment: on which sides of the split they are to be.
       findings: problems of the label file and the images.
     """
 
     files: dict[str, str]
     tags: tuple[frozenset[str], ...]
+    assignment: Assignment
     findings: tuple[labels.Finding, ...]
 
 
@@ -51,19 +54,24 @@ def find(settings: Settings) -> Found:
     """Match the rows of the label file with images, and print what is wrong with either.
 
     Raises:
-      LabelError: the label file cannot be used.
+      LabelError: a label file cannot be used.
+      SplitError: the images cannot be divided as the user has said.
       DatasetError: there are too few images or labels.
     """
     images = list_images(settings.images)
-    file = labels.read_labels(settings.labels, images=list(images))
+    file = read_rows(settings, list(images))
     matched = labels.match(file.rows, list(images), settings.images)
-    findings = [*file.findings, *matched.findings]
-    unused = set(file.labels) - set(labels.vocabulary(matched.tags))
+    assignment, of_split = assign(settings, matched)
+    used = [image for image, side in enumerate(assignment.sides or [""] * len(matched.paths)) if side != "left out"]
+    tags = tuple(matched.tags[image] for image in used)
+    findings = [*file.findings, *matched.findings, *of_split]
+    unused = set(file.labels) - set(labels.vocabulary(tags))
     if unused:
         findings.append(labels.Finding("labels without images, dropped", tuple(sorted(unused))))
     _report(findings)
-    _check_enough(settings, matched.tags)
-    return Found({path: images[path] for path in matched.paths}, matched.tags, tuple(findings))
+    _check_enough(settings, tags)
+    files = {matched.paths[image]: images[matched.paths[image]] for image in used}
+    return Found(files, tags, assignment.take(used), tuple(findings))
 
 
 def _check_enough(settings: Settings, tags: Sequence[frozenset[str]]) -> None:
@@ -80,6 +88,7 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
 
     Raises:
       DatasetError: the images cannot be used.
+      SplitError: they cannot be divided as the user has said.
     """
     decoded = dataset.decode(found.files, settings.image_size, workspace.images, settings.rendering)
     for repair, count in decoded.repairs.items():
@@ -94,12 +103,15 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
     _check_enough(settings, tags)
     vocabulary = labels.vocabulary(tags)
     examples = dataset.Examples(decoded.pixels, decoded.readable, labels.multi_hot(tags, vocabulary))
-    drawn = split.stratified(examples.targets, settings.validation_fraction, settings.seed)
-    training, held_out = examples.take(drawn.train), examples.take(drawn.validation)
-    show(f"{len(drawn.train)} images to train on, {len(drawn.validation)} held out, {len(vocabulary)} labels")
+    image_names = [os.path.basename(path) for path in found.files]
+    assignment = found.assignment.take(decoded.readable)
+    divided, copies = divide(settings, assignment, examples, [image_names[index] for index in decoded.readable])
+    _report(copies)
+    training, held_out = examples.take(divided.train), examples.take(divided.validation)
+    show(f"{len(divided.train)} images to train on, {len(divided.validation)} held out, {len(vocabulary)} labels")
     told = cautions.of_split(vocabulary, training.targets, held_out.targets, settings.validation_fraction)
     show(*(f"caution: {caution}" for caution in told))
-    return Data(vocabulary, training, held_out, decoded.repairs, findings)
+    return Data(vocabulary, training, held_out, decoded.repairs, (*findings, *copies))
 
 
 def _report(findings: Iterable[labels.Finding]) -> None:

@@ -31,6 +31,18 @@ from pipelines.supervision.machine import available_cores, native_messages_muted
 
 _AT_ONCE = 64
 """Images per call of an engine; they are read from the disk one call at a time."""
+# Settings that do not determine the outcome, or whose content does.
+_WITHOUT_EFFECT = {
+    "images",
+    "labels",
+    "validation_labels",
+    "output",
+    "name",
+    "note",
+    "weights",
+    "quantize",
+    "anonymous",
+}
 
 
 def train(settings: Settings) -> None:
@@ -136,6 +148,7 @@ def _gather(
             findings=data.findings,
             repairs=data.repairs,
             validation_fraction=settings.validation_fraction,
+            split_flags=_split_flags(settings),
             train_targets=data.training.targets,
             validation_targets=data.validation.targets,
         ),
@@ -158,9 +171,20 @@ def _gather(
     )
 
 
+def _split_flags(settings: Settings) -> dict[str, str]:
+    """Return how the user has divided the images, by flag; of files only their names."""
+    flags = {
+        "split_column": settings.split_column,
+        "validation_labels": os.path.basename(settings.validation_labels),
+        "group_column": settings.group_column,
+        "group_pattern": settings.group_pattern,
+    }
+    return {flag: value for flag, value in flags.items() if value}
+
+
 def _check_installed() -> None:
     """Fail right away if a library is missing that would otherwise be missed after hours."""
-    for module in ("tensorflow", "matplotlib"):
+    for module in ("tensorflow", "imagehash", "matplotlib"):
         if importlib.util.find_spec(module) is None:
             raise UsageError(f"{module} is not installed", "run pip install 'scenetags[train]'")
 
@@ -202,15 +226,18 @@ def _identity(settings: Settings, found: reading.Found, precision: network.Preci
     flags = {
         flag: str(value)
         for flag, value in settings._asdict().items()
-        if flag not in ("images", "labels", "output", "name", "note", "weights", "quantize", "anonymous")
+        if flag
+        not in ("images", "labels", "validation_labels", "output", "name", "note", "weights", "quantize", "anonymous")
     }
     tags = hashlib.sha256(repr([sorted(of_image) for of_image in found.tags]).encode()).hexdigest()
+    assignment = hashlib.sha256(repr(found.assignment).encode()).hexdigest()
     weights = fingerprint(versions([str(settings.weights)])) if isinstance(settings.weights, Path) else settings.weights
     return {
         **flags,
         "weights": str(weights),
         "images": fingerprint(found.files),
         "labels": tags,
+        "assignment": assignment,
         "resize_filter": dataset.RESIZE_FILTER,
         # The optimizer's state differs between precisions, so epochs on a GPU cannot be resumed on a CPU.
         "precision": precision,

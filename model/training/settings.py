@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 Quantize = Literal["none", "int8"]
 
+_FRACTION = 0.2
 _FINETUNE_EPOCHS = 20
 _SCRATCH_EPOCHS = 18
 _DEFAULT = "(default: %(default)s)"
@@ -69,7 +71,11 @@ exit codes:
 
 
 class Settings(NamedTuple):
-    """What to train on, how, and where to write; `weights` is "imagenet", a file, or None to start from scratch."""
+    """What to train on, how, and where to write.
+
+    `weights` is "imagenet", a file, or None to start from scratch; `validation_fraction` is None if `split_column` or
+    `validation_labels` says which images to hold out.
+    """
 
     images: str
     labels: LabelSource
@@ -83,7 +89,11 @@ class Settings(NamedTuple):
     head_epochs: int
     finetune_epochs: int
     batch_size: int
-    validation_fraction: float
+    validation_fraction: float | None
+    split_column: str
+    validation_labels: str
+    group_column: str
+    group_pattern: str
     seed: int
     anonymous: bool = False
     rendering: Rendering = NO_RENDERING
@@ -123,6 +133,7 @@ def parse(argv: Sequence[str]) -> Settings:
         values["head_epochs"] = 0  # there is no trained network yet to put a head on
     if flags.finetune_epochs is None:
         values["finetune_epochs"] = _SCRATCH_EPOCHS if flags.weights is None else _FINETUNE_EPOCHS
+    values["validation_fraction"] = _check_split(flags)
     settings = Settings(**values)
     if settings.head_epochs + settings.finetune_epochs == 0:
         raise UsageError("argument --finetune_epochs: with 0 epochs there is nothing to train", "use at least 1")
@@ -157,17 +168,61 @@ def _parser() -> Parser:
     quantize = f"int8 halves prediction time on CPUs with VNNI, but is slower on most older ones; CPU only {_DEFAULT}"
     net.add_argument("--quantize", choices=get_args(Quantize), default="none", metavar="none|int8", help=quantize)
 
+    _add_split(parser)
     how = parser.add_argument_group("training")
     head = f"epochs that train only the head {_DEFAULT}"
     epochs = f"epochs of the whole network (default: {_FINETUNE_EPOCHS}, or {_SCRATCH_EPOCHS} from scratch)"
-    fraction = f"share of the images to hold out {_DEFAULT}"
     seed = f"random seed for the split, the initial weights and shuffling {_DEFAULT}"
     how.add_argument("--head_epochs", type=at_least(0), default=5, metavar="N", help=head)
     how.add_argument("--finetune_epochs", type=at_least(0), metavar="N", help=epochs)
     how.add_argument("--batch_size", type=at_least(1), default=32, metavar="N", help=f"images per step {_DEFAULT}")
-    how.add_argument("--validation_fraction", type=between(0.01, 0.9), default=0.2, metavar="F", help=fraction)
     how.add_argument("--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help=seed)
     return parser
+
+
+def _add_split(parser: Parser) -> None:
+    group = parser.add_argument_group("images to hold out")
+    share = (
+        f"share of the images to hold out, drawn (default: {_FRACTION}); up to a tenth more or less, for the sake of "
+        "rare labels and of groups"
+    )
+    column = (
+        "column of the label file that says which to hold out: train, val and test (left out if there are others), or "
+        "0 and 1 as in is_valid; VALUE says which value otherwise, as in fold=0"
+    )
+    file = "label file of the images to hold out; those in --labels are all trained on"
+    belong = "column that names groups of images, such as places or scenes, which the split must not divide"
+    pattern = "the same for groups that show in paths below --images: what its (...) match, or all that it matches"
+    group.add_argument("--validation_fraction", type=between(0.01, 0.9), metavar="F", help=share)
+    group.add_argument("--split_column", default="", metavar="NAME[=VALUE]", help=column)
+    group.add_argument("--validation_labels", default="", metavar="CSV", help=file)
+    group.add_argument("--group_column", default="", metavar="NAME", help=belong)
+    group.add_argument("--group_pattern", default="", type=_pattern, metavar="REGEX", help=pattern)
+
+
+def _check_split(flags: argparse.Namespace) -> float | None:
+    """Return the share to hold out; None if the user has chosen the images.
+
+    Raises:
+      UsageError: there are several ways to split.
+    """
+    for excluding in (
+        ("validation_fraction", "split_column", "validation_labels"),
+        ("group_column", "group_pattern"),
+    ):
+        if len(given := [f"--{flag}" for flag in excluding if getattr(flags, flag)]) > 1:
+            raise UsageError(f"argument {given[1]}: not allowed with {given[0]}", "give one of them")
+    if flags.split_column or flags.validation_labels:
+        return None
+    return float(flags.validation_fraction or _FRACTION)
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text} is not a regular expression: {error}") from None
+    return text
 
 
 def _check_output(output: Path) -> None:

@@ -42,6 +42,7 @@ def facts(training_images: int = 40, held_out_images: int = 20) -> Facts:
             findings=(Finding("images without a row, skipped", ("_x", "*y", "z", "w")),),
             repairs={"unmarked_rgba_jpeg": 57, "grayscale": 3},
             validation_fraction=0.25,
+            split_flags={},
             train_targets=train.astype(np.float32),
             validation_targets=held_out.astype(np.float32),
         ),
