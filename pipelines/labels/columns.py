@@ -23,6 +23,7 @@ _SINGLE = (
     *("genre", "target", "finding", "choice"),
 )
 _TAGS_COLUMNS = (*_LISTS, *_SINGLE, "classes", "categories", "genres", "attributeids", "targets", "choices")
+_NUMBERED = re.compile(r"(tag|label|class|category|genre)\d+")
 _NO_LABELS = frozenset(
     (
         *("id", "index", "imageid", "patientid"),
@@ -41,7 +42,7 @@ class Columns(NamedTuple):
 
     Attributes:
       image: of the names of images.
-      tags: of tags; None if each of `labels` is a label.
+      tags: of tags; none if each of `labels` is a label.
       labels: columns that are labels, and their names.
       confidence: that says by 0 that an image does not have the tag; None if there is none.
       kept: those of `LabelOptions.keep`.
@@ -49,7 +50,7 @@ class Columns(NamedTuple):
     """
 
     image: int
-    tags: int | None
+    tags: tuple[int, ...]
     labels: dict[int, str]
     confidence: int | None
     kept: tuple[int, ...]
@@ -63,7 +64,7 @@ def find_columns(table: Table, options: LabelOptions) -> Columns:
       LabelError: the header cannot be understood, or lacks a column of the options.
     """
     names = [spelling.tidy(name) for name in table.names]
-    is_told = options.image_column or options.tags_column or {*_IMAGE_COLUMNS, *_TAGS_COLUMNS} & set(map(_kind, names))
+    is_told = options.image_column or options.tags_columns or {*_IMAGE_COLUMNS, *_TAGS_COLUMNS} & set(map(_kind, names))
     if not is_told:
         _refuse_row_as_header(table)
     _check_lines(table)
@@ -73,9 +74,9 @@ def find_columns(table: Table, options: LabelOptions) -> Columns:
     others = {
         column: name
         for column, name in enumerate(names)
-        if column not in (image, tags, *kept) and not _UNNAMED.fullmatch(name)
+        if column not in (image, *tags, *kept) and not _UNNAMED.fullmatch(name)
     }
-    if len(names) < 2 or image == tags or (tags is None and not _labels(others)):
+    if len(names) < 2 or image in tags or not (tags or _labels(others)):
         raise LabelError(
             f"unusable header: {some_names(names)}",
             f"use {_FORMATS}, separated by commas, semicolons or tabs, or name columns by --image_column and "
@@ -86,38 +87,49 @@ def find_columns(table: Table, options: LabelOptions) -> Columns:
     unnamed = tuple(
         f"column {column + 1}"
         for column, name in enumerate(names)
-        if _UNNAMED.fullmatch(name) and column not in (image, tags)
+        if _UNNAMED.fullmatch(name) and column not in (image, *tags)
     )
     nameless = Finding("columns without a name, ignored", unnamed)
-    if tags is None:
+    if not tags:
         labels, findings = _find_labels(table, others)
-        return Columns(image, None, labels, None, kept, (nameless, *findings))
+        return Columns(image, (), labels, None, kept, (nameless, *findings))
     confidence = next((column for column, name in others.items() if _kind(name) == "confidence"), None)
     ignored = Finding("columns other than names and tags, ignored", tuple(others.values()))
     return Columns(image, tags, {}, confidence, kept, (nameless, ignored))
 
 
-def _find_image_and_tags(table: Table, names: Sequence[str], options: LabelOptions) -> tuple[int, int | None]:
-    """Return the column of names of images, and that of tags if there is one."""
-    kinds = list(map(_kind, names))
+def _find_image_and_tags(table: Table, names: Sequence[str], options: LabelOptions) -> tuple[int, tuple[int, ...]]:
+    """Return the column of names of images, and those of tags."""
     of_marks = {column for column in range(len(names)) if _holds_marks(table, column)}
     image = _named(options.image_column, "--image_column", names) if options.image_column else None
-    tags = next((kinds.index(kind) for kind in _TAGS_COLUMNS if kind in kinds and kinds.index(kind) != image), None)
-    if options.tags_column:
-        tags = None if options.tags_column == "none" else _named(options.tags_column, "--tags_column", names)
-        if tags is not None and tags == image:
+    if options.tags_columns == ("none",):
+        tags: tuple[int, ...] = ()
+    elif options.tags_columns:
+        tags = tuple(_named(column, "--tags_column", names) for column in options.tags_columns)
+        if image in tags:
             raise LabelError(
-                f"--image_column and --tags_column are both {shown(names[tags])}", "name the column of the images"
+                f"--image_column and --tags_column are both {shown(options.image_column)}",
+                "name the column of the images",
             )
+    else:
+        tags = _find_tags(names, image)
     if image is None:
-        image = _find_names(table, names, kinds, tags, of_marks)
+        image = _find_names(table, names, tags, of_marks)
     # A label may be called like a column of tags.
-    if not options.tags_column and tags in of_marks:
-        further = {
-            column: names[column] for column in of_marks - {image, tags} if not _UNNAMED.fullmatch(names[column])
-        }
-        tags = None if _labels(further) else tags
+    if not options.tags_columns and of_marks.issuperset(tags):
+        further = {column: names[column] for column in of_marks - {image} if not _UNNAMED.fullmatch(names[column])}
+        if len(_labels(further)) > 1:
+            tags = ()
     return image, tags
+
+
+def _find_tags(names: Sequence[str], image: int | None) -> tuple[int, ...]:
+    """Find columns of tags by their names: the first usual one, or several with numbers."""
+    kinds = ["" if column == image else _kind(name) for column, name in enumerate(names)]
+    if known := [kind for kind in _TAGS_COLUMNS if kind in kinds]:
+        return (kinds.index(known[0]),)
+    numbered = tuple(column for column, kind in enumerate(kinds) if _NUMBERED.fullmatch(kind))
+    return numbered if len(numbered) > 1 else ()
 
 
 def _find_labels(table: Table, others: Mapping[int, str]) -> tuple[dict[int, str], tuple[Finding, ...]]:
@@ -131,7 +143,7 @@ def _find_labels(table: Table, others: Mapping[int, str]) -> tuple[dict[int, str
     by_name = tuple(name for name in others.values() if _kind(name) in _NO_LABELS)
     stray = tuple(name for column, name in labels.items() if name != table.names[column])
     return labels, (
-        Finding("columns that are no labels by their names, ignored", by_name),
+        Finding("columns ignored by name", by_name),
         Finding("columns with values other than 0 and 1, ignored", tuple(foreign.values())),
         Finding("labels with stray spaces in the header, trimmed", stray),
     )
@@ -143,7 +155,7 @@ def _labels(columns: Mapping[int, str]) -> dict[int, str]:
 
 def is_single(name: str) -> bool:
     """Return whether a column of tags is called as if each of its cells were one tag: `label`, not `labels`."""
-    return _kind(name) in _SINGLE
+    return _kind(name).rstrip("0123456789") in _SINGLE
 
 
 def _kind(name: str) -> str:
@@ -202,13 +214,14 @@ def _looks_like_a_row(header: Line, first: Line) -> bool:
     return name.lower().endswith(ENDINGS) or (name == below and "0" in name) or are_marks
 
 
-def _find_names(table: Table, names: Sequence[str], kinds: Sequence[str], tags: int | None, of_marks: set[int]) -> int:
+def _find_names(table: Table, names: Sequence[str], tags: Sequence[int], of_marks: set[int]) -> int:
     """Find the column of the names of images: by its name, else the first that holds neither tags nor an index."""
-    known = [kinds.index(kind) for kind in _IMAGE_COLUMNS if kind in kinds and kinds.index(kind) != tags]
+    kinds = ["" if column in tags else _kind(name) for column, name in enumerate(names)]
+    known = [kinds.index(kind) for kind in _IMAGE_COLUMNS if kind in kinds]
     # A label may be called `path`; and the names of images may be 0 and 1.
     if column := [column for column in known if column not in of_marks or kinds[column] == "imagename"]:
         return column[0]
-    first, second = [*(column for column in range(len(names)) if column != tags), 0, 0][:2]
+    first, second = [*(column for column in range(len(names)) if column not in tags), 0, 0][:2]
     numbered = _UNNAMED.fullmatch(names[first]) and all(text.strip().isdigit() for text in _texts(table, first))
     # If only marks follow, the numbers are the names themselves: 0.jpg, 1.jpg.
     return second if numbered and second and second not in of_marks else first

@@ -9,7 +9,7 @@ import posixpath
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,8 +82,17 @@ class Document:
             return attributes or tables.parse_text(self.text)
         if self.json is None:
             return tables.parse_lines(self.text)
-        records = self.json if isinstance(self.json, list) else [self.json]
-        return tables.from_records([(f"object {number}", one) for number, one in enumerate(records, 1)])
+        return tables.from_records([(f"object {number}", one) for number, one in enumerate(_records(self.json), 1)])
+
+
+def _records(content: object) -> list[object]:
+    """Find the objects in a JSON value, one for each image: those of a list, of the only list, or by name."""
+    if isinstance(content, list) or not isinstance(content, Mapping) or not content:
+        return content if isinstance(content, list) else [content]
+    if all(isinstance(value, Mapping) for value in content.values()):
+        return [{**value, "image_name": name} for name, value in content.items()]
+    lists = [value for value in content.values() if isinstance(value, list) and value and isinstance(value[0], Mapping)]
+    return lists[0] if len(lists) == 1 else [content]
 
 
 def find_documents(paths: Sequence[str]) -> list[Document]:

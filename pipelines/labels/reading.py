@@ -77,7 +77,8 @@ def _read_documents(documents: Sequence[Document], given: Sequence[str], options
     files.append(LabelFile((), (), about_files))
     if not any(file.rows for file in files):
         with naming(given):
-            raise LabelError(f"no usable row: {'; '.join(map(str, _gather(file.findings for file in files)))}")
+            findings = _gather(file.findings for file in files)
+            raise LabelError(f"no usable row{': ' * bool(findings)}{'; '.join(map(str, findings))}")
     return files
 
 
