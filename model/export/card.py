@@ -210,6 +210,8 @@ def _origin(network: Network) -> str:
         return "trained from scratch"
     if network.weights == "imagenet":
         return "started from the ImageNet weights of Keras"
+    if network.start_digest is not None:
+        return f"started from the bundle {_plain(network.weights_name)} ({network.start_digest[:12]})"
     return f"started from the weights in {_plain(network.weights_name)}"
 
 

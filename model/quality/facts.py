@@ -15,6 +15,7 @@ from model.quality.history import Epoch
 from model.quality.metrics import Scores
 from model.quality.thresholds import Thresholds
 from pipelines.images.rendering import NO_RENDERING, Rendering
+from pipelines.inference.bundle import Bundle
 from pipelines.labels import Finding, LabelSource
 
 
@@ -26,20 +27,26 @@ class Network:
       alpha: width of MobileNetV2.
       image_size: side of its images, in pixels.
       resize_filter: the filter that resizes images to that size.
-      weights: "imagenet", a file of weights, or None if it was trained from scratch.
+      weights: "imagenet", a file of weights, a bundle, or None if it was trained from scratch.
       rendering: how rasters among its images became pictures.
     """
 
     alpha: float
     image_size: int
     resize_filter: str
-    weights: str | Path | None
+    weights: str | Path | Bundle | None
     rendering: Rendering = NO_RENDERING
 
     @property
     def weights_name(self) -> str:
-        """The name of the weights: "imagenet", "none", or the file's name without its folder."""
-        return "none" if self.weights is None else _in_utf8(Path(self.weights).name)
+        """The name of the weights: "imagenet", "none", or that of the file or bundle without its folder."""
+        path = self.weights.path if isinstance(self.weights, Bundle) else self.weights
+        return "none" if path is None else _in_utf8(Path(path).name)
+
+    @property
+    def start_digest(self) -> str | None:
+        """The digest of the bundle that it started from; None if it did not."""
+        return self.weights.digest if isinstance(self.weights, Bundle) else None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ def training_summary(facts: Facts) -> dict[str, Any]:
         "architecture": "MobileNetV2",
         "alpha": facts.network.alpha,
         "weights": facts.network.weights_name,
+        "started_from": facts.network.start_digest,
         "image_folder": data.images_name,
         "label_file": data.label_file_name,
         "train_images": len(data.train_targets),

@@ -19,8 +19,9 @@ from model.export import bundle as export
 from model.export import quantization
 from model.quality import facts, metrics, thresholds
 from model.quality.history import Epoch
-from model.training import fitting, network, reading
+from model.training import fitting, network, reading, start
 from model.training.settings import Settings
+from model.training.start import Start
 from model.training.workspace import Workspace, open_workspace
 from pipelines import storage
 from pipelines.commandline.parser import UsageError
@@ -65,14 +66,14 @@ def train(settings: Settings) -> None:
         import keras
     if settings.quantize == "int8":
         quantization.check_available()
-    network.check_weights(settings.weights, image_size=settings.image_size, alpha=settings.alpha)
+    begin = _read_weights(settings)
     precision: network.Precision = "mixed_float16" if network.on_gpu() else "float32"
     folder = settings.output.with_name(f"{settings.output.name}.training")
     with open_workspace(folder, _identity(settings, found, precision)) as workspace:
         data = reading.read(found, settings, workspace)
         keras.utils.set_random_seed(settings.seed)
         try:
-            bundle = _train(data, settings, workspace, precision)
+            bundle = _train(data, settings, workspace, precision, begin)
         except fitting.DivergedError:
             workspace.discard()  # it would diverge again
             raise
@@ -82,9 +83,11 @@ def train(settings: Settings) -> None:
     show(f"bundle {bundle.digest[:12]} written to {settings.output}; history and logs: {folder}")
 
 
-def _train(data: reading.Data, settings: Settings, workspace: Workspace, precision: network.Precision) -> Bundle:
+def _train(
+    data: reading.Data, settings: Settings, workspace: Workspace, precision: network.Precision, begin: Start | None
+) -> Bundle:
     """Train on the data and export the result."""
-    training = _begin(data, settings, workspace, precision)
+    training = _begin(data, settings, workspace, precision, begin)
     best = training.run(
         fitting.plan(
             from_scratch=settings.weights is None,
@@ -189,8 +192,20 @@ def _check_installed() -> None:
             raise UsageError(f"{module} is not installed", "run pip install 'scenetags[train]'")
 
 
+def _read_weights(settings: Settings) -> Start | None:
+    """Make sure, before images are decoded, that the initial weights can be used; return those of a bundle.
+
+    Raises:
+      WeightsError: they cannot.
+    """
+    if isinstance(settings.weights, Bundle):
+        return start.read(settings.weights, settings.alpha)
+    network.check_weights(settings.weights, image_size=settings.image_size, alpha=settings.alpha)
+    return None
+
+
 def _begin(
-    data: reading.Data, settings: Settings, workspace: Workspace, precision: network.Precision
+    data: reading.Data, settings: Settings, workspace: Workspace, precision: network.Precision, begin: Start | None
 ) -> fitting.Training:
     """Build the network, and find out how far an interrupted attempt got."""
     history = list(workspace.read_history())
@@ -200,9 +215,12 @@ def _begin(
         data.training.targets.mean(axis=0),
         image_size=settings.image_size,
         alpha=settings.alpha,
-        weights=settings.weights,
+        weights=None if isinstance(settings.weights, Bundle) else settings.weights,
         precision=precision,
     )
+    if begin is not None:
+        begin.put_into(model, data.labels)
+        show(*begin.describe(data.labels))
     return fitting.Training(
         model, data.training, data.validation, settings.batch_size, settings.seed, workspace, history
     )
@@ -231,7 +249,11 @@ def _identity(settings: Settings, found: reading.Found, precision: network.Preci
     }
     tags = hashlib.sha256(repr([sorted(of_image) for of_image in found.tags]).encode()).hexdigest()
     assignment = hashlib.sha256(repr(found.assignment).encode()).hexdigest()
-    weights = fingerprint(versions([str(settings.weights)])) if isinstance(settings.weights, Path) else settings.weights
+    weights = settings.weights
+    if isinstance(weights, Path):
+        weights = fingerprint(versions([str(weights)]))
+    elif isinstance(weights, Bundle):
+        weights = weights.digest
     return {
         **flags,
         "weights": str(weights),
