@@ -20,6 +20,12 @@ _NOT_FOR = """\
 - Where things are, how large they are or how they changed: it only says whether a chip shows them.
 - Decisions about people, land or law unless a person has looked at the image."""
 
+_VARIED = {
+    "orientations": "each image was randomly turned, mirrored, cropped and relit in every epoch",
+    "flips": "each image was randomly mirrored left to right, cropped and relit in every epoch",
+    "none": "images were not varied",
+}
+
 # Characters with a meaning in Markdown anywhere, and underscores that are not inside a word.
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|&~$#]|(?<![^\W_])_|_(?![^\W_])")
 
@@ -176,7 +182,7 @@ def _training(facts: Facts) -> Iterator[str]:
     yield from ("", f"![Loss and quality by epoch]({TRAINING_CURVES})", "")
     yield (
         f"The bundle has the weights of epoch {training.kept_epoch}: {training.criterion}. Batches of "
-        f"{training.batch_size} images; each image was randomly turned, mirrored, cropped and relit in every epoch; "
+        f"{training.batch_size} images; {_VARIED[training.augment]}; "
         f"Adam on binary cross-entropy. It took {training.seconds / 60:.1f} minutes in total on "
         f"{_plain(training.machine)}, in {'mixed precision' if training.mixed_precision else 'float32'}. To repeat it "
         "with the same files:"
@@ -199,6 +205,8 @@ def _command(facts: Facts) -> str:
         **({"validation_fraction": f"{share:g}"} if (share := facts.data.validation_fraction) is not None else {}),
         **facts.data.split_flags,
         "seed": facts.training.seed,
+        **({"augment": facts.training.augment} if facts.training.augment != "orientations" else {}),
+        **({"max_minutes": f"{limit:g}"} if (limit := facts.training.max_minutes) is not None else {}),
         "quantize": facts.quantization_name,
     }
     words = (f"--{name} {shlex.quote(' '.join(str(value).split()))}" for name, value in flags.items())

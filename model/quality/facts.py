@@ -101,6 +101,8 @@ class Training:
       seed: of split, initial weights and order.
       history: all epochs, at least one.
       kept_epoch: the epoch whose weights are exported.
+      augment: how training images varied.
+      max_minutes: after which it was to end; None without a limit.
       criterion: how it was chosen, e.g. "the best F2 over samples on the held-out images".
       machine: what it was trained on, e.g. "2 CPU cores".
       mixed_precision: whether layers computed in float16; the bundle never does.
@@ -112,6 +114,8 @@ class Training:
     seed: int
     history: tuple[Epoch, ...]
     kept_epoch: int
+    augment: str
+    max_minutes: float | None
     criterion: str
     machine: str
     mixed_precision: bool

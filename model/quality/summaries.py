@@ -34,6 +34,8 @@ def training_summary(facts: Facts) -> dict[str, Any]:
         "finetune_epochs": training.finetune_epochs,
         "batch_size": training.batch_size,
         "seed": training.seed,
+        "augment": training.augment,
+        "max_minutes": training.max_minutes,
         "history": [{name: _defined(value) for name, value in epoch._asdict().items()} for epoch in training.history],
         "kept_epoch": training.kept_epoch,
         "criterion": training.criterion,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import math
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +21,9 @@ from model.export import bundle as export
 from model.export import quantization
 from model.quality import facts, metrics, thresholds
 from model.quality.history import Epoch
-from model.training import fitting, network, reading, start
+from model.training import fitting, network, reading, splitting
 from model.training.settings import Settings
-from model.training.start import Start
+from model.training.start import Start, read_weights
 from model.training.workspace import Workspace, open_workspace
 from pipelines import storage
 from pipelines.commandline.parser import UsageError
@@ -33,17 +35,38 @@ from pipelines.supervision.machine import available_cores, native_messages_muted
 _AT_ONCE = 64
 """Images per call of an engine; they are read from the disk one call at a time."""
 # Settings that do not determine the outcome, or whose content does.
-_WITHOUT_EFFECT = {
-    "images",
-    "labels",
-    "validation_labels",
-    "output",
-    "name",
-    "note",
-    "weights",
-    "quantize",
-    "anonymous",
-}
+_WITHOUT_EFFECT = frozenset(
+    [
+        "images",
+        "labels",
+        "validation_labels",
+        "output",
+        "name",
+        "note",
+        "weights",
+        "quantize",
+        "anonymous",
+        "max_minutes",
+    ]
+)
+
+
+class _Setup(NamedTuple):
+    """What a training needs besides its data.
+
+    Attributes:
+      settings: of the command.
+      workspace: where epochs are committed.
+      precision: of the computation.
+      start: the bundle's network to start from, if any.
+      ends_at: time of the monotonic clock, in seconds, at which the last epoch should have ended.
+    """
+
+    settings: Settings
+    workspace: Workspace
+    precision: network.Precision
+    start: Start | None
+    ends_at: float
 
 
 def train(settings: Settings) -> None:
@@ -56,7 +79,9 @@ def train(settings: Settings) -> None:
       WeightsError: the pretrained weights cannot be used.
       ExportError: the export failed its checks, or cannot be written.
       DivergedError: no epoch had a finite loss.
+      OutOfMemoryError: the GPU's memory is too small.
     """
+    ends_at = time.monotonic() + 60 * (settings.max_minutes or math.inf)
     _check_installed()
     storage.use(storage.Access(anonymous=settings.anonymous))
     found = reading.find(settings)
@@ -66,14 +91,14 @@ def train(settings: Settings) -> None:
         import keras
     if settings.quantize == "int8":
         quantization.check_available()
-    begin = _read_weights(settings)
+    start = read_weights(settings)
     precision: network.Precision = "mixed_float16" if network.on_gpu() else "float32"
     folder = settings.output.with_name(f"{settings.output.name}.training")
     with open_workspace(folder, _identity(settings, found, precision)) as workspace:
         data = reading.read(found, settings, workspace)
         keras.utils.set_random_seed(settings.seed)
         try:
-            bundle = _train(data, settings, workspace, precision, begin)
+            bundle = _train(data, _Setup(settings, workspace, precision, start, ends_at))
         except fitting.DivergedError:
             workspace.discard()  # it would diverge again
             raise
@@ -83,18 +108,17 @@ def train(settings: Settings) -> None:
     show(f"bundle {bundle.digest[:12]} written to {settings.output}; history and logs: {folder}")
 
 
-def _train(
-    data: reading.Data, settings: Settings, workspace: Workspace, precision: network.Precision, begin: Start | None
-) -> Bundle:
+def _train(data: reading.Data, setup: _Setup) -> Bundle:
     """Train on the data and export the result."""
-    training = _begin(data, settings, workspace, precision, begin)
-    best = training.run(
-        fitting.plan(
-            from_scratch=settings.weights is None,
-            head_epochs=settings.head_epochs,
-            finetune_epochs=settings.finetune_epochs,
-        )
+    settings, training = setup.settings, _begin(data, setup)
+    phases = fitting.plan(
+        from_scratch=settings.weights is None,
+        head_epochs=settings.head_epochs,
+        finetune_epochs=settings.finetune_epochs,
     )
+    best = training.run(phases)
+    if training.is_out_of_time(phases[-1]):
+        show(f"ended after epoch {len(training.history)} because of --max_minutes {settings.max_minutes:g}")
     model = _in_float32(training.model, settings)
     learnt = _gather(settings, data, training, best, fitting.predict(model, data.validation, settings.batch_size))
     calibration = data.training if settings.quantize == "int8" else None
@@ -151,7 +175,7 @@ def _gather(
             findings=data.findings,
             repairs=data.repairs,
             validation_fraction=settings.validation_fraction,
-            split_flags=_split_flags(settings),
+            split_flags=splitting.flags(settings),
             train_targets=data.training.targets,
             validation_targets=data.validation.targets,
         ),
@@ -162,6 +186,8 @@ def _gather(
             seed=settings.seed,
             history=tuple(training.history),
             kept_epoch=best.epoch,
+            augment=settings.augment,
+            max_minutes=settings.max_minutes,
             criterion=(
                 "the last of its phase within one standard error of the best F2 over samples on the held-out images, "
                 "and not below the phase before"
@@ -174,17 +200,6 @@ def _gather(
     )
 
 
-def _split_flags(settings: Settings) -> dict[str, str]:
-    """Return how the user has divided the images, by flag; of files only their names."""
-    flags = {
-        "split_column": settings.split_column,
-        "validation_labels": os.path.basename(settings.validation_labels),
-        "group_column": settings.group_column,
-        "group_pattern": settings.group_pattern,
-    }
-    return {flag: value for flag, value in flags.items() if value}
-
-
 def _check_installed() -> None:
     """Fail right away if a library is missing that would otherwise be missed after hours."""
     for module in ("tensorflow", "imagehash", "matplotlib"):
@@ -192,37 +207,32 @@ def _check_installed() -> None:
             raise UsageError(f"{module} is not installed", "run pip install 'scenetags[train]'")
 
 
-def _read_weights(settings: Settings) -> Start | None:
-    """Make sure, before images are decoded, that the initial weights can be used; return those of a bundle.
-
-    Raises:
-      WeightsError: they cannot.
-    """
-    if isinstance(settings.weights, Bundle):
-        return start.read(settings.weights, settings.alpha)
-    network.check_weights(settings.weights, image_size=settings.image_size, alpha=settings.alpha)
-    return None
-
-
-def _begin(
-    data: reading.Data, settings: Settings, workspace: Workspace, precision: network.Precision, begin: Start | None
-) -> fitting.Training:
+def _begin(data: reading.Data, setup: _Setup) -> fitting.Training:
     """Build the network, and find out how far an interrupted attempt got."""
-    history = list(workspace.read_history())
+    settings = setup.settings
+    history = list(setup.workspace.read_history())
     if history:
-        show(f"resuming after epoch {history[-1].epoch} of an interrupted training ({workspace.folder})")
+        show(f"resuming after epoch {history[-1].epoch} of an interrupted training ({setup.workspace.folder})")
     model = network.build(
         data.training.targets.mean(axis=0),
         image_size=settings.image_size,
         alpha=settings.alpha,
         weights=None if isinstance(settings.weights, Bundle) else settings.weights,
-        precision=precision,
+        precision=setup.precision,
     )
-    if begin is not None:
-        begin.put_into(model, data.labels)
-        show(*begin.describe(data.labels))
+    if setup.start is not None:
+        setup.start.put_into(model, data.labels)
+        show(*setup.start.describe(data.labels))
     return fitting.Training(
-        model, data.training, data.validation, settings.batch_size, settings.seed, workspace, history
+        model=model,
+        training=data.training,
+        validation=data.validation,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        workspace=setup.workspace,
+        history=history,
+        augment=settings.augment,
+        ends_at=setup.ends_at,
     )
 
 

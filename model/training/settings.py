@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
+from model.data import Augment
 from model.training import network
 from pipelines.commandline.labels import add_labels, read_label_source
 from pipelines.commandline.parser import Parser, UsageError, add_switch, at_least, between
@@ -98,6 +99,8 @@ class Settings(NamedTuple):
     group_column: str
     group_pattern: str
     seed: int
+    augment: Augment
+    max_minutes: float | None
     anonymous: bool = False
     rendering: Rendering = NO_RENDERING
 
@@ -185,6 +188,16 @@ def _parser() -> Parser:
     how.add_argument("--head_epochs", type=at_least(0), default=5, metavar="N", help=head)
     how.add_argument("--finetune_epochs", type=at_least(0), metavar="N", help=epochs)
     how.add_argument("--batch_size", type=at_least(1), default=32, metavar="N", help=f"images per step {_DEFAULT}")
+    augment = (
+        "how training images vary: turned and mirrored in all 8 orientations, for images from above; mirrored left to "
+        f"right, for pictures with a top; or not at all. But for none, they are cropped and relit, too {_DEFAULT}"
+    )
+    minutes = (
+        "leave out epochs that would not end within this time of the start, and export the best weights so far. The "
+        "learning rate falls with the epochs: where the time is known, fewer --finetune_epochs use it better"
+    )
+    how.add_argument("--augment", choices=get_args(Augment), default="orientations", help=augment)
+    how.add_argument("--max_minutes", type=between(0.01, 1e6), metavar="N", help=minutes)
     how.add_argument("--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help=seed)
     return parser
 

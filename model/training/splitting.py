@@ -54,6 +54,17 @@ class Assignment(NamedTuple):
         )
 
 
+def flags(settings: Settings) -> dict[str, str]:
+    """Return how the user divides the images, by flag; of files only their names."""
+    given = {
+        "split_column": settings.split_column,
+        "validation_labels": posixpath.basename(settings.validation_labels),
+        "group_column": settings.group_column,
+        "group_pattern": settings.group_pattern,
+    }
+    return {flag: value for flag, value in given.items() if value}
+
+
 def read_rows(settings: Settings, images: Sequence[str]) -> Rows:
     """Read the label files with the columns that say how to split; `images` are the paths of all images.
 

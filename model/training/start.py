@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.training import network
+from model.training.settings import Settings
 from pipelines.inference.bundle import SAVED_MODEL, Bundle
 from pipelines.labels import Finding, some_names
 
@@ -50,6 +51,19 @@ class Start(NamedTuple):
         yield f"{len(labels) - len(new)} of {len(labels)} labels start from the bundle{named}"
         if gone:
             yield str(Finding("labels of the bundle that no image has, dropped", tuple(gone)))
+
+
+def read_weights(settings: Settings) -> Start | None:
+    """Make sure, before images are decoded, that the initial weights can be used; return those of a bundle.
+
+    Raises:
+      WeightsError: they cannot.
+      BundleError: a file of the bundle is missing or damaged.
+    """
+    if isinstance(settings.weights, Bundle):
+        return read(settings.weights, settings.alpha)
+    network.check_weights(settings.weights, image_size=settings.image_size, alpha=settings.alpha)
+    return None
 
 
 def read(bundle: Bundle, alpha: float) -> Start:

@@ -53,6 +53,8 @@ def facts(training_images: int = 40, held_out_images: int = 20) -> Facts:
             seed=7,
             history=HISTORY,
             kept_epoch=4,
+            augment="orientations",
+            max_minutes=None,
             criterion="the best F2 over samples on the held-out images",
             machine="2 CPU cores",
             mixed_precision=False,
