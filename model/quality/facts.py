@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.quality import cautions, metrics, thresholds
+from model.quality import cautions, metrics, reliability, thresholds
+from model.quality.calibration import Calibration
 from model.quality.history import Epoch
 from model.quality.metrics import Scores
+from model.quality.reliability import Reliability
 from model.quality.thresholds import Thresholds
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.bundle import Bundle
+from pipelines.inference.reference import Reference
 from pipelines.labels import Finding, LabelSource
 
 
@@ -62,6 +66,7 @@ class Data:
       split_flags: how the user has divided the images, as flags of `train`.
       train_targets: float32 [N, L], 1.0 if training image n has label l.
       validation_targets: float32 [M, L], of the held-out images.
+      reference: what all of these images look like; None if there are too few to tell.
     """
 
     images: Path
@@ -72,6 +77,7 @@ class Data:
     split_flags: Mapping[str, str]
     train_targets: NDArray[np.float32]
     validation_targets: NDArray[np.float32]
+    reference: Reference | None = None
 
     @property
     def images_name(self) -> str:
@@ -121,11 +127,6 @@ class Training:
     mixed_precision: bool
 
     @property
-    def kept(self) -> Epoch:
-        """The epoch whose weights are exported."""
-        return next(epoch for epoch in self.history if epoch.epoch == self.kept_epoch)
-
-    @property
     def seconds(self) -> float:
         """The time of all epochs together."""
         return sum(epoch.seconds for epoch in self.history)
@@ -154,6 +155,7 @@ class Facts:
       name: of the model.
       note: a remark about the training, in Markdown; may be empty.
       labels: L names, in the order of the model's outputs.
+      calibration: the correction of its probabilities.
       probabilities: float32 [M, L], those of the exported model on the held-out images.
       thresholds: the least probability at which a label becomes a tag.
       quantization: of an int8 file; None if the exported model computes in float32.
@@ -165,9 +167,15 @@ class Facts:
     network: Network
     data: Data
     training: Training
+    calibration: Calibration
     probabilities: NDArray[np.float32]
     thresholds: Thresholds
     quantization: Quantization | None = None
+
+    @property
+    def too_few_to_calibrate(self) -> tuple[str, ...]:
+        """The labels that had too few held-out images to have a bias of their own."""
+        return tuple(itertools.compress(self.labels, ~self.calibration.enough))
 
     @property
     def quantization_name(self) -> str:
@@ -198,7 +206,8 @@ class Quality:
 
     Attributes:
       scores: at the bundle's thresholds.
-      validation_loss: binary cross-entropy, as measured after the epoch that was kept; for an int8 file, its own.
+      uncalibrated: how far the probabilities could be taken at their word before calibration.
+      calibrated: the same after it, cross-fitted: each image has a correction fitted without it.
       best_flat_threshold: the single threshold for all labels that is best on these very images.
       f2_at_best_flat: F2 at that threshold.
       f2_at_half: F2 at 0.5 for all labels.
@@ -211,7 +220,8 @@ class Quality:
     """
 
     scores: Scores
-    validation_loss: float
+    uncalibrated: Reliability
+    calibrated: Reliability
     best_flat_threshold: float
     f2_at_best_flat: float
     f2_at_half: float
@@ -234,11 +244,8 @@ def measure(facts: Facts) -> Quality:
     data = facts.data
     return Quality(
         scores=scores,
-        validation_loss=(
-            metrics.binary_crossentropy(truth, probabilities)
-            if facts.quantization
-            else facts.training.kept.validation_loss
-        ),
+        uncalibrated=reliability.measure(truth, facts.calibration.uncalibrated(probabilities)),
+        calibrated=reliability.measure(truth, facts.calibration.cross_fitted(probabilities)),
         best_flat_threshold=flat,
         f2_at_best_flat=metrics.f2_over_samples(truth, probabilities >= flat),
         f2_at_half=metrics.f2_over_samples(truth, probabilities >= 0.5),

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from model.quality.calibration import Correction
+
 from pipelines.errors import ScenetagsError
 
 # Keras has ImageNet weights for these widths only.
@@ -100,6 +102,13 @@ def on_gpu() -> bool:
 def seed_dropout(model: Any, seed: int, epoch: int) -> None:
     """Make the dropout of an epoch depend only on the seed and the epoch's number."""
     model.get_layer(_DROPOUT).seed_generator.state.assign((seed, epoch))
+
+
+def calibrate(model: Any, correction: Correction) -> None:
+    """Fold a correction of the probabilities into the weights of the head."""
+    head = model.get_layer(_HEAD)
+    kernel, bias = head.get_weights()
+    head.set_weights([kernel / correction.temperature, correction.move(bias)])
 
 
 def free(model: Any, layers: Trainable) -> None:

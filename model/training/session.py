@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data import dataset
+from model.data import dataset, reference
 from model.data.listing import fingerprint, versions
 from model.export import bundle as export
 from model.export import quantization
-from model.quality import facts, metrics, thresholds
+from model.quality import calibration, facts, metrics, thresholds
 from model.quality.history import Epoch
 from model.training import fitting, network, reading, splitting
 from model.training.settings import Settings
@@ -117,12 +117,15 @@ def _train(data: reading.Data, setup: _Setup) -> Bundle:
         finetune_epochs=settings.finetune_epochs,
     )
     best = training.run(phases)
-    if training.is_out_of_time(phases[-1]):
+    if not fitting.has_ended(phases[-1], training.history):
         show(f"ended after epoch {len(training.history)} because of --max_minutes {settings.max_minutes:g}")
     model = _in_float32(training.model, settings)
-    learnt = _gather(settings, data, training, best, fitting.predict(model, data.validation, settings.batch_size))
-    calibration = data.training if settings.quantize == "int8" else None
-    return export.export(model, settings.output, learnt, data.validation, calibration)
+    probabilities = fitting.predict(model, data.validation, settings.batch_size)
+    calibrated = calibration.fit(data.validation.targets > 0.5, probabilities)
+    network.calibrate(model, calibrated.correction)
+    learnt = _gather(settings, data, training, best, calibrated, calibrated.correction.apply(probabilities))
+    ranges = data.training if settings.quantize == "int8" else None
+    return export.export(model, settings.output, learnt, data.validation, ranges)
 
 
 def _print_quality(bundle: Bundle, settings: Settings) -> None:
@@ -132,6 +135,12 @@ def _print_quality(bundle: Bundle, settings: Settings) -> None:
     show(
         f"held-out images: F2 over samples {measured['f2_over_samples']:.3f} "
         f"(label frequencies alone: {measured['f2_of_frequencies']:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
+    )
+    before, after = measured["uncalibrated"], measured["calibrated"]
+    show(
+        f"calibration: expected error of a probability {after['expected_calibration_error']:.3f} "
+        f"({before['expected_calibration_error']:.3f} before), log loss {after['log_loss']:.3f} "
+        f"({before['log_loss']:.3f} before)"
     )
     cost = measured["cost_of_int8"]
     if cost:
@@ -159,7 +168,12 @@ def _print_quality_in_bfloat16(bundle: Bundle, validation: dataset.Examples) -> 
 
 
 def _gather(
-    settings: Settings, data: reading.Data, training: fitting.Training, best: Epoch, probabilities: NDArray[np.float32]
+    settings: Settings,
+    data: reading.Data,
+    training: fitting.Training,
+    best: Epoch,
+    calibrated: calibration.Calibration,
+    probabilities: NDArray[np.float32],
 ) -> facts.Facts:
     """Gather the facts about the training for the bundle; `probabilities` are those of the held-out images."""
     return facts.Facts(
@@ -178,6 +192,7 @@ def _gather(
             split_flags=splitting.flags(settings),
             train_targets=data.training.targets,
             validation_targets=data.validation.targets,
+            reference=reference.gather(data.training, data.validation),
         ),
         training=facts.Training(
             head_epochs=settings.head_epochs,
@@ -195,6 +210,7 @@ def _gather(
             machine="GPU" if network.on_gpu() else f"CPU, {available_cores()} cores",
             mixed_precision=training.model.dtype_policy.name != "float32",
         ),
+        calibration=calibrated,
         probabilities=probabilities,
         thresholds=thresholds.tune(data.validation.targets > 0.5, probabilities),
     )
