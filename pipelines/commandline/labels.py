@@ -42,9 +42,9 @@ def add_labels(parser: argparse.ArgumentParser, help: str, required: bool = True
     )
     group.add_argument(
         "--tags_column",
-        action=Once,
+        action="append",
         metavar="NAME",
-        help="column that holds tags, or none: each column is a label (default: by its name)",
+        help="column that holds tags, repeatable; or none: each column is a label (default: by its name)",
     )
     group.add_argument(
         "--separator",
@@ -65,7 +65,7 @@ def read_label_source(flags: argparse.Namespace) -> LabelSource | None:
     from pipelines.labels import LabelOptions, LabelSource
 
     paths, *columns = (vars(flags).pop(flag) or "" for flag in ("labels", "image_column", "tags_column", "separator"))
-    options = LabelOptions(image_column=columns[0], tags_column=columns[1], separator=columns[2])
+    options = LabelOptions(image_column=columns[0], tags_columns=tuple(columns[1]), separator=columns[2])
     if paths:
         return LabelSource(tuple(paths), options)
     if any(columns):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pipelines.images.formats import ENDINGS
 from pipelines.labels.documents import Document
 from pipelines.labels.findings import Finding
 from pipelines.labels.rows import LabelFile, Row
@@ -12,12 +13,13 @@ from pipelines.labels.tags import read_tags
 
 
 def recognises(document: Document) -> bool:
-    """Return whether every value is a list of texts or numbers."""
-    return (
-        isinstance(document.json, Mapping)
-        and bool(document.json)
-        and all(isinstance(tags, list) and not any(map(_is_nested, tags)) for tags in document.json.values())
-    )
+    """Return whether every value is a list of texts or numbers, or every key an image with a text."""
+    content = document.json
+    if not isinstance(content, Mapping) or not content:
+        return False
+    if all(isinstance(tags, str) for tags in content.values()):
+        return all(name.lower().endswith(ENDINGS) for name in content)
+    return all(isinstance(tags, list) and not any(map(_is_nested, tags)) for tags in content.values())
 
 
 def read(document: Document) -> LabelFile:

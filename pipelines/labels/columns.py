@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pipelines.images.formats import ENDINGS
@@ -18,10 +18,15 @@ _IMAGE_COLUMNS = (
     *("image", "img", "file", "fname", "path", "imageindex", "imageid", "imgid", "patchid", "patch", "name", "id"),
 )
 _LISTS = ("tags", "labels", "findinglabels", "labelnames", "classnames")
-_SINGLE = ("tag", "labelname", "classname", "categoryname", "label", "class", "category", "genre", "target", "finding")
-_TAGS_COLUMNS = (*_LISTS, *_SINGLE, "classes", "categories", "genres", "attributeids", "targets")
+_SINGLE = (
+    *("tag", "labelname", "classname", "categoryname", "label", "class", "category"),
+    *("genre", "target", "finding", "choice"),
+)
+_TAGS_COLUMNS = (*_LISTS, *_SINGLE, "classes", "categories", "genres", "attributeids", "targets", "choices")
+_NUMBERED = re.compile(r"(tag|label|class|category|genre)\d+")
 _NO_LABELS = frozenset(
     (
+        *("id", "index", "imageid", "patientid"),
         *("isvalid", "isval", "isvalidation", "istrain", "istraining", "istest"),
         *("fold", "folds", "kfold", "split", "datasplit", "subset", "partition"),
     )
@@ -37,15 +42,17 @@ class Columns(NamedTuple):
 
     Attributes:
       image: of the names of images.
-      tags: of tags; None if each of `labels` is a label.
+      tags: of tags; none if each of `labels` is a label.
       labels: columns that are labels, and their names.
+      confidence: that says by 0 that an image does not have the tag; None if there is none.
       kept: those of `LabelOptions.keep`.
       findings: on columns that are ignored.
     """
 
     image: int
-    tags: int | None
+    tags: tuple[int, ...]
     labels: dict[int, str]
+    confidence: int | None
     kept: tuple[int, ...]
     findings: tuple[Finding, ...]
 
@@ -57,33 +64,19 @@ def find_columns(table: Table, options: LabelOptions) -> Columns:
       LabelError: the header cannot be understood, or lacks a column of the options.
     """
     names = [spelling.tidy(name) for name in table.names]
-    kinds = list(map(_kind, names))
-    if not (options.image_column or options.tags_column or {*_IMAGE_COLUMNS, *_TAGS_COLUMNS} & set(kinds)):
+    is_told = options.image_column or options.tags_columns or {*_IMAGE_COLUMNS, *_TAGS_COLUMNS} & set(map(_kind, names))
+    if not is_told:
         _refuse_row_as_header(table)
     _check_lines(table)
     _refuse_twins(names)
     kept = tuple(_named(column, "column to keep", names) for column in options.keep)
-    wanted = _named(options.image_column, "--image_column", names) if options.image_column else None
-    in_columns = options.tags_column == "none"
-    named_tags = _named(options.tags_column, "--tags_column", names) if options.tags_column and not in_columns else None
-    if wanted is not None and wanted == named_tags:
-        raise LabelError(
-            f"--image_column and --tags_column are both {shown(names[wanted])}", "name the column of the images"
-        )
-    of_marks = {column for column in range(len(names)) if _holds_marks(table, column)}
-    candidates = [kinds.index(kind) for kind in _TAGS_COLUMNS if kind in kinds and kinds.index(kind) != wanted]
-    tags = named_tags if named_tags is not None or in_columns else next(iter(candidates), None)
-    image = wanted if wanted is not None else _find_names(table, names, kinds, tags, of_marks)
+    image, tags = _find_image_and_tags(table, names, options)
     others = {
         column: name
         for column, name in enumerate(names)
-        if column != image and column not in kept and not _UNNAMED.fullmatch(name)
+        if column not in (image, *tags, *kept) and not _UNNAMED.fullmatch(name)
     }
-    # A label may be called like a column of tags.
-    labels = {column: name for column, name in others.items() if kinds[column] not in _NO_LABELS}
-    if named_tags is None and tags in of_marks and of_marks & (labels.keys() - {tags}):
-        tags = None
-    if len(names) < 2 or image == tags or (tags is None and not labels):
+    if len(names) < 2 or image in tags or not (tags or _labels(others)):
         raise LabelError(
             f"unusable header: {some_names(names)}",
             f"use {_FORMATS}, separated by commas, semicolons or tabs, or name columns by --image_column and "
@@ -91,27 +84,78 @@ def find_columns(table: Table, options: LabelOptions) -> Columns:
         )
     if not table.lines:
         raise LabelError("has a header but no rows")
-    unnamed = [f"column {column + 1}" for column, name in enumerate(names) if _is_nameless(column, name, image, tags)]
-    findings = [Finding("columns without a name, ignored", tuple(unnamed))]
-    if tags is not None:
-        ignored = tuple(name for column, name in others.items() if column != tags)
-        findings.append(Finding("columns other than names and tags, ignored", ignored))
-        return Columns(image, tags, {}, kept, tuple(findings))
-    splits = tuple(name for column, name in others.items() if column not in labels)
-    findings.append(Finding("columns on the split of the images, no labels", splits))
+    unnamed = tuple(
+        f"column {column + 1}"
+        for column, name in enumerate(names)
+        if _UNNAMED.fullmatch(name) and column not in (image, *tags)
+    )
+    nameless = Finding("columns without a name, ignored", unnamed)
+    if not tags:
+        labels, findings = _find_labels(table, others)
+        return Columns(image, (), labels, None, kept, (nameless, *findings))
+    confidence = next((column for column, name in others.items() if _kind(name) == "confidence"), None)
+    ignored = Finding("columns other than names and tags, ignored", tuple(others.values()))
+    return Columns(image, tags, {}, confidence, kept, (nameless, ignored))
+
+
+def _find_image_and_tags(table: Table, names: Sequence[str], options: LabelOptions) -> tuple[int, tuple[int, ...]]:
+    """Return the column of names of images, and those of tags."""
+    of_marks = {column for column in range(len(names)) if _holds_marks(table, column)}
+    image = _named(options.image_column, "--image_column", names) if options.image_column else None
+    if options.tags_columns == ("none",):
+        tags: tuple[int, ...] = ()
+    elif options.tags_columns:
+        tags = tuple(_named(column, "--tags_column", names) for column in options.tags_columns)
+        if image in tags:
+            raise LabelError(
+                f"--image_column and --tags_column are both {shown(options.image_column)}",
+                "name the column of the images",
+            )
+    else:
+        tags = _find_tags(names, image)
+    if image is None:
+        image = _find_names(table, names, tags, of_marks)
+    # A label may be called like a column of tags.
+    if not options.tags_columns and of_marks.issuperset(tags):
+        further = {column: names[column] for column in of_marks - {image} if not _UNNAMED.fullmatch(names[column])}
+        if len(_labels(further)) > 1:
+            tags = ()
+    return image, tags
+
+
+def _find_tags(names: Sequence[str], image: int | None) -> tuple[int, ...]:
+    """Find columns of tags by their names: the first usual one, or several with numbers."""
+    kinds = ["" if column == image else _kind(name) for column, name in enumerate(names)]
+    if known := [kind for kind in _TAGS_COLUMNS if kind in kinds]:
+        return (kinds.index(known[0]),)
+    numbered = tuple(column for column, kind in enumerate(kinds) if _NUMBERED.fullmatch(kind))
+    return numbered if len(numbered) > 1 else ()
+
+
+def _find_labels(table: Table, others: Mapping[int, str]) -> tuple[dict[int, str], tuple[Finding, ...]]:
+    """Find the columns that are labels."""
+    labels = _labels(others)
     foreign = {column: name for column, name in labels.items() if not marks.may_be(_texts(table, column))}
     # Without labels, the first of these columns is reported when its cells are read.
-    if len(foreign) < len(labels):
-        labels = {column: name for column, name in labels.items() if column not in foreign}
-        findings.append(Finding("columns with values other than 0 and 1, ignored", tuple(foreign.values())))
+    if len(foreign) == len(labels):
+        foreign = {}
+    labels = {column: name for column, name in labels.items() if column not in foreign}
+    by_name = tuple(name for name in others.values() if _kind(name) in _NO_LABELS)
     stray = tuple(name for column, name in labels.items() if name != table.names[column])
-    findings.append(Finding("labels with stray spaces in the header, trimmed", stray))
-    return Columns(image, None, labels, kept, tuple(findings))
+    return labels, (
+        Finding("columns ignored by name", by_name),
+        Finding("columns with values other than 0 and 1, ignored", tuple(foreign.values())),
+        Finding("labels with stray spaces in the header, trimmed", stray),
+    )
+
+
+def _labels(columns: Mapping[int, str]) -> dict[int, str]:
+    return {column: name for column, name in columns.items() if _kind(name) not in _NO_LABELS}
 
 
 def is_single(name: str) -> bool:
     """Return whether a column of tags is called as if each of its cells were one tag: `label`, not `labels`."""
-    return _kind(name) in _SINGLE
+    return _kind(name).rstrip("0123456789") in _SINGLE
 
 
 def _kind(name: str) -> str:
@@ -124,10 +168,6 @@ def _texts(table: Table, column: int) -> Iterable[str]:
 
 def _holds_marks(table: Table, column: int) -> bool:
     return all(isinstance(line.cells[column], str) for line in table.lines) and marks.are_all(_texts(table, column))
-
-
-def _is_nameless(column: int, name: str, image: int, tags: int | None) -> bool:
-    return bool(_UNNAMED.fullmatch(name)) and column not in (image, tags)
 
 
 def _named(column: str, flag: str, names: Sequence[str]) -> int:
@@ -174,13 +214,14 @@ def _looks_like_a_row(header: Line, first: Line) -> bool:
     return name.lower().endswith(ENDINGS) or (name == below and "0" in name) or are_marks
 
 
-def _find_names(table: Table, names: Sequence[str], kinds: Sequence[str], tags: int | None, of_marks: set[int]) -> int:
+def _find_names(table: Table, names: Sequence[str], tags: Sequence[int], of_marks: set[int]) -> int:
     """Find the column of the names of images: by its name, else the first that holds neither tags nor an index."""
-    known = [kinds.index(kind) for kind in _IMAGE_COLUMNS if kind in kinds and kinds.index(kind) != tags]
+    kinds = ["" if column in tags else _kind(name) for column, name in enumerate(names)]
+    known = [kinds.index(kind) for kind in _IMAGE_COLUMNS if kind in kinds]
     # A label may be called `path`; and the names of images may be 0 and 1.
     if column := [column for column in known if column not in of_marks or kinds[column] == "imagename"]:
         return column[0]
-    first, second = [*(column for column in range(len(names)) if column != tags), 0, 0][:2]
+    first, second = [*(column for column in range(len(names)) if column not in tags), 0, 0][:2]
     numbered = _UNNAMED.fullmatch(names[first]) and all(text.strip().isdigit() for text in _texts(table, first))
     # If only marks follow, the numbers are the names themselves: 0.jpg, 1.jpg.
     return second if numbered and second and second not in of_marks else first

@@ -9,14 +9,14 @@ import posixpath
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
 from pipelines import storage
 from pipelines.labels import tables
-from pipelines.labels.findings import LabelError, shown
+from pipelines.labels.findings import LabelError, shown, some_names
 from pipelines.labels.tables import Table
 
 _PARQUET = (".parquet", ".pq")
@@ -82,8 +82,17 @@ class Document:
             return attributes or tables.parse_text(self.text)
         if self.json is None:
             return tables.parse_lines(self.text)
-        records = self.json if isinstance(self.json, list) else [self.json]
-        return tables.from_records([(f"object {number}", one) for number, one in enumerate(records, 1)])
+        return tables.from_records([(f"object {number}", one) for number, one in enumerate(_records(self.json), 1)])
+
+
+def _records(content: object) -> list[object]:
+    """Find the objects in a JSON value, one for each image: those of a list, of the only list, or by name."""
+    if isinstance(content, list) or not isinstance(content, Mapping) or not content:
+        return content if isinstance(content, list) else [content]
+    if all(isinstance(value, Mapping) for value in content.values()):
+        return [{**value, "image_name": name} for name, value in content.items()]
+    lists = [value for value in content.values() if isinstance(value, list) and value and isinstance(value[0], Mapping)]
+    return lists[0] if len(lists) == 1 else [content]
 
 
 def find_documents(paths: Sequence[str]) -> list[Document]:
@@ -95,19 +104,19 @@ def find_documents(paths: Sequence[str]) -> list[Document]:
     found = [path for given in paths for path in _find_files(given)]
     documents = []
     for path in found:
-        with naming(path):
+        with naming([path]):
             name, data = _unpack(posixpath.basename(path), _fetch(path))
         documents.append(Document(path, name, data))
     return documents
 
 
 @contextmanager
-def naming(path: str) -> Iterator[None]:
-    """Put the path of a file before the errors that it causes."""
+def naming(paths: Sequence[str]) -> Iterator[None]:
+    """Put the paths of files before the errors that they cause."""
     try:
         yield
     except LabelError as error:
-        raise LabelError(f"{shown(path)}: {error.message}", error.remedy) from error
+        raise LabelError(f"{some_names(paths)}: {error.message}", error.remedy) from error
 
 
 def _fetch(path: str) -> bytes:
@@ -116,21 +125,27 @@ def _fetch(path: str) -> bytes:
     except storage.FileTooLargeError as error:
         raise _too_large() from error
     except OSError as error:
-        raise LabelError(storage.reason_of(error)) from error
+        hint = storage.hint_at_near(path) if isinstance(error, FileNotFoundError) else ""
+        raise LabelError(storage.reason_of(error), hint) from error
 
 
-def _find_files(path: str) -> list[str]:
+def _find_files(given: str) -> list[str]:
+    path = storage.normalize(given) if "://" in given else given
     if storage.is_remote(path) and path.lower().endswith((*_ENDINGS, *_PACKED, ".zip")):
         return [path]
     if not storage.is_remote(path) and not os.path.isdir(path):
         return [path]
+    try:
+        listed = storage.list_files(path.rstrip("/"))
+    except OSError as error:
+        raise LabelError(f"{shown(given)}: {storage.reason_of(error)}") from error
     files = [
         file
-        for file in storage.list_files(path.rstrip("/"))
+        for file in listed
         if not posixpath.basename(file).startswith(".") and _unpacked(file).lower().endswith(_ENDINGS)
     ]
     if not files:
-        raise LabelError(f"{shown(path)}: no label files in this folder (extensions: {' '.join(_ENDINGS)})")
+        raise LabelError(f"{shown(given)}: no label files in this folder (extensions: {' '.join(_ENDINGS)})")
     return files
 
 

@@ -1,14 +1,13 @@
-"""The layouts of label files: each recognises its files, and reads them."""
+"""The layouts of label files that are no tables: each recognises its files, and reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pipelines.labels import by_name, coco, grid, voc
+from pipelines.labels import by_name, coco, voc
 from pipelines.labels.documents import Document
-from pipelines.labels.findings import LabelError
-from pipelines.labels.rows import NO_OPTIONS, LabelFile, LabelOptions
+from pipelines.labels.rows import LabelFile
 
 
 class Layout(NamedTuple):
@@ -33,18 +32,6 @@ LAYOUTS = (
 """In the order in which they are tried; any other file is a table."""
 
 
-def read_document(document: Document, options: LabelOptions) -> LabelFile:
-    """Read a label file of any layout.
-
-    Raises:
-      LabelError: it cannot be understood, or has no columns to which the options could refer.
-    """
-    layout = next((layout for layout in LAYOUTS if layout.recognises(document)), None)
-    if layout is None:
-        return grid.read(document, options)
-    if options != NO_OPTIONS:
-        raise LabelError(
-            f"is {layout.name}, which has no columns",
-            "leave out --image_column, --tags_column, --separator and whatever else names a column",
-        )
-    return layout.read(document)
+def find_layout(document: Document) -> Layout | None:
+    """Recognise the layout of a file; None of a table."""
+    return next((layout for layout in LAYOUTS if layout.recognises(document)), None)

@@ -50,7 +50,12 @@ def read_list(place: str, cell: str) -> Cell:
 
 
 def _flat(found: object) -> list[object] | None:
-    """Return the values of a list, a tuple or a set; None of anything else, and if a value is none itself."""
+    """Return the values of a list, a tuple or a set; None of anything else, and if a value is none itself.
+
+    Label Studio writes several choices as an object with one list.
+    """
+    if isinstance(found, dict) and len(found) == 1:
+        [found] = found.values()
     if not isinstance(found, (list, tuple, set)):
         return None
     values = list(found)

@@ -10,12 +10,12 @@ from pipelines.labels.findings import Finding, LabelError, shown
 from pipelines.labels.missing import is_missing
 from pipelines.labels.tables import Cell, Line
 
-_YES = ("1", "1.0", "true", "yes", "t", "y", "x")
-_NO = ("0", "0.0", "false", "no", "f", "n")
+_YES = ("1", "1.0", "true", "yes", "y", "x")
+_NO = ("0", "0.0", "false", "no", "n")
 _LESS = ("-1", "-1.0")
 _KNOWN = frozenset((*_YES, *_NO, *_LESS))
 # Columns may be called x and y.
-_PLAIN = _KNOWN - {"t", "f", "x", "y", "n"}
+_PLAIN = _KNOWN - {"x", "y", "n"}
 
 
 def are_all(cells: Iterable[str]) -> bool:

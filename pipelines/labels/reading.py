@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pipelines.labels import folders, spelling
+from pipelines.labels import folders, grid, spelling
 from pipelines.labels.documents import Document, find_documents, naming
-from pipelines.labels.findings import Finding, LabelError, shown
-from pipelines.labels.layouts import read_document
+from pipelines.labels.findings import Finding, LabelError
+from pipelines.labels.layouts import Layout, find_layout
 from pipelines.labels.rows import NO_OPTIONS, LabelFile, LabelOptions, LabelSource
-
-_PLACE = re.compile(r"(line|row|object|column|annotation) \d+")
+from pipelines.labels.tables import join
 
 FOLDERS = "folders"
 """In place of a path: the labels are the names of the folders of the images."""
@@ -56,38 +54,45 @@ def read_labels(source: LabelSource | Path | str, known: Sequence[str] = (), ima
 def _read_documents(documents: Sequence[Document], given: Sequence[str], options: LabelOptions) -> list[LabelFile]:
     files = []
     skipped = []
+    tables: dict[tuple[str, ...], list[Document]] = {}
     for document in documents:
         if document.path not in given and document.holds_names_alone:
             skipped.append(document.name)
             continue
-        with naming(document.path):
-            file = read_document(document, options)
-            if len(documents) > 1:
-                file = file._replace(findings=_placed(file.findings, document.name))
-            if not file.rows:
-                findings = [finding for finding in file.findings if finding.names]
-                raise LabelError(f"no usable row: {'; '.join(map(str, findings))}")
-        files.append(file)
-    if not files:
-        raise LabelError(f"{shown(given[0])}: no label files in this folder: {', '.join(skipped)}")
+        with naming([document.path]):
+            layout = find_layout(document)
+            if layout is None:
+                tables.setdefault(tuple(map(spelling.tidy, document.table.names)), []).append(document)
+            else:
+                _refuse_options(layout, options)
+                files.append(layout.read(document))
+    # Together, because what separates tags, and what -1 means, is found out from all cells.
+    for alike in tables.values():
+        with naming([document.path for document in alike]):
+            files.append(grid.read(join([(document.name, document.table) for document in alike]), options))
     about_files = (
         Finding("text files without labels in the folder, passed over", tuple(skipped)),
         Finding("labels that only some of the files have, absent in the others", _partial(files)),
     )
-    return [*files, LabelFile((), (), about_files)]
+    files.append(LabelFile((), (), about_files))
+    if not any(file.rows for file in files):
+        with naming(given):
+            findings = _gather(file.findings for file in files)
+            raise LabelError(f"no usable row{': ' * bool(findings)}{'; '.join(map(str, findings))}")
+    return files
 
 
-def _placed(findings: Sequence[Finding], name: str) -> tuple[Finding, ...]:
-    """Put the name of a file before the numbers of its lines."""
-    return tuple(
-        Finding(what, tuple(f"{name}, {text}" if _PLACE.fullmatch(text) else text for text in names))
-        for what, names in findings
-    )
+def _refuse_options(layout: Layout, options: LabelOptions) -> None:
+    if options != NO_OPTIONS:
+        raise LabelError(
+            f"is {layout.name}, which has no columns",
+            "leave out --image_column, --tags_column, --separator and whatever else names a column",
+        )
 
 
 def _partial(files: Sequence[LabelFile]) -> tuple[str, ...]:
     """Return labels that some files with one column per label lack."""
-    of_files = [set(file.labels) for file in files if file.rows[0].exhaustive]
+    of_files = [set(file.labels) for file in files if file.rows and file.rows[0].exhaustive]
     return tuple(sorted(of_files[0].union(*of_files) - of_files[0].intersection(*of_files))) if of_files else ()
 
 

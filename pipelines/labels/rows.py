@@ -12,13 +12,13 @@ class LabelOptions(NamedTuple):
 
     Attributes:
       image_column: that holds the names of images.
-      tags_column: that holds tags.
+      tags_columns: that hold tags; `none` alone if each column is a label.
       separator: between the tags in a cell; `space` for white space, `none` if each cell is one tag.
       keep: columns that are no labels, whose values the rows keep.
     """
 
     image_column: str = ""
-    tags_column: str = ""
+    tags_columns: tuple[str, ...] = ()
     separator: str = ""
     keep: tuple[str, ...] = ()
 

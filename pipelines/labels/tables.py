@@ -108,6 +108,14 @@ def parse_lines(text: str) -> Table:
     return from_records(records)
 
 
+def join(parts: Sequence[tuple[str, Table]]) -> Table:
+    """Join tables with the same columns, each with the name of its file, which is put before the numbers of lines."""
+    _, first = parts[0]
+    if len(parts) == 1:
+        return first
+    return Table(first.header, [Line(f"{name}, {place}", cells) for name, part in parts for place, cells in part.lines])
+
+
 def from_records(records: Sequence[tuple[str, object]]) -> Table:
     """Make a table of objects and the place of each; a column that an object lacks is empty there.
 

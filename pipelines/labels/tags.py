@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,6 +16,12 @@ from pipelines.labels.tables import Line
 _STRONG, _WEAK = ";|", ","
 _WITHOUT_SEPARATORS = dict.fromkeys(map(ord, _STRONG + _WEAK))
 _SPACE, _NONE = "space", "none"
+
+_QUOTED = re.compile(r"\s*'[^']*'\s*")
+# May separate tags, too, but is more often part of them.
+_RARE = re.compile(r"[/+&#:_-]")
+# So often, words are together by more than chance.
+_OFTEN = 6
 
 Tags = list[frozenset[str] | None]
 
@@ -57,9 +65,9 @@ def read_tags(
         cell if text is None or not (are_lists or _WEAK in text) else _Text(cell.line, cell.place, text, is_list=True)
         for cell, text in zip(texts, in_brackets, strict=True)
     ]
-    empty = [line.place for line, of_line in zip(lines, tags, strict=True) if of_line is not None and not of_line]
-    findings = _split(texts, separator, is_single and not are_lists, tags)
-    return tags, (Finding("empty lists, read as no labels", tuple(empty)), *findings)
+    if texts and all(_QUOTED.fullmatch(cell.text) for cell in texts):
+        texts = [cell._replace(text=cell.text.strip()[1:-1]) for cell in texts]
+    return tags, _split(texts, separator, is_single and not are_lists, tags)
 
 
 def _split(texts: Sequence[_Text], separator: str, is_single: bool, tags: Tags) -> tuple[Finding, ...]:
@@ -96,7 +104,31 @@ def _split(texts: Sequence[_Text], separator: str, is_single: bool, tags: Tags) 
     return (
         Finding("rows with stray spaces or separators in the tags, cleaned", tuple(stray)),
         Finding(f"multi-word labels never seen next to a '{joint}', not split", tuple(phrases)),
+        Finding("labels made up of others, not split (--separator would)", _composed(combined.union(alone))),
+        Finding(
+            "phrases whose words stand nowhere else, split (--separator none would not)",
+            () if separator or mark else _inseparable(texts),
+        ),
     )
+
+
+def _composed(labels: set[str]) -> tuple[str, ...]:
+    """Find labels whose parts are labels, too."""
+    parts = {label: list(map(spelling.tidy, _RARE.split(label))) for label in labels if _RARE.search(label)}
+    return tuple(sorted(label for label, of_label in parts.items() if labels.issuperset(of_label)))
+
+
+def _inseparable(texts: Sequence[_Text]) -> tuple[str, ...]:
+    """Find words that are in the same cells, several of them, and in no others."""
+    cells: dict[str, list[int]] = defaultdict(list)
+    for number, cell in enumerate(texts):
+        for word in dict.fromkeys(cell.text.split()):
+            cells[word].append(number)
+    together: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for word, numbers in cells.items():
+        if len(numbers) >= _OFTEN:
+            together[tuple(numbers)].append(word)
+    return tuple(" ".join(words) for words in together.values() if len(words) > 1)
 
 
 def _find_separator(texts: Sequence[_Text]) -> str | None:

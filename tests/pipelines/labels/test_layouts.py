@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import labels
+from pipelines import labels, storage
 from pipelines.labels import LabelFile, LabelOptions, LabelSource
+from tests.conftest import Bucket
 from tests.pipelines.labels.reading import findings_of, refusal, tags_of
 
 NIH = (
@@ -74,6 +75,24 @@ TABLES = {
     ),
     "iMet": ("id,attribute_ids\n1000483014d91860,147 616 813\n", {"1000483014d91860": {"147", "616", "813"}}),
     "Human Protein Atlas": ("Id,Target\n00070df0,16 0\n000a6c98,0\n000a9596,16\n", {"00070df0": {"16", "0"}}),
+    "Label Studio": (
+        "image,id,choice\n"
+        '/data/upload/1/a.jpg,1,lake\n/data/upload/1/b.jpg,2,"{""choices"":[""lake"",""bare soil""]}"\n',
+        {"/data/upload/1/a.jpg": {"lake"}, "/data/upload/1/b.jpg": {"lake", "bare soil"}},
+    ),
+    "boxes of detection": (
+        "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,8,8,ship,0,0,1,1\n",
+        {"a.jpg": {"ship"}},
+    ),
+    "columns of tags with numbers": (
+        "image,label1,label2,label3\na.jpg,bare ground,y,\nb.jpg,x,,\nc.jpg,,,\n",
+        {"a.jpg": {"bare ground", "y"}, "b.jpg": {"x"}},
+    ),
+    "single quotes": ("image,tags\na,'x y'\nb,'x'\n", {"a": {"x", "y"}, "b": {"x"}}),
+    "Open Images": (
+        "ImageID,Source,LabelName,Confidence\n0f,verification,/m/04bcr3,1\n1f,verification,/m/04bcr3,0\n",
+        {"0f": {"/m/04bcr3"}, "1f": set()},
+    ),
     "one-hot with a split": (
         "image,clear,water,is_valid,fold\na.jpg,1,0,1,0\nb.jpg,0,1,0,1\n",
         {"a.jpg": {"clear"}, "b.jpg": {"water"}},
@@ -100,7 +119,7 @@ def test_tables_of_well_known_sets_are_read_as_they_are(name: str, tmp_path: Pat
 
 def test_what_is_left_out_of_a_table_is_said(tmp_path: Path) -> None:
     assert findings_of(write(tmp_path, "split.csv", TABLES["one-hot with a split"][0])) == [
-        "2 columns on the split of the images, no labels: is_valid, fold"
+        "2 columns ignored by name: is_valid, fold"
     ]
     assert findings_of(write(tmp_path, "voc.csv", TABLES["PASCAL VOC, CSV"][0])) == [
         "1 cell with 0 beside 1 and -1, read as a difficult yes: line 2"
@@ -189,21 +208,37 @@ def test_a_column_of_single_labels_is_split_only_where_it_must_hold_lists(tmp_pa
     }
 
 
+def test_several_columns_of_tags_are_joined(tmp_path: Path) -> None:
+    file = write(tmp_path, "labels.csv", "primary_label,secondary_labels,filename\nx,\"['y', 'z']\",a\nx,[],b\n")
+    read = read_with(file, LabelOptions(tags_columns=("primary_label", "secondary_labels")))
+    assert {row.name: row.tags for row in read.rows} == {"a": {"x", "y", "z"}, "b": {"x"}}
+    assert read.findings == ()
+
+
+def test_doubtful_separations_are_said(tmp_path: Path) -> None:
+    file = write(tmp_path, "labels.csv", "image,tags\na,x/y\nb,x\nc,y z/q\n")
+    assert findings_of(file) == ["1 label made up of others, not split (--separator would): x/y"]
+    rows = "".join(f"{number},traffic light person\n" for number in range(6))
+    assert findings_of(write(tmp_path, "labels.csv", f"image,tags\n{rows}9,person\n")) == [
+        "1 phrase whose words stand nowhere else, split (--separator none would not): traffic light"
+    ]
+
+
 def test_columns_are_those_that_the_user_names(tmp_path: Path) -> None:
     file = write(tmp_path, "labels.csv", "id,Photo,Species seen,fold\n1,a.jpg,ash;oak,0\n2,b.jpg,oak,1\n")
-    options = LabelOptions(image_column="photo", tags_column="species_seen", keep=("fold", "id"))
+    options = LabelOptions(image_column="photo", tags_columns=("species_seen",), keep=("fold", "id"))
     read = read_with(file, options)
     assert [(row.name, set(row.tags), row.kept) for row in read.rows] == [
         ("a.jpg", {"ash", "oak"}, ("0", "1")),
         ("b.jpg", {"oak"}, ("1", "2")),
     ]
     with pytest.raises(labels.LabelError, match="--tags_column seen: no such column; the columns are id, Photo, Spec"):
-        read_with(file, LabelOptions(tags_column="seen"))
+        read_with(file, LabelOptions(tags_columns=("seen",)))
     with pytest.raises(labels.LabelError, match="--image_column and --tags_column are both Photo"):
-        read_with(file, LabelOptions(image_column="Photo", tags_column="Photo"))
+        read_with(file, LabelOptions(image_column="Photo", tags_columns=("Photo",)))
     file = write(tmp_path, "both.csv", "file,class,clear,water\na,lake,1,1\n")
     assert tags_of(file) == {"a": {"lake"}}
-    in_columns = read_with(file, LabelOptions(tags_column="none"))
+    in_columns = read_with(file, LabelOptions(tags_columns=("none",)))
     assert in_columns.rows[0].tags == {"clear", "water"}
 
 
@@ -246,6 +281,12 @@ def test_the_annotations_of_coco(tmp_path: Path) -> None:
             "labels.jsonl",
             '{"image": "a.jpg", "clear": true, "water": 1}\n{"image": "b.jpg", "clear": false, "water": 0.0}\n',
         ),
+        ("labels.json", '{"a.jpg": {"clear": 1, "water": 1}, "b.jpg": {"clear": 0, "water": 0}}'),
+        (
+            "labels.json",
+            '{"version": 1, "data": [{"image": "a.jpg", "tags": ["clear", "water"]}, {"image": "b.jpg", "tags": []}]}',
+        ),
+        ("labels.json", '{"a.jpg": "clear water", "b.jpg": "[]"}'),
     ],
 )
 def test_json(name: str, text: str, tmp_path: Path) -> None:
@@ -336,10 +377,25 @@ def test_a_folder_of_files_as_mlrsnet_has_them(tmp_path: Path) -> None:
     with pytest.raises(labels.LabelError, match=r"more\.csv: line 2, column crane: 2 is not 0, 1"):
         labels.read_labels(LabelSource((str(tmp_path / "airport.csv"), str(tmp_path / "more.csv"))))
     write(tmp_path, "more.csv", "image,airplane,crane\nmore_00001.jpg,0,1\n")
+    (tmp_path / "one.csv").write_text('image_name,tags\na,"bare ground, water"\n')
+    (tmp_path / "two.csv").write_text("image_name,tags\nb,bare ground\n")
+    read = labels.read_labels(LabelSource((str(tmp_path / "one.csv"), str(tmp_path / "two.csv"))))
+    assert {row.name: row.tags for row in read.rows} == {"a": {"bare ground", "water"}, "b": {"bare ground"}}
     findings = labels.read_labels(LabelSource((str(tmp_path / "airport.csv"), str(tmp_path / "more.csv")))).findings
     assert list(map(str, findings)) == [
         "2 labels that only some of the files have, absent in the others: bare soil, crane"
     ]
+
+
+def test_labels_in_buckets(bucket: Bucket) -> None:
+    text, expected = TABLES["Planet"]
+    storage.write(f"{bucket.path}/labels/train_v2.csv.gz", gzip.compress(text.encode()))
+    for path in (f"{bucket.path}/labels/", f"{bucket.path}/labels/train_v2.csv.gz"):
+        assert tags_of(path) == expected
+    with pytest.raises(labels.LabelError, match=r"none\.csv: .*"):
+        labels.read_labels(f"{bucket.path}/none.csv")
+    with pytest.raises(labels.LabelError, match=r"none: no label files in this folder"):
+        labels.read_labels(f"{bucket.path}/none")
 
 
 def test_folders_may_be_the_labels() -> None:
