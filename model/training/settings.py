@@ -36,10 +36,13 @@ The labels are the tags found in the label files: tables with a column of tags, 
 label, and others. Problems are reported, and the affected rows skipped. Images are decoded by the same code as in
 prediction, so that colours are repaired in the same way.
 
-A share of the images is held out for validation, with each label about as frequent as in the rest. Training has two
-phases: first the head alone, on the frozen network; then the whole network at a low learning rate, with its
-BatchNormalization layers frozen. With --weights none there is a single phase of --finetune_epochs, in which the whole
-network is trained from scratch. The exported weights are those of the last epoch within one standard error of the
+A share of the images is held out for validation, with each label about as frequent as in the rest; groups of images
+can be kept together, or you say which images to hold out. Identical images stay together, and copies on both sides are
+reported. What a training is not good for, such as a label on every image, is said as a caution, also in the card.
+
+Training has two phases: first the head alone, on the frozen network; then the whole network at a low learning rate,
+with its BatchNormalization layers frozen. With --weights none there is a single phase of --finetune_epochs, in which the
+whole network is trained from scratch. The exported weights are those of the last epoch within one standard error of the
 best F2 on the held-out images (and not below the head alone). On the same images, probabilities are calibrated, so
 that a label given 0.3 is there in about 3 of 10 images, and a threshold per label is tuned. A model card reports the
 quality, and names the labels with too few images to be calibrated.
@@ -66,6 +69,10 @@ examples:
 
   Images in a folder named after their label:
     scenetags train --images scenes --labels folders --output bundles/scenes
+
+  Chips of one scene on the same side of the split, and a network that has learnt before:
+    scenetags train --images chips --labels labels.csv --group_pattern '(scene_[0-9]+)_' --weights bundles/planet \\
+        --output bundles/planet2
 
 exit codes:
   0    done
