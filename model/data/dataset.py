@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data import augmentation
+from model.data import Augment, augmentation
 from model.data.listing import fingerprint
 from pipelines import images, storage
 from pipelines.errors import ScenetagsError
@@ -129,11 +129,13 @@ def batches(examples: Examples, batch_size: int) -> Any:
     return _stream(gather, examples, range(0, len(examples.rows), batch_size))
 
 
-def training_batches(examples: Examples, batch_size: int, *, seed: int, epochs: Sequence[int]) -> Any:
-    """Return a `tf.data.Dataset` like that of `batches` for some epochs: shuffled, and each image varied at random.
+def training_batches(
+    examples: Examples, batch_size: int, *, seed: int, epochs: Sequence[int], augment: Augment = "orientations"
+) -> Any:
+    """Return a `tf.data.Dataset` like that of `batches` for some epochs: shuffled, and each image varied.
 
-    The content of an epoch depends only on `seed` and its number, so that resumed training sees what it would have seen
-    without the interruption.
+    Images vary at random, as `augment` says. The content of an epoch depends only on `seed` and its number, so that
+    resumed training sees what it would have seen without the interruption.
     """
     starts = range(0, len(examples.rows), batch_size)
 
@@ -142,7 +144,7 @@ def training_batches(examples: Examples, batch_size: int, *, seed: int, epochs: 
         chosen = _order(len(examples.rows), seed, epochs[epoch])[starts[step] : starts[step] + batch_size]
         rng = np.random.default_rng((seed, epochs[epoch], step))
         pixels = examples.pixels[examples.rows[chosen]]
-        return np.stack([augmentation.vary(image, rng) for image in pixels]), examples.targets[chosen]
+        return np.stack([augmentation.vary(image, rng, augment) for image in pixels]), examples.targets[chosen]
 
     return _stream(gather, examples, range(len(starts) * len(epochs)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.quality import cautions, metrics, thresholds
+from model.quality import cautions, metrics, reliability, thresholds
+from model.quality.calibration import Calibration
 from model.quality.history import Epoch
 from model.quality.metrics import Scores
+from model.quality.reliability import Reliability
 from model.quality.thresholds import Thresholds
 from pipelines.images.rendering import NO_RENDERING, Rendering
+from pipelines.inference.bundle import Bundle
+from pipelines.inference.reference import Reference
 from pipelines.labels import Finding, LabelSource
 
 
@@ -26,20 +31,26 @@ class Network:
       alpha: width of MobileNetV2.
       image_size: side of its images, in pixels.
       resize_filter: the filter that resizes images to that size.
-      weights: "imagenet", a file of weights, or None if it was trained from scratch.
+      weights: "imagenet", a file of weights, a bundle, or None if it was trained from scratch.
       rendering: how rasters among its images became pictures.
     """
 
     alpha: float
     image_size: int
     resize_filter: str
-    weights: str | Path | None
+    weights: str | Path | Bundle | None
     rendering: Rendering = NO_RENDERING
 
     @property
     def weights_name(self) -> str:
-        """The name of the weights: "imagenet", "none", or the file's name without its folder."""
-        return "none" if self.weights is None else _in_utf8(Path(self.weights).name)
+        """The name of the weights: "imagenet", "none", or that of the file or bundle without its folder."""
+        path = self.weights.path if isinstance(self.weights, Bundle) else self.weights
+        return "none" if path is None else _in_utf8(Path(path).name)
+
+    @property
+    def start_digest(self) -> str | None:
+        """The digest of the bundle that it started from; None if it did not."""
+        return self.weights.digest if isinstance(self.weights, Bundle) else None
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,7 @@ class Data:
       split_flags: how the user has divided the images, as flags of `train`.
       train_targets: float32 [N, L], 1.0 if training image n has label l.
       validation_targets: float32 [M, L], of the held-out images.
+      reference: what all of these images look like; None if there are too few to tell.
     """
 
     images: Path
@@ -65,6 +77,7 @@ class Data:
     split_flags: Mapping[str, str]
     train_targets: NDArray[np.float32]
     validation_targets: NDArray[np.float32]
+    reference: Reference | None = None
 
     @property
     def images_name(self) -> str:
@@ -94,6 +107,8 @@ class Training:
       seed: of split, initial weights and order.
       history: all epochs, at least one.
       kept_epoch: the epoch whose weights are exported.
+      augment: how training images varied.
+      max_minutes: after which it was to end; None without a limit.
       criterion: how it was chosen, e.g. "the best F2 over samples on the held-out images".
       machine: what it was trained on, e.g. "2 CPU cores".
       mixed_precision: whether layers computed in float16; the bundle never does.
@@ -105,14 +120,11 @@ class Training:
     seed: int
     history: tuple[Epoch, ...]
     kept_epoch: int
+    augment: str
+    max_minutes: float | None
     criterion: str
     machine: str
     mixed_precision: bool
-
-    @property
-    def kept(self) -> Epoch:
-        """The epoch whose weights are exported."""
-        return next(epoch for epoch in self.history if epoch.epoch == self.kept_epoch)
 
     @property
     def seconds(self) -> float:
@@ -143,6 +155,7 @@ class Facts:
       name: of the model.
       note: a remark about the training, in Markdown; may be empty.
       labels: L names, in the order of the model's outputs.
+      calibration: the correction of its probabilities.
       probabilities: float32 [M, L], those of the exported model on the held-out images.
       thresholds: the least probability at which a label becomes a tag.
       quantization: of an int8 file; None if the exported model computes in float32.
@@ -154,9 +167,15 @@ class Facts:
     network: Network
     data: Data
     training: Training
+    calibration: Calibration
     probabilities: NDArray[np.float32]
     thresholds: Thresholds
     quantization: Quantization | None = None
+
+    @property
+    def too_few_to_calibrate(self) -> tuple[str, ...]:
+        """The labels that had too few held-out images to have a bias of their own."""
+        return tuple(itertools.compress(self.labels, ~self.calibration.enough))
 
     @property
     def quantization_name(self) -> str:
@@ -187,7 +206,8 @@ class Quality:
 
     Attributes:
       scores: at the bundle's thresholds.
-      validation_loss: binary cross-entropy, as measured after the epoch that was kept; for an int8 file, its own.
+      uncalibrated: how far the probabilities could be taken at their word before calibration.
+      calibrated: the same after it, cross-fitted: each image has a correction fitted without it.
       best_flat_threshold: the single threshold for all labels that is best on these very images.
       f2_at_best_flat: F2 at that threshold.
       f2_at_half: F2 at 0.5 for all labels.
@@ -200,7 +220,8 @@ class Quality:
     """
 
     scores: Scores
-    validation_loss: float
+    uncalibrated: Reliability
+    calibrated: Reliability
     best_flat_threshold: float
     f2_at_best_flat: float
     f2_at_half: float
@@ -223,11 +244,8 @@ def measure(facts: Facts) -> Quality:
     data = facts.data
     return Quality(
         scores=scores,
-        validation_loss=(
-            metrics.binary_crossentropy(truth, probabilities)
-            if facts.quantization
-            else facts.training.kept.validation_loss
-        ),
+        uncalibrated=reliability.measure(truth, facts.calibration.uncalibrated(probabilities)),
+        calibrated=reliability.measure(truth, facts.calibration.cross_fitted(probabilities)),
         best_flat_threshold=flat,
         f2_at_best_flat=metrics.f2_over_samples(truth, probabilities >= flat),
         f2_at_half=metrics.f2_over_samples(truth, probabilities >= 0.5),

@@ -21,6 +21,7 @@ def training_summary(facts: Facts) -> dict[str, Any]:
         "architecture": "MobileNetV2",
         "alpha": facts.network.alpha,
         "weights": facts.network.weights_name,
+        "started_from": facts.network.start_digest,
         "image_folder": data.images_name,
         "label_file": data.label_file_name,
         "train_images": len(data.train_targets),
@@ -33,6 +34,8 @@ def training_summary(facts: Facts) -> dict[str, Any]:
         "finetune_epochs": training.finetune_epochs,
         "batch_size": training.batch_size,
         "seed": training.seed,
+        "augment": training.augment,
+        "max_minutes": training.max_minutes,
         "history": [{name: _defined(value) for name, value in epoch._asdict().items()} for epoch in training.history],
         "kept_epoch": training.kept_epoch,
         "criterion": training.criterion,
@@ -48,13 +51,17 @@ def training_summary(facts: Facts) -> dict[str, Any]:
 def metrics_summary(facts: Facts, quality: Quality) -> dict[str, Any]:
     """Describe how good the model is on the held-out images, for `bundle.json`: undefined values are null."""
     summary = quality.scores.to_json()
+    correction = facts.calibration.correction
+    columns = (facts.labels, facts.data.train_support, facts.thresholds.each, correction.biases)
     of_labels = {
-        label: {"train_images": int(images), "threshold": float(threshold), **summary["labels"][label]}
-        for label, images, threshold in zip(facts.labels, facts.data.train_support, facts.thresholds.each, strict=True)
+        label: {"train_images": int(images), "threshold": float(threshold), "bias": float(bias)}
+        | summary["labels"][label]
+        for label, images, threshold, bias in zip(*columns, strict=True)
     }
-    others = asdict(quality)
-    del others["scores"]
-    return {**summary, **{name: _defined(value) for name, value in others.items()}, "labels": of_labels}
+    others = {name: _defined(value) for name, value in asdict(quality).items() if name != "scores"}
+    others |= {name: getattr(quality, name).to_json() for name in ("uncalibrated", "calibrated")}
+    calibrated = {"temperature": correction.temperature, "too_few_to_calibrate": list(facts.too_few_to_calibrate)}
+    return {**summary, **others, **calibrated, "labels": of_labels}
 
 
 def _defined(value: Any) -> Any:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from model.quality.calibration import Correction
+
 from pipelines.errors import ScenetagsError
 
 # Keras has ImageNet weights for these widths only.
@@ -25,6 +27,7 @@ Precision = Literal["float32", "mixed_float16"]
 
 _BACKBONE = "backbone"
 _DROPOUT = "dropout"
+_HEAD = "probabilities"
 # MobileNetV2's own momentum, 0.999, needs thousands of steps before the moving statistics mean anything.
 _MOMENTUM_FROM_SCRATCH = 0.9
 
@@ -47,7 +50,7 @@ def build(
       label_frequencies: share of the training images with each label, float32 [L]; the head's initial output.
       image_size: S, in pixels, at least 32.
       alpha: width of the network; 1.0 is MobileNetV2 as published.
-      weights: "imagenet" (downloaded by Keras), a local file of base weights, or None to start from scratch.
+      weights: "imagenet" (downloaded by Keras), a local file of base weights, or None for random ones.
       precision: of the computation; "mixed_float16" computes in float16 and keeps its weights in float32: faster on a
         GPU, slower on a CPU.
 
@@ -61,9 +64,6 @@ def build(
     keras.config.set_dtype_policy(precision)
     try:
         backbone = _backbone(image_size, alpha, weights)
-        if weights is None:
-            for layer in _batch_normalizations(backbone):
-                layer.momentum = _MOMENTUM_FROM_SCRATCH
         pixels = keras.Input((image_size, image_size, 3), dtype="uint8", name="pixels")
         scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
         features = keras.layers.Dropout(DROPOUT, name=_DROPOUT)(backbone(scaled))
@@ -82,6 +82,16 @@ def check_weights(weights: str | Path | None, *, image_size: int, alpha: float) 
         _backbone(image_size, alpha, weights)
 
 
+def backbone_of(model: Any) -> Any:
+    """Return the layers of a network below its head, as one."""
+    return model.get_layer(_BACKBONE)
+
+
+def head_of(model: Any) -> Any:
+    """Return the layer that gives the probabilities."""
+    return model.get_layer(_HEAD)
+
+
 def on_gpu() -> bool:
     """Return whether TensorFlow sees a GPU."""
     import tensorflow as tf
@@ -94,18 +104,27 @@ def seed_dropout(model: Any, seed: int, epoch: int) -> None:
     model.get_layer(_DROPOUT).seed_generator.state.assign((seed, epoch))
 
 
+def calibrate(model: Any, correction: Correction) -> None:
+    """Fold a correction of the probabilities into the weights of the head."""
+    head = model.get_layer(_HEAD)
+    kernel, bias = head.get_weights()
+    head.set_weights([kernel / correction.temperature, correction.move(bias)])
+
+
 def free(model: Any, layers: Trainable) -> None:
     """Make some layers trainable and freeze the others; takes effect when the model is compiled.
 
     "head" is the head alone. "all but statistics" is the whole network except its BatchNormalization layers, which
     would lose their pretrained statistics on a few images. "everything" is for training from scratch.
     """
-    backbone = model.get_layer(_BACKBONE)
+    backbone = backbone_of(model)
     backbone.trainable = layers != "head"
     # Layer by layer: `backbone(..., training=False)` does not stop Keras 3 from updating them in `fit`, and a base
     # that is already trainable does not pass `trainable = True` on to its layers.
     for layer in _batch_normalizations(backbone):
         layer.trainable = layers == "everything"
+        if layer.trainable:
+            layer.momentum = _MOMENTUM_FROM_SCRATCH
 
 
 def _head(label_frequencies: NDArray[np.float32]) -> Any:
@@ -115,9 +134,7 @@ def _head(label_frequencies: NDArray[np.float32]) -> Any:
     # The head starts at the label frequencies, so that no steps are spent on learning which labels are rare.
     odds = np.clip(label_frequencies, 1e-3, 1 - 1e-3)
     bias = keras.initializers.Constant(np.log(odds / (1 - odds)))
-    return keras.layers.Dense(
-        len(label_frequencies), "sigmoid", bias_initializer=bias, dtype="float32", name="probabilities"
-    )
+    return keras.layers.Dense(len(label_frequencies), "sigmoid", bias_initializer=bias, dtype="float32", name=_HEAD)
 
 
 def _backbone(image_size: int, alpha: float, weights: str | Path | None) -> Any:

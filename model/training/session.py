@@ -5,22 +5,25 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import math
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data import dataset
+from model.data import dataset, reference
 from model.data.listing import fingerprint, versions
 from model.export import bundle as export
 from model.export import quantization
-from model.quality import facts, metrics, thresholds
+from model.quality import calibration, facts, metrics, thresholds
 from model.quality.history import Epoch
-from model.training import fitting, network, reading
+from model.training import fitting, network, reading, splitting
 from model.training.settings import Settings
+from model.training.start import Start, read_weights
 from model.training.workspace import Workspace, open_workspace
 from pipelines import storage
 from pipelines.commandline.parser import UsageError
@@ -32,17 +35,38 @@ from pipelines.supervision.machine import available_cores, native_messages_muted
 _AT_ONCE = 64
 """Images per call of an engine; they are read from the disk one call at a time."""
 # Settings that do not determine the outcome, or whose content does.
-_WITHOUT_EFFECT = {
-    "images",
-    "labels",
-    "validation_labels",
-    "output",
-    "name",
-    "note",
-    "weights",
-    "quantize",
-    "anonymous",
-}
+_WITHOUT_EFFECT = frozenset(
+    [
+        "images",
+        "labels",
+        "validation_labels",
+        "output",
+        "name",
+        "note",
+        "weights",
+        "quantize",
+        "anonymous",
+        "max_minutes",
+    ]
+)
+
+
+class _Setup(NamedTuple):
+    """What a training needs besides its data.
+
+    Attributes:
+      settings: of the command.
+      workspace: where epochs are committed.
+      precision: of the computation.
+      start: the bundle's network to start from, if any.
+      ends_at: time of the monotonic clock, in seconds, at which the last epoch should have ended.
+    """
+
+    settings: Settings
+    workspace: Workspace
+    precision: network.Precision
+    start: Start | None
+    ends_at: float
 
 
 def train(settings: Settings) -> None:
@@ -55,7 +79,9 @@ def train(settings: Settings) -> None:
       WeightsError: the pretrained weights cannot be used.
       ExportError: the export failed its checks, or cannot be written.
       DivergedError: no epoch had a finite loss.
+      OutOfMemoryError: the GPU's memory is too small.
     """
+    ends_at = time.monotonic() + 60 * (settings.max_minutes or math.inf)
     _check_installed()
     storage.use(storage.Access(anonymous=settings.anonymous))
     found = reading.find(settings)
@@ -65,14 +91,14 @@ def train(settings: Settings) -> None:
         import keras
     if settings.quantize == "int8":
         quantization.check_available()
-    network.check_weights(settings.weights, image_size=settings.image_size, alpha=settings.alpha)
+    start = read_weights(settings)
     precision: network.Precision = "mixed_float16" if network.on_gpu() else "float32"
     folder = settings.output.with_name(f"{settings.output.name}.training")
     with open_workspace(folder, _identity(settings, found, precision)) as workspace:
         data = reading.read(found, settings, workspace)
         keras.utils.set_random_seed(settings.seed)
         try:
-            bundle = _train(data, settings, workspace, precision)
+            bundle = _train(data, _Setup(settings, workspace, precision, start, ends_at))
         except fitting.DivergedError:
             workspace.discard()  # it would diverge again
             raise
@@ -82,20 +108,24 @@ def train(settings: Settings) -> None:
     show(f"bundle {bundle.digest[:12]} written to {settings.output}; history and logs: {folder}")
 
 
-def _train(data: reading.Data, settings: Settings, workspace: Workspace, precision: network.Precision) -> Bundle:
+def _train(data: reading.Data, setup: _Setup) -> Bundle:
     """Train on the data and export the result."""
-    training = _begin(data, settings, workspace, precision)
-    best = training.run(
-        fitting.plan(
-            from_scratch=settings.weights is None,
-            head_epochs=settings.head_epochs,
-            finetune_epochs=settings.finetune_epochs,
-        )
+    settings, training = setup.settings, _begin(data, setup)
+    phases = fitting.plan(
+        from_scratch=settings.weights is None,
+        head_epochs=settings.head_epochs,
+        finetune_epochs=settings.finetune_epochs,
     )
+    best = training.run(phases)
+    if not fitting.has_ended(phases[-1], training.history):
+        show(f"ended after epoch {len(training.history)} because of --max_minutes {settings.max_minutes:g}")
     model = _in_float32(training.model, settings)
-    learnt = _gather(settings, data, training, best, fitting.predict(model, data.validation, settings.batch_size))
-    calibration = data.training if settings.quantize == "int8" else None
-    return export.export(model, settings.output, learnt, data.validation, calibration)
+    probabilities = fitting.predict(model, data.validation, settings.batch_size)
+    calibrated = calibration.fit(data.validation.targets > 0.5, probabilities)
+    network.calibrate(model, calibrated.correction)
+    learnt = _gather(settings, data, training, best, calibrated, calibrated.correction.apply(probabilities))
+    ranges = data.training if settings.quantize == "int8" else None
+    return export.export(model, settings.output, learnt, data.validation, ranges)
 
 
 def _print_quality(bundle: Bundle, settings: Settings) -> None:
@@ -105,6 +135,12 @@ def _print_quality(bundle: Bundle, settings: Settings) -> None:
     show(
         f"held-out images: F2 over samples {measured['f2_over_samples']:.3f} "
         f"(label frequencies alone: {measured['f2_of_frequencies']:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
+    )
+    before, after = measured["uncalibrated"], measured["calibrated"]
+    show(
+        f"calibration: expected error of a probability {after['expected_calibration_error']:.3f} "
+        f"({before['expected_calibration_error']:.3f} before), log loss {after['log_loss']:.3f} "
+        f"({before['log_loss']:.3f} before)"
     )
     cost = measured["cost_of_int8"]
     if cost:
@@ -132,7 +168,12 @@ def _print_quality_in_bfloat16(bundle: Bundle, validation: dataset.Examples) -> 
 
 
 def _gather(
-    settings: Settings, data: reading.Data, training: fitting.Training, best: Epoch, probabilities: NDArray[np.float32]
+    settings: Settings,
+    data: reading.Data,
+    training: fitting.Training,
+    best: Epoch,
+    calibrated: calibration.Calibration,
+    probabilities: NDArray[np.float32],
 ) -> facts.Facts:
     """Gather the facts about the training for the bundle; `probabilities` are those of the held-out images."""
     return facts.Facts(
@@ -148,9 +189,10 @@ def _gather(
             findings=data.findings,
             repairs=data.repairs,
             validation_fraction=settings.validation_fraction,
-            split_flags=_split_flags(settings),
+            split_flags=splitting.flags(settings),
             train_targets=data.training.targets,
             validation_targets=data.validation.targets,
+            reference=reference.gather(data.training, data.validation),
         ),
         training=facts.Training(
             head_epochs=settings.head_epochs,
@@ -159,6 +201,8 @@ def _gather(
             seed=settings.seed,
             history=tuple(training.history),
             kept_epoch=best.epoch,
+            augment=settings.augment,
+            max_minutes=settings.max_minutes,
             criterion=(
                 "the last of its phase within one standard error of the best F2 over samples on the held-out images, "
                 "and not below the phase before"
@@ -166,20 +210,10 @@ def _gather(
             machine="GPU" if network.on_gpu() else f"CPU, {available_cores()} cores",
             mixed_precision=training.model.dtype_policy.name != "float32",
         ),
+        calibration=calibrated,
         probabilities=probabilities,
         thresholds=thresholds.tune(data.validation.targets > 0.5, probabilities),
     )
-
-
-def _split_flags(settings: Settings) -> dict[str, str]:
-    """Return how the user has divided the images, by flag; of files only their names."""
-    flags = {
-        "split_column": settings.split_column,
-        "validation_labels": os.path.basename(settings.validation_labels),
-        "group_column": settings.group_column,
-        "group_pattern": settings.group_pattern,
-    }
-    return {flag: value for flag, value in flags.items() if value}
 
 
 def _check_installed() -> None:
@@ -189,22 +223,32 @@ def _check_installed() -> None:
             raise UsageError(f"{module} is not installed", "run pip install 'scenetags[train]'")
 
 
-def _begin(
-    data: reading.Data, settings: Settings, workspace: Workspace, precision: network.Precision
-) -> fitting.Training:
+def _begin(data: reading.Data, setup: _Setup) -> fitting.Training:
     """Build the network, and find out how far an interrupted attempt got."""
-    history = list(workspace.read_history())
+    settings = setup.settings
+    history = list(setup.workspace.read_history())
     if history:
-        show(f"resuming after epoch {history[-1].epoch} of an interrupted training ({workspace.folder})")
+        show(f"resuming after epoch {history[-1].epoch} of an interrupted training ({setup.workspace.folder})")
     model = network.build(
         data.training.targets.mean(axis=0),
         image_size=settings.image_size,
         alpha=settings.alpha,
-        weights=settings.weights,
-        precision=precision,
+        weights=None if isinstance(settings.weights, Bundle) else settings.weights,
+        precision=setup.precision,
     )
+    if setup.start is not None:
+        setup.start.put_into(model, data.labels)
+        show(*setup.start.describe(data.labels))
     return fitting.Training(
-        model, data.training, data.validation, settings.batch_size, settings.seed, workspace, history
+        model=model,
+        training=data.training,
+        validation=data.validation,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        workspace=setup.workspace,
+        history=history,
+        augment=settings.augment,
+        ends_at=setup.ends_at,
     )
 
 
@@ -231,7 +275,11 @@ def _identity(settings: Settings, found: reading.Found, precision: network.Preci
     }
     tags = hashlib.sha256(repr([sorted(of_image) for of_image in found.tags]).encode()).hexdigest()
     assignment = hashlib.sha256(repr(found.assignment).encode()).hexdigest()
-    weights = fingerprint(versions([str(settings.weights)])) if isinstance(settings.weights, Path) else settings.weights
+    weights = settings.weights
+    if isinstance(weights, Path):
+        weights = fingerprint(versions([str(weights)]))
+    elif isinstance(weights, Bundle):
+        weights = weights.digest
     return {
         **flags,
         "weights": str(weights),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
+from model.data import Augment
 from model.training import network
 from pipelines.commandline.labels import add_labels, read_label_source
 from pipelines.commandline.parser import Parser, UsageError, add_switch, at_least, between
@@ -16,10 +17,13 @@ from pipelines.commandline.rasters import add_rasters, check_percentiles, read_r
 from pipelines.images.rendering import NO_RENDERING, Rendering
 
 if TYPE_CHECKING:
+    from pipelines.inference.bundle import Bundle
     from pipelines.labels import LabelSource
 
 Quantize = Literal["none", "int8"]
 
+_IMAGE_SIZE = 224
+_ALPHA = 1.0
 _FRACTION = 0.2
 _FINETUNE_EPOCHS = 20
 _SCRATCH_EPOCHS = 18
@@ -32,12 +36,16 @@ The labels are the tags found in the label files: tables with a column of tags, 
 label, and others. Problems are reported, and the affected rows skipped. Images are decoded by the same code as in
 prediction, so that colours are repaired in the same way.
 
-A share of the images is held out for validation, with each label about as frequent as in the rest. Training has two
-phases: first the head alone, on the frozen network; then the whole network at a low learning rate, with its
-BatchNormalization layers frozen. With --weights none there is a single phase of --finetune_epochs, in which the whole
-network is trained from scratch. The exported weights are those of the last epoch within one standard error of the
-best F2 on the held-out images (and not below the head alone). A threshold per label is tuned on the same images, and
-a model card reports the quality.
+A share of the images is held out for validation, with each label about as frequent as in the rest; groups of images
+can be kept together, or you say which images to hold out. Identical images stay together, and copies on both sides are
+reported. What a training is not good for, such as a label on every image, is said as a caution, also in the card.
+
+Training has two phases: first the head alone, on the frozen network; then the whole network at a low learning rate,
+with its BatchNormalization layers frozen. With --weights none there is a single phase of --finetune_epochs, in which the
+whole network is trained from scratch. The exported weights are those of the last epoch within one standard error of the
+best F2 on the held-out images (and not below the head alone). On the same images, probabilities are calibrated, so
+that a label given 0.3 is there in about 3 of 10 images, and a threshold per label is tuned. A model card reports the
+quality, and names the labels with too few images to be calibrated.
 
 With --quantize int8 the network is rounded to 8-bit integers on export. The loss in quality is measured on the
 held-out images and reported at the end and in the model card. The bundle then has no SavedModel.
@@ -62,6 +70,10 @@ examples:
   Images in a folder named after their label:
     scenetags train --images scenes --labels folders --output bundles/scenes
 
+  Chips of one scene on the same side of the split, and a network that has learnt before:
+    scenetags train --images chips --labels labels.csv --group_pattern '(scene_[0-9]+)_' --weights bundles/planet \\
+        --output bundles/planet2
+
 exit codes:
   0    done
   1    training diverged, the export failed its checks, or files could not be written; no bundle written
@@ -73,8 +85,8 @@ exit codes:
 class Settings(NamedTuple):
     """What to train on, how, and where to write.
 
-    `weights` is "imagenet", a file, or None to start from scratch; `validation_fraction` is None if `split_column` or
-    `validation_labels` says which images to hold out.
+    `weights` is "imagenet", a file, a bundle, or None to start from scratch; `validation_fraction` is None if
+    `split_column` or `validation_labels` says which images to hold out.
     """
 
     images: str
@@ -84,7 +96,7 @@ class Settings(NamedTuple):
     note: str
     image_size: int
     alpha: float
-    weights: str | Path | None
+    weights: str | Path | Bundle | None
     quantize: Quantize
     head_epochs: int
     finetune_epochs: int
@@ -95,6 +107,8 @@ class Settings(NamedTuple):
     group_column: str
     group_pattern: str
     seed: int
+    augment: Augment
+    max_minutes: float | None
     anonymous: bool = False
     rendering: Rendering = NO_RENDERING
 
@@ -114,20 +128,23 @@ def parse(argv: Sequence[str]) -> Settings:
     images = storage.normalize(flags.images)
     if not storage.is_remote(images) and not os.path.isdir(images):
         raise UsageError(f"argument --images: no folder at {flags.images}")
-    for path in flags.labels:
-        if not (storage.is_remote(path) or path == FOLDERS or os.path.exists(path)):
-            raise UsageError(f"argument --labels: no file at {path}")
+    named = [("labels", path) for path in flags.labels if path != FOLDERS]
+    for flag, path in (*named, ("validation_labels", flags.validation_labels)):
+        if path and not (storage.is_remote(path) or os.path.exists(path)):
+            raise UsageError(f"argument --{flag}: no file at {path}")
+    values = vars(flags)
+    values["rendering"] = read_rendering(*(values.pop(flag) for flag in ("bands", "stretch", "product")))
+    _take_from_bundle(flags)
     if flags.weights == "imagenet" and flags.alpha not in network.IMAGENET_ALPHAS:
         alphas = ", ".join(map(str, network.IMAGENET_ALPHAS))
         raise UsageError(
             f"argument --alpha: there are no ImageNet weights for {flags.alpha:g}",
-            f"use one of {alphas}, or --weights none or FILE",
+            f"use one of {alphas}, or other --weights",
         )
     output = flags.output.resolve()
     # A name that is not UTF-8 would make writing the model card fail after hours of training.
     name = (flags.name or output.name).encode("utf-8", "backslashreplace").decode()
     values = {"labels": read_label_source(flags)} | vars(flags) | {"name": name, "output": output, "images": images}
-    values["rendering"] = read_rendering(*(values.pop(flag) for flag in ("bands", "stretch", "product")))
     check_percentiles(values["rendering"], are_scenes_cut=False)
     if flags.weights is None:
         values["head_epochs"] = 0  # there is no trained network yet to put a head on
@@ -159,12 +176,15 @@ def _parser() -> Parser:
     add_rasters(parser, default="they are refused")
     net = parser.add_argument_group("network")
     size = at_least(network.MIN_IMAGE_SIZE, network.MAX_IMAGE_SIZE)
-    net.add_argument("--image_size", type=size, default=224, metavar="PX", help=f"side of its input images {_DEFAULT}")
-    net.add_argument(
-        "--alpha", type=between(0.05, 4.0), default=1.0, help=f"width multiplier of MobileNetV2 {_DEFAULT}"
+    side = f"side of its input images (default: {_IMAGE_SIZE}, or that of the bundle in --weights)"
+    width = f"width multiplier of MobileNetV2 (default: {_ALPHA:g}, or that of the bundle in --weights)"
+    weights = (
+        "initial weights: ImageNet's, downloaded by Keras; none; a weights file without the head; or a bundle of your "
+        f"own, of which labels that occur again keep their part of the head {_DEFAULT}"
     )
-    weights = f"initial weights: ImageNet's, downloaded by Keras; none; or a weights file without the head {_DEFAULT}"
-    net.add_argument("--weights", type=_weights, default="imagenet", metavar="imagenet|none|FILE", help=weights)
+    net.add_argument("--image_size", type=size, metavar="PX", help=side)
+    net.add_argument("--alpha", type=between(0.05, 4.0), help=width)
+    net.add_argument("--weights", type=_weights, default="imagenet", metavar="imagenet|none|FILE|BUNDLE", help=weights)
     quantize = f"int8 halves prediction time on CPUs with VNNI, but is slower on most older ones; CPU only {_DEFAULT}"
     net.add_argument("--quantize", choices=get_args(Quantize), default="none", metavar="none|int8", help=quantize)
 
@@ -176,8 +196,37 @@ def _parser() -> Parser:
     how.add_argument("--head_epochs", type=at_least(0), default=5, metavar="N", help=head)
     how.add_argument("--finetune_epochs", type=at_least(0), metavar="N", help=epochs)
     how.add_argument("--batch_size", type=at_least(1), default=32, metavar="N", help=f"images per step {_DEFAULT}")
+    augment = (
+        "how training images vary: turned and mirrored in all 8 orientations, for images from above; mirrored left to "
+        f"right, for pictures with a top; or not at all. But for none, they are cropped and relit, too {_DEFAULT}"
+    )
+    minutes = (
+        "leave out epochs that would not end within this time of the start, and export the best weights so far. The "
+        "learning rate falls with the epochs: where the time is known, fewer --finetune_epochs use it better"
+    )
+    how.add_argument("--augment", choices=get_args(Augment), default="orientations", help=augment)
+    how.add_argument("--max_minutes", type=between(0.01, 1e6), metavar="N", help=minutes)
     how.add_argument("--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help=seed)
     return parser
+
+
+def _take_from_bundle(flags: argparse.Namespace) -> None:
+    """Load the bundle to start from, if any, and set what the user leaves to it.
+
+    Raises:
+      BundleError: it cannot be used.
+      UsageError: the user wants a network of another width.
+    """
+    size, alpha = _IMAGE_SIZE, _ALPHA
+    if isinstance(flags.weights, str) and flags.weights != "imagenet":
+        from pipelines.inference.bundle import load_bundle
+
+        flags.weights = load_bundle(flags.weights)
+        size, alpha = flags.weights.image_size, float(flags.weights.training.get("alpha", _ALPHA))
+        if flags.alpha not in (None, alpha):
+            raise UsageError(f"argument --alpha: the bundle in --weights has alpha {alpha:g}", "leave --alpha out")
+        flags.rendering = flags.rendering or flags.weights.rendering
+    flags.image_size, flags.alpha = flags.image_size or size, flags.alpha or alpha
 
 
 def _add_split(parser: Parser) -> None:
@@ -242,6 +291,8 @@ def _weights(text: str) -> str | Path | None:
         return text
     if text == "none":
         return None
+    if "://" in text or Path(text).is_dir():
+        return text
     if not Path(text).is_file():
-        raise argparse.ArgumentTypeError(f"{text} is not imagenet, none or an existing file")
+        raise argparse.ArgumentTypeError(f"{text} is not imagenet, none, an existing file or a bundle")
     return Path(text)

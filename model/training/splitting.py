@@ -16,6 +16,7 @@ from model.data.sides import Side, SplitColumn, SplitError, read_sides
 from model.training.settings import Settings
 from pipelines import labels
 from pipelines.commandline.printing import show
+from pipelines.inference.bundle import Bundle
 from pipelines.labels import Finding, LabelledImages, some_names
 
 
@@ -53,6 +54,17 @@ class Assignment(NamedTuple):
         )
 
 
+def flags(settings: Settings) -> dict[str, str]:
+    """Return how the user divides the images, by flag; of files only their names."""
+    given = {
+        "split_column": settings.split_column,
+        "validation_labels": posixpath.basename(settings.validation_labels),
+        "group_column": settings.group_column,
+        "group_pattern": settings.group_pattern,
+    }
+    return {flag: value for flag, value in given.items() if value}
+
+
 def read_rows(settings: Settings, images: Sequence[str]) -> Rows:
     """Read the label files with the columns that say how to split; `images` are the paths of all images.
 
@@ -62,7 +74,8 @@ def read_rows(settings: Settings, images: Sequence[str]) -> Rows:
     """
     keep = tuple(filter(None, (SplitColumn.parse(settings.split_column).name, settings.group_column)))
     source = settings.labels._replace(options=settings.labels.options._replace(keep=keep)) if keep else settings.labels
-    file = labels.read_labels(source, images=images)
+    known = settings.weights.labels if isinstance(settings.weights, Bundle) else ()
+    file = labels.read_labels(source, known, images)
     rows, every, findings = file
     if settings.validation_labels:
         held_out = labels.read_labels(source._replace(paths=(settings.validation_labels,)), file.labels, images)

@@ -37,7 +37,8 @@ _SETTINGS = "settings.json"
 _KIND = {"kind": "scenetags training"}
 _LOCK = "lock"
 _IMAGES = "images"
-_OF_UNFINISHED = (_IMAGES, "checkpoint")
+_CHECKPOINT = "checkpoint"
+_OF_UNFINISHED = (_IMAGES, _CHECKPOINT)
 _OF_FINISHED = ("history.csv", "tensorboard")
 # Of a SHA-256 in hexadecimal, as settings identify images and labels.
 _DIGEST_LENGTH = 64
@@ -129,6 +130,10 @@ class Workspace:
         (self.folder / _SETTINGS).unlink(missing_ok=True)  # first: without it there is nothing to resume
         _remove(self.folder, _OF_UNFINISHED)
 
+    def start_over(self) -> None:
+        """Remove the epochs done so far; the decoded images stay."""
+        _remove(self.folder, (*_OF_FINISHED, _CHECKPOINT))
+
     def discard(self) -> None:
         """Remove everything, if there is nothing to resume."""
         self.clear()
@@ -140,7 +145,7 @@ class Workspace:
 
     @property
     def _checkpoint(self) -> Path:
-        return self.folder / "checkpoint"
+        return self.folder / _CHECKPOINT
 
     def _weights(self, epoch: Epoch) -> Path:
         return self._checkpoint / f"epoch-{epoch.epoch}.npz"

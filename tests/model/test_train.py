@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -14,15 +15,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from model import train
 from model.data import dataset
 from model.data.listing import versions
 from model.export import bundle as export
+from model.quality import calibration, thresholds
+from model.quality.facts import Facts
 from model.quality.history import read_csv
 from model.synthetic import chips as synthetic
-from model.training import fitting, network, session
+from model.training import fitting, network, session, settings, start
 from pipelines import predict
+from pipelines.commandline.parser import UsageError
 from pipelines.inference.bundle import Bundle, load_bundle
 from pipelines.inference.engines import open_engine
 from pipelines.inference.processor import bfloat16_units
@@ -40,28 +45,36 @@ def flags(chips: Path, output: Path) -> list[str]:
 
 
 class Trained(NamedTuple):
-    """What a training gave: the bundle, and the network that it was exported from."""
+    """What a training gave: the bundle, and the network, facts and held-out images that it was exported from."""
 
     bundle: Bundle
     model: Any
+    facts: Facts
+    validation: dataset.Examples
 
 
 @pytest.fixture(scope="module")
 def trained(unfinished: Unfinished, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Resume the interrupted training, up to its bundle."""
+    """Resume the interrupted training, up to its bundle; its few images are made to ask for a correction."""
     output = tmp_path_factory.mktemp("bundles") / "tiny"
     shutil.copytree(unfinished.workspace, output.with_name("tiny.training"))
     exported: list[Any] = []
     export_bundle = export.export
 
-    def watch(model: Any, *rest: Any) -> Bundle:
-        exported.append(model)
-        return export_bundle(model, *rest)
+    def watch(model: Any, output: Path, facts: Facts, validation: dataset.Examples, *rest: Any) -> Bundle:
+        exported.extend((model, facts, validation))
+        return export_bundle(model, output, facts, validation, *rest)
 
+    def correct(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> calibration.Calibration:
+        correction = calibration.Correction(1.5, np.linspace(-1, 1, truth.shape[1]))
+        return dataclasses.replace(fit(truth, probabilities), correction=correction)
+
+    fit = calibration.fit
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "export", watch)
+        patch.setattr(calibration, "fit", correct)
         assert train.main([*unfinished.flags, "--output", str(output), "--note", "Drawn by code."]) == 0
-    return Trained(load_bundle(str(output)), exported[0])
+    return Trained(load_bundle(str(output)), *exported)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +105,16 @@ def test_training_writes_a_bundle_that_describes_itself(bundle: Bundle) -> None:
     assert sorted(path.name for path in beside.parent.iterdir()) == ["tiny", "tiny.training"]
 
 
+def test_network_figures_and_thresholds_are_those_after_calibration(trained: Trained) -> None:
+    bundle, facts = trained.bundle, trained.facts
+    assert bundle.metrics["temperature"] == 1.5
+    assert bundle.metrics["too_few_to_calibrate"] == list(bundle.labels)
+    found = fitting.predict(trained.model, trained.validation, batch_size=8)
+    np.testing.assert_allclose(found, facts.probabilities, atol=1e-5)
+    truth = trained.validation.targets > 0.5
+    assert bundle.thresholds == tuple(thresholds.tune(truth, facts.probabilities).each)
+
+
 @pytest.mark.skipif(not bfloat16_units() or not find_spec("openvino"), reason="bfloat16 cannot be measured here")
 def test_training_states_the_quality_in_bfloat16(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     pixels = some_pixels(session._AT_ONCE + 3)
@@ -105,6 +128,41 @@ def test_training_states_the_quality_in_bfloat16(bundle: Bundle, capsys: pytest.
     assert re.fullmatch(
         r"in bfloat16 \(predict --precision bfloat16\): F2 over samples (0\.9\d\d|1\.000) on .*\n", printed
     )
+
+
+def test_a_network_that_starts_from_a_bundle_gives_its_labels_the_same_probabilities(trained: Trained) -> None:
+    bundle = trained.bundle
+    begin = start.read(bundle, 0.35)
+    labels = ("new", *bundle.labels[:0:-1])
+    model = network.build(np.full(len(labels), 0.1, np.float32), image_size=SIZE, alpha=0.35, weights=None)
+    begin.put_into(model, labels)
+    golden = bundle.golden()
+    expected = golden.probabilities[:, :0:-1]
+    np.testing.assert_allclose(np.asarray(model(golden.pixels))[:, 1:], expected, atol=1e-4)
+    assert network.head_of(model).get_weights()[1][0] == pytest.approx(np.log(0.1 / 0.9)), "a new label begins anew"
+    assert list(begin.describe(labels)) == [
+        f"{len(labels) - 1} of {len(labels)} labels start from the bundle; new: new",
+        f"1 label of the bundle that no image has, dropped: {bundle.labels[0]}",
+    ]
+
+
+def test_a_training_takes_size_and_width_from_the_bundle_that_it_starts_from(
+    bundle: Bundle, training_chips: Path, tmp_path: Path
+) -> None:
+    command = [*flags(training_chips, tmp_path / "bundle"), "--weights", bundle.path]
+    parsed = settings.parse(command)
+    assert (parsed.image_size, parsed.alpha, parsed.weights) == (SIZE, 0.35, bundle)
+    assert settings.parse([*command, "--image_size", "64"]).image_size == 64
+    with pytest.raises(UsageError, match=r"the bundle in --weights has alpha 0\.35; leave --alpha out"):
+        settings.parse([*command, "--alpha", "1"])
+
+
+def test_a_bundle_of_another_kind_is_no_start(bundle_path: str, bundle: Bundle) -> None:
+    with pytest.raises(network.WeightsError, match="not those of a MobileNetV2 of alpha 1 that train builds"):
+        start.read(load_bundle(bundle_path), 1.0)
+    files = {name: digest for name, digest in bundle.files.items() if not name.startswith("saved_model/")}
+    with pytest.raises(network.WeightsError, match="has no weights to start from, because it is in int8"):
+        start.read(dataclasses.replace(bundle, files=files), 0.35)
 
 
 def test_predict_gives_real_chips_the_probabilities_of_the_training_reader(
@@ -212,7 +270,7 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path: Path, untrained: Any) ->
         (["--image_size", "31"], "argument --image_size: 31 is too small"),
         (["--image_size", "99999999"], "argument --image_size: 99999999 is too large; the maximum is 2048"),
         (["--validation_fraction", "1.5"], "argument --validation_fraction: 1.5 is not between"),
-        (["--weights", "missing.h5"], "argument --weights: missing.h5 is not imagenet, none or an existing file"),
+        (["--weights", "missing.h5"], "argument --weights: missing.h5 is not imagenet, none, an existing file or a b"),
         (["--alpha", "0.6"], "argument --alpha: there are no ImageNet weights for 0.6; use one of 0.35, "),
         (["--stretch", "p2:p98"], "--stretch of percentiles is for scenes that --tile cuts: a chip's own"),
         (["--weights", "none", "--finetune_epochs", "0"], "nothing to train"),

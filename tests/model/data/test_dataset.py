@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.data import augmentation, dataset
+from model.data import Augment, augmentation, dataset
 from model.data.listing import versions
 from model.synthetic import chips as synthetic
 from pipelines import images
@@ -119,6 +119,22 @@ def test_an_image_has_eight_orientations() -> None:
     seen = {augmentation.turn(pixels, orientation).tobytes() for orientation in range(8)}
     assert len(seen) == 8
     assert all(sorted(view) == sorted(pixels.tobytes()) for view in seen)
+
+
+def test_images_are_turned_mirrored_or_left_alone() -> None:
+    rising = np.broadcast_to(np.linspace(40, 200, 32)[:, None, None], (32, 32, 3)).astype(np.uint8)
+    rng = np.random.default_rng(0)
+
+    def directions(image: Any, augment: Augment) -> set[tuple[int, int]]:
+        """Tell where brightness rises to in what becomes of an image: down and right are positive."""
+        varied = [augmentation.vary(image, rng, augment).astype(int) for _ in range(40)]
+        return {(int(np.sign(v[-1, 8, 0] - v[0, 8, 0])), int(np.sign(v[8, -1, 0] - v[8, 0, 0]))) for v in varied}
+
+    across = rising.transpose(1, 0, 2)
+    assert len(directions(rising, "orientations")) == 4
+    assert directions(rising, "flips") == {(1, 0)}
+    assert directions(across, "flips") == {(0, 1), (0, -1)}
+    assert augmentation.vary(rising, rng, "none") is rising
 
 
 def test_a_varied_image_shows_the_same_place_in_another_light() -> None:

@@ -120,7 +120,7 @@ def test_what_a_killed_export_left_is_gone(bundle: Bundle) -> None:
 
 def test_the_pictures_of_the_card_are_sealed_in_the_bundle(bundle: Bundle) -> None:
     text = bundle.read("MODEL_CARD.md").decode()
-    for name in ("training.png", "precision_recall.png"):
+    for name in ("training.png", "precision_recall.png", "reliability.png"):
         assert f"]({name})" in text
         assert bundle.read(name).startswith(b"\x89PNG")
 

@@ -124,7 +124,6 @@ def test_thresholds_and_figures_are_those_of_what_the_engine_answers(
     tags = probabilities >= np.array(bundle.thresholds, np.float32)
     assert bundle.metrics["f2_over_samples"] == metrics.f2_over_samples(truth, tags)
     assert bundle.metrics["mean_average_precision"] == metrics.mean_average_precision(truth, probabilities)
-    assert bundle.metrics["validation_loss"] == metrics.binary_crossentropy(truth, probabilities)
 
 
 def test_what_int8_cost_is_in_the_bundle_the_card_and_the_output(

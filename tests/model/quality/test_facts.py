@@ -32,7 +32,6 @@ def test_quality_is_measured_at_the_thresholds_of_the_bundle(told: Facts) -> Non
     assert quality.scores.f2_over_samples != quality.f2_at_half
     every_flat = [metrics.f2_over_samples(truth, probabilities >= flat) for flat in np.arange(1, 100) / 100]
     assert quality.f2_at_best_flat == max(every_flat)
-    assert quality.validation_loss == 0.25
 
 
 def test_a_probability_that_is_its_threshold_in_float32_is_a_tag(told: Facts) -> None:
