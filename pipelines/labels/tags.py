@@ -88,7 +88,8 @@ def _split(texts: Sequence[_Text], separator: str, is_single: bool, tags: Tags) 
     alone: dict[str, str] = {}
     combined: set[str] = set()
     for cell in texts:
-        parts = [part for part in map(spelling.tidy, cell.text.split(mark)) if part]
+        of_list = _WEAK if cell.is_list and not separator and _WEAK in cell.text else mark
+        parts = [part for part in map(spelling.tidy, cell.text.split(of_list)) if part]
         if cell.is_list:
             parts = [part for part in parts if not is_missing(part)]
         tags[cell.line] = frozenset(parts) or None
@@ -156,6 +157,8 @@ def _refuse_mixture(texts: Sequence[_Text], phrases: dict[str, str], labels: set
     marked = next(cell.place for cell in texts if mark in cell.text)
     how = "or name what separates them by --separator"
     for cell in texts if mark != _WEAK else ():
+        if cell.is_list:
+            continue
         for part in cell.text.split(mark):
             if _WEAK in part and labels.intersection(map(spelling.tidy, part.split(_WEAK))):
                 raise LabelError(

@@ -154,6 +154,7 @@ def test_an_unclear_minus_one_is_refused(tmp_path: Path) -> None:
         (["nan", "a"], [None, {"a"}]),
         (["None", "[nan, nan]", "['nan']", "null", "NA", "a"], [None, None, None, None, None, {"a"}]),
         (["[nan, bare ground]", "a,nan"], [{"bare ground"}, {"a", "nan"}]),
+        (["[a, b c]", "a|d, e"], [{"a", "b c"}, {"a", "d, e"}]),
         (["(unclear)", "clear"], [{"(unclear)"}, {"clear"}]),
     ],
 )
