@@ -154,6 +154,7 @@ def test_an_unclear_minus_one_is_refused(tmp_path: Path) -> None:
         (["nan", "a"], [None, {"a"}]),
         (["None", "[nan, nan]", "['nan']", "null", "NA", "a"], [None, None, None, None, None, {"a"}]),
         (["[nan, bare ground]", "a,nan"], [{"bare ground"}, {"a", "nan"}]),
+        (['{a,"b c"}', "{a}"], [{"a", "b c"}, {"a"}]),
         (["[a, b c]", "a|d, e"], [{"a", "b c"}, {"a", "d, e"}]),
         (["(unclear)", "clear"], [{"(unclear)"}, {"clear"}]),
     ],
@@ -169,6 +170,8 @@ def test_lists_and_missing_values_in_cells(
 def test_a_list_that_is_none_is_refused_and_an_empty_one_is_said(tmp_path: Path) -> None:
     message = refusal(write(tmp_path, "labels.csv", "image_name,tags\na,\"['b', 'c]'\"\nd,\"{'e': 1, 'f': 'g'}\"\n"))
     assert message.startswith("line 3: {'e': 1, 'f': 'g'} is not a list of texts; write it as JSON, or ")
+    message = refusal(write(tmp_path, "labels.csv", 'image_name,tags\na,"[[1, 2], [3]]"\n'))
+    assert message.startswith("line 2: [[1, 2], [3]] is not a list of texts; ")
     assert findings_of(write(tmp_path, "labels.csv", "image_name,tags\na,[]\nb,['c']\n")) == [
         "1 empty list, read as no labels: line 2"
     ]
