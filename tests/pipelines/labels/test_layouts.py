@@ -373,6 +373,20 @@ def test_a_folder_of_files_of_pascal_voc(tmp_path: Path) -> None:
     ]
 
 
+def test_a_folder_of_annotations_of_pascal_voc(tmp_path: Path) -> None:
+    boxes = "".join(f"<object><name>{name}</name><bndbox/></object>" for name in ("dog", "person", "person"))
+    write(tmp_path, "000001.xml", f"<annotation><folder>x</folder><filename>000001.jpg</filename>{boxes}</annotation>")
+    write(tmp_path, "000002.xml", "<annotation><size/></annotation>")
+    write(tmp_path, "000002.tif.aux.xml", "<PAMDataset/>")
+    assert tags_of(tmp_path) == {"000001.jpg": {"dog", "person"}, "000002": set()}
+    assert findings_of(tmp_path) == ["1 image without annotations, read as no labels: 000002"]
+    assert refusal(tmp_path / "000002.tif.aux.xml").startswith("is XML about PAMDataset, not an annotation of PASCAL")
+    assert refusal(write(tmp_path, "x.xml", "<annotation>")).startswith("is not XML: no element found")
+    entities = "".join(f'<!ENTITY e{n + 1} "{f"&e{n};" * 20}">' for n in range(9))
+    bomb = f'<!DOCTYPE a [<!ENTITY e0 "{"x" * 99}">{entities}]><annotation><filename>&e9;</filename></annotation>'
+    assert refusal(write(tmp_path, "bomb.xml", bomb)).startswith("is not XML: limit on input amplification")
+
+
 def test_a_folder_of_files_as_mlrsnet_has_them(tmp_path: Path) -> None:
     for number, name in enumerate(("airplane", "airport", "wind_turbine")):
         write(tmp_path, f"{name}.csv", f"image,airplane,bare soil\n{name}_00001.jpg,{number % 2},1\n")
