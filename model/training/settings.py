@@ -14,6 +14,7 @@ from model.training.split_flags import add_split, read_fraction
 from pipelines.commandline.labels import add_labels, read_label_source
 from pipelines.commandline.parser import Parser, UsageError, add_switch, at_least, between
 from pipelines.commandline.rasters import add_rasters, check_percentiles, read_rendering
+from pipelines.errors import printable
 from pipelines.images.limits import FITS
 from pipelines.images.rendering import NO_RENDERING, Rendering
 
@@ -25,6 +26,7 @@ Quantize = Literal["none", "int8"]
 
 _IMAGE_SIZE = 224
 _ALPHA = 1.0
+_LEAST_ALPHA, _MOST_ALPHA = 0.05, 4.0
 _FILTER = "bilinear16"
 _FINETUNE_EPOCHS = 20
 _SCRATCH_EPOCHS = 18
@@ -149,8 +151,8 @@ def parse(argv: Sequence[str]) -> Settings:
             f"use one of {alphas}, or other --weights",
         )
     output = flags.output.resolve()
-    # A name that is not UTF-8 would make writing the model card fail after hours of training.
-    name = (flags.name or output.name).encode("utf-8", "backslashreplace").decode()
+    # A name that is not UTF-8 or has control characters would be refused after hours of training.
+    name = printable((flags.name or output.name).encode("utf-8", "backslashreplace").decode())
     values = {"labels": read_label_source(flags)} | vars(flags) | {"name": name, "output": output, "images": images}
     check_percentiles(values["rendering"], are_scenes_cut=False)
     if flags.weights is None:
@@ -195,7 +197,7 @@ def _parser() -> Parser:
     )
     net.add_argument("--fit", choices=FITS, help=fit)
     net.add_argument("--image_size", type=size, metavar="PX", help=side)
-    net.add_argument("--alpha", type=between(0.05, 4.0), help=width)
+    net.add_argument("--alpha", type=between(_LEAST_ALPHA, _MOST_ALPHA), help=width)
     net.add_argument("--weights", type=_weights, default="imagenet", metavar="imagenet|none|FILE|BUNDLE", help=weights)
     quantize = f"int8 halves prediction time on CPUs with VNNI, but is slower on most older ones; CPU only {_DEFAULT}"
     net.add_argument("--quantize", choices=get_args(Quantize), default="none", metavar="none|int8", help=quantize)
@@ -234,7 +236,9 @@ def _take_from_bundle(flags: argparse.Namespace) -> None:
         from pipelines.inference.bundle import load_bundle
 
         flags.weights = load_bundle(flags.weights)
-        size, alpha = flags.weights.image_size, float(flags.weights.training.get("alpha", _ALPHA))
+        size, alpha = flags.weights.image_size, flags.weights.training.get("alpha")
+        if not isinstance(alpha, float) or not _LEAST_ALPHA <= alpha <= _MOST_ALPHA:
+            raise UsageError(f"argument --weights: {flags.weights.path} was not trained by this program", "use another")
         fit = flags.weights.resize_filter.partition("+")[2] or fit
         if flags.alpha not in (None, alpha):
             raise UsageError(f"argument --alpha: the bundle in --weights has alpha {alpha:g}", "leave --alpha out")
