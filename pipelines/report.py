@@ -78,10 +78,11 @@ def _report(flags: argparse.Namespace) -> None:
     from pipelines.results.report.page import describe, make_page
     from pipelines.results.report.survey import look_over
 
+    labels = read_label_source(flags)
     storage.use(storage.Access(anonymous=flags.anonymous))
     output = open_output(flags.output)
     check_outside(output, "--html", flags.html)
-    survey = look_over(output, flags.seed, flags.images, read_label_source(flags), flags.relative_to)
+    survey = look_over(output, flags.seed, flags.images, labels, flags.relative_to)
     page = make_page(survey, flags.seed)
     write_named("--html", flags.html, page)
     show(f"{flags.html}: {len(page) / 1e6:.1f} MB", *(f"  {line}" for line in describe(survey)))

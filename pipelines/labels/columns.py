@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pipelines.images.formats import ENDINGS
@@ -100,7 +100,7 @@ def find_columns(table: Table, options: LabelOptions) -> Columns:
 
 def _find_image_and_tags(table: Table, names: Sequence[str], options: LabelOptions) -> tuple[int, tuple[int, ...]]:
     """Return the column of names of images, and those of tags."""
-    of_marks = {column for column in range(len(names)) if _holds_marks(table, column)}
+    of_marks = {column for column in range(len(names)) if marks.are_all(table.counts[column])}
     image = _named(options.image_column, "--image_column", names) if options.image_column else None
     if options.tags_columns == ("none",):
         tags: tuple[int, ...] = ()
@@ -135,7 +135,7 @@ def _find_tags(names: Sequence[str], image: int | None) -> tuple[int, ...]:
 def _find_labels(table: Table, others: Mapping[int, str]) -> tuple[dict[int, str], tuple[Finding, ...]]:
     """Find the columns that are labels."""
     labels = _labels(others)
-    foreign = {column: name for column, name in labels.items() if not marks.may_be(_texts(table, column))}
+    foreign = {column: name for column, name in labels.items() if not marks.may_be(table.counts[column])}
     # Without labels, the first of these columns is reported when its cells are read.
     if len(foreign) == len(labels):
         foreign = {}
@@ -160,14 +160,6 @@ def is_single(name: str) -> bool:
 
 def _kind(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).casefold()
-
-
-def _texts(table: Table, column: int) -> Iterable[str]:
-    return (cell for line in table.lines if isinstance(cell := line.cells[column], str))
-
-
-def _holds_marks(table: Table, column: int) -> bool:
-    return all(isinstance(line.cells[column], str) for line in table.lines) and marks.are_all(_texts(table, column))
 
 
 def _named(column: str, flag: str, names: Sequence[str]) -> int:
@@ -222,6 +214,6 @@ def _find_names(table: Table, names: Sequence[str], tags: Sequence[int], of_mark
     if column := [column for column in known if column not in of_marks or kinds[column] == "imagename"]:
         return column[0]
     first, second = [*(column for column in range(len(names)) if column not in tags), 0, 0][:2]
-    numbered = _UNNAMED.fullmatch(names[first]) and all(text.strip().isdigit() for text in _texts(table, first))
+    numbered = _UNNAMED.fullmatch(names[first]) and all(str(cell).strip().isdigit() for cell in table.counts[first])
     # If only marks follow, the numbers are the names themselves: 0.jpg, 1.jpg.
     return second if numbered and second and second not in of_marks else first

@@ -29,7 +29,7 @@ def read(table: Table, options: LabelOptions) -> LabelFile:
         tags, findings = _read_tags(named, table, columns, options.separator)
         lacking = "rows without tags, skipped"
     else:
-        tags, findings = read_marks(named, columns.labels)
+        tags, findings = read_marks(named, columns.labels, table.counts)
         lacking = "rows with an empty cell, skipped"
     every = {*columns.labels.values(), *(tag for of_row in tags for tag in of_row or ())}
     absent = [line.place for line in named if _is_absent(line, columns)]

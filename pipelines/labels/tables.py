@@ -7,7 +7,12 @@ import io
 import json
 import math
 import re
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
 from typing import NamedTuple
 
 from pipelines.labels.findings import LabelError, shown
@@ -28,7 +33,8 @@ class Line(NamedTuple):
     cells: Sequence[Cell]
 
 
-class Table(NamedTuple):
+@dataclass(frozen=True)
+class Table:
     """A table: names of columns, and lines, each with a cell for every column."""
 
     header: Line
@@ -38,6 +44,13 @@ class Table(NamedTuple):
     def names(self) -> list[str]:
         """Return the names of the columns as they are written."""
         return [str(cell) for cell in self.header.cells]
+
+    @cached_property
+    def counts(self) -> Sequence[Counter[Cell]]:
+        """How often each column has each of its different cells."""
+        return [
+            Counter(map(itemgetter(column), map(itemgetter(1), self.lines))) for column in range(len(self.header.cells))
+        ]
 
 
 def parse_text(text: str) -> Table:
@@ -63,7 +76,8 @@ def parse_text(text: str) -> Table:
             if lines and reader.line_num > number and _holds_lines(cells, delimiter, len(lines[0].cells)):
                 raise LabelError(f"line {number}: a quoted cell runs into the next rows", _PAIRS)
             if any(map(str.strip, cells)):
-                lines.append(Line(f"line {number}", cells))
+                # The same few marks, millions of times, take the memory of a few.
+                lines.append(Line(f"line {number}", list(map(sys.intern, cells))))
             number = reader.line_num + 1
     except csv.Error as error:
         raise LabelError(f"line {number}: {shown(str(error))}", _PAIRS) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pipelines.labels import spelling
@@ -49,13 +49,13 @@ def read_tags(
     Raises:
       LabelError: it is unclear what separates tags, or a list cannot be read.
     """
-    tags: Tags = [None] * len(lines)
+    tags: dict[int, Sequence[str]] = {}
     texts: list[_Text] = []
     for number, line in enumerate(lines):
         cell = line.cells[column]
         found = cell if isinstance(cell, tuple) else read_list(line.place, cell)
         if isinstance(found, tuple):
-            tags[number] = frozenset(filter(None, map(spelling.tidy, found)))
+            tags[number] = list(filter(None, map(spelling.tidy, found)))
         elif not _is_blank(found):
             texts.append(_Text(number, line.place, found))
     # Brackets without quotes may be part of labels, unless there is a comma inside, or every cell has them.
@@ -67,20 +67,36 @@ def read_tags(
     ]
     if texts and all(_QUOTED.fullmatch(cell.text) for cell in texts):
         texts = [cell._replace(text=cell.text.strip()[1:-1]) for cell in texts]
-    return tags, _split(texts, separator, is_single and not are_lists, tags)
+    findings = _split(texts, separator, is_single and not are_lists, tags)
+    _refuse_vectors(lines, tags)
+    return [frozenset(tags[number]) if number in tags else None for number in range(len(lines))], findings
 
 
-def _split(texts: Sequence[_Text], separator: str, is_single: bool, tags: Tags) -> tuple[Finding, ...]:
+def _refuse_vectors(lines: Sequence[Line], tags: Mapping[int, Sequence[str]]) -> None:
+    """Refuse lists that hold a 0 or 1 for each label, whose names nobody knows."""
+    lengths = {len(of_line) for of_line in tags.values()}
+    doubled = next((number for number, of_line in tags.items() if len(set(of_line)) < len(of_line)), None)
+    if doubled is not None and len(lengths) == 1 and all(map({"0", "1"}.issuperset, tags.values())):
+        raise LabelError(
+            f"{lines[doubled].place}: {shown(' '.join(tags[doubled]))} looks like a 0 or 1 for each label, without "
+            "their names",
+            "write a column per label, with its name in the header",
+        )
+
+
+def _split(
+    texts: Sequence[_Text], separator: str, is_single: bool, tags: dict[int, Sequence[str]]
+) -> tuple[Finding, ...]:
     """Split the texts into `tags`."""
     if separator == _NONE:
         for cell in texts:
-            tags[cell.line] = frozenset([spelling.tidy(cell.text)])
+            tags[cell.line] = [spelling.tidy(cell.text)]
         return ()
     mark = None if separator == _SPACE else separator or _find_separator(texts)
     if mark is None and not separator and is_single and not _are_lists(texts):
         whole = dict.fromkeys(text for cell in texts if " " in (text := spelling.tidy(cell.text)))
         for cell in texts:
-            tags[cell.line] = frozenset([spelling.tidy(cell.text)])
+            tags[cell.line] = [spelling.tidy(cell.text)]
         return (Finding("multi-word labels, not split (--separator space would)", tuple(whole)),)
     joint = " " if mark is None else mark
     joints = (joint, f"{joint} ", f" {joint} ")
@@ -88,10 +104,12 @@ def _split(texts: Sequence[_Text], separator: str, is_single: bool, tags: Tags) 
     alone: dict[str, str] = {}
     combined: set[str] = set()
     for cell in texts:
-        parts = [part for part in map(spelling.tidy, cell.text.split(mark)) if part]
+        of_list = _WEAK if cell.is_list and not separator and _WEAK in cell.text else mark
+        parts = [part for part in map(spelling.tidy, cell.text.split(of_list)) if part]
         if cell.is_list:
             parts = [part for part in parts if not is_missing(part)]
-        tags[cell.line] = frozenset(parts) or None
+        if parts:
+            tags[cell.line] = parts
         if parts and not cell.is_list and cell.text not in [joint.join(parts) for joint in joints]:
             stray.append(cell.place)
         if joint in cell.text:
@@ -156,6 +174,8 @@ def _refuse_mixture(texts: Sequence[_Text], phrases: dict[str, str], labels: set
     marked = next(cell.place for cell in texts if mark in cell.text)
     how = "or name what separates them by --separator"
     for cell in texts if mark != _WEAK else ():
+        if cell.is_list:
+            continue
         for part in cell.text.split(mark):
             if _WEAK in part and labels.intersection(map(spelling.tidy, part.split(_WEAK))):
                 raise LabelError(

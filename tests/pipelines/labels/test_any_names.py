@@ -13,14 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import labels
-from pipelines.labels import Row, spelling
+from pipelines.labels import Row, columns, spelling
 from pipelines.labels.missing import is_missing
 
 NAMES = st.text(
     st.one_of(st.sampled_from(" ,;|\"'#%[]é\u0301ß"), st.characters(exclude_categories=("C", "Z"))), min_size=1
 ).map(lambda name: " ".join(name.split()))
-RESERVED = ("image", "tags", "labels", "unnamed", "['", '["')
-LABELS = NAMES.filter(lambda name: name and not spelling.key(name).startswith(RESERVED))
+RESERVED = ("image", "tags", "labels", "unnamed", "'", "['", '["')
+# Columns of these names hold something else.
+USUAL = {*columns._IMAGE_COLUMNS, *columns._TAGS_COLUMNS, *columns._NO_LABELS}
+LABELS = NAMES.filter(
+    lambda name: name and not spelling.key(name).startswith(RESERVED) and columns._kind(name) not in USUAL
+)
 IMAGES = NAMES.filter(lambda name: name.strip("./\\ ")).map(lambda name: name.replace("/", "-").replace("\\", "-"))
 
 

@@ -154,6 +154,7 @@ def test_an_unclear_minus_one_is_refused(tmp_path: Path) -> None:
         (["nan", "a"], [None, {"a"}]),
         (["None", "[nan, nan]", "['nan']", "null", "NA", "a"], [None, None, None, None, None, {"a"}]),
         (["[nan, bare ground]", "a,nan"], [{"bare ground"}, {"a", "nan"}]),
+        (["[a, b c]", "a|d, e"], [{"a", "b c"}, {"a", "d, e"}]),
         (["(unclear)", "clear"], [{"(unclear)"}, {"clear"}]),
     ],
 )
@@ -171,6 +172,14 @@ def test_a_list_that_is_none_is_refused_and_an_empty_one_is_said(tmp_path: Path)
     assert findings_of(write(tmp_path, "labels.csv", "image_name,tags\na,[]\nb,['c']\n")) == [
         "1 empty list, read as no labels: line 2"
     ]
+
+
+@pytest.mark.parametrize("cells", [("[0, 1, 0]", "[1, 0, 0]"), ("0 1 1", "0 0 1"), ("[0 1 0]", "[1 1 0]")])
+def test_marks_without_names_are_refused(cells: Sequence[str], tmp_path: Path) -> None:
+    rows = "".join(f'{number},"{cell}"\n' for number, cell in enumerate(cells))
+    message = refusal(write(tmp_path, "labels.csv", f"image_name,labels\n{rows}"))
+    assert message.startswith("line 2: 0 1 ")
+    assert "looks like a 0 or 1 for each label, without their names; write a column per label" in message
 
 
 @pytest.mark.parametrize(
