@@ -85,7 +85,11 @@ def spread(count: int, most: int) -> NDArray[np.int64]:
 
 
 def decode(
-    files: Mapping[str, str], image_size: int, folder: Path, rendering: Rendering = NO_RENDERING
+    files: Mapping[str, str],
+    image_size: int,
+    folder: Path,
+    rendering: Rendering = NO_RENDERING,
+    resize_filter: str = RESIZE_FILTER,
 ) -> DecodedImages:
     """Decode, repair and resize images into a cache, or find them there.
 
@@ -94,17 +98,20 @@ def decode(
       image_size: S, in pixels; images become squares of this side.
       folder: the cache; created if missing.
       rendering: how rasters become pictures.
+      resize_filter: one of `images.limits.RESIZINGS`.
 
     Raises:
       DatasetError: the disk is too small for the cache, no image could be decoded, or one cannot be read now.
     """
     paths = tuple(files)
-    identity = f"{fingerprint(files)} {image_size} {RESIZE_FILTER} {json.dumps(rendering)}"
+    identity = f"{fingerprint(files)} {image_size} {resize_filter} {json.dumps(rendering)}"
     shape = (len(paths), image_size, image_size, 3)
     outcome = _read_outcome(folder, identity, shape)
     if outcome is None:
         (folder / _OUTCOME).unlink(missing_ok=True)  # before the pixels it describes are overwritten
-        outcome = _decode_all(paths, shape, folder, rendering)
+        outcome = _decode_all(
+            paths, shape, folder, images.DecodeSettings(image_size, resize_filter, rendering=rendering)
+        )
         _check_readable(outcome["unreadable"], len(paths))
         storage.write(str(folder / _OUTCOME), json.dumps({"identity": identity, **outcome}).encode())
     unreadable = tuple(Unreadable(*pair) for pair in outcome["unreadable"])
@@ -172,11 +179,10 @@ def _stream(
 
 
 def _decode_all(
-    paths: Sequence[str], shape: tuple[int, int, int, int], folder: Path, rendering: Rendering
+    paths: Sequence[str], shape: tuple[int, int, int, int], folder: Path, settings: images.DecodeSettings
 ) -> dict[str, Any]:
     from tqdm import tqdm
 
-    settings = images.DecodeSettings(shape[1], RESIZE_FILTER, rendering=rendering)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _PIXELS).unlink(missing_ok=True)
     _check_space(folder, int(np.prod(shape, dtype=object)), len(paths))

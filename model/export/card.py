@@ -241,6 +241,7 @@ def _command(facts: Facts) -> str:
         "name": facts.name,
         "image_size": facts.network.image_size,
         "alpha": f"{facts.network.alpha:g}",
+        **({"fit": fit} if (fit := facts.network.resize_filter.partition("+")[2]) else {}),
         "weights": facts.network.weights_name,
         "head_epochs": facts.training.head_epochs,
         "finetune_epochs": facts.training.finetune_epochs,

@@ -90,7 +90,9 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
       DatasetError: the images cannot be used.
       SplitError: they cannot be divided as the user has said.
     """
-    decoded = dataset.decode(found.files, settings.image_size, workspace.images, settings.rendering)
+    decoded = dataset.decode(
+        found.files, settings.image_size, workspace.images, settings.rendering, settings.resize_filter
+    )
     for repair, count in decoded.repairs.items():
         show(f"{count} of {len(found.files)} images repaired: {repair}")
     findings = found.findings

@@ -181,7 +181,7 @@ def _gather(
         note=settings.note,
         labels=data.labels,
         network=facts.Network(
-            settings.alpha, settings.image_size, dataset.RESIZE_FILTER, settings.weights, settings.rendering
+            settings.alpha, settings.image_size, settings.resize_filter, settings.weights, settings.rendering
         ),
         data=facts.Data(
             images=Path(settings.images),
@@ -286,7 +286,7 @@ def _identity(settings: Settings, found: reading.Found, precision: network.Preci
         "images": fingerprint(found.files),
         "labels": tags,
         "assignment": assignment,
-        "resize_filter": dataset.RESIZE_FILTER,
+        "resize_filter": settings.resize_filter,
         # The optimizer's state differs between precisions, so epochs on a GPU cannot be resumed on a CPU.
         "precision": precision,
         "version": importlib.metadata.version("scenetags"),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from model.data import Augment
 from model.training import network
+from model.training.split_flags import add_split, read_fraction
 from pipelines.commandline.labels import add_labels, read_label_source
 from pipelines.commandline.parser import Parser, UsageError, add_switch, at_least, between
 from pipelines.commandline.rasters import add_rasters, check_percentiles, read_rendering
+from pipelines.errors import printable
+from pipelines.images.limits import FITS
 from pipelines.images.rendering import NO_RENDERING, Rendering
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ Quantize = Literal["none", "int8"]
 
 _IMAGE_SIZE = 224
 _ALPHA = 1.0
-_FRACTION = 0.2
+_LEAST_ALPHA, _MOST_ALPHA = 0.05, 4.0
+_FILTER = "bilinear16"
 _FINETUNE_EPOCHS = 20
 _SCRATCH_EPOCHS = 18
 _DEFAULT = "(default: %(default)s)"
@@ -41,9 +44,9 @@ can be kept together, or you say which images to hold out. Identical images stay
 reported. What a training is not good for, such as a label on every image, is said as a caution, also in the card.
 
 Training has two phases: first the head alone, on the frozen network; then the whole network at a low learning rate,
-with its BatchNormalization layers frozen. With --weights none there is a single phase of --finetune_epochs, in which the
-whole network is trained from scratch. The exported weights are those of the last epoch within one standard error of the
-best F2 on the held-out images (and not below the head alone). On the same images, probabilities are calibrated, so
+with its BatchNormalization layers frozen. With --weights none there is a single phase of --finetune_epochs, in which
+the whole network is trained from scratch. The exported weights are those of the last epoch within one standard error of
+the best F2 on the held-out images (and not below the head alone). On the same images, probabilities are calibrated, so
 that a label given 0.3 is there in about 3 of 10 images, and a threshold per label is tuned. A model card reports the
 quality, and names the labels with too few images to be calibrated.
 
@@ -97,6 +100,7 @@ class Settings(NamedTuple):
     image_size: int
     alpha: float
     weights: str | Path | Bundle | None
+    fit: str
     quantize: Quantize
     head_epochs: int
     finetune_epochs: int
@@ -111,6 +115,11 @@ class Settings(NamedTuple):
     max_minutes: float | None
     anonymous: bool = False
     rendering: Rendering = NO_RENDERING
+
+    @property
+    def resize_filter(self) -> str:
+        """How images become squares of the network's size: one of `images.limits.RESIZINGS`."""
+        return _FILTER if self.fit == "squash" else f"{_FILTER}+{self.fit}"
 
 
 def parse(argv: Sequence[str]) -> Settings:
@@ -142,15 +151,15 @@ def parse(argv: Sequence[str]) -> Settings:
             f"use one of {alphas}, or other --weights",
         )
     output = flags.output.resolve()
-    # A name that is not UTF-8 would make writing the model card fail after hours of training.
-    name = (flags.name or output.name).encode("utf-8", "backslashreplace").decode()
+    # A name that is not UTF-8 or has control characters would be refused after hours of training.
+    name = printable((flags.name or output.name).encode("utf-8", "backslashreplace").decode())
     values = {"labels": read_label_source(flags)} | vars(flags) | {"name": name, "output": output, "images": images}
     check_percentiles(values["rendering"], are_scenes_cut=False)
     if flags.weights is None:
         values["head_epochs"] = 0  # there is no trained network yet to put a head on
     if flags.finetune_epochs is None:
         values["finetune_epochs"] = _SCRATCH_EPOCHS if flags.weights is None else _FINETUNE_EPOCHS
-    values["validation_fraction"] = _check_split(flags)
+    values["validation_fraction"] = read_fraction(flags)
     settings = Settings(**values)
     if settings.head_epochs + settings.finetune_epochs == 0:
         raise UsageError("argument --finetune_epochs: with 0 epochs there is nothing to train", "use at least 1")
@@ -182,13 +191,18 @@ def _parser() -> Parser:
         "initial weights: ImageNet's, downloaded by Keras; none; a weights file without the head; or a bundle of your "
         f"own, of which labels that occur again keep their part of the head {_DEFAULT}"
     )
+    fit = (
+        "how an image that is no square becomes one, also in prediction: out of proportion, by its middle, or with "
+        "grey margins (default: squash, or that of the bundle in --weights)"
+    )
+    net.add_argument("--fit", choices=FITS, help=fit)
     net.add_argument("--image_size", type=size, metavar="PX", help=side)
-    net.add_argument("--alpha", type=between(0.05, 4.0), help=width)
+    net.add_argument("--alpha", type=between(_LEAST_ALPHA, _MOST_ALPHA), help=width)
     net.add_argument("--weights", type=_weights, default="imagenet", metavar="imagenet|none|FILE|BUNDLE", help=weights)
     quantize = f"int8 halves prediction time on CPUs with VNNI, but is slower on most older ones; CPU only {_DEFAULT}"
     net.add_argument("--quantize", choices=get_args(Quantize), default="none", metavar="none|int8", help=quantize)
 
-    _add_split(parser)
+    add_split(parser)
     how = parser.add_argument_group("training")
     head = f"epochs that train only the head {_DEFAULT}"
     epochs = f"epochs of the whole network (default: {_FINETUNE_EPOCHS}, or {_SCRATCH_EPOCHS} from scratch)"
@@ -217,61 +231,19 @@ def _take_from_bundle(flags: argparse.Namespace) -> None:
       BundleError: it cannot be used.
       UsageError: the user wants a network of another width.
     """
-    size, alpha = _IMAGE_SIZE, _ALPHA
+    size, alpha, fit = _IMAGE_SIZE, _ALPHA, "squash"
     if isinstance(flags.weights, str) and flags.weights != "imagenet":
         from pipelines.inference.bundle import load_bundle
 
         flags.weights = load_bundle(flags.weights)
-        size, alpha = flags.weights.image_size, float(flags.weights.training.get("alpha", _ALPHA))
+        size, alpha = flags.weights.image_size, flags.weights.training.get("alpha")
+        if not isinstance(alpha, float) or not _LEAST_ALPHA <= alpha <= _MOST_ALPHA:
+            raise UsageError(f"argument --weights: {flags.weights.path} was not trained by this program", "use another")
+        fit = flags.weights.resize_filter.partition("+")[2] or fit
         if flags.alpha not in (None, alpha):
             raise UsageError(f"argument --alpha: the bundle in --weights has alpha {alpha:g}", "leave --alpha out")
         flags.rendering = flags.rendering or flags.weights.rendering
-    flags.image_size, flags.alpha = flags.image_size or size, flags.alpha or alpha
-
-
-def _add_split(parser: Parser) -> None:
-    group = parser.add_argument_group("images to hold out")
-    share = (
-        f"share of the images to hold out, drawn (default: {_FRACTION}); up to a tenth more or less, for the sake of "
-        "rare labels and of groups"
-    )
-    column = (
-        "column of the label file that says which to hold out: train, val and test (left out if there are others), or "
-        "0 and 1 as in is_valid; VALUE says which value otherwise, as in fold=0"
-    )
-    file = "label file of the images to hold out; those in --labels are all trained on"
-    belong = "column that names groups of images, such as places or scenes, which the split must not divide"
-    pattern = "the same for groups that show in paths below --images: what its (...) match, or all that it matches"
-    group.add_argument("--validation_fraction", type=between(0.01, 0.9), metavar="F", help=share)
-    group.add_argument("--split_column", default="", metavar="NAME[=VALUE]", help=column)
-    group.add_argument("--validation_labels", default="", metavar="CSV", help=file)
-    group.add_argument("--group_column", default="", metavar="NAME", help=belong)
-    group.add_argument("--group_pattern", default="", type=_pattern, metavar="REGEX", help=pattern)
-
-
-def _check_split(flags: argparse.Namespace) -> float | None:
-    """Return the share to hold out; None if the user has chosen the images.
-
-    Raises:
-      UsageError: there are several ways to split.
-    """
-    for excluding in (
-        ("validation_fraction", "split_column", "validation_labels"),
-        ("group_column", "group_pattern"),
-    ):
-        if len(given := [f"--{flag}" for flag in excluding if getattr(flags, flag)]) > 1:
-            raise UsageError(f"argument {given[1]}: not allowed with {given[0]}", "give one of them")
-    if flags.split_column or flags.validation_labels:
-        return None
-    return float(flags.validation_fraction or _FRACTION)
-
-
-def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text} is not a regular expression: {error}") from None
-    return text
+    flags.image_size, flags.alpha, flags.fit = flags.image_size or size, flags.alpha or alpha, flags.fit or fit
 
 
 def _check_output(output: Path) -> None:

@@ -152,7 +152,9 @@ def test_a_training_takes_size_and_width_from_the_bundle_that_it_starts_from(
     command = [*flags(training_chips, tmp_path / "bundle"), "--weights", bundle.path]
     parsed = settings.parse(command)
     assert (parsed.image_size, parsed.alpha, parsed.weights) == (SIZE, 0.35, bundle)
-    assert settings.parse([*command, "--image_size", "64"]).image_size == 64
+    assert (parsed.fit, parsed.resize_filter) == ("squash", bundle.resize_filter)
+    other = settings.parse([*command, "--image_size", "64", "--fit", "crop"])
+    assert (other.image_size, other.resize_filter) == (64, "bilinear16+crop")
     with pytest.raises(UsageError, match=r"the bundle in --weights has alpha 0\.35; leave --alpha out"):
         settings.parse([*command, "--alpha", "1"])
 

@@ -43,6 +43,20 @@ def test_images_are_decoded_as_predict_decodes_them(chips: list[str], tmp_path: 
         np.testing.assert_array_equal(pixels, alone)
 
 
+def test_images_are_fitted_as_predict_fits_them(tmp_path: Path) -> None:
+    path = tmp_path / "wide.png"
+    path.write_bytes(files.png(np.random.default_rng(0).integers(0, 256, (20, 50, 3), np.uint8), "RGB"))
+    seen = set()
+    for fit in ("", "+crop", "+pad"):
+        settings = images.DecodeSettings(16, dataset.RESIZE_FILTER + fit)
+        decoded = dataset.decode(
+            versions([str(path)]), 16, tmp_path / "cache", resize_filter=dataset.RESIZE_FILTER + fit
+        )
+        np.testing.assert_array_equal(decoded.pixels[0], images.decode_resized(path.read_bytes(), settings).pixels)
+        seen.add(decoded.pixels.tobytes())
+    assert len(seen) == 3, "a change of the fit decodes again"
+
+
 def test_rasters_are_shown_as_the_user_says_and_decoded_again_if_that_changes(tmp_path: Path) -> None:
     path = tmp_path / "raster.tif"
     path.write_bytes(files.tiff(np.full((8, 8, 4), (1000, 2000, 3000, 9), np.uint16), files.RGB))
