@@ -7,7 +7,7 @@ from itertools import takewhile
 
 from pipelines.labels import spelling
 from pipelines.labels.findings import Finding, LabelError, some_names
-from pipelines.labels.match import components_of
+from pipelines.labels.names import components_of
 from pipelines.labels.rows import LabelFile, Row
 
 _NO_LABELS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing", "images", "img", "jpg"))
