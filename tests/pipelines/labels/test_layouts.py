@@ -338,6 +338,12 @@ def test_parquet_as_bigearthnet_writes_it(tmp_path: Path) -> None:
     assert "1 row without tags, skipped: S2A_3" in findings_of(tmp_path / "metadata.parquet")
 
 
+def test_parquet_with_images_inside(tmp_path: Path) -> None:
+    images = [{"bytes": b"a picture", "path": "a.jpg"}, {"bytes": b"another", "path": "b.jpg"}]
+    pq.write_table(pa.table({"image": images, "thumbnail": [b"1", b"2"], "label": [3, None]}), tmp_path / "0.parquet")
+    assert tags_of(tmp_path / "0.parquet") == {"a.jpg": {"3"}}
+
+
 def test_packed_files(tmp_path: Path) -> None:
     text, expected = TABLES["Planet"]
     with zipfile.ZipFile(tmp_path / "train_v2.csv.zip", "w") as archive:
