@@ -82,6 +82,33 @@ class _Ahead(ABC, Generic[Result]):
 
     def put(self, ref: ImageRef) -> Iterator[Result | Failure | Empty]:
         """Begin to work on an image; once the queue is full, yield the result of one that was put earlier."""
+        self.begin(ref)
+        if self.is_full:
+            yield from self.next()
+
+    def drain(self) -> Iterator[Result | Failure | Empty]:
+        """Yield the remaining results."""
+        while not self.is_empty:
+            yield from self.next()
+
+    def read(self, refs: Iterable[ImageRef]) -> Iterator[Result | Failure | Empty]:
+        """Work on images and yield the results in their order."""
+        for ref in refs:
+            yield from self.put(ref)
+        yield from self.drain()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many images are ahead that no more should begin before the next result is taken."""
+        return len(self._queue) > self._most
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no image is ahead."""
+        return not self._queue
+
+    def begin(self, ref: ImageRef) -> None:
+        """Begin to work on an image."""
         self._source.expect(ref)
         result: _Pending[Result] = Future()
         self._queue.append(result)
@@ -89,19 +116,19 @@ class _Ahead(ABC, Generic[Result]):
             self._hand_over(result, ref)
         else:
             self._fetchers.submit(self._fetch_ahead, ref, result)
-        if len(self._queue) > self._most:
-            yield from self._next()
 
-    def drain(self) -> Iterator[Result | Failure | Empty]:
-        """Yield the remaining results."""
-        while self._queue:
-            yield from self._next()
-
-    def read(self, refs: Iterable[ImageRef]) -> Iterator[Result | Failure | Empty]:
-        """Work on images and yield the results in their order."""
-        for ref in refs:
-            yield from self.put(ref)
-        yield from self.drain()
+    def next(self) -> Iterator[Result | Failure | Empty]:
+        """Wait for the result of the oldest image that is ahead, and yield it unless the image is postponed."""
+        result = self._queue.popleft()
+        while not result.done() and not interruption.overdue():
+            wait((result,), _SECONDS_BETWEEN_LOOKS)
+        try:
+            if result.done():
+                yield result.result()
+                return
+        except InterruptedRunError:
+            pass
+        self.postponed += 1
 
     def close(self) -> None:
         """Abandon work in progress and close the source."""
@@ -114,18 +141,6 @@ class _Ahead(ABC, Generic[Result]):
                     waiting.let_go()
         self._workers.shutdown(wait=not interruption.overdue(), cancel_futures=True)
         self._source.close()
-
-    def _next(self) -> Iterator[Result | Failure | Empty]:
-        result = self._queue.popleft()
-        while not result.done() and not interruption.overdue():
-            wait((result,), _SECONDS_BETWEEN_LOOKS)
-        try:
-            if result.done():
-                yield result.result()
-                return
-        except InterruptedRunError:
-            pass
-        self.postponed += 1
 
     def _fetch_ahead(self, ref: ImageRef, result: _Pending[Result]) -> None:
         fetched = self._settle(ref, result, lambda: self._source.fetch(ref))
