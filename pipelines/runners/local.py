@@ -27,6 +27,7 @@ from pipelines.listing import list_images
 from pipelines.output.manifest import read_accounts
 from pipelines.output.moved import SAMPLE, find_moved
 from pipelines.output.run import Accounts, Run, Wave
+from pipelines.runners.sharing import share_threads, sharing
 from pipelines.runners.waves import Waves
 from pipelines.supervision import interruption, progress
 
@@ -61,8 +62,10 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     )
     with closing(Waves(listed, options.checkpoint_every, tagging.cutting, _warn)) as waves:
         _warn_of_moved(run, waves)
+        shares = share_threads(tagging, options, waves)
         loading = time.monotonic()
-        engine = tagging.model.load().engine
+        # Where others predict, this only shows that the model works.
+        engine = (replace(tagging.model, threads=1) if len(shares) > 1 else tagging.model).load().engine
         if engine.on_gpu:
             tagging = replace(tagging, limits=tagging.limits.in_processes())
         run = replace(
@@ -71,7 +74,11 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
         accounts = Accounts(passed_over=passed_over)
         most = options.max_failure_rate if options.fail_fast else 1.0
         _log.info("listed %d files in %.1f s, loaded the model in %.1f s", waves.listed, *run.timings.values())
-        with progress.metered(run.name, waves.expected, _display(options), most), _kept_from_collector():
+        with (
+            progress.metered(run.name, waves.expected, _display(options), most),
+            _kept_from_collector(),
+            sharing(tagging, options, shares),
+        ):
             while waves:
                 interruption.check()
                 accounts = _run_next(waves, replace(tagging, run=run), accounts, options, beam_options)

@@ -33,6 +33,7 @@ LEFT_OUT = {
     "dry_run": "it writes no job for the launcher to start; gcloud asks for one with validateOnly",
     "fail_fast": "distributed workers share no failure count",
     "log_format": "Google's launcher takes the lines into its log as they are",
+    "processes": "distributed runners start their own",
     "progress": "nobody looks at the launcher",
     "verbose": "the launcher submits the job and ends; what it could add is in the job's own log",
 }
