@@ -5,9 +5,9 @@ A child ends with its parent, even in the middle of an image.
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
-import pickle
 import queue
 import sys
 import threading
@@ -93,7 +93,7 @@ def main() -> None:
         threading.Thread(target=_listen, args=(connection, names), daemon=True).start()
         _work(connection, ahead, names)
     except BaseException as error:
-        connection.send(_sendable(error))
+        _send_error(connection, error)
 
 
 def _prepare(settings: Settings) -> PredictAhead:
@@ -155,12 +155,13 @@ def _work(connection: Connection[Any, Any], ahead: PredictAhead, names: queue.Si
             results, settled, ahead.postponed = [], 0, 0
 
 
-def _sendable(error: BaseException) -> BaseException:
-    """Return an error as the parent will raise it, with the traceback of this process."""
-    error.add_note("".join(traceback.format_exception(error)))
+def _send_error(connection: Connection[Any, Any], error: BaseException) -> None:
+    """Send an error, with the traceback of this process, for the parent to raise."""
+    told = "".join(traceback.format_exception(error))
+    error.add_note(told)
     try:
-        pickle.loads(pickle.dumps(error))
+        # Some cannot be made again there, and some cannot be sent.
+        copy.copy(error)
+        connection.send(error)
     except Exception:
-        # Some cannot be pickled, and some not be made again.
-        return RuntimeError("".join(traceback.format_exception(error)))
-    return error
+        connection.send(RuntimeError(told))

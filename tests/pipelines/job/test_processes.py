@@ -12,6 +12,7 @@ import tarfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -277,7 +278,9 @@ class PickyError(ScenetagsError):
 
 @pytest.mark.parametrize("error", [BundleError("what", "do this"), InterruptedRunError(2), PickyError(1, 2, 3)])
 def test_any_error_of_a_child_can_be_sent_with_where_it_was_raised(error: Exception) -> None:
-    sent = process._sendable(error)
+    here, there = Pipe()
+    process._send_error(there, error)
+    sent = here.recv()
     known = isinstance(error, BundleError)
     assert type(sent) is (BundleError if known else RuntimeError)
     assert str(sent) == "what; do this" if known else re.search(type(error).__name__, str(sent))
