@@ -238,7 +238,7 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         default=PredictOptions.processes,
         metavar="N|auto",
         help="processes of a local run, each with its share of --threads: one does not keep many cores busy. auto: one "
-        "per 8 cores, if there are images enough to pay for their start (default auto)",
+        "per 8 cores, or per 4 in bfloat16 and int8, if enough images pay for their start (default auto)",
     )
     group.add_argument(
         "--accelerator",

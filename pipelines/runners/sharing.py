@@ -16,8 +16,8 @@ from pipelines.records import ImageRef
 from pipelines.runners.waves import Waves
 from pipelines.supervision.machine import available_cores
 
-_CORES = 8
-"""That one process keeps busy; see docs/speed.md."""
+_CORES, _CORES_OF_FAST = 8, 4
+"""That one process keeps busy, in float32 and where the model takes half of that time; see docs/speed.md."""
 _IMAGES = 2_000
 """That pay for the start of a process, which takes a second of a core."""
 _SAMPLE = 100
@@ -35,7 +35,8 @@ def share_threads(tagging: TagImages, options: PredictOptions, waves: Waves) -> 
         return [threads]
     is_one = choose_engine(run.bundle, options.engine, options.embeddings, run.precision) == "tensorflow"
     if options.processes is None:
-        return share_out(threads, 1 if is_one else count_processes(threads, waves))
+        cores = _CORES_OF_FAST if run.bundle.is_int8 or run.precision == "bfloat16" else _CORES
+        return share_out(threads, 1 if is_one else count_processes(threads // cores, waves))
     if is_one:
         raise UsageError(
             f"--processes {options.processes}: TensorFlow has found a GPU, and one process keeps it busy",
@@ -44,11 +45,11 @@ def share_threads(tagging: TagImages, options: PredictOptions, waves: Waves) -> 
     return share_out(max(threads, options.processes), options.processes)
 
 
-def count_processes(threads: int, waves: Waves) -> int:
-    """Return how many processes are worth their start, given the threads of all and the images."""
+def count_processes(most: int, waves: Waves) -> int:
+    """Return how many processes are worth their start, given the images and the most that the cores would keep busy."""
     # What is read together is read by one process.
     streams = {stream_of(item) or item.path for item in waves.sample(_SAMPLE) if isinstance(item, ImageRef)}
-    return max(1, min(threads // _CORES, waves.expected // _IMAGES, len(streams)))
+    return max(1, min(most, waves.expected // _IMAGES, len(streams)))
 
 
 def sharing(tagging: TagImages, options: PredictOptions, shares: Sequence[int]) -> AbstractContextManager[None]:
