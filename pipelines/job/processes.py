@@ -269,6 +269,8 @@ class _Child:
     def _explain_death(self) -> ProcessDiedError:
         self._kill()
         happened, remedy = self._trace.explain()
+        if self._process.returncode >= 0:
+            happened, remedy = f"ended with exit code {self._process.returncode}", ""
         return ProcessDiedError(f"process {self._process.pid} of the run {happened}", remedy)
 
     def _kill(self) -> None:
