@@ -24,6 +24,13 @@ measures, from 0 to 1:
   F1 micro, F1 macro      over all tags together; averaged over the labels that occur
   mean average precision  averaged over the labels that occur and that the model knows
 
+how far probabilities can be taken at their word, over all images and the labels that the model knows:
+  expected calibration error  probabilities are put into 15 equal bins; mean distance, over all of them, between the
+                              average of a bin and the share that has the label. Few images make it larger: on 120,
+                              perfect probabilities of 17 labels have 0.013
+  Brier score                 mean squared distance from the truth, 0 or 1
+  log loss                    mean binary cross-entropy, in nats
+
 --json writes one object with these keys:
   model, computed_in                   digest of the bundle that predicted; float32 or bfloat16
   predictions, label_file              the two arguments as given
@@ -31,6 +38,9 @@ measures, from 0 to 1:
   unknown_labels                       labels in the file that the model does not know, counted as missed
   findings                             problems found: a list of {what, count, names}, with the first few names
   f2_over_samples, micro_f1, macro_f1, mean_average_precision
+  expected_calibration_error, brier_score, log_loss
+  bins                                 those that are not empty: lowest, highest, count, probability (their average)
+                                       and share (that has the label)
   labels                               by name: support, predicted, precision, recall, average_precision
 An undefined measure, such as the recall of a label that no image has, is null.
 

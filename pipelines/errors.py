@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
     WRONG_USAGE = 2
     TOO_MANY_FAILURES = 3
     TOO_MANY_CHANGES = 3
+    UNLIKE_TRAINING = 3
     UNBALANCED = 4
 
 

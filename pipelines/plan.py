@@ -46,7 +46,8 @@ exit codes:
   0  done
   1  the plan cannot be printed, e.g. for a full disk
   2  wrong usage or configuration, as in predict
-  3  no image in the sample could be tagged: everything except time and cost is reported
+  3  no image in the sample could be tagged: everything except time and cost is reported; or, with --fail_on_shift, the
+     sample is unlike the images that the model was trained on
   130, 143  interrupted by Ctrl-C, or by SIGTERM
 
 Flags that are not listed here are passed to Apache Beam, e.g. --s3_endpoint_url.
@@ -168,6 +169,8 @@ def _plan(options: PlanOptions) -> int:
         show(*describe(plan, options.job.max_failure_rate))
     if options.json and options.json != "-":
         write_named("--json", options.json, f"{as_json(plan)}\n")
+    if options.job.fail_on_shift and plan.sampled.shift.verdict == "unlike":
+        return ExitCode.UNLIKE_TRAINING
     return ExitCode.DONE if plan.seconds_per_image or not plan.found.inputs else _NOTHING_TAGGED
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from pipelines.supervision import interruption
 
 if TYPE_CHECKING:
     from pipelines.inference.bundle import Bundle
+    from pipelines.inference.shift import Shift
     from pipelines.output.run import Accounts, Run
 
 _NAME = "scenetags predict"
@@ -143,7 +144,12 @@ def _report_stop(run: Run, options: PredictOptions, error: ScenetagsError) -> in
 
 def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
     """Print what a run did, and return the exit code that follows from it."""
-    printed = _print(*summary(run, accounts), **vars(accounts), output=run.output, manifest=run.manifest)
+    shift = _compare(run, accounts)
+    lines = summary(run, accounts)
+    if shift.verdict != "unknown":
+        lines.insert(-1, f"training images: {shift}")
+    told = {"shift": {"verdict": shift.verdict, "respects": shift.respects}}
+    printed = _print(*lines, **accounts.counts, **told, output=run.output, manifest=run.manifest)
     if not accounts.balanced:
         return ExitCode.UNBALANCED
     if accounts.failure_rate > options.max_failure_rate:
@@ -165,7 +171,22 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
             exit_code=int(ExitCode.TOO_MANY_FAILURES),
         )
         return ExitCode.TOO_MANY_FAILURES
+    if options.fail_on_shift and shift.verdict == "unlike":
+        log(f"{_NAME}: --fail_on_shift: {shift}", exit_code=int(ExitCode.UNLIKE_TRAINING))
+        return ExitCode.UNLIKE_TRAINING
     return _exit_code(printed)
+
+
+def _compare(run: Run, accounts: Accounts) -> Shift:
+    """Compare the images of a run, and of earlier runs that it resumes, with those that the model was trained on."""
+    from pipelines.inference.shift import compare
+    from pipelines.results.outputs import open_output
+    from pipelines.results.shifts import compare_runs
+
+    if accounts.skipped and not run.overwrite:
+        with suppress(OSError, ScenetagsError), storage.hurried():
+            return compare_runs(open_output(run.output).manifests(), run.bundle.digest)
+    return compare(run.bundle.reference, accounts.seen)
 
 
 def _example(run: Run, output: str) -> list[str]:

@@ -193,6 +193,7 @@ class Prediction(NamedTuple):
     Attributes:
       probabilities: float32[L], 0 to 1, in the order of the bundle's labels.
       embedding: float16[F], the features under the model's head; None unless asked for.
+      appearance: float64[K], what `images.appearance` measures; None if the bundle has nothing to compare it with.
     """
 
     ref: ImageRef
@@ -203,6 +204,7 @@ class Prediction(NamedTuple):
     probabilities: NDArray[np.float32]
     footprint: Footprint | None = None
     embedding: NDArray[np.float16] | None = None
+    appearance: NDArray[np.float64] | None = None
 
 
 class Empty(NamedTuple):

@@ -43,6 +43,9 @@ _NAME = "scenetags tag"
 SHOWN_PROBABILITY = 0.02
 """Labels below it are left out on the screen, unless they are tags."""
 
+STRANGE = 0.99
+"""Share of the training images that are less strange than an image of which to warn."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
@@ -105,7 +108,8 @@ def _tag(options: argparse.Namespace) -> int:
     predictions: list[Prediction | Failure] = []
     if images:
         precision = choose_precision(options.precision, options.engine, bundle)
-        predictor = Predictor(open_engine(bundle, options.engine, precision=precision))
+        engine = open_engine(bundle, options.engine, precision=precision)
+        predictor = Predictor(engine, measures=bundle.reference is not None)
         predictions += run_model(predictor, images)
     places = {item.path: place for place, item in enumerate(listed)}
     failures = [item for item in (*listed, *read, *predictions) if isinstance(item, Failure)]
@@ -115,7 +119,7 @@ def _tag(options: argparse.Namespace) -> int:
         if isinstance(prediction, Prediction):
             panel = _panel(image, prediction, bundle)
             panels.append(panel)
-            show(*_describe(panel, prediction))
+            show(*_describe(panel, prediction, bundle))
     if empty := sum(isinstance(item, Empty) for item in read):
         show(f"left out: {empty:,} with less data than --min_valid or --mask", "")
     for failure in failures:
@@ -170,7 +174,7 @@ def _panel(image: Image, prediction: Prediction, bundle: Bundle) -> Panel:
     return Panel(image.ref.path, image.pixels, probabilities, tags, image.ref.window)
 
 
-def _describe(panel: Panel, prediction: Prediction) -> list[str]:
+def _describe(panel: Panel, prediction: Prediction, bundle: Bundle) -> list[str]:
     """Write an image's tags and its likelier labels in lines of text, with a bar each."""
     repairs = f", repaired: {', '.join(prediction.repairs)}" if prediction.repairs else ""
     shown = {
@@ -189,9 +193,21 @@ def _describe(panel: Panel, prediction: Prediction) -> list[str]:
         panel.title,
         f"  {prediction.width} x {prediction.height}, {prediction.source}{repairs}",
         f"  tags (*): {', '.join(panel.tags) or 'none'}",
+        *_describe_novelty(prediction, bundle),
         *lines,
         "",
     ]
+
+
+def _describe_novelty(prediction: Prediction, bundle: Bundle) -> list[str]:
+    """Write how strange an image is to the model, if it is known."""
+    import numpy as np
+
+    if bundle.reference is None or prediction.appearance is None:
+        return []
+    [novelty] = bundle.reference.novelty(prediction.appearance[np.newaxis])
+    warning = ": the model does not know such images" if novelty > STRANGE else ""
+    return [f"  stranger than {novelty:.1%} of the training images{warning}"]
 
 
 if __name__ == "__main__":

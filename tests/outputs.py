@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pipelines.output.run import FAILURES, PREDICTIONS, Accounts
+from pipelines.output.run import FAILURES, PREDICTIONS
 from pipelines.results.outputs import open_output
 
 
@@ -47,4 +46,4 @@ def manifest(output: str | Path) -> dict[str, Any]:
 def accounts(output: str | Path) -> dict[str, Any]:
     """Read how the only run ended, and what it counted."""
     [only] = open_output(str(output)).manifests()
-    return {"status": only.status, **{field.name: getattr(only.accounts, field.name) for field in fields(Accounts)}}
+    return {"status": only.status, **only.accounts.counts}

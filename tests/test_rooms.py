@@ -22,6 +22,7 @@ ALLOWED = {
     "pipelines.inference",
     "pipelines.inference.bundle",
     "pipelines.inference.engines",
+    "pipelines.inference.reference",
     "pipelines.labels",
     "pipelines.results",
     "pipelines.results.outputs",

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from model.data.dataset import Examples, spread
 from model.export import card, quantization
 from model.quality import curves
-from model.quality.facts import Facts, measure, metrics_summary, training_summary
+from model.quality.facts import Facts, measure
+from model.quality.summaries import metrics_summary, training_summary
 from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, load_bundle, seal_bundle
@@ -211,6 +212,7 @@ def _describe(folder: Path, facts: Facts) -> None:
     truth = facts.data.validation_targets > 0.5
     precision_recall = curves.draw_precision_recall(quality.scores, truth, facts.probabilities)
     (folder / card.PRECISION_RECALL).write_bytes(precision_recall)
+    (folder / card.RELIABILITY).write_bytes(curves.draw_reliability(quality.uncalibrated, quality.calibrated))
     training_curves = curves.draw_training(facts.training.history, facts.training.kept_epoch)
     (folder / card.TRAINING_CURVES).write_bytes(training_curves)
     (folder / MODEL_CARD).write_text(card.write(facts, quality, made_with), encoding="utf-8")
@@ -225,6 +227,7 @@ def _describe(folder: Path, facts: Facts) -> None:
         metrics=metrics_summary(facts, quality),
         versions=made_with,
         rendering=facts.network.rendering,
+        reference=facts.data.reference,
     )
 
 

@@ -8,11 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from model.quality import curves
+from model.quality.calibration import MIN_IMAGES
 from model.quality.facts import CostOfInt8, Facts, Network, Quality, Quantization
 from model.quality.metrics import Scores
+from model.quality.reliability import BINS
 
 TRAINING_CURVES = "training.png"
 PRECISION_RECALL = "precision_recall.png"
+RELIABILITY = "reliability.png"
 
 _NOT_FOR = """\
 - Imagery unlike its training data: a different sensor, resolution, season, region or processing.
@@ -46,6 +49,8 @@ def _lines(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> Itera
         yield from (f"> {line}".rstrip() for line in facts.note.splitlines())
     yield from ("", "## Quality on the held-out images", "")
     yield from _quality(quality)
+    yield from ("", "### Calibration", "")
+    yield from _calibration(facts, quality)
     if facts.quantization and quality.cost_of_int8:
         yield from ("", "### Cost of int8", "")
         yield from _cost(facts.quantization, quality.scores, quality.cost_of_int8)
@@ -69,7 +74,6 @@ def _quality(quality: Quality) -> Iterator[str]:
         ("micro F1", _number(scores.micro_f1)),
         ("macro F1", _number(scores.macro_f1)),
         ("mean average precision", _number(scores.mean_average_precision)),
-        ("loss (binary cross-entropy)", f"{quality.validation_loss:.4f}"),
     ]
     if quality.f2_of_frozen_head is not None:
         rows.insert(4, (f"{f2}, the frozen head before fine-tuning", _number(quality.f2_of_frozen_head)))
@@ -79,6 +83,42 @@ def _quality(quality: Quality) -> Iterator[str]:
         f"Thresholds and epoch were chosen on these same {scores.images:,} images, so the figures flatter a little. "
         "Each baseline is measured at the flat threshold that is best for it. F1, precision and recall are at the "
         "bundle's thresholds."
+    )
+
+
+def _calibration(facts: Facts, quality: Quality) -> Iterator[str]:
+    before, after = quality.uncalibrated, quality.calibrated
+    pairs = {
+        "expected calibration error": (before.expected_calibration_error, after.expected_calibration_error),
+        "Brier score": (before.brier_score, after.brier_score),
+        "log loss (binary cross-entropy)": (before.log_loss, after.log_loss),
+    }
+    rows = [(name, *(f"{value:.4f}" for value in pair)) for name, pair in pairs.items()]
+    yield from _table(("measure", "before", "calibrated"), rows)
+    yield ""
+    yield (
+        f"{_correction(facts)} In the column *calibrated* each image has a correction that was fitted without it; only "
+        "the epoch and the strength of the correction were chosen with it. The expected calibration error is over "
+        f"{BINS} equal bins, all labels together; the fewer the images, the more chance adds to it."
+    )
+    yield from ("", f"![How often a label is there, by its probability]({RELIABILITY})")
+    if facts.too_few_to_calibrate:
+        yield ""
+        yield (
+            f"Too few to calibrate, with fewer than {MIN_IMAGES} held-out images that have the label, or that lack it: "
+            f"{', '.join(map(_plain, facts.too_few_to_calibrate))}. These labels share one bias; their probabilities "
+            "rank images, but are not to be taken at their word."
+        )
+
+
+def _correction(facts: Facts) -> str:
+    temperature, biases = facts.calibration.correction
+    if temperature == 1 and not biases.any():
+        return "Probabilities are as trained: in cross-validation no correction did better."
+    own = int(facts.calibration.enough.sum()) if facts.calibration.own_biases else 0
+    return (
+        f"After training, log-odds were divided by the temperature {temperature:.2f} and moved by a bias, "
+        f"{own:,} of the {len(biases):,} labels by one of their own, to fit the held-out images."
     )
 
 
@@ -94,9 +134,10 @@ def _cost(quantization: Quantization, scores: Scores, cost: CostOfInt8) -> Itera
     yield from _table(("measure", "int8", "float32"), rows)
     yield ""
     yield (
-        f"The file `model.tflite` was rounded to 8-bit integers, calibrated on {quantization.calibration_images:,} "
-        "training images. All figures in this card are those of this file; only the last column shows the network "
-        f"before rounding, at thresholds tuned for it. Probabilities differ by {cost.mean_difference:.3f} on average "
+        "The file `model.tflite` was rounded to 8-bit integers, with the ranges of "
+        f"{quantization.calibration_images:,} training images. All figures in this card are those of this file; only "
+        "the last column shows the network before rounding, at thresholds tuned for it. Probabilities differ by "
+        f"{cost.mean_difference:.3f} on average "
         f"and by {cost.largest_difference:.2f} at most. The file runs on CPUs (engine `litert`), about twice as fast "
         "as float32 on those with VNNI (`grep vnni /proc/cpuinfo`), and hardly faster, or even slower, on most others."
     )
@@ -146,6 +187,8 @@ def _data(facts: Facts) -> Iterator[str]:
         f"resized to {facts.network.image_size} px ({facts.network.resize_filter}). Repairs made: "
         f"{repairs or 'none, all images were plain RGB'}."
     )
+    if data.reference:
+        yield "Prediction compares its images with these, and reports if they are unlike (`shift`, `novelty`)."
     if facts.network.rendering:
         yield f"Rasters were shown with `{facts.network.rendering}`; prediction shows them alike."
 

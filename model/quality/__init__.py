@@ -1,1 +1,1 @@
-"""Measure how good a model is, and choose the thresholds of its labels."""
+"""Measure how good a model is, calibrate its probabilities, and choose the thresholds of its labels."""

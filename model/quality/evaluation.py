@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.quality import metrics
+from model.quality import metrics, reliability
+from model.quality.reliability import Reliability
 from pipelines import labels
 from pipelines.labels import Finding
 from pipelines.results.outputs import NoOutputError, open_output
@@ -46,6 +47,7 @@ class Evaluation(NamedTuple):
       model: digest of the bundle that predicted.
       computed_in: `float32` or `bfloat16`.
       scores: of the images that have both a prediction and a row.
+      reliability: of their probabilities of the labels that the model knows.
       failed_paths: of images with a row that predict failed on; they are not measured.
       unknown_labels: labels in the file that the model does not know; they count as missed.
       findings: problems found.
@@ -54,6 +56,7 @@ class Evaluation(NamedTuple):
     model: str
     computed_in: str
     scores: metrics.Scores
+    reliability: Reliability
     failed_paths: tuple[str, ...]
     unknown_labels: tuple[str, ...]
     findings: tuple[Finding, ...]
@@ -81,16 +84,14 @@ def evaluate(folder: str, label_file: Path) -> Evaluation:
     rows = [row_of[path] for path in truth]
     # A label that the model does not know has no probability, which is not the same as 0.
     without = np.full((len(rows), len(unknown)), np.nan, np.float32)
-    scores = metrics.measure(
-        every,
-        labels.multi_hot(list(truth.values()), every) > 0,
-        labels.multi_hot([predicted.tags[row] for row in rows], every) > 0,
-        np.concatenate([predicted.probabilities[rows], without], axis=1),
-    )
+    probabilities = np.concatenate([predicted.probabilities[rows], without], axis=1)
+    has = labels.multi_hot(list(truth.values()), every) > 0
+    given = labels.multi_hot([predicted.tags[row] for row in rows], every) > 0
     return Evaluation(
         model=predicted.model,
         computed_in=predicted.computed_in,
-        scores=scores,
+        scores=metrics.measure(every, has, given, probabilities),
+        reliability=reliability.measure(has, probabilities),
         failed_paths=tuple(path for path in matched.paths if path in failed),
         unknown_labels=unknown,
         findings=(*predicted.findings, *file.findings, *matched.findings),
@@ -150,6 +151,7 @@ def describe(evaluation: Evaluation, folder: str, label_file: Path) -> dict[str,
         "unknown_labels": evaluation.unknown_labels,
         "findings": findings,
         **evaluation.scores.to_json(),
+        **evaluation.reliability.to_json(),
     }
 
 
@@ -166,6 +168,8 @@ def lay_out(evaluation: Evaluation) -> Iterator[str]:
         yield f"labels the model does not know, counted as missed: {', '.join(map(_plain, evaluation.unknown_labels))}"
     yield ""
     yield from metrics.report(scores)
+    yield ""
+    yield from reliability.report(evaluation.reliability)
 
 
 def _plain(text: str) -> str:

@@ -1,22 +1,25 @@
-"""The facts about a bundle's training and quality: gathered, measured, and laid out for `bundle.json`."""
+"""The facts about a bundle's training and quality: gathered and measured."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.quality import metrics, thresholds
+from model.quality import metrics, reliability, thresholds
+from model.quality.calibration import Calibration
 from model.quality.history import Epoch
 from model.quality.metrics import Scores
+from model.quality.reliability import Reliability
 from model.quality.thresholds import Thresholds
 from pipelines.images.rendering import NO_RENDERING, Rendering
-from pipelines.labels import NAMES_SHOWN, Finding
+from pipelines.inference.reference import Reference
+from pipelines.labels import Finding
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Data:
       validation_fraction: the share that was to be held out, 0 to 1.
       train_targets: float32 [N, L], 1.0 if training image n has label l.
       validation_targets: float32 [M, L], of the held-out images.
+      reference: what all of these images look like; None if there are too few to tell.
     """
 
     images: Path
@@ -64,6 +68,7 @@ class Data:
     validation_fraction: float
     train_targets: NDArray[np.float32]
     validation_targets: NDArray[np.float32]
+    reference: Reference | None = None
 
     @property
     def images_name(self) -> str:
@@ -109,11 +114,6 @@ class Training:
     mixed_precision: bool
 
     @property
-    def kept(self) -> Epoch:
-        """The epoch whose weights are exported."""
-        return next(epoch for epoch in self.history if epoch.epoch == self.kept_epoch)
-
-    @property
     def seconds(self) -> float:
         """The time of all epochs together."""
         return sum(epoch.seconds for epoch in self.history)
@@ -142,6 +142,7 @@ class Facts:
       name: of the model.
       note: a remark about the training, in Markdown; may be empty.
       labels: L names, in the order of the model's outputs.
+      calibration: the correction of its probabilities.
       probabilities: float32 [M, L], those of the exported model on the held-out images.
       thresholds: the least probability at which a label becomes a tag.
       quantization: of an int8 file; None if the exported model computes in float32.
@@ -153,9 +154,15 @@ class Facts:
     network: Network
     data: Data
     training: Training
+    calibration: Calibration
     probabilities: NDArray[np.float32]
     thresholds: Thresholds
     quantization: Quantization | None = None
+
+    @property
+    def too_few_to_calibrate(self) -> tuple[str, ...]:
+        """The labels that had too few held-out images to have a bias of their own."""
+        return tuple(itertools.compress(self.labels, ~self.calibration.enough))
 
     @property
     def quantization_name(self) -> str:
@@ -186,7 +193,8 @@ class Quality:
 
     Attributes:
       scores: at the bundle's thresholds.
-      validation_loss: binary cross-entropy, as measured after the epoch that was kept; for an int8 file, its own.
+      uncalibrated: how far the probabilities could be taken at their word before calibration.
+      calibrated: the same after it, cross-fitted: each image has a correction fitted without it.
       best_flat_threshold: the single threshold for all labels that is best on these very images.
       f2_at_best_flat: F2 at that threshold.
       f2_at_half: F2 at 0.5 for all labels.
@@ -198,7 +206,8 @@ class Quality:
     """
 
     scores: Scores
-    validation_loss: float
+    uncalibrated: Reliability
+    calibrated: Reliability
     best_flat_threshold: float
     f2_at_best_flat: float
     f2_at_half: float
@@ -217,11 +226,8 @@ def measure(facts: Facts) -> Quality:
     of_head = [epoch.validation_f2 for epoch in facts.training.history if epoch.phase == "head"]
     return Quality(
         scores=metrics.measure(facts.labels, truth, tags, probabilities),
-        validation_loss=(
-            metrics.binary_crossentropy(truth, probabilities)
-            if facts.quantization
-            else facts.training.kept.validation_loss
-        ),
+        uncalibrated=reliability.measure(truth, facts.calibration.uncalibrated(probabilities)),
+        calibrated=reliability.measure(truth, facts.calibration.cross_fitted(probabilities)),
         best_flat_threshold=flat,
         f2_at_best_flat=metrics.f2_over_samples(truth, probabilities >= flat),
         f2_at_half=metrics.f2_over_samples(truth, probabilities >= 0.5),
@@ -247,56 +253,6 @@ def _cost(before: Quantization, truth: NDArray[np.bool_], probabilities: NDArray
     )
 
 
-def training_summary(facts: Facts) -> dict[str, Any]:
-    """Describe how the model was trained, for `bundle.json`: NaN becomes null, and times are in seconds."""
-    data, training = facts.data, facts.training
-    findings = [
-        {"what": finding.what, "count": len(finding.names), "names": list(finding.names[:NAMES_SHOWN])}
-        for finding in data.findings
-    ]
-    return {
-        "architecture": "MobileNetV2",
-        "alpha": facts.network.alpha,
-        "weights": facts.network.weights_name,
-        "image_folder": data.images_name,
-        "label_file": data.label_file_name,
-        "train_images": len(data.train_targets),
-        "validation_images": len(data.validation_targets),
-        "findings": findings,
-        "repairs": dict(data.repairs),
-        "validation_fraction": data.validation_fraction,
-        "head_epochs": training.head_epochs,
-        "finetune_epochs": training.finetune_epochs,
-        "batch_size": training.batch_size,
-        "seed": training.seed,
-        "history": [{name: _defined(value) for name, value in epoch._asdict().items()} for epoch in training.history],
-        "kept_epoch": training.kept_epoch,
-        "criterion": training.criterion,
-        "seconds": training.seconds,
-        "machine": training.machine,
-        "mixed_precision": training.mixed_precision,
-        "quantization": facts.quantization_name,
-        "calibration_images": facts.quantization.calibration_images if facts.quantization else None,
-        "note": facts.note,
-    }
-
-
-def metrics_summary(facts: Facts, quality: Quality) -> dict[str, Any]:
-    """Describe how good the model is on the held-out images, for `bundle.json`: undefined values are null."""
-    summary = quality.scores.to_json()
-    of_labels = {
-        label: {"train_images": int(images), "threshold": float(threshold), **summary["labels"][label]}
-        for label, images, threshold in zip(facts.labels, facts.data.train_support, facts.thresholds.each, strict=True)
-    }
-    others = asdict(quality)
-    del others["scores"]
-    return {**summary, **{name: _defined(value) for name, value in others.items()}, "labels": of_labels}
-
-
 def _in_utf8(name: str) -> str:
     """Return a file name in UTF-8, with bytes that are not UTF-8 escaped."""
     return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _defined(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from model.quality.calibration import Correction
+
 from pipelines.errors import ScenetagsError
 
 # Keras has ImageNet weights for these widths only.
@@ -24,6 +26,7 @@ Precision = Literal["float32", "mixed_float16"]
 
 _BACKBONE = "backbone"
 _DROPOUT = "dropout"
+_HEAD = "probabilities"
 # MobileNetV2's own momentum, 0.999, needs thousands of steps before the moving statistics mean anything.
 _MOMENTUM_FROM_SCRATCH = 0.9
 
@@ -83,6 +86,13 @@ def seed_dropout(model: Any, seed: int, epoch: int) -> None:
     model.get_layer(_DROPOUT).seed_generator.state.assign((seed, epoch))
 
 
+def calibrate(model: Any, correction: Correction) -> None:
+    """Fold a correction of the probabilities into the weights of the head."""
+    head = model.get_layer(_HEAD)
+    kernel, bias = head.get_weights()
+    head.set_weights([kernel / correction.temperature, correction.move(bias)])
+
+
 def free(model: Any, layers: Trainable) -> None:
     """Make some layers trainable and freeze the others; takes effect when the model is compiled.
 
@@ -104,9 +114,7 @@ def _head(label_frequencies: NDArray[np.float32]) -> Any:
     # The head starts at the label frequencies, so that no steps are spent on learning which labels are rare.
     odds = np.clip(label_frequencies, 1e-3, 1 - 1e-3)
     bias = keras.initializers.Constant(np.log(odds / (1 - odds)))
-    return keras.layers.Dense(
-        len(label_frequencies), "sigmoid", bias_initializer=bias, dtype="float32", name="probabilities"
-    )
+    return keras.layers.Dense(len(label_frequencies), "sigmoid", bias_initializer=bias, dtype="float32", name=_HEAD)
 
 
 def _backbone(image_size: int, alpha: float, weights: str | Path | None) -> Any:

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data import dataset, split
+from model.data import dataset, reference, split
 from model.export import bundle as export
 from model.export import quantization
-from model.quality import facts, metrics, thresholds
+from model.quality import calibration, facts, metrics, thresholds
 from model.quality.history import Epoch
 from model.training import fitting, network
 from model.training.settings import Settings
@@ -93,9 +93,12 @@ def _train(data: Data, settings: Settings, workspace: Workspace, precision: netw
         )
     )
     model = _in_float32(training.model, settings)
-    learnt = _gather(settings, data, training, best, fitting.predict(model, data.validation, settings.batch_size))
-    calibration = data.training if settings.quantize == "int8" else None
-    return export.export(model, settings.output, learnt, data.validation, calibration)
+    probabilities = fitting.predict(model, data.validation, settings.batch_size)
+    calibrated = calibration.fit(data.validation.targets > 0.5, probabilities)
+    network.calibrate(model, calibrated.correction)
+    learnt = _gather(settings, data, training, best, calibrated, calibrated.correction.apply(probabilities))
+    ranges = data.training if settings.quantize == "int8" else None
+    return export.export(model, settings.output, learnt, data.validation, ranges)
 
 
 def _print_quality(bundle: Bundle, settings: Settings) -> None:
@@ -104,6 +107,12 @@ def _print_quality(bundle: Bundle, settings: Settings) -> None:
     show(
         f"held-out images: F2 over samples {measured['f2_over_samples']:.3f} "
         f"(label frequencies alone: {measured['f2_of_frequencies']:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
+    )
+    before, after = measured["uncalibrated"], measured["calibrated"]
+    show(
+        f"calibration: expected error of a probability {after['expected_calibration_error']:.3f} "
+        f"({before['expected_calibration_error']:.3f} before), log loss {after['log_loss']:.3f} "
+        f"({before['log_loss']:.3f} before)"
     )
     cost = measured["cost_of_int8"]
     if cost:
@@ -131,7 +140,12 @@ def _print_quality_in_bfloat16(bundle: Bundle, validation: dataset.Examples) -> 
 
 
 def _gather(
-    settings: Settings, data: Data, training: fitting.Training, best: Epoch, probabilities: NDArray[np.float32]
+    settings: Settings,
+    data: Data,
+    training: fitting.Training,
+    best: Epoch,
+    calibrated: calibration.Calibration,
+    probabilities: NDArray[np.float32],
 ) -> facts.Facts:
     """Gather the facts about the training for the bundle; `probabilities` are those of the held-out images."""
     return facts.Facts(
@@ -149,6 +163,7 @@ def _gather(
             validation_fraction=settings.validation_fraction,
             train_targets=data.training.targets,
             validation_targets=data.validation.targets,
+            reference=reference.gather(data.training, data.validation),
         ),
         training=facts.Training(
             head_epochs=settings.head_epochs,
@@ -164,6 +179,7 @@ def _gather(
             machine="GPU" if network.on_gpu() else f"CPU, {available_cores()} cores",
             mixed_precision=training.model.dtype_policy.name != "float32",
         ),
+        calibration=calibrated,
         probabilities=probabilities,
         thresholds=thresholds.tune(data.validation.targets > 0.5, probabilities),
     )

@@ -30,8 +30,9 @@ A share of the images is held out for validation, with each label about as frequ
 phases: first the head alone, on the frozen network; then the whole network at a low learning rate, with its
 BatchNormalization layers frozen. With --weights none there is a single phase of --finetune_epochs, in which the whole
 network is trained from scratch. The exported weights are those of the last epoch within one standard error of the
-best F2 on the held-out images (and not below the head alone). A threshold per label is tuned on the same images, and
-a model card reports the quality.
+best F2 on the held-out images (and not below the head alone). On the same images, probabilities are calibrated, so
+that a label given 0.3 is there in about 3 of 10 images, and a threshold per label is tuned. A model card reports the
+quality, and names the labels with too few images to be calibrated.
 
 With --quantize int8 the network is rounded to 8-bit integers on export. The loss in quality is measured on the
 held-out images and reported at the end and in the model card. The bundle then has no SavedModel.

@@ -15,7 +15,14 @@ from pipelines.commandline.rasters import add_rasters
 from pipelines.commandline.scenes import add_scenes
 from pipelines.images.limits import Limits
 from pipelines.inference import ENGINES, PRECISIONS
-from pipelines.output.schema import EMPTY_COLUMNS, FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS, describe
+from pipelines.output.schema import (
+    EMPTY_COLUMNS,
+    FAILURE_COLUMNS,
+    NOVELTY,
+    PREDICTION_COLUMNS,
+    SCENE_COLUMNS,
+    describe,
+)
 
 _DESCRIPTION = """\
 Tag every image of a folder, a pattern or a list, and write tags and probabilities to Parquet.
@@ -53,7 +60,8 @@ exit codes:
      or everything is written, and the summary could not be printed
   2  wrong usage or configuration; nothing was written
   3  more images failed than --max_failure_rate allows (with --fail_fast, the run ended early), or the listing is
-     incomplete: a damaged archive or an unreadable folder may hold images that were not seen
+     incomplete: a damaged archive or an unreadable folder may hold images that were not seen; or, with
+     --fail_on_shift, the images are unlike those that the model was trained on
   4  row count mismatch: some input became no row, or more than one
   130, 143  interrupted by Ctrl-C or SIGTERM; what was finished is committed, and the same command resumes
 
@@ -68,7 +76,7 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
       UsageError: an argument is missing, malformed or out of its range. Unknown flags are kept for Beam.
     """
     tables = {
-        "predictions": PREDICTION_COLUMNS,
+        "predictions": (*PREDICTION_COLUMNS, NOVELTY),
         "scenes": SCENE_COLUMNS,
         "failures": FAILURE_COLUMNS,
         "empty": EMPTY_COLUMNS,
@@ -268,6 +276,12 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         "--fail_fast",
         help="end a local run with exit code 3 as soon as more than --max_failure_rate of all images have failed (with "
         "0: at the first failure); what earlier waves have committed stays",
+    )
+    add_switch(
+        group,
+        "--fail_on_shift",
+        help="end with exit code 3 if the images are unlike those that the model was trained on, so that its "
+        "probabilities may mean nothing; all rows are written first",
     )
     group.add_argument(
         "--progress",

@@ -49,6 +49,7 @@ class PredictOptions:
     embeddings: bool = False
     max_failure_rate: float = 0.05
     fail_fast: bool = False
+    fail_on_shift: bool = False
     checkpoint_every: int = 20_000
     checkpoint_seconds: float = 600.0
     reads_in_flight: int = READS_IN_FLIGHT

@@ -128,4 +128,5 @@ def _load(path: str, digest: str, engine: str, threads: int | None, embeds: bool
     bundle = load_bundle(path)
     if bundle.digest != digest:
         raise BundleError(f"bundle {path} was replaced after the job was started")
-    return Predictor(open_engine(bundle, engine, threads, embeds, precision), embeds)
+    opened = open_engine(bundle, engine, threads, embeds, precision)
+    return Predictor(opened, embeds, measures=bundle.reference is not None)

@@ -31,6 +31,7 @@ from pipelines.inference.bundle_manifest import (
     check_manifest,
     digest_manifest,
 )
+from pipelines.inference.reference import Reference
 
 __all__ = [
     "GOLDEN",
@@ -184,6 +185,7 @@ def seal_bundle(
     metrics: Mapping[str, Any],
     versions: Mapping[str, str],
     rendering: Rendering = NO_RENDERING,
+    reference: Reference | None = None,
 ) -> Bundle:
     """Write the manifest of a folder that holds all other files of a bundle, and load the bundle.
 
@@ -198,6 +200,7 @@ def seal_bundle(
       metrics: quality on validation data; any JSON.
       versions: of the libraries that made the bundle.
       rendering: how rasters among the training images became pictures.
+      reference: what the training images look like; None if there are too few.
 
     Raises:
       BundleError: the fields are inconsistent; nothing was written.
@@ -215,6 +218,7 @@ def seal_bundle(
         "metrics": metrics,
         "versions": versions,
         **({"rendering": rendering.described()} if rendering else {}),
+        **({"reference": reference.described()} if reference else {}),
     }
     sealed = {**manifest, "digest": digest_manifest(manifest)}
     encoded = json.dumps(sealed, indent=2, ensure_ascii=False).encode()

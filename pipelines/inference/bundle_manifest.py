@@ -12,6 +12,7 @@ from typing import Any
 from pipelines.errors import ScenetagsError
 from pipelines.images.limits import RESIZE_FILTERS
 from pipelines.images.rendering import NO_RENDERING, Rendering, read_rendering
+from pipelines.inference.reference import Reference, read_reference
 
 FORMAT = 1
 MANIFEST = "bundle.json"
@@ -55,6 +56,7 @@ class BundleManifest:
       metrics: quality on validation data, human-readable.
       versions: of the libraries that made the bundle.
       rendering: how rasters among the training images became pictures.
+      reference: what the training images look like; None if there were too few to tell, as for early bundles.
     """
 
     digest: str
@@ -68,6 +70,7 @@ class BundleManifest:
     metrics: Mapping[str, Any]
     versions: Mapping[str, str]
     rendering: Rendering
+    reference: Reference | None
 
 
 def check_manifest(path: str, manifest: Any) -> BundleManifest:
@@ -89,15 +92,18 @@ def check_manifest(path: str, manifest: Any) -> BundleManifest:
     del fields["format"]
     # Not `isinstance`: to Python, true is a number.
     wrong = [name for name, kind in _FIELDS.items() if type(fields.get(name)) is not kind]
-    unknown = fields.keys() - _FIELDS - {"rendering"}
+    unknown = fields.keys() - _FIELDS - {"rendering", "reference"}
     if wrong or unknown:
         problems = ", ".join(wrong or sorted(unknown))
         raise BundleError(f"bundle {path}: {MANIFEST} has missing, unknown or malformed fields: {problems}")
     if not _is_text(fields):
         raise BundleError(f"bundle {path}: {MANIFEST} has text that is not Unicode")
     rendering = _read_rendering(path, fields.pop("rendering", None))
+    reference = _read_reference(path, fields.pop("reference", None))
     labels, thresholds = tuple(fields.pop("labels")), tuple(fields.pop("thresholds"))
-    checked = BundleManifest(digest=digest, labels=labels, thresholds=thresholds, rendering=rendering, **fields)
+    checked = BundleManifest(
+        digest=digest, labels=labels, thresholds=thresholds, rendering=rendering, reference=reference, **fields
+    )
     if problem := _find_problem(checked):
         raise BundleError(f"bundle {path}: {problem}")
     return checked
@@ -108,6 +114,13 @@ def _read_rendering(path: str, described: Any) -> Rendering:
         return NO_RENDERING if described is None else read_rendering(described)
     except ValueError as error:
         raise BundleError(f"bundle {path}: {MANIFEST} has a rendering that is {error}") from error
+
+
+def _read_reference(path: str, described: Any) -> Reference | None:
+    try:
+        return None if described is None else read_reference(described)
+    except ValueError as error:
+        raise BundleError(f"bundle {path}: {MANIFEST} has a reference that is {error}", REMEDY) from error
 
 
 def digest_manifest(manifest: Mapping[str, Any]) -> str:

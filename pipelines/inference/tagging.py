@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.images import appearance
 from pipelines.inference.engines import Engine
 from pipelines.inference.pool import PooledEngine
 from pipelines.inference.rules import NO_RULES, Rules
@@ -17,10 +18,17 @@ from pipelines.records import Failure, Image, Prediction, failed
 class Predictor:
     """Predict images with an engine, so that an image that fails affects no other."""
 
-    def __init__(self, engine: Engine, embeds: bool = False) -> None:
-        """Wrap an engine, whose failures teach the predictor which batch size to use later; `embeds` as for it."""
+    def __init__(self, engine: Engine, embeds: bool = False, measures: bool = False) -> None:
+        """Wrap an engine, whose failures teach the predictor which batch size to use later.
+
+        Args:
+          engine: that computes the probabilities.
+          embeds: whether it also embeds images.
+          measures: whether to measure what images look like.
+        """
         self.engine = engine
         self._embeds = embeds
+        self._measures = measures
         self._largest_batch = sys.maxsize
 
     def predict(self, images: Sequence[Image]) -> list[Prediction | Failure]:
@@ -38,8 +46,9 @@ class Predictor:
             if len(batch) > self._largest_batch:
                 waiting += (batch[self._largest_batch :], batch[: self._largest_batch])
                 continue
+            pixels = [image.pixels for image in batch]
             try:
-                probabilities, embeddings = self._call([image.pixels for image in batch])
+                probabilities, embeddings = self._call(pixels)
             except Exception as error:
                 # Engines raise whatever their kernels raise. Halving finds the image at fault in few calls.
                 if len(batch) == 1:
@@ -51,7 +60,8 @@ class Predictor:
                     self._largest_batch = min(self._largest_batch, len(batch) - half)
                 waiting += (batch[half:], batch[:half])
                 continue
-            yield from _results(batch, probabilities, embeddings)
+            measured = appearance.measure(pixels) if self._measures else [None] * len(batch)
+            yield from _results(batch, probabilities, embeddings, measured)
 
     def _call(
         self, pixels: list[NDArray[np.uint8]]
@@ -120,13 +130,16 @@ def _keep_most_probable(
 
 
 def _results(
-    images: Sequence[Image], probabilities: NDArray[np.float32], embeddings: Iterable[NDArray[np.float16] | None]
+    images: Sequence[Image],
+    probabilities: NDArray[np.float32],
+    embeddings: Iterable[NDArray[np.float16] | None],
+    measured: Iterable[NDArray[np.float64] | None],
 ) -> Iterator[Prediction | Failure]:
     finite = np.logical_and.reduce(np.isfinite(probabilities), axis=1)
-    for image, row, embedding, usable in zip(images, probabilities, embeddings, finite, strict=True):
+    for image, row, embedding, looks, usable in zip(images, probabilities, embeddings, measured, finite, strict=True):
         if usable:
             seen = image.width, image.height, image.source, image.repairs
-            yield Prediction(image.ref, *seen, row, image.footprint, embedding)
+            yield Prediction(image.ref, *seen, row, image.footprint, embedding, looks)
         else:
             yield _failure(image, "NotFinite", "the model returned a probability that is not finite")
 

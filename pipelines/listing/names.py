@@ -26,7 +26,7 @@ CURVES = "curves of bundles"
 
 BUNDLE_FILES = ("bundle.json", "golden.npz")
 """By which a bundle is recognized; in alphabetical order, they come before its pictures."""
-BUNDLE_PICTURES = frozenset(("precision_recall.png", "training.png"))
+BUNDLE_PICTURES = frozenset(("precision_recall.png", "reliability.png", "training.png"))
 
 MASKS = "usable data masks"
 """Under which Planet's masks are counted, which lie next to scenes as TIFFs and are no pictures."""

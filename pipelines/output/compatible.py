@@ -19,6 +19,7 @@ from pipelines.output.schema import (
     EMBEDDING,
     EMPTY_COLUMNS,
     FAILURE_COLUMNS,
+    NOVELTY,
     PREDICTION_COLUMNS,
     SCENE_COLUMNS,
     Column,
@@ -28,7 +29,7 @@ from pipelines.output.schema import (
 from pipelines.output.tables import NO_ROWS, OutputError, count_rows, open_table, read_each, table_files
 
 _KNOWN: Mapping[str, Sequence[Column]] = {
-    PREDICTIONS: (*PREDICTION_COLUMNS, EMBEDDING, *SCENE_COLUMNS),
+    PREDICTIONS: (*PREDICTION_COLUMNS, NOVELTY, EMBEDDING, *SCENE_COLUMNS),
     FAILURES: FAILURE_COLUMNS,
     EMPTY: EMPTY_COLUMNS,
 }

@@ -8,11 +8,11 @@ import platform
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import fields
 from importlib.metadata import version
 from typing import Any
 
 from pipelines import storage
+from pipelines.inference import shift
 from pipelines.output.footers import probability_columns
 from pipelines.output.run import Accounts, OutputRun, Run
 from pipelines.supervision.machine import available_cores
@@ -38,7 +38,7 @@ def describe(run: Run, accounts: Accounts, status: str) -> bytes:
     described = {
         "run": run.name,
         "status": status,
-        **vars(accounts),
+        **accounts.counts,
         **_times(run, now),
         "timings": {**run.timings, "tagging": round(now - run.started - sum(run.timings.values()), 3)},
         "options": dict(run.options),
@@ -48,6 +48,8 @@ def describe(run: Run, accounts: Accounts, status: str) -> bytes:
         "thresholds": dict(zip(run.bundle.labels, run.thresholds, strict=True)),
         **({"rules": run.rules.described()} if run.rules else {}),
         **({"rendering": run.rendering.described()} if run.rendering else {}),
+        "shift": shift.describe(run.bundle.reference, accounts.seen),
+        **({"reference": run.bundle.reference.described()} if run.bundle.reference else {}),
         "columns": probability_columns(run.bundle.labels),
         **_circumstances(run.engine),
     }
@@ -64,7 +66,7 @@ def describe_done(run: OutputRun, work: Mapping[str, Any]) -> bytes:
     described = {
         "run": run.name,
         "status": "done",
-        **vars(Accounts()),
+        **Accounts().counts,
         **_times(run, time.time()),
         "options": dict(run.options),
         **work,
@@ -97,8 +99,8 @@ def read_accounts(manifest: str) -> Accounts:
 def accounts_of(described: Mapping[str, Any]) -> Accounts:
     """Extract the counts from the content of a manifest."""
     # Manifests of earlier versions count no empty windows.
-    described = {"empty": 0, **described}
-    return Accounts(**{counted.name: described[counted.name] for counted in fields(Accounts)})
+    counts = {name: described[name] for name in Accounts().counts if name in described or name != "empty"}
+    return Accounts(**counts, seen=shift.read_seen(described.get("shift", {})))
 
 
 def read_status(manifest: str) -> str:

@@ -17,6 +17,7 @@ from pipelines import storage
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.bundle import Bundle
 from pipelines.inference.rules import NO_RULES, Rules
+from pipelines.inference.shift import Seen
 from pipelines.output.footers import probability_columns
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
 from pipelines.records import HIDING, KeptColumn
@@ -155,6 +156,7 @@ class Accounts:
       errors: failures by stage and kind of error.
       passed_over: files in the listed folders that are not images by name, by the ending of their names; they are not
         inputs.
+      seen: what was measured of the images that were tagged.
     """
 
     inputs: int = 0
@@ -166,6 +168,7 @@ class Accounts:
     repairs: Mapping[str, int] = field(default_factory=Counter)
     errors: Mapping[str, int] = field(default_factory=Counter)
     passed_over: Mapping[str, int] = field(default_factory=Counter)
+    seen: Seen = field(default_factory=Seen)
 
     def __add__(self, other: Accounts) -> Accounts:
         """Add two parts of a run."""
@@ -179,7 +182,13 @@ class Accounts:
             Counter(self.repairs) + Counter(other.repairs),
             Counter(self.errors) + Counter(other.errors),
             Counter(self.passed_over) + Counter(other.passed_over),
+            self.seen.and_also(other.seen),
         )
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """All counts by their names."""
+        return {name: value for name, value in vars(self).items() if name != "seen"}
 
     @property
     def balanced(self) -> bool:

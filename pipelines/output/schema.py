@@ -34,10 +34,11 @@ class Column(NamedTuple):
 
 
 class Tagged(NamedTuple):
-    """A row of `predictions/`: the model's output for an image, and the resulting tags."""
+    """A row of `predictions/`: the model's output for an image, the resulting tags, and how strange the image is."""
 
     prediction: Prediction
     tags: tuple[str, ...]
+    novelty: float | None = None
 
 
 def _of_prediction(take: Callable[[Prediction], Any]) -> Callable[[Tagged, Run], Any]:
@@ -209,10 +210,20 @@ EMBEDDING = Column(
 )
 
 
+NOVELTY = Column(
+    "novelty",
+    "float32",
+    "share of the model's training images that look less strange than this image, 0 to 1: 0.99 is stranger than 99 of "
+    "100 of them",
+    lambda row, _: row.novelty,
+)
+
+
 def prediction_columns(run: Run) -> Sequence[Column]:
     """Return the columns of the predictions of a run."""
     scenes, embedding = SCENE_COLUMNS if run.grid else (), (EMBEDDING,) if run.embedding_size else ()
-    return (*PREDICTION_COLUMNS, *embedding, *scenes, *_kept_columns(run, lambda row: row.prediction.ref))
+    novelty = (NOVELTY,) if run.bundle.reference else ()
+    return (*PREDICTION_COLUMNS, *novelty, *embedding, *scenes, *_kept_columns(run, lambda row: row.prediction.ref))
 
 
 def failure_columns(run: Run) -> Sequence[Column]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import IO, Any, Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import storage
+from pipelines.inference.shift import Seen
 from pipelines.inference.tagging import choose_tags
 from pipelines.output.arrow import make_table
 from pipelines.output.commit import StagedFile
@@ -46,13 +47,24 @@ class PredictionTable:
         rows = along_curve(rows) if run.grid else rows
         probabilities = np.stack([row.probabilities for row in rows])
         tags = choose_tags(probabilities, run.bundle.labels, run.thresholds, run.rules)
-        table = make_table(prediction_columns(run), list(map(Tagged, rows, tags)), run)
+        novelty, seen = _look(rows, run)
+        table = make_table(prediction_columns(run), list(map(Tagged, rows, tags, novelty)), run)
         accounts = Accounts(
             predictions=len(rows),
             tags=Counter(tag for chosen in tags for tag in chosen),
             repairs=Counter(repair for row in rows for repair in row.repairs),
+            seen=seen,
         )
         return table, accounts
+
+
+def _look(rows: Sequence[Prediction], run: Run) -> tuple[Iterable[float | None], Seen]:
+    """Return how strange the images of predictions are, and what was measured of all of them."""
+    reference, measured = run.bundle.reference, [row.appearance for row in rows if row.appearance is not None]
+    if reference is None or not measured:
+        return [None] * len(rows), Seen()
+    appearances = np.stack(measured)
+    return reference.novelty(appearances), Seen(len(rows), tuple(map(float, appearances.sum(axis=0))))
 
 
 class FailureTable:

@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.printing import log
 from pipelines.images import DecodeSettings
+from pipelines.inference import shift
 from pipelines.inference.bundle import Bundle, BundleError, load_bundle
 from pipelines.inference.engines import Engine, can_bfloat16, choose_precision, open_engine
 from pipelines.inference.processor import bfloat16_units
@@ -30,7 +32,7 @@ from pipelines.planning.precisions import Precisions, Rate, compare, weigh
 from pipelines.planning.proposal import Asked, Count, Found, LocalRun, Plan, Reason, Sampled
 from pipelines.planning.sampling import BatchTrial, Sample, measure
 from pipelines.planning.shell import BUCKET, can_run_in_cloud, cloud_flags, shell_command
-from pipelines.records import Failure, Prediction
+from pipelines.records import Failure
 from pipelines.scenes.ground import check_installed
 from pipelines.supervision.machine import available_cores
 
@@ -85,6 +87,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
         trials=engine.takes_batches,
         grid=job.grid,
         other=other,
+        measures=bundle.reference is not None,
     )
     run = Run(_RUN, job.output, bundle, bundle.thresholds_at(job.threshold), grid=job.grid)
     inputs = census.images + census.failure_count
@@ -149,6 +152,10 @@ def _sampled(census: Census, measured: Sample, run: Run) -> Sampled:
     failed = len(measured.failures)
     expected = estimate.expected_failures(failed, measured.count, census.images) if measured.count else Interval(0, 0)
     cannot = census.failure_count
+    table, seen = None, shift.Seen()
+    if measured.predictions:
+        table, accounts = PredictionTable().lay_out(measured.predictions, run)
+        seen = accounts.seen
     return Sampled(
         measured.count,
         measured.bytes,
@@ -158,7 +165,8 @@ def _sampled(census: Census, measured: Sample, run: Run) -> Sampled:
         _reasons([*measured.failures, *census.failures]),
         _count(Counter(prediction.source for prediction in measured.predictions)),
         _count(Counter(repair for prediction in measured.predictions for repair in prediction.repairs)),
-        _bytes_per_row(measured.predictions, run),
+        _bytes_per_row(table) if table else None,
+        shift.compare(run.bundle.reference, seen),
     )
 
 
@@ -175,17 +183,15 @@ def _reasons(failures: Iterable[Failure]) -> tuple[Reason, ...]:
     )
 
 
-def _bytes_per_row(predictions: Sequence[Prediction], run: Run) -> float | None:
+def _bytes_per_row(table: pa.Table) -> float:
     """Measure the size of rows as the job writes them, less that of a file without rows."""
-    if not predictions:
-        return None
-    table, _ = PredictionTable().lay_out(predictions, run)
     sizes = []
     for part in (table, table.slice(0, 0)):
         file = io.BytesIO()
         pq.write_table(part, file, **FORMAT)
         sizes.append(len(file.getvalue()))
-    return (sizes[0] - sizes[1]) / len(predictions)
+    rows: int = table.num_rows
+    return (sizes[0] - sizes[1]) / rows
 
 
 def _costs(measured: Sample, gpu: bool) -> Costs:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
+from pipelines.inference.shift import Shift
 from pipelines.planning import estimate, machines, precisions
 from pipelines.planning.estimate import CloudRun, Costs, Interval, Speed
 from pipelines.planning.precisions import Precisions
@@ -74,6 +75,7 @@ class Sampled:
       sources: formats of the tagged images.
       repairs: colour repairs of the tagged images.
       bytes_per_row: of output per tagged image; None if none was tagged.
+      shift: how the tagged images differ from those that the model was trained on.
     """
 
     images: int
@@ -85,6 +87,7 @@ class Sampled:
     sources: tuple[Count, ...]
     repairs: tuple[Count, ...]
     bytes_per_row: float | None
+    shift: Shift
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,8 @@ def _describe_sample(plan: Plan, max_failure_rate: float) -> Iterator[str]:
     )
     for reason in sampled.reasons[:_COMMONEST]:
         yield f"    {reason.error} {reason.count:,}, e.g. {reason.path}: {reason.message}"
+    if sampled.shift.verdict != "unknown":
+        yield f"  {'training':9} {sampled.shift}"
     if low > max_failure_rate * plan.found.inputs:
         yield f"    exceeds --max_failure_rate {max_failure_rate:g}: a run would end with exit code 3"
 

@@ -90,6 +90,7 @@ def measure(
     trials: bool = False,
     grid: Grid = NO_GRID,
     other: Engine | None = None,
+    measures: bool = False,
 ) -> Sample:
     """Read images, then run the model on them, in turn, so that the cost of each step is measured separately.
 
@@ -104,9 +105,10 @@ def measure(
       trials: whether to measure other batch sizes.
       grid: of the windows of scenes.
       other: runs the model on the same images once more.
+      measures: whether to measure what images look like.
     """
     running, running_other, tried = _Clock(), _Clock(), list[BatchTrial]()
-    predictor = Predictor(engine)
+    predictor = Predictor(engine, measures=measures)
     # Except for the largest trial, no more pixels are held than by the job itself.
     a_call = batch_size if engine.takes_batches else IMAGES_PER_CALL
     at_once = max(2 * reads_in_flight, a_call, *(BATCH_SIZES if trials else ()))

@@ -32,6 +32,7 @@ LEFT_OUT = {
     "checkpoint_seconds": "the same",
     "dry_run": "it writes no job for the launcher to start; gcloud asks for one with validateOnly",
     "fail_fast": "distributed workers share no failure count",
+    "fail_on_shift": "a job of a template has no exit code; its manifest has the verdict",
     "log_format": "Google's launcher takes the lines into its log as they are",
     "processes": "distributed runners start their own",
     "progress": "nobody looks at the launcher",

@@ -143,6 +143,10 @@ def test_the_keys_of_the_json_are_stable(run: Evaluate, chips: Chips) -> None:
         "macro_f1",
         "mean_average_precision",
         "labels",
+        "expected_calibration_error",
+        "brier_score",
+        "log_loss",
+        "bins",
     ]
     assert list(told["labels"]) == list(LABELS)
     assert list(told["labels"]["blue"]) == ["support", "predicted", "precision", "recall", "average_precision"]
@@ -154,7 +158,7 @@ def test_every_key_of_the_json_is_in_the_help(run: Evaluate, chips: Chips, capsy
         evaluate.main(["--help"])
     page = capsys.readouterr().out
     assert exited.value.code == 0
-    assert [key for key in (*told, *told["labels"]["blue"]) if key not in page] == []
+    assert [key for key in (*told, *told["labels"]["blue"], *told["bins"][0]) if key not in page] == []
 
 
 def test_the_screen_shows_measures_labels_and_what_was_left_out(run: Evaluate, chips: Chips) -> None:
@@ -167,7 +171,8 @@ def test_the_screen_shows_measures_labels_and_what_was_left_out(run: Evaluate, c
     assert any("1 row without an image" in line and "chip_99" in line for line in lines)
     assert any("1 image without a row" in line and rows[0].split(",")[0] in line for line in lines)
     assert any(line.split() == ["F2", "over", "samples", "1.000"] for line in lines)
-    table = lines[-1 - len(LABELS) :]
+    first = next(at for at, line in enumerate(lines) if line.startswith("label "))
+    table = lines[first : first + 1 + len(LABELS)]
     assert table[0].split() == ["label", "support", "predicted", "precision", "recall", "average", "precision"]
     assert [line.split()[0] for line in table[1:]] == list(LABELS)
     assert len({len(line) for line in table}) == 1
@@ -184,6 +189,8 @@ def test_labels_that_the_model_does_not_know_count_as_missed(run: Evaluate, chip
     unknown = {"support": len(rows), "predicted": 0, "precision": None, "recall": 0, "average_precision": None}
     assert scores["labels"]["road"] == unknown
     assert scores["mean_average_precision"] == 1
+    known = np.array([list(chips.probabilities[name].values()) for name in chips.probabilities])
+    assert sum(of["count"] for of in scores["bins"]) == known.size
     assert "labels the model does not know, counted as missed: road" in run(*rows).out
 
 

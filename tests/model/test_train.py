@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -13,10 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from model import train
 from model.data import dataset
 from model.export import bundle as export
+from model.quality import calibration, thresholds
+from model.quality.facts import Facts
 from model.quality.history import read_csv
 from model.synthetic import chips as synthetic
 from model.training import fitting, network, session
@@ -38,28 +42,36 @@ def flags(chips: Path, output: Path) -> list[str]:
 
 
 class Trained(NamedTuple):
-    """What a training gave: the bundle, and the network that it was exported from."""
+    """What a training gave: the bundle, and the network, facts and held-out images that it was exported from."""
 
     bundle: Bundle
     model: Any
+    facts: Facts
+    validation: dataset.Examples
 
 
 @pytest.fixture(scope="module")
 def trained(unfinished: Unfinished, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Resume the interrupted training, up to its bundle."""
+    """Resume the interrupted training, up to its bundle; its few images are made to ask for a correction."""
     output = tmp_path_factory.mktemp("bundles") / "tiny"
     shutil.copytree(unfinished.workspace, output.with_name("tiny.training"))
     exported: list[Any] = []
     export_bundle = export.export
 
-    def watch(model: Any, *rest: Any) -> Bundle:
-        exported.append(model)
-        return export_bundle(model, *rest)
+    def watch(model: Any, output: Path, facts: Facts, validation: dataset.Examples, *rest: Any) -> Bundle:
+        exported.extend((model, facts, validation))
+        return export_bundle(model, output, facts, validation, *rest)
 
+    def correct(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> calibration.Calibration:
+        correction = calibration.Correction(1.5, np.linspace(-1, 1, truth.shape[1]))
+        return dataclasses.replace(fit(truth, probabilities), correction=correction)
+
+    fit = calibration.fit
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "export", watch)
+        patch.setattr(calibration, "fit", correct)
         assert train.main([*unfinished.flags, "--output", str(output), "--note", "Drawn by code."]) == 0
-    return Trained(load_bundle(str(output)), exported[0])
+    return Trained(load_bundle(str(output)), *exported)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +100,16 @@ def test_training_writes_a_bundle_that_describes_itself(bundle: Bundle) -> None:
     beside = Path(bundle.path).with_name("tiny.training")
     assert sorted(path.name for path in beside.iterdir()) == ["history.csv", "tensorboard"]
     assert sorted(path.name for path in beside.parent.iterdir()) == ["tiny", "tiny.training"]
+
+
+def test_network_figures_and_thresholds_are_those_after_calibration(trained: Trained) -> None:
+    bundle, facts = trained.bundle, trained.facts
+    assert bundle.metrics["temperature"] == 1.5
+    assert bundle.metrics["too_few_to_calibrate"] == list(bundle.labels)
+    found = fitting.predict(trained.model, trained.validation, batch_size=8)
+    np.testing.assert_allclose(found, facts.probabilities, atol=1e-5)
+    truth = trained.validation.targets > 0.5
+    assert bundle.thresholds == tuple(thresholds.tune(truth, facts.probabilities).each)
 
 
 @pytest.mark.skipif(not bfloat16_units() or not find_spec("openvino"), reason="bfloat16 cannot be measured here")

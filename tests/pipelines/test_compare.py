@@ -46,7 +46,7 @@ def write(
     if root:
         footer["relative"] = True
         (output / "runs").mkdir(parents=True)
-        manifest = {"run": "1", "status": "done", **vars(Accounts()), "options": {"relative_to": str(root)}}
+        manifest = {"run": "1", "status": "done", **Accounts().counts, "options": {"relative_to": str(root)}}
         (output / "runs/1.json").write_text(json.dumps(manifest))
     table = pa.table(
         {

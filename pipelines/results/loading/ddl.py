@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipelines import storage
 from pipelines.output.geography import GEOMETRY
 from pipelines.output.run import FAILURES, PREDICTIONS
-from pipelines.output.schema import EMBEDDING, FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
+from pipelines.output.schema import EMBEDDING, FAILURE_COLUMNS, NOVELTY, PREDICTION_COLUMNS, SCENE_COLUMNS
 from pipelines.results import sql
 from pipelines.results.loading.types import ATHENA, BIGQUERY, POSTGRES, SNOWFLAKE, SPARK, DdlError, Types
 from pipelines.results.outputs import Output
@@ -23,7 +23,7 @@ _LONGEST_OF_POSTGRES = 63
 _PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _DOCUMENTED = {
     column.name: column.documentation.replace("`", "")
-    for column in (*FAILURE_COLUMNS, EMBEDDING, *SCENE_COLUMNS, *PREDICTION_COLUMNS)
+    for column in (*FAILURE_COLUMNS, NOVELTY, EMBEDDING, *SCENE_COLUMNS, *PREDICTION_COLUMNS)
 }
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from model.data.dataset import Examples
 from model.export import bundle as export
-from model.quality import facts
+from model.quality import facts, summaries
 from model.quality.facts import Facts
 from model.training import network
 from pipelines.inference.bundle import Bundle
@@ -108,8 +108,8 @@ def test_a_bundle_describes_itself(bundle: Bundle, told: Facts) -> None:
     assert bundle.thresholds == tuple(told.thresholds.each)
     assert bundle.image_size == SIZE
     assert bundle.resize_filter == told.network.resize_filter
-    assert bundle.training == facts.training_summary(told) | {"history": bundle.training["history"]}
-    assert bundle.metrics == facts.metrics_summary(told, facts.measure(told))
+    assert bundle.training == summaries.training_summary(told) | {"history": bundle.training["history"]}
+    assert bundle.metrics == summaries.metrics_summary(told, facts.measure(told))
     assert bundle.versions.keys() >= {"scenetags", "tensorflow", "keras", "ai-edge-litert", "numpy", "pillow", "python"}
 
 
@@ -120,7 +120,7 @@ def test_what_a_killed_export_left_is_gone(bundle: Bundle) -> None:
 
 def test_the_pictures_of_the_card_are_sealed_in_the_bundle(bundle: Bundle) -> None:
     text = bundle.read("MODEL_CARD.md").decode()
-    for name in ("training.png", "precision_recall.png"):
+    for name in ("training.png", "precision_recall.png", "reliability.png"):
         assert f"]({name})" in text
         assert bundle.read(name).startswith(b"\x89PNG")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from model.quality import calibration
 from model.quality.facts import Data, Facts, Network, Training
 from model.quality.history import Epoch
 from model.quality.thresholds import Thresholds
@@ -31,6 +32,8 @@ def facts(training_images: int = 40, held_out_images: int = 20) -> Facts:
     train[0] = True
     held_out = rng.random((held_out_images, len(LABELS))) < shares
     noise = rng.normal(0, 1.2, held_out.shape)
+    timid = (1 / (1 + np.exp(-(2 * held_out - 1 + noise / 2)))).astype(np.float32)
+    calibrated = calibration.fit(held_out, timid)
     return Facts(
         name="made up",
         note="",
@@ -56,6 +59,7 @@ def facts(training_images: int = 40, held_out_images: int = 20) -> Facts:
             machine="2 CPU cores",
             mixed_precision=False,
         ),
-        probabilities=(1 / (1 + np.exp(-(4 * held_out - 2 + noise)))).astype(np.float32),
+        calibration=calibrated,
+        probabilities=calibrated.correction.apply(timid),
         thresholds=Thresholds(0.4, np.linspace(0.2, 0.6, len(LABELS))),
     )

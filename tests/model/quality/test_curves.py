@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.quality import curves, facts, metrics
+from model.quality import curves, facts, metrics, reliability
 from model.quality.history import Epoch
 from tests.model.quality import facts as model_facts
 
@@ -142,3 +142,13 @@ def test_points_are_drawn_only_where_something_is_tagged() -> None:
     vermilion = (0xD5, 0x5E, 0x00)
     assert vermilion in colours(scored(truth, everything))
     assert vermilion not in colours(scored(truth, nothing))
+
+
+@pytest.mark.parametrize("images", [1, 30])
+def test_probabilities_before_and_after_calibration_are_drawn(images: int) -> None:
+    truth, probabilities = some_probabilities(images, 3) < 0.3, some_probabilities(images, 3) ** 2
+    before = reliability.measure(truth, probabilities)
+    after = reliability.measure(truth, np.full_like(probabilities, 0.3))
+    drawn = curves.draw_reliability(before, after)
+    assert min(shape(drawn)) > 400
+    assert drawn != curves.draw_reliability(after, before)

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from model.quality import facts, metrics
+from model.quality import facts, metrics, summaries
 from model.quality.facts import Facts
 from model.quality.history import Epoch
 from tests.model.quality import facts as model_facts
@@ -32,7 +32,6 @@ def test_quality_is_measured_at_the_thresholds_of_the_bundle(told: Facts) -> Non
     assert quality.scores.f2_over_samples != quality.f2_at_half
     every_flat = [metrics.f2_over_samples(truth, probabilities >= flat) for flat in np.arange(1, 100) / 100]
     assert quality.f2_at_best_flat == max(every_flat)
-    assert quality.validation_loss == 0.25
 
 
 def test_a_probability_that_is_its_threshold_in_float32_is_a_tag(told: Facts) -> None:
@@ -67,8 +66,8 @@ def test_a_training_of_one_phase_has_no_frozen_head_to_compare_with(told: Facts)
 
 def test_summaries_are_json_with_null_for_what_is_not_defined(told: Facts) -> None:
     quality = facts.measure(told)
-    training = json.loads(json.dumps(facts.training_summary(told), allow_nan=False))
-    measured = json.loads(json.dumps(facts.metrics_summary(told, quality), allow_nan=False))
+    training = json.loads(json.dumps(summaries.training_summary(told), allow_nan=False))
+    measured = json.loads(json.dumps(summaries.metrics_summary(told, quality), allow_nan=False))
     assert training["history"][2]["loss"] is None
     assert training["history"][3] == model_facts.HISTORY[3]._asdict()
     assert training["seconds"] == 300
@@ -84,10 +83,10 @@ def test_summaries_are_json_with_null_for_what_is_not_defined(told: Facts) -> No
 
 
 def test_file_names_are_reported_without_their_folders(told: Facts) -> None:
-    assert "secret" not in json.dumps(facts.training_summary(told))
+    assert "secret" not in json.dumps(summaries.training_summary(told))
 
 
 @pytest.mark.parametrize(("weights", "name"), [(None, "none"), ("imagenet", "imagenet")])
 def test_weights_are_named_as_their_flag_is_given(told: Facts, weights: str | None, name: str) -> None:
     network = dataclasses.replace(told.network, weights=weights)
-    assert facts.training_summary(dataclasses.replace(told, network=network))["weights"] == name
+    assert summaries.training_summary(dataclasses.replace(told, network=network))["weights"] == name

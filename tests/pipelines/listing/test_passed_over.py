@@ -140,7 +140,7 @@ def test_the_curves_of_a_bundle_are_passed_over_and_nothing_else_in_it(tmp_path:
         {"m/bundle/a.jpg", "m/bundle/saved_model/training.png", "m/precision_recall.png", "training.png"}
         - ({"training.png"} if pattern.startswith("m") else set())
     )
-    assert passed_over["curves of bundles"] == 2
+    assert passed_over["curves of bundles"] == len(BUNDLE_PICTURES)
 
 
 def test_the_curves_of_a_bundle_in_a_bucket_are_passed_over(bucket: Bucket) -> None:
@@ -150,7 +150,7 @@ def test_the_curves_of_a_bundle_in_a_bucket_are_passed_over(bucket: Bucket) -> N
     for pattern in ("", "**/*.[jp]*g"):
         names, passed_over = listed(bucket.path, pattern)
         assert names == ["m/a.jpg", "m/saved_model/training.png", "n/training.png"]
-        assert passed_over["curves of bundles"] == 2
+        assert passed_over["curves of bundles"] == len(BUNDLE_PICTURES)
 
 
 RUN = "20261127T013951.350815Z-5f98"
@@ -182,4 +182,4 @@ def test_what_is_not_counted_is_named_as_runs_and_training_name_it() -> None:
 
 
 def test_the_curves_are_those_that_training_draws() -> None:
-    assert {card.TRAINING_CURVES, card.PRECISION_RECALL} == BUNDLE_PICTURES
+    assert {card.TRAINING_CURVES, card.PRECISION_RECALL, card.RELIABILITY} == BUNDLE_PICTURES

@@ -54,6 +54,7 @@ def bundle(digest: str) -> Bundle:
         metrics={},
         versions={},
         rendering=NO_RENDERING,
+        reference=None,
         path="bundle",
     )
 

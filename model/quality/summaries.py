@@ -1,0 +1,64 @@
+"""Lay out the facts about a bundle's training and quality for `bundle.json`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from model.quality.facts import Facts, Quality
+from pipelines.labels import NAMES_SHOWN
+
+
+def training_summary(facts: Facts) -> dict[str, Any]:
+    """Describe how the model was trained, for `bundle.json`: NaN becomes null, and times are in seconds."""
+    data, training = facts.data, facts.training
+    findings = [
+        {"what": finding.what, "count": len(finding.names), "names": list(finding.names[:NAMES_SHOWN])}
+        for finding in data.findings
+    ]
+    return {
+        "architecture": "MobileNetV2",
+        "alpha": facts.network.alpha,
+        "weights": facts.network.weights_name,
+        "image_folder": data.images_name,
+        "label_file": data.label_file_name,
+        "train_images": len(data.train_targets),
+        "validation_images": len(data.validation_targets),
+        "findings": findings,
+        "repairs": dict(data.repairs),
+        "validation_fraction": data.validation_fraction,
+        "head_epochs": training.head_epochs,
+        "finetune_epochs": training.finetune_epochs,
+        "batch_size": training.batch_size,
+        "seed": training.seed,
+        "history": [{name: _defined(value) for name, value in epoch._asdict().items()} for epoch in training.history],
+        "kept_epoch": training.kept_epoch,
+        "criterion": training.criterion,
+        "seconds": training.seconds,
+        "machine": training.machine,
+        "mixed_precision": training.mixed_precision,
+        "quantization": facts.quantization_name,
+        "calibration_images": facts.quantization.calibration_images if facts.quantization else None,
+        "note": facts.note,
+    }
+
+
+def metrics_summary(facts: Facts, quality: Quality) -> dict[str, Any]:
+    """Describe how good the model is on the held-out images, for `bundle.json`: undefined values are null."""
+    summary = quality.scores.to_json()
+    correction = facts.calibration.correction
+    columns = (facts.labels, facts.data.train_support, facts.thresholds.each, correction.biases)
+    of_labels = {
+        label: {"train_images": int(images), "threshold": float(threshold), "bias": float(bias)}
+        | summary["labels"][label]
+        for label, images, threshold, bias in zip(*columns, strict=True)
+    }
+    others = {name: _defined(value) for name, value in asdict(quality).items() if name != "scores"}
+    others |= {name: getattr(quality, name).to_json() for name in ("uncalibrated", "calibrated")}
+    calibrated = {"temperature": correction.temperature, "too_few_to_calibrate": list(facts.too_few_to_calibrate)}
+    return {**summary, **others, **calibrated, "labels": of_labels}
+
+
+def _defined(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,89 @@
+"""A run tells images that are unlike those that its model was trained on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.images.appearance import measure
+from pipelines.inference.bundle import MANIFEST, load_bundle, seal_bundle
+from pipelines.inference.reference import gather_reference
+from tests import outputs
+from tests.bundles import IMAGE_SIZE
+from tests.image_files import encode, picture
+from tests.pipelines.conftest import on_both_runners
+from tests.pipelines.predict.predicting import Predict
+
+IMAGES = 40
+
+
+@pytest.fixture
+def model(tmp_path: Path, bundle_path: str) -> Path:
+    """A bundle that says what its training images look like."""
+    folder = tmp_path / "model"
+    shutil.copytree(bundle_path, folder)
+    bundle = load_bundle(bundle_path)
+    (folder / MANIFEST).unlink()
+    fields = ("name", "labels", "thresholds", "image_size", "resize_filter", "training", "metrics", "versions")
+    pictures = [picture(IMAGE_SIZE, IMAGE_SIZE, seed=1000 + seed) for seed in range(200)]
+    reference = gather_reference(measure(pictures))
+    seal_bundle(folder, **{name: getattr(bundle, name) for name in fields}, reference=reference)
+    return folder
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Folders of images that are like those of training, and of such that are not."""
+    for name, divisor in (("alike", 1), ("dark", 4)):
+        (tmp_path / name).mkdir()
+        for seed in range(IMAGES):
+            pixels = picture(IMAGE_SIZE, IMAGE_SIZE, seed=seed) // np.uint8(divisor)
+            (tmp_path / name / f"{seed}.png").write_bytes(encode(pixels, "PNG"))
+    return tmp_path
+
+
+@on_both_runners
+def test_each_row_says_how_strange_its_image_is_and_the_run_how_strange_all_are(
+    run: Predict, folders: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mean = {}
+    for name, code in (("alike", 0), ("dark", 3)):
+        out = tmp_path / f"{name}_out"
+        assert run("--fail_on_shift", input=folders / name, model=model, output=out) == code
+        printed, reported = capsys.readouterr()
+        found = outputs.manifest(out)["shift"]
+        assert (found["verdict"], found["images"]) == ("unlike" if code else "alike", IMAGES)
+        assert ("UNLIKE" in printed) == ("--fail_on_shift" in reported) == bool(code)
+        novelty = [row["novelty"] for row in outputs.rows(out)]
+        assert all(0 <= one <= 1 for one in novelty)
+        mean[name] = np.mean(novelty)
+    assert mean["alike"] == pytest.approx(0.5, abs=0.15)
+    assert mean["dark"] > 0.9
+    assert any("darker" in respect for respect in found["respects"])
+
+
+def test_a_resumed_run_also_compares_what_was_tagged_before(
+    run: Predict, folders: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = folders / "dark" / f"{IMAGES - 1}.png"
+    withheld = last.rename(tmp_path / last.name)
+    assert run(input=folders / "dark", model=model) == 0, "without the flag, it is told and no more"
+    withheld.rename(last)
+    assert run("--fail_on_shift", input=folders / "dark", model=model) == 3
+    assert outputs.manifest(tmp_path / "out")["shift"]["verdict"] == "unknown", "of its own single image"
+    assert "UNLIKE" in capsys.readouterr().out
+
+
+def test_the_waves_of_a_run_are_compared_together(run: Predict, folders: Path, model: Path, tmp_path: Path) -> None:
+    assert run(input=folders / "dark", model=model, checkpoint_every=7) == 0
+    found = outputs.manifest(tmp_path / "out")["shift"]
+    assert (found["verdict"], found["images"]) == ("unlike", IMAGES)
+
+
+def test_a_bundle_without_statistics_tells_nothing(run: Predict, folders: Path, tmp_path: Path) -> None:
+    assert run("--fail_on_shift", input=folders / "dark") == 0
+    assert outputs.manifest(tmp_path / "out")["shift"]["verdict"] == "unknown"
+    assert "novelty" not in outputs.rows(tmp_path / "out")[0]
