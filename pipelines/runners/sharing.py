@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -22,6 +23,8 @@ _IMAGES = 2_000
 """That pay for the start of a process, which takes a second of a core."""
 _SAMPLE = 100
 """Images by which it is judged whether several processes can share them."""
+
+_log = logging.getLogger(__name__)
 
 
 def share_threads(tagging: TagImages, options: PredictOptions, waves: Waves) -> list[int]:
@@ -56,6 +59,7 @@ def sharing(tagging: TagImages, options: PredictOptions, shares: Sequence[int]) 
     """Have several processes read and predict, if there are to be several, until the block ends."""
     if len(shares) == 1:
         return nullcontext()
+    _log.info("%d processes share the images, with %d threads in all", len(shares), sum(shares))
     settings = Settings(
         *(tagging.decoding, tagging.limits, tagging.model, tagging.reads_in_flight),
         processes=len(shares),
