@@ -22,6 +22,8 @@ ALLOWED = {
     "pipelines.inference",
     "pipelines.inference.bundle",
     "pipelines.inference.engines",
+    "pipelines.inference.mlm",
+    "pipelines.inference.operations",
     "pipelines.inference.reference",
     "pipelines.labels",
     "pipelines.results",

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, get_args
 from model.training import network
 from pipelines.commandline.parser import Parser, UsageError, at_least, between
 from pipelines.commandline.rasters import add_rasters, check_percentiles, read_rendering
+from pipelines.errors import printable
 from pipelines.images.rendering import NO_RENDERING, Rendering
 
 Quantize = Literal["none", "int8"]
@@ -97,8 +98,8 @@ def parse(argv: Sequence[str]) -> Settings:
             f"use one of {alphas}, or --weights none or FILE",
         )
     output = flags.output.resolve()
-    # A name that is not UTF-8 would make writing the model card fail after hours of training.
-    name = (flags.name or output.name).encode("utf-8", "backslashreplace").decode()
+    # A name that is not UTF-8 or has control characters would be refused after hours of training.
+    name = printable((flags.name or output.name).encode("utf-8", "backslashreplace").decode())
     values = vars(flags) | {"name": name, "output": output}
     values["rendering"] = read_rendering(*(values.pop(flag) for flag in ("bands", "stretch", "product")))
     check_percentiles(values["rendering"], are_scenes_cut=False)

@@ -7,17 +7,13 @@ identity: it changes with any byte of the bundle, including labels and threshold
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from pipelines import storage
 from pipelines.images.rendering import NO_RENDERING, Rendering
@@ -30,7 +26,9 @@ from pipelines.inference.bundle_manifest import (
     BundleManifest,
     check_manifest,
     digest_manifest,
+    parse_manifest,
 )
+from pipelines.inference.golden import Golden, UnfitError, read_golden
 from pipelines.inference.reference import Reference
 
 __all__ = [
@@ -50,20 +48,11 @@ LITERT_MODEL = "model.tflite"
 SAVED_MODEL = "saved_model/"
 MODEL_CARD = "MODEL_CARD.md"
 
-_LONGEST_MANIFEST = 100_000_000
+_LONGEST_MANIFEST = 16_000_000
+_LARGEST = 1 << 31
+"""Bytes of all files together. No LiteRT file and no graph of a SavedModel can be larger."""
+
 _NO_FOLDER = (FileNotFoundError, NotADirectoryError)
-
-
-class Golden(NamedTuple):
-    """A few inputs and the model's outputs for them at the time of export.
-
-    Attributes:
-      pixels: uint8[N, S, S, 3].
-      probabilities: float32[N, L], 0 to 1.
-    """
-
-    pixels: NDArray[np.uint8]
-    probabilities: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -89,7 +78,7 @@ class Bundle(BundleManifest):
         """Read one of the bundle's files and verify its digest.
 
         Raises:
-          BundleError: the file is not part of the bundle, is missing, or has changed since it was sealed.
+          BundleError: the file is not part of the bundle, is missing or too large, or has changed since it was sealed.
         """
         if name not in self.files:
             raise BundleError(f"bundle {self.path} has no {name}")
@@ -113,21 +102,12 @@ class Bundle(BundleManifest):
         """
         data = self.read(GOLDEN)
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                golden = Golden(arrays["pixels"], arrays["probabilities"])
+            return read_golden(data, self.image_size, len(self.labels))
+        except UnfitError as error:
+            raise BundleError(f"bundle {self.path}: golden pairs {error}", REMEDY) from error
         except Exception as error:
             # NumPy and the zip module raise a dozen types for what is no archive of arrays.
-            raise BundleError(f"bundle {self.path}: {GOLDEN} has no valid golden pairs") from error
-        pairs, size = golden.pixels.shape[0] if golden.pixels.shape else 0, self.image_size
-        expected = (pairs, size, size, 3), (pairs, len(self.labels))
-        if golden.pixels.dtype != np.uint8 or golden.probabilities.dtype != np.float32:
-            raise BundleError(f"bundle {self.path}: golden pairs must be uint8 and float32")
-        if not pairs or (golden.pixels.shape, golden.probabilities.shape) != expected:
-            raise BundleError(
-                f"bundle {self.path}: golden pairs of shapes {golden.pixels.shape} and {golden.probabilities.shape} do "
-                f"not match image size {size} and {len(self.labels)} labels"
-            )
-        return golden
+            raise BundleError(f"bundle {self.path}: {GOLDEN} has no valid golden pairs", REMEDY) from error
 
     def extract(self, prefix: str, folder: str) -> None:
         """Copy every file whose name begins with `prefix` to a local folder, verifying each.
@@ -155,7 +135,7 @@ def load_bundle(path: str) -> Bundle:
         path = storage.normalize(path)
         _refuse_link(path, storage.join(path, MANIFEST))
         content = storage.read(storage.join(path, MANIFEST), _LONGEST_MANIFEST)
-        bundle = Bundle(**vars(check_manifest(path, json.loads(content))), path=path)
+        bundle = Bundle(**vars(check_manifest(path, parse_manifest(content))), path=path)
     except storage.UnsupportedStorageError as error:
         raise BundleError(str(error)) from error
     except OSError as error:
@@ -168,8 +148,11 @@ def load_bundle(path: str) -> Bundle:
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise BundleError(f"bundle {path}: {MANIFEST} is damaged: {reason}", REMEDY) from error
+    total = 0
     for name in bundle.files:
-        bundle.read(name)
+        total += len(bundle.read(name))
+        if total > _LARGEST:
+            raise BundleError(f"bundle {path}: its files exceed {_LARGEST:,} bytes together")
     return bundle
 
 
@@ -223,7 +206,10 @@ def seal_bundle(
     sealed = {**manifest, "digest": digest_manifest(manifest)}
     encoded = json.dumps(sealed, indent=2, ensure_ascii=False).encode()
     # Checked before it is written: no one must find a manifest that cannot be loaded.
-    check_manifest(str(folder), json.loads(encoded))
+    try:
+        check_manifest(str(folder), parse_manifest(encoded))
+    except ValueError as error:
+        raise BundleError(f"bundle {folder}: {MANIFEST} cannot be written: {error}") from error
     storage.write(str(folder / MANIFEST), encoded)
     return load_bundle(str(folder))
 
@@ -242,10 +228,10 @@ def _refuse_link(folder: str, path: str) -> None:
 
 def _read(path: str, digest: str) -> bytes:
     # Local files are cached by the operating system.
-    return _read_once(path, digest) if storage.is_remote(path) else storage.read(path)
+    return _read_once(path, digest) if storage.is_remote(path) else storage.read(path, _LARGEST)
 
 
 @lru_cache(maxsize=64)
 def _read_once(path: str, digest: str) -> bytes:
     """Read a file of a remote bundle once per process, since each load verifies every file."""
-    return storage.read(path)
+    return storage.read(path, _LARGEST)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import posixpath
+import re
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +22,20 @@ FORMAT = 1
 MANIFEST = "bundle.json"
 GOLDEN = "golden.npz"
 
+_MOST_LABELS = 10_000
+_MOST_FILES = 1_000
 _LARGEST_IMAGE = 4096
 """Columns and rows; an image of that size takes 50 MB in each place of every queue."""
 
 REMEDY = "copy the bundle again, or train it again"
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_CONTROLS = ("Cc", "Zl", "Zp")
+"""Unicode categories of control characters, and of separators of lines and paragraphs."""
+
+_LONGEST_NAME = 1_000
+_NAMES = f"names have at most {_LONGEST_NAME:,} characters, and no line breaks or other control characters"
+_SHOWN = 80
 
 _FIELDS = {
     "name": str,
@@ -73,6 +87,35 @@ class BundleManifest:
     reference: Reference | None
 
 
+def parse_manifest(content: bytes) -> Any:
+    """Parse the JSON of a manifest, which everyone who reads it must understand alike.
+
+    Raises:
+      ValueError: it is not JSON, has a name twice in one object, or has a number that is not finite.
+      RecursionError: it is nested too deeply.
+    """
+    return json.loads(content, object_pairs_hook=without_repeats, parse_float=_finite, parse_constant=_finite)
+
+
+def without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; readers differ in which value they take for a name that is there twice.
+
+    Raises:
+      ValueError: a name is.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        repeated = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the name {_shown(repeated)} is there twice")
+    return found
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(float(number)):
+        raise ValueError(f"{number[:_SHOWN]} is not a finite number")
+    return float(number)
+
+
 def check_manifest(path: str, manifest: Any) -> BundleManifest:
     """Take the fields of a bundle from the JSON in its manifest, and make sure that they are consistent.
 
@@ -83,21 +126,21 @@ def check_manifest(path: str, manifest: Any) -> BundleManifest:
     Raises:
       BundleError: the manifest is damaged, inconsistent or in a different format.
     """
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    # Not `isinstance`, here and below: to Python, true is a number, and equal to 1.
+    if not isinstance(manifest, dict) or type(manifest.get("format")) is not int or manifest["format"] != FORMAT:
         raise BundleError(f"bundle {path}: {MANIFEST} is not in format {FORMAT}, the only one that this version reads")
     fields = dict(manifest)
     digest = fields.pop("digest", None)
     if digest != digest_manifest(fields):
         raise BundleError(f"bundle {path}: {MANIFEST} is damaged: its own digest does not match its content", REMEDY)
     del fields["format"]
-    # Not `isinstance`: to Python, true is a number.
     wrong = [name for name, kind in _FIELDS.items() if type(fields.get(name)) is not kind]
     unknown = fields.keys() - _FIELDS - {"rendering", "reference"}
     if wrong or unknown:
-        problems = ", ".join(wrong or sorted(unknown))
-        raise BundleError(f"bundle {path}: {MANIFEST} has missing, unknown or malformed fields: {problems}")
+        problems = ", ".join(name[:_SHOWN] for name in (wrong or sorted(unknown))[:_SHOWN])
+        raise BundleError(f"bundle {path}: {MANIFEST} has missing, unknown or malformed fields: {problems}", REMEDY)
     if not _is_text(fields):
-        raise BundleError(f"bundle {path}: {MANIFEST} has text that is not Unicode")
+        raise BundleError(f"bundle {path}: {MANIFEST} has text that is not Unicode", REMEDY)
     rendering = _read_rendering(path, fields.pop("rendering", None))
     reference = _read_reference(path, fields.pop("reference", None))
     labels, thresholds = tuple(fields.pop("labels")), tuple(fields.pop("thresholds"))
@@ -105,7 +148,7 @@ def check_manifest(path: str, manifest: Any) -> BundleManifest:
         digest=digest, labels=labels, thresholds=thresholds, rendering=rendering, reference=reference, **fields
     )
     if problem := _find_problem(checked):
-        raise BundleError(f"bundle {path}: {problem}")
+        raise BundleError(f"bundle {path}: {problem}", REMEDY)
     return checked
 
 
@@ -113,7 +156,7 @@ def _read_rendering(path: str, described: Any) -> Rendering:
     try:
         return NO_RENDERING if described is None else read_rendering(described)
     except ValueError as error:
-        raise BundleError(f"bundle {path}: {MANIFEST} has a rendering that is {error}") from error
+        raise BundleError(f"bundle {path}: {MANIFEST} has a rendering that is {error}", REMEDY) from error
 
 
 def _read_reference(path: str, described: Any) -> Reference | None:
@@ -140,26 +183,61 @@ def _is_text(manifest: Mapping[str, Any]) -> bool:
 
 def _find_problem(manifest: BundleManifest) -> str | None:
     """Say how the fields contradict each other, or what of them the output cannot represent."""
+    return (
+        _find_unusable_label(manifest.labels) or _find_unusable_field(manifest) or _find_unusable_file(manifest.files)
+    )
+
+
+def _find_unusable_label(labels: Sequence[Any]) -> str | None:
+    if not 1 <= len(labels) <= _MOST_LABELS:
+        return "labels are missing: at least one is needed" if not labels else f"{len(labels):,} labels are too many"
+    for number, label in enumerate(labels, start=1):
+        if not isinstance(label, str) or not label.strip():
+            return f"label {number} is {_shown(label)}: labels must be text and not blank"
+        if not _is_name(label):
+            return f"label {number} is {_shown(label)}: {_NAMES}"
+    repeated = [label for label, count in Counter(labels).items() if count > 1]
+    return f"label {_shown(repeated[0])} is repeated" if repeated else None
+
+
+def _is_name(text: str) -> bool:
+    return len(text) <= _LONGEST_NAME and not any(unicodedata.category(character) in _CONTROLS for character in text)
+
+
+def _shown(value: Any) -> str:
+    """Return what a message shows of a value of any size."""
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+
+
+def _find_unusable_field(manifest: BundleManifest) -> str | None:
     problem = None
-    blank = [label for label in manifest.labels if not isinstance(label, str) or not label.strip()]
-    if not manifest.labels:
-        problem = "labels are missing: at least one is needed"
-    elif blank:
-        problem = f"label {manifest.labels.index(blank[0]) + 1} is {blank[0]!r}: labels must be text and not blank"
-    elif repeated := [label for label, count in Counter(manifest.labels).items() if count > 1]:
-        problem = f"label {repeated[0]!r} is repeated"
-    elif len(manifest.thresholds) != len(manifest.labels):
+    if len(manifest.thresholds) != len(manifest.labels):
         problem = f"{len(manifest.thresholds)} thresholds for {len(manifest.labels)} labels"
-    elif not all(isinstance(threshold, float) and 0 <= threshold <= 1 for threshold in manifest.thresholds):
-        problem = "thresholds must be numbers between 0 and 1"
+    elif wrong := [value for value in manifest.thresholds if not isinstance(value, float) or not 0 <= value <= 1]:
+        problem = f"thresholds must be numbers between 0 and 1, not {_shown(wrong[0])}"
     elif not 1 <= manifest.image_size <= _LARGEST_IMAGE:
         problem = f"image_size must be between 1 and {_LARGEST_IMAGE:,}, not {manifest.image_size}"
     elif manifest.resize_filter not in RESIZE_FILTERS:
-        problem = f"resize_filter must be one of {', '.join(RESIZE_FILTERS)}, not {manifest.resize_filter!r}"
-    elif any(name.startswith("/") or ".." in name.split("/") or "\0" in name for name in manifest.files):
-        problem = "files must lie inside the bundle"
-    elif GOLDEN not in manifest.files:
-        problem = f"{GOLDEN} is missing"
-    elif not all(isinstance(digest, str) for digest in manifest.files.values()):
-        problem = "files must have digests"
+        problem = f"resize_filter must be one of {', '.join(RESIZE_FILTERS)}, not {_shown(manifest.resize_filter)}"
+    elif not _is_name(manifest.name):
+        problem = f"name is {_shown(manifest.name)}: {_NAMES}"
+    elif unclear := [version for version in manifest.versions.values() if not isinstance(version, str)]:
+        problem = f"versions must be text, not {_shown(unclear[0])}"
     return problem
+
+
+def _find_unusable_file(files: Mapping[str, Any]) -> str | None:
+    if GOLDEN not in files:
+        return f"{GOLDEN} is missing"
+    if len(files) > _MOST_FILES:
+        return f"{len(files):,} files are too many"
+    for name, digest in files.items():
+        # Backslashes separate folders in some programs; what is not in its shortest form is another name elsewhere.
+        if name.startswith("/") or ".." in name.split("/") or "\\" in name:
+            return f"file {_shown(name)}: files must lie inside the bundle"
+        if not _is_name(name) or not name.strip(".") or posixpath.normpath(name) != name:
+            return f"file {_shown(name)}: {_NAMES}, empty parts or dots for folders"
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            return f"file {_shown(name)} has no SHA-256 digest"
+    return None

@@ -19,6 +19,7 @@ from pipelines.inference import ENGINES
 from pipelines.inference.bundle import LITERT_MODEL, SAVED_MODEL, Bundle, BundleError, Golden
 from pipelines.inference.embeddings import expose_embeddings
 from pipelines.inference.openvino_engine import OpenVINOEngine
+from pipelines.inference.operations import check_litert, check_saved_model
 from pipelines.inference.pool import PooledEngine
 from pipelines.inference.processor import bfloat16_units
 from pipelines.supervision.machine import available_cores, cpu_quota, native_messages_muted
@@ -176,8 +177,9 @@ def open_engine(
       precision: one of `PRECISIONS`; bfloat16 is for OpenVINO only.
 
     Raises:
-      BundleError: a file is damaged, the engine's library is not installed or refuses the model, the processor has no
-        units for the precision, or the probabilities of the golden inputs differ by more than the tolerance.
+      BundleError: a file is damaged, the model may do more than compute, the engine's library is not installed or
+        refuses the model, the processor has no units for the precision, or the probabilities of the golden inputs
+        differ by more than the tolerance.
     """
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine}")
@@ -193,8 +195,9 @@ def open_engine(
         raise BundleError(f"engine {name} is not installed ({error})", f"run pip install {_PACKAGES[name]}") from error
     except BundleError:
         raise
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:
+        # The libraries raise whatever they come across in a file.
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise BundleError(f"engine {name} cannot run bundle {bundle.path}: {reason}") from error
     return opened
 
@@ -203,6 +206,7 @@ def _open(bundle: Bundle, name: str, threads: int | None, embeds: bool, precisio
     if name == "tensorflow":
         return _open_tensorflow(bundle, threads)
     model = bundle.read(LITERT_MODEL)
+    check_litert(model, f"bundle {bundle.path}: {LITERT_MODEL}")
     if name == "openvino":
         return OpenVINOEngine(model, threads, embeds, bundle.golden().pixels if precision == "bfloat16" else None)
     return LiteRTEngine(model, threads, embeds)
@@ -218,7 +222,7 @@ def _check_golden(
     """
     if probabilities.shape != golden.probabilities.shape:
         raise BundleError(
-            f"engine {name} returns {probabilities.shape[1]} probabilities per image, but bundle {bundle.path} has "
+            f"engine {name} returns {probabilities.shape[-1]} probabilities per image, but bundle {bundle.path} has "
             f"{len(bundle.labels)} labels"
         )
     differences = np.abs(probabilities - golden.probabilities)
@@ -257,7 +261,9 @@ def check_engine(bundle: Bundle, engine: str, embeds: bool = False, precision: s
 def _open_tensorflow(bundle: Bundle, threads: int | None) -> Engine:
     with temporary_folder() as folder:
         bundle.extract(SAVED_MODEL, folder)
-        return TensorFlowEngine(os.path.join(folder, SAVED_MODEL), threads)
+        model = os.path.join(folder, SAVED_MODEL)
+        check_saved_model(model, f"bundle {bundle.path}: {SAVED_MODEL}")
+        return TensorFlowEngine(model, threads)
 
 
 def choose_engine(bundle: Bundle, engine: str, embeds: bool = False, precision: str = "float32") -> str:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Unicode categories of control and format characters and of spaces.
 _INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
 
 
 def tidy(text: str) -> str:
-    """Trim a text and collapse its inner white space; a text of invisible characters alone is empty.
+    """Trim a text and collapse its inner white space and control characters; if it has no visible ones, it is empty.
 
     Zero-width spaces and byte order marks within a text are kept: some scripts need characters like them.
     """
     if all(unicodedata.category(character) in _INVISIBLE for character in text):
         return ""
-    return " ".join(text.split())
+    return " ".join(_CONTROLS.sub(" ", text).split())
 
 
 def key(label: str) -> str:

@@ -9,9 +9,11 @@ from typing import Any
 
 from pipelines import storage
 from pipelines.errors import ScenetagsError
+from pipelines.inference.bundle_manifest import without_repeats
 
 _MOST_BYTES = 1 << 26
 _SHOWN = 5
+_LONGEST_SHOWN = 100
 
 
 class ThresholdsError(ScenetagsError):
@@ -59,19 +61,15 @@ def check_labels(flag: str, named: Sequence[str], labels: Sequence[str]) -> None
     """
     for label in named:
         if label not in labels:
+            label = label[:_LONGEST_SHOWN]
             near = difflib.get_close_matches(label, labels, 3, 0.6)
             meant = f"did you mean {' or '.join(near)}? " if near else ""
             raise ThresholdsError(f"{flag}: {label} is not a label of the model", f"{meant}it has {', '.join(labels)}")
 
 
 def _read(named: str) -> Any:
-    def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        if len(found := dict(pairs)) < len(pairs):
-            raise ValueError("a name is there twice")
-        return found
-
     try:
-        return json.loads(storage.read(storage.normalize(named), _MOST_BYTES), object_pairs_hook=once)
+        return json.loads(storage.read(storage.normalize(named), _MOST_BYTES), object_pairs_hook=without_repeats)
     except FileNotFoundError:
         raise ThresholdsError(
             f"--thresholds {named}: no such file", "give a JSON file, or a number between 0 and 1"

@@ -14,25 +14,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipelines import storage
+from pipelines.inference import mlm
+from pipelines.inference.bundle import LITERT_MODEL
 from pipelines.output.footers import Footer
 from pipelines.output.run import RUNS
-from pipelines.output.schema import EMBEDDING, PREDICTION_COLUMNS, SCENE_COLUMNS
+from pipelines.output.schema import EMBEDDING, NOVELTY, PREDICTION_COLUMNS, SCENE_COLUMNS
 from pipelines.records import OF_SEVERAL
 from pipelines.results.cataloguing.scene_extents import SceneExtent
-from pipelines.results.outputs import NoOutputError, Output
+from pipelines.results.outputs import Head, NoOutputError, Output
 from pipelines.scenes.rings import Points, split_at_antimeridian
 from pipelines.scenes.virtual import ENDING
 
 _VERSION = "1.1.0"
-_EXTENSIONS = tuple(f"https://stac-extensions.github.io/{name}/schema.json" for name in ("mlm/v1.4.0", "table/v1.2.0"))
-_TASKS = ("scene-classification",)
-_COLOURS = ("red", "green", "blue")
-_BANDS = [{"name": colour} for colour in _COLOURS]
+_EXTENSIONS = (mlm.EXTENSION, "https://stac-extensions.github.io/table/v1.2.0/schema.json")
 _DIGITS = 7
 """Decimal places of a coordinate, in degrees: a centimetre."""
 _LONGEST_NAME = 150
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_NO_NAME = re.compile(r"[^A-Za-z0-9_.\-\s]+|^[^A-Za-z]+|[^A-Za-z0-9]+$")
 _COLLECTION = "collection.json"
 
 
@@ -49,19 +47,20 @@ class Document(NamedTuple):
 
 
 def describe_output(
-    output: Output, footer: Footer, extents: Sequence[SceneExtent], folder: str, taken: str
+    output: Output, head: Head, extents: Sequence[SceneExtent], folder: str, taken: str
 ) -> Iterator[Document]:
     """Yield the items of an output, and last the collection that links to them.
 
     Args:
       output: the output.
-      footer: what its rows were made with.
+      head: what its rows have in common.
       extents: of its scenes.
       folder: into which the documents go.
       taken: when scenes were taken that do not say it, in ISO 8601.
     """
+    footer = head.footer
     bundle = _find_bundle(output, footer)
-    model, columns = _describe_model(bundle, footer), list(_describe_columns(footer))
+    model, columns = _describe_model(bundle, footer), list(_describe_columns(head))
     names = _name_items(extents)
     links, bounds, times = [], [], []
     for extent, (identity, name) in zip(extents, names, strict=True):
@@ -71,7 +70,7 @@ def describe_output(
         properties = {
             "datetime": time,
             **model,
-            "bands": _BANDS,
+            "bands": list(mlm.BANDS),
             "table:columns": columns,
             "table:primary_geometry": "geometry",
             "table:row_count": extent.rows.total(),
@@ -126,52 +125,15 @@ def _around(bounds: Sequence[Sequence[float]]) -> list[float]:
 
 
 def _describe_model(bundle: Mapping[str, Any], footer: Footer) -> dict[str, Any]:
-    side = footer.grid.tile
-    return {
-        "mlm:name": _name_model(bundle, footer),
-        "mlm:architecture": "MobileNetV2",
-        "mlm:tasks": list(_TASKS),
-        "mlm:input": [
-            {
-                "name": "window",
-                "description": "a window of a scene in sRGB, 0 to 255",
-                "bands": list(_COLOURS),
-                "input": {
-                    "shape": [-1, side, side, len(_COLOURS)],
-                    "dim_order": ["batch", "height", "width", "bands"],
-                    "data_type": "uint8",
-                },
-            }
-        ],
-        "mlm:output": [
-            {
-                "name": "probabilities",
-                "description": "probability of each tag, 0 to 1; several may apply",
-                "tasks": list(_TASKS),
-                "result": {
-                    "shape": [-1, len(footer.labels)],
-                    "dim_order": ["batch", "class"],
-                    "data_type": "float32",
-                },
-                "classification:classes": [
-                    {"value": number, "name": footer.columns[label], "description": label}
-                    for number, label in enumerate(footer.labels)
-                ],
-            }
-        ],
-        "mlm:hyperparameters": {
-            "bundle": footer.bundle,
-            "thresholds": dict(zip(footer.labels, footer.thresholds, strict=True)),
-            "grid": footer.grid.described(),
-            **({"rendering": footer.rendering.described()} if footer.rendering else {}),
-        },
+    name = mlm.name_model(str(bundle.get("name", "")), f"scenetags {footer.bundle[:12]}")
+    window = mlm.Input("window", "a window of a scene in sRGB, 0 to 255", footer.grid.tile)
+    settings = {
+        "bundle": footer.bundle,
+        "thresholds": dict(zip(footer.labels, footer.thresholds, strict=True)),
+        "grid": footer.grid.described(),
+        **({"rendering": footer.rendering.described()} if footer.rendering else {}),
     }
-
-
-def _name_model(bundle: Mapping[str, Any], footer: Footer) -> str:
-    """Return the name of the bundle, in characters that the extension allows."""
-    name = " ".join(_NO_NAME.sub(" ", str(bundle.get("name", ""))).split())
-    return name if len(name) > 2 else f"scenetags {footer.bundle[:12]}"
+    return mlm.describe_model(name, window, {label: footer.columns[label] for label in footer.labels}, settings)
 
 
 def _find_bundle(output: Output, footer: Footer) -> Mapping[str, Any]:
@@ -191,26 +153,19 @@ def _find_bundle(output: Output, footer: Footer) -> Mapping[str, Any]:
 
 
 def _describe_bundle(bundle: Mapping[str, Any], item: str) -> dict[str, Any]:
-    return {
-        "href": _refer(storage.join(bundle["path"], "model.tflite"), item),
-        "title": "the model",
-        "type": "application/octet-stream",
-        "roles": ["mlm:model"],
-        # The extension wants bands among the properties, and STAC allows them there if an asset has some, too.
-        "bands": _BANDS,
-        "mlm:artifact_type": "tflite",
-    }
+    return mlm.describe_file(_refer(storage.join(bundle["path"], LITERT_MODEL), item))
 
 
-def _describe_columns(footer: Footer) -> Iterator[dict[str, str]]:
-    embedding = [EMBEDDING] if footer.embedding_size else []
-    for column in (*PREDICTION_COLUMNS, *embedding, *SCENE_COLUMNS):
+def _describe_columns(head: Head) -> Iterator[dict[str, str]]:
+    novelty = [NOVELTY] if head.has_novelty else []
+    embedding = [EMBEDDING] if head.footer.embedding_size else []
+    for column in (*PREDICTION_COLUMNS, *novelty, *embedding, *SCENE_COLUMNS):
         if column.per_label:
-            for label, name in footer.columns.items():
+            for label, name in head.footer.columns.items():
                 yield {"name": name, "type": column.type, "description": f"probability of {label}, 0 to 1"}
         else:
             yield {"name": column.name, "type": column.type, "description": column.documentation}
-    for kept in footer.kept:
+    for kept in head.footer.kept:
         yield {"name": kept.name, "type": kept.type, "description": "as in the list of images"}
 
 

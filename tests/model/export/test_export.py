@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,6 +124,14 @@ def test_the_pictures_of_the_card_are_sealed_in_the_bundle(bundle: Bundle) -> No
     for name in ("training.png", "precision_recall.png", "reliability.png"):
         assert f"]({name})" in text
         assert bundle.read(name).startswith(b"\x89PNG")
+
+
+def test_the_stac_item_is_sealed_in_the_bundle(bundle: Bundle) -> None:
+    item = json.loads(bundle.read("stac_item.json"))
+    assert item["properties"]["mlm:hyperparameters"]["thresholds"] == dict(
+        zip(bundle.labels, bundle.thresholds, strict=True)
+    )
+    assert item["assets"]["model"]["file:checksum"].endswith(bundle.files["model.tflite"])
 
 
 def test_litert_and_tensorflow_agree_for_every_batch_size(bundle: Bundle) -> None:

@@ -49,3 +49,10 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], None], *, reseal: b
     canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
     digest = {"digest": hashlib.sha256(canonical.encode()).hexdigest()} if reseal else {}
     (folder / MANIFEST).write_text(json.dumps({**manifest, **digest}))
+
+
+def rewrite_files(folder: Path) -> None:
+    """Give the manifest the digests of the files that are there now."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST]
+    digests = {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    rewrite(folder, lambda manifest: manifest.update(files=digests))

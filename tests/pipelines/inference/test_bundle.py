@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,20 @@ def archive(pixels: Any, probabilities: Any) -> bytes:
     return buffer.getvalue()
 
 
+def zipped(**members: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(f"{name}.npy", content)
+    return buffer.getvalue()
+
+
+def header(shape: tuple[int, ...], dtype: str) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return buffer.getvalue()
+
+
 PIXELS = np.zeros((2, 8, 8, 3), np.uint8)
 
 
@@ -91,6 +106,8 @@ PIXELS = np.zeros((2, 8, 8, 3), np.uint8)
         archive(PIXELS.astype(float), np.zeros((2, 3), np.float32)),
         archive(PIXELS, np.zeros((2, 3))),
         archive(np.uint8(3), np.float32(3)),
+        zipped(pixels=b"", probabilities=b""),
+        zipped(pixels=b"\x93NUMPY\x03\0" + b"\xff" * 99, probabilities=b""),
         # The same length, and so a header that asks for more than any machine has.
         archive(PIXELS, np.zeros((2, 3), np.float32)).replace(b"(2, 8, 8, 3), }", b"(9999999999,)}"),
     ],
@@ -98,6 +115,17 @@ PIXELS = np.zeros((2, 8, 8, 3), np.uint8)
 def test_golden_pairs_that_are_none_are_refused(folder: Path, content: bytes) -> None:
     (folder / GOLDEN).write_bytes(content)
     with pytest.raises(BundleError) as caught:
+        seal_bundle(folder, **FIELDS).golden()
+    assert_is_clear(caught.value, folder)
+
+
+def test_golden_pairs_that_would_fill_the_memory_are_refused_before_they_are_inflated(folder: Path) -> None:
+    """The archive says that it holds 20 GB; whoever tried to read them would find none."""
+    pairs = 100_000_000
+    (folder / GOLDEN).write_bytes(
+        zipped(pixels=header((pairs, 8, 8, 3), "|u1"), probabilities=header((pairs, 3), "<f4"))
+    )
+    with pytest.raises(BundleError, match="golden pairs are too many: 100,000,000 of 8 px") as caught:
         seal_bundle(folder, **FIELDS).golden()
     assert_is_clear(caught.value, folder)
 
@@ -176,6 +204,21 @@ def test_a_link_to_a_whole_bundle_is_followed(folder: Path) -> None:
     assert load_bundle(str(folder.with_name("latest"))).digest == load_bundle(str(folder)).digest
 
 
+def test_files_larger_than_any_model_are_not_read(folder: Path) -> None:
+    with (folder / LITERT_MODEL).open("wb") as file:
+        # It takes no room on the disk.
+        file.truncate(2**40)
+    assert_refused(folder, f"{LITERT_MODEL} cannot be read: .* exceed the limit of 2,147,483,648")
+
+
+def test_files_that_are_too_large_together_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    monkeypatch.setattr("pipelines.inference.bundle._LARGEST", size)
+    load_bundle(str(folder))
+    monkeypatch.setattr("pipelines.inference.bundle._LARGEST", size - 1)
+    assert_refused(folder, f"its files exceed {size - 1:,} bytes together")
+
+
 @pytest.mark.parametrize("name", [LITERT_MODEL, GOLDEN, MODEL_CARD, "saved_model/variables/data"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
@@ -242,7 +285,12 @@ def test_a_folder_without_golden_pairs_cannot_be_sealed(folder: Path) -> None:
 
 @shared_folder
 @given(
-    labels=st.lists(st.text(min_size=1, max_size=9).filter(str.strip), min_size=1, max_size=20, unique=True),
+    labels=st.lists(
+        st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=9).filter(str.strip),
+        min_size=1,
+        max_size=20,
+        unique=True,
+    ),
     threshold=st.floats(0, 1),
     size=st.integers(1, 4096),
 )

@@ -69,13 +69,27 @@ def test_a_manifest_longer_than_any_is_not_read(folder: Path) -> None:
     with (folder / MANIFEST).open("wb") as file:
         # It takes no room on the disk.
         file.truncate(2**40)
-    assert_refused(folder, "exceed the limit of 100,000,000")
+    assert_refused(folder, "exceed the limit of 16,000,000")
 
 
-@pytest.mark.parametrize("format_number", [0, 2, "1", None, 1.5])
+@pytest.mark.parametrize("format_number", [0, 2, "1", None, 1.5, True])
 def test_another_format_is_refused(folder: Path, format_number: Any) -> None:
     rewrite(folder, lambda manifest: manifest.update(format=format_number))
     assert_refused(folder, "is not in format 1")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('"name": "other", "name": "small"', "the name 'name' is there twice"),
+        ('"training": {"a": 1, "b": {"c": 1, "c": 1}}', "the name 'c' is there twice"),
+        ('"name": "small", "more": 1e999', "1e999 is not a finite number"),
+    ],
+)
+def test_a_manifest_that_readers_understand_differently_is_refused(folder: Path, text: str, reason: str) -> None:
+    content = (folder / MANIFEST).read_text()
+    (folder / MANIFEST).write_text(content.replace('"name": "small"', text))
+    assert_refused(folder, reason)
 
 
 def test_a_manifest_without_digest_is_refused(folder: Path) -> None:
@@ -106,7 +120,15 @@ def test_an_unknown_field_is_named(folder: Path) -> None:
         ("thresholds", [0.5, 0.5], "2 thresholds for 3 labels"),
         ("thresholds", [0.5, 0.5, 1.5], "thresholds must be numbers between 0 and 1"),
         ("thresholds", [0.5, 0.5, -0.1], "thresholds must be numbers between 0 and 1"),
-        ("thresholds", [0.5, 0.5, float("nan")], "thresholds must be numbers between 0 and 1"),
+        ("thresholds", [0.5, 0.5, float("nan")], "NaN is not a finite number"),
+        ("metrics", {"deep": [float("-inf")]}, "-Infinity is not a finite number"),
+        ("labels", ["a", "b", "c\nd"], r"label 3 is 'c\\nd': names have .* no line breaks"),
+        ("labels", ["a", "b", "\x1b[2J"], "label 3 is .* control characters"),
+        ("labels", ["a", "b", "c\u2028d"], "label 3 is .* no line breaks"),
+        ("labels", ["a", "b", "c" * 1_001], "label 3 is 'c+[.]{3}: names have at most 1,000 characters"),
+        ("labels", list(map(str, range(10_001))), "10,001 labels are too many"),
+        ("name", "a\nb", r"name is 'a\\nb': names have"),
+        ("versions", {"numpy": [2]}, "versions must be text"),
         ("thresholds", [0.5, 0.5, "0.5"], "thresholds"),
         ("thresholds", [0.5, 0.5, None], "thresholds"),
         ("image_size", 0, "image_size must be between 1 and 4,096, not 0"),
@@ -120,7 +142,14 @@ def test_an_unknown_field_is_named(folder: Path) -> None:
         ("training", {"\ud800": 1}, "text that is not Unicode"),
         ("thresholds", [0.5, 0.5, True], "thresholds must be numbers between 0 and 1"),
         ("thresholds", [0.5, 0.5, 10**400], "thresholds must be numbers between 0 and 1"),
-        ("files", {GOLDEN: "", "a\0b": ""}, "files must lie inside the bundle"),
+        ("files", {GOLDEN: "0" * 64, "a\0b": "0" * 64}, r"file 'a\\x00b': names have"),
+        *(
+            ("files", {GOLDEN: "0" * 64, name: "0" * 64}, "file '.*': (files must lie inside|names have)")
+            for name in ("", ".", "./a", "a//b", "a/", "a/./b", "a\\b", "..", "../a", "/a", "a\nb")
+        ),
+        ("files", {GOLDEN: "0" * 64, **{str(number): "0" * 64 for number in range(1_000)}}, "1,001 files are too many"),
+        ("files", {GOLDEN: "0" * 63}, r"file 'golden\.npz' has no SHA-256 digest"),
+        ("files", {GOLDEN: 3}, r"file 'golden\.npz' has no SHA-256 digest"),
         ("image_size", 7.5, "malformed fields: image_size"),
         ("image_size", "8", "malformed fields: image_size"),
         ("image_size", None, "malformed fields: image_size"),

@@ -254,7 +254,12 @@ def test_a_model_with_another_number_of_labels_is_refused(
 @pytest.mark.parametrize("content", [b"", b"no model", bytes(100_000)])
 @pytest.mark.parametrize(
     ("name", "file"),
-    [("litert", LITERT_MODEL), ("openvino", LITERT_MODEL), ("tensorflow", "saved_model/saved_model.pb")],
+    [
+        ("litert", LITERT_MODEL),
+        ("openvino", LITERT_MODEL),
+        ("tensorflow", "saved_model/saved_model.pb"),
+        ("tensorflow", "saved_model/variables/variables.index"),
+    ],
 )
 def test_a_file_that_is_no_model_is_refused(bundle_copy: Path, name: str, file: str, content: bytes) -> None:
     (bundle_copy / file).write_bytes(content)
