@@ -35,7 +35,7 @@ from pipelines.job import processes
 
 SECONDS = 10
 """Ideal duration of a run, excluding start-up."""
-MOST = 20_000
+MOST = 60_000
 """Images of a run."""
 _MACHINE = "SIMULATED_MACHINE"
 """The variable that tells child processes which machine they simulate."""
