@@ -27,7 +27,7 @@ from pipelines.listing import list_images
 from pipelines.output.manifest import read_accounts
 from pipelines.output.moved import SAMPLE, find_moved
 from pipelines.output.run import Accounts, Run, Wave
-from pipelines.runners.sharing import share_threads, sharing
+from pipelines.runners.sharing import most_processes, share_threads, sharing
 from pipelines.runners.waves import Waves
 from pipelines.supervision import interruption, progress
 
@@ -52,6 +52,11 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     run = tagging.run
     passed_over: Counter[str] = Counter()
     begun = time.monotonic()
+    # First: listing may take an hour, and the engine may refuse the bundle.
+    processes = most_processes(tagging, options)
+    # Where others predict, this one only sees whether the model works.
+    engine = (replace(tagging.model, threads=1) if processes > 1 else tagging.model).load().engine
+    loaded = time.monotonic()
     listed = list_images(
         *(options.input, options.input_list, passed_over),
         path_column=options.path_column,
@@ -62,14 +67,11 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     )
     with closing(Waves(listed, options.checkpoint_every, tagging.cutting, _warn)) as waves:
         _warn_of_moved(run, waves)
-        shares = share_threads(tagging, options, waves)
-        loading = time.monotonic()
-        # Where others predict, this only shows that the model works.
-        engine = (replace(tagging.model, threads=1) if len(shares) > 1 else tagging.model).load().engine
+        shares = share_threads(processes, options, waves)
         if engine.on_gpu:
             tagging = replace(tagging, limits=tagging.limits.in_processes())
         run = replace(
-            run, engine=engine.name, timings={"listing": loading - begun, "loading": time.monotonic() - loading}
+            run, engine=engine.name, timings={"listing": time.monotonic() - loaded, "loading": loaded - begun}
         )
         accounts = Accounts(passed_over=passed_over)
         most = options.max_failure_rate if options.fail_fast else 1.0

@@ -27,32 +27,35 @@ _SAMPLE = 100
 _log = logging.getLogger(__name__)
 
 
-def share_threads(tagging: TagImages, options: PredictOptions, waves: Waves) -> list[int]:
-    """Return the threads of each process that reads and predicts: of one, or of several child processes.
+def most_processes(tagging: TagImages, options: PredictOptions) -> int:
+    """Return how many processes a run has, or, if that is left open, how many the cores would keep busy at most.
 
     Raises:
       UsageError: the engine is none for several.
     """
-    run, threads = tagging.run, options.threads or available_cores()
+    run = tagging.run
     if options.processes == 1 or tagging.limits.isolated:
-        return [threads]
+        return 1
     is_one = choose_engine(run.bundle, options.engine, options.embeddings, run.precision) == "tensorflow"
     if options.processes is None:
         cores = _CORES_OF_FAST if run.bundle.is_int8 or run.precision == "bfloat16" else _CORES
-        return share_out(threads, 1 if is_one else count_processes(threads // cores, waves))
+        return 1 if is_one else max(1, _threads(options) // cores)
     if is_one:
         raise UsageError(
             f"--processes {options.processes}: TensorFlow has found a GPU, and one process keeps it busy",
             "omit --processes, or use --engine litert",
         )
-    return share_out(max(threads, options.processes), options.processes)
+    return options.processes
 
 
-def count_processes(most: int, waves: Waves) -> int:
-    """Return how many processes are worth their start, given the images and the most that the cores would keep busy."""
-    # What is read together is read by one process.
-    streams = {stream_of(item) or item.path for item in waves.sample(_SAMPLE) if isinstance(item, ImageRef)}
-    return max(1, min(most, waves.expected // _IMAGES, len(streams)))
+def share_threads(most: int, options: PredictOptions, waves: Waves) -> list[int]:
+    """Return the threads of each process: of as many as `most_processes` says, or fewer if the images need fewer."""
+    count = most
+    if options.processes is None:
+        # What is read together is read by one process.
+        streams = {stream_of(item) or item.path for item in waves.sample(_SAMPLE) if isinstance(item, ImageRef)}
+        count = max(1, min(most, waves.expected // _IMAGES, len(streams)))
+    return share_out(max(_threads(options), count), count)
 
 
 def sharing(tagging: TagImages, options: PredictOptions, shares: Sequence[int]) -> AbstractContextManager[None]:
@@ -69,3 +72,7 @@ def sharing(tagging: TagImages, options: PredictOptions, shares: Sequence[int]) 
         verbose=options.verbose,
     )
     return in_processes(settings, shares)
+
+
+def _threads(options: PredictOptions) -> int:
+    return options.threads or available_cores()

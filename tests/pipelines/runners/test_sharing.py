@@ -18,7 +18,7 @@ from pipelines.listing.scenes import CutSettings
 from pipelines.output.run import Run
 from pipelines.records import ImageRef, Span
 from pipelines.runners import sharing
-from pipelines.runners.sharing import count_processes, share_threads
+from pipelines.runners.sharing import most_processes, share_threads
 from pipelines.runners.waves import Waves
 from pipelines.scenes.grid import NO_GRID
 
@@ -28,7 +28,6 @@ WHOLE = CutSettings(NO_GRID, NO_RENDERING, 10_000)
 @pytest.mark.parametrize(
     ("most", "images", "archives", "count"),
     [
-        (0, 10_000, 0, 1),
         (1, 10_000, 0, 1),
         (2, 10_000, 0, 2),
         (8, 100_000, 0, 8),
@@ -49,7 +48,8 @@ def test_as_many_processes_are_started_as_are_worth_it(
         for number in range(images // 100)
     ]
     refs = [ImageRef(f"{number}.jpg", 1, "print", place) for number, place in enumerate(places)]
-    assert count_processes(most, Waves(refs, 1000, WHOLE)) == count
+    options = parse_predict(["--input=in", "--model=model", "--output=out", "--threads=64"])
+    assert len(share_threads(most, options, Waves(refs, 1000, WHOLE))) == count
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,12 @@ def test_threads_are_shared_by_what_a_process_keeps_busy(
 
     waves = Waves([ImageRef(f"{number}.jpg", 1, "print") for number in range(200)], 1000, WHOLE)
 
-    assert share_threads(tagging, options, waves) == shares
+    assert share_threads(most_processes(tagging, options), options, waves) == shares
 
 
 def test_a_gpu_is_kept_busy_by_one_process(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_tensorflow_has_gpu", lambda: True)
+    monkeypatch.setattr(engines, "tensorflow_has_gpu", lambda: True)
     monkeypatch.setattr(Bundle, "is_int8", False)
     options = parse_predict(["--input=in", "--model=model", "--output=out", "--processes=2"])
     with pytest.raises(UsageError, match="--processes 2: TensorFlow has found a GPU"):
-        share_threads(TagImages(run, Model("model", "digest")), options, Waves([], 1, WHOLE))
+        most_processes(TagImages(run, Model("model", "digest")), options)
