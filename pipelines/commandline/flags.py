@@ -9,11 +9,7 @@ from contextlib import suppress
 from pipelines import storage
 from pipelines.commandline.inputs import add_inputs
 from pipelines.commandline.options import PredictOptions
-<<<<<<< HEAD
-from pipelines.commandline.parser import Once, Parser, UsageError, add_switch
-=======
-from pipelines.commandline.parser import Parser, UsageError, add_switch, at_least
->>>>>>> d3b95d1275681b978a9e1fd9eb2098d715ff7234
+from pipelines.commandline.parser import Once, Parser, UsageError, add_switch, at_least
 from pipelines.commandline.printing import LOG_FORMATS, use_log_format
 from pipelines.commandline.rasters import add_rasters
 from pipelines.commandline.scenes import add_scenes
