@@ -50,7 +50,7 @@ setup(
         "scenes": ["pyproj>=3.7"],
         "train": [
             TENSORFLOW,
-            "iterative-stratification>=0.1.9",
+            "imagehash>=4.3",
             "matplotlib>=3.10",
             "pandas>=2.2",
             "tensorboard>=2.20",

@@ -175,8 +175,8 @@ def _agrees(folder: Path, made: Made, pixels: Pixels) -> bool:
     difference = float(np.abs(found - made.expected).max())
     spread = float(np.ptp(made.expected, axis=0).max())
     print(
-        f"{made.path.name:16} differs by {difference:.1e} at most on {len(found)} images, whose probabilities differ by "
-        f"up to {spread:.2f}; {seconds:.0f} s"
+        f"{made.path.name:16} differs by {difference:.1e} at most on {len(found)} images, whose answers differ by up "
+        f"to {spread:.2f}; {seconds:.0f} s"
     )
     return difference <= 1e-4 < spread
 

@@ -25,6 +25,12 @@ NOT_FOR = """\
 - Where things are, how large they are or how they changed: it only says whether a chip shows them.
 - Decisions about people, land or law unless a person has looked at the image."""
 
+_VARIED = {
+    "orientations": "each image was randomly turned, mirrored, cropped and relit in every epoch",
+    "flips": "each image was randomly mirrored left to right, cropped and relit in every epoch",
+    "none": "images were not varied",
+}
+
 
 def write(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> str:
     """Return a model card in Markdown; `versions` are those of the packages that made the bundle."""
@@ -36,6 +42,8 @@ def _lines(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> Itera
     int8 = ", rounded to int8" if facts.quantization else ""
     yield f"# {_plain(facts.name)}"
     yield ""
+    if quality.cautions:
+        yield from ("**Caution:**", "", *(f"- {_plain(caution)}." for caution in quality.cautions), "")
     yield (
         f"A multi-label tagger for satellite image chips: MobileNetV2 (alpha {network.alpha:g}) at "
         f"{network.image_size} px, {_origin(network)}{int8}. It gives each chip a probability for each of "
@@ -173,8 +181,7 @@ def _data(facts: Facts) -> Iterator[str]:
     train, held_out = len(data.train_targets), len(data.validation_targets)
     yield (
         f"{train:,} images to train on and {held_out:,} held out ({held_out / (train + held_out):.0%}), from the "
-        f"folder {_plain(data.images_name)} with the label file {_plain(data.label_file_name)}. They were split by "
-        f"iterative stratification, with each label about as frequent on both sides (seed {facts.training.seed})."
+        f"folder {_plain(data.images_name)} with the label file {_plain(data.label_file_name)}. {_split(facts)}"
     )
     if data.findings:
         yield from ("", "Problems with images and labels:", "")
@@ -192,6 +199,18 @@ def _data(facts: Facts) -> Iterator[str]:
         yield f"Rasters were shown with `{facts.network.rendering}`; prediction shows them alike."
 
 
+def _split(facts: Facts) -> str:
+    flags = facts.data.split_flags
+    groups = " or ".join(f"`{name}`" for name in flags if name.startswith("group"))
+    if facts.data.validation_fraction is None:
+        return f"Whoever trained has chosen which to hold out ({', '.join(f'`{name}`' for name in flags)})."
+    together = f"; groups of images were kept together ({groups})" if groups else ""
+    return (
+        "They were split by iterative stratification, with each label about as frequent on both sides (seed "
+        f"{facts.training.seed}){together}."
+    )
+
+
 def _training(facts: Facts) -> Iterator[str]:
     training = facts.training
     rows = []
@@ -205,7 +224,7 @@ def _training(facts: Facts) -> Iterator[str]:
     yield from ("", f"![Loss and quality by epoch]({TRAINING_CURVES})", "")
     yield (
         f"The bundle has the weights of epoch {training.kept_epoch}: {training.criterion}. Batches of "
-        f"{training.batch_size} images; each image was randomly turned, mirrored, cropped and relit in every epoch; "
+        f"{training.batch_size} images; {_VARIED[training.augment]}; "
         f"Adam on binary cross-entropy. It took {training.seconds / 60:.1f} minutes in total on "
         f"{_plain(training.machine)}, in {'mixed precision' if training.mixed_precision else 'float32'}. To repeat it "
         "with the same files:"
@@ -221,12 +240,16 @@ def _command(facts: Facts) -> str:
         "name": facts.name,
         "image_size": facts.network.image_size,
         "alpha": f"{facts.network.alpha:g}",
+        **({"fit": fit} if (fit := facts.network.resize_filter.partition("+")[2]) else {}),
         "weights": facts.network.weights_name,
         "head_epochs": facts.training.head_epochs,
         "finetune_epochs": facts.training.finetune_epochs,
         "batch_size": facts.training.batch_size,
-        "validation_fraction": f"{facts.data.validation_fraction:g}",
+        **({"validation_fraction": f"{share:g}"} if (share := facts.data.validation_fraction) is not None else {}),
+        **facts.data.split_flags,
         "seed": facts.training.seed,
+        **({"augment": facts.training.augment} if facts.training.augment != "orientations" else {}),
+        **({"max_minutes": f"{limit:g}"} if (limit := facts.training.max_minutes) is not None else {}),
         "quantize": facts.quantization_name,
     }
     words = (f"--{name} {shlex.quote(' '.join(str(value).split()))}" for name, value in flags.items())
@@ -238,4 +261,6 @@ def _origin(network: Network) -> str:
         return "trained from scratch"
     if network.weights == "imagenet":
         return "started from the ImageNet weights of Keras"
+    if network.start_digest is not None:
+        return f"started from the bundle {_plain(network.weights_name)} ({network.start_digest[:12]})"
     return f"started from the weights in {_plain(network.weights_name)}"

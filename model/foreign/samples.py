@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from model.data import dataset
 from model.data.dataset import Examples, spread
+from model.data.listing import list_images
 from model.foreign.original import ForeignError
 from model.synthetic.chips import SIZE, draw_chip
 from pipelines import labels
@@ -86,15 +87,16 @@ def read_samples(folder: Path, label_file: Path | None, names: Sequence[str], im
       LabelError: there are no images, or the label file cannot be used, or has none of the labels of the model.
       DatasetError: no image can be decoded.
     """
-    paths = [str(path) for path in labels.find_images(folder)]
+    files = list_images(str(folder))
+    paths = list(files)
     if label_file is None:
         chosen = [paths[index] for index in spread(len(paths), _MOST_GIVEN)]
-        decoded = dataset.decode(chosen, image_size, cache)
+        decoded = dataset.decode({path: files[path] for path in chosen}, image_size, cache)
         unlabelled = Examples(
             decoded.pixels, decoded.readable, np.zeros((len(decoded.readable), len(names)), np.float32)
         )
         return Samples(_some(unlabelled).pixels, given=unlabelled, findings=_unreadable(decoded))
-    file = labels.read_labels(label_file, names)
+    file = labels.read_labels(label_file, names, paths)
     matched = labels.match(file.rows, paths, str(folder))
     unknown = tuple(label for label in labels.vocabulary(matched.tags) if label not in names)
     if len(unknown) == len(labels.vocabulary(matched.tags)):
@@ -102,7 +104,7 @@ def read_samples(folder: Path, label_file: Path | None, names: Sequence[str], im
             f"{label_file}: none of its labels is one of the model: {labels.some_names(unknown)}",
             "spell them as in --labels",
         )
-    decoded = dataset.decode(matched.paths, image_size, cache)
+    decoded = dataset.decode({path: files[path] for path in matched.paths}, image_size, cache)
     truth = labels.multi_hot([matched.tags[index] for index in decoded.readable], names)
     labelled = Examples(decoded.pixels, decoded.readable, truth)
     some = _some(labelled)

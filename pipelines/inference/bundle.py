@@ -183,7 +183,7 @@ def seal_bundle(
       labels: in the order of the model's outputs.
       thresholds: one per label, 0 to 1.
       image_size: columns and rows that the model takes.
-      resize_filter: one of `images.RESIZE_FILTERS`.
+      resize_filter: one of `images.limits.RESIZINGS`.
       training: how the model was trained; any JSON.
       metrics: quality on validation data; any JSON.
       versions: of the libraries that made the bundle.

@@ -168,7 +168,7 @@ def open_engine(
 
     Args:
       bundle: a verified bundle.
-      engine: one of `ENGINES`; for `auto`, see `_choose_engine`.
+      engine: one of `ENGINES`; for `auto`, see `choose_engine`.
       threads: cores that the engine may use; by default all.
       embeds: whether it also embeds images.
       precision: one of `PRECISIONS`; bfloat16 is for OpenVINO only.
@@ -180,7 +180,7 @@ def open_engine(
     """
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine}")
-    name = _choose_engine(bundle, embeds, precision) if engine == "auto" else engine
+    name = choose_engine(bundle, engine, embeds, precision)
     check_engine(bundle, name, embeds, precision)
     golden = bundle.golden()
     try:
@@ -264,11 +264,13 @@ def _open_tensorflow(bundle: Bundle, threads: int | None) -> Engine:
         return TensorFlowEngine(model, threads)
 
 
-def _choose_engine(bundle: Bundle, embeds: bool, precision: str) -> str:
-    """Return the engine for `auto`: TensorFlow if it has a GPU and can run the bundle, and LiteRT otherwise.
+def choose_engine(bundle: Bundle, engine: str, embeds: bool = False, precision: str = "float32") -> str:
+    """Return the engine to open; for `auto`, TensorFlow if it has a GPU and can run the bundle, and LiteRT otherwise.
 
     In float32, OpenVINO is not faster than LiteRT: 0.95 to 1.1 times, on processors of AMD and Intel.
     """
+    if engine != "auto":
+        return engine
     if precision == "bfloat16":
         return "openvino"
     return "tensorflow" if not embeds and bundle.has_saved_model and tensorflow_has_gpu() else "litert"

@@ -119,7 +119,7 @@ def test_auto_takes_tensorflow_only_for_a_gpu(
 ) -> None:
     (devices / device).touch()
     monkeypatch.setattr(tensorflow.config, "list_physical_devices", lambda kind: [kind] * usable)
-    assert engines._choose_engine(bundle, False, "float32") == expected
+    assert engines.choose_engine(bundle, "auto") == expected
 
 
 def test_a_bundle_in_int8_runs_in_litert_wherever(int8_bundle: Bundle, devices: Path) -> None:
