@@ -25,7 +25,6 @@ from model.training import fitting, network, reading, splitting
 from model.training.settings import Settings
 from model.training.start import Start, read_weights
 from model.training.workspace import Workspace, open_workspace
-from pipelines import storage
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import show
 from pipelines.inference.bundle import Bundle, BundleError
@@ -83,7 +82,6 @@ def train(settings: Settings) -> None:
     """
     ends_at = time.monotonic() + 60 * (settings.max_minutes or math.inf)
     _check_installed()
-    storage.use(storage.Access(anonymous=settings.anonymous))
     found = reading.find(settings)
     # Errors of its own included: without a GPU it reports one.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
