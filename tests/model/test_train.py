@@ -73,7 +73,8 @@ def trained(unfinished: Unfinished, tmp_path_factory: pytest.TempPathFactory) ->
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "export", watch)
         patch.setattr(calibration, "fit", correct)
-        assert train.main([*unfinished.flags, "--output", str(output), "--note", "Drawn by code."]) == 0
+        harmless = ["--note", "Drawn by code.", "--max_minutes", "600"]
+        assert train.main([*unfinished.flags, "--output", str(output), *harmless]) == 0
     return Trained(load_bundle(str(output)), *exported)
 
 
