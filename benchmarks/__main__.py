@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import material
-from benchmarks.contenders import PEERS, SCENETAGS
+from benchmarks.contenders import PEERS, SCENETAGS, with_opponents
 from benchmarks.processes import CommandError
 from benchmarks.report import Report
 from benchmarks.rounds import Bench, TooFewImagesError
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     if options.quick:
         options.count, options.peer_count, options.rounds = 200, 50, 1
-    chosen = [peer for peer in PEERS if options.only is None or peer.name in options.only]
+    chosen = PEERS if options.only is None else with_opponents(options.only)
     skipped = {peer.title: peer.missing() for peer in chosen if peer.missing()}
     images = Path(options.images or material.synthetic_chips(options.count)).resolve()
     paths = sorted(str(path) for path in images.iterdir())[: options.count]
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         metavar="PEER",
         choices=[peer.name for peer in PEERS],
-        help="measure only these peers, or none if no name is given",
+        help="measure only these peers and what they are compared with, or none if no name is given",
     )
     parser.add_argument("--quick", action="store_true", help="one round of few images, to check that everything runs")
     parser.add_argument("--check", action="store_true", help="exit with code 1 if a goal is missed")

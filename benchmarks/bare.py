@@ -1,15 +1,17 @@
 """Benchmark the parts of the job separately: `python -m benchmarks.bare`.
 
-The engine runs on decoded pixels, alternating between two setups: one interpreter with a thread per core, as its
-documentation shows, and our own pool of single-threaded ones. Decoding and resizing run on one core.
+The engines run on decoded pixels, alternating between their setups: one LiteRT interpreter with a thread per core, as
+its documentation shows, our own pool of single-threaded ones, and OpenVINO with its own queue of requests, in each
+precision that this machine has. Decoding and resizing run on one core.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.images.decoding import decode, resize
+from pipelines.inference import openvino_engine
 from pipelines.inference.bundle import LITERT_MODEL, Bundle, load_bundle
-from pipelines.inference.engines import LiteRTEngine
+from pipelines.inference.engines import Engine, LiteRTEngine
+from pipelines.inference.processor import bfloat16_units
 from pipelines.supervision.machine import available_cores
+from pipelines.supervision.temporary import temporary_folder
 
 BATCH = 32
 _BATCHES_PER_TURN = 4
+
+INTERPRETER, POOL = "one LiteRT interpreter, a thread per core", "our pool, an interpreter per core"
+QUEUE, BFLOAT16_QUEUE = "OpenVINO's own queue", "OpenVINO's own queue, bfloat16"
 
 Predict = Callable[[NDArray[np.uint8]], Any]
 
@@ -32,21 +40,28 @@ class Bare(NamedTuple):
     """Rates of the parts, in images per second.
 
     Attributes:
-      interpreter: one LiteRT interpreter with a thread per core, batches of 32.
-      pool: single-threaded interpreters, one per core, batches of 32.
+      engines: of each setup of an engine, on batches of 32.
       decode: decoding, on one core.
       resize: resizing, on one core.
     """
 
-    interpreter: float
-    pool: float
+    engines: Mapping[str, float]
     decode: float
     resize: float
 
-    @property
-    def better(self) -> float:
-        """Return the rate of the faster setup of the engine."""
-        return max(self.interpreter, self.pool)
+    def with_decoding(self, engine: str) -> float:
+        """Return the rate at which all cores would decode, resize and run an engine, if nothing else took time."""
+        return 1 / (1 / self.engines[engine] + (1 / self.decode + 1 / self.resize) / available_cores())
+
+
+def mean(one: Bare, other: Bare) -> Bare:
+    """Average the times of two measurements."""
+
+    def average(one: float, other: float) -> float:
+        return 2 / (1 / one + 1 / other)
+
+    engines = {name: average(rate, other.engines[name]) for name, rate in one.engines.items()}
+    return Bare(engines, average(one.decode, other.decode), average(one.resize, other.resize))
 
 
 def main() -> None:
@@ -72,14 +87,24 @@ def measure(bundle: Bundle, files: list[bytes]) -> Bare:
     pixels = np.stack([resize(image, bundle.image_size, bundle.resize_filter) for image in decoded])
     resizing = time.perf_counter() - began
     del decoded
-    model = bundle.read(LITERT_MODEL)
-    interpreter, pool = seconds_in_turn(
-        [one_interpreter(model, pixels.shape[1:]), open_pool(model, available_cores())], pixels
-    )
-    return Bare(*(len(files) / seconds for seconds in (interpreter, pool, decoding, resizing)))
+    ways = open_all(bundle.read(LITERT_MODEL), pixels.shape[1:])
+    seconds = seconds_in_turn(list(ways.values()), pixels)
+    rates = (len(files) / taken for taken in seconds)
+    return Bare(dict(zip(ways, rates, strict=True)), len(files) / decoding, len(files) / resizing)
 
 
-def seconds_in_turn(ways: list[Predict], pixels: NDArray[np.uint8]) -> list[float]:
+def open_all(model: bytes, shape: tuple[int, ...]) -> dict[str, Predict]:
+    """Open every setup that this machine has, for images of this shape."""
+    threads = available_cores()
+    ways = {INTERPRETER: one_interpreter(model, shape), POOL: share(LiteRTEngine(model, threads), threads)}
+    if importlib.util.find_spec("openvino"):
+        ways[QUEUE] = own_queue(model, "f32")
+        if bfloat16_units():
+            ways[BFLOAT16_QUEUE] = own_queue(model, "bf16")
+    return ways
+
+
+def seconds_in_turn(ways: Sequence[Predict], pixels: NDArray[np.uint8]) -> list[float]:
     """Run all pixels, uint8[N, S, S, 3], through each setup, taking turns every few batches; return their seconds."""
     batches = [pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH)]
     for predict in ways:
@@ -94,10 +119,39 @@ def seconds_in_turn(ways: list[Predict], pixels: NDArray[np.uint8]) -> list[floa
     return seconds
 
 
-def open_pool(model: bytes, threads: int) -> Predict:
-    """Open our engine with a thread per interpreter; the threads share the images of a batch."""
-    engine, executor = LiteRTEngine(model, threads), ThreadPoolExecutor(threads)
+def share(engine: Engine, threads: int) -> Predict:
+    """Give the images of a batch to an engine from as many threads."""
+    executor = ThreadPoolExecutor(threads)
     return lambda pixels: np.concatenate(list(executor.map(engine.predict, np.split(pixels, len(pixels)))))
+
+
+def own_queue(model: bytes, hint: str) -> Predict:
+    """Compile a model as OpenVINO's documentation shows for throughput, for one image per request.
+
+    Args:
+      model: the LiteRT file's bytes.
+      hint: `f32` or `bf16`, in which OpenVINO rounds by itself.
+    """
+    core = openvino_engine._core()
+    with temporary_folder() as folder:
+        graph = openvino_engine._read(core, model, folder)
+        how = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": hint}
+        compiled = core.compile_model(graph, "CPU", how)
+    queue = openvino_engine._import_openvino().AsyncInferQueue(compiled)
+
+    def predict(pixels: NDArray[np.uint8]) -> Any:
+        probabilities = np.empty((len(pixels), compiled.output(0).shape[-1]), np.float32)
+
+        def keep(request: Any, place: int) -> None:
+            probabilities[place] = request.get_output_tensor().data[0]
+
+        queue.set_callback(keep)
+        for place in range(len(pixels)):
+            queue.start_async(pixels[place : place + 1], place)
+        queue.wait_all()
+        return probabilities
+
+    return predict
 
 
 def one_interpreter(model: bytes, shape: tuple[int, ...]) -> Predict:

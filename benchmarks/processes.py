@@ -1,4 +1,4 @@
-"""Run a command and measure its time and the peak memory of all its processes."""
+"""Run a command and measure its time, and the processor time and peak memory of all its processes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,10 +25,12 @@ class Finished(NamedTuple):
 
     Attributes:
       seconds: from its start to its end.
+      core_seconds: processor time of the process and its descendants.
       peak_bytes: peak resident memory of the process and its descendants.
     """
 
     seconds: float
+    core_seconds: float
     peak_bytes: int
 
 
@@ -65,11 +68,13 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path, limit
         reason = f"did not end within {limit:g} s" if seconds >= limit else f"ended with exit code {process.returncode}"
         said_last = log.read_text(errors="replace").strip()[-2000:]
         raise CommandError(f"{reason}: {' '.join(command)}\n{said_last}")
-    return Finished(seconds, max(usage.ru_maxrss * 1024, tree.peak_bytes))
+    # The first leaves out descendants that the process did not wait for, and the second what each did last.
+    core_seconds = max(usage.ru_utime + usage.ru_stime, tree.core_seconds)
+    return Finished(seconds, core_seconds, max(usage.ru_maxrss * 1024, tree.peak_bytes))
 
 
 class _Tree:
-    """Sampler of the memory of a process and its descendants; of the process alone if psutil is not installed.
+    """Sampler of the memory and the processor time of a process and its descendants, if psutil is installed.
 
     Shared memory is counted once, as the largest shared part of any process: that may be too low, but a sum would count
     Ray's object store once per worker.
@@ -79,10 +84,16 @@ class _Tree:
         self.peak_bytes = 0
         self._ended = threading.Event()
         self._seen: dict[int, Any] = {}
+        self._core_seconds: dict[int, float] = {}
         self._thread: threading.Thread | None = None
         if importlib.util.find_spec("psutil"):
             self._thread = threading.Thread(target=self._sample, args=(pid,), daemon=True)
             self._thread.start()
+
+    @property
+    def core_seconds(self) -> float:
+        """Sum of the processor time of all processes, as seen last."""
+        return sum(self._core_seconds.values())
 
     def close(self) -> None:
         """Stop sampling, and kill processes that outlive the command: they would disturb the next measurement."""
@@ -105,6 +116,9 @@ class _Tree:
                 descendants = root.children(recursive=True)
                 self._seen.update((process.pid, process) for process in descendants)
                 self.peak_bytes = max(self.peak_bytes, _resident([root, *descendants]))
+                for process in (root, *descendants):
+                    with suppress(psutil.NoSuchProcess):
+                        self._core_seconds[process.pid] = sum(process.cpu_times()[:2])
         except psutil.NoSuchProcess:
             return
 

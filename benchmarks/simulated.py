@@ -56,11 +56,11 @@ class SimulatedBucket:
 
 
 class SimulatedEngine:
-    """An engine that returns successive rows of a table, whatever the images."""
+    """An engine that returns successive rows of a table, whatever the images; it takes them one by one, as on a CPU."""
 
     name = "simulated"
     calls = 1
-    takes_batches = True
+    takes_batches = False
     on_gpu = False
 
     def __init__(self, bundle: Bundle) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipelines.output.footers import Footer
     from pipelines.results.maps.footprints import Counts
     from pipelines.results.maps.rasters import Unreadable
-    from pipelines.results.outputs import Output
+    from pipelines.results.outputs import Head, Output
 
 _DESCRIPTION = """\
 Put the windows of scenes on a map: where they lie, and how probable tags are in them.
@@ -148,13 +148,14 @@ def _map(flags: argparse.Namespace) -> int:
     output = open_output(flags.output)
     for flag in ("html", "geojson", "cog"):
         check_outside(output, f"--{flag}", getattr(flags, flag))
-    footer = output.footer()
+    head = output.head()
+    footer = head.footer
     tags = choose_tags(footer, flags.tag)
     stream = sys.stderr if flags.geojson == "-" else sys.stdout
     if flags.html:
         show(*_describe(flags.html, _write_page(output, footer, tags, flags), flags.min_probability), file=stream)
     if flags.geojson:
-        counts = _write_features(output, footer, tags, flags)
+        counts = _write_features(output, head, tags, flags)
         written = "standard output" if flags.geojson == "-" else flags.geojson
         show(*_describe(written, counts, flags.min_probability), file=stream)
     if flags.cog:
@@ -177,12 +178,12 @@ def _write_page(output: Output, footer: Footer, tags: Sequence[str], flags: argp
     return packed.counts
 
 
-def _write_features(output: Output, footer: Footer, tags: Sequence[str], flags: argparse.Namespace) -> Counts:
+def _write_features(output: Output, head: Head, tags: Sequence[str], flags: argparse.Namespace) -> Counts:
     from pipelines.results.maps.footprints import read_footprints
     from pipelines.results.maps.geojson import write_features
 
-    footprints = read_footprints(output, footer, tags, flags.min_probability)
-    columns = [footer.columns[tag] for tag in tags]
+    footprints = read_footprints(output, head.footer, tags, flags.min_probability, head.has_novelty)
+    columns = [head.footer.columns[tag] for tag in tags]
     if flags.geojson == "-":
         with to_output():
             return write_features(footprints, columns, sys.stdout)

@@ -1,4 +1,4 @@
-"""`scenetags query`: find images by their tags, and list, copy or export them."""
+"""`scenetags query`: find images by their tags, or strange ones, and list, copy or export them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ Find the images whose tags fit an expression, and list, copy or export them.
 
 An expression has labels of the model, and, or, not, and parentheses; without one, all images are found. Labels with
 spaces, or named like one of these words, stand in quotes. Images that failed have no tags, and are never found.
+Novelty is how strange an image is beside the model's training images, if the model's bundle has statistics of them:
+0.99 is stranger than 99 of 100 of them.
 """
 
 _EPILOG = """\
@@ -36,6 +38,8 @@ examples:
   scenetags query gs://results/amazon "habitation" --copy_to review/
   scenetags query tagged/ "not (clear or haze)" --paths | xargs -d '\\n' ls -l
   scenetags query tagged/ "not mine" --like chips/mine_7.jpg --top 100 --copy_to overlooked/
+  scenetags query tagged/ --strangest --top 200 --link_to strange/
+  scenetags query tagged/ "road" --max_novelty 0.99 --csv trusted_roads.csv
 
 exit codes:
   0  done, even if no image was found
@@ -85,13 +89,21 @@ def _parser() -> Parser:
             metavar="LABEL=P",
             help=f"only images for which the probability of the label is {meaning} P, 0 to 1; can be repeated",
         )
-    parser.add_argument(
+    for flag, meaning in (("--min_novelty", "at least"), ("--max_novelty", "at most")):
+        parser.add_argument(
+            flag, type=_read_share, metavar="P", help=f"only images whose novelty is {meaning} P, 0 to 1"
+        )
+    ranked = parser.add_mutually_exclusive_group()
+    ranked.add_argument(
+        "--strangest", action="store_true", help="of these, only the images of the largest novelty, the strangest first"
+    )
+    ranked.add_argument(
         "--like",
         metavar="IMAGE",
         help="of these, only the images that look most like this image of the output, the most similar first; "
         "needs embeddings, see predict --embeddings",
     )
-    parser.add_argument("--top", type=at_least(1), metavar="N", help="how many of them (default 50)")
+    parser.add_argument("--top", type=at_least(1), metavar="N", help=f"how many of them (default {_TOP})")
     group = parser.add_argument_group("what to do with the images (default: show counts and the first of them)")
     one = group.add_mutually_exclusive_group()
     one.add_argument("--csv", metavar="FILE", help="write their rows as CSV; - for standard output")
@@ -128,12 +140,22 @@ def _read_bound(text: str) -> tuple[str, float]:
     return label, probability
 
 
+def _read_share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 1, e.g. 0.99")
+    return share
+
+
 def _check(flags: argparse.Namespace) -> None:
     for flag in (*_WRITES, "relative_to"):
         if getattr(flags, flag) == "":
             raise UsageError(f"--{flag} is empty", "give it a path")
-    if flags.top is not None and flags.like is None:
-        raise UsageError(f"--top {flags.top} needs --like")
+    if flags.top is not None and flags.like is None and not flags.strangest:
+        raise UsageError(f"--top {flags.top} needs --like or --strangest")
     if flags.csv == "-" and sys.stdout.isatty():
         raise UsageError("--csv - prints names as they are, and a terminal obeys them", "pipe it, or name a file")
     for flag, path in (("--fiftyone", flags.fiftyone), ("--label_studio", flags.label_studio)):
@@ -153,7 +175,7 @@ def _check(flags: argparse.Namespace) -> None:
 def _query(flags: argparse.Namespace) -> int:
     try:
         # Imported here: NumPy, Arrow and DuckDB would make `--help` slow.
-        from pipelines.results.selecting.selection import Bound, most_like, select
+        from pipelines.results.selecting.selection import Bound, Novelty, most_like, select, strangest
     except ModuleNotFoundError as error:
         if error.name != "duckdb":
             raise
@@ -168,9 +190,12 @@ def _query(flags: argparse.Namespace) -> int:
     output = open_output(flags.output)
     for flag in _WRITES:
         check_outside(output, f"--{flag}", getattr(flags, flag))
-    selection = select(output, flags.expression, least, most, flags.relative_to)
+    novelty = Novelty(flags.min_novelty, flags.max_novelty)
+    selection = select(output, flags.expression, least, most, novelty, flags.relative_to)
     if flags.like is not None:
         selection = most_like(selection, flags.like, flags.top or _TOP)
+    elif flags.strangest:
+        selection = strangest(selection, flags.top or _TOP)
     if flags.paths or any(getattr(flags, flag) is not None for flag in _OPENS):
         require_folder(output, selection.whereabouts)
     if flags.sql:
@@ -259,19 +284,20 @@ def _copy(selection: Selection, flags: argparse.Namespace) -> int:
 
 
 def _describe(selection: Selection) -> Iterator[str]:
-    """Show the first images with the probabilities that were asked about, and counts."""
-    columns = selection.probabilities
-    widths = [max(len(label), 5) for label in selection.labels]
+    """Show the first images with what was asked about, and counts."""
+    columns = [column.name for column in selection.shown]
+    widths = [max(len(column.heading), 5) for column in selection.shown]
+    ranking = selection.ranking if selection.ranking and selection.ranking.heading else None
     found, tags = 0, Counter[str]()
     for batch in selection.read(["path", "tags", *columns]):
         if found < _ROWS:
             if not found and batch.num_rows:
-                heads = (f"{label:>{width}}" for label, width in zip(selection.labels, widths, strict=True))
-                yield "  ".join([*[" like"] * bool(selection.like), *heads, "path"])
+                heads = (f"{one.heading:>{width}}" for one, width in zip(selection.shown, widths, strict=True))
+                yield "  ".join([*([f"{ranking.heading:>5}"] if ranking else []), *heads, "path"])
             for row in batch.slice(0, _ROWS - found).to_pylist():
                 shown = (f"{row[column]:>{width}.3f}" for column, width in zip(columns, widths, strict=True))
-                likeness = [f"{selection.likeness[row['path']]:5.3f}"] if selection.like else []
-                yield "  ".join([*likeness, *shown, row["path"]])
+                scores = [f"{ranking.scores[row['path']]:5.3f}"] if ranking else []
+                yield "  ".join([*scores, *shown, row["path"]])
         found += batch.num_rows
         tags.update(tag for chosen in batch.column("tags").to_pylist() for tag in chosen)
     predictions, failures = selection.rows, selection.output.count_failures()

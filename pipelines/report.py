@@ -17,9 +17,10 @@ from pipelines.errors import ExitCode, ScenetagsError
 _DESCRIPTION = """\
 Write a page about an output: what was tagged and what failed, how often, with what probability, with thumbnails.
 
-The page shows the probabilities of each tag over all rows, with a slider for its threshold, and a sample of the images:
-for each tag the surest, the least sure, and those just over and just under the threshold. It is one file that needs no
-network. Moved thresholds can be saved as JSON.
+The page says whether the images are like those that the model was trained on, if the model's bundle has statistics of
+them. It shows the probabilities of each tag over all rows, with a slider for its threshold, and a sample of the images:
+for each tag the surest, the least sure, and those just over and just under the threshold, and the strangest of all. It
+is one file that needs no network. Moved thresholds can be saved as JSON.
 """
 
 _EPILOG = """\

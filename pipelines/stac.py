@@ -82,7 +82,7 @@ def _describe(path: str, folder: str, taken: str) -> None:
 
     output = open_output(path)
     check_outside(output, "--to", folder)
-    footer, extents = output.footer(), read_extents(output)
+    head, extents = output.head(), read_extents(output)
     timeless = [extent for extent in extents if not extent.taken]
     if timeless and not taken:
         others = f", and {len(timeless) - 1:,} more" if len(timeless) > 1 else ""
@@ -93,7 +93,7 @@ def _describe(path: str, folder: str, taken: str) -> None:
     def write(document: Document) -> None:
         storage.write(document.path, json.dumps(document.content, indent=2).encode())
 
-    *items, collection = describe_output(output, footer, extents, folder, taken)
+    *items, collection = describe_output(output, head, extents, folder, taken)
     try:
         with ThreadPoolExecutor(_AT_ONCE) as executor:
             for _ in executor.map(write, items):

@@ -43,9 +43,6 @@ _NAME = "scenetags tag"
 SHOWN_PROBABILITY = 0.02
 """Labels below it are left out on the screen, unless they are tags."""
 
-STRANGE = 0.99
-"""Share of the training images that are less strange than an image of which to warn."""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
@@ -202,6 +199,8 @@ def _describe(panel: Panel, prediction: Prediction, bundle: Bundle) -> list[str]
 def _describe_novelty(prediction: Prediction, bundle: Bundle) -> list[str]:
     """Write how strange an image is to the model, if it is known."""
     import numpy as np
+
+    from pipelines.inference.reference import STRANGE
 
     if bundle.reference is None or prediction.appearance is None:
         return []

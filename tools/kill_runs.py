@@ -31,6 +31,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import ScenetagsError
+from pipelines.inference import PRECISIONS
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS
 from pipelines.results.outputs import open_output
 
@@ -101,6 +102,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--times", type=int, default=20, help="runs to disrupt, spread over a run's time (default 20)")
     parser.add_argument("--checkpoint_every", type=int, default=500, help="images per wave (default 500)")
     parser.add_argument("--seed", type=int, default=1, help="random seed of the times (default 1)")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default=PRECISIONS[0], help=f"of the model (default {PRECISIONS[0]})"
+    )
     return parser.parse_args(arguments)
 
 
@@ -114,7 +118,7 @@ def prepare(options: argparse.Namespace, work: Path) -> Archive:
         path.write_bytes(path.read_bytes()[:100])
     command = [sys.executable, "-m", "pipelines.predict", f"--input={images}", f"--model={options.model}"]
     command += ["--max_failure_rate=1", "--progress=off", f"--checkpoint_every={options.checkpoint_every}"]
-    command += [f"--output={_OUTPUT}"]
+    command += [f"--precision={options.precision}", f"--output={_OUTPUT}"]
     before = None
     if options.scenario in ("changed", "overwrite"):
         before = work / "before"

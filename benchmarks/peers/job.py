@@ -13,9 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from benchmarks.bare import open_pool
+from benchmarks.bare import share
 from pipelines.images import DecodeSettings, Pixels, decode_resized
+from pipelines.inference import PRECISIONS
 from pipelines.inference.bundle import LITERT_MODEL, SAVED_MODEL, load_bundle
+from pipelines.inference.engines import LiteRTEngine, open_engine
 from pipelines.output.footers import probability_columns
 
 Predict = Callable[[Pixels], NDArray[np.float32]]
@@ -29,11 +31,13 @@ class Job(NamedTuple):
       paths: of the images.
       bundle: path of the bundle.
       output: an existing, empty folder, for Parquet files with the columns of `Model.columns`.
+      precision: of a peer with OpenVINO.
     """
 
     paths: list[str]
     bundle: str
     output: str
+    precision: str
 
 
 class Model(NamedTuple):
@@ -42,18 +46,24 @@ class Model(NamedTuple):
     Attributes:
       labels: in the order of the model's outputs.
       decoding: input size and resizing of the model.
+      bundle: its path.
       litert: path of the LiteRT file.
       saved_model: path of the SavedModel.
     """
 
     labels: tuple[str, ...]
     decoding: DecodeSettings
+    bundle: str
     litert: str
     saved_model: str
 
     def open_litert(self, threads: int) -> Predict:
         """Open our engine with `threads` single-threaded interpreters; threads may share it."""
-        return open_pool(Path(self.litert).read_bytes(), threads)
+        return share(LiteRTEngine(Path(self.litert).read_bytes(), threads), threads)
+
+    def open_openvino(self, threads: int, precision: str) -> Predict:
+        """Open our OpenVINO engine with `threads` requests; threads may share it."""
+        return share(open_engine(load_bundle(self.bundle), "openvino", threads, precision=precision), threads)
 
     def open_saved_model(self, threads: int = 0) -> Predict:
         """Load the SavedModel with TensorFlow, as its guide shows.
@@ -94,19 +104,20 @@ def parse_job() -> Job:
     parser.add_argument("--images", type=Path, required=True, help="a folder, or a file with one path per line")
     parser.add_argument("--model", required=True, help="a bundle")
     parser.add_argument("--output", required=True, help="a folder for Parquet files")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of a peer with OpenVINO")
     options = parser.parse_args()
     if options.images.is_dir():
         paths = sorted(str(path.resolve()) for path in options.images.iterdir())
     else:
         paths = options.images.read_text().splitlines()
-    return Job(paths, options.model, options.output)
+    return Job(paths, options.model, options.output, options.precision)
 
 
 def load_model(path: str) -> Model:
     """Load the parts of a local bundle that a peer needs."""
     bundle = load_bundle(path)
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter)
-    return Model(bundle.labels, decoding, str(Path(path, LITERT_MODEL)), str(Path(path, SAVED_MODEL)))
+    return Model(bundle.labels, decoding, path, str(Path(path, LITERT_MODEL)), str(Path(path, SAVED_MODEL)))
 
 
 def write_rows(job: Job, model: Model, probabilities: NDArray[np.float32]) -> None:

@@ -32,7 +32,9 @@ MEASURES = (
 - roughness: mean difference of brightness, in levels, between pixels that far apart; plus `LEAST_ROUGHNESS`
 - blank: share of pixels from which brightness differs at none of the distances; plus `LEAST_BLANK`
 
-Added before the logarithm so that it is finite and small values, which are noise, do not count."""
+Added before the logarithm so that it is finite and small values, which are noise, do not count.
+
+Bundles hold statistics of these: what is measured in another way needs another name."""
 
 LEAST_CONTRAST, LEAST_ROUGHNESS, LEAST_BLANK = 0.5, 0.25, 0.1
 

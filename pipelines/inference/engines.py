@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from pipelines.inference import ENGINES
 from pipelines.inference.bundle import LITERT_MODEL, SAVED_MODEL, Bundle, BundleError, Golden
 from pipelines.inference.embeddings import expose_embeddings
+from pipelines.inference.gpu import tensorflow_has_gpu
 from pipelines.inference.openvino_engine import OpenVINOEngine
 from pipelines.inference.operations import check_litert, check_saved_model
 from pipelines.inference.pool import PooledEngine
@@ -37,10 +37,7 @@ BFLOAT16_TOLERANCE = 0.05
 largest average observed. Swapped colours differ by no more than bfloat16 does, so this finds broken kernels only; that
 the graph was read correctly is verified in float32, within `GOLDEN_TOLERANCE`."""
 _PACKAGES = {"litert": "scenetags", "openvino": "'scenetags[openvino]'", "tensorflow": "'scenetags[train]'"}
-
-_DEVICES = Path("/dev")
-_GPUS = ("nvidia[0-9]*", "nvhost-gpu", "dxg", "kfd")
-"""Files of GPUs: of CUDA, of which a container may have any number, on small boards, in WSL 2; and of ROCm."""
+INSTALL_OPENVINO = f"run pip install {_PACKAGES['openvino']}"
 
 
 class Engine(Protocol):
@@ -273,7 +270,7 @@ def _choose_engine(bundle: Bundle, embeds: bool, precision: str) -> str:
     """
     if precision == "bfloat16":
         return "openvino"
-    return "tensorflow" if not embeds and not bundle.is_int8 and _tensorflow_has_gpu() else "litert"
+    return "tensorflow" if not embeds and not bundle.is_int8 and tensorflow_has_gpu() else "litert"
 
 
 def choose_precision(asked: str, engine: str, bundle: Bundle) -> str:
@@ -294,20 +291,19 @@ def can_bfloat16(engine: str, bundle: Bundle) -> bool:
       engine: one of `ENGINES`.
       bundle: the model.
     """
-    if bundle.is_int8 or not bfloat16_units() or importlib.util.find_spec("openvino") is None:
-        return False
-    return engine == "openvino" or (engine == "auto" and not _tensorflow_has_gpu())
+    return _is_openvino_installed() and _may_bfloat16(engine, bundle)
 
 
-def _tensorflow_has_gpu() -> bool:
-    """Return whether TensorFlow can use a GPU: only it can say, but its import takes seconds, so look for one first."""
-    found = any(path for pattern in _GPUS for path in _DEVICES.glob(pattern))
-    if not found or importlib.util.find_spec("tensorflow") is None:
+def lacks_openvino(engine: str, bundle: Bundle) -> bool:
+    """Return whether this machine could run a bundle in bfloat16 if only OpenVINO were installed."""
+    return not _is_openvino_installed() and _may_bfloat16(engine, bundle)
+
+
+def _may_bfloat16(engine: str, bundle: Bundle) -> bool:
+    if bundle.is_int8 or not bfloat16_units():
         return False
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with native_messages_muted():
-        try:
-            import tensorflow as tf
-        except ImportError:
-            return False
-        return bool(tf.config.list_physical_devices("GPU"))
+    return engine == "openvino" or (engine == "auto" and not tensorflow_has_gpu())
+
+
+def _is_openvino_installed() -> bool:
+    return importlib.util.find_spec("openvino") is not None

@@ -122,5 +122,6 @@ def _import_openvino() -> Any:
         import openvino
     finally:
         if loaded is None:
-            del sys.modules[name]
+            # Another thread may have done so: whoever opens an engine in several, as Daft does.
+            sys.modules.pop(name, None)
     return openvino

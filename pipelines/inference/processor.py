@@ -7,8 +7,11 @@ from pathlib import Path
 
 _PROCESSOR = Path("/proc/cpuinfo")
 
-_UNITS = (("amx_bf16", "AMX matrix units"), ("avx512_bf16", "AVX-512 vector instructions"))
-"""What processors have for bfloat16, and Linux's names for it; the faster ones first."""
+AMX, AVX512 = "AMX matrix units", "AVX-512 vector instructions"
+"""What processors have for bfloat16."""
+
+_UNITS = (("amx_bf16", AMX), ("avx512_bf16", AVX512))
+"""Linux's names for them; the faster ones first."""
 
 _OTHERS = (("avx512f", "AVX-512"), ("avx2", "AVX2"))
 """What processors without it have at best."""

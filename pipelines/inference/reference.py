@@ -16,6 +16,9 @@ from pipelines.images.appearance import MEASURES
 LEAST_IMAGES = 100
 """Fewer do not show how their measures vary together: there are a hundred such numbers."""
 
+STRANGE = 0.99
+"""Novelty above which an image is called strange: of images like the training images, 1 of 100 is."""
+
 TAIL = 0.1
 """Share of the training images, the strangest, whose distances are described by a power law: there are too few of them
 to count."""

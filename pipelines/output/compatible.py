@@ -66,24 +66,35 @@ def check_folders(output: str) -> None:
             )
 
 
-def as_retagged(run: Run, explicit: bool) -> Run:
+def first_footer(run: Run) -> Footer | None:
+    """Return what the first file of the predictions that a run would add to was made with.
+
+    Returns:
+      None if there is none, or if the run overwrites the output; without a precision if the file has no rows.
+
+    Raises:
+      OutputError: the file is damaged, or was not written by scenetags.
+    """
+    first = next(iter(storage.list_files(storage.join(run.folder, PREDICTIONS), ".parquet")), None)
+    if run.overwrite or first is None:
+        return None
+    footer, _ = describe_file(run.output, first)
+    empty = posixpath.basename(first) == NO_ROWS and not count_rows(first)
+    return footer._replace(precision="") if empty else footer
+
+
+def as_retagged(run: Run, footer: Footer | None, explicit: bool) -> Run:
     """Let a run tag its images as `scenetags retag` has tagged those in the output.
 
     Args:
       run: about to begin.
+      footer: of the first file of the predictions.
       explicit: whether its thresholds were asked for; then those of the output are taken only if they are the same.
 
     Returns:
-      The run; unchanged if it overwrites the output, if nothing there was retagged, or for a different bundle.
-
-    Raises:
-      OutputError: the first file of the predictions is damaged, or was not written by scenetags.
+      The run; unchanged if nothing was retagged, or for a different bundle.
     """
-    first = next(iter(storage.list_files(storage.join(run.folder, PREDICTIONS), ".parquet")), None)
-    if run.overwrite or first is None:
-        return run
-    footer, _ = describe_file(run.output, first)
-    if not footer.retagged or footer.bundle != run.bundle.digest:
+    if footer is None or not footer.retagged or footer.bundle != run.bundle.digest:
         return run
     if explicit and footer.thresholds != run.thresholds:
         return run

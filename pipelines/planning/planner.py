@@ -17,7 +17,7 @@ from pipelines.commandline.printing import log
 from pipelines.images import DecodeSettings
 from pipelines.inference import shift
 from pipelines.inference.bundle import Bundle, BundleError, load_bundle
-from pipelines.inference.engines import Engine, can_bfloat16, choose_precision, open_engine
+from pipelines.inference.engines import Engine, can_bfloat16, choose_precision, lacks_openvino, open_engine
 from pipelines.inference.processor import bfloat16_units
 from pipelines.listing import list_images
 from pipelines.listing.scenes import CutSettings, cut_scenes
@@ -93,7 +93,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     inputs = census.images + census.failure_count
     found = Found(inputs, census.bytes, census.failure_count, _count(passed_over), census.seconds)
     sampled = _sampled(census, measured, run)
-    how = engine.name, precision, bfloat16_units()
+    how = engine.name, precision, bfloat16_units(), lacks_openvino(job.engine, bundle)
     plan = Plan(found, sampled, asked, *how, job.reads_in_flight, measured.trials)
     if not measured.predictions:
         return plan
@@ -104,7 +104,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     cloud = None if gpu else _cloud_run(costs, census, worker, asked)
     return replace(
         plan,
-        precisions=_precisions(costs, measured, run, job, precision, machine) if other else None,
+        precisions=_precisions(costs, measured, run, job, precision, machine, census.images) if other else None,
         seconds_per_image=costs,
         here=here,
         cloud=cloud,
@@ -128,7 +128,7 @@ def _open_other(bundle: Bundle, job: PredictOptions, precision: str) -> Engine |
 
 
 def _precisions(
-    costs: Costs, measured: Sample, run: Run, job: PredictOptions, precision: str, machine: Machine
+    costs: Costs, measured: Sample, run: Run, job: PredictOptions, precision: str, machine: Machine, images: int
 ) -> Precisions | None:
     def rate(costs: Costs, machine: Machine) -> Rate:
         cores = available_cores()
@@ -141,7 +141,8 @@ def _precisions(
     changes = compare(exact[1], rounded[1], run.bundle.labels, run.thresholds)
     if changes is None:
         return None
-    return weigh(bfloat16_units(), rate(exact[0], machine), rate(rounded[0], machine.for_bfloat16), changes)
+    rates = rate(exact[0], machine), rate(rounded[0], machine.for_bfloat16)
+    return weigh(bfloat16_units(), *rates, changes, is_whole=measured.count == images)
 
 
 def _warn(line: str) -> None:

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipelines.inference.engines import INSTALL_OPENVINO
 from pipelines.inference.tagging import choose_labels
 from pipelines.planning import machines
+from pipelines.planning.estimate import Interval, wilson_interval
 from pipelines.records import Prediction
 
 _WORTH_IT = 1.2
 """What gains less is not worth a single tag."""
 _MOST_CHANGED = 0.1
-"""The largest share of images with different tags for which bfloat16 is recommended: at most one in ten."""
+"""The largest share of images with different tags for which bfloat16 is recommended: surely at most one in ten."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Precisions:
       float32: a run in it.
       bfloat16: a run in it.
       changes: in the sample.
+      changed_share: of all images, those with different tags.
       recommended: one of `inference.PRECISIONS`.
     """
 
@@ -71,6 +74,7 @@ class Precisions:
     float32: Rate
     bfloat16: Rate
     changes: Changes
+    changed_share: Interval
     recommended: str
 
 
@@ -100,21 +104,34 @@ def compare(
     )
 
 
-def weigh(units: str, float32: Rate, bfloat16: Rate, changes: Changes) -> Precisions:
-    """Recommend a precision: bfloat16 if it saves much and changes little."""
+def weigh(units: str, float32: Rate, bfloat16: Rate, changes: Changes, is_whole: bool) -> Precisions:
+    """Recommend a precision: bfloat16 if it saves much and surely changes little.
+
+    Args:
+      units: of this processor, for bfloat16.
+      float32: a run in it.
+      bfloat16: a run in it.
+      changes: in the sample.
+      is_whole: whether the sample holds all images.
+    """
     gains = bfloat16.images_per_second >= _WORTH_IT * float32.images_per_second
-    keeps = changes.changed_images <= _MOST_CHANGED * changes.images
-    return Precisions(units, float32, bfloat16, changes, "bfloat16" if gains and keeps else "float32")
+    share = changes.changed_images / changes.images
+    changed = Interval(share, share) if is_whole else wilson_interval(changes.changed_images, changes.images)
+    keeps = changed.high <= _MOST_CHANGED
+    return Precisions(units, float32, bfloat16, changes, changed, "bfloat16" if gains and keeps else "float32")
 
 
-def describe(precisions: Precisions | None, units: str) -> Iterator[str]:
+def describe(precisions: Precisions | None, units: str, lacks_openvino: bool) -> Iterator[str]:
     """Format both precisions as lines of text.
 
     Args:
       precisions: None if bfloat16 was not measured.
       units: of this processor, for bfloat16; empty if it has none.
+      lacks_openvino: whether that is all that bfloat16 lacks here.
     """
     if precisions is None:
+        if lacks_openvino:
+            yield f"bfloat16, with this processor's {units}, half to two thirds of the model's time: {INSTALL_OPENVINO}"
         if not units:
             yield "bfloat16, about half the model's time, needs a processor with units for it:"
             yield f"  {machines.describe_with_matrix_units()}"
@@ -133,8 +150,16 @@ def describe(precisions: Precisions | None, units: str) -> Iterator[str]:
         f"{changes.added:,} added and {changes.removed:,} removed, of {changes.tags:,} tags"
     )
     yield f"  probabilities differ by {changes.mean:.4f} on average, and by {changes.largest:.4f} at most"
+    share = precisions.changed_share
     if precisions.recommended == "bfloat16":
         yield "  recommended: --precision bfloat16, unless these tags matter more than the time"
+    elif gain < _WORTH_IT:
+        yield "  recommended: float32, since bfloat16 saves too little"
+    elif share.low > _MOST_CHANGED:
+        yield "  recommended: float32, since bfloat16 changes too much"
     else:
-        yield f"  recommended: float32, since bfloat16 {'saves too little' if gain < _WORTH_IT else 'changes too much'}"
+        yield (
+            f"  recommended: float32, unless time matters more: bfloat16 would change the tags of {share.low:.0%} to "
+            f"{share.high:.0%} of all images (95 % confidence)"
+        )
     yield f"  machines with matrix units for it: {machines.describe_with_matrix_units()}"

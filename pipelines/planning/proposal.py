@@ -135,6 +135,7 @@ class Plan:
       engine: that ran the model.
       precision: in which it did.
       units: of this processor, for bfloat16; empty if it has none.
+      lacks_openvino: whether that is all that bfloat16 lacks here.
       reads_in_flight: used to read the sample.
       trials: of batch sizes.
       precisions: the run in both; None if one of them cannot be, or the model runs on a GPU.
@@ -151,6 +152,7 @@ class Plan:
     engine: str
     precision: str
     units: str
+    lacks_openvino: bool
     reads_in_flight: int
     trials: tuple[BatchTrial, ...]
     precisions: Precisions | None = None
@@ -179,7 +181,7 @@ def describe(plan: Plan, max_failure_rate: float) -> list[str]:
     if plan.seconds_per_image and plan.here:
         lines += ["", *_describe_costs(plan, plan.seconds_per_image, plan.here), ""]
         lines += [*_describe_here(plan, plan.seconds_per_image, plan.here), "", *_describe_cloud(plan)]
-        if compared := list(precisions.describe(plan.precisions, plan.units)):
+        if compared := list(precisions.describe(plan.precisions, plan.units, plan.lacks_openvino)):
             lines += ["", *compared]
         lines += ["", "to run it:", plan.command or ""]
     else:

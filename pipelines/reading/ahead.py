@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import cache
 from typing import Generic, TypeVar
@@ -16,6 +16,7 @@ from pipelines import storage
 from pipelines.images import Resized
 from pipelines.inference.ahead import IMAGES_PER_CALL
 from pipelines.inference.tagging import Predictor
+from pipelines.reading.crew import Crew
 from pipelines.reading.fetched import Fetched, Refusal
 from pipelines.reading.source import Source
 from pipelines.reading.windows import WindowPixels
@@ -65,16 +66,12 @@ class _Ahead(ABC, Generic[Result]):
         self._source = source
         self._most = 2 * reads_in_flight + self.at_once * source.threads
         self._queue: deque[_Pending[Result]] = deque()
-        self._waiting: deque[tuple[_Pending[Result], Fetched | ImageRef]] = deque()
         self._seconds = 0.0
-        self._at_work = 0
-        self._counting = threading.Lock()
         self._turn = _turn(source.threads)
-        self._fetchers = ThreadPoolExecutor(reads_in_flight, thread_name_prefix="fetch")
-        self._workers = ThreadPoolExecutor(source.threads, thread_name_prefix="work")
-        # What one thread hands over to the others is done if there is one of them, though the system refuse more.
-        for executor in (self._fetchers, self._workers):
-            executor.submit(int)
+        self._fetchers: Crew[tuple[_Pending[Result], ImageRef]] = Crew(reads_in_flight, "fetch", self._fetch_ahead)
+        self._workers: Crew[tuple[_Pending[Result], Fetched | ImageRef]] = Crew(
+            source.threads, "work", self._work_on_a_few
+        )
 
     @abstractmethod
     def finish(self, images: Sequence[Image]) -> Sequence[Result | Failure]:
@@ -86,9 +83,9 @@ class _Ahead(ABC, Generic[Result]):
         result: _Pending[Result] = Future()
         self._queue.append(result)
         if self._source.is_near(ref) and self._seconds < _NEAR_SECONDS:
-            self._hand_over(result, ref)
+            self._workers.put((result, ref))
         else:
-            self._fetchers.submit(self._fetch_ahead, ref, result)
+            self._fetchers.put((result, ref))
         if len(self._queue) > self._most:
             yield from self._next()
 
@@ -106,13 +103,10 @@ class _Ahead(ABC, Generic[Result]):
     def close(self) -> None:
         """Abandon work in progress and close the source."""
         with storage.hurried():
-            self._fetchers.shutdown(wait=not interruption.overdue(), cancel_futures=True)
-        while self._waiting:
-            with suppress(IndexError):
-                _, waiting = self._waiting.popleft()
-                if not isinstance(waiting, ImageRef):
-                    waiting.let_go()
-        self._workers.shutdown(wait=not interruption.overdue(), cancel_futures=True)
+            self._fetchers.dismiss(wait=not interruption.overdue())
+        for _, waiting in self._workers.dismiss(wait=not interruption.overdue()):
+            if not isinstance(waiting, ImageRef):
+                waiting.let_go()
         self._source.close()
 
     def _next(self) -> Iterator[Result | Failure | Empty]:
@@ -127,30 +121,15 @@ class _Ahead(ABC, Generic[Result]):
             pass
         self.postponed += 1
 
-    def _fetch_ahead(self, ref: ImageRef, result: _Pending[Result]) -> None:
+    def _fetch_ahead(self) -> None:
+        try:
+            result, ref = self._fetchers.waiting.popleft()
+        except IndexError:
+            return
         fetched = self._settle(ref, result, lambda: self._source.fetch(ref))
         if fetched:
             with suppress(RuntimeError):
-                self._hand_over(result, fetched)
-
-    def _hand_over(self, result: _Pending[Result], waiting: Fetched | ImageRef) -> None:
-        """Let an image wait for a thread to work on it, and call one if not all are at work."""
-        self._waiting.append((result, waiting))
-        with self._counting:
-            if self._at_work == self._source.threads:
-                return
-            self._at_work += 1
-        self._workers.submit(self._work)
-
-    def _work(self) -> None:
-        """Work until no image waits."""
-        while True:
-            self._work_on_a_few()
-            with self._counting:
-                # An image that comes from now on calls a thread.
-                if not self._waiting:
-                    self._at_work -= 1
-                    return
+                self._workers.put((result, fetched))
 
     def _work_on_a_few(self) -> None:
         with self._turn:
@@ -167,10 +146,11 @@ class _Ahead(ABC, Generic[Result]):
                 result.set_result(item)
 
     def _take(self) -> Iterator[tuple[_Pending[Result], Fetched | ImageRef]]:
+        waiting = self._workers.waiting
         # So few that nobody else is left without.
-        for _ in range(max(1, min(self.at_once, len(self._waiting) // self._source.threads))):
+        for _ in range(max(1, min(self.at_once, len(waiting) // self._source.threads))):
             try:
-                yield self._waiting.popleft()
+                yield waiting.popleft()
             except IndexError:
                 return
 
@@ -192,7 +172,7 @@ class _Ahead(ABC, Generic[Result]):
             return self._settle(ref, result, lambda: self._source.fetch(ref, waits=False))
         except MustWaitError:
             with suppress(RuntimeError):
-                self._fetchers.submit(self._fetch_ahead, ref, result)
+                self._fetchers.put((result, ref))
             return None
         finally:
             self._seconds += (time.perf_counter() - began - self._seconds) / _AVERAGED

@@ -17,6 +17,7 @@ from pipelines.errors import ScenetagsError
 from pipelines.output.footers import Footer, name_difference, read_footer
 from pipelines.output.manifest import MOST_BYTES, accounts_of
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, Accounts
+from pipelines.output.schema import NOVELTY
 from pipelines.output.tables import ROWS_PER_GROUP, count_rows, open_table, read_each
 
 
@@ -52,6 +53,12 @@ class Head(NamedTuple):
     footer: Footer
     columns: pa.Schema
     rows: int
+
+    @property
+    def has_novelty(self) -> bool:
+        """Whether rows say how strange their images are."""
+        # In an output of an earlier version, the list of images may have had such a column.
+        return NOVELTY.name in self.columns.names and NOVELTY.name not in [kept.name for kept in self.footer.kept]
 
 
 @dataclass(frozen=True)
@@ -286,5 +293,5 @@ def _read_manifest(path: str) -> Manifest:
         if not all(type(count) is int for count in counts):
             raise TypeError("a count is not a number")
         return Manifest(described["run"], described["status"], accounts, described)
-    except (KeyError, RecursionError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise NoOutputError(f"{path} is not a manifest: {type(error).__name__} {error}") from error

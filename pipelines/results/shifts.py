@@ -18,13 +18,12 @@ def compare_runs(manifests: Iterable[Manifest], bundle: str) -> Shift:
     """
     reference, seen = None, Seen()
     for manifest in manifests:
-        described = manifest.described
-        if described.get("bundle", {}).get("digest") != bundle or "reference" not in described:
-            continue
         try:
-            reference = reference or read_reference(described["reference"])
-        except ValueError:
-            # An output of another version, or of a stranger.
+            if manifest.described["bundle"]["digest"] != bundle:
+                continue
+            reference = reference or read_reference(manifest.described["reference"])
+        except (KeyError, TypeError, ValueError):
+            # Without a reference, of another version, or of a stranger.
             continue
         seen = seen.and_also(manifest.accounts.seen)
     return compare(reference, seen)

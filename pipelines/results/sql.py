@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import groupby
 
-_PLAIN = re.compile(r"p_\w+", re.ASCII)
+_PLAIN = re.compile(r"p_\w+|novelty", re.ASCII)
 _WILD = re.compile(r"[*?\[]")
 
 
@@ -26,7 +26,7 @@ def name(column: str, mark: str = '"') -> str:
 
 
 def plain_name(column: str) -> str:
-    """Write the name of a probability's column, in quotes only where it needs them: no word of SQL begins with `p_`."""
+    """Write the name of a column of numbers, in quotes only where it needs them: no word of SQL begins with `p_`."""
     return column if _PLAIN.fullmatch(column) else name(column)
 
 

@@ -51,6 +51,9 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     run = tagging.run
     passed_over: Counter[str] = Counter()
     begun = time.monotonic()
+    # First: listing may take an hour, and the engine may refuse the bundle.
+    engine = tagging.model.load().engine
+    loaded = time.monotonic()
     listed = list_images(
         *(options.input, options.input_list, passed_over),
         path_column=options.path_column,
@@ -61,12 +64,10 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     )
     with closing(Waves(listed, options.checkpoint_every, tagging.cutting, _warn)) as waves:
         _warn_of_moved(run, waves)
-        loading = time.monotonic()
-        engine = tagging.model.load().engine
         if engine.on_gpu:
             tagging = replace(tagging, limits=tagging.limits.in_processes())
         run = replace(
-            run, engine=engine.name, timings={"listing": loading - begun, "loading": time.monotonic() - loading}
+            run, engine=engine.name, timings={"listing": time.monotonic() - loaded, "loading": loaded - begun}
         )
         accounts = Accounts(passed_over=passed_over)
         most = options.max_failure_rate if options.fail_fast else 1.0

@@ -18,10 +18,10 @@ from pipelines.inference import mlm
 from pipelines.inference.bundle import LITERT_MODEL
 from pipelines.output.footers import Footer
 from pipelines.output.run import RUNS
-from pipelines.output.schema import EMBEDDING, PREDICTION_COLUMNS, SCENE_COLUMNS
+from pipelines.output.schema import EMBEDDING, NOVELTY, PREDICTION_COLUMNS, SCENE_COLUMNS
 from pipelines.records import OF_SEVERAL
 from pipelines.results.cataloguing.scene_extents import SceneExtent
-from pipelines.results.outputs import NoOutputError, Output
+from pipelines.results.outputs import Head, NoOutputError, Output
 from pipelines.scenes.rings import Points, split_at_antimeridian
 from pipelines.scenes.virtual import ENDING
 
@@ -47,19 +47,20 @@ class Document(NamedTuple):
 
 
 def describe_output(
-    output: Output, footer: Footer, extents: Sequence[SceneExtent], folder: str, taken: str
+    output: Output, head: Head, extents: Sequence[SceneExtent], folder: str, taken: str
 ) -> Iterator[Document]:
     """Yield the items of an output, and last the collection that links to them.
 
     Args:
       output: the output.
-      footer: what its rows were made with.
+      head: what its rows have in common.
       extents: of its scenes.
       folder: into which the documents go.
       taken: when scenes were taken that do not say it, in ISO 8601.
     """
+    footer = head.footer
     bundle = _find_bundle(output, footer)
-    model, columns = _describe_model(bundle, footer), list(_describe_columns(footer))
+    model, columns = _describe_model(bundle, footer), list(_describe_columns(head))
     names = _name_items(extents)
     links, bounds, times = [], [], []
     for extent, (identity, name) in zip(extents, names, strict=True):
@@ -155,15 +156,16 @@ def _describe_bundle(bundle: Mapping[str, Any], item: str) -> dict[str, Any]:
     return mlm.describe_file(_refer(storage.join(bundle["path"], LITERT_MODEL), item))
 
 
-def _describe_columns(footer: Footer) -> Iterator[dict[str, str]]:
-    embedding = [EMBEDDING] if footer.embedding_size else []
-    for column in (*PREDICTION_COLUMNS, *embedding, *SCENE_COLUMNS):
+def _describe_columns(head: Head) -> Iterator[dict[str, str]]:
+    novelty = [NOVELTY] if head.has_novelty else []
+    embedding = [EMBEDDING] if head.footer.embedding_size else []
+    for column in (*PREDICTION_COLUMNS, *novelty, *embedding, *SCENE_COLUMNS):
         if column.per_label:
-            for label, name in footer.columns.items():
+            for label, name in head.footer.columns.items():
                 yield {"name": name, "type": column.type, "description": f"probability of {label}, 0 to 1"}
         else:
             yield {"name": column.name, "type": column.type, "description": column.documentation}
-    for kept in footer.kept:
+    for kept in head.footer.kept:
         yield {"name": kept.name, "type": kept.type, "description": "as in the list of images"}
 
 

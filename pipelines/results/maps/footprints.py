@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import ScenetagsError
 from pipelines.output.footers import Footer
+from pipelines.output.schema import NOVELTY
 from pipelines.results.maps.outlines import Outlines, read_outlines
 from pipelines.results.outputs import NoOutputError, Output
 
@@ -61,7 +62,7 @@ class Footprints(NamedTuple):
     """Windows of an output.
 
     Attributes:
-      rows: one per window: path, width, height, scene, col_off, row_off and datetime.
+      rows: one per window: path, width, height, scene, col_off, row_off and datetime, and novelty if it is wanted.
       outlines: where they lie.
       probabilities: float32[N, T], of the tags that were asked for.
       counts: of the rows that were read for these.
@@ -100,7 +101,7 @@ def choose_tags(footer: Footer, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_footprints(
-    output: Output, footer: Footer, tags: Sequence[str], min_probability: float = 0.0
+    output: Output, footer: Footer, tags: Sequence[str], min_probability: float = 0.0, novelty: bool = False
 ) -> Iterator[Footprints]:
     """Read the windows of an output piece by piece, so that memory holds only one.
 
@@ -109,15 +110,17 @@ def read_footprints(
       footer: what its rows were made with.
       tags: whose probabilities are wanted.
       min_probability: windows in which no tag reaches it are only counted.
+      novelty: whether it is wanted how strange windows are; the output must say it.
 
     Raises:
       NoOutputError: no window says where it lies, or the files are not as scenetags writes them.
       OutputError: a file is damaged.
     """
     columns = [footer.columns[tag] for tag in tags]
-    fields = pa.schema([*_OF_ALL, *_OF_SCENES, *((column, pa.float32()) for column in columns)])
+    rows = pa.schema([*_OF_ALL, *_OF_SCENES, *[(NOVELTY.name, pa.float32())] * novelty])
+    fields = pa.schema([*rows, *((column, pa.float32()) for column in columns)])
     total = Counts()
-    for batch in output.pieces(fields, missing=_OF_SCENES.names):
+    for batch in output.pieces(fields, missing=[*_OF_SCENES.names, NOVELTY.name]):
         footprints = _of_batch(output.path, batch, columns, min_probability)
         total += footprints.counts
         yield footprints
@@ -141,7 +144,7 @@ def _of_batch(path: str, batch: pa.RecordBatch, columns: Sequence[str], min_prob
         outlines = read_outlines(batch.column("geometry").to_pylist())
     except ValueError as error:
         raise NoOutputError(f"{path} holds a geometry that scenetags did not write: {error}") from error
-    rows = batch.select([*_OF_ALL.names, *(name for name in _OF_SCENES.names if name != "geometry")])
+    rows = batch.select([name for name in batch.schema.names if name not in ("geometry", *columns)])
     return Footprints(rows, outlines, probabilities, counts)
 
 

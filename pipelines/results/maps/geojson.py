@@ -6,6 +6,9 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
+import numpy as np
+
+from pipelines.output.schema import NOVELTY
 from pipelines.results.maps.footprints import Counts, Footprints, spell_time
 
 DIGITS = 7
@@ -41,10 +44,15 @@ def write_features(footprints: Iterable[Footprints], columns: Sequence[str], fil
 def _features(piece: Footprints, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     rows = zip(piece.rows.to_pylist(), piece.outlines.windows(), piece.probabilities, strict=True)
     for row, rings, probabilities in rows:
-        # The shortest text that leads back to the float32.
-        by_column = {name: float(str(value)) for name, value in zip(columns, probabilities, strict=True)}
-        properties = row | {"datetime": spell_time(row["datetime"])} | by_column
+        by_column = {name: _shortest(value) for name, value in zip(columns, probabilities, strict=True)}
+        novelty = {NOVELTY.name: _shortest(np.float32(row[NOVELTY.name]))} if row.get(NOVELTY.name) is not None else {}
+        properties = row | {"datetime": spell_time(row["datetime"])} | novelty | by_column
         yield {"type": "Feature", "geometry": _geometry(rings), "properties": properties}
+
+
+def _shortest(value: np.float32) -> float:
+    """Return the number of the shortest text that leads back to a float32."""
+    return float(str(value))
 
 
 def _geometry(rings: Sequence[Sequence[Sequence[float]]]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ function showNow() {
   }
   if (page.labels) showTotals();
   showMoved();
+  showNoveltyChart();
   showImages();
 }
 
@@ -75,13 +76,14 @@ function listen() {
   element("save").onclick = () =>
     download("thresholds.json", new Blob([thresholdsAsJson()], { type: "application/json" }));
   element("tag").onchange = () => choose(Number(element("tag").value));
-  for (const name of ["bearing", "repair", "low", "high", "text", "order"]) {
+  for (const name of FILTERS) {
     element(name).oninput = () => {
       state[name] = element(name).value;
       listed = PAGE_OF_IMAGES;
       show();
     };
   }
+  element("strangest").onclick = showStrangest;
   element("more").onclick = () => {
     listed += PAGE_OF_IMAGES;
     show();
@@ -98,6 +100,8 @@ function listen() {
     if (event.buttons) drag(event);
   });
   for (const [id, save] of [
+    ["novelty-csv", saveNovelty],
+    ["novelty-png", saveNoveltyChart],
     ["tags-csv", saveTags],
     ["tags-png", paintTags],
     ["chart-csv", saveBins],
@@ -133,6 +137,7 @@ async function start() {
   showFigures();
   listTags();
   tellSample();
+  showNovelty();
   showTogether();
   showFailures();
   counted("repairs", "repair", page.repairs);

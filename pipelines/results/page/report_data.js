@@ -3,6 +3,7 @@
 const STEPS = page.bins,
   MISSED = "missed",
   WRONG = "wrong",
+  STRANGEST = "strangest",
   FAILED = "failed";
 const tags = page.tags,
   images = page.images;
@@ -17,6 +18,8 @@ const state = {
   repair: "",
   low: "",
   high: "",
+  strange_from: "",
+  strange_to: "",
   text: "",
   order: "",
   linear: false,
@@ -97,7 +100,7 @@ function thresholdsAsJson() {
   return `${JSON.stringify(Object.fromEntries(tags.map((tag, k) => [tag.key, thresholdOf(k)])), null, 2)}\n`;
 }
 
-const TEXTS = ["kind", "bearing", "repair", "low", "high", "text", "order"];
+const TEXTS = ["kind", "bearing", "repair", "low", "high", "strange_from", "strange_to", "text", "order"];
 
 function readState() {
   const given = readAddress();

@@ -2,7 +2,16 @@
 
 const PAGE_OF_IMAGES = 48;
 const OF_A_TAG = ["surest", "least sure", "just over", "just under"];
-const KINDS = ["", ...OF_A_TAG, ...(page.labels ? [MISSED, WRONG] : []), "at random", "repaired", FAILED];
+const KINDS = [
+  "",
+  ...OF_A_TAG,
+  ...(page.labels ? [MISSED, WRONG] : []),
+  ...(page.novelty ? [STRANGEST] : []),
+  "at random",
+  "repaired",
+  FAILED,
+];
+const FILTERS = TEXTS.filter((name) => name !== "kind");
 const NEAR = ["just over", "just under"],
   MOST_NEAR = 12;
 let listed = PAGE_OF_IMAGES;
@@ -36,7 +45,7 @@ function nearest(k, kind) {
 
 function isFound(image) {
   const k = state.tag,
-    { failure, path, repairs } = images[image];
+    { failure, path, repairs, novelty } = images[image];
   if (!isOf(image, k, state.kind)) return false;
   if (state.text && !path.toLowerCase().includes(state.text.toLowerCase())) return false;
   if (failure) return true;
@@ -45,7 +54,9 @@ function isFound(image) {
     (!state.repair || repairs.includes(state.repair)) &&
     (!state.bearing || bears(image, k) === (state.bearing === "with")) &&
     (state.low === "" || p >= Math.fround(Number(state.low))) &&
-    (state.high === "" || p <= Math.fround(Number(state.high)))
+    (state.high === "" || p <= Math.fround(Number(state.high))) &&
+    (state.strange_from === "" || (novelty !== null && novelty >= Math.fround(Number(state.strange_from)))) &&
+    (state.strange_to === "" || (novelty !== null && novelty <= Math.fround(Number(state.strange_to))))
   );
 }
 
@@ -54,6 +65,8 @@ function foundImages() {
   const found = images.map((_, image) => image).filter(isFound),
     k = state.tag;
   if (state.kind === FAILED) return found;
+  if (order === STRANGEST)
+    return found.sort((one, other) => (images[other].novelty ?? -1) - (images[one].novelty ?? -1));
   return found.sort((one, other) => (probability(other, k) - probability(one, k)) * (order ? -1 : 1));
 }
 
@@ -91,7 +104,7 @@ function nameOf(path) {
 }
 
 function tile(image) {
-  const { path, failure, problem, picture, truth } = images[image],
+  const { path, failure, problem, picture, truth, novelty } = images[image],
     k = state.tag,
     button = make("button", { type: "button" });
   const name = nameOf(path);
@@ -114,6 +127,8 @@ function tile(image) {
       make("span", { className: "name" }, `${p.toFixed(3)} ${line}`),
       make("span", { className: "line" }, shorten(name, 40)),
     );
+    if (state.order === STRANGEST && novelty !== null)
+      button.append(make("span", { className: "line" }, `novelty ${novelty.toFixed(4)}`));
     button.classList.toggle("without", !has);
     if (wrong || (picture && problem)) button.querySelector(".name").classList.add("mistake");
   }
@@ -122,12 +137,21 @@ function tile(image) {
   return make("li", {}, button);
 }
 
+function chooseKind(kind) {
+  // The order that goes with the strangest is chosen with them, and left with them.
+  if (kind === STRANGEST) state.order = STRANGEST;
+  else if (state.kind === STRANGEST && state.order === STRANGEST) state.order = "";
+  state.kind = kind;
+  listed = PAGE_OF_IMAGES;
+  show();
+}
+
 function showImages() {
   const found = foundImages(),
     k = state.tag,
     shown = found.slice(0, listed);
   element("tag").value = String(k);
-  for (const name of ["bearing", "repair", "low", "high", "text", "order"]) {
+  for (const name of FILTERS) {
     if (document.activeElement !== element(name)) element(name).value = state[name];
   }
   element("kinds").replaceChildren(
@@ -141,9 +165,7 @@ function showImages() {
       button.setAttribute("aria-pressed", String(kind === state.kind));
       button.dataset.kind = kind;
       button.onclick = () => {
-        state.kind = kind;
-        listed = PAGE_OF_IMAGES;
-        show();
+        chooseKind(kind);
         element("kinds").querySelector('[aria-pressed="true"]').focus();
       };
       return button;
@@ -171,7 +193,8 @@ function tellSample() {
     told.push(
       `A sample of ${number(predicted.length)} of ${number(page.rows)} images, chosen with seed ${page.seed}: ` +
         "for each tag those at the ends and at the threshold, " +
-        "examples of each repair, and some at random. All other figures on this page are of all rows.",
+        `examples of each repair, ${page.novelty ? "the strangest, " : ""}and some at random. ` +
+        "All other figures on this page are of all rows.",
     );
   }
   for (const [problem, many] of [...reasons].sort((one, other) => other[1] - one[1]).slice(0, 3)) {
@@ -193,7 +216,7 @@ function tellSample() {
 
 function saveImages() {
   const rows = foundImages().map((image) => {
-    const { path, failure, tags: had = [], repairs = [], groups = [], problem } = images[image];
+    const { path, failure, tags: had = [], repairs = [], groups = [], problem, novelty } = images[image];
     // What was chosen as a possible mistake need not be one at this threshold.
     const reasons = groups
       .filter(([kind, of]) => ![MISSED, WRONG].includes(kind) || isOf(image, of, kind))
@@ -206,11 +229,16 @@ function saveImages() {
       repairs.join(" "),
       reasons.join("; "),
       problem,
+      ...(page.novelty ? [novelty ?? ""] : []),
       ...tags.map((_, k) => (failure ? "" : probability(image, k))),
     ];
   });
   saveCsv("images", [
-    ["path", "tags or failure", "repairs", "shown because", "original", ...tags.map((tag) => tag.name)],
+    [
+      ...["path", "tags or failure", "repairs", "shown because", "original"],
+      ...(page.novelty ? ["novelty"] : []),
+      ...tags.map((tag) => tag.name),
+    ],
     ...rows,
   ]);
 }

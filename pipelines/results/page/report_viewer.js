@@ -38,6 +38,7 @@ function view(image) {
   );
   if (content.size && content.size[0]) tell("size", `${content.size[0]} × ${content.size[1]}, ${content.source}`);
   tell("repairs", content.repairs && content.repairs.join(", "));
+  tell("novelty", content.novelty?.toFixed(4));
   tell("run", content.run);
   if (content.failure) {
     tell("failed to", content.failure.stage);

@@ -1,4 +1,4 @@
-"""Choose the rows that a report shows: for each tag those that say most about it, and others at random."""
+"""Choose the rows that a report shows: for each tag those that say most about it, strange ones, and some at random."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from pipelines.results.report.truth import Told
 
 SUREST, LEAST_SURE, JUST_OVER, JUST_UNDER = "surest", "least sure", "just over", "just under"
 MISSED, WRONG = "missed", "wrong"
-REPAIRED, AT_RANDOM = "repaired", "at random"
+STRANGEST, REPAIRED, AT_RANDOM = "strangest", "repaired", "at random"
 
 _OF_A_TAG = 12
 """Rows of a kind that are kept for each tag; in the end, the images of all kinds have to share the page."""
 _OF_A_REPAIR = 12
+_OF_THE_STRANGEST = 48
 _MOST_REPAIRS = 50
 _SHARE_AT_RANDOM = 6
 """At least one in so many is drawn at random: the others say little about what is usual."""
@@ -33,7 +34,7 @@ class Group(NamedTuple):
 
     Attributes:
       kind: one of the kinds above.
-      of: the tag or the repair that it is an example of; empty for those at random.
+      of: the tag or the repair that it is an example of; empty for the strangest and those at random.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class Chosen(NamedTuple):
       probabilities: float32[L].
       tags: bool[L].
       truth: bool[L], what its labels say; None if they say nothing.
+      novelty: how strange it is; None if it is not known.
     """
 
     row: Mapping[str, Any]
@@ -56,6 +58,7 @@ class Chosen(NamedTuple):
     probabilities: NDArray[np.float32]
     tags: NDArray[np.bool_]
     truth: NDArray[np.bool_] | None
+    novelty: float | None
 
 
 class Best:
@@ -112,6 +115,8 @@ class Chooser:
         numbers = rows.first + np.arange(rows.batch.num_rows)
         chance = self._chance.random(len(numbers))
         self._best[Group(AT_RANDOM)].offer(chance, numbers)
+        strange = np.where(np.isnan(rows.novelty), -np.inf, rows.novelty + chance * _TIE)
+        self._best.setdefault(Group(STRANGEST), Best(_OF_THE_STRANGEST)).offer(strange, numbers)
         for group, keys in self._keys(rows, chance * _TIE, told):
             self._best.setdefault(group, Best(_OF_A_TAG)).offer(keys, numbers)
         for name, having in self._repaired(rows.batch):
@@ -132,7 +137,7 @@ class Chooser:
         at_random = self._best[Group(AT_RANDOM)].rows.tolist() if self._best else []
         certain = self._most // _SHARE_AT_RANDOM
         taken: dict[int, list[Group]] = {row: [] for row in at_random[:certain]}
-        for place in range(max(_OF_A_TAG, _OF_A_REPAIR)):
+        for place in range(max(_OF_A_TAG, _OF_A_REPAIR, _OF_THE_STRANGEST)):
             for group in groups:
                 rows = self._best[group].rows.tolist()
                 if place < len(rows) and (rows[place] in taken or len(taken) < self._most):
@@ -184,8 +189,9 @@ class Chooser:
         contents = rows.batch.take(pa.array(places)).select(_shown(rows.batch)).to_pylist()
         for place, content in zip(places.tolist(), contents, strict=True):
             truth = told.tags[:, place].copy() if told and told.known[place] else None
+            novelty = None if np.isnan(rows.novelty[place]) else float(rows.novelty[place])
             held[rows.first + place] = Chosen(
-                content, (), rows.probabilities[:, place].copy(), rows.tagged[:, place].copy(), truth
+                content, (), rows.probabilities[:, place].copy(), rows.tagged[:, place].copy(), truth, novelty
             )
         self._held = held
 

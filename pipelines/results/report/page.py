@@ -14,12 +14,14 @@ import numpy as np
 from pipelines import archives
 from pipelines.credentials import without_secrets
 from pipelines.errors import printable
+from pipelines.inference.reference import STRANGE
+from pipelines.inference.shift import LEAST_IMAGES, Shift
 from pipelines.results.outputs import Manifest
 from pipelines.results.pages import Parts, fill
 from pipelines.results.report.choosing import Group
 from pipelines.results.report.failures import Example, Reason
 from pipelines.results.report.survey import Survey
-from pipelines.results.report.tally import BINS
+from pipelines.results.report.tally import BINS, Tally
 from pipelines.results.report.thumbnails import Thumbnail
 from pipelines.results.report.truth import Truth
 from pipelines.scenes.grid import split_window
@@ -29,8 +31,8 @@ _PARTS = Parts(
     "report.html",
     ("base.css", "report.css"),
     (
-        *("base.js", "saving.js", "report_data.js", "report_chart.js", "report_tags.js", "report_images.js"),
-        *("report_viewer.js", "report_tables.js", "report.js"),
+        *("base.js", "saving.js", "report_data.js", "report_chart.js", "report_tags.js", "report_novelty.js"),
+        *("report_images.js", "report_viewer.js", "report_tables.js", "report.js"),
     ),
 )
 
@@ -70,6 +72,7 @@ def make_page(survey: Survey, seed: int) -> str:
             for place, label in enumerate(footer.labels)
         ],
         "together": tally.together.tolist(),
+        "novelty": _of_novelty(survey.shift, tally) if survey.shift else None,
         "repairs": [[printable(name), count] for name, count in tally.repairs.most_common()],
         "sources": [[printable(name), count] for name, count in tally.sources.most_common(_MOST_SOURCES)],
         "failures": [_of_reason(reason, survey) for reason in survey.failures],
@@ -100,6 +103,7 @@ def _of_chosen(survey: Survey) -> list[dict[str, Any]]:
             "repairs": [printable(repair) for repair in one.row["repairs"] or () if repair],
             "run": printable(one.row["run"] or ""),
             "truth": None if one.truth is None else np.flatnonzero(one.truth).tolist(),
+            "novelty": one.novelty,
         }
         for one in survey.chosen
     ]
@@ -108,6 +112,23 @@ def _of_chosen(survey: Survey) -> list[dict[str, Any]]:
 def _of_examples(survey: Survey) -> list[dict[str, Any]]:
     shown = [example for reason in survey.failures for example in reason.examples] if survey.thumbnails else []
     return [{**_of_original(one.path, survey), "failure": _of_example(one)} for one in shown]
+
+
+def _of_novelty(shift: Shift, tally: Tally) -> dict[str, Any]:
+    return {
+        "verdict": shift.verdict,
+        "told": _tell(shift),
+        "bins": tally.novelty.tolist(),
+        "strange": tally.strange,
+        "least_strange": STRANGE,
+    }
+
+
+def _tell(shift: Shift) -> str:
+    told = str(shift)
+    if shift.verdict == "unknown":
+        told += f": it takes {LEAST_IMAGES} images, and the runs have compared {shift.images:,}"
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def _of_truth(truth: Truth) -> dict[str, Any]:
@@ -201,6 +222,7 @@ def describe(survey: Survey) -> list[str]:
         f"{survey.tally.rows:,} predictions, {sum(reason.rows for reason in survey.failures):,} failures",
         f"{len(survey.chosen):,} images shown, {with_picture:,} thumbnails",
         *([f"{survey.truth.images:,} predictions with labels", *survey.truth.findings] if survey.truth else []),
+        *([f"training images: {survey.shift}"] if survey.shift and survey.shift.verdict != "unknown" else []),
     ]
     failed = {example.path for reason in survey.failures for example in reason.examples}
     problems = [made.problem for path, made in survey.thumbnails.items() if not made.picture and path not in failed]

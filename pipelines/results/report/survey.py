@@ -8,14 +8,17 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from pipelines.inference.shift import Shift
 from pipelines.labels import LabelSource
 from pipelines.output.footers import Footer
+from pipelines.output.schema import NOVELTY
 from pipelines.results.outputs import Manifest, Output
 from pipelines.results.report.choosing import Chooser, Chosen
 from pipelines.results.report.failures import Reason, count_failures
 from pipelines.results.report.tally import Tally, read_rows
 from pipelines.results.report.thumbnails import Thumbnail, make_thumbnails
 from pipelines.results.report.truth import Truth, read_truth
+from pipelines.results.shifts import compare_runs
 from pipelines.results.whereabouts import Whereabouts, find_whereabouts
 
 _OPTIONAL = pa.schema(
@@ -42,6 +45,8 @@ class Survey(NamedTuple):
       path: of the output.
       footer: what its rows were made with.
       manifests: of its runs, oldest first.
+      shift: how their images differ from those that the model was trained on; None if rows do not say how strange
+        theirs are.
       tally: counts of all predictions.
       truth: how they compare with labels; None without labels.
       failures: by reason.
@@ -53,6 +58,7 @@ class Survey(NamedTuple):
     path: str
     footer: Footer
     manifests: Sequence[Manifest]
+    shift: Shift | None
     tally: Tally
     truth: Truth | None
     failures: Sequence[Reason]
@@ -80,15 +86,17 @@ def look_over(
         and `relative_to` is given.
       OutputError: a file is damaged.
     """
-    footer = output.footer()
+    head = output.head()
+    footer = head.footer
     manifests = output.manifests()
     whereabouts = find_whereabouts(output, footer, relative_to, manifests)
     truth = read_truth(labels, output, footer) if labels else None
     failures = count_failures(output, seed)
     tally, chooser = Tally(footer.thresholds), Chooser(footer, seed, images)
     probabilities = [(column, pa.float32()) for column in footer.columns.values()]
-    fields = pa.schema([("path", pa.string()), ("tags", pa.list_(pa.string())), *probabilities, *_OPTIONAL])
-    for batch in output.pieces(fields, missing=_OPTIONAL.names, made_with=footer):
+    novelty = [(NOVELTY.name, pa.float32())] if head.has_novelty else []
+    fields = pa.schema([("path", pa.string()), ("tags", pa.list_(pa.string())), *probabilities, *_OPTIONAL, *novelty])
+    for batch in output.pieces(fields, missing=[*_OPTIONAL.names, NOVELTY.name], made_with=footer):
         rows = read_rows(output.path, batch, footer, tally.rows)
         tally.add(rows)
         told = truth.tell(rows) if truth else None
@@ -97,7 +105,8 @@ def look_over(
         chooser.offer(rows, told)
     by_frequency = [footer.labels[place] for place in np.argsort(-tally.tagged, kind="stable")]
     chosen = chooser.choose(by_frequency)
-    survey = Survey(output.path, footer, manifests, tally, truth, failures, chosen, {}, whereabouts)
+    shift = compare_runs(manifests, footer.bundle) if head.has_novelty else None
+    survey = Survey(output.path, footer, manifests, shift, tally, truth, failures, chosen, {}, whereabouts)
     return survey._replace(thumbnails=_thumbnails(survey)) if images else survey
 
 

@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipelines.inference.reference import STRANGE
 from pipelines.output.footers import Footer
+from pipelines.output.schema import NOVELTY
 from pipelines.results.outputs import NoOutputError
 
 BINS = 1000
@@ -26,6 +28,10 @@ MOST_TOGETHER = 200
 """Labels up to which it is counted how often two tags occur together: with more, that would take most of the time."""
 
 
+NOVELTY_BINS = 100
+"""Bins of the histogram of novelty; the last one ends with 1."""
+
+
 class Rows(NamedTuple):
     """Consecutive rows of predictions.
 
@@ -34,12 +40,14 @@ class Rows(NamedTuple):
       batch: their columns.
       probabilities: float32[L, N], 0 to 1.
       tagged: bool[L, N], which tags each row has.
+      novelty: float32[N], 0 to 1, how strange each image is; NaN where a row does not say it.
     """
 
     first: int
     batch: pa.RecordBatch
     probabilities: NDArray[np.float32]
     tagged: NDArray[np.bool_]
+    novelty: NDArray[np.float32]
 
 
 def read_rows(path: str, batch: pa.RecordBatch, footer: Footer, first: int) -> Rows:
@@ -47,7 +55,7 @@ def read_rows(path: str, batch: pa.RecordBatch, footer: Footer, first: int) -> R
 
     Args:
       path: of the output, for messages.
-      batch: with the columns `path` and `tags`, and those of the probabilities.
+      batch: with the columns `path` and `tags`, those of the probabilities, and `novelty` where there is one.
       footer: what the rows were made with.
       first: number of the first row.
 
@@ -67,7 +75,16 @@ def read_rows(path: str, batch: pa.RecordBatch, footer: Footer, first: int) -> R
     lengths = pc.fill_null(pc.list_value_length(tags), 0).to_numpy(zero_copy_only=False)
     tagged = np.zeros(probabilities.shape, np.bool_)
     tagged[labels.to_numpy(zero_copy_only=False), np.repeat(np.arange(batch.num_rows), lengths)] = True
-    return Rows(first, batch, probabilities, tagged)
+    return Rows(first, batch, probabilities, tagged, _read_novelty(path, batch))
+
+
+def _read_novelty(path: str, batch: pa.RecordBatch) -> NDArray[np.float32]:
+    if NOVELTY.name not in batch.schema.names:
+        return np.full(batch.num_rows, np.nan, np.float32)
+    novelty: NDArray[np.float32] = batch.column(NOVELTY.name).to_numpy(zero_copy_only=False).astype(np.float32)
+    if ((novelty < 0) | (novelty > 1)).any():
+        raise NoOutputError(f"{path} holds a novelty that is not from 0 to 1, so scenetags did not write it")
+    return novelty
 
 
 class Tally:
@@ -83,6 +100,8 @@ class Tally:
       repairs: rows by the repairs that their image needed.
       repaired: rows whose image needed any.
       sources: rows by format, samples and depth of their file.
+      novelty: int64[NOVELTY_BINS], rows by the bin of their novelty, if they say it.
+      strange: rows whose novelty is above `STRANGE`.
     """
 
     def __init__(self, thresholds: Sequence[float]) -> None:
@@ -93,7 +112,8 @@ class Tally:
         """
         count = len(thresholds)
         self._thresholds = np.asarray(thresholds, np.float32)[:, np.newaxis]
-        self.rows = self.untagged = self.repaired = 0
+        self.rows = self.untagged = self.repaired = self.strange = 0
+        self.novelty = np.zeros(NOVELTY_BINS, np.int64)
         self.histograms = np.zeros((count, BINS + 1), np.int64)
         self.reaching = np.zeros(count, np.int64)
         self.tagged = np.zeros(count, np.int64)
@@ -114,6 +134,9 @@ class Tally:
         self.repaired += pc.sum(pc.greater(pc.list_value_length(repairs), 0)).as_py() or 0
         self.repairs.update(_counted(repairs.flatten()))
         self.sources.update(_counted(rows.batch.column("source")))
+        known = rows.novelty[~np.isnan(rows.novelty)]
+        self.novelty += np.histogram(known, NOVELTY_BINS, (0, 1))[0]
+        self.strange += int(np.count_nonzero(known > STRANGE))
 
 
 def bins_of(probabilities: NDArray[np.float32]) -> NDArray[np.intp]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.output.schema import EMBEDDING
 from pipelines.results.outputs import NoOutputError, Output
+from pipelines.results.selecting.ranking import score
 
 
 def find_embedding(output: Output, columns: pa.Schema, spellings: Iterable[str]) -> tuple[str, NDArray[np.float32]]:
@@ -43,31 +44,22 @@ def find_embedding(output: Output, columns: pa.Schema, spellings: Iterable[str])
     return path, found[path]
 
 
-def rank(batches: Iterator[pa.RecordBatch], path: str, embedding: NDArray[np.float32], top: int) -> dict[str, float]:
-    """Return the images that are most like one, the most alike first.
+def score_likeness(batches: Iterable[pa.RecordBatch], embedding: NDArray[np.float32]) -> Iterator[pa.Table]:
+    """Score rows by how much their images look like one.
 
     Args:
       batches: paths and embeddings.
-      path: of the image, which is left out.
       embedding: of the image.
-      top: number of images.
 
-    Returns:
-      The cosine of the angle between the embeddings, -1 to 1, by path.
+    Yields:
+      The cosines of the angles between the embeddings, -1 to 1.
     """
-    best: list[tuple[float, str]] = []
     for batch in batches:
         others = embeddings_of(batch)
         lengths = np.linalg.norm(others, axis=1) * np.linalg.norm(embedding)
         # An image without any feature is like no other.
         cosines = (others @ embedding) / np.where(lengths, lengths, np.inf)
-        paths = batch.column("path")
-        for place in np.argsort(-cosines, kind="stable")[: top + 1].tolist():
-            other = paths[place].as_py()
-            if other != path:
-                best.append((-float(cosines[place]), other))
-        best = sorted(best)[:top]
-    return {other: -cosine for cosine, other in best}
+        yield score(batch.column("path"), pa.array(cosines, pa.float32()))
 
 
 def embeddings_of(batch: pa.RecordBatch) -> NDArray[np.float32]:

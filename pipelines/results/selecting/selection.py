@@ -1,4 +1,4 @@
-"""Select rows of an output's predictions by their tags and probabilities.
+"""Select rows of an output's predictions by their tags, their probabilities, and how strange their images are.
 
 The condition is SQL, which DuckDB evaluates, but DuckDB does not read the files: it does not verify the checksums of
 their pages, so that most flipped bits would be wrong rows. Nor would it reach a bucket as the run did.
@@ -6,9 +6,9 @@ their pages, so that most flipped bits would be wrong rows. Nor would it reach a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import duckdb
@@ -17,16 +17,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import storage
+from pipelines.inference.reference import LEAST_IMAGES
 from pipelines.output.footers import Footer
 from pipelines.output.run import PREDICTIONS
-from pipelines.output.schema import EMBEDDING, SCENE_COLUMNS
+from pipelines.output.schema import EMBEDDING, NOVELTY, SCENE_COLUMNS
 from pipelines.results import sql
-from pipelines.results.outputs import Output
+from pipelines.results.outputs import Head, NoOutputError, Output
 from pipelines.results.selecting.expressions import find_label, read_expression
-from pipelines.results.selecting.likeness import find_embedding, rank
+from pipelines.results.selecting.likeness import find_embedding, score_likeness
+from pipelines.results.selecting.ranking import Ranking, rank, score_novelty
 from pipelines.results.whereabouts import Whereabouts, find_whereabouts
 
-_OF_SCENES = tuple(column.name for column in SCENE_COLUMNS)
+_OPTIONAL = (NOVELTY.name, *(column.name for column in SCENE_COLUMNS))
+"""Columns that some files of an output may lack."""
 
 
 class Bound(NamedTuple):
@@ -34,6 +37,36 @@ class Bound(NamedTuple):
 
     label: str
     probability: float
+
+
+class Novelty(NamedTuple):
+    """Bounds of how strange images are.
+
+    Attributes:
+      least: least novelty; None for any.
+      most: largest novelty; None for any.
+    """
+
+    least: float | None = None
+    most: float | None = None
+
+
+ANY_NOVELTY = Novelty()
+
+
+class Shown(NamedTuple):
+    """A column that a selection is about.
+
+    Attributes:
+      heading: of the column where it is shown.
+      name: of the column.
+    """
+
+    heading: str
+    name: str
+
+
+_NOVELTY = Shown(NOVELTY.name, NOVELTY.name)
 
 
 @dataclass(frozen=True)
@@ -47,9 +80,8 @@ class Selection:
       rows: number of all its predictions.
       whereabouts: of the images.
       condition: which rows, in DuckDB's SQL; empty for all.
-      labels: that the condition is about.
-      like: the image that the rows are most like, if they are chosen by that.
-      likeness: of each of them to it, -1 to 1, by path, the most alike first.
+      shown: columns that the condition and the ranking are about.
+      ranking: their order; None for that of the files.
     """
 
     output: Output
@@ -58,40 +90,35 @@ class Selection:
     rows: int
     whereabouts: Whereabouts
     condition: str
-    labels: tuple[str, ...]
-    like: str = ""
-    likeness: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def probabilities(self) -> list[str]:
-        """Columns of the probabilities that the condition is about."""
-        return [self.footer.columns[label] for label in self.labels]
+    shown: tuple[Shown, ...]
+    ranking: Ranking | None = None
 
     def statement(self) -> str:
         """Write the statement that selects the rows, as DuckDB's shell takes it."""
-        columns = ", ".join(["path", "tags", *map(sql.plain_name, self.probabilities)])
+        columns = ", ".join(["path", "tags", *(sql.plain_name(column.name) for column in self.shown)])
+        lines = [f"SELECT {columns}", f"FROM {self.table}", *[f"WHERE {self.condition}"] * bool(self.condition)]
+        if self.ranking:
+            lines.append(f"ORDER BY {self.ranking.order} DESC NULLS LAST, path LIMIT {len(self.ranking.scores)}")
+        return "\n".join(lines) + ";"
+
+    @property
+    def table(self) -> str:
+        """The output's predictions, as an expression of DuckDB's SQL."""
         files = sql.pattern(storage.join(self.output.path, PREDICTIONS), ".parquet")
         # Folders above the output may be named like the columns of a table that is split by them: `date=2026-01-01`.
-        statement = f"SELECT {columns}\nFROM read_parquet({files}, hive_partitioning = false)"
-        conditions = [self.condition] if self.condition else []
-        if not self.like:
-            return f"{statement}{self._where(conditions)};"
-        path = sql.text(self.like)
-        of_image = f"(SELECT embedding FROM read_parquet({files}, hive_partitioning = false) WHERE path = {path})"
-        order = f"ORDER BY list_cosine_similarity(embedding, {of_image}) DESC LIMIT {len(self.likeness)}"
-        return f"{statement}{self._where([*conditions, f'path <> {path}'])}\n{order};"
+        return f"read_parquet({files}, hive_partitioning = false)"
 
     def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Read columns of the selected rows, piece by piece, in the order of the files; those most like an image first.
+        """Read columns of the selected rows, piece by piece, in the order of the files or of the ranking.
 
         Raises:
           NoOutputError: there is no file, one lacks a column, or cannot be read.
           OutputError: a file is damaged.
         """
-        if not self.like:
+        if not self.ranking:
             yield from self._read(columns)
             return
-        places = {path: place for place, path in enumerate(self.likeness)}
+        places = {path: place for place, path in enumerate(self.ranking.scores)}
         found = [
             batch.filter(pc.is_in(batch.column("path"), pa.array(places, pa.string())))
             for batch in self._read(list(dict.fromkeys([*columns, "path"])))
@@ -101,11 +128,11 @@ class Selection:
         yield from rows.take(pa.array(order)).select(list(columns)).combine_chunks().to_batches()
 
     def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        needed = ["tags", *self.probabilities] if self.condition else []
+        needed = self._needed if self.condition else []
         names = list(dict.fromkeys([*columns, *needed]))
         fields = pa.schema([self.columns.field(name) for name in names], metadata=self.columns.metadata)
         with duckdb.connect(config={"threads": 1}) as database:
-            for batch in self.output.pieces(fields, missing=_OF_SCENES, made_with=self.footer):
+            for batch in self.output.pieces(fields, missing=_OPTIONAL, made_with=self.footer):
                 yield (self._filter(database, batch) if self.condition else batch).select(list(columns))
 
     def first_and_last(self) -> tuple[str, str] | None:
@@ -121,12 +148,13 @@ class Selection:
             ends = [min(ends), max(ends)] if ends else []
         return (self.whereabouts.whole(ends[0]), self.whereabouts.whole(ends[1])) if ends else None
 
-    @staticmethod
-    def _where(conditions: Sequence[str]) -> str:
-        return f"\nWHERE {' AND '.join(conditions)}" if conditions else ""
+    @property
+    def _needed(self) -> list[str]:
+        """Columns that the condition needs."""
+        return ["path", "tags", *(column.name for column in self.shown)]
 
     def _filter(self, database: duckdb.DuckDBPyConnection, batch: pa.RecordBatch) -> pa.RecordBatch:
-        database.register("piece", batch.select(["tags", *self.probabilities]))
+        database.register("piece", batch.select(self._needed))
         chosen = database.execute(f"SELECT coalesce({self.condition}, false) AS chosen FROM piece").fetchnumpy()
         return batch.filter(pa.array(np.asarray(chosen["chosen"], bool)))
 
@@ -136,6 +164,7 @@ def select(
     expression: str | None,
     least: Sequence[Bound] = (),
     most: Sequence[Bound] = (),
+    novelty: Novelty = ANY_NOVELTY,
     folder: str | None = None,
 ) -> Selection:
     """Select rows.
@@ -145,11 +174,13 @@ def select(
       expression: over tags; None for all rows.
       least: least probabilities.
       most: largest probabilities.
+      novelty: bounds of it.
       folder: below which the images are now, if rows have only the rest of their paths; None for that of the last run.
 
     Raises:
       ExpressionError: the expression is malformed, or the model does not know a label.
-      NoOutputError, OutputError: the output cannot be read as a whole.
+      NoOutputError: the output cannot be read as a whole, or does not say how strange its images are.
+      OutputError: a file is damaged.
     """
     head = output.head()
     footer = head.footer
@@ -166,9 +197,49 @@ def select(
             # As float32, like the probabilities, and like the thresholds of tags.
             conditions.append(f"{column} {sign} CAST({probability!r} AS FLOAT)")
             labels.append(label)
-    whereabouts = find_whereabouts(output, footer, folder)
-    condition = " AND ".join(conditions)
-    return Selection(output, footer, head.columns, head.rows, whereabouts, condition, tuple(dict.fromkeys(labels)))
+    of_novelty = [
+        f"{NOVELTY.name} {sign} CAST({bound!r} AS FLOAT)"
+        for sign, bound in ((">=", novelty.least), ("<=", novelty.most))
+        if bound is not None
+    ]
+    if of_novelty:
+        _require_novelty(output, head)
+    shown = [Shown(label, footer.columns[label]) for label in dict.fromkeys(labels)]
+    return Selection(
+        output,
+        footer,
+        head.columns,
+        head.rows,
+        find_whereabouts(output, footer, folder),
+        " AND ".join([*conditions, *of_novelty]),
+        (*[_NOVELTY] * bool(of_novelty), *shown),
+    )
+
+
+def strangest(selection: Selection, top: int) -> Selection:
+    """Narrow a selection down to the images that are strangest beside the model's training images.
+
+    Args:
+      selection: of rows.
+      top: number of images.
+
+    Raises:
+      NoOutputError: the output does not say how strange its images are.
+      OutputError: a file is damaged.
+    """
+    _require_novelty(selection.output, Head(selection.footer, selection.columns, selection.rows))
+    scores = rank(score_novelty(selection.read(["path", NOVELTY.name])), top)
+    shown = tuple(dict.fromkeys([_NOVELTY, *selection.shown]))
+    return replace(selection, shown=shown, ranking=Ranking(NOVELTY.name, scores))
+
+
+def _require_novelty(output: Output, head: Head) -> None:
+    if not head.has_novelty:
+        raise NoOutputError(
+            f"{output.path} does not say how strange its images are: the model's bundle has no statistics of its "
+            "training images",
+            f"train a bundle with this version, on at least {LEAST_IMAGES} images, and tag with it",
+        )
 
 
 def most_like(selection: Selection, image: str, top: int) -> Selection:
@@ -188,5 +259,10 @@ def most_like(selection: Selection, image: str, top: int) -> Selection:
         whole = storage.normalize(image)
         spellings += [whole, whole.removeprefix(f"{selection.whereabouts.folder}/")]
     path, embedding = find_embedding(selection.output, selection.columns, spellings)
-    likeness = rank(selection.read(["path", EMBEDDING.name]), path, embedding, top)
-    return replace(selection, like=path, likeness=likeness)
+    text = sql.text(path)
+    others = [*[selection.condition] * bool(selection.condition), f"path <> {text}"]
+    selection = replace(selection, condition=" AND ".join(others))
+    scores = rank(score_likeness(selection.read(["path", EMBEDDING.name]), embedding), top)
+    of_image = f"(SELECT embedding FROM {selection.table} WHERE path = {text})"
+    order = f"list_cosine_similarity(embedding, {of_image})"
+    return replace(selection, ranking=Ranking(order, scores, "like"))

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.export import quantization
-from pipelines.inference import engines, openvino_engine
+from pipelines.inference import engines, gpu, openvino_engine
 from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MANIFEST, Bundle, BundleError, load_bundle, seal_bundle
 from pipelines.inference.embeddings import embedding_size
 from pipelines.inference.engines import LiteRTEngine, check_engine, open_engine
@@ -93,7 +93,7 @@ def test_colours_arrive_in_the_order_red_green_blue(bundle: Bundle, name: str) -
 def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand in for /dev."""
     (tmp_path / "nvidiactl").touch()
-    monkeypatch.setattr(engines, "_DEVICES", tmp_path)
+    monkeypatch.setattr(gpu, "_DEVICES", tmp_path)
     return tmp_path
 
 

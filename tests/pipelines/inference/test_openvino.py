@@ -142,7 +142,7 @@ def test_a_precision_that_is_left_open_is_bfloat16_only_where_it_can_be_and_pays
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, asked: str, engine: str, units: str, gpu: bool, chosen: str
 ) -> None:
     monkeypatch.setattr(engines, "bfloat16_units", lambda: units)
-    monkeypatch.setattr(engines, "_tensorflow_has_gpu", lambda: gpu)
+    monkeypatch.setattr(engines, "tensorflow_has_gpu", lambda: gpu)
     assert choose_precision(asked, engine, bundle) == chosen
 
 

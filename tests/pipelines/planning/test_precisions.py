@@ -13,6 +13,7 @@ import pytest
 from pipelines import plan
 from pipelines.inference import engines
 from pipelines.inference.processor import bfloat16_units
+from pipelines.planning import planner
 from pipelines.planning.machines import find_machine
 from pipelines.planning.precisions import Changes, Rate, compare, describe, weigh
 from pipelines.records import ImageRef, Prediction
@@ -39,30 +40,60 @@ def test_tags_that_bfloat16_changes_are_counted_image_by_image() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gain", "changed", "recommended", "reason"),
+    ("gain", "changed", "is_whole", "recommended", "reason"),
     [
-        (1.5, 10, "bfloat16", "recommended: --precision bfloat16, unless"),
-        (1.5, 11, "float32", "recommended: float32, since bfloat16 changes too much"),
-        (1.1, 0, "float32", "recommended: float32, since bfloat16 saves too little"),
+        (1.5, 4, False, "bfloat16", "recommended: --precision bfloat16, unless these tags"),
+        (
+            1.5,
+            5,
+            False,
+            "float32",
+            "float32, unless time matters more: bfloat16 would change the tags of 2% to 11%",
+        ),
+        (
+            1.5,
+            15,
+            False,
+            "float32",
+            "float32, unless time matters more: bfloat16 would change the tags of 9% to 23%",
+        ),
+        (1.5, 16, False, "float32", "recommended: float32, since bfloat16 changes too much"),
+        (1.5, 10, True, "bfloat16", "recommended: --precision bfloat16, unless these tags"),
+        (1.5, 11, True, "float32", "recommended: float32, since bfloat16 changes too much"),
+        (1.1, 0, False, "float32", "recommended: float32, since bfloat16 saves too little"),
     ],
 )
-def test_bfloat16_is_recommended_if_it_saves_much_and_changes_little(
-    gain: float, changed: int, recommended: str, reason: str
+def test_bfloat16_is_recommended_if_it_saves_much_and_surely_changes_little(
+    gain: float, changed: int, is_whole: bool, recommended: str, reason: str
 ) -> None:
     rates = Rate(200, 0.1, "n2-highcpu-16"), Rate(200 * gain, 0.1 / gain, "c3-highcpu-8")
-    weighed = weigh("AMX matrix units", *rates, Changes(100, changed, 300, 5, 6, 0.01, 0.3))
+    weighed = weigh("AMX matrix units", *rates, Changes(100, changed, 300, 5, 6, 0.01, 0.3), is_whole)
     assert weighed.recommended == recommended
-    lines = "\n".join(describe(weighed, "AMX matrix units"))
+    lines = "\n".join(describe(weighed, "AMX matrix units", lacks_openvino=False))
     assert reason in lines
     assert f"{changed} of 100 images would get different tags: 5 added and 6 removed, of 300 tags" in lines
 
 
 def test_machines_with_units_are_named_with_their_prices() -> None:
-    *_, line = describe(None, "")
+    *_, line = describe(None, "", lacks_openvino=False)
     for name in ("c3-highcpu-8", "c4-highcpu-8"):
         assert f"{name} (${find_machine(name).dollars_per_hour:.2f})" in line
     assert "m7i.2xlarge ($" in line
-    assert list(describe(None, "AMX matrix units")) == []
+    assert list(describe(None, "AMX matrix units", lacks_openvino=False)) == []
+
+
+def test_a_plan_says_how_to_install_what_bfloat16_lacks(
+    chips: WriteChips, bundle_path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_is_openvino_installed", lambda: False)
+    for module in (engines, planner):
+        monkeypatch.setattr(module, "bfloat16_units", lambda: "AMX matrix units")
+    folder: Path = chips(["0.jpg"])
+
+    assert plan.main(["--input", str(folder), "--model", bundle_path, "--precision", "auto"]) == 0
+
+    line = "bfloat16, with this processor's AMX matrix units, half to two thirds of the model's time: run pip install "
+    assert f"\n{line}'scenetags[openvino]'\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("name", "other"), [("n2-highcpu-16", "c3-highcpu-8"), ("c4-highcpu-32", "c4-highcpu-32")])

@@ -18,10 +18,9 @@ import pytest
 
 from pipelines.images import Resized
 from pipelines.images.isolation import DecoderPool
-from pipelines.inference import ahead, openvino_engine
+from pipelines.inference import ahead
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.engines import LiteRTEngine
-from pipelines.inference.processor import bfloat16_units
 from pipelines.output import manifest as manifest_of
 from pipelines.output.tables import NO_ROWS
 from tests.image_files import encode, picture
@@ -103,40 +102,6 @@ def test_engines_give_the_same_rows(run: Predict, chips: Path, tmp_path: Path, b
     for one, other in zip(rows(tmp_path / "litert"), rows(tmp_path / engine), strict=True):
         for label in load_bundle(bundle_path).labels:
             assert abs(one[f"p_{label}"] - other[f"p_{label}"]) <= 2e-5, (one["path"], label)
-
-
-@pytest.mark.skipif(not bfloat16_units() or not find_spec("openvino"), reason="this machine cannot do bfloat16")
-def test_rows_in_bfloat16_are_near_and_join_no_others(
-    run: Predict, chips: Path, tmp_path: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(output=tmp_path / "exact") == 0
-    assert run(precision="bfloat16") == 0
-
-    assert (manifest(tmp_path / "out")["engine"], manifest(tmp_path / "out")["precision"]) == ("openvino", "bfloat16")
-    labels = load_bundle(bundle_path).labels
-    exact, rounded = (
-        [[row[f"p_{label}"] for label in labels] for row in rows(tmp_path / name)] for name in ("exact", "out")
-    )
-    assert 1e-5 < np.abs(np.subtract(exact, rounded)).max() < 0.05
-
-    capsys.readouterr()
-    assert run() == 2
-    assert "rows computed in bfloat16, and those of this run are in float32; use --precision" in capsys.readouterr().err
-
-
-@pytest.mark.skipif(not find_spec("openvino"), reason="OpenVINO is an extra")
-def test_a_run_in_bfloat16_does_not_resume_on_a_processor_without_units(
-    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(openvino_engine._core(), "get_property", lambda *_: ["FP32"], raising=False)
-    ahead._load.cache_clear()
-
-    assert run(precision="bfloat16") == 2
-
-    printed = capsys.readouterr().err
-    assert "this processor has no units for bfloat16" in printed
-    assert printed.count("\n") == 1
-    assert not (tmp_path / "out").exists()
 
 
 def test_for_an_engine_on_a_gpu_images_are_decoded_in_processes_and_rows_are_the_same(

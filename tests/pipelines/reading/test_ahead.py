@@ -132,7 +132,7 @@ def test_no_more_calls_wait_than_there_are_threads(refs: list[ImageRef], monkeyp
     with closing(LookAhead(source, 32)) as ahead:
         for ref in refs:
             assert list(ahead.put(ref)) == []
-        waiting = ahead._workers._work_queue.qsize()
+        waiting = ahead._workers._executor._work_queue.qsize()
         is_open.set()
         assert len(list(ahead.drain())) == len(refs)
     assert waiting <= THREADS

@@ -33,6 +33,7 @@ _PREDICTIONS = pa.schema(
         *((name, pa.string()) for name in ("fingerprint", "model", "run")),
     ]
 )
+_NOVELTY = pa.field("novelty", pa.float32())
 _FAILURES = pa.schema([(name, pa.string()) for name in ("path", "stage", "error", "message", "fingerprint")])
 
 
@@ -86,9 +87,10 @@ def write_output(
     metadata: Mapping[str, str] | None = None,
     name: str = "a",
 ) -> Path:
-    """Write a file of each table, and the manifest of the run."""
+    """Write a file of each table, and the manifest of the run; rows of predictions may have a novelty."""
     described = metadata or footer()
-    for table, rows, schema in (("predictions", predictions, _PREDICTIONS), ("failures", failures, _FAILURES)):
+    columns = _PREDICTIONS.append(_NOVELTY) if any("novelty" in row for row in predictions) else _PREDICTIONS
+    for table, rows, schema in (("predictions", predictions, columns), ("failures", failures, _FAILURES)):
         (output / table).mkdir(parents=True, exist_ok=True)
         written = pa.Table.from_pylist(list(rows), schema.with_metadata(described))
         pq.write_table(written, output / table / f"{name}.parquet")

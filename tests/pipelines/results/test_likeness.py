@@ -90,7 +90,7 @@ def test_more_are_asked_for_than_there_are(ask: Ask, output: Path) -> None:
     ("words", "message"),
     [
         (["--like", "/archive/x.jpg"], "has no tagged image /archive/x.jpg; give the path of one that it has"),
-        (["--top", "5"], "--top 5 needs --like"),
+        (["--top", "5"], "--top 5 needs --like or --strangest"),
         (["--like", "/archive/03.jpg", "--top", "0"], "0 is too small; the minimum is 1"),
     ],
 )

@@ -40,7 +40,8 @@ class Opened(NamedTuple):
 
 def _make(folder: Path) -> None:
     paths = write_chips(folder / "chips", CHIPS)
-    rows = [prediction(path, p) for path, p in zip(paths, draw_probabilities(CHIPS), strict=True)]
+    probabilities = zip(paths, draw_probabilities(CHIPS), strict=True)
+    rows = [prediction(path, p, novelty=n / CHIPS) for n, (path, p) in enumerate(probabilities)]
     rows[0] |= {"path": f"/gone/{HOSTILE}{'long' * 900}.jpg"}
     rows[0] |= {COLUMNS["road"]: 1.0, "repairs": ["grayscale"], "fingerprint": "1-1"}
     rows[1] |= {COLUMNS["road"]: 1.0, "fingerprint": "1-1"}
@@ -204,10 +205,13 @@ def test_what_is_shown_is_saved(opened: Opened) -> None:
     _, text = saved(browser, "#chart-csv")
     bins = [int(row["images"]) for row in csv.DictReader(io.StringIO(text))]
     assert (len(bins), sum(bins)) == (1001, CHIPS)
+    _, text = saved(browser, "#novelty-csv")
+    bins = [int(row["images"]) for row in csv.DictReader(io.StringIO(text))]
+    assert (len(bins), sum(bins)) == (100, CHIPS)
     _, text = saved(browser, "#failures-csv")
     assert len(list(csv.reader(io.StringIO(text)))) == 3
     browser.click('#kinds [data-kind="just over"]')
-    for name in ("tags", "chart", "images", "together"):
+    for name in ("novelty", "tags", "chart", "images", "together"):
         kind, text = saved(browser, f"#{name}-png")
         assert (kind, text[1:4]) == ("image/png", "PNG"), name
 

@@ -1,4 +1,4 @@
-"""A hand-written loop: threads that read, decode and predict, with our engine in bfloat16."""
+"""A hand-written loop: threads that read, decode and predict, with our OpenVINO engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from pipelines.inference.engines import open_engine
 def main() -> None:
     """Run the job."""
     job = parse_job()
-    model, engine = load_model(job.bundle), open_engine(load_bundle(job.bundle), precision="bfloat16")
+    model = load_model(job.bundle)
+    engine = open_engine(load_bundle(job.bundle), "openvino", precision=job.precision)
 
     def predict(path: str) -> NDArray[np.float32]:
         return engine.predict([model.decode(Path(path).read_bytes())])
