@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 _HELP = """\
 Label files are CSV with a header, Parquet, JSON or JSON lines, also as .gz or .zip: a column of image names, and a
-column of tags or one column per label. The annotations of COCO, and the files per class of PASCAL VOC, are read as they
-are. Columns are found by their usual names; docs/training.md has a table of what is understood.
+column of tags or one column per label. The annotations of COCO and PASCAL VOC are read as they are. Columns are found
+by their usual names; docs/training.md has a table of what is understood.
 """
 
 

@@ -21,7 +21,8 @@ from pipelines.labels.tables import Table
 
 _PARQUET = (".parquet", ".pq")
 _JSON = (".json", ".jsonl", ".ndjson")
-_ENDINGS = (".csv", ".tsv", ".txt", *_JSON, *_PARQUET)
+_ENDINGS = (".csv", ".tsv", ".txt", *_JSON, *_PARQUET, ".xml")
+_SIDECAR = ".aux.xml"
 _PACKED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 _MOST_BYTES = 1 << 30
 """Of a label file, unpacked: COCO's largest has half of that."""
@@ -142,7 +143,9 @@ def _find_files(given: str) -> list[str]:
     files = [
         file
         for file in listed
-        if not posixpath.basename(file).startswith(".") and _unpacked(file).lower().endswith(_ENDINGS)
+        if not posixpath.basename(file).startswith(".")
+        and _unpacked(file).lower().endswith(_ENDINGS)
+        and not file.lower().endswith(_SIDECAR)
     ]
     if not files:
         raise LabelError(f"{shown(given)}: no label files in this folder (extensions: {' '.join(_ENDINGS)})")

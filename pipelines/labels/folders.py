@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 
+from pipelines.labels import spelling
 from pipelines.labels.findings import Finding, LabelError, some_names
-from pipelines.labels.match import components_of
+from pipelines.labels.names import components_of
 from pipelines.labels.rows import LabelFile, Row
 
 _NO_LABELS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing", "images", "img", "jpg"))
@@ -22,7 +23,7 @@ def read(images: Sequence[str]) -> LabelFile:
     levels = zip(*(components[:-1] for components in located), strict=False)
     shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
     rows = [
-        Row(image, frozenset([components[-2]]))
+        Row(image, frozenset([spelling.tidy(components[-2])]))
         for image, components in zip(images, located, strict=True)
         if len(components) > shared + 1
     ]

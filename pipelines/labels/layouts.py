@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pipelines.labels import by_name, coco, voc
+from pipelines.labels import by_name, coco, voc, voc_objects
 from pipelines.labels.documents import Document
 from pipelines.labels.rows import LabelFile
 
@@ -28,6 +28,7 @@ LAYOUTS = (
     Layout("the annotations of COCO", coco.recognises, coco.read),
     Layout("a JSON object with the tags of each image", by_name.recognises, by_name.read),
     Layout("a file of PASCAL VOC for one class", voc.recognises, voc.read),
+    Layout("an annotation of PASCAL VOC", voc_objects.recognises, voc_objects.read),
 )
 """In the order in which they are tried; any other file is a table."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import warnings
 
 from pipelines.labels.findings import LabelError, shown
 from pipelines.labels.tables import Cell, as_cell
@@ -32,21 +33,25 @@ def read_list(place: str, cell: str) -> Cell:
         return cell
     if not text.strip():
         return ()
-    quoted = _QUOTED.fullmatch(text) is not None
-    for read in (json.loads, ast.literal_eval):
+    for read in (json.loads, _from_python):
         try:
-            found = read(_GAP.sub(r"\1, ", cell.strip()) if quoted else cell.strip())
+            values = _flat(read(cell.strip()))
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-        values = _flat(found)
         if values is not None:
             return as_cell(values)
-    if quoted:
+    if _QUOTED.fullmatch(text) or text.strip()[0] in "[{":
         raise LabelError(
             f"{place}: {shown(cell)} is not a list of texts",
             "write it as JSON, or write the tags alone, separated by |",
         )
     return cell
+
+
+def _from_python(cell: str) -> object:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of backslashes, as in paths
+        return ast.literal_eval(_GAP.sub(r"\1, ", cell))
 
 
 def _flat(found: object) -> list[object] | None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import posixpath
-import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,16 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipelines.images.formats import ENDINGS
 from pipelines.images.hidden import hides
 from pipelines.labels.findings import Finding, LabelError, shown, some_names
+from pipelines.labels.names import components_of, find, find_elsewhere
 from pipelines.labels.rows import LabelFile, Row
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Components = tuple[str, ...]
-
-# An absolute path, also of Windows, an address in a bucket, or a path from the folder of a notebook.
-_ELSEWHERE = re.compile(r"\s*(?:[/\\~]|\.\.[/\\]|[A-Za-z]:[/\\]|[a-z0-9]+://)")
+_FEW = 0.1
+"""Share of images whose rows may contradict one another."""
 
 
 class LabelledImages(NamedTuple):
@@ -51,11 +47,12 @@ def match(rows: Sequence[Row], paths: Sequence[str], where: str) -> LabelledImag
     matches without the folders that are missing here. `where` names the images' place in messages.
 
     Several rows of an image are joined: it has the tags of all. But rows of one column per label contradict one another
-    if they differ, and such images are left out.
+    if they differ: a few such images are left out.
 
     Raises:
       LabelError: there are no images, no row matches any, a row matches several, paths of another machine cannot be
-        told apart here, the rows of every image contradict one another, or rows of an image differ in what is kept.
+        told apart here, the rows of more than a few images contradict one another, or rows of an image differ in what
+        is kept.
     """
     if not paths:
         raise LabelError(f"{shown(where)}: no images there")
@@ -66,8 +63,8 @@ def match(rows: Sequence[Row], paths: Sequence[str], where: str) -> LabelledImag
     # File names need not be UTF-8, but findings are written to files that are.
     names = ["/".join(components[shared:]).encode(errors="backslashreplace").decode() for components in located]
     written = [components_of(row.name) for row in rows]
-    fitting = _find(written, located, shared)
-    elsewhere = _find_elsewhere(rows, written, fitting, located, shared)
+    fitting = find(written, located, shared)
+    elsewhere = find_elsewhere(rows, written, fitting, located, shared)
     several = [(row.name, fits) for row, fits in zip(rows, fitting, strict=True) if len(fits) > 1]
     if several:
         name, fits = several[0]
@@ -91,14 +88,19 @@ def match(rows: Sequence[Row], paths: Sequence[str], where: str) -> LabelledImag
             "rows must hold file names, or the ends of paths",
         )
     agreed = {image: of_image for image, of_image in given.items() if not _is_contradictory(of_image)}
-    joined = [image for image, of_image in agreed.items() if len({row.tags for row in of_image}) > 1]
-    findings: tuple[Finding, ...] = (
+    _refuse_contradictions([names[image] for image in given if image not in agreed], len(given))
+    _refuse_different_kept({names[image]: of_image for image, of_image in agreed.items()})
+    joined = {image for image, of_image in agreed.items() if len({row.tags for row in of_image}) > 1}
+    findings = (
         Finding("rows with folders of another machine, matched by the end of the path", elsewhere),
         Finding(
             "duplicate rows, counted once",
-            tuple(names[image] for image in agreed.keys() - joined for _ in given[image][1:]),
+            tuple(names[image] for image in agreed if image not in joined for _ in given[image][1:]),
         ),
-        Finding("images with different tags in several rows, joined", tuple(names[image] for image in joined)),
+        Finding(
+            "images with different tags in several rows, joined",
+            tuple(names[image] for image in agreed if image in joined),
+        ),
         Finding(
             "images with contradictory rows, skipped",
             tuple(names[image] for image in given if image not in agreed),
@@ -106,19 +108,10 @@ def match(rows: Sequence[Row], paths: Sequence[str], where: str) -> LabelledImag
         Finding("rows without an image, skipped", tuple(missing)),
         Finding("images without a row, skipped", tuple(name for image, name in enumerate(names) if image not in given)),
     )
-    findings = tuple(finding for finding in findings if finding.names)
-    if not agreed:
-        raise LabelError(f"no usable image in {shown(where)}: {'; '.join(map(str, findings))}")
-    differing = [names[image] for image, of_image in agreed.items() if len({row.kept for row in of_image}) > 1]
-    if differing:
-        raise LabelError(
-            f"rows of an image differ in the columns that say how to split: {some_names(differing)}",
-            "make them agree in all rows of an image",
-        )
     return LabelledImages(
         tuple(paths[image] for image in agreed),
         tuple(frozenset().union(*(row.tags for row in of_image)) for of_image in agreed.values()),
-        findings,
+        tuple(finding for finding in findings if finding.names),
         tuple(of_image[0].kept for of_image in agreed.values()),
     )
 
@@ -189,82 +182,23 @@ def _is_contradictory(rows: Sequence[Row]) -> bool:
     return any(row.exhaustive for row in rows) and len({row.tags for row in rows}) > 1
 
 
-def _find_elsewhere(
-    rows: Sequence[Row],
-    written: Sequence[Components],
-    fitting: list[list[int]],
-    paths: Sequence[Components],
-    shared: int,
-) -> tuple[str, ...]:
-    """Find images of rows whose folders are those of another machine, and return the names of these rows.
-
-    Of all such rows that begin with the same folder, the same number of folders is left out, as few as possible: if
-    each row lost as many as it takes to find any image, `/data/train/a.jpg` would find `val/a.jpg`.
-
-    Raises:
-      LabelError: different paths become the same.
-    """
-    roots: dict[str, list[int]] = {}
-    for row, fits in enumerate(fitting):
-        if not fits and len(written[row]) > 1 and _ELSEWHERE.match(rows[row].name):
-            roots.setdefault(written[row][0], []).append(row)
-    found = []
-    for left in roots.values():
-        for count in range(1, max(len(written[row]) for row in left)):
-            ends = _find([written[row][count:] for row in left], paths, shared)
-            if any(ends):
-                _refuse_same([rows[row].name for row in left], [written[row] for row in left], ends)
-                for row, fits in zip(left, ends, strict=True):
-                    fitting[row] = fits
-                    found += [rows[row].name] * bool(fits)
-                break
-    return tuple(found)
+def _refuse_contradictions(contradictory: Sequence[str], images: int) -> None:
+    """Refuse files that contradict themselves on more than a few images: something else is wrong with them."""
+    if len(contradictory) > _FEW * images:
+        raise LabelError(
+            f"{len(contradictory)} of {images} images have rows that contradict one another: "
+            f"{some_names(contradictory)}",
+            "keep the right row of each image",
+        )
 
 
-def _refuse_same(names: Sequence[str], written: Sequence[Components], ends: Sequence[list[int]]) -> None:
-    first: dict[int, int] = {}
-    for row, fits in enumerate(ends):
-        for image in fits:
-            other = first.setdefault(image, row)
-            if written[other] != written[row]:
-                raise LabelError(
-                    f"{shown(names[other])} and {shown(names[row])} both end like one image here",
-                    "choose the folder above as the place of the images, or shorten the paths in the label file",
-                )
-
-
-def _find(rows: Sequence[Components], paths: Sequence[Components], shared: int) -> list[list[int]]:
-    """Find the images that each row matches, by the strictest comparison under which it matches any."""
-    found: list[list[int]] = [[] for _ in rows]
-    for any_case in (False, True):
-        for with_ending in (True, False):
-            left = [row for row, fits in enumerate(found) if rows[row] and not fits]
-            # Only ends of paths that are as long as some row's name: all ends of all paths would take many times the
-            # memory, and a search among images of one name is quadratic if every folder has an image of that name.
-            ends: dict[Components, list[int]] = {}
-            for length in {len(rows[row]) for row in left}:
-                for image, path in enumerate(paths):
-                    if len(path) >= length:
-                        ends.setdefault(_read_as(path[-length:], any_case, with_ending), []).append(image)
-            for row in left:
-                fits = ends.get(_read_as(rows[row], any_case, with_ending=True), [])
-                length = len(rows[row])
-                whole = [image for image in fits if len(paths[image]) in (length, length + shared)]
-                found[row] = whole if len(whole) == 1 else fits
-    return found
-
-
-def _read_as(components: Components, any_case: bool, with_ending: bool) -> Components:
-    *folders, name = components if not any_case else [component.casefold() for component in components]
-    return (*folders, name if with_ending else posixpath.splitext(name)[0].rstrip())
-
-
-def components_of(path: str) -> Components:
-    """Split a path of any operating system into names that compare equal if they look the same."""
-    # A member is named ARCHIVE::MEMBER, and an archive counts as a folder.
-    separated = path.replace("\\", "/").replace("::", "/")
-    plain = posixpath.normpath(unicodedata.normalize("NFC", separated))
-    return tuple(name for name in map(str.strip, plain.split("/")) if name not in ("", ".", ".."))
+def _refuse_different_kept(rows: Mapping[str, Sequence[Row]]) -> None:
+    differing = [name for name, of_image in rows.items() if len({row.kept for row in of_image}) > 1]
+    if differing:
+        raise LabelError(
+            f"rows of an image differ in the columns that say how to split: {some_names(differing)}",
+            "make them agree in all rows of an image",
+        )
 
 
 def _is_image(name: str) -> bool:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 from pipelines.labels import folders, grid, spelling
 from pipelines.labels.documents import Document, find_documents, naming
-from pipelines.labels.findings import Finding, LabelError
+from pipelines.labels.findings import Finding, LabelError, shown, some_names
 from pipelines.labels.layouts import Layout, find_layout
 from pipelines.labels.rows import NO_OPTIONS, LabelFile, LabelOptions, LabelSource
 from pipelines.labels.tables import join
+
+_LONGEST = 1_000
+"""Characters of a label, as in bundles."""
 
 FOLDERS = "folders"
 """In place of a path: the labels are the names of the folders of the images."""
@@ -42,6 +45,7 @@ def read_labels(source: LabelSource | Path | str, known: Sequence[str] = (), ima
     rows = [row for file in files for row in file.rows]
     counts = Counter({label: 0 for file in files for label in file.labels})
     counts.update(tag for row in rows for tag in row.tags)
+    _refuse_long(counts, given)
     chosen = spelling.choose(counts, known)
     findings = _gather(file.findings for file in files)
     merged = [spelling.describe(tag, counts[tag], other) for tag, other in sorted(chosen.items()) if tag != other]
@@ -49,6 +53,16 @@ def read_labels(source: LabelSource | Path | str, known: Sequence[str] = (), ima
         findings.append(Finding("label spellings merged", tuple(merged)))
         rows = [row._replace(tags=frozenset(chosen[tag] for tag in row.tags)) for row in rows]
     return LabelFile(tuple(rows), tuple(sorted(set(chosen.values()))), tuple(findings))
+
+
+def _refuse_long(labels: Iterable[str], given: Sequence[str]) -> None:
+    """Refuse labels that no bundle could have, before anything is trained."""
+    for label in sorted(labels):
+        if len(label) > _LONGEST:
+            raise LabelError(
+                f"{some_names(given)}: the label {shown(label)} has {len(label):,} characters",
+                "name the column of tags by --tags_column, or what separates them by --separator",
+            )
 
 
 def _read_documents(documents: Sequence[Document], given: Sequence[str], options: LabelOptions) -> list[LabelFile]:

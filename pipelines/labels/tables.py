@@ -152,7 +152,7 @@ def from_records(records: Sequence[tuple[str, object]]) -> Table:
 
 
 def from_parquet(data: bytes) -> Table:
-    """Read a Parquet file.
+    """Read a Parquet file; of images inside, as Hugging Face packs them, only the path.
 
     Raises:
       LabelError: it is damaged.
@@ -161,8 +161,17 @@ def from_parquet(data: bytes) -> Table:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(pa.BufferReader(data))
-        columns = [[as_cell(value) for value in column.to_pylist()] for column in table.columns]
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
+            fields = list(file.schema_arrow)
+            packed = {
+                one.name for one in fields if pa.types.is_struct(one.type) and one.type.get_field_index("path") >= 0
+            }
+            texts = [one.name for one in fields if not pa.types.is_binary(one.type)]
+            table = file.read([f"{name}.path" if name in packed else name for name in texts])
+        columns = [
+            [as_cell(value["path"] if value and name in packed else value) for value in column.to_pylist()]
+            for name, column in zip(table.column_names, table.columns, strict=True)
+        ]
     except (pa.ArrowException, OSError, ValueError) as error:
         raise LabelError("damaged or not a Parquet file", "write it again") from error
     lines = [Line(f"row {number}", cells) for number, cells in enumerate(zip(*columns, strict=True), 1)]

@@ -107,7 +107,8 @@ def _split(
         of_list = _WEAK if cell.is_list and not separator and _WEAK in cell.text else mark
         parts = [part for part in map(spelling.tidy, cell.text.split(of_list)) if part]
         if cell.is_list:
-            parts = [part for part in parts if not is_missing(part)]
+            # Databases quote only the texts with spaces.
+            parts = [part.strip("\"'") for part in parts if not is_missing(part)]
         if parts:
             tags[cell.line] = parts
         if parts and not cell.is_list and cell.text not in [joint.join(parts) for joint in joints]:

@@ -56,6 +56,7 @@ def test_what_is_not_utf8_is_refused(tmp_path: Path, data: bytes) -> None:
         ("", "the file is empty"),
         ("\n \n,\n", "the file is empty"),
         ("image_name,tags\n\n", "has a header but no rows"),
+        (f"image_name,tags\na,{'x' * 1001}\n", r"the label x{200}\.\.\. has 1,001 characters; name the column"),
         (
             "image_name\na\n",
             "unusable header: image_name; use image_name,tags, or image_name and one column per label",

@@ -154,6 +154,7 @@ def test_an_unclear_minus_one_is_refused(tmp_path: Path) -> None:
         (["nan", "a"], [None, {"a"}]),
         (["None", "[nan, nan]", "['nan']", "null", "NA", "a"], [None, None, None, None, None, {"a"}]),
         (["[nan, bare ground]", "a,nan"], [{"bare ground"}, {"a", "nan"}]),
+        (['{a,"b c"}', "{a}"], [{"a", "b c"}, {"a"}]),
         (["[a, b c]", "a|d, e"], [{"a", "b c"}, {"a", "d, e"}]),
         (["(unclear)", "clear"], [{"(unclear)"}, {"clear"}]),
     ],
@@ -169,6 +170,8 @@ def test_lists_and_missing_values_in_cells(
 def test_a_list_that_is_none_is_refused_and_an_empty_one_is_said(tmp_path: Path) -> None:
     message = refusal(write(tmp_path, "labels.csv", "image_name,tags\na,\"['b', 'c]'\"\nd,\"{'e': 1, 'f': 'g'}\"\n"))
     assert message.startswith("line 3: {'e': 1, 'f': 'g'} is not a list of texts; write it as JSON, or ")
+    message = refusal(write(tmp_path, "labels.csv", 'image_name,tags\na,"[[1, 2], [3]]"\n'))
+    assert message.startswith("line 2: [[1, 2], [3]] is not a list of texts; ")
     assert findings_of(write(tmp_path, "labels.csv", "image_name,tags\na,[]\nb,['c']\n")) == [
         "1 empty list, read as no labels: line 2"
     ]
@@ -335,6 +338,12 @@ def test_parquet_as_bigearthnet_writes_it(tmp_path: Path) -> None:
     assert "1 row without tags, skipped: S2A_3" in findings_of(tmp_path / "metadata.parquet")
 
 
+def test_parquet_with_images_inside(tmp_path: Path) -> None:
+    images = [{"bytes": b"a picture", "path": "a.jpg"}, {"bytes": b"another", "path": "b.jpg"}]
+    pq.write_table(pa.table({"image": images, "thumbnail": [b"1", b"2"], "label": [3, None]}), tmp_path / "0.parquet")
+    assert tags_of(tmp_path / "0.parquet") == {"a.jpg": {"3"}}
+
+
 def test_packed_files(tmp_path: Path) -> None:
     text, expected = TABLES["Planet"]
     with zipfile.ZipFile(tmp_path / "train_v2.csv.zip", "w") as archive:
@@ -368,6 +377,20 @@ def test_a_folder_of_files_of_pascal_voc(tmp_path: Path) -> None:
         "1 cell with 0 beside 1 and -1, read as a difficult yes: 000012",
         "1 text file without labels in the folder, passed over: train.txt",
     ]
+
+
+def test_a_folder_of_annotations_of_pascal_voc(tmp_path: Path) -> None:
+    boxes = "".join(f"<object><name>{name}</name><bndbox/></object>" for name in ("dog", "person", "person"))
+    write(tmp_path, "000001.xml", f"<annotation><folder>x</folder><filename>000001.jpg</filename>{boxes}</annotation>")
+    write(tmp_path, "000002.xml", "<annotation><size/></annotation>")
+    write(tmp_path, "000002.tif.aux.xml", "<PAMDataset/>")
+    assert tags_of(tmp_path) == {"000001.jpg": {"dog", "person"}, "000002": set()}
+    assert findings_of(tmp_path) == ["1 image without annotations, read as no labels: 000002"]
+    assert refusal(tmp_path / "000002.tif.aux.xml").startswith("is XML about PAMDataset, not an annotation of PASCAL")
+    assert refusal(write(tmp_path, "x.xml", "<annotation>")).startswith("is not XML: no element found")
+    entities = "".join(f'<!ENTITY e{n + 1} "{f"&e{n};" * 20}">' for n in range(9))
+    bomb = f'<!DOCTYPE a [<!ENTITY e0 "{"x" * 99}">{entities}]><annotation><filename>&e9;</filename></annotation>'
+    assert refusal(write(tmp_path, "bomb.xml", bomb)).startswith("is not XML: limit on input amplification")
 
 
 def test_a_folder_of_files_as_mlrsnet_has_them(tmp_path: Path) -> None:

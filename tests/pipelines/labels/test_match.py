@@ -114,16 +114,19 @@ def test_rows_that_name_all_tags_contradict_one_another_if_they_differ() -> None
     rows = [
         Row(name, frozenset({tag}), exhaustive=True) for name, tag in [("a", "clear"), ("a", "haze"), ("b", "haze")]
     ]
-    found = labels.match([*rows, rows[-1]], ["c/a.jpg", "c/b.jpg"], "chips")
-    assert found.paths == ("c/b.jpg",)
+    others = [Row(str(number), frozenset({"haze"}), exhaustive=True) for number in range(10)]
+    paths = ["c/a.jpg", "c/b.jpg", *(f"c/{number}.jpg" for number in range(10))]
+    found = labels.match([*rows, rows[-1], *others], paths, "chips")
+    assert found.paths == tuple(paths[1:])
     assert list(map(str, found.findings)) == [
         "1 duplicate row, counted once: b.jpg",
         "1 image with contradictory rows, skipped: a.jpg",
     ]
-    with pytest.raises(
-        labels.LabelError, match=r"no usable image in chips: 1 image with contradictory rows, skipped: a\.jpg"
-    ):
-        labels.match(rows[:2], ["c/a.jpg"], "chips")
+    for few in (rows, [*rows[:2], *others[:8]]):
+        with pytest.raises(
+            labels.LabelError, match=r"1 of \d images have rows that contradict one another: a\.jpg; keep"
+        ):
+            labels.match(few, paths, "chips")
 
 
 def test_rows_of_an_image_keep_one_value_of_a_column_or_are_refused() -> None:
