@@ -61,7 +61,7 @@ def metrics_summary(facts: Facts, quality: Quality) -> dict[str, Any]:
     others = {name: _defined(value) for name, value in asdict(quality).items() if name != "scores"}
     others |= {name: getattr(quality, name).to_json() for name in ("uncalibrated", "calibrated")}
     calibrated = {"temperature": correction.temperature, "too_few_to_calibrate": list(facts.too_few_to_calibrate)}
-    return {**summary, **others, **calibrated, "labels": of_labels}
+    return {**summary, **others, **calibrated, "cautions": list(quality.cautions), "labels": of_labels}
 
 
 def _defined(value: Any) -> Any:
