@@ -62,7 +62,7 @@ def metrics_summary(facts: Facts, quality: Quality) -> dict[str, Any]:
     others |= {name: getattr(quality, name).to_json() for name in ("uncalibrated", "calibrated")}
     others["cautions"] = list(quality.cautions)
     calibrated = {"temperature": correction.temperature, "too_few_to_calibrate": list(facts.too_few_to_calibrate)}
-    return {**summary, **others, **calibrated, "labels": of_labels}
+    return {**summary, **others, **calibrated, "cautions": list(quality.cautions), "labels": of_labels}
 
 
 def _defined(value: Any) -> Any:

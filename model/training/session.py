@@ -25,7 +25,6 @@ from model.training import fitting, network, reading, splitting
 from model.training.settings import Settings
 from model.training.start import Start, read_weights
 from model.training.workspace import Workspace, open_workspace
-from pipelines import storage
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import show
 from pipelines.inference.bundle import Bundle, BundleError
@@ -34,20 +33,10 @@ from pipelines.supervision.machine import available_cores, native_messages_muted
 
 _AT_ONCE = 64
 """Images per call of an engine; they are read from the disk one call at a time."""
-# Settings that do not determine the outcome, or whose content does.
-_WITHOUT_EFFECT = frozenset(
-    [
-        "images",
-        "labels",
-        "validation_labels",
-        "output",
-        "name",
-        "note",
-        "weights",
-        "quantize",
-        "anonymous",
-        "max_minutes",
-    ]
+# Settings of which the content determines the outcome, and those that do not.
+_WITHOUT_EFFECT = (
+    *("images", "labels", "validation_labels", "weights"),
+    *("anonymous", "output", "name", "note", "quantize", "max_minutes"),
 )
 
 
@@ -83,7 +72,6 @@ def train(settings: Settings) -> None:
     """
     ends_at = time.monotonic() + 60 * (settings.max_minutes or math.inf)
     _check_installed()
-    storage.use(storage.Access(anonymous=settings.anonymous))
     found = reading.find(settings)
     # Errors of its own included: without a GPU it reports one.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -267,12 +255,7 @@ def _identity(settings: Settings, found: reading.Found, precision: network.Preci
 
     Quantization comes after training: a finished training can be exported either way.
     """
-    flags = {
-        flag: str(value)
-        for flag, value in settings._asdict().items()
-        if flag
-        not in ("images", "labels", "validation_labels", "output", "name", "note", "weights", "quantize", "anonymous")
-    }
+    flags = {flag: str(value) for flag, value in settings._asdict().items() if flag not in _WITHOUT_EFFECT}
     tags = hashlib.sha256(repr([sorted(of_image) for of_image in found.tags]).encode()).hexdigest()
     assignment = hashlib.sha256(repr(found.assignment).encode()).hexdigest()
     weights = settings.weights

@@ -124,7 +124,7 @@ class Settings(NamedTuple):
 
 
 def parse(argv: Sequence[str]) -> Settings:
-    """Parse and check a command line; `--help` prints the help page and exits.
+    """Parse and check a command line, and set how buckets are accessed; `--help` prints the help page and exits.
 
     Raises:
       UsageError: a flag is unknown, missing or has an unusable value.
@@ -134,6 +134,8 @@ def parse(argv: Sequence[str]) -> Settings:
     from pipelines import storage
     from pipelines.labels import FOLDERS
 
+    # Before a bundle in --weights is loaded.
+    storage.use(storage.Access(anonymous=flags.anonymous))
     check_output(flags.output)
     images = storage.normalize(flags.images)
     if not storage.is_remote(images) and not os.path.isdir(images):

@@ -158,7 +158,7 @@ def _refuse_common_groups(sides: Sequence[Side], belong: Sequence[str]) -> None:
     on = {side: {group for group, at in zip(belong, sides, strict=True) if at == side and group} for side in set(sides)}
     if common := sorted(on["train"] & on["held out"]):
         raise SplitError(
-            f"{len(common)} of the groups are on both sides of the split, such as {some_names(common)}",
+            f"groups on both sides of the split: {some_names(common)} ({len(common)} in total)",
             "correct the split, or leave it out to have one drawn that keeps groups together",
         )
 
