@@ -12,7 +12,7 @@ from pipelines.commandline.files import write_named
 from pipelines.commandline.flags import add_flags, choose_log_format, read_options
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import Parser, UsageError, print_error
-from pipelines.commandline.printing import announce, log_libraries, show, to_output
+from pipelines.commandline.printing import announce, log, log_libraries, show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.planning import machines
 from pipelines.supervision import interruption
@@ -169,8 +169,12 @@ def _plan(options: PlanOptions) -> int:
         show(*describe(plan, options.job.max_failure_rate))
     if options.json and options.json != "-":
         write_named("--json", options.json, f"{as_json(plan)}\n")
-    if options.job.fail_on_shift and plan.sampled.shift.verdict == "unlike":
+    shift = plan.sampled.shift
+    if options.job.fail_on_shift and shift.verdict == "unlike":
+        log(f"{_NAME}: --fail_on_shift: {shift}", exit_code=int(ExitCode.UNLIKE_TRAINING))
         return ExitCode.UNLIKE_TRAINING
+    if options.job.fail_on_shift and shift.verdict == "unknown":
+        log(f"{_NAME}: --fail_on_shift: {shift}", severity="WARNING")
     return ExitCode.DONE if plan.seconds_per_image or not plan.found.inputs else _NOTHING_TAGGED
 
 

@@ -174,6 +174,8 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
     if options.fail_on_shift and shift.verdict == "unlike":
         log(f"{_NAME}: --fail_on_shift: {shift}", exit_code=int(ExitCode.UNLIKE_TRAINING))
         return ExitCode.UNLIKE_TRAINING
+    if options.fail_on_shift and shift.verdict == "unknown":
+        log(f"{_NAME}: --fail_on_shift: {shift}", severity="WARNING")
     return _exit_code(printed)
 
 
@@ -183,7 +185,8 @@ def _compare(run: Run, accounts: Accounts) -> Shift:
     from pipelines.results.outputs import open_output
     from pipelines.results.shifts import compare_runs
 
-    if accounts.skipped and not run.overwrite:
+    # What an overwrite resumes counts once it has replaced the old rows, which do not.
+    if accounts.skipped and (not run.overwrite or accounts.may_replace(run.max_failure_rate)):
         with suppress(OSError, ScenetagsError), storage.hurried():
             return compare_runs(open_output(run.output).manifests(), run.bundle.digest)
     return compare(run.bundle.reference, accounts.seen)

@@ -36,6 +36,9 @@ Added before the logarithm so that it is finite and small values, which are nois
 
 Bundles hold statistics of these: what is measured in another way needs another name."""
 
+HIGHEST = 255
+"""No measure is farther from 0."""
+
 LEAST_CONTRAST, LEAST_ROUGHNESS, LEAST_BLANK = 0.5, 0.25, 0.1
 
 _LINES = 10

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.images.appearance import MEASURES
+from pipelines.images.appearance import HIGHEST, MEASURES
 
 LEAST_IMAGES = 100
 """Fewer do not show how their measures vary together: there are a hundred such numbers."""
@@ -145,11 +145,14 @@ def read_reference(described: Any) -> Reference:
 
 
 def _is_sound(reference: Reference) -> bool:
-    size = len(MEASURES)
+    size, covariances = len(MEASURES), np.array(reference.covariances)
     return (
         type(reference.images) is int
         and reference.images >= LEAST_IMAGES
-        and len(reference.means) == len(reference.covariances) == size
+        and len(reference.means) == size
+        and covariances.shape == (size, size)
+        and np.allclose(covariances, covariances.T)
+        and bool((np.abs(reference.means) <= HIGHEST).all() and (np.abs(covariances) <= HIGHEST**2).all())
         and 0 < len(reference.distances) <= _MOST_QUANTILES
         and list(reference.distances) == sorted(reference.distances)
         and 0 <= reference.distances[0] < reference.distances[-1]

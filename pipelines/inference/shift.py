@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.images.appearance import MEASURES
+from pipelines.images.appearance import HIGHEST, MEASURES
 from pipelines.inference.reference import Reference
 
 Verdict = Literal["alike", "unlike", "unknown"]
@@ -25,7 +25,8 @@ kind, such as all its hazy ones, are at 1 to 3 (all cloudy ones at 6.6); recompr
 _NOTABLE = 1.0
 """Deviations of single images by which their means must differ in a respect for it to be named."""
 _MOST_NAMED = 3
-_LOWEST_LEVEL, _HIGHEST_LEVEL = 0, 255
+_MOST_IMAGES = 1 << 53
+"""Numbers up to which integers are exact as floats."""
 _NAMES = ("red", "green", "blue")
 
 
@@ -76,9 +77,14 @@ class Shift:
         if self.verdict == "alike":
             return "the images look like those that the model was trained on"
         if self.verdict == "unknown":
-            return "whether the images look like those that the model was trained on is not known"
+            why = (
+                f"it takes {LEAST_IMAGES} images, and {self.images:,} {'was' if self.images == 1 else 'were'} compared"
+                if self.images
+                else "the bundle has no statistics of these, or no image was tagged"
+            )
+            return f"whether the images look like those that the model was trained on is not known: {why}"
         times = self.distance / self.limit
-        certainty = f"{times:.0f} times the limit" if times >= 2 else "a little over the limit"
+        certainty = f"{times:,.0f} times the limit" if times >= 2 else "a little over the limit"
         return (
             f"the images are UNLIKE those that the model was trained on ({certainty}): {'; '.join(self.respects)}. Its "
             f"probabilities may mean nothing"
@@ -159,7 +165,7 @@ def _undo_confusions(means: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[
                 f"{', '.join(changed[:-1])} and {changed[-1]} look {what}",
                 np.array([measured[_rename(name, renamed)] for name in MEASURES]),
             )
-    inverted = {name: _LOWEST_LEVEL + _HIGHEST_LEVEL - measured[name] for name in _NAMES}
+    inverted = {name: HIGHEST - measured[name] for name in _NAMES}
     yield "the colours look inverted", np.array([inverted.get(name, measured[name]) for name in MEASURES])
 
 
@@ -181,7 +187,8 @@ def _differences(reference: Reference, means: NDArray[np.float64]) -> list[str]:
     found = []
     for respect in _RESPECTS:
         weights = np.array([respect.weights.get(name, 0.0) for name in MEASURES])
-        deviation = max(float(weights @ covariances @ weights) ** 0.5, 1e-3)
+        # Of a respect in which training images do not vary, rounding may leave less than 0.
+        deviation = max(float(weights @ covariances @ weights), 1e-6) ** 0.5
         found.append((float(weights @ differs) / deviation, respect))
     found.sort(key=lambda one: -abs(one[0]))
     named = [
@@ -202,8 +209,17 @@ def describe(reference: Reference | None, seen: Seen) -> dict[str, Any]:
 
 
 def read_seen(compared: Mapping[str, Any]) -> Seen:
-    """Read from the JSON of a comparison what was measured of its images."""
-    sums = compared.get("sums", {})
+    """Read from the JSON of a comparison what was measured of its images.
+
+    Raises:
+      ValueError: nothing that was measured adds up to it.
+    """
+    images, sums = compared.get("images"), compared.get("sums", {})
     if list(sums) != list(MEASURES):
         return Seen()
-    return Seen(int(compared["images"]), tuple(map(float, sums.values())))
+    if type(images) is not int or not 0 < images <= _MOST_IMAGES:
+        raise ValueError("sums of a strange number of images")
+    # No comparison holds for NaN.
+    if not all(type(one) in (int, float) and abs(one) <= HIGHEST * images for one in sums.values()):
+        raise ValueError("sums that no images have")
+    return Seen(images, tuple(map(float, sums.values())))

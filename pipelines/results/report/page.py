@@ -15,7 +15,7 @@ from pipelines import archives
 from pipelines.credentials import without_secrets
 from pipelines.errors import printable
 from pipelines.inference.reference import STRANGE
-from pipelines.inference.shift import LEAST_IMAGES, Shift
+from pipelines.inference.shift import Shift
 from pipelines.results.outputs import Manifest
 from pipelines.results.pages import Parts, fill
 from pipelines.results.report.choosing import Group
@@ -126,8 +126,6 @@ def _of_novelty(shift: Shift, tally: Tally) -> dict[str, Any]:
 
 def _tell(shift: Shift) -> str:
     told = str(shift)
-    if shift.verdict == "unknown":
-        told += f": it takes {LEAST_IMAGES} images, and the runs have compared {shift.images:,}"
     return f"{told[0].upper()}{told[1:]}."
 
 

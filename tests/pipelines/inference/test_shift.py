@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,3 +89,30 @@ def test_a_comparison_is_written_with_what_another_can_be_added_to() -> None:
     assert shift.read_seen({}) == Seen()
     of_others = dict.fromkeys(MEASURES[1:], 1.0)
     assert shift.read_seen({**written, "sums": of_others}) == Seen(), "sums of another version are not added to ours"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"images": float("inf")},
+        {"images": -40},
+        {"images": 10**400},
+        {"images": "40"},
+        {"images": None},
+        {"sums": dict.fromkeys(MEASURES, float("nan"))},
+        {"sums": dict.fromkeys(MEASURES, 10**400)},
+        {"sums": dict.fromkeys(MEASURES, "1")},
+    ],
+)
+def test_sums_that_no_images_have_are_refused(change: dict[str, Any]) -> None:
+    written = shift.describe(gathered(drawn(200)), seen(drawn(50)))
+    with pytest.raises(ValueError, match="sums"):
+        shift.read_seen({**written, **change})
+
+
+def test_respects_in_which_training_images_do_not_vary_are_named() -> None:
+    reference = gathered(np.repeat(drawn(1), 200, axis=0))
+    covariances = tuple(map(tuple, -1e-9 * np.eye(len(MEASURES))))
+    found = compare(replace(reference, covariances=covariances), seen(drawn(40, seed=1) + 9))
+    assert found.verdict == "unlike"
+    assert "standard deviations" in found.respects[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipelines import plan, report
 from pipelines.images.appearance import measure
 from pipelines.inference.bundle import MANIFEST, load_bundle, seal_bundle
 from pipelines.inference.reference import gather_reference
@@ -77,13 +78,53 @@ def test_a_resumed_run_also_compares_what_was_tagged_before(
     assert "UNLIKE" in capsys.readouterr().out
 
 
+def test_rows_that_an_overwrite_has_replaced_do_not_count(
+    run: Predict, folders: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(input=folders / "dark", model=model) == 0
+    assert run("--overwrite", "--fail_on_shift", input=folders / "alike", model=model) == 0
+    assert report.main([str(tmp_path / "out"), "--html", str(tmp_path / "page.html")]) == 0
+    assert run("--fail_on_shift", input=folders / "alike", model=model) == 0, "which resumes the overwrite alone"
+    assert capsys.readouterr().out.count("training images: the images look like") == 3
+
+
+def test_an_overwrite_also_compares_what_it_resumes(
+    run: Predict, folders: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(input=folders / "alike", model=model) == 0
+    broken = folders / "dark" / "0.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"broken")
+    flags = "--overwrite", "--fail_on_shift", "--max_failure_rate=0"
+    assert run(*flags, input=folders / "dark", model=model) == 3, "the old rows stay"
+    assert report.main([str(tmp_path / "out"), "--html", str(tmp_path / "page.html")]) == 0
+    assert "images look like" in capsys.readouterr().out, "the rows that wait do not count yet"
+    broken.write_bytes(whole)
+    assert run(*flags, input=folders / "dark", model=model) == 3
+    assert outputs.manifest(tmp_path / "out")["skipped"] == IMAGES - 1
+    assert "darker" in capsys.readouterr().err
+
+
 def test_the_waves_of_a_run_are_compared_together(run: Predict, folders: Path, model: Path, tmp_path: Path) -> None:
     assert run(input=folders / "dark", model=model, checkpoint_every=7) == 0
     found = outputs.manifest(tmp_path / "out")["shift"]
     assert (found["verdict"], found["images"]) == ("unlike", IMAGES)
 
 
-def test_a_bundle_without_statistics_tells_nothing(run: Predict, folders: Path, tmp_path: Path) -> None:
+def test_a_bundle_without_statistics_tells_nothing(
+    run: Predict, folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("--fail_on_shift", input=folders / "dark") == 0
+    assert "--fail_on_shift: whether the images look like" in capsys.readouterr().err
     assert outputs.manifest(tmp_path / "out")["shift"]["verdict"] == "unknown"
     assert "novelty" not in outputs.rows(tmp_path / "out")[0]
+
+
+def test_a_plan_says_why_it_fails_or_cannot_tell(
+    folders: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned = ["--input", str(folders / "dark"), "--model", str(model), "--fail_on_shift"]
+    assert plan.main(planned) == 3
+    assert "--fail_on_shift: the images are UNLIKE" in capsys.readouterr().err
+    assert plan.main([*planned, "--sample", "9"]) == 0
+    assert "it takes 30 images, and 9 were compared" in capsys.readouterr().err
