@@ -42,13 +42,15 @@ setup(
         "gpu": ['tensorflow[and-cuda]>=2.20; python_version < "3.14"'],
         # An engine that also computes in bfloat16; 60 MB to download, 190 MB installed.
         "openvino": ["openvino>=2026.4"],
+        # What reads ONNX files for `scenetags import`.
+        "onnx": ["openvino>=2026.4"],
         # What looks into an output after a run.
         "results": ["duckdb>=1.3"],
         "s3": ["boto3>=1.36"],
         "scenes": ["pyproj>=3.7"],
         "train": [
             TENSORFLOW,
-            "iterative-stratification>=0.1.9",
+            "imagehash>=4.3",
             "matplotlib>=3.10",
             "pandas>=2.2",
             "tensorboard>=2.20",
@@ -80,6 +82,7 @@ setup(
             "mypy>=1.18",
             "nbclient>=0.10",
             "nbformat>=5.10",
+            "onnx>=1.19",
             "openvino>=2026.4; sys_platform != 'darwin' or platform_machine == 'arm64'",
             "pandas-stubs",
             "polars>=1.30",

@@ -132,7 +132,7 @@ def own_queue(model: bytes, hint: str) -> Predict:
       model: the LiteRT file's bytes.
       hint: `f32` or `bf16`, in which OpenVINO rounds by itself.
     """
-    core = openvino_engine._core()
+    core = openvino_engine.load_core()
     with temporary_folder() as folder:
         graph = openvino_engine._read(core, model, folder)
         how = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": hint}

@@ -116,7 +116,7 @@ def lay_out_batches(bundle: Bundle, pixels: NDArray[np.uint8]) -> Iterator[str]:
 
 def open_batches(bundle: Bundle, hint: str, size: int) -> Callable[[NDArray[np.uint8]], None]:
     """Compile the graph as OpenVINO does by itself, for batches of one size on one core."""
-    core = openvino_engine._core()
+    core = openvino_engine.load_core()
     with temporary_folder() as folder:
         graph = openvino_engine._read(core, bundle.read(LITERT_MODEL), folder)
         graph.reshape([size, bundle.image_size, bundle.image_size, 3])

@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 import numpy as np
@@ -101,12 +101,21 @@ def simulate(
 ) -> int:
     """Run `scenetags predict` with these arguments on `count` images, and return its exit code."""
     bucket = BucketStore(SimulatedBucket(count))  # type: ignore[arg-type]
+    with patch.object(storage, "_bucket_store", lambda path: bucket), simulated(open_engine, decode):
+        return predict.main([f"--input={ARCHIVE}", *argv])
+
+
+@contextmanager
+def simulated(
+    open_engine: Callable[[Bundle, str, int | None, bool, str], Engine] = open_simulated,
+    decode: Callable[[bytes, DecodeSettings], Resized] = decode,
+) -> Iterator[None]:
+    """Read and predict images that do not exist, in this process, until the block ends."""
     with ExitStack() as fakes:
-        fakes.enter_context(patch.object(storage, "_bucket_store", lambda path: bucket))
         fakes.enter_context(patch.object(ImageSource, "fetch_bytes", fetch))
         fakes.enter_context(patch.object(reading, "decode_resized", decode))
         fakes.enter_context(patch.object(inference, "open_engine", open_engine))
-        return predict.main([f"--input={ARCHIVE}", *argv])
+        yield
 
 
 def check(output: str, count: int) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.material import synthetic_chips
 from model.data import dataset
+from model.data.listing import versions
 from model.training import fitting, network
 
 BATCH = 32
@@ -77,7 +78,7 @@ def measure(paths: list[str], model: Any, image_size: int) -> Round:
     """Measure each rate once."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        decoded = dataset.decode(paths, image_size, Path(folder))
+        decoded = dataset.decode(versions(paths), image_size, Path(folder))
         decoding = len(paths) / (time.perf_counter() - began)
         examples = dataset.Examples(decoded.pixels, decoded.readable, np.zeros((len(paths), LABELS), np.float32))
         return Round(decoding, rate_of_reading(examples), rate_of_step(model, examples))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from pipelines.commandline.labels import add_labels, read_label_source
 from pipelines.commandline.parser import Parser, print_error
-from pipelines.commandline.printing import show, to_output
+from pipelines.commandline.printing import discard_output, show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
 
 _DESCRIPTION = """\
@@ -17,6 +18,7 @@ Measure predictions against labels.
 Tags are those that `predict` chose, at the thresholds of its run; average precision is computed from the
 probabilities and depends on no threshold. Images are matched with the rows of the label file by name, with or without
 extension. Only images that have both a prediction and a row are measured; all others are counted and reported.
+Labels of the model that the label file does not have are not measured, and are reported.
 """
 _EPILOG = """\
 measures, from 0 to 1:
@@ -33,7 +35,7 @@ how far probabilities can be taken at their word, over all images and the labels
 
 --json writes one object with these keys:
   model, computed_in                   digest of the bundle that predicted; float32 or bfloat16
-  predictions, label_file              the two arguments as given
+  predictions, label_file              the arguments as given
   images, failed_images                images measured; labelled images that predict failed on, not measured
   unknown_labels                       labels in the file that the model does not know, counted as missed
   findings                             problems found: a list of {what, count, names}, with the first few names
@@ -65,10 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         from model.quality.evaluation import describe, evaluate, lay_out
         from pipelines.commandline.files import write_named
 
-        evaluation = evaluate(flags.predictions, flags.labels)
+        source = read_label_source(flags)
+        assert source  # the parser requires it
+        evaluation = evaluate(flags.predictions, source)
         # JSON has escapes of its own for what a terminal must not get.
         text = json.dumps(
-            describe(evaluation, flags.predictions, flags.labels),
+            describe(evaluation, flags.predictions, source),
             indent=2,
             ensure_ascii=flags.json == "-",
             allow_nan=False,
@@ -82,17 +86,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             show(*lay_out(evaluation))
     except ScenetagsError as error:
         return print_error(_NAME, error)
+    except BrokenPipeError:
+        discard_output()  # nobody reads the rest, as in `| head`
+        return 128 + signal.SIGPIPE
     return ExitCode.DONE
 
 
 def _parser() -> Parser:
     parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
     folder = "the --output of predict, or its subfolder predictions"
-    file = "label file: image_name,tags or one column per label"
     target = "write the measures to this file as JSON (- for standard output, without the table)"
     parser.add_argument("--predictions", required=True, metavar="DIR", help=folder)
-    parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help=file)
     parser.add_argument("--json", metavar="FILE", help=target)
+    add_labels(parser, "what the images should be tagged with")
     return parser
 
 

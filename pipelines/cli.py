@@ -44,6 +44,7 @@ COMMANDS = {
     "retag": Command("pipelines.retag", "choose the tags of an output anew, without the model"),
     "compare": Command("pipelines.compare", "find what changed from one output to another", "scenetags[results]"),
     "train": Command("model.train", "train a model on labelled images and export a bundle", "scenetags[train]"),
+    "import": Command("model.importing", "make a bundle from a model that was trained elsewhere", "scenetags[train]"),
     "evaluate": Command("model.evaluate", "measure predictions against labels"),
 }
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pipelines import storage
 from pipelines.commandline.files import check_named, write_named
 from pipelines.commandline.flags import add_anonymous
+from pipelines.commandline.labels import add_labels, read_label_source
 from pipelines.commandline.parser import Parser, at_least, print_error
 from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
@@ -62,16 +63,12 @@ def _parser() -> Parser:
         "--seed", type=at_least(0), default=0, metavar="N", help="draw other images at random (default 0)"
     )
     parser.add_argument(
-        "--labels",
-        metavar="CSV",
-        help="label file, as for `evaluate`: adds precision, recall and F2 of each tag, and the worst mistakes",
-    )
-    parser.add_argument(
         "--relative_to",
         metavar="DIR",
         help="folder below which the originals are now, if rows have relative paths (default: as in the newest run)",
     )
     add_anonymous(parser, "read public buckets without credentials")
+    add_labels(parser, "adds precision, recall and F2 of each tag, and the worst mistakes", required=False)
     return parser
 
 
@@ -82,10 +79,11 @@ def _report(flags: argparse.Namespace) -> None:
     from pipelines.results.report.page import describe, make_page
     from pipelines.results.report.survey import look_over
 
+    labels = read_label_source(flags)
     storage.use(storage.Access(anonymous=flags.anonymous))
     output = open_output(flags.output)
     check_outside(output, "--html", flags.html)
-    survey = look_over(output, flags.seed, flags.images, flags.labels, flags.relative_to)
+    survey = look_over(output, flags.seed, flags.images, labels, flags.relative_to)
     page = make_page(survey, flags.seed)
     write_named("--html", flags.html, page)
     show(f"{flags.html}: {len(page) / 1e6:.1f} MB", *(f"  {line}" for line in describe(survey)))

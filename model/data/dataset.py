@@ -6,12 +6,11 @@ never waits for decoding, and an interrupted training finds its images decoded w
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data import augmentation
+from model.data import Augment, augmentation
+from model.data.listing import fingerprint
 from pipelines import images, storage
 from pipelines.errors import ScenetagsError
 from pipelines.images.rendering import NO_RENDERING, Rendering
@@ -30,6 +30,8 @@ RESIZE_FILTER = "bilinear16"
 
 _PIXELS = "pixels.npy"
 _OUTCOME = "decoded.json"
+# Images read from a bucket at a time: each waits for its request.
+_REQUESTS = 32
 
 
 class DatasetError(ScenetagsError):
@@ -77,52 +79,51 @@ class Examples(NamedTuple):
         return Examples(self.pixels, self.rows[indices], self.targets[indices])
 
 
-def fingerprint(paths: Sequence[str]) -> str:
-    """Return a digest of a list of files that changes when one of them does; no file is read."""
-    digest = hashlib.sha256()
-    for path in paths:
-        status = os.stat(path)
-        digest.update(
-            f"{os.path.abspath(path)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
-        )
-    return digest.hexdigest()
-
-
 def spread(count: int, most: int) -> NDArray[np.int64]:
     """Return evenly spaced indices below a count, int64 [at most `most`], in order."""
     return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
 
 
-def decode(paths: Sequence[str], image_size: int, folder: Path, rendering: Rendering = NO_RENDERING) -> DecodedImages:
+def decode(
+    files: Mapping[str, str],
+    image_size: int,
+    folder: Path,
+    rendering: Rendering = NO_RENDERING,
+    resize_filter: str = RESIZE_FILTER,
+) -> DecodedImages:
     """Decode, repair and resize images into a cache, or find them there.
 
     Args:
-      paths: the images.
+      files: the paths of the images, each with its version.
       image_size: S, in pixels; images become squares of this side.
       folder: the cache; created if missing.
       rendering: how rasters become pictures.
+      resize_filter: one of `images.limits.RESIZINGS`.
 
     Raises:
-      DatasetError: the disk is too small for the cache, or no image could be decoded.
+      DatasetError: the disk is too small for the cache, no image could be decoded, or one cannot be read now.
     """
-    identity = f"{fingerprint(paths)} {image_size} {RESIZE_FILTER} {json.dumps(rendering)}"
+    paths = tuple(files)
+    identity = f"{fingerprint(files)} {image_size} {resize_filter} {json.dumps(rendering)}"
     shape = (len(paths), image_size, image_size, 3)
     outcome = _read_outcome(folder, identity, shape)
     if outcome is None:
         (folder / _OUTCOME).unlink(missing_ok=True)  # before the pixels it describes are overwritten
-        outcome = _decode_all(paths, shape, folder, rendering)
+        outcome = _decode_all(
+            paths, shape, folder, images.DecodeSettings(image_size, resize_filter, rendering=rendering)
+        )
+        _check_readable(outcome["unreadable"], len(paths))
         storage.write(str(folder / _OUTCOME), json.dumps({"identity": identity, **outcome}).encode())
     unreadable = tuple(Unreadable(*pair) for pair in outcome["unreadable"])
-    if len(unreadable) == len(paths):
-        first = unreadable[0]
-        raise DatasetError(
-            f"none of {len(paths)} images can be decoded, e.g. {first.path}: {first.reason}",
-            "check that --images is the right folder",
-        )
     lost = {bad.path for bad in unreadable}
     readable = np.array([i for i, path in enumerate(paths) if path not in lost], np.int64)
     pixels = np.load(folder / _PIXELS, mmap_mode="r", allow_pickle=False)
     return DecodedImages(pixels, readable, outcome["repairs"], unreadable)
+
+
+def is_decoded(folder: Path) -> bool:
+    """Return whether a cache holds decoded images."""
+    return (folder / _OUTCOME).exists()
 
 
 def batches(examples: Examples, batch_size: int) -> Any:
@@ -135,11 +136,13 @@ def batches(examples: Examples, batch_size: int) -> Any:
     return _stream(gather, examples, range(0, len(examples.rows), batch_size))
 
 
-def training_batches(examples: Examples, batch_size: int, *, seed: int, epochs: Sequence[int]) -> Any:
-    """Return a `tf.data.Dataset` like that of `batches` for some epochs: shuffled, and each image varied at random.
+def training_batches(
+    examples: Examples, batch_size: int, *, seed: int, epochs: Sequence[int], augment: Augment = "orientations"
+) -> Any:
+    """Return a `tf.data.Dataset` like that of `batches` for some epochs: shuffled, and each image varied.
 
-    The content of an epoch depends only on `seed` and its number, so that resumed training sees what it would have seen
-    without the interruption.
+    Images vary at random, as `augment` says. The content of an epoch depends only on `seed` and its number, so that
+    resumed training sees what it would have seen without the interruption.
     """
     starts = range(0, len(examples.rows), batch_size)
 
@@ -148,7 +151,7 @@ def training_batches(examples: Examples, batch_size: int, *, seed: int, epochs: 
         chosen = _order(len(examples.rows), seed, epochs[epoch])[starts[step] : starts[step] + batch_size]
         rng = np.random.default_rng((seed, epochs[epoch], step))
         pixels = examples.pixels[examples.rows[chosen]]
-        return np.stack([augmentation.vary(image, rng) for image in pixels]), examples.targets[chosen]
+        return np.stack([augmentation.vary(image, rng, augment) for image in pixels]), examples.targets[chosen]
 
     return _stream(gather, examples, range(len(starts) * len(epochs)))
 
@@ -176,11 +179,10 @@ def _stream(
 
 
 def _decode_all(
-    paths: Sequence[str], shape: tuple[int, int, int, int], folder: Path, rendering: Rendering
+    paths: Sequence[str], shape: tuple[int, int, int, int], folder: Path, settings: images.DecodeSettings
 ) -> dict[str, Any]:
     from tqdm import tqdm
 
-    settings = images.DecodeSettings(shape[1], RESIZE_FILTER, rendering=rendering)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _PIXELS).unlink(missing_ok=True)
     _check_space(folder, int(np.prod(shape, dtype=object)), len(paths))
@@ -193,6 +195,9 @@ def _decode_all(
     def read(index: int) -> tuple[str, ...] | Unreadable:
         try:
             decoded = images.decode_resized(storage.read(paths[index]), settings)
+        except storage.TransientError as error:
+            # Otherwise an outage would leave images out of the training.
+            raise DatasetError(f"{paths[index]}: {storage.reason_of(error)}") from error
         except (images.ImageError, OSError) as error:
             return Unreadable(paths[index], str(error))
         pixels[index] = decoded.pixels
@@ -200,7 +205,8 @@ def _decode_all(
 
     repairs: Counter[str] = Counter()
     unreadable = []
-    with ThreadPoolExecutor(available_cores()) as pool:
+    threads = _REQUESTS if storage.is_remote(paths[0]) else available_cores()
+    with ThreadPoolExecutor(threads) as pool:
         outcomes = pool.map(read, range(len(paths)))
         for outcome in tqdm(outcomes, "decoding", total=len(paths), unit="image", disable=None, leave=False):
             if isinstance(outcome, Unreadable):
@@ -209,6 +215,14 @@ def _decode_all(
                 repairs.update(outcome)
     pixels.flush()
     return {"repairs": dict(sorted(repairs.items())), "unreadable": unreadable}
+
+
+def _check_readable(unreadable: Sequence[Unreadable], count: int) -> None:
+    if len(unreadable) == count:
+        raise DatasetError(
+            f"none of {count} images can be decoded, e.g. {unreadable[0].path}: {unreadable[0].reason}",
+            "check that --images is the right folder",
+        )
 
 
 def _check_space(folder: Path, needed: int, count: int) -> None:

@@ -126,7 +126,7 @@ def check_agreement(model: Any, folder: Path, images: NDArray[np.uint8]) -> NDAr
     Raises:
       ExportError: a probability differs by more than `TOLERANCE` on these images (uint8 [N, S, S, 3]).
     """
-    with _full_float32():
+    with full_float32():
         expected = _keras(model, images)
         answers = {SAVED_MODEL: saved_model(folder, images), LITERT_MODEL: litert(folder, images)}
     for name, found in answers.items():
@@ -244,7 +244,7 @@ def _describe(folder: Path, facts: Facts) -> None:
 
 
 @contextmanager
-def _full_float32() -> Iterator[None]:
+def full_float32() -> Iterator[None]:
     """Make TensorFlow multiply with all 24 bits of a float32; by default a GPU keeps 11 (TF32), and differs by 1e-3."""
     import tensorflow as tf
 

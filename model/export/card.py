@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 
+from model.export.markdown import number as _number
+from model.export.markdown import plain as _plain
+from model.export.markdown import table as _table
 from model.quality import curves
 from model.quality.calibration import MIN_IMAGES
 from model.quality.facts import CostOfInt8, Facts, Network, Quality, Quantization
@@ -17,14 +19,17 @@ TRAINING_CURVES = "training.png"
 PRECISION_RECALL = "precision_recall.png"
 RELIABILITY = "reliability.png"
 
-_NOT_FOR = """\
+NOT_FOR = """\
 - Imagery unlike its training data: a different sensor, resolution, season, region or processing.
 - Labels with few images in the table above: their probabilities mean little.
 - Where things are, how large they are or how they changed: it only says whether a chip shows them.
 - Decisions about people, land or law unless a person has looked at the image."""
 
-# Characters with a meaning in Markdown anywhere, and underscores that are not inside a word.
-_MARKDOWN = re.compile(r"[\\`*\[\]<>|&~$#]|(?<![^\W_])_|_(?![^\W_])")
+_VARIED = {
+    "orientations": "each image was randomly turned, mirrored, cropped and relit in every epoch",
+    "flips": "each image was randomly mirrored left to right, cropped and relit in every epoch",
+    "none": "images were not varied",
+}
 
 
 def write(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> str:
@@ -37,6 +42,8 @@ def _lines(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> Itera
     int8 = ", rounded to int8" if facts.quantization else ""
     yield f"# {_plain(facts.name)}"
     yield ""
+    if quality.cautions:
+        yield from ("**Caution:**", "", *(f"- {_plain(caution)}." for caution in quality.cautions), "")
     yield (
         f"A multi-label tagger for satellite image chips: MobileNetV2 (alpha {network.alpha:g}) at "
         f"{network.image_size} px, {_origin(network)}{int8}. It gives each chip a probability for each of "
@@ -60,7 +67,7 @@ def _lines(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> Itera
     yield from _data(facts)
     yield from ("", "## Training", "")
     yield from _training(facts)
-    yield from ("", "## What it is not for", "", _NOT_FOR, "", "## Versions", "")
+    yield from ("", "## What it is not for", "", NOT_FOR, "", "## Versions", "")
     yield ", ".join(f"{_plain(name)} {_plain(version)}" for name, version in versions.items())
 
 
@@ -174,8 +181,7 @@ def _data(facts: Facts) -> Iterator[str]:
     train, held_out = len(data.train_targets), len(data.validation_targets)
     yield (
         f"{train:,} images to train on and {held_out:,} held out ({held_out / (train + held_out):.0%}), from the "
-        f"folder {_plain(data.images_name)} with the label file {_plain(data.label_file_name)}. They were split by "
-        f"iterative stratification, with each label about as frequent on both sides (seed {facts.training.seed})."
+        f"folder {_plain(data.images_name)} with the label file {_plain(data.label_file_name)}. {_split(facts)}"
     )
     if data.findings:
         yield from ("", "Problems with images and labels:", "")
@@ -193,6 +199,18 @@ def _data(facts: Facts) -> Iterator[str]:
         yield f"Rasters were shown with `{facts.network.rendering}`; prediction shows them alike."
 
 
+def _split(facts: Facts) -> str:
+    flags = facts.data.split_flags
+    groups = " or ".join(f"`{name}`" for name in flags if name.startswith("group"))
+    if facts.data.validation_fraction is None:
+        return f"Whoever trained has chosen which to hold out ({', '.join(f'`{name}`' for name in flags)})."
+    together = f"; groups of images were kept together ({groups})" if groups else ""
+    return (
+        "They were split by iterative stratification, with each label about as frequent on both sides (seed "
+        f"{facts.training.seed}){together}."
+    )
+
+
 def _training(facts: Facts) -> Iterator[str]:
     training = facts.training
     rows = []
@@ -206,7 +224,7 @@ def _training(facts: Facts) -> Iterator[str]:
     yield from ("", f"![Loss and quality by epoch]({TRAINING_CURVES})", "")
     yield (
         f"The bundle has the weights of epoch {training.kept_epoch}: {training.criterion}. Batches of "
-        f"{training.batch_size} images; each image was randomly turned, mirrored, cropped and relit in every epoch; "
+        f"{training.batch_size} images; {_VARIED[training.augment]}; "
         f"Adam on binary cross-entropy. It took {training.seconds / 60:.1f} minutes in total on "
         f"{_plain(training.machine)}, in {'mixed precision' if training.mixed_precision else 'float32'}. To repeat it "
         "with the same files:"
@@ -222,12 +240,16 @@ def _command(facts: Facts) -> str:
         "name": facts.name,
         "image_size": facts.network.image_size,
         "alpha": f"{facts.network.alpha:g}",
+        **({"fit": fit} if (fit := facts.network.resize_filter.partition("+")[2]) else {}),
         "weights": facts.network.weights_name,
         "head_epochs": facts.training.head_epochs,
         "finetune_epochs": facts.training.finetune_epochs,
         "batch_size": facts.training.batch_size,
-        "validation_fraction": f"{facts.data.validation_fraction:g}",
+        **({"validation_fraction": f"{share:g}"} if (share := facts.data.validation_fraction) is not None else {}),
+        **facts.data.split_flags,
         "seed": facts.training.seed,
+        **({"augment": facts.training.augment} if facts.training.augment != "orientations" else {}),
+        **({"max_minutes": f"{limit:g}"} if (limit := facts.training.max_minutes) is not None else {}),
         "quantize": facts.quantization_name,
     }
     words = (f"--{name} {shlex.quote(' '.join(str(value).split()))}" for name, value in flags.items())
@@ -239,19 +261,6 @@ def _origin(network: Network) -> str:
         return "trained from scratch"
     if network.weights == "imagenet":
         return "started from the ImageNet weights of Keras"
+    if network.start_digest is not None:
+        return f"started from the bundle {_plain(network.weights_name)} ({network.start_digest[:12]})"
     return f"started from the weights in {_plain(network.weights_name)}"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lay out a table with its first column left-aligned and the others right-aligned."""
-    for cells in (columns, ("---", *["---:"] * (len(columns) - 1)), *rows):
-        yield f"| {' | '.join(cells)} |"
-
-
-def _plain(text: str) -> str:
-    """Escape a text for Markdown and put it on one line."""
-    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

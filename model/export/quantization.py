@@ -84,7 +84,7 @@ def quantize(folder: Path, calibration: NDArray[np.uint8]) -> None:
     shutil.rmtree(folder / SAVED_MODEL)
 
 
-def predict(file: Path, examples: Examples) -> NDArray[np.float32]:
+def predict(file: Path, examples: Examples, bar_name: str = "measuring int8") -> NDArray[np.float32]:
     """Return the probabilities of examples, float32 [N, L], as the LiteRT engine does: image by image on all cores."""
     from tqdm import tqdm
 
@@ -104,7 +104,7 @@ def predict(file: Path, examples: Examples) -> NDArray[np.float32]:
 
     with (
         ThreadPoolExecutor(len(interpreters)) as pool,
-        tqdm(total=len(examples.rows), unit="image", desc="measuring int8", disable=None, leave=False) as bar,
+        tqdm(total=len(examples.rows), unit="image", desc=bar_name, disable=None, leave=False) as bar,
     ):
         parts = list(pool.map(run, interpreters, np.array_split(examples.rows, len(interpreters))))
     return np.stack([answer for part in parts for answer in part])

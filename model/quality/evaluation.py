@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from model.quality import metrics, reliability
 from model.quality.reliability import Reliability
 from pipelines import labels
-from pipelines.labels import Finding
+from pipelines.labels import Finding, LabelSource
 from pipelines.results.outputs import NoOutputError, open_output
 
 
@@ -62,21 +62,24 @@ class Evaluation(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def evaluate(folder: str, label_file: Path) -> Evaluation:
-    """Measure the predictions in a folder against a label file.
+def evaluate(folder: str, source: LabelSource) -> Evaluation:
+    """Measure the predictions in a folder against labels.
+
+    A label of the model that the files do not have is not measured: nobody knows whether its tags are right.
 
     Raises:
       NoOutputError: the folder does not contain the predictions of one model.
-      LabelError: the label file cannot be used, or has no row for any predicted image.
+      LabelError: the label files cannot be used, or have no row for any predicted image, or no label of the model.
     """
     predicted = read_predictions(folder)
-    file = labels.read_labels(label_file, predicted.labels)
+    images = (*predicted.paths, *predicted.failed_paths)
+    file = labels.read_labels(source, predicted.labels, images)
     failed = set(predicted.failed_paths)
-    matched = labels.match(file.rows, (*predicted.paths, *predicted.failed_paths), folder)
+    matched = labels.match(file.rows, images, folder)
     truth = {path: tags for path, tags in zip(matched.paths, matched.tags, strict=True) if path not in failed}
     if not truth:
         raise labels.LabelError(
-            f"{label_file}: names only images that predict failed on", "add rows of images that have predictions"
+            f"{source}: names only images that predict failed on", "add rows of images that have predictions"
         )
     unknown = tuple(label for label in labels.vocabulary(truth.values()) if label not in predicted.labels)
     every = (*predicted.labels, *unknown)
@@ -84,17 +87,22 @@ def evaluate(folder: str, label_file: Path) -> Evaluation:
     rows = [row_of[path] for path in truth]
     # A label that the model does not know has no probability, which is not the same as 0.
     without = np.full((len(rows), len(unknown)), np.nan, np.float32)
-    probabilities = np.concatenate([predicted.probabilities[rows], without], axis=1)
     has = labels.multi_hot(list(truth.values()), every) > 0
-    given = labels.multi_hot([predicted.tags[row] for row in rows], every) > 0
+    tagged = labels.multi_hot([predicted.tags[row] for row in rows], every) > 0
+    probabilities = np.concatenate([predicted.probabilities[rows], without], axis=1)
+    unmeasured = labels.unmeasured(predicted.labels, file)
+    known = ~np.isin(every, unmeasured.names)
+    scores = metrics.measure(every, has, tagged & known, probabilities)
+    counts = tagged.sum(axis=0).tolist()
+    of_labels = (replace(one, predicted=count) for one, count in zip(scores.labels, counts, strict=True))
     return Evaluation(
         model=predicted.model,
         computed_in=predicted.computed_in,
-        scores=metrics.measure(every, has, given, probabilities),
-        reliability=reliability.measure(has, probabilities),
+        scores=replace(scores, labels=tuple(of_labels)),
+        reliability=reliability.measure(has[:, known], probabilities[:, known]),
         failed_paths=tuple(path for path in matched.paths if path in failed),
         unknown_labels=unknown,
-        findings=(*predicted.findings, *file.findings, *matched.findings),
+        findings=(*predicted.findings, *file.findings, *matched.findings, *([unmeasured] if unmeasured.names else [])),
     )
 
 
@@ -136,8 +144,8 @@ def read_predictions(folder: str) -> Predictions:
     )
 
 
-def describe(evaluation: Evaluation, folder: str, label_file: Path) -> dict[str, Any]:
-    """Return an evaluation for JSON; `folder` and `label_file` are as given on the command line."""
+def describe(evaluation: Evaluation, folder: str, source: LabelSource) -> dict[str, Any]:
+    """Return an evaluation for JSON; `folder` and `source` are as given on the command line."""
     findings = [
         {"what": finding.what, "count": len(finding.names), "names": finding.names[: labels.NAMES_SHOWN]}
         for finding in evaluation.findings
@@ -146,7 +154,7 @@ def describe(evaluation: Evaluation, folder: str, label_file: Path) -> dict[str,
         "model": evaluation.model,
         "computed_in": evaluation.computed_in,
         "predictions": folder,
-        "label_file": str(label_file),
+        "label_file": str(source),
         "failed_images": len(evaluation.failed_paths),
         "unknown_labels": evaluation.unknown_labels,
         "findings": findings,

@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.quality import metrics, reliability, thresholds
+from model.quality import cautions, metrics, reliability, thresholds
 from model.quality.calibration import Calibration
 from model.quality.history import Epoch
 from model.quality.metrics import Scores
 from model.quality.reliability import Reliability
 from model.quality.thresholds import Thresholds
 from pipelines.images.rendering import NO_RENDERING, Rendering
+from pipelines.inference.bundle import Bundle
 from pipelines.inference.reference import Reference
-from pipelines.labels import Finding
+from pipelines.labels import Finding, LabelSource
 
 
 @dataclass(frozen=True)
@@ -30,20 +31,26 @@ class Network:
       alpha: width of MobileNetV2.
       image_size: side of its images, in pixels.
       resize_filter: the filter that resizes images to that size.
-      weights: "imagenet", a file of weights, or None if it was trained from scratch.
+      weights: "imagenet", a file of weights, a bundle, or None if it was trained from scratch.
       rendering: how rasters among its images became pictures.
     """
 
     alpha: float
     image_size: int
     resize_filter: str
-    weights: str | Path | None
+    weights: str | Path | Bundle | None
     rendering: Rendering = NO_RENDERING
 
     @property
     def weights_name(self) -> str:
-        """The name of the weights: "imagenet", "none", or the file's name without its folder."""
-        return "none" if self.weights is None else _in_utf8(Path(self.weights).name)
+        """The name of the weights: "imagenet", "none", or that of the file or bundle without its folder."""
+        path = self.weights.path if isinstance(self.weights, Bundle) else self.weights
+        return "none" if path is None else _in_utf8(Path(path).name)
+
+    @property
+    def start_digest(self) -> str | None:
+        """The digest of the bundle that it started from; None if it did not."""
+        return self.weights.digest if isinstance(self.weights, Bundle) else None
 
 
 @dataclass(frozen=True)
@@ -52,20 +59,22 @@ class Data:
 
     Attributes:
       images: their folder; only its name is published.
-      label_file: the file of their labels; only its name is published.
+      label_file: the files of their labels; only their names are published.
       findings: problems with either, and what was done about them.
       repairs: number of images per repair of `images.decode`.
-      validation_fraction: the share that was to be held out, 0 to 1.
+      validation_fraction: the share that was to be held out, 0 to 1; None if the user has chosen the images.
+      split_flags: how the user has divided the images, as flags of `train`.
       train_targets: float32 [N, L], 1.0 if training image n has label l.
       validation_targets: float32 [M, L], of the held-out images.
       reference: what all of these images look like; None if there are too few to tell.
     """
 
     images: Path
-    label_file: Path
+    label_file: LabelSource
     findings: tuple[Finding, ...]
     repairs: Mapping[str, int]
-    validation_fraction: float
+    validation_fraction: float | None
+    split_flags: Mapping[str, str]
     train_targets: NDArray[np.float32]
     validation_targets: NDArray[np.float32]
     reference: Reference | None = None
@@ -78,7 +87,7 @@ class Data:
     @property
     def label_file_name(self) -> str:
         """The name of the label file without its folder."""
-        return _in_utf8(self.label_file.name)
+        return _in_utf8(", ".join(Path(path).name for path in self.label_file.paths))
 
     @property
     def train_support(self) -> NDArray[np.int64]:
@@ -98,6 +107,8 @@ class Training:
       seed: of split, initial weights and order.
       history: all epochs, at least one.
       kept_epoch: the epoch whose weights are exported.
+      augment: how training images varied.
+      max_minutes: after which it was to end; None without a limit.
       criterion: how it was chosen, e.g. "the best F2 over samples on the held-out images".
       machine: what it was trained on, e.g. "2 CPU cores".
       mixed_precision: whether layers computed in float16; the bundle never does.
@@ -109,6 +120,8 @@ class Training:
     seed: int
     history: tuple[Epoch, ...]
     kept_epoch: int
+    augment: str
+    max_minutes: float | None
     criterion: str
     machine: str
     mixed_precision: bool
@@ -203,6 +216,7 @@ class Quality:
       f2_of_frozen_head: F2 of the head on the frozen network, at its best flat threshold; None if there was no such
           phase, or no other.
       cost_of_int8: None if the exported model computes in float32.
+      cautions: what the model or these figures cannot be relied on for, a sentence each, the most important first.
     """
 
     scores: Scores
@@ -214,6 +228,7 @@ class Quality:
     f2_of_frequencies: float
     f2_of_frozen_head: float | None
     cost_of_int8: CostOfInt8 | None
+    cautions: tuple[str, ...]
 
 
 def measure(facts: Facts) -> Quality:
@@ -224,16 +239,23 @@ def measure(facts: Facts) -> Quality:
     tags = _tags(probabilities, facts.thresholds)
     phases = {epoch.phase for epoch in facts.training.history}
     of_head = [epoch.validation_f2 for epoch in facts.training.history if epoch.phase == "head"]
+    scores = metrics.measure(facts.labels, truth, tags, probabilities)
+    f2_of_frequencies = metrics.f2_over_samples(truth, frequencies >= thresholds.best_flat(truth, frequencies))
+    data = facts.data
     return Quality(
-        scores=metrics.measure(facts.labels, truth, tags, probabilities),
+        scores=scores,
         uncalibrated=reliability.measure(truth, facts.calibration.uncalibrated(probabilities)),
         calibrated=reliability.measure(truth, facts.calibration.cross_fitted(probabilities)),
         best_flat_threshold=flat,
         f2_at_best_flat=metrics.f2_over_samples(truth, probabilities >= flat),
         f2_at_half=metrics.f2_over_samples(truth, probabilities >= 0.5),
-        f2_of_frequencies=metrics.f2_over_samples(truth, frequencies >= thresholds.best_flat(truth, frequencies)),
+        f2_of_frequencies=f2_of_frequencies,
         f2_of_frozen_head=max(filter(math.isfinite, of_head), default=None) if len(phases) > 1 else None,
         cost_of_int8=_cost(facts.quantization, truth, probabilities) if facts.quantization else None,
+        cautions=(
+            *cautions.of_split(facts.labels, data.train_targets, data.validation_targets, data.validation_fraction),
+            *cautions.of_network(scores.f2_over_samples, f2_of_frequencies),
+        ),
     )
 
 

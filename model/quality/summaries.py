@@ -21,6 +21,7 @@ def training_summary(facts: Facts) -> dict[str, Any]:
         "architecture": "MobileNetV2",
         "alpha": facts.network.alpha,
         "weights": facts.network.weights_name,
+        "started_from": facts.network.start_digest,
         "image_folder": data.images_name,
         "label_file": data.label_file_name,
         "train_images": len(data.train_targets),
@@ -28,10 +29,13 @@ def training_summary(facts: Facts) -> dict[str, Any]:
         "findings": findings,
         "repairs": dict(data.repairs),
         "validation_fraction": data.validation_fraction,
+        "split": dict(data.split_flags),
         "head_epochs": training.head_epochs,
         "finetune_epochs": training.finetune_epochs,
         "batch_size": training.batch_size,
         "seed": training.seed,
+        "augment": training.augment,
+        "max_minutes": training.max_minutes,
         "history": [{name: _defined(value) for name, value in epoch._asdict().items()} for epoch in training.history],
         "kept_epoch": training.kept_epoch,
         "criterion": training.criterion,
@@ -56,8 +60,9 @@ def metrics_summary(facts: Facts, quality: Quality) -> dict[str, Any]:
     }
     others = {name: _defined(value) for name, value in asdict(quality).items() if name != "scores"}
     others |= {name: getattr(quality, name).to_json() for name in ("uncalibrated", "calibrated")}
+    others["cautions"] = list(quality.cautions)
     calibrated = {"temperature": correction.temperature, "too_few_to_calibrate": list(facts.too_few_to_calibrate)}
-    return {**summary, **others, **calibrated, "labels": of_labels}
+    return {**summary, **others, **calibrated, "cautions": list(quality.cautions), "labels": of_labels}
 
 
 def _defined(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data import dataset
+from model.data import Augment, dataset
 from model.quality import metrics, thresholds
 from model.quality.history import Epoch
 from model.training import network
@@ -29,12 +29,18 @@ PATIENCE = 12
 # Standard deviation over images of the difference in F2 between one epoch and the fifth after it; measured on 360 real
 # chips in three trainings: 0.04 to 0.13 in the later half of fine-tuning.
 DEVIATION = 0.1
+# By how much the first epoch of the whole network may take longer than one of the head alone; measured: 1.5 to 3.
+_SLOWER_THAN_HEAD = 3
 
 
 class DivergedError(ScenetagsError):
     """Training in which no epoch had a finite loss; the message is one line for the user."""
 
     exit_code = ExitCode.STOPPED
+
+
+class OutOfMemoryError(ScenetagsError):
+    """A GPU with too little memory; the message is one line for the user."""
 
 
 class Phase(NamedTuple):
@@ -110,6 +116,8 @@ class Training:
       seed: of order, orientations and dropout.
       workspace: where each epoch is committed.
       history: the epochs done so far, in this attempt or an interrupted one; grows.
+      augment: how training images vary.
+      ends_at: time of the monotonic clock, in seconds, at which the last epoch should have ended.
     """
 
     model: Any
@@ -119,17 +127,20 @@ class Training:
     seed: int
     workspace: Workspace
     history: list[Epoch]
+    augment: Augment = "orientations"
+    ends_at: float = math.inf
 
     def run(self, phases: Sequence[Phase]) -> Epoch:
         """Run what is left of the phases, set the model to its best weights, and return their epoch.
 
         Raises:
           DivergedError: no epoch had a finite loss.
+          OutOfMemoryError: the GPU's memory is too small; the decoded images are left for another batch size.
         """
         best = self._best()
         for phase in phases:
-            if not has_ended(phase, self.history):
-                self._run(phase)
+            if not (has_ended(phase, self.history) or self.is_out_of_time(phase)):
+                self._run_within_memory(phase)
             best = self._best()
             if best is None:
                 break
@@ -138,9 +149,32 @@ class Training:
         if best is None:
             raise DivergedError(
                 "training diverged: no epoch had a finite loss on the held-out images",
-                f"delete {self.workspace.folder} and train with a larger --batch_size or different --weights",
+                "train with a larger --batch_size or different --weights",
             )
         return best
+
+    def is_out_of_time(self, phase: Phase) -> bool:
+        """Return whether another epoch of a phase would not end in time; the very first always would."""
+        if not self.history:
+            return False
+        last = self.history[-1]
+        seconds = last.seconds * (1 if last.phase == phase.name else _SLOWER_THAN_HEAD)
+        return time.monotonic() + seconds > self.ends_at
+
+    def _run_within_memory(self, phase: Phase) -> None:
+        import tensorflow as tf
+
+        try:
+            self._run(phase)
+        except tf.errors.ResourceExhaustedError as error:
+            # With another batch size it is another training, which may not find anything of this one to resume.
+            self.workspace.start_over()
+            smaller = f"--batch_size {self.batch_size // 2}" if self.batch_size > 1 else "a smaller --image_size"
+            side = self.model.input_shape[1]
+            raise OutOfMemoryError(
+                f"{phase.name}: batches of {self.batch_size} images of {side} px do not fit into the memory of the GPU",
+                f"run the same command with {smaller}",
+            ) from error
 
     def _run(self, phase: Phase) -> None:
         import keras
@@ -168,10 +202,12 @@ class Training:
                 self._commit(logs)
                 left = (time.monotonic() - started) / (epoch + 1 - first) * (end - epoch - 1)
                 bar.write(self._describe(phase, left))
-                self.model.stop_training = has_ended(phase, self.history)
+                self.model.stop_training = has_ended(phase, self.history) or self.is_out_of_time(phase)
 
             self.model.fit(
-                dataset.training_batches(self.training, self.batch_size, seed=self.seed, epochs=range(first, end)),
+                dataset.training_batches(
+                    self.training, self.batch_size, seed=self.seed, epochs=range(first, end), augment=self.augment
+                ),
                 steps_per_epoch=steps,
                 initial_epoch=first,
                 epochs=end,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -49,7 +50,7 @@ def build(
       label_frequencies: share of the training images with each label, float32 [L]; the head's initial output.
       image_size: S, in pixels, at least 32.
       alpha: width of the network; 1.0 is MobileNetV2 as published.
-      weights: "imagenet" (downloaded by Keras), a local file of base weights, or None to start from scratch.
+      weights: "imagenet" (downloaded by Keras), a local file of base weights, or None for random ones.
       precision: of the computation; "mixed_float16" computes in float16 and keeps its weights in float32: faster on a
         GPU, slower on a CPU.
 
@@ -63,15 +64,32 @@ def build(
     keras.config.set_dtype_policy(precision)
     try:
         backbone = _backbone(image_size, alpha, weights)
-        if weights is None:
-            for layer in _batch_normalizations(backbone):
-                layer.momentum = _MOMENTUM_FROM_SCRATCH
         pixels = keras.Input((image_size, image_size, 3), dtype="uint8", name="pixels")
         scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
         features = keras.layers.Dropout(DROPOUT, name=_DROPOUT)(backbone(scaled))
         return keras.Model(pixels, _head(label_frequencies)(features), name="scenetags")
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def check_weights(weights: str | Path | None, *, image_size: int, alpha: float) -> None:
+    """Make sure that initial weights can be had, before hours are spent on decoding images; arguments as in `build`.
+
+    Raises:
+      WeightsError: they cannot be downloaded or read, or are for a different width.
+    """
+    if weights is not None:
+        _backbone(image_size, alpha, weights)
+
+
+def backbone_of(model: Any) -> Any:
+    """Return the layers of a network below its head, as one."""
+    return model.get_layer(_BACKBONE)
+
+
+def head_of(model: Any) -> Any:
+    """Return the layer that gives the probabilities."""
+    return model.get_layer(_HEAD)
 
 
 def on_gpu() -> bool:
@@ -99,12 +117,14 @@ def free(model: Any, layers: Trainable) -> None:
     "head" is the head alone. "all but statistics" is the whole network except its BatchNormalization layers, which
     would lose their pretrained statistics on a few images. "everything" is for training from scratch.
     """
-    backbone = model.get_layer(_BACKBONE)
+    backbone = backbone_of(model)
     backbone.trainable = layers != "head"
     # Layer by layer: `backbone(..., training=False)` does not stop Keras 3 from updating them in `fit`, and a base
     # that is already trainable does not pass `trainable = True` on to its layers.
     for layer in _batch_normalizations(backbone):
         layer.trainable = layers == "everything"
+        if layer.trainable:
+            layer.momentum = _MOMENTUM_FROM_SCRATCH
 
 
 def _head(label_frequencies: NDArray[np.float32]) -> Any:
@@ -118,17 +138,10 @@ def _head(label_frequencies: NDArray[np.float32]) -> Any:
 
 
 def _backbone(image_size: int, alpha: float, weights: str | Path | None) -> Any:
-    import keras
+    import h5py
 
     try:
-        return keras.applications.MobileNetV2(
-            input_shape=(image_size, image_size, 3),
-            alpha=alpha,
-            include_top=False,
-            pooling="avg",
-            weights=None if weights is None else str(weights),
-            name=_BACKBONE,
-        )
+        return _mobilenet(image_size, alpha, weights)
     except Exception as error:
         if weights is None:
             raise
@@ -139,9 +152,40 @@ def _backbone(image_size: int, alpha: float, weights: str | Path | None) -> Any:
                 f"cannot download the ImageNet weights for alpha {alpha} ({cause})",
                 "pass your own with --weights FILE, or --weights none",
             ) from error
+        alphas = IMAGENET_ALPHAS if h5py.is_hdf5(weights) else ()
+        fitting = next((other for other in alphas if _fits(weights, image_size, other)), None)
+        if fitting is not None:
+            raise WeightsError(
+                f"{weights}: weights for alpha {fitting}, not {alpha}", f"pass --alpha {fitting}"
+            ) from error
         raise WeightsError(
             f"{weights}: not MobileNetV2 weights without top for alpha {alpha} ({cause})", "check --alpha and the file"
         ) from error
+
+
+def _fits(weights: str | Path, image_size: int, alpha: float) -> bool:
+    try:
+        _mobilenet(image_size, alpha, weights)
+    except Exception:
+        # Whatever it is, these weights cannot be used with this width.
+        return False
+    return True
+
+
+def _mobilenet(image_size: int, alpha: float, weights: str | Path | None) -> Any:
+    import keras
+
+    with warnings.catch_warnings():
+        # One for each of hundreds of layers that weights do not fit, and one for an unusual image size.
+        warnings.simplefilter("ignore")
+        return keras.applications.MobileNetV2(
+            input_shape=(image_size, image_size, 3),
+            alpha=alpha,
+            include_top=False,
+            pooling="avg",
+            weights=None if weights is None else str(weights),
+            name=_BACKBONE,
+        )
 
 
 def _batch_normalizations(backbone: Any) -> list[Any]:

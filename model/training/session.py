@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import math
 import os
-from collections.abc import Iterable, Sequence
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,15 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data import dataset, reference, split
+from model.data import dataset, reference
+from model.data.listing import fingerprint, versions
 from model.export import bundle as export
 from model.export import quantization
 from model.quality import calibration, facts, metrics, thresholds
 from model.quality.history import Epoch
-from model.training import fitting, network
+from model.training import fitting, network, reading, splitting
 from model.training.settings import Settings
+from model.training.start import Start, read_weights
 from model.training.workspace import Workspace, open_workspace
-from pipelines import labels
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import show
 from pipelines.inference.bundle import Bundle, BundleError
@@ -31,24 +33,29 @@ from pipelines.supervision.machine import available_cores, native_messages_muted
 
 _AT_ONCE = 64
 """Images per call of an engine; they are read from the disk one call at a time."""
+# Settings of which the content determines the outcome, and those that do not.
+_WITHOUT_EFFECT = (
+    *("images", "labels", "validation_labels", "weights"),
+    *("anonymous", "output", "name", "note", "quantize", "max_minutes"),
+)
 
 
-class Data(NamedTuple):
-    """The labelled images of a training.
+class _Setup(NamedTuple):
+    """What a training needs besides its data.
 
     Attributes:
-      labels: every label that a readable image has.
-      training: the examples to learn from.
-      validation: the examples held out.
-      repairs: number of images per repair of `images.decode`.
-      findings: problems of the label file and the images.
+      settings: of the command.
+      workspace: where epochs are committed.
+      precision: of the computation.
+      start: the bundle's network to start from, if any.
+      ends_at: time of the monotonic clock, in seconds, at which the last epoch should have ended.
     """
 
-    labels: tuple[str, ...]
-    training: dataset.Examples
-    validation: dataset.Examples
-    repairs: dict[str, int]
-    findings: tuple[labels.Finding, ...]
+    settings: Settings
+    workspace: Workspace
+    precision: network.Precision
+    start: Start | None
+    ends_at: float
 
 
 def train(settings: Settings) -> None:
@@ -61,37 +68,45 @@ def train(settings: Settings) -> None:
       WeightsError: the pretrained weights cannot be used.
       ExportError: the export failed its checks, or cannot be written.
       DivergedError: no epoch had a finite loss.
+      OutOfMemoryError: the GPU's memory is too small.
     """
+    ends_at = time.monotonic() + 60 * (settings.max_minutes or math.inf)
     _check_installed()
-    matched, findings = _match(settings)
+    found = reading.find(settings)
     # Errors of its own included: without a GPU it reports one.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with native_messages_muted():
         import keras
     if settings.quantize == "int8":
         quantization.check_available()
+    start = read_weights(settings)
     precision: network.Precision = "mixed_float16" if network.on_gpu() else "float32"
     folder = settings.output.with_name(f"{settings.output.name}.training")
-    with open_workspace(folder, _identity(settings, matched, precision)) as workspace:
-        data = _read(matched, findings, settings, workspace)
+    with open_workspace(folder, _identity(settings, found, precision)) as workspace:
+        data = reading.read(found, settings, workspace)
         keras.utils.set_random_seed(settings.seed)
-        bundle = _train(data, settings, workspace, precision)
+        try:
+            bundle = _train(data, _Setup(settings, workspace, precision, start, ends_at))
+        except fitting.DivergedError:
+            workspace.discard()  # it would diverge again
+            raise
         workspace.clear()
     _print_quality(bundle, settings)
     _print_quality_in_bfloat16(bundle, data.validation)
     show(f"bundle {bundle.digest[:12]} written to {settings.output}; history and logs: {folder}")
 
 
-def _train(data: Data, settings: Settings, workspace: Workspace, precision: network.Precision) -> Bundle:
+def _train(data: reading.Data, setup: _Setup) -> Bundle:
     """Train on the data and export the result."""
-    training = _begin(data, settings, workspace, precision)
-    best = training.run(
-        fitting.plan(
-            from_scratch=settings.weights is None,
-            head_epochs=settings.head_epochs,
-            finetune_epochs=settings.finetune_epochs,
-        )
+    settings, training = setup.settings, _begin(data, setup)
+    phases = fitting.plan(
+        from_scratch=settings.weights is None,
+        head_epochs=settings.head_epochs,
+        finetune_epochs=settings.finetune_epochs,
     )
+    best = training.run(phases)
+    if not fitting.has_ended(phases[-1], training.history):
+        show(f"ended after epoch {len(training.history)} because of --max_minutes {settings.max_minutes:g}")
     model = _in_float32(training.model, settings)
     probabilities = fitting.predict(model, data.validation, settings.batch_size)
     calibrated = calibration.fit(data.validation.targets > 0.5, probabilities)
@@ -104,6 +119,7 @@ def _train(data: Data, settings: Settings, workspace: Workspace, precision: netw
 def _print_quality(bundle: Bundle, settings: Settings) -> None:
     """Print how good the exported model is on the held-out images, and what int8 cost."""
     measured = bundle.metrics
+    show(*(f"caution: {caution}" for caution in measured["cautions"]))
     show(
         f"held-out images: F2 over samples {measured['f2_over_samples']:.3f} "
         f"(label frequencies alone: {measured['f2_of_frequencies']:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
@@ -141,7 +157,7 @@ def _print_quality_in_bfloat16(bundle: Bundle, validation: dataset.Examples) -> 
 
 def _gather(
     settings: Settings,
-    data: Data,
+    data: reading.Data,
     training: fitting.Training,
     best: Epoch,
     calibrated: calibration.Calibration,
@@ -153,14 +169,15 @@ def _gather(
         note=settings.note,
         labels=data.labels,
         network=facts.Network(
-            settings.alpha, settings.image_size, dataset.RESIZE_FILTER, settings.weights, settings.rendering
+            settings.alpha, settings.image_size, settings.resize_filter, settings.weights, settings.rendering
         ),
         data=facts.Data(
-            images=settings.images,
+            images=Path(settings.images),
             label_file=settings.labels,
             findings=data.findings,
             repairs=data.repairs,
             validation_fraction=settings.validation_fraction,
+            split_flags=splitting.flags(settings),
             train_targets=data.training.targets,
             validation_targets=data.validation.targets,
             reference=reference.gather(data.training, data.validation),
@@ -172,6 +189,8 @@ def _gather(
             seed=settings.seed,
             history=tuple(training.history),
             kept_epoch=best.epoch,
+            augment=settings.augment,
+            max_minutes=settings.max_minutes,
             criterion=(
                 "the last of its phase within one standard error of the best F2 over samples on the held-out images, "
                 "and not below the phase before"
@@ -187,75 +206,37 @@ def _gather(
 
 def _check_installed() -> None:
     """Fail right away if a library is missing that would otherwise be missed after hours."""
-    for module in ("tensorflow", "iterstrat", "matplotlib"):
+    for module in ("tensorflow", "imagehash", "matplotlib"):
         if importlib.util.find_spec(module) is None:
             raise UsageError(f"{module} is not installed", "run pip install 'scenetags[train]'")
 
 
-def _match(settings: Settings) -> tuple[labels.LabelledImages, list[labels.Finding]]:
-    file = labels.read_labels(settings.labels)
-    images = [str(path) for path in labels.find_images(settings.images)]
-    matched = labels.match(file.rows, images, str(settings.images))
-    findings = [*file.findings, *matched.findings]
-    unused = set(file.labels) - set(labels.vocabulary(matched.tags))
-    if unused:
-        findings.append(labels.Finding("labels without images, dropped", tuple(sorted(unused))))
-    _report(findings)
-    _check_enough(settings, matched.tags)
-    return matched, findings
-
-
-def _check_enough(settings: Settings, tags: Sequence[frozenset[str]]) -> None:
-    vocabulary = labels.vocabulary(tags)
-    if not vocabulary or len(tags) < 2:
-        raise dataset.DatasetError(
-            f"{settings.labels}: usable images: {len(tags)}, labels: {len(vocabulary)}",
-            "training needs at least two images and one label",
-        )
-
-
-def _read(
-    matched: labels.LabelledImages, findings: list[labels.Finding], settings: Settings, workspace: Workspace
-) -> Data:
-    decoded = dataset.decode(matched.paths, settings.image_size, workspace.images, settings.rendering)
-    for repair, count in decoded.repairs.items():
-        show(f"{count} of {len(matched.paths)} images repaired: {repair}")
-    if decoded.unreadable:
-        names = tuple(f"{os.path.basename(bad.path)} ({bad.reason})" for bad in decoded.unreadable)
-        unreadable = labels.Finding("unreadable images, skipped", names)
-        _report([unreadable])
-        findings = [*findings, unreadable]
-    tags = [matched.tags[index] for index in decoded.readable]
-    _check_enough(settings, tags)
-    vocabulary = labels.vocabulary(tags)
-    examples = dataset.Examples(decoded.pixels, decoded.readable, labels.multi_hot(tags, vocabulary))
-    drawn = split.stratified(examples.targets, settings.validation_fraction, settings.seed)
-    show(f"{len(drawn.train)} images to train on, {len(drawn.validation)} held out, {len(vocabulary)} labels")
-    return Data(
-        vocabulary, examples.take(drawn.train), examples.take(drawn.validation), decoded.repairs, tuple(findings)
-    )
-
-
-def _report(findings: Iterable[labels.Finding]) -> None:
-    """Print findings, one per line."""
-    for finding in findings:
-        show(str(finding))
-
-
-def _begin(data: Data, settings: Settings, workspace: Workspace, precision: network.Precision) -> fitting.Training:
+def _begin(data: reading.Data, setup: _Setup) -> fitting.Training:
     """Build the network, and find out how far an interrupted attempt got."""
-    history = list(workspace.read_history())
+    settings = setup.settings
+    history = list(setup.workspace.read_history())
     if history:
-        show(f"resuming after epoch {history[-1].epoch} of an interrupted training ({workspace.folder})")
+        show(f"resuming after epoch {history[-1].epoch} of an interrupted training ({setup.workspace.folder})")
     model = network.build(
         data.training.targets.mean(axis=0),
         image_size=settings.image_size,
         alpha=settings.alpha,
-        weights=settings.weights,
-        precision=precision,
+        weights=None if isinstance(settings.weights, Bundle) else settings.weights,
+        precision=setup.precision,
     )
+    if setup.start is not None:
+        setup.start.put_into(model, data.labels)
+        show(*setup.start.describe(data.labels))
     return fitting.Training(
-        model, data.training, data.validation, settings.batch_size, settings.seed, workspace, history
+        model=model,
+        training=data.training,
+        validation=data.validation,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        workspace=setup.workspace,
+        history=history,
+        augment=settings.augment,
+        ends_at=setup.ends_at,
     )
 
 
@@ -269,24 +250,26 @@ def _in_float32(model: Any, settings: Settings) -> Any:
     return plain
 
 
-def _identity(settings: Settings, matched: labels.LabelledImages, precision: network.Precision) -> dict[str, str]:
+def _identity(settings: Settings, found: reading.Found, precision: network.Precision) -> dict[str, str]:
     """Describe everything that determines the outcome; training resumes only an attempt of the same identity.
 
     Quantization comes after training: a finished training can be exported either way.
     """
-    flags = {
-        flag: str(value)
-        for flag, value in settings._asdict().items()
-        if flag not in ("images", "labels", "output", "name", "note", "weights", "quantize")
-    }
-    tags = hashlib.sha256(repr([sorted(of_image) for of_image in matched.tags]).encode()).hexdigest()
-    weights = dataset.fingerprint([str(settings.weights)]) if isinstance(settings.weights, Path) else settings.weights
+    flags = {flag: str(value) for flag, value in settings._asdict().items() if flag not in _WITHOUT_EFFECT}
+    tags = hashlib.sha256(repr([sorted(of_image) for of_image in found.tags]).encode()).hexdigest()
+    assignment = hashlib.sha256(repr(found.assignment).encode()).hexdigest()
+    weights = settings.weights
+    if isinstance(weights, Path):
+        weights = fingerprint(versions([str(weights)]))
+    elif isinstance(weights, Bundle):
+        weights = weights.digest
     return {
         **flags,
         "weights": str(weights),
-        "images": dataset.fingerprint(matched.paths),
+        "images": fingerprint(found.files),
         "labels": tags,
-        "resize_filter": dataset.RESIZE_FILTER,
+        "assignment": assignment,
+        "resize_filter": settings.resize_filter,
         # The optimizer's state differs between precisions, so epochs on a GPU cannot be resumed on a CPU.
         "precision": precision,
         "version": importlib.metadata.version("scenetags"),

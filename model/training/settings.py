@@ -6,16 +6,29 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
+from model.data import Augment
+from model.export.place import check_output
 from model.training import network
-from pipelines.commandline.parser import Parser, UsageError, at_least, between
+from model.training.split_flags import add_split, read_fraction
+from pipelines.commandline.labels import add_labels, read_label_source
+from pipelines.commandline.parser import Parser, UsageError, add_switch, at_least, between
 from pipelines.commandline.rasters import add_rasters, check_percentiles, read_rendering
 from pipelines.errors import printable
+from pipelines.images.limits import FITS
 from pipelines.images.rendering import NO_RENDERING, Rendering
+
+if TYPE_CHECKING:
+    from pipelines.inference.bundle import Bundle
+    from pipelines.labels import LabelSource
 
 Quantize = Literal["none", "int8"]
 
+_IMAGE_SIZE = 224
+_ALPHA = 1.0
+_LEAST_ALPHA, _MOST_ALPHA = 0.05, 4.0
+_FILTER = "bilinear16"
 _FINETUNE_EPOCHS = 20
 _SCRATCH_EPOCHS = 18
 _DEFAULT = "(default: %(default)s)"
@@ -23,15 +36,18 @@ _DEFAULT = "(default: %(default)s)"
 _DESCRIPTION = """\
 Train a multi-label tagger on labelled images and export it as a bundle, the folder that `predict` takes as --model.
 
-The labels are the tags found in the label file: a CSV file with the columns image_name,tags (tags separated by
-spaces), or with one column of 0 and 1 per label. Problems are reported, and the affected rows skipped. Images are
-decoded by the same code as in prediction, so that colours are repaired in the same way.
+The labels are the tags found in the label files: tables with a column of tags, or with one column of 0 and 1 per
+label, and others. Problems are reported, and the affected rows skipped. Images are decoded by the same code as in
+prediction, so that colours are repaired in the same way.
 
-A share of the images is held out for validation, with each label about as frequent as in the rest. Training has two
-phases: first the head alone, on the frozen network; then the whole network at a low learning rate, with its
-BatchNormalization layers frozen. With --weights none there is a single phase of --finetune_epochs, in which the whole
-network is trained from scratch. The exported weights are those of the last epoch within one standard error of the
-best F2 on the held-out images (and not below the head alone). On the same images, probabilities are calibrated, so
+A share of the images is held out for validation, with each label about as frequent as in the rest; groups of images
+can be kept together, or you say which images to hold out. Identical images stay together, and copies on both sides are
+reported. What a training is not good for, such as a label on every image, is said as a caution, also in the card.
+
+Training has two phases: first the head alone, on the frozen network; then the whole network at a low learning rate,
+with its BatchNormalization layers frozen. With --weights none there is a single phase of --finetune_epochs, in which
+the whole network is trained from scratch. The exported weights are those of the last epoch within one standard error of
+the best F2 on the held-out images (and not below the head alone). On the same images, probabilities are calibrated, so
 that a label given 0.3 is there in about 3 of 10 images, and a threshold per label is tuned. A model card reports the
 quality, and names the labels with too few images to be calibrated.
 
@@ -51,6 +67,17 @@ examples:
   The Planet set, starting from ImageNet weights:
     scenetags train --images train-jpg --labels train_v2.csv --output bundles/planet
 
+  Photos of another machine, with columns of other names, and files of several years:
+    scenetags train --images photos --labels 2024.csv --labels 2025.csv.gz --image_column Photo --tags_column Seen \\
+        --output bundles/photos
+
+  Images in a folder named after their label:
+    scenetags train --images scenes --labels folders --output bundles/scenes
+
+  Chips of one scene on the same side of the split, and a network that has learnt before:
+    scenetags train --images chips --labels labels.csv --group_pattern '(scene_[0-9]+)_' --weights bundles/planet \\
+        --output bundles/planet2
+
 exit codes:
   0    done
   1    training diverged, the export failed its checks, or files could not be written; no bundle written
@@ -60,53 +87,82 @@ exit codes:
 
 
 class Settings(NamedTuple):
-    """What to train on, how, and where to write; `weights` is "imagenet", a file, or None to start from scratch."""
+    """What to train on, how, and where to write.
 
-    images: Path
-    labels: Path
+    `weights` is "imagenet", a file, a bundle, or None to start from scratch; `validation_fraction` is None if
+    `split_column` or `validation_labels` says which images to hold out.
+    """
+
+    images: str
+    labels: LabelSource
     output: Path
     name: str
     note: str
     image_size: int
     alpha: float
-    weights: str | Path | None
+    weights: str | Path | Bundle | None
+    fit: str
     quantize: Quantize
     head_epochs: int
     finetune_epochs: int
     batch_size: int
-    validation_fraction: float
+    validation_fraction: float | None
+    split_column: str
+    validation_labels: str
+    group_column: str
+    group_pattern: str
     seed: int
+    augment: Augment
+    max_minutes: float | None
+    anonymous: bool = False
     rendering: Rendering = NO_RENDERING
+
+    @property
+    def resize_filter(self) -> str:
+        """How images become squares of the network's size: one of `images.limits.RESIZINGS`."""
+        return _FILTER if self.fit == "squash" else f"{_FILTER}+{self.fit}"
 
 
 def parse(argv: Sequence[str]) -> Settings:
-    """Parse and check a command line; `--help` prints the help page and exits.
+    """Parse and check a command line, and set how buckets are accessed; `--help` prints the help page and exits.
 
     Raises:
       UsageError: a flag is unknown, missing or has an unusable value.
     """
     flags = _parser().parse_args(argv)
-    _check_output(flags.output)
-    if not flags.images.is_dir():
+    # Imported here: it would make `--help` slow.
+    from pipelines import storage
+    from pipelines.labels import FOLDERS
+
+    # Before a bundle in --weights is loaded.
+    storage.use(storage.Access(anonymous=flags.anonymous))
+    check_output(flags.output)
+    images = storage.normalize(flags.images)
+    if not storage.is_remote(images) and not os.path.isdir(images):
         raise UsageError(f"argument --images: no folder at {flags.images}")
-    if not flags.labels.is_file():
-        raise UsageError(f"argument --labels: no file at {flags.labels}")
+    named = [("labels", path) for path in flags.labels if path != FOLDERS]
+    for flag, path in (*named, ("validation_labels", flags.validation_labels)):
+        if path and not (storage.is_remote(path) or os.path.exists(path)):
+            raise UsageError(f"argument --{flag}: no file at {path}")
+    values = vars(flags)
+    values["rendering"] = read_rendering(*(values.pop(flag) for flag in ("bands", "stretch", "product")))
+    _take_from_bundle(flags)
     if flags.weights == "imagenet" and flags.alpha not in network.IMAGENET_ALPHAS:
         alphas = ", ".join(map(str, network.IMAGENET_ALPHAS))
         raise UsageError(
             f"argument --alpha: there are no ImageNet weights for {flags.alpha:g}",
-            f"use one of {alphas}, or --weights none or FILE",
+            f"use one of {alphas}, or other --weights",
         )
     output = flags.output.resolve()
     # A name that is not UTF-8 or has control characters would be refused after hours of training.
     name = printable((flags.name or output.name).encode("utf-8", "backslashreplace").decode())
-    values = vars(flags) | {"name": name, "output": output}
-    values["rendering"] = read_rendering(*(values.pop(flag) for flag in ("bands", "stretch", "product")))
+    values = {"labels": read_label_source(flags)} | vars(flags) | {"name": name, "output": output, "images": images}
     check_percentiles(values["rendering"], are_scenes_cut=False)
     if flags.weights is None:
         values["head_epochs"] = 0  # there is no trained network yet to put a head on
     if flags.finetune_epochs is None:
         values["finetune_epochs"] = _SCRATCH_EPOCHS if flags.weights is None else _FINETUNE_EPOCHS
+    values["validation_fraction"] = read_fraction(flags)
     settings = Settings(**values)
     if settings.head_epochs + settings.finetune_epochs == 0:
         raise UsageError("argument --finetune_epochs: with 0 epochs there is nothing to train", "use at least 1")
@@ -121,48 +177,76 @@ def _parser() -> Parser:
     parser = Parser("scenetags train", _DESCRIPTION, _EPILOG)
     where = parser.add_argument_group("data and output")
     where.add_argument(
-        "--images", type=Path, required=True, metavar="DIR", help="folder of images, searched recursively"
+        "--images", required=True, metavar="DIR", help="folder of images, local or in a bucket, searched recursively"
     )
-    where.add_argument("--labels", type=Path, required=True, metavar="CSV", help="label file, see above")
+    add_switch(where, "--anonymous", "read public buckets without credentials")
     where.add_argument("--output", type=Path, required=True, metavar="BUNDLE", help="folder to create")
     where.add_argument("--name", default="", help="name of the model (default: the name of the output folder)")
     where.add_argument("--note", default="", metavar="TEXT", help="a sentence about the data, for the model card")
 
+    add_labels(parser, "what the images show")
     add_rasters(parser, default="they are refused")
     net = parser.add_argument_group("network")
     size = at_least(network.MIN_IMAGE_SIZE, network.MAX_IMAGE_SIZE)
-    net.add_argument("--image_size", type=size, default=224, metavar="PX", help=f"side of its input images {_DEFAULT}")
-    net.add_argument(
-        "--alpha", type=between(0.05, 4.0), default=1.0, help=f"width multiplier of MobileNetV2 {_DEFAULT}"
+    side = f"side of its input images (default: {_IMAGE_SIZE}, or that of the bundle in --weights)"
+    width = f"width multiplier of MobileNetV2 (default: {_ALPHA:g}, or that of the bundle in --weights)"
+    weights = (
+        "initial weights: ImageNet's, downloaded by Keras; none; a weights file without the head; or a bundle of your "
+        f"own, of which labels that occur again keep their part of the head {_DEFAULT}"
     )
-    weights = f"initial weights: ImageNet's, downloaded by Keras; none; or a weights file without the head {_DEFAULT}"
-    net.add_argument("--weights", type=_weights, default="imagenet", metavar="imagenet|none|FILE", help=weights)
+    fit = (
+        "how an image that is no square becomes one, also in prediction: out of proportion, by its middle, or with "
+        "grey margins (default: squash, or that of the bundle in --weights)"
+    )
+    net.add_argument("--fit", choices=FITS, help=fit)
+    net.add_argument("--image_size", type=size, metavar="PX", help=side)
+    net.add_argument("--alpha", type=between(_LEAST_ALPHA, _MOST_ALPHA), help=width)
+    net.add_argument("--weights", type=_weights, default="imagenet", metavar="imagenet|none|FILE|BUNDLE", help=weights)
     quantize = f"int8 halves prediction time on CPUs with VNNI, but is slower on most older ones; CPU only {_DEFAULT}"
     net.add_argument("--quantize", choices=get_args(Quantize), default="none", metavar="none|int8", help=quantize)
 
+    add_split(parser)
     how = parser.add_argument_group("training")
     head = f"epochs that train only the head {_DEFAULT}"
     epochs = f"epochs of the whole network (default: {_FINETUNE_EPOCHS}, or {_SCRATCH_EPOCHS} from scratch)"
-    fraction = f"share of the images to hold out {_DEFAULT}"
     seed = f"random seed for the split, the initial weights and shuffling {_DEFAULT}"
     how.add_argument("--head_epochs", type=at_least(0), default=5, metavar="N", help=head)
     how.add_argument("--finetune_epochs", type=at_least(0), metavar="N", help=epochs)
     how.add_argument("--batch_size", type=at_least(1), default=32, metavar="N", help=f"images per step {_DEFAULT}")
-    how.add_argument("--validation_fraction", type=between(0.01, 0.9), default=0.2, metavar="F", help=fraction)
+    augment = (
+        "how training images vary: turned and mirrored in all 8 orientations, for images from above; mirrored left to "
+        f"right, for pictures with a top; or not at all. But for none, they are cropped and relit, too {_DEFAULT}"
+    )
+    minutes = (
+        "leave out epochs that would not end within this time of the start, and export the best weights so far. The "
+        "learning rate falls with the epochs: where the time is known, fewer --finetune_epochs use it better"
+    )
+    how.add_argument("--augment", choices=get_args(Augment), default="orientations", help=augment)
+    how.add_argument("--max_minutes", type=between(0.01, 1e6), metavar="N", help=minutes)
     how.add_argument("--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help=seed)
     return parser
 
 
-def _check_output(output: Path) -> None:
-    if "://" in str(output) or ":/" in str(output):
-        raise UsageError(
-            f"argument --output: {output} is not a local folder", "train into a local one, then copy the bundle"
-        )
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise UsageError(f"argument --output: {output} already exists", "remove it or choose another --output")
-    parent = next(folder for folder in output.resolve().parents if folder.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise UsageError(f"argument --output: cannot write in {parent}", "choose a writable folder")
+def _take_from_bundle(flags: argparse.Namespace) -> None:
+    """Load the bundle to start from, if any, and set what the user leaves to it.
+
+    Raises:
+      BundleError: it cannot be used.
+      UsageError: the user wants a network of another width.
+    """
+    size, alpha, fit = _IMAGE_SIZE, _ALPHA, "squash"
+    if isinstance(flags.weights, str) and flags.weights != "imagenet":
+        from pipelines.inference.bundle import load_bundle
+
+        flags.weights = load_bundle(flags.weights)
+        size, alpha = flags.weights.image_size, flags.weights.training.get("alpha")
+        if not isinstance(alpha, float) or not _LEAST_ALPHA <= alpha <= _MOST_ALPHA:
+            raise UsageError(f"argument --weights: {flags.weights.path} was not trained by this program", "use another")
+        fit = flags.weights.resize_filter.partition("+")[2] or fit
+        if flags.alpha not in (None, alpha):
+            raise UsageError(f"argument --alpha: the bundle in --weights has alpha {alpha:g}", "leave --alpha out")
+        flags.rendering = flags.rendering or flags.weights.rendering
+    flags.image_size, flags.alpha, flags.fit = flags.image_size or size, flags.alpha or alpha, flags.fit or fit
 
 
 def _weights(text: str) -> str | Path | None:
@@ -170,6 +254,8 @@ def _weights(text: str) -> str | Path | None:
         return text
     if text == "none":
         return None
+    if "://" in text or Path(text).is_dir():
+        return text
     if not Path(text).is_file():
-        raise argparse.ArgumentTypeError(f"{text} is not imagenet, none or an existing file")
+        raise argparse.ArgumentTypeError(f"{text} is not imagenet, none, an existing file or a bundle")
     return Path(text)

@@ -7,7 +7,8 @@
                     history.csv         one line per epoch; an epoch counts as done once it is there
                     tensorboard/        the same for TensorBoard
 
-History and TensorBoard logs stay when the bundle has been written.
+History and TensorBoard logs stay when the bundle has been written. Nothing stays of a training that failed before there
+was anything to resume.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.data import dataset
 from model.quality import history
 from model.quality.history import Epoch
 from pipelines import storage
@@ -34,7 +36,9 @@ from pipelines.errors import ScenetagsError
 _SETTINGS = "settings.json"
 _KIND = {"kind": "scenetags training"}
 _LOCK = "lock"
-_OF_UNFINISHED = ("images", "checkpoint")
+_IMAGES = "images"
+_CHECKPOINT = "checkpoint"
+_OF_UNFINISHED = (_IMAGES, _CHECKPOINT)
 _OF_FINISHED = ("history.csv", "tensorboard")
 # Of a SHA-256 in hexadecimal, as settings identify images and labels.
 _DIGEST_LENGTH = 64
@@ -53,7 +57,7 @@ class Workspace:
     @property
     def images(self) -> Path:
         """The folder of the decoded images."""
-        return self.folder / "images"
+        return self.folder / _IMAGES
 
     @property
     def history_file(self) -> Path:
@@ -126,9 +130,22 @@ class Workspace:
         (self.folder / _SETTINGS).unlink(missing_ok=True)  # first: without it there is nothing to resume
         _remove(self.folder, _OF_UNFINISHED)
 
+    def start_over(self) -> None:
+        """Remove the epochs done so far; the decoded images stay."""
+        _remove(self.folder, (*_OF_FINISHED, _CHECKPOINT))
+
+    def discard(self) -> None:
+        """Remove everything, if there is nothing to resume."""
+        self.clear()
+        _remove(self.folder, _OF_FINISHED)
+
+    def can_resume(self) -> bool:
+        """Return whether an epoch is done, or the images are decoded."""
+        return self.history_file.exists() or dataset.is_decoded(self.images)
+
     @property
     def _checkpoint(self) -> Path:
-        return self.folder / "checkpoint"
+        return self.folder / _CHECKPOINT
 
     def _weights(self, epoch: Epoch) -> Path:
         return self._checkpoint / f"epoch-{epoch.epoch}.npz"
@@ -166,6 +183,7 @@ def open_workspace(folder: Path, settings: Mapping[str, str]) -> Iterator[Worksp
         holds other files or cannot be written.
     """
     with ExitStack() as held:
+        held.callback(_remove_empty, folder)  # once the lock in it is released
         try:
             _refuse_foreign(folder)
             held.enter_context(storage.lock(str(folder / _LOCK), f"process {os.getpid()}"))
@@ -176,7 +194,13 @@ def open_workspace(folder: Path, settings: Mapping[str, str]) -> Iterator[Worksp
             ) from None
         except OSError as error:
             raise WorkspaceError(f"{folder}: {error.strerror}") from error
-        yield Workspace(folder)
+        workspace = Workspace(folder)
+        try:
+            yield workspace
+        except BaseException:
+            if not workspace.can_resume():
+                workspace.discard()
+            raise
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -200,7 +224,8 @@ def _prepare(folder: Path, settings: Mapping[str, str]) -> None:
             f"{folder} holds an unfinished training with different settings ({_difference(unfinished, settings)})",
             "finish it with its own command, or delete that folder to start over",
         )
-    _remove(folder, _ours(folder) - {_LOCK})
+    # Decoding finds out by itself whether the images are still those that are needed.
+    _remove(folder, _ours(folder) - {_LOCK, _IMAGES})
     storage.write(str(folder / _SETTINGS), json.dumps({**_KIND, **settings}, indent=2).encode())
 
 
@@ -244,6 +269,11 @@ def _save(file: Path, arrays: Iterable[NDArray[Any]]) -> None:
     with partial.open("wb") as opened:
         np.savez(opened, *arrays)
     storage.move(str(partial), str(file))
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _remove(folder: Path, names: Iterable[str]) -> None:

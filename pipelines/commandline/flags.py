@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from pipelines import storage
-from pipelines.commandline.inputs import Once, add_inputs
+from pipelines.commandline.inputs import add_inputs
 from pipelines.commandline.options import PredictOptions
-from pipelines.commandline.parser import Parser, UsageError, add_switch
+from pipelines.commandline.parser import Once, Parser, UsageError, add_switch, at_least
 from pipelines.commandline.printing import LOG_FORMATS, use_log_format
 from pipelines.commandline.rasters import add_rasters
 from pipelines.commandline.scenes import add_scenes
@@ -237,8 +237,16 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         "--threads",
         type=int,
         metavar="N",
-        help="images each process decodes and predicts concurrently (default: one per core locally; 1 on distributed "
-        "workers, which run one process per core)",
+        help="images that are decoded and predicted concurrently: by a local run in all (default: one per core), or by "
+        "each process of a distributed worker (default: 1, since workers run one process per core)",
+    )
+    group.add_argument(
+        "--processes",
+        type=_read_processes,
+        default=PredictOptions.processes,
+        metavar="N|auto",
+        help="processes of a local run, each with its share of --threads: one does not keep many cores busy. auto: one "
+        "per 8 cores, or per 4 in bfloat16 and int8, if enough images pay for their start (default auto)",
     )
     group.add_argument(
         "--accelerator",
@@ -291,6 +299,10 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
     add_switch(
         group, "--verbose", help="also log each failure as it happens, each commit and retry, and what Beam warns of"
     )
+
+
+def _read_processes(text: str) -> int | None:
+    return None if text == "auto" else at_least(1)(text)
 
 
 def _add_limits(group: argparse._ArgumentGroup) -> None:

@@ -5,19 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pipelines.commandline.options import PredictOptions
-from pipelines.commandline.parser import add_switch
-
-
-class Once(argparse.Action):
-    """A flag that may be given once: argparse itself would forget all but the last value."""
-
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, flag: str | None = None
-    ) -> None:
-        """Store the value, unless there is one."""
-        if getattr(namespace, self.dest) is not None:
-            parser.error(f"{flag} is given twice")
-        setattr(namespace, self.dest, values)
+from pipelines.commandline.parser import Once, add_switch
 
 
 def add_inputs(group: argparse._ArgumentGroup) -> None:

@@ -29,6 +29,7 @@ class PredictOptions:
     """What the user asked for; the flags of the same names say what each means.
 
     Attributes:
+      processes: None for as many as the machine needs.
       max_bytes: None for the default of `images.limits.Limits`; so are `max_pixels` and `max_seconds`.
       beam_flags: flags that go to Beam.
     """
@@ -53,6 +54,7 @@ class PredictOptions:
     checkpoint_seconds: float = 600.0
     reads_in_flight: int = READS_IN_FLIGHT
     threads: int | None = None
+    processes: int | None = None
     accelerator: str | None = None
     dry_run: bool = False
     requester_pays: bool = False
@@ -98,6 +100,7 @@ class PredictOptions:
             ("--checkpoint_every", self.checkpoint_every, 1_000_000_000),
             ("--reads_in_flight", self.reads_in_flight, 4096),
             ("--threads", self.threads, 1024),
+            ("--processes", self.processes, 256),
         ):
             if count is not None and count < 1:
                 raise UsageError(f"{flag} must be at least 1, not {count}")
@@ -109,6 +112,8 @@ class PredictOptions:
         ):
             if limit is not None and not limit > 0:
                 raise UsageError(f"{flag} must be more than 0, not {limit}")
+        if self.processes is not None and self.processes > 1:
+            self._check_processes(self.processes)
         if self.accelerator is not None and not _ACCELERATOR.fullmatch(self.accelerator):
             raise UsageError(
                 f"--accelerator {self.accelerator} is not of the form type:T;count:N",
@@ -157,6 +162,23 @@ class PredictOptions:
             "input_list": self.input_list and url_without_secrets(self.input_list),
             "beam_flags": tuple(flags_without_secrets(self.beam_flags)),
         }
+
+    def _check_processes(self, processes: int) -> None:
+        if self.isolate_decoding:
+            raise UsageError(
+                f"--isolate_decoding has processes of its own, and cannot be combined with --processes {processes}",
+                "omit one of them",
+            )
+        if self.engine == "tensorflow":
+            raise UsageError(
+                f"--engine tensorflow keeps all cores or the GPU busy by itself, without --processes {processes}",
+                "omit one of them",
+            )
+        if self.threads is not None and self.threads < processes:
+            raise UsageError(
+                f"--threads {self.threads} is the total of --processes {processes}, each of which needs at least one",
+                "raise it",
+            )
 
     def _check_paths(self) -> None:
         for flag, path in (

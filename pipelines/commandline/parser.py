@@ -65,6 +65,18 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
+class Once(argparse.Action):
+    """A flag that may be given once: argparse itself would forget all but the last value."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, flag: str | None = None
+    ) -> None:
+        """Store the value, unless there is one."""
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{flag} is given twice")
+        setattr(namespace, self.dest, values)
+
+
 def mistyped(words: Sequence[str], flags: Iterable[str]) -> UsageError | None:
     """Return an error that names the first unknown flag that resembles a known one; None if none does."""
     known = list(flags)

@@ -38,7 +38,7 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 def main() -> None:
     """Decode incoming files one by one."""
     settings, max_seconds, parent = json.loads(sys.argv[1])
-    _die_with(parent)
+    die_with(parent)
     _give_up_rights()
     size, resize_filter, max_pixels, rendering = settings
     settings = DecodeSettings(size, resize_filter, max_pixels, unpack_rendering(json.dumps(rendering)))
@@ -57,7 +57,7 @@ def main() -> None:
         del data
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Have the kernel kill this process when its parent dies; a busy child would not notice that its input ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -45,7 +45,7 @@ class DecodeSettings(NamedTuple):
 
     Attributes:
       image_size: columns and rows of the result.
-      resize_filter: one of `RESIZE_FILTERS`.
+      resize_filter: one of `RESIZINGS`.
       max_pixels: columns times rows; an image whose header exceeds it is refused.
       rendering: of rasters that are no picture by themselves.
     """
@@ -164,12 +164,12 @@ def decode_resized(data: bytes, settings: DecodeSettings) -> Resized:
 
 
 def resize(pixels: Pixels, size: int, resize_filter: str = "bilinear") -> Pixels:
-    """Resize an image to a square, ignoring its aspect ratio.
+    """Resize an image to a square.
 
     Args:
       pixels: uint8[height, width, 3].
       size: columns and rows of the result.
-      resize_filter: one of `RESIZE_FILTERS`.
+      resize_filter: one of `RESIZINGS`.
 
     Returns:
       uint8[size, size, 3].

@@ -70,7 +70,7 @@ class DecoderPool:
           size: number of children that work concurrently.
         """
         # The kernel kills a child when the thread that started it ends, so none of the callers' threads may do it.
-        self._starter = ThreadPoolExecutor(1, "decoders", _block_signals)
+        self._starter = ThreadPoolExecutor(1, "decoders", block_signals)
         self._idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
         self._children = [_Child(settings, max_seconds, self._starter) for _ in range(size)]
         for child in self._children:
@@ -95,7 +95,7 @@ class DecoderPool:
         self._starter.shutdown()
 
 
-def _block_signals() -> None:
+def block_signals() -> None:
     """Have this thread, and the children that it starts, receive none of the signals that ask a process to stop.
 
     A service manager may send them to all processes of a service; the parent decides what to do. A child that ignores

@@ -19,6 +19,12 @@ A_DAY = 86_400.0
 RESIZE_FILTERS = ("bilinear16", "box", "bilinear", "hamming", "bicubic", "lanczos")
 """Filters for resizing; all of them average over the area that a pixel covers. But for the first, they are Pillow's."""
 
+FITS = ("squash", "crop", "pad")
+"""How an image that is no square becomes one: out of proportion, by its middle, or with grey margins."""
+
+RESIZINGS = tuple(name if fit == "squash" else f"{name}+{fit}" for name in RESIZE_FILTERS for fit in FITS)
+"""Filters with what fits an image into a square: `bilinear16`, which squashes, `bilinear16+crop`, and so on."""
+
 
 @dataclass(frozen=True)
 class Limits:

@@ -19,6 +19,8 @@ from pipelines.images.layout import ImageTooLargeError
 
 # The bytes of an image of mode RGB, its columns and rows, and those wanted.
 _Resample = Callable[[bytes, int, int, int, int], NDArray[np.uint8]]
+# Left, upper, right and lower edge of a part of an image, in pixels.
+_Box = tuple[int, int, int, int]
 
 # Pixels resized at a time, by copies of their bytes: a whole large image would not fit twice into its budget of memory.
 _STRIP_PIXELS = 1 << 18
@@ -31,6 +33,10 @@ _WEIGHT_BITS, _MOST_FRACTION_BITS = 15, 21
 _EXACT_FRACTION_BITS = 16
 # Pixels of the result per multiplication of matrices, which hold more zeros the more there are.
 _PER_BLOCK = 16
+
+
+# Of margins; the networks scale samples from -1 to 1, so that grey says least.
+_MARGIN = 127
 
 
 class _Block(NamedTuple):
@@ -47,13 +53,13 @@ class _Block(NamedTuple):
     weights: NDArray[np.floating]
 
 
-def to_square(image: Image.Image, size: int, resize_filter: str) -> NDArray[np.uint8]:
-    """Resize an image to a square, ignoring its aspect ratio.
+def to_square(image: Image.Image, size: int, resizing: str) -> NDArray[np.uint8]:
+    """Resize an image to a square.
 
     Args:
       image: of mode RGB.
       size: columns and rows of the result.
-      resize_filter: one of `RESIZE_FILTERS`.
+      resizing: one of `RESIZINGS`.
 
     Returns:
       uint8[size, size, 3].
@@ -61,30 +67,52 @@ def to_square(image: Image.Image, size: int, resize_filter: str) -> NDArray[np.u
     Raises:
       ImageTooLargeError: a side is so long that `bilinear16` would take too much memory.
     """
-    if image.size == (size, size):
-        return np.asarray(image)
-    if resize_filter == "bilinear16":
-        return _bilinear16(image, size)
-    return np.asarray(image.resize((size, size), Image.Resampling[resize_filter.upper()]))
-
-
-def _bilinear16(image: Image.Image, size: int) -> NDArray[np.uint8]:
     width, height = image.size
-    longest = _MOST_BETWEEN // size
+    if (width, height) == (size, size):
+        return np.asarray(image)
+    resize_filter, _, fit = resizing.partition("+")
+    if fit == "crop":
+        side = min(width, height)
+        left, upper = (width - side) // 2, (height - side) // 2
+        return _resize(image, (left, upper, left + side, upper + side), size, size, resize_filter)
+    if fit == "pad" and width != height:
+        columns, rows = (max(1, round(side * size / max(width, height))) for side in (width, height))
+        square = np.full((size, size, 3), _MARGIN, np.uint8)
+        left, upper = (size - columns) // 2, (size - rows) // 2
+        whole = _resize(image, (0, 0, width, height), columns, rows, resize_filter)
+        square[upper : upper + rows, left : left + columns] = whole
+        return square
+    return _resize(image, (0, 0, width, height), size, size, resize_filter)
+
+
+def _resize(image: Image.Image, box: _Box, columns: int, rows: int, resize_filter: str) -> NDArray[np.uint8]:
+    """Resize a part of an image to uint8 [rows, columns, 3]."""
+    if resize_filter == "bilinear16":
+        return _bilinear16(image, box, columns, rows)
+    part = image if box == (0, 0, *image.size) else image.crop(box)
+    return np.asarray(part.resize((columns, rows), Image.Resampling[resize_filter.upper()]))
+
+
+def _bilinear16(image: Image.Image, box: _Box, columns: int, rows: int) -> NDArray[np.uint8]:
+    left, upper, right, lower = box
+    width, height = right - left, lower - upper
+    longest = _MOST_BETWEEN // max(columns, rows)
     if max(width, height) > longest:
         raise ImageTooLargeError(
-            f"{width} x {height} pixels: a side of more than {longest:,} pixels cannot be resized to {size}"
+            f"{width} x {height} pixels: a side of more than {longest:,} pixels cannot be resized to "
+            f"{max(columns, rows)}"
         )
     resample = _fastest()
     if width * height <= _STRIP_PIXELS:
-        return resample(image.tobytes(), width, height, size, size)
+        part = image if box == (0, 0, *image.size) else image.crop(box)
+        return resample(part.tobytes(), width, height, columns, rows)
     # All columns are resized before all rows, and no column depends on another.
-    columns = max(1, _STRIP_PIXELS // height)
+    step = max(1, _STRIP_PIXELS // height)
     strips = []
-    for left in range(0, width, columns):
-        strip = image.crop((left, 0, min(left + columns, width), height))
-        strips.append(resample(strip.tobytes(), strip.width, height, strip.width, size))
-    return resample(np.concatenate(strips, axis=1).tobytes(), width, size, size, size)
+    for start in range(left, right, step):
+        strip = image.crop((start, upper, min(start + step, right), lower))
+        strips.append(resample(strip.tobytes(), strip.width, height, strip.width, rows))
+    return resample(np.concatenate(strips, axis=1).tobytes(), width, rows, columns, rows)
 
 
 @lru_cache(maxsize=1)

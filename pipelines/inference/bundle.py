@@ -70,9 +70,14 @@ class Bundle(BundleManifest):
         return self.thresholds if flat is None else (flat,) * len(self.labels)
 
     @property
+    def has_saved_model(self) -> bool:
+        """Whether it has a SavedModel besides the LiteRT file."""
+        return any(name.startswith(SAVED_MODEL) for name in self.files)
+
+    @property
     def is_int8(self) -> bool:
         """Whether the model computes in int8: such a bundle has no SavedModel, which could not."""
-        return not any(name.startswith(SAVED_MODEL) for name in self.files)
+        return not self.has_saved_model and self.training.get("quantization", "int8") == "int8"
 
     def read(self, name: str) -> bytes:
         """Read one of the bundle's files and verify its digest.
@@ -178,7 +183,7 @@ def seal_bundle(
       labels: in the order of the model's outputs.
       thresholds: one per label, 0 to 1.
       image_size: columns and rows that the model takes.
-      resize_filter: one of `images.RESIZE_FILTERS`.
+      resize_filter: one of `images.limits.RESIZINGS`.
       training: how the model was trained; any JSON.
       metrics: quality on validation data; any JSON.
       versions: of the libraries that made the bundle.

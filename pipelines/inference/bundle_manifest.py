@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines.errors import ScenetagsError
-from pipelines.images.limits import RESIZE_FILTERS
+from pipelines.images.limits import RESIZINGS
 from pipelines.images.rendering import NO_RENDERING, Rendering, read_rendering
 from pipelines.inference.reference import Reference, read_reference
 
@@ -64,7 +64,7 @@ class BundleManifest:
       labels: in the order of the model's outputs.
       thresholds: least probability, 0 to 1, at which a label becomes a tag; one per label.
       image_size: columns and rows that the model takes.
-      resize_filter: how images are resized to that size; one of `images.RESIZE_FILTERS`.
+      resize_filter: how images are resized to that size; one of `images.limits.RESIZINGS`.
       files: SHA-256 of every other file, in hexadecimal, by its name relative to the folder.
       training: how the model was trained, human-readable.
       metrics: quality on validation data, human-readable.
@@ -218,8 +218,8 @@ def _find_unusable_field(manifest: BundleManifest) -> str | None:
         problem = f"thresholds must be numbers between 0 and 1, not {_shown(wrong[0])}"
     elif not 1 <= manifest.image_size <= _LARGEST_IMAGE:
         problem = f"image_size must be between 1 and {_LARGEST_IMAGE:,}, not {manifest.image_size}"
-    elif manifest.resize_filter not in RESIZE_FILTERS:
-        problem = f"resize_filter must be one of {', '.join(RESIZE_FILTERS)}, not {_shown(manifest.resize_filter)}"
+    elif manifest.resize_filter not in RESIZINGS:
+        problem = f"resize_filter must be one of {', '.join(RESIZINGS)}, not {_shown(manifest.resize_filter)}"
     elif not _is_name(manifest.name):
         problem = f"name is {_shown(manifest.name)}: {_NAMES}"
     elif unclear := [version for version in manifest.versions.values() if not isinstance(version, str)]:

@@ -168,7 +168,7 @@ def open_engine(
 
     Args:
       bundle: a verified bundle.
-      engine: one of `ENGINES`; for `auto`, see `_choose_engine`.
+      engine: one of `ENGINES`; for `auto`, see `choose_engine`.
       threads: cores that the engine may use; by default all.
       embeds: whether it also embeds images.
       precision: one of `PRECISIONS`; bfloat16 is for OpenVINO only.
@@ -180,7 +180,7 @@ def open_engine(
     """
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine}")
-    name = _choose_engine(bundle, embeds, precision) if engine == "auto" else engine
+    name = choose_engine(bundle, engine, embeds, precision)
     check_engine(bundle, name, embeds, precision)
     golden = bundle.golden()
     try:
@@ -244,10 +244,11 @@ def check_engine(bundle: Bundle, engine: str, embeds: bool = False, precision: s
     """
     if engine == "tensorflow" and embeds:
         raise BundleError("engine tensorflow computes no embeddings", "use --engine litert for --embeddings")
-    if engine == "tensorflow" and bundle.is_int8:
+    if engine == "tensorflow" and not bundle.has_saved_model:
         raise BundleError(
-            f"bundle {bundle.path} has no {SAVED_MODEL}, like every int8 bundle",
-            "use --engine litert, or train with --quantize none",
+            f"bundle {bundle.path} has no {SAVED_MODEL}, "
+            + ("like every int8 bundle" if bundle.is_int8 else "like every bundle imported from a LiteRT file"),
+            "use --engine litert" + ", or train with --quantize none" * bundle.is_int8,
         )
     if precision != "float32" and engine not in ("auto", "openvino"):
         raise BundleError(f"engine {engine} does not compute in {precision}", "use --engine openvino")
@@ -263,14 +264,16 @@ def _open_tensorflow(bundle: Bundle, threads: int | None) -> Engine:
         return TensorFlowEngine(model, threads)
 
 
-def _choose_engine(bundle: Bundle, embeds: bool, precision: str) -> str:
-    """Return the engine for `auto`: TensorFlow if it has a GPU and can run the bundle, and LiteRT otherwise.
+def choose_engine(bundle: Bundle, engine: str, embeds: bool = False, precision: str = "float32") -> str:
+    """Return the engine to open; for `auto`, TensorFlow if it has a GPU and can run the bundle, and LiteRT otherwise.
 
     In float32, OpenVINO is not faster than LiteRT: 0.95 to 1.1 times, on processors of AMD and Intel.
     """
+    if engine != "auto":
+        return engine
     if precision == "bfloat16":
         return "openvino"
-    return "tensorflow" if not embeds and not bundle.is_int8 and tensorflow_has_gpu() else "litert"
+    return "tensorflow" if not embeds and bundle.has_saved_model and tensorflow_has_gpu() else "litert"
 
 
 def choose_precision(asked: str, engine: str, bundle: Bundle) -> str:
@@ -302,7 +305,7 @@ def lacks_openvino(engine: str, bundle: Bundle) -> bool:
 def _may_bfloat16(engine: str, bundle: Bundle) -> bool:
     if bundle.is_int8 or not bfloat16_units():
         return False
-    return engine == "openvino" or (engine == "auto" and not tensorflow_has_gpu())
+    return engine == "openvino" or (engine == "auto" and not (bundle.has_saved_model and tensorflow_has_gpu()))
 
 
 def _is_openvino_installed() -> bool:

@@ -50,7 +50,7 @@ class OpenVINOEngine(PooledEngine):
           BundleError: the processor has no units for bfloat16.
           ValueError: the model has nothing to embed images with.
         """
-        core = _core()
+        core = load_core()
         if samples is not None and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise BundleError(
                 f"this processor has no units for bfloat16 ({describe_processor()})",
@@ -103,7 +103,7 @@ def _read(core: Any, model: bytes, folder: str) -> Any:
 
 
 @cache
-def _core() -> Any:
+def load_core() -> Any:
     """Load OpenVINO's runtime, once per process.
 
     It replaces the stack on which this thread handles signals. When two runtimes end in the order in which they began,

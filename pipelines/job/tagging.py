@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
+from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
 from pipelines.inference.ahead import Model
 from pipelines.job.steps.outputs import COUNTED, EMPTY, FAILED, FOUND, POSTPONED, SUPERSEDED
@@ -87,6 +88,12 @@ class TagImages(beam.PTransform):
     def cutting(self) -> CutSettings:
         """How scenes are cut."""
         return CutSettings(self.run.grid, self.run.rendering, self.limits.max_pixels, self.documents.trusted)
+
+    @property
+    def decoding(self) -> DecodeSettings:
+        """What the model takes."""
+        bundle = self.run.bundle
+        return DecodeSettings(bundle.image_size, bundle.resize_filter, self.limits.max_pixels, self.run.rendering)
 
     def _predict(self) -> PredictImages:
         bundle = self.run.bundle

@@ -126,7 +126,7 @@ class PredictImages(beam.PTransform):
     Attributes:
       model: of the bundle.
       image_size: columns and rows that it takes.
-      resize_filter: one of `images.RESIZE_FILTERS`.
+      resize_filter: one of `images.limits.RESIZINGS`.
       limits: per-image limits.
       reads_in_flight: images fetched concurrently. At most twice as many wait to be decoded, which bounds the memory.
       threads: images decoded concurrently; by default one per core of the worker.

@@ -1,14 +1,18 @@
 """Read label files, match their rows with images, and report what is wrong with either."""
 
-from pipelines.labels.file import LabelFile, Row, read_labels
 from pipelines.labels.findings import NAMES_SHOWN, Finding, LabelError, some_names
-from pipelines.labels.match import LabelledImages, find_images, match, multi_hot, vocabulary
+from pipelines.labels.match import LabelledImages, find_images, match, multi_hot, unmeasured, vocabulary
+from pipelines.labels.reading import FOLDERS, read_labels
+from pipelines.labels.rows import LabelFile, LabelOptions, LabelSource, Row
 
 __all__ = [
+    "FOLDERS",
     "NAMES_SHOWN",
     "Finding",
     "LabelError",
     "LabelFile",
+    "LabelOptions",
+    "LabelSource",
     "LabelledImages",
     "Row",
     "find_images",
@@ -16,5 +20,6 @@ __all__ = [
     "multi_hot",
     "read_labels",
     "some_names",
+    "unmeasured",
     "vocabulary",
 ]

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import os
-import posixpath
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.images.formats import ENDINGS
 from pipelines.images.hidden import hides
-from pipelines.labels.file import Row
 from pipelines.labels.findings import Finding, LabelError, shown, some_names
+from pipelines.labels.names import components_of, find, find_elsewhere
+from pipelines.labels.rows import LabelFile, Row
 
-Components = tuple[str, ...]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_FEW = 0.1
+"""Share of images whose rows may contradict one another."""
 
 
 class LabelledImages(NamedTuple):
-    """Images that have a row, in the order of the label file, with their tags, and what was skipped."""
+    """Images that have a row, in the order of the label file.
+
+    Attributes:
+      paths: of the images.
+      tags: of each image.
+      findings: what was skipped or joined.
+      kept: of each image, the values of the columns that are kept.
+    """
 
     paths: tuple[str, ...]
     tags: tuple[frozenset[str], ...]
     findings: tuple[Finding, ...]
+    kept: tuple[tuple[str, ...], ...] = ()
 
 
 def match(rows: Sequence[Row], paths: Sequence[str], where: str) -> LabelledImages:
@@ -34,21 +43,28 @@ def match(rows: Sequence[Row], paths: Sequence[str], where: str) -> LabelledImag
 
     A row matches an image if the image's path ends in the row's name, compared by whole components, with or without the
     image's extension. Case counts, unless nothing matches otherwise. Among several images, the one whose path relative
-    to the images' common folder is the row's name takes precedence. `where` names the images' place in messages.
+    to the images' common folder is the row's name takes precedence. A path of another machine, absolute or from `..`,
+    matches without the folders that are missing here. `where` names the images' place in messages.
+
+    Several rows of an image are joined: it has the tags of all. But rows of one column per label contradict one another
+    if they differ: a few such images are left out.
 
     Raises:
-      LabelError: there are no images, no row matches any, a row matches several, or the rows of every image contradict
-        one another.
+      LabelError: there are no images, no row matches any, a row matches several, paths of another machine cannot be
+        told apart here, the rows of more than a few images contradict one another, or rows of an image differ in what
+        is kept.
     """
     if not paths:
         raise LabelError(f"{shown(where)}: no images there")
     paths = list(dict.fromkeys(paths))
-    located = [_components(path if "://" in path else os.path.abspath(path)) for path in paths]
+    located = [components_of(path if "://" in path else os.path.abspath(path)) for path in paths]
     folders = zip(*(components[:-1] for components in located), strict=False)
     shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, folders))
     # File names need not be UTF-8, but findings are written to files that are.
     names = ["/".join(components[shared:]).encode(errors="backslashreplace").decode() for components in located]
-    fitting = _find([_components(row.name) for row in rows], located, shared)
+    written = [components_of(row.name) for row in rows]
+    fitting = find(written, located, shared)
+    elsewhere = find_elsewhere(rows, written, fitting, located, shared)
     several = [(row.name, fits) for row, fits in zip(rows, fitting, strict=True) if len(fits) > 1]
     if several:
         name, fits = several[0]
@@ -59,21 +75,32 @@ def match(rows: Sequence[Row], paths: Sequence[str], where: str) -> LabelledImag
             "choose a folder with one image per row, or write paths relative to that folder into the label file",
         )
     missing = [row.name for row, fits in zip(rows, fitting, strict=True) if not fits]
-    given: dict[int, list[frozenset[str]]] = {}
+    given: dict[int, list[Row]] = {}
     for row, fits in zip(rows, fitting, strict=True):
         for image in fits:
-            given.setdefault(image, []).append(row.tags)
+            given.setdefault(image, []).append(row)
     if not given:
         # If rows name folders, it is the folders that do not match.
-        examples = paths if any(len(_components(name)) > 1 for name in missing) else names
+        examples = paths if any(len(components_of(name)) > 1 for name in missing) else names
         raise LabelError(
             f"no row names an image in {shown(where)}: rows such as {some_names(missing)}; "
             f"images such as {some_names(examples)}",
             "rows must hold file names, or the ends of paths",
         )
-    agreed = {image: tags[0] for image, tags in given.items() if len(set(tags)) == 1}
-    findings: tuple[Finding, ...] = (
-        Finding("duplicate rows, counted once", tuple(names[image] for image in agreed for _ in given[image][1:])),
+    agreed = {image: of_image for image, of_image in given.items() if not _is_contradictory(of_image)}
+    _refuse_contradictions([names[image] for image in given if image not in agreed], len(given))
+    _refuse_different_kept({names[image]: of_image for image, of_image in agreed.items()})
+    joined = {image for image, of_image in agreed.items() if len({row.tags for row in of_image}) > 1}
+    findings = (
+        Finding("rows with folders of another machine, matched by the end of the path", elsewhere),
+        Finding(
+            "duplicate rows, counted once",
+            tuple(names[image] for image in agreed if image not in joined for _ in given[image][1:]),
+        ),
+        Finding(
+            "images with different tags in several rows, joined",
+            tuple(names[image] for image in agreed if image in joined),
+        ),
         Finding(
             "images with contradictory rows, skipped",
             tuple(names[image] for image in given if image not in agreed),
@@ -81,10 +108,12 @@ def match(rows: Sequence[Row], paths: Sequence[str], where: str) -> LabelledImag
         Finding("rows without an image, skipped", tuple(missing)),
         Finding("images without a row, skipped", tuple(name for image, name in enumerate(names) if image not in given)),
     )
-    findings = tuple(finding for finding in findings if finding.names)
-    if not agreed:
-        raise LabelError(f"no usable image in {shown(where)}: {'; '.join(map(str, findings))}")
-    return LabelledImages(tuple(paths[image] for image in agreed), tuple(agreed.values()), findings)
+    return LabelledImages(
+        tuple(paths[image] for image in agreed),
+        tuple(frozenset().union(*(row.tags for row in of_image)) for of_image in agreed.values()),
+        tuple(finding for finding in findings if finding.names),
+        tuple(of_image[0].kept for of_image in agreed.values()),
+    )
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -120,8 +149,27 @@ def vocabulary(tags: Iterable[frozenset[str]]) -> tuple[str, ...]:
     return tuple(sorted(frozenset().union(*tags)))
 
 
+def unmeasured(labels: Sequence[str], file: LabelFile) -> Finding:
+    """Find labels of a model that label files do not have, so that nobody knows which images should have them.
+
+    Raises:
+      LabelError: they have none of these labels.
+    """
+    known = set(file.labels)
+    lacking = tuple(label for label in labels if label not in known)
+    if len(lacking) == len(labels):
+        raise LabelError(
+            f"the labels have none of those of the model: they are {some_names(file.labels)}, and the model's are "
+            f"{some_names(labels)}",
+            "choose label files of the same kind",
+        )
+    return Finding("labels of the model that the label file does not have, not measured", lacking)
+
+
 def multi_hot(tags: Sequence[frozenset[str]], labels: Sequence[str]) -> NDArray[np.float32]:
     """Encode the tags of each image as float32 [N, L]: 1.0 if image n has label l, else 0.0; other tags are ignored."""
+    import numpy as np
+
     column = {label: index for index, label in enumerate(labels)}
     marks = np.zeros((len(tags), len(labels)), np.float32)
     for row, of_image in enumerate(tags):
@@ -129,38 +177,28 @@ def multi_hot(tags: Sequence[frozenset[str]], labels: Sequence[str]) -> NDArray[
     return marks
 
 
-def _find(rows: Sequence[Components], paths: Sequence[Components], shared: int) -> list[list[int]]:
-    """Find the images that each row matches, by the strictest comparison under which it matches any."""
-    found: list[list[int]] = [[] for _ in rows]
-    for any_case in (False, True):
-        for with_ending in (True, False):
-            left = [row for row, fits in enumerate(found) if rows[row] and not fits]
-            # Only ends of paths that are as long as some row's name: all ends of all paths would take many times the
-            # memory, and a search among images of one name is quadratic if every folder has an image of that name.
-            ends: dict[Components, list[int]] = {}
-            for length in {len(rows[row]) for row in left}:
-                for image, path in enumerate(paths):
-                    if len(path) >= length:
-                        ends.setdefault(_read_as(path[-length:], any_case, with_ending), []).append(image)
-            for row in left:
-                fits = ends.get(_read_as(rows[row], any_case, with_ending=True), [])
-                length = len(rows[row])
-                whole = [image for image in fits if len(paths[image]) in (length, length + shared)]
-                found[row] = whole if len(whole) == 1 else fits
-    return found
+def _is_contradictory(rows: Sequence[Row]) -> bool:
+    """Return whether rows of one image differ, though one of them claims to name all its tags."""
+    return any(row.exhaustive for row in rows) and len({row.tags for row in rows}) > 1
 
 
-def _read_as(components: Components, any_case: bool, with_ending: bool) -> Components:
-    *folders, name = components if not any_case else [component.casefold() for component in components]
-    return (*folders, name if with_ending else posixpath.splitext(name)[0].rstrip())
+def _refuse_contradictions(contradictory: Sequence[str], images: int) -> None:
+    """Refuse files that contradict themselves on more than a few images: something else is wrong with them."""
+    if len(contradictory) > _FEW * images:
+        raise LabelError(
+            f"{len(contradictory)} of {images} images have rows that contradict one another: "
+            f"{some_names(contradictory)}",
+            "keep the right row of each image",
+        )
 
 
-def _components(path: str) -> Components:
-    """Split a path of any operating system into names that compare equal if they look the same."""
-    # A member is named ARCHIVE::MEMBER, and an archive counts as a folder.
-    separated = path.replace("\\", "/").replace("::", "/")
-    plain = posixpath.normpath(unicodedata.normalize("NFC", separated))
-    return tuple(name for name in map(str.strip, plain.split("/")) if name not in ("", ".", ".."))
+def _refuse_different_kept(rows: Mapping[str, Sequence[Row]]) -> None:
+    differing = [name for name, of_image in rows.items() if len({row.kept for row in of_image}) > 1]
+    if differing:
+        raise LabelError(
+            f"rows of an image differ in the columns that say how to split: {some_names(differing)}",
+            "make them agree in all rows of an image",
+        )
 
 
 def _is_image(name: str) -> bool:

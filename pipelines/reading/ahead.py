@@ -79,20 +79,14 @@ class _Ahead(ABC, Generic[Result]):
 
     def put(self, ref: ImageRef) -> Iterator[Result | Failure | Empty]:
         """Begin to work on an image; once the queue is full, yield the result of one that was put earlier."""
-        self._source.expect(ref)
-        result: _Pending[Result] = Future()
-        self._queue.append(result)
-        if self._source.is_near(ref) and self._seconds < _NEAR_SECONDS:
-            self._workers.put((result, ref))
-        else:
-            self._fetchers.put((result, ref))
-        if len(self._queue) > self._most:
-            yield from self._next()
+        self.begin(ref)
+        if self.is_full:
+            yield from self.next()
 
     def drain(self) -> Iterator[Result | Failure | Empty]:
         """Yield the remaining results."""
-        while self._queue:
-            yield from self._next()
+        while not self.is_empty:
+            yield from self.next()
 
     def read(self, refs: Iterable[ImageRef]) -> Iterator[Result | Failure | Empty]:
         """Work on images and yield the results in their order."""
@@ -100,16 +94,28 @@ class _Ahead(ABC, Generic[Result]):
             yield from self.put(ref)
         yield from self.drain()
 
-    def close(self) -> None:
-        """Abandon work in progress and close the source."""
-        with storage.hurried():
-            self._fetchers.dismiss(wait=not interruption.overdue())
-        for _, waiting in self._workers.dismiss(wait=not interruption.overdue()):
-            if not isinstance(waiting, ImageRef):
-                waiting.let_go()
-        self._source.close()
+    @property
+    def is_full(self) -> bool:
+        """Whether so many images are ahead that no more should begin before the next result is taken."""
+        return len(self._queue) > self._most
 
-    def _next(self) -> Iterator[Result | Failure | Empty]:
+    @property
+    def is_empty(self) -> bool:
+        """Whether no image is ahead."""
+        return not self._queue
+
+    def begin(self, ref: ImageRef) -> None:
+        """Begin to work on an image."""
+        self._source.expect(ref)
+        result: _Pending[Result] = Future()
+        self._queue.append(result)
+        if self._source.is_near(ref) and self._seconds < _NEAR_SECONDS:
+            self._workers.put((result, ref))
+        else:
+            self._fetchers.put((result, ref))
+
+    def next(self) -> Iterator[Result | Failure | Empty]:
+        """Wait for the result of the oldest image that is ahead, and yield it unless the image is postponed."""
         result = self._queue.popleft()
         while not result.done() and not interruption.overdue():
             wait((result,), _SECONDS_BETWEEN_LOOKS)
@@ -120,6 +126,15 @@ class _Ahead(ABC, Generic[Result]):
         except InterruptedRunError:
             pass
         self.postponed += 1
+
+    def close(self) -> None:
+        """Abandon work in progress and close the source."""
+        with storage.hurried():
+            self._fetchers.dismiss(wait=not interruption.overdue())
+        for _, waiting in self._workers.dismiss(wait=not interruption.overdue()):
+            if not isinstance(waiting, ImageRef):
+                waiting.let_go()
+        self._source.close()
 
     def _fetch_ahead(self) -> None:
         try:

@@ -60,6 +60,16 @@ class Source(Protocol):
         ...
 
 
+def stream_of(ref: ImageRef) -> str | None:
+    """Name what an image is read together with: its compressed archive, or the part of its scene; None for nothing.
+
+    In two processes, or out of order, it would be read twice.
+    """
+    if ref.window:
+        return f"{ref.window.scene}#{ref.window.part}"
+    return ref.place.archive if ref.place and archives.is_streamed(ref) else None
+
+
 class ImageSource:
     """Images that are files, members of archives or windows of scenes."""
 

@@ -78,6 +78,11 @@ def check_runner(options: PredictOptions, beam_options: pipeline_options.Pipelin
     if not is_local(beam_options):
         if options.fail_fast:
             raise UsageError("--fail_fast needs a local run: distributed workers share no failure count")
+        if options.processes is not None:
+            raise UsageError(
+                "--processes needs a local run: how many a worker starts, the runner decides",
+                "omit it, or set --threads",
+            )
         if options.precision == "auto":
             raise UsageError(
                 "--precision auto needs a local run: each worker would choose its own",

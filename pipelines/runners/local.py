@@ -27,6 +27,7 @@ from pipelines.listing import list_images
 from pipelines.output.manifest import read_accounts
 from pipelines.output.moved import SAMPLE, find_moved
 from pipelines.output.run import Accounts, Run, Wave
+from pipelines.runners.sharing import most_processes, share_threads, sharing
 from pipelines.runners.waves import Waves
 from pipelines.supervision import interruption, progress
 
@@ -52,7 +53,9 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     passed_over: Counter[str] = Counter()
     begun = time.monotonic()
     # First: listing may take an hour, and the engine may refuse the bundle.
-    engine = tagging.model.load().engine
+    processes = most_processes(tagging, options)
+    # Where others predict, this one only sees whether the model works.
+    engine = (replace(tagging.model, threads=1) if processes > 1 else tagging.model).load().engine
     loaded = time.monotonic()
     listed = list_images(
         *(options.input, options.input_list, passed_over),
@@ -64,6 +67,7 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     )
     with closing(Waves(listed, options.checkpoint_every, tagging.cutting, _warn)) as waves:
         _warn_of_moved(run, waves)
+        shares = share_threads(processes, options, waves)
         if engine.on_gpu:
             tagging = replace(tagging, limits=tagging.limits.in_processes())
         run = replace(
@@ -72,7 +76,11 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
         accounts = Accounts(passed_over=passed_over)
         most = options.max_failure_rate if options.fail_fast else 1.0
         _log.info("listed %d files in %.1f s, loaded the model in %.1f s", waves.listed, *run.timings.values())
-        with progress.metered(run.name, waves.expected, _display(options), most), _kept_from_collector():
+        with (
+            progress.metered(run.name, waves.expected, _display(options), most),
+            _kept_from_collector(),
+            sharing(tagging, options, shares),
+        ):
             while waves:
                 interruption.check()
                 accounts = _run_next(waves, replace(tagging, run=run), accounts, options, beam_options)

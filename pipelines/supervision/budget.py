@@ -110,12 +110,13 @@ class Allowance:
 
 
 @cache
-def process_budget(threads: int) -> Budget:
+def process_budget(threads: int, processes: int = 1) -> Budget:
     """Return the budget that all sources of this process share: some runners give it several Beam bundles at once.
 
     Args:
       threads: images decoded concurrently. A process that uses only some of the cores shares the machine with
         others, and gets the same share of the memory.
+      processes: known to be at work, with as many threads each; together they get no more than one would.
     """
     memory, cores = usable_memory(), available_cores()
-    return Budget(max(1, memory // _PARTS * min(threads, cores) // cores), memory)
+    return Budget(max(1, memory // _PARTS * min(threads * processes, cores) // (cores * processes)), memory)

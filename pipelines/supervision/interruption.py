@@ -85,6 +85,18 @@ def asked() -> bool:
     return bool(_received)
 
 
+def received() -> tuple[int, float] | None:
+    """Return the signal that asked the run to stop, and when, by the monotonic clock; None if it was not asked."""
+    return (_received[0], _received_at) if _received else None
+
+
+def pass_on(number: int, at: float) -> None:
+    """Ask this process to stop because of a signal that another process has received, at this time."""
+    global _received_at
+    _received_at = at
+    _received.append(number)
+
+
 def overdue() -> bool:
     """Return whether the run was asked to stop so long ago that what is in progress is abandoned."""
     return bool(_received) and time.monotonic() - _received_at > SECONDS_TO_FINISH

@@ -24,6 +24,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import IO
 
 _GOODBYE = b"goodbye\n"
+_APART = b"apart\n"
+"""Said once images are decoded in other processes, of which this one's notes know nothing."""
 _NOTES = 256
 """Images that can be noted concurrently; there is at most one per core."""
 _NOTE = 512
@@ -36,10 +38,11 @@ class Notes:
     """The images that threads are decoding, in memory that outlives this process."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        """Allocate the memory in an empty file."""
-        # Written in full, since a mapped file without room on its disk would kill the process later.
-        file.write(bytes(_NOTES * _NOTE))
-        file.flush()
+        """Use the memory of a file; in an empty one, allocate it."""
+        if not os.fstat(file.fileno()).st_size:
+            # Written in full, since a mapped file without room on its disk would kill the process later.
+            file.write(bytes(_NOTES * _NOTE))
+            file.flush()
         self._memory = mmap.mmap(file.fileno(), _NOTES * _NOTE)
         self._free = list(range(0, _NOTES * _NOTE, _NOTE))
 
@@ -59,6 +62,38 @@ class Notes:
         finally:
             _HEADER.pack_into(self._memory, at, 0, 0)
             self._free.append(at)
+
+
+class Trace:
+    """What a child process leaves behind if it dies: the images that it was decoding, and the report of a crash.
+
+    Attributes:
+      descriptor: of the file that holds both; the child inherits it, and calls `leave_trace`.
+    """
+
+    def __init__(self) -> None:
+        """Allocate the memory."""
+        self._file = _shared_file()
+        Notes(self._file)
+        self.descriptor = self._file.fileno()
+
+    def explain(self) -> tuple[str, str]:
+        """Return what has happened to the child, in words, and what to do about it; empty if that is unknown."""
+        left = os.pread(self.descriptor, os.fstat(self.descriptor).st_size, 0)
+        return _what_happened(left[_NOTES * _NOTE :].splitlines(), left[: _NOTES * _NOTE])
+
+    def close(self) -> None:
+        """Free the memory, unless the child still uses it."""
+        self._file.close()
+
+
+def leave_trace(descriptor: int) -> None:
+    """Have this process leave a trace in a file that its parent has made for it."""
+    global _notes
+    _notes = Notes(os.fdopen(descriptor, "r+b", closefd=False))
+    # Python's fault handler writes behind the notes.
+    os.lseek(descriptor, 0, os.SEEK_END)
+    faulthandler.enable(descriptor)
 
 
 _SECONDS_TO_LEAVE = 10.0
@@ -136,14 +171,23 @@ def noted(path: str) -> AbstractContextManager[None]:
     return _notes.note(path) if _notes else nullcontext()
 
 
+def decode_apart() -> None:
+    """Tell the watchdog that images are decoded in other processes from here on."""
+    _say(_APART)
+
+
 def dismiss() -> None:
     """Say goodbye to the watchdog: whatever follows is intended."""
     global _pipe, _notes
+    _say(_GOODBYE)
+    _pipe = _notes = None
+
+
+def _say(word: bytes) -> None:
     if _pipe is not None:
         # A dead watchdog must not end the run.
         with contextlib.suppress(BrokenPipeError):
-            os.write(_pipe, _GOODBYE)
-    _pipe = _notes = None
+            os.write(_pipe, word)
 
 
 def explain(lines: Iterable[bytes], notes: bytes, output: str) -> str:
@@ -157,10 +201,23 @@ def explain(lines: Iterable[bytes], notes: bytes, output: str) -> str:
     Returns:
       A human-readable line; empty after a goodbye.
     """
+    said = list(lines)
+    if _GOODBYE in said:
+        return ""
+    happened, remedy = _what_happened(said, notes)
+    remedy = remedy and f"; {remedy}"
+    return (
+        f"scenetags: the run {happened}; committed rows are safe in {output}; run the same command again to "
+        f"resume{remedy}"
+    )
+
+
+def _what_happened(lines: Iterable[bytes], notes: bytes) -> tuple[str, str]:
+    """Return how a process died, and what to do about it; empty if that is unknown."""
     fault = crashed = ""
+    apart = False
     for line in lines:
-        if line == _GOODBYE:
-            return ""
+        apart |= line == _APART
         words = line.decode(errors="replace").split(maxsplit=2)
         match words:
             case ["Fatal", "Python", _]:
@@ -170,12 +227,10 @@ def explain(lines: Iterable[bytes], notes: bytes, output: str) -> str:
     decoding = list(_read_notes(notes))
     images = sorted(path for thread, path in decoding if crashed in ("", thread))
     happened = f"crashed ({fault})" if fault else "was killed (out of memory?)"
-    during = f"while decoding {', '.join(images)}" if images else "while no image was being decoded"
-    remedy = "; with --isolate_decoding, a crash fails only the image that causes it" if fault and images else ""
-    return (
-        f"scenetags: the run {happened} {during}; committed rows are safe in {output}; run the same command again to "
-        f"resume{remedy}"
-    )
+    during = " while no image was being decoded" if not apart else ""
+    during = f" while decoding {', '.join(images)}" if images else during
+    remedy = "with --isolate_decoding, a crash fails only the image that causes it" if fault and images else ""
+    return happened + during, remedy
 
 
 def _read_notes(notes: bytes) -> Iterator[tuple[str, str]]:

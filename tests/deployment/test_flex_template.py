@@ -34,6 +34,7 @@ LEFT_OUT = {
     "fail_fast": "distributed workers share no failure count",
     "fail_on_shift": "a job of a template has no exit code; its manifest has the verdict",
     "log_format": "Google's launcher takes the lines into its log as they are",
+    "processes": "distributed runners start their own",
     "progress": "nobody looks at the launcher",
     "verbose": "the launcher submits the job and ends; what it could add is in the job's own log",
 }

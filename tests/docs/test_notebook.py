@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from pipelines.inference.bundle import load_bundle
+from pipelines.labels import LabelError
 from tests import ROOT
 
 NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
@@ -147,3 +148,10 @@ def test_a_command_that_fails_stops_the_notebook(
     with pytest.raises(subprocess.CalledProcessError, match="exit status 2"):
         names["run"]("pipelines.cli", "predict", "--input", "nowhere")
     assert "scenetags predict: " in capsys.readouterr().out
+
+
+def test_labels_of_which_no_image_is_held_out_stop_the_notebook(committed: Any, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("image_name,tags\n" + "".join(f"other_{row},clear\n" for row in range(9)))
+    names = {"WORK": tmp_path, "labels": tmp_path / "labels.csv", "images": tmp_path, "paths": [tmp_path / "a.jpg"]}
+    with pytest.raises(LabelError, match="no row names an image"):
+        exec(cell(committed, "held-out").source, names)

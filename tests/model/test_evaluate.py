@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -189,8 +191,8 @@ def test_labels_that_the_model_does_not_know_count_as_missed(run: Evaluate, chip
     unknown = {"support": len(rows), "predicted": 0, "precision": None, "recall": 0, "average_precision": None}
     assert scores["labels"]["road"] == unknown
     assert scores["mean_average_precision"] == 1
-    known = np.array([list(chips.probabilities[name].values()) for name in chips.probabilities])
-    assert sum(of["count"] for of in scores["bins"]) == known.size
+    measured = set().union(*chips.tags.values())
+    assert sum(of["count"] for of in scores["bins"]) == len(rows) * len(measured)
     assert "labels the model does not know, counted as missed: road" in run(*rows).out
 
 
@@ -199,6 +201,34 @@ def test_a_label_that_the_file_never_has_is_shown_with_support_0(run: Evaluate, 
     assert told["labels"]["blue"]["support"] == 0
     assert told["labels"]["blue"]["recall"] is None
     assert told["labels"]["blue"]["average_precision"] is None
+
+
+def test_labels_that_the_file_does_not_have_are_not_measured(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+    rows = [f"{name}.jpg,{int('green' in tags)}" for name, tags in chips.tags.items()]
+    file = tmp_path / "green.csv"
+    file.write_text("\n".join(["image,green", *rows]))
+    # The fixture's own --labels is there, too: the tags of all other images are unknown.
+    told = run("chip_99,green", flags=("--labels", str(file), "--json", str(tmp_path / "scores.json")))
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert (scores["images"], scores["f2_over_samples"], scores["micro_f1"]) == (IMAGES, 1, 1)
+    without = sorted(set(LABELS) - {"green"})
+    [finding] = [finding for finding in scores["findings"] if "does not have" in finding["what"]]
+    assert (finding["what"], sorted(finding["names"])) == (
+        "labels of the model that the label file does not have, not measured",
+        without,
+    )
+    assert f"{len(without)} labels of the model that the label file does not have, not measured: " in told.out
+    tagged = sum("blue" in tags for tags in chips.tags.values())
+    unmeasured = {"support": 0, "predicted": tagged, "precision": None, "recall": None, "average_precision": None}
+    assert scores["labels"]["blue"] == unmeasured
+
+
+def test_columns_may_be_named(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+    file = tmp_path / "photos.csv"
+    lines = [f"{n},C:\\data\\{name}.jpg,{'/'.join(tags)}" for n, (name, tags) in enumerate(chips.tags.items()) if tags]
+    file.write_text("\n".join(["image,Photo,Seen", *lines]))
+    flags = ("--image_column=Photo", "--tags_column=Seen", "--separator=/", "--json=-")
+    assert evaluate.main([f"--predictions={chips.output}", f"--labels={file}", *flags]) == 0
 
 
 def test_the_folder_predictions_is_as_good_as_the_output(run: Evaluate, chips: Chips) -> None:
@@ -302,6 +332,12 @@ def test_predictions_that_cannot_be_measured_are_one_line(
             "unrecognized arguments: --threshold=0.5 (see scenetags ",
         ),
         ((), ("other_0,green",), "other_0"),
+        ((), ("chip_0,lake",), "have none of those of the model: they are lake, and the model's are "),
+        (
+            ("--tags_column=Seen",),
+            ("chip_0,green",),
+            "--tags_column Seen: no such column; the columns are image_name, t",
+        ),
         ((), ("broken,green",), "only images that predict failed on; add rows"),
         ((), (), "labels.csv"),
     ],
@@ -332,12 +368,23 @@ def test_the_command_is_one_of_scenetags(
     assert "F2 over samples" in capsys.readouterr().out
 
 
+def test_a_reader_that_goes_away_is_no_error(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+    run(*as_predicted(chips))
+    arguments = [f"--predictions={chips.output}", f"--labels={tmp_path / 'labels.csv'}"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "model.evaluate", *arguments]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
 def test_it_needs_nothing_that_only_training_brings(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
     run(*as_predicted(chips))
     arguments = [f"--predictions={chips.output}", f"--labels={tmp_path / 'labels.csv'}"]
     program = (
         "import sys\n"
-        "for name in ('tensorflow', 'keras', 'sklearn', 'pandas', 'matplotlib', 'iterstrat'):\n"
+        "for name in ('tensorflow', 'keras', 'sklearn', 'pandas', 'matplotlib'):\n"
         "    sys.modules[name] = None\n"  # so that importing it fails, as where it is not installed
         "from pipelines import cli\n"
         f"sys.exit(cli.main(['evaluate', *{arguments!r}]))"

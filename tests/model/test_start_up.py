@@ -10,7 +10,7 @@ import pytest
 SLOW = {"numpy", "PIL", "pyarrow", "tensorflow", "keras", "ai_edge_litert", "apache_beam", "matplotlib", "tenacity"}
 
 
-@pytest.mark.parametrize("module", ["model.train", "model.evaluate"])
+@pytest.mark.parametrize("module", ["model.train", "model.evaluate", "model.importing"])
 def test_help_imports_no_slow_library(module: str) -> None:
     script = f"""
 import sys, {module}

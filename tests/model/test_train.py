@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,13 +19,15 @@ from numpy.typing import NDArray
 
 from model import train
 from model.data import dataset
+from model.data.listing import versions
 from model.export import bundle as export
 from model.quality import calibration, thresholds
 from model.quality.facts import Facts
 from model.quality.history import read_csv
 from model.synthetic import chips as synthetic
-from model.training import fitting, network, session
+from model.training import fitting, network, session, settings, start
 from pipelines import predict
+from pipelines.commandline.parser import UsageError
 from pipelines.inference.bundle import Bundle, load_bundle
 from pipelines.inference.engines import open_engine
 from pipelines.inference.processor import bfloat16_units
@@ -70,7 +73,8 @@ def trained(unfinished: Unfinished, tmp_path_factory: pytest.TempPathFactory) ->
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "export", watch)
         patch.setattr(calibration, "fit", correct)
-        assert train.main([*unfinished.flags, "--output", str(output), "--note", "Drawn by code."]) == 0
+        harmless = ["--note", "Drawn by code.", "--max_minutes", "600"]
+        assert train.main([*unfinished.flags, "--output", str(output), *harmless]) == 0
     return Trained(load_bundle(str(output)), *exported)
 
 
@@ -127,11 +131,48 @@ def test_training_states_the_quality_in_bfloat16(bundle: Bundle, capsys: pytest.
     )
 
 
+def test_a_network_that_starts_from_a_bundle_gives_its_labels_the_same_probabilities(trained: Trained) -> None:
+    bundle = trained.bundle
+    begin = start.read(bundle, 0.35)
+    labels = ("new", *bundle.labels[:0:-1])
+    model = network.build(np.full(len(labels), 0.1, np.float32), image_size=SIZE, alpha=0.35, weights=None)
+    begin.put_into(model, labels)
+    golden = bundle.golden()
+    expected = golden.probabilities[:, :0:-1]
+    np.testing.assert_allclose(np.asarray(model(golden.pixels))[:, 1:], expected, atol=1e-4)
+    assert network.head_of(model).get_weights()[1][0] == pytest.approx(np.log(0.1 / 0.9)), "a new label begins anew"
+    assert list(begin.describe(labels)) == [
+        f"{len(labels) - 1} of {len(labels)} labels start from the bundle; new: new",
+        f"1 label of the bundle that no image has, dropped: {bundle.labels[0]}",
+    ]
+
+
+def test_a_training_takes_size_and_width_from_the_bundle_that_it_starts_from(
+    bundle: Bundle, training_chips: Path, tmp_path: Path
+) -> None:
+    command = [*flags(training_chips, tmp_path / "bundle"), "--weights", bundle.path]
+    parsed = settings.parse(command)
+    assert (parsed.image_size, parsed.alpha, parsed.weights) == (SIZE, 0.35, bundle)
+    assert (parsed.fit, parsed.resize_filter) == ("squash", bundle.resize_filter)
+    other = settings.parse([*command, "--image_size", "64", "--fit", "crop"])
+    assert (other.image_size, other.resize_filter) == (64, "bilinear16+crop")
+    with pytest.raises(UsageError, match=r"the bundle in --weights has alpha 0\.35; leave --alpha out"):
+        settings.parse([*command, "--alpha", "1"])
+
+
+def test_a_bundle_of_another_kind_is_no_start(bundle_path: str, bundle: Bundle) -> None:
+    with pytest.raises(network.WeightsError, match=r"not those of a MobileNetV2 of alpha 0\.35 that train builds"):
+        start.read(load_bundle(bundle_path), 0.35)
+    files = {name: digest for name, digest in bundle.files.items() if not name.startswith("saved_model/")}
+    with pytest.raises(network.WeightsError, match="has no weights to start from, because it is in int8"):
+        start.read(dataclasses.replace(bundle, files=files), 0.35)
+
+
 def test_predict_gives_real_chips_the_probabilities_of_the_training_reader(
     trained: Trained, planet: Path, tmp_path: Path
 ) -> None:
     chips = sorted(str(path) for path in (planet / "jpg").iterdir())
-    decoded = dataset.decode(chips, SIZE, tmp_path / "cache")
+    decoded = dataset.decode(versions(chips), SIZE, tmp_path / "cache")
     count = len(trained.bundle.labels)
     examples = dataset.Examples(decoded.pixels, decoded.readable, np.zeros((len(chips), count), np.float32))
     expected = dict(zip(chips, fitting.predict(trained.model, examples, batch_size=8), strict=True))
@@ -216,9 +257,10 @@ def test_fine_tuning_keeps_the_statistics_of_batch_normalization(untrained: Any)
 def test_weights_that_do_not_fit_are_one_line(tmp_path: Path, untrained: Any) -> None:
     file = tmp_path / "base.weights.h5"
     untrained.get_layer("backbone").save_weights(file)
-    network.build(np.full(2, 0.5, np.float32), image_size=SIZE, alpha=0.35, weights=file)
-    with pytest.raises(network.WeightsError, match=r"base.weights.h5: not MobileNetV2 weights .* for alpha 0\.5"):
-        network.build(np.full(2, 0.5, np.float32), image_size=SIZE, alpha=0.5, weights=file)
+    with warnings.catch_warnings(record=True) as warned, pytest.raises(network.WeightsError) as told:
+        network.check_weights(file, image_size=SIZE, alpha=0.5)
+    assert str(told.value) == f"{file}: weights for alpha 0.35, not 0.5; pass --alpha 0.35"
+    assert not warned
 
 
 @pytest.mark.parametrize(
@@ -226,11 +268,13 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path: Path, untrained: Any) ->
     [
         (["--images", "nowhere"], "argument --images: no folder at nowhere"),
         (["--labels", "nothing.csv"], "argument --labels: no file at nothing.csv"),
+        (["--validation_labels", "nothing.csv"], "argument --validation_labels: no file at nothing.csv"),
+        (["--weights", "tests"], "no bundle at"),
         (["--batch_size", "0"], "argument --batch_size: 0 is too small"),
         (["--image_size", "31"], "argument --image_size: 31 is too small"),
         (["--image_size", "99999999"], "argument --image_size: 99999999 is too large; the maximum is 2048"),
         (["--validation_fraction", "1.5"], "argument --validation_fraction: 1.5 is not between"),
-        (["--weights", "missing.h5"], "argument --weights: missing.h5 is not imagenet, none or an existing file"),
+        (["--weights", "missing.h5"], "argument --weights: missing.h5 is not imagenet, none, an existing file or a b"),
         (["--alpha", "0.6"], "argument --alpha: there are no ImageNet weights for 0.6; use one of 0.35, "),
         (["--stretch", "p2:p98"], "--stretch of percentiles is for scenes that --tile cuts: a chip's own"),
         (["--weights", "none", "--finetune_epochs", "0"], "nothing to train"),
@@ -247,6 +291,25 @@ def test_wrong_usage_is_one_line(
     assert named in told
     assert told.count("\n") == 1
     assert not (tmp_path / "bundle").exists()
+
+
+def test_what_fails_before_anything_can_be_resumed_leaves_no_folder(
+    training_chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.h5").write_text("no weights")
+    no_weights = [*flags(training_chips, tmp_path / "bundle"), "--weights", str(tmp_path / "text.h5")]
+    assert train.main(no_weights) == 2
+    told = capsys.readouterr()
+    assert "text.h5: not MobileNetV2 weights without top" in told.err
+    assert "images to train on" not in told.out, "weights are checked before images are decoded"
+
+    (tmp_path / "jpg").mkdir()
+    for chip in (training_chips / "jpg").iterdir():
+        (tmp_path / "jpg" / chip.name).write_text("no image")
+    shutil.copy(training_chips / "labels.csv", tmp_path)
+    assert train.main([*flags(tmp_path, tmp_path / "bundle"), *SMALL]) == 2
+    assert f"none of {CHIPS} images can be decoded" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["jpg", "labels.csv", "text.h5"]
 
 
 def test_an_existing_folder_is_not_overwritten(

@@ -11,6 +11,8 @@ from pipelines import storage
 from pipelines.images.decoding import DecodeSettings, ignore_metadata_warnings
 from pipelines.images.limits import Limits
 from pipelines.inference.ahead import InferenceAhead, Model
+from pipelines.job import processes
+from pipelines.job.processes import PredictInProcesses
 from pipelines.job.steps.outputs import POSTPONED, Step, in_window, sort_out
 from pipelines.reading.ahead import LookAhead, PredictAhead
 from pipelines.reading.source import ImageSource
@@ -47,10 +49,14 @@ class PredictImages(Step):
         storage.use(self._access)
         # Warnings silenced in the launching process are not silenced in a worker.
         ignore_metadata_warnings()
+        self._batches: InferenceAhead | None = None
+        self._ahead: LookAhead | PredictAhead | PredictInProcesses
+        if children := processes.at_work():
+            self._ahead = PredictInProcesses(children)
+            return
         predictor = self._model.load()
         source = ImageSource(*self._settings)
-        self._batches: InferenceAhead | None = None
-        self._ahead: LookAhead | PredictAhead = PredictAhead(source, self._reads_in_flight, predictor)
+        self._ahead = PredictAhead(source, self._reads_in_flight, predictor)
         if predictor.engine.takes_batches:
             self._ahead = LookAhead(source, self._reads_in_flight)
             self._batches = InferenceAhead(predictor, self._model.batch_size)

@@ -13,7 +13,6 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines import storage
-from pipelines.archives import is_streamed
 from pipelines.archives.packed import PackedNames
 from pipelines.job import counters
 from pipelines.job.steps.outputs import COUNTED, FOUND, POSTPONED, SUPERSEDED, Step, in_window, sort_out
@@ -24,6 +23,7 @@ from pipelines.output.commit import Superseded
 from pipelines.output.earlier import read_earlier
 from pipelines.output.ghosts import find_ghosts
 from pipelines.output.run import Accounts, Run
+from pipelines.reading.source import stream_of
 from pipelines.records import ImageRef, KeptColumn, Listed, digest_path, failed
 from pipelines.scenes.documents import NO_DOCUMENTS, Documents
 from pipelines.supervision import interruption, progress
@@ -172,10 +172,7 @@ class KeyByStream(Step):
     """Key images that are read together by their archive or part of a scene, and all others by their own path."""
 
     def process(self, ref: ImageRef) -> Iterator[tuple[str, ImageRef]]:
-        if ref.window:
-            yield f"{ref.window.scene}#{ref.window.part}", ref
-        else:
-            yield ref.place.archive if ref.place and is_streamed(ref) else ref.path, ref
+        yield stream_of(ref) or ref.path, ref
 
 
 class PutInOrder(Step):

@@ -163,7 +163,10 @@ class Chooser:
             yield Group(JUST_UNDER, label), np.where(over, -np.inf, sure + tie)
             if told:
                 yield Group(MISSED, label), np.where(told.tags[place], tie - sure, -np.inf)
-                yield Group(WRONG, label), np.where(told.known & ~told.tags[place], sure + tie, -np.inf)
+                yield (
+                    Group(WRONG, label),
+                    np.where(told.known & told.measured[place] & ~told.tags[place], sure + tie, -np.inf),
+                )
 
     def _repaired(self, batch: pa.RecordBatch) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         repairs = batch.column("repairs")

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.inference.shift import Shift
+from pipelines.labels import LabelSource
 from pipelines.output.footers import Footer
 from pipelines.output.schema import NOVELTY
 from pipelines.results.outputs import Manifest, Output
@@ -67,7 +68,7 @@ class Survey(NamedTuple):
 
 
 def look_over(
-    output: Output, seed: int, images: int, label_file: str | None = None, relative_to: str | None = None
+    output: Output, seed: int, images: int, labels: LabelSource | None = None, relative_to: str | None = None
 ) -> Survey:
     """Look over an output, reading each of its rows once.
 
@@ -75,12 +76,12 @@ def look_over(
       output: the output.
       seed: of what is left to chance.
       images: most predictions that are shown.
-      label_file: to compare with; None for none.
+      labels: to compare with; None for none.
       relative_to: folder below which the originals of an output with relative paths are; by default where its newest
         run found them.
 
     Raises:
-      LabelError: the label file cannot be used.
+      LabelError: the labels cannot be used.
       NoOutputError: scenetags did not write it, or not all of its rows with one model; or its paths are absolute,
         and `relative_to` is given.
       OutputError: a file is damaged.
@@ -89,7 +90,7 @@ def look_over(
     footer = head.footer
     manifests = output.manifests()
     whereabouts = find_whereabouts(output, footer, relative_to, manifests)
-    truth = read_truth(label_file, output, footer) if label_file else None
+    truth = read_truth(labels, output, footer) if labels else None
     failures = count_failures(output, seed)
     tally, chooser = Tally(footer.thresholds), Chooser(footer, seed, images)
     probabilities = [(column, pa.float32()) for column in footer.columns.values()]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.data import augmentation, dataset
+from model.data import Augment, augmentation, dataset
+from model.data.listing import versions
 from model.synthetic import chips as synthetic
 from pipelines import images
 from pipelines.images.rendering import Rendering
@@ -34,7 +35,7 @@ def numbers_of(batches: Any) -> list[int]:
 
 
 def test_images_are_decoded_as_predict_decodes_them(chips: list[str], tmp_path: Path) -> None:
-    decoded = dataset.decode(chips, 32, tmp_path / "cache")
+    decoded = dataset.decode(versions(chips), 32, tmp_path / "cache")
     assert decoded.readable.tolist() == list(range(6))
     assert decoded.repairs == {"unmarked_rgba_jpeg": 6}
     for path, pixels in zip(chips, decoded.pixels, strict=True):
@@ -42,21 +43,35 @@ def test_images_are_decoded_as_predict_decodes_them(chips: list[str], tmp_path: 
         np.testing.assert_array_equal(pixels, alone)
 
 
+def test_images_are_fitted_as_predict_fits_them(tmp_path: Path) -> None:
+    path = tmp_path / "wide.png"
+    path.write_bytes(files.png(np.random.default_rng(0).integers(0, 256, (20, 50, 3), np.uint8), "RGB"))
+    seen = set()
+    for fit in ("", "+crop", "+pad"):
+        settings = images.DecodeSettings(16, dataset.RESIZE_FILTER + fit)
+        decoded = dataset.decode(
+            versions([str(path)]), 16, tmp_path / "cache", resize_filter=dataset.RESIZE_FILTER + fit
+        )
+        np.testing.assert_array_equal(decoded.pixels[0], images.decode_resized(path.read_bytes(), settings).pixels)
+        seen.add(decoded.pixels.tobytes())
+    assert len(seen) == 3, "a change of the fit decodes again"
+
+
 def test_rasters_are_shown_as_the_user_says_and_decoded_again_if_that_changes(tmp_path: Path) -> None:
     path = tmp_path / "raster.tif"
     path.write_bytes(files.tiff(np.full((8, 8, 4), (1000, 2000, 3000, 9), np.uint16), files.RGB))
     for bands, shown in (((3, 2, 1), (255, 170, 85)), ((1, 2, 3), (85, 170, 255))):
         rendering = Rendering(bands, ((0, 3000),) * 3)
-        decoded = dataset.decode([str(path)], 8, tmp_path / "cache", rendering)
+        decoded = dataset.decode(versions([str(path)]), 8, tmp_path / "cache", rendering)
         assert decoded.pixels[0, 0, 0].tolist() == list(shown)
         assert decoded.repairs["stretched"] == 1
     with pytest.raises(dataset.DatasetError, match="give --bands and --stretch"):
-        dataset.decode([str(path)], 8, tmp_path / "cache")
+        dataset.decode(versions([str(path)]), 8, tmp_path / "cache")
 
 
 def test_unreadable_images_are_named_with_the_reason(chips: list[str], tmp_path: Path) -> None:
     Path(chips[2]).write_bytes(b"no image")
-    decoded = dataset.decode(chips, 32, tmp_path / "cache")
+    decoded = dataset.decode(versions(chips), 32, tmp_path / "cache")
     assert decoded.readable.tolist() == [0, 1, 3, 4, 5]
     assert [bad.path for bad in decoded.unreadable] == [chips[2]]
     assert "not a JPEG" in decoded.unreadable[0].reason
@@ -67,7 +82,7 @@ def test_images_are_decoded_a_second_time_only_if_they_have_changed(
     chips: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path(chips[1]).write_bytes(b"no image")
-    first = dataset.decode(chips, 32, tmp_path / "cache")
+    first = dataset.decode(versions(chips), 32, tmp_path / "cache")
     decode = images.decode_resized
     reads: list[bytes] = []
 
@@ -76,40 +91,40 @@ def test_images_are_decoded_a_second_time_only_if_they_have_changed(
         return decode(data, settings)
 
     monkeypatch.setattr(images, "decode_resized", watched)
-    again = dataset.decode(chips, 32, tmp_path / "cache")
+    again = dataset.decode(versions(chips), 32, tmp_path / "cache")
     assert not reads
     np.testing.assert_array_equal(again.pixels, first.pixels)
     assert (again.repairs, again.unreadable) == (first.repairs, first.unreadable)
     shutil.copyfile(chips[0], chips[1])
-    assert len(dataset.decode(chips, 32, tmp_path / "cache").readable) == 6
+    assert len(dataset.decode(versions(chips), 32, tmp_path / "cache").readable) == 6
     assert len(reads) == 6
-    dataset.decode(chips, 48, tmp_path / "cache")
+    dataset.decode(versions(chips), 48, tmp_path / "cache")
     assert len(reads) == 12
 
 
 def test_a_half_written_cache_is_not_used(chips: list[str], tmp_path: Path) -> None:
-    whole = np.array(dataset.decode(chips, 32, tmp_path / "cache").pixels)
+    whole = np.array(dataset.decode(versions(chips), 32, tmp_path / "cache").pixels)
     (tmp_path / "cache" / "decoded.json").write_text('{"identity": "')
     (tmp_path / "cache" / "pixels.npy").write_bytes(b"half")
-    np.testing.assert_array_equal(dataset.decode(chips, 32, tmp_path / "cache").pixels, whole)
+    np.testing.assert_array_equal(dataset.decode(versions(chips), 32, tmp_path / "cache").pixels, whole)
 
 
 def test_pixels_of_another_size_are_not_taken_for_these(chips: list[str], tmp_path: Path) -> None:
-    whole = np.array(dataset.decode(chips, 32, tmp_path / "cache").pixels)
+    whole = np.array(dataset.decode(versions(chips), 32, tmp_path / "cache").pixels)
     np.save(tmp_path / "cache" / "pixels.npy", np.zeros((6, 48, 48, 3), np.uint8))
-    np.testing.assert_array_equal(dataset.decode(chips, 32, tmp_path / "cache").pixels, whole)
+    np.testing.assert_array_equal(dataset.decode(versions(chips), 32, tmp_path / "cache").pixels, whole)
 
 
 def test_images_of_which_none_can_be_decoded_are_one_line(chips: list[str], tmp_path: Path) -> None:
     for path in chips:
         Path(path).write_bytes(b"no image")
     with pytest.raises(dataset.DatasetError, match=r"none of 6 images can be decoded, e\.g\. .*chip_0\.jpg"):
-        dataset.decode(chips, 32, tmp_path / "cache")
+        dataset.decode(versions(chips), 32, tmp_path / "cache")
 
 
 def test_a_disk_too_small_for_the_cache_is_one_line(chips: list[str], tmp_path: Path) -> None:
     with pytest.raises(dataset.DatasetError, match=r"6 decoded images need .* GB during training, .* GB are free"):
-        dataset.decode(chips, 99_999_999, tmp_path / "cache")
+        dataset.decode(versions(chips), 99_999_999, tmp_path / "cache")
     assert not any((tmp_path / "cache").iterdir())
 
 
@@ -118,6 +133,22 @@ def test_an_image_has_eight_orientations() -> None:
     seen = {augmentation.turn(pixels, orientation).tobytes() for orientation in range(8)}
     assert len(seen) == 8
     assert all(sorted(view) == sorted(pixels.tobytes()) for view in seen)
+
+
+def test_images_are_turned_mirrored_or_left_alone() -> None:
+    rising = np.broadcast_to(np.linspace(40, 200, 32)[:, None, None], (32, 32, 3)).astype(np.uint8)
+    rng = np.random.default_rng(0)
+
+    def directions(image: Any, augment: Augment) -> set[tuple[int, int]]:
+        """Tell where brightness rises to in what becomes of an image: down and right are positive."""
+        varied = [augmentation.vary(image, rng, augment).astype(int) for _ in range(40)]
+        return {(int(np.sign(v[-1, 8, 0] - v[0, 8, 0])), int(np.sign(v[8, -1, 0] - v[8, 0, 0]))) for v in varied}
+
+    across = rising.transpose(1, 0, 2)
+    assert len(directions(rising, "orientations")) == 4
+    assert directions(rising, "flips") == {(1, 0)}
+    assert directions(across, "flips") == {(0, 1), (0, -1)}
+    assert augmentation.vary(rising, rng, "none") is rising
 
 
 def test_a_varied_image_shows_the_same_place_in_another_light() -> None:

@@ -95,6 +95,15 @@ def test_quality_is_reported_next_to_simpler_baselines(written: str, quality: Qu
     assert "chosen on these same 20 images, so the figures flatter" in written
 
 
+def test_a_card_says_first_what_it_cannot_be_relied_on_for(written: str, told: Facts, quality: Quality) -> None:
+    start = written.index("**Caution:**")
+    assert start < written.index("A multi-label tagger")
+    assert "- thresholds and figures rest on only 20 held-out images" in written[start:]
+    assert ("ul li p", "1 label without a held-out image, not measured: rare.") in parsed(written)
+    sure = dataclasses.replace(quality, cautions=())
+    assert "Caution" not in card.write(told, sure, VERSIONS)
+
+
 def test_labels_are_listed_with_images_threshold_and_measures(told: Facts, quality: Quality, written: str) -> None:
     of_label = quality.scores.labels[0]
     assert row(written, "primary") == [

@@ -10,7 +10,7 @@ from model.quality import calibration
 from model.quality.facts import Data, Facts, Network, Training
 from model.quality.history import Epoch
 from model.quality.thresholds import Thresholds
-from pipelines.labels import Finding
+from pipelines.labels import Finding, LabelSource
 
 # Some labels that Markdown would read something into, and one that is never held out.
 LABELS = ("primary", "a|b", "*bold*", "_under_score_", "`tick` <b>", "rare")
@@ -41,10 +41,11 @@ def facts(training_images: int = 40, held_out_images: int = 20) -> Facts:
         network=Network(alpha=0.35, image_size=IMAGE_SIZE, resize_filter="bilinear", weights=Path("/secret/base.h5")),
         data=Data(
             images=Path("/secret/chips"),
-            label_file=Path("/secret/labels.csv"),
+            label_file=LabelSource(("/secret/labels.csv",)),
             findings=(Finding("images without a row, skipped", ("_x", "*y", "z", "w")),),
             repairs={"unmarked_rgba_jpeg": 57, "grayscale": 3},
             validation_fraction=0.25,
+            split_flags={},
             train_targets=train.astype(np.float32),
             validation_targets=held_out.astype(np.float32),
         ),
@@ -55,6 +56,8 @@ def facts(training_images: int = 40, held_out_images: int = 20) -> Facts:
             seed=7,
             history=HISTORY,
             kept_epoch=4,
+            augment="orientations",
+            max_minutes=None,
             criterion="the best F2 over samples on the held-out images",
             machine="2 CPU cores",
             mixed_precision=False,

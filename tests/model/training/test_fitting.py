@@ -6,6 +6,7 @@ import errno
 import itertools
 import math
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from model.quality.history import Epoch, HistoryError
 from model.training import fitting
 from model.training.fitting import Phase, best_epoch, has_ended
 from model.training.workspace import Workspace, WorkspaceError, open_workspace
+from tests.model.conftest import eagerly
 
 SIZE = 32
 HEAD = Phase("head", 2, 1e-2, "head")
@@ -178,6 +180,36 @@ def test_a_training_that_resumes_ends_as_if_it_had_not_been_interrupted(
     np.testing.assert_allclose(
         last.model.predict(pixels, verbose=0), uninterrupted.model.predict(pixels, verbose=0), atol=1e-3
     )
+
+
+def test_a_training_ends_before_the_epoch_that_would_be_late(examples: dataset.Examples, tmp_path: Path) -> None:
+    late = replace(training(examples, tmp_path / "late"), ends_at=time.monotonic() - 1)
+    with eagerly():
+        best = late.run([HEAD, FINETUNING])
+    assert [epoch.epoch for epoch in late.history] == [1]
+    assert best == late.history[0]
+    in_time = replace(late, ends_at=time.monotonic() + 2.5 * late.history[0].seconds)
+    assert not in_time.is_out_of_time(HEAD)
+    assert in_time.is_out_of_time(FINETUNING), "its first epoch may take three times as long"
+
+
+def test_a_gpu_without_enough_memory_is_one_line_and_leaves_the_images(
+    examples: dataset.Examples, tmp_path: Path, tensorflow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = training(examples, tmp_path / "run")
+    run.workspace.images.mkdir()
+
+    def fill_memory(*_: Any, **__: Any) -> None:
+        raise tensorflow.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(type(run.model), "fit", fill_memory)
+    with pytest.raises(fitting.OutOfMemoryError) as told:
+        run.run([HEAD])
+    assert str(told.value) == (
+        "head: batches of 16 images of 32 px do not fit into the memory of the GPU; run the same command with "
+        "--batch_size 8"
+    )
+    assert run.workspace.images.exists()
 
 
 def test_the_model_ends_with_the_weights_of_the_best_epoch(

@@ -41,6 +41,24 @@ def test_resize_is_pillows_own(resize_filter: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("resize_filter", RESIZE_FILTERS)
+@pytest.mark.parametrize(("width", "height"), [(90, 40), (40, 90), (1200, 500), (40, 40), (300, 1)])
+def test_images_are_fitted_into_a_square_in_proportion(resize_filter: str, width: int, height: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    side, left, upper = min(width, height), (width - min(width, height)) // 2, (height - min(width, height)) // 2
+    middle = np.ascontiguousarray(pixels[upper : upper + side, left : left + side])
+    np.testing.assert_array_equal(resize(pixels, 32, f"{resize_filter}+crop"), resize(middle, 32, resize_filter))
+
+    padded = resize(pixels, 32, f"{resize_filter}+pad")
+    columns, rows = (max(1, round(32 * length / max(width, height))) for length in (width, height))
+    left, upper = (32 - columns) // 2, (32 - rows) // 2
+    inside = np.zeros((32, 32), bool)
+    inside[upper : upper + rows, left : left + columns] = True
+    assert (padded[~inside] == 127).all()
+    whole = Image.fromarray(pixels).resize((columns, rows), Image.Resampling[resize_filter.strip("16").upper()])
+    assert_close(padded[inside].reshape(rows, columns, 3), np.asarray(whole), 1)
+
+
+@pytest.mark.parametrize("resize_filter", RESIZE_FILTERS)
 @pytest.mark.parametrize(
     "data",
     [

@@ -119,7 +119,7 @@ def test_auto_takes_tensorflow_only_for_a_gpu(
 ) -> None:
     (devices / device).touch()
     monkeypatch.setattr(tensorflow.config, "list_physical_devices", lambda kind: [kind] * usable)
-    assert engines._choose_engine(bundle, False, "float32") == expected
+    assert engines.choose_engine(bundle, "auto") == expected
 
 
 def test_a_bundle_in_int8_runs_in_litert_wherever(int8_bundle: Bundle, devices: Path) -> None:
@@ -156,7 +156,7 @@ def test_an_engine_that_is_not_installed_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     # Other tests may have loaded it.
-    monkeypatch.setattr(openvino_engine, "_core", openvino_engine._core.__wrapped__)
+    monkeypatch.setattr(openvino_engine, "load_core", openvino_engine.load_core.__wrapped__)
     with pytest.raises(
         BundleError, match=rf"engine {name} is not installed .*{module.split('.')[0]}.*; run pip install"
     ) as caught:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.inference.openvino_engine import _core, _import_openvino
+from pipelines.inference.openvino_engine import _import_openvino, load_core
 from pipelines.inference.processor import bfloat16_units
 from pipelines.inference.rounding import EXACT_LAYERS, round_graph, to_bfloat16
 
@@ -47,7 +47,7 @@ def layered(*kinds: str) -> Any:
 
 
 def run(graph: Any) -> NDArray[np.float32]:
-    request = _core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+    request = load_core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
     outputs = []
     for image in SAMPLES:
         request.infer([image[np.newaxis]])
@@ -57,7 +57,7 @@ def run(graph: Any) -> NDArray[np.float32]:
 
 def rounded(graph: Any, folder: Path) -> Any:
     exact = run(graph.clone())
-    rounded = round_graph(_import_openvino(), _core(), graph, SAMPLES, str(folder))
+    rounded = round_graph(_import_openvino(), load_core(), graph, SAMPLES, str(folder))
     np.testing.assert_allclose(rounded.exact, exact, rtol=1e-5, atol=1e-5)
     return rounded.graph
 
@@ -94,7 +94,7 @@ def test_a_layer_without_a_bias_is_left_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.skipif(not bfloat16_units(), reason="this processor has no units for bfloat16")
 def test_the_first_layers_stay_in_float32(tmp_path: Path) -> None:
     graph = rounded(layered(*["full"] * (EXACT_LAYERS + 3)), tmp_path)
-    compiled = _core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
+    compiled = load_core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
     described = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
     precisions = [str(of["runtimePrecision"].value) for of in described if of["layerType"].value == "Convolution"]
     assert precisions == ["f32"] * EXACT_LAYERS + ["bf16"] * 3

@@ -12,7 +12,7 @@ from pipelines import labels
 Write = Callable[..., Path]
 
 
-def tags_of(file: Path, known: Sequence[str] = ()) -> dict[str, set[str]]:
+def tags_of(file: Path | str, known: Sequence[str] = ()) -> dict[str, set[str]]:
     return {row.name: set(row.tags) for row in labels.read_labels(file, known).rows}
 
 

@@ -56,6 +56,7 @@ def test_what_is_not_utf8_is_refused(tmp_path: Path, data: bytes) -> None:
         ("", "the file is empty"),
         ("\n \n,\n", "the file is empty"),
         ("image_name,tags\n\n", "has a header but no rows"),
+        (f"image_name,tags\na,{'x' * 1001}\n", r"the label x{200}\.\.\. has 1,001 characters; name the column"),
         (
             "image_name\na\n",
             "unusable header: image_name; use image_name,tags, or image_name and one column per label",
@@ -97,7 +98,7 @@ def test_what_cannot_be_understood_is_one_clear_line(tmp_path: Path, text: str, 
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == "Is a directory"
+    assert refusal(tmp_path).startswith("no label files in this folder (extensions: .csv ")
     assert refusal(tmp_path / "none.csv") == "No such file or directory"
 
 

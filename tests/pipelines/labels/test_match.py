@@ -92,7 +92,7 @@ def test_a_row_that_fits_several_images_is_refused(name: str, paths: Sequence[st
         labels.match(rows_of(name), paths, "chips")
 
 
-def test_duplicate_rows_count_once_and_contradictory_ones_not_at_all() -> None:
+def test_several_rows_of_an_image_are_joined_and_identical_ones_count_once() -> None:
     rows = [
         Row("a", frozenset({"clear"})),
         Row("b", frozenset({"haze"})),
@@ -102,20 +102,63 @@ def test_duplicate_rows_count_once_and_contradictory_ones_not_at_all() -> None:
         Row("./c.jpg", frozenset({"water"})),
     ]
     found = labels.match(rows, ["c/a.jpg", "c/b.jpg", "c/c.jpg"], "chips")
-    assert found.paths == ("c/a.jpg", "c/b.jpg")
-    assert found.tags == (frozenset({"clear"}), frozenset({"haze"}))
+    assert found.paths == ("c/a.jpg", "c/b.jpg", "c/c.jpg")
+    assert found.tags == (frozenset({"clear"}), frozenset({"haze"}), frozenset({"haze", "water"}))
     assert list(map(str, found.findings)) == [
         "1 duplicate row, counted once: a.jpg",
-        "1 image with contradictory rows, skipped: c.jpg",
+        "1 image with different tags in several rows, joined: c.jpg",
     ]
 
 
-def test_contradictory_rows_alone_are_refused() -> None:
-    rows = [Row("a", frozenset({"clear"})), Row("a", frozenset({"haze"}))]
-    with pytest.raises(
-        labels.LabelError, match=r"no usable image in chips: 1 image with contradictory rows, skipped: a\.jpg"
-    ):
-        labels.match(rows, ["c/a.jpg"], "chips")
+def test_rows_that_name_all_tags_contradict_one_another_if_they_differ() -> None:
+    rows = [
+        Row(name, frozenset({tag}), exhaustive=True) for name, tag in [("a", "clear"), ("a", "haze"), ("b", "haze")]
+    ]
+    others = [Row(str(number), frozenset({"haze"}), exhaustive=True) for number in range(10)]
+    paths = ["c/a.jpg", "c/b.jpg", *(f"c/{number}.jpg" for number in range(10))]
+    found = labels.match([*rows, rows[-1], *others], paths, "chips")
+    assert found.paths == tuple(paths[1:])
+    assert list(map(str, found.findings)) == [
+        "1 duplicate row, counted once: b.jpg",
+        "1 image with contradictory rows, skipped: a.jpg",
+    ]
+    for few in (rows, [*rows[:2], *others[:8]]):
+        with pytest.raises(
+            labels.LabelError, match=r"1 of \d images have rows that contradict one another: a\.jpg; keep"
+        ):
+            labels.match(few, paths, "chips")
+
+
+def test_rows_of_an_image_keep_one_value_of_a_column_or_are_refused() -> None:
+    rows = [Row("a", frozenset({tag}), kept=("fold 1",)) for tag in ("clear", "haze")]
+    assert labels.match(rows, ["c/a.jpg"], "chips").kept == (("fold 1",),)
+    with pytest.raises(labels.LabelError, match=r"rows of an image differ in the columns .*: a\.jpg; make them agree"):
+        labels.match([*rows, rows[0]._replace(kept=("fold 2",))], ["c/a.jpg"], "chips")
+
+
+@pytest.mark.parametrize(
+    "root", ["/kaggle/input/planet/", "C:\\Users\\me\\planet\\", "../input/planet/", "gs://theirs/planet/", "/home/me/"]
+)
+def test_paths_of_another_machine_match_by_their_ends(root: str) -> None:
+    rows = [Row(f"{root}{name}", frozenset({"clear"})) for name in ("train/a.jpg", "train/b.jpg", "val/b.jpg")]
+    found = labels.match(rows, ["c/train/a.jpg", "c/val/b.jpg"], "chips")
+    assert found.paths == ("c/train/a.jpg", "c/val/b.jpg")
+    assert [finding.what for finding in found.findings] == [
+        "rows with folders of another machine, matched by the end of the path",
+        "rows without an image, skipped",
+    ]
+
+
+def test_a_path_of_another_machine_finds_no_image_that_only_has_its_name() -> None:
+    rows = rows_of("/kaggle/train/a.jpg", "/kaggle/train/b.jpg", "/data/none/c.jpg", "other/d.jpg")
+    found = labels.match(rows, ["c/train/a.jpg", "c/val/b.jpg", "c/val/d.jpg"], "chips")
+    assert found.paths == ("c/train/a.jpg",)
+
+
+def test_paths_of_another_machine_that_become_one_are_refused() -> None:
+    rows = rows_of("/kaggle/train/a.jpg", "/kaggle/val/a.jpg")
+    with pytest.raises(labels.LabelError, match=r"/kaggle/train/a\.jpg and /kaggle/val/a\.jpg both end like one image"):
+        labels.match(rows, ["c/a.jpg", "c/b.jpg"], "chips")
 
 
 def test_what_has_no_counterpart_is_left_out_and_reported() -> None:
@@ -139,8 +182,8 @@ def test_rows_that_fit_nothing_are_one_clear_line() -> None:
         "no row names an image in chips: rows such as train_0, train_1, train_2, ...; images such as a.jpg, b.jpg; "
         "rows must hold file names, or the ends of paths"
     )
-    with pytest.raises(labels.LabelError, match=r"rows such as /elsewhere/a; images such as c/a\.jpg, c/b\.jpg"):
-        labels.match(rows_of("/elsewhere/a"), ["c/a.jpg", "c/b.jpg"], "chips")
+    with pytest.raises(labels.LabelError, match=r"rows such as /elsewhere/d; images such as c/a\.jpg, c/b\.jpg"):
+        labels.match(rows_of("/elsewhere/d"), ["c/a.jpg", "c/b.jpg"], "chips")
     with pytest.raises(labels.LabelError, match="chips: no images there"):
         labels.match(rows_of("a"), [], "chips")
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
@@ -30,7 +28,9 @@ def test_another_separator_holds_for_the_whole_file_and_allows_spaces_in_labels(
 
 def test_two_separators_are_refused(write: Write) -> None:
     message = refusal(write("a,haze;primary", "b,clear|water"))
-    assert message == "tags are separated by ; (line 2) and by | (line 3); use the same separator in the whole file"
+    assert message.startswith(
+        "tags are separated by ; (line 2) and by | (line 3); use the same separator in the whole "
+    )
 
 
 @pytest.mark.parametrize("rows", [("haze primary", "haze", "primary"), ("a b", "b c", "c d", "a c", "d b")])
@@ -75,15 +75,6 @@ def test_columns_beside_names_and_tags_are_ignored_and_reported(write: Write) ->
     ]
 
 
-@pytest.mark.parametrize("cell", ["['clear', 'haze']", '["clear", "haze"]', "{'clear'}", " ('clear',) "])
-def test_a_list_of_python_or_json_is_refused(tmp_path: Path, cell: str) -> None:
-    file = tmp_path / "labels.csv"
-    with file.open("w", newline="") as lines:
-        csv.writer(lines).writerows([["image_name", "tags"], ["a", "clear"], ["b", cell]])
-    message = refusal(file)
-    assert message == f"line 3: {cell} is a Python or JSON list; write the tags alone, separated by spaces"
-
-
 @pytest.mark.parametrize("index", ["", "Unnamed: 0"])
 def test_an_index_written_before_the_names_holds_no_names(write: Write, index: str) -> None:
     file = write("3,1.jpg,clear", "7,0.jpg,haze", header=f"{index},file,tags")
@@ -126,10 +117,11 @@ def test_labels_may_be_numbers(write: Write) -> None:
 
 
 def test_a_cell_of_another_kind_is_refused(write: Write) -> None:
-    message = refusal(write("a,1,3", "b,0,2.5", header="image_name,clear,area"))
+    message = refusal(write("a,1,3", "b,0,0", header="image_name,clear,area"))
     assert message.startswith("line 2, column area: 3 is not 0, 1, true, false, yes or no; correct it, or remove")
-    message = refusal(write('a,"x\ny"', header="file,label"))
-    assert message.startswith(r"line 2, column label: 'x\ny' is not 0, 1")
+    assert "--tags_column" in message
+    message = refusal(write('a,"x\ny"', header="file,forest"))
+    assert message.startswith(r"line 2, column forest: 'x\ny' is not 0, 1")
 
 
 def test_an_empty_cell_is_not_a_0(write: Write) -> None:

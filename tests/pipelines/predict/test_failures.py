@@ -172,14 +172,14 @@ def test_rows_lost_or_doubled_in_the_pipeline_end_with_code_4(
     times: int,
     rows_and_skips: int,
 ) -> None:
-    whole = PredictAhead._next
+    whole = PredictAhead.next
 
     def wrongly(self: PredictAhead) -> Iterator[Prediction | Failure | Empty]:
         for result in whole(self):
             assert isinstance(result, Prediction)
             yield from [result] * (times if result.ref.path.endswith(("3.jpg", "7.jpg")) else 1)
 
-    monkeypatch.setattr(PredictAhead, "_next", wrongly)
+    monkeypatch.setattr(PredictAhead, "next", wrongly)
 
     assert run(checkpoint_every=5) == 4
 

@@ -43,7 +43,7 @@ _KILLED_IN_THE_SECOND_WAVE = """if True:
 @pytest.fixture
 def without_units(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the units from this processor."""
-    monkeypatch.setattr(openvino_engine._core(), "get_property", lambda *_: ["FP32"], raising=False)
+    monkeypatch.setattr(openvino_engine.load_core(), "get_property", lambda *_: ["FP32"], raising=False)
     for module in (engines, jobs):
         monkeypatch.setattr(module, "bfloat16_units", lambda: "")
     ahead._load.cache_clear()

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines import report as command
+from pipelines.labels import LabelSource
 from pipelines.results.outputs import open_output
 from pipelines.results.report import thumbnails
 from pipelines.results.report.page import describe, link_to
@@ -274,16 +275,21 @@ def test_labels_give_the_measures_of_evaluate(tmp_path: Path) -> None:
     ]
     (tmp_path / "labels.csv").write_text("\n".join(["image_name,tags", *lines, "300,road", "999,road"]))
 
-    survey = look(tmp_path / "out", images=40, label_file=str(tmp_path / "labels.csv"))
+    source = LabelSource((str(tmp_path / "labels.csv"),))
+    survey = look(tmp_path / "out", images=40, labels=source)
 
     truth = survey.truth
     assert truth
-    scores = evaluate(str(tmp_path / "out"), tmp_path / "labels.csv").scores
+    scores = evaluate(str(tmp_path / "out"), source).scores
+    assert [label for label, measured in zip(LABELS, truth.measured, strict=True) if not measured] == ["=water"]
     for place, one in enumerate(scores.labels[:4]):
-        assert (truth.tagged[place], truth.positive[place].sum()) == (one.predicted, one.support)
+        tagged = one.predicted if truth.measured[place] else 0
+        assert (truth.tagged[place], truth.positive[place].sum()) == (tagged, one.support)
         assert (truth.hits[place] / truth.tagged[place] if truth.tagged[place] else None) == one.precision
     assert (truth.images, truth.unknown) == (200, ("cloudy",))
     assert truth.findings[0].startswith("1 row without an image, skipped: 999")
+    assert truth.findings[-1].startswith("1 label of the model that the label file does not have, not measured: =water")
+    assert not [one for one in survey.chosen if ("wrong", "=water") in one.groups]
     road = LABELS.index("road")
     missed = [one.probabilities[road] for one in survey.chosen if ("missed", "road") in one.groups]
     given = {int(line.split(",")[0]): line for line in lines}

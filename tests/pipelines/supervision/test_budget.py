@@ -108,5 +108,6 @@ def test_the_budget_of_a_process_is_its_share_of_a_quarter(
         budget = process_budget(threads)
         assert (budget.capacity, budget.memory) == (capacity, 16_000)
         assert process_budget(threads) is budget
+        assert process_budget(threads, 2).capacity == min(threads * 2, cores) * 4_000 // (cores * 2)
     finally:
         process_budget.cache_clear()

@@ -49,6 +49,12 @@ def test_a_bucket_gives_the_same_rows_as_a_folder(
     assert storage.list_files(output) == [], "the lock was left behind"
 
 
+@pytest.mark.parametrize("bucket", ["s3"], indirect=True)
+def test_several_processes_read_a_bucket_as_one_does(everywhere: Bucket, expected: list[dict[str, Any]]) -> None:
+    assert in_bucket(everywhere, processes=2) == 0
+    assert rows(f"{everywhere.path}/out") == expected
+
+
 @pytest.mark.parametrize("kind", ["folder/", "pattern", "list.txt", "list.csv", "list.parquet"])
 def test_inputs_of_every_kind_may_be_in_a_bucket(
     everywhere: Bucket, kind: str, expected: list[dict[str, Any]], tmp_path: Path, bundle_path: str

@@ -1,0 +1,12 @@
+"""A child process of a run on a simulated machine, which it finds in its environment: see `benchmarks.cores`."""
+
+from __future__ import annotations
+
+from benchmarks.cores import Machine, at_work
+from pipelines.job import process
+
+
+def main() -> None:
+    """Run as a child of `pipelines.job.processes`."""
+    with at_work(Machine.of_environment()):
+        process.main()

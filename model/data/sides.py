@@ -1,0 +1,96 @@
+"""Read from a column of the label file which images to hold out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from pipelines.errors import ScenetagsError
+from pipelines.labels import some_names
+
+Side = Literal["train", "held out", "left out"]
+
+_WORDS: dict[str, Side] = {
+    **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev", "eval", "holdout", "held_out", "held out"), "held out"),
+    # Left out if there are others to hold out: they are for a measurement after training.
+    **dict.fromkeys(("test", "testing", "tst"), "left out"),
+}
+_TRUTH = {"1": True, "1.0": True, "true": True, "yes": True, "0": False, "0.0": False, "false": False, "no": False}
+_OF_HELD_OUT = ("val", "test", "held", "hold", "dev", "eval")
+
+
+class SplitError(ScenetagsError):
+    """A split that cannot be made as the user has said; the message is one line for the user."""
+
+
+class SplitColumn(NamedTuple):
+    """The column that says which images to hold out.
+
+    Attributes:
+      name: of the column.
+      value: that it has for images to hold out; empty if that is known from the values.
+    """
+
+    name: str
+    value: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> SplitColumn:
+        """Read `NAME` or `NAME=VALUE`."""
+        name, _, value = text.partition("=")
+        return cls(name, value)
+
+
+def read_sides(column: SplitColumn, cells: Sequence[str]) -> list[Side]:
+    """Return the side of each image by the value that the column has for it.
+
+    Known are `train`, `val` and `test` in their usual spellings, and 0 and 1 if the column's name says what they mean,
+    as `is_valid` does. Images of `test` are left out, or held out if no others are. So are images without a value.
+
+    Raises:
+      SplitError: the values are not known, or all images are on one side.
+    """
+    values = [cell.strip().casefold() for cell in cells]
+    side_of = _side_of(column, set(values) - {""})
+    sides: list[Side] = [side_of[value] if value else "left out" for value in values]
+    for needed, what in (("train", "train on"), ("held out", "hold out")):
+        if needed not in sides:
+            raise SplitError(
+                f"column {column.name}: no image to {what} among {_listed(values)}", _remedy(column, values)
+            )
+    return sides
+
+
+def _side_of(column: SplitColumn, values: set[str]) -> dict[str, Side]:
+    if column.value:
+        chosen = {value for value in values if _is(value, column.value)}
+        return {value: "held out" if value in chosen else "train" for value in values}
+    if values <= _WORDS.keys():
+        sides = {value: _WORDS[value] for value in values}
+        if "held out" not in sides.values():
+            return {value: "held out" if side == "left out" else side for value, side in sides.items()}
+        return sides
+    if values <= _TRUTH.keys():
+        name = column.name.casefold()
+        if any(word in name for word in _OF_HELD_OUT):
+            return {value: "held out" if _TRUTH[value] else "train" for value in values}
+        if "train" in name:
+            return {value: "train" if _TRUTH[value] else "held out" for value in values}
+    raise SplitError(f"column {column.name} has the values {_listed(values)}", _remedy(column, values))
+
+
+def _is(value: str, wanted: str) -> bool:
+    try:
+        return float(value) == float(wanted)
+    except ValueError:
+        return value == wanted.strip().casefold()
+
+
+def _listed(values: Sequence[str] | set[str]) -> str:
+    return some_names(sorted(set(values) - {""})) or "no values"
+
+
+def _remedy(column: SplitColumn, values: Sequence[str] | set[str]) -> str:
+    example = max(set(values) - {""}, default="VALUE")
+    return f"say which of them to hold out, such as --split_column {column.name}={example}"

@@ -1,0 +1,25 @@
+"""Where a bundle is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipelines.commandline.parser import UsageError
+
+
+def check_output(output: Path) -> None:
+    """Make sure that a bundle can be written to a folder, before any work is done for it.
+
+    Raises:
+      UsageError: it is in a bucket, holds something, or cannot be written.
+    """
+    if "://" in str(output) or ":/" in str(output):
+        raise UsageError(
+            f"argument --output: {output} is not a local folder", "write to a local one, then copy the bundle"
+        )
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise UsageError(f"argument --output: {output} already exists", "remove it or choose another --output")
+    parent = next(folder for folder in output.resolve().parents if folder.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise UsageError(f"argument --output: cannot write in {parent}", "choose a writable folder")

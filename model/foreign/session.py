@@ -1,0 +1,268 @@
+"""One import, from the file of a model to a bundle."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data import dataset, reference
+from model.data.dataset import Examples
+from model.export import bundle as export
+from model.export import card as export_card
+from model.export import quantization, stac_item
+from model.foreign import card, choices, judging
+from model.foreign.facts import Import, Measured, metrics_summary, training_summary
+from model.foreign.judging import Doubt
+from model.foreign.opening import digest, open_original
+from model.foreign.original import Original, Wanted
+from model.foreign.samples import Samples, draw_samples, read_names, read_samples
+from model.foreign.scaling import Scaling
+from model.foreign.settings import OutputKind, Settings
+from model.quality import curves, reliability, thresholds
+from model.quality.metrics import measure
+from pipelines.commandline.parser import UsageError
+from pipelines.commandline.printing import log, show
+from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, load_bundle, seal_bundle
+from pipelines.results.thresholds import read_thresholds
+from pipelines.supervision.machine import native_messages_muted
+
+NAME = "scenetags import"
+
+_FLAT = 0.5
+SCALINGS: tuple[Scaling, ...] = ("unit", "symmetric", "imagenet", "none")
+
+
+def import_model(settings: Settings) -> None:
+    """Open a model, check it on images, and write it as a bundle, completely or not at all.
+
+    Raises:
+      ForeignError: the model cannot be imported.
+      UsageError: the command line does not say enough of it, or contradicts it.
+      LabelError, DatasetError: the images or their labels cannot be used.
+      ExportError: the bundle differs from the original, or cannot be written.
+    """
+    _check_installed(settings)
+    names = read_names(settings.labels)
+    given = None if settings.thresholds is None else read_thresholds(settings.thresholds, names)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with native_messages_muted():
+        import keras  # noqa: F401 - TensorFlow, which reports on the machine when it is imported
+
+        original = open_original(settings.model, Wanted(len(names), settings.image_size))
+    scaling = choices.choose_scaling(settings, original)
+    with tempfile.TemporaryDirectory() as cache, export.full_float32():
+        samples = _samples(settings, names, original.image_size, Path(cache))
+        for finding in samples.findings:
+            show(str(finding))
+        with native_messages_muted():
+            outputs = original.answer(samples.images, scaling)
+        kind = choices.choose_kind(settings, original, outputs)
+        expected = _probabilities(outputs, kind)
+        with _written_whole(settings.output) as folder:
+            original.write(folder, scaling, sigmoid=kind == "logits")
+            answers, difference = _check_agreement(folder, samples.images, expected)
+            _write_golden(folder, samples.images, answers)
+            measured, chosen, chosen_from = _measure(folder, names, given, samples)
+            facts = Import(
+                name=settings.name,
+                labels=names,
+                source=settings.model.resolve().name.encode("utf-8", "backslashreplace").decode(),
+                format=original.format,
+                package=original.package,
+                digest=digest(settings.model),
+                image_size=original.image_size,
+                resize_filter=dataset.RESIZE_FILTER,
+                scaling=scaling,
+                output_kind=kind,
+                are_shares=judging.are_shares(expected),
+                is_int8=original.is_int8,
+                thresholds=chosen,
+                thresholds_from=chosen_from,
+                checked_images=len(samples.images),
+                are_real=samples.given is not None,
+                difference=difference,
+                doubts=tuple(_doubts(original, scaling, kind, samples, outputs, chosen)),
+                findings=samples.findings,
+                measured=measured,
+                reference=None if samples.given is None else reference.gather(samples.given),
+            )
+            _describe(folder, facts)
+    _report(load_bundle(str(settings.output)), facts, settings)
+
+
+def _check_installed(settings: Settings) -> None:
+    for module in ("tensorflow", *(["matplotlib"] if settings.labels_csv else [])):
+        if importlib.util.find_spec(module) is None:
+            raise UsageError(f"{module} is not installed", "run pip install 'scenetags[train]'")
+
+
+def _samples(settings: Settings, names: tuple[str, ...], image_size: int, cache: Path) -> Samples:
+    if settings.images is None:
+        return draw_samples(image_size)
+    return read_samples(settings.images, settings.labels_csv, names, image_size, cache)
+
+
+def _probabilities(outputs: NDArray[np.float32], kind: OutputKind) -> NDArray[np.float32]:
+    """Turn outputs, float32 [N, L], into probabilities, in NumPy and not in the graph."""
+    if kind == "probabilities":
+        return outputs
+    return np.asarray(0.5 + 0.5 * np.tanh(outputs.astype(np.float64) / 2), np.float32)
+
+
+@contextmanager
+def _written_whole(output: Path) -> Iterator[Path]:
+    """Have a bundle written to a folder beside its place, and move it there if nothing fails.
+
+    Raises:
+      ExportError: it cannot be written.
+    """
+    partial = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed import
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        partial.rename(output)
+    except OSError as error:
+        raise export.ExportError(
+            f"{output}: cannot be written: {error.strerror or error}; no bundle written"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_agreement(
+    folder: Path, images: NDArray[np.uint8], expected: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], float]:
+    """Return the probabilities of the LiteRT file, float32 [N, L], and their largest difference from the expected ones.
+
+    Raises:
+      ExportError: those of a file differ by more than `export.TOLERANCE`.
+    """
+    examples = Examples(images, np.arange(len(images)), np.zeros(expected.shape, np.float32))
+    answers = {LITERT_MODEL: quantization.predict(folder / LITERT_MODEL, examples, "checking")}
+    if (folder / SAVED_MODEL).is_dir():
+        answers[SAVED_MODEL] = export.saved_model(folder, images)
+    differences = {name: float(np.abs(found - expected).max()) for name, found in answers.items()}
+    for name, difference in differences.items():
+        if not difference <= export.TOLERANCE:  # NaN is refused too
+            raise export.ExportError(
+                f"{name} differs from the original by {difference:.2g} on {len(images)} images "
+                f"(at most {export.TOLERANCE:.0e} is allowed); no bundle written"
+            )
+    return answers[LITERT_MODEL], max(differences.values())
+
+
+def _write_golden(folder: Path, images: NDArray[np.uint8], answers: NDArray[np.float32]) -> None:
+    chosen = dataset.spread(len(images), export.GOLDEN_IMAGES)
+    np.savez_compressed(folder / GOLDEN, pixels=images[chosen], probabilities=answers[chosen])
+
+
+def _measure(
+    folder: Path, names: tuple[str, ...], given: tuple[float, ...] | None, samples: Samples
+) -> tuple[Measured | None, NDArray[np.float64], str]:
+    """Return how good the bundle's model is, its thresholds, and where these are from."""
+    flat = np.full(len(names), _FLAT) if given is None else np.array(given)
+    source = "0.5 for each label, as nothing is known of better ones" if given is None else "those given to the import"
+    if samples.given is None or samples.truth is None:
+        return None, flat, source
+    probabilities = quantization.predict(folder / LITERT_MODEL, samples.given, "measuring")
+    truth = samples.given.targets > 0.5
+    if given is None:
+        flat, source = (
+            thresholds.tune(truth, probabilities).each,
+            "tuned on these images, so the figures flatter a little",
+        )
+    tags = probabilities >= flat.astype(np.float32)
+    scores = measure(names, truth, tags, probabilities)
+    return Measured(scores, reliability.measure(truth, probabilities), truth, probabilities), flat, source
+
+
+def _doubts(
+    original: Original,
+    scaling: Scaling,
+    kind: OutputKind,
+    samples: Samples,
+    outputs: NDArray[np.float32],
+    chosen: NDArray[np.float64],
+) -> Iterator[Doubt]:
+    """Yield reasons to believe that the model does not get what it was trained on."""
+    if kind == "logits" and judging.are_probabilities(outputs):
+        yield Doubt("all outputs are from 0 to 1, as probabilities are", "--output_kind may be probabilities")
+    misfit = None if original.input_range is None else judging.find_misfit(scaling, original.input_range)
+    if misfit:
+        yield misfit
+    if samples.given is None:
+        return
+    probabilities = _probabilities(outputs, kind)
+    nonsense = judging.find_nonsense(probabilities, chosen)
+    if nonsense:
+        yield nonsense
+    if original.scales_itself is None:
+        by_scaling = {scaling: probabilities}
+        with native_messages_muted():
+            for other in SCALINGS:
+                if other != scaling:
+                    by_scaling[other] = _probabilities(original.answer(samples.images, other), kind)
+        better = judging.find_better(scaling, by_scaling, samples.truth)
+        if better:
+            yield better
+
+
+def _describe(folder: Path, facts: Import) -> None:
+    """Add curves, model card, STAC item and manifest to a bundle."""
+    made_with = export.versions() | {facts.package: importlib.metadata.version(facts.package)}
+    if facts.measured is not None:
+        measured = facts.measured
+        drawn = curves.draw_precision_recall(measured.scores, measured.truth, measured.probabilities)
+        (folder / export_card.PRECISION_RECALL).write_bytes(drawn)
+    (folder / MODEL_CARD).write_text(card.write(facts, made_with), encoding="utf-8")
+    thresholds, training, metrics = facts.thresholds.tolist(), training_summary(facts), metrics_summary(facts)
+    stac_item.write(
+        folder,
+        name=facts.name,
+        labels=facts.labels,
+        thresholds=thresholds,
+        image_size=facts.image_size,
+        training=training["imported"] | training,
+        metrics=metrics,
+        versions=made_with,
+    )
+    seal_bundle(
+        folder,
+        name=facts.name,
+        labels=facts.labels,
+        thresholds=thresholds,
+        image_size=facts.image_size,
+        resize_filter=facts.resize_filter,
+        training=training,
+        metrics=metrics,
+        versions=made_with,
+        reference=facts.reference,
+    )
+
+
+def _report(bundle: Bundle, facts: Import, settings: Settings) -> None:
+    """Print what was imported, and what speaks against it."""
+    images = "of your images" if facts.are_real else "chips drawn by code"
+    show(
+        f"{facts.format}, {facts.image_size} px, {len(facts.labels)} labels; it agrees with the original within "
+        f"{facts.difference:.1e} on {facts.checked_images} {images}"
+    )
+    if facts.are_shares:
+        show("the probabilities of an image sum to 1 (softmax); tags are still given by thresholds")
+    show(f"thresholds: {facts.thresholds_from}")
+    if facts.measured is not None:
+        scores = facts.measured.scores
+        show(f"F2 over samples {scores.f2_over_samples:.3f} on {scores.images:,} images; more in {MODEL_CARD}")
+    for doubt in facts.doubts:
+        log(f"{NAME}: {doubt.what}; {doubt.remedy}", severity="WARNING")
+    show(f"bundle {bundle.digest[:12]} written to {settings.output}")

@@ -1,0 +1,34 @@
+"""`scenetags import`: turn a model that was made elsewhere into a bundle."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from model.foreign.settings import parse
+from pipelines.commandline.parser import print_error
+from pipelines.commandline.printing import show
+from pipelines.errors import ExitCode, ScenetagsError
+
+_NAME = "scenetags import"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    try:
+        settings = parse(sys.argv[1:] if argv is None else argv)
+        # Imported here: NumPy and the rest would make `--help` slow.
+        from model.foreign.session import import_model
+
+        import_model(settings)
+    except ScenetagsError as error:
+        return print_error(_NAME, error)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        show(f"{_NAME}: {where}{error.strerror or error}", file=sys.stderr)
+        return ExitCode.STOPPED
+    return ExitCode.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

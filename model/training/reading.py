@@ -1,0 +1,122 @@
+"""Read what to train on: labels, their images, and which of these are held out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from model.data import dataset
+from model.data.listing import list_images
+from model.quality import cautions
+from model.training.settings import Settings
+from model.training.splitting import Assignment, assign, divide, read_rows
+from model.training.workspace import Workspace
+from pipelines import labels
+from pipelines.commandline.printing import show
+
+
+class Data(NamedTuple):
+    """The labelled images of a training.
+
+    Attributes:
+      labels: every label that a readable image has.
+      training: the examples to learn from.
+      validation: the examples held out.
+      repairs: number of images per repair of `images.decode`.
+      findings: problems of the label file and the images.
+    """
+
+    labels: tuple[str, ...]
+    training: dataset.Examples
+    validation: dataset.Examples
+    repairs: dict[str, int]
+    findings: tuple[labels.Finding, ...]
+
+
+class Found(NamedTuple):
+    """The images that have labels.
+
+    Attributes:
+      files: the path of each image with its version, in the order of the label file.
+      tags: of each.
+      assignment: on which sides of the split they are to be.
+      findings: problems of the label file and the images.
+    """
+
+    files: dict[str, str]
+    tags: tuple[frozenset[str], ...]
+    assignment: Assignment
+    findings: tuple[labels.Finding, ...]
+
+
+def find(settings: Settings) -> Found:
+    """Match the rows of the label file with images, and print what is wrong with either.
+
+    Raises:
+      LabelError: a label file cannot be used.
+      SplitError: the images cannot be divided as the user has said.
+      DatasetError: there are too few images or labels.
+    """
+    images = list_images(settings.images)
+    file = read_rows(settings, list(images))
+    matched = labels.match(file.rows, list(images), settings.images)
+    assignment, of_split = assign(settings, matched)
+    used = [image for image, side in enumerate(assignment.sides or [""] * len(matched.paths)) if side != "left out"]
+    tags = tuple(matched.tags[image] for image in used)
+    findings = [*file.findings, *matched.findings, *of_split]
+    unused = set(file.labels) - set(labels.vocabulary(tags))
+    if unused:
+        findings.append(labels.Finding("labels without images, dropped", tuple(sorted(unused))))
+    _report(findings)
+    _check_enough(settings, tags)
+    files = {matched.paths[image]: images[matched.paths[image]] for image in used}
+    return Found(files, tags, assignment.take(used), tuple(findings))
+
+
+def _check_enough(settings: Settings, tags: Sequence[frozenset[str]]) -> None:
+    vocabulary = labels.vocabulary(tags)
+    if not vocabulary or len(tags) < 2:
+        raise dataset.DatasetError(
+            f"{settings.labels}: usable images: {len(tags)}, labels: {len(vocabulary)}",
+            "training needs at least two images and one label",
+        )
+
+
+def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
+    """Decode the images and hold some out.
+
+    Raises:
+      DatasetError: the images cannot be used.
+      SplitError: they cannot be divided as the user has said.
+    """
+    decoded = dataset.decode(
+        found.files, settings.image_size, workspace.images, settings.rendering, settings.resize_filter
+    )
+    for repair, count in decoded.repairs.items():
+        show(f"{count} of {len(found.files)} images repaired: {repair}")
+    findings = found.findings
+    if decoded.unreadable:
+        names = tuple(f"{os.path.basename(bad.path)} ({bad.reason})" for bad in decoded.unreadable)
+        unreadable = labels.Finding("unreadable images, skipped", names)
+        _report([unreadable])
+        findings = (*findings, unreadable)
+    tags = [found.tags[index] for index in decoded.readable]
+    _check_enough(settings, tags)
+    vocabulary = labels.vocabulary(tags)
+    examples = dataset.Examples(decoded.pixels, decoded.readable, labels.multi_hot(tags, vocabulary))
+    image_names = [os.path.basename(path) for path in found.files]
+    assignment = found.assignment.take(decoded.readable)
+    divided, copies = divide(settings, assignment, examples, [image_names[index] for index in decoded.readable])
+    _report(copies)
+    training, held_out = examples.take(divided.train), examples.take(divided.validation)
+    show(f"{len(divided.train)} images to train on, {len(divided.validation)} held out, {len(vocabulary)} labels")
+    told = cautions.of_split(vocabulary, training.targets, held_out.targets, settings.validation_fraction)
+    show(*(f"caution: {caution}" for caution in told))
+    return Data(vocabulary, training, held_out, decoded.repairs, (*findings, *copies))
+
+
+def _report(findings: Iterable[labels.Finding]) -> None:
+    """Print findings, one per line."""
+    for finding in findings:
+        show(str(finding))

@@ -1,0 +1,56 @@
+"""The flags of `train` that say which images to hold out."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from pipelines.commandline.parser import Parser, UsageError, between
+
+_FRACTION = 0.2
+
+
+def add_split(parser: Parser) -> None:
+    """Add the flags to the parser."""
+    group = parser.add_argument_group("images to hold out")
+    share = (
+        f"share of the images to hold out, drawn (default: {_FRACTION}); up to a tenth more or less, for the sake of "
+        "rare labels and of groups"
+    )
+    column = (
+        "column of the label file that says which to hold out: train, val and test (left out if there are others), or "
+        "0 and 1 as in is_valid; VALUE says which value otherwise, as in fold=0"
+    )
+    file = "label file of the images to hold out; those in --labels are all trained on"
+    belong = "column that names groups of images, such as places or scenes, which the split must not divide"
+    pattern = "the same for groups that show in paths below --images: what its (...) match, or all that it matches"
+    group.add_argument("--validation_fraction", type=between(0.01, 0.9), metavar="F", help=share)
+    group.add_argument("--split_column", default="", metavar="NAME[=VALUE]", help=column)
+    group.add_argument("--validation_labels", default="", metavar="CSV", help=file)
+    group.add_argument("--group_column", default="", metavar="NAME", help=belong)
+    group.add_argument("--group_pattern", default="", type=_pattern, metavar="REGEX", help=pattern)
+
+
+def read_fraction(flags: argparse.Namespace) -> float | None:
+    """Return the share to hold out; None if the user has chosen the images.
+
+    Raises:
+      UsageError: there are several ways to split.
+    """
+    for excluding in (
+        ("validation_fraction", "split_column", "validation_labels"),
+        ("group_column", "group_pattern"),
+    ):
+        if len(given := [f"--{flag}" for flag in excluding if getattr(flags, flag)]) > 1:
+            raise UsageError(f"argument {given[1]}: not allowed with {given[0]}", "give one of them")
+    if flags.split_column or flags.validation_labels:
+        return None
+    return float(flags.validation_fraction or _FRACTION)
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text} is not a regular expression: {error}") from None
+    return text

@@ -1,0 +1,167 @@
+"""The child's side of `processes`: read images, run the model on them, and send back what becomes of them.
+
+A child ends with its parent, even in the middle of an image.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple, NoReturn
+
+from pipelines.commandline.printing import log_libraries, use_log_format
+from pipelines.images import DecodeSettings, ignore_metadata_warnings
+from pipelines.images.decoder_process import die_with
+from pipelines.images.limits import Limits
+from pipelines.inference.ahead import Model
+from pipelines.reading.ahead import PredictAhead
+from pipelines.reading.source import ImageSource
+from pipelines.records import Empty, Failure, ImageRef, Prediction
+from pipelines.scenes.grid import NO_GRID, Grid
+from pipelines.supervision import interruption
+from pipelines.supervision.budget import process_budget
+from pipelines.supervision.watchdog import leave_trace
+
+
+class Settings(NamedTuple):
+    """What a child needs to know before the first image.
+
+    Attributes:
+      decoding: what the model takes.
+      limits: per-image limits.
+      model: of the bundle, with the threads of one child.
+      reads_in_flight: images that a child fetches concurrently.
+      processes: number of children, which share the memory for images.
+      grid: of the windows of scenes.
+      beam_flags: Beam's own flags, for its file systems.
+      log_format: how messages are printed.
+      verbose: whether to print more of them.
+    """
+
+    decoding: DecodeSettings
+    limits: Limits
+    model: Model
+    reads_in_flight: int
+    processes: int
+    grid: Grid = NO_GRID
+    beam_flags: tuple[str, ...] = ()
+    log_format: str = "text"
+    verbose: bool = False
+
+
+class Stop(NamedTuple):
+    """The request to finish what is in progress.
+
+    Attributes:
+      number: of the signal that asked the run to stop.
+      at: when it came, by the monotonic clock; what takes longer than `interruption.SECONDS_TO_FINISH` is abandoned.
+    """
+
+    number: int
+    at: float
+
+
+class Answer(NamedTuple):
+    """What has become of a few images.
+
+    Attributes:
+      results: in the order of the images.
+      postponed: number of images that have none, because the run was asked to stop.
+    """
+
+    results: Sequence[Prediction | Failure | Empty]
+    postponed: int
+
+
+def main() -> None:
+    """Work on incoming images until the parent ends this process."""
+    descriptor, trace, parent = map(int, sys.argv[1:])
+    die_with(parent)
+    leave_trace(trace)
+    connection: Connection[Any, Any] = Connection(descriptor)
+    try:
+        ahead = _prepare(connection.recv())
+        names: queue.SimpleQueue[Sequence[ImageRef]] = queue.SimpleQueue()
+        threading.Thread(target=_listen, args=(connection, names), daemon=True).start()
+        _work(connection, ahead, names)
+    except BaseException as error:
+        _send_error(connection, error)
+
+
+def _prepare(settings: Settings) -> PredictAhead:
+    use_log_format(settings.log_format)
+    log_libraries(settings.verbose)
+    ignore_metadata_warnings()
+    if settings.beam_flags:
+        _configure_beam(settings.beam_flags)
+    model = settings.model
+    predictor = model.load()
+    threads = predictor.engine.calls
+    budget = process_budget(threads, settings.processes)
+    source = ImageSource(settings.decoding, settings.limits, threads, budget, settings.grid)
+    # All that exists by now stays.
+    gc.freeze()
+    return PredictAhead(source, settings.reads_in_flight, predictor)
+
+
+def _configure_beam(flags: Sequence[str]) -> None:
+    from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    FileSystems.set_options(PipelineOptions(list(flags)))
+
+
+def _listen(connection: Connection[Any, Any], names: queue.SimpleQueue[Sequence[ImageRef]]) -> NoReturn:
+    """Take what the parent sends at any time: the main thread may be waiting for an image that takes long."""
+    while True:
+        try:
+            message = connection.recv()
+        except (EOFError, OSError):
+            # The parent has ended.
+            os._exit(0)
+        if isinstance(message, Stop):
+            interruption.pass_on(*message)
+        else:
+            names.put(message)
+
+
+def _work(connection: Connection[Any, Any], ahead: PredictAhead, names: queue.SimpleQueue[Sequence[ImageRef]]) -> None:
+    """Answer each message of names with one of results, in order, and work on later names meanwhile."""
+    begun: deque[int] = deque()
+    results: list[Prediction | Failure | Empty] = []
+    settled = 0
+    while True:
+        while not ahead.is_full:
+            try:
+                refs = names.get(block=ahead.is_empty)
+            except queue.Empty:
+                break
+            for ref in refs:
+                ahead.begin(ref)
+            begun.append(len(refs))
+        results += ahead.next()
+        settled += 1
+        if settled == begun[0]:
+            begun.popleft()
+            connection.send(Answer(results, ahead.postponed))
+            results, settled, ahead.postponed = [], 0, 0
+
+
+def _send_error(connection: Connection[Any, Any], error: BaseException) -> None:
+    """Send an error, with the traceback of this process, for the parent to raise."""
+    told = "".join(traceback.format_exception(error))
+    error.add_note(told)
+    try:
+        # Some cannot be made again there, and some cannot be sent.
+        copy.copy(error)
+        connection.send(error)
+    except Exception:
+        connection.send(RuntimeError(told))

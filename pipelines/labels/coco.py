@@ -1,0 +1,53 @@
+"""Read the annotations of COCO and of tools that export like it: an image has the categories of its objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.labels import spelling
+from pipelines.labels.documents import Document
+from pipelines.labels.findings import Finding, LabelError
+from pipelines.labels.rows import LabelFile, Row
+from pipelines.labels.tables import as_text
+
+_KEYS = ("images", "annotations", "categories")
+
+
+def recognises(document: Document) -> bool:
+    """Return whether a file has images, annotations and categories."""
+    return isinstance(document.json, Mapping) and all(isinstance(document.json.get(key), list) for key in _KEYS)
+
+
+def read(document: Document) -> LabelFile:
+    """Read the categories of each image; an image without annotations has none of them.
+
+    Raises:
+      LabelError: a part of the file is missing or malformed.
+    """
+    assert isinstance(document.json, Mapping)
+    try:
+        images, annotations, categories = (document.json[key] for key in _KEYS)
+        labels = {one["id"]: spelling.tidy(as_text(one["name"])) for one in categories}
+        names = {one["id"]: as_text(one["file_name"]) for one in images}
+        tags: dict[Any, set[str]] = {image: set() for image in names}
+        strange = []
+        for number, one in enumerate(annotations, 1):
+            if one["image_id"] in tags and one["category_id"] in labels:
+                tags[one["image_id"]].add(labels[one["category_id"]])
+            else:
+                strange.append(f"annotation {number}")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise LabelError(
+            f"has images, annotations and categories, but not as COCO writes them: {type(error).__name__} {error}",
+            "export it again",
+        ) from error
+    without = tuple(names[image] for image, of_image in tags.items() if not of_image)
+    return LabelFile(
+        tuple(Row(names[image], frozenset(of_image - {""})) for image, of_image in tags.items() if names[image]),
+        tuple(sorted(set(labels.values()) - {""})),
+        (
+            Finding("images without annotations, read as no labels", without),
+            Finding("annotations of unknown images or categories, skipped", tuple(strange)),
+        ),
+    )

@@ -1,0 +1,81 @@
+"""Read tables: a column of names of images, and a column of tags or one column per label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipelines.labels import spelling
+from pipelines.labels.columns import Columns, find_columns, is_single
+from pipelines.labels.findings import Finding
+from pipelines.labels.marks import read_marks
+from pipelines.labels.rows import LabelFile, LabelOptions, Row
+from pipelines.labels.tables import Line, Table
+from pipelines.labels.tags import Tags, read_tags
+
+
+def read(table: Table, options: LabelOptions) -> LabelFile:
+    """Read names and tags as they are spelled, skipping rows that lack either.
+
+    Raises:
+      LabelError: the table cannot be understood.
+    """
+    columns = find_columns(table, options)
+    tags: Tags
+    findings: Sequence[Finding]
+    named = [line for line in table.lines if _name(line, columns)]
+    nameless = tuple(line.place for line in table.lines if not _name(line, columns))
+    names = [str(line.cells[columns.image]).strip() for line in named]
+    if columns.tags:
+        tags, findings = _read_tags(named, table, columns, options.separator)
+        lacking = "rows without tags, skipped"
+    else:
+        tags, findings = read_marks(named, columns.labels, table.counts)
+        lacking = "rows with an empty cell, skipped"
+    every = {*columns.labels.values(), *(tag for of_row in tags for tag in of_row or ())}
+    absent = [line.place for line in named if _is_absent(line, columns)]
+    if absent:
+        tags = [frozenset() if _is_absent(line, columns) else found for line, found in zip(named, tags, strict=True)]
+    stray = tuple(name for name, line in zip(names, named, strict=True) if name != line.cells[columns.image])
+    rows = [
+        Row(name, of_row, not columns.tags, _kept(line, columns.kept))
+        for name, of_row, line in zip(names, tags, named, strict=True)
+        if of_row is not None
+    ]
+    return LabelFile(
+        tuple(rows),
+        tuple(sorted(every)),
+        (
+            *columns.findings,
+            Finding("rows without an image name, skipped", nameless),
+            Finding(lacking, tuple(name for name, of_row in zip(names, tags, strict=True) if of_row is None)),
+            Finding("image names with surrounding spaces, trimmed", stray),
+            Finding("rows with confidence 0, read as not having the tag", tuple(absent)),
+            *findings,
+        ),
+    )
+
+
+def _read_tags(lines: Sequence[Line], table: Table, columns: Columns, separator: str) -> tuple[Tags, list[Finding]]:
+    """Read the columns of tags, of which an image has those of all."""
+    tags: Tags = [None] * len(lines)
+    findings: list[Finding] = []
+    for column in columns.tags:
+        further, of_column = read_tags(lines, column, separator, is_single(table.names[column]))
+        tags = [
+            one if other is None else other | (one or frozenset()) for one, other in zip(tags, further, strict=True)
+        ]
+        findings += of_column
+    empty = tuple(line.place for line, of_line in zip(lines, tags, strict=True) if of_line is not None and not of_line)
+    return tags, [Finding("empty lists, read as no labels", empty), *findings]
+
+
+def _name(line: Line, columns: Columns) -> str:
+    return spelling.tidy(str(line.cells[columns.image]))
+
+
+def _is_absent(line: Line, columns: Columns) -> bool:
+    return columns.confidence is not None and line.cells[columns.confidence] in ("0", "0.0")
+
+
+def _kept(line: Line, columns: Sequence[int]) -> tuple[str, ...]:
+    return tuple(str(line.cells[column]).strip() for column in columns)

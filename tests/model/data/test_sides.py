@@ -1,0 +1,53 @@
+"""A column says which images to hold out, in the spellings that people use."""
+
+from __future__ import annotations
+
+import pytest
+
+from model.data.sides import SplitColumn, SplitError, read_sides
+
+SHORT = {"train": "t", "held out": "h", "left out": "-"}
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "sides"),
+    [
+        ("split", "train valid train", "tht"),
+        ("split", "Train Validation TEST", "th-"),
+        ("split", "training test train", "tht"),
+        ("subset", "trn dev tst", "th-"),
+        ("is_valid", "False True False", "tht"),
+        ("is_valid", "0 1 0.0", "tht"),
+        ("is_train", "1 0 1", "tht"),
+        ("fold=0", "0 1 2 0", "htth"),
+        ("fold=2", "0.0 1.0 2.0", "tth"),
+        ("split=b", "a B c", "tht"),
+    ],
+)
+def test_values_are_known_or_named(column: str, cells: str, sides: str) -> None:
+    read = read_sides(SplitColumn.parse(column), cells.split())
+    assert "".join(SHORT[side] for side in read) == sides
+
+
+def test_an_image_without_a_value_is_left_out() -> None:
+    assert read_sides(SplitColumn("split"), ["train", " ", "val"]) == ["train", "left out", "held out"]
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "told"),
+    [
+        (
+            "fold",
+            "0 1 2",
+            "column fold has the values 0, 1, 2; say which of them to hold out, such as --split_column fold",
+        ),
+        ("fold", "0 1", "column fold has the values 0, 1; say"),
+        ("split", "train train", "column split: no image to hold out among train"),
+        ("split=x", "train val", "column split: no image to hold out among train, val"),
+        ("split", "val val", "column split: no image to train on among val"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused_with_the_values(column: str, cells: str, told: str) -> None:
+    with pytest.raises(SplitError) as error:
+        read_sides(SplitColumn.parse(column), cells.split())
+    assert str(error.value).startswith(told)
