@@ -205,7 +205,7 @@ def _describe_novelty(prediction: Prediction, bundle: Bundle) -> list[str]:
     if bundle.reference is None or prediction.appearance is None:
         return []
     [novelty] = bundle.reference.novelty(prediction.appearance[np.newaxis])
-    warning = ": the model does not know such images" if novelty > STRANGE else ""
+    warning = ": the model has hardly seen such images" if novelty > STRANGE else ""
     return [f"  stranger than {novelty:.1%} of the training images{warning}"]
 
 
