@@ -86,7 +86,7 @@ class Shift:
             why = (
                 f"it takes {LEAST_IMAGES} images, and {self.images:,} {'was' if self.images == 1 else 'were'} compared"
                 if self.images
-                else "the bundle has no statistics of these, or no image was tagged"
+                else "the bundle has no statistics of these, or no image was compared"
             )
             return f"whether the images look like those that the model was trained on is not known: {why}"
         times = self.distance / self.limit
