@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,6 @@ from pipelines.supervision import interruption
 
 if TYPE_CHECKING:
     from pipelines.inference.bundle import Bundle
-    from pipelines.inference.shift import Shift
     from pipelines.output.run import Accounts, Run
 
 _NAME = "scenetags predict"
@@ -144,7 +143,9 @@ def _report_stop(run: Run, options: PredictOptions, error: ScenetagsError) -> in
 
 def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
     """Print what a run did, and return the exit code that follows from it."""
-    shift = _compare(run, accounts)
+    from pipelines.results.shifts import compare_run
+
+    shift = compare_run(run, accounts)
     lines = summary(run, accounts)
     if shift.verdict != "unknown":
         lines.insert(-1, f"training images: {shift}")
@@ -177,20 +178,6 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
     if options.fail_on_shift and shift.verdict == "unknown":
         log(f"{_NAME}: --fail_on_shift: {shift}", severity="WARNING")
     return _exit_code(printed)
-
-
-def _compare(run: Run, accounts: Accounts) -> Shift:
-    """Compare the images of a run, and of earlier runs that it resumes, with those that the model was trained on."""
-    from pipelines.inference.shift import compare
-    from pipelines.results.outputs import open_output
-    from pipelines.results.shifts import compare_runs, count_rows_of_runs
-
-    # The rows that an overwrite resumes are in the output once it has replaced the old ones.
-    if accounts.skipped and (not run.overwrite or accounts.may_replace(run.max_failure_rate)):
-        with suppress(OSError, ScenetagsError), storage.hurried():
-            output = open_output(run.output)
-            return compare_runs(output.manifests(), count_rows_of_runs(output), run.bundle.digest)
-    return compare(run.bundle.reference, accounts.seen)
 
 
 def _example(run: Run, output: str) -> list[str]:

@@ -1,17 +1,31 @@
-"""Compare the images of all runs of an output with those that its model was trained on."""
+"""Compare the images of runs with those that their model was trained on."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines import storage
+from pipelines.errors import ScenetagsError
 from pipelines.inference.reference import read_reference
 from pipelines.inference.shift import Seen, Shift, compare
+from pipelines.output.run import Accounts, Run
 from pipelines.output.tables import ROWS_PER_GROUP, open_table, read_each
-from pipelines.results.outputs import Manifest, NoOutputError, Output
+from pipelines.results.outputs import Manifest, NoOutputError, Output, open_output
+
+
+def compare_run(run: Run, accounts: Accounts) -> Shift:
+    """Compare the images of a run that has ended, and of earlier runs that it resumes, with its training images."""
+    # The rows that an overwrite resumes are in the output once it has replaced the old ones.
+    if accounts.skipped and (not run.overwrite or accounts.may_replace(run.max_failure_rate)):
+        with suppress(OSError, ScenetagsError), storage.hurried():
+            output = open_output(run.output)
+            return compare_runs(output.manifests(), count_rows_of_runs(output), run.bundle.digest)
+    return compare(run.bundle.reference, accounts.seen)
 
 
 def compare_runs(manifests: Iterable[Manifest], rows: Mapping[str, int], bundle: str) -> Shift:
