@@ -84,6 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(text)
         else:
             show(*lay_out(evaluation))
+        with to_output():
+            # Python would report it in words of its own that nobody takes the last lines.
+            sys.stdout.flush()
     except ScenetagsError as error:
         return print_error(_NAME, error)
     except BrokenPipeError:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 SIZE = 64
 LABELS = ("clear", "cloudy", "haze", "primary", "water")
+
+
+def skip_without_openvino() -> None:
+    """Skip where OpenVINO, which reads ONNX, is not installed, without importing what of it reports to others."""
+    if find_spec("openvino") is None:
+        pytest.skip("OpenVINO is not installed: pip install 'scenetags[onnx]'", allow_module_level=True)
 
 
 def write_all(folder: Path, chips: NDArray[np.uint8]) -> None:

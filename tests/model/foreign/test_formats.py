@@ -74,7 +74,7 @@ def test_an_int8_file_answers_as_its_own_interpreter(foreign: Path, chips: NDArr
 
 @pytest.mark.parametrize("channels_first", [True, False])
 def test_onnx_answers_as_its_reference(chips: NDArray[np.uint8], tmp_path: Path, channels_first: bool) -> None:
-    pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'scenetags[onnx]'")
+    models.skip_without_openvino()
     reference = pytest.importorskip("onnx.reference", reason="ONNX is not installed: pip install 'scenetags[test]'")
     path = tmp_path / "network.onnx"
     models.write_onnx(path, channels_first=channels_first)

@@ -97,7 +97,7 @@ def test_a_saved_model_that_writes_a_file_is_not_loaded(tmp_path: Path, tensorfl
 
 
 def test_weights_outside_the_folder_of_an_onnx_file_are_not_read(tmp_path: Path) -> None:
-    pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'scenetags[onnx]'")
+    models.skip_without_openvino()
     onnx = pytest.importorskip("onnx", reason="ONNX is not installed: pip install 'scenetags[test]'")
     inside = tmp_path / "inside"
     inside.mkdir()
@@ -112,7 +112,7 @@ def test_weights_outside_the_folder_of_an_onnx_file_are_not_read(tmp_path: Path)
 
 
 def test_custom_operations_of_onnx_are_named(tmp_path: Path) -> None:
-    pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'scenetags[onnx]'")
+    models.skip_without_openvino()
     onnx = pytest.importorskip("onnx", reason="ONNX is not installed: pip install 'scenetags[test]'")
     models.write_onnx(tmp_path / "network.onnx", channels_first=True)
     model = onnx.load(tmp_path / "network.onnx")

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from model.foreign.onnx_file import for_one_image
 from model.foreign.translation import translate
+from tests.model.foreign import models
 
 pytest.importorskip("tensorflow")
-pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'scenetags[onnx]'")
+models.skip_without_openvino()
 onnx = pytest.importorskip("onnx", reason="ONNX is not installed: pip install 'scenetags[test]'")
 reference = pytest.importorskip("onnx.reference")
 
