@@ -75,8 +75,8 @@ def test_contradictions_are_refused(saved: Any, capsys: pytest.CaptureFixture[st
 def test_an_onnx_file_that_divides_pixels_takes_no_other_scaling(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for module in ("openvino", "onnx"):
-        pytest.importorskip(module)
+    models.skip_without_openvino()
+    pytest.importorskip("onnx")
     models.write_onnx(tmp_path / "network.onnx", channels_first=False, divides=True)
     told = refused(capsys, tmp_path / "network.onnx", "--scaling", "unit", "--output_kind", "logits")
     assert "(its first operation scales them); use --scaling none" in told
