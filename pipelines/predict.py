@@ -148,7 +148,7 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
     shift = compare_run(run, accounts)
     lines = summary(run, accounts)
     if shift.verdict != "unknown":
-        lines.insert(-1, f"training images: {shift}")
+        lines.insert(-1, str(shift))
     told = {"shift": {"verdict": shift.verdict, "respects": shift.respects}}
     printed = _print(*lines, **accounts.counts, **told, output=run.output, manifest=run.manifest)
     if not accounts.balanced:

@@ -85,7 +85,7 @@ def test_rows_that_an_overwrite_has_replaced_do_not_count(
     assert run("--overwrite", "--fail_on_shift", input=folders / "alike", model=model) == 0
     assert report.main([str(tmp_path / "out"), "--html", str(tmp_path / "page.html")]) == 0
     assert run("--fail_on_shift", input=folders / "alike", model=model) == 0, "which resumes the overwrite alone"
-    assert capsys.readouterr().out.count("training images: the images look like") == 3
+    assert capsys.readouterr().out.count("the images look like those that") == 3
 
 
 def test_images_that_were_mended_count_as_they_are_now(
