@@ -59,7 +59,11 @@ def measure(images: Collection[NDArray[np.uint8]]) -> NDArray[np.float64]:
     Returns:
       float64[N, K], one column per entry of `MEASURES`.
     """
-    means, products, roughness, blank = map(np.array, zip(*map(_measure, images), strict=True))
+    lines = _take_lines(images)
+    samples = lines[..., ::_EVERY].reshape(len(lines), 3, -1).astype(np.float64)
+    count = samples.shape[2]
+    means, products = samples.sum(axis=2) / count, samples @ samples.transpose(0, 2, 1) / count
+    roughness, blank = _texture(lines)
     # Sums of integers are exact in this precision, in whatever order a processor adds them.
     covariances = products - means[:, :, np.newaxis] * means[:, np.newaxis]
     variances = covariances.diagonal(axis1=1, axis2=2)
@@ -77,37 +81,32 @@ def measure(images: Collection[NDArray[np.uint8]]) -> NDArray[np.float64]:
     )
 
 
-def _measure(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64], list[float], float]:
-    """Return the means of the channels, the means of their products, the roughness at each lag, and the blank share."""
-    lines = _take_lines(pixels)
-    samples = lines[..., ::_EVERY].reshape(3, -1).astype(np.float64)
-    count = samples.shape[1]
-    return samples.sum(axis=1) / count, samples @ samples.T / count, *_texture(lines)
-
-
-def _take_lines(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return evenly spaced rows, and then columns, of each channel: float32[3, lines, S]."""
-    size = len(pixels)
+def _take_lines(images: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Return evenly spaced rows, and then columns, of each channel of each image: float32[N, 3, lines, S]."""
+    size = len(next(iter(images)))
     step = size // _LINES
     # Slices, which are faster than a list of places.
     places = slice(step // 2, step // 2 + _LINES * step, step)
-    lines = np.empty((3, 2 * _LINES, size), np.float32)
-    lines[:, :_LINES] = pixels[places].transpose(2, 0, 1)
-    lines[:, _LINES:] = pixels[:, places].transpose(2, 1, 0)
+    lines = np.empty((len(images), 3, 2 * _LINES, size), np.float32)
+    for taken, pixels in zip(lines, images, strict=True):
+        taken[:, :_LINES] = pixels[places].transpose(2, 0, 1)
+        taken[:, _LINES:] = pixels[:, places].transpose(2, 1, 0)
     return lines
 
 
-def _texture(lines: NDArray[np.float32]) -> tuple[list[float], float]:
-    """Return the roughness at each of `LAGS`, and the share that is blank."""
+def _texture(lines: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the roughness at each of `LAGS`, float64[N, lags], and the share that is blank, float64[N]."""
     # Of three channels, so that exchanged ones have the same texture.
-    brightness = lines[0] + lines[1]
-    brightness += lines[2]
-    width = brightness.shape[1] - LAGS[-1]
-    here = brightness[:, :width]
-    roughness, largest = [], np.zeros_like(here)
-    for lag in LAGS:
-        difference = brightness[:, lag : lag + width] - here
+    brightness = lines[:, 0] + lines[:, 1]
+    brightness += lines[:, 2]
+    width = brightness.shape[2] - LAGS[-1]
+    here = brightness[..., :width]
+    largest = np.zeros_like(here)
+    compared = here[0].size
+    roughness = np.empty((len(lines), len(LAGS)))
+    for place, lag in enumerate(LAGS):
+        difference = brightness[..., lag : lag + width] - here
         np.abs(difference, out=difference)
         np.maximum(largest, difference, out=largest)
-        roughness.append(float(np.add.reduce(difference, axis=None)) / (3 * difference.size))
-    return roughness, 1 - np.count_nonzero(largest) / largest.size
+        roughness[:, place] = difference.reshape(len(lines), compared).sum(axis=1)
+    return roughness / (3 * compared), 1 - np.count_nonzero(largest, axis=(1, 2)) / compared
