@@ -27,7 +27,7 @@ Find the images whose tags fit an expression, and list, copy or export them.
 
 An expression has labels of the model, and, or, not, and parentheses; without one, all images are found. Labels with
 spaces, or named like one of these words, stand in quotes. Images that failed have no tags, and are never found.
-Novelty is how strange an image is beside the model's training images, if the model's bundle has statistics of them:
+Novelty is how strange an image is compared with the model's training images, if the bundle has statistics of them:
 0.99 is stranger than 99 of 100 of them.
 """
 

@@ -1,4 +1,4 @@
-"""Open a SavedModel, whoever wrote it."""
+"""Open a SavedModel of any origin."""
 
 from __future__ import annotations
 

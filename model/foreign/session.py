@@ -120,7 +120,7 @@ def _probabilities(outputs: NDArray[np.float32], kind: OutputKind) -> NDArray[np
 
 @contextmanager
 def _written_whole(output: Path) -> Iterator[Path]:
-    """Have a bundle written to a folder beside its place, and move it there if nothing fails.
+    """Have a bundle written to a folder next to its place, and move it there if nothing fails.
 
     Raises:
       ExportError: it cannot be written.

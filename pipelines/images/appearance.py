@@ -2,8 +2,8 @@
 
 Images that look unlike those that a model was trained on differ in these numbers, whatever the model makes of them.
 They were chosen on real chips of 256 pixels: from fourteen numbers, exchanged bands, other brightness, blur, other
-sensors and damage are all told from chips of the same set. The features of the trained network, tried beside them or in
-their place, tell them less well.
+sensors and damage are all distinguished from chips of the same set. The features of the trained network, tried next to
+them or in their place, distinguish them less well.
 """
 
 from __future__ import annotations

@@ -122,6 +122,6 @@ def _import_openvino() -> Any:
         import openvino
     finally:
         if loaded is None:
-            # Another thread may have done so: whoever opens an engine in several, as Daft does.
+            # Another thread may have done so: programs that open an engine in several, as Daft does.
             sys.modules.pop(name, None)
     return openvino

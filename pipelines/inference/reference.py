@@ -1,4 +1,4 @@
-"""What the training images of a bundle look like, and how strange an image is beside them."""
+"""What the training images of a bundle look like, and how strange an image is compared with them."""
 
 from __future__ import annotations
 

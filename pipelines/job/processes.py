@@ -147,7 +147,7 @@ class PredictInProcesses:
             yield from self._next()
 
     def close(self) -> None:
-        """Let go of what is in the queue; the children are ended by whoever started them."""
+        """Let go of what is in the queue; the children are ended by what started them."""
         self._queue.clear()
 
     def _send(self) -> None:

@@ -53,11 +53,11 @@ def read_marks(
     if less and no:
         if _total(cells, less) < max(_total(cells, yes), _total(cells, no)):
             raise LabelError(
-                "-1 stands beside 0 and 1, which leaves open what it means",
+                "-1 occurs next to 0 and 1, which leaves open what it means",
                 "write 0 where an image does not have a label, and remove the rows where that is uncertain",
             )
         # Difficult to see, in the terms of PASCAL VOC.
-        findings.append(Finding("cells with 0 beside 1 and -1, read as a difficult yes", _places(lines, labels, no)))
+        findings.append(Finding("cells with 0 next to 1 and -1, read as a difficult yes", _places(lines, labels, no)))
         yes |= no
     elif empty and not (no or less):
         findings.append(Finding("empty cells in a file without 0, read as 0", _places(lines, labels, empty)))

@@ -217,7 +217,7 @@ def select(
 
 
 def strangest(selection: Selection, top: int) -> Selection:
-    """Narrow a selection down to the images that are strangest beside the model's training images.
+    """Narrow a selection down to the images that are strangest compared with the model's training images.
 
     Args:
       selection: of rows.

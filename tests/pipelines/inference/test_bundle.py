@@ -120,7 +120,7 @@ def test_golden_pairs_that_are_none_are_refused(folder: Path, content: bytes) ->
 
 
 def test_golden_pairs_that_would_fill_the_memory_are_refused_before_they_are_inflated(folder: Path) -> None:
-    """The archive says that it holds 20 GB; whoever tried to read them would find none."""
+    """The archive says that it holds 20 GB; a program that tried to read them would find none."""
     pairs = 100_000_000
     (folder / GOLDEN).write_bytes(
         zipped(pixels=header((pairs, 8, 8, 3), "|u1"), probabilities=header((pairs, 3), "<f4"))

@@ -1,4 +1,4 @@
-"""How strange an image is beside the training images."""
+"""How strange an image is compared with the training images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images together are told from those that a model was trained on, and in which respect they differ."""
+"""Images together are distinguished from those that a model was trained on, and in which respect they differ."""
 
 from __future__ import annotations
 

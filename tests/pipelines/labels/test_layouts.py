@@ -122,7 +122,7 @@ def test_what_is_left_out_of_a_table_is_said(tmp_path: Path) -> None:
         "2 columns ignored by name: is_valid, fold"
     ]
     assert findings_of(write(tmp_path, "voc.csv", TABLES["PASCAL VOC, CSV"][0])) == [
-        "1 cell with 0 beside 1 and -1, read as a difficult yes: line 2"
+        "1 cell with 0 next to 1 and -1, read as a difficult yes: line 2"
     ]
     text = "image,clear,age,note\na,1,40,x1\nb,0,1,x2\nc,1,30,x3\n"
     assert findings_of(write(tmp_path, "ages.csv", text)) == [
@@ -135,7 +135,7 @@ def test_what_is_left_out_of_a_table_is_said(tmp_path: Path) -> None:
 
 def test_an_unclear_minus_one_is_refused(tmp_path: Path) -> None:
     message = refusal(write(tmp_path, "chexpert.csv", "Path,Edema,Pneumonia\na.jpg,1,0\nb.jpg,-1,0\n"))
-    assert message.startswith("-1 stands beside 0 and 1, which leaves open what it means; write 0")
+    assert message.startswith("-1 occurs next to 0 and 1, which leaves open what it means; write 0")
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ def test_a_folder_of_files_of_pascal_voc(tmp_path: Path) -> None:
     found = labels.match(read.rows, ["JPEGImages/000012.jpg", "JPEGImages/000017.jpg"], "JPEGImages")
     assert list(found.tags) == [{"tvmonitor"}, {"aeroplane", "tvmonitor"}]
     assert list(map(str, read.findings)) == [
-        "1 cell with 0 beside 1 and -1, read as a difficult yes: 000012",
+        "1 cell with 0 next to 1 and -1, read as a difficult yes: 000012",
         "1 text file without labels in the folder, passed over: train.txt",
     ]
 

@@ -1,4 +1,4 @@
-"""A run tells images that are unlike those that its model was trained on."""
+"""A run reports images that are unlike those that its model was trained on."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_resumed_run_also_compares_what_was_tagged_before(
 ) -> None:
     last = folders / "dark" / f"{IMAGES - 1}.png"
     withheld = last.rename(tmp_path / last.name)
-    assert run(input=folders / "dark", model=model) == 0, "without the flag, it is told and no more"
+    assert run(input=folders / "dark", model=model) == 0, "without the flag, it is reported and no more"
     withheld.rename(last)
     assert run("--fail_on_shift", input=folders / "dark", model=model) == 3
     assert outputs.manifest(tmp_path / "out")["shift"]["verdict"] == "unknown", "of its own single image"
