@@ -15,9 +15,7 @@ import posixpath
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
@@ -30,7 +28,7 @@ from pipelines.output.journal import REPLACING, Journal, Move, read_journal, sta
 from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.no_rows import stage_columns
 from pipelines.output.run import RUNS, Accounts, OutputRun, Run, Wave
-from pipelines.output.tables import OutputError, open_table, read_each, write_table
+from pipelines.output.tables import OutputError, open_table, write_table
 
 
 class StagedFile(NamedTuple):
@@ -222,9 +220,8 @@ def stage_manifest(run: Run, accounts: Accounts, status: str) -> Move:
 
 def conclude(run: OutputRun, journal: Journal) -> None:
     """Write the journal, which decides the commit, and apply it."""
-    for move in journal.moves:
-        # After a power failure, the journal must not exist without the files it lists.
-        storage.sync(storage.join(run.output, move.source))
+    # After a power failure, the journal must not exist without the files it lists.
+    storage.sync_all([storage.join(run.output, move.source) for move in journal.moves])
     write_journal(run.staging, journal)
     carry_out(run.output, journal)
 
@@ -243,22 +240,24 @@ def carry_out(output: str, journal: Journal, at_work: bool = True) -> None:
     """
     changed = {posixpath.dirname(name) for name in (*(move.target for move in journal.moves), *journal.deletions)}
     _refuse_links(output, [*(move.source for move in journal.moves), *sorted(changed)])
-    for _, moves in groupby(journal.moves, lambda move: posixpath.dirname(move.target)):
+    for folder, moves in groupby(journal.moves, lambda move: posixpath.dirname(move.target)):
         # In any order, and in a bucket side by side: no row goes from one file of a table into another.
-        list(read_each(output, partial(_move, output, at_work), moves))
+        missing = storage.move_all([storage.Move(*(storage.join(output, name) for name in move)) for move in moves])
+        if missing and at_work:
+            _check_moved(storage.join(output, folder), missing)
     storage.delete([storage.join(output, name) for name in journal.deletions])
 
 
-def _move(output: str, at_work: bool, move: Move) -> None:
-    source, target = storage.join(output, move.source), storage.join(output, move.target)
-    # A missing source was moved by an earlier attempt or a concurrent one: a runner that believes a worker is dead
-    # starts another.
-    with suppress(FileNotFoundError):
-        if storage.exists(source):
-            storage.move(source, target)
-    if at_work and not storage.exists(target):
-        # Another run took over and cleaned up after this one. The older rows stay, as there are no newer ones.
-        raise FileNotFoundError(errno.ENOENT, f"staged rows were deleted by another run: {source}")
+def _check_moved(folder: str, missing: Sequence[storage.Move]) -> None:
+    """Make sure that an earlier attempt has moved the files whose sources are missing, or a concurrent one.
+
+    A runner that believes a worker is dead starts another.
+    """
+    there = set(storage.list_files(folder))
+    for move in missing:
+        if move.target not in there:
+            # Another run took over and cleaned up after this one. The older rows stay, as there are no newer ones.
+            raise FileNotFoundError(errno.ENOENT, f"staged rows were deleted by another run: {move.source}")
 
 
 def _refuse_links(output: str, names: Iterable[str]) -> None:
