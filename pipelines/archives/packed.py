@@ -46,9 +46,9 @@ class PackedNames:
 
     def __iter__(self) -> Iterator[Listed]:
         for pack in self._packs:
-            for failed, *fields, kept in json.loads(zlib.decompress(pack)):
+            for failed, *fields, kept, replaces in json.loads(zlib.decompress(pack)):
                 item = Failure(*fields) if failed else _unpack(*fields)
-                yield item._replace(kept=tuple(kept))
+                yield item._replace(kept=tuple(kept), replaces=replaces)
 
 
 def _unpack(

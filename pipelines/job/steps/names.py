@@ -19,7 +19,6 @@ from pipelines.job.steps.outputs import COUNTED, FOUND, POSTPONED, SUPERSEDED, S
 from pipelines.listing import PATH_COLUMN, list_images
 from pipelines.listing.scenes import CutSettings, Cutter
 from pipelines.output.closing import check_not_ended
-from pipelines.output.commit import Superseded
 from pipelines.output.earlier import read_earlier
 from pipelines.output.ghosts import find_ghosts
 from pipelines.output.run import Accounts, Run
@@ -159,7 +158,7 @@ class LeaveOutTagged(Step):
             progress.report(self._run.name, done=1, skipped=1)
             return
         if earlier:
-            yield TaggedOutput(SUPERSEDED, Superseded(path, earlier.file))
+            listed = listed._replace(replaces=earlier.file)
         yield sort_out(listed, self._run.name)
 
     def finish_bundle(self) -> Iterator[Any]:

@@ -11,13 +11,13 @@ from pipelines.job.steps.outputs import Step, in_window
 from pipelines.output.closing import close_wave
 from pipelines.output.commit import StagedFile, Superseded, Written
 from pipelines.output.run import Accounts, Run, Wave
-from pipelines.output.writing import Table, TableWriter
+from pipelines.output.writing import Table, TableFiles
 from pipelines.records import Empty, Failure, Prediction
 from pipelines.supervision import interruption, progress
 
 
 class WriteTable(Step):
-    """Write rows of one table to a staged file per Beam bundle."""
+    """Write rows of one table to staged files, at most two per Beam bundle."""
 
     def __init__(self, table: Table, run: Run) -> None:
         self._table = table
@@ -27,18 +27,16 @@ class WriteTable(Step):
         storage.use(self._run.access)
 
     def start_bundle(self) -> None:
-        self._writer = TableWriter(self._table, self._run)
+        self._files = TableFiles(self._table, self._run)
 
     def process(self, row: Prediction | Failure | Empty) -> None:
-        self._writer.write(row)
+        self._files.write(row)
         if isinstance(row, Prediction):
             counters.TAGGED.inc()
             progress.report(self._run.name, done=1)
 
     def finish_bundle(self) -> Iterator[Any]:
-        file = self._writer.close()
-        if file:
-            yield in_window(file)
+        yield from map(in_window, self._files.close())
 
 
 class CloseWave(Step):
