@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pipelines import storage
 from pipelines.job import counters
 from pipelines.job.steps.outputs import Step, in_window
+from pipelines.listing.pieces import Inputs, count_empty
 from pipelines.output.closing import close_wave
 from pipelines.output.commit import StagedFile, Superseded, Written
+from pipelines.output.earlier import Unlisted
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import Table, TableWriter
 from pipelines.records import Empty, Failure, Prediction
 from pipelines.supervision import interruption, progress
+
+_log = logging.getLogger(__name__)
 
 
 class WriteTable(Step):
@@ -44,9 +49,10 @@ class WriteTable(Step):
 class CloseWave(Step):
     """Commit the files of a wave."""
 
-    def __init__(self, run: Run, wave: Wave) -> None:
+    def __init__(self, run: Run, wave: Wave, inputs: Inputs | None = None) -> None:
         self._run = run
         self._wave = wave
+        self._inputs = inputs
 
     def setup(self) -> None:
         storage.use(self._run.access)
@@ -57,11 +63,16 @@ class CloseWave(Step):
         files: Iterable[StagedFile],
         counted: Iterable[Accounts],
         superseded: Iterable[Superseded],
-        found: Iterable[bytes],
         postponed: Iterable[int],
+        found: Iterable[bytes] = (),
+        unlisted: Iterable[Unlisted] | None = None,
+        sources: Iterable[int] = (),
     ) -> Iterator[Accounts]:
         if self._wave.inputs is None:
             # Workers in the launching process know of its signals, but a distributed job is dropped as a whole.
             interruption.check()
-        written = Written(list(files), list(superseded), sum(counted, Accounts()), found)
+        accounts = sum(counted, Accounts())
+        if self._inputs:
+            accounts += Accounts(passed_over=count_empty(self._inputs, set(sources), _log.warning))
+        written = Written(list(files), list(superseded), accounts, found, unlisted)
         yield close_wave(self._run, self._wave.without(sum(postponed)), written)

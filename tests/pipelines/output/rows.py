@@ -49,7 +49,7 @@ def written(files: Sequence[StagedFile], older: Sequence[Superseded] = ()) -> Wr
 
 def superseded(run: Run, rows: Rows) -> list[Superseded]:
     """Name the rows that an earlier run has left of these images."""
-    earlier = EarlierRows(run.folder, run.name)
+    earlier = EarlierRows.read(run.folder, run.name)
     found = ((path, earlier.find(path, fingerprint)) for path, (_, fingerprint) in rows.items())
     return [Superseded(path, row.file) for path, row in found if row]
 
