@@ -57,9 +57,9 @@ def pack(items: Iterable[tuple[int, Listed]]) -> bytes:
 
 def unpack(packed: bytes) -> Iterator[tuple[int, Listed]]:
     """Yield what was packed."""
-    for number, failed, *fields, kept in json.loads(zlib.decompress(packed)):
+    for number, failed, *fields, kept, replaces in json.loads(zlib.decompress(packed)):
         item = Failure(*fields) if failed else _unpack(*fields)
-        yield number, item._replace(kept=tuple(kept))
+        yield number, item._replace(kept=tuple(kept), replaces=replaces)
 
 
 def _unpack(

@@ -1,4 +1,4 @@
-"""The whole job, and its part that local runs do wave by wave: between images that are to be read and committed rows."""
+"""The whole job, and the part of it that a local run repeats for each wave: from images to read to committed rows."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from apache_beam.pvalue import PCollection
 from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
 from pipelines.inference.ahead import Model
+from pipelines.job.steps.listing import Inputs
 from pipelines.job.steps.outputs import (
     COUNTED,
     EMPTY,
@@ -34,7 +35,6 @@ from pipelines.job.transforms import (
     WriteManifest,
     WritePredictions,
 )
-from pipelines.listing.pieces import Inputs
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.reading import READS_IN_FLIGHT

@@ -15,7 +15,7 @@ from pipelines.images.limits import Limits
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.ahead import Model
 from pipelines.job.steps import images
-from pipelines.job.steps.listing import Divide, EarlierFile, ListPieces, OpenListed
+from pipelines.job.steps.listing import Divide, EarlierFile, Found, Inputs, ListPieces, OpenListed
 from pipelines.job.steps.outputs import (
     COUNTED,
     EMPTY,
@@ -30,7 +30,7 @@ from pipelines.job.steps.outputs import (
 )
 from pipelines.job.steps.rows import CloseWave, WriteTable
 from pipelines.job.steps.settling import LeaveOutTagged, PutInOrder, SettlePartition
-from pipelines.listing.pieces import Inputs, Piece
+from pipelines.listing.pieces import Piece
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.earlier import EarlierPart, Unlisted
@@ -65,12 +65,12 @@ class ListImages(beam.PTransform):
         divide = beam.ParDo(Divide(self.run, self.inputs)).with_output_types(Piece | EarlierFile, **{COUNTED: Accounts})
         divided = begin | "Once" >> beam.Impulse() | "Divide" >> divide.with_outputs(COUNTED, main="pieces")
         pieces = divided.pieces | "SpreadPieces" >> beam.Reshuffle()
-        list_each = beam.ParDo(ListPieces(self.run, self.inputs))
-        list_each = list_each.with_output_types(bytes | EarlierFile, **{COUNTED: Accounts})
+        list_each = beam.ParDo(ListPieces(self.run, self.inputs.documents))
+        list_each = list_each.with_output_types(Found, **{COUNTED: Accounts})
         listed = pieces | "List" >> list_each.with_outputs(COUNTED, main="packs")
         packs = listed.packs | "SpreadPacks" >> beam.Reshuffle()
         kinds = {COUNTED: Accounts, SOURCES: int}
-        open_each = beam.ParDo(OpenListed(self.run, self.inputs, self.cutting))
+        open_each = beam.ParDo(OpenListed(self.run, self.cutting))
         open_each = open_each.with_output_types(tuple[int, bytes | EarlierPart], **kinds)
         opened = packs | "Open" >> open_each.with_outputs(*kinds, main="partitions")
         counted = (divided[COUNTED], listed[COUNTED], opened[COUNTED]) | "Counted" >> beam.Flatten()

@@ -14,11 +14,11 @@ import errno
 import posixpath
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -32,20 +32,6 @@ from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.no_rows import stage_columns
 from pipelines.output.run import RUNS, Accounts, OutputRun, Run, Wave
 from pipelines.output.tables import OutputError, open_table, read_each, write_table
-
-
-class StagedFile(NamedTuple):
-    """A complete file, ready to be moved into place.
-
-    Attributes:
-      staged: where it is.
-      table: the folder it belongs in, `predictions` or `failures`.
-      accounts: counts of its rows.
-    """
-
-    staged: str
-    table: str
-    accounts: Accounts
 
 
 class Superseded(NamedTuple):
@@ -62,12 +48,30 @@ class Superseded(NamedTuple):
     gone: bool = False
 
 
+class StagedFile(NamedTuple):
+    """A complete file, ready to be moved into place.
+
+    Attributes:
+      staged: where it is.
+      table: the folder it belongs in, one of `TABLES`.
+      accounts: counts of its rows.
+      size: in bytes.
+      superseded: the older rows that its rows replace, one for each; empty if its rows are all of new images.
+    """
+
+    staged: str
+    table: str
+    accounts: Accounts
+    size: int = 0
+    superseded: tuple[Superseded, ...] = ()
+
+
 class Written(NamedTuple):
     """The results of a wave.
 
     Attributes:
       files: its rows, in staged files.
-      superseded: older rows of its images.
+      superseded: older rows without a newer one: of images that are not there any more.
       counted: accounts of everything except the rows of the files.
       found: in an overwrite, digests of the paths of images that have a row in its shadow folder.
       unlisted: in an overwrite by workers, the rows of its shadow folder whose images were not listed, in its place.
@@ -134,28 +138,26 @@ def _begun(run: Run, wave: Wave) -> Journal | None:
     return begun if begun and begun.wave in (wave.earlier.inputs, REPLACING) else None
 
 
-def _place(
-    run: Run, files: Sequence[StagedFile], superseded: Sequence[Superseded]
-) -> tuple[Sequence[Move], Sequence[str]]:
+def _place(run: Run, files: Sequence[StagedFile], gone: Sequence[Superseded]) -> tuple[Sequence[Move], Sequence[str]]:
     """Plan where the rows of staged files go: into new files, or into the files with older rows of their images.
+
+    Only files whose rows replace older ones are read.
 
     If the older row is in the other table, the newer file is moved first: for a moment, such an image may be visible in
     both tables, but never in neither.
     """
-    older = {row.path: row.file for row in superseded}
-    arrived = {row.path for row in superseded if row.gone}
+    leaving: dict[str, set[str]] = defaultdict(set)
+    for row in chain(gone, *(file.superseded for file in files)):
+        leaving[row.file].add(row.path)
     newer: dict[str, list[pa.Table]] = defaultdict(list)
     moves = []
     for file in files:
-        staged: str | None = file.staged
-        if older:
-            staged = _take_newer(run, file, older, newer, arrived)
+        staged = _take_newer(run, file, newer) if file.superseded else file.staged
         if staged:
             moves.append(Move(run.relative(staged), _in_output(run, file.table, posixpath.basename(staged))))
     deletions = []
-    for name in sorted({older[path] for path in arrived}):
-        going = [path for path in arrived if older[path] == name]
-        merged = _merge(run, name, going, newer[name])
+    for name, paths in sorted(leaving.items()):
+        merged = _merge(run, name, sorted(paths), newer[name])
         if merged:
             moves.append(Move(run.relative(merged), _in_output(run, name)))
         else:
@@ -163,25 +165,20 @@ def _place(
     return moves, deletions
 
 
-def _take_newer(
-    run: Run, file: StagedFile, older: Mapping[str, str], newer: dict[str, list[pa.Table]], arrived: set[str]
-) -> str | None:
+def _take_newer(run: Run, file: StagedFile, newer: dict[str, list[pa.Table]]) -> str | None:
     """Take the rows that belong in older files of the same table out of a staged file.
 
     Args:
       run: of the job.
-      file: the staged file.
-      older: the file of each superseded row, by the image's path.
+      file: the staged file, all of whose rows replace older ones.
       newer: receives the rows, by older file.
-      arrived: receives the paths of all superseded images whose newer row is in the staged file.
 
     Returns:
       The file with the remaining rows; None if none remain.
     """
     table = read_table(file.staged)
-    paths = table["path"].to_pylist()
-    arrived.update(path for path in paths if path in older)
-    homes = [older.get(path, "") for path in paths]
+    older = {row.path: row.file for row in file.superseded}
+    homes = [older.get(path, "") for path in table["path"].to_pylist()]
     homes = [home if posixpath.dirname(home) == file.table else "" for home in homes]
     column = pa.array(homes, pa.string())
     for home in set(homes) - {""}:

@@ -19,9 +19,10 @@ from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import log
 from pipelines.job.counters import read_meter
+from pipelines.job.steps.listing import Inputs
 from pipelines.job.tagging import TagImages, tag_listed
 from pipelines.listing import STANDARD_INPUT, anchor, list_images
-from pipelines.listing.pieces import Inputs
+from pipelines.listing.inputs import spread
 from pipelines.output.manifest import read_accounts
 from pipelines.output.run import Accounts, Run
 from pipelines.runners.beam_flags import makes_template, refused_flags_reported
@@ -61,7 +62,7 @@ def build_job(tagging: TagImages, options: PredictOptions, beam_options: Pipelin
     with refused_flags_reported():
         pipeline = beam.Pipeline(options=beam_options)
     run = tagging.run
-    named = Inputs(inputs, input_list, options.path_column, run.kept, options.allow_empty, options.documents)
+    named = Inputs(spread(inputs), input_list, options.path_column, run.kept, options.allow_empty, options.documents)
     _ = tag_listed(pipeline, tagging, named)
     return pipeline
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from apache_beam.pvalue import TaggedOutput
 
-from pipelines import archives, storage
+from pipelines import storage
 from pipelines.archives.packed import pack, unpack
 from pipelines.job.steps.outputs import COUNTED, SOURCES, Step, in_window
-from pipelines.listing.pieces import Inputs, Piece, divide, list_piece, open_listed
+from pipelines.listing import PATH_COLUMN
+from pipelines.listing.members import Archive
+from pipelines.listing.pieces import Piece, divide, list_piece, open_listed
 from pipelines.listing.scenes import CutSettings, Cutter, may_be_cut
 from pipelines.output.earlier import earlier_files
 from pipelines.output.partitions import partition_of, read_parts
 from pipelines.output.run import Accounts, Run
-from pipelines.records import ImageRef, Listed
+from pipelines.records import KeptColumn, Listed
+from pipelines.scenes.documents import NO_DOCUMENTS, Documents
 
 _log = logging.getLogger(__name__)
 
@@ -30,10 +33,34 @@ _NUMBERS = 1 << 40
 """More than any source has pieces, and any piece names."""
 
 
+class Inputs(NamedTuple):
+    """What workers list.
+
+    Attributes:
+      patterns: after `listing.spread`.
+      input_list: a list of paths.
+      path_column: of the list, that holds the paths.
+      kept: columns of the list whose values are kept.
+      allow_empty: whether there may be no image at all.
+      documents: that may name files.
+    """
+
+    patterns: Sequence[str]
+    input_list: str | None = None
+    path_column: str = PATH_COLUMN
+    kept: Sequence[KeptColumn] = ()
+    allow_empty: bool = False
+    documents: Documents = NO_DOCUMENTS
+
+
 class EarlierFile(NamedTuple):
     """A file with rows of earlier runs, relative to the folder of the tables."""
 
     name: str
+
+
+Found = bytes | tuple[int, Archive] | EarlierFile
+"""What is found in a piece: a pack of names, an archive with its number, or the piece itself."""
 
 
 class Divide(Step):
@@ -50,16 +77,23 @@ class Divide(Step):
         passed_over: Counter[str] = Counter()
         for file in earlier_files(self._run.folder, self._run.name):
             yield EarlierFile(file)
-        yield from divide(self._inputs, passed_over, _log.warning)
+        inputs = self._inputs
+        yield from divide(
+            *(inputs.patterns, inputs.input_list, passed_over),
+            path_column=inputs.path_column,
+            kept=inputs.kept,
+            documents=inputs.documents,
+            tell=_log.warning,
+        )
         yield TaggedOutput(COUNTED, Accounts(passed_over=passed_over))
 
 
 class ListPieces(Step):
     """List the files of a piece in packs, with archives and what may be a scene apart: opening them takes longer."""
 
-    def __init__(self, run: Run, inputs: Inputs) -> None:
+    def __init__(self, run: Run, documents: Documents = NO_DOCUMENTS) -> None:
         self._run = run
-        self._inputs = inputs
+        self._documents = documents
 
     def setup(self) -> None:
         storage.use(self._run.access)
@@ -72,9 +106,10 @@ class ListPieces(Step):
         plain: list[tuple[int, Listed]] = []
         scenes: list[tuple[int, Listed]] = []
         first = (piece.source * _NUMBERS + piece.position) * _NUMBERS
-        for number, listed in enumerate(list_piece(piece, self._inputs, passed_over), start=first):
-            if isinstance(listed, ImageRef) and archives.is_archive(listed.path):
-                yield pack([(number, listed)])
+        files = list_piece(piece, passed_over, documents=self._documents)
+        for number, listed in enumerate(files, start=first):
+            if isinstance(listed, Archive):
+                yield number, listed
                 continue
             waiting, most = plain, _NAMES_PER_PACK
             if self._run.grid and may_be_cut(listed):
@@ -93,9 +128,8 @@ class OpenListed(Step):
     It also passes on the numbers of the sources in which there was anything.
     """
 
-    def __init__(self, run: Run, inputs: Inputs, cutting: CutSettings) -> None:
+    def __init__(self, run: Run, cutting: CutSettings) -> None:
         self._run = run
-        self._inputs = inputs
         self._cutting = cutting
         self._cutter: Cutter | None = None
 
@@ -108,12 +142,12 @@ class OpenListed(Step):
         self._sources: set[int] = set()
         self._cutter = Cutter(self._cutting, _log.warning) if self._run.grid else None
 
-    def process(self, packed: bytes | EarlierFile) -> Iterator[Any]:
-        if isinstance(packed, EarlierFile):
-            yield from read_parts(self._run.folder, packed.name)
+    def process(self, found: Found) -> Iterator[Any]:
+        if isinstance(found, EarlierFile):
+            yield from read_parts(self._run.folder, found.name)
             return
-        for number, listed in unpack(packed):
-            for opened in open_listed(listed, self._inputs, self._passed_over):
+        for number, listed in unpack(found) if isinstance(found, bytes) else [found]:
+            for opened in open_listed(listed, self._passed_over):
                 self._sources.add(number // _NUMBERS // _NUMBERS)
                 cut = self._cutter.put(opened, number) if self._cutter else [(number, opened)]
                 for item in cut:

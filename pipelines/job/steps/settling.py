@@ -33,7 +33,7 @@ class Settled(NamedTuple):
 
     Attributes:
       item: to be read, or a failure; None if an earlier run has tagged the image.
-      superseded: earlier rows that its row replaces.
+      superseded: rows of windows that its scene has no more.
       known: whether the image has an earlier row.
     """
 
@@ -47,13 +47,11 @@ def settle(run: Run, earlier: EarlierRows, listed: Listed) -> Settled:
     if isinstance(listed, ImageRef) and not all(map(run.holds, listed.named)):
         listed = failed(listed, "list", "ValueError", f"it is not below --relative_to {run.relative_to}")
     path = run.known_as(listed.path)
-    superseded = list(find_ghosts(earlier, run, listed)) if run.grid and not run.overwrite else []
+    superseded = tuple(find_ghosts(earlier, run, listed)) if run.grid and not run.overwrite else ()
     row = earlier.find(path, listed.fingerprint)
     if row and row.tagged:
         return Settled(None, superseded, True)
-    if row:
-        superseded.append(Superseded(path, row.file))
-    return Settled(listed, superseded, bool(row))
+    return Settled(listed._replace(replaces=row.file) if row else listed, superseded, bool(row))
 
 
 class LeaveOutTagged(Step):

@@ -22,6 +22,7 @@ from apache_beam.utils.windowed_value import PaneInfo
 from pipelines.commandline.flags import parse_predict
 from pipelines.job.release import BoundToRelease
 from pipelines.job.steps.listing import EarlierFile
+from pipelines.listing.members import Archive
 from pipelines.listing.pieces import Piece
 from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.earlier import EarlierPart, Unlisted
@@ -41,7 +42,7 @@ STEPS = (
     "WriteManifest",
 )
 
-SMALL = {Piece, EarlierFile, EarlierPart, Failure, StagedFile, Superseded, Unlisted, Accounts}
+SMALL = {Piece, Archive, EarlierFile, EarlierPart, Failure, StagedFile, Superseded, Unlisted, Accounts}
 """Names and rows, and what is told of files: what may go from machine to machine."""
 
 LARGE = {Image, Prediction}
@@ -173,7 +174,17 @@ def test_nothing_but_names_is_shuffled(graph: Graph) -> None:
 
     # The pieces, what was found in them, the partitions, and what is read together.
     assert len(shuffled) == 4
-    assert set().union(*shuffled) <= {int, str, bytes, Piece, EarlierFile, EarlierPart, type(None), *REDISTRIBUTED}, shuffled
+    assert set().union(*shuffled) <= {
+        int,
+        str,
+        bytes,
+        Piece,
+        Archive,
+        EarlierFile,
+        EarlierPart,
+        type(None),
+        *REDISTRIBUTED,
+    }, shuffled
 
 
 def test_images_are_read_predicted_and_written_in_one_stage(graph: Graph) -> None:

@@ -16,10 +16,9 @@ from pipelines.inference.ahead import Model
 from pipelines.job import release
 from pipelines.job.release import BoundToRelease, Release, WorkerReleaseError, running_release
 from pipelines.job.steps.images import PredictImages
-from pipelines.job.steps.listing import Divide, ListPieces, OpenListed
+from pipelines.job.steps.listing import Divide, Inputs, ListPieces, OpenListed
 from pipelines.job.steps.rows import CloseWave, WriteTable
 from pipelines.job.steps.settling import LeaveOutTagged, PutInOrder, SettlePartition
-from pipelines.listing.pieces import Inputs
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.run import Run, Wave
 from pipelines.output.writing import PredictionTable
@@ -30,8 +29,8 @@ from pipelines.storage import Access
 def steps(run: Run) -> list[BoundToRelease]:
     return [
         Divide(run, Inputs(["chips"])),
-        ListPieces(run, Inputs(["chips"])),
-        OpenListed(run, Inputs(["chips"]), CutSettings(Grid(64, 64), NO_RENDERING, 1000)),
+        ListPieces(run),
+        OpenListed(run, CutSettings(Grid(64, 64), NO_RENDERING, 1000)),
         SettlePartition(run),
         LeaveOutTagged(run),
         PutInOrder(),

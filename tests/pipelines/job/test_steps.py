@@ -30,7 +30,6 @@ from pipelines.job.steps.names import TakeNames
 from pipelines.job.steps.rows import CloseWave
 from pipelines.listing import list_images
 from pipelines.listing.lookup import refer
-from pipelines.listing.pieces import Inputs
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.records import ImageRef
@@ -84,7 +83,7 @@ def test_a_wave_that_is_asked_to_stop_takes_no_more_names() -> None:
 
 def test_a_distributed_job_that_is_asked_to_stop_commits_nothing(bundle_path: str, tmp_path: Path) -> None:
     run = Run("run", str(tmp_path), load_bundle(bundle_path), ())
-    closing = CloseWave(run, Wave()).process(b"", [], [Accounts(inputs=10)], [], [], [7])
+    closing = CloseWave(run, Wave()).process(b"", [], [Accounts(inputs=10)], [], [7])
     with interruption.deferred():
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(interruption.InterruptedRunError):
@@ -95,7 +94,7 @@ def test_a_bundle_of_scenes_that_failed_leaves_no_thread(run: Run, tmp_path: Pat
     scene = write_scene(tmp_path / "scene.tif", samples(64, 64))
     before = set(threading.enumerate())
     run = replace(run, grid=Grid(32, 32))
-    step = OpenListed(run, Inputs([]), CutSettings(run.grid, NO_RENDERING, 10_000))
+    step = OpenListed(run, CutSettings(run.grid, NO_RENDERING, 10_000))
     step.setup()
     step.start_bundle()
     assert list(step.process(pack([(0, refer(str(scene)))]))) == []

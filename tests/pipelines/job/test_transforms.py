@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.tagging import Predictor
+from pipelines.job.steps.listing import Inputs
 from pipelines.job.tagging import TagImages, tag_listed
 from pipelines.job.transforms import PredictImages, SkipTaggedInMemory
-from pipelines.listing.pieces import Inputs
 from pipelines.output.lock import hold_output
 from pipelines.output.manifest import read_accounts
 from pipelines.output.run import Run

@@ -28,7 +28,7 @@ from pipelines.records import Footprint, ImageRef, Prediction, Window
 from pipelines.scenes.grid import Grid
 from pipelines.supervision import interruption
 from tests.conftest import Bucket
-from tests.pipelines.output.rows import Rows, commit_rows, once, seen, stage, superseded, written
+from tests.pipelines.output.rows import Rows, commit_rows, once, seen, stage, written
 from tests.pipelines.results.scene_outputs import square, wkb
 
 
@@ -43,7 +43,7 @@ def failed(*names: str) -> Rows:
 def add(run: Run, *waves: Rows) -> None:
     """Commit waves of a run, one after another."""
     for number, rows in enumerate(waves):
-        commit(run, Wave(Accounts(inputs=number), len(rows)), written(stage(run, rows)))
+        commit(run, Wave(Accounts(inputs=number), len(rows)), written(stage(run, rows, all_new=True)))
 
 
 def files(run: Run, table: str = PREDICTIONS) -> list[str]:
@@ -259,7 +259,7 @@ def test_whatever_is_tagged_again_has_one_row_which_is_the_newest(
                 # A run lists each image once.
                 rows = {path: (table, f"{number}") for path, table in tables.items() if path not in listed}
                 files = stage(run, rows)
-                commit(run, Wave(Accounts(inputs=place), len(rows)), written(files, superseded(run, rows)))
+                commit(run, Wave(Accounts(inputs=place), len(rows)), written(files))
                 listed.update(rows)
                 expected |= rows
             recover(folder)

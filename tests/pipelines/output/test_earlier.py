@@ -21,7 +21,7 @@ from tests.pipelines.output.rows import FIRST, Rows, stage, written
 
 
 def put(run: Run, rows: Rows) -> None:
-    commit(run, Wave(inputs=len(rows)), written(stage(run, rows)))
+    commit(run, Wave(inputs=len(rows)), written(stage(run, rows, all_new=True)))
 
 
 def only_file(run: Run, table: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.output.commit import Superseded, Written, commit
+from pipelines.output.commit import Written, commit
 from pipelines.output.earlier import EarlierRows
 from pipelines.output.ghosts import find_ghosts
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, Accounts, Run, Wave
@@ -87,9 +87,7 @@ def test_ghosts_are_deleted_and_nothing_else_is(later: Run) -> None:
     listed = window(SCENE, 0, 0, "new", 64, 64)
     gone = list(find_ghosts(earlier, replace(later, grid=GRID), listed))
     newer: Rows = {listed.path: (PREDICTIONS, "new")}
-    row = earlier.find(listed.path, "new")
-    assert row
-    commit(later, Wave(inputs=1), Written(stage(later, newer), [*gone, Superseded(listed.path, row.file)], Accounts()))
+    commit(later, Wave(inputs=1), Written(stage(later, newer), gone, Accounts()))
     kept = {path: row for path, row in OLD.items() if not path.startswith(SCENE)}
     assert seen(later.output) == {path: [row] for path, row in {**kept, **newer}.items()}
     assert [file.name for file in Path(later.output, FAILURES).iterdir()] == [NO_ROWS], "its only row is gone"
