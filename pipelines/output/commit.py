@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from pipelines import storage
 from pipelines.output.compaction import compact
+from pipelines.output.earlier import Unlisted
 from pipelines.output.journal import REPLACING, Journal, Move, read_journal, staging_folders, write_journal
 from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.no_rows import stage_columns
@@ -71,12 +72,14 @@ class Written(NamedTuple):
       superseded: older rows without a newer one: of images that are not there any more.
       counted: accounts of everything except the rows of the files.
       found: in an overwrite, digests of the paths of images that have a row in its shadow folder.
+      unlisted: in an overwrite by workers, the rows of its shadow folder whose images were not listed, in its place.
     """
 
     files: Sequence[StagedFile]
     superseded: Sequence[Superseded]
     counted: Accounts
     found: Iterable[bytes] = ()
+    unlisted: Iterable[Unlisted] | None = None
 
 
 def commit(run: Run, wave: Wave, written: Written) -> Accounts:

@@ -242,13 +242,41 @@ def list_folders(folder: str, beginning: str = "") -> list[str]:
     return _at(folder).list_folders(folder, beginning)
 
 
-def walk(prefix: str) -> Iterator[Entry]:
+def walk(prefix: str, after: str = "", until: str = "") -> Iterator[Entry]:
     """List the files in a bucket whose paths start with a prefix, lazily.
+
+    Args:
+      prefix: of the paths.
+      after: path behind which a range begins; it is not part of the range, and need not exist.
+      until: path with which the range ends; it is part of the range, and need not exist.
+
+    Raises:
+      OSError: the bucket cannot be listed; or not by ranges, because it does not list in the order of names.
+    """
+    return _bucket_store(prefix).walk(prefix, after, until)
+
+
+def peek(prefix: str, after: str, most: int) -> tuple[list[str], bool]:
+    """Return the first paths in a bucket that start with a prefix and come after another path, in one request.
+
+    Args:
+      prefix: of the paths.
+      after: path behind which to look; it need not exist.
+      most: paths to return.
+
+    Returns:
+      The paths, and whether there are more. There may be none although there are more.
 
     Raises:
       OSError: the bucket cannot be listed.
     """
-    return _bucket_store(prefix).walk(prefix)
+    return _bucket_store(prefix).peek(prefix, after, most)
+
+
+def lists_ranges(path: str) -> bool:
+    """Return whether a range of a bucket can be listed without what comes before it."""
+    # Amazon's directory buckets list in no order.
+    return path.startswith(BUCKETS) and not bucket_of(path).rstrip("/").endswith("--x-s3")
 
 
 def look_up(path: str) -> Entry:

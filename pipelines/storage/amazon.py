@@ -29,7 +29,17 @@ from pipelines.storage.errors import (
     unreachable,
 )
 from pipelines.storage.gzipped import is_marked
-from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page, Stored
+from pipelines.storage.objects import (
+    ABSENT,
+    ANSWER_SECONDS,
+    CONNECT_SECONDS,
+    CONNECTIONS,
+    PAGE_SIZE,
+    Access,
+    Entry,
+    Page,
+    Stored,
+)
 
 _LOGIN = "run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _BYTES_AT_ONCE = 1 << 18
@@ -152,12 +162,20 @@ class AmazonObjects:
         entry = _entry(bucket, key, answer["ContentLength"], answer["ETag"])
         return entry._replace(marked=is_marked(answer.get("ContentEncoding")))
 
-    def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
+    def page(
+        self,
+        bucket: str,
+        prefix: str,
+        following: str | None = None,
+        delimiter: str = "",
+        after: str = "",
+        most: int = PAGE_SIZE,
+    ) -> Page:
         """List a page of objects."""
-        place = {"ContinuationToken": following} if following else {}
+        place = {"ContinuationToken": following} if following else {"StartAfter": after} if after else {}
         with _translated_errors():
             answer = self._client.list_objects_v2(
-                Bucket=bucket, Prefix=prefix, Delimiter=delimiter, **place, **self._payer
+                Bucket=bucket, Prefix=prefix, Delimiter=delimiter, MaxKeys=most, **place, **self._payer
             )
         found = answer.get("Contents", ())
         return Page(

@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.credentials import without_secrets
 from pipelines.storage.errors import NoAccessError, refused, unreachable
-from pipelines.storage.objects import Entry, Page, Stored
+from pipelines.storage.objects import PAGE_SIZE, Entry, Page, Stored
 
 _BYTES_AT_ONCE = 1 << 20
 _EXTRAS = {"hdfs": "hadoop", "azfs": "azure"}
@@ -81,7 +81,15 @@ class BeamObjects:
                 raise FileNotFoundError(errno.ENOENT, "Not Found")
             return _entry(self._system.metadata(path))
 
-    def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
+    def page(
+        self,
+        bucket: str,
+        prefix: str,
+        following: str | None = None,
+        delimiter: str = "",
+        after: str = "",
+        most: int = PAGE_SIZE,
+    ) -> Page:
         """List all files whose names start with a prefix, as one page; folders are never requested."""
         path = self._path(bucket, prefix)
         # A file system with folders lists a folder, not a prefix.

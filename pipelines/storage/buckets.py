@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import posixpath
@@ -17,7 +18,7 @@ from pipelines.storage.errors import ChangedFileError, NoAccessError, Unsupporte
 from pipelines.storage.gzipped import bytes_of_head, is_compressed, unpack, unpack_head, unpack_to_disk
 from pipelines.storage.leases import lease
 from pipelines.storage.lock_objects import LockObject, read_owner
-from pipelines.storage.objects import CONNECTIONS, Entry, LimitedBuffer, Move, Objects, Page, Stored
+from pipelines.storage.objects import CONNECTIONS, PAGE_SIZE, Entry, LimitedBuffer, Move, Objects, Page, Stored
 from pipelines.storage.patience import patiently
 from pipelines.storage.spelling import unmarked
 
@@ -182,10 +183,27 @@ class BucketStore:
         scheme_and_bucket = "/".join(folder.split("/", 3)[:3])
         return sorted(f"{scheme_and_bucket}/{name.rstrip('/')}" for name in below)
 
-    def walk(self, prefix: str) -> Iterator[Entry]:
-        """List all objects whose paths start with a prefix, page by page."""
-        for page in self._pages(prefix):
-            yield from page.entries
+    def walk(self, prefix: str, after: str = "", until: str = "") -> Iterator[Entry]:
+        """List the objects whose paths start with a prefix, page by page, or those of them in a range."""
+        last = after
+        for page in self._pages(prefix, after=after):
+            if not after and not until:
+                yield from page.entries
+                continue
+            for entry in page.entries:
+                if until and entry.path > until:
+                    return
+                if entry.path > last:
+                    last = entry.path
+                    yield entry
+                elif last != after:
+                    # Other ranges would hide what this one shows too late.
+                    raise OSError(errno.EIO, f"the bucket lists {entry.path} behind {last}, not in the order of names")
+
+    def peek(self, prefix: str, after: str, most: int) -> tuple[list[str], bool]:
+        """Return the first paths after a place, and whether there are more."""
+        page = next(self._pages(prefix, after=after, most=most))
+        return [entry.path for entry in page.entries if entry.path > after], page.following is not None
 
     def lock(
         self, path: str, owner: str, tell: Callable[[str], None], sleep: Callable[[float], None]
@@ -218,11 +236,12 @@ class BucketStore:
 
         return unpack_to_disk(map(piece, range(0, self.look_up(path).size, _IN_MEMORY)))
 
-    def _pages(self, path: str, delimiter: str = "") -> Iterator[Page]:
+    def _pages(self, path: str, delimiter: str = "", after: str = "", most: int = PAGE_SIZE) -> Iterator[Page]:
         bucket, prefix = _split(path)
+        behind = _split(after)[1] if after else ""
         following = None
         while True:
-            page = patiently(lambda: self._objects.page(bucket, prefix, following, delimiter))  # noqa: B023
+            page = patiently(lambda: self._objects.page(bucket, prefix, following, delimiter, behind, most))  # noqa: B023
             yield page
             following = page.following
             if following is None:

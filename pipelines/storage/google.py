@@ -22,7 +22,17 @@ from google.cloud.storage.exceptions import DataCorruption
 from pipelines.credentials import without_secrets
 from pipelines.storage.errors import CredentialsOutageError, NoAccessError, refused, unreachable
 from pipelines.storage.gzipped import is_marked
-from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page, Stored
+from pipelines.storage.objects import (
+    ABSENT,
+    ANSWER_SECONDS,
+    CONNECT_SECONDS,
+    CONNECTIONS,
+    PAGE_SIZE,
+    Access,
+    Entry,
+    Page,
+    Stored,
+)
 
 _ATTEMPT: dict[str, Any] = {"retry": None, "timeout": (CONNECT_SECONDS, ANSWER_SECONDS)}
 _LOGIN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
@@ -37,7 +47,6 @@ _OUTAGES = (
 _REFUSED_CREDENTIALS = re.compile(
     r"\b(status|code)\W+4(?!08|29)\d\d\b|invalid_|denied|revoked|reauth|was not found", re.IGNORECASE
 )
-_PAGE_SIZE = 1000
 _LISTED = "items(name,size,generation),prefixes,nextPageToken"
 
 
@@ -122,7 +131,15 @@ class GoogleObjects:
             blob.reload(**_ATTEMPT)
         return _entry(bucket, blob)._replace(marked=is_marked(blob.content_encoding))
 
-    def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
+    def page(
+        self,
+        bucket: str,
+        prefix: str,
+        following: str | None = None,
+        delimiter: str = "",
+        after: str = "",
+        most: int = PAGE_SIZE,
+    ) -> Page:
         """List a page of objects."""
         with _translated_errors():
             listing = self._client.list_blobs(
@@ -130,7 +147,8 @@ class GoogleObjects:
                 prefix=prefix,
                 delimiter=delimiter or None,
                 page_token=following,
-                page_size=_PAGE_SIZE,
+                start_offset=after or None,
+                page_size=most,
                 fields=_LISTED,
                 **_ATTEMPT,
             )

@@ -14,6 +14,9 @@ from pipelines.storage.errors import FileTooLargeError, TransientError
 ABSENT = ""
 """Version of an object that does not exist."""
 
+PAGE_SIZE = 1000
+"""Objects in a page of a listing: the most that Amazon lists."""
+
 CONNECTIONS = 64
 """Connections that a process keeps open."""
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 30.0
@@ -146,8 +149,26 @@ class Objects(Protocol):
         """Return an object's metadata without reading it."""
         ...
 
-    def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
-        """List the objects whose keys start with a prefix; with a delimiter, only those directly below it."""
+    def page(
+        self,
+        bucket: str,
+        prefix: str,
+        following: str | None = None,
+        delimiter: str = "",
+        after: str = "",
+        most: int = PAGE_SIZE,
+    ) -> Page:
+        """List a page of the objects whose keys start with a prefix, in the order of their keys' UTF-8.
+
+        Args:
+          bucket: to list.
+          prefix: of the keys.
+          following: token of the page.
+          delimiter: with one, only objects directly below the prefix are listed, and the folders there.
+          after: a key: those that come after it are listed. A provider may list the key itself, too, and one that
+            cannot begin in the middle lists all.
+          most: objects in a page; a provider may list more.
+        """
         ...
 
 
