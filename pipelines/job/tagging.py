@@ -27,6 +27,7 @@ from pipelines.job.steps.outputs import (
 )
 from pipelines.job.transforms import (
     ListImages,
+    MergeFiles,
     PredictImages,
     SkipTagged,
     SpreadReads,
@@ -78,6 +79,9 @@ class TagImages(beam.PTransform):
         if self.run.grid:
             written.append(predicted[EMPTY] | WriteEmpty(self.run).with_resource_hints(**self.hints))
         files = written | "AllFiles" >> beam.Flatten()
+        if self.inputs:
+            # In a local run, the commit joins the few files of a wave.
+            files |= MergeFiles(self.run)
         postponed = predicted[POSTPONED]
         if POSTPONED in settled:
             postponed = (postponed, settled[POSTPONED]) | "AllPostponed" >> beam.Flatten()

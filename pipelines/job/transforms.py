@@ -14,8 +14,9 @@ from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.ahead import Model
-from pipelines.job.steps import images
+from pipelines.job.steps import images, merging
 from pipelines.job.steps.listing import Divide, EarlierFile, Found, Inputs, ListPieces, OpenListed
+from pipelines.job.steps.merging import PlanMerges
 from pipelines.job.steps.outputs import (
     COUNTED,
     EMPTY,
@@ -34,6 +35,7 @@ from pipelines.listing.pieces import Piece
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.earlier import EarlierPart, Unlisted
+from pipelines.output.merging import Group
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import EmptyTable, FailureTable, PredictionTable
 from pipelines.reading import READS_IN_FLIGHT
@@ -215,6 +217,20 @@ class WriteEmpty(beam.PTransform):
         """Apply the transform."""
         write = beam.ParDo(WriteTable(EmptyTable(), self.run))
         return empty | "Write" >> write.with_output_types(StagedFile)
+
+
+@dataclass
+class MergeFiles(beam.PTransform):
+    """Merge staged files to such of about 128 MB or a million rows, on all workers, once all of them are written."""
+
+    run: Run
+
+    def expand(self, files: PCollection[StagedFile]) -> PCollection[StagedFile]:
+        """Apply the transform."""
+        plan = beam.ParDo(PlanMerges(), files=AsIter(files)).with_output_types(Group)
+        merge = beam.ParDo(merging.MergeFiles(self.run)).with_output_types(StagedFile)
+        once = files.pipeline | "OnceAllAreWritten" >> beam.Impulse()
+        return once | "Plan" >> plan | beam.Reshuffle() | "Merge" >> merge
 
 
 @dataclass

@@ -55,6 +55,7 @@ class StagedFile(NamedTuple):
       accounts: counts of its rows.
       size: in bytes.
       superseded: the older rows that its rows replace, one for each; empty if its rows are all of new images.
+      merged: other staged files, whose rows it holds.
     """
 
     staged: str
@@ -62,6 +63,7 @@ class StagedFile(NamedTuple):
     accounts: Accounts
     size: int = 0
     superseded: tuple[Superseded, ...] = ()
+    merged: tuple[str, ...] = ()
 
 
 class Written(NamedTuple):
