@@ -69,11 +69,11 @@ class TagImages(beam.PTransform):
         predicted = refs | self._predict().with_resource_hints(**self.hints)
         failures = (remaining[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
         written = [
-            predicted.predictions | WritePredictions(self.run).with_resource_hints(**self.hints),
-            failures | WriteFailures(self.run).with_resource_hints(**self.hints),
+            predicted.predictions | WritePredictions(self.run, often=self.spread).with_resource_hints(**self.hints),
+            failures | WriteFailures(self.run, often=self.spread).with_resource_hints(**self.hints),
         ]
         if self.run.grid:
-            written.append(predicted[EMPTY] | WriteEmpty(self.run).with_resource_hints(**self.hints))
+            written.append(predicted[EMPTY] | WriteEmpty(self.run, often=self.spread).with_resource_hints(**self.hints))
         files = written | "AllFiles" >> beam.Flatten()
         counted = remaining[COUNTED]
         if self.passed_over:
