@@ -73,11 +73,11 @@ class TagImages(beam.PTransform):
         predicted = settled[REFS] | self._predict().with_resource_hints(**self.hints)
         failures = (settled[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
         written = [
-            predicted.predictions | WritePredictions(self.run).with_resource_hints(**self.hints),
-            failures | WriteFailures(self.run).with_resource_hints(**self.hints),
+            predicted.predictions | WritePredictions(self.run, often=self.spread).with_resource_hints(**self.hints),
+            failures | WriteFailures(self.run, often=self.spread).with_resource_hints(**self.hints),
         ]
         if self.run.grid:
-            written.append(predicted[EMPTY] | WriteEmpty(self.run).with_resource_hints(**self.hints))
+            written.append(predicted[EMPTY] | WriteEmpty(self.run, often=self.spread).with_resource_hints(**self.hints))
         files = written | "AllFiles" >> beam.Flatten()
         if self.inputs:
             # In a local run, the commit joins the few files of a wave.

@@ -185,37 +185,40 @@ class PredictImages(beam.PTransform):
 
 @dataclass
 class WritePredictions(beam.PTransform):
-    """Write predictions to staged Parquet files."""
+    """Write predictions to staged Parquet files; with `often`, finish these before a bundle ends."""
 
     run: Run
+    often: bool = False
 
     def expand(self, predictions: PCollection[Prediction]) -> PCollection[StagedFile]:
         """Apply the transform."""
-        write = beam.ParDo(WriteTable(PredictionTable(), self.run))
+        write = beam.ParDo(WriteTable(PredictionTable(), self.run, self.often))
         return predictions | "Write" >> write.with_output_types(StagedFile)
 
 
 @dataclass
 class WriteFailures(beam.PTransform):
-    """Write failures to staged Parquet files."""
+    """Write failures to staged Parquet files; as `WritePredictions`."""
 
     run: Run
+    often: bool = False
 
     def expand(self, failures: PCollection[Failure]) -> PCollection[StagedFile]:
         """Apply the transform."""
-        write = beam.ParDo(WriteTable(FailureTable(), self.run))
+        write = beam.ParDo(WriteTable(FailureTable(), self.run, self.often))
         return failures | "Write" >> write.with_output_types(StagedFile)
 
 
 @dataclass
 class WriteEmpty(beam.PTransform):
-    """Write the names of empty windows to staged Parquet files."""
+    """Write the names of empty windows to staged Parquet files; as `WritePredictions`."""
 
     run: Run
+    often: bool = False
 
     def expand(self, empty: PCollection[Empty]) -> PCollection[StagedFile]:
         """Apply the transform."""
-        write = beam.ParDo(WriteTable(EmptyTable(), self.run))
+        write = beam.ParDo(WriteTable(EmptyTable(), self.run, self.often))
         return empty | "Write" >> write.with_output_types(StagedFile)
 
 

@@ -25,10 +25,11 @@ import pyarrow.compute as pc
 from pipelines import storage
 from pipelines.output.compaction import compact
 from pipelines.output.earlier import Unlisted
-from pipelines.output.journal import REPLACING, Journal, Move, read_journal, staging_folders, write_journal
+from pipelines.output.journal import JOURNAL, REPLACING, Journal, Move, read_journal, staging_folders, write_journal
 from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.no_rows import stage_columns
 from pipelines.output.run import RUNS, Accounts, OutputRun, Run, Wave
+from pipelines.output.staged import holds_rows, is_announced
 from pipelines.output.tables import OutputError, open_table, write_table
 
 
@@ -98,38 +99,71 @@ def commit(run: Run, wave: Wave, written: Written) -> Accounts:
         # The runner retried this step, and its files may already be in place.
         carry_out(run.output, begun)
         return read_accounts(run.manifest)
-    # Images lost before they were counted would be missing on both sides of the accounts.
-    counted = written.counted if wave.inputs is None else replace(written.counted, inputs=wave.inputs)
-    accounts = sum((file.accounts for file in written.files), wave.earlier + counted)
-    # An overwrite is done only once its rows have left the shadow folder.
-    status = "running" if not wave.last or run.overwrite else "done" if accounts.balanced else "unbalanced"
-    moves, deletions = _place(run, written.files, written.superseded)
-    moves = compact(run, moves, deletions)
-    # Nobody reads the shadow folder of an overwrite.
-    columns = [] if run.overwrite else stage_columns(run, moves, deletions)
-    journal = Journal(wave.earlier.inputs, [*moves, *columns, stage_manifest(run, accounts, status)], deletions)
+    announced = is_announced(run.staging)
+    try:
+        accounts, journal = _plan(run, wave, written)
+    except FileNotFoundError:
+        # A concurrent attempt may have carried out its commit, and deleted what that has spent.
+        if not _begun(run, wave):
+            raise
+        return read_accounts(run.manifest)
     concurrent = _begun(run, wave)
     if concurrent:
         # A runner that believed this worker to be dead started another. The same rows may have come into the files in
         # place, and be in them twice by now.
         carry_out(run.output, concurrent)
+    elif announced and not is_announced(run.staging):
+        raise OutputError(f"output {run.output} was taken over by another run, which recovered what this one had done")
     else:
         conclude(run, journal)
     return accounts
 
 
+def _plan(run: Run, wave: Wave, written: Written) -> tuple[Accounts, Journal]:
+    """Return the accounts of the run with those of a wave, and what its commit has to do."""
+    # Images lost before they were counted would be missing on both sides of the accounts.
+    counted = written.counted if wave.inputs is None else replace(written.counted, inputs=wave.inputs)
+    accounts = sum((file.accounts for file in written.files), wave.earlier + counted)
+    # An overwrite is done only once its rows have left the shadow folder.
+    status = "running" if not wave.last or run.overwrite else "done" if accounts.balanced else "unbalanced"
+    moves, deletions = place(run, written.files, written.superseded)
+    moves = compact(run, moves, deletions)
+    spent = unmoved(run, written.files, moves)
+    # Nobody reads the shadow folder of an overwrite.
+    columns = [] if run.overwrite else stage_columns(run, moves, deletions)
+    moves = [*moves, *columns, stage_manifest(run, accounts, status)]
+    return accounts, Journal(wave.earlier.inputs, moves, [*deletions, *spent])
+
+
+def unmoved(run: OutputRun, files: Iterable[StagedFile], moves: Iterable[Move]) -> list[str]:
+    """Name the staged files, relative to the output, whose rows go into other files.
+
+    A commit deletes them, so that nobody takes them for rows that are not committed.
+    """
+    moved = {move.source for move in moves}
+    staged = (run.relative(path) for file in files for path in (file.staged, *file.merged))
+    return [path for path in staged if path not in moved]
+
+
 def recover(output: str) -> None:
-    """Complete interrupted commits, and delete what was never committed.
+    """Complete interrupted commits, and delete what was staged but cannot be recovered.
 
     Raises:
       OutputError: what is left to do is none of the output's own files.
       OSError: the output cannot be written.
     """
     for staging in staging_folders(output):
-        journal = read_journal(staging)
-        if journal:
-            carry_out(output, journal, at_work=False)
-        storage.delete_folder(staging)
+        complete_commit(output, staging)
+        if not holds_rows(output, staging):
+            storage.delete_folder(staging)
+
+
+def complete_commit(output: str, staging: str) -> None:
+    """Complete the commit that a dead run has decided on, if there is one; raises as `recover` does."""
+    journal = read_journal(staging)
+    if journal:
+        carry_out(output, journal, at_work=False)
+        storage.delete([storage.join(staging, JOURNAL)])
 
 
 def _begun(run: Run, wave: Wave) -> Journal | None:
@@ -138,7 +172,9 @@ def _begun(run: Run, wave: Wave) -> Journal | None:
     return begun if begun and begun.wave in (wave.earlier.inputs, REPLACING) else None
 
 
-def _place(run: Run, files: Sequence[StagedFile], gone: Sequence[Superseded]) -> tuple[Sequence[Move], Sequence[str]]:
+def place(
+    run: OutputRun, files: Sequence[StagedFile], gone: Sequence[Superseded]
+) -> tuple[Sequence[Move], Sequence[str]]:
     """Plan where the rows of staged files go: into new files, or into the files with older rows of their images.
 
     Only files whose rows replace older ones are read.
@@ -165,7 +201,7 @@ def _place(run: Run, files: Sequence[StagedFile], gone: Sequence[Superseded]) ->
     return moves, deletions
 
 
-def _take_newer(run: Run, file: StagedFile, newer: dict[str, list[pa.Table]]) -> str | None:
+def _take_newer(run: OutputRun, file: StagedFile, newer: dict[str, list[pa.Table]]) -> str | None:
     """Take the rows that belong in older files of the same table out of a staged file.
 
     Args:
@@ -187,7 +223,7 @@ def _take_newer(run: Run, file: StagedFile, newer: dict[str, list[pa.Table]]) ->
     return file.staged if kept.num_rows == table.num_rows else stage_table(run, kept, file.table)
 
 
-def _merge(run: Run, name: str, going: Sequence[str], newer: Sequence[pa.Table]) -> str | None:
+def _merge(run: OutputRun, name: str, going: Sequence[str], newer: Sequence[pa.Table]) -> str | None:
     """Rewrite an older file, with newer rows in place of superseded ones; return None if no row is left."""
     table = read_table(storage.join(run.folder, name))
     kept = table.filter(pc.invert(pc.is_in(table["path"], value_set=pa.array(going, pa.string()))))
@@ -204,7 +240,7 @@ def read_table(path: str) -> pa.Table:
         return parquet.read(use_threads=False)
 
 
-def stage_table(run: Run, table: pa.Table, folder: str) -> str | None:
+def stage_table(run: OutputRun, table: pa.Table, folder: str) -> str | None:
     """Write rows to a new staged file, and return its path; None if there are no rows, and hence no file."""
     if table.num_rows == 0:
         return None
@@ -268,6 +304,6 @@ def _refuse_links(output: str, names: Iterable[str]) -> None:
             raise OutputError(f"{path} is, or lies behind, a link", "remove it: scenetags moves only files of its own")
 
 
-def _in_output(run: Run, *names: str) -> str:
+def _in_output(run: OutputRun, *names: str) -> str:
     """Return the path of a table file relative to the output."""
     return posixpath.join(run.relative(run.folder), *names)

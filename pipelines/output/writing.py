@@ -18,6 +18,7 @@ from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.geography import Extent, along_curve
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, Accounts, Run
 from pipelines.output.schema import EMPTY_COLUMNS, Tagged, failure_columns, prediction_columns
+from pipelines.output.staged import Contents, describe_contents
 from pipelines.output.tables import FORMAT, ROWS_PER_GROUP, ROWS_PER_REGION
 from pipelines.records import Empty, Failure, Prediction
 
@@ -149,6 +150,8 @@ class TableWriter:
             return None
         if self._by_place:
             self._writer.add_key_value_metadata(self._extent.metadata())
+        replaces = {row.path: row.file for row in self._superseded}
+        self._writer.add_key_value_metadata(describe_contents(Contents(self._accounts, replaces)))
         self._writer.close()
         size = self._file.tell()
         self._file.close()

@@ -25,6 +25,7 @@ from pipelines.listing import STANDARD_INPUT, anchor, list_images
 from pipelines.listing.inputs import spread
 from pipelines.output.manifest import read_accounts
 from pipelines.output.run import Accounts, Run
+from pipelines.output.staged import announce
 from pipelines.runners.beam_flags import makes_template, refused_flags_reported
 from pipelines.runners.dataflow import check_buckets, is_dataflow, name_job, refusals_reported
 from pipelines.runners.job_errors import JobFailedError, explain
@@ -100,6 +101,7 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
     """
     with _prepared(tagging.run, beam_options):
         pipeline = build_job(tagging, options, beam_options)
+        announce(tagging.run)
         # Other runners may finish the whole job here, and raise whatever went wrong with it.
         with refusals_reported() if is_dataflow(beam_options) else nullcontext():
             result = pipeline.run()

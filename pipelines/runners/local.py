@@ -28,6 +28,7 @@ from pipelines.listing import list_images
 from pipelines.output.manifest import read_accounts
 from pipelines.output.moved import SAMPLE, find_moved
 from pipelines.output.run import Accounts, Run, Wave
+from pipelines.output.staged import announce
 from pipelines.runners.sharing import most_processes, share_threads, sharing
 from pipelines.runners.waves import Waves
 from pipelines.supervision import interruption, progress
@@ -82,6 +83,7 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
             _kept_from_collector(),
             sharing(tagging, options, shares),
         ):
+            announce(run)
             while waves:
                 interruption.check()
                 accounts = _run_next(waves, replace(tagging, run=run), accounts, options, beam_options)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pipelines import storage
@@ -21,30 +22,57 @@ from pipelines.output.writing import Table, TableFiles
 from pipelines.records import Empty, Failure, Prediction
 from pipelines.supervision import interruption, progress
 
+_LEAST_SECONDS, _MOST_SECONDS = 5.0, 60.0
+"""Of a staged file that does not wait for the end of its bundle. Each takes as long as all before it, within these
+limits: a bundle that is cancelled early loses half of its rows at most, and a long one does not make thousands of
+files."""
+
 _log = logging.getLogger(__name__)
 
 
 class WriteTable(Step):
-    """Write rows of one table to staged files, at most two per Beam bundle."""
+    """Write rows of one table to staged files: per Beam bundle, those of new images to one, and others to another.
 
-    def __init__(self, table: Table, run: Run) -> None:
+    A distributed runner may put hours of work into a bundle, which is lost if it is cancelled, but for the files that
+    are finished. There, files are finished every now and then.
+    """
+
+    def __init__(
+        self, table: Table, run: Run, often: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Take what to write; with `often`, finish files before a bundle ends, by this clock."""
         self._table = table
         self._run = run
+        self._often = often
+        self._clock = clock
 
     def setup(self) -> None:
         storage.use(self._run.access)
 
     def start_bundle(self) -> None:
         self._files = TableFiles(self._table, self._run)
+        self._begun = self._due = 0.0
 
-    def process(self, row: Prediction | Failure | Empty) -> None:
+    def process(self, row: Prediction | Failure | Empty) -> Iterable[StagedFile]:
         self._files.write(row)
         if isinstance(row, Prediction):
             counters.TAGGED.inc()
             progress.report(self._run.name, done=1)
+        return self._finish_if_due() if self._often else ()
 
     def finish_bundle(self) -> Iterator[Any]:
         yield from map(in_window, self._files.close())
+
+    def _finish_if_due(self) -> list[StagedFile]:
+        now = self._clock()
+        if not self._due:
+            self._begun, self._due = now, now + _LEAST_SECONDS
+        if now < self._due:
+            return []
+        files = self._files.close()
+        self._files = TableFiles(self._table, self._run)
+        self._due = now + min(now - self._begun, _MOST_SECONDS)
+        return files
 
 
 class CloseWave(Step):
