@@ -18,6 +18,7 @@ from pipelines.output import joining, merging
 from pipelines.output.commit import StagedFile, Superseded, commit
 from pipelines.output.merging import Group, merge, plan_merges
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
+from pipelines.output.tables import NO_ROWS
 from tests.conftest import Bucket
 from tests.pipelines.output.rows import FIRST, SECOND, commit_rows, once, seen, stage, written
 from tests.pipelines.output.test_compaction import failed, files, predicted
@@ -76,6 +77,8 @@ def test_every_attempt_at_a_merge_writes_a_file_of_its_own(first: Run) -> None:
     assert one.staged != other.staged
     commit(first, Wave(inputs=2), written([other]))
     assert seen(first.output) == once(predicted("a", "b"))
+    left = [path for path in Path(first.staging).rglob("*.parquet") if path.name != NO_ROWS]
+    assert left == [Path(one.staged)], "what was merged would be taken for rows that are not committed"
 
 
 def test_rows_that_replace_others_are_not_merged(first: Run, second: Run) -> None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines.output.commit import StagedFile
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import storage
+from pipelines.output.closing import close_wave
+from pipelines.output.commit import StagedFile, commit, recover
 from pipelines.output.compatible import check_output, kind_of_run
 from pipelines.output.journal import staging_folders
 from pipelines.output.lock import hold_output
 from pipelines.output.manifest import read_accounts, read_status
 from pipelines.output.recovery import Recovered, recover_rows
-from pipelines.output.run import PREDICTIONS, Accounts, Run
+from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.staged import announce
-from tests.pipelines.output.rows import BOTH, FIRST, SECOND, Rows, commit_rows, once, seen, stage
+from pipelines.output.tables import OutputError
+from tests.pipelines.output.rows import BOTH, FIRST, SECOND, Rows, commit_rows, once, seen, stage, written
 
 
 def die(run: Run, *files: Rows) -> list[StagedFile]:
