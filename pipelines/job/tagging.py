@@ -72,12 +72,13 @@ class TagImages(beam.PTransform):
         # with different hints, so all of these have the same ones.
         predicted = settled[REFS] | self._predict().with_resource_hints(**self.hints)
         failures = (settled[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
+        often = self.inputs is not None
         written = [
-            predicted.predictions | WritePredictions(self.run, often=self.spread).with_resource_hints(**self.hints),
-            failures | WriteFailures(self.run, often=self.spread).with_resource_hints(**self.hints),
+            predicted.predictions | WritePredictions(self.run, often).with_resource_hints(**self.hints),
+            failures | WriteFailures(self.run, often).with_resource_hints(**self.hints),
         ]
         if self.run.grid:
-            written.append(predicted[EMPTY] | WriteEmpty(self.run, often=self.spread).with_resource_hints(**self.hints))
+            written.append(predicted[EMPTY] | WriteEmpty(self.run, often).with_resource_hints(**self.hints))
         files = written | "AllFiles" >> beam.Flatten()
         if self.inputs:
             # In a local run, the commit joins the few files of a wave.
