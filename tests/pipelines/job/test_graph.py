@@ -26,6 +26,7 @@ from pipelines.listing.members import Archive
 from pipelines.listing.pieces import Piece
 from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.earlier import EarlierPart, Unlisted
+from pipelines.output.merging import Group
 from pipelines.output.run import Accounts, Run
 from pipelines.records import Failure, Image, Prediction
 from pipelines.runners.distributed import build_job
@@ -39,10 +40,11 @@ STEPS = (
     "PredictImages",
     "WritePredictions",
     "WriteFailures",
+    "MergeFiles",
     "WriteManifest",
 )
 
-SMALL = {Piece, Archive, EarlierFile, EarlierPart, Failure, StagedFile, Superseded, Unlisted, Accounts}
+SMALL = {Piece, Archive, EarlierFile, EarlierPart, Failure, StagedFile, Group, Superseded, Unlisted, Accounts}
 """Names and rows, and what is told of files: what may go from machine to machine."""
 
 LARGE = {Image, Prediction}
@@ -143,8 +145,9 @@ def test_the_graph_has_the_steps_of_the_design_in_the_order_in_which_data_flows(
     assert set(STEPS) <= composites
     order = [part.unique_name for stage in graph.stages for part in stage]
     firsts = {step: min(order.index(part.unique_name) for part in graph.applied(step)) for step in STEPS}
-    # The manifest's own impulse waits for nothing; its commit, for all that was written.
+    # Their own impulses wait for nothing.
     firsts["WriteManifest"] = order.index("TagImages/WriteManifest/Commit")
+    firsts["MergeFiles"] = order.index("TagImages/MergeFiles/Plan")
 
     assert sorted(STEPS, key=firsts.__getitem__) == list(STEPS)
 
@@ -172,8 +175,8 @@ def test_nothing_but_names_is_shuffled(graph: Graph) -> None:
     shuffles = [part for stage in graph.stages for part in stage if part.spec.urn == RUNNERS_OWN[0]]
     shuffled = [classes(graph.types[collection]) for part in shuffles for collection in part.inputs.values()]
 
-    # The pieces, what was found in them, the partitions, and what is read together.
-    assert len(shuffled) == 4
+    # The pieces, what was found in them, the partitions, what is read together, and names of files to merge.
+    assert len(shuffled) == 5
     assert set().union(*shuffled) <= {
         int,
         str,
@@ -182,6 +185,7 @@ def test_nothing_but_names_is_shuffled(graph: Graph) -> None:
         Archive,
         EarlierFile,
         EarlierPart,
+        Group,
         type(None),
         *REDISTRIBUTED,
     }, shuffled
@@ -209,7 +213,7 @@ def test_an_accelerator_is_asked_for_where_the_model_runs_and_nowhere_else(graph
     }
 
     assert {"PredictImages", "WritePredictions"} <= accelerated
-    assert not accelerated & {"ListImages", "SkipTagged", "WriteManifest"}
+    assert not accelerated & {"ListImages", "SkipTagged", "MergeFiles", "WriteManifest"}
 
 
 def test_every_step_of_ours_is_bound_to_its_release(graph: Graph) -> None:
