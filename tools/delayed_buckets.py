@@ -1,8 +1,8 @@
 """A bucket in memory that answers each request after a delay, for benchmarks: `python -m tools.delayed_buckets`.
 
 The emulators of `tools.emulators` look through all objects for each request, so that 20,000 take them hours. This one
-knows what a commit asks of gs:// and s3://, and nothing else. It prints its host; a GET of `/requests` tells how many
-requests it has answered, and of which kinds.
+knows what a commit asks of gs:// and s3://, and nothing else. It prints its host. `/requests` tells how many requests
+it has answered, and of which kinds; `/objects` takes names of objects to begin with.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import urllib.request
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import md5
 from http import HTTPStatus
 from typing import NamedTuple
@@ -63,6 +63,9 @@ class Bucket:
         """Do what a request asks for."""
         if request.path == "/requests":
             return Answer("", json.dumps(self.answered).encode())
+        if request.path == "/objects":
+            self.objects.update(dict.fromkeys(json.loads(request.body), b"content"))
+            return Answer("")
         google = request.path.startswith(("/storage/", "/download/", "/upload/", "/batch/"))
         answer = self._google(request) if google else self._amazon(request)
         self.answered[answer.kind] += 1
@@ -189,7 +192,7 @@ async def _serve(bucket: Bucket, delay: float, reader: asyncio.StreamReader, wri
     with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
         while True:
             request = await _receive(reader, writer)
-            if request.path != "/requests":
+            if request.path not in ("/requests", "/objects"):
                 await asyncio.sleep(delay)
             answer = bucket.answer(request)
             headers = {"Content-Length": str(len(answer.body)), **answer.headers}
@@ -231,6 +234,13 @@ def delayed(scheme: str, seconds: float) -> Iterator[Emulator]:
             yield Emulator(scheme, server.stdout.readline().strip())
         finally:
             server.kill()
+
+
+def put_objects(emulator: Emulator, names: Sequence[str]) -> None:
+    """Put objects into a bucket at once."""
+    request = urllib.request.Request(f"http://{emulator.host}/objects", json.dumps(names).encode(), method="PUT")
+    with urllib.request.urlopen(request, timeout=10):
+        pass
 
 
 def answered(emulator: Emulator) -> Counter[str]:
