@@ -179,15 +179,15 @@ def test_files_that_are_incomplete_or_damaged_are_left_out(first: Run, second: R
 
 def test_rows_of_another_kind_are_deleted_with_a_line(first: Run, second: Run) -> None:
     others = {
-        "different thresholds": replace(second, thresholds=(0.1, 0.2, 0.3)),
-        "different precisions": replace(second, precision="bfloat16"),
-        "a different --relative_to": replace(second, relative_to="/data"),
-        "a different --overwrite": replace(second, overwrite=True),
+        "with different thresholds": replace(second, thresholds=(0.1, 0.2, 0.3)),
+        "with different precisions": replace(second, precision="bfloat16"),
+        "with a different --relative_to": replace(second, relative_to="/data"),
+        "without --overwrite": replace(second, overwrite=True),
     }
     for difference, other in others.items():
         die(first, FIRST)
         [found] = recovered(other)
-        assert found.lines() == [f"deleted 6 rows that run {first.name} had staged: they were made with {difference}"]
+        assert found.lines() == [f"deleted 6 rows that run {first.name} had staged: they were made {difference}"]
         assert seen(first.output) == {}
 
 
