@@ -29,7 +29,7 @@ from pipelines.output.journal import JOURNAL, REPLACING, Journal, Move, read_jou
 from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.no_rows import stage_columns
 from pipelines.output.run import RUNS, Accounts, OutputRun, Run, Wave
-from pipelines.output.staged import holds_rows, is_announced
+from pipelines.output.staged import CONTENTS, holds_rows, is_announced
 from pipelines.output.tables import OutputError, open_table, write_table
 
 
@@ -231,13 +231,15 @@ def _merge(run: OutputRun, name: str, going: Sequence[str], newer: Sequence[pa.T
 
 
 def read_table(path: str) -> pa.Table:
-    """Read a whole file of a table.
+    """Read a whole file of a table, without what it said of its rows when it was staged.
 
     Raises:
       OutputError: it is damaged.
     """
     with open_table(path) as parquet:
-        return parquet.read(use_threads=False)
+        table = parquet.read(use_threads=False)
+    metadata = {key: value for key, value in table.schema.metadata.items() if key != CONTENTS}
+    return table.replace_schema_metadata(metadata)
 
 
 def stage_table(run: OutputRun, table: pa.Table, folder: str) -> str | None:

@@ -51,7 +51,7 @@ class Kind:
     fields: dict[str, Sequence[pa.Field]] = field(default_factory=dict)
 
     def difference(self, file: StagedRows) -> str:
-        """Say in words what of a file's rows differs; empty if nothing does.
+        """Say in words how a file's rows were made differently; empty if they were not.
 
         The first rows of all say what others must have in common with them.
         """
@@ -59,7 +59,7 @@ class Kind:
         fields = self.fields.setdefault(file.table, file.fields)
         ours, theirs = self.footer, file.footer
         if what := name_difference(ours, theirs):
-            return f"different {what}"
+            return f"with different {what}"
         flags = (
             ("--tile", ours.grid, theirs.grid),
             ("--relative_to", ours.relative, theirs.relative),
@@ -67,7 +67,9 @@ class Kind:
             ("--keep_columns", ours.kept, theirs.kept),
         )
         flag = next((flag for flag, mine, other in flags if mine != other), "")
-        return f"a different {flag}" if flag else "different columns" * (list(fields) != list(file.fields))
+        if flag:
+            return f"with a different {flag}"
+        return "with different columns" * (list(fields) != list(file.fields))
 
 
 def kind_of(folder: str) -> Kind:

@@ -66,14 +66,18 @@ class Recovered(NamedTuple):
         """Say in words what became of the rows; `verb` says it of those that do not fit."""
         lines = []
         if self.accounts.inputs:
-            others = (self.accounts.failures, "failures"), (self.accounts.empty, "empty windows")
-            besides = "".join(f", and {count:,} {what}" for count, what in others if count)
-            tagged = f"{self.accounts.predictions:,} images"
+            counted = (self.accounts.failures, "failure"), (self.accounts.empty, "empty window")
+            besides = "".join(f", and {_several(count, what)}" for count, what in counted if count)
+            tagged = _several(self.accounts.predictions, "image")
             lines.append(f"recovered {tagged} that run {self.run} had tagged before it ended{besides}")
         if self.unfit:
-            made = f"they were made with {self.difference}"
-            lines.append(f"{verb} {self.unfit:,} rows that run {self.run} had staged: {made}")
+            rows = _several(self.unfit, "row")
+            lines.append(f"{verb} {rows} that run {self.run} had staged: they were made {self.difference}")
         return lines
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count:,} {what}" + "s" * (count != 1)
 
 
 @dataclass(frozen=True)
@@ -122,8 +126,11 @@ def recover_rows(run: OutputRun, kind: Kind | None = None) -> Iterator[Recovered
 
 def _recover(dead: _DeadRun, announced: Announced, kind: Kind) -> Recovered:
     fitting, unfit, difference = [], 0, ""
+    elsewhere = ""
+    if kind.folder != dead.folder:
+        elsewhere = "for an overwrite that this run does not resume" if dead.shadow else "without --overwrite"
     for file in _complete_files(dead):
-        differs = kind.difference(file) or "a different --overwrite" * (kind.folder != dead.folder)
+        differs = kind.difference(file) or elsewhere
         difference = difference or differs
         if differs:
             unfit += file.rows

@@ -27,12 +27,13 @@ from pipelines.inference.engines import open_engine
 from pipelines.job.steps.images import PredictImages
 from pipelines.job.steps.listing import OpenListed
 from pipelines.job.steps.names import TakeNames
-from pipelines.job.steps.rows import CloseWave
+from pipelines.job.steps.rows import CloseWave, WriteTable
 from pipelines.listing import list_images
 from pipelines.listing.lookup import refer
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.run import Accounts, Run, Wave
-from pipelines.records import ImageRef
+from pipelines.output.writing import FailureTable
+from pipelines.records import Failure, ImageRef
 from pipelines.scenes.grid import Grid
 from pipelines.storage import Access
 from pipelines.supervision import interruption
@@ -146,3 +147,16 @@ def test_bundles_that_a_process_works_on_side_by_side_share_the_engine_and_nothi
     assert all(rows == found[0] for rows in found)
     assert not set(threading.enumerate()) - before
     inference._load.cache_clear()
+
+
+def test_files_are_finished_before_a_bundle_ends_where_it_may_be_long(tmp_path: Path, bundle_path: str) -> None:
+    bundle = load_bundle(bundle_path)
+    run = Run("20260101T000000Z-0001", str(tmp_path), bundle, bundle.thresholds)
+    for often, expected in ((True, [6, 5, 10, 20, 40, 60, 60, 60]), (False, [])):
+        step = WriteTable(FailureTable(), run, often, map(float, range(300)).__next__)
+        step.start_bundle()
+        rows = [Failure(f"{number}.jpg", "read", "OSError", "no reason", "print") for number in range(300)]
+        finished = [[file.accounts.failures for file in step.process(row)] for row in rows]
+        [last] = [item.value.accounts.failures for item in step.finish_bundle()]
+        assert [count for counts in finished for count in counts] == expected
+        assert sum(expected) + last == len(rows), "a row is lost"
