@@ -23,12 +23,11 @@ from pipelines.inference.rules import NO_RULES, Rules
 from pipelines.inference.tagging import choose_labels
 from pipelines.output.commit import conclude
 from pipelines.output.compatible import check_folders, describe_file
-from pipelines.output.footers import FOOTER, described_choice
+from pipelines.output.footers import CONTENTS, FOOTER, described_choice
 from pipelines.output.journal import Journal, Move
 from pipelines.output.lock import check_still_held, hold_output
 from pipelines.output.manifest import describe_done
 from pipelines.output.run import PREDICTIONS, RUNS, OutputRun
-from pipelines.output.staged import CONTENTS
 from pipelines.output.tables import FORMAT, OutputError, open_table, read_each
 from pipelines.output.tags import list_tags, mark_tags
 from pipelines.supervision import interruption

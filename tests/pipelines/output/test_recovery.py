@@ -17,12 +17,13 @@ from pipelines.output import compaction, doubles
 from pipelines.output.closing import close_wave
 from pipelines.output.commit import StagedFile, commit, recover
 from pipelines.output.compatible import check_output, kind_of_run
+from pipelines.output.footers import CONTENTS
 from pipelines.output.journal import staging_folders
 from pipelines.output.lock import hold_output
 from pipelines.output.manifest import read_accounts, read_status
 from pipelines.output.recovery import Recovered, recover_rows
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
-from pipelines.output.staged import CONTENTS, announce
+from pipelines.output.staged import announce
 from pipelines.output.tables import OutputError
 from tests.conftest import Bucket
 from tests.pipelines.output.power_cuts import each_cut
