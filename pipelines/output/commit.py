@@ -15,9 +15,7 @@ import posixpath
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from itertools import chain, groupby
 from typing import NamedTuple
 
@@ -26,12 +24,13 @@ import pyarrow.compute as pc
 
 from pipelines import storage
 from pipelines.output.compaction import compact
+from pipelines.output.earlier import Unlisted
 from pipelines.output.journal import JOURNAL, REPLACING, Journal, Move, read_journal, staging_folders, write_journal
 from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.no_rows import stage_columns
 from pipelines.output.run import RUNS, Accounts, OutputRun, Run, Wave
 from pipelines.output.staged import holds_rows, is_announced
-from pipelines.output.tables import OutputError, read_each, read_table, write_table
+from pipelines.output.tables import OutputError, read_table, write_table
 
 
 class Superseded(NamedTuple):
@@ -57,6 +56,7 @@ class StagedFile(NamedTuple):
       accounts: counts of its rows.
       size: in bytes.
       superseded: the older rows that its rows replace, one for each; empty if its rows are all of new images.
+      merged: other staged files, whose rows it holds.
     """
 
     staged: str
@@ -64,6 +64,7 @@ class StagedFile(NamedTuple):
     accounts: Accounts
     size: int = 0
     superseded: tuple[Superseded, ...] = ()
+    merged: tuple[str, ...] = ()
 
 
 class Written(NamedTuple):
@@ -74,12 +75,14 @@ class Written(NamedTuple):
       superseded: older rows without a newer one: of images that are not there any more.
       counted: accounts of everything except the rows of the files.
       found: in an overwrite, digests of the paths of images that have a row in its shadow folder.
+      unlisted: in an overwrite by workers, the rows of its shadow folder whose images were not listed, in its place.
     """
 
     files: Sequence[StagedFile]
     superseded: Sequence[Superseded]
     counted: Accounts
     found: Iterable[bytes] = ()
+    unlisted: Iterable[Unlisted] | None = None
 
 
 def commit(run: Run, wave: Wave, written: Written) -> Accounts:
@@ -138,7 +141,8 @@ def unmoved(run: OutputRun, files: Iterable[StagedFile], moves: Iterable[Move]) 
     A commit deletes them, so that nobody takes them for rows that are not committed.
     """
     moved = {move.source for move in moves}
-    return [source for file in files if (source := run.relative(file.staged)) not in moved]
+    staged = (run.relative(path) for file in files for path in (file.staged, *file.merged))
+    return [path for path in staged if path not in moved]
 
 
 def recover(output: str) -> None:
@@ -244,9 +248,8 @@ def stage_manifest(run: Run, accounts: Accounts, status: str) -> Move:
 
 def conclude(run: OutputRun, journal: Journal) -> None:
     """Write the journal, which decides the commit, and apply it."""
-    for move in journal.moves:
-        # After a power failure, the journal must not exist without the files it lists.
-        storage.sync(storage.join(run.output, move.source))
+    # After a power failure, the journal must not exist without the files it lists.
+    storage.sync_all([storage.join(run.output, move.source) for move in journal.moves])
     write_journal(run.staging, journal)
     carry_out(run.output, journal)
 
@@ -265,22 +268,24 @@ def carry_out(output: str, journal: Journal, at_work: bool = True) -> None:
     """
     changed = {posixpath.dirname(name) for name in (*(move.target for move in journal.moves), *journal.deletions)}
     _refuse_links(output, [*(move.source for move in journal.moves), *sorted(changed)])
-    for _, moves in groupby(journal.moves, lambda move: posixpath.dirname(move.target)):
+    for folder, moves in groupby(journal.moves, lambda move: posixpath.dirname(move.target)):
         # In any order, and in a bucket side by side: no row goes from one file of a table into another.
-        list(read_each(output, partial(_move, output, at_work), moves))
+        missing = storage.move_all([storage.Move(*(storage.join(output, name) for name in move)) for move in moves])
+        if missing and at_work:
+            _check_moved(storage.join(output, folder), missing)
     storage.delete([storage.join(output, name) for name in journal.deletions])
 
 
-def _move(output: str, at_work: bool, move: Move) -> None:
-    source, target = storage.join(output, move.source), storage.join(output, move.target)
-    # A missing source was moved by an earlier attempt or a concurrent one: a runner that believes a worker is dead
-    # starts another.
-    with suppress(FileNotFoundError):
-        if storage.exists(source):
-            storage.move(source, target)
-    if at_work and not storage.exists(target):
-        # Another run took over and cleaned up after this one. The older rows stay, as there are no newer ones.
-        raise FileNotFoundError(errno.ENOENT, f"staged rows were deleted by another run: {source}")
+def _check_moved(folder: str, missing: Sequence[storage.Move]) -> None:
+    """Make sure that an earlier attempt has moved the files whose sources are missing, or a concurrent one.
+
+    A runner that believes a worker is dead starts another.
+    """
+    there = set(storage.list_files(folder))
+    for move in missing:
+        if move.target not in there:
+            # Another run took over and cleaned up after this one. The older rows stay, as there are no newer ones.
+            raise FileNotFoundError(errno.ENOENT, f"staged rows were deleted by another run: {move.source}")
 
 
 def _refuse_links(output: str, names: Iterable[str]) -> None:

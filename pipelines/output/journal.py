@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pipelines import storage
-from pipelines.output.run import RUNS, SHADOW, STAGING, TABLES
+from pipelines.output.run import MERGED, RUNS, SHADOW, STAGING, TABLES
 from pipelines.output.tables import OutputError
 
 JOURNAL = "commit.json"
@@ -31,9 +31,10 @@ _SHADOW = rf"{SHADOW}[0-9a-f]{{12}}"
 _NAME = r"[^/\0\ud800-\udfff]+"
 _TABLE_FILE = rf"(?:{'|'.join(TABLES)})/{_NAME}\.parquet"
 _MANIFEST = rf"{RUNS}/{_NAME}\.json"
-_SOURCE = re.compile(rf"{_STAGING}/(?:{_TABLE_FILE}|{_MANIFEST})|{_SHADOW}/{_TABLE_FILE}")
+_STAGED_FILE = rf"{_STAGING}/(?:{MERGED}/)?{_TABLE_FILE}"
+_SOURCE = re.compile(rf"{_STAGED_FILE}|{_STAGING}/{_MANIFEST}|{_SHADOW}/{_TABLE_FILE}")
 _TARGET = re.compile(rf"(?:{_SHADOW}/)?{_TABLE_FILE}|{_MANIFEST}")
-_DELETION = re.compile(rf"(?:{_SHADOW}/|{_STAGING}/)?{_TABLE_FILE}")
+_DELETION = re.compile(rf"{_STAGED_FILE}|(?:{_SHADOW}/)?{_TABLE_FILE}")
 
 
 class Move(NamedTuple):

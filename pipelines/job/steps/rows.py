@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pipelines import storage
 from pipelines.job import counters
+from pipelines.job.steps.listing import Inputs
 from pipelines.job.steps.outputs import Step, in_window
+from pipelines.listing import EMPTY_INPUTS
+from pipelines.listing.pieces import check_found
 from pipelines.output.closing import close_wave
 from pipelines.output.commit import StagedFile, Superseded, Written
+from pipelines.output.earlier import Unlisted
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import Table, TableFiles
 from pipelines.records import Empty, Failure, Prediction
@@ -20,6 +26,8 @@ _LEAST_SECONDS, _MOST_SECONDS = 5.0, 60.0
 """Of a staged file that does not wait for the end of its bundle. Each takes as long as all before it, within these
 limits: a bundle that is cancelled early loses half of its rows at most, and a long one does not make thousands of
 files."""
+
+_log = logging.getLogger(__name__)
 
 
 class WriteTable(Step):
@@ -70,9 +78,10 @@ class WriteTable(Step):
 class CloseWave(Step):
     """Commit the files of a wave."""
 
-    def __init__(self, run: Run, wave: Wave) -> None:
+    def __init__(self, run: Run, wave: Wave, inputs: Inputs | None = None) -> None:
         self._run = run
         self._wave = wave
+        self._inputs = inputs
 
     def setup(self) -> None:
         storage.use(self._run.access)
@@ -83,11 +92,18 @@ class CloseWave(Step):
         files: Iterable[StagedFile],
         counted: Iterable[Accounts],
         superseded: Iterable[Superseded],
-        found: Iterable[bytes],
         postponed: Iterable[int],
+        found: Iterable[bytes] = (),
+        unlisted: Iterable[Unlisted] | None = None,
+        sources: Iterable[int] = (),
     ) -> Iterator[Accounts]:
         if self._wave.inputs is None:
             # Workers in the launching process know of its signals, but a distributed job is dropped as a whole.
             interruption.check()
-        written = Written(list(files), list(superseded), sum(counted, Accounts()), found)
+        accounts = sum(counted, Accounts())
+        if self._inputs:
+            named = self._inputs.patterns, self._inputs.input_list
+            if empty := check_found(*named, set(sources), self._inputs.allow_empty, _log.warning):
+                accounts += Accounts(passed_over=Counter({EMPTY_INPUTS: empty}))
+        written = Written(list(files), list(superseded), accounts, found, unlisted)
         yield close_wave(self._run, self._wave.without(sum(postponed)), written)

@@ -33,7 +33,7 @@ def stage(run: Run, rows: Rows, all_new: bool = False) -> list[StagedFile]:
     With `all_new`, nobody looks for rows of earlier runs.
     """
     predictions, failures = TableFiles(PredictionTable(), run), TableFiles(FailureTable(), run)
-    earlier = None if all_new else EarlierRows(run.folder, run.name)
+    earlier = None if all_new else EarlierRows.read(run.folder, run.name)
     for path, (table, fingerprint) in rows.items():
         older = earlier and earlier.find(path, fingerprint)
         replaces = older.file if older else ""

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from pipelines import storage
 from pipelines.inference.rules import Rules
-from pipelines.output import compaction
+from pipelines.output import compaction, joining
 from pipelines.output.commit import StagedFile, commit, recover
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.writing import PredictionTable, TableWriter
@@ -126,7 +126,7 @@ def test_a_large_file_takes_in_a_thirtieth_of_its_rows(
 
 def test_no_joined_file_is_larger_than_the_limit(first: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     [alone] = stage(first, predicted("0"))
-    monkeypatch.setattr(compaction, "MOST_BYTES", 3 * os.path.getsize(alone.staged))
+    monkeypatch.setattr(joining, "MOST_BYTES", 3 * os.path.getsize(alone.staged))
     staged = [file for number in range(1, 10) for file in stage(first, predicted(f"{number}"))]
     commit(first, Wave(inputs=10), written([alone, *staged]))
 
@@ -210,7 +210,7 @@ def test_joined_windows_stay_in_their_regions_and_say_where_they_lie(
     first: Run, second: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipelines.output.writing.ROWS_PER_REGION", 4)
-    monkeypatch.setattr(compaction, "ROWS_PER_REGION", 4)
+    monkeypatch.setattr(joining, "ROWS_PER_REGION", 4)
     for number, (run, count) in enumerate([(first, 8), (second, 3), (second, 1), (second, 4)]):
         tiled = replace(run, grid=Grid(256, 256))
         commit(tiled, Wave(Accounts(inputs=number), count), written([stage_windows(tiled, 10 * number, count)]))
@@ -249,7 +249,7 @@ def test_whatever_is_tagged_again_has_one_row_which_is_the_newest(
     first: Run, runs: list[list[Mapping[str, str]]], most: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compaction, "MOST_BYTES", most)
+        patch.setattr(joining, "MOST_BYTES", most)
         patch.setattr(compaction, "SMALL_BYTES", most // 2)
         expected: dict[str, tuple[str, str]] = {}
         for number, waves in enumerate(runs):

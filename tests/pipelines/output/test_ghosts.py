@@ -43,7 +43,7 @@ def later(run: Run) -> Run:
 
 
 def ghosts(run: Run, listed: Sequence[Listed]) -> list[str]:
-    earlier, cut = EarlierRows(run.folder, run.name), replace(run, grid=GRID)
+    earlier, cut = EarlierRows.read(run.folder, run.name), replace(run, grid=GRID)
     return sorted(ghost.path.rpartition("/")[2] for item in listed for ghost in find_ghosts(earlier, cut, item))
 
 
@@ -83,7 +83,7 @@ def test_the_row_of_a_scene_as_a_whole_is_a_ghost_once_it_is_cut(run: Run) -> No
 
 
 def test_ghosts_are_deleted_and_nothing_else_is(later: Run) -> None:
-    earlier = EarlierRows(later.folder, later.name)
+    earlier = EarlierRows.read(later.folder, later.name)
     listed = window(SCENE, 0, 0, "new", 64, 64)
     gone = list(find_ghosts(earlier, replace(later, grid=GRID), listed))
     newer: Rows = {listed.path: (PREDICTIONS, "new")}
