@@ -28,6 +28,8 @@ from tools.workers import Cluster, Server, job_service, worker_pool
 
 VICTIMS = ("launcher", "workers", "both")
 _SECONDS_OF_A_JOB = 300.0
+_SECONDS_WITHOUT_WORKERS = 15.0
+"""Beam's own job service waits for ever for a worker that is gone; whoever started the job gives it up."""
 
 
 class Place(NamedTuple):
@@ -90,15 +92,19 @@ def kill(archive: Archive, place: Place, number: int, victim: str, moment: int) 
     """Kill a job at a request, and see what it leaves."""
     output = f"{place.bucket}/output-{number}"
     with _submitted(archive, place, output) as (job, pool):
+        struck = threading.Event()
 
         def strike() -> None:
+            struck.set()
             if victim != "launcher":
                 _kill_workers(pool)
             if victim != "workers":
                 job.kill()
 
         with _at_request(place.proxy, moment, strike):
-            _wait(job)
+            while job.poll() is None and not struck.wait(0.1):
+                pass
+            _wait(job, _SECONDS_WITHOUT_WORKERS)
         with tempfile.TemporaryDirectory() as copy:
             seen = kill_runs.look(archive, disturb_buckets.fetch(output, Path(copy)))
         # While workers that have lost their launching process may still be at work.
@@ -127,7 +133,7 @@ def _count_requests(archive: Archive, place: Place) -> int:
 
     undisturbed, place.proxy.disturb = place.proxy.disturb, _counting(count)
     with _submitted(archive, place, output) as (job, pool):
-        _wait(job)
+        _wait(job, _SECONDS_OF_A_JOB)
     place.proxy.disturb = undisturbed
     if job.returncode or not reached:
         raise SystemExit(f"kill_workers: the undisturbed job ended with {job.returncode}; {pool.tail}")
@@ -180,11 +186,10 @@ def _command(archive: Archive) -> list[str]:
     return [word for word in archive.command if not word.startswith(("--output", "--checkpoint_every"))]
 
 
-def _wait(job: subprocess.Popen[bytes]) -> None:
+def _wait(job: subprocess.Popen[bytes], seconds: float) -> None:
     try:
-        job.wait(_SECONDS_OF_A_JOB)
+        job.wait(seconds)
     except subprocess.TimeoutExpired:
-        # A runner may wait for a worker that is gone; whoever started the job gives it up.
         job.send_signal(signal.SIGKILL)
         job.wait()
 

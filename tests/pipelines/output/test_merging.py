@@ -24,7 +24,7 @@ from pipelines.output.merging import Group, merge, plan_merges
 from pipelines.output.recovery import recover_rows
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.staged import announce
-from pipelines.output.tables import NO_ROWS
+from pipelines.output.tables import NO_ROWS, open_table
 from tests.conftest import Bucket
 from tests.pipelines.output.power_cuts import each_cut
 from tests.pipelines.output.rows import BOTH, FIRST, SECOND, commit_rows, once, seen, stage, written
@@ -134,7 +134,7 @@ def test_files_in_a_bucket_are_merged(first: Run, bucket: Bucket) -> None:
 
     [placed] = files(run)
     assert placed.rpartition("/")[2] == file.staged.rpartition("/")[2]
-    with joining.open_table(placed) as parquet:
+    with open_table(placed) as parquet:
         assert sorted(parquet.read(["path"])["path"].to_pylist()) == [*"abcdefgh"]
 
 
