@@ -182,7 +182,7 @@ def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) ->
         group,
         "--overwrite",
         help="replace what the output holds, once all new rows are complete; the old rows stay if more than "
-        "--max_failure_rate of the images fail, or the listing is incomplete",
+        "--max_failure_rate of the images fail, the listing is incomplete, or --fail_on_shift says so",
     )
     group.add_argument(
         "--threshold",
@@ -281,7 +281,7 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         group,
         "--fail_on_shift",
         help="end with exit code 3 if the images are unlike those that the model was trained on, so that its "
-        "probabilities may mean nothing; all rows are written first",
+        "probabilities may mean nothing; all rows are written first, but with --overwrite the old rows stay",
     )
     group.add_argument(
         "--progress",

@@ -57,8 +57,8 @@ def replace_rows(run: Run, accounts: Accounts) -> None:
         not of scenetags; nothing is replaced.
       OSError: the output cannot be written.
     """
-    begun = read_journal(run.staging)
-    if begun and begun.wave == REPLACING:
+    begun = begun_to_replace(run)
+    if begun:
         carry_out(run.output, begun)
     else:
         old = list(table_files(run.output))
@@ -72,13 +72,19 @@ def replace_rows(run: Run, accounts: Accounts) -> None:
     storage.delete_folder(run.folder)
 
 
+def begun_to_replace(run: Run) -> Journal | None:
+    """Return the journal of an attempt to replace the rows, once there is one; what is in it is decided."""
+    begun = read_journal(run.staging)
+    return begun if begun and begun.wave == REPLACING else None
+
+
 def _gather(run: Run, accounts: Accounts) -> tuple[list[Move], list[str]]:
     """Plan where the files of the shadow folder go, without the rows of images that the run did not list.
 
     Returns:
       What to move, and the files of which a copy with fewer rows is moved instead, or none.
     """
-    earlier = _listed_again(run)
+    earlier = listed_again(run)
     partly = {storage.join(run.folder, file) for file in earlier.files_with_unlisted()}
     moves, emptied = [], []
     rows = 0
@@ -102,7 +108,7 @@ def _gather(run: Run, accounts: Accounts) -> tuple[list[Move], list[str]]:
     return moves, emptied
 
 
-def _listed_again(run: Run) -> EarlierRows:
+def listed_again(run: Run) -> EarlierRows:
     """Read the rows that the shadow folder held before the run, and mark those of images that the run has listed."""
     earlier = read_earlier(run.folder, run.name)
     for notes in storage.list_files(storage.join(run.staging, _NOTES)):
