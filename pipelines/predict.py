@@ -110,7 +110,7 @@ def _predict(options: PredictOptions) -> int:
         return _report_stop(run, options, error)
     if accounts is None:
         so_far = "the job template is written" if makes_template(beam_options) else "the job continues on its own"
-        return _exit_code(_print(f"{so_far}; when it ends, it writes {run.manifest}"))
+        return _exit_code(_print(f"{so_far}; when it ends, it writes {run.manifest}", *_announce_verdict(run)))
     return _conclude(run, options, accounts)
 
 
@@ -122,6 +122,17 @@ def _warn_of_rendering(options: PredictOptions, bundle: Bundle) -> None:
             f"differently: its probabilities may be wrong; omit the flags to show them as in training",
             severity="WARNING",
         )
+
+
+def _announce_verdict(run: Run) -> list[str]:
+    """Say where a job that nobody waits for leaves what the exit code would have said of its images."""
+    if not run.bundle.reference:
+        return []
+    lines = ["whether the images look like those that the model was trained on stands there under shift"]
+    if run.fail_on_shift:
+        effect = "an overwrite keeps the old rows" if run.overwrite else "no command is left to end with exit code 3"
+        lines.append(f"--fail_on_shift: if they do not, {effect}")
+    return lines
 
 
 def _report_stop(run: Run, options: PredictOptions, error: ScenetagsError) -> int:

@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 
 from pipelines import plan, report
-from pipelines.images.appearance import measure
-from pipelines.inference.bundle import MANIFEST, load_bundle, seal_bundle
-from pipelines.inference.reference import gather_reference
 from tests import outputs
-from tests.bundles import IMAGE_SIZE
+from tests.bundles import IMAGE_SIZE, copy_with_reference
 from tests.image_files import encode, picture
 from tests.pipelines.conftest import on_both_runners
 from tests.pipelines.predict.predicting import Predict
@@ -24,15 +21,7 @@ IMAGES = 40
 @pytest.fixture
 def model(tmp_path: Path, bundle_path: str) -> Path:
     """A bundle that says what its training images look like."""
-    folder = tmp_path / "model"
-    shutil.copytree(bundle_path, folder)
-    bundle = load_bundle(bundle_path)
-    (folder / MANIFEST).unlink()
-    fields = ("name", "labels", "thresholds", "image_size", "resize_filter", "training", "metrics", "versions")
-    pictures = [picture(IMAGE_SIZE, IMAGE_SIZE, seed=1000 + seed) for seed in range(200)]
-    reference = gather_reference(measure(pictures))
-    seal_bundle(folder, **{name: getattr(bundle, name) for name in fields}, reference=reference)
-    return folder
+    return copy_with_reference(bundle_path, tmp_path / "model")
 
 
 @pytest.fixture
