@@ -139,8 +139,10 @@ def _place(
     If the older row is in the other table, the newer file is moved first: for a moment, such an image may be visible in
     both tables, but never in neither.
     """
-    older = {row.path: row.file for row in superseded}
-    arrived = {row.path for row in superseded if row.gone}
+    # Of an archive that two waves complete, the first may have deleted it.
+    lost = {file for file in {row.file for row in superseded if row.gone} if not _is_there(run, file)}
+    older = {row.path: row.file for row in superseded if row.file not in lost}
+    arrived = {row.path for row in superseded if row.gone and row.file not in lost}
     newer: dict[str, list[pa.Table]] = defaultdict(list)
     moves = []
     for file in files:
@@ -158,6 +160,10 @@ def _place(
         else:
             deletions.append(_in_output(run, name))
     return moves, deletions
+
+
+def _is_there(run: Run, file: str) -> bool:
+    return storage.exists(storage.join(run.folder, file))
 
 
 def _take_newer(

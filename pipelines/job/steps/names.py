@@ -144,7 +144,7 @@ class LeaveOutTagged(Step):
         if isinstance(listed, ImageRef) and not all(map(self._run.holds, listed.named)):
             listed = failed(listed, "list", "ValueError", f"it is not below --relative_to {self._run.relative_to}")
         path = self._run.known_as(listed.path)
-        if self._run.grid and not self._run.overwrite:
+        if not self._run.overwrite:
             for ghost in find_ghosts(self._earlier, self._run, listed):
                 yield TaggedOutput(SUPERSEDED, ghost)
         earlier = self._earlier.find(path, listed.fingerprint)
