@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from pipelines import storage
+from pipelines.commandline.execution import add_anonymous
 from pipelines.commandline.files import open_bytes, open_named
-from pipelines.commandline.flags import add_anonymous
 from pipelines.commandline.parser import Parser, UsageError, at_least, print_error
 from pipelines.commandline.printing import log, show, to_output
 from pipelines.errors import ExitCode, ScenetagsError

@@ -11,7 +11,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from pipelines import storage
-from pipelines.commandline.flags import add_anonymous, add_engine, add_model
+from pipelines.commandline.execution import add_anonymous, add_engine
+from pipelines.commandline.flags import add_model
 from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.commandline.printing import log, show
 from pipelines.commandline.rasters import add_rasters, check_percentiles, read_rendering
