@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -16,20 +15,21 @@ from pipelines import storage
 from pipelines.errors import ScenetagsError
 from pipelines.inference.reference import read_reference
 from pipelines.inference.shift import Seen, Shift, compare, read_seen
+from pipelines.output.earlier import Unlisted
 from pipelines.output.manifest import MOST_BYTES, Ending
-from pipelines.output.replacing import listed_again
 from pipelines.output.run import PREDICTIONS, RUNS, Accounts, Run
 from pipelines.output.tables import ROWS_PER_GROUP, OutputError, open_table, read_each
 
 _Manifest = Mapping[str, Any]
 
 
-def compare_overwrite(run: Run, accounts: Accounts) -> Shift:
+def compare_overwrite(run: Run, accounts: Accounts, dropped: Iterable[Unlisted]) -> Shift:
     """Compare the images whose rows an overwrite has gathered in its shadow folder with its training images.
 
     Args:
       run: an overwrite, of which all waves are committed.
       accounts: of all of them.
+      dropped: rows of the shadow folder whose images it did not list; they do not count.
 
     Raises:
       OutputError: a file of the shadow folder is damaged.
@@ -37,12 +37,8 @@ def compare_overwrite(run: Run, accounts: Accounts) -> Shift:
     """
     if not accounts.skipped:
         return compare(run.bundle.reference, accounts.seen)
-    earlier = listed_again(run)
-    partly = {storage.join(run.folder, file) for file in earlier.files_with_unlisted()}
-    rows: Counter[str] = Counter()
-    for file in storage.list_files(storage.join(run.folder, PREDICTIONS), ".parquet"):
-        rows += count_rows_of_runs(run.folder, [file], earlier.is_listed if file in partly else None)
-    return _compare_tagged(run, rows)
+    files = storage.list_files(storage.join(run.folder, PREDICTIONS), ".parquet")
+    return _compare_tagged(run, count_rows_of_runs(run.folder, files, dropped))
 
 
 def compare_run(run: Run, accounts: Accounts, ending: Ending) -> Shift:
@@ -84,36 +80,40 @@ def compare_runs(manifests: Iterable[_Manifest], rows: Mapping[str, int], bundle
     return compare(reference, seen)
 
 
-def count_rows_of_runs(folder: str, files: Iterable[str], counts: Callable[[str], bool] | None = None) -> Counter[str]:
+def count_rows_of_runs(folder: str, files: Iterable[str], dropped: Iterable[Unlisted] = ()) -> Counter[str]:
     """Count predictions by the name of the run that tagged them.
 
     Args:
       folder: of the tables.
       files: with predictions, in it.
-      counts: whether the row of an image counts, by its path; None if all do.
+      dropped: rows in it that do not count.
 
     Raises:
       OutputError: a file is damaged, or scenetags did not write it.
       OSError: a file cannot be read.
     """
-    rows: Counter[str] = Counter()
-    for of_file in read_each(folder, partial(_count_rows, counts=counts), files):
-        rows.update(of_file)
-    return rows
+    without: dict[str, list[Unlisted]] = defaultdict(list)
+    for rows in dropped:
+        without[storage.join(folder, rows.file)].append(rows)
+    counted: Counter[str] = Counter()
+    for of_file in read_each(folder, lambda path: _count_rows(path, without.get(path, ())), files):
+        counted.update(of_file)
+    return counted
 
 
-def _count_rows(path: str, counts: Callable[[str], bool] | None) -> Counter[str]:
-    rows: Counter[str] = Counter()
-    columns = ["run", "path"] if counts else ["run"]
+def _count_rows(path: str, dropped: Sequence[Unlisted]) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    columns = ["run", *["path"] * bool(dropped)]
     with open_table(path) as parquet:
         if not {*columns} <= {*parquet.schema_arrow.names}:
             raise OutputError(f"{path} has no column run, so scenetags did not write it")
         for batch in parquet.iter_batches(ROWS_PER_GROUP, columns=columns, use_threads=False):
-            if counts:
-                batch = batch.filter(pa.array(map(counts, batch["path"].to_pylist()), pa.bool_()))
-            for run in batch["run"].cast(pa.string()).value_counts().to_pylist():
-                rows[run["values"]] += run["counts"]
-    return rows
+            table = pa.Table.from_batches([batch])
+            for rows in dropped:
+                table = rows.keep_others(table)
+            for run in table["run"].cast(pa.string()).value_counts().to_pylist():
+                counted[run["values"]] += run["counts"]
+    return counted
 
 
 def _read_manifest(path: str) -> _Manifest:
