@@ -62,6 +62,13 @@ def add_execution(group: argparse._ArgumentGroup) -> None:
         f"{PredictOptions.checkpoint_seconds:g})",
     )
     group.add_argument(
+        "--commit_every",
+        type=int,
+        metavar="N",
+        help="a distributed run commits its rows about every N images, each time with a job of its own, which lists "
+        "everything again (default: once, at its end)",
+    )
+    group.add_argument(
         "--reads_in_flight",
         type=int,
         default=PredictOptions.reads_in_flight,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from pipelines.output.commit import Written, commit
-from pipelines.output.earlier import Unlisted
+from pipelines.output.identities import Unlisted
 from pipelines.output.lock import check_still_held, give_back_output
 from pipelines.output.manifest import ENDED, mark, mark_unlike, read_accounts, read_status
 from pipelines.output.replacing import begun_to_replace, find_unlisted, note_found, replace_rows

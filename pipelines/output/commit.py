@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from pipelines import storage
 from pipelines.output.compaction import compact
-from pipelines.output.earlier import Unlisted
+from pipelines.output.identities import Unlisted
 from pipelines.output.joining import rewrite
 from pipelines.output.journal import JOURNAL, REPLACING, Journal, Move, read_journal, staging_folders, write_journal
 from pipelines.output.manifest import describe, read_accounts

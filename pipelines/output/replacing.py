@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from pipelines import storage
 from pipelines.output.commit import carry_out, conclude, stage_manifest, stage_table
 from pipelines.output.compatible import check_written_by_us
-from pipelines.output.earlier import Unlisted, read_earlier
+from pipelines.output.earlier import read_earlier
+from pipelines.output.identities import Unlisted
 from pipelines.output.journal import REPLACING, Journal, Move, read_journal
 from pipelines.output.no_rows import stage_columns
 from pipelines.output.run import TABLES, Accounts, Run, Wave

@@ -30,6 +30,7 @@ LEAST = {"input": "gs://archive/2026/", "model": "gs://models/amazon", "output":
 LEFT_OUT = {
     "checkpoint_every": "waves are those of a local run; a job commits once, at its end",
     "checkpoint_seconds": "the same",
+    "commit_every": "each commit takes a job of its own, and a template starts one",
     "dry_run": "it writes no job for the launcher to start; gcloud asks for one with validateOnly",
     "fail_fast": "distributed workers share no failure count",
     "log_format": "Google's launcher takes the lines into its log as they are",
