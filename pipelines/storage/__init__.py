@@ -26,7 +26,7 @@ from pipelines.storage.errors import (
 )
 from pipelines.storage.local import fingerprint_of, retried
 from pipelines.storage.near import hint_at_near, hint_at_scheme
-from pipelines.storage.objects import Access, Entry
+from pipelines.storage.objects import Access, Entry, Move
 from pipelines.storage.patience import hurried, patiently
 from pipelines.storage.spelling import BUCKETS, bucket_of, can_be_written, is_remote, marked, normalize, plain, unmarked
 
@@ -37,6 +37,7 @@ __all__ = [
     "Entry",
     "FileTooLargeError",
     "LockedError",
+    "Move",
     "NoAccessError",
     "TransientError",
     "UnsupportedStorageError",
@@ -70,9 +71,10 @@ class Store(Protocol):
     def write(self, path: str, data: bytes) -> None: ...
     def create(self, path: str) -> IO[bytes]: ...
     def move(self, source: str, target: str) -> None: ...
+    def move_all(self, moves: Sequence[Move]) -> list[Move]: ...
     def exists(self, path: str) -> bool: ...
     def leads_away(self, folder: str, path: str) -> bool: ...
-    def sync(self, path: str) -> None: ...
+    def sync_all(self, paths: Sequence[str]) -> None: ...
     def delete(self, paths: Sequence[str]) -> None: ...
     def delete_folder(self, path: str) -> None: ...
     def list_files(self, folder: str, ending: str = "") -> list[str]: ...
@@ -171,6 +173,21 @@ def move(source: str, target: str) -> None:
     _at(source).move(source, target)
 
 
+def move_all(moves: Sequence[Move]) -> list[Move]:
+    """Move files within one kind of storage, in any order, replacing any existing targets.
+
+    In a bucket, side by side, and no source is deleted before all copies are made: so a source that is missing has been
+    moved before, or was deleted by somebody else.
+
+    Returns:
+      The moves whose source is missing.
+
+    Raises:
+      OSError: a file cannot be moved.
+    """
+    return _at(moves[0].source).move_all(moves) if moves else []
+
+
 def exists(path: str) -> bool:
     """Return whether a file exists."""
     return _at(path).exists(path)
@@ -181,13 +198,14 @@ def leads_away(folder: str, path: str) -> bool:
     return _at(path).leads_away(folder, path)
 
 
-def sync(path: str) -> None:
-    """Wait until a file would survive a power failure.
+def sync_all(paths: Sequence[str]) -> None:
+    """Wait until files in one kind of storage would survive a power failure.
 
     Raises:
-      OSError: the file is missing.
+      OSError: a file is missing.
     """
-    _at(path).sync(path)
+    if paths:
+        _at(paths[0]).sync_all(paths)
 
 
 def delete(paths: Sequence[str]) -> None:

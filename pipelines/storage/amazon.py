@@ -6,7 +6,7 @@ import base64
 import errno
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from http import HTTPStatus
@@ -72,6 +72,7 @@ class AmazonObjects:
     """One client with a pool of connections; see `Objects`."""
 
     conditions = "If-None-Match and If-Match"
+    deletions_at_once = 1000
 
     def __init__(self, access: Access) -> None:
         """Create the client, with credentials from boto3's own chain unless `access` has them.
@@ -144,6 +145,15 @@ class AmazonObjects:
         """Delete an object."""
         with _translated_errors():
             self._client.delete_object(Bucket=bucket, Key=key, **self._payer)
+
+    def delete_all(self, bucket: str, keys: Sequence[str]) -> Collection[str]:
+        """Delete objects with one request."""
+        deletions = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        with _translated_errors():
+            answer = self._client.delete_objects(Bucket=bucket, Delete=deletions, **self._payer)
+            left = {refusal["Key"] for refusal in answer.get("Errors", ())}
+        # XML has not every character of keys.
+        return left if left <= {*keys} else keys
 
     def look_up(self, bucket: str, key: str) -> Entry:
         """Return an object's metadata without reading it."""

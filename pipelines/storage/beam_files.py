@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, NoReturn
 
@@ -36,6 +36,7 @@ class BeamObjects:
     """A Beam file system as a bucket provider; see `Objects`."""
 
     conditions = "conditions"
+    deletions_at_once = 1
 
     def __init__(self, scheme: str) -> None:
         """Find the file system.
@@ -110,6 +111,10 @@ class BeamObjects:
         self._refuse()
 
     def delete(self, bucket: str, key: str) -> None:
+        """Refuse."""
+        self._refuse()
+
+    def delete_all(self, bucket: str, keys: Sequence[str]) -> Collection[str]:
         """Refuse."""
         self._refuse()
 

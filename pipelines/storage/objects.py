@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple, Protocol
 
@@ -39,6 +39,13 @@ class Entry(NamedTuple):
     size: int
     fingerprint: str
     marked: bool = False
+
+
+class Move(NamedTuple):
+    """A file and its new place."""
+
+    source: str
+    target: str
 
 
 class Stored(NamedTuple):
@@ -95,6 +102,7 @@ class Objects(Protocol):
     Attributes:
       endpoint: URL of the service, for messages.
       conditions: what it must honour in a `put` with an expected version.
+      deletions_at_once: objects that one request may delete.
 
     Raises:
       TransientError: the attempt failed for a reason that may pass.
@@ -107,6 +115,7 @@ class Objects(Protocol):
 
     endpoint: str
     conditions: str
+    deletions_at_once: int
 
     def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> Stored:
         """Read an object, or a range of it, as it is stored."""
@@ -126,6 +135,14 @@ class Objects(Protocol):
 
     def delete(self, bucket: str, key: str) -> None:
         """Delete an object."""
+        ...
+
+    def delete_all(self, bucket: str, keys: Sequence[str]) -> Collection[str]:
+        """Delete up to `deletions_at_once` objects with one request, ignoring missing ones.
+
+        Returns:
+          The keys of those that are still there.
+        """
         ...
 
     def look_up(self, bucket: str, key: str) -> Entry:
