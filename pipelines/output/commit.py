@@ -31,8 +31,8 @@ from pipelines.output.journal import JOURNAL, REPLACING, Journal, Move, read_jou
 from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.no_rows import stage_columns
 from pipelines.output.run import RUNS, Accounts, OutputRun, Run, Wave
-from pipelines.output.staged import CONTENTS, holds_rows, is_announced
-from pipelines.output.tables import OutputError, open_table, read_each, write_table
+from pipelines.output.staged import holds_rows, is_announced
+from pipelines.output.tables import OutputError, read_each, read_table, write_table
 
 
 class Superseded(NamedTuple):
@@ -232,18 +232,6 @@ def _rewrite(run: OutputRun, change: tuple[str, Sequence[str], Sequence[pa.Table
     name, going, newer = change
     staged = run.stage(posixpath.dirname(name))
     return staged if rewrite(staged, storage.join(run.folder, name), going, newer) else ""
-
-
-def read_table(path: str) -> pa.Table:
-    """Read a whole file of a table, without what it said of its rows when it was staged.
-
-    Raises:
-      OutputError: it is damaged.
-    """
-    with open_table(path) as parquet:
-        table = parquet.read(use_threads=False)
-    metadata = {key: value for key, value in table.schema.metadata.items() if key != CONTENTS}
-    return table.replace_schema_metadata(metadata)
 
 
 def stage_table(run: OutputRun, table: pa.Table, folder: str) -> str | None:

@@ -11,13 +11,13 @@ import posixpath
 from collections.abc import Iterable, Iterator
 
 from pipelines import storage
-from pipelines.output.commit import carry_out, conclude, read_table, stage_manifest, stage_table
+from pipelines.output.commit import carry_out, conclude, stage_manifest, stage_table
 from pipelines.output.compatible import check_written_by_us
 from pipelines.output.earlier import Unlisted, read_earlier
 from pipelines.output.journal import REPLACING, Journal, Move, read_journal
 from pipelines.output.no_rows import stage_columns
 from pipelines.output.run import TABLES, Accounts, Run, Wave
-from pipelines.output.tables import NO_ROWS, OutputError, count_rows, read_each, table_files
+from pipelines.output.tables import NO_ROWS, OutputError, count_rows, read_each, read_table, table_files
 
 _NOTES = "found"
 _BYTES_AT_ONCE = 1 << 20

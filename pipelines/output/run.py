@@ -233,6 +233,11 @@ class Wave:
     inputs: int | None = None
     last: bool = True
 
+    @property
+    def is_first(self) -> bool:
+        """Whether the run has committed nothing before."""
+        return not self.earlier.inputs
+
     def without(self, postponed: int) -> Wave:
         """Return the wave without so many images, which it leaves to a later wave or run."""
         if not postponed:
