@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import storage
-from pipelines.output import joining, merging
+from pipelines.output import compaction, joining, merging
 from pipelines.output.commit import StagedFile, Superseded, commit
 from pipelines.output.compatible import kind_of_run
 from pipelines.output.lock import hold_output
@@ -86,6 +86,23 @@ def test_every_attempt_at_a_merge_writes_a_file_of_its_own(first: Run) -> None:
     assert seen(first.output) == once(predicted("a", "b"))
     left = [path for path in Path(first.staging).rglob("*.parquet") if path.name != NO_ROWS]
     assert left == [Path(one.staged)], "what was merged would be taken for rows that are not committed"
+
+
+def test_the_commit_moves_merged_files_as_they_are_and_joins_only_small_ones(
+    first: Run, second: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(first, Wave(inputs=1), written(stage(first, predicted("in place"), all_new=True)))
+    small = merged(second, staged(second, *"ab"))
+    monkeypatch.setattr(compaction, "SMALL_BYTES", min(file.size for file in small) - 1)
+    kept = {os.stat(file.staged).st_ino for file in small}
+
+    commit(second, Wave(inputs=4), written(small))
+
+    placed = [os.stat(path).st_ino for table in (PREDICTIONS, FAILURES) for path in files(second, table)]
+    assert kept <= set(placed)
+    monkeypatch.undo()
+    commit(second, Wave(Accounts(inputs=4), 4), written(merged(second, staged(second, *"cd"))))
+    assert len(files(second)) == 2
 
 
 def test_rows_that_replace_others_are_not_merged(first: Run, second: Run) -> None:
