@@ -34,7 +34,8 @@ from pipelines.job.steps.settling import LeaveOutTagged, PutInOrder, SettleParti
 from pipelines.listing.pieces import Piece
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.commit import StagedFile, Superseded
-from pipelines.output.earlier import EarlierPart, Unlisted
+from pipelines.output.earlier import EarlierPart
+from pipelines.output.identities import Unlisted
 from pipelines.output.merging import Group
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import EmptyTable, FailureTable, PredictionTable

@@ -27,6 +27,7 @@ from pipelines.listing.lookup import EmptyInputError, InputError, refer, refer_a
 from pipelines.listing.masking import MaskedNames
 from pipelines.listing.members import Archive, open_archive
 from pipelines.listing.names import MAGIC
+from pipelines.listing.pace import Pace
 from pipelines.listing.threads import UnawaitedPool
 from pipelines.records import Failure, ImageRef, KeptColumn, Listed, UnlistedFolderError, not_listed, writable
 from pipelines.supervision import interruption
@@ -217,14 +218,14 @@ def _archive_of(named: Named) -> str:
 
 def _look_up_each(pack: Pack) -> Iterator[Listed]:
     # Looked up once for all its members: in a bucket each look-up is a request.
-    refer_archive = lru_cache(_ARCHIVES)(refer)
+    refer_archive, pace = lru_cache(_ARCHIVES)(refer), Pace()
     with UnawaitedPool(_LOOK_UPS, "list") as pool:
         ahead: deque[tuple[Listed | Future[Listed], tuple[str | None, ...]]] = deque()
         for named in pack.names:
             interruption.check()
             name, kept = named if isinstance(named, Row) else (named, ())
             if isinstance(name, str):
-                ahead.append((_refer_named(name, pack.folder, pool, refer_archive), kept))
+                ahead.append((_refer_named(name, pack.folder, pool, refer_archive, pace), kept))
             elif isinstance(name, NoName):
                 ahead.append((_refuse(name, pack.place), kept))
             if len(ahead) > 4 * _LOOK_UPS:
@@ -256,9 +257,9 @@ def _refuse(named: NoName, place: str) -> Failure:
 
 
 def _refer_named(
-    name: str, folder: str, pool: UnawaitedPool, refer_archive: Callable[[str], Listed]
+    name: str, folder: str, pool: UnawaitedPool, refer_archive: Callable[[str], Listed], pace: Pace
 ) -> Listed | Future[Listed]:
-    """Look up a listed name; in a bucket, which responds slowly, concurrently with others."""
+    """Look up a listed name; where that takes long, as in a bucket, concurrently with others."""
     try:
         name = storage.plain(name)
     except storage.UnsupportedStorageError as error:
@@ -276,7 +277,9 @@ def _refer_named(
         path = _normalize(path)
     except (storage.UnsupportedStorageError, ValueError) as error:
         return _escaped(name, error)
-    return pool.submit(_look_up, path) if storage.is_remote(path) else _look_up(path)
+    if pace.slow or storage.is_remote(path):
+        return pool.submit(_look_up, path)
+    return pace.look_up(_look_up, path)
 
 
 def _look_up(path: str) -> Listed:

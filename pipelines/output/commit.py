@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from pipelines import storage
 from pipelines.output.compaction import compact
-from pipelines.output.earlier import Unlisted
+from pipelines.output.identities import Unlisted
 from pipelines.output.joining import rewrite
 from pipelines.output.journal import JOURNAL, REPLACING, Journal, Move, read_journal, staging_folders, write_journal
 from pipelines.output.manifest import describe, read_accounts
@@ -184,8 +184,10 @@ def place(
     If the older row is in the other table, the newer file is moved first: for a moment, such an image may be visible in
     both tables, but never in neither.
     """
+    # Of an archive that two waves complete, the first may have deleted the file.
+    there = {file: storage.exists(storage.join(run.folder, file)) for file in {row.file for row in gone}}
     leaving: dict[str, set[str]] = defaultdict(set)
-    for row in chain(gone, *(file.superseded for file in files)):
+    for row in chain((row for row in gone if there[row.file]), *(file.superseded for file in files)):
         leaving[row.file].add(row.path)
     newer: dict[str, list[pa.Table]] = defaultdict(list)
     new = [(file.table, file.staged) for file in files if not file.superseded]

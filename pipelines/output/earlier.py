@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import posixpath
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines import storage
+from pipelines.output.identities import (
+    FINGERPRINT_BYTES,
+    PATH_BYTES,
+    Unlisted,
+    digest_fingerprint,
+    earlier_files,
+    read_images,
+)
 from pipelines.output.run import EMPTY, PREDICTIONS
-from pipelines.output.tables import OutputError, open_table, read_each, table_files
+from pipelines.output.tables import OutputError, read_each
 from pipelines.records import digest_path
 from pipelines.scenes.grid import split_window
 from pipelines.supervision import interruption
 
-_ROWS_AT_ONCE = 1024
-"""Rows whose paths exist as Python strings at a time."""
-
-_PATH, _FINGERPRINT, _FILE = 16, 8, 4
-_ROW = _PATH + _FINGERPRINT + _FILE
-_FILE_AT = _PATH + _FINGERPRINT
+_PATH, _FILE = PATH_BYTES, 4
+_FILE_AT = PATH_BYTES + FINGERPRINT_BYTES
+_ROW = _FILE_AT + _FILE
 _LISTED = 0x80
 """Marks, in the highest byte of the file's number, a row whose image has been listed again."""
 
@@ -44,23 +46,6 @@ class EarlierRow(NamedTuple):
     file: str
     tagged: bool
     own: bool = False
-
-
-class Unlisted(NamedTuple):
-    """Rows of one file whose images were not listed again.
-
-    Attributes:
-      file: relative to the folder of the tables.
-      digests: of the paths of the images, joined; see `records.digest_path`.
-    """
-
-    file: str
-    digests: bytes
-
-    def keep_others(self, table: pa.Table) -> pa.Table:
-        """Return the rows of the file without those."""
-        digests = np.frombuffer(b"".join(map(digest_path, table["path"].to_pylist())), f"S{_PATH}")
-        return table.filter(pa.array(~np.isin(digests, np.frombuffer(self.digests, f"S{_PATH}"))))
 
 
 class EarlierPart(NamedTuple):
@@ -272,12 +257,6 @@ class _Scenes:
         return sorted({file for theirs, file in self._found.get(digest_path(scene), ()) if theirs != ours})
 
 
-def earlier_files(folder: str, run: str | None) -> list[str]:
-    """List the files with rows of runs before `run`, or of all runs, relative to the folder of the tables."""
-    paths = [path for path in table_files(folder) if run is None or not posixpath.basename(path).startswith(run)]
-    return [path.removeprefix(f"{folder}/") for path in paths]
-
-
 def read_earlier(folder: str, run: str) -> EarlierRows:
     """Read the rows of runs before `run`, once per process, since they do not change; see `EarlierRows`."""
     # All threads of a worker get here at once, and each would read the rows again.
@@ -295,31 +274,3 @@ def _read(folder: str, files: Sequence[str], number: int) -> tuple[bytearray, _S
         rows += digest_path(path) + digest + number.to_bytes(_FILE)
         scenes.add(path, digest, number)
     return rows, scenes
-
-
-def read_images(path: str) -> Iterator[tuple[str, str]]:
-    """Yield path and fingerprint of each row of a file."""
-    return ((image, fingerprint) for image, fingerprint, _ in read_rows(path))
-
-
-def read_rows(path: str) -> Iterator[tuple[str, str, str]]:
-    """Yield path, fingerprint and run of each row of a file.
-
-    Raises:
-      OutputError: the file is damaged.
-    """
-    columns = ["path", "fingerprint", "run"]
-    with open_table(path) as parquet:
-        # For narrow columns, Arrow's threads would cost more memory than the time they save.
-        for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
-            if any(column.null_count for column in batch.columns):
-                raise OutputError(
-                    f"{path} holds a row without a path, a fingerprint or a run",
-                    "move it away, and `scenetags predict` tags its images again",
-                )
-            yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
-
-
-def digest_fingerprint(fingerprint: str) -> bytes:
-    """Return 8 bytes that stand for the fingerprint of an image; see `EarlierRows`."""
-    return hashlib.blake2b(fingerprint.encode(), digest_size=_FINGERPRINT).digest()

@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from pipelines import storage
-from pipelines.output.earlier import EarlierPart, digest_fingerprint, read_rows
+from pipelines.output.earlier import EarlierPart
+from pipelines.output.identities import digest_fingerprint, read_rows
 from pipelines.records import digest_path
 from pipelines.scenes.grid import split_window
 

@@ -16,7 +16,7 @@ from pipelines.listing import PATH_COLUMN
 from pipelines.listing.members import Archive
 from pipelines.listing.pieces import Piece, divide, list_piece, open_listed
 from pipelines.listing.scenes import CutSettings, Cutter, may_be_cut
-from pipelines.output.earlier import earlier_files
+from pipelines.output.identities import earlier_files
 from pipelines.output.partitions import partition_of, read_parts
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.records import KeptColumn, Listed

@@ -33,7 +33,7 @@ class Settled(NamedTuple):
 
     Attributes:
       item: to be read, or a failure; None if an earlier run has tagged the image.
-      superseded: rows of windows that its scene has no more.
+      superseded: rows of windows that its scene has no more, or of a fault that its archive has no more.
       known: whether the image has an earlier row.
       own: whether that is of an earlier wave of the same run.
     """
@@ -49,7 +49,7 @@ def settle(run: Run, earlier: EarlierRows, listed: Listed) -> Settled:
     if isinstance(listed, ImageRef) and not all(map(run.holds, listed.named)):
         listed = failed(listed, "list", "ValueError", f"it is not below --relative_to {run.relative_to}")
     path = run.known_as(listed.path)
-    superseded = tuple(find_ghosts(earlier, run, listed)) if run.grid and not run.overwrite else ()
+    superseded = () if run.overwrite else tuple(find_ghosts(earlier, run, listed))
     row = earlier.find(path, listed.fingerprint)
     if row and (row.tagged or row.own):
         return Settled(None, superseded, True, row.own)

@@ -52,8 +52,8 @@ def tag(run: Run, inputs: Inputs, most: int | None = None, waves: int = 100) -> 
     return after
 
 
-def begun(run: Run, **changes: bool) -> Run:
-    return replace(run, name=new_run_name(), **changes)
+def begun(run: Run, overwrite: bool = False) -> Run:
+    return replace(run, name=new_run_name(), overwrite=overwrite)
 
 
 def test_a_run_in_waves_gives_the_rows_of_one_that_commits_once(run: Run, chips: Path) -> None:
