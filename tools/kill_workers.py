@@ -136,7 +136,8 @@ def _count_requests(archive: Archive, place: Place) -> int:
         _wait(job, _SECONDS_OF_A_JOB)
     place.proxy.disturb = undisturbed
     if job.returncode or not reached:
-        raise SystemExit(f"kill_workers: the undisturbed job ended with {job.returncode}; {pool.tail}")
+        said = (place.folder / "undisturbed" / "job.txt").read_text()
+        raise SystemExit(f"kill_workers: the undisturbed job ended with {job.returncode}: {said}; {pool.tail}")
     return reached
 
 

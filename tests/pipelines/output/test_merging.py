@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import storage
-from pipelines.output import joining, merging
+from pipelines.output import compaction, joining, merging
 from pipelines.output.commit import StagedFile, Superseded, commit
 from pipelines.output.compatible import kind_of_run
 from pipelines.output.lock import hold_output
@@ -27,7 +27,7 @@ from pipelines.output.staged import announce
 from pipelines.output.tables import NO_ROWS, open_table
 from tests.conftest import Bucket
 from tests.pipelines.output.power_cuts import each_cut
-from tests.pipelines.output.rows import BOTH, FIRST, SECOND, commit_rows, once, seen, stage, written
+from tests.pipelines.output.rows import FIRST, SECOND, commit_rows, once, seen, stage, written
 from tests.pipelines.output.test_compaction import failed, files, predicted
 
 STAGED_FILES = st.lists(
@@ -88,6 +88,23 @@ def test_every_attempt_at_a_merge_writes_a_file_of_its_own(first: Run) -> None:
     assert left == [Path(one.staged)], "what was merged would be taken for rows that are not committed"
 
 
+def test_the_commit_moves_merged_files_as_they_are_and_joins_only_small_ones(
+    first: Run, second: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(first, Wave(inputs=1), written(stage(first, predicted("in place"), all_new=True)))
+    small = merged(second, staged(second, *"ab"))
+    monkeypatch.setattr(compaction, "SMALL_BYTES", min(file.size for file in small) - 1)
+    kept = {os.stat(file.staged).st_ino for file in small}
+
+    commit(second, Wave(inputs=4), written(small))
+
+    placed = [os.stat(path).st_ino for table in (PREDICTIONS, FAILURES) for path in files(second, table)]
+    assert kept <= set(placed)
+    monkeypatch.undo()
+    commit(second, Wave(Accounts(inputs=4), 4), written(merged(second, staged(second, *"cd"))))
+    assert len(files(second)) == 2
+
+
 def test_rows_that_replace_others_are_not_merged(first: Run, second: Run) -> None:
     commit_rows(first, FIRST)
     replacing = [file for file in stage(second, SECOND) if file.superseded]
@@ -140,20 +157,21 @@ def test_files_in_a_bucket_are_merged(first: Run, bucket: Bucket) -> None:
 
 @pytest.fixture
 def dead(first: Run, second: Run) -> list[StagedFile]:
-    """Stage rows, new ones and such that replace others, in two attempts at one of the files."""
-    commit_rows(first, FIRST)
+    """Stage rows, some of them in two attempts, and one that replaces an older row."""
+    commit_rows(first, OLDER)
     announce(second)
-    new = {**predicted("a"), **failed("x")}
-    stage(second, new, all_new=True)
-    return [*stage(second, SECOND), *stage(second, new, all_new=True), *stage(second, predicted("b"), all_new=True)]
+    stage(second, predicted("a"), all_new=True)
+    new = [file for name in "ab" for file in stage(second, predicted(name), all_new=True)]
+    return [*new, *stage(second, NEWER)]
 
 
-ALL = {**BOTH, **predicted("a", "b"), **failed("x")}
+OLDER, NEWER = {"changed.jpg": (PREDICTIONS, "old")}, {"changed.jpg": (PREDICTIONS, "new")}
+ALL = {**NEWER, **predicted("a", "b")}
 
 
 def attempt(run: Run, staged: Sequence[StagedFile]) -> Accounts:
     """Merge and commit, as workers do."""
-    return commit(run, Wave(inputs=len(SECOND) + 3), written(merged(run, staged)))
+    return commit(run, Wave(inputs=len(ALL)), written(merged(run, staged)))
 
 
 def test_a_job_that_dies_at_its_merge_or_commit_is_done_by_the_next_attempt_or_the_next_run(
@@ -165,7 +183,7 @@ def test_a_job_that_dies_at_its_merge_or_commit_is_done_by_the_next_attempt_or_t
     def check(cut: str) -> None:
         found = seen(second.output)
         tables = [[table for table, _ in rows] for rows in found.values()]
-        assert set(found) >= set(FIRST), f"{cut}, rows are lost"
+        assert set(found) >= set(OLDER), f"{cut}, rows are lost"
         assert all(len(rows) == len(set(rows)) for rows in tables), f"{cut}, a row is twice in one table"
         if next(dies_as_a_whole):
             with hold_output(third):
