@@ -68,6 +68,7 @@ def train(settings: Settings) -> None:
       WeightsError: the pretrained weights cannot be used.
       ExportError: the export failed its checks, or cannot be written.
       DivergedError: no epoch had a finite loss.
+      NotANumberError: the trained network gives NaN.
       OutOfMemoryError: the GPU's memory is too small.
     """
     ends_at = time.monotonic() + 60 * (settings.max_minutes or math.inf)
@@ -87,7 +88,7 @@ def train(settings: Settings) -> None:
         keras.utils.set_random_seed(settings.seed)
         try:
             bundle = _train(data, _Setup(settings, workspace, precision, start, ends_at))
-        except fitting.DivergedError:
+        except (fitting.DivergedError, calibration.NotANumberError):
             workspace.discard()  # it would diverge again
             raise
         workspace.clear()
