@@ -12,6 +12,7 @@ from model.export.markdown import table as _table
 from model.quality import curves
 from model.quality.calibration import MIN_IMAGES
 from model.quality.facts import CostOfInt8, Facts, Network, Quality, Quantization
+from model.quality.fbeta import BETA, title
 from model.quality.metrics import Scores
 from model.quality.reliability import BINS
 
@@ -29,6 +30,11 @@ _VARIED = {
     "orientations": "each image was randomly turned, mirrored, cropped and relit in every epoch",
     "flips": "each image was randomly mirrored left to right, cropped and relit in every epoch",
     "none": "images were not varied",
+}
+_LOSSES = {
+    "bce": "binary cross-entropy",
+    "weighted": "binary cross-entropy, weighted for rare labels",
+    "asymmetric": "asymmetric loss",
 }
 
 
@@ -72,18 +78,22 @@ def _lines(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> Itera
 
 
 def _quality(quality: Quality) -> Iterator[str]:
-    scores, f2 = quality.scores, "F2 over samples"
+    scores = quality.scores
+    fbeta = f"{title(scores.beta)} over samples"
     rows = [
-        (f"**{f2}, at the bundle's thresholds**", f"**{scores.f2_over_samples:.3f}**"),
-        (f"{f2}, at the best flat threshold ({quality.best_flat_threshold:.2f})", _number(quality.f2_at_best_flat)),
-        (f"{f2}, at a flat 0.5", _number(quality.f2_at_half)),
-        (f"{f2}, predicting the training frequencies", _number(quality.f2_of_frequencies)),
+        (f"**{fbeta}, at the bundle's thresholds**", f"**{scores.fbeta_over_samples:.3f}**"),
+        (
+            f"{fbeta}, at the best flat threshold ({quality.best_flat_threshold:.2f})",
+            _number(quality.fbeta_at_best_flat),
+        ),
+        (f"{fbeta}, at a flat 0.5", _number(quality.fbeta_at_half)),
+        (f"{fbeta}, predicting the training frequencies", _number(quality.fbeta_of_frequencies)),
         ("micro F1", _number(scores.micro_f1)),
         ("macro F1", _number(scores.macro_f1)),
         ("mean average precision", _number(scores.mean_average_precision)),
     ]
-    if quality.f2_of_frozen_head is not None:
-        rows.insert(4, (f"{f2}, the frozen head before fine-tuning", _number(quality.f2_of_frozen_head)))
+    if quality.fbeta_of_frozen_head is not None:
+        rows.insert(4, (f"{fbeta}, the frozen head before fine-tuning", _number(quality.fbeta_of_frozen_head)))
     yield from _table(("measure", "value"), rows)
     yield ""
     yield (
@@ -131,7 +141,11 @@ def _correction(facts: Facts) -> str:
 
 def _cost(quantization: Quantization, scores: Scores, cost: CostOfInt8) -> Iterator[str]:
     rows = [
-        ("F2 over samples", f"{scores.f2_over_samples:.3f}", f"{cost.float32_f2_over_samples:.3f}"),
+        (
+            f"{title(scores.beta)} over samples",
+            f"{scores.fbeta_over_samples:.3f}",
+            f"{cost.float32_fbeta_over_samples:.3f}",
+        ),
         (
             "mean average precision",
             _number(scores.mean_average_precision),
@@ -225,7 +239,7 @@ def _training(facts: Facts) -> Iterator[str]:
     yield (
         f"The bundle has the weights of epoch {training.kept_epoch}: {training.criterion}. Batches of "
         f"{training.batch_size} images; {_VARIED[training.augment]}; "
-        f"Adam on binary cross-entropy. It took {training.seconds / 60:.1f} minutes in total on "
+        f"Adam on {_LOSSES[training.loss]}. It took {training.seconds / 60:.1f} minutes in total on "
         f"{_plain(training.machine)}, in {'mixed precision' if training.mixed_precision else 'float32'}. To repeat it "
         "with the same files:"
     )
@@ -249,6 +263,8 @@ def _command(facts: Facts) -> str:
         **facts.data.split_flags,
         "seed": facts.training.seed,
         **({"augment": facts.training.augment} if facts.training.augment != "orientations" else {}),
+        **({"loss": facts.training.loss} if facts.training.loss != "bce" else {}),
+        **({"beta": f"{facts.training.beta:g}"} if facts.training.beta != BETA else {}),
         **({"max_minutes": f"{limit:g}"} if (limit := facts.training.max_minutes) is not None else {}),
         "quantize": facts.quantization_name,
     }

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from model.export.card import NOT_FOR, PRECISION_RECALL
 from model.export.markdown import number, plain, table
 from model.foreign.facts import Import, Measured
+from model.quality.fbeta import title
 
 _SCALINGS = {
     "unit": "0 to 1 (pixels / 255)",
@@ -49,7 +50,7 @@ def _quality(facts: Import) -> Iterator[str]:
         return
     scores, reliability = facts.measured.scores, facts.measured.reliability
     rows = [
-        ("**F2 over samples, at the bundle's thresholds**", f"**{scores.f2_over_samples:.3f}**"),
+        (f"**{title(scores.beta)} over samples, at the bundle's thresholds**", f"**{scores.fbeta_over_samples:.3f}**"),
         ("micro F1", number(scores.micro_f1)),
         ("macro F1", number(scores.macro_f1)),
         ("mean average precision", number(scores.mean_average_precision)),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.quality import metrics, reliability
+from model.quality.fbeta import BETA
 from model.quality.reliability import Reliability
 from pipelines import labels
 from pipelines.labels import Finding, LabelSource
@@ -62,7 +63,7 @@ class Evaluation(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def evaluate(folder: str, source: LabelSource) -> Evaluation:
+def evaluate(folder: str, source: LabelSource, beta: float = BETA) -> Evaluation:
     """Measure the predictions in a folder against labels.
 
     A label of the model that the files do not have is not measured: nobody knows whether its tags are right.
@@ -92,7 +93,7 @@ def evaluate(folder: str, source: LabelSource) -> Evaluation:
     probabilities = np.concatenate([predicted.probabilities[rows], without], axis=1)
     unmeasured = labels.unmeasured(predicted.labels, file)
     known = ~np.isin(every, unmeasured.names)
-    scores = metrics.measure(every, has, tagged & known, probabilities)
+    scores = metrics.measure(every, has, tagged & known, probabilities, beta)
     counts = tagged.sum(axis=0).tolist()
     of_labels = (replace(one, predicted=count) for one, count in zip(scores.labels, counts, strict=True))
     return Evaluation(

@@ -140,6 +140,7 @@ def test_the_keys_of_the_json_are_stable(run: Evaluate, chips: Chips) -> None:
         "unknown_labels",
         "findings",
         "images",
+        "beta",
         "f2_over_samples",
         "micro_f1",
         "macro_f1",
@@ -221,6 +222,18 @@ def test_labels_that_the_file_does_not_have_are_not_measured(run: Evaluate, chip
     tagged = sum("blue" in tags for tags in chips.tags.values())
     unmeasured = {"support": 0, "predicted": tagged, "precision": None, "recall": None, "average_precision": None}
     assert scores["labels"]["blue"] == unmeasured
+
+
+def test_the_score_of_another_beta_is_under_a_key_of_its_own(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+    rows = [f"{row} road" for row in as_predicted(chips)]
+    told = run(*rows, flags=("--beta", "0.5", "--json", str(tmp_path / "scores.json")))
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    named = [chips.tags[row.split(",")[0]] for row in rows]
+    assert (scores["beta"], "f2_over_samples" in scores) == (0.5, False)
+    # Every tag is right and one is missed: 1.25 hits against a quarter of the true tags and all that were given.
+    expected = np.mean([1.25 * len(tags) / (0.25 * (len(tags) + 1) + len(tags)) for tags in named])
+    assert scores["f0_5_over_samples"] == pytest.approx(expected)
+    assert f"F0.5 over samples       {expected:.3f}" in told.out
 
 
 def test_columns_may_be_named(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
