@@ -19,7 +19,8 @@ Measure predictions against labels.
 Tags are those that `predict` chose, at the thresholds of its run; average precision is computed from the
 probabilities and depends on no threshold. Images are matched with the rows of the label file by name, with or without
 extension. Only images that have both a prediction and a row are measured; all others are counted and reported.
-Labels of the model that the label file does not have are not measured, and are reported.
+Labels of the model that the label file does not have are not measured, and are reported, as are tags that no image was
+given.
 """
 _EPILOG = """\
 measures, from 0 to 1:
@@ -40,6 +41,7 @@ how far probabilities can be taken at their word, over all images and the labels
   predictions, label_file              the arguments as given
   images, failed_images                images measured; labelled images that predict failed on, not measured
   unknown_labels                       labels in the file that the model does not know, counted as missed
+  never_given                          labels of the model that no image measured has as a tag, each with the reason
   findings                             problems found: a list of {what, count, names}, with the first few names
   beta                                 that of --beta
   f2_over_samples                      f1_over_samples with --beta 1, f0_5_over_samples with --beta 0.5
@@ -47,7 +49,8 @@ how far probabilities can be taken at their word, over all images and the labels
   expected_calibration_error, brier_score, log_loss
   bins                                 those that are not empty: lowest, highest, count, probability (their average)
                                        and share (that has the label)
-  labels                               by name: support, predicted, precision, recall, average_precision
+  labels                               by name: support, predicted, precision, recall, average_precision,
+                                       highest_probability
 An undefined measure, such as the recall of a label that no image has, is null.
 
 examples:

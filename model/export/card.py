@@ -43,6 +43,16 @@ def write(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> str:
     return "\n".join(_lines(facts, quality, versions)) + "\n"
 
 
+def tags_never_given(scores: Scores, never_given: Mapping[str, str]) -> Iterator[str]:
+    """List the labels that none of the images measured was given, with the reason of each."""
+    if never_given:
+        yield from ("", "Tags that none of these images was given, and the highest probability of any:", "")
+    for of_label in scores.labels:
+        if of_label.label in never_given:
+            why = never_given[of_label.label]
+            yield f"- {_plain(of_label.label)}, {_number(of_label.highest_probability)}: {why}."
+
+
 def _lines(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> Iterator[str]:
     network = facts.network
     int8 = ", rounded to int8" if facts.quantization else ""
@@ -179,6 +189,7 @@ def _labels(facts: Facts, quality: Quality) -> Iterator[str]:
         )
     ]
     yield from _table(columns, rows)
+    yield from tags_never_given(quality.scores, quality.never_given)
     drawn = curves.labels_with_curve(quality.scores)
     yield from ("", f"![Precision-recall curve of each label]({PRECISION_RECALL})")
     left_out = [_plain(scores.label) for scores in quality.scores.labels if scores not in drawn]

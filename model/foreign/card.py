@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from model.export.card import NOT_FOR, PRECISION_RECALL
+from model.export.card import NOT_FOR, PRECISION_RECALL, tags_never_given
 from model.export.markdown import number, plain, table
 from model.foreign.facts import Import, Measured
 from model.quality.fbeta import title
+from model.quality.never_given import find_never_given
 
 _SCALINGS = {
     "unit": "0 to 1 (pixels / 255)",
@@ -92,6 +93,7 @@ def _measured_labels(facts: Import, measured: Measured) -> Iterator[str]:
         for scores, threshold in zip(measured.scores.labels, facts.thresholds, strict=True)
     ]
     yield from table(("label", "images", "threshold", "precision", "recall", "average precision"), rows)
+    yield from tags_never_given(measured.scores, find_never_given(measured.scores.labels))
     yield from ("", f"![Precision-recall curve of each label]({PRECISION_RECALL})")
 
 

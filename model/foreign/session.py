@@ -30,6 +30,7 @@ from model.foreign.settings import OutputKind, Settings
 from model.quality import curves, reliability, thresholds
 from model.quality.fbeta import title
 from model.quality.metrics import measure
+from model.quality.never_given import find_never_given, lay_out_never_given
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import log, show
 from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, load_bundle, seal_bundle
@@ -265,6 +266,7 @@ def _report(bundle: Bundle, facts: Import, settings: Settings) -> None:
         scores = facts.measured.scores
         fbeta = f"{title(scores.beta)} over samples {scores.fbeta_over_samples:.3f}"
         show(f"{fbeta} on {scores.images:,} images; more in {MODEL_CARD}")
+        show(*lay_out_never_given(find_never_given(scores.labels)))
     for doubt in facts.doubts:
         log(f"{NAME}: {doubt.what}; {doubt.remedy}", severity="WARNING")
     show(f"bundle {bundle.digest[:12]} written to {settings.output}")

@@ -231,6 +231,7 @@ def _all_together(scores: Scores, truth: NDArray[np.bool_], probabilities: NDArr
         precision=hits / predicted if predicted else None,
         recall=hits / support if support else None,
         average_precision=average_precision(truth.ravel(), probabilities.ravel()),
+        highest_probability=float(probabilities.max()),
     )
 
 

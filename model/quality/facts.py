@@ -15,6 +15,7 @@ from model.quality import cautions, metrics, reliability, thresholds
 from model.quality.calibration import Calibration
 from model.quality.history import Epoch
 from model.quality.metrics import Scores
+from model.quality.never_given import find_never_given
 from model.quality.reliability import Reliability
 from model.quality.thresholds import Thresholds
 from pipelines.images.rendering import NO_RENDERING, Rendering
@@ -220,6 +221,7 @@ class Quality:
       fbeta_of_frozen_head: F-beta of the head on the frozen network, at its best flat threshold; None if there was no
           such phase, or no other.
       cost_of_int8: None if the exported model computes in float32.
+      never_given: the labels that no held-out image has as a tag, each with the reason.
       cautions: what the model or these figures cannot be relied on for, a sentence each, the most important first.
     """
 
@@ -232,6 +234,7 @@ class Quality:
     fbeta_of_frequencies: float
     fbeta_of_frozen_head: float | None
     cost_of_int8: CostOfInt8 | None
+    never_given: dict[str, str]
     cautions: tuple[str, ...]
 
 
@@ -257,6 +260,7 @@ def measure(facts: Facts) -> Quality:
         fbeta_of_frequencies=fbeta_of_frequencies,
         fbeta_of_frozen_head=max(filter(math.isfinite, of_head), default=None) if len(phases) > 1 else None,
         cost_of_int8=_cost(facts.quantization, truth, probabilities, beta) if facts.quantization else None,
+        never_given=find_never_given(scores.labels, data.train_support.tolist()),
         cautions=(
             *cautions.of_split(facts.labels, data.train_targets, data.validation_targets, data.validation_fraction),
             *cautions.of_network(scores.fbeta_over_samples, fbeta_of_frequencies, beta),

@@ -26,6 +26,7 @@ class LabelScores:
       precision: share of the predicted images that have it, 0 to 1; None if none was predicted.
       recall: share of the images with it that were predicted, 0 to 1; None if no image has it.
       average_precision: see `average_precision`.
+      highest_probability: of any image, 0 to 1; None if the model does not know the label.
     """
 
     label: str
@@ -34,6 +35,7 @@ class LabelScores:
     precision: float | None
     recall: float | None
     average_precision: float | None
+    highest_probability: float | None
 
 
 @dataclass(frozen=True)
@@ -212,4 +214,5 @@ def _measure_label(
         precision=hits / chosen if chosen else None,
         recall=hits / support if support else None,
         average_precision=average_precision(truth, probabilities),
+        highest_probability=None if np.isnan(probabilities).any() else float(probabilities.max()),
     )

@@ -22,6 +22,7 @@ from model.export import quantization
 from model.quality import calibration, facts, metrics, thresholds
 from model.quality.fbeta import key, title
 from model.quality.history import Epoch
+from model.quality.never_given import lay_out_never_given
 from model.training import fitting, network, reading, splitting
 from model.training.settings import Settings
 from model.training.start import Start, read_weights
@@ -122,6 +123,7 @@ def _print_quality(bundle: Bundle, settings: Settings) -> None:
     """Print how good the exported model is on the held-out images, and what int8 cost."""
     measured, beta = bundle.metrics, settings.beta
     show(*(f"caution: {caution}" for caution in measured["cautions"]))
+    show(*lay_out_never_given(measured["never_given"]))
     fbeta, of_frequencies = (measured[key(name, beta)] for name in ("fbeta_over_samples", "fbeta_of_frequencies"))
     show(
         f"held-out images: {title(beta)} over samples {fbeta:.3f} "

@@ -51,7 +51,8 @@ with its BatchNormalization layers frozen. With --weights none there is a single
 the whole network is trained from scratch. The exported weights are those of the last epoch within one standard error of
 the best F2, or the score of --beta, on the held-out images (and not below the head alone). On the same images,
 probabilities are calibrated, so that a label given 0.3 is there in about 3 of 10 images, and a threshold per label is
-tuned. A model card reports the quality, and names the labels with too few images to be calibrated.
+tuned. A model card reports the quality, and names the labels with too few images to be calibrated, and those that no
+held-out image was given.
 
 With --quantize int8 the network is rounded to 8-bit integers on export. The loss in quality is measured on the
 held-out images and reported at the end and in the model card. The bundle then has no SavedModel.

@@ -182,6 +182,11 @@ def test_loss_and_beta_are_told_and_in_the_command(told: Facts) -> None:
     assert "F2" not in text.replace(told.training.criterion, "")
 
 
+def test_tags_that_are_never_given_are_listed_with_the_reason(written: str) -> None:
+    listed = [content for inside, content in parsed(written) if inside == "ul li p"]
+    assert next(line for line in listed if line.startswith("rare, 0.")).endswith(": no image measured.")
+
+
 def test_how_rasters_were_shown_is_told_and_in_the_command(told: Facts, quality: Quality) -> None:
     rendering = Rendering((3, 2, 1), ((0, 3000), (0, 2500.5), (0, 3000)))
     text = card.write(

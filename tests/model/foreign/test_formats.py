@@ -109,6 +109,9 @@ def test_an_imported_bundle_tags_real_chips(
     assert bundle.training["imported"]["scaling"] == "unit"
     told = capsys.readouterr().out
     assert f"F0.5 over samples {bundle.metrics['f0_5_over_samples']:.3f} on 20 images" in told
+    assert all(label in told for label in bundle.metrics["never_given"])
+    listed = "Tags that none of these images was given" in bundle.read("MODEL_CARD.md").decode()
+    assert listed == bool(bundle.metrics["never_given"])
     with pytest.raises(BundleError, match="no saved_model/, like every bundle imported from a LiteRT file"):
         check_engine(bundle, "tensorflow")
 
