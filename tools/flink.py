@@ -63,7 +63,7 @@ class FlinkCluster:
     """A running cluster."""
 
     def __init__(self, rest: str, jobs: Server, workers: Server, task_managers: Sequence[TaskManager]) -> None:
-        self._rest = rest
+        self.rest = rest
         self._jobs = jobs
         self._workers = workers
         self.task_managers = task_managers
@@ -84,7 +84,7 @@ class FlinkCluster:
 
     def ask(self, path: str) -> Any:
         """Query the job manager; see Flink's REST API."""
-        with urllib.request.urlopen(f"http://{self._rest}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.rest}{path}", timeout=10) as answer:
             return json.load(answer)
 
     def last_job(self) -> str:
@@ -202,8 +202,8 @@ def _job_server(parts: Parts, folder: Path, rest: int) -> Iterator[Server]:
     command = [*_JAVA, "-Xmx512m", f"-Djava.io.tmpdir={folder / 'temp'}", "-jar", str(parts.job_server)]
     command += [f"--flink-master=127.0.0.1:{rest}", "--job-host=127.0.0.1", f"--job-port={port}"]
     command += ["--artifact-port=0", "--expansion-port=0", f"--artifacts-dir={folder / 'artifacts'}"]
-    with _running(command, folder):
-        yield Server(f"127.0.0.1:{port}", folder / "log.txt")
+    with _running(command, folder) as server:
+        yield Server(f"127.0.0.1:{port}", folder / "log.txt", server.pid)
 
 
 @contextmanager

@@ -8,15 +8,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
 from itertools import starmap
+from typing import NamedTuple
 
 from pipelines import archives, storage
 from pipelines.listing.kept import as_texts
-from pipelines.listing.list_files import PATH_COLUMN, STANDARD_INPUT, describe, locate, read_names, refusals_explained
+from pipelines.listing.list_files import (
+    PATH_COLUMN,
+    STANDARD_INPUT,
+    describe,
+    locate,
+    read_names,
+    read_table_names,
+    refusals_explained,
+)
 from pipelines.listing.list_names import Blank, Named, NoName, Row
 from pipelines.listing.lookup import EmptyInputError, InputError, refer, refer_all
 from pipelines.listing.masking import MaskedNames
-from pipelines.listing.members import list_named
+from pipelines.listing.members import Archive, open_archive
 from pipelines.listing.names import MAGIC
+from pipelines.listing.pace import Pace
 from pipelines.listing.threads import UnawaitedPool
 from pipelines.records import Failure, ImageRef, KeptColumn, Listed, UnlistedFolderError, not_listed, writable
 from pipelines.supervision import interruption
@@ -27,6 +37,22 @@ _SHOWN_LINES = 5
 
 BLANK_LINES = "blank lines in the list"
 """Under which they are counted among what is passed over."""
+
+
+class Pack(NamedTuple):
+    """Some names of a list.
+
+    Attributes:
+      names: as they are in the list.
+      place: where the list is, in words.
+      folder: at which relative names start.
+      before: a number larger than that of the names before them.
+    """
+
+    names: Iterable[Named]
+    place: str
+    folder: str
+    before: int = 0
 
 
 def read_list(
@@ -50,27 +76,60 @@ def read_list(
       EmptyInputError: it names nothing.
     """
     path = locate(path)
-    try:
-        folder = os.getcwd() if path == STANDARD_INPUT else os.path.dirname(storage.normalize(path))
-    except storage.UnsupportedStorageError as error:
-        raise InputError(error.message, error.remedy) from error
-    blank = _BlankLines()
-    empty, masked = True, MaskedNames()
-    place = describe(path) if path == STANDARD_INPUT else storage.normalize(path)
-    named = read_names(path, column, passed_over, [column.name for column in kept])
-    for listed in _look_up_each(_with_texts(named, path, kept), place, folder, blank):
+    empty = True
+    for listed in look_up_pack(open_list(path, column, passed_over, tell, kept)):
         empty = False
+        if isinstance(listed, Archive):
+            yield from open_archive(listed, passed_over)
+        else:
+            yield listed
+    if empty:
+        raise nothing_in_list(path)
+
+
+def open_list(
+    path: str,
+    column: str,
+    passed_over: Counter[str] | None,
+    tell: Callable[[str], object],
+    kept: Sequence[KeptColumn],
+    table: str = "",
+) -> Pack:
+    """Return all names of a list, or of one of its files if it is a folder, to be read as they are taken.
+
+    Raises:
+      InputError: its path is that of no list; and as names are taken, it cannot be read, or has no such column.
+    """
+    columns = [column.name for column in kept]
+    named = read_table_names(path, table, column, columns) if table else read_names(path, column, passed_over, columns)
+    names = _without_blanks(_with_texts(named, path, kept), path, passed_over, tell)
+    return Pack(names, *_find_place(path))
+
+
+def look_up_pack(pack: Pack) -> Iterator[Listed | Archive]:
+    """Look up names of a list, a few ahead of what is consumed."""
+    masked = MaskedNames(pack.before)
+    for listed in _look_up_each(pack):
         if isinstance(listed, ImageRef) and listed.place is None and archives.is_archive(listed.path):
-            for member in list_named(listed, passed_over):
-                yield member._replace(kept=listed.kept) if listed.kept else member
+            yield Archive(listed, in_list=True)
         else:
             yield masked.mask(listed)
-    if blank.count:
-        tell(f"{describe(path)}: {blank}")
-        if passed_over is not None:
-            passed_over[BLANK_LINES] += blank.count
-    if empty:
-        raise EmptyInputError(f"{describe(path)} lists no images")
+
+
+def nothing_in_list(path: str) -> EmptyInputError:
+    """Describe a list without names."""
+    return EmptyInputError(f"{describe(path)} lists no images")
+
+
+def _find_place(path: str) -> tuple[str, str]:
+    """Return where a list is, in words, and the folder at which relative names in it start."""
+    if path == STANDARD_INPUT:
+        return describe(path), os.getcwd()
+    try:
+        place = storage.normalize(path)
+    except storage.UnsupportedStorageError as error:
+        raise InputError(error.message, error.remedy) from error
+    return place, os.path.dirname(place)
 
 
 def _with_texts(names: Iterable[Named], path: str, kept: Sequence[KeptColumn]) -> Iterator[Named]:
@@ -82,21 +141,34 @@ def _with_texts(names: Iterable[Named], path: str, kept: Sequence[KeptColumn]) -
         yield name
 
 
-def _look_up_each(names: Iterable[Named], place: str, folder: str, blank: _BlankLines) -> Iterator[Listed]:
-    """Look up the names in a list, a few ahead of what is consumed; `place` is where the list is, in words."""
+def _without_blanks(
+    names: Iterable[Named], path: str, passed_over: Counter[str] | None, tell: Callable[[str], object]
+) -> Iterator[Named]:
+    """Pass on names; count blank lines, and say where they are."""
+    blank = _BlankLines()
+    for name in names:
+        if isinstance(name, Blank):
+            blank.add(name.line)
+        else:
+            yield name
+    if blank.count:
+        tell(f"{describe(path)}: {blank}")
+        if passed_over is not None:
+            passed_over[BLANK_LINES] += blank.count
+
+
+def _look_up_each(pack: Pack) -> Iterator[Listed]:
     # Looked up once for all its members: in a bucket each look-up is a request.
-    refer_archive = lru_cache(_ARCHIVES)(refer)
+    refer_archive, pace = lru_cache(_ARCHIVES)(refer), Pace()
     with UnawaitedPool(_LOOK_UPS, "list") as pool:
         ahead: deque[tuple[Listed | Future[Listed], tuple[str | None, ...]]] = deque()
-        for named in names:
+        for named in pack.names:
             interruption.check()
             name, kept = named if isinstance(named, Row) else (named, ())
             if isinstance(name, str):
-                ahead.append((_refer_named(name, folder, pool, refer_archive), kept))
-            elif isinstance(name, Blank):
-                blank.add(name.line)
-            else:
-                ahead.append((_refuse(name, place), kept))
+                ahead.append((_refer_named(name, pack.folder, pool, refer_archive, pace), kept))
+            elif isinstance(name, NoName):
+                ahead.append((_refuse(name, pack.place), kept))
             if len(ahead) > 4 * _LOOK_UPS:
                 yield _result(*ahead.popleft())
         yield from starmap(_result, ahead)
@@ -126,9 +198,9 @@ def _refuse(named: NoName, place: str) -> Failure:
 
 
 def _refer_named(
-    name: str, folder: str, pool: UnawaitedPool, refer_archive: Callable[[str], Listed]
+    name: str, folder: str, pool: UnawaitedPool, refer_archive: Callable[[str], Listed], pace: Pace
 ) -> Listed | Future[Listed]:
-    """Look up a listed name; in a bucket, which responds slowly, concurrently with others."""
+    """Look up a listed name; where that takes long, as in a bucket, concurrently with others."""
     try:
         name = storage.plain(name)
     except storage.UnsupportedStorageError as error:
@@ -146,7 +218,9 @@ def _refer_named(
         path = _normalize(path)
     except (storage.UnsupportedStorageError, ValueError) as error:
         return _escaped(name, error)
-    return pool.submit(_look_up, path) if storage.is_remote(path) else _look_up(path)
+    if pace.slow or storage.is_remote(path):
+        return pool.submit(_look_up, path)
+    return pace.look_up(_look_up, path)
 
 
 def _look_up(path: str) -> Listed:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import posixpath
 import threading
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import storage
+from pipelines.output.identities import (
+    FINGERPRINT_BYTES,
+    PATH_BYTES,
+    Unlisted,
+    digest_fingerprint,
+    earlier_files,
+    read_images,
+)
 from pipelines.output.run import EMPTY, PREDICTIONS
-from pipelines.output.tables import OutputError, open_table, read_each, table_files
+from pipelines.output.tables import OutputError, read_each
 from pipelines.records import digest_path
 from pipelines.scenes.grid import split_window
 from pipelines.supervision import interruption
 
-_ROWS_AT_ONCE = 1024
-"""Rows whose paths exist as Python strings at a time."""
-
-_PATH, _FINGERPRINT, _FILE = 16, 8, 4
-_ROW = _PATH + _FINGERPRINT + _FILE
-_FILE_AT = _PATH + _FINGERPRINT
+_PATH, _FILE = PATH_BYTES, 4
+_FILE_AT = PATH_BYTES + FINGERPRINT_BYTES
+_ROW = _FILE_AT + _FILE
 _LISTED = 0x80
 """Marks, in the highest byte of the file's number, a row whose image has been listed again."""
 
@@ -37,14 +40,32 @@ class EarlierRow(NamedTuple):
     Attributes:
       file: file with the row, relative to the folder of the tables.
       tagged: whether the row needs no other one: a prediction, or empty, and of the image in its current state.
+      own: whether it is of an earlier wave of the same run.
     """
 
     file: str
     tagged: bool
+    own: bool = False
+
+
+class EarlierPart(NamedTuple):
+    """Rows of one file, as far as they are in one partition: see `partitions`.
+
+    Attributes:
+      file: relative to the folder of the tables.
+      rows: digests of path (16 bytes) and fingerprint (8 bytes) of each.
+      scenes: digests of path and fingerprint of the scenes whose windows they are of, each scene once.
+      own: whether they are of an earlier wave of the same run.
+    """
+
+    file: str
+    rows: bytes
+    scenes: bytes = b""
+    own: bool = False
 
 
 class EarlierRows:
-    """The rows of all images that earlier runs have tagged or failed to tag.
+    """The rows of all images, or those of one partition, that earlier runs have tagged or failed to tag.
 
     A row takes 28 bytes, and up to 32 while reading: the digests of its path (16) and fingerprint (8), followed by the
     number of its file (4). All rows form one sorted array, in which a lookup takes 3 to 7 µs.
@@ -54,7 +75,32 @@ class EarlierRows:
     unchanged is 5e-11.
     """
 
-    def __init__(self, folder: str, run: str) -> None:
+    def __init__(
+        self, folder: str, files: Sequence[str], rows: bytearray, scenes: _Scenes, own: Collection[int] = ()
+    ) -> None:
+        """Sort the rows.
+
+        Args:
+          folder: of the tables.
+          files: relative to it.
+          rows: of 28 bytes each; `files` has their numbers.
+          scenes: whose windows are among them.
+          own: numbers of the files whose rows are of an earlier wave of the same run.
+
+        Raises:
+          OutputError: an image has two rows.
+        """
+        self._folder = folder
+        self._files = files
+        self._rows = rows
+        self._scenes = scenes
+        self._own = own
+        self._sorted = np.frombuffer(self._rows, f"S{_ROW}")
+        self._sorted.sort()
+        self._refuse_doubles()
+
+    @classmethod
+    def read(cls, folder: str, run: str) -> EarlierRows:
         """Read the rows.
 
         Args:
@@ -65,18 +111,32 @@ class EarlierRows:
           OutputError: an image has two rows, or a file is damaged.
           InterruptedRunError: the run was asked to stop.
         """
-        self._folder = folder
-        paths = [path for path in table_files(folder) if not posixpath.basename(path).startswith(run)]
-        self._files = [path.removeprefix(f"{folder}/") for path in paths]
-        self._rows = bytearray()
-        self._scenes = _Scenes()
-        for rows, scenes in read_each(folder, self._read, range(len(self._files))):
+        files = earlier_files(folder, run)
+        rows, scenes = bytearray(), _Scenes()
+        for some, theirs in read_each(folder, partial(_read, folder, files), range(len(files))):
             interruption.check()
-            self._rows += rows
-            self._scenes.update(scenes)
-        self._sorted = np.frombuffer(self._rows, f"S{_ROW}")
-        self._sorted.sort()
-        self._refuse_doubles()
+            rows += some
+            scenes.update(theirs)
+        return cls(folder, files, rows, scenes)
+
+    @classmethod
+    def of_parts(cls, folder: str, parts: Sequence[EarlierPart]) -> EarlierRows:
+        """Join what was read of several files.
+
+        Raises:
+          OutputError: an image has two rows.
+        """
+        rows, scenes = bytearray(), _Scenes()
+        for number, part in enumerate(parts):
+            fields = np.empty((len(part.rows) // _FILE_AT, _ROW), np.uint8)
+            fields[:, :_FILE_AT] = np.frombuffer(part.rows, np.uint8).reshape(-1, _FILE_AT)
+            # Rows of the same run are of images that it has listed.
+            marked = number | part.own * _LISTED << 24
+            fields[:, _FILE_AT:] = np.frombuffer(marked.to_bytes(_FILE), np.uint8)
+            rows += fields.tobytes()
+            scenes.add_all(part.scenes, number)
+        own = {number for number, part in enumerate(parts) if part.own}
+        return cls(folder, [part.file for part in parts], rows, scenes, own)
 
     def __len__(self) -> int:
         return len(self._sorted)
@@ -97,9 +157,10 @@ class EarlierRows:
         row = self._row(int(self._sorted.searchsorted(key)))
         if not row.startswith(key):
             return None
-        file = self._file(row)
-        same = row[_PATH:_FILE_AT] == _digest_fingerprint(fingerprint)
-        return EarlierRow(file, same and file.startswith((PREDICTIONS, EMPTY)))
+        number = self._number(row)
+        file = self._files[number]
+        same = row[_PATH:_FILE_AT] == digest_fingerprint(fingerprint)
+        return EarlierRow(file, same and file.startswith((PREDICTIONS, EMPTY)), number in self._own)
 
     def windows_of_others(self, scene: str, fingerprint: str) -> Iterator[tuple[str, str]]:
         """Yield path and file of each window of a scene whose row is of another version of it.
@@ -129,38 +190,23 @@ class EarlierRows:
         same = (fields[found, :_PATH] == np.frombuffer(digests, np.uint8).reshape(-1, _PATH)).all(axis=1)
         fields[found[same], _FILE_AT] |= _LISTED
 
-    def is_listed(self, path: str) -> bool:
-        """Return whether an image has no row, or one that was marked."""
-        key = digest_path(path)
-        row = self._row(int(self._sorted.searchsorted(key))) if self._rows else b""
-        return not row.startswith(key) or bool(row[_FILE_AT] & _LISTED)
-
-    def files_with_unlisted(self) -> list[str]:
-        """Name the files with rows that were not marked, relative to the folder of the tables."""
+    def unlisted(self) -> Iterator[Unlisted]:
+        """Yield the rows that were not marked, file by file."""
         fields = self._fields()
-        numbers: set[int] = set()
-        for start in range(0, len(fields), _ROWS_AT_ONCE):
-            some = fields[start : start + _ROWS_AT_ONCE, _FILE_AT:]
-            numbers.update(some[some[:, 0] < _LISTED].copy().view(">u4").ravel().tolist())
-        return [self._files[number] for number in sorted(numbers)]
+        kept = fields[fields[:, _FILE_AT] < _LISTED]
+        numbers = kept[:, _FILE_AT:].copy().view(">u4").ravel()
+        for number in np.unique(numbers).tolist():
+            yield Unlisted(self._files[number], kept[numbers == number, :_PATH].tobytes())
 
     def _fields(self) -> NDArray[np.uint8]:
         """View the rows as bytes: uint8[rows, 28]."""
         return np.frombuffer(self._rows, np.uint8).reshape(-1, _ROW)
 
-    def _read(self, number: int) -> tuple[bytearray, _Scenes]:
-        rows, scenes = bytearray(), _Scenes()
-        for path, fingerprint in read_images(storage.join(self._folder, self._files[number])):
-            digest = _digest_fingerprint(fingerprint)
-            rows += digest_path(path) + digest + number.to_bytes(_FILE)
-            scenes.add(path, digest, number)
-        return rows, scenes
-
     def _refuse_doubles(self) -> None:
         keys = self._sorted.view([("path", f"S{_PATH}"), ("rest", f"S{_ROW - _PATH}")])["path"]
         for index in np.flatnonzero(keys[1:] == keys[:-1]).tolist():
             first, second = self._row(index), self._row(index + 1)
-            file, other = sorted((self._file(first), self._file(second)))
+            file, other = sorted(self._files[self._number(row)] for row in (first, second))
             images = read_images(storage.join(self._folder, file))
             image = next(path for path, _ in images if first.startswith(digest_path(path)))
             raise OutputError(
@@ -172,8 +218,9 @@ class EarlierRows:
         # Not from the array: NumPy strips zeros at the end of byte strings.
         return bytes(self._rows[index * _ROW : (index + 1) * _ROW])
 
-    def _file(self, row: bytes) -> str:
-        return self._files[int.from_bytes(row[_FILE_AT:]) & ~(_LISTED << 24)]
+    def _number(self, row: bytes) -> int:
+        """Return the number of the file of a row."""
+        return int.from_bytes(row[_FILE_AT:]) & ~(_LISTED << 24)
 
 
 class _Scenes:
@@ -191,6 +238,12 @@ class _Scenes:
                 self._last = window[0], digest_path(window[0])
             self._found.setdefault(self._last[1], set()).add((fingerprint, file))
 
+    def add_all(self, scenes: bytes, file: int) -> None:
+        """Note rows of a file, of which `EarlierPart.scenes` says whose windows they are."""
+        for start in range(0, len(scenes), _FILE_AT):
+            scene, fingerprint = scenes[start : start + _PATH], scenes[start + _PATH : start + _FILE_AT]
+            self._found.setdefault(scene, set()).add((fingerprint, file))
+
     def update(self, others: _Scenes) -> None:
         """Add all that others have noted."""
         for scene, found in others._found.items():
@@ -200,7 +253,7 @@ class _Scenes:
         """Return numbers of files with windows of a scene in other versions."""
         if not self._found:
             return []
-        ours = _digest_fingerprint(fingerprint)
+        ours = digest_fingerprint(fingerprint)
         return sorted({file for theirs, file in self._found.get(digest_path(scene), ()) if theirs != ours})
 
 
@@ -211,22 +264,13 @@ def read_earlier(folder: str, run: str) -> EarlierRows:
         return _read_once(folder, run)
 
 
-_read_once = lru_cache(maxsize=1)(EarlierRows)
+_read_once = lru_cache(maxsize=1)(EarlierRows.read)
 
 
-def read_images(path: str) -> Iterator[tuple[str, str]]:
-    """Yield path and fingerprint of each row of a file."""
-    with open_table(path) as parquet:
-        # For two narrow columns, Arrow's threads would cost more memory than the time they save.
-        for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=["path", "fingerprint"], use_threads=False):
-            paths, fingerprints = batch.column("path"), batch.column("fingerprint")
-            if paths.null_count or fingerprints.null_count:
-                raise OutputError(
-                    f"{path} holds a row without a path or without a fingerprint",
-                    "move it away, and `scenetags predict` tags its images again",
-                )
-            yield from zip(paths.to_pylist(), fingerprints.to_pylist(), strict=True)
-
-
-def _digest_fingerprint(fingerprint: str) -> bytes:
-    return hashlib.blake2b(fingerprint.encode(), digest_size=_FINGERPRINT).digest()
+def _read(folder: str, files: Sequence[str], number: int) -> tuple[bytearray, _Scenes]:
+    rows, scenes = bytearray(), _Scenes()
+    for path, fingerprint in read_images(storage.join(folder, files[number])):
+        digest = digest_fingerprint(fingerprint)
+        rows += digest_path(path) + digest + number.to_bytes(_FILE)
+        scenes.add(path, digest, number)
+    return rows, scenes

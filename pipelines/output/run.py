@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import posixpath
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ from pipelines.storage import Access
 PREDICTIONS, FAILURES, EMPTY, RUNS = "predictions", "failures", "empty", "runs"
 TABLES = (PREDICTIONS, FAILURES, EMPTY)
 STAGING, SHADOW = "_staging-", "_overwrite-"
+MERGED = "merged"
+"""Folder of the staging folder with files that hold the rows of its others."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,10 @@ class OutputRun:
         """Choose a place for a new file of a table that no other attempt at the same rows takes."""
         return storage.join(self.staging, table, f"{self.name}-{os.urandom(6).hex()}.parquet")
 
+    def stage_merged(self, table: str) -> str:
+        """Choose a place for a file that holds the rows of staged ones, apart from them: they are still there."""
+        return self.stage(posixpath.join(MERGED, table))
+
     @property
     def folder(self) -> str:
         """Folder of the tables."""
@@ -80,6 +87,7 @@ class Run(OutputRun):
       thresholds: least probability of a tag, one per label.
       overwrite: whether rows of earlier runs are replaced instead of kept.
       max_failure_rate: largest share of failures, 0 to 1, at which an overwrite still replaces them.
+      fail_on_shift: whether an overwrite keeps them if its images are unlike those that the model was trained on.
       timings: seconds spent before the tagging, by phase, for the manifest.
       access: how buckets are reached.
       rendering: how rasters become pictures.
@@ -98,6 +106,7 @@ class Run(OutputRun):
     thresholds: tuple[float, ...]
     overwrite: bool = False
     max_failure_rate: float = 1.0
+    fail_on_shift: bool = False
     timings: Mapping[str, float] = field(default_factory=dict)
     access: Access = field(default_factory=Access)
     rendering: Rendering = NO_RENDERING
@@ -200,10 +209,6 @@ class Accounts:
         """Whether all images were listed, as far as is known: nothing that failed may hide others."""
         return not any(self.errors.get(f"list: {error}") for error in HIDING)
 
-    def may_replace(self, max_failure_rate: float) -> bool:
-        """Return whether the rows of an overwrite with these counts replace the old ones."""
-        return self.balanced and self.listing_is_complete and self.failure_rate <= max_failure_rate
-
     @property
     def failure_rate(self) -> float:
         """Share of the inputs that failed, 0 to 1."""
@@ -225,6 +230,11 @@ class Wave:
     earlier: Accounts = field(default_factory=Accounts)
     inputs: int | None = None
     last: bool = True
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the run has committed nothing before."""
+        return not self.earlier.inputs
 
     def without(self, postponed: int) -> Wave:
         """Return the wave without so many images, which it leaves to a later wave or run."""

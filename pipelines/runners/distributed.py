@@ -20,11 +20,13 @@ from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import log
 from pipelines.job.counters import read_meter
-from pipelines.job.tagging import TagImages
-from pipelines.job.transforms import ListImages
+from pipelines.job.steps.listing import Inputs
+from pipelines.job.tagging import TagImages, tag_listed
 from pipelines.listing import STANDARD_INPUT, anchor, list_images
-from pipelines.output.manifest import read_accounts
-from pipelines.output.run import Accounts, Run
+from pipelines.listing.inputs import spread
+from pipelines.output.manifest import read_accounts, read_status
+from pipelines.output.run import Accounts, Run, Wave
+from pipelines.output.staged import announce
 from pipelines.runners.beam_flags import makes_template, refused_flags_reported
 from pipelines.runners.dataflow import check_buckets, is_dataflow, name_job, refusals_reported
 from pipelines.runners.job_errors import JobFailedError, explain
@@ -62,9 +64,8 @@ def build_job(tagging: TagImages, options: PredictOptions, beam_options: Pipelin
     with refused_flags_reported():
         pipeline = beam.Pipeline(options=beam_options)
     run = tagging.run
-    of_list = input_list, run.access, options.path_column, run.kept
-    listed = pipeline | ListImages(inputs, *of_list, options.allow_empty, options.documents)
-    _ = listed.listed | replace(tagging, passed_over=listed.counted)
+    named = Inputs(spread(inputs), input_list, options.path_column, run.kept, options.allow_empty, options.documents)
+    _ = tag_listed(pipeline, tagging, named, options.commit_every)
     return pipeline
 
 
@@ -87,7 +88,9 @@ def rehearse(tagging: TagImages, options: PredictOptions, beam_options: Pipeline
 
 
 def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> Accounts | None:
-    """Run a whole job, and wait for it to end.
+    """Run a whole job, wave by wave if it is to commit before it ends, and wait for it to end.
+
+    Every wave is a pipeline of its own, which lists everything again and leaves out what is tagged by then.
 
     Returns:
       The accounts of the run; None if the job continues without this process.
@@ -99,8 +102,17 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
       BundleError, OutputError, NoAccessError, WorkerReleaseError: a worker refused.
       UsageError: Beam or Dataflow refuse the job.
     """
+    accounts = _run_wave(tagging, options, beam_options)
+    while accounts is not None and read_status(tagging.run.manifest) == "running":
+        log(f"scenetags predict: {accounts.inputs:,} images are committed; the job continues", severity="INFO")
+        accounts = _run_wave(replace(tagging, wave=Wave(accounts)), options, beam_options)
+    return accounts
+
+
+def _run_wave(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> Accounts | None:
     with _prepared(tagging.run, beam_options):
         pipeline = build_job(tagging, options, beam_options)
+        announce(tagging.run)
         # Other runners may finish the whole job here, and raise whatever went wrong with it.
         with refusals_reported() if is_dataflow(beam_options) else nullcontext():
             result = pipeline.run()

@@ -23,10 +23,12 @@ from pipelines.commandline.printing import log
 from pipelines.job.steps.names import TakeNames
 from pipelines.job.steps.outputs import POSTPONED
 from pipelines.job.tagging import TagImages
+from pipelines.job.transforms import SkipTaggedInMemory
 from pipelines.listing import list_images
 from pipelines.output.manifest import read_accounts
 from pipelines.output.moved import SAMPLE, find_moved
 from pipelines.output.run import Accounts, Run, Wave
+from pipelines.output.staged import announce
 from pipelines.runners.sharing import most_processes, share_threads, sharing
 from pipelines.runners.waves import Waves
 from pipelines.supervision import interruption, progress
@@ -65,6 +67,8 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
         documents=options.documents,
         tell=_warn,
     )
+    if display := _listing_display(options):
+        listed = progress.counted(listed, display)
     with closing(Waves(listed, options.checkpoint_every, tagging.cutting, _warn)) as waves:
         _warn_of_moved(run, waves)
         shares = share_threads(processes, options, waves)
@@ -81,6 +85,7 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
             _kept_from_collector(),
             sharing(tagging, options, shares),
         ):
+            announce(run)
             while waves:
                 interruption.check()
                 accounts = _run_next(waves, replace(tagging, run=run), accounts, options, beam_options)
@@ -100,7 +105,8 @@ def _run_next(
         # Packed, since Beam holds several copies of a step. `Create` would double their number.
         take = beam.ParDo(TakeNames(names, options.checkpoint_seconds))
         taken = pipeline | beam.Impulse() | take.with_outputs(POSTPONED, main="names")
-        _ = taken.names | replace(tagging, wave=place, spread=False, postponed=taken[POSTPONED])
+        remaining = taken.names | SkipTaggedInMemory(run)
+        _ = {**remaining, POSTPONED: taken[POSTPONED]} | replace(tagging, wave=place)
     try:
         accounts = read_accounts(run.manifest)
     except FileNotFoundError:
@@ -139,6 +145,18 @@ def _display(options: PredictOptions) -> progress.Display | None:
     if sys.stderr.isatty() and options.log_format == "text":
         return partial(progress.show_bar, stream=sys.stderr)
     return partial(progress.show_lines, report=_log_progress)
+
+
+def _listing_display(options: PredictOptions) -> progress.ListingDisplay | None:
+    if options.progress == "off":
+        return None
+    if sys.stderr.isatty() and options.log_format == "text":
+        return partial(progress.show_listing_bar, stream=sys.stderr)
+    return partial(progress.show_listing_lines, report=_log_listing)
+
+
+def _log_listing(tally: progress.Tally, seconds: float) -> None:
+    log(progress.listing_line(tally, seconds), severity="INFO", **tally.described(seconds))
 
 
 def _log_progress(meter: progress.Meter, seconds: float) -> None:
