@@ -122,7 +122,7 @@ def test_training_states_the_quality_in_bfloat16(bundle: Bundle, capsys: pytest.
     targets = open_engine(bundle).predict(pixels) >= np.array(bundle.thresholds, np.float32)
 
     session._print_quality_in_bfloat16(
-        bundle, dataset.Examples(pixels, np.arange(len(pixels)), targets.astype(np.float32))
+        bundle, dataset.Examples(pixels, np.arange(len(pixels)), targets.astype(np.float32)), 2.0
     )
 
     printed = capsys.readouterr().out
@@ -215,8 +215,10 @@ def test_an_unfinished_training_is_not_taken_over_by_another(
 ) -> None:
     assert "rerun the same command to resume after the last finished epoch" in unfinished.told
     shutil.copytree(unfinished.workspace, tmp_path / "bundle.training")
-    assert train.main([*unfinished.flags, "--output", str(tmp_path / "bundle"), "--seed", "7"]) == 2
-    assert "unfinished training with different settings (seed was 0, is 7)" in capsys.readouterr().err
+    other = ["--seed", "7", "--loss", "weighted", "--beta", "1"]
+    assert train.main([*unfinished.flags, "--output", str(tmp_path / "bundle"), *other]) == 2
+    different = "(seed was 0, is 7, loss was bce, is weighted, beta was 2.0, is 1.0)"
+    assert f"unfinished training with different settings {different}" in capsys.readouterr().err
 
 
 def test_a_network_in_mixed_precision_has_an_equal_in_float32(untrained: Any) -> None:
@@ -278,6 +280,8 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path: Path, untrained: Any) ->
         (["--alpha", "0.6"], "argument --alpha: there are no ImageNet weights for 0.6; use one of 0.35, "),
         (["--stretch", "p2:p98"], "--stretch of percentiles is for scenes that --tile cuts: a chip's own"),
         (["--weights", "none", "--finetune_epochs", "0"], "nothing to train"),
+        (["--loss", "focal"], "argument --loss: invalid choice: 'focal' (choose from"),
+        (["--beta", "0"], "argument --beta: 0 is not between 0.1 and 10"),
         (["--quantize", "int4"], "argument --quantize: invalid choice: 'int4' (choose from"),
         (["--output", "gs://bucket/bundle"], "is not a local folder"),
         (["--epochs", "3"], "unrecognized arguments: --epochs 3"),
