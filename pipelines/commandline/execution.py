@@ -130,7 +130,8 @@ def add_execution(group: argparse._ArgumentGroup) -> None:
         "--progress",
         choices=("auto", "off"),
         default=PredictOptions.progress,
-        help="auto: a progress bar on a terminal, a line every 10 s elsewhere (default %(default)s)",
+        help="auto: a progress bar on a terminal, a line every 10 s elsewhere, also while images are listed (default "
+        "%(default)s)",
     )
     group.add_argument(
         "--log_format",

@@ -15,7 +15,7 @@ from pipelines import storage
 from pipelines.errors import ScenetagsError
 from pipelines.inference.reference import read_reference
 from pipelines.inference.shift import Seen, Shift, compare, read_seen
-from pipelines.output.earlier import Unlisted
+from pipelines.output.identities import Unlisted
 from pipelines.output.manifest import MOST_BYTES, Ending
 from pipelines.output.run import PREDICTIONS, RUNS, Accounts, Run
 from pipelines.output.tables import ROWS_PER_GROUP, OutputError, open_table, read_each

@@ -313,8 +313,9 @@ def test_launched_as_a_template_it_writes_its_job_and_leaves_the_output_to_it(
     [pool] = job.environment.worker_pools
     assert (pool.machine_type, pool.worker_harness_container_image) == ("n2-highcpu-16", image)
     assert storage.exists(job.environment.sdk_pipeline_options["options"]["pipelineUrl"])
-    [written] = [entry.path for entry in storage.walk(f"{bucket.path}/tagged")]
+    written, announced = [entry.path for entry in storage.walk(f"{bucket.path}/tagged")]
     assert written == f"{bucket.path}/tagged/_lock"
+    assert announced.endswith("/run.json")
     lock = json.loads(storage.read(written))
     assert lock["left"] is True
     assert f"delete {written}" in lock["owner"]

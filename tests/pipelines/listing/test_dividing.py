@@ -32,7 +32,7 @@ def test_all_ranges_together_are_the_listing_in_its_order(keys: list[str], few: 
     objects = BucketStore(Simulated([f"x/{key}" for key in keys]))  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(storage, "_bucket_store", lambda path: objects)
-        for name, value in {"SMALL": 1, "_UNEVEN": 1, "_GLIMPSE": 3, "_NOT_WORTH_A_LOOK": 3, "_FEW": 1}.items():
+        for name, value in {"SMALL": 1, "_UNEVEN": 1, "_GLIMPSE": 3, "_NOT_WORTH_A_LOOK": 3}.items():
             patch.setattr(dividing, name, value)
         patch.setattr(dividing, "_CHARACTERS", 2 if few else 32)
         for whole in (Area("gs://bucket/x/"), Area("gs://bucket/x/", "gs://bucket/x/**")):
