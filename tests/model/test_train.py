@@ -30,11 +30,12 @@ from pipelines.commandline.parser import UsageError
 from pipelines.inference.bundle import Bundle, load_bundle
 from pipelines.inference.engines import open_engine
 from pipelines.inference.processor import bfloat16_units
+from tests import ROOT
 from tests.bundles import IMAGE_SIZE
 from tests.model.conftest import CHIPS, SMALL, Trained, Unfinished, eagerly
 from tests.outputs import rows
 
-pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.usefixtures("tensorflow")
 
 SIZE = IMAGE_SIZE
 
@@ -170,7 +171,8 @@ def test_a_killed_training_resumes(
     epochs = ["--weights", str(weights), "--head_epochs", "1", "--finetune_epochs", "4"]
     command = [*flags(training_chips, tmp_path / "bundle"), *SMALL, *epochs]
     history = tmp_path / "bundle.training" / "history.csv"
-    with subprocess.Popen([sys.executable, "-c", TRAIN_EAGERLY, *command], stdout=subprocess.DEVNULL) as process:
+    training = [sys.executable, "-c", TRAIN_EAGERLY, *command]
+    with subprocess.Popen(training, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         until = time.monotonic() + 120
         while not (history.exists() and "fine-tuning" in history.read_text()):
             assert process.poll() is None, "training ended before it could be killed"

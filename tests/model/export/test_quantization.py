@@ -27,7 +27,7 @@ from tests.model.conftest import Trained, Unfinished, resume
 from tests.model.quality import facts as model_facts
 from tests.outputs import rows
 
-pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.usefixtures("tensorflow")
 
 
 class Quantized(NamedTuple):
