@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
 import warnings
@@ -28,6 +29,9 @@ from tools.proxy import Proxy, before
 pytest.register_assert_rewrite("tests.deployment", "tests.model", "tests.outputs", "tests.pipelines")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# Whatever is imported and collected stays: to look for garbage among it as often as usual took a fifth of the time.
+gc.set_threshold(50_000, 20, 100)
 
 # The same examples in every run, and no limit of time: the machines that run these tests are of all speeds.
 settings.register_profile("same", derandomize=True, deadline=None, max_examples=50)

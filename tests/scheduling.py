@@ -12,6 +12,7 @@ GROUPS = {
     "tests/docs/test_scenes.py": "buckets",
     "tests/docs/test_training.py": "tensorflow",
     "tests/model/data/test_dataset.py": "tensorflow",
+    "tests/model/export/test_card.py": "tensorflow",
     "tests/model/export/test_export.py": "tensorflow",
     "tests/model/export/test_quantization.py": "tensorflow",
     "tests/model/export/test_trained.py": "tensorflow",
@@ -19,6 +20,8 @@ GROUPS = {
     "tests/model/foreign/test_formats.py": "tensorflow",
     "tests/model/foreign/test_hostile.py": "tensorflow",
     "tests/model/foreign/test_operations.py": "tensorflow",
+    "tests/model/quality/test_curves.py": "tensorflow",
+    "tests/model/quality/test_metrics.py": "tensorflow",
     "tests/model/synthetic/test_synthetic.py": "tensorflow",
     "tests/model/evaluation/test_evaluate.py": "evaluation",
     "tests/model/evaluation/test_unmeasurable.py": "evaluation",
@@ -40,7 +43,8 @@ GROUPS = {
 PARAMETERS = {"portable": "portable", "gs": "buckets", "s3": "buckets", "tensorflow": "tensorflow"}
 """Parameters of tests that belong to a group, the first ones before the others.
 
-Their servers are started, and TensorFlow is imported, in each process that runs such a test, which takes seconds.
+In each process that runs such a test their servers are started, or TensorFlow and what it needs are imported, which
+takes seconds.
 """
 
 
