@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from model import evaluate
 from pipelines import cli
@@ -180,6 +181,16 @@ def test_of_an_image_predicted_twice_the_newer_row_counts(run: Evaluate, chips: 
     assert told["f2_over_samples"] == 1
     [finding] = [finding for finding in told["findings"] if "twice" in finding["what"]]
     assert finding["count"] == IMAGES
+
+
+def test_the_reliability_diagram_is_drawn(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+    drawing = tmp_path / "reliability.png"
+    told = run(*as_predicted(chips), flags=(f"--picture={drawing}",))
+    assert (told.exit_code, told.out.count("Brier score")) == (0, 1)
+    with Image.open(drawing) as drawn:
+        drawn.load()
+    told = run(*as_predicted(chips), flags=("--picture=reliability.svg",))
+    assert (told.exit_code, told.err) == (2, "scenetags evaluate: --picture reliability.svg is not a local .png file\n")
 
 
 def test_the_command_is_one_of_scenetags(
