@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from model.data import Augment, dataset
 from model.quality import metrics, thresholds
+from model.quality.fbeta import BETA, key, title
 from model.quality.history import Epoch
-from model.training import network
+from model.training import losses, network
+from model.training.losses import Loss
 from model.training.workspace import Workspace
 from pipelines.errors import ExitCode, ScenetagsError
 
@@ -67,9 +69,9 @@ def plan(*, from_scratch: bool, head_epochs: int, finetune_epochs: int) -> list[
 def best_epoch(history: Sequence[Epoch], tolerance: float = 0.0) -> Epoch | None:
     """Find the epoch whose weights to keep; None if all have diverged.
 
-    In each phase it is the last epoch whose F2 on the held-out images is at most `tolerance` below the phase's best. An
-    epoch below the best of the phases before is never kept, so that fine-tuning that does not help cannot end below the
-    head it started from.
+    In each phase it is the last epoch whose F-beta on the held-out images is at most `tolerance` below the phase's
+    best. An epoch below the best of the phases before is never kept, so that fine-tuning that does not help cannot end
+    below the head it started from.
     """
     kept = None
     reached = -math.inf
@@ -77,15 +79,15 @@ def best_epoch(history: Sequence[Epoch], tolerance: float = 0.0) -> Epoch | None
         highest = -math.inf
         for epoch in history:
             if epoch.phase == phase and math.isfinite(epoch.validation_loss):
-                highest = max(highest, epoch.validation_f2)
-                if epoch.validation_f2 >= max(reached, highest - tolerance):
+                highest = max(highest, epoch.validation_fbeta)
+                if epoch.validation_fbeta >= max(reached, highest - tolerance):
                     kept = epoch
         reached = max(reached, highest)
     return kept
 
 
 def standard_error(images: int) -> float:
-    """Estimate by how much the F2 of two epochs differs by chance on this many held-out images.
+    """Estimate by how much the F-beta of two epochs differs by chance on this many held-out images.
 
     The best of twenty epochs is often a lucky early one, while those at a low learning rate do better on other images.
     Scores within one standard error therefore count as equal, as in the rule of Breiman and others, "Classification and
@@ -117,6 +119,8 @@ class Training:
       workspace: where each epoch is committed.
       history: the epochs done so far, in this attempt or an interrupted one; grows.
       augment: how training images vary.
+      loss: what is minimized.
+      beta: of the F-beta that scores each epoch.
       ends_at: time of the monotonic clock, in seconds, at which the last epoch should have ended.
     """
 
@@ -128,6 +132,8 @@ class Training:
     workspace: Workspace
     history: list[Epoch]
     augment: Augment = "orientations"
+    loss: Loss = "bce"
+    beta: float = BETA
     ends_at: float = math.inf
 
     def run(self, phases: Sequence[Phase]) -> Epoch:
@@ -232,21 +238,23 @@ class Training:
         )
         # XLA runs this network several times slower on a CPU.
         jit_compile = "auto" if network.on_gpu() else False
-        self.model.compile(keras.optimizers.Adam(rate), "binary_crossentropy", jit_compile=jit_compile)
+        loss = losses.of(self.loss, self.training.targets)
+        self.model.compile(keras.optimizers.Adam(rate), loss, jit_compile=jit_compile)
         # Built here: its hundreds of variables would otherwise make TensorFlow trace the training step twice.
         self.model.optimizer.build(self.model.trainable_variables)
 
     def _measure(self, phase: Phase, logs: dict[str, float], seconds: float) -> Epoch:
         truth = self.validation.targets > 0.5
         probabilities = predict(self.model, self.validation, self.batch_size)
-        flat = probabilities >= thresholds.best_flat(truth, probabilities)
+        flat = probabilities >= thresholds.best_flat(truth, probabilities, self.beta)
+        loss = losses.of(self.loss, self.training.targets)(self.validation.targets, probabilities)
         return Epoch(
             phase=phase.name,
             epoch=len(self.history) + 1,
             learning_rate=float(self.model.optimizer.learning_rate),
             loss=float(logs["loss"]),
-            validation_loss=metrics.binary_crossentropy(truth, probabilities),
-            validation_f2=metrics.f2_over_samples(truth, flat),
+            validation_loss=float(np.mean(loss)),
+            validation_fbeta=metrics.fbeta_over_samples(truth, flat, self.beta),
             validation_map=metrics.mean_average_precision(truth, probabilities) or 0.0,
             seconds=seconds,
         )
@@ -254,7 +262,11 @@ class Training:
     def _commit(self, logs: dict[str, float]) -> None:
         last = self.history[-1]
         # TensorBoard's callback runs next and writes what it finds here.
-        logs |= {"val_loss": last.validation_loss, "val_f2": last.validation_f2, "val_map": last.validation_map}
+        logs |= {
+            "val_loss": last.validation_loss,
+            key("val_fbeta", self.beta): last.validation_fbeta,
+            "val_map": last.validation_map,
+        }
         self.workspace.commit(self.model, self.history, self._best())
 
     def _describe(self, phase: Phase, seconds_left: float) -> str:
@@ -265,7 +277,7 @@ class Training:
         kept = " (kept)" if last == self._best() else ""
         return (
             f"{phase.name} {number}/{phase.epochs}: loss {last.loss:.4f}; held out: loss {last.validation_loss:.4f}, "
-            f"F2 {last.validation_f2:.4f}{kept}, mAP {last.validation_map:.4f}; "
+            f"{title(self.beta)} {last.validation_fbeta:.4f}{kept}, mAP {last.validation_map:.4f}; "
             f"{last.seconds:.0f} s, at most {tqdm.format_interval(seconds_left)} left in this phase"
         )
 

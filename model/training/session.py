@@ -20,7 +20,9 @@ from model.data.listing import fingerprint, versions
 from model.export import bundle as export
 from model.export import quantization
 from model.quality import calibration, facts, metrics, thresholds
+from model.quality.fbeta import key, title
 from model.quality.history import Epoch
+from model.quality.never_given import lay_out_never_given
 from model.training import fitting, network, reading, splitting
 from model.training.settings import Settings
 from model.training.start import Start, read_weights
@@ -68,6 +70,7 @@ def train(settings: Settings) -> None:
       WeightsError: the pretrained weights cannot be used.
       ExportError: the export failed its checks, or cannot be written.
       DivergedError: no epoch had a finite loss.
+      NotANumberError: the trained network gives NaN.
       OutOfMemoryError: the GPU's memory is too small.
     """
     ends_at = time.monotonic() + 60 * (settings.max_minutes or math.inf)
@@ -82,17 +85,17 @@ def train(settings: Settings) -> None:
     start = read_weights(settings)
     precision: network.Precision = "mixed_float16" if network.on_gpu() else "float32"
     folder = settings.output.with_name(f"{settings.output.name}.training")
-    with open_workspace(folder, _identity(settings, found, precision)) as workspace:
+    with open_workspace(folder, _identity(settings, found, precision), settings.beta) as workspace:
         data = reading.read(found, settings, workspace)
         keras.utils.set_random_seed(settings.seed)
         try:
             bundle = _train(data, _Setup(settings, workspace, precision, start, ends_at))
-        except fitting.DivergedError:
+        except (fitting.DivergedError, calibration.NotANumberError):
             workspace.discard()  # it would diverge again
             raise
         workspace.clear()
     _print_quality(bundle, settings)
-    _print_quality_in_bfloat16(bundle, data.validation)
+    _print_quality_in_bfloat16(bundle, data.validation, settings.beta)
     show(f"bundle {bundle.digest[:12]} written to {settings.output}; history and logs: {folder}")
 
 
@@ -118,11 +121,13 @@ def _train(data: reading.Data, setup: _Setup) -> Bundle:
 
 def _print_quality(bundle: Bundle, settings: Settings) -> None:
     """Print how good the exported model is on the held-out images, and what int8 cost."""
-    measured = bundle.metrics
+    measured, beta = bundle.metrics, settings.beta
     show(*(f"caution: {caution}" for caution in measured["cautions"]))
+    show(*lay_out_never_given(measured["never_given"]))
+    fbeta, of_frequencies = (measured[key(name, beta)] for name in ("fbeta_over_samples", "fbeta_of_frequencies"))
     show(
-        f"held-out images: F2 over samples {measured['f2_over_samples']:.3f} "
-        f"(label frequencies alone: {measured['f2_of_frequencies']:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
+        f"held-out images: {title(beta)} over samples {fbeta:.3f} "
+        f"(label frequencies alone: {of_frequencies:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
     )
     before, after = measured["uncalibrated"], measured["calibrated"]
     show(
@@ -132,13 +137,14 @@ def _print_quality(bundle: Bundle, settings: Settings) -> None:
     )
     cost = measured["cost_of_int8"]
     if cost:
+        in_float32 = cost[key("float32_fbeta_over_samples", beta)]
         show(
-            f"int8 cost: F2 over samples was {cost['float32_f2_over_samples']:.3f} in float32; probabilities differ by "
+            f"int8 cost: {title(beta)} over samples was {in_float32:.3f} in float32; probabilities differ by "
             f"{cost['mean_difference']:.3f} on average, {cost['largest_difference']:.2f} at most"
         )
 
 
-def _print_quality_in_bfloat16(bundle: Bundle, validation: dataset.Examples) -> None:
+def _print_quality_in_bfloat16(bundle: Bundle, validation: dataset.Examples, beta: float) -> None:
     """Print how good the exported model is on the held-out images in bfloat16, if this machine can compute in it."""
     if not can_bfloat16("openvino", bundle):
         return
@@ -151,8 +157,8 @@ def _print_quality_in_bfloat16(bundle: Bundle, validation: dataset.Examples) -> 
     with ThreadPoolExecutor(engine.calls) as executor:
         predicted = executor.map(lambda rows: engine.predict(validation.pixels[rows]), parts)
         tags = np.concatenate(list(predicted)) >= np.array(bundle.thresholds, np.float32)
-    measured = metrics.f2_over_samples(validation.targets > 0, tags)
-    show(f"in bfloat16 (predict --precision bfloat16): F2 over samples {measured:.3f} on the same images")
+    measured = metrics.fbeta_over_samples(validation.targets > 0, tags, beta)
+    show(f"in bfloat16 (predict --precision bfloat16): {title(beta)} over samples {measured:.3f} on the same images")
 
 
 def _gather(
@@ -190,17 +196,19 @@ def _gather(
             history=tuple(training.history),
             kept_epoch=best.epoch,
             augment=settings.augment,
+            loss=settings.loss,
+            beta=settings.beta,
             max_minutes=settings.max_minutes,
             criterion=(
-                "the last of its phase within one standard error of the best F2 over samples on the held-out images, "
-                "and not below the phase before"
+                f"the last of its phase within one standard error of the best {title(settings.beta)} over samples on "
+                "the held-out images, and not below the phase before"
             ),
             machine="GPU" if network.on_gpu() else f"CPU, {available_cores()} cores",
             mixed_precision=training.model.dtype_policy.name != "float32",
         ),
         calibration=calibrated,
         probabilities=probabilities,
-        thresholds=thresholds.tune(data.validation.targets > 0.5, probabilities),
+        thresholds=thresholds.tune(data.validation.targets > 0.5, probabilities, settings.beta),
     )
 
 
@@ -236,6 +244,8 @@ def _begin(data: reading.Data, setup: _Setup) -> fitting.Training:
         workspace=setup.workspace,
         history=history,
         augment=settings.augment,
+        loss=settings.loss,
+        beta=settings.beta,
         ends_at=setup.ends_at,
     )
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from model.data import Augment
 from model.export.place import check_output
+from model.quality.fbeta import add_beta
 from model.training import network
+from model.training.losses import Loss
 from model.training.split_flags import add_split, read_fraction
 from pipelines.commandline.labels import add_labels, read_label_source
 from pipelines.commandline.parser import Parser, UsageError, add_switch, at_least, between
@@ -47,9 +49,10 @@ reported. What a training is not good for, such as a label on every image, is sa
 Training has two phases: first the head alone, on the frozen network; then the whole network at a low learning rate,
 with its BatchNormalization layers frozen. With --weights none there is a single phase of --finetune_epochs, in which
 the whole network is trained from scratch. The exported weights are those of the last epoch within one standard error of
-the best F2 on the held-out images (and not below the head alone). On the same images, probabilities are calibrated, so
-that a label given 0.3 is there in about 3 of 10 images, and a threshold per label is tuned. A model card reports the
-quality, and names the labels with too few images to be calibrated.
+the best F2, or the score of --beta, on the held-out images (and not below the head alone). On the same images,
+probabilities are calibrated, so that a label given 0.3 is there in about 3 of 10 images, and a threshold per label is
+tuned. A model card reports the quality, and names the labels with too few images to be calibrated, and those that no
+held-out image was given.
 
 With --quantize int8 the network is rounded to 8-bit integers on export. The loss in quality is measured on the
 held-out images and reported at the end and in the model card. The bundle then has no SavedModel.
@@ -73,6 +76,9 @@ examples:
 
   Images in a folder named after their label:
     scenetags train --images scenes --labels folders --output bundles/scenes
+
+  Where a false tag is as bad as a missed one, with a loss for rare labels:
+    scenetags train --images train-jpg --labels train_v2.csv --loss weighted --beta 1 --output bundles/rare
 
   Chips of one scene on the same side of the split, and a network that has learnt before:
     scenetags train --images chips --labels labels.csv --group_pattern '(scene_[0-9]+)_' --weights bundles/planet \\
@@ -113,6 +119,8 @@ class Settings(NamedTuple):
     group_pattern: str
     seed: int
     augment: Augment
+    loss: Loss
+    beta: float
     max_minutes: float | None
     anonymous: bool = False
     rendering: Rendering = NO_RENDERING
@@ -222,6 +230,13 @@ def _parser() -> Parser:
         "learning rate falls with the epochs: where the time is known, fewer --finetune_epochs use it better"
     )
     how.add_argument("--augment", choices=get_args(Augment), default="orientations", help=augment)
+    loss = (
+        "what is minimized: binary cross-entropy; the same, with images that have a rare label weighted up to tenfold; "
+        "or asymmetric loss, in which images that evidently lack a label count little. The other two are for rare "
+        f"labels, and were no better in F2 where they were tried {_DEFAULT}"
+    )
+    how.add_argument("--loss", choices=get_args(Loss), default="bce", help=loss)
+    add_beta(how, "choose epoch and thresholds, and measure,")
     how.add_argument("--max_minutes", type=between(0.01, 1e6), metavar="N", help=minutes)
     how.add_argument("--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help=seed)
     return parser

@@ -11,17 +11,16 @@ import time
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from model import train
 from model.data import dataset
 from model.data.listing import versions
 from model.export import bundle as export
-from model.quality import calibration, thresholds
+from model.quality import thresholds
 from model.quality.facts import Facts
 from model.quality.history import read_csv
 from model.synthetic import chips as synthetic
@@ -31,51 +30,26 @@ from pipelines.commandline.parser import UsageError
 from pipelines.inference.bundle import Bundle, load_bundle
 from pipelines.inference.engines import open_engine
 from pipelines.inference.processor import bfloat16_units
+from tests import ROOT
 from tests.bundles import IMAGE_SIZE
-from tests.model.conftest import CHIPS, SMALL, Unfinished, eagerly
+from tests.model.conftest import CHIPS, SMALL, Trained, Unfinished, eagerly
 from tests.outputs import rows
 
-pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.usefixtures("tensorflow")
 
 SIZE = IMAGE_SIZE
+
+TRAIN_EAGERLY = """
+import sys
+from model import train
+from tests.model.conftest import eagerly
+with eagerly():
+    sys.exit(train.main(sys.argv[1:]))
+"""
 
 
 def flags(chips: Path, output: Path) -> list[str]:
     return ["--images", str(chips / "jpg"), "--labels", str(chips / "labels.csv"), "--output", str(output)]
-
-
-class Trained(NamedTuple):
-    """What a training gave: the bundle, and the network, facts and held-out images that it was exported from."""
-
-    bundle: Bundle
-    model: Any
-    facts: Facts
-    validation: dataset.Examples
-
-
-@pytest.fixture(scope="module")
-def trained(unfinished: Unfinished, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Resume the interrupted training, up to its bundle; its few images are made to ask for a correction."""
-    output = tmp_path_factory.mktemp("bundles") / "tiny"
-    shutil.copytree(unfinished.workspace, output.with_name("tiny.training"))
-    exported: list[Any] = []
-    export_bundle = export.export
-
-    def watch(model: Any, output: Path, facts: Facts, validation: dataset.Examples, *rest: Any) -> Bundle:
-        exported.extend((model, facts, validation))
-        return export_bundle(model, output, facts, validation, *rest)
-
-    def correct(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> calibration.Calibration:
-        correction = calibration.Correction(1.5, np.linspace(-1, 1, truth.shape[1]))
-        return dataclasses.replace(fit(truth, probabilities), correction=correction)
-
-    fit = calibration.fit
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "export", watch)
-        patch.setattr(calibration, "fit", correct)
-        harmless = ["--note", "Drawn by code.", "--max_minutes", "600"]
-        assert train.main([*unfinished.flags, "--output", str(output), *harmless]) == 0
-    return Trained(load_bundle(str(output)), *exported)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +96,7 @@ def test_training_states_the_quality_in_bfloat16(bundle: Bundle, capsys: pytest.
     targets = open_engine(bundle).predict(pixels) >= np.array(bundle.thresholds, np.float32)
 
     session._print_quality_in_bfloat16(
-        bundle, dataset.Examples(pixels, np.arange(len(pixels)), targets.astype(np.float32))
+        bundle, dataset.Examples(pixels, np.arange(len(pixels)), targets.astype(np.float32)), 2.0
     )
 
     printed = capsys.readouterr().out
@@ -186,14 +160,19 @@ def test_predict_gives_real_chips_the_probabilities_of_the_training_reader(
 
 
 def test_a_killed_training_resumes(
-    training_chips: Path, untrained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    training_chips: Path,
+    untrained: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     weights = tmp_path / "base.weights.h5"
     untrained.get_layer("backbone").save_weights(weights)
     epochs = ["--weights", str(weights), "--head_epochs", "1", "--finetune_epochs", "4"]
     command = [*flags(training_chips, tmp_path / "bundle"), *SMALL, *epochs]
     history = tmp_path / "bundle.training" / "history.csv"
-    with subprocess.Popen([sys.executable, "-m", "model.train", *command], stdout=subprocess.DEVNULL) as process:
+    training = [sys.executable, "-c", TRAIN_EAGERLY, *command]
+    with subprocess.Popen(training, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         until = time.monotonic() + 120
         while not (history.exists() and "fine-tuning" in history.read_text()):
             assert process.poll() is None, "training ended before it could be killed"
@@ -203,11 +182,19 @@ def test_a_killed_training_resumes(
     done = len(read_csv(history))
     assert 2 <= done < 5
     assert not (tmp_path / "bundle").exists()
+    kept: list[int] = []
+
+    def end(model: Any, output: Path, learnt: Facts, *_: Any) -> None:
+        kept.append(learnt.training.kept_epoch)
+        raise KeyboardInterrupt
+
+    # What an export gives after a training has resumed is in `trained`.
+    monkeypatch.setattr(export, "export", end)
     with eagerly():
-        assert train.main(command) == 0
+        assert train.main(command) == 130
     assert f"resuming after epoch {done} of an interrupted training" in capsys.readouterr().out
     assert [epoch.epoch for epoch in read_csv(history)] == [1, 2, 3, 4, 5]
-    assert load_bundle(str(tmp_path / "bundle")).training["kept_epoch"] in range(1, 6)
+    assert kept[0] in range(1, 6)
 
 
 def test_an_unfinished_training_is_not_taken_over_by_another(
@@ -215,8 +202,10 @@ def test_an_unfinished_training_is_not_taken_over_by_another(
 ) -> None:
     assert "rerun the same command to resume after the last finished epoch" in unfinished.told
     shutil.copytree(unfinished.workspace, tmp_path / "bundle.training")
-    assert train.main([*unfinished.flags, "--output", str(tmp_path / "bundle"), "--seed", "7"]) == 2
-    assert "unfinished training with different settings (seed was 0, is 7)" in capsys.readouterr().err
+    other = ["--seed", "7", "--loss", "weighted", "--beta", "1"]
+    assert train.main([*unfinished.flags, "--output", str(tmp_path / "bundle"), *other]) == 2
+    different = "(seed was 0, is 7, loss was bce, is weighted, beta was 2.0, is 1.0)"
+    assert f"unfinished training with different settings {different}" in capsys.readouterr().err
 
 
 def test_a_network_in_mixed_precision_has_an_equal_in_float32(untrained: Any) -> None:
@@ -278,6 +267,8 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path: Path, untrained: Any) ->
         (["--alpha", "0.6"], "argument --alpha: there are no ImageNet weights for 0.6; use one of 0.35, "),
         (["--stretch", "p2:p98"], "--stretch of percentiles is for scenes that --tile cuts: a chip's own"),
         (["--weights", "none", "--finetune_epochs", "0"], "nothing to train"),
+        (["--loss", "focal"], "argument --loss: invalid choice: 'focal' (choose from"),
+        (["--beta", "0"], "argument --beta: 0 is not between 0.1 and 10"),
         (["--quantize", "int4"], "argument --quantize: invalid choice: 'int4' (choose from"),
         (["--output", "gs://bucket/bundle"], "is not a local folder"),
         (["--epochs", "3"], "unrecognized arguments: --epochs 3"),

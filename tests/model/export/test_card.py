@@ -87,10 +87,12 @@ def test_no_name_and_no_note_breaks_the_card(name: str, note: str) -> None:
 
 def test_quality_is_reported_next_to_simpler_baselines(written: str, quality: Quality) -> None:
     # Cells in bold are read as they are.
-    assert row(written, "F2 over samples, at the bundle's thresholds")[1] == f"{quality.scores.f2_over_samples:.3f}"
+    assert row(written, "F2 over samples, at the bundle's thresholds")[1] == f"{quality.scores.fbeta_over_samples:.3f}"
     assert row(written, f"F2 over samples, at the best flat threshold ({quality.best_flat_threshold:.2f})")[1]
-    assert row(written, "F2 over samples, at a flat 0.5")[1] == f"{quality.f2_at_half:.3f}"
-    assert row(written, "F2 over samples, predicting the training frequencies")[1] == f"{quality.f2_of_frequencies:.3f}"
+    assert row(written, "F2 over samples, at a flat 0.5")[1] == f"{quality.fbeta_at_half:.3f}"
+    assert (
+        row(written, "F2 over samples, predicting the training frequencies")[1] == f"{quality.fbeta_of_frequencies:.3f}"
+    )
     assert row(written, "F2 over samples, the frozen head before fine-tuning")[1] == "0.820"
     assert "chosen on these same 20 images, so the figures flatter" in written
 
@@ -170,6 +172,21 @@ def test_the_command_gives_every_setting(written: str) -> None:
     ) in written
 
 
+def test_loss_and_beta_are_told_and_in_the_command(told: Facts) -> None:
+    training = dataclasses.replace(told.training, loss="weighted", beta=0.5)
+    told = dataclasses.replace(told, training=training)
+    text = card.write(told, facts.measure(told), VERSIONS)
+    assert "--seed 7 --loss weighted --beta 0.5 --quantize none\n" in text
+    assert "Adam on binary cross-entropy, weighted for rare labels." in text
+    assert row(text, "F0.5 over samples, at a flat 0.5")
+    assert "F2" not in text.replace(told.training.criterion, "")
+
+
+def test_tags_that_are_never_given_are_listed_with_the_reason(written: str) -> None:
+    listed = [content for inside, content in parsed(written) if inside == "ul li p"]
+    assert next(line for line in listed if line.startswith("rare, 0.")).endswith(": no image measured.")
+
+
 def test_how_rasters_were_shown_is_told_and_in_the_command(told: Facts, quality: Quality) -> None:
     rendering = Rendering((3, 2, 1), ((0, 3000), (0, 2500.5), (0, 3000)))
     text = card.write(
@@ -190,7 +207,7 @@ def test_the_cost_of_int8_is_reported_next_to_float32(told: Facts, written: str)
         *("measure", "int8", "float32"),
         *(
             "F2 over samples",
-            f"{quality.scores.f2_over_samples:.3f}",
+            f"{quality.scores.fbeta_over_samples:.3f}",
             row(written, "F2 over samples, at the bundle's thresholds")[1],
         ),
     ]
