@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -121,10 +121,11 @@ def fill(cluster: FlinkCluster, job: Job, output: Path, random: Random, times: i
     command = [*job.command, f"--output={output}", *cluster.flags]
     images = job.expected[PREDICTIONS].num_rows
     for number in range(times + 1):
+        before = set(output.glob(f"{STAGING}*"))
         with output.with_name(f"{output.name}.log").open("ab") as log:
             running = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         left = images - sum(count_rows(str(path)) for path in (output / PREDICTIONS).glob("*.parquet"))
-        if _ended_before(running, output, random.randint(0, left) if number < times else None):
+        if _ended_before(running, output, before, random.randint(0, left) if number < times else None):
             if running.returncode:
                 raise BrokenGuaranteeError(f"the job ended with exit code {running.returncode}: see {output}.log")
             return
@@ -132,39 +133,44 @@ def fill(cluster: FlinkCluster, job: Job, output: Path, random: Random, times: i
             told = "its launching process was killed"
             os.killpg(running.pid, signal.SIGKILL)
             # Not at once: the workers write on while the next job recovers what they have written.
-            staged = look(output)
+            staged = look(output, before)
             _cancel_later(cluster)
             running.wait()
         else:
             told = "it was cancelled"
             os.killpg(running.pid, signal.SIGINT)
             running.wait()
-            staged = look(output)
+            staged = look(output, before)
         print(f"{number + 1:3}  {told}: {len(staged.staged):,} of {left:,} images staged", flush=True)
         yield staged
     raise BrokenGuaranteeError("the job that nobody cancelled did not end")
 
 
-def _ended_before(running: subprocess.Popen[bytes], output: Path, images: int | None) -> bool:
+def _ended_before(running: subprocess.Popen[bytes], output: Path, before: Collection[Path], images: int | None) -> bool:
     """Wait until a job has staged so many images, and return whether it ended before."""
     while running.poll() is None:
-        if images is not None and _count_staged(output) >= images:
+        folder = _staging(output, before)
+        if images is not None and folder and len(_staged_in(folder)) >= images:
             # A little more of what is not in a complete file.
             time.sleep(1)
             return False
-        time.sleep(0.2)
+        time.sleep(0.5)
     return True
 
 
-def _count_staged(output: Path) -> int:
-    """Count the predictions in complete files of a job that has announced itself; -1 before."""
-    count = -1
-    for folder in output.glob(f"{STAGING}*"):
-        count = max(count, 0) if (folder / "run.json").exists() else count
-        for path in (folder / PREDICTIONS).glob("*.parquet"):
-            with suppress(pa.ArrowInvalid, OSError):
-                count += pq.read_metadata(path).num_rows
-    return count
+def _staging(output: Path, before: Collection[Path]) -> Path | None:
+    """Return the staging folder of a job that has announced itself, but none of those that were there before it."""
+    return next((path for path in set(output.glob(f"{STAGING}*")) - set(before) if (path / "run.json").exists()), None)
+
+
+def _staged_in(folder: Path) -> frozenset[str]:
+    """Return the paths of the predictions in complete files."""
+    staged: set[str] = set()
+    for path in (folder / PREDICTIONS).glob("*.parquet"):
+        # Others are not complete.
+        with suppress(pa.ArrowInvalid, OSError):
+            staged.update(pq.read_table(path, columns=["path"], partitioning=None)["path"].to_pylist())
+    return frozenset(staged)
 
 
 def _cancel_later(cluster: FlinkCluster) -> None:
@@ -174,17 +180,10 @@ def _cancel_later(cluster: FlinkCluster) -> None:
     subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
 
 
-def look(output: Path) -> Cancelled:
+def look(output: Path, before: Collection[Path]) -> Cancelled:
     """Read which predictions a cancelled job has staged in complete files; failures are tried again in any case."""
-    staged: set[str] = set()
-    run = ""
-    for folder in output.glob(f"{STAGING}*"):
-        run = folder.name.removeprefix(STAGING)
-        for path in (folder / PREDICTIONS).glob("*.parquet"):
-            # Others are not complete.
-            with suppress(pa.ArrowInvalid, OSError):
-                staged.update(pq.read_table(path, columns=["path"], partitioning=None)["path"].to_pylist())
-    return Cancelled(run if staged else "", frozenset(staged))
+    folder = _staging(output, before)
+    return Cancelled(folder.name.removeprefix(STAGING), _staged_in(folder)) if folder else Cancelled("", frozenset())
 
 
 def check(job: Job, output: Path) -> dict[str, str]:
