@@ -98,11 +98,17 @@ class FlinkCluster:
         Args:
           step: part of the step's name; fused steps share one name.
         """
-        return {
-            share["taskmanager-id"]: (share["status"], share["metrics"]["read-records"])
+        return {manager: share for shares in self.shares_of_each(step) for manager, share in shares.items()}
+
+    def shares_of_each(self, step: str) -> list[dict[str, tuple[str, int]]]:
+        """Return the same for each of the steps with such a name, in the order in which data flows."""
+        return [
+            {
+                share["taskmanager-id"]: (share["status"], share["metrics"]["read-records"])
+                for share in self.ask(f"{vertex}/taskmanagers")["taskmanagers"]
+            }
             for vertex in self._vertices(step)
-            for share in self.ask(f"{vertex}/taskmanagers")["taskmanagers"]
-        }
+        ]
 
     def attempts(self, step: str) -> list[int]:
         """Return how often each share of a step of the last job was retried."""

@@ -29,8 +29,9 @@ SIDE, PARTS = 8192, 16
 CUT = ("--tile=256", "--stride=182", "--bands=3,2,1", "--stretch=0:2500")
 """Into about as many windows as there are chips."""
 
-READING = "SpreadReads, TagImages"
-"""A part of the name of the step that reads, predicts and writes."""
+LISTING, JOINING, READING = "{ListImages", "{SkipTagged", "{SpreadReads, TagImages"
+"""Parts of the names of three steps that divide, list and open what is listed, of the one that compares it with earlier
+rows, and of the one that reads, predicts and writes."""
 
 
 @pytest.fixture(scope="module")
@@ -55,25 +56,29 @@ class Job(NamedTuple):
     Attributes:
       flags: that say it.
       expected: the rows of a local run, by path.
-      least: of what is spread, images or parts of a scene, that each task manager must get.
+      least: of what is spread, packs of images or parts of a scene, that each task manager must get.
+      pieces: of the input; with several, there is listing for each task manager, too.
     """
 
     flags: list[str]
     expected: dict[str, Any]
     least: int
+    pieces: int
 
 
 @pytest.fixture(scope="module", params=["chips", "scene"])
 def job(parts: Parts, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Job:
     folder = tmp_path_factory.mktemp("local")
-    flags = [f"--input={synthetic_chips(CHIPS)}"] if request.param == "chips" else [f"--input={folder}/s.tif", *CUT]
+    patterns = [f"--input={synthetic_chips(CHIPS)}/chip_{digit}*.jpg" for digit in range(10)]
+    flags = patterns if request.param == "chips" else [f"--input={folder}/s.tif", *CUT]
     if request.param == "scene":
         write_scene(folder / "s.tif", SIDE)
     flags += [f"--model={large_bundle()}", "--progress=off"]
     assert predict.main([*flags, f"--output={folder / 'out'}"]) == ExitCode.DONE
     expected = rows_by_path(folder / "out")
     assert len(expected) >= CHIPS
-    return Job(flags, expected, CHIPS // 4 if request.param == "chips" else PARTS // 8)
+    # Chips come one or two to a pack.
+    return Job(flags, expected, *((CHIPS // 16, len(patterns)) if request.param == "chips" else (PARTS // 8, 1)))
 
 
 def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -91,9 +96,14 @@ def test_the_rows_are_those_of_a_local_run_and_both_task_managers_have_worked(
 
     assert predict.main([*job.flags, f"--output={output}", *cluster.flags]) == ExitCode.DONE
 
-    shares = cluster.shares(READING)
-    assert sorted(shares) == sorted(manager.name for manager in cluster.task_managers)
-    assert min(records for _, records in shares.values()) >= job.least, f"one had next to nothing to do: {shares}"
+    of_steps = [(cluster.shares(READING), job.least)]
+    if job.pieces > 1:
+        _, *listing = cluster.shares_of_each(LISTING)
+        assert len(listing) == 2
+        of_steps += [(shares, 1) for shares in (*listing, cluster.shares(JOINING))]
+    for shares, least in of_steps:
+        assert sorted(shares) == sorted(manager.name for manager in cluster.task_managers)
+        assert min(records for _, records in shares.values()) >= least, f"one had next to nothing to do: {shares}"
     # Floats are compared as they are: probabilities are the same bit for bit.
     assert rows_by_path(output) == job.expected
     counted = accounts(output)
