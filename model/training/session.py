@@ -21,14 +21,14 @@ from model.export import bundle as export
 from model.export import quantization
 from model.quality import calibration, facts, metrics, thresholds
 from model.quality.history import Epoch
-from model.training import fitting, network, reading, splitting
+from model.training import fitting, network, phases, reading, splitting
 from model.training.settings import Settings
 from model.training.start import Start, read_weights
 from model.training.workspace import Workspace, open_workspace
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import show
 from pipelines.inference.bundle import Bundle, BundleError
-from pipelines.inference.engines import can_bfloat16, open_engine
+from pipelines.inference.engines import Engine, can_bfloat16, open_engine
 from pipelines.supervision.machine import available_cores, native_messages_muted
 
 _AT_ONCE = 64
@@ -56,6 +56,22 @@ class _Setup(NamedTuple):
     precision: network.Precision
     start: Start | None
     ends_at: float
+
+
+class _Outcome(NamedTuple):
+    """What came of a training.
+
+    Attributes:
+      best: the epoch whose weights were measured.
+      final_epochs: how many epochs the exported network has gone on from there, on all images.
+      calibrated: the correction of its probabilities.
+      probabilities: float32 [M, L], corrected ones of the held-out images, before the network has learnt these.
+    """
+
+    best: Epoch
+    final_epochs: int
+    calibrated: calibration.Calibration
+    probabilities: NDArray[np.float32]
 
 
 def train(settings: Settings) -> None:
@@ -99,21 +115,37 @@ def train(settings: Settings) -> None:
 def _train(data: reading.Data, setup: _Setup) -> Bundle:
     """Train on the data and export the result."""
     settings, training = setup.settings, _begin(data, setup)
-    phases = fitting.plan(
+    planned = phases.plan(
         from_scratch=settings.weights is None,
         head_epochs=settings.head_epochs,
         finetune_epochs=settings.finetune_epochs,
     )
-    best = training.run(phases)
-    if not fitting.has_ended(phases[-1], training.history):
+    best = training.run(planned)
+    if not phases.has_ended(planned[-1], training.history):
         show(f"ended after epoch {len(training.history)} because of --max_minutes {settings.max_minutes:g}")
-    model = _in_float32(training.model, settings)
-    probabilities = fitting.predict(model, data.validation, settings.batch_size)
+    measured = _in_float32(training.model, settings)
+    probabilities = fitting.predict(measured, data.validation, settings.batch_size)
     calibrated = calibration.fit(data.validation.targets > 0.5, probabilities)
+    final_epochs = _learn_all(training, settings)
+    model = _in_float32(training.model, settings)
     network.calibrate(model, calibrated.correction)
-    learnt = _gather(settings, data, training, best, calibrated, calibrated.correction.apply(probabilities))
+    outcome = _Outcome(best, final_epochs, calibrated, calibrated.correction.apply(probabilities))
+    learnt = _gather(settings, data, training, outcome)
     ranges = data.training if settings.quantize == "int8" else None
     return export.export(model, settings.output, learnt, data.validation, ranges)
+
+
+def _learn_all(training: fitting.Training, settings: Settings) -> int:
+    """Go on with the held-out images, too, if wanted; return for how many epochs the exported network has learnt them.
+
+    Not for an int8 file: its own thresholds and figures are yet to be measured on images that it has not learnt.
+    """
+    if not settings.final_epochs or settings.quantize == "int8":
+        return 0
+    if training.learn_all(phases.final(settings.final_epochs)):
+        return settings.final_epochs
+    show("the held-out images are not trained on, because --max_minutes leaves no time, or because it has not helped")
+    return 0
 
 
 def _print_quality(bundle: Bundle, settings: Settings) -> None:
@@ -124,6 +156,8 @@ def _print_quality(bundle: Bundle, settings: Settings) -> None:
         f"held-out images: F2 over samples {measured['f2_over_samples']:.3f} "
         f"(label frequencies alone: {measured['f2_of_frequencies']:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
     )
+    if epochs := bundle.training["final_epochs"]:
+        show(f"since then the network has learnt these images, too, in {epochs} epochs on all images")
     before, after = measured["uncalibrated"], measured["calibrated"]
     show(
         f"calibration: expected error of a probability {after['expected_calibration_error']:.3f} "
@@ -147,23 +181,23 @@ def _print_quality_in_bfloat16(bundle: Bundle, validation: dataset.Examples) -> 
     except BundleError as error:
         show(f"not to be used in bfloat16: {error.message}")
         return
-    parts = [validation.rows[at : at + _AT_ONCE] for at in range(0, len(validation.rows), _AT_ONCE)]
+    measured = _f2(bundle, engine, validation)
+    learnt = ""
+    if bundle.training["final_epochs"]:
+        learnt = f", which are learnt by now; in float32 {_f2(bundle, open_engine(bundle), validation):.3f}"
+    show(f"in bfloat16 (predict --precision bfloat16): F2 over samples {measured:.3f} on the same images{learnt}")
+
+
+def _f2(bundle: Bundle, engine: Engine, examples: dataset.Examples) -> float:
+    parts = [examples.rows[at : at + _AT_ONCE] for at in range(0, len(examples.rows), _AT_ONCE)]
     with ThreadPoolExecutor(engine.calls) as executor:
-        predicted = executor.map(lambda rows: engine.predict(validation.pixels[rows]), parts)
+        predicted = executor.map(lambda rows: engine.predict(examples.pixels[rows]), parts)
         tags = np.concatenate(list(predicted)) >= np.array(bundle.thresholds, np.float32)
-    measured = metrics.f2_over_samples(validation.targets > 0, tags)
-    show(f"in bfloat16 (predict --precision bfloat16): F2 over samples {measured:.3f} on the same images")
+    return metrics.f2_over_samples(examples.targets > 0, tags)
 
 
-def _gather(
-    settings: Settings,
-    data: reading.Data,
-    training: fitting.Training,
-    best: Epoch,
-    calibrated: calibration.Calibration,
-    probabilities: NDArray[np.float32],
-) -> facts.Facts:
-    """Gather the facts about the training for the bundle; `probabilities` are those of the held-out images."""
+def _gather(settings: Settings, data: reading.Data, training: fitting.Training, outcome: _Outcome) -> facts.Facts:
+    """Gather the facts about the training for the bundle."""
     return facts.Facts(
         name=settings.name,
         note=settings.note,
@@ -188,7 +222,8 @@ def _gather(
             batch_size=settings.batch_size,
             seed=settings.seed,
             history=tuple(training.history),
-            kept_epoch=best.epoch,
+            kept_epoch=outcome.best.epoch,
+            final_epochs=outcome.final_epochs,
             augment=settings.augment,
             max_minutes=settings.max_minutes,
             criterion=(
@@ -198,9 +233,9 @@ def _gather(
             machine="GPU" if network.on_gpu() else f"CPU, {available_cores()} cores",
             mixed_precision=training.model.dtype_policy.name != "float32",
         ),
-        calibration=calibrated,
-        probabilities=probabilities,
-        thresholds=thresholds.tune(data.validation.targets > 0.5, probabilities),
+        calibration=outcome.calibrated,
+        probabilities=outcome.probabilities,
+        thresholds=thresholds.tune(data.validation.targets > 0.5, outcome.probabilities),
     )
 
 

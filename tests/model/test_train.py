@@ -21,7 +21,7 @@ from model import train
 from model.data import dataset
 from model.data.listing import versions
 from model.export import bundle as export
-from model.quality import calibration, thresholds
+from model.quality import calibration, metrics, thresholds
 from model.quality.facts import Facts
 from model.quality.history import read_csv
 from model.synthetic import chips as synthetic
@@ -208,6 +208,53 @@ def test_a_killed_training_resumes(
     assert f"resuming after epoch {done} of an interrupted training" in capsys.readouterr().out
     assert [epoch.epoch for epoch in read_csv(history)] == [1, 2, 3, 4, 5]
     assert load_bundle(str(tmp_path / "bundle")).training["kept_epoch"] in range(1, 6)
+
+
+def test_a_bundle_is_measured_before_its_network_learns_the_held_out_images(
+    unfinished: Unfinished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*given: Any) -> None:
+        exported.extend(given)
+        raise KeyboardInterrupt
+
+    def watch(model: Any, *rest: Any) -> NDArray[np.float32]:
+        predicted.append(predict(model, *rest))
+        return predicted[-1]
+
+    exported: list[Any] = []
+    predicted: list[NDArray[np.float32]] = []
+    predict = fitting.predict
+    monkeypatch.setattr(export, "export", interrupt)
+    monkeypatch.setattr(fitting, "predict", watch)
+    workspace = Path(shutil.copytree(unfinished.workspace, tmp_path / "bundle.training"))
+    # As if it had been asked for from the start.
+    file = workspace / "settings.json"
+    file.write_text(file.read_text().replace('"final_epochs": "0"', '"final_epochs": "1"'))
+    with eagerly():
+        assert train.main([*unfinished.flags, "--output", str(tmp_path / "bundle"), "--final_epochs", "1"]) == 130
+    facts = exported[2]
+    assert facts.training.final_epochs == 1
+    assert [epoch.phase for epoch in facts.training.history] == ["from scratch", "from scratch", "all images"]
+    np.testing.assert_allclose(facts.probabilities, facts.calibration.correction.apply(predicted[0]), atol=1e-6)
+    truth = facts.data.validation_targets > 0.5
+    assert metrics.binary_crossentropy(truth, predicted[-1]) < metrics.binary_crossentropy(truth, predicted[0])
+
+
+def test_an_int8_file_is_measured_on_images_that_its_network_has_not_learnt(
+    training_chips: Path, tmp_path: Path
+) -> None:
+    wanted = settings.parse([*flags(training_chips, tmp_path / "bundle"), "--final_epochs", "2", "--quantize", "int8"])
+    assert session._learn_all(None, wanted) == 0  # type: ignore[arg-type]
+
+
+def test_held_out_images_are_learnt_at_last_unless_the_user_has_chosen_them(
+    training_chips: Path, tmp_path: Path
+) -> None:
+    given = flags(training_chips, tmp_path / "bundle")
+    assert settings.parse(given).final_epochs == 5
+    for chosen in (["--split_column", "fold"], ["--validation_labels", given[3]], ["--weights", "none"]):
+        assert settings.parse([*given, *chosen]).final_epochs == 0
+        assert settings.parse([*given, *chosen, "--final_epochs", "2"]).final_epochs == 2
 
 
 def test_an_unfinished_training_is_not_taken_over_by_another(
