@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from model.quality.fbeta import add_beta
 from pipelines.commandline.labels import add_labels, read_label_source
 from pipelines.commandline.parser import Parser, print_error
 from pipelines.commandline.printing import discard_output, show, to_output
@@ -18,11 +19,13 @@ Measure predictions against labels.
 Tags are those that `predict` chose, at the thresholds of its run; average precision is computed from the
 probabilities and depends on no threshold. Images are matched with the rows of the label file by name, with or without
 extension. Only images that have both a prediction and a row are measured; all others are counted and reported.
-Labels of the model that the label file does not have are not measured, and are reported.
+Labels of the model that the label file does not have are not measured, and are reported, as are tags that no image was
+given.
 """
 _EPILOG = """\
 measures, from 0 to 1:
-  F2 over samples         computed per image, then averaged; recall weighs four times as much as precision
+  F2 over samples         computed per image, then averaged; recall weighs four times as much as precision, or as
+                          --beta says
   F1 micro, F1 macro      over all tags together; averaged over the labels that occur
   mean average precision  averaged over the labels that occur and that the model knows
 
@@ -38,12 +41,16 @@ how far probabilities can be taken at their word, over all images and the labels
   predictions, label_file              the arguments as given
   images, failed_images                images measured; labelled images that predict failed on, not measured
   unknown_labels                       labels in the file that the model does not know, counted as missed
+  never_given                          labels of the model that no image measured has as a tag, each with the reason
   findings                             problems found: a list of {what, count, names}, with the first few names
-  f2_over_samples, micro_f1, macro_f1, mean_average_precision
+  beta                                 that of --beta
+  f2_over_samples                      f1_over_samples with --beta 1, f0_5_over_samples with --beta 0.5
+  micro_f1, macro_f1, mean_average_precision
   expected_calibration_error, brier_score, log_loss
   bins                                 those that are not empty: lowest, highest, count, probability (their average)
                                        and share (that has the label)
-  labels                               by name: support, predicted, precision, recall, average_precision
+  labels                               by name: support, predicted, precision, recall, average_precision,
+                                       highest_probability
 An undefined measure, such as the recall of a label that no image has, is null.
 
 examples:
@@ -69,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         source = read_label_source(flags)
         assert source  # the parser requires it
-        evaluation = evaluate(flags.predictions, source)
+        evaluation = evaluate(flags.predictions, source, flags.beta)
         # JSON has escapes of its own for what a terminal must not get.
         text = json.dumps(
             describe(evaluation, flags.predictions, source),
@@ -101,6 +108,7 @@ def _parser() -> Parser:
     target = "write the measures to this file as JSON (- for standard output, without the table)"
     parser.add_argument("--predictions", required=True, metavar="DIR", help=folder)
     parser.add_argument("--json", metavar="FILE", help=target)
+    add_beta(parser, "measure images")
     add_labels(parser, "what the images should be tagged with")
     return parser
 

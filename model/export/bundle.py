@@ -214,7 +214,7 @@ def _describe(folder: Path, facts: Facts) -> None:
     precision_recall = curves.draw_precision_recall(quality.scores, truth, facts.probabilities)
     (folder / card.PRECISION_RECALL).write_bytes(precision_recall)
     (folder / card.RELIABILITY).write_bytes(curves.draw_reliability(quality.uncalibrated, quality.calibrated))
-    training_curves = curves.draw_training(facts.training.history, facts.training.kept_epoch)
+    training_curves = curves.draw_training(facts.training.history, facts.training.kept_epoch, facts.training.beta)
     (folder / card.TRAINING_CURVES).write_bytes(training_curves)
     (folder / MODEL_CARD).write_text(card.write(facts, quality, made_with), encoding="utf-8")
     network, thresholds = facts.network, facts.thresholds.each.tolist()

@@ -12,6 +12,7 @@ from model.export.markdown import table as _table
 from model.quality import curves
 from model.quality.calibration import MIN_IMAGES
 from model.quality.facts import CostOfInt8, Facts, Network, Quality, Quantization
+from model.quality.fbeta import BETA, title
 from model.quality.metrics import Scores
 from model.quality.reliability import BINS
 
@@ -30,11 +31,26 @@ _VARIED = {
     "flips": "each image was randomly mirrored left to right, cropped and relit in every epoch",
     "none": "images were not varied",
 }
+_LOSSES = {
+    "bce": "binary cross-entropy",
+    "weighted": "binary cross-entropy, weighted for rare labels",
+    "asymmetric": "asymmetric loss",
+}
 
 
 def write(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> str:
     """Return a model card in Markdown; `versions` are those of the packages that made the bundle."""
     return "\n".join(_lines(facts, quality, versions)) + "\n"
+
+
+def tags_never_given(scores: Scores, never_given: Mapping[str, str]) -> Iterator[str]:
+    """List the labels that none of the images measured was given, with the reason of each."""
+    if never_given:
+        yield from ("", "Tags that none of these images was given, and the highest probability of any:", "")
+    for of_label in scores.labels:
+        if of_label.label in never_given:
+            why = never_given[of_label.label]
+            yield f"- {_plain(of_label.label)}, {_number(of_label.highest_probability)}: {why}."
 
 
 def _lines(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> Iterator[str]:
@@ -59,8 +75,8 @@ def _lines(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> Itera
     if epochs := facts.training.final_epochs:
         yield ""
         yield (
-            f"All figures are those of the network before it learnt the held-out images, too, in {epochs} more epochs "
-            "on all images. Measured on them once more, it would look better than it is."
+            f"All figures are those of the network before it learnt the held-out images, too (`--final_epochs "
+            f"{epochs}`). Measured on them once more, it would look better than it is."
         )
     yield from ("", "### Calibration", "")
     yield from _calibration(facts, quality)
@@ -78,18 +94,22 @@ def _lines(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> Itera
 
 
 def _quality(quality: Quality) -> Iterator[str]:
-    scores, f2 = quality.scores, "F2 over samples"
+    scores = quality.scores
+    fbeta = f"{title(scores.beta)} over samples"
     rows = [
-        (f"**{f2}, at the bundle's thresholds**", f"**{scores.f2_over_samples:.3f}**"),
-        (f"{f2}, at the best flat threshold ({quality.best_flat_threshold:.2f})", _number(quality.f2_at_best_flat)),
-        (f"{f2}, at a flat 0.5", _number(quality.f2_at_half)),
-        (f"{f2}, predicting the training frequencies", _number(quality.f2_of_frequencies)),
+        (f"**{fbeta}, at the bundle's thresholds**", f"**{scores.fbeta_over_samples:.3f}**"),
+        (
+            f"{fbeta}, at the best flat threshold ({quality.best_flat_threshold:.2f})",
+            _number(quality.fbeta_at_best_flat),
+        ),
+        (f"{fbeta}, at a flat 0.5", _number(quality.fbeta_at_half)),
+        (f"{fbeta}, predicting the training frequencies", _number(quality.fbeta_of_frequencies)),
         ("micro F1", _number(scores.micro_f1)),
         ("macro F1", _number(scores.macro_f1)),
         ("mean average precision", _number(scores.mean_average_precision)),
     ]
-    if quality.f2_of_frozen_head is not None:
-        rows.insert(4, (f"{f2}, the frozen head before fine-tuning", _number(quality.f2_of_frozen_head)))
+    if quality.fbeta_of_frozen_head is not None:
+        rows.insert(4, (f"{fbeta}, the frozen head before fine-tuning", _number(quality.fbeta_of_frozen_head)))
     yield from _table(("measure", "value"), rows)
     yield ""
     yield (
@@ -137,7 +157,11 @@ def _correction(facts: Facts) -> str:
 
 def _cost(quantization: Quantization, scores: Scores, cost: CostOfInt8) -> Iterator[str]:
     rows = [
-        ("F2 over samples", f"{scores.f2_over_samples:.3f}", f"{cost.float32_f2_over_samples:.3f}"),
+        (
+            f"{title(scores.beta)} over samples",
+            f"{scores.fbeta_over_samples:.3f}",
+            f"{cost.float32_fbeta_over_samples:.3f}",
+        ),
         (
             "mean average precision",
             _number(scores.mean_average_precision),
@@ -171,6 +195,7 @@ def _labels(facts: Facts, quality: Quality) -> Iterator[str]:
         )
     ]
     yield from _table(columns, rows)
+    yield from tags_never_given(quality.scores, quality.never_given)
     drawn = curves.labels_with_curve(quality.scores)
     yield from ("", f"![Precision-recall curve of each label]({PRECISION_RECALL})")
     left_out = [_plain(scores.label) for scores in quality.scores.labels if scores not in drawn]
@@ -233,7 +258,7 @@ def _training(facts: Facts) -> Iterator[str]:
         f"The {'measured network' if from_there else 'bundle'} has the weights of epoch {training.kept_epoch}: "
         f"{training.criterion}. {from_there}Batches of "
         f"{training.batch_size} images; {_VARIED[training.augment]}; "
-        f"Adam on binary cross-entropy. It took {training.seconds / 60:.1f} minutes in total on "
+        f"Adam on {_LOSSES[training.loss]}. It took {training.seconds / 60:.1f} minutes in total on "
         f"{_plain(training.machine)}, in {'mixed precision' if training.mixed_precision else 'float32'}. To repeat it "
         "with the same files:"
     )
@@ -258,6 +283,8 @@ def _command(facts: Facts) -> str:
         **facts.data.split_flags,
         "seed": facts.training.seed,
         **({"augment": facts.training.augment} if facts.training.augment != "orientations" else {}),
+        **({"loss": facts.training.loss} if facts.training.loss != "bce" else {}),
+        **({"beta": f"{facts.training.beta:g}"} if facts.training.beta != BETA else {}),
         **({"max_minutes": f"{limit:g}"} if (limit := facts.training.max_minutes) is not None else {}),
         "quantize": facts.quantization_name,
     }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from model.export.card import NOT_FOR, PRECISION_RECALL
+from model.export.card import NOT_FOR, PRECISION_RECALL, tags_never_given
 from model.export.markdown import number, plain, table
 from model.foreign.facts import Import, Measured
+from model.quality.fbeta import title
+from model.quality.never_given import find_never_given
 
 _SCALINGS = {
     "unit": "0 to 1 (pixels / 255)",
@@ -49,7 +51,7 @@ def _quality(facts: Import) -> Iterator[str]:
         return
     scores, reliability = facts.measured.scores, facts.measured.reliability
     rows = [
-        ("**F2 over samples, at the bundle's thresholds**", f"**{scores.f2_over_samples:.3f}**"),
+        (f"**{title(scores.beta)} over samples, at the bundle's thresholds**", f"**{scores.fbeta_over_samples:.3f}**"),
         ("micro F1", number(scores.micro_f1)),
         ("macro F1", number(scores.macro_f1)),
         ("mean average precision", number(scores.mean_average_precision)),
@@ -91,6 +93,7 @@ def _measured_labels(facts: Import, measured: Measured) -> Iterator[str]:
         for scores, threshold in zip(measured.scores.labels, facts.thresholds, strict=True)
     ]
     yield from table(("label", "images", "threshold", "precision", "recall", "average precision"), rows)
+    yield from tags_never_given(measured.scores, find_never_given(measured.scores.labels))
     yield from ("", f"![Precision-recall curve of each label]({PRECISION_RECALL})")
 
 

@@ -12,6 +12,7 @@ from model.foreign.judging import Doubt
 from model.foreign.scaling import Scaling
 from model.foreign.settings import OutputKind
 from model.quality.metrics import Scores
+from model.quality.never_given import find_never_given
 from model.quality.reliability import Reliability
 from pipelines.inference.reference import Reference
 from pipelines.labels import NAMES_SHOWN, Finding
@@ -118,4 +119,9 @@ def metrics_summary(facts: Import) -> dict[str, Any]:
         label: {"threshold": float(threshold), **summary["labels"][label]}
         for label, threshold in zip(facts.labels, facts.thresholds, strict=True)
     }
-    return {**summary, "reliability": facts.measured.reliability.to_json(), "labels": labels}
+    return {
+        **summary,
+        "reliability": facts.measured.reliability.to_json(),
+        "never_given": find_never_given(facts.measured.scores.labels),
+        "labels": labels,
+    }

@@ -28,7 +28,9 @@ from model.foreign.samples import Samples, draw_samples, read_names, read_sample
 from model.foreign.scaling import Scaling
 from model.foreign.settings import OutputKind, Settings
 from model.quality import curves, reliability, thresholds
+from model.quality.fbeta import title
 from model.quality.metrics import measure
+from model.quality.never_given import find_never_given, lay_out_never_given
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import log, show
 from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, load_bundle, seal_bundle
@@ -71,7 +73,7 @@ def import_model(settings: Settings) -> None:
             original.write(folder, scaling, sigmoid=kind == "logits")
             answers, difference = _check_agreement(folder, samples.images, expected)
             _write_golden(folder, samples.images, answers)
-            measured, chosen, chosen_from = _measure(folder, names, given, samples)
+            measured, chosen, chosen_from = _measure(folder, names, given, samples, settings.beta)
             facts = Import(
                 name=settings.name,
                 labels=names,
@@ -167,7 +169,7 @@ def _write_golden(folder: Path, images: NDArray[np.uint8], answers: NDArray[np.f
 
 
 def _measure(
-    folder: Path, names: tuple[str, ...], given: tuple[float, ...] | None, samples: Samples
+    folder: Path, names: tuple[str, ...], given: tuple[float, ...] | None, samples: Samples, beta: float
 ) -> tuple[Measured | None, NDArray[np.float64], str]:
     """Return how good the bundle's model is, its thresholds, and where these are from."""
     flat = np.full(len(names), _FLAT) if given is None else np.array(given)
@@ -178,11 +180,11 @@ def _measure(
     truth = samples.given.targets > 0.5
     if given is None:
         flat, source = (
-            thresholds.tune(truth, probabilities).each,
+            thresholds.tune(truth, probabilities, beta).each,
             "tuned on these images, so the figures flatter a little",
         )
     tags = probabilities >= flat.astype(np.float32)
-    scores = measure(names, truth, tags, probabilities)
+    scores = measure(names, truth, tags, probabilities, beta)
     return Measured(scores, reliability.measure(truth, probabilities), truth, probabilities), flat, source
 
 
@@ -262,7 +264,9 @@ def _report(bundle: Bundle, facts: Import, settings: Settings) -> None:
     show(f"thresholds: {facts.thresholds_from}")
     if facts.measured is not None:
         scores = facts.measured.scores
-        show(f"F2 over samples {scores.f2_over_samples:.3f} on {scores.images:,} images; more in {MODEL_CARD}")
+        fbeta = f"{title(scores.beta)} over samples {scores.fbeta_over_samples:.3f}"
+        show(f"{fbeta} on {scores.images:,} images; more in {MODEL_CARD}")
+        show(*lay_out_never_given(find_never_given(scores.labels)))
     for doubt in facts.doubts:
         log(f"{NAME}: {doubt.what}; {doubt.remedy}", severity="WARNING")
     show(f"bundle {bundle.digest[:12]} written to {settings.output}")

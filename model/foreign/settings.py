@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, get_args
 
 from model.export.place import check_output
 from model.foreign.scaling import Scaling
+from model.quality.fbeta import add_beta
 from pipelines.commandline.parser import Parser, UsageError, at_least
 
 OutputKind = Literal["probabilities", "logits"]
@@ -74,6 +75,7 @@ class Settings(NamedTuple):
     thresholds: str | None
     images: Path | None
     labels_csv: Path | None
+    beta: float
 
 
 def parse(argv: Sequence[str]) -> Settings:
@@ -125,4 +127,5 @@ def _parser() -> Parser:
     good.add_argument("--images", type=Path, metavar="DIR", help=images)
     csv = "label file of these images: image_name,tags or one column per label"
     good.add_argument("--labels_csv", type=Path, metavar="CSV", help=csv)
+    add_beta(good, "with --labels_csv, tune thresholds and measure")
     return parser

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.errors import ExitCode, ScenetagsError
+
 FOLDS = 5
 # Fewer images with the label, or without it, say next to nothing about a bias of its own.
 MIN_IMAGES = 10
@@ -32,6 +34,12 @@ _SHARES = tuple(0.5**halvings for halvings in range(20))
 _ENOUGH = 1e-9
 # In float32 a probability may be 0 or 1, though no log-odds are infinite.
 _LEAST, _MOST = 1e-30, 1 - 2.0**-25
+
+
+class NotANumberError(ScenetagsError):
+    """A network that gives NaN; the message is one line for the user."""
+
+    exit_code = ExitCode.STOPPED
 
 
 class Correction(NamedTuple):
@@ -103,7 +111,18 @@ def fit(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> Calibra
     Args:
       truth: bool [M, L], M at least 1.
       probabilities: float32 [M, L], of an uncalibrated network.
+
+    Raises:
+      NotANumberError: a probability is NaN.
     """
+    undefined = int(np.isnan(probabilities).any(axis=1).sum())
+    if undefined:
+        # Every loss would be NaN, which is never less than another: nothing would be corrected, without a word.
+        raise NotANumberError(
+            f"the network gives {undefined:,} of {len(probabilities):,} held-out images probabilities that are no "
+            "numbers",
+            "train with a larger --batch_size or different --weights",
+        )
     log_odds = _log_odds(probabilities)
     enough = np.minimum(truth.sum(axis=0), (~truth).sum(axis=0)) >= MIN_IMAGES
     folds = _folds(len(truth))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from model.quality.fbeta import BETA, title
 from pipelines.labels import Finding
 
 FEW_IMAGES = 30
@@ -33,13 +34,13 @@ def of_split(
     return tuple(_of_split(labels, train_targets, validation_targets, wanted_share))
 
 
-def of_network(f2: float, f2_of_frequencies: float) -> tuple[str, ...]:
-    """Return what the F2 of a trained network says about it, in a sentence or none."""
-    if f2 > f2_of_frequencies:
+def of_network(fbeta: float, fbeta_of_frequencies: float, beta: float = BETA) -> tuple[str, ...]:
+    """Return what the F-beta of a trained network says about it, in a sentence or none."""
+    if fbeta > fbeta_of_frequencies:
         return ()
     return (
-        f"F2 over samples is {f2:.3f}, and {f2_of_frequencies:.3f} for giving every image the most frequent labels: "
-        "nothing was learnt from the images",
+        f"{title(beta)} over samples is {fbeta:.3f}, and {fbeta_of_frequencies:.3f} for giving every image the most "
+        "frequent labels: nothing was learnt from the images",
     )
 
 

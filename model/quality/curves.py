@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from model.quality.fbeta import BETA, title
 from model.quality.history import Epoch
 from model.quality.metrics import LabelScores, Scores, average_precision
 from model.quality.reliability import BINS, Reliability
@@ -43,12 +44,13 @@ def labels_with_curve(scores: Scores) -> tuple[LabelScores, ...]:
     return tuple(sorted(enough, key=lambda of_label: -of_label.support)[:MAX_LABELS])
 
 
-def draw_training(history: Sequence[Epoch], kept_epoch: int) -> bytes:
+def draw_training(history: Sequence[Epoch], kept_epoch: int, beta: float = BETA) -> bytes:
     """Draw losses and validation measures by epoch, as a PNG.
 
     Args:
       history: all epochs, at least one; an epoch that diverged leaves a gap in the line.
       kept_epoch: the epoch whose weights were kept; it is marked.
+      beta: of F-beta.
     """
 
     def draw(figure: Any) -> None:
@@ -60,7 +62,7 @@ def draw_training(history: Sequence[Epoch], kept_epoch: int) -> bytes:
             "held out": (_BLUE, [epoch.validation_loss for epoch in history]),
         }
         measures = {
-            "F2": (_BLUE, [epoch.validation_f2 for epoch in history]),
+            title(beta): (_BLUE, [epoch.validation_fbeta for epoch in history]),
             "mean average\nprecision": (_VERMILION, [epoch.validation_map for epoch in history]),
         }
         for axes, lines in ((left, losses), (right, measures)):
@@ -229,6 +231,7 @@ def _all_together(scores: Scores, truth: NDArray[np.bool_], probabilities: NDArr
         precision=hits / predicted if predicted else None,
         recall=hits / support if support else None,
         average_precision=average_precision(truth.ravel(), probabilities.ravel()),
+        highest_probability=float(probabilities.max()),
     )
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.quality import metrics, reliability
+from model.quality.fbeta import BETA
+from model.quality.never_given import find_never_given, lay_out_never_given
 from model.quality.reliability import Reliability
 from pipelines import labels
 from pipelines.labels import Finding, LabelSource
@@ -50,6 +53,7 @@ class Evaluation(NamedTuple):
       reliability: of their probabilities of the labels that the model knows.
       failed_paths: of images with a row that predict failed on; they are not measured.
       unknown_labels: labels in the file that the model does not know; they count as missed.
+      never_given: labels of the model that no measured image has as a tag, each with the reason.
       findings: problems found.
     """
 
@@ -59,10 +63,11 @@ class Evaluation(NamedTuple):
     reliability: Reliability
     failed_paths: tuple[str, ...]
     unknown_labels: tuple[str, ...]
+    never_given: dict[str, str]
     findings: tuple[Finding, ...]
 
 
-def evaluate(folder: str, source: LabelSource) -> Evaluation:
+def evaluate(folder: str, source: LabelSource, beta: float = BETA) -> Evaluation:
     """Measure the predictions in a folder against labels.
 
     A label of the model that the files do not have is not measured: nobody knows whether its tags are right.
@@ -92,16 +97,17 @@ def evaluate(folder: str, source: LabelSource) -> Evaluation:
     probabilities = np.concatenate([predicted.probabilities[rows], without], axis=1)
     unmeasured = labels.unmeasured(predicted.labels, file)
     known = ~np.isin(every, unmeasured.names)
-    scores = metrics.measure(every, has, tagged & known, probabilities)
+    scores = metrics.measure(every, has, tagged & known, probabilities, beta)
     counts = tagged.sum(axis=0).tolist()
-    of_labels = (replace(one, predicted=count) for one, count in zip(scores.labels, counts, strict=True))
+    of_labels = tuple(replace(one, predicted=count) for one, count in zip(scores.labels, counts, strict=True))
     return Evaluation(
         model=predicted.model,
         computed_in=predicted.computed_in,
-        scores=replace(scores, labels=tuple(of_labels)),
+        scores=replace(scores, labels=of_labels),
         reliability=reliability.measure(has[:, known], probabilities[:, known]),
         failed_paths=tuple(path for path in matched.paths if path in failed),
         unknown_labels=unknown,
+        never_given=find_never_given(compress(of_labels, known[: len(predicted.labels)])),
         findings=(*predicted.findings, *file.findings, *matched.findings, *([unmeasured] if unmeasured.names else [])),
     )
 
@@ -157,6 +163,7 @@ def describe(evaluation: Evaluation, folder: str, source: LabelSource) -> dict[s
         "label_file": str(source),
         "failed_images": len(evaluation.failed_paths),
         "unknown_labels": evaluation.unknown_labels,
+        "never_given": evaluation.never_given,
         "findings": findings,
         **evaluation.scores.to_json(),
         **evaluation.reliability.to_json(),
@@ -174,6 +181,7 @@ def lay_out(evaluation: Evaluation) -> Iterator[str]:
         yield str(Finding("labelled images that predict failed on, not measured", evaluation.failed_paths))
     if evaluation.unknown_labels:
         yield f"labels the model does not know, counted as missed: {', '.join(map(_plain, evaluation.unknown_labels))}"
+    yield from lay_out_never_given(evaluation.never_given)
     yield ""
     yield from metrics.report(scores)
     yield ""

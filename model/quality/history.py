@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from model.quality.fbeta import BETA, key
 from pipelines import storage
 from pipelines.errors import ScenetagsError
 
@@ -23,9 +24,9 @@ class Epoch(NamedTuple):
       phase: "head", "fine-tuning", "from scratch" or "all images".
       epoch: 1, 2, ... over all phases.
       learning_rate: of the optimizer.
-      loss: binary cross-entropy of the training images, averaged over the epoch.
-      validation_loss: binary cross-entropy of the held-out images.
-      validation_f2: F2 over samples of the held-out images at the best flat threshold, 0 to 1.
+      loss: what training minimizes, averaged over the training images and the epoch.
+      validation_loss: the same of the held-out images.
+      validation_fbeta: F-beta over samples of the held-out images at the best flat threshold, 0 to 1.
       validation_map: mean average precision of the held-out images, 0 to 1.
       seconds: duration of the epoch, including validation.
     """
@@ -35,7 +36,7 @@ class Epoch(NamedTuple):
     learning_rate: float
     loss: float
     validation_loss: float
-    validation_f2: float
+    validation_fbeta: float
     validation_map: float
     seconds: float
 
@@ -43,19 +44,22 @@ class Epoch(NamedTuple):
 _NUMBERS = Epoch._fields[2:]
 
 
-def write_csv(history: Sequence[Epoch], path: Path) -> None:
-    """Write epochs as CSV, completely or not at all; `read_csv` restores every number exactly."""
+def write_csv(history: Sequence[Epoch], path: Path, beta: float = BETA) -> None:
+    """Write epochs as CSV, completely or not at all; `read_csv` restores every number exactly.
+
+    The column of F-beta says which it is: `validation_f2`.
+    """
     written = io.StringIO(newline="")
     writer = csv.writer(written)
-    writer.writerow(Epoch._fields)
+    writer.writerow(key(name, beta) for name in Epoch._fields)
     for epoch in history:
         # As Python floats, which are written with all their digits; NumPy's are not always.
         writer.writerow([epoch.phase, epoch.epoch, *(float(getattr(epoch, name)) for name in _NUMBERS)])
     storage.write(str(path), written.getvalue().encode())
 
 
-def read_csv(path: Path) -> tuple[Epoch, ...]:
-    """Read epochs written by `write_csv`.
+def read_csv(path: Path, beta: float = BETA) -> tuple[Epoch, ...]:
+    """Read epochs written by `write_csv` with the same beta.
 
     Raises:
       HistoryError: the file cannot be read, or is not a history.
@@ -64,7 +68,8 @@ def read_csv(path: Path) -> tuple[Epoch, ...]:
         with path.open(newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             return tuple(
-                Epoch(row["phase"], int(row["epoch"]), *(float(row[name]) for name in _NUMBERS)) for row in rows
+                Epoch(row["phase"], int(row["epoch"]), *(float(row[key(name, beta)]) for name in _NUMBERS))
+                for row in rows
             )
     except OSError as error:
         raise HistoryError(f"{path}: {error.strerror or error}") from error

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.quality.fbeta import BETA, title, with_keys
+
 # Longer label names are cut in reports, so that lines fit into 100 columns.
 _LABEL_WIDTH = 40
 
@@ -24,6 +26,7 @@ class LabelScores:
       precision: share of the predicted images that have it, 0 to 1; None if none was predicted.
       recall: share of the images with it that were predicted, 0 to 1; None if no image has it.
       average_precision: see `average_precision`.
+      highest_probability: of any image, 0 to 1; None if the model does not know the label.
     """
 
     label: str
@@ -32,6 +35,7 @@ class LabelScores:
     precision: float | None
     recall: float | None
     average_precision: float | None
+    highest_probability: float | None
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Scores:
 
     Attributes:
       images: number of images measured.
-      f2_over_samples: see `f2_over_samples`.
+      beta: of F-beta.
+      fbeta_over_samples: see `fbeta_over_samples`.
       micro_f1: see `micro_f1`.
       macro_f1: see `macro_f1`.
       mean_average_precision: see `mean_average_precision`.
@@ -48,7 +53,8 @@ class Scores:
     """
 
     images: int
-    f2_over_samples: float
+    beta: float
+    fbeta_over_samples: float
     micro_f1: float | None
     macro_f1: float | None
     mean_average_precision: float | None
@@ -56,7 +62,7 @@ class Scores:
 
     def to_json(self) -> dict[str, Any]:
         """Return the scores for JSON: undefined values are null, never NaN; `labels` are keyed by name."""
-        described = asdict(self)
+        described = with_keys(asdict(self), self.beta)
         described["labels"] = {of_label.pop("label"): of_label for of_label in described["labels"]}
         return described
 
@@ -66,6 +72,7 @@ def measure(
     truth: NDArray[np.bool_],
     predicted: NDArray[np.bool_],
     probabilities: NDArray[np.float32],
+    beta: float = BETA,
 ) -> Scores:
     """Measure tags and probabilities against the truth.
 
@@ -74,6 +81,7 @@ def measure(
       truth: bool [N, L], N at least 1.
       predicted: bool [N, L].
       probabilities: float32 [N, L], 0 to 1; a column of NaN for a label that the model does not know.
+      beta: of F-beta.
     """
     of_labels = tuple(
         _measure_label(label, truth[:, column], predicted[:, column], probabilities[:, column])
@@ -81,7 +89,8 @@ def measure(
     )
     return Scores(
         images=len(truth),
-        f2_over_samples=f2_over_samples(truth, predicted),
+        beta=beta,
+        fbeta_over_samples=fbeta_over_samples(truth, predicted, beta),
         micro_f1=micro_f1(truth, predicted),
         macro_f1=macro_f1(truth, predicted),
         mean_average_precision=mean_average_precision(truth, probabilities),
@@ -89,7 +98,7 @@ def measure(
     )
 
 
-def fbeta_over_samples(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], beta: float = 2.0) -> float:
+def fbeta_over_samples(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], beta: float = BETA) -> float:
     """Average the F-beta scores of the images, in [0, 1]: recall weighs beta^2 times as much as precision.
 
     Both arrays are bool [N, L], N at least 1. An image without tags, predicted to have none, scores 1.
@@ -99,14 +108,6 @@ def fbeta_over_samples(truth: NDArray[np.bool_], predicted: NDArray[np.bool_], b
     tags = weight * truth.sum(axis=1) + predicted.sum(axis=1)
     scores = np.divide((1 + weight) * hits, tags, out=np.ones(len(truth)), where=tags > 0)
     return float(scores.mean())
-
-
-def f2_over_samples(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float:
-    """Average the F2 scores of the images, in [0, 1]: recall weighs four times as much as precision.
-
-    Takes the arguments of `fbeta_over_samples`. It is the measure of the Kaggle competition on the Planet set.
-    """
-    return fbeta_over_samples(truth, predicted, beta=2.0)
 
 
 def micro_f1(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float | None:
@@ -176,7 +177,7 @@ def mean_average_precision(truth: NDArray[np.bool_], probabilities: NDArray[np.f
 def report(scores: Scores) -> Iterator[str]:
     """Lay out scores in readable form: one line per measure, then a table of the labels, at most 100 columns wide."""
     for name, value in (
-        ("F2 over samples", scores.f2_over_samples),
+        (f"{title(scores.beta)} over samples", scores.fbeta_over_samples),
         ("F1 micro", scores.micro_f1),
         ("F1 macro", scores.macro_f1),
         ("mean average precision", scores.mean_average_precision),
@@ -213,4 +214,5 @@ def _measure_label(
         precision=hits / chosen if chosen else None,
         recall=hits / support if support else None,
         average_precision=average_precision(truth, probabilities),
+        highest_probability=None if np.isnan(probabilities).any() else float(probabilities.max()),
     )

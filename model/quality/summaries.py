@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from model.quality.facts import Facts, Quality
+from model.quality.fbeta import with_keys
 from pipelines.labels import NAMES_SHOWN
 
 
@@ -36,8 +37,13 @@ def training_summary(facts: Facts) -> dict[str, Any]:
         "batch_size": training.batch_size,
         "seed": training.seed,
         "augment": training.augment,
+        "loss": training.loss,
+        "beta": training.beta,
         "max_minutes": training.max_minutes,
-        "history": [{name: _defined(value) for name, value in epoch._asdict().items()} for epoch in training.history],
+        "history": [
+            {name: _defined(value) for name, value in with_keys(epoch._asdict(), training.beta).items()}
+            for epoch in training.history
+        ],
         "kept_epoch": training.kept_epoch,
         "criterion": training.criterion,
         "seconds": training.seconds,
@@ -59,7 +65,10 @@ def metrics_summary(facts: Facts, quality: Quality) -> dict[str, Any]:
         | summary["labels"][label]
         for label, images, threshold, bias in zip(*columns, strict=True)
     }
-    others = {name: _defined(value) for name, value in asdict(quality).items() if name != "scores"}
+    measured = with_keys(asdict(quality), facts.training.beta)
+    others = {name: _defined(value) for name, value in measured.items() if name != "scores"}
+    if quality.cost_of_int8:
+        others["cost_of_int8"] = with_keys(asdict(quality.cost_of_int8), facts.training.beta)
     others |= {name: getattr(quality, name).to_json() for name in ("uncalibrated", "calibrated")}
     others["cautions"] = list(quality.cautions)
     calibrated = {"temperature": correction.temperature, "too_few_to_calibrate": list(facts.too_few_to_calibrate)}

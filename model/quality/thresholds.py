@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from model.quality.fbeta import BETA
 from model.quality.metrics import fbeta_over_samples
 
 # Candidates, 0.01 to 0.99 in even steps of log-odds, which are finer at the low end, where F2 has its best thresholds.
@@ -43,17 +44,17 @@ class Thresholds(NamedTuple):
     each: NDArray[np.float64]
 
 
-def best_flat(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> float:
-    """Find the single threshold for all labels that gives these very images the best F2 over samples.
+def best_flat(truth: NDArray[np.bool_], probabilities: NDArray[np.float32], beta: float = BETA) -> float:
+    """Find the single threshold for all labels that gives these very images the best F-beta over samples.
 
     Takes truth bool [N, L] and probabilities float32 [N, L]; searches 0.01 to 0.99 in steps of 0.01. If several are
     equally good, returns the middle one. It flatters: `tune` finds one that holds up better on other images.
     """
     grid = np.arange(1, 100) / 100
-    return float(grid[_middle_of_highest(_flat_curve(truth, probabilities, grid, beta=2.0))])
+    return float(grid[_middle_of_highest(_flat_curve(truth, probabilities, grid, beta))])
 
 
-def tune(truth: NDArray[np.bool_], probabilities: NDArray[np.float32], beta: float = 2.0) -> Thresholds:
+def tune(truth: NDArray[np.bool_], probabilities: NDArray[np.float32], beta: float = BETA) -> Thresholds:
     """Tune thresholds for F-beta over samples so that they hold up on images other than these.
 
     First the flat threshold: the highest point of the smoothed score curve. From there each label's own, one label

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from model.data import Augment, dataset
 from model.quality import metrics, thresholds
+from model.quality.fbeta import BETA, key, title
 from model.quality.history import Epoch
-from model.training import network
+from model.training import losses, network
+from model.training.losses import Loss
 from model.training.phases import Phase, best_epoch, has_ended, standard_error
 from model.training.workspace import Workspace
 from pipelines.errors import ExitCode, ScenetagsError
@@ -53,6 +55,8 @@ class Training:
       workspace: where each epoch is committed.
       history: the epochs done so far, in this attempt or an interrupted one; grows.
       augment: how training images vary.
+      loss: what is minimized.
+      beta: of the F-beta that scores each epoch.
       ends_at: time of the monotonic clock, in seconds, at which the last epoch should have ended.
     """
 
@@ -64,6 +68,8 @@ class Training:
     workspace: Workspace
     history: list[Epoch]
     augment: Augment = "orientations"
+    loss: Loss = "bce"
+    beta: float = BETA
     ends_at: float = math.inf
 
     def run(self, phases: Sequence[Phase]) -> Epoch:
@@ -96,7 +102,7 @@ class Training:
         last, or the best ones as before if there is no time for all, or if afterwards the network knew the images that
         had been held out no better than before.
         """
-        before = self._loss_of_held_out()
+        before = self._loss_of_held_out(predict(self.model, self.validation, self.batch_size))
         begun = any(epoch.phase == phase.name for epoch in self.history)
         if not begun and self.is_out_of_time(phase, phase.epochs):
             return False
@@ -106,7 +112,7 @@ class Training:
             self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
         else:
             self._run_within_memory(phase)
-        if self._loss_of_held_out() < before:
+        if self._loss_of_held_out(predict(self.model, self.validation, self.batch_size)) < before:
             return True
         best = self._best()
         assert best is not None, "`run` would have raised"
@@ -125,12 +131,12 @@ class Training:
         learnt, held_out = self.training, self.validation
         if not phase.on_all:
             return learnt
-        parts = ((learnt.rows, held_out.rows), (learnt.targets, held_out.targets))
-        return dataset.Examples(learnt.pixels, *(np.concatenate(part) for part in parts))
+        rows = np.concatenate([learnt.rows, held_out.rows])
+        return dataset.Examples(learnt.pixels, rows, np.concatenate([learnt.targets, held_out.targets]))
 
-    def _loss_of_held_out(self) -> float:
-        probabilities = predict(self.model, self.validation, self.batch_size)
-        return metrics.binary_crossentropy(self.validation.targets > 0.5, probabilities)
+    def _loss_of_held_out(self, probabilities: NDArray[np.float32]) -> float:
+        loss = losses.of(self.loss, self.training.targets)
+        return float(np.mean(loss(self.validation.targets, probabilities)))
 
     def _run_within_memory(self, phase: Phase) -> None:
         import tensorflow as tf
@@ -211,7 +217,8 @@ class Training:
         )
         # XLA runs this network several times slower on a CPU.
         jit_compile = "auto" if network.on_gpu() else False
-        self.model.compile(optimizer, "binary_crossentropy", jit_compile=jit_compile)
+        loss = losses.of(self.loss, self.training.targets)
+        self.model.compile(optimizer, loss, jit_compile=jit_compile)
         # Built here: its hundreds of variables would otherwise make TensorFlow trace the training step twice.
         self.model.optimizer.build(self.model.trainable_variables)
 
@@ -232,10 +239,10 @@ class Training:
             return learnt
         truth = self.validation.targets > 0.5
         probabilities = predict(self.model, self.validation, self.batch_size)
-        flat = probabilities >= thresholds.best_flat(truth, probabilities)
+        flat = probabilities >= thresholds.best_flat(truth, probabilities, self.beta)
         return learnt._replace(
-            validation_loss=metrics.binary_crossentropy(truth, probabilities),
-            validation_f2=metrics.f2_over_samples(truth, flat),
+            validation_loss=self._loss_of_held_out(probabilities),
+            validation_fbeta=metrics.fbeta_over_samples(truth, flat, self.beta),
             validation_map=metrics.mean_average_precision(truth, probabilities) or 0.0,
         )
 
@@ -243,7 +250,11 @@ class Training:
         last = self.history[-1]
         if math.isfinite(last.validation_loss):
             # TensorBoard's callback runs next and writes what it finds here.
-            logs |= {"val_loss": last.validation_loss, "val_f2": last.validation_f2, "val_map": last.validation_map}
+            logs |= {
+                "val_loss": last.validation_loss,
+                key("val_fbeta", self.beta): last.validation_fbeta,
+                "val_map": last.validation_map,
+            }
         self.workspace.commit(self.model, self.history, self._best(), averages)
 
     def _describe(self, phase: Phase, seconds_left: float) -> str:
@@ -253,7 +264,7 @@ class Training:
         number = sum(epoch.phase == phase.name for epoch in self.history)
         kept = " (kept)" if last == self._best() else ""
         held_out = (
-            f"held out: loss {last.validation_loss:.4f}, F2 {last.validation_f2:.4f}{kept}, "
+            f"held out: loss {last.validation_loss:.4f}, {title(self.beta)} {last.validation_fbeta:.4f}{kept}, "
             f"mAP {last.validation_map:.4f}; "
         )
         return (

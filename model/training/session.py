@@ -8,31 +8,28 @@ import importlib.util
 import math
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data import dataset, reference
+from model.data import reference
 from model.data.listing import fingerprint, versions
 from model.export import bundle as export
 from model.export import quantization
-from model.quality import calibration, facts, metrics, thresholds
+from model.quality import calibration, facts, thresholds
+from model.quality.fbeta import title
 from model.quality.history import Epoch
-from model.training import fitting, network, phases, reading, splitting
+from model.training import figures, fitting, network, phases, reading, splitting
 from model.training.settings import Settings
 from model.training.start import Start, read_weights
 from model.training.workspace import Workspace, open_workspace
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import show
-from pipelines.inference.bundle import Bundle, BundleError
-from pipelines.inference.engines import Engine, can_bfloat16, open_engine
+from pipelines.inference.bundle import Bundle
 from pipelines.supervision.machine import available_cores, native_messages_muted
 
-_AT_ONCE = 64
-"""Images per call of an engine; they are read from the disk one call at a time."""
 # Settings of which the content determines the outcome, and those that do not.
 _WITHOUT_EFFECT = (
     *("images", "labels", "validation_labels", "weights"),
@@ -84,6 +81,7 @@ def train(settings: Settings) -> None:
       WeightsError: the pretrained weights cannot be used.
       ExportError: the export failed its checks, or cannot be written.
       DivergedError: no epoch had a finite loss.
+      NotANumberError: the trained network gives NaN.
       OutOfMemoryError: the GPU's memory is too small.
     """
     ends_at = time.monotonic() + 60 * (settings.max_minutes or math.inf)
@@ -98,17 +96,17 @@ def train(settings: Settings) -> None:
     start = read_weights(settings)
     precision: network.Precision = "mixed_float16" if network.on_gpu() else "float32"
     folder = settings.output.with_name(f"{settings.output.name}.training")
-    with open_workspace(folder, _identity(settings, found, precision)) as workspace:
+    with open_workspace(folder, _identity(settings, found, precision), settings.beta) as workspace:
         data = reading.read(found, settings, workspace)
         keras.utils.set_random_seed(settings.seed)
         try:
             bundle = _train(data, _Setup(settings, workspace, precision, start, ends_at))
-        except fitting.DivergedError:
+        except (fitting.DivergedError, calibration.NotANumberError):
             workspace.discard()  # it would diverge again
             raise
         workspace.clear()
-    _print_quality(bundle, settings)
-    _print_quality_in_bfloat16(bundle, data.validation)
+    figures.print_quality(bundle, settings)
+    figures.print_quality_in_bfloat16(bundle, data.validation, settings.beta)
     show(f"bundle {bundle.digest[:12]} written to {settings.output}; history and logs: {folder}")
 
 
@@ -148,54 +146,6 @@ def _learn_all(training: fitting.Training, settings: Settings) -> int:
     return 0
 
 
-def _print_quality(bundle: Bundle, settings: Settings) -> None:
-    """Print how good the exported model is on the held-out images, and what int8 cost."""
-    measured = bundle.metrics
-    show(*(f"caution: {caution}" for caution in measured["cautions"]))
-    show(
-        f"held-out images: F2 over samples {measured['f2_over_samples']:.3f} "
-        f"(label frequencies alone: {measured['f2_of_frequencies']:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
-    )
-    if epochs := bundle.training["final_epochs"]:
-        show(f"since then the network has learnt these images, too, in {epochs} epochs on all images")
-    before, after = measured["uncalibrated"], measured["calibrated"]
-    show(
-        f"calibration: expected error of a probability {after['expected_calibration_error']:.3f} "
-        f"({before['expected_calibration_error']:.3f} before), log loss {after['log_loss']:.3f} "
-        f"({before['log_loss']:.3f} before)"
-    )
-    cost = measured["cost_of_int8"]
-    if cost:
-        show(
-            f"int8 cost: F2 over samples was {cost['float32_f2_over_samples']:.3f} in float32; probabilities differ by "
-            f"{cost['mean_difference']:.3f} on average, {cost['largest_difference']:.2f} at most"
-        )
-
-
-def _print_quality_in_bfloat16(bundle: Bundle, validation: dataset.Examples) -> None:
-    """Print how good the exported model is on the held-out images in bfloat16, if this machine can compute in it."""
-    if not can_bfloat16("openvino", bundle):
-        return
-    try:
-        engine = open_engine(bundle, precision="bfloat16")
-    except BundleError as error:
-        show(f"not to be used in bfloat16: {error.message}")
-        return
-    measured = _f2(bundle, engine, validation)
-    learnt = ""
-    if bundle.training["final_epochs"]:
-        learnt = f", which are learnt by now; in float32 {_f2(bundle, open_engine(bundle), validation):.3f}"
-    show(f"in bfloat16 (predict --precision bfloat16): F2 over samples {measured:.3f} on the same images{learnt}")
-
-
-def _f2(bundle: Bundle, engine: Engine, examples: dataset.Examples) -> float:
-    parts = [examples.rows[at : at + _AT_ONCE] for at in range(0, len(examples.rows), _AT_ONCE)]
-    with ThreadPoolExecutor(engine.calls) as executor:
-        predicted = executor.map(lambda rows: engine.predict(examples.pixels[rows]), parts)
-        tags = np.concatenate(list(predicted)) >= np.array(bundle.thresholds, np.float32)
-    return metrics.f2_over_samples(examples.targets > 0, tags)
-
-
 def _gather(settings: Settings, data: reading.Data, training: fitting.Training, outcome: _Outcome) -> facts.Facts:
     """Gather the facts about the training for the bundle."""
     return facts.Facts(
@@ -225,17 +175,19 @@ def _gather(settings: Settings, data: reading.Data, training: fitting.Training, 
             kept_epoch=outcome.best.epoch,
             final_epochs=outcome.final_epochs,
             augment=settings.augment,
+            loss=settings.loss,
+            beta=settings.beta,
             max_minutes=settings.max_minutes,
             criterion=(
-                "the last of its phase within one standard error of the best F2 over samples on the held-out images, "
-                "and not below the phase before"
+                f"the last of its phase within one standard error of the best {title(settings.beta)} over samples on "
+                "the held-out images, and not below the phase before"
             ),
             machine="GPU" if network.on_gpu() else f"CPU, {available_cores()} cores",
             mixed_precision=training.model.dtype_policy.name != "float32",
         ),
         calibration=outcome.calibrated,
         probabilities=outcome.probabilities,
-        thresholds=thresholds.tune(data.validation.targets > 0.5, outcome.probabilities),
+        thresholds=thresholds.tune(data.validation.targets > 0.5, outcome.probabilities, settings.beta),
     )
 
 
@@ -271,6 +223,8 @@ def _begin(data: reading.Data, setup: _Setup) -> fitting.Training:
         workspace=setup.workspace,
         history=history,
         augment=settings.augment,
+        loss=settings.loss,
+        beta=settings.beta,
         ends_at=setup.ends_at,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from model.data import Augment
 from model.export.place import check_output
+from model.quality.fbeta import add_beta
 from model.training import network
+from model.training.losses import Loss
 from model.training.split_flags import add_split, read_fraction
 from pipelines.commandline.labels import add_labels, read_label_source
 from pipelines.commandline.parser import Parser, UsageError, add_switch, at_least, between
@@ -47,11 +50,12 @@ reported. What a training is not good for, such as a label on every image, is sa
 
 Training has three phases: first the head alone, on the frozen network; then the whole network at a low learning rate,
 with its BatchNormalization layers frozen and its weights averaged. The weights that count are those of the last epoch
-within one standard error of the best F2 on the held-out images (and not below the head alone). On the same images,
-probabilities are calibrated, so that a label given 0.3 is there in about 3 of 10 images, and a threshold per label is
-tuned. At last the network learns the held-out images, too, in --final_epochs; all figures are those before. With
---weights none there is a single phase of --finetune_epochs, in which the whole network is trained from scratch. A model
-card reports the quality, and names the labels with too few images to be calibrated.
+within one standard error of the best F2, or the score of --beta, on the held-out images (and not below the head alone).
+On the same images, probabilities are calibrated, so that a label given 0.3 is there in about 3 of 10 images, and a
+threshold per label is tuned. At last the network learns the held-out images, too, in --final_epochs; all figures are
+those before. With --weights none there is a single phase of --finetune_epochs, in which the whole network is trained
+from scratch. A model card reports the quality, and names the labels with too few images to be calibrated, and those
+that no held-out image was given.
 
 With --quantize int8 the network is rounded to 8-bit integers on export. The loss in quality is measured on the
 held-out images and reported at the end and in the model card. The bundle then has no SavedModel.
@@ -75,6 +79,9 @@ examples:
 
   Images in a folder named after their label:
     scenetags train --images scenes --labels folders --output bundles/scenes
+
+  Rare labels matter more than the average image, and false tags are as bad as missed ones:
+    scenetags train --images train-jpg --labels train_v2.csv --loss weighted --beta 1 --output bundles/rare
 
   Chips of one scene on the same side of the split, and a network that has learnt before:
     scenetags train --images chips --labels labels.csv --group_pattern '(scene_[0-9]+)_' --weights bundles/planet \\
@@ -116,6 +123,8 @@ class Settings(NamedTuple):
     group_pattern: str
     seed: int
     augment: Augment
+    loss: Loss
+    beta: float
     max_minutes: float | None
     anonymous: bool = False
     rendering: Rendering = NO_RENDERING
@@ -168,7 +177,9 @@ def parse(argv: Sequence[str]) -> Settings:
     values["validation_fraction"] = read_fraction(flags)
     if flags.final_epochs is None:
         # Nobody expects images to be learnt that they have chosen to hold out.
-        values["final_epochs"] = 0 if flags.weights is None or values["validation_fraction"] is None else _FINAL_EPOCHS
+        chosen = values["validation_fraction"] is None
+        wanted = 0 if chosen or flags.weights is None else math.ceil(values["finetune_epochs"] / 3)
+        values["final_epochs"] = min(_FINAL_EPOCHS, wanted)
     settings = Settings(**values)
     if settings.head_epochs + settings.finetune_epochs == 0:
         raise UsageError("argument --finetune_epochs: with 0 epochs there is nothing to train", "use at least 1")
@@ -217,8 +228,8 @@ def _parser() -> Parser:
     epochs = f"epochs of the whole network (default: {_FINETUNE_EPOCHS}, or {_SCRATCH_EPOCHS} from scratch)"
     final = (
         "epochs that train the measured network on all images at the end, the held-out ones too; 0 if you want to "
-        f"measure it on these again (default: {_FINAL_EPOCHS}, or 0 from scratch or where you say which to hold out; "
-        "with --quantize int8 always 0)"
+        f"measure it on these again (default: a third of --finetune_epochs, at most {_FINAL_EPOCHS}; 0 from scratch or "
+        "where you say which to hold out; with --quantize int8 always 0)"
     )
     seed = f"random seed for the split, the initial weights and shuffling {_DEFAULT}"
     how.add_argument("--head_epochs", type=at_least(0), default=5, metavar="N", help=head)
@@ -234,6 +245,13 @@ def _parser() -> Parser:
         "learning rate falls with the epochs: where the time is known, fewer --finetune_epochs use it better"
     )
     how.add_argument("--augment", choices=get_args(Augment), default="orientations", help=augment)
+    loss = (
+        "what is minimized: binary cross-entropy; the same, with images that have a rare label weighted up to tenfold; "
+        "or asymmetric loss, in which images that evidently lack a label count little. The other two give rare labels "
+        f"sooner, and are no better in F2 {_DEFAULT}"
+    )
+    how.add_argument("--loss", choices=get_args(Loss), default="bce", help=loss)
+    add_beta(how, "choose epoch and thresholds, and measure,")
     how.add_argument("--max_minutes", type=between(0.01, 1e6), metavar="N", help=minutes)
     how.add_argument("--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help=seed)
     return parser

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from model.data import dataset
 from model.quality import history
+from model.quality.fbeta import BETA
 from model.quality.history import Epoch
 from pipelines import storage
 from pipelines.errors import ScenetagsError
@@ -50,9 +51,15 @@ class WorkspaceError(ScenetagsError):
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder of one training; see the module docstring."""
+    """The folder of one training; see the module docstring.
+
+    Attributes:
+      folder: of the training.
+      beta: of the F-beta in its history.
+    """
 
     folder: Path
+    beta: float = BETA
 
     @property
     def images(self) -> Path:
@@ -75,7 +82,7 @@ class Workspace:
         Raises:
           HistoryError: the file is damaged.
         """
-        return history.read_csv(self.history_file) if self.history_file.exists() else ()
+        return history.read_csv(self.history_file, self.beta) if self.history_file.exists() else ()
 
     def commit(self, model: Any, done: Sequence[Epoch], best: Epoch | None, averages: Sequence[NDArray[Any]]) -> None:
         """Save a model after an epoch, so that training killed at any moment can resume after its last saved epoch.
@@ -98,7 +105,7 @@ class Workspace:
             if best == done[-1]:
                 _save(self._best_weights(best), averages)
         # From here on only the new files count, and the others can go.
-        history.write_csv(done, self.history_file)
+        history.write_csv(done, self.history_file, self.beta)
         for file in self._checkpoint.iterdir():
             if file not in keep:
                 file.unlink()
@@ -172,12 +179,13 @@ class Workspace:
 
 
 @contextmanager
-def open_workspace(folder: Path, settings: Mapping[str, str]) -> Iterator[Workspace]:
+def open_workspace(folder: Path, settings: Mapping[str, str], beta: float = BETA) -> Iterator[Workspace]:
     """Lock the folder of a training and prepare it: to resume interrupted training, or to start.
 
     Args:
       folder: the workspace.
       settings: everything that determines the outcome of the training.
+      beta: of the F-beta in its history.
 
     Raises:
       WorkspaceError: another training is running there, or one with different settings is unfinished, or the folder
@@ -195,7 +203,7 @@ def open_workspace(folder: Path, settings: Mapping[str, str]) -> Iterator[Worksp
             ) from None
         except OSError as error:
             raise WorkspaceError(f"{folder}: {error.strerror}") from error
-        workspace = Workspace(folder)
+        workspace = Workspace(folder, beta)
         try:
             yield workspace
         except BaseException:

@@ -1,6 +1,6 @@
 """Read label files, match their rows with images, and report what is wrong with either."""
 
-from pipelines.labels.findings import NAMES_SHOWN, Finding, LabelError, some_names
+from pipelines.labels.findings import NAMES_SHOWN, Finding, LabelError, shown, some_names
 from pipelines.labels.match import LabelledImages, find_images, match, multi_hot, unmeasured, vocabulary
 from pipelines.labels.reading import FOLDERS, read_labels
 from pipelines.labels.rows import LabelFile, LabelOptions, LabelSource, Row
@@ -19,6 +19,7 @@ __all__ = [
     "match",
     "multi_hot",
     "read_labels",
+    "shown",
     "some_names",
     "unmeasured",
     "vocabulary",

@@ -138,8 +138,10 @@ def test_the_keys_of_the_json_are_stable(run: Evaluate, chips: Chips) -> None:
         "label_file",
         "failed_images",
         "unknown_labels",
+        "never_given",
         "findings",
         "images",
+        "beta",
         "f2_over_samples",
         "micro_f1",
         "macro_f1",
@@ -151,7 +153,9 @@ def test_the_keys_of_the_json_are_stable(run: Evaluate, chips: Chips) -> None:
         "bins",
     ]
     assert list(told["labels"]) == list(LABELS)
-    assert list(told["labels"]["blue"]) == ["support", "predicted", "precision", "recall", "average_precision"]
+    assert list(told["labels"]["blue"]) == [
+        *("support", "predicted", "precision", "recall", "average_precision", "highest_probability")
+    ]
 
 
 def test_every_key_of_the_json_is_in_the_help(run: Evaluate, chips: Chips, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,7 +193,8 @@ def test_labels_that_the_model_does_not_know_count_as_missed(run: Evaluate, chip
     expected = np.mean([f2(chips.tags[name] | {"road"}, chips.tags[name]) for name in named])
     assert scores["f2_over_samples"] == pytest.approx(expected)
     unknown = {"support": len(rows), "predicted": 0, "precision": None, "recall": 0, "average_precision": None}
-    assert scores["labels"]["road"] == unknown
+    assert scores["labels"]["road"] == {**unknown, "highest_probability": None}
+    assert "road" not in scores["never_given"], "the model cannot give it"
     assert scores["mean_average_precision"] == 1
     measured = set().union(*chips.tags.values())
     assert sum(of["count"] for of in scores["bins"]) == len(rows) * len(measured)
@@ -220,7 +225,33 @@ def test_labels_that_the_file_does_not_have_are_not_measured(run: Evaluate, chip
     assert f"{len(without)} labels of the model that the label file does not have, not measured: " in told.out
     tagged = sum("blue" in tags for tags in chips.tags.values())
     unmeasured = {"support": 0, "predicted": tagged, "precision": None, "recall": None, "average_precision": None}
-    assert scores["labels"]["blue"] == unmeasured
+    highest = max(of_image["blue"] for of_image in chips.probabilities.values())
+    assert scores["labels"]["blue"] == {**unmeasured, "highest_probability": highest}
+
+
+def test_the_score_of_another_beta_is_under_a_key_of_its_own(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+    rows = [f"{row} road" for row in as_predicted(chips)]
+    told = run(*rows, flags=("--beta", "0.5", "--json", str(tmp_path / "scores.json")))
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    named = [chips.tags[row.split(",")[0]] for row in rows]
+    assert (scores["beta"], "f2_over_samples" in scores) == (0.5, False)
+    # Every tag is right and one is missed: 1.25 hits against a quarter of the true tags and all that were given.
+    expected = np.mean([1.25 * len(tags) / (0.25 * (len(tags) + 1) + len(tags)) for tags in named])
+    assert scores["f0_5_over_samples"] == pytest.approx(expected)
+    assert f"F0.5 over samples       {expected:.3f}" in told.out
+
+
+def test_tags_that_are_never_given_are_named_with_the_reason(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+    file = copied(chips, tmp_path / "out")
+    rows = pq.read_table(file)
+    without = [[tag for tag in tags if tag == "green"] for tags in rows["tags"].to_pylist()]
+    pq.write_table(rows.set_column(1, "tags", pa.array(without, pa.list_(pa.string()))), file)
+    chip, *others = chips.tags
+    truth = [f"{chip},blue green", *(f"{name},green" for name in others)]
+    told = run(*truth, flags=("--json", str(tmp_path / "scores.json")), predictions=tmp_path / "out")
+    never_given = json.loads((tmp_path / "scores.json").read_text())["never_given"]
+    assert never_given == {"blue": "always below the threshold"}, "of labels that the file has"
+    assert "1 tag never given, always below the threshold: blue\n" in told.out
 
 
 def test_columns_may_be_named(run: Evaluate, chips: Chips, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from model.quality import calibration, metrics, thresholds
 from model.quality.facts import Facts
 from model.quality.history import read_csv
 from model.synthetic import chips as synthetic
-from model.training import fitting, network, session, settings, start
+from model.training import figures, fitting, network, session, settings, start
 from pipelines import predict
 from pipelines.commandline.parser import UsageError
 from pipelines.inference.bundle import Bundle, load_bundle
@@ -118,11 +118,11 @@ def test_network_figures_and_thresholds_are_those_after_calibration(trained: Tra
 
 @pytest.mark.skipif(not bfloat16_units() or not find_spec("openvino"), reason="bfloat16 cannot be measured here")
 def test_training_states_the_quality_in_bfloat16(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
-    pixels = some_pixels(session._AT_ONCE + 3)
+    pixels = some_pixels(figures._AT_ONCE + 3)
     targets = open_engine(bundle).predict(pixels) >= np.array(bundle.thresholds, np.float32)
 
-    session._print_quality_in_bfloat16(
-        bundle, dataset.Examples(pixels, np.arange(len(pixels)), targets.astype(np.float32))
+    figures.print_quality_in_bfloat16(
+        bundle, dataset.Examples(pixels, np.arange(len(pixels)), targets.astype(np.float32)), 2.0
     )
 
     printed = capsys.readouterr().out
@@ -185,12 +185,23 @@ def test_predict_gives_real_chips_the_probabilities_of_the_training_reader(
         np.testing.assert_allclose(probabilities, expected[row["path"]], atol=1e-4, err_msg=row["path"])
 
 
-def test_a_killed_training_resumes(
-    training_chips: Path, untrained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_killed_training_resumes_and_is_measured_before_it_learns_the_held_out_images(
+    training_chips: Path,
+    untrained: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    measured: list[NDArray[Any]] = []
+    fit = calibration.fit
+
+    def watch(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> calibration.Calibration:
+        measured.extend((truth, probabilities))
+        return fit(truth, probabilities)
+
     weights = tmp_path / "base.weights.h5"
     untrained.get_layer("backbone").save_weights(weights)
-    epochs = ["--weights", str(weights), "--head_epochs", "1", "--finetune_epochs", "4"]
+    epochs = ["--weights", str(weights), "--head_epochs", "1", "--finetune_epochs", "3"]
     command = [*flags(training_chips, tmp_path / "bundle"), *SMALL, *epochs]
     history = tmp_path / "bundle.training" / "history.csv"
     with subprocess.Popen([sys.executable, "-m", "model.train", *command], stdout=subprocess.DEVNULL) as process:
@@ -203,41 +214,20 @@ def test_a_killed_training_resumes(
     done = len(read_csv(history))
     assert 2 <= done < 5
     assert not (tmp_path / "bundle").exists()
+    monkeypatch.setattr(calibration, "fit", watch)
     with eagerly():
         assert train.main(command) == 0
-    assert f"resuming after epoch {done} of an interrupted training" in capsys.readouterr().out
-    assert [epoch.epoch for epoch in read_csv(history)] == [1, 2, 3, 4, 5]
-    assert load_bundle(str(tmp_path / "bundle")).training["kept_epoch"] in range(1, 6)
-
-
-def test_a_bundle_is_measured_before_its_network_learns_the_held_out_images(
-    unfinished: Unfinished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*given: Any) -> None:
-        exported.extend(given)
-        raise KeyboardInterrupt
-
-    def watch(model: Any, *rest: Any) -> NDArray[np.float32]:
-        predicted.append(predict(model, *rest))
-        return predicted[-1]
-
-    exported: list[Any] = []
-    predicted: list[NDArray[np.float32]] = []
-    predict = fitting.predict
-    monkeypatch.setattr(export, "export", interrupt)
-    monkeypatch.setattr(fitting, "predict", watch)
-    workspace = Path(shutil.copytree(unfinished.workspace, tmp_path / "bundle.training"))
-    # As if it had been asked for from the start.
-    file = workspace / "settings.json"
-    file.write_text(file.read_text().replace('"final_epochs": "0"', '"final_epochs": "1"'))
-    with eagerly():
-        assert train.main([*unfinished.flags, "--output", str(tmp_path / "bundle"), "--final_epochs", "1"]) == 130
-    facts = exported[2]
-    assert facts.training.final_epochs == 1
-    assert [epoch.phase for epoch in facts.training.history] == ["from scratch", "from scratch", "all images"]
-    np.testing.assert_allclose(facts.probabilities, facts.calibration.correction.apply(predicted[0]), atol=1e-6)
-    truth = facts.data.validation_targets > 0.5
-    assert metrics.binary_crossentropy(truth, predicted[-1]) < metrics.binary_crossentropy(truth, predicted[0])
+    told = capsys.readouterr().out
+    assert f"resuming after epoch {done} of an interrupted training" in told
+    assert "since then the network has learnt these images, too, in 1 epoch on all images" in told
+    assert [epoch.phase for epoch in read_csv(history)] == ["head", *["fine-tuning"] * 3, "all images"]
+    bundle = load_bundle(str(tmp_path / "bundle"))
+    assert bundle.training["kept_epoch"] in range(1, 5)
+    assert bundle.training["final_epochs"] == 1
+    truth, before = measured
+    assert bundle.metrics["uncalibrated"]["log_loss"] == pytest.approx(
+        metrics.binary_crossentropy(truth, before), rel=1e-3
+    )
 
 
 def test_an_int8_file_is_measured_on_images_that_its_network_has_not_learnt(
@@ -252,6 +242,7 @@ def test_held_out_images_are_learnt_at_last_unless_the_user_has_chosen_them(
 ) -> None:
     given = flags(training_chips, tmp_path / "bundle")
     assert settings.parse(given).final_epochs == 5
+    assert [settings.parse([*given, "--finetune_epochs", few]).final_epochs for few in ("0", "1", "4")] == [0, 1, 2]
     for chosen in (["--split_column", "fold"], ["--validation_labels", given[3]], ["--weights", "none"]):
         assert settings.parse([*given, *chosen]).final_epochs == 0
         assert settings.parse([*given, *chosen, "--final_epochs", "2"]).final_epochs == 2
@@ -262,8 +253,10 @@ def test_an_unfinished_training_is_not_taken_over_by_another(
 ) -> None:
     assert "rerun the same command to resume after the last finished epoch" in unfinished.told
     shutil.copytree(unfinished.workspace, tmp_path / "bundle.training")
-    assert train.main([*unfinished.flags, "--output", str(tmp_path / "bundle"), "--seed", "7"]) == 2
-    assert "unfinished training with different settings (seed was 0, is 7)" in capsys.readouterr().err
+    other = ["--seed", "7", "--loss", "weighted", "--beta", "1"]
+    assert train.main([*unfinished.flags, "--output", str(tmp_path / "bundle"), *other]) == 2
+    different = "(seed was 0, is 7, loss was bce, is weighted, beta was 2.0, is 1.0)"
+    assert f"unfinished training with different settings {different}" in capsys.readouterr().err
 
 
 def test_a_network_in_mixed_precision_has_an_equal_in_float32(untrained: Any) -> None:
@@ -325,6 +318,8 @@ def test_weights_that_do_not_fit_are_one_line(tmp_path: Path, untrained: Any) ->
         (["--alpha", "0.6"], "argument --alpha: there are no ImageNet weights for 0.6; use one of 0.35, "),
         (["--stretch", "p2:p98"], "--stretch of percentiles is for scenes that --tile cuts: a chip's own"),
         (["--weights", "none", "--finetune_epochs", "0"], "nothing to train"),
+        (["--loss", "focal"], "argument --loss: invalid choice: 'focal' (choose from"),
+        (["--beta", "0"], "argument --beta: 0 is not between 0.1 and 10"),
         (["--quantize", "int4"], "argument --quantize: invalid choice: 'int4' (choose from"),
         (["--output", "gs://bucket/bundle"], "is not a local folder"),
         (["--epochs", "3"], "unrecognized arguments: --epochs 3"),

@@ -87,10 +87,12 @@ def test_no_name_and_no_note_breaks_the_card(name: str, note: str) -> None:
 
 def test_quality_is_reported_next_to_simpler_baselines(written: str, quality: Quality) -> None:
     # Cells in bold are read as they are.
-    assert row(written, "F2 over samples, at the bundle's thresholds")[1] == f"{quality.scores.f2_over_samples:.3f}"
+    assert row(written, "F2 over samples, at the bundle's thresholds")[1] == f"{quality.scores.fbeta_over_samples:.3f}"
     assert row(written, f"F2 over samples, at the best flat threshold ({quality.best_flat_threshold:.2f})")[1]
-    assert row(written, "F2 over samples, at a flat 0.5")[1] == f"{quality.f2_at_half:.3f}"
-    assert row(written, "F2 over samples, predicting the training frequencies")[1] == f"{quality.f2_of_frequencies:.3f}"
+    assert row(written, "F2 over samples, at a flat 0.5")[1] == f"{quality.fbeta_at_half:.3f}"
+    assert (
+        row(written, "F2 over samples, predicting the training frequencies")[1] == f"{quality.fbeta_of_frequencies:.3f}"
+    )
     assert row(written, "F2 over samples, the frozen head before fine-tuning")[1] == "0.820"
     assert "chosen on these same 20 images, so the figures flatter" in written
 
@@ -167,7 +169,7 @@ def test_a_card_says_that_the_network_has_learnt_the_held_out_images_since(
 ) -> None:
     since = dataclasses.replace(told, training=dataclasses.replace(told.training, final_epochs=5))
     text = card.write(since, quality, VERSIONS)
-    for sentence in ("before it learnt the held-out images, too, in 5 more epochs", "From there it went on"):
+    for sentence in ("before it learnt the held-out images, too (`--final_epochs 5`)", "From there it went on"):
         assert sentence in text
         assert sentence not in written
     assert "--final_epochs 5" in text
@@ -180,6 +182,21 @@ def test_the_command_gives_every_setting(written: str) -> None:
         "--alpha 0.35 --weights base.h5 --head_epochs 2 --finetune_epochs 2 --final_epochs 0 --batch_size 8 "
         "--validation_fraction 0.25 --seed 7 --quantize none\n"
     ) in written
+
+
+def test_loss_and_beta_are_told_and_in_the_command(told: Facts) -> None:
+    training = dataclasses.replace(told.training, loss="weighted", beta=0.5)
+    told = dataclasses.replace(told, training=training)
+    text = card.write(told, facts.measure(told), VERSIONS)
+    assert "--seed 7 --loss weighted --beta 0.5 --quantize none\n" in text
+    assert "Adam on binary cross-entropy, weighted for rare labels." in text
+    assert row(text, "F0.5 over samples, at a flat 0.5")
+    assert "F2" not in text.replace(told.training.criterion, "")
+
+
+def test_tags_that_are_never_given_are_listed_with_the_reason(written: str) -> None:
+    listed = [content for inside, content in parsed(written) if inside == "ul li p"]
+    assert next(line for line in listed if line.startswith("rare, 0.")).endswith(": no image measured.")
 
 
 def test_how_rasters_were_shown_is_told_and_in_the_command(told: Facts, quality: Quality) -> None:
@@ -202,7 +219,7 @@ def test_the_cost_of_int8_is_reported_next_to_float32(told: Facts, written: str)
         *("measure", "int8", "float32"),
         *(
             "F2 over samples",
-            f"{quality.scores.f2_over_samples:.3f}",
+            f"{quality.scores.fbeta_over_samples:.3f}",
             row(written, "F2 over samples, at the bundle's thresholds")[1],
         ),
     ]

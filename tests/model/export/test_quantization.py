@@ -122,7 +122,7 @@ def test_thresholds_and_figures_are_those_of_what_the_engine_answers(
     bundle, truth = quantized.bundle, quantized.validation.targets > 0.5
     assert bundle.thresholds == tuple(thresholds.tune(truth, probabilities).each)
     tags = probabilities >= np.array(bundle.thresholds, np.float32)
-    assert bundle.metrics["f2_over_samples"] == metrics.f2_over_samples(truth, tags)
+    assert bundle.metrics["f2_over_samples"] == metrics.fbeta_over_samples(truth, tags)
     assert bundle.metrics["mean_average_precision"] == metrics.mean_average_precision(truth, probabilities)
 
 
@@ -133,7 +133,7 @@ def test_what_int8_cost_is_in_the_bundle_the_card_and_the_output(
     differences = np.abs(probabilities - before.probabilities)
     assert 0 < differences.mean() < differences.max() < 0.2
     assert cost == {
-        "float32_f2_over_samples": facts.measure(before).scores.f2_over_samples,
+        "float32_f2_over_samples": facts.measure(before).scores.fbeta_over_samples,
         "float32_mean_average_precision": facts.measure(before).scores.mean_average_precision,
         "mean_difference": float(differences.mean()),
         "largest_difference": float(differences.max()),
@@ -196,5 +196,5 @@ def test_facts_of_an_int8_file_are_json() -> None:
     told_in_json = (summaries.training_summary(told), summaries.metrics_summary(told, facts.measure(told)))
     training, measured = json.loads(json.dumps(told_in_json, allow_nan=False))
     assert (training["quantization"], training["calibration_images"]) == ("int8", 7)
-    assert measured["cost_of_int8"]["float32_f2_over_samples"] == facts.measure(before).scores.f2_over_samples
+    assert measured["cost_of_int8"]["float32_f2_over_samples"] == facts.measure(before).scores.fbeta_over_samples
     assert measured["cost_of_int8"]["float32_f2_over_samples"] != measured["f2_over_samples"]

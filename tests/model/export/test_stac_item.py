@@ -60,7 +60,7 @@ def test_an_item_says_of_the_model_what_its_bundle_says(folder: Path) -> None:
     settings = model.hyperparameters.to_dict()  # type: ignore[union-attr]
     assert settings["thresholds"] == dict(zip(facts.labels, facts.thresholds.each.tolist(), strict=True))
     assert (settings["alpha"], settings["batch_size"], settings["seed"]) == (0.35, 8, 7)
-    assert item.properties["scenetags:metrics"]["f2_over_samples"] == measure(facts).scores.f2_over_samples
+    assert item.properties["scenetags:metrics"]["f2_over_samples"] == measure(facts).scores.fbeta_over_samples
     assert "secret" not in (folder / STAC_ITEM).read_text()
 
 

@@ -93,7 +93,7 @@ def test_an_imported_bundle_tags_real_chips(
     foreign: Path, planet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ("--scaling", "unit", "--images", str(planet / "jpg"), "--labels_csv", str(planet / "train_v2.csv"))
-    bundle = imported(foreign / "float.tflite", tmp_path / "bundle", *flags)
+    bundle = imported(foreign / "float.tflite", tmp_path / "bundle", *flags, "--beta", "0.5")
     output = str(tmp_path / "tagged")
 
     assert predict.main(["--input", str(planet / "jpg"), "--model", bundle.path, "--output", output]) == 0
@@ -107,7 +107,11 @@ def test_an_imported_bundle_tags_real_chips(
         np.testing.assert_allclose(probabilities, expected[Path(row["path"]).name], atol=1e-4)
     assert bundle.metrics["images"] == 20
     assert bundle.training["imported"]["scaling"] == "unit"
-    assert f"F2 over samples {bundle.metrics['f2_over_samples']:.3f} on 20 images" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"F0.5 over samples {bundle.metrics['f0_5_over_samples']:.3f} on 20 images" in told
+    assert all(label in told for label in bundle.metrics["never_given"])
+    listed = "Tags that none of these images was given" in bundle.read("MODEL_CARD.md").decode()
+    assert listed == bool(bundle.metrics["never_given"])
     with pytest.raises(BundleError, match="no saved_model/, like every bundle imported from a LiteRT file"):
         check_engine(bundle, "tensorflow")
 

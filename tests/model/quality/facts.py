@@ -58,6 +58,8 @@ def facts(training_images: int = 40, held_out_images: int = 20) -> Facts:
             history=HISTORY,
             kept_epoch=4,
             augment="orientations",
+            loss="bce",
+            beta=2.0,
             max_minutes=None,
             criterion="the best F2 over samples on the held-out images",
             machine="2 CPU cores",

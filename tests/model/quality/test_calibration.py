@@ -88,6 +88,15 @@ def test_each_image_is_cross_fitted_without_itself(monkeypatch: pytest.MonkeyPat
         assert kept == [fold]
 
 
+def test_a_network_that_gives_nan_is_refused_in_one_line() -> None:
+    truth, log_odds = drawn(60)
+    probabilities = sigmoid(log_odds)
+    probabilities[[3, 5], 2] = np.nan
+    with pytest.raises(calibration.NotANumberError) as refused:
+        calibration.fit(truth, probabilities)
+    assert str(refused.value).startswith("the network gives 2 of 60 held-out images probabilities that are no numbers;")
+
+
 @given(
     arrays.arrays(np.float32, (7, 3), elements=st.floats(0, 1, width=32)),
     arrays.arrays(np.bool_, (7, 3)),

@@ -7,11 +7,17 @@ import json
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from model.export import quantization
 from model.quality import facts, metrics, summaries
 from model.quality.facts import Facts
 from model.quality.history import Epoch
 from tests.model.quality import facts as model_facts
+
+HISTORY_COLUMNS = [
+    *("phase", "epoch", "learning_rate", "loss", "validation_loss", "validation_f2", "validation_map", "seconds"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +33,11 @@ def trained(told: Facts, *history: Epoch) -> Facts:
 def test_quality_is_measured_at_the_thresholds_of_the_bundle(told: Facts) -> None:
     quality = facts.measure(told)
     truth, probabilities = told.data.validation_targets > 0.5, told.probabilities
-    assert quality.scores.f2_over_samples == metrics.f2_over_samples(truth, probabilities >= told.thresholds.each)
-    assert quality.f2_at_half == metrics.f2_over_samples(truth, probabilities >= 0.5)
-    assert quality.scores.f2_over_samples != quality.f2_at_half
-    every_flat = [metrics.f2_over_samples(truth, probabilities >= flat) for flat in np.arange(1, 100) / 100]
-    assert quality.f2_at_best_flat == max(every_flat)
+    assert quality.scores.fbeta_over_samples == metrics.fbeta_over_samples(truth, probabilities >= told.thresholds.each)
+    assert quality.fbeta_at_half == metrics.fbeta_over_samples(truth, probabilities >= 0.5)
+    assert quality.scores.fbeta_over_samples != quality.fbeta_at_half
+    every_flat = [metrics.fbeta_over_samples(truth, probabilities >= flat) for flat in np.arange(1, 100) / 100]
+    assert quality.fbeta_at_best_flat == max(every_flat)
 
 
 def test_a_probability_that_is_its_threshold_in_float32_is_a_tag(told: Facts) -> None:
@@ -51,17 +57,17 @@ def test_the_frequencies_are_those_of_training(told: Facts) -> None:
     only_first = np.zeros_like(truth)
     only_first[:, 0] = True
     quality = facts.measure(dataclasses.replace(told, data=data))
-    assert quality.f2_of_frequencies == metrics.f2_over_samples(truth, only_first)
+    assert quality.fbeta_of_frequencies == metrics.fbeta_over_samples(truth, only_first)
 
 
 def test_the_frozen_head_is_its_best_epoch(told: Facts) -> None:
-    assert facts.measure(told).f2_of_frozen_head == 0.82
+    assert facts.measure(told).fbeta_of_frozen_head == 0.82
 
 
 def test_a_training_of_one_phase_has_no_frozen_head_to_compare_with(told: Facts) -> None:
-    assert facts.measure(trained(told, *model_facts.HISTORY[:2])).f2_of_frozen_head is None
+    assert facts.measure(trained(told, *model_facts.HISTORY[:2])).fbeta_of_frozen_head is None
     from_scratch = model_facts.HISTORY[3]._replace(phase="from scratch")
-    assert facts.measure(trained(told, from_scratch)).f2_of_frozen_head is None
+    assert facts.measure(trained(told, from_scratch)).fbeta_of_frozen_head is None
 
 
 def test_summaries_are_json_with_null_for_what_is_not_defined(told: Facts) -> None:
@@ -69,17 +75,42 @@ def test_summaries_are_json_with_null_for_what_is_not_defined(told: Facts) -> No
     training = json.loads(json.dumps(summaries.training_summary(told), allow_nan=False))
     measured = json.loads(json.dumps(summaries.metrics_summary(told, quality), allow_nan=False))
     assert training["history"][2]["loss"] is None
-    assert training["history"][3] == model_facts.HISTORY[3]._asdict()
+    assert training["history"][3] == dict(zip(HISTORY_COLUMNS, model_facts.HISTORY[3], strict=True))
+    assert (training["loss"], training["beta"], measured["beta"]) == ("bce", 2, 2)
     assert training["seconds"] == 300
     assert training["train_images"] == 40
     assert training["findings"] == [{"what": "images without a row, skipped", "count": 4, "names": ["_x", "*y", "z"]}]
     assert measured["labels"]["rare"]["recall"] is None
     assert measured["labels"]["rare"]["train_images"] == 1
     assert measured["labels"]["a|b"]["threshold"] == told.thresholds.each[1]
-    assert measured["f2_over_samples"] == quality.scores.f2_over_samples
+    assert measured["f2_over_samples"] == quality.scores.fbeta_over_samples
     assert measured["f2_of_frozen_head"] == 0.82
     assert measured["cost_of_int8"] is None
     assert training["quantization"] == "none"
+
+
+def test_every_score_of_another_beta_is_measured_and_named_by_it(told: Facts) -> None:
+    told = dataclasses.replace(told, training=dataclasses.replace(told.training, beta=0.5))
+    told = quantization.of_quantized(told, np.sqrt(told.probabilities), 200)
+    training, measured = summaries.training_summary(told), summaries.metrics_summary(told, facts.measure(told))
+    assert "f2" not in json.dumps([training, measured])
+    assert training["history"][3]["validation_f0_5"] == 0.85
+    truth, probabilities = told.data.validation_targets > 0.5, told.probabilities
+
+    def f0_5(tags: NDArray[np.bool_]) -> float:
+        return metrics.fbeta_over_samples(truth, tags, 0.5)
+
+    assert measured["f0_5_over_samples"] == f0_5(probabilities >= told.thresholds.each)
+    assert measured["f0_5_at_half"] == f0_5(probabilities >= 0.5)
+    flat = [f0_5(probabilities >= value) for value in np.arange(1, 100) / 100]
+    assert measured["f0_5_at_best_flat"] == max(flat)
+    frequencies = told.data.train_targets.mean(axis=0)
+    of_frequencies = [f0_5(np.broadcast_to(frequencies >= value, truth.shape)) for value in frequencies]
+    assert measured["f0_5_of_frequencies"] == max(of_frequencies)
+    before = told.quantization
+    assert before is not None
+    tags = before.float32_probabilities >= before.float32_thresholds.each
+    assert measured["cost_of_int8"]["float32_f0_5_over_samples"] == f0_5(tags)
 
 
 def test_file_names_are_reported_without_their_folders(told: Facts) -> None:

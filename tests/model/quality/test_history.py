@@ -58,6 +58,15 @@ def test_another_file_is_refused_in_one_line(content: bytes, tmp_path: Path) -> 
     assert "\n" not in str(refused.value)
 
 
+def test_the_column_of_the_score_says_which_it_is(tmp_path: Path) -> None:
+    written = Epoch("head", 1, *[0.5] * 6)
+    write_csv([written], tmp_path / "history.csv", 0.5)
+    assert b",validation_f0_5," in (tmp_path / "history.csv").read_bytes()
+    assert read_csv(tmp_path / "history.csv", 0.5) == (written,)
+    with pytest.raises(HistoryError):
+        read_csv(tmp_path / "history.csv", 2.0)
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(HistoryError, match=r"history\.csv: No such file"):
         read_csv(tmp_path / "history.csv")

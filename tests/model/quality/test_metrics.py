@@ -44,14 +44,14 @@ def test_fbeta_over_samples_agrees_with_scikit_learn(sklearn: Any, case: Case, b
 
 def test_f2_forgives_a_false_tag_sooner_than_a_missed_one() -> None:
     truth = np.array([[True, True, False]])
-    assert metrics.f2_over_samples(truth, np.array([[True, True, True]])) == pytest.approx(10 / 11)
-    assert metrics.f2_over_samples(truth, np.array([[True, False, False]])) == pytest.approx(5 / 9)
+    assert metrics.fbeta_over_samples(truth, np.array([[True, True, True]])) == pytest.approx(10 / 11)
+    assert metrics.fbeta_over_samples(truth, np.array([[True, False, False]])) == pytest.approx(5 / 9)
 
 
 def test_an_image_without_tags_predicted_to_have_none_scores_1() -> None:
     nothing = np.zeros((1, 3), bool)
-    assert metrics.f2_over_samples(nothing, nothing) == 1
-    assert metrics.f2_over_samples(nothing, ~nothing) == 0
+    assert metrics.fbeta_over_samples(nothing, nothing) == 1
+    assert metrics.fbeta_over_samples(nothing, ~nothing) == 0
 
 
 @given(case=cases())
@@ -132,7 +132,7 @@ def test_scores_are_json_without_nan(case: Case) -> None:
     described = json.loads(json.dumps(scores.to_json(), allow_nan=False))
     assert list(described["labels"]) == names
     assert described["images"] == len(truth)
-    assert described["f2_over_samples"] == scores.f2_over_samples
+    assert described["f2_over_samples"] == scores.fbeta_over_samples
     assert described["labels"]["label 1"]["recall"] == scores.labels[1].recall
 
 

@@ -31,7 +31,7 @@ class Simulated(NamedTuple):
         )
 
     def f2(self, threshold: float | NDArray[np.float64]) -> float:
-        return metrics.f2_over_samples(self.truth, self.probabilities >= threshold)
+        return metrics.fbeta_over_samples(self.truth, self.probabilities >= threshold)
 
 
 def simulated(images: int, seed: int, bias: NDArray[np.float64] | float = 0.0) -> Simulated:

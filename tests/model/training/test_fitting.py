@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.data import dataset
-from model.quality import metrics
+from model.quality import metrics, thresholds
 from model.quality.history import Epoch, HistoryError
-from model.training import fitting, phases
+from model.training import fitting, losses, phases
 from model.training.phases import Phase, best_epoch, has_ended
 from model.training.workspace import Workspace, WorkspaceError, open_workspace
 from tests.model.conftest import eagerly
@@ -193,6 +193,29 @@ def test_a_training_ends_before_the_epoch_that_would_be_late(examples: dataset.E
     assert in_time.is_out_of_time(FINETUNING), "its first epoch may take three times as long"
 
 
+def test_loss_and_beta_are_those_that_were_asked_for(
+    examples: dataset.Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    of = losses.of
+
+    def watch(name: losses.Loss, targets: Any) -> Any:
+        asked.append(name)
+        return of(name, targets)
+
+    monkeypatch.setattr(losses, "of", watch)
+    run = training(examples, tmp_path / "run")
+    few = run.training.take(np.arange(16))
+    run = replace(run, training=few, loss="asymmetric", beta=0.5, workspace=replace(run.workspace, beta=0.5))
+    with eagerly():
+        run.run([HEAD._replace(epochs=1)])
+    assert asked == ["asymmetric"] * 2, "to train and to measure"
+    truth, found = run.validation.targets > 0.5, fitting.predict(run.model, run.validation, 16)
+    tags = found >= thresholds.best_flat(truth, found, 0.5)
+    assert run.history[0].validation_fbeta == pytest.approx(metrics.fbeta_over_samples(truth, tags, 0.5))
+    assert "validation_f0_5" in (tmp_path / "run" / "history.csv").read_text()
+
+
 def test_a_gpu_without_enough_memory_is_one_line_and_leaves_the_images(
     examples: dataset.Examples, tmp_path: Path, tensorflow: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,7 +240,7 @@ def test_the_model_ends_with_the_weights_of_the_best_epoch(
 ) -> None:
     # Whatever comes after the second epoch is worse: fine-tuning must not end below the head.
     scores = iter([0.2, 0.6, 0.5, 0.4, 0.3])
-    monkeypatch.setattr(metrics, "f2_over_samples", lambda truth, predicted: next(scores))
+    monkeypatch.setattr(metrics, "fbeta_over_samples", lambda truth, predicted, beta: next(scores))
     kept: dict[int, Any] = {}
     run = training(examples, tmp_path / "run")
     commit = Workspace.commit
@@ -297,7 +320,7 @@ def test_what_goes_on_with_all_images_resumes_and_ends_as_if_it_had_not_been_int
             np.testing.assert_array_equal(weight, before)
         assert last.learn_all(on_all)
     assert [(epoch.phase, epoch.epoch) for epoch in last.history[5:]] == [("all images", 6), ("all images", 7)]
-    assert all(math.isnan(epoch.validation_f2) for epoch in last.history[5:])
+    assert all(math.isnan(epoch.validation_fbeta) for epoch in last.history[5:])
     for weight, expected in zip(last.model.get_weights(), uninterrupted.model.get_weights(), strict=True):
         np.testing.assert_allclose(weight, expected, atol=1e-6)
     assert any(not np.array_equal(a, b) for a, b in zip(last.model.get_weights(), measured, strict=True))
