@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
@@ -29,10 +30,10 @@ from pipelines.reading import source as reading
 from pipelines.reading.source import ImageSource
 from pipelines.records import ImageRef
 from pipelines.storage.buckets import BucketStore
-from pipelines.storage.objects import Entry, Page
+from pipelines.storage.objects import PAGE_SIZE, Entry, Page
 
 ARCHIVE = "gs://simulated/chips"
-PAGE_SIZE = 1000
+FOLDER = "chips/"
 FAILING = 100
 """The last of every this many images is missing when it is read."""
 
@@ -40,7 +41,7 @@ _RESIZED = Resized(256, 256, "jpeg 4x8", ("unmarked_rgba_jpeg",), np.full((32, 3
 
 
 class SimulatedBucket:
-    """A bucket that can only list its images."""
+    """A bucket that can only list its images, also in ranges."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -48,11 +49,21 @@ class SimulatedBucket:
     def look_up(self, bucket: str, key: str) -> Entry:
         raise FileNotFoundError(key)
 
-    def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
-        first = int(following or 0)
-        numbers = range(first, min(first + PAGE_SIZE, self._count))
-        entries = [Entry(f"gs://{bucket}/{prefix}train_{n}.jpg", 15_000 + n % 1000, str(10**15 + n)) for n in numbers]
-        return Page(entries, (), str(numbers.stop) if numbers.stop < self._count else None)
+    def page(
+        self,
+        bucket: str,
+        prefix: str,
+        following: str | None = None,
+        delimiter: str = "",
+        after: str = "",
+        most: int = PAGE_SIZE,
+    ) -> Page:
+        if not FOLDER.startswith(prefix):
+            return Page((), (), None)
+        first = bisect_right(range(self._count), following or after, key=_key)
+        numbers = range(first, min(first + most, self._count))
+        entries = [Entry(f"gs://{bucket}/{_key(n)}", 15_000 + n % 1000, str(10**15 + n)) for n in numbers]
+        return Page(entries, (), _key(numbers[-1]) if numbers.stop < self._count else None)
 
 
 class SimulatedEngine:
@@ -136,6 +147,10 @@ def check(output: str, count: int) -> None:
     assert accounts.inputs == count, accounts
     assert accounts.failures == count // FAILING, accounts
     assert accounts.balanced, accounts
+
+
+def _key(number: int) -> str:
+    return f"{FOLDER}train_{number:09}.jpg"
 
 
 def _number(path: str) -> int:

@@ -42,6 +42,7 @@ COMMANDS = {
     "map": Command("pipelines.map", "put the tagged windows of scenes on a map"),
     "stac": Command("pipelines.stac", "describe tagged scenes as STAC items"),
     "retag": Command("pipelines.retag", "choose the tags of an output anew, without the model"),
+    "recover": Command("pipelines.recover", "commit what a cancelled or killed run had tagged"),
     "compare": Command("pipelines.compare", "find what changed from one output to another", "scenetags[results]"),
     "train": Command("model.train", "train a model on labelled images and export a bundle", "scenetags[train]"),
     "import": Command("model.importing", "make a bundle from a model that was trained elsewhere", "scenetags[train]"),

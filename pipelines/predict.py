@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -224,6 +224,7 @@ def standing(run: Run) -> str:
     """Describe in words what is committed of a run that ended early, and how to resume."""
     from pipelines.output.journal import JOURNAL
     from pipelines.output.manifest import read_accounts
+    from pipelines.output.staged import holds_rows
 
     nothing = "this run committed nothing; run the same command again to start over"
     try:
@@ -238,6 +239,9 @@ def standing(run: Run) -> str:
         if not count:
             return nothing
     except FileNotFoundError:
+        with suppress(OSError, storage.NoAccessError), storage.hurried():
+            if holds_rows(run.output, run.staging):
+                return "this run committed nothing, but has staged rows; run the same command again to recover them"
         return nothing
     except (OSError, storage.NoAccessError):
         images = "all finished waves are"

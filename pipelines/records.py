@@ -119,6 +119,7 @@ class ImageRef(NamedTuple):
       stack: the files of a scene, or of a window's scene, of several files; None for one of a single file.
       kept: what the list says of it, as text, one value per `KeptColumn` of the run; None where it says nothing. Empty
         for an image that no list names.
+      replaces: file of its row from an earlier run, relative to the folder of the tables; empty if it has none.
     """
 
     path: str
@@ -129,6 +130,7 @@ class ImageRef(NamedTuple):
     item: Item | None = None
     stack: Stack | None = None
     kept: tuple[str | None, ...] = ()
+    replaces: str = ""
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -227,6 +229,7 @@ class Failure(NamedTuple):
       message: the reason, in words.
       fingerprint: of the image; empty if listing failed.
       kept: what the list says of it, as in `ImageRef`.
+      replaces: as in `ImageRef`.
     """
 
     path: str
@@ -235,6 +238,7 @@ class Failure(NamedTuple):
     message: str
     fingerprint: str
     kept: tuple[str | None, ...] = ()
+    replaces: str = ""
 
 
 Listed = ImageRef | Failure
@@ -258,7 +262,7 @@ def failed(ref: ImageRef, stage: str, error: str, message: str) -> Failure:
       error: the kind of error.
       message: the reason.
     """
-    return Failure(ref.path, stage, error, without_secrets(message), ref.fingerprint, ref.kept)
+    return Failure(ref.path, stage, error, without_secrets(message), ref.fingerprint, ref.kept, ref.replaces)
 
 
 def not_listed(path: str, error: Exception, fingerprint: str = "", message: str = "") -> Failure:

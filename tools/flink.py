@@ -63,7 +63,7 @@ class FlinkCluster:
     """A running cluster."""
 
     def __init__(self, rest: str, jobs: Server, workers: Server, task_managers: Sequence[TaskManager]) -> None:
-        self._rest = rest
+        self.rest = rest
         self._jobs = jobs
         self._workers = workers
         self.task_managers = task_managers
@@ -84,7 +84,7 @@ class FlinkCluster:
 
     def ask(self, path: str) -> Any:
         """Query the job manager; see Flink's REST API."""
-        with urllib.request.urlopen(f"http://{self._rest}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.rest}{path}", timeout=10) as answer:
             return json.load(answer)
 
     def last_job(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 from pipelines.records import Failure, File, ImageRef, Item, Listed, Span, Stack, Window, digest_path
@@ -35,20 +35,31 @@ class PackedNames:
         """Pack all items."""
         self._count = 0
         self._packs: list[bytes] = []
-        items = iter(listed)
+        items = zip(count(), listed)
         while taken := list(islice(items, _ITEMS_PER_PACK)):
             self._count += len(taken)
-            rows = json.dumps([(isinstance(item, Failure), *item) for item in taken])
-            self._packs.append(zlib.compress(rows.encode(), level=1))
+            self._packs.append(pack(taken))
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[Listed]:
-        for pack in self._packs:
-            for failed, *fields, kept in json.loads(zlib.decompress(pack)):
-                item = Failure(*fields) if failed else _unpack(*fields)
-                yield item._replace(kept=tuple(kept))
+        for packed in self._packs:
+            for _, item in unpack(packed):
+                yield item
+
+
+def pack(items: Iterable[tuple[int, Listed]]) -> bytes:
+    """Pack what was listed, each with a number."""
+    rows = json.dumps([(number, isinstance(item, Failure), *item) for number, item in items])
+    return zlib.compress(rows.encode(), level=1)
+
+
+def unpack(packed: bytes) -> Iterator[tuple[int, Listed]]:
+    """Yield what was packed."""
+    for number, failed, *fields, kept, replaces in json.loads(zlib.decompress(packed)):
+        item = Failure(*fields) if failed else _unpack(*fields)
+        yield number, item._replace(kept=tuple(kept), replaces=replaces)
 
 
 def _unpack(

@@ -1,9 +1,10 @@
-"""The whole job after the listing: the transforms between listed images and committed rows."""
+"""The whole job, and the part of it that a local run repeats for each wave: from images to read to committed rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import PCollection
@@ -11,9 +12,22 @@ from apache_beam.pvalue import PCollection
 from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
 from pipelines.inference.ahead import Model
-from pipelines.job.steps.outputs import COUNTED, EMPTY, FAILED, FOUND, POSTPONED, SUPERSEDED
+from pipelines.job.steps.listing import Inputs
+from pipelines.job.steps.outputs import (
+    COUNTED,
+    EMPTY,
+    FAILED,
+    FOUND,
+    PARTITIONS,
+    POSTPONED,
+    REFS,
+    SOURCES,
+    SUPERSEDED,
+    UNLISTED,
+)
 from pipelines.job.transforms import (
-    CutScenes,
+    ListImages,
+    MergeFiles,
     PredictImages,
     SkipTagged,
     SpreadReads,
@@ -25,13 +39,12 @@ from pipelines.job.transforms import (
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.reading import READS_IN_FLIGHT
-from pipelines.records import Listed
 from pipelines.scenes.documents import NO_DOCUMENTS, Documents
 
 
 @dataclass
 class TagImages(beam.PTransform):
-    """Tag listed images and write the results: the whole job after the listing.
+    """Tag images and write the results: the job after `SkipTagged` and `SpreadReads`, or `SkipTaggedInMemory`.
 
     Attributes:
       run: of the job.
@@ -39,12 +52,9 @@ class TagImages(beam.PTransform):
       limits: per-image limits.
       reads_in_flight: images fetched concurrently.
       wave: the part of the run to tag.
-      passed_over: accounts of what the listing passed over, unless an earlier wave includes them.
-      postponed: numbers of images that the wave left to a later one even before they came here.
       hints: Beam's resource hints for the machines that read, predict and write, e.g. `accelerator`.
       documents: that may name files.
-      spread: whether workers other than the one that lists can read; with a single worker, the shuffle would hold every
-        name of the wave in memory for nothing.
+      inputs: what workers have listed; None if the launching process has.
     """
 
     run: Run
@@ -52,37 +62,32 @@ class TagImages(beam.PTransform):
     limits: Limits = field(default_factory=Limits)
     reads_in_flight: int = READS_IN_FLIGHT
     wave: Wave = field(default_factory=Wave)
-    passed_over: PCollection[Accounts] | None = None
-    postponed: PCollection[int] | None = None
     hints: Mapping[str, str] = field(default_factory=dict)
     documents: Documents = NO_DOCUMENTS
-    spread: bool = True
+    inputs: Inputs | None = None
 
-    def expand(self, listed: PCollection[Listed]) -> PCollection[Accounts]:
-        """Apply the transform."""
-        # In a local run, the waves are cut already.
-        images = listed | CutScenes(self.cutting, self.run.access) if self.run.grid and self.spread else listed
-        remaining = images | SkipTagged(self.run)
-        # Only names cross here. From reading to writing, the steps are fused: pixels stay where they were decoded. Beam
-        # does not fuse steps with different hints, so all of these have the same ones.
-        refs = remaining.refs | SpreadReads() if self.spread else remaining.refs
-        predicted = refs | self._predict().with_resource_hints(**self.hints)
-        failures = (remaining[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
+    def expand(self, settled: Mapping[str, PCollection[Any]]) -> PCollection[Accounts]:
+        """Apply the transform to the outputs of the one before."""
+        # From reading to writing, the steps are fused: pixels stay where they were decoded. Beam does not fuse steps
+        # with different hints, so all of these have the same ones.
+        predicted = settled[REFS] | self._predict().with_resource_hints(**self.hints)
+        failures = (settled[FAILED], predicted[FAILED]) | "AllFailures" >> beam.Flatten()
+        often = self.inputs is not None
         written = [
-            predicted.predictions | WritePredictions(self.run).with_resource_hints(**self.hints),
-            failures | WriteFailures(self.run).with_resource_hints(**self.hints),
+            predicted.predictions | WritePredictions(self.run, often).with_resource_hints(**self.hints),
+            failures | WriteFailures(self.run, often).with_resource_hints(**self.hints),
         ]
         if self.run.grid:
-            written.append(predicted[EMPTY] | WriteEmpty(self.run).with_resource_hints(**self.hints))
+            written.append(predicted[EMPTY] | WriteEmpty(self.run, often).with_resource_hints(**self.hints))
         files = written | "AllFiles" >> beam.Flatten()
-        counted = remaining[COUNTED]
-        if self.passed_over:
-            counted = (counted, self.passed_over) | "AllCounted" >> beam.Flatten()
+        if self.inputs:
+            # In a local run, the commit joins the few files of a wave.
+            files |= MergeFiles(self.run)
         postponed = predicted[POSTPONED]
-        if self.postponed:
-            postponed = (postponed, self.postponed) | "AllPostponed" >> beam.Flatten()
-        close = WriteManifest(self.run, self.wave, counted, remaining[SUPERSEDED], remaining[FOUND], postponed)
-        return files | close
+        if POSTPONED in settled:
+            postponed = (postponed, settled[POSTPONED]) | "AllPostponed" >> beam.Flatten()
+        told = {name: settled[name] for name in (COUNTED, SUPERSEDED, FOUND, UNLISTED, SOURCES) if name in settled}
+        return files | WriteManifest(self.run, self.wave, {**told, POSTPONED: postponed}, self.inputs)
 
     @property
     def cutting(self) -> CutSettings:
@@ -105,3 +110,14 @@ class TagImages(beam.PTransform):
             rendering=self.run.rendering,
             grid=self.run.grid,
         )
+
+
+def tag_listed(pipeline: beam.Pipeline, tagging: TagImages, inputs: Inputs) -> PCollection[Accounts]:
+    """Add the whole job to a pipeline: workers list the inputs, and tag what they find."""
+    listed = pipeline | ListImages(tagging.run, inputs, tagging.cutting)
+    skipped = listed[PARTITIONS] | SkipTagged(tagging.run)
+    # With the same hints as the steps that read: names would otherwise cross once more.
+    refs = skipped[REFS] | SpreadReads().with_resource_hints(**tagging.hints)
+    counted = (listed[COUNTED], skipped[COUNTED]) | "AllCounted" >> beam.Flatten()
+    told = {**skipped, REFS: refs, COUNTED: counted, SOURCES: listed[SOURCES]}
+    return told | replace(tagging, inputs=inputs)

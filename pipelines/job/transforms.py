@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,78 +14,80 @@ from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.ahead import Model
-from pipelines.job.steps import images
-from pipelines.job.steps.names import Cut, KeyByStream, LeaveOutTagged, ListNames, PutInOrder
-from pipelines.job.steps.outputs import COUNTED, EMPTY, FAILED, FOUND, POSTPONED, SUPERSEDED
+from pipelines.job.steps import images, merging
+from pipelines.job.steps.listing import Divide, EarlierFile, Found, Inputs, ListPieces, OpenListed
+from pipelines.job.steps.merging import PlanMerges
+from pipelines.job.steps.outputs import (
+    COUNTED,
+    EMPTY,
+    FAILED,
+    FOUND,
+    PARTITIONS,
+    POSTPONED,
+    REFS,
+    SOURCES,
+    SUPERSEDED,
+    UNLISTED,
+)
 from pipelines.job.steps.rows import CloseWave, WriteTable
-from pipelines.listing import PATH_COLUMN
+from pipelines.job.steps.settling import LeaveOutTagged, PutInOrder, SettlePartition
+from pipelines.listing.pieces import Piece
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.commit import StagedFile, Superseded
+from pipelines.output.earlier import EarlierPart, Unlisted
+from pipelines.output.merging import Group
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import EmptyTable, FailureTable, PredictionTable
 from pipelines.reading import READS_IN_FLIGHT
-from pipelines.records import Empty, Failure, ImageRef, KeptColumn, Listed, Prediction
-from pipelines.scenes.documents import NO_DOCUMENTS, Documents
+from pipelines.records import Empty, Failure, ImageRef, Listed, Prediction
 from pipelines.scenes.grid import NO_GRID, Grid
 
 
 @dataclass
 class ListImages(beam.PTransform):
-    """List the images that the inputs name, each once.
+    """List the images that the inputs name, and the rows of earlier runs, all by partition.
 
-    A single worker lists them all: duplicates are found only where all names meet, and listing is cheap compared with
-    the model. Outputs: `listed`, and `counted`, accounts of what was passed over.
-
-    Attributes:
-      inputs: folders, patterns or files.
-      input_list: a file of paths.
-      access: how buckets are reached.
-      path_column: of the list, that holds the paths.
-      kept: columns of the list whose values are kept.
-      allow_empty: whether there may be no image at all.
-      documents: that may name files.
-    """
-
-    inputs: Sequence[str]
-    input_list: str | None = None
-    access: storage.Access = field(default_factory=storage.Access)
-    path_column: str = PATH_COLUMN
-    kept: Sequence[KeptColumn] = ()
-    allow_empty: bool = False
-    documents: Documents = NO_DOCUMENTS
-
-    def expand(self, begin: beam.pvalue.PBegin) -> Any:
-        """Apply the transform."""
-        of_list = self.input_list, self.access, self.path_column, self.kept
-        names = beam.ParDo(ListNames(self.inputs, *of_list, self.allow_empty, self.documents))
-        typed = names.with_output_types(Listed, **{COUNTED: Accounts})
-        return begin | "Once" >> beam.Impulse() | "List" >> typed.with_outputs(COUNTED, main="listed")
-
-
-@dataclass
-class CutScenes(beam.PTransform):
-    """Replace scenes by their windows, each an image of its own.
+    A worker divides the inputs into pieces, and all of them list; then all of them open the archives and scenes that
+    were found. Names travel in packs, as an element costs more than a name. Outputs: `partitions`, packs
+    of names and of rows by the number of their partition; `counted`, accounts of what was passed over; and `sources`,
+    numbers of the inputs in which there was anything.
 
     Attributes:
+      run: of the job.
+      inputs: what to list.
       cutting: how scenes are cut.
-      access: how buckets are reached.
     """
 
+    run: Run
+    inputs: Inputs
     cutting: CutSettings
-    access: storage.Access = field(default_factory=storage.Access)
 
-    def expand(self, listed: PCollection[Listed]) -> PCollection[Listed]:
+    def expand(self, begin: beam.pvalue.PBegin) -> dict[str, Any]:
         """Apply the transform."""
-        return listed | "Cut" >> beam.ParDo(Cut(self.cutting, self.access)).with_output_types(Listed)
+        divide = beam.ParDo(Divide(self.run, self.inputs)).with_output_types(Piece | EarlierFile, **{COUNTED: Accounts})
+        divided = begin | "Once" >> beam.Impulse() | "Divide" >> divide.with_outputs(COUNTED, main="pieces")
+        pieces = divided.pieces | "SpreadPieces" >> beam.Reshuffle()
+        list_each = beam.ParDo(ListPieces(self.run, self.inputs.documents))
+        list_each = list_each.with_output_types(Found, **{COUNTED: Accounts})
+        listed = pieces | "List" >> list_each.with_outputs(COUNTED, main="packs")
+        packs = listed.packs | "SpreadPacks" >> beam.Reshuffle()
+        kinds = {COUNTED: Accounts, SOURCES: int}
+        open_each = beam.ParDo(OpenListed(self.run, self.cutting))
+        open_each = open_each.with_output_types(tuple[int, bytes | EarlierPart], **kinds)
+        opened = packs | "Open" >> open_each.with_outputs(*kinds, main="partitions")
+        counted = (divided[COUNTED], listed[COUNTED], opened[COUNTED]) | "Counted" >> beam.Flatten()
+        return {PARTITIONS: opened.partitions, COUNTED: counted, SOURCES: opened[SOURCES]}
 
 
 @dataclass
 class SkipTagged(beam.PTransform):
-    """Leave out images that an earlier run has tagged, and names that cannot be images.
+    """Leave out images that an earlier run has tagged, names that cannot be images, and duplicates.
 
-    An image is identified by its path and fingerprint. Outputs: the images to read; `failed`, the names that cannot be
-    images; `superseded`, the earlier rows that the new ones replace; `counted`, accounts of what came in and what was
-    left out as already tagged; and `found`, in an overwrite, the digests of the paths of images that have earlier rows.
+    An image is identified by its path and fingerprint. Names and earlier rows meet by partition, so that no process
+    holds all of either. Outputs: `refs`, packs of images to read, each with a key of what is read together; `failed`,
+    the names that cannot be images; `superseded`, the earlier rows that the new ones replace; `counted`, accounts of
+    what came in and what was left out as already tagged; and `unlisted`, in an overwrite, earlier rows whose images
+    were not listed.
 
     Attributes:
       run: of the job.
@@ -93,11 +95,33 @@ class SkipTagged(beam.PTransform):
 
     run: Run
 
-    def expand(self, listed: PCollection[Listed]) -> Any:
+    def expand(self, partitions: PCollection[tuple[int, bytes | EarlierPart]]) -> dict[str, Any]:
+        """Apply the transform."""
+        kinds = {FAILED: Failure, SUPERSEDED: Superseded, COUNTED: Accounts, UNLISTED: Unlisted}
+        settle = beam.ParDo(SettlePartition(self.run)).with_output_types(tuple[str, bytes], **kinds)
+        settled = partitions | beam.GroupByKey() | "Settle" >> settle.with_outputs(*kinds, main=REFS)
+        return {REFS: settled[REFS], **{kind: settled[kind] for kind in kinds}}
+
+
+@dataclass
+class SkipTaggedInMemory(beam.PTransform):
+    """Do what `SkipTagged` does in a process that holds the rows of all earlier runs, for names without duplicates.
+
+    Outputs: the same, but images in place of packs; and `found`, in an overwrite, the digests of the paths of images
+    that have earlier rows, in place of `unlisted`.
+
+    Attributes:
+      run: of the job.
+    """
+
+    run: Run
+
+    def expand(self, listed: PCollection[Listed]) -> dict[str, Any]:
         """Apply the transform."""
         kinds = {FAILED: Failure, SUPERSEDED: Superseded, COUNTED: Accounts, FOUND: bytes}
         skip = beam.ParDo(LeaveOutTagged(self.run)).with_output_types(ImageRef, **kinds)
-        return listed | "Skip" >> skip.with_outputs(*kinds, main="refs")
+        remaining = listed | "Skip" >> skip.with_outputs(*kinds, main=REFS)
+        return {REFS: remaining[REFS], **{kind: remaining[kind] for kind in kinds}}
 
 
 @dataclass
@@ -107,12 +131,10 @@ class SpreadReads(beam.PTransform):
     These are the members of a compressed archive, and the windows of a part of a scene.
     """
 
-    def expand(self, refs: PCollection[ImageRef]) -> PCollection[ImageRef]:
+    def expand(self, packs: PCollection[tuple[str, bytes]]) -> PCollection[ImageRef]:
         """Apply the transform."""
-        # One shuffle for all: Flink's translation of Beam refuses two whose outputs are merged again.
-        key = beam.ParDo(KeyByStream()).with_output_types(tuple[str, ImageRef])
         in_order = beam.ParDo(PutInOrder()).with_output_types(ImageRef)
-        return refs | "KeyByStream" >> key | beam.GroupByKey() | "InOrder" >> in_order
+        return packs | beam.GroupByKey() | "InOrder" >> in_order
 
 
 @dataclass
@@ -163,38 +185,55 @@ class PredictImages(beam.PTransform):
 
 @dataclass
 class WritePredictions(beam.PTransform):
-    """Write predictions to staged Parquet files."""
+    """Write predictions to staged Parquet files; with `often`, finish these before a bundle ends."""
 
     run: Run
+    often: bool = False
 
     def expand(self, predictions: PCollection[Prediction]) -> PCollection[StagedFile]:
         """Apply the transform."""
-        write = beam.ParDo(WriteTable(PredictionTable(), self.run))
+        write = beam.ParDo(WriteTable(PredictionTable(), self.run, self.often))
         return predictions | "Write" >> write.with_output_types(StagedFile)
 
 
 @dataclass
 class WriteFailures(beam.PTransform):
-    """Write failures to staged Parquet files."""
+    """Write failures to staged Parquet files; as `WritePredictions`."""
 
     run: Run
+    often: bool = False
 
     def expand(self, failures: PCollection[Failure]) -> PCollection[StagedFile]:
         """Apply the transform."""
-        write = beam.ParDo(WriteTable(FailureTable(), self.run))
+        write = beam.ParDo(WriteTable(FailureTable(), self.run, self.often))
         return failures | "Write" >> write.with_output_types(StagedFile)
 
 
 @dataclass
 class WriteEmpty(beam.PTransform):
-    """Write the names of empty windows to staged Parquet files."""
+    """Write the names of empty windows to staged Parquet files; as `WritePredictions`."""
 
     run: Run
+    often: bool = False
 
     def expand(self, empty: PCollection[Empty]) -> PCollection[StagedFile]:
         """Apply the transform."""
-        write = beam.ParDo(WriteTable(EmptyTable(), self.run))
+        write = beam.ParDo(WriteTable(EmptyTable(), self.run, self.often))
         return empty | "Write" >> write.with_output_types(StagedFile)
+
+
+@dataclass
+class MergeFiles(beam.PTransform):
+    """Merge staged files to such of about 128 MB or a million rows, on all workers, once all of them are written."""
+
+    run: Run
+
+    def expand(self, files: PCollection[StagedFile]) -> PCollection[StagedFile]:
+        """Apply the transform."""
+        plan = beam.ParDo(PlanMerges(), files=AsIter(files)).with_output_types(Group)
+        merge = beam.ParDo(merging.MergeFiles(self.run)).with_output_types(StagedFile)
+        once = files.pipeline | "OnceAllAreWritten" >> beam.Impulse()
+        return once | "Plan" >> plan | beam.Reshuffle() | "Merge" >> merge
 
 
 @dataclass
@@ -204,28 +243,18 @@ class WriteManifest(beam.PTransform):
     Attributes:
       run: of the job.
       wave: the part of the run to commit.
-      counted: accounts of what was listed and what was left out.
-      superseded: earlier rows that the new ones replace.
-      found: digests of the paths of images that have earlier rows.
-      postponed: numbers of images that the wave leaves to a later one.
+      told: what the steps before have told of the names, by the names of their outputs; some may be missing.
+      inputs: what was listed, where workers have listed it.
     """
 
     run: Run
     wave: Wave
-    counted: PCollection[Accounts]
-    superseded: PCollection[Superseded]
-    found: PCollection[bytes]
-    postponed: PCollection[int]
+    told: Mapping[str, PCollection[Any]]
+    inputs: Inputs | None = None
 
     def expand(self, files: PCollection[StagedFile]) -> PCollection[Accounts]:
         """Apply the transform."""
-        close = beam.ParDo(
-            CloseWave(self.run, self.wave),
-            # Side inputs are complete before the step begins, so no file moves while another may still be written.
-            files=AsIter(files),
-            counted=AsIter(self.counted),
-            superseded=AsIter(self.superseded),
-            found=AsIter(self.found),
-            postponed=AsIter(self.postponed),
-        )
+        # Side inputs are complete before the step begins, so no file moves while another may still be written.
+        told = {name: AsIter(collection) for name, collection in self.told.items()}
+        close = beam.ParDo(CloseWave(self.run, self.wave, self.inputs), files=AsIter(files), **told)
         return files.pipeline | "Once" >> beam.Impulse() | "Commit" >> close.with_output_types(Accounts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from pipelines import storage
 from pipelines.images.hidden import is_of_system
@@ -23,6 +24,22 @@ from pipelines.records import Failure, Listed, UnlistedFolderError, not_listed
 from pipelines.storage import Entry
 
 
+class Area(NamedTuple):
+    """What an input names in a bucket, or a range of it.
+
+    Attributes:
+      prefix: of all paths in it: of a folder, or what precedes the first special character of a pattern.
+      pattern: that chooses from it; empty for a folder, whose images are listed.
+      after: path behind which the range begins; empty if it begins with the area.
+      until: path with which the range ends; empty if it ends with the area.
+    """
+
+    prefix: str
+    pattern: str = ""
+    after: str = ""
+    until: str = ""
+
+
 def expand_in_bucket(pattern: str, passed_over: Counter[str] | None = None) -> Iterator[Listed]:
     """List what one input in a bucket names, lazily; the listing includes sizes and fingerprints.
 
@@ -31,12 +48,12 @@ def expand_in_bucket(pattern: str, passed_over: Counter[str] | None = None) -> I
     Raises:
       OSError: the bucket cannot be listed at all.
     """
-    named = _named(pattern)
+    named = find_named(pattern)
     yield from named
-    yield from _below(pattern, passed_over, literal=bool(named))
+    yield from list_area(find_area(pattern, literal=bool(named)), passed_over)
 
 
-def _named(path: str) -> list[Listed]:
+def find_named(path: str) -> list[Listed]:
     """Find the object with this literal name."""
     if path.endswith("/") or "/" not in path.partition("://")[2]:
         return []
@@ -46,43 +63,69 @@ def _named(path: str) -> list[Listed]:
         return []
 
 
-def _below(pattern: str, passed_over: Counter[str] | None, *, literal: bool) -> Iterator[Listed]:
-    """List the images below a folder with this literal name; if there is none, match the name as a pattern.
-
-    A pattern yields the objects it matches, and the images below the folders it matches.
+def find_area(pattern: str, *, literal: bool) -> Area:
+    """Return the folder with this literal name; if there is none, what the name means as a pattern.
 
     Args:
       pattern: or name of a folder.
-      passed_over: receives the number of files that are not images by name.
       literal: whether the name is known to exist, so that it is no pattern.
+
+    Raises:
+      OSError: the bucket cannot be listed.
     """
-    prefix, magic, exists = f"{pattern.rstrip('/')}/", MAGIC.search(pattern), literal
-    for entry in _walk(prefix, passed_over):
-        exists = True
+    prefix, magic = f"{pattern.rstrip('/')}/", MAGIC.search(pattern)
+    if literal or magic is None:
+        return Area(prefix)
+    paths, more = storage.peek(prefix, "", 1)
+    return Area(prefix) if paths or more else Area(pattern[: magic.start()], pattern)
+
+
+def list_area(area: Area, passed_over: Counter[str] | None) -> Iterator[Listed]:
+    """List the images below a folder; or the objects that a pattern matches, and the images below folders it matches.
+
+    A listing that breaks off ends in a failure: what was listed is worth tagging, and nobody knows what is missing.
+
+    Args:
+      area: to list.
+      passed_over: receives the number of files that are not images by name.
+
+    Raises:
+      OSError: the first page of a whole area cannot be listed.
+    """
+    is_listed = _chosen_by(area.pattern) if area.pattern else _below(area.prefix)
+    for entry in _without_curves(_walk(area), area, passed_over):
         if isinstance(entry, Failure):
             yield entry
-        elif is_image(entry.path[len(prefix) :], passed_over):
+        elif is_listed(entry.path, passed_over):
             yield refer_entry(entry)
-    if exists or magic is None:
-        return
+
+
+_Choice = Callable[[str, Counter[str] | None], bool]
+
+
+def _below(prefix: str) -> _Choice:
+    begin = len(prefix)
+    return lambda path, passed_over: is_image(path[begin:], passed_over)
+
+
+def _chosen_by(pattern: str) -> _Choice:
     matches, named = compile_pattern(pattern.rstrip("/")), frozenset(pattern.split("/"))
-    for entry in _walk(pattern[: magic.start()], passed_over):
-        if isinstance(entry, Failure):
-            yield entry
-            continue
-        if entry.path.endswith("/"):
+
+    def is_listed(path: str, passed_over: Counter[str] | None) -> bool:
+        if path.endswith("/"):
             # A folder marker, not a file in it.
-            continue
-        found = _find_match(pattern, matches, entry.path)
+            return False
+        found = _find_match(pattern, matches, path)
         if found is None:
-            continue
+            return False
         of_system = next((part for part in found.split("/") if is_of_system(part) and part not in named), None)
         if of_system is not None:
             count(passed_over, f"{of_system}/")
-            continue
-        name = entry.path[len(found) + 1 :]
-        if is_image(name, passed_over) if name else is_chosen(posixpath.basename(found), passed_over):
-            yield refer_entry(entry)
+            return False
+        name = path[len(found) + 1 :]
+        return is_image(name, passed_over) if name else is_chosen(posixpath.basename(found), passed_over)
+
+    return is_listed
 
 
 def _find_match(pattern: str, matches: Callable[[str], object], path: str) -> str | None:
@@ -98,31 +141,46 @@ def _find_match(pattern: str, matches: Callable[[str], object], path: str) -> st
     return None
 
 
-def _walk(prefix: str, passed_over: Counter[str] | None) -> Iterator[Entry | Failure]:
-    """List the objects whose paths start with a prefix, except the pictures in bundles.
-
-    A listing that breaks off ends in a failure: what was listed is worth tagging, and nobody knows what is missing.
-    """
-    place, seen = "", 0
-    entries = storage.walk(prefix)
-    last = ""
+def _walk(area: Area) -> Iterator[Entry | Failure]:
+    entries, last = storage.walk(area.prefix, area.after, area.until), ""
     while True:
         try:
             entry = next(entries, None)
         except OSError as error:
-            if not last:
+            if not last and not area.after and not area.until:
                 raise
-            reason = f"{error.strerror or error}; the last object that was listed is {last}"
-            yield not_listed(prefix, UnlistedFolderError(reason))
+            last = last or area.after
+            seen = f"the last object that was listed is {last}" if last else "no object was listed"
+            yield not_listed(area.prefix, UnlistedFolderError(f"{error.strerror or error}; {seen}"))
             return
         if entry is None:
             return
         last = entry.path
+        yield entry
+
+
+def _without_curves(
+    entries: Iterator[Entry | Failure], area: Area, passed_over: Counter[str] | None
+) -> Iterator[Entry | Failure]:
+    """Leave out the pictures in bundles, which are recognized by the files before them."""
+    # Of the folders above the last one of these files: what is in them may still come.
+    found = dict[str, set[str]]()
+    for entry in entries:
+        if isinstance(entry, Failure):
+            yield entry
+            continue
         folder, _, name = entry.path.rpartition("/")
         if name in BUNDLE_FILES:
-            seen = seen + 1 if folder == place else 1
-            place = folder
-        elif name in BUNDLE_PICTURES and folder == place and seen == len(BUNDLE_FILES):
-            count(passed_over, CURVES)
-            continue
+            found = {above: names for above, names in found.items() if f"{folder}/".startswith(f"{above}/")}
+            found.setdefault(folder, set()).add(name)
+        elif name in BUNDLE_PICTURES:
+            names = found.get(folder, ())
+            if all(file in names or _precedes(area, f"{folder}/{file}") for file in BUNDLE_FILES):
+                count(passed_over, CURVES)
+                continue
         yield entry
+
+
+def _precedes(area: Area, path: str) -> bool:
+    """Return whether there is an object in an area that comes before a range of it."""
+    return path.startswith(area.prefix) and path <= area.after and storage.exists(path)

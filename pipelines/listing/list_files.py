@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipelines import archives, storage
 from pipelines.listing.list_names import ListError, Named, reason
-from pipelines.listing.list_tables import read_folder, read_parquet, read_table_types
+from pipelines.listing.list_tables import find_in_folder, read_in_folder, read_parquet, read_table_types
 from pipelines.listing.list_texts import as_text, read_cells, read_header, read_json, read_keys, read_lines
 from pipelines.listing.lookup import InputError
 from pipelines.listing.names import MAGIC, is_image
@@ -45,6 +45,22 @@ def read_names(
     """
     with refusals_explained(path):
         yield from _read(path, column, passed_over, kept)
+
+
+def find_tables(path: str, passed_over: Counter[str] | None = None) -> list[str]:
+    """Find the Parquet files of a list that is a folder; none if it is a file.
+
+    Raises:
+      InputError: the folder cannot be read, has none, or is still being written.
+    """
+    with refusals_explained(path):
+        return find_in_folder(path, passed_over) if path != STANDARD_INPUT and _is_folder(path) else []
+
+
+def read_table_names(folder: str, path: str, column: str, kept: Sequence[str] = ()) -> Iterator[Named]:
+    """Read the names in a file of a list that is a folder; see `read_names`."""
+    with refusals_explained(folder):
+        yield from read_in_folder(folder, path, column, kept)
 
 
 def read_types(path: str, column: str) -> dict[str, str]:
@@ -127,7 +143,8 @@ def _read(path: str, column: str, passed_over: Counter[str] | None, kept: Sequen
         with open(0, "rb", closefd=False) as file:
             yield from _read_lines(file, column, kept)
     elif _is_folder(path):
-        yield from read_folder(path, column, passed_over, kept)
+        for file in find_in_folder(path, passed_over):
+            yield from read_in_folder(path, file, column, kept)
     elif packing in _TABLES:
         with storage.open_to_read(path) as table:
             yield from read_parquet(table, column, kept)

@@ -32,27 +32,33 @@ _READ_AHEAD = 1 << 20
 _UNFINISHED = "_temporary"
 
 
-def read_folder(
-    folder: str, column: str, passed_over: Counter[str] | None, kept: Sequence[str] = ()
-) -> Iterator[Named]:
-    """Read all Parquet files in a folder and below it, except those that are hidden or begin with `_`.
+def find_in_folder(folder: str, passed_over: Counter[str] | None) -> list[str]:
+    """Find all Parquet files in a folder and below it, except those that are hidden or begin with `_`.
 
     Raises:
       ListError: it has none, or is still being written.
-      OSError: a folder or a file cannot be read.
+      OSError: a folder cannot be read.
     """
     files = _find_files(folder.rstrip("/"), passed_over)
     if not files:
         raise ListError(" is a folder without .parquet files", "give a folder of images as --input")
-    for path in files:
-        name = path[len(folder.rstrip("/")) + 1 :]
-        try:
-            with storage.open_to_read(path) as file:
-                yield from read_parquet(file, column, kept, f" in {name}")
-        except ListError as error:
-            raise ListError(f": {name}{error.message}", error.remedy) from error
-        except (OSError, pa.ArrowException) as error:
-            raise ListError(f": {name}: {reason(error)}") from error
+    return files
+
+
+def read_in_folder(folder: str, path: str, column: str, kept: Sequence[str] = ()) -> Iterator[Named]:
+    """Read the names in a Parquet file in a folder.
+
+    Raises:
+      ListError: it cannot be read, or has no such column.
+    """
+    name = path[len(folder.rstrip("/")) + 1 :]
+    try:
+        with storage.open_to_read(path) as file:
+            yield from read_parquet(file, column, kept, f" in {name}")
+    except ListError as error:
+        raise ListError(f": {name}{error.message}", error.remedy) from error
+    except (OSError, pa.ArrowException) as error:
+        raise ListError(f": {name}: {reason(error)}") from error
 
 
 def _find_files(folder: str, passed_over: Counter[str] | None) -> list[str]:

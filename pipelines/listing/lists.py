@@ -8,14 +8,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
 from itertools import starmap
+from typing import NamedTuple
 
 from pipelines import archives, storage
 from pipelines.listing.kept import as_texts
-from pipelines.listing.list_files import PATH_COLUMN, STANDARD_INPUT, describe, locate, read_names, refusals_explained
+from pipelines.listing.list_files import (
+    PATH_COLUMN,
+    STANDARD_INPUT,
+    describe,
+    find_tables,
+    locate,
+    read_names,
+    read_table_names,
+    refusals_explained,
+)
 from pipelines.listing.list_names import Blank, Named, NoName, Row
 from pipelines.listing.lookup import EmptyInputError, InputError, refer, refer_all
 from pipelines.listing.masking import MaskedNames
-from pipelines.listing.members import list_named
+from pipelines.listing.members import Archive, open_archive
 from pipelines.listing.names import MAGIC
 from pipelines.listing.threads import UnawaitedPool
 from pipelines.records import Failure, ImageRef, KeptColumn, Listed, UnlistedFolderError, not_listed, writable
@@ -24,9 +34,45 @@ from pipelines.supervision import interruption
 _LOOK_UPS = 32
 _ARCHIVES = 4
 _SHOWN_LINES = 5
+_NAMES_OF_A_PACK, _MOST_NAMES_OF_A_PACK = 4096, 1 << 16
+_NAMES_OF_A_TABLE = 1_000_000_000
 
 BLANK_LINES = "blank lines in the list"
 """Under which they are counted among what is passed over."""
+
+
+class Pack(NamedTuple):
+    """Some names of a list.
+
+    Attributes:
+      names: as they are in the list.
+      place: where the list is, in words.
+      folder: at which relative names start.
+      before: a number larger than that of the names before them.
+    """
+
+    names: Iterable[Named]
+    place: str
+    folder: str
+    before: int = 0
+
+
+class Table(NamedTuple):
+    """A file of a list that is a folder of Parquet files.
+
+    Attributes:
+      folder: the list.
+      path: of the file.
+      column: that holds the paths.
+      kept: columns whose values are kept.
+      before: a number larger than that of the names before them.
+    """
+
+    folder: str
+    path: str
+    column: str
+    kept: Sequence[KeptColumn]
+    before: int
 
 
 def read_list(
@@ -50,27 +96,91 @@ def read_list(
       EmptyInputError: it names nothing.
     """
     path = locate(path)
-    try:
-        folder = os.getcwd() if path == STANDARD_INPUT else os.path.dirname(storage.normalize(path))
-    except storage.UnsupportedStorageError as error:
-        raise InputError(error.message, error.remedy) from error
-    blank = _BlankLines()
-    empty, masked = True, MaskedNames()
-    place = describe(path) if path == STANDARD_INPUT else storage.normalize(path)
+    place, folder = _find_place(path)
+    empty = True
     named = read_names(path, column, passed_over, [column.name for column in kept])
-    for listed in _look_up_each(_with_texts(named, path, kept), place, folder, blank):
+    names = _without_blanks(_with_texts(named, path, kept), path, passed_over, tell)
+    for listed in look_up_pack(Pack(names, place, folder)):
         empty = False
+        if isinstance(listed, Archive):
+            yield from open_archive(listed, passed_over)
+        else:
+            yield listed
+    if empty:
+        raise nothing_in_list(path)
+
+
+def divide_list(
+    path: str,
+    column: str = PATH_COLUMN,
+    passed_over: Counter[str] | None = None,
+    tell: Callable[[str], object] = lambda _: None,
+    kept: Sequence[KeptColumn] = (),
+) -> Iterator[Pack | Table]:
+    """Divide a list into packs of names, or into its files if it is a folder; see `read_list`.
+
+    Reading a name takes microseconds, and looking it up in a bucket a request.
+
+    Raises:
+      InputError: the list cannot be read, or has no such column.
+    """
+    path = locate(path)
+    if tables := find_tables(path, passed_over):
+        yield from (Table(path, table, column, kept, number * _NAMES_OF_A_TABLE) for number, table in enumerate(tables))
+        return
+    place, folder = _find_place(path)
+    named = read_names(path, column, passed_over, [column.name for column in kept])
+    names = _without_blanks(_with_texts(named, path, kept), path, passed_over, tell)
+    before, archive = 0, ""
+    pack: list[Named] = []
+    for name in names:
+        if len(pack) >= _NAMES_OF_A_PACK:
+            # Members of an archive stay together: each pack of them reads its directory.
+            archive = archive or _archive_of(pack[-1])
+            if not archive or _archive_of(name) != archive or len(pack) >= _MOST_NAMES_OF_A_PACK:
+                yield Pack(tuple(pack), place, folder, before)
+                before += len(pack)
+                pack, archive = [], ""
+        pack.append(name)
+    if pack:
+        yield Pack(tuple(pack), place, folder, before)
+
+
+def look_up_table(table: Table) -> Iterator[Listed | Archive]:
+    """Look up the names in a file of a list.
+
+    Raises:
+      InputError: the file cannot be read, or has no such column.
+    """
+    place, folder = _find_place(table.folder)
+    named = read_table_names(table.folder, table.path, table.column, [column.name for column in table.kept])
+    return look_up_pack(Pack(_with_texts(named, table.folder, table.kept), place, folder, table.before))
+
+
+def look_up_pack(pack: Pack) -> Iterator[Listed | Archive]:
+    """Look up names of a list, a few ahead of what is consumed."""
+    masked = MaskedNames(pack.before)
+    for listed in _look_up_each(pack):
         if isinstance(listed, ImageRef) and listed.place is None and archives.is_archive(listed.path):
-            for member in list_named(listed, passed_over):
-                yield member._replace(kept=listed.kept) if listed.kept else member
+            yield Archive(listed, in_list=True)
         else:
             yield masked.mask(listed)
-    if blank.count:
-        tell(f"{describe(path)}: {blank}")
-        if passed_over is not None:
-            passed_over[BLANK_LINES] += blank.count
-    if empty:
-        raise EmptyInputError(f"{describe(path)} lists no images")
+
+
+def nothing_in_list(path: str) -> EmptyInputError:
+    """Describe a list without names."""
+    return EmptyInputError(f"{describe(path)} lists no images")
+
+
+def _find_place(path: str) -> tuple[str, str]:
+    """Return where a list is, in words, and the folder at which relative names in it start."""
+    if path == STANDARD_INPUT:
+        return describe(path), os.getcwd()
+    try:
+        place = storage.normalize(path)
+    except storage.UnsupportedStorageError as error:
+        raise InputError(error.message, error.remedy) from error
+    return place, os.path.dirname(place)
 
 
 def _with_texts(names: Iterable[Named], path: str, kept: Sequence[KeptColumn]) -> Iterator[Named]:
@@ -82,21 +192,41 @@ def _with_texts(names: Iterable[Named], path: str, kept: Sequence[KeptColumn]) -
         yield name
 
 
-def _look_up_each(names: Iterable[Named], place: str, folder: str, blank: _BlankLines) -> Iterator[Listed]:
-    """Look up the names in a list, a few ahead of what is consumed; `place` is where the list is, in words."""
+def _without_blanks(
+    names: Iterable[Named], path: str, passed_over: Counter[str] | None, tell: Callable[[str], object]
+) -> Iterator[Named]:
+    """Pass on names; count blank lines, and say where they are."""
+    blank = _BlankLines()
+    for name in names:
+        if isinstance(name, Blank):
+            blank.add(name.line)
+        else:
+            yield name
+    if blank.count:
+        tell(f"{describe(path)}: {blank}")
+        if passed_over is not None:
+            passed_over[BLANK_LINES] += blank.count
+
+
+def _archive_of(named: Named) -> str:
+    """Return the archive of which a name is a member, judging by the name."""
+    name = named.name if isinstance(named, Row) else named
+    archive, member = archives.split_member(name) if isinstance(name, str) else ("", None)
+    return archive if member else ""
+
+
+def _look_up_each(pack: Pack) -> Iterator[Listed]:
     # Looked up once for all its members: in a bucket each look-up is a request.
     refer_archive = lru_cache(_ARCHIVES)(refer)
     with UnawaitedPool(_LOOK_UPS, "list") as pool:
         ahead: deque[tuple[Listed | Future[Listed], tuple[str | None, ...]]] = deque()
-        for named in names:
+        for named in pack.names:
             interruption.check()
             name, kept = named if isinstance(named, Row) else (named, ())
             if isinstance(name, str):
-                ahead.append((_refer_named(name, folder, pool, refer_archive), kept))
-            elif isinstance(name, Blank):
-                blank.add(name.line)
-            else:
-                ahead.append((_refuse(name, place), kept))
+                ahead.append((_refer_named(name, pack.folder, pool, refer_archive), kept))
+            elif isinstance(name, NoName):
+                ahead.append((_refuse(name, pack.place), kept))
             if len(ahead) > 4 * _LOOK_UPS:
                 yield _result(*ahead.popleft())
         yield from starmap(_result, ahead)

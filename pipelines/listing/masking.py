@@ -15,8 +15,13 @@ class MaskedNames:
     A name that is an image keeps its path: so it is called in the bucket, and what looks like a credential is none.
     """
 
-    def __init__(self) -> None:
-        """Begin with no names."""
+    def __init__(self, before: int = 0) -> None:
+        """Begin with no names.
+
+        Args:
+          before: the highest number that others have given: names are masked apart from theirs.
+        """
+        self._before = before
         self._known: dict[str, dict[bytes, int]] = {}
 
     def mask(self, listed: Listed) -> Listed:
@@ -32,6 +37,6 @@ class MaskedNames:
         if masked == url_without_secrets(file, instead=""):
             return listed
         known = self._known.setdefault(masked, {})
-        number = known.setdefault(hashlib.sha256(file.encode()).digest(), len(known) + 1)
+        number = known.setdefault(hashlib.sha256(file.encode()).digest(), self._before + len(known) + 1)
         file = masked if number == 1 else url_without_secrets(file, f"{WITHHELD}{number}")
         return listed._replace(path=file if member is None else f"{file}{archives.SEPARATOR}{member}")

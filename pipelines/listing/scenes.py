@@ -69,10 +69,10 @@ class Cutter:
         self._tell = tell
         self._nowhere = 0
         self._executor = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="scenes")
-        self._queue: deque[tuple[Listed, Future[_Opened | Failure | None] | None]] = deque()
+        self._queue: deque[tuple[int, Listed, Future[_Opened | Failure | None] | None]] = deque()
 
-    def put(self, item: Listed) -> Iterator[Listed]:
-        """Take an item, and begin to open it if it may be a scene; yield what an earlier one becomes.
+    def put(self, item: Listed, number: int = 0) -> Iterator[tuple[int, Listed]]:
+        """Take an item, and begin to open it if it may be a scene; yield what an earlier one becomes, with its number.
 
         That is the windows of a scene, part by part; the failure of one that cannot be cut; or the item itself.
         """
@@ -83,16 +83,16 @@ class Cutter:
             # In a spelling that no window has: the scene may be listed, too.
             item = item._replace(path=storage.marked(item.path, 1))
         opening = None
-        if isinstance(item, ImageRef) and item.place is None and _is_candidate(item):
+        if isinstance(item, ImageRef) and may_be_cut(item):
             opening = self._executor.submit(_open, item, self._settings)
-        self._queue.append((item, opening))
+        self._queue.append((number, item, opening))
         if len(self._queue) > _AT_ONCE:
-            yield from self._cut(*self._queue.popleft())
+            yield from self._take()
 
-    def drain(self) -> Iterator[Listed]:
-        """Yield what the remaining items become, and end."""
+    def drain(self) -> Iterator[tuple[int, Listed]]:
+        """Yield what the remaining items become, with their numbers, and end."""
         while self._queue:
-            yield from self._cut(*self._queue.popleft())
+            yield from self._take()
         if self._nowhere > _TOLD:
             self._tell(f"{self._nowhere - _TOLD:,} more scenes: their windows get no geometry either")
         self.close()
@@ -102,6 +102,11 @@ class Cutter:
         # A hurry concerns whatever this process reads, so there is none unless something is given up.
         with storage.hurried() if self._queue else nullcontext():
             self._executor.shutdown(wait=not interruption.overdue(), cancel_futures=True)
+
+    def _take(self) -> Iterator[tuple[int, Listed]]:
+        number, item, opening = self._queue.popleft()
+        for listed in self._cut(item, opening):
+            yield number, listed
 
     def _cut(self, item: Listed, opening: Future[_Opened | Failure | None] | None) -> Iterator[Listed]:
         opened = opening.result() if opening else None
@@ -123,14 +128,21 @@ def cut_scenes(
     cutter = Cutter(settings, tell)
     try:
         for item in listed:
-            yield from cutter.put(item)
-        yield from cutter.drain()
+            yield from _without_numbers(cutter.put(item))
+        yield from _without_numbers(cutter.drain())
     finally:
         cutter.close()
 
 
-def _is_candidate(ref: ImageRef) -> bool:
-    return ref.stack is not None or may_be_scene(ref.path) or is_virtual(ref.path)
+def may_be_cut(item: Listed) -> bool:
+    """Return whether an item may be a scene, which opening it decides."""
+    if isinstance(item, Failure) or item.place is not None:
+        return False
+    return item.stack is not None or may_be_scene(item.path) or is_virtual(item.path)
+
+
+def _without_numbers(items: Iterable[tuple[int, Listed]]) -> Iterator[Listed]:
+    return (item for _, item in items)
 
 
 def _open(ref: ImageRef, settings: CutSettings) -> _Opened | Failure | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 
 from pipelines.output.commit import Written, commit
+from pipelines.output.earlier import Unlisted
 from pipelines.output.lock import check_still_held, give_back_output
 from pipelines.output.manifest import ENDED, mark, read_accounts, read_status
 from pipelines.output.replacing import note_found, replace_rows
@@ -39,7 +41,7 @@ def close_wave(run: Run, wave: Wave, written: Written) -> Accounts:
         note_found(run, wave, written.found)
     accounts = commit(run, wave, written)
     if wave.last and run.overwrite:
-        _end_overwrite(run, accounts)
+        _end_overwrite(run, accounts, written.unlisted)
     if wave.last and run.detached:
         give_back_output(run)
     return accounts
@@ -59,10 +61,10 @@ def check_not_ended(run: Run) -> None:
             )
 
 
-def _end_overwrite(run: Run, accounts: Accounts) -> None:
+def _end_overwrite(run: Run, accounts: Accounts, unlisted: Iterable[Unlisted] | None) -> None:
     if not accounts.balanced:
         mark(run.manifest, "unbalanced")
     elif not accounts.may_replace(run.max_failure_rate):
         mark(run.manifest, "kept_old")
     else:
-        replace_rows(run, accounts)
+        replace_rows(run, accounts, unlisted)

@@ -14,11 +14,9 @@ import errno
 import posixpath
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -26,25 +24,13 @@ import pyarrow.compute as pc
 
 from pipelines import storage
 from pipelines.output.compaction import compact
-from pipelines.output.journal import REPLACING, Journal, Move, read_journal, staging_folders, write_journal
+from pipelines.output.earlier import Unlisted
+from pipelines.output.journal import JOURNAL, REPLACING, Journal, Move, read_journal, staging_folders, write_journal
 from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.no_rows import stage_columns
 from pipelines.output.run import RUNS, Accounts, OutputRun, Run, Wave
-from pipelines.output.tables import OutputError, open_table, read_each, write_table
-
-
-class StagedFile(NamedTuple):
-    """A complete file, ready to be moved into place.
-
-    Attributes:
-      staged: where it is.
-      table: the folder it belongs in, `predictions` or `failures`.
-      accounts: counts of its rows.
-    """
-
-    staged: str
-    table: str
-    accounts: Accounts
+from pipelines.output.staged import CONTENTS, holds_rows, is_announced
+from pipelines.output.tables import OutputError, open_table, write_table
 
 
 class Superseded(NamedTuple):
@@ -61,20 +47,42 @@ class Superseded(NamedTuple):
     gone: bool = False
 
 
+class StagedFile(NamedTuple):
+    """A complete file, ready to be moved into place.
+
+    Attributes:
+      staged: where it is.
+      table: the folder it belongs in, one of `TABLES`.
+      accounts: counts of its rows.
+      size: in bytes.
+      superseded: the older rows that its rows replace, one for each; empty if its rows are all of new images.
+      merged: other staged files, whose rows it holds.
+    """
+
+    staged: str
+    table: str
+    accounts: Accounts
+    size: int = 0
+    superseded: tuple[Superseded, ...] = ()
+    merged: tuple[str, ...] = ()
+
+
 class Written(NamedTuple):
     """The results of a wave.
 
     Attributes:
       files: its rows, in staged files.
-      superseded: older rows of its images.
+      superseded: older rows without a newer one: of images that are not there any more.
       counted: accounts of everything except the rows of the files.
       found: in an overwrite, digests of the paths of images that have a row in its shadow folder.
+      unlisted: in an overwrite by workers, the rows of its shadow folder whose images were not listed, in its place.
     """
 
     files: Sequence[StagedFile]
     superseded: Sequence[Superseded]
     counted: Accounts
     found: Iterable[bytes] = ()
+    unlisted: Iterable[Unlisted] | None = None
 
 
 def commit(run: Run, wave: Wave, written: Written) -> Accounts:
@@ -91,38 +99,71 @@ def commit(run: Run, wave: Wave, written: Written) -> Accounts:
         # The runner retried this step, and its files may already be in place.
         carry_out(run.output, begun)
         return read_accounts(run.manifest)
-    # Images lost before they were counted would be missing on both sides of the accounts.
-    counted = written.counted if wave.inputs is None else replace(written.counted, inputs=wave.inputs)
-    accounts = sum((file.accounts for file in written.files), wave.earlier + counted)
-    # An overwrite is done only once its rows have left the shadow folder.
-    status = "running" if not wave.last or run.overwrite else "done" if accounts.balanced else "unbalanced"
-    moves, deletions = _place(run, written.files, written.superseded)
-    moves = compact(run, moves, deletions)
-    # Nobody reads the shadow folder of an overwrite.
-    columns = [] if run.overwrite else stage_columns(run, moves, deletions)
-    journal = Journal(wave.earlier.inputs, [*moves, *columns, stage_manifest(run, accounts, status)], deletions)
+    announced = is_announced(run.staging)
+    try:
+        accounts, journal = _plan(run, wave, written)
+    except FileNotFoundError:
+        # A concurrent attempt may have carried out its commit, and deleted what that has spent.
+        if not _begun(run, wave):
+            raise
+        return read_accounts(run.manifest)
     concurrent = _begun(run, wave)
     if concurrent:
         # A runner that believed this worker to be dead started another. The same rows may have come into the files in
         # place, and be in them twice by now.
         carry_out(run.output, concurrent)
+    elif announced and not is_announced(run.staging):
+        raise OutputError(f"output {run.output} was taken over by another run, which recovered what this one had done")
     else:
         conclude(run, journal)
     return accounts
 
 
+def _plan(run: Run, wave: Wave, written: Written) -> tuple[Accounts, Journal]:
+    """Return the accounts of the run with those of a wave, and what its commit has to do."""
+    # Images lost before they were counted would be missing on both sides of the accounts.
+    counted = written.counted if wave.inputs is None else replace(written.counted, inputs=wave.inputs)
+    accounts = sum((file.accounts for file in written.files), wave.earlier + counted)
+    # An overwrite is done only once its rows have left the shadow folder.
+    status = "running" if not wave.last or run.overwrite else "done" if accounts.balanced else "unbalanced"
+    moves, deletions = place(run, written.files, written.superseded)
+    moves = compact(run, moves, deletions)
+    spent = unmoved(run, written.files, moves)
+    # Nobody reads the shadow folder of an overwrite.
+    columns = [] if run.overwrite else stage_columns(run, moves, deletions)
+    moves = [*moves, *columns, stage_manifest(run, accounts, status)]
+    return accounts, Journal(wave.earlier.inputs, moves, [*deletions, *spent])
+
+
+def unmoved(run: OutputRun, files: Iterable[StagedFile], moves: Iterable[Move]) -> list[str]:
+    """Name the staged files, relative to the output, whose rows go into other files.
+
+    A commit deletes them, so that nobody takes them for rows that are not committed.
+    """
+    moved = {move.source for move in moves}
+    staged = (run.relative(path) for file in files for path in (file.staged, *file.merged))
+    return [path for path in staged if path not in moved]
+
+
 def recover(output: str) -> None:
-    """Complete interrupted commits, and delete what was never committed.
+    """Complete interrupted commits, and delete what was staged but cannot be recovered.
 
     Raises:
       OutputError: what is left to do is none of the output's own files.
       OSError: the output cannot be written.
     """
     for staging in staging_folders(output):
-        journal = read_journal(staging)
-        if journal:
-            carry_out(output, journal, at_work=False)
-        storage.delete_folder(staging)
+        complete_commit(output, staging)
+        if not holds_rows(output, staging):
+            storage.delete_folder(staging)
+
+
+def complete_commit(output: str, staging: str) -> None:
+    """Complete the commit that a dead run has decided on, if there is one; raises as `recover` does."""
+    journal = read_journal(staging)
+    if journal:
+        carry_out(output, journal, at_work=False)
+        storage.delete([storage.join(staging, JOURNAL)])
 
 
 def _begun(run: Run, wave: Wave) -> Journal | None:
@@ -131,28 +172,28 @@ def _begun(run: Run, wave: Wave) -> Journal | None:
     return begun if begun and begun.wave in (wave.earlier.inputs, REPLACING) else None
 
 
-def _place(
-    run: Run, files: Sequence[StagedFile], superseded: Sequence[Superseded]
+def place(
+    run: OutputRun, files: Sequence[StagedFile], gone: Sequence[Superseded]
 ) -> tuple[Sequence[Move], Sequence[str]]:
     """Plan where the rows of staged files go: into new files, or into the files with older rows of their images.
+
+    Only files whose rows replace older ones are read.
 
     If the older row is in the other table, the newer file is moved first: for a moment, such an image may be visible in
     both tables, but never in neither.
     """
-    older = {row.path: row.file for row in superseded}
-    arrived = {row.path for row in superseded if row.gone}
+    leaving: dict[str, set[str]] = defaultdict(set)
+    for row in chain(gone, *(file.superseded for file in files)):
+        leaving[row.file].add(row.path)
     newer: dict[str, list[pa.Table]] = defaultdict(list)
     moves = []
     for file in files:
-        staged: str | None = file.staged
-        if older:
-            staged = _take_newer(run, file, older, newer, arrived)
+        staged = _take_newer(run, file, newer) if file.superseded else file.staged
         if staged:
             moves.append(Move(run.relative(staged), _in_output(run, file.table, posixpath.basename(staged))))
     deletions = []
-    for name in sorted({older[path] for path in arrived}):
-        going = [path for path in arrived if older[path] == name]
-        merged = _merge(run, name, going, newer[name])
+    for name, paths in sorted(leaving.items()):
+        merged = _merge(run, name, sorted(paths), newer[name])
         if merged:
             moves.append(Move(run.relative(merged), _in_output(run, name)))
         else:
@@ -160,25 +201,20 @@ def _place(
     return moves, deletions
 
 
-def _take_newer(
-    run: Run, file: StagedFile, older: Mapping[str, str], newer: dict[str, list[pa.Table]], arrived: set[str]
-) -> str | None:
+def _take_newer(run: OutputRun, file: StagedFile, newer: dict[str, list[pa.Table]]) -> str | None:
     """Take the rows that belong in older files of the same table out of a staged file.
 
     Args:
       run: of the job.
-      file: the staged file.
-      older: the file of each superseded row, by the image's path.
+      file: the staged file, all of whose rows replace older ones.
       newer: receives the rows, by older file.
-      arrived: receives the paths of all superseded images whose newer row is in the staged file.
 
     Returns:
       The file with the remaining rows; None if none remain.
     """
     table = read_table(file.staged)
-    paths = table["path"].to_pylist()
-    arrived.update(path for path in paths if path in older)
-    homes = [older.get(path, "") for path in paths]
+    older = {row.path: row.file for row in file.superseded}
+    homes = [older.get(path, "") for path in table["path"].to_pylist()]
     homes = [home if posixpath.dirname(home) == file.table else "" for home in homes]
     column = pa.array(homes, pa.string())
     for home in set(homes) - {""}:
@@ -187,7 +223,7 @@ def _take_newer(
     return file.staged if kept.num_rows == table.num_rows else stage_table(run, kept, file.table)
 
 
-def _merge(run: Run, name: str, going: Sequence[str], newer: Sequence[pa.Table]) -> str | None:
+def _merge(run: OutputRun, name: str, going: Sequence[str], newer: Sequence[pa.Table]) -> str | None:
     """Rewrite an older file, with newer rows in place of superseded ones; return None if no row is left."""
     table = read_table(storage.join(run.folder, name))
     kept = table.filter(pc.invert(pc.is_in(table["path"], value_set=pa.array(going, pa.string()))))
@@ -195,16 +231,18 @@ def _merge(run: Run, name: str, going: Sequence[str], newer: Sequence[pa.Table])
 
 
 def read_table(path: str) -> pa.Table:
-    """Read a whole file of a table.
+    """Read a whole file of a table, without what it said of its rows when it was staged.
 
     Raises:
       OutputError: it is damaged.
     """
     with open_table(path) as parquet:
-        return parquet.read(use_threads=False)
+        table = parquet.read(use_threads=False)
+    metadata = {key: value for key, value in table.schema.metadata.items() if key != CONTENTS}
+    return table.replace_schema_metadata(metadata)
 
 
-def stage_table(run: Run, table: pa.Table, folder: str) -> str | None:
+def stage_table(run: OutputRun, table: pa.Table, folder: str) -> str | None:
     """Write rows to a new staged file, and return its path; None if there are no rows, and hence no file."""
     if table.num_rows == 0:
         return None
@@ -222,9 +260,8 @@ def stage_manifest(run: Run, accounts: Accounts, status: str) -> Move:
 
 def conclude(run: OutputRun, journal: Journal) -> None:
     """Write the journal, which decides the commit, and apply it."""
-    for move in journal.moves:
-        # After a power failure, the journal must not exist without the files it lists.
-        storage.sync(storage.join(run.output, move.source))
+    # After a power failure, the journal must not exist without the files it lists.
+    storage.sync_all([storage.join(run.output, move.source) for move in journal.moves])
     write_journal(run.staging, journal)
     carry_out(run.output, journal)
 
@@ -243,22 +280,24 @@ def carry_out(output: str, journal: Journal, at_work: bool = True) -> None:
     """
     changed = {posixpath.dirname(name) for name in (*(move.target for move in journal.moves), *journal.deletions)}
     _refuse_links(output, [*(move.source for move in journal.moves), *sorted(changed)])
-    for _, moves in groupby(journal.moves, lambda move: posixpath.dirname(move.target)):
+    for folder, moves in groupby(journal.moves, lambda move: posixpath.dirname(move.target)):
         # In any order, and in a bucket side by side: no row goes from one file of a table into another.
-        list(read_each(output, partial(_move, output, at_work), moves))
+        missing = storage.move_all([storage.Move(*(storage.join(output, name) for name in move)) for move in moves])
+        if missing and at_work:
+            _check_moved(storage.join(output, folder), missing)
     storage.delete([storage.join(output, name) for name in journal.deletions])
 
 
-def _move(output: str, at_work: bool, move: Move) -> None:
-    source, target = storage.join(output, move.source), storage.join(output, move.target)
-    # A missing source was moved by an earlier attempt or a concurrent one: a runner that believes a worker is dead
-    # starts another.
-    with suppress(FileNotFoundError):
-        if storage.exists(source):
-            storage.move(source, target)
-    if at_work and not storage.exists(target):
-        # Another run took over and cleaned up after this one. The older rows stay, as there are no newer ones.
-        raise FileNotFoundError(errno.ENOENT, f"staged rows were deleted by another run: {source}")
+def _check_moved(folder: str, missing: Sequence[storage.Move]) -> None:
+    """Make sure that an earlier attempt has moved the files whose sources are missing, or a concurrent one.
+
+    A runner that believes a worker is dead starts another.
+    """
+    there = set(storage.list_files(folder))
+    for move in missing:
+        if move.target not in there:
+            # Another run took over and cleaned up after this one. The older rows stay, as there are no newer ones.
+            raise FileNotFoundError(errno.ENOENT, f"staged rows were deleted by another run: {move.source}")
 
 
 def _refuse_links(output: str, names: Iterable[str]) -> None:
@@ -267,6 +306,6 @@ def _refuse_links(output: str, names: Iterable[str]) -> None:
             raise OutputError(f"{path} is, or lies behind, a link", "remove it: scenetags moves only files of its own")
 
 
-def _in_output(run: Run, *names: str) -> str:
+def _in_output(run: OutputRun, *names: str) -> str:
     """Return the path of a table file relative to the output."""
     return posixpath.join(run.relative(run.folder), *names)

@@ -14,19 +14,12 @@ from contextlib import suppress
 from itertools import chain
 from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from pipelines import storage
-from pipelines.output.footers import FOOTER, Footer, read_footer
-from pipelines.output.geography import GEOMETRY, Extent
+from pipelines.output import joining
 from pipelines.output.journal import Move
 from pipelines.output.run import Run
-from pipelines.output.tables import FORMAT, NO_ROWS, ROWS_PER_GROUP, ROWS_PER_REGION, OutputError, open_table
+from pipelines.output.tables import NO_ROWS, OutputError, open_table
 from pipelines.supervision import interruption
-
-MOST_BYTES = 128 << 20
-"""Of a file to which others were joined: about a million rows with 17 labels."""
 
 SMALL_BYTES = 8 << 20
 """A file in place of at most this size is always rewritten to take in more rows, which takes a tenth of a second."""
@@ -37,9 +30,6 @@ tagged wave by wave end with 680,000 rows, each of which is rewritten 16 times o
 
 _LOOKED_AT = 8
 """Files in place that are looked at, the newest first, for one that the rows may join."""
-
-
-_Kind = tuple[Sequence[pa.Field], Footer | None]
 
 
 class _Group(NamedTuple):
@@ -103,19 +93,13 @@ def _sizes(run: Run, folder: str) -> Mapping[str, int]:
 
 
 def _divide(run: Run, moves: Sequence[Move]) -> Iterator[_Group]:
-    """Divide new files into groups of at most `MOST_BYTES`, small ones first; a larger file is a group of its own."""
+    """Divide new files into groups to join, small ones first."""
     sizes: dict[str, int] = {}
     for folder in {posixpath.dirname(move.source) for move in moves}:
         sizes |= {run.relative(path): size for path, size in _sizes(run, folder).items()}
-    group = _Group([], 0)
     # Another run may have taken over, and deleted what was staged; the commit says so.
-    for size, move in sorted((sizes.get(move.source, 0), move) for move in moves):
-        if group.moves and group.size + size > MOST_BYTES:
-            yield group
-            group = _Group([], 0)
-        group = _Group([*group.moves, move], group.size + size)
-    if group.moves:
-        yield group
+    for group in joining.divide(sorted((sizes.get(move.source, 0), move) for move in moves)):
+        yield _Group(group, sum(sizes.get(move.source, 0) for move in group))
 
 
 def _join(run: Run, group: _Group, free: Mapping[str, int]) -> Move | None:
@@ -125,13 +109,15 @@ def _join(run: Run, group: _Group, free: Mapping[str, int]) -> Move | None:
       The move of the joined file; None if there is nothing to join.
     """
     new = [storage.join(run.output, move.source) for move in group.moves]
-    host = _find_host(run, group, _kind(new[0]), free)
+    host = _find_host(run, group, free)
     if host is None and len(new) == 1:
         return None
     target = host or group.moves[0].target
     staged = run.stage(posixpath.basename(posixpath.dirname(target)))
+    files = [storage.join(run.output, host), *new] if host else new
     try:
-        _write(staged, [storage.join(run.output, host), *new] if host else new)
+        if len(joining.join(staged, files).files) < len(files):
+            raise OutputError("staged files are of several kinds")
     except BaseException:
         # On a full disk, what remains of it would be missing for the manifest.
         with suppress(OSError):
@@ -140,53 +126,20 @@ def _join(run: Run, group: _Group, free: Mapping[str, int]) -> Move | None:
     return Move(run.relative(staged), target)
 
 
-def _find_host(run: Run, group: _Group, kind: _Kind, free: Mapping[str, int]) -> str | None:
+def _find_host(run: Run, group: _Group, free: Mapping[str, int]) -> str | None:
     """Find a file in place that takes in the rows of new files; None if there is none."""
-    most = min(MOST_BYTES - group.size, max(SMALL_BYTES, _MOST_TIMES * group.size))
+    most = min(joining.MOST_BYTES - group.size, max(SMALL_BYTES, _MOST_TIMES * group.size))
     # Which rows an overwrite gathered earlier is known by their files: its own rows must not come between them.
     begins = run.name if run.overwrite else ""
     fitting = [name for name, size in free.items() if size <= most and posixpath.basename(name).startswith(begins)]
+    kind = _kind(run, group.moves[0].source) if fitting else None
     for name in sorted(fitting, reverse=True)[:_LOOKED_AT]:
         with suppress(OutputError):
-            if _kind(storage.join(run.output, name)) == kind:
+            if _kind(run, name) == kind:
                 return name
     return None
 
 
-def _kind(path: str) -> _Kind:
-    """Return what the rows of joined files have in common: their columns, and what they were made with."""
-    with open_table(path) as parquet:
-        return list(parquet.schema_arrow), read_footer(parquet.schema_arrow)
-
-
-def _write(path: str, files: Sequence[str]) -> None:
-    """Write the rows of files of one kind to another, in this order."""
-    with open_table(files[0]) as parquet:
-        schema = pa.schema(list(parquet.schema_arrow))
-        schema = schema.with_metadata({FOOTER: parquet.schema_arrow.metadata[FOOTER.encode()]})
-    placed = GEOMETRY in schema.names
-    extent = Extent()
-    with storage.create(path) as file, pq.ParquetWriter(file, schema, **FORMAT) as writer:
-        for table in _row_groups(files, ROWS_PER_REGION if placed else ROWS_PER_GROUP):
-            extent.add(table)
-            writer.write_table(table, row_group_size=table.num_rows)
-        if placed:
-            writer.add_key_value_metadata(extent.metadata())
-
-
-def _row_groups(files: Sequence[str], most: int) -> Iterator[pa.Table]:
-    """Yield the row groups of files, consecutive small ones as one of at most so many rows.
-
-    Others stay as they are: their statistics are what queries skip rows by.
-    """
-    waiting: list[pa.Table] = []
-    for path in files:
-        with open_table(path) as parquet:
-            for number in range(parquet.num_row_groups):
-                table = parquet.read_row_group(number, use_threads=False).replace_schema_metadata()
-                if waiting and sum(map(len, waiting)) + len(table) > most:
-                    yield pa.concat_tables(waiting)
-                    waiting = []
-                waiting.append(table)
-    if waiting:
-        yield pa.concat_tables(waiting)
+def _kind(run: Run, name: str) -> joining.Kind:
+    with open_table(storage.join(run.output, name)) as parquet:
+        return joining.kind_of(parquet)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipelines import storage
 from pipelines.output.arrow import make_schema
 from pipelines.output.footers import Footer, probability_columns, read_footer
+from pipelines.output.kinds import Kind
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, TABLES, Run
 from pipelines.output.schema import (
     EMBEDDING,
@@ -64,6 +65,11 @@ def check_folders(output: str) -> None:
                 f"{path} is in a sub-folder, where scenetags does not look for rows",
                 f"move it up into {table}/, or out of the output",
             )
+
+
+def kind_of_run(run: Run) -> Kind:
+    """Return what the rows have in common that a run would write."""
+    return Kind(run.folder, read_footer(make_schema(prediction_columns(run), run)), _expected(run))
 
 
 def first_footer(run: Run) -> Footer | None:
@@ -214,7 +220,7 @@ def _check_choice(run: Run, footer: Footer, holds: str, remedy: str) -> None:
         raise OutputError(f"{holds} rows tagged {theirs}, not {ours}", remedy)
 
 
-def _expected(run: Run) -> dict[str, list[pa.Field]]:
+def _expected(run: Run) -> dict[str, Sequence[pa.Field]]:
     columns = {**_KNOWN, PREDICTIONS: prediction_columns(run), FAILURES: failure_columns(run)}
     return {table: list(make_schema(columns[table], run)) for table in TABLES}
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import threading
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines import storage
@@ -43,8 +44,39 @@ class EarlierRow(NamedTuple):
     tagged: bool
 
 
+class Unlisted(NamedTuple):
+    """Rows of one file whose images were not listed again.
+
+    Attributes:
+      file: relative to the folder of the tables.
+      digests: of the paths of the images, joined; see `records.digest_path`.
+    """
+
+    file: str
+    digests: bytes
+
+    def keep_others(self, table: pa.Table) -> pa.Table:
+        """Return the rows of the file without those."""
+        digests = np.frombuffer(b"".join(map(digest_path, table["path"].to_pylist())), f"S{_PATH}")
+        return table.filter(pa.array(~np.isin(digests, np.frombuffer(self.digests, f"S{_PATH}"))))
+
+
+class EarlierPart(NamedTuple):
+    """Rows of one file, as far as they are in one partition: see `partitions`.
+
+    Attributes:
+      file: relative to the folder of the tables.
+      rows: digests of path (16 bytes) and fingerprint (8 bytes) of each.
+      scenes: digests of path and fingerprint of the scenes whose windows they are of, each scene once.
+    """
+
+    file: str
+    rows: bytes
+    scenes: bytes = b""
+
+
 class EarlierRows:
-    """The rows of all images that earlier runs have tagged or failed to tag.
+    """The rows of all images, or those of one partition, that earlier runs have tagged or failed to tag.
 
     A row takes 28 bytes, and up to 32 while reading: the digests of its path (16) and fingerprint (8), followed by the
     number of its file (4). All rows form one sorted array, in which a lookup takes 3 to 7 µs.
@@ -54,7 +86,28 @@ class EarlierRows:
     unchanged is 5e-11.
     """
 
-    def __init__(self, folder: str, run: str) -> None:
+    def __init__(self, folder: str, files: Sequence[str], rows: bytearray, scenes: _Scenes) -> None:
+        """Sort the rows.
+
+        Args:
+          folder: of the tables.
+          files: relative to it.
+          rows: of 28 bytes each; `files` has their numbers.
+          scenes: whose windows are among them.
+
+        Raises:
+          OutputError: an image has two rows.
+        """
+        self._folder = folder
+        self._files = files
+        self._rows = rows
+        self._scenes = scenes
+        self._sorted = np.frombuffer(self._rows, f"S{_ROW}")
+        self._sorted.sort()
+        self._refuse_doubles()
+
+    @classmethod
+    def read(cls, folder: str, run: str) -> EarlierRows:
         """Read the rows.
 
         Args:
@@ -65,18 +118,29 @@ class EarlierRows:
           OutputError: an image has two rows, or a file is damaged.
           InterruptedRunError: the run was asked to stop.
         """
-        self._folder = folder
-        paths = [path for path in table_files(folder) if not posixpath.basename(path).startswith(run)]
-        self._files = [path.removeprefix(f"{folder}/") for path in paths]
-        self._rows = bytearray()
-        self._scenes = _Scenes()
-        for rows, scenes in read_each(folder, self._read, range(len(self._files))):
+        files = earlier_files(folder, run)
+        rows, scenes = bytearray(), _Scenes()
+        for some, theirs in read_each(folder, partial(_read, folder, files), range(len(files))):
             interruption.check()
-            self._rows += rows
-            self._scenes.update(scenes)
-        self._sorted = np.frombuffer(self._rows, f"S{_ROW}")
-        self._sorted.sort()
-        self._refuse_doubles()
+            rows += some
+            scenes.update(theirs)
+        return cls(folder, files, rows, scenes)
+
+    @classmethod
+    def of_parts(cls, folder: str, parts: Sequence[EarlierPart]) -> EarlierRows:
+        """Join what was read of several files.
+
+        Raises:
+          OutputError: an image has two rows.
+        """
+        rows, scenes = bytearray(), _Scenes()
+        for number, part in enumerate(parts):
+            fields = np.empty((len(part.rows) // _FILE_AT, _ROW), np.uint8)
+            fields[:, :_FILE_AT] = np.frombuffer(part.rows, np.uint8).reshape(-1, _FILE_AT)
+            fields[:, _FILE_AT:] = np.frombuffer(number.to_bytes(_FILE), np.uint8)
+            rows += fields.tobytes()
+            scenes.add_all(part.scenes, number)
+        return cls(folder, [part.file for part in parts], rows, scenes)
 
     def __len__(self) -> int:
         return len(self._sorted)
@@ -98,7 +162,7 @@ class EarlierRows:
         if not row.startswith(key):
             return None
         file = self._file(row)
-        same = row[_PATH:_FILE_AT] == _digest_fingerprint(fingerprint)
+        same = row[_PATH:_FILE_AT] == digest_fingerprint(fingerprint)
         return EarlierRow(file, same and file.startswith((PREDICTIONS, EMPTY)))
 
     def windows_of_others(self, scene: str, fingerprint: str) -> Iterator[tuple[str, str]]:
@@ -129,32 +193,17 @@ class EarlierRows:
         same = (fields[found, :_PATH] == np.frombuffer(digests, np.uint8).reshape(-1, _PATH)).all(axis=1)
         fields[found[same], _FILE_AT] |= _LISTED
 
-    def is_listed(self, path: str) -> bool:
-        """Return whether an image has no row, or one that was marked."""
-        key = digest_path(path)
-        row = self._row(int(self._sorted.searchsorted(key))) if self._rows else b""
-        return not row.startswith(key) or bool(row[_FILE_AT] & _LISTED)
-
-    def files_with_unlisted(self) -> list[str]:
-        """Name the files with rows that were not marked, relative to the folder of the tables."""
+    def unlisted(self) -> Iterator[Unlisted]:
+        """Yield the rows that were not marked, file by file."""
         fields = self._fields()
-        numbers: set[int] = set()
-        for start in range(0, len(fields), _ROWS_AT_ONCE):
-            some = fields[start : start + _ROWS_AT_ONCE, _FILE_AT:]
-            numbers.update(some[some[:, 0] < _LISTED].copy().view(">u4").ravel().tolist())
-        return [self._files[number] for number in sorted(numbers)]
+        kept = fields[fields[:, _FILE_AT] < _LISTED]
+        numbers = kept[:, _FILE_AT:].copy().view(">u4").ravel()
+        for number in np.unique(numbers).tolist():
+            yield Unlisted(self._files[number], kept[numbers == number, :_PATH].tobytes())
 
     def _fields(self) -> NDArray[np.uint8]:
         """View the rows as bytes: uint8[rows, 28]."""
         return np.frombuffer(self._rows, np.uint8).reshape(-1, _ROW)
-
-    def _read(self, number: int) -> tuple[bytearray, _Scenes]:
-        rows, scenes = bytearray(), _Scenes()
-        for path, fingerprint in read_images(storage.join(self._folder, self._files[number])):
-            digest = _digest_fingerprint(fingerprint)
-            rows += digest_path(path) + digest + number.to_bytes(_FILE)
-            scenes.add(path, digest, number)
-        return rows, scenes
 
     def _refuse_doubles(self) -> None:
         keys = self._sorted.view([("path", f"S{_PATH}"), ("rest", f"S{_ROW - _PATH}")])["path"]
@@ -191,6 +240,12 @@ class _Scenes:
                 self._last = window[0], digest_path(window[0])
             self._found.setdefault(self._last[1], set()).add((fingerprint, file))
 
+    def add_all(self, scenes: bytes, file: int) -> None:
+        """Note rows of a file, of which `EarlierPart.scenes` says whose windows they are."""
+        for start in range(0, len(scenes), _FILE_AT):
+            scene, fingerprint = scenes[start : start + _PATH], scenes[start + _PATH : start + _FILE_AT]
+            self._found.setdefault(scene, set()).add((fingerprint, file))
+
     def update(self, others: _Scenes) -> None:
         """Add all that others have noted."""
         for scene, found in others._found.items():
@@ -200,8 +255,14 @@ class _Scenes:
         """Return numbers of files with windows of a scene in other versions."""
         if not self._found:
             return []
-        ours = _digest_fingerprint(fingerprint)
+        ours = digest_fingerprint(fingerprint)
         return sorted({file for theirs, file in self._found.get(digest_path(scene), ()) if theirs != ours})
+
+
+def earlier_files(folder: str, run: str) -> list[str]:
+    """List the files with rows of runs before `run`, relative to the folder of the tables."""
+    paths = [path for path in table_files(folder) if not posixpath.basename(path).startswith(run)]
+    return [path.removeprefix(f"{folder}/") for path in paths]
 
 
 def read_earlier(folder: str, run: str) -> EarlierRows:
@@ -211,7 +272,16 @@ def read_earlier(folder: str, run: str) -> EarlierRows:
         return _read_once(folder, run)
 
 
-_read_once = lru_cache(maxsize=1)(EarlierRows)
+_read_once = lru_cache(maxsize=1)(EarlierRows.read)
+
+
+def _read(folder: str, files: Sequence[str], number: int) -> tuple[bytearray, _Scenes]:
+    rows, scenes = bytearray(), _Scenes()
+    for path, fingerprint in read_images(storage.join(folder, files[number])):
+        digest = digest_fingerprint(fingerprint)
+        rows += digest_path(path) + digest + number.to_bytes(_FILE)
+        scenes.add(path, digest, number)
+    return rows, scenes
 
 
 def read_images(path: str) -> Iterator[tuple[str, str]]:
@@ -228,5 +298,6 @@ def read_images(path: str) -> Iterator[tuple[str, str]]:
             yield from zip(paths.to_pylist(), fingerprints.to_pylist(), strict=True)
 
 
-def _digest_fingerprint(fingerprint: str) -> bytes:
+def digest_fingerprint(fingerprint: str) -> bytes:
+    """Return 8 bytes that stand for the fingerprint of an image; see `EarlierRows`."""
     return hashlib.blake2b(fingerprint.encode(), digest_size=_FINGERPRINT).digest()

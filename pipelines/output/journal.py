@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pipelines import storage
-from pipelines.output.run import RUNS, SHADOW, STAGING, TABLES
+from pipelines.output.run import MERGED, RUNS, SHADOW, STAGING, TABLES
 from pipelines.output.tables import OutputError
 
 JOURNAL = "commit.json"
@@ -31,9 +31,10 @@ _SHADOW = rf"{SHADOW}[0-9a-f]{{12}}"
 _NAME = r"[^/\0\ud800-\udfff]+"
 _TABLE_FILE = rf"(?:{'|'.join(TABLES)})/{_NAME}\.parquet"
 _MANIFEST = rf"{RUNS}/{_NAME}\.json"
-_SOURCE = re.compile(rf"{_STAGING}/(?:{_TABLE_FILE}|{_MANIFEST})|{_SHADOW}/{_TABLE_FILE}")
+_STAGED_FILE = rf"{_STAGING}/(?:{MERGED}/)?{_TABLE_FILE}"
+_SOURCE = re.compile(rf"{_STAGED_FILE}|{_STAGING}/{_MANIFEST}|{_SHADOW}/{_TABLE_FILE}")
 _TARGET = re.compile(rf"(?:{_SHADOW}/)?{_TABLE_FILE}|{_MANIFEST}")
-_DELETION = re.compile(rf"(?:{_SHADOW}/)?{_TABLE_FILE}")
+_DELETION = re.compile(rf"{_STAGED_FILE}|(?:{_SHADOW}/)?{_TABLE_FILE}")
 
 
 class Move(NamedTuple):
@@ -65,6 +66,16 @@ def staging_folders(output: str) -> list[str]:
 def shadow_folders(output: str) -> list[str]:
     """List the folders in which overwrites have collected rows; as `staging_folders`."""
     return _ours(output, SHADOW, _SHADOW)
+
+
+def is_table_file(name: Any) -> bool:
+    """Return whether this may be the name of a table's file, relative to the folder of the tables."""
+    return isinstance(name, str) and bool(re.fullmatch(_TABLE_FILE, name))
+
+
+def is_shadow(name: Any) -> bool:
+    """Return whether a folder is named as one in which an overwrite collects rows."""
+    return isinstance(name, str) and bool(re.fullmatch(_SHADOW, name))
 
 
 def write_journal(staging: str, journal: Journal) -> None:

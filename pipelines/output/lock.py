@@ -19,6 +19,7 @@ from pipelines.output.commit import recover
 from pipelines.output.journal import read_journal, shadow_folders
 from pipelines.output.manifest import MOST_BYTES, mark
 from pipelines.output.run import RUNS, TABLES, OutputRun
+from pipelines.output.staged import holds_rows
 from pipelines.output.tables import OutputError, read_each
 from pipelines.supervision import interruption
 
@@ -122,8 +123,9 @@ def _repair(run: OutputRun) -> None:
         try:
             check_still_held(run)
         except OutputError:
-            # The other run has cleaned up before this one wrote on. What is in a journal is committed, and stays.
-            if not read_journal(run.staging):
+            # The other run has cleaned up before this one wrote on. What is in a journal is committed, and stays; what
+            # it has not cleaned up yet, it may be about to recover.
+            if not read_journal(run.staging) and not holds_rows(run.output, run.staging):
                 storage.delete_folder(run.staging)
             raise
         recover(run.output)

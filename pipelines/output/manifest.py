@@ -13,12 +13,16 @@ from typing import Any
 
 from pipelines import storage
 from pipelines.inference import shift
+from pipelines.inference.reference import read_reference
 from pipelines.output.footers import probability_columns
 from pipelines.output.run import Accounts, OutputRun, Run
 from pipelines.supervision.machine import available_cores
 
 ENDED = ("done", "unbalanced", "kept_old")
 """Statuses of a run that was not stopped early."""
+
+RECOVERED = "recovered"
+"""Status of a run that died, and whose rows another run has committed."""
 
 MOST_BYTES = 1 << 26
 """Far more than any manifest has; a file of a stranger may have any number."""
@@ -73,6 +77,22 @@ def describe_done(run: OutputRun, work: Mapping[str, Any]) -> bytes:
         **_circumstances(),
     }
     return json.dumps(described, indent=2).encode()
+
+
+def describe_recovered(described: Mapping[str, Any], accounts: Accounts) -> bytes:
+    """Return the content of the manifest of a dead run whose rows were recovered.
+
+    Args:
+      described: what it said so far, or what its manifest would have said.
+      accounts: of all of its rows.
+    """
+    reference = None
+    with suppress(ValueError):
+        reference = read_reference(described.get("reference"))
+    # Nobody knows how long it took.
+    known = {name: value for name, value in described.items() if name not in ("seconds", "timings")}
+    told = {"status": RECOVERED, **accounts.counts, "written": _utc(time.time())}
+    return json.dumps({**known, **told, "shift": shift.describe(reference, accounts.seen)}, indent=2).encode()
 
 
 def _times(run: OutputRun, now: float) -> dict[str, Any]:

@@ -8,12 +8,12 @@ other rows are dropped: what replaces the old rows is exactly what the last over
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from pipelines import storage
 from pipelines.output.commit import carry_out, conclude, read_table, stage_manifest, stage_table
 from pipelines.output.compatible import check_written_by_us
-from pipelines.output.earlier import EarlierRows, read_earlier
+from pipelines.output.earlier import Unlisted, read_earlier
 from pipelines.output.journal import REPLACING, Journal, Move, read_journal
 from pipelines.output.no_rows import stage_columns
 from pipelines.output.run import TABLES, Accounts, Run, Wave
@@ -46,11 +46,16 @@ def note_found(run: Run, wave: Wave, found: Iterable[bytes]) -> None:
             file.write(piece)
 
 
-def replace_rows(run: Run, accounts: Accounts) -> None:
+def replace_rows(run: Run, accounts: Accounts, unlisted: Iterable[Unlisted] | None = None) -> None:
     """Replace all rows of the output with those of the run, which are in its shadow folder.
 
     While the files are moved, readers may see old and new rows together, but never neither. If an earlier attempt had
     begun, complete it instead: by then, the output holds the new rows.
+
+    Args:
+      run: an overwrite.
+      accounts: of all of it.
+      unlisted: rows of the shadow folder whose images it did not list; None if its waves have noted the others.
 
     Raises:
       OutputError: the shadow folder does not hold exactly one row for each input, or a file in the output's tables is
@@ -64,7 +69,7 @@ def replace_rows(run: Run, accounts: Accounts) -> None:
         old = list(table_files(run.output))
         # Again, since files may have come in since the run began.
         check_written_by_us(run, old)
-        moves, emptied = _gather(run, accounts)
+        moves, emptied = _gather(run, accounts, _find_unlisted(run) if unlisted is None else unlisted)
         kept = {*(move.target for move in moves), *(posixpath.join(table, NO_ROWS) for table in TABLES)}
         deletions = [*emptied, *(path for path in map(run.relative, old) if path not in kept)]
         columns = stage_columns(run, moves, deletions)
@@ -72,23 +77,24 @@ def replace_rows(run: Run, accounts: Accounts) -> None:
     storage.delete_folder(run.folder)
 
 
-def _gather(run: Run, accounts: Accounts) -> tuple[list[Move], list[str]]:
+def _gather(run: Run, accounts: Accounts, unlisted: Iterable[Unlisted]) -> tuple[list[Move], list[str]]:
     """Plan where the files of the shadow folder go, without the rows of images that the run did not list.
 
     Returns:
       What to move, and the files of which a copy with fewer rows is moved instead, or none.
     """
-    earlier = _listed_again(run)
-    partly = {storage.join(run.folder, file) for file in earlier.files_with_unlisted()}
+    partly: dict[str, bytes] = {}
+    for file, digests in unlisted:
+        path = storage.join(run.folder, file)
+        partly[path] = partly.get(path, b"") + digests
     moves, emptied = [], []
     rows = 0
     whole = [path for path in table_files(run.folder) if path not in partly]
     for path, count in zip(whole, read_each(run.folder, count_rows, whole), strict=True):
         rows += count
         moves.append(Move(run.relative(path), posixpath.join(*_last_two(path))))
-    for path in sorted(partly):
-        table = read_table(path)
-        table = table.filter([earlier.is_listed(image) for image in table["path"].to_pylist()])
+    for path, digests in sorted(partly.items()):
+        table = Unlisted(path, digests).keep_others(read_table(path))
         rows += table.num_rows
         folder, name = _last_two(path)
         emptied.append(run.relative(path))
@@ -102,14 +108,14 @@ def _gather(run: Run, accounts: Accounts) -> tuple[list[Move], list[str]]:
     return moves, emptied
 
 
-def _listed_again(run: Run) -> EarlierRows:
-    """Read the rows that the shadow folder held before the run, and mark those of images that the run has listed."""
+def _find_unlisted(run: Run) -> Iterator[Unlisted]:
+    """Find the rows that the shadow folder held before the run, of images that it has not listed."""
     earlier = read_earlier(run.folder, run.name)
     for notes in storage.list_files(storage.join(run.staging, _NOTES)):
         with storage.open_to_read(notes) as file:
             while digests := file.read(_BYTES_AT_ONCE):
                 earlier.mark_listed(digests)
-    return earlier
+    return earlier.unlisted()
 
 
 def _last_two(path: str) -> tuple[str, str]:

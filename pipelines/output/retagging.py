@@ -28,12 +28,14 @@ from pipelines.output.journal import Journal, Move
 from pipelines.output.lock import check_still_held, hold_output
 from pipelines.output.manifest import describe_done
 from pipelines.output.run import PREDICTIONS, RUNS, OutputRun
+from pipelines.output.staged import CONTENTS
 from pipelines.output.tables import FORMAT, OutputError, open_table, read_each
 from pipelines.output.tags import list_tags, mark_tags
 from pipelines.supervision import interruption
 
 _TAGS = "tags"
-_OF_SCHEMA = (FOOTER.encode(), b"ARROW:schema")
+_OF_ITS_OWN = (FOOTER.encode(), b"ARROW:schema", CONTENTS)
+"""Metadata of a file that its rewritten copy does not take over."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def _rewrite(run: Retagging, path: str) -> tuple[str, Changes]:
     with open_table(path) as parquet:
         schema = _with_choice(parquet.schema_arrow, run)
         # Arrow leaves out of the schema what was added to a file at its end: where its rows lie.
-        more_metadata = {key: value for key, value in parquet.metadata.metadata.items() if key not in _OF_SCHEMA}
+        more_metadata = {key: value for key, value in parquet.metadata.metadata.items() if key not in _OF_ITS_OWN}
     changes = no_changes(run.labels)
     with storage.create(staged) as file, pq.ParquetWriter(file, schema, **FORMAT) as writer:
         for table, more in _retagged(run, path):

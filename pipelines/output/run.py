@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import posixpath
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ from pipelines.storage import Access
 PREDICTIONS, FAILURES, EMPTY, RUNS = "predictions", "failures", "empty", "runs"
 TABLES = (PREDICTIONS, FAILURES, EMPTY)
 STAGING, SHADOW = "_staging-", "_overwrite-"
+MERGED = "merged"
+"""Folder of the staging folder with files that hold the rows of its others."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,10 @@ class OutputRun:
     def stage(self, table: str) -> str:
         """Choose a place for a new file of a table that no other attempt at the same rows takes."""
         return storage.join(self.staging, table, f"{self.name}-{os.urandom(6).hex()}.parquet")
+
+    def stage_merged(self, table: str) -> str:
+        """Choose a place for a file that holds the rows of staged ones, apart from them: they are still there."""
+        return self.stage(posixpath.join(MERGED, table))
 
     @property
     def folder(self) -> str:

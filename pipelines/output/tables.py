@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -51,11 +52,15 @@ def table_files(folder: str) -> Iterator[str]:
 
 
 @contextmanager
-def open_table(path: str) -> Iterator[pq.ParquetFile]:
+def open_table(path: str, opened: IO[bytes] | None = None) -> Iterator[pq.ParquetFile]:
     """Open a file of a table for reading.
 
     Read it with `use_threads=False`. A thread of Arrow that still holds a Python file when the process ends aborts it
     once in a few hundred times (https://github.com/apache/arrow/issues/34314); reading in advance takes threads, too.
+
+    Args:
+      path: of the file.
+      opened: the file, where it has been opened already.
 
     Raises:
       OutputError: it is damaged.
@@ -63,7 +68,7 @@ def open_table(path: str) -> Iterator[pq.ParquetFile]:
     """
     try:
         with (
-            storage.open_to_read(path) as file,
+            opened or storage.open_to_read(path) as file,
             pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False) as parquet,
         ):
             yield parquet
@@ -102,11 +107,22 @@ def count_rows(path: str) -> int:
 def read_each(folder: str, read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Read several files of a folder, or move them, and yield the results in their order.
 
-    In a bucket, a few threads do it, since each file takes two or more requests, which mostly wait. For local files,
-    threads would only take turns, and Arrow reserves memory for each thread that uses it.
+    In a bucket, a few threads do it, since each file takes two or more requests, which mostly wait. They are only a few
+    files ahead of whoever takes the results. For local files, threads would only take turns, and Arrow reserves memory
+    for each thread that uses it.
     """
     if not storage.is_remote(folder):
         yield from map(read, items)
         return
+    begun: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="tables") as executor:
-        yield from executor.map(read, items)
+        try:
+            for item in items:
+                begun.append(executor.submit(read, item))
+                if len(begun) == 2 * _AT_ONCE:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            for future in begun:
+                future.cancel()

@@ -14,10 +14,11 @@ from pipelines import storage
 from pipelines.inference.shift import Seen
 from pipelines.inference.tagging import choose_tags
 from pipelines.output.arrow import make_table
-from pipelines.output.commit import StagedFile
+from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.geography import Extent, along_curve
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, Accounts, Run
 from pipelines.output.schema import EMPTY_COLUMNS, Tagged, failure_columns, prediction_columns
+from pipelines.output.staged import Contents, describe_contents
 from pipelines.output.tables import FORMAT, ROWS_PER_GROUP, ROWS_PER_REGION
 from pipelines.records import Empty, Failure, Prediction
 
@@ -88,8 +89,35 @@ class EmptyTable:
         return make_table(EMPTY_COLUMNS, rows, run), Accounts(empty=len(rows))
 
 
+class TableFiles:
+    """Write rows of one table to staged files: those that replace older rows of their images to one of their own.
+
+    A commit then reads that one only, and moves the other one unread.
+    """
+
+    def __init__(self, table: Table, run: Run) -> None:
+        """Begin without a file."""
+        self._new, self._replacing = TableWriter(table, run), TableWriter(table, run)
+
+    def write(self, row: Prediction | Failure | Empty) -> None:
+        """Take one row."""
+        (self._replacing if replaced_file(row) else self._new).write(row)
+
+    def close(self) -> list[StagedFile]:
+        """Finish the files."""
+        return [file for writer in (self._new, self._replacing) if (file := writer.close())]
+
+
+def replaced_file(row: Prediction | Failure | Empty) -> str:
+    """Return the file with the older row that a row replaces; empty if its image has none."""
+    return row.replaces if isinstance(row, Failure) else row.ref.replaces
+
+
 class TableWriter:
-    """Write rows of one table to one staged file, which is created with the first row group."""
+    """Write rows of one table to one staged file, which is created with the first row group.
+
+    All of them must replace older rows, or none.
+    """
 
     def __init__(self, table: Table, run: Run) -> None:
         """Choose a file name that no other attempt at the same rows uses."""
@@ -98,6 +126,7 @@ class TableWriter:
         self._staged = run.stage(table.name)
         self._rows: list[Any] = []
         self._accounts = Accounts()
+        self._superseded: list[Superseded] = []
         self._by_place = bool(run.grid) and table.name == PREDICTIONS
         self._at_once = _ROWS_AT_ONCE if self._by_place else ROWS_PER_GROUP
         self._extent = Extent()
@@ -107,6 +136,9 @@ class TableWriter:
     def write(self, row: Prediction | Failure | Empty) -> None:
         """Take one row."""
         self._rows.append(row)
+        if file := replaced_file(row):
+            path = row.path if isinstance(row, Failure) else row.ref.path
+            self._superseded.append(Superseded(self._run.known_as(path), file))
         if len(self._rows) >= self._at_once:
             self._write_group()
 
@@ -118,9 +150,12 @@ class TableWriter:
             return None
         if self._by_place:
             self._writer.add_key_value_metadata(self._extent.metadata())
+        replaces = {row.path: row.file for row in self._superseded}
+        self._writer.add_key_value_metadata(describe_contents(Contents(self._accounts, replaces)))
         self._writer.close()
+        size = self._file.tell()
         self._file.close()
-        return StagedFile(self._staged, self._table.name, self._accounts)
+        return StagedFile(self._staged, self._table.name, self._accounts, size, tuple(self._superseded))
 
     def _write_group(self) -> None:
         table, accounts = self._table.lay_out(self._rows, self._run)

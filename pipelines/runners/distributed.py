@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -20,11 +19,13 @@ from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import log
 from pipelines.job.counters import read_meter
-from pipelines.job.tagging import TagImages
-from pipelines.job.transforms import ListImages
+from pipelines.job.steps.listing import Inputs
+from pipelines.job.tagging import TagImages, tag_listed
 from pipelines.listing import STANDARD_INPUT, anchor, list_images
+from pipelines.listing.inputs import spread
 from pipelines.output.manifest import read_accounts
 from pipelines.output.run import Accounts, Run
+from pipelines.output.staged import announce
 from pipelines.runners.beam_flags import makes_template, refused_flags_reported
 from pipelines.runners.dataflow import check_buckets, is_dataflow, name_job, refusals_reported
 from pipelines.runners.job_errors import JobFailedError, explain
@@ -62,9 +63,8 @@ def build_job(tagging: TagImages, options: PredictOptions, beam_options: Pipelin
     with refused_flags_reported():
         pipeline = beam.Pipeline(options=beam_options)
     run = tagging.run
-    of_list = input_list, run.access, options.path_column, run.kept
-    listed = pipeline | ListImages(inputs, *of_list, options.allow_empty, options.documents)
-    _ = listed.listed | replace(tagging, passed_over=listed.counted)
+    named = Inputs(spread(inputs), input_list, options.path_column, run.kept, options.allow_empty, options.documents)
+    _ = tag_listed(pipeline, tagging, named)
     return pipeline
 
 
@@ -101,6 +101,7 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
     """
     with _prepared(tagging.run, beam_options):
         pipeline = build_job(tagging, options, beam_options)
+        announce(tagging.run)
         # Other runners may finish the whole job here, and raise whatever went wrong with it.
         with refusals_reported() if is_dataflow(beam_options) else nullcontext():
             result = pipeline.run()

@@ -18,9 +18,10 @@ from pipelines.inference.ahead import Model
 from pipelines.inference.engines import INSTALL_OPENVINO, check_engine, lacks_openvino
 from pipelines.inference.processor import bfloat16_units, describe_processor
 from pipelines.job.tagging import TagImages
-from pipelines.output.compatible import as_retagged, check_output, first_footer
+from pipelines.output.compatible import as_retagged, check_output, first_footer, kind_of_run
 from pipelines.output.lock import drop_shadows
 from pipelines.output.manifest import mark
+from pipelines.output.recovery import recover_rows
 from pipelines.output.run import Accounts, Run
 from pipelines.output.tables import OutputError
 from pipelines.runners.beam_flags import is_local, threads_per_process
@@ -66,6 +67,8 @@ def run_job(run: Run, options: PredictOptions, beam_options: PipelineOptions) ->
     begun = False
     try:
         run = _joining(run, options, is_local(beam_options))
+        for recovered in recover_rows(run, kind_of_run(run)):
+            log(*map("scenetags predict: {}".format, recovered.lines()), severity="INFO")
         drop_shadows(run)
         tagging = plan_tagging(run, options, beam_options)
         begun = True

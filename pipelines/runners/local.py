@@ -23,10 +23,12 @@ from pipelines.commandline.printing import log
 from pipelines.job.steps.names import TakeNames
 from pipelines.job.steps.outputs import POSTPONED
 from pipelines.job.tagging import TagImages
+from pipelines.job.transforms import SkipTaggedInMemory
 from pipelines.listing import list_images
 from pipelines.output.manifest import read_accounts
 from pipelines.output.moved import SAMPLE, find_moved
 from pipelines.output.run import Accounts, Run, Wave
+from pipelines.output.staged import announce
 from pipelines.runners.sharing import most_processes, share_threads, sharing
 from pipelines.runners.waves import Waves
 from pipelines.supervision import interruption, progress
@@ -81,6 +83,7 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
             _kept_from_collector(),
             sharing(tagging, options, shares),
         ):
+            announce(run)
             while waves:
                 interruption.check()
                 accounts = _run_next(waves, replace(tagging, run=run), accounts, options, beam_options)
@@ -100,7 +103,8 @@ def _run_next(
         # Packed, since Beam holds several copies of a step. `Create` would double their number.
         take = beam.ParDo(TakeNames(names, options.checkpoint_seconds))
         taken = pipeline | beam.Impulse() | take.with_outputs(POSTPONED, main="names")
-        _ = taken.names | replace(tagging, wave=place, spread=False, postponed=taken[POSTPONED])
+        remaining = taken.names | SkipTaggedInMemory(run)
+        _ = {**remaining, POSTPONED: taken[POSTPONED]} | replace(tagging, wave=place)
     try:
         accounts = read_accounts(run.manifest)
     except FileNotFoundError:

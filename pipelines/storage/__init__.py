@@ -26,7 +26,7 @@ from pipelines.storage.errors import (
 )
 from pipelines.storage.local import fingerprint_of, retried
 from pipelines.storage.near import hint_at_near, hint_at_scheme
-from pipelines.storage.objects import Access, Entry
+from pipelines.storage.objects import Access, Entry, Move
 from pipelines.storage.patience import hurried, patiently
 from pipelines.storage.spelling import BUCKETS, bucket_of, can_be_written, is_remote, marked, normalize, plain, unmarked
 
@@ -37,6 +37,7 @@ __all__ = [
     "Entry",
     "FileTooLargeError",
     "LockedError",
+    "Move",
     "NoAccessError",
     "TransientError",
     "UnsupportedStorageError",
@@ -70,9 +71,10 @@ class Store(Protocol):
     def write(self, path: str, data: bytes) -> None: ...
     def create(self, path: str) -> IO[bytes]: ...
     def move(self, source: str, target: str) -> None: ...
+    def move_all(self, moves: Sequence[Move]) -> list[Move]: ...
     def exists(self, path: str) -> bool: ...
     def leads_away(self, folder: str, path: str) -> bool: ...
-    def sync(self, path: str) -> None: ...
+    def sync_all(self, paths: Sequence[str]) -> None: ...
     def delete(self, paths: Sequence[str]) -> None: ...
     def delete_folder(self, path: str) -> None: ...
     def list_files(self, folder: str, ending: str = "") -> list[str]: ...
@@ -171,6 +173,21 @@ def move(source: str, target: str) -> None:
     _at(source).move(source, target)
 
 
+def move_all(moves: Sequence[Move]) -> list[Move]:
+    """Move files within one kind of storage, in any order, replacing any existing targets.
+
+    In a bucket, side by side, and no source is deleted before all copies are made: so a source that is missing has been
+    moved before, or was deleted by somebody else.
+
+    Returns:
+      The moves whose source is missing.
+
+    Raises:
+      OSError: a file cannot be moved.
+    """
+    return _at(moves[0].source).move_all(moves) if moves else []
+
+
 def exists(path: str) -> bool:
     """Return whether a file exists."""
     return _at(path).exists(path)
@@ -181,13 +198,14 @@ def leads_away(folder: str, path: str) -> bool:
     return _at(path).leads_away(folder, path)
 
 
-def sync(path: str) -> None:
-    """Wait until a file would survive a power failure.
+def sync_all(paths: Sequence[str]) -> None:
+    """Wait until files in one kind of storage would survive a power failure.
 
     Raises:
-      OSError: the file is missing.
+      OSError: a file is missing.
     """
-    _at(path).sync(path)
+    if paths:
+        _at(paths[0]).sync_all(paths)
 
 
 def delete(paths: Sequence[str]) -> None:
@@ -224,13 +242,41 @@ def list_folders(folder: str, beginning: str = "") -> list[str]:
     return _at(folder).list_folders(folder, beginning)
 
 
-def walk(prefix: str) -> Iterator[Entry]:
+def walk(prefix: str, after: str = "", until: str = "") -> Iterator[Entry]:
     """List the files in a bucket whose paths start with a prefix, lazily.
+
+    Args:
+      prefix: of the paths.
+      after: path behind which a range begins; it is not part of the range, and need not exist.
+      until: path with which the range ends; it is part of the range, and need not exist.
+
+    Raises:
+      OSError: the bucket cannot be listed; or not by ranges, because it does not list in the order of names.
+    """
+    return _bucket_store(prefix).walk(prefix, after, until)
+
+
+def peek(prefix: str, after: str, most: int) -> tuple[list[str], bool]:
+    """Return the first paths in a bucket that start with a prefix and come after another path, in one request.
+
+    Args:
+      prefix: of the paths.
+      after: path behind which to look; it need not exist.
+      most: paths to return.
+
+    Returns:
+      The paths, and whether there are more. There may be none although there are more.
 
     Raises:
       OSError: the bucket cannot be listed.
     """
-    return _bucket_store(prefix).walk(prefix)
+    return _bucket_store(prefix).peek(prefix, after, most)
+
+
+def lists_ranges(path: str) -> bool:
+    """Return whether a range of a bucket can be listed without what comes before it."""
+    # Amazon's directory buckets list in no order.
+    return path.startswith(BUCKETS) and not bucket_of(path).rstrip("/").endswith("--x-s3")
 
 
 def look_up(path: str) -> Entry:

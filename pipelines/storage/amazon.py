@@ -6,7 +6,7 @@ import base64
 import errno
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from http import HTTPStatus
@@ -29,7 +29,17 @@ from pipelines.storage.errors import (
     unreachable,
 )
 from pipelines.storage.gzipped import is_marked
-from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page, Stored
+from pipelines.storage.objects import (
+    ABSENT,
+    ANSWER_SECONDS,
+    CONNECT_SECONDS,
+    CONNECTIONS,
+    PAGE_SIZE,
+    Access,
+    Entry,
+    Page,
+    Stored,
+)
 
 _LOGIN = "run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _BYTES_AT_ONCE = 1 << 18
@@ -62,6 +72,7 @@ class AmazonObjects:
     """One client with a pool of connections; see `Objects`."""
 
     conditions = "If-None-Match and If-Match"
+    deletions_at_once = 1000
 
     def __init__(self, access: Access) -> None:
         """Create the client, with credentials from boto3's own chain unless `access` has them.
@@ -135,6 +146,15 @@ class AmazonObjects:
         with _translated_errors():
             self._client.delete_object(Bucket=bucket, Key=key, **self._payer)
 
+    def delete_all(self, bucket: str, keys: Sequence[str]) -> Collection[str]:
+        """Delete objects with one request."""
+        deletions = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        with _translated_errors():
+            answer = self._client.delete_objects(Bucket=bucket, Delete=deletions, **self._payer)
+            left = {refusal["Key"] for refusal in answer.get("Errors", ())}
+        # XML has not every character of keys.
+        return left if left <= {*keys} else keys
+
     def look_up(self, bucket: str, key: str) -> Entry:
         """Return an object's metadata without reading it."""
         with _translated_errors():
@@ -142,12 +162,20 @@ class AmazonObjects:
         entry = _entry(bucket, key, answer["ContentLength"], answer["ETag"])
         return entry._replace(marked=is_marked(answer.get("ContentEncoding")))
 
-    def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
+    def page(
+        self,
+        bucket: str,
+        prefix: str,
+        following: str | None = None,
+        delimiter: str = "",
+        after: str = "",
+        most: int = PAGE_SIZE,
+    ) -> Page:
         """List a page of objects."""
-        place = {"ContinuationToken": following} if following else {}
+        place = {"ContinuationToken": following} if following else {"StartAfter": after} if after else {}
         with _translated_errors():
             answer = self._client.list_objects_v2(
-                Bucket=bucket, Prefix=prefix, Delimiter=delimiter, **place, **self._payer
+                Bucket=bucket, Prefix=prefix, Delimiter=delimiter, MaxKeys=most, **place, **self._payer
             )
         found = answer.get("Contents", ())
         return Page(

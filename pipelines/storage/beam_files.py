@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, NoReturn
 
@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.credentials import without_secrets
 from pipelines.storage.errors import NoAccessError, refused, unreachable
-from pipelines.storage.objects import Entry, Page, Stored
+from pipelines.storage.objects import PAGE_SIZE, Entry, Page, Stored
 
 _BYTES_AT_ONCE = 1 << 20
 _EXTRAS = {"hdfs": "hadoop", "azfs": "azure"}
@@ -36,6 +36,7 @@ class BeamObjects:
     """A Beam file system as a bucket provider; see `Objects`."""
 
     conditions = "conditions"
+    deletions_at_once = 1
 
     def __init__(self, scheme: str) -> None:
         """Find the file system.
@@ -80,7 +81,15 @@ class BeamObjects:
                 raise FileNotFoundError(errno.ENOENT, "Not Found")
             return _entry(self._system.metadata(path))
 
-    def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
+    def page(
+        self,
+        bucket: str,
+        prefix: str,
+        following: str | None = None,
+        delimiter: str = "",
+        after: str = "",
+        most: int = PAGE_SIZE,
+    ) -> Page:
         """List all files whose names start with a prefix, as one page; folders are never requested."""
         path = self._path(bucket, prefix)
         # A file system with folders lists a folder, not a prefix.
@@ -102,6 +111,10 @@ class BeamObjects:
         self._refuse()
 
     def delete(self, bucket: str, key: str) -> None:
+        """Refuse."""
+        self._refuse()
+
+    def delete_all(self, bucket: str, keys: Sequence[str]) -> Collection[str]:
         """Refuse."""
         self._refuse()
 

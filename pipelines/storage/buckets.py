@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
+import posixpath
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from pipelines.storage.errors import ChangedFileError, NoAccessError, UnsupportedStorageError
 from pipelines.storage.gzipped import bytes_of_head, is_compressed, unpack, unpack_head, unpack_to_disk
 from pipelines.storage.leases import lease
 from pipelines.storage.lock_objects import LockObject, read_owner
-from pipelines.storage.objects import Entry, LimitedBuffer, Objects, Page, Stored
+from pipelines.storage.objects import CONNECTIONS, PAGE_SIZE, Entry, LimitedBuffer, Move, Objects, Page, Stored
 from pipelines.storage.patience import patiently
 from pipelines.storage.spelling import unmarked
 
 _READ_AHEAD = 1 << 20
 _IN_MEMORY = 1 << 24
-_AT_ONCE = 16
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class BucketStore:
@@ -90,6 +95,21 @@ class BucketStore:
         patiently(lambda: self._objects.copy(bucket, key, new_key))
         self.delete([source])
 
+    def move_all(self, moves: Sequence[Move]) -> list[Move]:
+        """Copy objects to their new keys, and then delete the old ones."""
+
+        def copy(move: Move) -> bool:
+            (bucket, key), (_, new_key) = _split(move.source), _split(move.target)
+            try:
+                patiently(lambda: self._objects.copy(bucket, key, new_key))
+            except FileNotFoundError:
+                return False
+            return True
+
+        copied = _side_by_side(copy, moves)
+        self.delete([move.source for move, done in zip(moves, copied, strict=True) if done])
+        return [move for move, done in zip(moves, copied, strict=True) if not done]
+
     def exists(self, path: str) -> bool:
         """Return whether an object exists."""
         try:
@@ -106,20 +126,37 @@ class BucketStore:
         """Return False: buckets have no links."""
         return False
 
-    def sync(self, path: str) -> None:
-        """Check that an object exists: then it is durable."""
-        self.look_up(path)
+    def sync_all(self, paths: Sequence[str]) -> None:
+        """Check that objects exist: then they are durable."""
+        there: set[str] = set()
+        for folder in {posixpath.dirname(path) for path in paths}:
+            there.update(self.list_sizes(folder))
+        # Whether one is missing is for the store to say, and not for a listing, which may be late.
+        _side_by_side(self.look_up, [path for path in paths if path not in there])
 
     def delete(self, paths: Sequence[str]) -> None:
         """Delete objects, ignoring missing ones."""
+        by_bucket: dict[str, list[str]] = defaultdict(list)
+        for path in paths:
+            bucket, key = _split(path)
+            by_bucket[bucket].append(key)
+        for bucket, keys in by_bucket.items():
+            self._delete(bucket, keys)
 
-        def delete(path: str) -> None:
+    def _delete(self, bucket: str, keys: Sequence[str]) -> None:
+        def delete_some(some: Sequence[str]) -> Collection[str]:
+            # Some stores know no such request, or not its checksum, or are asked for too many at a time.
+            with contextlib.suppress(OSError):
+                return self._objects.delete_all(bucket, some) if len(some) > 1 else some
+            return some
+
+        def delete(key: str) -> None:
             with contextlib.suppress(FileNotFoundError):
-                patiently(lambda: self._objects.delete(*_split(path)))
+                patiently(lambda: self._objects.delete(bucket, key))
 
-        if paths:
-            with ThreadPoolExecutor(min(_AT_ONCE, len(paths))) as executor:
-                list(executor.map(delete, paths))
+        most = self._objects.deletions_at_once
+        left = _side_by_side(delete_some, [keys[at : at + most] for at in range(0, len(keys), most)])
+        _side_by_side(delete, [key for some in left for key in some])
 
     def delete_folder(self, path: str) -> None:
         """Delete all objects below a prefix, leaving whatever cannot be deleted."""
@@ -146,10 +183,27 @@ class BucketStore:
         scheme_and_bucket = "/".join(folder.split("/", 3)[:3])
         return sorted(f"{scheme_and_bucket}/{name.rstrip('/')}" for name in below)
 
-    def walk(self, prefix: str) -> Iterator[Entry]:
-        """List all objects whose paths start with a prefix, page by page."""
-        for page in self._pages(prefix):
-            yield from page.entries
+    def walk(self, prefix: str, after: str = "", until: str = "") -> Iterator[Entry]:
+        """List the objects whose paths start with a prefix, page by page, or those of them in a range."""
+        last = after
+        for page in self._pages(prefix, after=after):
+            if not after and not until:
+                yield from page.entries
+                continue
+            for entry in page.entries:
+                if until and entry.path > until:
+                    return
+                if entry.path > last:
+                    last = entry.path
+                    yield entry
+                elif last != after:
+                    # Other ranges would hide what this one shows too late.
+                    raise OSError(errno.EIO, f"the bucket lists {entry.path} behind {last}, not in the order of names")
+
+    def peek(self, prefix: str, after: str, most: int) -> tuple[list[str], bool]:
+        """Return the first paths after a place, and whether there are more."""
+        page = next(self._pages(prefix, after=after, most=most))
+        return [entry.path for entry in page.entries if entry.path > after], page.following is not None
 
     def lock(
         self, path: str, owner: str, tell: Callable[[str], None], sleep: Callable[[float], None]
@@ -182,15 +236,27 @@ class BucketStore:
 
         return unpack_to_disk(map(piece, range(0, self.look_up(path).size, _IN_MEMORY)))
 
-    def _pages(self, path: str, delimiter: str = "") -> Iterator[Page]:
+    def _pages(self, path: str, delimiter: str = "", after: str = "", most: int = PAGE_SIZE) -> Iterator[Page]:
         bucket, prefix = _split(path)
+        behind = _split(after)[1] if after else ""
         following = None
         while True:
-            page = patiently(lambda: self._objects.page(bucket, prefix, following, delimiter))  # noqa: B023
+            page = patiently(lambda: self._objects.page(bucket, prefix, following, delimiter, behind, most))  # noqa: B023
             yield page
             following = page.following
             if following is None:
                 return
+
+
+def _side_by_side(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Do something for each item, in as many threads as there are connections, and return the results in their order.
+
+    After an error, whatever has not begun is left out.
+    """
+    if len(items) < 2:
+        return list(map(work, items))
+    with ThreadPoolExecutor(min(CONNECTIONS, len(items)), thread_name_prefix="buckets") as executor:
+        return list(executor.map(work, items))
 
 
 class _Ranges(io.RawIOBase):

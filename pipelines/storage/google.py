@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import IO, Any
@@ -22,7 +22,17 @@ from google.cloud.storage.exceptions import DataCorruption
 from pipelines.credentials import without_secrets
 from pipelines.storage.errors import CredentialsOutageError, NoAccessError, refused, unreachable
 from pipelines.storage.gzipped import is_marked
-from pipelines.storage.objects import ABSENT, ANSWER_SECONDS, CONNECT_SECONDS, CONNECTIONS, Access, Entry, Page, Stored
+from pipelines.storage.objects import (
+    ABSENT,
+    ANSWER_SECONDS,
+    CONNECT_SECONDS,
+    CONNECTIONS,
+    PAGE_SIZE,
+    Access,
+    Entry,
+    Page,
+    Stored,
+)
 
 _ATTEMPT: dict[str, Any] = {"retry": None, "timeout": (CONNECT_SECONDS, ANSWER_SECONDS)}
 _LOGIN = "run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
@@ -37,7 +47,6 @@ _OUTAGES = (
 _REFUSED_CREDENTIALS = re.compile(
     r"\b(status|code)\W+4(?!08|29)\d\d\b|invalid_|denied|revoked|reauth|was not found", re.IGNORECASE
 )
-_PAGE_SIZE = 1000
 _LISTED = "items(name,size,generation),prefixes,nextPageToken"
 
 
@@ -45,6 +54,7 @@ class GoogleObjects:
     """One client with a pool of connections; see `Objects`."""
 
     conditions = "ifGenerationMatch"
+    deletions_at_once = 100
 
     def __init__(self, access: Access) -> None:
         """Create the client with Application Default Credentials, or none for the emulator at `STORAGE_EMULATOR_HOST`.
@@ -106,6 +116,14 @@ class GoogleObjects:
         with _translated_errors():
             self._blob(bucket, key).delete(**_ATTEMPT)
 
+    def delete_all(self, bucket: str, keys: Sequence[str]) -> Collection[str]:
+        """Delete objects with one request, whose parts are answered one by one."""
+        with _translated_errors(), self._client.batch(raise_exception=False) as batch:
+            for key in keys:
+                self._blob(bucket, key).delete(**_ATTEMPT)
+        answers = zip(keys, batch._responses, strict=True)
+        return [key for key, answer in answers if not answer.ok and answer.status_code != HTTPStatus.NOT_FOUND]
+
     def look_up(self, bucket: str, key: str) -> Entry:
         """Return an object's metadata without reading it."""
         blob = self._blob(bucket, key)
@@ -113,7 +131,15 @@ class GoogleObjects:
             blob.reload(**_ATTEMPT)
         return _entry(bucket, blob)._replace(marked=is_marked(blob.content_encoding))
 
-    def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
+    def page(
+        self,
+        bucket: str,
+        prefix: str,
+        following: str | None = None,
+        delimiter: str = "",
+        after: str = "",
+        most: int = PAGE_SIZE,
+    ) -> Page:
         """List a page of objects."""
         with _translated_errors():
             listing = self._client.list_blobs(
@@ -121,7 +147,8 @@ class GoogleObjects:
                 prefix=prefix,
                 delimiter=delimiter or None,
                 page_token=following,
-                page_size=_PAGE_SIZE,
+                start_offset=after or None,
+                page_size=most,
                 fields=_LISTED,
                 **_ATTEMPT,
             )

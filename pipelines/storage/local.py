@@ -15,6 +15,7 @@ from typing import IO, Any, TypeVar
 from pipelines.storage.errors import PASSING_ERRORS, ChangedFileError, FileTooLargeError, TransientError
 from pipelines.storage.leases import lease
 from pipelines.storage.lock_files import LockFile, read_owner
+from pipelines.storage.objects import Move
 from pipelines.storage.patience import patiently
 
 Result = TypeVar("Result")
@@ -56,12 +57,22 @@ def create(path: str) -> IO[bytes]:
 
 def move(source: str, target: str) -> None:
     """Move a file, replacing any existing target."""
-    folder = os.path.dirname(target)
-    os.makedirs(folder, exist_ok=True)
-    # The name may reach the disk before the data does: a power failure would then leave an empty file.
-    sync(source)
-    os.replace(source, target)
-    sync(folder)
+    _replace(source, target)
+    sync(os.path.dirname(target))
+
+
+def move_all(moves: Sequence[Move]) -> list[Move]:
+    """Move files, and return the moves whose source is missing."""
+    missing = []
+    for move in moves:
+        try:
+            _replace(*move)
+        except FileNotFoundError:
+            missing.append(move)
+    # Once for all of them: in any order, each is in its old place or in its new one.
+    for folder in {os.path.dirname(move.target) for move in moves}:
+        sync(folder)
+    return missing
 
 
 def fingerprint_of(status: os.stat_result) -> str:
@@ -96,6 +107,12 @@ def leads_away(folder: str, path: str) -> bool:
         return True
     # No file can be moved there, and some file systems number the disk of files otherwise than that of folders.
     return os.path.isdir(path) and os.stat(path).st_dev != os.stat(folder).st_dev
+
+
+def sync_all(paths: Sequence[str]) -> None:
+    """Wait until files are on disk."""
+    for path in paths:
+        sync(path)
 
 
 def sync(path: str) -> None:
@@ -255,6 +272,13 @@ def _read(path: str, max_bytes: int | None) -> bytes:
         if max(size, len(data)) > max_bytes:
             raise FileTooLargeError(f"{max(size, len(data)):,} bytes exceed the limit of {max_bytes:,}")
         return data
+
+
+def _replace(source: str, target: str) -> None:
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    # The name may reach the disk before the data does: a power failure would then leave an empty file.
+    sync(source)
+    os.replace(source, target)
 
 
 def _missing_folders(folder: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple, Protocol
 
@@ -13,6 +13,9 @@ from pipelines.storage.errors import FileTooLargeError, TransientError
 
 ABSENT = ""
 """Version of an object that does not exist."""
+
+PAGE_SIZE = 1000
+"""Objects in a page of a listing: the most that Amazon lists."""
 
 CONNECTIONS = 64
 """Connections that a process keeps open."""
@@ -36,6 +39,13 @@ class Entry(NamedTuple):
     size: int
     fingerprint: str
     marked: bool = False
+
+
+class Move(NamedTuple):
+    """A file and its new place."""
+
+    source: str
+    target: str
 
 
 class Stored(NamedTuple):
@@ -92,6 +102,7 @@ class Objects(Protocol):
     Attributes:
       endpoint: URL of the service, for messages.
       conditions: what it must honour in a `put` with an expected version.
+      deletions_at_once: objects that one request may delete.
 
     Raises:
       TransientError: the attempt failed for a reason that may pass.
@@ -104,6 +115,7 @@ class Objects(Protocol):
 
     endpoint: str
     conditions: str
+    deletions_at_once: int
 
     def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> Stored:
         """Read an object, or a range of it, as it is stored."""
@@ -125,12 +137,38 @@ class Objects(Protocol):
         """Delete an object."""
         ...
 
+    def delete_all(self, bucket: str, keys: Sequence[str]) -> Collection[str]:
+        """Delete up to `deletions_at_once` objects with one request, ignoring missing ones.
+
+        Returns:
+          The keys of those that are still there.
+        """
+        ...
+
     def look_up(self, bucket: str, key: str) -> Entry:
         """Return an object's metadata without reading it."""
         ...
 
-    def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
-        """List the objects whose keys start with a prefix; with a delimiter, only those directly below it."""
+    def page(
+        self,
+        bucket: str,
+        prefix: str,
+        following: str | None = None,
+        delimiter: str = "",
+        after: str = "",
+        most: int = PAGE_SIZE,
+    ) -> Page:
+        """List a page of the objects whose keys start with a prefix, in the order of their keys' UTF-8.
+
+        Args:
+          bucket: to list.
+          prefix: of the keys.
+          following: token of the page.
+          delimiter: with one, only objects directly below the prefix are listed, and the folders there.
+          after: a key: those that come after it are listed. A provider may list the key itself, too, and one that
+            cannot begin in the middle lists all.
+          most: objects in a page; a provider may list more.
+        """
         ...
 
 

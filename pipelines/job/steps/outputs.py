@@ -15,7 +15,7 @@ from pipelines.records import Empty, Failure
 from pipelines.supervision import progress
 
 FAILED, SUPERSEDED, COUNTED, FOUND, POSTPONED = "failed", "superseded", "counted", "found", "postponed"
-EMPTY = "empty"
+EMPTY, UNLISTED, SOURCES, PARTITIONS, REFS = "empty", "unlisted", "sources", "partitions", "refs"
 
 
 class Step(BoundToRelease, beam.DoFn):

@@ -2,51 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pipelines import storage
 from pipelines.job import counters
+from pipelines.job.steps.listing import Inputs
 from pipelines.job.steps.outputs import Step, in_window
+from pipelines.listing import EMPTY_INPUTS
+from pipelines.listing.pieces import check_found
 from pipelines.output.closing import close_wave
 from pipelines.output.commit import StagedFile, Superseded, Written
+from pipelines.output.earlier import Unlisted
 from pipelines.output.run import Accounts, Run, Wave
-from pipelines.output.writing import Table, TableWriter
+from pipelines.output.writing import Table, TableFiles
 from pipelines.records import Empty, Failure, Prediction
 from pipelines.supervision import interruption, progress
 
+_LEAST_SECONDS, _MOST_SECONDS = 5.0, 60.0
+"""Of a staged file that does not wait for the end of its bundle. Each takes as long as all before it, within these
+limits: a bundle that is cancelled early loses half of its rows at most, and a long one does not make thousands of
+files."""
+
+_log = logging.getLogger(__name__)
+
 
 class WriteTable(Step):
-    """Write rows of one table to a staged file per Beam bundle."""
+    """Write rows of one table to staged files: per Beam bundle, those of new images to one, and others to another.
 
-    def __init__(self, table: Table, run: Run) -> None:
+    A distributed runner may put hours of work into a bundle, which is lost if it is cancelled, but for the files that
+    are finished. There, files are finished every now and then.
+    """
+
+    def __init__(
+        self, table: Table, run: Run, often: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Take what to write; with `often`, finish files before a bundle ends, by this clock."""
         self._table = table
         self._run = run
+        self._often = often
+        self._clock = clock
 
     def setup(self) -> None:
         storage.use(self._run.access)
 
     def start_bundle(self) -> None:
-        self._writer = TableWriter(self._table, self._run)
+        self._files = TableFiles(self._table, self._run)
+        self._begun = self._due = 0.0
 
-    def process(self, row: Prediction | Failure | Empty) -> None:
-        self._writer.write(row)
+    def process(self, row: Prediction | Failure | Empty) -> Iterable[StagedFile]:
+        self._files.write(row)
         if isinstance(row, Prediction):
             counters.TAGGED.inc()
             progress.report(self._run.name, done=1)
+        return self._finish_if_due() if self._often else ()
 
     def finish_bundle(self) -> Iterator[Any]:
-        file = self._writer.close()
-        if file:
-            yield in_window(file)
+        yield from map(in_window, self._files.close())
+
+    def _finish_if_due(self) -> list[StagedFile]:
+        now = self._clock()
+        if not self._due:
+            self._begun, self._due = now, now + _LEAST_SECONDS
+        if now < self._due:
+            return []
+        files = self._files.close()
+        self._files = TableFiles(self._table, self._run)
+        self._due = now + min(now - self._begun, _MOST_SECONDS)
+        return files
 
 
 class CloseWave(Step):
     """Commit the files of a wave."""
 
-    def __init__(self, run: Run, wave: Wave) -> None:
+    def __init__(self, run: Run, wave: Wave, inputs: Inputs | None = None) -> None:
         self._run = run
         self._wave = wave
+        self._inputs = inputs
 
     def setup(self) -> None:
         storage.use(self._run.access)
@@ -57,11 +92,18 @@ class CloseWave(Step):
         files: Iterable[StagedFile],
         counted: Iterable[Accounts],
         superseded: Iterable[Superseded],
-        found: Iterable[bytes],
         postponed: Iterable[int],
+        found: Iterable[bytes] = (),
+        unlisted: Iterable[Unlisted] | None = None,
+        sources: Iterable[int] = (),
     ) -> Iterator[Accounts]:
         if self._wave.inputs is None:
             # Workers in the launching process know of its signals, but a distributed job is dropped as a whole.
             interruption.check()
-        written = Written(list(files), list(superseded), sum(counted, Accounts()), found)
+        accounts = sum(counted, Accounts())
+        if self._inputs:
+            named = self._inputs.patterns, self._inputs.input_list
+            if empty := check_found(*named, set(sources), self._inputs.allow_empty, _log.warning):
+                accounts += Accounts(passed_over=Counter({EMPTY_INPUTS: empty}))
+        written = Written(list(files), list(superseded), accounts, found, unlisted)
         yield close_wave(self._run, self._wave.without(sum(postponed)), written)

@@ -16,12 +16,19 @@ from apache_beam.pvalue import PCollection
 from apache_beam.runners.portability.fn_api_runner import translations
 from apache_beam.transforms.environments import Environment
 from apache_beam.typehints import typehints
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import PaneInfo
 
 from pipelines.commandline.flags import parse_predict
 from pipelines.job.release import BoundToRelease
+from pipelines.job.steps.listing import EarlierFile
+from pipelines.listing.members import Archive
+from pipelines.listing.pieces import Piece
 from pipelines.output.commit import StagedFile, Superseded
+from pipelines.output.earlier import EarlierPart, Unlisted
+from pipelines.output.merging import Group
 from pipelines.output.run import Accounts, Run
-from pipelines.records import Failure, Image, ImageRef, Prediction
+from pipelines.records import Failure, Image, Prediction
 from pipelines.runners.distributed import build_job
 from pipelines.runners.jobs import plan_tagging
 from tests.pipelines.conftest import WriteChips
@@ -33,14 +40,18 @@ STEPS = (
     "PredictImages",
     "WritePredictions",
     "WriteFailures",
+    "MergeFiles",
     "WriteManifest",
 )
 
-SMALL = {ImageRef, Failure, StagedFile, Superseded, Accounts}
+SMALL = {Piece, Archive, EarlierFile, EarlierPart, Failure, StagedFile, Group, Superseded, Unlisted, Accounts}
 """Names and rows, and what is told of files: what may go from machine to machine."""
 
 LARGE = {Image, Prediction}
 """What stays on the machine that made it."""
+
+REDISTRIBUTED = {Timestamp, PaneInfo}
+"""What Beam's `Reshuffle` adds to its elements."""
 
 RUNNERS_OWN = (common_urns.primitives.GROUP_BY_KEY.urn, common_urns.primitives.FLATTEN.urn)
 """Transforms that a runner does itself; whatever goes into them, or comes out, leaves the workers."""
@@ -134,8 +145,9 @@ def test_the_graph_has_the_steps_of_the_design_in_the_order_in_which_data_flows(
     assert set(STEPS) <= composites
     order = [part.unique_name for stage in graph.stages for part in stage]
     firsts = {step: min(order.index(part.unique_name) for part in graph.applied(step)) for step in STEPS}
-    # The manifest's own impulse waits for nothing; its commit, for all that was written.
+    # Their own impulses wait for nothing.
     firsts["WriteManifest"] = order.index("TagImages/WriteManifest/Commit")
+    firsts["MergeFiles"] = order.index("TagImages/MergeFiles/Plan")
 
     assert sorted(STEPS, key=firsts.__getitem__) == list(STEPS)
 
@@ -160,10 +172,23 @@ def test_only_names_and_rows_leave_a_machine(graph: Graph) -> None:
 
 
 def test_nothing_but_names_is_shuffled(graph: Graph) -> None:
-    [shuffle] = [part for stage in graph.stages for part in stage if part.spec.urn == RUNNERS_OWN[0]]
-    [collection] = shuffle.inputs.values()
+    shuffles = [part for stage in graph.stages for part in stage if part.spec.urn == RUNNERS_OWN[0]]
+    shuffled = [classes(graph.types[collection]) for part in shuffles for collection in part.inputs.values()]
 
-    assert classes(graph.types[collection]) == {str, ImageRef}
+    # The pieces, what was found in them, the partitions, what is read together, and names of files to merge.
+    assert len(shuffled) == 5
+    assert set().union(*shuffled) <= {
+        int,
+        str,
+        bytes,
+        Piece,
+        Archive,
+        EarlierFile,
+        EarlierPart,
+        Group,
+        type(None),
+        *REDISTRIBUTED,
+    }, shuffled
 
 
 def test_images_are_read_predicted_and_written_in_one_stage(graph: Graph) -> None:
@@ -180,14 +205,15 @@ def test_images_are_read_predicted_and_written_in_one_stage(graph: Graph) -> Non
 @pytest.mark.parametrize("graph", [("--accelerator", HINT)], indirect=True, ids=["accelerator"])
 def test_an_accelerator_is_asked_for_where_the_model_runs_and_nowhere_else(graph: Graph) -> None:
     accelerated = {
-        part.unique_name.split("/")[1]
+        name
         for stage in graph.stages
         for part in stage
+        for name in part.unique_name.split("/")[:2]
         if HINT.encode() in graph.proto.components.environments[part.environment_id].resource_hints.values()
     }
 
     assert {"PredictImages", "WritePredictions"} <= accelerated
-    assert not accelerated & {"SkipTagged", "SpreadReads", "WriteManifest"}
+    assert not accelerated & {"ListImages", "SkipTagged", "MergeFiles", "WriteManifest"}
 
 
 def test_every_step_of_ours_is_bound_to_its_release(graph: Graph) -> None:
@@ -199,4 +225,13 @@ def test_every_step_of_ours_is_bound_to_its_release(graph: Graph) -> None:
                 bound.add(type(step).__name__)
             else:
                 assert b"pipelines" not in cloudpickle.dumps((step, others)), f"{part.unique_name} runs on any release"
-    assert bound >= {"ListNames", "LeaveOutTagged", "PredictImages", "WriteTable", "CloseWave"}
+    assert bound >= {
+        "Divide",
+        "ListPieces",
+        "OpenListed",
+        "SettlePartition",
+        "PutInOrder",
+        "PredictImages",
+        "WriteTable",
+        "CloseWave",
+    }

@@ -16,8 +16,9 @@ from pipelines.inference.ahead import Model
 from pipelines.job import release
 from pipelines.job.release import BoundToRelease, Release, WorkerReleaseError, running_release
 from pipelines.job.steps.images import PredictImages
-from pipelines.job.steps.names import Cut, KeyByStream, LeaveOutTagged, ListNames, PutInOrder
+from pipelines.job.steps.listing import Divide, Inputs, ListPieces, OpenListed
 from pipelines.job.steps.rows import CloseWave, WriteTable
+from pipelines.job.steps.settling import LeaveOutTagged, PutInOrder, SettlePartition
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.run import Run, Wave
 from pipelines.output.writing import PredictionTable
@@ -27,10 +28,11 @@ from pipelines.storage import Access
 
 def steps(run: Run) -> list[BoundToRelease]:
     return [
-        ListNames(["chips"], None, Access()),
-        Cut(CutSettings(Grid(64, 64), NO_RENDERING, 1000), Access()),
+        Divide(run, Inputs(["chips"])),
+        ListPieces(run),
+        OpenListed(run, CutSettings(Grid(64, 64), NO_RENDERING, 1000)),
+        SettlePartition(run),
         LeaveOutTagged(run),
-        KeyByStream(),
         PutInOrder(),
         PredictImages(
             *(DecodeSettings(32, "bilinear", 1000), Limits(), None, 4, Model("bundle", "digest"), run.name, Access())

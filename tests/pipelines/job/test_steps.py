@@ -7,6 +7,7 @@ import tarfile
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from apache_beam.internal import pickler
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipelines.archives.packed import PackedNames
+from pipelines.archives.packed import PackedNames, pack
 from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
 from pipelines.images.rendering import NO_RENDERING
@@ -24,13 +25,15 @@ from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.engines import open_engine
 from pipelines.job.steps.images import PredictImages
-from pipelines.job.steps.names import Cut, TakeNames
-from pipelines.job.steps.rows import CloseWave
+from pipelines.job.steps.listing import OpenListed
+from pipelines.job.steps.names import TakeNames
+from pipelines.job.steps.rows import CloseWave, WriteTable
 from pipelines.listing import list_images
 from pipelines.listing.lookup import refer
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.run import Accounts, Run, Wave
-from pipelines.records import ImageRef
+from pipelines.output.writing import FailureTable
+from pipelines.records import Failure, ImageRef
 from pipelines.scenes.grid import Grid
 from pipelines.storage import Access
 from pipelines.supervision import interruption
@@ -81,20 +84,21 @@ def test_a_wave_that_is_asked_to_stop_takes_no_more_names() -> None:
 
 def test_a_distributed_job_that_is_asked_to_stop_commits_nothing(bundle_path: str, tmp_path: Path) -> None:
     run = Run("run", str(tmp_path), load_bundle(bundle_path), ())
-    closing = CloseWave(run, Wave()).process(b"", [], [Accounts(inputs=10)], [], [], [7])
+    closing = CloseWave(run, Wave()).process(b"", [], [Accounts(inputs=10)], [], [7])
     with interruption.deferred():
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(interruption.InterruptedRunError):
             next(closing)
 
 
-def test_a_bundle_of_scenes_that_failed_leaves_no_thread(tmp_path: Path) -> None:
+def test_a_bundle_of_scenes_that_failed_leaves_no_thread(run: Run, tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "scene.tif", samples(64, 64))
     before = set(threading.enumerate())
-    step = Cut(CutSettings(Grid(32, 32), NO_RENDERING, 10_000), Access())
+    run = replace(run, grid=Grid(32, 32))
+    step = OpenListed(run, CutSettings(run.grid, NO_RENDERING, 10_000))
     step.setup()
     step.start_bundle()
-    assert list(step.process(refer(str(scene)))) == []
+    assert list(step.process(pack([(0, refer(str(scene)))]))) == []
     assert set(threading.enumerate()) - before
 
     step.teardown()
@@ -143,3 +147,16 @@ def test_bundles_that_a_process_works_on_side_by_side_share_the_engine_and_nothi
     assert all(rows == found[0] for rows in found)
     assert not set(threading.enumerate()) - before
     inference._load.cache_clear()
+
+
+def test_files_are_finished_before_a_bundle_ends_where_it_may_be_long(tmp_path: Path, bundle_path: str) -> None:
+    bundle = load_bundle(bundle_path)
+    run = Run("20260101T000000Z-0001", str(tmp_path), bundle, bundle.thresholds)
+    for often, expected in ((True, [6, 5, 10, 20, 40, 60, 60, 60]), (False, [])):
+        step = WriteTable(FailureTable(), run, often, map(float, range(300)).__next__)
+        step.start_bundle()
+        rows = [Failure(f"{number}.jpg", "read", "OSError", "no reason", "print") for number in range(300)]
+        finished = [[file.accounts.failures for file in step.process(row)] for row in rows]
+        [last] = [item.value.accounts.failures for item in step.finish_bundle()]
+        assert [count for counts in finished for count in counts] == expected
+        assert sum(expected) + last == len(rows), "a row is lost"

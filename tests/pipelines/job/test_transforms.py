@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.tagging import Predictor
-from pipelines.job.tagging import TagImages
-from pipelines.job.transforms import ListImages, PredictImages
+from pipelines.job.steps.listing import Inputs
+from pipelines.job.tagging import TagImages, tag_listed
+from pipelines.job.transforms import PredictImages, SkipTaggedInMemory
 from pipelines.output.lock import hold_output
 from pipelines.output.manifest import read_accounts
 from pipelines.output.run import Run
@@ -117,7 +118,12 @@ def test_reading_continues_while_the_engine_works(
     run = Run("run", str(tmp_path / "out"), bundle, bundle.thresholds)
 
     with hold_output(run), beam.Pipeline(FnApiRunner()) as pipeline:
-        _ = pipeline | beam.Create(refs(chips)) | TagImages(run, Model(bundle.path, bundle.digest, batch_size=4))
+        _ = (
+            pipeline
+            | beam.Create(refs(chips))
+            | SkipTaggedInMemory(run)
+            | TagImages(run, Model(bundle.path, bundle.digest, batch_size=4))
+        )
 
     assert read_accounts(run.manifest).predictions == 12
 
@@ -132,8 +138,8 @@ def test_the_whole_job_runs_as_one_pipeline(begin: Pipeline, chips: Path, tmp_pa
         archive.add(chips, "more")
 
     with hold_output(run), begin() as pipeline:
-        listed = pipeline | ListImages([str(chips), f"{tmp_path}/more.tar.gz"], str(tmp_path / "list.txt"))
-        _ = listed.listed | TagImages(run, Model(bundle.path, bundle.digest), passed_over=listed.counted)
+        tagging = TagImages(run, Model(bundle.path, bundle.digest))
+        _ = tag_listed(pipeline, tagging, Inputs([str(chips), f"{tmp_path}/more.tar.gz"], f"{tmp_path}/list.txt"))
 
     accounts = read_accounts(run.manifest)
     assert (accounts.inputs, accounts.predictions, accounts.failures, accounts.skipped) == (25, 22, 3, 0)

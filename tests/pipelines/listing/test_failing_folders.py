@@ -16,7 +16,7 @@ from pipelines.listing import InputError, list_images
 from pipelines.records import Failure, Listed
 from pipelines.storage import TransientError, local, patience
 from pipelines.storage.buckets import BucketStore
-from pipelines.storage.objects import Page
+from pipelines.storage.objects import PAGE_SIZE, Page
 from tests.pipelines.listing.test_folders import Simulated, plant
 
 Break = Callable[[str, int, int], Counter[str]]
@@ -118,7 +118,15 @@ class Failing(Simulated):
         self.times = times
         self.failing = 2 * page
 
-    def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
+    def page(
+        self,
+        bucket: str,
+        prefix: str,
+        following: str | None = None,
+        delimiter: str = "",
+        after: str = "",
+        most: int = PAGE_SIZE,
+    ) -> Page:
         begin = int(following or 0)
         if begin == self.failing and self.times:
             self.times -= 1

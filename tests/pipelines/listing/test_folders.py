@@ -16,7 +16,7 @@ from pipelines.listing import InputError, list_images
 from pipelines.listing.names import compile_pattern
 from pipelines.records import Failure
 from pipelines.storage.buckets import BucketStore
-from pipelines.storage.objects import Entry, Page
+from pipelines.storage.objects import PAGE_SIZE, Entry, Page
 
 
 def plant(folder: Path, *names: str) -> Path:
@@ -131,9 +131,19 @@ class Simulated:
             raise FileNotFoundError
         return Entry(f"gs://{bucket}/{key}", 0, "")
 
-    def page(self, bucket: str, prefix: str, following: str | None = None, delimiter: str = "") -> Page:
-        entries = [Entry(f"gs://{bucket}/{key}", 0, "") for key in self.keys if key.startswith(prefix)]
-        return Page(entries, (), None)
+    def page(
+        self,
+        bucket: str,
+        prefix: str,
+        following: str | None = None,
+        delimiter: str = "",
+        after: str = "",
+        most: int = PAGE_SIZE,
+    ) -> Page:
+        behind = following or after
+        keys = [key for key in self.keys if key.startswith(prefix) and key > behind]
+        entries = [Entry(f"gs://{bucket}/{key}", 0, "") for key in keys[:most]]
+        return Page(entries, (), keys[most - 1] if len(keys) > most else None)
 
 
 @given(tree=TREES, pattern=PATTERNS, only_folders=st.booleans())

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import storage
-from pipelines.listing import expand, stac
+from pipelines.listing import stac
+from pipelines.listing.inputs import expand
 from pipelines.listing.lookup import InputError
 from pipelines.listing.stac import list_assets, read_stac
 from pipelines.listing.stac_items import Asset

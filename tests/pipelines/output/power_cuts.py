@@ -45,15 +45,20 @@ def cut_off(monkeypatch: pytest.MonkeyPatch, before: int) -> Iterator[Callable[[
 
 
 def each_cut(
-    monkeypatch: pytest.MonkeyPatch, output: str, work: Callable[[], object], check: Callable[[str], None]
+    monkeypatch: pytest.MonkeyPatch,
+    output: str,
+    work: Callable[[], object],
+    check: Callable[[str], None],
+    step: int = 1,
 ) -> int:
     """Do some work again and again from the same state of the output, cut off one change later each time.
 
-    The check runs right after each cut, and gets the number of the change at which it came.
+    The check runs right after each cut, and gets the number of the change at which it came. With a `step`, not every
+    change is one to cut off before.
     """
     before = f"{output}.before"
     shutil.copytree(output, before)
-    for cut in range(1000):
+    for cut in range(0, 1000, step):
         shutil.rmtree(output)
         shutil.copytree(before, output)
         try:

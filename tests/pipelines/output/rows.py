@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipelines.output.commit import StagedFile, Superseded, Written, commit
+from pipelines.output.commit import StagedFile, Written, commit
 from pipelines.output.earlier import EarlierRows
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
-from pipelines.output.writing import FailureTable, PredictionTable, TableWriter
+from pipelines.output.writing import FailureTable, PredictionTable, TableFiles
 from pipelines.records import Failure, ImageRef, Prediction
 from tests import outputs
 
@@ -27,31 +27,31 @@ SECOND: Rows = {
 BOTH: Rows = {**FIRST, **SECOND}
 
 
-def stage(run: Run, rows: Rows) -> list[StagedFile]:
-    """Stage rows, one file a table."""
-    predictions, failures = TableWriter(PredictionTable(), run), TableWriter(FailureTable(), run)
+def stage(run: Run, rows: Rows, all_new: bool = False) -> list[StagedFile]:
+    """Stage rows, one file a table, and another one for those that replace rows of an earlier run.
+
+    With `all_new`, nobody looks for rows of earlier runs.
+    """
+    predictions, failures = TableFiles(PredictionTable(), run), TableFiles(FailureTable(), run)
+    earlier = None if all_new else EarlierRows.read(run.folder, run.name)
     for path, (table, fingerprint) in rows.items():
+        older = earlier and earlier.find(path, fingerprint)
+        replaces = older.file if older else ""
         if table == PREDICTIONS:
             probabilities = np.full(len(run.bundle.labels), 0.5, np.float32)
-            predictions.write(Prediction(ImageRef(path, 1, fingerprint), 8, 8, "jpeg 3x8", (), probabilities))
+            ref = ImageRef(path, 1, fingerprint, replaces=replaces)
+            predictions.write(Prediction(ref, 8, 8, "jpeg 3x8", (), probabilities))
         else:
-            failures.write(Failure(path, "decode", "DamagedImageError", "cut off", fingerprint))
-    return [file for writer in (predictions, failures) if (file := writer.close())]
+            failures.write(Failure(path, "decode", "DamagedImageError", "cut off", fingerprint, replaces=replaces))
+    return [*predictions.close(), *failures.close()]
 
 
 def commit_rows(run: Run, rows: Rows, last: bool = True) -> Accounts:
-    return commit(run, Wave(inputs=len(rows), last=last), written(stage(run, rows), superseded(run, rows)))
+    return commit(run, Wave(inputs=len(rows), last=last), written(stage(run, rows)))
 
 
-def written(files: Sequence[StagedFile], older: Sequence[Superseded] = ()) -> Written:
-    return Written(files, older, Accounts())
-
-
-def superseded(run: Run, rows: Rows) -> list[Superseded]:
-    """Name the rows that an earlier run has left of these images."""
-    earlier = EarlierRows(run.folder, run.name)
-    found = ((path, earlier.find(path, fingerprint)) for path, (_, fingerprint) in rows.items())
-    return [Superseded(path, row.file) for path, row in found if row]
+def written(files: Sequence[StagedFile]) -> Written:
+    return Written(files, (), Accounts())
 
 
 def seen(output: str) -> dict[str, list[tuple[str, str]]]:

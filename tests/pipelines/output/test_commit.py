@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -17,7 +19,7 @@ from pipelines.output.lock import hold_output
 from pipelines.output.manifest import read_status
 from pipelines.output.run import PREDICTIONS, Run, Wave
 from pipelines.output.tables import OutputError
-from tests.pipelines.output.rows import BOTH, FIRST, SECOND, Rows, commit_rows, once, seen, stage, superseded, written
+from tests.pipelines.output.rows import BOTH, FIRST, SECOND, Rows, commit_rows, once, seen, stage, written
 
 
 def test_nothing_is_seen_before_the_commit_and_all_of_it_after(first: Run) -> None:
@@ -43,9 +45,8 @@ def test_newer_rows_take_the_place_of_older_ones(first: Run, second: Run) -> Non
 
 def test_an_older_row_stays_where_no_newer_one_came(first: Run, second: Run) -> None:
     commit_rows(first, FIRST)
-    everything = superseded(second, FIRST)
 
-    commit(second, Wave(), written(stage(second, {"changed.jpg": (PREDICTIONS, "new")}), everything))
+    commit(second, Wave(), written(stage(second, {"changed.jpg": (PREDICTIONS, "new")})))
 
     assert seen(second.output) == once({**FIRST, "changed.jpg": (PREDICTIONS, "new")})
 
@@ -96,7 +97,6 @@ def test_a_second_job_of_one_template_is_refused_before_it_works(first: Run) -> 
 def test_two_attempts_at_once_end_as_one(first: Run, second: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A runner that takes a worker for dead starts another, and neither knows of the other."""
     commit_rows(first, FIRST)
-    older = superseded(second, SECOND)
     staged = stage(second, SECOND)
     wave = Wave(inputs=len(SECOND))
     carry_out = pipelines.output.commit.carry_out
@@ -104,11 +104,11 @@ def test_two_attempts_at_once_end_as_one(first: Run, second: Run, monkeypatch: p
     def overtaken(output: str, journal: Journal) -> None:
         # The other one does all of it between the decision of this one and its first move.
         monkeypatch.setattr("pipelines.output.commit.carry_out", carry_out)
-        commit(second, wave, written(staged, older))
+        commit(second, wave, written(staged))
         carry_out(output, journal)
 
     monkeypatch.setattr("pipelines.output.commit.carry_out", overtaken)
-    accounts = commit(second, wave, written(staged, older))
+    accounts = commit(second, wave, written(staged))
 
     assert (accounts.predictions, accounts.failures) == (3, 3)
     assert seen(second.output) == once(BOTH)
@@ -119,7 +119,7 @@ def test_a_commit_whose_files_are_cleared_away_keeps_the_older_rows(
 ) -> None:
     """A job that was cancelled may still be at its commit while the command that launched it clears up."""
     commit_rows(first, FIRST)
-    older, staged = superseded(second, SECOND), stage(second, SECOND)
+    staged = stage(second, SECOND)
     write = storage.write
 
     def clear_up(path: str, data: bytes) -> None:
@@ -129,6 +129,30 @@ def test_a_commit_whose_files_are_cleared_away_keeps_the_older_rows(
 
     monkeypatch.setattr(storage, "write", clear_up)
     with pytest.raises(FileNotFoundError, match="staged rows were deleted by another run"):
-        commit(second, Wave(inputs=len(SECOND)), written(staged, older))
+        commit(second, Wave(inputs=len(SECOND)), written(staged))
 
     assert seen(second.output) == once(FIRST)
+
+
+def test_only_files_with_rows_that_replace_older_ones_are_read(
+    first: Run, second: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit_rows(first, FIRST)
+    staged = stage(second, SECOND)
+    replaced = {path for path in SECOND if not path.startswith("came")}
+    assert {row.path for file in staged for row in file.superseded} == replaced
+    assert [len(file.superseded) for file in staged] == [0, 2, 0, 2]
+    assert all(file.size == os.path.getsize(file.staged) for file in staged)
+    read: list[str] = []
+    read_table = pipelines.output.commit.read_table
+
+    def note(path: str) -> pa.Table:
+        read.append(path)
+        return read_table(path)
+
+    monkeypatch.setattr("pipelines.output.commit.read_table", note)
+
+    commit(second, Wave(inputs=len(SECOND)), written(staged))
+
+    assert {path for path in read if path.startswith(second.staging)} == {f.staged for f in staged if f.superseded}
+    assert seen(second.output) == once(BOTH)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from pipelines import storage
 from pipelines.inference.rules import Rules
-from pipelines.output import compaction
+from pipelines.output import compaction, joining
 from pipelines.output.commit import StagedFile, commit, recover
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.writing import PredictionTable, TableWriter
@@ -28,7 +28,7 @@ from pipelines.records import Footprint, ImageRef, Prediction, Window
 from pipelines.scenes.grid import Grid
 from pipelines.supervision import interruption
 from tests.conftest import Bucket
-from tests.pipelines.output.rows import Rows, commit_rows, once, seen, stage, superseded, written
+from tests.pipelines.output.rows import Rows, commit_rows, once, seen, stage, written
 from tests.pipelines.results.scene_outputs import square, wkb
 
 
@@ -43,7 +43,7 @@ def failed(*names: str) -> Rows:
 def add(run: Run, *waves: Rows) -> None:
     """Commit waves of a run, one after another."""
     for number, rows in enumerate(waves):
-        commit(run, Wave(Accounts(inputs=number), len(rows)), written(stage(run, rows)))
+        commit(run, Wave(Accounts(inputs=number), len(rows)), written(stage(run, rows, all_new=True)))
 
 
 def files(run: Run, table: str = PREDICTIONS) -> list[str]:
@@ -126,7 +126,7 @@ def test_a_large_file_takes_in_a_thirtieth_of_its_rows(
 
 def test_no_joined_file_is_larger_than_the_limit(first: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     [alone] = stage(first, predicted("0"))
-    monkeypatch.setattr(compaction, "MOST_BYTES", 3 * os.path.getsize(alone.staged))
+    monkeypatch.setattr(joining, "MOST_BYTES", 3 * os.path.getsize(alone.staged))
     staged = [file for number in range(1, 10) for file in stage(first, predicted(f"{number}"))]
     commit(first, Wave(inputs=10), written([alone, *staged]))
 
@@ -210,7 +210,7 @@ def test_joined_windows_stay_in_their_regions_and_say_where_they_lie(
     first: Run, second: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipelines.output.writing.ROWS_PER_REGION", 4)
-    monkeypatch.setattr(compaction, "ROWS_PER_REGION", 4)
+    monkeypatch.setattr(joining, "ROWS_PER_REGION", 4)
     for number, (run, count) in enumerate([(first, 8), (second, 3), (second, 1), (second, 4)]):
         tiled = replace(run, grid=Grid(256, 256))
         commit(tiled, Wave(Accounts(inputs=number), count), written([stage_windows(tiled, 10 * number, count)]))
@@ -249,7 +249,7 @@ def test_whatever_is_tagged_again_has_one_row_which_is_the_newest(
     first: Run, runs: list[list[Mapping[str, str]]], most: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compaction, "MOST_BYTES", most)
+        patch.setattr(joining, "MOST_BYTES", most)
         patch.setattr(compaction, "SMALL_BYTES", most // 2)
         expected: dict[str, tuple[str, str]] = {}
         for number, waves in enumerate(runs):
@@ -259,7 +259,7 @@ def test_whatever_is_tagged_again_has_one_row_which_is_the_newest(
                 # A run lists each image once.
                 rows = {path: (table, f"{number}") for path, table in tables.items() if path not in listed}
                 files = stage(run, rows)
-                commit(run, Wave(Accounts(inputs=place), len(rows)), written(files, superseded(run, rows)))
+                commit(run, Wave(Accounts(inputs=place), len(rows)), written(files))
                 listed.update(rows)
                 expected |= rows
             recover(folder)

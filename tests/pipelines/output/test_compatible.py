@@ -132,7 +132,7 @@ def test_a_row_without_path_or_fingerprint_is_refused_by_name(run: Run, ours: Pa
     check_output(run)
 
     with pytest.raises(OutputError, match=f"^{ours} holds a row without a path or without a fingerprint; move it away"):
-        EarlierRows(run.output, run.name)
+        EarlierRows.read(run.output, run.name)
 
 
 @pytest.mark.parametrize("overwrite", [False, True], ids=["add", "overwrite"])

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from pipelines.output.commit import commit
@@ -20,7 +21,7 @@ from tests.pipelines.output.rows import FIRST, Rows, stage, written
 
 
 def put(run: Run, rows: Rows) -> None:
-    commit(run, Wave(inputs=len(rows)), written(stage(run, rows)))
+    commit(run, Wave(inputs=len(rows)), written(stage(run, rows, all_new=True)))
 
 
 def only_file(run: Run, table: str) -> str:
@@ -32,7 +33,7 @@ def test_earlier_rows_are_found_with_their_files(run: Run, earlier: Run) -> None
     put(earlier, FIRST)
     predictions, failures = only_file(run, PREDICTIONS), only_file(run, FAILURES)
 
-    rows = EarlierRows(run.output, run.name)
+    rows = EarlierRows.read(run.output, run.name)
 
     assert len(rows) == len(FIRST)
     assert rows.find("stays.jpg", "old") == EarlierRow(predictions, tagged=True)
@@ -44,7 +45,7 @@ def test_earlier_rows_are_found_with_their_files(run: Run, earlier: Run) -> None
 def test_rows_of_the_run_at_work_are_not_earlier_ones(run: Run) -> None:
     put(run, FIRST)
 
-    rows = EarlierRows(run.output, run.name)
+    rows = EarlierRows.read(run.output, run.name)
 
     assert len(rows) == 0
     assert rows.find("stays.jpg", "old") is None
@@ -55,7 +56,7 @@ def test_every_row_is_found_in_little_memory(run: Run, earlier: Run) -> None:
     named = {f"/archive/{number}.jpg": (PREDICTIONS, f"15000-{number}") for number in range(5000)}
     put(earlier, named)
 
-    rows = EarlierRows(run.output, run.name)
+    rows = EarlierRows.read(run.output, run.name)
 
     file = only_file(run, PREDICTIONS)
     for path, (_, fingerprint) in named.items():
@@ -69,18 +70,21 @@ def test_rows_of_images_that_were_listed_again_are_told_from_the_others(run: Run
     named = {f"/archive/{number}.jpg": (PREDICTIONS, "old") for number in range(2000)}
     put(earlier, named)
     put(replace(earlier, name="20260101T000000Z-0000"), {"/other.jpg": (FAILURES, "old")})
-    rows = EarlierRows(run.output, run.name)
+    rows = EarlierRows.read(run.output, run.name)
     listed = [path for number, path in enumerate(named) if number % 3]
 
     for path in (*listed, "/never tagged.jpg"):
         rows.mark_listed(digest_path(path))
 
-    assert [path for path in named if rows.is_listed(path)] == listed
-    assert rows.files_with_unlisted() == [only_file(run, PREDICTIONS), only_file(run, FAILURES)]
+    predictions, failures = only_file(run, PREDICTIONS), only_file(run, FAILURES)
+    images = pa.table({"path": list(named)})
+    unlisted = {rows.file: rows for rows in rows.unlisted()}
+    assert unlisted.keys() == {predictions, failures}
+    assert unlisted[predictions].keep_others(images)["path"].to_pylist() == listed
+    assert unlisted[failures].digests == digest_path("/other.jpg")
     rows.mark_listed(b"".join(map(digest_path, named)))
-    assert rows.files_with_unlisted() == [only_file(run, FAILURES)]
-    assert rows.find(listed[0], "old") == EarlierRow(only_file(run, PREDICTIONS), tagged=True)
-    assert not rows.is_listed("/other.jpg")
+    assert [rows.file for rows in rows.unlisted()] == [failures]
+    assert rows.find(listed[0], "old") == EarlierRow(predictions, tagged=True)
     assert len(rows._rows) == 28 * 2001
 
 
@@ -92,7 +96,7 @@ def test_an_output_with_two_rows_of_an_image_is_refused(run: Run, earlier: Run, 
     image = {PREDICTIONS: "a.jpg", FAILURES: "b.jpg"}[table]
 
     with pytest.raises(OutputError, match=f"two rows for {image}, in {table}/{file.name} and {table}/copied.parquet"):
-        EarlierRows(run.output, run.name)
+        EarlierRows.read(run.output, run.name)
 
 
 def test_an_image_in_both_tables_is_refused(run: Run, earlier: Run) -> None:
@@ -102,7 +106,7 @@ def test_an_image_in_both_tables_is_refused(run: Run, earlier: Run) -> None:
     with pytest.raises(
         OutputError, match=r"two rows for b.jpg, in failures/.*parquet and predictions/.*parquet; delete"
     ):
-        EarlierRows(run.output, run.name)
+        EarlierRows.read(run.output, run.name)
 
 
 def test_a_process_reads_them_once_however_many_threads_ask(

@@ -21,7 +21,7 @@ from pipelines.output.tables import OutputError
 from pipelines.records import digest_path
 from tests.conftest import Bucket
 from tests.pipelines.output.power_cuts import each_cut
-from tests.pipelines.output.rows import FIRST, Rows, commit_rows, once, seen, stage, superseded
+from tests.pipelines.output.rows import FIRST, Rows, commit_rows, once, seen, stage
 
 LEFT: Rows = {
     **dict.fromkeys(("tagged.jpg", "gone.jpg", "changed since.jpg", "damaged since.jpg"), (PREDICTIONS, "new")),
@@ -55,9 +55,7 @@ def tag(run: Run, skipped: Rows, tagged: Rows, wave: Wave | None = None) -> Acco
     listed = {**skipped, **tagged}
     found = [digest_path(path) for path in listed if path in LEFT]
     wave = wave or Wave(inputs=len(listed))
-    return close_wave(
-        run, wave, Written(stage(run, tagged), superseded(run, tagged), Accounts(skipped=len(skipped)), found)
-    )
+    return close_wave(run, wave, Written(stage(run, tagged), (), Accounts(skipped=len(skipped)), found))
 
 
 def test_an_overwrite_over_other_images_leaves_no_row_of_the_earlier_one(left: Run) -> None:

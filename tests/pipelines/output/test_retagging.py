@@ -22,7 +22,7 @@ from pipelines.inference.bundle import Bundle
 from pipelines.inference.rules import Rules
 from pipelines.inference.tagging import choose_tags
 from pipelines.output import commit as commit_room
-from pipelines.output import compaction
+from pipelines.output import joining
 from pipelines.output.commit import commit, recover
 from pipelines.output.footers import FOOTER
 from pipelines.output.lock import hold_output
@@ -75,7 +75,7 @@ def write(output: str, *sizes: int, digest: str = "b" * 64) -> None:
             predictions.write(Prediction(ref, 256, 256, "tiff 3x8", ("exif_rotated",), probabilities, footprint))
         failures.write(Failure(f"failed {number}.jpg", "read", "OSError", "gone", "1"))
         files = [file for writer in (predictions, failures) if (file := writer.close())]
-        with patch.object(compaction, "MOST_BYTES", 0):
+        with patch.object(joining, "MOST_BYTES", 0):
             commit(run, Wave(inputs=size + 1), written(files))
         recover(output)
 

@@ -43,6 +43,31 @@ def test_the_same_command_again_does_only_what_is_left(run: Predict, chips: Path
     assert second[f"{chips}/3.jpg"]["fingerprint"] != first[f"{chips}/3.jpg"]["fingerprint"]
 
 
+def test_what_a_failed_run_has_tagged_is_recovered_and_not_tagged_again(
+    run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (chips / "bad.jpg").write_bytes(b"")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "out"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.job.steps.rows.close_wave", fail)
+        assert run() == 1
+    assert capsys.readouterr().err.endswith(
+        "this run committed nothing, but has staged rows; run the same command again to recover them\n"
+    )
+    assert run("--max_failure_rate=1") == 0
+
+    told = capsys.readouterr().err
+    assert "recovered 10 images that run " in told
+    assert ", and 1 failure\n" in told
+    described = manifest(tmp_path / "out")
+    assert [described[name] for name in ("inputs", "skipped", "predictions", "failures")] == [11, 10, 0, 1]
+    assert len(rows(tmp_path / "out")) == 10
+    assert [name for name in os.listdir(tmp_path / "out") if name.startswith("_")] == []
+
+
 def test_tagged_images_are_skipped_without_being_read(
     run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

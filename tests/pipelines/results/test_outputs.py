@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import storage
-from pipelines.output import compaction
+from pipelines.output import joining
 from pipelines.output.run import FAILURES, PREDICTIONS, Run
 from pipelines.output.tables import OutputError
 from pipelines.results.outputs import NoOutputError, Output, open_output
@@ -29,7 +29,7 @@ THIRD = {"later.jpg": (PREDICTIONS, "new")}
 @pytest.fixture(autouse=True)
 def _files_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let each run have files of its own, as large ones do."""
-    monkeypatch.setattr(compaction, "MOST_BYTES", 0)
+    monkeypatch.setattr(joining, "MOST_BYTES", 0)
 
 
 @pytest.fixture

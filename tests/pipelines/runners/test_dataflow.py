@@ -87,8 +87,8 @@ def test_the_graph_has_the_steps_of_the_design(submission: Submission) -> None:
     names = {step.unique_name for step in components.transforms.values()}
     assert names >= {
         "ListImages/List",
-        "TagImages/SkipTagged/Skip",
-        "TagImages/SpreadReads",
+        "SkipTagged/Settle",
+        "SpreadReads",
         "TagImages/PredictImages/Predict",
         "TagImages/WritePredictions/Write",
         "TagImages/WriteFailures/Write",

@@ -176,10 +176,10 @@ def alter_version(package: Path) -> None:
 
 
 def rename_a_step(package: Path) -> None:
-    steps = package / "pipelines/job/steps/names.py"
-    steps.write_text(steps.read_text().replace("ListNames", "NameList"))
+    steps = package / "pipelines/job/steps/listing.py"
+    steps.write_text(steps.read_text().replace("ListPieces", "PieceList"))
     transforms = package / "pipelines/job/transforms.py"
-    transforms.write_text(transforms.read_text().replace("ListNames", "NameList"))
+    transforms.write_text(transforms.read_text().replace("ListPieces", "PieceList"))
 
 
 def rename_what_small_steps_call(package: Path) -> None:

@@ -193,6 +193,75 @@ def test_patience_has_an_end_and_a_hurry_has_none_at_all(bucket: Bucket, monkeyp
     assert len(requests) == tries + 1
 
 
+def test_many_objects_are_deleted_by_few_requests(bucket: Bucket) -> None:
+    paths = [f"{bucket.path}/{name}" for name in (*ODD_NAMES, "x&y;<z>", "a\rb")]
+    for path in paths[:-1]:
+        storage.write(path, b"")
+    bucket.proxy.disturb, requests = counting(lambda method, path: Disturbance())
+
+    storage.delete([*paths, f"{bucket.path}/was never there"])
+
+    assert len(requests) == 1
+    assert list(storage.walk(f"{bucket.path}/")) == []
+
+
+@pytest.mark.parametrize("refusal", [501, 403, RESET])
+def test_a_store_that_refuses_to_delete_many_objects_deletes_one_by_one(bucket: Bucket, refusal: int) -> None:
+    paths = [f"{bucket.path}/{number}" for number in range(3)]
+    for path in paths:
+        storage.write(path, b"")
+    bucket.proxy.disturb = lambda method, path: Disturbance(refusal if method == "POST" else None)
+
+    storage.delete(paths)
+
+    assert list(storage.walk(f"{bucket.path}/")) == []
+
+
+def test_what_one_request_leaves_is_deleted_by_requests_of_its_own(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [f"{bucket.path}/{number}" for number in range(3)]
+    for path in paths:
+        storage.write(path, b"")
+    objects, keys = storage._bucket_store(bucket.path)._objects, [_split(path)[1] for path in paths]
+    if isinstance(objects, amazon.AmazonObjects):
+        refusal = {"Errors": [{"Key": keys[1], "Code": "InternalError", "Message": ""}]}
+        monkeypatch.setattr(objects._client, "delete_objects", lambda **_: refusal)
+        assert set(objects.delete_all("archive", keys)) == {keys[1]}
+        refusal["Errors"][0]["Key"] = "what XML made of a key"
+        assert set(objects.delete_all("archive", keys)) == {*keys}
+
+    monkeypatch.setattr(objects, "delete_all", lambda bucket, keys: keys)
+    storage.delete(paths)
+
+    assert list(storage.walk(f"{bucket.path}/")) == []
+
+
+def test_objects_are_moved_side_by_side_and_the_missing_ones_named(bucket: Bucket) -> None:
+    moves = [storage.Move(f"{bucket.path}/a{number}", f"{bucket.path}/to/b{number}") for number in range(4)]
+    for number, move in enumerate(moves[1:]):
+        storage.write(move.source, bytes(number))
+    storage.write(moves[2].target, b"older")
+    bucket.proxy.disturb, requests = counting(lambda method, path: Disturbance())
+
+    assert storage.move_all(moves) == moves[:1]
+    assert len(requests) == 4 + 1
+    assert storage.list_sizes(f"{bucket.path}/to") == {move.target: size for size, move in enumerate(moves[1:])}
+    assert storage.list_files(bucket.path) == []
+
+
+def test_what_is_missing_is_not_synced(bucket: Bucket) -> None:
+    paths = [f"{bucket.path}/{number}" for number in range(3)]
+    for path in paths:
+        storage.write(path, b"")
+    bucket.proxy.disturb, requests = counting(lambda method, path: Disturbance())
+
+    storage.sync_all(paths)
+    assert len(requests) == 1
+    with pytest.raises(FileNotFoundError):
+        storage.sync_all([*paths, f"{bucket.path}/never written"])
+
+
 def test_an_object_that_trickles_in_is_given_up(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "DEADLINE_SECONDS", 0.1)
     monkeypatch.setattr(patience, "SECONDS", 0.1)

@@ -1,0 +1,176 @@
+"""Steps that list: what the inputs name is divided into pieces, and workers list them side by side."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from apache_beam.pvalue import TaggedOutput
+
+from pipelines import storage
+from pipelines.archives.packed import pack, unpack
+from pipelines.job.steps.outputs import COUNTED, SOURCES, Step, in_window
+from pipelines.listing import PATH_COLUMN
+from pipelines.listing.members import Archive
+from pipelines.listing.pieces import Piece, divide, list_piece, open_listed
+from pipelines.listing.scenes import CutSettings, Cutter, may_be_cut
+from pipelines.output.earlier import earlier_files
+from pipelines.output.partitions import partition_of, read_parts
+from pipelines.output.run import Accounts, Run
+from pipelines.records import KeptColumn, Listed
+from pipelines.scenes.documents import NO_DOCUMENTS, Documents
+
+_log = logging.getLogger(__name__)
+
+_NAMES_PER_PACK = 1024
+_SCENES_PER_PACK = 16
+_NAMES_PER_PARTITION = 128
+"""Names that wait for others of their partition, at most: all partitions together take 80 MB."""
+
+_NUMBERS = 1 << 40
+"""More than any source has pieces, and any piece names."""
+
+
+class Inputs(NamedTuple):
+    """What workers list.
+
+    Attributes:
+      patterns: after `listing.spread`.
+      input_list: a list of paths.
+      path_column: of the list, that holds the paths.
+      kept: columns of the list whose values are kept.
+      allow_empty: whether there may be no image at all.
+      documents: that may name files.
+    """
+
+    patterns: Sequence[str]
+    input_list: str | None = None
+    path_column: str = PATH_COLUMN
+    kept: Sequence[KeptColumn] = ()
+    allow_empty: bool = False
+    documents: Documents = NO_DOCUMENTS
+
+
+class EarlierFile(NamedTuple):
+    """A file with rows of earlier runs, relative to the folder of the tables."""
+
+    name: str
+
+
+Found = bytes | tuple[int, Archive] | EarlierFile
+"""What is found in a piece: a pack of names, an archive with its number, or the piece itself."""
+
+
+class Divide(Step):
+    """Divide inputs into pieces that can be listed side by side; the files of earlier runs are pieces, too."""
+
+    def __init__(self, run: Run, inputs: Inputs) -> None:
+        self._run = run
+        self._inputs = inputs
+
+    def setup(self) -> None:
+        storage.use(self._run.access)
+
+    def process(self, _: bytes) -> Iterator[Any]:
+        passed_over: Counter[str] = Counter()
+        for file in earlier_files(self._run.folder, self._run.name):
+            yield EarlierFile(file)
+        inputs = self._inputs
+        yield from divide(
+            *(inputs.patterns, inputs.input_list, passed_over),
+            path_column=inputs.path_column,
+            kept=inputs.kept,
+            documents=inputs.documents,
+            tell=_log.warning,
+        )
+        yield TaggedOutput(COUNTED, Accounts(passed_over=passed_over))
+
+
+class ListPieces(Step):
+    """List the files of a piece in packs, with archives and what may be a scene apart: opening them takes longer."""
+
+    def __init__(self, run: Run, documents: Documents = NO_DOCUMENTS) -> None:
+        self._run = run
+        self._documents = documents
+
+    def setup(self) -> None:
+        storage.use(self._run.access)
+
+    def process(self, piece: Piece | EarlierFile) -> Iterator[Any]:
+        if isinstance(piece, EarlierFile):
+            yield piece
+            return
+        passed_over: Counter[str] = Counter()
+        plain: list[tuple[int, Listed]] = []
+        scenes: list[tuple[int, Listed]] = []
+        first = (piece.source * _NUMBERS + piece.position) * _NUMBERS
+        files = list_piece(piece, passed_over, documents=self._documents)
+        for number, listed in enumerate(files, start=first):
+            if isinstance(listed, Archive):
+                yield number, listed
+                continue
+            waiting, most = plain, _NAMES_PER_PACK
+            if self._run.grid and may_be_cut(listed):
+                waiting, most = scenes, _SCENES_PER_PACK
+            waiting.append((number, listed))
+            if len(waiting) == most:
+                yield pack(waiting)
+                waiting.clear()
+        yield from (pack(waiting) for waiting in (plain, scenes) if waiting)
+        yield TaggedOutput(COUNTED, Accounts(passed_over=passed_over))
+
+
+class OpenListed(Step):
+    """List the members of archives and the windows of scenes, and read earlier rows: all of it by partition.
+
+    It also passes on the numbers of the sources in which there was anything.
+    """
+
+    def __init__(self, run: Run, cutting: CutSettings) -> None:
+        self._run = run
+        self._cutting = cutting
+        self._cutter: Cutter | None = None
+
+    def setup(self) -> None:
+        storage.use(self._run.access)
+
+    def start_bundle(self) -> None:
+        self._waiting: dict[int, list[tuple[int, Listed]]] = defaultdict(list)
+        self._passed_over: Counter[str] = Counter()
+        self._sources: set[int] = set()
+        self._cutter = Cutter(self._cutting, _log.warning) if self._run.grid else None
+
+    def process(self, found: Found) -> Iterator[Any]:
+        if isinstance(found, EarlierFile):
+            yield from read_parts(self._run.folder, found.name)
+            return
+        for number, listed in unpack(found) if isinstance(found, bytes) else [found]:
+            for opened in open_listed(listed, self._passed_over):
+                self._sources.add(number // _NUMBERS // _NUMBERS)
+                cut = self._cutter.put(opened, number) if self._cutter else [(number, opened)]
+                for item in cut:
+                    yield from self._put(*item)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for item in self._cutter.drain() if self._cutter else ():
+            yield from map(in_window, self._put(*item))
+        for partition, waiting in self._waiting.items():
+            yield in_window((partition, pack(waiting)))
+        yield TaggedOutput(COUNTED, in_window(Accounts(passed_over=self._passed_over)))
+        for source in self._sources:
+            yield TaggedOutput(SOURCES, in_window(source))
+
+    def teardown(self) -> None:
+        # A bundle that failed was not drained.
+        if self._cutter:
+            self._cutter.close()
+
+    def _put(self, number: int, listed: Listed) -> Iterator[tuple[int, bytes]]:
+        partition = partition_of(self._run.known_as(listed.path))
+        waiting = self._waiting[partition]
+        waiting.append((number, listed))
+        if len(waiting) == _NAMES_PER_PARTITION:
+            del self._waiting[partition]
+            yield partition, pack(waiting)

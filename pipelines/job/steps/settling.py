@@ -1,0 +1,188 @@
+"""Steps that settle what becomes of each name: to be read, tagged already, or a failure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from apache_beam.pvalue import TaggedOutput
+
+from pipelines import storage
+from pipelines.archives.packed import pack, unpack
+from pipelines.job import counters
+from pipelines.job.steps.outputs import COUNTED, FOUND, SUPERSEDED, UNLISTED, Step, in_window, sort_out
+from pipelines.output.closing import check_not_ended
+from pipelines.output.commit import Superseded
+from pipelines.output.earlier import EarlierPart, EarlierRows, read_earlier
+from pipelines.output.ghosts import find_ghosts
+from pipelines.output.run import Accounts, Run
+from pipelines.reading.source import stream_of
+from pipelines.records import Failure, ImageRef, Listed, digest_path, failed
+from pipelines.supervision import progress
+
+_FOUND_AT_ONCE = 1 << 16
+"""Bytes of digests that are passed on together: Beam's overhead per element is larger than a digest."""
+
+_NAMES_PER_PACK = 64
+"""Images that one worker reads in a row where they need not be read together: a fifth of a second of a core."""
+
+
+class Settled(NamedTuple):
+    """What becomes of a name.
+
+    Attributes:
+      item: to be read, or a failure; None if an earlier run has tagged the image.
+      superseded: rows of windows that its scene has no more.
+      known: whether the image has an earlier row.
+    """
+
+    item: Listed | None
+    superseded: Sequence[Superseded]
+    known: bool
+
+
+def settle(run: Run, earlier: EarlierRows, listed: Listed) -> Settled:
+    """Decide what becomes of a name, by the earlier row of its image, if it has one."""
+    if isinstance(listed, ImageRef) and not all(map(run.holds, listed.named)):
+        listed = failed(listed, "list", "ValueError", f"it is not below --relative_to {run.relative_to}")
+    path = run.known_as(listed.path)
+    superseded = tuple(find_ghosts(earlier, run, listed)) if run.grid and not run.overwrite else ()
+    row = earlier.find(path, listed.fingerprint)
+    if row and row.tagged:
+        return Settled(None, superseded, True)
+    return Settled(listed._replace(replaces=row.file) if row else listed, superseded, bool(row))
+
+
+class LeaveOutTagged(Step):
+    """Pass on untagged images; count per Beam bundle what came in and what was left out.
+
+    An overwrite also passes on the digests of the paths of all images that have a row in its shadow folder.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def setup(self) -> None:
+        storage.use(self._run.access)
+
+    def start_bundle(self) -> None:
+        check_not_ended(self._run)
+        self._earlier = read_earlier(self._run.folder, self._run.name)
+        # Counted here, per bundle: counting with Beam would take a dozen more steps.
+        self._inputs = self._skipped = 0
+        self._found = bytearray()
+
+    def process(self, listed: Listed) -> Iterator[Any]:
+        self._inputs += 1
+        counters.LISTED.inc()
+        settled = settle(self._run, self._earlier, listed)
+        for row in settled.superseded:
+            yield TaggedOutput(SUPERSEDED, row)
+        if settled.known and self._run.overwrite:
+            self._found += digest_path(self._run.known_as(listed.path))
+            if len(self._found) >= _FOUND_AT_ONCE:
+                yield TaggedOutput(FOUND, bytes(self._found))
+                self._found.clear()
+        if settled.item is None:
+            self._skipped += 1
+            _count_skipped(self._run)
+            return
+        yield sort_out(settled.item, self._run.name)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield TaggedOutput(COUNTED, in_window(Accounts(inputs=self._inputs, skipped=self._skipped)))
+        if self._found:
+            yield TaggedOutput(FOUND, in_window(bytes(self._found)))
+
+
+class SettlePartition(Step):
+    """Settle the names of a partition, each once, next to the earlier rows of the same partition.
+
+    It passes on the images to read, packed, by what they are read together with. An overwrite also passes on the rows
+    of its shadow folder whose images were not listed.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def setup(self) -> None:
+        storage.use(self._run.access)
+
+    def start_bundle(self) -> None:
+        check_not_ended(self._run)
+
+    def process(self, partition: tuple[int, Iterable[bytes | EarlierPart]]) -> Iterator[Any]:
+        number, packs = partition
+        names: list[bytes] = []
+        parts: list[EarlierPart] = []
+        for packed in packs:
+            if isinstance(packed, EarlierPart):
+                parts.append(packed)
+            else:
+                names.append(packed)
+        earlier = EarlierRows.of_parts(self._run.folder, parts)
+        inputs = skipped = passed = 0
+        found = bytearray()
+        waiting: dict[str, list[ImageRef]] = defaultdict(list)
+        for listed in each_once(names):
+            inputs += 1
+            settled = settle(self._run, earlier, listed)
+            for row in settled.superseded:
+                yield TaggedOutput(SUPERSEDED, row)
+            if settled.known:
+                found += digest_path(self._run.known_as(listed.path))
+            if settled.item is None:
+                skipped += 1
+                _count_skipped(self._run)
+            elif isinstance(settled.item, Failure):
+                yield sort_out(settled.item, self._run.name)
+            else:
+                stream = stream_of(settled.item) or f"{number}.{passed // _NAMES_PER_PACK}"
+                passed += 1
+                waiting[stream].append(settled.item)
+                if len(waiting[stream]) >= _NAMES_PER_PACK:
+                    yield stream, pack(enumerate(waiting.pop(stream)))
+        for stream, refs in waiting.items():
+            yield stream, pack(enumerate(refs))
+        counters.LISTED.inc(inputs)
+        yield TaggedOutput(COUNTED, Accounts(inputs=inputs, skipped=skipped))
+        if self._run.overwrite:
+            earlier.mark_listed(bytes(found))
+            for rows in earlier.unlisted():
+                yield TaggedOutput(UNLISTED, rows)
+
+
+def each_once(packs: Sequence[bytes]) -> Iterator[Listed]:
+    """Yield packed names, of those with the same path the one with the lowest number."""
+    lowest: dict[bytes, int] = {}
+    for packed in packs:
+        for number, listed in unpack(packed):
+            path = digest_path(listed.path)
+            lowest[path] = min(number, lowest.get(path, number))
+    for packed in packs:
+        for number, listed in unpack(packed):
+            path = digest_path(listed.path)
+            if lowest.get(path) == number:
+                # Members of an archive share its number.
+                del lowest[path]
+                yield listed
+
+
+class PutInOrder(Step):
+    """Pass on the images of one key in the order of their stream."""
+
+    def process(self, keyed: tuple[str, Iterable[bytes]]) -> Iterator[ImageRef]:
+        refs = [ref for packed in keyed[1] for _, ref in unpack(packed) if isinstance(ref, ImageRef)]
+        yield from sorted(refs, key=_start)
+
+
+def _start(ref: ImageRef) -> tuple[int, int]:
+    if ref.window:
+        return ref.window.row, ref.window.column
+    return (ref.place.start if ref.place else 0), 0
+
+
+def _count_skipped(run: Run) -> None:
+    counters.SKIPPED.inc()
+    progress.report(run.name, done=1, skipped=1)

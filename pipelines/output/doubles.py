@@ -1,0 +1,157 @@
+"""Find rows that are staged twice: a runner that tries a bundle again stages its rows again.
+
+Nobody knows which attempt a file is of, so the paths of images are compared, as digests. Memory is bounded: each pass
+looks at a share of the paths.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.output.tables import open_table, read_each
+from pipelines.records import digest_path
+
+ROWS_PER_PASS = 8_000_000
+"""Rows that a pass compares; it takes 20 bytes for each, and up to twice that while reading."""
+
+_ROWS_AT_ONCE = 8192
+_PATH, _FILE = 16, 4
+_ROW = _PATH + _FILE
+
+
+class Share:
+    """One of equal shares of all paths.
+
+    Which share a path is in differs between processes, and does not cost a digest to know.
+    """
+
+    def __init__(self, number: int, shares: int) -> None:
+        self._number = number
+        self._shares = shares
+
+    def digests(self, paths: Sequence[str]) -> Iterator[bytes]:
+        """Yield the digests of those paths that are in the share."""
+        for path in paths:
+            if hash(path) % self._shares == self._number:
+                yield digest_path(path)
+
+
+def find_doubles(
+    folder: str, files: Sequence[str], rows: int, committed: Sequence[str], since: str
+) -> Mapping[int, Collection[bytes]]:
+    """Find rows that another staged file holds as well, or the output by now.
+
+    Args:
+      folder: of the tables.
+      files: staged files; of several with a row for the same image, the first keeps it.
+      rows: number of rows in all of them.
+      committed: files of the output that may hold rows which were committed since the run began.
+      since: name of the run.
+
+    Returns:
+      For each file that has to be rewritten, by its number, the digests of the paths whose rows it loses. There may be
+      none: then it holds two rows for the same image itself.
+
+    Raises:
+      OutputError: a file is damaged.
+      OSError: a file cannot be read.
+    """
+    doubles: dict[int, set[bytes]] = defaultdict(set)
+    shares = max(1, -(-rows // ROWS_PER_PASS))
+    for share in (Share(number, shares) for number in range(shares)):
+        found = bytearray()
+        for part in read_each(folder, partial(_digests, files, share), range(len(files))):
+            found += part
+        ordered = np.frombuffer(found, f"S{_ROW}")
+        ordered.sort()
+        _note_doubles(found, doubles)
+        for digests in read_each(folder, partial(_digests_since, since, share), committed):
+            for digest in digests:
+                for number in _files_with(digest, found, ordered):
+                    doubles[number].add(digest)
+    return doubles
+
+
+def without_doubles(table: pa.Table, lost: Collection[bytes]) -> pa.Table:
+    """Return the rows of a file without those that others keep, and once each."""
+    seen = set(lost)
+    kept = []
+    for path in table["path"].to_pylist():
+        digest = digest_path(path)
+        kept.append(digest not in seen)
+        seen.add(digest)
+    return table.filter(pa.array(kept, pa.bool_()))
+
+
+def read_paths(parquet: pq.ParquetFile) -> Iterator[list[str]]:
+    """Yield the paths of a file in pieces."""
+    for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=["path"], use_threads=False):
+        yield batch.column("path").to_pylist()
+
+
+def _digests(files: Sequence[str], share: Share, number: int) -> bytearray:
+    """Return digest and number of the file for each row of a file in the share."""
+    found = bytearray()
+    ending = number.to_bytes(_FILE)
+    with open_table(files[number]) as parquet:
+        for paths in read_paths(parquet):
+            for digest in share.digests(paths):
+                found += digest + ending
+    return found
+
+
+def _digests_since(since: str, share: Share, path: str) -> list[bytes]:
+    """Return the digests of a file's rows in the share that a run or a later one has committed."""
+    digests: list[bytes] = []
+    with open_table(path) as parquet:
+        groups = [number for number in range(parquet.num_row_groups) if _may_be_since(parquet, number, since)]
+        if groups:
+            columns = ["path", "run"]
+            for batch in parquet.iter_batches(_ROWS_AT_ONCE, groups, columns, use_threads=False):
+                # Names of runs begin with their time.
+                rows = zip(batch.column("path").to_pylist(), batch.column("run").to_pylist(), strict=True)
+                digests += share.digests([path for path, run in rows if run >= since])
+    return digests
+
+
+def _may_be_since(parquet: pq.ParquetFile, group: int, since: str) -> bool:
+    """Return whether a row group may hold rows of a run or a later one, by its statistics."""
+    described = parquet.metadata.row_group(group)
+    for number in range(described.num_columns):
+        column = described.column(number)
+        if column.path_in_schema == "run":
+            statistics = column.statistics
+            return not (statistics and statistics.has_min_max and statistics.max < since)
+    return True
+
+
+def _note_doubles(found: bytearray, doubles: dict[int, set[bytes]]) -> None:
+    """Note the rows, sorted, that do not come first among those of the same path."""
+    keys = np.frombuffer(found, [("path", f"S{_PATH}"), ("file", f"S{_FILE}")])["path"]
+    first, last = 0, -1
+    for index in np.flatnonzero(keys[1:] == keys[:-1]).tolist():
+        first = first if index == last + 1 else index
+        last = index
+        row = bytes(found[(index + 1) * _ROW : (index + 2) * _ROW])
+        lost = doubles[_file(row)]
+        if _file(row) != _file(bytes(found[first * _ROW : (first + 1) * _ROW])):
+            lost.add(row[:_PATH])
+
+
+def _files_with(digest: bytes, found: bytearray, ordered: np.ndarray) -> Iterator[int]:
+    """Yield the number of each file with a row of this path."""
+    index = int(ordered.searchsorted(digest))
+    # Not from the array: NumPy strips zeros at the end of byte strings.
+    while (row := bytes(found[index * _ROW : (index + 1) * _ROW])).startswith(digest):
+        yield _file(row)
+        index += 1
+
+
+def _file(row: bytes) -> int:
+    return int.from_bytes(row[_PATH:])

@@ -1,0 +1,124 @@
+"""Join files of a table: how many to one, which may be joined, and the writing, row group by row group."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines import storage
+from pipelines.output.footers import FOOTER, Footer, read_footer
+from pipelines.output.geography import GEOMETRY, Extent
+from pipelines.output.tables import FORMAT, ROWS_PER_GROUP, ROWS_PER_REGION, open_table, read_each
+
+MOST_BYTES = 128 << 20
+"""Of a file to which others were joined: about a million rows with 17 labels."""
+
+_Item = TypeVar("_Item")
+
+
+class Kind(NamedTuple):
+    """What the rows of joined files have in common.
+
+    Attributes:
+      columns: of the table.
+      footer: what the rows were made with.
+    """
+
+    columns: list[pa.Field]
+    footer: Footer | None
+
+
+def kind_of(parquet: pq.ParquetFile) -> Kind:
+    """Return the kind of a file's rows."""
+    return Kind(list(parquet.schema_arrow), read_footer(parquet.schema_arrow))
+
+
+def divide(
+    files: Iterable[tuple[int, _Item]], most_files: int = 0, apart: Callable[[_Item], str] = lambda _: ""
+) -> Iterator[list[_Item]]:
+    """Divide files into groups to join, of at most `MOST_BYTES` each.
+
+    Nothing is gained by rewriting a file of more than half of that: it is a group of its own. So the others fill their
+    groups by half at least, in whatever order they come.
+
+    Args:
+      files: with their sizes in bytes.
+      most_files: of a group; 0 for any number.
+      apart: returns what files of one group have in common, e.g. their table.
+    """
+    groups: dict[str, list[_Item]] = defaultdict(list)
+    sizes: Counter[str] = Counter()
+    for size, file in files:
+        if 2 * size > MOST_BYTES:
+            yield [file]
+            continue
+        of = apart(file)
+        if groups[of] and (sizes[of] + size > MOST_BYTES or len(groups[of]) == most_files):
+            yield groups.pop(of)
+            sizes[of] = 0
+        groups[of].append(file)
+        sizes[of] += size
+    yield from groups.values()
+
+
+class Joined(NamedTuple):
+    """A file with the rows of others.
+
+    Attributes:
+      files: the others.
+      size: in bytes.
+    """
+
+    files: Sequence[str]
+    size: int
+
+
+def join(path: str, files: Sequence[str]) -> Joined:
+    """Write the rows of files to another, in this order; leave out those of another kind than the first.
+
+    A few row groups are in memory at a time, whatever the size of the files.
+
+    Raises:
+      OutputError: one of the files is damaged.
+      OSError: one cannot be read, or the other cannot be written.
+    """
+    with open_table(files[0]) as parquet:
+        kind = kind_of(parquet)
+        schema = pa.schema(kind.columns, {FOOTER: parquet.schema_arrow.metadata[FOOTER.encode()]})
+    placed = GEOMETRY in schema.names
+    extent = Extent()
+    joined: list[str] = []
+    with storage.create(path) as file:
+        with pq.ParquetWriter(file, schema, **FORMAT) as writer:
+            for table in _row_groups(files, kind, joined, ROWS_PER_REGION if placed else ROWS_PER_GROUP):
+                extent.add(table)
+                writer.write_table(table, row_group_size=table.num_rows)
+            if placed:
+                writer.add_key_value_metadata(extent.metadata())
+        return Joined(joined, file.tell())
+
+
+def _row_groups(files: Sequence[str], kind: Kind, joined: list[str], most: int) -> Iterator[pa.Table]:
+    """Yield the row groups of files of a kind, consecutive small ones as one of at most so many rows.
+
+    Others stay as they are: their statistics are what queries skip rows by.
+    """
+    waiting: list[pa.Table] = []
+    # In a bucket, a small file is fetched when it is opened.
+    for path, file in zip(files, read_each(files[0], storage.open_to_read, files), strict=True):
+        with open_table(path, file) as parquet:
+            if kind_of(parquet) != kind:
+                continue
+            joined.append(path)
+            for number in range(parquet.num_row_groups):
+                table = parquet.read_row_group(number, use_threads=False).replace_schema_metadata()
+                if waiting and sum(map(len, waiting)) + len(table) > most:
+                    yield pa.concat_tables(waiting)
+                    waiting = []
+                waiting.append(table)
+    if waiting:
+        yield pa.concat_tables(waiting)

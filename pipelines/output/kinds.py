@@ -1,0 +1,84 @@
+"""What rows must have in common to be in one output, and what staged ones have."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from pipelines import storage
+from pipelines.output.footers import Footer, name_difference, read_footer
+from pipelines.output.run import TABLES
+from pipelines.output.staged import Contents
+from pipelines.output.tables import NO_ROWS, open_table
+
+
+class StagedRows(NamedTuple):
+    """A complete staged file.
+
+    Attributes:
+      path: of the file.
+      table: that it belongs to.
+      rows: number of its rows.
+      footer: what they were made with.
+      fields: its columns.
+      contents: what it says of its rows.
+    """
+
+    path: str
+    table: str
+    rows: int
+    footer: Footer
+    fields: Sequence[pa.Field]
+    contents: Contents
+
+
+@dataclass
+class Kind:
+    """What rows must have in common to be in one output.
+
+    Attributes:
+      folder: of the tables.
+      footer: of their files; None as long as there is none.
+      fields: columns of each table, as far as they are known.
+    """
+
+    folder: str
+    footer: Footer | None = None
+    fields: dict[str, Sequence[pa.Field]] = field(default_factory=dict)
+
+    def difference(self, file: StagedRows) -> str:
+        """Say in words how a file's rows were made differently; empty if they were not.
+
+        The first rows of all say what others must have in common with them.
+        """
+        self.footer = self.footer or file.footer
+        fields = self.fields.setdefault(file.table, file.fields)
+        ours, theirs = self.footer, file.footer
+        if what := name_difference(ours, theirs):
+            return f"with different {what}"
+        flags = (
+            ("--tile", ours.grid, theirs.grid),
+            ("--relative_to", ours.relative, theirs.relative),
+            ("--embeddings", ours.embedding_size, theirs.embedding_size),
+            ("--keep_columns", ours.kept, theirs.kept),
+        )
+        flag = next((flag for flag, mine, other in flags if mine != other), "")
+        if flag:
+            return f"with a different {flag}"
+        return "with different columns" * (list(fields) != list(file.fields))
+
+
+def kind_of(folder: str) -> Kind:
+    """Return what the rows have in common that a folder of tables holds."""
+    kind = Kind(folder)
+    for table in TABLES:
+        files = storage.list_files(storage.join(folder, table), ".parquet")
+        for path in [path for path in files if posixpath.basename(path) != NO_ROWS][:1]:
+            with open_table(path) as parquet:
+                kind.fields[table] = list(parquet.schema_arrow)
+                kind.footer = kind.footer or read_footer(parquet.schema_arrow)
+    return kind

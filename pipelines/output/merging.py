@@ -1,0 +1,73 @@
+"""Merge the staged files of a distributed run to files as readers of tables want them, before the run commits them.
+
+Workers stage many small files: one for each Beam bundle. They merge them, too, side by side, so that the commit finds
+few files, which it moves as they are. What cannot be merged, e.g. on a full disk, is committed as it was staged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from pipelines import storage
+from pipelines.output import joining
+from pipelines.output.commit import StagedFile
+from pipelines.output.run import Accounts, Run
+from pipelines.output.tables import OutputError
+
+MOST_ROWS = 1 << 20
+"""Of a merged file; only failures and empty windows, whose rows are small, come to that before `joining.MOST_BYTES`."""
+
+_MOST_FILES = 1000
+"""Of a group, which crosses to another worker as a whole, a kilobyte per file."""
+
+
+class Group(NamedTuple):
+    """Staged files of one table, to be merged if there are several."""
+
+    files: tuple[StagedFile, ...]
+
+
+def plan_merges(files: Iterable[StagedFile]) -> Iterator[Group]:
+    """Divide staged files into groups, as they come."""
+    weighed = ((_weight(file), file) for file in files)
+    for group in joining.divide(weighed, _MOST_FILES, lambda file: file.table):
+        yield Group(tuple(group))
+
+
+def merge(run: Run, group: Group) -> Iterator[StagedFile]:
+    """Write the rows of a group's files to one file, or to one for each kind of rows.
+
+    Every attempt writes files of its own names.
+    """
+    left = list(group.files)
+    while len(left) > 1 and (merged := _merge(run, left)):
+        yield merged
+        taken = set(merged.merged)
+        left = [file for file in left if file.staged not in taken]
+    yield from left
+
+
+def _weight(file: StagedFile) -> int:
+    """Return the size of a file, at least as much as a million rows let it have."""
+    if file.superseded:
+        # It stays alone: the commit takes its rows apart.
+        return joining.MOST_BYTES
+    rows = file.accounts.predictions + file.accounts.failures + file.accounts.empty
+    return max(file.size, rows * joining.MOST_BYTES // MOST_ROWS)
+
+
+def _merge(run: Run, files: Sequence[StagedFile]) -> StagedFile | None:
+    """Write the rows of those files to one that are of the kind of the first; return None if that fails."""
+    table = files[0].table
+    path = run.stage_merged(table)
+    try:
+        joined = joining.join(path, [file.staged for file in files])
+    except (OutputError, OSError):
+        with suppress(OSError):
+            storage.delete([path])
+        return None
+    taken = set(joined.files)
+    accounts = sum((file.accounts for file in files if file.staged in taken), Accounts())
+    return StagedFile(path, table, accounts, joined.size, merged=tuple(joined.files))

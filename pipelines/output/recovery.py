@@ -1,0 +1,288 @@
+"""Commit what a dead run has staged: rows of images that nobody has to tag again.
+
+A distributed job commits at its end, so one that is cancelled or fails has committed nothing, but most of its rows are
+in complete files of its staging folder. The next run of the same kind takes them over, by a commit of their own. Like
+any other commit, it is decided by a journal: a recovery that is killed before is begun again, and after, completed.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines import storage
+from pipelines.output.commit import (
+    StagedFile,
+    Superseded,
+    complete_commit,
+    conclude,
+    place,
+    read_table,
+    stage_table,
+    unmoved,
+)
+from pipelines.output.doubles import find_doubles, without_doubles
+from pipelines.output.footers import read_footer
+from pipelines.output.journal import Journal, Move, read_journal, staging_folders
+from pipelines.output.kinds import Kind, StagedRows, kind_of
+from pipelines.output.manifest import MOST_BYTES, accounts_of, describe_recovered
+from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, RUNS, STAGING, TABLES, Accounts, OutputRun
+from pipelines.output.staged import Announced, Contents, claim, read_contents
+from pipelines.output.tables import OutputError, open_table, read_each, table_files
+from pipelines.supervision import interruption
+
+_PREFERRED = (PREDICTIONS, EMPTY, FAILURES)
+"""Tables in the order in which they keep the row of an image that several attempts have staged."""
+
+
+class Recovered(NamedTuple):
+    """What became of the rows that a dead run had staged.
+
+    Attributes:
+      run: name of that run.
+      accounts: of the rows that were committed.
+      unfit: number of rows that were not, as they differ from those that they would join.
+      difference: how, in words; empty if there are none.
+      folder: of the tables with the rows that were committed.
+    """
+
+    run: str
+    accounts: Accounts
+    unfit: int
+    difference: str
+    folder: str
+
+    def lines(self, verb: str = "deleted") -> list[str]:
+        """Say in words what became of the rows; `verb` says it of those that do not fit."""
+        lines = []
+        if self.accounts.inputs:
+            counted = (self.accounts.failures, "failure"), (self.accounts.empty, "empty window")
+            besides = "".join(f", and {_several(count, what)}" for count, what in counted if count)
+            tagged = _several(self.accounts.predictions, "image")
+            lines.append(f"recovered {tagged} that run {self.run} had tagged before it ended{besides}")
+        if self.unfit:
+            rows = _several(self.unfit, "row")
+            lines.append(f"{verb} {rows} that run {self.run} had staged: they were made {self.difference}")
+        return lines
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count:,} {what}" + "s" * (count != 1)
+
+
+@dataclass(frozen=True)
+class _DeadRun(OutputRun):
+    """A run that has ended before it committed all of its rows.
+
+    Attributes:
+      shadow: folder of its tables, relative to the output; empty if it is the output itself.
+    """
+
+    shadow: str = field(default="", kw_only=True)
+
+    @property
+    def folder(self) -> str:
+        """Folder of the tables."""
+        return storage.join(self.output, self.shadow) if self.shadow else self.output
+
+
+def recover_rows(run: OutputRun, kind: Kind | None = None) -> Iterator[Recovered]:
+    """Commit the rows that dead runs have staged, and delete their staging folders.
+
+    Args:
+      run: that holds the output.
+      kind: of the rows that are wanted; others are deleted. None for those that fit what the output holds; then others
+        stay where they are.
+
+    Raises:
+      InterruptedRunError: the run was asked to stop.
+      OutputError: the output holds a damaged file.
+      OSError: the output cannot be written.
+    """
+    for staging in staging_folders(run.output):
+        if staging == run.staging or storage.leads_away(run.output, staging):
+            continue
+        announced = claim(staging)
+        if announced:
+            name = posixpath.basename(staging).removeprefix(STAGING)
+            dead = _DeadRun(name, run.output, shadow=announced.folder)
+            recovered = _recover(dead, announced, kind or kind_of(dead.folder))
+            if recovered.unfit or recovered.accounts.inputs:
+                yield recovered
+            if recovered.unfit and kind is None:
+                continue
+        storage.delete_folder(staging)
+
+
+def _recover(dead: _DeadRun, announced: Announced, kind: Kind) -> Recovered:
+    fitting, unfit, difference = [], 0, ""
+    elsewhere = ""
+    if kind.folder != dead.folder:
+        elsewhere = "for an overwrite that this run does not resume" if dead.shadow else "without --overwrite"
+    for file in _complete_files(dead):
+        differs = kind.difference(file) or elsewhere
+        difference = difference or differs
+        if differs:
+            unfit += file.rows
+        else:
+            fitting.append(file)
+    while True:
+        # A worker of the run may have decided on a commit just before the folder was claimed.
+        complete_commit(dead.output, dead.staging)
+        accounts, journal = _plan(dead, announced, fitting)
+        if not read_journal(dead.staging):
+            break
+    if accounts.inputs:
+        conclude(dead, journal)
+    return Recovered(dead.name, accounts, unfit, difference, dead.folder)
+
+
+def _complete_files(dead: _DeadRun) -> list[StagedRows]:
+    """Return what a run has staged completely, those files first that keep a row of which there are several."""
+    paths = [path for table in _PREFERRED for path in storage.list_files(storage.join(dead.staging, table), ".parquet")]
+    return [file for file in read_each(dead.output, partial(_look_at, dead), paths) if file]
+
+
+def _look_at(dead: _DeadRun, path: str) -> StagedRows | None:
+    """Describe a staged file; return None if it is incomplete, damaged, made of others, or leads out of the output."""
+    interruption.check()
+    if storage.leads_away(dead.output, path):
+        return None
+    try:
+        with open_table(path) as parquet:
+            footer, fields = read_footer(parquet.schema_arrow), list(parquet.schema_arrow)
+            contents, rows = read_contents(parquet.metadata.metadata or {}), parquet.metadata.num_rows
+            if not footer or not contents or not {"path", "run"} <= {field.name for field in fields}:
+                return None
+            # A bucket holds whole objects. What a power failure has left of a file may look complete at both ends.
+            columns = ["path"] if storage.is_remote(path) else None
+            for batch in parquet.iter_batches(columns=columns, use_threads=False):
+                paths = batch.column("path")
+                paths.validate(full=True)
+                if paths.null_count:
+                    return None
+    except (OutputError, FileNotFoundError):
+        return None
+    return StagedRows(path, posixpath.basename(posixpath.dirname(path)), rows, footer, fields, contents)
+
+
+def _plan(dead: _DeadRun, announced: Announced, files: Sequence[StagedRows]) -> tuple[Accounts, Journal]:
+    """Return the accounts of the rows of staged files, once each, and what their commit has to do."""
+    rows = sum(file.rows for file in files)
+    doubles = find_doubles(dead.folder, [file.path for file in files], rows, _committed_since(dead), dead.name)
+    kept = [
+        StagedFile(file.path, file.table, _counted(file), superseded=_named_by(file.contents))
+        if number not in doubles
+        else _without(dead, file, doubles[number])
+        for number, file in enumerate(files)
+    ]
+    staged = _find_older(dead, [file for file in kept if file])
+    accounts = sum((file.accounts for file in staged), Accounts())
+    accounts = replace(accounts, inputs=accounts.predictions + accounts.failures + accounts.empty)
+    moves, deletions = place(dead, staged, ())
+    spent = {dead.relative(file.path) for file in files} | set(unmoved(dead, staged, moves))
+    spent -= {move.source for move in moves}
+    described, earlier = _told_so_far(dead, announced)
+    manifest = storage.join(dead.staging, RUNS, f"{dead.name}.json")
+    storage.write(manifest, describe_recovered(described, earlier + accounts))
+    moves = [*moves, Move(dead.relative(manifest), dead.relative(dead.manifest))]
+    return accounts, Journal(earlier.inputs, moves, [*deletions, *sorted(spent)])
+
+
+def _committed_since(dead: _DeadRun) -> list[str]:
+    """List the files of the output if a run has committed rows since the dead one began, e.g. that one itself."""
+    manifests = storage.list_files(storage.join(dead.output, RUNS), ".json")
+    names = [posixpath.basename(path).removesuffix(".json") for path in manifests]
+    return list(table_files(dead.folder)) if any(name >= dead.name for name in names) else []
+
+
+def _without(dead: _DeadRun, file: StagedRows, lost: Collection[bytes]) -> StagedFile | None:
+    """Stage the rows of a file once more, without those that others keep; return None if none remain."""
+    table = without_doubles(read_table(file.path), lost)
+    staged = stage_table(dead, table, file.table)
+    if not staged:
+        return None
+    paths = set(table["path"].to_pylist())
+    named = tuple(row for row in _named_by(file.contents) if row.path in paths)
+    return StagedFile(staged, file.table, _count(table, file.table), superseded=named)
+
+
+def _named_by(contents: Contents) -> tuple[Superseded, ...]:
+    return tuple(Superseded(path, file) for path, file in contents.replaces.items())
+
+
+def _counted(file: StagedRows) -> Accounts:
+    """Return the accounts of a file's rows: its own, or the rows are counted where these cannot be right."""
+    counts = file.contents.accounts
+    in_tables = {PREDICTIONS: counts.predictions, FAILURES: counts.failures, EMPTY: counts.empty}
+    right = in_tables == {**dict.fromkeys(TABLES, 0), file.table: file.rows} and not counts.inputs + counts.skipped
+    return counts if right else _count(read_table(file.path), file.table)
+
+
+def _count(table: pa.Table, name: str) -> Accounts:
+    """Count rows; what was measured of their images is not in them."""
+    if name == PREDICTIONS:
+        tags, repairs = (Counter(chain.from_iterable(table[column].to_pylist())) for column in ("tags", "repairs"))
+        return Accounts(predictions=len(table), tags=tags, repairs=repairs)
+    if name == EMPTY:
+        return Accounts(empty=len(table))
+    errors = zip(table["stage"].to_pylist(), table["error"].to_pylist(), strict=True)
+    return Accounts(failures=len(table), errors=Counter(f"{stage}: {error}" for stage, error in errors))
+
+
+def _find_older(dead: _DeadRun, files: Sequence[StagedFile]) -> list[StagedFile]:
+    """Look where the older rows are that those of staged files replace.
+
+    A file may have been joined to another one, or removed by somebody, since the run looked at it. A row whose older
+    one is nowhere is a new one.
+    """
+    named = {row.path: row.file for file in files for row in file.superseded}
+    found = _locate(dead.folder, named) if named else {}
+    return [
+        file._replace(
+            superseded=tuple(row._replace(file=found[row.path]) for row in file.superseded if row.path in found)
+        )
+        for file in files
+    ]
+
+
+def _locate(folder: str, named: Mapping[str, str]) -> dict[str, str]:
+    """Return the file with the row of each path, relative to the folder, looking first where it is said to be."""
+    files = [path.removeprefix(f"{folder}/") for path in table_files(folder)]
+    said = set(named.values())
+    found: dict[str, str] = {}
+    for some in ([name for name in files if name in said], [name for name in files if name not in said]):
+        missing = pa.array(sorted(named.keys() - found.keys()), pa.string())
+        if not len(missing):
+            break
+        for name, paths in zip(some, read_each(folder, partial(_paths_among, folder, missing), some), strict=True):
+            found |= dict.fromkeys(paths, name)
+    return found
+
+
+def _paths_among(folder: str, wanted: pa.Array, name: str) -> list[str]:
+    """Return the paths of a file that are wanted."""
+    found: list[str] = []
+    with open_table(storage.join(folder, name)) as parquet:
+        for batch in parquet.iter_batches(columns=["path"], use_threads=False):
+            paths = batch.column("path")
+            found += paths.filter(pc.is_in(paths, value_set=wanted)).to_pylist()
+    return found
+
+
+def _told_so_far(dead: _DeadRun, announced: Announced) -> tuple[Mapping[str, Any], Accounts]:
+    """Return what the manifest of a dead run says, and its accounts; what the run announced if it has none."""
+    with suppress(FileNotFoundError, ValueError, TypeError, KeyError, RecursionError, storage.FileTooLargeError):
+        described = json.loads(storage.read(dead.manifest, MOST_BYTES))
+        return described, accounts_of(described)
+    return announced.described, Accounts()

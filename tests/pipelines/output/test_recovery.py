@@ -1,0 +1,310 @@
+"""Rows that a dead run has staged are committed by the next one, once each."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import storage
+from pipelines.output import compaction, doubles
+from pipelines.output.closing import close_wave
+from pipelines.output.commit import StagedFile, commit, recover
+from pipelines.output.compatible import check_output, kind_of_run
+from pipelines.output.journal import staging_folders
+from pipelines.output.lock import hold_output
+from pipelines.output.manifest import read_accounts, read_status
+from pipelines.output.recovery import Recovered, recover_rows
+from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
+from pipelines.output.staged import CONTENTS, announce
+from pipelines.output.tables import OutputError
+from tests.conftest import Bucket
+from tests.pipelines.output.power_cuts import each_cut
+from tests.pipelines.output.rows import BOTH, FIRST, SECOND, Rows, commit_rows, once, seen, stage, written
+
+
+@pytest.fixture
+def third(first: Run) -> Run:
+    return replace(first, name="20260101T000000Z-0003")
+
+
+def die(run: Run, *files: Rows) -> list[StagedFile]:
+    """Stage rows as a run that ends before its commit."""
+    announce(run)
+    return [staged for rows in files for staged in stage(run, rows)]
+
+
+def recovered(run: Run) -> list[Recovered]:
+    """Begin another run."""
+    with hold_output(run):
+        found = list(recover_rows(run, kind_of_run(run)))
+        check_output(run)
+    assert staging_folders(run.output) == []
+    return found
+
+
+def predicted(*names: str, fingerprint: str = "1") -> Rows:
+    return dict.fromkeys(names, (PREDICTIONS, fingerprint))
+
+
+def inodes(paths: list[str]) -> set[int]:
+    return {os.stat(path).st_ino for path in paths}
+
+
+def in_place(run: Run) -> list[str]:
+    return [str(path) for path in Path(run.output).glob("*/*.parquet")]
+
+
+def test_rows_of_a_dead_run_are_committed_by_the_next_one(first: Run, second: Run) -> None:
+    staged = die(first, FIRST)
+    files = inodes([file.staged for file in staged])
+
+    [found] = recovered(second)
+
+    assert seen(first.output) == once(FIRST)
+    assert inodes(in_place(first)) == files, "a file was rewritten"
+    accounts = read_accounts(first.manifest)
+    assert accounts == replace(sum((file.accounts for file in staged), Accounts()), inputs=6)
+    assert accounts.balanced
+    assert read_status(first.manifest) == "recovered"
+    assert found.lines() == [f"recovered 3 images that run {first.name} had tagged before it ended, and 3 failures"]
+    assert recovered(second) == []
+
+
+def test_recovered_rows_take_the_place_of_older_ones(first: Run, second: Run, third: Run) -> None:
+    commit_rows(first, FIRST)
+    die(second, SECOND)
+    [found] = recovered(third)
+
+    assert seen(second.output) == once(BOTH)
+    assert found.accounts.inputs == len(SECOND)
+
+
+def test_a_row_whose_older_one_lies_elsewhere_by_now_replaces_it(first: Run, second: Run, third: Run) -> None:
+    commit_rows(first, FIRST)
+    die(second, SECOND)
+    for table in (PREDICTIONS, FAILURES):
+        for path in Path(first.output, table).iterdir():
+            path.rename(path.with_name("renamed.parquet"))
+    recovered(third)
+    assert seen(second.output) == once(BOTH)
+
+
+def test_a_row_whose_older_one_is_gone_is_a_new_one(first: Run, second: Run, third: Run) -> None:
+    commit_rows(first, FIRST)
+    die(second, SECOND)
+    for path in Path(first.output, PREDICTIONS).iterdir():
+        path.unlink()
+    recovered(third)
+    kept = {path: row for path, row in FIRST.items() if row[0] == FAILURES}
+    assert seen(second.output) == once({**kept, **SECOND})
+
+
+@pytest.mark.parametrize("rows_per_pass", [doubles.ROWS_PER_PASS, 7])
+def test_rows_that_several_attempts_have_staged_are_there_once(
+    first: Run, second: Run, rows_per_pass: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doubles, "ROWS_PER_PASS", rows_per_pass)
+    random = Random(rows_per_pass)
+    names = [f"{number}.jpg" for number in range(40)]
+    attempts: list[Rows] = [
+        predicted(*names[:20]),
+        predicted(*names[:20]),
+        predicted(*names[10:30]),
+        {name: (random.choice([PREDICTIONS, FAILURES]), "1") for name in random.sample(names[30:], 8)},
+        {name: (random.choice([PREDICTIONS, FAILURES]), "1") for name in random.sample(names[30:], 8)},
+    ]
+    alone = die(first, *attempts, predicted("alone.jpg"))[-1]
+    file = os.stat(alone.staged).st_ino
+
+    [found] = recovered(second)
+
+    listed = {name for rows in attempts for name in rows} | {"alone.jpg"}
+    assert {name: len(rows) for name, rows in seen(first.output).items()} == dict.fromkeys(listed, 1)
+    tagged = {name for rows in attempts for name, (table, _) in rows.items() if table == PREDICTIONS}
+    assert all(seen(first.output)[name][0][0] == PREDICTIONS for name in tagged), "a failure was preferred"
+    assert file in inodes(in_place(first)), "a file without doubles was rewritten"
+    accounts = read_accounts(first.manifest)
+    assert accounts.balanced
+    assert (accounts.inputs, accounts.predictions) == (len(listed), len(tagged | {"alone.jpg"}))
+    assert found.accounts.tags == accounts.tags
+    assert sum(accounts.errors.values()) == accounts.failures
+
+
+def test_rows_that_are_committed_already_are_not_recovered(first: Run, second: Run) -> None:
+    """A runner has tried a bundle again: what its first attempt staged was never part of the commit."""
+    die(first, predicted("a", "b"))
+    commit(first, Wave(inputs=3, last=False), written(stage(first, predicted("a", "b", "c"), all_new=True)))
+    stage(first, predicted("b", "d"), all_new=True)
+
+    [found] = recovered(second)
+
+    assert seen(first.output) == once(predicted("a", "b", "c", "d"))
+    assert found.accounts.inputs == 1
+    accounts = read_accounts(first.manifest)
+    assert (accounts.inputs, accounts.predictions, accounts.balanced) == (4, 4, True)
+
+
+def test_what_a_run_has_committed_is_not_staged_any_more(first: Run) -> None:
+    announce(first)
+    files = [file for name in "abc" for file in stage(first, predicted(name))]
+    commit(first, Wave(inputs=3, last=False), written(files))
+    assert not any(os.path.exists(file.staged) for file in files)
+    recover(first.output)
+    assert staging_folders(first.output) == []
+
+
+def test_files_that_are_incomplete_or_damaged_are_left_out(first: Run, second: Run) -> None:
+    [cut_off] = die(first, predicted("cut off"))
+    [zeros] = stage(first, predicted("zeros"))
+    [whole] = stage(first, predicted("whole"))
+    data = Path(cut_off.staged).read_bytes()
+    Path(cut_off.staged).write_bytes(data[:-5])
+    data = Path(zeros.staged).read_bytes()
+    Path(zeros.staged).write_bytes(bytes(200) + data[200:])
+    Path(whole.staged).with_name("empty.parquet").touch()
+    Path(whole.staged).with_name("link.parquet").symlink_to(whole.staged)
+
+    [found] = recovered(second)
+
+    assert seen(first.output) == once(predicted("whole"))
+    assert (found.accounts.inputs, found.unfit) == (1, 0)
+
+
+def test_rows_of_another_kind_are_deleted_with_a_line(first: Run, second: Run) -> None:
+    others = {
+        "with different thresholds": replace(second, thresholds=(0.1, 0.2, 0.3)),
+        "with different precisions": replace(second, precision="bfloat16"),
+        "with a different --relative_to": replace(second, relative_to="/data"),
+        "without --overwrite": replace(second, overwrite=True),
+    }
+    for difference, other in others.items():
+        die(first, FIRST)
+        [found] = recovered(other)
+        assert found.lines() == [f"deleted 6 rows that run {first.name} had staged: they were made {difference}"]
+        assert seen(first.output) == {}
+
+
+def test_nothing_is_recovered_of_a_run_that_has_ended_or_of_folders_that_say_nothing(
+    first: Run, second: Run, third: Run
+) -> None:
+    die(first, predicted("stray"))
+    commit_rows(first, predicted("a"))
+    stage(second, predicted("b"))
+    assert recovered(third) == []
+    assert seen(first.output) == once(predicted("a"))
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b'{"format": 2, "folder": ""}', b'{"format": 1, "folder": "../x"}'])
+def test_a_folder_of_a_later_format_or_a_stranger_is_not_recovered(first: Run, second: Run, content: bytes) -> None:
+    die(first, FIRST)
+    Path(first.staging, "run.json").write_bytes(content)
+    assert recovered(second) == []
+    assert seen(first.output) == {}
+
+
+def test_a_staged_file_of_a_later_format_is_left_out_and_wrong_counts_are_not_believed(first: Run, second: Run) -> None:
+    later, lying = (stage(first, predicted(name))[0] for name in "ab")
+    announce(first)
+    for file, change in ((later, {"format": 2}), (lying, {"accounts": {**Accounts().counts, "predictions": 9}})):
+        table = pq.read_table(file.staged, partitioning=None)
+        said = json.loads(pq.read_metadata(file.staged).metadata[CONTENTS])
+        more = {CONTENTS: json.dumps({**said, **change})}
+        pq.write_table(table.replace_schema_metadata({**table.schema.metadata, **more}), file.staged)
+    [found] = recovered(second)
+    assert seen(first.output) == once(predicted("b"))
+    assert found.accounts.predictions == 1
+
+
+def fail(run: Run, complete: bool) -> None:
+    [file] = die(run, predicted("a"))
+    if not complete:
+        Path(file.staged).write_bytes(b"PAR1, but cut off")
+    raise ZeroDivisionError
+
+
+def test_a_failed_run_leaves_complete_files_to_the_next_one_and_no_others(first: Run, second: Run) -> None:
+    for complete in (False, True):
+        with pytest.raises(ZeroDivisionError), hold_output(first):
+            fail(first, complete)
+        assert os.path.exists(first.staging) == complete
+    recovered(second)
+    assert seen(first.output) == once(predicted("a"))
+
+
+def test_a_worker_that_is_late_commits_nothing_and_doubles_nothing(first: Run, second: Run, third: Run) -> None:
+    """The job of a run whose launching process died may go on while another run recovers what it has staged."""
+    staged = die(first, predicted("a", "b"))
+    recovered(second)
+    late = stage(first, predicted("a", "c"), all_new=True)
+
+    with hold_output(second), pytest.raises(OutputError, match="was taken over by run"):
+        close_wave(first, Wave(), written([*staged, *late]))
+    assert recovered(third) == []
+    assert seen(first.output) == once(predicted("a", "b"))
+    assert not os.path.exists(first.staging)
+
+
+def test_a_worker_that_is_at_its_commit_meanwhile_commits_nothing(
+    first: Run, second: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged = [*die(first, predicted("a", "b")), *stage(first, predicted("c"))]
+    compact = compaction.compact
+
+    def overtaken(*arguments: object) -> object:
+        moves = compact(*arguments)  # type: ignore[arg-type]
+        Path(second.output, "_lock").unlink(missing_ok=True)
+        recovered(second)
+        # What it was about to upload gets there all the same.
+        (Path(first.output) / moves[0].source).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"path": ["a"]}), Path(first.output) / moves[0].source)
+        return moves
+
+    monkeypatch.setattr("pipelines.output.commit.compact", overtaken)
+    with pytest.raises(OutputError, match="was taken over by another run, which recovered"):
+        commit(first, Wave(inputs=3), written(staged))
+    assert seen(first.output) == once(predicted("a", "b", "c"))
+
+
+def test_a_recovery_cut_off_anywhere_is_completed_by_the_next_one(
+    first: Run, second: Run, third: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit_rows(first, FIRST)
+    die(second, SECOND, SECOND)
+
+    def begin() -> None:
+        recover(first.output)
+        list(recover_rows(third, kind_of_run(third)))
+
+    def check(cut: str) -> None:
+        lost = set(FIRST) - set(seen(second.output))
+        assert not lost, f"{cut}, rows are lost: {lost}"
+        begin()
+        assert seen(second.output) == once(BOTH), cut
+        assert read_accounts(second.manifest).inputs == len(SECOND), cut
+        assert storage.list_folders(second.output, "_") == [], f"{cut}, something is left"
+
+    assert each_cut(monkeypatch, second.output, begin, check, step=9) > 40
+
+
+def test_an_overwrite_is_recovered_into_its_shadow(first: Run, second: Run) -> None:
+    commit_rows(first, FIRST)
+    dead, again = replace(second, overwrite=True), replace(second, overwrite=True, name="20260101T000000Z-0003")
+    die(dead, SECOND)
+    with hold_output(again):
+        list(recover_rows(again, kind_of_run(again)))
+    assert seen(first.output) == once(FIRST)
+    assert seen(again.folder) == once(SECOND)
+
+
+def test_rows_in_a_bucket_are_recovered(bucket: Bucket, first: Run, second: Run) -> None:
+    first, second = (replace(run, output=f"{bucket.path}/out") for run in (first, second))
+    die(first, FIRST, FIRST, SECOND)
+    recovered(second)
+    assert {path: len(rows) for path, rows in seen(first.output).items()} == dict.fromkeys(BOTH, 1)

@@ -1,0 +1,220 @@
+"""Cancel a job on Flink at random moments, and start it again each time: `python -m tools.cancel_jobs`.
+
+One output is filled by a job that is cancelled again and again, until one of them gets to its end; then another output
+follows. Every other job loses its launching process instead: it is killed, and the next one starts while the workers of
+the last one may still be writing. Of the images that were staged when a job was cancelled, those whose rows the next
+job has made anew are counted. The rows of each output must be those of an undisturbed local run, bit for bit.
+
+The variable SCENETAGS_FLINK names the folder in which `make test-flink` has put Flink.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.output.run import PREDICTIONS, STAGING, TABLES
+from tools.flink import FlinkCluster, Parts, flink_cluster
+from tools.kill_runs import read_rows
+
+_STEP = "Predict"
+"""A part of the name of the step that reads, predicts and writes."""
+_SECONDS_TO_START = 400
+
+
+class Job(NamedTuple):
+    """What is tagged.
+
+    Attributes:
+      command: without its output and without flags of a cluster.
+      expected: rows of an undisturbed run, by table.
+    """
+
+    command: Sequence[str]
+    expected: dict[str, pa.Table]
+
+
+class Cancelled(NamedTuple):
+    """A job that was cancelled.
+
+    Attributes:
+      run: its name; empty if it had staged nothing.
+      staged: paths of the images whose rows were in complete files.
+    """
+
+    run: str
+    staged: frozenset[str]
+
+
+class BrokenGuaranteeError(AssertionError):
+    """Rows were lost, duplicated or wrong."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Cancel jobs, print a line for each, and return 1 if a guarantee was broken."""
+    options = _parse(arguments)
+    work = Path(tempfile.mkdtemp(prefix="cancel_jobs-"))
+    job = prepare(options, work)
+    random = Random(options.seed)
+    staged = again = cancelled = outputs = 0
+    with flink_cluster(Parts.under(Path(os.environ["SCENETAGS_FLINK"]).resolve()), work / "flink") as cluster:
+        while cancelled < options.times:
+            output = work / f"output-{outputs}"
+            outputs += 1
+            jobs = list(fill(cluster, job, output, random, options.times - cancelled, options.seconds))
+            rows = check(job, output)
+            made_anew = {one.run: sum(rows[path] != one.run for path in one.staged) for one in jobs if one.run}
+            cancelled += len(jobs)
+            staged += sum(len(one.staged) for one in jobs)
+            again += sum(made_anew.values())
+            print(f"output {outputs}: {len(jobs)} jobs cancelled, then correct: {len(rows):,} rows", flush=True)
+    print(f"{cancelled} jobs cancelled: {staged:,} images were staged, {again:,} of them were tagged again")
+    shutil.rmtree(work)
+    return 1 if again > 0.05 * staged else 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.cancel_jobs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of images; not modified")
+    parser.add_argument("--copies", type=int, default=1, help="of each image (default 1)")
+    parser.add_argument("--model", required=True, metavar="BUNDLE")
+    parser.add_argument("--times", type=int, default=20, help="jobs to cancel (default 20)")
+    parser.add_argument("--seconds", type=float, default=20, help="at most, from its first image to the end of a job")
+    parser.add_argument("--seed", type=int, default=1, help="random seed of the moments (default 1)")
+    return parser.parse_args(arguments)
+
+
+def prepare(options: argparse.Namespace, work: Path) -> Job:
+    """Link the images, with some that are damaged, and do the undisturbed run."""
+    for number in range(options.copies):
+        folder = work / "images" / str(number)
+        folder.mkdir(parents=True)
+        for path in options.images.iterdir():
+            (folder / path.name).hardlink_to(path)
+        for name in range(10):
+            (folder / f"damaged {name}.jpg").write_bytes(b"no image")
+    command = [sys.executable, "-m", "pipelines.predict", f"--input={work / 'images'}", f"--model={options.model}"]
+    command += ["--max_failure_rate=1", "--progress=off"]
+    undisturbed = work / "undisturbed"
+    began = time.monotonic()
+    subprocess.run([*command, f"--output={undisturbed}"], check=True, stdout=subprocess.DEVNULL)
+    rows = read_rows(undisturbed)
+    counts = {table: found.num_rows for table, found in rows.items()}
+    print(f"undisturbed local run: {time.monotonic() - began:.1f} s, rows {counts}", flush=True)
+    return Job(command, rows)
+
+
+def fill(
+    cluster: FlinkCluster, job: Job, output: Path, random: Random, times: int, seconds: float
+) -> Iterator[Cancelled]:
+    """Run jobs into an output until one ends by itself, and cancel all before it, but not more than so many."""
+    command = [*job.command, f"--output={output}", *cluster.flags]
+    for number in range(times + 1):
+        before = cluster.last_job()
+        log = output.with_name(f"{output.name}.log").open("ab")
+        running = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        moment = random.uniform(0, seconds) if number < times else None
+        if _ended_before(cluster, running, before, moment):
+            if running.returncode:
+                raise BrokenGuaranteeError(f"the job ended with exit code {running.returncode}: see {log.name}")
+            return
+        told = "its launching process was killed"
+        if number % 2:
+            os.killpg(running.pid, signal.SIGKILL)
+            # Not at once: the workers write on while the next job recovers what they have written.
+            staged = look(output)
+            _cancel_later(cluster)
+        else:
+            told = "it was cancelled"
+            os.killpg(running.pid, signal.SIGINT)
+            staged = None
+        running.wait()
+        staged = staged or look(output)
+        print(
+            f"{number + 1:3}  {told} {moment:.1f} s after its start: {len(staged.staged):,} images staged", flush=True
+        )
+        yield staged
+    raise BrokenGuaranteeError("the job that nobody cancelled did not end")
+
+
+def _ended_before(cluster: FlinkCluster, running: subprocess.Popen[bytes], before: str, moment: float | None) -> bool:
+    """Wait until a job has read images for so long, and return whether it ended before."""
+    if moment is None:
+        running.wait()
+        return True
+    end = time.monotonic() + _SECONDS_TO_START
+    while cluster.last_job() == before or not _at_work(cluster):
+        if running.poll() is not None:
+            return True
+        if time.monotonic() > end:
+            raise BrokenGuaranteeError("the job has not begun")
+        time.sleep(0.2)
+    try:
+        running.wait(moment)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _at_work(cluster: FlinkCluster) -> bool:
+    return any(status == "RUNNING" for status, _ in cluster.shares(_STEP).values())
+
+
+def _cancel_later(cluster: FlinkCluster) -> None:
+    """Cancel the last job of a cluster in a while, from another process."""
+    url = f"http://{cluster.rest}/jobs/{cluster.last_job()}?mode=cancel"
+    code = f"import time, urllib.request as r; time.sleep(12); r.urlopen(r.Request({url!r}, method='PATCH'))"
+    subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+
+
+def look(output: Path) -> Cancelled:
+    """Read which predictions a cancelled job has staged in complete files; failures are tried again in any case."""
+    staged: set[str] = set()
+    run = ""
+    for folder in output.glob(f"{STAGING}*"):
+        run = folder.name.removeprefix(STAGING)
+        for path in (folder / PREDICTIONS).glob("*.parquet"):
+            # Others are not complete.
+            with suppress(pa.ArrowInvalid, OSError):
+                staged.update(pq.read_table(path, columns=["path"], partitioning=None)["path"].to_pylist())
+    return Cancelled(run if staged else "", frozenset(staged))
+
+
+def check(job: Job, output: Path) -> dict[str, str]:
+    """Compare an output with the undisturbed run, and return the run that has made each row.
+
+    Raises:
+      BrokenGuaranteeError: they differ.
+    """
+    for table, found in read_rows(output).items():
+        if not found.equals(job.expected[table]):
+            raise BrokenGuaranteeError(f"rows of {table} in {output} differ from those of the undisturbed run")
+    left = [path.name for path in output.iterdir() if path.name.startswith("_")]
+    if left:
+        raise BrokenGuaranteeError(f"left behind: {', '.join(left)}")
+    rows: dict[str, str] = {}
+    for table in TABLES:
+        for path in (output / table).glob("*.parquet"):
+            found = pq.read_table(path, columns=["path", "run"], partitioning=None)
+            rows |= dict(zip(found["path"].to_pylist(), found["run"].to_pylist(), strict=True))
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())
