@@ -9,6 +9,7 @@ from typing import NamedTuple
 from model.quality.history import Epoch
 from model.training import network
 
+ON_ALL = "all images"
 HEAD_LEARNING_RATE = 3e-3
 FINETUNE_LEARNING_RATE = 4e-4
 SCRATCH_LEARNING_RATE = 3e-3
@@ -59,7 +60,7 @@ def plan(*, from_scratch: bool, head_epochs: int, finetune_epochs: int) -> list[
 
 def final(epochs: int) -> Phase:
     """Plan the phase on all images that may follow those of `plan`."""
-    return Phase("all images", epochs, ALL_LEARNING_RATE, "all but statistics", on_all=True)
+    return Phase(ON_ALL, epochs, ALL_LEARNING_RATE, "all but statistics", on_all=True)
 
 
 def best_epoch(history: Sequence[Epoch], tolerance: float = 0.0) -> Epoch | None:
