@@ -247,8 +247,8 @@ def _parser() -> Parser:
     how.add_argument("--augment", choices=get_args(Augment), default="orientations", help=augment)
     loss = (
         "what is minimized: binary cross-entropy; the same, with images that have a rare label weighted up to tenfold; "
-        "or asymmetric loss, in which images that evidently lack a label count little. The other two give rare labels "
-        f"sooner, and are no better in F2 {_DEFAULT}"
+        "or asymmetric loss, in which images that evidently lack a label count little. The other two are for rare "
+        f"labels, and were no better in F2 where they were tried {_DEFAULT}"
     )
     how.add_argument("--loss", choices=get_args(Loss), default="bce", help=loss)
     add_beta(how, "choose epoch and thresholds, and measure,")
