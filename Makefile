@@ -94,6 +94,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.training_reader
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.buckets
+	$(BIN)/python -m benchmarks.commits
 	$(BIN)/python -m benchmarks.scenes
 	$(BIN)/python -m benchmarks.simulation
 	$(BIN)/python -m benchmarks.cores

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from pipelines.images.decoding import decode, resize
 from pipelines.inference import openvino_engine
 from pipelines.inference.bundle import LITERT_MODEL, Bundle, load_bundle
-from pipelines.inference.engines import Engine, LiteRTEngine
+from pipelines.inference.engines import Engine
+from pipelines.inference.litert_engine import LiteRTEngine
 from pipelines.inference.processor import bfloat16_units
 from pipelines.supervision.machine import available_cores
 from pipelines.supervision.temporary import temporary_folder

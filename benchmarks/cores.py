@@ -30,7 +30,8 @@ from benchmarks.material import small_bundle
 from benchmarks.simulated import decode, simulate, simulated
 from pipelines.images.decoding import DecodeSettings, Resized
 from pipelines.inference.bundle import Bundle
-from pipelines.inference.engines import Engine, LiteRTEngine
+from pipelines.inference.engines import Engine
+from pipelines.inference.litert_engine import LiteRTEngine
 from pipelines.job import processes
 
 SECONDS = 10

@@ -56,7 +56,7 @@ JOBS = (Job(32, 1), Job(32, 2), Job(128, 1), Job(128, 2), Job(256, 2), Job(1024,
 _WITH_CALLS = """
 import sys
 from pipelines.cli import main
-from pipelines.inference.engines import TensorFlowEngine
+from pipelines.inference.tensorflow_engine import TensorFlowEngine
 calls, begin = int(sys.argv.pop(1)), TensorFlowEngine.__init__
 
 def begin_with_calls(engine, *arguments):

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from pipelines.images.decoding import DecodeSettings, decode_resized
 from pipelines.inference.bundle import SAVED_MODEL, Bundle
-from pipelines.inference.engines import Engine, TensorFlowEngine
+from pipelines.inference.engines import Engine
+from pipelines.inference.tensorflow_engine import TensorFlowEngine
 from pipelines.supervision.machine import available_cores
 from pipelines.supervision.temporary import temporary_folder
 

@@ -40,6 +40,11 @@ FAILING = 100
 _RESIZED = Resized(256, 256, "jpeg 4x8", ("unmarked_rgba_jpeg",), np.full((32, 32, 3), 127, np.uint8))
 
 
+def fingerprint_of(number: int) -> str:
+    """Return the fingerprint of an image."""
+    return str(10**15 + number)
+
+
 class SimulatedBucket:
     """A bucket that can only list its images, also in ranges."""
 
@@ -60,10 +65,10 @@ class SimulatedBucket:
     ) -> Page:
         if not FOLDER.startswith(prefix):
             return Page((), (), None)
-        first = bisect_right(range(self._count), following or after, key=_key)
+        first = bisect_right(range(self._count), following or after, key=key_of)
         numbers = range(first, min(first + most, self._count))
-        entries = [Entry(f"gs://{bucket}/{_key(n)}", 15_000 + n % 1000, str(10**15 + n)) for n in numbers]
-        return Page(entries, (), _key(numbers[-1]) if numbers.stop < self._count else None)
+        entries = [Entry(f"gs://{bucket}/{key_of(n)}", 15_000 + n % 1000, fingerprint_of(n)) for n in numbers]
+        return Page(entries, (), key_of(numbers[-1]) if numbers.stop < self._count else None)
 
 
 class SimulatedEngine:
@@ -111,9 +116,16 @@ def simulate(
     decode: Callable[[bytes, DecodeSettings], Resized] = decode,
 ) -> int:
     """Run `scenetags predict` with these arguments on `count` images, and return its exit code."""
-    bucket = BucketStore(SimulatedBucket(count))  # type: ignore[arg-type]
-    with patch.object(storage, "_bucket_store", lambda path: bucket), simulated(open_engine, decode):
+    with simulated_bucket(count), simulated(open_engine, decode):
         return predict.main([f"--input={ARCHIVE}", *argv])
+
+
+@contextmanager
+def simulated_bucket(count: int) -> Iterator[None]:
+    """Let this process find `count` images in any bucket, until the block ends."""
+    bucket = BucketStore(SimulatedBucket(count))  # type: ignore[arg-type]
+    with patch.object(storage, "_bucket_store", lambda path: bucket):
+        yield
 
 
 @contextmanager
@@ -149,7 +161,8 @@ def check(output: str, count: int) -> None:
     assert accounts.balanced, accounts
 
 
-def _key(number: int) -> str:
+def key_of(number: int) -> str:
+    """Return the key of an image; keys sort like numbers."""
     return f"{FOLDER}train_{number:09}.jpg"
 
 

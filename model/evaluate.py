@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from model.quality.fbeta import add_beta
 from pipelines.commandline.labels import add_labels, read_label_source
-from pipelines.commandline.parser import Parser, print_error
+from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.commandline.printing import discard_output, show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
+
+if TYPE_CHECKING:
+    from model.quality.reliability import Reliability
 
 _DESCRIPTION = """\
 Measure predictions against labels.
@@ -54,7 +59,7 @@ how far probabilities can be taken at their word, over all images and the labels
 An undefined measure, such as the recall of a label that no image has, is null.
 
 examples:
-  scenetags evaluate --predictions tagged/ --labels train_v2.csv
+  scenetags evaluate --predictions tagged/ --labels train_v2.csv --picture reliability.png
   scenetags evaluate --predictions tagged/ --labels train_v2.csv --json - | jq .f2_over_samples
 
 exit codes:
@@ -70,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     try:
         flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+        if flags.picture:
+            _check_picture(flags.picture)
         # Imported here: NumPy and Arrow would make `--help` slow.
         from model.quality.evaluation import describe, evaluate, lay_out
         from pipelines.commandline.files import write_named
@@ -86,6 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         if flags.json not in (None, "-"):
             write_named("--json", flags.json, f"{text}\n")
+        if flags.picture:
+            _draw(evaluation.reliability, flags.picture)
         if flags.json == "-":
             with to_output():
                 print(text)
@@ -102,12 +111,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     return ExitCode.DONE
 
 
+def _check_picture(picture: str) -> None:
+    from pipelines.commandline.files import check_named
+
+    check_named("--picture", picture, (".png",))
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError("--picture needs matplotlib", "run pip install 'scenetags[train]'")
+
+
+def _draw(reliability: Reliability, picture: str) -> None:
+    from model.quality.curves import draw_reliability
+    from pipelines.commandline.files import open_bytes
+
+    with open_bytes("--picture", picture) as file:
+        file.write(draw_reliability(reliability))
+
+
 def _parser() -> Parser:
     parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
     folder = "the --output of predict, or its subfolder predictions"
     target = "write the measures to this file as JSON (- for standard output, without the table)"
     parser.add_argument("--predictions", required=True, metavar="DIR", help=folder)
     parser.add_argument("--json", metavar="FILE", help=target)
+    drawing = "also draw the reliability diagram: how often labels are there against the probability given"
+    parser.add_argument("--picture", metavar="FILE.png", help=drawing)
     add_beta(parser, "measure images")
     add_labels(parser, "what the images should be tagged with")
     return parser

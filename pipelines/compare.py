@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pipelines import storage
+from pipelines.commandline.execution import add_anonymous
 from pipelines.commandline.files import check_named, write_named
-from pipelines.commandline.flags import add_anonymous
 from pipelines.commandline.parser import Parser, UsageError, between, print_error
 from pipelines.commandline.printing import log, show
 from pipelines.errors import ExitCode, ScenetagsError

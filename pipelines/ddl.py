@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from pipelines import storage
-from pipelines.commandline.flags import add_anonymous
+from pipelines.commandline.execution import add_anonymous
 from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipelines import storage
+from pipelines.commandline.execution import add_anonymous
 from pipelines.commandline.files import check_named, open_named
-from pipelines.commandline.flags import add_anonymous
 from pipelines.commandline.parser import Parser, UsageError, between, print_error
 from pipelines.commandline.printing import show, to_output
 from pipelines.errors import ExitCode, ScenetagsError

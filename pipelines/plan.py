@@ -155,8 +155,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _plan(options: PlanOptions) -> int:
     # Imported here, so that `--help` and a mistyped flag stay fast.
     from pipelines.images import ignore_metadata_warnings
+    from pipelines.planning.formats import as_json, describe
     from pipelines.planning.planner import make_plan
-    from pipelines.planning.proposal import Asked, as_json, describe
+    from pipelines.planning.proposal import Asked
 
     ignore_metadata_warnings()
     log_libraries(options.job.verbose)

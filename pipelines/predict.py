@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
@@ -19,11 +18,10 @@ from pipelines.supervision import interruption
 
 if TYPE_CHECKING:
     from pipelines.inference.bundle import Bundle
+    from pipelines.output.manifest import Ending
     from pipelines.output.run import Accounts, Run
 
 _NAME = "scenetags predict"
-_SHOWN = 5
-"""Tags, repairs and reasons in the summary; the manifest has all."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,6 +79,7 @@ def _predict(options: PredictOptions) -> int:
     kept = find_kept(options.input_list, *columns) if options.input_list and options.keep_columns else ()
     run = Run(
         *(new_run_name(), options.output, bundle, thresholds, options.overwrite, options.max_failure_rate),
+        fail_on_shift=options.fail_on_shift,
         detached=is_detached(beam_options),
         options=options.described(),
         access=access,
@@ -111,7 +110,7 @@ def _predict(options: PredictOptions) -> int:
         return _report_stop(run, options, error)
     if accounts is None:
         so_far = "the job template is written" if makes_template(beam_options) else "the job continues on its own"
-        return _exit_code(_print(f"{so_far}; when it ends, it writes {run.manifest}"))
+        return _exit_code(_print(f"{so_far}; when it ends, it writes {run.manifest}", *_announce_verdict(run)))
     return _conclude(run, options, accounts)
 
 
@@ -123,6 +122,17 @@ def _warn_of_rendering(options: PredictOptions, bundle: Bundle) -> None:
             f"differently: its probabilities may be wrong; omit the flags to show them as in training",
             severity="WARNING",
         )
+
+
+def _announce_verdict(run: Run) -> list[str]:
+    """Say where a job that nobody waits for leaves what the exit code would have said of its images."""
+    if not run.bundle.reference:
+        return []
+    lines = ["whether the images look like those that the model was trained on stands there under shift"]
+    if run.fail_on_shift:
+        effect = "an overwrite keeps the old rows" if run.overwrite else "no command is left to end with exit code 3"
+        lines.append(f"--fail_on_shift: if they do not, {effect}")
+    return lines
 
 
 def _report_stop(run: Run, options: PredictOptions, error: ScenetagsError) -> int:
@@ -143,10 +153,13 @@ def _report_stop(run: Run, options: PredictOptions, error: ScenetagsError) -> in
 
 def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
     """Print what a run did, and return the exit code that follows from it."""
-    from pipelines.results.shifts import compare_run
+    from pipelines.output.shifts import compare_run
+    from pipelines.results.summary import example, summarize
 
-    shift = compare_run(run, accounts)
-    lines = summary(run, accounts)
+    ending = _read_ending(run)
+    shift = compare_run(run, accounts, ending)
+    where = run.folder if ending.kept_old else run.output
+    lines = summarize(run, accounts, where)
     if shift.verdict != "unknown":
         lines.insert(-1, str(shift))
     told = {"shift": {"verdict": shift.verdict, "respects": shift.respects}}
@@ -154,18 +167,16 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
     if not accounts.balanced:
         return ExitCode.UNBALANCED
     if accounts.failure_rate > options.max_failure_rate:
-        where = run.folder if run.overwrite else run.output
         log(
             f"{_NAME}: {accounts.failure_rate:.1%} of the images failed, more than --max_failure_rate "
             f"{options.max_failure_rate:g} allows; the reasons are in {where}/failures"
             + ("" if accounts.listing_is_complete else "; the listing is incomplete as well")
             + ("; the old rows stay, and the same command retries what failed" if run.overwrite else ""),
-            *_example(run, where),
+            *example(run, where),
             exit_code=int(ExitCode.TOO_MANY_FAILURES),
         )
         return ExitCode.TOO_MANY_FAILURES
     if not accounts.listing_is_complete:
-        where = run.folder if run.overwrite else run.output
         log(
             f"{_NAME}: the listing is incomplete: an archive or a folder may hold images that were not seen; the "
             f"places are in {where}/failures" + ("; the old rows stay" if run.overwrite else ""),
@@ -173,32 +184,40 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
         )
         return ExitCode.TOO_MANY_FAILURES
     if options.fail_on_shift and shift.verdict == "unlike":
-        log(f"{_NAME}: --fail_on_shift: {shift}", exit_code=int(ExitCode.UNLIKE_TRAINING))
+        kept = (
+            f"  the old rows stay, and the new ones are in {where}",
+            "  the same command without --fail_on_shift replaces the old rows with them, and tags nothing again; "
+            "without --overwrite as well, it drops them",
+        )
+        log(
+            f"{_NAME}: --fail_on_shift: {shift}",
+            *(kept if ending.kept_old else ()),
+            exit_code=int(ExitCode.UNLIKE_TRAINING),
+        )
         return ExitCode.UNLIKE_TRAINING
     if options.fail_on_shift and shift.verdict == "unknown":
         log(f"{_NAME}: --fail_on_shift: {shift}", severity="WARNING")
     return _exit_code(printed)
 
 
-def _example(run: Run, output: str) -> list[str]:
-    """Describe one failure of a run in a line, so that nobody has to open a table to see what is wrong."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+def _read_ending(run: Run) -> Ending:
+    """Read how a run ended.
 
-    from pipelines.output.run import FAILURES
-    from pipelines.results.outputs import open_output
+    Raises:
+      StoppedError: the storage refuses it.
+    """
+    from pipelines.output.manifest import Ending, read_ending
+    from pipelines.runners.jobs import StoppedError
 
-    fields = pa.schema([(name, pa.string()) for name in ("path", "stage", "message", "run")])
+    if not run.overwrite:
+        return Ending("done")
     try:
-        with storage.hurried():
-            for rows in open_output(output).pieces(fields, table=FAILURES):
-                # Earlier runs have failures there, too, of images that were not listed again.
-                if (place := pc.index(rows["run"], run.name).as_py()) >= 0:
-                    [failure] = rows.slice(place, 1).to_pylist()
-                    return ["  e.g. {path}: {stage}: {message}".format(**failure)]
-    except (OSError, ScenetagsError):
-        pass  # It is only a hint: the counts are printed, and the rows are committed.
-    return []
+        return read_ending(run.manifest)
+    except OSError as error:
+        raise StoppedError(
+            f"all rows are written, but {run.manifest}, which says whether they replaced the old ones, cannot be read: "
+            f"{error.strerror or error}"
+        ) from error
 
 
 def _exit_code(printed: bool) -> int:
@@ -247,46 +266,6 @@ def standing(run: Run) -> str:
         images = "all finished waves are"
     where = "committed, and the old rows are untouched" if run.overwrite else f"committed to {run.output}"
     return f"{images} {where}; run the same command again to resume"
-
-
-def summary(run: Run, accounts: Accounts) -> list[str]:
-    """Describe in lines of text what a run did and where its results are."""
-    from pipelines.supervision.progress import duration
-
-    seconds = time.time() - run.started
-    worked_on = accounts.predictions + accounts.failures + accounts.empty
-    lines = [
-        f"{accounts.inputs:,} {'image' if accounts.inputs == 1 else 'images'}: {accounts.predictions:,} tagged, "
-        f"{accounts.failures:,} failed, "
-        + f"{accounts.empty:,} empty, " * bool(accounts.empty)
-        + f"{accounts.skipped:,} skipped as already tagged",
-        f"{duration(seconds)}" + (f", {worked_on / seconds:.1f} images per second" if worked_on else ""),
-    ]
-    passed_over = sum(accounts.passed_over.values())
-    for title, counts in (
-        ("most frequent tags", accounts.tags),
-        ("repairs", accounts.repairs),
-        ("reasons for failures", accounts.errors),
-        (f"{passed_over:,} passed over", accounts.passed_over),
-    ):
-        if counts:
-            commonest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-            shown = ", ".join(f"{name} {count:,}" for name, count in commonest[:_SHOWN])
-            lines.append(f"{title}: {shown}" + f", and {len(counts) - _SHOWN} more" * (len(counts) > _SHOWN))
-    if not accounts.balanced:
-        lines.append(
-            f"ROW COUNT MISMATCH: {accounts.inputs:,} inputs, but "
-            f"{accounts.predictions + accounts.failures + accounts.skipped + accounts.empty:,} rows and skips; please "
-            "report this"
-        )
-    kept_old = run.overwrite and not accounts.may_replace(run.max_failure_rate)
-    where = run.folder if kept_old else run.output
-    tagged = accounts.predictions + accounts.skipped
-    for table, count in (("predictions", tagged), ("failures", accounts.failures)):
-        if count:
-            lines.append(f"{table}: {where}/{table}/*.parquet")
-    lines.append(f"manifest: {run.manifest}")
-    return lines
 
 
 if __name__ == "__main__":

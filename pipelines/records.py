@@ -22,6 +22,7 @@ class Span(NamedTuple):
       length: bytes it occupies there.
       packing: how it is stored; see `archives`.
       checksum: CRC-32 of its content, if the archive has one.
+      completes: whether it is the last one listed of an archive that was read to its end without an error.
     """
 
     archive: str
@@ -29,6 +30,7 @@ class Span(NamedTuple):
     length: int
     packing: str
     checksum: int = 0
+    completes: bool = False
 
 
 class Window(NamedTuple):

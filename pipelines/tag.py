@@ -11,7 +11,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from pipelines import storage
-from pipelines.commandline.flags import add_anonymous, add_engine, add_model
+from pipelines.commandline.execution import add_anonymous, add_engine
+from pipelines.commandline.flags import add_model
 from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.commandline.printing import log, show
 from pipelines.commandline.rasters import add_rasters, check_percentiles, read_rendering
@@ -43,6 +44,9 @@ _NAME = "scenetags tag"
 SHOWN_PROBABILITY = 0.02
 """Labels below it are left out on the screen, unless they are tags."""
 
+_MOST_SHOWN = 0.999
+"""Novelty above which the screen says no more than that."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
@@ -70,7 +74,7 @@ def _tag(options: argparse.Namespace) -> int:
     from pipelines.images.limits import Limits
     from pipelines.inference.ahead import run_model
     from pipelines.inference.bundle import load_bundle
-    from pipelines.inference.engines import choose_precision, open_engine
+    from pipelines.inference.engines import INSTALL_OPENVINO, choose_precision, lacks_openvino, open_engine
     from pipelines.inference.tagging import Predictor
     from pipelines.listing import list_images
     from pipelines.listing.scenes import CutSettings, cut_scenes
@@ -105,6 +109,11 @@ def _tag(options: argparse.Namespace) -> int:
     predictions: list[Prediction | Failure] = []
     if images:
         precision = choose_precision(options.precision, options.engine, bundle)
+        if options.precision == "auto" and lacks_openvino(options.engine, bundle):
+            log(
+                f"{_NAME}: --precision auto computes in float32; bfloat16 needs OpenVINO: {INSTALL_OPENVINO}",
+                severity="INFO",
+            )
         engine = open_engine(bundle, options.engine, precision=precision)
         predictor = Predictor(engine, measures=bundle.reference is not None)
         predictions += run_model(predictor, images)
@@ -205,8 +214,10 @@ def _describe_novelty(prediction: Prediction, bundle: Bundle) -> list[str]:
     if bundle.reference is None or prediction.appearance is None:
         return []
     [novelty] = bundle.reference.novelty(prediction.appearance[np.newaxis])
+    # Never all of them: that is more than the statistics of a few hundred images can tell.
+    share = f"{novelty:.1%}" if novelty <= _MOST_SHOWN else f"over {_MOST_SHOWN:.1%}"
     warning = ": the model has hardly seen such images" if novelty > STRANGE else ""
-    return [f"  stranger than {novelty:.1%} of the training images{warning}"]
+    return [f"  stranger than {share} of the training images{warning}"]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, seal_bundle
+from pipelines.images.appearance import measure
+from pipelines.inference.bundle import (
+    GOLDEN,
+    LITERT_MODEL,
+    MANIFEST,
+    MODEL_CARD,
+    SAVED_MODEL,
+    load_bundle,
+    seal_bundle,
+)
+from pipelines.inference.reference import gather_reference
 from tests import image_files
 
 LABELS = ("bright", "green", "blue")
@@ -38,6 +49,18 @@ def write_bundle(folder: Path, tf: Any, poisoned: bool = False) -> None:
         metrics={},
         versions={"tensorflow": tf.__version__},
     )
+
+
+def copy_with_reference(bundle_path: str, folder: Path) -> Path:
+    """Copy a bundle of `write_bundle` as one that says what its training images look like: those of `picture`."""
+    shutil.copytree(bundle_path, folder)
+    bundle = load_bundle(bundle_path)
+    (folder / MANIFEST).unlink()
+    fields = ("name", "labels", "thresholds", "image_size", "resize_filter", "training", "metrics", "versions")
+    pictures = [image_files.picture(IMAGE_SIZE, IMAGE_SIZE, seed=1000 + seed) for seed in range(200)]
+    reference = gather_reference(measure(pictures))
+    seal_bundle(folder, **{name: getattr(bundle, name) for name in fields}, reference=reference)
+    return folder
 
 
 def _write_models(tf: Any, folder: Path, pixels: NDArray[np.uint8], poisoned: bool) -> NDArray[np.float32]:

@@ -31,7 +31,7 @@ from pipelines.output.run import PREDICTIONS, STAGING, TABLES
 from tools.flink import FlinkCluster, Parts, flink_cluster
 from tools.kill_runs import read_rows
 
-_STEP = "Predict"
+_STEP = "SpreadReads, TagImages"
 """A part of the name of the step that reads, predicts and writes."""
 _SECONDS_TO_START = 400
 

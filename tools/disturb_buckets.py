@@ -139,7 +139,7 @@ def _refuse_after(
 
 def _check_and_resume(archive: Archive, output: str) -> str:
     with tempfile.TemporaryDirectory() as copy:
-        seen = kill_runs.look(archive, _fetch(output, Path(copy)))
+        seen = kill_runs.look(archive, fetch(output, Path(copy)))
     again = _start(archive, output)
     _, said = again.communicate()
     if again.returncode:
@@ -150,12 +150,12 @@ def _check_and_resume(archive: Archive, output: str) -> str:
 
 def _judge(archive: Archive, output: str) -> int:
     with tempfile.TemporaryDirectory() as copy:
-        fetched = _fetch(output, Path(copy))
+        fetched = fetch(output, Path(copy))
         kill_runs.judge(archive, fetched)
         return kill_runs.look(archive, fetched)
 
 
-def _fetch(output: str, copy: Path) -> Path:
+def fetch(output: str, copy: Path) -> Path:
     """Copy an output to this machine, as a reader would."""
     for entry in storage.walk(f"{output}/"):
         path = copy / entry.path.removeprefix(f"{output}/")

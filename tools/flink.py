@@ -202,8 +202,8 @@ def _job_server(parts: Parts, folder: Path, rest: int) -> Iterator[Server]:
     command = [*_JAVA, "-Xmx512m", f"-Djava.io.tmpdir={folder / 'temp'}", "-jar", str(parts.job_server)]
     command += [f"--flink-master=127.0.0.1:{rest}", "--job-host=127.0.0.1", f"--job-port={port}"]
     command += ["--artifact-port=0", "--expansion-port=0", f"--artifacts-dir={folder / 'artifacts'}"]
-    with _running(command, folder):
-        yield Server(f"127.0.0.1:{port}", folder / "log.txt")
+    with _running(command, folder) as server:
+        yield Server(f"127.0.0.1:{port}", folder / "log.txt", server.pid)
 
 
 @contextmanager

@@ -30,10 +30,12 @@ class Server(NamedTuple):
     Attributes:
       host: host and port.
       log: output of the server and of all processes it has started.
+      group: number of its process, and of the group of all processes it has started.
     """
 
     host: str
     log: Path
+    group: int
 
     @property
     def tail(self) -> str:
@@ -60,13 +62,16 @@ class Cluster(NamedTuple):
 
 
 @contextlib.contextmanager
-def job_service(folder: Path) -> Iterator[Server]:
-    """Run a job service, without access to our package.
+def job_service(folder: Path, workers: int = 1) -> Iterator[Server]:
+    """Run a job service, without access to what our package does.
 
     Args:
       folder: for its log and its working folder; created if missing.
+      workers: that a job requests.
     """
-    with _serving("apache_beam.runners.portability.local_job_service_main", "--port", folder, {}) as server:
+    variables = {"PYTHONPATH": str(ROOT), "WORKERS": str(workers)} if workers > 1 else {}
+    module = "tools.parallel_jobs" if workers > 1 else "apache_beam.runners.portability.local_job_service_main"
+    with _serving(module, "--port", folder, variables) as server:
         yield server
 
 
@@ -95,11 +100,10 @@ def _serving(module: str, flag: str, folder: Path, environment: Mapping[str, str
     """Run a Beam server in an empty folder, and end it with all processes it has started."""
     place = folder / "empty"
     place.mkdir(parents=True)
-    port = free_port()
-    server = Server(f"localhost:{port}", folder / "log.txt")
+    port, log_file = free_port(), folder / "log.txt"
     # The pool starts its workers with the `python` on its PATH.
     least = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}", "HOME": str(place)}
-    with server.log.open("wb") as log:
+    with log_file.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", module, f"{flag}={port}"],
             cwd=place,
@@ -109,6 +113,7 @@ def _serving(module: str, flag: str, folder: Path, environment: Mapping[str, str
             stderr=log,
             start_new_session=True,
         )
+    server = Server(f"localhost:{port}", log_file, process.pid)
     try:
         _wait_for(process, port, server)
         yield server

@@ -17,7 +17,8 @@ from benchmarks.bare import share
 from pipelines.images import DecodeSettings, Pixels, decode_resized
 from pipelines.inference import PRECISIONS
 from pipelines.inference.bundle import LITERT_MODEL, SAVED_MODEL, load_bundle
-from pipelines.inference.engines import LiteRTEngine, open_engine
+from pipelines.inference.engines import open_engine
+from pipelines.inference.litert_engine import LiteRTEngine
 from pipelines.output.footers import probability_columns
 
 Predict = Callable[[Pixels], NDArray[np.float32]]

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.data.dataset import Examples, spread
-from model.export import card, quantization, stac_item
+from model.export import card, descriptions, quantization
 from model.quality import curves
 from model.quality.facts import Facts, measure
 from model.quality.summaries import metrics_summary, training_summary
 from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
-from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, load_bundle, seal_bundle
+from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, SAVED_MODEL, Bundle, load_bundle
 from pipelines.supervision.machine import native_messages_muted
 
 GOLDEN_IMAGES = 8
@@ -208,38 +208,26 @@ def _quantize(folder: Path, facts: Facts, validation: Examples, calibration: Exa
 
 
 def _describe(folder: Path, facts: Facts) -> None:
-    """Add curves, model card, STAC item and manifest to a bundle."""
+    """Add curves and descriptions to a bundle."""
     quality, made_with = measure(facts), versions()
     truth = facts.data.validation_targets > 0.5
     precision_recall = curves.draw_precision_recall(quality.scores, truth, facts.probabilities)
     (folder / card.PRECISION_RECALL).write_bytes(precision_recall)
-    (folder / card.RELIABILITY).write_bytes(curves.draw_reliability(quality.uncalibrated, quality.calibrated))
+    (folder / card.RELIABILITY).write_bytes(curves.draw_reliability(quality.calibrated, quality.uncalibrated))
     training_curves = curves.draw_training(facts.training.history, facts.training.kept_epoch, facts.training.beta)
     (folder / card.TRAINING_CURVES).write_bytes(training_curves)
-    (folder / MODEL_CARD).write_text(card.write(facts, quality, made_with), encoding="utf-8")
-    network, thresholds = facts.network, facts.thresholds.each.tolist()
-    training, metrics = training_summary(facts), metrics_summary(facts, quality)
-    stac_item.write(
+    descriptions.write(
         folder,
+        card.write(facts, quality, made_with),
         name=facts.name,
         labels=facts.labels,
-        thresholds=thresholds,
-        image_size=network.image_size,
-        training=training,
-        metrics=metrics,
+        thresholds=facts.thresholds.each.tolist(),
+        image_size=facts.network.image_size,
+        resize_filter=facts.network.resize_filter,
+        training=training_summary(facts),
+        metrics=metrics_summary(facts, quality),
         versions=made_with,
-    )
-    seal_bundle(
-        folder,
-        name=facts.name,
-        labels=facts.labels,
-        thresholds=thresholds,
-        image_size=network.image_size,
-        resize_filter=network.resize_filter,
-        training=training,
-        metrics=metrics,
-        versions=made_with,
-        rendering=network.rendering,
+        rendering=facts.network.rendering,
         reference=facts.data.reference,
     )
 

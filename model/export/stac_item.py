@@ -36,8 +36,9 @@ def write(
 ) -> None:
     """Write the item into a folder that holds all other files of a bundle but the manifest.
 
-    Of `training` and `metrics` it has what is one number or text; the rest is in `bundle.json`. It has no place and no
-    footprint, as nobody said where the training images were taken; its time is that of the export.
+    Of `training`, with what it says of an import, and of `metrics` it has what is one number or text; the rest is in
+    `bundle.json`. It has no place and no footprint, as nobody said where the training images were taken; its time is
+    that of the export.
 
     Args:
       folder: holds the model files and the model card.
@@ -50,7 +51,11 @@ def write(
       versions: of the libraries that made the bundle.
     """
     image = mlm.Input("image", "an image in sRGB, 0 to 255", image_size)
-    settings = {**_plain(training), "thresholds": dict(zip(labels, thresholds, strict=True))}
+    settings = {
+        **_plain(training.get("imported", {})),
+        **_plain(training),
+        "thresholds": dict(zip(labels, thresholds, strict=True)),
+    }
     classes = {label: _NOT_SHORT.sub("_", label) for label in labels}
     named = mlm.name_model(name, "scenetags model")
     architecture = str(training.get("architecture") or "unknown")

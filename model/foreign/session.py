@@ -18,7 +18,7 @@ from model.data import dataset, reference
 from model.data.dataset import Examples
 from model.export import bundle as export
 from model.export import card as export_card
-from model.export import quantization, stac_item
+from model.export import descriptions, quantization
 from model.foreign import card, choices, judging
 from model.foreign.facts import Import, Measured, metrics_summary, training_summary
 from model.foreign.judging import Doubt
@@ -33,7 +33,7 @@ from model.quality.metrics import measure
 from model.quality.never_given import find_never_given, lay_out_never_given
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import log, show
-from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, load_bundle, seal_bundle
+from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, load_bundle
 from pipelines.results.thresholds import read_thresholds
 from pipelines.supervision.machine import native_messages_muted
 
@@ -220,33 +220,22 @@ def _doubts(
 
 
 def _describe(folder: Path, facts: Import) -> None:
-    """Add curves, model card, STAC item and manifest to a bundle."""
+    """Add curves and descriptions to a bundle."""
     made_with = export.versions() | {facts.package: importlib.metadata.version(facts.package)}
     if facts.measured is not None:
         measured = facts.measured
         drawn = curves.draw_precision_recall(measured.scores, measured.truth, measured.probabilities)
         (folder / export_card.PRECISION_RECALL).write_bytes(drawn)
-    (folder / MODEL_CARD).write_text(card.write(facts, made_with), encoding="utf-8")
-    thresholds, training, metrics = facts.thresholds.tolist(), training_summary(facts), metrics_summary(facts)
-    stac_item.write(
+    descriptions.write(
         folder,
+        card.write(facts, made_with),
         name=facts.name,
         labels=facts.labels,
-        thresholds=thresholds,
-        image_size=facts.image_size,
-        training=training["imported"] | training,
-        metrics=metrics,
-        versions=made_with,
-    )
-    seal_bundle(
-        folder,
-        name=facts.name,
-        labels=facts.labels,
-        thresholds=thresholds,
+        thresholds=facts.thresholds.tolist(),
         image_size=facts.image_size,
         resize_filter=facts.resize_filter,
-        training=training,
-        metrics=metrics,
+        training=training_summary(facts),
+        metrics=metrics_summary(facts),
         versions=made_with,
         reference=facts.reference,
     )

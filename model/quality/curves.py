@@ -107,24 +107,30 @@ def draw_precision_recall(scores: Scores, truth: NDArray[np.bool_], probabilitie
     return _png(draw, width, height)
 
 
-def draw_reliability(before: Reliability, after: Reliability) -> bytes:
-    """Draw how often labels are there against the probability given, before and after calibration, as a PNG.
+def draw_reliability(measured: Reliability, before: Reliability | None = None) -> bytes:
+    """Draw how often labels are there against the probability given, as a PNG.
 
     The bars of the points are the ranges that chance explains, 95% of the time. Below are the counts.
+
+    Args:
+      measured: of the probabilities.
+      before: of those before calibration, drawn beside them; None for none.
     """
 
     def draw(figure: Any) -> None:
         panel, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         panel.plot((0, 1), (0, 1), color=_GREY, linewidth=0.8)
-        given, shares = ([getattr(of, name) for of in before.bins] for name in ("probability", "share"))
-        panel.plot(given, shares, "o", color=_VERMILION, markersize=5, fillstyle="none", label="before calibration")
-        given, shares = ([getattr(of, name) for of in after.bins] for name in ("probability", "share"))
+        if before:
+            given, shares = ([getattr(of, name) for of in before.bins] for name in ("probability", "share"))
+            panel.plot(given, shares, "o", color=_VERMILION, markersize=5, fillstyle="none", label="before calibration")
+        given, shares = ([getattr(of, name) for of in measured.bins] for name in ("probability", "share"))
         # Clipped, because a share that is rounded may lie outside its own range.
-        ranges = np.clip([(of.share - of.range[0], of.range[1] - of.share) for of in after.bins], 0, 1).T
+        ranges = np.clip([(of.share - of.range[0], of.range[1] - of.share) for of in measured.bins], 0, 1).T
         panel.errorbar(given, shares, ranges, fmt="o", color=_BLUE, markersize=5, elinewidth=1, label="calibrated")
         panel.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that has the label")
-        panel.legend(loc="upper left", frameon=False, fontsize=8)
-        lowest, tallest = ([getattr(of, name) for of in after.bins] for name in ("lowest", "count"))
+        if before:
+            panel.legend(loc="upper left", frameon=False, fontsize=8)
+        lowest, tallest = ([getattr(of, name) for of in measured.bins] for name in ("lowest", "count"))
         counts.bar(lowest, tallest, 1 / BINS, align="edge", color=_BLUE, edgecolor="white", linewidth=0.8)
         counts.set(yscale="log", ylabel="count", xlabel="probability")
         _caption(figure, "all labels together · bars: 95% ranges")

@@ -80,7 +80,7 @@ examples:
   Images in a folder named after their label:
     scenetags train --images scenes --labels folders --output bundles/scenes
 
-  Rare labels matter more than the average image, and false tags are as bad as missed ones:
+  Where a false tag is as bad as a missed one, with a loss for rare labels:
     scenetags train --images train-jpg --labels train_v2.csv --loss weighted --beta 1 --output bundles/rare
 
   Chips of one scene on the same side of the split, and a network that has learnt before:

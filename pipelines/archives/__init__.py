@@ -84,8 +84,10 @@ def list_members(archive: ImageRef, wanted: Callable[[str], object]) -> Iterator
     list_kind = list_zip if archive.path.lower().endswith(".zip") else list_tar
     seen, last = SeenPaths(), dict[str, int]()
     broken: list[Failure] = []
+    final = -1
 
     def read() -> Iterator[Listed]:
+        nonlocal final
         number = 0
         for name, listed in list_kind(archive):
             interruption.check()
@@ -95,6 +97,8 @@ def list_members(archive: ImageRef, wanted: Callable[[str], object]) -> Iterator
             elif wanted(name):
                 if not seen.add(listed.path):
                     last[listed.path] = number
+                if isinstance(listed, ImageRef):
+                    final = number
                 number += 1
                 yield listed
 
@@ -104,6 +108,8 @@ def list_members(archive: ImageRef, wanted: Callable[[str], object]) -> Iterator
     reason = UntrustedArchiveError("the archive's checksum is wrong, so any member may be damaged")
     for number, listed in enumerate(members):
         if last.get(listed.path, number) == number:
+            if number == final and not broken:
+                listed = _completing(listed)
             yield not_listed(listed.path, reason, archive.fingerprint) if untrusted else listed
     if not untrusted:
         yield from broken
@@ -127,6 +133,13 @@ def read_member(ref: ImageRef, admit: Admit) -> bytes:
     if ref.size > SMALL_FILE:
         admit(read_in_tar(ref, HEAD), ref.size)
     return read_in_tar(ref, ref.place.length)
+
+
+def _completing(listed: Listed) -> Listed:
+    """Mark the last member of an archive that was read without an error."""
+    if isinstance(listed, ImageRef) and listed.place:
+        return listed._replace(place=listed.place._replace(completes=True))
+    return listed
 
 
 def _ends_of_archives(path: str) -> Iterator[re.Match[str]]:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from pipelines import storage
+from pipelines.commandline.execution import add_execution, add_limits
 from pipelines.commandline.inputs import add_inputs
 from pipelines.commandline.options import PredictOptions
-from pipelines.commandline.parser import Once, Parser, UsageError, add_switch, at_least
+from pipelines.commandline.parser import Once, Parser, UsageError, add_switch
 from pipelines.commandline.printing import LOG_FORMATS, use_log_format
 from pipelines.commandline.rasters import add_rasters
 from pipelines.commandline.scenes import add_scenes
-from pipelines.images.limits import Limits
-from pipelines.inference import ENGINES, PRECISIONS
 from pipelines.output.schema import (
     EMPTY_COLUMNS,
     FAILURE_COLUMNS,
@@ -107,10 +106,10 @@ def add_flags(parser: argparse.ArgumentParser, output: str | None = None) -> Non
     """
     add_inputs(parser.add_argument_group("what to tag"))
     _add_model_and_output(parser.add_argument_group("model and output"), output)
-    _add_execution(parser.add_argument_group("execution"))
+    add_execution(parser.add_argument_group("execution"))
     add_rasters(parser, default="as the bundle's training images did")
     add_scenes(parser)
-    _add_limits(parser.add_argument_group("per-image limits (an image over a limit is recorded as a failure)"))
+    add_limits(parser.add_argument_group("per-image limits (an image over a limit is recorded as a failure)"))
 
 
 def read_options(known: argparse.Namespace, beam_flags: Sequence[str]) -> PredictOptions:
@@ -138,30 +137,6 @@ def add_model(group: argparse._ActionsContainer) -> None:
     group.add_argument("--model", required=True, metavar="BUNDLE", help="the bundle that `scenetags train` wrote")
 
 
-def add_engine(group: argparse._ActionsContainer) -> None:
-    """Add the flags that choose the engine and its precision, for every command that predicts."""
-    group.add_argument(
-        "--engine",
-        choices=ENGINES,
-        default=PredictOptions.engine,
-        help="auto: TensorFlow where it is installed together with a GPU, otherwise LiteRT, and OpenVINO for bfloat16; "
-        f"int8 bundles run on LiteRT (default {PredictOptions.engine})",
-    )
-    group.add_argument(
-        "--precision",
-        choices=(*PRECISIONS, "auto"),
-        default=PredictOptions.precision,
-        help="bfloat16: faster on processors with units for it, but probabilities and tags change: `scenetags plan` "
-        "measures both; needs OpenVINO. auto: bfloat16 where this machine can (default "
-        f"{PredictOptions.precision})",
-    )
-
-
-def add_anonymous(group: argparse._ActionsContainer, help: str) -> None:
-    """Add the flag that does without credentials, for every command that reads images."""
-    add_switch(group, "--anonymous", help)
-
-
 def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) -> None:
     add_model(group)
     group.add_argument(
@@ -182,7 +157,7 @@ def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) ->
         group,
         "--overwrite",
         help="replace what the output holds, once all new rows are complete; the old rows stay if more than "
-        "--max_failure_rate of the images fail, or the listing is incomplete",
+        "--max_failure_rate of the images fail, the listing is incomplete, or --fail_on_shift says so",
     )
     group.add_argument(
         "--threshold",
@@ -197,130 +172,4 @@ def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) ->
         "--embeddings",
         help="add a column `embedding`: the features under the model's head, which are close to one another for images "
         "that look alike",
-    )
-
-
-def _add_execution(group: argparse._ArgumentGroup) -> None:
-    add_engine(group)
-    group.add_argument(
-        "--batch_size",
-        type=int,
-        default=PredictOptions.batch_size,
-        metavar="N",
-        help=f"images per call of TensorFlow (default {PredictOptions.batch_size}); the other engines take them one "
-        "by one, on every core",
-    )
-    group.add_argument(
-        "--checkpoint_every",
-        type=int,
-        default=PredictOptions.checkpoint_every,
-        metavar="N",
-        help=f"a local run commits its rows every N images (default {PredictOptions.checkpoint_every})",
-    )
-    group.add_argument(
-        "--checkpoint_seconds",
-        type=float,
-        default=PredictOptions.checkpoint_seconds,
-        metavar="S",
-        help="and after S seconds at the latest; a killed run loses no more than what it did since (default "
-        f"{PredictOptions.checkpoint_seconds:g})",
-    )
-    group.add_argument(
-        "--reads_in_flight",
-        type=int,
-        default=PredictOptions.reads_in_flight,
-        metavar="N",
-        help=f"images each process fetches concurrently (default {PredictOptions.reads_in_flight}); more for distant "
-        "storage",
-    )
-    group.add_argument(
-        "--threads",
-        type=int,
-        metavar="N",
-        help="images that are decoded and predicted concurrently: by a local run in all (default: one per core), or by "
-        "each process of a distributed worker (default: 1, since workers run one process per core)",
-    )
-    group.add_argument(
-        "--processes",
-        type=_read_processes,
-        default=PredictOptions.processes,
-        metavar="N|auto",
-        help="processes of a local run, each with its share of --threads: one does not keep many cores busy. auto: one "
-        "per 8 cores, or per 4 in bfloat16 and int8, if enough images pay for their start (default auto)",
-    )
-    group.add_argument(
-        "--accelerator",
-        metavar="TYPE",
-        help="accelerator for the workers that run the model, e.g. "
-        "'type:nvidia-l4;count:1;install-nvidia-driver'; their image must have TensorFlow",
-    )
-    add_switch(group, "--dry_run", help="build and check the job of a distributed runner without running it")
-    add_switch(
-        group,
-        "--requester_pays",
-        help="bill requests to your project or account (for requester-pays buckets); in gs:// to --project, or else to "
-        "the project of the credentials",
-    )
-    add_anonymous(
-        group, "read public buckets without credentials; credentials are used only for the bucket of --output"
-    )
-    group.add_argument(
-        "--max_failure_rate",
-        type=float,
-        default=PredictOptions.max_failure_rate,
-        metavar="R",
-        help=f"share of failures, 0 to 1, above which the exit code is 3 (default {PredictOptions.max_failure_rate})",
-    )
-    add_switch(
-        group,
-        "--fail_fast",
-        help="end a local run with exit code 3 as soon as more than --max_failure_rate of all images have failed (with "
-        "0: at the first failure); what earlier waves have committed stays",
-    )
-    add_switch(
-        group,
-        "--fail_on_shift",
-        help="end with exit code 3 if the images are unlike those that the model was trained on, so that its "
-        "probabilities may mean nothing; all rows are written first",
-    )
-    group.add_argument(
-        "--progress",
-        choices=("auto", "off"),
-        default=PredictOptions.progress,
-        help="auto: a progress bar on a terminal, a line every 10 s elsewhere (default %(default)s)",
-    )
-    group.add_argument(
-        "--log_format",
-        choices=LOG_FORMATS,
-        default=PredictOptions.log_format,
-        help="json: one object per message, with time, severity and message, for a scheduler that collects logs; the "
-        "summary is an object on standard output (default %(default)s)",
-    )
-    add_switch(
-        group, "--verbose", help="also log each failure as it happens, each commit and retry, and what Beam warns of"
-    )
-
-
-def _read_processes(text: str) -> int | None:
-    return None if text == "auto" else at_least(1)(text)
-
-
-def _add_limits(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--max_bytes", type=int, metavar="N", help=f"maximum file size in bytes (default {Limits.max_bytes})"
-    )
-    group.add_argument(
-        "--max_pixels", type=int, metavar="N", help=f"maximum width x height (default {Limits.max_pixels})"
-    )
-    add_switch(
-        group,
-        "--isolate_decoding",
-        help="decode in separate processes, one per core, for untrusted archives: a crash or hang then fails that "
-        "image only; otherwise it ends the run, and every rerun",
-    )
-    group.add_argument(
-        "--max_seconds",
-        type=float,
-        metavar="S",
-        help=f"decoding time per image; needs --isolate_decoding (default {Limits.max_seconds:g})",
     )

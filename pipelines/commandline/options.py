@@ -52,6 +52,7 @@ class PredictOptions:
     fail_on_shift: bool = False
     checkpoint_every: int = 20_000
     checkpoint_seconds: float = 600.0
+    commit_every: int | None = None
     reads_in_flight: int = READS_IN_FLIGHT
     threads: int | None = None
     processes: int | None = None
@@ -98,6 +99,7 @@ class PredictOptions:
         for flag, count, most in (
             ("--batch_size", self.batch_size, 1_000_000),
             ("--checkpoint_every", self.checkpoint_every, 1_000_000_000),
+            ("--commit_every", self.commit_every, 1_000_000_000),
             ("--reads_in_flight", self.reads_in_flight, 4096),
             ("--threads", self.threads, 1024),
             ("--processes", self.processes, 256),

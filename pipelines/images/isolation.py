@@ -1,7 +1,7 @@
 """Decode images in child processes, so that an image that crashes or hangs its decoder affects no other.
 
-Parent and child communicate through pipes, in frames of a line of JSON and raw bytes. Nothing is unpickled, and every
-field of an answer is checked. `decoder_process` is the child's side.
+Parent and child communicate through pipes, in frames of a line of JSON and raw bytes. `decoder_process` is the child's
+side, and `answers` decides what is taken from it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import queue
-import re
 import secrets
 import select
 import signal
@@ -19,15 +18,15 @@ import subprocess
 import sys
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from pipelines.images.answers import BrokenChildError, check_answer
 from pipelines.images.decoder_process import READY
 from pipelines.images.decoding import DecodeSettings, Resized
-from pipelines.images.layout import DecoderCrashError, DecoderTimeoutError, ImageError
+from pipelines.images.layout import DecoderCrashError, DecoderTimeoutError
 
 _SECONDS_TO_START = 60.0
 """Not counted as an image's decoding time; a start takes a tenth of a second on an idle machine."""
@@ -53,9 +52,6 @@ _SETTINGS = {
     "MALLOC_TRIM_THRESHOLD_": str(8 << 20),
 }
 """Variables that are set for a child."""
-
-_NAME = re.compile(r"[a-z][a-z0-9_ ]{0,49}")
-_MOST_REPAIRS = 20
 
 
 class DecoderPool:
@@ -106,17 +102,6 @@ def block_signals() -> None:
     )
 
 
-class _BrokenChildError(Exception):
-    """A child that died, or did what no intact child does; the message completes "the decoder ..."."""
-
-
-class _Answer(NamedTuple):
-    width: int
-    height: int
-    source: str
-    repairs: tuple[str, ...]
-
-
 class _Child:
     def __init__(self, settings: DecodeSettings, max_seconds: float, starter: Executor) -> None:
         self._settings = settings
@@ -136,7 +121,7 @@ class _Child:
                 if fresh:
                     self._start()
                 return self._ask(data)
-            except _BrokenChildError as error:
+            except BrokenChildError as error:
                 self.end()
                 # An earlier image may have damaged the child. Only a fresh one shows whether this image is to blame.
                 if fresh:
@@ -168,7 +153,7 @@ class _Child:
         try:
             self._process = self._starter.submit(self._spawn).result()
         except OSError as error:
-            raise _BrokenChildError(f"cannot be started ({error.strerror or error})") from error
+            raise BrokenChildError(f"cannot be started ({error.strerror or error})") from error
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe
             os.set_blocking(pipe.fileno(), False)
@@ -179,9 +164,9 @@ class _Child:
             while filled < len(READY):
                 filled += self._read(filled, deadline)
         except TimeoutError:
-            raise _BrokenChildError(f"did not start within {_SECONDS_TO_START:g} s") from None
+            raise BrokenChildError(f"did not start within {_SECONDS_TO_START:g} s") from None
         if self._received[:filled] != READY:
-            raise _BrokenChildError("sent an invalid answer (not ready)")
+            raise BrokenChildError("sent an invalid answer (not ready)")
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
@@ -229,14 +214,14 @@ class _Child:
         filled, end = 0, -1
         while end < 0:
             if filled > _LONGEST_HEADER:
-                raise _BrokenChildError("sent an invalid answer (no header)")
+                raise BrokenChildError("sent an invalid answer (no header)")
             filled += self._read(filled, deadline)
             end = self._received.find(b"\n", 0, filled)
-        answer = _check_answer(bytes(self._received[:end]), number, self._settings.max_pixels)
+        answer = check_answer(bytes(self._received[:end]), number, self._settings.max_pixels)
         while (missing := end + 1 + self._pixels - filled) > 0:
             filled += self._read(filled, deadline)
         if missing:
-            raise _BrokenChildError("sent an invalid answer (more pixel data than expected)")
+            raise BrokenChildError("sent an invalid answer (more pixel data than expected)")
         size = self._settings.image_size
         pixels = np.frombuffer(self._received, np.uint8, self._pixels, end + 1).reshape(size, size, 3)
         return Resized(*answer, pixels.copy())
@@ -252,10 +237,10 @@ class _Child:
             raise self._death()
         return count
 
-    def _death(self) -> _BrokenChildError:
+    def _death(self) -> BrokenChildError:
         # A process that is ending keeps its cause of death, even if it is killed before it has ended.
         code = self.end()
-        return _BrokenChildError(f"crashed ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})")
+        return BrokenChildError(f"crashed ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})")
 
 
 def _enlarge(pipe: int, size: int) -> None:
@@ -275,59 +260,3 @@ def _is_ready(pipe: int, event: int, seconds: float) -> bool:
 def _wait(pipe: int, event: int, deadline: float) -> None:
     if not _is_ready(pipe, event, max(0.0, deadline - time.monotonic())):
         raise TimeoutError
-
-
-def _check_answer(header: bytes, number: str, max_pixels: int) -> _Answer:
-    """Validate a child's answer before using any of it; the pixels follow.
-
-    Raises:
-      ImageError: the child refused the image.
-      _BrokenChildError: no intact child sends such an answer.
-    """
-    try:
-        answer = json.loads(header)
-    except (ValueError, RecursionError):
-        answer = None
-    match answer:
-        case {"number": other} if other != number:
-            raise _BrokenChildError("sent an invalid answer (to another image)")
-        case {"number": _, "error": str(error), "message": str(message), **others} if (
-            not others and error in _refusals() and _is_text(message)
-        ):
-            raise _refusals()[error](message)
-        case {
-            "number": _,
-            "width": width,
-            "height": height,
-            "source": str(source),
-            "repairs": [*repairs],
-            **others,
-        } if (
-            not others
-            and _is_count(width)
-            and _is_count(height)
-            and width * height <= max_pixels
-            and len(repairs) <= _MOST_REPAIRS
-            and all(isinstance(name, str) and _NAME.fullmatch(name) for name in (source, *repairs))
-        ):
-            return _Answer(width, height, source, tuple(repairs))
-    raise _BrokenChildError("sent an invalid answer (malformed header)")
-
-
-def _is_count(value: object) -> bool:
-    # Not `isinstance`: to Python, True is a number. The columns of the output hold 32 bits.
-    return type(value) is int and 0 < value < 2**31
-
-
-def _is_text(value: str) -> bool:
-    """Return whether a string can be written as UTF-8; JSON can express halves of characters, which cannot."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-@cache
-def _refusals() -> dict[str, type[ImageError]]:
-    return {kind.__name__: kind for kind in ImageError.__subclasses__()}

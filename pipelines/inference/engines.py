@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from collections.abc import Collection
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.inference import ENGINES
 from pipelines.inference.bundle import LITERT_MODEL, SAVED_MODEL, Bundle, BundleError, Golden
-from pipelines.inference.embeddings import expose_embeddings
 from pipelines.inference.gpu import tensorflow_has_gpu
+from pipelines.inference.litert_engine import LiteRTEngine
 from pipelines.inference.openvino_engine import OpenVINOEngine
 from pipelines.inference.operations import check_litert, check_saved_model
-from pipelines.inference.pool import PooledEngine
 from pipelines.inference.processor import bfloat16_units
-from pipelines.supervision.machine import available_cores, cpu_quota, native_messages_muted
+from pipelines.inference.tensorflow_engine import TensorFlowEngine
 from pipelines.supervision.temporary import temporary_folder
 
 GOLDEN_TOLERANCE = 1e-3
@@ -68,93 +67,6 @@ class Engine(Protocol):
           MemoryError: the batch does not fit in memory.
         """
         ...
-
-
-class LiteRTEngine(PooledEngine):
-    """A pool of LiteRT interpreters, one per core."""
-
-    name = "litert"
-
-    def __init__(self, model: bytes, threads: int | None = None, embeds: bool = False) -> None:
-        """Build the interpreters.
-
-        Args:
-          model: the LiteRT file's bytes.
-          threads: number of concurrent interpreters; by default one per available core.
-          embeds: whether `embed` will be called.
-
-        Raises:
-          ValueError: the model has nothing to embed images with.
-        """
-        from ai_edge_litert.interpreter import Interpreter
-
-        model = expose_embeddings(model) if embeds else model
-        with native_messages_muted():
-            interpreters = [
-                Interpreter(model_content=model, num_threads=1) for _ in range(threads or available_cores())
-            ]
-            for interpreter in interpreters:
-                interpreter.allocate_tensors()
-        widths = [output["shape"][-1] for output in interpreters[0].get_output_details()]
-        super().__init__(list(map(_Interpreter, interpreters)), widths)
-
-
-class _Interpreter:
-    def __init__(self, interpreter: Any) -> None:
-        self._interpreter = interpreter
-        self._input = interpreter.get_input_details()[0]["index"]
-        self._outputs = [output["index"] for output in interpreter.get_output_details()]
-
-    def run(self, image: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
-        self._interpreter.set_tensor(self._input, image[np.newaxis])
-        self._interpreter.invoke()
-        return [self._interpreter.get_tensor(output) for output in self._outputs]
-
-
-class TensorFlowEngine:
-    """The `serve` signature of a SavedModel, on a GPU if TensorFlow finds one.
-
-    In full float32: in TF32, TensorFlow's default on an H100, probabilities differ by 0.01 from those of other machines
-    and miss the golden ones, and a MobileNetV2 is no faster.
-    """
-
-    name = "tensorflow"
-    takes_batches = True
-
-    def __init__(self, folder: str, threads: int | None = None) -> None:
-        """Load a SavedModel.
-
-        Args:
-          folder: on this machine; may be deleted afterwards.
-          threads: cores per operation; by default all that may be used. The first engine of a process decides.
-        """
-        if threads is None and cpu_quota() is not None:
-            # TensorFlow takes all cores that the process may run on.
-            threads = available_cores()
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        with native_messages_muted():
-            import tensorflow as tf
-
-            if threads and tf.config.threading.get_intra_op_parallelism_threads() != threads:
-                tf.config.threading.set_intra_op_parallelism_threads(threads)
-                tf.config.threading.set_inter_op_parallelism_threads(threads)
-            tf.config.experimental.enable_tensor_float_32_execution(False)
-            self.on_gpu = bool(tf.config.list_physical_devices("GPU"))
-            # On a GPU, one batch is copied there while another is computed. On a CPU, one keeps all cores busy.
-            self.calls = 2 if self.on_gpu else 1
-            # The model owns the variables that its signature uses; without this reference, both would be collected.
-            self._model = tf.saved_model.load(folder)
-        self._tensorflow = tf
-        self._serve = self._model.signatures["serve"]
-
-    def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Compute the probabilities of a batch; see `Engine.predict`."""
-        try:
-            [probabilities] = self._serve(self._tensorflow.constant(np.asarray(pixels))).values()
-            array: NDArray[np.float32] = probabilities.numpy()
-        except self._tensorflow.errors.ResourceExhaustedError as error:
-            raise MemoryError(error.message) from error
-        return array
 
 
 def open_engine(

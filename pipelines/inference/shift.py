@@ -79,6 +79,11 @@ class Shift:
     distance: float = 0.0
     limit: float = 0.0
 
+    def described(self) -> dict[str, Any]:
+        """Return the comparison as JSON."""
+        compared = {"verdict": self.verdict, "respects": list(self.respects), "images": self.images}
+        return compared | ({"distance": round(self.distance, 3), "limit": round(self.limit, 3)} if self.limit else {})
+
     def __str__(self) -> str:
         if self.verdict == "alike":
             return "the images look like those that the model was trained on"
@@ -207,10 +212,7 @@ def _differences(reference: Reference, means: NDArray[np.float64]) -> list[str]:
 
 def describe(reference: Reference | None, seen: Seen) -> dict[str, Any]:
     """Compare images, and return the comparison as JSON, with what `read_seen` needs; arguments as for `compare`."""
-    shift = compare(reference, seen)
-    compared: dict[str, Any] = {"verdict": shift.verdict, "respects": list(shift.respects), "images": shift.images}
-    if shift.limit:
-        compared |= {"distance": round(shift.distance, 3), "limit": round(shift.limit, 3)}
+    compared = compare(reference, seen).described()
     return compared | ({"sums": dict(zip(MEASURES, seen.sums, strict=True))} if seen.images else {})
 
 

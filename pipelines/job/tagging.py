@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -37,6 +38,7 @@ from pipelines.job.transforms import (
     WritePredictions,
 )
 from pipelines.listing.scenes import CutSettings
+from pipelines.output import partitions
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.reading import READS_IN_FLIGHT
 from pipelines.scenes.documents import NO_DOCUMENTS, Documents
@@ -112,12 +114,25 @@ class TagImages(beam.PTransform):
         )
 
 
-def tag_listed(pipeline: beam.Pipeline, tagging: TagImages, inputs: Inputs) -> PCollection[Accounts]:
-    """Add the whole job to a pipeline: workers list the inputs, and tag what they find."""
-    listed = pipeline | ListImages(tagging.run, inputs, tagging.cutting)
-    skipped = listed[PARTITIONS] | SkipTagged(tagging.run)
+def tag_listed(
+    pipeline: beam.Pipeline, tagging: TagImages, inputs: Inputs, most: int | None = None
+) -> PCollection[Accounts]:
+    """Add the whole job to a pipeline: workers list the inputs, and tag what they find.
+
+    Args:
+      pipeline: to add to.
+      tagging: how images are tagged.
+      inputs: what is listed.
+      most: images of a wave, about; the others are postponed.
+    """
+    listed = pipeline | ListImages(tagging.run, inputs, tagging.cutting, tagging.wave)
+    skipped = listed[PARTITIONS] | SkipTagged(
+        tagging.run, tagging.wave, most and math.ceil(most / partitions.PARTITIONS)
+    )
     # With the same hints as the steps that read: names would otherwise cross once more.
     refs = skipped[REFS] | SpreadReads().with_resource_hints(**tagging.hints)
-    counted = (listed[COUNTED], skipped[COUNTED]) | "AllCounted" >> beam.Flatten()
+    # The first wave has counted what the listing passes over.
+    passed_over = [listed[COUNTED]] if tagging.wave.is_first else []
+    counted = [skipped[COUNTED], *passed_over] | "AllCounted" >> beam.Flatten()
     told = {**skipped, REFS: refs, COUNTED: counted, SOURCES: listed[SOURCES]}
     return told | replace(tagging, inputs=inputs)

@@ -34,7 +34,8 @@ from pipelines.job.steps.settling import LeaveOutTagged, PutInOrder, SettleParti
 from pipelines.listing.pieces import Piece
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.commit import StagedFile, Superseded
-from pipelines.output.earlier import EarlierPart, Unlisted
+from pipelines.output.earlier import EarlierPart
+from pipelines.output.identities import Unlisted
 from pipelines.output.merging import Group
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import EmptyTable, FailureTable, PredictionTable
@@ -56,15 +57,19 @@ class ListImages(beam.PTransform):
       run: of the job.
       inputs: what to list.
       cutting: how scenes are cut.
+      wave: for which they are listed.
     """
 
     run: Run
     inputs: Inputs
     cutting: CutSettings
+    wave: Wave = field(default_factory=Wave)
 
     def expand(self, begin: beam.pvalue.PBegin) -> dict[str, Any]:
         """Apply the transform."""
-        divide = beam.ParDo(Divide(self.run, self.inputs)).with_output_types(Piece | EarlierFile, **{COUNTED: Accounts})
+        divide = beam.ParDo(Divide(self.run, self.inputs, self.wave)).with_output_types(
+            Piece | EarlierFile, **{COUNTED: Accounts}
+        )
         divided = begin | "Once" >> beam.Impulse() | "Divide" >> divide.with_outputs(COUNTED, main="pieces")
         pieces = divided.pieces | "SpreadPieces" >> beam.Reshuffle()
         list_each = beam.ParDo(ListPieces(self.run, self.inputs.documents))
@@ -87,18 +92,24 @@ class SkipTagged(beam.PTransform):
     holds all of either. Outputs: `refs`, packs of images to read, each with a key of what is read together; `failed`,
     the names that cannot be images; `superseded`, the earlier rows that the new ones replace; `counted`, accounts of
     what came in and what was left out as already tagged; and `unlisted`, in an overwrite, earlier rows whose images
-    were not listed.
+    were not listed. What is `postponed` is counted.
 
     Attributes:
       run: of the job.
+      wave: for which they are listed.
+      most: images that a wave takes of each partition; the others are postponed.
     """
 
     run: Run
+    wave: Wave = field(default_factory=Wave)
+    most: int | None = None
 
     def expand(self, partitions: PCollection[tuple[int, bytes | EarlierPart]]) -> dict[str, Any]:
         """Apply the transform."""
-        kinds = {FAILED: Failure, SUPERSEDED: Superseded, COUNTED: Accounts, UNLISTED: Unlisted}
-        settle = beam.ParDo(SettlePartition(self.run)).with_output_types(tuple[str, bytes], **kinds)
+        kinds = {FAILED: Failure, SUPERSEDED: Superseded, COUNTED: Accounts, UNLISTED: Unlisted, POSTPONED: int}
+        settle = beam.ParDo(SettlePartition(self.run, self.wave, self.most)).with_output_types(
+            tuple[str, bytes], **kinds
+        )
         settled = partitions | beam.GroupByKey() | "Settle" >> settle.with_outputs(*kinds, main=REFS)
         return {REFS: settled[REFS], **{kind: settled[kind] for kind in kinds}}
 

@@ -18,6 +18,7 @@ from pipelines.listing.list_files import PATH_COLUMN, STANDARD_INPUT
 from pipelines.listing.lists import read_list
 from pipelines.listing.lookup import EmptyInputError, InputError, check_encoding
 from pipelines.listing.names import keep_commonest, spread_braces
+from pipelines.listing.overlaps import can_repeat
 from pipelines.listing.side_by_side import side_by_side
 from pipelines.records import KeptColumn, Listed
 from pipelines.scenes.documents import NO_DOCUMENTS, Documents
@@ -71,7 +72,8 @@ def list_images(
     check_encoding()
     listed = read_list(input_list, path_column, passed_over, tell, kept) if input_list else None
     # In a thread, so that a signal is met even while a server keeps everything waiting.
-    yield from side_by_side([_list_each_once(inputs, listed, passed_over, Emptiness(allow_empty, tell), documents)])
+    emptiness = Emptiness(allow_empty, tell)
+    yield from side_by_side([_list_each_once(inputs, input_list, listed, passed_over, emptiness, documents)])
 
 
 def anchor(pattern: str) -> str:
@@ -96,19 +98,21 @@ def anchor(pattern: str) -> str:
 
 def _list_each_once(
     inputs: Sequence[str],
+    input_list: str | None,
     listed: Iterator[Listed] | None,
     passed_over: Counter[str] | None,
     emptiness: Emptiness,
     documents: Documents,
 ) -> Iterator[Listed]:
-    seen, found = SeenPaths(), False
-    patterns = spread(inputs)
+    patterns, found = spread(inputs), False
+    # Of ten million paths it takes a gigabyte.
+    seen = SeenPaths() if can_repeat(patterns, input_list, documents) else None
     # Each thread has its own counter: a shared one would not be thread-safe.
     counts = [Counter[str]() for _ in patterns]
     sources = [emptiness.tolerate(expand(*source, documents)) for source in zip(patterns, counts, strict=True)]
     for item in chain(side_by_side(sources), emptiness.tolerate(listed or iter(()))):
         found = True
-        if seen.add(item.path):
+        if seen is None or seen.add(item.path):
             yield item
     empty = emptiness.judge(found)
     if passed_over is not None:

@@ -76,8 +76,8 @@ def find_area(pattern: str, *, literal: bool) -> Area:
     prefix, magic = f"{pattern.rstrip('/')}/", MAGIC.search(pattern)
     if literal or magic is None:
         return Area(prefix)
-    paths, more = storage.peek(prefix, "", 1)
-    return Area(prefix) if paths or more else Area(pattern[: magic.start()], pattern)
+    paths, _ = storage.peek(prefix, "", 1)
+    return Area(prefix) if paths else Area(pattern[: magic.start()], pattern)
 
 
 def list_area(area: Area, passed_over: Counter[str] | None) -> Iterator[Listed]:

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from pipelines import archives, storage
 from pipelines.images.hidden import HIDDEN, hides
-from pipelines.listing.lookup import EmptyInputError, InputError, refer_all
+from pipelines.listing.lookup import EmptyInputError, InputError
 from pipelines.listing.names import (
     BUNDLE_FILES,
     BUNDLE_PICTURES,
@@ -23,6 +23,7 @@ from pipelines.listing.names import (
     is_chosen,
     is_image,
 )
+from pipelines.listing.pace import refer_each
 from pipelines.records import Failure, Listed, UnlistedFolderError, not_listed
 from pipelines.supervision import interruption
 
@@ -47,7 +48,7 @@ def expand_here(pattern: str, passed_over: Counter[str] | None = None) -> Iterat
         above, below = _split(os.path.expanduser(pattern))
         begin, steps = os.path.abspath(above), Steps(below)
     search = _Search(steps, passed_over)
-    yield from search.begin_at(begin)
+    yield from refer_each(search.begin_at(begin))
     if not search.matched:
         # Below a folder that is missing, a pattern is mistyped rather than without images for once.
         kind = EmptyInputError if os.path.isdir(begin) and MAGIC.search(pattern) else InputError
@@ -86,19 +87,19 @@ class _Search:
         # By real paths, since some network file systems number two folders alike.
         self._seen: defaultdict[str, frozenset[int]] = defaultdict(frozenset)
 
-    def begin_at(self, path: str) -> Iterator[Listed]:
-        """List what the pattern matches from here on."""
+    def begin_at(self, path: str) -> Iterator[Listed | str]:
+        """Find what the pattern matches from here on: paths of files, and failures of folders."""
         if self._patiently(lambda: _is_folder(path)):
             self._links.append(_Folder(path, "", self._steps.begin()))
         elif not self._steps.end:
             self.matched = True
-            yield refer_all(path)
+            yield path
         while self._links:
             folder = self._links.popleft()
             yield from self._search(folder._replace(real=os.path.realpath(folder.path)))
 
-    def _search(self, folder: _Folder) -> Iterator[Listed]:
-        """List what is in a folder and below it, and collect the links to other folders."""
+    def _search(self, folder: _Folder) -> Iterator[Listed | str]:
+        """Find what is in a folder and below it, and collect the links to other folders."""
         open_folders = [self._look_into(folder)]
         while open_folders:
             found = next(open_folders[-1], None)
@@ -109,7 +110,7 @@ class _Search:
             else:
                 yield found
 
-    def _look_into(self, folder: _Folder) -> Iterator[_Folder | Listed]:
+    def _look_into(self, folder: _Folder) -> Iterator[_Folder | Listed | str]:
         """Find the folders in a folder, and what is to be listed."""
         # A folder reached at another place in the pattern may match other files.
         before = self._seen[folder.real]
@@ -148,8 +149,8 @@ class _Search:
             self._failed += 1
             raise
 
-    def _sort_out(self, folder: _Folder, name: str, *, is_file: bool) -> _Folder | Listed | None:
-        """Return what an entry of a folder is to the search: a folder to look into, to be listed, or nothing."""
+    def _sort_out(self, folder: _Folder, name: str, *, is_file: bool) -> _Folder | Listed | str | None:
+        """Return what an entry of a folder is to the search: a folder to look into, a path to list, or nothing."""
         interruption.check()
         below = self._steps.end in folder.at
         reached = self._steps.advance(folder.at, name)
@@ -179,7 +180,7 @@ class _Search:
             return None
         if self._is_listed(folder.at, reached, name, self._passed_over):
             self.matched = True
-            return refer_all(path)
+            return path
         return None
 
     def _is_listed(

@@ -143,8 +143,8 @@ def _read(path: str, column: str, passed_over: Counter[str] | None, kept: Sequen
         with open(0, "rb", closefd=False) as file:
             yield from _read_lines(file, column, kept)
     elif _is_folder(path):
-        for file in find_in_folder(path, passed_over):
-            yield from read_in_folder(path, file, column, kept)
+        for found in find_in_folder(path, passed_over):
+            yield from read_in_folder(path, found, column, kept)
     elif packing in _TABLES:
         with storage.open_to_read(path) as table:
             yield from read_parquet(table, column, kept)

@@ -16,7 +16,6 @@ from pipelines.listing.list_files import (
     PATH_COLUMN,
     STANDARD_INPUT,
     describe,
-    find_tables,
     locate,
     read_names,
     read_table_names,
@@ -27,6 +26,7 @@ from pipelines.listing.lookup import EmptyInputError, InputError, refer, refer_a
 from pipelines.listing.masking import MaskedNames
 from pipelines.listing.members import Archive, open_archive
 from pipelines.listing.names import MAGIC
+from pipelines.listing.pace import Pace
 from pipelines.listing.threads import UnawaitedPool
 from pipelines.records import Failure, ImageRef, KeptColumn, Listed, UnlistedFolderError, not_listed, writable
 from pipelines.supervision import interruption
@@ -34,8 +34,6 @@ from pipelines.supervision import interruption
 _LOOK_UPS = 32
 _ARCHIVES = 4
 _SHOWN_LINES = 5
-_NAMES_OF_A_PACK, _MOST_NAMES_OF_A_PACK = 4096, 1 << 16
-_NAMES_OF_A_TABLE = 1_000_000_000
 
 BLANK_LINES = "blank lines in the list"
 """Under which they are counted among what is passed over."""
@@ -55,24 +53,6 @@ class Pack(NamedTuple):
     place: str
     folder: str
     before: int = 0
-
-
-class Table(NamedTuple):
-    """A file of a list that is a folder of Parquet files.
-
-    Attributes:
-      folder: the list.
-      path: of the file.
-      column: that holds the paths.
-      kept: columns whose values are kept.
-      before: a number larger than that of the names before them.
-    """
-
-    folder: str
-    path: str
-    column: str
-    kept: Sequence[KeptColumn]
-    before: int
 
 
 def read_list(
@@ -96,11 +76,8 @@ def read_list(
       EmptyInputError: it names nothing.
     """
     path = locate(path)
-    place, folder = _find_place(path)
     empty = True
-    named = read_names(path, column, passed_over, [column.name for column in kept])
-    names = _without_blanks(_with_texts(named, path, kept), path, passed_over, tell)
-    for listed in look_up_pack(Pack(names, place, folder)):
+    for listed in look_up_pack(open_list(path, column, passed_over, tell, kept)):
         empty = False
         if isinstance(listed, Archive):
             yield from open_archive(listed, passed_over)
@@ -110,51 +87,23 @@ def read_list(
         raise nothing_in_list(path)
 
 
-def divide_list(
+def open_list(
     path: str,
-    column: str = PATH_COLUMN,
-    passed_over: Counter[str] | None = None,
-    tell: Callable[[str], object] = lambda _: None,
-    kept: Sequence[KeptColumn] = (),
-) -> Iterator[Pack | Table]:
-    """Divide a list into packs of names, or into its files if it is a folder; see `read_list`.
-
-    Reading a name takes microseconds, and looking it up in a bucket a request.
+    column: str,
+    passed_over: Counter[str] | None,
+    tell: Callable[[str], object],
+    kept: Sequence[KeptColumn],
+    table: str = "",
+) -> Pack:
+    """Return all names of a list, or of one of its files if it is a folder, to be read as they are taken.
 
     Raises:
-      InputError: the list cannot be read, or has no such column.
+      InputError: its path is that of no list; and as names are taken, it cannot be read, or has no such column.
     """
-    path = locate(path)
-    if tables := find_tables(path, passed_over):
-        yield from (Table(path, table, column, kept, number * _NAMES_OF_A_TABLE) for number, table in enumerate(tables))
-        return
-    place, folder = _find_place(path)
-    named = read_names(path, column, passed_over, [column.name for column in kept])
+    columns = [column.name for column in kept]
+    named = read_table_names(path, table, column, columns) if table else read_names(path, column, passed_over, columns)
     names = _without_blanks(_with_texts(named, path, kept), path, passed_over, tell)
-    before, archive = 0, ""
-    pack: list[Named] = []
-    for name in names:
-        if len(pack) >= _NAMES_OF_A_PACK:
-            # Members of an archive stay together: each pack of them reads its directory.
-            archive = archive or _archive_of(pack[-1])
-            if not archive or _archive_of(name) != archive or len(pack) >= _MOST_NAMES_OF_A_PACK:
-                yield Pack(tuple(pack), place, folder, before)
-                before += len(pack)
-                pack, archive = [], ""
-        pack.append(name)
-    if pack:
-        yield Pack(tuple(pack), place, folder, before)
-
-
-def look_up_table(table: Table) -> Iterator[Listed | Archive]:
-    """Look up the names in a file of a list.
-
-    Raises:
-      InputError: the file cannot be read, or has no such column.
-    """
-    place, folder = _find_place(table.folder)
-    named = read_table_names(table.folder, table.path, table.column, [column.name for column in table.kept])
-    return look_up_pack(Pack(_with_texts(named, table.folder, table.kept), place, folder, table.before))
+    return Pack(names, *_find_place(path))
 
 
 def look_up_pack(pack: Pack) -> Iterator[Listed | Archive]:
@@ -208,23 +157,16 @@ def _without_blanks(
             passed_over[BLANK_LINES] += blank.count
 
 
-def _archive_of(named: Named) -> str:
-    """Return the archive of which a name is a member, judging by the name."""
-    name = named.name if isinstance(named, Row) else named
-    archive, member = archives.split_member(name) if isinstance(name, str) else ("", None)
-    return archive if member else ""
-
-
 def _look_up_each(pack: Pack) -> Iterator[Listed]:
     # Looked up once for all its members: in a bucket each look-up is a request.
-    refer_archive = lru_cache(_ARCHIVES)(refer)
+    refer_archive, pace = lru_cache(_ARCHIVES)(refer), Pace()
     with UnawaitedPool(_LOOK_UPS, "list") as pool:
         ahead: deque[tuple[Listed | Future[Listed], tuple[str | None, ...]]] = deque()
         for named in pack.names:
             interruption.check()
             name, kept = named if isinstance(named, Row) else (named, ())
             if isinstance(name, str):
-                ahead.append((_refer_named(name, pack.folder, pool, refer_archive), kept))
+                ahead.append((_refer_named(name, pack.folder, pool, refer_archive, pace), kept))
             elif isinstance(name, NoName):
                 ahead.append((_refuse(name, pack.place), kept))
             if len(ahead) > 4 * _LOOK_UPS:
@@ -256,9 +198,9 @@ def _refuse(named: NoName, place: str) -> Failure:
 
 
 def _refer_named(
-    name: str, folder: str, pool: UnawaitedPool, refer_archive: Callable[[str], Listed]
+    name: str, folder: str, pool: UnawaitedPool, refer_archive: Callable[[str], Listed], pace: Pace
 ) -> Listed | Future[Listed]:
-    """Look up a listed name; in a bucket, which responds slowly, concurrently with others."""
+    """Look up a listed name; where that takes long, as in a bucket, concurrently with others."""
     try:
         name = storage.plain(name)
     except storage.UnsupportedStorageError as error:
@@ -276,7 +218,9 @@ def _refer_named(
         path = _normalize(path)
     except (storage.UnsupportedStorageError, ValueError) as error:
         return _escaped(name, error)
-    return pool.submit(_look_up, path) if storage.is_remote(path) else _look_up(path)
+    if pace.slow or storage.is_remote(path):
+        return pool.submit(_look_up, path)
+    return pace.look_up(_look_up, path)
 
 
 def _look_up(path: str) -> Listed:

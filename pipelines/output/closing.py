@@ -6,16 +6,17 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from pipelines.output.commit import Written, commit
-from pipelines.output.earlier import Unlisted
+from pipelines.output.identities import Unlisted
 from pipelines.output.lock import check_still_held, give_back_output
-from pipelines.output.manifest import ENDED, mark, read_accounts, read_status
-from pipelines.output.replacing import note_found, replace_rows
+from pipelines.output.manifest import ENDED, mark, mark_unlike, read_accounts, read_status
+from pipelines.output.replacing import begun_to_replace, find_unlisted, note_found, replace_rows
 from pipelines.output.run import Accounts, Run, Wave
+from pipelines.output.shifts import compare_overwrite
 from pipelines.output.tables import OutputError
 
 
 def close_wave(run: Run, wave: Wave, written: Written) -> Accounts:
-    """Commit a wave; after the last one, let an overwrite replace the old rows if few enough images failed.
+    """Commit a wave; after the last one, let an overwrite replace the old rows if nothing speaks against the new ones.
 
     Idempotent: a runner may retry this, whatever the earlier attempt achieved.
 
@@ -62,9 +63,16 @@ def check_not_ended(run: Run) -> None:
 
 
 def _end_overwrite(run: Run, accounts: Accounts, unlisted: Iterable[Unlisted] | None) -> None:
-    if not accounts.balanced:
+    if begun_to_replace(run):
+        replace_rows(run, accounts)
+    elif not accounts.balanced:
         mark(run.manifest, "unbalanced")
-    elif not accounts.may_replace(run.max_failure_rate):
+    elif not accounts.listing_is_complete or accounts.failure_rate > run.max_failure_rate:
         mark(run.manifest, "kept_old")
     else:
-        replace_rows(run, accounts, unlisted)
+        dropped = list(find_unlisted(run) if unlisted is None else unlisted)
+        shift = compare_overwrite(run, accounts, dropped) if run.fail_on_shift else None
+        if shift and shift.verdict == "unlike":
+            mark_unlike(run.manifest, shift)
+        else:
+            replace_rows(run, accounts, dropped)

@@ -14,8 +14,9 @@ import errno
 import posixpath
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain, groupby
 from typing import NamedTuple
 
@@ -24,13 +25,14 @@ import pyarrow.compute as pc
 
 from pipelines import storage
 from pipelines.output.compaction import compact
-from pipelines.output.earlier import Unlisted
+from pipelines.output.identities import Unlisted
+from pipelines.output.joining import rewrite
 from pipelines.output.journal import JOURNAL, REPLACING, Journal, Move, read_journal, staging_folders, write_journal
 from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.no_rows import stage_columns
 from pipelines.output.run import RUNS, Accounts, OutputRun, Run, Wave
-from pipelines.output.staged import CONTENTS, holds_rows, is_announced
-from pipelines.output.tables import OutputError, open_table, write_table
+from pipelines.output.staged import holds_rows, is_announced
+from pipelines.output.tables import OutputError, read_each, read_table, write_table
 
 
 class Superseded(NamedTuple):
@@ -182,64 +184,56 @@ def place(
     If the older row is in the other table, the newer file is moved first: for a moment, such an image may be visible in
     both tables, but never in neither.
     """
+    # Of an archive that two waves complete, the first may have deleted the file.
+    there = {file: storage.exists(storage.join(run.folder, file)) for file in {row.file for row in gone}}
     leaving: dict[str, set[str]] = defaultdict(set)
-    for row in chain(gone, *(file.superseded for file in files)):
+    for row in chain((row for row in gone if there[row.file]), *(file.superseded for file in files)):
         leaving[row.file].add(row.path)
     newer: dict[str, list[pa.Table]] = defaultdict(list)
-    moves = []
-    for file in files:
-        staged = _take_newer(run, file, newer) if file.superseded else file.staged
-        if staged:
-            moves.append(Move(run.relative(staged), _in_output(run, file.table, posixpath.basename(staged))))
+    new = [(file.table, file.staged) for file in files if not file.superseded]
+    replacing = [file for file in files if file.superseded]
+    taken_apart = read_each(run.output, partial(_take_newer, run), replacing)
+    for file, (staged, taken) in zip(replacing, taken_apart, strict=True):
+        new += [(file.table, staged)] * bool(staged)
+        for name, rows in taken.items():
+            newer[name].append(rows)
+    moves = [Move(run.relative(staged), _in_output(run, table, posixpath.basename(staged))) for table, staged in new]
     deletions = []
-    for name, paths in sorted(leaving.items()):
-        merged = _merge(run, name, sorted(paths), newer[name])
-        if merged:
-            moves.append(Move(run.relative(merged), _in_output(run, name)))
+    rewrites = [(name, sorted(paths), newer[name]) for name, paths in sorted(leaving.items())]
+    rewritten = read_each(run.output, partial(_rewrite, run), rewrites)
+    for (name, *_), staged in zip(rewrites, rewritten, strict=True):
+        if staged:
+            moves.append(Move(run.relative(staged), _in_output(run, name)))
         else:
             deletions.append(_in_output(run, name))
     return moves, deletions
 
 
-def _take_newer(run: OutputRun, file: StagedFile, newer: dict[str, list[pa.Table]]) -> str | None:
+def _take_newer(run: OutputRun, file: StagedFile) -> tuple[str, Mapping[str, pa.Table]]:
     """Take the rows that belong in older files of the same table out of a staged file.
 
     Args:
       run: of the job.
       file: the staged file, all of whose rows replace older ones.
-      newer: receives the rows, by older file.
 
     Returns:
-      The file with the remaining rows; None if none remain.
+      The file with the remaining rows, empty if none remain; and the rows that it has lost, by older file.
     """
     table = read_table(file.staged)
     older = {row.path: row.file for row in file.superseded}
     homes = [older.get(path, "") for path in table["path"].to_pylist()]
     homes = [home if posixpath.dirname(home) == file.table else "" for home in homes]
     column = pa.array(homes, pa.string())
-    for home in set(homes) - {""}:
-        newer[home].append(table.filter(pc.equal(column, home)))
+    taken = {home: table.filter(pc.equal(column, home)) for home in set(homes) - {""}}
     kept = table.filter(pc.equal(column, ""))
-    return file.staged if kept.num_rows == table.num_rows else stage_table(run, kept, file.table)
+    return file.staged if not taken else stage_table(run, kept, file.table) or "", taken
 
 
-def _merge(run: OutputRun, name: str, going: Sequence[str], newer: Sequence[pa.Table]) -> str | None:
-    """Rewrite an older file, with newer rows in place of superseded ones; return None if no row is left."""
-    table = read_table(storage.join(run.folder, name))
-    kept = table.filter(pc.invert(pc.is_in(table["path"], value_set=pa.array(going, pa.string()))))
-    return stage_table(run, pa.concat_tables([kept, *newer]), posixpath.dirname(name))
-
-
-def read_table(path: str) -> pa.Table:
-    """Read a whole file of a table, without what it said of its rows when it was staged.
-
-    Raises:
-      OutputError: it is damaged.
-    """
-    with open_table(path) as parquet:
-        table = parquet.read(use_threads=False)
-    metadata = {key: value for key, value in table.schema.metadata.items() if key != CONTENTS}
-    return table.replace_schema_metadata(metadata)
+def _rewrite(run: OutputRun, change: tuple[str, Sequence[str], Sequence[pa.Table]]) -> str:
+    """Rewrite an older file, without the rows of some images and with newer rows; return "" if no row is left."""
+    name, going, newer = change
+    staged = run.stage(posixpath.dirname(name))
+    return staged if rewrite(staged, storage.join(run.folder, name), going, newer) else ""
 
 
 def stage_table(run: OutputRun, table: pa.Table, folder: str) -> str | None:

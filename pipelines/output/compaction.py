@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pipelines import storage
 from pipelines.output import joining
 from pipelines.output.journal import Move
-from pipelines.output.run import Run
+from pipelines.output.run import MERGED, Run
 from pipelines.output.tables import NO_ROWS, OutputError, open_table
 from pipelines.supervision import interruption
 
@@ -97,6 +97,10 @@ def _divide(run: Run, moves: Sequence[Move]) -> Iterator[_Group]:
     sizes: dict[str, int] = {}
     for folder in {posixpath.dirname(move.source) for move in moves}:
         sizes |= {run.relative(path): size for path, size in _sizes(run, folder).items()}
+    for move in moves:
+        if f"/{MERGED}/" in move.source and sizes.get(move.source, 0) > SMALL_BYTES:
+            # It has as many rows as a file takes, or they are the last ones: workers have seen to that, side by side.
+            sizes[move.source] = joining.MOST_BYTES
     # Another run may have taken over, and deleted what was staged; the commit says so.
     for group in joining.divide(sorted((sizes.get(move.source, 0), move) for move in moves)):
         yield _Group(group, sum(sizes.get(move.source, 0) for move in group))

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import posixpath
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines import storage
+from pipelines.output.identities import (
+    FINGERPRINT_BYTES,
+    PATH_BYTES,
+    Unlisted,
+    digest_fingerprint,
+    earlier_files,
+    read_images,
+)
 from pipelines.output.run import EMPTY, PREDICTIONS
-from pipelines.output.tables import OutputError, open_table, read_each, table_files
+from pipelines.output.tables import OutputError, read_each
 from pipelines.records import digest_path
 from pipelines.scenes.grid import split_window
 from pipelines.supervision import interruption
 
-_ROWS_AT_ONCE = 1024
-"""Rows whose paths exist as Python strings at a time."""
-
-_PATH, _FINGERPRINT, _FILE = 16, 8, 4
-_ROW = _PATH + _FINGERPRINT + _FILE
-_FILE_AT = _PATH + _FINGERPRINT
+_PATH, _FILE = PATH_BYTES, 4
+_FILE_AT = PATH_BYTES + FINGERPRINT_BYTES
+_ROW = _FILE_AT + _FILE
 _LISTED = 0x80
 """Marks, in the highest byte of the file's number, a row whose image has been listed again."""
 
@@ -38,27 +40,12 @@ class EarlierRow(NamedTuple):
     Attributes:
       file: file with the row, relative to the folder of the tables.
       tagged: whether the row needs no other one: a prediction, or empty, and of the image in its current state.
+      own: whether it is of an earlier wave of the same run.
     """
 
     file: str
     tagged: bool
-
-
-class Unlisted(NamedTuple):
-    """Rows of one file whose images were not listed again.
-
-    Attributes:
-      file: relative to the folder of the tables.
-      digests: of the paths of the images, joined; see `records.digest_path`.
-    """
-
-    file: str
-    digests: bytes
-
-    def keep_others(self, table: pa.Table) -> pa.Table:
-        """Return the rows of the file without those."""
-        digests = np.frombuffer(b"".join(map(digest_path, table["path"].to_pylist())), f"S{_PATH}")
-        return table.filter(pa.array(~np.isin(digests, np.frombuffer(self.digests, f"S{_PATH}"))))
+    own: bool = False
 
 
 class EarlierPart(NamedTuple):
@@ -68,11 +55,13 @@ class EarlierPart(NamedTuple):
       file: relative to the folder of the tables.
       rows: digests of path (16 bytes) and fingerprint (8 bytes) of each.
       scenes: digests of path and fingerprint of the scenes whose windows they are of, each scene once.
+      own: whether they are of an earlier wave of the same run.
     """
 
     file: str
     rows: bytes
     scenes: bytes = b""
+    own: bool = False
 
 
 class EarlierRows:
@@ -86,7 +75,9 @@ class EarlierRows:
     unchanged is 5e-11.
     """
 
-    def __init__(self, folder: str, files: Sequence[str], rows: bytearray, scenes: _Scenes) -> None:
+    def __init__(
+        self, folder: str, files: Sequence[str], rows: bytearray, scenes: _Scenes, own: Collection[int] = ()
+    ) -> None:
         """Sort the rows.
 
         Args:
@@ -94,6 +85,7 @@ class EarlierRows:
           files: relative to it.
           rows: of 28 bytes each; `files` has their numbers.
           scenes: whose windows are among them.
+          own: numbers of the files whose rows are of an earlier wave of the same run.
 
         Raises:
           OutputError: an image has two rows.
@@ -102,6 +94,7 @@ class EarlierRows:
         self._files = files
         self._rows = rows
         self._scenes = scenes
+        self._own = own
         self._sorted = np.frombuffer(self._rows, f"S{_ROW}")
         self._sorted.sort()
         self._refuse_doubles()
@@ -137,10 +130,13 @@ class EarlierRows:
         for number, part in enumerate(parts):
             fields = np.empty((len(part.rows) // _FILE_AT, _ROW), np.uint8)
             fields[:, :_FILE_AT] = np.frombuffer(part.rows, np.uint8).reshape(-1, _FILE_AT)
-            fields[:, _FILE_AT:] = np.frombuffer(number.to_bytes(_FILE), np.uint8)
+            # Rows of the same run are of images that it has listed.
+            marked = number | part.own * _LISTED << 24
+            fields[:, _FILE_AT:] = np.frombuffer(marked.to_bytes(_FILE), np.uint8)
             rows += fields.tobytes()
             scenes.add_all(part.scenes, number)
-        return cls(folder, [part.file for part in parts], rows, scenes)
+        own = {number for number, part in enumerate(parts) if part.own}
+        return cls(folder, [part.file for part in parts], rows, scenes, own)
 
     def __len__(self) -> int:
         return len(self._sorted)
@@ -161,9 +157,10 @@ class EarlierRows:
         row = self._row(int(self._sorted.searchsorted(key)))
         if not row.startswith(key):
             return None
-        file = self._file(row)
+        number = self._number(row)
+        file = self._files[number]
         same = row[_PATH:_FILE_AT] == digest_fingerprint(fingerprint)
-        return EarlierRow(file, same and file.startswith((PREDICTIONS, EMPTY)))
+        return EarlierRow(file, same and file.startswith((PREDICTIONS, EMPTY)), number in self._own)
 
     def windows_of_others(self, scene: str, fingerprint: str) -> Iterator[tuple[str, str]]:
         """Yield path and file of each window of a scene whose row is of another version of it.
@@ -209,7 +206,7 @@ class EarlierRows:
         keys = self._sorted.view([("path", f"S{_PATH}"), ("rest", f"S{_ROW - _PATH}")])["path"]
         for index in np.flatnonzero(keys[1:] == keys[:-1]).tolist():
             first, second = self._row(index), self._row(index + 1)
-            file, other = sorted((self._file(first), self._file(second)))
+            file, other = sorted(self._files[self._number(row)] for row in (first, second))
             images = read_images(storage.join(self._folder, file))
             image = next(path for path, _ in images if first.startswith(digest_path(path)))
             raise OutputError(
@@ -221,8 +218,9 @@ class EarlierRows:
         # Not from the array: NumPy strips zeros at the end of byte strings.
         return bytes(self._rows[index * _ROW : (index + 1) * _ROW])
 
-    def _file(self, row: bytes) -> str:
-        return self._files[int.from_bytes(row[_FILE_AT:]) & ~(_LISTED << 24)]
+    def _number(self, row: bytes) -> int:
+        """Return the number of the file of a row."""
+        return int.from_bytes(row[_FILE_AT:]) & ~(_LISTED << 24)
 
 
 class _Scenes:
@@ -259,12 +257,6 @@ class _Scenes:
         return sorted({file for theirs, file in self._found.get(digest_path(scene), ()) if theirs != ours})
 
 
-def earlier_files(folder: str, run: str) -> list[str]:
-    """List the files with rows of runs before `run`, relative to the folder of the tables."""
-    paths = [path for path in table_files(folder) if not posixpath.basename(path).startswith(run)]
-    return [path.removeprefix(f"{folder}/") for path in paths]
-
-
 def read_earlier(folder: str, run: str) -> EarlierRows:
     """Read the rows of runs before `run`, once per process, since they do not change; see `EarlierRows`."""
     # All threads of a worker get here at once, and each would read the rows again.
@@ -282,22 +274,3 @@ def _read(folder: str, files: Sequence[str], number: int) -> tuple[bytearray, _S
         rows += digest_path(path) + digest + number.to_bytes(_FILE)
         scenes.add(path, digest, number)
     return rows, scenes
-
-
-def read_images(path: str) -> Iterator[tuple[str, str]]:
-    """Yield path and fingerprint of each row of a file."""
-    with open_table(path) as parquet:
-        # For two narrow columns, Arrow's threads would cost more memory than the time they save.
-        for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=["path", "fingerprint"], use_threads=False):
-            paths, fingerprints = batch.column("path"), batch.column("fingerprint")
-            if paths.null_count or fingerprints.null_count:
-                raise OutputError(
-                    f"{path} holds a row without a path or without a fingerprint",
-                    "move it away, and `scenetags predict` tags its images again",
-                )
-            yield from zip(paths.to_pylist(), fingerprints.to_pylist(), strict=True)
-
-
-def digest_fingerprint(fingerprint: str) -> bytes:
-    """Return 8 bytes that stand for the fingerprint of an image; see `EarlierRows`."""
-    return hashlib.blake2b(fingerprint.encode(), digest_size=_FINGERPRINT).digest()

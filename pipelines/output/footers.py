@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FOOTER = "scenetags"
 """Key of the metadata in a file's footer."""
 
+CONTENTS = b"scenetags.staged"
+"""Key of what a staged file says of its rows; one that was joined to others or rewritten drops it."""
+
 
 class Footer(NamedTuple):
     """What the rows of a file were made with, as its footer says.

@@ -1,4 +1,4 @@
-"""Find the rows of windows that a scene does not have any more: it was replaced by a smaller one or by none."""
+"""Find rows of what is not there any more: windows that a scene has lost, and faults that an archive has lost."""
 
 from __future__ import annotations
 
@@ -12,14 +12,23 @@ from pipelines.scenes.grid import split_window
 
 
 def find_ghosts(earlier: EarlierRows, run: Run, listed: Listed) -> Iterator[Superseded]:
-    """Find the rows of a scene that no row of its current version takes the place of.
+    """Find the rows of scenes and archives that no row of an image takes the place of.
 
     Args:
       earlier: the rows of earlier runs.
       run: of the job.
       listed: a window of the scene, of which only the first finds any; or what may have been a scene: an image, or one
-        that cannot be cut.
+        that cannot be cut; or the last member of an archive that could be read.
     """
+    if isinstance(listed, ImageRef) and listed.place and listed.place.completes:
+        archive = run.known_as(listed.place.archive)
+        if unread := earlier.find(archive, ""):
+            yield Superseded(archive, unread.file, gone=True)
+    if run.grid:
+        yield from _find_windows(earlier, run, listed)
+
+
+def _find_windows(earlier: EarlierRows, run: Run, listed: Listed) -> Iterator[Superseded]:
     window = listed.window if isinstance(listed, ImageRef) else None
     if (window and (window.column or window.row)) or not listed.fingerprint:
         return

@@ -1,12 +1,14 @@
-"""Join files of a table: how many to one, which may be joined, and the writing, row group by row group."""
+"""Join files of a table, or rewrite one with other rows: which may be joined, and the writing by row groups."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines import storage
@@ -87,38 +89,79 @@ def join(path: str, files: Sequence[str]) -> Joined:
       OSError: one cannot be read, or the other cannot be written.
     """
     with open_table(files[0]) as parquet:
-        kind = kind_of(parquet)
-        schema = pa.schema(kind.columns, {FOOTER: parquet.schema_arrow.metadata[FOOTER.encode()]})
+        kind, schema = kind_of(parquet), _schema_of(parquet)
+    joined: list[str] = []
+    size = _write(path, schema, _rows_of_kind(files, kind, joined))
+    return Joined(joined, size)
+
+
+def rewrite(path: str, file: str, leaving: Sequence[str], newer: Sequence[pa.Table]) -> bool:
+    """Write the rows of a file to another, without those of some images, and newer rows behind them.
+
+    Of the file, a few row groups are in memory at a time.
+
+    Returns:
+      Whether there are any rows; otherwise no file is written.
+
+    Raises:
+      OutputError: the file is damaged.
+      OSError: it cannot be read, or the other cannot be written.
+    """
+    with open_table(file) as parquet:
+        gone = pa.array(leaving, pa.string())
+        kept = (table.filter(pc.invert(pc.is_in(table["path"], value_set=gone))) for table in _row_groups(parquet))
+        rows = filter(len, chain(kept, (table.replace_schema_metadata() for table in newer)))
+        first = next(rows, None)
+        if first is not None:
+            _write(path, _schema_of(parquet), chain([first], rows))
+    return first is not None
+
+
+def _schema_of(parquet: pq.ParquetFile) -> pa.Schema:
+    """Return the schema of files that take over rows of a file: with its footer, and nothing else that it says."""
+    schema = parquet.schema_arrow
+    return pa.schema(list(schema), {FOOTER: schema.metadata[FOOTER.encode()]})
+
+
+def _write(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
+    """Write tables to a file, consecutive small ones as one row group, and return its size in bytes."""
     placed = GEOMETRY in schema.names
     extent = Extent()
-    joined: list[str] = []
     with storage.create(path) as file:
         with pq.ParquetWriter(file, schema, **FORMAT) as writer:
-            for table in _row_groups(files, kind, joined, ROWS_PER_REGION if placed else ROWS_PER_GROUP):
+            for table in _regrouped(tables, ROWS_PER_REGION if placed else ROWS_PER_GROUP):
                 extent.add(table)
                 writer.write_table(table, row_group_size=table.num_rows)
             if placed:
                 writer.add_key_value_metadata(extent.metadata())
-        return Joined(joined, file.tell())
+        return file.tell()
 
 
-def _row_groups(files: Sequence[str], kind: Kind, joined: list[str], most: int) -> Iterator[pa.Table]:
-    """Yield the row groups of files of a kind, consecutive small ones as one of at most so many rows.
+def _rows_of_kind(files: Sequence[str], kind: Kind, joined: list[str]) -> Iterator[pa.Table]:
+    """Yield the row groups of those files that are of a kind, and name them."""
+    # In a bucket, a small file is fetched when it is opened.
+    for path, file in zip(files, read_each(files[0], storage.open_to_read, files), strict=True):
+        with open_table(path, file) as parquet:
+            if kind_of(parquet) == kind:
+                joined.append(path)
+                yield from _row_groups(parquet)
+
+
+def _row_groups(parquet: pq.ParquetFile) -> Iterator[pa.Table]:
+    for number in range(parquet.num_row_groups):
+        yield parquet.read_row_group(number, use_threads=False).replace_schema_metadata()
+
+
+def _regrouped(tables: Iterable[pa.Table], most: int) -> Iterator[pa.Table]:
+    """Yield tables, consecutive small ones as one of at most so many rows.
 
     Others stay as they are: their statistics are what queries skip rows by.
     """
     waiting: list[pa.Table] = []
-    # In a bucket, a small file is fetched when it is opened.
-    for path, file in zip(files, read_each(files[0], storage.open_to_read, files), strict=True):
-        with open_table(path, file) as parquet:
-            if kind_of(parquet) != kind:
-                continue
-            joined.append(path)
-            for number in range(parquet.num_row_groups):
-                table = parquet.read_row_group(number, use_threads=False).replace_schema_metadata()
-                if waiting and sum(map(len, waiting)) + len(table) > most:
-                    yield pa.concat_tables(waiting)
-                    waiting = []
-                waiting.append(table)
+    for table in tables:
+        if waiting and sum(map(len, waiting)) + len(table) > most:
+            yield pa.concat_tables(waiting)
+            waiting = []
+        waiting.append(table)
     if waiting:
         yield pa.concat_tables(waiting)

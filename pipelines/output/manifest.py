@@ -9,11 +9,13 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from pipelines import storage
 from pipelines.inference import shift
 from pipelines.inference.reference import read_reference
+from pipelines.inference.shift import Shift
 from pipelines.output.footers import probability_columns
 from pipelines.output.run import Accounts, OutputRun, Run
 from pipelines.supervision.machine import available_cores
@@ -27,7 +29,29 @@ RECOVERED = "recovered"
 MOST_BYTES = 1 << 26
 """Far more than any manifest has; a file of a stranger may have any number."""
 
+_UNLIKE = "unlike"
+"""Field of a manifest: the comparison for which an overwrite has kept the old rows. It includes the images of earlier
+overwrites, whose rows it would have taken over; `shift` does not."""
+
 PACKAGES = ("scenetags", "apache-beam", "ai-edge-litert", "numpy", "pillow", "pyarrow")
+
+
+class Ending(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+      status: as for `describe`.
+      unlike: how the images of an overwrite differ from those that its model was trained on, if it has kept the old
+        rows for that.
+    """
+
+    status: str
+    unlike: Shift | None = None
+
+    @property
+    def kept_old(self) -> bool:
+        """Whether an overwrite has replaced nothing."""
+        return self.status != "done"
 
 
 def describe(run: Run, accounts: Accounts, status: str) -> bytes:
@@ -128,11 +152,29 @@ def read_status(manifest: str) -> str:
     return str(json.loads(storage.read(manifest, MOST_BYTES))["status"])
 
 
-def mark(manifest: str, status: str) -> None:
-    """Write the status to a run's manifest; do nothing if the run has committed nothing."""
+def read_ending(manifest: str) -> Ending:
+    """Read from a run's manifest how it ended."""
+    described = json.loads(storage.read(manifest, MOST_BYTES))
+    unlike = described.get(_UNLIKE)
+    return Ending(described["status"], Shift(**{**unlike, "respects": tuple(unlike["respects"])}) if unlike else None)
+
+
+def mark_unlike(manifest: str, unlike: Shift) -> None:
+    """Write to an overwrite's manifest that it has kept the old rows, since its images differ so."""
+    mark(manifest, "kept_old", {_UNLIKE: unlike.described()})
+
+
+def mark(manifest: str, status: str, further: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Write the status to a run's manifest; do nothing if the run has committed nothing.
+
+    Args:
+      manifest: its path.
+      status: as for `describe`.
+      further: what else to write, as JSON.
+    """
     with suppress(FileNotFoundError):
         described = json.loads(storage.read(manifest, MOST_BYTES))
-        storage.write(manifest, json.dumps({**described, "status": status}, indent=2).encode())
+        storage.write(manifest, json.dumps({**described, "status": status, **further}, indent=2).encode())
 
 
 def _utc(seconds: float) -> str:

@@ -7,7 +7,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from pipelines import storage
-from pipelines.output.earlier import read_earlier, read_images
+from pipelines.output.earlier import read_earlier
+from pipelines.output.identities import read_images
 from pipelines.output.run import PREDICTIONS, Run
 from pipelines.records import ImageRef, Listed
 

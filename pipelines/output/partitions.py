@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from pipelines import storage
-from pipelines.output.earlier import EarlierPart, digest_fingerprint, read_images
+from pipelines.output.earlier import EarlierPart
+from pipelines.output.identities import digest_fingerprint, read_rows
 from pipelines.records import digest_path
 from pipelines.scenes.grid import split_window
 
@@ -26,28 +27,30 @@ def partition_of(path: str) -> int:
     return _partition(digest_path(window[0] if window else path))
 
 
-def read_parts(folder: str, file: str) -> Iterator[tuple[int, EarlierPart]]:
-    """Read the rows of one file, and yield them by partition.
+def read_parts(folder: str, file: str, run: str) -> Iterator[tuple[int, EarlierPart]]:
+    """Read the rows of one file, and yield them by partition, those of a run apart.
 
     Args:
       folder: of the tables.
       file: relative to it.
+      run: name of the run that is going on, which may have committed earlier waves.
 
     Raises:
       OutputError: the file is damaged.
     """
-    rows: dict[int, bytearray] = defaultdict(bytearray)
-    scenes: dict[int, set[bytes]] = defaultdict(set)
-    for path, fingerprint in read_images(storage.join(folder, file)):
+    rows: dict[tuple[int, bool], bytearray] = defaultdict(bytearray)
+    scenes: dict[tuple[int, bool], set[bytes]] = defaultdict(set)
+    for path, fingerprint, made_by in read_rows(storage.join(folder, file)):
         key, digest = digest_path(path), digest_fingerprint(fingerprint)
         window = split_window(path)
         home = digest_path(window[0]) if window else key
-        partition = _partition(home)
-        rows[partition] += key + digest
+        part = _partition(home), made_by == run
+        rows[part] += key + digest
         if window:
-            scenes[partition].add(home + digest)
-    for partition, those in rows.items():
-        yield partition, EarlierPart(file, bytes(those), b"".join(sorted(scenes[partition])))
+            scenes[part].add(home + digest)
+    for part, those in rows.items():
+        partition, own = part
+        yield partition, EarlierPart(file, bytes(those), b"".join(sorted(scenes[part])), own)
 
 
 def _partition(digest: bytes) -> int:

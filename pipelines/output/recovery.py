@@ -27,7 +27,6 @@ from pipelines.output.commit import (
     complete_commit,
     conclude,
     place,
-    read_table,
     stage_table,
     unmoved,
 )
@@ -38,7 +37,7 @@ from pipelines.output.kinds import Kind, StagedRows, kind_of
 from pipelines.output.manifest import MOST_BYTES, accounts_of, describe_recovered
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, RUNS, STAGING, TABLES, Accounts, OutputRun
 from pipelines.output.staged import Announced, Contents, claim, read_contents
-from pipelines.output.tables import OutputError, open_table, read_each, table_files
+from pipelines.output.tables import OutputError, open_table, read_each, read_table, table_files
 from pipelines.supervision import interruption
 
 _PREFERRED = (PREDICTIONS, EMPTY, FAILURES)

@@ -11,13 +11,14 @@ import posixpath
 from collections.abc import Iterable, Iterator
 
 from pipelines import storage
-from pipelines.output.commit import carry_out, conclude, read_table, stage_manifest, stage_table
+from pipelines.output.commit import carry_out, conclude, stage_manifest, stage_table
 from pipelines.output.compatible import check_written_by_us
-from pipelines.output.earlier import Unlisted, read_earlier
+from pipelines.output.earlier import read_earlier
+from pipelines.output.identities import Unlisted
 from pipelines.output.journal import REPLACING, Journal, Move, read_journal
 from pipelines.output.no_rows import stage_columns
 from pipelines.output.run import TABLES, Accounts, Run, Wave
-from pipelines.output.tables import NO_ROWS, OutputError, count_rows, read_each, table_files
+from pipelines.output.tables import NO_ROWS, OutputError, count_rows, read_each, read_table, table_files
 
 _NOTES = "found"
 _BYTES_AT_ONCE = 1 << 20
@@ -62,19 +63,25 @@ def replace_rows(run: Run, accounts: Accounts, unlisted: Iterable[Unlisted] | No
         not of scenetags; nothing is replaced.
       OSError: the output cannot be written.
     """
-    begun = read_journal(run.staging)
-    if begun and begun.wave == REPLACING:
+    begun = begun_to_replace(run)
+    if begun:
         carry_out(run.output, begun)
     else:
         old = list(table_files(run.output))
         # Again, since files may have come in since the run began.
         check_written_by_us(run, old)
-        moves, emptied = _gather(run, accounts, _find_unlisted(run) if unlisted is None else unlisted)
+        moves, emptied = _gather(run, accounts, find_unlisted(run) if unlisted is None else unlisted)
         kept = {*(move.target for move in moves), *(posixpath.join(table, NO_ROWS) for table in TABLES)}
         deletions = [*emptied, *(path for path in map(run.relative, old) if path not in kept)]
         columns = stage_columns(run, moves, deletions)
         conclude(run, Journal(REPLACING, [*moves, *columns, stage_manifest(run, accounts, "done")], deletions))
     storage.delete_folder(run.folder)
+
+
+def begun_to_replace(run: Run) -> Journal | None:
+    """Return the journal of an attempt to replace the rows, once there is one; what is in it is decided."""
+    begun = read_journal(run.staging)
+    return begun if begun and begun.wave == REPLACING else None
 
 
 def _gather(run: Run, accounts: Accounts, unlisted: Iterable[Unlisted]) -> tuple[list[Move], list[str]]:
@@ -108,7 +115,7 @@ def _gather(run: Run, accounts: Accounts, unlisted: Iterable[Unlisted]) -> tuple
     return moves, emptied
 
 
-def _find_unlisted(run: Run) -> Iterator[Unlisted]:
+def find_unlisted(run: Run) -> Iterator[Unlisted]:
     """Find the rows that the shadow folder held before the run, of images that it has not listed."""
     earlier = read_earlier(run.folder, run.name)
     for notes in storage.list_files(storage.join(run.staging, _NOTES)):

@@ -7,6 +7,7 @@ that of a commit does: a run that is killed before it changes nothing, and after
 from __future__ import annotations
 
 import json
+import logging
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,17 +24,18 @@ from pipelines.inference.rules import NO_RULES, Rules
 from pipelines.inference.tagging import choose_labels
 from pipelines.output.commit import conclude
 from pipelines.output.compatible import check_folders, describe_file
-from pipelines.output.footers import FOOTER, described_choice
+from pipelines.output.footers import CONTENTS, FOOTER, described_choice
 from pipelines.output.journal import Journal, Move
 from pipelines.output.lock import check_still_held, hold_output
 from pipelines.output.manifest import describe_done
+from pipelines.output.recovery import recover_rows
 from pipelines.output.run import PREDICTIONS, RUNS, OutputRun
-from pipelines.output.staged import CONTENTS
 from pipelines.output.tables import FORMAT, OutputError, open_table, read_each
 from pipelines.output.tags import list_tags, mark_tags
 from pipelines.supervision import interruption
 
 _TAGS = "tags"
+_log = logging.getLogger(__name__)
 _OF_ITS_OWN = (FOOTER.encode(), b"ARROW:schema", CONTENTS)
 """Metadata of a file that its rewritten copy does not take over."""
 
@@ -110,6 +112,10 @@ def retag(run: Retagging) -> Changes | None:
       OSError: the output cannot be written.
     """
     with hold_output(run):
+        # With the tags that they have, no later run could.
+        for recovered in recover_rows(run):
+            for line in recovered.lines("left"):
+                _log.warning(line)
         outdated = _outdated(run)
         if not outdated:
             return None

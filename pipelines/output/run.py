@@ -87,6 +87,7 @@ class Run(OutputRun):
       thresholds: least probability of a tag, one per label.
       overwrite: whether rows of earlier runs are replaced instead of kept.
       max_failure_rate: largest share of failures, 0 to 1, at which an overwrite still replaces them.
+      fail_on_shift: whether an overwrite keeps them if its images are unlike those that the model was trained on.
       timings: seconds spent before the tagging, by phase, for the manifest.
       access: how buckets are reached.
       rendering: how rasters become pictures.
@@ -105,6 +106,7 @@ class Run(OutputRun):
     thresholds: tuple[float, ...]
     overwrite: bool = False
     max_failure_rate: float = 1.0
+    fail_on_shift: bool = False
     timings: Mapping[str, float] = field(default_factory=dict)
     access: Access = field(default_factory=Access)
     rendering: Rendering = NO_RENDERING
@@ -207,10 +209,6 @@ class Accounts:
         """Whether all images were listed, as far as is known: nothing that failed may hide others."""
         return not any(self.errors.get(f"list: {error}") for error in HIDING)
 
-    def may_replace(self, max_failure_rate: float) -> bool:
-        """Return whether the rows of an overwrite with these counts replace the old ones."""
-        return self.balanced and self.listing_is_complete and self.failure_rate <= max_failure_rate
-
     @property
     def failure_rate(self) -> float:
         """Share of the inputs that failed, 0 to 1."""
@@ -232,6 +230,11 @@ class Wave:
     earlier: Accounts = field(default_factory=Accounts)
     inputs: int | None = None
     last: bool = True
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the run has committed nothing before."""
+        return not self.earlier.inputs
 
     def without(self, postponed: int) -> Wave:
         """Return the wave without so many images, which it leaves to a later wave or run."""

@@ -15,15 +15,13 @@ from typing import Any, NamedTuple
 
 from pipelines import storage
 from pipelines.inference import shift
+from pipelines.output.footers import CONTENTS
 from pipelines.output.journal import is_shadow, is_table_file
 from pipelines.output.manifest import ENDED, MOST_BYTES, RECOVERED, accounts_of, describe, read_status
 from pipelines.output.run import RUNS, STAGING, TABLES, Accounts, Run
 
 FORMAT = 1
 """Version of both descriptions; files and folders of a later one are left alone."""
-
-CONTENTS = b"scenetags.staged"
-"""Key of the metadata in the footer of a staged file; a file that was joined or rewritten drops it."""
 
 _RUN, _CLAIMED = "run.json", "claimed.json"
 _END = b"PAR1"

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pipelines import storage
 from pipelines.errors import ScenetagsError
 from pipelines.output.arrow import dictionary_columns
+from pipelines.output.footers import CONTENTS
 from pipelines.output.geography import with_extent
 from pipelines.output.run import TABLES
 from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_COLUMNS
@@ -82,6 +83,18 @@ def open_table(path: str, opened: IO[bytes] | None = None) -> Iterator[pq.Parque
             f"{path} is damaged or not a Parquet file ({reason})",
             "move it away, and `scenetags predict` tags its images again",
         ) from None
+
+
+def read_table(path: str) -> pa.Table:
+    """Read a whole file of a table, without what it said of its rows when it was staged.
+
+    Raises:
+      OutputError: it is damaged.
+    """
+    with open_table(path) as parquet:
+        table = parquet.read(use_threads=False)
+    metadata = {key: value for key, value in table.schema.metadata.items() if key != CONTENTS}
+    return table.replace_schema_metadata(metadata)
 
 
 def write_table(path: str, table: pa.Table) -> None:

@@ -94,9 +94,18 @@ def check_runner(options: PredictOptions, beam_options: pipeline_options.Pipelin
             shape_workers(options, beam_options)
         else:
             _check_portable(beam_options)
+        if is_detached(beam_options) and options.commit_every:
+            raise UsageError(
+                "--commit_every needs a job that this command waits for: it starts the next one", "omit --commit_every"
+            )
         if is_detached(beam_options) and not options.output.startswith(storage.BUCKETS):
             raise UsageError(f"--output {options.output}: a detached job needs an output in gs:// or s3://")
         return
+    if options.commit_every:
+        raise UsageError(
+            "--commit_every needs a distributed --runner",
+            f"use --checkpoint_every {options.commit_every}: a local run commits as often anyway",
+        )
     if options.accelerator:
         raise UsageError("--accelerator needs a distributed --runner: a local run uses what this machine has")
     if options.dry_run:

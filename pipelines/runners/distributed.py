@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -23,8 +24,8 @@ from pipelines.job.steps.listing import Inputs
 from pipelines.job.tagging import TagImages, tag_listed
 from pipelines.listing import STANDARD_INPUT, anchor, list_images
 from pipelines.listing.inputs import spread
-from pipelines.output.manifest import read_accounts
-from pipelines.output.run import Accounts, Run
+from pipelines.output.manifest import read_accounts, read_status
+from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.staged import announce
 from pipelines.runners.beam_flags import makes_template, refused_flags_reported
 from pipelines.runners.dataflow import check_buckets, is_dataflow, name_job, refusals_reported
@@ -64,7 +65,7 @@ def build_job(tagging: TagImages, options: PredictOptions, beam_options: Pipelin
         pipeline = beam.Pipeline(options=beam_options)
     run = tagging.run
     named = Inputs(spread(inputs), input_list, options.path_column, run.kept, options.allow_empty, options.documents)
-    _ = tag_listed(pipeline, tagging, named)
+    _ = tag_listed(pipeline, tagging, named, options.commit_every)
     return pipeline
 
 
@@ -87,7 +88,9 @@ def rehearse(tagging: TagImages, options: PredictOptions, beam_options: Pipeline
 
 
 def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> Accounts | None:
-    """Run a whole job, and wait for it to end.
+    """Run a whole job, wave by wave if it is to commit before it ends, and wait for it to end.
+
+    Every wave is a pipeline of its own, which lists everything again and leaves out what is tagged by then.
 
     Returns:
       The accounts of the run; None if the job continues without this process.
@@ -99,6 +102,14 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
       BundleError, OutputError, NoAccessError, WorkerReleaseError: a worker refused.
       UsageError: Beam or Dataflow refuse the job.
     """
+    accounts = _run_wave(tagging, options, beam_options)
+    while accounts is not None and read_status(tagging.run.manifest) == "running":
+        log(f"scenetags predict: {accounts.inputs:,} images are committed; the job continues", severity="INFO")
+        accounts = _run_wave(replace(tagging, wave=Wave(accounts)), options, beam_options)
+    return accounts
+
+
+def _run_wave(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> Accounts | None:
     with _prepared(tagging.run, beam_options):
         pipeline = build_job(tagging, options, beam_options)
         announce(tagging.run)

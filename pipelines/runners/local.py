@@ -67,6 +67,8 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
         documents=options.documents,
         tell=_warn,
     )
+    if display := _listing_display(options):
+        listed = progress.counted(listed, display)
     with closing(Waves(listed, options.checkpoint_every, tagging.cutting, _warn)) as waves:
         _warn_of_moved(run, waves)
         shares = share_threads(processes, options, waves)
@@ -143,6 +145,18 @@ def _display(options: PredictOptions) -> progress.Display | None:
     if sys.stderr.isatty() and options.log_format == "text":
         return partial(progress.show_bar, stream=sys.stderr)
     return partial(progress.show_lines, report=_log_progress)
+
+
+def _listing_display(options: PredictOptions) -> progress.ListingDisplay | None:
+    if options.progress == "off":
+        return None
+    if sys.stderr.isatty() and options.log_format == "text":
+        return partial(progress.show_listing_bar, stream=sys.stderr)
+    return partial(progress.show_listing_lines, report=_log_listing)
+
+
+def _log_listing(tally: progress.Tally, seconds: float) -> None:
+    log(progress.listing_line(tally, seconds), severity="INFO", **tally.described(seconds))
 
 
 def _log_progress(meter: progress.Meter, seconds: float) -> None:

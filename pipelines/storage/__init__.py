@@ -257,15 +257,15 @@ def walk(prefix: str, after: str = "", until: str = "") -> Iterator[Entry]:
 
 
 def peek(prefix: str, after: str, most: int) -> tuple[list[str], bool]:
-    """Return the first paths in a bucket that start with a prefix and come after another path, in one request.
+    """Return the first paths in a bucket that start with a prefix and come after another path.
 
     Args:
       prefix: of the paths.
       after: path behind which to look; it need not exist.
-      most: paths to return.
+      most: paths to return, about.
 
     Returns:
-      The paths, and whether there are more. There may be none although there are more.
+      The paths, and whether there may be more.
 
     Raises:
       OSError: the bucket cannot be listed.

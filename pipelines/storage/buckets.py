@@ -202,8 +202,11 @@ class BucketStore:
 
     def peek(self, prefix: str, after: str, most: int) -> tuple[list[str], bool]:
         """Return the first paths after a place, and whether there are more."""
-        page = next(self._pages(prefix, after=after, most=most))
-        return [entry.path for entry in page.entries if entry.path > after], page.following is not None
+        for page in self._pages(prefix, after=after, most=most):
+            # A page may be empty, or hold no more than the place itself.
+            if paths := [entry.path for entry in page.entries if entry.path > after]:
+                return paths, page.following is not None
+        return [], False
 
     def lock(
         self, path: str, owner: str, tell: Callable[[str], None], sleep: Callable[[float], None]

@@ -9,15 +9,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.records import Failure
 
 FAILURES_REPORTED = 5
+SECONDS_UNTIL_LISTING_IS_SHOWN = 1.0
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_FRAMES = 0.2
 
@@ -67,6 +68,28 @@ class Meter:
 
 Display = Callable[[Meter, threading.Event], None]
 """Shows a meter until an event is set."""
+
+
+@dataclass
+class Tally:
+    """The progress of a listing, of which nobody knows how long it will be.
+
+    Attributes:
+      names: listed so far.
+    """
+
+    names: int = 0
+
+    def described(self, seconds: float) -> dict[str, float]:
+        """Return the progress after this many seconds as numbers, by name."""
+        return {"listed": self.names, "names_per_second": round(self.names / seconds)}
+
+
+ListingDisplay = Callable[[Tally, threading.Event], None]
+"""Shows a tally until an event is set."""
+
+Name = TypeVar("Name")
+Shown = TypeVar("Shown", Meter, Tally)
 
 _meters: dict[str, Meter] = {}
 _log = logging.getLogger(__name__)
@@ -155,6 +178,46 @@ def show_lines(meter: Meter, stopped: threading.Event, report: Callable[[Meter, 
         report(meter, time.monotonic() - started)
 
 
+def counted(names: Iterable[Name], display: ListingDisplay) -> Iterator[Name]:
+    """Pass on names, and show how many there are so far.
+
+    Args:
+      names: as they are listed.
+      display: `show_listing_bar` or `show_listing_lines` with their last argument.
+    """
+    tally = Tally()
+    with _shown(tally, display):
+        for name in names:
+            tally.names += 1
+            yield name
+
+
+def show_listing_bar(tally: Tally, stopped: threading.Event, stream: TextIO) -> None:
+    """Show a listing that takes longer than a second on a terminal."""
+    from tqdm import tqdm
+
+    began = time.time()
+    if stopped.wait(SECONDS_UNTIL_LISTING_IS_SHOWN):
+        return
+    with tqdm(desc="listing", unit="name", file=stream, dynamic_ncols=True, leave=False) as bar:
+        bar.start_t = began
+        while not stopped.wait(SECONDS_BETWEEN_FRAMES):
+            bar.update(tally.names - bar.n)
+
+
+def show_listing_lines(tally: Tally, stopped: threading.Event, report: Callable[[Tally, float], None]) -> None:
+    """Report a tally and the seconds since the start, after a second and then every 10 s."""
+    started, pause = time.monotonic(), SECONDS_UNTIL_LISTING_IS_SHOWN
+    while not stopped.wait(pause):
+        report(tally, time.monotonic() - started)
+        pause = SECONDS_BETWEEN_LINES
+
+
+def listing_line(tally: Tally, seconds: float) -> str:
+    """Describe the progress of a listing after this many seconds."""
+    return f"listing: {tally.names:,} names so far, {tally.names / seconds:,.0f} per second"
+
+
 def duration(seconds: float) -> str:
     """Format a time span, e.g. as `2 h 5 min`, `3 min 20 s` or `12 s`."""
     minutes, whole = divmod(round(seconds), 60)
@@ -172,9 +235,9 @@ def line(meter: Meter, seconds: float) -> str:
 
 
 @contextmanager
-def _shown(meter: Meter, display: Display) -> Iterator[None]:
+def _shown(shown: Shown, display: Callable[[Shown, threading.Event], None]) -> Iterator[None]:
     stopped = threading.Event()
-    thread = threading.Thread(target=display, args=(meter, stopped), name="progress", daemon=True)
+    thread = threading.Thread(target=display, args=(shown, stopped), name="progress", daemon=True)
     thread.start()
     try:
         yield

@@ -30,9 +30,9 @@ LEAST = {"input": "gs://archive/2026/", "model": "gs://models/amazon", "output":
 LEFT_OUT = {
     "checkpoint_every": "waves are those of a local run; a job commits once, at its end",
     "checkpoint_seconds": "the same",
+    "commit_every": "each commit takes a job of its own, and a template starts one",
     "dry_run": "it writes no job for the launcher to start; gcloud asks for one with validateOnly",
     "fail_fast": "distributed workers share no failure count",
-    "fail_on_shift": "a job of a template has no exit code; its manifest has the verdict",
     "log_format": "Google's launcher takes the lines into its log as they are",
     "processes": "distributed runners start their own",
     "progress": "nobody looks at the launcher",
@@ -45,6 +45,7 @@ BEAMS = {"sdk_container_image"}
 
 OTHERWISE = {
     "max_failure_rate": ("the exit code is 3", "an overwrite keeps the old rows"),
+    "fail_on_shift": ("end with exit code 3", "keep the old rows of an overwrite"),
     "allow_empty": ("end with exit code 0", "end well"),
 }
 """What the command says, and the template in its place: a job of a template has no exit code."""
@@ -312,8 +313,9 @@ def test_launched_as_a_template_it_writes_its_job_and_leaves_the_output_to_it(
     [pool] = job.environment.worker_pools
     assert (pool.machine_type, pool.worker_harness_container_image) == ("n2-highcpu-16", image)
     assert storage.exists(job.environment.sdk_pipeline_options["options"]["pipelineUrl"])
-    [written] = [entry.path for entry in storage.walk(f"{bucket.path}/tagged")]
+    written, announced = [entry.path for entry in storage.walk(f"{bucket.path}/tagged")]
     assert written == f"{bucket.path}/tagged/_lock"
+    assert announced.endswith("/run.json")
     lock = json.loads(storage.read(written))
     assert lock["left"] is True
     assert f"delete {written}" in lock["owner"]

@@ -26,7 +26,7 @@ markdown_it = pytest.importorskip(
 
 PAGE = ROOT / "docs" / "dataflow.md"
 
-STAND_INS = ("bq", "date", "docker", "duckdb", "gcloud", "make", "mkdir", "pip", "scenetags")
+STAND_INS = ("bq", "date", "docker", "duckdb", "gcloud", "jq", "make", "mkdir", "pip", "scenetags", "tail")
 
 STAND_IN = """#!/bin/sh
 { for word in "${0##*/}" "$@"; do printf '%s\\1' "$word" | tr '\\n' ' '; done; echo; } >>"$TAKEN_DOWN"

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from model import evaluate
 from pipelines import cli, predict
@@ -389,6 +390,16 @@ def test_an_output_of_failures_alone_says_so(run: Evaluate, chips: Chips, tmp_pa
     told = run("chip_0,green", predictions=tmp_path / "out")
     assert told.exit_code == 2
     assert "predict failed on every image" in told.err
+
+
+def test_the_reliability_diagram_is_drawn(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+    drawing = tmp_path / "reliability.png"
+    told = run(*as_predicted(chips), flags=(f"--picture={drawing}",))
+    assert (told.exit_code, told.out.count("Brier score")) == (0, 1)
+    with Image.open(drawing) as drawn:
+        drawn.load()
+    told = run(*as_predicted(chips), flags=("--picture=reliability.svg",))
+    assert (told.exit_code, told.err) == (2, "scenetags evaluate: --picture reliability.svg is not a local .png file\n")
 
 
 def test_the_command_is_one_of_scenetags(

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from pipelines import cli, tag
+from pipelines.inference import engines
 from pipelines.results import picture
+from tests.bundles import copy_with_reference
 from tests.image_files import picture as draw_picture
 from tests.image_files import unmarked_rgba_jpeg
 from tests.scene_files import write_scene
@@ -31,6 +33,26 @@ def test_tags_and_probabilities_are_shown(chip: Path, bundle_path: str, capsys: 
     printed = capsys.readouterr().out
     assert f"{chip}\n  64 x 48, jpeg 4x8, repaired: unmarked_rgba_jpeg\n  tags (*): " in printed
     assert "%" in printed
+
+
+def test_no_image_is_called_stranger_than_all_training_images(
+    bundle_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "black.png")
+    model = copy_with_reference(bundle_path, tmp_path / "model")
+    assert tag.main([str(tmp_path / "black.png"), "--model", str(model)]) == 0
+    strange = "  stranger than over 99.9% of the training images: the model has hardly seen such images\n"
+    assert strange in capsys.readouterr().out
+
+
+def test_auto_without_openvino_says_what_bfloat16_needs(
+    chip: Path, bundle_path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_is_openvino_installed", lambda: False)
+    monkeypatch.setattr(engines, "bfloat16_units", lambda: "AMX matrix units")
+    assert tag.main([str(chip), "--model", bundle_path, "--precision=auto"]) == 0
+    told = "scenetags tag: --precision auto computes in float32; bfloat16 needs OpenVINO: run pip install"
+    assert capsys.readouterr().err.startswith(told)
 
 
 @pytest.mark.parametrize("kind", ["tar", "gztar", "zip"])

@@ -8,15 +8,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from pipelines.images.jpeg.scans import (
-    FRAME_MARKERS,
-    MOST_SEGMENTS,
-    Frame,
-    check_scans,
-    in_one_scan,
-    interval_ends,
-    read_frame,
-)
+from pipelines.images.jpeg.frames import FRAME_MARKERS, Frame, read_frame
+from pipelines.images.jpeg.scans import MOST_SEGMENTS, check_scans, in_one_scan, interval_ends
 from pipelines.images.layout import (
     DAMAGED_PROFILE,
     DamagedImageError,

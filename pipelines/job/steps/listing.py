@@ -16,9 +16,9 @@ from pipelines.listing import PATH_COLUMN
 from pipelines.listing.members import Archive
 from pipelines.listing.pieces import Piece, divide, list_piece, open_listed
 from pipelines.listing.scenes import CutSettings, Cutter, may_be_cut
-from pipelines.output.earlier import earlier_files
+from pipelines.output.identities import earlier_files
 from pipelines.output.partitions import partition_of, read_parts
-from pipelines.output.run import Accounts, Run
+from pipelines.output.run import Accounts, Run, Wave
 from pipelines.records import KeptColumn, Listed
 from pipelines.scenes.documents import NO_DOCUMENTS, Documents
 
@@ -64,18 +64,22 @@ Found = bytes | tuple[int, Archive] | EarlierFile
 
 
 class Divide(Step):
-    """Divide inputs into pieces that can be listed side by side; the files of earlier runs are pieces, too."""
+    """Divide inputs into pieces that can be listed side by side; the files of earlier runs are pieces, too.
 
-    def __init__(self, run: Run, inputs: Inputs) -> None:
+    In later waves, so are those of earlier waves.
+    """
+
+    def __init__(self, run: Run, inputs: Inputs, wave: Wave) -> None:
         self._run = run
         self._inputs = inputs
+        self._wave = wave
 
     def setup(self) -> None:
         storage.use(self._run.access)
 
     def process(self, _: bytes) -> Iterator[Any]:
         passed_over: Counter[str] = Counter()
-        for file in earlier_files(self._run.folder, self._run.name):
+        for file in earlier_files(self._run.folder, self._run.name if self._wave.is_first else None):
             yield EarlierFile(file)
         inputs = self._inputs
         yield from divide(
@@ -144,7 +148,7 @@ class OpenListed(Step):
 
     def process(self, found: Found) -> Iterator[Any]:
         if isinstance(found, EarlierFile):
-            yield from read_parts(self._run.folder, found.name)
+            yield from read_parts(self._run.folder, found.name, self._run.name)
             return
         for number, listed in unpack(found) if isinstance(found, bytes) else [found]:
             for opened in open_listed(listed, self._passed_over):

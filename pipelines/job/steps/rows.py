@@ -16,7 +16,7 @@ from pipelines.listing import EMPTY_INPUTS
 from pipelines.listing.pieces import check_found
 from pipelines.output.closing import close_wave
 from pipelines.output.commit import StagedFile, Superseded, Written
-from pipelines.output.earlier import Unlisted
+from pipelines.output.identities import Unlisted
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import Table, TableFiles
 from pipelines.records import Empty, Failure, Prediction
@@ -101,7 +101,7 @@ class CloseWave(Step):
             # Workers in the launching process know of its signals, but a distributed job is dropped as a whole.
             interruption.check()
         accounts = sum(counted, Accounts())
-        if self._inputs:
+        if self._inputs and self._wave.is_first:
             named = self._inputs.patterns, self._inputs.input_list
             if empty := check_found(*named, set(sources), self._inputs.allow_empty, _log.warning):
                 accounts += Accounts(passed_over=Counter({EMPTY_INPUTS: empty}))

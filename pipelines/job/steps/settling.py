@@ -11,12 +11,12 @@ from apache_beam.pvalue import TaggedOutput
 from pipelines import storage
 from pipelines.archives.packed import pack, unpack
 from pipelines.job import counters
-from pipelines.job.steps.outputs import COUNTED, FOUND, SUPERSEDED, UNLISTED, Step, in_window, sort_out
+from pipelines.job.steps.outputs import COUNTED, FOUND, POSTPONED, SUPERSEDED, UNLISTED, Step, in_window, sort_out
 from pipelines.output.closing import check_not_ended
 from pipelines.output.commit import Superseded
 from pipelines.output.earlier import EarlierPart, EarlierRows, read_earlier
 from pipelines.output.ghosts import find_ghosts
-from pipelines.output.run import Accounts, Run
+from pipelines.output.run import Accounts, Run, Wave
 from pipelines.reading.source import stream_of
 from pipelines.records import Failure, ImageRef, Listed, digest_path, failed
 from pipelines.supervision import progress
@@ -33,13 +33,15 @@ class Settled(NamedTuple):
 
     Attributes:
       item: to be read, or a failure; None if an earlier run has tagged the image.
-      superseded: rows of windows that its scene has no more.
+      superseded: rows of windows that its scene has no more, or of a fault that its archive has no more.
       known: whether the image has an earlier row.
+      own: whether that is of an earlier wave of the same run.
     """
 
     item: Listed | None
     superseded: Sequence[Superseded]
     known: bool
+    own: bool = False
 
 
 def settle(run: Run, earlier: EarlierRows, listed: Listed) -> Settled:
@@ -47,10 +49,10 @@ def settle(run: Run, earlier: EarlierRows, listed: Listed) -> Settled:
     if isinstance(listed, ImageRef) and not all(map(run.holds, listed.named)):
         listed = failed(listed, "list", "ValueError", f"it is not below --relative_to {run.relative_to}")
     path = run.known_as(listed.path)
-    superseded = tuple(find_ghosts(earlier, run, listed)) if run.grid and not run.overwrite else ()
+    superseded = () if run.overwrite else tuple(find_ghosts(earlier, run, listed))
     row = earlier.find(path, listed.fingerprint)
-    if row and row.tagged:
-        return Settled(None, superseded, True)
+    if row and (row.tagged or row.own):
+        return Settled(None, superseded, True, row.own)
     return Settled(listed._replace(replaces=row.file) if row else listed, superseded, bool(row))
 
 
@@ -99,12 +101,14 @@ class LeaveOutTagged(Step):
 class SettlePartition(Step):
     """Settle the names of a partition, each once, next to the earlier rows of the same partition.
 
-    It passes on the images to read, packed, by what they are read together with. An overwrite also passes on the rows
-    of its shadow folder whose images were not listed.
+    It passes on the images to read, packed, by what they are read together with; those beyond `most` it counts, and
+    leaves them to a later wave. An overwrite also passes on the rows of its shadow folder whose images were not listed.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, wave: Wave, most: int | None = None) -> None:
         self._run = run
+        self._wave = wave
+        self._most = most
 
     def setup(self) -> None:
         storage.use(self._run.access)
@@ -114,43 +118,86 @@ class SettlePartition(Step):
 
     def process(self, partition: tuple[int, Iterable[bytes | EarlierPart]]) -> Iterator[Any]:
         number, packs = partition
-        names: list[bytes] = []
-        parts: list[EarlierPart] = []
-        for packed in packs:
-            if isinstance(packed, EarlierPart):
-                parts.append(packed)
-            else:
-                names.append(packed)
+        names, parts = _sort(packs)
         earlier = EarlierRows.of_parts(self._run.folder, parts)
-        inputs = skipped = passed = 0
+        reads = _Reads(number, self._most)
+        skipped = failed = postponed = 0
         found = bytearray()
-        waiting: dict[str, list[ImageRef]] = defaultdict(list)
         for listed in each_once(names):
-            inputs += 1
             settled = settle(self._run, earlier, listed)
             for row in settled.superseded:
                 yield TaggedOutput(SUPERSEDED, row)
             if settled.known:
                 found += digest_path(self._run.known_as(listed.path))
             if settled.item is None:
-                skipped += 1
-                _count_skipped(self._run)
+                # What an earlier run has tagged was counted in the first wave, and what this one has, in its own wave.
+                if self._wave.is_first and not settled.own:
+                    skipped += 1
+                    _count_skipped(self._run)
             elif isinstance(settled.item, Failure):
+                failed += 1
                 yield sort_out(settled.item, self._run.name)
+            elif reads.takes(settled.item):
+                yield from reads.put(settled.item)
             else:
-                stream = stream_of(settled.item) or f"{number}.{passed // _NAMES_PER_PACK}"
-                passed += 1
-                waiting[stream].append(settled.item)
-                if len(waiting[stream]) >= _NAMES_PER_PACK:
-                    yield stream, pack(enumerate(waiting.pop(stream)))
-        for stream, refs in waiting.items():
-            yield stream, pack(enumerate(refs))
+                postponed += 1
+        yield from reads.rest()
+        inputs = reads.count + failed + skipped
         counters.LISTED.inc(inputs)
         yield TaggedOutput(COUNTED, Accounts(inputs=inputs, skipped=skipped))
+        if postponed:
+            yield TaggedOutput(POSTPONED, postponed)
         if self._run.overwrite:
             earlier.mark_listed(bytes(found))
             for rows in earlier.unlisted():
                 yield TaggedOutput(UNLISTED, rows)
+
+
+class _Reads:
+    """The images of a partition that are to be read, in packs of what is read together.
+
+    Attributes:
+      count: of those taken.
+    """
+
+    def __init__(self, partition: int, most: int | None) -> None:
+        self.count = 0
+        self._partition = partition
+        self._most = most
+        self._last: str | None = None
+        self._waiting: dict[str, list[ImageRef]] = defaultdict(list)
+
+    def takes(self, ref: ImageRef) -> bool:
+        """Return whether another image may be read; what is read together with the last one always may."""
+        stream = stream_of(ref)
+        return self._most is None or self.count < self._most or (stream is not None and stream == self._last)
+
+    def put(self, ref: ImageRef) -> Iterator[tuple[str, bytes]]:
+        """Take an image, and yield a pack that is full."""
+        self._last = stream_of(ref)
+        key = self._last or f"{self._partition}.{self.count // _NAMES_PER_PACK}"
+        self.count += 1
+        waiting = self._waiting[key]
+        waiting.append(ref)
+        if len(waiting) == _NAMES_PER_PACK:
+            del self._waiting[key]
+            yield key, pack(enumerate(waiting))
+
+    def rest(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the packs that are not full."""
+        return ((key, pack(enumerate(refs))) for key, refs in self._waiting.items())
+
+
+def _sort(packs: Iterable[bytes | EarlierPart]) -> tuple[list[bytes], list[EarlierPart]]:
+    """Sort packs of names and earlier rows."""
+    names: list[bytes] = []
+    parts: list[EarlierPart] = []
+    for packed in packs:
+        if isinstance(packed, EarlierPart):
+            parts.append(packed)
+        else:
+            names.append(packed)
+    return names, parts
 
 
 def each_once(packs: Sequence[bytes]) -> Iterator[Listed]:

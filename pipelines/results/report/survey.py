@@ -12,13 +12,13 @@ from pipelines.inference.shift import Shift
 from pipelines.labels import LabelSource
 from pipelines.output.footers import Footer
 from pipelines.output.schema import NOVELTY
+from pipelines.output.shifts import compare_runs
 from pipelines.results.outputs import Manifest, Output
 from pipelines.results.report.choosing import Chooser, Chosen
 from pipelines.results.report.failures import Reason, count_failures
 from pipelines.results.report.tally import Tally, read_rows
 from pipelines.results.report.thumbnails import Thumbnail, make_thumbnails
 from pipelines.results.report.truth import Truth, read_truth
-from pipelines.results.shifts import compare_runs
 from pipelines.results.whereabouts import Whereabouts, find_whereabouts
 
 _OPTIONAL = pa.schema(
@@ -105,7 +105,8 @@ def look_over(
         chooser.offer(rows, told)
     by_frequency = [footer.labels[place] for place in np.argsort(-tally.tagged, kind="stable")]
     chosen = chooser.choose(by_frequency)
-    shift = compare_runs(manifests, tally.runs, footer.bundle) if head.has_novelty else None
+    described = [manifest.described for manifest in manifests]
+    shift = compare_runs(described, tally.runs, footer.bundle) if head.has_novelty else None
     survey = Survey(output.path, footer, manifests, shift, tally, truth, failures, chosen, {}, whereabouts)
     return survey._replace(thumbnails=_thumbnails(survey)) if images else survey
 

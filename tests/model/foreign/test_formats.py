@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,8 @@ def test_thresholds_name_and_softmax_are_in_bundle_and_card(
     assert bundle.name == "One of *five*"
     assert bundle.metrics == {}
     assert bundle.training["imported"]["softmax"]
+    catalogued = json.loads(bundle.read("stac_item.json"))["properties"]["mlm:hyperparameters"]
+    assert (catalogued["scaling"], catalogued["thresholds"]["water"]) == ("symmetric", 0.5)
     card = bundle.read("MODEL_CARD.md").decode()
     assert card.startswith("# One of \\*five\\*\n")
     assert "chooses one label per image (softmax)" in card

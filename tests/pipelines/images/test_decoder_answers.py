@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.images import isolation
+from pipelines.images import answers
 
 FIELDS = st.sampled_from(("number", "width", "height", "source", "repairs", "error", "message"))
 JSON = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | FIELDS
@@ -36,11 +36,11 @@ def nested(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 def test_no_lie_of_a_decoder_gets_into_a_row(lie: dict[str, Any]) -> None:
     """Check each field of an answer, which the pixels follow; `Resized` is what a row is made of."""
     truth = {"number": "ab", "width": 64, "height": 48, "source": "jpeg 3x8", "repairs": ["cmyk"]}
-    assert isolation._check_answer(json.dumps(truth).encode(), "ab", 1_000_000) == (64, 48, "jpeg 3x8", ("cmyk",))
+    assert answers.check_answer(json.dumps(truth).encode(), "ab", 1_000_000) == (64, 48, "jpeg 3x8", ("cmyk",))
     if "error" in lie:
         truth = {"number": "ab"}
-    with pytest.raises(isolation._BrokenChildError, match="sent an invalid answer"):
-        isolation._check_answer(json.dumps({**truth, **lie}).encode(), "ab", 1_000_000)
+    with pytest.raises(answers.BrokenChildError, match="sent an invalid answer"):
+        answers.check_answer(json.dumps({**truth, **lie}).encode(), "ab", 1_000_000)
 
 
 @settings(max_examples=25)
@@ -48,5 +48,5 @@ def test_no_lie_of_a_decoder_gets_into_a_row(lie: dict[str, Any]) -> None:
     st.binary(max_size=200) | st.recursive(JSON, nested, max_leaves=20).map(lambda value: json.dumps(value).encode())
 )
 def test_whatever_a_decoder_answers_is_an_error_of_its_image(header: bytes) -> None:
-    with pytest.raises(isolation._BrokenChildError, match="sent an invalid answer"):
-        isolation._check_answer(header, "ab", 1_000_000)
+    with pytest.raises(answers.BrokenChildError, match="sent an invalid answer"):
+        answers.check_answer(header, "ab", 1_000_000)

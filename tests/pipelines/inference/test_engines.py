@@ -14,10 +14,11 @@ import pytest
 from numpy.typing import NDArray
 
 from model.export import quantization
-from pipelines.inference import engines, gpu, openvino_engine
+from pipelines.inference import engines, gpu, openvino_engine, tensorflow_engine
 from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MANIFEST, Bundle, BundleError, load_bundle, seal_bundle
 from pipelines.inference.embeddings import embedding_size
-from pipelines.inference.engines import LiteRTEngine, check_engine, open_engine
+from pipelines.inference.engines import check_engine, open_engine
+from pipelines.inference.litert_engine import LiteRTEngine
 from tests.image_files import picture
 
 ENGINES = ("litert", "openvino", "tensorflow")
@@ -338,12 +339,12 @@ def test_tensorflow_gets_the_number_of_cores_it_may_use(
         name = f"set_{kind}_op_parallelism_threads"
         monkeypatch.setattr(tensorflow.config.threading, name, lambda threads, kind=kind: told.update({kind: threads}))
 
-    monkeypatch.setattr(engines, "cpu_quota", lambda: None)
+    monkeypatch.setattr(tensorflow_engine, "cpu_quota", lambda: None)
     open_engine(bundle, "tensorflow")
     assert told == {}
     # By itself, TensorFlow does not see what a container may use.
-    monkeypatch.setattr(engines, "cpu_quota", lambda: 4.5)
-    monkeypatch.setattr(engines, "available_cores", lambda: 5)
+    monkeypatch.setattr(tensorflow_engine, "cpu_quota", lambda: 4.5)
+    monkeypatch.setattr(tensorflow_engine, "available_cores", lambda: 5)
     open_engine(bundle, "tensorflow")
     assert told == {"intra": 5, "inter": 5}
     open_engine(bundle, "tensorflow", threads=3)

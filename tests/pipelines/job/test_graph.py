@@ -25,7 +25,8 @@ from pipelines.job.steps.listing import EarlierFile
 from pipelines.listing.members import Archive
 from pipelines.listing.pieces import Piece
 from pipelines.output.commit import StagedFile, Superseded
-from pipelines.output.earlier import EarlierPart, Unlisted
+from pipelines.output.earlier import EarlierPart
+from pipelines.output.identities import Unlisted
 from pipelines.output.merging import Group
 from pipelines.output.run import Accounts, Run
 from pipelines.records import Failure, Image, Prediction

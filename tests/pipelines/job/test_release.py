@@ -28,10 +28,10 @@ from pipelines.storage import Access
 
 def steps(run: Run) -> list[BoundToRelease]:
     return [
-        Divide(run, Inputs(["chips"])),
+        Divide(run, Inputs(["chips"]), Wave()),
         ListPieces(run),
         OpenListed(run, CutSettings(Grid(64, 64), NO_RENDERING, 1000)),
-        SettlePartition(run),
+        SettlePartition(run, Wave()),
         LeaveOutTagged(run),
         PutInOrder(),
         PredictImages(

@@ -18,7 +18,7 @@ from pipelines.output.journal import JOURNAL, Journal
 from pipelines.output.lock import hold_output
 from pipelines.output.manifest import read_status
 from pipelines.output.run import PREDICTIONS, Run, Wave
-from pipelines.output.tables import OutputError
+from pipelines.output.tables import OutputError, read_table
 from tests.pipelines.output.rows import BOTH, FIRST, SECOND, Rows, commit_rows, once, seen, stage, written
 
 
@@ -144,7 +144,6 @@ def test_only_files_with_rows_that_replace_older_ones_are_read(
     assert [len(file.superseded) for file in staged] == [0, 2, 0, 2]
     assert all(file.size == os.path.getsize(file.staged) for file in staged)
     read: list[str] = []
-    read_table = pipelines.output.commit.read_table
 
     def note(path: str) -> pa.Table:
         read.append(path)

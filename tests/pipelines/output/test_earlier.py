@@ -119,7 +119,7 @@ def test_a_process_reads_them_once_however_many_threads_ask(
         read.append(path)
         return open_table(path)
 
-    monkeypatch.setattr("pipelines.output.earlier.open_table", open_and_note)
+    monkeypatch.setattr("pipelines.output.identities.open_table", open_and_note)
     with ThreadPoolExecutor(8) as executor:
         asked = list(executor.map(lambda _: read_earlier(run.output, run.name), range(8)))
 

@@ -1,4 +1,4 @@
-"""Rows of windows that a scene no longer has."""
+"""Rows of windows that a scene no longer has, and of faults that an archive no longer has."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import IO
 
@@ -14,12 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import storage
-from pipelines.output import joining, merging
+from pipelines.output import compaction, joining, merging
 from pipelines.output.commit import StagedFile, Superseded, commit
+from pipelines.output.compatible import kind_of_run
+from pipelines.output.lock import hold_output
+from pipelines.output.manifest import read_accounts
 from pipelines.output.merging import Group, merge, plan_merges
+from pipelines.output.recovery import recover_rows
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
-from pipelines.output.tables import NO_ROWS
+from pipelines.output.staged import announce
+from pipelines.output.tables import NO_ROWS, open_table
 from tests.conftest import Bucket
+from tests.pipelines.output.power_cuts import each_cut
 from tests.pipelines.output.rows import FIRST, SECOND, commit_rows, once, seen, stage, written
 from tests.pipelines.output.test_compaction import failed, files, predicted
 
@@ -81,6 +88,23 @@ def test_every_attempt_at_a_merge_writes_a_file_of_its_own(first: Run) -> None:
     assert left == [Path(one.staged)], "what was merged would be taken for rows that are not committed"
 
 
+def test_the_commit_moves_merged_files_as_they_are_and_joins_only_small_ones(
+    first: Run, second: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(first, Wave(inputs=1), written(stage(first, predicted("in place"), all_new=True)))
+    small = merged(second, staged(second, *"ab"))
+    monkeypatch.setattr(compaction, "SMALL_BYTES", min(file.size for file in small) - 1)
+    kept = {os.stat(file.staged).st_ino for file in small}
+
+    commit(second, Wave(inputs=4), written(small))
+
+    placed = [os.stat(path).st_ino for table in (PREDICTIONS, FAILURES) for path in files(second, table)]
+    assert kept <= set(placed)
+    monkeypatch.undo()
+    commit(second, Wave(Accounts(inputs=4), 4), written(merged(second, staged(second, *"cd"))))
+    assert len(files(second)) == 2
+
+
 def test_rows_that_replace_others_are_not_merged(first: Run, second: Run) -> None:
     commit_rows(first, FIRST)
     replacing = [file for file in stage(second, SECOND) if file.superseded]
@@ -127,5 +151,48 @@ def test_files_in_a_bucket_are_merged(first: Run, bucket: Bucket) -> None:
 
     [placed] = files(run)
     assert placed.rpartition("/")[2] == file.staged.rpartition("/")[2]
-    with joining.open_table(placed) as parquet:
+    with open_table(placed) as parquet:
         assert sorted(parquet.read(["path"])["path"].to_pylist()) == [*"abcdefgh"]
+
+
+@pytest.fixture
+def dead(first: Run, second: Run) -> list[StagedFile]:
+    """Stage rows, some of them in two attempts, and one that replaces an older row."""
+    commit_rows(first, OLDER)
+    announce(second)
+    stage(second, predicted("a"), all_new=True)
+    new = [file for name in "ab" for file in stage(second, predicted(name), all_new=True)]
+    return [*new, *stage(second, NEWER)]
+
+
+OLDER, NEWER = {"changed.jpg": (PREDICTIONS, "old")}, {"changed.jpg": (PREDICTIONS, "new")}
+ALL = {**NEWER, **predicted("a", "b")}
+
+
+def attempt(run: Run, staged: Sequence[StagedFile]) -> Accounts:
+    """Merge and commit, as workers do."""
+    return commit(run, Wave(inputs=len(ALL)), written(merged(run, staged)))
+
+
+def test_a_job_that_dies_at_its_merge_or_commit_is_done_by_the_next_attempt_or_the_next_run(
+    second: Run, dead: list[StagedFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next run does not recover merged files: those that they are made of are there until the commit is decided."""
+    third = replace(second, name="20260101T000000Z-0003")
+
+    def check(cut: str) -> None:
+        found = seen(second.output)
+        tables = [[table for table, _ in rows] for rows in found.values()]
+        assert set(found) >= set(OLDER), f"{cut}, rows are lost"
+        assert all(len(rows) == len(set(rows)) for rows in tables), f"{cut}, a row is twice in one table"
+        if next(dies_as_a_whole):
+            with hold_output(third):
+                list(recover_rows(third, kind_of_run(third)))
+            assert storage.list_folders(second.output, "_") == [], f"{cut}, something is left"
+        else:
+            attempt(second, dead)
+        assert seen(second.output) == once(ALL), cut
+        assert read_accounts(second.manifest).balanced, cut
+
+    dies_as_a_whole = cycle((False, True))
+    assert each_cut(monkeypatch, second.output, lambda: attempt(second, dead), check) > 20

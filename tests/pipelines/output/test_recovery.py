@@ -17,13 +17,16 @@ from pipelines.output import compaction, doubles
 from pipelines.output.closing import close_wave
 from pipelines.output.commit import StagedFile, commit, recover
 from pipelines.output.compatible import check_output, kind_of_run
+from pipelines.output.footers import CONTENTS
 from pipelines.output.journal import staging_folders
 from pipelines.output.lock import hold_output
 from pipelines.output.manifest import read_accounts, read_status
 from pipelines.output.recovery import Recovered, recover_rows
+from pipelines.output.retagging import Retagging, retag
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
-from pipelines.output.staged import CONTENTS, announce
+from pipelines.output.staged import announce
 from pipelines.output.tables import OutputError
+from tests import outputs
 from tests.conftest import Bucket
 from tests.pipelines.output.power_cuts import each_cut
 from tests.pipelines.output.rows import BOTH, FIRST, SECOND, Rows, commit_rows, once, seen, stage, written
@@ -301,6 +304,19 @@ def test_an_overwrite_is_recovered_into_its_shadow(first: Run, second: Run) -> N
         list(recover_rows(again, kind_of_run(again)))
     assert seen(first.output) == once(FIRST)
     assert seen(again.folder) == once(SECOND)
+
+
+def test_staged_rows_are_given_new_tags_with_all_others(first: Run, second: Run) -> None:
+    commit_rows(first, FIRST)
+    die(second, SECOND)
+    labels = first.bundle.labels
+    name = "20260101T000000Z-0003"
+
+    assert retag(Retagging(name, first.output, first.bundle.digest, labels, (0.9,) * len(labels)))
+
+    assert seen(first.output) == once(BOTH)
+    assert {tuple(row["tags"]) for row in outputs.rows(first.output)} == {()}, "nothing reaches 0.9"
+    assert staging_folders(first.output) == []
 
 
 def test_rows_in_a_bucket_are_recovered(bucket: Bucket, first: Run, second: Run) -> None:

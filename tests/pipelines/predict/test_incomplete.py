@@ -32,6 +32,20 @@ def test_an_incomplete_listing_ends_with_code_3_and_overwrites_nothing(
     assert len(rows(tmp_path / "out")) == 40
 
 
+def test_the_failure_of_an_archive_is_gone_once_all_of_it_can_be_read(tmp_path: Path, bundle_path: str) -> None:
+    path = pack(tmp_path / "x.tar", {f"{number}.jpg": CHIPS["a.jpg"] for number in range(4)})
+    whole = path.read_bytes()
+    flags = [f"--model={bundle_path}", f"--output={tmp_path / 'out'}", "--progress=off", "--checkpoint_every=2"]
+    path.write_bytes(whole[: whole.index(b"1.jpg") + 600])
+    assert predict.main([f"--input={path}", *flags]) == ExitCode.TOO_MANY_FAILURES
+    assert str(path) in [row["path"] for row in rows(tmp_path / "out", "failures")]
+    path.write_bytes(whole)
+    # Two waves complete the archive: with the last of all its members, and with the last that a pattern matches.
+    assert predict.main([f"--input={path}::[12].jpg", f"--input={path}", *flags]) == ExitCode.DONE
+    assert rows(tmp_path / "out", "failures") == []
+    assert len(rows(tmp_path / "out")) == 4
+
+
 def test_a_folder_that_cannot_be_listed_is_an_incomplete_listing(
     tmp_path: Path, bundle_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

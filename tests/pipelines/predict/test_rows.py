@@ -20,7 +20,7 @@ from pipelines.images import Resized
 from pipelines.images.isolation import DecoderPool
 from pipelines.inference import ahead
 from pipelines.inference.bundle import load_bundle
-from pipelines.inference.engines import LiteRTEngine
+from pipelines.inference.litert_engine import LiteRTEngine
 from pipelines.output import manifest as manifest_of
 from pipelines.output.tables import NO_ROWS
 from tests.image_files import encode, picture

@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 
 from pipelines import plan, report
-from pipelines.images.appearance import measure
-from pipelines.inference.bundle import MANIFEST, load_bundle, seal_bundle
-from pipelines.inference.reference import gather_reference
 from tests import outputs
-from tests.bundles import IMAGE_SIZE
+from tests.bundles import IMAGE_SIZE, copy_with_reference
 from tests.image_files import encode, picture
 from tests.pipelines.conftest import on_both_runners
 from tests.pipelines.predict.predicting import Predict
@@ -24,15 +21,7 @@ IMAGES = 40
 @pytest.fixture
 def model(tmp_path: Path, bundle_path: str) -> Path:
     """A bundle that says what its training images look like."""
-    folder = tmp_path / "model"
-    shutil.copytree(bundle_path, folder)
-    bundle = load_bundle(bundle_path)
-    (folder / MANIFEST).unlink()
-    fields = ("name", "labels", "thresholds", "image_size", "resize_filter", "training", "metrics", "versions")
-    pictures = [picture(IMAGE_SIZE, IMAGE_SIZE, seed=1000 + seed) for seed in range(200)]
-    reference = gather_reference(measure(pictures))
-    seal_bundle(folder, **{name: getattr(bundle, name) for name in fields}, reference=reference)
-    return folder
+    return copy_with_reference(bundle_path, tmp_path / "model")
 
 
 @pytest.fixture
@@ -88,6 +77,25 @@ def test_rows_that_an_overwrite_has_replaced_do_not_count(
     assert capsys.readouterr().out.count("the images look like those that") == 3
 
 
+@on_both_runners
+def test_an_overwrite_with_unlike_images_keeps_the_old_rows(
+    run: Predict, folders: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(input=folders / "dark", model=model) == 0
+    old = outputs.rows(tmp_path / "out")
+    capsys.readouterr()
+    assert run("--overwrite", "--fail_on_shift", input=folders / "dark", model=model) == 3
+    printed, reported = capsys.readouterr()
+    [shadow] = tmp_path.glob("out/_overwrite-*")
+    assert f"predictions: {shadow}/predictions" in printed
+    assert f"the old rows stay, and the new ones are in {shadow}\n" in reported
+    assert outputs.manifest(tmp_path / "out")["status"] == "kept_old"
+    assert (outputs.rows(tmp_path / "out"), len(outputs.rows(shadow))) == (old, IMAGES)
+    assert run("--overwrite", input=folders / "dark", model=model) == 0
+    manifest = outputs.manifest(tmp_path / "out")
+    assert (manifest["status"], manifest["skipped"]) == ("done", IMAGES), "it tags nothing again"
+
+
 def test_images_that_were_mended_count_as_they_are_now(
     run: Predict, folders: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -111,8 +119,13 @@ def test_an_overwrite_also_compares_what_it_resumes(
     assert "images look like" in capsys.readouterr().out, "the rows that wait do not count yet"
     broken.write_bytes(whole)
     assert run(*flags, input=folders / "dark", model=model) == 3
-    assert outputs.manifest(tmp_path / "out")["skipped"] == IMAGES - 1
+    manifest = outputs.manifest(tmp_path / "out")
+    assert (manifest["status"], manifest["skipped"]) == ("kept_old", IMAGES - 1)
+    assert (manifest["unlike"]["images"], manifest["shift"]["images"]) == (IMAGES, 1)
     assert "darker" in capsys.readouterr().err
+    # One of its rows is taken over; the others are of images that are not listed again, and do not count.
+    assert run(*flags, f"--input={broken}", input=folders / "alike", model=model) == 0
+    assert (outputs.manifest(tmp_path / "out")["skipped"], len(outputs.rows(tmp_path / "out"))) == (1, IMAGES + 1)
 
 
 def test_the_waves_of_a_run_are_compared_together(run: Predict, folders: Path, model: Path, tmp_path: Path) -> None:

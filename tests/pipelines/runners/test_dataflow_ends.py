@@ -13,7 +13,9 @@ import pytest
 from apache_beam.utils import retry
 from google.cloud.dataflow_v1beta3 import types
 
+from pipelines import storage
 from pipelines.runners import distributed
+from tests.bundles import copy_with_reference
 from tests.pipelines.runners.submitting import Submit, refused
 from tools import job_service
 from tools.emulators import free_port
@@ -29,13 +31,37 @@ def test_a_job_that_nobody_waits_for_keeps_its_output(
     service.course = job_service.running()
 
     assert submit("--no_wait_until_finish", output=output) == 0
-    assert "the job continues on its own" in capsys.readouterr().out
+    assert "the job continues on its own" in (told := capsys.readouterr().out)
+    assert "stands there under shift" not in told, "its bundle has no statistics"
     assert service.job.current_state != types.JobState.JOB_STATE_CANCELLED
     assert submit(output=output, job_name="another") == 2
     told = capsys.readouterr().err
     assert told.startswith(f"scenetags predict: output {output} is in use")
     assert f"delete {output}/_lock" in told
     assert len(service.submitted) == 1
+
+
+def test_a_job_that_nobody_waits_for_says_where_the_verdict_on_its_images_will_stand(
+    submit: Submit,
+    service: JobService,
+    archive: str,
+    bundle_path: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, model = copy_with_reference(bundle_path, tmp_path / "known"), f"{archive}/known"
+    for file in folder.rglob("*"):
+        if file.is_file():
+            storage.write(f"{model}/{file.relative_to(folder)}", file.read_bytes())
+    service.course = job_service.running()
+    command = "--no_wait_until_finish", "--fail_on_shift"
+    assert submit(*command, model=model, output=f"{archive}/verdict") == 0
+    written, where, what = capsys.readouterr().out.splitlines()
+    assert written.startswith(f"the job continues on its own; when it ends, it writes {archive}/verdict/runs/")
+    assert where.endswith("stands there under shift")
+    assert what == "--fail_on_shift: if they do not, no command is left to end with exit code 3"
+    assert submit(*command, "--overwrite", model=model, output=f"{archive}/other", job_name="other") == 0
+    assert capsys.readouterr().out.endswith("--fail_on_shift: if they do not, an overwrite keeps the old rows\n")
 
 
 def test_the_progress_of_a_job_that_is_waited_for_is_reported(

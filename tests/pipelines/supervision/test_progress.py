@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import re
 import time
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
 
 from pipelines.records import Failure
 from pipelines.supervision import progress
-from pipelines.supervision.progress import Meter
+from pipelines.supervision.progress import Meter, Tally, show_listing_bar, show_listing_lines
 
 FAILURE = Failure("a.jpg", "decode", "DamagedImageError", "cut off", "print")
 
@@ -48,6 +49,36 @@ def test_progress_elsewhere_is_lines(monkeypatch: pytest.MonkeyPatch) -> None:
         time.sleep(0.2)
 
     assert re.fullmatch(r"1,000 of 2,000 images, [\d.]+ per second, \d+ s left, 1 failures", lines[-1])
+
+
+def names_until(shown: Callable[[], object]) -> Iterator[str]:
+    """List 1,000 names, and end once something is shown, or is not for long."""
+    yield from map(str, range(1000))
+    end = time.monotonic() + 5
+    while not shown() and time.monotonic() < end:
+        time.sleep(0.001)
+
+
+def test_a_listing_that_takes_long_shows_its_names_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    told: list[dict[str, float]] = []
+    terminal = io.StringIO()
+
+    def report(tally: Tally, seconds: float) -> None:
+        lines.append(progress.listing_line(tally, seconds))
+        told.append(tally.described(10))
+
+    for show in (partial(show_listing_lines, report=report), partial(show_listing_bar, stream=terminal)):
+        assert len(list(progress.counted(range(1000), show))) == 1000
+    assert (lines, terminal.getvalue()) == ([], ""), "it was over within a second"
+    monkeypatch.setattr(progress, "SECONDS_UNTIL_LISTING_IS_SHOWN", 0.01)
+    list(progress.counted(names_until(lambda: lines), partial(show_listing_lines, report=report)))
+    shown = partial(show_listing_bar, stream=terminal)
+    list(progress.counted(names_until(lambda: "1000name" in terminal.getvalue()), shown))
+
+    assert re.fullmatch(r"listing: 1,000 names so far, [\d,]+ per second", lines[0])
+    assert told[0] == {"listed": 1000, "names_per_second": 100}
+    assert "listing: 1000name" in terminal.getvalue()
 
 
 def test_progress_is_described_in_numbers_as_well() -> None:

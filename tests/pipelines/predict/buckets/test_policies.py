@@ -25,6 +25,8 @@ Headers = Mapping[str, str]
 
 def action_of(method: str, path: str, headers: Headers) -> set[str]:
     """Name the actions that a policy must allow for a request, in the words of its cloud."""
+    if deletes_many(method, path):
+        return {"storage.objects.delete"} if path.startswith("/batch/") else {"s3:DeleteObject"}
     path, _, query = path.partition("?")
     if path.startswith(("/storage/", "/upload/", "/download/", "/b/")):
         if "/rewriteTo/" in path or "/copyTo/" in path:
@@ -38,6 +40,11 @@ def action_of(method: str, path: str, headers: Headers) -> set[str]:
     if "x-amz-copy-source" in headers:
         return {"s3:GetObject", "s3:PutObject"}
     return {{"GET": "s3:GetObject", "HEAD": "s3:GetObject", "PUT": "s3:PutObject", "DELETE": "s3:DeleteObject"}[method]}
+
+
+def deletes_many(method: str, path: str) -> bool:
+    """Return whether a request deletes objects whose names are not in its path."""
+    return method == "POST" and (path.startswith("/batch/") or path.endswith("?delete"))
 
 
 def documented(scheme: str) -> tuple[set[str], set[str]]:
@@ -56,7 +63,7 @@ def test_the_documented_policy_is_all_that_a_run_needs(everywhere: Bucket, capsy
         needed = action_of(method, path, headers)
         used.update(needed)
         # Of what is uploaded to gs:// the name is not in the path.
-        to_output = "/out" in unquote(path) or path.startswith("/upload/")
+        to_output = "/out" in unquote(path) or path.startswith("/upload/") or deletes_many(method, path)
         return None if needed <= (writing if to_output else reading) else 403
 
     everywhere.proxy.judge = judge
@@ -71,7 +78,11 @@ def test_the_documented_policy_is_all_that_a_run_needs(everywhere: Bucket, capsy
 
 def keeping(where: str) -> Callable[[str, str, Headers], int | None]:
     """Refuse to delete what has this in its name."""
-    return lambda method, path, headers: 403 if method == "DELETE" and where in unquote(path) else None
+
+    def judge(method: str, path: str, headers: Headers) -> int | None:
+        return 403 if deletes_many(method, path) or (method == "DELETE" and where in unquote(path)) else None
+
+    return judge
 
 
 def test_an_output_in_which_nothing_may_be_deleted_is_refused_before_anything_is_written(

@@ -1,0 +1,83 @@
+"""Which images the rows of an output are of: their paths and fingerprints, and digests that stand for them."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.output.tables import OutputError, open_table, table_files
+from pipelines.records import digest_path
+
+PATH_BYTES, FINGERPRINT_BYTES = 16, 8
+"""Of the digests of a path and of a fingerprint."""
+
+_ROWS_AT_ONCE = 1024
+"""Rows whose paths exist as Python strings at a time."""
+
+
+class Unlisted(NamedTuple):
+    """Rows of one file whose images were not listed again.
+
+    Attributes:
+      file: relative to the folder of the tables.
+      digests: of the paths of the images, joined; see `records.digest_path`.
+    """
+
+    file: str
+    digests: bytes
+
+    def keep_others(self, table: pa.Table) -> pa.Table:
+        """Return the rows of the file without those."""
+        digests = np.frombuffer(b"".join(map(digest_path, table["path"].to_pylist())), f"S{PATH_BYTES}")
+        return table.filter(pa.array(~np.isin(digests, np.frombuffer(self.digests, f"S{PATH_BYTES}"))))
+
+
+def earlier_files(folder: str, run: str | None) -> list[str]:
+    """List the files with rows of runs before `run`, or of all runs, relative to the folder of the tables."""
+    paths = [path for path in table_files(folder) if run is None or not posixpath.basename(path).startswith(run)]
+    return [path.removeprefix(f"{folder}/") for path in paths]
+
+
+def read_images(path: str) -> Iterator[tuple[str, str]]:
+    """Yield path and fingerprint of each row of a file.
+
+    Raises:
+      OutputError: the file is damaged.
+    """
+    return ((image, fingerprint) for image, fingerprint in _read(path, ["path", "fingerprint"]))
+
+
+def read_rows(path: str) -> Iterator[tuple[str, str, str]]:
+    """Yield path, fingerprint and run of each row of a file.
+
+    Raises:
+      OutputError: the file is damaged.
+    """
+    return ((image, fingerprint, run) for image, fingerprint, run in _read(path, ["path", "fingerprint", "run"]))
+
+
+def digest_fingerprint(fingerprint: str) -> bytes:
+    """Return 8 bytes that stand for the fingerprint of an image.
+
+    They are compared only for the same path: the probability that any of a billion changed images is considered
+    unchanged is 5e-11.
+    """
+    return hashlib.blake2b(fingerprint.encode(), digest_size=FINGERPRINT_BYTES).digest()
+
+
+def _read(path: str, columns: Sequence[str]) -> Iterator[Sequence[str]]:
+    with open_table(path) as parquet:
+        # For narrow columns, Arrow's threads would cost more memory than the time they save.
+        for batch in parquet.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
+            for name in columns:
+                if batch.column(name).null_count:
+                    raise OutputError(
+                        f"{path} holds a row without a {name}",
+                        "move it away, and `scenetags predict` tags its images again",
+                    )
+            yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)

@@ -1,0 +1,99 @@
+"""Distributed runs that commit in waves: whatever was tagged before, each image is settled once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from pipelines.inference.ahead import Model
+from pipelines.job.steps.listing import Inputs
+from pipelines.job.tagging import TagImages, tag_listed
+from pipelines.output import partitions
+from pipelines.output.lock import hold_output
+from pipelines.output.manifest import read_accounts, read_status
+from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave, new_run_name
+from tests.image_files import picture, unmarked_rgba_jpeg
+from tests.outputs import rows, rows_by_path
+
+PARTITIONS, A_WAVE = 3, 12
+CHIPS = 30
+
+
+@pytest.fixture(autouse=True)
+def few_partitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partitions, "PARTITIONS", PARTITIONS)
+
+
+@pytest.fixture
+def chips(tmp_path: Path) -> Path:
+    folder = tmp_path / "chips"
+    folder.mkdir()
+    for seed in range(CHIPS):
+        (folder / f"{seed:02}.jpg").write_bytes(unmarked_rgba_jpeg(picture(seed=seed % 3)) if seed % 10 else b"")
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def tag(run: Run, inputs: Inputs, most: int | None = None, waves: int = 100) -> list[Accounts]:
+    """Tag in waves, as a distributed run does; return the accounts after each of them."""
+    after: list[Accounts] = []
+    with hold_output(run):
+        while len(after) < waves and (not after or read_status(run.manifest) == "running"):
+            wave = Wave(after[-1]) if after else Wave()
+            with beam.Pipeline(FnApiRunner()) as pipeline:
+                tagging = TagImages(run, Model(run.bundle.path, run.bundle.digest), wave=wave)
+                tag_listed(pipeline, tagging, inputs, most)
+            after.append(read_accounts(run.manifest))
+    return after
+
+
+def begun(run: Run, overwrite: bool = False) -> Run:
+    return replace(run, name=new_run_name(), overwrite=overwrite)
+
+
+def test_a_run_in_waves_gives_the_rows_of_one_that_commits_once(run: Run, chips: Path) -> None:
+    # One image has rows before, and one is named twice.
+    tag(begun(run), Inputs([str(chips / "01.jpg")]))
+    inputs = Inputs([str(chips), str(chips / "02.jpg")])
+    [whole] = tag(begun(replace(run, output=f"{run.output}-whole")), inputs)
+
+    *early, last = tag(begun(run), inputs, A_WAVE)
+
+    assert len(early) >= 2
+    assert all(accounts.balanced for accounts in early)
+    assert [accounts.inputs for accounts in (*early, last)] == sorted({a.inputs for a in (*early, last)})
+    assert (last.inputs, last.skipped, last.predictions, last.failures) == (CHIPS, 1, 26, 3)
+    assert last.balanced
+    assert last.passed_over == whole.passed_over
+    assert rows_by_path(Path(run.output)) == rows_by_path(Path(f"{run.output}-whole"))
+    assert Counter(last.errors) == Counter(whole.errors)
+
+
+def test_a_run_that_ends_between_two_waves_keeps_the_first_and_the_next_resumes(run: Run, chips: Path) -> None:
+    [first] = tag(begun(run), Inputs([str(chips)]), A_WAVE, waves=1)
+
+    [resumed] = tag(begun(run), Inputs([str(chips)]))
+
+    assert 0 < first.inputs <= A_WAVE
+    assert (resumed.inputs, resumed.skipped) == (CHIPS, first.predictions)
+    assert len(rows_by_path(Path(run.output))) == CHIPS
+
+
+def test_an_overwrite_in_waves_replaces_the_old_rows_once_and_at_its_end(run: Run, chips: Path) -> None:
+    [old] = tag(begun(run), Inputs([str(chips)]))
+    (chips / "03.jpg").unlink()
+    (chips / "new.jpg").write_bytes(unmarked_rgba_jpeg(picture(seed=1)))
+    later = begun(run, overwrite=True)
+
+    after = tag(later, Inputs([str(chips)]), A_WAVE)
+
+    assert old.inputs == after[-1].inputs == CHIPS
+    assert read_status(later.manifest) == "done"
+    found = [row for table in (PREDICTIONS, FAILURES) for row in rows(run.output, table)]
+    assert sorted(row["path"] for row in found) == sorted(map(str, chips.glob("*.jpg")))
+    assert {row["run"] for row in found} == {later.name}
