@@ -29,12 +29,14 @@ IMAGE_SIZE = 32
 POISON = (255, 0, 255)
 
 
-def write_bundle(folder: Path, tf: Any, poisoned: bool = False) -> None:
+def write_bundle(folder: Path, poisoned: bool = False) -> None:
     """Write a bundle, with one of whose kernels a `POISON` coloured image fails if it is to be poisoned."""
     folder.mkdir()
     golden = np.stack([image_files.picture(IMAGE_SIZE, IMAGE_SIZE, seed=seed) for seed in range(4)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        import tensorflow as tf
+
         probabilities = _write_models(tf, folder, golden, poisoned)
     np.savez_compressed(folder / GOLDEN, pixels=golden, probabilities=probabilities)
     (folder / MODEL_CARD).write_text("A model for tests.\n")

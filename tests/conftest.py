@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +29,9 @@ from tools.proxy import Proxy, before
 pytest.register_assert_rewrite("tests.deployment", "tests.model", "tests.outputs", "tests.pipelines")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# Whatever is imported and collected stays: to look for garbage among it as often as usual took a fifth of the time.
+gc.set_threshold(50_000, 20, 100)
 
 # The same examples in every run, and no limit of time: the machines that run these tests are of all speeds.
 settings.register_profile("same", derandomize=True, deadline=None, max_examples=50)
@@ -79,17 +84,26 @@ def planet() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tensorflow() -> Any:
-    """TensorFlow where it is installed; the base install has none."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pytest.importorskip("tensorflow", reason="TensorFlow is not installed: pip install 'scenetags[train]'")
+def tensorflow_installed() -> None:
+    """Skip what needs TensorFlow where it is not installed, as in the base install; to import it takes seconds."""
+    if find_spec("tensorflow") is None:
+        pytest.skip("TensorFlow is not installed: pip install 'scenetags[train]'")
 
 
 @pytest.fixture(scope="session")
-def bundle_path(tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> str:
+def tensorflow(tensorflow_installed: None) -> Any:
+    """TensorFlow where it is installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tensorflow
+
+        return tensorflow
+
+
+@pytest.fixture(scope="session")
+def bundle_path(tmp_path_factory: pytest.TempPathFactory, tensorflow_installed: None) -> str:
     """Path of a small bundle that tells by their colour whether images are bright, green or blue."""
-    return str(made_once(tmp_path_factory, "bundle", lambda folder: write_bundle(folder / "tiny", tensorflow)) / "tiny")
+    return str(made_once(tmp_path_factory, "bundle", lambda folder: write_bundle(folder / "tiny")) / "tiny")
 
 
 @pytest.fixture(scope="session")

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
+import re
+
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 GROUPS = {
     "tests/deployment/test_dockerfile.py": "image",
     "tests/docs/test_notebook.py": "notebook",
-    "tests/model/export/test_export.py": "export",
-    "tests/model/export/test_quantization.py": "training",
-    "tests/model/test_evaluate.py": "evaluation",
-    "tests/model/test_train.py": "training",
-    "tests/model/training/test_fitting.py": "fitting",
+    "tests/docs/test_scenes.py": "buckets",
+    "tests/docs/test_training.py": "tensorflow",
+    "tests/model/data/test_dataset.py": "tensorflow",
+    "tests/model/export/test_card.py": "tensorflow",
+    "tests/model/export/test_export.py": "tensorflow",
+    "tests/model/export/test_quantization.py": "tensorflow",
+    "tests/model/export/test_trained.py": "tensorflow",
+    "tests/model/foreign/test_choices.py": "tensorflow",
+    "tests/model/foreign/test_formats.py": "tensorflow",
+    "tests/model/foreign/test_hostile.py": "tensorflow",
+    "tests/model/foreign/test_operations.py": "tensorflow",
+    "tests/model/quality/test_curves.py": "tensorflow",
+    "tests/model/quality/test_metrics.py": "tensorflow",
+    "tests/model/synthetic/test_synthetic.py": "tensorflow",
+    "tests/model/evaluation/test_evaluate.py": "evaluation",
+    "tests/model/evaluation/test_unmeasurable.py": "evaluation",
+    "tests/model/test_train.py": "tensorflow",
+    "tests/model/training/test_fitting.py": "tensorflow",
+    "tests/model/training/test_network.py": "tensorflow",
+    "tests/pipelines/images/test_other_decoders.py": "tensorflow",
+    "tests/pipelines/inference/test_engines.py": "tensorflow",
+    "tests/pipelines/inference/test_operations.py": "tensorflow",
+    "tests/pipelines/job/test_graph.py": "graph",
+    "tests/pipelines/predict/test_precision.py": "precision",
     "tests/pipelines/results/test_compare_page.py": "browser",
     "tests/pipelines/results/test_map_page.py": "browser",
     "tests/pipelines/results/test_report_page.py": "browser",
-    "tests/pipelines/runners/test_workers.py": "workers",
+    "tests/pipelines/runners/test_workers.py": "portable",
 }
-"""Modules whose tests stay together, and with those of the same name. All other tests go wherever there is time."""
+"""Modules whose tests stay together, and with those of the same name."""
+
+PARAMETERS = {"portable": "portable", "gs": "buckets", "s3": "buckets", "tensorflow": "tensorflow"}
+"""Parameters of tests that belong to a group, the first ones before the others.
+
+In each process that runs such a test their servers are started, or TensorFlow and what it needs are imported, which
+takes seconds.
+"""
 
 
 class Grouped(LoadScopeScheduling):  # type: ignore[misc]
@@ -27,4 +55,6 @@ class Grouped(LoadScopeScheduling):  # type: ignore[misc]
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return GROUPS.get(nodeid.partition("::")[0], nodeid)
+        module = nodeid.partition("::")[0]
+        words = re.split(r"[\[\]-]", nodeid)
+        return GROUPS.get(module) or next((group for word, group in PARAMETERS.items() if word in words), nodeid)

@@ -105,8 +105,7 @@ def kill(archive: Archive, place: Place, number: int, victim: str, moment: int) 
             while job.poll() is None and not struck.wait(0.1):
                 pass
             _wait(job, _SECONDS_WITHOUT_WORKERS)
-        with tempfile.TemporaryDirectory() as copy:
-            seen = kill_runs.look(archive, disturb_buckets.fetch(output, Path(copy)))
+        seen = _look(archive, output)
         # While workers that have lost their launching process may still be at work.
         again = subprocess.run(
             [*_command(archive), f"--output={output}"], capture_output=True, text=True, timeout=_SECONDS_OF_A_JOB
@@ -121,6 +120,13 @@ def kill(archive: Archive, place: Place, number: int, victim: str, moment: int) 
         kill_runs.judge(archive, fetched)
     said = next((line for line in again.stderr.splitlines() if "recovered" in line), "nothing to recover")
     return f"{victim} killed at request {moment}, exit code {job.returncode}: {seen} rows visible, then correct; {said}"
+
+
+def _look(archive: Archive, output: str) -> int:
+    """Check what a reader may see, who begins again if a file is moved while the output is read."""
+    while True:
+        with tempfile.TemporaryDirectory() as copy, suppress(FileNotFoundError):
+            return kill_runs.look(archive, disturb_buckets.fetch(output, Path(copy)))
 
 
 def _count_requests(archive: Archive, place: Place) -> int:

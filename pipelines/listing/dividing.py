@@ -8,7 +8,6 @@ is estimated from how far a glimpse reaches. Whatever the estimates are worth, t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import takewhile
 
 from pipelines import storage
 from pipelines.listing.buckets import Area
@@ -46,7 +45,7 @@ def divide_area(area: Area) -> Iterator[Area]:
     first, more = storage.peek(area.prefix, "", _NOT_WORTH_A_LOOK)
     borders, after = list[str](), ""
     if more:
-        borders = find_borders(area.prefix, first[:_GLIMPSE], lambda place: storage.peek(area.prefix, place, _GLIMPSE))
+        borders = find_borders(area.prefix, first, lambda place: storage.peek(area.prefix, place, _GLIMPSE))
     for until in (*borders, ""):
         yield area._replace(after=after, until=until)
         after = until
@@ -60,7 +59,7 @@ def find_borders(prefix: str, first: Sequence[str], look: Look) -> list[str]:
       first: first paths in it; there are more.
       look: at the area.
     """
-    parts = [Part(prefix, "", "", first, more=True)]
+    parts = [Part(prefix, "", "", first[:_GLIMPSE], more=True)]
     known = Sizes(prefix)
     known.learn(first)
     looks = [0]
@@ -161,9 +160,7 @@ def _cut(paths: Sequence[str], until: str, more: bool) -> tuple[Sequence[str], b
 
 def _find_fork(part: Part, look: Look) -> str:
     """Return how far all paths in a part are alike; its first ones are, and it may be that few of the others differ."""
-    # They are in order.
-    ends = zip(part.first[0], part.first[-1], strict=False)
-    alike = "".join(letter for letter, _ in takewhile(lambda pair: pair[0] == pair[1], ends))
+    alike = part.alike
     known, most, step = len(part.prefix), len(alike), 0
     while known < most:
         # Numbers begin with zeros: they are alike nearly as far as the first ones are.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 _FEW = 8
@@ -33,6 +34,13 @@ class Part(NamedTuple):
     until: str
     first: Sequence[str]
     more: bool
+
+    @property
+    def alike(self) -> str:
+        """What its first paths have in common; not empty."""
+        # They are in order.
+        ends = zip(self.first[0], self.first[-1], strict=False)
+        return "".join(letter for letter, _ in takewhile(lambda pair: pair[0] == pair[1], ends))
 
     @property
     def is_cut_between_letters(self) -> bool:
@@ -110,7 +118,8 @@ class Sizes:
         found = defaultdict[_Place, list[int]](list)
         for number, part in enumerate(parts):
             if part.more:
-                for place, _ in self._places(part.first[-1])[len(part.prefix) - self._begin :]:
+                # As far as the glimpse shows nothing else.
+                for place, _ in self._places(part.alike)[len(part.prefix) - self._begin :]:
                     if place in self._ends and place not in self._known and self._seen[place][-1] < "0":
                         found[place].append(number)
                         break

@@ -289,7 +289,7 @@ def _check_moved(folder: str, missing: Sequence[storage.Move]) -> None:
     """
     there = set(storage.list_files(folder))
     for move in missing:
-        if move.target not in there:
+        if move.target not in there and not storage.exists(move.target):
             # Another run took over and cleaned up after this one. The older rows stay, as there are no newer ones.
             raise FileNotFoundError(errno.ENOENT, f"staged rows were deleted by another run: {move.source}")
 

@@ -124,26 +124,28 @@ def recover_rows(run: OutputRun, kind: Kind | None = None) -> Iterator[Recovered
 
 
 def _recover(dead: _DeadRun, announced: Announced, kind: Kind) -> Recovered:
-    fitting, unfit, difference = [], 0, ""
-    elsewhere = ""
-    if kind.folder != dead.folder:
-        elsewhere = "for an overwrite that this run does not resume" if dead.shadow else "without --overwrite"
-    for file in _complete_files(dead):
-        differs = kind.difference(file) or elsewhere
-        difference = difference or differs
-        if differs:
-            unfit += file.rows
-        else:
-            fitting.append(file)
     while True:
         # A worker of the run may have decided on a commit just before the folder was claimed.
         complete_commit(dead.output, dead.staging)
+        fitting, unfit, difference = _sort_out(dead, kind)
         accounts, journal = _plan(dead, announced, fitting)
         if not read_journal(dead.staging):
             break
     if accounts.inputs:
         conclude(dead, journal)
     return Recovered(dead.name, accounts, unfit, difference, dead.folder)
+
+
+def _sort_out(dead: _DeadRun, kind: Kind) -> tuple[list[StagedRows], int, str]:
+    """Return the files of a dead run whose rows are wanted, the number of other rows, and what differs of these."""
+    elsewhere = ""
+    if kind.folder != dead.folder:
+        elsewhere = "for an overwrite that this run does not resume" if dead.shadow else "without --overwrite"
+    files = _complete_files(dead)
+    differences = [kind.difference(file) or elsewhere for file in files]
+    unfit = sum(file.rows for file, differs in zip(files, differences, strict=True) if differs)
+    fitting = [file for file, differs in zip(files, differences, strict=True) if not differs]
+    return fitting, unfit, next(filter(None, differences), "")
 
 
 def _complete_files(dead: _DeadRun) -> list[StagedRows]:

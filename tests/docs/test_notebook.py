@@ -1,4 +1,4 @@
-"""The quickstart notebook runs from its first cell to its last."""
+"""The quickstart notebook runs from its first cell to its last, on chips that it draws and on the user's own images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,30 @@ import pytest
 
 from pipelines.inference.bundle import load_bundle
 from pipelines.labels import LabelError
-from tests import ROOT
+from tests import ROOT, image_files
 
 NOTEBOOK = ROOT / "notebooks" / "quickstart.ipynb"
 SMALL = {"COUNT": 48, "CHIP_SIZE": 64, "IMAGE_SIZE": 32, "EPOCHS": 1}
+OWN_LABELS = ("reed bed", "open water", "haze")
+
+HERE = """
+import sys as _sys
+_sys.path.insert(0, {root!r})
+import importlib as _importlib
+from tests.model.small import small_networks as _small_networks
+_alone = run
+
+def run(module, *words, **flags):
+    if words[:1] and words[0] in {here!r}:
+        with _small_networks():
+            arguments = [*words, *(f"--{{name}}={{value}}" for name, value in flags.items())]
+            code = _importlib.import_module(module).main(arguments)
+        if code:
+            raise subprocess.CalledProcessError(code, arguments)
+    else:
+        _alone(module, *words, **flags)
+"""
+"""A cell that has some commands run in the notebook's own process, on a small network: to start takes them seconds."""
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -37,14 +58,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def executed(committed: Any, folder: Path, tensorflow: Any) -> Any:
-    """Execute the notebook in an empty folder, with small parameters."""
+    """Execute the notebook in an empty folder, with small parameters, and then once more with images of the user's."""
+    (folder / "mine").mkdir()
+    write_images(folder / "mine")
+    own = {"IMAGES": str(folder / "mine"), "LABELS": str(folder / "mine.csv"), "WORK": "of_mine"}
     notebook = copy.deepcopy(committed)
-    parameters = cell(notebook, "parameters")
-    for name, value in SMALL.items():
-        parameters.source, count = re.subn(
-            rf"^{name} = \S+", f"{name} = {value}", parameters.source, flags=re.MULTILINE
-        )
-        assert count == 1, f"the notebook has no parameter {name}"
+    notebook.cells = [
+        *cells(committed, SMALL, "train"),
+        *cells(committed, {**SMALL, **own}, "train", "evaluate"),
+    ]
+    for other in notebook.cells[len(notebook.cells) // 2 :]:
+        other.id = f"own-{other.id}"
     working = folder / "working"
     working.mkdir()
     with pytest.MonkeyPatch.context() as environment:
@@ -63,6 +87,32 @@ def executed(committed: Any, folder: Path, tensorflow: Any) -> Any:
     if failure:
         pytest.fail(failure, pytrace=False)
     return notebook
+
+
+def cells(committed: Any, values: Mapping[str, object], *here: str) -> list[Any]:
+    """Copy the notebook's cells, with other parameters, and with some commands run in the process of the notebook."""
+    notebook = copy.deepcopy(committed)
+    parameters = cell(notebook, "parameters")
+    for name, value in values.items():
+        parameters.source, count = re.subn(
+            rf"^{name} = (\".*?\"|\S+)", f"{name} = {value!r}", parameters.source, flags=re.MULTILINE
+        )
+        assert count == 1, f"the notebook has no parameter {name}"
+    source = HERE.format(root=str(ROOT), here=here)
+    within = nbformat.v4.new_code_cell(source, id="here")  # type: ignore[no-untyped-call]
+    notebook.cells.insert(1 + notebook.cells.index(cell(notebook, "commands")), within)
+    return list(notebook.cells)
+
+
+def write_images(folder: Path) -> None:
+    """Write images in folders, as somebody may have them, and beside them their labels in a layout of its own."""
+    rows = []
+    for number in range(30):
+        name = f"{'river' if number % 2 else 'coast'}/Aerial {number:02}.png"
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(image_files.encode(image_files.picture(40, 56, seed=number), "PNG"))
+        rows.append(f'{name},"{OWN_LABELS[number % 3]}, {OWN_LABELS[2]}",2026-05-{number + 1:02}\n')
+    folder.with_name("mine.csv").write_text("File Name,Labels,Day\n" + "".join(rows))
 
 
 def write_kernel(folder: Path) -> None:
@@ -104,6 +154,18 @@ def test_every_code_cell_runs(executed: Any) -> None:
     assert [cell.execution_count for cell in codes] == list(range(1, len(codes) + 1))
 
 
+def test_the_second_variant_tags_the_images_that_the_users_own_csv_names(executed: Any, folder: Path) -> None:
+    work = folder / "working" / "of_mine"
+    assert not (work / "chips").exists(), "no chips are drawn"
+    assert set(load_bundle(str(work / "bundle")).labels) == set(OWN_LABELS)
+    held_out = pd.read_csv(work / "held_out.csv")["File Name"]
+    tagged = pd.read_parquet(work / "tagged" / "predictions")["path"]
+    assert sorted(tagged) == sorted(str(folder / "mine" / name) for name in held_out)
+    assert len(tagged) == 6
+    assert "6 images measured" in text(cell(executed, "own-evaluate"))
+    assert "says nothing about real imagery" not in cell(executed, "own-card").outputs[0].data["text/markdown"]
+
+
 def test_it_shows_that_tensorflow_sees_black_where_we_do_not(executed: Any) -> None:
     levels = re.findall(
         r"repaired: unmarked_rgba_jpeg; mean level (\d+), in TensorFlow (\d+)", text(cell(executed, "look"))
@@ -137,7 +199,7 @@ def test_it_shows_pictures(executed: Any) -> None:
 
 
 def test_it_writes_into_its_work_folder_only(executed: Any, folder: Path) -> None:
-    assert [path.name for path in (folder / "working").iterdir()] == ["quickstart"]
+    assert {path.name for path in (folder / "working").iterdir()} == {"quickstart", "of_mine"}
 
 
 def test_a_command_that_fails_stops_the_notebook(

@@ -18,28 +18,28 @@ from model.data.dataset import Examples
 from model.export import bundle as export
 from model.quality import facts, summaries
 from model.quality.facts import Facts
-from model.training import network
 from pipelines.inference.bundle import Bundle
 from tests.model.quality import facts as model_facts
 
-pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.usefixtures("tensorflow")
 
 SIZE = model_facts.IMAGE_SIZE
 LABELS = len(model_facts.LABELS)
 IMAGES = 150
 
 
-def untrained() -> Any:
-    """Build a network with the statistics of some images; without, it answers 0.5 to every one."""
+def distinguishing() -> Any:
+    """Build a network that tells images apart, and is written in less time than a MobileNetV2 is."""
     import keras
 
     keras.utils.set_random_seed(0)
-    model = network.build(np.full(LABELS, 0.5, np.float32), image_size=SIZE, alpha=0.35, weights=None)
-    for layer in model.get_layer("backbone").layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0
-    model(some_pixels(32), training=True)
-    return model
+    layers = [
+        keras.layers.Rescaling(1 / 127.5, offset=-1.0),
+        keras.layers.Conv2D(8, 3, strides=4, activation="relu"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(LABELS, "sigmoid"),
+    ]
+    return keras.Sequential([keras.Input((SIZE, SIZE, 3), dtype="uint8"), *layers])
 
 
 def simple() -> Any:
@@ -61,7 +61,7 @@ def some_pixels(count: int) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return untrained()
+    return distinguishing()
 
 
 @pytest.fixture(scope="module")
@@ -134,14 +134,6 @@ def test_the_stac_item_is_sealed_in_the_bundle(bundle: Bundle) -> None:
     assert item["assets"]["model"]["file:checksum"].endswith(bundle.files["model.tflite"])
 
 
-def test_litert_and_tensorflow_agree_for_every_batch_size(bundle: Bundle) -> None:
-    pixels = some_pixels(37)
-    litert = export.litert(Path(bundle.path), pixels)
-    assert litert.shape == (37, LABELS)
-    np.testing.assert_allclose(export.saved_model(Path(bundle.path), pixels), litert, atol=export.TOLERANCE)
-    np.testing.assert_array_equal(export.litert(Path(bundle.path), pixels[:1]), litert[:1])
-
-
 def test_golden_pairs_are_what_the_engines_answer(bundle: Bundle) -> None:
     golden = bundle.golden()
     assert len(golden.pixels) == export.GOLDEN_IMAGES
@@ -156,15 +148,6 @@ def test_golden_pairs_are_spread_over_the_held_out_images(bundle: Bundle, valida
     np.testing.assert_array_equal(golden[[0, -1]], held_out[[0, -1]])
     places = [int(np.flatnonzero((held_out == image).all(axis=(1, 2, 3)))[0]) for image in golden]
     assert np.diff(places).min() > 0.9 * IMAGES / export.GOLDEN_IMAGES
-
-
-def test_the_litert_file_keeps_weights_in_float32(bundle: Bundle, model: Any) -> None:
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(f"{bundle.path}/model.tflite")
-    kinds = {np.dtype(tensor["dtype"]).name for tensor in interpreter.get_tensor_details()}
-    assert kinds <= {"float32", "uint8", "int32", "int64", "bool"}
-    assert len(bundle.read("model.tflite")) > 0.95 * 4 * model.count_params()
 
 
 def test_files_that_disagree_with_the_network_are_refused(bundle: Bundle) -> None:

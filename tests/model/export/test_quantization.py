@@ -14,7 +14,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from model import train
 from model.data.dataset import Examples
 from model.export import bundle as export
 from model.export import quantization
@@ -22,13 +21,13 @@ from model.quality import facts, metrics, summaries, thresholds
 from model.quality.facts import Facts
 from pipelines import predict
 from pipelines.commandline.parser import UsageError
-from pipelines.inference.bundle import LITERT_MODEL, Bundle, load_bundle
+from pipelines.inference.bundle import LITERT_MODEL, SAVED_MODEL, Bundle, load_bundle
 from pipelines.inference.engines import open_engine
-from tests.model.conftest import Unfinished
+from tests.model.conftest import Trained, Unfinished, resume
 from tests.model.quality import facts as model_facts
 from tests.outputs import rows
 
-pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.usefixtures("tensorflow")
 
 
 class Quantized(NamedTuple):
@@ -52,9 +51,8 @@ class Quantized(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def quantized(unfinished: Unfinished, tmp_path_factory: pytest.TempPathFactory) -> Quantized:
+def quantized(unfinished: Unfinished, trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Quantized:
     output = tmp_path_factory.mktemp("int8") / "tiny"
-    shutil.copytree(unfinished.workspace, output.with_name("tiny.training"))
     given: list[Any] = []
     export_bundle, quantize = export.export, quantization.quantize
 
@@ -66,10 +64,15 @@ def quantized(unfinished: Unfinished, tmp_path_factory: pytest.TempPathFactory) 
         given.append(calibration)
         quantize(folder, calibration)
 
+    def take_the_same(_: Any, folder: Path) -> None:
+        # The network is that of the other export, as the check of these files shows; to write them again takes seconds.
+        shutil.copytree(f"{trained.bundle.path}/{SAVED_MODEL}", folder / SAVED_MODEL)
+        shutil.copy(f"{trained.bundle.path}/{LITERT_MODEL}", folder)
+
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as printed:
-        patch.setattr(export, "export", watch_export)
+        patch.setattr(export, "write_models", take_the_same)
         patch.setattr(quantization, "quantize", watch_quantize)
-        assert train.main([*unfinished.flags, "--output", str(output), "--quantize", "int8"]) == 0
+        resume(unfinished, output, watch_export, "--quantize", "int8")
     before, validation, training, calibration = given
     return Quantized(load_bundle(str(output)), printed.getvalue(), before, training, validation, calibration)
 

@@ -16,7 +16,7 @@ from model.foreign.original import Original, Wanted
 from model.foreign.scaling import Scaling
 from tests.model.foreign import models
 
-pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.usefixtures("tensorflow")
 
 
 LABELS = "\n".join(models.LABELS)

@@ -21,7 +21,7 @@ from pipelines.inference.engines import check_engine
 from tests.model.foreign import models
 from tests.outputs import rows
 
-pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.usefixtures("tensorflow")
 
 
 def imported(model: Path, output: Path, *flags: str) -> Bundle:

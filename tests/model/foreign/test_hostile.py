@@ -17,7 +17,7 @@ from model.foreign.original import Wanted
 from pipelines.errors import ScenetagsError
 from tests.model.foreign import models
 
-pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.usefixtures("tensorflow")
 
 
 def reason(path: Path) -> str:

@@ -13,7 +13,7 @@ from model.foreign.onnx_file import for_one_image
 from model.foreign.translation import translate
 from tests.model.foreign import models
 
-pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.usefixtures("tensorflow")
 models.skip_without_openvino()
 onnx = pytest.importorskip("onnx", reason="ONNX is not installed: pip install 'scenetags[test]'")
 reference = pytest.importorskip("onnx.reference")

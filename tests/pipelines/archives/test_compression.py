@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import random
+import zlib
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
@@ -125,10 +126,12 @@ def test_an_archive_that_unpacks_to_far_more_than_images_would_is_a_failure(
 
 
 def test_an_xz_header_may_not_ask_for_gigabytes() -> None:
-    large = lzma.compress(b"x", filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 30}])
+    packed = bytearray(lzma.compress(b"x", filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 16}]))
+    packed[16] = 36  # in the header of the block: 2 to the power of 30
+    packed[20:24] = zlib.crc32(packed[12:20]).to_bytes(4, "little")
 
     with pytest.raises(lzma.LZMAError, match="Memory usage limit"):
-        unpack(large, ".tar.xz")
+        unpack(bytes(packed), ".tar.xz")
 
 
 def test_a_compressed_tar_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from pipelines.images.formats import read_layout
 from pipelines.images.layout import ImageError, Layout, UnsupportedImageError
 from tests import image_files as files
+from tests.jpeg2000_files import codestream
 
 RGB = files.mosaic()
 GRAY = files.mosaic(bands=1)[..., 0]
@@ -47,7 +48,7 @@ HEIGHT, WIDTH = GRAY.shape
         (files.encode(RGBA, "webp", lossless=True), "webp 4x8"),
         (files.encode(RGB, "webp", exif=files.exif(1)), "webp 3x8"),
         (files.encode(RGB, "jpeg2000"), "jpeg2000 3x8"),
-        (files.codestream(GRAY), "jpeg2000 1x8"),
+        (codestream(GRAY), "jpeg2000 1x8"),
     ],
 )
 def test_source_and_size_are_read_from_the_header(data: bytes, source: str) -> None:

@@ -16,6 +16,7 @@ from pipelines.images.head import judge_head
 from pipelines.images.limits import HEAD
 from pipelines.images.rendering import Rendering
 from tests import image_files as files
+from tests.jpeg2000_files import box, codestream, colour_box, join_tile_parts, jp2, tile_parts
 from tests.pipelines.images.decoding import (
     GRAY,
     GRAY_RGB,
@@ -30,27 +31,25 @@ from tests.pipelines.images.decoding import (
 )
 from tools import hostile_jpeg2000
 
-SRGB, GRAYS, YCC, CMYK = map(files.colour_box, (16, 17, 18, 12))
+SRGB, GRAYS, YCC, CMYK = map(colour_box, (16, 17, 18, 12))
 PICTURE = files.picture(200, 300)
-STREAM, STREAM_OF_4 = files.codestream(RGB), files.codestream(RGBA)
+STREAM, STREAM_OF_4 = codestream(RGB), codestream(RGBA)
 
 
 def profile_box(profile: bytes, method: int = 2) -> bytes:
-    return files.box(b"colr", bytes((method, 0, 0)) + profile)
+    return box(b"colr", bytes((method, 0, 0)) + profile)
 
 
 def channel_box(*channels: tuple[int, int, int]) -> bytes:
     """Define channels: component, kind (0 for a colour, 1 for opacity) and number of the colour."""
-    return files.box(
-        b"cdef", struct.pack(">H", len(channels)) + b"".join(struct.pack(">HHH", *one) for one in channels)
-    )
+    return box(b"cdef", struct.pack(">H", len(channels)) + b"".join(struct.pack(">HHH", *one) for one in channels))
 
 
 def palette_boxes(colours: NDArray[np.uint8], depth: int = 7) -> bytes:
     columns = colours.shape[1]
     palette = struct.pack(">HB", len(colours), columns) + bytes([depth] * columns) + colours.tobytes()
     mapping = b"".join(struct.pack(">HBB", 0, 1, column) for column in range(columns))
-    return files.box(b"pclr", palette) + files.box(b"cmap", mapping)
+    return box(b"pclr", palette) + box(b"cmap", mapping)
 
 
 def with_depth(stream: bytes, depth: int, component: int = 0) -> bytes:
@@ -67,28 +66,30 @@ OPACITY = channel_box((0, 0, 1), (1, 0, 2), (2, 0, 3), (3, 1, 0))
     ("data", "expected", "repairs"),
     [
         (STREAM, RGB, ()),
-        (files.jp2(STREAM, SRGB), RGB, ()),
-        (files.jp2(STREAM), RGB, ()),
-        (files.jp2(STREAM, SRGB) + b"junk" * 9, RGB, ()),
+        (jp2(STREAM, SRGB), RGB, ()),
+        (jp2(STREAM), RGB, ()),
+        (jp2(STREAM, SRGB) + b"junk" * 9, RGB, ()),
         (files.encode(RGB, "jpeg2000", tile_size=(16, 16)), RGB, ()),
         (files.encode(RGB, "jpeg2000", progression="RPCL", precinct_size=(32, 32), quality_layers=[9, 1]), RGB, ()),
-        (files.codestream(RGB, offset=(3, 5), tile_size=(16, 16), tile_offset=(3, 5)), RGB, ()),
-        (files.codestream(GRAY), GRAY_RGB, ["grayscale"]),
-        (files.jp2(files.codestream(GRAY), GRAYS), GRAY_RGB, ["grayscale"]),
+        (codestream(RGB, offset=(3, 5), tile_size=(16, 16), tile_offset=(3, 5)), RGB, ()),
+        (codestream(GRAY), GRAY_RGB, ["grayscale"]),
+        (jp2(codestream(GRAY), GRAYS), GRAY_RGB, ["grayscale"]),
         (
-            files.jp2(
-                files.codestream(Image.fromarray(RGBA[..., :2].copy(), "LA")), GRAYS, channel_box((0, 0, 0), (1, 1, 0))
+            jp2(
+                codestream(Image.fromarray(RGBA[..., :2].copy(), "LA")),
+                GRAYS,
+                channel_box((0, 0, 0), (1, 1, 0)),
             ),
             RGBA[..., [0, 0, 0]],
             ["grayscale", "alpha_dropped"],
         ),
-        (files.jp2(STREAM_OF_4, SRGB, OPACITY), RGBA[..., :3], ["alpha_dropped"]),
-        (files.jp2(STREAM_OF_4, SRGB), RGBA[..., :3], ["extra_band_dropped"]),
-        (files.jp2(STREAM, SRGB, REVERSED), RGB[..., ::-1], ["bands_321"]),
-        (files.jp2(STREAM, YCC), from_ycc(RGB), ()),
-        (files.jp2(STREAM_OF_4, CMYK), from_inks(RGBA), ["cmyk"]),
-        (files.jp2(STREAM, SRGB) + files.box(b"jp2c", STREAM), RGB, ["first_frame"]),
-        (files.jp2(STREAM, GRAYS, SRGB).replace(GRAYS, files.box(b"colr", b"\4\0\0name")), RGB, ()),
+        (jp2(STREAM_OF_4, SRGB, OPACITY), RGBA[..., :3], ["alpha_dropped"]),
+        (jp2(STREAM_OF_4, SRGB), RGBA[..., :3], ["extra_band_dropped"]),
+        (jp2(STREAM, SRGB, REVERSED), RGB[..., ::-1], ["bands_321"]),
+        (jp2(STREAM, YCC), from_ycc(RGB), ()),
+        (jp2(STREAM_OF_4, CMYK), from_inks(RGBA), ["cmyk"]),
+        (jp2(STREAM, SRGB) + box(b"jp2c", STREAM), RGB, ["first_frame"]),
+        (jp2(STREAM, GRAYS, SRGB).replace(GRAYS, box(b"colr", b"\4\0\0name")), RGB, ()),
     ],
 )
 def test_colours_are_those_of_the_boxes(data: bytes, expected: NDArray[np.uint8], repairs: Sequence[str]) -> None:
@@ -102,21 +103,21 @@ def test_a_palette_may_hold_a_colour_twice(bits: int) -> None:
     palette = np.random.default_rng(3).integers(0, 256, (1 << bits, 3), np.uint8)
     palette[-1:] = palette[:1]
     # A decoder adds half of the range to every sample.
-    stream = with_depth(files.codestream((indices + 128 - (1 << bits - 1)).astype(np.uint8)), bits - 1)
+    stream = with_depth(codestream((indices + 128 - (1 << bits - 1)).astype(np.uint8)), bits - 1)
     source = f"jpeg2000 1x{bits}"
-    assert_decodes(files.jp2(stream, SRGB, palette_boxes(palette)), palette[indices], source, ["palette"])
-    reversed_channels = files.jp2(stream, SRGB, palette_boxes(palette), REVERSED)
+    assert_decodes(jp2(stream, SRGB, palette_boxes(palette)), palette[indices], source, ["palette"])
+    reversed_channels = jp2(stream, SRGB, palette_boxes(palette), REVERSED)
     assert_decodes(reversed_channels, palette[indices][..., ::-1], source, ["palette"])
 
 
 def test_profiles_are_applied_or_named() -> None:
     wide = decode(files.encode(RGB, "png", icc_profile=WIDE)).pixels
     for method in (2, 3):
-        assert_decodes(files.jp2(STREAM, profile_box(WIDE, method)), wide, "jpeg2000 3x8", ["icc_to_srgb"], within=1)
-    assert_decodes(files.jp2(STREAM, profile_box(WIDE[:200])), RGB, "jpeg2000 3x8", ["icc_ignored"])
-    assert_decodes(files.jp2(STREAM, profile_box(PRINTER)), RGB, "jpeg2000 3x8", ["icc_ignored"])
-    assert_decodes(files.jp2(STREAM, profile_box(b"")), RGB, "jpeg2000 3x8", ["icc_ignored"])
-    assert_decodes(files.jp2(STREAM, SRGB, profile_box(WIDE)), RGB, "jpeg2000 3x8")
+        assert_decodes(jp2(STREAM, profile_box(WIDE, method)), wide, "jpeg2000 3x8", ["icc_to_srgb"], within=1)
+    assert_decodes(jp2(STREAM, profile_box(WIDE[:200])), RGB, "jpeg2000 3x8", ["icc_ignored"])
+    assert_decodes(jp2(STREAM, profile_box(PRINTER)), RGB, "jpeg2000 3x8", ["icc_ignored"])
+    assert_decodes(jp2(STREAM, profile_box(b"")), RGB, "jpeg2000 3x8", ["icc_ignored"])
+    assert_decodes(jp2(STREAM, SRGB, profile_box(WIDE)), RGB, "jpeg2000 3x8")
 
 
 DEEP_GRAY = Image.fromarray(files.deep(GRAY // 4))
@@ -126,25 +127,28 @@ DEEP_GRAY = Image.fromarray(files.deep(GRAY // 4))
     ("data", "reason"),
     [
         (with_depth(with_depth(with_depth(STREAM, 11), 11, 1), 11, 2), "12-bit JPEG 2000: it is unknown how bright"),
-        (with_depth(files.codestream(GRAY), 8), "9-bit JPEG 2000: it is unknown how bright"),
+        (with_depth(codestream(GRAY), 8), "9-bit JPEG 2000: it is unknown how bright"),
         (with_depth(with_depth(with_depth(STREAM, 15), 15, 1), 15, 2), "16-bit JPEG 2000: it is unknown how bright"),
-        (files.codestream(DEEP_GRAY), "in the darker half of the range"),
-        (with_depth(files.codestream(GRAY), 0), "1-bit samples"),
+        (codestream(DEEP_GRAY), "in the darker half of the range"),
+        (with_depth(codestream(GRAY), 0), "1-bit samples"),
         (with_depth(STREAM, 3), "4-bit samples"),
         (with_depth(STREAM, 0x87), "signed samples"),
         (STREAM[:46] + b"\2" + STREAM[47:], "subsampled samples"),
-        (files.codestream(Image.fromarray(RGB[..., :2].copy(), "LA")), "does not say which are its"),
+        (codestream(Image.fromarray(RGB[..., :2].copy(), "LA")), "does not say which are its"),
         (STREAM_OF_4, "no colour space"),
-        (files.jp2(STREAM, GRAYS), "does not say which are its"),
-        (files.jp2(STREAM, CMYK), "does not say which are its"),
-        (files.jp2(STREAM, SRGB, channel_box((0, 0, 1), (1, 0, 2))), "does not say which are its"),
-        (files.jp2(STREAM, YCC, REVERSED), "unusual order"),
-        (files.jp2(STREAM_OF_4, SRGB, OPACITY.replace(b"\0\3\0\1", b"\0\3\0\2")), "multiplied by its opacity"),
-        (files.jp2(STREAM, files.colour_box(14)), "colour space numbered 14"),
-        (files.jp2(STREAM, SRGB, size=(32, 47, 3)), "differ in size"),
-        (files.jp2(files.codestream(GRAY), SRGB, palette_boxes(RGBA[0])), "a palette of 4 columns"),
-        (files.jp2(files.codestream(GRAY), SRGB, palette_boxes(RGB[0], 11)), "a palette of 3 columns"),
-        (files.jp2(STREAM, SRGB).replace(b"jp2c", b"jp2d"), "no codestream"),
+        (jp2(STREAM, GRAYS), "does not say which are its"),
+        (jp2(STREAM, CMYK), "does not say which are its"),
+        (jp2(STREAM, SRGB, channel_box((0, 0, 1), (1, 0, 2))), "does not say which are its"),
+        (jp2(STREAM, YCC, REVERSED), "unusual order"),
+        (jp2(STREAM_OF_4, SRGB, OPACITY.replace(b"\0\3\0\1", b"\0\3\0\2")), "multiplied by its opacity"),
+        (jp2(STREAM, colour_box(14)), "colour space numbered 14"),
+        (jp2(STREAM, SRGB, size=(32, 47, 3)), "differ in size"),
+        (jp2(codestream(GRAY), SRGB, palette_boxes(RGBA[0])), "a palette of 4 columns"),
+        (
+            jp2(codestream(GRAY), SRGB, palette_boxes(RGB[0], 11)),
+            "a palette of 3 columns",
+        ),
+        (jp2(STREAM, SRGB).replace(b"jp2c", b"jp2d"), "no codestream"),
         (STREAM.replace(b"\xff\x52", b"\xff\x64"), "how it is coded"),
         (STREAM[:51], "it ends before its pixels"),
         (files.bomb("jpeg2000", 7000, 7000), "it holds no picture"),
@@ -163,11 +167,11 @@ CODINGS: list[dict[str, object]] = [
 
 @pytest.mark.parametrize("options", CODINGS)
 def test_a_tile_without_its_last_packets_is_refused(options: dict[str, object]) -> None:
-    header, parts, end = files.tile_parts(files.codestream(files.picture(120, 160), **options))
-    whole = decode(files.join_tile_parts(header, parts, end)).pixels
+    header, parts, end = tile_parts(codestream(files.picture(120, 160), **options))
+    whole = decode(join_tile_parts(header, parts, end)).pixels
     filled = 0
     for length in range(20, len(parts[-1]), max(1, len(parts[-1]) // 40)):
-        data = files.join_tile_parts(header, [*parts[:-1], parts[-1][:length]], end)
+        data = join_tile_parts(header, [*parts[:-1], parts[-1][:length]], end)
         try:
             pixels = decode(data).pixels
         except ImageError as error:
@@ -178,25 +182,25 @@ def test_a_tile_without_its_last_packets_is_refused(options: dict[str, object]) 
 
 
 def test_a_codestream_without_a_tile_or_its_end_is_refused() -> None:
-    header, parts, end = files.tile_parts(files.codestream(PICTURE, tile_size=(64, 64)))
-    whole = decode(files.join_tile_parts(header, parts, end)).pixels
-    assert np.array_equal(decode(files.join_tile_parts(header, parts, b"")).pixels, whole)
+    header, parts, end = tile_parts(codestream(PICTURE, tile_size=(64, 64)))
+    whole = decode(join_tile_parts(header, parts, end)).pixels
+    assert np.array_equal(decode(join_tile_parts(header, parts, b"")).pixels, whole)
     for number in range(len(parts)):
-        lacking = files.join_tile_parts(header, [*parts[:number], *parts[number + 1 :]], end)
+        lacking = join_tile_parts(header, [*parts[:number], *parts[number + 1 :]], end)
         assert_refused(lacking, "1 of its 20 tiles are missing")
-    cut = files.join_tile_parts(header, parts, end)[:-40]
-    for data in (cut, cut + bytes(40), files.jp2(cut, SRGB), files.jp2(cut + bytes(40), SRGB)):
+    cut = join_tile_parts(header, parts, end)[:-40]
+    for data in (cut, cut + bytes(40), jp2(cut, SRGB), jp2(cut + bytes(40), SRGB)):
         assert_refused(data, "JPEG 2000")
-    assert_refused(files.jp2(cut + bytes(40), SRGB)[:-40], "its box b'jp2c' at byte .* is not whole")
+    assert_refused(jp2(cut + bytes(40), SRGB)[:-40], "its box b'jp2c' at byte .* is not whole")
 
 
 def test_the_count_and_the_length_of_tile_parts_may_be_left_open() -> None:
-    header, parts, end = files.tile_parts(files.codestream(PICTURE, tile_size=(256, 256)))
-    whole = decode(files.join_tile_parts(header, parts, end)).pixels
+    header, parts, end = tile_parts(codestream(PICTURE, tile_size=(256, 256)))
+    whole = decode(join_tile_parts(header, parts, end)).pixels
     for count in (0, 2, 7):
         counted = [part[:11] + bytes((count,)) + part[12:] for part in parts]
-        assert np.array_equal(decode(files.join_tile_parts(header, counted, end)).pixels, whole), f"{count} parts"
-    stream = bytearray(files.join_tile_parts(header, parts, end))
+        assert np.array_equal(decode(join_tile_parts(header, counted, end)).pixels, whole), f"{count} parts"
+    stream = bytearray(join_tile_parts(header, parts, end))
     at = len(stream) - len(end) - len(parts[-1])
     stream[at + 6 : at + 10] = bytes(4)
     assert np.array_equal(decode(bytes(stream)).pixels, whole)
@@ -213,7 +217,7 @@ def test_more_tiles_and_code_blocks_than_are_decoded_are_refused() -> None:
 def test_what_a_jpeg_2000_takes_is_known_from_its_head() -> None:
     data = files.encode(PICTURE, "jpeg2000", tile_size=(64, 64))
     assert judge_head(data[:HEAD], 10**6).known
-    assert judge_head(files.codestream(PICTURE), 10**6).bytes == 300 * 200 * 20
+    assert judge_head(codestream(PICTURE), 10**6).bytes == 300 * 200 * 20
     assert not judge_head(data[:100], 10**6).known
 
 
@@ -243,7 +247,7 @@ def test_each_component_and_each_tile_counts_with_its_own_packets() -> None:
 def test_a_thin_tile_has_no_packets_of_resolutions_that_leave_it_out() -> None:
     # The last tile is a column, from 100 to 101: four of its seven resolutions hold nothing. Each packet is a byte.
     flat = np.full((100, 101, 3), 90, np.uint8)
-    data = files.codestream(flat, tile_size=(100, 100), num_resolutions=7, quality_layers=[60] * 90)
+    data = codestream(flat, tile_size=(100, 100), num_resolutions=7, quality_layers=[60] * 90)
     packets = 3 * 90 * (7 + 3)
     assert packets < len(data) < packets + 3 * 90 * 4
     assert decode(data).pixels.shape == flat.shape

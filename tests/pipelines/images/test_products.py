@@ -17,7 +17,7 @@ from pipelines.images.rendering import Rendering, rendering_of
 from pipelines.images.tiff.scaling import find_offset
 from tests import image_files as files
 from tests.pipelines.images.decoding import assert_refused
-from tests.pipelines.images.test_rasters import METADATA, SAMPLE_FORMAT, scene
+from tests.pipelines.images.raster_files import METADATA, SAMPLE_FORMAT, scene
 
 SENTINEL_2 = "sentinel-2-l2a"
 BASELINE = '<Item name="PROCESSING_BASELINE">{}</Item>'

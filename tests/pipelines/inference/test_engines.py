@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,22 @@ from numpy.typing import NDArray
 
 from model.export import quantization
 from pipelines.inference import engines, gpu, openvino_engine, tensorflow_engine
-from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MANIFEST, Bundle, BundleError, load_bundle, seal_bundle
+from pipelines.inference.bundle import LITERT_MODEL, Bundle, BundleError, load_bundle
 from pipelines.inference.embeddings import embedding_size
 from pipelines.inference.engines import check_engine, open_engine
 from pipelines.inference.litert_engine import LiteRTEngine
 from tests.image_files import picture
+from tests.pipelines.inference.golden_pairs import (
+    ENGINES,
+    assert_is_one_line,
+    change_golden,
+    forget,
+    scale,
+    seal,
+    shift,
+    swap_colours,
+)
 
-ENGINES = ("litert", "openvino", "tensorflow")
 COLOURS = ((0, 0, 0), (255, 255, 255), (0, 255, 0), (0, 0, 255))
 
 
@@ -169,142 +177,8 @@ def test_importing_the_engines_imports_none_of_their_libraries() -> None:
     assert not {"tensorflow", "ai_edge_litert"} & set(vars(engines))
 
 
-Change = Callable[[dict[str, NDArray[Any]]], None]
-
-
-def shift(golden: dict[str, NDArray[Any]]) -> None:
-    golden["probabilities"][0, 0] += 2 * engines.GOLDEN_TOLERANCE
-
-
-def swap_colours(golden: dict[str, NDArray[Any]]) -> None:
-    golden["pixels"] = golden["pixels"][..., ::-1]
-
-
-def scale(golden: dict[str, NDArray[Any]]) -> None:
-    golden["pixels"] = golden["pixels"] // 2
-
-
-def forget(golden: dict[str, NDArray[Any]]) -> None:
-    golden["probabilities"][-1, -1] = np.nan
-
-
-def add_a_label(golden: dict[str, NDArray[Any]]) -> None:
-    golden["probabilities"] = np.pad(golden["probabilities"], ((0, 0), (0, 1)))
-
-
-def drop_a_pair(golden: dict[str, NDArray[Any]]) -> None:
-    golden["probabilities"] = golden["probabilities"][1:]
-
-
-def crop(golden: dict[str, NDArray[Any]]) -> None:
-    golden["pixels"] = golden["pixels"][:, :16]
-
-
-def empty(golden: dict[str, NDArray[Any]]) -> None:
-    golden["pixels"], golden["probabilities"] = golden["pixels"][:0], golden["probabilities"][:0]
-
-
-def lose_the_pixels(golden: dict[str, NDArray[Any]]) -> None:
-    del golden["pixels"]
-
-
-@pytest.mark.parametrize("name", ENGINES)
-@pytest.mark.parametrize("change", [shift, swap_colours, forget])
-def test_an_engine_that_does_not_reproduce_the_golden_pairs_is_refused(
-    bundle_copy: Path, name: str, change: Change
-) -> None:
-    change_golden(bundle_copy, change)
-    with pytest.raises(BundleError, match=f"{name} does not reproduce the golden probabilities") as caught:
-        open_engine(seal(bundle_copy), name)
-    assert_is_one_line(caught.value)
-
-
-@pytest.mark.parametrize("name", ENGINES)
-@pytest.mark.parametrize("change", [add_a_label, drop_a_pair, crop, empty, lose_the_pixels])
-def test_golden_pairs_that_do_not_fit_the_model_are_refused(bundle_copy: Path, name: str, change: Change) -> None:
-    change_golden(bundle_copy, change)
-    with pytest.raises(BundleError) as caught:
-        open_engine(seal(bundle_copy), name)
-    assert_is_one_line(caught.value)
-    assert "gives 3 probabilities" not in str(caught.value) or "has 3 labels" not in str(caught.value), (
-        "no reason given"
-    )
-
-
-@pytest.mark.parametrize("name", ENGINES)
-def test_an_image_size_that_is_not_the_models_is_refused(bundle_copy: Path, name: str) -> None:
-    with pytest.raises(BundleError) as caught:
-        open_engine(seal(bundle_copy, image_size=48), name)
-    assert_is_one_line(caught.value)
-
-
-@pytest.mark.parametrize("name", ENGINES)
-@pytest.mark.parametrize("labels", [("one", "two"), ("one", "two", "three", "four")])
-def test_a_model_with_another_number_of_labels_is_refused(
-    bundle_copy: Path, name: str, labels: tuple[str, ...]
-) -> None:
-    def fit_the_labels(golden: dict[str, NDArray[Any]]) -> None:
-        golden["probabilities"] = np.resize(golden["probabilities"], (len(golden["pixels"]), len(labels)))
-
-    change_golden(bundle_copy, fit_the_labels)
-    with pytest.raises(BundleError, match=f"returns 3 probabilities.* has {len(labels)} labels") as caught:
-        open_engine(seal(bundle_copy, labels=labels, thresholds=[0.5] * len(labels)), name)
-    assert_is_one_line(caught.value)
-
-
-@pytest.mark.parametrize("content", [b"", b"no model", bytes(100_000)])
-@pytest.mark.parametrize(
-    ("name", "file"),
-    [
-        ("litert", LITERT_MODEL),
-        ("openvino", LITERT_MODEL),
-        ("tensorflow", "saved_model/saved_model.pb"),
-        ("tensorflow", "saved_model/variables/variables.index"),
-    ],
-)
-def test_a_file_that_is_no_model_is_refused(bundle_copy: Path, name: str, file: str, content: bytes) -> None:
-    (bundle_copy / file).write_bytes(content)
-    with pytest.raises(BundleError) as caught:
-        open_engine(seal(bundle_copy), name)
-    assert_is_one_line(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "file"),
-    [("litert", LITERT_MODEL), ("openvino", LITERT_MODEL), ("tensorflow", "saved_model/saved_model.pb")],
-)
-def test_a_model_damaged_after_the_bundle_was_loaded_is_refused(bundle_copy: Path, name: str, file: str) -> None:
-    bundle = load_bundle(str(bundle_copy))
-    damaged = bytearray((bundle_copy / file).read_bytes())
-    damaged[len(damaged) // 2] ^= 1
-    (bundle_copy / file).write_bytes(damaged)
-    with pytest.raises(BundleError, match=f"{file} is damaged") as caught:
-        open_engine(bundle, name)
-    assert_is_one_line(caught.value)
-
-
 def flat_chips(colours: Sequence[Sequence[int]]) -> NDArray[np.uint8]:
     return np.array(colours, np.uint8)[:, None, None].repeat(32, axis=1).repeat(32, axis=2)
-
-
-def change_golden(folder: Path, change: Change) -> None:
-    with np.load(folder / GOLDEN) as arrays:
-        golden = dict(arrays)
-    change(golden)
-    np.savez_compressed(folder / GOLDEN, **golden)
-
-
-def seal(folder: Path, **changes: Any) -> Bundle:
-    """Seal a changed copy of a bundle again."""
-    manifest = json.loads((folder / MANIFEST).read_bytes())
-    for derived in ("digest", "format", "files"):
-        del manifest[derived]
-    return seal_bundle(folder, **{**manifest, **changes})
-
-
-def assert_is_one_line(error: Exception) -> None:
-    assert str(error).strip(), "a refusal says why"
-    assert "\n" not in str(error).strip(), f"more than one line: {error}"
 
 
 def test_a_batch_too_large_for_tensorflows_memory_is_a_memory_error(

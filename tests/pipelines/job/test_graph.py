@@ -20,6 +20,7 @@ from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import PaneInfo
 
 from pipelines.commandline.flags import parse_predict
+from pipelines.inference.bundle import load_bundle
 from pipelines.job.release import BoundToRelease
 from pipelines.job.steps.listing import EarlierFile
 from pipelines.listing.members import Archive
@@ -32,7 +33,7 @@ from pipelines.output.run import Accounts, Run
 from pipelines.records import Failure, Image, Prediction
 from pipelines.runners.distributed import build_job
 from pipelines.runners.jobs import plan_tagging
-from tests.pipelines.conftest import WriteChips
+from tests import image_files
 
 STEPS = (
     "ListImages",
@@ -103,11 +104,13 @@ def side_inputs(part: protos.PTransform) -> set[str]:
 HINT = "type:nvidia-l4;count:1;install-nvidia-driver"
 
 
-@pytest.fixture(params=[(), ("--accelerator", HINT)], ids=["plain", "accelerator"])
-def graph(run: Run, chips: WriteChips, request: pytest.FixtureRequest) -> Graph:
+@pytest.fixture(scope="module", params=[(), ("--accelerator", HINT)], ids=["plain", "accelerator"])
+def graph(bundle_path: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Graph:
     """Build the job as the command does for a distributed runner."""
-    folder = chips(["0.jpg"])
-    flags = [f"--input={folder}", f"--model={run.bundle.path}", f"--output={run.output}", *request.param]
+    folder, bundle = tmp_path_factory.mktemp("graph"), load_bundle(bundle_path)
+    image_files.write_chips(folder / "chips", ["0.jpg"])
+    run = Run("20260101T000000Z-0001", str(folder / "out"), bundle, bundle.thresholds)
+    flags = [f"--input={folder / 'chips'}", f"--model={bundle_path}", f"--output={run.output}", *request.param]
     options = parse_predict(
         [*flags, "--runner=PortableRunner", "--environment_type=EXTERNAL", "--environment_config=host:1"]
     )

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from pipelines import labels
+from pipelines.labels import LabelFile, LabelOptions, LabelSource
 
 Write = Callable[..., Path]
+
+PLANET = ("image_name,tags\ntrain_0,haze primary\n", {"train_0": {"haze", "primary"}})
 
 
 def tags_of(file: Path | str, known: Sequence[str] = ()) -> dict[str, set[str]]:
@@ -27,3 +30,13 @@ def refusal(file: Path) -> str:
     assert message.isprintable()
     assert message.startswith(f"{file}: ")
     return message.removeprefix(f"{file}: ")
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def read_with(file: Path, options: LabelOptions) -> LabelFile:
+    return labels.read_labels(LabelSource((str(file),), options))

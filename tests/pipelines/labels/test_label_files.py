@@ -80,7 +80,7 @@ def test_what_is_not_utf8_is_refused(tmp_path: Path, data: bytes) -> None:
         ('image_name,tags\r\n\r\na,"clear\r\nb,haze"\r\n', "line 3: a quoted cell runs into the next rows"),
         ('image_name,tags,note\na,clear,"x\nb,haze,y"\n', "line 2: a quoted cell runs into the next rows"),
         ('image_name\ttags\na\t"clear"haze\n', r"line 2: .* expected after .*; check that quotes come in pairs"),
-        (f"image_name,tags\na,{'x' * 200_000}\n", "line 2: field larger than field limit"),
+        (f"image_name,tags\na,{'x' * 2_000_000}\n", "line 2: field larger than field limit"),
         ("train_0,haze primary\ntrain_1,clear\n", r"line 1 looks like a row \(train_0, haze primary\), not a hea"),
         ("train_0,haze,primary\ntrain_1,clear\n", "line 1 looks like a row"),
         ("a.jpg,haze\nb.jpg,clear\n", "line 1 looks like a row"),
@@ -115,9 +115,9 @@ def test_a_finding_shows_its_count_and_the_first_few_names() -> None:
 
 
 @pytest.mark.parametrize("in_columns", [False, True])
-def test_a_file_of_the_size_of_the_planet_set_reads_and_matches_quickly(tmp_path: Path, in_columns: bool) -> None:
+def test_a_large_file_reads_and_matches_quickly(tmp_path: Path, in_columns: bool) -> None:
     # Each folder calls its image the same, which a search among images of one name would take minutes for.
-    count, every = 40_479, [f"label_{number}" for number in range(17)]
+    count, every = 10_000, [f"label_{number}" for number in range(17)]
     with (tmp_path / "labels.csv").open("w", newline="") as lines:
         table = csv.writer(lines)
         table.writerow(["image_name", *every] if in_columns else ["image_name", "tags"])
@@ -129,8 +129,8 @@ def test_a_file_of_the_size_of_the_planet_set_reads_and_matches_quickly(tmp_path
     started = time.process_time()
     read = labels.read_labels(tmp_path / "labels.csv")
     found = labels.match(read.rows, [f"gs://chips/{row}/rgb.png" for row in range(count)], "chips")
-    # A second or so on a slow core; the bound is one for a slow machine, not for slow code.
-    assert time.process_time() - started < 5
+    # A quarter of a second on a slow core; the bound is one for a slow machine, not for slow code.
+    assert time.process_time() - started < 1.5
     assert len(found.paths) == count
     assert (read.findings, found.findings) == ((), ())
 

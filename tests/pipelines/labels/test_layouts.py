@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from pipelines import labels, storage
-from pipelines.labels import LabelFile, LabelOptions, LabelSource
-from tests.conftest import Bucket
-from tests.pipelines.labels.reading import findings_of, refusal, tags_of
+from pipelines import labels
+from pipelines.labels import LabelOptions
+from tests.pipelines.labels.reading import PLANET, findings_of, read_with, refusal, tags_of, write
 
 NIH = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -25,7 +19,7 @@ NIH = (
     "00000002_000.png,No Finding,0,2,081Y,M,PA,2500,2048,0.171,0.171,\n"
 )
 TABLES = {
-    "Planet": ("image_name,tags\ntrain_0,haze primary\n", {"train_0": {"haze", "primary"}}),
+    "Planet": PLANET,
     "NIH chest X-rays": (
         NIH,
         {
@@ -98,16 +92,6 @@ TABLES = {
         {"a.jpg": {"clear"}, "b.jpg": {"water"}},
     ),
 }
-
-
-def write(folder: Path, name: str, text: str) -> Path:
-    file = folder / name
-    file.write_text(text, encoding="utf-8")
-    return file
-
-
-def read_with(file: Path, options: LabelOptions) -> LabelFile:
-    return labels.read_labels(LabelSource((str(file),), options))
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -257,192 +241,6 @@ def test_columns_are_those_that_the_user_names(tmp_path: Path) -> None:
 def test_a_label_may_be_called_like_a_column(tmp_path: Path) -> None:
     file = write(tmp_path, "labels.csv", "picture,path,class\na,1,0\nb,1,1\n")
     assert tags_of(file) == {"a": {"path"}, "b": {"path", "class"}}
-
-
-def coco(folder: Path) -> Path:
-    content = {
-        "info": {},
-        "images": [{"id": 9, "file_name": "000000000009.jpg"}, {"id": 25, "file_name": "000000000025.jpg"}],
-        "annotations": [{"id": number, "image_id": 9, "category_id": kind} for number, kind in enumerate((51, 51, 1))],
-        "categories": [{"id": 1, "name": "person"}, {"id": 51, "name": "bowl"}, {"id": 2, "name": "bicycle"}],
-    }
-    return write(folder, "instances_val2017.json", json.dumps(content))
-
-
-def test_the_annotations_of_coco(tmp_path: Path) -> None:
-    file = coco(tmp_path)
-    assert tags_of(file) == {"000000000009.jpg": {"person", "bowl"}, "000000000025.jpg": set()}
-    assert labels.read_labels(file).labels == ("bicycle", "bowl", "person")
-    assert findings_of(file) == ["1 image without annotations, read as no labels: 000000000025.jpg"]
-    with pytest.raises(labels.LabelError, match="is the annotations of COCO, which has no columns; leave out --image"):
-        read_with(file, LabelOptions(image_column="file_name"))
-    broken = write(tmp_path, "broken.json", '{"images": [{"id": 1}], "annotations": [], "categories": []}')
-    assert refusal(broken).startswith("has images, annotations and categories, but not as COCO writes them: KeyError")
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        (
-            "labels.jsonl",
-            '{"file_name": "a.jpg", "labels": ["clear", "water"]}\n\n{"file_name": "b.jpg", "labels": []}\n',
-        ),
-        ("labels.json", '[{"file_name": "a.jpg", "labels": ["clear", "water"]}, {"file_name": "b.jpg", "labels": []}]'),
-        ("labels.json", '{"a.jpg": ["clear", "water"], "b.jpg": []}'),
-        (
-            "labels.jsonl",
-            '{"image": "a.jpg", "clear": true, "water": 1}\n{"image": "b.jpg", "clear": false, "water": 0.0}\n',
-        ),
-        ("labels.json", '{"a.jpg": {"clear": 1, "water": 1}, "b.jpg": {"clear": 0, "water": 0}}'),
-        (
-            "labels.json",
-            '{"version": 1, "data": [{"image": "a.jpg", "tags": ["clear", "water"]}, {"image": "b.jpg", "tags": []}]}',
-        ),
-        ("labels.json", '{"a.jpg": "clear water", "b.jpg": "[]"}'),
-    ],
-)
-def test_json(name: str, text: str, tmp_path: Path) -> None:
-    assert tags_of(write(tmp_path, name, text)) == {"a.jpg": {"clear", "water"}, "b.jpg": set()}
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("labels.jsonl", '{"image": "a"}\n{"image"\n', 'line 2 is not JSON: {"image"; write one JSON object per line'),
-        ("labels.json", "[1, 2]", "object 1 is not a JSON object: 1; write an object per image"),
-        ("labels.json", "[", "not JSON: Expecting value"),
-        ("labels.json", "[]", "the file is empty"),
-        ("labels.parquet", "PAR1 no more", "damaged or not a Parquet file; write it again"),
-        ("labels.csv.gz", "no gzip", "is not a whole .gz file; write it again"),
-        ("labels.csv.zip", "no zip", "is not a .zip file that can be unpacked: File is not a zip file; unpack"),
-    ],
-)
-def test_files_that_are_damaged_are_one_clear_line(name: str, text: str, message: str, tmp_path: Path) -> None:
-    assert refusal(write(tmp_path, name, text)).startswith(message)
-
-
-def test_parquet_as_bigearthnet_writes_it(tmp_path: Path) -> None:
-    table = pa.table(
-        {
-            "patch_id": ["S2A_1", "S2A_2", "S2A_3"],
-            "labels": [["Beaches, dunes, sands", "Arable land"], ["Arable land"], None],
-            "split": ["train", "test", "test"],
-            "contains_seasonal_snow": [False, True, False],
-        }
-    )
-    pq.write_table(table, tmp_path / "metadata.parquet")
-    assert tags_of(tmp_path / "metadata.parquet") == {
-        "S2A_1": {"Beaches, dunes, sands", "Arable land"},
-        "S2A_2": {"Arable land"},
-    }
-    assert "1 row without tags, skipped: S2A_3" in findings_of(tmp_path / "metadata.parquet")
-
-
-def test_parquet_with_images_inside(tmp_path: Path) -> None:
-    images = [{"bytes": b"a picture", "path": "a.jpg"}, {"bytes": b"another", "path": "b.jpg"}]
-    pq.write_table(pa.table({"image": images, "thumbnail": [b"1", b"2"], "label": [3, None]}), tmp_path / "0.parquet")
-    assert tags_of(tmp_path / "0.parquet") == {"a.jpg": {"3"}}
-
-
-def test_packed_files(tmp_path: Path) -> None:
-    text, expected = TABLES["Planet"]
-    with zipfile.ZipFile(tmp_path / "train_v2.csv.zip", "w") as archive:
-        archive.writestr("train_v2.csv", text)
-        archive.writestr("__MACOSX/._train_v2.csv", "no text")
-    (tmp_path / "train_v2.csv.gz").write_bytes(gzip.compress(text.encode()))
-    assert tags_of(tmp_path / "train_v2.csv.zip") == tags_of(tmp_path / "train_v2.csv.gz") == expected
-    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
-        archive.writestr("a.csv", text)
-        archive.writestr("b.csv", text)
-    assert refusal(tmp_path / "two.zip").startswith("the archive holds 2 label files; unpack it")
-
-
-def test_attributes_as_celeba_writes_them_in_text(tmp_path: Path) -> None:
-    text = "2\n5_o_Clock_Shadow Bald Wavy_Hair \n000001.jpg -1  1  1\n000002.jpg -1 -1 -1\n"
-    assert tags_of(write(tmp_path, "list_attr_celeba.txt", text)) == {
-        "000001.jpg": {"Bald", "Wavy_Hair"},
-        "000002.jpg": set(),
-    }
-
-
-def test_a_folder_of_files_of_pascal_voc(tmp_path: Path) -> None:
-    write(tmp_path, "aeroplane_train.txt", "000012 -1\n000017  1\n")
-    write(tmp_path, "tvmonitor_train.txt", "000012  0\n000017  1\n")
-    write(tmp_path, "train.txt", "000012\n000017\n")
-    read = labels.read_labels(tmp_path)
-    assert read.labels == ("aeroplane", "tvmonitor")
-    found = labels.match(read.rows, ["JPEGImages/000012.jpg", "JPEGImages/000017.jpg"], "JPEGImages")
-    assert list(found.tags) == [{"tvmonitor"}, {"aeroplane", "tvmonitor"}]
-    assert list(map(str, read.findings)) == [
-        "1 cell with 0 next to 1 and -1, read as a difficult yes: 000012",
-        "1 text file without labels in the folder, passed over: train.txt",
-    ]
-
-
-def test_a_folder_of_annotations_of_pascal_voc(tmp_path: Path) -> None:
-    boxes = "".join(f"<object><name>{name}</name><bndbox/></object>" for name in ("dog", "person", "person"))
-    write(tmp_path, "000001.xml", f"<annotation><folder>x</folder><filename>000001.jpg</filename>{boxes}</annotation>")
-    write(tmp_path, "000002.xml", "<annotation><size/></annotation>")
-    write(tmp_path, "000002.tif.aux.xml", "<PAMDataset/>")
-    assert tags_of(tmp_path) == {"000001.jpg": {"dog", "person"}, "000002": set()}
-    assert findings_of(tmp_path) == ["1 image without annotations, read as no labels: 000002"]
-    assert refusal(tmp_path / "000002.tif.aux.xml").startswith("is XML about PAMDataset, not an annotation of PASCAL")
-    assert refusal(write(tmp_path, "x.xml", "<annotation>")).startswith("is not XML: no element found")
-    entities = "".join(f'<!ENTITY e{n + 1} "{f"&e{n};" * 20}">' for n in range(9))
-    bomb = f'<!DOCTYPE a [<!ENTITY e0 "{"x" * 99}">{entities}]><annotation><filename>&e9;</filename></annotation>'
-    assert refusal(write(tmp_path, "bomb.xml", bomb)).startswith("is not XML: limit on input amplification")
-
-
-def test_a_folder_of_files_as_mlrsnet_has_them(tmp_path: Path) -> None:
-    for number, name in enumerate(("airplane", "airport", "wind_turbine")):
-        write(tmp_path, f"{name}.csv", f"image,airplane,bare soil\n{name}_00001.jpg,{number % 2},1\n")
-    write(tmp_path, ".hidden.csv", "no labels")
-    expected = {
-        "airplane_00001.jpg": {"bare soil"},
-        "airport_00001.jpg": {"airplane", "bare soil"},
-        "wind_turbine_00001.jpg": {"bare soil"},
-    }
-    read = labels.read_labels(tmp_path)
-    assert {row.name: row.tags for row in read.rows} == expected
-    assert read.findings == ()
-    write(tmp_path, "more.csv", "image,airplane,crane\nmore_00001.jpg,0,2\nb,0,1\n")
-    with pytest.raises(labels.LabelError, match=r"more\.csv: line 2, column crane: 2 is not 0, 1"):
-        labels.read_labels(LabelSource((str(tmp_path / "airport.csv"), str(tmp_path / "more.csv"))))
-    write(tmp_path, "more.csv", "image,airplane,crane\nmore_00001.jpg,0,1\n")
-    (tmp_path / "one.csv").write_text('image_name,tags\na,"bare ground, water"\n')
-    (tmp_path / "two.csv").write_text("image_name,tags\nb,bare ground\n")
-    read = labels.read_labels(LabelSource((str(tmp_path / "one.csv"), str(tmp_path / "two.csv"))))
-    assert {row.name: row.tags for row in read.rows} == {"a": {"bare ground", "water"}, "b": {"bare ground"}}
-    findings = labels.read_labels(LabelSource((str(tmp_path / "airport.csv"), str(tmp_path / "more.csv")))).findings
-    assert list(map(str, findings)) == [
-        "2 labels that only some of the files have, absent in the others: bare soil, crane"
-    ]
-
-
-def test_labels_in_buckets(bucket: Bucket) -> None:
-    text, expected = TABLES["Planet"]
-    storage.write(f"{bucket.path}/labels/train_v2.csv.gz", gzip.compress(text.encode()))
-    for path in (f"{bucket.path}/labels/", f"{bucket.path}/labels/train_v2.csv.gz"):
-        assert tags_of(path) == expected
-    with pytest.raises(labels.LabelError, match=r"none\.csv: .*"):
-        labels.read_labels(f"{bucket.path}/none.csv")
-    with pytest.raises(labels.LabelError, match=r"none: no label files in this folder"):
-        labels.read_labels(f"{bucket.path}/none")
-
-
-def test_folders_may_be_the_labels() -> None:
-    images = ["/c/train/forest/1.jpg", "/c/train/lake/1.jpg", "/c/val/forest/2.jpg", "/c/3.jpg"]
-    read = labels.read_labels("folders", images=images)
-    assert {row.name: row.tags for row in read.rows} == dict(
-        zip(images, ({"forest"}, {"lake"}, {"forest"}), strict=False)
-    )
-    assert list(map(str, read.findings)) == ["1 image outside the folders of labels, skipped: /c/3.jpg"]
-    with pytest.raises(labels.LabelError, match="all images are in the same folder; name a folder with"):
-        labels.read_labels("folders", images=["c/a.jpg", "c/b.jpg"])
-    with pytest.raises(labels.LabelError, match="train, val are no labels; put the images"):
-        labels.read_labels("folders", images=["c/train/a.jpg", "c/val/b.jpg"])
-    with pytest.raises(labels.LabelError, match="folders excludes other labels"):
-        labels.read_labels(LabelSource(("folders", "labels.csv")), images=images)
 
 
 def test_a_row_per_label_gives_the_union(tmp_path: Path) -> None:

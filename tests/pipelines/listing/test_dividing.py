@@ -50,6 +50,8 @@ def test_all_ranges_together_are_the_listing_in_its_order(keys: list[str], few: 
     [
         ([f"train_{number}.jpg" for number in range(100_000)], 0.012, 130),
         ([f"{number:09}.jpg" for number in range(100_000)], 0.012, 130),
+        ([f"scene_{n // 40}/chip_{n % 40}.jpg" for n in range(80_000)], 0.06, 200),
+        ([f"scene_{n // 400}/chip_{n % 400}.jpg" for n in range(80_000)], 0.06, 200),
         ([f"2021-{n % 12 + 1:02}-{n % 28 + 1:02}/img_{n}.jpg" for n in range(80_000)], 0.025, 300),
         ([f"test/{n}.jpg" for n in range(5_000)] + [f"a/b_{n:05}.jpg" for n in range(75_000)], 0.03, 300),
     ],
@@ -67,7 +69,7 @@ def test_ranges_are_even_and_found_in_few_requests(
 
     monkeypatch.setattr(dividing, "SMALL", 800)
     monkeypatch.setattr(dividing, "RANGES", 100)
-    borders = find_borders("gs://bucket/x/", paths[:100], look)
+    borders = find_borders("gs://bucket/x/", paths[:1000], look)
 
     places = [0, *(bisect_right(paths, border) for border in borders), len(paths)]
     assert max(after - before for before, after in pairwise(places)) <= most * len(paths)

@@ -275,6 +275,23 @@ def test_a_worker_that_is_at_its_commit_meanwhile_commits_nothing(
     assert seen(first.output) == once(predicted("a", "b", "c"))
 
 
+def test_a_commit_that_was_decided_before_the_folder_was_claimed_is_completed_first(
+    first: Run, second: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged = [*die(first, predicted("a", "b")), *stage(first, predicted("c"))]
+    stage(first, predicted("b", "d"))
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.output.commit.carry_out", lambda *_: None)
+        commit(first, Wave(inputs=3, last=False), written(staged))
+    assert seen(first.output) == {}
+
+    [found] = list(recover_rows(second, kind_of_run(second)))
+
+    assert seen(first.output) == once(predicted("a", "b", "c", "d"))
+    assert found.accounts.inputs == 1
+    assert read_accounts(first.manifest).inputs == 4
+
+
 def test_a_recovery_cut_off_anywhere_is_completed_by_the_next_one(
     first: Run, second: Run, third: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

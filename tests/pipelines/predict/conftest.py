@@ -36,7 +36,7 @@ def chips(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def poisoned_bundle_path(tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> str:
+def poisoned_bundle_path(tmp_path_factory: pytest.TempPathFactory, tensorflow_installed: None) -> str:
     """Path of a bundle like the small one, in which a kernel fails when it comes to a `POISON` coloured image."""
-    made = made_once(tmp_path_factory, "poisoned", lambda folder: write_bundle(folder / "poisoned", tensorflow, True))
+    made = made_once(tmp_path_factory, "poisoned", lambda folder: write_bundle(folder / "poisoned", poisoned=True))
     return str(made / "poisoned")

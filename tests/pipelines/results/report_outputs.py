@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipelines import report as command
 from pipelines import storage
 from pipelines.output.footers import probability_columns
+from pipelines.results.outputs import open_output
+from pipelines.results.report.survey import Survey, look_over
 from pipelines.results.report.tally import EDGES
 from tests import image_files
 
@@ -109,3 +113,25 @@ def write_chips(folder: Path, count: int, pictures: int = 12) -> list[str]:
     for number, path in enumerate(paths):
         os.link(folder / "pictures" / drawn[number % pictures], path)
     return [str(path) for path in paths]
+
+
+def write_many(folder: Path) -> Path:
+    """Write an output of 400 rows in two files, of images that are gone."""
+    rows = [prediction(f"/gone/{n}.jpg", p) for n, p in enumerate(draw_probabilities(400))]
+    failures = [failure(f"/gone/broken{n}.jpg", message=f"at byte {n}") for n in range(9)]
+    write_output(folder, rows[:150], failures, name="a")
+    write_output(folder, rows[150:], [failure("/gone/x.jpg", "read", "FileNotFoundError", "gone")], name="b")
+    return folder
+
+
+def look(output: Path, images: int = 0, **options: Any) -> Survey:
+    return look_over(open_output(str(output)), options.pop("seed", 0), images, **options)
+
+
+def make(output: Path | str, page: Path, *flags: str) -> int:
+    return command.main([str(output), "--html", str(page), *flags])
+
+
+def described(page: Path) -> Any:
+    [text] = re.findall('<script type="application/json" id="described">(.*?)</script>', page.read_text(), re.DOTALL)
+    return json.loads(text)

@@ -3,69 +3,36 @@
 from __future__ import annotations
 
 import base64
-import io
-import json
-import os
 import re
-import tarfile
-import zipfile
 import zlib
-from collections.abc import Sequence
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
-from pipelines import report as command
 from pipelines.labels import LabelSource
-from pipelines.results.outputs import open_output
-from pipelines.results.report import thumbnails
-from pipelines.results.report.page import describe, link_to
-from pipelines.results.report.survey import Survey, look_over
 from pipelines.results.report.tally import BINS, EDGES, bins_of
-from tests import image_files
-from tests.conftest import Bucket
 from tests.pipelines.results.report_outputs import (
     COLUMNS,
     LABELS,
     THRESHOLDS,
     ask,
+    described,
     draw_probabilities,
     failure,
-    footer,
+    look,
+    make,
     prediction,
-    write_chips,
+    write_many,
     write_output,
 )
-from tests.scene_files import write_scene, write_vrt
 
 
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
-    """Write an output of 400 rows in two files, of images that are gone."""
-    rows = [prediction(f"/gone/{n}.jpg", p) for n, p in enumerate(draw_probabilities(400))]
-    failures = [failure(f"/gone/broken{n}.jpg", message=f"at byte {n}") for n in range(9)]
-    write_output(tmp_path / "out", rows[:150], failures, name="a")
-    write_output(tmp_path / "out", rows[150:], [failure("/gone/x.jpg", "read", "FileNotFoundError", "gone")], name="b")
-    return tmp_path / "out"
-
-
-def look(output: Path, images: int = 0, **options: Any) -> Survey:
-    return look_over(open_output(str(output)), options.pop("seed", 0), images, **options)
-
-
-def make(output: Path | str, page: Path, *flags: str) -> int:
-    return command.main([str(output), "--html", str(page), *flags])
-
-
-def described(page: Path) -> Any:
-    [text] = re.findall('<script type="application/json" id="described">(.*?)</script>', page.read_text(), re.DOTALL)
-    return json.loads(text)
+    return write_many(tmp_path / "out")
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1))
@@ -130,136 +97,6 @@ def test_a_seed_chooses_the_same_images_again_and_another_one_others(output: Pat
 
     assert first == again
     assert set(first) != set(other)
-
-
-def test_thumbnails_have_the_repaired_colours_of_files_members_and_windows(tmp_path: Path) -> None:
-    rgb = np.zeros((32, 32, 3), np.uint8) + np.array([200, 120, 40], np.uint8)
-    data = image_files.unmarked_rgba_jpeg(rgb, quality=95)
-    (tmp_path / "a b#?.jpg").write_bytes(data)
-    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
-        packed.writestr("in/a.jpg", data)
-    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as tar:
-        member = tarfile.TarInfo("b.jpg")
-        member.size = len(data)
-        tar.addfile(member, io.BytesIO(data))
-    scene = np.zeros((300, 300, 3), np.uint8)
-    scene[:256, 256:] = (10, 20, 200)
-    Image.fromarray(scene).save(tmp_path / "scene.tif")
-    (tmp_path / "changed.jpg").write_bytes(data)
-    names = [
-        "a b#?.jpg",
-        "x.zip::in/a.jpg",
-        "x.tar.gz::b.jpg",
-        "scene.tif#xywh=256,0,256,256",
-        "changed.jpg",
-        "gone.jpg",
-    ]
-    grid = {"tile": 256, "stride": 256, "min_valid": 0.0, "edge": "pad"}
-    rows = [prediction(f"{tmp_path}/{name}", [0.5] * 4, fingerprint="") for name in names]
-    rows[4]["fingerprint"] = "1-1"
-    write_output(tmp_path / "out", rows, metadata=footer(grid=grid))
-
-    made = look(tmp_path / "out", images=10).thumbnails
-
-    shown = [made[f"{tmp_path}/{name}"] for name in names]
-    assert [one.problem for one in shown] == [""] * 4 + [
-        "the original has changed since it was tagged",
-        "the original is gone",
-    ]
-    pixels = [np.asarray(Image.open(io.BytesIO(one.picture)))[2:20, 2:20].mean(axis=(0, 1)) for one in shown[:5]]
-    assert np.abs(pixels - np.array([[200, 120, 40]] * 3 + [[10, 20, 200], [200, 120, 40]])).max() < 6
-
-
-def test_paths_that_lead_nowhere_are_named_and_keep_no_page_from_being_made(tmp_path: Path) -> None:
-    (tmp_path / "x.zip").write_bytes(b"no zip")
-    paths = [
-        "gs:///x.tar::a.jpg",
-        f"{tmp_path}/x.zip::a.jpg",
-        f"{tmp_path}#xywh=0,0,9,9",
-        "//odd\\udcff.jpg",
-        "\0",
-    ]
-    write_output(tmp_path / "out", [prediction(path, [0.5] * 4) for path in paths if path != "\0"])
-
-    made = thumbnails.make_thumbnails(dict.fromkeys(paths, ""), look(tmp_path / "out").footer)
-
-    assert list(made) != []
-    assert all(made[path].problem and not made[path].picture for path in paths)
-    assert make(tmp_path / "out", tmp_path / "x.html") == 0
-
-
-def test_originals_of_relative_paths_are_found_where_they_are_now(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    [path] = write_chips(tmp_path / "old", 1)
-    row = prediction(path, [0.9] * 4) | {"path": "chip_0.jpg"}
-    write_output(tmp_path / "out", [row], metadata=footer(relative=True))
-    monkeypatch.chdir(tmp_path / "old")
-
-    problem = look(tmp_path / "out", images=1).thumbnails["chip_0.jpg"].problem
-    assert problem == "its path is relative to a folder that no run names: say --relative_to"
-    manifest = tmp_path / "out" / "runs" / "a.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"options": {"relative_to": f"{tmp_path}/old"}}))
-    assert look(tmp_path / "out", images=1).thumbnails["chip_0.jpg"].picture
-    (tmp_path / "old").rename(tmp_path / "new")
-    gone = look(tmp_path / "out", images=1)
-    assert gone.thumbnails["chip_0.jpg"].problem == "the original is gone"
-    assert describe(gone)[-1] == f"if the originals are not below {tmp_path}/old any more, give --relative_to"
-    assert make(tmp_path / "out", tmp_path / "x.html", "--relative_to", f"{tmp_path}/new/") == 0
-    [image] = described(tmp_path / "x.html")["images"]
-    assert (image["path"], image["link"], image["problem"]) == ("chip_0.jpg", f"file://{tmp_path}/new/chip_0.jpg", "")
-
-    write_output(tmp_path / "absolute", [])
-    assert make(tmp_path / "absolute", tmp_path / "x.html", "--relative_to", "/a") == 2
-    assert "has rows with whole paths; omit --relative_to" in capsys.readouterr().err
-
-
-def test_windows_of_scenes_of_several_files_have_thumbnails(tmp_path: Path) -> None:
-    for name, value in (("red+1.tif", 200), ("green.tif", 120), ("blue.tif", 40)):
-        write_scene(tmp_path / name, np.full((1, 64, 64), value, np.uint8), tile=64)
-    write_vrt(tmp_path / "all.vrt", ["red+1.tif", "green.tif", "blue.tif"])
-    (tmp_path / "deep").mkdir()
-    write_vrt(tmp_path / "deep" / "far.vrt", [f"{tmp_path}/green.tif"] * 3)
-    names = ["red+1.tif+green.tif+blue.tif", "all.vrt", "red+1.tif+gone.tif+blue.tif", "deep/far.vrt"]
-    paths = [f"{tmp_path}/{name}#xywh=0,0,64,64" for name in names]
-    rows = [prediction(path, [0.5] * 4, fingerprint="") for path in paths]
-    shown = {"bands": [1, 2, 3], "stretch": [[0, 255]] * 3}
-    grid = {"tile": 64, "stride": 64, "min_valid": 0.0, "edge": "pad"}
-    write_output(tmp_path / "out", rows, metadata=footer(grid=grid, rendering=shown))
-
-    made = look(tmp_path / "out", images=10).thumbnails
-
-    for path in paths[:2]:
-        pixels = np.asarray(Image.open(io.BytesIO(made[path].picture)))
-        assert np.abs(pixels.mean(axis=(0, 1)) - (200, 120, 40)).max() < 3
-    assert made[paths[2]].problem == "the original is gone"
-    assert "which lies neither next to it nor below it" in made[paths[3]].problem
-    assert "--allow_vrt" not in made[paths[3]].problem
-
-
-def test_originals_are_fetched_within_a_budget_of_bytes(tmp_path: Path) -> None:
-    paths = write_chips(tmp_path / "chips", 10)
-    size = os.path.getsize(paths[0])
-
-    made = thumbnails.make_thumbnails(
-        dict.fromkeys(paths, ""), look(write_output(tmp_path / "out", [])).footer, int(4.5 * size)
-    )
-
-    assert 3 <= sum(bool(one.picture) for one in made.values()) <= 5
-    assert {one.problem for one in made.values() if not one.picture} == {
-        f"not fetched: all originals together exceed {int(4.5 * size):,} bytes"
-    }
-
-
-def test_storage_that_does_not_answer_does_not_keep_a_report_waiting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(thumbnails, "_SECONDS", 0.0)
-    paths = write_chips(tmp_path / "chips", 3)
-
-    made = thumbnails.make_thumbnails(dict.fromkeys(paths, ""), look(write_output(tmp_path / "out", [])).footer)
-
-    assert {one.problem for one in made.values()} == {"not fetched: the originals take too long"}
 
 
 def test_labels_give_the_measures_of_evaluate(tmp_path: Path) -> None:
@@ -330,174 +167,6 @@ def test_an_output_without_rows_and_one_of_failures_are_reported(tmp_path: Path)
 
     assert [make(tmp_path / name, tmp_path / f"{name}.html") for name in ("empty", "failed")] == [0, 0]
     assert [described(tmp_path / f"{name}.html")["rows"] for name in ("empty", "failed")] == [0, 0]
-
-
-def test_an_output_in_a_bucket_is_reported(bucket: Bucket, tmp_path: Path) -> None:
-    from pipelines import storage
-
-    data = image_files.unmarked_rgba_jpeg(image_files.picture(32, 32))
-    storage.write(f"{bucket.path}/chips/a.jpg", data)
-    entry = storage.look_up(f"{bucket.path}/chips/a.jpg")
-    write_output(tmp_path / "out", [prediction(entry.path, [0.9] * 4, fingerprint=entry.fingerprint)])
-    for file in (tmp_path / "out").rglob("*.*"):
-        storage.write(f"{bucket.path}/out/{file.relative_to(tmp_path / 'out')}", file.read_bytes())
-
-    assert make(f"{bucket.path}/out", tmp_path / "x.html") == 0
-
-    page = described(tmp_path / "x.html")
-    [image] = page["images"]
-    assert (page["rows"], page["all_runs"], image["problem"], image["link"]) == (1, 1, "", "")
-    assert base64.b64decode(image["picture"]).startswith(b"\xff\xd8")
-
-
-class Elements(HTMLParser):
-    """Lists the elements of a page, their attributes, and the text of its title."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.names: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.names.append(tag)
-        self.attributes += attrs
-
-
-EVIL = "</script><script>alert(1)</script><img src=//x onerror=alert(1)><!--\"'&$title\u202e\n"
-
-
-def test_names_of_strangers_are_data_in_a_report(output: Path, tmp_path: Path) -> None:
-    columns = {**COLUMNS, EVIL: "p_road"}
-    del columns["road"]
-    labels = [EVIL if label == "road" else label for label in LABELS]
-    metadata = footer(labels=labels, columns=columns, bundle=EVIL)
-    hostile = [EVIL, "=cmd|' /C calc'!A0", "long" * 1000]
-    rows = [prediction(f"/gone/{name}.jpg", [0.9] * 4, tags=[EVIL], source=EVIL, repairs=[EVIL]) for name in hostile]
-    write_output(tmp_path / f"<b>{EVIL[-9:]}", rows, [failure(EVIL, EVIL, EVIL, EVIL)], metadata=metadata)
-
-    assert make(tmp_path / f"<b>{EVIL[-9:]}", tmp_path / "evil.html") == 0
-    assert make(output, tmp_path / "other.html") == 0
-
-    evil, other = (Elements((tmp_path / name).read_text()) for name in ("evil.html", "other.html"))
-    assert evil.names == other.names
-    page = described(tmp_path / "evil.html")
-    shown = EVIL.replace("\u202e\n", "\\u202e\\n")
-    assert [tag["name"] for tag in page["tags"]] == [shown if label == "road" else label for label in LABELS]
-    assert page["images"][0]["path"] == f"/gone/{shown}.jpg"
-    # Into the JSON of thresholds goes the label itself.
-    assert EVIL in [tag["key"] for tag in page["tags"]]
-
-
-def test_the_page_of_a_report_may_run_its_own_script_and_reach_nothing(output: Path, tmp_path: Path) -> None:
-    assert make(output, tmp_path / "x.html") == 0
-
-    page = (tmp_path / "x.html").read_text()
-    elements = Elements(page)
-    [policy] = [value for name, value in elements.attributes if name == "content" and "src" in str(value)]
-    assert re.fullmatch(
-        "default-src 'none'; script-src 'sha256-[^ ]+'; style-src 'sha256-[^ ]+'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'",
-        str(policy),
-    )
-    assert [value for name, value in elements.attributes if name in ("src", "href")] == ["#images"]
-    assert not [name for name, _ in elements.attributes if name.startswith("on") or name == "style"]
-
-
-@pytest.mark.parametrize(
-    ("path", "link"),
-    [
-        ("/a b/ü#1.jpg", "file:///a%20b/%C3%BC%231.jpg"),
-        ("/a/scene.tif#xywh=0,0,256,256", "file:///a/scene.tif"),
-        ("/a/b+1.tif+green.tif+blue.jp2#xywh=0,0,256,256", "file:///a/b%2B1.tif"),
-        ("gs://bucket/x.zip::in/a.jpg", "https://storage.cloud.google.com/bucket/x.zip"),
-        ("s3://bucket/a&b/1.jpg", "https://s3.console.aws.amazon.com/s3/object/bucket?prefix=a%26b%2F1.jpg"),
-        ("hdfs://host/a.jpg", ""),
-        ("javascript:alert(1)", ""),
-    ],
-)
-def test_a_link_leads_to_the_file_of_an_original(path: str, link: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("STORAGE_EMULATOR_HOST", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
-        monkeypatch.delenv(name, raising=False)
-
-    assert link_to(path) == link
-
-
-def _break(output: Path, how: str) -> None:
-    file = output / "predictions" / "a.parquet"
-    if how == "half-written":
-        file.write_bytes(file.read_bytes()[:-40])
-    elif how == "foreign":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        pq.write_table(pa.table({"x": [1]}), file)
-    elif how == "of two models":
-        write_output(output, [], metadata=footer(bundle="c" * 64), name="c")
-    elif how == "not a number":
-        write_output(output, [prediction("/gone/1.jpg", [float("nan")] * 4)], name="c")
-    elif how == "without a path":
-        write_output(output, [prediction("/gone/1.jpg", [0.1] * 4) | {"path": None}], name="c")
-    elif how == "unknown tag":
-        write_output(output, [prediction("/gone/1.jpg", [0.1] * 4, tags=["x"])], name="c")
-    elif how == "bad manifest":
-        (output / "runs" / "a.json").write_text('{"run": "x", "status": "done", "inputs": "many"}')
-    elif how == "empty":
-        for one in output.rglob("*.parquet"):
-            one.unlink()
-
-
-@pytest.mark.parametrize(
-    ("how", "said"),
-    [
-        ("half-written", "a.parquet is damaged or not a Parquet file"),
-        ("foreign", "scenetags did not write"),
-        ("of two models", "holds predictions made with several models; keep each in a folder of its own"),
-        ("not a number", "holds a value that is not a probability, so scenetags did not write it"),
-        ("without a path", "holds a row without a path"),
-        ("unknown tag", "holds a tag that is not a label of its model"),
-        ("bad manifest", "a.json is not a manifest"),
-        ("empty", "has no predictions/*.parquet"),
-    ],
-)
-def test_an_output_that_cannot_be_read_as_a_whole_is_one_line(
-    how: str, said: str, output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _break(output, how)
-
-    assert make(output, tmp_path / "x.html") == 2
-    printed = capsys.readouterr()
-    assert said in printed.err
-    assert (printed.out, printed.err.count("\n")) == ("", 1)
-    assert not (tmp_path / "x.html").exists()
-
-
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["gone", "--html=x.html"], "no folder at gone; give the --output of `scenetags predict`"),
-        (["out"], "the following arguments are required: --html"),
-        (["out", "--html=x.pdf"], "--html x.pdf is not a local .html file"),
-        (["out", "--html=gs://b/x.html"], "--html gs://b/x.html is not a local .html file"),
-        (["out", "--html=gone/x.html"], "--html gone/x.html: the folder does not exist; create it first"),
-        (["out", "--html=x.html", "--images=2000"], "2000 is too large; the maximum is 1000"),
-        (["out", "--html=x.html", "--labels=gone.csv"], "gone.csv: No such file or directory"),
-    ],
-)
-def test_flags_of_a_report_that_cannot_be_carried_out_are_one_line(
-    flags: Sequence[str],
-    said: str,
-    output: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    assert command.main(flags) == 2
-    printed = capsys.readouterr()
-    assert said in printed.err
-    assert (printed.out, printed.err.count("\n")) == ("", 1)
 
 
 def test_the_command_says_what_is_on_the_page_and_what_is_missing(

@@ -21,7 +21,7 @@ from tools.job_service import JobService
 
 
 @pytest.fixture(scope="module")
-def archive(emulators: Mapping[str, Emulator], bundle_path: str) -> Iterator[str]:
+def archive(emulators: Mapping[str, Emulator], bundle_path: str, packages_listed_once: None) -> Iterator[str]:
     """Put two chips and the bundle into a folder of a bucket."""
     emulator = emulators["gs"]
     with pytest.MonkeyPatch.context() as patch:

@@ -29,7 +29,7 @@ SIDE, PARTS = 8192, 16
 CUT = ("--tile=256", "--stride=182", "--bands=3,2,1", "--stretch=0:2500")
 """Into about as many windows as there are chips."""
 
-READING = "Predict"
+READING = "SpreadReads, TagImages"
 """A part of the name of the step that reads, predicts and writes."""
 
 

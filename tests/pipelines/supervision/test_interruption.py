@@ -20,7 +20,7 @@ from tests.image_files import encode, picture, unmarked_rgba_jpeg
 from tests.outputs import rows
 from tests.pipelines.images.faults import FAULTS
 
-CHIPS = 800
+CHIPS = 500
 WAVE = 50
 IN_ONE_WAVE = [f"--checkpoint_every={CHIPS}"]
 

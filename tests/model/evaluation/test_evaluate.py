@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,82 +16,9 @@ import pytest
 from PIL import Image
 
 from model import evaluate
-from pipelines import cli, predict
+from pipelines import cli
 from tests.bundles import LABELS
-from tests.image_files import picture, unmarked_rgba_jpeg
-from tests.outputs import rows
-
-IMAGES = 8
-
-
-class Chips(NamedTuple):
-    """An output of predict, with one image at which it failed."""
-
-    output: Path
-    tags: dict[str, set[str]]
-    probabilities: dict[str, dict[str, float]]
-
-
-class Told(NamedTuple):
-    """What a command said."""
-
-    exit_code: int
-    out: str
-    err: str
-
-
-Evaluate = Callable[..., Told]
-
-
-@pytest.fixture(scope="module")
-def chips(tmp_path_factory: pytest.TempPathFactory, bundle_path: str) -> Chips:
-    folder = tmp_path_factory.mktemp("evaluated")
-    (folder / "chips").mkdir()
-    for number in range(IMAGES):
-        # Reds, greens and blues of different strength, so that tags and probabilities differ.
-        pixels = picture(seed=number)
-        pixels[..., number % 3] //= 1 + number // 2
-        (folder / "chips" / f"chip_{number}.jpg").write_bytes(unmarked_rgba_jpeg(pixels))
-    (folder / "chips" / "broken.jpg").write_bytes(b"no image")
-    flags = [f"--input={folder / 'chips'}", f"--model={bundle_path}", f"--output={folder / 'out'}"]
-    assert predict.main([*flags, "--max_failure_rate=1", "--progress=off"]) == 0
-    by_name = {Path(row["path"]).stem: row for row in rows(folder / "out")}
-    assert len(by_name) == IMAGES
-    return Chips(
-        output=folder / "out",
-        tags={name: set(row["tags"]) for name, row in by_name.items()},
-        probabilities={name: {label: row[f"p_{label}"] for label in LABELS} for name, row in by_name.items()},
-    )
-
-
-@pytest.fixture
-def run(chips: Chips, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Evaluate:
-    """Run the command on the output and on a label file of these rows, unless the flags say otherwise."""
-
-    def run(*rows: str, flags: tuple[str, ...] = (), predictions: Path = chips.output) -> Told:
-        label_file = tmp_path / "labels.csv"
-        label_file.write_text("\n".join(["image_name,tags", *rows]) + "\n")
-        capsys.readouterr()
-        exit_code = evaluate.main([f"--predictions={predictions}", f"--labels={label_file}", *flags])
-        return Told(exit_code, *capsys.readouterr())
-
-    return run
-
-
-def as_predicted(chips: Chips) -> list[str]:
-    """Make the rows of a label file that says what the model says, of the images that have tags."""
-    return [f"{name},{' '.join(sorted(tags))}" for name, tags in chips.tags.items() if tags]
-
-
-def f2(truth: set[str], predicted: set[str]) -> float:
-    return 5 * len(truth & predicted) / (4 * len(truth) + len(predicted))
-
-
-def copied(chips: Chips, folder: Path) -> Path:
-    """Copy the predictions into another output, for tests that do them harm; return their one file."""
-    [file] = (chips.output / "predictions").iterdir()
-    (folder / "predictions").mkdir(parents=True)
-    return Path(shutil.copy(file, folder / "predictions"))
+from tests.model.evaluation.conftest import IMAGES, Chips, Evaluate, as_predicted, copied, f2
 
 
 def test_the_bundle_tells_the_chips_apart(chips: Chips) -> None:
@@ -288,108 +212,6 @@ def test_of_an_image_predicted_twice_the_newer_row_counts(run: Evaluate, chips: 
     assert told["f2_over_samples"] == 1
     [finding] = [finding for finding in told["findings"] if "twice" in finding["what"]]
     assert finding["count"] == IMAGES
-
-
-def harm_bytes(file: Path) -> None:
-    file.write_bytes(b"PAR1 is how it begins, and PAR1 how it ends; in between: PAR1")
-
-
-def harm_pages(file: Path) -> None:
-    data = bytearray(file.read_bytes())
-    data[8:400] = bytes(392)
-    file.write_bytes(data)
-
-
-def harm_footer(file: Path) -> None:
-    pq.write_table(pq.read_table(file).replace_schema_metadata(None), file)
-
-
-def harm_columns(file: Path) -> None:
-    pq.write_table(pq.read_table(file).drop_columns(["p_green"]), file)
-
-
-def add_model(file: Path) -> None:
-    rows = pq.read_table(file)
-    footer = json.loads(rows.schema.metadata[b"scenetags"]) | {"bundle": "other"}
-    pq.write_table(rows.replace_schema_metadata({"scenetags": json.dumps(footer)}), file.with_name("z.parquet"))
-
-
-def add_thresholds(file: Path) -> None:
-    rows = pq.read_table(file)
-    footer = json.loads(rows.schema.metadata[b"scenetags"]) | {"thresholds": [0.1, 0.1, 0.1]}
-    pq.write_table(rows.replace_schema_metadata({"scenetags": json.dumps(footer)}), file.with_name("z.parquet"))
-
-
-def remove(file: Path) -> None:
-    file.unlink()
-
-
-@pytest.mark.parametrize(
-    ("harm", "named"),
-    [
-        (harm_bytes, "is damaged or not a Parquet file"),
-        (harm_pages, "is damaged or not a Parquet file"),
-        (harm_footer, ": its footer names no model"),
-        (harm_columns, "or columns are missing"),
-        (add_model, "predictions made with several models"),
-        (add_thresholds, "predictions made with several thresholds"),
-        (remove, "no files predictions/*.parquet; pass the --output of predict as --predictions"),
-    ],
-)
-def test_predictions_that_cannot_be_measured_are_one_line(
-    harm: Callable[[Path], None], named: str, run: Evaluate, chips: Chips, tmp_path: Path
-) -> None:
-    harm(copied(chips, tmp_path / "out"))
-    told = run("chip_0,green", predictions=tmp_path / "out", flags=("--json", str(tmp_path / "scores.json")))
-    assert told.exit_code == 2
-    assert named in told.err
-    assert (told.out, told.err.count("\n")) == ("", 1)
-    assert not (tmp_path / "scores.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("flags", "rows", "named"),
-    [
-        (("--predictions=nowhere",), ("chip_0,green",), "no folder at nowhere"),
-        (("--predictions=ftp://host/out",), ("chip_0,green",), "ftp://host/out"),
-        (("--labels=nothing.csv",), ("chip_0,green",), "nothing.csv"),
-        (
-            ("--json=no/such/folder/scores.json",),
-            ("chip_0,green",),
-            "--json no/such/folder/scores.json cannot be written: No such file",
-        ),
-        (
-            ("--threshold=0.5",),
-            ("chip_0,green",),
-            "unrecognized arguments: --threshold=0.5 (see scenetags ",
-        ),
-        ((), ("other_0,green",), "other_0"),
-        ((), ("chip_0,lake",), "have none of those of the model: they are lake, and the model's are "),
-        (
-            ("--tags_column=Seen",),
-            ("chip_0,green",),
-            "--tags_column Seen: no such column; the columns are image_name, t",
-        ),
-        ((), ("broken,green",), "only images that predict failed on; add rows"),
-        ((), (), "labels.csv"),
-    ],
-)
-def test_wrong_usage_is_one_line(flags: tuple[str, ...], rows: tuple[str, ...], named: str, run: Evaluate) -> None:
-    told = run(*rows, flags=flags)
-    assert told.exit_code == 2
-    assert told.err.startswith("scenetags evaluate: ")
-    assert named in told.err
-    assert (told.out, told.err.count("\n")) == ("", 1)
-
-
-def test_an_output_of_failures_alone_says_so(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
-    remove(copied(chips, tmp_path / "out"))
-    (tmp_path / "out" / "failures").mkdir()
-    [failures] = (chips.output / "failures").iterdir()
-    shutil.copy(failures, tmp_path / "out" / "failures")
-    told = run("chip_0,green", predictions=tmp_path / "out")
-    assert told.exit_code == 2
-    assert "predict failed on every image" in told.err
 
 
 def test_the_reliability_diagram_is_drawn(run: Evaluate, chips: Chips, tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""Trainings of a network that learns and is exported in a second, where it matters little which network it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.export import bundle as export
+from model.training import network
+from pipelines.inference.bundle import Bundle
+from tests.model.conftest import eagerly
+
+
+@contextmanager
+def small_networks() -> Iterator[None]:
+    """Have trainings take a small network for a MobileNetV2 of any width and weights, and run it eagerly."""
+    exporting = export.export
+
+    def export_compiled(*arguments: Any) -> Bundle:
+        with eagerly(False):
+            return exporting(*arguments)
+
+    with eagerly(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "_mobilenet", backbone)
+        patch.setattr(export, "export", export_compiled)
+        yield
+
+
+def backbone(image_size: int, alpha: float, weights: str | Path | None) -> Any:
+    """Build what trainings look for: layers of this name, with normalization of batches among them."""
+    import keras
+
+    return keras.Sequential(
+        [
+            keras.Input((image_size, image_size, 3)),
+            keras.layers.Conv2D(8, 3, strides=4),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.GlobalAveragePooling2D(),
+        ],
+        name="backbone",
+    )
