@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from model import train
 from model.data import dataset
@@ -41,6 +42,8 @@ SIZE = IMAGE_SIZE
 
 TRAIN_EAGERLY = """
 import sys
+from numpy.typing import NDArray
+
 from model import train
 from tests.model.conftest import eagerly
 with eagerly():
