@@ -142,7 +142,9 @@ def _learn_all(training: fitting.Training, settings: Settings) -> int:
         return 0
     if training.learn_all(phases.final(settings.final_epochs)):
         return settings.final_epochs
-    show("the held-out images are not trained on, because --max_minutes leaves no time, or because it has not helped")
+    tried = any(epoch.phase == phases.ON_ALL for epoch in training.history)
+    why = "it knew them no better afterwards" if tried else f"--max_minutes {settings.max_minutes:g} leaves no time"
+    show(f"the network has not learnt the held-out images: {why}")
     return 0
 
 
@@ -171,7 +173,7 @@ def _gather(settings: Settings, data: reading.Data, training: fitting.Training, 
             finetune_epochs=settings.finetune_epochs,
             batch_size=settings.batch_size,
             seed=settings.seed,
-            # An earlier attempt may have learnt all images, for a bundle in float32.
+            # An attempt to learn all images that does not count.
             history=tuple(epoch for epoch in training.history if outcome.final_epochs or epoch.phase != phases.ON_ALL),
             kept_epoch=outcome.best.epoch,
             final_epochs=outcome.final_epochs,
