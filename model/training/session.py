@@ -173,7 +173,7 @@ def _gather(settings: Settings, data: reading.Data, training: fitting.Training, 
             finetune_epochs=settings.finetune_epochs,
             batch_size=settings.batch_size,
             seed=settings.seed,
-            # An attempt to learn all images that does not count.
+            # Epochs on all images count only if the exported network has them.
             history=tuple(epoch for epoch in training.history if outcome.final_epochs or epoch.phase != phases.ON_ALL),
             kept_epoch=outcome.best.epoch,
             final_epochs=outcome.final_epochs,
