@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -28,12 +28,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.output.run import PREDICTIONS, STAGING, TABLES
+from pipelines.output.tables import count_rows
 from tools.flink import FlinkCluster, Parts, flink_cluster
 from tools.kill_runs import read_rows
-
-_STEP = "SpreadReads, TagImages"
-"""A part of the name of the step that reads, predicts and writes."""
-_SECONDS_TO_START = 400
 
 
 class Job(NamedTuple):
@@ -75,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         while cancelled < options.times:
             output = work / f"output-{outputs}"
             outputs += 1
-            jobs = list(fill(cluster, job, output, random, options.times - cancelled, options.seconds))
+            jobs = list(fill(cluster, job, output, random, options.times - cancelled))
             rows = check(job, output)
             made_anew = {one.run: sum(rows[path] != one.run for path in one.staged) for one in jobs if one.run}
             cancelled += len(jobs)
@@ -95,7 +92,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--copies", type=int, default=1, help="of each image (default 1)")
     parser.add_argument("--model", required=True, metavar="BUNDLE")
     parser.add_argument("--times", type=int, default=20, help="jobs to cancel (default 20)")
-    parser.add_argument("--seconds", type=float, default=20, help="at most, from its first image to the end of a job")
     parser.add_argument("--seed", type=int, default=1, help="random seed of the moments (default 1)")
     return parser.parse_args(arguments)
 
@@ -120,60 +116,61 @@ def prepare(options: argparse.Namespace, work: Path) -> Job:
     return Job(command, rows)
 
 
-def fill(
-    cluster: FlinkCluster, job: Job, output: Path, random: Random, times: int, seconds: float
-) -> Iterator[Cancelled]:
+def fill(cluster: FlinkCluster, job: Job, output: Path, random: Random, times: int) -> Iterator[Cancelled]:
     """Run jobs into an output until one ends by itself, and cancel all before it, but not more than so many."""
     command = [*job.command, f"--output={output}", *cluster.flags]
+    images = job.expected[PREDICTIONS].num_rows
     for number in range(times + 1):
-        before = cluster.last_job()
-        log = output.with_name(f"{output.name}.log").open("ab")
-        running = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        moment = random.uniform(0, seconds) if number < times else None
-        if _ended_before(cluster, running, before, moment):
+        before = set(output.glob(f"{STAGING}*"))
+        with output.with_name(f"{output.name}.log").open("ab") as log:
+            running = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        left = images - sum(count_rows(str(path)) for path in (output / PREDICTIONS).glob("*.parquet"))
+        if _ended_before(running, output, before, random.randint(0, left) if number < times else None):
             if running.returncode:
-                raise BrokenGuaranteeError(f"the job ended with exit code {running.returncode}: see {log.name}")
+                raise BrokenGuaranteeError(f"the job ended with exit code {running.returncode}: see {output}.log")
             return
-        told = "its launching process was killed"
         if number % 2:
+            told = "its launching process was killed"
             os.killpg(running.pid, signal.SIGKILL)
             # Not at once: the workers write on while the next job recovers what they have written.
-            staged = look(output)
+            staged = look(output, before)
             _cancel_later(cluster)
+            running.wait()
         else:
             told = "it was cancelled"
             os.killpg(running.pid, signal.SIGINT)
-            staged = None
-        running.wait()
-        staged = staged or look(output)
-        print(
-            f"{number + 1:3}  {told} {moment:.1f} s after its start: {len(staged.staged):,} images staged", flush=True
-        )
+            running.wait()
+            staged = look(output, before)
+        print(f"{number + 1:3}  {told}: {len(staged.staged):,} of {left:,} images staged", flush=True)
         yield staged
     raise BrokenGuaranteeError("the job that nobody cancelled did not end")
 
 
-def _ended_before(cluster: FlinkCluster, running: subprocess.Popen[bytes], before: str, moment: float | None) -> bool:
-    """Wait until a job has read images for so long, and return whether it ended before."""
-    if moment is None:
-        running.wait()
-        return True
-    end = time.monotonic() + _SECONDS_TO_START
-    while cluster.last_job() == before or not _at_work(cluster):
-        if running.poll() is not None:
-            return True
-        if time.monotonic() > end:
-            raise BrokenGuaranteeError("the job has not begun")
-        time.sleep(0.2)
-    try:
-        running.wait(moment)
-    except subprocess.TimeoutExpired:
-        return False
+def _ended_before(running: subprocess.Popen[bytes], output: Path, before: Collection[Path], images: int | None) -> bool:
+    """Wait until a job has staged so many images, and return whether it ended before."""
+    while running.poll() is None:
+        folder = _staging(output, before)
+        if images is not None and folder and len(_staged_in(folder)) >= images:
+            # A little more of what is not in a complete file.
+            time.sleep(1)
+            return False
+        time.sleep(0.5)
     return True
 
 
-def _at_work(cluster: FlinkCluster) -> bool:
-    return any(status == "RUNNING" for status, _ in cluster.shares(_STEP).values())
+def _staging(output: Path, before: Collection[Path]) -> Path | None:
+    """Return the staging folder of a job that has announced itself, but none of those that were there before it."""
+    return next((path for path in set(output.glob(f"{STAGING}*")) - set(before) if (path / "run.json").exists()), None)
+
+
+def _staged_in(folder: Path) -> frozenset[str]:
+    """Return the paths of the predictions in complete files."""
+    staged: set[str] = set()
+    for path in (folder / PREDICTIONS).glob("*.parquet"):
+        # Others are not complete.
+        with suppress(pa.ArrowInvalid, OSError):
+            staged.update(pq.read_table(path, columns=["path"], partitioning=None)["path"].to_pylist())
+    return frozenset(staged)
 
 
 def _cancel_later(cluster: FlinkCluster) -> None:
@@ -183,17 +180,10 @@ def _cancel_later(cluster: FlinkCluster) -> None:
     subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
 
 
-def look(output: Path) -> Cancelled:
+def look(output: Path, before: Collection[Path]) -> Cancelled:
     """Read which predictions a cancelled job has staged in complete files; failures are tried again in any case."""
-    staged: set[str] = set()
-    run = ""
-    for folder in output.glob(f"{STAGING}*"):
-        run = folder.name.removeprefix(STAGING)
-        for path in (folder / PREDICTIONS).glob("*.parquet"):
-            # Others are not complete.
-            with suppress(pa.ArrowInvalid, OSError):
-                staged.update(pq.read_table(path, columns=["path"], partitioning=None)["path"].to_pylist())
-    return Cancelled(run if staged else "", frozenset(staged))
+    folder = _staging(output, before)
+    return Cancelled(folder.name.removeprefix(STAGING), _staged_in(folder)) if folder else Cancelled("", frozenset())
 
 
 def check(job: Job, output: Path) -> dict[str, str]:

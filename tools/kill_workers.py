@@ -119,7 +119,8 @@ def kill(archive: Archive, place: Place, number: int, victim: str, moment: int) 
             shutil.rmtree(late)
         kill_runs.judge(archive, fetched)
     said = next((line for line in again.stderr.splitlines() if "recovered" in line), "nothing to recover")
-    return f"{victim} killed at request {moment}, exit code {job.returncode}: {seen} rows visible, then correct; {said}"
+    at = f"killed at request {moment}" if struck.is_set() else f"left alone, as there was no request {moment}"
+    return f"{victim} {at}, exit code {job.returncode}: {seen} rows visible, then correct; {said}"
 
 
 def _look(archive: Archive, output: str) -> int:
