@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.material import synthetic_chips
 from model.data import dataset
 from model.data.listing import versions
-from model.training import fitting, network
+from model.training import network, phases
 
 BATCH = 32
 LABELS = 17
@@ -69,7 +69,7 @@ def trainable_network(image_size: int, alpha: float) -> Any:
 
     model = network.build(np.full(LABELS, 0.2, np.float32), image_size=image_size, alpha=alpha, weights=None)
     network.free(model, "everything")
-    model.compile(keras.optimizers.Adam(fitting.SCRATCH_LEARNING_RATE), "binary_crossentropy", jit_compile=False)
+    model.compile(keras.optimizers.Adam(phases.SCRATCH_LEARNING_RATE), "binary_crossentropy", jit_compile=False)
     model.optimizer.build(model.trainable_variables)
     return model
 

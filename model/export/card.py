@@ -72,6 +72,12 @@ def _lines(facts: Facts, quality: Quality, versions: Mapping[str, str]) -> Itera
         yield from (f"> {line}".rstrip() for line in facts.note.splitlines())
     yield from ("", "## Quality on the held-out images", "")
     yield from _quality(quality)
+    if epochs := facts.training.final_epochs:
+        yield ""
+        yield (
+            f"All figures are those of the network before it learnt the held-out images, too (`--final_epochs "
+            f"{epochs}`). Measured on them once more, it would look better than it is."
+        )
     yield from ("", "### Calibration", "")
     yield from _calibration(facts, quality)
     if facts.quantization and quality.cost_of_int8:
@@ -247,8 +253,10 @@ def _training(facts: Facts) -> Iterator[str]:
         rows.append((name, " to ".join(numbers), f"{rate:.2g}", f"{minutes:.1f}"))
     yield from _table(("phase", "epochs", "highest learning rate", "minutes"), rows)
     yield from ("", f"![Loss and quality by epoch]({TRAINING_CURVES})", "")
+    from_there = "From there it went on, with all images, to those of the last epoch. " if training.final_epochs else ""
     yield (
-        f"The bundle has the weights of epoch {training.kept_epoch}: {training.criterion}. Batches of "
+        f"The {'measured network' if from_there else 'bundle'} has the weights of epoch {training.kept_epoch}: "
+        f"{training.criterion}. {from_there}Batches of "
         f"{training.batch_size} images; {_VARIED[training.augment]}; "
         f"Adam on {_LOSSES[training.loss]}. It took {training.seconds / 60:.1f} minutes in total on "
         f"{_plain(training.machine)}, in {'mixed precision' if training.mixed_precision else 'float32'}. To repeat it "
@@ -269,6 +277,7 @@ def _command(facts: Facts) -> str:
         "weights": facts.network.weights_name,
         "head_epochs": facts.training.head_epochs,
         "finetune_epochs": facts.training.finetune_epochs,
+        "final_epochs": facts.training.final_epochs,
         "batch_size": facts.training.batch_size,
         **({"validation_fraction": f"{share:g}"} if (share := facts.data.validation_fraction) is not None else {}),
         **facts.data.split_flags,

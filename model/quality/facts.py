@@ -107,7 +107,8 @@ class Training:
       batch_size: images per step.
       seed: of split, initial weights and order.
       history: all epochs, at least one.
-      kept_epoch: the epoch whose weights are exported.
+      kept_epoch: the epoch whose weights were measured on the held-out images, and are exported or gone on from.
+      final_epochs: how many epochs the exported network has gone on from there, on the held-out images, too.
       augment: how training images varied.
       loss: what was minimized: the value of the flag `--loss`.
       beta: of the F-beta by which epoch and thresholds were chosen.
@@ -123,6 +124,7 @@ class Training:
     seed: int
     history: tuple[Epoch, ...]
     kept_epoch: int
+    final_epochs: int
     augment: str
     loss: str
     beta: float
@@ -161,7 +163,8 @@ class Facts:
       note: a remark about the training, in Markdown; may be empty.
       labels: L names, in the order of the model's outputs.
       calibration: the correction of its probabilities.
-      probabilities: float32 [M, L], those of the exported model on the held-out images.
+      probabilities: float32 [M, L], those of the model on the held-out images; if it has learnt these in the end, those
+        before.
       thresholds: the least probability at which a label becomes a tag.
       quantization: of an int8 file; None if the exported model computes in float32.
     """

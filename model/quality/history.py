@@ -18,10 +18,10 @@ class HistoryError(ScenetagsError):
 
 
 class Epoch(NamedTuple):
-    """One epoch, and how good the network was after it; NaN if diverged or undefined.
+    """One epoch, and how good the network was after it; NaN if diverged, undefined or trained on all images.
 
     Attributes:
-      phase: "head", "fine-tuning" or "from scratch".
+      phase: "head", "fine-tuning", "from scratch" or "all images".
       epoch: 1, 2, ... over all phases.
       learning_rate: of the optimizer.
       loss: what training minimizes, averaged over the training images and the epoch.

@@ -33,6 +33,7 @@ def training_summary(facts: Facts) -> dict[str, Any]:
         "split": dict(data.split_flags),
         "head_epochs": training.head_epochs,
         "finetune_epochs": training.finetune_epochs,
+        "final_epochs": training.final_epochs,
         "batch_size": training.batch_size,
         "seed": training.seed,
         "augment": training.augment,

@@ -8,33 +8,28 @@ import importlib.util
 import math
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data import dataset, reference
+from model.data import reference
 from model.data.listing import fingerprint, versions
 from model.export import bundle as export
 from model.export import quantization
-from model.quality import calibration, facts, metrics, thresholds
-from model.quality.fbeta import key, title
+from model.quality import calibration, facts, thresholds
+from model.quality.fbeta import title
 from model.quality.history import Epoch
-from model.quality.never_given import lay_out_never_given
-from model.training import fitting, network, reading, splitting
+from model.training import figures, fitting, network, phases, reading, splitting
 from model.training.settings import Settings
 from model.training.start import Start, read_weights
 from model.training.workspace import Workspace, open_workspace
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import show
-from pipelines.inference.bundle import Bundle, BundleError
-from pipelines.inference.engines import can_bfloat16, open_engine
+from pipelines.inference.bundle import Bundle
 from pipelines.supervision.machine import available_cores, native_messages_muted
 
-_AT_ONCE = 64
-"""Images per call of an engine; they are read from the disk one call at a time."""
 # Settings of which the content determines the outcome, and those that do not.
 _WITHOUT_EFFECT = (
     *("images", "labels", "validation_labels", "weights"),
@@ -58,6 +53,22 @@ class _Setup(NamedTuple):
     precision: network.Precision
     start: Start | None
     ends_at: float
+
+
+class _Outcome(NamedTuple):
+    """What came of a training.
+
+    Attributes:
+      best: the epoch whose weights were measured.
+      final_epochs: how many epochs the exported network has gone on from there, on all images.
+      calibrated: the correction of its probabilities.
+      probabilities: float32 [M, L], corrected ones of the held-out images, before the network has learnt these.
+    """
+
+    best: Epoch
+    final_epochs: int
+    calibrated: calibration.Calibration
+    probabilities: NDArray[np.float32]
 
 
 def train(settings: Settings) -> None:
@@ -94,82 +105,51 @@ def train(settings: Settings) -> None:
             workspace.discard()  # it would diverge again
             raise
         workspace.clear()
-    _print_quality(bundle, settings)
-    _print_quality_in_bfloat16(bundle, data.validation, settings.beta)
+    figures.print_quality(bundle, settings)
+    figures.print_quality_in_bfloat16(bundle, data.validation, settings.beta)
     show(f"bundle {bundle.digest[:12]} written to {settings.output}; history and logs: {folder}")
 
 
 def _train(data: reading.Data, setup: _Setup) -> Bundle:
     """Train on the data and export the result."""
     settings, training = setup.settings, _begin(data, setup)
-    phases = fitting.plan(
+    planned = phases.plan(
         from_scratch=settings.weights is None,
         head_epochs=settings.head_epochs,
         finetune_epochs=settings.finetune_epochs,
     )
-    best = training.run(phases)
-    if not fitting.has_ended(phases[-1], training.history):
+    best = training.run(planned)
+    if not phases.has_ended(planned[-1], training.history):
         show(f"ended after epoch {len(training.history)} because of --max_minutes {settings.max_minutes:g}")
-    model = _in_float32(training.model, settings)
-    probabilities = fitting.predict(model, data.validation, settings.batch_size)
+    measured = _in_float32(training.model, settings)
+    probabilities = fitting.predict(measured, data.validation, settings.batch_size)
     calibrated = calibration.fit(data.validation.targets > 0.5, probabilities)
+    final_epochs = _learn_all(training, settings)
+    model = _in_float32(training.model, settings)
     network.calibrate(model, calibrated.correction)
-    learnt = _gather(settings, data, training, best, calibrated, calibrated.correction.apply(probabilities))
+    outcome = _Outcome(best, final_epochs, calibrated, calibrated.correction.apply(probabilities))
+    learnt = _gather(settings, data, training, outcome)
     ranges = data.training if settings.quantize == "int8" else None
     return export.export(model, settings.output, learnt, data.validation, ranges)
 
 
-def _print_quality(bundle: Bundle, settings: Settings) -> None:
-    """Print how good the exported model is on the held-out images, and what int8 cost."""
-    measured, beta = bundle.metrics, settings.beta
-    show(*(f"caution: {caution}" for caution in measured["cautions"]))
-    show(*lay_out_never_given(measured["never_given"]))
-    fbeta, of_frequencies = (measured[key(name, beta)] for name in ("fbeta_over_samples", "fbeta_of_frequencies"))
-    show(
-        f"held-out images: {title(beta)} over samples {fbeta:.3f} "
-        f"(label frequencies alone: {of_frequencies:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
-    )
-    before, after = measured["uncalibrated"], measured["calibrated"]
-    show(
-        f"calibration: expected error of a probability {after['expected_calibration_error']:.3f} "
-        f"({before['expected_calibration_error']:.3f} before), log loss {after['log_loss']:.3f} "
-        f"({before['log_loss']:.3f} before)"
-    )
-    cost = measured["cost_of_int8"]
-    if cost:
-        in_float32 = cost[key("float32_fbeta_over_samples", beta)]
-        show(
-            f"int8 cost: {title(beta)} over samples was {in_float32:.3f} in float32; probabilities differ by "
-            f"{cost['mean_difference']:.3f} on average, {cost['largest_difference']:.2f} at most"
-        )
+def _learn_all(training: fitting.Training, settings: Settings) -> int:
+    """Go on with the held-out images, too, if wanted; return for how many epochs the exported network has learnt them.
+
+    Not for an int8 file: its own thresholds and figures are yet to be measured on images that it has not learnt.
+    """
+    if not settings.final_epochs or settings.quantize == "int8":
+        return 0
+    if training.learn_all(phases.final(settings.final_epochs)):
+        return settings.final_epochs
+    tried = any(epoch.phase == phases.ON_ALL for epoch in training.history)
+    why = "it knew them no better afterwards" if tried else f"--max_minutes {settings.max_minutes:g} leaves no time"
+    show(f"the network has not learnt the held-out images: {why}")
+    return 0
 
 
-def _print_quality_in_bfloat16(bundle: Bundle, validation: dataset.Examples, beta: float) -> None:
-    """Print how good the exported model is on the held-out images in bfloat16, if this machine can compute in it."""
-    if not can_bfloat16("openvino", bundle):
-        return
-    try:
-        engine = open_engine(bundle, precision="bfloat16")
-    except BundleError as error:
-        show(f"not to be used in bfloat16: {error.message}")
-        return
-    parts = [validation.rows[at : at + _AT_ONCE] for at in range(0, len(validation.rows), _AT_ONCE)]
-    with ThreadPoolExecutor(engine.calls) as executor:
-        predicted = executor.map(lambda rows: engine.predict(validation.pixels[rows]), parts)
-        tags = np.concatenate(list(predicted)) >= np.array(bundle.thresholds, np.float32)
-    measured = metrics.fbeta_over_samples(validation.targets > 0, tags, beta)
-    show(f"in bfloat16 (predict --precision bfloat16): {title(beta)} over samples {measured:.3f} on the same images")
-
-
-def _gather(
-    settings: Settings,
-    data: reading.Data,
-    training: fitting.Training,
-    best: Epoch,
-    calibrated: calibration.Calibration,
-    probabilities: NDArray[np.float32],
-) -> facts.Facts:
-    """Gather the facts about the training for the bundle; `probabilities` are those of the held-out images."""
+def _gather(settings: Settings, data: reading.Data, training: fitting.Training, outcome: _Outcome) -> facts.Facts:
+    """Gather the facts about the training for the bundle."""
     return facts.Facts(
         name=settings.name,
         note=settings.note,
@@ -193,8 +173,10 @@ def _gather(
             finetune_epochs=settings.finetune_epochs,
             batch_size=settings.batch_size,
             seed=settings.seed,
-            history=tuple(training.history),
-            kept_epoch=best.epoch,
+            # Epochs on all images count only if the exported network has them.
+            history=tuple(epoch for epoch in training.history if outcome.final_epochs or epoch.phase != phases.ON_ALL),
+            kept_epoch=outcome.best.epoch,
+            final_epochs=outcome.final_epochs,
             augment=settings.augment,
             loss=settings.loss,
             beta=settings.beta,
@@ -206,9 +188,9 @@ def _gather(
             machine="GPU" if network.on_gpu() else f"CPU, {available_cores()} cores",
             mixed_precision=training.model.dtype_policy.name != "float32",
         ),
-        calibration=calibrated,
-        probabilities=probabilities,
-        thresholds=thresholds.tune(data.validation.targets > 0.5, probabilities, settings.beta),
+        calibration=outcome.calibrated,
+        probabilities=outcome.probabilities,
+        thresholds=thresholds.tune(data.validation.targets > 0.5, outcome.probabilities, settings.beta),
     )
 
 

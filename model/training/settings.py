@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,8 @@ _IMAGE_SIZE = 224
 _ALPHA = 1.0
 _LEAST_ALPHA, _MOST_ALPHA = 0.05, 4.0
 _FILTER = "bilinear16"
-_FINETUNE_EPOCHS = 20
+_FINETUNE_EPOCHS = 14
+_FINAL_EPOCHS = 5
 _SCRATCH_EPOCHS = 18
 _DEFAULT = "(default: %(default)s)"
 
@@ -46,13 +48,14 @@ A share of the images is held out for validation, with each label about as frequ
 can be kept together, or you say which images to hold out. Identical images stay together, and copies on both sides are
 reported. What a training is not good for, such as a label on every image, is said as a caution, also in the card.
 
-Training has two phases: first the head alone, on the frozen network; then the whole network at a low learning rate,
-with its BatchNormalization layers frozen. With --weights none there is a single phase of --finetune_epochs, in which
-the whole network is trained from scratch. The exported weights are those of the last epoch within one standard error of
-the best F2, or the score of --beta, on the held-out images (and not below the head alone). On the same images,
-probabilities are calibrated, so that a label given 0.3 is there in about 3 of 10 images, and a threshold per label is
-tuned. A model card reports the quality, and names the labels with too few images to be calibrated, and those that no
-held-out image was given.
+Training has three phases: first the head alone, on the frozen network; then the whole network at a low learning rate,
+with its BatchNormalization layers frozen and its weights averaged. The weights that count are those of the last epoch
+within one standard error of the best F2, or the score of --beta, on the held-out images (and not below the head alone).
+On the same images, probabilities are calibrated, so that a label given 0.3 is there in about 3 of 10 images, and a
+threshold per label is tuned. At last the network learns the held-out images, too, in --final_epochs; all figures are
+those before. With --weights none there is a single phase of --finetune_epochs, in which the whole network is trained
+from scratch. A model card reports the quality, and names the labels with too few images to be calibrated, and those
+that no held-out image was given.
 
 With --quantize int8 the network is rounded to 8-bit integers on export. The loss in quality is measured on the
 held-out images and reported at the end and in the model card. The bundle then has no SavedModel.
@@ -111,6 +114,7 @@ class Settings(NamedTuple):
     quantize: Quantize
     head_epochs: int
     finetune_epochs: int
+    final_epochs: int
     batch_size: int
     validation_fraction: float | None
     split_column: str
@@ -171,6 +175,11 @@ def parse(argv: Sequence[str]) -> Settings:
     if flags.finetune_epochs is None:
         values["finetune_epochs"] = _SCRATCH_EPOCHS if flags.weights is None else _FINETUNE_EPOCHS
     values["validation_fraction"] = read_fraction(flags)
+    if flags.final_epochs is None:
+        # Nobody expects images to be learnt that they have chosen to hold out.
+        chosen = values["validation_fraction"] is None
+        wanted = 0 if chosen or flags.weights is None else math.ceil(values["finetune_epochs"] / 3)
+        values["final_epochs"] = min(_FINAL_EPOCHS, wanted)
     settings = Settings(**values)
     if settings.head_epochs + settings.finetune_epochs == 0:
         raise UsageError("argument --finetune_epochs: with 0 epochs there is nothing to train", "use at least 1")
@@ -217,9 +226,15 @@ def _parser() -> Parser:
     how = parser.add_argument_group("training")
     head = f"epochs that train only the head {_DEFAULT}"
     epochs = f"epochs of the whole network (default: {_FINETUNE_EPOCHS}, or {_SCRATCH_EPOCHS} from scratch)"
+    final = (
+        "epochs that train the measured network on all images at the end, the held-out ones too; 0 if you want to "
+        f"measure it on these again (default: a third of --finetune_epochs, at most {_FINAL_EPOCHS}; 0 from scratch or "
+        "where you say which to hold out; with --quantize int8 always 0)"
+    )
     seed = f"random seed for the split, the initial weights and shuffling {_DEFAULT}"
     how.add_argument("--head_epochs", type=at_least(0), default=5, metavar="N", help=head)
     how.add_argument("--finetune_epochs", type=at_least(0), metavar="N", help=epochs)
+    how.add_argument("--final_epochs", type=at_least(0), metavar="N", help=final)
     how.add_argument("--batch_size", type=at_least(1), default=32, metavar="N", help=f"images per step {_DEFAULT}")
     augment = (
         "how training images vary: turned and mirrored in all 8 orientations, for images from above; mirrored left to "

@@ -84,13 +84,14 @@ class Workspace:
         """
         return history.read_csv(self.history_file, self.beta) if self.history_file.exists() else ()
 
-    def commit(self, model: Any, done: Sequence[Epoch], best: Epoch | None) -> None:
+    def commit(self, model: Any, done: Sequence[Epoch], best: Epoch | None, averages: Sequence[NDArray[Any]]) -> None:
         """Save a model after an epoch, so that training killed at any moment can resume after its last saved epoch.
 
         Args:
           model: a compiled `keras.Model`; its optimizer's state is saved with its weights.
           done: all epochs so far; the last one is saved.
           best: the best of them, or None if all have diverged; its weights are kept as well.
+          averages: the weights that the last epoch was measured with, in the model's order.
 
         Raises:
           OSError: the files cannot be written, e.g. because the disk is full.
@@ -102,7 +103,7 @@ class Workspace:
         if best:
             keep.add(self._best_weights(best))
             if best == done[-1]:
-                _save(self._best_weights(best), model.get_weights())
+                _save(self._best_weights(best), averages)
         # From here on only the new files count, and the others can go.
         history.write_csv(done, self.history_file, self.beta)
         for file in self._checkpoint.iterdir():

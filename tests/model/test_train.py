@@ -15,16 +15,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from model import train
 from model.data import dataset
 from model.data.listing import versions
 from model.export import bundle as export
-from model.quality import thresholds
+from model.quality import calibration, thresholds
 from model.quality.facts import Facts
 from model.quality.history import read_csv
 from model.synthetic import chips as synthetic
-from model.training import fitting, network, session, settings, start
+from model.training import figures, fitting, network, session, settings, start
 from pipelines import predict
 from pipelines.commandline.parser import UsageError
 from pipelines.inference.bundle import Bundle, load_bundle
@@ -41,6 +42,8 @@ SIZE = IMAGE_SIZE
 
 TRAIN_EAGERLY = """
 import sys
+from numpy.typing import NDArray
+
 from model import train
 from tests.model.conftest import eagerly
 with eagerly():
@@ -92,10 +95,10 @@ def test_network_figures_and_thresholds_are_those_after_calibration(trained: Tra
 
 @pytest.mark.skipif(not bfloat16_units() or not find_spec("openvino"), reason="bfloat16 cannot be measured here")
 def test_training_states_the_quality_in_bfloat16(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
-    pixels = some_pixels(session._AT_ONCE + 3)
+    pixels = some_pixels(figures._AT_ONCE + 3)
     targets = open_engine(bundle).predict(pixels) >= np.array(bundle.thresholds, np.float32)
 
-    session._print_quality_in_bfloat16(
+    figures.print_quality_in_bfloat16(
         bundle, dataset.Examples(pixels, np.arange(len(pixels)), targets.astype(np.float32)), 2.0
     )
 
@@ -159,16 +162,23 @@ def test_predict_gives_real_chips_the_probabilities_of_the_training_reader(
         np.testing.assert_allclose(probabilities, expected[row["path"]], atol=1e-4, err_msg=row["path"])
 
 
-def test_a_killed_training_resumes(
+def test_a_killed_training_resumes_and_is_measured_before_it_learns_the_held_out_images(
     training_chips: Path,
     untrained: Any,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    measured: list[NDArray[np.float32]] = []
+    fit = calibration.fit
+
+    def watch(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> calibration.Calibration:
+        measured.append(probabilities)
+        return fit(truth, probabilities)
+
     weights = tmp_path / "base.weights.h5"
     untrained.get_layer("backbone").save_weights(weights)
-    epochs = ["--weights", str(weights), "--head_epochs", "1", "--finetune_epochs", "4"]
+    epochs = ["--weights", str(weights), "--head_epochs", "1", "--finetune_epochs", "3"]
     command = [*flags(training_chips, tmp_path / "bundle"), *SMALL, *epochs]
     history = tmp_path / "bundle.training" / "history.csv"
     training = [sys.executable, "-c", TRAIN_EAGERLY, *command]
@@ -182,19 +192,41 @@ def test_a_killed_training_resumes(
     done = len(read_csv(history))
     assert 2 <= done < 5
     assert not (tmp_path / "bundle").exists()
-    kept: list[int] = []
+    exported: list[Facts] = []
 
     def end(model: Any, output: Path, learnt: Facts, *_: Any) -> None:
-        kept.append(learnt.training.kept_epoch)
+        exported.append(learnt)
         raise KeyboardInterrupt
 
     # What an export gives after a training has resumed is in `trained`.
     monkeypatch.setattr(export, "export", end)
+    monkeypatch.setattr(calibration, "fit", watch)
     with eagerly():
         assert train.main(command) == 130
     assert f"resuming after epoch {done} of an interrupted training" in capsys.readouterr().out
-    assert [epoch.epoch for epoch in read_csv(history)] == [1, 2, 3, 4, 5]
-    assert kept[0] in range(1, 6)
+    assert [epoch.phase for epoch in read_csv(history)] == ["head", *["fine-tuning"] * 3, "all images"]
+    learnt = exported[0]
+    assert learnt.training.kept_epoch in range(1, 5)
+    assert learnt.training.final_epochs == 1
+    np.testing.assert_allclose(learnt.probabilities, learnt.calibration.correction.apply(measured[0]))
+
+
+def test_an_int8_file_is_measured_on_images_that_its_network_has_not_learnt(
+    training_chips: Path, tmp_path: Path
+) -> None:
+    wanted = settings.parse([*flags(training_chips, tmp_path / "bundle"), "--final_epochs", "2", "--quantize", "int8"])
+    assert session._learn_all(None, wanted) == 0  # type: ignore[arg-type]
+
+
+def test_held_out_images_are_learnt_at_last_unless_the_user_has_chosen_them(
+    training_chips: Path, tmp_path: Path
+) -> None:
+    given = flags(training_chips, tmp_path / "bundle")
+    assert settings.parse(given).final_epochs == 5
+    assert [settings.parse([*given, "--finetune_epochs", few]).final_epochs for few in ("0", "1", "4")] == [0, 1, 2]
+    for chosen in (["--split_column", "fold"], ["--validation_labels", given[3]], ["--weights", "none"]):
+        assert settings.parse([*given, *chosen]).final_epochs == 0
+        assert settings.parse([*given, *chosen, "--final_epochs", "2"]).final_epochs == 2
 
 
 def test_an_unfinished_training_is_not_taken_over_by_another(

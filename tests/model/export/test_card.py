@@ -164,11 +164,23 @@ def test_training_is_described_phase_by_phase(told: Facts, written: str) -> None
     assert "frozen head before" not in short
 
 
+def test_a_card_says_that_the_network_has_learnt_the_held_out_images_since(
+    told: Facts, quality: Quality, written: str
+) -> None:
+    since = dataclasses.replace(told, training=dataclasses.replace(told.training, final_epochs=5))
+    text = card.write(since, quality, VERSIONS)
+    for sentence in ("before it learnt the held-out images, too (`--final_epochs 5`)", "From there it went on"):
+        assert sentence in text
+        assert sentence not in written
+    assert "--final_epochs 5" in text
+    assert summaries.training_summary(since)["final_epochs"] == 5
+
+
 def test_the_command_gives_every_setting(written: str) -> None:
     assert (
         "scenetags train --images chips --labels labels.csv --output bundle --name 'made up' --image_size 32 "
-        "--alpha 0.35 --weights base.h5 --head_epochs 2 --finetune_epochs 2 --batch_size 8 --validation_fraction 0.25 "
-        "--seed 7 --quantize none\n"
+        "--alpha 0.35 --weights base.h5 --head_epochs 2 --finetune_epochs 2 --final_epochs 0 --batch_size 8 "
+        "--validation_fraction 0.25 --seed 7 --quantize none\n"
     ) in written
 
 

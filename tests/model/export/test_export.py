@@ -176,6 +176,25 @@ def test_figures_of_other_images_are_refused(model: Any, told: Facts, validation
     assert not list(tmp_path.iterdir())
 
 
+def test_figures_may_be_those_of_the_network_before_it_learnt_the_held_out_images(
+    model: Any, told: Facts, validation: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class AcceptedError(Exception):
+        pass
+
+    def accept(*_: Any) -> None:
+        raise AcceptedError
+
+    monkeypatch.setattr(export, "write_models", accept)
+    shifted = dataclasses.replace(
+        told,
+        probabilities=np.roll(told.probabilities, 1, axis=0),
+        training=dataclasses.replace(told.training, final_epochs=1),
+    )
+    with pytest.raises(AcceptedError):
+        export.export(model, tmp_path / "bundle", shifted, validation)
+
+
 def test_a_network_in_mixed_precision_is_refused(told: Facts, validation: Examples, tmp_path: Path) -> None:
     import keras
 

@@ -52,6 +52,7 @@ def facts(training_images: int = 40, held_out_images: int = 20) -> Facts:
         training=Training(
             head_epochs=2,
             finetune_epochs=2,
+            final_epochs=0,
             batch_size=8,
             seed=7,
             history=HISTORY,

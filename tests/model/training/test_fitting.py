@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from model.data import dataset
 from model.quality import metrics, thresholds
 from model.quality.history import Epoch, HistoryError
-from model.training import fitting, losses
-from model.training.fitting import Phase, best_epoch, has_ended
+from model.training import fitting, losses, phases
+from model.training.phases import Phase, best_epoch, has_ended
 from model.training.workspace import Workspace, WorkspaceError, open_workspace
 from tests.model.conftest import eagerly
 
@@ -48,7 +48,7 @@ def test_a_later_epoch_is_kept_where_an_earlier_one_may_be_better_by_chance() ->
     history = epochs("fine-tuning", 0.80, 0.90, 0.893, 0.88)
     assert best_epoch(history, 0.01) == history[2]
     assert best_epoch(history, 0.001) == history[1]
-    assert fitting.standard_error(100) == pytest.approx(0.01)
+    assert phases.standard_error(100) == pytest.approx(0.01)
     head_first = epochs("head", 0.895) + epochs("fine-tuning", 0.90, 0.893, first=2)
     assert best_epoch(head_first, 0.01) == head_first[1], "not below the head, be it by chance"
     head_slipped = epochs("head", 0.900, 0.8925) + epochs("fine-tuning", 0.893, first=3)
@@ -68,7 +68,7 @@ def test_a_phase_ends_with_its_epochs_or_when_it_gets_no_better() -> None:
     assert not has_ended(HEAD, epochs("head", 0.5))
     assert has_ended(HEAD, epochs("head", 0.5, 0.6))
     long = Phase("fine-tuning", 100, 1e-3, "everything")
-    falling = [0.9, *[0.8] * (fitting.PATIENCE - 1)]
+    falling = [0.9, *[0.8] * (phases.PATIENCE - 1)]
     assert not has_ended(long, epochs("fine-tuning", *falling))
     assert has_ended(long, epochs("fine-tuning", *falling, 0.8))
     assert not has_ended(long, epochs("head", *[0.5] * 50)), "each phase has a patience of its own"
@@ -153,10 +153,10 @@ def test_a_training_that_resumes_ends_as_if_it_had_not_been_interrupted(
     commit = Workspace.commit
 
     def commit_until(epoch: int, after: bool) -> Any:
-        def commit_or_fail(self: Workspace, model: Any, done: list[Epoch], best: Epoch | None) -> None:
+        def commit_or_fail(self: Workspace, model: Any, done: list[Epoch], *kept: Any) -> None:
             if done[-1].epoch == epoch and not after:
                 raise PowerCutError
-            commit(self, model, done, best)
+            commit(self, model, done, *kept)
             if done[-1].epoch == epoch:
                 raise PowerCutError
 
@@ -245,15 +245,99 @@ def test_the_model_ends_with_the_weights_of_the_best_epoch(
     run = training(examples, tmp_path / "run")
     commit = Workspace.commit
 
-    def watch(self: Workspace, model: Any, done: list[Epoch], best: Epoch | None) -> None:
+    def watch(self: Workspace, model: Any, done: list[Epoch], *others: Any) -> None:
         kept[done[-1].epoch] = model.get_weights()
-        commit(self, model, done, best)
+        commit(self, model, done, *others)
 
     monkeypatch.setattr(Workspace, "commit", watch)
     assert run.run([HEAD, FINETUNING]).epoch == 2
     for weight, expected in zip(run.model.get_weights(), kept[2], strict=True):
         np.testing.assert_array_equal(weight, expected)
     assert any(not np.array_equal(a, b) for a, b in zip(kept[2], kept[5], strict=True))
+
+
+def test_fine_tuning_is_measured_and_kept_with_averaged_weights_and_goes_on_with_its_own(
+    examples: dataset.Examples, tmp_path: Path, tensorflow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # An epoch of a single step, so that the weights of all steps are seen.
+    run = replace(training(examples, tmp_path / "run"), batch_size=len(examples.rows))
+    phase = FINETUNING._replace(epochs=8)
+    own, averages = [], []
+    commit = Workspace.commit
+
+    def watch(self: Workspace, model: Any, done: list[Epoch], best: Epoch | None, averaged: Any) -> None:
+        own.append(model.get_weights())
+        averages.append(averaged)
+        commit(self, model, done, best, averaged)
+
+    monkeypatch.setattr(Workspace, "commit", watch)
+    with eagerly():
+        best = run.run([phase])
+    expected = own[0]
+    for step, weights in enumerate(own):
+        share = 1 / (fitting.AVERAGED * 8) if step else 1
+        expected = [share * new + (1 - share) * old for new, old in zip(weights, expected, strict=True)]
+        for average, weight in zip(averages[step], expected, strict=True):
+            np.testing.assert_allclose(average, weight, atol=1e-6)
+    assert any(np.abs(average - weight).max() > 1e-4 for average, weight in zip(averages[-1], own[-1], strict=True))
+    for weight, kept in zip(run.model.get_weights(), averages[best.epoch - 1], strict=True):
+        np.testing.assert_array_equal(weight, kept)
+    measured = metrics.binary_crossentropy(
+        run.validation.targets > 0.5, fitting.predict(run.model, run.validation, run.batch_size)
+    )
+    assert best.validation_loss == pytest.approx(measured, rel=1e-5)
+
+
+def test_what_goes_on_with_all_images_resumes_and_ends_as_if_it_had_not_been_interrupted(
+    examples: dataset.Examples, uninterrupted: fitting.Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_all = phases.final(2)._replace(learning_rate=1e-2)
+    cut = Path(shutil.copytree(uninterrupted.workspace.folder, tmp_path / "cut"))
+    commit = Workspace.commit
+
+    def commit_until(epoch: int) -> Any:
+        def commit_or_stop(self: Workspace, model: Any, done: list[Epoch], *kept: Any) -> None:
+            commit(self, model, done, *kept)
+            if done[-1].epoch == epoch:
+                raise KeyboardInterrupt
+
+        return commit_or_stop
+
+    with eagerly():
+        best = uninterrupted.run([HEAD, FINETUNING])
+        measured = uninterrupted.model.get_weights()
+        assert uninterrupted.learn_all(on_all)
+        for epoch in (6, 7):
+            monkeypatch.setattr(Workspace, "commit", commit_until(epoch))
+            run = training(examples, cut)
+            run.run([HEAD, FINETUNING])
+            with pytest.raises(KeyboardInterrupt):
+                run.learn_all(on_all)
+        monkeypatch.setattr(Workspace, "commit", commit)
+        last = training(examples, cut)
+        assert last.run([HEAD, FINETUNING]) == best
+        for weight, before in zip(last.model.get_weights(), measured, strict=True):
+            np.testing.assert_array_equal(weight, before)
+        assert last.learn_all(on_all)
+    assert [(epoch.phase, epoch.epoch) for epoch in last.history[5:]] == [("all images", 6), ("all images", 7)]
+    assert all(math.isnan(epoch.validation_fbeta) for epoch in last.history[5:])
+    for weight, expected in zip(last.model.get_weights(), uninterrupted.model.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, expected, atol=1e-6)
+    assert any(not np.array_equal(a, b) for a, b in zip(last.model.get_weights(), measured, strict=True))
+
+
+def test_a_network_that_learns_nothing_from_all_images_or_has_no_time_to_stays_as_measured(
+    uninterrupted: fitting.Training,
+) -> None:
+    uninterrupted.run([HEAD, FINETUNING])
+    measured = uninterrupted.model.get_weights()
+    late = replace(uninterrupted, ends_at=time.monotonic() + 2.5 * uninterrupted.history[-1].seconds)
+    assert not late.learn_all(phases.final(3))
+    assert len(late.history) == 5
+    with eagerly():
+        assert not uninterrupted.learn_all(phases.final(1)._replace(learning_rate=math.nan))
+    for weight, expected in zip(uninterrupted.model.get_weights(), measured, strict=True):
+        np.testing.assert_array_equal(weight, expected)
 
 
 def test_a_training_that_diverges_is_one_line(examples: dataset.Examples, tmp_path: Path, tensorflow: Any) -> None:
@@ -332,7 +416,7 @@ def test_a_full_disk_is_an_error_of_the_system(
     before = uninterrupted.workspace.read_history()
     monkeypatch.setattr(np, "savez", fail_for_want_of_space)
     with pytest.raises(OSError, match="No space left"):
-        uninterrupted.workspace.commit(uninterrupted.model, [*before, before[-1]._replace(epoch=6)], before[-1])
+        uninterrupted.workspace.commit(uninterrupted.model, [*before, before[-1]._replace(epoch=6)], before[-1], [])
     assert uninterrupted.workspace.read_history() == before
 
 

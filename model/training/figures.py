@@ -1,0 +1,70 @@
+"""Print the figures of a bundle when its training ends."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from model.data import dataset
+from model.quality import metrics
+from model.quality.fbeta import key, title
+from model.quality.never_given import lay_out_never_given
+from model.training.settings import Settings
+from pipelines.commandline.printing import show
+from pipelines.inference.bundle import Bundle, BundleError
+from pipelines.inference.engines import Engine, can_bfloat16, open_engine
+
+_AT_ONCE = 64
+"""Images per call of an engine; they are read from the disk one call at a time."""
+
+
+def print_quality(bundle: Bundle, settings: Settings) -> None:
+    """Print how good the exported model is on the held-out images, and what int8 cost."""
+    measured, beta = bundle.metrics, settings.beta
+    show(*(f"caution: {caution}" for caution in measured["cautions"]))
+    show(*lay_out_never_given(measured["never_given"]))
+    fbeta, of_frequencies = (measured[key(name, beta)] for name in ("fbeta_over_samples", "fbeta_of_frequencies"))
+    show(
+        f"held-out images: {title(beta)} over samples {fbeta:.3f} "
+        f"(label frequencies alone: {of_frequencies:.3f}); more in {settings.output / 'MODEL_CARD.md'}"
+    )
+    if epochs := bundle.training["final_epochs"]:
+        counted = f"{epochs} epoch{'s' if epochs > 1 else ''}"
+        show(f"since then the network has learnt these images, too, in {counted} on all images")
+    before, after = measured["uncalibrated"], measured["calibrated"]
+    show(
+        f"calibration: expected error of a probability {after['expected_calibration_error']:.3f} "
+        f"({before['expected_calibration_error']:.3f} before), log loss {after['log_loss']:.3f} "
+        f"({before['log_loss']:.3f} before)"
+    )
+    cost = measured["cost_of_int8"]
+    if cost:
+        in_float32 = cost[key("float32_fbeta_over_samples", beta)]
+        show(
+            f"int8 cost: {title(beta)} over samples was {in_float32:.3f} in float32; probabilities differ by "
+            f"{cost['mean_difference']:.3f} on average, {cost['largest_difference']:.2f} at most"
+        )
+
+
+def print_quality_in_bfloat16(bundle: Bundle, validation: dataset.Examples, beta: float) -> None:
+    """Print how good the exported model is on the held-out images in bfloat16, if this machine can compute in it."""
+    if not can_bfloat16("openvino", bundle):
+        return
+    try:
+        engine = open_engine(bundle, precision="bfloat16")
+    except BundleError as error:
+        show(f"not to be used in bfloat16: {error.message}")
+        return
+    measured = f"{title(beta)} over samples {_fbeta(bundle, engine, validation, beta):.3f} on the same images"
+    if bundle.training["final_epochs"]:
+        measured += f", which are learnt by now; in float32 {_fbeta(bundle, open_engine(bundle), validation, beta):.3f}"
+    show(f"in bfloat16 (predict --precision bfloat16): {measured}")
+
+
+def _fbeta(bundle: Bundle, engine: Engine, examples: dataset.Examples, beta: float) -> float:
+    parts = [examples.rows[at : at + _AT_ONCE] for at in range(0, len(examples.rows), _AT_ONCE)]
+    with ThreadPoolExecutor(engine.calls) as executor:
+        predicted = executor.map(lambda rows: engine.predict(examples.pixels[rows]), parts)
+        tags = np.concatenate(list(predicted)) >= np.array(bundle.thresholds, np.float32)
+    return metrics.fbeta_over_samples(examples.targets > 0, tags, beta)
