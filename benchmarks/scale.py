@@ -105,7 +105,13 @@ def measure(count: int, bundle: Path) -> Cost:
             serving.enter_context(worker_pool(folder / "workers", search)),
         )
         command = [sys.executable, "-m", "pipelines.predict", f"--input={ARCHIVE}", f"--model={bundle}"]
-        command += [f"--output={output}", "--progress=off", *cluster.flags, f"--direct_num_workers={WORKERS}"]
+        command += [
+            f"--output={output}",
+            "--progress=off",
+            *cluster.flags,
+            f"--direct_num_workers={WORKERS}",
+            "--job_server_timeout=7200",
+        ]
         watch = Watch()
         begun = time.perf_counter()
         ran = subprocess.run(command, env=environment() | search, stdout=subprocess.DEVNULL, check=False)
