@@ -61,6 +61,6 @@ def _find_windows(earlier: EarlierRows, run: Run, listed: Listed) -> Iterator[Su
         if not (window and split and run.grid.divides(split[1], window.columns, window.rows)):
             yield Superseded(path, file, gone=True)
     whole = earlier.find(scene, listed.fingerprint) if window else None
-    if whole:
+    if whole and not whole.own:
         # It was no scene, or it could not be cut.
         yield Superseded(scene, whole.file, gone=True)
