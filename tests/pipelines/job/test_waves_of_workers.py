@@ -8,15 +8,20 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from pipelines import storage
+from pipelines.commandline.flags import parse_predict
 from pipelines.inference.ahead import Model
 from pipelines.job.steps.listing import Inputs
 from pipelines.job.tagging import TagImages, tag_listed
 from pipelines.output import partitions
-from pipelines.output.lock import hold_output
-from pipelines.output.manifest import read_accounts, read_status
+from pipelines.output.lock import LOCK, hold_output
+from pipelines.output.manifest import describe, read_accounts, read_status
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave, new_run_name
+from pipelines.output.tables import OutputError
+from pipelines.runners import distributed
 from tests.image_files import picture, unmarked_rgba_jpeg
 from tests.outputs import rows, rows_by_path
 
@@ -97,3 +102,22 @@ def test_an_overwrite_in_waves_replaces_the_old_rows_once_and_at_its_end(run: Ru
     found = [row for table in (PREDICTIONS, FAILURES) for row in rows(run.output, table)]
     assert sorted(row["path"] for row in found) == sorted(map(str, chips.glob("*.jpg")))
     assert {row["run"] for row in found} == {later.name}
+
+
+def test_a_run_that_was_taken_over_between_two_waves_is_not_taken_for_done(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, waves = Accounts(inputs=5, predictions=5), list[Wave]()
+
+    def committed(tagging: TagImages, *_: object) -> Accounts:
+        waves.append(tagging.wave)
+        storage.write(run.manifest, describe(run, first, "killed"))
+        storage.write(f"{run.output}/{LOCK}", b"run other, process 1 on elsewhere")
+        return first
+
+    monkeypatch.setattr(distributed, "_run_wave", committed)
+    options = parse_predict(["--input=x", "--model=x", f"--output={run.output}"])
+
+    with pytest.raises(OutputError, match="taken over by run other"):
+        distributed.run_on_workers(TagImages(run, Model("x", "x")), options, PipelineOptions([]))
+    assert waves == [Wave()]
