@@ -7,23 +7,20 @@ import errno
 import io
 import os
 import posixpath
-import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
 from pipelines.storage.errors import ChangedFileError, NoAccessError, UnsupportedStorageError
 from pipelines.storage.gzipped import bytes_of_head, is_compressed, unpack, unpack_head, unpack_to_disk
 from pipelines.storage.leases import lease
 from pipelines.storage.lock_objects import LockObject, read_owner
+from pipelines.storage.object_files import IN_MEMORY, READ_AHEAD, open_ranges, open_upload
 from pipelines.storage.objects import CONNECTIONS, PAGE_SIZE, Entry, LimitedBuffer, Move, Objects, Page, Stored
 from pipelines.storage.patience import patiently
 from pipelines.storage.spelling import unmarked
-
-_READ_AHEAD = 1 << 20
-_IN_MEMORY = 1 << 24
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -69,16 +66,22 @@ class BucketStore:
         if fingerprint and entry.fingerprint != fingerprint:
             raise ChangedFileError
         # Too small to be worth further requests.
-        whole = entry.size <= _READ_AHEAD
+        whole = entry.size <= READ_AHEAD
         if not whole and not entry.marked:
-            return io.BufferedReader(_Ranges(self, entry), _READ_AHEAD)
+            return self._open_ranges(entry)
         length = None if whole else 2
         data, stored = self._get(path, length, 0, length)
         if fingerprint and stored.version and stored.version.strip('"') != fingerprint:
             raise ChangedFileError
         if stored.marked and is_compressed(path, data):
             return unpack_to_disk([data]) if whole else self._unpack(path, stored.version)
-        return io.BytesIO(data) if whole else io.BufferedReader(_Ranges(self, entry), _READ_AHEAD)
+        return io.BytesIO(data) if whole else self._open_ranges(entry)
+
+    def _open_ranges(self, entry: Entry) -> IO[bytes]:
+        def fetch(start: int, length: int) -> bytes:
+            return self.read_range(entry.path, start, length, entry.fingerprint)
+
+        return open_ranges(entry.size, fetch)
 
     def write(self, path: str, data: bytes) -> None:
         """Write a whole object."""
@@ -87,7 +90,7 @@ class BucketStore:
     def create(self, path: str) -> IO[bytes]:
         """Open a new object for writing; it exists once it is closed."""
         bucket, key = _split(path)
-        return _Upload(lambda data: patiently(lambda: self._objects.put(bucket, key, data)))  # type: ignore[return-value]
+        return open_upload(lambda data: patiently(lambda: self._objects.put(bucket, key, data)))
 
     def move(self, source: str, target: str) -> None:
         """Copy an object to its new key and delete the old one."""
@@ -232,12 +235,12 @@ class BucketStore:
 
     def _unpack(self, path: str, version: str) -> IO[bytes]:
         def piece(start: int) -> bytes:
-            data, stored = self._get(path, _IN_MEMORY, start, _IN_MEMORY)
+            data, stored = self._get(path, IN_MEMORY, start, IN_MEMORY)
             if stored.version != version:
                 raise ChangedFileError
             return data
 
-        return unpack_to_disk(map(piece, range(0, self.look_up(path).size, _IN_MEMORY)))
+        return unpack_to_disk(map(piece, range(0, self.look_up(path).size, IN_MEMORY)))
 
     def _pages(self, path: str, delimiter: str = "", after: str = "", most: int = PAGE_SIZE) -> Iterator[Page]:
         bucket, prefix = _split(path)
@@ -260,86 +263,6 @@ def _side_by_side(work: Callable[[Item], Result], items: Sequence[Item]) -> list
         return list(map(work, items))
     with ThreadPoolExecutor(min(CONNECTIONS, len(items)), thread_name_prefix="buckets") as executor:
         return list(executor.map(work, items))
-
-
-class _Ranges(io.RawIOBase):
-    """An object as a file that fetches only the bytes that are read."""
-
-    def __init__(self, store: BucketStore, entry: Entry) -> None:
-        self._store = store
-        self._entry = entry
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._entry.size}[whence]
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readall(self) -> bytes:
-        # One request; the default of `io` would be one for every few kilobytes.
-        return self._read(max(0, self._entry.size - self._position))
-
-    def readinto(self, buffer: Any) -> int:
-        length = min(len(buffer), self._entry.size - self._position)
-        if length <= 0:
-            return 0
-        data = self._read(length)
-        buffer[: len(data)] = data
-        return len(data)
-
-    def _read(self, length: int) -> bytes:
-        data = self._store.read_range(self._entry.path, self._position, length, self._entry.fingerprint)
-        self._position += len(data)
-        return data
-
-
-class _Upload:
-    """A file that becomes an object when it is closed, and is discarded otherwise.
-
-    Not a subclass of `io.IOBase`, because those close themselves when they are garbage-collected.
-    """
-
-    def __init__(self, put: Callable[[IO[bytes]], object]) -> None:
-        self._put = put
-        self._data: Any = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - `close` closes it
-
-    def __enter__(self) -> _Upload:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._data.close()
-
-    @property
-    def closed(self) -> bool:
-        return bool(self._data.closed)
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        return int(self._data.write(data))
-
-    def tell(self) -> int:
-        return int(self._data.tell())
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        if not self._data.closed:
-            with self._data:
-                self._put(self._data)
 
 
 def _split(path: str) -> tuple[str, str]:
