@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.archives.packed import pack, unpack
-from pipelines.job.steps.listing import EarlierFile, OpenListed
+from pipelines.job.steps.listing import EarlierFile, Found, OpenListed
 from pipelines.job.steps.outputs import COUNTED, FAILED, POSTPONED
 from pipelines.job.steps.settling import SettlePartition, each_once
 from pipelines.listing.scenes import CutSettings
@@ -109,11 +109,10 @@ def test_the_failure_of_an_archive_is_deleted_in_whatever_partition_it_is(run: R
     place = Span("/x.tar", 512, 1, "tar", completes=True)
     listing = OpenListed(later, CutSettings(later.grid, later.rendering, 1))
     listing.start_bundle()
-    earlier = [EarlierFile(name) for name in earlier_files(run.folder, None)]
+    last = pack([(0, image("last")._replace(place=place))])
+    parts: list[Found] = [last, *map(EarlierFile, earlier_files(run.folder, None))]
 
-    found = [
-        item for part in (*earlier, pack([(0, image("last")._replace(place=place))])) for item in listing.process(part)
-    ]
+    found = [item for part in parts for item in listing.process(part)]
     found += [item.value for item in listing.finish_bundle() if not isinstance(item, TaggedOutput)]
 
     partitions = defaultdict(list)
