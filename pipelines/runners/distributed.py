@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Iterator
@@ -114,6 +115,8 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
 
 
 def _run_wave(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> Accounts | None:
+    # Its options name files that are gone once it is submitted; those of the next wave name others.
+    beam_options = copy.deepcopy(beam_options)
     with _prepared(tagging.run, beam_options):
         pipeline = build_job(tagging, options, beam_options)
         announce(tagging.run)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines import storage
@@ -121,3 +121,35 @@ def test_a_run_that_was_taken_over_between_two_waves_is_not_taken_for_done(
     with pytest.raises(OutputError, match="taken over by run other"):
         distributed.run_on_workers(TagImages(run, Model("x", "x")), options, PipelineOptions([]))
     assert waves == [Wave()]
+
+
+def test_each_wave_is_submitted_with_files_of_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages: list[list[str]] = []
+    waves: list[Wave] = []
+
+    class Job:
+        def run(self) -> Job:
+            done = Accounts(inputs=5 * len(waves), predictions=5 * len(waves))
+            storage.write(run.manifest, describe(run, done, "done" if len(waves) == 3 else "running"))
+            return self
+
+        def wait_until_finish(self) -> None:
+            pass
+
+    def built(tagging: TagImages, _: object, beam_options: PipelineOptions) -> Job:
+        waves.append(tagging.wave)
+        packages.append(beam_options.view_as(SetupOptions).extra_packages)
+        assert all(Path(package).exists() for package in packages[-1])
+        return Job()
+
+    monkeypatch.setattr(distributed, "build_job", built)
+    options = parse_predict(["--input=x", "--model=x", f"--output={run.output}"])
+
+    with hold_output(run):
+        accounts = distributed.run_on_workers(
+            TagImages(run, Model("x", "x")), options, PipelineOptions(["--runner=PortableRunner"])
+        )
+
+    assert accounts == Accounts(inputs=15, predictions=15)
+    assert [wave.earlier.inputs for wave in waves] == [0, 5, 10]
+    assert list(map(len, packages)) == [1, 1, 1]
