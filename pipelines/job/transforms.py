@@ -35,6 +35,7 @@ from pipelines.listing.pieces import Piece
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.earlier import EarlierPart
+from pipelines.output.ghosts import ReadThrough
 from pipelines.output.identities import Unlisted
 from pipelines.output.merging import Group
 from pipelines.output.run import Accounts, Run, Wave
@@ -78,7 +79,7 @@ class ListImages(beam.PTransform):
         packs = listed.packs | "SpreadPacks" >> beam.Reshuffle()
         kinds = {COUNTED: Accounts, SOURCES: int}
         open_each = beam.ParDo(OpenListed(self.run, self.cutting))
-        open_each = open_each.with_output_types(tuple[int, bytes | EarlierPart], **kinds)
+        open_each = open_each.with_output_types(tuple[int, bytes | EarlierPart | ReadThrough], **kinds)
         opened = packs | "Open" >> open_each.with_outputs(*kinds, main="partitions")
         counted = (divided[COUNTED], listed[COUNTED], opened[COUNTED]) | "Counted" >> beam.Flatten()
         return {PARTITIONS: opened.partitions, COUNTED: counted, SOURCES: opened[SOURCES]}
@@ -104,7 +105,7 @@ class SkipTagged(beam.PTransform):
     wave: Wave = field(default_factory=Wave)
     most: int | None = None
 
-    def expand(self, partitions: PCollection[tuple[int, bytes | EarlierPart]]) -> dict[str, Any]:
+    def expand(self, partitions: PCollection[tuple[int, bytes | EarlierPart | ReadThrough]]) -> dict[str, Any]:
         """Apply the transform."""
         kinds = {FAILED: Failure, SUPERSEDED: Superseded, COUNTED: Accounts, UNLISTED: Unlisted, POSTPONED: int}
         settle = beam.ParDo(SettlePartition(self.run, self.wave, self.most)).with_output_types(

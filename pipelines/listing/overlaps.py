@@ -32,7 +32,10 @@ def _literal(pattern: str) -> str:
     begin = pattern[: magic.start()] if magic else pattern.rstrip("/")
     if storage.is_remote(begin):
         return storage.unmarked(begin)
-    # `x/a` names what begins with it, and not only what is in a folder `x/a`.
+    if not magic:
+        # With its last name, which may be `.` or `~`.
+        return storage.normalize(pattern)
+    # `x/a*` names what begins with `x/a`, and not only what is in a folder `x/a`.
     above, _, name = begin.rpartition("/")
     above = "/" if begin.startswith("/") and not above else os.path.expanduser(above) or "."
     return os.path.join(storage.normalize(above), name)

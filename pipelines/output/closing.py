@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from pipelines.output.commit import Written, commit
-from pipelines.output.identities import Unlisted
+from pipelines.output.identities import Unlisted, join_by_file
 from pipelines.output.lock import check_still_held, give_back_output
 from pipelines.output.manifest import ENDED, mark, mark_unlike, read_accounts, read_status
 from pipelines.output.replacing import begun_to_replace, find_unlisted, note_found, replace_rows
@@ -70,7 +70,7 @@ def _end_overwrite(run: Run, accounts: Accounts, unlisted: Iterable[Unlisted] | 
     elif not accounts.listing_is_complete or accounts.failure_rate > run.max_failure_rate:
         mark(run.manifest, "kept_old")
     else:
-        dropped = list(find_unlisted(run) if unlisted is None else unlisted)
+        dropped = join_by_file(find_unlisted(run) if unlisted is None else unlisted)
         shift = compare_overwrite(run, accounts, dropped) if run.fail_on_shift else None
         if shift and shift.verdict == "unlike":
             mark_unlike(run.manifest, shift)

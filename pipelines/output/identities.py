@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,14 @@ class Unlisted(NamedTuple):
         """Return the rows of the file without those."""
         digests = np.frombuffer(b"".join(map(digest_path, table["path"].to_pylist())), f"S{PATH_BYTES}")
         return table.filter(pa.array(~np.isin(digests, np.frombuffer(self.digests, f"S{PATH_BYTES}"))))
+
+
+def join_by_file(unlisted: Iterable[Unlisted]) -> list[Unlisted]:
+    """Join what is said of the same file: each partition says it of its own rows."""
+    digests: dict[str, bytearray] = defaultdict(bytearray)
+    for rows in unlisted:
+        digests[rows.file] += rows.digests
+    return [Unlisted(file, bytes(those)) for file, those in digests.items()]
 
 
 def earlier_files(folder: str, run: str | None) -> list[str]:

@@ -85,9 +85,11 @@ class _DeadRun(OutputRun):
 
     Attributes:
       shadow: folder of its tables, relative to the output; empty if it is the output itself.
+      since: name of the oldest run whose rows may have been committed since it began.
     """
 
     shadow: str = field(default="", kw_only=True)
+    since: str = field(kw_only=True)
 
     @property
     def folder(self) -> str:
@@ -108,13 +110,16 @@ def recover_rows(run: OutputRun, kind: Kind | None = None) -> Iterator[Recovered
       OutputError: the output holds a damaged file.
       OSError: the output cannot be written.
     """
+    oldest = ""
     for staging in staging_folders(run.output):
         if staging == run.staging or storage.leads_away(run.output, staging):
             continue
         announced = claim(staging)
         if announced:
             name = posixpath.basename(staging).removeprefix(STAGING)
-            dead = _DeadRun(name, run.output, shadow=announced.folder)
+            # Of two that were at work at once, the older one may just have been recovered.
+            oldest = oldest or name
+            dead = _DeadRun(name, run.output, shadow=announced.folder, since=oldest)
             recovered = _recover(dead, announced, kind or kind_of(dead.folder))
             if recovered.unfit or recovered.accounts.inputs:
                 yield recovered
@@ -180,7 +185,7 @@ def _look_at(dead: _DeadRun, path: str) -> StagedRows | None:
 def _plan(dead: _DeadRun, announced: Announced, files: Sequence[StagedRows]) -> tuple[Accounts, Journal]:
     """Return the accounts of the rows of staged files, once each, and what their commit has to do."""
     rows = sum(file.rows for file in files)
-    doubles = find_doubles(dead.folder, [file.path for file in files], rows, _committed_since(dead), dead.name)
+    doubles = find_doubles(dead.folder, [file.path for file in files], rows, _committed_since(dead), dead.since)
     kept = [
         StagedFile(file.path, file.table, _counted(file), superseded=_named_by(file.contents))
         if number not in doubles
@@ -201,10 +206,10 @@ def _plan(dead: _DeadRun, announced: Announced, files: Sequence[StagedRows]) -> 
 
 
 def _committed_since(dead: _DeadRun) -> list[str]:
-    """List the files of the output if a run has committed rows since the dead one began, e.g. that one itself."""
+    """List the files of the tables if a run has committed rows since the dead one began, e.g. that one itself."""
     manifests = storage.list_files(storage.join(dead.output, RUNS), ".json")
     names = [posixpath.basename(path).removesuffix(".json") for path in manifests]
-    return list(table_files(dead.folder)) if any(name >= dead.name for name in names) else []
+    return list(table_files(dead.folder)) if any(name >= dead.since for name in names) else []
 
 
 def _without(dead: _DeadRun, file: StagedRows, lost: Collection[bytes]) -> StagedFile | None:

@@ -14,7 +14,7 @@ from pipelines import storage
 from pipelines.output.commit import carry_out, conclude, stage_manifest, stage_table
 from pipelines.output.compatible import check_written_by_us
 from pipelines.output.earlier import read_earlier
-from pipelines.output.identities import Unlisted
+from pipelines.output.identities import Unlisted, join_by_file
 from pipelines.output.journal import REPLACING, Journal, Move, read_journal
 from pipelines.output.no_rows import stage_columns
 from pipelines.output.run import TABLES, Accounts, Run, Wave
@@ -90,10 +90,7 @@ def _gather(run: Run, accounts: Accounts, unlisted: Iterable[Unlisted]) -> tuple
     Returns:
       What to move, and the files of which a copy with fewer rows is moved instead, or none.
     """
-    partly: dict[str, bytes] = {}
-    for file, digests in unlisted:
-        path = storage.join(run.folder, file)
-        partly[path] = partly.get(path, b"") + digests
+    partly = {storage.join(run.folder, file): digests for file, digests in join_by_file(unlisted)}
     moves, emptied = [], []
     rows = 0
     whole = [path for path in table_files(run.folder) if path not in partly]

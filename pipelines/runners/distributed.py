@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ from pipelines.job.steps.listing import Inputs
 from pipelines.job.tagging import TagImages, tag_listed
 from pipelines.listing import STANDARD_INPUT, anchor, list_images
 from pipelines.listing.inputs import spread
-from pipelines.output.manifest import read_accounts, read_status
+from pipelines.output.lock import check_still_held
+from pipelines.output.manifest import ENDED, read_accounts, read_status
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.staged import announce
 from pipelines.runners.beam_flags import makes_template, refused_flags_reported
@@ -100,16 +102,21 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
       InterruptedRunError: a signal asked to stop; the job was cancelled.
       JobFailedError: the job failed, or contact with it was lost.
       BundleError, OutputError, NoAccessError, WorkerReleaseError: a worker refused.
+      OutputError: another run has taken over the output between two waves.
       UsageError: Beam or Dataflow refuse the job.
     """
     accounts = _run_wave(tagging, options, beam_options)
-    while accounts is not None and read_status(tagging.run.manifest) == "running":
+    while accounts is not None and read_status(tagging.run.manifest) not in ENDED:
+        # While this machine slept, another run may have taken over, and marked this one as killed.
+        check_still_held(tagging.run)
         log(f"scenetags predict: {accounts.inputs:,} images are committed; the job continues", severity="INFO")
         accounts = _run_wave(replace(tagging, wave=Wave(accounts)), options, beam_options)
     return accounts
 
 
 def _run_wave(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> Accounts | None:
+    # Its options name files that are gone once it is submitted; those of the next wave name others.
+    beam_options = copy.deepcopy(beam_options)
     with _prepared(tagging.run, beam_options):
         pipeline = build_job(tagging, options, beam_options)
         announce(tagging.run)

@@ -16,6 +16,7 @@ from pipelines.listing import PATH_COLUMN
 from pipelines.listing.members import Archive
 from pipelines.listing.pieces import Piece, divide, list_piece, open_listed
 from pipelines.listing.scenes import CutSettings, Cutter, may_be_cut
+from pipelines.output.ghosts import ReadThrough, read_through
 from pipelines.output.identities import earlier_files
 from pipelines.output.partitions import partition_of, read_parts
 from pipelines.output.run import Accounts, Run, Wave
@@ -171,7 +172,10 @@ class OpenListed(Step):
         if self._cutter:
             self._cutter.close()
 
-    def _put(self, number: int, listed: Listed) -> Iterator[tuple[int, bytes]]:
+    def _put(self, number: int, listed: Listed) -> Iterator[tuple[int, bytes | ReadThrough]]:
+        if archive := read_through(self._run, listed):
+            # Its own row is in another partition than those of its members.
+            yield partition_of(archive.path), archive
         partition = partition_of(self._run.known_as(listed.path))
         waiting = self._waiting[partition]
         waiting.append((number, listed))

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from pipelines import storage
@@ -13,6 +14,7 @@ from pipelines.job import counters
 from pipelines.job.steps.listing import Inputs
 from pipelines.job.steps.outputs import Step, in_window
 from pipelines.listing import EMPTY_INPUTS
+from pipelines.listing.names import keep_commonest
 from pipelines.listing.pieces import check_found
 from pipelines.output.closing import close_wave
 from pipelines.output.commit import StagedFile, Superseded, Written
@@ -102,8 +104,12 @@ class CloseWave(Step):
             interruption.check()
         accounts = sum(counted, Accounts())
         if self._inputs and self._wave.is_first:
+            # Each worker has kept the commonest of its own.
+            passed_over = Counter(accounts.passed_over)
+            keep_commonest(passed_over)
             named = self._inputs.patterns, self._inputs.input_list
             if empty := check_found(*named, set(sources), self._inputs.allow_empty, _log.warning):
-                accounts += Accounts(passed_over=Counter({EMPTY_INPUTS: empty}))
+                passed_over[EMPTY_INPUTS] += empty
+            accounts = replace(accounts, passed_over=passed_over)
         written = Written(list(files), list(superseded), accounts, found, unlisted)
         yield close_wave(self._run, self._wave.without(sum(postponed)), written)

@@ -15,7 +15,7 @@ from pipelines.job.steps.outputs import COUNTED, FOUND, POSTPONED, SUPERSEDED, U
 from pipelines.output.closing import check_not_ended
 from pipelines.output.commit import Superseded
 from pipelines.output.earlier import EarlierPart, EarlierRows, read_earlier
-from pipelines.output.ghosts import find_ghosts
+from pipelines.output.ghosts import ReadThrough, find_fault, find_ghosts
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.reading.source import stream_of
 from pipelines.records import Failure, ImageRef, Listed, digest_path, failed
@@ -116,10 +116,13 @@ class SettlePartition(Step):
     def start_bundle(self) -> None:
         check_not_ended(self._run)
 
-    def process(self, partition: tuple[int, Iterable[bytes | EarlierPart]]) -> Iterator[Any]:
+    def process(self, partition: tuple[int, Iterable[bytes | EarlierPart | ReadThrough]]) -> Iterator[Any]:
         number, packs = partition
-        names, parts = _sort(packs)
+        names, parts, archives = _sort(packs)
         earlier = EarlierRows.of_parts(self._run.folder, parts)
+        for archive in () if self._run.overwrite else archives:
+            for row in find_fault(earlier, archive):
+                yield TaggedOutput(SUPERSEDED, row)
         reads = _Reads(number, self._most)
         skipped = failed = postponed = 0
         found = bytearray()
@@ -188,16 +191,21 @@ class _Reads:
         return ((key, pack(enumerate(refs))) for key, refs in self._waiting.items())
 
 
-def _sort(packs: Iterable[bytes | EarlierPart]) -> tuple[list[bytes], list[EarlierPart]]:
-    """Sort packs of names and earlier rows."""
+def _sort(
+    packs: Iterable[bytes | EarlierPart | ReadThrough],
+) -> tuple[list[bytes], list[EarlierPart], list[ReadThrough]]:
+    """Sort packs of names, earlier rows, and archives that can be read."""
     names: list[bytes] = []
     parts: list[EarlierPart] = []
+    archives: list[ReadThrough] = []
     for packed in packs:
         if isinstance(packed, EarlierPart):
             parts.append(packed)
+        elif isinstance(packed, ReadThrough):
+            archives.append(packed)
         else:
             names.append(packed)
-    return names, parts
+    return names, parts, archives
 
 
 def each_once(packs: Sequence[bytes]) -> Iterator[Listed]:

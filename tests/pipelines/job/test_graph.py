@@ -27,6 +27,7 @@ from pipelines.listing.members import Archive
 from pipelines.listing.pieces import Piece
 from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.earlier import EarlierPart
+from pipelines.output.ghosts import ReadThrough
 from pipelines.output.identities import Unlisted
 from pipelines.output.merging import Group
 from pipelines.output.run import Accounts, Run
@@ -46,7 +47,19 @@ STEPS = (
     "WriteManifest",
 )
 
-SMALL = {Piece, Archive, EarlierFile, EarlierPart, Failure, StagedFile, Group, Superseded, Unlisted, Accounts}
+SMALL = {
+    Piece,
+    Archive,
+    ReadThrough,
+    EarlierFile,
+    EarlierPart,
+    Failure,
+    StagedFile,
+    Group,
+    Superseded,
+    Unlisted,
+    Accounts,
+}
 """Names and rows, and what is told of files: what may go from machine to machine."""
 
 LARGE = {Image, Prediction}
@@ -185,6 +198,7 @@ def test_nothing_but_names_is_shuffled(graph: Graph) -> None:
         int,
         str,
         bytes,
+        ReadThrough,
         Piece,
         Archive,
         EarlierFile,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from apache_beam.pvalue import TaggedOutput
@@ -11,10 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.archives.packed import pack, unpack
+from pipelines.job.steps.listing import EarlierFile, Found, OpenListed
 from pipelines.job.steps.outputs import COUNTED, FAILED, POSTPONED
 from pipelines.job.steps.settling import SettlePartition, each_once
-from pipelines.output.run import Accounts, Run, Wave
-from pipelines.records import ImageRef, Listed, Window, not_listed
+from pipelines.listing.scenes import CutSettings
+from pipelines.output.commit import Superseded
+from pipelines.output.identities import earlier_files
+from pipelines.output.run import FAILURES, Accounts, Run, Wave, new_run_name
+from pipelines.records import ImageRef, Listed, Span, Window, not_listed
+from tests.pipelines.output.rows import commit_rows
 
 NUMBERED = st.lists(st.tuples(st.integers(0, 50), st.sampled_from("abcdefgh")), max_size=60)
 
@@ -93,3 +100,27 @@ def test_a_wave_takes_all_windows_that_are_read_together_or_none(run: Run) -> No
 
     assert sorted(len(paths) for _, paths in packs) == [5, 5]
     assert others[POSTPONED] == [10]
+
+
+def test_the_failure_of_an_archive_is_deleted_in_whatever_partition_it_is(run: Run) -> None:
+    run = replace(run, name=new_run_name())
+    commit_rows(run, {"/x.tar": (FAILURES, "")})
+    later = replace(run, name=new_run_name())
+    place = Span("/x.tar", 512, 1, "tar", completes=True)
+    listing = OpenListed(later, CutSettings(later.grid, later.rendering, 1))
+    listing.start_bundle()
+    last = pack([(0, image("last")._replace(place=place))])
+    parts: list[Found] = [last, *map(EarlierFile, earlier_files(run.folder, None))]
+
+    found = [item for part in parts for item in listing.process(part)]
+    found += [item.value for item in listing.finish_bundle() if not isinstance(item, TaggedOutput)]
+
+    partitions = defaultdict(list)
+    for partition, item in found:
+        partitions[partition].append(item)
+    assert len(partitions) == 2
+    step = SettlePartition(later, Wave())
+    deleted = [
+        item.value for those in partitions.items() for item in step.process(those) if isinstance(item, TaggedOutput)
+    ]
+    assert [row.path for row in deleted if isinstance(row, Superseded)] == ["/x.tar"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import tarfile
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -25,12 +26,13 @@ from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.engines import open_engine
 from pipelines.job.steps.images import PredictImages
-from pipelines.job.steps.listing import OpenListed
+from pipelines.job.steps.listing import Inputs, OpenListed
 from pipelines.job.steps.names import TakeNames
 from pipelines.job.steps.rows import CloseWave, WriteTable
 from pipelines.listing import list_images
 from pipelines.listing.lookup import refer
 from pipelines.listing.scenes import CutSettings
+from pipelines.output.lock import hold_output
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import FailureTable
 from pipelines.records import Failure, ImageRef
@@ -89,6 +91,19 @@ def test_a_distributed_job_that_is_asked_to_stop_commits_nothing(bundle_path: st
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(interruption.InterruptedRunError):
             next(closing)
+
+
+def test_what_is_passed_over_stays_few_however_many_workers_have_listed(run: Run) -> None:
+    files_of_workers = [Counter({f"{kind}{worker}": 1 for kind in range(10)}) for worker in range(30)]
+    counted = [Accounts(passed_over=files) for files in files_of_workers]
+    closing = CloseWave(run, Wave(), Inputs(["/a", "/b"]))
+
+    with hold_output(run):
+        [accounts] = closing.process(b"", [], counted, [], [], sources=[0])
+
+    assert len(accounts.passed_over) == 102
+    assert accounts.passed_over["inputs without images"] == 1
+    assert sum(accounts.passed_over.values()) == 301
 
 
 def test_a_bundle_of_scenes_that_failed_leaves_no_thread(run: Run, tmp_path: Path) -> None:

@@ -8,15 +8,20 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from pipelines import storage
+from pipelines.commandline.flags import parse_predict
 from pipelines.inference.ahead import Model
 from pipelines.job.steps.listing import Inputs
 from pipelines.job.tagging import TagImages, tag_listed
 from pipelines.output import partitions
-from pipelines.output.lock import hold_output
-from pipelines.output.manifest import read_accounts, read_status
+from pipelines.output.lock import LOCK, hold_output
+from pipelines.output.manifest import describe, read_accounts, read_status
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave, new_run_name
+from pipelines.output.tables import OutputError
+from pipelines.runners import distributed
 from tests.image_files import picture, unmarked_rgba_jpeg
 from tests.outputs import rows, rows_by_path
 
@@ -97,3 +102,54 @@ def test_an_overwrite_in_waves_replaces_the_old_rows_once_and_at_its_end(run: Ru
     found = [row for table in (PREDICTIONS, FAILURES) for row in rows(run.output, table)]
     assert sorted(row["path"] for row in found) == sorted(map(str, chips.glob("*.jpg")))
     assert {row["run"] for row in found} == {later.name}
+
+
+def test_a_run_that_was_taken_over_between_two_waves_is_not_taken_for_done(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, waves = Accounts(inputs=5, predictions=5), list[Wave]()
+
+    def committed(tagging: TagImages, *_: object) -> Accounts:
+        waves.append(tagging.wave)
+        storage.write(run.manifest, describe(run, first, "killed"))
+        storage.write(f"{run.output}/{LOCK}", b"run other, process 1 on elsewhere")
+        return first
+
+    monkeypatch.setattr(distributed, "_run_wave", committed)
+    options = parse_predict(["--input=x", "--model=x", f"--output={run.output}"])
+
+    with pytest.raises(OutputError, match="taken over by run other"):
+        distributed.run_on_workers(TagImages(run, Model("x", "x")), options, PipelineOptions([]))
+    assert waves == [Wave()]
+
+
+def test_each_wave_is_submitted_with_files_of_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages: list[list[str]] = []
+    waves: list[Wave] = []
+
+    class Job:
+        def run(self) -> Job:
+            done = Accounts(inputs=5 * len(waves), predictions=5 * len(waves))
+            storage.write(run.manifest, describe(run, done, "done" if len(waves) == 3 else "running"))
+            return self
+
+        def wait_until_finish(self) -> None:
+            pass
+
+    def built(tagging: TagImages, _: object, beam_options: PipelineOptions) -> Job:
+        waves.append(tagging.wave)
+        packages.append(beam_options.view_as(SetupOptions).extra_packages)
+        assert all(Path(package).exists() for package in packages[-1])
+        return Job()
+
+    monkeypatch.setattr(distributed, "build_job", built)
+    options = parse_predict(["--input=x", "--model=x", f"--output={run.output}"])
+
+    with hold_output(run):
+        accounts = distributed.run_on_workers(
+            TagImages(run, Model("x", "x")), options, PipelineOptions(["--runner=PortableRunner"])
+        )
+
+    assert accounts == Accounts(inputs=15, predictions=15)
+    assert [wave.earlier.inputs for wave in waves] == [0, 5, 10]
+    assert list(map(len, packages)) == [1, 1, 1]

@@ -94,6 +94,10 @@ def test_inputs_repeat_no_path_where_they_are_said_not_to(tree: list[str], patte
         (["~/a", f"{os.path.expanduser('~')}/a/b"], True),
         (["a", f"{os.getcwd()}/a/x.tar::*"], True),
         (["/*", "/a"], True),
+        ([".", "a/x.jpg"], True),
+        (["/a/.", "/a/x.jpg"], True),
+        (["/", "/a/x.jpg"], True),
+        (["~", "~/x.jpg"], True),
     ],
 )
 def test_inputs_may_overlap_if_one_begins_like_the_other(inputs: list[str], repeats: bool) -> None:

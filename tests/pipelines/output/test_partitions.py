@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pipelines.output.earlier import EarlierPart, EarlierRows
-from pipelines.output.identities import earlier_files
+from pipelines.output.identities import PATH_BYTES, earlier_files, join_by_file
 from pipelines.output.partitions import PARTITIONS, partition_of, read_parts
 from pipelines.output.run import FAILURES, PREDICTIONS, Run
 from pipelines.output.tables import OutputError
@@ -82,3 +82,19 @@ def test_two_rows_of_an_image_in_different_files_are_refused(run: Run, parts: di
         OutputError, match=r"two rows for .*jpg, in predictions/.*\.parquet and predictions/.*\.parquet"
     ):
         EarlierRows.of_parts(run.output, [*copied, *those])
+
+
+def test_what_all_partitions_say_of_a_file_is_joined(run: Run, parts: dict[int, list[EarlierPart]]) -> None:
+    said = [rows for those in parts.values() for rows in EarlierRows.of_parts(run.output, those).unlisted()]
+
+    joined = {rows.file: rows.digests for rows in join_by_file(said)}
+
+    assert len(said) > len(joined)
+    whole = {rows.file: rows.digests for rows in EarlierRows.read(run.output, run.name).unlisted()}
+    assert {file: sorted(_digests(those)) for file, those in joined.items()} == {
+        file: sorted(_digests(those)) for file, those in whole.items()
+    }
+
+
+def _digests(joined: bytes) -> list[bytes]:
+    return [joined[start : start + PATH_BYTES] for start in range(0, len(joined), PATH_BYTES)]

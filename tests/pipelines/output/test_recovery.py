@@ -154,6 +154,17 @@ def test_rows_that_are_committed_already_are_not_recovered(first: Run, second: R
     assert (accounts.inputs, accounts.predictions, accounts.balanced) == (4, 4, True)
 
 
+def test_rows_that_two_dead_runs_have_staged_are_there_once(first: Run, second: Run, third: Run) -> None:
+    # The first one had lost the output to the second, and did not know it yet.
+    die(first, predicted("both.jpg", "first.jpg"))
+    die(second, predicted("both.jpg", "second.jpg"))
+
+    found = recovered(third)
+
+    assert [each.accounts.inputs for each in found] == [2, 1]
+    assert seen(first.output) == once(predicted("both.jpg", "first.jpg", "second.jpg"))
+
+
 def test_what_a_run_has_committed_is_not_staged_any_more(first: Run) -> None:
     announce(first)
     files = [file for name in "abc" for file in stage(first, predicted(name))]
