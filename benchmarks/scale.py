@@ -48,7 +48,7 @@ from benchmarks.scale import simulate_here
 simulate_here()
 """
 _ROWS_PER_FILE = 1_000_000
-_KINDS = {"local_job_service": "runner", "sdk_worker": "worker", "pipelines.predict": "launching process"}
+_KINDS = {"parallel_jobs": "runner", "sdk_worker": "worker", "pipelines.predict": "launching process"}
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
@@ -101,7 +101,7 @@ def measure(count: int, bundle: Path) -> Cost:
         write_earlier(output, bundle, range(count * 9 // 10))
         search = {"PYTHONPATH": os.pathsep.join([str(folder / "hook"), str(ROOT)]), _COUNT: str(count)}
         cluster = Cluster(
-            serving.enter_context(job_service(folder / "jobs")),
+            serving.enter_context(job_service(folder / "jobs", WORKERS)),
             serving.enter_context(worker_pool(folder / "workers", search)),
         )
         command = [sys.executable, "-m", "pipelines.predict", f"--input={ARCHIVE}", f"--model={bundle}"]
@@ -109,7 +109,6 @@ def measure(count: int, bundle: Path) -> Cost:
             f"--output={output}",
             "--progress=off",
             *cluster.flags,
-            f"--direct_num_workers={WORKERS}",
             "--job_server_timeout=7200",
         ]
         watch = Watch()

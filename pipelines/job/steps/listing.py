@@ -161,7 +161,9 @@ class OpenListed(Step):
     def finish_bundle(self) -> Iterator[Any]:
         for item in self._cutter.drain() if self._cutter else ():
             yield from map(in_window, self._put(*item))
-        for partition, waiting in self._waiting.items():
+        # Gone for good: a worker keeps its steps after a bundle.
+        while self._waiting:
+            partition, waiting = self._waiting.popitem()
             yield in_window((partition, pack(waiting)))
         yield TaggedOutput(COUNTED, in_window(Accounts(passed_over=self._passed_over)))
         for source in self._sources:
