@@ -30,7 +30,7 @@ markdown_it = pytest.importorskip(
 
 TEXT = (ROOT / "docs" / "training.md").read_text()
 
-SMALL = ["--image_size", "32", "--head_epochs", "1", "--finetune_epochs", "1"]
+SMALL = ["--image_size", "32", "--head_epochs", "1", "--finetune_epochs", "1", "--final_epochs", "2"]
 
 FEWER = {"[:4000]": "[:8]", "[4000:]": "[8:]"}
 """What is replaced in the commands, as there are fewer images."""
@@ -161,6 +161,10 @@ def of(told: Sequence[Told], command: str) -> list[Told]:
     return [one for one in told if one.words[0] == command]
 
 
+def everything(told: Sequence[Told]) -> str:
+    return "".join(one.printed for one in told)
+
+
 def test_every_block_is_run_or_shown() -> None:
     assert not untold(TEXT)
     assert untold("1. do\n\n   ```bash\n   scenetags train\n   ```\n\n```sh\nls\n```\n") == [
@@ -185,19 +189,25 @@ def test_flags_do_what_the_page_says_of_them(told: list[Told], folder: Path) -> 
     assert load_bundle(str(folder / "bundles/sightings")).labels == ("heron", "reed bed")
     assert load_bundle(str(folder / "bundles/fold0")).training["validation_images"] == 4
     assert load_bundle(str(folder / "bundles/apart")).training["validation_images"] % 4 == 0, "a scene is divided"
-    assert "5 of 6 labels start from the bundle; new: cloudy" in of(told, "train")[-1].printed
+    [continued] = [one for one in of(told, "train") if "more.csv" in one.words]
+    assert "5 of 6 labels start from the bundle; new: cloudy" in continued.printed
 
 
 def test_held_out_images_are_tagged_and_measured(told: list[Told], folder: Path) -> None:
     held_out = (folder / "held_out.csv").read_text().splitlines()[1:]
     tagged = {Path(row["path"]).stem for row in outputs.rows(folder / "held_out")}
     assert tagged == {row.partition(",")[0] for row in held_out}
-    [measured] = of(told, "evaluate")
+    measured = of(told, "evaluate")[0]
     assert measured.printed.startswith(f"{len(held_out)} images measured")
 
 
 def test_what_the_page_shows_is_printed(told: list[Told], folder: Path) -> None:
-    shown = [block for block in blocks(TEXT) if not block.language]
+    *shown, never_given = [block for block in blocks(TEXT) if not block.language]
+    reasons, printed = (
+        set(re.findall(r"never given, ([^:]+):", text)) for text in (never_given.text, everything(told))
+    )
+    assert "fewer than 10 images to train on" in reasons & printed
+    assert reasons - printed <= {"no image measured"}, "every label of these images is measured"
     for block, command in zip(shown, ("train", "evaluate"), strict=True):
         printed = "".join(one.printed for one in of(told, command)).replace(f"{folder}/", "")
         assert lines(block.text) <= lines(printed), "no command prints this any more"

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pipelines.commandline import printing
 from pipelines.inference.bundle import load_bundle
 from pipelines.output.run import Run
 from tests import image_files
@@ -24,6 +25,12 @@ WriteChips = Callable[[Sequence[str]], Path]
 on_both_runners = pytest.mark.parametrize("runner", ["local", "portable"], indirect=True)
 """For tests of what a job promises wherever it runs. Those without it change something in the process that launches,
 which workers elsewhere know nothing of, or are about what a local run has alone: waves, progress, signals."""
+
+
+@pytest.fixture(autouse=True)
+def messages_are_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test print JSON because one before it in this process did."""
+    monkeypatch.setattr(printing, "_log_format", "text")
 
 
 @pytest.fixture(scope="session")

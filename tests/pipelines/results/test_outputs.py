@@ -18,7 +18,7 @@ from pipelines.output import joining
 from pipelines.output.run import FAILURES, PREDICTIONS, Run
 from pipelines.output.tables import OutputError
 from pipelines.results.outputs import NoOutputError, Output, open_output
-from pipelines.storage import buckets
+from pipelines.storage import buckets, object_files
 from tests.bundles import LABELS
 from tests.conftest import Bucket
 from tests.pipelines.output.rows import FIRST, commit_rows
@@ -226,7 +226,8 @@ def test_an_output_in_a_bucket_is_read_likewise(bucket: Bucket, earlier: Run, ru
 def test_a_file_that_is_replaced_while_it_is_read_is_not_called_damaged(
     bucket: Bucket, output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(buckets, "_READ_AHEAD", 64)
+    monkeypatch.setattr(buckets, "READ_AHEAD", 64)
+    monkeypatch.setattr(object_files, "READ_AHEAD", 64)
     monkeypatch.setattr("pipelines.results.outputs.ROWS_PER_GROUP", 1)
     path, local = f"{bucket.path}/out/predictions/a.parquet", Path(output.prediction_files[0])
     fields, table = pa.schema([("path", pa.string())]), pq.read_table(local, partitioning=None)
