@@ -203,9 +203,7 @@ def test_held_out_images_are_tagged_and_measured(told: list[Told], folder: Path)
 
 def test_what_the_page_shows_is_printed(told: list[Told], folder: Path) -> None:
     *shown, never_given = [block for block in blocks(TEXT) if not block.language]
-    reasons, given = (
-        set(re.findall(r"never given, ([^:]+):", text)) for text in (never_given.text, everything(told))
-    )
+    reasons, given = (set(re.findall(r"never given, ([^:]+):", text)) for text in (never_given.text, everything(told)))
     assert "fewer than 10 images to train on" in reasons & given
     assert reasons - given <= {"no image measured"}, "every label of these images is measured"
     for block, command in zip(shown, ("train", "evaluate"), strict=True):
