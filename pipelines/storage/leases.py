@@ -26,6 +26,9 @@ STALE_SECONDS = 30.0
 
 _WORRY_SECONDS, _REMINDER_SECONDS = 15.0, 60.0
 """Time without renewal after which its holder says so, and time between two such lines."""
+_SECONDS_TO_END = 2.0
+"""For renewals that are under way when a lock is released; one that hangs is not waited for any longer."""
+
 _HANGING = 6
 """Renewals that may hang at the same time."""
 _TRIES, _FIRST_PAUSE = 6, 0.1
@@ -70,6 +73,8 @@ def lease(
         done = True
     finally:
         over.set()
+        if renewing.is_alive():
+            renewing.join(_SECONDS_TO_END)
         held.release(done)
 
 
@@ -142,12 +147,16 @@ class Lease:
             attempts = [attempt for attempt in attempts if attempt.is_alive()]
             # An attempt that hangs, e.g. in a name server, must not keep the next one from succeeding.
             if len(attempts) < _HANGING:
+                attempt = threading.Thread(target=self.renew, name="lease renewal", daemon=True)
                 try:
-                    attempts.append(attempt := threading.Thread(target=self.renew, name="lease renewal", daemon=True))
                     attempt.start()
+                    attempts.append(attempt)
                 except (RuntimeError, MemoryError) as error:
                     self._trouble = _reason(error)
             self.voice_worries()
+        # One that arrives after the deletion would write the lock again, where the store does not check it in one step.
+        for attempt in attempts:
+            attempt.join(_SECONDS_TO_END / _HANGING)
 
     def renew(self) -> None:
         """Try once to renew the lock; the next attempt shows whether what went wrong has passed."""
