@@ -41,7 +41,7 @@ MEGABYTES, GROWTH = 600.0, 1.15
 """Goals: the peak memory of each process, and core time per name relative to that of the smaller archive."""
 
 _COUNT = "SIMULATED_IMAGES"
-"""The variable that tells a process how many images there are."""
+"""The variable that holds the number of images."""
 _HOOK = """\
 from benchmarks.scale import simulate_here
 

@@ -3,7 +3,7 @@
 One output is filled by a job that is cancelled again and again, until one of them gets to its end; then another output
 follows. Every other job loses its launching process instead: it is killed, and the next one starts while the workers of
 the last one may still be writing. Of the images that were staged when a job was cancelled, those whose rows the next
-job has made anew are counted. The rows of each output must be those of an undisturbed local run, bit for bit.
+job has tagged again are counted. The rows of each output must be those of an undisturbed local run, bit for bit.
 
 The variable SCENETAGS_FLINK names the folder in which `make test-flink` has put Flink.
 """

@@ -29,7 +29,7 @@ from tools.workers import Cluster, Server, job_service, worker_pool
 VICTIMS = ("launcher", "workers", "both")
 _SECONDS_OF_A_JOB = 300.0
 _SECONDS_WITHOUT_WORKERS = 15.0
-"""Beam's own job service waits for ever for a worker that is gone; whoever started the job gives it up."""
+"""Beam's own job service waits forever for a worker that is gone; the process that started the job gives it up."""
 
 
 class Place(NamedTuple):

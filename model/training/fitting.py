@@ -96,7 +96,7 @@ class Training:
         return best
 
     def learn_all(self, phase: Phase) -> bool:
-        """Go on from the best weights with all images, the held-out ones too; return whether that went well.
+        """Continue from the best weights with all images, the held-out ones too; return whether that succeeded.
 
         Without a held-out image an epoch cannot be chosen, so it is all epochs or none: the weights are those of the
         last, or the best ones as before if there is no time for all, or if afterwards the network knew the images that

@@ -134,7 +134,7 @@ def _train(data: reading.Data, setup: _Setup) -> Bundle:
 
 
 def _learn_all(training: fitting.Training, settings: Settings) -> int:
-    """Go on with the held-out images, too, if wanted; return for how many epochs the exported network has learnt them.
+    """Learn the held-out images, too, if wanted; return the number of epochs for which the exported network has.
 
     Not for an int8 file: its own thresholds and figures are yet to be measured on images that it has not learnt.
     """

@@ -84,7 +84,7 @@ def find_borders(prefix: str, first: Sequence[str], look: Look) -> list[str]:
             try:
                 divided = {number: future.result() for number, future in begun.items()}
             except OSError:
-                # Whoever lists the ranges meets with it again, if it lasts.
+                # The worker that lists the range meets it again, if it lasts.
                 break
             for number, found in divided.items():
                 for part in found:

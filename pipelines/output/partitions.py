@@ -33,7 +33,7 @@ def read_parts(folder: str, file: str, run: str) -> Iterator[tuple[int, EarlierP
     Args:
       folder: of the tables.
       file: relative to it.
-      run: name of the run that is going on, which may have committed earlier waves.
+      run: name of the current run, which may have committed earlier waves.
 
     Raises:
       OutputError: the file is damaged.
