@@ -114,7 +114,7 @@ def draw_reliability(measured: Reliability, before: Reliability | None = None) -
 
     Args:
       measured: of the probabilities.
-      before: of those before calibration, drawn beside them; None for none.
+      before: of those before calibration, drawn next to them; None for none.
     """
 
     def draw(figure: Any) -> None:

@@ -1,4 +1,4 @@
-"""Which F-beta is meant: the flag, its name for people, and the keys of its measures for programs."""
+"""Which F-beta is meant: the flag, its name in messages, and the keys of its measures."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Sizes:
         self._seen: defaultdict[_Place, list[str]] = defaultdict(list)
         # Places at which numbers end.
         self._ends = set[_Place]()
-        # Places of which it is known whether longer numbers go on there.
+        # Places of which it is known whether longer numbers continue there.
         self._known = set[_Place]()
 
     def learn(self, paths: Sequence[str]) -> None:
@@ -111,7 +111,7 @@ class Sizes:
         return count
 
     def find_open_ends(self, parts: Sequence[Part]) -> dict[int, _Place]:
-        """Choose parts that show whether longer numbers go on where shorter ones end, by their numbers.
+        """Choose parts that show whether longer numbers continue where shorter ones end, by their numbers.
 
         Behind all that a look at `scene_1/` shows, there may be `scene_10/` and `scene_100/`.
         """
@@ -123,11 +123,11 @@ class Sizes:
                     if place in self._ends and place not in self._known and self._seen[place][-1] < "0":
                         found[place].append(number)
                         break
-        # The second one: nothing goes on behind `scene_0/`.
+        # The second one: nothing continues behind `scene_0/`.
         return {numbers[min(1, len(numbers) - 1)]: place for place, numbers in found.items()}
 
     def note(self, place: _Place, part: Part) -> None:
-        """Note that a part was divided to see whether longer numbers go on at a place."""
+        """Note that a part was divided to see whether longer numbers continue at a place."""
         if part.first and self._places(part.first[-1])[len(part.prefix) - self._begin][0] == place:
             self._known.add(place)
 

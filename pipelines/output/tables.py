@@ -121,7 +121,7 @@ def read_each(folder: str, read: Callable[[Item], Result], items: Iterable[Item]
     """Read several files of a folder, or move them, and yield the results in their order.
 
     In a bucket, a few threads do it, since each file takes two or more requests, which mostly wait. They are only a few
-    files ahead of whoever takes the results. For local files, threads would only take turns, and Arrow reserves memory
+    files ahead of the consumer. For local files, threads would only take turns, and Arrow reserves memory
     for each thread that uses it.
     """
     if not storage.is_remote(folder):

@@ -105,7 +105,7 @@ def cells(committed: Any, values: Mapping[str, object], *here: str) -> list[Any]
 
 
 def write_images(folder: Path) -> None:
-    """Write images in folders, as somebody may have them, and beside them their labels in a layout of its own."""
+    """Write images in folders, as somebody may have them, and next to them their labels in a layout of its own."""
     rows = []
     for number in range(30):
         name = f"{'river' if number % 2 else 'coast'}/Aerial {number:02}.png"

@@ -29,7 +29,7 @@ IMAGES = 150
 
 
 def distinguishing() -> Any:
-    """Build a network that tells images apart, and is written in less time than a MobileNetV2 is."""
+    """Build a network that distinguishes images, and is written in less time than a MobileNetV2 is."""
     import keras
 
     keras.utils.set_random_seed(0)

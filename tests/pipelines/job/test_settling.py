@@ -39,7 +39,7 @@ def window(column: int, part: int = 0) -> ImageRef:
 def test_of_names_that_are_alike_the_first_counts_in_whatever_order_they_arrive(
     named: list[tuple[int, str]], length: int, order: random.Random
 ) -> None:
-    # Its size tells which of several it is.
+    # Its size shows which of several it is.
     items = [(number, image(name, number)) for number, name in named]
     packs = [pack(items[start : start + length]) for start in range(0, len(items), length)]
     order.shuffle(packs)

@@ -253,7 +253,7 @@ def test_a_failed_run_leaves_complete_files_to_the_next_one_and_no_others(first:
 
 
 def test_a_worker_that_is_late_commits_nothing_and_doubles_nothing(first: Run, second: Run, third: Run) -> None:
-    """The job of a run whose launching process died may go on while another run recovers what it has staged."""
+    """The job of a run whose launching process died may continue while another run recovers what it has staged."""
     staged = die(first, predicted("a", "b"))
     recovered(second)
     late = stage(first, predicted("a", "c"), all_new=True)
