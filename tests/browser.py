@@ -10,14 +10,19 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 _SECONDS = 20.0
+_ATTEMPTS = 3
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+
+
+class BrowserEndedError(Exception):
+    """The browser has ended by itself."""
 
 
 class Browser:
@@ -132,6 +137,22 @@ def browse(folder: Path) -> Iterator[Browser]:
     program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
     if program is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
+    # On a busy machine, Chromium sometimes ends while it starts.
+    for attempt in range(_ATTEMPTS):
+        with ExitStack() as closing:
+            try:
+                browser = closing.enter_context(_started(program, folder / str(attempt)))
+            except (BrokenPipeError, BrowserEndedError):
+                if attempt == _ATTEMPTS - 1:
+                    said = (folder / str(attempt) / "errors").read_text(errors="replace")
+                    raise BrowserEndedError(f"{program} ended while it started: {said[-2000:]}") from None
+                continue
+            yield browser
+            return
+
+
+@contextmanager
+def _started(program: str, folder: Path) -> Iterator[Browser]:
     commands, sending = os.pipe()
     receiving, answers = os.pipe()
     # Out of the way: the protocol reads from 3 and writes to 4.
@@ -148,13 +169,15 @@ def browse(folder: Path) -> Iterator[Browser]:
         "--disable-gpu",
         "--disable-dev-shm-usage",
     ]
-    started = subprocess.Popen(
-        [program, *arguments, f"--user-data-dir={folder}"],
-        preexec_fn=place,
-        pass_fds=(3, 4),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    folder.mkdir()
+    with (folder / "errors").open("wb") as errors:
+        started = subprocess.Popen(
+            [program, *arguments, f"--user-data-dir={folder}"],
+            preexec_fn=place,
+            pass_fds=(3, 4),
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
     for one in (commands, answers, *inner):
         os.close(one)
     with open(sending, "wb", buffering=0) as send, open(receiving, "rb") as receive:
@@ -169,6 +192,7 @@ def _until_zero(file: Any) -> bytes:
     read = bytearray()
     while (piece := file.peek(1)) and b"\0" not in piece:
         read += file.read(len(piece))
-    assert piece, "the browser has ended"
+    if not piece:
+        raise BrowserEndedError("the browser has ended")
     read += file.read(piece.index(b"\0") + 1)
     return bytes(read[:-1])
