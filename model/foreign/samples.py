@@ -60,7 +60,7 @@ def read_names(path: Path) -> tuple[str, ...]:
         where = f"line {names.index('') + 1} is blank" if names else "it is empty"
         raise ForeignError(f"--labels {path}: {where}", "name a label for each output, in their order")
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise ForeignError(f"--labels {path}: {repeated[0]!r} is there twice", "name each output differently")
+        raise ForeignError(f"--labels {path}: {repeated[0]!r} occurs twice", "name each output differently")
     return tuple(names)
 
 

@@ -17,6 +17,7 @@ from pipelines.errors import ScenetagsError
 from pipelines.images.limits import RESIZINGS
 from pipelines.images.rendering import NO_RENDERING, Rendering, read_rendering
 from pipelines.inference.reference import Reference, read_reference
+from pipelines.storage.strict_json import without_repeats
 
 FORMAT = 1
 MANIFEST = "bundle.json"
@@ -95,19 +96,6 @@ def parse_manifest(content: bytes) -> Any:
       RecursionError: it is nested too deeply.
     """
     return json.loads(content, object_pairs_hook=without_repeats, parse_float=_finite, parse_constant=_finite)
-
-
-def without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON; readers differ in which value they take for a name that is there twice.
-
-    Raises:
-      ValueError: a name is.
-    """
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        repeated = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the name {_shown(repeated)} is there twice")
-    return found
 
 
 def _finite(number: str) -> float:

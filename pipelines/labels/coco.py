@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.labels import spelling
 from pipelines.labels.documents import Document
-from pipelines.labels.findings import Finding, LabelError
+from pipelines.labels.findings import Finding, LabelError, shown
 from pipelines.labels.rows import LabelFile, Row
 from pipelines.labels.tables import as_text
 
@@ -28,8 +28,8 @@ def read(document: Document) -> LabelFile:
     assert isinstance(document.json, Mapping)
     try:
         images, annotations, categories = (document.json[key] for key in _KEYS)
-        labels = {one["id"]: spelling.tidy(as_text(one["name"])) for one in categories}
-        names = {one["id"]: as_text(one["file_name"]) for one in images}
+        labels = {key: spelling.tidy(name) for key, name in _by_id("categories", categories, "name").items()}
+        names = _by_id("images", images, "file_name")
         tags: dict[Any, set[str]] = {image: set() for image in names}
         strange = []
         for number, one in enumerate(annotations, 1):
@@ -51,3 +51,17 @@ def read(document: Document) -> LabelFile:
             Finding("annotations of unknown images or categories, skipped", tuple(strange)),
         ),
     )
+
+
+def _by_id(kind: str, records: Sequence[Mapping[str, Any]], field: str) -> dict[Any, str]:
+    """Return a field of each record by the record's id."""
+    found: dict[Any, str] = {}
+    for record in records:
+        text = as_text(record[field])
+        other = found.setdefault(record["id"], text)
+        if other != text:
+            raise LabelError(
+                f"two {kind} have the id {shown(str(record['id']))}: {shown(other)} and {shown(text)}",
+                "export it again, with different ids",
+            )
+    return found

@@ -18,6 +18,7 @@ from pipelines import storage
 from pipelines.labels import tables
 from pipelines.labels.findings import LabelError, shown, some_names
 from pipelines.labels.tables import Table
+from pipelines.storage.strict_json import RepeatedNameError, without_repeats
 
 _PARQUET = (".parquet", ".pq")
 _JSON = (".json", ".jsonl", ".ndjson")
@@ -60,11 +61,13 @@ class Document:
         if not self.name.lower().endswith(_JSON):
             return None
         try:
-            return json.loads(self.text)
+            return json.loads(self.text, object_pairs_hook=without_repeats)
+        except RepeatedNameError as error:
+            raise LabelError(str(error), "give each name once per object") from error
         except (ValueError, RecursionError) as error:
             if len(self.text.splitlines()) > 1 and self.text.lstrip().startswith("{"):
                 return None
-            raise LabelError(f"not JSON: {shown(str(error))}", "write it again") from error
+            raise LabelError(f"not JSON: {shown(str(error))}", "export it again") from error
 
     @property
     def holds_names_alone(self) -> bool:
@@ -168,7 +171,7 @@ def _unpack(name: str, data: bytes) -> tuple[str, bytes]:
         with pa.CompressedInputStream(pa.BufferReader(data), _PACKED[ending]) as stream:
             unpacked = stream.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise LabelError(f"is not a whole {ending} file", "write it again") from error
+        raise LabelError(f"is not a whole {ending} file", "export it again") from error
     if len(unpacked) > _MOST_BYTES:
         raise _too_large()
     return _unpacked(name), unpacked

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from pipelines.labels.findings import LabelError, shown
 from pipelines.labels.missing import is_missing
+from pipelines.storage.strict_json import RepeatedNameError, without_repeats
 
 Cell = str | tuple[str, ...]
 """A text, or the texts of a list; a missing value is an empty text."""
@@ -114,7 +115,9 @@ def parse_lines(text: str) -> Table:
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             try:
-                records.append((f"line {number}", json.loads(line)))
+                records.append((f"line {number}", json.loads(line, object_pairs_hook=without_repeats)))
+            except RepeatedNameError as error:
+                raise LabelError(f"line {number}: {error}", "give each name once per object") from error
             except (ValueError, RecursionError) as error:
                 raise LabelError(
                     f"line {number} is not JSON: {shown(line)}", "write one JSON object per line"
@@ -173,7 +176,7 @@ def from_parquet(data: bytes) -> Table:
             for name, column in zip(table.column_names, table.columns, strict=True)
         ]
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise LabelError("damaged or not a Parquet file", "write it again") from error
+        raise LabelError("damaged or not a Parquet file", "export it again") from error
     lines = [Line(f"row {number}", cells) for number, cells in enumerate(zip(*columns, strict=True), 1)]
     return Table(Line("header", table.column_names), lines)
 

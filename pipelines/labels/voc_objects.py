@@ -28,7 +28,7 @@ def read(document: Document) -> LabelFile:
         # Expat refuses entities that unfold to more than the file warrants.
         root = ElementTree.fromstring(document.data)
     except ElementTree.ParseError as error:
-        raise LabelError(f"is not XML: {error}", "write it again") from error
+        raise LabelError(f"is not XML: {error}", "export it again") from error
     if root.tag != _ROOT:
         raise LabelError(f"is XML about {root.tag}, not an annotation of PASCAL VOC", "leave it out")
     stem = posixpath.splitext(document.name)[0]

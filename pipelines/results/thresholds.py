@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines import storage
 from pipelines.errors import ScenetagsError
-from pipelines.inference.bundle_manifest import without_repeats
+from pipelines.storage.strict_json import without_repeats
 
 _MOST_BYTES = 1 << 26
 _SHOWN = 5

@@ -161,7 +161,7 @@ def test_google_reads_all_of_it_and_writes_the_same() -> None:
 
 
 def test_each_flag_of_predict_is_a_parameter_or_left_out_for_a_reason() -> None:
-    assert len(PARAMETERS) == len(METADATA["parameters"]), "a parameter is there twice"
+    assert len(PARAMETERS) == len(METADATA["parameters"]), "a parameter occurs twice"
     assert (PARAMETERS.keys() - BEAMS) | LEFT_OUT.keys() == ACTIONS.keys()
     assert not PARAMETERS.keys() & LEFT_OUT.keys()
 

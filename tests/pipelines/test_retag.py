@@ -93,7 +93,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "nan": (lambda _: ["--thresholds=nan"], "--thresholds nan: nan is not a number between 0 and 1"),
     "no JSON": (named("clear: 0.5"), "is not JSON: Expecting value"),
     "too deep": (named("[" * 100_000), "is not JSON: it is nested too deeply"),
-    "twice": (named('{"clear": 0.5, "clear": 0.6}'), "is not JSON: the name 'clear' is there twice"),
+    "twice": (named('{"clear": 0.5, "clear": 0.6}'), "is not JSON: the name 'clear' occurs twice"),
     "a list": (named("[0.5, 0.5, 0.5]"), 'is not a JSON object; write {"LABEL": 0.5, ...}'),
     "a text": (with_thresholds(road="0.5"), "'0.5' of road is not a number between 0 and 1"),
     "true": (with_thresholds(road=True), "True of road is not a number between 0 and 1"),

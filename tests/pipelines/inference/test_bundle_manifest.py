@@ -81,8 +81,8 @@ def test_another_format_is_refused(folder: Path, format_number: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('"name": "other", "name": "small"', "the name 'name' is there twice"),
-        ('"training": {"a": 1, "b": {"c": 1, "c": 1}}', "the name 'c' is there twice"),
+        ('"name": "other", "name": "small"', "the name 'name' occurs twice"),
+        ('"training": {"a": 1, "b": {"c": 1, "c": 1}}', "the name 'c' occurs twice"),
         ('"name": "small", "more": 1e999', "1e999 is not a finite number"),
     ],
 )

@@ -38,6 +38,28 @@ def test_the_annotations_of_coco(tmp_path: Path) -> None:
     assert refusal(broken).startswith("has images, annotations and categories, but not as COCO writes them: KeyError")
 
 
+@pytest.mark.parametrize(("kind", "field"), [("images", "file_name"), ("categories", "name")])
+def test_two_records_of_coco_with_one_id_are_refused(tmp_path: Path, kind: str, field: str) -> None:
+    content = json.loads(coco(tmp_path).read_text())
+    content[kind].append({**content[kind][0], field: "other"})
+    first = content[kind][0]
+    expected = f"two {kind} have the id {first['id']}: {first[field]} and other"
+    assert expected in refusal(write(tmp_path, "twice.json", json.dumps(content)))
+    content[kind][-1] = first
+    assert tags_of(write(tmp_path, "same.json", json.dumps(content))) == tags_of(coco(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("labels.json", '{"a.jpg": ["clear"],\n "a.jpg": ["water"]}'),
+        ("labels.jsonl", '{"image": "b.jpg", "tags": "clear"}\n{"image": "a.jpg", "a.jpg": "", "a.jpg": ""}'),
+    ],
+)
+def test_a_name_that_occurs_twice_in_an_object_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    assert "the name 'a.jpg' occurs twice" in refusal(write(tmp_path, name, text))
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -70,8 +92,8 @@ def test_json(name: str, text: str, tmp_path: Path) -> None:
         ("labels.json", "[1, 2]", "object 1 is not a JSON object: 1; write an object per image"),
         ("labels.json", "[", "not JSON: Expecting value"),
         ("labels.json", "[]", "the file is empty"),
-        ("labels.parquet", "PAR1 no more", "damaged or not a Parquet file; write it again"),
-        ("labels.csv.gz", "no gzip", "is not a whole .gz file; write it again"),
+        ("labels.parquet", "PAR1 no more", "damaged or not a Parquet file; export it again"),
+        ("labels.csv.gz", "no gzip", "is not a whole .gz file; export it again"),
         ("labels.csv.zip", "no zip", "is not a .zip file that can be unpacked: File is not a zip file; unpack"),
     ],
 )
