@@ -6,7 +6,6 @@ import posixpath
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
 from itertools import repeat
 from typing import NamedTuple
 
@@ -99,8 +98,7 @@ class Cutter:
 
     def close(self) -> None:
         """Abandon scenes that are not open yet."""
-        # A hurry concerns whatever this process reads, so there is none unless something is given up.
-        with storage.hurried() if self._queue else nullcontext():
+        with storage.hurried(interruption.asked()):
             self._executor.shutdown(wait=not interruption.overdue(), cancel_futures=True)
 
     def _take(self) -> Iterator[tuple[int, Listed]]:

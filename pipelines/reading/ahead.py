@@ -129,7 +129,7 @@ class _Ahead(ABC, Generic[Result]):
 
     def close(self) -> None:
         """Abandon work in progress and close the source."""
-        with storage.hurried():
+        with storage.hurried(interruption.asked()):
             self._fetchers.dismiss(wait=not interruption.overdue())
         for _, waiting in self._workers.dismiss(wait=not interruption.overdue()):
             if not isinstance(waiting, ImageRef):

@@ -172,7 +172,7 @@ class ImageSource:
         """Abandon work in progress and release the streams and children."""
         # Nothing needs the images that are still being fetched.
         abandoning = interruption.overdue()
-        with storage.hurried():
+        with storage.hurried(interruption.asked()):
             self._prefetch.close(wait=not abandoning)
         if self._windows:
             self._windows.close()

@@ -126,7 +126,7 @@ class Windows:
 
     def close(self) -> None:
         """Abandon work in progress."""
-        with storage.hurried():
+        with storage.hurried(interruption.asked()):
             self._fetchers.shutdown(wait=not interruption.overdue(), cancel_futures=True)
 
     def _open(self, ref: ImageRef) -> Scene:

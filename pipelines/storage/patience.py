@@ -75,14 +75,17 @@ def _tell(state: tenacity.RetryCallState) -> None:
 
 
 @contextmanager
-def hurried() -> Iterator[None]:
-    """Try everything only once, because the caller has waited long enough already."""
+def hurried(really: bool = True) -> Iterator[None]:
+    """Try everything only once, because the caller has waited long enough already.
+
+    This concerns all threads of the process, so a worker, which may be at work on something else, must not ask for it.
+    """
     global _hurried
-    _hurried += 1
+    _hurried += really
     try:
         yield
     finally:
-        _hurried -= 1
+        _hurried -= really
 
 
 class _InAHurry(tenacity.stop.stop_base):
