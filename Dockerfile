@@ -3,8 +3,8 @@
 #   launcher    of a Dataflow Flex Template, which calls python_template_launcher in it
 #   command     docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/data" --workdir /data --entrypoint scenetags \
 #                   scenetags predict --input chips --model bundle --output tagged
-# `make image` builds it without TensorFlow; EXTRAS=dataflow,s3,gpu adds TensorFlow with CUDA, and
-# EXTRAS=dataflow,s3,openvino the engine for bfloat16.
+# `make image` builds it without TensorFlow; EXTRAS=dataflow,s3,scenes,gpu adds TensorFlow with CUDA, and
+# EXTRAS=dataflow,s3,scenes,openvino the engine for bfloat16.
 # Beam's version is that of requirements.lock, Python's the one the lock was made for; a test checks both.
 FROM apache/beam_python3.11_sdk:2.77.0 AS beam
 FROM gcr.io/dataflow-templates-base/python311-template-launcher-base:flex_templates_base_image_release_20260720_RC00 AS launcher
@@ -12,7 +12,7 @@ FROM gcr.io/dataflow-templates-base/python311-template-launcher-base:flex_templa
 # The same Debian as Beam's own images. All packages come as wheels, so no compiler is needed.
 FROM python:3.11-slim-bookworm AS build
 
-ARG EXTRAS=dataflow,s3
+ARG EXTRAS=dataflow,s3,scenes
 WORKDIR /source
 
 # Dependencies change rarely and come first. Installing them needs the project's metadata but not its packages, so a

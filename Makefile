@@ -16,7 +16,7 @@ SPARK := build/spark
 BEAM = $(shell sed -n 's/^apache-beam==//p' requirements.lock)
 
 IMAGE ?= scenetags
-EXTRAS ?= dataflow,s3
+EXTRAS ?= dataflow,s3,scenes
 # The platform of Dataflow's default machines, whatever this machine is.
 PLATFORM ?= linux/amd64
 
@@ -81,7 +81,7 @@ docs: $(INSTALLED)
 	$(BIN)/python -m tools.document_columns
 	$(BIN)/python -m mkdocs build --strict
 
-# make image IMAGE=europe-docker.pkg.dev/PROJECT/REPOSITORY/scenetags:0.1.0 [EXTRAS=dataflow,s3,gpu] [PLATFORM=linux/arm64]
+# make image IMAGE=europe-docker.pkg.dev/PROJECT/REPOSITORY/scenetags:0.1.0 [EXTRAS=dataflow,s3,scenes,gpu] [PLATFORM=linux/arm64]
 image:
 	@engine=$$(for name in docker podman; do $$name info >/dev/null 2>&1 && echo $$name && break; done); \
 	test -n "$$engine" || { echo "make image needs docker or podman with its engine running; see docker info"; exit 2; }; \

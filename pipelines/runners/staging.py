@@ -19,6 +19,9 @@ DISTRIBUTION, PACKAGES = "scenetags", ("model", "pipelines")
 _UNPINNED = ("apache-beam",)
 """Part of the worker's image; Beam itself compares its version with the launcher's."""
 
+_EXTRAS = ('extra == "s3"', 'extra == "scenes"')
+"""Workers list buckets and cut scenes."""
+
 _TAG = "py3-none-any"
 
 
@@ -95,12 +98,12 @@ def _describe() -> str:
 
 
 def _requirements() -> Iterator[str]:
-    """Yield the package's requirements, pinned, and boto3 if it is installed, since workers install no extras."""
+    """Yield the package's requirements, pinned, and what is installed of the extras that any worker may need."""
     for requirement in metadata.requires(DISTRIBUTION) or ():
         wanted, _, marker = (part.strip() for part in requirement.partition(";"))
         if "extra" not in marker:
             yield _pin(wanted) + (f"; {marker}" if marker else "")
-        elif marker == 'extra == "s3"' and _pin(wanted) != wanted:
+        elif marker in _EXTRAS and _pin(wanted) != wanted:
             yield _pin(wanted)
 
 

@@ -77,7 +77,7 @@ def test_the_dependencies_are_those_that_run_here_but_beam_is_the_workers_own(co
     assert {f"{name}=={metadata.version(name)}" for name in ("ai-edge-litert", "numpy", "pillow")} <= set(required)
     assert [line for line in required if "==" not in line] == ["apache-beam>=2.77"]
     assert [line for line in required if "extra ==" in line] == []
-    assert f"boto3=={metadata.version('boto3')}" in required
+    assert {f"{name}=={metadata.version(name)}" for name in ("boto3", "pyproj")} <= set(required)
     assert [line for line in required if line.startswith(("tensorflow", "pytest", "google-cloud-dataflow"))] == []
 
 
