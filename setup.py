@@ -5,9 +5,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 # Where it has no wheel, NumPy makes the same pixels, though slower.
-HAS_RESIZER = '(sys_platform != "linux" or platform_machine == "x86_64") and python_version < "3.15"'
+HAS_RESIZER = 'sys_platform != "linux" or platform_machine == "x86_64"'
 RESIZER = f"cykooz-resizer>=4.0.1,<5; {HAS_RESIZER}"
-TENSORFLOW = 'tensorflow>=2.20; python_version < "3.14"'
+TENSORFLOW = "tensorflow>=2.20"
 
 setup(
     name="scenetags",
@@ -20,7 +20,7 @@ setup(
     packages=find_packages(include=["pipelines*", "model*"]),
     # What the pages of `scenetags report` and `scenetags map` are made of.
     package_data={"pipelines.results": ["page/*"]},
-    python_requires=">=3.11",
+    python_requires=">=3.11,<3.14",
     install_requires=[
         "ai-edge-litert>=2.1",
         "apache-beam>=2.77",
@@ -39,7 +39,7 @@ setup(
         # What Beam's DataflowRunner imports; `apache-beam[gcp]` would install fifty more packages.
         "dataflow": ["google-auth-httplib2>=0.2", "google-cloud-dataflow-client>=0.13"],
         # The engine for GPUs, with NVIDIA's libraries; on a CPU, the base install is more than twice as fast.
-        "gpu": ['tensorflow[and-cuda]>=2.20; python_version < "3.14"'],
+        "gpu": ["tensorflow[and-cuda]>=2.20"],
         # An engine that also computes in bfloat16; 60 MB to download, 190 MB installed.
         "openvino": ["openvino>=2026.4"],
         # What reads ONNX files for `scenetags import`.
@@ -100,8 +100,7 @@ setup(
     },
     entry_points={"console_scripts": ["scenetags = pipelines.cli:main"]},
     classifiers=[
-        "License :: OSI Approved :: Apache Software License",
-        "Programming Language :: Python :: 3",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in (11, 12, 13)),
         "Topic :: Scientific/Engineering :: GIS",
         "Topic :: Scientific/Engineering :: Image Recognition",
     ],
