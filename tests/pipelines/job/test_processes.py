@@ -36,6 +36,7 @@ from pipelines.listing import list_images
 from pipelines.reading.ahead import PredictAhead
 from pipelines.reading.source import ImageSource, stream_of
 from pipelines.records import Empty, Failure, ImageRef, Prediction, Span, Window
+from pipelines.storage import Access
 from pipelines.supervision import interruption
 from pipelines.supervision.interruption import InterruptedRunError
 from tests import ROOT
@@ -51,7 +52,7 @@ Results = list[Prediction | Failure | Empty]
 def settings(bundle_path: str) -> Settings:
     bundle = load_bundle(bundle_path)
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter)
-    return Settings(decoding, Limits(), Model(bundle.path, bundle.digest), 4, 2)
+    return Settings(decoding, Limits(), Model(bundle.path, bundle.digest), Access(), 4, 2)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def test_results_come_in_order_and_what_is_read_together_goes_to_one_child(
     places: list[str | tuple[str, int] | None], count: int
 ) -> None:
     refs = [ref_at(number, place) for number, place in enumerate(places)]
-    children = Processes(Settings(DecodeSettings(1, "box"), Limits(), Model("b", "d"), 1, count), [1] * count)
+    children = Processes(Settings(DecodeSettings(1, "box"), Limits(), Model("b", "d"), Access(), 1, count), [1] * count)
     fakes = [FakeChild() for _ in range(count)]
     children._children[:] = fakes  # type: ignore[assignment]
     children.most = 10
