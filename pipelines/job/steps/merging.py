@@ -18,7 +18,7 @@ class PlanMerges(Step):
         yield from plan_merges(files)
 
 
-class MergeFiles(Step):
+class JoinFiles(Step):
     """Merge the files of a group."""
 
     def __init__(self, run: Run) -> None:
