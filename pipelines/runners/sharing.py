@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
 from pipelines.inference.engines import choose_engine
-from pipelines.job.process import Settings
+from pipelines.job.predictor_process import Settings
 from pipelines.job.processes import in_processes, share_out
 from pipelines.job.tagging import TagImages
 from pipelines.reading.source import stream_of

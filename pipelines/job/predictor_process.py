@@ -1,4 +1,4 @@
-"""The child's side of `processes`: read images, run the model on them, and send back what becomes of them.
+"""The child's side of `child`: read images, run the model on them, and send back what becomes of them.
 
 A child ends with its parent, even in the middle of an image.
 """
