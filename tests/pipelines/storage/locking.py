@@ -9,8 +9,9 @@ from typing import IO
 from pipelines import storage
 from pipelines.storage.buckets import _split
 from pipelines.storage.errors import ConflictError
-from pipelines.storage.leases import Clock, Lease
-from pipelines.storage.lock_objects import LockObject
+from pipelines.storage.locks.leases import Lease
+from pipelines.storage.locks.objects import LockObject
+from pipelines.storage.locks.watching import Clock
 from pipelines.storage.objects import ABSENT, Stored
 from tests.conftest import Bucket
 

@@ -15,8 +15,9 @@ from google.auth.exceptions import DefaultCredentialsError, OAuthError, RefreshE
 from google.oauth2.credentials import Credentials
 
 from pipelines import storage
-from pipelines.storage import amazon, google, leases, patience
+from pipelines.storage import amazon, google, patience
 from pipelines.storage.errors import CredentialsOutageError
+from pipelines.storage.locks import leases
 from tests.conftest import Bucket
 from tests.pipelines.storage.waiting import wait_for
 from tools.issuer import Issuer, issuing, valid
