@@ -12,7 +12,7 @@ import pytest
 
 from model import evaluate
 from pipelines import storage, tag
-from pipelines.storage import patience
+from pipelines.storage import patience, stores
 from pipelines.storage.locks import watching
 from tests.conftest import Bucket
 from tests.pipelines.conftest import on_both_runners
@@ -129,7 +129,7 @@ def test_without_credentials_it_is_one_line(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
-    storage._store.cache_clear()
+    stores.open_store.cache_clear()
 
     for scheme in ("s3", "gs"):
         for exit_code in (
