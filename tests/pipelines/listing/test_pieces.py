@@ -20,7 +20,7 @@ from pipelines import archives, storage
 from pipelines.archives.packed import SeenPaths
 from pipelines.listing import EMPTY_INPUTS, EmptyInputError, InputError, dividing, list_images
 from pipelines.listing.inputs import spread
-from pipelines.listing.lists import Pack
+from pipelines.listing.lists.contents import Pack
 from pipelines.listing.pieces import Piece, check_found, divide, list_piece, open_listed
 from pipelines.records import Failure, Listed
 from pipelines.storage import stores
