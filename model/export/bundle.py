@@ -20,7 +20,7 @@ from model.quality.facts import Facts, measure
 from model.quality.summaries import metrics_summary, training_summary
 from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
-from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, SAVED_MODEL, Bundle, load_bundle
+from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, SAVED_MODEL, Bundle, Description, load_bundle
 from pipelines.supervision.machine import native_messages_muted
 
 GOLDEN_IMAGES = 8
@@ -216,9 +216,7 @@ def _describe(folder: Path, facts: Facts) -> None:
     (folder / card.RELIABILITY).write_bytes(curves.draw_reliability(quality.calibrated, quality.uncalibrated))
     training_curves = curves.draw_training(facts.training.history, facts.training.kept_epoch, facts.training.beta)
     (folder / card.TRAINING_CURVES).write_bytes(training_curves)
-    descriptions.write(
-        folder,
-        card.write(facts, quality, made_with),
+    description = Description(
         name=facts.name,
         labels=facts.labels,
         thresholds=facts.thresholds.each.tolist(),
@@ -230,6 +228,7 @@ def _describe(folder: Path, facts: Facts) -> None:
         rendering=facts.network.rendering,
         reference=facts.data.reference,
     )
+    descriptions.write(folder, card.write(facts, quality, made_with), description)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from model.quality.metrics import measure
 from model.quality.never_given import find_never_given, lay_out_never_given
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import log, show
-from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, load_bundle
+from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, Description, load_bundle
 from pipelines.results.thresholds import read_thresholds
 from pipelines.supervision.machine import native_messages_muted
 
@@ -226,9 +226,7 @@ def _describe(folder: Path, facts: Import) -> None:
         measured = facts.measured
         drawn = curves.draw_precision_recall(measured.scores, measured.truth, measured.probabilities)
         (folder / export_card.PRECISION_RECALL).write_bytes(drawn)
-    descriptions.write(
-        folder,
-        card.write(facts, made_with),
+    description = Description(
         name=facts.name,
         labels=facts.labels,
         thresholds=facts.thresholds.tolist(),
@@ -239,6 +237,7 @@ def _describe(folder: Path, facts: Import) -> None:
         versions=made_with,
         reference=facts.reference,
     )
+    descriptions.write(folder, card.write(facts, made_with), description)
 
 
 def _report(bundle: Bundle, facts: Import, settings: Settings) -> None:
