@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{_NAME}: interrupted; rerun the same command to resume after the last finished epoch",
             file=sys.stderr,
         )
-        return 130
+        return 128 + signal.SIGINT
     return ExitCode.DONE
 
 

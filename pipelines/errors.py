@@ -15,6 +15,7 @@ class ExitCode(IntEnum):
     TOO_MANY_FAILURES = 3
     TOO_MANY_CHANGES = 3
     UNLIKE_TRAINING = 3
+    NOTHING_TAGGED = 3
     UNBALANCED = 4
 
 

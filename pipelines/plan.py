@@ -54,7 +54,6 @@ Flags that are not listed here are passed to Apache Beam, e.g. --s3_endpoint_url
 """
 
 _NAME = "scenetags plan"
-_NOTHING_TAGGED = 3
 OUTPUT = "tagged"
 
 
@@ -176,7 +175,7 @@ def _plan(options: PlanOptions) -> int:
         return ExitCode.UNLIKE_TRAINING
     if options.job.fail_on_shift and shift.verdict == "unknown":
         log(f"{_NAME}: --fail_on_shift: {shift}", severity="WARNING")
-    return ExitCode.DONE if plan.seconds_per_image or not plan.found.inputs else _NOTHING_TAGGED
+    return ExitCode.DONE if plan.seconds_per_image or not plan.found.inputs else ExitCode.NOTHING_TAGGED
 
 
 def _reach_buckets(job: PredictOptions) -> None:

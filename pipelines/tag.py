@@ -17,7 +17,7 @@ from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.commandline.printing import log, show
 from pipelines.commandline.rasters import add_rasters, check_percentiles, read_rendering
 from pipelines.commandline.scenes import add_scenes, read_documents, read_grid
-from pipelines.errors import ScenetagsError
+from pipelines.errors import ExitCode, ScenetagsError
 
 if TYPE_CHECKING:
     from pipelines.images.rendering import Rendering
@@ -102,7 +102,7 @@ def _tag(options: argparse.Namespace) -> int:
         log(failure.path, f"  failed to {failure.stage}: {failure.message}", "")
     if options.picture and panels:
         _draw(panels, options.picture)
-    return 1 if failures else 0
+    return ExitCode.STOPPED if failures else ExitCode.DONE
 
 
 def _cut(listed: Sequence[Listed], grid: Grid, rendering: Rendering, documents: Documents) -> list[Listed]:
