@@ -119,7 +119,11 @@ def _retag(flags: argparse.Namespace) -> int:
     # The first footer shows that it is an output, before anything is written; under the lock, all are looked at.
     footer = replace(output, prediction_files=output.prediction_files[:1]).footer()
     run = Retagging(
-        *(new_run_name(), output.path, footer.bundle, footer.labels, _thresholds(flags, footer)),
+        new_run_name(),
+        output.path,
+        footer.bundle,
+        footer.labels,
+        _thresholds(flags, footer),
         rules=_checked(rules, footer),
         keeps=flags.thresholds is None and flags.bundle is None,
         options={

@@ -114,7 +114,10 @@ def gather_reference(measured: NDArray[np.float64]) -> Reference | None:
     selections = [random.choice(count, _SELECTED, replace=False) for _ in range(_SELECTIONS)]
     of_selections = _SELECTED * plain.distance(np.array([measured[chosen].mean(axis=0) for chosen in selections]))
     return Reference(
-        *(count, plain.means, plain.covariances, _tuple(known)),
+        count,
+        plain.means,
+        plain.covariances,
+        _tuple(known),
         tail=_fit_tail(distances[distances > known[-1]] / known[-1]),
         spread=float(np.quantile(of_selections, 0.99)),
     )

@@ -60,7 +60,9 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     bundle = load_bundle(job.model)
     passed_over: Counter[str] = Counter()
     listed = list_images(
-        *(job.input, job.input_list, passed_over),
+        job.input,
+        job.input_list,
+        passed_over,
         path_column=job.path_column,
         allow_empty=job.allow_empty,
         documents=job.documents,
@@ -80,7 +82,10 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
         _warn(f"{machine.name} has no units for bfloat16; the estimate for Dataflow is for {worker.name}")
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, limits.max_pixels, rendering)
     measured = measure(
-        *(census.sample, engine, decoding, limits),
+        census.sample,
+        engine,
+        decoding,
+        limits,
         threads=job.threads,
         reads_in_flight=job.reads_in_flight,
         batch_size=job.batch_size,
@@ -93,8 +98,17 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     inputs = census.images + census.failure_count
     found = Found(inputs, census.bytes, census.failure_count, _count(passed_over), census.seconds)
     sampled = _sampled(census, measured, run)
-    how = engine.name, precision, bfloat16_units(), lacks_openvino(job.engine, bundle)
-    plan = Plan(found, sampled, asked, *how, job.reads_in_flight, measured.trials)
+    plan = Plan(
+        found,
+        sampled,
+        asked,
+        engine.name,
+        precision,
+        bfloat16_units(),
+        lacks_openvino(job.engine, bundle),
+        job.reads_in_flight,
+        measured.trials,
+    )
     if not measured.predictions:
         return plan
     gpu = _on_gpu(engine)

@@ -55,7 +55,8 @@ def build_job(tagging: TagImages, options: PredictOptions, beam_options: Pipelin
     # List one image here, so that a mistyped input is found before workers start.
     next(
         list_images(
-            *(inputs, input_list),
+            inputs,
+            input_list,
             path_column=options.path_column,
             kept=tagging.run.kept,
             allow_empty=options.allow_empty,

@@ -144,12 +144,19 @@ def plan_tagging(run: Run, options: PredictOptions, beam_options: PipelineOption
     """
     check_engine(run.bundle, options.engine, options.embeddings, run.precision)
     threads = threads_per_process(options, beam_options)
-    how = options.engine, options.batch_size, threads, options.embeddings, run.precision
-    model = Model(run.bundle.path, run.bundle.digest, *how)
+    model = Model(
+        run.bundle.path,
+        run.bundle.digest,
+        options.engine,
+        options.batch_size,
+        threads,
+        options.embeddings,
+        run.precision,
+    )
     hints = {"accelerator": options.accelerator} if options.accelerator else {}
     # Of a local run, only the engine knows whether there is a GPU.
     limits = options.limits.in_processes() if options.accelerator else options.limits
-    return TagImages(*(run, model, limits, options.reads_in_flight), hints=hints, documents=options.documents)
+    return TagImages(run, model, limits, options.reads_in_flight, hints=hints, documents=options.documents)
 
 
 def _how_it_ended(run: Run, error: Exception, begun: bool) -> ScenetagsError | None:

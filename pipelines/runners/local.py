@@ -60,7 +60,9 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     engine = (replace(tagging.model, threads=1) if processes > 1 else tagging.model).load().engine
     loaded = time.monotonic()
     listed = list_images(
-        *(options.input, options.input_list, passed_over),
+        options.input,
+        options.input_list,
+        passed_over,
         path_column=options.path_column,
         kept=run.kept,
         allow_empty=options.allow_empty,

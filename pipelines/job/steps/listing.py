@@ -84,7 +84,9 @@ class Divide(Step):
             yield EarlierFile(file)
         inputs = self._inputs
         yield from divide(
-            *(inputs.patterns, inputs.input_list, passed_over),
+            inputs.patterns,
+            inputs.input_list,
+            passed_over,
             path_column=inputs.path_column,
             kept=inputs.kept,
             documents=inputs.documents,

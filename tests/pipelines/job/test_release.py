@@ -35,7 +35,13 @@ def steps(run: Run) -> list[BoundToRelease]:
         LeaveOutTagged(run),
         PutInOrder(),
         ReadAndPredict(
-            *(DecodeSettings(32, "bilinear", 1000), Limits(), None, 4, Model("bundle", "digest"), run.name, Access())
+            DecodeSettings(32, "bilinear", 1000),
+            Limits(),
+            None,
+            4,
+            Model("bundle", "digest"),
+            run.name,
+            Access(),
         ),
         WriteTable(PredictionTable(), run),
         CloseWave(run, Wave()),
