@@ -130,7 +130,7 @@ class SettlePartition(Step):
             settled = settle(self._run, earlier, listed)
             for row in settled.superseded:
                 yield TaggedOutput(SUPERSEDED, row)
-            if settled.known:
+            if settled.known and self._run.overwrite:
                 found += digest_path(self._run.known_as(listed.path))
             if settled.item is None:
                 # What an earlier run has tagged was counted in the first wave, and what this one has, in its own wave.
