@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import math
 import shutil
 import time
@@ -13,66 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from model.data import dataset
 from model.quality import metrics, thresholds
 from model.quality.history import Epoch, HistoryError
 from model.training import fitting, losses, phases
-from model.training.phases import Phase, best_epoch, has_ended
+from model.training.phases import Phase
 from model.training.workspace import Workspace, WorkspaceError, open_workspace
 from tests.model.conftest import eagerly
 
 SIZE = 32
 HEAD = Phase("head", 2, 1e-2, "head")
 FINETUNING = Phase("fine-tuning", 3, 1e-3, "all but statistics")
-
-
-def epochs(phase: str, *scores: float, first: int = 1) -> list[Epoch]:
-    """Make epochs with these F2 scores; NaN stands for one that has diverged."""
-    return [
-        Epoch(phase, number, 1e-3, score, score, score, 0.5, 1.0) for number, score in enumerate(scores, start=first)
-    ]
-
-
-def test_the_best_epoch_is_the_last_of_the_best_over_all_phases() -> None:
-    history = epochs("head", 0.5, 0.8) + epochs("fine-tuning", 0.7, 0.8, 0.6, first=3)
-    assert best_epoch(history) == history[3]
-    assert best_epoch(history[:3]) == history[1]
-    assert best_epoch(epochs("head", math.nan, 0.1, math.nan)) == epochs("head", math.nan, 0.1)[1]
-    assert best_epoch(epochs("head", math.nan)) is None
-
-
-def test_a_later_epoch_is_kept_where_an_earlier_one_may_be_better_by_chance() -> None:
-    history = epochs("fine-tuning", 0.80, 0.90, 0.893, 0.88)
-    assert best_epoch(history, 0.01) == history[2]
-    assert best_epoch(history, 0.001) == history[1]
-    assert phases.standard_error(100) == pytest.approx(0.01)
-    head_first = epochs("head", 0.895) + epochs("fine-tuning", 0.90, 0.893, first=2)
-    assert best_epoch(head_first, 0.01) == head_first[1], "not below the head, be it by chance"
-    head_slipped = epochs("head", 0.900, 0.8925) + epochs("fine-tuning", 0.893, first=3)
-    assert best_epoch(head_slipped, 0.01) == head_slipped[1], "nor below the best of the head"
-
-
-@given(st.lists(st.sampled_from([0.5, 0.6, 0.61, 0.62, 0.7, math.nan]), max_size=12), st.integers(0, 12))
-def test_the_kept_epoch_is_the_one_before_or_the_newest(scores: list[float], change: int) -> None:
-    # On this rests that the files of all other epochs can go.
-    history = epochs("head", *scores[:change]) + epochs("fine-tuning", *scores[change:], first=change + 1)
-    kept = [best_epoch(history[:end], 0.015) for end in range(len(history) + 1)]
-    for end, (before, after) in enumerate(itertools.pairwise(kept)):
-        assert after in (before, history[end])
-
-
-def test_a_phase_ends_with_its_epochs_or_when_it_gets_no_better() -> None:
-    assert not has_ended(HEAD, epochs("head", 0.5))
-    assert has_ended(HEAD, epochs("head", 0.5, 0.6))
-    long = Phase("fine-tuning", 100, 1e-3, "everything")
-    falling = [0.9, *[0.8] * (phases.PATIENCE - 1)]
-    assert not has_ended(long, epochs("fine-tuning", *falling))
-    assert has_ended(long, epochs("fine-tuning", *falling, 0.8))
-    assert not has_ended(long, epochs("head", *[0.5] * 50)), "each phase has a patience of its own"
-    assert has_ended(long, epochs("fine-tuning", 0.9, math.nan)), "nothing comes after NaN"
 
 
 @pytest.fixture(scope="module")
@@ -105,11 +56,6 @@ def small_network() -> Any:
     pixels = keras.Input((SIZE, SIZE, 3), dtype="uint8")
     features = layers.Dropout(0.2, name="dropout")(backbone(layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)))
     return keras.Model(pixels, layers.Dense(3, "sigmoid")(features))
-
-
-def begin(folder: Path, settings: dict[str, str]) -> None:
-    with open_workspace(folder, settings):
-        pass
 
 
 def training(examples: dataset.Examples, folder: Path) -> fitting.Training:
@@ -355,41 +301,17 @@ def test_epochs_are_in_history_and_tensorboard(uninterrupted: fitting.Training) 
 
 def test_another_training_does_not_take_over_an_unfinished_one(uninterrupted: fitting.Training, tmp_path: Path) -> None:
     digests = "a" * 64, "b" * 64
-    with pytest.raises(
-        WorkspaceError, match=r"unfinished training with different settings \(seed was 0, is 1, images changed\)"
+    with (
+        pytest.raises(
+            WorkspaceError, match=r"unfinished training with different settings \(seed was 0, is 1, images changed\)"
+        ),
+        open_workspace(tmp_path / "whole", {"seed": "1", "images": digests[0]}),
     ):
-        begin(tmp_path / "whole", {"seed": "1", "images": digests[0]})
+        pass
     assert len(uninterrupted.workspace.read_history()) == 5
     uninterrupted.workspace.clear()
-    begin(tmp_path / "whole", {"seed": "1"})
-    assert uninterrupted.workspace.read_history() == (), "a finished one is out of the way"
-
-
-def test_two_trainings_do_not_work_in_one_folder(tmp_path: Path) -> None:
-    with (
-        open_workspace(tmp_path / "run", {"seed": "0"}),
-        pytest.raises(WorkspaceError, match="run: another training is running there; wait for it"),
-    ):
-        begin(tmp_path / "run", {"seed": "0"})
-    begin(tmp_path / "run", {"seed": "0"})
-
-
-def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "photo.jpg").write_bytes(b"mine")
-    with pytest.raises(WorkspaceError, match=r"is needed for training, but holds other files, such as photo\.jpg"):
-        begin(tmp_path, {"seed": "0"})
-    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
-
-
-@pytest.mark.parametrize("settings", [None, '{"editor.fontSize": 12}'])
-def test_images_that_only_lie_where_ours_would_are_left_alone(settings: str | None, tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "photo.jpg").write_bytes(b"mine")
-    if settings:
-        (tmp_path / "settings.json").write_text(settings)
-    with pytest.raises(WorkspaceError, match=r"holds other files, such as images|not from a training"):
-        begin(tmp_path, {"seed": "0"})
-    assert (tmp_path / "images" / "photo.jpg").read_bytes() == b"mine"
+    with open_workspace(tmp_path / "whole", {"seed": "1"}):
+        assert uninterrupted.workspace.read_history() == (), "a finished one is out of the way"
 
 
 @pytest.mark.parametrize("damage", ["settings", "weights", "weights missing", "history"])
