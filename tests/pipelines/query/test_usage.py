@@ -1,0 +1,65 @@
+"""`scenetags query`: what cannot be done is one line, and nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.pipelines.query.asking import Ask, tree
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["clody"], "no tag clody"),
+        (["--min", "road"], "road is not LABEL=P"),
+        (["--min", "road=2"], "road=2 is not LABEL=P"),
+        (["--max", "rod=0.5"], "--max rod=0.5: the model has no tag rod; did you mean road?"),
+        (["--csv", "a", "--paths"], "not allowed with"),
+        (["--copy_to", ""], "--copy_to is empty"),
+        (["road", "and", "clear"], "the expression has several words: road and ...; put it in quotes"),
+        (["road", "--pats"], "unknown argument --pats; did you mean --paths?"),
+        (["--fiftyone", "x.txt"], "--fiftyone x.txt is not a local .json file"),
+        (["--csv", "s3:/x/y.csv"], "did you mean s3://x/y.csv?"),
+        (["--copy_to", "http://host/x"], "--copy_to http://host/x cannot be written to"),
+        (["--link_to", "gs://x"], "--link_to gs://x is not a local folder"),
+        (["--csv", "/nowhere/x.csv"], "--csv /nowhere/x.csv cannot be written: No such file"),
+        (["--copy_to", "/proc/x"], "/proc/x cannot be written to"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(ask: Ask, output: Path, words: list[str], said: str) -> None:
+    code, printed, error = ask(output, *words)
+
+    assert (code, printed, error.count("\n")) == (2, "", 1)
+    assert said in error
+
+
+@pytest.mark.parametrize("flag", ["--parquet", "--csv", "--copy_to", "--link_to"])
+def test_nothing_is_written_among_the_rows_of_the_output(ask: Ask, output: Path, flag: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(output)
+    before = tree(tmp_path)
+    for place in (output / "predictions/x.parquet", tmp_path / "link/failures/x.parquet", output / "runs"):
+        code, _, error = ask(output, "road", flag, str(place))
+        assert (code, error.count("\n")) == (2, 1)
+        assert "would be among the output's own files; write it outside of" in error
+    assert tree(tmp_path) == before
+
+
+def test_an_output_that_cannot_be_read_is_said_in_one_line(ask: Ask, output: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    [file] = (output / "predictions").glob("*.parquet")
+    for path, said in ((tmp_path / "gone", "no folder at"), (tmp_path / "empty", "has no predictions")):
+        code, _, error = ask(path, "road")
+        assert (code, error.count("\n")) == (2, 1)
+        assert said in error
+    paths = pq.read_metadata(file).row_group(0).column(0)
+    data = bytearray(file.read_bytes())
+    # In the data: the head of a page has no checksum.
+    data[paths.data_page_offset + paths.total_compressed_size - 5] ^= 1
+    file.write_bytes(data)
+    code, _, error = ask(output, "--csv", str(tmp_path / "x.csv"))
+    assert (code, error.count("\n")) == (2, 1)
+    assert "is damaged" in error
+    assert not (tmp_path / "x.csv").exists()
