@@ -200,9 +200,15 @@ def _parser() -> Parser:
     where.add_argument("--output", type=Path, required=True, metavar="BUNDLE", help="folder to create")
     where.add_argument("--name", default="", help="name of the model (default: the name of the output folder)")
     where.add_argument("--note", default="", metavar="TEXT", help="a sentence about the data, for the model card")
-
     add_labels(parser, "what the images show")
     add_rasters(parser, default="they are refused")
+    _add_network(parser)
+    add_split(parser)
+    _add_training(parser)
+    return parser
+
+
+def _add_network(parser: Parser) -> None:
     net = parser.add_argument_group("network")
     size = at_least(network.MIN_IMAGE_SIZE, network.MAX_IMAGE_SIZE)
     side = f"side of its input images (default: {_IMAGE_SIZE}, or that of the bundle in --weights)"
@@ -222,7 +228,8 @@ def _parser() -> Parser:
     quantize = f"int8 halves prediction time on CPUs with VNNI, but is slower on most older ones; CPU only {_DEFAULT}"
     net.add_argument("--quantize", choices=get_args(Quantize), default="none", metavar="none|int8", help=quantize)
 
-    add_split(parser)
+
+def _add_training(parser: Parser) -> None:
     how = parser.add_argument_group("training")
     head = f"epochs that train only the head {_DEFAULT}"
     epochs = f"epochs of the whole network (default: {_FINETUNE_EPOCHS}, or {_SCRATCH_EPOCHS} from scratch)"
@@ -254,7 +261,6 @@ def _parser() -> Parser:
     add_beta(how, "choose epoch and thresholds, and measure,")
     how.add_argument("--max_minutes", type=between(0.01, 1e6), metavar="N", help=minutes)
     how.add_argument("--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help=seed)
-    return parser
 
 
 def _take_from_bundle(flags: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.printing import log
 from pipelines.images import DecodeSettings
+from pipelines.images.rendering import Rendering
 from pipelines.inference import shift
 from pipelines.inference.bundle import Bundle, BundleError, load_bundle
 from pipelines.inference.engines import Engine, can_bfloat16, choose_precision, lacks_openvino, open_engine
@@ -32,7 +33,7 @@ from pipelines.planning.precisions import Precisions, Rate, compare, weigh
 from pipelines.planning.proposal import Asked, Count, Found, LocalRun, Plan, Reason, Sampled
 from pipelines.planning.sampling import BatchTrial, Sample, measure
 from pipelines.planning.shell import BUCKET, can_run_in_cloud, cloud_flags, shell_command
-from pipelines.records import Failure
+from pipelines.records import Failure, Listed
 from pipelines.scenes.ground import check_installed
 from pipelines.supervision.machine import available_cores
 
@@ -59,33 +60,20 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     busy = _load()
     bundle = load_bundle(job.model)
     passed_over: Counter[str] = Counter()
-    listed = list_images(
-        job.input,
-        job.input_list,
-        passed_over,
-        path_column=job.path_column,
-        allow_empty=job.allow_empty,
-        documents=job.documents,
-        tell=_warn,
-    )
-    limits = job.limits
     rendering = job.rendering.over(bundle.rendering)
-    if job.grid:
-        check_installed()
-        listed = cut_scenes(listed, CutSettings(job.grid, rendering, limits.max_pixels, job.documents.trusted), _warn)
-    census = take_census(listed, sample)
+    census = take_census(_list(job, rendering, passed_over), sample)
     precision = choose_precision(job.precision, job.engine, bundle)
     engine = open_engine(bundle, job.engine, job.threads, precision=precision)
     other = _open_other(bundle, job, precision)
     worker = machine.for_bfloat16 if precision == "bfloat16" else machine
     if worker != machine:
         _warn(f"{machine.name} has no units for bfloat16; the estimate for Dataflow is for {worker.name}")
-    decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, limits.max_pixels, rendering)
+    decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, job.limits.max_pixels, rendering)
     measured = measure(
         census.sample,
         engine,
         decoding,
-        limits,
+        job.limits,
         threads=job.threads,
         reads_in_flight=job.reads_in_flight,
         batch_size=job.batch_size,
@@ -127,6 +115,24 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
         if cloud and can_run_in_cloud(job)
         else None,
     )
+
+
+def _list(job: PredictOptions, rendering: Rendering, passed_over: Counter[str]) -> Iterator[Listed]:
+    """List what a run would tag, its scenes cut into windows."""
+    listed = list_images(
+        job.input,
+        job.input_list,
+        passed_over,
+        path_column=job.path_column,
+        allow_empty=job.allow_empty,
+        documents=job.documents,
+        tell=_warn,
+    )
+    if not job.grid:
+        return listed
+    check_installed()
+    cutting = CutSettings(job.grid, rendering, job.limits.max_pixels, job.documents.trusted)
+    return cut_scenes(listed, cutting, _warn)
 
 
 def _open_other(bundle: Bundle, job: PredictOptions, precision: str) -> Engine | None:
