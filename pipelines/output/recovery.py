@@ -52,6 +52,7 @@ class Recovered(NamedTuple):
       accounts: of the rows that were committed.
       unfit: number of rows that were not, as they differ from those that they would join.
       difference: how, in words; empty if there are none.
+      stay: whether these stay where they are, and are not deleted.
       folder: of the tables with the rows that were committed.
     """
 
@@ -59,10 +60,11 @@ class Recovered(NamedTuple):
     accounts: Accounts
     unfit: int
     difference: str
+    stay: bool
     folder: str
 
-    def lines(self, verb: str = "deleted") -> list[str]:
-        """Say in words what became of the rows; `verb` says it of those that do not fit."""
+    def lines(self) -> list[str]:
+        """Say in words what became of the rows."""
         lines = []
         if self.accounts.inputs:
             counted = (self.accounts.failures, "failure"), (self.accounts.empty, "empty window")
@@ -70,8 +72,8 @@ class Recovered(NamedTuple):
             tagged = _several(self.accounts.predictions, "image")
             lines.append(f"recovered {tagged} that run {self.run} had tagged before it ended{besides}")
         if self.unfit:
-            rows = _several(self.unfit, "row")
-            lines.append(f"{verb} {rows} that run {self.run} had staged: they were made {self.difference}")
+            done = f"{'left' if self.stay else 'deleted'} {_several(self.unfit, 'row')}"
+            lines.append(f"{done} that run {self.run} had staged: they were made {self.difference}")
         return lines
 
 
@@ -102,8 +104,9 @@ def recover_rows(run: OutputRun, kind: Kind | None = None) -> Iterator[Recovered
 
     Args:
       run: that holds the output.
-      kind: of the rows that are wanted; others are deleted. None for those that fit what the output holds; then others
-        stay where they are.
+      kind: of the rows that the run will write. Rows of an overwrite that it does not resume are deleted, and so is
+        what does not fit the rows that it will replace; other rows that do not fit stay where they are. None for a run
+        that writes none: then all of these stay.
 
     Raises:
       InterruptedRunError: the run was asked to stop.
@@ -120,15 +123,18 @@ def recover_rows(run: OutputRun, kind: Kind | None = None) -> Iterator[Recovered
             # Of two that were at work at once, the older one may just have been recovered.
             oldest = oldest or name
             dead = _DeadRun(name, run.output, shadow=announced.folder, since=oldest)
-            recovered = _recover(dead, announced, kind or kind_of(dead.folder))
+            joins = kind is not None and kind.folder == dead.folder
+            # What an overwrite replaces is committed first: it may end with the old rows in place.
+            wanted = kind if kind and (joins or dead.shadow) else kind_of(dead.folder)
+            recovered = _recover(dead, announced, wanted, stay=kind is None or joins)
             if recovered.unfit or recovered.accounts.inputs:
                 yield recovered
-            if recovered.unfit and kind is None:
+            if recovered.unfit and recovered.stay:
                 continue
         storage.delete_folder(staging)
 
 
-def _recover(dead: _DeadRun, announced: Announced, kind: Kind) -> Recovered:
+def _recover(dead: _DeadRun, announced: Announced, kind: Kind, stay: bool) -> Recovered:
     while True:
         # A worker of the run may have decided on a commit just before the folder was claimed.
         complete_commit(dead.output, dead.staging)
@@ -138,19 +144,15 @@ def _recover(dead: _DeadRun, announced: Announced, kind: Kind) -> Recovered:
             break
     if accounts.inputs:
         conclude(dead, journal)
-    return Recovered(dead.name, accounts, unfit, difference, dead.folder)
+    return Recovered(dead.name, accounts, unfit, difference, stay, dead.folder)
 
 
 def _sort_out(dead: _DeadRun, kind: Kind) -> tuple[list[StagedRows], int, str]:
-    """Return the files of a dead run whose rows are wanted, the number of other rows, and what differs of these."""
-    elsewhere = ""
-    if kind.folder != dead.folder:
-        elsewhere = "for an overwrite that this run does not resume" if dead.shadow else "without --overwrite"
+    """Return the files of a dead run if its rows are wanted; if they are not, their number, and what differs."""
+    elsewhere = "for an overwrite that this run does not resume" if kind.folder != dead.folder else ""
     files = _complete_files(dead)
-    differences = [kind.difference(file) or elsewhere for file in files]
-    unfit = sum(file.rows for file, differs in zip(files, differences, strict=True) if differs)
-    fitting = [file for file, differs in zip(files, differences, strict=True) if not differs]
-    return fitting, unfit, next(filter(None, differences), "")
+    difference = next(filter(None, (kind.difference(file) or elsewhere for file in files)), "")
+    return ([], sum(file.rows for file in files), difference) if difference else (files, 0, "")
 
 
 def _complete_files(dead: _DeadRun) -> list[StagedRows]:

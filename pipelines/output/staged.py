@@ -83,13 +83,16 @@ def claim(staging: str) -> Announced | None:
     claimed = storage.join(staging, _CLAIMED)
     if is_announced(staging):
         storage.move(storage.join(staging, _RUN), claimed)
-    with suppress(FileNotFoundError, ValueError, TypeError, KeyError, RecursionError, storage.FileTooLargeError):
-        described = json.loads(storage.read(claimed, MOST_BYTES))
-        form, folder = described.pop("format"), described.pop("folder")
-        accounts_of(described)
-        if form == FORMAT and (folder == "" or is_shadow(folder)):
-            return Announced(folder, described)
-    return None
+    return _read_announced(claimed)
+
+
+def look_at(staging: str) -> Announced | None:
+    """Return what a staging folder says of its run, as `claim` does, and leave it to that run.
+
+    Raises:
+      OSError: the output cannot be read.
+    """
+    return _read_announced(storage.join(staging, _RUN)) or _read_announced(storage.join(staging, _CLAIMED))
 
 
 def holds_rows(output: str, staging: str) -> bool:
@@ -129,6 +132,16 @@ def read_contents(footer: Mapping[bytes, bytes]) -> Contents | None:
         accounts, replaces = accounts_of(described["accounts"]), described["replaces"]
         if described["format"] == FORMAT and _are_counts(accounts) and all(map(is_table_file, replaces.values())):
             return Contents(accounts, replaces)
+    return None
+
+
+def _read_announced(path: str) -> Announced | None:
+    with suppress(FileNotFoundError, ValueError, TypeError, KeyError, RecursionError, storage.FileTooLargeError):
+        described = json.loads(storage.read(path, MOST_BYTES))
+        form, folder = described.pop("format"), described.pop("folder")
+        accounts_of(described)
+        if form == FORMAT and (folder == "" or is_shadow(folder)):
+            return Announced(folder, described)
     return None
 
 

@@ -191,20 +191,6 @@ def test_files_that_are_incomplete_or_damaged_are_left_out(first: Run, second: R
     assert (found.accounts.inputs, found.unfit) == (1, 0)
 
 
-def test_rows_of_another_kind_are_deleted_with_a_line(first: Run, second: Run) -> None:
-    others = {
-        "with different thresholds": replace(second, thresholds=(0.1, 0.2, 0.3)),
-        "with different precisions": replace(second, precision="bfloat16"),
-        "with a different --relative_to": replace(second, relative_to="/data"),
-        "without --overwrite": replace(second, overwrite=True),
-    }
-    for difference, other in others.items():
-        die(first, FIRST)
-        [found] = recovered(other)
-        assert found.lines() == [f"deleted 6 rows that run {first.name} had staged: they were made {difference}"]
-        assert seen(first.output) == {}
-
-
 def test_nothing_is_recovered_of_a_run_that_has_ended_or_of_folders_that_say_nothing(
     first: Run, second: Run, third: Run
 ) -> None:
