@@ -111,5 +111,10 @@ class CloseWave(Step):
             if empty := check_found(*named, set(sources), self._inputs.allow_empty, _log.warning):
                 passed_over[EMPTY_INPUTS] += empty
             accounts = replace(accounts, passed_over=passed_over)
+        wave = self._wave.without(sum(postponed))
+        if self._inputs and not wave.last:
+            # Every wave lists all images, and finds those that an earlier run has tagged. The last one counts them:
+            # whether an overwrite keeps their rows depends on its listing.
+            accounts = replace(accounts, inputs=accounts.inputs - accounts.skipped, skipped=0)
         written = Written(list(files), list(superseded), accounts, found, unlisted)
-        yield close_wave(self._run, self._wave.without(sum(postponed)), written)
+        yield close_wave(self._run, wave, written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,8 +45,14 @@ def chips(tmp_path: Path) -> Path:
     return folder
 
 
-def tag(run: Run, inputs: Inputs, most: int | None = None, waves: int = 100) -> list[Accounts]:
-    """Tag in waves, as a distributed run does; return the accounts after each of them."""
+def tag(
+    run: Run,
+    inputs: Inputs,
+    most: int | None = None,
+    waves: int = 100,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> list[Accounts]:
+    """Tag in waves, as a distributed run does, and call `meanwhile` after the first; return the accounts after each."""
     after: list[Accounts] = []
     with hold_output(run):
         while len(after) < waves and (not after or read_status(run.manifest) == "running"):
@@ -54,6 +61,8 @@ def tag(run: Run, inputs: Inputs, most: int | None = None, waves: int = 100) -> 
                 tagging = TagImages(run, Model(run.bundle.path, run.bundle.digest), wave=wave)
                 tag_listed(pipeline, tagging, inputs, most)
             after.append(read_accounts(run.manifest))
+            if len(after) == 1:
+                meanwhile()
     return after
 
 
@@ -102,6 +111,43 @@ def test_an_overwrite_in_waves_replaces_the_old_rows_once_and_at_its_end(run: Ru
     found = [row for table in (PREDICTIONS, FAILURES) for row in rows(run.output, table)]
     assert sorted(row["path"] for row in found) == sorted(map(str, chips.glob("*.jpg")))
     assert {row["run"] for row in found} == {later.name}
+
+
+@pytest.mark.parametrize(
+    ("overwrite", "images"), [(True, "vanish"), (True, "change"), (True, "come"), (False, "vanish, change, come")]
+)
+def test_images_that_change_between_waves_have_a_row_each_that_is_counted_once(
+    run: Run, chips: Path, overwrite: bool, images: str
+) -> None:
+    """Their rows are of the first wave of this run, or of an earlier one: an overwrite resumes one that was stopped."""
+    away = chips.parent / "away"
+    away.mkdir()
+    coming = [chips / f"{seed:02}.jpg" for seed in (1, 2)] if "come" in images else []
+    tag(begun(run, overwrite), Inputs([str(chips)]), A_WAVE, waves=1)
+    for path in coming:
+        path.rename(away / path.name)
+    before = len(list(chips.glob("*.jpg")))
+
+    def meanwhile() -> None:
+        for path in coming:
+            (away / path.name).rename(path)
+        for number, path in enumerate(sorted(set(chips.glob("*.jpg")) - set(coming))):
+            if "vanish" in images and number % 3 == 0:
+                path.unlink()
+            elif "change" in images and number % 3 == 1:
+                path.write_bytes(unmarked_rgba_jpeg(picture(seed=number)) if number % 2 else b"")
+
+    later = begun(run, overwrite)
+    first, *_, last = tag(later, Inputs([str(chips)]), A_WAVE, meanwhile=meanwhile)
+
+    found = [row["path"] for table in (PREDICTIONS, FAILURES) for row in rows(run.output, table)]
+    assert 0 < first.inputs < before
+    assert last.balanced
+    assert read_status(later.manifest) == "done"
+    assert Counter(found) == Counter(set(found)), "an image has two rows"
+    assert set(map(str, chips.glob("*.jpg"))) <= set(found), "an image that is there has no row"
+    if overwrite:
+        assert len(found) == last.inputs, "a row is not counted"
 
 
 def test_a_run_that_was_taken_over_between_two_waves_is_not_taken_for_done(
