@@ -18,7 +18,6 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines import storage
 from pipelines.output.commit import (
@@ -35,6 +34,7 @@ from pipelines.output.footers import read_footer
 from pipelines.output.journal import Journal, Move, read_journal, staging_folders
 from pipelines.output.kinds import Kind, StagedRows, kind_of
 from pipelines.output.manifest import MOST_BYTES, accounts_of, describe_recovered
+from pipelines.output.older import find_older
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, RUNS, STAGING, TABLES, Accounts, OutputRun
 from pipelines.output.staged import Announced, Contents, claim, read_contents
 from pipelines.output.tables import OutputError, open_table, read_each, read_table, table_files
@@ -194,7 +194,7 @@ def _plan(dead: _DeadRun, announced: Announced, files: Sequence[StagedRows]) -> 
         else _without(dead, file, doubles[number])
         for number, file in enumerate(files)
     ]
-    staged = _find_older(dead, [file for file in kept if file])
+    staged = find_older(dead.folder, [file for file in kept if file])
     accounts = sum((file.accounts for file in staged), Accounts())
     accounts = replace(accounts, inputs=accounts.predictions + accounts.failures + accounts.empty)
     moves, deletions = place(dead, staged, ())
@@ -246,46 +246,6 @@ def _count(table: pa.Table, name: str) -> Accounts:
         return Accounts(empty=len(table))
     errors = zip(table["stage"].to_pylist(), table["error"].to_pylist(), strict=True)
     return Accounts(failures=len(table), errors=Counter(f"{stage}: {error}" for stage, error in errors))
-
-
-def _find_older(dead: _DeadRun, files: Sequence[StagedFile]) -> list[StagedFile]:
-    """Look where the older rows are that those of staged files replace.
-
-    A file may have been joined to another one, or removed by somebody, since the run looked at it. A row whose older
-    one is nowhere is a new one.
-    """
-    named = {row.path: row.file for file in files for row in file.superseded}
-    found = _locate(dead.folder, named) if named else {}
-    return [
-        file._replace(
-            superseded=tuple(row._replace(file=found[row.path]) for row in file.superseded if row.path in found)
-        )
-        for file in files
-    ]
-
-
-def _locate(folder: str, named: Mapping[str, str]) -> dict[str, str]:
-    """Return the file with the row of each path, relative to the folder, looking first where it is said to be."""
-    files = [path.removeprefix(f"{folder}/") for path in table_files(folder)]
-    said = set(named.values())
-    found: dict[str, str] = {}
-    for some in ([name for name in files if name in said], [name for name in files if name not in said]):
-        missing = pa.array(sorted(named.keys() - found.keys()), pa.string())
-        if not len(missing):
-            break
-        for name, paths in zip(some, read_each(folder, partial(_paths_among, folder, missing), some), strict=True):
-            found |= dict.fromkeys(paths, name)
-    return found
-
-
-def _paths_among(folder: str, wanted: pa.Array, name: str) -> list[str]:
-    """Return the paths of a file that are wanted."""
-    found: list[str] = []
-    with open_table(storage.join(folder, name)) as parquet:
-        for batch in parquet.iter_batches(columns=["path"], use_threads=False):
-            paths = batch.column("path")
-            found += paths.filter(pc.is_in(paths, value_set=wanted)).to_pylist()
-    return found
 
 
 def _told_so_far(dead: _DeadRun, announced: Announced) -> tuple[Mapping[str, Any], Accounts]:
