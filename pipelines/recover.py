@@ -81,11 +81,12 @@ def _recover(flags: argparse.Namespace) -> int:
         run = OutputRun(new_run_name(), output)
         with temporary_files(), hold_output(run):
             for recovered in recover_rows(run):
-                lines += recovered.lines()
+                first, *others = recovered.lines()
+                if recovered.accounts.inputs and recovered.folder != output:
+                    first += f"; they are in {recovered.folder}, for the same command with --overwrite"
+                lines += [first, *others]
                 images += recovered.accounts.predictions
                 unfit += recovered.unfit
-                if recovered.accounts.inputs and recovered.folder != output:
-                    lines[-1] += f"; they are in {recovered.folder}, for the same command with --overwrite"
     except OSError as error:
         where = f"{error.filename}: " if isinstance(error.filename, str) else ""
         log(

@@ -36,9 +36,12 @@ from pipelines.output.kinds import Kind, StagedRows, kind_of
 from pipelines.output.manifest import MOST_BYTES, accounts_of, describe_recovered
 from pipelines.output.older import find_older
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, RUNS, STAGING, TABLES, Accounts, OutputRun
-from pipelines.output.staged import Announced, Contents, claim, read_contents
+from pipelines.output.staged import Announced, Contents, claim, is_complete, read_contents
 from pipelines.output.tables import OutputError, open_table, read_each, read_table, table_files
 from pipelines.supervision import interruption
+
+_NAMED = 5
+"""Damaged files that a line names."""
 
 _PREFERRED = (PREDICTIONS, EMPTY, FAILURES)
 """Tables in the order in which they keep the row of an image that several attempts have staged."""
@@ -53,6 +56,7 @@ class Recovered(NamedTuple):
       unfit: number of rows that were not, as they differ from those that they would join.
       difference: how, in words; empty if there are none.
       stay: whether these stay where they are, and are not deleted.
+      damaged: files that cannot be read, though the run had finished them.
       folder: of the tables with the rows that were committed.
     """
 
@@ -61,6 +65,7 @@ class Recovered(NamedTuple):
     unfit: int
     difference: str
     stay: bool
+    damaged: Sequence[str]
     folder: str
 
     def lines(self) -> list[str]:
@@ -74,6 +79,10 @@ class Recovered(NamedTuple):
         if self.unfit:
             done = f"{'left' if self.stay else 'deleted'} {_several(self.unfit, 'row')}"
             lines.append(f"{done} that run {self.run} had staged: they were made {self.difference}")
+        if self.damaged:
+            more = f", and {len(self.damaged) - _NAMED:,} more" * (len(self.damaged) > _NAMED)
+            named = ", ".join(self.damaged[:_NAMED]) + more
+            lines.append(f"left out {named}: damaged; `scenetags predict` tags the images of these rows again")
         return lines
 
 
@@ -127,7 +136,7 @@ def recover_rows(run: OutputRun, kind: Kind | None = None) -> Iterator[Recovered
             # What an overwrite replaces is committed first: it may end with the old rows in place.
             wanted = kind if kind and (joins or dead.shadow) else kind_of(dead.folder)
             recovered = _recover(dead, announced, wanted, stay=kind is None or joins)
-            if recovered.unfit or recovered.accounts.inputs:
+            if recovered.unfit or recovered.accounts.inputs or recovered.damaged:
                 yield recovered
             if recovered.unfit and recovered.stay:
                 continue
@@ -138,31 +147,42 @@ def _recover(dead: _DeadRun, announced: Announced, kind: Kind, stay: bool) -> Re
     while True:
         # A worker of the run may have decided on a commit just before the folder was claimed.
         complete_commit(dead.output, dead.staging)
-        fitting, unfit, difference = _sort_out(dead, kind)
-        accounts, journal = _plan(dead, announced, fitting)
+        files, damaged = _staged_by(dead)
+        difference = _difference(dead, kind, files)
+        accounts, journal = _plan(dead, announced, [] if difference else files)
         if not read_journal(dead.staging):
             break
     if accounts.inputs:
         conclude(dead, journal)
-    return Recovered(dead.name, accounts, unfit, difference, stay, dead.folder)
+    if difference:
+        return Recovered(dead.name, accounts, sum(file.rows for file in files), difference, stay, (), dead.folder)
+    return Recovered(dead.name, accounts, 0, "", stay, damaged, dead.folder)
 
 
-def _sort_out(dead: _DeadRun, kind: Kind) -> tuple[list[StagedRows], int, str]:
-    """Return the files of a dead run if its rows are wanted; if they are not, their number, and what differs."""
+def _difference(dead: _DeadRun, kind: Kind, files: Sequence[StagedRows]) -> str:
+    """Say in words how the rows of a dead run were made differently; empty if they are wanted."""
     elsewhere = "for an overwrite that this run does not resume" if kind.folder != dead.folder else ""
-    files = _complete_files(dead)
-    difference = next(filter(None, (kind.difference(file) or elsewhere for file in files)), "")
-    return ([], sum(file.rows for file in files), difference) if difference else (files, 0, "")
+    return next(filter(None, (kind.difference(file) or elsewhere for file in files)), "")
 
 
-def _complete_files(dead: _DeadRun) -> list[StagedRows]:
-    """Return what a run has staged completely, those files first that keep a row of which there are several."""
-    paths = [path for table in _PREFERRED for path in storage.list_files(storage.join(dead.staging, table), ".parquet")]
-    return [file for file in read_each(dead.output, partial(_look_at, dead), paths) if file]
+def _staged_by(dead: _DeadRun) -> tuple[list[StagedRows], list[str]]:
+    """Return what a run has staged completely, and the names of those files among it that are damaged.
+
+    Those files come first that keep a row of which there are several.
+    """
+    folders = (storage.join(dead.staging, table) for table in _PREFERRED)
+    sizes = [item for folder in folders for item in storage.list_sizes(folder, ".parquet").items()]
+    found = [file for file in read_each(dead.output, partial(_look_at, dead), sizes) if file]
+    return [file for file in found if not isinstance(file, str)], [path for path in found if isinstance(path, str)]
 
 
-def _look_at(dead: _DeadRun, path: str) -> StagedRows | None:
-    """Describe a staged file; return None if it is incomplete, damaged, made of others, or leads out of the output."""
+def _look_at(dead: _DeadRun, sized: tuple[str, int]) -> StagedRows | str | None:
+    """Describe a staged file.
+
+    Returns:
+      Its name if it is damaged; None if it is incomplete, made of others, or leads out of the output.
+    """
+    path, size = sized
     interruption.check()
     if storage.leads_away(dead.output, path):
         return None
@@ -173,13 +193,16 @@ def _look_at(dead: _DeadRun, path: str) -> StagedRows | None:
             if not footer or not contents or not {"path", "run"} <= {field.name for field in fields}:
                 return None
             # A bucket holds whole objects. What a power failure has left of a file may look complete at both ends.
-            columns = ["path"] if storage.is_remote(path) else None
+            # The commit reads those whole that replace older rows.
+            columns = ["path"] if storage.is_remote(path) and not contents.replaces else None
             for batch in parquet.iter_batches(columns=columns, use_threads=False):
                 paths = batch.column("path")
                 paths.validate(full=True)
                 if paths.null_count:
                     return None
-    except (OutputError, FileNotFoundError):
+    except OutputError:
+        return path if is_complete(path, size) else None
+    except FileNotFoundError:
         return None
     return StagedRows(path, posixpath.basename(posixpath.dirname(path)), rows, footer, fields, contents)
 

@@ -108,7 +108,18 @@ def holds_rows(output: str, staging: str) -> bool:
         if read_status(storage.join(output, RUNS, f"{name}.json")) in (*ENDED, RECOVERED):
             return False
     sizes = [storage.list_sizes(storage.join(staging, table), ".parquet") for table in TABLES]
-    return any(_is_complete(path, size) for table in sizes for path, size in table.items())
+    return any(is_complete(path, size) for table in sizes for path, size in table.items())
+
+
+def is_complete(path: str, size: int) -> bool:
+    """Return whether a staged file has an end; what a killed run was writing has none.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    with suppress(FileNotFoundError):
+        return size >= len(_END) and storage.read_range(path, size - len(_END), len(_END)) == _END
+    return False
 
 
 def describe_contents(contents: Contents) -> dict[str, str]:
@@ -151,9 +162,3 @@ def _are_counts(accounts: Accounts) -> bool:
     numbers = [accounts.inputs, accounts.predictions, accounts.failures, accounts.skipped, accounts.empty]
     numbers += [number for counts in by_kind for number in Counter(counts).values()]
     return all(type(number) is int and number >= 0 for number in numbers)
-
-
-def _is_complete(path: str, size: int) -> bool:
-    with suppress(FileNotFoundError):
-        return size >= len(_END) and storage.read_range(path, size - len(_END), len(_END)) == _END
-    return False

@@ -174,7 +174,7 @@ def test_what_a_run_has_committed_is_not_staged_any_more(first: Run) -> None:
     assert staging_folders(first.output) == []
 
 
-def test_files_that_are_incomplete_or_damaged_are_left_out(first: Run, second: Run) -> None:
+def test_files_that_are_incomplete_or_damaged_are_left_out_and_damaged_ones_named(first: Run, second: Run) -> None:
     [cut_off] = die(first, predicted("cut off"))
     [zeros] = stage(first, predicted("zeros"))
     [whole] = stage(first, predicted("whole"))
@@ -189,6 +189,21 @@ def test_files_that_are_incomplete_or_damaged_are_left_out(first: Run, second: R
 
     assert seen(first.output) == once(predicted("whole"))
     assert (found.accounts.inputs, found.unfit) == (1, 0)
+    assert found.lines() == [
+        f"recovered 1 image that run {first.name} had tagged before it ended",
+        f"left out {zeros.staged}: damaged; `scenetags predict` tags the images of these rows again",
+    ]
+
+
+def test_a_run_of_which_only_damaged_files_are_left_says_so(first: Run, second: Run) -> None:
+    names = [die(first, predicted(str(number)))[0].staged for number in range(7)]
+    for name in names:
+        Path(name).write_bytes(bytes(200) + Path(name).read_bytes()[200:])
+
+    [found] = recovered(second)
+
+    [line] = found.lines()
+    assert line.startswith(f"left out {', '.join(sorted(names)[:5])}, and 2 more: damaged; `scenetags predict` tags")
 
 
 def test_nothing_is_recovered_of_a_run_that_has_ended_or_of_folders_that_say_nothing(
