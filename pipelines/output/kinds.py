@@ -30,6 +30,7 @@ class StagedRows(NamedTuple):
       path: of the file.
       table: that it belongs to.
       rows: number of its rows.
+      size: in bytes.
       footer: what they were made with.
       fields: its columns.
       contents: what it says of its rows.
@@ -38,6 +39,7 @@ class StagedRows(NamedTuple):
     path: str
     table: str
     rows: int
+    size: int
     footer: Footer
     fields: Sequence[pa.Field]
     contents: Contents

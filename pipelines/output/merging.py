@@ -1,4 +1,4 @@
-"""Merge the staged files of a distributed run to files as readers of tables want them, before the run commits them.
+"""Merge staged files to files as readers of tables want them, before they are committed.
 
 Workers stage many small files: one for each Beam bundle. They merge them, too, side by side, so that the commit finds
 few files, which it moves as they are. What cannot be merged, e.g. on a full disk, is committed as it was staged. What
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pipelines import storage
 from pipelines.output import joining
 from pipelines.output.commit import StagedFile
-from pipelines.output.run import Accounts, Run
+from pipelines.output.run import Accounts, OutputRun
 from pipelines.output.tables import OutputError, is_damaged
 
 MOST_ROWS = 1 << 20
@@ -37,13 +37,13 @@ def plan_merges(files: Iterable[StagedFile]) -> Iterator[Group]:
         yield Group(tuple(group))
 
 
-def merge(run: Run, group: Group, leave_out: Callable[[StagedFile], object]) -> Iterator[StagedFile]:
+def merge(run: OutputRun, group: Group, leave_out: Callable[[StagedFile], object]) -> Iterator[StagedFile]:
     """Write the rows of a group's files to one file, or to one for each kind of rows.
 
     Every attempt writes files of its own names.
 
     Args:
-      run: of the job.
+      run: that commits them.
       group: of staged files.
       leave_out: called with each file that is damaged, whose rows are in none of the files that are returned.
     """
@@ -80,7 +80,7 @@ def _weight(file: StagedFile) -> int:
     return max(file.size, count_rows(file) * joining.MOST_BYTES // MOST_ROWS)
 
 
-def _merge(run: Run, files: Sequence[StagedFile]) -> StagedFile:
+def _merge(run: OutputRun, files: Sequence[StagedFile]) -> StagedFile:
     """Write the rows of those files to one that are of the kind of the first.
 
     Raises:

@@ -34,6 +34,7 @@ from pipelines.output.footers import read_footer
 from pipelines.output.journal import Journal, Move, read_journal, staging_folders
 from pipelines.output.kinds import Kind, StagedRows, kind_of
 from pipelines.output.manifest import MOST_BYTES, accounts_of, describe_recovered
+from pipelines.output.merging import merge, plan_merges
 from pipelines.output.older import find_older
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, RUNS, STAGING, TABLES, Accounts, OutputRun
 from pipelines.output.staged import Announced, Contents, claim, is_complete, read_contents
@@ -149,7 +150,7 @@ def _recover(dead: _DeadRun, announced: Announced, kind: Kind, stay: bool) -> Re
         complete_commit(dead.output, dead.staging)
         files, damaged = _staged_by(dead)
         difference = _difference(dead, kind, files)
-        accounts, journal = _plan(dead, announced, [] if difference else files)
+        accounts, journal = _plan(dead, announced, [] if difference else files, damaged)
         if not read_journal(dead.staging):
             break
     if accounts.inputs:
@@ -204,20 +205,25 @@ def _look_at(dead: _DeadRun, sized: tuple[str, int]) -> StagedRows | str | None:
         return path if is_complete(path, size) else None
     except FileNotFoundError:
         return None
-    return StagedRows(path, posixpath.basename(posixpath.dirname(path)), rows, footer, fields, contents)
+    return StagedRows(path, posixpath.basename(posixpath.dirname(path)), rows, size, footer, fields, contents)
 
 
-def _plan(dead: _DeadRun, announced: Announced, files: Sequence[StagedRows]) -> tuple[Accounts, Journal]:
-    """Return the accounts of the rows of staged files, once each, and what their commit has to do."""
+def _plan(
+    dead: _DeadRun, announced: Announced, files: Sequence[StagedRows], damaged: list[str]
+) -> tuple[Accounts, Journal]:
+    """Return the accounts of the rows of staged files, once each, and what their commit has to do.
+
+    It also adds to the names of damaged files.
+    """
     rows = sum(file.rows for file in files)
     doubles = find_doubles(dead.folder, [file.path for file in files], rows, _committed_since(dead), dead.since)
     kept = [
-        StagedFile(file.path, file.table, _counted(file), superseded=_named_by(file.contents))
+        StagedFile(file.path, file.table, _counted(file), file.size, _named_by(file.contents))
         if number not in doubles
         else _without(dead, file, doubles[number])
         for number, file in enumerate(files)
     ]
-    staged = find_older(dead.folder, [file for file in kept if file])
+    staged = list(_merged(dead, find_older(dead.folder, [file for file in kept if file]), damaged))
     accounts = sum((file.accounts for file in staged), Accounts())
     accounts = replace(accounts, inputs=accounts.predictions + accounts.failures + accounts.empty)
     moves, deletions = place(dead, staged, ())
@@ -228,6 +234,13 @@ def _plan(dead: _DeadRun, announced: Announced, files: Sequence[StagedRows]) -> 
     storage.write(manifest, describe_recovered(described, earlier + accounts))
     moves = [*moves, Move(dead.relative(manifest), dead.relative(dead.manifest))]
     return accounts, Journal(earlier.inputs, moves, [*deletions, *sorted(spent)])
+
+
+def _merged(dead: _DeadRun, files: Sequence[StagedFile], damaged: list[str]) -> Iterator[StagedFile]:
+    """Merge staged files, as workers do: what these had merged themselves does not say what it holds."""
+    for group in plan_merges(files):
+        interruption.check()
+        yield from merge(dead, group, lambda file: damaged.append(file.staged))
 
 
 def _committed_since(dead: _DeadRun) -> list[str]:
@@ -245,7 +258,7 @@ def _without(dead: _DeadRun, file: StagedRows, lost: Collection[bytes]) -> Stage
         return None
     paths = set(table["path"].to_pylist())
     named = tuple(row for row in _named_by(file.contents) if row.path in paths)
-    return StagedFile(staged, file.table, _count(table, file.table), superseded=named)
+    return StagedFile(staged, file.table, _count(table, file.table), file.size, named)
 
 
 def _named_by(contents: Contents) -> tuple[Superseded, ...]:
