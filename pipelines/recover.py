@@ -19,7 +19,7 @@ Commit the rows that cancelled, failed or killed runs have staged in an output, 
 
 A job on a distributed runner commits at its end. If it is cancelled before, its finished rows wait in the folder
 _staging-RUN of the output. The next `predict` of the same kind takes them over by itself; this command does it without
-one: to look at the rows, to save them before `predict` runs with other flags, or because there will be no other run.
+one: to look at the rows, or because there will be no other run. A `predict` of another kind is refused.
 
 Rows that do not fit those in the output, e.g. of another bundle or with other thresholds, stay where they are.
 """
@@ -81,11 +81,12 @@ def _recover(flags: argparse.Namespace) -> int:
         run = OutputRun(new_run_name(), output)
         with temporary_files(), hold_output(run):
             for recovered in recover_rows(run):
-                lines += recovered.lines(verb="left")
+                first, *others = recovered.lines()
+                if recovered.accounts.inputs and recovered.folder != output:
+                    first += f"; they are in {recovered.folder}, for the same command with --overwrite"
+                lines += [first, *others]
                 images += recovered.accounts.predictions
                 unfit += recovered.unfit
-                if recovered.accounts.inputs and recovered.folder != output:
-                    lines[-1] += f"; they are in {recovered.folder}, for the same command with --overwrite"
     except OSError as error:
         where = f"{error.filename}: " if isinstance(error.filename, str) else ""
         log(

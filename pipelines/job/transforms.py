@@ -19,8 +19,10 @@ from pipelines.job.steps.listing import Divide, EarlierFile, Found, Inputs, List
 from pipelines.job.steps.merging import PlanMerges
 from pipelines.job.steps.outputs import (
     COUNTED,
+    DAMAGED,
     EMPTY,
     FAILED,
+    FILES,
     FOUND,
     PARTITIONS,
     POSTPONED,
@@ -236,16 +238,19 @@ class WriteEmpty(beam.PTransform):
 
 @dataclass
 class MergeFiles(beam.PTransform):
-    """Merge staged files to such of about 128 MB or a million rows, on all workers, once all of them are written."""
+    """Merge staged files to such of about 128 MB or a million rows, on all workers, once all of them are written.
+
+    Outputs: `files`; and `damaged`, numbers of rows that are in none of these, as their staged files cannot be read.
+    """
 
     run: Run
 
-    def expand(self, files: PCollection[StagedFile]) -> PCollection[StagedFile]:
+    def expand(self, files: PCollection[StagedFile]) -> Any:
         """Apply the transform."""
         plan = beam.ParDo(PlanMerges(), files=AsIter(files)).with_output_types(Group)
-        merge = beam.ParDo(merging.MergeFiles(self.run)).with_output_types(StagedFile)
+        merge = beam.ParDo(merging.MergeFiles(self.run)).with_output_types(StagedFile, **{DAMAGED: int})
         once = files.pipeline | "OnceAllAreWritten" >> beam.Impulse()
-        return once | "Plan" >> plan | beam.Reshuffle() | "Merge" >> merge
+        return once | "Plan" >> plan | beam.Reshuffle() | "Merge" >> merge.with_outputs(DAMAGED, main=FILES)
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,9 +11,16 @@ import pyarrow as pa
 
 from pipelines import storage
 from pipelines.output.footers import Footer, name_difference, read_footer
-from pipelines.output.run import TABLES
+from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, TABLES
 from pipelines.output.staged import Contents
 from pipelines.output.tables import NO_ROWS, open_table
+
+_NOT_OF: Mapping[str, Sequence[str]] = {
+    PREDICTIONS: (),
+    EMPTY: ("precision", "thresholds", "rules"),
+    FAILURES: ("precision", "thresholds", "rules", "rendering"),
+}
+"""What the rows of a table are not made with: failures have no pixels, and empty windows no probabilities."""
 
 
 class StagedRows(NamedTuple):
@@ -23,6 +30,7 @@ class StagedRows(NamedTuple):
       path: of the file.
       table: that it belongs to.
       rows: number of its rows.
+      size: in bytes.
       footer: what they were made with.
       fields: its columns.
       contents: what it says of its rows.
@@ -31,6 +39,7 @@ class StagedRows(NamedTuple):
     path: str
     table: str
     rows: int
+    size: int
     footer: Footer
     fields: Sequence[pa.Field]
     contents: Contents
@@ -57,7 +66,8 @@ class Kind:
         """
         self.footer = self.footer or file.footer
         fields = self.fields.setdefault(file.table, file.fields)
-        ours, theirs = self.footer, file.footer
+        ours = self.footer
+        theirs = file.footer._replace(**{name: getattr(ours, name) for name in _NOT_OF[file.table]})
         if what := name_difference(ours, theirs):
             return f"with different {what}"
         flags = (
