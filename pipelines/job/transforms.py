@@ -35,13 +35,13 @@ from pipelines.job.steps.rows import CloseWave, WriteTable
 from pipelines.job.steps.settling import LeaveOutTagged, PutInOrder, SettlePartition
 from pipelines.listing.pieces import Piece
 from pipelines.listing.scenes import CutSettings
-from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.earlier import EarlierPart
 from pipelines.output.ghosts import ReadThrough
 from pipelines.output.identities import Unlisted
 from pipelines.output.merging import Group
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import EmptyTable, FailureTable, PredictionTable
+from pipelines.output.written import StagedFile, Superseded
 from pipelines.reading import READS_IN_FLIGHT
 from pipelines.records import Empty, Failure, ImageRef, Listed, Prediction
 from pipelines.scenes.grid import NO_GRID, Grid

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from pipelines import storage
 from pipelines.output import joining
-from pipelines.output.commit import StagedFile
 from pipelines.output.run import Accounts, OutputRun
 from pipelines.output.tables import OutputError, is_damaged
+from pipelines.output.written import StagedFile
 
 MOST_ROWS = 1 << 20
 """Of a merged file; only failures and empty windows, whose rows are small, come to that before `joining.MOST_BYTES`."""

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines import storage
-from pipelines.output.commit import StagedFile
 from pipelines.output.tables import open_table, read_each, table_files
+from pipelines.output.written import StagedFile
 
 
 def find_older(folder: str, files: Sequence[StagedFile]) -> list[StagedFile]:

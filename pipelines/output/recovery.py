@@ -20,15 +20,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pipelines import storage
-from pipelines.output.commit import (
-    StagedFile,
-    Superseded,
-    complete_commit,
-    conclude,
-    place,
-    stage_table,
-    unmoved,
-)
+from pipelines.output.commit import complete_commit, conclude
 from pipelines.output.doubles import find_doubles, without_doubles
 from pipelines.output.footers import read_footer
 from pipelines.output.journal import Journal, Move, read_journal, staging_folders
@@ -36,9 +28,11 @@ from pipelines.output.kinds import Kind, StagedRows, kind_of
 from pipelines.output.manifest import MOST_BYTES, accounts_of, describe_recovered
 from pipelines.output.merging import merge, plan_merges
 from pipelines.output.older import find_older
+from pipelines.output.placing import place, stage_table, unmoved
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, RUNS, STAGING, TABLES, Accounts, OutputRun
 from pipelines.output.staged import Announced, Contents, claim, is_complete, read_contents
 from pipelines.output.tables import OutputError, open_table, read_each, read_table, table_files
+from pipelines.output.written import StagedFile, Superseded
 from pipelines.supervision import interruption
 
 _NAMED = 5

@@ -10,9 +10,9 @@ from apache_beam.pvalue import TaggedOutput
 
 from pipelines import storage
 from pipelines.job.steps.outputs import DAMAGED, Step
-from pipelines.output.commit import StagedFile
 from pipelines.output.merging import Group, count_rows, merge, plan_merges
 from pipelines.output.run import Run
+from pipelines.output.written import StagedFile
 
 _log = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from pipelines.listing import EMPTY_INPUTS
 from pipelines.listing.names import keep_commonest
 from pipelines.listing.pieces import check_found
 from pipelines.output.closing import close_wave
-from pipelines.output.commit import StagedFile, Superseded, Written
 from pipelines.output.identities import Unlisted
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import Table, TableFiles
+from pipelines.output.written import StagedFile, Superseded, Written
 from pipelines.records import Empty, Failure, Prediction
 from pipelines.supervision import interruption, progress
 

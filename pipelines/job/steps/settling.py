@@ -13,10 +13,10 @@ from pipelines.archives.packed import pack, unpack
 from pipelines.job import counters
 from pipelines.job.steps.outputs import COUNTED, FOUND, POSTPONED, SUPERSEDED, UNLISTED, Step, in_window, sort_out
 from pipelines.output.closing import check_not_ended
-from pipelines.output.commit import Superseded
 from pipelines.output.earlier import EarlierPart, EarlierRows, read_earlier
 from pipelines.output.ghosts import ReadThrough, find_fault, find_ghosts
 from pipelines.output.run import Accounts, Run, Wave
+from pipelines.output.written import Superseded
 from pipelines.reading.source import stream_of
 from pipelines.records import Failure, ImageRef, Listed, digest_path, failed
 from pipelines.supervision import progress

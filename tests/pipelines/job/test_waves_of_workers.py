@@ -18,12 +18,12 @@ from pipelines.inference.ahead import Model
 from pipelines.job.steps.listing import Inputs
 from pipelines.job.tagging import TagImages, tag_listed
 from pipelines.output import partitions
-from pipelines.output.commit import StagedFile
 from pipelines.output.lock import LOCK, hold_output
 from pipelines.output.manifest import describe, read_accounts, read_status
 from pipelines.output.merging import Group, plan_merges
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave, new_run_name
 from pipelines.output.tables import OutputError
+from pipelines.output.written import StagedFile
 from pipelines.runners import distributed
 from pipelines.runners.job_errors import JobFailedError
 from tests.image_files import picture, unmarked_rgba_jpeg

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipelines import storage
 from pipelines.output import compaction, joining, merging
-from pipelines.output.commit import StagedFile, Superseded, commit
+from pipelines.output.commit import commit
 from pipelines.output.compatible import kind_of_run
 from pipelines.output.lock import hold_output
 from pipelines.output.manifest import read_accounts
@@ -25,6 +25,7 @@ from pipelines.output.recovery import recover_rows
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.staged import announce
 from pipelines.output.tables import NO_ROWS, OutputError, open_table
+from pipelines.output.written import StagedFile, Superseded
 from tests.conftest import Bucket
 from tests.pipelines.output.power_cuts import each_cut
 from tests.pipelines.output.rows import FIRST, SECOND, commit_rows, once, seen, stage, written

@@ -15,7 +15,7 @@ import pytest
 from pipelines import storage
 from pipelines.output import compaction, doubles
 from pipelines.output.closing import close_wave
-from pipelines.output.commit import StagedFile, commit, recover
+from pipelines.output.commit import commit, recover
 from pipelines.output.compatible import check_output, kind_of_run
 from pipelines.output.footers import CONTENTS
 from pipelines.output.journal import staging_folders
@@ -26,6 +26,7 @@ from pipelines.output.retagging import Retagging, retag
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.staged import announce
 from pipelines.output.tables import OutputError
+from pipelines.output.written import StagedFile
 from tests import outputs
 from tests.conftest import Bucket
 from tests.pipelines.output.power_cuts import each_cut
