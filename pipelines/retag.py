@@ -39,7 +39,7 @@ examples:
   At most one tag for the weather, and `cloudy` alone; first, only count what would change:
     scenetags retag tagged/ --exclusive clear,partly_cloudy,cloudy,haze --alone cloudy --dry_run
 
-Rules do not add up: those that the command does not name are dropped. Without --thresholds and --from,
+Rules are not cumulative: those that the command does not name are dropped. Without --thresholds and --from,
 the output keeps its thresholds.
 
 exit codes:

@@ -14,7 +14,7 @@ from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
 
 _DESCRIPTION = """\
-Describe the scenes of an output as a STAC collection, for those who keep a catalogue.
+Describe the scenes of an output as a STAC collection, for a catalogue.
 
 Each scene becomes an item with its footprint and time, the tags of its windows, the model that found them (extension
 mlm), the columns of the rows (extension table), and links to the Parquet files that hold them. Documents of an earlier
