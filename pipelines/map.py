@@ -234,8 +234,8 @@ def _describe(path: str, counts: Counts, min_probability: float) -> list[str]:
     """Say what was written, and what was left out."""
     left = [
         (counts.below, f"windows below {min_probability:g}"),
-        (counts.unplaced, "windows that do not say where they lie"),
-        (counts.images, "images that are no windows"),
+        (counts.unplaced, "windows without a location"),
+        (counts.images, "images that are not windows"),
     ]
     return [f"{path}: {counts.shown:,} windows", *(f"  left out: {what}: {count:,}" for count, what in left if count)]
 

@@ -43,7 +43,7 @@ class Counts(NamedTuple):
       shown: windows that say where they lie.
       below: windows in which no tag is probable enough to be shown.
       unplaced: windows of scenes that do not say where they lie.
-      images: rows of images that are no windows of scenes.
+      images: rows of images that are not windows of scenes.
     """
 
     shown: int = 0
