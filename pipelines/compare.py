@@ -139,11 +139,11 @@ def _compare(flags: argparse.Namespace) -> int:
 
 def _tags(names: Sequence[str], footers: Sequence[Footer]) -> tuple[str, ...]:
     """Return the tags of these names, each once; refuse one that neither model knows."""
-    from pipelines.results.thresholds import check_labels
+    from pipelines.results.labels import check_label
 
     known = tuple(dict.fromkeys(label for footer in footers for label in footer.labels))
     for name in names:
-        check_labels(f"--tag {name}", [name], known)
+        check_label(name, known, "--tag", whose="either model")
     return tuple(dict.fromkeys(names))
 
 

@@ -167,12 +167,13 @@ def _thresholds(flags: argparse.Namespace, footer: Footer) -> tuple[float, ...]:
 
 def _checked(rules: Rules, footer: Footer) -> Rules:
     """Return the rules; refuse those that name what is no label of the output's model."""
-    from pipelines.results.thresholds import check_labels
+    from pipelines.results.labels import check_label
 
     for group in rules.exclusive:
-        check_labels(f"--exclusive {','.join(group)}", group, footer.labels)
+        for label in group:
+            check_label(label, footer.labels, f"--exclusive {','.join(group)}")
     for label in rules.alone:
-        check_labels(f"--alone {label}", [label], footer.labels)
+        check_label(label, footer.labels, "--alone")
     return rules
 
 
