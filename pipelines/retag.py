@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipelines import storage
-from pipelines.commandline.parser import Parser, UsageError, add_switch, print_error
+from pipelines.commandline.parser import Parser, UsageError, add_switch, print_error, print_stopped
 from pipelines.commandline.printing import announce, log, show
 from pipelines.credentials import url_without_secrets
 from pipelines.errors import ExitCode, ScenetagsError
@@ -134,12 +134,7 @@ def _retag(flags: argparse.Namespace) -> int:
         log(f"{_NAME}: {error}; the old tags stay", exit_code=int(error.exit_code))
         return error.exit_code
     except OSError as error:
-        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
-        log(
-            f"{_NAME}: stopped: {where}{error.strerror or error}; run the same command again to finish",
-            exit_code=int(ExitCode.STOPPED),
-        )
-        return ExitCode.STOPPED
+        return print_stopped(_NAME, error, "run the same command again to finish")
     if changes is None:
         show(f"{output.path} has these thresholds{' and rules' * bool(rules)} already; nothing was written")
     else:
