@@ -111,7 +111,9 @@ def _parser() -> Parser:
         metavar="DIR",
         help="where the images are now, if predict was run with --relative_to (default: where its last run found them)",
     )
-    add_anonymous(parser, "read public buckets without credentials")
+    add_anonymous(
+        parser, "read public buckets without credentials; credentials are used only for the bucket that is written to"
+    )
     return parser
 
 
