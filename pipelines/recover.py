@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pipelines import storage
 from pipelines.commandline.flags import choose_log_format
 from pipelines.commandline.options import PredictOptions
-from pipelines.commandline.parser import Parser, UsageError, print_error
-from pipelines.commandline.printing import LOG_FORMATS, announce, log, show_result
+from pipelines.commandline.parser import Parser, UsageError, print_error, print_stopped
+from pipelines.commandline.printing import LOG_FORMATS, announce, show_result
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.supervision import interruption
 
@@ -88,12 +88,7 @@ def _recover(flags: argparse.Namespace) -> int:
                 images += recovered.accounts.predictions
                 unfit += recovered.unfit
     except OSError as error:
-        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
-        log(
-            f"{_NAME}: stopped: {where}{error.strerror or error}; run the same command again to finish",
-            exit_code=int(ExitCode.STOPPED),
-        )
-        return ExitCode.STOPPED
+        return print_stopped(_NAME, error, "run the same command again to finish")
     nothing = f"nothing to recover in {output}"
     show_result(*(lines or [nothing]), recovered=images, left=unfit, output=output)
     return ExitCode.DONE

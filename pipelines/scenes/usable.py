@@ -113,7 +113,7 @@ def _read(mask: Scene, box: Box) -> NDArray[np.bool_]:
 
 
 def _check_alike(scene: Scene, mask: Scene) -> None:
-    """Refuse a mask that does not lie on its scene, pixel by pixel."""
+    """Refuse a mask that is not on the grid of its scene, pixel by pixel."""
     sizes = [(one.division.width, one.division.height) for one in (scene, mask)]
     if sizes[0] != sizes[1]:
         (width, height), (columns, rows) = sizes
@@ -134,4 +134,4 @@ def _check_alike(scene: Scene, mask: Scene) -> None:
         for column, row in corners
     )
     if not apart <= _APART * pixel or places[0].crs != places[1].crs:
-        raise UnsupportedImageError("mask that does not lie on its scene", "bring it to the same grid")
+        raise UnsupportedImageError("mask that is not on the grid of its scene", "bring it to the same grid")

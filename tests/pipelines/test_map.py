@@ -158,8 +158,8 @@ def test_improbable_windows_are_left_out_and_counted(
     assert printed.err.splitlines() == [
         "standard output: 3 windows",
         "  left out: windows below 0.2137: 3",
-        "  left out: windows that do not say where they lie: 1",
-        "  left out: images that are no windows: 1",
+        "  left out: windows without a location: 1",
+        "  left out: images that are not windows: 1",
     ]
     assert make(output, *flags[:-1], "1", "--geojson", "-") == 0
     assert json.loads(capsys.readouterr().out)["features"] == []
@@ -169,7 +169,7 @@ def test_the_page_counts_as_the_run_did_and_as_the_slider_says(look: Look) -> No
     seen = look("--tag", "road", "--tag", "clear", steps=[("threshold", 0.6)])
 
     assert seen["tags"] == ["road", "clear"]
-    assert seen["left"] == "left out: windows that do not say where they lie: 1; images that are no windows: 1"
+    assert seen["left"] == "left out: windows without a location: 1; images that are not windows: 1"
     # The threshold itself is reached, as by the tags, though 0.2137 as float32 is less than 0.2137.
     assert seen["first"]["count"] == "3 of 6 windows (50.0\xa0%), in 1 of 2 scenes"
     assert seen["first"]["value"] == "0.2137"
@@ -388,10 +388,10 @@ def test_an_output_that_cannot_be_shown_is_one_line(
         ((), "nothing to write; give --html FILE.html, --geojson FILE.geojson or --cog FOLDER"),
         (
             ("--html=x.html", "--tag=raod"),
-            "--tag raod is not a label of the model; did you mean road? it has clear, bare",
+            "--tag: raod is not a label of the model; did you mean road?",
         ),
-        (("--html=x.html", "--tag=xyz"), "--tag xyz is not a label of the model; it has clear, bare ground, road"),
-        (("--html=x.html", "--min_probability=1"), "no window is as probable as --min_probability asks; lower it"),
+        (("--html=x.html", "--tag=xyz"), "--tag: xyz is not a label of the model; use one of clear, bare ground, road"),
+        (("--html=x.html", "--min_probability=1"), "no window has a tag that reaches --min_probability; lower it"),
         (("--html=x.html", "--min_probability=1.1"), "1.1 is not between 0 and 1"),
         (("--html=x.parquet",), "--html x.parquet is not a local .html file"),
         (("--geojson=gs://b/x.geojson",), "--geojson gs://b/x.geojson is not a local .geojson file"),

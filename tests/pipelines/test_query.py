@@ -353,13 +353,26 @@ def test_images_and_copies_may_be_in_buckets(ask: Ask, run: Run, bucket: Bucket,
     assert storage.exists(f"{bucket.path}/x.parquet")
 
 
+@pytest.mark.parametrize("bucket", ["s3"], indirect=True)
+@pytest.mark.parametrize("flag", ["--parquet", "--copy_to"])
+def test_what_is_written_has_credentials_even_if_images_are_read_without(
+    flag: str, ask: Ask, output: Path, bucket: Bucket
+) -> None:
+    signed: list[bool] = []
+    bucket.proxy.judge = lambda method, path, headers: signed.append("authorization" in headers)
+
+    ask(output, "road", flag, f"{bucket.path}/x.parquet", "--anonymous")
+    assert signed
+    assert all(signed)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["clody"], "no tag clody"),
+        (["clody"], "clody is not a label of the model"),
         (["--min", "road"], "road is not LABEL=P"),
         (["--min", "road=2"], "road=2 is not LABEL=P"),
-        (["--max", "rod=0.5"], "--max rod=0.5: the model has no tag rod; did you mean road?"),
+        (["--max", "rod=0.5"], "--max rod=0.5: rod is not a label of the model; did you mean road?"),
         (["--csv", "a", "--paths"], "not allowed with"),
         (["--copy_to", ""], "--copy_to is empty"),
         (["road", "and", "clear"], "the expression has several words: road and ...; put it in quotes"),
