@@ -32,7 +32,7 @@ from pipelines.images.decoding import DecodeSettings, Resized
 from pipelines.inference.bundle import Bundle
 from pipelines.inference.engines import Engine
 from pipelines.inference.litert_engine import LiteRTEngine
-from pipelines.job import processes
+from pipelines.job import child
 
 SECONDS = 10
 """Ideal duration of a run, excluding start-up."""
@@ -131,7 +131,7 @@ def reached(machine: Machine, bundle: str, flags: Sequence[str]) -> Measured:
     count = min(MOST, int(SECONDS * machine.images_per_second))
     with ExitStack() as fakes:
         fakes.enter_context(patch.object(os, "sched_getaffinity", lambda pid: range(machine.cores)))
-        fakes.enter_context(patch.object(processes, "CHILD", "benchmarks.simulated_process"))
+        fakes.enter_context(patch.object(child, "PROGRAM", "benchmarks.simulated_process"))
         fakes.enter_context(patch.dict(os.environ, {_MACHINE: json.dumps(machine)}))
         # The first run also imports modules.
         _, start, whole = (run(machine, images, bundle, flags) for images in (1, 1, count))

@@ -29,6 +29,7 @@ from pipelines.output.tables import open_table, table_files
 from pipelines.reading import source as reading
 from pipelines.reading.source import ImageSource
 from pipelines.records import ImageRef
+from pipelines.storage import stores
 from pipelines.storage.buckets import BucketStore
 from pipelines.storage.objects import PAGE_SIZE, Entry, Page
 
@@ -124,7 +125,7 @@ def simulate(
 def simulated_bucket(count: int) -> Iterator[None]:
     """Let this process find `count` images in any bucket, until the block ends."""
     bucket = BucketStore(SimulatedBucket(count))  # type: ignore[arg-type]
-    with patch.object(storage, "_bucket_store", lambda path: bucket):
+    with patch.object(stores, "bucket_store", lambda path: bucket):
         yield
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from benchmarks.cores import Machine, at_work
-from pipelines.job import process
+from pipelines.job import predictor_process
 
 
 def main() -> None:
-    """Run as a child of `pipelines.job.processes`."""
+    """Run as a child of `pipelines.job.child`."""
     with at_work(Machine.of_environment()):
-        process.main()
+        predictor_process.main()

@@ -147,7 +147,7 @@ class KeptColumn(NamedTuple):
 
     Attributes:
       name: in the list and in the output.
-      type: one of `listing.kept.TYPES`.
+      type: one of `listing.lists.kept.TYPES`.
     """
 
     name: str

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import settings
 
 from pipelines import storage
-from pipelines.storage import patience
+from pipelines.storage import patience, stores
 from pipelines.supervision.machine import available_cores
 from tests import ROOT
 from tests.bundles import write_bundle
@@ -138,7 +138,7 @@ def bucket(
         # Servers on loopback are not relieved by long pauses.
         monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.05)
         # A run that reads anonymously, or has others pay, leaves that to its process.
-        monkeypatch.setattr(storage, "_access", storage.Access())
-        storage._store.cache_clear()
+        monkeypatch.setattr(stores, "_access", storage.Access())
+        stores.open_store.cache_clear()
         yield Bucket(f"{emulator.bucket}/{uuid.uuid4().hex}", proxy)
-    storage._store.cache_clear()
+    stores.open_store.cache_clear()

@@ -6,10 +6,9 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
-from pipelines import storage
 from pipelines.inference import BATCH_SIZE
 from pipelines.inference.bundle import BundleError, load_bundle
 from pipelines.inference.engines import open_engine
@@ -37,7 +36,6 @@ class Model:
       batch_size: images per call of an engine that is faster with batches.
       threads: concurrent images of an engine that takes them one by one; by default one per core of the machine that
         loads it.
-      access: how buckets are reached.
       embeds: whether it also embeds images.
       precision: one of `PRECISIONS`.
     """
@@ -47,7 +45,6 @@ class Model:
     engine: str = "auto"
     batch_size: int = BATCH_SIZE
     threads: int | None = None
-    access: storage.Access = field(default_factory=storage.Access)
     embeds: bool = False
     precision: str = "float32"
 
@@ -63,7 +60,6 @@ class Model:
         Raises:
           BundleError: the bundle is damaged, refused by the engine, or not the one that `digest` names.
         """
-        storage.use(self.access)
         with _loading:
             return _load(self.path, self.digest, self.engine, self.threads, self.embeds, self.precision)
 

@@ -106,13 +106,14 @@ class TagImages(beam.PTransform):
         return DecodeSettings(bundle.image_size, bundle.resize_filter, self.limits.max_pixels, self.run.rendering)
 
     def _predict(self) -> PredictImages:
-        bundle = self.run.bundle
         return PredictImages(
-            *(self.model, bundle.image_size, bundle.resize_filter, self.limits, self.reads_in_flight),
+            self.model,
+            self.decoding,
+            self.limits,
+            self.reads_in_flight,
             threads=self.model.threads,
             run=self.run.name,
             access=self.run.access,
-            rendering=self.run.rendering,
             grid=self.run.grid,
         )
 

@@ -12,11 +12,10 @@ from apache_beam.pvalue import AsIter, PCollection
 from pipelines import storage
 from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
-from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.ahead import Model
-from pipelines.job.steps import images, merging
+from pipelines.job.steps.images import ReadAndPredict
 from pipelines.job.steps.listing import Divide, EarlierFile, Found, Inputs, ListPieces, OpenListed
-from pipelines.job.steps.merging import PlanMerges
+from pipelines.job.steps.merging import JoinFiles, PlanMerges
 from pipelines.job.steps.outputs import (
     COUNTED,
     DAMAGED,
@@ -161,26 +160,22 @@ class PredictImages(beam.PTransform):
 
     Attributes:
       model: of the bundle.
-      image_size: columns and rows that it takes.
-      resize_filter: one of `images.limits.RESIZINGS`.
+      decoding: what it takes.
       limits: per-image limits.
       reads_in_flight: images fetched concurrently. At most twice as many wait to be decoded, which bounds the memory.
       threads: images decoded concurrently; by default one per core of the worker.
       run: name of the run, to report failures to.
       access: how buckets are reached.
-      rendering: how rasters become pictures.
       grid: of the windows of scenes.
     """
 
     model: Model
-    image_size: int
-    resize_filter: str
+    decoding: DecodeSettings
     limits: Limits = field(default_factory=Limits)
     reads_in_flight: int = READS_IN_FLIGHT
     threads: int | None = None
     run: str = ""
     access: storage.Access = field(default_factory=storage.Access)
-    rendering: Rendering = NO_RENDERING
     grid: Grid = NO_GRID
 
     def __post_init__(self) -> None:
@@ -189,9 +184,16 @@ class PredictImages(beam.PTransform):
 
     def expand(self, refs: PCollection[ImageRef]) -> Any:
         """Apply the transform."""
-        decoding = DecodeSettings(self.image_size, self.resize_filter, self.limits.max_pixels, self.rendering)
-        settings = decoding, self.limits, self.threads, self.reads_in_flight
-        step = images.PredictImages(*settings, self.model, self.run, self.access, self.grid)
+        step = ReadAndPredict(
+            self.decoding,
+            self.limits,
+            self.threads,
+            self.reads_in_flight,
+            self.model,
+            self.run,
+            self.access,
+            self.grid,
+        )
         kinds = {FAILED: Failure, EMPTY: Empty, POSTPONED: int}
         predict = beam.ParDo(step).with_output_types(Prediction, **kinds)
         return refs | "Predict" >> predict.with_outputs(*kinds, main="predictions")
@@ -248,7 +250,7 @@ class MergeFiles(beam.PTransform):
     def expand(self, files: PCollection[StagedFile]) -> Any:
         """Apply the transform."""
         plan = beam.ParDo(PlanMerges(), files=AsIter(files)).with_output_types(Group)
-        merge = beam.ParDo(merging.MergeFiles(self.run)).with_output_types(StagedFile, **{DAMAGED: int})
+        merge = beam.ParDo(JoinFiles(self.run)).with_output_types(StagedFile, **{DAMAGED: int})
         once = files.pipeline | "OnceAllAreWritten" >> beam.Impulse()
         return once | "Plan" >> plan | beam.Reshuffle() | "Merge" >> merge.with_outputs(DAMAGED, main=FILES)
 

@@ -13,9 +13,9 @@ from pipelines import storage
 from pipelines.archives.packed import SeenPaths
 from pipelines.listing.emptiness import Emptiness
 from pipelines.listing.inputs import exists, expand, plain, spread, spread_one
-from pipelines.listing.kept import find_kept
-from pipelines.listing.list_files import PATH_COLUMN, STANDARD_INPUT
-from pipelines.listing.lists import read_list
+from pipelines.listing.lists.contents import read_list
+from pipelines.listing.lists.files import PATH_COLUMN, STANDARD_INPUT
+from pipelines.listing.lists.kept import find_kept
 from pipelines.listing.lookup import EmptyInputError, InputError, check_encoding
 from pipelines.listing.names import keep_commonest, spread_braces
 from pipelines.listing.overlaps import can_repeat
@@ -54,7 +54,7 @@ def list_images(
     Args:
       inputs: folders (searched recursively), patterns with `*`, `?`, `[...]`, `**` and `{a,b}`, files, archives, and
         members of archives. A name that exists is taken literally.
-      input_list: a list of paths; see `list_files`. Relative paths in it start at the list's folder.
+      input_list: a list of paths; see `lists.files`. Relative paths in it start at the list's folder.
       passed_over: receives the number of files that are not images by name, hidden or of the system; see `is_image`.
       path_column: of the list, that holds the paths.
       kept: columns of the list whose values are kept; see `find_kept`.

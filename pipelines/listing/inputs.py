@@ -13,7 +13,7 @@ from pipelines import archives, storage
 from pipelines.images.formats import ENDINGS
 from pipelines.listing.buckets import expand_in_bucket
 from pipelines.listing.folders import expand_here
-from pipelines.listing.list_files import is_list
+from pipelines.listing.lists.files import is_list
 from pipelines.listing.lookup import EmptyInputError, InputError
 from pipelines.listing.members import Archive, open_archive
 from pipelines.listing.names import MAGIC, hint_at_brackets, spread_braces

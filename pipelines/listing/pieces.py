@@ -23,11 +23,11 @@ from pipelines.listing.inputs import (
     nothing_in,
     sort_out,
 )
-from pipelines.listing.list_files import PATH_COLUMN
-from pipelines.listing.lists import Pack, look_up_pack, nothing_in_list
+from pipelines.listing.lists.contents import Pack, look_up_pack, nothing_in_list
+from pipelines.listing.lists.files import PATH_COLUMN
+from pipelines.listing.lists.packs import Table, divide_list, look_up_table
 from pipelines.listing.lookup import EmptyInputError, InputError, check_encoding
 from pipelines.listing.members import Archive, open_archive
-from pipelines.listing.packs import Table, divide_list, look_up_table
 from pipelines.listing.side_by_side import side_by_side
 from pipelines.records import KeptColumn, Listed, UnlistedFolderError, not_listed
 from pipelines.scenes.documents import NO_DOCUMENTS, Documents

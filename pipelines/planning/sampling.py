@@ -18,6 +18,7 @@ from pipelines.inference.ahead import IMAGES_PER_CALL, run_model
 from pipelines.inference.engines import Engine
 from pipelines.inference.tagging import Predictor
 from pipelines.reading.ahead import LookAhead
+from pipelines.reading.parts import Parts
 from pipelines.reading.source import ImageSource
 from pipelines.reading.windows import Windows
 from pipelines.records import Empty, Failure, Image, ImageRef, Prediction
@@ -206,7 +207,8 @@ class _MeasuredSource(ImageSource):
             self.bytes += len(data)
 
     def windows(self, grid: Grid) -> Windows:
-        return _MeasuredWindows(self, grid, self._decoding, self._limits, self._budget, self._turn)
+        parts = _MeasuredParts(self, self._limits, self._budget, self._turn)
+        return _MeasuredWindows(self, grid, self._decoding, parts)
 
     def decode_bytes(self, data: bytes) -> Resized:
         # Of another process only the seconds are visible.
@@ -224,8 +226,8 @@ class _MeasuredSource(ImageSource):
         return ref.place.length / max(1, passed, ref.place.length)
 
 
-class _MeasuredWindows(Windows):
-    """Windows of scenes, whose source measures fetching and decoding."""
+class _MeasuredParts(Parts):
+    """Parts of scenes, whose source measures fetching and decoding."""
 
     def __init__(self, source: _MeasuredSource, *settings: Any) -> None:
         super().__init__(*settings)
@@ -241,6 +243,14 @@ class _MeasuredWindows(Windows):
     def decoding_of(self, scene: Scene) -> Iterator[None]:
         with super().decoding_of(scene), self._source.decoding.measured(time.thread_time):
             yield
+
+
+class _MeasuredWindows(Windows):
+    """Windows of scenes, whose source measures decoding."""
+
+    def __init__(self, source: _MeasuredSource, *settings: Any) -> None:
+        super().__init__(*settings)
+        self._source = source
 
     def show(self, scene: Scene, box: Box, parts: Sequence[ReadPart]) -> Shown | None:
         with self._source.decoding.measured(time.thread_time):

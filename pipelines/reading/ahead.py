@@ -67,7 +67,7 @@ class _Ahead(ABC, Generic[Result]):
         self._most = 2 * reads_in_flight + self.at_once * source.threads
         self._queue: deque[_Pending[Result]] = deque()
         self._seconds = 0.0
-        self._turn = _turn(source.threads)
+        self._turn = _turns_at_processor(source.threads)
         self._fetchers: Crew[tuple[_Pending[Result], ImageRef]] = Crew(reads_in_flight, "fetch", self._fetch_ahead)
         self._workers: Crew[tuple[_Pending[Result], Fetched | ImageRef]] = Crew(
             source.threads, "work", self._work_on_a_few
@@ -240,6 +240,9 @@ class PredictAhead(_Ahead[Prediction]):
 
 
 @cache
-def _turn(threads: int) -> threading.Semaphore:
-    """Share the processor among the queues of a process: some runners give it several Beam bundles at once."""
+def _turns_at_processor(threads: int) -> threading.Semaphore:
+    """Limit how many threads of a process work on images, in however many queues.
+
+    Some runners give a process several Beam bundles at once, each with a queue of its own.
+    """
     return threading.Semaphore(threads)

@@ -16,6 +16,7 @@ from pipelines.images.layout import ImageTooLargeError
 from pipelines.images.limits import A_DAY, Limits
 from pipelines.reading.fetched import Fetched, FetchedFile, FetchedWindow, Refusal, refusal, refused
 from pipelines.reading.fetching import Prefetch, fetch
+from pipelines.reading.parts import Parts
 from pipelines.reading.windows import Windows
 from pipelines.records import ImageRef
 from pipelines.scenes.grid import NO_GRID, Grid
@@ -94,7 +95,7 @@ class ImageSource:
         self.isolated = limits.isolated
         self._decoding = decoding
         self._limits = limits
-        self._turn = _turn(threads)
+        self._turn = _turns_at_parts(threads)
         self._budget = budget or process_budget(threads)
         # Without isolation, for images that would keep all other threads waiting; children start when they are needed.
         self._pool = DecoderPool(decoding, limits.max_seconds if limits.isolated else A_DAY, threads)
@@ -142,7 +143,7 @@ class ImageSource:
 
     def windows(self, grid: Grid) -> Windows:
         """Prepare to read windows of scenes."""
-        return Windows(grid, self._decoding, self._limits, self._budget, self._turn)
+        return Windows(grid, self._decoding, Parts(self._limits, self._budget, self._turn))
 
     def fetch_bytes(self, ref: ImageRef, admit: Admit) -> bytes:
         """Fetch the bytes of an image; in a stream, from one thread at a time.
@@ -240,6 +241,10 @@ class ImageSource:
 
 
 @cache
-def _turn(threads: int) -> threading.Semaphore:
-    """Share the turns to decode parts of scenes among the sources of a process, which may have several."""
+def _turns_at_parts(threads: int) -> threading.Semaphore:
+    """Limit how many parts of scenes a process decodes at once, in however many sources.
+
+    These turns are not those of the queues in `ahead`: a part may take seconds to decode, and meanwhile the windows
+    that are ready go on to the model.
+    """
     return threading.Semaphore(threads)

@@ -144,7 +144,7 @@ def plan_tagging(run: Run, options: PredictOptions, beam_options: PipelineOption
     """
     check_engine(run.bundle, options.engine, options.embeddings, run.precision)
     threads = threads_per_process(options, beam_options)
-    how = options.engine, options.batch_size, threads, run.access, options.embeddings, run.precision
+    how = options.engine, options.batch_size, threads, options.embeddings, run.precision
     model = Model(run.bundle.path, run.bundle.digest, *how)
     hints = {"accelerator": options.accelerator} if options.accelerator else {}
     # Of a local run, only the engine knows whether there is a GPU.

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
 from pipelines.inference.engines import choose_engine
-from pipelines.job.process import Settings
+from pipelines.job.predictor_process import Settings
 from pipelines.job.processes import in_processes, share_out
 from pipelines.job.tagging import TagImages
 from pipelines.reading.source import stream_of
@@ -64,7 +64,7 @@ def sharing(tagging: TagImages, options: PredictOptions, shares: Sequence[int]) 
         return nullcontext()
     _log.info("%d processes share the images, with %d threads in all", len(shares), sum(shares))
     settings = Settings(
-        *(tagging.decoding, tagging.limits, tagging.model, tagging.reads_in_flight),
+        *(tagging.decoding, tagging.limits, tagging.model, tagging.run.access, tagging.reads_in_flight),
         processes=len(shares),
         grid=tagging.run.grid,
         beam_flags=options.beam_flags,

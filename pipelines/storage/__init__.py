@@ -5,16 +5,12 @@ Every other module accesses files through this one. Each kind of storage has its
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
-from functools import lru_cache
-from typing import IO, Protocol
+from typing import IO
 
-from pipelines.storage import local
-from pipelines.storage.buckets import BucketStore
+from pipelines.storage import stores
 from pipelines.storage.errors import (
     ChangedFileError,
     FileTooLargeError,
@@ -27,8 +23,9 @@ from pipelines.storage.errors import (
 from pipelines.storage.local import fingerprint_of, retried
 from pipelines.storage.near import hint_at_near, hint_at_scheme
 from pipelines.storage.objects import Access, Entry, Move
-from pipelines.storage.patience import hurried, patiently
+from pipelines.storage.patience import hurried
 from pipelines.storage.spelling import BUCKETS, bucket_of, can_be_written, is_remote, marked, normalize, plain, unmarked
+from pipelines.storage.stores import Leave, use
 
 __all__ = [
     "BUCKETS",
@@ -54,45 +51,8 @@ __all__ = [
     "reason_of",
     "retried",
     "unmarked",
+    "use",
 ]
-
-Leave = Callable[[], None]
-
-_access = Access()
-_making = threading.Lock()
-
-
-class Store(Protocol):
-    """Interface of every kind of storage; this module's functions of the same names document each method."""
-
-    def read(self, path: str, max_bytes: int | None = None) -> bytes: ...
-    def read_range(self, path: str, start: int, length: int, fingerprint: str = "") -> bytes: ...
-    def open_to_read(self, path: str, fingerprint: str = "") -> IO[bytes]: ...
-    def write(self, path: str, data: bytes) -> None: ...
-    def create(self, path: str) -> IO[bytes]: ...
-    def move(self, source: str, target: str) -> None: ...
-    def move_all(self, moves: Sequence[Move]) -> list[Move]: ...
-    def exists(self, path: str) -> bool: ...
-    def leads_away(self, folder: str, path: str) -> bool: ...
-    def sync_all(self, paths: Sequence[str]) -> None: ...
-    def delete(self, paths: Sequence[str]) -> None: ...
-    def delete_folder(self, path: str) -> None: ...
-    def list_files(self, folder: str, ending: str = "") -> list[str]: ...
-    def list_sizes(self, folder: str, ending: str = "") -> dict[str, int]: ...
-    def list_deeper(self, folder: str, ending: str) -> Iterator[str]: ...
-    def list_folders(self, folder: str, beginning: str = "") -> list[str]: ...
-    def lock(
-        self, path: str, owner: str, tell: Callable[[str], None], sleep: Callable[[float], None]
-    ) -> AbstractContextManager[Leave]: ...
-    def read_lock(self, path: str) -> str: ...
-
-
-def use(access: Access) -> None:
-    """Set how this process accesses buckets."""
-    global _access
-    if access != _access:
-        _access = access
-        _store.cache_clear()
 
 
 def join(folder: str, *names: str) -> str:
@@ -112,7 +72,7 @@ def read(path: str, max_bytes: int | None = None) -> bytes:
       TransientError: the file cannot be read now, but may be readable later.
       OSError: the file is missing or cannot be read.
     """
-    return _at(path).read(path, max_bytes)
+    return stores.at(path).read(path, max_bytes)
 
 
 def read_range(path: str, start: int, length: int, fingerprint: str = "") -> bytes:
@@ -129,7 +89,7 @@ def read_range(path: str, start: int, length: int, fingerprint: str = "") -> byt
       TransientError: the file cannot be read now, but may be readable later.
       OSError: the file is missing or cannot be read.
     """
-    return _at(path).read_range(path, start, length, fingerprint)
+    return stores.at(path).read_range(path, start, length, fingerprint)
 
 
 def open_to_read(path: str, fingerprint: str = "") -> IO[bytes]:
@@ -143,7 +103,7 @@ def open_to_read(path: str, fingerprint: str = "") -> IO[bytes]:
       ChangedFileError: its fingerprint is another one now.
       OSError: the file is missing or cannot be read.
     """
-    return _at(path).open_to_read(path, fingerprint)
+    return stores.at(path).open_to_read(path, fingerprint)
 
 
 def write(path: str, data: bytes) -> None:
@@ -152,7 +112,7 @@ def write(path: str, data: bytes) -> None:
     Raises:
       OSError: the file cannot be written.
     """
-    _at(path).write(path, data)
+    stores.at(path).write(path, data)
 
 
 def create(path: str) -> IO[bytes]:
@@ -161,7 +121,7 @@ def create(path: str) -> IO[bytes]:
     Raises:
       OSError: the file cannot be created; in a bucket this is raised on close.
     """
-    return _at(path).create(path)
+    return stores.at(path).create(path)
 
 
 def move(source: str, target: str) -> None:
@@ -170,7 +130,7 @@ def move(source: str, target: str) -> None:
     Raises:
       OSError: the file cannot be moved.
     """
-    _at(source).move(source, target)
+    stores.at(source).move(source, target)
 
 
 def move_all(moves: Sequence[Move]) -> list[Move]:
@@ -185,17 +145,17 @@ def move_all(moves: Sequence[Move]) -> list[Move]:
     Raises:
       OSError: a file cannot be moved.
     """
-    return _at(moves[0].source).move_all(moves) if moves else []
+    return stores.at(moves[0].source).move_all(moves) if moves else []
 
 
 def exists(path: str) -> bool:
     """Return whether a file exists."""
-    return _at(path).exists(path)
+    return stores.at(path).exists(path)
 
 
 def leads_away(folder: str, path: str) -> bool:
     """Return whether a path below a folder is a link, lies behind one, or is a folder on another disk."""
-    return _at(path).leads_away(folder, path)
+    return stores.at(path).leads_away(folder, path)
 
 
 def sync_all(paths: Sequence[str]) -> None:
@@ -205,28 +165,28 @@ def sync_all(paths: Sequence[str]) -> None:
       OSError: a file is missing.
     """
     if paths:
-        _at(paths[0]).sync_all(paths)
+        stores.at(paths[0]).sync_all(paths)
 
 
 def delete(paths: Sequence[str]) -> None:
     """Delete files in one kind of storage, ignoring missing ones."""
     if paths:
-        _at(paths[0]).delete(paths)
+        stores.at(paths[0]).delete(paths)
 
 
 def delete_folder(path: str) -> None:
     """Delete a folder and its contents, leaving whatever cannot be deleted; a missing folder is ignored."""
-    _at(path).delete_folder(path)
+    stores.at(path).delete_folder(path)
 
 
 def list_files(folder: str, ending: str = "") -> list[str]:
     """List the files directly in a folder whose names end with `ending`, sorted; none if the folder is missing."""
-    return _at(folder).list_files(folder, ending)
+    return stores.at(folder).list_files(folder, ending)
 
 
 def list_sizes(folder: str, ending: str = "") -> dict[str, int]:
     """Return the sizes in bytes of the files that `list_files` lists."""
-    return _at(folder).list_sizes(folder, ending)
+    return stores.at(folder).list_sizes(folder, ending)
 
 
 def list_deeper(folder: str, ending: str) -> Iterator[str]:
@@ -234,12 +194,12 @@ def list_deeper(folder: str, ending: str) -> Iterator[str]:
 
     Sub-folders that are links are listed themselves, and not followed.
     """
-    return _at(folder).list_deeper(folder, ending)
+    return stores.at(folder).list_deeper(folder, ending)
 
 
 def list_folders(folder: str, beginning: str = "") -> list[str]:
     """List the folders directly in a folder whose names start with `beginning`, sorted."""
-    return _at(folder).list_folders(folder, beginning)
+    return stores.at(folder).list_folders(folder, beginning)
 
 
 def walk(prefix: str, after: str = "", until: str = "") -> Iterator[Entry]:
@@ -253,7 +213,7 @@ def walk(prefix: str, after: str = "", until: str = "") -> Iterator[Entry]:
     Raises:
       OSError: the bucket cannot be listed; or not by ranges, because it does not list in the order of names.
     """
-    return _bucket_store(prefix).walk(prefix, after, until)
+    return stores.bucket_store(prefix).walk(prefix, after, until)
 
 
 def peek(prefix: str, after: str, most: int) -> tuple[list[str], bool]:
@@ -270,7 +230,7 @@ def peek(prefix: str, after: str, most: int) -> tuple[list[str], bool]:
     Raises:
       OSError: the bucket cannot be listed.
     """
-    return _bucket_store(prefix).peek(prefix, after, most)
+    return stores.bucket_store(prefix).peek(prefix, after, most)
 
 
 def lists_ranges(path: str) -> bool:
@@ -285,7 +245,7 @@ def look_up(path: str) -> Entry:
     Raises:
       OSError: the file is missing or inaccessible.
     """
-    return _bucket_store(path).look_up(path)
+    return stores.bucket_store(path).look_up(path)
 
 
 def lock(
@@ -308,7 +268,7 @@ def lock(
       UnsupportedStorageError: the store does not honour the conditions of writes.
       OSError: the file cannot be written.
     """
-    return _at(path).lock(path, owner, tell, sleep)
+    return stores.at(path).lock(path, owner, tell, sleep)
 
 
 def read_lock(path: str) -> str:
@@ -318,38 +278,6 @@ def read_lock(path: str) -> str:
       OSError: the lock cannot be read.
     """
     try:
-        return _at(path).read_lock(path)
+        return stores.at(path).read_lock(path)
     except FileNotFoundError:
         return ""
-
-
-def _at(path: str) -> Store:
-    return _bucket_store(path) if is_remote(path) else local
-
-
-def _bucket_store(path: str) -> BucketStore:
-    def make() -> BucketStore:
-        # Concurrent threads would each create a client, and a client looks up credentials and opens connections.
-        with _making:
-            return _store(path[: path.index("://")], _access.anonymous and bucket_of(path) != _access.signed)
-
-    return patiently(make)
-
-
-@lru_cache
-def _store(scheme: str, anonymous: bool) -> BucketStore:
-    access = replace(_access, anonymous=anonymous)
-    # A provider's library is imported only when one of its buckets is used: they are large, and not all installed.
-    if scheme == "gs":
-        from pipelines.storage.google import GoogleObjects
-
-        return BucketStore(GoogleObjects(access))
-    if scheme != "s3":
-        from pipelines.storage.beam_files import BeamObjects
-
-        return BucketStore(BeamObjects(scheme))
-    try:
-        from pipelines.storage.amazon import AmazonObjects
-    except ModuleNotFoundError as error:
-        raise NoAccessError(f"s3:// needs {error.name}", "run pip install 'scenetags[s3]'") from error
-    return BucketStore(AmazonObjects(access))

@@ -15,8 +15,8 @@ from typing import IO, TypeVar
 
 from pipelines.storage.errors import ChangedFileError, NoAccessError, UnsupportedStorageError
 from pipelines.storage.gzipped import bytes_of_head, is_compressed, unpack, unpack_head, unpack_to_disk
-from pipelines.storage.leases import lease
-from pipelines.storage.lock_objects import LockObject, read_owner
+from pipelines.storage.locks.leases import lease
+from pipelines.storage.locks.objects import LockObject, read_owner
 from pipelines.storage.object_files import IN_MEMORY, READ_AHEAD, open_ranges, open_upload
 from pipelines.storage.objects import CONNECTIONS, PAGE_SIZE, Entry, LimitedBuffer, Move, Objects, Page, Stored
 from pipelines.storage.patience import patiently

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, TypeVar
 
 from pipelines.storage.errors import PASSING_ERRORS, ChangedFileError, FileTooLargeError, TransientError
-from pipelines.storage.leases import lease
-from pipelines.storage.lock_files import LockFile, read_owner
+from pipelines.storage.locks.files import LockFile, read_owner
+from pipelines.storage.locks.leases import lease
 from pipelines.storage.objects import Move
 from pipelines.storage.patience import patiently
 

@@ -18,6 +18,7 @@ from rasterio.transform import Affine
 
 from pipelines import cli, storage
 from pipelines.inference.bundle import load_bundle, seal_bundle
+from pipelines.storage import stores
 from tests import ROOT, outputs
 from tests.scene_files import UTM, samples, write_scene
 from tools.emulators import Emulator, environment
@@ -70,11 +71,11 @@ def results(emulators: Mapping[str, Emulator], monkeypatch: pytest.MonkeyPatch) 
     host = emulators["gs"].host
     for name, value in environment("gs", host).items():
         monkeypatch.setenv(name, value)
-    storage._store.cache_clear()
+    stores.open_store.cache_clear()
     body = json.dumps({"name": BUCKET}).encode()
     urllib.request.urlopen(f"http://{host}/storage/v1/b?project=any", body, 10).close()
     yield
-    storage._store.cache_clear()
+    stores.open_store.cache_clear()
 
 
 def blocks(page: str, language: str) -> list[str]:

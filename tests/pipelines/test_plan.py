@@ -23,6 +23,7 @@ from pipelines.planning.census import take_census
 from pipelines.records import Failure, ImageRef, Window
 from pipelines.runners.beam_flags import check_beam_flags
 from pipelines.scenes.grid import window_path
+from pipelines.storage import stores
 from pipelines.supervision import interruption
 from tests.conftest import Bucket
 from tests.image_files import encode, picture, unmarked_rgba_jpeg
@@ -362,7 +363,7 @@ def test_what_is_in_a_bucket_gets_a_command_for_the_cloud(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(storage, "_access", storage.Access())
+    monkeypatch.setattr(stores, "_access", storage.Access())
     for name, source in (("chips", folder), ("bundle", Path(bundle_path))):
         for path in source.rglob("*"):
             if path.is_file():

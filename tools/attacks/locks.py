@@ -21,6 +21,7 @@ from unittest import mock
 from benchmarks.material import small_bundle, synthetic_chips
 from pipelines import storage
 from pipelines.results.outputs import open_output
+from pipelines.storage import stores
 from tools import emulators
 from tools.attacks import Attack, Seen
 from tools.issuer import Issuer, issuing, valid
@@ -230,9 +231,9 @@ def refuse_the_lock(scheme: str, status: int, folder: Path) -> Seen:
 def _reaching(variables: Mapping[str, str]) -> Iterator[None]:
     """Let this process and those that it starts reach the emulators."""
     with mock.patch.dict(os.environ, variables):
-        storage._store.cache_clear()
+        stores.open_store.cache_clear()
         yield
-    storage._store.cache_clear()
+    stores.open_store.cache_clear()
 
 
 def _start(*flags: str) -> subprocess.Popen[str]:

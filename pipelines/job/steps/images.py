@@ -20,7 +20,7 @@ from pipelines.records import Empty, Failure, Image, ImageRef, Prediction
 from pipelines.scenes.grid import NO_GRID, Grid
 
 
-class PredictImages(Step):
+class ReadAndPredict(Step):
     """Read images and run the model on them, and count those it postpones because the run is asked to stop.
 
     It works ahead of the next step: it passes on the result of an image along with a later one.
@@ -56,10 +56,11 @@ class PredictImages(Step):
             return
         predictor = self._model.load()
         source = ImageSource(*self._settings)
-        self._ahead = PredictAhead(source, self._reads_in_flight, predictor)
         if predictor.engine.takes_batches:
             self._ahead = LookAhead(source, self._reads_in_flight)
             self._batches = InferenceAhead(predictor, self._model.batch_size)
+        else:
+            self._ahead = PredictAhead(source, self._reads_in_flight, predictor)
 
     def start_bundle(self) -> None:
         self._ahead.postponed = 0

@@ -24,7 +24,7 @@ class PlanMerges(Step):
         yield from plan_merges(files)
 
 
-class MergeFiles(Step):
+class JoinFiles(Step):
     """Merge the files of a group; of one that is damaged, pass on the number of rows that are lost with it."""
 
     def __init__(self, run: Run) -> None:

@@ -249,7 +249,7 @@ def test_every_step_of_ours_is_bound_to_its_release(graph: Graph) -> None:
         "OpenListed",
         "SettlePartition",
         "PutInOrder",
-        "PredictImages",
+        "ReadAndPredict",
         "WriteTable",
         "CloseWave",
     }

@@ -29,13 +29,15 @@ from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import BundleError, load_bundle
-from pipelines.job import process, processes
-from pipelines.job.process import Answer, Settings
-from pipelines.job.processes import PredictInProcesses, ProcessDiedError, Processes, share_out
+from pipelines.job import predictor_process, processes
+from pipelines.job.child import Child, Chunk, ProcessDiedError
+from pipelines.job.predictor_process import Answer, Settings
+from pipelines.job.processes import PredictInProcesses, Processes, share_out
 from pipelines.listing import list_images
 from pipelines.reading.ahead import PredictAhead
 from pipelines.reading.source import ImageSource, stream_of
 from pipelines.records import Empty, Failure, ImageRef, Prediction, Span, Window
+from pipelines.storage import Access
 from pipelines.supervision import interruption
 from pipelines.supervision.interruption import InterruptedRunError
 from tests import ROOT
@@ -51,7 +53,7 @@ Results = list[Prediction | Failure | Empty]
 def settings(bundle_path: str) -> Settings:
     bundle = load_bundle(bundle_path)
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter)
-    return Settings(decoding, Limits(), Model(bundle.path, bundle.digest), 4, 2)
+    return Settings(decoding, Limits(), Model(bundle.path, bundle.digest), Access(), 4, 2)
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +111,10 @@ class FakeChild:
 
     def __init__(self) -> None:
         self.images = 0
-        self.chunks: list[processes._Chunk] = []
+        self.chunks: list[Chunk] = []
         self.seen: list[ImageRef] = []
 
-    def work_on(self, chunk: processes._Chunk) -> None:
+    def work_on(self, chunk: Chunk) -> None:
         self.images += len(chunk.refs)
         self.seen += chunk.refs
         chunk.answer.set_result(Answer([Empty(ref) for ref in chunk.refs], 0))
@@ -134,7 +136,7 @@ def test_results_come_in_order_and_what_is_read_together_goes_to_one_child(
     places: list[str | tuple[str, int] | None], count: int
 ) -> None:
     refs = [ref_at(number, place) for number, place in enumerate(places)]
-    children = Processes(Settings(DecodeSettings(1, "box"), Limits(), Model("b", "d"), 1, count), [1] * count)
+    children = Processes(Settings(DecodeSettings(1, "box"), Limits(), Model("b", "d"), Access(), 1, count), [1] * count)
     fakes = [FakeChild() for _ in range(count)]
     children._children[:] = fakes  # type: ignore[assignment]
     children.most = 10
@@ -233,14 +235,14 @@ def test_the_command_gives_the_same_rows_in_waves_whose_children_stay(
     write_chips(tmp_path / "chips", [f"{number:02}.jpg" for number in range(12)])
     (tmp_path / "chips/07.jpg").write_bytes(b"")
     spawned: list[int] = []
-    spawn = processes._Child._spawn
+    spawn = Child._spawn
 
-    def counted(child: processes._Child, descriptor: int) -> subprocess.Popen[bytes]:
+    def counted(child: Child, descriptor: int) -> subprocess.Popen[bytes]:
         started = spawn(child, descriptor)
         spawned.append(started.pid)
         return started
 
-    monkeypatch.setattr(processes._Child, "_spawn", counted)
+    monkeypatch.setattr(Child, "_spawn", counted)
     for count in ("1", "2"):
         named = {"input": tmp_path / "chips", "model": bundle_path, "output": tmp_path / count, "processes": count}
         flags = [f"--{name}={value}" for name, value in named.items()]
@@ -282,7 +284,7 @@ class PickyError(ScenetagsError):
 @pytest.mark.parametrize("error", [BundleError("what", "do this"), InterruptedRunError(2), PickyError(1, 2, 3)])
 def test_any_error_of_a_child_can_be_sent_with_where_it_was_raised(error: Exception) -> None:
     here, there = Pipe()
-    process._send_error(there, error)
+    predictor_process._send_error(there, error)
     sent = here.recv()
     known = isinstance(error, BundleError)
     assert type(sent) is (BundleError if known else RuntimeError)

@@ -15,7 +15,7 @@ from pipelines.images.rendering import NO_RENDERING
 from pipelines.inference.ahead import Model
 from pipelines.job import release
 from pipelines.job.release import BoundToRelease, Release, WorkerReleaseError, running_release
-from pipelines.job.steps.images import PredictImages
+from pipelines.job.steps.images import ReadAndPredict
 from pipelines.job.steps.listing import Divide, Inputs, ListPieces, OpenListed
 from pipelines.job.steps.rows import CloseWave, WriteTable
 from pipelines.job.steps.settling import LeaveOutTagged, PutInOrder, SettlePartition
@@ -34,7 +34,7 @@ def steps(run: Run) -> list[BoundToRelease]:
         SettlePartition(run, Wave()),
         LeaveOutTagged(run),
         PutInOrder(),
-        PredictImages(
+        ReadAndPredict(
             *(DecodeSettings(32, "bilinear", 1000), Limits(), None, 4, Model("bundle", "digest"), run.name, Access())
         ),
         WriteTable(PredictionTable(), run),

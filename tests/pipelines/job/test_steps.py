@@ -25,7 +25,7 @@ from pipelines.inference import ahead as inference
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.engines import open_engine
-from pipelines.job.steps.images import PredictImages
+from pipelines.job.steps.images import ReadAndPredict
 from pipelines.job.steps.listing import Inputs, OpenListed
 from pipelines.job.steps.names import TakeNames
 from pipelines.job.steps.rows import CloseWave, WriteTable
@@ -45,7 +45,7 @@ from tests.scene_files import samples, write_scene
 BUNDLES_AT_A_TIME = 6
 
 
-def passed_through(step: PredictImages, elements: Iterable[Any]) -> Iterator[Any]:
+def passed_through(step: ReadAndPredict, elements: Iterable[Any]) -> Iterator[Any]:
     """Do with a step what Beam does for a bundle."""
     for element in elements:
         yield from step.process(element)
@@ -140,7 +140,7 @@ def test_bundles_that_a_process_works_on_side_by_side_share_the_engine_and_nothi
     inference._load.cache_clear()
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter)
     model = Model(bundle.path, bundle.digest, threads=1)
-    sent = pickler.dumps(PredictImages(decoding, Limits(), 4, 1, model, "run", Access()))
+    sent = pickler.dumps(ReadAndPredict(decoding, Limits(), 4, 1, model, "run", Access()))
     together = threading.Barrier(BUNDLES_AT_A_TIME)
 
     def work_on_a_bundle(_: int) -> list[tuple[str, bytes]]:

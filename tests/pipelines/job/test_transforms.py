@@ -17,6 +17,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from numpy.typing import NDArray
 
+from pipelines.images import DecodeSettings
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.tagging import Predictor
@@ -35,6 +36,8 @@ from tests.image_files import picture, unmarked_rgba_jpeg
 from tests.pipelines.conftest import on_both_runners
 
 Pipeline = Callable[[], beam.Pipeline]
+
+DECODING = DecodeSettings(32, "bilinear")
 
 
 @pytest.fixture
@@ -73,7 +76,7 @@ def test_reading_ahead_gives_every_image_once_and_failures_apart(
     wanted = [*refs(chips), ImageRef(f"{chips}/06.jpg", 0, "")]
 
     with begin() as pipeline:
-        read = pipeline | beam.Create(wanted) | PredictImages(model, 32, "bilinear", reads_in_flight=reads_in_flight)
+        read = pipeline | beam.Create(wanted) | PredictImages(model, DECODING, reads_in_flight=reads_in_flight)
         assert_that(
             read.predictions | beam.Map(lambda item: (item.ref.path, len(item.probabilities), item.width, item.height)),
             equal_to([(f"{chips}/{n:02}.jpg", 3, 64, 48) for n in range(12) if n not in (5, 6)]),
@@ -150,7 +153,7 @@ def test_the_whole_job_runs_as_one_pipeline(begin: Pipeline, chips: Path, tmp_pa
 @pytest.mark.parametrize(("reads_in_flight", "threads"), [(0, 1), (1, 0)])
 def test_transforms_refuse_settings_that_make_no_sense(reads_in_flight: int, threads: int) -> None:
     with pytest.raises(ValueError, match=f"reads_in_flight {reads_in_flight} and threads {threads} must be at least 1"):
-        PredictImages(Model("b", "d"), 32, "bilinear", reads_in_flight=reads_in_flight, threads=threads)
+        PredictImages(Model("b", "d"), DECODING, reads_in_flight=reads_in_flight, threads=threads)
     with pytest.raises(ValueError, match="batch_size must be at least 1, not 0"):
         Model("bundle", "digest", batch_size=0)
 
@@ -167,7 +170,7 @@ def test_failures_are_shown_where_they_happen_not_where_they_are_written(
 
     display = partial(progress.show_lines, report=report)
     with progress.metered("run", 12, display), beam.Pipeline(FnApiRunner()) as pipeline:
-        predicted = pipeline | beam.Create(refs(chips)) | PredictImages(model, 32, "bilinear", run="run")
+        predicted = pipeline | beam.Create(refs(chips)) | PredictImages(model, DECODING, run="run")
         _ = predicted.predictions | beam.Map(lambda _: time.sleep(0.05))
 
     assert [line for line in lines if line.startswith("1 of 12 images")]

@@ -16,6 +16,7 @@ from pipelines.listing import dividing
 from pipelines.listing.buckets import Area, list_area
 from pipelines.listing.dividing import divide_area, find_borders, successor
 from pipelines.records import Failure
+from pipelines.storage import stores
 from pipelines.storage.buckets import BucketStore
 from pipelines.storage.objects import PAGE_SIZE, Page
 from tests.conftest import Bucket
@@ -31,7 +32,7 @@ KEYS = st.lists(st.lists(st.sampled_from(LETTERS), max_size=5).map("".join), min
 def test_all_ranges_together_are_the_listing_in_its_order(keys: list[str], few: bool) -> None:
     objects = BucketStore(Simulated([f"x/{key}" for key in keys]))  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(storage, "_bucket_store", lambda path: objects)
+        patch.setattr(stores, "bucket_store", lambda path: objects)
         for name, value in {"SMALL": 1, "_UNEVEN": 1, "_GLIMPSE": 3, "_NOT_WORTH_A_LOOK": 3}.items():
             patch.setattr(dividing, name, value)
         patch.setattr(dividing, "_CHARACTERS", 2 if few else 32)
@@ -87,7 +88,7 @@ def test_pictures_of_bundles_are_left_out_wherever_a_range_begins(monkeypatch: p
     keys = [f"x/{folder}{name}" for folder in ("b/", "b/m/") for name in bundle]
     keys += ["x/a.jpg", "x/c/training.png", "x/c/bundle.json"]
     objects = BucketStore(Simulated(keys))  # type: ignore[arg-type]
-    monkeypatch.setattr(storage, "_bucket_store", lambda path: objects)
+    monkeypatch.setattr(stores, "bucket_store", lambda path: objects)
 
     for border in ("", *(f"gs://bucket/{key}" for key in keys)):
         counted = Counter[str]()
@@ -114,7 +115,7 @@ class Disordered(Simulated):
 
 def test_a_range_of_a_bucket_without_order_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     objects = BucketStore(Disordered([f"x/{number}.jpg" for number in range(5)]))  # type: ignore[arg-type]
-    monkeypatch.setattr(storage, "_bucket_store", lambda path: objects)
+    monkeypatch.setattr(stores, "bucket_store", lambda path: objects)
 
     *_, failure = list_area(Area("gs://bucket/x/", until="gs://bucket/x/9"), None)
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from pipelines import storage
 from pipelines.listing import InputError, list_images
 from pipelines.records import Failure, Listed
-from pipelines.storage import TransientError, local, patience
+from pipelines.storage import TransientError, local, patience, stores
 from pipelines.storage.buckets import BucketStore
 from pipelines.storage.objects import PAGE_SIZE, Page
 from tests.pipelines.listing.test_folders import Simulated, plant
@@ -146,7 +145,7 @@ def test_a_page_of_a_bucket_that_fails_once_is_not_seen_and_for_good_is_a_failur
 
     def listed(times: int, page: int = 1) -> list[Listed]:
         objects = BucketStore(Failing(keys, times, page))  # type: ignore[arg-type]
-        monkeypatch.setattr(storage, "_bucket_store", lambda path: objects)
+        monkeypatch.setattr(stores, "bucket_store", lambda path: objects)
         return list(list_images([f"gs://bucket/d{pattern}"], allow_empty=True))
 
     assert [item.path for item in listed(1)] == paths

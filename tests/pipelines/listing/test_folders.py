@@ -11,10 +11,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipelines import storage
 from pipelines.listing import InputError, list_images
 from pipelines.listing.names import compile_pattern
 from pipelines.records import Failure
+from pipelines.storage import stores
 from pipelines.storage.buckets import BucketStore
 from pipelines.storage.objects import PAGE_SIZE, Entry, Page
 
@@ -157,7 +157,7 @@ def test_a_pattern_matches_the_same_here_and_in_a_bucket(tree: list[str], patter
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         plant(Path(folder), *files)
         objects = BucketStore(Simulated([f"x/{name}" for name in files]))  # type: ignore[arg-type]
-        patch.setattr(storage, "_bucket_store", lambda path: objects)
+        patch.setattr(stores, "bucket_store", lambda path: objects)
         assert _listed(folder, pattern) == _listed("gs://bucket/x", pattern)
 
 
@@ -172,7 +172,7 @@ def test_a_folder_is_the_same_as_the_patterns_for_all_images_in_it(tree: list[st
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         plant(Path(folder), *(f"d/{name}" for name in tree))
         objects = BucketStore(Simulated([f"x/d/{name}" for name in tree]))  # type: ignore[arg-type]
-        patch.setattr(storage, "_bucket_store", lambda path: objects)
+        patch.setattr(stores, "bucket_store", lambda path: objects)
         expected = [f"/d/{name}" for name in sorted(tree) if not {"@eaDir", "lost+found"} & {*name.split("/")}]
         expected = [name for name in expected if "/." not in name]
         for root in (folder, "gs://bucket/x"):

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipelines import storage
 from pipelines.listing import list_images
+from pipelines.storage import stores
 from pipelines.storage.buckets import BucketStore
 from pipelines.supervision import interruption
 
@@ -39,7 +39,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Reach nothing but a bucket that does not answer."""
     bucket = SilentBucket()
     store = BucketStore(bucket)  # type: ignore[arg-type]
-    monkeypatch.setattr(storage, "_bucket_store", lambda path: store)
+    monkeypatch.setattr(stores, "bucket_store", lambda path: store)
     with interruption.deferred():
         yield
     bucket.given_up.set()

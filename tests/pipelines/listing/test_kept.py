@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from pipelines.archives.packed import PackedNames
 from pipelines.listing import InputError, find_kept, list_images
-from pipelines.listing.kept import Wanted, as_texts, find_types
+from pipelines.listing.lists.kept import Wanted, as_texts, find_types
 from pipelines.output.schema import KEPT_TYPES
 from pipelines.records import KeptColumn
 

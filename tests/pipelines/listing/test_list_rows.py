@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.listing import EmptyInputError, InputError, list_images
-from pipelines.listing.list_names import NoName
-from pipelines.listing.list_texts import read_cells
+from pipelines.listing.lists.names import NoName
+from pipelines.listing.lists.texts import read_cells
 from pipelines.records import Failure
 
 

@@ -13,7 +13,7 @@ from tests import ROOT
 LIST = """
 import sys
 
-from pipelines import storage
+from pipelines.storage import stores
 from pipelines.listing import list_images
 from pipelines.archives.packed import PackedNames
 from pipelines.storage.buckets import BucketStore
@@ -33,7 +33,7 @@ class Simulated:
         return Page(entries, (), str(numbers.stop) if numbers.stop < OBJECTS else None)
 
 
-storage._bucket_store = lambda path: BucketStore(Simulated())
+stores.bucket_store = lambda path: BucketStore(Simulated())
 packed = PackedNames(list_images(["gs://archive/chips"]))
 assert len(packed) == OBJECTS
 [peak] = [line for line in open("/proc/self/status") if line.startswith("VmHWM:")]

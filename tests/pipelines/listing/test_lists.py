@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.listing import InputError, list_images
-from pipelines.listing.list_names import LONGEST
+from pipelines.listing.lists.names import LONGEST
 from pipelines.records import Failure
 
 LONG = "x" * (LONGEST + 1)

@@ -20,9 +20,10 @@ from pipelines import archives, storage
 from pipelines.archives.packed import SeenPaths
 from pipelines.listing import EMPTY_INPUTS, EmptyInputError, InputError, dividing, list_images
 from pipelines.listing.inputs import spread
-from pipelines.listing.lists import Pack
+from pipelines.listing.lists.contents import Pack
 from pipelines.listing.pieces import Piece, check_found, divide, list_piece, open_listed
 from pipelines.records import Failure, Listed
+from pipelines.storage import stores
 from pipelines.storage.buckets import BucketStore
 from tests.pipelines.listing.test_folders import PATTERNS, TREES, Simulated, plant
 
@@ -50,7 +51,7 @@ def test_what_inputs_name_in_a_bucket_is_the_same_in_pieces(tree: list[str], pat
     objects = BucketStore(Simulated([f"x/{name}" for name in tree]))  # type: ignore[arg-type]
     inputs = [f"gs://bucket/x/{pattern}" for pattern in patterns]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(storage, "_bucket_store", lambda path: objects)
+        patch.setattr(stores, "bucket_store", lambda path: objects)
         for name, value in {"SMALL": 1, "_UNEVEN": 1, "_GLIMPSE": 2, "_NOT_WORTH_A_LOOK": 2}.items():
             patch.setattr(dividing, name, value)
         passed_over, here = Counter[str](), Counter[str]()

@@ -20,8 +20,8 @@ from pipelines.output.lock import LOCK, check_still_held, drop_shadows, give_bac
 from pipelines.output.run import Run, Wave
 from pipelines.output.schema import FAILURE_COLUMNS
 from pipelines.output.tables import OutputError, open_table
-from pipelines.storage.leases import STALE_SECONDS
-from pipelines.storage.lock_objects import content
+from pipelines.storage.locks.lock import content
+from pipelines.storage.locks.watching import STALE_SECONDS
 from pipelines.supervision import interruption
 from pipelines.supervision.interruption import InterruptedRunError
 from tests.conftest import Bucket

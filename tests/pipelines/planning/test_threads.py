@@ -36,7 +36,7 @@ def test_a_plan_decodes_and_predicts_with_the_threads_of_the_run(
         predicting.append(threads)
         return open_engine(bundle, engine, threads, precision=precision)
 
-    monkeypatch.setattr(ahead, "_turn", noted(ahead._turn, decoding))
+    monkeypatch.setattr(ahead, "_turns_at_processor", noted(ahead._turns_at_processor, decoding))
     monkeypatch.setattr(planner, "open_engine", opened)
     monkeypatch.setattr(planner, "available_cores", lambda: 8)
 

@@ -111,7 +111,7 @@ def test_windows_without_data_are_neither_tagged_nor_read_again(
     assert len(paths(out)) == 2
     assert len(paths(out, EMPTY)) == 4
 
-    monkeypatch.setattr("pipelines.reading.windows.read_part", None)
+    monkeypatch.setattr("pipelines.reading.parts.read_part", None)
     assert run(input=scenes / "a.tif", **TILED) == 0
     assert outputs.manifest(out)["skipped"] == 6
     assert outputs.manifest(out)["empty"] == 0

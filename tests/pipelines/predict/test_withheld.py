@@ -11,6 +11,7 @@ from pipelines import storage
 from pipelines.archives import Admit
 from pipelines.reading.source import ImageSource
 from pipelines.records import ImageRef
+from pipelines.storage import stores
 from tests.pipelines.predict.predicting import Predict
 
 SECRET = "h7unter/Pa55+word"
@@ -56,7 +57,7 @@ def test_no_secret_is_written_or_printed(
         return fetch(source, ref, admit)
 
     monkeypatch.setattr(ImageSource, "fetch_bytes", fail)
-    monkeypatch.setattr(storage, "_access", storage.Access())
+    monkeypatch.setattr(stores, "_access", storage.Access())
     (tmp_path / "list.txt").write_text("\n".join(URLS))
 
     assert run(*FLAGS, *more, input_list=tmp_path / "list.txt") == 3

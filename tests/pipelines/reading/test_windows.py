@@ -18,7 +18,7 @@ from pipelines.images.limits import Limits
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.listing.lookup import refer
 from pipelines.listing.scenes import CutSettings, cut_scenes
-from pipelines.reading import windows
+from pipelines.reading import parts
 from pipelines.reading.ahead import LookAhead
 from pipelines.reading.source import ImageSource
 from pipelines.records import Empty, Failure, Image, ImageRef, Listed
@@ -251,7 +251,7 @@ def test_windows_that_lie_in_several_parts_do_not_decode_them_twice(
         decoded.append(number)
         return read_part(scene, number, *others)
 
-    monkeypatch.setattr(windows, "read_part", count)
+    monkeypatch.setattr(parts, "read_part", count)
     check_like_chips(path, read(path, Grid(50, 50)))
     assert sorted(decoded) == list(range(5))
 
@@ -302,10 +302,10 @@ def test_parts_are_read_ahead_only_as_far_as_there_is_memory_for_them(
     def look(*arguments: Any) -> Any:
         nonlocal most
         assert source._windows
-        most = max(most, sum(part.size for part in list(source._windows._parts.values())))
+        most = max(most, sum(part.size for part in list(source._windows._parts._kept.values())))
         return read_part(*arguments)
 
-    monkeypatch.setattr(windows, "read_part", look)
+    monkeypatch.setattr(parts, "read_part", look)
     with closing(LookAhead(source, 16)) as ahead:
         assert len(list(ahead.read(cut(path)))) == 40  # type: ignore[arg-type]
     assert size < most <= 3 * size

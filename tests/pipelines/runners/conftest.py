@@ -13,6 +13,7 @@ from apache_beam.runners.dataflow import dataflow_runner
 from apache_beam.utils import retry
 
 from pipelines import storage
+from pipelines.storage import stores
 from tests.image_files import picture, unmarked_rgba_jpeg
 from tests.pipelines.runners.submitting import Submission, Submit, submit_to, submitted
 from tools import job_service
@@ -27,7 +28,7 @@ def archive(emulators: Mapping[str, Emulator], bundle_path: str, packages_listed
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment("gs", emulator.host).items():
             patch.setenv(name, value)
-        storage._store.cache_clear()
+        stores.open_store.cache_clear()
         folder = f"{emulator.bucket}/{uuid.uuid4().hex}"
         for seed in range(2):
             storage.write(f"{folder}/chips/{seed}.jpg", unmarked_rgba_jpeg(picture(seed=seed)))
@@ -38,7 +39,7 @@ def archive(emulators: Mapping[str, Emulator], bundle_path: str, packages_listed
         patch.setattr(dataflow_runner, "time", SimpleNamespace(sleep=lambda _: time.sleep(0.01), time=time.time))
         patch.setattr(retry.Clock, "sleep", lambda *_: None)
         yield folder
-    storage._store.cache_clear()
+    stores.open_store.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,12 @@ import errno
 from collections.abc import Callable
 from typing import IO
 
-from pipelines import storage
+from pipelines.storage import stores
 from pipelines.storage.buckets import _split
 from pipelines.storage.errors import ConflictError
-from pipelines.storage.leases import Clock, Lease
-from pipelines.storage.lock_objects import LockObject
+from pipelines.storage.locks.leases import Lease
+from pipelines.storage.locks.objects import LockObject
+from pipelines.storage.locks.watching import Clock
 from pipelines.storage.objects import ABSENT, Stored
 from tests.conftest import Bucket
 
@@ -63,7 +64,7 @@ def at(place: Bucket | Shelf, owner: str, said: list[str] | None = None, clock: 
     tell: Callable[[str], None] = (lambda what: None) if said is None else said.append
     if isinstance(place, Shelf):
         return Lease(LockObject(place, "bucket", "_lock", owner), tell, clock or Hours().clock)  # type: ignore[arg-type]
-    objects = storage._bucket_store(place.path)._objects
+    objects = stores.bucket_store(place.path)._objects
     return Lease(LockObject(objects, *_split(f"{place.path}/_lock"), owner), tell, clock or Hours().clock)
 
 

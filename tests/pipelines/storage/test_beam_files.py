@@ -13,6 +13,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines import predict, storage
+from pipelines.storage import stores
 from tests.image_files import picture, unmarked_rgba_jpeg
 from tests.outputs import rows
 
@@ -113,7 +114,7 @@ def test_an_output_there_is_refused(tmp_path: Path, bundle_path: str, capsys: py
 
 
 def test_a_library_that_is_not_installed_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    storage._store.cache_clear()
+    stores.open_store.cache_clear()
     monkeypatch.setattr(FileSystems, "_pipeline_options", None)
     FILES["shelf://top/unimported.jpg"] = b""
 

@@ -19,7 +19,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import RefreshError
 
 from pipelines import storage
-from pipelines.storage import amazon, google, objects, patience
+from pipelines.storage import amazon, google, objects, patience, stores
 from pipelines.storage.buckets import _split
 from pipelines.storage.errors import ConflictError, CredentialsOutageError
 from tests.conftest import Bucket
@@ -223,7 +223,7 @@ def test_what_one_request_leaves_is_deleted_by_requests_of_its_own(
     paths = [f"{bucket.path}/{number}" for number in range(3)]
     for path in paths:
         storage.write(path, b"")
-    objects, keys = storage._bucket_store(bucket.path)._objects, [_split(path)[1] for path in paths]
+    objects, keys = stores.bucket_store(bucket.path)._objects, [_split(path)[1] for path in paths]
     if isinstance(objects, amazon.AmazonObjects):
         refusal = {"Errors": [{"Key": keys[1], "Code": "InternalError", "Message": ""}]}
         monkeypatch.setattr(objects._client, "delete_objects", lambda **_: refusal)
@@ -275,7 +275,7 @@ def test_an_object_that_trickles_in_is_given_up(bucket: Bucket, monkeypatch: pyt
 
 
 def test_what_is_gone_is_not_the_expected_version(bucket: Bucket) -> None:
-    objects, (name, key) = storage._bucket_store(bucket.path)._objects, _split(f"{bucket.path}/x")
+    objects, (name, key) = stores.bucket_store(bucket.path)._objects, _split(f"{bucket.path}/x")
     version = objects.put(name, key, io.BytesIO(b"data"))
     objects.delete(name, key)
 
@@ -294,7 +294,7 @@ def test_threads_that_come_together_share_one_client(bucket: Bucket, monkeypatch
     monkeypatch.setattr(amazon, "AmazonObjects", make)
 
     with ThreadPoolExecutor(4) as executor:
-        list(executor.map(storage._bucket_store, [bucket.path] * 4))
+        list(executor.map(stores.bucket_store, [bucket.path] * 4))
 
     assert len(made) == 1
 

@@ -15,8 +15,9 @@ from google.auth.exceptions import DefaultCredentialsError, OAuthError, RefreshE
 from google.oauth2.credentials import Credentials
 
 from pipelines import storage
-from pipelines.storage import amazon, google, leases, patience
+from pipelines.storage import amazon, google, patience, stores
 from pipelines.storage.errors import CredentialsOutageError
+from pipelines.storage.locks import leases
 from tests.conftest import Bucket
 from tests.pipelines.storage.waiting import wait_for
 from tools.issuer import Issuer, issuing, valid
@@ -38,7 +39,7 @@ def issuer(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", issuer.url)
         if bucket.path.startswith("gs://"):
             # With an emulator, Google's library takes no credentials from its environment.
-            objects: Any = storage._bucket_store(bucket.path)._objects
+            objects: Any = stores.bucket_store(bucket.path)._objects
             refreshed = Credentials(None, "refresh", None, issuer.url, "client", "secret")  # type: ignore[no-untyped-call]
             objects._client._http.credentials = refreshed
         yield issuer

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from pipelines import storage
 from pipelines.archives.members import damaged
-from pipelines.storage import gzipped
+from pipelines.storage import gzipped, stores
 from pipelines.storage.buckets import _split
 from tests.conftest import Bucket
 from tools.proxy import Disturbance
@@ -29,7 +29,7 @@ LARGE = random.Random(1).randbytes(3_000_000)
 
 def upload(path: str, data: bytes) -> None:
     """Write an object that is marked as compressed."""
-    objects: Any = storage._bucket_store(path)._objects
+    objects: Any = stores.bucket_store(path)._objects
     bucket, key = _split(path)
     if path.startswith("gs://"):
         blob = objects._client.bucket(bucket).blob(key)

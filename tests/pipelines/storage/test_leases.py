@@ -13,10 +13,10 @@ import pytest
 import urllib3.exceptions
 
 from pipelines import storage
-from pipelines.storage import leases
 from pipelines.storage.errors import ConflictError, CredentialsOutageError
-from pipelines.storage.leases import lease
-from pipelines.storage.lock_objects import LockObject, read_owner
+from pipelines.storage.locks import leases
+from pipelines.storage.locks.leases import lease
+from pipelines.storage.locks.objects import LockObject, read_owner
 from tests.conftest import Bucket
 from tests.pipelines.storage.locking import Hours, Shelf, acquired, at
 from tests.pipelines.storage.waiting import wait_for

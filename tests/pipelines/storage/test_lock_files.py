@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from pipelines import storage
-from pipelines.storage import lock_files
 from pipelines.storage.errors import ConflictError
-from pipelines.storage.leases import Lease
-from pipelines.storage.lock_files import LockFile
+from pipelines.storage.locks import files
+from pipelines.storage.locks.files import LockFile
+from pipelines.storage.locks.leases import Lease
 from tests.pipelines.storage.locking import Hours, acquired
 
 WAITING = "is locked by the first; waiting 30 s to see whether it is still alive"
@@ -57,7 +57,7 @@ def without_flock(number: int = errno.ENOLCK) -> Iterator[None]:
 def elsewhere() -> Iterator[None]:
     """Reach the lock from another machine: its flocks are others, which are all free."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lock_files, "_place", lambda file: "another machine")
+        patch.setattr(files, "_place", lambda file: "another machine")
         patch.setattr(fcntl, "flock", lambda *_: None)
         yield
 
@@ -171,8 +171,8 @@ def test_of_two_that_take_an_expired_lock_over_at_once_one_gets_it(
 
 
 def test_a_file_system_that_creates_twice_is_refused_by_name(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    opening = lock_files._open
-    monkeypatch.setattr(lock_files, "_open", lambda path, flags: opening(path, flags & ~os.O_EXCL))
+    opening = files._open
+    monkeypatch.setattr(files, "_open", lambda path, flags: opening(path, flags & ~os.O_EXCL))
 
     with (
         pytest.raises(

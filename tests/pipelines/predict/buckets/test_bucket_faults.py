@@ -12,7 +12,8 @@ import pytest
 
 from model import evaluate
 from pipelines import storage, tag
-from pipelines.storage import leases, patience
+from pipelines.storage import patience, stores
+from pipelines.storage.locks import watching
 from tests.conftest import Bucket
 from tests.pipelines.conftest import on_both_runners
 from tests.pipelines.predict.buckets.tagging import CHIPS, in_bucket, rows, run
@@ -62,7 +63,7 @@ def test_an_output_that_answers_no_more_ends_the_run_in_one_line_and_loses_nothi
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(patience, "SECONDS", 0.1)
-    monkeypatch.setattr(leases, "STALE_SECONDS", 0.05)
+    monkeypatch.setattr(watching, "STALE_SECONDS", 0.05)
     runs = 0
 
     def disturb(method: str, path: str) -> Disturbance:
@@ -128,7 +129,7 @@ def test_without_credentials_it_is_one_line(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
-    storage._store.cache_clear()
+    stores.open_store.cache_clear()
 
     for scheme in ("s3", "gs"):
         for exit_code in (
@@ -151,7 +152,7 @@ def test_a_bucket_that_refuses_at_any_moment_ends_the_run_in_one_line(
 ) -> None:
     """Every fourth request of a short run once is the first that is refused for good."""
     monkeypatch.setattr(patience, "SECONDS", 0.0)
-    monkeypatch.setattr(leases, "STALE_SECONDS", 0.01)
+    monkeypatch.setattr(watching, "STALE_SECONDS", 0.01)
     for number in range(3, CHIPS):
         (chips / f"{number}.jpg").unlink()
     output = f"{everywhere.path}/out"

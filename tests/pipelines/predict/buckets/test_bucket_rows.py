@@ -18,6 +18,7 @@ from model import evaluate
 from pipelines import storage, tag
 from pipelines.commandline.flags import parse_predict
 from pipelines.runners.beam_flags import reach_buckets
+from pipelines.storage import stores
 from tests.conftest import Bucket
 from tests.pipelines.predict.buckets.tagging import CHIPS, in_bucket, rows, run
 from tools.proxy import Disturbance
@@ -197,7 +198,7 @@ def test_a_mixed_list_of_all_storages_is_tagged_in_one_run(
     for emulator in emulators.values():
         for name, value in environment(emulator.scheme, emulator.host).items():
             monkeypatch.setenv(name, value)
-    storage._store.cache_clear()
+    stores.open_store.cache_clear()
     places = [f"{emulator.bucket}/mixed" for emulator in emulators.values()]
     for number in range(CHIPS):
         name = f"{number}.jpg"

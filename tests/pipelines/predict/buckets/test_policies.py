@@ -14,7 +14,7 @@ import botocore.awsrequest
 import pytest
 
 from pipelines import storage, tag
-from pipelines.storage import amazon
+from pipelines.storage import amazon, stores
 from pipelines.storage.buckets import _split
 from tests import ROOT
 from tests.conftest import Bucket
@@ -136,7 +136,7 @@ def test_a_store_that_knows_no_newer_checksums_can_hold_everything(
 @pytest.fixture
 def public(everywhere: Bucket) -> Iterator[Bucket]:
     """Let everybody read the bucket."""
-    objects: Any = storage._bucket_store(everywhere.path)._objects
+    objects: Any = stores.bucket_store(everywhere.path)._objects
     client = objects._client
     allowed = {"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": "*"}
     client.put_bucket_policy(Bucket="archive", Policy=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}))
@@ -172,7 +172,7 @@ def test_without_any_credentials_public_buckets_are_read(
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
-    storage._store.cache_clear()
+    stores.open_store.cache_clear()
 
     assert in_bucket(public, "--anonymous", output=tmp_path / "out") == 0
     assert rows(str(tmp_path / "out")) == expected

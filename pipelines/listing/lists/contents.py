@@ -11,8 +11,7 @@ from itertools import starmap
 from typing import NamedTuple
 
 from pipelines import archives, storage
-from pipelines.listing.kept import as_texts
-from pipelines.listing.list_files import (
+from pipelines.listing.lists.files import (
     PATH_COLUMN,
     STANDARD_INPUT,
     describe,
@@ -21,7 +20,8 @@ from pipelines.listing.list_files import (
     read_table_names,
     refusals_explained,
 )
-from pipelines.listing.list_names import Blank, Named, NoName, Row
+from pipelines.listing.lists.kept import as_texts
+from pipelines.listing.lists.names import Blank, Named, NoName, Row
 from pipelines.listing.lookup import EmptyInputError, InputError, refer, refer_all
 from pipelines.listing.masking import MaskedNames
 from pipelines.listing.members import Archive, open_archive

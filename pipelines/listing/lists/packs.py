@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from pipelines import archives
-from pipelines.listing.list_files import PATH_COLUMN, find_tables, locate
-from pipelines.listing.list_names import Named, Row
-from pipelines.listing.lists import Pack, look_up_pack, open_list
+from pipelines.listing.lists.contents import Pack, look_up_pack, open_list
+from pipelines.listing.lists.files import PATH_COLUMN, find_tables, locate
+from pipelines.listing.lists.names import Named, Row
 from pipelines.listing.members import Archive
 from pipelines.records import KeptColumn, Listed
 

@@ -15,9 +15,9 @@ from typing import IO, Any, NamedTuple, cast
 import pyarrow as pa
 
 from pipelines import archives, storage
-from pipelines.listing.list_names import ListError, Named, reason
-from pipelines.listing.list_tables import find_in_folder, read_in_folder, read_parquet, read_table_types
-from pipelines.listing.list_texts import as_text, read_cells, read_header, read_json, read_keys, read_lines
+from pipelines.listing.lists.names import ListError, Named, reason
+from pipelines.listing.lists.tables import find_in_folder, read_in_folder, read_parquet, read_table_types
+from pipelines.listing.lists.texts import as_text, read_cells, read_header, read_json, read_keys, read_lines
 from pipelines.listing.lookup import InputError
 from pipelines.listing.names import MAGIC, is_image
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
-from pipelines.listing.list_files import is_typed, locate, read_names, read_types, refusals_explained
-from pipelines.listing.list_names import KEEP, LONGEST, ListError, Row, byte_length, find_column
+from pipelines.listing.lists.files import is_typed, locate, read_names, read_types, refusals_explained
+from pipelines.listing.lists.names import KEEP, LONGEST, ListError, Row, byte_length, find_column
 from pipelines.records import KeptColumn
 
 _ALL = "all"

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, TextIO
 
-from pipelines.listing.list_names import (
+from pipelines.listing.lists.names import (
     KEEP,
     LONGEST,
     Blank,

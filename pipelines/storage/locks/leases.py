@@ -1,8 +1,6 @@
 """Locks where none are built in, or not everybody sees them: objects and files that their holder renews while alive.
 
-Whether a holder is alive is not decided by clocks, which differ between machines: a process that finds a lock watches
-it, and the lock is held as long as its version changes. Every write of a lock has a condition, so that only one of two
-processes that write it at the same time succeeds.
+Every write of a lock has a condition, so that only one of two processes that write it at the same time succeeds.
 """
 
 from __future__ import annotations
@@ -12,18 +10,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
 
 from pipelines.credentials import without_secrets
 from pipelines.storage.errors import ConflictError, LockedError
-from pipelines.storage.lock_objects import Found, Lock
+from pipelines.storage.locks import watching
+from pipelines.storage.locks.lock import Found, Lock
+from pipelines.storage.locks.watching import Clock, Watched, watch
 from pipelines.storage.objects import ABSENT
 from pipelines.storage.patience import patiently
 
 RENEWAL_SECONDS = 5.0
-STALE_SECONDS = 30.0
-"""Time without renewal after which a lock has expired: a holder survives a pause or a storage outage of this length."""
-
+"""Time between two renewals."""
 _WORRY_SECONDS, _REMINDER_SECONDS = 15.0, 60.0
 """Time without renewal after which its holder says so, and time between two such lines."""
 _SECONDS_TO_END = 2.0
@@ -33,13 +30,6 @@ _HANGING = 6
 """Renewals that may hang at the same time."""
 _TRIES, _FIRST_PAUSE = 6, 0.1
 """Refused writes after which a lock is given up, and seconds after the first of them; each pause is twice as long."""
-
-
-class Clock(NamedTuple):
-    """What time it is, and how to let it pass; both in seconds."""
-
-    now: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
 
 
 @contextmanager
@@ -107,7 +97,7 @@ class Lease:
           UnsupportedStorageError: the store refuses to write the lock, although nobody holds it.
           OSError: the lock cannot be written.
         """
-        watched = _Watched(Found(), self._clock)
+        watched = Watched(Found(), self._clock)
         for attempt in range(_TRIES):
             # Only an expired lock is replaced, and only if it has not changed since.
             found = self._write_or_read(watched.lock.version)
@@ -115,7 +105,7 @@ class Lease:
                 self._version, self._renewed, self._trouble = found.version, self._clock.now(), "no answer"
                 return
             self._clock.sleep(_FIRST_PAUSE * 2**attempt)
-            watched = self._watch(watched, found)
+            watched = watch(self._lock, watched, found, self._clock, self._say)
         raise self._lock.unsupported(f"rejects every write of the lock as a conflict ({self._trouble})")
 
     def check_conditions(self) -> None:
@@ -208,7 +198,8 @@ class Lease:
             patiently(self._delete_if_ours)
         except Exception as error:
             if done:
-                self._say(f"cannot be removed ({_reason(error)}): the next run will wait {STALE_SECONDS:.0f} s for it")
+                seconds = f"{watching.STALE_SECONDS:.0f} s"
+                self._say(f"cannot be removed ({_reason(error)}): the next run will wait {seconds} for it")
 
     def _say(self, what: str) -> None:
         # Whoever listens may have gone, e.g. from the other end of a pipe, and the lock must be renewed all the same.
@@ -234,27 +225,6 @@ class Lease:
         # It is ours if an earlier attempt succeeded, and only its response was lost.
         return patiently(self._lock.read)
 
-    def _watch(self, watched: _Watched, found: Found) -> _Watched:
-        """Watch a lock until it has gone or expired.
-
-        Raises:
-          LockedError: it is held, or was left behind.
-        """
-        while found.version != ABSENT:
-            if found.left or found.alive or watched.lock.version not in (ABSENT, found.version):
-                raise LockedError(found.owner)
-            if found.ended:
-                return _Watched(found, self._clock)
-            if watched.lock.version == ABSENT:
-                watched = _Watched(found, self._clock)
-                waiting = f"waiting {STALE_SECONDS:.0f} s to see whether it is still alive"
-                self._say(f"is locked by {found.owner or 'another run'}; {waiting}")
-            elif watched.has_expired():
-                return watched
-            self._clock.sleep(min(1.0, STALE_SECONDS / 10))
-            found = patiently(self._lock.read)
-        return _Watched(found, self._clock)
-
     def _renew(self) -> Found | None:
         """Renew the lock; return None, or the lock of another process if that holds it now."""
         for _ in range(2):
@@ -273,25 +243,6 @@ class Lease:
                 # An earlier write succeeded, and only its response was lost or is late.
                 self._version = found.version
         return None
-
-
-class _Watched:
-    """A lock, or its absence, and for how long it has been seen unchanged."""
-
-    def __init__(self, lock: Found, clock: Clock) -> None:
-        self.lock = lock
-        self._clock = clock
-        self._seen = clock.now()
-        self._unchanged = 0.0
-
-    def has_expired(self) -> bool:
-        """Return whether the lock, which has just been seen unchanged, has expired."""
-        now = self._clock.now()
-        # Of a time in which this process was suspended or without storage, little counts: the holder may have been so,
-        # too, and needs some seconds to renew the lock.
-        self._unchanged += min(now - self._seen, STALE_SECONDS / 3)
-        self._seen = now
-        return self._unchanged >= STALE_SECONDS
 
 
 def _start(thread: threading.Thread) -> None:

@@ -12,7 +12,7 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from pipelines import storage
-from pipelines.listing.list_names import (
+from pipelines.listing.lists.names import (
     KEEP,
     LONGEST,
     ListError,

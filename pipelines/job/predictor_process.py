@@ -1,4 +1,4 @@
-"""The child's side of `processes`: read images, run the model on them, and send back what becomes of them.
+"""The child's side of `child`: read images, run the model on them, and send back what becomes of them.
 
 A child ends with its parent, even in the middle of an image.
 """
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, NoReturn
 
+from pipelines import storage
 from pipelines.commandline.printing import log_libraries, use_log_format
 from pipelines.images import DecodeSettings, ignore_metadata_warnings
 from pipelines.images.decoder_process import die_with
@@ -38,6 +39,7 @@ class Settings(NamedTuple):
       decoding: what the model takes.
       limits: per-image limits.
       model: of the bundle, with the threads of one child.
+      access: how buckets are reached.
       reads_in_flight: images that a child fetches concurrently.
       processes: number of children, which share the memory for images.
       grid: of the windows of scenes.
@@ -49,6 +51,7 @@ class Settings(NamedTuple):
     decoding: DecodeSettings
     limits: Limits
     model: Model
+    access: storage.Access
     reads_in_flight: int
     processes: int
     grid: Grid = NO_GRID
@@ -97,6 +100,7 @@ def main() -> None:
 
 
 def _prepare(settings: Settings) -> PredictAhead:
+    storage.use(settings.access)
     use_log_format(settings.log_format)
     log_libraries(settings.verbose)
     ignore_metadata_warnings()

@@ -22,7 +22,7 @@ from itertools import count
 from pathlib import Path
 
 from pipelines.storage.errors import PASSING_ERRORS, ConflictError, TransientError, UnsupportedStorageError
-from pipelines.storage.lock_objects import Found, content, described
+from pipelines.storage.locks.lock import Found, content, described
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _MOST_BYTES = 1 << 16
