@@ -58,8 +58,8 @@ def add_execution(group: argparse._ArgumentGroup) -> None:
         type=float,
         default=PredictOptions.checkpoint_seconds,
         metavar="S",
-        help="and at least every S seconds; a killed run loses only its work since the last commit (default "
-        f"{PredictOptions.checkpoint_seconds:g})",
+        help="a local run also commits at least every S seconds; a killed run loses only its work since the last "
+        f"commit (default {PredictOptions.checkpoint_seconds:g})",
     )
     group.add_argument(
         "--commit_every",

@@ -31,7 +31,7 @@ from pipelines.scenes.scene import Scene, open_file
 from pipelines.scenes.virtual import Virtual, read_virtual
 
 _APART = 0.02
-"""Pixels by which bands may lie beside one another: programs round."""
+"""Pixels by which bands may be offset from one another: programs round."""
 _UNSIGNED, _UNDEFINED = 1, 4
 _COLOURS = ("red", "green", "blue")
 _DEPTHS = (8, 16, 32)

@@ -181,7 +181,7 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path, capsys: pytest.Capt
         ([tmp_path / "missing"], "no folder at"),
         ([a, "--tag=raod"], "--tag: raod is not a label of either model; did you mean road?"),
         ([a, "--relative_to=/x"], "--relative_to needs --html"),
-        ([a, "--relative_to=/x", f"--html={tmp_path}/x.html"], "has rows with whole paths; omit --relative_to"),
+        ([a, "--relative_to=/x", f"--html={tmp_path}/x.html"], "has rows with absolute paths; omit --relative_to"),
         ([a, "--json=missing/x.json"], "the folder does not exist; create it first"),
         ([a, "--max_changed=2%"], "'2%' is not a number"),
     ):
