@@ -19,7 +19,7 @@ setup(
     license_files=["LICENSE"],
     packages=find_packages(include=["pipelines*", "model*"]),
     # What the pages of `scenetags report` and `scenetags map` are made of.
-    package_data={"pipelines.results": ["page/*"]},
+    package_data={"pipelines.results": ["assets/*"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "ai-edge-litert>=2.1",

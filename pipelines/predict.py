@@ -17,9 +17,12 @@ from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.supervision import interruption
 
 if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
     from pipelines.inference.bundle import Bundle
     from pipelines.output.manifest import Ending
     from pipelines.output.run import Accounts, Run
+    from pipelines.records import KeptColumn
 
 _NAME = "scenetags predict"
 
@@ -46,20 +49,8 @@ def _predict(options: PredictOptions) -> int:
     log_libraries(options.verbose)
     # Imported here: Beam takes seconds, which `--help` and a mistyped flag should not cost.
     from pipelines.images import ignore_metadata_warnings
-    from pipelines.inference.bundle import LITERT_MODEL, load_bundle
-    from pipelines.inference.embeddings import embedding_size
-    from pipelines.inference.engines import choose_precision
-    from pipelines.listing import find_kept
     from pipelines.output.lock import hold_output
-    from pipelines.output.run import Run, new_run_name
-    from pipelines.runners.beam_flags import (
-        check_beam_flags,
-        check_runner,
-        is_detached,
-        is_local,
-        makes_template,
-        reach_buckets,
-    )
+    from pipelines.runners.beam_flags import check_beam_flags, check_runner, is_local, makes_template
     from pipelines.runners.jobs import rehearse_job, run_job
     from pipelines.scenes.ground import check_installed
     from pipelines.supervision.temporary import temporary_files
@@ -70,28 +61,7 @@ def _predict(options: PredictOptions) -> int:
         check_installed()
     beam_options = check_beam_flags(options.beam_flags)
     check_runner(options, beam_options)
-    access = reach_buckets(options, beam_options)
-    bundle = load_bundle(options.model)
-    _warn_of_rendering(options, bundle)
-    thresholds = bundle.thresholds_at(options.threshold)
-    precision = choose_precision(options.precision, options.engine, bundle)
-    columns = options.path_column, options.keep_columns or ""
-    kept = find_kept(options.input_list, *columns) if options.input_list and options.keep_columns else ()
-    run = Run(
-        *(new_run_name(), options.output, bundle, thresholds, options.overwrite, options.max_failure_rate),
-        fail_on_shift=options.fail_on_shift,
-        detached=is_detached(beam_options),
-        options=options.described(),
-        access=access,
-        rendering=options.rendering.over(bundle.rendering),
-        grid=options.grid,
-        kept=kept,
-        embedding_size=embedding_size(bundle.read(LITERT_MODEL)) if options.embeddings else 0,
-        relative_to=options.relative_to or "",
-        settings=(options.engine, options.limits.max_bytes, options.limits.max_pixels),
-        engine="openvino" if precision == "bfloat16" else options.engine.removesuffix("auto"),
-        precision=precision,
-    )
+    run = _make_run(options, beam_options)
     if options.dry_run:
         rehearse_job(run, options, beam_options)
         return _exit_code(_print("dry run: the job is built and checked; nothing was submitted or written"))
@@ -112,6 +82,50 @@ def _predict(options: PredictOptions) -> int:
         so_far = "the job template is written" if makes_template(beam_options) else "the job continues on its own"
         return _exit_code(_print(f"{so_far}; when it ends, it writes {run.manifest}", *_announce_verdict(run)))
     return _conclude(run, options, accounts)
+
+
+def _make_run(options: PredictOptions, beam_options: PipelineOptions) -> Run:
+    """Take all that a job has to know of its options and its bundle, and configure how this process reaches buckets.
+
+    Raises:
+      BundleError: there is no bundle, or it is damaged.
+      ScenetagsError: the options do not fit the bundle or the list.
+    """
+    from pipelines.inference.bundle import LITERT_MODEL, load_bundle
+    from pipelines.inference.embeddings import embedding_size
+    from pipelines.inference.engines import choose_precision
+    from pipelines.listing import find_kept
+    from pipelines.output.run import Run, new_run_name
+    from pipelines.runners.beam_flags import is_detached, reach_buckets
+
+    # First of all: the bundle and the list may lie in buckets.
+    access = reach_buckets(options, beam_options)
+    bundle = load_bundle(options.model)
+    _warn_of_rendering(options, bundle)
+    precision = choose_precision(options.precision, options.engine, bundle)
+    kept: tuple[KeptColumn, ...] = ()
+    if options.input_list and options.keep_columns:
+        kept = find_kept(options.input_list, options.path_column, options.keep_columns)
+    return Run(
+        new_run_name(),
+        options.output,
+        bundle,
+        bundle.thresholds_at(options.threshold),
+        options.overwrite,
+        options.max_failure_rate,
+        fail_on_shift=options.fail_on_shift,
+        detached=is_detached(beam_options),
+        options=options.described(),
+        access=access,
+        rendering=options.rendering.over(bundle.rendering),
+        grid=options.grid,
+        kept=kept,
+        embedding_size=embedding_size(bundle.read(LITERT_MODEL)) if options.embeddings else 0,
+        relative_to=options.relative_to or "",
+        settings=(options.engine, options.limits.max_bytes, options.limits.max_pixels),
+        engine="openvino" if precision == "bfloat16" else options.engine.removesuffix("auto"),
+        precision=precision,
+    )
 
 
 def _warn_of_rendering(options: PredictOptions, bundle: Bundle) -> None:

@@ -22,8 +22,10 @@ from pipelines.errors import ScenetagsError
 if TYPE_CHECKING:
     from pipelines.images.rendering import Rendering
     from pipelines.inference.bundle import Bundle
-    from pipelines.records import Image, Listed, Prediction
+    from pipelines.records import Empty, Failure, Image, Listed, Prediction
     from pipelines.results.picture import Panel
+    from pipelines.scenes.documents import Documents
+    from pipelines.scenes.grid import Grid
 
 _DESCRIPTION = """\
 Tag a few images and show tags and probabilities on the screen.
@@ -70,19 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _tag(options: argparse.Namespace) -> int:
     # Imported here: NumPy, Pillow and Arrow take longer than `--help` should.
-    from pipelines.images import DecodeSettings, ignore_metadata_warnings
-    from pipelines.images.limits import Limits
-    from pipelines.inference.ahead import run_model
+    from pipelines.images import ignore_metadata_warnings
     from pipelines.inference.bundle import load_bundle
-    from pipelines.inference.engines import INSTALL_OPENVINO, choose_precision, lacks_openvino, open_engine
-    from pipelines.inference.tagging import Predictor
     from pipelines.listing import list_images
-    from pipelines.listing.scenes import CutSettings, cut_scenes
-    from pipelines.reading import READS_IN_FLIGHT
-    from pipelines.reading.ahead import LookAhead
-    from pipelines.reading.source import ImageSource
-    from pipelines.records import Empty, Failure, Image, ImageRef, Prediction
-    from pipelines.scenes.ground import check_installed
+    from pipelines.records import Empty, Failure, Image
 
     ignore_metadata_warnings()
     grid = read_grid(options.tile, options.stride, options.min_valid, options.edge, options.mask)
@@ -95,44 +88,75 @@ def _tag(options: argparse.Namespace) -> int:
         _check_picture(options.picture, [item.path for item in listed])
     bundle = load_bundle(options.model)
     rendering = said.over(bundle.rendering)
-    limits = Limits()
     if grid:
-        check_installed()
-        listed = list(cut_scenes(listed, CutSettings(grid, rendering, limits.max_pixels, documents.trusted), _warn))
-        for scene, found in _renderings(listed):
-            show(f"{scene}: shown with {found}", "")
-    decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, rendering=rendering)
-    source = ImageSource(decoding, limits, grid=grid)
-    with closing(LookAhead(source, READS_IN_FLIGHT)) as ahead:
-        read = list(ahead.read(item for item in listed if isinstance(item, ImageRef)))
+        listed = _cut(listed, grid, rendering, documents)
+    read = _read(listed, bundle, rendering, grid)
     images = [item for item in read if isinstance(item, Image)]
-    predictions: list[Prediction | Failure] = []
-    if images:
-        precision = choose_precision(options.precision, options.engine, bundle)
-        if options.precision == "auto" and lacks_openvino(options.engine, bundle):
-            log(
-                f"{_NAME}: --precision auto computes in float32; bfloat16 needs OpenVINO: {INSTALL_OPENVINO}",
-                severity="INFO",
-            )
-        engine = open_engine(bundle, options.engine, precision=precision)
-        predictor = Predictor(engine, measures=bundle.reference is not None)
-        predictions += run_model(predictor, images)
-    places = {item.path: place for place, item in enumerate(listed)}
-    failures = [item for item in (*listed, *read, *predictions) if isinstance(item, Failure)]
-    failures.sort(key=lambda failure: places[failure.path])
-    panels = []
-    for image, prediction in zip(images, predictions, strict=True):
-        if isinstance(prediction, Prediction):
-            panel = _panel(image, prediction, bundle)
-            panels.append(panel)
-            show(*_describe(panel, prediction, bundle))
+    predictions = _predict(images, bundle, options) if images else []
+    panels = list(_show(images, predictions, bundle))
     if empty := sum(isinstance(item, Empty) for item in read):
         show(f"left out: {empty:,} with less data than --min_valid or --mask", "")
-    for failure in failures:
+    places = {item.path: place for place, item in enumerate(listed)}
+    failures = [item for item in (*listed, *read, *predictions) if isinstance(item, Failure)]
+    for failure in sorted(failures, key=lambda failure: places[failure.path]):
         log(failure.path, f"  failed to {failure.stage}: {failure.message}", "")
     if options.picture and panels:
         _draw(panels, options.picture)
     return 1 if failures else 0
+
+
+def _cut(listed: Sequence[Listed], grid: Grid, rendering: Rendering, documents: Documents) -> list[Listed]:
+    """Cut scenes into windows, and say how those are shown whose values were looked at."""
+    from pipelines.images.limits import MAX_PIXELS
+    from pipelines.listing.scenes import CutSettings, cut_scenes
+    from pipelines.scenes.ground import check_installed
+
+    check_installed()
+    cut = list(cut_scenes(listed, CutSettings(grid, rendering, MAX_PIXELS, documents.trusted), _warn))
+    for scene, found in _renderings(cut):
+        show(f"{scene}: shown with {found}", "")
+    return cut
+
+
+def _read(listed: Sequence[Listed], bundle: Bundle, rendering: Rendering, grid: Grid) -> list[Image | Failure | Empty]:
+    from pipelines.images import DecodeSettings
+    from pipelines.images.limits import Limits
+    from pipelines.reading import READS_IN_FLIGHT
+    from pipelines.reading.ahead import LookAhead
+    from pipelines.reading.source import ImageSource
+    from pipelines.records import ImageRef
+
+    decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, rendering=rendering)
+    source = ImageSource(decoding, Limits(), grid=grid)
+    with closing(LookAhead(source, READS_IN_FLIGHT)) as ahead:
+        return list(ahead.read(item for item in listed if isinstance(item, ImageRef)))
+
+
+def _predict(images: Sequence[Image], bundle: Bundle, options: argparse.Namespace) -> list[Prediction | Failure]:
+    from pipelines.inference.ahead import run_model
+    from pipelines.inference.engines import INSTALL_OPENVINO, choose_precision, lacks_openvino, open_engine
+    from pipelines.inference.tagging import Predictor
+
+    precision = choose_precision(options.precision, options.engine, bundle)
+    if options.precision == "auto" and lacks_openvino(options.engine, bundle):
+        log(
+            f"{_NAME}: --precision auto computes in float32; bfloat16 needs OpenVINO: {INSTALL_OPENVINO}",
+            severity="INFO",
+        )
+    engine = open_engine(bundle, options.engine, precision=precision)
+    predictor = Predictor(engine, measures=bundle.reference is not None)
+    return list(run_model(predictor, images))
+
+
+def _show(images: Sequence[Image], predictions: Sequence[Prediction | Failure], bundle: Bundle) -> Iterator[Panel]:
+    """Show the images that have a prediction, and yield a panel of each."""
+    from pipelines.records import Prediction
+
+    for image, prediction in zip(images, predictions, strict=True):
+        if isinstance(prediction, Prediction):
+            panel = _panel(image, prediction, bundle)
+            show(*_describe(panel, prediction, bundle))
+            yield panel
 
 
 def _renderings(listed: Sequence[Listed]) -> Iterator[tuple[str, Rendering]]:

@@ -17,6 +17,7 @@ from pipelines.inference.bundle import (
     MANIFEST,
     MODEL_CARD,
     SAVED_MODEL,
+    Description,
     load_bundle,
     seal_bundle,
 )
@@ -42,14 +43,16 @@ def write_bundle(folder: Path, poisoned: bool = False) -> None:
     (folder / MODEL_CARD).write_text("A model for tests.\n")
     seal_bundle(
         folder,
-        name=folder.name,
-        labels=LABELS,
-        thresholds=[0.5, 0.5, 0.5],
-        image_size=IMAGE_SIZE,
-        resize_filter="bilinear",
-        training={"images": 0},
-        metrics={},
-        versions={"tensorflow": tf.__version__},
+        Description(
+            name=folder.name,
+            labels=LABELS,
+            thresholds=[0.5, 0.5, 0.5],
+            image_size=IMAGE_SIZE,
+            resize_filter="bilinear",
+            training={"images": 0},
+            metrics={},
+            versions={"tensorflow": tf.__version__},
+        ),
     )
 
 
@@ -61,7 +64,7 @@ def copy_with_reference(bundle_path: str, folder: Path) -> Path:
     fields = ("name", "labels", "thresholds", "image_size", "resize_filter", "training", "metrics", "versions")
     pictures = [image_files.picture(IMAGE_SIZE, IMAGE_SIZE, seed=1000 + seed) for seed in range(200)]
     reference = gather_reference(measure(pictures))
-    seal_bundle(folder, **{name: getattr(bundle, name) for name in fields}, reference=reference)
+    seal_bundle(folder, Description(**{name: getattr(bundle, name) for name in fields}, reference=reference))
     return folder
 
 

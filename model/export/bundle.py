@@ -20,7 +20,7 @@ from model.quality.facts import Facts, measure
 from model.quality.summaries import metrics_summary, training_summary
 from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
-from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, SAVED_MODEL, Bundle, load_bundle
+from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, SAVED_MODEL, Bundle, Description, load_bundle
 from pipelines.supervision.machine import native_messages_muted
 
 GOLDEN_IMAGES = 8
@@ -62,27 +62,40 @@ def export(model: Any, output: Path, facts: Facts, validation: Examples, calibra
     images = validation.pixels[validation.rows[checked]]
     if not facts.training.final_epochs:  # otherwise they are what the model was before
         _check_facts(model, images, facts.probabilities[checked])
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # left by a killed export
-    try:
-        partial.mkdir(parents=True)
-        write_models(model, partial)
-        answers = check_agreement(model, partial, images)
+    with written_whole(output, "fix this, then run the same command again to resume with the export") as folder:
+        write_models(model, folder)
+        answers = check_agreement(model, folder, images)
         if calibration is not None:
-            facts = _quantize(partial, facts, validation, calibration)
+            facts = _quantize(folder, facts, validation, calibration)
             answers = facts.probabilities[checked]
         golden = spread(len(images), GOLDEN_IMAGES)
-        np.savez_compressed(partial / GOLDEN, pixels=images[golden], probabilities=answers[golden])
-        _describe(partial, facts)
+        np.savez_compressed(folder / GOLDEN, pixels=images[golden], probabilities=answers[golden])
+        _describe(folder, facts)
+    return load_bundle(str(output))
+
+
+@contextmanager
+def written_whole(output: Path, remedy: str = "") -> Iterator[Path]:
+    """Have a bundle written to a folder next to its place, and move it there if nothing fails.
+
+    Args:
+      output: the bundle's folder.
+      remedy: what to do if it cannot be written.
+
+    Raises:
+      ExportError: it cannot be written.
+    """
+    partial = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
+    try:
+        partial.mkdir(parents=True)
+        yield partial
         partial.rename(output)
     except OSError as error:
-        raise ExportError(
-            f"{output}: cannot be written: {error.strerror or error}; no bundle written",
-            "fix this, then run the same command again to resume with the export",
-        ) from error
+        message = f"{output}: cannot be written: {error.strerror or error}; no bundle written"
+        raise ExportError(message, remedy) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return load_bundle(str(output))
 
 
 def check_precision(model: Any) -> None:
@@ -216,9 +229,7 @@ def _describe(folder: Path, facts: Facts) -> None:
     (folder / card.RELIABILITY).write_bytes(curves.draw_reliability(quality.calibrated, quality.uncalibrated))
     training_curves = curves.draw_training(facts.training.history, facts.training.kept_epoch, facts.training.beta)
     (folder / card.TRAINING_CURVES).write_bytes(training_curves)
-    descriptions.write(
-        folder,
-        card.write(facts, quality, made_with),
+    description = Description(
         name=facts.name,
         labels=facts.labels,
         thresholds=facts.thresholds.each.tolist(),
@@ -230,6 +241,7 @@ def _describe(folder: Path, facts: Facts) -> None:
         rendering=facts.network.rendering,
         reference=facts.data.reference,
     )
+    descriptions.write(folder, card.write(facts, quality, made_with), description)
 
 
 @contextmanager

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipelines.inference import mlm
-from pipelines.inference.bundle import LITERT_MODEL, MODEL_CARD, SAVED_MODEL
+from pipelines.inference.bundle import LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Description
 
 STAC_ITEM = "stac_item.json"
 
@@ -23,41 +23,26 @@ _RELEASE = re.compile(r"\d+\.\d+\.\d+")
 _NOT_SHORT = re.compile(r"[^0-9A-Za-z_-]+")
 
 
-def write(
-    folder: Path,
-    *,
-    name: str,
-    labels: Sequence[str],
-    thresholds: Sequence[float],
-    image_size: int,
-    training: Mapping[str, Any],
-    metrics: Mapping[str, Any],
-    versions: Mapping[str, str],
-) -> None:
+def write(folder: Path, description: Description) -> None:
     """Write the item into a folder that holds all other files of a bundle but the manifest.
 
-    Of `training`, with what it says of an import, and of `metrics` it has what is one number or text; the rest is in
-    `bundle.json`. It has no place and no footprint, as nobody said where the training images were taken; its time is
+    Of the training, with what is said of an import, and of the metrics it has what is one number or text; the rest is
+    in `bundle.json`. It has no place and no footprint, as nobody said where the training images were taken; its time is
     that of the export.
 
     Args:
       folder: holds the model files and the model card.
-      name: as in `seal_bundle`, like all that follow.
-      labels: in the order of the model's outputs.
-      thresholds: one per label, 0 to 1.
-      image_size: columns and rows that the model takes.
-      training: how the model was trained.
-      metrics: quality on validation data.
-      versions: of the libraries that made the bundle.
+      description: of the bundle.
     """
-    image = mlm.Input("image", "an image in sRGB, 0 to 255", image_size)
+    training, labels = description.training, description.labels
+    image = mlm.Input("image", "an image in sRGB, 0 to 255", description.image_size)
     settings = {
         **_plain(training.get("imported", {})),
         **_plain(training),
-        "thresholds": dict(zip(labels, thresholds, strict=True)),
+        "thresholds": dict(zip(labels, description.thresholds, strict=True)),
     }
     classes = {label: _NOT_SHORT.sub("_", label) for label in labels}
-    named = mlm.name_model(name, "scenetags model")
+    named = mlm.name_model(description.name, "scenetags model")
     architecture = str(training.get("architecture") or "unknown")
     exported = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     item = {
@@ -69,13 +54,13 @@ def write(
         "properties": {
             "datetime": exported,
             "created": exported,
-            "title": name,
+            "title": description.name,
             "description": f"Tags satellite images with {len(labels)} labels; several may apply to an image",
             **mlm.describe_model(named, image, classes, settings, architecture),
-            **_describe_framework(versions),
+            **_describe_framework(description.versions),
             **_describe_weights(training),
             "bands": list(mlm.BANDS),
-            "scenetags:metrics": _plain(metrics),
+            "scenetags:metrics": _plain(description.metrics),
         },
         "links": [],
         "assets": _describe_assets(folder),

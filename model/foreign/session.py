@@ -5,10 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +31,7 @@ from model.quality.metrics import measure
 from model.quality.never_given import find_never_given, lay_out_never_given
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import log, show
-from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, load_bundle
+from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, SAVED_MODEL, Bundle, Description, load_bundle
 from pipelines.results.thresholds import read_thresholds
 from pipelines.supervision.machine import native_messages_muted
 
@@ -69,7 +67,7 @@ def import_model(settings: Settings) -> None:
             outputs = original.answer(samples.images, scaling)
         kind = choices.choose_kind(settings, original, outputs)
         expected = _probabilities(outputs, kind)
-        with _written_whole(settings.output) as folder:
+        with export.written_whole(settings.output) as folder:
             original.write(folder, scaling, sigmoid=kind == "logits")
             answers, difference = _check_agreement(folder, samples.images, expected)
             _write_golden(folder, samples.images, answers)
@@ -118,27 +116,6 @@ def _probabilities(outputs: NDArray[np.float32], kind: OutputKind) -> NDArray[np
     if kind == "probabilities":
         return outputs
     return np.asarray(0.5 + 0.5 * np.tanh(outputs.astype(np.float64) / 2), np.float32)
-
-
-@contextmanager
-def _written_whole(output: Path) -> Iterator[Path]:
-    """Have a bundle written to a folder next to its place, and move it there if nothing fails.
-
-    Raises:
-      ExportError: it cannot be written.
-    """
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # left by a killed import
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        partial.rename(output)
-    except OSError as error:
-        raise export.ExportError(
-            f"{output}: cannot be written: {error.strerror or error}; no bundle written"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check_agreement(
@@ -226,9 +203,7 @@ def _describe(folder: Path, facts: Import) -> None:
         measured = facts.measured
         drawn = curves.draw_precision_recall(measured.scores, measured.truth, measured.probabilities)
         (folder / export_card.PRECISION_RECALL).write_bytes(drawn)
-    descriptions.write(
-        folder,
-        card.write(facts, made_with),
+    description = Description(
         name=facts.name,
         labels=facts.labels,
         thresholds=facts.thresholds.tolist(),
@@ -239,6 +214,7 @@ def _describe(folder: Path, facts: Import) -> None:
         versions=made_with,
         reference=facts.reference,
     )
+    descriptions.write(folder, card.write(facts, made_with), description)
 
 
 def _report(bundle: Bundle, facts: Import, settings: Settings) -> None:

@@ -46,6 +46,15 @@ def add_execution(group: argparse._ArgumentGroup) -> None:
         help=f"images per call of TensorFlow (default {PredictOptions.batch_size}); the other engines take them one "
         "by one, on every core",
     )
+    _add_commits(group)
+    _add_concurrency(group)
+    add_switch(group, "--dry_run", help="build and check the job of a distributed runner without running it")
+    _add_access(group)
+    _add_failures(group)
+    _add_messages(group)
+
+
+def _add_commits(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--checkpoint_every",
         type=int,
@@ -68,6 +77,9 @@ def add_execution(group: argparse._ArgumentGroup) -> None:
         help="a distributed run commits its rows about every N images, each time with a separate job, which lists "
         "everything again (default: once, at its end)",
     )
+
+
+def _add_concurrency(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--reads_in_flight",
         type=int,
@@ -97,7 +109,9 @@ def add_execution(group: argparse._ArgumentGroup) -> None:
         help="accelerator for the workers that run the model, e.g. "
         "'type:nvidia-l4;count:1;install-nvidia-driver'; their image must have TensorFlow",
     )
-    add_switch(group, "--dry_run", help="build and check the job of a distributed runner without running it")
+
+
+def _add_access(group: argparse._ArgumentGroup) -> None:
     add_switch(
         group,
         "--requester_pays",
@@ -107,6 +121,9 @@ def add_execution(group: argparse._ArgumentGroup) -> None:
     add_anonymous(
         group, "read public buckets without credentials; credentials are used only for the bucket of --output"
     )
+
+
+def _add_failures(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max_failure_rate",
         type=float,
@@ -126,6 +143,9 @@ def add_execution(group: argparse._ArgumentGroup) -> None:
         help="end with exit code 3 if the images are unlike those that the model was trained on, so that its "
         "probabilities may mean nothing; all rows are written first, but with --overwrite the old rows stay",
     )
+
+
+def _add_messages(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--progress",
         choices=("auto", "off"),

@@ -9,14 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from pipelines import storage
-from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.inference.bundle_manifest import (
     FORMAT,
     GOLDEN,
@@ -24,12 +21,12 @@ from pipelines.inference.bundle_manifest import (
     REMEDY,
     BundleError,
     BundleManifest,
+    Description,
     check_manifest,
     digest_manifest,
     parse_manifest,
 )
 from pipelines.inference.golden import Golden, UnfitError, read_golden
-from pipelines.inference.reference import Reference
 
 __all__ = [
     "GOLDEN",
@@ -39,6 +36,7 @@ __all__ = [
     "SAVED_MODEL",
     "Bundle",
     "BundleError",
+    "Description",
     "Golden",
     "load_bundle",
     "seal_bundle",
@@ -55,7 +53,7 @@ _LARGEST = 1 << 31
 _NO_FOLDER = (FileNotFoundError, NotADirectoryError)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bundle(BundleManifest):
     """A verified bundle; the other attributes are those of its manifest.
 
@@ -161,52 +159,30 @@ def load_bundle(path: str) -> Bundle:
     return bundle
 
 
-def seal_bundle(
-    folder: Path,
-    *,
-    name: str,
-    labels: Sequence[str],
-    thresholds: Sequence[float],
-    image_size: int,
-    resize_filter: str,
-    training: Mapping[str, Any],
-    metrics: Mapping[str, Any],
-    versions: Mapping[str, str],
-    rendering: Rendering = NO_RENDERING,
-    reference: Reference | None = None,
-) -> Bundle:
+def seal_bundle(folder: Path, description: Description) -> Bundle:
     """Write the manifest of a folder that holds all other files of a bundle, and load the bundle.
 
     Args:
       folder: holds the model files, the golden pairs and the model card.
-      name: human-readable name of the model.
-      labels: in the order of the model's outputs.
-      thresholds: one per label, 0 to 1.
-      image_size: columns and rows that the model takes.
-      resize_filter: one of `images.limits.RESIZINGS`.
-      training: how the model was trained; any JSON.
-      metrics: quality on validation data; any JSON.
-      versions: of the libraries that made the bundle.
-      rendering: how rasters among the training images became pictures.
-      reference: what the training images look like; None if there are too few.
+      description: of the bundle.
 
     Raises:
-      BundleError: the fields are inconsistent; nothing was written.
+      BundleError: the description is inconsistent; nothing was written.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     manifest = {
         "format": FORMAT,
-        "name": name,
-        "labels": list(labels),
-        "thresholds": [float(threshold) for threshold in thresholds],
-        "image_size": image_size,
-        "resize_filter": resize_filter,
+        "name": description.name,
+        "labels": list(description.labels),
+        "thresholds": [float(threshold) for threshold in description.thresholds],
+        "image_size": description.image_size,
+        "resize_filter": description.resize_filter,
         "files": {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
-        "training": training,
-        "metrics": metrics,
-        "versions": versions,
-        **({"rendering": rendering.described()} if rendering else {}),
-        **({"reference": reference.described()} if reference else {}),
+        "training": description.training,
+        "metrics": description.metrics,
+        "versions": description.versions,
+        **({"rendering": description.rendering.described()} if description.rendering else {}),
+        **({"reference": description.reference.described()} if description.reference else {}),
     }
     sealed = {**manifest, "digest": digest_manifest(manifest)}
     encoded = json.dumps(sealed, indent=2, ensure_ascii=False).encode()

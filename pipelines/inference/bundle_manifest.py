@@ -55,37 +55,48 @@ class BundleError(ScenetagsError):
     """A bundle that cannot be used; the message says why."""
 
 
-@dataclass(frozen=True)
-class BundleManifest:
-    """What the manifest of a bundle says.
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What the maker of a bundle says of it.
 
     Attributes:
-      digest: SHA-256 of the manifest, in hexadecimal; the model's identity.
       name: human-readable name of the model.
       labels: in the order of the model's outputs.
       thresholds: least probability, 0 to 1, at which a label becomes a tag; one per label.
       image_size: columns and rows that the model takes.
       resize_filter: how images are resized to that size; one of `images.limits.RESIZINGS`.
-      files: SHA-256 of every other file, in hexadecimal, by its name relative to the folder.
-      training: how the model was trained, human-readable.
-      metrics: quality on validation data, human-readable.
+      training: how the model was trained, human-readable; any JSON.
+      metrics: quality on validation data, human-readable; any JSON.
       versions: of the libraries that made the bundle.
       rendering: how rasters among the training images became pictures.
       reference: what the training images look like; None if there were too few to tell, as for early bundles.
     """
 
-    digest: str
     name: str
-    labels: tuple[str, ...]
-    thresholds: tuple[float, ...]
+    labels: Sequence[str]
+    thresholds: Sequence[float]
     image_size: int
     resize_filter: str
-    files: Mapping[str, str]
     training: Mapping[str, Any]
     metrics: Mapping[str, Any]
     versions: Mapping[str, str]
-    rendering: Rendering
-    reference: Reference | None
+    rendering: Rendering = NO_RENDERING
+    reference: Reference | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleManifest(Description):
+    """What the manifest of a bundle says.
+
+    Attributes:
+      digest: SHA-256 of the manifest, in hexadecimal; the model's identity.
+      files: SHA-256 of every other file, in hexadecimal, by its name relative to the folder.
+    """
+
+    digest: str
+    labels: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    files: Mapping[str, str]
 
 
 def parse_manifest(content: bytes) -> Any:

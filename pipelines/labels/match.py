@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -65,15 +65,7 @@ def match(rows: Sequence[Row], paths: Sequence[str], where: str) -> LabelledImag
     written = [components_of(row.name) for row in rows]
     fitting = find(written, located, shared)
     elsewhere = find_elsewhere(rows, written, fitting, located, shared)
-    several = [(row.name, fits) for row, fits in zip(rows, fitting, strict=True) if len(fits) > 1]
-    if several:
-        name, fits = several[0]
-        such = "1 such row" if len(several) == 1 else f"{len(several)} such rows"
-        raise LabelError(
-            f"{shown(name)} matches several images in {shown(where)}: {some_names(names[image] for image in fits)} "
-            f"({such} in total)",
-            "choose a folder with one image per row, or write paths relative to that folder into the label file",
-        )
+    _refuse_several(rows, fitting, names, where)
     missing = [row.name for row, fits in zip(rows, fitting, strict=True) if not fits]
     given: dict[int, list[Row]] = {}
     for row, fits in zip(rows, fitting, strict=True):
@@ -90,21 +82,9 @@ def match(rows: Sequence[Row], paths: Sequence[str], where: str) -> LabelledImag
     agreed = {image: of_image for image, of_image in given.items() if not _is_contradictory(of_image)}
     _refuse_contradictions([names[image] for image in given if image not in agreed], len(given))
     _refuse_different_kept({names[image]: of_image for image, of_image in agreed.items()})
-    joined = {image for image, of_image in agreed.items() if len({row.tags for row in of_image}) > 1}
     findings = (
         Finding("rows with folders of another machine, matched by the end of the path", elsewhere),
-        Finding(
-            "duplicate rows, counted once",
-            tuple(names[image] for image in agreed if image not in joined for _ in given[image][1:]),
-        ),
-        Finding(
-            "images with different tags in several rows, joined",
-            tuple(names[image] for image in agreed if image in joined),
-        ),
-        Finding(
-            "images with contradictory rows, skipped",
-            tuple(names[image] for image in given if image not in agreed),
-        ),
+        *_describe_joining(names, given, agreed),
         Finding("rows without an image, skipped", tuple(missing)),
         Finding("images without a row, skipped", tuple(name for image, name in enumerate(names) if image not in given)),
     )
@@ -175,6 +155,31 @@ def multi_hot(tags: Sequence[frozenset[str]], labels: Sequence[str]) -> NDArray[
     for row, of_image in enumerate(tags):
         marks[row, [column[tag] for tag in of_image if tag in column]] = 1
     return marks
+
+
+def _refuse_several(rows: Sequence[Row], fitting: Sequence[Collection[int]], names: Sequence[str], where: str) -> None:
+    several = [(row.name, fits) for row, fits in zip(rows, fitting, strict=True) if len(fits) > 1]
+    if several:
+        name, fits = several[0]
+        such = "1 such row" if len(several) == 1 else f"{len(several)} such rows"
+        raise LabelError(
+            f"{shown(name)} matches several images in {shown(where)}: {some_names(names[image] for image in fits)} "
+            f"({such} in total)",
+            "choose a folder with one image per row, or write paths relative to that folder into the label file",
+        )
+
+
+def _describe_joining(
+    names: Sequence[str], given: Mapping[int, Sequence[Row]], agreed: Mapping[int, Sequence[Row]]
+) -> Iterator[Finding]:
+    """Say what became of images with several rows, which are `given`, and `agreed` unless they contradict."""
+    joined = {image for image, of_image in agreed.items() if len({row.tags for row in of_image}) > 1}
+    duplicate = tuple(names[image] for image in agreed if image not in joined for _ in given[image][1:])
+    yield Finding("duplicate rows, counted once", duplicate)
+    different = tuple(names[image] for image in agreed if image in joined)
+    yield Finding("images with different tags in several rows, joined", different)
+    contradictory = tuple(names[image] for image in given if image not in agreed)
+    yield Finding("images with contradictory rows, skipped", contradictory)
 
 
 def _is_contradictory(rows: Sequence[Row]) -> bool:

@@ -1,4 +1,4 @@
-"""Make pages that need no network: one file each, of parts that lie in `page/`."""
+"""Make pages that need no network: one file each, of parts that lie in `assets/`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _hash(text: str) -> str:
 
 
 def _part(name: str) -> str:
-    return resources.files(__package__).joinpath("page", name).read_text("utf-8")
+    return resources.files(__package__).joinpath("assets", name).read_text("utf-8")
 
 
 def _policy(script: str, style: str, pictures: str) -> str:

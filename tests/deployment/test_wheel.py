@@ -77,7 +77,7 @@ def test_it_trains_predicts_and_evaluates(installed: Path, work: Path, tensorflo
 
 
 def test_what_pages_are_made_of_is_in_it(installed: Path) -> None:
-    [folder] = installed.glob("usr/local/lib/python*/site-packages/pipelines/results/page")
+    [folder] = installed.glob("usr/local/lib/python*/site-packages/pipelines/results/assets")
     assert {path.name for path in folder.iterdir()} == {
-        path.name for path in (ROOT / "pipelines/results/page").iterdir()
+        path.name for path in (ROOT / "pipelines/results/assets").iterdir()
     }

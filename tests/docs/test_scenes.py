@@ -17,7 +17,7 @@ import pytest
 from rasterio.transform import Affine
 
 from pipelines import cli, storage
-from pipelines.inference.bundle import load_bundle, seal_bundle
+from pipelines.inference.bundle import Description, load_bundle, seal_bundle
 from pipelines.storage import stores
 from tests import ROOT, outputs
 from tests.scene_files import UTM, samples, write_scene
@@ -53,14 +53,16 @@ def folder(bundle_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     known = load_bundle(bundle_path)
     seal_bundle(
         tmp_path / "bundle",
-        name="amazon",
-        labels=LABELS,
-        thresholds=known.thresholds,
-        image_size=known.image_size,
-        resize_filter=known.resize_filter,
-        training={},
-        metrics={},
-        versions={},
+        Description(
+            name="amazon",
+            labels=LABELS,
+            thresholds=known.thresholds,
+            image_size=known.image_size,
+            resize_filter=known.resize_filter,
+            training={},
+            metrics={},
+            versions={},
+        ),
     )
     return tmp_path
 

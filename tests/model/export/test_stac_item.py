@@ -16,6 +16,7 @@ from model.export import stac_item
 from model.export.stac_item import STAC_ITEM
 from model.quality.facts import measure
 from model.quality.summaries import metrics_summary, training_summary
+from pipelines.inference.bundle import Description
 from tests.model.quality import facts as model_facts
 
 VERSIONS = {"python": "3.11.9", "tensorflow": "2.21.0"}
@@ -33,6 +34,7 @@ def write(folder: Path, **changes: Any) -> pystac.Item:
     """Write the item of a training that never was, and read it as catalogues do."""
     facts = model_facts.facts()
     fields: dict[str, Any] = {
+        "resize_filter": "bilinear",
         "name": facts.name,
         "labels": facts.labels,
         "thresholds": facts.thresholds.each.tolist(),
@@ -41,7 +43,7 @@ def write(folder: Path, **changes: Any) -> pystac.Item:
         "metrics": metrics_summary(facts, measure(facts)),
         "versions": VERSIONS,
     }
-    stac_item.write(folder, **{**fields, **changes})
+    stac_item.write(folder, Description(**{**fields, **changes}))
     described = json.loads((folder / STAC_ITEM).read_text())
     JsonSchemaSTACValidator().validate_core(described, pystac.STACObjectType.ITEM, "1.1.0", "")
     return pystac.Item.from_file(str(folder / STAC_ITEM))

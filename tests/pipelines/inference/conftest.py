@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, seal_bundle
+from pipelines.inference.bundle import GOLDEN, LITERT_MODEL, MODEL_CARD, Description, seal_bundle
 from tests.pipelines.inference.sealed import FIELDS
 
 
@@ -22,5 +22,5 @@ def folder(tmp_path: Path) -> Path:
     (folder / MODEL_CARD).write_text("A card.\n")
     pixels = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
     np.savez(folder / GOLDEN, pixels=pixels, probabilities=np.full((2, 3), 0.5, np.float32))
-    seal_bundle(folder, **FIELDS)
+    seal_bundle(folder, Description(**FIELDS))
     return folder

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.inference import engines
-from pipelines.inference.bundle import GOLDEN, MANIFEST, Bundle, seal_bundle
+from pipelines.inference.bundle import GOLDEN, MANIFEST, Bundle, Description, seal_bundle
 
 ENGINES = ("litert", "openvino", "tensorflow")
 
@@ -67,7 +67,7 @@ def seal(folder: Path, **changes: Any) -> Bundle:
     manifest = json.loads((folder / MANIFEST).read_bytes())
     for derived in ("digest", "format", "files"):
         del manifest[derived]
-    return seal_bundle(folder, **{**manifest, **changes})
+    return seal_bundle(folder, Description(**{**manifest, **changes}))
 
 
 def assert_is_one_line(error: Exception) -> None:

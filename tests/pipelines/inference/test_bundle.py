@@ -23,6 +23,7 @@ from pipelines.inference.bundle import (
     MODEL_CARD,
     Bundle,
     BundleError,
+    Description,
     load_bundle,
     seal_bundle,
 )
@@ -69,7 +70,7 @@ def test_golden_pairs_are_never_unpickled(folder: Path) -> None:
     np.savez(buffer, pixels=np.array([Trap()], dtype=object), probabilities=np.zeros((1, 3), np.float32))
     for content in (buffer.getvalue(), pickle.dumps(Trap())):
         (folder / GOLDEN).write_bytes(content)
-        bundle = seal_bundle(folder, **FIELDS)
+        bundle = seal_bundle(folder, Description(**FIELDS))
         with pytest.raises(BundleError) as caught:
             bundle.golden()
         assert_is_clear(caught.value, folder)
@@ -115,7 +116,7 @@ PIXELS = np.zeros((2, 8, 8, 3), np.uint8)
 def test_golden_pairs_that_are_none_are_refused(folder: Path, content: bytes) -> None:
     (folder / GOLDEN).write_bytes(content)
     with pytest.raises(BundleError) as caught:
-        seal_bundle(folder, **FIELDS).golden()
+        seal_bundle(folder, Description(**FIELDS)).golden()
     assert_is_clear(caught.value, folder)
 
 
@@ -126,7 +127,7 @@ def test_golden_pairs_that_would_fill_the_memory_are_refused_before_they_are_inf
         zipped(pixels=header((pairs, 8, 8, 3), "|u1"), probabilities=header((pairs, 3), "<f4"))
     )
     with pytest.raises(BundleError, match="golden pairs are too many: 100,000,000 of 8 px") as caught:
-        seal_bundle(folder, **FIELDS).golden()
+        seal_bundle(folder, Description(**FIELDS)).golden()
     assert_is_clear(caught.value, folder)
 
 
@@ -137,7 +138,7 @@ def test_the_digest_is_the_same_wherever_the_bundle_lies(folder: Path) -> None:
     digest = load_bundle(str(folder)).digest
     moved = folder.rename(folder.with_name("moved"))
     assert load_bundle(str(moved)).digest == digest
-    assert seal_bundle(moved, **FIELDS).digest == digest
+    assert seal_bundle(moved, Description(**FIELDS)).digest == digest
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_the_digest_is_the_same_wherever_the_bundle_lies(folder: Path) -> None:
 )
 def test_the_digest_changes_with_every_field(folder: Path, name: str, value: Any) -> None:
     digest = load_bundle(str(folder)).digest
-    assert seal_bundle(folder, **{**FIELDS, name: value}).digest != digest
+    assert seal_bundle(folder, Description(**{**FIELDS, name: value})).digest != digest
 
 
 @pytest.mark.parametrize("name", [LITERT_MODEL, GOLDEN, MODEL_CARD, "saved_model/variables/data", "new.txt"])
@@ -163,7 +164,7 @@ def test_the_digest_changes_with_every_file(folder: Path, name: str) -> None:
     digest = load_bundle(str(folder)).digest
     with (folder / name).open("ab") as file:
         file.write(b"more")
-    assert seal_bundle(folder, **FIELDS).digest != digest
+    assert seal_bundle(folder, Description(**FIELDS)).digest != digest
 
 
 # Damage
@@ -259,17 +260,17 @@ def test_files_outside_the_bundle_are_refused_unread(folder: Path, name: str) ->
 )
 def test_contradictions_cannot_be_sealed(folder: Path, change: dict[str, Any]) -> None:
     with pytest.raises(BundleError) as caught:
-        seal_bundle(folder, **{**FIELDS, **change})
+        seal_bundle(folder, Description(**{**FIELDS, **change}))
     assert_is_clear(caught.value, folder)
 
 
 def test_how_rasters_were_shown_is_sealed_and_only_where_it_matters(folder: Path) -> None:
-    plain = seal_bundle(folder, **FIELDS)
+    plain = seal_bundle(folder, Description(**FIELDS))
     assert plain.rendering == NO_RENDERING
     assert "rendering" not in (folder / MANIFEST).read_text()
 
     rendering = Rendering((3, 2, 1), ((0, 3000),) * 3)
-    sealed = seal_bundle(folder, **FIELDS, rendering=rendering)
+    sealed = seal_bundle(folder, Description(**FIELDS, rendering=rendering))
     assert load_bundle(str(folder)).rendering == rendering
     assert sealed.digest != plain.digest
 
@@ -280,7 +281,7 @@ def test_how_rasters_were_shown_is_sealed_and_only_where_it_matters(folder: Path
 def test_a_folder_without_golden_pairs_cannot_be_sealed(folder: Path) -> None:
     (folder / GOLDEN).unlink()
     with pytest.raises(BundleError, match=f"{GOLDEN} is missing"):
-        seal_bundle(folder, **FIELDS)
+        seal_bundle(folder, Description(**FIELDS))
 
 
 @shared_folder
@@ -296,6 +297,8 @@ def test_a_folder_without_golden_pairs_cannot_be_sealed(folder: Path) -> None:
 )
 def test_any_labels_survive_the_seal(folder: Path, labels: list[str], threshold: float, size: int) -> None:
     thresholds = [threshold] * len(labels)
-    sealed: Bundle = seal_bundle(folder, **{**FIELDS, "labels": labels, "thresholds": thresholds, "image_size": size})
+    sealed: Bundle = seal_bundle(
+        folder, Description(**{**FIELDS, "labels": labels, "thresholds": thresholds, "image_size": size})
+    )
     assert sealed == load_bundle(str(folder))
     assert (sealed.labels, sealed.thresholds, sealed.image_size) == (tuple(labels), tuple(thresholds), size)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.inference.bundle import GOLDEN, MANIFEST, BundleError, load_bundle, seal_bundle
+from pipelines.inference.bundle import GOLDEN, MANIFEST, BundleError, Description, load_bundle, seal_bundle
 
 FIELDS: dict[str, Any] = {
     "name": "small",
@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def seal(folder: Path, labels: Sequence[Any]) -> None:
-    seal_bundle(folder, labels=labels, thresholds=[0.5] * len(labels), **FIELDS)
+    seal_bundle(folder, Description(labels=labels, thresholds=[0.5] * len(labels), **FIELDS))
 
 
 @pytest.mark.parametrize(("labels", "reason"), UNUSABLE)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.images.appearance import MEASURES, measure
-from pipelines.inference.bundle import load_bundle, seal_bundle
+from pipelines.inference.bundle import Description, load_bundle, seal_bundle
 from pipelines.inference.bundle_manifest import MANIFEST
 from pipelines.inference.reference import LEAST_IMAGES, Reference, gather_reference, read_reference
 from tests.pipelines.inference.real_chips import appearances, changed
@@ -86,7 +86,7 @@ def test_an_image_is_as_strange_to_the_last_bit_beside_any_others() -> None:
 def test_a_bundle_holds_it(folder: Path) -> None:
     reference = gathered(drawn(200))
     (folder / MANIFEST).unlink()
-    assert seal_bundle(folder, **FIELDS, reference=reference).reference == reference
+    assert seal_bundle(folder, Description(**FIELDS, reference=reference)).reference == reference
     assert load_bundle(str(folder)).reference == reference
 
 

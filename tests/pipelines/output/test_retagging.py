@@ -17,7 +17,6 @@ import pytest
 
 from pipelines import storage
 from pipelines.errors import ScenetagsError
-from pipelines.images.rendering import NO_RENDERING
 from pipelines.inference.bundle import Bundle
 from pipelines.inference.rules import Rules
 from pipelines.inference.tagging import choose_tags
@@ -48,14 +47,17 @@ _GROUP = 2048
 def bundle(digest: str) -> Bundle:
     thresholds = (0.5,) * len(LABELS)
     return Bundle(
-        *(digest, "small", LABELS, thresholds, 8, "bilinear"),
+        path="bundle",
+        digest=digest,
+        name="small",
+        labels=LABELS,
+        thresholds=thresholds,
+        image_size=8,
+        resize_filter="bilinear",
         files={},
         training={},
         metrics={},
         versions={},
-        rendering=NO_RENDERING,
-        reference=None,
-        path="bundle",
     )
 
 

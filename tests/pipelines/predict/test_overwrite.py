@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.inference.bundle import load_bundle
+from pipelines.inference.bundle import Description, load_bundle, seal_bundle
 from pipelines.reading.ahead import PredictAhead
 from pipelines.reading.source import ImageSource
 from tests.outputs import failed, manifest, rows, tagged
@@ -52,8 +52,6 @@ def test_after_a_stopped_overwrite_the_plain_command_continues_with_the_old_rows
 def test_another_bundle_is_refused_unless_it_may_overwrite(
     run: Predict, chips: Path, tmp_path: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pipelines.inference.bundle import seal_bundle
-
     assert run() == 0
     before = rows(tmp_path / "out")
     other = tmp_path / "other"
@@ -61,14 +59,16 @@ def test_another_bundle_is_refused_unless_it_may_overwrite(
     bundle = load_bundle(bundle_path)
     sealed = seal_bundle(
         other,
-        name="other",
-        labels=bundle.labels,
-        thresholds=[0.5] * len(bundle.labels),
-        image_size=bundle.image_size,
-        resize_filter=bundle.resize_filter,
-        training={},
-        metrics={},
-        versions={},
+        Description(
+            name="other",
+            labels=bundle.labels,
+            thresholds=[0.5] * len(bundle.labels),
+            image_size=bundle.image_size,
+            resize_filter=bundle.resize_filter,
+            training={},
+            metrics={},
+            versions={},
+        ),
     )
 
     assert run(model=other) == 2

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines import tag
 from pipelines.images.rendering import Rendering
-from pipelines.inference.bundle import load_bundle, seal_bundle
+from pipelines.inference.bundle import Description, load_bundle, seal_bundle
 from tests import ROOT
 from tests import image_files as files
 from tests.outputs import failed, manifest, rows
@@ -76,7 +76,7 @@ def test_a_bundle_says_how_its_rasters_were_shown_and_a_flag_says_otherwise(
     known = load_bundle(bundle_path)
     fields = ("name", "labels", "thresholds", "image_size", "resize_filter", "training", "metrics", "versions")
     rendering = Rendering((3, 2, 1), ((0, 2550),) * 3)
-    seal_bundle(folder, **{name: getattr(known, name) for name in fields}, rendering=rendering)
+    seal_bundle(folder, Description(**{name: getattr(known, name) for name in fields}, rendering=rendering))
 
     assert run(input=rasters, model=folder) == 0
     deep, plain = rows(tmp_path / "out")
