@@ -76,10 +76,14 @@ def check_output(run: Run) -> None:
         try:
             _check_alike(run, expected, sample.path, sample.footer, sample.fields)
         except OutputError as error:
+            remedy = f"repeat its command to resume it, commit them with `scenetags recover {run.output}`"
+            if _holds_predictions(run):
+                # This run fits these, so the staged rows do not, and neither that command nor this one takes them.
+                staging = posixpath.dirname(posixpath.dirname(sample.path))
+                remedy = f"delete {staging} to tag their images anew"
             raise OutputError(
                 f"run {sample.run} staged rows and ended before it committed them: {error.message}",
-                f"repeat its command to resume it, commit them with `scenetags recover {run.output}`, choose another "
-                f"--output, or replace them with --overwrite",
+                f"{remedy}, choose another --output, or replace them with --overwrite",
             ) from None
 
 
@@ -210,6 +214,11 @@ def _staged_samples(run: Run) -> Iterator[_Sample]:
             paths = storage.list_files(storage.join(staging, table), ".parquet")
             described = ((path, _describe_if_whole(run.output, path)) for path in paths)
             yield from [_Sample(name, path, *found) for path, found in described if found][:1]
+
+
+def _holds_predictions(run: Run) -> bool:
+    files = storage.list_files(storage.join(run.folder, PREDICTIONS), ".parquet")
+    return any(posixpath.basename(path) != NO_ROWS for path in files)
 
 
 def _describe_if_whole(output: str, path: str) -> tuple[Footer, Sequence[pa.Field]] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -53,20 +53,21 @@ class Kind:
       folder: of the tables.
       footer: of their files; None as long as there is none.
       fields: columns of each table, as far as they are known.
+      undecided: names of what the footer says and no row is made with yet, as in an output with nothing but failures.
     """
 
     folder: str
     footer: Footer | None = None
     fields: dict[str, Sequence[pa.Field]] = field(default_factory=dict)
+    undecided: Collection[str] = ()
 
     def difference(self, file: StagedRows) -> str:
         """Say in words how a file's rows were made differently; empty if they were not.
 
         The first rows of all say what others must have in common with them.
         """
-        self.footer = self.footer or file.footer
+        ours = self.take(file.table, file.footer)
         fields = self.fields.setdefault(file.table, file.fields)
-        ours = self.footer
         theirs = file.footer._replace(**{name: getattr(ours, name) for name in _NOT_OF[file.table]})
         if what := name_difference(ours, theirs):
             return f"with different {what}"
@@ -81,6 +82,15 @@ class Kind:
             return f"with a different {flag}"
         return "with different columns" * (list(fields) != list(file.fields))
 
+    def take(self, table: str, footer: Footer) -> Footer:
+        """Let a file of a table say what no other has said yet, and return what all rows have in common."""
+        if self.footer is None:
+            self.footer, self.undecided = footer, _NOT_OF[table]
+        said = [name for name in self.undecided if name not in _NOT_OF[table]]
+        self.footer = self.footer._replace(**{name: getattr(footer, name) for name in said})
+        self.undecided = [name for name in self.undecided if name not in said]
+        return self.footer
+
 
 def kind_of(folder: str) -> Kind:
     """Return what the rows have in common that a folder of tables holds."""
@@ -90,5 +100,6 @@ def kind_of(folder: str) -> Kind:
         for path in [path for path in files if posixpath.basename(path) != NO_ROWS][:1]:
             with open_table(path) as parquet:
                 kind.fields[table] = list(parquet.schema_arrow)
-                kind.footer = kind.footer or read_footer(parquet.schema_arrow)
+                if footer := read_footer(parquet.schema_arrow):
+                    kind.take(table, footer)
     return kind

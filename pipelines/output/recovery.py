@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from pipelines import storage
 from pipelines.output.commit import complete_commit, conclude
-from pipelines.output.doubles import find_doubles, without_doubles
+from pipelines.output.doubles import find_committed, find_doubles, without_doubles
 from pipelines.output.footers import read_footer
 from pipelines.output.journal import Journal, Move, read_journal, staging_folders
 from pipelines.output.kinds import Kind, StagedRows, kind_of
@@ -31,7 +31,7 @@ from pipelines.output.older import find_older
 from pipelines.output.placing import place, stage_table, unmoved
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, RUNS, STAGING, TABLES, Accounts, OutputRun
 from pipelines.output.staged import Announced, Contents, claim, is_complete, read_contents
-from pipelines.output.tables import OutputError, open_table, read_each, read_table, table_files
+from pipelines.output.tables import OutputError, open_table, read_each, read_table
 from pipelines.output.written import StagedFile, Superseded
 from pipelines.supervision import interruption
 
@@ -91,7 +91,7 @@ class _DeadRun(OutputRun):
 
     Attributes:
       shadow: folder of its tables, relative to the output; empty if it is the output itself.
-      since: name of the oldest run whose rows may have been committed since it began.
+      since: name of the oldest run that is recovered with it.
     """
 
     shadow: str = field(default="", kw_only=True)
@@ -210,7 +210,9 @@ def _plan(
     It also adds to the names of damaged files.
     """
     rows = sum(file.rows for file in files)
-    doubles = find_doubles(dead.folder, [file.path for file in files], rows, _committed_since(dead), dead.since)
+    committed = find_committed(dead.output, dead.folder, dead.name, dead.since)
+    replacing = [file.contents.replaces for file in files]
+    doubles = find_doubles(dead.folder, [file.path for file in files], rows, committed, replacing)
     kept = [
         StagedFile(file.path, file.table, _counted(file), file.size, _named_by(file.contents))
         if number not in doubles
@@ -235,13 +237,6 @@ def _merged(dead: _DeadRun, files: Sequence[StagedFile], damaged: list[str]) -> 
     for group in plan_merges(files):
         interruption.check()
         yield from merge(dead, group, lambda file: damaged.append(file.staged))
-
-
-def _committed_since(dead: _DeadRun) -> list[str]:
-    """List the files of the tables if a run has committed rows since the dead one began, e.g. that one itself."""
-    manifests = storage.list_files(storage.join(dead.output, RUNS), ".json")
-    names = [posixpath.basename(path).removesuffix(".json") for path in manifests]
-    return list(table_files(dead.folder)) if any(name >= dead.since for name in names) else []
 
 
 def _without(dead: _DeadRun, file: StagedRows, lost: Collection[bytes]) -> StagedFile | None:

@@ -165,6 +165,22 @@ def test_rows_that_two_dead_runs_have_staged_are_there_once(first: Run, second: 
     assert seen(first.output) == once(predicted("both.jpg", "first.jpg", "second.jpg"))
 
 
+def test_rows_that_two_dead_runs_have_staged_are_there_once_if_the_older_one_was_recovered_before(
+    first: Run, second: Run, third: Run
+) -> None:
+    """That recovery was cut off, or has left the newer one where it was."""
+    commit_rows(replace(first, name="20260101T000000Z-0000"), {"mended.jpg": (FAILURES, "1")})
+    die(first, predicted("both.jpg", "first.jpg", "mended.jpg"))
+    die(second, predicted("both.jpg", "second.jpg", "mended.jpg"))
+    with hold_output(third):
+        next(recover_rows(third, kind_of_run(third)))
+
+    [found] = recovered(third)
+
+    assert found.accounts.inputs == 3 - 1
+    assert seen(first.output) == once(predicted("both.jpg", "first.jpg", "second.jpg", "mended.jpg"))
+
+
 def test_what_a_run_has_committed_is_not_staged_any_more(first: Run) -> None:
     announce(first)
     files = [file for name in "abc" for file in stage(first, predicted(name))]

@@ -10,10 +10,11 @@ import pytest
 from pipelines.images.rendering import Rendering
 from pipelines.output.compatible import check_output, first_footer
 from pipelines.output.lock import hold_output
+from pipelines.output.recovery import recover_rows
 from pipelines.output.run import FAILURES, Run
 from pipelines.output.tables import OutputError
 from pipelines.scenes.grid import Grid
-from tests.pipelines.output.rows import FIRST, SECOND, once, seen
+from tests.pipelines.output.rows import FIRST, SECOND, commit_rows, once, seen
 from tests.pipelines.output.test_recovery import die, predicted, recovered
 
 
@@ -42,6 +43,17 @@ def test_a_run_whose_rows_would_differ_from_staged_ones_is_refused_and_loses_non
     assert seen(first.output) == once(FIRST)
 
 
+def test_a_remedy_works_where_neither_run_of_two_takes_the_rows_of_the_other(first: Run, second: Run) -> None:
+    commit_rows(first, FIRST)
+    die(replace(second, thresholds=(0.1, 0.2, 0.3)), SECOND)
+    again = replace(first, name="20260101T000000Z-0003")
+    with pytest.raises(OutputError) as refused:
+        check_output(again)
+    assert refused.value.remedy == (
+        f"delete {second.staging} to tag their images anew, choose another --output, or replace them with --overwrite"
+    )
+
+
 def test_failures_that_other_flags_may_mend_are_recovered(first: Run, second: Run) -> None:
     """What a failure asks for may be another rendering."""
     failures = {"16 bits.tif": (FAILURES, "1")}
@@ -50,6 +62,22 @@ def test_failures_that_other_flags_may_mend_are_recovered(first: Run, second: Ru
     check_output(mended)
     recovered(mended)
     assert seen(first.output) == once(failures)
+
+
+def test_failures_in_place_do_not_say_how_other_rows_are_made(first: Run, second: Run) -> None:
+    """A run with other flags may join them, so what it has staged fits them."""
+    commit_rows(replace(first, rendering=Rendering(bands=(3, 2, 1))), {"16 bits.tif": (FAILURES, "1")})
+    mended = replace(second, thresholds=(0.1, 0.2, 0.3))
+    check_output(mended)
+    die(mended, FIRST)
+    die(replace(first, name="20260101T000000Z-0003"), SECOND)
+    command = replace(first, name="20260101T000000Z-0004")
+    with hold_output(command):
+        found, unfit = recover_rows(command)
+    assert (found.accounts.inputs, found.unfit) == (len(FIRST), 0)
+    assert (unfit.accounts.inputs, unfit.unfit) == (0, len(SECOND))
+    assert unfit.difference == "with different thresholds"
+    assert seen(first.output) == once({**FIRST, "16 bits.tif": (FAILURES, "1")})
 
 
 def test_a_precision_that_is_left_open_is_that_of_staged_rows(first: Run, second: Run) -> None:
