@@ -2,8 +2,8 @@
 
 A fake bucket lists the images, nine tenths of which have rows of an earlier run; the others are neither read nor
 computed on, as in `benchmarks.simulated`. Beam's portable runner runs the job with two workers, each a process of its
-own. What counts is the peak memory of each process, and whether core time per name grows with the archive. The runner
-holds in memory whatever crosses between steps; a cluster has that on its disks.
+own, and keeps on disk what crosses between steps, as a cluster does. What counts is the peak memory of each process,
+and whether core time per name grows with the archive.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from model.foreign.settings import parse
-from pipelines.commandline.parser import print_error
-from pipelines.commandline.printing import show
+from pipelines.commandline.parser import print_error, print_stopped
 from pipelines.errors import ExitCode, ScenetagsError
 
 _NAME = "scenetags import"
@@ -24,9 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ScenetagsError as error:
         return print_error(_NAME, error)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        show(f"{_NAME}: {where}{error.strerror or error}", file=sys.stderr)
-        return ExitCode.STOPPED
+        return print_stopped(_NAME, error)
     return ExitCode.DONE
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from model.training.settings import parse
-from pipelines.commandline.parser import print_error
+from pipelines.commandline.parser import print_error, print_stopped
 from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
 
@@ -25,13 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ScenetagsError as error:
         return print_error(_NAME, error)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        show(f"{_NAME}: {where}{error.strerror or error}; rerun the same command to resume", file=sys.stderr)
-        return ExitCode.STOPPED
+        return print_stopped(_NAME, error, "run the same command again to resume")
     except KeyboardInterrupt:
         show(
             "",
-            f"{_NAME}: interrupted; rerun the same command to resume after the last finished epoch",
+            f"{_NAME}: interrupted; run the same command again to resume after the last finished epoch",
             file=sys.stderr,
         )
         return 128 + signal.SIGINT

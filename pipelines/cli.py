@@ -65,9 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand.
 
     Returns:
-      The exit code: the command's own, 2 if there is no such command, or 1 after a bug or if its output cannot
-      be printed. After a signal, 128 plus its
-      number: also if nobody reads the rest of the output, as in `| head`.
+      The exit code: the command's own, 2 if there is no such command, or 1 after a bug or if its output cannot be
+      printed. After a signal, 128 plus its number: also if nobody reads the rest of the output, as in `| head`.
     """
     _open_missing_streams()
     # Before any library is imported: Beam warns while it is.

@@ -33,8 +33,9 @@ examples:
   scenetags compare gs://results/2025 gs://results/2026 --tag road --tag habitation --json changes.json
   scenetags compare tagged/ candidate/ --max_changed 0.02 && echo 'the new model may go live'
 
---max_changed is a share of the tags that an image in both outputs has in A or in B: those that it has in one of them
-alone. A label that only one of the models knows counts with all of its tags. With --tag, only these tags count.
+--max_changed counts, for the images in both outputs, the tags that an image has in only one of A and B, as a share of
+those that it has in either. A label that only one of the models knows counts with all of its tags. With --tag, only
+these tags count.
 
 exit codes: 0 done, 2 wrong usage, or outputs that cannot be compared, 3 more tags differ than --max_changed allows,
 130 interrupted by Ctrl-C.
@@ -138,11 +139,11 @@ def _compare(flags: argparse.Namespace) -> int:
 
 def _tags(names: Sequence[str], footers: Sequence[Footer]) -> tuple[str, ...]:
     """Return the tags of these names, each once; refuse one that neither model knows."""
-    from pipelines.results.thresholds import check_labels
+    from pipelines.results.labels import check_label
 
     known = tuple(dict.fromkeys(label for footer in footers for label in footer.labels))
     for name in names:
-        check_labels(f"--tag {name}", [name], known)
+        check_label(name, known, "--tag", whose="either model")
     return tuple(dict.fromkeys(names))
 
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Put the windows of scenes on a map: where they lie, and how probable tags are in them.
 
-The page shows them coloured by the probability of a tag, with a slider for the threshold, which begins at the model's.
+The page shows them coloured by the probability of a tag, with a slider for the threshold, set to the model's at first.
 It is one file that needs no network, and shows up to a million windows. GeoJSON is for other programs, and for more.
 Rasters are cloud-optimized GeoTIFFs, one per scene: the probability of each tag is a band, in the scene's own reference
-system, with a pixel per stride. To know how a scene lies, its first bytes are read again.
+system, with a pixel per stride. To learn how a scene is georeferenced, its first bytes are read again.
 """
 
 _EPILOG = """\
@@ -79,7 +79,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--merge",
         choices=("mean", "max"),
-        help="what a pixel of a raster is where windows overlap: their mean or the most probable one (default: mean)",
+        help="how to combine overlapping windows: mean or maximum probability (default: mean)",
     )
     parser.add_argument(
         "--relative_to",
@@ -92,13 +92,13 @@ def _parser() -> Parser:
         type=between(0, 1),
         default=0.0,
         metavar="P",
-        help="leave out windows in which none of the tags is as probable (default: none)",
+        help="leave out windows in which no tag reaches this probability (default: none)",
     )
     parser.add_argument(
         "--basemap",
         metavar="URL",
-        help="let the page load a map from here to draw the windows on, e.g. https://HOST/{z}/{x}/{y}.png; only then "
-        "does it need a network, and the tile server sees which ones are viewed",
+        help="map tiles for the page to draw the windows on, e.g. https://HOST/{z}/{x}/{y}.png; only then does the "
+        "page need a network, and the tile server sees which tiles are viewed",
     )
     add_anonymous(parser, "read public buckets without credentials")
     return parser
@@ -234,8 +234,8 @@ def _describe(path: str, counts: Counts, min_probability: float) -> list[str]:
     """Say what was written, and what was left out."""
     left = [
         (counts.below, f"windows below {min_probability:g}"),
-        (counts.unplaced, "windows that do not say where they lie"),
-        (counts.images, "images that are no windows"),
+        (counts.unplaced, "windows without a location"),
+        (counts.images, "images that are not windows"),
     ]
     return [f"{path}: {counts.shown:,} windows", *(f"  left out: {what}: {count:,}" for count, what in left if count)]
 

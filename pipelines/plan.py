@@ -37,14 +37,14 @@ how it estimates:
   time      core time of threads and processes, so that other programs hardly affect it; for Beam and writing rows, a
             figure from the benchmarks. Images that fail are assumed to cost what failed images in the sample did
   failures  Wilson interval of the failure rate in the sample, with 95 % confidence. It is too narrow for windows, which
-            are of few scenes: take a larger --sample
+            come from few scenes: take a larger --sample
   workers   unless --workers or --hours is given, one per hour of work, so that their start-up of about 4 minutes stays
             below a tenth of it; never more than there is work for
   cost      list prices of vCPUs and memory, without disks, network, requests and discounts
 
 exit codes:
   0  done
-  1  the plan cannot be printed, e.g. for a full disk
+  1  the plan cannot be printed, e.g. because of a full disk
   2  wrong usage or configuration, as in predict
   3  no image in the sample could be tagged: everything except time and cost is reported; or, with --fail_on_shift, the
      sample is unlike the images that the model was trained on

@@ -30,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
     try:
         flags = parse_query(sys.argv[1:] if argv is None else argv)
-        storage.use(storage.Access(anonymous=flags.anonymous))
+        written = flags.copy_to or flags.csv or flags.parquet or ""
+        signed = storage.bucket_of(storage.normalize(written)) if storage.is_remote(written) else ""
+        storage.use(storage.Access(anonymous=flags.anonymous, signed=signed))
         return _query(flags)
     except ScenetagsError as error:
         return print_error(_NAME, error)

@@ -196,7 +196,7 @@ class Prediction(NamedTuple):
 
     Attributes:
       probabilities: float32[L], 0 to 1, in the order of the bundle's labels.
-      embedding: float16[F], the features under the model's head; None unless asked for.
+      embedding: float16[F], the features below the model's head; None unless asked for.
       appearance: float64[K], what `images.appearance` measures; None if the bundle has nothing to compare it with.
     """
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pipelines import storage
 from pipelines.commandline.flags import choose_log_format
 from pipelines.commandline.options import PredictOptions
-from pipelines.commandline.parser import Parser, UsageError, print_error
-from pipelines.commandline.printing import LOG_FORMATS, announce, log, show_result
+from pipelines.commandline.parser import Parser, UsageError, print_error, print_stopped
+from pipelines.commandline.printing import LOG_FORMATS, announce, show_result
 from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.supervision import interruption
 
@@ -19,7 +19,7 @@ Commit the rows that cancelled, failed or killed runs have staged in an output, 
 
 A job on a distributed runner commits at its end. If it is cancelled before, its finished rows wait in the folder
 _staging-RUN of the output. The next `predict` of the same kind takes them over by itself; this command does it without
-one: to look at the rows, to save them before `predict` runs with other flags, or because there will be no other run.
+one: to look at the rows, or because there will be no other run. A `predict` of another kind is refused.
 
 Rows that do not fit those in the output, e.g. of another bundle or with other thresholds, stay where they are.
 """
@@ -81,18 +81,14 @@ def _recover(flags: argparse.Namespace) -> int:
         run = OutputRun(new_run_name(), output)
         with temporary_files(), hold_output(run):
             for recovered in recover_rows(run):
-                lines += recovered.lines(verb="left")
+                first, *others = recovered.lines()
+                if recovered.accounts.inputs and recovered.folder != output:
+                    first += f"; they are in {recovered.folder}, for the same command with --overwrite"
+                lines += [first, *others]
                 images += recovered.accounts.predictions
                 unfit += recovered.unfit
-                if recovered.accounts.inputs and recovered.folder != output:
-                    lines[-1] += f"; they are in {recovered.folder}, for the same command with --overwrite"
     except OSError as error:
-        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
-        log(
-            f"{_NAME}: stopped: {where}{error.strerror or error}; run the same command again to finish",
-            exit_code=int(ExitCode.STOPPED),
-        )
-        return ExitCode.STOPPED
+        return print_stopped(_NAME, error, "run the same command again to finish")
     nothing = f"nothing to recover in {output}"
     show_result(*(lines or [nothing]), recovered=images, left=unfit, output=output)
     return ExitCode.DONE

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipelines import storage
-from pipelines.commandline.parser import Parser, UsageError, add_switch, print_error
+from pipelines.commandline.parser import Parser, UsageError, add_switch, print_error, print_stopped
 from pipelines.commandline.printing import announce, log, show
 from pipelines.credentials import url_without_secrets
 from pipelines.errors import ExitCode, ScenetagsError
@@ -39,7 +39,7 @@ examples:
   At most one tag for the weather, and `cloudy` alone; first, only count what would change:
     scenetags retag tagged/ --exclusive clear,partly_cloudy,cloudy,haze --alone cloudy --dry_run
 
-Rules do not add up: those that the command does not name are dropped. Without --thresholds and --from,
+Rules are not cumulative: those that the command does not name are dropped. Without --thresholds and --from,
 the output keeps its thresholds.
 
 exit codes:
@@ -138,12 +138,7 @@ def _retag(flags: argparse.Namespace) -> int:
         log(f"{_NAME}: {error}; the old tags stay", exit_code=int(error.exit_code))
         return error.exit_code
     except OSError as error:
-        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
-        log(
-            f"{_NAME}: stopped: {where}{error.strerror or error}; run the same command again to finish",
-            exit_code=int(ExitCode.STOPPED),
-        )
-        return ExitCode.STOPPED
+        return print_stopped(_NAME, error, "run the same command again to finish")
     if changes is None:
         show(f"{output.path} has these thresholds{' and rules' * bool(rules)} already; nothing was written")
     else:
@@ -171,12 +166,13 @@ def _thresholds(flags: argparse.Namespace, footer: Footer) -> tuple[float, ...]:
 
 def _checked(rules: Rules, footer: Footer) -> Rules:
     """Return the rules; refuse those that name what is no label of the output's model."""
-    from pipelines.results.thresholds import check_labels
+    from pipelines.results.labels import check_label
 
     for group in rules.exclusive:
-        check_labels(f"--exclusive {','.join(group)}", group, footer.labels)
+        for label in group:
+            check_label(label, footer.labels, f"--exclusive {','.join(group)}")
     for label in rules.alone:
-        check_labels(f"--alone {label}", [label], footer.labels)
+        check_label(label, footer.labels, "--alone")
     return rules
 
 

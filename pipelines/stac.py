@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from pipelines import storage
+from pipelines.commandline.execution import add_anonymous
 from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
 
 _DESCRIPTION = """\
-Describe the scenes of an output as a STAC collection, for those who keep a catalogue.
+Describe the scenes of an output as a STAC collection, for a catalogue.
 
 Each scene becomes an item with its footprint and time, the tags of its windows, the model that found them (extension
 mlm), the columns of the rows (extension table), and links to the Parquet files that hold them. Documents of an earlier
@@ -45,9 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="TIME",
         help="time of scenes that do not say when they were taken, e.g. 2026-03-01T10:30:00Z: STAC requires a time",
     )
+    add_anonymous(parser, "read public buckets without credentials; credentials are used only for the bucket of --to")
     try:
         flags = parser.parse_args(sys.argv[1:] if argv is None else argv)
-        _describe(flags.output, _read_folder(flags.to), "" if flags.datetime is None else _read_time(flags.datetime))
+        folder, taken = _read_folder(flags.to), "" if flags.datetime is None else _read_time(flags.datetime)
+        storage.use(storage.Access(anonymous=flags.anonymous, signed=storage.bucket_of(folder)))
+        _describe(flags.output, folder, taken)
     except ScenetagsError as error:
         return print_error(_NAME, error)
     return ExitCode.DONE

@@ -234,7 +234,7 @@ def _split(facts: Facts) -> str:
     flags = facts.data.split_flags
     groups = " or ".join(f"`{name}`" for name in flags if name.startswith("group"))
     if facts.data.validation_fraction is None:
-        return f"Whoever trained has chosen which to hold out ({', '.join(f'`{name}`' for name in flags)})."
+        return f"The user chose which to hold out ({', '.join(f'`{name}`' for name in flags)})."
     together = f"; groups of images were kept together ({groups})" if groups else ""
     return (
         "They were split by iterative stratification, with each label about as frequent on both sides (seed "
@@ -253,7 +253,9 @@ def _training(facts: Facts) -> Iterator[str]:
         rows.append((name, " to ".join(numbers), f"{rate:.2g}", f"{minutes:.1f}"))
     yield from _table(("phase", "epochs", "highest learning rate", "minutes"), rows)
     yield from ("", f"![Loss and quality by epoch]({TRAINING_CURVES})", "")
-    from_there = "From there it went on, with all images, to those of the last epoch. " if training.final_epochs else ""
+    from_there = (
+        "From there, training continued on all images to those of the last epoch. " if training.final_epochs else ""
+    )
     yield (
         f"The {'measured network' if from_there else 'bundle'} has the weights of epoch {training.kept_epoch}: "
         f"{training.criterion}. {from_there}Batches of "

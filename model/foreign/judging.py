@@ -54,7 +54,7 @@ def find_nonsense(probabilities: NDArray[np.float32], thresholds: NDArray[np.flo
     tags = probabilities >= thresholds.astype(np.float32)
     certain = (probabilities < _CERTAIN) | (probabilities > 1 - _CERTAIN)
     if certain.all():
-        return Doubt("all probabilities are 0 or 1, as of a network that is given too large numbers", _ANOTHER)
+        return Doubt("all probabilities are 0 or 1, as from a network whose inputs are too large", _ANOTHER)
     if spread < _NEAR and (tags == tags[0]).all():
         return Doubt(f"all {len(probabilities)} images get the same tags", _ANOTHER)
     return None
@@ -112,7 +112,7 @@ def find_better(
     gains = scores[best] - scores[given]
     if float(gains.mean()) <= _SURE * float(gains.std(ddof=1)) / len(gains) ** 0.5:
         return None
-    what = "the log loss is lower" if truth is not None else "probabilities tell images apart better"
+    what = "the log loss is lower" if truth is not None else "probabilities distinguish images better"
     return Doubt(f"{what} with --scaling {best} than with {given}", f"--scaling is probably {best}")
 
 

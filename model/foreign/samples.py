@@ -52,7 +52,7 @@ def read_names(path: Path) -> tuple[str, ...]:
     except (OSError, ValueError, RecursionError) as error:
         raise ForeignError(f"--labels {path}: neither text in UTF-8 nor a JSON list") from error
     if not all(isinstance(name, str) for name in names):
-        raise ForeignError(f"--labels {path}: its JSON is no list of strings")
+        raise ForeignError(f"--labels {path}: its JSON is not a list of strings")
     names = [name.strip() for name in names]
     while names and not names[-1]:
         names.pop()

@@ -30,9 +30,10 @@ were scaled in training (--scaling), and whether the outputs are probabilities a
 say may be omitted, and is refused if it is contradicted. Scaling and sigmoid become part of the bundle's graph. The
 bundle must give the same probabilities as the original, run by its own framework, within 0.0001.
 
-With --images, the golden pairs are of these images, and a scaling that is probably wrong is noticed: the probabilities
-hardly differ from image to image, or another scaling suits the model much better. With --labels_csv, thresholds are
-tuned on them, and the model card reports how good the model is on them. Without --images, chips drawn by code are used.
+With --images, the golden pairs come from these images, and a scaling that is probably wrong is noticed: the
+probabilities hardly differ from image to image, or another scaling suits the model much better. With --labels_csv,
+thresholds are tuned on them, and the model card reports how good the model is on them. Without --images, chips drawn
+by code are used.
 
 Nothing in the file is run: pickles, Lambda layers, custom layers and custom operations are refused by name.
 """

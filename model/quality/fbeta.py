@@ -15,8 +15,8 @@ BETA = 2.0
 def add_beta(parser: argparse._ActionsContainer, what: str) -> None:
     """Add the flag `--beta`; `what` says what is measured or chosen by it."""
     beta = (
-        f"{what} by F-beta, in which recall weighs N x N times as much as precision: 1 for as much, 0.5 where a false "
-        "tag is worse than a missed one (default: %(default)g)"
+        f"{what} by F-beta, in which recall weighs N x N times as much as precision: 1 for equal weight, 0.5 where a "
+        "false tag is worse than a missed one (default: %(default)g)"
     )
     parser.add_argument("--beta", type=between(0.1, 10), default=BETA, metavar="N", help=beta)
 

@@ -143,7 +143,7 @@ def _learn_all(training: fitting.Training, settings: Settings) -> int:
     if training.learn_all(phases.final(settings.final_epochs)):
         return settings.final_epochs
     tried = any(epoch.phase == phases.ON_ALL for epoch in training.history)
-    why = "it knew them no better afterwards" if tried else f"--max_minutes {settings.max_minutes:g} leaves no time"
+    why = "it did no better on them afterwards" if tried else f"--max_minutes {settings.max_minutes:g} leaves no time"
     show(f"the network has not learnt the held-out images: {why}")
     return 0
 

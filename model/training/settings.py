@@ -46,16 +46,17 @@ prediction, so that colours are repaired in the same way.
 
 A share of the images is held out for validation, with each label about as frequent as in the rest; groups of images
 can be kept together, or you say which images to hold out. Identical images stay together, and copies on both sides are
-reported. What a training is not good for, such as a label on every image, is said as a caution, also in the card.
+reported. Weaknesses of the training set, such as a label on every image, are reported as cautions, in the output and
+in the model card.
 
 Training has three phases: first the head alone, on the frozen network; then the whole network at a low learning rate,
 with its BatchNormalization layers frozen and its weights averaged. The weights that count are those of the last epoch
 within one standard error of the best F2, or the score of --beta, on the held-out images (and not below the head alone).
 On the same images, probabilities are calibrated, so that a label given 0.3 is there in about 3 of 10 images, and a
-threshold per label is tuned. At last the network learns the held-out images, too, in --final_epochs; all figures are
-those before. With --weights none there is a single phase of --finetune_epochs, in which the whole network is trained
-from scratch. A model card reports the quality, and names the labels with too few images to be calibrated, and those
-that no held-out image was given.
+threshold per label is tuned. Finally, the network also learns the held-out images, in --final_epochs; all figures are
+those from before. With --weights none there is a single phase of --finetune_epochs, in which the whole network is
+trained from scratch. A model card reports the quality, and names the labels with too few images to be calibrated, and
+those that no held-out image was given.
 
 With --quantize int8 the network is rounded to 8-bit integers on export. The loss in quality is measured on the
 held-out images and reported at the end and in the model card. The bundle then has no SavedModel.
@@ -73,7 +74,7 @@ examples:
   The Planet set, starting from ImageNet weights:
     scenetags train --images train-jpg --labels train_v2.csv --output bundles/planet
 
-  Photos of another machine, with columns of other names, and files of several years:
+  Photos from another machine, with differently named columns, and files of several years:
     scenetags train --images photos --labels 2024.csv --labels 2025.csv.gz --image_column Photo --tags_column Seen \\
         --output bundles/photos
 
@@ -83,7 +84,7 @@ examples:
   Where a false tag is as bad as a missed one, with a loss for rare labels:
     scenetags train --images train-jpg --labels train_v2.csv --loss weighted --beta 1 --output bundles/rare
 
-  Chips of one scene on the same side of the split, and a network that has learnt before:
+  Chips of one scene on the same side of the split, and a network that was trained before:
     scenetags train --images chips --labels labels.csv --group_pattern '(scene_[0-9]+)_' --weights bundles/planet \\
         --output bundles/planet2
 
@@ -215,11 +216,11 @@ def _add_network(parser: Parser) -> None:
     width = f"width multiplier of MobileNetV2 (default: {_ALPHA:g}, or that of the bundle in --weights)"
     weights = (
         "initial weights: ImageNet's, downloaded by Keras; none; a weights file without the head; or a bundle of your "
-        f"own, of which labels that occur again keep their part of the head {_DEFAULT}"
+        f"own, whose labels that occur again keep their part of the head {_DEFAULT}"
     )
     fit = (
-        "how an image that is no square becomes one, also in prediction: out of proportion, by its middle, or with "
-        "grey margins (default: squash, or that of the bundle in --weights)"
+        "how an image that is not square becomes one, also in prediction: squash distorts it, crop takes its middle, "
+        "pad adds grey margins (default: squash, or that of the bundle in --weights)"
     )
     net.add_argument("--fit", choices=FITS, help=fit)
     net.add_argument("--image_size", type=size, metavar="PX", help=side)
@@ -245,11 +246,11 @@ def _add_training(parser: Parser) -> None:
     how.add_argument("--batch_size", type=at_least(1), default=32, metavar="N", help=f"images per step {_DEFAULT}")
     augment = (
         "how training images vary: turned and mirrored in all 8 orientations, for images from above; mirrored left to "
-        f"right, for pictures with a top; or not at all. But for none, they are cropped and relit, too {_DEFAULT}"
+        f"right, for pictures with a top; or not at all. Except with none, they are also cropped and relit {_DEFAULT}"
     )
     minutes = (
         "leave out epochs that would not end within this time of the start, and export the best weights so far. The "
-        "learning rate falls with the epochs: where the time is known, fewer --finetune_epochs use it better"
+        "learning rate falls with the epochs: if the time is known beforehand, fewer --finetune_epochs use it better"
     )
     how.add_argument("--augment", choices=get_args(Augment), default="orientations", help=augment)
     loss = (

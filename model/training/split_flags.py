@@ -14,16 +14,16 @@ def add_split(parser: Parser) -> None:
     """Add the flags to the parser."""
     group = parser.add_argument_group("images to hold out")
     share = (
-        f"share of the images to hold out, drawn (default: {_FRACTION}); up to a tenth more or less, for the sake of "
-        "rare labels and of groups"
+        f"share of the images to hold out at random (default: {_FRACTION}); rare labels and groups can change it by up "
+        "to a tenth"
     )
     column = (
         "column of the label file that says which to hold out: train, val and test (left out if there are others), or "
-        "0 and 1 as in is_valid; VALUE says which value otherwise, as in fold=0"
+        "0 and 1 as in is_valid; VALUE names the value to hold out otherwise, as in fold=0"
     )
     file = "label file of the images to hold out; those in --labels are all trained on"
     belong = "column that names groups of images, such as places or scenes, which the split must not divide"
-    pattern = "the same for groups that show in paths below --images: what its (...) match, or all that it matches"
+    pattern = "the same for groups named in paths below --images: what its (...) match, or the whole match"
     group.add_argument("--validation_fraction", type=between(0.01, 0.9), metavar="F", help=share)
     group.add_argument("--split_column", default="", metavar="NAME[=VALUE]", help=column)
     group.add_argument("--validation_labels", default="", metavar="CSV", help=file)

@@ -108,7 +108,7 @@ class ZipDirectory:
         last = self._ends[-1]
         if not last.fits:
             raise DamagedArchiveError(
-                f"the archive is damaged behind its directory, which ends at byte {last.place:,}: "
+                f"the archive is damaged after its directory, which ends at byte {last.place:,}: "
                 "what follows does not belong to it"
             )
 

@@ -25,7 +25,7 @@ def add_engine(group: argparse._ActionsContainer) -> None:
         choices=(*PRECISIONS, "auto"),
         default=PredictOptions.precision,
         help="bfloat16: faster on processors with units for it, but probabilities and tags change: `scenetags plan` "
-        "measures both; needs OpenVINO. auto: bfloat16 where this machine can (default "
+        "measures both; needs OpenVINO. auto: bfloat16 if this machine supports it (default "
         f"{PredictOptions.precision})",
     )
 
@@ -67,14 +67,14 @@ def _add_commits(group: argparse._ArgumentGroup) -> None:
         type=float,
         default=PredictOptions.checkpoint_seconds,
         metavar="S",
-        help="and after S seconds at the latest; a killed run loses no more than what it did since (default "
-        f"{PredictOptions.checkpoint_seconds:g})",
+        help="a local run also commits at least every S seconds; a killed run loses only its work since the last "
+        f"commit (default {PredictOptions.checkpoint_seconds:g})",
     )
     group.add_argument(
         "--commit_every",
         type=int,
         metavar="N",
-        help="a distributed run commits its rows about every N images, each time with a job of its own, which lists "
+        help="a distributed run commits its rows about every N images, each time with a separate job, which lists "
         "everything again (default: once, at its end)",
     )
 
@@ -161,7 +161,7 @@ def _add_messages(group: argparse._ArgumentGroup) -> None:
         "summary is an object on standard output (default %(default)s)",
     )
     add_switch(
-        group, "--verbose", help="also log each failure as it happens, each commit and retry, and what Beam warns of"
+        group, "--verbose", help="also log each failure as it happens, each commit and retry, and Beam's warnings"
     )
 
 

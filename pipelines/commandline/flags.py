@@ -150,14 +150,14 @@ def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) ->
         "--relative_to",
         action=Once,
         metavar="DIR",
-        help="store paths relative to this folder, and know images by them: an archive that has moved, or is mounted "
-        "under another name, is then not tagged again",
+        help="store paths relative to this folder, and identify images by them: an archive that has moved, or is "
+        "mounted under another name, is then not tagged again",
     )
     add_switch(
         group,
         "--overwrite",
         help="replace what the output holds, once all new rows are complete; the old rows stay if more than "
-        "--max_failure_rate of the images fail, the listing is incomplete, or --fail_on_shift says so",
+        "--max_failure_rate of the images fail, the listing is incomplete, or --fail_on_shift applies",
     )
     group.add_argument(
         "--threshold",
@@ -170,6 +170,6 @@ def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) ->
     add_switch(
         group,
         "--embeddings",
-        help="add a column `embedding`: the features under the model's head, which are close to one another for images "
-        "that look alike",
+        help="add a column `embedding`: the features below the model's head, which are similar for images that look "
+        "alike",
     )

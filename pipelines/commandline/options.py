@@ -193,13 +193,19 @@ class PredictOptions:
             _check_path(flag, path)
         for pattern in self.input if self.relative_to else ():
             if not _may_be_below(pattern, self.relative_to or ""):
-                raise UsageError(f"--input {pattern} is not below --relative_to {self.relative_to}", "name both alike")
+                raise UsageError(
+                    f"--input {pattern} is not below --relative_to {self.relative_to}", "write both paths the same way"
+                )
         if not storage.can_be_written(self.output):
             raise UsageError(f"--output {self.output}: an output must be a local folder, or in gs:// or in s3://")
         if self.path_column != PredictOptions.path_column and self.input and not self.input_list:
-            raise UsageError(f"--path_column {self.path_column} is of a list", "name the list with --input_list")
+            raise UsageError(
+                f"--path_column {self.path_column} applies only to a list", "name the list with --input_list"
+            )
         if self.keep_columns is not None and self.input and not self.input_list:
-            raise UsageError(f"--keep_columns {self.keep_columns} are of a list", "name the list with --input_list")
+            raise UsageError(
+                f"--keep_columns {self.keep_columns} applies only to a list", "name the list with --input_list"
+            )
         if self.beam_flags and not self.beam_flags[0].startswith("-") and self.input:
             raise UsageError(
                 f"unexpected argument {self.beam_flags[0]}",

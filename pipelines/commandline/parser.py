@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from pipelines.commandline.printing import log
-from pipelines.errors import ScenetagsError
+from pipelines.errors import ExitCode, ScenetagsError
 
 
 class UsageError(ScenetagsError):
@@ -92,6 +92,20 @@ def print_error(command: str, error: ScenetagsError) -> int:
     """Print an error to standard error in one line, and return the command's exit code."""
     log(f"{command}: {error}", exit_code=int(error.exit_code))
     return error.exit_code
+
+
+def print_stopped(command: str, error: OSError, remedy: str = "") -> int:
+    """Print in one line what has stopped a command, e.g. a full disk, and return the command's exit code.
+
+    Args:
+      command: its name.
+      error: that stopped it.
+      remedy: what to do once that is mended.
+    """
+    where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+    then = f"; {remedy}" if remedy else ""
+    log(f"{command}: stopped: {where}{error.strerror or error}{then}", exit_code=int(ExitCode.STOPPED))
+    return ExitCode.STOPPED
 
 
 def add_switch(group: argparse._ActionsContainer, flag: str, help: str) -> None:

@@ -1,4 +1,4 @@
-"""Print for a person: names and messages come from files of strangers, and a terminal obeys what it is sent.
+"""Print for a person: names and messages come from untrusted files, and a terminal obeys what it is sent.
 
 What goes to standard error can be JSON instead, for a scheduler that collects logs: one object per message, in the
 fields that Google Cloud Logging recognizes (`time`, `severity`, `message`) and some of its own.

@@ -24,7 +24,7 @@ _DESCRIPTION = """\
 Find the images whose tags fit an expression, and list, copy or export them.
 
 An expression has labels of the model, and, or, not, and parentheses; without one, all images are found. Labels with
-spaces, or named like one of these words, stand in quotes. Images that failed have no tags, and are never found.
+spaces, or named like one of these words, go in quotes. Images that failed have no tags, and are never found.
 Novelty is how strange an image is compared with the model's training images, if the bundle has statistics of them:
 0.99 is stranger than 99 of 100 of them.
 """
@@ -81,7 +81,7 @@ def _parser() -> Parser:
         )
     ranked = parser.add_mutually_exclusive_group()
     ranked.add_argument(
-        "--strangest", action="store_true", help="of these, only the images of the largest novelty, the strangest first"
+        "--strangest", action="store_true", help="of these, only the images with the highest novelty, strangest first"
     )
     ranked.add_argument(
         "--like",
@@ -99,8 +99,8 @@ def _parser() -> Parser:
         "--copy_to",
         metavar="DIR",
         help="copy them into a folder, local or in a bucket, with their sub-folders; members of archives become "
-        "files, and a scene is copied with all its files if any of its windows is found. What is there stays, so "
-        "that the same command resumes",
+        "files, and a scene is copied with all its files if any of its windows is found. Existing files stay, so "
+        "the same command resumes",
     )
     one.add_argument("--link_to", metavar="DIR", help="likewise, but make symbolic links; for local files")
     one.add_argument("--fiftyone", metavar="FILE.json", help="write labels for FiftyOne")
@@ -111,7 +111,9 @@ def _parser() -> Parser:
         metavar="DIR",
         help="where the images are now, if predict was run with --relative_to (default: where its last run found them)",
     )
-    add_anonymous(parser, "read public buckets without credentials")
+    add_anonymous(
+        parser, "read public buckets without credentials; credentials are used only for the bucket that is written to"
+    )
     return parser
 
 
@@ -143,7 +145,7 @@ def _check(flags: argparse.Namespace) -> None:
     if flags.top is not None and flags.like is None and not flags.strangest:
         raise UsageError(f"--top {flags.top} needs --like or --strangest")
     if flags.csv == "-" and sys.stdout.isatty():
-        raise UsageError("--csv - prints names as they are, and a terminal obeys them", "pipe it, or name a file")
+        raise UsageError("--csv - prints control characters in names unescaped", "pipe it, or name a file")
     for flag, path in (("--fiftyone", flags.fiftyone), ("--label_studio", flags.label_studio)):
         if path is not None and (storage.is_remote(path) or not path.lower().endswith(".json")):
             raise UsageError(f"{flag} {path} is not a local .json file")

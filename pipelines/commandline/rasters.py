@@ -21,7 +21,7 @@ def add_rasters(parser: argparse.ArgumentParser, default: str) -> None:
     """
     group = parser.add_argument_group(
         "rasters",
-        "How TIFFs of 16 bits, or of other bands than red, green and blue, become pictures;\n"
+        "How 16-bit TIFFs, and TIFFs with bands other than red, green and blue, become pictures;\n"
         f"by default, {default}. See docs/rasters.md.",
     )
     group.add_argument(
@@ -33,7 +33,7 @@ def add_rasters(parser: argparse.ArgumentParser, default: str) -> None:
         "--stretch",
         metavar="LOW:HIGH[,...]",
         help="the values that are shown as black and as white, e.g. 0:3000; one range for all, or three for red, "
-        "green and blue; where scenes are cut, p2:p98 for percentiles of the values of each",
+        "green and blue; where scenes are cut, p2:p98 for percentiles of each scene's own values",
     )
     group.add_argument(
         "--product",

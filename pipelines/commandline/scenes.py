@@ -33,13 +33,13 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
         "--min_valid",
         type=float,
         metavar="SHARE",
-        help=f"leave out windows of which less holds data (default {NO_GRID.min_valid})",
+        help=f"leave out windows with a smaller share of valid pixels (default {NO_GRID.min_valid})",
     )
     group.add_argument(
         "--mask",
         metavar=f"{CLEAR}SHARE",
-        help="leave out windows of which less is clear by Planet's usable data mask, the file ..._udm2.tif next to "
-        f"each scene, e.g. '{CLEAR}0.5'",
+        help="leave out windows with a smaller share of clear pixels in Planet's usable data mask, the file "
+        f"..._udm2.tif next to each scene, e.g. '{CLEAR}0.5'",
     )
     group.add_argument(
         "--edge",
@@ -50,7 +50,7 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--asset",
         metavar="KEY",
-        help="take inputs that end in .json or .geojson for STAC items, item collections or catalogues, and tag the "
+        help="treat inputs that end in .json or .geojson as STAC items, item collections or catalogues, and tag the "
         "asset that each item has under this key, e.g. visual; or, with --tile, the scene whose red, green and blue "
         "bands are its assets under three keys, e.g. red,green,blue",
     )
@@ -59,7 +59,7 @@ def add_scenes(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=_YES,
         metavar="FOLDER,...",
-        help="cut virtual rasters (.vrt), too, of which each band is a file, as `gdalbuildvrt -separate` makes them; "
+        help="also cut virtual rasters (.vrt) whose bands are separate files, as `gdalbuildvrt -separate` makes them; "
         "the files must lie next to or below the .vrt, or in one of these folders or buckets",
     )
 

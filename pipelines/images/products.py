@@ -48,6 +48,17 @@ _REFLECTANCE: Stretch = ((0, 3000),) * 3
 _RADIANCE: Stretch = ((1172, 6339), (1881, 7969), (2225, 10106))
 """Of radiance times 100: fitted to four clear chips of `Understanding the Amazon from Space` and their JPEGs."""
 
+_SENTINEL_2_L1C = Product(
+    "Sentinel-2 level 1C, bands of 10 m and others in one file",
+    _SENTINEL_2,
+    0,
+    stretch=_REFLECTANCE,
+    satellite=(4, 3, 2),
+    fill=0,
+    offset=1000,
+    scalings=((1e-4, 0.0), (1e-4, -0.1)),
+)
+
 PRODUCTS = {
     "planet-analytic": Product(
         "PlanetScope analytic, 4 bands: blue, green, red, near infrared", _PLANET, 4, (3, 2, 1), _RADIANCE
@@ -71,26 +82,8 @@ PRODUCTS = {
         (6, 4, 2),
         _REFLECTANCE,
     ),
-    "sentinel-2-l1c": Product(
-        "Sentinel-2 level 1C, bands of 10 m and others in one file",
-        _SENTINEL_2,
-        0,
-        stretch=_REFLECTANCE,
-        satellite=(4, 3, 2),
-        fill=0,
-        offset=1000,
-        scalings=((1e-4, 0.0), (1e-4, -0.1)),
-    ),
-    "sentinel-2-l2a": Product(
-        "Sentinel-2 level 2A, bands of 10 m and others in one file",
-        _SENTINEL_2,
-        0,
-        stretch=_REFLECTANCE,
-        satellite=(4, 3, 2),
-        fill=0,
-        offset=1000,
-        scalings=((1e-4, 0.0), (1e-4, -0.1)),
-    ),
+    "sentinel-2-l1c": _SENTINEL_2_L1C,
+    "sentinel-2-l2a": _SENTINEL_2_L1C._replace(what="Sentinel-2 level 2A, bands of 10 m and others in one file"),
     # Reflectance is 2e-5 times a value less 0.1, not yet divided by the sine of the sun's elevation.
     "landsat-8-l1": Product(
         "Landsat 8 and 9, Collection 2 level 1, bands in one file",

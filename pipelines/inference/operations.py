@@ -103,7 +103,7 @@ def check_saved_model(folder: str, name: str) -> None:
 
     for other in _OTHER_FORMS:
         if os.path.lexists(os.path.join(folder, other)):
-            raise BundleError(f"{name} holds a {other}, which is not looked through", "keep saved_model.pb alone")
+            raise BundleError(f"{name} contains {other}, which is not checked", "keep saved_model.pb alone")
     try:
         with open(os.path.join(folder, "saved_model.pb"), "rb") as file:
             graphs = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs
@@ -127,7 +127,7 @@ def check_litert(model: bytes, name: str) -> None:
     try:
         if model[4:8] != b"TFL3":
             # OpenVINO would take it for whatever else it looks like.
-            raise ValueError("no LiteRT file")
+            raise ValueError("not a LiteRT file")
         custom, elsewhere = _read_litert(model)
     except Exception as error:
         # Offsets that lead anywhere raise whatever reading there raises.

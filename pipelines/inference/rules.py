@@ -50,7 +50,7 @@ def read_rules(described: Any, labels: Sequence[str]) -> Rules:
     except (TypeError, KeyError) as error:
         raise ValueError("not rules") from error
     if unknown:
-        raise ValueError(f"rules for {unknown[0]!r}, which is no label")
+        raise ValueError(f"rules for {unknown[0]!r}, which is not a label")
     return rules
 
 

@@ -226,8 +226,8 @@ def read_seen(compared: Mapping[str, Any]) -> Seen:
     if list(sums) != list(MEASURES):
         return Seen()
     if type(images) is not int or not 0 < images <= _MOST_IMAGES:
-        raise ValueError("sums of a strange number of images")
+        raise ValueError("sums of an impossible number of images")
     # No comparison holds for NaN.
     if not all(type(one) in (int, float) and abs(one) <= HIGHEST * images for one in sums.values()):
-        raise ValueError("sums that no images have")
+        raise ValueError("impossible sums")
     return Seen(images, tuple(map(float, sums.values())))

@@ -16,8 +16,10 @@ from pipelines.inference.ahead import Model
 from pipelines.job.steps.listing import Inputs
 from pipelines.job.steps.outputs import (
     COUNTED,
+    DAMAGED,
     EMPTY,
     FAILED,
+    FILES,
     FOUND,
     PARTITIONS,
     POSTPONED,
@@ -82,13 +84,14 @@ class TagImages(beam.PTransform):
         if self.run.grid:
             written.append(predicted[EMPTY] | WriteEmpty(self.run, often).with_resource_hints(**self.hints))
         files = written | "AllFiles" >> beam.Flatten()
+        told = {name: settled[name] for name in (COUNTED, SUPERSEDED, FOUND, UNLISTED, SOURCES) if name in settled}
         if self.inputs:
             # In a local run, the commit joins the few files of a wave.
-            files |= MergeFiles(self.run)
+            merged = files | MergeFiles(self.run)
+            files, told[DAMAGED] = merged[FILES], merged[DAMAGED]
         postponed = predicted[POSTPONED]
         if POSTPONED in settled:
             postponed = (postponed, settled[POSTPONED]) | "AllPostponed" >> beam.Flatten()
-        told = {name: settled[name] for name in (COUNTED, SUPERSEDED, FOUND, UNLISTED, SOURCES) if name in settled}
         return files | WriteManifest(self.run, self.wave, {**told, POSTPONED: postponed}, self.inputs)
 
     @property

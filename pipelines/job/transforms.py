@@ -18,8 +18,10 @@ from pipelines.job.steps.listing import Divide, EarlierFile, Found, Inputs, List
 from pipelines.job.steps.merging import JoinFiles, PlanMerges
 from pipelines.job.steps.outputs import (
     COUNTED,
+    DAMAGED,
     EMPTY,
     FAILED,
+    FILES,
     FOUND,
     PARTITIONS,
     POSTPONED,
@@ -32,13 +34,13 @@ from pipelines.job.steps.rows import CloseWave, WriteTable
 from pipelines.job.steps.settling import LeaveOutTagged, PutInOrder, SettlePartition
 from pipelines.listing.pieces import Piece
 from pipelines.listing.scenes import CutSettings
-from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.earlier import EarlierPart
 from pipelines.output.ghosts import ReadThrough
 from pipelines.output.identities import Unlisted
 from pipelines.output.merging import Group
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import EmptyTable, FailureTable, PredictionTable
+from pipelines.output.written import StagedFile, Superseded
 from pipelines.reading import READS_IN_FLIGHT
 from pipelines.records import Empty, Failure, ImageRef, Listed, Prediction
 from pipelines.scenes.grid import NO_GRID, Grid
@@ -238,16 +240,19 @@ class WriteEmpty(beam.PTransform):
 
 @dataclass
 class MergeFiles(beam.PTransform):
-    """Merge staged files to such of about 128 MB or a million rows, on all workers, once all of them are written."""
+    """Merge staged files to such of about 128 MB or a million rows, on all workers, once all of them are written.
+
+    Outputs: `files`; and `damaged`, numbers of rows that are in none of these, as their staged files cannot be read.
+    """
 
     run: Run
 
-    def expand(self, files: PCollection[StagedFile]) -> PCollection[StagedFile]:
+    def expand(self, files: PCollection[StagedFile]) -> Any:
         """Apply the transform."""
         plan = beam.ParDo(PlanMerges(), files=AsIter(files)).with_output_types(Group)
-        merge = beam.ParDo(JoinFiles(self.run)).with_output_types(StagedFile)
+        merge = beam.ParDo(JoinFiles(self.run)).with_output_types(StagedFile, **{DAMAGED: int})
         once = files.pipeline | "OnceAllAreWritten" >> beam.Impulse()
-        return once | "Plan" >> plan | beam.Reshuffle() | "Merge" >> merge
+        return once | "Plan" >> plan | beam.Reshuffle() | "Merge" >> merge.with_outputs(DAMAGED, main=FILES)
 
 
 @dataclass

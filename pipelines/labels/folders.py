@@ -32,7 +32,7 @@ def read(images: Sequence[str]) -> LabelFile:
         raise LabelError("--labels folders: all images are in the same folder", "name a folder with a folder per label")
     if _NO_LABELS.issuperset(label.casefold() for label in labels):
         raise LabelError(
-            f"--labels folders: {some_names(labels)} are no labels", "put the images into a folder per label"
+            f"--labels folders: {some_names(labels)} are not labels", "put the images into a folder per label"
         )
     outside = tuple(image for image, of_image in zip(images, located, strict=True) if len(of_image) <= shared + 1)
     return LabelFile(tuple(rows), tuple(labels), (Finding("images outside the folders of labels, skipped", outside),))

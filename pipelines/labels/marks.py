@@ -57,7 +57,9 @@ def read_marks(
                 "write 0 where an image does not have a label, and remove the rows where that is uncertain",
             )
         # Difficult to see, in the terms of PASCAL VOC.
-        findings.append(Finding("cells with 0 next to 1 and -1, read as a difficult yes", _places(lines, labels, no)))
+        findings.append(
+            Finding("cells with 0 next to 1 and -1, read as present (difficult)", _places(lines, labels, no))
+        )
         yes |= no
     elif empty and not (no or less):
         findings.append(Finding("empty cells in a file without 0, read as 0", _places(lines, labels, empty)))

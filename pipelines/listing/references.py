@@ -1,4 +1,4 @@
-"""What addresses in documents of strangers mean."""
+"""What addresses in untrusted documents mean."""
 
 from __future__ import annotations
 

@@ -98,9 +98,7 @@ def read_stac(path: str, keys: Sequence[str]) -> Iterator[Asset | Failure]:
     try:
         first = _parse(storage.read(path, _MOST_BYTES))
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: {_reason(error)}", "name an item, an item collection or a catalogue of STAC"
-        ) from error
+        raise InputError(f"{path}: {_reason(error)}", "give a STAC item, item collection or catalogue") from error
     waiting: deque[_Document] = deque()
     yield from _read_document(first, _Document(path, 0), keys, waiting)
     yield from _read_waiting(waiting, {digest_path(path)}, keys)

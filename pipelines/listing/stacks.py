@@ -118,7 +118,7 @@ def _find(band: VirtualBand, document: str, trusted: Sequence[str]) -> str:
     if not any(path.startswith(storage.join(folder, "")) for folder in folders):
         raise UnsupportedImageError(
             f"VRT that names {shown(path)}, which lies neither next to it nor below it",
-            f"if it may, say --allow_vrt {shown(posixpath.dirname(path))}",
+            f"if you trust it, add --allow_vrt {shown(posixpath.dirname(path))}",
         )
     return path
 

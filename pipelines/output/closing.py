@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
-from pipelines.output.commit import Written, commit
+from pipelines.output.commit import commit
 from pipelines.output.identities import Unlisted, join_by_file
 from pipelines.output.lock import check_still_held, give_back_output
 from pipelines.output.manifest import ENDED, mark, mark_unlike, read_accounts, read_status
@@ -13,6 +13,7 @@ from pipelines.output.replacing import begun_to_replace, find_unlisted, note_fou
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.shifts import compare_overwrite
 from pipelines.output.tables import OutputError
+from pipelines.output.written import Written
 
 
 def close_wave(run: Run, wave: Wave, written: Written) -> Accounts:

@@ -3,9 +3,6 @@
 A single atomic write decides: that of a journal, which lists the files to move and to delete. Before it, nothing of the
 wave is visible. After it, the wave is committed: a run that is killed while it applies the journal leaves it in its
 staging folder, and the next run begins by applying it again, which is idempotent.
-
-A newer row replaces the older row of the same image within the older row's file, so that a plain `SELECT` over the
-folder sees one row per image at any time, even between a crash and its repair.
 """
 
 from __future__ import annotations
@@ -13,78 +10,20 @@ from __future__ import annotations
 import errno
 import posixpath
 import uuid
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
-from itertools import chain, groupby
-from typing import NamedTuple
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from itertools import groupby
 
 from pipelines import storage
 from pipelines.output.compaction import compact
-from pipelines.output.identities import Unlisted
-from pipelines.output.joining import rewrite
 from pipelines.output.journal import JOURNAL, REPLACING, Journal, Move, read_journal, staging_folders, write_journal
 from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.no_rows import stage_columns
+from pipelines.output.placing import place, unmoved
 from pipelines.output.run import RUNS, Accounts, OutputRun, Run, Wave
 from pipelines.output.staged import holds_rows, is_announced
-from pipelines.output.tables import OutputError, read_each, read_table, write_table
-
-
-class Superseded(NamedTuple):
-    """An older row, to be replaced by a newer one of the same image.
-
-    Attributes:
-      path: of the image.
-      file: file with the row, relative to the folder of the tables, e.g. `failures/x.parquet`.
-      gone: whether there is no such image any more, so that the row is deleted although none replaces it.
-    """
-
-    path: str
-    file: str
-    gone: bool = False
-
-
-class StagedFile(NamedTuple):
-    """A complete file, ready to be moved into place.
-
-    Attributes:
-      staged: where it is.
-      table: the folder it belongs in, one of `TABLES`.
-      accounts: counts of its rows.
-      size: in bytes.
-      superseded: the older rows that its rows replace, one for each; empty if its rows are all of new images.
-      merged: other staged files, whose rows it holds.
-    """
-
-    staged: str
-    table: str
-    accounts: Accounts
-    size: int = 0
-    superseded: tuple[Superseded, ...] = ()
-    merged: tuple[str, ...] = ()
-
-
-class Written(NamedTuple):
-    """The results of a wave.
-
-    Attributes:
-      files: its rows, in staged files.
-      superseded: older rows without a newer one: of images that are not there any more.
-      counted: accounts of everything except the rows of the files.
-      found: in an overwrite, digests of the paths of images that have a row in its shadow folder.
-      unlisted: in an overwrite by workers, the rows of its shadow folder whose images were not listed, in its place.
-    """
-
-    files: Sequence[StagedFile]
-    superseded: Sequence[Superseded]
-    counted: Accounts
-    found: Iterable[bytes] = ()
-    unlisted: Iterable[Unlisted] | None = None
+from pipelines.output.tables import OutputError
+from pipelines.output.written import Written
 
 
 def commit(run: Run, wave: Wave, written: Written) -> Accounts:
@@ -137,16 +76,6 @@ def _plan(run: Run, wave: Wave, written: Written) -> tuple[Accounts, Journal]:
     return accounts, Journal(wave.earlier.inputs, moves, [*deletions, *spent])
 
 
-def unmoved(run: OutputRun, files: Iterable[StagedFile], moves: Iterable[Move]) -> list[str]:
-    """Name the staged files, relative to the output, whose rows go into other files.
-
-    A commit deletes them, so that nobody takes them for rows that are not committed.
-    """
-    moved = {move.source for move in moves}
-    staged = (run.relative(path) for file in files for path in (file.staged, *file.merged))
-    return [path for path in staged if path not in moved]
-
-
 def recover(output: str) -> None:
     """Complete interrupted commits, and delete what was staged but cannot be recovered.
 
@@ -172,77 +101,6 @@ def _begun(run: Run, wave: Wave) -> Journal | None:
     """Return the journal of an earlier attempt at the same commit, if there is one."""
     begun = read_journal(run.staging)
     return begun if begun and begun.wave in (wave.earlier.inputs, REPLACING) else None
-
-
-def place(
-    run: OutputRun, files: Sequence[StagedFile], gone: Sequence[Superseded]
-) -> tuple[Sequence[Move], Sequence[str]]:
-    """Plan where the rows of staged files go: into new files, or into the files with older rows of their images.
-
-    Only files whose rows replace older ones are read.
-
-    If the older row is in the other table, the newer file is moved first: for a moment, such an image may be visible in
-    both tables, but never in neither.
-    """
-    # Of an archive that two waves complete, the first may have deleted the file.
-    there = {file: storage.exists(storage.join(run.folder, file)) for file in {row.file for row in gone}}
-    leaving: dict[str, set[str]] = defaultdict(set)
-    for row in chain((row for row in gone if there[row.file]), *(file.superseded for file in files)):
-        leaving[row.file].add(row.path)
-    newer: dict[str, list[pa.Table]] = defaultdict(list)
-    new = [(file.table, file.staged) for file in files if not file.superseded]
-    replacing = [file for file in files if file.superseded]
-    taken_apart = read_each(run.output, partial(_take_newer, run), replacing)
-    for file, (staged, taken) in zip(replacing, taken_apart, strict=True):
-        new += [(file.table, staged)] * bool(staged)
-        for name, rows in taken.items():
-            newer[name].append(rows)
-    moves = [Move(run.relative(staged), _in_output(run, table, posixpath.basename(staged))) for table, staged in new]
-    deletions = []
-    rewrites = [(name, sorted(paths), newer[name]) for name, paths in sorted(leaving.items())]
-    rewritten = read_each(run.output, partial(_rewrite, run), rewrites)
-    for (name, *_), staged in zip(rewrites, rewritten, strict=True):
-        if staged:
-            moves.append(Move(run.relative(staged), _in_output(run, name)))
-        else:
-            deletions.append(_in_output(run, name))
-    return moves, deletions
-
-
-def _take_newer(run: OutputRun, file: StagedFile) -> tuple[str, Mapping[str, pa.Table]]:
-    """Take the rows that belong in older files of the same table out of a staged file.
-
-    Args:
-      run: of the job.
-      file: the staged file, all of whose rows replace older ones.
-
-    Returns:
-      The file with the remaining rows, empty if none remain; and the rows that it has lost, by older file.
-    """
-    table = read_table(file.staged)
-    older = {row.path: row.file for row in file.superseded}
-    homes = [older.get(path, "") for path in table["path"].to_pylist()]
-    homes = [home if posixpath.dirname(home) == file.table else "" for home in homes]
-    column = pa.array(homes, pa.string())
-    taken = {home: table.filter(pc.equal(column, home)) for home in set(homes) - {""}}
-    kept = table.filter(pc.equal(column, ""))
-    return file.staged if not taken else stage_table(run, kept, file.table) or "", taken
-
-
-def _rewrite(run: OutputRun, change: tuple[str, Sequence[str], Sequence[pa.Table]]) -> str:
-    """Rewrite an older file, without the rows of some images and with newer rows; return "" if no row is left."""
-    name, going, newer = change
-    staged = run.stage(posixpath.dirname(name))
-    return staged if rewrite(staged, storage.join(run.folder, name), going, newer) else ""
-
-
-def stage_table(run: OutputRun, table: pa.Table, folder: str) -> str | None:
-    """Write rows to a new staged file, and return its path; None if there are no rows, and hence no file."""
-    if table.num_rows == 0:
-        return None
-    staged = run.stage(folder)
-    write_table(staged, table)
-    return staged
 
 
 def stage_manifest(run: Run, accounts: Accounts, status: str) -> Move:
@@ -298,8 +156,3 @@ def _refuse_links(output: str, names: Iterable[str]) -> None:
     for name in names:
         if storage.leads_away(output, path := storage.join(output, name)):
             raise OutputError(f"{path} is, or lies behind, a link", "remove it: scenetags moves only files of its own")
-
-
-def _in_output(run: OutputRun, *names: str) -> str:
-    """Return the path of a table file relative to the output."""
-    return posixpath.join(run.relative(run.folder), *names)

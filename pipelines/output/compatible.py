@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from pipelines import storage
 from pipelines.output.arrow import make_schema
 from pipelines.output.footers import Footer, probability_columns, read_footer
+from pipelines.output.journal import staging_folders
 from pipelines.output.kinds import Kind
-from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, TABLES, Run
+from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, STAGING, TABLES, Run
 from pipelines.output.schema import (
     EMBEDDING,
     EMPTY_COLUMNS,
@@ -27,6 +30,7 @@ from pipelines.output.schema import (
     failure_columns,
     prediction_columns,
 )
+from pipelines.output.staged import holds_rows, look_at
 from pipelines.output.tables import NO_ROWS, OutputError, count_rows, open_table, read_each, table_files
 
 _KNOWN: Mapping[str, Sequence[Column]] = {
@@ -38,12 +42,29 @@ _KNOWN: Mapping[str, Sequence[Column]] = {
 _IN_EVERY_VERSION = {"path", "fingerprint", "model", "run"}
 
 
+class _Sample(NamedTuple):
+    """A staged file, which is like all others of its run and its table.
+
+    Attributes:
+      run: name of that run.
+      path: of the file.
+      footer: what its rows were made with.
+      fields: its columns.
+    """
+
+    run: str
+    path: str
+    footer: Footer
+    fields: Sequence[pa.Field]
+
+
 def check_output(run: Run) -> None:
     """Verify that a run may write to its output.
 
     Raises:
       OutputError: a file in it is damaged, was not written by scenetags, or is where its rows are not looked for; or,
-        without `overwrite`, its rows were made with a different model, different thresholds or different columns.
+        without `overwrite`, its rows, or those that a dead run has staged for it, were made with a different model,
+        different thresholds or different columns.
     """
     check_folders(run.output)
     _check_kept(run)
@@ -51,6 +72,19 @@ def check_output(run: Run) -> None:
     if run.overwrite:
         check_written_by_us(run, table_files(run.output))
     list(read_each(run.output, partial(_check_joins, run, expected), table_files(run.folder)))
+    for sample in () if run.overwrite else _staged_samples(run):
+        try:
+            _check_alike(run, expected, sample.path, sample.footer, sample.fields)
+        except OutputError as error:
+            remedy = f"repeat its command to resume it, commit them with `scenetags recover {run.output}`"
+            if _holds_predictions(run):
+                # This run fits these, so the staged rows do not, and neither that command nor this one takes them.
+                staging = posixpath.dirname(posixpath.dirname(sample.path))
+                remedy = f"delete {staging} to tag their images anew"
+            raise OutputError(
+                f"run {sample.run} staged rows and ended before it committed them: {error.message}",
+                f"{remedy}, choose another --output, or replace them with --overwrite",
+            ) from None
 
 
 def check_folders(output: str) -> None:
@@ -75,18 +109,24 @@ def kind_of_run(run: Run) -> Kind:
 def first_footer(run: Run) -> Footer | None:
     """Return what the first file of the predictions that a run would add to was made with.
 
+    Where the output has none, this is a file that a dead run has staged for it.
+
     Returns:
       None if there is none, or if the run overwrites the output; without a precision if the file has no rows.
 
     Raises:
       OutputError: the file is damaged, or was not written by scenetags.
     """
-    first = next(iter(storage.list_files(storage.join(run.folder, PREDICTIONS), ".parquet")), None)
-    if run.overwrite or first is None:
+    if run.overwrite:
         return None
-    footer, _ = describe_file(run.output, first)
-    empty = posixpath.basename(first) == NO_ROWS and not count_rows(first)
-    return footer._replace(precision="") if empty else footer
+    of_none = None
+    for path in storage.list_files(storage.join(run.folder, PREDICTIONS), ".parquet")[:1]:
+        footer, _ = describe_file(run.output, path)
+        if posixpath.basename(path) != NO_ROWS or count_rows(path):
+            return footer
+        of_none = footer._replace(precision="")
+    staged = (sample.footer for sample in _staged_samples(run) if _table_of(sample.path) == PREDICTIONS)
+    return next(staged, of_none)
 
 
 def as_retagged(run: Run, footer: Footer | None, explicit: bool) -> Run:
@@ -162,12 +202,44 @@ def _are_ours(table: str, footer: Footer, fields: Sequence[pa.Field]) -> bool:
     return complete and texts and not strange and len(names) == len(set(names))
 
 
+def _staged_samples(run: Run) -> Iterator[_Sample]:
+    """Yield a file of each table that each dead run has staged for the output, of those that are whole."""
+    for staging in staging_folders(run.output):
+        announced = None if storage.leads_away(run.output, staging) else look_at(staging)
+        # What an overwrite has staged joins nothing but its shadow folder.
+        if staging == run.staging or not announced or announced.folder or not holds_rows(run.output, staging):
+            continue
+        name = posixpath.basename(staging).removeprefix(STAGING)
+        for table in TABLES:
+            paths = storage.list_files(storage.join(staging, table), ".parquet")
+            described = ((path, _describe_if_whole(run.output, path)) for path in paths)
+            yield from [_Sample(name, path, *found) for path, found in described if found][:1]
+
+
+def _holds_predictions(run: Run) -> bool:
+    files = storage.list_files(storage.join(run.folder, PREDICTIONS), ".parquet")
+    return any(posixpath.basename(path) != NO_ROWS for path in files)
+
+
+def _describe_if_whole(output: str, path: str) -> tuple[Footer, Sequence[pa.Field]] | None:
+    with suppress(OutputError, FileNotFoundError):
+        return describe_file(output, path)
+    return None
+
+
 def _check_joins(run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str) -> None:
     """Verify that the run's rows may join those of one file; `expected` holds the columns of each table."""
     footer, fields = describe_file(run.output, path)
     if posixpath.basename(path) == NO_ROWS and not count_rows(path):
         # The run's first commit replaces it, if its columns are others.
         return
+    _check_alike(run, expected, path, footer, fields)
+
+
+def _check_alike(
+    run: Run, expected: Mapping[str, Sequence[pa.Field]], path: str, footer: Footer, fields: Sequence[pa.Field]
+) -> None:
+    """Verify that the run's rows are made as those of a file with this footer and these columns."""
     holds = f"output {run.output} holds"
     remedy = "choose another --output, or replace the rows with --overwrite"
     if run.overwrite:

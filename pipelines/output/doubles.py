@@ -6,15 +6,23 @@ looks at a share of the paths.
 
 from __future__ import annotations
 
+import json
+import posixpath
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.output.tables import open_table, read_each
+from pipelines import storage
+from pipelines.output.manifest import MOST_BYTES, RECOVERED
+from pipelines.output.run import RUNS
+from pipelines.output.tables import open_table, read_each, table_files
 from pipelines.records import digest_path
 
 ROWS_PER_PASS = 8_000_000
@@ -42,8 +50,56 @@ class Share:
                 yield digest_path(path)
 
 
+class Committed(NamedTuple):
+    """What may have been committed since a run began.
+
+    Attributes:
+      files: of the output's tables.
+      since: name of the oldest run whose rows it may be.
+      run: name of the run.
+    """
+
+    files: Sequence[str]
+    since: str
+    run: str
+
+
+def find_committed(output: str, folder: str, run: str, oldest: str) -> Committed:
+    """Look for what may have been committed since a dead run began, e.g. by that one itself.
+
+    Rows of an older run may have been recovered since: of two that were at work at once, the recovery of the one may
+    have been cut off before that of the other, or may have left that where it was.
+
+    Args:
+      output: the output folder.
+      folder: of the tables.
+      run: name of the dead run.
+      oldest: name of the oldest run that is being recovered.
+
+    Raises:
+      OSError: the output cannot be read.
+    """
+    paths = {posixpath.basename(path)[:-5]: path for path in storage.list_files(storage.join(output, RUNS), ".json")}
+    older = [path for name, path in paths.items() if name < oldest]
+    recovered = read_each(output, partial(_is_recovered_since, run), older)
+    names = (posixpath.basename(path)[:-5] for path, is_one in zip(older, recovered, strict=True) if is_one)
+    since = min(oldest, *names)
+    return Committed(list(table_files(folder)) if any(name >= since for name in paths) else [], since, run)
+
+
+def _is_recovered_since(run: str, manifest: str) -> bool:
+    """Return whether rows of the manifest's run were recovered since another one began, or shortly before."""
+    with suppress(FileNotFoundError, ValueError, TypeError, KeyError, RecursionError, storage.FileTooLargeError):
+        described = json.loads(storage.read(manifest, MOST_BYTES))
+        began = datetime.strptime(run[:15], "%Y%m%dT%H%M%S")
+        # Clocks of machines differ.
+        written = datetime.strptime(described["written"], "%Y-%m-%dT%H:%M:%SZ")
+        return bool(described["status"] == RECOVERED and written >= began - timedelta(days=1))
+    return False
+
+
 def find_doubles(
-    folder: str, files: Sequence[str], rows: int, committed: Sequence[str], since: str
+    folder: str, files: Sequence[str], rows: int, committed: Committed, replacing: Sequence[Collection[str]]
 ) -> Mapping[int, Collection[bytes]]:
     """Find rows that another staged file holds as well, or the output by now.
 
@@ -51,8 +107,8 @@ def find_doubles(
       folder: of the tables.
       files: staged files; of several with a row for the same image, the first keeps it.
       rows: number of rows in all of them.
-      committed: files of the output that may hold rows which were committed since the run began.
-      since: name of the run.
+      committed: what may have been committed since their run began.
+      replacing: paths of each file whose rows replace older ones: the run knew of rows of older runs.
 
     Returns:
       For each file that has to be rewritten, by its number, the digests of the paths whose rows it loses. There may be
@@ -64,6 +120,7 @@ def find_doubles(
     """
     doubles: dict[int, set[bytes]] = defaultdict(set)
     shares = max(1, -(-rows // ROWS_PER_PASS))
+    known = [frozenset(map(digest_path, paths)) for paths in replacing]
     for share in (Share(number, shares) for number in range(shares)):
         found = bytearray()
         for part in read_each(folder, partial(_digests, files, share), range(len(files))):
@@ -71,10 +128,12 @@ def find_doubles(
         ordered = np.frombuffer(found, f"S{_ROW}")
         ordered.sort()
         _note_doubles(found, doubles)
-        for digests in read_each(folder, partial(_digests_since, since, share), committed):
-            for digest in digests:
-                for number in _files_with(digest, found, ordered):
-                    doubles[number].add(digest)
+        for since in read_each(folder, partial(_digests_since, committed, share), committed.files):
+            for later, digests in since.items():
+                for digest in digests:
+                    for number in _files_with(digest, found, ordered):
+                        if later or digest not in known[number]:
+                            doubles[number].add(digest)
     return doubles
 
 
@@ -106,17 +165,23 @@ def _digests(files: Sequence[str], share: Share, number: int) -> bytearray:
     return found
 
 
-def _digests_since(since: str, share: Share, path: str) -> list[bytes]:
-    """Return the digests of a file's rows in the share that a run or a later one has committed."""
-    digests: list[bytes] = []
+def _digests_since(committed: Committed, share: Share, path: str) -> Mapping[bool, Sequence[bytes]]:
+    """Return the digests of a file's rows in the share that were committed since a run began.
+
+    Returns:
+      Under `True` those of the run itself and of later ones, under `False` those of older ones.
+    """
+    digests: dict[bool, list[bytes]] = {True: [], False: []}
     with open_table(path) as parquet:
-        groups = [number for number in range(parquet.num_row_groups) if _may_be_since(parquet, number, since)]
+        groups = [number for number in range(parquet.num_row_groups) if _may_be_since(parquet, number, committed.since)]
         if groups:
             columns = ["path", "run"]
             for batch in parquet.iter_batches(_ROWS_AT_ONCE, groups, columns, use_threads=False):
                 # Names of runs begin with their time.
-                rows = zip(batch.column("path").to_pylist(), batch.column("run").to_pylist(), strict=True)
-                digests += share.digests([path for path, run in rows if run >= since])
+                rows = list(zip(batch.column("path").to_pylist(), batch.column("run").to_pylist(), strict=True))
+                for later, those in digests.items():
+                    paths = [path for path, run in rows if run >= committed.since and (run >= committed.run) == later]
+                    those += share.digests(paths)
     return digests
 
 

@@ -191,11 +191,14 @@ class EarlierRows:
         fields[found[same], _FILE_AT] |= _LISTED
 
     def unlisted(self) -> Iterator[Unlisted]:
-        """Yield the rows that were not marked, file by file."""
+        """Yield the rows that were not marked, file by file.
+
+        Those of an earlier wave of the same run are of images that it has listed, even if these are gone by now.
+        """
         fields = self._fields()
         kept = fields[fields[:, _FILE_AT] < _LISTED]
         numbers = kept[:, _FILE_AT:].copy().view(">u4").ravel()
-        for number in np.unique(numbers).tolist():
+        for number in sorted(set(np.unique(numbers).tolist()) - set(self._own)):
             yield Unlisted(self._files[number], kept[numbers == number, :_PATH].tobytes())
 
     def _fields(self) -> NDArray[np.uint8]:

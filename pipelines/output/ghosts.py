@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pipelines.output.commit import Superseded
 from pipelines.output.earlier import EarlierRows
 from pipelines.output.run import Run
+from pipelines.output.written import Superseded
 from pipelines.records import ImageRef, Listed
 from pipelines.scenes.grid import split_window
 

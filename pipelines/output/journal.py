@@ -20,7 +20,7 @@ from pipelines.output.tables import OutputError
 JOURNAL = "commit.json"
 
 _MOST_BYTES = 1 << 28
-"""A million files of a commit take less; a file of a stranger may have any number."""
+"""A million files of a commit take less; an untrusted file may have any number."""
 
 REPLACING = -1
 """Stands for the wave in the journal of an overwrite that replaces rows."""

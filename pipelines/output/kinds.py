@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,9 +11,16 @@ import pyarrow as pa
 
 from pipelines import storage
 from pipelines.output.footers import Footer, name_difference, read_footer
-from pipelines.output.run import TABLES
+from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, TABLES
 from pipelines.output.staged import Contents
 from pipelines.output.tables import NO_ROWS, open_table
+
+_NOT_OF: Mapping[str, Sequence[str]] = {
+    PREDICTIONS: (),
+    EMPTY: ("precision", "thresholds", "rules"),
+    FAILURES: ("precision", "thresholds", "rules", "rendering"),
+}
+"""What the rows of a table are not made with: failures have no pixels, and empty windows no probabilities."""
 
 
 class StagedRows(NamedTuple):
@@ -23,6 +30,7 @@ class StagedRows(NamedTuple):
       path: of the file.
       table: that it belongs to.
       rows: number of its rows.
+      size: in bytes.
       footer: what they were made with.
       fields: its columns.
       contents: what it says of its rows.
@@ -31,6 +39,7 @@ class StagedRows(NamedTuple):
     path: str
     table: str
     rows: int
+    size: int
     footer: Footer
     fields: Sequence[pa.Field]
     contents: Contents
@@ -44,20 +53,22 @@ class Kind:
       folder: of the tables.
       footer: of their files; None as long as there is none.
       fields: columns of each table, as far as they are known.
+      undecided: names of what the footer says and no row is made with yet, as in an output with nothing but failures.
     """
 
     folder: str
     footer: Footer | None = None
     fields: dict[str, Sequence[pa.Field]] = field(default_factory=dict)
+    undecided: Collection[str] = ()
 
     def difference(self, file: StagedRows) -> str:
         """Say in words how a file's rows were made differently; empty if they were not.
 
         The first rows of all say what others must have in common with them.
         """
-        self.footer = self.footer or file.footer
+        ours = self.take(file.table, file.footer)
         fields = self.fields.setdefault(file.table, file.fields)
-        ours, theirs = self.footer, file.footer
+        theirs = file.footer._replace(**{name: getattr(ours, name) for name in _NOT_OF[file.table]})
         if what := name_difference(ours, theirs):
             return f"with different {what}"
         flags = (
@@ -71,6 +82,15 @@ class Kind:
             return f"with a different {flag}"
         return "with different columns" * (list(fields) != list(file.fields))
 
+    def take(self, table: str, footer: Footer) -> Footer:
+        """Let a file of a table say what no other has said yet, and return what all rows have in common."""
+        if self.footer is None:
+            self.footer, self.undecided = footer, _NOT_OF[table]
+        said = [name for name in self.undecided if name not in _NOT_OF[table]]
+        self.footer = self.footer._replace(**{name: getattr(footer, name) for name in said})
+        self.undecided = [name for name in self.undecided if name not in said]
+        return self.footer
+
 
 def kind_of(folder: str) -> Kind:
     """Return what the rows have in common that a folder of tables holds."""
@@ -80,5 +100,6 @@ def kind_of(folder: str) -> Kind:
         for path in [path for path in files if posixpath.basename(path) != NO_ROWS][:1]:
             with open_table(path) as parquet:
                 kind.fields[table] = list(parquet.schema_arrow)
-                kind.footer = kind.footer or read_footer(parquet.schema_arrow)
+                if footer := read_footer(parquet.schema_arrow):
+                    kind.take(table, footer)
     return kind

@@ -118,7 +118,7 @@ def _refuse_links(run: OutputRun) -> None:
 
 def _repair(run: OutputRun) -> None:
     # What cannot be repaired now, e.g. on a full disk, is left to the next run. An output that another run has taken
-    # over belongs to that run. Whoever finished everything else does not fail here for want of credentials.
+    # over belongs to that run. A run that finished everything else does not fail here for lack of credentials.
     with suppress(OSError, ScenetagsError):
         try:
             check_still_held(run)

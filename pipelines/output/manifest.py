@@ -27,7 +27,7 @@ RECOVERED = "recovered"
 """Status of a run that died, and whose rows another run has committed."""
 
 MOST_BYTES = 1 << 26
-"""Far more than any manifest has; a file of a stranger may have any number."""
+"""Far more than any manifest has; an untrusted file may have any number."""
 
 _UNLIKE = "unlike"
 """Field of a manifest: the comparison for which an overwrite has kept the old rows. It includes the images of earlier

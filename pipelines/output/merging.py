@@ -1,20 +1,21 @@
-"""Merge the staged files of a distributed run to files as readers of tables want them, before the run commits them.
+"""Merge staged files to files as readers of tables want them, before they are committed.
 
 Workers stage many small files: one for each Beam bundle. They merge them, too, side by side, so that the commit finds
-few files, which it moves as they are. What cannot be merged, e.g. on a full disk, is committed as it was staged.
+few files, which it moves as they are. What cannot be merged, e.g. on a full disk, is committed as it was staged. What
+is damaged is left out, so that no reader meets it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from pipelines import storage
 from pipelines.output import joining
-from pipelines.output.commit import StagedFile
-from pipelines.output.run import Accounts, Run
-from pipelines.output.tables import OutputError
+from pipelines.output.run import Accounts, OutputRun
+from pipelines.output.tables import OutputError, is_damaged
+from pipelines.output.written import StagedFile
 
 MOST_ROWS = 1 << 20
 """Of a merged file; only failures and empty windows, whose rows are small, come to that before `joining.MOST_BYTES`."""
@@ -36,17 +37,39 @@ def plan_merges(files: Iterable[StagedFile]) -> Iterator[Group]:
         yield Group(tuple(group))
 
 
-def merge(run: Run, group: Group) -> Iterator[StagedFile]:
+def merge(run: OutputRun, group: Group, leave_out: Callable[[StagedFile], object]) -> Iterator[StagedFile]:
     """Write the rows of a group's files to one file, or to one for each kind of rows.
 
     Every attempt writes files of its own names.
+
+    Args:
+      run: that commits them.
+      group: of staged files.
+      leave_out: called with each file that is damaged, whose rows are in none of the files that are returned.
     """
     left = list(group.files)
-    while len(left) > 1 and (merged := _merge(run, left)):
-        yield merged
-        taken = set(merged.merged)
-        left = [file for file in left if file.staged not in taken]
+    with suppress(OSError):
+        while len(left) > 1:
+            try:
+                merged = _merge(run, left)
+            except OutputError:
+                # Reading each by itself shows which; one that is whole the second time was badly transferred.
+                damaged = [file for file in left if is_damaged(file.staged)]
+                if not damaged:
+                    break
+                for file in damaged:
+                    leave_out(file)
+                left = [file for file in left if file not in damaged]
+            else:
+                yield merged
+                taken = set(merged.merged)
+                left = [file for file in left if file.staged not in taken]
     yield from left
+
+
+def count_rows(file: StagedFile) -> int:
+    """Return the number of rows of a staged file."""
+    return file.accounts.predictions + file.accounts.failures + file.accounts.empty
 
 
 def _weight(file: StagedFile) -> int:
@@ -54,12 +77,16 @@ def _weight(file: StagedFile) -> int:
     if file.superseded:
         # It stays alone: the commit takes its rows apart.
         return joining.MOST_BYTES
-    rows = file.accounts.predictions + file.accounts.failures + file.accounts.empty
-    return max(file.size, rows * joining.MOST_BYTES // MOST_ROWS)
+    return max(file.size, count_rows(file) * joining.MOST_BYTES // MOST_ROWS)
 
 
-def _merge(run: Run, files: Sequence[StagedFile]) -> StagedFile | None:
-    """Write the rows of those files to one that are of the kind of the first; return None if that fails."""
+def _merge(run: OutputRun, files: Sequence[StagedFile]) -> StagedFile:
+    """Write the rows of those files to one that are of the kind of the first.
+
+    Raises:
+      OutputError: one of the files is damaged.
+      OSError: one cannot be read, or the merged one cannot be written.
+    """
     table = files[0].table
     path = run.stage_merged(table)
     try:
@@ -67,7 +94,7 @@ def _merge(run: Run, files: Sequence[StagedFile]) -> StagedFile | None:
     except (OutputError, OSError):
         with suppress(OSError):
             storage.delete([path])
-        return None
+        raise
     taken = set(joined.files)
     accounts = sum((file.accounts for file in files if file.staged in taken), Accounts())
     return StagedFile(path, table, accounts, joined.size, merged=tuple(joined.files))

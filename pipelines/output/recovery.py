@@ -18,27 +18,25 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines import storage
-from pipelines.output.commit import (
-    StagedFile,
-    Superseded,
-    complete_commit,
-    conclude,
-    place,
-    stage_table,
-    unmoved,
-)
-from pipelines.output.doubles import find_doubles, without_doubles
+from pipelines.output.commit import complete_commit, conclude
+from pipelines.output.doubles import find_committed, find_doubles, without_doubles
 from pipelines.output.footers import read_footer
 from pipelines.output.journal import Journal, Move, read_journal, staging_folders
 from pipelines.output.kinds import Kind, StagedRows, kind_of
 from pipelines.output.manifest import MOST_BYTES, accounts_of, describe_recovered
+from pipelines.output.merging import merge, plan_merges
+from pipelines.output.older import find_older
+from pipelines.output.placing import place, stage_table, unmoved
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, RUNS, STAGING, TABLES, Accounts, OutputRun
-from pipelines.output.staged import Announced, Contents, claim, read_contents
-from pipelines.output.tables import OutputError, open_table, read_each, read_table, table_files
+from pipelines.output.staged import Announced, Contents, claim, is_complete, read_contents
+from pipelines.output.tables import OutputError, open_table, read_each, read_table
+from pipelines.output.written import StagedFile, Superseded
 from pipelines.supervision import interruption
+
+_NAMED = 5
+"""Damaged files that a line names."""
 
 _PREFERRED = (PREDICTIONS, EMPTY, FAILURES)
 """Tables in the order in which they keep the row of an image that several attempts have staged."""
@@ -52,6 +50,8 @@ class Recovered(NamedTuple):
       accounts: of the rows that were committed.
       unfit: number of rows that were not, as they differ from those that they would join.
       difference: how, in words; empty if there are none.
+      stay: whether these stay where they are, and are not deleted.
+      damaged: files that cannot be read, though the run had finished them.
       folder: of the tables with the rows that were committed.
     """
 
@@ -59,10 +59,12 @@ class Recovered(NamedTuple):
     accounts: Accounts
     unfit: int
     difference: str
+    stay: bool
+    damaged: Sequence[str]
     folder: str
 
-    def lines(self, verb: str = "deleted") -> list[str]:
-        """Say in words what became of the rows; `verb` says it of those that do not fit."""
+    def lines(self) -> list[str]:
+        """Say in words what became of the rows."""
         lines = []
         if self.accounts.inputs:
             counted = (self.accounts.failures, "failure"), (self.accounts.empty, "empty window")
@@ -70,8 +72,12 @@ class Recovered(NamedTuple):
             tagged = _several(self.accounts.predictions, "image")
             lines.append(f"recovered {tagged} that run {self.run} had tagged before it ended{besides}")
         if self.unfit:
-            rows = _several(self.unfit, "row")
-            lines.append(f"{verb} {rows} that run {self.run} had staged: they were made {self.difference}")
+            done = f"{'left' if self.stay else 'deleted'} {_several(self.unfit, 'row')}"
+            lines.append(f"{done} that run {self.run} had staged: they were made {self.difference}")
+        if self.damaged:
+            more = f", and {len(self.damaged) - _NAMED:,} more" * (len(self.damaged) > _NAMED)
+            named = ", ".join(self.damaged[:_NAMED]) + more
+            lines.append(f"left out {named}: damaged; `scenetags predict` tags the images of these rows again")
         return lines
 
 
@@ -85,7 +91,7 @@ class _DeadRun(OutputRun):
 
     Attributes:
       shadow: folder of its tables, relative to the output; empty if it is the output itself.
-      since: name of the oldest run whose rows may have been committed since it began.
+      since: name of the oldest run that is recovered with it.
     """
 
     shadow: str = field(default="", kw_only=True)
@@ -102,8 +108,9 @@ def recover_rows(run: OutputRun, kind: Kind | None = None) -> Iterator[Recovered
 
     Args:
       run: that holds the output.
-      kind: of the rows that are wanted; others are deleted. None for those that fit what the output holds; then others
-        stay where they are.
+      kind: of the rows that the run will write. Rows of an overwrite that it does not resume are deleted, and so is
+        what does not fit the rows that it will replace; other rows that do not fit stay where they are. None for a run
+        that writes none: then all of these stay.
 
     Raises:
       InterruptedRunError: the run was asked to stop.
@@ -120,47 +127,57 @@ def recover_rows(run: OutputRun, kind: Kind | None = None) -> Iterator[Recovered
             # Of two that were at work at once, the older one may just have been recovered.
             oldest = oldest or name
             dead = _DeadRun(name, run.output, shadow=announced.folder, since=oldest)
-            recovered = _recover(dead, announced, kind or kind_of(dead.folder))
-            if recovered.unfit or recovered.accounts.inputs:
+            joins = kind is not None and kind.folder == dead.folder
+            # What an overwrite replaces is committed first: it may end with the old rows in place.
+            wanted = kind if kind and (joins or dead.shadow) else kind_of(dead.folder)
+            recovered = _recover(dead, announced, wanted, stay=kind is None or joins)
+            if recovered.unfit or recovered.accounts.inputs or recovered.damaged:
                 yield recovered
-            if recovered.unfit and kind is None:
+            if recovered.unfit and recovered.stay:
                 continue
         storage.delete_folder(staging)
 
 
-def _recover(dead: _DeadRun, announced: Announced, kind: Kind) -> Recovered:
+def _recover(dead: _DeadRun, announced: Announced, kind: Kind, stay: bool) -> Recovered:
     while True:
         # A worker of the run may have decided on a commit just before the folder was claimed.
         complete_commit(dead.output, dead.staging)
-        fitting, unfit, difference = _sort_out(dead, kind)
-        accounts, journal = _plan(dead, announced, fitting)
+        files, damaged = _staged_by(dead)
+        difference = _difference(dead, kind, files)
+        accounts, journal = _plan(dead, announced, [] if difference else files, damaged)
         if not read_journal(dead.staging):
             break
     if accounts.inputs:
         conclude(dead, journal)
-    return Recovered(dead.name, accounts, unfit, difference, dead.folder)
+    if difference:
+        return Recovered(dead.name, accounts, sum(file.rows for file in files), difference, stay, (), dead.folder)
+    return Recovered(dead.name, accounts, 0, "", stay, damaged, dead.folder)
 
 
-def _sort_out(dead: _DeadRun, kind: Kind) -> tuple[list[StagedRows], int, str]:
-    """Return the files of a dead run whose rows are wanted, the number of other rows, and what differs of these."""
-    elsewhere = ""
-    if kind.folder != dead.folder:
-        elsewhere = "for an overwrite that this run does not resume" if dead.shadow else "without --overwrite"
-    files = _complete_files(dead)
-    differences = [kind.difference(file) or elsewhere for file in files]
-    unfit = sum(file.rows for file, differs in zip(files, differences, strict=True) if differs)
-    fitting = [file for file, differs in zip(files, differences, strict=True) if not differs]
-    return fitting, unfit, next(filter(None, differences), "")
+def _difference(dead: _DeadRun, kind: Kind, files: Sequence[StagedRows]) -> str:
+    """Say in words how the rows of a dead run were made differently; empty if they are wanted."""
+    elsewhere = "for an overwrite that this run does not resume" if kind.folder != dead.folder else ""
+    return next(filter(None, (kind.difference(file) or elsewhere for file in files)), "")
 
 
-def _complete_files(dead: _DeadRun) -> list[StagedRows]:
-    """Return what a run has staged completely, those files first that keep a row of which there are several."""
-    paths = [path for table in _PREFERRED for path in storage.list_files(storage.join(dead.staging, table), ".parquet")]
-    return [file for file in read_each(dead.output, partial(_look_at, dead), paths) if file]
+def _staged_by(dead: _DeadRun) -> tuple[list[StagedRows], list[str]]:
+    """Return what a run has staged completely, and the names of those files among it that are damaged.
+
+    Those files come first that keep a row of which there are several.
+    """
+    folders = (storage.join(dead.staging, table) for table in _PREFERRED)
+    sizes = [item for folder in folders for item in storage.list_sizes(folder, ".parquet").items()]
+    found = [file for file in read_each(dead.output, partial(_look_at, dead), sizes) if file]
+    return [file for file in found if not isinstance(file, str)], [path for path in found if isinstance(path, str)]
 
 
-def _look_at(dead: _DeadRun, path: str) -> StagedRows | None:
-    """Describe a staged file; return None if it is incomplete, damaged, made of others, or leads out of the output."""
+def _look_at(dead: _DeadRun, sized: tuple[str, int]) -> StagedRows | str | None:
+    """Describe a staged file.
+
+    Returns:
+      Its name if it is damaged; None if it is incomplete, made of others, or leads out of the output.
+    """
+    path, size = sized
     interruption.check()
     if storage.leads_away(dead.output, path):
         return None
@@ -171,28 +188,38 @@ def _look_at(dead: _DeadRun, path: str) -> StagedRows | None:
             if not footer or not contents or not {"path", "run"} <= {field.name for field in fields}:
                 return None
             # A bucket holds whole objects. What a power failure has left of a file may look complete at both ends.
-            columns = ["path"] if storage.is_remote(path) else None
+            # The commit reads those whole that replace older rows.
+            columns = ["path"] if storage.is_remote(path) and not contents.replaces else None
             for batch in parquet.iter_batches(columns=columns, use_threads=False):
                 paths = batch.column("path")
                 paths.validate(full=True)
                 if paths.null_count:
                     return None
-    except (OutputError, FileNotFoundError):
+    except OutputError:
+        return path if is_complete(path, size) else None
+    except FileNotFoundError:
         return None
-    return StagedRows(path, posixpath.basename(posixpath.dirname(path)), rows, footer, fields, contents)
+    return StagedRows(path, posixpath.basename(posixpath.dirname(path)), rows, size, footer, fields, contents)
 
 
-def _plan(dead: _DeadRun, announced: Announced, files: Sequence[StagedRows]) -> tuple[Accounts, Journal]:
-    """Return the accounts of the rows of staged files, once each, and what their commit has to do."""
+def _plan(
+    dead: _DeadRun, announced: Announced, files: Sequence[StagedRows], damaged: list[str]
+) -> tuple[Accounts, Journal]:
+    """Return the accounts of the rows of staged files, once each, and what their commit has to do.
+
+    It also adds to the names of damaged files.
+    """
     rows = sum(file.rows for file in files)
-    doubles = find_doubles(dead.folder, [file.path for file in files], rows, _committed_since(dead), dead.since)
+    committed = find_committed(dead.output, dead.folder, dead.name, dead.since)
+    replacing = [file.contents.replaces for file in files]
+    doubles = find_doubles(dead.folder, [file.path for file in files], rows, committed, replacing)
     kept = [
-        StagedFile(file.path, file.table, _counted(file), superseded=_named_by(file.contents))
+        StagedFile(file.path, file.table, _counted(file), file.size, _named_by(file.contents))
         if number not in doubles
         else _without(dead, file, doubles[number])
         for number, file in enumerate(files)
     ]
-    staged = _find_older(dead, [file for file in kept if file])
+    staged = list(_merged(dead, find_older(dead.folder, [file for file in kept if file]), damaged))
     accounts = sum((file.accounts for file in staged), Accounts())
     accounts = replace(accounts, inputs=accounts.predictions + accounts.failures + accounts.empty)
     moves, deletions = place(dead, staged, ())
@@ -205,11 +232,11 @@ def _plan(dead: _DeadRun, announced: Announced, files: Sequence[StagedRows]) -> 
     return accounts, Journal(earlier.inputs, moves, [*deletions, *sorted(spent)])
 
 
-def _committed_since(dead: _DeadRun) -> list[str]:
-    """List the files of the tables if a run has committed rows since the dead one began, e.g. that one itself."""
-    manifests = storage.list_files(storage.join(dead.output, RUNS), ".json")
-    names = [posixpath.basename(path).removesuffix(".json") for path in manifests]
-    return list(table_files(dead.folder)) if any(name >= dead.since for name in names) else []
+def _merged(dead: _DeadRun, files: Sequence[StagedFile], damaged: list[str]) -> Iterator[StagedFile]:
+    """Merge staged files, as workers do: what these had merged themselves does not say what it holds."""
+    for group in plan_merges(files):
+        interruption.check()
+        yield from merge(dead, group, lambda file: damaged.append(file.staged))
 
 
 def _without(dead: _DeadRun, file: StagedRows, lost: Collection[bytes]) -> StagedFile | None:
@@ -220,7 +247,7 @@ def _without(dead: _DeadRun, file: StagedRows, lost: Collection[bytes]) -> Stage
         return None
     paths = set(table["path"].to_pylist())
     named = tuple(row for row in _named_by(file.contents) if row.path in paths)
-    return StagedFile(staged, file.table, _count(table, file.table), superseded=named)
+    return StagedFile(staged, file.table, _count(table, file.table), file.size, named)
 
 
 def _named_by(contents: Contents) -> tuple[Superseded, ...]:
@@ -244,46 +271,6 @@ def _count(table: pa.Table, name: str) -> Accounts:
         return Accounts(empty=len(table))
     errors = zip(table["stage"].to_pylist(), table["error"].to_pylist(), strict=True)
     return Accounts(failures=len(table), errors=Counter(f"{stage}: {error}" for stage, error in errors))
-
-
-def _find_older(dead: _DeadRun, files: Sequence[StagedFile]) -> list[StagedFile]:
-    """Look where the older rows are that those of staged files replace.
-
-    A file may have been joined to another one, or removed by somebody, since the run looked at it. A row whose older
-    one is nowhere is a new one.
-    """
-    named = {row.path: row.file for file in files for row in file.superseded}
-    found = _locate(dead.folder, named) if named else {}
-    return [
-        file._replace(
-            superseded=tuple(row._replace(file=found[row.path]) for row in file.superseded if row.path in found)
-        )
-        for file in files
-    ]
-
-
-def _locate(folder: str, named: Mapping[str, str]) -> dict[str, str]:
-    """Return the file with the row of each path, relative to the folder, looking first where it is said to be."""
-    files = [path.removeprefix(f"{folder}/") for path in table_files(folder)]
-    said = set(named.values())
-    found: dict[str, str] = {}
-    for some in ([name for name in files if name in said], [name for name in files if name not in said]):
-        missing = pa.array(sorted(named.keys() - found.keys()), pa.string())
-        if not len(missing):
-            break
-        for name, paths in zip(some, read_each(folder, partial(_paths_among, folder, missing), some), strict=True):
-            found |= dict.fromkeys(paths, name)
-    return found
-
-
-def _paths_among(folder: str, wanted: pa.Array, name: str) -> list[str]:
-    """Return the paths of a file that are wanted."""
-    found: list[str] = []
-    with open_table(storage.join(folder, name)) as parquet:
-        for batch in parquet.iter_batches(columns=["path"], use_threads=False):
-            paths = batch.column("path")
-            found += paths.filter(pc.is_in(paths, value_set=wanted)).to_pylist()
-    return found
 
 
 def _told_so_far(dead: _DeadRun, announced: Announced) -> tuple[Mapping[str, Any], Accounts]:

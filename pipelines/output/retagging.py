@@ -114,7 +114,7 @@ def retag(run: Retagging) -> Changes | None:
     with hold_output(run):
         # With the tags that they have, no later run could.
         for recovered in recover_rows(run):
-            for line in recovered.lines("left"):
+            for line in recovered.lines():
                 _log.warning(line)
         outdated = _outdated(run)
         if not outdated:

@@ -205,7 +205,7 @@ KEPT_TYPES: Mapping[str, Callable[[str], Any]] = {
 EMBEDDING = Column(
     "embedding",
     "fixed_size_list<float16>",
-    "the features under the model's head, the same number in every row",
+    "the features below the model's head, the same number in every row",
     _of_prediction(lambda prediction: prediction.embedding),
 )
 

@@ -117,7 +117,7 @@ def _count_rows(path: str, dropped: Sequence[Unlisted]) -> Counter[str]:
 
 
 def _read_manifest(path: str) -> _Manifest:
-    # A file of a stranger counts for nothing.
+    # An untrusted file counts for nothing.
     with suppress(ValueError, RecursionError, storage.FileTooLargeError):
         described = json.loads(storage.read(path, MOST_BYTES))
         if isinstance(described, dict):

@@ -83,13 +83,16 @@ def claim(staging: str) -> Announced | None:
     claimed = storage.join(staging, _CLAIMED)
     if is_announced(staging):
         storage.move(storage.join(staging, _RUN), claimed)
-    with suppress(FileNotFoundError, ValueError, TypeError, KeyError, RecursionError, storage.FileTooLargeError):
-        described = json.loads(storage.read(claimed, MOST_BYTES))
-        form, folder = described.pop("format"), described.pop("folder")
-        accounts_of(described)
-        if form == FORMAT and (folder == "" or is_shadow(folder)):
-            return Announced(folder, described)
-    return None
+    return _read_announced(claimed)
+
+
+def look_at(staging: str) -> Announced | None:
+    """Return what a staging folder says of its run, as `claim` does, and leave it to that run.
+
+    Raises:
+      OSError: the output cannot be read.
+    """
+    return _read_announced(storage.join(staging, _RUN)) or _read_announced(storage.join(staging, _CLAIMED))
 
 
 def holds_rows(output: str, staging: str) -> bool:
@@ -105,7 +108,18 @@ def holds_rows(output: str, staging: str) -> bool:
         if read_status(storage.join(output, RUNS, f"{name}.json")) in (*ENDED, RECOVERED):
             return False
     sizes = [storage.list_sizes(storage.join(staging, table), ".parquet") for table in TABLES]
-    return any(_is_complete(path, size) for table in sizes for path, size in table.items())
+    return any(is_complete(path, size) for table in sizes for path, size in table.items())
+
+
+def is_complete(path: str, size: int) -> bool:
+    """Return whether a staged file has an end; what a killed run was writing has none.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    with suppress(FileNotFoundError):
+        return size >= len(_END) and storage.read_range(path, size - len(_END), len(_END)) == _END
+    return False
 
 
 def describe_contents(contents: Contents) -> dict[str, str]:
@@ -132,15 +146,19 @@ def read_contents(footer: Mapping[bytes, bytes]) -> Contents | None:
     return None
 
 
+def _read_announced(path: str) -> Announced | None:
+    with suppress(FileNotFoundError, ValueError, TypeError, KeyError, RecursionError, storage.FileTooLargeError):
+        described = json.loads(storage.read(path, MOST_BYTES))
+        form, folder = described.pop("format"), described.pop("folder")
+        accounts_of(described)
+        if form == FORMAT and (folder == "" or is_shadow(folder)):
+            return Announced(folder, described)
+    return None
+
+
 def _are_counts(accounts: Accounts) -> bool:
-    """Return whether accounts from a file of a stranger consist of numbers."""
+    """Return whether accounts from an untrusted file consist of numbers."""
     by_kind = (accounts.tags, accounts.repairs, accounts.errors, accounts.passed_over)
     numbers = [accounts.inputs, accounts.predictions, accounts.failures, accounts.skipped, accounts.empty]
     numbers += [number for counts in by_kind for number in Counter(counts).values()]
     return all(type(number) is int and number >= 0 for number in numbers)
-
-
-def _is_complete(path: str, size: int) -> bool:
-    with suppress(FileNotFoundError):
-        return size >= len(_END) and storage.read_range(path, size - len(_END), len(_END)) == _END
-    return False

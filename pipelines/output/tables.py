@@ -117,6 +117,21 @@ def count_rows(path: str) -> int:
         return int(parquet.metadata.num_rows)
 
 
+def is_damaged(path: str) -> bool:
+    """Return whether a file of a table cannot be read whole; a few of its rows are in memory at a time.
+
+    Raises:
+      OSError: the storage fails.
+    """
+    try:
+        with open_table(path) as parquet:
+            for _ in parquet.iter_batches(ROWS_PER_GROUP, use_threads=False):
+                pass
+    except OutputError:
+        return True
+    return False
+
+
 def read_each(folder: str, read: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Read several files of a folder, or move them, and yield the results in their order.
 

@@ -14,12 +14,12 @@ from pipelines import storage
 from pipelines.inference.shift import Seen
 from pipelines.inference.tagging import choose_tags
 from pipelines.output.arrow import make_table
-from pipelines.output.commit import StagedFile, Superseded
 from pipelines.output.geography import Extent, along_curve
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, Accounts, Run
 from pipelines.output.schema import EMPTY_COLUMNS, Tagged, failure_columns, prediction_columns
 from pipelines.output.staged import Contents, describe_contents
 from pipelines.output.tables import FORMAT, ROWS_PER_GROUP, ROWS_PER_REGION
+from pipelines.output.written import StagedFile, Superseded
 from pipelines.records import Empty, Failure, Prediction
 
 _ROWS_AT_ONCE = 16_384

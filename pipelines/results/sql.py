@@ -1,4 +1,4 @@
-"""Write names and values of strangers into SQL so that they stay names and values."""
+"""Write untrusted names and values into SQL so that they stay names and values."""
 
 from __future__ import annotations
 

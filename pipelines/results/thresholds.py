@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines import storage
 from pipelines.errors import ScenetagsError
+from pipelines.results.labels import check_label, some_labels
 from pipelines.storage.strict_json import without_repeats
 
 _MOST_BYTES = 1 << 26
 _SHOWN = 5
-_LONGEST_SHOWN = 100
 
 
 class ThresholdsError(ScenetagsError):
-    """Thresholds or rules that do not fit the labels of a model."""
+    """Thresholds that are not understood, or do not fit the labels of a model."""
 
 
 def read_thresholds(named: str, labels: Sequence[str]) -> tuple[float, ...]:
@@ -29,7 +28,8 @@ def read_thresholds(named: str, labels: Sequence[str]) -> tuple[float, ...]:
       labels: of the model.
 
     Raises:
-      ThresholdsError: the file cannot be read, or its labels are not those of the model.
+      ThresholdsError: the file cannot be read, or has no threshold for a label.
+      UnknownLabelError: it names a label that the model does not have.
     """
     try:
         value = float(named)
@@ -42,29 +42,13 @@ def read_thresholds(named: str, labels: Sequence[str]) -> tuple[float, ...]:
         if type(threshold) not in (int, float) or not 0 <= threshold <= 1:
             of_label = f" of {label}" if label in labels and len(set(map(str, by_label.values()))) > 1 else ""
             raise ThresholdsError(f"--thresholds {named}: {threshold!r}{of_label} is not a number between 0 and 1")
-    check_labels(f"--thresholds {named}", list(by_label), labels)
+    for label in by_label:
+        check_label(label, labels, f"--thresholds {named}")
     if missing := [label for label in labels if label not in by_label]:
-        raise ThresholdsError(f"--thresholds {named} has no threshold for {_some(missing)}", "add one for each label")
+        raise ThresholdsError(
+            f"--thresholds {named} has no threshold for {some_labels(missing, _SHOWN)}", "add one for each label"
+        )
     return tuple(float(by_label[label]) for label in labels)
-
-
-def check_labels(flag: str, named: Sequence[str], labels: Sequence[str]) -> None:
-    """Verify that labels are those of a model.
-
-    Args:
-      flag: that names them, with its value, for the message.
-      named: the labels.
-      labels: of the model.
-
-    Raises:
-      ThresholdsError: one is not.
-    """
-    for label in named:
-        if label not in labels:
-            label = label[:_LONGEST_SHOWN]
-            near = difflib.get_close_matches(label, labels, 3, 0.6)
-            meant = f"did you mean {' or '.join(near)}? " if near else ""
-            raise ThresholdsError(f"{flag}: {label} is not a label of the model", f"{meant}it has {', '.join(labels)}")
 
 
 def _read(named: str) -> Any:
@@ -91,8 +75,3 @@ def _by_label(named: str, described: Any) -> Mapping[str, Any]:
         case dict():
             return described
     raise ThresholdsError(f"--thresholds {named} is not a JSON object", 'write {"LABEL": 0.5, ...}')
-
-
-def _some(labels: Sequence[str]) -> str:
-    more = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
-    return f"{', '.join(labels[:_SHOWN])}{more}"

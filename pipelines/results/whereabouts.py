@@ -46,7 +46,7 @@ def find_whereabouts(
     if not footer.relative:
         if relative_to is not None:
             raise NoOutputError(
-                f"--relative_to {relative_to}: {output.path} has rows with whole paths", "omit --relative_to"
+                f"--relative_to {relative_to}: {output.path} has rows with absolute paths", "omit --relative_to"
             )
         return Whereabouts(False)
     if relative_to is not None:

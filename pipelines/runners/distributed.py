@@ -93,7 +93,8 @@ def rehearse(tagging: TagImages, options: PredictOptions, beam_options: Pipeline
 def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> Accounts | None:
     """Run a whole job, wave by wave if it is to commit before it ends, and wait for it to end.
 
-    Every wave is a pipeline of its own, which lists everything again and leaves out what is tagged by then.
+    Every wave is a pipeline of its own, which lists everything again and leaves out what is tagged by then. Images
+    whose rows were damaged before they were committed make another wave.
 
     Returns:
       The accounts of the run; None if the job continues without this process.
@@ -101,17 +102,19 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
     Raises:
       InputError: the input names no images.
       InterruptedRunError: a signal asked to stop; the job was cancelled.
-      JobFailedError: the job failed, or contact with it was lost.
+      JobFailedError: the job failed, or contact with it was lost; or a wave has committed nothing.
       BundleError, OutputError, NoAccessError, WorkerReleaseError: a worker refused.
       OutputError: another run has taken over the output between two waves.
       UsageError: Beam or Dataflow refuse the job.
     """
-    accounts = _run_wave(tagging, options, beam_options)
+    before, accounts = Accounts(), _run_wave(tagging, options, beam_options)
     while accounts is not None and read_status(tagging.run.manifest) not in ENDED:
+        if accounts.inputs == before.inputs:
+            raise JobFailedError("all that the workers staged was damaged before it was merged; check their storage")
         # While this machine slept, another run may have taken over, and marked this one as killed.
         check_still_held(tagging.run)
         log(f"scenetags predict: {accounts.inputs:,} images are committed; the job continues", severity="INFO")
-        accounts = _run_wave(replace(tagging, wave=Wave(accounts)), options, beam_options)
+        before, accounts = accounts, _run_wave(replace(tagging, wave=Wave(accounts)), options, beam_options)
     return accounts
 
 

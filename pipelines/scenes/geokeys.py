@@ -223,7 +223,7 @@ def _geographic(keys: Keys) -> str:
     if code := _code(keys.get(GEOGRAPHIC_TYPE)):
         return code
     if keys.get(PRIME_MERIDIAN, _GREENWICH) != _GREENWICH:
-        raise ValueError("its longitudes are counted from a meridian of its own")
+        raise ValueError("its prime meridian is not Greenwich")
     datum = keys.get(DATUM)
     if isinstance(datum, int) and 6000 < datum < 7000:
         # EPSG's codes of these datums and of their geographic systems differ by 2000.

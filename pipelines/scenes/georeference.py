@@ -108,7 +108,7 @@ def _scaled(scale: tuple[float, ...], tiepoints: tuple[float, ...]) -> tuple[flo
     across, down = scale[:2]
     if down < 0:
         # By the specification rows then count northwards; GDAL and others read it as positive. It may mean either.
-        raise ValueError("the scale of its rows is negative, which programs understand differently")
+        raise ValueError("the scale of its rows is negative, which programs interpret differently")
     column, row, _, x, y, _ = tiepoints[:6]
     transform = (across, 0.0, x - across * column, 0.0, -down, y + down * row)
     for start in range(6, len(tiepoints) - 5, 6):

@@ -31,7 +31,7 @@ from pipelines.scenes.scene import Scene, open_file
 from pipelines.scenes.virtual import Virtual, read_virtual
 
 _APART = 0.02
-"""Pixels by which bands may lie beside one another: programs round."""
+"""Pixels by which bands may be offset from one another: programs round."""
 _UNSIGNED, _UNDEFINED = 1, 4
 _COLOURS = ("red", "green", "blue")
 _DEPTHS = (8, 16, 32)
@@ -132,7 +132,7 @@ def _open_plane(file: File, grid: Grid, rendering: Rendering, no_data: str) -> _
         image = with_text(image, NO_DATA, no_data.encode()) if no_data else image
         scene = scene._replace(image=image)
     elif no_data:
-        raise UnsupportedImageError("a value that stands for no data in a JPEG 2000 is not supported")
+        raise UnsupportedImageError("a no-data value in a JPEG 2000 is not supported")
     # JPEG 2000s of fewer bits than 16 hold what GDAL and others call integers of 16.
     held = next(depth for depth in _DEPTHS if depth >= bits)
     return _Plane(file.path, scene, (_UNSIGNED if kind == _UNDEFINED else kind, held))
@@ -152,7 +152,7 @@ def _check_name(plane: _Plane, product: str, colour: int) -> None:
         raise UntrustedColoursError(
             f"TIFF whose band is named {name!r}, but {_COLOURS[colour]} of {product} is band {satellite[colour]} of "
             "the satellite",
-            "say --stretch instead of --product",
+            "give --stretch instead of --product",
         )
 
 
@@ -191,7 +191,7 @@ def _describe_pixels(size: tuple[int, int], sample: tuple[int, int]) -> str:
 
 def _unlike(first: str, second: str, one: str, other: str) -> UnsupportedImageError:
     return UnsupportedImageError(
-        f"bands that do not lie on one another: {first} has {one}, {second} has {other}",
+        f"bands that are not on the same grid: {first} has {one}, {second} has {other}",
         "bring them to one grid, e.g. with gdalwarp",
     )
 
@@ -250,7 +250,7 @@ def _join_renderings(said: Rendering, planes: list[Scene]) -> Rendering:
         return said
     offsets = {raster.offset for raster in settled}
     if len(offsets) > 1:
-        raise UntrustedColoursError("bands of which only some hold an offset", "say --stretch")
+        raise UntrustedColoursError("bands of which only some hold an offset", "give --stretch")
     stretch = tuple(raster.stretch[0] for raster in settled)
     return said._replace(stretch=stretch * (COLOURS // len(stretch)), percentiles=(), offset=offsets.pop())
 
@@ -274,5 +274,5 @@ def _choose_place(
         return of_files
     corners = _corners(of_files.transform, width, height)
     if not _lie_together(ground.points(places), corners, of_files.transform):
-        raise UnsupportedImageError("VRT that says its bands lie elsewhere than their files say")
+        raise UnsupportedImageError("VRT that places its bands elsewhere than their files do")
     return of_files

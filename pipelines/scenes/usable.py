@@ -31,7 +31,7 @@ _CLEAR = Rendering((1, 1, 1))
 """The first of its bands, as Planet's specification numbers them: https://docs.planet.com/data/imagery/udm/."""
 _SOURCE = "tiff 8x8"
 _APART = 0.02
-"""Of a pixel, by which a mask may lie beside its scene: programs round."""
+"""Of a pixel, by which a mask may be offset from its scene: programs round."""
 
 # As in `20220522_102231_1038_3B_AnalyticMS_SR_8b_harmonized_clip.tif`: what the pixels are, and what was done to them.
 _IMAGERY = re.compile(r"_(?:AnalyticMS|Analytic|Visual)(?:_(?:SR|DN|8b|harmonized))*(?=[_.])")
@@ -50,7 +50,7 @@ class Clear(NamedTuple):
 
 
 def usable_path(path: str) -> str:
-    """Return where the mask of a scene lies: beside it, named as Planet names it."""
+    """Return where the mask of a scene lies: next to it, named as Planet names it."""
     folder, slash, name = path.rpartition("/")
     stem, dot, ending = name.rpartition(".")
     usable, replaced = _IMAGERY.subn("_udm2", name)
@@ -113,7 +113,7 @@ def _read(mask: Scene, box: Box) -> NDArray[np.bool_]:
 
 
 def _check_alike(scene: Scene, mask: Scene) -> None:
-    """Refuse a mask that does not lie on its scene, pixel by pixel."""
+    """Refuse a mask that is not on the grid of its scene, pixel by pixel."""
     sizes = [(one.division.width, one.division.height) for one in (scene, mask)]
     if sizes[0] != sizes[1]:
         (width, height), (columns, rows) = sizes
@@ -134,4 +134,4 @@ def _check_alike(scene: Scene, mask: Scene) -> None:
         for column, row in corners
     )
     if not apart <= _APART * pixel or places[0].crs != places[1].crs:
-        raise UnsupportedImageError("mask that does not lie on its scene", "bring it to the same grid")
+        raise UnsupportedImageError("mask that is not on the grid of its scene", "bring it to the same grid")

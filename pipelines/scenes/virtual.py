@@ -31,7 +31,7 @@ _MOST_PIXELS = (1 << 31) - 1
 """Of a side, as in GDAL."""
 _OPEN = 64
 _APART = 0.001
-"""Pixels by which a band may lie beside its file: programs round."""
+"""Pixels by which a band may be offset from its file: programs round."""
 _MOST_SHOWN = 300
 _CRS = re.compile(r"EPSG:\d+$|[A-Z_]+\[")
 

@@ -201,7 +201,7 @@ class BucketStore:
                     yield entry
                 elif last != after:
                     # Other ranges would hide what this one shows too late.
-                    raise OSError(errno.EIO, f"the bucket lists {entry.path} behind {last}, not in the order of names")
+                    raise OSError(errno.EIO, f"the bucket lists {entry.path} after {last}, not in the order of names")
 
     def peek(self, prefix: str, after: str, most: int) -> tuple[list[str], bool]:
         """Return the first paths after a place, and whether there are more."""

@@ -213,7 +213,7 @@ def retried(work: Callable[[], Result]) -> Result:
 
 
 class _RegularFile(io.FileIO):
-    """A file that is read without waiting: files of strangers may be pipes, or files of the kernel that never end."""
+    """A file that is read without waiting: untrusted files may be pipes, or files of the kernel that never end."""
 
     def __init__(self, path: str, fingerprint: str) -> None:
         super().__init__(path, "rb", opener=_open_regular)

@@ -13,7 +13,7 @@ from pipelines.errors import ScenetagsError
 
 PREFIX = "scenetags-"
 MARK = ".made-by-scenetags"
-"""A file that tells these folders from a user's own of a similar name."""
+"""A file that distinguishes these folders from a user's own of a similar name."""
 
 
 class TemporaryFolderError(ScenetagsError):

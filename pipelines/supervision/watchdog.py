@@ -122,7 +122,7 @@ def watching(output: str, log_format: str, warn: Callable[[str], None]) -> Itera
     try:
         watchdog = _start(output, log_format)
     except OSError as error:
-        warn(f"scenetags: no process to explain a crash of this run can be started ({error.strerror})")
+        warn(f"scenetags: cannot start the process that explains a crash of this run ({error.strerror})")
         yield
         return
     assert watchdog.stdin

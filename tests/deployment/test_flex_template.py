@@ -46,7 +46,7 @@ BEAMS = {"sdk_container_image"}
 OTHERWISE = {
     "max_failure_rate": ("the exit code is 3", "an overwrite keeps the old rows"),
     "fail_on_shift": ("end with exit code 3", "keep the old rows of an overwrite"),
-    "allow_empty": ("end with exit code 0", "end well"),
+    "allow_empty": ("end with exit code 0", "succeed"),
 }
 """What the command says, and the template in its place: a job of a template has no exit code."""
 

@@ -232,7 +232,7 @@ def test_held_out_images_are_learnt_at_last_unless_the_user_has_chosen_them(
 def test_an_unfinished_training_is_not_taken_over_by_another(
     unfinished: Unfinished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "rerun the same command to resume after the last finished epoch" in unfinished.told
+    assert "run the same command again to resume after the last finished epoch" in unfinished.told
     shutil.copytree(unfinished.workspace, tmp_path / "bundle.training")
     other = ["--seed", "7", "--loss", "weighted", "--beta", "1"]
     assert train.main([*unfinished.flags, "--output", str(tmp_path / "bundle"), *other]) == 2

@@ -171,14 +171,17 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "none").mkdir()
 
     for flags, message in (
-        ([moved], "have no image in common, but e.g. /a/1.jpg and /b/1.jpg; images are matched by their paths"),
-        ([empty], "has predictions of no image"),
+        (
+            [moved],
+            "have no image in common; the first has e.g. /a/1.jpg, the second /b/1.jpg; images are matched by their",
+        ),
+        ([empty], "has no predictions"),
         ([double], "has two predictions for /a/1.jpg; move the file that a run did not write out of"),
         ([tmp_path / "none"], "has no predictions/*.parquet"),
         ([tmp_path / "missing"], "no folder at"),
-        ([a, "--tag=raod"], "--tag raod: raod is not a label of the model; did you mean road?"),
+        ([a, "--tag=raod"], "--tag: raod is not a label of either model; did you mean road?"),
         ([a, "--relative_to=/x"], "--relative_to needs --html"),
-        ([a, "--relative_to=/x", f"--html={tmp_path}/x.html"], "has rows with whole paths; omit --relative_to"),
+        ([a, "--relative_to=/x", f"--html={tmp_path}/x.html"], "has rows with absolute paths; omit --relative_to"),
         ([a, "--json=missing/x.json"], "the folder does not exist; create it first"),
         ([a, "--max_changed=2%"], "'2%' is not a number"),
     ):

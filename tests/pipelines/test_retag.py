@@ -100,10 +100,10 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "NaN": (with_thresholds(road=float("nan")), "nan of road is not a number between 0 and 1"),
     "unknown": (
         with_thresholds(raod=0.5),
-        "raod is not a label of the model; did you mean road? it has clear, bare ground, road",
+        "raod is not a label of the model; did you mean road?",
     ),
     "missing": (with_thresholds(road=None), "has no threshold for road; add one for each label"),
-    "unknown rule": (lambda _: ["--alone=clouds"], "--alone clouds: clouds is not a label of the model"),
+    "unknown rule": (lambda _: ["--alone=clouds"], "--alone: clouds is not a label of the model"),
     "a group of one": (lambda _: ["--exclusive=clear"], "'clear' does not name two or more different labels"),
     "the same twice": (lambda _: ["--exclusive=clear,clear"], "does not name two or more different labels"),
     "an open quote": (lambda _: ['--exclusive="clear,road'], "is not a line of CSV: unexpected end of data"),

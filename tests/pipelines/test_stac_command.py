@@ -13,8 +13,10 @@ from pystac.extensions.table import TableExtension
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
 from pipelines import stac as command
+from pipelines import storage
 from pipelines.output.run import RUNS
 from pipelines.results.cataloguing.scene_extents import find_hull
+from tests.conftest import Bucket
 from tests.pipelines.results.scene_outputs import TAGS, TAKEN, footer, image, square, window, write_rows
 
 NORTH, SOUTH = "/archive/north.tif", "/archive/a/b.tif+c.tif"
@@ -147,6 +149,28 @@ def test_an_output_without_scenes_or_manifest_is_refused(tmp_path: Path, capsys:
     for name, reason in (("chips", "has no windows of scenes"), ("bare", "names the bundle that made the rows")):
         assert command.main([str(tmp_path / name), "--to", str(tmp_path / "catalogue")]) == 2
         assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bucket", ["s3"], indirect=True)
+def test_no_credentials_are_sent_if_none_are_wanted(bucket: Bucket, tmp_path: Path) -> None:
+    output = f"{bucket.path}/out"
+    write_output(tmp_path / "out", window(NORTH, 0, 0, square(10, 20)))
+    for file in ("predictions/a.parquet", "runs/a.json"):
+        storage.write(f"{output}/{file}", (tmp_path / "out" / file).read_bytes())
+    signed: list[bool] = []
+    bucket.proxy.judge = lambda method, path, headers: signed.append("authorization" in headers)
+
+    assert command.main([output, "--to", str(tmp_path / "signed")]) == 0
+    assert all(signed)
+    signed.clear()
+    # The bucket is not public.
+    assert command.main([output, "--to", str(tmp_path / "anonymous"), "--anonymous"]) == 2
+    assert signed
+    assert not any(signed)
+    signed.clear()
+    # What is written needs them.
+    assert command.main([output, "--to", f"{bucket.path}/catalogue", "--anonymous"]) == 0
+    assert all(signed)
 
 
 def test_a_hull_holds_all_points_and_runs_counter_clockwise() -> None:

@@ -238,4 +238,4 @@ def _check_restarts(data: bytes, scan: _Scan, units: int, bits: int, least: int)
     if any(end - start < needed for start, end in zip(starts, places, strict=False)):
         raise DamagedImageError(f"damaged JPEG: less than {needed:,} bytes between two of its restart markers")
     if scan.end - starts[-1] < max(least, -(-(units - expected * scan.interval) * bits // 8)):
-        raise DamagedImageError("damaged JPEG: too little behind the last of its restart markers")
+        raise DamagedImageError("damaged JPEG: too little data after the last of its restart markers")

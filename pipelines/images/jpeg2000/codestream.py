@@ -72,7 +72,7 @@ def read_codestream(data: bytes, start: int, end: int, size: Size) -> Codestream
         raise ImageTooLargeError(f"JPEG 2000 of {tiles:,} tiles: the limit is {MOST_TILES:,}")
     pixels = size.width * size.height
     if pixels > max(_FEW_PIXELS, _MOST_PER_BYTE * (end - start)):
-        raise ImageTooLargeError(f"JPEG 2000 of {pixels:,} pixels in {end - start:,} bytes: it holds no picture")
+        raise ImageTooLargeError(f"JPEG 2000 of {pixels:,} pixels in {end - start:,} bytes: too few for a picture")
     segments: list[Segment] = []
     at, left = _read_segments(data, start + 2, end, SOT, segments, MOST_SEGMENTS)
     codings = Codings(apply_segments(segments, len(size.bits), ()), {})

@@ -257,7 +257,7 @@ def _read_channels(boxes: _Boxes, samples: int, space: int) -> _Channels:
             named.setdefault(1, named.get(0, samples))
         order = tuple(named.get(colour, samples) for colour in range(1, colours + 1))
         opacity = any(kind == _OPACITY for _, kind, _ in channels)
-    # As in a TIFF, only beside red, green and blue may there be a band without a name.
+    # As in a TIFF, only with red, green and blue may there be a band without a name.
     others = (0, 1) if opacity or space == _SRGB else (0,)
     if order != plain and space != _SRGB:
         raise UnsupportedImageError("JPEG 2000 with components in an unusual order is not supported")

@@ -170,7 +170,7 @@ def _colour(name: str) -> str | None:
 
 
 def _number(name: str) -> int | None:
-    """Return which band of a satellite a name numbers, None if none; 0 for one beside another of the same number."""
+    """Return which band of a satellite a name numbers, None if none; 0 for one next to another of the same number."""
     match = _OF_SATELLITE.match(_plain(name))
     if match is None:
         return None

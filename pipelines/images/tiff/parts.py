@@ -157,7 +157,7 @@ class DividedTiff(NamedTuple):
         try:
             return write_tiff(self.directory.form.order, pieces, integers, self.further)
         except struct.error as error:
-            raise DamagedImageError("damaged TIFF: a tag whose value no TIFF can hold") from error
+            raise DamagedImageError("damaged TIFF: a tag with an impossible value") from error
 
 
 def divide(data: Data, directory: Directory) -> DividedTiff:

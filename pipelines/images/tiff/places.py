@@ -43,7 +43,7 @@ def check_places(data: Data, directory: Directory, tags: Tags) -> None:
     overlap = _find_overlap(pieces, directory.spans())
     if overlap is not None:
         raise DamagedImageError(
-            f"damaged TIFF: a {grid.what} at byte {overlap} lies upon another one, or upon the directory of the file"
+            f"damaged TIFF: a {grid.what} at byte {overlap} overlaps another, or the directory of the file"
         )
 
 

@@ -104,11 +104,11 @@ def _check_product(name: str, product: Product, number: int, kind: str) -> None:
     if product.number not in (0, number):
         raise UntrustedColoursError(
             f"TIFF of {_count(number)}, but files of {name} have {product.number}",
-            "choose its product, or say --bands and --stretch",
+            "choose its product, or give --bands and --stretch",
         )
     if kind == "f4":
         raise UntrustedColoursError(
-            f"TIFF with floating-point samples, but those of {name} are integers", "say --bands and --stretch"
+            f"TIFF with floating-point samples, but those of {name} are integers", "give --bands and --stretch"
         )
 
 
@@ -146,13 +146,13 @@ def _find_bands(directory: Directory, number: int, rendering: Rendering) -> tupl
         raise UntrustedColoursError(
             f"TIFF {contradiction}, but in {rendering.product} red, green and blue are bands "
             f"{', '.join(map(str, rendering.bands))}",
-            "say --bands and --stretch",
+            "give --bands and --stretch",
         )
     if contradiction:
         raise UntrustedColoursError(
             f"TIFF {contradiction}, but red, green and blue of {rendering.product} are bands "
             f"{', '.join(map(str, satellite))} of the satellite",
-            "say --bands and --stretch",
+            "give --bands and --stretch",
         )
     if not bands:
         raise UntrustedColoursError(

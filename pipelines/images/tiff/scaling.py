@@ -51,7 +51,8 @@ def read_offset(metadata: bytes, product: str, bands: Sequence[int]) -> int | No
         fitting = [number for number, scaling in enumerate(scalings) if all(_fits(one, scaling) for one in stated)]
         if not fitting:
             raise UntrustedColoursError(
-                f"TIFF whose metadata state another scale or offset than {product} has", "say --bands and --stretch"
+                f"TIFF whose metadata state a different scale or offset than {product} has",
+                "give --bands and --stretch",
             )
         return known * fitting[0]
     if not known:
@@ -122,7 +123,7 @@ def _contradictory(stated: int, reason: str, product: str) -> UntrustedColoursEr
 def _say_which(product: str) -> str:
     known, [(low, high), *_] = PRODUCTS[product].offset, PRODUCTS[product].stretch
     held, plain = f"{low + known:.0f}:{high + known:.0f}", f"{low:.0f}:{high:.0f}"
-    return f"say --stretch {held} if they hold {known:,}, --stretch {plain} if not"
+    return f"give --stretch {held} if they hold {known:,}, --stretch {plain} if not"
 
 
 def _unknown(product: str) -> UntrustedColoursError:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
+from typing import Any
+
+from apache_beam.pvalue import TaggedOutput
 
 from pipelines import storage
-from pipelines.job.steps.outputs import Step
-from pipelines.output.commit import StagedFile
-from pipelines.output.merging import Group, merge, plan_merges
+from pipelines.job.steps.outputs import DAMAGED, Step
+from pipelines.output.merging import Group, count_rows, merge, plan_merges
 from pipelines.output.run import Run
+from pipelines.output.written import StagedFile
+
+_log = logging.getLogger(__name__)
 
 
 class PlanMerges(Step):
@@ -19,7 +25,7 @@ class PlanMerges(Step):
 
 
 class JoinFiles(Step):
-    """Merge the files of a group."""
+    """Merge the files of a group; of one that is damaged, pass on the number of rows that are lost with it."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -27,5 +33,10 @@ class JoinFiles(Step):
     def setup(self) -> None:
         storage.use(self._run.access)
 
-    def process(self, group: Group) -> Iterator[StagedFile]:
-        yield from merge(self._run, group)
+    def process(self, group: Group) -> Iterator[Any]:
+        damaged: list[StagedFile] = []
+        yield from merge(self._run, group, damaged.append)
+        for file in damaged:
+            rows, by = count_rows(file), "the next run" if self._run.detached else "this one"
+            _log.warning("%s is damaged; the images of its %d rows are tagged again by %s", file.staged, rows, by)
+            yield TaggedOutput(DAMAGED, rows)

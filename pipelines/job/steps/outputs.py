@@ -16,6 +16,7 @@ from pipelines.supervision import progress
 
 FAILED, SUPERSEDED, COUNTED, FOUND, POSTPONED = "failed", "superseded", "counted", "found", "postponed"
 EMPTY, UNLISTED, SOURCES, PARTITIONS, REFS = "empty", "unlisted", "sources", "partitions", "refs"
+FILES, DAMAGED = "files", "damaged"
 
 
 class Step(BoundToRelease, beam.DoFn):

@@ -17,10 +17,10 @@ from pipelines.listing import EMPTY_INPUTS
 from pipelines.listing.names import keep_commonest
 from pipelines.listing.pieces import check_found
 from pipelines.output.closing import close_wave
-from pipelines.output.commit import StagedFile, Superseded, Written
 from pipelines.output.identities import Unlisted
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import Table, TableFiles
+from pipelines.output.written import StagedFile, Superseded, Written
 from pipelines.records import Empty, Failure, Prediction
 from pipelines.supervision import interruption, progress
 
@@ -98,6 +98,7 @@ class CloseWave(Step):
         found: Iterable[bytes] = (),
         unlisted: Iterable[Unlisted] | None = None,
         sources: Iterable[int] = (),
+        damaged: Iterable[int] = (),
     ) -> Iterator[Accounts]:
         if self._wave.inputs is None:
             # Workers in the launching process know of its signals, but a distributed job is dropped as a whole.
@@ -111,5 +112,13 @@ class CloseWave(Step):
             if empty := check_found(*named, set(sources), self._inputs.allow_empty, _log.warning):
                 passed_over[EMPTY_INPUTS] += empty
             accounts = replace(accounts, passed_over=passed_over)
+        # A detached job has no other wave: it ends with accounts that do not balance, and the next run tags the images.
+        lost = 0 if self._run.detached else sum(damaged)
+        accounts = replace(accounts, inputs=accounts.inputs - lost)
+        wave = self._wave.without(sum(postponed) + lost)
+        if self._inputs and not wave.last:
+            # Every wave lists all images, and finds those that an earlier run has tagged. The last one counts them:
+            # whether an overwrite keeps their rows depends on its listing.
+            accounts = replace(accounts, inputs=accounts.inputs - accounts.skipped, skipped=0)
         written = Written(list(files), list(superseded), accounts, found, unlisted)
-        yield close_wave(self._run, self._wave.without(sum(postponed)), written)
+        yield close_wave(self._run, wave, written)

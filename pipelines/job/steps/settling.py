@@ -13,10 +13,10 @@ from pipelines.archives.packed import pack, unpack
 from pipelines.job import counters
 from pipelines.job.steps.outputs import COUNTED, FOUND, POSTPONED, SUPERSEDED, UNLISTED, Step, in_window, sort_out
 from pipelines.output.closing import check_not_ended
-from pipelines.output.commit import Superseded
 from pipelines.output.earlier import EarlierPart, EarlierRows, read_earlier
 from pipelines.output.ghosts import ReadThrough, find_fault, find_ghosts
 from pipelines.output.run import Accounts, Run, Wave
+from pipelines.output.written import Superseded
 from pipelines.reading.source import stream_of
 from pipelines.records import Failure, ImageRef, Listed, digest_path, failed
 from pipelines.supervision import progress
@@ -133,10 +133,11 @@ class SettlePartition(Step):
             if settled.known and self._run.overwrite:
                 found += digest_path(self._run.known_as(listed.path))
             if settled.item is None:
-                # What an earlier run has tagged was counted in the first wave, and what this one has, in its own wave.
-                if self._wave.is_first and not settled.own:
+                # What this run has tagged was counted in its own wave.
+                if not settled.own:
                     skipped += 1
-                    _count_skipped(self._run)
+                    if self._wave.is_first:
+                        _count_skipped(self._run)
             elif isinstance(settled.item, Failure):
                 failed += 1
                 yield sort_out(settled.item, self._run.name)
@@ -146,7 +147,7 @@ class SettlePartition(Step):
                 postponed += 1
         yield from reads.rest()
         inputs = reads.count + failed + skipped
-        counters.LISTED.inc(inputs)
+        counters.LISTED.inc(inputs if self._wave.is_first else inputs - skipped)
         yield TaggedOutput(COUNTED, Accounts(inputs=inputs, skipped=skipped))
         if postponed:
             yield TaggedOutput(POSTPONED, postponed)

@@ -170,7 +170,7 @@ def _is_folder(path: str) -> bool:
         return False
     with suppress(FileNotFoundError):
         if not path.endswith("/") and storage.look_up(path).size:
-            raise ListError(" is both a file and a folder", "put a slash behind the name of the folder")
+            raise ListError(" is both a file and a folder", "add a slash to the name of the folder")
     return True
 
 

@@ -132,7 +132,7 @@ def _convert(column: KeptColumn, text: str) -> str:
         return TYPES[column.type](text)
     except (ValueError, OverflowError):
         raise ListError(
-            f" has a column {column.name!r} with {text[:_SHOWN]!r}, which is no {column.type}",
+            f" has a column {column.name!r} with {text[:_SHOWN]!r}, which is not a valid {column.type}",
             f"keep it as text with --keep_columns {column.name}:string",
         ) from None
 

@@ -93,7 +93,7 @@ def read_cells(text: TextIO, delimiter: str, column: str, kept: Sequence[str] = 
     Raises:
       ListError: it has no such column or two of them, or a line or the quotes are beyond repair.
     """
-    # By default a cell may be no longer than a path, but a shape can stand beside a path.
+    # By default a cell may be no longer than a path, but a shape can stand next to a path.
     csv.field_size_limit(_LONGEST_LINE)
     # Strict: otherwise a quote without end would swallow all lines behind it.
     rows = csv.reader(_short_lines(text), delimiter=delimiter, strict=True)

@@ -143,8 +143,8 @@ function listen() {
 function leftOut() {
   const { below, unplaced, images } = page.counts, lines = [];
   if (below) lines.push(`windows below ${page.min_probability}: ${number(below)}`);
-  if (unplaced) lines.push(`windows that do not say where they lie: ${number(unplaced)}`);
-  if (images) lines.push(`images that are no windows: ${number(images)}`);
+  if (unplaced) lines.push(`windows without a location: ${number(unplaced)}`);
+  if (images) lines.push(`images that are not windows: ${number(images)}`);
   return lines.length ? `left out: ${lines.join("; ")}` : "";
 }
 

@@ -1,4 +1,4 @@
-// How strange the images are beside the model's training images.
+// How strange the images are compared with the model's training images.
 
 const UP = 8,
   DOWN = 34;

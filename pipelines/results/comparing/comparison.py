@@ -150,10 +150,11 @@ def compare(
         if not images.both:
             for name, output in zip("ab", outputs, strict=True):
                 if not count(database, f"SELECT count(*) FROM {name}"):
-                    raise NoOutputError(f"{output.path} has predictions of no image")
+                    raise NoOutputError(f"{output.path} has no predictions")
             a, b = (rows(database, f"SELECT min(path) FROM {name}")[0][0] for name in "ab")
             raise NoOutputError(
-                f"{outputs[0].path} and {outputs[1].path} have no image in common, but e.g. {a} and {b}",
+                f"{outputs[0].path} and {outputs[1].path} have no image in common; the first has e.g. {a}, the "
+                f"second {b}",
                 "images are matched by their paths: tag the same archive under the same path",
             )
         shared = [number for number, label in enumerate(labels) if label in of_a and label in of_b]

@@ -63,7 +63,7 @@ def _show_images(whereabouts: Whereabouts, footer: Footer, fingerprints: Mapping
     """Find the images of an output, and make their thumbnails; by path."""
     whole = {path: whereabouts.whole(path) for path in fingerprints}
     thumbnails = make_thumbnails({place: fingerprints[path] for path, place in whole.items() if place}, footer)
-    nowhere = Thumbnail(problem="its path is relative to a folder that no run names: say --relative_to")
+    nowhere = Thumbnail(problem="its path is relative to a folder that no run names: give --relative_to")
     return {path: _Shown(place and link_to(place), thumbnails.get(place, nowhere)) for path, place in whole.items()}
 
 

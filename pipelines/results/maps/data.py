@@ -80,7 +80,7 @@ def pack(pieces: Iterable[Footprints]) -> Packed:
             )
         kept.append((numbers.of(piece), piece))
     if not counts.shown:
-        raise NothingToShowError("no window is as probable as --min_probability asks", "lower it")
+        raise NothingToShowError("no window has a tag that reaches --min_probability", "lower it")
     source = np.concatenate([of_source for (of_source, _), _ in kept])
     places = np.concatenate([place for (_, place), _ in kept])
     probabilities = np.concatenate([piece.probabilities for _, piece in kept])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -11,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.errors import ScenetagsError
 from pipelines.output.footers import Footer
 from pipelines.output.schema import NOVELTY
+from pipelines.results.labels import check_label
 from pipelines.results.maps.outlines import Outlines, read_outlines
 from pipelines.results.outputs import NoOutputError, Output
 
@@ -32,10 +31,6 @@ _OF_SCENES = pa.schema(
 _OF_ALL = pa.schema([("path", pa.string()), ("width", pa.int32()), ("height", pa.int32())])
 
 
-class UnknownTagError(ScenetagsError):
-    """A tag that the model of an output does not know."""
-
-
 class Counts(NamedTuple):
     """What became of rows.
 
@@ -43,7 +38,7 @@ class Counts(NamedTuple):
       shown: windows that say where they lie.
       below: windows in which no tag is probable enough to be shown.
       unplaced: windows of scenes that do not say where they lie.
-      images: rows of images that are no windows of scenes.
+      images: rows of images that are not windows of scenes.
     """
 
     shown: int = 0
@@ -88,15 +83,10 @@ def choose_tags(footer: Footer, names: Sequence[str]) -> tuple[str, ...]:
     """Return the tags of these names, each once; all of the model if no name is given.
 
     Raises:
-      UnknownTagError: the model does not know one.
+      UnknownLabelError: the model does not know one.
     """
     for name in names:
-        if name not in footer.labels:
-            near = difflib.get_close_matches(name, footer.labels, 3, 0.6)
-            meant = f"did you mean {' or '.join(near)}? " if near else ""
-            raise UnknownTagError(
-                f"--tag {name} is not a label of the model", f"{meant}it has {', '.join(footer.labels)}"
-            )
+        check_label(name, footer.labels, "--tag")
     return tuple(dict.fromkeys(names)) or footer.labels
 
 

@@ -44,7 +44,7 @@ def name_rasters(scenes: Sequence[str], target: str) -> list[str]:
     for file, scene in zip(files, scenes, strict=True):
         if os.path.exists(file) and not _is_raster(file):
             is_scene = os.path.exists(scene) and os.path.samefile(file, scene)
-            what = "is the scene itself" if is_scene else "is there, and scenetags did not write it"
+            what = "is the scene itself" if is_scene else "exists, and scenetags did not write it"
             raise RasterNameError(f"{file} {what}", "choose another file or folder")
     return files
 

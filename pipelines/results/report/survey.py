@@ -35,7 +35,7 @@ _OPTIONAL = pa.schema(
 """Columns that older files, and those without windows of scenes, may lack."""
 
 
-_NOWHERE = "its path is relative to a folder that no run names: say --relative_to"
+_NOWHERE = "its path is relative to a folder that no run names: give --relative_to"
 
 
 class Survey(NamedTuple):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pipelines.errors import ScenetagsError
 from pipelines.results import sql
+from pipelines.results.labels import check_label
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -22,11 +22,10 @@ _TOKEN = re.compile(
 )
 _WORDS = ("and", "or", "not")
 _DEEPEST = 100
-_MOST_SHOWN = 20
 
 
 class ExpressionError(ScenetagsError):
-    """An expression that cannot be understood, or a tag that the model does not know."""
+    """An expression that cannot be understood."""
 
 
 class Expression(NamedTuple):
@@ -66,30 +65,10 @@ def read_expression(text: str, labels: Sequence[str]) -> Expression:
       labels: of the model.
 
     Raises:
-      ExpressionError: it is malformed, or names a label that the model does not have.
+      ExpressionError: it is malformed.
+      UnknownLabelError: it names a label that the model does not have.
     """
     return _Reader(text, labels).read()
-
-
-def find_label(name: str, labels: Sequence[str], place: str, written: Callable[[str], str] = str) -> str:
-    """Return a label of the model.
-
-    Args:
-      name: that is looked for.
-      labels: of the model.
-      place: where it is named, for the message.
-      written: how a label is written there.
-
-    Raises:
-      ExpressionError: there is none of this name.
-    """
-    if name in labels:
-        return name
-    by_lower = {label.lower(): label for label in reversed(labels)}
-    near = difflib.get_close_matches(name.lower(), by_lower, 3, 0.6)
-    shown = ", ".join(labels[:_MOST_SHOWN]) + f" and {len(labels) - _MOST_SHOWN} more" * (len(labels) > _MOST_SHOWN)
-    remedy = f"did you mean {' or '.join(written(by_lower[one]) for one in near)}?" if near else f"it has {shown}"
-    raise ExpressionError(f"{place}: the model has no tag {name}", remedy)
 
 
 def _written(label: str) -> str:
@@ -141,7 +120,7 @@ class _Reader:
             raise self._refuse(token, "it is nested too deeply")
         self._next += 1
         if token.is_label:
-            label = find_label(token.text, self._labels, self._at(token), _written)
+            label = check_label(token.text, self._labels, self._at(token), _written)
             self._named[label] = None
             return f"list_contains(tags, {sql.text(label)})"
         if token.text == "not":

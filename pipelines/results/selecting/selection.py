@@ -22,8 +22,9 @@ from pipelines.output.footers import Footer
 from pipelines.output.run import PREDICTIONS
 from pipelines.output.schema import EMBEDDING, NOVELTY, SCENE_COLUMNS
 from pipelines.results import sql
+from pipelines.results.labels import check_label
 from pipelines.results.outputs import Head, NoOutputError, Output
-from pipelines.results.selecting.expressions import find_label, read_expression
+from pipelines.results.selecting.expressions import read_expression
 from pipelines.results.selecting.likeness import find_embedding, score_likeness
 from pipelines.results.selecting.ranking import Ranking, rank, score_novelty
 from pipelines.results.whereabouts import Whereabouts, find_whereabouts
@@ -178,7 +179,8 @@ def select(
       folder: below which the images are now, if rows have only the rest of their paths; None for that of the last run.
 
     Raises:
-      ExpressionError: the expression is malformed, or the model does not know a label.
+      ExpressionError: the expression is malformed.
+      UnknownLabelError: the model does not know a label.
       NoOutputError: the output cannot be read as a whole, or does not say how strange its images are.
       OutputError: a file is damaged.
     """
@@ -192,7 +194,7 @@ def select(
         labels += read.labels
     for flag, sign, bounds in (("--min", ">=", least), ("--max", "<=", most)):
         for name, probability in bounds:
-            label = find_label(name, footer.labels, f"{flag} {name}={probability:g}")
+            label = check_label(name, footer.labels, f"{flag} {name}={probability:g}")
             column = sql.plain_name(footer.columns[label])
             # As float32, like the probabilities, and like the thresholds of tags.
             conditions.append(f"{column} {sign} CAST({probability!r} AS FLOAT)")

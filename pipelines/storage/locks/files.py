@@ -26,7 +26,7 @@ from pipelines.storage.locks.lock import Found, content, described
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _MOST_BYTES = 1 << 16
-"""That are read of a lock; a stranger's file may be of any size."""
+"""That are read of a lock; an untrusted file may be of any size."""
 _BLOCK = 1024
 """A lock is filled up to a multiple of this, so that a renewal overwrites all of the one before."""
 _SECONDS_TO_WRITE = 1.0

@@ -202,7 +202,7 @@ class Lease:
                 self._say(f"cannot be removed ({_reason(error)}): the next run will wait {seconds} for it")
 
     def _say(self, what: str) -> None:
-        # Whoever listens may have gone, e.g. from the other end of a pipe, and the lock must be renewed all the same.
+        # Its reader may have gone, e.g. from the other end of a pipe, and the lock must be renewed all the same.
         with suppress(Exception):
             self._tell(what)
 

@@ -67,7 +67,7 @@ class LockObject:
         except OSError as error:
             folder = posixpath.dirname(self._key)
             raise UnsupportedStorageError(
-                f"{without_secrets(self._objects.endpoint)} lets nothing be deleted in {self._bucket}/{folder} "
+                f"{without_secrets(self._objects.endpoint)} does not allow deletes in {self._bucket}/{folder} "
                 f"({error.strerror or error}), and an output moves and replaces files",
                 "allow s3:DeleteObject or storage.objects.delete there, or choose another --output",
             ) from error

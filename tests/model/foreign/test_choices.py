@@ -89,7 +89,7 @@ def test_an_onnx_file_that_divides_pixels_takes_no_other_scaling(
         ("a\n\nb", "line 2 is blank"),
         ("a\nb\nb", "'b' occurs twice"),
         ("", "it is empty"),
-        ('["a", 1]', "its JSON is no list of strings"),
+        ('["a", 1]', "its JSON is not a list of strings"),
         ("[", "neither text in UTF-8 nor a JSON list"),
     ],
 )

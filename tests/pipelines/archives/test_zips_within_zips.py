@@ -126,7 +126,7 @@ def test_what_follows_a_zip_is_a_failure_unless_it_is_its_comment_or_zeros(tmp_p
     for harmed in (packed(images("a", 3)) + b"\n", packed(images("a", 3), b"comment")[:-1]):
         found, message = names(tmp_path / "x.zip", harmed)
         assert found == expected
-        assert message.startswith("the archive is damaged behind its directory, which ends at byte ")
+        assert message.startswith("the archive is damaged after its directory, which ends at byte ")
 
 
 MEMBERS = st.lists(st.sampled_from(["image", "zip", "docx"]), min_size=1, max_size=6).filter(

@@ -164,11 +164,11 @@ def test_a_tiff_whose_strips_are_no_pixels_is_refused() -> None:
     size = 8 * RGB.shape[1] * 3
     places = [8 + size * number for number in range(4)]
     for rows in (1, 100, 8000):
-        assert_refused(tiff_of_its_own_directory(rows), "lies upon another one, or upon the directory")
+        assert_refused(tiff_of_its_own_directory(rows), "overlaps another, or the directory")
     for start in (4, 8, 9, places[2] - 1):
         moved = strips_of(RGB, [places[0], start, *places[2:]], [size] * 4)
-        assert_refused(moved, "lies upon another one, or upon the directory")
-    assert_refused(files.tiff(RGB, files.RGB, tags={273: ("I", [9])}), "upon the directory")
+        assert_refused(moved, "overlaps another, or the directory")
+    assert_refused(files.tiff(RGB, files.RGB, tags={273: ("I", [9])}), "or the directory")
 
 
 def test_strips_may_share_bytes_if_they_are_compressed() -> None:

@@ -91,7 +91,7 @@ def test_scale_and_offset_of_the_bands_count_more_than_the_baseline(offset: floa
     ],
 )
 def test_another_scale_than_that_of_the_product_is_refused(more: str) -> None:
-    reason = f"another scale or offset than {SENTINEL_2} has; say --bands and --stretch"
+    reason = f"a different scale or offset than {SENTINEL_2} has; give --bands and --stretch"
     assert_refused(file_of(scene(3), DRIVER[:3], more), reason, rendering=rendering_of(SENTINEL_2))
 
 
@@ -110,7 +110,9 @@ def test_a_band_that_is_a_file_of_its_own_is_gray_where_bands_say_so() -> None:
 def test_a_chip_that_may_hold_the_offset_is_refused_with_both_stretches(held: int) -> None:
     stored = np.rint(dark(3) * 10_000).astype(np.uint16) + held
     data = file_of(stored, DRIVER[:3])
-    reason = r"offset of 1,000 of sentinel-2-l2a.*; say --stretch 1000:4000 if they hold 1,000, --stretch 0:3000 if not"
+    reason = (
+        r"offset of 1,000 of sentinel-2-l2a.*; give --stretch 1000:4000 if they hold 1,000, --stretch 0:3000 if not"
+    )
     assert_refused(data, reason, rendering=rendering_of(SENTINEL_2))
     decoded = decode(data, rendering=Rendering((), ((1000, 4000),) * 3, SENTINEL_2))
     assert decoded.repairs == ("stretched",)
@@ -165,7 +167,7 @@ def test_landsat_is_shown_by_its_reflectance(product: str, names: Sequence[str],
 def test_landsat_may_state_its_own_scale_and_no_other(product: str) -> None:
     said = rendering_of(product)._replace(bands=(1, 2, 3))
     decode(file_of(scene(3), (), scaled(2.75e-5, -0.2)), rendering=said)
-    reason = f"another scale or offset than {product} has; say --bands and --stretch"
+    reason = f"a different scale or offset than {product} has; give --bands and --stretch"
     assert_refused(file_of(scene(3), (), scaled(1e-4, -0.1)), reason, rendering=said)
 
 
@@ -197,7 +199,7 @@ def test_bands_of_a_product_are_not_guessed(
 def test_the_values_of_a_product_are_integers() -> None:
     data = files.tiff(scene(4, np.float32), files.BLACK_IS_ZERO, tags={SAMPLE_FORMAT: ("H", [3] * 4)})
     for product in ("planet-analytic", SENTINEL_2):
-        reason = f"floating-point samples, but those of {product} are integers; say --bands and --stretch"
+        reason = f"floating-point samples, but those of {product} are integers; give --bands and --stretch"
         assert_refused(data, reason, rendering=rendering_of(product)._replace(bands=(3, 2, 1)))
 
 

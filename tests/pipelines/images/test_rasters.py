@@ -281,7 +281,7 @@ def test_a_product_is_that_of_its_files_alone() -> None:
 def test_a_product_does_not_contradict_the_names_of_bands() -> None:
     product = rendering_of("planet-analytic")
     assert decode(named(scene(4), "Blue", "Green", "Red", "NIR"), rendering=product).repairs[0] == "bands_321"
-    reason = r"whose band 3 is named 'Blue', but in planet-analytic red, green and blue are bands 3, 2, 1; say --bands"
+    reason = r"whose band 3 is named 'Blue', but in planet-analytic red, green and blue are bands 3, 2, 1; give --bands"
     assert_refused(named(scene(4), "Red", "Green", "Blue", "NIR"), reason, rendering=product)
     reason = "whose band 3 is named 'B2, 490 nm'"
     assert_refused(named(scene(4), "B4, 665 nm", "B3, 560 nm", "B2, 490 nm"), reason, rendering=product)

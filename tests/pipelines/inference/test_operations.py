@@ -177,7 +177,7 @@ def test_a_second_graph_and_a_graph_of_tensorflow_1_are_refused(model: Path, des
 @pytest.mark.parametrize("name", ["saved_model.pbtxt", "saved_model.cpb"])
 def test_a_second_form_of_the_graph_is_refused(model: Path, described: Any, name: str) -> None:
     (model / name).touch()
-    assert_refused(model, described, f"this model holds a {name}")
+    assert_refused(model, described, f"this model contains {name}")
 
 
 @pytest.mark.parametrize("content", [b"no graph", b"\xff" * 9])

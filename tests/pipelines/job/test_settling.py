@@ -17,9 +17,9 @@ from pipelines.job.steps.listing import EarlierFile, Found, OpenListed
 from pipelines.job.steps.outputs import COUNTED, FAILED, POSTPONED
 from pipelines.job.steps.settling import SettlePartition, each_once
 from pipelines.listing.scenes import CutSettings
-from pipelines.output.commit import Superseded
 from pipelines.output.identities import earlier_files
 from pipelines.output.run import FAILURES, Accounts, Run, Wave, new_run_name
+from pipelines.output.written import Superseded
 from pipelines.records import ImageRef, Listed, Span, Window, not_listed
 from tests.pipelines.output.rows import commit_rows
 

@@ -154,7 +154,7 @@ def test_a_folder_of_files_of_pascal_voc(tmp_path: Path) -> None:
     found = labels.match(read.rows, ["JPEGImages/000012.jpg", "JPEGImages/000017.jpg"], "JPEGImages")
     assert list(found.tags) == [{"tvmonitor"}, {"aeroplane", "tvmonitor"}]
     assert list(map(str, read.findings)) == [
-        "1 cell with 0 next to 1 and -1, read as a difficult yes: 000012",
+        "1 cell with 0 next to 1 and -1, read as present (difficult): 000012",
         "1 text file without labels in the folder, passed over: train.txt",
     ]
 
@@ -219,7 +219,7 @@ def test_folders_may_be_the_labels() -> None:
     assert list(map(str, read.findings)) == ["1 image outside the folders of labels, skipped: /c/3.jpg"]
     with pytest.raises(labels.LabelError, match="all images are in the same folder; name a folder with"):
         labels.read_labels("folders", images=["c/a.jpg", "c/b.jpg"])
-    with pytest.raises(labels.LabelError, match="train, val are no labels; put the images"):
+    with pytest.raises(labels.LabelError, match="train, val are not labels; put the images"):
         labels.read_labels("folders", images=["c/train/a.jpg", "c/val/b.jpg"])
     with pytest.raises(labels.LabelError, match="folders excludes other labels"):
         labels.read_labels(LabelSource(("folders", "labels.csv")), images=images)

@@ -106,7 +106,7 @@ def test_what_is_left_out_of_a_table_is_said(tmp_path: Path) -> None:
         "2 columns ignored by name: is_valid, fold"
     ]
     assert findings_of(write(tmp_path, "voc.csv", TABLES["PASCAL VOC, CSV"][0])) == [
-        "1 cell with 0 next to 1 and -1, read as a difficult yes: line 2"
+        "1 cell with 0 next to 1 and -1, read as present (difficult): line 2"
     ]
     text = "image,clear,age,note\na,1,40,x1\nb,0,1,x2\nc,1,30,x3\n"
     assert findings_of(write(tmp_path, "ages.csv", text)) == [

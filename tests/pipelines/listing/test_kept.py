@@ -145,10 +145,10 @@ def test_what_is_listed_at_no_name_has_its_values_too(tmp_path: Path) -> None:
         ("site,site", r"x.csv has one column 'site', and --keep_columns names it twice"),
         (
             "code:int64",
-            r"has a column 'code' with 'A1', which is no int64; keep it as text with --keep_columns",
+            r"has a column 'code' with 'A1', which is not a valid int64; keep it as text with --keep_columns",
         ),
-        ("code:timestamp", r"which is no timestamp"),
-        ("site:date", r"with '1', which is no date"),
+        ("code:timestamp", r"which is not a valid timestamp"),
+        ("site:date", r"with '1', which is not a valid date"),
     ],
 )
 def test_what_cannot_be_kept_is_named(tmp_path: Path, written: str, message: str) -> None:
@@ -187,7 +187,7 @@ def test_a_list_that_changes_while_it_is_read_is_refused(tmp_path: Path, paths: 
     path = write(tmp_path / "x.csv", {"path": paths, "site": ["1", "2"]})
     columns = find_kept(path, "path", "site")
     write(tmp_path / "x.csv", {"path": paths, "site": ["1", "B"]})
-    with pytest.raises(InputError, match="has a column 'site' with 'B', which is no int64"):
+    with pytest.raises(InputError, match="has a column 'site' with 'B', which is not a valid int64"):
         list(list_images([], path, kept=columns))
 
 

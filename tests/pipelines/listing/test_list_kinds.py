@@ -170,7 +170,7 @@ def test_a_folder_of_tables_may_lie_in_a_bucket(bucket: Bucket, tmp_path: Path) 
     assert sorted(listed(f"{bucket.path}/scenes.parquet")) == sorted(NAMES)
 
     storage.write(f"{bucket.path}/scenes.parquet", b"something")
-    with pytest.raises(InputError, match="is both a file and a folder; put a slash behind the name of the folder"):
+    with pytest.raises(InputError, match="is both a file and a folder; add a slash to the name of the folder"):
         listed(f"{bucket.path}/scenes.parquet")
 
 

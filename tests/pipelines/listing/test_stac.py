@@ -212,7 +212,7 @@ def test_catalogues_nested_without_end_are_a_failure(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"type": "Point"}', "[" * 100_000, '{"type": ["Feature"]}'])
 def test_an_input_that_is_none_of_stacs_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.json").write_text(content)
-    with pytest.raises(InputError, match=r"^/.*x.json: .*; name an item, an item collection or a catalogue of STAC$"):
+    with pytest.raises(InputError, match=r"^/.*x.json: .*; give a STAC item, item collection or catalogue$"):
         list(read_stac(f"{tmp_path}/x.json", ["visual"]))
 
 

@@ -95,8 +95,8 @@ def test_improbable_windows_are_left_out_and_counted(
     assert printed.err.splitlines() == [
         "standard output: 3 windows",
         "  left out: windows below 0.2137: 3",
-        "  left out: windows that do not say where they lie: 1",
-        "  left out: images that are no windows: 1",
+        "  left out: windows without a location: 1",
+        "  left out: images that are not windows: 1",
     ]
     assert make(output, *flags[:-1], "1", "--geojson", "-") == 0
     assert json.loads(capsys.readouterr().out)["features"] == []

@@ -19,7 +19,7 @@ def test_the_page_counts_as_the_run_did_and_as_the_slider_says(look: Look) -> No
     seen = look("--tag", "road", "--tag", "clear", steps=[("threshold", 0.6)])
 
     assert seen["tags"] == ["road", "clear"]
-    assert seen["left"] == "left out: windows that do not say where they lie: 1; images that are no windows: 1"
+    assert seen["left"] == "left out: windows without a location: 1; images that are not windows: 1"
     # The threshold itself is reached, as by the tags, though 0.2137 as float32 is less than 0.2137.
     assert seen["first"]["count"] == "3 of 6 windows (50.0\xa0%), in 1 of 2 scenes"
     assert seen["first"]["value"] == "0.2137"

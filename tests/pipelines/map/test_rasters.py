@@ -208,7 +208,7 @@ def test_no_scene_and_no_other_file_is_replaced_by_a_raster(
     for target, said in (
         ("scenes/a.tif", "scenes/a.tif is the scene itself; choose another file or folder"),
         ("scenes", "scenes/a.tif is the scene itself; choose another file or folder"),
-        ("others", "others/a.tif is there, and scenetags did not write it; choose another file or folder"),
+        ("others", "others/a.tif exists, and scenetags did not write it; choose another file or folder"),
     ):
         assert make(tmp_path / "out", "--cog", target) == 2
         assert capsys.readouterr().err == f"scenetags map: {said}\n"

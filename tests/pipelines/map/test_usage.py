@@ -69,10 +69,10 @@ def test_an_output_that_cannot_be_shown_is_one_line(
         ((), "nothing to write; give --html FILE.html, --geojson FILE.geojson or --cog FOLDER"),
         (
             ("--html=x.html", "--tag=raod"),
-            "--tag raod is not a label of the model; did you mean road? it has clear, bare",
+            "--tag: raod is not a label of the model; did you mean road?",
         ),
-        (("--html=x.html", "--tag=xyz"), "--tag xyz is not a label of the model; it has clear, bare ground, road"),
-        (("--html=x.html", "--min_probability=1"), "no window is as probable as --min_probability asks; lower it"),
+        (("--html=x.html", "--tag=xyz"), "--tag: xyz is not a label of the model; use one of clear, bare ground, road"),
+        (("--html=x.html", "--min_probability=1"), "no window has a tag that reaches --min_probability; lower it"),
         (("--html=x.html", "--min_probability=1.1"), "1.1 is not between 0 and 1"),
         (("--html=x.parquet",), "--html x.parquet is not a local .html file"),
         (("--geojson=gs://b/x.geojson",), "--geojson gs://b/x.geojson is not a local .geojson file"),

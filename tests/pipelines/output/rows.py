@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipelines.output.commit import StagedFile, Written, commit
+from pipelines.output.commit import commit
 from pipelines.output.earlier import EarlierRows
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.writing import FailureTable, PredictionTable, TableFiles
+from pipelines.output.written import StagedFile, Written
 from pipelines.records import Failure, ImageRef, Prediction
 from tests import outputs
 

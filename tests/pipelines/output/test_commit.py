@@ -149,7 +149,7 @@ def test_only_files_with_rows_that_replace_older_ones_are_read(
         read.append(path)
         return read_table(path)
 
-    monkeypatch.setattr("pipelines.output.commit.read_table", note)
+    monkeypatch.setattr("pipelines.output.placing.read_table", note)
 
     commit(second, Wave(inputs=len(SECOND)), written(staged))
 

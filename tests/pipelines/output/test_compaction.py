@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from pipelines import storage
 from pipelines.inference.rules import Rules
 from pipelines.output import compaction, joining
-from pipelines.output.commit import StagedFile, commit, recover
+from pipelines.output.commit import commit, recover
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.writing import PredictionTable, TableWriter
+from pipelines.output.written import StagedFile
 from pipelines.records import Footprint, ImageRef, Prediction, Window
 from pipelines.scenes.grid import Grid
 from pipelines.supervision import interruption

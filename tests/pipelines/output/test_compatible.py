@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.output.closing import close_wave
-from pipelines.output.commit import Written
 from pipelines.output.compatible import check_output
 from pipelines.output.earlier import EarlierRows
 from pipelines.output.footers import FOOTER
 from pipelines.output.lock import hold_output
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.tables import OutputError
+from pipelines.output.written import Written
 from tests.pipelines.output.rows import FIRST, SECOND, commit_rows, once, seen, stage
 
 NOT_OURS = r"holds .*/{}, which scenetags did not write; move it away, or choose another --output"

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.output.commit import Written, commit
+from pipelines.output.commit import commit
 from pipelines.output.earlier import EarlierRows
 from pipelines.output.ghosts import find_ghosts
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.tables import NO_ROWS
+from pipelines.output.written import Written
 from pipelines.records import Failure, ImageRef, Listed, Window
 from pipelines.scenes.grid import Grid, window_path
 from tests.pipelines.output.rows import Rows, commit_rows, seen, stage

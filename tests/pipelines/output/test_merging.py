@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
@@ -16,15 +16,16 @@ from hypothesis import strategies as st
 
 from pipelines import storage
 from pipelines.output import compaction, joining, merging
-from pipelines.output.commit import StagedFile, Superseded, commit
+from pipelines.output.commit import commit
 from pipelines.output.compatible import kind_of_run
 from pipelines.output.lock import hold_output
 from pipelines.output.manifest import read_accounts
-from pipelines.output.merging import Group, merge, plan_merges
+from pipelines.output.merging import merge, plan_merges
 from pipelines.output.recovery import recover_rows
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.staged import announce
-from pipelines.output.tables import NO_ROWS, open_table
+from pipelines.output.tables import NO_ROWS, OutputError, open_table
+from pipelines.output.written import StagedFile, Superseded
 from tests.conftest import Bucket
 from tests.pipelines.output.power_cuts import each_cut
 from tests.pipelines.output.rows import FIRST, SECOND, commit_rows, once, seen, stage, written
@@ -46,8 +47,11 @@ def staged(run: Run, *names: str) -> list[StagedFile]:
     return [file for name in names for file in stage(run, {**predicted(name), **failed(f"not {name}")}, all_new=True)]
 
 
-def merged(run: Run, files: Iterable[StagedFile]) -> list[StagedFile]:
-    return [file for group in plan_merges(files) for file in merge(run, group)]
+def merged(run: Run, files: Iterable[StagedFile], left_out: list[StagedFile] | None = None) -> list[StagedFile]:
+    damaged: list[StagedFile] = []
+    found = [file for group in plan_merges(files) for file in merge(run, group, damaged.append)]
+    assert damaged == (left_out or []), "what is left out"
+    return found
 
 
 @given(staged=STAGED_FILES)
@@ -78,8 +82,8 @@ def test_merged_files_have_the_rows_and_the_accounts_of_the_staged_ones(first: R
 
 
 def test_every_attempt_at_a_merge_writes_a_file_of_its_own(first: Run) -> None:
-    group = Group(tuple(stage(first, predicted("a"), all_new=True) + stage(first, predicted("b"), all_new=True)))
-    [one], [other] = list(merge(first, group)), list(merge(first, group))
+    alike = [*stage(first, predicted("a"), all_new=True), *stage(first, predicted("b"), all_new=True)]
+    [one], [other] = merged(first, alike), merged(first, alike)
 
     assert one.staged != other.staged
     commit(first, Wave(inputs=2), written([other]))
@@ -117,27 +121,55 @@ def test_files_of_several_kinds_become_one_of_each(first: Run) -> None:
     other = replace(first, precision="bfloat16")
     alike = [stage(run, predicted(name), all_new=True)[0] for run, name in ((first, "a"), (other, "b"), (first, "c"))]
 
-    made = list(merge(first, Group(tuple(alike))))
+    made = merged(first, alike)
 
     assert made[0].merged == (alike[0].staged, alike[2].staged)
     assert made[1:] == [alike[1]]
 
 
-@pytest.mark.parametrize("damage", ["cut off", "full disk"])
-def test_what_cannot_be_merged_is_committed_as_it_is(first: Run, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def cut_off(data: bytes) -> bytes:
+    return data[:-1]
+
+
+def zeroed(data: bytes) -> bytes:
+    return bytes(200) + data[200:]
+
+
+@pytest.mark.parametrize("damage", [cut_off, zeroed])
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_a_damaged_file_is_left_out_and_the_others_are_merged(
+    first: Run, number: int, damage: Callable[[bytes], bytes]
+) -> None:
+    alike = [file for name in "abcd" for file in stage(first, predicted(name), all_new=True)]
+    path = Path(alike[number].staged)
+    path.write_bytes(damage(path.read_bytes()))
+
+    [file] = merged(first, alike, left_out=[alike[number]])
+
+    assert (file.accounts.predictions, len(file.merged)) == (3, 3)
+    commit(first, Wave(inputs=3), written([file]))
+    assert seen(first.output) == once(predicted(*(name for place, name in enumerate("abcd") if place != number)))
+
+
+def test_a_file_that_was_only_badly_transferred_is_not_left_out(first: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    alike = [file for name in "ab" for file in stage(first, predicted(name), all_new=True)]
+
+    def garbled(*_: object) -> None:
+        raise OutputError(f"{alike[0].staged} is damaged")
+
+    monkeypatch.setattr(joining, "join", garbled)
+    assert merged(first, alike) == alike
+
+
+def test_what_cannot_be_merged_is_committed_as_it_is(first: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     alike = [file for name in "abc" for file in stage(first, predicted(name), all_new=True)]
-    if damage == "cut off":
-        path = Path(alike[0].staged)
-        path.write_bytes(path.read_bytes()[:-1])
-        assert list(merge(first, Group(tuple(alike)))) == alike
-        return
 
     def full(path: str) -> IO[bytes]:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(storage, "create", full)
-        assert list(merge(first, Group(tuple(alike)))) == alike
+        assert merged(first, alike) == alike
     commit(first, Wave(inputs=3), written(alike))
     assert seen(first.output) == once(predicted(*"abc"))
 

@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.output.arrow import make_schema
-from pipelines.output.commit import Superseded, Written, commit
+from pipelines.output.commit import commit
 from pipelines.output.compatible import check_output
 from pipelines.output.footers import read_footer
 from pipelines.output.replacing import replace_rows
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.schema import failure_columns, prediction_columns
 from pipelines.output.tables import NO_ROWS, OutputError
+from pipelines.output.written import Superseded, Written
 from pipelines.records import KeptColumn
 from pipelines.scenes.grid import Grid
 from tests.conftest import Bucket

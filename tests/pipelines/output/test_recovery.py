@@ -15,7 +15,7 @@ import pytest
 from pipelines import storage
 from pipelines.output import compaction, doubles
 from pipelines.output.closing import close_wave
-from pipelines.output.commit import StagedFile, commit, recover
+from pipelines.output.commit import commit, recover
 from pipelines.output.compatible import check_output, kind_of_run
 from pipelines.output.footers import CONTENTS
 from pipelines.output.journal import staging_folders
@@ -26,6 +26,7 @@ from pipelines.output.retagging import Retagging, retag
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.staged import announce
 from pipelines.output.tables import OutputError
+from pipelines.output.written import StagedFile
 from tests import outputs
 from tests.conftest import Bucket
 from tests.pipelines.output.power_cuts import each_cut
@@ -123,8 +124,7 @@ def test_rows_that_several_attempts_have_staged_are_there_once(
         {name: (random.choice([PREDICTIONS, FAILURES]), "1") for name in random.sample(names[30:], 8)},
         {name: (random.choice([PREDICTIONS, FAILURES]), "1") for name in random.sample(names[30:], 8)},
     ]
-    alone = die(first, *attempts, predicted("alone.jpg"))[-1]
-    file = os.stat(alone.staged).st_ino
+    die(first, *attempts, predicted("alone.jpg"))
 
     [found] = recovered(second)
 
@@ -132,7 +132,7 @@ def test_rows_that_several_attempts_have_staged_are_there_once(
     assert {name: len(rows) for name, rows in seen(first.output).items()} == dict.fromkeys(listed, 1)
     tagged = {name for rows in attempts for name, (table, _) in rows.items() if table == PREDICTIONS}
     assert all(seen(first.output)[name][0][0] == PREDICTIONS for name in tagged), "a failure was preferred"
-    assert file in inodes(in_place(first)), "a file without doubles was rewritten"
+    assert len(in_place(first)) == 2, "files of a table were not merged"
     accounts = read_accounts(first.manifest)
     assert accounts.balanced
     assert (accounts.inputs, accounts.predictions) == (len(listed), len(tagged | {"alone.jpg"}))
@@ -165,6 +165,22 @@ def test_rows_that_two_dead_runs_have_staged_are_there_once(first: Run, second: 
     assert seen(first.output) == once(predicted("both.jpg", "first.jpg", "second.jpg"))
 
 
+def test_rows_that_two_dead_runs_have_staged_are_there_once_if_the_older_one_was_recovered_before(
+    first: Run, second: Run, third: Run
+) -> None:
+    """That recovery was cut off, or has left the newer one where it was."""
+    commit_rows(replace(first, name="20260101T000000Z-0000"), {"mended.jpg": (FAILURES, "1")})
+    die(first, predicted("both.jpg", "first.jpg", "mended.jpg"))
+    die(second, predicted("both.jpg", "second.jpg", "mended.jpg"))
+    with hold_output(third):
+        next(recover_rows(third, kind_of_run(third)))
+
+    [found] = recovered(third)
+
+    assert found.accounts.inputs == 3 - 1
+    assert seen(first.output) == once(predicted("both.jpg", "first.jpg", "second.jpg", "mended.jpg"))
+
+
 def test_what_a_run_has_committed_is_not_staged_any_more(first: Run) -> None:
     announce(first)
     files = [file for name in "abc" for file in stage(first, predicted(name))]
@@ -172,37 +188,6 @@ def test_what_a_run_has_committed_is_not_staged_any_more(first: Run) -> None:
     assert not any(os.path.exists(file.staged) for file in files)
     recover(first.output)
     assert staging_folders(first.output) == []
-
-
-def test_files_that_are_incomplete_or_damaged_are_left_out(first: Run, second: Run) -> None:
-    [cut_off] = die(first, predicted("cut off"))
-    [zeros] = stage(first, predicted("zeros"))
-    [whole] = stage(first, predicted("whole"))
-    data = Path(cut_off.staged).read_bytes()
-    Path(cut_off.staged).write_bytes(data[:-5])
-    data = Path(zeros.staged).read_bytes()
-    Path(zeros.staged).write_bytes(bytes(200) + data[200:])
-    Path(whole.staged).with_name("empty.parquet").touch()
-    Path(whole.staged).with_name("link.parquet").symlink_to(whole.staged)
-
-    [found] = recovered(second)
-
-    assert seen(first.output) == once(predicted("whole"))
-    assert (found.accounts.inputs, found.unfit) == (1, 0)
-
-
-def test_rows_of_another_kind_are_deleted_with_a_line(first: Run, second: Run) -> None:
-    others = {
-        "with different thresholds": replace(second, thresholds=(0.1, 0.2, 0.3)),
-        "with different precisions": replace(second, precision="bfloat16"),
-        "with a different --relative_to": replace(second, relative_to="/data"),
-        "without --overwrite": replace(second, overwrite=True),
-    }
-    for difference, other in others.items():
-        die(first, FIRST)
-        [found] = recovered(other)
-        assert found.lines() == [f"deleted 6 rows that run {first.name} had staged: they were made {difference}"]
-        assert seen(first.output) == {}
 
 
 def test_nothing_is_recovered_of_a_run_that_has_ended_or_of_folders_that_say_nothing(
@@ -306,8 +291,9 @@ def test_a_commit_that_was_decided_before_the_folder_was_claimed_is_completed_fi
 def test_a_recovery_cut_off_anywhere_is_completed_by_the_next_one(
     first: Run, second: Run, third: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    more = predicted("more.jpg")
     commit_rows(first, FIRST)
-    die(second, SECOND, SECOND)
+    die(second, SECOND, SECOND, more)
 
     def begin() -> None:
         recover(first.output)
@@ -317,8 +303,8 @@ def test_a_recovery_cut_off_anywhere_is_completed_by_the_next_one(
         lost = set(FIRST) - set(seen(second.output))
         assert not lost, f"{cut}, rows are lost: {lost}"
         begin()
-        assert seen(second.output) == once(BOTH), cut
-        assert read_accounts(second.manifest).inputs == len(SECOND), cut
+        assert seen(second.output) == once({**BOTH, **more}), cut
+        assert read_accounts(second.manifest).inputs == len(SECOND) + len(more), cut
         assert storage.list_folders(second.output, "_") == [], f"{cut}, something is left"
 
     assert each_cut(monkeypatch, second.output, begin, check, step=9) > 40

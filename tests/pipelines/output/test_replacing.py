@@ -11,13 +11,14 @@ import pytest
 
 from pipelines import storage
 from pipelines.output.closing import close_wave
-from pipelines.output.commit import Written, recover
+from pipelines.output.commit import recover
 from pipelines.output.earlier import read_earlier
 from pipelines.output.lock import LOCK, hold_output
 from pipelines.output.manifest import read_status
 from pipelines.output.replacing import note_found, replace_rows
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.tables import OutputError
+from pipelines.output.written import Written
 from pipelines.records import digest_path
 from tests.conftest import Bucket
 from tests.pipelines.output.power_cuts import each_cut

@@ -57,6 +57,9 @@ def test_what_a_failed_run_has_tagged_is_recovered_and_not_tagged_again(
     assert capsys.readouterr().err.endswith(
         "this run committed nothing, but has staged rows; run the same command again to recover them\n"
     )
+    assert run(threshold=0.9) == 2
+    [refused] = capsys.readouterr().err.splitlines()
+    assert f"output {tmp_path / 'out'} holds rows tagged with different thresholds; repeat its command" in refused
     assert run("--max_failure_rate=1") == 0
 
     told = capsys.readouterr().err

@@ -58,7 +58,7 @@ def test_what_does_not_end_a_run_is_no_error(
     assert run(log_format="json") == 0
     [line] = capsys.readouterr().err.splitlines()
     assert json.loads(line)["severity"] == "WARNING"
-    assert "no process to explain a crash" in json.loads(line)["message"]
+    assert "cannot start the process that explains a crash" in json.loads(line)["message"]
 
 
 def test_a_plain_run_is_quiet(run: Predict, chips: Path, capsys: pytest.CaptureFixture[str]) -> None:

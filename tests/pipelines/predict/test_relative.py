@@ -127,5 +127,5 @@ def test_an_input_elsewhere_is_refused_before_anything_is_listed(
     (tmp_path / "here").mkdir()
     os.chdir(tmp_path)
     assert run(input=pattern, relative_to="data") == 2
-    refused = f"--input {pattern} is not below --relative_to {tmp_path}/data; name both alike"
+    refused = f"--input {pattern} is not below --relative_to {tmp_path}/data; write both paths the same way"
     assert (refused in capsys.readouterr().err) != fits

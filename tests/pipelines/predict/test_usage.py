@@ -167,7 +167,10 @@ def test_a_second_list_is_not_forgotten() -> None:
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        (["--input=a", "--path_column=name"], "^--path_column name is of a list; name the list with --input_list$"),
+        (
+            ["--input=a", "--path_column=name"],
+            "^--path_column name applies only to a list; name the list with --input_list$",
+        ),
         (["--input_list=a.csv", "--path_column=a", "--path_column=b"], "^--path_column is given twice"),
     ],
 )

@@ -174,3 +174,16 @@ def test_images_and_copies_may_be_in_buckets(ask: Ask, run: Run, bucket: Bucket,
     assert storage.read(f"{bucket.path}/to/a.jpg") == b"A.jpg"
     assert ask(here.output, "--parquet", f"{bucket.path}/x.parquet")[0] == 0
     assert storage.exists(f"{bucket.path}/x.parquet")
+
+
+@pytest.mark.parametrize("bucket", ["s3"], indirect=True)
+@pytest.mark.parametrize("flag", ["--parquet", "--copy_to"])
+def test_what_is_written_has_credentials_even_if_images_are_read_without(
+    flag: str, ask: Ask, output: Path, bucket: Bucket
+) -> None:
+    signed: list[bool] = []
+    bucket.proxy.judge = lambda method, path, headers: signed.append("authorization" in headers)
+
+    ask(output, "road", flag, f"{bucket.path}/x.parquet", "--anonymous")
+    assert signed
+    assert all(signed)

@@ -13,10 +13,10 @@ from tests.pipelines.query.asking import Ask, tree
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["clody"], "no tag clody"),
+        (["clody"], "clody is not a label of the model"),
         (["--min", "road"], "road is not LABEL=P"),
         (["--min", "road=2"], "road=2 is not LABEL=P"),
-        (["--max", "rod=0.5"], "--max rod=0.5: the model has no tag rod; did you mean road?"),
+        (["--max", "rod=0.5"], "--max rod=0.5: rod is not a label of the model; did you mean road?"),
         (["--csv", "a", "--paths"], "not allowed with"),
         (["--copy_to", ""], "--copy_to is empty"),
         (["road", "and", "clear"], "the expression has several words: road and ...; put it in quotes"),

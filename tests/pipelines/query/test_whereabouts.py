@@ -32,7 +32,7 @@ def test_whole_paths_are_relative_to_nothing(ask: Ask, output: Path) -> None:
     code, _, error = ask(output, "--paths", "--relative_to", "/elsewhere")
 
     assert (code, error.count("\n")) == (2, 1)
-    assert "has rows with whole paths; omit --relative_to" in error
+    assert "has rows with absolute paths; omit --relative_to" in error
 
 
 def test_an_archive_that_has_moved_is_hinted_at(ask: Ask, run: Run, tmp_path: Path) -> None:

@@ -91,4 +91,4 @@ def test_a_strip_behind_the_end_of_the_file_is_missing(start: int, tmp_path: Pat
 def test_a_tag_that_no_decoder_takes_is_damage(tmp_path: Path) -> None:
     path = tmp_path / "scene.tif"
     path.write_bytes(files.tiff(PICTURE, files.RGB, big=True, tags={PLANES: ("Q", [1 << 40])}))
-    assert reasons(path) == {"damaged TIFF: a tag whose value no TIFF can hold"}
+    assert reasons(path) == {"damaged TIFF: a tag with an impossible value"}

@@ -193,7 +193,7 @@ def broken(folder: Path, kind: str) -> dict[str, Any]:
         ("bands", "b2.tif: a file of several bands (tiff 3x16) where one band is expected"),
         ("missing", "b2.tif: No such file or directory"),
         ("cut off", "b2.tif: truncated TIFF header"),
-        ("elsewhere", "VRT that says its bands lie elsewhere than their files say"),
+        ("elsewhere", "VRT that places its bands elsewhere than their files do"),
         ("offset", "VRT whose band 3 is a part of its file, or resampled"),
         ("resampled", "VRT whose band 3 is a part of its file, or resampled"),
         ("mosaic", "VRT whose band 3 is made of 2 files, and not of one: mosaics are not supported"),
@@ -219,7 +219,7 @@ def test_a_virtual_raster_names_files_only_where_it_may(tmp_path: Path) -> None:
         folder.mkdir()
         names = write_bands(folder)
     path = write_vrt(inner / "scene.vrt", [f"{outer}/{name}" for name in names])
-    remedy = f"{outer}/b3.tif, which lies neither next to it nor below it; if it may, say --allow_vrt {outer}"
+    remedy = f"{outer}/b3.tif, which lies neither next to it nor below it; if you trust it, add --allow_vrt {outer}"
     assert remedy in refused(path)
     assert len(cut(refer(str(path)), trusted=(str(outer),))) == 12
     assert "if you trust it, add --allow_vrt" in refused(path, trusted=None)

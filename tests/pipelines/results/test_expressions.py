@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.results.selecting.expressions import ExpressionError, read_expression
+from pipelines.errors import ScenetagsError
+from pipelines.results.selecting.expressions import read_expression
 
 LABELS = ("clear", "cloudy", "road", "bare ground", "it's", 'the "old" mine', "and", "Road", "x) or (1=1", "a\nb")
 
@@ -106,9 +107,9 @@ def test_labels_are_named_once_in_their_order() -> None:
     [
         ("", "the expression is empty"),
         ("  ", "the expression is empty"),
-        ("road and clody", '"road and clody", character 10: the model has no tag clody; did you mean cloudy'),
+        ("road and clody", '"road and clody", character 10: clody is not a label of the model; did you mean cloudy'),
         ("ROAD", "did you mean road?"),
-        ("zzz", "the model has no tag zzz; it has clear, cloudy, road"),
+        ("zzz", "zzz is not a label of the model; use one of clear, cloudy, road"),
         ("road cloudy", 'character 6: "and" or "or" is missing before cloudy'),
         ("road and", '"road and": a tag is missing at the end'),
         ("and road", "character 1: a tag is missing before and"),
@@ -117,13 +118,13 @@ def test_labels_are_named_once_in_their_order() -> None:
         ("road)", "character 5: no parenthesis is open here"),
         ("()", "character 2: a tag is missing before )"),
         ("road and 'clear", "character 10: this quote is never closed"),
-        ("road; drop table rows", "the model has no tag road;"),
+        ("road; drop table rows", "road; is not a label of the model"),
         ("not " * 200 + "road", "it is nested too deeply"),
         ("(" * 5000, "it is nested too deeply"),
     ],
 )
 def test_what_cannot_be_understood_is_refused_with_its_place(expression: str, said: str) -> None:
-    with pytest.raises(ExpressionError) as refused:
+    with pytest.raises(ScenetagsError) as refused:
         read_expression(expression, LABELS)
 
     assert said in str(refused.value)
@@ -134,13 +135,13 @@ def test_what_cannot_be_understood_is_refused_with_its_place(expression: str, sa
     [
         ("road and not", '"road and not": a tag is missing at the end; as a tag, write "not" or "And"'),
         ("and", 'a tag is missing before and; as a tag, write "not" or "And"'),
-        ("bare_ground", 'the model has no tag bare_ground; did you mean "bare ground"?'),
+        ("bare_ground", 'bare_ground is not a label of the model; did you mean "bare ground"?'),
         ("'5 inch'", 'did you mean "5"" inch"?'),
         ("sund", "did you mean sand?"),
     ],
 )
 def test_what_is_meant_is_said_as_it_is_to_be_written(expression: str, said: str) -> None:
-    with pytest.raises(ExpressionError) as refused:
+    with pytest.raises(ScenetagsError) as refused:
         read_expression(expression, ("road", "not", "And", "bare ground", '5" inch', "sand"))
 
     assert str(refused.value).endswith(said)
@@ -152,5 +153,5 @@ def test_many_labels_take_no_depth() -> None:
 
 @given(st.text(max_size=30))
 def test_no_text_is_a_bug(text: str) -> None:
-    with suppress(ExpressionError):
+    with suppress(ScenetagsError):
         selects(text)

@@ -95,7 +95,7 @@ def test_originals_of_relative_paths_are_found_where_they_are_now(
     monkeypatch.chdir(tmp_path / "old")
 
     problem = look(tmp_path / "out", images=1).thumbnails["chip_0.jpg"].problem
-    assert problem == "its path is relative to a folder that no run names: say --relative_to"
+    assert problem == "its path is relative to a folder that no run names: give --relative_to"
     manifest = tmp_path / "out" / "runs" / "a.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"options": {"relative_to": f"{tmp_path}/old"}}))
     assert look(tmp_path / "out", images=1).thumbnails["chip_0.jpg"].picture
@@ -109,7 +109,7 @@ def test_originals_of_relative_paths_are_found_where_they_are_now(
 
     write_output(tmp_path / "absolute", [])
     assert make(tmp_path / "absolute", tmp_path / "x.html", "--relative_to", "/a") == 2
-    assert "has rows with whole paths; omit --relative_to" in capsys.readouterr().err
+    assert "has rows with absolute paths; omit --relative_to" in capsys.readouterr().err
 
 
 def test_windows_of_scenes_of_several_files_have_thumbnails(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_several_tie_points_must_agree_with_the_scale() -> None:
         ({"scale": (math.nan, 10.0, 0.0)}, "its transform holds numbers that are not finite"),
         ({"scale": (math.inf, 10.0, 0.0)}, "its transform holds numbers that are not finite"),
         ({"ties": (0, 0, 0, math.nan, 0, 0)}, "its transform holds numbers that are not finite"),
-        ({"scale": (10.0, -10.0, 0.0)}, "the scale of its rows is negative, which programs understand differently"),
+        ({"scale": (10.0, -10.0, 0.0)}, "the scale of its rows is negative, which programs interpret differently"),
         ({"scale": (), "matrix": (1.0, 2.0, 0.0, 0.0) * 4}, "its pixels have no area on the ground"),
         ({"keys": {}}, "it names no coordinate reference system"),
         ({"keys": {1024: 3}}, "its coordinates are of model type 3, neither projected nor geographic"),
@@ -141,7 +141,7 @@ def test_several_tie_points_must_agree_with_the_scale() -> None:
         ({"keys": {1024: 2, 2048: 32767, 2056: 7030, 2062: 100.0}}, "its datum is not understood"),
         (
             {"keys": {1024: 2, 2048: 32767, 2056: 7030, 2051: 8903}},
-            "its longitudes are counted from a meridian of its own",
+            "its prime meridian is not Greenwich",
         ),
         (
             {"keys": {1024: 1, 3072: 32767, 3073: "ESRI PE String = " + UTM_WKT[:-1] + ',EXTENSION["PROJ4","+proj"]]'}},

@@ -128,7 +128,7 @@ def test_a_run_that_may_have_no_watchdog_goes_on_without(monkeypatch: pytest.Mon
     with watching("/out", "text", warned.append), noted("a.jpg"):
         pass
     assert warned == [
-        "scenetags: no process to explain a crash of this run can be started (Resource temporarily unavailable)"
+        "scenetags: cannot start the process that explains a crash of this run (Resource temporarily unavailable)"
     ]
 
 

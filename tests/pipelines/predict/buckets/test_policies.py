@@ -92,7 +92,7 @@ def test_an_output_in_which_nothing_may_be_deleted_is_refused_before_anything_is
 
     assert in_bucket(everywhere) == 2
     said = capsys.readouterr().err
-    assert f"http://{everywhere.proxy.host} lets nothing be deleted in " in said
+    assert f"http://{everywhere.proxy.host} does not allow deletes in " in said
     assert "allow s3:DeleteObject or storage.objects.delete there" in said
     assert said.count("\n") == 1, said
     assert list(storage.walk(f"{everywhere.path}/out")) == []
