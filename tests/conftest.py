@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
@@ -53,6 +54,12 @@ class Bucket(NamedTuple):
 
     path: str
     proxy: Proxy
+
+
+def pytest_configure() -> None:
+    """Heed Ctrl-C also where a shell has it ignored, as in the background: tests send it, and wait for what follows."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
