@@ -35,6 +35,7 @@ from pipelines.output.journal import Journal, Move, read_journal, staging_folder
 from pipelines.output.kinds import Kind, StagedRows, kind_of
 from pipelines.output.manifest import MOST_BYTES, accounts_of, describe_recovered
 from pipelines.output.merging import merge, plan_merges
+from pipelines.output.no_rows import outdated_columns
 from pipelines.output.older import find_older
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, RUNS, STAGING, TABLES, Accounts, OutputRun
 from pipelines.output.staged import Announced, Contents, claim, is_complete, read_contents
@@ -230,7 +231,7 @@ def _plan(
     manifest = storage.join(dead.staging, RUNS, f"{dead.name}.json")
     storage.write(manifest, describe_recovered(described, earlier + accounts))
     moves = [*moves, Move(dead.relative(manifest), dead.relative(dead.manifest))]
-    return accounts, Journal(earlier.inputs, moves, [*deletions, *sorted(spent)])
+    return accounts, Journal(earlier.inputs, moves, [*deletions, *sorted(spent), *outdated_columns(dead, moves)])
 
 
 def _merged(dead: _DeadRun, files: Sequence[StagedFile], damaged: list[str]) -> Iterator[StagedFile]:
