@@ -57,6 +57,10 @@ def _find_windows(earlier: EarlierRows, run: Run, listed: Listed) -> Iterator[Su
         return
     scene = run.known_as(window.scene if window else listed.path)
     for path, file in earlier.windows_of_others(scene, listed.fingerprint):
+        row = earlier.find(path, listed.fingerprint)
+        if row and row.own:
+            # An earlier wave of this run has counted it. The scene has changed since, and the next run looks at it.
+            continue
         split = split_window(path)
         if not (window and split and run.grid.divides(split[1], window.columns, window.rows)):
             yield Superseded(path, file, gone=True)

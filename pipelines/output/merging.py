@@ -54,17 +54,26 @@ def merge(run: OutputRun, group: Group, leave_out: Callable[[StagedFile], object
                 merged = _merge(run, left)
             except OutputError:
                 # Reading each by itself shows which; one that is whole the second time was badly transferred.
-                damaged = [file for file in left if is_damaged(file.staged)]
-                if not damaged:
+                whole = _whole(left, leave_out)
+                if len(whole) == len(left):
                     break
-                for file in damaged:
-                    leave_out(file)
-                left = [file for file in left if file not in damaged]
+                left = whole
             else:
                 yield merged
                 taken = set(merged.merged)
                 left = [file for file in left if file.staged not in taken]
+        if len(left) == 1:
+            # No reading of others has shown it.
+            left = _whole(left, leave_out)
     yield from left
+
+
+def _whole(files: Sequence[StagedFile], leave_out: Callable[[StagedFile], object]) -> list[StagedFile]:
+    """Return those files that are not damaged, and pass on the others."""
+    damaged = [file for file in files if is_damaged(file.staged)]
+    for file in damaged:
+        leave_out(file)
+    return [file for file in files if file not in damaged]
 
 
 def count_rows(file: StagedFile) -> int:

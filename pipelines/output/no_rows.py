@@ -11,9 +11,9 @@ from pipelines import storage
 from pipelines.output.arrow import make_schema
 from pipelines.output.footers import FOOTER
 from pipelines.output.journal import Move
-from pipelines.output.run import FAILURES, PREDICTIONS, Run
+from pipelines.output.run import FAILURES, PREDICTIONS, TABLES, OutputRun, Run
 from pipelines.output.schema import failure_columns, prediction_columns
-from pipelines.output.tables import NO_ROWS, open_table, write_table
+from pipelines.output.tables import NO_ROWS, count_rows, open_table, write_table
 
 
 def stage_columns(run: Run, moves: Sequence[Move], deletions: Iterable[str]) -> list[Move]:
@@ -43,6 +43,19 @@ def stage_columns(run: Run, moves: Sequence[Move], deletions: Iterable[str]) -> 
             write_table(source, schema.empty_table())
             staged.append(Move(run.relative(source), target))
     return staged
+
+
+def outdated_columns(run: OutputRun, moves: Sequence[Move]) -> list[str]:
+    """Name the files without rows in those tables that get others: they may have the columns of another model.
+
+    Raises:
+      OutputError: one is damaged.
+      OSError: the output cannot be read.
+    """
+    folders = {posixpath.dirname(move.target) for move in moves}
+    files = [posixpath.join(folder, NO_ROWS) for folder in sorted(folders) if posixpath.basename(folder) in TABLES]
+    there = [name for name in files if storage.exists(storage.join(run.output, name))]
+    return [name for name in there if not count_rows(storage.join(run.output, name))]
 
 
 def _has_columns(path: str, schema: pa.Schema) -> bool:

@@ -27,11 +27,12 @@ from pipelines.output.journal import Journal, Move, read_journal, staging_folder
 from pipelines.output.kinds import Kind, StagedRows, kind_of
 from pipelines.output.manifest import MOST_BYTES, accounts_of, describe_recovered
 from pipelines.output.merging import merge, plan_merges
+from pipelines.output.no_rows import outdated_columns
 from pipelines.output.older import find_older
 from pipelines.output.placing import place, stage_table, unmoved
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, RUNS, STAGING, TABLES, Accounts, OutputRun
 from pipelines.output.staged import Announced, Contents, claim, is_complete, read_contents
-from pipelines.output.tables import OutputError, open_table, read_each, read_table
+from pipelines.output.tables import OutputError, is_damaged, open_table, read_each, read_table
 from pipelines.output.written import StagedFile, Superseded
 from pipelines.supervision import interruption
 
@@ -213,12 +214,7 @@ def _plan(
     committed = find_committed(dead.output, dead.folder, dead.name, dead.since)
     replacing = [file.contents.replaces for file in files]
     doubles = find_doubles(dead.folder, [file.path for file in files], rows, committed, replacing)
-    kept = [
-        StagedFile(file.path, file.table, _counted(file), file.size, _named_by(file.contents))
-        if number not in doubles
-        else _without(dead, file, doubles[number])
-        for number, file in enumerate(files)
-    ]
+    kept = [_kept(dead, file, doubles.get(number), damaged) for number, file in enumerate(files)]
     staged = list(_merged(dead, find_older(dead.folder, [file for file in kept if file]), damaged))
     accounts = sum((file.accounts for file in staged), Accounts())
     accounts = replace(accounts, inputs=accounts.predictions + accounts.failures + accounts.empty)
@@ -229,7 +225,7 @@ def _plan(
     manifest = storage.join(dead.staging, RUNS, f"{dead.name}.json")
     storage.write(manifest, describe_recovered(described, earlier + accounts))
     moves = [*moves, Move(dead.relative(manifest), dead.relative(dead.manifest))]
-    return accounts, Journal(earlier.inputs, moves, [*deletions, *sorted(spent)])
+    return accounts, Journal(earlier.inputs, moves, [*deletions, *sorted(spent), *outdated_columns(dead, moves)])
 
 
 def _merged(dead: _DeadRun, files: Sequence[StagedFile], damaged: list[str]) -> Iterator[StagedFile]:
@@ -237,6 +233,19 @@ def _merged(dead: _DeadRun, files: Sequence[StagedFile], damaged: list[str]) -> 
     for group in plan_merges(files):
         interruption.check()
         yield from merge(dead, group, lambda file: damaged.append(file.staged))
+
+
+def _kept(dead: _DeadRun, file: StagedRows, lost: Collection[bytes] | None, damaged: list[str]) -> StagedFile | None:
+    """Describe what a commit takes of a staged file; None if that is nothing, e.g. as the file is damaged."""
+    try:
+        if lost is not None:
+            return _without(dead, file, lost)
+        return StagedFile(file.path, file.table, _counted(file), file.size, _named_by(file.contents))
+    except OutputError:
+        if not is_damaged(file.path):
+            raise
+    damaged.append(file.path)
+    return None
 
 
 def _without(dead: _DeadRun, file: StagedRows, lost: Collection[bytes]) -> StagedFile | None:

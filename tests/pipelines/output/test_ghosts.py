@@ -11,6 +11,8 @@ import pytest
 from pipelines.output.commit import commit
 from pipelines.output.earlier import EarlierRows
 from pipelines.output.ghosts import find_ghosts
+from pipelines.output.identities import earlier_files
+from pipelines.output.partitions import partition_of, read_parts
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.tables import NO_ROWS
 from pipelines.output.written import Written
@@ -68,6 +70,18 @@ def test_windows_beyond_the_new_edges_are_ghosts_and_those_that_come_again_are_n
 )
 def test_all_windows_of_what_is_no_scene_any_more_are_ghosts(listed: Listed, later: Run) -> None:
     assert ghosts(later, [listed]) == of_scene("0,0", "0,64", "64,0", "64,64", "128,0")
+
+
+def test_windows_of_an_earlier_wave_of_the_same_run_are_none(later: Run) -> None:
+    """They are counted, so a scene that changes between two waves leaves them to the next run."""
+    commit_rows(later, {window(SCENE, 64, 0, "").path: (PREDICTIONS, "older")})
+    file = next(name for name in earlier_files(later.folder, None) if name.startswith(PREDICTIONS))
+    for run, own in ((later, True), (replace(later, name="20991231T000000.000001Z-ffff"), False)):
+        parts = read_parts(later.folder, file, run.name)
+        earlier = EarlierRows.of_parts(later.folder, [part for of, part in parts if of == partition_of(SCENE)])
+        gone = find_ghosts(earlier, replace(run, grid=GRID), window(SCENE, 0, 0, "new", 64, 128))
+        found = {ghost.path.rpartition("/")[2] for ghost in gone}
+        assert sorted(found) == of_scene("64,64", *["64,0"] * (not own))
 
 
 @pytest.mark.parametrize("error", ["TransientError", "FileNotFoundError"])

@@ -151,6 +151,15 @@ def test_a_damaged_file_is_left_out_and_the_others_are_merged(
     assert seen(first.output) == once(predicted(*(name for place, name in enumerate("abcd") if place != number)))
 
 
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_damaged_file_that_is_merged_with_no_other_is_left_out(first: Run, second: Run, replaces: bool) -> None:
+    commit_rows(first, predicted("a"))
+    [file] = stage(second, {"a": (PREDICTIONS, "2")}, all_new=not replaces)
+    Path(file.staged).write_bytes(zeroed(Path(file.staged).read_bytes()))
+    assert bool(file.superseded) == replaces
+    assert merged(second, [file], left_out=[file]) == []
+
+
 def test_a_file_that_was_only_badly_transferred_is_not_left_out(first: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     alike = [file for name in "ab" for file in stage(first, predicted(name), all_new=True)]
 

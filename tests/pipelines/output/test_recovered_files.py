@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from pipelines import storage
 from pipelines.output import merging
 from pipelines.output.manifest import read_accounts
-from pipelines.output.run import Run
+from pipelines.output.run import FAILURES, Run
 from tests.conftest import Bucket
 from tests.pipelines.output.rows import once, seen, stage
 from tests.pipelines.output.test_recovery import die, in_place, inodes, predicted, recovered
@@ -66,18 +67,40 @@ def test_recovered_files_are_merged_but_for_large_ones(
     assert read_accounts(first.manifest).predictions == found.accounts.predictions == 104
 
 
-def test_a_file_whose_damage_shows_when_it_is_merged_is_left_out(bucket: Bucket, first: Run, second: Run) -> None:
-    """Of a file in a bucket, only the paths are read before."""
-    first, second = (replace(run, output=f"{bucket.path}/out") for run in (first, second))
-    damaged, *_ = die(first, predicted("a"), predicted("b"), predicted("c"))
-    data = bytearray(storage.read(damaged.staged, 1 << 20))
+def damage_a_page(path: str) -> None:
+    """Change a byte of a column other than that of the paths."""
+    data = bytearray(storage.read(path, 1 << 20))
     group = pq.read_metadata(pa.BufferReader(bytes(data))).row_group(0)
     column = next(group.column(place) for place in range(99) if group.column(place).path_in_schema == "width")
     data[column.data_page_offset + column.total_compressed_size - 1] ^= 1
-    storage.write(damaged.staged, bytes(data))
+    storage.write(path, bytes(data))
+
+
+@pytest.mark.parametrize("others", [(), ("b", "c")])
+def test_a_file_whose_damage_shows_when_it_is_merged_is_left_out(
+    bucket: Bucket, first: Run, second: Run, others: tuple[str, ...]
+) -> None:
+    """Of a file in a bucket, only the paths are read before; one without others to merge it with is read, too."""
+    first, second = (replace(run, output=f"{bucket.path}/out") for run in (first, second))
+    damaged, *_ = die(first, predicted("a"), *map(predicted, others), {"not": (FAILURES, "1")})
+    damage_a_page(damaged.staged)
 
     [found] = recovered(second)
 
     assert found.damaged == [damaged.staged]
-    assert seen(first.output) == once(predicted("b", "c"))
-    assert (found.accounts.inputs, read_accounts(first.manifest).balanced) == (2, True)
+    assert seen(first.output) == once({**predicted(*others), "not": (FAILURES, "1")})
+    assert (found.accounts.inputs, read_accounts(first.manifest).balanced) == (len(others) + 1, True)
+
+
+def test_a_damaged_file_with_rows_that_others_hold_as_well_is_left_out(bucket: Bucket, first: Run, second: Run) -> None:
+    first, second = (replace(run, output=f"{bucket.path}/out") for run in (first, second))
+    damaged = die(first, predicted("a"), predicted("a", "b"))[-1]
+    # The last by its name, so that it loses rows to the other.
+    last = f"{posixpath.dirname(damaged.staged)}/{first.name}-ffffffffffff.parquet"
+    storage.move(damaged.staged, last)
+    damage_a_page(last)
+
+    [found] = recovered(second)
+
+    assert found.damaged == [last]
+    assert seen(first.output) == once(predicted("a"))

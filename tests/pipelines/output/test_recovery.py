@@ -25,7 +25,7 @@ from pipelines.output.recovery import Recovered, recover_rows
 from pipelines.output.retagging import Retagging, retag
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.staged import announce
-from pipelines.output.tables import OutputError
+from pipelines.output.tables import NO_ROWS, OutputError
 from pipelines.output.written import StagedFile
 from tests import outputs
 from tests.conftest import Bucket
@@ -318,6 +318,19 @@ def test_an_overwrite_is_recovered_into_its_shadow(first: Run, second: Run) -> N
         list(recover_rows(again, kind_of_run(again)))
     assert seen(first.output) == once(FIRST)
     assert seen(again.folder) == once(SECOND)
+
+
+def test_recovered_rows_take_the_place_of_columns_of_another_model(first: Run, second: Run) -> None:
+    """Those would be taken for predictions of several models."""
+    other = replace(first, name="20260101T000000Z-0000", bundle=replace(first.bundle, digest="another"))
+    commit_rows(other, {})
+    die(first, FIRST)
+    name, labels = second.name, first.bundle.labels
+
+    assert retag(Retagging(name, first.output, first.bundle.digest, labels, (0.9,) * len(labels)))
+
+    assert seen(first.output) == once(FIRST)
+    assert not any(path.endswith(NO_ROWS) for path in in_place(first))
 
 
 def test_staged_rows_are_given_new_tags_with_all_others(first: Run, second: Run) -> None:
