@@ -31,8 +31,8 @@ from pipelines.output.no_rows import outdated_columns
 from pipelines.output.older import find_older
 from pipelines.output.placing import place, stage_table, unmoved
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, RUNS, STAGING, TABLES, Accounts, OutputRun
-from pipelines.output.staged import Announced, Contents, claim, is_complete, read_contents
-from pipelines.output.tables import OutputError, is_damaged, open_table, read_each, read_table
+from pipelines.output.staged import Announced, Contents, claim, holds_rows, is_complete, read_contents
+from pipelines.output.tables import OutputError, count_rows, is_damaged, open_table, read_each, read_table
 from pipelines.output.written import StagedFile, Superseded
 from pipelines.supervision import interruption
 
@@ -122,9 +122,12 @@ def recover_rows(run: OutputRun, kind: Kind | None = None) -> Iterator[Recovered
     for staging in staging_folders(run.output):
         if staging == run.staging or storage.leads_away(run.output, staging):
             continue
+        name = posixpath.basename(staging).removeprefix(STAGING)
         announced = claim(staging)
+        if not announced and holds_rows(run.output, staging):
+            yield _not_understood(name, staging)
+            continue
         if announced:
-            name = posixpath.basename(staging).removeprefix(STAGING)
             # Of two that were at work at once, the older one may just have been recovered.
             oldest = oldest or name
             dead = _DeadRun(name, run.output, shadow=announced.folder, since=oldest)
@@ -153,6 +156,17 @@ def _recover(dead: _DeadRun, announced: Announced, kind: Kind, stay: bool) -> Re
     if difference:
         return Recovered(dead.name, accounts, sum(file.rows for file in files), difference, stay, (), dead.folder)
     return Recovered(dead.name, accounts, 0, "", stay, damaged, dead.folder)
+
+
+def _not_understood(name: str, staging: str) -> Recovered:
+    """Describe the rows of a run whose folder does not say what they are, at least to this version."""
+    rows = 0
+    for table in TABLES:
+        for file in storage.list_files(storage.join(staging, table), ".parquet"):
+            with suppress(OutputError):
+                rows += count_rows(file)
+    reason = f"by a later version of scenetags, or {staging} is damaged; delete it if you do not need them"
+    return Recovered(name, Accounts(), rows, reason, True, (), "")
 
 
 def _difference(dead: _DeadRun, kind: Kind, files: Sequence[StagedRows]) -> str:

@@ -81,8 +81,11 @@ def claim(staging: str) -> Announced | None:
       OSError: the output cannot be written.
     """
     claimed = storage.join(staging, _CLAIMED)
+    announcement = storage.join(staging, _RUN)
     if is_announced(staging):
-        storage.move(storage.join(staging, _RUN), claimed)
+        if not _read_announced(announcement):
+            return None
+        storage.move(announcement, claimed)
     return _read_announced(claimed)
 
 

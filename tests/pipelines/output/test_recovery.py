@@ -201,11 +201,18 @@ def test_nothing_is_recovered_of_a_run_that_has_ended_or_of_folders_that_say_not
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"format": 2, "folder": ""}', b'{"format": 1, "folder": "../x"}'])
-def test_a_folder_of_a_later_format_or_a_stranger_is_not_recovered(first: Run, second: Run, content: bytes) -> None:
-    die(first, FIRST)
-    Path(first.staging, "run.json").write_bytes(content)
-    assert recovered(second) == []
-    assert seen(first.output) == {}
+def test_a_folder_of_a_later_format_or_a_stranger_is_left_alone(first: Run, second: Run, content: bytes) -> None:
+    files = die(first, FIRST)
+    announcement = Path(first.staging, "run.json")
+    announcement.write_bytes(content)
+    for _ in range(2):
+        with hold_output(second):
+            [found] = recover_rows(second, kind_of_run(second))
+        [line] = found.lines()
+        assert line.startswith(f"left {len(FIRST)} rows that run {first.name} had staged: they were made by a later")
+        assert seen(first.output) == {}
+        assert announcement.read_bytes() == content
+        assert all(Path(file.staged).exists() for file in files)
 
 
 def test_a_staged_file_of_a_later_format_is_left_out_and_wrong_counts_are_not_believed(first: Run, second: Run) -> None:
