@@ -23,6 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,6 +33,9 @@ from pipelines.output.run import PREDICTIONS, STAGING, TABLES
 from pipelines.output.tables import count_rows
 from tools.flink import FlinkCluster, Parts, flink_cluster
 from tools.kill_runs import read_rows
+
+_ENDED = ("CANCELED", "FAILED", "FINISHED")
+"""States of a job of Flink's that occupies no slots any more."""
 
 
 class Job(NamedTuple):
@@ -120,12 +125,17 @@ def fill(cluster: FlinkCluster, job: Job, output: Path, random: Random, times: i
     """Run jobs into an output until one ends by itself, and cancel all before it, but not more than so many."""
     command = [*job.command, f"--output={output}", *cluster.flags]
     images = job.expected[PREDICTIONS].num_rows
+    staged = Cancelled("", frozenset())
     for number in range(times + 1):
         before = set(output.glob(f"{STAGING}*"))
         with output.with_name(f"{output.name}.log").open("ab") as log:
             running = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         left = images - sum(count_rows(str(path)) for path in (output / PREDICTIONS).glob("*.parquet"))
-        if _ended_before(running, output, before, random.randint(0, left) if number < times else None):
+        # The job is about to commit those.
+        left = max(0, left - len(staged.staged))
+        # One whose launching process was killed may have committed all rows: nothing is left that could be lost.
+        disturbed = left and number < times
+        if _ended_before(running, output, before, random.randint(0, left) if disturbed else None):
             if running.returncode:
                 raise BrokenGuaranteeError(f"the job ended with exit code {running.returncode}: see {output}.log")
             return
@@ -138,8 +148,12 @@ def fill(cluster: FlinkCluster, job: Job, output: Path, random: Random, times: i
             running.wait()
         else:
             told = "it was cancelled"
-            os.killpg(running.pid, signal.SIGINT)
-            running.wait()
+            # A job that a shell runs in the background, and all that it starts, ignores SIGINT.
+            os.killpg(running.pid, signal.SIGTERM)
+            if not running.wait():
+                # It was about to end.
+                return
+            _cancel(cluster)
             staged = look(output, before)
         print(f"{number + 1:3}  {told}: {len(staged.staged):,} of {left:,} images staged", flush=True)
         yield staged
@@ -171,6 +185,19 @@ def _staged_in(folder: Path) -> frozenset[str]:
         with suppress(pa.ArrowInvalid, OSError):
             staged.update(pq.read_table(path, columns=["path"], partitioning=None)["path"].to_pylist())
     return frozenset(staged)
+
+
+def _cancel(cluster: FlinkCluster) -> None:
+    """Cancel the last job of a cluster, and wait for its end.
+
+    Beam's job server calls a batch job cancelled, but lets it run on.
+    """
+    job = cluster.last_job()
+    # One that has ended is refused.
+    with suppress(HTTPError):
+        urlopen(Request(f"http://{cluster.rest}/jobs/{job}?mode=cancel", method="PATCH"), timeout=10).close()
+    while cluster.ask(f"/jobs/{job}")["state"] not in _ENDED:
+        time.sleep(0.2)
 
 
 def _cancel_later(cluster: FlinkCluster) -> None:
