@@ -34,6 +34,8 @@ from pipelines.output.tables import count_rows
 from tools.flink import FlinkCluster, Parts, flink_cluster
 from tools.kill_runs import read_rows
 
+_SECONDS_TO_END = 1800
+
 _ENDED = ("CANCELED", "FAILED", "FINISHED")
 """States of a job of Flink's that occupies no slots any more."""
 
@@ -73,17 +75,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     job = prepare(options, work)
     random = Random(options.seed)
     staged = again = cancelled = outputs = 0
-    with flink_cluster(Parts.under(Path(os.environ["SCENETAGS_FLINK"]).resolve()), work / "flink") as cluster:
-        while cancelled < options.times:
-            output = work / f"output-{outputs}"
-            outputs += 1
+    parts = Parts.under(Path(os.environ["SCENETAGS_FLINK"]).resolve())
+    while cancelled < options.times:
+        output = work / f"output-{outputs}"
+        # A cancelled job leaves memory of its task managers occupied: after some, the next job hangs.
+        with flink_cluster(parts, work / f"flink-{outputs}") as cluster:
             jobs = list(fill(cluster, job, output, random, options.times - cancelled))
-            rows = check(job, output)
-            made_anew = {one.run: sum(rows[path] != one.run for path in one.staged) for one in jobs if one.run}
-            cancelled += len(jobs)
-            staged += sum(len(one.staged) for one in jobs)
-            again += sum(made_anew.values())
-            print(f"output {outputs}: {len(jobs)} jobs cancelled, then correct: {len(rows):,} rows", flush=True)
+        outputs += 1
+        rows = check(job, output)
+        made_anew = {one.run: sum(rows[path] != one.run for path in one.staged) for one in jobs if one.run}
+        cancelled += len(jobs)
+        staged += sum(len(one.staged) for one in jobs)
+        again += sum(made_anew.values())
+        print(
+            f"output {outputs}: {len(jobs)} jobs cancelled, then correct: {len(rows):,} rows, "
+            f"{sum(made_anew.values()):,} tagged again",
+            flush=True,
+        )
     print(f"{cancelled} jobs cancelled: {staged:,} images were staged, {again:,} of them were tagged again")
     shutil.rmtree(work)
     return 1 if again > 0.05 * staged else 0
@@ -161,8 +169,15 @@ def fill(cluster: FlinkCluster, job: Job, output: Path, random: Random, times: i
 
 
 def _ended_before(running: subprocess.Popen[bytes], output: Path, before: Collection[Path], images: int | None) -> bool:
-    """Wait until a job has staged so many images, and return whether it ended before."""
+    """Wait until a job has staged so many images, and return whether it ended before.
+
+    Raises:
+      BrokenGuaranteeError: it hangs.
+    """
+    latest = time.monotonic() + _SECONDS_TO_END
     while running.poll() is None:
+        if time.monotonic() > latest:
+            raise BrokenGuaranteeError(f"the job has not ended after {_SECONDS_TO_END} s")
         folder = _staging(output, before)
         if images is not None and folder and len(_staged_in(folder)) >= images:
             # A little more of what is not in a complete file.
