@@ -23,6 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,6 +33,11 @@ from pipelines.output.run import PREDICTIONS, STAGING, TABLES
 from pipelines.output.tables import count_rows
 from tools.flink import FlinkCluster, Parts, flink_cluster
 from tools.kill_runs import read_rows
+
+_SECONDS_TO_END = 1800
+
+_ENDED = ("CANCELED", "FAILED", "FINISHED")
+"""States of a job of Flink's that occupies no slots any more."""
 
 
 class Job(NamedTuple):
@@ -68,17 +75,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     job = prepare(options, work)
     random = Random(options.seed)
     staged = again = cancelled = outputs = 0
-    with flink_cluster(Parts.under(Path(os.environ["SCENETAGS_FLINK"]).resolve()), work / "flink") as cluster:
-        while cancelled < options.times:
-            output = work / f"output-{outputs}"
-            outputs += 1
+    parts = Parts.under(Path(os.environ["SCENETAGS_FLINK"]).resolve())
+    while cancelled < options.times:
+        output = work / f"output-{outputs}"
+        # A cancelled job leaves memory of its task managers occupied: after some, the next job hangs.
+        with flink_cluster(parts, work / f"flink-{outputs}") as cluster:
             jobs = list(fill(cluster, job, output, random, options.times - cancelled))
-            rows = check(job, output)
-            made_anew = {one.run: sum(rows[path] != one.run for path in one.staged) for one in jobs if one.run}
-            cancelled += len(jobs)
-            staged += sum(len(one.staged) for one in jobs)
-            again += sum(made_anew.values())
-            print(f"output {outputs}: {len(jobs)} jobs cancelled, then correct: {len(rows):,} rows", flush=True)
+        outputs += 1
+        rows = check(job, output)
+        made_anew = {one.run: sum(rows[path] != one.run for path in one.staged) for one in jobs if one.run}
+        cancelled += len(jobs)
+        staged += sum(len(one.staged) for one in jobs)
+        again += sum(made_anew.values())
+        print(
+            f"output {outputs}: {len(jobs)} jobs cancelled, then correct: {len(rows):,} rows, "
+            f"{sum(made_anew.values()):,} tagged again",
+            flush=True,
+        )
     print(f"{cancelled} jobs cancelled: {staged:,} images were staged, {again:,} of them were tagged again")
     shutil.rmtree(work)
     return 1 if again > 0.05 * staged else 0
@@ -120,12 +133,17 @@ def fill(cluster: FlinkCluster, job: Job, output: Path, random: Random, times: i
     """Run jobs into an output until one ends by itself, and cancel all before it, but not more than so many."""
     command = [*job.command, f"--output={output}", *cluster.flags]
     images = job.expected[PREDICTIONS].num_rows
+    staged = Cancelled("", frozenset())
     for number in range(times + 1):
         before = set(output.glob(f"{STAGING}*"))
         with output.with_name(f"{output.name}.log").open("ab") as log:
             running = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         left = images - sum(count_rows(str(path)) for path in (output / PREDICTIONS).glob("*.parquet"))
-        if _ended_before(running, output, before, random.randint(0, left) if number < times else None):
+        # The job is about to commit those.
+        left = max(0, left - len(staged.staged))
+        # One whose launching process was killed may have committed all rows: nothing is left that could be lost.
+        disturbed = left and number < times
+        if _ended_before(running, output, before, random.randint(0, left) if disturbed else None):
             if running.returncode:
                 raise BrokenGuaranteeError(f"the job ended with exit code {running.returncode}: see {output}.log")
             return
@@ -138,8 +156,12 @@ def fill(cluster: FlinkCluster, job: Job, output: Path, random: Random, times: i
             running.wait()
         else:
             told = "it was cancelled"
-            os.killpg(running.pid, signal.SIGINT)
-            running.wait()
+            # A job that a shell runs in the background, and all that it starts, ignores SIGINT.
+            os.killpg(running.pid, signal.SIGTERM)
+            if not running.wait():
+                # It was about to end.
+                return
+            _cancel(cluster)
             staged = look(output, before)
         print(f"{number + 1:3}  {told}: {len(staged.staged):,} of {left:,} images staged", flush=True)
         yield staged
@@ -147,8 +169,15 @@ def fill(cluster: FlinkCluster, job: Job, output: Path, random: Random, times: i
 
 
 def _ended_before(running: subprocess.Popen[bytes], output: Path, before: Collection[Path], images: int | None) -> bool:
-    """Wait until a job has staged so many images, and return whether it ended before."""
+    """Wait until a job has staged so many images, and return whether it ended before.
+
+    Raises:
+      BrokenGuaranteeError: it hangs.
+    """
+    latest = time.monotonic() + _SECONDS_TO_END
     while running.poll() is None:
+        if time.monotonic() > latest:
+            raise BrokenGuaranteeError(f"the job has not ended after {_SECONDS_TO_END} s")
         folder = _staging(output, before)
         if images is not None and folder and len(_staged_in(folder)) >= images:
             # A little more of what is not in a complete file.
@@ -171,6 +200,19 @@ def _staged_in(folder: Path) -> frozenset[str]:
         with suppress(pa.ArrowInvalid, OSError):
             staged.update(pq.read_table(path, columns=["path"], partitioning=None)["path"].to_pylist())
     return frozenset(staged)
+
+
+def _cancel(cluster: FlinkCluster) -> None:
+    """Cancel the last job of a cluster, and wait for its end.
+
+    Beam's job server calls a batch job cancelled, but lets it run on.
+    """
+    job = cluster.last_job()
+    # One that has ended is refused.
+    with suppress(HTTPError):
+        urlopen(Request(f"http://{cluster.rest}/jobs/{job}?mode=cancel", method="PATCH"), timeout=10).close()
+    while cluster.ask(f"/jobs/{job}")["state"] not in _ENDED:
+        time.sleep(0.2)
 
 
 def _cancel_later(cluster: FlinkCluster) -> None:
