@@ -167,9 +167,6 @@ def _configure(folder: Path, rest: int, rpc: int, slots: int) -> None:
             "network": {"sort-shuffle": {"min-buffers": 64}},
         },
         "cluster": {"evenly-spread-out-slots": True},
-        # Flink closes the class loader of a job that is cancelled while Beam's servers still use it. What they share
-        # with the next job, such as its channel to the worker pool, would break. So the cluster has Beam's classes.
-        "classloader": {"resolve-order": "parent-first"},
         "restart-strategy": {"type": "fixed-delay", "fixed-delay": {"attempts": 10, "delay": "1 s"}},
         # By default it takes 50 s to notice that a task manager is gone.
         "heartbeat": {"interval": 1000, "timeout": 8000},
@@ -198,7 +195,7 @@ def _java(
     parts: Parts, folder: Path, memory: Sequence[str], entry: str, *arguments: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run one of Flink's processes."""
-    class_path = os.pathsep.join(map(str, [*_jars(parts), parts.job_server]))
+    class_path = os.pathsep.join(map(str, _jars(parts)))
     flags = [*(memory or ("-Xmx448m",)), f"-Djava.io.tmpdir={folder / 'temp'}", "-cp", class_path]
     with _running([*_JAVA, *flags, entry, "--configDir", str(folder), *arguments], folder) as process:
         yield process
