@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
+from itertools import islice
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -213,7 +214,7 @@ def _staged_samples(run: Run) -> Iterator[_Sample]:
         for table in TABLES:
             paths = storage.list_files(storage.join(staging, table), ".parquet")
             described = ((path, _describe_if_whole(run.output, path)) for path in paths)
-            yield from [_Sample(name, path, *found) for path, found in described if found][:1]
+            yield from islice((_Sample(name, path, *found) for path, found in described if found), 1)
 
 
 def _holds_predictions(run: Run) -> bool:
