@@ -245,6 +245,6 @@ def _turns_at_parts(threads: int) -> threading.Semaphore:
     """Limit how many parts of scenes a process decodes at once, in however many sources.
 
     These turns are not those of the queues in `ahead`: a part may take seconds to decode, and meanwhile the windows
-    that are ready go on to the model.
+    that are ready are passed to the model.
     """
     return threading.Semaphore(threads)

@@ -1,1 +1,1 @@
-"""Lists of names, which come in files of text, tables or whole folders of these, and what stands beside the names."""
+"""Lists of names, which come in files of text, tables or whole folders of these, and the columns next to the names."""
