@@ -20,3 +20,8 @@ def first(tmp_path: Path, bundle_path: str) -> Run:
 @pytest.fixture
 def second(first: Run) -> Run:
     return replace(first, name="20260101T000000Z-0002")
+
+
+@pytest.fixture
+def third(first: Run) -> Run:
+    return replace(first, name="20260101T000000Z-0003")

@@ -15,8 +15,8 @@ from pipelines.output import merging
 from pipelines.output.manifest import read_accounts
 from pipelines.output.run import FAILURES, Run
 from tests.conftest import Bucket
+from tests.pipelines.output.dead_runs import die, in_place, inodes, predicted, recovered
 from tests.pipelines.output.rows import once, seen, stage
-from tests.pipelines.output.test_recovery import die, in_place, inodes, predicted, recovered
 
 
 def test_files_that_are_incomplete_or_damaged_are_left_out_and_damaged_ones_named(first: Run, second: Run) -> None:

@@ -8,61 +8,27 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines import storage
-from pipelines.output import compaction, doubles
-from pipelines.output.closing import close_wave
+from pipelines.output import doubles
 from pipelines.output.commit import commit, recover
-from pipelines.output.compatible import check_output, kind_of_run
+from pipelines.output.compatible import kind_of_run
 from pipelines.output.footers import CONTENTS
 from pipelines.output.journal import staging_folders
 from pipelines.output.lock import hold_output
 from pipelines.output.manifest import read_accounts, read_status
-from pipelines.output.recovery import Recovered, recover_rows
+from pipelines.output.recovery import recover_rows
 from pipelines.output.retagging import Retagging, retag
 from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
 from pipelines.output.staged import announce
-from pipelines.output.tables import NO_ROWS, OutputError
-from pipelines.output.written import StagedFile
+from pipelines.output.tables import NO_ROWS
 from tests import outputs
 from tests.conftest import Bucket
+from tests.pipelines.output.dead_runs import die, in_place, inodes, predicted, recovered
 from tests.pipelines.output.power_cuts import each_cut
 from tests.pipelines.output.rows import BOTH, FIRST, SECOND, Rows, commit_rows, once, seen, stage, written
-
-
-@pytest.fixture
-def third(first: Run) -> Run:
-    return replace(first, name="20260101T000000Z-0003")
-
-
-def die(run: Run, *files: Rows) -> list[StagedFile]:
-    """Stage rows as a run that ends before its commit."""
-    announce(run)
-    return [staged for rows in files for staged in stage(run, rows)]
-
-
-def recovered(run: Run) -> list[Recovered]:
-    """Begin another run."""
-    with hold_output(run):
-        found = list(recover_rows(run, kind_of_run(run)))
-        check_output(run)
-    assert staging_folders(run.output) == []
-    return found
-
-
-def predicted(*names: str, fingerprint: str = "1") -> Rows:
-    return dict.fromkeys(names, (PREDICTIONS, fingerprint))
-
-
-def inodes(paths: list[str]) -> set[int]:
-    return {os.stat(path).st_ino for path in paths}
-
-
-def in_place(run: Run) -> list[str]:
-    return [str(path) for path in Path(run.output).glob("*/*.parquet")]
 
 
 def test_rows_of_a_dead_run_are_committed_by_the_next_one(first: Run, second: Run) -> None:
@@ -242,57 +208,6 @@ def test_a_failed_run_leaves_complete_files_to_the_next_one_and_no_others(first:
         assert os.path.exists(first.staging) == complete
     recovered(second)
     assert seen(first.output) == once(predicted("a"))
-
-
-def test_a_worker_that_is_late_commits_nothing_and_doubles_nothing(first: Run, second: Run, third: Run) -> None:
-    """The job of a run whose launching process died may continue while another run recovers what it has staged."""
-    staged = die(first, predicted("a", "b"))
-    recovered(second)
-    late = stage(first, predicted("a", "c"), all_new=True)
-
-    with hold_output(second), pytest.raises(OutputError, match="was taken over by run"):
-        close_wave(first, Wave(), written([*staged, *late]))
-    assert recovered(third) == []
-    assert seen(first.output) == once(predicted("a", "b"))
-    assert not os.path.exists(first.staging)
-
-
-def test_a_worker_that_is_at_its_commit_meanwhile_commits_nothing(
-    first: Run, second: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    staged = [*die(first, predicted("a", "b")), *stage(first, predicted("c"))]
-    compact = compaction.compact
-
-    def overtaken(*arguments: object) -> object:
-        moves = compact(*arguments)  # type: ignore[arg-type]
-        Path(second.output, "_lock").unlink(missing_ok=True)
-        recovered(second)
-        # What it was about to upload gets there all the same.
-        (Path(first.output) / moves[0].source).parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.table({"path": ["a"]}), Path(first.output) / moves[0].source)
-        return moves
-
-    monkeypatch.setattr("pipelines.output.commit.compact", overtaken)
-    with pytest.raises(OutputError, match="was taken over by another run, which recovered"):
-        commit(first, Wave(inputs=3), written(staged))
-    assert seen(first.output) == once(predicted("a", "b", "c"))
-
-
-def test_a_commit_that_was_decided_before_the_folder_was_claimed_is_completed_first(
-    first: Run, second: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    staged = [*die(first, predicted("a", "b")), *stage(first, predicted("c"))]
-    stage(first, predicted("b", "d"))
-    with monkeypatch.context() as patch:
-        patch.setattr("pipelines.output.commit.carry_out", lambda *_: None)
-        commit(first, Wave(inputs=3, last=False), written(staged))
-    assert seen(first.output) == {}
-
-    [found] = list(recover_rows(second, kind_of_run(second)))
-
-    assert seen(first.output) == once(predicted("a", "b", "c", "d"))
-    assert found.accounts.inputs == 1
-    assert read_accounts(first.manifest).inputs == 4
 
 
 def test_a_recovery_cut_off_anywhere_is_completed_by_the_next_one(

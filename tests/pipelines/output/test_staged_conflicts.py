@@ -14,8 +14,8 @@ from pipelines.output.recovery import recover_rows
 from pipelines.output.run import FAILURES, Run
 from pipelines.output.tables import OutputError
 from pipelines.scenes.grid import Grid
+from tests.pipelines.output.dead_runs import die, predicted, recovered
 from tests.pipelines.output.rows import FIRST, SECOND, commit_rows, once, seen
-from tests.pipelines.output.test_recovery import die, predicted, recovered
 
 
 def test_a_run_whose_rows_would_differ_from_staged_ones_is_refused_and_loses_none(first: Run, second: Run) -> None:

@@ -150,7 +150,7 @@ def test_a_bucket_that_refuses_at_any_moment_ends_the_run_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Every eighth request of a short run once is the first that is refused for good."""
+    """Every fourth request of a short run once is the first that is refused for good."""
     monkeypatch.setattr(patience, "SECONDS", 0.0)
     monkeypatch.setattr(watching, "STALE_SECONDS", 0.01)
     for number in range(3, CHIPS):
@@ -161,7 +161,7 @@ def test_a_bucket_that_refuses_at_any_moment_ends_the_run_in_one_line(
     while True:
         # Each round begins alike: what a refused run has left is recovered, which takes requests of its own.
         assert in_bucket(everywhere, input=chips, model=bundle_path, output=output) == 0
-        (chips / "0.jpg").write_bytes(others[refused_at // 8 % 2])
+        (chips / "0.jpg").write_bytes(others[refused_at // 4 % 2])
         capsys.readouterr()
         requests = 0
 
@@ -180,6 +180,6 @@ def test_a_bucket_that_refuses_at_any_moment_ends_the_run_in_one_line(
         assert code in (1, 2), said
         assert len(lines) == 1, f"refused after {refused_at} requests: {said}"
         assert "(503)" in said
-        refused_at += 8
+        refused_at += 4
     assert refused_at > 20
     assert len(rows(output)) == 3
