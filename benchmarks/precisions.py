@@ -10,6 +10,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from unittest.mock import patch
@@ -65,8 +66,8 @@ def main() -> None:
 
 
 def open_all(bundle: Bundle) -> Iterator[tuple[str, Engine]]:
-    """Open every engine in every precision that this machine has."""
-    for name in ("litert", "openvino", "tensorflow"):
+    """Open every engine that is installed, in every precision that this machine has."""
+    for name in ("litert", "openvino", *["tensorflow"] * (find_spec("tensorflow") is not None)):
         yield f"{name}, float32", open_engine(bundle, name, threads=1)
     if bfloat16_units():
         with patch.object(

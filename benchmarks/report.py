@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.bare import BFLOAT16_QUEUE, INTERPRETER, POOL, QUEUE
+from benchmarks.bare import BFLOAT16_POOL, BFLOAT16_QUEUE, INTERPRETER, POOL, QUEUE
 from benchmarks.contenders import BFLOAT16, OPENVINO, SCENETAGS, Contender
 from benchmarks.rounds import SIXTEEN, Figures, Round
 from pipelines.inference.processor import AMX, AVX512, bfloat16_units, describe_processor
@@ -21,7 +21,13 @@ SECONDS_OF_SIXTEEN = 2.0
 BFLOAT16_GAIN = {AMX: 1.7, AVX512: 1.3}
 """Least factor by which a job in bfloat16 is faster than one with LiteRT, by the processor's units for it."""
 
-_RUNS_ON = {INTERPRETER: SCENETAGS, POOL: SCENETAGS, QUEUE: OPENVINO, BFLOAT16_QUEUE: BFLOAT16}
+_RUNS_ON = {
+    INTERPRETER: SCENETAGS,
+    POOL: SCENETAGS,
+    QUEUE: OPENVINO,
+    BFLOAT16_QUEUE: BFLOAT16,
+    BFLOAT16_POOL: BFLOAT16,
+}
 """The contender that runs on each bare engine."""
 _PACKAGES = (
     *("scenetags", "ai-edge-litert", "apache-beam", "numpy", "pillow", "pyarrow"),

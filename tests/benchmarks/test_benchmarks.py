@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks import bare, material, precisions, rounds
 from benchmarks import report as report_of
-from benchmarks.bare import BFLOAT16_QUEUE, INTERPRETER, POOL, QUEUE, Bare, mean, seconds_in_turn
+from benchmarks.bare import BFLOAT16_POOL, BFLOAT16_QUEUE, INTERPRETER, POOL, QUEUE, Bare, mean, seconds_in_turn
 from benchmarks.contenders import BFLOAT16, PEERS, SCENETAGS, Contender, with_opponents
 from benchmarks.processes import CommandError, Finished, run
 from benchmarks.report import Report
@@ -29,7 +29,11 @@ from tests import ROOT
 
 LABELS = ("bright", "green")
 
-BARE = Bare({INTERPRETER: 100.0, POOL: 125.0, QUEUE: 100.0, BFLOAT16_QUEUE: 200.0}, decode=500.0, resize=1000.0)
+BARE = Bare(
+    {INTERPRETER: 100.0, POOL: 125.0, QUEUE: 100.0, BFLOAT16_QUEUE: 200.0, BFLOAT16_POOL: 180.0},
+    decode=500.0,
+    resize=1000.0,
+)
 
 
 def fake(name: str, fault: str = "none") -> Contender:
@@ -108,6 +112,7 @@ def test_a_peer_is_compared_with_scenetags_on_its_engine(monkeypatch: pytest.Mon
     assert report.times("peer").median == pytest.approx(150 / 120)
     assert report.of_engines()[BFLOAT16_QUEUE].without.median == pytest.approx(150 / 200)
     assert report.of_engines()[BFLOAT16_QUEUE].possible.median == pytest.approx(150 * (1 / 200 + (0.002 + 0.001) / 2))
+    assert report.of_engines()[BFLOAT16_POOL].without.median == pytest.approx(150 / 180)
     assert [(goal.wanted, goal.met) for goal in report.goals()[2:5]] == [(0.90, True), (1.3, True), (0.97, True)]
     assert "1.25 (1.25 to 1.25) times as fast with this engine" in report.table()
 
