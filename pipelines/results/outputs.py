@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pipelines import storage
 from pipelines.errors import ScenetagsError
 from pipelines.output.footers import Footer, name_difference, read_footer
+from pipelines.output.journal import staging_folders
 from pipelines.output.manifest import MOST_BYTES, accounts_of
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, Accounts
 from pipelines.output.schema import NOVELTY
@@ -181,9 +182,16 @@ class Output:
         return list(read_each(self.path, _read_manifest, files))
 
     def _lacks(self, table: str) -> NoOutputError:
-        # Earlier versions wrote no file for a table without rows.
-        again, other = "run `scenetags predict` again", "give the --output of a run that has committed rows"
-        return NoOutputError(f"{self.path} has no {table}/*.parquet", again if self.failure_files else other)
+        return NoOutputError(f"{self.path} has no {table}/*.parquet", self._how_to_get_rows())
+
+    def _how_to_get_rows(self) -> str:
+        with suppress(OSError):
+            if staging_folders(self.path):
+                return f"rows are staged there: let the run end, or if it has died, run scenetags recover {self.path}"
+        if self.failure_files:
+            # Earlier versions wrote no file for a table without rows.
+            return "run `scenetags predict` again"
+        return "give the --output of a run that has committed rows"
 
     def _unify(self, schemas: Sequence[pa.Schema]) -> pa.Schema:
         try:

@@ -21,6 +21,7 @@ from pipelines.results.outputs import NoOutputError, Output, open_output
 from pipelines.storage import buckets, object_files
 from tests.bundles import LABELS
 from tests.conftest import Bucket
+from tests.pipelines.output.dead_runs import die, recovered
 from tests.pipelines.output.rows import FIRST, commit_rows
 
 THIRD = {"later.jpg": (PREDICTIONS, "new")}
@@ -46,6 +47,15 @@ def reseal(file: str, **changes: object) -> None:
     footer: Mapping[str, Any] = json.loads(table.schema.metadata[b"scenetags"]) | changes
     kept = {name: value for name, value in footer.items() if value is not None}
     pq.write_table(table.replace_schema_metadata({"scenetags": json.dumps(kept)}), file)
+
+
+def test_rows_that_a_dead_run_has_staged_are_pointed_out(earlier: Run, run: Run) -> None:
+    die(earlier, FIRST)
+
+    with pytest.raises(NoOutputError, match=rf"if it has died, run scenetags recover {run.output}$"):
+        open_output(run.output).head()
+    recovered(run)
+    assert open_output(run.output).head().rows == len(FIRST)
 
 
 def test_footers_say_what_each_file_was_made_with(output: Output, run: Run) -> None:
