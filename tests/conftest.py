@@ -31,6 +31,9 @@ pytest.register_assert_rewrite("tests.deployment", "tests.model", "tests.outputs
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+# Beam makes 160 parsers of arguments for a run, of which each looks for translations and for the size of the terminal.
+os.environ.update(LANGUAGE="C", COLUMNS="80", LINES="24")
+
 # Whatever is imported and collected stays: to look for garbage among it as often as usual took a fifth of the time.
 gc.set_threshold(50_000, 20, 100)
 
@@ -57,9 +60,15 @@ class Bucket(NamedTuple):
 
 
 def pytest_configure() -> None:
-    """Heed Ctrl-C also where a shell has it ignored, as in the background: tests send it, and wait for what follows."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Heed interrupts also where a shell has them ignored, as in the background: tests send them, and wait."""
+    for key, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+        if signal.getsignal(key) == signal.SIG_IGN:
+            signal.signal(key, usual)
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what was collected from garbage collection: it stays until the end."""
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from apache_beam.internal import pickler
 
 from pipelines.errors import ScenetagsError
+from pipelines.supervision.packages import version
 
 WORKER_REMEDY = (
     "build the workers' image from the installation that launches the job, or omit --sdk_container_image to have that "

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from itertools import islice
 from typing import NamedTuple
 
@@ -33,6 +32,7 @@ from pipelines.output.schema import (
 )
 from pipelines.output.staged import holds_rows, look_at
 from pipelines.output.tables import NO_ROWS, OutputError, count_rows, open_table, read_each, table_files
+from pipelines.supervision.packages import version
 
 _KNOWN: Mapping[str, Sequence[Column]] = {
     PREDICTIONS: (*PREDICTION_COLUMNS, NOVELTY, EMBEDDING, *SCENE_COLUMNS),

@@ -6,13 +6,13 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.images.rendering import NO_RENDERING, Rendering, read_rendering
 from pipelines.inference.rules import NO_RULES, Rules, read_rules
 from pipelines.scenes.grid import NO_GRID, Grid, read_grid
+from pipelines.supervision.packages import version
 
 if TYPE_CHECKING:
     # As in `schema`.

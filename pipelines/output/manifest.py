@@ -8,7 +8,6 @@ import platform
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from pipelines.inference.shift import Shift
 from pipelines.output.footers import probability_columns
 from pipelines.output.run import Accounts, OutputRun, Run
 from pipelines.supervision.machine import available_cores
+from pipelines.supervision.packages import version
 
 ENDED = ("done", "unbalanced", "kept_old")
 """Statuses of a run that was not stopped early."""

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 from pipelines import storage
@@ -24,6 +23,7 @@ from pipelines.output.schema import FAILURE_COLUMNS, PREDICTION_COLUMNS, SCENE_C
 from pipelines.records import HIDING, KeptColumn
 from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.storage import Access
+from pipelines.supervision.packages import version
 
 PREDICTIONS, FAILURES, EMPTY, RUNS = "predictions", "failures", "empty", "runs"
 TABLES = (PREDICTIONS, FAILURES, EMPTY)

@@ -6,7 +6,6 @@ import importlib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import NoReturn
 
 from apache_beam.io.gcp.gcsio import create_storage_client
@@ -26,6 +25,7 @@ from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
 from pipelines.credentials import without_secrets
 from pipelines.storage.google import server_message
+from pipelines.supervision.packages import version
 
 # Unless an additional library is installed, Beam mistakes a refusal by Google for a server error, and retries for
 # minutes.
