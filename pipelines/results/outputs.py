@@ -19,6 +19,7 @@ from pipelines.output.journal import staging_folders
 from pipelines.output.manifest import MOST_BYTES, accounts_of
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, Accounts
 from pipelines.output.schema import NOVELTY
+from pipelines.output.staged import holds_rows
 from pipelines.output.tables import ROWS_PER_GROUP, count_rows, open_table, read_each
 
 
@@ -186,7 +187,7 @@ class Output:
 
     def _how_to_get_rows(self) -> str:
         with suppress(OSError):
-            if staging_folders(self.path):
+            if any(holds_rows(self.path, staging) for staging in staging_folders(self.path)):
                 return f"rows are staged there: let the run end, or if it has died, run scenetags recover {self.path}"
         if self.failure_files:
             # Earlier versions wrote no file for a table without rows.
