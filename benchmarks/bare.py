@@ -33,8 +33,8 @@ _BATCHES_PER_TURN = 4
 
 INTERPRETER, POOL = "one LiteRT interpreter, a thread per core", "our pool, an interpreter per core"
 QUEUE, BFLOAT16_QUEUE = "OpenVINO's own queue", "OpenVINO's own queue, bfloat16"
-BFLOAT16_POOL = "our pool of OpenVINO's requests, bfloat16"
-"""Slower than the queue: `rounding` keeps layers in float32, so that fewer tags change."""
+BFLOAT16_POOL = "our pool, a compiled model per core, bfloat16"
+"""Unlike the queue, it keeps a few layers in float32 (`rounding`), so that fewer tags change."""
 
 Predict = Callable[[NDArray[np.uint8]], Any]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import importlib.metadata
 import os
 import select
 import signal
@@ -16,6 +15,7 @@ from typing import NamedTuple
 from pipelines.commandline.printing import UnprintableError, discard_output, log, log_libraries, show, to_output
 from pipelines.credentials import without_secrets
 from pipelines.errors import ExitCode
+from pipelines.supervision.packages import version
 
 
 class Command(NamedTuple):
@@ -133,7 +133,7 @@ def _run(argv: Sequence[str]) -> int:
         show(*HELP.format(commands=overview).split("\n"))
         return ExitCode.DONE if argv else ExitCode.WRONG_USAGE
     if argv[0] == "--version":
-        show(f"scenetags {importlib.metadata.version('scenetags')}")
+        show(f"scenetags {version('scenetags')}")
         return ExitCode.DONE
     command = COMMANDS.get(argv[0])
     if command is None:

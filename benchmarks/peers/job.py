@@ -63,7 +63,7 @@ class Model(NamedTuple):
         return share(LiteRTEngine(Path(self.litert).read_bytes(), threads), threads)
 
     def open_openvino(self, threads: int, precision: str) -> Predict:
-        """Open our OpenVINO engine with `threads` requests; threads may share it."""
+        """Open our OpenVINO engine with `threads` compiled models; threads may share it."""
         return share(open_engine(load_bundle(self.bundle), "openvino", threads, precision=precision), threads)
 
     def open_saved_model(self, threads: int = 0) -> Predict:

@@ -1,4 +1,4 @@
-"""Ray Data with our OpenVINO engine, set up as with LiteRT: an actor per core, each with one request."""
+"""Ray Data with our OpenVINO engine, set up as with LiteRT: an actor per core, each with one compiled model."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ class OpenVINOEngine(PooledEngine):
 
     Requests of a single compiled model would have their layers computed by threads of OpenVINO's while their callers
     wait: two switches per image, and with decoders at work, a tenth of the cores' time lost. Compiled apart, each
-    computes in the thread that calls it. That takes 0.05 s of a core and 13 to 20 MB for each, as a LiteRT interpreter
-    does.
+    computes in the thread that calls it. Each takes 0.05 s of core time and 13 to 20 MB, as much as a LiteRT
+    interpreter.
 
     They take one image at a time: in batches of 8, the layers of a MobileNetV2 at 224 px no longer fit in a core's
     cache, which took 27 % longer in float32, and 6 % in bfloat16 (AMD EPYC with 1 MB per core).

@@ -186,6 +186,7 @@ class Output:
         return NoOutputError(f"{self.path} has no {table}/*.parquet", self._how_to_get_rows())
 
     def _how_to_get_rows(self) -> str:
+        # What fails here, as in a bucket that no longer answers, must not hide that there are no rows.
         with suppress(OSError):
             if any(holds_rows(self.path, staging) for staging in staging_folders(self.path)):
                 return f"rows are staged there: let the run end, or if it has died, run scenetags recover {self.path}"

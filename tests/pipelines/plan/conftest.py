@@ -15,7 +15,7 @@ from tests.pipelines.plan.planning import CHIPS, Run
 
 @pytest.fixture
 def folder(chips: WriteChips) -> Path:
-    """Chips, and beside them a plain PNG, an image that is damaged, and what is no image."""
+    """Write chips, a plain PNG, two damaged images and a text file."""
     folder = chips(CHIPS)
     (folder / "plain.png").write_bytes(encode(picture(), "png"))
     (folder / "cut.jpg").write_bytes(unmarked_rgba_jpeg(picture())[:500])
