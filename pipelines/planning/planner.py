@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import NamedTuple
 
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.printing import log
 from pipelines.images import DecodeSettings
 from pipelines.images.rendering import Rendering
-from pipelines.inference import shift
 from pipelines.inference.bundle import Bundle, BundleError, load_bundle
 from pipelines.inference.engines import Engine, can_bfloat16, choose_precision, lacks_openvino, open_engine
 from pipelines.inference.processor import bfloat16_units
 from pipelines.listing import list_images
 from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.output.run import Run
-from pipelines.output.tables import FORMAT
-from pipelines.output.writing import PredictionTable
 from pipelines.planning import estimate
 from pipelines.planning.census import Census, take_census
-from pipelines.planning.estimate import CloudRun, Costs, Interval
+from pipelines.planning.estimate import CloudRun, Costs
 from pipelines.planning.machines import Machine
 from pipelines.planning.precisions import Precisions, Rate, compare, weigh
-from pipelines.planning.proposal import Asked, Count, Found, LocalRun, Plan, Reason, Sampled
+from pipelines.planning.proposal import Asked, Found, LocalRun, Plan
 from pipelines.planning.sampling import BatchTrial, Sample, measure
 from pipelines.planning.shell import BUCKET, can_run_in_cloud, cloud_flags, shell_command
-from pipelines.records import Failure, Listed
+from pipelines.planning.summary import counted, summarize
+from pipelines.records import ImageRef, Listed
 from pipelines.scenes.ground import check_installed
 from pipelines.supervision.machine import available_cores
 
@@ -41,6 +36,24 @@ _RUN = "20260101T000000.000000Z-0000"
 """Name of the run in the rows that are measured; fixed, so that the same images give the same plan."""
 _GOOD_ENOUGH = 1.03
 """A smaller batch may take this many times as long as the fastest one."""
+
+
+class _Engines(NamedTuple):
+    """The engine of the run, and one for the other precision; None if this machine has only one."""
+
+    precision: str
+    own: Engine
+    other: Engine | None
+
+
+class _Known(NamedTuple):
+    """What is known once the sample is tagged."""
+
+    job: PredictOptions
+    run: Run
+    engines: _Engines
+    census: Census
+    sample: Sample
 
 
 def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) -> Plan:
@@ -62,59 +75,22 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     passed_over: Counter[str] = Counter()
     rendering = job.rendering.over(bundle.rendering)
     census = take_census(_list(job, rendering, passed_over), sample)
-    precision = choose_precision(job.precision, job.engine, bundle)
-    engine = open_engine(bundle, job.engine, job.threads, precision=precision)
-    other = _open_other(bundle, job, precision)
-    worker = machine.for_bfloat16 if precision == "bfloat16" else machine
-    if worker != machine:
-        _warn(f"{machine.name} has no units for bfloat16; the estimate for Dataflow is for {worker.name}")
-    decoding = DecodeSettings(bundle.image_size, bundle.resize_filter, job.limits.max_pixels, rendering)
-    measured = measure(
-        census.sample,
-        engine,
-        decoding,
-        job.limits,
-        threads=job.threads,
-        reads_in_flight=job.reads_in_flight,
-        batch_size=job.batch_size,
-        trials=engine.takes_batches,
-        grid=job.grid,
-        other=other,
-        measures=bundle.reference is not None,
-    )
+    engines = _open_engines(bundle, job)
+    measured = _measure(census.sample, engines, bundle, rendering, job)
     run = Run(_RUN, job.output, bundle, bundle.thresholds_at(job.threshold), grid=job.grid)
     inputs = census.images + census.failure_count
-    found = Found(inputs, census.bytes, census.failure_count, _count(passed_over), census.seconds)
-    sampled = _sampled(census, measured, run)
     plan = Plan(
-        found,
-        sampled,
-        asked,
-        engine.name,
-        precision,
-        bfloat16_units(),
-        lacks_openvino(job.engine, bundle),
-        job.reads_in_flight,
-        measured.trials,
+        found=Found(inputs, census.bytes, census.failure_count, counted(passed_over), census.seconds),
+        sampled=summarize(census, measured, run),
+        asked=asked,
+        engine=engines.own.name,
+        precision=engines.precision,
+        units=bfloat16_units(),
+        lacks_openvino=lacks_openvino(job.engine, bundle),
+        reads_in_flight=job.reads_in_flight,
+        trials=measured.trials,
     )
-    if not measured.predictions:
-        return plan
-    gpu = _on_gpu(engine)
-    costs = _costs(measured, gpu)
-    here = _local_run(costs, census, job, measured.trials, busy)
-    proposed = replace(job, batch_size=here.batch_size, reads_in_flight=here.reads_in_flight)
-    cloud = None if gpu else _cloud_run(costs, census, worker, asked)
-    return replace(
-        plan,
-        precisions=_precisions(costs, measured, run, job, precision, machine, census.images) if other else None,
-        seconds_per_image=costs,
-        here=here,
-        cloud=cloud,
-        command=shell_command(proposed),
-        cloud_command=_cloud_command(replace(job, precision=precision), costs, cloud)
-        if cloud and can_run_in_cloud(job)
-        else None,
-    )
+    return _estimate(plan, _Known(job, run, engines, census, measured), machine, busy) if measured.predictions else plan
 
 
 def _list(job: PredictOptions, rendering: Rendering, passed_over: Counter[str]) -> Iterator[Listed]:
@@ -135,84 +111,78 @@ def _list(job: PredictOptions, rendering: Rendering, passed_over: Counter[str]) 
     return cut_scenes(listed, cutting, _warn)
 
 
-def _open_other(bundle: Bundle, job: PredictOptions, precision: str) -> Engine | None:
-    """Open the engine for the other precision; None if this machine has only one."""
+def _open_engines(bundle: Bundle, job: PredictOptions) -> _Engines:
+    precision = choose_precision(job.precision, job.engine, bundle)
+    own = open_engine(bundle, job.engine, job.threads, precision=precision)
     if not can_bfloat16(job.engine, bundle):
-        return None
+        return _Engines(precision, own, None)
     other = "float32" if precision == "bfloat16" else "bfloat16"
     try:
-        return open_engine(bundle, job.engine, job.threads, precision=other)
+        return _Engines(precision, own, open_engine(bundle, job.engine, job.threads, precision=other))
     except BundleError as error:
         _warn(f"{other} is not compared: {error}")
-        return None
+        return _Engines(precision, own, None)
 
 
-def _precisions(
-    costs: Costs, measured: Sample, run: Run, job: PredictOptions, precision: str, machine: Machine, images: int
-) -> Precisions | None:
+def _measure(
+    images: Sequence[ImageRef], engines: _Engines, bundle: Bundle, rendering: Rendering, job: PredictOptions
+) -> Sample:
+    return measure(
+        images,
+        engines.own,
+        DecodeSettings(bundle.image_size, bundle.resize_filter, job.limits.max_pixels, rendering),
+        job.limits,
+        threads=job.threads,
+        reads_in_flight=job.reads_in_flight,
+        batch_size=job.batch_size,
+        trials=engines.own.takes_batches,
+        grid=job.grid,
+        other=engines.other,
+        measures=bundle.reference is not None,
+    )
+
+
+def _estimate(plan: Plan, known: _Known, machine: Machine, busy: float) -> Plan:
+    """Add to a plan what the whole job takes here and in the cloud, and the commands for both."""
+    job, gpu, precision = known.job, known.engines.own.on_gpu, known.engines.precision
+    worker = machine.for_bfloat16 if precision == "bfloat16" else machine
+    if worker != machine:
+        _warn(f"{machine.name} has no units for bfloat16; the estimate for Dataflow is for {worker.name}")
+    costs = _costs(known.sample, gpu)
+    here = _local_run(costs, known, busy)
+    cloud = None if gpu else _cloud_run(costs, known.census, worker, plan.asked)
+    in_cloud = cloud if can_run_in_cloud(job) else None
+    return replace(
+        plan,
+        precisions=_precisions(costs, known, machine) if known.engines.other else None,
+        seconds_per_image=costs,
+        here=here,
+        cloud=cloud,
+        command=shell_command(replace(job, batch_size=here.batch_size, reads_in_flight=here.reads_in_flight)),
+        cloud_command=_cloud_command(replace(job, precision=precision), costs, in_cloud) if in_cloud else None,
+    )
+
+
+def _precisions(costs: Costs, known: _Known, machine: Machine) -> Precisions | None:
+    job, run, sample = known.job, known.run, known.sample
+
     def rate(costs: Costs, machine: Machine) -> Rate:
         cores = available_cores()
         speed = estimate.speed(costs, cores, job.reads_in_flight, job.threads or cores, apart=False)
         return Rate(speed.images_per_second, estimate.dollars_per_million(costs, machine), machine.name)
 
-    ours = costs, measured.predictions
-    other = replace(costs, model=measured.model_of_other / measured.count), measured.other
-    exact, rounded = (ours, other) if precision == "float32" else (other, ours)
+    ours = costs, sample.predictions
+    other = replace(costs, model=sample.model_of_other / sample.count), sample.other
+    exact, rounded = (ours, other) if known.engines.precision == "float32" else (other, ours)
     changes = compare(exact[1], rounded[1], run.bundle.labels, run.thresholds)
     if changes is None:
         return None
     rates = rate(exact[0], machine), rate(rounded[0], machine.for_bfloat16)
-    return weigh(bfloat16_units(), *rates, changes, is_whole=measured.count == images)
+    return weigh(bfloat16_units(), *rates, changes, is_whole=sample.count == known.census.images)
 
 
 def _warn(line: str) -> None:
     log(f"scenetags plan: {line}", severity="WARNING")
-
-
-def _sampled(census: Census, measured: Sample, run: Run) -> Sampled:
-    failed = len(measured.failures)
-    expected = estimate.expected_failures(failed, measured.count, census.images) if measured.count else Interval(0, 0)
-    cannot = census.failure_count
-    table, seen = None, shift.Seen()
-    if measured.predictions:
-        table, accounts = PredictionTable().lay_out(measured.predictions, run)
-        seen = accounts.seen
-    return Sampled(
-        measured.count,
-        measured.bytes,
-        measured.empty,
-        failed,
-        Interval(expected.low + cannot, expected.high + cannot),
-        _reasons([*measured.failures, *census.failures]),
-        _count(Counter(prediction.source for prediction in measured.predictions)),
-        _count(Counter(repair for prediction in measured.predictions for repair in prediction.repairs)),
-        _bytes_per_row(table) if table else None,
-        shift.compare(run.bundle.reference, seen),
-    )
-
-
-def _reasons(failures: Iterable[Failure]) -> tuple[Reason, ...]:
-    first: dict[str, Failure] = {}
-    counts: Counter[str] = Counter()
-    for failure in failures:
-        error = f"{failure.stage}: {failure.error}"
-        first.setdefault(error, failure)
-        counts[error] += 1
-    return tuple(
-        Reason(error, count, first[error].message, first[error].path)
-        for error, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    )
-
-
-def _bytes_per_row(table: pa.Table) -> float:
-    """Measure the size of rows as the job writes them, less that of a file without rows."""
-    sizes = []
-    for part in (table, table.slice(0, 0)):
-        file = io.BytesIO()
-        pq.write_table(part, file, **FORMAT)
-        sizes.append(len(file.getvalue()))
-    rows: int = table.num_rows
-    return (sizes[0] - sizes[1]) / rows
 
 
 def _costs(measured: Sample, gpu: bool) -> Costs:
@@ -222,9 +192,8 @@ def _costs(measured: Sample, gpu: bool) -> Costs:
     return Costs(waiting, fetching, decoding, model, device=measured.model_waiting / measured.count if gpu else 0.0)
 
 
-def _local_run(
-    costs: Costs, census: Census, job: PredictOptions, trials: Sequence[BatchTrial], busy: float
-) -> LocalRun:
+def _local_run(costs: Costs, known: _Known, busy: float) -> LocalRun:
+    job, census, trials = known.job, known.census, known.sample.trials
     cores = available_cores()
     # An engine without trials takes images one at a time, whatever the batch size.
     batch = _best(trials) if trials else job.batch_size
@@ -256,17 +225,5 @@ def _cloud_command(job: PredictOptions, costs: Costs, cloud: CloudRun) -> str:
     return shell_command(replace(job, output=output, reads_in_flight=reads, fail_fast=False, beam_flags=flags))
 
 
-def _count(counts: Counter[str]) -> tuple[Count, ...]:
-    return tuple(Count(*item) for item in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
 def _load() -> float:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-
-
-def _on_gpu(engine: Engine) -> bool:
-    if engine.name != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
