@@ -18,7 +18,7 @@ from pipelines import storage
 from pipelines.output.compaction import compact
 from pipelines.output.journal import JOURNAL, REPLACING, Journal, Move, read_journal, staging_folders, write_journal
 from pipelines.output.manifest import describe, read_accounts
-from pipelines.output.no_rows import stage_columns
+from pipelines.output.no_rows import columns_of, stage_columns
 from pipelines.output.placing import place, unmoved
 from pipelines.output.run import RUNS, Accounts, OutputRun, Run, Wave
 from pipelines.output.staged import holds_rows, is_announced
@@ -71,7 +71,7 @@ def _plan(run: Run, wave: Wave, written: Written) -> tuple[Accounts, Journal]:
     moves = compact(run, moves, deletions)
     spent = unmoved(run, written.files, moves)
     # Nobody reads the shadow folder of an overwrite.
-    columns = [] if run.overwrite else stage_columns(run, moves, deletions)
+    columns = [] if run.overwrite else stage_columns(run, columns_of(run), moves, deletions)
     moves = [*moves, *columns, stage_manifest(run, accounts, status)]
     return accounts, Journal(wave.earlier.inputs, moves, [*deletions, *spent])
 

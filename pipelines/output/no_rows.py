@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -15,12 +15,21 @@ from pipelines.output.run import FAILURES, PREDICTIONS, TABLES, OutputRun, Run
 from pipelines.output.schema import failure_columns, prediction_columns
 from pipelines.output.tables import NO_ROWS, count_rows, open_table, write_table
 
+Columns = Mapping[str, pa.Schema]
+"""Those of each table that always has a file, by its name."""
 
-def stage_columns(run: Run, moves: Sequence[Move], deletions: Iterable[str]) -> list[Move]:
+
+def columns_of(run: Run) -> Columns:
+    """Return the columns of the tables that always have a file."""
+    return {PREDICTIONS: make_schema(prediction_columns(run), run), FAILURES: make_schema(failure_columns(run), run)}
+
+
+def stage_columns(run: OutputRun, columns: Columns, moves: Sequence[Move], deletions: Iterable[str]) -> list[Move]:
     """Write a file without rows for each table that would have no file, or only one with the columns of another model.
 
     Args:
-      run: the run.
+      run: whose staging folder they are written to.
+      columns: of the tables.
       moves: of other files into the output.
       deletions: of files from it.
 
@@ -32,10 +41,10 @@ def stage_columns(run: Run, moves: Sequence[Move], deletions: Iterable[str]) -> 
     """
     arriving, going = {move.target for move in moves}, set(deletions)
     staged = []
-    for table, columns in ((PREDICTIONS, prediction_columns(run)), (FAILURES, failure_columns(run))):
+    for table, schema in columns.items():
         there = map(run.relative, storage.list_files(storage.join(run.output, table), ".parquet"))
         files = {file for file in (*there, *arriving) if posixpath.dirname(file) == table} - (going - arriving)
-        target, schema = posixpath.join(table, NO_ROWS), make_schema(columns, run)
+        target = posixpath.join(table, NO_ROWS)
         if target in files and _has_columns(storage.join(run.output, target), schema):
             continue
         if target in files or not files:

@@ -27,7 +27,7 @@ from pipelines.output.journal import Journal, Move, read_journal, staging_folder
 from pipelines.output.kinds import Kind, StagedRows, kind_of
 from pipelines.output.manifest import MOST_BYTES, accounts_of, describe_recovered
 from pipelines.output.merging import merge, plan_merges
-from pipelines.output.no_rows import outdated_columns
+from pipelines.output.no_rows import outdated_columns, stage_columns
 from pipelines.output.older import find_older
 from pipelines.output.placing import place, stage_table, unmoved
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, RUNS, STAGING, TABLES, Accounts, OutputRun
@@ -238,8 +238,12 @@ def _plan(
     described, earlier = _told_so_far(dead, announced)
     manifest = storage.join(dead.staging, RUNS, f"{dead.name}.json")
     storage.write(manifest, describe_recovered(described, earlier + accounts))
-    moves = [*moves, Move(dead.relative(manifest), dead.relative(dead.manifest))]
-    return accounts, Journal(earlier.inputs, moves, [*deletions, *sorted(spent), *outdated_columns(dead, moves)])
+    outdated = outdated_columns(dead, moves)
+    # Nobody reads the shadow folder of an overwrite.
+    visible = accounts.inputs and not dead.shadow
+    columns = stage_columns(dead, announced.columns, moves, [*deletions, *outdated]) if visible else []
+    moves = [*moves, *columns, Move(dead.relative(manifest), dead.relative(dead.manifest))]
+    return accounts, Journal(earlier.inputs, moves, [*deletions, *sorted(spent), *outdated])
 
 
 def _merged(dead: _DeadRun, files: Sequence[StagedFile], damaged: list[str]) -> Iterator[StagedFile]:

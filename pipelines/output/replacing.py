@@ -16,7 +16,7 @@ from pipelines.output.compatible import check_written_by_us
 from pipelines.output.earlier import read_earlier
 from pipelines.output.identities import Unlisted, join_by_file
 from pipelines.output.journal import REPLACING, Journal, Move, read_journal
-from pipelines.output.no_rows import stage_columns
+from pipelines.output.no_rows import columns_of, stage_columns
 from pipelines.output.placing import stage_table
 from pipelines.output.run import TABLES, Accounts, Run, Wave
 from pipelines.output.tables import NO_ROWS, OutputError, count_rows, read_each, read_table, table_files
@@ -74,7 +74,7 @@ def replace_rows(run: Run, accounts: Accounts, unlisted: Iterable[Unlisted] | No
         moves, emptied = _gather(run, accounts, find_unlisted(run) if unlisted is None else unlisted)
         kept = {*(move.target for move in moves), *(posixpath.join(table, NO_ROWS) for table in TABLES)}
         deletions = [*emptied, *(path for path in map(run.relative, old) if path not in kept)]
-        columns = stage_columns(run, moves, deletions)
+        columns = stage_columns(run, columns_of(run), moves, deletions)
         conclude(run, Journal(REPLACING, [*moves, *columns, stage_manifest(run, accounts, "done")], deletions))
     storage.delete_folder(run.folder)
 

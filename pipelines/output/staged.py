@@ -6,6 +6,7 @@ a run of a later version may find them.
 
 from __future__ import annotations
 
+import base64
 import json
 import posixpath
 from collections import Counter
@@ -13,11 +14,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from pipelines import storage
 from pipelines.inference import shift
 from pipelines.output.footers import CONTENTS
 from pipelines.output.journal import is_shadow, is_table_file
 from pipelines.output.manifest import ENDED, MOST_BYTES, RECOVERED, accounts_of, describe, read_status
+from pipelines.output.no_rows import Columns, columns_of
 from pipelines.output.run import RUNS, STAGING, TABLES, Accounts, Run
 
 FORMAT = 1
@@ -34,10 +38,12 @@ class Announced(NamedTuple):
     Attributes:
       folder: of the tables, relative to the output.
       described: what the run's manifest will say, with counts of 0.
+      columns: of the tables; empty if a version of scenetags that did not announce them made the folder.
     """
 
     folder: str
     described: Mapping[str, Any]
+    columns: Columns
 
 
 class Contents(NamedTuple):
@@ -59,7 +65,8 @@ def announce(run: Run) -> None:
       OSError: it cannot be written.
     """
     described = json.loads(describe(run, Accounts(), "running"))
-    content = {**described, "format": FORMAT, "folder": run.relative(run.folder)}
+    columns = {table: base64.b64encode(schema.serialize()).decode() for table, schema in columns_of(run).items()}
+    content = {**described, "format": FORMAT, "folder": run.relative(run.folder), "columns": columns}
     storage.write(storage.join(run.staging, _RUN), json.dumps(content).encode())
 
 
@@ -150,12 +157,17 @@ def read_contents(footer: Mapping[bytes, bytes]) -> Contents | None:
 
 
 def _read_announced(path: str) -> Announced | None:
-    with suppress(FileNotFoundError, ValueError, TypeError, KeyError, RecursionError, storage.FileTooLargeError):
+    unreadable = (ValueError, TypeError, KeyError, AttributeError, RecursionError, pa.ArrowException)
+    with suppress(FileNotFoundError, storage.FileTooLargeError, *unreadable):
         described = json.loads(storage.read(path, MOST_BYTES))
         form, folder = described.pop("format"), described.pop("folder")
+        columns = {
+            table: pa.ipc.read_schema(pa.py_buffer(base64.b64decode(packed)))
+            for table, packed in described.pop("columns", {}).items()
+        }
         accounts_of(described)
-        if form == FORMAT and (folder == "" or is_shadow(folder)):
-            return Announced(folder, described)
+        if form == FORMAT and (folder == "" or is_shadow(folder)) and columns.keys() <= set(TABLES):
+            return Announced(folder, described, columns)
     return None
 
 

@@ -15,14 +15,17 @@ from pipelines.output.arrow import make_schema
 from pipelines.output.commit import commit
 from pipelines.output.compatible import check_output
 from pipelines.output.footers import read_footer
+from pipelines.output.lock import hold_output
+from pipelines.output.recovery import recover_rows
 from pipelines.output.replacing import replace_rows
-from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, Run, Wave
+from pipelines.output.run import FAILURES, PREDICTIONS, Accounts, OutputRun, Run, Wave
 from pipelines.output.schema import failure_columns, prediction_columns
 from pipelines.output.tables import NO_ROWS, OutputError
 from pipelines.output.written import Superseded, Written
 from pipelines.records import KeptColumn
 from pipelines.scenes.grid import Grid
 from tests.conftest import Bucket
+from tests.pipelines.output.dead_runs import die
 from tests.pipelines.output.rows import FIRST, Rows, commit_rows, seen, stage, written
 
 PREDICTED: Rows = {"a.jpg": (PREDICTIONS, "1")}
@@ -94,6 +97,22 @@ def other_grid(run: Run) -> Run:
 
 def other_list(run: Run) -> Run:
     return replace(run, kept=(KeptColumn("site", "string"),))
+
+
+@pytest.mark.parametrize("rows", [PREDICTED, FAILED], ids=["no failures", "no predictions"])
+@pytest.mark.parametrize("others", [False, True], ids=["nothing committed", "only columns, of a different model"])
+def test_recovered_rows_have_both_tables(run: Run, earlier: Run, rows: Rows, others: bool) -> None:
+    here = replace(run, grid=Grid(256, 256), kept=(KeptColumn("site", "string"),))
+    if others:
+        commit_rows(earlier, {})
+    die(here, rows)
+
+    with hold_output(here):
+        [found] = recover_rows(OutputRun(f"{run.name[:-1]}f", run.output))
+
+    assert found.accounts.inputs == 1
+    check_both(here)
+    assert seen(run.output) == {path: [row] for path, row in rows.items()}
 
 
 @pytest.mark.parametrize("change", [other_bundle, other_grid, other_list])

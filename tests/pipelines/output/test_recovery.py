@@ -166,7 +166,17 @@ def test_nothing_is_recovered_of_a_run_that_has_ended_or_of_folders_that_say_not
     assert seen(first.output) == once(predicted("a"))
 
 
-@pytest.mark.parametrize("content", [b"", b"[1]", b'{"format": 2, "folder": ""}', b'{"format": 1, "folder": "../x"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[1]",
+        b'{"format": 2, "folder": ""}',
+        b'{"format": 1, "folder": "../x"}',
+        b'{"format": 1, "folder": "", "columns": []}',
+        b'{"format": 1, "folder": "", "columns": {"failures": "bm90aGluZw=="}}',
+    ],
+)
 def test_a_folder_of_a_later_format_or_a_stranger_is_left_alone(first: Run, second: Run, content: bytes) -> None:
     files = die(first, FIRST)
     announcement = Path(first.staging, "run.json")
