@@ -43,6 +43,12 @@ class ScenetagsError(Exception):
         return f"{self.message}; {self.remedy}" if self.remedy else self.message
 
 
+class StillRunningError(ScenetagsError):
+    """A job that may still be running on a distributed runner, and write to its output, with nobody waiting for it."""
+
+    exit_code = ExitCode.STOPPED
+
+
 def printable(text: str) -> str:
     r"""Escape what could control a terminal or change the order of what it shows, e.g. as `\x1b` or `\u202e`."""
     if text.isprintable():

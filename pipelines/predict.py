@@ -13,7 +13,7 @@ from pipelines.commandline.flags import parse_predict
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import print_error
 from pipelines.commandline.printing import UnprintableError, announce, discard_output, log, log_libraries, show_result
-from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.errors import ExitCode, ScenetagsError, StillRunningError
 from pipelines.supervision import interruption
 
 if TYPE_CHECKING:
@@ -161,7 +161,9 @@ def _report_stop(run: Run, options: PredictOptions, error: ScenetagsError) -> in
             exit_code=int(error.exit_code),
         )
     else:
-        log(f"{_NAME}: {error}; {standing(run)}", exit_code=int(error.exit_code))
+        # Of a job that is running, nothing stands yet.
+        rest = "" if isinstance(error, StillRunningError) else f"; {standing(run)}"
+        log(f"{_NAME}: {error}{rest}", exit_code=int(error.exit_code))
     return error.exit_code
 
 

@@ -83,6 +83,7 @@ class JobService:
       submitted: the jobs, in order.
       course: of jobs submitted from now on.
       refusal: response to requests to create a job; None to accept them.
+      keeps_running: response to requests to cancel a job; None to accept them.
       counters: of our steps, by step and name.
     """
 
@@ -91,6 +92,7 @@ class JobService:
         self.submitted: list[Submitted] = []
         self.course = done()
         self.refusal: Refusal | None = None
+        self.keeps_running: Refusal | None = None
         self.counters: dict[tuple[str, str], int] = {}
         self._courses: dict[str, Course] = {}
 
@@ -143,6 +145,8 @@ class JobService:
 
     def _update(self, job_id: str, wanted: types.Job) -> types.Job:
         job = self._find(job_id)
+        if self.keeps_running:
+            raise RefusedError(self.keeps_running)
         if _is_terminal(job.current_state):
             raise RefusedError(Refusal(HTTPStatus.BAD_REQUEST, f"({job_id}): the job has ended"))
         self._courses[job_id] = self._courses[job_id]._replace(states=(wanted.requested_state,))

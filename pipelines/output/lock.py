@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from pipelines import storage
-from pipelines.errors import ScenetagsError
+from pipelines.errors import ScenetagsError, StillRunningError
 from pipelines.output.commit import recover
 from pipelines.output.journal import read_journal, shadow_folders
 from pipelines.output.manifest import MOST_BYTES, mark
@@ -69,6 +69,9 @@ def hold_output(run: OutputRun) -> Iterator[None]:
             ) from error
         try:
             yield
+        except StillRunningError:
+            # Its staged rows are not ours to delete. The next run takes them over, and then it cannot commit any more.
+            raise
         except BaseException:
             # Do not wait again for a storage that has just been given up.
             hurry.enter_context(storage.hurried())

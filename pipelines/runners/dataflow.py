@@ -27,11 +27,6 @@ from pipelines.credentials import without_secrets
 from pipelines.storage.google import server_message
 from pipelines.supervision.packages import version
 
-# Unless an additional library is installed, Beam mistakes a refusal by Google for a server error, and retries for
-# minutes.
-retry.GoogleAPICallError = GoogleAPICallError
-
-
 ONE_PROCESS = "no_use_multiple_sdk_containers"
 """Dataflow's experiment that gives a worker one process instead of one per core."""
 
@@ -123,6 +118,15 @@ def check_buckets(beam_options: PipelineOptions) -> None:
             ) from error
         except (GoogleAPICallError, GoogleAuthError) as error:
             raise UsageError(f"--{flag} {path}: {_reason(error)}") from error
+
+
+def end_retries_of_refusals() -> None:
+    """Make Beam raise what Google refuses at once, in this process.
+
+    Unless an additional library is installed, Beam mistakes a refusal for a server error, and retries for minutes.
+    """
+    assert hasattr(retry, "GoogleAPICallError"), "this release of Beam has no such name to replace"
+    retry.GoogleAPICallError = GoogleAPICallError
 
 
 def name_job(beam_options: PipelineOptions, run: str) -> None:

@@ -20,6 +20,8 @@ from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
 from pipelines.commandline.printing import log
+from pipelines.credentials import without_secrets
+from pipelines.errors import StillRunningError
 from pipelines.job.counters import read_meter
 from pipelines.job.steps.listing import Inputs
 from pipelines.job.tagging import TagImages, tag_listed
@@ -30,7 +32,7 @@ from pipelines.output.manifest import ENDED, read_accounts, read_status
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.staged import announce
 from pipelines.runners.beam_flags import makes_template, refused_flags_reported
-from pipelines.runners.dataflow import check_buckets, is_dataflow, name_job, refusals_reported
+from pipelines.runners.dataflow import check_buckets, end_retries_of_refusals, is_dataflow, name_job, refusals_reported
 from pipelines.runners.job_errors import JobFailedError, explain
 from pipelines.runners.staging import stage_package
 from pipelines.supervision import interruption, progress
@@ -38,7 +40,9 @@ from pipelines.supervision.temporary import temporary_folder
 
 SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BETWEEN_LOOKS = 0.5
-_SECONDS_TO_CANCEL = 300.0
+SECONDS_TO_CANCEL = 300.0
+"""In which a job that was cancelled has to end."""
+_IF_RUNNING = "cancel it on the runner's own page, or let it finish: it then commits its rows by itself"
 
 
 def build_job(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> beam.Pipeline:
@@ -102,7 +106,8 @@ def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: Pi
     Raises:
       InputError: the input names no images.
       InterruptedRunError: a signal asked to stop; the job was cancelled.
-      JobFailedError: the job failed, or contact with it was lost; or a wave has committed nothing.
+      JobFailedError: the job failed, or a wave has committed nothing.
+      StillRunningError: contact with the job was lost, or it was not cancelled.
       BundleError, OutputError, NoAccessError, WorkerReleaseError: a worker refused.
       OutputError: another run has taken over the output between two waves.
       UsageError: Beam or Dataflow refuse the job.
@@ -146,6 +151,7 @@ def _prepared(run: Run, beam_options: PipelineOptions) -> Iterator[None]:
     with temporary_folder() as folder:
         stage_package(beam_options, folder)
         if is_dataflow(beam_options):
+            end_retries_of_refusals()
             name_job(beam_options, run.name)
             check_buckets(beam_options)
         yield
@@ -173,8 +179,9 @@ def _wait(result: PipelineResult, reports: bool) -> None:
     """Wait for a job, and cancel it if this process is asked to stop; with `reports`, report progress regularly.
 
     Raises:
-      InterruptedRunError: this process was asked to stop.
-      JobFailedError: the job failed, or contact with it was lost; for errors of workers, see `explain`.
+      InterruptedRunError: this process was asked to stop; the job was cancelled.
+      JobFailedError: the job failed; for errors of workers, see `explain`.
+      StillRunningError: contact with the job was lost, or it was not cancelled.
     """
     ended: Future[Any] = Future()
 
@@ -195,15 +202,35 @@ def _wait(result: PipelineResult, reports: bool) -> None:
         try:
             interruption.check()
         except interruption.InterruptedRunError:
-            result.cancel()
-            # Keep the lock until then: workers may still write to the output.
-            wait([ended], _SECONDS_TO_CANCEL)
+            _cancel(result, ended)
             raise
     try:
         ended.result()
     except AssertionError as error:
         # Beam raises this when Dataflow no longer answers its requests.
-        raise JobFailedError(f"lost contact with the job; it is still running on Dataflow ({error})") from None
+        raise StillRunningError(
+            f"lost contact with the job, which may still be running ({error})", _IF_RUNNING
+        ) from None
     except (RuntimeError, DataflowRuntimeException) as error:
         # Runners raise the errors of workers as text.
         raise explain(str(error)) or error from None
+
+
+def _cancel(result: PipelineResult, ended: Future[Any]) -> None:
+    """Cancel a job, and wait until it has ended: until then workers may write to the output.
+
+    Raises:
+      StillRunningError: it cannot be cancelled, or does not end.
+    """
+    try:
+        result.cancel()
+    except Exception as error:
+        # Each runner, and each library with which it reaches its service, raises others.
+        reason = without_secrets(" ".join(str(error).split()))
+        raise StillRunningError(
+            f"the job was not cancelled and may still be running ({reason})", _IF_RUNNING
+        ) from None
+    if not wait([ended], SECONDS_TO_CANCEL).done:
+        raise StillRunningError(
+            f"the job was cancelled, and has not ended after {SECONDS_TO_CANCEL:g} seconds", _IF_RUNNING
+        )

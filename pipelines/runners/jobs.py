@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.printing import log
-from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.errors import ExitCode, ScenetagsError, StillRunningError
 from pipelines.images import ImageError
 from pipelines.inference.ahead import Model
 from pipelines.inference.engines import INSTALL_OPENVINO, check_engine, lacks_openvino
@@ -62,6 +62,7 @@ def run_job(run: Run, options: PredictOptions, beam_options: PipelineOptions) ->
       InterruptedRunError: a signal asked to stop; a local run has committed what it had finished, and the job of a
         distributed one was dropped.
       TooManyFailuresError: too many images failed with `fail_fast`; the current wave was dropped.
+      StillRunningError: the job of a distributed runner may still be running.
       StoppedError: the output could not be written, the job failed, or one of the above happened after a commit.
     """
     begun = False
@@ -180,6 +181,9 @@ def _how_it_ended(run: Run, error: Exception, begun: bool) -> ScenetagsError | N
     if isinstance(ended, ImageError):
         # It should have become a failure row.
         return None
+    if isinstance(ended, StillRunningError):
+        # Only the next run can know that it has ended, and marks it.
+        return ended
     if isinstance(ended, InterruptedRunError):
         _mark_quietly(run, "interrupted")
     elif isinstance(ended, TooManyFailuresError):

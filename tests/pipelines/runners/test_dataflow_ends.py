@@ -14,6 +14,8 @@ from apache_beam.utils import retry
 from google.cloud.dataflow_v1beta3 import types
 
 from pipelines import storage
+from pipelines.output.journal import staging_folders
+from pipelines.output.staged import is_announced
 from pipelines.runners import distributed
 from tests.bundles import copy_with_reference
 from tests.pipelines.runners.submitting import Submit, refused
@@ -110,7 +112,8 @@ def test_a_job_that_google_ends_is_a_run_that_stopped(
     assert "this run committed nothing; run the same command again to start over" in told
 
 
-def test_ctrl_c_cancels_the_job(submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str]) -> None:
+def interrupt_once_running(submit: Submit, service: JobService, **flags: str) -> int:
+    """Submit a job, press Ctrl-C while it runs, and return the exit code."""
     service.course = job_service.running()
 
     def interrupt() -> None:
@@ -120,10 +123,40 @@ def test_ctrl_c_cancels_the_job(submit: Submit, service: JobService, capsys: pyt
 
     user = threading.Thread(target=interrupt, daemon=True)
     user.start()
-    assert submit() == 130
+    code = submit(**flags)
     user.join()
+    return code
+
+
+def test_ctrl_c_cancels_the_job(submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str]) -> None:
+    assert interrupt_once_running(submit, service) == 130
     assert service.job.current_state == types.JobState.JOB_STATE_CANCELLED
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_job_that_cannot_be_cancelled_is_said_to_run_and_keeps_what_it_stages(
+    submit: Submit, service: JobService, archive: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.keeps_running = Refusal(HTTPStatus.FORBIDDEN, "(e1f2): The caller lacks dataflow.jobs.cancel.")
+    output = f"{archive}/kept"
+
+    assert interrupt_once_running(submit, service, output=output) == 1
+
+    told = capsys.readouterr().err
+    assert "scenetags predict: the job was not cancelled and may still be running (" in told
+    assert "The caller lacks dataflow.jobs.cancel." in told
+    assert told.endswith("cancel it on the runner's own page, or let it finish: it then commits its rows by itself\n")
+    [staging] = staging_folders(output)
+    assert is_announced(staging), "the job could no longer commit"
+
+
+def test_a_job_that_does_not_end_once_it_is_cancelled_is_said_to_run(
+    submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "SECONDS_TO_CANCEL", 0.0)
+
+    assert interrupt_once_running(submit, service) == 1
+    assert "the job was cancelled, and has not ended after 0 seconds; cancel it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", ["project", "region", "temp_location"])
