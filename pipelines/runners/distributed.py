@@ -227,9 +227,7 @@ def _cancel(result: PipelineResult, ended: Future[Any]) -> None:
     except Exception as error:
         # Each runner, and each library with which it reaches its service, raises others.
         reason = without_secrets(" ".join(str(error).split()))
-        raise StillRunningError(
-            f"the job was not cancelled and may still be running ({reason})", _IF_RUNNING
-        ) from None
+        raise StillRunningError(f"the job was not cancelled and may still be running ({reason})", _IF_RUNNING) from None
     if not wait([ended], SECONDS_TO_CANCEL).done:
         raise StillRunningError(
             f"the job was cancelled, and has not ended after {SECONDS_TO_CANCEL:g} seconds", _IF_RUNNING

@@ -10,7 +10,9 @@ import posixpath
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import IO, Any, NoReturn
+from urllib.parse import unquote
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes, FileSystem
 from apache_beam.io.filesystems import FileSystems
@@ -24,7 +26,10 @@ _BYTES_AT_ONCE = 1 << 20
 _EXTRAS = {"hdfs": "hadoop", "azfs": "azure"}
 _WITHOUT_LIBRARY = (ImportError, NameError)
 """Raised by a file system of Beam whose library is not installed: some continue without what they could not import."""
-_MISSING = re.compile(r"not found|no such|does not exist|404", re.IGNORECASE)
+_MISSING = re.compile(r"\b(not found|no such file|does not exist)\b", re.IGNORECASE)
+_NO_FOLDER = re.compile(r"\bnot a directory\b", re.IGNORECASE)
+_FORBIDDEN = re.compile(r"\bpermission denied\b", re.IGNORECASE)
+"""What file systems say that have neither a class nor a code for it, as that of HDFS."""
 
 
 def has_file_system(scheme: str) -> bool:
@@ -58,28 +63,21 @@ class BeamObjects:
 
     def get(self, bucket: str, key: str, into: IO[bytes], start: int = 0, length: int | None = None) -> Stored:
         """Read a file, or a range of it."""
-        path = self._path(bucket, key)
-        # By default Beam decompresses files that are named like compressed ones.
-        with self._translated_errors(), self._system.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            if start:
-                file.seek(start)
-            missing = length
-            while missing is None or missing > 0:
-                data = file.read(_BYTES_AT_ONCE if missing is None else min(missing, _BYTES_AT_ONCE))
-                if not data:
-                    break
-                into.write(data)
-                missing = None if missing is None else missing - len(data)
+        for data in self._read(self._path(bucket, key), start, length):
+            into.write(data)
         return Stored("")
 
     def look_up(self, bucket: str, key: str) -> Entry:
         """Return a file's metadata without reading it."""
         path = self._path(bucket, key)
-        with self._translated_errors():
+        with self._translated_errors(path):
             # For the metadata of a missing file, every file system raises a different error.
             if not self._system.exists(path):
                 raise FileNotFoundError(errno.ENOENT, "Not Found")
-            return _entry(self._system.metadata(path))
+            found = self._system.metadata(path)
+            if self._open_folder(found) is not None:
+                raise FileNotFoundError(errno.ENOENT, "it is a folder")
+            return _entry(found)
 
     def page(
         self,
@@ -92,14 +90,10 @@ class BeamObjects:
     ) -> Page:
         """List all files whose names start with a prefix, as one page; folders are never requested."""
         path = self._path(bucket, prefix)
-        # A file system with folders lists a folder, not a prefix.
-        folder = posixpath.dirname(path) if self._system.has_dirs() else path
-        with self._translated_errors():
-            try:
-                listed = list(self._system._list(folder))
-            except FileNotFoundError:
-                listed = []
-        entries = sorted(_entry(found) for found in listed if found.path.startswith(path))
+        with self._translated_errors(path):
+            # A file system with folders lists a folder, not a prefix.
+            listed = self._list(posixpath.dirname(path) if self._system.has_dirs() else path)
+            entries = sorted(_entry(found) for found in self._files(listed or [], path))
         return Page(entries, [], None)
 
     def put(self, bucket: str, key: str, data: IO[bytes], expected: str | None = None) -> str:
@@ -118,21 +112,65 @@ class BeamObjects:
         """Refuse."""
         self._refuse()
 
+    def _read(self, path: str, start: int, length: int | None) -> Iterator[bytes]:
+        with (
+            self._translated_errors(path),
+            # By default Beam decompresses files that are named like compressed ones.
+            self._system.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file,
+        ):
+            if start:
+                file.seek(start)
+            missing = length
+            while missing is None or missing > 0:
+                data = file.read(_BYTES_AT_ONCE if missing is None else min(missing, _BYTES_AT_ONCE))
+                if not data:
+                    return
+                yield data
+                missing = None if missing is None else missing - len(data)
+
+    def _files(self, listed: Sequence[Any], prefix: str) -> Iterator[Any]:
+        """Yield those of the files listed, and below the folders listed, whose paths start with a prefix."""
+        for found in listed:
+            if not (found.path.startswith(prefix) or prefix.startswith(f"{found.path}/")):
+                continue
+            inside = self._open_folder(found)
+            if inside is not None:
+                yield from self._files(inside, prefix)
+            elif found.path.startswith(prefix):
+                yield found
+
+    def _open_folder(self, found: Any) -> Sequence[Any] | None:
+        """List what is in a folder; return None for a file. Their metadata differ by nothing but a size of 0."""
+        return self._list(found.path) if self._system.has_dirs() and not found.size_in_bytes else None
+
+    def _list(self, path: str) -> Sequence[Any] | None:
+        """List a folder, or files by a prefix where there are no folders; return None for a file."""
+        try:
+            return list(self._system._list(path))
+        except FileNotFoundError:
+            return []
+        except BeamIOError as error:
+            cause = _cause(error)
+            if _NO_FOLDER.search(str(cause)):
+                return None
+            if isinstance(_translate(cause, path), FileNotFoundError):
+                return []
+            raise
+
     @contextmanager
-    def _translated_errors(self) -> Iterator[None]:
+    def _translated_errors(self, path: str) -> Iterator[None]:
         try:
             yield
         except BeamIOError as error:
             cause = _cause(error)
-            if isinstance(cause, FileNotFoundError) or _MISSING.search(str(cause)):
-                raise refused(404, str(cause)) from error
-            if isinstance(cause, PermissionError):
-                raise refused(403, str(cause)) from error
             if isinstance(cause, _WITHOUT_LIBRARY):
                 raise _no_access(self._scheme, cause) from error
-            raise unreachable(cause) from error
+            raise _translate(cause, path) from error
         except _WITHOUT_LIBRARY as error:
             raise _no_access(self._scheme, error) from error
+        except Exception as error:
+            # E.g. HdfsError, or one of the library that sends its requests: Beam does not wrap all of them.
+            raise _translate(error, path) from error
 
     def _path(self, bucket: str, key: str) -> str:
         return f"{self._scheme}://{bucket}/{key}"
@@ -151,6 +189,20 @@ def _cause(error: BeamIOError) -> Exception:
     """Return what a file system raised, which Beam keeps by the path in question."""
     causes = [cause for cause in (error.exception_details or {}).values() if isinstance(cause, Exception)]
     return causes[0] if causes else error
+
+
+def _translate(cause: Exception, path: str) -> OSError:
+    """Return what a file system raised as the error that every storage has for it."""
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return cause
+    status = getattr(cause, "code", None) or getattr(cause, "status_code", None)
+    # Names may consist of any words.
+    words = unquote(str(cause)).replace(path.partition("://")[2].partition("/")[2], "")
+    if isinstance(cause, FileNotFoundError) or (status is None and _MISSING.search(words)):
+        status = HTTPStatus.NOT_FOUND
+    elif isinstance(cause, PermissionError) or (status is None and _FORBIDDEN.search(words)):
+        status = HTTPStatus.FORBIDDEN
+    return refused(status, str(cause)) if isinstance(status, int) else unreachable(cause)
 
 
 def _no_access(scheme: str, cause: Exception) -> NoAccessError:

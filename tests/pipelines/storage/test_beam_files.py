@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apache_beam.io import hadoopfilesystem
 from apache_beam.io.filesystem import BeamIOError, FileMetadata, FileSystem
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -120,6 +121,7 @@ def test_a_library_that_is_not_installed_is_named_at_once(monkeypatch: pytest.Mo
 
     with pytest.raises(storage.NoAccessError, match=r"cannot access shelf://: name 'ShelfClient' is not defined"):
         storage.read("shelf://top/unimported.jpg")
+    monkeypatch.setattr(hadoopfilesystem, "hdfs", None)
     for scheme, extra, read in (("azfs", "azure", storage.look_up), ("hdfs", "hadoop", storage.read)):
         with pytest.raises(storage.NoAccessError, match=rf"^{scheme}:// needs a library.*'apache-beam\[{extra}\]'$"):
             read(f"{scheme}://host/x")
