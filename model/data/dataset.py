@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from model.data import Augment, augmentation
 from model.data.listing import fingerprint
 from pipelines import images, storage
 from pipelines.errors import ScenetagsError
+from pipelines.images.limits import Limits
 from pipelines.images.rendering import NO_RENDERING, Rendering
 from pipelines.supervision.machine import available_cores
 
@@ -192,9 +194,15 @@ def _decode_all(
         with (folder / _PIXELS).open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
+    cores = available_cores()
+    # As many as read at a time would take gigabytes: a decoded image may have 64 million pixels.
+    decoders = BoundedSemaphore(cores)
+
     def read(index: int) -> tuple[str, ...] | Unreadable:
         try:
-            decoded = images.decode_resized(storage.read(paths[index]), settings)
+            data = storage.read(paths[index], Limits().max_bytes)
+            with decoders:
+                decoded = images.decode_resized(data, settings)
         except storage.TransientError as error:
             # Otherwise an outage would leave images out of the training.
             raise DatasetError(f"{paths[index]}: {storage.reason_of(error)}") from error
@@ -205,7 +213,7 @@ def _decode_all(
 
     repairs: Counter[str] = Counter()
     unreadable = []
-    threads = _REQUESTS if storage.is_remote(paths[0]) else available_cores()
+    threads = _REQUESTS if storage.is_remote(paths[0]) else cores
     with ThreadPoolExecutor(threads) as pool:
         outcomes = pool.map(read, range(len(paths)))
         for outcome in tqdm(outcomes, "decoding", total=len(paths), unit="image", disable=None, leave=False):

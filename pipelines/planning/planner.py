@@ -13,10 +13,12 @@ from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.printing import log
 from pipelines.images import DecodeSettings
 from pipelines.images.rendering import Rendering
-from pipelines.inference.bundle import Bundle, BundleError, load_bundle
-from pipelines.inference.engines import Engine, can_bfloat16, choose_precision, lacks_openvino, open_engine
+from pipelines.inference.bundle import LITERT_MODEL, Bundle, BundleError, load_bundle
+from pipelines.inference.embeddings import embedding_size
+from pipelines.inference.engines import can_bfloat16, choose_precision, lacks_openvino, open_engine
 from pipelines.inference.processor import bfloat16_units
-from pipelines.listing import list_images
+from pipelines.inference.tagging import Predictor
+from pipelines.listing import find_kept, list_images
 from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.output.run import Run
 from pipelines.planning import estimate
@@ -28,7 +30,7 @@ from pipelines.planning.proposal import Asked, Found, LocalRun, Plan
 from pipelines.planning.sampling import BatchTrial, Sample, measure
 from pipelines.planning.shell import BUCKET, can_run_in_cloud, cloud_flags, shell_command
 from pipelines.planning.summary import counted, summarize
-from pipelines.records import ImageRef, Listed
+from pipelines.records import ImageRef, KeptColumn, Listed
 from pipelines.scenes.ground import check_installed
 from pipelines.supervision.machine import available_cores
 
@@ -38,12 +40,12 @@ _GOOD_ENOUGH = 1.03
 """A smaller batch may take this many times as long as the fastest one."""
 
 
-class _Engines(NamedTuple):
-    """The engine of the run, and one for the other precision; None if this machine has only one."""
+class _Predictors(NamedTuple):
+    """The predictor of the run, and one in the other precision; None if this machine has only one."""
 
     precision: str
-    own: Engine
-    other: Engine | None
+    own: Predictor
+    other: Predictor | None
 
 
 class _Known(NamedTuple):
@@ -51,7 +53,7 @@ class _Known(NamedTuple):
 
     job: PredictOptions
     run: Run
-    engines: _Engines
+    predictors: _Predictors
     census: Census
     sample: Sample
 
@@ -74,32 +76,48 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     bundle = load_bundle(job.model)
     passed_over: Counter[str] = Counter()
     rendering = job.rendering.over(bundle.rendering)
-    census = take_census(_list(job, rendering, passed_over), sample)
-    engines = _open_engines(bundle, job)
-    measured = _measure(census.sample, engines, bundle, rendering, job)
-    run = Run(_RUN, job.output, bundle, bundle.thresholds_at(job.threshold), grid=job.grid)
+    kept = find_kept(job.input_list, job.path_column, job.keep_columns) if job.input_list and job.keep_columns else ()
+    census = take_census(_list(job, rendering, kept, passed_over), sample)
+    predictors = _open_predictors(bundle, job)
+    measured = _measure(census.sample, predictors, bundle, rendering, job)
+    run = Run(
+        _RUN,
+        job.output,
+        bundle,
+        bundle.thresholds_at(job.threshold),
+        rendering=rendering,
+        grid=job.grid,
+        kept=kept,
+        embedding_size=embedding_size(bundle.read(LITERT_MODEL)) if job.embeddings else 0,
+        precision=predictors.precision,
+    )
     inputs = census.images + census.failure_count
     plan = Plan(
         found=Found(inputs, census.bytes, census.failure_count, counted(passed_over), census.seconds),
         sampled=summarize(census, measured, run),
         asked=asked,
-        engine=engines.own.name,
-        precision=engines.precision,
+        engine=predictors.own.engine.name,
+        precision=predictors.precision,
         units=bfloat16_units(),
         lacks_openvino=lacks_openvino(job.engine, bundle),
         reads_in_flight=job.reads_in_flight,
         trials=measured.trials,
     )
-    return _estimate(plan, _Known(job, run, engines, census, measured), machine, busy) if measured.predictions else plan
+    return (
+        _estimate(plan, _Known(job, run, predictors, census, measured), machine, busy) if measured.predictions else plan
+    )
 
 
-def _list(job: PredictOptions, rendering: Rendering, passed_over: Counter[str]) -> Iterator[Listed]:
+def _list(
+    job: PredictOptions, rendering: Rendering, kept: Sequence[KeptColumn], passed_over: Counter[str]
+) -> Iterator[Listed]:
     """List what a run would tag, its scenes cut into windows."""
     listed = list_images(
         job.input,
         job.input_list,
         passed_over,
         path_column=job.path_column,
+        kept=kept,
         allow_empty=job.allow_empty,
         documents=job.documents,
         tell=_warn,
@@ -111,40 +129,43 @@ def _list(job: PredictOptions, rendering: Rendering, passed_over: Counter[str]) 
     return cut_scenes(listed, cutting, _warn)
 
 
-def _open_engines(bundle: Bundle, job: PredictOptions) -> _Engines:
+def _open_predictors(bundle: Bundle, job: PredictOptions) -> _Predictors:
+    def opened(precision: str) -> Predictor:
+        engine = open_engine(bundle, job.engine, job.threads, job.embeddings, precision)
+        return Predictor(engine, job.embeddings, measures=bundle.reference is not None)
+
     precision = choose_precision(job.precision, job.engine, bundle)
-    own = open_engine(bundle, job.engine, job.threads, precision=precision)
+    own = opened(precision)
     if not can_bfloat16(job.engine, bundle):
-        return _Engines(precision, own, None)
+        return _Predictors(precision, own, None)
     other = "float32" if precision == "bfloat16" else "bfloat16"
     try:
-        return _Engines(precision, own, open_engine(bundle, job.engine, job.threads, precision=other))
+        return _Predictors(precision, own, opened(other))
     except BundleError as error:
         _warn(f"{other} is not compared: {error}")
-        return _Engines(precision, own, None)
+        return _Predictors(precision, own, None)
 
 
 def _measure(
-    images: Sequence[ImageRef], engines: _Engines, bundle: Bundle, rendering: Rendering, job: PredictOptions
+    images: Sequence[ImageRef], predictors: _Predictors, bundle: Bundle, rendering: Rendering, job: PredictOptions
 ) -> Sample:
     return measure(
         images,
-        engines.own,
+        predictors.own,
         DecodeSettings(bundle.image_size, bundle.resize_filter, job.limits.max_pixels, rendering),
         job.limits,
         threads=job.threads,
         reads_in_flight=job.reads_in_flight,
         batch_size=job.batch_size,
-        trials=engines.own.takes_batches,
+        trials=predictors.own.engine.takes_batches,
         grid=job.grid,
-        other=engines.other,
-        measures=bundle.reference is not None,
+        other=predictors.other,
     )
 
 
 def _estimate(plan: Plan, known: _Known, machine: Machine, busy: float) -> Plan:
     """Add to a plan what the whole job takes here and in the cloud, and the commands for both."""
-    job, gpu, precision = known.job, known.engines.own.on_gpu, known.engines.precision
+    job, gpu, precision = known.job, known.predictors.own.engine.on_gpu, known.predictors.precision
     worker = machine.for_bfloat16 if precision == "bfloat16" else machine
     if worker != machine:
         _warn(f"{machine.name} has no units for bfloat16; the estimate for Dataflow is for {worker.name}")
@@ -154,7 +175,7 @@ def _estimate(plan: Plan, known: _Known, machine: Machine, busy: float) -> Plan:
     in_cloud = cloud if can_run_in_cloud(job) else None
     return replace(
         plan,
-        precisions=_precisions(costs, known, machine) if known.engines.other else None,
+        precisions=_precisions(costs, known, machine) if known.predictors.other else None,
         seconds_per_image=costs,
         here=here,
         cloud=cloud,
@@ -173,7 +194,7 @@ def _precisions(costs: Costs, known: _Known, machine: Machine) -> Precisions | N
 
     ours = costs, sample.predictions
     other = replace(costs, model=sample.model_of_other / sample.count), sample.other
-    exact, rounded = (ours, other) if known.engines.precision == "float32" else (other, ours)
+    exact, rounded = (ours, other) if known.predictors.precision == "float32" else (other, ours)
     changes = compare(exact[1], rounded[1], run.bundle.labels, run.thresholds)
     if changes is None:
         return None

@@ -81,7 +81,7 @@ class Sample:
 
 def measure(
     refs: Sequence[ImageRef],
-    engine: Engine,
+    predictor: Predictor,
     decoding: DecodeSettings,
     limits: Limits,
     *,
@@ -90,14 +90,13 @@ def measure(
     batch_size: int,
     trials: bool = False,
     grid: Grid = NO_GRID,
-    other: Engine | None = None,
-    measures: bool = False,
+    other: Predictor | None = None,
 ) -> Sample:
     """Read images, then run the model on them, in turn, so that the cost of each step is measured separately.
 
     Args:
       refs: the images.
-      engine: that runs the model.
+      predictor: that runs the model.
       decoding: input size and resizing of the model.
       limits: per image.
       threads: images decoded concurrently; by default one per core.
@@ -106,10 +105,9 @@ def measure(
       trials: whether to measure other batch sizes.
       grid: of the windows of scenes.
       other: runs the model on the same images once more.
-      measures: whether to measure what images look like.
     """
     running, running_other, tried = _Clock(), _Clock(), list[BatchTrial]()
-    predictor = Predictor(engine, measures=measures)
+    engine = predictor.engine
     # Except for the largest trial, no more pixels are held than by the job itself.
     a_call = batch_size if engine.takes_batches else IMAGES_PER_CALL
     at_once = max(2 * reads_in_flight, a_call, *(BATCH_SIZES if trials else ()))
@@ -130,7 +128,7 @@ def measure(
                 done += run_model(predictor, _interruptible(images), batch_size)
             if other:
                 with running_other.measured(time.process_time):
-                    other_predictions += run_model(Predictor(other), _interruptible(images), batch_size)
+                    other_predictions += run_model(other, _interruptible(images), batch_size)
     return Sample(
         tuple(item for item in done if isinstance(item, Prediction)),
         tuple(item for item in done if isinstance(item, Failure)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 
 from model.data import Augment, augmentation, dataset
-from model.data.listing import versions
+from model.data.listing import list_images, versions
 from model.synthetic import chips as synthetic
-from pipelines import images
+from pipelines import images, storage
 from pipelines.images.rendering import Rendering
 from tests import image_files as files
+from tests.conftest import Bucket
 
 
 @pytest.fixture
@@ -67,6 +69,30 @@ def test_rasters_are_shown_as_the_user_says_and_decoded_again_if_that_changes(tm
         assert decoded.repairs["stretched"] == 1
     with pytest.raises(dataset.DatasetError, match="give --bands and --stretch"):
         dataset.decode(versions([str(path)]), 8, tmp_path / "cache")
+
+
+def test_images_from_afar_are_decoded_by_as_many_threads_as_there_are_cores(
+    chips: list[str], bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not by as many as fetch them, each with a whole image in memory."""
+    for chip in chips:
+        storage.write(f"{bucket.path}/{Path(chip).name}", Path(chip).read_bytes())
+    decode_resized, at_work, most = images.decode_resized, list[bytes](), list[int]()
+
+    def decode(data: bytes, settings: images.DecodeSettings) -> images.Resized:
+        at_work.append(data)
+        most.append(len(at_work))
+        time.sleep(0.02)
+        at_work.remove(data)
+        return decode_resized(data, settings)
+
+    monkeypatch.setattr(dataset, "available_cores", lambda: 2)
+    monkeypatch.setattr(images, "decode_resized", decode)
+
+    decoded = dataset.decode(list_images(bucket.path), 32, tmp_path / "cache")
+
+    assert len(decoded.readable) == len(chips)
+    assert max(most) == 2
 
 
 def test_unreadable_images_are_named_with_the_reason(chips: list[str], tmp_path: Path) -> None:

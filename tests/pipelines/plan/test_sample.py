@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipelines.commandline.flags import parse_predict
+from pipelines.inference.bundle import LITERT_MODEL, load_bundle
+from pipelines.inference.embeddings import embedding_size
 from pipelines.planning import sampling
 from pipelines.planning.census import take_census
 from pipelines.records import Failure, ImageRef, Window
@@ -97,6 +101,29 @@ def test_members_of_archives_are_sampled(
     assert described["found"]["inputs"] == 15
     assert described["sampled"]["images"] == 7
     assert not [reason for reason in described["sampled"]["reasons"] if not reason["error"].startswith("decode")]
+
+
+def test_rows_are_measured_as_a_run_would_write_them(
+    run: Run, folder: Path, tmp_path: Path, bundle_path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "list.csv").write_text(
+        "path,site\n" + "".join(f"{folder}/{number}.jpg,{os.urandom(200).hex()}\n" for number in range(12))
+    )
+
+    def bytes_per_row(**flags: Any) -> float:
+        named = {"input": None, "input_list": tmp_path / "list.csv", **flags}
+        return float(planned(run, capsys, *arguments, **named)["sampled"]["bytes_per_row"])
+
+    arguments: list[str] = []
+    plain = bytes_per_row()
+    assert bytes_per_row(keep_columns="site") > plain + 200
+    arguments = ["--embeddings"]
+    assert bytes_per_row() > plain + embedding_size(load_bundle(bundle_path).read(LITERT_MODEL))
+
+
+def test_an_engine_without_embeddings_is_refused_as_by_a_run(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--embeddings", engine="tensorflow") == 2
+    assert "engine tensorflow computes no embeddings" in capsys.readouterr().err
 
 
 def test_work_is_measured_where_it_is_done(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

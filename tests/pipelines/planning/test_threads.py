@@ -32,9 +32,9 @@ def test_a_plan_decodes_and_predicts_with_the_threads_of_the_run(
     decoding: list[int] = []
     predicting: list[int | None] = []
 
-    def opened(bundle: Bundle, engine: str, threads: int | None, precision: str) -> Engine:
+    def opened(bundle: Bundle, engine: str, threads: int | None, embeds: bool, precision: str) -> Engine:
         predicting.append(threads)
-        return open_engine(bundle, engine, threads, precision=precision)
+        return open_engine(bundle, engine, threads, embeds, precision)
 
     monkeypatch.setattr(ahead, "_turns_at_processor", noted(ahead._turns_at_processor, decoding))
     monkeypatch.setattr(planner, "open_engine", opened)
