@@ -36,14 +36,15 @@ def nearest(examples: Examples, others: Examples) -> list[int | None]:
     mine, theirs = _hashes(examples), _hashes(others)
     closest = np.full(len(mine), -1)
     fewest = np.full(len(mine), MOST_BITS + 1)
-    # Hashes that differ in fewer bits than they have bytes agree in one of these: only such pairs are compared.
-    for byte in range(mine.shape[1]):
-        for value in np.unique(mine[:, byte]):
-            here, there = np.flatnonzero(mine[:, byte] == value), np.flatnonzero(theirs[:, byte] == value)
+    # Hashes that differ in no more bits than that agree in at least one of as many pieces and one more.
+    for first in range(MOST_BITS + 1):
+        pieces, others_pieces = (_piece(hashes, first) for hashes in (mine, theirs))
+        for value in np.unique(pieces):
+            here, there = np.flatnonzero(pieces == value), np.flatnonzero(others_pieces == value)
             step = max(1, _PAIRS_AT_ONCE // max(1, len(there)))
             for start in range(0, len(here) if len(there) else 0, step):
                 chosen = here[start : start + step]
-                bits = np.bitwise_count(_as_numbers(mine[chosen])[:, None] ^ _as_numbers(theirs[there]))
+                bits = np.bitwise_count(mine[chosen][:, None] ^ theirs[there])
                 at = bits.argmin(axis=1)
                 least = bits[np.arange(len(chosen)), at]
                 closer = least < fewest[chosen]
@@ -54,15 +55,18 @@ def nearest(examples: Examples, others: Examples) -> list[int | None]:
     return [int(similar[image]) if image in similar else None for image in range(len(mine))]
 
 
-def _hashes(examples: Examples) -> NDArray[np.uint8]:
-    """Return the perceptual hash of each image, uint8 [N, 8]."""
+def _hashes(examples: Examples) -> NDArray[np.uint64]:
+    """Return the perceptual hash of each image, uint64 [N]."""
     import imagehash
 
-    return np.array(_each(examples, lambda pixels: np.packbits(imagehash.dhash(_thumbnail(pixels)).hash)))
+    packed = _each(examples, lambda pixels: np.packbits(imagehash.dhash(_thumbnail(pixels)).hash))
+    return np.array(packed, np.uint8).reshape(-1, 8).view(np.uint64)[:, 0]
 
 
-def _as_numbers(hashes: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    return np.ascontiguousarray(hashes).view(np.uint64)[:, 0]
+def _piece(hashes: NDArray[np.uint64], number: int) -> NDArray[np.uint64]:
+    """Return the bits of one of `MOST_BITS + 1` pieces of each hash; together, the pieces are the whole hash."""
+    begin, end = (64 * edge // (MOST_BITS + 1) for edge in (number, number + 1))
+    return (hashes >> np.uint64(begin)) & np.uint64((1 << (end - begin)) - 1)
 
 
 def _thumbnails(examples: Examples) -> NDArray[np.float32]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.quality import cautions, metrics, reliability, thresholds
+from model.quality.best_epoch import best_epoch, standard_error
 from model.quality.calibration import Calibration
 from model.quality.history import Epoch
 from model.quality.metrics import Scores
@@ -221,8 +221,8 @@ class Quality:
       fbeta_at_half: F-beta at 0.5 for all labels.
       fbeta_of_frequencies: F-beta of predicting the training frequency of each label for every image, at its best
           flat threshold.
-      fbeta_of_frozen_head: F-beta of the head on the frozen network, at its best flat threshold; None if there was no
-          such phase, or no other.
+      fbeta_of_frozen_head: F-beta of the head on the frozen network, at its best flat threshold, after the epoch that
+          would be kept if the training ended with it; None if there was no such phase, or no other.
       cost_of_int8: None if the exported model computes in float32.
       never_given: the labels that no held-out image has as a tag, each with the reason.
       cautions: what the model or these figures cannot be relied on for, a sentence each, the most important first.
@@ -247,7 +247,7 @@ def measure(facts: Facts) -> Quality:
     frequencies = np.broadcast_to(facts.data.train_targets.mean(axis=0), truth.shape)
     tags = _tags(probabilities, facts.thresholds)
     phases = {epoch.phase for epoch in facts.training.history}
-    of_head = [epoch.validation_fbeta for epoch in facts.training.history if epoch.phase == "head"]
+    head = best_epoch([epoch for epoch in facts.training.history if epoch.phase == "head"], standard_error(len(truth)))
     data, beta = facts.data, facts.training.beta
     flat = thresholds.best_flat(truth, probabilities, beta)
     scores = metrics.measure(facts.labels, truth, tags, probabilities, beta)
@@ -261,7 +261,7 @@ def measure(facts: Facts) -> Quality:
         fbeta_at_best_flat=metrics.fbeta_over_samples(truth, probabilities >= flat, beta),
         fbeta_at_half=metrics.fbeta_over_samples(truth, probabilities >= 0.5, beta),
         fbeta_of_frequencies=fbeta_of_frequencies,
-        fbeta_of_frozen_head=max(filter(math.isfinite, of_head), default=None) if len(phases) > 1 else None,
+        fbeta_of_frozen_head=head.validation_fbeta if head and len(phases) > 1 else None,
         cost_of_int8=_cost(facts.quantization, truth, probabilities, beta) if facts.quantization else None,
         never_given=find_never_given(scores.labels, data.train_support.tolist()),
         cautions=(

@@ -135,7 +135,8 @@ def _add_failures(group: argparse._ArgumentGroup) -> None:
         group,
         "--fail_fast",
         help="end a local run with exit code 3 as soon as more than --max_failure_rate of all images have failed (with "
-        "0: at the first failure); what earlier waves have committed stays",
+        "0: at the first failure); what earlier waves have committed stays. The number of windows of scenes that are "
+        "still to be cut is estimated from those before",
     )
     add_switch(
         group,

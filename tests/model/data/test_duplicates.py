@@ -47,6 +47,17 @@ def test_copies_are_found_and_other_pictures_are_not() -> None:
     assert {image: other for image, other in enumerate(found) if other is not None} == {3: 103, 40: 140, 7: 5}
 
 
+def test_whichever_bits_differ_a_copy_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    hashes = rng.integers(0, 1 << 64, 200, np.uint64)
+    changes = [sum(1 << int(bit) for bit in rng.choice(64, duplicates.MOST_BITS, replace=False)) for _ in hashes]
+    one, other = examples(pictures(len(hashes), seed=0)), examples(pictures(len(hashes), seed=0))
+    hashes_of = {id(one): hashes, id(other): hashes ^ np.array(changes, np.uint64)}
+    monkeypatch.setattr(duplicates, "_hashes", lambda images: hashes_of[id(images)])
+
+    assert duplicates.nearest(one, other) == list(range(len(hashes)))
+
+
 def test_identical_pixels_have_the_same_digest() -> None:
     pixels = pictures(4, seed=2)
     pixels[3] = pixels[1]

@@ -60,8 +60,12 @@ def test_the_frequencies_are_those_of_training(told: Facts) -> None:
     assert quality.fbeta_of_frequencies == metrics.fbeta_over_samples(truth, only_first)
 
 
-def test_the_frozen_head_is_its_best_epoch(told: Facts) -> None:
+def test_the_frozen_head_is_the_epoch_that_would_be_kept(told: Facts) -> None:
     assert facts.measure(told).fbeta_of_frozen_head == 0.82
+    best, *others = model_facts.HISTORY
+    of_head = [best._replace(validation_fbeta=0.83), best._replace(epoch=2, validation_fbeta=0.82)]
+    measured = facts.measure(trained(told, *of_head, *others[1:]))
+    assert measured.fbeta_of_frozen_head == 0.82, "the best of several is better by chance"
 
 
 def test_a_training_of_one_phase_has_no_frozen_head_to_compare_with(told: Facts) -> None:
