@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import errno
 import hashlib
+import math
+import os
 import re
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from http import HTTPStatus
 from typing import IO, Any
@@ -20,6 +22,7 @@ import botocore.parsers
 import urllib3.exceptions
 
 from pipelines.credentials import without_secrets
+from pipelines.errors import ScenetagsError
 from pipelines.storage.errors import (
     ConflictError,
     CredentialsOutageError,
@@ -40,9 +43,15 @@ from pipelines.storage.objects import (
     Page,
     Stored,
 )
+from pipelines.storage.patience import patiently
 
 _LOGIN = "run `aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _BYTES_AT_ONCE = 1 << 18
+MOST_PER_REQUEST = 5 * 10**9
+"""Bytes of an object that is written with one request; S3 takes 5 GiB."""
+PART_SIZE = 1 << 26
+"""Bytes of each part of a larger one."""
+_MOST_PARTS = 10_000
 _POINT = re.compile(r"(?<=:)(outpost:[^:]+:)?accesspoint:(?=[^:]*$)")
 _md5 = partial(hashlib.md5, usedforsecurity=False)
 # Error codes that may pass, although their statuses, 400 and 409, do not say so.
@@ -117,9 +126,12 @@ class AmazonObjects:
 
     def put(self, bucket: str, key: str, data: IO[bytes], expected: str | None = None) -> str:
         """Write an object."""
+        size = data.seek(0, os.SEEK_END)
+        if size > MOST_PER_REQUEST and expected is None:
+            return self._put_in_parts(bucket, key, data, size)
         condition = {} if expected is None else {"IfNoneMatch": "*"} if expected == ABSENT else {"IfMatch": expected}
         data.seek(0)
-        digest = base64.b64encode(hashlib.file_digest(data, _md5).digest()).decode()  # type: ignore[arg-type]
+        digest = _encoded(hashlib.file_digest(data, _md5))  # type: ignore[arg-type]
         data.seek(0)
         try:
             with _translated_errors():
@@ -130,6 +142,35 @@ class AmazonObjects:
             if expected:
                 raise ConflictError(error.errno, error.strerror) from error
             raise
+        return str(answer["ETag"])
+
+    def _put_in_parts(self, bucket: str, key: str, data: IO[bytes], size: int) -> str:
+        """Write an object that is too large for one request; it appears as a whole."""
+        place = {"Bucket": bucket, "Key": key, **self._payer}
+        each = max(PART_SIZE, math.ceil(size / _MOST_PARTS))
+        with _translated_errors():
+            upload = self._client.create_multipart_upload(**place)["UploadId"]
+        try:
+            parts = []
+            for number in range(1, math.ceil(size / each) + 1):
+                data.seek((number - 1) * each)
+                piece = data.read(each)
+                send = partial(self._put_part, {**place, "UploadId": upload, "PartNumber": number}, piece)
+                parts.append({"PartNumber": number, "ETag": patiently(send)})
+            with _translated_errors():
+                answer = self._client.complete_multipart_upload(
+                    **place, UploadId=upload, MultipartUpload={"Parts": parts}
+                )
+        except BaseException:
+            # Parts that are left behind are paid for.
+            with suppress(OSError, ScenetagsError), _translated_errors():
+                self._client.abort_multipart_upload(**place, UploadId=upload)
+            raise
+        return str(answer["ETag"])
+
+    def _put_part(self, place: Mapping[str, Any], piece: bytes) -> str:
+        with _translated_errors():
+            answer = self._client.upload_part(**place, Body=piece, ContentMD5=_encoded(_md5(piece)))
         return str(answer["ETag"])
 
     def copy(self, bucket: str, source: str, target: str) -> None:
@@ -183,6 +224,10 @@ class AmazonObjects:
             [folder["Prefix"] for folder in answer.get("CommonPrefixes", ())],
             answer.get("NextContinuationToken"),
         )
+
+
+def _encoded(digest: Any) -> str:
+    return base64.b64encode(digest.digest()).decode()
 
 
 def _renew_credentials(credentials: Any, **_: object) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, repeat
 
 import google.auth as google_auth
 import pytest
@@ -243,3 +245,33 @@ def test_files_in_folders_below_a_folder_are_listed_and_no_others(bucket: Bucket
         f"{folder}/day=1/b.parquet",
         f"{folder}/year/month/c.parquet",
     ]
+
+
+@pytest.mark.parametrize("bucket", ["s3"], indirect=True)
+def test_what_is_too_large_for_one_request_is_written_in_parts_and_appears_whole_or_not_at_all(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No part but the last may have less.
+    monkeypatch.setattr(amazon, "PART_SIZE", 5 << 20)
+    monkeypatch.setattr(amazon, "MOST_PER_REQUEST", 5 << 20)
+    data = bytes(range(256)) * (48 << 10)
+    path = f"{bucket.path}/scene.tif"
+
+    def write() -> None:
+        with storage.create(path) as file:
+            file.write(data)
+
+    refused = "uploadId=.*partNumber=2|partNumber=2.*uploadId="
+    bucket.proxy.disturb, requests = counting(lambda method, at: Disturbance(403 if re.search(refused, at) else None))
+    with pytest.raises(PermissionError):
+        write()
+    assert not storage.exists(path)
+    assert [request for request in requests if request.startswith("DELETE") and "uploadId" in request]
+
+    answers = chain([503], repeat(None))
+    bucket.proxy.disturb, requests = counting(
+        lambda method, at: Disturbance(next(answers) if re.search(refused, at) else None)
+    )
+    write()
+    assert len([request for request in requests if "partNumber" in request]) == 3 + 1
+    assert storage.read(path) == data
