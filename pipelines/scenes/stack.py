@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import posixpath
 import re
 from collections.abc import Iterator
@@ -21,17 +20,15 @@ from pipelines.images.tiff.rendering import name_bands
 from pipelines.images.tiff.samples import BLACK_IS_ZERO, KINDS
 from pipelines.images.tiff.strips import PHOTOMETRIC
 from pipelines.records import File, ImageRef, Stack
+from pipelines.scenes.alignment import corners, lie_together
 from pipelines.scenes.division import divide_scene
 from pipelines.scenes.georeference import Georeference
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.ground import UnknownPlaceError, ground_of
-from pipelines.scenes.rings import Points
 from pipelines.scenes.sampling import settle
 from pipelines.scenes.scene import Scene, open_file
 from pipelines.scenes.virtual import Virtual, read_virtual
 
-_APART = 0.02
-"""Pixels by which bands may be offset from one another: programs round."""
 _UNSIGNED, _UNDEFINED = 1, 4
 _COLOURS = ("red", "green", "blue")
 _DEPTHS = (8, 16, 32)
@@ -172,8 +169,8 @@ def _check_alike(first: _Plane, plane: _Plane, virtual: Virtual | None) -> None:
         raise _unlike("the VRT", names[0], of_virtual, _describe_pixels(first.size, first.sample))
     transforms = [place.transform for one in (first, plane) if (place := one.scene.georeference) and place.transform]
     if len(transforms) == 2:
-        here, there = (_corners(transform, width, height) for transform in transforms)
-        if not _lie_together(here, there, transforms[0]):
+        here, there = (corners(transform, width, height) for transform in transforms)
+        if not lie_together(here, there, transforms[0]):
             raise _unlike(*names, *(f"the transform {one}" for one in transforms))
 
 
@@ -194,18 +191,6 @@ def _unlike(first: str, second: str, one: str, other: str) -> UnsupportedImageEr
         f"bands that are not on the same grid: {first} has {one}, {second} has {other}",
         "bring them to one grid, e.g. with gdalwarp",
     )
-
-
-def _lie_together(points: Points, corners: Points, transform: tuple[float, ...]) -> bool:
-    pixel = min(math.hypot(transform[0], transform[3]), math.hypot(transform[1], transform[4]))
-    # Also false where a point is infinite.
-    return all(math.dist(point, corner) <= _APART * pixel for point, corner in zip(points, corners, strict=True))
-
-
-def _corners(transform: tuple[float, ...], width: int, height: int) -> Points:
-    a, b, c, d, e, f = transform
-    pixels = ((0, 0), (width, 0), (0, height), (width, height))
-    return [(a * column + b * row + c, d * column + e * row + f) for column, row in pixels]
 
 
 def _join(ref: ImageRef, planes: list[Scene], virtual: Virtual | None, named: list[str], number: int) -> Scene:
@@ -269,10 +254,10 @@ def _choose_place(
         return of_files
     try:
         ground = ground_of(of_files.crs, of_files.unit)
-        places = ground_of(of_virtual.crs, of_virtual.unit).places(_corners(of_virtual.transform, width, height))
+        places = ground_of(of_virtual.crs, of_virtual.unit).places(corners(of_virtual.transform, width, height))
     except UnknownPlaceError:
         return of_files
-    corners = _corners(of_files.transform, width, height)
-    if not _lie_together(ground.points(places), corners, of_files.transform):
+    transform = of_files.transform
+    if not lie_together(ground.points(places), corners(transform, width, height), transform):
         raise UnsupportedImageError("VRT that places its bands elsewhere than their files do")
     return of_files

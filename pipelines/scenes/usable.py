@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from array import array
 from contextlib import nullcontext
@@ -21,6 +20,7 @@ from pipelines.images.tiff.bands import first_name
 from pipelines.images.tiff.directories import METADATA
 from pipelines.images.tiff.parts import DividedTiff
 from pipelines.records import ImageRef
+from pipelines.scenes.alignment import corners, lie_together
 from pipelines.scenes.grid import Grid
 from pipelines.scenes.reading import decode_box
 from pipelines.scenes.room import looking_at
@@ -30,8 +30,6 @@ from pipelines.scenes.scene import Scene, open_file
 _CLEAR = Rendering((1, 1, 1))
 """The first of its bands, as Planet's specification numbers them: https://docs.planet.com/data/imagery/udm/."""
 _SOURCE = "tiff 8x8"
-_APART = 0.02
-"""Of a pixel, by which a mask may be offset from its scene: programs round."""
 
 # As in `20220522_102231_1038_3B_AnalyticMS_SR_8b_harmonized_clip.tif`: what the pixels are, and what was done to them.
 _IMAGERY = re.compile(r"_(?:AnalyticMS|Analytic|Visual)(?:_(?:SR|DN|8b|harmonized))*(?=[_.])")
@@ -123,15 +121,7 @@ def _check_alike(scene: Scene, mask: Scene) -> None:
     places = [one.georeference for one in (scene, mask) if one.georeference and one.georeference.transform]
     if len(places) < 2:
         return
-    first, second = (place.transform for place in places)
-    pixel = min(math.hypot(first[0], first[3]), math.hypot(first[1], first[4]))
-    corners = [(0, 0), sizes[0]]
-    apart = max(
-        math.hypot(
-            (first[0] - second[0]) * column + (first[1] - second[1]) * row + first[2] - second[2],
-            (first[3] - second[3]) * column + (first[4] - second[4]) * row + first[5] - second[5],
-        )
-        for column, row in corners
-    )
-    if not apart <= _APART * pixel or places[0].crs != places[1].crs:
+    first, second = places
+    here, there = (corners(place.transform, *sizes[0]) for place in places)
+    if first.crs != second.crs or not lie_together(here, there, first.transform):
         raise UnsupportedImageError("mask that is not on the grid of its scene", "bring it to the same grid")

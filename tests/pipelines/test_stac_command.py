@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,14 @@ def test_an_item_says_of_its_scene_what_the_rows_say(tmp_path: Path) -> None:
     nowhere = items["an item"]
     assert nowhere.geometry is None
     assert nowhere.properties["scenetags:scene"] == SOUTH
+
+
+def test_the_interval_of_the_collection_has_the_time_of_every_item(tmp_path: Path) -> None:
+    half = TAKEN + timedelta(seconds=0.5)
+    rows = [window(f"/archive/{name}.tif", 0, 0) | {"datetime": taken} for name, taken in (("a", half), ("b", TAKEN))]
+    described(write_output(tmp_path / "out", *rows))
+    collection = pystac.Collection.from_file(str(tmp_path / "catalogue/collection.json"))
+    assert collection.extent.temporal.intervals == [[TAKEN, half]]
 
 
 def test_model_and_columns_are_read_by_the_extensions(tmp_path: Path) -> None:

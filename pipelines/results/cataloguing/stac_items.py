@@ -111,10 +111,15 @@ def _describe_collection(
         "keywords": list(footer.labels),
         "extent": {
             "spatial": {"bbox": [_around(bounds)]},
-            "temporal": {"interval": [[min(times), max(times)]]},
+            "temporal": {"interval": [[min(times, key=_in_order), max(times, key=_in_order)]]},
         },
         "links": [{"rel": "root", "href": f"./{_COLLECTION}"}, *links],
     }
+
+
+def _in_order(time: str) -> str:
+    """Return what orders times in UTC, of which some have fractions of seconds: a dot comes before Z."""
+    return time.removesuffix("Z")
 
 
 def _around(bounds: Sequence[Sequence[float]]) -> list[float]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 from numpy.typing import NDArray
-from rasterio.transform import from_origin
+from rasterio.transform import Affine, from_origin
 
 from pipelines.images.rendering import Rendering
 from pipelines.listing.lookup import refer
@@ -17,10 +17,13 @@ from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.records import Failure, ImageRef, Listed
 from pipelines.scenes.grid import DROP, PAD, Grid
 from pipelines.scenes.usable import usable_path
-from tests.scene_files import samples, write_scene
+from tests.scene_files import UTM, samples, write_scene
 
 SHOWN = Rendering((3, 2, 1), ((0, 2500),) * 3)
 NAME, MASK = "20220522_102231_1038_3B_AnalyticMS_SR_clip.tif", "20220522_102231_1038_3B_udm2_clip.tif"
+
+
+TURNED = Affine(0, UTM.a, UTM.c, UTM.e, 0, UTM.f)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +90,9 @@ def other_mask(kind: str, folder: Path) -> None:
         write_scene(path, values[:, :60])
     elif kind == "elsewhere":
         write_scene(path, values, transform=from_origin(500_003, 9_000_000, 3, 3))
+    elif kind == "turned":
+        # By a quarter about the middle, and mirrored: two opposite corners stay.
+        write_scene(path, values, transform=TURNED)
     elif kind == "another system":
         write_scene(path, values, crs="EPSG:32721")
     elif kind == "udm1":
@@ -111,6 +117,7 @@ def test_the_only_strip_of_a_mask_may_be_too_large(tmp_path: Path, monkeypatch: 
         ("damaged", f"{MASK}: truncated"),
         ("another size", f"{MASK}: mask of 64 x 60 pixels for a scene of 64 x 64"),
         ("elsewhere", "mask that is not on the grid of its scene"),
+        ("turned", "mask that is not on the grid of its scene"),
         ("another system", "mask that is not on the grid of its scene"),
         ("udm1", "no usable data mask of Planet's, which is a tiff 8x8"),
         ("names", "its first band is named 'cloud', not clear"),
