@@ -79,7 +79,7 @@ def _read_bands(text: str) -> tuple[int, ...]:
         bands = tuple(map(int, text.split(",")))
     except ValueError:
         bands = ()
-    if len(bands) != COLOURS or min(bands) < 1:
+    if len(bands) != len(COLOURS) or min(bands) < 1:
         raise UsageError(f"--bands {text}: not three band numbers, counted from 1", "write e.g. --bands 3,2,1")
     return bands
 
@@ -110,6 +110,6 @@ def _read_ranges(text: str) -> Stretch:
         ranges = tuple((float(low), float(high)) for low, high in (part.split(":") for part in text.split(",")))
     except ValueError:
         return ()
-    if len(ranges) not in (1, COLOURS) or not all(is_range(*ends) for ends in ranges):
+    if len(ranges) not in (1, len(COLOURS)) or not all(is_range(*ends) for ends in ranges):
         return ()
-    return ranges if len(ranges) == COLOURS else ranges * COLOURS
+    return ranges if len(ranges) == len(COLOURS) else ranges * len(COLOURS)

@@ -13,7 +13,6 @@ from pipelines.scenes.grid import CLEAR, EDGES, NO_GRID, SHIFT, Grid
 
 _LEAST, _MOST = 16, 8192
 _YES, _NO = "true", "false"
-_COLOURS = ("red", "green", "blue")
 
 
 def add_scenes(parser: argparse.ArgumentParser) -> None:
@@ -85,8 +84,8 @@ def _read_keys(text: str, tile: int | None, bands: str | None) -> tuple[str, ...
     keys = tuple(key.strip() for key in text.split(","))
     if len(keys) not in (1, COLOURS) or not all(keys):
         raise UsageError(f"--asset {text}: neither one key nor three", "write e.g. --asset red,green,blue")
-    if sorted(keys) == sorted(_COLOURS) and keys != _COLOURS:
-        raise UsageError(f"--asset {text} would swap colours", f"write --asset {','.join(_COLOURS)}, in this order")
+    if sorted(keys) == sorted(COLOURS) and keys != COLOURS:
+        raise UsageError(f"--asset {text} would swap colours", f"write --asset {','.join(COLOURS)}, in this order")
     if len(keys) > 1 and tile is None:
         raise UsageError(
             f"--asset {text}: scenes whose bands are files of their own are read in windows",

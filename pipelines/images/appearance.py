@@ -13,6 +13,8 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.images.rendering import COLOURS
+
 SMALLEST = 32
 """Columns and rows of the smallest images that are measured."""
 
@@ -20,7 +22,7 @@ LAGS = (1, 2, 4, 8)
 """Distances, in pixels, at which pixels are compared."""
 
 MEASURES = (
-    *("red", "green", "blue"),
+    *COLOURS,
     *("contrast_red", "contrast_green", "contrast_blue"),
     *("contrast_red_green", "contrast_green_blue", "contrast_red_blue"),
     *(f"roughness_{lag}" for lag in LAGS),

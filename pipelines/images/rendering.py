@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pipelines.images.products import PRODUCTS, Stretch
 
-COLOURS = 3
+COLOURS = ("red", "green", "blue")
 PERCENT = "p"
 """Before the ends of a range, marks percentiles."""
 # More than any sensor measures; beyond it, arithmetic in single precision overflows.
@@ -94,7 +94,7 @@ def read_rendering(described: Any) -> Rendering:
         raise ValueError("malformed, or of an unknown product") from error
     sound = all(type(band) is int and band > 0 for band in bands) and all(is_range(*pair) for pair in stretch)
     sound = sound and all(is_range(*pair) and pair[0] >= 0 and pair[1] <= 100 for pair in percentiles)
-    triples = all(len(values) in (0, COLOURS) for values in (bands, stretch, percentiles))
+    triples = all(len(values) in (0, len(COLOURS)) for values in (bands, stretch, percentiles))
     if not sound or not known or not triples or (stretch and percentiles):
         raise ValueError("neither none nor three bands and ranges")
     return Rendering(bands, stretch, product, percentiles)

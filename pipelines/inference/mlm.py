@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from pipelines.images.rendering import COLOURS
+
 EXTENSION = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
-COLOURS = ("red", "green", "blue")
 BANDS = tuple({"name": colour} for colour in COLOURS)
 """Of the item's properties and of its model's asset: the extension wants them there, and STAC wants them here, too."""
 

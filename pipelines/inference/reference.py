@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.images.appearance import HIGHEST, MEASURES
+from pipelines.images.rendering import COLOURS
 
 LEAST_IMAGES = 100
 """Fewer do not show how their measures vary together: there are a hundred such numbers."""
@@ -23,7 +24,7 @@ TAIL = 0.1
 """Share of the training images, the strangest, whose distances are described by a power law: there are too few of them
 to count."""
 
-_LEAST_DEVIATIONS = np.where([name in ("red", "green", "blue") for name in MEASURES], 2.0, 0.05)
+_LEAST_DEVIATIONS = np.where([name in COLOURS for name in MEASURES], 2.0, 0.05)
 """Differences in a measure, in levels and in logarithms, that do not matter to a model, such as those that a JPEG of
 good quality makes. Without them, images of a set that is alike in some respect would be strange for a trace of it."""
 

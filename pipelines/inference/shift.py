@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.images.appearance import HIGHEST, MEASURES
+from pipelines.images.rendering import COLOURS
 from pipelines.inference.reference import Reference
 
 Verdict = Literal["alike", "unlike", "unknown"]
@@ -27,7 +28,6 @@ _NOTABLE = 1.0
 _MOST_NAMED = 3
 _MOST_IMAGES = 1 << 53
 """Numbers up to which integers are exact as floats."""
-_NAMES = ("red", "green", "blue")
 
 
 class Seen(NamedTuple):
@@ -117,10 +117,10 @@ class _Respect(NamedTuple):
 
 
 _RESPECTS = (
-    _Respect(dict.fromkeys(_NAMES, 1 / 3), "darker", "brighter"),
+    _Respect(dict.fromkeys(COLOURS, 1 / 3), "darker", "brighter"),
     _Respect({"red": 1, "green": -1}, "less red, compared with green", "more red, compared with green"),
     _Respect({"blue": 1, "green": -1}, "less blue, compared with green", "more blue, compared with green"),
-    _Respect({f"contrast_{name}": 1 / 3 for name in _NAMES}, "lower in contrast", "higher in contrast"),
+    _Respect({f"contrast_{name}": 1 / 3 for name in COLOURS}, "lower in contrast", "higher in contrast"),
     _Respect(
         dict.fromkeys(("contrast_red_green", "contrast_green_blue", "contrast_red_blue"), 1 / 3),
         "paler, or gray",
@@ -167,16 +167,16 @@ def _confusions(reference: Reference, means: NDArray[np.float64], limit: float) 
 
 def _undo_confusions(means: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[np.float64]]]:
     measured = dict(zip(MEASURES, means, strict=True))
-    for order in permutations(_NAMES):
-        changed = [name for name, was in zip(_NAMES, order, strict=True) if name != was]
+    for order in permutations(COLOURS):
+        changed = [name for name, was in zip(COLOURS, order, strict=True) if name != was]
         if changed:
             what = "exchanged" if len(changed) == 2 else "in another order"
-            renamed = dict(zip(_NAMES, order, strict=True))
+            renamed = dict(zip(COLOURS, order, strict=True))
             yield (
                 f"{', '.join(changed[:-1])} and {changed[-1]} look {what}",
                 np.array([measured[_rename(name, renamed)] for name in MEASURES]),
             )
-    inverted = {name: HIGHEST - measured[name] for name in _NAMES}
+    inverted = {name: HIGHEST - measured[name] for name in COLOURS}
     yield "the colours look inverted", np.array([inverted.get(name, measured[name]) for name in MEASURES])
 
 

@@ -51,7 +51,8 @@ def memory_of(scene: Scene, number: int) -> int:
     """Return how many bytes of memory are needed to read a part, about; of several files, one after the other."""
     box = scene.division.part(number)
     fetched = max(bytes_of(file, number) for file in scene.files)
-    kept = COLOURS * COLOURS * box.width * box.height * bool(scene.planes)
+    # Until they are joined, each colour's file is held as a picture of its own, of as many samples.
+    kept = len(COLOURS) ** 2 * box.width * box.height * bool(scene.planes)
     return memory_to_show(scene.image, box, fetched) + kept
 
 
@@ -74,7 +75,7 @@ def read_part(
     decoded = decode_box(scene.image, box, scene.rendering, fetch, decoding, scene.bands)
     nothing = np.ones((box.height, box.width), np.bool_)
     if decoded is None:
-        return ReadPart(box, np.full((box.height, box.width, COLOURS), scene.blank, np.uint8), nothing, ())
+        return ReadPart(box, np.full((box.height, box.width, len(COLOURS)), scene.blank, np.uint8), nothing, ())
     if scene.mask is not None:
         mask = decode_box(scene.mask, box, NO_RENDERING, fetch, decoding)
         hidden = mask.pixels[..., 0] == 0 if mask else nothing
@@ -87,7 +88,7 @@ def stack_parts(scene: Scene, planes: Sequence[ReadPart]) -> ReadPart:
     holes = planes[0].holes
     for plane in planes[1:]:
         holes = None if holes is None or plane.holes is None else holes & plane.holes
-    pixels = np.stack([plane.pixels[..., 0] for plane in (*planes, *planes, *planes)[:COLOURS]], axis=-1)
+    pixels = np.stack([plane.pixels[..., 0] for plane in (*planes, *planes, *planes)[: len(COLOURS)]], axis=-1)
     gray = ["grayscale"] * (len(planes) == 1)
     has_pixels = any(plane.repairs for plane in planes)
     repairs = dict.fromkeys(repair for plane in planes for repair in plane.repairs if repair != "grayscale")

@@ -19,7 +19,7 @@ from pipelines.images import decode_part, decode_values
 from pipelines.images.layout import DamagedImageError, ImageTooLargeError, UntrustedColoursError
 from pipelines.images.parts import Box, Data
 from pipelines.images.products import Stretch
-from pipelines.images.rendering import PERCENT, is_range
+from pipelines.images.rendering import COLOURS, PERCENT, is_range
 from pipelines.images.tiff.overviews import divide_overviews
 from pipelines.images.tiff.parts import DividedTiff
 from pipelines.images.tiff.rasters import Raster, find_raster
@@ -41,8 +41,6 @@ _MOST_VALUES = 1 << 19
 """Of a colour, of which percentiles are computed."""
 
 _T = TypeVar("_T")
-
-_COLOURS = ("red", "green", "blue")
 
 
 def check_block(image: DividedTiff) -> None:
@@ -96,7 +94,7 @@ def settle(scene: Scene, grid: Grid, red: Scene | None = None, stated: int | Non
     with as_listed(scene.ref):
         values = _look(raster, pages, image, mask)
     if raster.percentiles:
-        names = _COLOURS if len(values) == len(_COLOURS) else ("its band",)
+        names = COLOURS if len(values) == len(COLOURS) else ("its band",)
         stretch = [_find_range(*given) for given in zip(values, raster.percentiles, names, strict=True)]
         return scene._replace(rendering=rendering._replace(stretch=_of_all(stretch), percentiles=()))
     if red and of_red:
@@ -116,7 +114,7 @@ def _shift(scene: Scene, raster: Raster, offset: int) -> Scene:
 
 def _of_all(stretch: Sequence[tuple[float, float]]) -> Stretch:
     """Return ranges of red, green and blue, given those of these or of the only band."""
-    return tuple(stretch) * (len(_COLOURS) // len(stretch))
+    return tuple(stretch) * (len(COLOURS) // len(stretch))
 
 
 def _find_range(values: NDArray[Any], percentiles: tuple[float, float], colour: str) -> tuple[float, float]:

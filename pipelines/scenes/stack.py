@@ -30,7 +30,6 @@ from pipelines.scenes.scene import Scene, open_file
 from pipelines.scenes.virtual import Virtual, read_virtual
 
 _UNSIGNED, _UNDEFINED = 1, 4
-_COLOURS = ("red", "green", "blue")
 _DEPTHS = (8, 16, 32)
 _ONE_BAND = re.compile(r"(\w+) 1x(\d+)")
 
@@ -105,7 +104,7 @@ def about(path: str) -> Iterator[None]:
 def _of_colour(rendering: Rendering, colour: int) -> Rendering:
     """Return how the only band of a file is shown that is this colour."""
     product = PRODUCTS[rendering.product] if rendering.product else None
-    ranges = (ends[colour : colour + 1] * COLOURS for ends in (rendering.stretch, rendering.percentiles))
+    ranges = (ends[colour : colour + 1] * len(COLOURS) for ends in (rendering.stretch, rendering.percentiles))
     # Bands, so that a file of several is refused for what it is. A product of one file, whose bands have an order, says
     # nothing of others.
     name = rendering.product if product and product.satellite else ""
@@ -147,7 +146,7 @@ def _check_name(plane: _Plane, product: str, colour: int) -> None:
         return
     if name := find_other_name(image.directory.texts.get(METADATA, b""), colour, satellite[colour]):
         raise UntrustedColoursError(
-            f"TIFF whose band is named {name!r}, but {_COLOURS[colour]} of {product} is band {satellite[colour]} of "
+            f"TIFF whose band is named {name!r}, but {COLOURS[colour]} of {product} is band {satellite[colour]} of "
             "the satellite",
             "give --stretch instead of --product",
         )
@@ -237,7 +236,7 @@ def _join_renderings(said: Rendering, planes: list[Scene]) -> Rendering:
     if len(offsets) > 1:
         raise UntrustedColoursError("bands of which only some hold an offset", "give --stretch")
     stretch = tuple(raster.stretch[0] for raster in settled)
-    return said._replace(stretch=stretch * (COLOURS // len(stretch)), percentiles=(), offset=offsets.pop())
+    return said._replace(stretch=stretch * (len(COLOURS) // len(stretch)), percentiles=(), offset=offsets.pop())
 
 
 def _choose_place(

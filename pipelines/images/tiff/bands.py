@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 
 from pipelines.images.layout import UntrustedColoursError
+from pipelines.images.rendering import COLOURS
 
 _ITEM = re.compile(rb"<Item\b([^<>]{0,200})>([^<]{0,200})</Item>")
 _SAMPLE = re.compile(rb'sample="(\d{1,4})"')
 _ROLES = (b'role="description"', b'role="colorinterp"')
 """A description is a user's, and counts more than what GDAL takes a band for."""
 
-_COLOURS = ("red", "green", "blue")
 _NO_PICTURE = (
     r"mask|class(es)?|classification|land.?cover|lulc|segmentation|labels?|elevation|altitude|height|d[est]m|slope|"
     r"aspect|qa|quality|probability|temperature|nd[a-z]i|m?savi|evi"
@@ -59,7 +59,7 @@ def find_contradiction(metadata: bytes, bands: Sequence[int], numbers: Sequence[
       numbers: the satellite's of red, green and blue; empty if it numbers them as the file does.
     """
     names = _read_names(metadata)
-    for band, colour, wanted in zip(bands, _COLOURS, numbers or [band + 1 for band in bands], strict=True):
+    for band, colour, wanted in zip(bands, COLOURS, numbers or [band + 1 for band in bands], strict=True):
         name = names.get(band, "")
         is_other = _colour(name) not in (None, colour)
         if is_other or _number(name) not in (None, wanted):
@@ -90,7 +90,7 @@ def find_colours(metadata: bytes, samples: int) -> tuple[int, int, int] | None:
         return named
     for band in range(min(3, samples)):
         name = names.get(band, "")
-        if _colour(name) not in (None, _COLOURS[band]):
+        if _colour(name) not in (None, COLOURS[band]):
             raise UntrustedColoursError(
                 f"TIFF whose band {band + 1} is named {name!r}: decoders show it as something else"
             )
@@ -127,7 +127,7 @@ def find_other_name(metadata: bytes, colour: int, number: int) -> str | None:
       number: of the satellite's band of this colour.
     """
     name = first_name(metadata)
-    is_other = _colour(name) not in (None, _COLOURS[colour]) or _number(name) not in (None, number)
+    is_other = _colour(name) not in (None, COLOURS[colour]) or _number(name) not in (None, number)
     return name if is_other else None
 
 
@@ -137,7 +137,7 @@ def _pick(names: Mapping[int, str], samples: int) -> tuple[int, int, int] | None
     Of two bands of a colour, such as Planet's `green` and `green_i`, the one that is named so and no more counts.
     """
     found = []
-    for colour in _COLOURS:
+    for colour in COLOURS:
         bands = [band for band, name in names.items() if band < samples and _colour(name) == colour]
         found.append([band for band in bands if _plain(names[band]) == colour] if len(bands) > 1 else bands)
     if any(len(bands) != 1 for bands in found):
@@ -162,10 +162,10 @@ def _colour(name: str) -> str | None:
     """Return the colour that a name stands for, `other` for something that is no visible colour, None if unknown."""
     plain = _plain(name)
     if len(plain) == 1:
-        return next((colour for colour in _COLOURS if colour.startswith(plain)), None)
+        return next((colour for colour in COLOURS if colour.startswith(plain)), None)
     if _OTHERS.search(plain):
         return "other"
-    named = [colour for colour in _COLOURS if re.search(rf"\b{colour}\b", plain)]
+    named = [colour for colour in COLOURS if re.search(rf"\b{colour}\b", plain)]
     return named[0] if len(named) == 1 else None
 
 

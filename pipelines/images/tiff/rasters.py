@@ -96,7 +96,7 @@ def find_raster(directory: Directory, rendering: Rendering) -> Raster | None:
 def _may_be_of(product: Product, number: int, deep: bool, rendering: Rendering) -> bool:
     """Return whether a file is not a picture that lies among those of a product, and has its own colours."""
     if product.bits == 8:
-        return number > COLOURS and not deep
+        return number > len(COLOURS) and not deep
     return deep and (number > 1 or rendering.bands == GRAY)
 
 

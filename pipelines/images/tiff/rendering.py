@@ -105,7 +105,7 @@ def render(
     named += ["stretched"] * bool(raster.stretch) + ["grayscale"] * (raster.number == 1)
     named += ["mask_dropped"] * directory.has_mask + ["icc_ignored"] * (PROFILE in directory.texts)
     planes = [Image.fromarray(plane) for plane in levels]
-    return Image.merge("RGB", planes * (COLOURS // len(planes))), named
+    return Image.merge("RGB", planes * (len(COLOURS) // len(planes))), named
 
 
 def read_bands(directory: Directory, raster: Raster, tags: Tags, data: bytes) -> Iterator[Values]:
