@@ -38,7 +38,9 @@ COMMANDS = {
     "plan": Command("pipelines.plan", "estimate the time and cost of a job before running it"),
     "tag": Command("pipelines.tag", "tag a few images and print the result"),
     "report": Command("pipelines.report", "look at an output: figures, thresholds and thumbnails on one page"),
-    "query": Command("pipelines.query", "find images by their tags, and list, copy or export them"),
+    "query": Command(
+        "pipelines.query", "find images by their tags, and list, copy or export them", "scenetags[results]"
+    ),
     "ddl": Command("pipelines.ddl", "print the statements that load an output into a database"),
     "map": Command("pipelines.map", "put the tagged windows of scenes on a map"),
     "stac": Command("pipelines.stac", "describe tagged scenes as STAC items"),

@@ -39,17 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _query(flags: argparse.Namespace) -> int:
-    try:
-        # Imported here: NumPy, Arrow and DuckDB would make `--help` slow.
-        from pipelines.results.selecting.selection import Bound, Novelty, most_like, select, strangest
-    except ModuleNotFoundError as error:
-        if error.name != "duckdb":
-            raise
-        raise UsageError("duckdb is not installed", "run pip install 'scenetags[results]'") from error
+    # Imported here: NumPy, Arrow and DuckDB would make `--help` slow.
     from pyarrow import ArrowException
 
     from pipelines.results.outputs import NoOutputError, open_output
     from pipelines.results.outside import check_outside
+    from pipelines.results.selecting.selection import Bound, Novelty, most_like, select, strangest
     from pipelines.results.whereabouts import require_folder
 
     least, most = ([Bound(*bound) for bound in bounds] for bounds in (flags.min, flags.max))

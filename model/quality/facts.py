@@ -59,7 +59,7 @@ class Data:
     """The images, their labels and the split.
 
     Attributes:
-      images: their folder; only its name is published.
+      images: their folder, as an absolute path or in a bucket; only its name is published.
       label_file: the files of their labels; only their names are published.
       findings: problems with either, and what was done about them.
       repairs: number of images per repair of `images.decode`.
@@ -70,7 +70,7 @@ class Data:
       reference: what all of these images look like; None if there are too few to tell.
     """
 
-    images: Path
+    images: str
     label_file: LabelSource
     findings: tuple[Finding, ...]
     repairs: Mapping[str, int]
@@ -82,8 +82,8 @@ class Data:
 
     @property
     def images_name(self) -> str:
-        """The name of the images' folder without its parents, even if it was given as "."."""
-        return _in_utf8(self.images.resolve().name)
+        """The name of the images' folder without its parents."""
+        return _in_utf8(Path(self.images).name)
 
     @property
     def label_file_name(self) -> str:

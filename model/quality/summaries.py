@@ -70,7 +70,6 @@ def metrics_summary(facts: Facts, quality: Quality) -> dict[str, Any]:
     if quality.cost_of_int8:
         others["cost_of_int8"] = with_keys(asdict(quality.cost_of_int8), facts.training.beta)
     others |= {name: getattr(quality, name).to_json() for name in ("uncalibrated", "calibrated")}
-    others["cautions"] = list(quality.cautions)
     calibrated = {"temperature": correction.temperature, "too_few_to_calibrate": list(facts.too_few_to_calibrate)}
     return {**summary, **others, **calibrated, "cautions": list(quality.cautions), "labels": of_labels}
 

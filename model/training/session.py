@@ -158,7 +158,7 @@ def _gather(settings: Settings, data: reading.Data, training: fitting.Training, 
             settings.alpha, settings.image_size, settings.resize_filter, settings.weights, settings.rendering
         ),
         data=facts.Data(
-            images=Path(settings.images),
+            images=settings.images,
             label_file=settings.labels,
             findings=data.findings,
             repairs=data.repairs,

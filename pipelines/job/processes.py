@@ -25,8 +25,6 @@ _AT_ONCE = 32
 """Images that a child is sent at once: so many that messages cost little, so few that no child waits for another."""
 _STREAMS = 10_000
 """Archives and parts of scenes of which it is remembered which child reads them."""
-_SECONDS_BETWEEN_LOOKS = 0.5
-"""While a child is waited for, between looks at whether the run was asked to stop."""
 _SECONDS_TO_ANSWER = 1.0
 """Of those that a run has to finish, left to a child to send what it has finished."""
 
@@ -140,7 +138,7 @@ class PredictInProcesses:
         chunk = self._queue.popleft()
         self._processes.heed_signals()
         while not chunk.answer.done() and not interruption.overdue():
-            wait((chunk.answer,), _SECONDS_BETWEEN_LOOKS)
+            wait((chunk.answer,), interruption.SECONDS_BETWEEN_LOOKS)
             self._processes.heed_signals()
         self._images -= len(chunk.refs)
         answer = chunk.answer.result() if chunk.answer.done() else Answer((), len(chunk.refs))

@@ -136,14 +136,14 @@ def _find_host(run: Run, group: _Group, free: Mapping[str, int]) -> str | None:
     # Which rows an overwrite gathered earlier is known by their files: its own rows must not come between them.
     begins = run.name if run.overwrite else ""
     fitting = [name for name, size in free.items() if size <= most and posixpath.basename(name).startswith(begins)]
-    kind = _kind(run, group.moves[0].source) if fitting else None
+    layout = _layout(run, group.moves[0].source) if fitting else None
     for name in sorted(fitting, reverse=True)[:_LOOKED_AT]:
         with suppress(OutputError):
-            if _kind(run, name) == kind:
+            if _layout(run, name) == layout:
                 return name
     return None
 
 
-def _kind(run: Run, name: str) -> joining.Kind:
+def _layout(run: Run, name: str) -> joining.Layout:
     with open_table(storage.join(run.output, name)) as parquet:
-        return joining.kind_of(parquet)
+        return joining.layout_of(parquet)

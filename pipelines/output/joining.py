@@ -22,7 +22,7 @@ MOST_BYTES = 128 << 20
 _Item = TypeVar("_Item")
 
 
-class Kind(NamedTuple):
+class Layout(NamedTuple):
     """What the rows of joined files have in common.
 
     Attributes:
@@ -34,9 +34,9 @@ class Kind(NamedTuple):
     footer: Footer | None
 
 
-def kind_of(parquet: pq.ParquetFile) -> Kind:
-    """Return the kind of a file's rows."""
-    return Kind(list(parquet.schema_arrow), read_footer(parquet.schema_arrow))
+def layout_of(parquet: pq.ParquetFile) -> Layout:
+    """Return the layout of a file's rows."""
+    return Layout(list(parquet.schema_arrow), read_footer(parquet.schema_arrow))
 
 
 def divide(
@@ -80,7 +80,7 @@ class Joined(NamedTuple):
 
 
 def join(path: str, files: Sequence[str]) -> Joined:
-    """Write the rows of files to another, in this order; leave out those of another kind than the first.
+    """Write the rows of files to another, in this order; leave out those of another layout than the first.
 
     A few row groups are in memory at a time, whatever the size of the files.
 
@@ -89,9 +89,9 @@ def join(path: str, files: Sequence[str]) -> Joined:
       OSError: one cannot be read, or the other cannot be written.
     """
     with open_table(files[0]) as parquet:
-        kind, schema = kind_of(parquet), _schema_of(parquet)
+        layout, schema = layout_of(parquet), _schema_of(parquet)
     joined: list[str] = []
-    size = _write(path, schema, _rows_of_kind(files, kind, joined))
+    size = _write(path, schema, _rows_laid_out(files, layout, joined))
     return Joined(joined, size)
 
 
@@ -137,12 +137,12 @@ def _write(path: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
         return file.tell()
 
 
-def _rows_of_kind(files: Sequence[str], kind: Kind, joined: list[str]) -> Iterator[pa.Table]:
-    """Yield the row groups of those files that are of a kind, and name them."""
+def _rows_laid_out(files: Sequence[str], layout: Layout, joined: list[str]) -> Iterator[pa.Table]:
+    """Yield the row groups of those files that have a layout, and name them."""
     # In a bucket, a small file is fetched when it is opened.
     for path, file in zip(files, read_each(files[0], storage.open_to_read, files), strict=True):
         with open_table(path, file) as parquet:
-            if kind_of(parquet) == kind:
+            if layout_of(parquet) == layout:
                 joined.append(path)
                 yield from _row_groups(parquet)
 

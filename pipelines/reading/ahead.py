@@ -35,9 +35,6 @@ _NEAR_SECONDS, _AVERAGED = 0.002, 16
 """A small file of this machine takes a twentieth of this to read. If files take more on average, their disk is far, and
 each is worth a thread that waits for it. For near ones, handing them on would take 4 % of the time of a job."""
 
-_SECONDS_BETWEEN_LOOKS = 0.5
-"""While an image is waited for, between looks at whether the run was asked to stop."""
-
 
 class _Ahead(ABC, Generic[Result]):
     """A queue that takes names and yields what becomes of their images, in the same order.
@@ -118,7 +115,7 @@ class _Ahead(ABC, Generic[Result]):
         """Wait for the result of the oldest image that is ahead, and yield it unless the image is postponed."""
         result = self._queue.popleft()
         while not result.done() and not interruption.overdue():
-            wait((result,), _SECONDS_BETWEEN_LOOKS)
+            wait((result,), interruption.SECONDS_BETWEEN_LOOKS)
         try:
             if result.done():
                 yield result.result()

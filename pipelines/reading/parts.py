@@ -27,8 +27,6 @@ _SHARE = 4
 """Pictures of parts that are kept take one part in so many of the budget: it does not count them."""
 _BYTES = 4
 """Of a pixel of such a picture, with its mask."""
-_SECONDS_BETWEEN_LOOKS = 0.5
-"""While room is waited for, between looks at whether the run was asked to stop."""
 
 _Key = tuple[str, str, int]
 """Of a part: path and fingerprint of its scene, and its number."""
@@ -82,7 +80,7 @@ class Parts:
         with self._room:
             while not self._make_room(sizes):
                 interruption.check()
-                self._room.wait(_SECONDS_BETWEEN_LOOKS)
+                self._room.wait(interruption.SECONDS_BETWEEN_LOOKS)
             for key, size in sizes.items():
                 if key not in self._kept:
                     self._kept[key] = Part(self._fetchers.submit(self._read, scene, key[2]), size)

@@ -39,7 +39,6 @@ from pipelines.supervision import interruption, progress
 from pipelines.supervision.temporary import temporary_folder
 
 SECONDS_BETWEEN_LINES = 30.0
-_SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_TO_CANCEL = 300.0
 """In which a job that was cancelled has to end."""
 _IF_RUNNING = "cancel it on the runner's own page, or let it finish: it then commits its rows by itself"
@@ -194,7 +193,7 @@ def _wait(result: PipelineResult, reports: bool) -> None:
     # Some runners ignore signals while they wait. A daemon thread, so that one that never returns blocks no exit.
     threading.Thread(target=wait_until_finish, name="job", daemon=True).start()
     begun = reported = time.monotonic()
-    while not wait([ended], _SECONDS_BETWEEN_LOOKS).done:
+    while not wait([ended], interruption.SECONDS_BETWEEN_LOOKS).done:
         now = time.monotonic()
         if reports and now - reported >= SECONDS_BETWEEN_LINES:
             _report_progress(result, now - begun)

@@ -21,6 +21,8 @@ from pipelines.supervision import watchdog
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MORE_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 """From terminals that close, and from schedulers whose job has little time left; a job elsewhere outlives them."""
+SECONDS_BETWEEN_LOOKS = 0.5
+"""For who waits, between looks at whether the run was asked to stop."""
 SECONDS_TO_FINISH = 5.0
 """Given to images in progress: containers get 10 s from SIGTERM to SIGKILL, and the commit needs some of them."""
 

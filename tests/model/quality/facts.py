@@ -40,7 +40,7 @@ def facts(training_images: int = 40, held_out_images: int = 20) -> Facts:
         labels=LABELS,
         network=Network(alpha=0.35, image_size=IMAGE_SIZE, resize_filter="bilinear", weights=Path("/secret/base.h5")),
         data=Data(
-            images=Path("/secret/chips"),
+            images="/secret/chips",
             label_file=LabelSource(("/secret/labels.csv",)),
             findings=(Finding("images without a row, skipped", ("_x", "*y", "z", "w")),),
             repairs={"unmarked_rgba_jpeg": 57, "grayscale": 3},

@@ -17,6 +17,7 @@ from pipelines import storage
 from pipelines.output.journal import staging_folders
 from pipelines.output.staged import is_announced
 from pipelines.runners import distributed
+from pipelines.supervision import interruption
 from tests.bundles import copy_with_reference
 from tests.pipelines.runners.submitting import Submit, refused
 from tools import job_service
@@ -70,7 +71,7 @@ def test_the_progress_of_a_job_that_is_waited_for_is_reported(
     submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(distributed, "SECONDS_BETWEEN_LINES", 0.01)
-    monkeypatch.setattr(distributed, "_SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(interruption, "SECONDS_BETWEEN_LOOKS", 0.01)
     service.course = Course((types.JobState.JOB_STATE_RUNNING,) * 20 + (types.JobState.JOB_STATE_DONE,))
     service.counters = {
         **{("s1", "images_listed"): 5000, ("s1", "images_skipped"): 100},
