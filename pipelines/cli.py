@@ -37,16 +37,18 @@ COMMANDS = {
     "predict": Command("pipelines.predict", "tag an archive of images and write Parquet files"),
     "plan": Command("pipelines.plan", "estimate the time and cost of a job before running it"),
     "tag": Command("pipelines.tag", "tag a few images and print the result"),
-    "report": Command("pipelines.report", "look at an output: figures, thresholds and thumbnails on one page"),
+    "report": Command("pipelines.report", "summarize an output on one page: figures, thresholds and thumbnails"),
     "query": Command(
         "pipelines.query", "find images by their tags, and list, copy or export them", "scenetags[results]"
     ),
     "ddl": Command("pipelines.ddl", "print the statements that load an output into a database"),
     "map": Command("pipelines.map", "put the tagged windows of scenes on a map"),
     "stac": Command("pipelines.stac", "describe tagged scenes as STAC items"),
-    "retag": Command("pipelines.retag", "choose the tags of an output anew, without the model"),
+    "retag": Command("pipelines.retag", "reassign the tags of an output, without running the model"),
     "recover": Command("pipelines.recover", "commit what a cancelled or killed run had tagged"),
-    "compare": Command("pipelines.compare", "find what changed from one output to another", "scenetags[results]"),
+    "compare": Command(
+        "pipelines.compare", "compare two outputs: which tags changed, and by how much", "scenetags[results]"
+    ),
     "train": Command("model.train", "train a model on labelled images and export a bundle", "scenetags[train]"),
     "import": Command("model.importing", "make a bundle from a model that was trained elsewhere", "scenetags[train]"),
     "evaluate": Command("model.evaluate", "measure predictions against labels"),

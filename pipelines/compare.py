@@ -158,7 +158,7 @@ def _of(output: Output, footer: Footer) -> dict[str, object]:
 
 
 def _report(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Comparison) -> Iterator[str]:
-    """Say in lines what differs."""
+    """Describe the differences, one line each."""
     from pipelines.results.comparing.comparison import differing
 
     images, different = comparison.images, differing(footers)

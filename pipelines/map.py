@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipelines.results.outputs import Head, Output
 
 _DESCRIPTION = """\
-Put the windows of scenes on a map: where they lie, and how probable tags are in them.
+Put the windows of scenes on a map, with the probability of each tag.
 
 The page shows them coloured by the probability of a tag, with a slider for the threshold, set to the model's at first.
 It is one file that needs no network, and shows up to a million windows. GeoJSON is for other programs, and for more.

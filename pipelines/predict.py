@@ -139,10 +139,10 @@ def _warn_of_rendering(options: PredictOptions, bundle: Bundle) -> None:
 
 
 def _announce_verdict(run: Run) -> list[str]:
-    """Say where a job that nobody waits for leaves what the exit code would have said of its images."""
+    """Say where to find the verdict on the images of a detached job, which has no exit code of its own."""
     if not run.bundle.reference:
         return []
-    lines = ["whether the images look like those that the model was trained on stands there under shift"]
+    lines = ["its field `shift` says whether the images look like those that the model was trained on"]
     if run.fail_on_shift:
         effect = "an overwrite keeps the old rows" if run.overwrite else "no command is left to end with exit code 3"
         lines.append(f"--fail_on_shift: if they do not, {effect}")
@@ -194,8 +194,8 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
         return ExitCode.TOO_MANY_FAILURES
     if not accounts.listing_is_complete:
         log(
-            f"{_NAME}: the listing is incomplete: an archive or a folder may hold images that were not seen; the "
-            f"places are in {where}/failures" + ("; the old rows stay" if run.overwrite else ""),
+            f"{_NAME}: the listing is incomplete: an archive or a folder may hold images that were not listed; see "
+            f"{where}/failures" + ("; the old rows stay" if run.overwrite else ""),
             exit_code=int(ExitCode.TOO_MANY_FAILURES),
         )
         return ExitCode.TOO_MANY_FAILURES

@@ -177,7 +177,7 @@ def _checked(rules: Rules, footer: Footer) -> Rules:
 
 
 def _report(run: Retagging, before: Footer, changes: Changes, rehearsed: bool) -> Iterator[str]:
-    """Say in lines what has changed."""
+    """Describe the changes, one line each."""
     got = "would get" if rehearsed else "got"
     yield f"{run.output}: {changes.changed:,} of {changes.rows:,} predictions {got} different tags"
     if before.rules != run.rules:

@@ -106,7 +106,7 @@ def _tag(options: argparse.Namespace) -> int:
 
 
 def _cut(listed: Sequence[Listed], grid: Grid, rendering: Rendering, documents: Documents) -> list[Listed]:
-    """Cut scenes into windows, and say how those are shown whose values were looked at."""
+    """Cut scenes into windows, and print how scenes are shown that had to be sampled for it."""
     from pipelines.images.limits import MAX_PIXELS
     from pipelines.listing.scenes import CutSettings, cut_scenes
     from pipelines.scenes.ground import check_installed

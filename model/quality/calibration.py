@@ -119,8 +119,7 @@ def fit(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> Calibra
     if undefined:
         # Every loss would be NaN, which is never less than another: nothing would be corrected, without a word.
         raise NotANumberError(
-            f"the network gives {undefined:,} of {len(probabilities):,} held-out images probabilities that are not "
-            "numbers",
+            f"the network returns NaN for {undefined:,} of {len(probabilities):,} held-out images",
             "train with a larger --batch_size or different --weights",
         )
     log_odds = _log_odds(probabilities)

@@ -107,8 +107,8 @@ class Training:
       batch_size: images per step.
       seed: of split, initial weights and order.
       history: all epochs, at least one.
-      kept_epoch: the epoch whose weights were measured on the held-out images, and are exported or gone on from.
-      final_epochs: how many epochs the exported network has gone on from there, on the held-out images, too.
+      kept_epoch: the epoch whose weights were measured on the held-out images, and are exported, or trained further.
+      final_epochs: number of further epochs, on all images, held-out ones included.
       augment: how training images varied.
       loss: what was minimized: the value of the flag `--loss`.
       beta: of the F-beta by which epoch and thresholds were chosen.

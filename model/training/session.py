@@ -60,7 +60,7 @@ class _Outcome(NamedTuple):
 
     Attributes:
       best: the epoch whose weights were measured.
-      final_epochs: how many epochs the exported network has gone on from there, on all images.
+      final_epochs: number of further epochs, on all images.
       calibrated: the correction of its probabilities.
       probabilities: float32 [M, L], corrected ones of the held-out images, before the network has learnt these.
     """

@@ -59,7 +59,7 @@ exit codes:
      or everything is written, and the summary could not be printed
   2  wrong usage or configuration; nothing was written
   3  more images failed than --max_failure_rate allows (with --fail_fast, the run ended early), or the listing is
-     incomplete: a damaged archive or an unreadable folder may hold images that were not seen; or, with
+     incomplete: a damaged archive or an unreadable folder may hold images that were not listed; or, with
      --fail_on_shift, the images are unlike those that the model was trained on
   4  row count mismatch: some input became no row, or more than one
   130, 143  interrupted by Ctrl-C or SIGTERM; what was finished is committed, and the same command resumes

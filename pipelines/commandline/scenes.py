@@ -82,7 +82,7 @@ def read_documents(asset: str | None, allow_vrt: str | None, tile: int | None, b
 
 def _read_keys(text: str, tile: int | None, bands: str | None) -> tuple[str, ...]:
     keys = tuple(key.strip() for key in text.split(","))
-    if len(keys) not in (1, COLOURS) or not all(keys):
+    if len(keys) not in (1, len(COLOURS)) or not all(keys):
         raise UsageError(f"--asset {text}: neither one key nor three", "write e.g. --asset red,green,blue")
     if sorted(keys) == sorted(COLOURS) and keys != COLOURS:
         raise UsageError(f"--asset {text} would swap colours", f"write --asset {','.join(COLOURS)}, in this order")

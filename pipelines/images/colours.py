@@ -174,7 +174,7 @@ def _holds(image: Image.Image, value: int) -> bool:
 
 
 def _have(image: Image.Image, value: int) -> NDArray[np.bool_]:
-    """Return of which pixels all colours have a value: bool[height, width]."""
+    """Return the pixels of which every colour has this value: bool[height, width]."""
     samples = np.atleast_3d(np.asarray(_in_mode(image, "L") if image.mode == "1" else image))
     colours = samples.shape[2] - (image.mode in ("LA", "PA", "RGBA"))
     found: NDArray[np.bool_] = samples[..., 0] == value

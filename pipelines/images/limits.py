@@ -17,7 +17,7 @@ A_DAY = 86_400.0
 """Seconds; in effect no limit of the time to decode an image."""
 
 RESIZE_FILTERS = ("bilinear16", "box", "bilinear", "hamming", "bicubic", "lanczos")
-"""Filters for resizing; all of them average over the area that a pixel covers. But for the first, they are Pillow's."""
+"""Filters for resizing; all of them average over the area that a pixel covers. All but the first are Pillow's."""
 
 FITS = ("squash", "crop", "pad")
 """How an image that is no square becomes one: out of proportion, by its middle, or with grey margins."""

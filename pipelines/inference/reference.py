@@ -43,7 +43,7 @@ class Reference:
     Attributes:
       images: number of training images, held-out ones included.
       means: of each of `appearance.MEASURES`.
-      covariances: of each two of them.
+      covariances: of each pair of them.
       distances: of the training images, each measured against all others: their quantiles, evenly spaced from 0 to
         1 - `TAIL`.
       tail: exponent of the power law of larger distances.

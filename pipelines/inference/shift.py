@@ -207,7 +207,7 @@ def _differences(reference: Reference, means: NDArray[np.float64]) -> list[str]:
         for deviations, respect in found[:_MOST_NAMED]
         if abs(deviations) >= _NOTABLE
     ]
-    return named or ["colours and texture do not go together as they do in the training images"]
+    return named or ["their colours and texture are combined differently from those of the training images"]
 
 
 def describe(reference: Reference | None, seen: Seen) -> dict[str, Any]:

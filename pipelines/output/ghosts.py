@@ -1,4 +1,4 @@
-"""Find rows of what is not there any more: windows that a scene has lost, and faults that an archive has lost."""
+"""Find rows of what no longer exists: windows that a scene no longer has, and faults of archives that were repaired."""
 
 from __future__ import annotations
 

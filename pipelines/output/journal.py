@@ -59,7 +59,7 @@ class Journal(NamedTuple):
 
 
 def staging_folders(output: str) -> list[str]:
-    """List the folders in which runs have staged files; folders that are merely named alike are a user's own."""
+    """List the folders in which runs have staged files; folders with similar names belong to the user."""
     return _ours(output, STAGING, _STAGING)
 
 

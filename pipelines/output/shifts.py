@@ -62,7 +62,7 @@ def _compare_tagged(run: Run, rows: Mapping[str, int]) -> Shift:
 def compare_runs(manifests: Iterable[_Manifest], rows: Mapping[str, int], bundle: str) -> Shift:
     """Compare the images that runs with a bundle have tagged with its training images.
 
-    A run counts for as many images as have rows still: others were tagged anew, for an `--overwrite` or since they
+    A run counts for as many images as still have rows: others were tagged again, for an `--overwrite` or because they
     changed. Which of them these are is not known, so they are taken to be like all images of the run.
 
     Args:

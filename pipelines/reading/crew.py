@@ -1,4 +1,4 @@
-"""Threads that work on what waits for them."""
+"""Threads that take items from a queue."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Item = TypeVar("Item")
 
 
 class Crew(Generic[Item]):
-    """Threads that take items as long as there are any, so that one has to be called only if not all are at work.
+    """Threads that take items as long as there are any, so that one is woken only if not all are at work.
 
-    Calling one for each item, as an executor does, takes a third of the time that looking ahead takes.
+    Waking one for each item, as an executor does, takes a third of the time that looking ahead takes.
 
     Attributes:
       waiting: items that nobody has taken; `work` takes them from it, and finds it empty if others were faster.

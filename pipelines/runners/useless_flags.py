@@ -40,7 +40,9 @@ _LOCALLY = (
         "multi_processing".__eq__,
         "a local run uses all cores already, and Beam's own processes take several times as long",
     ),
-    Useless("direct_num_workers", lambda count: count is not None and count < 0, "a number of workers is meant"),
+    Useless(
+        "direct_num_workers", lambda count: count is not None and count < 0, "it must be a number of workers, 0 or more"
+    ),
     Useless("direct_test_splits", bool, "it is for tests of Beam itself"),
 )
 

@@ -11,7 +11,7 @@ from pipelines.images.parts import Box
 from pipelines.scenes.grid import Grid
 
 _TYPICAL_PIXELS = 1 << 22
-"""Of a part, where windows and strips are small: few requests, and yet many parts to be spread."""
+"""Of a part, where windows and strips are small: few requests, and yet enough parts to share among threads."""
 _MOST_PIXELS = 1 << 24
 """Of a part, unless a single row of windows and strips has more."""
 

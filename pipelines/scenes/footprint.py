@@ -18,7 +18,7 @@ from pipelines.scenes.ground import Ground, UnknownPlaceError, ground_of
 from pipelines.scenes.rings import Points, cap, edges, split_at_antimeridian, wkb
 
 _TOLERANCE = 0.05
-"""Pixels; a cubic edge may be off by twice of what it is at `_PROBED`."""
+"""Pixels; a cubic edge may be off by twice as much as at `_PROBED`."""
 
 _PROBED = 0.4
 """Where the chord of an edge is compared with it: nearly where a parabola is off most, and not where a cubic is not."""

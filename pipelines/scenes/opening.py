@@ -21,7 +21,7 @@ _MOST_WINDOWS = 10_000_000
 
 @lru_cache(maxsize=_OPEN)
 def open_scene(ref: ImageRef, grid: Grid, rendering: Rendering, max_pixels: int) -> Scene | None:
-    """Read the directories of a scene, once per process: who cuts it and who reads it may share them.
+    """Read the directories of a scene, once per process: cutting and reading share them.
 
     Where only its values say how it is shown, some of them are read as well.
 

@@ -212,7 +212,7 @@ def _choose_blocks(image: DividedTiff, band: int) -> list[Box]:
 
 
 def _spread(items: Sequence[_T], most: int) -> Sequence[_T]:
-    """Return so many items at most, evenly spread."""
+    """Return at most `most` items, evenly spread."""
     if len(items) <= most:
         return items
     return [items[(2 * number + 1) * len(items) // (2 * most)] for number in range(most)]

@@ -103,7 +103,7 @@ class AmazonObjects:
             session = boto3.session.Session()
             self._client = session.client("s3", config=config, **dict(access.s3))
         except (*_NO_CREDENTIALS, botocore.exceptions.CredentialRetrievalError, LookupError, TypeError) as error:
-            # boto3 takes it that an endpoint of credentials answers with what it asked for.
+            # boto3 assumes that an endpoint of credentials answers with what it asked for.
             raise _no_credentials(error) from error
         except (botocore.exceptions.BotoCoreError, ValueError, OSError) as error:
             raise NoAccessError(f"cannot access s3://: {error}", "check the --s3_* flags and AWS settings") from error
@@ -268,7 +268,7 @@ def _translated_errors() -> Iterator[None]:
     except (*_NO_CREDENTIALS, botocore.exceptions.CredentialRetrievalError) as error:
         raise _no_credentials(error) from error
     except (*_BROKEN, LookupError, TypeError) as error:
-        # boto3 takes it that every endpoint answers with what it asked for.
+        # boto3 assumes that every endpoint answers with what it asked for.
         raise unreachable(error) from error
     except botocore.exceptions.BotoCoreError as error:
         raise OSError(errno.EINVAL, " ".join(str(error).split())) from error

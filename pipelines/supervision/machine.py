@@ -35,7 +35,7 @@ def cpu_quota(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> float | Non
 
 
 def usable_memory(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
-    """Return the bytes of memory that this process may use: the machine's, or fewer if a container or `ulimit -v` says.
+    """Return the bytes of memory that this process may use: the machine's, or a limit of its container or `ulimit -v`.
 
     Source: `memory.max` in the kernel's Documentation/admin-guide/cgroup-v2.rst, and `memory.limit_in_bytes` of
     version 1 in Documentation/admin-guide/cgroup-v1/memory.rst.

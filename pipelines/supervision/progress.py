@@ -72,7 +72,7 @@ Display = Callable[[Meter, threading.Event], None]
 
 @dataclass
 class Tally:
-    """The progress of a listing, of which nobody knows how long it will be.
+    """The progress of a listing, whose length is unknown.
 
     Attributes:
       names: listed so far.

@@ -1,4 +1,4 @@
-// What the page holds: windows of scenes, where they lie, and how probable tags are in them.
+// What the page holds: windows of scenes, their places, and the probability of each tag.
 
 const { windows: WINDOWS, rings: RINGS, vertices: VERTICES } = page.sizes;
 

@@ -94,7 +94,7 @@ def test_a_network_that_gives_nan_is_refused_in_one_line() -> None:
     probabilities[[3, 5], 2] = np.nan
     with pytest.raises(calibration.NotANumberError) as refused:
         calibration.fit(truth, probabilities)
-    assert str(refused.value).startswith("the network gives 2 of 60 held-out images probabilities that are not numbers")
+    assert str(refused.value).startswith("the network returns NaN for 2 of 60 held-out images")
 
 
 @given(

@@ -27,7 +27,7 @@ def test_an_incomplete_listing_ends_with_code_3_and_overwrites_nothing(
     assert predict.main([*flags, "--overwrite"]) == ExitCode.TOO_MANY_FAILURES
 
     printed = capsys.readouterr().err
-    assert "the listing is incomplete: an archive or a folder may hold images that were not seen" in printed
+    assert "the listing is incomplete: an archive or a folder may hold images that were not listed" in printed
     assert "; the old rows stay" in printed
     assert len(rows(tmp_path / "out")) == 40
 

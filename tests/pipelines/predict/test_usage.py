@@ -87,7 +87,7 @@ PROCESS = EMBEDDED | {"environment_type": "PROCESS"}
         (EMBEDDED | {"s3_secret_access_key": "hunter"}, "--s3_secret_access_key would be stored with the job"),
         (EMBEDDED | {"azure_connection_string": "hunter"}, "--azure_connection_string would be stored with the job"),
         ({"direct_running_mode": "multi_processing"}, "take several times as long; omit it"),
-        ({"direct_num_workers": -1}, "--direct_num_workers=-1: a number of workers is meant"),
+        ({"direct_num_workers": -1}, "--direct_num_workers=-1: it must be a number of workers, 0 or more"),
         ({"direct_test_splits": '{"x": 3}'}, "it is for tests of Beam itself; omit it"),
         ({"type_check_strictness": "ALL_REQUIRED"}, "--type_check_strictness=ALL_REQUIRED: scenetags' steps do not"),
         ({"pickle_library": "dill"}, "dill is not installed"),

@@ -35,7 +35,7 @@ def test_a_job_that_nobody_waits_for_keeps_its_output(
 
     assert submit("--no_wait_until_finish", output=output) == 0
     assert "the job continues on its own" in (told := capsys.readouterr().out)
-    assert "stands there under shift" not in told, "its bundle has no statistics"
+    assert "says whether the images look like" not in told, "its bundle has no statistics"
     assert service.job.current_state != types.JobState.JOB_STATE_CANCELLED
     assert submit(output=output, job_name="another") == 2
     told = capsys.readouterr().err
@@ -61,7 +61,7 @@ def test_a_job_that_nobody_waits_for_says_where_the_verdict_on_its_images_will_s
     assert submit(*command, model=model, output=f"{archive}/verdict") == 0
     written, where, what = capsys.readouterr().out.splitlines()
     assert written.startswith(f"the job continues on its own; when it ends, it writes {archive}/verdict/runs/")
-    assert where.endswith("stands there under shift")
+    assert where == "its field `shift` says whether the images look like those that the model was trained on"
     assert what == "--fail_on_shift: if they do not, no command is left to end with exit code 3"
     assert submit(*command, "--overwrite", model=model, output=f"{archive}/other", job_name="other") == 0
     assert capsys.readouterr().out.endswith("--fail_on_shift: if they do not, an overwrite keeps the old rows\n")
