@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipelines import cli, tag
 from pipelines.inference import engines
-from pipelines.results import picture
+from pipelines.quicklook import picture
 from tests.bundles import copy_with_reference
 from tests.image_files import picture as draw_picture
 from tests.image_files import unmarked_rgba_jpeg

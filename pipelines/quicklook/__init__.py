@@ -1,0 +1,1 @@
+"""A quick look at a few images, tagged without Beam: `scenetags tag`."""
