@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from pipelines import storage
-from pipelines.commandline.files import write_named
+from pipelines.commandline.files import check_named, write_named
 from pipelines.commandline.flags import add_flags, choose_log_format, read_options
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import Parser, UsageError, print_error
@@ -92,10 +92,7 @@ class PlanOptions:
             self._check_json(self.json)
 
     def _check_json(self, path: str) -> None:
-        if not path.endswith(".json") or storage.is_remote(path):
-            raise UsageError(f"--json {path} is neither a local .json file nor -")
-        if not os.path.isdir(os.path.dirname(path) or "."):
-            raise UsageError(f"--json {path}: the folder does not exist", "create it first")
+        check_named("--json", path, (".json",))
         if os.path.dirname(os.path.realpath(path)) == os.path.realpath(self.job.model):
             raise UsageError(f"--json {path} is inside the model bundle", "choose another file")
 

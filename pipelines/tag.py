@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous, add_engine
+from pipelines.commandline.files import check_named
 from pipelines.commandline.flags import add_model
 from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.commandline.printing import log, show
@@ -128,10 +129,7 @@ def _warn(line: str) -> None:
 
 
 def _check_picture(picture: str, images: Sequence[str]) -> None:
-    if not picture.lower().endswith(".png"):
-        raise UsageError(f"--picture {picture} is not a .png file")
-    if not os.path.isdir(os.path.dirname(picture) or "."):
-        raise UsageError(f"--picture {picture}: the folder does not exist", "create it first")
+    check_named("--picture", picture, (".png",))
     if os.path.realpath(picture) in map(os.path.realpath, images):
         raise UsageError(f"--picture {picture}: would replace one of the images")
 
