@@ -6,14 +6,14 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.quality.fbeta import BETA, title
 from model.quality.history import Epoch
-from model.quality.metrics import LabelScores, Scores, average_precision
+from model.quality.metrics import Curve, LabelScores, Scores, average_precision, precision_recall
 from model.quality.reliability import BINS, Reliability
 
 # A curve from fewer images says more about these images than about the label.
@@ -29,13 +29,6 @@ _DPI = 120
 _PALETTE = 128
 _COLUMNS = 6
 _TITLE_WIDTH = 22
-
-
-class Curve(NamedTuple):
-    """Precision and recall at each distinct probability from the highest down; float64 [K] each, 0 to 1."""
-
-    recall: NDArray[np.float64]
-    precision: NDArray[np.float64]
 
 
 def labels_with_curve(scores: Scores) -> tuple[LabelScores, ...]:
@@ -136,19 +129,6 @@ def draw_reliability(measured: Reliability, before: Reliability | None = None) -
         _caption(figure, "all labels together · bars: 95% ranges")
 
     return _png(draw, 4.6, 4.6)
-
-
-def precision_recall(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> Curve:
-    """Compute the precision-recall curve of a label; the area under its steps is `metrics.average_precision`.
-
-    Takes truth bool [N] and probabilities float32 [N]. The first point, at recall 0, starts the first step.
-    """
-    order = np.argsort(-probabilities, kind="stable")
-    last_of_equals = np.flatnonzero(np.append(np.diff(probabilities[order]) != 0, True))
-    hits = np.cumsum(truth[order])[last_of_equals]
-    recall = hits / max(1, hits[-1])
-    precision = hits / (last_of_equals + 1)
-    return Curve(np.append(0.0, recall), np.append(precision[0], precision))
 
 
 def _caption(figure: Any, text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,10 +141,30 @@ def binary_crossentropy(truth: NDArray[np.bool_], probabilities: NDArray[np.floa
     return float(-np.log(np.clip(given_to_truth, 1e-7, 1)).mean())
 
 
-def average_precision(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> float | None:
-    """Compute the average precision of one label: the area under its precision-recall curve, in [0, 1].
+class Curve(NamedTuple):
+    """Precision and recall at each distinct probability from the highest down; float64 [K] each, 0 to 1."""
 
-    The curve has one step per distinct probability, as in scikit-learn.
+    recall: NDArray[np.float64]
+    precision: NDArray[np.float64]
+
+
+def precision_recall(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> Curve:
+    """Compute the precision-recall curve of a label.
+
+    It has one step per distinct probability, as in scikit-learn: the order of equal ones means nothing.
+
+    Takes truth bool [N] and probabilities float32 [N]. The first point, at recall 0, starts the first step.
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    last_of_equals = np.flatnonzero(np.append(np.diff(probabilities[order]) != 0, True))
+    hits = np.cumsum(truth[order])[last_of_equals]
+    recall = hits / max(1, hits[-1])
+    precision = hits / (last_of_equals + 1)
+    return Curve(np.append(0.0, recall), np.append(precision[0], precision))
+
+
+def average_precision(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> float | None:
+    """Compute the average precision of one label: the area under the steps of its precision-recall curve, in [0, 1].
 
     Args:
       truth: bool [N].
@@ -155,13 +175,8 @@ def average_precision(truth: NDArray[np.bool_], probabilities: NDArray[np.float3
     """
     if not truth.any() or np.isnan(probabilities).any():
         return None
-    order = np.argsort(-probabilities, kind="stable")
-    hits = np.cumsum(truth[order])
-    # Images of equal probability are taken together, because their order means nothing.
-    last_of_equals = np.flatnonzero(np.append(np.diff(probabilities[order]) != 0, True))
-    hits = hits[last_of_equals]
-    precision = hits / (last_of_equals + 1)
-    return float(np.sum(np.diff(hits, prepend=0) * precision) / hits[-1])
+    curve = precision_recall(truth, probabilities)
+    return float(np.sum(np.diff(curve.recall) * curve.precision[1:]))
 
 
 def mean_average_precision(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> float | None:

@@ -124,14 +124,14 @@ def test_the_point_of_the_threshold_is_on_the_curve() -> None:
     truth, probabilities = told.data.validation_targets > 0.5, told.probabilities
     for of_label in facts.measure(told).scores.labels:
         column = told.labels.index(of_label.label)
-        curve = curves.precision_recall(truth[:, column], probabilities[:, column])
+        curve = metrics.precision_recall(truth[:, column], probabilities[:, column])
         if of_label.support and of_label.predicted:
             assert (of_label.recall, of_label.precision) in set(zip(*map(np.ndarray.tolist, curve), strict=True))
 
 
 def test_the_area_under_a_curve_is_its_average_precision() -> None:
     truth, probabilities = some_probabilities(50, 3)[:, 0] < 0.4, some_probabilities(50, 3)[:, 1].round(1)
-    curve = curves.precision_recall(truth, probabilities)
+    curve = metrics.precision_recall(truth, probabilities)
     area = float(np.sum(np.diff(curve.recall) * curve.precision[1:]))
     assert area == pytest.approx(metrics.average_precision(truth, probabilities))
 
