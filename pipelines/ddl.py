@@ -10,6 +10,7 @@ from pipelines.commandline.execution import add_anonymous
 from pipelines.commandline.parser import Parser, UsageError, print_error
 from pipelines.commandline.printing import show
 from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.results.loading import ENGINES
 
 _DESCRIPTION = """\
 Print the statements that load an output into a database: its tables predictions and failures, with their columns.
@@ -28,13 +29,12 @@ exit codes: 0 done, 2 wrong usage, or no output that can be read.
 """
 
 _NAME = "scenetags ddl"
-_ENGINES = ("bigquery", "duckdb", "athena", "snowflake", "spark", "postgres")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
     parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
-    parser.add_argument("engine", metavar="ENGINE", choices=_ENGINES, help=f"one of {', '.join(_ENGINES)}")
+    parser.add_argument("engine", metavar="ENGINE", choices=ENGINES, help=f"one of {', '.join(ENGINES)}")
     parser.add_argument("output", metavar="OUTPUT", help="the --output of predict, local or in a bucket")
     parser.add_argument(
         "--location",

@@ -15,6 +15,7 @@ from pipelines.commandline.files import check_named, open_named
 from pipelines.commandline.parser import Parser, UsageError, between, print_error
 from pipelines.commandline.printing import show, to_output
 from pipelines.errors import ExitCode, ScenetagsError
+from pipelines.results.maps import MEAN, MERGES
 
 if TYPE_CHECKING:
     from pipelines.output.footers import Footer
@@ -78,7 +79,7 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--merge",
-        choices=("mean", "max"),
+        choices=MERGES,
         help="how to combine overlapping windows: mean or maximum probability (default: mean)",
     )
     parser.add_argument(
@@ -198,7 +199,7 @@ def _write_rasters(
     from pipelines.results.maps.cog import write_cog
     from pipelines.results.maps.footprints import Counts, read_footprints
     from pipelines.results.maps.raster_files import name_rasters
-    from pipelines.results.maps.rasters import MEAN, Unreadable, gather_windows, make_rasters
+    from pipelines.results.maps.rasters import Unreadable, gather_windows, make_rasters
     from pipelines.results.whereabouts import find_whereabouts, require_folder
 
     merge = flags.merge or MEAN

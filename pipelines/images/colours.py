@@ -46,14 +46,8 @@ def to_srgb(image: Image.Image, layout: Layout) -> tuple[Image.Image, list[str]]
     elif image.mode == "CMYK":
         repairs.append("cmyk")
     if layout.bits == 16:
-        image = _scale_depth(image)
+        image = _to_eight_bits(image, layout)
         repairs.append("depth_scaled")
-        if not _fills_range(image, layout.no_data) and not _exceeds(image, layout.scaled_from):
-            raise UntrustedColoursError(
-                f"16-bit {layout.format.upper()} whose values are nearly all in the darker half of the range: "
-                "it is unknown how bright white is",
-                "give --stretch" if layout.format == "tiff" else "store it as a TIFF, and give --stretch",
-            )
     if layout.palette is not None:
         image.putpalette(layout.palette)
     if image.mode in ("P", "PA"):
@@ -229,6 +223,22 @@ def _count_levels(image: Image.Image) -> NDArray[np.int64]:
     opaque = image.getbands()[: -1 if image.mode in ("LA", "RGBA") else None]
     counts: NDArray[np.int64] = np.sum([image.getchannel(band).histogram() for band in opaque], axis=0)
     return counts
+
+
+def _to_eight_bits(image: Image.Image, layout: Layout) -> Image.Image:
+    """Scale 16-bit samples to 8 bits.
+
+    Raises:
+      UntrustedColoursError: it is unknown which of their values is white.
+    """
+    scaled = _scale_depth(image)
+    if not _fills_range(scaled, layout.no_data) and not _exceeds(scaled, layout.scaled_from):
+        raise UntrustedColoursError(
+            f"16-bit {layout.format.upper()} whose values are nearly all in the darker half of the range: "
+            "it is unknown how bright white is",
+            "give --stretch" if layout.format == "tiff" else "store it as a TIFF, and give --stretch",
+        )
+    return scaled
 
 
 def _scale_depth(image: Image.Image) -> Image.Image:

@@ -19,6 +19,7 @@ from sqlglot import expressions as exp
 from pipelines import ddl as command
 from pipelines.output.run import Run
 from pipelines.records import Failure, KeptColumn
+from pipelines.results.loading import ENGINES
 from pipelines.results.loading import ddl as room
 from tests.pipelines.results.tagged_outputs import image, run_of, window, with_grid, write
 
@@ -217,4 +218,4 @@ def test_an_earlier_output_without_failures_has_one_table(ask: Ask, output: Path
 
 
 def test_the_command_knows_the_engines_of_its_room() -> None:
-    assert tuple(room.ENGINES) == command._ENGINES
+    assert tuple(room._ENGINES) == ENGINES

@@ -86,7 +86,7 @@ def write_ddl(output: Output, engine: str, location: str | None = None) -> list[
       DdlError: the engine cannot read files there, or takes no column of a name or type that the files have.
       NoOutputError, OutputError: the files cannot be read.
     """
-    chosen = ENGINES[engine]
+    chosen = _ENGINES[engine]
     place = location or output.path
     if not place.startswith(tuple(filter(None, chosen.schemes))) and (
         storage.is_remote(place) or "" not in chosen.schemes
@@ -240,7 +240,7 @@ def _place(table: _Table) -> str:
     return table.folder
 
 
-ENGINES: Mapping[str, _Engine] = {
+_ENGINES: Mapping[str, _Engine] = {
     "bigquery": _Engine("BigQuery", ["gs://"], _bigquery),
     "duckdb": _Engine("DuckDB", ["", *storage.BUCKETS], _duckdb, reads_half=True),
     "athena": _Engine("Athena", ["s3://"], _athena),

@@ -15,7 +15,8 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from pipelines.errors import printable
-from pipelines.results.maps.rasters import MAX, Cells, Raster
+from pipelines.results.maps import MAX
+from pipelines.results.maps.rasters import Cells, Raster
 from pipelines.scenes.geokeys import GEO_ASCII, GEO_DOUBLES, GEO_KEY_DIRECTORY
 from pipelines.scenes.georeference import MODEL_PIXEL_SCALE, MODEL_TIEPOINT, MODEL_TRANSFORMATION, GeoTags
 

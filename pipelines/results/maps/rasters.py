@@ -15,6 +15,7 @@ from pipelines.listing.stacks import refer_place
 from pipelines.output.footers import Footer
 from pipelines.output.tables import read_each
 from pipelines.records import Failure, File
+from pipelines.results.maps import MAX, MEAN
 from pipelines.results.maps.footprints import Counts, Footprints
 from pipelines.results.maps.outlines import Outlines
 from pipelines.results.outputs import NoOutputError
@@ -23,10 +24,6 @@ from pipelines.scenes.footprint import locate
 from pipelines.scenes.georeference import Georeference, GeoTags
 from pipelines.scenes.grid import Grid, split_window
 from pipelines.scenes.place import read_place
-
-MEAN, MAX = "mean", "max"
-MERGES = (MEAN, MAX)
-"""What becomes of the probabilities of windows that overlap."""
 
 _MOST_VALUES = 1 << 26
 """Cells times tags of a raster; its sums take up to 1.5 GB."""

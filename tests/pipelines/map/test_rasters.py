@@ -16,9 +16,8 @@ from rasterio.transform import Affine
 
 from pipelines import map as command
 from pipelines import predict
-from pipelines.results.maps import rasters
+from pipelines.results.maps import MERGES, rasters
 from pipelines.results.maps.raster_files import RasterNameError, name_rasters
-from pipelines.results.maps.rasters import MERGES
 from pipelines.scenes.grid import Grid
 from tests.pipelines.results.scene_outputs import footer, window, wkb, write_rows
 from tests.pipelines.scenes import geotiffs

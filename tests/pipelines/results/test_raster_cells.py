@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pipelines.results.maps import MERGES
 from pipelines.results.maps.cog import write_cog
-from pipelines.results.maps.rasters import MERGES, Raster, fill_cells
+from pipelines.results.maps.rasters import Raster, fill_cells
 from pipelines.scenes.geokeys import projected_keys
 from pipelines.scenes.georeference import GeoTags
 from pipelines.scenes.grid import Grid
