@@ -21,7 +21,7 @@ from pipelines.scenes.grid import Grid, cover_mask, split_window, window_path
 from pipelines.scenes.opening import open_scene
 from pipelines.scenes.scene import Scene, may_be_scene
 from pipelines.scenes.stack import about
-from pipelines.scenes.usable import Clear, look_for_clear, usable_path
+from pipelines.scenes.udm2 import Clear, look_for_clear, usable_path
 from pipelines.supervision import interruption
 
 _TOLD = 3

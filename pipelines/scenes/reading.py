@@ -13,7 +13,7 @@ from pipelines.images import Pixels, decode_part
 from pipelines.images.parts import Box, Divided
 from pipelines.images.rendering import COLOURS, NO_RENDERING, Rendering
 from pipelines.scenes.fetching import Fetch, fetch_spans
-from pipelines.scenes.room import memory_to_show
+from pipelines.scenes.memory import memory_to_show
 from pipelines.scenes.scene import Scene
 
 

@@ -26,8 +26,8 @@ from pipelines.images.tiff.rasters import Raster, find_raster
 from pipelines.images.tiff.scaling import check_agreement, check_dark, check_held, find_offset
 from pipelines.scenes.fetching import fetch_spans
 from pipelines.scenes.grid import Grid
+from pipelines.scenes.memory import looking_at
 from pipelines.scenes.pages import Pages
-from pipelines.scenes.room import looking_at
 from pipelines.scenes.scene import Scene, as_listed
 
 _LEAST_PIXELS = 1 << 18

@@ -16,7 +16,7 @@ from pipelines.listing.lookup import refer
 from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.records import Failure, ImageRef, Listed
 from pipelines.scenes.grid import DROP, PAD, Grid
-from pipelines.scenes.usable import usable_path
+from pipelines.scenes.udm2 import usable_path
 from tests.scene_files import UTM, samples, write_scene
 
 SHOWN = Rendering((3, 2, 1), ((0, 2500),) * 3)

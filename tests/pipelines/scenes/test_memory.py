@@ -13,7 +13,7 @@ from pipelines.images.rendering import Rendering
 from pipelines.listing.lookup import refer
 from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.records import ImageRef
-from pipelines.scenes import room
+from pipelines.scenes import memory
 from pipelines.scenes.grid import Grid
 from pipelines.supervision.budget import Budget
 from tests.scene_files import samples, write_scene
@@ -34,7 +34,7 @@ def test_blocks_and_masks_are_fetched_once_there_is_memory_for_them(
         free.setdefault(path, []).extend([budget._free] * bool(start))
         return read(path, start, *others, **named)
 
-    monkeypatch.setattr(room, "_LOOKING", budget)
+    monkeypatch.setattr(memory, "_LOOKING", budget)
     monkeypatch.setattr(storage, "read_range", noted)
     windows = list(cut_scenes([refer(str(scene))], CutSettings(Grid(64, 64, clear=0.5), P2_P98, 1 << 24)))
     assert all(isinstance(window, ImageRef) for window in windows)

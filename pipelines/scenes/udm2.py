@@ -22,8 +22,8 @@ from pipelines.images.tiff.parts import DividedTiff
 from pipelines.records import ImageRef
 from pipelines.scenes.alignment import corners, lie_together
 from pipelines.scenes.grid import Grid
+from pipelines.scenes.memory import looking_at
 from pipelines.scenes.reading import decode_box
-from pipelines.scenes.room import looking_at
 from pipelines.scenes.sampling import check_block
 from pipelines.scenes.scene import Scene, open_file
 
