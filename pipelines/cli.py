@@ -15,6 +15,7 @@ from typing import NamedTuple
 from pipelines.commandline.printing import UnprintableError, discard_output, log, log_libraries, show, to_output
 from pipelines.credentials import without_secrets
 from pipelines.errors import ExitCode
+from pipelines.supervision import interruption
 from pipelines.supervision.packages import version
 
 
@@ -144,7 +145,8 @@ def _run(argv: Sequence[str]) -> int:
         log(f"scenetags: unknown command {argv[0]}; use one of {', '.join(COMMANDS)}")
         return ExitCode.WRONG_USAGE
     try:
-        exit_code: int = importlib.import_module(command.module).main(argv[1:])
+        with interruption.raised_between_imports():
+            exit_code: int = importlib.import_module(command.module).main(argv[1:])
         return exit_code
     except KeyboardInterrupt:
         log("", f"scenetags {argv[0]}: interrupted", exit_code=128 + signal.SIGINT)

@@ -23,6 +23,10 @@ MORE_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 """From terminals that close, and from schedulers whose job has little time left; a job elsewhere outlives them."""
 SECONDS_BETWEEN_LOOKS = 0.5
 """For who waits, between looks at whether the run was asked to stop."""
+_SECONDS_BETWEEN_TRIES = 0.05
+"""Between two looks at whether an import is over that Ctrl-C would disturb."""
+_IMPORTING = "<frozen importlib._bootstrap>"
+"""Where the code is that Python runs while it imports a module."""
 SECONDS_TO_FINISH = 5.0
 """Given to images in progress: containers get 10 s from SIGTERM to SIGKILL, and the commit needs some of them."""
 
@@ -80,6 +84,39 @@ def _received_from(signals: Sequence[signal.Signals]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def raised_between_imports() -> Iterator[None]:
+    """Let Ctrl-C raise `KeyboardInterrupt`, as Python does, but not in the middle of an import.
+
+    Compiled modules that import others there swallow it, or leave half a module and a lock for which other threads then
+    wait for ever.
+    """
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) != signal.default_int_handler
+    ):
+        yield
+        return
+    # A timer, since the signal may have come while this thread starts another, and holds the locks that this needs.
+    alarm = signal.signal(signal.SIGALRM, _raise_unless_importing)
+    signal.signal(signal.SIGINT, _raise_unless_importing)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGALRM, alarm)
+
+
+def _raise_unless_importing(number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTING:
+            signal.setitimer(signal.ITIMER_REAL, _SECONDS_BETWEEN_TRIES)
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def asked() -> bool:

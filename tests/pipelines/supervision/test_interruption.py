@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -187,3 +188,32 @@ def test_a_second_signal_ends_a_run_that_does_not_come_to_the_first(tmp_path: Pa
 
     assert run.returncode == 143
     assert said.strip() == "scenetags: finishing what is in progress; press Ctrl-C again to quit now"
+
+
+def test_ctrl_c_waits_until_an_import_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow_to_import.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nhalf = sum(range(1000))\nwhole = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "slow_to_import", raising=False)
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)]
+    imported = []
+
+    def work() -> None:
+        with interruption.raised_between_imports():
+            imported.append(importlib.import_module("slow_to_import"))
+            signal.pause()
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert imported[0].whole
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)] == before
+
+
+def test_ctrl_c_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interruption.raised_between_imports():
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
