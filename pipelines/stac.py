@@ -70,11 +70,12 @@ def _read_folder(path: str) -> str:
 def _read_time(text: str) -> str:
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise UsageError(f"--datetime {text}: not a time with its zone", "write e.g. 2026-03-01T10:30:00Z")
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError):
+        # Of the first and the last day that Python knows, the time in UTC may be on one that it does not.
+        pass
+    raise UsageError(f"--datetime {text}: not a time with its zone", "write e.g. 2026-03-01T10:30:00Z")
 
 
 def _describe(path: str, folder: str, taken: str) -> None:

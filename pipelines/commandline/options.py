@@ -202,6 +202,9 @@ class PredictOptions:
             raise UsageError(
                 f"--path_column {self.path_column} applies only to a list", "name the list with --input_list"
             )
+        for flag, named in (("--path_column", self.path_column), ("--keep_columns", self.keep_columns)):
+            if named == "":
+                raise UsageError(f"{flag} is empty", "name a column")
         if self.keep_columns is not None and self.input and not self.input_list:
             raise UsageError(
                 f"--keep_columns {self.keep_columns} applies only to a list", "name the list with --input_list"
@@ -226,8 +229,8 @@ def _may_be_below(pattern: str, folder: str) -> bool:
     """Return whether a pattern may name something below a folder, as far as the part before special characters says."""
     literal, *rest = re.split(r"[*?\[{]", pattern, maxsplit=1)
     with suppress(storage.UnsupportedStorageError):
-        begins = storage.normalize(literal)
-        return f"{begins}/".startswith(f"{folder}/") or (bool(rest) and f"{folder}/".startswith(begins))
+        begins, within = storage.normalize(literal), storage.join(folder, "")
+        return storage.join(begins, "").startswith(within) or (bool(rest) and within.startswith(begins))
     return True
 
 

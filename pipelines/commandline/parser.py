@@ -50,11 +50,19 @@ class Parser(argparse.ArgumentParser):
           UsageError: the arguments cannot be carried out.
         """
         known, others = self.parse_known_args(args, namespace)
+        self.refuse(others)
+        return known
+
+    def refuse(self, others: Sequence[str]) -> None:
+        """Refuse arguments that are not known, if there are any.
+
+        Raises:
+          UsageError: there are.
+        """
         if others:
             raise mistyped(others, self._option_string_actions) or UsageError(
                 f"unrecognized arguments: {' '.join(others)} (see {self.prog} --help)"
             )
-        return known
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line.
@@ -113,7 +121,7 @@ def add_switch(group: argparse._ActionsContainer, flag: str, help: str) -> None:
     group.add_argument(flag, nargs="?", const=True, default=False, type=_read_switch, metavar="true|false", help=help)
 
 
-def at_least(least: int, most: int | None = None) -> Callable[[str], int]:
+def at_least(least: int, most: int = 10**9) -> Callable[[str], int]:
     """Return a flag type: a whole number within these bounds."""
 
     def read(text: str) -> int:
@@ -123,7 +131,7 @@ def at_least(least: int, most: int | None = None) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
         if value < least:
             raise argparse.ArgumentTypeError(f"{value} is too small; the minimum is {least}")
-        if most is not None and value > most:
+        if value > most:
             raise argparse.ArgumentTypeError(f"{value} is too large; the maximum is {most}")
         return value
 

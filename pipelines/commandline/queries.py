@@ -53,11 +53,12 @@ def parse_query(argv: Sequence[str]) -> argparse.Namespace:
     Raises:
       UsageError: an argument is missing, malformed or out of its range, or does not go with another.
     """
-    parser: argparse.ArgumentParser = _parser()
-    flags, others = parser.parse_known_args(argv)
+    parser = _parser()
+    # Intermixed: the expression may follow flags.
+    flags, others = parser.parse_known_intermixed_args(argv)
     if others and flags.expression and not others[0].startswith("-"):
         raise UsageError(f"the expression has several words: {flags.expression} {others[0]} ...", "put it in quotes")
-    flags = parser.parse_args(argv)
+    parser.refuse(others)
     _check(flags)
     return flags
 

@@ -88,7 +88,7 @@ def _read_stretch(text: str) -> Stretch:
     ranges = _read_ranges(text)
     if not ranges:
         raise UsageError(
-            f"--stretch {text}: neither one range LOW:HIGH nor three, with LOW below HIGH",
+            f"--stretch {text}: neither one range LOW:HIGH nor three, with LOW below HIGH, and none beyond 1e30",
             "write e.g. --stretch 0:3000, or p2:p98 for percentiles",
         )
     return ranges

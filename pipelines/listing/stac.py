@@ -177,7 +177,7 @@ def _read_items(
         return
     for number, feature in enumerate(features):
         item = feature if isinstance(feature, dict) else {}
-        base = next(_hrefs(item, ("self",)), "")
+        base = next(filter(None, _hrefs(item, ("self",))), "")
         # Each has a name of its own: whatever cannot be listed becomes a row.
         yield read_item(item, keys, base if has_root(base) else document.path, f"{document.path}#{number}")
     yield from _follow(parsed, document, ("next",), waiting)
@@ -202,7 +202,10 @@ def _follow(
 ) -> Iterator[Failure]:
     """Put what a document links to in front of what waits, in its order; yield what cannot be read."""
     following = []
-    for href in _hrefs(parsed, relations):
+    for number, href in enumerate(_hrefs(parsed, relations)):
+        if not href:
+            yield _hidden(f"{document.path}#link {number}", f"a link to {' or '.join(relations)} without an address")
+            continue
         try:
             path = resolve(href, document.path)
         except ScenetagsError as error:
@@ -217,15 +220,12 @@ def _follow(
 
 
 def _hrefs(parsed: dict[str, Any], relations: tuple[str, ...]) -> Iterator[str]:
+    """Yield the addresses of links; an empty one for a link that has none."""
     links = parsed.get("links")
     for link in links if isinstance(links, list) else []:
-        if (
-            isinstance(link, dict)
-            and link.get("rel") in relations
-            and isinstance(href := link.get("href"), str)
-            and href
-        ):
-            yield href
+        if isinstance(link, dict) and link.get("rel") in relations:
+            href = link.get("href")
+            yield href if isinstance(href, str) else ""
 
 
 def _hidden(path: str, reason: str) -> Failure:

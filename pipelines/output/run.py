@@ -140,11 +140,11 @@ class Run(OutputRun):
 
     def holds(self, path: str) -> bool:
         """Return whether an image may have a row: whether it is below the folder that paths are relative to."""
-        return not self.relative_to or path.startswith(f"{self.relative_to}/")
+        return not self.relative_to or path.startswith(storage.join(self.relative_to, ""))
 
     def known_as(self, path: str) -> str:
         """Return the path by which an image is known in rows."""
-        below = path[len(self.relative_to) + 1 :] if self.relative_to and self.holds(path) else ""
+        below = path.removeprefix(storage.join(self.relative_to, "")) if self.relative_to and self.holds(path) else ""
         # An object may be named as if it were in a folder without a name; its row would seem to name a file of this
         # machine.
         return path if below.startswith("/") else below or path

@@ -21,6 +21,9 @@ from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, Accounts
 from pipelines.output.schema import NOVELTY
 from pipelines.output.staged import holds_rows
 from pipelines.output.tables import ROWS_PER_GROUP, count_rows, open_table, read_each
+from pipelines.results.single_rows import Paths
+
+_PATH = "path"
 
 
 class NoOutputError(ScenetagsError):
@@ -155,11 +158,27 @@ class Output:
           Consecutive rows, at most `ROWS_PER_GROUP`, in the order of the files.
 
         Raises:
-          NoOutputError: there is no file, or one lacks a column; or `scenetags retag` has replaced one since.
+          NoOutputError: there is no file, or one lacks a column; `scenetags retag` has replaced one since; or, known at
+            the end if the columns include the paths, several rows are of the same image.
           OutputError: a file is damaged, or a column has another type.
         """
         if table == PREDICTIONS and not self.prediction_files:
             raise self._lacks(table)
+        paths = Paths()
+        for batch in self._batches(table, fields, missing, made_with):
+            if _PATH in fields.names:
+                paths.add(batch.column(_PATH))
+            yield batch
+        again = (batch.column(_PATH) for batch in self._batches(table, pa.schema([(_PATH, pa.string())])))
+        if (path := paths.find_double(again)) is not None:
+            raise NoOutputError(
+                f"{storage.join(self.path, table)} has two rows for {path}",
+                "move the file there that no run has written; while a run replaces rows, wait for its end",
+            )
+
+    def _batches(
+        self, table: str, fields: pa.Schema, missing: Sequence[str] = (), made_with: Footer | None = None
+    ) -> Iterator[pa.RecordBatch]:
         for path in self.prediction_files if table == PREDICTIONS else self.failure_files:
             with _readable(path), open_table(path) as parquet:
                 there = _columns_there(path, parquet, set(fields.names) - set(missing))
@@ -304,4 +323,5 @@ def _read_manifest(path: str) -> Manifest:
             raise TypeError("a count is not a number")
         return Manifest(described["run"], described["status"], accounts, described)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise NoOutputError(f"{path} is not a manifest: {type(error).__name__} {error}") from error
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise NoOutputError(f"{path} is not a manifest of a run: {reason}", "move it out of the output") from error

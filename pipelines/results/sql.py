@@ -5,8 +5,14 @@ from __future__ import annotations
 import re
 from itertools import groupby
 
+from pipelines.errors import ScenetagsError
+
 _PLAIN = re.compile(r"p_\w+|novelty", re.ASCII)
 _WILD = re.compile(r"[*?\[]")
+
+
+class UnwritableError(ScenetagsError):
+    """A name that cannot be written into a statement."""
 
 
 def text(value: str) -> str:
@@ -31,7 +37,13 @@ def plain_name(column: str) -> str:
 
 
 def pattern(folder: str, ending: str) -> str:
-    """Write the pattern of all files in a folder whose names have this ending; the folder's own name is literal."""
+    """Write the pattern of all files in a folder whose names have this ending; the folder's own name is literal.
+
+    Raises:
+      UnwritableError: DuckDB knows no pattern for it.
+    """
+    if "\\" in folder:
+        raise UnwritableError(f"{folder}: DuckDB takes a backslash for the end of a folder's name", "rename the folder")
     return text(f"{_WILD.sub(lambda wild: f'[{wild[0]}]', folder)}/*{ending}")
 
 

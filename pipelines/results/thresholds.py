@@ -61,7 +61,8 @@ def _read(named: str) -> Any:
     except OSError as error:
         raise ThresholdsError(f"--thresholds {named} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        nested, digits = isinstance(error, RecursionError), "set_int_max_str_digits" in str(error)
+        reason = "it is nested too deeply" if nested else "a number has too many digits" if digits else error
         raise ThresholdsError(f"--thresholds {named} is not JSON: {reason}") from error
 
 
@@ -70,6 +71,8 @@ def _by_label(named: str, described: Any) -> Mapping[str, Any]:
     match described:
         case {"labels": [*labels], "thresholds": [*thresholds]} if len(labels) == len(thresholds):
             return dict(zip(map(str, labels), thresholds, strict=True))
+        case {"labels": [*labels], "thresholds": [*thresholds]}:
+            raise ThresholdsError(f"--thresholds {named} has {len(labels)} labels and {len(thresholds)} thresholds")
         case {"thresholds": dict(thresholds)}:
             return thresholds
         case dict():

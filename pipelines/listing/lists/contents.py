@@ -29,6 +29,7 @@ from pipelines.listing.names import MAGIC
 from pipelines.listing.pace import Pace
 from pipelines.listing.threads import UnawaitedPool
 from pipelines.records import Failure, ImageRef, KeptColumn, Listed, UnlistedFolderError, not_listed, writable
+from pipelines.scenes.grid import split_window
 from pipelines.supervision import interruption
 
 _LOOK_UPS = 32
@@ -233,7 +234,7 @@ def _look_up(path: str) -> Listed:
         return listed._replace(
             error=UnlistedFolderError.__name__, message="a list has no folders, give them as --input"
         )
-    if listed.error == FileNotFoundError.__name__ and MAGIC.search(path):
+    if listed.error == FileNotFoundError.__name__ and MAGIC.search(path) and not split_window(path):
         return listed._replace(message=f"{listed.message}; a list has no patterns, give them as --input")
     return listed
 

@@ -221,8 +221,8 @@ def _name_items(extents: Sequence[SceneExtent]) -> Iterator[tuple[str, str]]:
     ids = [posixpath.splitext(posixpath.basename(one.name))[0] if one.name == one.path else one.name for one in extents]
     ids = [identity or "scene" for identity in ids]
     folders = [_UNSAFE.sub("_", identity).lstrip(".")[:_LONGEST_NAME] for identity in ids]
-    # Also of names that differ in case alone, which are one on some file systems.
-    of_id, of_folder = Counter(ids), Counter(folder.lower() for folder in folders)
+    # Also of names that differ in case alone, which are one on some file systems; and the collection is among them.
+    of_id, of_folder = Counter(ids), Counter([_COLLECTION, *(folder.lower() for folder in folders)])
     for extent, identity, folder in zip(extents, ids, folders, strict=True):
         digest = hashlib.blake2b(extent.path.encode(), digest_size=4).hexdigest()
         is_unique = of_id[identity] == 1

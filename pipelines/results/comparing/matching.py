@@ -16,7 +16,7 @@ import pyarrow as pa
 from pipelines.output.footers import Footer
 from pipelines.output.run import FAILURES
 from pipelines.output.tags import mark_tags
-from pipelines.results.outputs import NoOutputError, Output
+from pipelines.results.outputs import Output
 from pipelines.supervision.machine import available_cores, usable_memory
 from pipelines.supervision.temporary import temporary_folder
 
@@ -87,10 +87,6 @@ def _load(database: DuckDBPyConnection, name: str, output: Output, footer: Foote
             known = columns.get(number)
             by_name[f"p_{number}"] = batch.column(known) if known else pa.nulls(batch.num_rows, pa.float32())
         _insert(database, name, pa.table(by_name))
-    doubled = rows(database, f"SELECT path FROM {name} GROUP BY path HAVING count(*) > 1 LIMIT 1")
-    if doubled:
-        remedy = "move the file that a run did not write out of predictions/"
-        raise NoOutputError(f"{output.path} has two predictions for {doubled[0][0]}", remedy)
 
 
 def _load_failures(database: DuckDBPyConnection, name: str, output: Output) -> None:

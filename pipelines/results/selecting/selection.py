@@ -124,6 +124,8 @@ class Selection:
             batch.filter(pc.is_in(batch.column("path"), pa.array(places, pa.string())))
             for batch in self._read(list(dict.fromkeys([*columns, "path"])))
         ]
+        if not found:
+            return
         rows = pa.Table.from_batches(found)
         order = np.argsort([places[path] for path in rows.column("path").to_pylist()])
         yield from rows.take(pa.array(order)).select(list(columns)).combine_chunks().to_batches()
