@@ -92,6 +92,11 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "beyond 1": (lambda _: ["--thresholds=1.01"], "--thresholds 1.01: 1.01 is not a number between 0 and 1"),
     "nan": (lambda _: ["--thresholds=nan"], "--thresholds nan: nan is not a number between 0 and 1"),
     "no JSON": (named("clear: 0.5"), "is not JSON: Expecting value"),
+    "more labels": (
+        named('{"labels": ["clear", "road"], "thresholds": [0.5]}'),
+        "t.json has 2 labels and 1 thresholds",
+    ),
+    "digits": (named('{"clear": ' + "1" * 5000 + "}"), "is not JSON: a number has too many digits"),
     "too deep": (named("[" * 100_000), "is not JSON: it is nested too deeply"),
     "twice": (named('{"clear": 0.5, "clear": 0.6}'), "is not JSON: the name 'clear' occurs twice"),
     "a list": (named("[0.5, 0.5, 0.5]"), 'is not a JSON object; write {"LABEL": 0.5, ...}'),

@@ -125,6 +125,12 @@ def test_items_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert {item.properties["scenetags:scene"] for item in items.values()} == set(scenes)
 
 
+def test_no_item_takes_the_place_of_the_collection(tmp_path: Path) -> None:
+    rows = [window(f"/archive/{name}.json.tif", 0, 0) for name in ("collection", "COLLECTION")]
+    items = described(write_output(tmp_path / "out", *rows))
+    assert sorted(items) == ["COLLECTION.json", "collection.json"]
+
+
 def test_a_scene_without_a_time_needs_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = (window(NORTH, 0, 0, square(10, 20), datetime=None), window(SOUTH, 0, 0, square(10, 20)))
     output = write_output(tmp_path / "out", *rows)
@@ -140,11 +146,14 @@ def test_a_scene_without_a_time_needs_one(tmp_path: Path, capsys: pytest.Capture
     assert items["b.tif+c"].datetime == TAKEN
 
 
+UNKNOWN = "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+10:00"
+
+
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
         (("--to", ""), "documents are written to a local folder"),
-        (("--to", "here", "--datetime", "yesterday"), "not a time with its zone"),
+        *((("--to", "here", "--datetime", time), "not a time with its zone") for time in ("yesterday", *UNKNOWN)),
     ],
 )
 def test_wrong_flags_are_refused(flags: tuple[str, ...], reason: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,6 +76,7 @@ def test_what_is_said_of_rasters(flags: Sequence[str], rendering: Rendering) -> 
         (["--product=naip", "--bands=1,2,3"], "--product says which bands are red, green and blue; omit"),
         (["--product=planet-analytic", "--bands=1,2,3"], "--product says which bands are red, green and blue; omit"),
         (["--product=landsat"], "invalid choice: 'landsat'"),
+        (["--stretch=0:1e300"], "with LOW below HIGH, and none beyond 1e30"),
     ],
 )
 def test_what_says_nothing_of_rasters_is_refused(flags: Sequence[str], reason: str) -> None:

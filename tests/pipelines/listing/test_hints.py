@@ -69,12 +69,13 @@ def test_a_member_that_is_named_has_to_exist_and_a_pattern_may_match_none(folder
 
 
 def test_folders_and_patterns_in_a_list_are_failures_that_say_where_they_belong(folder: Path) -> None:
-    (folder / "scenes.txt").write_text("chips\nchips/*.jpg\nb.jpg\n")
+    (folder / "scenes.txt").write_text("chips\nchips/*.jpg\nwhat?.tif#xywh=0,0,64,64\nb.jpg\n")
 
     listed = list(list_images([], "scenes.txt"))
 
     assert [(os.path.relpath(item.path), item.error, item.message) for item in listed if isinstance(item, Failure)] == [
         ("chips", "UnlistedFolderError", "a list has no folders, give them as --input"),
         ("chips/*.jpg", "FileNotFoundError", "No such file or directory; a list has no patterns, give them as --input"),
+        ("what?.tif#xywh=0,0,64,64", "FileNotFoundError", "no file, but the window of a scene: list the scene"),
     ]
-    assert len(listed) == 3
+    assert len(listed) == 4

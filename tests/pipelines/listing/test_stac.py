@@ -79,6 +79,17 @@ def test_a_catalogue_is_read_through_its_collections_and_items(tmp_path: Path) -
     assert not failures(path)
 
 
+def test_a_link_without_an_address_may_hide_an_item(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", item("a"))
+    described = catalogue(("item", "a.json"), ("item", ""), ("license", ""))
+    described["links"] += [{"rel": "child"}, {"rel": "item", "href": None}, {"rel": "self"}]
+    path = write(tmp_path / "catalog.json", described)
+    assert found(path) == [("a", f"{tmp_path}/scene.tif")]
+    assert [(failure.path, failure.error) for failure in failures(path)] == [
+        (f"{path}#link {number}", "UnlistedFolderError") for number in (1, 2, 3)
+    ]
+
+
 def test_catalogues_in_circles_and_items_named_twice_are_read_once(tmp_path: Path) -> None:
     write(tmp_path / "a.json", item("a"))
     write(tmp_path / "b.json", catalogue(("child", "catalog.json"), ("child", "b.json"), ("item", "./a.json")))

@@ -53,6 +53,12 @@ def test_an_archive_that_has_moved_is_not_tagged_again(run: Predict, archive: Pa
     assert names(out) == left, "replaced, and without the window that is gone"
 
 
+@pytest.mark.parametrize("root", ["/", "//", "/tmp/..", "file:///"])
+def test_all_is_below_the_root(run: Predict, archive: Path, tmp_path: Path, root: str) -> None:
+    assert run(input=f"{archive}/deep", relative_to=root) == 0
+    assert names(tmp_path / "out") == [f"{archive}/deep/chip.jpg".removeprefix("/")]
+
+
 def test_a_scene_of_files_in_several_folders_is_not_tagged_again(run: Predict, tmp_path: Path) -> None:
     archive, out = tmp_path / "archive", tmp_path / "out"
     for number, colour in enumerate(("red", "green", "blue")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines import report
 from pipelines.output.footers import read_footer
 from pipelines.output.run import Run
 from pipelines.records import Failure, KeptColumn
@@ -149,8 +151,33 @@ def test_a_run_without_predictions_is_queried_like_any_other(ask: Ask, run: Run,
         0,
         "found: 0 of 0 images\nfailures: 1, without tags\n",
     )
+    assert ask(here.output, "--like", "/a.jpg")[0] == 2
     assert ask(here.output, "road", "--copy_to", str(tmp_path / "to"))[0] == 0
     assert ask(here.output, "road", "--csv", "-")[1].startswith('"path","tags","p_clear"')
+
+
+def test_rows_that_are_there_twice_are_refused(ask: Ask, output: Path, tmp_path: Path) -> None:
+    [file] = (output / "predictions").iterdir()
+    shutil.copy(file, file.with_name("copy.parquet"))
+
+    for flags in ((), ("--paths",), ("--csv", f"{tmp_path}/x.csv"), ("--copy_to", f"{tmp_path}/to")):
+        code, printed, error = ask(output, *flags)
+        assert (code, printed, error.count("\n")) == (2, "", 1)
+        assert f"{output}/predictions has two rows for" in error
+    assert not (tmp_path / "x.csv").exists()
+    assert report.main([str(output), "--html", f"{tmp_path}/x.html"]) == 2
+
+
+def test_an_expression_may_follow_flags(ask: Ask, output: Path) -> None:
+    assert ask(output, "--paths", "road") == ask(output, "road", "--paths")
+    assert ask("--paths", str(output), "road")[0] == 0
+
+
+def test_a_statement_that_duckdb_could_not_carry_out_is_not_written(ask: Ask, output: Path) -> None:
+    moved = output.rename(output.with_name("back\\slash"))
+    code, printed, error = ask(moved, "road", "--sql")
+    assert (code, printed) == (2, "")
+    assert error.endswith("DuckDB takes a backslash for the end of a folder's name; rename the folder\n")
 
 
 def test_columns_of_the_list_are_in_csv_whatever_their_names(ask: Ask, run: Run, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from tests.pipelines.query.asking import Ask, tree
         (["--csv", "a", "--paths"], "not allowed with"),
         (["--copy_to", ""], "--copy_to is empty"),
         (["road", "and", "clear"], "the expression has several words: road and ...; put it in quotes"),
+        (["--top", "3", "road"], "--top 3 needs --like or --strangest"),
+        (["--strangest", "--top", "9" * 20], "is too large; the maximum is 1000000000"),
         (["road", "--pats"], "unknown argument --pats; did you mean --paths?"),
         (["--fiftyone", "x.txt"], "--fiftyone x.txt is not a local .json file"),
         (["--csv", "s3:/x/y.csv"], "did you mean s3://x/y.csv?"),

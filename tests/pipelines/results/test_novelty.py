@@ -70,6 +70,11 @@ def test_the_strangest_come_first(output: Path, ask: Ask) -> None:
     assert printed[3] == f"found: 2 of {COUNT} images (5.0%)"
 
 
+def test_nothing_is_strange_where_nothing_was_tagged(here: Run, ask: Ask) -> None:
+    write_strange(here, {}, [])
+    assert ask(Path(here.output), "--strangest") == ["found: 0 of 0 images"]
+
+
 def test_bounds_of_novelty_are_those_of_float32(output: Path, ask: Ask) -> None:
     one = sorted(row["novelty"] for row in rows(output))[COUNT // 2]
     found = ask(output, "--min_novelty", repr(float(one)), "--paths")

@@ -159,7 +159,7 @@ def test_manifests_are_those_of_all_runs_the_oldest_first(output: Output, earlie
 def test_what_is_no_manifest_is_named(output: Output, content: bytes) -> None:
     Path(output.path, "runs", "zzz.json").write_bytes(content)
 
-    with pytest.raises(NoOutputError, match=r"zzz\.json is not a manifest"):
+    with pytest.raises(NoOutputError, match=r"zzz\.json is not a manifest of a run: .*; move it out of"):
         output.manifests()
 
 
