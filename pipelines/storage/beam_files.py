@@ -162,15 +162,17 @@ class BeamObjects:
         try:
             yield
         except BeamIOError as error:
-            cause = _cause(error)
-            if isinstance(cause, _WITHOUT_LIBRARY):
-                raise _no_access(self._scheme, cause) from error
-            raise _translate(cause, path) from error
-        except _WITHOUT_LIBRARY as error:
-            raise _no_access(self._scheme, error) from error
+            raise self._translate(_cause(error), path) from error
         except Exception as error:
             # E.g. HdfsError, or one of the library that sends its requests: Beam does not wrap all of them.
-            raise _translate(error, path) from error
+            raise self._translate(error, path) from error
+
+    def _translate(self, cause: Exception, path: str) -> Exception:
+        """Return what a file system raised as the error that every storage has for it."""
+        # Of values, where a flag is missing or malformed: trying again would not help.
+        if isinstance(cause, (*_WITHOUT_LIBRARY, ValueError, TypeError)) and not isinstance(cause, OSError):
+            return _no_access(self._scheme, cause)
+        return _translate(cause, path)
 
     def _path(self, bucket: str, key: str) -> str:
         return f"{self._scheme}://{bucket}/{key}"
@@ -192,7 +194,7 @@ def _cause(error: BeamIOError) -> Exception:
 
 
 def _translate(cause: Exception, path: str) -> OSError:
-    """Return what a file system raised as the error that every storage has for it."""
+    """Return what a file system raised of a file as the error that every storage has for it."""
     if isinstance(cause, OSError) and cause.errno is not None:
         return cause
     status = getattr(cause, "code", None) or getattr(cause, "status_code", None)
@@ -202,11 +204,13 @@ def _translate(cause: Exception, path: str) -> OSError:
         status = HTTPStatus.NOT_FOUND
     elif isinstance(cause, PermissionError) or (status is None and _FORBIDDEN.search(words)):
         status = HTTPStatus.FORBIDDEN
-    return refused(status, str(cause)) if isinstance(status, int) else unreachable(cause)
+    said = str(getattr(cause, "message", "") or cause)
+    return refused(status, said) if isinstance(status, int) else unreachable(cause)
 
 
 def _no_access(scheme: str, cause: Exception) -> NoAccessError:
     extra = _EXTRAS.get(scheme)
     if isinstance(cause, _WITHOUT_LIBRARY) and extra:
         return NoAccessError(f"{scheme}:// needs a library of Beam's", f"run pip install 'apache-beam[{extra}]'")
-    return NoAccessError(f"cannot access {scheme}://: {' '.join(without_secrets(str(cause)).split())}")
+    reason = " ".join(without_secrets(str(cause)).split()).rstrip(".")
+    return NoAccessError(f"cannot access {scheme}://: {reason}", "give Beam's own flags for it")

@@ -52,6 +52,8 @@ class ShelfFileSystem(FileSystem):  # type: ignore[misc]
             raise BeamIOError("Open operation failed", {path: FileNotFoundError(path)})
         if path.endswith("unimported.jpg"):
             raise BeamIOError("Open operation failed", {path: NameError("name 'ShelfClient' is not defined")})
+        if path.endswith("unconfigured.jpg"):
+            raise BeamIOError("Open operation failed", {path: ValueError("Account URL must be a string.")})
         if path.endswith("forbidden.jpg"):
             raise BeamIOError("Open operation failed", {path: PermissionError("not yours")})
         return io.BytesIO(FILES[path])
@@ -112,6 +114,14 @@ def test_an_output_there_is_refused(tmp_path: Path, bundle_path: str, capsys: py
     assert "--output shelf://top/out: an output must be a local folder, or in gs:// or in s3://" in said
     with pytest.raises(OSError, match="is read-only"):
         storage.write("shelf://top/y", b"")
+
+
+def test_a_flag_that_is_missing_is_asked_for_at_once() -> None:
+    FILES["shelf://top/unconfigured.jpg"] = b""
+
+    with pytest.raises(storage.NoAccessError) as refused:
+        storage.read("shelf://top/unconfigured.jpg")
+    assert str(refused.value) == "cannot access shelf://: Account URL must be a string; give Beam's own flags for it"
 
 
 def test_a_library_that_is_not_installed_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
