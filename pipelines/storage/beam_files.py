@@ -153,7 +153,7 @@ class BeamObjects:
             cause = _cause(error)
             if _NO_FOLDER.search(str(cause)):
                 return None
-            if isinstance(_translate(cause, path), FileNotFoundError):
+            if isinstance(_as_file_error(cause, path), FileNotFoundError):
                 return []
             raise
 
@@ -172,7 +172,7 @@ class BeamObjects:
         # Of values, where a flag is missing or malformed: trying again would not help.
         if isinstance(cause, (*_WITHOUT_LIBRARY, ValueError, TypeError)) and not isinstance(cause, OSError):
             return _no_access(self._scheme, cause)
-        return _translate(cause, path)
+        return _as_file_error(cause, path)
 
     def _path(self, bucket: str, key: str) -> str:
         return f"{self._scheme}://{bucket}/{key}"
@@ -193,7 +193,7 @@ def _cause(error: BeamIOError) -> Exception:
     return causes[0] if causes else error
 
 
-def _translate(cause: Exception, path: str) -> OSError:
+def _as_file_error(cause: Exception, path: str) -> OSError:
     """Return what a file system raised of a file as the error that every storage has for it."""
     if isinstance(cause, OSError) and cause.errno is not None:
         return cause
