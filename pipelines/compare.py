@@ -165,6 +165,9 @@ def _report(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Co
     yield f"A: {outputs[0].path}"
     yield f"B: {outputs[1].path}"
     yield f"different: {', '.join(different)}" if different else "same model, precision, thresholds and rules"
+    if moved := _moved_thresholds(footers):
+        more = f", and {len(moved) - _SHOWN:,} more" * (len(moved) > _SHOWN)
+        yield f"thresholds: {', '.join(moved[:_SHOWN])}{more}"
     for name, labels in (("A", comparison.only_a), ("B", comparison.only_b)):
         if labels:
             yield f"labels that only the model of {name} knows: {', '.join(labels)}"
@@ -182,6 +185,12 @@ def _report(outputs: Sequence[Output], footers: Sequence[Footer], comparison: Co
         yield "largest changes of a probability:"
     for change in comparison.largest[:_SHOWN]:
         yield f"  {change.tag} {change.a:.3f} to {change.b:.3f}: {change.path}"
+
+
+def _moved_thresholds(footers: Sequence[Footer]) -> list[str]:
+    """Describe the thresholds of labels that both models have, where they differ."""
+    a, b = (dict(zip(footer.labels, footer.thresholds, strict=True)) for footer in footers)
+    return [f"{label} {a[label]:.4g} to {b[label]:.4g}" for label in a if label in b and a[label] != b[label]]
 
 
 def _table(comparison: Comparison) -> Iterator[str]:

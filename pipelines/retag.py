@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipelines import storage
-from pipelines.commandline.parser import Parser, UsageError, add_switch, print_error, print_stopped
+from pipelines.commandline.parser import Parser, UsageError, add_switch, print_error, print_stopped, read_bound
 from pipelines.commandline.printing import announce, log, show
 from pipelines.credentials import url_without_secrets
 from pipelines.errors import ExitCode, ScenetagsError
@@ -31,7 +31,8 @@ images with the same thresholds and rules.
 
 _EPILOG = """\
 examples:
-  One threshold for all labels; one for each, from a file; back to those of the bundle:
+  Those of some labels; one for all labels; one for each, from a file; back to those of the bundle:
+    scenetags retag tagged/ --threshold road=0.1 --threshold water=0.4
     scenetags retag tagged/ --thresholds 0.3
     scenetags retag tagged/ --thresholds thresholds.json      {"clear": 0.3, "cloudy": 0.55, ...}
     scenetags retag tagged/ --from bundle/
@@ -39,8 +40,7 @@ examples:
   At most one tag for the weather, and `cloudy` alone; first, only count what would change:
     scenetags retag tagged/ --exclusive clear,partly_cloudy,cloudy,haze --alone cloudy --dry_run
 
-Rules are not cumulative: those that the command does not name are dropped. Without --thresholds and --from,
-the output keeps its thresholds.
+Rules are not cumulative: those that the command does not name are dropped. Thresholds that it does not name stay.
 
 exit codes:
   0  done, or the output had these thresholds and rules already, and nothing was written
@@ -71,6 +71,14 @@ def _parser() -> Parser:
         metavar="FILE|VALUE",
         help="minimum probability for a tag, 0 to 1: a number for all labels, or a JSON file with one for each; the "
         "manifest of a bundle or of a run is accepted, too. For a file whose name is a number, write ./0.5",
+    )
+    parser.add_argument(
+        "--threshold",
+        action="append",
+        default=[],
+        type=read_bound,
+        metavar="LABEL=P",
+        help="of this label, e.g. road=0.1; all others stay, or are those of --thresholds or --from; can be repeated",
     )
     source.add_argument("--from", dest="bundle", metavar="BUNDLE", help="take the thresholds of a bundle")
     parser.add_argument(
@@ -105,8 +113,9 @@ def _read_group(text: str) -> tuple[str, ...]:
 
 def _retag(flags: argparse.Namespace) -> int:
     rules = Rules(tuple(flags.exclusive), tuple(dict.fromkeys(flags.alone)))
-    if flags.thresholds is None and flags.bundle is None and not rules:
-        raise UsageError("nothing to change", "give --thresholds FILE|VALUE, --from BUNDLE, --exclusive or --alone")
+    keeps = flags.thresholds is None and flags.bundle is None and not flags.threshold
+    if keeps and not rules:
+        raise UsageError("nothing to change", "give --threshold, --thresholds, --from, --exclusive or --alone")
     # Imported here: NumPy and Arrow would make `--help` slow.
     from pipelines.output.retagging import Retagging, rehearse_retagging, retag
     from pipelines.output.run import new_run_name
@@ -123,11 +132,12 @@ def _retag(flags: argparse.Namespace) -> int:
         output.path,
         footer.bundle,
         footer.labels,
-        _thresholds(flags, footer),
+        _adjusted(_thresholds(flags, footer), flags, footer),
         rules=_checked(rules, footer),
-        keeps=flags.thresholds is None and flags.bundle is None,
+        keeps=keeps,
         options={
             "thresholds": flags.thresholds and url_without_secrets(flags.thresholds),
+            "threshold": dict(flags.threshold),
             "from": flags.bundle and url_without_secrets(flags.bundle),
         },
     )
@@ -162,6 +172,16 @@ def _thresholds(flags: argparse.Namespace, footer: Footer) -> tuple[float, ...]:
         log(f"{_NAME}: {flags.bundle} is not the bundle that made these predictions", severity="WARNING")
     by_label = dict(zip(bundle.labels, bundle.thresholds, strict=True))
     return tuple(by_label[label] for label in footer.labels)
+
+
+def _adjusted(thresholds: Sequence[float], flags: argparse.Namespace, footer: Footer) -> tuple[float, ...]:
+    """Return thresholds with those in place that are given one by one."""
+    from pipelines.results.labels import check_label
+
+    for label, threshold in flags.threshold:
+        check_label(label, footer.labels, f"--threshold {label}={threshold:g}")
+    adjusted = {**dict(zip(footer.labels, thresholds, strict=True)), **dict(flags.threshold)}
+    return tuple(adjusted[label] for label in footer.labels)
 
 
 def _checked(rules: Rules, footer: Footer) -> Rules:

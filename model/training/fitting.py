@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from model.quality.fbeta import BETA, key, title
 from model.quality.history import Epoch
 from model.training import losses, network
 from model.training.losses import Loss
-from model.training.phases import Phase, has_ended
+from model.training.phases import HEAD, Phase, has_ended
 from model.training.workspace import Workspace
 from pipelines.errors import ExitCode, ScenetagsError
 
@@ -96,14 +96,18 @@ class Training:
             )
         return best
 
-    def learn_all(self, phase: Phase) -> bool:
+    def learn_all(self, phase: Phase, score: Callable[[NDArray[np.float32]], float]) -> bool:
         """Continue from the best weights with all images, the held-out ones too; return whether that succeeded.
 
         Without a held-out image an epoch cannot be chosen, so it is all epochs or none: the weights are those of the
         last, or the best ones as before if there is no time for all, or if afterwards the network knew the images that
-        had been held out no better than before.
+        had been held out no better than before: by the loss, and by a score at the thresholds that go with it.
+
+        Args:
+          phase: on all images.
+          score: returns how good probabilities of the held-out images are, float32 [M, L]; the higher, the better.
         """
-        before = self._loss_of_held_out(predict(self.model, self.validation, self.batch_size))
+        before, scored = self._judge_held_out(score)
         begun = any(epoch.phase == phase.name for epoch in self.history)
         if not begun and self.is_out_of_time(phase, phase.epochs):
             return False
@@ -113,7 +117,8 @@ class Training:
             self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
         else:
             self._run_within_memory(phase)
-        if self._loss_of_held_out(predict(self.model, self.validation, self.batch_size)) < before:
+        loss, now = self._judge_held_out(score)
+        if loss < before and now >= scored:
             return True
         best = self._best()
         assert best is not None, "`run` would have raised"
@@ -125,7 +130,7 @@ class Training:
         if not self.history:
             return False
         last = self.history[-1]
-        slower = _SLOWER_THAN_HEAD if last.phase == "head" != phase.name else 1
+        slower = _SLOWER_THAN_HEAD if last.phase == HEAD != phase.layers else 1
         return time.monotonic() + epochs * slower * last.seconds > self.ends_at
 
     def _examples(self, phase: Phase) -> dataset.Examples:
@@ -134,6 +139,11 @@ class Training:
             return learnt
         rows = np.concatenate([learnt.rows, held_out.rows])
         return dataset.Examples(learnt.pixels, rows, np.concatenate([learnt.targets, held_out.targets]))
+
+    def _judge_held_out(self, score: Callable[[NDArray[np.float32]], float]) -> tuple[float, float]:
+        """Return loss and score of the network on the held-out images."""
+        probabilities = predict(self.model, self.validation, self.batch_size)
+        return self._loss_of_held_out(probabilities), score(probabilities)
 
     def _loss_of_held_out(self, probabilities: NDArray[np.float32]) -> float:
         loss = losses.of(self.loss, self.training.targets)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from model.quality.best_epoch import best_epoch
 from model.quality.history import Epoch
 from model.training import network
 
+HEAD: Final = "head"
 ON_ALL = "all images"
 HEAD_LEARNING_RATE = 3e-3
 FINETUNE_LEARNING_RATE = 4e-4
 SCRATCH_LEARNING_RATE = 3e-3
-# Lower, because the network has only the held-out images left to learn.
-ALL_LEARNING_RATE = 2e-4
+# Lower than in the phase before, because the network has only the held-out images left to learn.
+_ON_ALL_SLOWER = 0.5
 # Epochs without a better score after which a phase ends. Long, because the score fluctuates while the learning rate is
 # high, and rises once more when it falls: a shorter patience would lose that last gain.
 PATIENCE = 12
@@ -50,15 +51,23 @@ def plan(*, from_scratch: bool, head_epochs: int, finetune_epochs: int) -> list[
         phases = [Phase("from scratch", finetune_epochs, SCRATCH_LEARNING_RATE, "everything")]
     else:
         phases = [
-            Phase("head", head_epochs, HEAD_LEARNING_RATE, "head"),
+            Phase(HEAD, head_epochs, HEAD_LEARNING_RATE, HEAD),
             Phase("fine-tuning", finetune_epochs, FINETUNE_LEARNING_RATE, "all but statistics"),
         ]
     return [phase for phase in phases if phase.epochs]
 
 
-def final(epochs: int) -> Phase:
-    """Plan the phase on all images that may follow those of `plan`."""
-    return Phase(ON_ALL, epochs, ALL_LEARNING_RATE, "all but statistics", on_all=True)
+def final(epochs: int, after: str) -> Phase:
+    """Plan the phase on all images that may follow those of `plan`.
+
+    Args:
+      epochs: all of them are run.
+      after: name of the phase whose weights were kept. After the head, only the head is trained: training the rest of
+        the network did not help, or was not wanted.
+    """
+    if after == HEAD:
+        return Phase(ON_ALL, epochs, HEAD_LEARNING_RATE * _ON_ALL_SLOWER, HEAD, on_all=True)
+    return Phase(ON_ALL, epochs, FINETUNE_LEARNING_RATE * _ON_ALL_SLOWER, "all but statistics", on_all=True)
 
 
 def has_ended(phase: Phase, history: Sequence[Epoch]) -> bool:

@@ -18,9 +18,10 @@ from model.data import reference
 from model.data.listing import fingerprint, versions
 from model.export import bundle as export
 from model.export import quantization
-from model.quality import calibration, facts, thresholds
+from model.quality import calibration, facts, metrics, thresholds
 from model.quality.fbeta import title
 from model.quality.history import Epoch
+from model.quality.thresholds import Thresholds
 from model.training import figures, fitting, network, phases, reading, splitting
 from model.training.settings import Settings
 from model.training.start import Start, read_weights
@@ -63,12 +64,14 @@ class _Outcome(NamedTuple):
       final_epochs: number of further epochs, on all images.
       calibrated: the correction of its probabilities.
       probabilities: float32 [M, L], corrected ones of the held-out images, before the network has learnt these.
+      thresholds: tuned on them.
     """
 
     best: Epoch
     final_epochs: int
     calibrated: calibration.Calibration
     probabilities: NDArray[np.float32]
+    thresholds: Thresholds
 
 
 def train(settings: Settings) -> None:
@@ -121,26 +124,41 @@ def _train(data: reading.Data, setup: _Setup) -> Bundle:
     best = training.run(planned)
     if not phases.has_ended(planned[-1], training.history):
         show(f"ended after epoch {len(training.history)} because of --max_minutes {settings.max_minutes:g}")
-    measured = _in_float32(training.model, settings)
-    probabilities = fitting.predict(measured, data.validation, settings.batch_size)
-    calibrated = calibration.fit(data.validation.targets > 0.5, probabilities)
-    final_epochs = _learn_all(training, settings)
+    if best.phase == phases.HEAD != planned[-1].name:
+        show(f"the network of epoch {best.epoch} is kept: fine-tuning did no better on the held-out images")
+    outcome = _measure(training, best, settings)
+    outcome = outcome._replace(final_epochs=_learn_all(training, outcome, settings))
     model = _in_float32(training.model, settings)
-    network.calibrate(model, calibrated.correction)
-    outcome = _Outcome(best, final_epochs, calibrated, calibrated.correction.apply(probabilities))
+    network.calibrate(model, outcome.calibrated.correction)
     learnt = _gather(settings, data, training, outcome)
     ranges = data.training if settings.quantize == "int8" else None
     return export.export(model, settings.output, learnt, data.validation, ranges)
 
 
-def _learn_all(training: fitting.Training, settings: Settings) -> int:
+def _measure(training: fitting.Training, best: Epoch, settings: Settings) -> _Outcome:
+    """Measure the network on the held-out images, and calibrate it."""
+    truth = training.validation.targets > 0.5
+    measured = _in_float32(training.model, settings)
+    probabilities = fitting.predict(measured, training.validation, settings.batch_size)
+    calibrated = calibration.fit(truth, probabilities)
+    corrected = calibrated.correction.apply(probabilities)
+    return _Outcome(best, 0, calibrated, corrected, thresholds.tune(truth, corrected, settings.beta))
+
+
+def _learn_all(training: fitting.Training, outcome: _Outcome, settings: Settings) -> int:
     """Learn the held-out images, too, if wanted; return the number of epochs for which the exported network has.
 
     Not for an int8 file: its own thresholds and figures are yet to be measured on images that it has not learnt.
     """
     if not settings.final_epochs or settings.quantize == "int8":
         return 0
-    if training.learn_all(phases.final(settings.final_epochs)):
+
+    def score(probabilities: NDArray[np.float32]) -> float:
+        corrected = outcome.calibrated.correction.apply(probabilities)
+        tags = corrected >= outcome.thresholds.each.astype(np.float32)
+        return metrics.fbeta_over_samples(training.validation.targets > 0.5, tags, settings.beta)
+
+    if training.learn_all(phases.final(settings.final_epochs, outcome.best.phase), score):
         return settings.final_epochs
     tried = any(epoch.phase == phases.ON_ALL for epoch in training.history)
     why = "it did no better on them afterwards" if tried else f"--max_minutes {settings.max_minutes:g} leaves no time"
@@ -190,7 +208,7 @@ def _gather(settings: Settings, data: reading.Data, training: fitting.Training, 
         ),
         calibration=outcome.calibrated,
         probabilities=outcome.probabilities,
-        thresholds=thresholds.tune(data.validation.targets > 0.5, outcome.probabilities, settings.beta),
+        thresholds=outcome.thresholds,
     )
 
 

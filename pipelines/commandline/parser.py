@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
@@ -114,6 +115,18 @@ def print_stopped(command: str, error: OSError, remedy: str = "") -> int:
     then = f"; {remedy}" if remedy else ""
     log(f"{command}: stopped: {where}{error.strerror or error}{then}", exit_code=int(ExitCode.STOPPED))
     return ExitCode.STOPPED
+
+
+def read_bound(text: str) -> tuple[str, float]:
+    """Read a label and a probability, as in `road=0.8`: a flag type."""
+    label, sign, bound = text.rpartition("=")
+    try:
+        probability = float(bound)
+    except ValueError:
+        probability = math.nan
+    if not sign or not label or not 0 <= probability <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not LABEL=P with a probability from 0 to 1, e.g. road=0.8")
+    return label, probability
 
 
 def add_switch(group: argparse._ActionsContainer, flag: str, help: str) -> None:

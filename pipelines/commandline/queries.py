@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pipelines import storage
 from pipelines.commandline.execution import add_anonymous
-from pipelines.commandline.parser import Parser, UsageError, at_least
+from pipelines.commandline.parser import Parser, UsageError, at_least, read_bound
 
 TOP = 50
 """Images that are found by likeness or novelty, unless said otherwise."""
@@ -72,7 +72,7 @@ def _parser() -> Parser:
             flag,
             action="append",
             default=[],
-            type=_read_bound,
+            type=read_bound,
             metavar="LABEL=P",
             help=f"only images for which the probability of the label is {meaning} P, 0 to 1; can be repeated",
         )
@@ -116,17 +116,6 @@ def _parser() -> Parser:
         parser, "read public buckets without credentials; credentials are used only for the bucket that is written to"
     )
     return parser
-
-
-def _read_bound(text: str) -> tuple[str, float]:
-    label, sign, bound = text.rpartition("=")
-    try:
-        probability = float(bound)
-    except ValueError:
-        probability = math.nan
-    if not sign or not label or not 0 <= probability <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not LABEL=P with a probability from 0 to 1, e.g. road=0.8")
-    return label, probability
 
 
 def _read_share(text: str) -> float:

@@ -215,7 +215,7 @@ def test_an_int8_file_is_measured_on_images_that_its_network_has_not_learnt(
     training_chips: Path, tmp_path: Path
 ) -> None:
     wanted = settings.parse([*flags(training_chips, tmp_path / "bundle"), "--final_epochs", "2", "--quantize", "int8"])
-    assert session._learn_all(None, wanted) == 0  # type: ignore[arg-type]
+    assert session._learn_all(None, None, wanted) == 0  # type: ignore[arg-type]
 
 
 def test_held_out_images_are_learnt_at_last_unless_the_user_has_chosen_them(

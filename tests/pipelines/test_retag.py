@@ -85,7 +85,9 @@ def with_thresholds(**changed: Any) -> Callable[[Path], list[str]]:
 
 
 MISTAKES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
-    "nothing": (lambda _: [], "nothing to change; give --thresholds FILE|VALUE, --from BUNDLE, --exclusive or --alone"),
+    "nothing": (lambda _: [], "nothing to change; give --threshold, --thresholds, --from, --exclusive or --alone"),
+    "no label": (lambda _: ["--threshold=raod=0.1"], "--threshold raod=0.1: raod is not a label of the model; did you"),
+    "no probability": (lambda _: ["--threshold=road=2"], "road=2 is not LABEL=P with a probability from 0 to 1"),
     "both": (lambda _: ["--thresholds=0.5", "--from=b"], "argument --from: not allowed with argument --thresholds"),
     "no file": (lambda _: ["--thresholds=0,5"], "--thresholds 0,5: no such file; give a JSON file, or a number betwe"),
     "a folder": (lambda folder: ["--thresholds", str(folder)], "cannot be read: Is a directory"),
@@ -114,6 +116,15 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "an open quote": (lambda _: ['--exclusive="clear,road'], "is not a line of CSV: unexpected end of data"),
     "no bundle": (lambda folder: ["--from", str(folder)], "no bundle at"),
 }
+
+
+def test_thresholds_are_given_one_by_one_and_the_others_stay(output: Path) -> None:
+    before = dict(zip(NEW, thresholds_of(output), strict=True))
+    assert command.main([str(output), "--threshold=road=0.15"]) == 0
+    assert thresholds_of(output) == tuple({**before, "road": 0.15}.values())
+    assert command.main([str(output), "--thresholds=0.5", "--threshold=clear=0.25", "--threshold", "road=1"]) == 0
+    assert thresholds_of(output) == tuple({**dict.fromkeys(NEW, 0.5), "clear": 0.25, "road": 1.0}.values())
+    assert manifest(output)["options"]["threshold"] == {"clear": 0.25, "road": 1.0}
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
