@@ -100,6 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(text)
         else:
             show(*lay_out(evaluation))
+        for what, path in (("figures", flags.json), ("picture", flags.picture)):
+            if path not in (None, "-"):
+                show(f"{what}: {path}", file=sys.stderr if flags.json == "-" else None)
         with to_output():
             # Python would report it in words of its own that nobody takes the last lines.
             sys.stdout.flush()

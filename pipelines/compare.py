@@ -123,10 +123,12 @@ def _compare(flags: argparse.Namespace) -> int:
         show(*text.split("\n"))
     elif flags.json:
         write_named("--json", flags.json, f"{text}\n")
+        show(f"figures: {flags.json}")
     if whereabouts:
         from pipelines.results.comparing.page import make_page
 
         write_named("--html", flags.html, make_page(outputs, footers, comparison, whereabouts))
+        show(f"page: {flags.html}", file=stream)
     if flags.max_changed is not None and comparison.changed > flags.max_changed:
         log(
             f"{_NAME}: {comparison.changed:.2%} of the tags differ, more than --max_changed {flags.max_changed:g} "

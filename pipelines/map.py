@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Put the windows of scenes on a map, with the probability of each tag.
 
-The page shows them coloured by the probability of a tag, with a slider for the threshold, set to the model's at first.
+The page shows them coloured by the probability of a tag, with a slider for the threshold, at first that of the output.
 It is one file that needs no network, and shows up to a million windows. GeoJSON is for other programs, and for more.
 Rasters are cloud-optimized GeoTIFFs, one per scene: the probability of each tag is a band, in the scene's own reference
 system, with a pixel per stride. To learn how a scene is georeferenced, its first bytes are read again.

@@ -104,6 +104,7 @@ def parse_plan(argv: Sequence[str]) -> PlanOptions:
       UsageError: an argument is missing, malformed or out of range.
     """
     parser = Parser(_NAME, _DESCRIPTION, _EPILOG)
+    parser.usage = "%(prog)s --input PATTERN --model BUNDLE [flags]"
     choose_log_format(argv)
     plan = parser.add_argument_group("plan")
     plan.add_argument(
@@ -166,6 +167,7 @@ def _plan(options: PlanOptions) -> int:
         show(*describe(plan, options.job.max_failure_rate))
     if options.json and options.json != "-":
         write_named("--json", options.json, f"{as_json(plan)}\n")
+        show(f"figures: {options.json}")
     shift = plan.sampled.shift
     if options.job.fail_on_shift and shift.verdict == "unlike":
         log(f"{_NAME}: --fail_on_shift: {shift}", exit_code=int(ExitCode.UNLIKE_TRAINING))

@@ -225,7 +225,7 @@ def _data(facts: Facts) -> Iterator[str]:
         f"{repairs or 'none, all images were plain RGB'}."
     )
     if data.reference:
-        yield "Prediction compares its images with these, and reports if they are unlike (`shift`, `novelty`)."
+        yield "`predict` compares its images with the training images, and reports if they differ (`shift`, `novelty`)."
     if facts.network.rendering:
         yield f"Rasters were shown with `{facts.network.rendering}`; prediction shows them alike."
 

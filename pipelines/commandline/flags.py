@@ -29,6 +29,8 @@ Tag every image of a folder, a pattern or a list, and write tags and probabiliti
 Colours are repaired where a file is known to be decoded wrong, and an image whose colours cannot be trusted
 becomes a row in failures/, never a prediction. Every input becomes exactly one row. Rerunning the same command
 resumes: images that are already tagged are skipped; new, changed and failed ones are processed.
+
+Switches, as --overwrite, are given without a value; a template may pass true or false.
 """
 
 _EPILOG = """\
@@ -82,6 +84,7 @@ def parse_predict(argv: Sequence[str]) -> PredictOptions:
     }
     columns = {table: describe(columns) for table, columns in tables.items()}
     parser = Parser("scenetags predict", _DESCRIPTION, _EPILOG.format(**columns))
+    parser.usage = "%(prog)s --input PATTERN --model BUNDLE --output DIR [flags]"
     choose_log_format(argv)
     add_flags(parser)
     known, beam_flags = parser.parse_known_args(argv)
@@ -134,7 +137,9 @@ def read_options(known: argparse.Namespace, beam_flags: Sequence[str]) -> Predic
 
 def add_model(group: argparse._ActionsContainer) -> None:
     """Add the flag that names the bundle, for every command that predicts."""
-    group.add_argument("--model", required=True, metavar="BUNDLE", help="the bundle that `scenetags train` wrote")
+    group.add_argument(
+        "--model", required=True, metavar="BUNDLE", help="a bundle that `scenetags train` or `scenetags import` wrote"
+    )
 
 
 def _add_model_and_output(group: argparse._ArgumentGroup, output: str | None) -> None:

@@ -32,6 +32,15 @@ class Parser(argparse.ArgumentParser):
         # Argparse takes only plain numbers for values, and `-100:3000` for an unknown flag.
         self._negative_number_matcher = re.compile(r"-\.?\d")
 
+    def format_help(self) -> str:
+        """Write the help page; its first line names what is required, and not each of many flags."""
+        words = [_written(action) for action in self._actions if not action.option_strings]
+        words += [
+            f"{one.option_strings[0]} {one.metavar}" for one in self._actions if one.option_strings and one.required
+        ]
+        self.usage = self.usage or " ".join(["%(prog)s", *words, "[flags]"])
+        return super().format_help()
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse arguments; if that fails and one of them is a mistyped flag, say so.
 
@@ -72,6 +81,11 @@ class Parser(argparse.ArgumentParser):
           UsageError: always.
         """
         raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def _written(action: argparse.Action) -> str:
+    """Write a positional argument as a usage line does."""
+    return f"{action.metavar} ..." if action.nargs == "+" else str(action.metavar)
 
 
 class Once(argparse.Action):

@@ -65,6 +65,7 @@ def parse_query(argv: Sequence[str]) -> argparse.Namespace:
 
 def _parser() -> Parser:
     parser = Parser("scenetags query", _DESCRIPTION, _EPILOG)
+    parser.usage = "%(prog)s OUTPUT [EXPRESSION] [flags]"
     parser.add_argument("output", metavar="OUTPUT", help="the --output of predict, local or in a bucket")
     parser.add_argument("expression", metavar="EXPRESSION", nargs="?", help='e.g. "road and not cloudy"')
     for flag, meaning in (("--min", "at least"), ("--max", "at most")):

@@ -61,7 +61,7 @@ function setTag(index) {
   element("tag").selectedIndex = index;
   threshold = page.tags[tag].threshold;
   element("threshold").value = String(threshold);
-  element("reset").textContent = `threshold of the model: ${Number(threshold.toFixed(4))}`;
+  element("reset").textContent = `back to ${Number(threshold.toFixed(4))}`;
   count();
   draw();
 }

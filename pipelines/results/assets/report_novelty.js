@@ -65,7 +65,7 @@ function showNovelty() {
   element("verdict").classList.toggle("problem", page.novelty.verdict === "unlike");
   element("strange").textContent =
     "Novelty is the share of the training images that look less strange than an image. Where images are like them, " +
-    `all bars are about as high as the dashed line; a high one at 1 is of foreign images. ${tellStrange()}`;
+    `all bars are about as high as the dashed line; a tall bar at 1 means images unlike them. ${tellStrange()}`;
   element("strangest").hidden = !images.some((_, image) => isOf(image, state.tag, STRANGEST));
 }
 
