@@ -103,6 +103,12 @@ function nameOf(path) {
   );
 }
 
+// Of a window its place first: the names of all windows of a scene begin alike.
+function captionOf(name) {
+  const window = /^(.*)#xywh=(\d+),(\d+),\d+,\d+$/.exec(name);
+  return window ? `${window[2]}, ${window[3]} of ${shorten(window[1], 30)}` : shorten(name, 40);
+}
+
 function tile(image) {
   const { path, failure, problem, picture, truth, novelty } = images[image],
     k = state.tag,
@@ -111,7 +117,7 @@ function tile(image) {
   if (failure) {
     button.append(
       pictureOf({ ...images[image], problem: failure.message || problem }, ""),
-      make("span", { className: "name" }, shorten(name, 40)),
+      make("span", { className: "name" }, captionOf(name)),
       make("span", { className: "line" }, failure.error),
     );
   } else {
@@ -125,7 +131,7 @@ function tile(image) {
       frameOf(image),
       share,
       make("span", { className: "name" }, `${p.toFixed(3)} ${line}`),
-      make("span", { className: "line" }, shorten(name, 40)),
+      make("span", { className: "line" }, captionOf(name)),
     );
     if (state.order === STRANGEST && novelty !== null)
       button.append(make("span", { className: "line" }, `novelty ${novelty.toFixed(4)}`));
