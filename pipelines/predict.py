@@ -203,7 +203,7 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
         kept = (
             f"  the old rows stay, and the new ones are in {where}",
             "  the same command without --fail_on_shift replaces the old rows with them, and tags nothing again; "
-            "without --overwrite as well, it drops them",
+            "without --overwrite too, it deletes the new rows",
         )
         log(
             f"{_NAME}: --fail_on_shift: {shift}",

@@ -278,9 +278,10 @@ class Training:
             f"held out: loss {last.validation_loss:.4f}, {title(self.beta)} {last.validation_fbeta:.4f}{kept}, "
             f"mAP {last.validation_map:.4f}; "
         )
+        left = f", at most {tqdm.format_interval(seconds_left)} left in this phase" * (number < phase.epochs)
         return (
             f"{phase.name} {number}/{phase.epochs}: loss {last.loss:.4f}; {'' if phase.on_all else held_out}"
-            f"{last.seconds:.0f} s, at most {tqdm.format_interval(seconds_left)} left in this phase"
+            f"{last.seconds:.0f} s{left}"
         )
 
 
