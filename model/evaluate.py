@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,6 +19,7 @@ from pipelines.errors import ExitCode, ScenetagsError
 
 if TYPE_CHECKING:
     from model.quality.reliability import Reliability
+    from pipelines.labels import LabelSource
 
 _DESCRIPTION = """\
 Measure predictions against labels.
@@ -75,14 +78,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     try:
         flags = _parser().parse_args(sys.argv[1:] if argv is None else argv)
-        if flags.picture:
-            _check_picture(flags.picture)
         # Imported here: NumPy and Arrow would make `--help` slow.
         from model.quality.evaluation import describe, evaluate, lay_out
         from pipelines.commandline.files import write_named
 
         source = read_label_source(flags)
         assert source  # the parser requires it
+        _check_written(flags, source)
         evaluation = evaluate(flags.predictions, source, flags.beta)
         # JSON has escapes of its own for what a terminal must not get.
         text = json.dumps(
@@ -114,11 +116,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return ExitCode.DONE
 
 
-def _check_picture(picture: str) -> None:
+def _check_written(flags: argparse.Namespace, source: LabelSource) -> None:
+    """Refuse to write into the output that is measured, or over its labels, before anything is read."""
     from pipelines.commandline.files import check_named
+    from pipelines.results.outputs import open_output
+    from pipelines.results.outside import check_outside
 
-    check_named("--picture", picture, (".png",))
-    if importlib.util.find_spec("matplotlib") is None:
+    written = [("--json", flags.json, ".json"), ("--picture", flags.picture, ".png")]
+    for flag, path, ending in written:
+        if path is None or path == "-":
+            continue
+        check_named(flag, path, (ending,))
+        check_outside(open_output(flags.predictions), flag, path)
+        if os.path.realpath(path) in map(os.path.realpath, source.paths):
+            raise UsageError(f"{flag} {path}: would replace the labels", "choose another file")
+    if flags.picture and importlib.util.find_spec("matplotlib") is None:
         raise UsageError("--picture needs matplotlib", "run pip install 'scenetags[train]'")
 
 

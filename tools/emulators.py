@@ -118,5 +118,5 @@ def _serving(command: Sequence[str], url: str) -> Iterator[None]:
 
 
 def _ask(method: str, url: str, body: bytes | None = None) -> None:
-    with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=5) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=60) as answer:
         answer.read()

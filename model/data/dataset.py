@@ -238,8 +238,8 @@ def _check_space(folder: Path, needed: int, count: int) -> None:
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise DatasetError(
-            f"{existing}: {count} decoded images need {needed / 1e9:,.1f} GB during training, but only "
-            f"{free / 1e9:,.1f} GB are free",
+            f"{existing}: {count} decoded images need {needed / 1e6:,.0f} MB during training, but only "
+            f"{free / 1e6:,.0f} MB are free",
             "choose a smaller --image_size, or an --output on a larger disk",
         )
 

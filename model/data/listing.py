@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from pipelines import labels, storage
 from pipelines.images.formats import ENDINGS
-from pipelines.images.hidden import hides
+from pipelines.images.hidden import BUNDLE_FILES, BUNDLE_PICTURES, hides
 
 
 def list_images(folder: str) -> dict[str, str]:
     """Return the path of each image under a folder, in a stable order, with a version that changes when it does.
 
-    Hidden files and folders, and those of a system, are skipped as in prediction.
+    Hidden files and folders, those of a system, and the curves of bundles are skipped as in prediction.
 
     Raises:
       LabelError: there are no images, or a folder cannot be listed.
@@ -28,10 +28,19 @@ def list_images(folder: str) -> dict[str, str]:
     except OSError as error:
         raise labels.LabelError(f"{folder}: {storage.reason_of(error)}") from error
     images = [path for path in found if path.lower().endswith(ENDINGS)]
-    shown = [path for path in images if not any(map(hides, path[len(prefix) :].split("/")))]
+    shown = [
+        path
+        for path in images
+        if not any(map(hides, path[len(prefix) :].split("/"))) and not _is_of_bundle(path, found)
+    ]
     if not shown:
         raise labels.LabelError(f"{folder}: no images in this folder (extensions: {' '.join(ENDINGS)})")
     return {path: found[path] for path in sorted(shown)}
+
+
+def _is_of_bundle(path: str, files: Container[str]) -> bool:
+    folder, _, name = path.rpartition("/")
+    return name in BUNDLE_PICTURES and all(f"{folder}/{file}" in files for file in BUNDLE_FILES)
 
 
 def versions(paths: Iterable[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -17,7 +18,11 @@ _WORDS: dict[str, Side] = {
     **dict.fromkeys(("test", "testing", "tst"), "left out"),
 }
 _TRUTH = {"1": True, "1.0": True, "true": True, "yes": True, "0": False, "0.0": False, "false": False, "no": False}
-_OF_HELD_OUT = ("val", "test", "held", "hold", "dev", "eval")
+_OF_HELD_OUT = frozenset(
+    ("val", "valid", "validation", "test", "testing", "held", "holdout", "heldout", "dev", "eval", "evaluation")
+)
+_OF_TRAINING = frozenset(("train", "training"))
+_DENIALS = frozenset(("not", "no", "non", "un", "never", "without", "exclude", "excluded"))
 
 
 class SplitError(ScenetagsError):
@@ -72,11 +77,11 @@ def _side_of(column: SplitColumn, values: set[str]) -> dict[str, Side]:
             return {value: "held out" if side == "left out" else side for value, side in sides.items()}
         return sides
     if values <= _TRUTH.keys():
-        name = column.name.casefold()
-        if any(word in name for word in _OF_HELD_OUT):
-            return {value: "held out" if _TRUTH[value] else "train" for value in values}
-        if "train" in name:
-            return {value: "train" if _TRUTH[value] else "held out" for value in values}
+        # Whole words: `invalid`, `device` and `trainval` mean something else, and `not_train` the opposite.
+        words = {word.casefold() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", column.name)}
+        holds_out, trains = bool(words & _OF_HELD_OUT), bool(words & _OF_TRAINING)
+        if holds_out != trains and not words & _DENIALS:
+            return {value: "held out" if _TRUTH[value] == holds_out else "train" for value in values}
     raise SplitError(f"column {column.name} has the values {_listed(values)}", _remedy(column, values))
 
 

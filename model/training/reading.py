@@ -104,6 +104,10 @@ def read(found: Found, settings: Settings, workspace: Workspace) -> Data:
     tags = [found.tags[index] for index in decoded.readable]
     _check_enough(settings, tags)
     vocabulary = labels.vocabulary(tags)
+    if lost := tuple(sorted(set(labels.vocabulary(found.tags)) - set(vocabulary))):
+        dropped = labels.Finding("labels that only unreadable images have, dropped", lost)
+        _report([dropped])
+        findings = (*findings, dropped)
     examples = dataset.Examples(decoded.pixels, decoded.readable, labels.multi_hot(tags, vocabulary))
     image_names = [os.path.basename(path) for path in found.files]
     assignment = found.assignment.take(decoded.readable)

@@ -79,12 +79,21 @@ def read_rows(settings: Settings, images: Sequence[str]) -> Rows:
     rows, every, findings = file
     if settings.validation_labels:
         held_out = labels.read_labels(source._replace(paths=(settings.validation_labels,)), file.labels, images)
+        _refuse_common_images(file.rows, held_out.rows)
         marked = ((row, side) for side, part in (("train", file), ("validation", held_out)) for row in part.rows)
         rows = tuple(row._replace(kept=(side, *row.kept)) for row, side in marked)
         every, findings = tuple(sorted({*every, *held_out.labels})), (*findings, *held_out.findings)
     if any(len(row.kept) < len(keep) for row in rows):
         raise SplitError(f"{settings.labels} has no column {keep[0]}", "use --group_pattern or --validation_labels")
     return Rows(rows, every, findings)
+
+
+def _refuse_common_images(rows: Sequence[labels.Row], held_out: Sequence[labels.Row]) -> None:
+    """Refuse rows of the same name in both label files; images of other names that are one are found when matched."""
+    if common := sorted({row.name for row in rows} & {row.name for row in held_out}):
+        raise SplitError(
+            f"images in both --labels and --validation_labels: {some_names(common)}", "remove them from one of the two"
+        )
 
 
 def assign(settings: Settings, matched: LabelledImages) -> tuple[Assignment, list[Finding]]:

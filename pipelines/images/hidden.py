@@ -5,6 +5,11 @@ from __future__ import annotations
 HIDDEN = "hidden"
 """Under which names that begin with a dot are counted, such as the `._a.jpg` that macOS puts next to `a.jpg`."""
 
+BUNDLE_FILES = ("bundle.json", "golden.npz")
+"""By which a bundle is recognized; in alphabetical order, they come before its pictures."""
+BUNDLE_PICTURES = frozenset(("precision_recall.png", "reliability.png", "training.png"))
+"""Which training draws into a bundle."""
+
 # What a system keeps in them are thumbnails, deleted images, and older copies of images that are listed anyway.
 _SYSTEM_FOLDERS = frozenset(
     (

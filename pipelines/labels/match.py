@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.images.formats import ENDINGS
-from pipelines.images.hidden import hides
+from pipelines.images.hidden import BUNDLE_FILES, BUNDLE_PICTURES, hides
 from pipelines.labels.findings import Finding, LabelError, shown, some_names
 from pipelines.labels.names import components_of, find, find_elsewhere
 from pipelines.labels.rows import LabelFile, Row
@@ -99,8 +99,8 @@ def match(rows: Sequence[Row], paths: Sequence[str], where: str) -> LabelledImag
 def find_images(folder: Path) -> list[Path]:
     """List the images under a folder by their extensions, in a stable order.
 
-    Hidden files and folders, and those of a system, are skipped as in prediction: a thumbnail has the name of its
-    image. Links are followed, and each folder is listed once.
+    Hidden files and folders, those of a system, and the curves of bundles are skipped as in prediction: a thumbnail has
+    the name of its image. Links are followed, and each folder is listed once.
 
     Raises:
       LabelError: there are no images, or a folder cannot be listed.
@@ -114,8 +114,11 @@ def find_images(folder: Path) -> list[Path]:
                 continue
             seen.add(place)
             folders[:] = sorted(name for name in folders if not hides(name))
+            drawn = BUNDLE_PICTURES if set(BUNDLE_FILES) <= set(files) else frozenset()
             found += [
-                Path(here, name) for name in files if _is_image(name) and os.path.isfile(os.path.join(here, name))
+                Path(here, name)
+                for name in files
+                if _is_image(name) and name not in drawn and os.path.isfile(os.path.join(here, name))
             ]
     except OSError as error:
         raise LabelError(f"{shown(str(error.filename))}: {error.strerror}") from error

@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from pipelines import storage
-from pipelines.images.hidden import is_of_system
+from pipelines.images.hidden import BUNDLE_FILES, BUNDLE_PICTURES, is_of_system
 from pipelines.listing.lookup import refer_entry
 from pipelines.listing.names import (
-    BUNDLE_FILES,
-    BUNDLE_PICTURES,
     CURVES,
     MAGIC,
     compile_pattern,

@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from pipelines import archives, storage
-from pipelines.images.hidden import HIDDEN, hides
+from pipelines.images.hidden import BUNDLE_FILES, BUNDLE_PICTURES, HIDDEN, hides
 from pipelines.listing.lookup import EmptyInputError, InputError
 from pipelines.listing.names import (
-    BUNDLE_FILES,
-    BUNDLE_PICTURES,
     CURVES,
     MAGIC,
     Steps,

@@ -24,10 +24,6 @@ OTHERS = "other endings"
 CURVES = "curves of bundles"
 """Under which the pictures are counted that training draws into a bundle."""
 
-BUNDLE_FILES = ("bundle.json", "golden.npz")
-"""By which a bundle is recognized; in alphabetical order, they come before its pictures."""
-BUNDLE_PICTURES = frozenset(("precision_recall.png", "reliability.png", "training.png"))
-
 MASKS = "usable data masks"
 """Under which Planet's masks are counted, which lie next to scenes as TIFFs and are no pictures."""
 _MASK = re.compile(r"_(?:udm2|DN_udm)(?:_[a-z_]+)?\.tiff?$", re.IGNORECASE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import shutil
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -120,7 +121,9 @@ def check_runner(options: PredictOptions, beam_options: pipeline_options.Pipelin
             raise UsageError(f"{flag} needs --runner=DataflowRunner")
     with refused_flags_reported():
         # The local runner, as it is used later; see `run_in_waves`.
-        Pipeline(FnApiRunner(), options=beam_options)
+        pipeline = Pipeline(FnApiRunner(), options=beam_options)
+    # Beam removes it when a pipeline has run, and this one never does.
+    shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
 
 
 @contextmanager

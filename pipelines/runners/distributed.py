@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -91,6 +92,8 @@ def rehearse(tagging: TagImages, options: PredictOptions, beam_options: Pipeline
                 pipeline.run()
         else:
             pipeline.to_runner_api()
+            # Beam removes it when a pipeline has run.
+            shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
 
 
 def run_on_workers(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> Accounts | None:

@@ -149,7 +149,7 @@ def test_images_of_which_none_can_be_decoded_are_one_line(chips: list[str], tmp_
 
 
 def test_a_disk_too_small_for_the_cache_is_one_line(chips: list[str], tmp_path: Path) -> None:
-    with pytest.raises(dataset.DatasetError, match=r"6 decoded images need .* GB during training, .* GB are free"):
+    with pytest.raises(dataset.DatasetError, match=r"6 decoded images need .* MB during training, .* MB are free"):
         dataset.decode(versions(chips), 99_999_999, tmp_path / "cache")
     assert not any((tmp_path / "cache").iterdir())
 

@@ -6,6 +6,10 @@ import pytest
 
 from model.data.sides import SplitColumn, SplitError, read_sides
 
+MISLEADING = (
+    *("trainval", "train_val", "invalid", "is_not_valid", "evaluated", "device", "household"),
+    *("not_train", "not_for_training", "untrained", "constraint"),
+)
 SHORT = {"train": "t", "held out": "h", "left out": "-"}
 
 
@@ -19,6 +23,8 @@ SHORT = {"train": "t", "held out": "h", "left out": "-"}
         ("is_valid", "False True False", "tht"),
         ("is_valid", "0 1 0.0", "tht"),
         ("is_train", "1 0 1", "tht"),
+        ("isValidation", "1 0 1", "hth"),
+        ("held-out", "yes no no", "htt"),
         ("fold=0", "0 1 2 0", "htth"),
         ("fold=2", "0.0 1.0 2.0", "tth"),
         ("split=b", "a B c", "tht"),
@@ -42,6 +48,7 @@ def test_an_image_without_a_value_is_left_out() -> None:
             "column fold has the values 0, 1, 2; say which of them to hold out, such as --split_column fold",
         ),
         ("fold", "0 1", "column fold has the values 0, 1; say"),
+        *((name, "0 1", f"column {name} has the values 0, 1; say") for name in MISLEADING),
         ("split", "train train", "column split: no image to hold out among train"),
         ("split=x", "train val", "column split: no image to hold out among train, val"),
         ("split", "val val", "column split: no image to train on among val"),

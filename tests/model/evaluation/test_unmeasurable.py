@@ -79,8 +79,9 @@ def test_predictions_that_cannot_be_measured_are_one_line(
         (
             ("--json=no/such/folder/scores.json",),
             ("chip_0,green",),
-            "--json no/such/folder/scores.json cannot be written: No such file",
+            "--json no/such/folder/scores.json: the folder does not exist; create it first",
         ),
+        (("--json=chip.jpg",), ("chip_0,green",), "--json chip.jpg is not a local .json file"),
         (
             ("--threshold=0.5",),
             ("chip_0,green",),
@@ -103,6 +104,17 @@ def test_wrong_usage_is_one_line(flags: tuple[str, ...], rows: tuple[str, ...], 
     assert told.err.startswith("scenetags evaluate: ")
     assert named in told.err
     assert (told.out, told.err.count("\n")) == ("", 1)
+
+
+def test_neither_rows_nor_labels_are_written_over(run: Evaluate, chips: Chips, tmp_path: Path) -> None:
+    copied(chips, tmp_path / "out")
+    labels = tmp_path / "labels.json"
+    labels.write_text('[{"image": "chip_0", "tags": ["green"]}]')
+    for path, reason in ((tmp_path / "out/predictions/x.json", "among the output's own files"), (labels, "the labels")):
+        told = run("chip_0,green", predictions=tmp_path / "out", flags=(f"--labels={labels}", f"--json={path}"))
+        assert (told.exit_code, told.err.count("\n")) == (2, 1), told.err
+        assert reason in told.err
+    assert "chip_0" in labels.read_text()
 
 
 def test_an_output_of_failures_alone_says_so(run: Evaluate, chips: Chips, tmp_path: Path) -> None:

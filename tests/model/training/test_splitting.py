@@ -10,7 +10,6 @@ from model.data.sides import SplitError
 from model.training import reading, settings
 from model.training.workspace import Workspace
 from pipelines.commandline.parser import UsageError
-from pipelines.labels import LabelError
 from tests import image_files as files
 
 pytest.importorskip("imagehash", reason="ImageHash is not installed: pip install 'scenetags[train]'")
@@ -71,8 +70,18 @@ def test_a_file_says_which_images_to_hold_out(folder: Path, capsys: pytest.Captu
     assert "1 held-out image identical to one that is trained on: place3_3.png (place4_4.png)" in printed
     assert "1 label without an image to train on, cannot be learnt: y" in printed
     again = write(folder / "others.csv", "image_name,tags", range(6), "x")
-    with pytest.raises(LabelError, match=r"differ in the columns that say how to split: place4_4.png, place0_5.png"):
+    with pytest.raises(SplitError, match=r"in both --labels and --validation_labels: place0_5, place4_4; remove them"):
         read(folder, labels, "--validation_labels", again)
+
+
+def test_a_label_whose_images_cannot_be_read_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = write(folder / "labels.csv", "image_name,tags", range(COUNT - 1), "x")
+    with open(labels, "a") as file:
+        file.write(f"\nplace{(COUNT - 1) % 5}_{COUNT - 1},x zebra")
+    (folder / "images" / f"place{(COUNT - 1) % 5}_{COUNT - 1}.png").write_bytes(b"junk")
+    data = read(folder, labels)
+    assert data.labels == ("x",)
+    assert "1 label that only unreadable images have, dropped: zebra" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("flags", [("--group_column", "place"), ("--group_pattern", r"place(\d)")])

@@ -11,9 +11,10 @@ import pytest
 
 from model.export import card
 from pipelines import storage
+from pipelines.images.hidden import BUNDLE_FILES, BUNDLE_PICTURES
 from pipelines.inference.bundle import LITERT_MODEL, MODEL_CARD
 from pipelines.listing import list_images
-from pipelines.listing.names import BUNDLE_FILES, BUNDLE_PICTURES, is_image, is_written
+from pipelines.listing.names import is_image, is_written
 from pipelines.output.lock import LOCK
 from pipelines.output.run import new_run_name
 from pipelines.output.tables import NO_ROWS
