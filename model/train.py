@@ -16,6 +16,7 @@ _NAME = "scenetags train"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    settings = None
     try:
         settings = parse(sys.argv[1:] if argv is None else argv)
         # Imported here: NumPy and the rest would make `--help` slow.
@@ -27,11 +28,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return print_stopped(_NAME, error, "run the same command again to resume")
     except KeyboardInterrupt:
-        show(
-            "",
-            f"{_NAME}: interrupted; run the same command again to resume after the last finished epoch",
-            file=sys.stderr,
+        # It appears at the end, as a whole, and before its last figures are measured.
+        complete = settings is not None and settings.output.exists()
+        rest = (
+            f"the bundle in {settings.output} is complete"
+            if settings and complete
+            else "run the same command again to resume after the last finished epoch"
         )
+        show("", f"{_NAME}: interrupted; {rest}", file=sys.stderr)
         return 128 + signal.SIGINT
     return ExitCode.DONE
 

@@ -268,9 +268,22 @@ def _training(facts: Facts) -> Iterator[str]:
 
 
 def _command(facts: Facts) -> str:
-    flags = {
-        "images": facts.data.images_name,
-        "labels": facts.data.label_file_name,
+    data, options = facts.data, facts.data.label_file.options
+    flags: list[tuple[str, object]] = [
+        ("images", data.images_name),
+        *(("labels", name) for name in data.label_file_names),
+        *([("image_column", options.image_column)] if options.image_column else []),
+        *(("tags_column", name) for name in options.tags_columns),
+        *([("separator", options.separator)] if options.separator else []),
+        *_other_flags(facts).items(),
+    ]
+    words = (f"--{name} {shlex.quote(' '.join(str(value).split()))}" for name, value in flags)
+    return " ".join(["scenetags train", *words, *[str(facts.network.rendering)] * bool(facts.network.rendering)])
+
+
+def _other_flags(facts: Facts) -> dict[str, object]:
+    """Return the flags of the training by their names, but for images and labels."""
+    return {
         "output": "bundle",
         "name": facts.name,
         "image_size": facts.network.image_size,
@@ -290,8 +303,6 @@ def _command(facts: Facts) -> str:
         **({"max_minutes": f"{limit:g}"} if (limit := facts.training.max_minutes) is not None else {}),
         "quantize": facts.quantization_name,
     }
-    words = (f"--{name} {shlex.quote(' '.join(str(value).split()))}" for name, value in flags.items())
-    return " ".join(["scenetags train", *words, *[str(facts.network.rendering)] * bool(facts.network.rendering)])
 
 
 def _origin(network: Network) -> str:

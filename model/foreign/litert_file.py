@@ -39,8 +39,11 @@ class LiteRTFile:
             self._interpreter = Interpreter(model_content=self._content, num_threads=1)
             self._interpreter.allocate_tensors()
         except Exception as error:
-            # Both raise errors of a dozen types for what is damaged.
-            raise ForeignError(f"{path.name}: LiteRT cannot load it ({' '.join(str(error).split())[:300]})") from error
+            # Both raise errors of a dozen types for what is damaged, and for some graphs that take images of any size.
+            raise ForeignError(
+                f"{path.name}: LiteRT cannot load it ({' '.join(str(error).split())[:300]})",
+                "if it takes images of any size, convert the model once more with a fixed one",
+            ) from error
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
         if len(inputs) != 1:

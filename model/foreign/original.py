@@ -82,7 +82,10 @@ def find_image_size(model: str, shape: Sequence[int | None], wanted: Wanted) -> 
     """
     shown = f"{model}: its input has the shape [{', '.join('?' if size is None else str(size) for size in shape)}]"
     if len(shape) != 4 or shape[3] != 3:
-        raise ForeignError(f"{shown}, not that of RGB images", "only models of images with three channels are imported")
+        raise ForeignError(
+            f"{shown}, not that of RGB images",
+            "only models of images whose last dimension is their three channels are imported",
+        )
     _, rows, columns, _ = shape
     fixed = {size for size in (rows, columns) if size is not None}
     if len(fixed) > 1:

@@ -22,8 +22,8 @@ Make a bundle, the folder that `predict` takes as --model, from a model that was
   .tflite                      a LiteRT (TensorFlow Lite) file, in float32 or int8
   .onnx                        an ONNX file, e.g. of torch.onnx.export(); needs the extra scenetags[onnx]
 
-It must take one square RGB image, and give one number per label. Its input may be floating-point numbers or uint8, with
-channels last or first, of a fixed size or of any.
+It must take one square RGB image, and give one number per label. Its input may be floating-point numbers or uint8, of a
+fixed size or of any, with channels last; those of ONNX may be first.
 
 What a file does not say is asked for, never guessed: which label each output stands for (--labels), how the pixels
 were scaled in training (--scaling), and whether the outputs are probabilities already (--output_kind). What it does

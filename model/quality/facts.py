@@ -86,9 +86,14 @@ class Data:
         return _in_utf8(Path(self.images).name)
 
     @property
+    def label_file_names(self) -> list[str]:
+        """The names of the label files without their folders."""
+        return [_in_utf8(Path(path).name) for path in self.label_file.paths]
+
+    @property
     def label_file_name(self) -> str:
-        """The name of the label file without its folder."""
-        return _in_utf8(", ".join(Path(path).name for path in self.label_file.paths))
+        """The same in one text."""
+        return ", ".join(self.label_file_names)
 
     @property
     def train_support(self) -> NDArray[np.int64]:

@@ -211,6 +211,25 @@ def test_a_killed_training_resumes_and_is_measured_before_it_learns_the_held_out
     np.testing.assert_allclose(learnt.probabilities, learnt.calibration.correction.apply(measured[0]))
 
 
+def test_who_interrupts_the_last_figures_has_a_bundle(
+    training_chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(wanted: settings.Settings) -> None:
+        raise KeyboardInterrupt
+
+    def interrupt_at_the_end(wanted: settings.Settings) -> None:
+        wanted.output.mkdir()
+        raise KeyboardInterrupt
+
+    for work, rest in (
+        (interrupt, "run the same command again to resume after the last finished epoch"),
+        (interrupt_at_the_end, f"the bundle in {tmp_path}/bundle is complete"),
+    ):
+        monkeypatch.setattr(session, "train", work)
+        assert train.main(flags(training_chips, tmp_path / "bundle")) == 130
+        assert capsys.readouterr().err == f"\nscenetags train: interrupted; {rest}\n"
+
+
 def test_an_int8_file_is_measured_on_images_that_its_network_has_not_learnt(
     training_chips: Path, tmp_path: Path
 ) -> None:

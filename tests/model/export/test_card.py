@@ -15,6 +15,7 @@ from model.export import card, quantization
 from model.quality import facts, summaries
 from model.quality.facts import Facts, Quality
 from pipelines.images.rendering import Rendering
+from pipelines.labels import LabelOptions, LabelSource
 from tests.model.quality import facts as model_facts
 
 markdown_it = pytest.importorskip(
@@ -185,6 +186,18 @@ def test_the_command_gives_every_setting(written: str) -> None:
         "--alpha 0.35 --weights base.h5 --head_epochs 2 --finetune_epochs 2 --final_epochs 0 --batch_size 8 "
         "--validation_fraction 0.25 --seed 7 --quantize none\n"
     ) in written
+
+
+def test_the_command_says_how_labels_are_written(told: Facts) -> None:
+    options = LabelOptions("Photo", ("Seen here", "More"), "/")
+    source = LabelSource(("/secret/1.csv", "gs://archive/2.csv"), options)
+    told = dataclasses.replace(told, data=dataclasses.replace(told.data, label_file=source))
+    text = card.write(told, facts.measure(told), VERSIONS)
+    assert (
+        "--labels 1.csv --labels 2.csv --image_column Photo --tags_column 'Seen here' --tags_column More --separator / "
+        "--output bundle"
+    ) in text
+    assert "with the label file 1.csv, 2.csv." in text
 
 
 def test_loss_and_beta_are_told_and_in_the_command(told: Facts) -> None:
