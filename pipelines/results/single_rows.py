@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class Paths:
-    """The paths of rows, as hashes of 8 bytes each; a million take 0.2 s of a core."""
+    """The paths of rows, as hashes of 8 bytes each; a million take 0.2 s of core time."""
 
     def __init__(self) -> None:
         self._hashes: list[NDArray[np.int64]] = []
