@@ -29,6 +29,7 @@ ALLOWED = {
     "pipelines.labels",
     "pipelines.results",
     "pipelines.results.outputs",
+    "pipelines.results.outside",
     "pipelines.results.thresholds",
     "pipelines.storage",
     "pipelines.supervision",

@@ -152,8 +152,12 @@ def printed_by(words: Sequence[str]) -> str:
 
 
 def lines(text: str) -> set[str]:
-    """Give the lines of a text without their numbers, spaces and digests, in which runs differ."""
+    """Give the lines of a text without their numbers, spaces and digests, in which runs differ.
+
+    And without the time that is left in a phase: the phases of the tests have one epoch.
+    """
     plain = re.sub(r"\b[0-9a-f]{12}\b|\d+(\.\d+)?", "#", text).replace(" (kept)", "")
+    plain = plain.replace(", at most #:# left in this phase", "")
     return {" ".join(line.split()) for line in plain.splitlines() if line.strip()}
 
 
