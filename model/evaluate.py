@@ -147,7 +147,7 @@ def _parser() -> Parser:
     folder = "the --output of predict, or its subfolder predictions"
     target = "write the measures to this file as JSON (- for standard output, without the table)"
     parser.add_argument("--predictions", required=True, metavar="DIR", help=folder)
-    parser.add_argument("--json", metavar="FILE", help=target)
+    parser.add_argument("--json", metavar="FILE.json", help=target)
     drawing = "also draw the reliability diagram: how often labels are there against the probability given"
     parser.add_argument("--picture", metavar="FILE.png", help=drawing)
     add_beta(parser, "measure images")

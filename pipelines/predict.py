@@ -161,7 +161,7 @@ def _report_stop(run: Run, options: PredictOptions, error: ScenetagsError) -> in
             exit_code=int(error.exit_code),
         )
     else:
-        # Of a job that is running, nothing stands yet.
+        # While the job runs, what it has committed may still change.
         rest = "" if isinstance(error, StillRunningError) else f"; {standing(run)}"
         log(f"{_NAME}: {error}{rest}", exit_code=int(error.exit_code))
     return error.exit_code

@@ -60,7 +60,7 @@ def _parser() -> Parser:
         help=f"images to show (default {_IMAGES}); their originals are read for thumbnails. 0 reads none",
     )
     parser.add_argument(
-        "--seed", type=at_least(0), default=0, metavar="N", help="seed of the random sample (default 0)"
+        "--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help="seed of the random sample (default 0)"
     )
     parser.add_argument(
         "--relative_to",

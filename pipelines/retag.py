@@ -78,7 +78,8 @@ def _parser() -> Parser:
         default=[],
         type=read_bound,
         metavar="LABEL=P",
-        help="of this label, e.g. road=0.1; all others stay, or are those of --thresholds or --from; can be repeated",
+        help="minimum probability for this label, e.g. road=0.1; other labels keep theirs, or take those of "
+        "--thresholds or --from; can be repeated",
     )
     source.add_argument("--from", dest="bundle", metavar="BUNDLE", help="take the thresholds of a bundle")
     parser.add_argument(
@@ -113,8 +114,8 @@ def _read_group(text: str) -> tuple[str, ...]:
 
 def _retag(flags: argparse.Namespace) -> int:
     rules = Rules(tuple(flags.exclusive), tuple(dict.fromkeys(flags.alone)))
-    keeps = flags.thresholds is None and flags.bundle is None and not flags.threshold
-    if keeps and not rules:
+    keeps = flags.thresholds is None and flags.bundle is None
+    if keeps and not flags.threshold and not rules:
         raise UsageError("nothing to change", "give --threshold, --thresholds, --from, --exclusive or --alone")
     # Imported here: NumPy and Arrow would make `--help` slow.
     from pipelines.output.retagging import Retagging, rehearse_retagging, retag
@@ -134,7 +135,7 @@ def _retag(flags: argparse.Namespace) -> int:
         footer.labels,
         _adjusted(_thresholds(flags, footer), flags, footer),
         rules=_checked(rules, footer),
-        keeps=keeps,
+        kept=footer.thresholds if keeps else None,
         options={
             "thresholds": flags.thresholds and url_without_secrets(flags.thresholds),
             "threshold": dict(flags.threshold),

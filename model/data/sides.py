@@ -19,7 +19,7 @@ _WORDS: dict[str, Side] = {
 }
 _TRUTH = {"1": True, "1.0": True, "true": True, "yes": True, "0": False, "0.0": False, "false": False, "no": False}
 _OF_HELD_OUT = frozenset(
-    ("val", "valid", "validation", "test", "testing", "held", "holdout", "heldout", "dev", "eval", "evaluation")
+    ("val", "valid", "validation", "test", "testing", "hold", "held", "holdout", "heldout", "dev", "eval", "evaluation")
 )
 _OF_TRAINING = frozenset(("train", "training"))
 _DENIALS = frozenset(("not", "no", "non", "un", "never", "without", "exclude", "excluded"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from itertools import groupby
@@ -26,6 +27,7 @@ NOT_FOR = """\
 - Where things are, how large they are or how they changed: it only says whether a chip shows them.
 - Decisions about people, land or law unless a person has looked at the image."""
 
+_LINE_BREAKS = re.compile(r"[^\S\t ]+")
 _VARIED = {
     "orientations": "each image was randomly turned, mirrored, cropped and relit in every epoch",
     "flips": "each image was randomly mirrored left to right, cropped and relit in every epoch",
@@ -277,7 +279,8 @@ def _command(facts: Facts) -> str:
         *([("separator", options.separator)] if options.separator else []),
         *_other_flags(facts).items(),
     ]
-    words = (f"--{name} {shlex.quote(' '.join(str(value).split()))}" for name, value in flags)
+    # Nothing else is replaced: a separator may be a tab, and the name of a column may have two spaces.
+    words = (f"--{name} {shlex.quote(_LINE_BREAKS.sub(' ', str(value)))}" for name, value in flags)
     return " ".join(["scenetags train", *words, *[str(facts.network.rendering)] * bool(facts.network.rendering)])
 
 

@@ -31,7 +31,7 @@ def _parser() -> Parser:
     default = "(default: %(default)s)"
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for jpg/ and labels.csv")
     parser.add_argument("--count", type=at_least(1), default=500, metavar="N", help=f"number of chips {default}")
-    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help=f"random seed {default}")
+    parser.add_argument("--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help=f"random seed {default}")
     parser.add_argument("--size", type=at_least(MIN_SIZE), default=SIZE, metavar="PX", help=f"side of a chip {default}")
     return parser
 

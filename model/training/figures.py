@@ -31,7 +31,7 @@ def print_quality(bundle: Bundle, settings: Settings) -> None:
     )
     if epochs := bundle.training["final_epochs"]:
         counted = f"{epochs} epoch{'s' if epochs > 1 else ''}"
-        show(f"the exported network was then trained for {counted} more on all images, these included")
+        show(f"the exported network was then trained for {counted} more, on all images, including these")
     before, after = measured["uncalibrated"], measured["calibrated"]
     show(
         f"calibration: expected error of a probability {after['expected_calibration_error']:.3f} "

@@ -124,7 +124,7 @@ def _train(data: reading.Data, setup: _Setup) -> Bundle:
     best = training.run(planned)
     if not phases.has_ended(planned[-1], training.history):
         show(f"ended after epoch {len(training.history)} because of --max_minutes {settings.max_minutes:g}")
-    if best.phase == phases.HEAD != planned[-1].name:
+    if best.phase == phases.HEAD and any(epoch.phase != phases.HEAD for epoch in training.history):
         show(f"the network of epoch {best.epoch} is kept: fine-tuning did no better on the held-out images")
     outcome = _measure(training, best, settings)
     outcome = outcome._replace(final_epochs=_learn_all(training, outcome, settings))

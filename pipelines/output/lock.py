@@ -70,7 +70,7 @@ def hold_output(run: OutputRun) -> Iterator[None]:
         try:
             yield
         except StillRunningError:
-            # Its staged rows are not ours to delete. The next run takes them over, and then it cannot commit any more.
+            # Without the lock it cannot commit any more. What it has staged stays, and the next run recovers it.
             raise
         except BaseException:
             # Do not wait again for a storage that has just been given up.

@@ -49,14 +49,14 @@ class Retagging(OutputRun):
       labels: in the order of the model's outputs.
       thresholds: least probability of a tag, one per label.
       rules: for tags, beyond the thresholds.
-      keeps: whether the thresholds are those that the output had when it was looked at.
+      kept: thresholds that the output had when it was looked at, if some of them are to stay; None if none are.
     """
 
     bundle: str
     labels: tuple[str, ...]
     thresholds: tuple[float, ...]
     rules: Rules = NO_RULES
-    keeps: bool = False
+    kept: tuple[float, ...] | None = None
 
 
 class Changes(NamedTuple):
@@ -158,7 +158,7 @@ def _outdated(run: Retagging) -> list[str]:
                 f"output {run.output} holds predictions of several models, one of them in {path}",
                 "keep each model in a folder of its own",
             )
-    if run.keeps and (found := {footer.thresholds for footer in footers}) != {run.thresholds}:
+    if run.kept is not None and (found := {footer.thresholds for footer in footers}) != {run.kept}:
         # The lock came after the look, and with it what a killed command had begun.
         if len(found) > 1:
             holds = f"output {run.output} holds predictions made with several thresholds"

@@ -169,11 +169,24 @@ class Output:
             if _PATH in fields.names:
                 paths.add(batch.column(_PATH))
             yield batch
+        self.check_single(paths, table)
+
+    def check_single(self, paths: Paths, table: str = PREDICTIONS) -> None:
+        """Verify that there is one row of each image.
+
+        Args:
+          paths: of all rows of a table.
+          table: `predictions` or `failures`.
+
+        Raises:
+          NoOutputError: several rows are of the same image.
+        """
         again = (batch.column(_PATH) for batch in self._batches(table, pa.schema([(_PATH, pa.string())])))
         if (path := paths.find_double(again)) is not None:
             raise NoOutputError(
                 f"{storage.join(self.path, table)} has two rows for {path}",
-                "move the file there that no run has written; while a run replaces rows, wait for its end",
+                "move out the file that no run wrote; if a run is replacing rows, wait for its end, or if it has died, "
+                f"run scenetags recover {self.path}",
             )
 
     def _batches(

@@ -42,7 +42,7 @@ from pipelines.supervision.temporary import temporary_folder
 SECONDS_BETWEEN_LINES = 30.0
 SECONDS_TO_CANCEL = 300.0
 """In which a job that was cancelled has to end."""
-_IF_RUNNING = "cancel it on the runner's own page, or let it finish: it then commits its rows by itself"
+_IF_RUNNING = "cancel it on the runner's own page, or let it end; the same command then recovers its rows"
 
 
 def build_job(tagging: TagImages, options: PredictOptions, beam_options: PipelineOptions) -> beam.Pipeline:

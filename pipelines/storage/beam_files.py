@@ -196,10 +196,10 @@ def _cause(error: BeamIOError) -> Exception:
 def _as_file_error(cause: Exception, path: str) -> OSError:
     """Return what a file system raised of a file as the error that every storage has for it."""
     if isinstance(cause, OSError) and cause.errno is not None:
-        return cause
+        return unreachable(cause) if isinstance(cause, ConnectionError | TimeoutError) else cause
     status = getattr(cause, "code", None) or getattr(cause, "status_code", None)
     # Names may consist of any words.
-    words = unquote(str(cause)).replace(path.partition("://")[2].partition("/")[2], "")
+    words = unquote(str(cause)).replace(path.partition("://")[2], "")
     if isinstance(cause, FileNotFoundError) or (status is None and _MISSING.search(words)):
         status = HTTPStatus.NOT_FOUND
     elif isinstance(cause, PermissionError) or (status is None and _FORBIDDEN.search(words)):

@@ -176,7 +176,7 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path, capsys: pytest.Capt
             "have no image in common; the first has e.g. /a/1.jpg, the second /b/1.jpg; images are matched by their",
         ),
         ([empty], "has no predictions"),
-        ([double], "predictions has two rows for /a/1.jpg; move the file there that no run has written"),
+        ([double], "predictions has two rows for /a/1.jpg; move out the file that no run wrote"),
         ([tmp_path / "none"], "has no predictions/*.parquet"),
         ([tmp_path / "missing"], "no folder at"),
         ([a, "--tag=raod"], "--tag: raod is not a label of either model; did you mean road?"),

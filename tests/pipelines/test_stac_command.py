@@ -13,6 +13,7 @@ from pystac.extensions.mlm import MLMExtension
 from pystac.extensions.table import TableExtension
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
+from pipelines import map as map_command
 from pipelines import stac as command
 from pipelines import storage
 from pipelines.output.run import RUNS
@@ -123,6 +124,16 @@ def test_items_of_one_name_are_told_apart(tmp_path: Path) -> None:
     items = described(write_output(tmp_path / "out", *(window(scene, 0, 0, square(10, 20)) for scene in scenes)))
     assert {identity.partition("-")[0] for identity in items} == {"scene", "SCENE", "x y"}
     assert {item.properties["scenetags:scene"] for item in items.values()} == set(scenes)
+
+
+def test_windows_that_are_there_twice_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [window(NORTH, 256 * number, 0, square(10 + number * 0.01, 20)) for number in range(3)]
+    output = write_output(tmp_path / "out", *rows)
+    write_output(output, rows[1], name="copy")
+    for main in (command.main, map_command.main):
+        flags = ["--to", f"{tmp_path}/catalogue"] if main is command.main else ["--html", f"{tmp_path}/map.html"]
+        assert main([str(output), *flags]) == 2
+        assert f"{output}/predictions has two rows for {NORTH}#xywh=256,0" in capsys.readouterr().err
 
 
 def test_no_item_takes_the_place_of_the_collection(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipelines.results.maps.footprints import spell_time
 from pipelines.results.maps.outlines import read_outlines
 from pipelines.results.outputs import NoOutputError, Output
+from pipelines.results.single_rows import Paths
 from pipelines.scenes.grid import split_window
 
 _FIELDS = pa.schema(
@@ -56,13 +57,17 @@ def read_extents(output: Output) -> list[SceneExtent]:
     """Sum up the windows of an output, scene by scene, in the order in which they come.
 
     Raises:
-      NoOutputError: it has no windows of scenes, or the files are not as scenetags writes them.
+      NoOutputError: it has no windows of scenes, several rows of the same one, or the files are not as scenetags writes
+        them.
       OutputError: a file is damaged.
     """
     extents: dict[str, SceneExtent] = {}
+    paths = Paths()
     for path in output.prediction_files:
         for batch in replace(output, prediction_files=[path]).pieces(_FIELDS, missing=_FIELDS.names[2:]):
+            paths.add(batch.column("path"))
             _add(extents, path, batch)
+    output.check_single(paths)
     if not extents:
         raise NoOutputError(f"{output.path} has no windows of scenes", "run `scenetags predict` on scenes, with --tile")
     return list(extents.values())

@@ -25,6 +25,7 @@ SHORT = {"train": "t", "held out": "h", "left out": "-"}
         ("is_train", "1 0 1", "tht"),
         ("isValidation", "1 0 1", "hth"),
         ("held-out", "yes no no", "htt"),
+        ("HoldOut", "1 0 0", "htt"),
         ("fold=0", "0 1 2 0", "htth"),
         ("fold=2", "0.0 1.0 2.0", "tth"),
         ("split=b", "a B c", "tht"),

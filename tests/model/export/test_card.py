@@ -189,12 +189,13 @@ def test_the_command_gives_every_setting(written: str) -> None:
 
 
 def test_the_command_says_how_labels_are_written(told: Facts) -> None:
-    options = LabelOptions("Photo", ("Seen here", "More"), "/")
+    options = LabelOptions("Photo", ("Seen  here", "More"), "\t")
     source = LabelSource(("/secret/1.csv", "gs://archive/2.csv"), options)
     told = dataclasses.replace(told, data=dataclasses.replace(told.data, label_file=source))
     text = card.write(told, facts.measure(told), VERSIONS)
     assert (
-        "--labels 1.csv --labels 2.csv --image_column Photo --tags_column 'Seen here' --tags_column More --separator / "
+        "--labels 1.csv --labels 2.csv --image_column Photo --tags_column 'Seen  here' --tags_column More "
+        "--separator '\t' "
         "--output bundle"
     ) in text
     assert "with the label file 1.csv, 2.csv." in text

@@ -178,6 +178,19 @@ def test_new_tags_are_there_whole_or_not_at_all_wherever_it_is_cut_off(
     assert outcomes == {False, True}
 
 
+def kept(run: Retagging) -> Retagging:
+    """Let a run keep thresholds, those that it has."""
+    return replace(run, kept=run.thresholds)
+
+
+def test_thresholds_that_stay_are_those_of_all_files(output: str) -> None:
+    """As of a command that changes one of them."""
+    run = replace(retagging(output, 0.25), kept=(0.5,) * len(LABELS))
+    assert retag(run) is not None
+    with pytest.raises(ScenetagsError, match="was given different thresholds meanwhile; run the same command again"):
+        retag(replace(retagging(output, 0.75), kept=(0.5,) * len(LABELS)))
+
+
 def test_rules_keep_the_thresholds_of_a_killed_command_that_is_completed(
     output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,16 +201,16 @@ def test_rules_keep_the_thresholds_of_a_killed_command_that_is_completed(
         patched.setattr(commit_room, "carry_out", cut)
         with pytest.raises(OSError, match="No space"):
             retag(retagging(output, 0.25, Rules()))
-    stale = replace(retagging(output, 0.5), keeps=True)
+    stale = kept(retagging(output, 0.5))
 
     with pytest.raises(ScenetagsError, match="was given different thresholds meanwhile; run the same command again"):
         retag(stale)
     assert tags_by_path(output) == expected(output, retagging(output, 0.25, Rules()))
-    assert retag(replace(retagging(output, 0.25), keeps=True)) is not None
+    assert retag(kept(retagging(output, 0.25))) is not None
     assert tags_by_path(output) == expected(output, retagging(output, 0.25))
     edited(lambda table: reworded(table, thresholds=[0.9] * len(LABELS)))(output)
     with pytest.raises(ScenetagsError, match="with several thresholds; choose one for all of them with --thresholds"):
-        rehearse_retagging(replace(retagging(output, 0.25), keeps=True))
+        rehearse_retagging(kept(retagging(output, 0.25)))
 
 
 def test_the_same_thresholds_again_write_nothing(output: str) -> None:

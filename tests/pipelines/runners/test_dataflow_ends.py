@@ -146,15 +146,16 @@ def test_a_job_that_cannot_be_cancelled_is_said_to_run_and_keeps_what_it_stages(
     told = capsys.readouterr().err
     assert "scenetags predict: the job was not cancelled and may still be running (" in told
     assert "The caller lacks dataflow.jobs.cancel." in told
-    assert told.endswith("cancel it on the runner's own page, or let it finish: it then commits its rows by itself\n")
+    assert told.endswith("cancel it on the runner's own page, or let it end; the same command then recovers its rows\n")
     [staging] = staging_folders(output)
-    assert is_announced(staging), "the job could no longer commit"
+    assert is_announced(staging), "its rows could not be recovered"
 
 
 def test_a_job_that_does_not_end_once_it_is_cancelled_is_said_to_run(
     submit: Submit, service: JobService, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(distributed, "SECONDS_TO_CANCEL", 0.0)
+    service.is_slow = True
 
     assert interrupt_once_running(submit, service) == 1
     assert "the job was cancelled, and has not ended after 0 seconds; cancel it" in capsys.readouterr().err
