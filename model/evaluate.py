@@ -122,14 +122,16 @@ def _check_written(flags: argparse.Namespace, source: LabelSource) -> None:
     from pipelines.results.outputs import open_output
     from pipelines.results.outside import check_outside
 
-    written = [("--json", flags.json, ".json"), ("--picture", flags.picture, ".png")]
+    named = [("--json", flags.json, ".json"), ("--picture", flags.picture, ".png")]
+    written = [(flag, path, ending) for flag, path, ending in named if path not in (None, "-")]
     for flag, path, ending in written:
-        if path is None or path == "-":
-            continue
         check_named(flag, path, (ending,))
-        check_outside(open_output(flags.predictions), flag, path)
         if os.path.realpath(path) in map(os.path.realpath, source.paths):
             raise UsageError(f"{flag} {path}: would replace the labels", "choose another file")
+    if written:
+        output = open_output(flags.predictions)
+        for flag, path, _ in written:
+            check_outside(output, flag, path)
     if flags.picture and importlib.util.find_spec("matplotlib") is None:
         raise UsageError("--picture needs matplotlib", "run pip install 'scenetags[train]'")
 

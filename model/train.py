@@ -29,10 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return print_stopped(_NAME, error, "run the same command again to resume")
     except KeyboardInterrupt:
         # It appears at the end, as a whole, and before its last figures are measured.
-        complete = settings is not None and (settings.output / "bundle.json").exists()
         rest = (
             f"the bundle in {settings.output} is complete"
-            if settings and complete
+            if settings and (settings.output / "bundle.json").exists()
             else "run the same command again to resume after the last finished epoch"
         )
         show("", f"{_NAME}: interrupted; {rest}", file=sys.stderr)

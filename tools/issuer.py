@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tools.serving import on_loopback
 
 _LIFETIME = timedelta(seconds=3)
 
@@ -51,12 +52,6 @@ def issuing() -> Iterator[Issuer]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        issuer = Issuer(f"127.0.0.1:{server.server_address[1]}")
-        serving = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        serving.start()
-        try:
-            yield issuer
-        finally:
-            server.shutdown()
-            serving.join()
+    with on_loopback(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        issuer = Issuer(f"127.0.0.1:{port}")
+        yield issuer

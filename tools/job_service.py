@@ -17,6 +17,8 @@ from google.cloud.dataflow_v1beta3 import types
 from google.protobuf import struct_pb2
 from google.protobuf.json_format import ParseError
 
+from tools.serving import on_loopback
+
 _JOBS = re.compile(
     r"/v1b3/projects/(?P<project>[^/]+)/locations/(?P<region>[^/]+)/jobs(/(?P<id>[^/]+)(?P<part>/\w+)?)?"
 )
@@ -224,15 +226,9 @@ def serve() -> Iterator[JobService]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        service.endpoint = f"http://localhost:{listening.server_address[1]}"
-        thread = threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield service
-        finally:
-            listening.shutdown()
-            thread.join()
+    with on_loopback(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        service.endpoint = f"http://localhost:{port}"
+        yield service
 
 
 _STATUS = {HTTPStatus.FORBIDDEN: "PERMISSION_DENIED", HTTPStatus.BAD_REQUEST: "INVALID_ARGUMENT"}

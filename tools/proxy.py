@@ -6,11 +6,12 @@ import contextlib
 import http.client
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
+
+from tools.serving import on_loopback
 
 RESET = -1
 """In place of a status: send half of the response, then reset the connection."""
@@ -76,15 +77,9 @@ def before(server: str, port: int = 0) -> Iterator[Proxy]:
         def handle_error(self, request: object, client_address: object) -> None:
             """Ignore clients that disconnect midway, as killed ones do."""
 
-    with Server(("127.0.0.1", port), Handler) as listening:
-        proxy.host = f"127.0.0.1:{listening.server_address[1]}"
-        thread = threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield proxy
-        finally:
-            listening.shutdown()
-            thread.join()
+    with on_loopback(Server(("127.0.0.1", port), Handler)) as served:
+        proxy.host = f"127.0.0.1:{served}"
+        yield proxy
 
 
 class _Handler(BaseHTTPRequestHandler):

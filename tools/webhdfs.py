@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from tools.serving import on_loopback
 
 
 class WebHdfs:
@@ -91,16 +92,9 @@ def serve(folder: Path) -> Iterator[WebHdfs]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        host, port = listening.server_address[:2]
-        served.flags = [f"--hdfs_host={host!s}", f"--hdfs_port={port}", "--hdfs_user=someone"]
-        thread = threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield served
-        finally:
-            listening.shutdown()
-            thread.join()
+    with on_loopback(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        served.flags = ["--hdfs_host=127.0.0.1", f"--hdfs_port={port}", "--hdfs_user=someone"]
+        yield served
 
 
 def _status(file: Path, name: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def nearest(examples: Examples, others: Examples) -> list[int | None]:
     mine, theirs = _hashes(examples), _hashes(others)
     closest = np.full(len(mine), -1)
     fewest = np.full(len(mine), MOST_BITS + 1)
-    # Hashes that differ in no more bits than that agree in at least one of as many pieces and one more.
+    # Hashes that differ in at most MOST_BITS bits agree in at least one of MOST_BITS + 1 pieces.
     for first in range(MOST_BITS + 1):
         pieces, others_pieces = (_piece(hashes, first) for hashes in (mine, theirs))
         for value in np.unique(pieces):

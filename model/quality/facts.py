@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.quality import cautions, metrics, reliability, thresholds
 from model.quality.best_epoch import best_epoch, standard_error
 from model.quality.calibration import Calibration
-from model.quality.history import Epoch
+from model.quality.history import HEAD, Epoch
 from model.quality.metrics import Scores
 from model.quality.never_given import find_never_given
 from model.quality.reliability import Reliability
@@ -252,7 +252,7 @@ def measure(facts: Facts) -> Quality:
     frequencies = np.broadcast_to(facts.data.train_targets.mean(axis=0), truth.shape)
     tags = _tags(probabilities, facts.thresholds)
     phases = {epoch.phase for epoch in facts.training.history}
-    head = best_epoch([epoch for epoch in facts.training.history if epoch.phase == "head"], standard_error(len(truth)))
+    head = best_epoch([epoch for epoch in facts.training.history if epoch.phase == HEAD], standard_error(len(truth)))
     data, beta = facts.data, facts.training.beta
     flat = thresholds.best_flat(truth, probabilities, beta)
     scores = metrics.measure(facts.labels, truth, tags, probabilities, beta)

@@ -6,11 +6,14 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from model.quality.fbeta import BETA, key
 from pipelines import storage
 from pipelines.errors import ScenetagsError
+
+HEAD: Final = "head"
+"""The phase in which only the head is trained."""
 
 
 class HistoryError(ScenetagsError):

@@ -16,10 +16,10 @@ from model.data import Augment, dataset
 from model.quality import metrics, thresholds
 from model.quality.best_epoch import best_epoch, standard_error
 from model.quality.fbeta import BETA, key, title
-from model.quality.history import Epoch
+from model.quality.history import HEAD, Epoch
 from model.training import losses, network
 from model.training.losses import Loss
-from model.training.phases import HEAD, Phase, has_ended
+from model.training.phases import Phase, has_ended
 from model.training.workspace import Workspace
 from pipelines.errors import ExitCode, ScenetagsError
 

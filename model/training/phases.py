@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from model.quality.best_epoch import best_epoch
-from model.quality.history import Epoch
+from model.quality.history import HEAD, Epoch
 from model.training import network
 
-HEAD: Final = "head"
 ON_ALL = "all images"
 HEAD_LEARNING_RATE = 3e-3
 FINETUNE_LEARNING_RATE = 4e-4

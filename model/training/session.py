@@ -20,7 +20,7 @@ from model.export import bundle as export
 from model.export import quantization
 from model.quality import calibration, facts, metrics, thresholds
 from model.quality.fbeta import title
-from model.quality.history import Epoch
+from model.quality.history import HEAD, Epoch
 from model.quality.thresholds import Thresholds
 from model.training import figures, fitting, network, phases, reading, splitting
 from model.training.settings import Settings
@@ -124,7 +124,7 @@ def _train(data: reading.Data, setup: _Setup) -> Bundle:
     best = training.run(planned)
     if not phases.has_ended(planned[-1], training.history):
         show(f"ended after epoch {len(training.history)} because of --max_minutes {settings.max_minutes:g}")
-    if best.phase == phases.HEAD and any(epoch.phase != phases.HEAD for epoch in training.history):
+    if best.phase == HEAD and any(epoch.phase != HEAD for epoch in training.history):
         show(f"the network of epoch {best.epoch} is kept: fine-tuning did no better on the held-out images")
     outcome = _measure(training, best, settings)
     outcome = outcome._replace(final_epochs=_learn_all(training, outcome, settings))

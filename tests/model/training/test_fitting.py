@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import math
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,80 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from model.data import dataset
 from model.quality import metrics, thresholds
 from model.quality.history import Epoch, HistoryError
-from model.training import fitting, losses, phases
-from model.training.phases import Phase
+from model.training import fitting, losses
 from model.training.workspace import Workspace, WorkspaceError, open_workspace
 from tests.model.conftest import eagerly
-
-SIZE = 32
-HEAD = Phase("head", 2, 1e-2, "head")
-FINETUNING = Phase("fine-tuning", 3, 1e-3, "all but statistics")
-
-
-@pytest.fixture(scope="module")
-def examples() -> dataset.Examples:
-    """Images that are dark, bright or half and half."""
-    rng = np.random.default_rng(0)
-    targets = np.zeros((48, 3), np.float32)
-    targets[np.arange(48), np.arange(48) % 3] = 1
-    level = np.array([40, 120, 200])[np.arange(48) % 3]
-    pixels = rng.normal(level[:, None, None, None], 10, (48, SIZE, SIZE, 3)).clip(0, 255).astype(np.uint8)
-    return dataset.Examples(pixels, np.arange(48), targets)
-
-
-def small_network() -> Any:
-    """Build a network with the layers that phases look for, in less time than a MobileNetV2 takes."""
-    import keras
-
-    keras.utils.set_random_seed(0)
-    layers = keras.layers
-    backbone = keras.Sequential(
-        [
-            keras.Input((SIZE, SIZE, 3)),
-            layers.Conv2D(8, 3, strides=4),
-            layers.BatchNormalization(),
-            layers.ReLU(),
-            layers.GlobalAveragePooling2D(),
-        ],
-        name="backbone",
-    )
-    pixels = keras.Input((SIZE, SIZE, 3), dtype="uint8")
-    features = layers.Dropout(0.2, name="dropout")(backbone(layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)))
-    return keras.Model(pixels, layers.Dense(3, "sigmoid")(features))
-
-
-def training(examples: dataset.Examples, folder: Path) -> fitting.Training:
-    """Begin a training, or resume the one in the folder, with a freshly built network."""
-    with open_workspace(folder, {"seed": "0"}) as workspace:
-        pass
-    return fitting.Training(
-        model=small_network(),
-        training=examples.take(np.arange(40)),
-        validation=examples.take(np.arange(40, 48)),
-        batch_size=16,
-        seed=0,
-        workspace=workspace,
-        history=list(workspace.read_history()),
-    )
-
-
-@pytest.fixture(scope="module")
-def trained(examples: dataset.Examples, tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> fitting.Training:
-    """Train to the end, once; each test gets a copy of what that left."""
-    whole = training(examples, tmp_path_factory.mktemp("trained") / "whole")
-    whole.run([HEAD, FINETUNING])
-    return whole
-
-
-@pytest.fixture
-def uninterrupted(trained: fitting.Training, tmp_path: Path) -> fitting.Training:
-    folder = Path(shutil.copytree(trained.workspace.folder, tmp_path / "whole"))
-    return replace(trained, workspace=replace(trained.workspace, folder=folder), history=list(trained.history))
+from tests.model.training.conftest import FINETUNING, HEAD, training
 
 
 def test_a_training_that_resumes_ends_as_if_it_had_not_been_interrupted(
@@ -233,88 +166,6 @@ def test_fine_tuning_is_measured_and_kept_with_averaged_weights_and_goes_on_with
         run.validation.targets > 0.5, fitting.predict(run.model, run.validation, run.batch_size)
     )
     assert best.validation_loss == pytest.approx(measured, rel=1e-5)
-
-
-def indifferent(probabilities: NDArray[np.float32]) -> float:
-    """Find all probabilities equally good."""
-    return 0.5
-
-
-def test_what_goes_on_with_all_images_resumes_and_ends_as_if_it_had_not_been_interrupted(
-    examples: dataset.Examples, uninterrupted: fitting.Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    on_all = phases.final(2, "fine-tuning")._replace(learning_rate=1e-2)
-    cut = Path(shutil.copytree(uninterrupted.workspace.folder, tmp_path / "cut"))
-    commit = Workspace.commit
-
-    def commit_until(epoch: int) -> Any:
-        def commit_or_stop(self: Workspace, model: Any, done: list[Epoch], *kept: Any) -> None:
-            commit(self, model, done, *kept)
-            if done[-1].epoch == epoch:
-                raise KeyboardInterrupt
-
-        return commit_or_stop
-
-    with eagerly():
-        best = uninterrupted.run([HEAD, FINETUNING])
-        measured = uninterrupted.model.get_weights()
-        assert uninterrupted.learn_all(on_all, indifferent)
-        for epoch in (6, 7):
-            monkeypatch.setattr(Workspace, "commit", commit_until(epoch))
-            run = training(examples, cut)
-            run.run([HEAD, FINETUNING])
-            with pytest.raises(KeyboardInterrupt):
-                run.learn_all(on_all, indifferent)
-        monkeypatch.setattr(Workspace, "commit", commit)
-        last = training(examples, cut)
-        assert last.run([HEAD, FINETUNING]) == best
-        for weight, before in zip(last.model.get_weights(), measured, strict=True):
-            np.testing.assert_array_equal(weight, before)
-        assert last.learn_all(on_all, indifferent)
-    assert [(epoch.phase, epoch.epoch) for epoch in last.history[5:]] == [("all images", 6), ("all images", 7)]
-    assert all(math.isnan(epoch.validation_fbeta) for epoch in last.history[5:])
-    for weight, expected in zip(last.model.get_weights(), uninterrupted.model.get_weights(), strict=True):
-        np.testing.assert_allclose(weight, expected, atol=1e-6)
-    assert any(not np.array_equal(a, b) for a, b in zip(last.model.get_weights(), measured, strict=True))
-
-
-def test_a_network_that_has_learnt_all_images_must_tag_those_that_were_held_out_no_worse(
-    uninterrupted: fitting.Training,
-) -> None:
-    scores = iter((0.8, 0.7, 0.8, 0.8))
-    with eagerly():
-        best = uninterrupted.run([HEAD, FINETUNING])
-        measured = uninterrupted.model.get_weights()
-        on_all = phases.final(2, best.phase)._replace(learning_rate=1e-2)
-        assert not uninterrupted.learn_all(on_all, lambda _: next(scores))
-        for weight, expected in zip(uninterrupted.model.get_weights(), measured, strict=True):
-            np.testing.assert_array_equal(weight, expected)
-        assert uninterrupted.learn_all(on_all, lambda _: next(scores)), "its epochs are done; they are judged again"
-
-
-def test_after_the_head_only_the_head_learns_all_images(uninterrupted: fitting.Training) -> None:
-    assert phases.final(2, "fine-tuning").layers == phases.final(2, "from scratch").layers == "all but statistics"
-    on_all = phases.final(2, "head")
-    with eagerly():
-        uninterrupted.run([HEAD])
-        before = uninterrupted.model.get_layer("backbone").get_weights()
-        uninterrupted.learn_all(on_all, indifferent)
-    for weight, expected in zip(uninterrupted.model.get_layer("backbone").get_weights(), before, strict=True):
-        np.testing.assert_array_equal(weight, expected)
-
-
-def test_a_network_that_learns_nothing_from_all_images_or_has_no_time_to_stays_as_measured(
-    uninterrupted: fitting.Training,
-) -> None:
-    uninterrupted.run([HEAD, FINETUNING])
-    measured = uninterrupted.model.get_weights()
-    late = replace(uninterrupted, ends_at=time.monotonic() + 2.5 * uninterrupted.history[-1].seconds)
-    assert not late.learn_all(phases.final(3, "fine-tuning"), indifferent)
-    assert len(late.history) == 5
-    with eagerly():
-        assert not uninterrupted.learn_all(phases.final(1, "fine-tuning")._replace(learning_rate=math.nan), indifferent)
-    for weight, expected in zip(uninterrupted.model.get_weights(), measured, strict=True):
-        np.testing.assert_array_equal(weight, expected)
 
 
 def test_a_training_that_diverges_is_one_line(examples: dataset.Examples, tmp_path: Path, tensorflow: Any) -> None:

@@ -1,4 +1,4 @@
-"""HDFS, through Beam and the library that it takes for it: folders are told from files, and errors from one another."""
+"""HDFS, through Beam and the library that it takes for it: files differ from folders, and errors from each other."""
 
 from __future__ import annotations
 
