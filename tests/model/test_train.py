@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shutil
 import subprocess
 import sys
 import time
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,10 +23,10 @@ from model.quality import calibration, thresholds
 from model.quality.facts import Facts
 from model.quality.history import read_csv
 from model.synthetic import chips as synthetic
-from model.training import figures, fitting, network, session, settings, start
+from model.training import figures, fitting, network, session, settings
 from pipelines import predict
 from pipelines.commandline.parser import UsageError
-from pipelines.inference.bundle import Bundle, load_bundle
+from pipelines.inference.bundle import Bundle
 from pipelines.inference.engines import open_engine
 from pipelines.inference.processor import bfloat16_units
 from tests import ROOT
@@ -60,15 +58,6 @@ def bundle(trained: Trained) -> Bundle:
     return trained.bundle
 
 
-@pytest.fixture(scope="module")
-def untrained() -> Any:
-    return network.build(np.full(3, 0.5, np.float32), image_size=SIZE, alpha=0.35, weights=None)
-
-
-def some_pixels(count: int) -> Any:
-    return np.random.default_rng(0).integers(0, 256, size=(count, SIZE, SIZE, 3), dtype=np.uint8)
-
-
 def test_training_writes_a_bundle_that_describes_itself(bundle: Bundle) -> None:
     assert bundle.name == "tiny"
     assert bundle.image_size == SIZE
@@ -95,7 +84,7 @@ def test_network_figures_and_thresholds_are_those_after_calibration(trained: Tra
 
 @pytest.mark.skipif(not bfloat16_units() or not find_spec("openvino"), reason="bfloat16 cannot be measured here")
 def test_training_states_the_quality_in_bfloat16(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
-    pixels = some_pixels(figures._AT_ONCE + 3)
+    pixels = np.random.default_rng(0).integers(0, 256, (figures._AT_ONCE + 3, SIZE, SIZE, 3), np.uint8)
     targets = open_engine(bundle).predict(pixels) >= np.array(bundle.thresholds, np.float32)
 
     figures.print_quality_in_bfloat16(
@@ -106,22 +95,6 @@ def test_training_states_the_quality_in_bfloat16(bundle: Bundle, capsys: pytest.
     assert re.fullmatch(
         r"in bfloat16 \(predict --precision bfloat16\): F2 over samples (0\.9\d\d|1\.000) on .*\n", printed
     )
-
-
-def test_a_network_that_starts_from_a_bundle_gives_its_labels_the_same_probabilities(trained: Trained) -> None:
-    bundle = trained.bundle
-    begin = start.read(bundle, 0.35)
-    labels = ("new", *bundle.labels[:0:-1])
-    model = network.build(np.full(len(labels), 0.1, np.float32), image_size=SIZE, alpha=0.35, weights=None)
-    begin.put_into(model, labels)
-    golden = bundle.golden()
-    expected = golden.probabilities[:, :0:-1]
-    np.testing.assert_allclose(np.asarray(model(golden.pixels))[:, 1:], expected, atol=1e-4)
-    assert network.head_of(model).get_weights()[1][0] == pytest.approx(np.log(0.1 / 0.9)), "a new label begins anew"
-    assert list(begin.describe(labels)) == [
-        f"{len(labels) - 1} of {len(labels)} labels start from the bundle; new: new",
-        f"1 label of the bundle that no image has, dropped: {bundle.labels[0]}",
-    ]
 
 
 def test_a_training_takes_size_and_width_from_the_bundle_that_it_starts_from(
@@ -135,14 +108,6 @@ def test_a_training_takes_size_and_width_from_the_bundle_that_it_starts_from(
     assert (other.image_size, other.resize_filter) == (64, "bilinear16+crop")
     with pytest.raises(UsageError, match=r"the bundle in --weights has alpha 0\.35; leave --alpha out"):
         settings.parse([*command, "--alpha", "1"])
-
-
-def test_a_bundle_of_another_kind_is_no_start(bundle_path: str, bundle: Bundle) -> None:
-    with pytest.raises(network.WeightsError, match=r"not those of a MobileNetV2 of alpha 0\.35 that train builds"):
-        start.read(load_bundle(bundle_path), 0.35)
-    files = {name: digest for name, digest in bundle.files.items() if not name.startswith("saved_model/")}
-    with pytest.raises(network.WeightsError, match="has no weights to start from, because it is in int8"):
-        start.read(dataclasses.replace(bundle, files=files), 0.35)
 
 
 def test_predict_gives_real_chips_the_probabilities_of_the_training_reader(
@@ -164,7 +129,6 @@ def test_predict_gives_real_chips_the_probabilities_of_the_training_reader(
 
 def test_a_killed_training_resumes_and_is_measured_before_it_learns_the_held_out_images(
     training_chips: Path,
-    untrained: Any,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -177,6 +141,7 @@ def test_a_killed_training_resumes_and_is_measured_before_it_learns_the_held_out
         return fit(truth, probabilities)
 
     weights = tmp_path / "base.weights.h5"
+    untrained = network.build(np.full(3, 0.5, np.float32), image_size=SIZE, alpha=0.35, weights=None)
     untrained.get_layer("backbone").save_weights(weights)
     epochs = ["--weights", str(weights), "--head_epochs", "1", "--finetune_epochs", "3"]
     command = [*flags(training_chips, tmp_path / "bundle"), *SMALL, *epochs]
@@ -260,50 +225,6 @@ def test_an_unfinished_training_is_not_taken_over_by_another(
     assert train.main([*unfinished.flags, "--output", str(tmp_path / "bundle"), *other]) == 2
     different = "(seed was 0, is 7, loss was bce, is weighted, beta was 2.0, is 1.0)"
     assert f"unfinished training with different settings {different}" in capsys.readouterr().err
-
-
-def test_a_network_in_mixed_precision_has_an_equal_in_float32(untrained: Any) -> None:
-    def build(precision: network.Precision) -> Any:
-        frequencies = np.full(3, 0.5, np.float32)
-        return network.build(frequencies, image_size=SIZE, alpha=0.35, weights=None, precision=precision)
-
-    mixed = build("mixed_float16")
-    network.free(mixed, "everything")
-    # Compiled, one step for this network takes as long as hundreds.
-    mixed.compile("adam", "binary_crossentropy", run_eagerly=True)
-    mixed.fit(some_pixels(8), np.ones((8, 3), np.float32), verbose=0)
-    assert mixed.get_layer("backbone").compute_dtype == "float16"
-    plain = build("float32")
-    plain.set_weights(mixed.get_weights())
-    assert plain.get_layer("backbone").compute_dtype == "float32"
-    assert {weight.dtype for weight in mixed.get_weights()} == {np.dtype("float32")}
-    pixels = some_pixels(4)
-    np.testing.assert_allclose(mixed(pixels), plain(pixels), atol=0.02)
-
-
-def test_fine_tuning_keeps_the_statistics_of_batch_normalization(untrained: Any) -> None:
-    def moved(layers: network.Trainable) -> tuple[bool, bool]:
-        """Train one step; tell whether statistics moved, and whether any other weight of the base did."""
-        network.free(untrained, layers)
-        untrained.compile("adam", "binary_crossentropy", run_eagerly=True)
-        backbone = untrained.get_layer("backbone")
-        before = {weight.path: weight.numpy() for weight in backbone.weights}
-        untrained.fit(some_pixels(4), np.ones((4, 3), np.float32), epochs=1, verbose=0)
-        changed = {w.path for w in backbone.weights if not np.array_equal(w.numpy(), before[w.path])}
-        return any("moving" in path for path in changed), any("moving" not in path for path in changed)
-
-    assert moved("head") == (False, False)
-    assert moved("all but statistics") == (False, True)
-    assert moved("everything") == (True, True)
-
-
-def test_weights_that_do_not_fit_are_one_line(tmp_path: Path, untrained: Any) -> None:
-    file = tmp_path / "base.weights.h5"
-    untrained.get_layer("backbone").save_weights(file)
-    with warnings.catch_warnings(record=True) as warned, pytest.raises(network.WeightsError) as told:
-        network.check_weights(file, image_size=SIZE, alpha=0.5)
-    assert str(told.value) == f"{file}: weights for alpha 0.35, not 0.5; pass --alpha 0.35"
-    assert not warned
 
 
 @pytest.mark.parametrize(

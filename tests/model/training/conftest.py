@@ -68,14 +68,14 @@ def training(examples: dataset.Examples, folder: Path) -> fitting.Training:
 
 
 @pytest.fixture(scope="session")
-def trained(examples: dataset.Examples, tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> fitting.Training:
+def whole(examples: dataset.Examples, tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> fitting.Training:
     """Train to the end, once; each test gets a copy of what that left."""
-    whole = training(examples, tmp_path_factory.mktemp("trained") / "whole")
-    whole.run([HEAD, FINETUNING])
-    return whole
+    run = training(examples, tmp_path_factory.mktemp("trained") / "whole")
+    run.run([HEAD, FINETUNING])
+    return run
 
 
 @pytest.fixture
-def uninterrupted(trained: fitting.Training, tmp_path: Path) -> fitting.Training:
-    folder = Path(shutil.copytree(trained.workspace.folder, tmp_path / "whole"))
-    return replace(trained, workspace=replace(trained.workspace, folder=folder), history=list(trained.history))
+def uninterrupted(whole: fitting.Training, tmp_path: Path) -> fitting.Training:
+    folder = Path(shutil.copytree(whole.workspace.folder, tmp_path / "whole"))
+    return replace(whole, workspace=replace(whole.workspace, folder=folder), history=list(whole.history))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -17,77 +16,29 @@ import pytest
 
 from pipelines import storage
 from pipelines.errors import ScenetagsError
-from pipelines.inference.bundle import Bundle
 from pipelines.inference.rules import Rules
 from pipelines.inference.tagging import choose_tags
 from pipelines.output import commit as commit_room
-from pipelines.output import joining
-from pipelines.output.commit import commit, recover
 from pipelines.output.footers import FOOTER
-from pipelines.output.lock import hold_output
 from pipelines.output.retagging import Retagging, rehearse_retagging, retag
-from pipelines.output.run import Run, Wave, new_run_name
 from pipelines.output.tables import open_table
-from pipelines.output.writing import FailureTable, PredictionTable, TableWriter
-from pipelines.records import Failure, Footprint, ImageRef, Prediction, Window
 from pipelines.results.outputs import open_output
-from pipelines.scenes.grid import Grid
 from tests import outputs
 from tests.conftest import Bucket
 from tests.pipelines.output.power_cuts import each_cut
-from tests.pipelines.output.rows import written
-from tests.pipelines.results.scene_outputs import square, wkb
+from tests.pipelines.output.retagged import (
+    LABELS,
+    RULES,
+    edited,
+    prediction_files,
+    retagging,
+    reworded,
+    with_tags,
+    write,
+)
 
-LABELS = ("clear", "bare ground", "Clear", 'road, "paved"')
-RULES = Rules(exclusive=(("clear", "Clear"),), alone=("bare ground",))
 _GROUP = 2048
 """Rows of a row group with windows of scenes."""
-
-
-def bundle(digest: str) -> Bundle:
-    thresholds = (0.5,) * len(LABELS)
-    return Bundle(
-        path="bundle",
-        digest=digest,
-        name="small",
-        labels=LABELS,
-        thresholds=thresholds,
-        image_size=8,
-        resize_filter="bilinear",
-        files={},
-        training={},
-        metrics={},
-        versions={},
-    )
-
-
-def write(output: str, *sizes: int, digest: str = "b" * 64) -> None:
-    """Write an output: a file of predictions of each size, windows of scenes, and one of failures."""
-    made_by = bundle(digest)
-    random = np.random.default_rng(1)
-    for number, size in enumerate(sizes):
-        run = Run(f"20260101T00000{number}Z-{digest[:4]}", output, made_by, made_by.thresholds, grid=Grid(256, 256))
-        predictions, failures = TableWriter(PredictionTable(), run), TableWriter(FailureTable(), run)
-        for row in range(size):
-            place = square(number + row / 1000, 10)
-            place_in_scene = Window(f"{number}.tif", row, 0, 1, 1, 0, size, 1, 1000)
-            ref = ImageRef(f"{number}.tif#xywh={row},0,1,1", 1, "1", window=place_in_scene)
-            footprint = Footprint(wkb(place), (*place[0], *place[2]), "2026-01-01T00:00:00")
-            probabilities = random.random(len(LABELS)).astype(np.float32)
-            predictions.write(Prediction(ref, 256, 256, "tiff 3x8", ("exif_rotated",), probabilities, footprint))
-        failures.write(Failure(f"failed {number}.jpg", "read", "OSError", "gone", "1"))
-        files = [file for writer in (predictions, failures) if (file := writer.close())]
-        with patch.object(joining, "MOST_BYTES", 0):
-            commit(run, Wave(inputs=size + 1), written(files))
-        recover(output)
-
-
-def retagging(output: str, threshold: float = 0.25, rules: Rules = RULES) -> Retagging:
-    return Retagging(new_run_name(), output, "b" * 64, LABELS, (threshold,) * len(LABELS), rules)
-
-
-def prediction_files(output: str) -> list[str]:
-    return storage.list_files(f"{output}/predictions", ".parquet")
 
 
 def tags_by_path(output: str) -> dict[str, tuple[str, ...]]:
@@ -243,71 +194,6 @@ def test_only_files_with_other_thresholds_are_rewritten(output: str) -> None:
     assert changes is not None
     assert changes.rows == 3
     assert Path(prediction_files(output)[1]).stat().st_ino == second
-
-
-def edited(change: Callable[[pa.Table], pa.Table]) -> Callable[[str], None]:
-    def edit(output: str) -> None:
-        path = prediction_files(output)[1]
-        pq.write_table(change(pq.read_table(path, partitioning=None)), path)
-
-    return edit
-
-
-def reworded(table: pa.Table, **changes: object) -> pa.Table:
-    """Let the footer say other things, or leave out what is None."""
-    footer = json.loads(table.schema.metadata[FOOTER.encode()]) | changes
-    kept = {name: value for name, value in footer.items() if value is not None}
-    return table.replace_schema_metadata({FOOTER: json.dumps(kept)})
-
-
-def with_probability(value: float | None) -> Callable[[pa.Table], pa.Table]:
-    def change(table: pa.Table) -> pa.Table:
-        place = table.schema.get_field_index("p_Clear_2")
-        return table.set_column(place, table.schema.field(place), pa.array([0.5, value], pa.float32()))
-
-    return change
-
-
-def with_tags(values: Sequence[object], kind: pa.DataType) -> Callable[[pa.Table], pa.Table]:
-    return lambda table: table.set_column(table.schema.get_field_index("tags"), "tags", pa.array(values, kind))
-
-
-def in_a_folder(output: str) -> None:
-    os.renames(prediction_files(output)[1], f"{output}/predictions/day=1/x.parquet")
-
-
-def cut_short(output: str) -> None:
-    path = Path(prediction_files(output)[1])
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-REFUSED: dict[str, tuple[Callable[[str], None], str]] = {
-    "another program's file": (edited(lambda table: pa.table({"x": [1]})), "which scenetags did not write; move it"),
-    "half a file": (cut_short, "is damaged or not a Parquet file"),
-    "a sub-folder": (in_a_folder, "is in a sub-folder, where scenetags does not look for rows"),
-    "two models": (lambda output: write(output, 1, digest="c" * 64), "predictions of several models, one of them in"),
-    "not a number": (edited(with_probability(float("nan"))), "holds a value that is not a probability"),
-    "null": (edited(with_probability(None)), "holds a value that is not a probability"),
-    "more than 1": (edited(with_probability(1.5)), "holds a value that is not a probability"),
-    "tags in one text": (edited(with_tags(["a", "b"], pa.string())), "holds no column of tags"),
-}
-
-
-@pytest.mark.parametrize("wrong", REFUSED)
-def test_what_cannot_be_retagged_is_refused_and_no_tag_changes(wrong: str, output: str) -> None:
-    make, message = REFUSED[wrong]
-    make(output)
-    before = {path: path.read_bytes() for path in Path(output).rglob("*") if path.is_file()}
-
-    with pytest.raises(ScenetagsError, match=message):
-        retag(retagging(output))
-
-    assert {path: path.read_bytes() for path in Path(output).rglob("*") if path.is_file()} == before
-
-
-def test_an_output_in_use_is_not_retagged(output: str) -> None:
-    with hold_output(retagging(output)), pytest.raises(ScenetagsError, match=r"is in use by run .*; wait for that run"):
-        retag(retagging(output, 0.75))
 
 
 def test_files_of_earlier_versions_and_empty_ones_are_retagged(output: str) -> None:
