@@ -30,7 +30,7 @@ Colours are repaired where a file is known to be decoded wrong, and an image who
 becomes a row in failures/, never a prediction. Every input becomes exactly one row. Rerunning the same command
 resumes: images that are already tagged are skipped; new, changed and failed ones are processed.
 
-Switches, as --overwrite, are given without a value; a template may pass true or false.
+Flags shown without a value are switches; a template may also give them one, as in --overwrite=false.
 """
 
 _EPILOG = """\

@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
             prog=prog,
             description=description,
             epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_HelpFormatter,
             allow_abbrev=False,
         )
         # Argparse takes only plain numbers for values, and `-100:3000` for an unknown flag.
@@ -81,6 +81,15 @@ class Parser(argparse.ArgumentParser):
           UsageError: always.
         """
         raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Show a switch as people give it: the value that a template may add would look like a choice to make."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if action.type is _read_switch:
+            return ", ".join(action.option_strings)
+        return super()._format_action_invocation(action)
 
 
 def _written(action: argparse.Action) -> str:
@@ -145,7 +154,7 @@ def read_bound(text: str) -> tuple[str, float]:
 
 def add_switch(group: argparse._ActionsContainer, flag: str, help: str) -> None:
     """Add a boolean flag, true if given without a value; templates give every flag a value, `true` or `false`."""
-    group.add_argument(flag, nargs="?", const=True, default=False, type=_read_switch, metavar="true|false", help=help)
+    group.add_argument(flag, nargs="?", const=True, default=False, type=_read_switch, help=help)
 
 
 def at_least(least: int, most: int = 10**9) -> Callable[[str], int]:

@@ -1,11 +1,13 @@
-"""A command that is stopped says by what, and what to do then, in one line."""
+"""What help pages show of flags, and the one line of a command that is stopped: by what, and what to do then."""
 
 from __future__ import annotations
 
 import errno
+import re
 
 import pytest
 
+from pipelines import cli
 from pipelines.commandline.parser import print_stopped
 
 FULL = (errno.ENOSPC, "No space left on device")
@@ -26,3 +28,23 @@ def test_what_has_stopped_a_command_is_one_line(
 ) -> None:
     assert print_stopped("scenetags retag", error, remedy) == 1
     assert capsys.readouterr().err == f"{said}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "switches"),
+    [
+        ("predict", {"--overwrite", "--embeddings", "--dry_run", "--isolate_decoding"}),
+        ("retag", {"--dry_run"}),
+        ("train", {"--anonymous"}),
+    ],
+)
+def test_help_shows_a_switch_without_the_value_that_it_may_have(
+    command: str, switches: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main([command, "--help"])
+    page = capsys.readouterr().out
+    shown = dict(re.findall(r"^  (--\w+)(?: (\S.*?))?(?:  |$)", page, re.MULTILINE))
+    assert {flag for flag in switches if shown[flag] == ""} == switches
+    assert "true|false" not in page
+    assert "[FOLDER,...]" in page or command != "predict", "a value that people may give is shown"
