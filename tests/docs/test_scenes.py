@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from rasterio.transform import Affine
 
+from model.synthetic import __main__ as synthetic
 from pipelines import cli, storage
 from pipelines.inference.bundle import Description, load_bundle, seal_bundle
 from pipelines.storage import stores
@@ -87,13 +88,24 @@ def blocks(page: str, language: str) -> list[str]:
 
 def run(command: str) -> Any:
     """Run a command as a shell would that knows these programs only."""
-    programs: dict[str, Callable[[Sequence[str]], Any]] = {"scenetags": scenetags, "duckdb": ask, "pip": install}
+    programs: dict[str, Callable[[Sequence[str]], Any]] = {
+        "scenetags": scenetags,
+        "duckdb": ask,
+        "pip": install,
+        "python": python,
+    }
     program, *arguments = shlex.split(command, comments=True)
     return programs[program](arguments)
 
 
 def scenetags(arguments: Sequence[str]) -> None:
     assert cli.main([*arguments, *["--progress=off"] * (arguments[0] == "predict")]) == 0, arguments
+
+
+def python(arguments: Sequence[str]) -> None:
+    [flag, module, *others] = arguments
+    assert (flag, module) == ("-m", "model.synthetic")
+    assert synthetic.main(others) == 0
 
 
 def ask(arguments: Sequence[str]) -> list[Any]:
@@ -119,6 +131,26 @@ def write_bands(folder: Path) -> None:
         write(folder / f"{name}.tif", 1, "uint16")
 
 
+def test_a_scene_can_be_tried_without_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree("bundle", "demo/bundle")
+    for command in blocks("scenes.md", "sh")[0].splitlines():
+        run(command)
+    printed = capsys.readouterr()
+
+    [shown, *_] = blocks("scenes.md", "")
+    assert plain(shown) <= plain((printed.out + printed.err).replace(f"{folder}/", "/home/you/scenetags/"))
+    places = [(column, row) for row in range(0, 1024, 256) for column in range(0, 1024, 256)]
+    assert sorted(outputs.rows_by_path("demo/tagged_scene")) == sorted(
+        f"{folder}/demo/scene.tif#xywh={column},{row},256,256" for column, row in places
+    )
+
+
+def plain(text: str) -> set[str]:
+    """Give the lines of a text without tags and numbers, in which models and runs differ."""
+    text = re.sub(r"(?<=most frequent tags: ).*", "", text)
+    return set(re.sub(r"\w+T[\d.]+Z-\w+|\d+(\.\d+)?", "#", text).splitlines())
+
+
 def test_from_scenes_to_a_map(folder: Path) -> None:
     for place, transform in (("scenes/2026/a.tif", UTM), ("scenes/b.tif", EAST)):
         write(folder / place, 4, "uint16", width=512, transform=transform)
@@ -128,7 +160,7 @@ def test_from_scenes_to_a_map(folder: Path) -> None:
     item = {"type": "Feature", "id": "a", "properties": {}, "assets": assets}
     (folder / "catalog.json").write_text(json.dumps({"type": "FeatureCollection", "features": [item]}))
 
-    written = "".join(blocks("scenes.md", "sh")).replace("\\\n", " ")
+    written = "".join(blocks("scenes.md", "sh")[1:]).replace("\\\n", " ")
     *commands, of_bands, of_virtual, of_clear, query = written.splitlines()
     for command in (*commands, of_bands):
         run(command)

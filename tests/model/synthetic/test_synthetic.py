@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from model.synthetic import __main__
 from model.synthetic import chips as synthetic
 from model.synthetic.features import PAINTERS
+from model.synthetic.scene import write_scene
 from model.synthetic.scenery import Canvas, Point
 from pipelines import images
 from tests import ROOT
@@ -112,3 +114,19 @@ def test_wrong_usage_is_one_line(flags: list[str], tmp_path: Path, capsys: pytes
     assert __main__.main(["--output", str(tmp_path / "chips"), *flags]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "chips").exists()
+
+
+def test_a_scene_holds_its_chips_row_by_row_and_lies_where_gdal_reads_it_too(tmp_path: Path) -> None:
+    with rasterio.open(write_scene(tmp_path / "new", 2, 7, size=64)) as scene:
+        pixels, place, crs = scene.read(), scene.transform, scene.crs.to_epsg()
+    assert np.array_equal(pixels[:, 64:, :64], np.moveaxis(drawn(2, 64).pixels, 2, 0))
+    assert np.array_equal(pixels[:, :64, 64:], np.moveaxis(drawn(1, 64).pixels, 2, 0))
+    assert (crs, place.a, place.e, place.b, place.d) == (32720, 3, -3, 0, 0)
+
+
+def test_chips_or_a_scene_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "new"
+    assert __main__.main(["--output", str(folder), "--scene", "1", "--size", "32"]) == 0
+    assert capsys.readouterr().out == f"a synthetic scene of 32 x 32 px: {folder / 'scene.tif'}\n"
+    assert [path.name for path in folder.iterdir()] == ["scene.tif"]
+    assert __main__.main(["--output", str(folder), "--scene", "1", "--count", "1"]) == 2
