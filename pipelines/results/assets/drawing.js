@@ -236,6 +236,7 @@ function drawNow() {
   colour();
   drawScenes();
   drawGround();
+  drawScale();
   keepInAddress(stateInWords);
   // For measurements.
   element("map").dataset.milliseconds = (performance.now() - started).toFixed(1);

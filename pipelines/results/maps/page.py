@@ -10,7 +10,7 @@ from pipelines.output.footers import Footer
 from pipelines.results.maps.data import STEPS, Packed
 from pipelines.results.pages import Parts, fill
 
-_PARTS = Parts("map.html", ("base.css", "map.css"), ("base.js", "data.js", "drawing.js", "controls.js"))
+_PARTS = Parts("map.html", ("base.css", "map.css"), ("base.js", "data.js", "scale.js", "drawing.js", "controls.js"))
 
 
 def make_page(

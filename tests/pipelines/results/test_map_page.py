@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,24 @@ def test_its_address_keeps_what_is_shown_and_nothing_is_asked_of_a_network(brows
     assert browser.run("document.getElementById('tag').value") == "road"
     assert browser.problems == []
     assert {url.partition("#")[0] for url in browser.requests} <= {"about:blank", page.as_uri()}
+
+
+def test_its_scale_bar_is_as_long_as_it_says(browser: Browser, page: Path) -> None:
+    wide = 0.01 / 360 * 40_075_017 * math.cos(math.radians(20))  # metres; how wide a window is
+    shown = set()
+    browser.open(page)
+    for zoom in ("#all", "#in", "#in", "#out", "#out", "#out", "#out"):
+        browser.click(zoom)
+        text = browser.text("#scale")
+        figure, unit = text.split()
+        assert re.fullmatch("[125]0*", figure)
+        length = int(figure) * {"m": 1, "km": 1000}[unit]
+        bar = browser.run("document.getElementById('scale').getBoundingClientRect().width")
+        window = browser.run("0.01 / 360 * view.scale / ratio")
+        assert 40 < bar <= 120
+        assert length / bar == pytest.approx(wide / window, rel=0.01)
+        shown.add(text)
+    assert len(shown) > 2
 
 
 def test_axe_finds_nothing_serious_on_a_map(axe: str, browser: Browser, page: Path) -> None:
