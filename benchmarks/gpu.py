@@ -43,14 +43,17 @@ class Job(NamedTuple):
 
     Attributes:
       batch: images per call of the engine.
-      calls: of the engine at the same time.
+      calls: of the engine at the same time; several processes have two each.
+      processes: that share the GPU.
     """
 
     batch: int
     calls: int
+    processes: int = 1
 
 
-JOBS = (Job(32, 1), Job(32, 2), Job(128, 1), Job(128, 2), Job(256, 2), Job(1024, 2))
+_ALONE = (Job(32, 1), Job(32, 2), Job(128, 1), Job(128, 2), Job(256, 2), Job(1024, 2))
+JOBS = (*_ALONE, Job(128, 2, processes=2), Job(128, 2, processes=4))
 
 # The job as installed, but with another number of concurrent calls.
 _WITH_CALLS = """
@@ -118,7 +121,7 @@ def measure_ways(flags: Sequence[str]) -> dict[Way, Measured]:
 
 def measure_jobs(model: str, chips: Sequence[Path], count: int) -> dict[Job, float]:
     """Run the jobs that work here on so many images, and print a table."""
-    print(f"\njob, {count:,} images  batch  calls  images/s, excluding start-up", flush=True)
+    print(f"\njob, {count:,} images  batch  calls  processes  images/s, excluding start-up", flush=True)
     jobs: dict[Job, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, f"{number}{chips[number % len(chips)].suffix}") for number in range(count)]
@@ -126,16 +129,17 @@ def measure_jobs(model: str, chips: Sequence[Path], count: int) -> dict[Job, flo
             path.symlink_to(chips[number % len(chips)])
 
         @cache
-        def start(batch: int) -> float:
-            return run_job(Job(batch, 1), model, paths[:batch])
+        def start(batch: int, processes: int) -> float:
+            return run_job(Job(batch, 1, processes), model, paths[: batch * processes])
 
         for job in JOBS:
             try:
-                jobs[job] = _rate(count - job.batch, run_job(job, model, paths) - start(job.batch))
+                seconds = run_job(job, model, paths) - start(job.batch, job.processes)
+                jobs[job] = _rate(count - job.batch * job.processes, seconds)
                 reached = f"{jobs[job]:,.0f}"
             except CommandError as error:
                 reached = f"failed: {_last(error)}"
-            print(f"{job.batch:26} {job.calls:6}  {reached}", flush=True)
+            print(f"{job.batch:26} {job.calls:6} {job.processes:10}  {reached}", flush=True)
     return jobs
 
 
@@ -181,7 +185,7 @@ def run_job(job: Job, model: str, paths: Sequence[Path]) -> float:
         images = write_list(Path(folder, "images.txt"), [str(path) for path in paths])
         command = [sys.executable, "-c", _WITH_CALLS, str(job.calls), "predict", "--engine=tensorflow"]
         command += [f"--batch_size={job.batch}", f"--input_list={images}", f"--model={model}", "--progress=off"]
-        command.append(f"--output={folder}/tagged")
+        command += [f"--output={folder}/tagged", f"--processes={job.processes}"]
         return run(command, _environment(), Path(folder, "log.txt"), limit=_LIMIT).seconds
 
 

@@ -171,11 +171,6 @@ class PredictOptions:
                 f"--isolate_decoding has processes of its own, and cannot be combined with --processes {processes}",
                 "omit one of them",
             )
-        if self.engine == "tensorflow":
-            raise UsageError(
-                f"--engine tensorflow keeps all cores or the GPU busy by itself, without --processes {processes}",
-                "omit one of them",
-            )
         if self.threads is not None and self.threads < processes:
             raise UsageError(
                 f"--threads {self.threads} is the total of --processes {processes}, each of which needs at least one",

@@ -96,6 +96,11 @@ class InferenceAhead:
         while self._queue:
             yield from self._queue.popleft().result()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no image waits for its prediction, and no prediction to be yielded."""
+        return not (self._batch or self._queue)
+
     def close(self) -> None:
         """Abandon calls that have not started."""
         self._executor.shutdown(cancel_futures=True)

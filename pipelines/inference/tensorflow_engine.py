@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,12 @@ class TensorFlowEngine:
                 tf.config.threading.set_intra_op_parallelism_threads(threads)
                 tf.config.threading.set_inter_op_parallelism_threads(threads)
             tf.config.experimental.enable_tensor_float_32_execution(False)
-            self.on_gpu = bool(tf.config.list_physical_devices("GPU"))
+            gpus = tf.config.list_physical_devices("GPU")
+            self.on_gpu = bool(gpus)
+            for gpu in gpus:
+                # A process that has used the GPU already may no longer choose.
+                with suppress(RuntimeError):
+                    tf.config.experimental.set_memory_growth(gpu, True)
             # On a GPU, one batch is copied there while another is computed. On a CPU, one keeps all cores busy.
             self.calls = 2 if self.on_gpu else 1
             # The model owns the variables that its signature uses; without this reference, both would be collected.

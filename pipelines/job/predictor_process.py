@@ -24,11 +24,14 @@ from pipelines.images.decoder_process import die_with
 from pipelines.images.limits import Limits
 from pipelines.inference.ahead import Model
 from pipelines.reading.ahead import PredictAhead
+from pipelines.reading.batches import PredictInBatches
+from pipelines.reading.queues import Queue
 from pipelines.reading.source import ImageSource
 from pipelines.records import Empty, Failure, ImageRef, Prediction
 from pipelines.scenes.grid import NO_GRID, Grid
 from pipelines.supervision import interruption
 from pipelines.supervision.budget import process_budget
+from pipelines.supervision.machine import available_cores
 from pipelines.supervision.watchdog import leave_trace
 
 
@@ -99,7 +102,7 @@ def main() -> None:
         _send_error(connection, error)
 
 
-def _prepare(settings: Settings) -> PredictAhead:
+def _prepare(settings: Settings) -> Queue[Prediction]:
     storage.use(settings.access)
     use_log_format(settings.log_format)
     log_libraries(settings.verbose)
@@ -108,11 +111,13 @@ def _prepare(settings: Settings) -> PredictAhead:
         _configure_beam(settings.beam_flags)
     model = settings.model
     predictor = model.load()
-    threads = predictor.engine.calls
+    threads = model.threads or available_cores()
     budget = process_budget(threads, settings.processes)
     source = ImageSource(settings.decoding, settings.limits, threads, budget, settings.grid)
     # All that exists by now stays.
     gc.freeze()
+    if predictor.engine.takes_batches:
+        return PredictInBatches(source, settings.reads_in_flight, predictor, model.batch_size)
     return PredictAhead(source, settings.reads_in_flight, predictor)
 
 
@@ -137,11 +142,15 @@ def _listen(connection: Connection[Any, Any], names: queue.SimpleQueue[Sequence[
             names.put(message)
 
 
-def _work(connection: Connection[Any, Any], ahead: PredictAhead, names: queue.SimpleQueue[Sequence[ImageRef]]) -> None:
-    """Answer each message of names with one of results, in order, and work on later names meanwhile."""
+def _work(
+    connection: Connection[Any, Any], ahead: Queue[Prediction], names: queue.SimpleQueue[Sequence[ImageRef]]
+) -> None:
+    """Answer each message of names with as many results, in order but for failures, and work on later names meanwhile.
+
+    In batches, the answer to one message may have to wait for names of the next.
+    """
     begun: deque[int] = deque()
     results: list[Prediction | Failure | Empty] = []
-    settled = 0
     while True:
         while not ahead.is_full:
             try:
@@ -152,11 +161,11 @@ def _work(connection: Connection[Any, Any], ahead: PredictAhead, names: queue.Si
                 ahead.begin(ref)
             begun.append(len(refs))
         results += ahead.next()
-        settled += 1
-        if settled == begun[0]:
-            begun.popleft()
-            connection.send(Answer(results, ahead.postponed))
-            results, settled, ahead.postponed = [], 0, 0
+        while begun and len(results) + ahead.postponed >= begun[0]:
+            count = begun.popleft()
+            answered, results = results[:count], results[count:]
+            connection.send(Answer(answered, count - len(answered)))
+            ahead.postponed -= count - len(answered)
 
 
 def _send_error(connection: Connection[Any, Any], error: BaseException) -> None:

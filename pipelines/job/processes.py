@@ -17,12 +17,15 @@ from pipelines.images.isolation import block_signals
 from pipelines.inference.ahead import IMAGES_PER_CALL
 from pipelines.job.child import Child, Chunk, ProcessDiedError
 from pipelines.job.predictor_process import Answer, Settings, Stop
+from pipelines.reading.queues import Queue
 from pipelines.reading.source import stream_of
 from pipelines.records import Empty, Failure, ImageRef, Prediction
 from pipelines.supervision import interruption, watchdog
 
 _AT_ONCE = 32
 """Images that a child is sent at once: so many that messages cost little, so few that no child waits for another."""
+_BATCHES = 6
+"""That a child whose engine takes batches has begun, if two are computed at the same time."""
 _STREAMS = 10_000
 """Archives and parts of scenes of which it is remembered which child reads them."""
 _SECONDS_TO_ANSWER = 1.0
@@ -47,7 +50,8 @@ class Processes:
         self._streams: OrderedDict[str, Child] = OrderedDict()
         self._choosing = threading.Lock()
         # Twice what the children have begun to work on, so that none of them ever waits for names.
-        self.most = sum(4 * settings.reads_in_flight + 2 * IMAGES_PER_CALL * count + _AT_ONCE for count in threads)
+        held = 4 * settings.reads_in_flight + _BATCHES * settings.model.batch_size + _AT_ONCE
+        self.most = sum(held + 2 * IMAGES_PER_CALL * count for count in threads)
 
     def choose(self, stream: str | None) -> Child:
         """Return the child for an image: that which reads its stream already, or else the one with least to do.
@@ -90,12 +94,8 @@ class Processes:
         self._starter.shutdown()
 
 
-class PredictInProcesses:
-    """A queue that takes names and yields the predictions for their images in the same order; see `PredictAhead`.
-
-    Attributes:
-      postponed: images that were neither finished nor refused.
-    """
+class PredictInProcesses(Queue[Prediction]):
+    """A queue that takes names and yields the predictions for their images, as the queues of its children do."""
 
     def __init__(self, processes: Processes) -> None:
         """Begin with an empty queue; `processes` do the work, and stay open."""
@@ -105,8 +105,18 @@ class PredictInProcesses:
         self._images = 0
         self._open: Chunk | None = None
 
-    def put(self, ref: ImageRef) -> Iterator[Prediction | Failure | Empty]:
-        """Begin to work on an image; once the queue is full, yield the results of some that were put earlier."""
+    @property
+    def is_full(self) -> bool:
+        """Whether so many images are ahead that no more should begin before the next results are taken."""
+        return self._images > self._processes.most
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no image is ahead."""
+        return not self._queue
+
+    def begin(self, ref: ImageRef) -> None:
+        """Begin to work on an image."""
         stream = stream_of(ref)
         child = self._processes.choose(stream) if stream else None
         if self._open and (len(self._open.refs) == _AT_ONCE or child not in (None, self._open.child)):
@@ -116,14 +126,11 @@ class PredictInProcesses:
             self._queue.append(self._open)
         self._open.refs.append(ref)
         self._images += 1
-        if self._images > self._processes.most:
-            yield from self._next()
 
     def drain(self) -> Iterator[Prediction | Failure | Empty]:
         """Yield the remaining results."""
         self._send()
-        while self._queue:
-            yield from self._next()
+        yield from super().drain()
 
     def close(self) -> None:
         """Let go of what is in the queue; the children are ended by what started them."""
@@ -134,7 +141,8 @@ class PredictInProcesses:
             self._open.child.work_on(self._open)
             self._open = None
 
-    def _next(self) -> Iterator[Prediction | Failure | Empty]:
+    def next(self) -> Iterator[Prediction | Failure | Empty]:
+        """Wait for the results of the oldest images that are ahead, and yield those that are not postponed."""
         chunk = self._queue.popleft()
         self._processes.heed_signals()
         while not chunk.answer.done() and not interruption.overdue():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import cache
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from pipelines import storage
 from pipelines.images import Resized
@@ -18,6 +18,7 @@ from pipelines.inference.ahead import IMAGES_PER_CALL
 from pipelines.inference.tagging import Predictor
 from pipelines.reading.crew import Crew
 from pipelines.reading.fetched import Fetched, Refusal
+from pipelines.reading.queues import Queue, Result
 from pipelines.reading.source import Source
 from pipelines.reading.windows import WindowPixels
 from pipelines.records import Empty, Failure, Image, ImageRef, Prediction, failed
@@ -25,7 +26,6 @@ from pipelines.supervision import interruption
 from pipelines.supervision.budget import MustWaitError
 from pipelines.supervision.interruption import InterruptedRunError
 
-Result = TypeVar("Result")
 Done = TypeVar("Done")
 
 _Pending = Future[Result | Failure | Empty]
@@ -36,18 +36,15 @@ _NEAR_SECONDS, _AVERAGED = 0.002, 16
 each is worth a thread that waits for it. For near ones, handing them on would take 4 % of the time of a job."""
 
 
-class _Ahead(ABC, Generic[Result]):
+class _Ahead(Queue[Result]):
     """A queue that takes names and yields what becomes of their images, in the same order.
 
     Many threads fetch what is far away, since they mostly wait. Only as many as there are cores do what needs the
     processor: each takes a few images, fetches those that are near, decodes all, and finishes them. So no two of them
     compete for a core, and pixels are used where they were made.
 
-    Once the run is asked to stop, it yields what is finished in time and postpones the rest.
-
     Attributes:
       at_once: images that a thread takes in a row, if there are as many.
-      postponed: images that were neither finished nor refused.
     """
 
     at_once = 1
@@ -73,23 +70,6 @@ class _Ahead(ABC, Generic[Result]):
     @abstractmethod
     def finish(self, images: Sequence[Image]) -> Sequence[Result | Failure]:
         """Turn images into results, one each, in their order."""
-
-    def put(self, ref: ImageRef) -> Iterator[Result | Failure | Empty]:
-        """Begin to work on an image; once the queue is full, yield the result of one that was put earlier."""
-        self.begin(ref)
-        if self.is_full:
-            yield from self.next()
-
-    def drain(self) -> Iterator[Result | Failure | Empty]:
-        """Yield the remaining results."""
-        while not self.is_empty:
-            yield from self.next()
-
-    def read(self, refs: Iterable[ImageRef]) -> Iterator[Result | Failure | Empty]:
-        """Work on images and yield the results in their order."""
-        for ref in refs:
-            yield from self.put(ref)
-        yield from self.drain()
 
     @property
     def is_full(self) -> bool:

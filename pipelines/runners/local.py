@@ -74,7 +74,7 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
     with closing(Waves(listed, options.checkpoint_every, tagging.cutting, _warn)) as waves:
         _warn_of_moved(run, waves)
         shares = share_threads(processes, options, waves)
-        if engine.on_gpu:
+        if engine.on_gpu and len(shares) == 1:
             tagging = replace(tagging, limits=tagging.limits.in_processes())
         run = replace(
             run, engine=engine.name, timings={"listing": time.monotonic() - loaded, "loading": loaded - begun}

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.parser import UsageError
 from pipelines.inference.engines import choose_engine
+from pipelines.inference.gpu import tensorflow_has_gpu
 from pipelines.job.predictor_process import Settings
 from pipelines.job.processes import in_processes, share_out
 from pipelines.job.tagging import TagImages
@@ -36,16 +37,16 @@ def most_processes(tagging: TagImages, options: PredictOptions) -> int:
     run = tagging.run
     if options.processes == 1 or tagging.limits.isolated:
         return 1
-    is_one = choose_engine(run.bundle, options.engine, options.embeddings, run.precision) == "tensorflow"
-    if options.processes is None:
-        cores = _CORES_OF_FAST if run.bundle.is_int8 or run.precision == "bfloat16" else _CORES
-        return 1 if is_one else max(1, _threads(options) // cores)
-    if is_one:
-        raise UsageError(
-            f"--processes {options.processes}: TensorFlow has found a GPU, and one process keeps it busy",
-            "omit --processes, or use --engine litert",
-        )
-    return options.processes
+    if choose_engine(run.bundle, options.engine, options.embeddings, run.precision) == "tensorflow":
+        if options.processes and not tensorflow_has_gpu():
+            raise UsageError(
+                f"--processes {options.processes}: without a GPU, TensorFlow keeps all cores busy in one process",
+                "omit --processes, or use --engine litert",
+            )
+        # Each takes gigabytes of a GPU's memory, and of that nothing is known here.
+        return options.processes or 1
+    cores = _CORES_OF_FAST if run.bundle.is_int8 or run.precision == "bfloat16" else _CORES
+    return options.processes or max(1, _threads(options) // cores)
 
 
 def share_threads(most: int, options: PredictOptions, waves: Waves) -> list[int]:

@@ -95,5 +95,5 @@ def test_the_tables_hold_what_was_measured_and_what_failed(
     row = "float32        5 s  8.1e-07      498    1,681        -    3,063    2,945    3,274    4,278    4,404      959"
     assert row in printed
     assert "float16 XLA failed: no memory" in printed
-    assert "32      1  10,000" in printed
+    assert "32      1          1  10,000" in printed
     assert "failed: too few images: 1968 took no longer than the start" in printed

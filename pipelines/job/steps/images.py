@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from apache_beam.pvalue import TaggedOutput
@@ -10,13 +10,15 @@ from apache_beam.pvalue import TaggedOutput
 from pipelines import storage
 from pipelines.images.decoding import DecodeSettings, ignore_metadata_warnings
 from pipelines.images.limits import Limits
-from pipelines.inference.ahead import InferenceAhead, Model
+from pipelines.inference.ahead import Model
 from pipelines.job import processes
 from pipelines.job.processes import PredictInProcesses
 from pipelines.job.steps.outputs import POSTPONED, Step, in_window, sort_out
-from pipelines.reading.ahead import LookAhead, PredictAhead
+from pipelines.reading.ahead import PredictAhead
+from pipelines.reading.batches import PredictInBatches
+from pipelines.reading.queues import Queue
 from pipelines.reading.source import ImageSource
-from pipelines.records import Empty, Failure, Image, ImageRef, Prediction
+from pipelines.records import ImageRef, Prediction
 from pipelines.scenes.grid import NO_GRID, Grid
 
 
@@ -49,16 +51,14 @@ class ReadAndPredict(Step):
         storage.use(self._access)
         # Warnings silenced in the launching process are not silenced in a worker.
         ignore_metadata_warnings()
-        self._batches: InferenceAhead | None = None
-        self._ahead: LookAhead | PredictAhead | PredictInProcesses
+        self._ahead: Queue[Prediction]
         if children := processes.at_work():
             self._ahead = PredictInProcesses(children)
             return
         predictor = self._model.load()
         source = ImageSource(*self._settings)
         if predictor.engine.takes_batches:
-            self._ahead = LookAhead(source, self._reads_in_flight)
-            self._batches = InferenceAhead(predictor, self._model.batch_size)
+            self._ahead = PredictInBatches(source, self._reads_in_flight, predictor, self._model.batch_size)
         else:
             self._ahead = PredictAhead(source, self._reads_in_flight, predictor)
 
@@ -66,11 +66,11 @@ class ReadAndPredict(Step):
         self._ahead.postponed = 0
 
     def process(self, ref: ImageRef) -> Iterator[Any]:
-        for item in self._predict(self._ahead.put(ref)):
+        for item in self._ahead.put(ref):
             yield sort_out(item, self._run)
 
     def finish_bundle(self) -> Iterator[Any]:
-        for item in self._drain():
+        for item in self._ahead.drain():
             sorted_out = sort_out(item, self._run)
             is_tagged = isinstance(sorted_out, TaggedOutput)
             yield TaggedOutput(sorted_out.tag, in_window(item)) if is_tagged else in_window(item)
@@ -79,17 +79,3 @@ class ReadAndPredict(Step):
 
     def teardown(self) -> None:
         self._ahead.close()
-        if self._batches:
-            self._batches.close()
-
-    def _predict(self, items: Iterable[Image | Prediction | Failure | Empty]) -> Iterator[Prediction | Failure | Empty]:
-        for item in items:
-            if not isinstance(item, Image):
-                yield item
-            elif self._batches:
-                yield from self._batches.put(item)
-
-    def _drain(self) -> Iterator[Prediction | Failure | Empty]:
-        yield from self._predict(self._ahead.drain())
-        if self._batches:
-            yield from self._batches.drain()

@@ -12,6 +12,7 @@ import tarfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,33 @@ def test_children_give_what_one_process_gives_in_its_order(two: Processes, setti
     assert plain(there) == plain(here)
     assert sum(isinstance(item, Failure) for item in here) == 7
     assert [child.images for child in two._children] == [0, 0]
+
+
+IN_BATCHES = """
+import pipelines.inference.litert_engine, pipelines.reading.ahead
+pipelines.inference.litert_engine.LiteRTEngine.takes_batches = True
+pipelines.reading.ahead.PredictAhead.__init__ = None
+"""
+
+
+def test_children_that_predict_in_batches_keep_none_of_their_images(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_chips(tmp_path / "chips", [f"{number:03}.jpg" for number in range(100)])
+    for number in (3, 40, 41):
+        (tmp_path / f"chips/{number:03}.jpg").write_bytes(b"no image")
+    refs = listed(tmp_path / "chips")
+    here = everything(PredictAhead(ImageSource(settings.decoding, settings.limits, 1), 4, settings.model.load()), refs)
+    (tmp_path / "sitecustomize.py").write_text(IN_BATCHES)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    with closing(Processes(settings._replace(model=replace(settings.model, batch_size=7)), (1, 1))) as children:
+        there = everything(PredictInProcesses(children), refs)
+
+    def by_path(item: Any) -> str:
+        return str(item.get("path") or item["ref"].path)
+
+    assert sorted(plain(there), key=by_path) == sorted(plain(here), key=by_path)
 
 
 class FakeChild:

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,8 +23,10 @@ from pipelines.images.isolation import DecoderPool
 from pipelines.inference import ahead
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.litert_engine import LiteRTEngine
+from pipelines.job.predictor_process import Settings
 from pipelines.output import manifest as manifest_of
 from pipelines.output.tables import NO_ROWS
+from pipelines.runners import sharing
 from tests.image_files import encode, picture
 from tests.outputs import manifest, rows, tagged
 from tests.pipelines.conftest import on_both_runners
@@ -123,6 +127,23 @@ def test_for_an_engine_on_a_gpu_images_are_decoded_in_processes_and_rows_are_the
     assert [without(row, "run") for row in rows(tmp_path / "gpu")] == [
         without(row, "run") for row in rows(tmp_path / "out")
     ]
+
+
+def test_processes_that_share_a_gpu_decode_in_threads(
+    run: Predict, chips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Settings] = []
+
+    @contextmanager
+    def noted(settings: Settings, threads: Sequence[int]) -> Iterator[None]:
+        asked.append(settings)
+        yield
+
+    monkeypatch.setattr(sharing, "in_processes", noted)
+    monkeypatch.setattr(LiteRTEngine, "on_gpu", True)
+    ahead._load.cache_clear()
+    assert run(processes=2) == 0
+    assert [settings.limits.isolated for settings in asked] == [False]
 
 
 def test_a_threshold_for_all_labels_replaces_the_bundles_own(

@@ -73,7 +73,7 @@ PROCESS = EMBEDDED | {"environment_type": "PROCESS"}
         ({"processes": 1000}, "--processes must be at most 256, not 1,000"),
         ({"processes": 4, "threads": 2}, "--threads 2 is the total of --processes 4, each of which needs at least one"),
         ({"processes": 2, "isolate_decoding": "true"}, "--isolate_decoding has processes of its own, and cannot be"),
-        ({"processes": 2, "engine": "tensorflow"}, "--engine tensorflow keeps all cores or the GPU busy by itself"),
+        ({"processes": 2, "engine": "tensorflow"}, "--processes 2: without a GPU, TensorFlow keeps all cores"),
         (EMBEDDED | {"processes": 2}, "--processes needs a local run: how many a worker starts, the runner decides"),
         ({"reads_in_flight": 10**20}, "--reads_in_flight must be at most 4,096, not 100,000,000,000,000,000,000"),
         ({"checkpoint_every": 10**20}, "--checkpoint_every must be at most 1,000,000,000, not 100,000,"),

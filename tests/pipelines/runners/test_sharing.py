@@ -22,6 +22,7 @@ from pipelines.runners.sharing import most_processes, share_threads
 from pipelines.runners.waves import Waves
 from pipelines.scenes.grid import NO_GRID
 
+TENSORFLOW = ["--engine=tensorflow"]
 WHOLE = CutSettings(NO_GRID, NO_RENDERING, 10_000)
 
 
@@ -85,9 +86,20 @@ def test_threads_are_shared_by_what_a_process_keeps_busy(
     assert share_threads(most_processes(tagging, options), options, waves) == shares
 
 
-def test_a_gpu_is_kept_busy_by_one_process(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "tensorflow_has_gpu", lambda: True)
+@pytest.mark.parametrize(("flags", "count"), [([], 1), (["--processes=2"], 2), (["--processes=2", *TENSORFLOW], 2)])
+def test_several_processes_share_a_gpu_only_if_asked(
+    flags: list[str], count: int, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (engines, sharing):
+        monkeypatch.setattr(module, "tensorflow_has_gpu", lambda: True)
+    monkeypatch.setattr(sharing, "available_cores", lambda: 64)
     monkeypatch.setattr(Bundle, "is_int8", False)
-    options = parse_predict(["--input=in", "--model=model", "--output=out", "--processes=2"])
-    with pytest.raises(UsageError, match="--processes 2: TensorFlow has found a GPU"):
+    options = parse_predict(["--input=in", "--model=model", "--output=out", *flags])
+    assert most_processes(TagImages(run, Model("model", "digest")), options) == count
+
+
+def test_without_a_gpu_tensorflow_runs_in_one_process(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "tensorflow_has_gpu", lambda: False)
+    options = parse_predict(["--input=in", "--model=model", "--output=out", "--processes=2", *TENSORFLOW])
+    with pytest.raises(UsageError, match="--processes 2: without a GPU, TensorFlow keeps all cores busy"):
         most_processes(TagImages(run, Model("model", "digest")), options)

@@ -1,0 +1,82 @@
+"""Predict in batches: full ones, in the order of the names, and none that waits for images that do not come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pipelines.images import DecodeSettings
+from pipelines.images.limits import Limits
+from pipelines.inference.tagging import Predictor
+from pipelines.reading.batches import PredictInBatches
+from pipelines.reading.source import ImageSource
+from pipelines.records import Failure, ImageRef, Prediction
+from tests.image_files import encode, picture
+from tests.pipelines.reading.test_ahead import Busy, Means
+
+BATCH = 8
+
+
+class InBatches(Means):
+    """The same engine, faster with many images per call."""
+
+    takes_batches = True
+
+
+@pytest.fixture(autouse=True)
+def _in_time(in_time: None) -> None:
+    """Fail where a test takes forever."""
+
+
+@pytest.fixture
+def engine() -> InBatches:
+    return InBatches(Busy())
+
+
+@pytest.fixture
+def ahead(engine: InBatches) -> Iterator[PredictInBatches]:
+    source = ImageSource(DecodeSettings(32, "bilinear"), Limits(), 2)
+    with closing(PredictInBatches(source, 4, Predictor(engine), BATCH)) as made:
+        yield made
+
+
+@pytest.fixture
+def refs(tmp_path: Path) -> list[ImageRef]:
+    """List 60 images, of which every seventh is missing."""
+    made = []
+    for number in range(60):
+        path = tmp_path / f"{number:02}.png"
+        if number % 7:
+            path.write_bytes(encode(picture(48 + number, 64), "png"))
+        made.append(ImageRef(str(path), 1000, "print"))
+    return made
+
+
+def test_every_image_has_one_result_and_batches_are_full(
+    ahead: PredictInBatches, engine: InBatches, refs: list[ImageRef]
+) -> None:
+    found = list(ahead.read(refs))
+
+    predicted = [item.ref.path for item in found if isinstance(item, Prediction)]
+    failed = [item.path for item in found if isinstance(item, Failure)]
+    assert predicted == [ref.path for number, ref in enumerate(refs) if number % 7]
+    assert failed == [ref.path for ref in refs[::7]]
+    # 51 images; of two calls at the same time, the last may begin first.
+    assert sorted(engine.sizes) == [3, *[BATCH] * 6]
+    assert ahead.is_empty
+
+
+def test_what_waits_for_a_batch_is_predicted_once_nothing_is_read(
+    ahead: PredictInBatches, engine: InBatches, refs: list[ImageRef]
+) -> None:
+    for ref in refs[1:4]:
+        ahead.begin(ref)
+    while not ahead._images.is_empty:
+        assert list(ahead.next()) == []
+    assert not ahead.is_empty
+
+    assert [item.ref for item in ahead.next() if isinstance(item, Prediction)] == refs[1:4]
+    assert (engine.sizes, ahead.is_empty) == ([3], True)
