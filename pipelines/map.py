@@ -19,9 +19,10 @@ from pipelines.results.maps import MEAN, MERGES
 
 if TYPE_CHECKING:
     from pipelines.output.footers import Footer
+    from pipelines.results.files import Head
     from pipelines.results.maps.footprints import Counts
     from pipelines.results.maps.rasters import Unreadable
-    from pipelines.results.outputs import Head, Output
+    from pipelines.results.outputs import Output
 
 _DESCRIPTION = """\
 Put the windows of scenes on a map, with the probability of each tag.

@@ -42,7 +42,8 @@ def _query(flags: argparse.Namespace) -> int:
     # Imported here: NumPy, Arrow and DuckDB would make `--help` slow.
     from pyarrow import ArrowException
 
-    from pipelines.results.outputs import NoOutputError, open_output
+    from pipelines.results.files import NoOutputError
+    from pipelines.results.outputs import open_output
     from pipelines.results.outside import check_outside
     from pipelines.results.selecting.selection import Bound, Novelty, most_like, select, strangest
     from pipelines.results.whereabouts import require_folder

@@ -28,6 +28,7 @@ ALLOWED = {
     "pipelines.inference.reference",
     "pipelines.labels",
     "pipelines.results",
+    "pipelines.results.files",
     "pipelines.results.outputs",
     "pipelines.results.outside",
     "pipelines.results.thresholds",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pipelines import labels, storage
 from pipelines.images.formats import ENDINGS
-from pipelines.images.hidden import BUNDLE_FILES, BUNDLE_PICTURES, hides
+from pipelines.images.hidden import hides, is_picture_of_bundle
 
 
 def list_images(folder: str) -> dict[str, str]:
@@ -31,16 +31,11 @@ def list_images(folder: str) -> dict[str, str]:
     shown = [
         path
         for path in images
-        if not any(map(hides, path[len(prefix) :].split("/"))) and not _is_of_bundle(path, found)
+        if not any(map(hides, path[len(prefix) :].split("/"))) and not is_picture_of_bundle(path, found)
     ]
     if not shown:
         raise labels.LabelError(f"{folder}: no images in this folder (extensions: {' '.join(ENDINGS)})")
     return {path: found[path] for path in sorted(shown)}
-
-
-def _is_of_bundle(path: str, files: Container[str]) -> bool:
-    folder, _, name = path.rpartition("/")
-    return name in BUNDLE_PICTURES and all(f"{folder}/{file}" in files for file in BUNDLE_FILES)
 
 
 def versions(paths: Iterable[str]) -> dict[str, str]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 
+from model.export.command import write_command
 from model.export.markdown import number as _number
 from model.export.markdown import plain as _plain
 from model.export.markdown import table as _table
 from model.quality import curves
 from model.quality.calibration import MIN_IMAGES
 from model.quality.facts import CostOfInt8, Facts, Network, Quality, Quantization
-from model.quality.fbeta import BETA, title
+from model.quality.fbeta import title
 from model.quality.metrics import Scores
 from model.quality.reliability import BINS
 
@@ -27,7 +26,6 @@ NOT_FOR = """\
 - Where things are, how large they are or how they changed: it only says whether a chip shows them.
 - Decisions about people, land or law unless a person has looked at the image."""
 
-_LINE_BREAKS = re.compile(r"[^\S\t ]+")
 _VARIED = {
     "orientations": "each image was randomly turned, mirrored, cropped and relit in every epoch",
     "flips": "each image was randomly mirrored left to right, cropped and relit in every epoch",
@@ -266,46 +264,7 @@ def _training(facts: Facts) -> Iterator[str]:
         f"{_plain(training.machine)}, in {'mixed precision' if training.mixed_precision else 'float32'}. To repeat it "
         "with the same files:"
     )
-    yield from ("", "```sh", _command(facts), "```")
-
-
-def _command(facts: Facts) -> str:
-    data, options = facts.data, facts.data.label_file.options
-    flags: list[tuple[str, object]] = [
-        ("images", data.images_name),
-        *(("labels", name) for name in data.label_file_names),
-        *([("image_column", options.image_column)] if options.image_column else []),
-        *(("tags_column", name) for name in options.tags_columns),
-        *([("separator", options.separator)] if options.separator else []),
-        *_other_flags(facts).items(),
-    ]
-    # Nothing else is replaced: a separator may be a tab, and the name of a column may have two spaces.
-    words = (f"--{name} {shlex.quote(_LINE_BREAKS.sub(' ', str(value)))}" for name, value in flags)
-    return " ".join(["scenetags train", *words, *[str(facts.network.rendering)] * bool(facts.network.rendering)])
-
-
-def _other_flags(facts: Facts) -> dict[str, object]:
-    """Return the flags of the training by their names, but for images and labels."""
-    return {
-        "output": "bundle",
-        "name": facts.name,
-        "image_size": facts.network.image_size,
-        "alpha": f"{facts.network.alpha:g}",
-        **({"fit": fit} if (fit := facts.network.resize_filter.partition("+")[2]) else {}),
-        "weights": facts.network.weights_name,
-        "head_epochs": facts.training.head_epochs,
-        "finetune_epochs": facts.training.finetune_epochs,
-        "final_epochs": facts.training.final_epochs,
-        "batch_size": facts.training.batch_size,
-        **({"validation_fraction": f"{share:g}"} if (share := facts.data.validation_fraction) is not None else {}),
-        **facts.data.split_flags,
-        "seed": facts.training.seed,
-        **({"augment": facts.training.augment} if facts.training.augment != "orientations" else {}),
-        **({"loss": facts.training.loss} if facts.training.loss != "bce" else {}),
-        **({"beta": f"{facts.training.beta:g}"} if facts.training.beta != BETA else {}),
-        **({"max_minutes": f"{limit:g}"} if (limit := facts.training.max_minutes) is not None else {}),
-        "quantize": facts.quantization_name,
-    }
+    yield from ("", "```sh", write_command(facts), "```")
 
 
 def _origin(network: Network) -> str:

@@ -16,7 +16,8 @@ from model.quality.never_given import find_never_given, lay_out_never_given
 from model.quality.reliability import Reliability
 from pipelines import labels
 from pipelines.labels import Finding, LabelSource
-from pipelines.results.outputs import NoOutputError, open_output
+from pipelines.results.files import NoOutputError
+from pipelines.results.outputs import open_output
 
 
 class Predictions(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 HIDDEN = "hidden"
 """Under which names that begin with a dot are counted, such as the `._a.jpg` that macOS puts next to `a.jpg`."""
 
@@ -23,6 +25,12 @@ _SYSTEM_FOLDERS = frozenset(
 )
 # A look at one letter decides for nearly all of a million names.
 _FIRST_LETTERS = frozenset(letter for name in _SYSTEM_FOLDERS for letter in (name[0], name[0].upper()))
+
+
+def is_picture_of_bundle(path: str, files: Container[str]) -> bool:
+    """Return whether training drew a picture into a bundle, given the files beside it; all as paths, or as names."""
+    folder, slash, name = path.rpartition("/")
+    return name in BUNDLE_PICTURES and all(f"{folder}{slash}{file}" in files for file in BUNDLE_FILES)
 
 
 def hides(name: str) -> str | None:

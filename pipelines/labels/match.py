@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.images.formats import ENDINGS
-from pipelines.images.hidden import BUNDLE_FILES, BUNDLE_PICTURES, hides
+from pipelines.images.hidden import hides, is_picture_of_bundle
 from pipelines.labels.findings import Finding, LabelError, shown, some_names
 from pipelines.labels.names import components_of, find, find_elsewhere
 from pipelines.labels.rows import LabelFile, Row
@@ -114,11 +114,12 @@ def find_images(folder: Path) -> list[Path]:
                 continue
             seen.add(place)
             folders[:] = sorted(name for name in folders if not hides(name))
-            drawn = BUNDLE_PICTURES if set(BUNDLE_FILES) <= set(files) else frozenset()
             found += [
                 Path(here, name)
                 for name in files
-                if _is_image(name) and name not in drawn and os.path.isfile(os.path.join(here, name))
+                if _is_image(name)
+                and not is_picture_of_bundle(name, files)
+                and os.path.isfile(os.path.join(here, name))
             ]
     except OSError as error:
         raise LabelError(f"{shown(str(error.filename))}: {error.strerror}") from error

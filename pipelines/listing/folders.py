@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from pipelines import archives, storage
-from pipelines.images.hidden import BUNDLE_FILES, BUNDLE_PICTURES, HIDDEN, hides
+from pipelines.images.hidden import HIDDEN, hides, is_picture_of_bundle
 from pipelines.listing.lookup import EmptyInputError, InputError
 from pipelines.listing.names import (
     CURVES,
@@ -124,9 +124,8 @@ class _Search:
             self.matched = True
             yield _unlisted(folder.path, error)
             return
-        drawn = BUNDLE_PICTURES if all(name in names for name in BUNDLE_FILES) else ()
         for name in names:
-            if name in drawn:
+            if is_picture_of_bundle(name, names):
                 count(self._passed_over, CURVES)
                 continue
             found = self._sort_out(folder._replace(at=at, before=before), name, is_file=name not in others)

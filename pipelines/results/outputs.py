@@ -2,68 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines import storage
-from pipelines.errors import ScenetagsError
 from pipelines.output.footers import Footer, name_difference, read_footer
 from pipelines.output.journal import staging_folders
-from pipelines.output.manifest import MOST_BYTES, accounts_of
-from pipelines.output.run import FAILURES, PREDICTIONS, RUNS, Accounts
-from pipelines.output.schema import NOVELTY
+from pipelines.output.run import FAILURES, PREDICTIONS, RUNS
 from pipelines.output.staged import holds_rows
-from pipelines.output.tables import ROWS_PER_GROUP, count_rows, open_table, read_each
+from pipelines.output.tables import ROWS_PER_GROUP, open_table, read_each
+from pipelines.results.files import (
+    Head,
+    Manifest,
+    NoOutputError,
+    columns_there,
+    completed,
+    read_head,
+    read_manifest,
+    read_schema,
+    readable,
+    rows_in,
+)
 from pipelines.results.single_rows import Paths
 
 _PATH = "path"
-
-
-class NoOutputError(ScenetagsError):
-    """A path without an output of `scenetags predict`, or with one that cannot be read as a whole."""
-
-
-class Manifest(NamedTuple):
-    """The manifest of a run.
-
-    Attributes:
-      run: the run's name.
-      status: how it ended, e.g. `done`.
-      accounts: its counts.
-      described: the whole content of the file.
-    """
-
-    run: str
-    status: str
-    accounts: Accounts
-    described: Mapping[str, Any]
-
-
-class Head(NamedTuple):
-    """What all predictions of an output have in common.
-
-    Attributes:
-      footer: what they were made with.
-      columns: that any file has, with the metadata of the first.
-      rows: their number.
-    """
-
-    footer: Footer
-    columns: pa.Schema
-    rows: int
-
-    @property
-    def has_novelty(self) -> bool:
-        """Whether rows say how strange their images are."""
-        # In an output of an earlier version, the list of images may have had such a column.
-        return NOVELTY.name in self.columns.names and NOVELTY.name not in [kept.name for kept in self.footer.kept]
 
 
 @dataclass(frozen=True)
@@ -87,7 +53,7 @@ class Output:
           NoOutputError: scenetags did not write a file.
           OutputError: a file is damaged.
         """
-        return (head.footer for head in read_each(self.path, _read_head, self.prediction_files))
+        return (head.footer for head in read_each(self.path, read_head, self.prediction_files))
 
     def footer(self) -> Footer:
         """Read what all predictions were made with; raises as `head` does."""
@@ -102,7 +68,7 @@ class Output:
           OutputError: a file is damaged.
         """
         first: Footer | None = None
-        heads = list(read_each(self.path, _read_head, self.prediction_files))
+        heads = list(read_each(self.path, read_head, self.prediction_files))
         for footer in (head.footer for head in heads):
             first = first or footer
             if what := name_difference(first, footer):
@@ -122,7 +88,7 @@ class Output:
           NoOutputError: a column has several types.
           OutputError: a file is damaged.
         """
-        schemas = list(read_each(self.path, _read_schema, self.failure_files))
+        schemas = list(read_each(self.path, read_schema, self.failure_files))
         return self._unify(schemas) if schemas else None
 
     def count_failures(self) -> int:
@@ -132,7 +98,7 @@ class Output:
           NoOutputError: a file cannot be read.
           OutputError: a file is damaged.
         """
-        return sum(read_each(self.path, _count_rows, self.failure_files))
+        return sum(read_each(self.path, rows_in, self.failure_files))
 
     def predictions(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read all predictions, or some of their columns, in the order of the files.
@@ -193,13 +159,13 @@ class Output:
         self, table: str, fields: pa.Schema, missing: Sequence[str] = (), made_with: Footer | None = None
     ) -> Iterator[pa.RecordBatch]:
         for path in self.prediction_files if table == PREDICTIONS else self.failure_files:
-            with _readable(path), open_table(path) as parquet:
-                there = _columns_there(path, parquet, set(fields.names) - set(missing))
+            with readable(path), open_table(path) as parquet:
+                there = columns_there(path, parquet, set(fields.names) - set(missing))
                 if made_with and name_difference(made_with, read_footer(parquet.schema_arrow) or made_with):
                     raise NoOutputError(f"{self.path} was changed while it was read", "run the same command again")
                 columns = [name for name in fields.names if name in there]
                 for batch in parquet.iter_batches(ROWS_PER_GROUP, columns=columns, use_threads=False):
-                    yield _completed(batch, fields)
+                    yield completed(batch, fields)
 
     def failures(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read all failures, or some of their columns; raises as `predictions` does."""
@@ -212,7 +178,7 @@ class Output:
           NoOutputError: a file in `runs/` is not a manifest.
         """
         files = storage.list_files(storage.join(self.path, RUNS), ".json")
-        return list(read_each(self.path, _read_manifest, files))
+        return list(read_each(self.path, read_manifest, files))
 
     def _lacks(self, table: str) -> NoOutputError:
         return NoOutputError(f"{self.path} has no {table}/*.parquet", self._how_to_get_rows())
@@ -236,8 +202,8 @@ class Output:
 
     def _read(self, table: str, files: Sequence[str], columns: Sequence[str] | None) -> pa.Table:
         def read(path: str) -> pa.Table:
-            with _readable(path), open_table(path) as parquet:
-                _columns_there(path, parquet, columns or ())
+            with readable(path), open_table(path) as parquet:
+                columns_there(path, parquet, columns or ())
                 return parquet.read(columns=columns, use_threads=False)
 
         tables = list(read_each(self.path, read, files))
@@ -268,73 +234,3 @@ def open_output(path: str) -> Output:
     except OSError as error:
         raise NoOutputError(f"cannot list {path}: {error.strerror or error}") from error
     return Output(folder, *files)
-
-
-def _read_head(path: str) -> Head:
-    with _readable(path), open_table(path) as parquet:
-        columns, rows = parquet.schema_arrow, parquet.metadata.num_rows
-    footer = read_footer(columns)
-    if footer is None or not set(footer.columns.values()) <= set(columns.names):
-        raise NoOutputError(f"scenetags did not write {path}: its footer names no model, or columns are missing")
-    return Head(footer, columns, rows)
-
-
-def _read_schema(path: str) -> pa.Schema:
-    with _readable(path), open_table(path) as parquet:
-        return parquet.schema_arrow
-
-
-def _count_rows(path: str) -> int:
-    with _readable(path):
-        return count_rows(path)
-
-
-def _columns_there(path: str, parquet: pq.ParquetFile, needed: Iterable[str]) -> list[str]:
-    """Name the columns of a file.
-
-    Raises:
-      NoOutputError: one that is needed is not among them.
-    """
-    names: list[str] = parquet.schema_arrow.names
-    if missing := set(needed) - set(names):
-        raise NoOutputError(f"{path} has no column {min(missing)}, so scenetags did not write it")
-    return names
-
-
-def _completed(batch: pa.RecordBatch, fields: pa.Schema) -> pa.RecordBatch:
-    """Bring columns to their types, and add those that are missing."""
-    names = set(batch.schema.names)
-    arrays = [
-        batch.column(field.name).cast(field.type) if field.name in names else pa.nulls(batch.num_rows, field.type)
-        for field in fields
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=fields)
-
-
-@contextmanager
-def _readable(path: str) -> Iterator[None]:
-    """Report a file that the storage refuses as one that cannot be read.
-
-    Raises:
-      NoOutputError: it does.
-    """
-    try:
-        yield
-    except OSError as error:
-        # It was there when the output was listed.
-        remedy = "if a run has just replaced it, run the same command again" * isinstance(error, FileNotFoundError)
-        raise NoOutputError(f"cannot read {path}: {error.strerror or error}", remedy) from error
-
-
-def _read_manifest(path: str) -> Manifest:
-    try:
-        with _readable(path):
-            described = json.loads(storage.read(path, MOST_BYTES))
-        accounts = accounts_of(described)
-        counts = accounts.inputs, accounts.predictions, accounts.failures, accounts.skipped, accounts.empty
-        if not all(type(count) is int for count in counts):
-            raise TypeError("a count is not a number")
-        return Manifest(described["run"], described["status"], accounts, described)
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise NoOutputError(f"{path} is not a manifest of a run: {reason}", "move it out of the output") from error

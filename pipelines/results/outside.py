@@ -6,7 +6,8 @@ import os
 
 from pipelines import storage
 from pipelines.output.run import RUNS, TABLES
-from pipelines.results.outputs import NoOutputError, Output
+from pipelines.results.files import NoOutputError
+from pipelines.results.outputs import Output
 
 
 def check_outside(output: Output, flag: str, path: str | None) -> None:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from pipelines import storage
 from pipelines.output.footers import Footer
-from pipelines.results.outputs import Manifest, NoOutputError, Output
+from pipelines.results.files import Manifest, NoOutputError
+from pipelines.results.outputs import Output
 
 
 class Whereabouts(NamedTuple):

@@ -21,7 +21,8 @@ from pipelines.output.run import RUNS
 from pipelines.output.schema import EMBEDDING, NOVELTY, PREDICTION_COLUMNS, SCENE_COLUMNS
 from pipelines.records import OF_SEVERAL
 from pipelines.results.cataloguing.scene_extents import SceneExtent
-from pipelines.results.outputs import Head, NoOutputError, Output
+from pipelines.results.files import Head, NoOutputError
+from pipelines.results.outputs import Output
 from pipelines.scenes.rings import Points, split_at_antimeridian
 from pipelines.scenes.virtual import ENDING
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.output.footers import Footer
 from pipelines.results.comparing.matching import MATCHED, count, matched, rows
-from pipelines.results.outputs import NoOutputError, Output
+from pipelines.results.files import NoOutputError
+from pipelines.results.outputs import Output
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from pipelines.output.footers import Footer
 from pipelines.output.schema import NOVELTY
+from pipelines.results.files import NoOutputError
 from pipelines.results.labels import check_label
 from pipelines.results.maps.outlines import Outlines, read_outlines
-from pipelines.results.outputs import NoOutputError, Output
+from pipelines.results.outputs import Output
 
 _OF_SCENES = pa.schema(
     [

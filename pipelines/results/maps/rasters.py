@@ -15,10 +15,10 @@ from pipelines.listing.stacks import refer_place
 from pipelines.output.footers import Footer
 from pipelines.output.tables import read_each
 from pipelines.records import Failure, File
+from pipelines.results.files import NoOutputError
 from pipelines.results.maps import MAX, MEAN
 from pipelines.results.maps.footprints import Counts, Footprints
 from pipelines.results.maps.outlines import Outlines
-from pipelines.results.outputs import NoOutputError
 from pipelines.results.whereabouts import Whereabouts
 from pipelines.scenes.footprint import locate
 from pipelines.scenes.georeference import Georeference, GeoTags

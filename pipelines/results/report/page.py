@@ -16,7 +16,7 @@ from pipelines.credentials import without_secrets
 from pipelines.errors import printable
 from pipelines.inference.reference import STRANGE
 from pipelines.inference.shift import Shift
-from pipelines.results.outputs import Manifest
+from pipelines.results.files import Manifest
 from pipelines.results.pages import Parts, fill
 from pipelines.results.report.choosing import Group
 from pipelines.results.report.failures import Example, Reason

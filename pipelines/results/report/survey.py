@@ -13,7 +13,8 @@ from pipelines.labels import LabelSource
 from pipelines.output.footers import Footer
 from pipelines.output.schema import NOVELTY
 from pipelines.output.shifts import compare_runs
-from pipelines.results.outputs import Manifest, Output
+from pipelines.results.files import Manifest
+from pipelines.results.outputs import Output
 from pipelines.results.report.choosing import Chooser, Chosen
 from pipelines.results.report.failures import Reason, count_failures
 from pipelines.results.report.tally import Tally, read_rows

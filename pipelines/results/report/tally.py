@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipelines.inference.reference import STRANGE
 from pipelines.output.footers import Footer
 from pipelines.output.schema import NOVELTY
-from pipelines.results.outputs import NoOutputError
+from pipelines.results.files import NoOutputError
 
 BINS = 1000
 """Bins of a histogram; one more holds the probabilities that are exactly 1."""

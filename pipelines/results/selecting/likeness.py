@@ -9,7 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.output.schema import EMBEDDING
-from pipelines.results.outputs import NoOutputError, Output
+from pipelines.results.files import NoOutputError
+from pipelines.results.outputs import Output
 from pipelines.results.selecting.ranking import score
 
 

@@ -22,8 +22,9 @@ from pipelines.output.footers import Footer
 from pipelines.output.run import PREDICTIONS
 from pipelines.output.schema import EMBEDDING, NOVELTY, SCENE_COLUMNS
 from pipelines.results import sql
+from pipelines.results.files import Head, NoOutputError
 from pipelines.results.labels import check_label
-from pipelines.results.outputs import Head, NoOutputError, Output
+from pipelines.results.outputs import Output
 from pipelines.results.selecting.expressions import read_expression
 from pipelines.results.selecting.likeness import find_embedding, score_likeness
 from pipelines.results.selecting.ranking import Ranking, rank, score_novelty

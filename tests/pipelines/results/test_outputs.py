@@ -17,7 +17,8 @@ from pipelines import storage
 from pipelines.output import joining
 from pipelines.output.run import FAILURES, PREDICTIONS, Run
 from pipelines.output.tables import OutputError
-from pipelines.results.outputs import NoOutputError, Output, open_output
+from pipelines.results.files import NoOutputError
+from pipelines.results.outputs import Output, open_output
 from pipelines.storage import buckets, object_files
 from tests.bundles import LABELS
 from tests.conftest import Bucket
