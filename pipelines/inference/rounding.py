@@ -3,7 +3,9 @@
 Most of what bfloat16 changes comes from the weights: they are rounded once, so that each channel of a layer is off by
 about the same amount in every image. That amount is known before the first image, and is taken from the layer's bias
 ("bias correction": M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV
-2019). The rest comes from the first layers above all; they stay in float32. docs/speed.md has the figures.
+2019). The rest comes from the first layers above all; they stay in float32. So does what follows the last convolution,
+where features that are an output too would be computed in float32 anyway: embeddings must change no probability.
+docs/speed.md has the figures.
 """
 
 from __future__ import annotations
@@ -60,11 +62,26 @@ def round_graph(openvino: Any, core: Any, graph: Any, samples: NDArray[np.uint8]
       samples: uint8[N, S, S, 3], images from which the average input of each layer is taken.
       folder: for temporary files.
     """
+    _widen(openvino, graph)
     layers = list(_layers(graph))
     exact, averages = _compute(openvino, core, graph.clone(), samples)
     for layer, average in zip(layers, averages, strict=True):
         _correct(openvino, layer, average)
-    return Rounded(_keep_first_exact(openvino, core, graph, folder), exact)
+    return Rounded(_keep_ends_exact(openvino, core, graph, folder), exact)
+
+
+def _widen(openvino: Any, graph: Any) -> None:
+    """Turn constants in float16, as some files hold their weights, into float32, in which they can be corrected."""
+    from openvino.passes import ConstantFolding, Manager
+
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() == "Convert" and node.input_value(0).get_node().get_type_name() == "Constant":
+            values = node.input_value(0).get_node().data.astype(np.float32)
+            node.output(0).replace(openvino.op.Constant(values).output(0))
+    # What gives them another shape would stand between a layer and its bias.
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(graph)
 
 
 def _layers(graph: Any) -> Iterator[_Layer]:
@@ -121,16 +138,15 @@ def to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
-def _keep_first_exact(openvino: Any, core: Any, graph: Any, folder: str) -> Any:
+def _keep_ends_exact(openvino: Any, core: Any, graph: Any, folder: str) -> Any:
     path, weights = (os.path.join(folder, name) for name in ("graph.xml", "graph.bin"))
     openvino.serialize(graph, path, weights)
     tree = ElementTree.parse(path)
-    convolutions = 0
-    for layer in tree.iterfind("layers/layer"):
-        convolutions += layer.get("type") in _CONVOLUTIONS
-        if convolutions > EXACT_LAYERS:
-            break
-        if layer.get("type") != "Parameter":
+    layers = tree.findall("layers/layer")
+    places = [place for place, layer in enumerate(layers) if layer.get("type") in _CONVOLUTIONS]
+    rounded = range(places[EXACT_LAYERS], places[-1] + 1) if len(places) > EXACT_LAYERS else range(0)
+    for place, layer in enumerate(layers):
+        if place not in rounded and layer.get("type") != "Parameter":
             described = layer.find("rt_info")
             if described is None:
                 described = ElementTree.Element("rt_info")

@@ -22,14 +22,15 @@ SAMPLES = np.random.default_rng(0).integers(0, 90, (3, SIZE, SIZE, 3), np.uint8)
 CHANNELS = 16
 
 
-def layered(*kinds: str) -> Any:
+def layered(*kinds: str, stored: str = "f32") -> Any:
     """Build a graph of layers of one pixel each, so that no border is padded."""
     openvino = _import_openvino()
     op, ops = openvino.op, openvino.opset13
     rng = np.random.default_rng(1)
 
     def constant(*shape: int) -> Any:
-        return op.Constant(rng.normal(0.1, 1, shape).astype(np.float32))
+        values = rng.normal(0.1, 1, shape).astype(np.float16)
+        return op.Constant(values.astype(np.float32)) if stored == "f32" else ops.convert(op.Constant(values), "f32")
 
     at_once: Any = ([1, 1], [0, 0], [0, 0], [1, 1])
     pixels = ops.parameter([1, SIZE, SIZE, 3], np.uint8)
@@ -46,8 +47,18 @@ def layered(*kinds: str) -> Any:
     return openvino.Model([ops.reduce_mean(node, op.Constant(np.array([2, 3])))], [pixels])
 
 
-def run(graph: Any) -> NDArray[np.float32]:
-    request = load_core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+def with_head(graph: Any, embeds: bool) -> Any:
+    """Add a head to a graph, whose input is then a second output or none."""
+    openvino = _import_openvino()
+    features = graph.output(0).get_node().input_value(0)
+    # So small that the probabilities are not 0 and 1.
+    weights = np.random.default_rng(2).normal(0, 1e-4, (CHANNELS, 4)).astype(np.float32)
+    head = openvino.opset13.sigmoid(openvino.opset13.matmul(features, openvino.op.Constant(weights), False, False))
+    return openvino.Model([head.output(0), *[features] * embeds], graph.get_parameters())
+
+
+def run(graph: Any, precision: str = "f32") -> NDArray[np.float32]:
+    request = load_core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": precision}).create_infer_request()
     outputs = []
     for image in SAMPLES:
         request.infer([image[np.newaxis]])
@@ -67,15 +78,18 @@ def weights_of(graph: Any) -> list[NDArray[np.float32]]:
     return [node.input_value(1).get_node().data for node in graph.get_ordered_ops() if node.get_type_name() in kinds]
 
 
+@pytest.mark.parametrize("stored", ["f32", "f16"])
 @pytest.mark.parametrize("kinds", [("full",), ("depthwise",), ("full", "depthwise", "full")])
-def test_rounded_weights_change_the_average_output_of_a_layer_hardly(tmp_path: Path, kinds: tuple[str, ...]) -> None:
+def test_rounded_weights_change_the_average_output_of_a_layer_hardly(
+    tmp_path: Path, kinds: tuple[str, ...], stored: str
+) -> None:
     exact, plain = run(layered(*kinds)), layered(*kinds)
     for node in plain.get_ordered_ops():
         if node.get_type_name() in ("Convolution", "GroupConvolution"):
             values = to_bfloat16(node.input_value(1).get_node().data)
             node.input(1).replace_source_output(_import_openvino().op.Constant(values).output(0))
 
-    corrected = rounded(layered(*kinds), tmp_path)
+    corrected = rounded(layered(*kinds, stored=stored), tmp_path)
 
     before, after = (np.abs((run(graph) - exact).mean(0)).mean() for graph in (plain, corrected))
     assert after < before / 5
@@ -98,6 +112,13 @@ def test_the_first_layers_stay_in_float32(tmp_path: Path) -> None:
     described = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
     precisions = [str(of["runtimePrecision"].value) for of in described if of["layerType"].value == "Convolution"]
     assert precisions == ["f32"] * EXACT_LAYERS + ["bf16"] * 3
+
+
+@pytest.mark.skipif(not bfloat16_units(), reason="this processor has no units for bfloat16")
+def test_features_that_are_an_output_too_change_no_probability(tmp_path: Path) -> None:
+    kinds = ["full"] * (EXACT_LAYERS + 2)
+    alone, beside = (run(rounded(with_head(layered(*kinds), embeds), tmp_path), "bf16") for embeds in (False, True))
+    np.testing.assert_array_equal(beside, alone)
 
 
 def test_numbers_are_rounded_to_the_nearest_that_bfloat16_has() -> None:
