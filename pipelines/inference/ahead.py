@@ -76,6 +76,7 @@ class InferenceAhead:
         engine = predictor.engine
         self._predictor = predictor
         self._size = batch_size if engine.takes_batches else IMAGES_PER_CALL
+        self._filled = batch_size if engine.takes_batches else 1
         self._most = _CALLS_AHEAD * engine.calls
         self._executor = ThreadPoolExecutor(engine.calls, thread_name_prefix="model")
         self._batch: list[Image] = []
@@ -106,7 +107,7 @@ class InferenceAhead:
         self._executor.shutdown(cancel_futures=True)
 
     def _submit(self) -> None:
-        self._queue.append(self._executor.submit(self._predictor.predict, self._batch))
+        self._queue.append(self._executor.submit(self._predictor.predict, self._batch, self._filled))
         self._batch = []
 
 

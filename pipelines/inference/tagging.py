@@ -31,15 +31,20 @@ class Predictor:
         self._measures = measures
         self._largest_batch = sys.maxsize
 
-    def predict(self, images: Sequence[Image]) -> list[Prediction | Failure]:
+    def predict(self, images: Sequence[Image], at_once: int = 1) -> list[Prediction | Failure]:
         """Predict images in one call of the engine, or in several if that call fails.
+
+        Args:
+          images: N of them.
+          at_once: images per call, to which fewer are filled up: kernels that take batches compute an image a little
+            differently in a batch of another size, and its row must not depend on how many came with it.
 
         Returns:
           A `Prediction` or a `Failure` of stage `predict` per image, in the order of `images`.
         """
-        return list(self._predict(images))
+        return list(self._predict(images, at_once))
 
-    def _predict(self, images: Sequence[Image]) -> Iterator[Prediction | Failure]:
+    def _predict(self, images: Sequence[Image], at_once: int) -> Iterator[Prediction | Failure]:
         waiting = [images] if images else []
         while waiting:
             batch = waiting.pop()
@@ -47,25 +52,25 @@ class Predictor:
                 waiting += (batch[self._largest_batch :], batch[: self._largest_batch])
                 continue
             pixels = [image.pixels for image in batch]
+            size = max(len(batch), min(at_once, self._largest_batch))
             try:
-                probabilities, embeddings = self._call(pixels)
+                probabilities, embeddings = self._call(pixels + pixels[-1:] * (size - len(batch)))
             except Exception as error:
                 # Engines raise whatever their kernels raise. Halving finds the image at fault in few calls.
-                if len(batch) == 1:
-                    yield _failure(batch[0], type(error).__name__, str(error))
-                    continue
-                half = len(batch) // 2
-                if isinstance(error, MemoryError):
+                if isinstance(error, MemoryError) and size > 1:
                     # If memory ran out for this batch, it would run out for the next one as well.
-                    self._largest_batch = min(self._largest_batch, len(batch) - half)
-                waiting += (batch[half:], batch[:half])
+                    self._largest_batch = min(self._largest_batch, size - size // 2)
+                    waiting.append(batch)
+                elif len(batch) == 1:
+                    yield _failure(batch[0], type(error).__name__, str(error))
+                else:
+                    half = len(batch) // 2
+                    waiting += (batch[half:], batch[:half])
                 continue
             measured = appearance.measure(pixels) if self._measures else [None] * len(batch)
-            yield from _results(batch, probabilities, embeddings, measured)
+            yield from _results(batch, probabilities[: len(batch)], embeddings[: len(batch)], measured)
 
-    def _call(
-        self, pixels: list[NDArray[np.uint8]]
-    ) -> tuple[NDArray[np.float32], Iterable[NDArray[np.float16] | None]]:
+    def _call(self, pixels: list[NDArray[np.uint8]]) -> tuple[NDArray[np.float32], NDArray[np.float16] | list[None]]:
         if self._embeds and isinstance(self.engine, PooledEngine):
             probabilities, embeddings = self.engine.embed(pixels)
             # Half the memory of the rows that wait to be written, in the precision in which they are.

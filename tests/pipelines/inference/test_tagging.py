@@ -101,6 +101,34 @@ def test_a_batch_too_large_for_the_memory_is_halved_and_no_later_one_is_as_large
     assert engine.calls == 3 * 4
 
 
+def test_calls_are_as_large_whatever_the_number_of_images() -> None:
+    sizes: list[int] = []
+
+    class Sized(FakeEngine):
+        def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
+            sizes.append(len(pixels))
+            return super().predict(pixels)
+
+    results = Predictor(Sized(forbidden=2)).predict([image(value) for value in range(5)], at_once=8)
+
+    assert [type(result) for result in results] == [Prediction, Prediction, Failure, Prediction, Prediction]
+    assert [float(result.probabilities[0]) for result in results if isinstance(result, Prediction)] == pytest.approx(
+        [value / 255 for value in (0, 1, 3, 4)]
+    )
+    assert set(sizes) == {8}
+
+
+def test_calls_that_are_filled_up_are_no_larger_than_the_memory() -> None:
+    engine = SmallEngine(most=9)
+    predictor = Predictor(engine)
+
+    for _ in range(2):
+        results = predictor.predict([image(value) for value in range(3)], at_once=32)
+        assert [result.ref.path for result in results if isinstance(result, Prediction)] == ["0.jpg", "1.jpg", "2.jpg"]
+
+    assert (engine.refused, engine.calls) == (2, 2), "32 and 16 were refused once, and 8 did from then on"
+
+
 def test_an_image_too_large_for_the_memory_is_a_failure() -> None:
     [failure] = Predictor(SmallEngine(most=0)).predict([image(1)])
 

@@ -51,6 +51,7 @@ PROCESS = EMBEDDED | {"environment_type": "PROCESS"}
         ({"output": "/proc/no/such"}, "cannot write to output /proc/no/such"),
         ({"output": "chips/0.jpg"}, "cannot write to output"),
         ({"batch_size": 0}, "--batch_size must be at least 1, not 0"),
+        ({"batch_size": 100_000}, "--batch_size must be at most 1,024, not 100,000"),
         ({"batch_size": "many"}, "argument --batch_size: invalid int value: 'many'"),
         ({"checkpoint_every": 0}, "--checkpoint_every must be at least 1, not 0"),
         ({"threshold": 1.5}, "--threshold must be between 0 and 1, not 1.5"),
