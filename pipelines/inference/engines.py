@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.inference import ENGINES
 from pipelines.inference.bundle import LITERT_MODEL, SAVED_MODEL, Bundle, BundleError, Golden
 from pipelines.inference.gpu import tensorflow_has_gpu
@@ -22,7 +23,7 @@ from pipelines.inference.openvino_engine import OpenVINOEngine
 from pipelines.inference.operations import check_litert, check_saved_model
 from pipelines.inference.processor import bfloat16_units
 from pipelines.inference.tensorflow_engine import TensorFlowEngine
-from pipelines.supervision.temporary import temporary_folder
+from pipelines.supervision.temporary import working_folder
 
 GOLDEN_TOLERANCE = 1e-3
 """The most by which an engine's probabilities may differ from the golden ones: 50 times the largest difference observed
@@ -35,8 +36,17 @@ BFLOAT16_TOLERANCE = 0.05
 """The most by which an engine's probabilities in bfloat16 may differ from the golden ones on average: 3 times the
 largest average observed. Swapped colours differ by no more than bfloat16 does, so this finds broken kernels only; that
 the graph was read correctly is verified in float32, within `GOLDEN_TOLERANCE`."""
+_LIMITED = ("Resource temporarily unavailable", "Cannot allocate memory", "bad_alloc", "new thread", "XNNPACK runtime")
+"""By which the libraries' messages show that the system refuses memory or a thread."""
+_RAISE_LIMITS = "raise the limits on memory and processes (ulimit -v and -u, or the container's), or lower --threads"
 _PACKAGES = {"litert": "scenetags", "openvino": "'scenetags[openvino]'", "tensorflow": "'scenetags[train]'"}
 INSTALL_OPENVINO = f"run pip install {_PACKAGES['openvino']}"
+
+
+class EngineStartError(ScenetagsError):
+    """The system refuses what an engine needs."""
+
+    exit_code = ExitCode.STOPPED
 
 
 class Engine(Protocol):
@@ -89,6 +99,8 @@ def open_engine(
       BundleError: a file is damaged, the model may do more than compute, the engine's library is not installed or
         refuses the model, the processor has no units for the precision, or the probabilities of the golden inputs
         differ by more than the tolerance.
+      EngineStartError: there is too little memory, or too few threads are allowed.
+      TemporaryFolderError: there is no room for its files.
     """
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine}")
@@ -102,12 +114,16 @@ def open_engine(
         _check_golden(bundle, name, golden, opened.predict(golden.pixels), precision)
     except ImportError as error:
         raise BundleError(f"engine {name} is not installed ({error})", f"run pip install {_PACKAGES[name]}") from error
-    except BundleError:
+    except ScenetagsError:
         raise
     except Exception as error:
         # The libraries raise whatever they come across in a file.
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise BundleError(f"engine {name} cannot run bundle {bundle.path}: {reason}") from error
+        if isinstance(error, MemoryError) or any(sign in reason for sign in _LIMITED):
+            raise EngineStartError(f"engine {name} cannot be opened: {reason}", _RAISE_LIMITS) from error
+        # LiteRT says no more if memory ends at a limit.
+        remedy = f"if memory is limited, {_RAISE_LIMITS}" * (reason == type(error).__name__)
+        raise BundleError(f"engine {name} cannot run bundle {bundle.path}: {reason}", remedy) from error
     return opened
 
 
@@ -169,7 +185,7 @@ def check_engine(bundle: Bundle, engine: str, embeds: bool = False, precision: s
 
 
 def _open_tensorflow(bundle: Bundle, threads: int | None) -> Engine:
-    with temporary_folder() as folder:
+    with working_folder() as folder:
         bundle.extract(SAVED_MODEL, folder)
         model = os.path.join(folder, SAVED_MODEL)
         check_saved_model(model, f"bundle {bundle.path}: {SAVED_MODEL}")

@@ -18,7 +18,10 @@ from pipelines.inference.pool import PooledEngine
 from pipelines.inference.processor import describe_processor
 from pipelines.inference.rounding import round_graph
 from pipelines.supervision.machine import available_cores
-from pipelines.supervision.temporary import temporary_folder
+from pipelines.supervision.temporary import working_folder
+
+_DESCRIPTION = 4_000_000
+"""Bytes that the description of a graph takes at most, beside its weights."""
 
 
 class OpenVINOEngine(PooledEngine):
@@ -63,8 +66,8 @@ class OpenVINOEngine(PooledEngine):
                 "use --precision float32, or a machine that has them, e.g. of Google's c3 or c4 series",
             )
         calls = threads or available_cores()
-        # OpenVINO reads from files only.
-        with temporary_folder() as folder:
+        # OpenVINO reads from files only. In bfloat16 it also writes the graph, whose weights may take twice the room.
+        with working_folder(len(model) * (1 if samples is None else 3) + _DESCRIPTION) as folder:
             graph = _read(core, expose_embeddings(model) if embeds else model, folder)
             if samples is not None:
                 graph, self.exact = round_graph(_import_openvino(), core, graph, samples, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -14,6 +15,7 @@ from pipelines.errors import ScenetagsError
 PREFIX = "scenetags-"
 MARK = ".made-by-scenetags"
 """A file that distinguishes these folders from a user's own of a similar name."""
+_REMEDY = "set TMPDIR to a folder with free space"
 
 
 class TemporaryFolderError(ScenetagsError):
@@ -33,14 +35,37 @@ def temporary_folder() -> Iterator[str]:
     try:
         folder, lock = _make_locked()
     except OSError as error:
-        raise TemporaryFolderError(
-            f"cannot create a temporary folder: {error.strerror or error}", "set TMPDIR to a folder with free space"
-        ) from error
+        raise TemporaryFolderError(f"cannot create a temporary folder: {error.strerror or error}", _REMEDY) from error
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+@contextmanager
+def working_folder(needs: int = 0) -> Iterator[str]:
+    """Make such a folder for work that writes nowhere else.
+
+    Args:
+      needs: bytes that will be written there; for libraries that do not say that a disk is full.
+
+    Raises:
+      TemporaryFolderError: it cannot be made, or it is too small.
+    """
+    with temporary_folder() as folder:
+        place = os.path.dirname(folder)
+        if (free := shutil.disk_usage(folder).free) < needs:
+            raise TemporaryFolderError(
+                f"{place} has {free / 1e6:,.0f} MB free, and temporary files need {needs / 1e6:,.0f} MB",
+                _REMEDY,
+            )
+        try:
+            yield folder
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise TemporaryFolderError(f"no space left for temporary files in {place}", _REMEDY) from error
 
 
 @contextmanager

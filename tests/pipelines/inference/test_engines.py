@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.export import quantization
+from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.inference import engines, gpu, openvino_engine, tensorflow_engine
 from pipelines.inference.bundle import LITERT_MODEL, Bundle, BundleError, load_bundle
 from pipelines.inference.embeddings import embedding_size
@@ -71,6 +72,29 @@ def test_an_engine_gives_a_probability_for_every_image_and_label(
     assert probabilities.dtype == np.float32
     assert np.all((probabilities >= 0) & (probabilities <= 1))
     assert np.ptp(probabilities, axis=0).min() > 0.3, "a model that always says the same would hide mistakes"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("core.cpp:117: Resource temporarily unavailable"), "cannot be opened: core.cpp:117: Resource"),
+        (RuntimeError("failed to create XNNPACK runtime"), "cannot be opened: failed to create XNNPACK runtime; raise"),
+        (MemoryError(), "cannot be opened: MemoryError; raise the limits on memory and processes (ulimit -v and -u"),
+        (RuntimeError("node 3 is unknown"), "cannot run bundle"),
+        (RuntimeError(), "RuntimeError; if memory is limited, raise the limits"),
+    ],
+)
+def test_a_limit_of_the_system_is_not_blamed_on_the_bundle(
+    bundle: Bundle, error: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(engines, "LiteRTEngine", fail)
+    with pytest.raises(ScenetagsError) as refused:
+        open_engine(bundle, "litert")
+    assert said in str(refused.value)
+    assert refused.value.exit_code == (ExitCode.STOPPED if "cannot be opened" in said else ExitCode.WRONG_USAGE)
 
 
 def test_engines_agree(bundle: Bundle, pixels: NDArray[np.uint8]) -> None:

@@ -18,6 +18,7 @@ from pipelines.supervision.temporary import (
     remove_abandoned,
     temporary_files,
     temporary_folder,
+    working_folder,
 )
 from tests import ROOT
 
@@ -98,6 +99,22 @@ def test_a_machine_without_room_for_temporary_files_is_one_clear_line(
     with pytest.raises(TemporaryFolderError, match="No such file or directory; set TMPDIR"), temporary_files():
         pytest.fail("there is none")
     assert tempfile.tempdir == str(place / "gone")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_work_that_fills_its_folder_is_one_clear_line(place: Path, code: int) -> None:
+    with pytest.raises(TemporaryFolderError) as refused, working_folder():
+        raise OSError(code, os.strerror(code))
+    assert str(refused.value) == f"no space left for temporary files in {place}; set TMPDIR to a folder with free space"
+    with pytest.raises(FileNotFoundError), working_folder():
+        raise FileNotFoundError
+
+
+def test_room_is_looked_for_before_it_is_needed(place: Path) -> None:
+    too_small = pytest.raises(TemporaryFolderError, match="MB free, and temporary files need 1,000,000,000,000 MB; set")
+    with too_small, working_folder(10**18):
+        pytest.fail("no disk has an exabyte")
+    assert os.listdir(place) == []
 
 
 def test_a_folder_that_cannot_be_marked_is_not_left_behind(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
