@@ -94,10 +94,11 @@ def _groups(controller: str, cgroups: Path, own: Path) -> Iterator[Path]:
         _, controllers, group = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue
-        mounted = cgroups if not controllers else cgroups / controller
+        # Version 1 mounts controllers together, as `cpu,cpuacct`, mostly with a link for each, but not always.
+        mounts = dict.fromkeys((controller, controllers)) if controllers else ("",)
         # In a container, the path may be the host's, of which only the root is mounted.
         for part in (PurePosixPath(group), *PurePosixPath(group).parents):
-            yield mounted / part.relative_to("/")
+            yield from (cgroups / mount / part.relative_to("/") for mount in mounts)
 
 
 def _read_quota(folder: Path) -> list[float]:

@@ -44,6 +44,7 @@ V1 = "12:memory:/docker/box\n4:cpu,cpuacct:/docker/box\n"
         ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "300000 100000"}, 3.0),
         ("0::/of/the/host\n", {"cpu.max": "250000 50000"}, 5.0),
         (V1, {"cpu/docker/box/cpu.cfs_quota_us": "70000", "cpu/docker/box/cpu.cfs_period_us": "100000"}, 0.7),
+        (V1, {"cpu,cpuacct/docker/cpu.cfs_quota_us": "50000", "cpu,cpuacct/docker/cpu.cfs_period_us": "100000"}, 0.5),
         (V1, {"cpu/docker/box/cpu.cfs_quota_us": "-1", "cpu/docker/box/cpu.cfs_period_us": "100000"}, None),
         (
             V1,
@@ -62,7 +63,8 @@ V1 = "12:memory:/docker/box\n4:cpu,cpuacct:/docker/box\n"
     ids=[
         *("limit", "max", "no file", "no period", "tighter parent", "looser parent", "limit of the parent"),
         *("path of the host",),
-        *("v1 limit", "v1 none", "v1 tighter parent", "v1 path of the host", "v1 other controllers", "both versions"),
+        *("v1 limit", "v1 without links", "v1 none", "v1 tighter parent", "v1 path of the host"),
+        *("v1 other controllers", "both versions"),
     ],
 )  # fmt: skip
 def test_the_quota_is_the_tightest_of_all_groups_above(
