@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,11 @@ from tools.proxy import Proxy, before
 
 # Helpers next to the tests assert too, and report failures as fully.
 pytest.register_assert_rewrite("tests.deployment", "tests.model", "tests.outputs", "tests.pipelines")
+
+# Whatever the environment says, compiled modules are kept: tests start hundreds of processes, each of which would
+# compile the project again, and each process of pytest-xdist would compile the tests again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
