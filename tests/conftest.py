@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
@@ -95,6 +96,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from tests.scheduling import Grouped
 
     return Grouped(config, log) if config.getoption("dist") == "load" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_files_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have temporary files made in a folder of the session, which pytest deletes after some more sessions.
+
+    Beam leaves some of its folders, and each run of ours looks through all that are there for those of killed runs.
+    """
+    # Its name is short: that of a socket may have 107 bytes.
+    place = str(tmp_path_factory.mktemp("t"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", place)
+        patch.setattr(tempfile, "tempdir", place)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
