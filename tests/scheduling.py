@@ -37,7 +37,10 @@ GROUPS = {
     "tests/pipelines/predict/test_precision.py": "precision",
     "tests/pipelines/results/test_compare_page.py": "browser",
     "tests/pipelines/results/test_map_page.py": "browser",
+    "tests/pipelines/results/test_novelty.py": "browser",
     "tests/pipelines/results/test_report_page.py": "browser",
+    "tests/pipelines/runners/test_dataflow.py": "buckets",
+    "tests/pipelines/runners/test_dataflow_ends.py": "buckets",
     "tests/pipelines/runners/test_workers.py": "portable",
 }
 """Modules whose tests stay together, and with those of the same name."""
