@@ -39,10 +39,8 @@ $(DEMO)/bundle/bundle.json: $(DEMO)/chips/labels.csv
 $(DEMO)/chips/labels.csv: | $(INSTALLED)
 	$(BIN)/python -m model.synthetic --output $(DEMO)/chips --count 400 --seed 1
 
-# Whatever the environment says, compiled modules are kept: tests start hundreds of processes, each of which would
-# compile the project again. That took a quarter of the time.
 test: $(INSTALLED)
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
+	$(BIN)/python -m pytest
 
 # Apart, since most of its time goes into installing packages.
 test-install: $(INSTALLED)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
+import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
@@ -28,6 +30,11 @@ from tools.proxy import Proxy, before
 
 # Helpers next to the tests assert too, and report failures as fully.
 pytest.register_assert_rewrite("tests.deployment", "tests.model", "tests.outputs", "tests.pipelines")
+
+# Whatever the environment says, compiled modules are kept: tests start hundreds of processes, each of which would
+# compile the project again, and each process of pytest-xdist would compile the tests again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -89,6 +96,44 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from tests.scheduling import Grouped
 
     return Grouped(config, log) if config.getoption("dist") == "load" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_files_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have temporary files made in a folder of the session, which pytest deletes after some more sessions.
+
+    Beam leaves some of its folders, and each run of ours looks through all that are there for those of killed runs.
+    """
+    # Its name is short: that of a socket may have 107 bytes.
+    place = str(tmp_path_factory.mktemp("t"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", place)
+        patch.setattr(tempfile, "tempdir", place)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signatures_read_once() -> Iterator[None]:
+    """Have Beam keep the signatures of functions: for each job it reads those of all methods of its steps five times.
+
+    Where a test module has imported Beam, as some do whenever all tests run: to import it for this takes a second.
+    """
+    if not (core := sys.modules.get("apache_beam.transforms.core")):
+        yield
+        return
+    known: dict[tuple[object, bool], object] = {}
+
+    def read(function: Any) -> object:
+        # The signature of a bound method does not depend on what it is bound to.
+        key = getattr(function, "__func__", function), hasattr(function, "__func__")
+        if key not in known:
+            known[key] = get_signature(function)
+        return known[key]
+
+    get_signature = core.get_signature
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(core, "get_signature", read)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -26,8 +26,10 @@ GROUPS = {
     "tests/model/evaluation/test_evaluate.py": "evaluation",
     "tests/model/evaluation/test_unmeasurable.py": "evaluation",
     "tests/model/test_train.py": "tensorflow",
+    "tests/model/training/test_all_images.py": "tensorflow",
     "tests/model/training/test_fitting.py": "tensorflow",
     "tests/model/training/test_network.py": "tensorflow",
+    "tests/model/training/test_start.py": "tensorflow",
     "tests/pipelines/images/test_other_decoders.py": "tensorflow",
     "tests/pipelines/inference/test_engines.py": "tensorflow",
     "tests/pipelines/inference/test_operations.py": "tensorflow",
@@ -35,7 +37,10 @@ GROUPS = {
     "tests/pipelines/predict/test_precision.py": "precision",
     "tests/pipelines/results/test_compare_page.py": "browser",
     "tests/pipelines/results/test_map_page.py": "browser",
+    "tests/pipelines/results/test_novelty.py": "browser",
     "tests/pipelines/results/test_report_page.py": "browser",
+    "tests/pipelines/runners/test_dataflow.py": "buckets",
+    "tests/pipelines/runners/test_dataflow_ends.py": "buckets",
     "tests/pipelines/runners/test_workers.py": "portable",
 }
 """Modules whose tests stay together, and with those of the same name."""

@@ -13,10 +13,12 @@ from model.quality.calibration import Correction
 from model.training import network
 from tests.bundles import IMAGE_SIZE as SIZE
 
-keras = pytest.importorskip("keras")
+pytestmark = pytest.mark.usefixtures("tensorflow")
 
 
 def test_the_head_takes_up_a_correction() -> None:
+    import keras
+
     keras.utils.set_random_seed(0)
     head = keras.layers.Dense(3, "sigmoid", bias_initializer="random_normal", name="probabilities")
     model = keras.Sequential([keras.Input((4,)), head])
@@ -30,7 +32,7 @@ def test_the_head_takes_up_a_correction() -> None:
 
 
 @pytest.fixture(scope="module")
-def untrained() -> Any:
+def untrained(tensorflow: Any) -> Any:
     return network.build(np.full(3, 0.5, np.float32), image_size=SIZE, alpha=0.35, weights=None)
 
 

@@ -9,7 +9,7 @@ from pipelines import predict
 from tests import outputs
 from tests.conftest import Bucket
 
-CHIPS = 30
+CHIPS = 22
 Predict = Callable[..., int]
 
 
