@@ -112,30 +112,6 @@ def _temporary_files_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _signatures_read_once() -> Iterator[None]:
-    """Have Beam keep the signatures of functions: for each job it reads those of all methods of its steps five times.
-
-    Where a test module has imported Beam, as some do whenever all tests run: to import it for this takes a second.
-    """
-    if not (core := sys.modules.get("apache_beam.transforms.core")):
-        yield
-        return
-    known: dict[tuple[object, bool], object] = {}
-
-    def read(function: Any) -> object:
-        # The signature of a bound method does not depend on what it is bound to.
-        key = getattr(function, "__func__", function), hasattr(function, "__func__")
-        if key not in known:
-            known[key] = get_signature(function)
-        return known[key]
-
-    get_signature = core.get_signature
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(core, "get_signature", read)
-        yield
-
-
 @pytest.fixture(scope="session")
 def planet() -> Path:
     """Chips of the Planet set, which are never part of the project."""
