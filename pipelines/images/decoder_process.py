@@ -74,7 +74,9 @@ def _give_up_rights() -> None:
 
         with contextlib.suppress(FileNotFoundError):
             own = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (own + _MEMORY,) * 2)
+            # The run may have less (`ulimit -v`), and the system refuses a limit above that.
+            inherited = [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY]
+            resource.setrlimit(resource.RLIMIT_AS, (min([own + _MEMORY, *inherited]),) * 2)
         # It dumps no core and lets no file grow.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
