@@ -23,7 +23,7 @@ import pytest
 
 from pipelines import predict
 from pipelines.images import DecodeSettings, ImageError, Resized, decode_resized, decoder_process, isolation
-from pipelines.images.isolation import DecoderPool
+from pipelines.images.isolation import DecoderPool, DecoderStartError
 from tests.image_files import encode, picture, unmarked_rgba_jpeg
 from tests.outputs import rows
 from tests.pipelines.images.faults import FAULTS, faulty, is_alive
@@ -194,7 +194,7 @@ def test_a_child_writes_to_no_file(pool: DecoderPool, tmp_path: Path) -> None:
     assert (tmp_path / "new").stat().st_size == 0
 
 
-def test_many_open_files_end_no_run(pool: DecoderPool) -> None:
+def test_many_open_files_are_the_fault_of_no_image(pool: DecoderPool) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     if before[1] < 1200:
         pytest.skip("this system does not let a process open 1,200 files")
@@ -208,8 +208,8 @@ def test_many_open_files_end_no_run(pool: DecoderPool) -> None:
         with suppress(OSError):
             while True:
                 opened.enter_context(open(os.devnull))
-        refused = decoded(pool.decode, CHIP)
-    assert refused == ("DecoderCrashError", "the decoder cannot be started (Too many open files)")
+        with pytest.raises(DecoderStartError, match=r"the decoder cannot be started \(Too many open files\); check"):
+            pool.decode(CHIP)
     assert_same(pool.decode(CHIP), here(CHIP))
 
 
