@@ -9,12 +9,14 @@ import copy
 import gc
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
 from collections import deque
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
+from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
 from pipelines import storage
@@ -92,6 +94,7 @@ def main() -> None:
     descriptor, trace, parent = map(int, sys.argv[1:])
     die_with(parent)
     leave_trace(trace)
+    _pass_on_limit(parent)
     connection: Connection[Any, Any] = Connection(descriptor)
     try:
         ahead = _prepare(connection.recv())
@@ -100,6 +103,20 @@ def main() -> None:
         _work(connection, ahead, names)
     except BaseException as error:
         _send_error(connection, error)
+
+
+def _pass_on_limit(parent: int) -> None:
+    """Have the parent stop the run as soon as this process has used up its time on the processor (`ulimit -S -t`)."""
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        if os.getppid() == parent:
+            os.kill(parent, number)
+
+    # One that is ignored stays so.
+    if signal.getsignal(signal.SIGXCPU) != signal.SIG_IGN:
+        signal.signal(signal.SIGXCPU, pass_on)
+        # Blocked until now, since it would have killed this process.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGXCPU,))
 
 
 def _prepare(settings: Settings) -> Queue[Prediction]:

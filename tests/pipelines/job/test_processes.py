@@ -11,6 +11,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import wait
 from contextlib import closing
 from dataclasses import replace
 from multiprocessing import Pipe
@@ -220,6 +221,32 @@ def test_what_hangs_is_abandoned_and_a_killed_child_names_it(
         child._process.kill()
         child._receiver.join()
         assert f'was killed (out of memory?) while decoding "{tmp_path}/hangs.jpg"' in str(child._death)
+
+
+def test_a_process_that_has_used_up_its_time_stops_the_run_and_loses_nothing(
+    settings: Settings, tmp_path: Path
+) -> None:
+    write_chips(tmp_path, ["0.jpg", "1.jpg"])
+    with closing(Processes(settings, (1,))) as children, interruption.deferred(), interruption.more_deferred():
+        ahead = PredictInProcesses(children)
+        for ref in listed(tmp_path):
+            assert list(ahead.put(ref)) == []
+        ahead._send()
+        [child] = children._children
+        wait((ahead._queue[0].answer,), 60)
+        # Again for each second that it uses beyond that.
+        for _ in range(3):
+            child._process.send_signal(signal.SIGXCPU)
+            time.sleep(0.1)
+        deadline = time.monotonic() + 20
+        while not interruption.asked():
+            assert time.monotonic() < deadline, "the run does not know"
+            time.sleep(0.01)
+
+        assert len(list(ahead.drain())) == 2
+        assert child._process.poll() is None
+        with pytest.raises(InterruptedRunError, match="interrupted by SIGXCPU"):
+            interruption.check()
 
 
 def test_processes_end_with_the_run_that_started_them(bundle_path: str, tmp_path: Path, faults: Path) -> None:
