@@ -135,9 +135,8 @@ class Child:
 
     def _explain_death(self) -> ProcessDiedError:
         self._kill()
-        happened, remedy = self._trace.explain()
-        if self._process.returncode >= 0:
-            happened, remedy = f"ended with exit code {self._process.returncode}", ""
+        code = self._process.returncode
+        happened, remedy = self._trace.explain(-code) if code < 0 else (f"ended with exit code {code}", "")
         return ProcessDiedError(f"process {self._process.pid} of the run {happened}", remedy)
 
     def _kill(self) -> None:

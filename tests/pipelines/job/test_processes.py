@@ -249,6 +249,13 @@ def test_a_process_that_has_used_up_its_time_stops_the_run_and_loses_nothing(
             interruption.check()
 
 
+def test_a_process_that_a_signal_has_ended_names_it(two: Processes) -> None:
+    child = two.choose(None)
+    child._process.send_signal(signal.SIGALRM)
+    child._receiver.join()
+    assert f"process {child._process.pid} of the run was ended by SIGALRM" in str(child._death)
+
+
 def test_processes_end_with_the_run_that_started_them(bundle_path: str, tmp_path: Path, faults: Path) -> None:
     (faults / "hanging").unlink(missing_ok=True)
     (tmp_path / "hangs.jpg").write_bytes(faulty(b"HANG"))
