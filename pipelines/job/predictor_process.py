@@ -15,6 +15,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn
@@ -97,7 +98,12 @@ def main() -> None:
     _pass_on_limit(parent)
     connection: Connection[Any, Any] = Connection(descriptor)
     try:
-        ahead = _prepare(connection.recv())
+        settings = connection.recv()
+    except (EOFError, OSError):
+        # The parent has ended, or given this process up.
+        return
+    try:
+        ahead = _prepare(settings)
         names: queue.SimpleQueue[Sequence[ImageRef]] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(connection, names), daemon=True).start()
         _work(connection, ahead, names)
@@ -186,7 +192,7 @@ def _work(
 
 
 def _send_error(connection: Connection[Any, Any], error: BaseException) -> None:
-    """Send an error, with the traceback of this process, for the parent to raise."""
+    """Send an error, with the traceback of this process, for the parent to raise if it is still there."""
     told = "".join(traceback.format_exception(error))
     error.add_note(told)
     try:
@@ -194,4 +200,5 @@ def _send_error(connection: Connection[Any, Any], error: BaseException) -> None:
         copy.copy(error)
         connection.send(error)
     except Exception:
-        connection.send(RuntimeError(told))
+        with suppress(OSError):
+            connection.send(RuntimeError(told))
