@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
-import math
 import os
 import signal
 import sys
@@ -28,8 +27,8 @@ _MEMORY = 3 * 2**30
 """Bytes a child may allocate beyond those it starts with; the largest image needs less than half of them."""
 _CORES = 4
 """More than any decoder keeps busy: time on the processor runs faster than the clock in one with several threads."""
-_LONGEST = 10**9
-"""Seconds; more than any limit of time needs to be."""
+_LONGEST = 10**7
+"""Seconds; more than any limit of time needs to be, and little enough for the timers of all systems."""
 
 # Of Linux's prctl.h.
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
@@ -74,7 +73,9 @@ def _give_up_rights() -> None:
 
         with contextlib.suppress(FileNotFoundError):
             own = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (own + _MEMORY,) * 2)
+            # The run may have less (`ulimit -v`), and the system refuses a limit above that.
+            inherited = [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY]
+            resource.setrlimit(resource.RLIMIT_AS, (min([own + _MEMORY, *inherited]),) * 2)
         # It dumps no core and lets no file grow.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -86,13 +87,8 @@ def _limit_time(seconds: float) -> None:
     Args:
       seconds: by the clock, that the next image may take.
     """
-    with contextlib.suppress(ImportError):
-        import resource
-
-        used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-        soft = math.ceil(used + 1 + min(_CORES * seconds, _LONGEST))
-        resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+    # Not by RLIMIT_CPU: its signal is one that schedulers send to all processes of a run, and blocked like those.
+    signal.setitimer(signal.ITIMER_PROF, 1 + min(_CORES * seconds, _LONGEST))
 
 
 def _answer(answers: IO[bytes], number: dict[str, Any], image: Resized) -> None:

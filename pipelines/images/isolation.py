@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.images.answers import BrokenChildError, check_answer
 from pipelines.images.decoder_process import READY
 from pipelines.images.decoding import DecodeSettings, Resized
@@ -54,6 +55,12 @@ _SETTINGS = {
 """Variables that are set for a child."""
 
 
+class DecoderStartError(ScenetagsError):
+    """No process can be started that decodes images; none of them is to blame, and each later one would fail too."""
+
+    exit_code = ExitCode.STOPPED
+
+
 class DecoderPool:
     """Child processes that each decode one image at a time; safe to share among threads."""
 
@@ -77,6 +84,7 @@ class DecoderPool:
 
         Raises:
           ImageError: as in `decode_resized`; also if the decoder crashed or took too long.
+          DecoderStartError: there is no decoder, and none can be started.
         """
         child = self._idle.get()
         try:
@@ -98,7 +106,8 @@ def block_signals() -> None:
     them by itself would die of one that comes while it starts.
     """
     signal.pthread_sigmask(
-        signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+        signal.SIG_BLOCK,
+        (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU),
     )
 
 
@@ -117,9 +126,9 @@ class _Child:
             self.end()
         while True:
             fresh = self._process is None
+            if fresh:
+                self._start_in_two_tries()
             try:
-                if fresh:
-                    self._start()
                 return self._ask(data)
             except BrokenChildError as error:
                 self.end()
@@ -148,6 +157,20 @@ class _Child:
         assert self._process
         assert self._process.stdout
         return _is_ready(self._process.stdout.fileno(), select.POLLIN, 0.0)
+
+    def _start_in_two_tries(self) -> None:
+        with contextlib.suppress(BrokenChildError):
+            self._start()
+            return
+        self.end()
+        try:
+            self._start()
+        except BrokenChildError as error:
+            self.end()
+            raise DecoderStartError(
+                f"cannot start a process to decode images in: the decoder {error}",
+                "check the limits on memory, processes and open files (ulimit -v, -u, -n, or the container's)",
+            ) from None
 
     def _start(self) -> None:
         try:

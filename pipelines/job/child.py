@@ -56,7 +56,8 @@ class Child:
         """Start the process.
 
         Raises:
-          OSError: the system refuses.
+          OSError: the system refuses it.
+          RuntimeError: the system refuses one of the threads; the process has ended.
         """
         self.images = 0
         self._asked_to_stop = False
@@ -69,9 +70,14 @@ class Child:
         with theirs:
             self._process = starter.submit(self._spawn, theirs.fileno()).result()
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="names")
-        self._sender.submit(self._connection.send, settings)
         self._receiver = threading.Thread(target=self._receive, name="predictions", daemon=True)
-        self._receiver.start()
+        try:
+            self._sender.submit(self._connection.send, settings)
+            self._receiver.start()
+        except BaseException:
+            # Nobody else knows of the process yet.
+            self.end()
+            raise
 
     def work_on(self, chunk: Chunk) -> None:
         """Work on images after all that were given before."""
@@ -92,8 +98,9 @@ class Child:
     def end(self) -> None:
         """Kill the process."""
         self._kill()
-        # Neither has anybody to talk to now.
-        self._receiver.join()
+        # Neither has anybody to talk to now. The receiver may never have been started.
+        if self._receiver.is_alive():
+            self._receiver.join()
         self._sender.shutdown(cancel_futures=True)
         self._connection.close()
         self._trace.close()
@@ -135,9 +142,8 @@ class Child:
 
     def _explain_death(self) -> ProcessDiedError:
         self._kill()
-        happened, remedy = self._trace.explain()
-        if self._process.returncode >= 0:
-            happened, remedy = f"ended with exit code {self._process.returncode}", ""
+        code = self._process.returncode
+        happened, remedy = self._trace.explain(-code) if code < 0 else (f"ended with exit code {code}", "")
         return ProcessDiedError(f"process {self._process.pid} of the run {happened}", remedy)
 
     def _kill(self) -> None:

@@ -9,12 +9,15 @@ import copy
 import gc
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
+from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
 from pipelines import storage
@@ -92,14 +95,34 @@ def main() -> None:
     descriptor, trace, parent = map(int, sys.argv[1:])
     die_with(parent)
     leave_trace(trace)
+    _pass_on_limit(parent)
     connection: Connection[Any, Any] = Connection(descriptor)
     try:
-        ahead = _prepare(connection.recv())
+        settings = connection.recv()
+    except (EOFError, OSError):
+        # The parent has ended, or given this process up.
+        return
+    try:
+        ahead = _prepare(settings)
         names: queue.SimpleQueue[Sequence[ImageRef]] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(connection, names), daemon=True).start()
         _work(connection, ahead, names)
     except BaseException as error:
         _send_error(connection, error)
+
+
+def _pass_on_limit(parent: int) -> None:
+    """Have the parent stop the run as soon as this process has used up its time on the processor (`ulimit -S -t`)."""
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        if os.getppid() == parent:
+            os.kill(parent, number)
+
+    # One that is ignored stays so.
+    if signal.getsignal(signal.SIGXCPU) != signal.SIG_IGN:
+        signal.signal(signal.SIGXCPU, pass_on)
+        # Blocked until now, since it would have killed this process.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGXCPU,))
 
 
 def _prepare(settings: Settings) -> Queue[Prediction]:
@@ -169,7 +192,7 @@ def _work(
 
 
 def _send_error(connection: Connection[Any, Any], error: BaseException) -> None:
-    """Send an error, with the traceback of this process, for the parent to raise."""
+    """Send an error, with the traceback of this process, for the parent to raise if it is still there."""
     told = "".join(traceback.format_exception(error))
     error.add_note(told)
     try:
@@ -177,4 +200,5 @@ def _send_error(connection: Connection[Any, Any], error: BaseException) -> None:
         copy.copy(error)
         connection.send(error)
     except Exception:
-        connection.send(RuntimeError(told))
+        with suppress(OSError):
+            connection.send(RuntimeError(told))

@@ -176,7 +176,8 @@ def _how_it_ended(run: Run, error: Exception, begun: bool) -> ScenetagsError | N
         _mark_quietly(run, "stopped")
         return StoppedError(
             "stopped: the system refuses to start another thread",
-            "raise the limit on processes (ulimit -u, or the container's), or lower --reads_in_flight and --threads",
+            "raise the limits on processes and memory (ulimit -u, -v, or the container's), or lower --processes, "
+            "--reads_in_flight and --threads",
         )
     if isinstance(ended, ImageError):
         # It should have become a failure row.

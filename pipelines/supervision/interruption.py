@@ -171,6 +171,9 @@ def sleep(seconds: float) -> None:
 
 def _receive(number: int, frame: FrameType | None) -> None:
     global _received_at
+    if _received and number == signal.SIGXCPU:
+        # Beyond its soft limit, a process gets one for each second that it uses; and children pass theirs on.
+        return
     if _received or number == signal.SIGQUIT:
         # The next run of the same command repairs whatever this interrupts: it is no worse than SIGKILL.
         watchdog.dismiss()

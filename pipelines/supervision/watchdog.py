@@ -12,6 +12,7 @@ import faulthandler
 import json
 import mmap
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -77,10 +78,14 @@ class Trace:
         Notes(self._file)
         self.descriptor = self._file.fileno()
 
-    def explain(self) -> tuple[str, str]:
-        """Return what has happened to the child, in words, and what to do about it; empty if that is unknown."""
+    def explain(self, number: int) -> tuple[str, str]:
+        """Return what has happened to the child, in words, and what to do about it; empty if that is unknown.
+
+        Args:
+          number: of the signal that has ended it.
+        """
         left = os.pread(self.descriptor, os.fstat(self.descriptor).st_size, 0)
-        return _what_happened(left[_NOTES * _NOTE :].splitlines(), left[: _NOTES * _NOTE])
+        return _what_happened(left[_NOTES * _NOTE :].splitlines(), left[: _NOTES * _NOTE], number)
 
     def close(self) -> None:
         """Free the memory, unless the child still uses it."""
@@ -212,8 +217,14 @@ def explain(lines: Iterable[bytes], notes: bytes, output: str) -> str:
     )
 
 
-def _what_happened(lines: Iterable[bytes], notes: bytes) -> tuple[str, str]:
-    """Return how a process died, and what to do about it; empty if that is unknown."""
+def _what_happened(lines: Iterable[bytes], notes: bytes, number: int = signal.SIGKILL) -> tuple[str, str]:
+    """Return how a process died, and what to do about it; empty if that is unknown.
+
+    Args:
+      lines: that it has left.
+      notes: the memory in which its threads noted what they decode.
+      number: of the signal that has ended it.
+    """
     fault = crashed = ""
     apart = False
     for line in lines:
@@ -226,11 +237,23 @@ def _what_happened(lines: Iterable[bytes], notes: bytes) -> tuple[str, str]:
                 crashed = where.split()[0].removeprefix("0x").lstrip("0")
     decoding = list(_read_notes(notes))
     images = sorted(path for thread, path in decoding if crashed in ("", thread))
-    happened = f"crashed ({fault})" if fault else "was killed (out of memory?)"
+    happened = f"crashed ({fault})" if fault else _ended_by(number)
     during = " while no image was being decoded" if not apart else ""
     during = f" while decoding {', '.join(images)}" if images else during
     remedy = "with --isolate_decoding, a crash fails only the image that causes it" if fault and images else ""
     return happened + during, remedy
+
+
+def _ended_by(number: int) -> str:
+    if number == signal.SIGKILL:
+        # The system kills at the hard limit, which this process shares (`ulimit -t`).
+        limited = resource.getrlimit(resource.RLIMIT_CPU)[1] != resource.RLIM_INFINITY
+        return f"was killed (out of memory{', or of time on the processor' if limited else ''}?)"
+    try:
+        return f"was ended by {signal.Signals(number).name}"
+    except ValueError:
+        # Most real-time signals have no name.
+        return f"was ended by signal {number}"
 
 
 def _read_notes(notes: bytes) -> Iterator[tuple[str, str]]:

@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import wait
 from contextlib import closing
 from dataclasses import replace
 from multiprocessing import Pipe
@@ -31,7 +33,7 @@ from pipelines.images.limits import Limits
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import BundleError, load_bundle
 from pipelines.job import predictor_process, processes
-from pipelines.job.child import Child, Chunk, ProcessDiedError
+from pipelines.job.child import PROGRAM, Child, Chunk, ProcessDiedError
 from pipelines.job.predictor_process import Answer, Settings
 from pipelines.job.processes import PredictInProcesses, Processes, share_out
 from pipelines.listing import list_images
@@ -41,6 +43,7 @@ from pipelines.records import Empty, Failure, ImageRef, Prediction, Span, Window
 from pipelines.storage import Access
 from pipelines.supervision import interruption
 from pipelines.supervision.interruption import InterruptedRunError
+from pipelines.supervision.watchdog import Trace
 from tests import ROOT
 from tests.image_files import write_chips
 from tests.outputs import rows
@@ -222,6 +225,39 @@ def test_what_hangs_is_abandoned_and_a_killed_child_names_it(
         assert f'was killed (out of memory?) while decoding "{tmp_path}/hangs.jpg"' in str(child._death)
 
 
+def test_a_process_that_has_used_up_its_time_stops_the_run_and_loses_nothing(
+    settings: Settings, tmp_path: Path
+) -> None:
+    write_chips(tmp_path, ["0.jpg", "1.jpg"])
+    with closing(Processes(settings, (1,))) as children, interruption.deferred(), interruption.more_deferred():
+        ahead = PredictInProcesses(children)
+        for ref in listed(tmp_path):
+            assert list(ahead.put(ref)) == []
+        ahead._send()
+        [child] = children._children
+        wait((ahead._queue[0].answer,), 60)
+        # Again for each second that it uses beyond that.
+        for _ in range(3):
+            child._process.send_signal(signal.SIGXCPU)
+            time.sleep(0.1)
+        deadline = time.monotonic() + 20
+        while not interruption.asked():
+            assert time.monotonic() < deadline, "the run does not know"
+            time.sleep(0.01)
+
+        assert len(list(ahead.drain())) == 2
+        assert child._process.poll() is None
+        with pytest.raises(InterruptedRunError, match="interrupted by SIGXCPU"):
+            interruption.check()
+
+
+def test_a_process_that_a_signal_has_ended_names_it(two: Processes) -> None:
+    child = two.choose(None)
+    child._process.send_signal(signal.SIGALRM)
+    child._receiver.join()
+    assert f"process {child._process.pid} of the run was ended by SIGALRM" in str(child._death)
+
+
 def test_processes_end_with_the_run_that_started_them(bundle_path: str, tmp_path: Path, faults: Path) -> None:
     (faults / "hanging").unlink(missing_ok=True)
     (tmp_path / "hangs.jpg").write_bytes(faulty(b"HANG"))
@@ -294,6 +330,42 @@ def test_a_child_that_cannot_be_started_is_one_line(settings: Settings, monkeypa
     assert str(refused.value) == (
         "the system refuses to start another process (Resource temporarily unavailable); lower --processes"
     )
+
+
+@pytest.mark.parametrize("refused", ["names", "predictions"])
+def test_a_child_for_which_there_are_no_threads_is_not_left_behind(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    start, spawn, spawned = threading.Thread.start, Child._spawn, list[subprocess.Popen[bytes]]()
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith(refused):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def noted(child: Child, descriptor: int) -> subprocess.Popen[bytes]:
+        spawned.append(spawn(child, descriptor))
+        return spawned[-1]
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(Child, "_spawn", noted)
+    with closing(Processes(settings, (1,))) as children, pytest.raises(RuntimeError, match="can't start new thread"):
+        children.choose(None)
+    assert [process.returncode for process in spawned] == [-signal.SIGKILL]
+
+
+@pytest.mark.parametrize("sent", [False, True], ids=["before the first message", "after it"])
+def test_a_child_whose_parent_hangs_up_has_nothing_to_say(settings: Settings, sent: bool) -> None:
+    here, there = Pipe()
+    with closing(Trace()) as trace, there:
+        inherited = [there.fileno(), trace.descriptor]
+        command = [sys.executable, "-c", f"from {PROGRAM} import main; main()", *map(str, [*inherited, os.getpid()])]
+        child = subprocess.Popen(command, pass_fds=inherited, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    if sent:
+        here.send(settings._replace(model=Model(settings.model.path, "another")))
+    here.close()
+    _, said = child.communicate(timeout=60)
+    assert (child.returncode, said) == (0, "")
 
 
 def test_an_error_of_a_child_ends_the_run_as_it_would_here(settings: Settings, tmp_path: Path) -> None:

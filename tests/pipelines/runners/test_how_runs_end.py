@@ -77,9 +77,9 @@ def test_a_system_that_refuses_more_threads_is_one_line(
 
     assert predict.main(flags) == ExitCode.STOPPED
     assert capsys.readouterr().err == (
-        "scenetags predict: stopped: the system refuses to start another thread; raise the limit on processes (ulimit "
-        "-u, or the container's), or lower --reads_in_flight and --threads; this run committed nothing; run the same "
-        "command again to start over\n"
+        "scenetags predict: stopped: the system refuses to start another thread; raise the limits on processes and "
+        "memory (ulimit -u, -v, or the container's), or lower --processes, --reads_in_flight and --threads; this run "
+        "committed nothing; run the same command again to start over\n"
     )
 
 

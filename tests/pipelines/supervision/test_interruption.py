@@ -128,6 +128,21 @@ def test_a_quit_signal_is_an_order_that_the_watchdog_does_not_take_for_a_crash()
     assert (quit.returncode, quit.stdout, quit.stderr) == (131, "", "")
 
 
+def test_a_limit_of_time_that_the_system_repeats_is_no_order_to_quit() -> None:
+    run = """if True:
+        import signal
+        from pipelines.supervision import interruption
+        with interruption.deferred(print), interruption.more_deferred():
+            for _ in range(3):
+                signal.raise_signal(signal.SIGXCPU)
+            print(interruption.received()[0])
+    """
+    stopped = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=False, timeout=60)
+
+    assert stopped.returncode == 0
+    assert stopped.stdout.splitlines()[1:] == [str(int(signal.SIGXCPU))]
+
+
 def test_a_signal_that_is_ignored_stays_so(hangup: None) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with interruption.deferred(), interruption.more_deferred():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -54,6 +55,25 @@ def test_a_killed_run_names_what_it_decoded(shared: IO[bytes]) -> None:
         'scenetags: the run was killed (out of memory?) while decoding "/chips/b.jpg", "/chips/c.jpg"; '
         "committed rows are safe in /out; run the same command again to resume"
     )
+
+
+def test_lack_of_memory_is_suspected_of_no_signal_but_the_one_that_it_causes() -> None:
+    trace = watchdog.Trace()
+    explained = [trace.explain(number)[0] for number in (signal.SIGKILL, signal.SIGXCPU, signal.SIGRTMIN + 3)]
+    trace.close()
+    assert [happened.removesuffix(" while no image was being decoded") for happened in explained] == [
+        "was killed (out of memory?)",
+        "was ended by SIGXCPU",
+        f"was ended by signal {signal.SIGRTMIN + 3}",
+    ]
+
+
+def test_a_run_whose_time_is_limited_may_have_been_killed_for_that(
+    shared: IO[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (3600, 3600))
+    told = explain([], read(shared), "/out")
+    assert told.startswith("scenetags: the run was killed (out of memory, or of time on the processor?) while no image")
 
 
 def test_a_crash_names_the_image_of_its_thread(shared: IO[bytes]) -> None:
