@@ -16,7 +16,7 @@ from pipelines.errors import ExitCode, ScenetagsError, StillRunningError
 from pipelines.images import ImageError
 from pipelines.inference.ahead import Model
 from pipelines.inference.engines import INSTALL_OPENVINO, check_engine, lacks_openvino
-from pipelines.inference.processor import bfloat16_units, describe_processor
+from pipelines.inference.processor import bfloat16_units, describe_without_units
 from pipelines.job.tagging import TagImages
 from pipelines.output.compatible import as_retagged, check_output, first_footer, kind_of_run
 from pipelines.output.lock import drop_shadows
@@ -111,7 +111,7 @@ def _joining(run: Run, options: PredictOptions, local: bool) -> Run:
     if local and held == "bfloat16" and not bfloat16_units():
         raise OutputError(
             f"output {run.output} holds rows computed in bfloat16, for which this processor has no units "
-            f"({describe_processor()})",
+            f"({describe_without_units()})",
             "resume on a machine that has them, choose another --output, or replace the rows with --overwrite "
             "--precision float32",
         )

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.export import quantization
-from pipelines.inference import engines, gpu, openvino_engine, tensorflow_engine
+from pipelines.inference import engines, gpu, openvino_engine, openvino_runtime, tensorflow_engine
 from pipelines.inference.bundle import LITERT_MODEL, Bundle, BundleError, load_bundle
 from pipelines.inference.embeddings import embedding_size
 from pipelines.inference.engines import check_engine, open_engine
@@ -165,7 +165,7 @@ def test_an_engine_that_is_not_installed_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     # Other tests may have loaded it.
-    monkeypatch.setattr(openvino_engine, "load_core", openvino_engine.load_core.__wrapped__)
+    monkeypatch.setattr(openvino_engine, "load_core", openvino_runtime.load_core.__wrapped__)
     with pytest.raises(
         BundleError, match=rf"engine {name} is not installed .*{module.split('.')[0]}.*; run pip install"
     ) as caught:

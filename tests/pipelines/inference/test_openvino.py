@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.inference import PRECISIONS, engines, openvino_engine
+from pipelines.inference import PRECISIONS, engines, openvino_runtime, processor
 from pipelines.inference.bundle import LITERT_MODEL, Bundle, BundleError, load_bundle
 from pipelines.inference.engines import check_engine, choose_precision, open_engine
 from pipelines.inference.openvino_engine import OpenVINOEngine
 from pipelines.inference.pool import PooledEngine
-from pipelines.inference.processor import bfloat16_units, describe_processor
+from pipelines.inference.processor import AVX512, bfloat16_units, describe_processor, flagged_units
 from tests.image_files import picture
 
 if find_spec("openvino") is None:
@@ -39,11 +39,12 @@ def pixels() -> NDArray[np.uint8]:
     return np.stack([picture(32, 32, seed=seed) for seed in range(11)])
 
 
-@pytest.fixture
-def without_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    core = openvino_engine._import_openvino().Core
-    monkeypatch.setattr(core, "get_property", lambda *_: ["FP32", "INT8"])
-    monkeypatch.setattr(openvino_engine, "describe_processor", lambda: "Old Processor, AVX2")
+def pretend(monkeypatch: pytest.MonkeyPatch, flagged: str, found: bool) -> None:
+    """Let Linux and OpenVINO say which units this processor has."""
+    capabilities = ["FP32", "INT8", *["BF16"] * found]
+    monkeypatch.setattr(openvino_runtime.load_core(), "get_property", lambda *_: capabilities, raising=False)
+    monkeypatch.setattr(processor, "flagged_units", lambda *_: flagged)
+    monkeypatch.setattr(processor, "describe_processor", lambda *_: "Some Processor")
 
 
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=with_units)])
@@ -105,15 +106,47 @@ def embedding_engine(bundle: Bundle, name: str, precision: str) -> PooledEngine:
     return engine
 
 
-@pytest.mark.usefixtures("without_units")
-def test_bfloat16_is_refused_where_the_processor_has_no_units_for_it(bundle: Bundle) -> None:
+@pytest.mark.parametrize(
+    ("flagged", "found", "described"),
+    [
+        ("", False, "Some Processor"),
+        ("", True, "Some Processor"),
+        (AVX512, False, "Some Processor, not usable by OpenVINO"),
+    ],
+)
+def test_bfloat16_is_refused_where_the_processor_has_no_units_for_it(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, flagged: str, found: bool, described: str
+) -> None:
+    pretend(monkeypatch, flagged, found)
     with pytest.raises(BundleError) as refused:
         open_engine(bundle, precision="bfloat16")
     assert str(refused.value) == (
-        "this processor has no units for bfloat16 (Old Processor, AVX2); "
+        f"this processor has no units for bfloat16 ({described}); "
         "use --precision float32, or a machine that has them, e.g. of Google's c3 or c4 series"
     )
     assert open_engine(bundle, "openvino").name == "openvino"
+
+
+@pytest.mark.parametrize(
+    ("flagged", "found", "units"), [(AVX512, True, AVX512), (AVX512, False, ""), ("", True, ""), ("", False, "")]
+)
+def test_a_processor_has_units_if_both_linux_and_openvino_say_so(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, flagged: str, found: bool, units: str
+) -> None:
+    pretend(monkeypatch, flagged, found)
+    assert bfloat16_units() == units
+    assert choose_precision("auto", "auto", bundle) == ("bfloat16" if units else "float32")
+
+
+def test_where_openvino_cannot_be_loaded_linux_says_whether_a_processor_has_units(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken() -> None:
+        raise ImportError("libtbb.so.12: cannot open shared object file")
+
+    monkeypatch.setattr(processor, "load_core", broken)
+    monkeypatch.setattr(processor, "flagged_units", lambda *_: AVX512)
+    assert bfloat16_units() == AVX512
 
 
 @with_units
@@ -204,5 +237,5 @@ def test_the_import_of_openvino_reports_to_nobody(bundle: Bundle) -> None:
 def test_a_processor_is_known_by_its_flags(tmp_path: Path, described: Any, units: str, name: str) -> None:
     if described is not None:
         (tmp_path / "cpuinfo").write_text(described)
-    assert bfloat16_units(tmp_path / "cpuinfo") == units
+    assert flagged_units(tmp_path / "cpuinfo") == units
     assert describe_processor(tmp_path / "cpuinfo").startswith(name)
