@@ -36,6 +36,7 @@ BFLOAT16_TOLERANCE = 0.05
 largest average observed. Swapped colours differ by no more than bfloat16 does, so this finds broken kernels only; that
 the graph was read correctly is verified in float32, within `GOLDEN_TOLERANCE`."""
 _PACKAGES = {"litert": "scenetags", "openvino": "'scenetags[openvino]'", "tensorflow": "'scenetags[train]'"}
+_MODULES = {"litert": "ai_edge_litert", "openvino": "openvino", "tensorflow": "tensorflow"}
 INSTALL_OPENVINO = f"run pip install {_PACKAGES['openvino']}"
 
 
@@ -86,9 +87,9 @@ def open_engine(
       precision: one of `PRECISIONS`; bfloat16 is for OpenVINO only.
 
     Raises:
-      BundleError: a file is damaged, the model may do more than compute, the engine's library is not installed or
-        refuses the model, the processor has no units for the precision, or the probabilities of the golden inputs
-        differ by more than the tolerance.
+      BundleError: a file is damaged, the model may do more than compute, the engine's library is not installed, cannot
+        be imported or refuses the model, the processor has no units for the precision, or the probabilities of the
+        golden inputs differ by more than the tolerance.
     """
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine}")
@@ -112,6 +113,25 @@ def open_engine(
 
 
 def _open(bundle: Bundle, name: str, threads: int | None, embeds: bool, precision: str) -> Engine:
+    """Open an engine, without checking what it computes.
+
+    Raises:
+      ImportError: its library is not installed.
+      BundleError: its library is, but cannot be imported; or one of its checks fails.
+    """
+    try:
+        return _open_unguarded(bundle, name, threads, embeds, precision)
+    except ImportError as error:
+        module = _MODULES[name]
+        if not _is_installed(module):
+            raise
+        raise BundleError(
+            f"engine {name} cannot be imported ({' '.join(str(error).split())})",
+            f"install what it lacks, or run pip install --force-reinstall {module.replace('_', '-')}",
+        ) from error
+
+
+def _open_unguarded(bundle: Bundle, name: str, threads: int | None, embeds: bool, precision: str) -> Engine:
     if name == "tensorflow":
         return _open_tensorflow(bundle, threads)
     model = bundle.read(LITERT_MODEL)
@@ -206,12 +226,12 @@ def can_bfloat16(engine: str, bundle: Bundle) -> bool:
       engine: one of `ENGINES`.
       bundle: the model.
     """
-    return _is_openvino_installed() and _may_bfloat16(engine, bundle)
+    return _is_installed("openvino") and _may_bfloat16(engine, bundle)
 
 
 def lacks_openvino(engine: str, bundle: Bundle) -> bool:
     """Return whether this machine could run a bundle in bfloat16 if only OpenVINO were installed."""
-    return not _is_openvino_installed() and _may_bfloat16(engine, bundle)
+    return not _is_installed("openvino") and _may_bfloat16(engine, bundle)
 
 
 def _may_bfloat16(engine: str, bundle: Bundle) -> bool:
@@ -220,5 +240,5 @@ def _may_bfloat16(engine: str, bundle: Bundle) -> bool:
     return engine == "openvino" or (engine == "auto" and not (bundle.has_saved_model and tensorflow_has_gpu()))
 
 
-def _is_openvino_installed() -> bool:
-    return importlib.util.find_spec("openvino") is not None
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None

@@ -18,13 +18,22 @@ def load_core() -> Any:
 
 
 def import_openvino() -> Any:
-    """Import OpenVINO without its converter, whose import takes longer and reports to Google Analytics, unasked."""
+    """Import OpenVINO without its converter, whose import takes longer and reports to Google Analytics, unasked.
+
+    Raises:
+      ImportError: it is not installed, or broken.
+    """
     name = "openvino.tools.ovc"
     loaded = sys.modules.get(name)
     if loaded is None:
         sys.modules[name] = None  # type: ignore[assignment]
     try:
         import openvino
+    except ImportError:
+        raise
+    except Exception as error:
+        # Whatever an incomplete package comes across.
+        raise ImportError(f"{type(error).__name__}: {error}") from error
     finally:
         if loaded is None:
             # Another thread may have done so: programs that open an engine in several, as Daft does.

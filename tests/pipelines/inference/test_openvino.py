@@ -239,3 +239,14 @@ def test_a_processor_is_known_by_its_flags(tmp_path: Path, described: Any, units
         (tmp_path / "cpuinfo").write_text(described)
     assert flagged_units(tmp_path / "cpuinfo") == units
     assert describe_processor(tmp_path / "cpuinfo").startswith(name)
+
+
+def test_whatever_an_incomplete_package_raises_it_cannot_be_imported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "openvino").mkdir()
+    (tmp_path / "openvino" / "__init__.py").write_text("raise RuntimeError('no plugins')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "openvino", raising=False)
+    with pytest.raises(ImportError, match=r"^RuntimeError: no plugins$"):
+        openvino_runtime.import_openvino()

@@ -176,7 +176,7 @@ def test_a_precision_that_is_left_open_says_what_bfloat16_lacks(
     run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(engines, "bfloat16_units", lambda: "some units")
-    monkeypatch.setattr(engines, "_is_openvino_installed", lambda: False)
+    monkeypatch.setattr(engines, "_is_installed", lambda _: False)
 
     assert run(precision="auto") == 0
 
