@@ -91,7 +91,7 @@ def _make_run(options: PredictOptions, beam_options: PipelineOptions) -> Run:
       ScenetagsError: the options do not fit the bundle or the list.
     """
     from pipelines.inference.bundle import load_bundle
-    from pipelines.job.preparation import configure_run
+    from pipelines.job.preparation import configure_run, model_of
     from pipelines.output.run import new_run_name
     from pipelines.runners.beam_flags import is_detached, reach_buckets
 
@@ -99,7 +99,14 @@ def _make_run(options: PredictOptions, beam_options: PipelineOptions) -> Run:
     access = reach_buckets(options, beam_options)
     bundle = load_bundle(options.model)
     _warn_of_rendering(options, bundle)
-    return configure_run(new_run_name(), options, bundle, access, is_detached(beam_options))
+    return configure_run(
+        new_run_name(),
+        options,
+        bundle,
+        lambda precision: model_of(bundle, options, precision).load(),
+        access,
+        is_detached(beam_options),
+    )
 
 
 def _warn_of_rendering(options: PredictOptions, bundle: Bundle) -> None:

@@ -17,6 +17,15 @@ def load_core() -> Any:
     return import_openvino().Core()
 
 
+def is_loadable() -> bool:
+    """Return whether OpenVINO is installed and works at all."""
+    try:
+        load_core()
+    except Exception:
+        return False
+    return True
+
+
 def import_openvino() -> Any:
     """Import OpenVINO without its converter, whose import takes longer and reports to Google Analytics, unasked.
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from typing import NamedTuple
 
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.printing import log
 from pipelines.images import DecodeSettings
-from pipelines.inference.bundle import BundleError, load_bundle
+from pipelines.inference.bundle import Bundle, BundleError, load_bundle
 from pipelines.inference.engines import can_bfloat16, lacks_openvino, open_engine
 from pipelines.inference.processor import bfloat16_units
 from pipelines.inference.tagging import Predictor
-from pipelines.job.preparation import Joining, configure_run, join_output
+from pipelines.job.preparation import Attempt, Joining, configure_run, join_output, settle_precision
 from pipelines.listing import list_images
 from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.output.run import Run
@@ -33,6 +34,7 @@ from pipelines.records import ImageRef, Listed
 from pipelines.scenes.ground import check_installed
 from pipelines.supervision.machine import available_cores
 
+_NAME = "scenetags plan"
 _RUN = "20260101T000000.000000Z-0000"
 """Name of the run in the rows that are measured; fixed, so that the same images give the same plan."""
 _GOOD_ENOUGH = 1.03
@@ -73,9 +75,11 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     busy = _load()
     bundle = load_bundle(job.model)
     passed_over: Counter[str] = Counter()
-    run, held = _join_output(configure_run(_RUN, job, bundle), job)
+    opened = cache(partial(_open_predictor, bundle, job))
+    joining = _join_output(configure_run(_RUN, job, bundle, opened), job, opened)
+    run = joining.run
     census = take_census(_list(job, run, passed_over), sample)
-    predictors = _open_predictors(run, job)
+    predictors = _open_predictors(joining, job, opened)
     measured = _measure(census.sample, predictors, run, job)
     inputs = census.images + census.failure_count
     plan = Plan(
@@ -84,7 +88,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
         asked=asked,
         engine=predictors.own.engine.name,
         precision=run.precision,
-        held=held,
+        held=joining.held,
         units=bfloat16_units(),
         lacks_openvino=lacks_openvino(job.engine, bundle),
         reads_in_flight=job.reads_in_flight,
@@ -95,18 +99,19 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     )
 
 
-def _join_output(run: Run, job: PredictOptions) -> Joining:
-    """Return a run as it may add to its output; as it is, if the output cannot be read.
+def _join_output(run: Run, job: PredictOptions, opened: Attempt) -> Joining:
+    """Return a run as it may add to its output; if that cannot be read, as if it did not exist.
 
     Raises:
+      BundleError: the precision was left open, and the engine refuses the bundle in each.
       OutputError: it may not add to it, or this machine cannot.
     """
     try:
         with storage.hurried():
-            return join_output(run, job, local=True, command="scenetags plan")
+            return join_output(run, job, opened, _NAME)
     except (OSError, storage.NoAccessError) as error:
         _warn(f"assuming that {run.output} holds no rows, for it cannot be read: {error}")
-        return Joining(run, "")
+        return settle_precision(run, job, opened)
 
 
 def _list(job: PredictOptions, run: Run, passed_over: Counter[str]) -> Iterator[Listed]:
@@ -128,17 +133,17 @@ def _list(job: PredictOptions, run: Run, passed_over: Counter[str]) -> Iterator[
     return cut_scenes(listed, cutting, _warn)
 
 
-def _open_predictors(run: Run, job: PredictOptions) -> _Predictors:
-    bundle, precision = run.bundle, run.precision
+def _open_predictor(bundle: Bundle, job: PredictOptions, precision: str) -> Predictor:
+    engine = open_engine(bundle, job.engine, job.threads, job.embeddings, precision)
+    return Predictor(engine, job.embeddings, measures=bundle.reference is not None)
 
-    def opened(precision: str) -> Predictor:
-        engine = open_engine(bundle, job.engine, job.threads, job.embeddings, precision)
-        return Predictor(engine, job.embeddings, measures=bundle.reference is not None)
 
-    own = opened(precision)
-    if not can_bfloat16(job.engine, bundle):
+def _open_predictors(joining: Joining, job: PredictOptions, opened: Callable[[str], Predictor]) -> _Predictors:
+    run, choice = joining.run, joining.choice
+    own = opened(run.precision)
+    if not can_bfloat16(job.engine, run.bundle) or (choice and choice.is_fault):
         return _Predictors(own, None)
-    other = "float32" if precision == "bfloat16" else "bfloat16"
+    other = "float32" if run.precision == "bfloat16" else "bfloat16"
     try:
         return _Predictors(own, opened(other))
     except BundleError as error:
@@ -202,7 +207,7 @@ def _precisions(costs: Costs, known: _Known, machine: Machine) -> Precisions | N
 
 
 def _warn(line: str) -> None:
-    log(f"scenetags plan: {line}", severity="WARNING")
+    log(f"{_NAME}: {line}", severity="WARNING")
 
 
 def _costs(measured: Sample, gpu: bool) -> Costs:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import traceback
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from urllib.error import URLError
 
@@ -13,9 +15,9 @@ from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.printing import log
 from pipelines.errors import ExitCode, ScenetagsError, StillRunningError
 from pipelines.images import ImageError
-from pipelines.inference.ahead import Model
 from pipelines.inference.engines import check_engine
-from pipelines.job.preparation import join_output
+from pipelines.inference.tagging import Predictor
+from pipelines.job.preparation import join_output, model_of
 from pipelines.job.tagging import TagImages
 from pipelines.output.compatible import kind_of_run
 from pipelines.output.lock import drop_shadows
@@ -35,6 +37,22 @@ _NO_THREADS = "can't start new thread"
 """Python's message; it has no error of its own for this."""
 
 Kind = TypeVar("Kind", bound=BaseException)
+
+
+@dataclass
+class _Opening:
+    """Opens the model of a run on this machine, and measures how long that takes."""
+
+    run: Run
+    options: PredictOptions
+    seconds: float = 0.0
+
+    def __call__(self, precision: str) -> Predictor:
+        began = time.monotonic()
+        try:
+            return model_of(self.run.bundle, self.options, precision).load()
+        finally:
+            self.seconds += time.monotonic() - began
 
 
 class StoppedError(ScenetagsError):
@@ -65,7 +83,9 @@ def run_job(run: Run, options: PredictOptions, beam_options: PipelineOptions) ->
     """
     begun = False
     try:
-        run = join_output(run, options, is_local(beam_options)).run
+        opening = _Opening(run, options)
+        run = join_output(run, options, opening if is_local(beam_options) else None).run
+        run = replace(run, timings={"loading": opening.seconds} if opening.seconds else {})
         for recovered in recover_rows(run, kind_of_run(run)):
             log(*map("scenetags predict: {}".format, recovered.lines()), severity="INFO")
         drop_shadows(run)
@@ -88,7 +108,7 @@ def rehearse_job(run: Run, options: PredictOptions, beam_options: PipelineOption
       BundleError: the bundle has no model for the engine.
       OutputError: the output holds rows the run must not add to, or a damaged file.
     """
-    run = join_output(run, options, is_local(beam_options)).run
+    run = join_output(run, options, None).run
     rehearse(plan_tagging(run, options, beam_options), options, beam_options)
 
 
@@ -99,16 +119,7 @@ def plan_tagging(run: Run, options: PredictOptions, beam_options: PipelineOption
       BundleError: the bundle has no model for the engine.
     """
     check_engine(run.bundle, options.engine, options.embeddings, run.precision)
-    threads = threads_per_process(options, beam_options)
-    model = Model(
-        run.bundle.path,
-        run.bundle.digest,
-        options.engine,
-        options.batch_size,
-        threads,
-        options.embeddings,
-        run.precision,
-    )
+    model = replace(model_of(run.bundle, options, run.precision), threads=threads_per_process(options, beam_options))
     hints = {"accelerator": options.accelerator} if options.accelerator else {}
     # Of a local run, only the engine knows whether there is a GPU.
     limits = options.limits.in_processes() if options.accelerator else options.limits

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -135,7 +136,7 @@ def test_a_processor_has_units_if_both_linux_and_openvino_say_so(
 ) -> None:
     pretend(monkeypatch, flagged, found)
     assert bfloat16_units() == units
-    assert choose_precision("auto", "auto", bundle) == ("bfloat16" if units else "float32")
+    assert choose_precision("auto", bundle, lambda _: None) == (("bfloat16" if units else "float32"), "", False)
 
 
 def test_where_openvino_cannot_be_loaded_linux_says_whether_a_processor_has_units(
@@ -164,7 +165,9 @@ def test_in_bfloat16_too_the_graph_must_reproduce_the_golden_pairs_in_float32(
 ) -> None:
     monkeypatch.setattr(engines, "GOLDEN_TOLERANCE", 1e-12)
     with pytest.raises(
-        BundleError, match=r"probabilities of bundle [^ ]+: they differ by [^ ]+, more than 1e-12; use --engine litert$"
+        BundleError,
+        match=r"probabilities of bundle [^ ]+: they differ by [^ ]+, more than 1e-12; use --precision float32 "
+        "--engine litert$",
     ):
         open_engine(bundle, precision="bfloat16")
 
@@ -173,7 +176,7 @@ def test_an_int8_bundle_is_not_run_in_bfloat16(bundle: Bundle, monkeypatch: pyte
     monkeypatch.setattr(Bundle, "is_int8", True)
     with pytest.raises(BundleError, match=r"computes in int8, not in bfloat16; omit --precision$"):
         check_engine(bundle, "openvino", precision="bfloat16")
-    assert choose_precision("auto", "openvino", bundle) == "float32"
+    assert choose_precision("openvino", bundle, lambda _: None).precision == "float32"
 
 
 @pytest.mark.parametrize("engine", ["litert", "tensorflow"])
@@ -183,23 +186,39 @@ def test_another_engine_is_not_asked_for_bfloat16(bundle: Bundle, engine: str) -
 
 
 @pytest.mark.parametrize(
-    ("asked", "engine", "units", "gpu", "chosen"),
+    ("engine", "units", "gpu", "chosen"),
     [
-        ("auto", "auto", "some", False, "bfloat16"),
-        ("auto", "openvino", "some", True, "bfloat16"),
-        ("auto", "auto", "some", True, "float32"),
-        ("auto", "auto", "", False, "float32"),
-        ("auto", "litert", "some", False, "float32"),
-        ("bfloat16", "auto", "", False, "bfloat16"),
-        ("float32", "openvino", "some", False, "float32"),
+        ("auto", "some", False, "bfloat16"),
+        ("openvino", "some", True, "bfloat16"),
+        ("auto", "some", True, "float32"),
+        ("auto", "", False, "float32"),
+        ("litert", "some", False, "float32"),
     ],
 )
 def test_a_precision_that_is_left_open_is_bfloat16_only_where_it_can_be_and_pays(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, asked: str, engine: str, units: str, gpu: bool, chosen: str
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, engine: str, units: str, gpu: bool, chosen: str
 ) -> None:
     monkeypatch.setattr(engines, "bfloat16_units", lambda: units)
     monkeypatch.setattr(engines, "tensorflow_has_gpu", lambda: gpu)
-    assert choose_precision(asked, engine, bundle) == chosen
+    assert choose_precision(engine, bundle, lambda _: None) == (chosen, "", False)
+
+
+@pytest.mark.parametrize("refused", [("bfloat16",), PRECISIONS])
+def test_a_precision_that_is_left_open_is_float32_where_bfloat16_fails_unless_that_fails_too(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, refused: Sequence[str]
+) -> None:
+    def attempt(precision: str) -> None:
+        if precision in refused:
+            raise BundleError(f"no {precision}", "do something")
+
+    monkeypatch.setattr(engines, "bfloat16_units", lambda: "some units")
+    if "float32" in refused:
+        with pytest.raises(BundleError, match=r"^no float32; do something$"):
+            choose_precision("auto", bundle, attempt)
+    else:
+        assert str(choose_precision("auto", bundle, attempt)) == (
+            "--precision auto computes in float32, since no bfloat16"
+        )
 
 
 def test_a_signal_is_handled_after_engines_have_ended_in_any_order(bundle: Bundle) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import cli, predict
+from pipelines.inference.engines import Choice
 from pipelines.inference.processor import bfloat16_units
 from pipelines.job import preparation
 from pipelines.planning.precisions import Changes, Rate, describe, weigh
@@ -43,7 +44,8 @@ def test_a_plan_for_an_output_with_rows_is_in_their_precision(
 ) -> None:
     output = tagged(folder, bundle_path, tmp_path / "out", held)
     other = "float32" if held == "bfloat16" else "bfloat16"
-    monkeypatch.setattr(preparation, "choose_precision", lambda *_: other)
+    monkeypatch.setattr(preparation, "choose_precision", lambda *_: Choice(other))
+    monkeypatch.setattr(preparation, "can_bfloat16", lambda *_: other == "bfloat16")
     capsys.readouterr()
 
     assert run(output=output, precision="auto", max_failure_rate=0.5) == 0
