@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.images.decoding import decode, resize
-from pipelines.inference import openvino_engine
+from pipelines.inference import openvino_engine, openvino_runtime
 from pipelines.inference.bundle import LITERT_MODEL, Bundle, load_bundle
 from pipelines.inference.engines import Engine, open_engine
 from pipelines.inference.litert_engine import LiteRTEngine
@@ -153,12 +153,12 @@ def own_queue(model: bytes, hint: str) -> Predict:
       model: the LiteRT file's bytes.
       hint: `f32` or `bf16`, in which OpenVINO rounds by itself.
     """
-    core = openvino_engine.load_core()
+    core = openvino_runtime.load_core()
     with temporary_folder() as folder:
         graph = openvino_engine._read(core, model, folder)
         how = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": hint}
         compiled = core.compile_model(graph, "CPU", how)
-    queue = openvino_engine._import_openvino().AsyncInferQueue(compiled)
+    queue = openvino_runtime.import_openvino().AsyncInferQueue(compiled)
 
     def predict(pixels: NDArray[np.uint8]) -> Any:
         probabilities = np.empty((len(pixels), compiled.output(0).shape[-1]), np.float32)

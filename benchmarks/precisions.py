@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.images import DecodeSettings, decode_resized
-from pipelines.inference import openvino_engine, rounding
+from pipelines.inference import openvino_engine, openvino_runtime, rounding
 from pipelines.inference.bundle import LITERT_MODEL, Bundle, load_bundle
 from pipelines.inference.engines import Engine, open_engine
 from pipelines.inference.processor import bfloat16_units, describe_processor
@@ -58,7 +58,7 @@ def main() -> None:
     options = parser.parse_args()
     bundle = load_bundle(options.model)
     ways = dict(open_all(bundle))
-    print(f"{describe_processor()}; OpenVINO {openvino_engine._import_openvino().__version__}")
+    print(f"{describe_processor()}; OpenVINO {openvino_runtime.import_openvino().__version__}")
     for folder in options.folders:
         pixels = read(sorted(folder.glob("*.jpg")), bundle)
         print(*lay_out(bundle, ways, pixels, f"{len(pixels)} chips of {folder}"), sep="\n")
@@ -117,7 +117,7 @@ def lay_out_batches(bundle: Bundle, pixels: NDArray[np.uint8]) -> Iterator[str]:
 
 def open_batches(bundle: Bundle, hint: str, size: int) -> Callable[[NDArray[np.uint8]], None]:
     """Compile the graph as OpenVINO does by itself, for batches of one size on one core."""
-    core = openvino_engine.load_core()
+    core = openvino_runtime.load_core()
     with temporary_folder() as folder:
         graph = openvino_engine._read(core, bundle.read(LITERT_MODEL), folder)
         graph.reshape([size, bundle.image_size, bundle.image_size, 3])

@@ -23,7 +23,8 @@ formats and repairs, expected failures, time per image and where it goes, time o
 Google Cloud. The last lines are the command to run.
 
 It takes the flags of `scenetags predict`, with the same meanings, and passes them on to that command: to turn a run
-into a plan, change one word. Nothing is written. Images already in the output count as still to be tagged.
+into a plan, change one word. Nothing is written. Images already in the output count as still to be tagged. An output
+that the run could not add to is refused, e.g. because its rows are of another bundle or precision.
 """
 
 _EPILOG = """\

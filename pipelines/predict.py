@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pipelines.inference.bundle import Bundle
     from pipelines.output.manifest import Ending
     from pipelines.output.run import Accounts, Run
-    from pipelines.records import KeptColumn
 
 _NAME = "scenetags predict"
 
@@ -91,40 +90,22 @@ def _make_run(options: PredictOptions, beam_options: PipelineOptions) -> Run:
       BundleError: there is no bundle, or it is damaged.
       ScenetagsError: the options do not fit the bundle or the list.
     """
-    from pipelines.inference.bundle import LITERT_MODEL, load_bundle
-    from pipelines.inference.embeddings import embedding_size
-    from pipelines.inference.engines import choose_precision
-    from pipelines.listing import find_kept
-    from pipelines.output.run import Run, new_run_name
+    from pipelines.inference.bundle import load_bundle
+    from pipelines.job.preparation import configure_run, model_of
+    from pipelines.output.run import new_run_name
     from pipelines.runners.beam_flags import is_detached, reach_buckets
 
     # First of all: the bundle and the list may lie in buckets.
     access = reach_buckets(options, beam_options)
     bundle = load_bundle(options.model)
     _warn_of_rendering(options, bundle)
-    precision = choose_precision(options.precision, options.engine, bundle)
-    kept: tuple[KeptColumn, ...] = ()
-    if options.input_list and options.keep_columns:
-        kept = find_kept(options.input_list, options.path_column, options.keep_columns)
-    return Run(
+    return configure_run(
         new_run_name(),
-        options.output,
+        options,
         bundle,
-        bundle.thresholds_at(options.threshold),
-        options.overwrite,
-        options.max_failure_rate,
-        fail_on_shift=options.fail_on_shift,
-        detached=is_detached(beam_options),
-        options=options.described(),
-        access=access,
-        rendering=options.rendering.over(bundle.rendering),
-        grid=options.grid,
-        kept=kept,
-        embedding_size=embedding_size(bundle.read(LITERT_MODEL)) if options.embeddings else 0,
-        relative_to=options.relative_to or "",
-        settings=(options.engine, options.limits.max_bytes, options.limits.max_pixels),
-        engine="openvino" if precision == "bfloat16" else options.engine.removesuffix("auto"),
-        precision=precision,
+        lambda precision: model_of(bundle, options, precision).load(),
+        access,
+        is_detached(beam_options),
     )
 
 

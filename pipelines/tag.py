@@ -21,6 +21,7 @@ from pipelines.errors import ExitCode, ScenetagsError
 if TYPE_CHECKING:
     from pipelines.images.rendering import Rendering
     from pipelines.inference.bundle import Bundle
+    from pipelines.inference.engines import Choice
     from pipelines.quicklook.picture import Panel
     from pipelines.quicklook.tagging import Tagged
     from pipelines.records import Listed
@@ -68,7 +69,6 @@ def _tag(options: argparse.Namespace) -> int:
     # Imported here: NumPy, Pillow and Arrow take longer than `--help` should.
     from pipelines.images import ignore_metadata_warnings
     from pipelines.inference.bundle import load_bundle
-    from pipelines.inference.engines import INSTALL_OPENVINO, lacks_openvino
     from pipelines.listing import list_images
     from pipelines.quicklook.tagging import tag_images
 
@@ -85,10 +85,7 @@ def _tag(options: argparse.Namespace) -> int:
     rendering = said.over(bundle.rendering)
     if grid:
         listed = _cut(listed, grid, rendering, documents)
-    if options.precision == "auto" and lacks_openvino(options.engine, bundle):
-        reason = f"bfloat16 needs OpenVINO: {INSTALL_OPENVINO}"
-        log(f"{_NAME}: --precision auto computes in float32; {reason}", severity="INFO")
-    tagged = tag_images(listed, bundle, rendering, grid, options.engine, options.precision)
+    tagged = tag_images(listed, bundle, rendering, grid, options.engine, options.precision, _report_choice)
     panels = _show(tagged, bundle)
     for failure in tagged.failures:
         log(failure.path, f"  failed to {failure.stage}: {failure.message}", "")
@@ -122,6 +119,11 @@ def _show(tagged: Tagged, bundle: Bundle) -> list[Panel]:
     if tagged.empty:
         show(f"left out: {tagged.empty:,} with less data than --min_valid or --mask", "")
     return panels
+
+
+def _report_choice(choice: Choice) -> None:
+    if choice.reason:
+        log(f"{_NAME}: {choice}", severity=choice.severity)
 
 
 def _warn(line: str) -> None:

@@ -23,7 +23,7 @@ ALLOWED = {
     "pipelines.inference.bundle",
     "pipelines.inference.engines",
     "pipelines.inference.mlm",
-    "pipelines.inference.openvino_engine",
+    "pipelines.inference.openvino_runtime",
     "pipelines.inference.operations",
     "pipelines.inference.reference",
     "pipelines.labels",

@@ -33,7 +33,7 @@ class ONNXFile:
         """
         if importlib.util.find_spec("openvino") is None:
             raise ForeignError("openvino is not installed, which reads ONNX", "run pip install 'scenetags[onnx]'")
-        from pipelines.inference.openvino_engine import load_core
+        from pipelines.inference.openvino_runtime import load_core
 
         core = load_core()
         try:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Callable, Collection
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ _LIMITED = ("Resource temporarily unavailable", "Cannot allocate memory", "bad_a
 """By which the libraries' messages show that the system refuses memory or a thread."""
 _RAISE_LIMITS = "raise the limits on memory and processes (ulimit -v and -u, or the container's), or lower --threads"
 _PACKAGES = {"litert": "scenetags", "openvino": "'scenetags[openvino]'", "tensorflow": "'scenetags[train]'"}
+_MODULES = {"litert": "ai_edge_litert", "openvino": "openvino", "tensorflow": "tensorflow"}
 INSTALL_OPENVINO = f"run pip install {_PACKAGES['openvino']}"
 
 
@@ -96,9 +97,9 @@ def open_engine(
       precision: one of `PRECISIONS`; bfloat16 is for OpenVINO only.
 
     Raises:
-      BundleError: a file is damaged, the model may do more than compute, the engine's library is not installed or
-        refuses the model, the processor has no units for the precision, or the probabilities of the golden inputs
-        differ by more than the tolerance.
+      BundleError: a file is damaged, the model may do more than compute, the engine's library is not installed, cannot
+        be imported or refuses the model, the processor has no units for the precision, or the probabilities of the
+        golden inputs differ by more than the tolerance.
       EngineStartError: there is too little memory, or too few threads are allowed.
       TemporaryFolderError: there is no room for its files.
     """
@@ -128,6 +129,25 @@ def open_engine(
 
 
 def _open(bundle: Bundle, name: str, threads: int | None, embeds: bool, precision: str) -> Engine:
+    """Open an engine, without checking what it computes.
+
+    Raises:
+      ImportError: its library is not installed.
+      BundleError: its library is, but cannot be imported; or one of its checks fails.
+    """
+    try:
+        return _open_unguarded(bundle, name, threads, embeds, precision)
+    except ImportError as error:
+        module = _MODULES[name]
+        if not _is_installed(module):
+            raise
+        raise BundleError(
+            f"engine {name} cannot be imported ({' '.join(str(error).split())})",
+            f"install what it lacks, or run pip install --force-reinstall {module.replace('_', '-')}",
+        ) from error
+
+
+def _open_unguarded(bundle: Bundle, name: str, threads: int | None, embeds: bool, precision: str) -> Engine:
     if name == "tensorflow":
         return _open_tensorflow(bundle, threads)
     model = bundle.read(LITERT_MODEL)
@@ -160,7 +180,7 @@ def _check_golden(
             f"engine {name} does not reproduce the golden probabilities of bundle {bundle.path}"
             + ("" if exact else f" in {precision}")
             + f": they differ by {difference:.2g}{'' if exact else ' on average'}, more than {tolerance}",
-            "use --precision float32" if not exact else "use --engine litert" if name == "openvino" else "",
+            "use --precision float32" + " --engine litert" * exact if not exact or name == "openvino" else "",
         )
 
 
@@ -204,30 +224,69 @@ def choose_engine(bundle: Bundle, engine: str, embeds: bool = False, precision: 
     return "tensorflow" if not embeds and bundle.has_saved_model and tensorflow_has_gpu() else "litert"
 
 
-def choose_precision(asked: str, engine: str, bundle: Bundle) -> str:
-    """Return the precision of a run on this machine; for `auto`, bfloat16 if it can.
+class Choice(NamedTuple):
+    """The precision of a run that left it open.
+
+    Attributes:
+      precision: one of `PRECISIONS`.
+      reason: why it is not bfloat16, for which the processor has units; empty if it is, or this machine is not for it.
+      is_fault: whether something is broken, and not just missing.
+    """
+
+    precision: str
+    reason: str = ""
+    is_fault: bool = False
+
+    def __str__(self) -> str:
+        """Say what was chosen, and why."""
+        why = f"{', since' if self.is_fault else ';'} {self.reason}" if self.reason else ""
+        return f"--precision auto computes in {self.precision}{why}"
+
+    @property
+    def severity(self) -> str:
+        """How grave that is, for a log."""
+        return "WARNING" if self.is_fault else "INFO"
+
+
+def choose_precision(engine: str, bundle: Bundle, attempt: Callable[[str], object]) -> Choice:
+    """Choose the precision of a run on this machine that left it open: bfloat16 if it can, and nothing speaks for less.
 
     Args:
-      asked: one of `PRECISIONS`, or `auto`.
       engine: one of `ENGINES`.
       bundle: the model.
+      attempt: opens the engine in a precision.
+
+    Raises:
+      BundleError: the engine refuses the bundle in float32, too.
     """
-    return asked if asked != "auto" else "bfloat16" if can_bfloat16(engine, bundle) else "float32"
+    if lacks_openvino(engine, bundle):
+        return Choice("float32", f"bfloat16 needs OpenVINO: {INSTALL_OPENVINO}")
+    if not can_bfloat16(engine, bundle):
+        return Choice("float32")
+    try:
+        attempt("bfloat16")
+    except BundleError as error:
+        # If this fails as well, e.g. since the bundle is damaged, it is what the user has to know.
+        attempt("float32")
+        return Choice("float32", error.message, is_fault=True)
+    return Choice("bfloat16")
 
 
 def can_bfloat16(engine: str, bundle: Bundle) -> bool:
     """Return whether this machine can run a bundle in bfloat16, and has no GPU that would run it in float32.
 
+    Whether OpenVINO works, and computes what it should, only opening it says.
+
     Args:
       engine: one of `ENGINES`.
       bundle: the model.
     """
-    return _is_openvino_installed() and _may_bfloat16(engine, bundle)
+    return _is_installed("openvino") and _may_bfloat16(engine, bundle)
 
 
 def lacks_openvino(engine: str, bundle: Bundle) -> bool:
     """Return whether this machine could run a bundle in bfloat16 if only OpenVINO were installed."""
-    return not _is_openvino_installed() and _may_bfloat16(engine, bundle)
+    return not _is_installed("openvino") and _may_bfloat16(engine, bundle)
 
 
 def _may_bfloat16(engine: str, bundle: Bundle) -> bool:
@@ -236,5 +295,5 @@ def _may_bfloat16(engine: str, bundle: Bundle) -> bool:
     return engine == "openvino" or (engine == "auto" and not (bundle.has_saved_model and tensorflow_has_gpu()))
 
 
-def _is_openvino_installed() -> bool:
-    return importlib.util.find_spec("openvino") is not None
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None

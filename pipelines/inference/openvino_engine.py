@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,8 +12,9 @@ from numpy.typing import NDArray
 
 from pipelines.inference.bundle import BundleError
 from pipelines.inference.embeddings import expose_embeddings
+from pipelines.inference.openvino_runtime import import_openvino, load_core
 from pipelines.inference.pool import PooledEngine
-from pipelines.inference.processor import describe_processor
+from pipelines.inference.processor import bfloat16_units, describe_without_units
 from pipelines.inference.rounding import round_graph
 from pipelines.supervision.machine import available_cores
 from pipelines.supervision.temporary import working_folder
@@ -60,9 +59,9 @@ class OpenVINOEngine(PooledEngine):
           ValueError: the model has nothing to embed images with.
         """
         core = load_core()
-        if samples is not None and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if samples is not None and not bfloat16_units():
             raise BundleError(
-                f"this processor has no units for bfloat16 ({describe_processor()})",
+                f"this processor has no units for bfloat16 ({describe_without_units()})",
                 "use --precision float32, or a machine that has them, e.g. of Google's c3 or c4 series",
             )
         calls = threads or available_cores()
@@ -70,7 +69,7 @@ class OpenVINOEngine(PooledEngine):
         with working_folder(len(model) * (1 if samples is None else 3) + _DESCRIPTION) as folder:
             graph = _read(core, expose_embeddings(model) if embeds else model, folder)
             if samples is not None:
-                graph, self.exact = round_graph(_import_openvino(), core, graph, samples, folder)
+                graph, self.exact = round_graph(import_openvino(), core, graph, samples, folder)
             compiled = _compile(core, graph, "f32" if samples is None else "bf16", calls)
         widths = [output.shape[-1] for output in compiled[0].outputs]
         super().__init__([_Request(model.create_infer_request()) for model in compiled], widths)
@@ -114,28 +113,3 @@ def _compile(core: Any, graph: Any, precision: str, copies: int) -> list[Any]:
     graphs = [graph.clone() for _ in range(copies)]
     with ThreadPoolExecutor(min(copies, available_cores())) as executor:
         return list(executor.map(lambda clone: core.compile_model(clone, "CPU", how), graphs))
-
-
-@cache
-def load_core() -> Any:
-    """Load OpenVINO's runtime, once per process.
-
-    It replaces the stack on which this thread handles signals. When two runtimes end in the order in which they began,
-    the one that is put back no longer exists, and the next signal ends the process.
-    """
-    return _import_openvino().Core()
-
-
-def _import_openvino() -> Any:
-    """Import OpenVINO without its converter, whose import takes longer and reports to Google Analytics, unasked."""
-    name = "openvino.tools.ovc"
-    loaded = sys.modules.get(name)
-    if loaded is None:
-        sys.modules[name] = None  # type: ignore[assignment]
-    try:
-        import openvino
-    finally:
-        if loaded is None:
-            # Another thread may have done so: programs that open an engine in several, as Daft does.
-            sys.modules.pop(name, None)
-    return openvino

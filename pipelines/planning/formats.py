@@ -33,7 +33,7 @@ def describe(plan: Plan, max_failure_rate: float) -> list[str]:
     if plan.seconds_per_image and plan.here:
         lines += ["", *_describe_costs(plan, plan.seconds_per_image, plan.here), ""]
         lines += [*_describe_here(plan, plan.seconds_per_image, plan.here), "", *_describe_cloud(plan)]
-        if compared := list(precisions.describe(plan.precisions, plan.units, plan.lacks_openvino)):
+        if compared := list(precisions.describe(plan.precisions, plan.units, plan.lacks_openvino, plan.held)):
             lines += ["", *compared]
         lines += ["", "to run it:", plan.command or ""]
     else:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from typing import NamedTuple
 
 from pipelines import storage
 from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.printing import log
 from pipelines.images import DecodeSettings
-from pipelines.images.rendering import Rendering
-from pipelines.inference.bundle import LITERT_MODEL, Bundle, BundleError, load_bundle
-from pipelines.inference.embeddings import embedding_size
-from pipelines.inference.engines import can_bfloat16, choose_precision, lacks_openvino, open_engine
+from pipelines.inference.bundle import Bundle, BundleError, load_bundle
+from pipelines.inference.engines import can_bfloat16, lacks_openvino, open_engine
 from pipelines.inference.processor import bfloat16_units
 from pipelines.inference.tagging import Predictor
-from pipelines.listing import find_kept, list_images
+from pipelines.job.preparation import Attempt, Joining, configure_run, join_output, settle_precision
+from pipelines.listing import list_images
 from pipelines.listing.scenes import CutSettings, cut_scenes
 from pipelines.output.run import Run
 from pipelines.planning import estimate
@@ -30,10 +30,11 @@ from pipelines.planning.proposal import Asked, Found, LocalRun, Plan
 from pipelines.planning.sampling import BatchTrial, Sample, measure
 from pipelines.planning.shell import BUCKET, can_run_in_cloud, cloud_flags, shell_command
 from pipelines.planning.summary import counted, summarize
-from pipelines.records import ImageRef, KeptColumn, Listed
+from pipelines.records import ImageRef, Listed
 from pipelines.scenes.ground import check_installed
 from pipelines.supervision.machine import available_cores
 
+_NAME = "scenetags plan"
 _RUN = "20260101T000000.000000Z-0000"
 """Name of the run in the rows that are measured; fixed, so that the same images give the same plan."""
 _GOOD_ENOUGH = 1.03
@@ -43,7 +44,6 @@ _GOOD_ENOUGH = 1.03
 class _Predictors(NamedTuple):
     """The predictor of the run, and one in the other precision; None if this machine has only one."""
 
-    precision: str
     own: Predictor
     other: Predictor | None
 
@@ -75,29 +75,20 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     busy = _load()
     bundle = load_bundle(job.model)
     passed_over: Counter[str] = Counter()
-    rendering = job.rendering.over(bundle.rendering)
-    kept = find_kept(job.input_list, job.path_column, job.keep_columns) if job.input_list and job.keep_columns else ()
-    census = take_census(_list(job, rendering, kept, passed_over), sample)
-    predictors = _open_predictors(bundle, job)
-    measured = _measure(census.sample, predictors, bundle, rendering, job)
-    run = Run(
-        _RUN,
-        job.output,
-        bundle,
-        bundle.thresholds_at(job.threshold),
-        rendering=rendering,
-        grid=job.grid,
-        kept=kept,
-        embedding_size=embedding_size(bundle.read(LITERT_MODEL)) if job.embeddings else 0,
-        precision=predictors.precision,
-    )
+    opened = cache(partial(_open_predictor, bundle, job))
+    joining = _join_output(configure_run(_RUN, job, bundle, opened), job, opened)
+    run = joining.run
+    census = take_census(_list(job, run, passed_over), sample)
+    predictors = _open_predictors(joining, job, opened)
+    measured = _measure(census.sample, predictors, run, job)
     inputs = census.images + census.failure_count
     plan = Plan(
         found=Found(inputs, census.bytes, census.failure_count, counted(passed_over), census.seconds),
         sampled=summarize(census, measured, run),
         asked=asked,
         engine=predictors.own.engine.name,
-        precision=predictors.precision,
+        precision=run.precision,
+        held=joining.held,
         units=bfloat16_units(),
         lacks_openvino=lacks_openvino(job.engine, bundle),
         reads_in_flight=job.reads_in_flight,
@@ -108,16 +99,29 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     )
 
 
-def _list(
-    job: PredictOptions, rendering: Rendering, kept: Sequence[KeptColumn], passed_over: Counter[str]
-) -> Iterator[Listed]:
+def _join_output(run: Run, job: PredictOptions, opened: Attempt) -> Joining:
+    """Return a run as it may add to its output; if that cannot be read, as if it did not exist.
+
+    Raises:
+      BundleError: the precision was left open, and the engine refuses the bundle in each.
+      OutputError: it may not add to it, or this machine cannot.
+    """
+    try:
+        with storage.hurried():
+            return join_output(run, job, opened, _NAME)
+    except (OSError, storage.NoAccessError) as error:
+        _warn(f"assuming that {run.output} holds no rows, for it cannot be read: {error}")
+        return settle_precision(run, job, opened)
+
+
+def _list(job: PredictOptions, run: Run, passed_over: Counter[str]) -> Iterator[Listed]:
     """List what a run would tag, its scenes cut into windows."""
     listed = list_images(
         job.input,
         job.input_list,
         passed_over,
         path_column=job.path_column,
-        kept=kept,
+        kept=run.kept,
         allow_empty=job.allow_empty,
         documents=job.documents,
         tell=_warn,
@@ -125,34 +129,34 @@ def _list(
     if not job.grid:
         return listed
     check_installed()
-    cutting = CutSettings(job.grid, rendering, job.limits.max_pixels, job.documents.trusted)
+    cutting = CutSettings(job.grid, run.rendering, job.limits.max_pixels, job.documents.trusted)
     return cut_scenes(listed, cutting, _warn)
 
 
-def _open_predictors(bundle: Bundle, job: PredictOptions) -> _Predictors:
-    def opened(precision: str) -> Predictor:
-        engine = open_engine(bundle, job.engine, job.threads, job.embeddings, precision)
-        return Predictor(engine, job.embeddings, measures=bundle.reference is not None)
+def _open_predictor(bundle: Bundle, job: PredictOptions, precision: str) -> Predictor:
+    engine = open_engine(bundle, job.engine, job.threads, job.embeddings, precision)
+    return Predictor(engine, job.embeddings, measures=bundle.reference is not None)
 
-    precision = choose_precision(job.precision, job.engine, bundle)
-    own = opened(precision)
-    if not can_bfloat16(job.engine, bundle):
-        return _Predictors(precision, own, None)
-    other = "float32" if precision == "bfloat16" else "bfloat16"
+
+def _open_predictors(joining: Joining, job: PredictOptions, opened: Callable[[str], Predictor]) -> _Predictors:
+    run, choice = joining.run, joining.choice
+    own = opened(run.precision)
+    if not can_bfloat16(job.engine, run.bundle) or (choice and choice.is_fault):
+        return _Predictors(own, None)
+    other = "float32" if run.precision == "bfloat16" else "bfloat16"
     try:
-        return _Predictors(precision, own, opened(other))
+        return _Predictors(own, opened(other))
     except BundleError as error:
         _warn(f"{other} is not compared: {error}")
-        return _Predictors(precision, own, None)
+        return _Predictors(own, None)
 
 
-def _measure(
-    images: Sequence[ImageRef], predictors: _Predictors, bundle: Bundle, rendering: Rendering, job: PredictOptions
-) -> Sample:
+def _measure(images: Sequence[ImageRef], predictors: _Predictors, run: Run, job: PredictOptions) -> Sample:
+    bundle = run.bundle
     return measure(
         images,
         predictors.own,
-        DecodeSettings(bundle.image_size, bundle.resize_filter, job.limits.max_pixels, rendering),
+        DecodeSettings(bundle.image_size, bundle.resize_filter, job.limits.max_pixels, run.rendering),
         job.limits,
         threads=job.threads,
         reads_in_flight=job.reads_in_flight,
@@ -165,7 +169,7 @@ def _measure(
 
 def _estimate(plan: Plan, known: _Known, machine: Machine, busy: float) -> Plan:
     """Add to a plan what the whole job takes here and in the cloud, and the commands for both."""
-    job, gpu, precision = known.job, known.predictors.own.engine.on_gpu, known.predictors.precision
+    job, gpu, precision = known.job, known.predictors.own.engine.on_gpu, known.run.precision
     worker = machine.for_bfloat16 if precision == "bfloat16" else machine
     if worker != machine:
         _warn(f"{machine.name} has no units for bfloat16; the estimate for Dataflow is for {worker.name}")
@@ -194,7 +198,7 @@ def _precisions(costs: Costs, known: _Known, machine: Machine) -> Precisions | N
 
     ours = costs, sample.predictions
     other = replace(costs, model=sample.model_of_other / sample.count), sample.other
-    exact, rounded = (ours, other) if known.predictors.precision == "float32" else (other, ours)
+    exact, rounded = (ours, other) if run.precision == "float32" else (other, ours)
     changes = compare(exact[1], rounded[1], run.bundle.labels, run.thresholds)
     if changes is None:
         return None
@@ -203,7 +207,7 @@ def _precisions(costs: Costs, known: _Known, machine: Machine) -> Precisions | N
 
 
 def _warn(line: str) -> None:
-    log(f"scenetags plan: {line}", severity="WARNING")
+    log(f"{_NAME}: {line}", severity="WARNING")
 
 
 def _costs(measured: Sample, gpu: bool) -> Costs:

@@ -121,13 +121,14 @@ def weigh(units: str, float32: Rate, bfloat16: Rate, changes: Changes, is_whole:
     return Precisions(units, float32, bfloat16, changes, changed, "bfloat16" if gains and keeps else "float32")
 
 
-def describe(precisions: Precisions | None, units: str, lacks_openvino: bool) -> Iterator[str]:
+def describe(precisions: Precisions | None, units: str, lacks_openvino: bool, held: str = "") -> Iterator[str]:
     """Format both precisions as lines of text.
 
     Args:
       precisions: None if bfloat16 was not measured.
       units: of this processor, for bfloat16; empty if it has none.
       lacks_openvino: whether that is all that bfloat16 lacks here.
+      held: precision of the rows that the output holds; empty if it holds none.
     """
     if precisions is None:
         if lacks_openvino:
@@ -162,4 +163,6 @@ def describe(precisions: Precisions | None, units: str, lacks_openvino: bool) ->
             f"  recommended: float32, unless time matters more: bfloat16 would change the tags of {share.low:.0%} to "
             f"{share.high:.0%} of all images (95 % confidence)"
         )
+    if held and held != precisions.recommended:
+        yield f"  the output holds rows in {held}: {precisions.recommended} needs another --output, or --overwrite"
     yield f"  machines with matrix units for it: {machines.describe_with_matrix_units()}"

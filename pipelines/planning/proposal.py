@@ -127,6 +127,7 @@ class Plan:
       asked: requirements for a cloud run.
       engine: that ran the model.
       precision: in which it did.
+      held: precision of the rows that the output holds; empty if it holds none, or they are to be replaced.
       units: of this processor, for bfloat16; empty if it has none.
       lacks_openvino: whether that is all that bfloat16 lacks here.
       reads_in_flight: used to read the sample.
@@ -144,6 +145,7 @@ class Plan:
     asked: Asked
     engine: str
     precision: str
+    held: str
     units: str
     lacks_openvino: bool
     reads_in_flight: int

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import cache
 from typing import NamedTuple
 
 from pipelines.images import DecodeSettings
@@ -11,7 +12,7 @@ from pipelines.images.limits import Limits
 from pipelines.images.rendering import Rendering, unpack_rendering
 from pipelines.inference.ahead import run_model
 from pipelines.inference.bundle import Bundle
-from pipelines.inference.engines import choose_precision, open_engine
+from pipelines.inference.engines import Choice, choose_precision, open_engine
 from pipelines.inference.tagging import Predictor
 from pipelines.reading import READS_IN_FLIGHT
 from pipelines.reading.ahead import LookAhead
@@ -37,7 +38,13 @@ class Tagged(NamedTuple):
 
 
 def tag_images(
-    listed: Sequence[Listed], bundle: Bundle, rendering: Rendering, grid: Grid, engine: str, precision: str
+    listed: Sequence[Listed],
+    bundle: Bundle,
+    rendering: Rendering,
+    grid: Grid,
+    engine: str,
+    precision: str,
+    tell: Callable[[Choice], object] = lambda _: None,
 ) -> Tagged:
     """Read images, and run the model on all of them.
 
@@ -48,13 +55,14 @@ def tag_images(
       grid: by which scenes were cut.
       engine: one of `ENGINES`.
       precision: one of `PRECISIONS`, or `auto`.
+      tell: called with the choice of a precision that was left open.
 
     Raises:
       BundleError: the engine rejects the bundle.
     """
     read = _read(listed, bundle, rendering, grid)
     images = [item for item in read if isinstance(item, Image)]
-    outcomes = _predict(images, bundle, engine, precision) if images else []
+    outcomes = _predict(images, bundle, engine, precision, tell) if images else []
     pairs = [(image, one) for image, one in zip(images, outcomes, strict=True) if isinstance(one, Prediction)]
     places = {item.path: place for place, item in enumerate(listed)}
     failures = [item for item in (*listed, *read, *outcomes) if isinstance(item, Failure)]
@@ -80,6 +88,12 @@ def _read(listed: Iterable[Listed], bundle: Bundle, rendering: Rendering, grid: 
         return list(ahead.read(item for item in listed if isinstance(item, ImageRef)))
 
 
-def _predict(images: Sequence[Image], bundle: Bundle, engine: str, precision: str) -> list[Prediction | Failure]:
-    opened = open_engine(bundle, engine, precision=choose_precision(precision, engine, bundle))
-    return list(run_model(Predictor(opened, measures=bundle.reference is not None), images))
+def _predict(
+    images: Sequence[Image], bundle: Bundle, engine: str, precision: str, tell: Callable[[Choice], object]
+) -> list[Prediction | Failure]:
+    opened = cache(lambda precision: open_engine(bundle, engine, precision=precision))
+    if precision == "auto":
+        choice = choose_precision(engine, bundle, opened)
+        tell(choice)
+        precision = choice.precision
+    return list(run_model(Predictor(opened(precision), measures=bundle.reference is not None), images))

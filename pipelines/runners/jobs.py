@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import traceback
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from urllib.error import URLError
 
@@ -14,16 +15,15 @@ from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.printing import log
 from pipelines.errors import ExitCode, ScenetagsError, StillRunningError
 from pipelines.images import ImageError
-from pipelines.inference.ahead import Model
-from pipelines.inference.engines import INSTALL_OPENVINO, check_engine, lacks_openvino
-from pipelines.inference.processor import bfloat16_units, describe_processor
+from pipelines.inference.engines import check_engine
+from pipelines.inference.tagging import Predictor
+from pipelines.job.preparation import join_output, model_of
 from pipelines.job.tagging import TagImages
-from pipelines.output.compatible import as_retagged, check_output, first_footer, kind_of_run
+from pipelines.output.compatible import kind_of_run
 from pipelines.output.lock import drop_shadows
 from pipelines.output.manifest import mark
 from pipelines.output.recovery import recover_rows
 from pipelines.output.run import Accounts, Run
-from pipelines.output.tables import OutputError
 from pipelines.runners.beam_flags import is_local, threads_per_process
 from pipelines.runners.distributed import rehearse, run_on_workers
 from pipelines.runners.local import run_in_waves
@@ -37,6 +37,22 @@ _NO_THREADS = "can't start new thread"
 """Python's message; it has no error of its own for this."""
 
 Kind = TypeVar("Kind", bound=BaseException)
+
+
+@dataclass
+class _Opening:
+    """Opens the model of a run on this machine, and measures how long that takes."""
+
+    run: Run
+    options: PredictOptions
+    seconds: float = 0.0
+
+    def __call__(self, precision: str) -> Predictor:
+        began = time.monotonic()
+        try:
+            return model_of(self.run.bundle, self.options, precision).load()
+        finally:
+            self.seconds += time.monotonic() - began
 
 
 class StoppedError(ScenetagsError):
@@ -67,7 +83,9 @@ def run_job(run: Run, options: PredictOptions, beam_options: PipelineOptions) ->
     """
     begun = False
     try:
-        run = _joining(run, options, is_local(beam_options))
+        opening = _Opening(run, options)
+        run = join_output(run, options, opening if is_local(beam_options) else None).run
+        run = replace(run, timings={"loading": opening.seconds} if opening.seconds else {})
         for recovered in recover_rows(run, kind_of_run(run)):
             log(*map("scenetags predict: {}".format, recovered.lines()), severity="INFO")
         drop_shadows(run)
@@ -90,51 +108,8 @@ def rehearse_job(run: Run, options: PredictOptions, beam_options: PipelineOption
       BundleError: the bundle has no model for the engine.
       OutputError: the output holds rows the run must not add to, or a damaged file.
     """
-    run = _joining(run, options, is_local(beam_options))
+    run = join_output(run, options, None).run
     rehearse(plan_tagging(run, options, beam_options), options, beam_options)
-
-
-def _joining(run: Run, options: PredictOptions, local: bool) -> Run:
-    """Return the run as it may add to the output.
-
-    It tags as the rows there, if those were retagged, and computes in their precision, if that was left open.
-
-    Raises:
-      OutputError: it may not, or this machine cannot.
-    """
-    footer = first_footer(run)
-    joining = as_retagged(run, footer, explicit=options.threshold is not None)
-    held = footer.precision if footer else ""
-    if options.precision == "auto":
-        joining = replace(joining, precision=held or run.precision)
-    check_output(joining)
-    if local and held == "bfloat16" and not bfloat16_units():
-        raise OutputError(
-            f"output {run.output} holds rows computed in bfloat16, for which this processor has no units "
-            f"({describe_processor()})",
-            "resume on a machine that has them, choose another --output, or replace the rows with --overwrite "
-            "--precision float32",
-        )
-    if options.precision == "auto":
-        _tell_precision(joining, run.precision, options)
-    if (joining.thresholds, joining.rules) != (run.thresholds, run.rules):
-        log(
-            f"scenetags predict: {run.output} was retagged, so new images are tagged with its thresholds"
-            f"{f' and {joining.rules}' if joining.rules else ''}, not with those of {run.bundle.path}",
-            severity="INFO",
-        )
-    return joining
-
-
-def _tell_precision(run: Run, chosen: str, options: PredictOptions) -> None:
-    """Report the precision of a run that left it open, unless it is the best one of this machine."""
-    reason = ""
-    if run.precision != chosen:
-        reason = f", like the rows in {run.output}"
-    elif run.precision == "float32" and lacks_openvino(options.engine, run.bundle):
-        reason = f"; bfloat16 needs OpenVINO: {INSTALL_OPENVINO}"
-    if reason:
-        log(f"scenetags predict: --precision auto computes in {run.precision}{reason}", severity="INFO")
 
 
 def plan_tagging(run: Run, options: PredictOptions, beam_options: PipelineOptions) -> TagImages:
@@ -144,16 +119,7 @@ def plan_tagging(run: Run, options: PredictOptions, beam_options: PipelineOption
       BundleError: the bundle has no model for the engine.
     """
     check_engine(run.bundle, options.engine, options.embeddings, run.precision)
-    threads = threads_per_process(options, beam_options)
-    model = Model(
-        run.bundle.path,
-        run.bundle.digest,
-        options.engine,
-        options.batch_size,
-        threads,
-        options.embeddings,
-        run.precision,
-    )
+    model = replace(model_of(run.bundle, options, run.precision), threads=threads_per_process(options, beam_options))
     hints = {"accelerator": options.accelerator} if options.accelerator else {}
     # Of a local run, only the engine knows whether there is a GPU.
     limits = options.limits.in_processes() if options.accelerator else options.limits

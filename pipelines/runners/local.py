@@ -76,9 +76,8 @@ def run_in_waves(tagging: TagImages, options: PredictOptions, beam_options: Pipe
         shares = share_threads(processes, options, waves)
         if engine.on_gpu and len(shares) == 1:
             tagging = replace(tagging, limits=tagging.limits.in_processes())
-        run = replace(
-            run, engine=engine.name, timings={"listing": time.monotonic() - loaded, "loading": loaded - begun}
-        )
+        loading = loaded - begun + run.timings.get("loading", 0.0)
+        run = replace(run, engine=engine.name, timings={"listing": time.monotonic() - loaded, "loading": loading})
         accounts = Accounts(passed_over=passed_over)
         most = options.max_failure_rate if options.fail_fast else 1.0
         _log.info("listed %d files in %.1f s, loaded the model in %.1f s", waves.listed, *run.timings.values())

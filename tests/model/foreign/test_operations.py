@@ -80,7 +80,7 @@ CASES = (
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.operation)
 def test_an_operation_computes_what_its_reference_does(case: Case, tmp_path: Path) -> None:
-    from pipelines.inference.openvino_engine import load_core
+    from pipelines.inference.openvino_runtime import load_core
 
     names = [f"input_{number}" for number in range(len(case.inputs))]
     results = [f"y{number}" for number in range(case.attributes.get("num_outputs", 1))]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from model.export import quantization
 from pipelines.errors import ExitCode, ScenetagsError
-from pipelines.inference import engines, gpu, openvino_engine, tensorflow_engine
+from pipelines.inference import engines, gpu, openvino_engine, openvino_runtime, tensorflow_engine
 from pipelines.inference.bundle import LITERT_MODEL, Bundle, BundleError, load_bundle
 from pipelines.inference.embeddings import embedding_size
 from pipelines.inference.engines import check_engine, open_engine
@@ -180,18 +180,44 @@ def test_an_int8_file_is_held_to_its_golden_pairs_as_strictly(int8_bundle: Bundl
         open_engine(seal(copy))
 
 
-@pytest.mark.parametrize(
-    ("name", "module"),
-    [("litert", "ai_edge_litert.interpreter"), ("openvino", "openvino"), ("tensorflow", "tensorflow")],
+LIBRARIES = pytest.mark.parametrize(
+    ("name", "module"), [("litert", "ai_edge_litert"), ("openvino", "openvino"), ("tensorflow", "tensorflow")]
 )
+
+
+@pytest.fixture
+def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the libraries that other tests have loaded."""
+    monkeypatch.setattr(openvino_engine, "load_core", openvino_runtime.load_core.__wrapped__)
+    monkeypatch.delitem(sys.modules, "ai_edge_litert.interpreter", raising=False)
+
+
+@LIBRARIES
+@pytest.mark.usefixtures("nothing_loaded")
 def test_an_engine_that_is_not_installed_is_named(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, name: str, module: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    # Other tests may have loaded it.
-    monkeypatch.setattr(openvino_engine, "load_core", openvino_engine.load_core.__wrapped__)
+    with pytest.raises(BundleError, match=rf"engine {name} is not installed .*{module}.*; run pip install") as caught:
+        open_engine(bundle, name)
+    assert_is_one_line(caught.value)
+
+
+@LIBRARIES
+@pytest.mark.usefixtures("nothing_loaded")
+def test_an_engine_that_is_installed_but_broken_is_not_called_missing(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, module: str
+) -> None:
+    (tmp_path / module).mkdir()
+    (tmp_path / module / "__init__.py").write_text(
+        "raise ImportError('libtbb.so.12:\\ncannot open shared object file')"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, module, raising=False)
     with pytest.raises(
-        BundleError, match=rf"engine {name} is not installed .*{module.split('.')[0]}.*; run pip install"
+        BundleError,
+        match=rf"^engine {name} cannot be imported \(.*libtbb.so.12: cannot open shared object file\); install what it "
+        rf"lacks, or run pip install --force-reinstall {module.replace('_', '-')}$",
     ) as caught:
         open_engine(bundle, name)
     assert_is_one_line(caught.value)

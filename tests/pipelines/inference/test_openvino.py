@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,12 +17,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.inference import PRECISIONS, engines, openvino_engine
+from pipelines.inference import PRECISIONS, engines, openvino_runtime, processor
 from pipelines.inference.bundle import LITERT_MODEL, Bundle, BundleError, load_bundle
 from pipelines.inference.engines import check_engine, choose_precision, open_engine
 from pipelines.inference.openvino_engine import OpenVINOEngine
 from pipelines.inference.pool import PooledEngine
-from pipelines.inference.processor import bfloat16_units, describe_processor
+from pipelines.inference.processor import AVX512, bfloat16_units, describe_processor, flagged_units
 from tests.image_files import picture
 
 if find_spec("openvino") is None:
@@ -39,11 +40,12 @@ def pixels() -> NDArray[np.uint8]:
     return np.stack([picture(32, 32, seed=seed) for seed in range(11)])
 
 
-@pytest.fixture
-def without_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    core = openvino_engine._import_openvino().Core
-    monkeypatch.setattr(core, "get_property", lambda *_: ["FP32", "INT8"])
-    monkeypatch.setattr(openvino_engine, "describe_processor", lambda: "Old Processor, AVX2")
+def pretend(monkeypatch: pytest.MonkeyPatch, flagged: str, found: bool) -> None:
+    """Let Linux and OpenVINO say which units this processor has."""
+    capabilities = ["FP32", "INT8", *["BF16"] * found]
+    monkeypatch.setattr(openvino_runtime.load_core(), "get_property", lambda *_: capabilities, raising=False)
+    monkeypatch.setattr(processor, "flagged_units", lambda *_: flagged)
+    monkeypatch.setattr(processor, "describe_processor", lambda *_: "Some Processor")
 
 
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=with_units)])
@@ -105,15 +107,47 @@ def embedding_engine(bundle: Bundle, name: str, precision: str) -> PooledEngine:
     return engine
 
 
-@pytest.mark.usefixtures("without_units")
-def test_bfloat16_is_refused_where_the_processor_has_no_units_for_it(bundle: Bundle) -> None:
+@pytest.mark.parametrize(
+    ("flagged", "found", "described"),
+    [
+        ("", False, "Some Processor"),
+        ("", True, "Some Processor"),
+        (AVX512, False, "Some Processor, not usable by OpenVINO"),
+    ],
+)
+def test_bfloat16_is_refused_where_the_processor_has_no_units_for_it(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, flagged: str, found: bool, described: str
+) -> None:
+    pretend(monkeypatch, flagged, found)
     with pytest.raises(BundleError) as refused:
         open_engine(bundle, precision="bfloat16")
     assert str(refused.value) == (
-        "this processor has no units for bfloat16 (Old Processor, AVX2); "
+        f"this processor has no units for bfloat16 ({described}); "
         "use --precision float32, or a machine that has them, e.g. of Google's c3 or c4 series"
     )
     assert open_engine(bundle, "openvino").name == "openvino"
+
+
+@pytest.mark.parametrize(
+    ("flagged", "found", "units"), [(AVX512, True, AVX512), (AVX512, False, ""), ("", True, ""), ("", False, "")]
+)
+def test_a_processor_has_units_if_both_linux_and_openvino_say_so(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, flagged: str, found: bool, units: str
+) -> None:
+    pretend(monkeypatch, flagged, found)
+    assert bfloat16_units() == units
+    assert choose_precision("auto", bundle, lambda _: None) == (("bfloat16" if units else "float32"), "", False)
+
+
+def test_where_openvino_cannot_be_loaded_linux_says_whether_a_processor_has_units(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken() -> None:
+        raise ImportError("libtbb.so.12: cannot open shared object file")
+
+    monkeypatch.setattr(processor, "load_core", broken)
+    monkeypatch.setattr(processor, "flagged_units", lambda *_: AVX512)
+    assert bfloat16_units() == AVX512
 
 
 @with_units
@@ -131,7 +165,9 @@ def test_in_bfloat16_too_the_graph_must_reproduce_the_golden_pairs_in_float32(
 ) -> None:
     monkeypatch.setattr(engines, "GOLDEN_TOLERANCE", 1e-12)
     with pytest.raises(
-        BundleError, match=r"probabilities of bundle [^ ]+: they differ by [^ ]+, more than 1e-12; use --engine litert$"
+        BundleError,
+        match=r"probabilities of bundle [^ ]+: they differ by [^ ]+, more than 1e-12; use --precision float32 "
+        "--engine litert$",
     ):
         open_engine(bundle, precision="bfloat16")
 
@@ -140,7 +176,7 @@ def test_an_int8_bundle_is_not_run_in_bfloat16(bundle: Bundle, monkeypatch: pyte
     monkeypatch.setattr(Bundle, "is_int8", True)
     with pytest.raises(BundleError, match=r"computes in int8, not in bfloat16; omit --precision$"):
         check_engine(bundle, "openvino", precision="bfloat16")
-    assert choose_precision("auto", "openvino", bundle) == "float32"
+    assert choose_precision("openvino", bundle, lambda _: None).precision == "float32"
 
 
 @pytest.mark.parametrize("engine", ["litert", "tensorflow"])
@@ -150,23 +186,39 @@ def test_another_engine_is_not_asked_for_bfloat16(bundle: Bundle, engine: str) -
 
 
 @pytest.mark.parametrize(
-    ("asked", "engine", "units", "gpu", "chosen"),
+    ("engine", "units", "gpu", "chosen"),
     [
-        ("auto", "auto", "some", False, "bfloat16"),
-        ("auto", "openvino", "some", True, "bfloat16"),
-        ("auto", "auto", "some", True, "float32"),
-        ("auto", "auto", "", False, "float32"),
-        ("auto", "litert", "some", False, "float32"),
-        ("bfloat16", "auto", "", False, "bfloat16"),
-        ("float32", "openvino", "some", False, "float32"),
+        ("auto", "some", False, "bfloat16"),
+        ("openvino", "some", True, "bfloat16"),
+        ("auto", "some", True, "float32"),
+        ("auto", "", False, "float32"),
+        ("litert", "some", False, "float32"),
     ],
 )
 def test_a_precision_that_is_left_open_is_bfloat16_only_where_it_can_be_and_pays(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, asked: str, engine: str, units: str, gpu: bool, chosen: str
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, engine: str, units: str, gpu: bool, chosen: str
 ) -> None:
     monkeypatch.setattr(engines, "bfloat16_units", lambda: units)
     monkeypatch.setattr(engines, "tensorflow_has_gpu", lambda: gpu)
-    assert choose_precision(asked, engine, bundle) == chosen
+    assert choose_precision(engine, bundle, lambda _: None) == (chosen, "", False)
+
+
+@pytest.mark.parametrize("refused", [("bfloat16",), PRECISIONS])
+def test_a_precision_that_is_left_open_is_float32_where_bfloat16_fails_unless_that_fails_too(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, refused: Sequence[str]
+) -> None:
+    def attempt(precision: str) -> None:
+        if precision in refused:
+            raise BundleError(f"no {precision}", "do something")
+
+    monkeypatch.setattr(engines, "bfloat16_units", lambda: "some units")
+    if "float32" in refused:
+        with pytest.raises(BundleError, match=r"^no float32; do something$"):
+            choose_precision("auto", bundle, attempt)
+    else:
+        assert str(choose_precision("auto", bundle, attempt)) == (
+            "--precision auto computes in float32, since no bfloat16"
+        )
 
 
 def test_a_signal_is_handled_after_engines_have_ended_in_any_order(bundle: Bundle) -> None:
@@ -204,5 +256,16 @@ def test_the_import_of_openvino_reports_to_nobody(bundle: Bundle) -> None:
 def test_a_processor_is_known_by_its_flags(tmp_path: Path, described: Any, units: str, name: str) -> None:
     if described is not None:
         (tmp_path / "cpuinfo").write_text(described)
-    assert bfloat16_units(tmp_path / "cpuinfo") == units
+    assert flagged_units(tmp_path / "cpuinfo") == units
     assert describe_processor(tmp_path / "cpuinfo").startswith(name)
+
+
+def test_whatever_an_incomplete_package_raises_it_cannot_be_imported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "openvino").mkdir()
+    (tmp_path / "openvino" / "__init__.py").write_text("raise RuntimeError('no plugins')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "openvino", raising=False)
+    with pytest.raises(ImportError, match=r"^RuntimeError: no plugins$"):
+        openvino_runtime.import_openvino()

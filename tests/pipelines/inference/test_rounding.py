@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.inference.openvino_engine import _import_openvino, load_core
+from pipelines.inference.openvino_runtime import import_openvino, load_core
 from pipelines.inference.processor import bfloat16_units
 from pipelines.inference.rounding import EXACT_LAYERS, round_graph, to_bfloat16
 
@@ -24,7 +24,7 @@ CHANNELS = 16
 
 def layered(*kinds: str, stored: str = "f32") -> Any:
     """Build a graph of layers of one pixel each, so that no border is padded."""
-    openvino = _import_openvino()
+    openvino = import_openvino()
     op, ops = openvino.op, openvino.opset13
     rng = np.random.default_rng(1)
 
@@ -49,7 +49,7 @@ def layered(*kinds: str, stored: str = "f32") -> Any:
 
 def with_head(graph: Any, embeds: bool) -> Any:
     """Add a head to a graph, whose input is then a second output or none."""
-    openvino = _import_openvino()
+    openvino = import_openvino()
     features = graph.output(0).get_node().input_value(0)
     # So small that the probabilities are not 0 and 1.
     weights = np.random.default_rng(2).normal(0, 1e-4, (CHANNELS, 4)).astype(np.float32)
@@ -68,7 +68,7 @@ def run(graph: Any, precision: str = "f32") -> NDArray[np.float32]:
 
 def rounded(graph: Any, folder: Path) -> Any:
     exact = run(graph.clone())
-    rounded = round_graph(_import_openvino(), load_core(), graph, SAMPLES, str(folder))
+    rounded = round_graph(import_openvino(), load_core(), graph, SAMPLES, str(folder))
     np.testing.assert_allclose(rounded.exact, exact, rtol=1e-5, atol=1e-5)
     return rounded.graph
 
@@ -87,7 +87,7 @@ def test_rounded_weights_change_the_average_output_of_a_layer_hardly(
     for node in plain.get_ordered_ops():
         if node.get_type_name() in ("Convolution", "GroupConvolution"):
             values = to_bfloat16(node.input_value(1).get_node().data)
-            node.input(1).replace_source_output(_import_openvino().op.Constant(values).output(0))
+            node.input(1).replace_source_output(import_openvino().op.Constant(values).output(0))
 
     corrected = rounded(layered(*kinds, stored=stored), tmp_path)
 

@@ -85,7 +85,7 @@ def test_machines_with_units_are_named_with_their_prices() -> None:
 def test_a_plan_says_how_to_install_what_bfloat16_lacks(
     chips: WriteChips, bundle_path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "_is_openvino_installed", lambda: False)
+    monkeypatch.setattr(engines, "_is_installed", lambda _: False)
     for module in (engines, planner):
         monkeypatch.setattr(module, "bfloat16_units", lambda: "AMX matrix units")
     folder: Path = chips(["0.jpg"])

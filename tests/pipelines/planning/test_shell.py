@@ -14,7 +14,7 @@ from pipelines.planning import shell
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1)
 
 
-@given(st.lists(TEXTS, min_size=1), TEXTS, st.booleans(), st.none() | st.floats(0, 1), st.integers(1, 10**6))
+@given(st.lists(TEXTS, min_size=1), TEXTS, st.booleans(), st.none() | st.floats(0, 1), st.integers(1, 1024))
 def test_a_command_means_the_options_that_it_was_made_of(
     inputs: list[str], name: str, overwrite: bool, threshold: float | None, count: int
 ) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.inference import ahead, engines, openvino_engine
+from pipelines.inference import ahead, engines, openvino_engine, openvino_runtime, processor
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.processor import bfloat16_units
-from pipelines.runners import jobs, local
+from pipelines.runners import local
 from tests.outputs import manifest, rows, rows_by_path
 from tests.pipelines.predict.predicting import Predict, chip
 
@@ -40,12 +40,12 @@ _KILLED_IN_THE_SECOND_WAVE = """if True:
 """
 
 
-@pytest.fixture
-def without_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the units from this processor."""
-    monkeypatch.setattr(openvino_engine.load_core(), "get_property", lambda *_: ["FP32"], raising=False)
-    for module in (engines, jobs):
-        monkeypatch.setattr(module, "bfloat16_units", lambda: "")
+@pytest.fixture(params=["Linux", "OpenVINO"])
+def without_units(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Take the units from this processor, by the word of one of the two that know of them."""
+    capabilities = ["FP32", *["BF16"] * (request.param == "Linux")]
+    monkeypatch.setattr(openvino_runtime.load_core(), "get_property", lambda *_: capabilities, raising=False)
+    monkeypatch.setattr(processor, "flagged_units", lambda *_: "some units" * (request.param == "OpenVINO"))
     ahead._load.cache_clear()
 
 
@@ -138,6 +138,25 @@ def test_a_run_in_bfloat16_does_not_begin_on_a_processor_without_units(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("without_units")
+def test_a_precision_that_is_left_open_is_float32_on_a_processor_without_units(
+    run: Predict, chips: Path, tmp_path: Path
+) -> None:
+    assert run(precision="auto") == 0
+    assert manifest(tmp_path / "out")["precision"] == "float32"
+
+
+def test_openvino_is_not_loaded_by_a_run_in_float32_that_did_not_leave_it_open(
+    run: Predict, chips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise AssertionError("OpenVINO is loaded")
+
+    for module in (openvino_runtime, openvino_engine, processor):
+        monkeypatch.setattr(module, "load_core", refuse)
+    assert run() == 0
+
+
 def test_a_precision_that_is_left_open_is_that_of_the_rows_in_the_output(
     run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,7 +176,7 @@ def test_a_precision_that_is_left_open_says_what_bfloat16_lacks(
     run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(engines, "bfloat16_units", lambda: "some units")
-    monkeypatch.setattr(engines, "_is_openvino_installed", lambda: False)
+    monkeypatch.setattr(engines, "_is_installed", lambda _: False)
 
     assert run(precision="auto") == 0
 
