@@ -21,7 +21,7 @@ from pipelines.errors import ExitCode, ScenetagsError
 if TYPE_CHECKING:
     from pipelines.images.rendering import Rendering
     from pipelines.inference.bundle import Bundle
-    from pipelines.inference.engines import Choice
+    from pipelines.inference.precision import Choice
     from pipelines.quicklook.picture import Panel
     from pipelines.quicklook.tagging import Tagged
     from pipelines.records import Listed

@@ -25,6 +25,7 @@ ALLOWED = {
     "pipelines.inference.mlm",
     "pipelines.inference.openvino_runtime",
     "pipelines.inference.operations",
+    "pipelines.inference.precision",
     "pipelines.inference.reference",
     "pipelines.labels",
     "pipelines.results",

@@ -53,7 +53,7 @@ def _parser() -> Parser:
         "--scene",
         type=at_least(1, 32),
         metavar="N",
-        help="draw no single chips, but a GeoTIFF of N x N of them side by side",
+        help="draw one GeoTIFF of N x N chips instead of single chips",
     )
     parser.add_argument("--seed", type=at_least(0, 2**32 - 1), default=0, metavar="N", help=f"random seed {default}")
     parser.add_argument("--size", type=at_least(MIN_SIZE), default=SIZE, metavar="PX", help=f"side of a chip {default}")

@@ -13,7 +13,8 @@ from model.quality.never_given import lay_out_never_given
 from model.training.settings import Settings
 from pipelines.commandline.printing import show
 from pipelines.inference.bundle import Bundle, BundleError
-from pipelines.inference.engines import Engine, can_bfloat16, open_engine
+from pipelines.inference.engines import Engine, open_engine
+from pipelines.inference.precision import can_bfloat16
 
 _AT_ONCE = 64
 """Images per call of an engine; they are read from the disk one call at a time."""

@@ -102,7 +102,7 @@ def _add_concurrency(group: argparse._ArgumentGroup) -> None:
         metavar="N|auto",
         help="processes of a local run, each with its share of --threads: one does not keep many cores busy. auto: one "
         "per 8 cores, or per 4 in bfloat16 and int8, if enough images pay for their start; one on a GPU, whose memory "
-        "several would share, some 10 GB each (default auto)",
+        "several would share, 10 to 20 GB each (default auto)",
     )
     group.add_argument(
         "--accelerator",

@@ -96,7 +96,7 @@ class PredictOptions:
                 f"--engine {self.engine} does not compute in bfloat16", "use --engine openvino, or omit --precision"
             )
         # The limits keep a slip of the finger from starting so many threads that the system ends the run, or hangs, and
-        # from batches that fit in no memory: on a CPU TensorFlow takes 14 MB per image at 224 px.
+        # from a batch that takes all memory: larger ones are no faster; an image takes 14 MB in TensorFlow on a CPU.
         for flag, count, most in (
             ("--batch_size", self.batch_size, 1024),
             ("--checkpoint_every", self.checkpoint_every, 1_000_000_000),

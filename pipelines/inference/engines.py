@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Collection
-from typing import NamedTuple, Protocol
+from collections.abc import Collection
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from pipelines.inference.gpu import tensorflow_has_gpu
 from pipelines.inference.litert_engine import LiteRTEngine
 from pipelines.inference.openvino_engine import OpenVINOEngine
 from pipelines.inference.operations import check_litert, check_saved_model
-from pipelines.inference.processor import bfloat16_units
 from pipelines.inference.tensorflow_engine import TensorFlowEngine
 from pipelines.supervision.temporary import working_folder
 
@@ -36,8 +35,12 @@ BFLOAT16_TOLERANCE = 0.05
 """The most by which an engine's probabilities in bfloat16 may differ from the golden ones on average: 3 times the
 largest average observed. Swapped colours differ by no more than bfloat16 does, so this finds broken kernels only; that
 the graph was read correctly is verified in float32, within `GOLDEN_TOLERANCE`."""
-_LIMITED = ("Resource temporarily unavailable", "Cannot allocate memory", "bad_alloc", "new thread", "XNNPACK runtime")
-"""By which the libraries' messages show that the system refuses memory or a thread."""
+_LIMITED = (
+    *("Resource temporarily unavailable", "Cannot allocate memory", "bad_alloc", "new thread", "XNNPACK runtime"),
+    *("out of memory", "OOM when"),
+)
+"""By which the libraries' messages show that the system or a GPU refuses memory or a thread."""
+_FREE_GPU = "free the GPU's memory, or lower --processes or --batch_size"
 _RAISE_LIMITS = "raise the limits on memory and processes (ulimit -v and -u, or the container's), or lower --threads"
 _PACKAGES = {"litert": "scenetags", "openvino": "'scenetags[openvino]'", "tensorflow": "'scenetags[train]'"}
 _MODULES = {"litert": "ai_edge_litert", "openvino": "openvino", "tensorflow": "tensorflow"}
@@ -121,7 +124,8 @@ def open_engine(
         # The libraries raise whatever they come across in a file.
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, MemoryError) or any(sign in reason for sign in _LIMITED):
-            raise EngineStartError(f"engine {name} cannot be opened: {reason}", _RAISE_LIMITS) from error
+            remedy = _FREE_GPU if name == "tensorflow" and tensorflow_has_gpu() else _RAISE_LIMITS
+            raise EngineStartError(f"engine {name} cannot be opened: {reason}", remedy) from error
         # LiteRT says no more if memory ends at a limit.
         remedy = f"if memory is limited, {_RAISE_LIMITS}" * (reason == type(error).__name__)
         raise BundleError(f"engine {name} cannot run bundle {bundle.path}: {reason}", remedy) from error
@@ -139,7 +143,7 @@ def _open(bundle: Bundle, name: str, threads: int | None, embeds: bool, precisio
         return _open_unguarded(bundle, name, threads, embeds, precision)
     except ImportError as error:
         module = _MODULES[name]
-        if not _is_installed(module):
+        if importlib.util.find_spec(module) is None:
             raise
         raise BundleError(
             f"engine {name} cannot be imported ({' '.join(str(error).split())})",
@@ -215,85 +219,11 @@ def _open_tensorflow(bundle: Bundle, threads: int | None) -> Engine:
 def choose_engine(bundle: Bundle, engine: str, embeds: bool = False, precision: str = "float32") -> str:
     """Return the engine to open; for `auto`, TensorFlow if it has a GPU and can run the bundle, and LiteRT otherwise.
 
-    In float32, OpenVINO is not faster than LiteRT: 0.95 to 1.1 times, on processors of AMD and Intel.
+    In float32 OpenVINO is 0.96 to 1.18 times as fast as LiteRT, depending on the processor: too little to make a run's
+    engine depend on what is installed.
     """
     if engine != "auto":
         return engine
     if precision == "bfloat16":
         return "openvino"
     return "tensorflow" if not embeds and bundle.has_saved_model and tensorflow_has_gpu() else "litert"
-
-
-class Choice(NamedTuple):
-    """The precision of a run that left it open.
-
-    Attributes:
-      precision: one of `PRECISIONS`.
-      reason: why it is not bfloat16, for which the processor has units; empty if it is, or this machine is not for it.
-      is_fault: whether something is broken, and not just missing.
-    """
-
-    precision: str
-    reason: str = ""
-    is_fault: bool = False
-
-    def __str__(self) -> str:
-        """Say what was chosen, and why."""
-        why = f"{', since' if self.is_fault else ';'} {self.reason}" if self.reason else ""
-        return f"--precision auto computes in {self.precision}{why}"
-
-    @property
-    def severity(self) -> str:
-        """How grave that is, for a log."""
-        return "WARNING" if self.is_fault else "INFO"
-
-
-def choose_precision(engine: str, bundle: Bundle, attempt: Callable[[str], object]) -> Choice:
-    """Choose the precision of a run on this machine that left it open: bfloat16 if it can, and nothing speaks for less.
-
-    Args:
-      engine: one of `ENGINES`.
-      bundle: the model.
-      attempt: opens the engine in a precision.
-
-    Raises:
-      BundleError: the engine refuses the bundle in float32, too.
-    """
-    if lacks_openvino(engine, bundle):
-        return Choice("float32", f"bfloat16 needs OpenVINO: {INSTALL_OPENVINO}")
-    if not can_bfloat16(engine, bundle):
-        return Choice("float32")
-    try:
-        attempt("bfloat16")
-    except BundleError as error:
-        # If this fails as well, e.g. since the bundle is damaged, it is what the user has to know.
-        attempt("float32")
-        return Choice("float32", error.message, is_fault=True)
-    return Choice("bfloat16")
-
-
-def can_bfloat16(engine: str, bundle: Bundle) -> bool:
-    """Return whether this machine can run a bundle in bfloat16, and has no GPU that would run it in float32.
-
-    Whether OpenVINO works, and computes what it should, only opening it says.
-
-    Args:
-      engine: one of `ENGINES`.
-      bundle: the model.
-    """
-    return _is_installed("openvino") and _may_bfloat16(engine, bundle)
-
-
-def lacks_openvino(engine: str, bundle: Bundle) -> bool:
-    """Return whether this machine could run a bundle in bfloat16 if only OpenVINO were installed."""
-    return not _is_installed("openvino") and _may_bfloat16(engine, bundle)
-
-
-def _may_bfloat16(engine: str, bundle: Bundle) -> bool:
-    if bundle.is_int8 or not bfloat16_units():
-        return False
-    return engine == "openvino" or (engine == "auto" and not (bundle.has_saved_model and tensorflow_has_gpu()))
-
-
-def _is_installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None

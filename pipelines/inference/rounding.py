@@ -75,9 +75,11 @@ def _widen(openvino: Any, graph: Any) -> None:
     from openvino.passes import ConstantFolding, Manager
 
     for node in graph.get_ordered_ops():
-        if node.get_type_name() == "Convert" and node.input_value(0).get_node().get_type_name() == "Constant":
-            values = node.input_value(0).get_node().data.astype(np.float32)
-            node.output(0).replace(openvino.op.Constant(values).output(0))
+        kinds = node.get_type_name(), *(of.get_node().get_type_name() for of in node.input_values())
+        if kinds == ("Convert", "Constant") and node.output(0).get_element_type() == openvino.Type.f32:
+            values = node.input_value(0).get_node().data
+            if values.dtype == np.float16:
+                node.output(0).replace(openvino.op.Constant(values.astype(np.float32)).output(0))
     # What gives them another shape would stand between a layer and its bias.
     passes = Manager()
     passes.register_pass(ConstantFolding())

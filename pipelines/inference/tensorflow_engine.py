@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from pipelines.supervision.machine import available_cores, cpu_quota, native_messages_muted
 
+_LACK_OF_MEMORY = ("out of memory", "No algorithm worked", "ALLOC_FAILED")
+"""By which other errors of TensorFlow's show that CUDA or cuDNN had too little of a GPU's memory."""
+
 
 class TensorFlowEngine:
     """The `serve` signature of a SavedModel, on a GPU if TensorFlow finds one.
@@ -58,6 +61,9 @@ class TensorFlowEngine:
         try:
             [probabilities] = self._serve(self._tensorflow.constant(np.asarray(pixels))).values()
             array: NDArray[np.float32] = probabilities.numpy()
-        except self._tensorflow.errors.ResourceExhaustedError as error:
-            raise MemoryError(error.message) from error
+        except self._tensorflow.errors.OpError as error:
+            exhausted = isinstance(error, self._tensorflow.errors.ResourceExhaustedError)
+            if exhausted or any(sign in error.message for sign in _LACK_OF_MEMORY):
+                raise MemoryError(error.message) from error
+            raise
         return array

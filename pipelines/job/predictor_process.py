@@ -26,8 +26,7 @@ from pipelines.images import DecodeSettings, ignore_metadata_warnings
 from pipelines.images.decoder_process import die_with
 from pipelines.images.limits import Limits
 from pipelines.inference.ahead import Model
-from pipelines.reading.ahead import PredictAhead
-from pipelines.reading.batches import PredictInBatches
+from pipelines.reading.batches import predicting
 from pipelines.reading.queues import Queue
 from pipelines.reading.source import ImageSource
 from pipelines.records import Empty, Failure, ImageRef, Prediction
@@ -139,9 +138,7 @@ def _prepare(settings: Settings) -> Queue[Prediction]:
     source = ImageSource(settings.decoding, settings.limits, threads, budget, settings.grid)
     # All that exists by now stays.
     gc.freeze()
-    if predictor.engine.takes_batches:
-        return PredictInBatches(source, settings.reads_in_flight, predictor, model.batch_size)
-    return PredictAhead(source, settings.reads_in_flight, predictor)
+    return predicting(source, settings.reads_in_flight, predictor, model.batch_size)
 
 
 def _configure_beam(flags: Sequence[str]) -> None:

@@ -11,8 +11,9 @@ from pipelines.commandline.printing import log
 from pipelines.inference.ahead import Model
 from pipelines.inference.bundle import LITERT_MODEL, Bundle, BundleError
 from pipelines.inference.embeddings import embedding_size
-from pipelines.inference.engines import Choice, can_bfloat16, check_engine, choose_precision
+from pipelines.inference.engines import check_engine
 from pipelines.inference.openvino_runtime import is_loadable
+from pipelines.inference.precision import Choice, can_bfloat16, choose_precision
 from pipelines.inference.processor import bfloat16_units, describe_without_units
 from pipelines.listing import find_kept
 from pipelines.output.compatible import as_retagged, check_output, first_footer

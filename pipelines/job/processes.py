@@ -25,7 +25,8 @@ from pipelines.supervision import interruption, watchdog
 _AT_ONCE = 32
 """Images that a child is sent at once: so many that messages cost little, so few that no child waits for another."""
 _BATCHES = 6
-"""That a child whose engine takes batches has begun, if two are computed at the same time."""
+"""That a child has begun if its engine takes batches: two at work, three that wait, and one that is being filled. For
+other engines, as many names wait in vain, which costs little."""
 _STREAMS = 10_000
 """Archives and parts of scenes of which it is remembered which child reads them."""
 _SECONDS_TO_ANSWER = 1.0
@@ -49,7 +50,7 @@ class Processes:
         self._children: list[Child] = []
         self._streams: OrderedDict[str, Child] = OrderedDict()
         self._choosing = threading.Lock()
-        # Twice what the children have begun to work on, so that none of them ever waits for names.
+        # More than the children begin to work on at once, so that none of them ever waits for names.
         held = 4 * settings.reads_in_flight + _BATCHES * settings.model.batch_size + _AT_ONCE
         self.most = sum(held + 2 * IMAGES_PER_CALL * count for count in threads)
 

@@ -14,7 +14,8 @@ from pipelines.commandline.options import PredictOptions
 from pipelines.commandline.printing import log
 from pipelines.images import DecodeSettings
 from pipelines.inference.bundle import Bundle, BundleError, load_bundle
-from pipelines.inference.engines import can_bfloat16, lacks_openvino, open_engine
+from pipelines.inference.engines import open_engine
+from pipelines.inference.precision import can_bfloat16, lacks_openvino
 from pipelines.inference.processor import bfloat16_units
 from pipelines.inference.tagging import Predictor
 from pipelines.job.preparation import Attempt, Joining, configure_run, join_output, settle_precision

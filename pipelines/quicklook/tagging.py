@@ -12,7 +12,8 @@ from pipelines.images.limits import Limits
 from pipelines.images.rendering import Rendering, unpack_rendering
 from pipelines.inference.ahead import run_model
 from pipelines.inference.bundle import Bundle
-from pipelines.inference.engines import Choice, choose_precision, open_engine
+from pipelines.inference.engines import open_engine
+from pipelines.inference.precision import Choice, choose_precision
 from pipelines.inference.tagging import Predictor
 from pipelines.reading import READS_IN_FLIGHT
 from pipelines.reading.ahead import LookAhead

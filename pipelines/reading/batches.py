@@ -1,4 +1,4 @@
-"""Read images and run the model on them in batches."""
+"""Read images and run the model on them: in batches, or as the engine prefers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pipelines.inference.ahead import InferenceAhead
 from pipelines.inference.tagging import Predictor
-from pipelines.reading.ahead import LookAhead
+from pipelines.reading.ahead import LookAhead, PredictAhead
 from pipelines.reading.queues import Queue
 from pipelines.reading.source import Source
 from pipelines.records import Empty, Failure, Image, ImageRef, Prediction
@@ -20,17 +20,9 @@ class PredictInBatches(Queue[Prediction]):
 
     def __init__(self, source: Source, reads_in_flight: int, predictor: Predictor, batch_size: int) -> None:
         """Start the threads; `source` and `reads_in_flight` are those of `LookAhead`, the rest of `InferenceAhead`."""
+        self.postponed = 0
         self._images = LookAhead(source, reads_in_flight)
         self._batches = InferenceAhead(predictor, batch_size)
-
-    @property
-    def postponed(self) -> int:
-        """Images that were neither finished nor refused."""
-        return self._images.postponed
-
-    @postponed.setter
-    def postponed(self, count: int) -> None:
-        self._images.postponed = count
 
     @property
     def is_full(self) -> bool:
@@ -53,14 +45,24 @@ class PredictInBatches(Queue[Prediction]):
         """
         if self._images.is_empty:
             yield from self._batches.drain()
-            return
-        for item in self._images.next():
-            if isinstance(item, Image):
-                yield from self._batches.put(item)
-            else:
-                yield item
+        else:
+            for item in self._images.next():
+                if isinstance(item, Image):
+                    yield from self._batches.put(item)
+                else:
+                    yield item
+        for queue in (self._images, self._batches):
+            self.postponed += queue.postponed
+            queue.postponed = 0
 
     def close(self) -> None:
         """Abandon work in progress and close the source."""
         self._images.close()
         self._batches.close()
+
+
+def predicting(source: Source, reads_in_flight: int, predictor: Predictor, batch_size: int) -> Queue[Prediction]:
+    """Start the queue that is best for an engine; the arguments are those of `PredictInBatches`."""
+    if predictor.engine.takes_batches:
+        return PredictInBatches(source, reads_in_flight, predictor, batch_size)
+    return PredictAhead(source, reads_in_flight, predictor)

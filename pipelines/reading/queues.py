@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class Queue(ABC, Generic[Result]):
-    """A queue that takes names and yields what becomes of their images: a result each, a failure or nothing.
+    """A queue that takes names and yields, for each image, a result, a `Failure` or an `Empty`.
 
     Once the run is asked to stop, it yields what is finished in time and postpones the rest.
 

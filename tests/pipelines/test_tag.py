@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pipelines import cli, tag
-from pipelines.inference import engines
+from pipelines.inference import precision
 from pipelines.quicklook import picture
 from tests.bundles import copy_with_reference
 from tests.image_files import picture as draw_picture
@@ -48,8 +48,8 @@ def test_no_image_is_called_stranger_than_all_training_images(
 def test_auto_without_openvino_says_what_bfloat16_needs(
     chip: Path, bundle_path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "_is_installed", lambda _: False)
-    monkeypatch.setattr(engines, "bfloat16_units", lambda: "AMX matrix units")
+    monkeypatch.setattr(precision, "_is_openvino_installed", lambda: False)
+    monkeypatch.setattr(precision, "bfloat16_units", lambda: "AMX matrix units")
     assert tag.main([str(chip), "--model", bundle_path, "--precision=auto"]) == 0
     told = "scenetags tag: --precision auto computes in float32; bfloat16 needs OpenVINO: run pip install"
     assert capsys.readouterr().err.startswith(told)

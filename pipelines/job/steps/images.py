@@ -14,8 +14,7 @@ from pipelines.inference.ahead import Model
 from pipelines.job import processes
 from pipelines.job.processes import PredictInProcesses
 from pipelines.job.steps.outputs import POSTPONED, Step, in_window, sort_out
-from pipelines.reading.ahead import PredictAhead
-from pipelines.reading.batches import PredictInBatches
+from pipelines.reading.batches import predicting
 from pipelines.reading.queues import Queue
 from pipelines.reading.source import ImageSource
 from pipelines.records import ImageRef, Prediction
@@ -57,10 +56,7 @@ class ReadAndPredict(Step):
             return
         predictor = self._model.load()
         source = ImageSource(*self._settings)
-        if predictor.engine.takes_batches:
-            self._ahead = PredictInBatches(source, self._reads_in_flight, predictor, self._model.batch_size)
-        else:
-            self._ahead = PredictAhead(source, self._reads_in_flight, predictor)
+        self._ahead = predicting(source, self._reads_in_flight, predictor, self._model.batch_size)
 
     def start_bundle(self) -> None:
         self._ahead.postponed = 0

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipelines.inference.ahead import IMAGES_PER_CALL, InferenceAhead
+from pipelines.inference.ahead import IMAGES_PER_CALL, InferenceAhead, run_model
 from pipelines.inference.tagging import Predictor
 from pipelines.records import Failure, Image, ImageRef, Prediction
 
@@ -90,6 +90,21 @@ def test_every_image_has_one_answer_in_its_place(
         if isinstance(item, Prediction)
     )
     assert max(engine.sizes, default=0) <= (batch_size if takes_batches else IMAGES_PER_CALL)
+
+
+@pytest.mark.parametrize("fills", [True, False])
+def test_batches_are_filled_up_where_rows_are_written(fills: bool) -> None:
+    engine = WatchedEngine(takes_batches=True)
+    images = [image(number) for number in range(10)]
+    if fills:
+        ahead = InferenceAhead(Predictor(engine), 4)
+        results = [item for one in images for item in ahead.put(one)] + list(ahead.drain())
+        ahead.close()
+    else:
+        results = list(run_model(Predictor(engine), images, 4))
+
+    assert paths(results) == [f"{number}.jpg" for number in range(10)]
+    assert engine.sizes == [4, 4, 4 if fills else 2]
 
 
 def test_an_engine_is_called_as_often_at_once_as_it_says() -> None:

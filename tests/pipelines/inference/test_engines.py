@@ -17,7 +17,7 @@ from pipelines.errors import ExitCode, ScenetagsError
 from pipelines.inference import engines, gpu, openvino_engine, openvino_runtime, tensorflow_engine
 from pipelines.inference.bundle import LITERT_MODEL, Bundle, BundleError, load_bundle
 from pipelines.inference.embeddings import embedding_size
-from pipelines.inference.engines import check_engine, open_engine
+from pipelines.inference.engines import EngineStartError, check_engine, open_engine
 from pipelines.inference.litert_engine import LiteRTEngine
 from tests.image_files import picture
 from tests.pipelines.inference.golden_pairs import (
@@ -95,6 +95,45 @@ def test_a_limit_of_the_system_is_not_blamed_on_the_bundle(
         open_engine(bundle, "litert")
     assert said in str(refused.value)
     assert refused.value.exit_code == (ExitCode.STOPPED if "cannot be opened" in said else ExitCode.WRONG_USAGE)
+
+
+@pytest.mark.parametrize(
+    ("has_gpu", "remedy"), [(True, "free the GPU's memory"), (False, "raise the limits on memory")]
+)
+def test_what_lacks_memory_of_a_gpu_is_told_to_free_it(
+    bundle: Bundle, has_gpu: bool, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("Status: out of memory")
+
+    monkeypatch.setattr(engines, "TensorFlowEngine", fail)
+    monkeypatch.setattr(engines, "tensorflow_has_gpu", lambda: has_gpu)
+    with pytest.raises(EngineStartError, match=f"engine tensorflow cannot be opened: .*; {remedy}"):
+        open_engine(bundle, "tensorflow")
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "raised"),
+    [
+        ("ResourceExhaustedError", "OOM when allocating tensor", MemoryError),
+        ("NotFoundError", "No algorithm worked! Error messages: ...", MemoryError),
+        ("InternalError", "CUDNN_STATUS_ALLOC_FAILED", MemoryError),
+        ("InternalError", "CUDA_ERROR_OUT_OF_MEMORY: out of memory", MemoryError),
+        ("InternalError", "kernel failed", None),
+    ],
+)
+def test_whatever_shows_that_a_gpu_lacks_memory_halves_the_batch(
+    bundle: Bundle, pixels: NDArray[np.uint8], tensorflow: Any, kind: str, message: str, raised: type[Exception] | None
+) -> None:
+    engine = open_engine(bundle, "tensorflow")
+    error = getattr(tensorflow.errors, kind)
+
+    def fail(*arguments: object) -> None:
+        raise error(None, None, message)
+
+    engine._serve = fail  # type: ignore[attr-defined]
+    with pytest.raises(raised or error, match=message[:10]):
+        engine.predict(pixels)
 
 
 def test_engines_agree(bundle: Bundle, pixels: NDArray[np.uint8]) -> None:

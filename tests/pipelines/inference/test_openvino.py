@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.inference import PRECISIONS, engines, openvino_runtime, processor
+from pipelines.inference import PRECISIONS, engines, openvino_runtime, precision, processor
 from pipelines.inference.bundle import LITERT_MODEL, Bundle, BundleError, load_bundle
-from pipelines.inference.engines import check_engine, choose_precision, open_engine
+from pipelines.inference.engines import check_engine, open_engine
 from pipelines.inference.openvino_engine import OpenVINOEngine
 from pipelines.inference.pool import PooledEngine
+from pipelines.inference.precision import choose_precision
 from pipelines.inference.processor import AVX512, bfloat16_units, describe_processor, flagged_units
 from tests.image_files import picture
 
@@ -198,8 +199,8 @@ def test_another_engine_is_not_asked_for_bfloat16(bundle: Bundle, engine: str) -
 def test_a_precision_that_is_left_open_is_bfloat16_only_where_it_can_be_and_pays(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, engine: str, units: str, gpu: bool, chosen: str
 ) -> None:
-    monkeypatch.setattr(engines, "bfloat16_units", lambda: units)
-    monkeypatch.setattr(engines, "tensorflow_has_gpu", lambda: gpu)
+    monkeypatch.setattr(precision, "bfloat16_units", lambda: units)
+    monkeypatch.setattr(precision, "tensorflow_has_gpu", lambda: gpu)
     assert choose_precision(engine, bundle, lambda _: None) == (chosen, "", False)
 
 
@@ -211,7 +212,7 @@ def test_a_precision_that_is_left_open_is_float32_where_bfloat16_fails_unless_th
         if precision in refused:
             raise BundleError(f"no {precision}", "do something")
 
-    monkeypatch.setattr(engines, "bfloat16_units", lambda: "some units")
+    monkeypatch.setattr(precision, "bfloat16_units", lambda: "some units")
     if "float32" in refused:
         with pytest.raises(BundleError, match=r"^no float32; do something$"):
             choose_precision("auto", bundle, attempt)

@@ -97,6 +97,14 @@ def test_rounded_weights_change_the_average_output_of_a_layer_hardly(
         np.testing.assert_array_equal(weights, to_bfloat16(weights))
 
 
+def test_only_weights_are_widened(tmp_path: Path) -> None:
+    openvino = import_openvino()
+    ops, graph = openvino.opset13, layered("full")
+    shape = ops.convert(openvino.op.Constant(np.array([1, CHANNELS], np.int32)), "i64")
+    shaped = ops.reshape(graph.output(0).get_node().input_value(0), shape, False)
+    rounded(openvino.Model([shaped], graph.get_parameters()), tmp_path)
+
+
 def test_a_layer_without_a_bias_is_left_as_it_is(tmp_path: Path) -> None:
     graph = layered("no bias", "full")
     first, second = weights_of(graph)

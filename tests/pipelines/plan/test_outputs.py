@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import cli, predict
-from pipelines.inference.engines import Choice
+from pipelines.inference.precision import Choice
 from pipelines.inference.processor import bfloat16_units
 from pipelines.job import preparation
 from pipelines.planning.precisions import Changes, Rate, describe, weigh

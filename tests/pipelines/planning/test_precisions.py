@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipelines import plan
-from pipelines.inference import engines
+from pipelines.inference import precision
 from pipelines.inference.processor import bfloat16_units
 from pipelines.planning import planner
 from pipelines.planning.machines import find_machine
@@ -85,8 +85,8 @@ def test_machines_with_units_are_named_with_their_prices() -> None:
 def test_a_plan_says_how_to_install_what_bfloat16_lacks(
     chips: WriteChips, bundle_path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "_is_installed", lambda _: False)
-    for module in (engines, planner):
+    monkeypatch.setattr(precision, "_is_openvino_installed", lambda: False)
+    for module in (precision, planner):
         monkeypatch.setattr(module, "bfloat16_units", lambda: "AMX matrix units")
     folder: Path = chips(["0.jpg"])
 
@@ -125,7 +125,7 @@ def test_a_plan_measures_both_precisions_where_it_can(
 def test_a_plan_on_a_processor_without_units_measures_float32_alone(
     chips: WriteChips, bundle_path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "bfloat16_units", lambda: "")
+    monkeypatch.setattr(precision, "bfloat16_units", lambda: "")
     folder: Path = chips(["0.jpg"])
 
     assert plan.main(["--input", str(folder), "--model", bundle_path, "--json", "-"]) == 0

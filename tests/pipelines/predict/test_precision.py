@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.inference import ahead, engines, openvino_engine, openvino_runtime, processor
+from pipelines.inference import ahead, openvino_engine, openvino_runtime, precision, processor
 from pipelines.inference.bundle import load_bundle
 from pipelines.inference.processor import bfloat16_units
 from pipelines.runners import local
@@ -162,7 +162,7 @@ def test_a_precision_that_is_left_open_is_that_of_the_rows_in_the_output(
 ) -> None:
     assert run() == 0
     (chips / "new.jpg").write_bytes(chip(20))
-    monkeypatch.setattr(engines, "bfloat16_units", lambda: "some units")
+    monkeypatch.setattr(precision, "bfloat16_units", lambda: "some units")
     capsys.readouterr()
 
     assert run(precision="auto") == 0
@@ -175,8 +175,8 @@ def test_a_precision_that_is_left_open_is_that_of_the_rows_in_the_output(
 def test_a_precision_that_is_left_open_says_what_bfloat16_lacks(
     run: Predict, chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(engines, "bfloat16_units", lambda: "some units")
-    monkeypatch.setattr(engines, "_is_installed", lambda _: False)
+    monkeypatch.setattr(precision, "bfloat16_units", lambda: "some units")
+    monkeypatch.setattr(precision, "_is_openvino_installed", lambda: False)
 
     assert run(precision="auto") == 0
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pipelines.images import DecodeSettings
 from pipelines.images.limits import Limits
@@ -14,6 +17,7 @@ from pipelines.inference.tagging import Predictor
 from pipelines.reading.batches import PredictInBatches
 from pipelines.reading.source import ImageSource
 from pipelines.records import Failure, ImageRef, Prediction
+from pipelines.supervision import interruption
 from tests.image_files import encode, picture
 from tests.pipelines.reading.test_ahead import Busy, Means
 
@@ -79,3 +83,29 @@ def test_what_waits_for_a_batch_is_predicted_once_nothing_is_read(
 
     assert [item.ref for item in ahead.next() if isinstance(item, Prediction)] == refs[1:4]
     assert (engine.sizes, ahead.is_empty) == ([BATCH], True)
+
+
+def test_a_batch_that_takes_too_long_is_postponed_once_the_run_is_to_stop(
+    refs: list[ImageRef], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end = threading.Event()
+
+    class Slow(InBatches):
+        def predict(self, pixels: Collection[NDArray[np.uint8]]) -> NDArray[np.float32]:
+            assert may_end.wait(30)
+            return super().predict(pixels)
+
+    source = ImageSource(DecodeSettings(32, "bilinear"), Limits(), 2)
+    slow = PredictInBatches(source, 4, Predictor(Slow(Busy())), BATCH)
+    for ref in refs[1:7]:
+        slow.begin(ref)
+    while not slow._images.is_empty:
+        assert list(slow.next()) == []
+    monkeypatch.setattr(interruption, "overdue", lambda: True)
+    try:
+        assert list(slow.drain()) == []
+        assert (slow.postponed, slow.is_empty) == (6, True)
+        # It would wait for the call, and the call for us.
+        slow.close()
+    finally:
+        may_end.set()
