@@ -35,7 +35,13 @@ class ONNXFile:
             raise ForeignError("openvino is not installed, which reads ONNX", "run pip install 'scenetags[onnx]'")
         from pipelines.inference.openvino_runtime import load_core
 
-        core = load_core()
+        try:
+            core = load_core()
+        except Exception as error:
+            raise ForeignError(
+                f"openvino, which reads ONNX, cannot be imported ({_reason(error)})",
+                "install what it lacks, or run pip install --force-reinstall openvino",
+            ) from error
         try:
             graph = core.read_model(path)
         except Exception as error:

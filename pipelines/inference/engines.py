@@ -117,7 +117,7 @@ def open_engine(
             _check_golden(bundle, name, golden, opened.exact, "float32")
         _check_golden(bundle, name, golden, opened.predict(golden.pixels), precision)
     except ImportError as error:
-        raise BundleError(f"engine {name} is not installed ({error})", f"run pip install {_PACKAGES[name]}") from error
+        raise _lacks_library(name, error) from error
     except ScenetagsError:
         raise
     except Exception as error:
@@ -132,26 +132,26 @@ def open_engine(
     return opened
 
 
-def _open(bundle: Bundle, name: str, threads: int | None, embeds: bool, precision: str) -> Engine:
-    """Open an engine, without checking what it computes.
+def _lacks_library(name: str, error: ImportError) -> BundleError:
+    """Return the error of an engine whose library is not installed, or is broken."""
+    module = _MODULES[name]
+    if not _is_installed(module):
+        return BundleError(f"engine {name} is not installed ({error})", f"run pip install {_PACKAGES[name]}")
+    return BundleError(
+        f"engine {name} cannot be imported ({' '.join(str(error).split())})",
+        f"install what it lacks, or run pip install --force-reinstall {module.replace('_', '-')}",
+    )
 
-    Raises:
-      ImportError: its library is not installed.
-      BundleError: its library is, but cannot be imported; or one of its checks fails.
-    """
+
+def _is_installed(module: str) -> bool:
     try:
-        return _open_unguarded(bundle, name, threads, embeds, precision)
-    except ImportError as error:
-        module = _MODULES[name]
-        if importlib.util.find_spec(module) is None:
-            raise
-        raise BundleError(
-            f"engine {name} cannot be imported ({' '.join(str(error).split())})",
-            f"install what it lacks, or run pip install --force-reinstall {module.replace('_', '-')}",
-        ) from error
+        return importlib.util.find_spec(module) is not None
+    except ValueError:
+        # It is in `sys.modules`, but as nothing.
+        return False
 
 
-def _open_unguarded(bundle: Bundle, name: str, threads: int | None, embeds: bool, precision: str) -> Engine:
+def _open(bundle: Bundle, name: str, threads: int | None, embeds: bool, precision: str) -> Engine:
     if name == "tensorflow":
         return _open_tensorflow(bundle, threads)
     model = bundle.read(LITERT_MODEL)

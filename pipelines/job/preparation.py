@@ -122,24 +122,24 @@ def join_output(
       OutputError: it may not, or this machine cannot.
     """
     footer = first_footer(run)
-    joining = as_retagged(run, footer, explicit=options.threshold is not None)
     held = footer.precision if footer else ""
-    settled = settle_precision(joining, options, attempt, held)
-    joining, _, choice = settled
-    check_output(joining)
+    retagged = as_retagged(run, footer, explicit=options.threshold is not None)
+    joining = settle_precision(retagged, options, attempt, held)
+    choice = joining.choice
+    check_output(joining.run)
     if attempt and held == "bfloat16":
         _check_bfloat16(run, options, attempt)
     if choice and choice.reason:
         log(f"{command}: {choice}", severity=choice.severity)
     elif options.precision == "auto" and held not in ("", _best(options, run.bundle)):
         log(f"{command}: --precision auto computes in {held}, like the rows in {run.output}", severity="INFO")
-    if (joining.thresholds, joining.rules) != (run.thresholds, run.rules):
+    if (retagged.thresholds, retagged.rules) != (run.thresholds, run.rules):
         log(
             f"{command}: {run.output} was retagged, so new images are tagged with its thresholds"
-            f"{f' and {joining.rules}' if joining.rules else ''}, not with those of {run.bundle.path}",
+            f"{f' and {retagged.rules}' if retagged.rules else ''}, not with those of {run.bundle.path}",
             severity="INFO",
         )
-    return settled
+    return joining
 
 
 def settle_precision(run: Run, options: PredictOptions, attempt: Attempt | None, held: str = "") -> Joining:

@@ -72,6 +72,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
       BundleError: the bundle cannot be read, or the engine rejects it.
       InputError: the input contains no images.
       NoAccessError: credentials or a library are missing.
+      OutputError: the run may not add to its output.
     """
     busy = _load()
     bundle = load_bundle(job.model)

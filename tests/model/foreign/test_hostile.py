@@ -15,6 +15,7 @@ from model.foreign.litert_graph import LiteRTGraph
 from model.foreign.opening import open_original
 from model.foreign.original import Wanted
 from pipelines.errors import ScenetagsError
+from pipelines.inference import openvino_runtime
 from tests.model.foreign import models
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
@@ -120,6 +121,19 @@ def test_custom_operations_of_onnx_are_named(tmp_path: Path) -> None:
     model.opset_import.append(onnx.helper.make_opsetid("evil.org", 1))
     (tmp_path / "network.onnx").write_bytes(model.SerializeToString())
     assert "No conversion rule found for operations: evil.org.Run" in reason(tmp_path / "network.onnx")
+
+
+def test_onnx_where_openvino_is_broken_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models.skip_without_openvino()
+
+    def broken() -> None:
+        raise ImportError("libopenvino.so: cannot open shared object file")
+
+    monkeypatch.setattr(openvino_runtime, "load_core", broken)
+    (tmp_path / "network.onnx").touch()
+    assert reason(tmp_path / "network.onnx").startswith(
+        "openvino, which reads ONNX, cannot be imported (libopenvino.so"
+    )
 
 
 def test_calls_of_a_model_inside_another_are_numbered_as_in_keras_3() -> None:
