@@ -28,7 +28,7 @@ _FIRST_LETTERS = frozenset(letter for name in _SYSTEM_FOLDERS for letter in (nam
 
 
 def is_picture_of_bundle(path: str, files: Container[str]) -> bool:
-    """Return whether training drew a picture into a bundle, given the files beside it; all as paths, or as names."""
+    """Return whether training drew a picture into a bundle, given the files of its folder, as paths or as names."""
     folder, slash, name = path.rpartition("/")
     return name in BUNDLE_PICTURES and all(f"{folder}{slash}{file}" in files for file in BUNDLE_FILES)
 

@@ -20,7 +20,7 @@ from pipelines.supervision.machine import available_cores
 from pipelines.supervision.temporary import working_folder
 
 _DESCRIPTION = 4_000_000
-"""Bytes that the description of a graph takes at most, beside its weights."""
+"""Bytes that the description of a graph takes at most, without its weights."""
 
 
 class OpenVINOEngine(PooledEngine):

@@ -26,7 +26,7 @@ _AT_ONCE = 32
 """Images that a child is sent at once: so many that messages cost little, so few that no child waits for another."""
 _BATCHES = 6
 """That a child has begun if its engine takes batches: two at work, three that wait, and one that is being filled. For
-other engines, as many names wait in vain, which costs little."""
+other engines that many more names wait, which costs little."""
 _STREAMS = 10_000
 """Archives and parts of scenes of which it is remembered which child reads them."""
 _SECONDS_TO_ANSWER = 1.0

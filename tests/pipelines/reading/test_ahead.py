@@ -21,7 +21,6 @@ from pipelines.reading.ahead import LookAhead, PredictAhead
 from pipelines.reading.source import ImageSource
 from pipelines.records import Failure, Image, ImageRef, Prediction
 from pipelines.supervision.budget import Budget
-from tests.image_files import encode, picture
 
 DECODING = DecodeSettings(32, "bilinear")
 THREADS = 2
@@ -75,18 +74,6 @@ class Means:
         self.sizes.append(len(pixels))
         with self._busy:
             return np.stack([image.mean(axis=(0, 1)) / 255 for image in pixels]).astype(np.float32)
-
-
-@pytest.fixture
-def refs(tmp_path: Path) -> list[ImageRef]:
-    """List 60 images, of which every seventh is missing."""
-    made = []
-    for number in range(60):
-        path = tmp_path / f"{number:02}.png"
-        if number % 7:
-            path.write_bytes(encode(picture(48 + number, 64), "png"))
-        made.append(ImageRef(str(path), 1000, "print"))
-    return made
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from pipelines.reading.batches import PredictInBatches
 from pipelines.reading.source import ImageSource
 from pipelines.records import Failure, ImageRef, Prediction
 from pipelines.supervision import interruption
-from tests.image_files import encode, picture
 from tests.pipelines.reading.test_ahead import Busy, Means
 
 BATCH = 8
@@ -45,18 +43,6 @@ def ahead(engine: InBatches) -> Iterator[PredictInBatches]:
     source = ImageSource(DecodeSettings(32, "bilinear"), Limits(), 2)
     with closing(PredictInBatches(source, 4, Predictor(engine), BATCH)) as made:
         yield made
-
-
-@pytest.fixture
-def refs(tmp_path: Path) -> list[ImageRef]:
-    """List 60 images, of which every seventh is missing."""
-    made = []
-    for number in range(60):
-        path = tmp_path / f"{number:02}.png"
-        if number % 7:
-            path.write_bytes(encode(picture(48 + number, 64), "png"))
-        made.append(ImageRef(str(path), 1000, "print"))
-    return made
 
 
 def test_every_image_has_one_result_and_batches_are_full(
