@@ -1,7 +1,9 @@
 """Disrupt runs and check that no row is lost, duplicated or wrong: `python -m tools.kill_runs`.
 
-After each disrupted run the same command is run again. The rows visible to a reader are checked twice: right after the
-disruption, and after the command has finished, when they must be those of an undisturbed run, bit for bit.
+Each run is killed after a share of the time for which it is at work on its output, as its lock there shows: to start
+Python takes longer than a short run does. After each disrupted run the same command is run again. The rows visible to a
+reader are checked twice: right after the disruption, and after the command has finished, when they must be those of an
+undisturbed run, bit for bit.
 
 Scenarios:
   fresh      SIGKILL while an empty output is filled
@@ -25,13 +27,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import ScenetagsError
 from pipelines.inference import PRECISIONS
+from pipelines.output.lock import LOCK
 from pipelines.output.run import FAILURES, PREDICTIONS, RUNS
 from pipelines.results.outputs import open_output
 
@@ -51,7 +54,7 @@ class Archive(NamedTuple):
       command: that tags them, or retags their rows, with `_OUTPUT` for its output.
       before: initial output of a disrupted run; None for an empty one.
       expected: rows of an undisturbed run, by table.
-      seconds: duration of the undisturbed run.
+      seconds: for which the undisturbed run was at work on its output.
       bytes: total size of the files it wrote.
     """
 
@@ -129,9 +132,7 @@ def prepare(options: argparse.Namespace, work: Path) -> Archive:
         _run_to_the_end(command, before)
         command = [sys.executable, "-m", "pipelines.retag", _OUTPUT, "--thresholds=0.9"]
     undisturbed = _copy_output(before, work / "undisturbed")
-    began = time.monotonic()
-    _run_to_the_end(command, undisturbed)
-    seconds = time.monotonic() - began
+    seconds = _run_to_the_end(command, undisturbed)
     written = sum(path.stat().st_size for path in undisturbed.rglob("*.*"))
     return Archive(images, command, before, read_rows(undisturbed), seconds, written)
 
@@ -156,6 +157,7 @@ def kill(archive: Archive, output: Path, share: float) -> str:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    _wait_until_at_work(run, output)
     try:
         run.wait(timeout=moment)
         disturbed = f"finished before {moment:.2f} s"
@@ -282,10 +284,21 @@ def _into(output: Path, command: Sequence[str]) -> list[str]:
     return [word.replace(_OUTPUT, str(output)) for word in command]
 
 
-def _run_to_the_end(command: Sequence[str], output: Path) -> None:
-    run = subprocess.run(_into(output, command), capture_output=True, text=True, check=False)
+def _run_to_the_end(command: Sequence[str], output: Path) -> float:
+    """Run a command, and return for how many seconds it was at work on its output."""
+    run = subprocess.Popen(_into(output, command), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    _wait_until_at_work(run, output)
+    began = time.monotonic()
+    _, told = run.communicate()
     if run.returncode:
-        raise BrokenGuaranteeError(f"the command ended with exit code {run.returncode}: {run.stderr}")
+        raise BrokenGuaranteeError(f"the command ended with exit code {run.returncode}: {told}")
+    return time.monotonic() - began
+
+
+def _wait_until_at_work(run: subprocess.Popen[Any], output: Path) -> None:
+    """Wait until a run has taken the lock of its output, or has ended."""
+    while run.poll() is None and not (output / LOCK).exists():
+        time.sleep(0.002)
 
 
 if __name__ == "__main__":

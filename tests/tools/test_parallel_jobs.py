@@ -17,7 +17,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from tools import parallel_jobs
 from tools.parallel_jobs import cluster
 
-KEYS, VALUES = 40, 25
+KEYS, VALUES = 6, 5
 
 
 class MarkBundle(beam.DoFn):  # type: ignore[misc]
