@@ -25,6 +25,7 @@ from tests.conftest import Bucket
 from tools.proxy import Disturbance
 
 LARGE = random.Random(1).randbytes(3_000_000)
+COMPRESSIBLE = b"".join(bytes(2**20 - 1) + bytes([number]) for number in range(3))
 
 
 def upload(path: str, data: bytes) -> None:
@@ -39,21 +40,31 @@ def upload(path: str, data: bytes) -> None:
         objects._client.put_object(Bucket=bucket, Key=key, Body=data, ContentEncoding="gzip")
 
 
+@pytest.mark.parametrize("data", [LARGE, COMPRESSIBLE], ids=["random", "compressible"])
 @pytest.mark.parametrize(
     "stored", [gzip.compress, bytes, lambda data: gzip.compress(data[:9]) + gzip.compress(data[9:])]
 )
-def test_what_is_marked_is_unpacked_if_it_is_compressed(bucket: Bucket, stored: Callable[[bytes], bytes]) -> None:
+def test_what_is_marked_is_unpacked_if_it_is_compressed(
+    bucket: Bucket, stored: Callable[[bytes], bytes], data: bytes
+) -> None:
     path = f"{bucket.path}/x"
-    upload(path, stored(LARGE))
+    upload(path, stored(data))
 
-    assert storage.read(path, len(LARGE) + 1000) == LARGE
+    assert storage.read(path, len(data) + 1000) == data
     for start, length in ((0, 65_536), (0, 2), (5, 10), (1_000_000, 1_500_000), (2_999_999, 10)):
-        assert storage.read_range(path, start, length) == LARGE[start : start + length]
+        assert storage.read_range(path, start, length) == data[start : start + length]
     with storage.open_to_read(path) as file:
-        assert file.seek(-3, os.SEEK_END) == len(LARGE) - 3
-        assert file.read() == LARGE[-3:]
+        assert file.seek(-3, os.SEEK_END) == len(data) - 3
+        assert file.read() == data[-3:]
         file.seek(7)
-        assert file.read(5) == LARGE[7:12]
+        assert file.read(5) == data[7:12]
+
+
+def test_a_range_behind_the_end_is_of_a_file_that_has_changed(bucket: Bucket) -> None:
+    upload(path := f"{bucket.path}/x", b"\xff\xd8 an image")
+
+    with pytest.raises(storage.ChangedFileError):
+        storage.read_range(path, 1_000, 10)
 
 
 def test_an_image_that_is_marked_wrongly_costs_one_request(bucket: Bucket) -> None:
@@ -165,19 +176,19 @@ def test_whatever_is_compressed_in_whatever_pieces_is_unpacked(parts: list[bytes
         assert file.read() == b"".join(parts)
 
 
-def packed(kind: str) -> bytes:
-    data = io.BytesIO()
+def packed(kind: str, data: bytes = LARGE) -> bytes:
+    file = io.BytesIO()
     if kind == "zip":
-        with zipfile.ZipFile(data, "w") as archive:
+        with zipfile.ZipFile(file, "w") as archive:
             for number in range(3):
-                archive.writestr(f"{number}.jpg", LARGE[number : number + 900_000])
+                archive.writestr(f"{number}.jpg", data[number : number + 900_000])
     else:
-        with tarfile.open(fileobj=data, mode="w") as archive:
+        with tarfile.open(fileobj=file, mode="w") as archive:
             for number in range(3):
                 member = tarfile.TarInfo(f"{number}.jpg")
                 member.size = 900_000
-                archive.addfile(member, io.BytesIO(LARGE[number : number + 900_000]))
-    return data.getvalue()
+                archive.addfile(member, io.BytesIO(data[number : number + 900_000]))
+    return file.getvalue()
 
 
 def test_a_full_disk_is_not_taken_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,18 +211,19 @@ def test_an_archive_whose_compression_breaks_off_is_told_so(bucket: Bucket, kind
     )
 
 
+@pytest.mark.parametrize("data", [LARGE, COMPRESSIBLE], ids=["random", "compressible"])
 @pytest.mark.parametrize("stored", [gzip.compress, bytes])
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_members_of_an_archive_that_is_marked_are_read(
-    bucket: Bucket, kind: str, stored: Callable[[bytes], bytes]
+    bucket: Bucket, kind: str, stored: Callable[[bytes], bytes], data: bytes
 ) -> None:
     from pipelines import archives
     from pipelines.listing import list_images
 
     path = f"{bucket.path}/x.{kind}"
-    upload(path, stored(packed(kind)))
+    upload(path, stored(packed(kind, data)))
 
     found = list(list_images([path], None))
     assert [getattr(ref, "path", "").rpartition("::")[2] for ref in found] == ["0.jpg", "1.jpg", "2.jpg"]
     for number, ref in enumerate(found):
-        assert archives.read_member(ref, lambda head, size: None) == LARGE[number : number + 900_000]  # type: ignore[arg-type]
+        assert archives.read_member(ref, lambda head, size: None) == data[number : number + 900_000]  # type: ignore[arg-type]
