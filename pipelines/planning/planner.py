@@ -201,7 +201,7 @@ def _precisions(costs: Costs, known: _Known, machine: Machine) -> Precisions | N
     ours = costs, sample.predictions
     other = replace(costs, model=sample.model_of_other / sample.count), sample.other
     exact, rounded = (ours, other) if run.precision == "float32" else (other, ours)
-    changes = compare(exact[1], rounded[1], run.bundle.labels, run.thresholds)
+    changes = compare(exact[1], rounded[1], run.bundle.labels, run.thresholds, run.rules)
     if changes is None:
         return None
     rates = rate(exact[0], machine), rate(rounded[0], machine.for_bfloat16)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.inference.engines import INSTALL_OPENVINO
+from pipelines.inference.rules import Rules
 from pipelines.inference.tagging import choose_labels
 from pipelines.planning import machines
 from pipelines.planning.estimate import Interval, wilson_interval
@@ -79,7 +80,11 @@ class Precisions:
 
 
 def compare(
-    exact: Sequence[Prediction], rounded: Sequence[Prediction], labels: Sequence[str], thresholds: Sequence[float]
+    exact: Sequence[Prediction],
+    rounded: Sequence[Prediction],
+    labels: Sequence[str],
+    thresholds: Sequence[float],
+    rules: Rules,
 ) -> Changes | None:
     """Compare the predictions of the same images in float32 and in bfloat16; None if there are none."""
     by_path = {prediction.ref.path: prediction.probabilities for prediction in rounded}
@@ -91,7 +96,7 @@ def compare(
     if not pairs:
         return None
     before, after = (np.stack(probabilities) for probabilities in zip(*pairs, strict=True))
-    tagged, retagged = (choose_labels(probabilities, labels, thresholds) for probabilities in (before, after))
+    tagged, retagged = (choose_labels(probabilities, labels, thresholds, rules) for probabilities in (before, after))
     differences = np.abs(after - before)
     return Changes(
         len(pairs),

@@ -13,6 +13,7 @@ import pytest
 from pipelines import plan
 from pipelines.inference import precision
 from pipelines.inference.processor import bfloat16_units
+from pipelines.inference.rules import NO_RULES, Rules
 from pipelines.planning import planner
 from pipelines.planning.machines import find_machine
 from pipelines.planning.precisions import Changes, Rate, compare, describe, weigh
@@ -30,13 +31,22 @@ def test_tags_that_bfloat16_changes_are_counted_image_by_image() -> None:
     exact = [predicted("1", 0.4, 0.3), predicted("2", 0.5, 0.2), predicted("3", 0.9, 0.9), predicted("alone", 1, 1)]
     rounded = [predicted("3", 0.8, 0.9), predicted("1", 0.5, 0.2), predicted("2", 0.5, 0.25)]
 
-    changes = compare(exact, rounded, LABELS, THRESHOLDS)
+    changes = compare(exact, rounded, LABELS, THRESHOLDS, NO_RULES)
 
     assert changes
     assert astuple(changes)[:5] == (3, 2, 4, 2, 1)
     assert changes.mean == pytest.approx(0.35 / 6)
     assert changes.largest == pytest.approx(0.1)
-    assert compare(exact, [], LABELS, THRESHOLDS) is None
+    assert compare(exact, [], LABELS, THRESHOLDS, NO_RULES) is None
+
+
+def test_tags_that_the_rules_of_the_output_remove_are_no_changes() -> None:
+    exact, rounded = [predicted("1", 0.9, 0.2)], [predicted("1", 0.9, 0.3)]
+
+    for rules, changed in ((NO_RULES, 1), (Rules((LABELS,), ()), 0)):
+        changes = compare(exact, rounded, LABELS, THRESHOLDS, rules)
+        assert changes
+        assert changes.changed_images == changed, rules
 
 
 @pytest.mark.parametrize(
