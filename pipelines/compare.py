@@ -33,9 +33,9 @@ examples:
   scenetags compare gs://results/2025 gs://results/2026 --tag road --tag habitation --json changes.json
   scenetags compare tagged/ candidate/ --max_changed 0.02 && echo 'the new model may go live'
 
---max_changed counts, for the images in both outputs, the tags that an image has in only one of A and B, as a share of
-those that it has in either. A label that only one of the models knows counts with all of its tags. With --tag, only
-these tags count.
+--max_changed limits the share of tags that differ: of all tags that the images in both outputs have in A or in B, those
+that are in only one of the two. Every tag of a label that only one of the models knows counts as different. With --tag,
+only these tags count.
 
 exit codes: 0 done, 2 wrong usage, or outputs that cannot be compared, 3 more tags differ than --max_changed allows,
 130 interrupted by Ctrl-C.

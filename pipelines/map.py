@@ -219,7 +219,7 @@ def _write_rasters(
             raise UsageError(f"--cog {file} cannot be written: {error.strerror or error}") from error
     if len(unreadable) == len(files):
         first = unreadable[0]
-        remedy = "a raster lies as its scene does, so it must be there"
+        remedy = "a raster takes its georeference from its scene, so the scene must be readable"
         moved = "; if scenes have moved, say where they are now with --relative_to" * footer.relative
         raise ScenetagsError(f"{whereabouts.whole(first.scene)}: {first.reason}", remedy + moved)
     return windows.counts + Counts(shown=-sum(scene.windows for scene in unreadable)), unreadable

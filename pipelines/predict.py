@@ -125,8 +125,8 @@ def _announce_verdict(run: Run) -> list[str]:
         return []
     lines = ["its field `shift` says whether the images look like those that the model was trained on"]
     if run.fail_on_shift:
-        effect = "an overwrite keeps the old rows" if run.overwrite else "no command is left to end with exit code 3"
-        lines.append(f"--fail_on_shift: if they do not, {effect}")
+        effect = "keeps the old rows if they do not" if run.overwrite else "cannot set the exit code of a detached job"
+        lines.append(f"--fail_on_shift {effect}")
     return lines
 
 
@@ -183,8 +183,8 @@ def _conclude(run: Run, options: PredictOptions, accounts: Accounts) -> int:
     if options.fail_on_shift and shift.verdict == "unlike":
         kept = (
             f"  the old rows stay, and the new ones are in {where}",
-            "  the same command without --fail_on_shift replaces the old rows with them, and tags nothing again; "
-            "without --overwrite too, it deletes the new rows",
+            "  to use the new rows, repeat the command without --fail_on_shift (it tags no image again); to discard "
+            "them, omit --overwrite as well",
         )
         log(
             f"{_NAME}: --fail_on_shift: {shift}",

@@ -212,7 +212,7 @@ class Prediction(NamedTuple):
 
 
 class Empty(NamedTuple):
-    """A window of which too little holds data to be tagged.
+    """A window with too little data to be tagged.
 
     Attributes:
       ref: the window.

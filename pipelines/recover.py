@@ -32,7 +32,7 @@ examples:
     scenetags report gs://results/amazon
     scenetags predict ... --output gs://results/amazon
 
-Only complete files are recovered, and each image gets one row, also where the runner had begun to tag it again. The
+Only complete files are recovered, and each image gets one row, even if the runner had begun to tag it again. The
 run's manifest, runs/RUN.json, counts what was recovered, with the status `recovered`.
 
 exit codes:

@@ -100,9 +100,9 @@ def _add_concurrency(group: argparse._ArgumentGroup) -> None:
         type=_read_processes,
         default=PredictOptions.processes,
         metavar="N|auto",
-        help="processes of a local run, each with its share of --threads: one does not keep many cores busy. auto: one "
-        "per 8 cores, or per 4 in bfloat16 and int8, if enough images pay for their start; one on a GPU, whose memory "
-        "several would share, 10 to 20 GB each (default auto)",
+        help="processes of a local run, each with its share of --threads: a single one cannot keep many cores busy. "
+        "auto: one per 8 cores, or per 4 in bfloat16 and int8, for runs large enough to pay for their start; always "
+        "one on a GPU, because each takes 10 to 20 GB of its memory (default auto)",
     )
     group.add_argument(
         "--accelerator",

@@ -23,8 +23,9 @@ WRITES = ("csv", "parquet", *OPENS)
 _DESCRIPTION = """\
 Find the images whose tags fit an expression, and list, copy or export them.
 
-An expression has labels of the model, and, or, not, and parentheses; without one, all images are found. Labels with
-spaces, or named like one of these words, go in quotes. Images that failed have no tags, and are never found.
+An expression combines labels of the model with and, or, not and parentheses. Without an expression, all images are
+found. Put labels that have spaces, or are called and, or or not, in quotes. Images that failed have no tags, and are
+never found.
 Novelty is how strange an image is compared with the model's training images, if the bundle has statistics of them:
 0.99 is stranger than 99 of 100 of them.
 """

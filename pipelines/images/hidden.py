@@ -34,7 +34,7 @@ def is_picture_of_bundle(path: str, files: Container[str]) -> bool:
 
 
 def hides(name: str) -> str | None:
-    """Return under what a folder or a file is counted whose content is not listed because of its name."""
+    """Return what a folder or file is counted as that is passed over because of its name; None for any other."""
     if name.startswith("."):
         return None if name in (".", "..") else HIDDEN
     return f"{name}/" if is_of_system(name) else None

@@ -168,7 +168,7 @@ class _Child:
         except BrokenChildError as error:
             self.end()
             raise DecoderStartError(
-                f"cannot start a process to decode images in: the decoder {error}",
+                f"cannot decode images in separate processes: the process {error}",
                 "check the limits on memory, processes and open files (ulimit -v, -u, -n, or the container's)",
             ) from None
 

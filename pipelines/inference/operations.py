@@ -85,7 +85,7 @@ _OTHER_FORMS = ("saved_model.pbtxt", "saved_model.cpb")
 
 
 def check_saved_model(folder: str, name: str) -> None:
-    """Refuse a SavedModel of whose operations any may do more than compute. Needs TensorFlow.
+    """Refuse a SavedModel with an operation that may do more than compute. Needs TensorFlow.
 
     Args:
       folder: of the SavedModel, on this machine.

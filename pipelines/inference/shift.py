@@ -88,12 +88,13 @@ class Shift:
         if self.verdict == "alike":
             return "the images look like those that the model was trained on"
         if self.verdict == "unknown":
+            compared = f"{self.images:,} {'was' if self.images == 1 else 'were'} compared"
             why = (
-                f"it takes {LEAST_IMAGES} images, and {self.images:,} {'was' if self.images == 1 else 'were'} compared"
+                f"at least {LEAST_IMAGES} are needed, and {compared}"
                 if self.images
-                else "the bundle has no statistics of these, or no image was compared"
+                else "the bundle has no statistics of its training images, or no image was compared"
             )
-            return f"whether the images look like those that the model was trained on is not known: {why}"
+            return f"cannot tell whether the images look like those that the model was trained on: {why}"
         times = self.distance / self.limit
         certainty = f"{times:,.0f} times the limit" if times >= 2 else "a little over the limit"
         return (

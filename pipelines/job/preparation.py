@@ -107,7 +107,7 @@ def configure_run(
 def join_output(
     run: Run, options: PredictOptions, attempt: Attempt | None, command: str = "scenetags predict"
 ) -> Joining:
-    """Return a run as it may add to its output.
+    """Adapt a run to the rows that its output holds already.
 
     It tags as the rows there, if those were retagged, and computes in their precision, if that was left open.
 

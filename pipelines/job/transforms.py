@@ -155,7 +155,7 @@ class PredictImages(beam.PTransform):
     """Fetch, decode, repair and resize images and run the model on them, ahead of the step that consumes the results.
 
     Threads work ahead while the following, fused steps do, and pixels never cross between steps. Outputs: predictions,
-    `failed`, `empty`, windows of which too little holds data, and `postponed`, numbers of images that were not read
+    `failed`, `empty`, windows with too little data, and `postponed`, numbers of images that were not read
     because the run was asked to stop.
 
     Attributes:

@@ -164,7 +164,7 @@ class Steps:
         return frozenset(places)
 
     def goes_deep(self, at: frozenset[int]) -> bool:
-        """Return whether what is below a folder may match, however deep, that was reached at these places."""
+        """Return whether files at any depth may match below a folder that was reached at these places."""
         return self.end in at or not self._repeated.isdisjoint(at)
 
     def literals(self, at: frozenset[int]) -> frozenset[str] | None:

@@ -27,7 +27,7 @@ def can_repeat(patterns: Sequence[str], input_list: str | None, documents: Docum
 
 
 def _literal(pattern: str) -> str:
-    """Return with what all paths begin that a pattern names."""
+    """Return the beginning that all paths share that match a pattern."""
     magic = MAGIC.search(pattern)
     begin = pattern[: magic.start()] if magic else pattern.rstrip("/")
     if storage.is_remote(begin):

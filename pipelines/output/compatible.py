@@ -81,7 +81,7 @@ def check_output(run: Run) -> None:
             if _holds_predictions(run):
                 # This run fits these, so the staged rows do not, and neither that command nor this one takes them.
                 staging = posixpath.dirname(posixpath.dirname(sample.path))
-                remedy = f"delete {staging} to tag their images anew"
+                remedy = f"delete {staging} to have its images tagged again"
             raise OutputError(
                 f"run {sample.run} staged rows and ended before it committed them: {error.message}",
                 f"{remedy}, choose another --output, or replace them with --overwrite",
@@ -156,8 +156,8 @@ def _check_kept(run: Run) -> None:
     for name, _ in run.kept:
         if name.lower() in taken:
             raise OutputError(
-                f"--keep_columns: the output has a column {name} besides that of the list",
-                "rename it in the list, or name the columns to keep without it",
+                f"--keep_columns: the output already has a column {name}",
+                "rename yours in the list, or leave it out of --keep_columns",
             )
         taken.add(name.lower())
 

@@ -120,7 +120,7 @@ def read_footer(schema: pa.Schema) -> Footer | None:
 
 
 def name_difference(one: Footer, other: Footer) -> str:
-    """Name what two files of one output may not be made with differently; empty if nothing is."""
+    """Name the setting that two files differ in, although files of one output must share it; empty if there is none."""
     parts = (
         ("models", one.bundle, other.bundle),
         ("precisions", one.precision, other.precision),

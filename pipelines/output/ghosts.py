@@ -37,7 +37,7 @@ def find_fault(earlier: EarlierRows, archive: ReadThrough) -> Iterator[Supersede
 
 
 def find_ghosts(earlier: EarlierRows, run: Run, listed: Listed) -> Iterator[Superseded]:
-    """Find the rows of scenes and archives that no row of an image takes the place of.
+    """Find the rows of scenes and archives that no row of an image replaces.
 
     Args:
       earlier: the rows of earlier runs.

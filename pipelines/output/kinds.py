@@ -53,7 +53,7 @@ class Kind:
       folder: of the tables.
       footer: of their files; None as long as there is none.
       fields: columns of each table, as far as they are known.
-      undecided: names of what the footer says and no row is made with yet, as in an output with nothing but failures.
+      undecided: names of fields of the footer that no row depends on yet, as in an output with nothing but failures.
     """
 
     folder: str

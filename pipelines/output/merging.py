@@ -90,7 +90,7 @@ def _weight(file: StagedFile) -> int:
 
 
 def _merge(run: OutputRun, files: Sequence[StagedFile]) -> StagedFile:
-    """Write the rows of those files to one that are of the kind of the first.
+    """Merge those of the files that are of the kind of the first.
 
     Raises:
       OutputError: one of the files is damaged.

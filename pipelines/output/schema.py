@@ -69,7 +69,7 @@ PREDICTION_COLUMNS = (
     Column(
         "path",
         "string",
-        "absolute path of the image, or that below `--relative_to`; `ARCHIVE::MEMBER` in an archive",
+        "absolute path of the image, or its path below `--relative_to`; `ARCHIVE::MEMBER` in an archive",
         lambda row, run: run.known_as(row.prediction.ref.path),
     ),
     Column(
@@ -116,8 +116,8 @@ PREDICTION_COLUMNS = (
     Column(
         "fingerprint",
         "string",
-        "identifies the version of the file: size and modification time, or generation or ETag in a bucket; of a scene "
-        "of several files, a digest of theirs",
+        "identifies the version of the file: size and modification time, or generation or ETag in a bucket; for a "
+        "scene of several files, a digest of their fingerprints",
         _of_prediction(lambda prediction: prediction.ref.fingerprint),
     ),
     _MODEL,
@@ -137,7 +137,7 @@ SCENE_COLUMNS = (
     Column(
         "datetime",
         "timestamp",
-        "when the scene was taken, UTC, as its STAC item says it, or else the scene itself; null if neither does",
+        "when the scene was taken, UTC, from its STAC item, otherwise from the file; null if neither says it",
         _of_footprint(lambda footprint: footprint.taken and datetime.fromisoformat(footprint.taken)),
         repeats=True,
     ),
@@ -151,7 +151,7 @@ SCENE_COLUMNS = (
     Column(
         "bbox",
         "struct<xmin, ymin, xmax, ymax: float64>",
-        "the window's west, south, east and north ends, in degrees; -180 to 180 across the antimeridian",
+        "the window's west, south, east and north edges, in degrees; -180 to 180 across the antimeridian",
         _of_footprint(
             lambda footprint: (
                 footprint.bounds and dict(zip(("xmin", "ymin", "xmax", "ymax"), footprint.bounds, strict=True))

@@ -120,7 +120,10 @@ def _describe_here(plan: Plan, costs: Costs, here: LocalRun) -> Iterator[str]:
     )
     measured = plan.reads_in_flight
     if here.speed.bottleneck == "fetching" and here.reads_in_flight > measured:
-        yield f"    {measured} limit the rate; plan again with --reads_in_flight {here.reads_in_flight} to see the gain"
+        yield (
+            f"    reading {measured} images at a time limits the rate; plan again with "
+            f"--reads_in_flight {here.reads_in_flight} to see the gain"
+        )
     if plan.sampled.bytes_per_row:
         tagged = 1 - (plan.sampled.failed + plan.sampled.empty) / plan.sampled.images
         size = plan.sampled.bytes_per_row * (plan.found.inputs - plan.found.not_listed) * tagged

@@ -112,7 +112,7 @@ def _join_output(run: Run, job: PredictOptions, opened: Attempt) -> Joining:
         with storage.hurried():
             return join_output(run, job, opened, _NAME)
     except (OSError, storage.NoAccessError) as error:
-        _warn(f"assuming that {run.output} holds no rows, for it cannot be read: {error}")
+        _warn(f"{run.output} cannot be read, so the plan assumes that it is empty: {error}")
         return settle_precision(run, job, opened)
 
 

@@ -137,7 +137,8 @@ def describe(precisions: Precisions | None, units: str, lacks_openvino: bool, he
     """
     if precisions is None:
         if lacks_openvino:
-            yield f"bfloat16, with this processor's {units}, half to two thirds of the model's time: {INSTALL_OPENVINO}"
+            yield f"in bfloat16, with this processor's {units}, the model takes half to two thirds of the time"
+            yield f"  {INSTALL_OPENVINO}"
         if not units:
             yield "bfloat16, about half the model's time, needs a processor with units for it:"
             yield f"  {machines.describe_with_matrix_units()}"

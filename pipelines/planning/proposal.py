@@ -61,7 +61,7 @@ class Sampled:
     Attributes:
       images: number of images.
       bytes: fetched.
-      empty: number of windows of scenes of which too little holds data.
+      empty: number of windows of scenes with too little data.
       failed: number of failures.
       expected_failures: among all inputs, including those that could not be listed.
       reasons: of failures, including those that could not be listed.

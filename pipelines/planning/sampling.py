@@ -47,7 +47,7 @@ class Sample:
     Attributes:
       predictions: of the images that could be tagged.
       failures: of the others.
-      empty: number of windows of which too little holds data.
+      empty: number of windows with too little data.
       bytes: fetched.
       waiting: seconds until each was fetched, summed.
       fetching: core-seconds to fetch them.

@@ -29,7 +29,7 @@ class Tagged(NamedTuple):
       images: those with a prediction, in the order in which they were listed.
       predictions: of each of them.
       failures: of the others, and of those that could not be listed.
-      empty: number of windows of which too little holds data.
+      empty: number of windows with too little data.
     """
 
     images: Sequence[Image]

@@ -133,9 +133,9 @@ def _warn_of_moved(run: Run, waves: Waves) -> None:
     moved = find_moved(run, waves.sample(SAMPLE), waves.expected)
     if moved:
         log(
-            f"scenetags predict: no image has a row under its path, but {moved.path} has the name and the fingerprint "
-            f"of {moved.earlier}, which has one; if the folder was moved, every image gets a second row: press Ctrl-C, "
-            "and use the old path",
+            f"scenetags predict: the output has no row for any of these paths, but {moved.path} matches "
+            f"{moved.earlier}, which has one, in name and fingerprint; if the folder was moved, press Ctrl-C and use "
+            "its old path, or every image gets a second row",
             severity="WARNING",
         )
 

@@ -162,7 +162,7 @@ def _read(path: str, column: str, passed_over: Counter[str] | None, kept: Sequen
 
 
 def _is_folder(path: str) -> bool:
-    """Return whether a list is a folder, of which programs like Spark fill one with Parquet files."""
+    """Return whether a list is a folder of Parquet files, as Spark and others write them."""
     if not storage.is_remote(path):
         return os.path.isdir(path)
     # Only of such names: another request for each list would not be worth it.

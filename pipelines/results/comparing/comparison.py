@@ -102,7 +102,7 @@ class Comparison(NamedTuple):
 
     @property
     def changed(self) -> float:
-        """Share, 0 to 1, of the tags that an image has in A or in B which it has in one of them alone."""
+        """Share of all tags in A or in B that are in only one of them, 0 to 1."""
         differing = sum(tag.gained + tag.lost for tag in self.tags)
         every = differing + sum(tag.kept for tag in self.tags)
         return differing / every if every else 0.0

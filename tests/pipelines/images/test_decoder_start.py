@@ -21,7 +21,7 @@ from tests.image_files import bomb, picture, unmarked_rgba_jpeg
 SETTINGS = DecodeSettings(32, "bilinear", 1_000_000)
 CHIP = unmarked_rgba_jpeg(picture())
 REFUSED = (
-    "cannot start a process to decode images in: the decoder crashed (exit code 1); check the limits on memory, "
+    "cannot decode images in separate processes: the process crashed (exit code 1); check the limits on memory, "
     "processes and open files (ulimit -v, -u, -n, or the container's)"
 )
 
@@ -77,7 +77,7 @@ def test_a_system_that_refuses_decoders_is_the_fault_of_no_image(
 
     with monkeypatch.context() as patched:
         patched.setattr(subprocess, "Popen", refuse)
-        with pytest.raises(DecoderStartError, match=r"the decoder cannot be started \(Resource temporarily unavaila"):
+        with pytest.raises(DecoderStartError, match=r"the process cannot be started \(Resource temporarily unavaila"):
             pool.decode(CHIP)
     assert isinstance(pool.decode(CHIP), Resized)
 

@@ -210,7 +210,7 @@ def test_many_open_files_are_the_fault_of_no_image(pool: DecoderPool) -> None:
         with suppress(OSError):
             while True:
                 opened.enter_context(open(os.devnull))
-        with pytest.raises(DecoderStartError, match=r"the decoder cannot be started \(Too many open files\); check"):
+        with pytest.raises(DecoderStartError, match=r"the process cannot be started \(Too many open files\); check"):
             pool.decode(CHIP)
     assert_same(pool.decode(CHIP), here(CHIP))
 

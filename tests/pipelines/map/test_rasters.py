@@ -191,7 +191,8 @@ def test_a_scene_that_is_replaced_or_gone_is_told_and_the_others_are_written(
     paths[0].unlink()
     assert make(tmp_path / "out", "--tag", "road", "--cog", str(tmp_path / "cogs")) == 2
     assert capsys.readouterr().err == (
-        f"scenetags map: {paths[0]}: No such file or directory; a raster lies as its scene does, so it must be there\n"
+        f"scenetags map: {paths[0]}: No such file or directory; a raster takes its georeference from its scene, "
+        "so the scene must be readable\n"
     )
 
 

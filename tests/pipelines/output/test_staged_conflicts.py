@@ -50,7 +50,8 @@ def test_a_remedy_works_where_neither_run_of_two_takes_the_rows_of_the_other(fir
     with pytest.raises(OutputError) as refused:
         check_output(again)
     assert refused.value.remedy == (
-        f"delete {second.staging} to tag their images anew, choose another --output, or replace them with --overwrite"
+        f"delete {second.staging} to have its images tagged again, choose another --output, or replace them with "
+        "--overwrite"
     )
 
 

@@ -95,7 +95,7 @@ def test_a_plan_for_an_output_that_cannot_be_read_is_for_an_empty_one(
 
     assert run(output=exact) == 0
 
-    assert f"scenetags plan: assuming that {exact} holds no rows, for it cannot be read: " in capsys.readouterr().err
+    assert f"scenetags plan: {exact} cannot be read, so the plan assumes that it is empty: " in capsys.readouterr().err
 
 
 def test_a_precision_that_the_output_would_refuse_is_not_recommended_for_it() -> None:

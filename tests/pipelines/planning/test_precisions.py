@@ -102,8 +102,8 @@ def test_a_plan_says_how_to_install_what_bfloat16_lacks(
 
     assert plan.main(["--input", str(folder), "--model", bundle_path, "--precision", "auto"]) == 0
 
-    line = "bfloat16, with this processor's AMX matrix units, half to two thirds of the model's time: run pip install "
-    assert f"\n{line}'scenetags[openvino]'\n" in capsys.readouterr().out
+    line = "in bfloat16, with this processor's AMX matrix units, the model takes half to two thirds of the time"
+    assert f"\n{line}\n  run pip install 'scenetags[openvino]'\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("name", "other"), [("n2-highcpu-16", "c3-highcpu-8"), ("c4-highcpu-32", "c4-highcpu-32")])

@@ -62,4 +62,4 @@ def test_columns_named_like_those_of_the_output_are_refused(
 ) -> None:
     listed.write_text(f"file,{name}\nchip.jpg,1\n")
     assert run(**LISTED, input_list=listed, path_column="file", keep_columns="all") == 2
-    assert f"the output has a column {name} besides that of the list; rename it" in capsys.readouterr().err
+    assert f"the output already has a column {name}; rename yours" in capsys.readouterr().err

@@ -19,6 +19,6 @@ def test_a_folder_that_has_moved_is_told(
     assert run(input=tmp_path / "moved") == 0
 
     said = capsys.readouterr().err
-    assert f"no image has a row under its path, but {tmp_path}/moved/0.jpg has the name and the finger" in said
-    assert f"print of {chips}/0.jpg, which has one; if the folder was moved, every image gets a second row" in said
+    assert f"the output has no row for any of these paths, but {tmp_path}/moved/0.jpg matches {chips}/0.jpg" in said
+    assert "if the folder was moved, press Ctrl-C and use its old path, or every image gets a second row" in said
     assert said.count("\n") == 1

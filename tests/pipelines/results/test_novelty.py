@@ -173,7 +173,13 @@ def test_a_report_counts_strange_images_and_shows_the_strangest(output: Path) ->
     [
         (30, 0.5, "alike", "The images look like those that the model was trained on."),
         (30, 9.0, "unlike", "The images are UNLIKE those that the model was trained on (3 times the limit): "),
-        (29, 9.0, "unknown", "is not known: it takes 30 images, and 29 were compared."),
+        (
+            29,
+            9.0,
+            "unknown",
+            "Cannot tell whether the images look like those that the model was trained on: at least 30 are needed, and "
+            "29 were compared.",
+        ),
     ],
 )
 def test_a_report_says_whether_the_images_are_like_the_training_images(
