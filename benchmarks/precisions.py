@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.images import DecodeSettings, decode_resized
-from pipelines.inference import openvino_engine, openvino_runtime, rounding
+from pipelines.inference import bfloat16, openvino_engine, openvino_runtime
 from pipelines.inference.bundle import LITERT_MODEL, Bundle, load_bundle
 from pipelines.inference.engines import Engine, open_engine
 from pipelines.inference.processor import bfloat16_units, describe_processor
@@ -74,8 +74,8 @@ def open_all(bundle: Bundle) -> Iterator[tuple[str, Engine]]:
             openvino_engine, "round_graph", lambda *arguments: (arguments[2], bundle.golden().probabilities)
         ):
             yield "openvino, bfloat16 as it rounds by itself", open_engine(bundle, threads=1, precision="bfloat16")
-        for layers in sorted({0, 5, 8, rounding.EXACT_LAYERS}):
-            with patch.object(rounding, "EXACT_LAYERS", layers):
+        for layers in sorted({0, 5, 8, bfloat16.EXACT_LAYERS}):
+            with patch.object(bfloat16, "EXACT_LAYERS", layers):
                 yield (
                     f"openvino, bfloat16, biases corrected, {layers} layers in float32",
                     open_engine(bundle, threads=1, precision="bfloat16"),

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.inference.bfloat16 import round_graph
 from pipelines.inference.bundle import BundleError
 from pipelines.inference.embeddings import expose_embeddings
 from pipelines.inference.openvino_runtime import import_openvino, load_core
 from pipelines.inference.pool import PooledEngine
 from pipelines.inference.processor import bfloat16_units, describe_without_units
-from pipelines.inference.rounding import round_graph
 from pipelines.supervision.machine import available_cores
 from pipelines.supervision.temporary import working_folder
 

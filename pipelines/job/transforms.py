@@ -35,10 +35,10 @@ from pipelines.job.steps.settling import LeaveOutTagged, PutInOrder, SettleParti
 from pipelines.listing.pieces import Piece
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.earlier import EarlierPart
-from pipelines.output.ghosts import ReadThrough
 from pipelines.output.identities import Unlisted
 from pipelines.output.merging import Group
 from pipelines.output.run import Accounts, Run, Wave
+from pipelines.output.stale import ReadThrough
 from pipelines.output.writing import EmptyTable, FailureTable, PredictionTable
 from pipelines.output.written import StagedFile, Superseded
 from pipelines.reading import READS_IN_FLIGHT

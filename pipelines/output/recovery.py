@@ -21,17 +21,17 @@ import pyarrow as pa
 
 from pipelines import storage
 from pipelines.output.commit import complete_commit, conclude
-from pipelines.output.doubles import find_committed, find_doubles, without_doubles
+from pipelines.output.duplicates import find_committed, find_duplicates, without_duplicates
 from pipelines.output.footers import read_footer
 from pipelines.output.journal import Journal, Move, read_journal, staging_folders
 from pipelines.output.kinds import Kind, StagedRows, kind_of
 from pipelines.output.manifest import MOST_BYTES, accounts_of, describe_recovered
 from pipelines.output.merging import merge, plan_merges
 from pipelines.output.no_rows import outdated_columns, stage_columns
-from pipelines.output.older import find_older
 from pipelines.output.placing import place, stage_table, unmoved
 from pipelines.output.run import EMPTY, FAILURES, PREDICTIONS, RUNS, STAGING, TABLES, Accounts, OutputRun
 from pipelines.output.staged import Announced, Contents, claim, holds_rows, is_complete, read_contents
+from pipelines.output.superseded import find_superseded
 from pipelines.output.tables import OutputError, count_rows, is_damaged, open_table, read_each, read_table
 from pipelines.output.written import StagedFile, Superseded
 from pipelines.supervision import interruption
@@ -227,9 +227,9 @@ def _plan(
     rows = sum(file.rows for file in files)
     committed = find_committed(dead.output, dead.folder, dead.name, dead.since)
     replacing = [file.contents.replaces for file in files]
-    doubles = find_doubles(dead.folder, [file.path for file in files], rows, committed, replacing)
-    kept = [_kept(dead, file, doubles.get(number), damaged) for number, file in enumerate(files)]
-    staged = list(_merged(dead, find_older(dead.folder, [file for file in kept if file]), damaged))
+    duplicates = find_duplicates(dead.folder, [file.path for file in files], rows, committed, replacing)
+    kept = [_kept(dead, file, duplicates.get(number), damaged) for number, file in enumerate(files)]
+    staged = list(_merged(dead, find_superseded(dead.folder, [file for file in kept if file]), damaged))
     accounts = sum((file.accounts for file in staged), Accounts())
     accounts = replace(accounts, inputs=accounts.predictions + accounts.failures + accounts.empty)
     moves, deletions = place(dead, staged, ())
@@ -268,7 +268,7 @@ def _kept(dead: _DeadRun, file: StagedRows, lost: Collection[bytes] | None, dama
 
 def _without(dead: _DeadRun, file: StagedRows, lost: Collection[bytes]) -> StagedFile | None:
     """Stage the rows of a file once more, without those that others keep; return None if none remain."""
-    table = without_doubles(read_table(file.path), lost)
+    table = without_duplicates(read_table(file.path), lost)
     staged = stage_table(dead, table, file.table)
     if not staged:
         return None

@@ -16,10 +16,10 @@ from pipelines.listing import PATH_COLUMN
 from pipelines.listing.members import Archive
 from pipelines.listing.pieces import Piece, divide, list_piece, open_listed
 from pipelines.listing.scenes import CutSettings, Cutter, may_be_cut
-from pipelines.output.ghosts import ReadThrough, read_through
 from pipelines.output.identities import earlier_files
 from pipelines.output.partitions import partition_of, read_parts
 from pipelines.output.run import Accounts, Run, Wave
+from pipelines.output.stale import ReadThrough, read_through
 from pipelines.records import KeptColumn, Listed
 from pipelines.scenes.documents import NO_DOCUMENTS, Documents
 

@@ -14,8 +14,8 @@ from pipelines.job import counters
 from pipelines.job.steps.outputs import COUNTED, FOUND, POSTPONED, SUPERSEDED, UNLISTED, Step, in_window, sort_out
 from pipelines.output.closing import check_not_ended
 from pipelines.output.earlier import EarlierPart, EarlierRows, read_earlier
-from pipelines.output.ghosts import ReadThrough, find_fault, find_ghosts
 from pipelines.output.run import Accounts, Run, Wave
+from pipelines.output.stale import ReadThrough, find_fault, find_stale
 from pipelines.output.written import Superseded
 from pipelines.reading.source import stream_of
 from pipelines.records import Failure, ImageRef, Listed, digest_path, failed
@@ -49,7 +49,7 @@ def settle(run: Run, earlier: EarlierRows, listed: Listed) -> Settled:
     if isinstance(listed, ImageRef) and not all(map(run.holds, listed.named)):
         listed = failed(listed, "list", "ValueError", f"it is not below --relative_to {run.relative_to}")
     path = run.known_as(listed.path)
-    superseded = () if run.overwrite else tuple(find_ghosts(earlier, run, listed))
+    superseded = () if run.overwrite else tuple(find_stale(earlier, run, listed))
     row = earlier.find(path, listed.fingerprint)
     if row and (row.tagged or row.own):
         return Settled(None, superseded, True, row.own)

@@ -26,10 +26,10 @@ from pipelines.job.steps.listing import EarlierFile
 from pipelines.listing.members import Archive
 from pipelines.listing.pieces import Piece
 from pipelines.output.earlier import EarlierPart
-from pipelines.output.ghosts import ReadThrough
 from pipelines.output.identities import Unlisted
 from pipelines.output.merging import Group
 from pipelines.output.run import Accounts, Run
+from pipelines.output.stale import ReadThrough
 from pipelines.output.written import StagedFile, Superseded
 from pipelines.records import Failure, Image, Prediction
 from pipelines.runners.distributed import build_job

@@ -50,9 +50,9 @@ def test_rows_of_all_partitions_are_those_that_one_process_reads(run: Run, parts
 def test_all_windows_of_a_scene_meet_where_the_scene_does(run: Run, parts: dict[int, list[EarlierPart]]) -> None:
     rows = EarlierRows.of_parts(run.output, parts[partition_of(SCENE)])
 
-    ghosts = {path for path, _ in rows.windows_of_others(SCENE, "new")}
+    stale = {path for path, _ in rows.windows_of_others(SCENE, "new")}
 
-    assert ghosts == {path for path in ROWS if path.startswith(f"{SCENE}#")}
+    assert stale == {path for path in ROWS if path.startswith(f"{SCENE}#")}
     assert not list(rows.windows_of_others(SCENE, "old"))
 
 

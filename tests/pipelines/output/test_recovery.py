@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import storage
-from pipelines.output import doubles
+from pipelines.output import duplicates
 from pipelines.output.commit import commit, recover
 from pipelines.output.compatible import kind_of_run
 from pipelines.output.footers import CONTENTS
@@ -76,11 +76,11 @@ def test_a_row_whose_older_one_is_gone_is_a_new_one(first: Run, second: Run, thi
     assert seen(second.output) == once({**kept, **SECOND})
 
 
-@pytest.mark.parametrize("rows_per_pass", [doubles.ROWS_PER_PASS, 7])
+@pytest.mark.parametrize("rows_per_pass", [duplicates.ROWS_PER_PASS, 7])
 def test_rows_that_several_attempts_have_staged_are_there_once(
     first: Run, second: Run, rows_per_pass: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doubles, "ROWS_PER_PASS", rows_per_pass)
+    monkeypatch.setattr(duplicates, "ROWS_PER_PASS", rows_per_pass)
     random = Random(rows_per_pass)
     names = [f"{number}.jpg" for number in range(40)]
     attempts: list[Rows] = [

@@ -59,6 +59,6 @@ def test_a_point_that_touches_the_antimeridian_is_no_part_beside_others() -> Non
     assert [part for part in parts_of(ring) if max(part)[0] > 0] == [[(179, 2), (180, 1), (180, 2.5)]]
 
 
-def test_rounding_errors_put_nothing_beyond_the_antimeridian() -> None:
+def test_bfloat16_errors_put_nothing_beyond_the_antimeridian() -> None:
     ring = [(179.0, 0.0), (180 + 1e-11, 0.0), (180 + 1e-11, 1.0), (179.0, 1.0)]
     assert parts_of(ring) == [[(179, 0), (179, 1), (180, 0), (180, 1)]]

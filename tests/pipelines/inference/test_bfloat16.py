@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipelines.inference.bfloat16 import EXACT_LAYERS, round_graph, to_bfloat16
 from pipelines.inference.openvino_runtime import import_openvino, load_core
 from pipelines.inference.processor import bfloat16_units
-from pipelines.inference.rounding import EXACT_LAYERS, round_graph, to_bfloat16
 
 if find_spec("openvino") is None:
     pytest.skip("OpenVINO is an extra", allow_module_level=True)

@@ -98,7 +98,7 @@ def _is_recovered_since(run: str, manifest: str) -> bool:
     return False
 
 
-def find_doubles(
+def find_duplicates(
     folder: str, files: Sequence[str], rows: int, committed: Committed, replacing: Sequence[Collection[str]]
 ) -> Mapping[int, Collection[bytes]]:
     """Find rows that another staged file holds as well, or the output by now.
@@ -118,7 +118,7 @@ def find_doubles(
       OutputError: a file is damaged.
       OSError: a file cannot be read.
     """
-    doubles: dict[int, set[bytes]] = defaultdict(set)
+    duplicates: dict[int, set[bytes]] = defaultdict(set)
     shares = max(1, -(-rows // ROWS_PER_PASS))
     known = [frozenset(map(digest_path, paths)) for paths in replacing]
     for share in (Share(number, shares) for number in range(shares)):
@@ -127,17 +127,17 @@ def find_doubles(
             found += part
         ordered = np.frombuffer(found, f"S{_ROW}")
         ordered.sort()
-        _note_doubles(found, doubles)
+        _note_duplicates(found, duplicates)
         for since in read_each(folder, partial(_digests_since, committed, share), committed.files):
             for later, digests in since.items():
                 for digest in digests:
                     for number in _files_with(digest, found, ordered):
                         if later or digest not in known[number]:
-                            doubles[number].add(digest)
-    return doubles
+                            duplicates[number].add(digest)
+    return duplicates
 
 
-def without_doubles(table: pa.Table, lost: Collection[bytes]) -> pa.Table:
+def without_duplicates(table: pa.Table, lost: Collection[bytes]) -> pa.Table:
     """Return the rows of a file without those that others keep, and once each."""
     seen = set(lost)
     kept = []
@@ -196,7 +196,7 @@ def _may_be_since(parquet: pq.ParquetFile, group: int, since: str) -> bool:
     return True
 
 
-def _note_doubles(found: bytearray, doubles: dict[int, set[bytes]]) -> None:
+def _note_duplicates(found: bytearray, duplicates: dict[int, set[bytes]]) -> None:
     """Note the rows, sorted, that do not come first among those of the same path."""
     keys = np.frombuffer(found, [("path", f"S{_PATH}"), ("file", f"S{_FILE}")])["path"]
     first, last = 0, -1
@@ -204,7 +204,7 @@ def _note_doubles(found: bytearray, doubles: dict[int, set[bytes]]) -> None:
         first = first if index == last + 1 else index
         last = index
         row = bytes(found[(index + 1) * _ROW : (index + 2) * _ROW])
-        lost = doubles[_file(row)]
+        lost = duplicates[_file(row)]
         if _file(row) != _file(bytes(found[first * _ROW : (first + 1) * _ROW])):
             lost.add(row[:_PATH])
 

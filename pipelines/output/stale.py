@@ -1,4 +1,4 @@
-"""Find rows of what no longer exists: windows that a scene no longer has, and faults of archives that were repaired."""
+"""Find stale rows: of windows that a scene no longer has, and of faults of archives that were repaired since."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def find_fault(earlier: EarlierRows, archive: ReadThrough) -> Iterator[Supersede
         yield Superseded(archive.path, unread.file, gone=True)
 
 
-def find_ghosts(earlier: EarlierRows, run: Run, listed: Listed) -> Iterator[Superseded]:
+def find_stale(earlier: EarlierRows, run: Run, listed: Listed) -> Iterator[Superseded]:
     """Find the rows of scenes and archives that no row of an image replaces.
 
     Args:

@@ -13,7 +13,7 @@ from pipelines.output.tables import open_table, read_each, table_files
 from pipelines.output.written import StagedFile
 
 
-def find_older(folder: str, files: Sequence[StagedFile]) -> list[StagedFile]:
+def find_superseded(folder: str, files: Sequence[StagedFile]) -> list[StagedFile]:
     """Look where the older rows are that those of staged files replace.
 
     Args:
