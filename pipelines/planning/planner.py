@@ -28,7 +28,7 @@ from pipelines.planning.estimate import CloudRun, Costs
 from pipelines.planning.machines import Machine
 from pipelines.planning.precisions import Precisions, Rate, compare, weigh
 from pipelines.planning.proposal import Asked, Found, LocalRun, Plan
-from pipelines.planning.sampling import BatchTrial, Sample, measure
+from pipelines.planning.sampling import BatchTrial, Measurement, Sample
 from pipelines.planning.shell import BUCKET, can_run_in_cloud, cloud_flags, shell_command
 from pipelines.planning.summary import counted, summarize
 from pipelines.records import ImageRef, Listed
@@ -155,18 +155,17 @@ def _open_predictors(joining: Joining, job: PredictOptions, opened: Callable[[st
 
 def _measure(images: Sequence[ImageRef], predictors: _Predictors, run: Run, job: PredictOptions) -> Sample:
     bundle = run.bundle
-    return measure(
-        images,
+    measurement = Measurement(
         predictors.own,
         DecodeSettings(bundle.image_size, bundle.resize_filter, job.limits.max_pixels, run.rendering),
         job.limits,
-        threads=job.threads,
-        reads_in_flight=job.reads_in_flight,
-        batch_size=job.batch_size,
-        trials=predictors.own.engine.takes_batches,
-        grid=job.grid,
-        other=predictors.other,
+        job.threads,
+        job.reads_in_flight,
+        job.batch_size,
+        job.grid,
+        predictors.other,
     )
+    return measurement.take(images)
 
 
 def _estimate(plan: Plan, known: _Known, machine: Machine, busy: float) -> Plan:

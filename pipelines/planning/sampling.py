@@ -79,70 +79,64 @@ class Sample:
         return len(self.predictions) + len(self.failures) + self.empty
 
 
-def measure(
-    refs: Sequence[ImageRef],
-    predictor: Predictor,
-    decoding: DecodeSettings,
-    limits: Limits,
-    *,
-    threads: int | None,
-    reads_in_flight: int,
-    batch_size: int,
-    trials: bool = False,
-    grid: Grid = NO_GRID,
-    other: Predictor | None = None,
-) -> Sample:
-    """Read images, then run the model on them, in turn, so that the cost of each step is measured separately.
+@dataclass(frozen=True)
+class Measurement:
+    """How a sample is read and tagged: in turn, so that the cost of each step is measured separately.
 
-    Args:
-      refs: the images.
-      predictor: that runs the model.
+    Attributes:
+      predictor: that runs the model; for an engine that takes batches, their sizes are tried.
       decoding: input size and resizing of the model.
       limits: per image.
       threads: images decoded concurrently; by default one per core.
       reads_in_flight: images fetched concurrently.
       batch_size: images per call of the engine.
-      trials: whether to measure other batch sizes.
       grid: of the windows of scenes.
       other: runs the model on the same images once more.
     """
-    running, running_other, tried = _Clock(), _Clock(), list[BatchTrial]()
-    engine = predictor.engine
-    # Except for the largest trial, no more pixels are held than by the job itself.
-    a_call = batch_size if engine.takes_batches else IMAGES_PER_CALL
-    at_once = max(2 * reads_in_flight, a_call, *(BATCH_SIZES if trials else ()))
-    done: list[Prediction | Failure] = []
-    other_predictions: list[Prediction | Failure] = []
-    source = _MeasuredSource(decoding, limits, threads, grid)
-    empty = 0
-    with closing(LookAhead(source, reads_in_flight)) as ahead:
-        remaining = iter(refs)
-        while some := list(islice(remaining, at_once)):
-            read = list(ahead.read(some))
-            done += (item for item in read if isinstance(item, Failure))
-            empty += sum(isinstance(item, Empty) for item in read)
-            images = [item for item in read if isinstance(item, Image)]
-            if trials and images and not tried:
-                tried += _try_batch_sizes(engine, images)
-            with running.measured(time.process_time):
-                done += run_model(predictor, _interruptible(images), batch_size)
-            if other:
-                with running_other.measured(time.process_time):
-                    other_predictions += run_model(other, _interruptible(images), batch_size)
-    return Sample(
-        tuple(item for item in done if isinstance(item, Prediction)),
-        tuple(item for item in done if isinstance(item, Failure)),
-        empty,
-        source.bytes,
-        source.fetching.waited,
-        source.fetching.worked,
-        source.decoding.worked,
-        running.worked,
-        running.waited,
-        tuple(tried),
-        tuple(item for item in other_predictions if isinstance(item, Prediction)),
-        running_other.worked,
-    )
+
+    predictor: Predictor
+    decoding: DecodeSettings
+    limits: Limits
+    threads: int | None
+    reads_in_flight: int
+    batch_size: int
+    grid: Grid = NO_GRID
+    other: Predictor | None = None
+
+    def take(self, refs: Sequence[ImageRef]) -> Sample:
+        """Read and tag images."""
+        takes_batches = self.predictor.engine.takes_batches
+        # Except for the largest trial, no more pixels are held than by the job itself.
+        a_call = max(self.batch_size, *BATCH_SIZES) if takes_batches else IMAGES_PER_CALL
+        at_once = max(2 * self.reads_in_flight, a_call)
+        own, *others = (_Running(one, self.batch_size) for one in (self.predictor, self.other) if one)
+        source = _MeasuredSource(self.decoding, self.limits, self.threads, self.grid)
+        trials: list[BatchTrial] = []
+        without: list[Failure | Empty] = []
+        with closing(LookAhead(source, self.reads_in_flight)) as ahead:
+            remaining = iter(refs)
+            while some := list(islice(remaining, at_once)):
+                read = list(ahead.read(some))
+                images = [item for item in read if isinstance(item, Image)]
+                without += (item for item in read if not isinstance(item, Image))
+                if takes_batches and images and not trials:
+                    trials += _try_batch_sizes(self.predictor.engine, images)
+                for running in (own, *others):
+                    running.run(images)
+        return Sample(
+            predictions=own.predictions,
+            failures=(*(item for item in without if isinstance(item, Failure)), *own.failures),
+            empty=sum(isinstance(item, Empty) for item in without),
+            bytes=source.bytes,
+            waiting=source.fetching.waited,
+            fetching=source.fetching.worked,
+            decoding=source.decoding.worked,
+            model=own.clock.worked,
+            model_waiting=own.clock.waited,
+            trials=tuple(trials),
+            other=others[0].predictions if others else (),
+            model_of_other=others[0].clock.worked if others else 0.0,
+        )
 
 
 def _interruptible(images: Iterable[Image]) -> Iterator[Image]:
@@ -182,6 +176,31 @@ class _Clock:
             with self._adding:
                 self.waited += share * waited
                 self.worked += share * worked
+
+
+class _Running:
+    """A model that is run on images, and measured."""
+
+    def __init__(self, predictor: Predictor, batch_size: int) -> None:
+        self.clock = _Clock()
+        self._predictor = predictor
+        self._batch_size = batch_size
+        self._done: list[Prediction | Failure] = []
+
+    def run(self, images: Sequence[Image]) -> None:
+        """Run the model on images."""
+        with self.clock.measured(time.process_time):
+            self._done += run_model(self._predictor, _interruptible(images), self._batch_size)
+
+    @property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """Of the images so far."""
+        return tuple(item for item in self._done if isinstance(item, Prediction))
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Of the images so far, those that the engine could not run."""
+        return tuple(item for item in self._done if isinstance(item, Failure))
 
 
 class _MeasuredSource(ImageSource):
