@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -42,6 +43,7 @@ from pipelines.output.stale import ReadThrough
 from pipelines.output.writing import EmptyTable, FailureTable, PredictionTable
 from pipelines.output.written import StagedFile, Superseded
 from pipelines.reading import READS_IN_FLIGHT
+from pipelines.reading.source import ImageSource
 from pipelines.records import Empty, Failure, ImageRef, Listed, Prediction
 from pipelines.scenes.grid import NO_GRID, Grid
 
@@ -184,16 +186,8 @@ class PredictImages(beam.PTransform):
 
     def expand(self, refs: PCollection[ImageRef]) -> Any:
         """Apply the transform."""
-        step = ReadAndPredict(
-            self.decoding,
-            self.limits,
-            self.threads,
-            self.reads_in_flight,
-            self.model,
-            self.run,
-            self.access,
-            self.grid,
-        )
+        open_source = partial(ImageSource, self.decoding, self.limits, self.threads, grid=self.grid)
+        step = ReadAndPredict(open_source, self.reads_in_flight, self.model, self.run, self.access)
         kinds = {FAILED: Failure, EMPTY: Empty, POSTPONED: int}
         predict = beam.ParDo(step).with_output_types(Prediction, **kinds)
         return refs | "Predict" >> predict.with_outputs(*kinds, main="predictions")

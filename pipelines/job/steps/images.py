@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from apache_beam.pvalue import TaggedOutput
 
 from pipelines import storage
-from pipelines.images.decoding import DecodeSettings, ignore_metadata_warnings
-from pipelines.images.limits import Limits
+from pipelines.images.decoding import ignore_metadata_warnings
 from pipelines.inference.ahead import Model
 from pipelines.job import processes
 from pipelines.job.processes import PredictInProcesses
@@ -18,7 +17,6 @@ from pipelines.reading.batches import predicting
 from pipelines.reading.queues import Queue
 from pipelines.reading.source import ImageSource
 from pipelines.records import ImageRef, Prediction
-from pipelines.scenes.grid import NO_GRID, Grid
 
 
 class ReadAndPredict(Step):
@@ -26,21 +24,18 @@ class ReadAndPredict(Step):
 
     It works ahead of the next step: it passes on the result of an image along with a later one.
 
-    `decoding`, `limits`, `threads` and `grid` are those of `ImageSource`, `reads_in_flight` is that of `LookAhead`.
+    `open_source` is called on the worker, `reads_in_flight` is that of `LookAhead`.
     """
 
     def __init__(
         self,
-        decoding: DecodeSettings,
-        limits: Limits,
-        threads: int | None,
+        open_source: Callable[[], ImageSource],
         reads_in_flight: int,
         model: Model,
         run: str,
         access: storage.Access,
-        grid: Grid = NO_GRID,
     ) -> None:
-        self._settings = decoding, limits, threads, None, grid
+        self._open_source = open_source
         self._reads_in_flight = reads_in_flight
         self._model = model
         self._run = run
@@ -55,8 +50,7 @@ class ReadAndPredict(Step):
             self._ahead = PredictInProcesses(children)
             return
         predictor = self._model.load()
-        source = ImageSource(*self._settings)
-        self._ahead = predicting(source, self._reads_in_flight, predictor, self._model.batch_size)
+        self._ahead = predicting(self._open_source(), self._reads_in_flight, predictor, self._model.batch_size)
 
     def start_bundle(self) -> None:
         self._ahead.postponed = 0

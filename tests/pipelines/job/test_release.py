@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import pickletools
 import re
+from functools import partial
 
 import pytest
 from apache_beam.internal import pickler
@@ -22,6 +23,7 @@ from pipelines.job.steps.settling import LeaveOutTagged, PutInOrder, SettleParti
 from pipelines.listing.scenes import CutSettings
 from pipelines.output.run import Run, Wave
 from pipelines.output.writing import PredictionTable
+from pipelines.reading.source import ImageSource
 from pipelines.scenes.grid import Grid
 from pipelines.storage import Access
 
@@ -35,9 +37,7 @@ def steps(run: Run) -> list[BoundToRelease]:
         LeaveOutTagged(run),
         PutInOrder(),
         ReadAndPredict(
-            DecodeSettings(32, "bilinear", 1000),
-            Limits(),
-            None,
+            partial(ImageSource, DecodeSettings(32, "bilinear", 1000), Limits()),
             4,
             Model("bundle", "digest"),
             run.name,

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from pipelines.listing.scenes import CutSettings
 from pipelines.output.lock import hold_output
 from pipelines.output.run import Accounts, Run, Wave
 from pipelines.output.writing import FailureTable
+from pipelines.reading.source import ImageSource
 from pipelines.records import Failure, ImageRef
 from pipelines.scenes.grid import Grid
 from pipelines.storage import Access
@@ -140,7 +142,8 @@ def test_bundles_that_a_process_works_on_side_by_side_share_the_engine_and_nothi
     inference._load.cache_clear()
     decoding = DecodeSettings(bundle.image_size, bundle.resize_filter)
     model = Model(bundle.path, bundle.digest, threads=1)
-    sent = pickler.dumps(ReadAndPredict(decoding, Limits(), 4, 1, model, "run", Access()))
+    open_source = partial(ImageSource, decoding, Limits(), 4)
+    sent = pickler.dumps(ReadAndPredict(open_source, 1, model, "run", Access()))
     together = threading.Barrier(BUNDLES_AT_A_TIME)
 
     def work_on_a_bundle(_: int) -> list[tuple[str, bytes]]:
