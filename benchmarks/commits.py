@@ -19,8 +19,9 @@ from typing import NamedTuple
 from pipelines import storage
 from pipelines.inference.processor import describe_processor
 from pipelines.output.commit import conclude
-from pipelines.output.journal import Journal, Move
+from pipelines.output.journal import Journal
 from pipelines.output.run import PREDICTIONS, OutputRun
+from pipelines.storage import Move
 from pipelines.storage.objects import CONNECTIONS
 from tools.delayed_buckets import answered, delayed, put_objects
 from tools.emulators import environment

@@ -46,7 +46,7 @@ class UnsupportedMemberError(OSError):
     """A member of an unsupported kind."""
 
 
-class Found(NamedTuple):
+class FoundMember(NamedTuple):
     """A member of an archive, or a failure of the archive itself.
 
     Attributes:

@@ -18,7 +18,7 @@ from pipelines.archives.members import (
     IN_TAR,
     SHORTER,
     DamagedArchiveError,
-    Found,
+    FoundMember,
     UnsupportedMemberError,
     damaged,
     member_path,
@@ -101,7 +101,7 @@ def read_in_tar(ref: ImageRef, length: int) -> bytes:
     return data
 
 
-def list_tar(archive: ImageRef) -> Iterator[Found]:
+def list_tar(archive: ImageRef) -> Iterator[FoundMember]:
     """List the files in a tar; see `list_members`."""
     packing = IN_TAR if archive.path.lower().endswith(".tar") else IN_STREAM
     last: Member | None = None
@@ -133,10 +133,10 @@ def list_tar(archive: ImageRef) -> Iterator[Found]:
         error = DamagedArchiveError(_describe(first_gap, gaps - 1))
     if error:
         # One for all places: an archive is one input.
-        yield Found(None, not_listed(archive.path, error, archive.fingerprint))
+        yield FoundMember(None, not_listed(archive.path, error, archive.fingerprint))
 
 
-def _found(archive: ImageRef, member: Member, packing: str, reached: int) -> Found:
+def _found(archive: ImageRef, member: Member, packing: str, reached: int) -> FoundMember:
     """Refer to a member of a tar that could be read up to a byte."""
     path = member_path(archive, member.name)
     # A tar has no checksums of its members: any change to the archive may have changed any of them.
@@ -153,9 +153,9 @@ def _found(archive: ImageRef, member: Member, packing: str, reached: int) -> Fou
     elif member.kind == tarfile.GNUTYPE_SPARSE or member.kind not in tarfile.REGULAR_TYPES:
         problem = UnsupportedMemberError("not a regular file")
     if problem:
-        return Found(member.name, not_listed(path, problem, fingerprint))
+        return FoundMember(member.name, not_listed(path, problem, fingerprint))
     span = Span(archive.path, member.start, member.size, packing)
-    return Found(member.name, refer_member(path, member.size, fingerprint, span))
+    return FoundMember(member.name, refer_member(path, member.size, fingerprint, span))
 
 
 def _describe(gap: Gap, others: int) -> str:

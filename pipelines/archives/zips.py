@@ -21,7 +21,7 @@ from pipelines.archives.members import (
     STORED,
     Admit,
     DamagedArchiveError,
-    Found,
+    FoundMember,
     UnsupportedMemberError,
     damaged,
     member_path,
@@ -40,7 +40,7 @@ _ENCRYPTED = 0x41
 _PIECE = 1 << 20
 
 
-def list_zip(archive: ImageRef) -> Iterator[Found]:
+def list_zip(archive: ImageRef) -> Iterator[FoundMember]:
     """List the files in a zip; see `list_members`."""
     try:
         with storage.open_to_read(archive.path) as file:
@@ -52,14 +52,14 @@ def list_zip(archive: ImageRef) -> Iterator[Found]:
             for number, entry in enumerate(directory):
                 unnamed += not entry.is_named
                 if not entry.name.endswith("/"):
-                    yield Found(entry.name, _found_in_zip(archive, entry, overlaps=number in overlapping))
+                    yield FoundMember(entry.name, _found_in_zip(archive, entry, overlaps=number in overlapping))
             if unnamed:
                 problem = DamagedArchiveError(f"the archive's directory has zeros in member names: {unnamed:,}")
-                yield Found(None, not_listed(archive.path, problem, archive.fingerprint))
+                yield FoundMember(None, not_listed(archive.path, problem, archive.fingerprint))
     except storage.TransientError:
         raise
     except BROKEN as error:
-        yield Found(None, not_listed(archive.path, damaged(error), archive.fingerprint))
+        yield FoundMember(None, not_listed(archive.path, damaged(error), archive.fingerprint))
 
 
 def read_in_zip(span: Span, size: int, admit: Admit) -> bytes:

@@ -39,7 +39,7 @@ class Whole(NamedTuple):
     pattern: str
 
 
-class Found(NamedTuple):
+class NamedObject(NamedTuple):
     """An object that an input names itself."""
 
     listed: Listed | Archive
@@ -68,7 +68,7 @@ class Piece(NamedTuple):
 
     source: int
     position: int
-    part: Whole | Found | Range | Pack | Table
+    part: Whole | NamedObject | Range | Pack | Table
 
 
 def divide(
@@ -124,7 +124,7 @@ def list_piece(
     match piece.part:
         case Whole(pattern):
             return _tolerate_nothing(expand_files(pattern, passed_over, documents))
-        case Found(listed):
+        case NamedObject(listed):
             return iter((listed,))
         case Range():
             return _list_range(piece.part, passed_over, documents)
@@ -179,18 +179,18 @@ def check_found(
     return emptiness.judge(bool(found))
 
 
-def _number(source: int, parts: Iterator[Whole | Found | Range | Pack | Table]) -> Iterator[Piece]:
+def _number(source: int, parts: Iterator[Whole | NamedObject | Range | Pack | Table]) -> Iterator[Piece]:
     return (Piece(source, position, part) for position, part in enumerate(parts))
 
 
-def _divide_input(pattern: str, documents: Documents) -> Iterator[Whole | Found | Range]:
+def _divide_input(pattern: str, documents: Documents) -> Iterator[Whole | NamedObject | Range]:
     try:
         place = find_place(pattern)
         if is_document(pattern, documents) or not storage.lists_ranges(place.outer):
             yield Whole(pattern)
             return
         named = find_named(place.outer)
-        yield from (Found(sort_out(listed, place, documents)) for listed in named)
+        yield from (NamedObject(sort_out(listed, place, documents)) for listed in named)
         area = find_area(place.outer, literal=bool(named))
         yield from (Range(part, place) for part in divide_area(area))
     except storage.UnsupportedStorageError as error:

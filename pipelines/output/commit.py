@@ -16,7 +16,7 @@ from itertools import groupby
 
 from pipelines import storage
 from pipelines.output.compaction import compact
-from pipelines.output.journal import JOURNAL, REPLACING, Journal, Move, read_journal, staging_folders, write_journal
+from pipelines.output.journal import JOURNAL, REPLACING, Journal, read_journal, staging_folders, write_journal
 from pipelines.output.manifest import describe, read_accounts
 from pipelines.output.no_rows import columns_of, stage_columns
 from pipelines.output.placing import place, unmoved
@@ -24,6 +24,7 @@ from pipelines.output.run import RUNS, Accounts, OutputRun, Run, Wave
 from pipelines.output.staged import holds_rows, is_announced
 from pipelines.output.tables import OutputError
 from pipelines.output.written import Written
+from pipelines.storage import Move
 
 
 def commit(run: Run, wave: Wave, written: Written) -> Accounts:
@@ -134,13 +135,13 @@ def carry_out(output: str, journal: Journal, at_work: bool = True) -> None:
     _refuse_links(output, [*(move.source for move in journal.moves), *sorted(changed)])
     for folder, moves in groupby(journal.moves, lambda move: posixpath.dirname(move.target)):
         # In any order, and in a bucket side by side: no row goes from one file of a table into another.
-        missing = storage.move_all([storage.Move(*(storage.join(output, name) for name in move)) for move in moves])
+        missing = storage.move_all([Move(*(storage.join(output, name) for name in move)) for move in moves])
         if missing and at_work:
             _check_moved(storage.join(output, folder), missing)
     storage.delete([storage.join(output, name) for name in journal.deletions])
 
 
-def _check_moved(folder: str, missing: Sequence[storage.Move]) -> None:
+def _check_moved(folder: str, missing: Sequence[Move]) -> None:
     """Make sure that an earlier attempt has moved the files whose sources are missing, or a concurrent one.
 
     A runner that believes a worker is dead starts another.

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from pipelines import storage
 from pipelines.output import joining
-from pipelines.output.journal import Move
 from pipelines.output.run import MERGED, Run
 from pipelines.output.tables import NO_ROWS, OutputError, open_table
+from pipelines.storage import Move
 from pipelines.supervision import interruption
 
 SMALL_BYTES = 8 << 20

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from pipelines import storage
 from pipelines.output.run import MERGED, RUNS, SHADOW, STAGING, TABLES
 from pipelines.output.tables import OutputError
+from pipelines.storage import Move
 
 JOURNAL = "commit.json"
 
@@ -37,19 +38,12 @@ _TARGET = re.compile(rf"(?:{_SHADOW}/)?{_TABLE_FILE}|{_MANIFEST}")
 _DELETION = re.compile(rf"{_STAGED_FILE}|(?:{_SHADOW}/)?{_TABLE_FILE}")
 
 
-class Move(NamedTuple):
-    """A file and its new place, both relative to the output."""
-
-    source: str
-    target: str
-
-
 class Journal(NamedTuple):
     """What a commit still has to do, in this order.
 
     Attributes:
       wave: inputs of the run before those of the commit, which identify the wave; or `REPLACING`.
-      moves: done first; existing targets are replaced.
+      moves: of files, relative to the output; done first, and existing targets are replaced.
       deletions: files to delete, relative to the output.
     """
 

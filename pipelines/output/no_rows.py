@@ -10,10 +10,10 @@ import pyarrow as pa
 from pipelines import storage
 from pipelines.output.arrow import make_schema
 from pipelines.output.footers import FOOTER
-from pipelines.output.journal import Move
 from pipelines.output.run import FAILURES, PREDICTIONS, TABLES, OutputRun, Run
 from pipelines.output.schema import failure_columns, prediction_columns
 from pipelines.output.tables import NO_ROWS, count_rows, open_table, write_table
+from pipelines.storage import Move
 
 Columns = Mapping[str, pa.Schema]
 """Those of each table that always has a file, by its name."""

@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 
 from pipelines import storage
 from pipelines.output.joining import rewrite
-from pipelines.output.journal import Move
 from pipelines.output.run import OutputRun
 from pipelines.output.tables import read_each, read_table, write_table
 from pipelines.output.written import StagedFile, Superseded
+from pipelines.storage import Move
 
 
 def place(

@@ -23,7 +23,7 @@ from pipelines import storage
 from pipelines.output.commit import complete_commit, conclude
 from pipelines.output.duplicates import find_committed, find_duplicates, without_duplicates
 from pipelines.output.footers import read_footer
-from pipelines.output.journal import Journal, Move, read_journal, staging_folders
+from pipelines.output.journal import Journal, read_journal, staging_folders
 from pipelines.output.kinds import Kind, StagedRows, kind_of
 from pipelines.output.manifest import MOST_BYTES, accounts_of, describe_recovered
 from pipelines.output.merging import merge, plan_merges
@@ -34,6 +34,7 @@ from pipelines.output.staged import Announced, Contents, claim, holds_rows, is_c
 from pipelines.output.superseded import find_superseded
 from pipelines.output.tables import OutputError, count_rows, is_damaged, open_table, read_each, read_table
 from pipelines.output.written import StagedFile, Superseded
+from pipelines.storage import Move
 from pipelines.supervision import interruption
 
 _NAMED = 5

@@ -15,11 +15,12 @@ from pipelines.output.commit import carry_out, conclude, stage_manifest
 from pipelines.output.compatible import check_written_by_us
 from pipelines.output.earlier import read_earlier
 from pipelines.output.identities import Unlisted, join_by_file
-from pipelines.output.journal import REPLACING, Journal, Move, read_journal
+from pipelines.output.journal import REPLACING, Journal, read_journal
 from pipelines.output.no_rows import columns_of, stage_columns
 from pipelines.output.placing import stage_table
 from pipelines.output.run import TABLES, Accounts, Run, Wave
 from pipelines.output.tables import NO_ROWS, OutputError, count_rows, read_each, read_table, table_files
+from pipelines.storage import Move
 
 _NOTES = "found"
 _BYTES_AT_ONCE = 1 << 20

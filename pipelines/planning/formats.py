@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from pipelines.planning import estimate, machines, precisions
 from pipelines.planning.estimate import CloudRun, Costs
-from pipelines.planning.proposal import Asked, Count, Found, LocalRun, Plan
+from pipelines.planning.proposal import Asked, Count, ListedInputs, LocalRun, Plan
 from pipelines.planning.shell import BUCKET, PROJECT
 from pipelines.supervision.progress import duration
 
@@ -47,7 +47,7 @@ def describe(plan: Plan, max_failure_rate: float) -> list[str]:
     return lines
 
 
-def _describe_found(found: Found) -> Iterator[str]:
+def _describe_found(found: ListedInputs) -> Iterator[str]:
     images = found.inputs - found.not_listed
     failed = f"; {_many(found.not_listed, 'more input')} could not be listed" if found.not_listed else ""
     yield f"{_many(images, 'image')}, {_size(found.bytes)}, listed in {found.listing_seconds:.1f} s{failed}"

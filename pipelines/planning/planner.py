@@ -27,7 +27,7 @@ from pipelines.planning.census import Census, take_census
 from pipelines.planning.estimate import CloudRun, Costs
 from pipelines.planning.machines import Machine
 from pipelines.planning.precisions import Precisions, Rate, compare, weigh
-from pipelines.planning.proposal import Asked, Found, LocalRun, Plan
+from pipelines.planning.proposal import Asked, ListedInputs, LocalRun, Plan
 from pipelines.planning.sampling import BatchTrial, Measurement, Sample
 from pipelines.planning.shell import BUCKET, can_run_in_cloud, cloud_flags, shell_command
 from pipelines.planning.summary import counted, summarize
@@ -85,7 +85,7 @@ def make_plan(job: PredictOptions, sample: int, machine: Machine, asked: Asked) 
     measured = _measure(census.sample, predictors, run, job)
     inputs = census.images + census.failure_count
     plan = Plan(
-        found=Found(inputs, census.bytes, census.failure_count, counted(passed_over), census.seconds),
+        found=ListedInputs(inputs, census.bytes, census.failure_count, counted(passed_over), census.seconds),
         sampled=summarize(census, measured, run),
         asked=asked,
         engine=predictors.own.engine.name,

@@ -36,8 +36,8 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Contents of the inputs.
+class ListedInputs:
+    """What the inputs hold.
 
     Attributes:
       inputs: number of images, and of inputs that cannot be images.
@@ -140,7 +140,7 @@ class Plan:
       cloud_command: to run on Dataflow; None also if any file is only on this machine.
     """
 
-    found: Found
+    found: ListedInputs
     sampled: Sampled
     asked: Asked
     engine: str

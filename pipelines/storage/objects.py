@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 
 
 class Move(NamedTuple):
-    """A file and its new place."""
+    """A file and its new place: their paths, or both relative to one folder."""
 
     source: str
     target: str

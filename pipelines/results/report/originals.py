@@ -27,8 +27,8 @@ _AT_ONCE = 16
 _TILE = 256
 
 
-class Found(NamedTuple):
-    """What a path leads to.
+class Original(NamedTuple):
+    """The image that a path leads to, or why it leads to none.
 
     Attributes:
       path: as in the row.
@@ -47,7 +47,7 @@ _Holder = tuple[str, bool, bool]
 """A file that holds some of the images: its path, and whether it is an archive, and whether a scene."""
 
 
-def find_originals(paths: Sequence[str], footer: Footer, most_bytes: int, deadline: float) -> Iterator[Found]:
+def find_originals(paths: Sequence[str], footer: Footer, most_bytes: int, deadline: float) -> Iterator[Original]:
     """Find the images of rows, each file that holds several of them once.
 
     Args:
@@ -65,9 +65,9 @@ def find_originals(paths: Sequence[str], footer: Footer, most_bytes: int, deadli
         holder = source.path, source.member is not None, split_window(path) is not None
         held.setdefault(holder, []).append(path)
 
-    def find(item: tuple[_Holder, list[str]]) -> list[Found]:
+    def find(item: tuple[_Holder, list[str]]) -> list[Original]:
         if time.monotonic() > deadline:
-            return [Found(path, not_listed(path, TimeoutError(TOO_LATE))) for path in item[1]]
+            return [Original(path, not_listed(path, TimeoutError(TOO_LATE))) for path in item[1]]
         return list(_find(*item, footer, most_bytes))
 
     executor = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="originals")
@@ -79,27 +79,27 @@ def find_originals(paths: Sequence[str], footer: Footer, most_bytes: int, deadli
             executor.shutdown(cancel_futures=True)
 
 
-def _find(holder: _Holder, paths: Sequence[str], footer: Footer, most_bytes: int) -> Iterator[Found]:
+def _find(holder: _Holder, paths: Sequence[str], footer: Footer, most_bytes: int) -> Iterator[Original]:
     path, is_archive, is_scene = holder
     try:
         listed = refer_scene(path, footer.rendering) if is_scene else refer(storage.normalize(path))
         if isinstance(listed, Failure):
-            yield from (Found(path, listed) for path in paths)
+            yield from (Original(path, listed) for path in paths)
         elif is_scene:
             yield from _windows(listed, paths, footer)
         elif is_archive:
             yield from _members(listed, paths, most_bytes)
         else:
-            yield Found(paths[0], listed._replace(path=paths[0]), listed.size)
+            yield Original(paths[0], listed._replace(path=paths[0]), listed.size)
     except ImageError as error:
         # Without its remedy, which names flags of `predict`.
-        yield from (Found(path, not_listed(path, error, message=error.message)) for path in paths)
+        yield from (Original(path, not_listed(path, error, message=error.message)) for path in paths)
     except (OSError, ScenetagsError) as error:
         reason = storage.reason_of(error) if isinstance(error, OSError) else str(error)
-        yield from (Found(path, not_listed(path, error, message=reason)) for path in paths)
+        yield from (Original(path, not_listed(path, error, message=reason)) for path in paths)
 
 
-def _windows(scene_ref: ImageRef, paths: Sequence[str], footer: Footer) -> Iterator[Found]:
+def _windows(scene_ref: ImageRef, paths: Sequence[str], footer: Footer) -> Iterator[Original]:
     scene = open_scene(scene_ref, grid_of(footer), footer.rendering, MAX_PIXELS)
     for path in paths:
         named = split_window(path)
@@ -107,7 +107,7 @@ def _windows(scene_ref: ImageRef, paths: Sequence[str], footer: Footer) -> Itera
         column, row, width, height = named[1]
         box = Box(column, row, column + width, row + height)
         if scene is None or column >= scene.division.width or row >= scene.division.height:
-            yield Found(path, failed(scene_ref, "read", "ChangedFileError", "the scene has no such window any more"))
+            yield Original(path, failed(scene_ref, "read", "ChangedFileError", "the scene has no such window any more"))
             continue
         parts = scene.division.parts_of(box)
         of_scene = scene.division.width, scene.division.height, scene_ref.size
@@ -115,14 +115,14 @@ def _windows(scene_ref: ImageRef, paths: Sequence[str], footer: Footer) -> Itera
         # Parts of a scene are fetched whole, and windows next to each other share them.
         cost = sum(bytes_of(scene, part) for part in parts)
         ref = scene_ref._replace(path=window_path(scene_ref.path, *named[1]), size=cost, window=window)
-        yield Found(path, ref, cost, tuple(f"{scene_ref.path}#{part}" for part in parts))
+        yield Original(path, ref, cost, tuple(f"{scene_ref.path}#{part}" for part in parts))
 
 
-def _members(archive: ImageRef, paths: Sequence[str], most_bytes: int) -> Iterator[Found]:
+def _members(archive: ImageRef, paths: Sequence[str], most_bytes: int) -> Iterator[Original]:
     streamed = not archive.path.lower().endswith((".tar", ".zip"))
     if streamed and archive.size > most_bytes:
         reason = f"in a compressed archive of {archive.size:,} bytes, which would have to be read from its start"
-        yield from (Found(path, failed(archive, "read", "FileTooLargeError", reason)) for path in paths)
+        yield from (Original(path, failed(archive, "read", "FileTooLargeError", reason)) for path in paths)
         return
     names = {find_source(path).member for path in paths}
     there: Mapping[str, Listed] = {
@@ -131,12 +131,12 @@ def _members(archive: ImageRef, paths: Sequence[str], most_bytes: int) -> Iterat
     for path in paths:
         member = there.get(path) or failed(archive, "read", "FileNotFoundError", "the archive has no such member")
         if not isinstance(member, ImageRef):
-            yield Found(path, member)
+            yield Original(path, member)
         elif streamed:
             # It is read once to find its members, and once more to unpack them.
-            yield Found(path, member, 2 * archive.size, (archive.path,))
+            yield Original(path, member, 2 * archive.size, (archive.path,))
         else:
-            yield Found(path, member, member.size)
+            yield Original(path, member, member.size)
 
 
 def grid_of(footer: Footer) -> Grid:
@@ -144,7 +144,7 @@ def grid_of(footer: Footer) -> Grid:
     return footer.grid or Grid(_TILE, _TILE, min_valid=0.0)
 
 
-def within_budget(found: Iterable[Found], most_bytes: int) -> Iterator[tuple[Found, bool]]:
+def within_budget(found: Iterable[Original], most_bytes: int) -> Iterator[tuple[Original, bool]]:
     """Yield whether each image may be fetched, so that all that are take no more than so many bytes together."""
     spent, fetched = 0, set[str]()
     for one in found:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.output.journal import JOURNAL, Journal, Move, read_journal, write_journal
+from pipelines.output.journal import JOURNAL, Journal, read_journal, write_journal
 from pipelines.output.lock import LOCK, drop_shadows, hold_output
 from pipelines.output.run import PREDICTIONS, RUNS, SHADOW, STAGING, Run
 from pipelines.output.tables import OutputError
+from pipelines.storage import Move
 from tests.pipelines.output.rows import FIRST, commit_rows
 
 OURS = f"{STAGING}20260101T000000.000000Z-beef"
